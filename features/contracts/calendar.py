@@ -1,0 +1,31 @@
+"""Business weeks: Monday 00:00 in the shop's time zone, as UTC instants."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+
+def week_start(at: datetime, timezone: str) -> datetime:
+    """The UTC instant at which the business week that contains `at` began.
+
+    >>> week_start(datetime(2017, 12, 6, 12, tzinfo=UTC), "America/New_York").isoformat()
+    '2017-12-04T05:00:00+00:00'
+    """
+    local = at.astimezone(ZoneInfo(timezone))
+    monday = local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) - timedelta(days=local.weekday())
+    return monday.replace(tzinfo=ZoneInfo(timezone)).astimezone(UTC)
+
+
+def add_weeks(start: datetime, n: int, timezone: str) -> datetime:
+    """The start of the week `n` weeks after the week that starts at `start` (daylight saving respected)."""
+    local = start.astimezone(ZoneInfo(timezone)).replace(tzinfo=None) + timedelta(weeks=n)
+    return local.replace(tzinfo=ZoneInfo(timezone)).astimezone(UTC)
+
+
+def week_starts(first: datetime, last: datetime, timezone: str) -> list[datetime]:
+    """Starts of all business weeks from the one that contains `first` to the one that contains `last`."""
+    starts = [week_start(first, timezone)]
+    while (following := add_weeks(starts[-1], 1, timezone)) <= last:
+        starts.append(following)
+    return starts

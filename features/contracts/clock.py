@@ -1,0 +1,73 @@
+"""Two clocks: the business clock decides prices, decay and forecasts;
+the system clock keys, sessions and audit."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from features.contracts.errors import BadInput
+
+
+class Clock(Protocol):
+    """Whatever tells the time."""
+
+    def now(self) -> datetime:
+        """The present instant, timezone-aware, UTC."""
+        ...
+
+
+class SystemClock:
+    """The machine's time: keys, sessions, TTLs and audit always use it."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class FixedClock:
+    """A clock that stands still, for tests and for work 'as of' an instant."""
+
+    at: datetime
+
+    def now(self) -> datetime:
+        return self.at
+
+
+class BusinessClock:
+    """The shop's time: starts at `start` when given and ticks from there, else it is system time."""
+
+    def __init__(self, start: datetime | None = None) -> None:
+        self._start = start
+        self._origin = time.monotonic()
+
+    def now(self) -> datetime:
+        if self._start is None:
+            return datetime.now(UTC)
+        return datetime.fromtimestamp(self._start.timestamp() + time.monotonic() - self._origin, UTC)
+
+
+def feature_time(now: datetime) -> datetime:
+    """`now` floored to the whole hour.
+
+    Features are functions of this instant, so that two requests in one hour (and an evaluation at its start) see the
+    same ages and decays, and their answers can be compared exactly.
+    """
+    return now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def parse_time(text: str, *, where: str | None = None) -> datetime:
+    """An RFC 3339 instant as aware UTC; a time without an offset is refused.
+
+    >>> parse_time("2017-12-04T05:00Z").isoformat()
+    '2017-12-04T05:00:00+00:00'
+    """
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadInput(f"{text!r} is no time", where=where, hint="Write it like 2017-12-04T05:00:00Z") from error
+    if value.tzinfo is None:
+        raise BadInput(f"{text!r} has no time zone", where=where, hint="End it with Z for UTC")
+    return value.astimezone(UTC)

@@ -1,0 +1,78 @@
+"""Saving and loading fitted models: a folder with `model.json` and native files beside it, never pickle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.contracts.errors import BadInput
+
+_META = "model.json"
+
+
+def write_meta(folder: Path, kind: str, meta: Mapping[str, Any]) -> None:
+    """Writes `model.json`: the model's `kind` and what is small enough for JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"kind": kind, **meta}, indent=1, sort_keys=True, allow_nan=False)
+    (folder / _META).write_text(text + "\n", encoding="utf-8")
+
+
+def read_meta(folder: Path, kind: str) -> dict[str, Any]:
+    """Reads `model.json` and refuses a folder that holds another kind of model."""
+    try:
+        meta: dict[str, Any] = json.loads((folder / _META).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput("no model here", where=str(folder), hint="Train one: shopwright train all") from error
+    if meta.get("kind") != kind:
+        raise BadInput(f"a {meta.get('kind')!r} model where {kind!r} was expected", where=str(folder))
+    return meta
+
+
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Saves arrays uncompressed; text is stored as UTF-8 bytes and lengths so that no pickle is needed."""
+    plain: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        if array.dtype == object or array.dtype.kind == "U":
+            encoded = [str(value).encode() for value in array]
+            plain[f"{name}.lengths"] = np.array([len(value) for value in encoded], np.int64)
+            plain[f"{name}.text"] = np.frombuffer(b"".join(encoded), np.uint8)
+        else:
+            plain[name] = array
+    np.savez(path, **plain)  # type: ignore[arg-type]
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Loads what `write_arrays` wrote; text comes back as an object array of str."""
+    with np.load(path, allow_pickle=False) as stored:
+        plain = {name: stored[name] for name in stored.files}
+    arrays: dict[str, np.ndarray] = {}
+    for name, array in plain.items():
+        if name.endswith(".lengths"):
+            base = name.removesuffix(".lengths")
+            ends = np.cumsum(array)
+            text = plain[f"{base}.text"].tobytes()
+            values = [text[end - length : end].decode() for length, end in zip(array, ends, strict=True)]
+            arrays[base] = np.array(values, object)
+        elif not name.endswith(".text"):
+            arrays[name] = array
+    return arrays
+
+
+def replace_folder(target: Path, write: Any) -> None:
+    """Calls `write(temporary_folder)` and moves the result to `target` in one rename: nobody sees half a model."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        write(staging)
+        if target.exists():
+            shutil.rmtree(target)
+        staging.replace(target)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
