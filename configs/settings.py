@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field
+from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from features.contracts.clock import BusinessClock
 
+REMEMBERED = "shop.json"
 
-class ZoneSettings(BaseSettings):
+
+class ZoneSettings(BaseModel):
     """What differs between zones. Given as JSON in SHOPWRIGHT_ZONES, keyed by zone."""
 
     currency: str = "USD"
@@ -55,9 +60,38 @@ class Settings(BaseSettings):
             currency=self.currency, prices_include_tax=self.prices_include_tax, tax_rate=self.tax_rate
         )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, which wins over what the state folder remembers of its shop."""
+        home = init_settings().get("home") or env_settings().get("home") or cls.model_fields["home"].default
+        remembered = JsonConfigSettingsSource(settings_cls, json_file=Path(home) / REMEMBERED)
+        return init_settings, env_settings, remembered
+
+    def remember(self, **values: str) -> None:
+        """Writes facts about the shop (time zone, currency, clock) into the state folder; the environment still wins."""
+        _write_json(self.home / REMEMBERED, values)
+
     def business_clock(self) -> BusinessClock:
-        """A new business clock that ticks from now."""
-        return BusinessClock(self.clock_start)
+        """The shop's clock. All processes on one state folder, and every restart, read the same time from it."""
+        if self.clock_start is None:
+            return BusinessClock()
+        start = self.clock_start.astimezone(UTC)
+        path = self.home / "clock.json"
+        try:
+            anchor = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            anchor = {}
+        if anchor.get("start") != start.isoformat():
+            anchor = {"start": start.isoformat(), "anchored_at": datetime.now(UTC).isoformat()}
+            _write_json(path, anchor)
+        return BusinessClock(start, datetime.fromisoformat(anchor["anchored_at"]))
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -68,3 +102,10 @@ class Settings(BaseSettings):
     def mlflow_url(self) -> str:
         """Where MLflow is when MLFLOW_TRACKING_URI does not say."""
         return f"sqlite:///{self.home.absolute() / 'mlflow.db'}"
+
+
+def _write_json(path: Path, values: Mapping[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as staging:
+        json.dump(values, staging, indent=1)
+    Path(staging.name).replace(path)

@@ -3,7 +3,6 @@ the system clock keys, sessions and audit."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -37,16 +36,15 @@ class FixedClock:
 
 
 class BusinessClock:
-    """The shop's time: starts at `start` when given and ticks from there, else it is system time."""
+    """The shop's time: `start` at the system instant `anchored_at`, ticking from there; system time without a start."""
 
-    def __init__(self, start: datetime | None = None) -> None:
+    def __init__(self, start: datetime | None = None, anchored_at: datetime | None = None) -> None:
         self._start = start
-        self._origin = time.monotonic()
+        self._anchored_at = anchored_at or datetime.now(UTC)
 
     def now(self) -> datetime:
-        if self._start is None:
-            return datetime.now(UTC)
-        return datetime.fromtimestamp(self._start.timestamp() + time.monotonic() - self._origin, UTC)
+        present = datetime.now(UTC)
+        return present if self._start is None else self._start + (present - self._anchored_at)
 
 
 def feature_time(now: datetime) -> datetime:

@@ -1,0 +1,148 @@
+"""Model versions and their aliases in MLflow's registry. `champion` is what the server loads.
+
+MLflow is imported on first use: it takes seconds, and most commands do not need it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from features.contracts.errors import BadInput, Conflict, NotFound
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+_PREVIOUS = "previous_champion"
+NAMES = ("recommendations", "demand", "pricing")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version of a model."""
+
+    name: str
+    version: str
+    run_id: str
+    aliases: tuple[str, ...]
+    created_at_seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class Registry:
+    """Versions of the registered models in the MLflow at `url`; files of remote versions are kept under `home`."""
+
+    def __init__(self, url: str, home: Path) -> None:
+        self.url = os.environ.get("MLFLOW_TRACKING_URI", url)
+        self._home = home
+
+    @cached_property
+    def _client(self) -> Any:
+        os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+        if self.url.startswith("sqlite:///"):
+            self._home.mkdir(parents=True, exist_ok=True)
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.url, registry_uri=self.url)
+
+    def register(self, name: str, *, run_id: str, source: str, tags: Mapping[str, str]) -> Version:
+        """A new version of `name` whose files lie at `source` (an MLflow artifact address)."""
+        _known(name)
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        entry = self._client.create_model_version(name, source=source, run_id=run_id, tags=dict(tags))
+        self._client.set_registered_model_alias(name, CHALLENGER, entry.version)
+        return self.version(name, str(entry.version))
+
+    def champion(self, name: str) -> Version | None:
+        """The version the server loads, or None before the first promotion."""
+        return self._by_alias(name, CHAMPION)
+
+    def version(self, name: str, version: str) -> Version:
+        """One version; NotFound when there is none."""
+        _known(name)
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._described(self._client.get_model_version(name, version))
+        except MlflowException as error:
+            raise NotFound(f"no version {version} of {name}", hint=f"See: shopwright models list {name}") from error
+
+    def versions(self, name: str) -> list[Version]:
+        """All versions, newest first."""
+        _known(name)
+        found = self._client.search_model_versions(f"name = '{name}'")
+        return sorted((self.version(name, str(v.version)) for v in found), key=lambda v: -int(v.version))
+
+    def promote(self, name: str, version: str) -> Version:
+        """Makes `version` the champion and remembers the one it replaces."""
+        target, present = self.version(name, version), self.champion(name)
+        if present is not None and present.version == target.version:
+            return present
+        if present is not None:
+            self._client.set_registered_model_alias(name, _PREVIOUS, present.version)
+        self._client.set_registered_model_alias(name, CHAMPION, version)
+        return self.version(name, version)
+
+    def rollback(self, name: str) -> Version:
+        """Makes the previous champion the champion again; Conflict when there was none."""
+        previous = self._by_alias(name, _PREVIOUS)
+        if previous is None:
+            raise Conflict(f"{name} has no earlier champion to go back to", hint=f"See: shopwright models list {name}")
+        return self.promote(name, previous.version)
+
+    def fetch(self, version: Version) -> Path:
+        """The local folder that holds the version's files; a remote one is downloaded once."""
+        uri = self._client.get_model_version_download_uri(version.name, version.version)
+        address = urlparse(uri)
+        if address.scheme in ("", "file"):
+            folder = Path(unquote(address.path))
+            if not folder.is_dir():
+                raise NotFound(f"the files of {version.name} {version.version} are gone", where=str(folder))
+            return folder
+        target = self._home / "models" / version.name / version.version
+        if not target.exists():
+            from mlflow.artifacts import download_artifacts
+
+            staging = target.with_name(f".{target.name}")
+            staging.mkdir(parents=True, exist_ok=True)
+            Path(download_artifacts(artifact_uri=uri, dst_path=str(staging), tracking_uri=self.url)).replace(target)
+        return target
+
+    def _by_alias(self, name: str, alias: str) -> Version | None:
+        _known(name)
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._described(self._client.get_model_version_by_alias(name, alias))
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def _described(self, entry: Any) -> Version:
+        metrics = self._client.get_run(entry.run_id).data.metrics if entry.run_id else {}
+        return Version(
+            name=entry.name,
+            version=str(entry.version),
+            run_id=entry.run_id or "",
+            aliases=tuple(sorted(entry.aliases)),
+            created_at_seconds=entry.creation_timestamp / 1000,
+            metrics=dict(metrics),
+            tags=dict(entry.tags),
+        )
+
+
+def _known(name: str) -> None:
+    if name not in NAMES:
+        raise BadInput(f"no model is called {name!r}", hint=f"One of: {', '.join(NAMES)}")
