@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -88,13 +88,21 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _refuse_unknown(values: Mapping[str, Any], kind: Any, where: str) -> None:
-    if not is_dataclass(kind):
+def _refuse_unknown(value: Any, kind: Any, where: str) -> None:
+    """Walks `value` along the type `kind`: dataclasses, and lists, tuples, mappings and unions of them."""
+    if is_dataclass(kind) and isinstance(value, Mapping):
+        hints = get_type_hints(kind)
+        known = {each.name: hints[each.name] for each in fields(kind)}
+        for key, inner in value.items():
+            if key not in known:
+                raise UnknownName(str(key), known, kind="setting", where=where)
+            _refuse_unknown(inner, known[key], f"{where}: {key}")
         return
-    known = {field.name: field.type for field in fields(kind)}
-    for key, value in values.items():
-        if key not in known:
-            raise UnknownName(str(key), known, kind="setting", where=where)
-        field_type = TypeAdapter(kind).core_schema and kind.__annotations__.get(key)
-        if isinstance(value, Mapping) and is_dataclass(field_type):
-            _refuse_unknown(value, field_type, f"{where}: {key}")
+    for argument in get_args(kind):
+        inner_values: Iterable[Any] = ()
+        if isinstance(value, Mapping):
+            inner_values = (value,) if is_dataclass(argument) else value.values()
+        elif isinstance(value, list | tuple):
+            inner_values = value
+        for inner in inner_values:
+            _refuse_unknown(inner, argument, where)

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
         return init_settings, env_settings, remembered
 
     def remember(self, **values: str) -> None:
-        """Writes facts about the shop (time zone, currency, clock) into the state folder; the environment still wins."""
+        """Keeps facts about the shop (time zone, currency, clock) in the state folder; the environment wins."""
         _write_json(self.home / REMEMBERED, values)
 
     def business_clock(self) -> BusinessClock:

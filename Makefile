@@ -1,0 +1,58 @@
+# Two commands do all the set-up from a bare clone: `make demo` and `make test`.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# The CPU build of torch: from a wheel folder where one is given, else from the index that uv knows for it.
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS := $(PIP_FIND_LINKS)
+else
+export UV_TORCH_BACKEND ?= cpu
+endif
+# Byte code is kept, or every start would compile two thousand modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-all check bench format lock install clean
+
+install: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit(f"Shopwright needs Python 3.11, this is {v[0]}.{v[1]}. Try: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet "uv>=0.9"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+demo: install
+	$(BIN)/shopwright demo
+
+test: install
+	$(BIN)/pytest -m "not slow"
+
+test-all: install
+	$(BIN)/pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python -m tests.benchmarks
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Pins every dependency anew. The local build tag of torch is dropped, so that any machine finds its own build.
+lock:
+	$(BIN)/uv pip compile pyproject.toml --group dev --python-version 3.11 --no-header \
+		--no-emit-find-links --no-emit-index-url --quiet --upgrade --output-file requirements.lock
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock
+
+clean:
+	rm -rf $(VENV) .shopwright

@@ -1,0 +1,60 @@
+"""`shopwright import DIR | --demo-data`: load tables; idempotent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from features.contracts.errors import BadInput
+from serving.cli.output import JsonOption, Steps, print_json, print_line, steps
+from serving.cli.shop import Shop
+
+if TYPE_CHECKING:
+    from features.sources.report import ImportReport
+
+
+def import_tables(
+    folder: Annotated[Path | None, typer.Argument(help="Folder with NAME.parquet, NAME.csv or NAME/*.parquet")] = None,
+    demo_data: Annotated[bool, typer.Option("--demo-data", help="The Complete Journey, one year of a grocer")] = False,
+    max_bad_share: Annotated[float | None, typer.Option(min=0, max=1, help="Fail above this share of bad rows")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Load tables. Bad rows are quarantined with their reason; a second import of the same rows changes nothing."""
+    if (folder is None) == (not demo_data):
+        raise BadInput("name a folder or --demo-data, one of the two", hint="Try: shopwright import --demo-data")
+    shop = Shop()
+    if max_bad_share is not None:
+        shop.settings = shop.settings.model_copy(update={"max_bad_share": max_bad_share})
+    with steps(1) as progress:
+        report = import_demo_data(shop, progress) if folder is None else _import_folder(shop, folder, progress)
+        progress.done()
+    if json:
+        print_json(report.as_dict())
+    else:
+        print_report(report)
+
+
+def import_demo_data(shop: Shop, progress: Steps) -> ImportReport:
+    """Imports the Complete Journey and lets the state folder remember its time zone, currency and clock."""
+    from features.sources import complete_journey as source
+
+    if shop.facts.is_empty("events") and shop.settings.timezone != source.TIMEZONE:
+        shop.settings.remember(
+            timezone=source.TIMEZONE, currency=source.CURRENCY, clock_start=source.DEMO_CLOCK_START.isoformat()
+        )
+        shop.__init__()  # type: ignore[misc]
+    return source.import_complete_journey(shop.facts, shop.settings, progress=progress.say)
+
+
+def _import_folder(shop: Shop, folder: Path, progress: Steps) -> ImportReport:
+    from features.sources.folder import import_folder
+
+    return import_folder(folder, shop.facts, shop.settings, now=shop.now(), progress=progress.say)
+
+
+def print_report(report: ImportReport) -> None:
+    """Rows per table, then every reason with its count."""
+    document = report.as_dict()
+    print_line(str(document))

@@ -1,0 +1,57 @@
+"""The command line. Exit codes: 0 done, 1 failed, 2 bad input."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+import typer
+
+from features.contracts.errors import ShopwrightError
+from serving.cli import demo, doctor, evaluate, features, forecasts, imports, keys, models, prices, serve, train
+from serving.cli.output import print_error
+
+app = typer.Typer(
+    name="shopwright",
+    help="Recommendations, demand forecasts and prices for an online store, kept by experiment.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo")(demo.demo)
+app.command("import")(imports.import_tables)
+app.add_typer(features.app, name="features")
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("retrain")(train.retrain)
+app.add_typer(models.app, name="models")
+app.add_typer(forecasts.app, name="forecasts")
+app.add_typer(prices.app, name="prices")
+app.command("serve")(serve.serve)
+app.add_typer(keys.app, name="keys")
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Runs the verb and turns errors into messages and exit codes."""
+    if not os.environ.get("SHOPWRIGHT_DEBUG"):
+        warnings.simplefilter("ignore")
+    as_json = "--json" in sys.argv
+    try:
+        code = app(standalone_mode=False)
+    except ShopwrightError as error:
+        print_error(error, as_json=as_json)
+        code = error.exit_code
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except typer.Abort:
+        code = 1
+    except Exception as error:
+        show = getattr(error, "show", None)  # a usage error of the parser itself
+        if show is None:
+            raise
+        show()
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,61 @@
+"""`shopwright models list|promote|rollback`: which version the server loads."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from models.registry import NAMES, Version
+from serving.cli.output import JsonOption, print_json, print_line, print_table
+from serving.cli.shop import Shop
+
+app = typer.Typer(help="Registered model versions", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(help="recommendations, demand or pricing")]
+
+
+@app.command("list")
+def list_versions(
+    name: Annotated[str | None, typer.Argument(help="One model only")] = None, json: JsonOption = False
+) -> None:
+    """Versions, newest first, with their aliases and what was measured."""
+    registry = Shop().registry
+    versions = [version for each in ([name] if name else NAMES) for version in registry.versions(each)]
+    if json:
+        print_json({"items": [asdict(version) for version in versions]})
+        return
+    rows = [
+        (
+            version.name,
+            version.version,
+            ", ".join(version.aliases) or "-",
+            datetime.fromtimestamp(version.created_at_seconds, UTC).strftime("%Y-%m-%d %H:%M"),
+            version.tags.get("metric", "-"),
+            version.tags.get("primary", "-"),
+            version.tags.get("verdict", "-"),
+        )
+        for version in versions
+    ]
+    print_table("Models", ("name", "version", "alias", "created (UTC)", "metric", "value", "gate"), rows)
+
+
+@app.command()
+def promote(name: NameArgument, version: str, json: JsonOption = False) -> None:
+    """Make VERSION the champion; running servers pick it up by themselves."""
+    _say(Shop().registry.promote(name, version), json)
+
+
+@app.command()
+def rollback(name: NameArgument, json: JsonOption = False) -> None:
+    """Make the previous champion the champion again."""
+    _say(Shop().registry.rollback(name), json)
+
+
+def _say(version: Version, json: bool) -> None:
+    if json:
+        print_json(asdict(version))
+    else:
+        print_line(f"{version.name} {version.version} is champion")

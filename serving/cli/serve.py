@@ -1,0 +1,39 @@
+"""`shopwright serve`: the HTTP server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from serving.cli.output import print_line
+from serving.cli.shop import Shop
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Server processes")] = 1,
+) -> None:
+    """Answer HTTP. SIGTERM drains: readiness goes first, requests in flight finish."""
+    run_server(Shop(), host=host, port=port, workers=workers)
+
+
+def run_server(shop: Shop, *, host: str, port: int, workers: int) -> None:
+    """Runs uvicorn until it is told to stop."""
+    import uvicorn
+
+    print_line(f"Shopwright listens on http://{host}:{port} (docs at /docs)")
+    uvicorn.run(
+        "serving.app:create_app_from_environment",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        log_level=shop.settings.log_level,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=20,
+    )

@@ -1,0 +1,62 @@
+"""Opens what a verb works on: settings, facts, database, registry and clock, each on first use."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from configs.settings import Settings
+from features.contracts.clock import Clock
+from features.contracts.errors import BadInput
+from models.registry import Registry
+
+if TYPE_CHECKING:
+    from features.store.facts import Facts
+    from sqlalchemy import Engine
+
+
+class Shop:
+    """One shop, as the environment and the state folder describe it."""
+
+    def __init__(self) -> None:
+        try:
+            self.settings = Settings()
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = "_".join(str(part) for part in first["loc"]).upper()
+            raise BadInput(first["msg"], where=f"SHOPWRIGHT_{name}", hint="See: shopwright doctor") from error
+
+    @cached_property
+    def facts(self) -> Facts:
+        """The imported tables together with the events that came over HTTP."""
+        from features.store.facts import Facts
+
+        return Facts(self.settings)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The SQL database, migrated."""
+        from features.store.database import engine
+
+        from serving.store.migrate import upgrade
+
+        opened = engine(self.settings)
+        upgrade(opened)
+        return opened
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registered models."""
+        return Registry(self.settings.mlflow_url, self.settings.home)
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The business clock."""
+        return self.settings.business_clock()
+
+    def now(self) -> datetime:
+        """The shop's present."""
+        return self.clock.now()

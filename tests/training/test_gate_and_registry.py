@@ -1,0 +1,114 @@
+"""A model goes live only through the gate, and the registry says which one is live."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from configs.settings import Settings
+from features.contracts.errors import BadInput, Conflict, NotFound
+from models.registry import Registry, Version
+from training.gate import decide
+from training.results import Comparison, Evaluation
+from training.tracking import tracking_run
+
+CUT = datetime(2024, 5, 6, tzinfo=UTC)
+
+
+def an_evaluation(ours: float, *, passed: bool = True, better: str = "higher", cut: datetime = CUT) -> Evaluation:
+    comparison = Comparison("NDCG@10", ours, {"buy again": 0.39}, better, "buy again", p_value=0.001)  # type: ignore[arg-type]
+    return Evaluation("recommendations", cut, "NDCG@10", (comparison,), passed, metrics={"coverage@20": 0.2})
+
+
+def a_champion(primary: float, cut: datetime = CUT) -> Version:
+    return Version(
+        "recommendations", "1", "run", ("champion",), 0.0, tags={"cut": cut.isoformat(), "primary": str(primary)}
+    )
+
+
+class TestGate:
+    def test_a_model_that_does_not_beat_its_baseline_does_not_serve(self) -> None:
+        verdict = decide(an_evaluation(0.38, passed=False), None, tolerance=0.0)
+        assert not verdict.promote
+        assert "buy again" in verdict.reason
+
+    def test_the_first_model_that_beats_its_baselines_serves(self) -> None:
+        assert decide(an_evaluation(0.41), None, tolerance=0.0).promote
+
+    def test_a_worse_challenger_is_not_promoted(self) -> None:
+        assert not decide(an_evaluation(0.40), a_champion(0.42), tolerance=0.01).promote
+
+    def test_a_loss_within_tolerance_is_promoted_for_its_newer_data(self) -> None:
+        # 0.42 * (1 - 0.01) = 0.4158
+        assert decide(an_evaluation(0.4159), a_champion(0.42), tolerance=0.01).promote
+        assert not decide(an_evaluation(0.4157), a_champion(0.42), tolerance=0.01).promote
+
+    def test_lower_is_better_for_errors(self) -> None:
+        assert not decide(an_evaluation(0.70, better="lower"), a_champion(0.64), tolerance=0.01).promote
+        assert decide(an_evaluation(0.63, better="lower"), a_champion(0.64), tolerance=0.01).promote
+
+    def test_figures_from_another_cut_are_not_compared(self) -> None:
+        earlier = a_champion(0.99, cut=datetime(2024, 4, 8, tzinfo=UTC))
+        assert decide(an_evaluation(0.41), earlier, tolerance=0.0).promote
+
+
+class AModel:
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def save(self, folder: Path) -> None:
+        (folder / "model.json").write_text(json.dumps({"value": self.value}))
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(home=tmp_path_factory.mktemp("home with a space"))
+
+
+@pytest.fixture(scope="module")
+def registry(settings: Settings) -> Registry:
+    return Registry(settings.mlflow_url, settings.home)
+
+
+def test_versions_runs_and_aliases(settings: Settings, registry: Registry) -> None:
+    assert registry.champion("recommendations") is None
+    with pytest.raises(Conflict):
+        registry.rollback("recommendations")
+    versions = []
+    for value in (1, 2):
+        with tracking_run(
+            settings, registry, name="recommendations", parameters={"ranker": {"trees": value}}, tags={}
+        ) as run:
+            run.log_evaluation(an_evaluation(0.40 + value / 100))
+            versions.append(run.register("recommendations", AModel(value), tags={"cut": CUT.isoformat()}))
+    first, second = versions
+    assert registry.promote("recommendations", first.version).aliases == ("champion",)
+    registry.promote("recommendations", second.version)
+    champion = registry.champion("recommendations")
+    assert champion is not None
+    assert champion.version == second.version
+    assert champion.metrics["NDCG_10"] == pytest.approx(0.42)
+    assert champion.metrics["NDCG_10.buy_again"] == pytest.approx(0.39)
+    assert json.loads((registry.fetch(champion) / "model.json").read_text()) == {"value": 2}
+    assert registry.rollback("recommendations").version == first.version
+    assert [version.version for version in registry.versions("recommendations")] == [second.version, first.version]
+
+
+def test_a_failed_training_leaves_a_failed_run_and_no_version(settings: Settings, registry: Registry) -> None:
+    with (
+        pytest.raises(RuntimeError),
+        tracking_run(settings, registry, name="demand", parameters={}, tags={}) as run,
+    ):
+        raise RuntimeError("out of memory")
+    assert run.client.get_run(run.run_id).info.status == "FAILED"
+    assert registry.champion("demand") is None
+
+
+def test_unknown_names_and_versions_are_refused(registry: Registry) -> None:
+    with pytest.raises(BadInput, match="recommendations"):
+        registry.champion("recomendations")
+    with pytest.raises(NotFound):
+        registry.version("pricing", "7")
