@@ -17,20 +17,26 @@ T = TypeVar("T")
 SHIPPED = Path(__file__).parent
 
 
-def load(name: str, kind: type[T], *, overlay: Path | None = None, overrides: Mapping[str, Any] | None = None) -> T:
+def load(
+    name: str,
+    kind: type[T],
+    *,
+    overlay: Path | None = None,
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> T:
     """The value of type `kind` (a frozen dataclass) from `NAME.yaml`.
 
-    `name` is relative to the shipped configs ("models/demand"); a file of the same name in `overlay` holds only
-    differences; `overrides` maps dotted keys to values ("ranker.n_trees"). Unknown keys raise UnknownName.
+    `name` is relative to the shipped configs ("models/demand"). A file of the same name in `overlay`, then `file`, then
+    `overrides` (dotted keys to values, "ranker.n_trees") each hold only differences. Unknown keys raise UnknownName.
     """
-    values: dict[str, Any] = {}
-    found = False
-    for folder in (SHIPPED, overlay):
-        if folder is not None and (path := folder / f"{name}.yaml").exists():
-            found = True
-            values = _merged(values, _read(path))
+    paths = [folder / f"{name}.yaml" for folder in (SHIPPED, overlay) if folder is not None]
+    found = [path for path in paths if path.exists()]
     if not found:
         raise BadInput(f"no config {name!r}", where=str(overlay or SHIPPED))
+    values: dict[str, Any] = {}
+    for path in [*found, *([file] if file else [])]:
+        values = _merged(values, _read(path))
     for key, value in (overrides or {}).items():
         values = _merged(values, _nested(key, value))
     return build(values, kind, where=f"{name}.yaml")
@@ -67,6 +73,8 @@ def parse_override(text: str) -> tuple[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise BadInput("no such file", where=str(path)) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput("no valid YAML", where=str(path), hint=str(error)) from error
     if not isinstance(values, dict):

@@ -1,0 +1,119 @@
+"""`shopwright train` and `shopwright retrain`: fit, measure beside the baselines, register, promote."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from configs.loading import parse_override
+from features.contracts.clock import parse_time
+from features.contracts.errors import BadInput
+from models.registry import NAMES
+from serving.cli.evaluate import as_document, print_evaluation
+from serving.cli.output import JsonOption, Steps, print_json, print_line, steps
+from serving.cli.shop import Shop
+
+if TYPE_CHECKING:
+    from training.train import TrainingReport
+
+WhichArgument = Annotated[str, typer.Argument(help="recommendations, demand, pricing or all")]
+UntilOption = Annotated[str | None, typer.Option(help="As if the data ended at this instant, 2017-12-04T05:00Z")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML file with differences to the shipped config")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="One difference, a.b=1; may be repeated")]
+
+
+def train(
+    which: WhichArgument,
+    until: UntilOption = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    refit: Annotated[
+        bool, typer.Option(help="Refit on all data after the evaluation; else serve the one at the cut")
+    ] = True,
+    json: JsonOption = False,
+) -> None:
+    """Fit at the cut, measure beside the baselines, refit on all data, register, and promote what passes the gate."""
+    names = NAMES if which == "all" else (which,)
+    if len(names) > 1 and (config or set_):
+        raise BadInput("--config and --set belong to one model", hint="Name it: shopwright train recommendations")
+    shop = Shop()
+    with steps(len(names)) as progress:
+        reports = [
+            train_one(shop, name, progress, until=parsed(until), file=config, overrides=overrides(set_), refit=refit)
+            for name in names
+        ]
+    if json:
+        print_json({"items": [_document(report) for report in reports]})
+        return
+    for report in reports:
+        print_training(report)
+
+
+def retrain(json: JsonOption = False) -> None:
+    """Materialize features, train every model, pass the gate, promote: for cron."""
+    from features.store.materialize import materialize
+
+    shop = Shop()
+    with steps(len(NAMES) + 1) as progress:
+        materialize(shop.facts, shop.settings, shop.now(), progress=progress.say)
+        progress.done()
+        reports = [train_one(shop, name, progress) for name in NAMES]
+    if json:
+        print_json({"items": [_document(report) for report in reports]})
+        return
+    for report in reports:
+        print_training(report)
+
+
+def train_one(
+    shop: Shop,
+    name: str,
+    progress: Steps,
+    *,
+    until: datetime | None = None,
+    file: Path | None = None,
+    overrides: dict[str, Any] | None = None,
+    refit: bool = True,
+) -> TrainingReport:
+    """One training, as one step."""
+    from training.train import task_config
+    from training.train import train as train_model
+
+    config = task_config(name, shop.settings, file=file, overrides=overrides)
+    report = train_model(
+        name, shop.facts, shop.settings, shop.registry, config, until=until, refit=refit, progress=progress.say
+    )
+    progress.done()
+    return report
+
+
+def print_training(report: TrainingReport) -> None:
+    """The evaluation table, then what the gate said."""
+    print_evaluation(report.evaluation)
+    version = report.version
+    state = "promoted to champion" if report.verdict.promote else "not promoted"
+    print_line(f"{version.name} {version.version}: {state} ({report.verdict.reason}), {report.seconds:.0f} s")
+
+
+def parsed(until: str | None) -> datetime | None:
+    """The value of --until."""
+    return None if until is None else parse_time(until, where="--until")
+
+
+def overrides(settings: list[str] | None) -> dict[str, Any]:
+    """The values of --set."""
+    return dict(parse_override(text) for text in settings or [])
+
+
+def _document(report: TrainingReport) -> dict[str, Any]:
+    return {
+        "name": report.version.name,
+        "version": report.version.version,
+        "promoted": report.verdict.promote,
+        "reason": report.verdict.reason,
+        "seconds": report.seconds,
+        "evaluation": as_document(report.evaluation),
+    }
