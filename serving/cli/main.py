@@ -55,3 +55,7 @@ def main() -> None:
         show()
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What an import read, kept, left out and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class WriteCount:
+    """Rows that were new, rows that replaced an earlier one under the same key, rows that were there already."""
+
+    new: int
+    replaced: int
+    unchanged: int
+
+
+class FactWriter(Protocol):
+    """Where validated rows go."""
+
+    def write(self, tables: Mapping[str, pa.Table]) -> dict[str, WriteCount]:
+        """Adds rows in stored schema to several tables in one step."""
+        ...
+
+
+@dataclass
+class TableReport:
+    """One table. `excluded`: out of scope by a rule of the source; `quarantined`: failed validation, by reason."""
+
+    rows_read: int = 0
+    written: WriteCount = field(default_factory=lambda: WriteCount(0, 0, 0))
+    duplicates: int = 0
+    excluded: Counter[str] = field(default_factory=Counter)
+    quarantined: Counter[str] = field(default_factory=Counter)
+    quarantine_file: Path | None = None
+
+    @property
+    def n_bad(self) -> int:
+        """Rows that failed validation."""
+        return self.quarantined.total()
+
+
+@dataclass
+class ImportReport:
+    """One import, table by table."""
+
+    source: str
+    tables: dict[str, TableReport] = field(default_factory=dict)
+
+    @property
+    def share_bad(self) -> float:
+        """Rows that failed validation as a share of the rows in scope."""
+        n_read = sum(table.rows_read - table.excluded.total() for table in self.tables.values())
+        n_bad = sum(table.n_bad for table in self.tables.values())
+        return n_bad / n_read if n_read else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "source": self.source,
+            "share_bad": self.share_bad,
+            "tables": {
+                name: {
+                    "rows_read": table.rows_read,
+                    "new": table.written.new,
+                    "replaced": table.written.replaced,
+                    "unchanged": table.written.unchanged,
+                    "duplicates": table.duplicates,
+                    "excluded": dict(table.excluded),
+                    "quarantined": dict(table.quarantined),
+                    "quarantine_file": str(table.quarantine_file) if table.quarantine_file else None,
+                }
+                for name, table in self.tables.items()
+            },
+        }

@@ -1,0 +1,174 @@
+"""Imported facts: Parquet segments behind an atomic manifest, read together with the events that came over HTTP.
+
+A write puts new segments beside the old ones and then replaces `manifest.json` in one rename: a crash at any line leaves
+the old state or the new one, and a segment no manifest names is swept up by the next write. DuckDB is in memory only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from configs.settings import Settings
+from features.contracts.errors import UnknownName
+from features.contracts.tables import EVENTS, TABLES, TableSchema
+from features.sources.report import WriteCount
+
+_MANIFEST = "manifest.json"
+_MEMORY_LIMIT = "4GB"
+
+
+class Facts:
+    """The canonical tables of one state folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = settings.home / "tables"
+
+    @cached_property
+    def connection(self) -> Any:
+        """An in-memory Ibis DuckDB backend whose session time zone is UTC."""
+        backend = ibis.duckdb.connect()
+        backend.raw_sql("SET TimeZone = 'UTC'")
+        backend.raw_sql(f"SET memory_limit = '{_MEMORY_LIMIT}'")
+        return backend
+
+    def read(self, table: str) -> ibis.Table:
+        """`table` in its stored schema, each key once; `events` holds those of the SQL table too."""
+        schema = _schema(table)
+        stored = self.connection.sql(f"SELECT * FROM {self._scan(schema)}")
+        received = self._received() if schema is EVENTS else None
+        if received is None:
+            return stored
+        self.connection.con.register("received_events", received)
+        later = self.connection.sql("SELECT * FROM received_events")
+        return stored.union(later.anti_join(stored, "event_id"))
+
+    def is_empty(self, table: str) -> bool:
+        """Whether `table` holds no row."""
+        return bool(self.read(table).limit(1).count().to_pyarrow().as_py() == 0)
+
+    def latest_event_at(self) -> datetime | None:
+        """When the latest event occurred; None without events."""
+        latest = self.read("events").occurred_at.max().to_pyarrow().as_py()
+        return None if latest is None else latest.astimezone(UTC)
+
+    def write(self, tables: Mapping[str, pa.Table]) -> dict[str, WriteCount]:
+        """Adds rows in stored schema to several tables in one step, seen by readers wholly or not at all.
+
+        Keys within the given rows must be distinct. A row whose key is known replaces the earlier row; a row that is known
+        as it stands changes nothing.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            manifest = self._manifest()
+            counts = {}
+            for name, rows in tables.items():
+                schema = _schema(name)
+                counts[name], manifest[name] = self._merge(schema, rows.cast(schema.arrow), manifest.get(name, []))
+            if any(count.new or count.replaced for count in counts.values()):
+                self._publish(manifest)
+            self._sweep(manifest)
+        return counts
+
+    def _merge(self, schema: TableSchema, rows: pa.Table, segments: list[str]) -> tuple[WriteCount, list[str]]:
+        """How `rows` relate to what is stored, and the segments that hold both."""
+        if not segments:
+            return WriteCount(rows.num_rows, 0, 0), [self._write_segment(schema, rows)] if rows.num_rows else []
+        duck = self.connection.con
+        duck.register("incoming", rows)
+        key = ", ".join(schema.key)
+        known = schema.key[0]
+        changed = duck.sql(
+            f"SELECT i.*, s.{known} IS NOT NULL AS is_known FROM incoming i LEFT JOIN {self._scan(schema)} s USING ({key})"
+            f" WHERE s.{known} IS NULL OR hash(i) <> hash(s)"
+        ).to_arrow_table()
+        n_replaced = int(pa.compute.sum(changed["is_known"]).as_py() or 0)
+        count = WriteCount(changed.num_rows - n_replaced, n_replaced, rows.num_rows - changed.num_rows)
+        changed = changed.select(schema.arrow.names).cast(schema.arrow)
+        if not changed.num_rows:
+            return count, segments
+        if not n_replaced:
+            return count, [*segments, self._write_segment(schema, changed)]
+        duck.register("changed", changed)
+        columns = ", ".join(schema.arrow.names)
+        whole = duck.sql(
+            f"SELECT {columns} FROM {self._scan(schema)} ANTI JOIN changed USING ({key})"
+            f" UNION ALL SELECT {columns} FROM changed"
+        ).to_arrow_table()
+        return count, [self._write_segment(schema, whole.cast(schema.arrow))]
+
+    def _write_segment(self, schema: TableSchema, rows: pa.Table) -> str:
+        """Writes one Parquet file named by its content; returns its path under the tables folder."""
+        folder = self._folder / schema.name
+        folder.mkdir(exist_ok=True)
+        staging = folder / ".staging"
+        pq.write_table(rows, staging, compression="zstd", row_group_size=200_000)
+        with staging.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:20]
+            os.fsync(file.fileno())
+        staging.replace(folder / f"{digest}.parquet")
+        return f"{schema.name}/{digest}.parquet"
+
+    def _scan(self, schema: TableSchema) -> str:
+        """SQL that yields the stored rows of a table."""
+        segments = self._manifest().get(schema.name, [])
+        if not segments:
+            name = f"empty_{schema.name}"
+            self.connection.con.register(name, schema.arrow.empty_table())
+            return name
+        paths = ", ".join("'" + str(self._folder / segment).replace("'", "''") + "'" for segment in segments)
+        return f"read_parquet([{paths}])"
+
+    def _received(self) -> pa.Table | None:
+        """Events of the SQL table, None when the database has none."""
+        from features.store.events import received_events
+
+        return received_events(self._settings)
+
+    def _manifest(self) -> dict[str, list[str]]:
+        try:
+            stored: dict[str, list[str]] = json.loads((self._folder / _MANIFEST).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return stored
+
+    def _publish(self, manifest: Mapping[str, list[str]]) -> None:
+        staging = self._folder / f".{_MANIFEST}"
+        with staging.open("w", encoding="utf-8") as file:
+            json.dump(manifest, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        staging.replace(self._folder / _MANIFEST)
+
+    def _sweep(self, manifest: Mapping[str, list[str]]) -> None:
+        """Removes segments that no manifest names: replaced ones, and those of a write that did not finish."""
+        named = {segment for segments in manifest.values() for segment in segments}
+        for path in self._folder.glob("*/*.parquet"):
+            if f"{path.parent.name}/{path.name}" not in named:
+                path.unlink()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time, across processes; the lock goes with its process."""
+        with (self._folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _schema(name: str) -> TableSchema:
+    if name not in TABLES:
+        raise UnknownName(name, TABLES, kind="table")
+    return TABLES[name]
