@@ -1,0 +1,300 @@
+"""Item features: one pure function per column or column group, each keyed by item_id.
+
+They look at one zone, or at all zones together. Promotions are a calendar that is known in advance: the features look
+at the planned weeks ahead as well as at those behind. All else knows only what occurred before `as_of`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import reduce
+from typing import Any
+
+import ibis
+
+from features.contracts.tables import EventType
+from features.pipelines.expressions import (
+    ALL_ZONES,
+    SECONDS_PER_DAY,
+    age_seconds,
+    before,
+    decay,
+    epoch_seconds,
+    in_zone,
+    instant,
+    since,
+    zone_of,
+)
+from features.pipelines.user_item import history_of, kept_lines, order_lines
+
+PRICE_DAYS = 28
+# Promotion windows relative to `as_of`, days: name -> (from, to).
+PROMOTION_WINDOWS = {"next_1w": (0, 7), "next_4w": (0, 28), "past_4w": (-28, 0)}
+
+NAMES = (
+    "units_1w",
+    "units_4w",
+    "units_13w",
+    "orders_1w",
+    "orders_4w",
+    "orders_decayed",
+    "buyers",
+    "buyers_4w",
+    "repeat_rate",
+    "repeat_interval_days",
+    "days_since_sale",
+    "views_1w",
+    "age_days",
+    "price_minor",
+    "list_price_minor",
+    "price_position",
+    "discount_depth",
+    "promotion_reach_next_1w",
+    "promotion_reach_next_4w",
+    "promotion_reach_past_4w",
+    "promotion_depth_next_1w",
+    "promotion_depth_next_4w",
+    "promotion_depth_past_4w",
+    "stock_on_hand",
+)
+
+
+def velocity(purchases: Any, as_of: datetime) -> Any:
+    """Units and purchase events a week over the last 1, 4 and 13 weeks, and the decayed number of purchase events."""
+    second = epoch_seconds(purchases.occurred_at)
+    units = purchases.quantity.coalesce(1.0)
+
+    def within(weeks: int) -> Any:
+        return purchases.occurred_at >= instant(as_of - timedelta(weeks=weeks))
+
+    return purchases.group_by("item_id").aggregate(
+        units_1w=units.sum(where=within(1)).coalesce(0.0),
+        units_4w=units.sum(where=within(4)).coalesce(0.0) / 4.0,
+        units_13w=units.sum(where=within(13)).coalesce(0.0) / 13.0,
+        orders_1w=within(1).sum().cast("float64"),
+        orders_4w=within(4).sum() / 4.0,
+        orders_decayed=decay(second, as_of).sum(),
+        buyers_4w=purchases.user_id.nunique(where=within(4)).cast("float64"),
+        days_since_sale=age_seconds(second.max(), as_of) / float(SECONDS_PER_DAY),
+    )
+
+
+def repeat_rate(history: Any) -> Any:
+    """From user × item rows: buyers, the share of them with two orders or more, and the mean days between orders."""
+    again = history.n_orders > 1
+    span = (history.last_at - history.first_at).sum(where=again)
+    gaps = (history.n_orders - 1).sum(where=again).nullif(0)
+    return history.group_by("item_id").aggregate(
+        buyers=history.count().cast("float64"),
+        repeat_rate=again.mean(),
+        repeat_interval_days=span / float(SECONDS_PER_DAY) / gaps,
+    )
+
+
+def views_1w(events: Any, as_of: datetime) -> Any:
+    """Views of the item's page in the last 7 days."""
+    viewed = since(before(events, as_of), as_of, 7)
+    viewed = viewed.filter(viewed.event_type == EventType.VIEW_ITEM.value)
+    return viewed.group_by("item_id").aggregate(views_1w=viewed.count().cast("float64"))
+
+
+def age_days(events: Any, items: Any, as_of: datetime) -> Any:
+    """Days since the item is available, else since its first event before `as_of`."""
+    known = before(events, as_of)
+    first = known.group_by("item_id").aggregate(first=known.occurred_at.min())
+    stated = items.select("item_id", available=items.available_from, first=ibis.null(items.available_from.type()))
+    seen = first.select("item_id", available=ibis.null(items.available_from.type()), first=first["first"])
+    both = stated.union(seen)
+    started = epoch_seconds(both.available.max().coalesce(both["first"].max()))
+    return both.group_by("item_id").aggregate(age_days=age_seconds(started, as_of) / float(SECONDS_PER_DAY))
+
+
+def observed_price(purchases: Any, as_of: datetime) -> Any:
+    """item_id, zone, price_minor and list_price_minor: medians per unit over the last PRICE_DAYS days of sales."""
+    recent = since(purchases, as_of, PRICE_DAYS)
+    paid = (recent.line_amount_minor / recent.quantity.coalesce(1.0).nullif(0.0)).coalesce(recent.unit_price_minor)
+    return recent.group_by(item_id=recent.item_id, zone=zone_of(recent)).aggregate(
+        price_minor=paid.median(),
+        list_price_minor=recent.list_price_minor.median(),
+        n_sales=recent.count(),
+    )
+
+
+def ruling_price(price_history: Any, as_of: datetime) -> Any:
+    """item_id, zone, price_minor (offer) and list_price_minor of the price that rules at `as_of`."""
+    ruling = price_history.filter(
+        (price_history.valid_from <= instant(as_of))
+        & (price_history.valid_to.isnull() | (price_history.valid_to > instant(as_of)))
+    )
+    ruling = ruling.mutate(zone=zone_of(ruling))
+    latest = ruling.mutate(
+        place=ibis.row_number().over(
+            ibis.window(group_by=[ruling.item_id, ruling.zone], order_by=ruling.valid_from.desc())
+        )
+    )
+    return latest.filter(latest.place == 0).select(
+        "item_id",
+        "zone",
+        price_minor=latest.offer_price_minor.cast("float64"),
+        list_price_minor=latest.list_price_minor.cast("float64"),
+    )
+
+
+def price_position(purchases: Any, items: Any, price_history: Any, as_of: datetime) -> Any:
+    """price_minor, list_price_minor, discount_depth and price_position per item.
+
+    The price is the ruling one, else the observed one. discount_depth = 1 - price ÷ list price, at least 0.
+    price_position: share of the category's other items in the zone that are cheaper (0 cheapest, 1 dearest; ties share
+    the lowest place; null in a category of one). Over all zones, an item is described by the zone in which it sold
+    most lately (the first by name among equals), since zones may differ in currency.
+    """
+    ruling = ruling_price(price_history, as_of)
+    observed = observed_price(purchases, as_of)
+    both = ruling.outer_join(observed, ["item_id", "zone"])
+    prices = both.select(
+        item_id=both.item_id.coalesce(both.item_id_right),
+        zone=both.zone.coalesce(both.zone_right),
+        price_minor=both.price_minor.coalesce(both.price_minor_right),
+        list_price_minor=both.list_price_minor.coalesce(both.list_price_minor_right),
+        n_sales=both.n_sales.coalesce(0),
+    )
+    prices = prices.filter(prices.price_minor.notnull())
+    placed = prices.left_join(items.select("item_id", "category"), "item_id")
+    placed = placed.mutate(
+        price_position=ibis.percent_rank().over(
+            ibis.window(group_by=[placed.zone, placed.category.coalesce("")], order_by=placed.price_minor)
+        ),
+        n_category=placed.count().over(ibis.window(group_by=[placed.zone, placed.category.coalesce("")])),
+        place=ibis.row_number().over(
+            ibis.window(group_by=placed.item_id, order_by=[placed.n_sales.desc(), placed.zone])
+        ),
+    )
+    main = placed.filter(placed.place == 0)
+    depth = 1.0 - main.price_minor / main.list_price_minor.nullif(0.0)
+    return main.select(
+        "item_id",
+        "price_minor",
+        "list_price_minor",
+        price_position=ibis.ifelse(main.n_category > 1, main.price_position, None),
+        discount_depth=ibis.ifelse(depth < 0.0, 0.0, depth),
+    )
+
+
+def promotion_kinds(promotions: Any) -> tuple[str, ...]:
+    """The kinds of promotion that this shop plans, sorted: they are data, not code."""
+    known = promotions.filter(promotions.kind.notnull()).select("kind").distinct().to_pyarrow()
+    return tuple(sorted(known["kind"].to_pylist()))
+
+
+def promotion_column(kind: str, window: str) -> str:
+    """Name of the reach column of one kind, `promotion_reach_display_next_1w`."""
+    return f"promotion_reach_{re.sub('[^0-9a-z]+', '_', kind.lower()).strip('_')}_{window}"
+
+
+def promotion_state(promotions: Any, as_of: datetime, kinds: Sequence[str]) -> Any:
+    """Reach and depth of the item's promotions in the weeks ahead (planned) and behind.
+
+    Reach of a window: the sum over its promotions of reach × share of the window they cover, at most 1; over all
+    kinds together and for each kind. Depth: the deepest discount in the window, null when none states one.
+    """
+    now = int(as_of.timestamp())
+    starts, ends = epoch_seconds(promotions.starts_at), epoch_seconds(promotions.ends_at)
+    reach = promotions.reach.coalesce(1.0)
+    columns: dict[str, Any] = {}
+    for window, (first, last) in PROMOTION_WINDOWS.items():
+        low, high = now + first * SECONDS_PER_DAY, now + last * SECONDS_PER_DAY
+        covered = ibis.greatest(ibis.least(ends, high) - ibis.greatest(starts, low), 0)
+        share = reach * covered / float(high - low)
+        columns[f"promotion_reach_{window}"] = ibis.least(share.sum(), 1.0)
+        columns[f"promotion_depth_{window}"] = promotions.depth.max(where=covered > 0)
+        for kind in kinds:
+            of_kind = share.sum(where=promotions.kind == kind).coalesce(0.0)
+            columns[promotion_column(kind, window)] = ibis.least(of_kind, 1.0)
+    return _within_windows(promotions, as_of).group_by("item_id").aggregate(**columns)
+
+
+def stock_on_hand(stock: Any, items: Any, as_of: datetime) -> Any:
+    """Units on hand: the latest count before `as_of`, summed over zones, else what the catalogue states."""
+    known = stock.filter(stock["at"] < instant(as_of))
+    latest = known.group_by(item_id=known.item_id, zone=zone_of(known)).aggregate(
+        on_hand=known.on_hand.argmax(known["at"])
+    )
+    counted = latest.group_by("item_id").aggregate(on_hand=latest.on_hand.sum())
+    joined = items.select("item_id", "stock_on_hand").left_join(counted, "item_id")
+    return joined.select("item_id", stock_on_hand=joined.on_hand.coalesce(joined.stock_on_hand))
+
+
+def item_features(
+    events: Any,
+    items: Any,
+    promotions: Any,
+    price_history: Any,
+    as_of: datetime,
+    *,
+    stock: Any | None = None,
+    kinds: Sequence[str] | None = None,
+    zone: str = ALL_ZONES,
+) -> Any:
+    """One row per item that is in the catalogue (and available) or had an event before `as_of`, in no order.
+
+    item_id, zone, category, brand ("" where unknown), the columns of NAMES and one reach column per promotion kind and
+    window (float64, null where unknown; counts are 0 where nothing happened).
+    """
+    kinds = promotion_kinds(promotions) if kinds is None else kinds
+    events, promotions = before(in_zone(events, zone), as_of), in_zone(promotions, zone)
+    price_history = in_zone(price_history, zone)
+    items = items.filter(items.available_from.isnull() | (items.available_from <= instant(as_of)))
+    purchases = events.filter(events.event_type == EventType.PURCHASE.value)
+    history = history_of(kept_lines(order_lines(events, as_of)), as_of)
+    parts = [
+        velocity(purchases, as_of),
+        repeat_rate(history),
+        views_1w(events, as_of),
+        price_position(purchases, items, price_history, as_of),
+        promotion_state(promotions, as_of, kinds),
+    ]
+    if stock is not None:
+        parts.append(stock_on_hand(in_zone(stock, zone), items, as_of))
+    return _joined(age_days(events, items, as_of), items, parts, _columns(kinds), zone)
+
+
+def _columns(kinds: Sequence[str]) -> tuple[str, ...]:
+    return NAMES + tuple(promotion_column(kind, window) for kind in kinds for window in PROMOTION_WINDOWS)
+
+
+_ZERO = frozenset(
+    {"units_1w", "units_4w", "units_13w", "orders_1w", "orders_4w", "orders_decayed", "buyers", "buyers_4w", "views_1w"}
+)
+
+
+def _joined(base: Any, items: Any, parts: Sequence[Any], columns: Sequence[str], zone: str) -> Any:
+    def add(left: Any, right: Any) -> Any:
+        extra = [name for name in right.columns if name != "item_id"]
+        joined = left.left_join(right, left.item_id == right.item_id)
+        return joined.select(*(left[name] for name in left.columns), *(right[name] for name in extra))
+
+    texts = items.select("item_id", "category", "brand")
+    joined = reduce(add, [texts, *parts], base)
+    values: dict[str, Any] = {}
+    for name in columns:
+        if name not in joined.columns:
+            values[name] = ibis.null("float64")
+            continue
+        value = joined[name].cast("float64")
+        counts = name in _ZERO or name.startswith("promotion_reach_")
+        values[name] = value.coalesce(0.0) if counts else value
+    return joined.select(
+        "item_id",
+        zone=ibis.literal(zone),
+        category=joined.category.coalesce(""),
+        brand=joined.brand.coalesce(""),
+        **values,
+    )
+
+
+def _within_windows(promotions: Any, as_of: datetime) -> Any:
+    first = as_of + timedelta(days=min(low for low, _ in PROMOTION_WINDOWS.values()))
+    last = as_of + timedelta(days=max(high for _, high in PROMOTION_WINDOWS.values()))
+    return promotions.filter((promotions.ends_at > instant(first)) & (promotions.starts_at < instant(last)))

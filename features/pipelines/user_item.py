@@ -1,0 +1,145 @@
+"""User × item features: what a user bought, how often, and when.
+
+Everything starts from *order lines*: one row per user × item × order, refunds taken off. A refund names its order and
+takes its quantity back at the price paid; a line that is refunded whole no longer counts. A refund that names no
+order, or one that never sold the item, changes nothing. An order is its order_id, else the purchase's own event.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import ibis
+
+from features.contracts.tables import EventType
+from features.pipelines.expressions import before, decay, epoch_seconds, since, zone_of
+
+MAX_VIEWED = 50
+VIEWED_DAYS = 28
+VIEW_TYPES = (EventType.VIEW_ITEM, EventType.SELECT_ITEM, EventType.ADD_TO_CART)
+
+
+def order_lines(events: Any, as_of: datetime) -> Any:
+    """One row per user × item × order that occurred before `as_of`, refunded ones included.
+
+    user_id, item_id, order_key; zone; at (epoch seconds of the first purchase of the line, null when only a refund is
+    known); bought and refunded (units); paid_minor (for all units bought); list_minor (at list price; null when any
+    part of the line has none).
+    """
+    known = before(events, as_of)
+    known = known.filter(
+        known.user_id.notnull() & known.event_type.isin([EventType.PURCHASE.value, EventType.REFUND.value])
+    )
+    quantity = known.quantity.coalesce(1.0)
+    lines = known.select(
+        known.user_id,
+        known.item_id,
+        order_key=known.order_id.coalesce(known.event_id),
+        zone=zone_of(known),
+        second=epoch_seconds(known.occurred_at),
+        is_bought=known.event_type == EventType.PURCHASE.value,
+        units=quantity,
+        paid=known.line_amount_minor.cast("float64").coalesce(known.unit_price_minor * quantity, 0.0),
+        listed=known.list_price_minor * quantity,
+    )
+    grouped = lines.group_by(["user_id", "item_id", "order_key"]).aggregate(
+        zone=lines.zone.min(where=lines.is_bought),
+        at=lines.second.min(where=lines.is_bought),
+        bought=lines.units.sum(where=lines.is_bought).coalesce(0.0),
+        refunded=lines.units.sum(where=~lines.is_bought).coalesce(0.0),
+        paid_minor=lines.paid.sum(where=lines.is_bought).coalesce(0.0),
+        listed=lines.listed.sum(where=lines.is_bought),
+        n_unlisted=(lines.is_bought & lines.listed.isnull()).sum(),
+    )
+    return grouped.mutate(list_minor=ibis.ifelse(grouped.n_unlisted == 0, grouped.listed, None)).drop(
+        "listed", "n_unlisted"
+    )
+
+
+def kept_lines(lines: Any) -> Any:
+    """Order lines of which something was kept, at what was kept: quantity, paid_minor, list_minor shrink with refunds."""
+    kept = lines.filter(lines.bought > lines.refunded)
+    share = (kept.bought - kept.refunded) / kept.bought
+    return kept.select(
+        kept.user_id,
+        kept.item_id,
+        kept.order_key,
+        kept.zone,
+        kept["at"],
+        quantity=kept.bought - kept.refunded,
+        paid_minor=kept.paid_minor * share,
+        list_minor=kept.list_minor * share,
+    )
+
+
+def n_orders(lines: Any) -> Any:
+    """Distinct orders that held the item (one kept line is one order)."""
+    return lines.count().cast("float32")
+
+
+def quantity(lines: Any) -> Any:
+    """Units kept."""
+    return lines.quantity.sum().cast("float32")
+
+
+def decayed_frequency(lines: Any, as_of: datetime) -> Any:
+    """Sum over those orders of DECAY_PER_WEEK ** (age in weeks at `as_of`)."""
+    return decay(lines["at"], as_of).sum().cast("float32")
+
+
+def first_at(lines: Any) -> Any:
+    """Epoch seconds of the first purchase."""
+    return lines["at"].min().cast("int64")
+
+
+def last_at(lines: Any) -> Any:
+    """Epoch seconds of the last purchase."""
+    return lines["at"].max().cast("int64")
+
+
+def user_item_history(events: Any, as_of: datetime) -> Any:
+    """One row per user × item bought before `as_of` and not wholly refunded by then, in no order.
+
+    user_id, item_id, n_orders, quantity, decayed_frequency, first_at, last_at. The due ratio follows from them
+    (`due_ratio`).
+    """
+    return history_of(kept_lines(order_lines(events, as_of)), as_of)
+
+
+def history_of(lines: Any, as_of: datetime) -> Any:
+    """`user_item_history` from kept lines."""
+    return lines.group_by(["user_id", "item_id"]).aggregate(
+        n_orders=n_orders(lines),
+        quantity=quantity(lines),
+        decayed_frequency=decayed_frequency(lines, as_of),
+        first_at=first_at(lines),
+        last_at=last_at(lines),
+    )
+
+
+def due_ratio(n_orders: Any, first_at: Any, last_at: Any, as_of_seconds: int) -> Any:
+    """Time since the last purchase ÷ the user's mean interval between purchases of the item.
+
+    1 means due now. Works on numpy arrays and Ibis columns alike; null (or NaN) below two orders is the caller's, as
+    the interval then is 0 ÷ 0.
+    """
+    interval = (last_at - first_at) / (n_orders - 1)
+    return (as_of_seconds - last_at) / interval
+
+
+def viewed_items(events: Any, as_of: datetime) -> Any:
+    """The latest MAX_VIEWED items each user viewed, selected or carted in the VIEWED_DAYS days before `as_of`.
+
+    user_id, item_id, viewed_at (epoch seconds of the latest), place (0 is the latest; equal times by item_id).
+    """
+    known = since(before(events, as_of), as_of, VIEWED_DAYS)
+    known = known.filter(known.user_id.notnull() & known.event_type.isin([kind.value for kind in VIEW_TYPES]))
+    known = known.select("user_id", "item_id", second=epoch_seconds(known.occurred_at))
+    latest = known.group_by(["user_id", "item_id"]).aggregate(viewed_at=known.second.max().cast("int64"))
+    placed = latest.mutate(
+        place=ibis.row_number().over(
+            ibis.window(group_by=latest.user_id, order_by=[latest.viewed_at.desc(), latest.item_id])
+        )
+    )
+    return placed.filter(placed.place < MAX_VIEWED)
