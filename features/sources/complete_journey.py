@@ -20,7 +20,7 @@ from configs.settings import Settings
 from features.contracts.calendar import week_starts
 from features.contracts.errors import BadInput
 from features.contracts.tables import EVENTS, ITEMS, PROMOTIONS, USERS, EventType
-from features.sources.report import FactWriter, ImportReport, TableReport
+from features.sources.report import FactStore, ImportReport, TableReport
 
 TIMEZONE = "America/New_York"
 CURRENCY = "USD"
@@ -38,7 +38,7 @@ _RULES = {
 }
 
 
-def import_complete_journey(facts: FactWriter, settings: Settings, *, progress: Callable[[str], None]) -> ImportReport:
+def import_complete_journey(facts: FactStore, settings: Settings, *, progress: Callable[[str], None]) -> ImportReport:
     """Imports events, items, users and promotions; a second import changes nothing.
 
     `settings.timezone` must be the shop's, since business weeks are the source's weeks.
@@ -151,7 +151,8 @@ def _items(duck: Any, report: TableReport) -> pa.Table:
 def _users(duck: Any, report: TableReport) -> pa.Table:
     users = _fetch(
         duck,
-        "SELECT DISTINCT household_id::VARCHAR AS user_id, true AS personalization_allowed FROM transactions ORDER BY 1",
+        "SELECT DISTINCT household_id::VARCHAR AS user_id, true AS personalization_allowed "
+        "FROM transactions ORDER BY user_id",
         USERS.arrow,
     )
     report.rows_read = users.num_rows

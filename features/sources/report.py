@@ -20,8 +20,12 @@ class WriteCount:
     unchanged: int
 
 
-class FactWriter(Protocol):
+class FactStore(Protocol):
     """Where validated rows go."""
+
+    def is_empty(self, table: str) -> bool:
+        """Whether `table` holds no row yet."""
+        ...
 
     def write(self, tables: Mapping[str, pa.Table]) -> dict[str, WriteCount]:
         """Adds rows in stored schema to several tables in one step."""
@@ -30,19 +34,18 @@ class FactWriter(Protocol):
 
 @dataclass
 class TableReport:
-    """One table. `excluded`: out of scope by a rule of the source; `quarantined`: failed validation, by reason."""
+    """One table. `excluded`: out of scope by a rule of the source; `quarantined`: failed validation, by reason;
+
+    a row may have several reasons and counts once in `n_bad`.
+    """
 
     rows_read: int = 0
     written: WriteCount = field(default_factory=lambda: WriteCount(0, 0, 0))
     duplicates: int = 0
     excluded: Counter[str] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
+    n_bad: int = 0
     quarantine_file: Path | None = None
-
-    @property
-    def n_bad(self) -> int:
-        """Rows that failed validation."""
-        return self.quarantined.total()
 
 
 @dataclass
@@ -72,6 +75,7 @@ class ImportReport:
                     "unchanged": table.written.unchanged,
                     "duplicates": table.duplicates,
                     "excluded": dict(table.excluded),
+                    "n_bad": table.n_bad,
                     "quarantined": dict(table.quarantined),
                     "quarantine_file": str(table.quarantine_file) if table.quarantine_file else None,
                 }

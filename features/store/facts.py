@@ -1,7 +1,7 @@
 """Imported facts: Parquet segments behind an atomic manifest, read together with the events that came over HTTP.
 
-A write puts new segments beside the old ones and then replaces `manifest.json` in one rename: a crash at any line leaves
-the old state or the new one, and a segment no manifest names is swept up by the next write. DuckDB is in memory only.
+A write puts new segments beside the old ones and then replaces `manifest.json` in one rename: a crash at any line
+leaves the old state or the new one, and a segment no manifest names is swept up by the next write. DuckDB is in memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import ibis
@@ -68,8 +67,8 @@ class Facts:
     def write(self, tables: Mapping[str, pa.Table]) -> dict[str, WriteCount]:
         """Adds rows in stored schema to several tables in one step, seen by readers wholly or not at all.
 
-        Keys within the given rows must be distinct. A row whose key is known replaces the earlier row; a row that is known
-        as it stands changes nothing.
+        Keys within the given rows must be distinct. A row whose key is known replaces the earlier row; a row that
+        is known as it stands changes nothing.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._locked():
@@ -92,7 +91,8 @@ class Facts:
         key = ", ".join(schema.key)
         known = schema.key[0]
         changed = duck.sql(
-            f"SELECT i.*, s.{known} IS NOT NULL AS is_known FROM incoming i LEFT JOIN {self._scan(schema)} s USING ({key})"
+            f"SELECT i.*, s.{known} IS NOT NULL AS is_known "
+            f"FROM incoming i LEFT JOIN {self._scan(schema)} s USING ({key})"
             f" WHERE s.{known} IS NULL OR hash(i) <> hash(s)"
         ).to_arrow_table()
         n_replaced = int(pa.compute.sum(changed["is_known"]).as_py() or 0)
