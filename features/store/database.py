@@ -7,7 +7,7 @@ SQLite (WAL, one writer at a time, BEGIN IMMEDIATE) and PostgreSQL (psycopg 3) h
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -53,7 +53,7 @@ class Instant(sa.TypeDecorator[datetime]):
 
 
 # SQLite numbers rows by itself only in a column of type INTEGER.
-Sequence = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+RowNumber = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 events = sa.Table(
     "events",
@@ -86,7 +86,7 @@ events = sa.Table(
 price_ledger = sa.Table(
     "price_ledger",
     metadata,
-    sa.Column("seq", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("seq", RowNumber, primary_key=True, autoincrement=True),
     sa.Column("price_id", sa.Text, nullable=False, unique=True),
     sa.Column("item_id", sa.Text, nullable=False),
     sa.Column("zone", sa.Text, nullable=False),
@@ -189,6 +189,14 @@ def insert(connection: sa.Connection, table: sa.Table) -> Any:
     from sqlalchemy.dialects.sqlite import insert as of_sqlite
 
     return of_sqlite(table)
+
+
+def insert_new(connection: sa.Connection, table: sa.Table, key: str, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Inserts the rows, in order, whose `key` is not there yet; returns how many were inserted."""
+    if not rows:
+        return 0
+    statement = insert(connection, table).on_conflict_do_nothing(index_elements=[key]).returning(table.c[key])
+    return len(connection.execute(statement, list(rows)).all())
 
 
 def _open_sqlite(connection: Any, _record: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from features.store.database import Instant, Sequence, metadata
+from features.store.database import Instant, RowNumber, metadata
 
 SUGGESTION_STATUSES = (
     "suggested",
@@ -21,7 +21,7 @@ SUGGESTION_STATUSES = (
 price_suggestions = sa.Table(
     "price_suggestions",
     metadata,
-    sa.Column("seq", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("seq", RowNumber, primary_key=True, autoincrement=True),
     sa.Column("id", sa.Text, nullable=False, unique=True),
     sa.Column("item_id", sa.Text, nullable=False),
     sa.Column("zone", sa.Text, nullable=False),

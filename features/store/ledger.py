@@ -1,0 +1,257 @@
+"""The price ledger: append-only, keyed by item, zone and time, and the only place a served price comes from.
+
+A row holds from `valid_from` until `valid_to` (open when None). Of the rows that hold at an instant the one that began
+last is in force, and of those that began together the one appended last. So a promotion with an end gives way to the
+price before it, and a correction is a later row with the same beginning. Nothing is ever rewritten.
+
+Reference: Directive 98/6/EC, article 6a (prior price of an announced reduction); CJEU C-330/23.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from features.contracts.tables import PRICE_HISTORY, TIMESTAMP
+from features.store.database import insert_new, lock, price_ledger
+
+PRIOR_PRICE_DAYS = 30
+_CHUNK = 2_000
+_FETCH = 50_000
+
+
+class PriceSource(StrEnum):
+    """Where a price came from."""
+
+    IMPORTED = "imported"  # the shop's own price history
+    OBSERVED = "observed"  # the regular price seen in sales: an opening balance, never a feature of demand
+    DESK = "desk"  # an approved suggestion
+    ROLLBACK = "rollback"  # the price before a change, restored
+
+
+@dataclass(frozen=True)
+class NewPrice:
+    """A price to append; prices in minor units of `currency`, times in business time."""
+
+    item_id: str
+    zone: str
+    valid_from: datetime
+    list_price_minor: int
+    offer_price_minor: int
+    currency: str
+    source: PriceSource
+    recorded_at: datetime
+    valid_to: datetime | None = None
+    promotion_id: str | None = None
+    suggestion_id: str | None = None
+    reverts_price_id: str | None = None
+
+    def content_id(self) -> str:
+        """Named after what it says, not when it was recorded: appending the same price twice keeps it once."""
+        parts = (
+            self.item_id,
+            self.zone,
+            self.valid_from.astimezone(UTC).isoformat(),
+            self.valid_to.astimezone(UTC).isoformat() if self.valid_to else None,
+            self.list_price_minor,
+            self.offer_price_minor,
+            self.currency,
+            str(self.source),
+            self.promotion_id,
+            self.suggestion_id,
+            self.reverts_price_id,
+        )
+        return f"price_{hashlib.sha256(repr(parts).encode()).hexdigest()[:24]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price(NewPrice):
+    """A price of the ledger. `seq` grows in the order of appending."""
+
+    seq: int
+    price_id: str
+
+
+class Ledger:
+    """The repository of prices, on one connection."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def append(self, rows: Sequence[NewPrice]) -> int:
+        """Appends prices in the given order and returns how many were new."""
+        if not rows:
+            return 0
+        lock(self._connection, "price_ledger")
+        values = [{**asdict(row), "price_id": row.content_id()} for row in rows]
+        return insert_new(self._connection, price_ledger, "price_id", values)
+
+    def current(self, item_ids: Iterable[str], zone: str, at: datetime) -> dict[str, Price]:
+        """The price in force at `at`, by item; items without one are absent."""
+        table = price_ledger.c
+        latest = sa.func.row_number().over(
+            partition_by=table.item_id, order_by=(table.valid_from.desc(), table.seq.desc())
+        )
+        found: dict[str, Price] = {}
+        for chunk in _chunks(item_ids):
+            ranked = (
+                sa.select(price_ledger, latest.label("place"))
+                .where(table.item_id.in_(chunk), table.zone == zone, *_holds(at))
+                .subquery()
+            )
+            rows = self._connection.execute(sa.select(ranked).where(ranked.c.place == 1))
+            found.update((row.item_id, _price(row)) for row in rows)
+        return found
+
+    def history(self, item_id: str, zone: str) -> list[Price]:
+        """Every row of an item, in the order of appending."""
+        return self._histories([item_id], zone).get(item_id, [])
+
+    def prior_price(self, item_id: str, zone: str, at: datetime) -> int | None:
+        """The prior price of the reduction in force at `at`, in minor units: see `prior_price`."""
+        return prior_price(self.history(item_id, zone), at)
+
+    def prior_prices(self, item_ids: Iterable[str], zone: str, at: datetime) -> dict[str, int | None]:
+        """`prior_price` of many items."""
+        chosen = list(item_ids)
+        histories = self._histories(chosen, zone)
+        return {item_id: prior_price(histories.get(item_id, []), at) for item_id in chosen}
+
+    def by_id(self, price_id: str) -> Price | None:
+        """The row with this price_id."""
+        query = sa.select(price_ledger).where(price_ledger.c.price_id == price_id)
+        row = self._connection.execute(query).one_or_none()
+        return None if row is None else _price(row)
+
+    def after(self, seq: int, limit: int, zone: str | None = None) -> list[Price]:
+        """The rows appended after number `seq`, in order: the feed a shop system follows without missing any."""
+        query = sa.select(price_ledger).where(price_ledger.c.seq > seq).order_by(price_ledger.c.seq).limit(limit)
+        if zone is not None:
+            query = query.where(price_ledger.c.zone == zone)
+        return [_price(row) for row in self._connection.execute(query)]
+
+    def is_empty(self, zone: str | None = None) -> bool:
+        """Whether no price was ever appended (in the zone)."""
+        query = sa.select(price_ledger.c.seq).limit(1)
+        if zone is not None:
+            query = query.where(price_ledger.c.zone == zone)
+        return self._connection.execute(query).first() is None
+
+    def as_arrow(self, sources: Iterable[PriceSource] = tuple(PriceSource)) -> pa.Table:
+        """The ledger in the stored schema of PRICE_HISTORY followed by seq, price_id, source, recorded_at; by seq.
+
+        Leave out OBSERVED where demand is learnt: those prices were read off sales.
+        """
+        columns = [name for name in _ARROW.names if name != "attributes"]
+        query = (
+            sa.select(*(price_ledger.c[name] for name in columns))
+            .where(price_ledger.c.source.in_([str(source) for source in sources]))
+            .order_by(price_ledger.c.seq)
+        )
+        result = self._connection.execution_options(stream_results=True).execute(query)
+        batches = [_batch(columns, rows) for rows in result.partitions(_FETCH)]
+        return pa.Table.from_batches(batches, _ARROW)
+
+    def _histories(self, item_ids: Iterable[str], zone: str) -> dict[str, list[Price]]:
+        found: dict[str, list[Price]] = {}
+        for chunk in _chunks(item_ids):
+            query = (
+                sa.select(price_ledger)
+                .where(price_ledger.c.item_id.in_(chunk), price_ledger.c.zone == zone)
+                .order_by(price_ledger.c.seq)
+            )
+            for row in self._connection.execute(query):
+                found.setdefault(row.item_id, []).append(_price(row))
+        return found
+
+
+def prior_price(history: Sequence[Price], at: datetime) -> int | None:
+    """The lowest offer price of the 30 days before the reduction in force at `at` began, in minor units.
+
+    A reduction is an offer price below the list price, or below the offer price right before it; it began when the
+    present offer price began, so each further step down is a reduction of its own. None where there is no reduction,
+    or no price known before it. A reduction may be announced only when the offer price is below this (80, then 100,
+    then 90: the prior price is 80, so 90 is none).
+    """
+    steps = _timeline(history, at)
+    if not steps:
+        return None
+    last = len(steps) - 1
+    price = steps[last][1]
+    while last > 0 and _offer(steps[last - 1][1]) == _offer(price):
+        last -= 1
+    if price is None or last == 0:
+        return None
+    before = steps[last - 1][1]
+    reduced = price.offer_price_minor < price.list_price_minor or (
+        before is not None and price.offer_price_minor < before.offer_price_minor
+    )
+    if not reduced:
+        return None
+    began = steps[last][0]
+    window = began - timedelta(days=PRIOR_PRICE_DAYS)
+    ends = [start for start, _ in steps[1:]]
+    offers = [
+        step.offer_price_minor
+        for (_, step), end in zip(steps[:last], ends, strict=False)
+        if step is not None and end > window
+    ]
+    return min(offers, default=None)
+
+
+def _timeline(history: Sequence[Price], at: datetime) -> list[tuple[datetime, Price | None]]:
+    """The price in force as steps (since when, which) up to `at`; None where none is."""
+    times = {price.valid_from for price in history} | {price.valid_to for price in history if price.valid_to}
+    steps: list[tuple[datetime, Price | None]] = []
+    for time in sorted(time for time in times if time <= at):
+        holding = [p for p in history if p.valid_from <= time and (p.valid_to is None or time < p.valid_to)]
+        steps.append((time, max(holding, key=lambda price: (price.valid_from, price.seq), default=None)))
+    return steps
+
+
+def _offer(price: Price | None) -> int | None:
+    return None if price is None else price.offer_price_minor
+
+
+def _holds(at: datetime) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    table = price_ledger.c
+    return table.valid_from <= at, sa.or_(table.valid_to.is_(None), table.valid_to > at)
+
+
+def _chunks(item_ids: Iterable[str]) -> Iterable[list[str]]:
+    distinct = list(dict.fromkeys(item_ids))
+    return (distinct[start : start + _CHUNK] for start in range(0, len(distinct), _CHUNK))
+
+
+def _price(row: sa.Row[Any]) -> Price:
+    values = dict(row._mapping)
+    values.pop("place", None)
+    return Price(**{**values, "source": PriceSource(values["source"])})
+
+
+_ARROW = pa.schema(
+    [
+        *PRICE_HISTORY.arrow,
+        pa.field("seq", pa.int64()),
+        pa.field("price_id", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("recorded_at", TIMESTAMP),
+    ]
+)
+
+
+def _batch(columns: Sequence[str], rows: Iterable[sa.Row[Any]]) -> pa.RecordBatch:
+    values = dict(zip(columns, zip(*rows, strict=True), strict=True))
+    length = len(next(iter(values.values())))
+    arrays = [
+        pa.array(values[field.name], field.type) if field.name in values else pa.nulls(length, field.type)
+        for field in _ARROW
+    ]
+    return pa.record_batch(arrays, schema=_ARROW)
