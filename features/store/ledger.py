@@ -206,14 +206,37 @@ def prior_price(history: Sequence[Price], at: datetime) -> int | None:
     return min(offers, default=None)
 
 
+def stands(history: Sequence[Price], change: Price, at: datetime) -> bool:
+    """Whether `change` decides the price at `at`: by itself, or because whatever came after it was rolled back."""
+    if _in_force(history, at) == change:
+        return True
+    return change.reverts_price_id is None and _in_force(_effective(history), at) == change
+
+
+def price_without(history: Sequence[Price], change: Price, at: datetime) -> Price | None:
+    """The price that would be in force at `at` had `change` not been made."""
+    return _in_force(_effective(history, without=change), at)
+
+
+def _effective(history: Sequence[Price], without: Price | None = None) -> list[Price]:
+    """What is left when each rollback is taken out together with the change that it undid."""
+    numbers = {row.price_id: row.seq for row in history}
+    undone = set() if without is None else {without.seq}
+    for row in sorted(history, key=lambda price: -price.seq):
+        if row.reverts_price_id is not None and row.seq not in undone:
+            undone.add(numbers[row.reverts_price_id])
+    return [row for row in history if row.seq not in undone and row.reverts_price_id is None]
+
+
+def _in_force(history: Iterable[Price], at: datetime) -> Price | None:
+    holding = (p for p in history if p.valid_from <= at and (p.valid_to is None or at < p.valid_to))
+    return max(holding, key=lambda price: (price.valid_from, price.seq), default=None)
+
+
 def _timeline(history: Sequence[Price], at: datetime) -> list[tuple[datetime, Price | None]]:
     """The price in force as steps (since when, which) up to `at`; None where none is."""
     times = {price.valid_from for price in history} | {price.valid_to for price in history if price.valid_to}
-    steps: list[tuple[datetime, Price | None]] = []
-    for time in sorted(time for time in times if time <= at):
-        holding = [p for p in history if p.valid_from <= time and (p.valid_to is None or time < p.valid_to)]
-        steps.append((time, max(holding, key=lambda price: (price.valid_from, price.seq), default=None)))
-    return steps
+    return [(time, _in_force(history, time)) for time in sorted(time for time in times if time <= at)]
 
 
 def _offer(price: Price | None) -> int | None:
