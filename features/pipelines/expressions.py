@@ -9,10 +9,7 @@ import ibis
 
 from features.contracts.histories import DECAY_PER_WEEK, SECONDS_PER_WEEK
 from features.contracts.tables import DEFAULT_ZONE
-
-# The zone of rows that look at all zones of the shop together.
-ALL_ZONES = "*"
-SECONDS_PER_DAY = 24 * 3600
+from features.pipelines.rules import ALL_ZONES
 
 
 def instant(at: datetime) -> Any:

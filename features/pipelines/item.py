@@ -16,8 +16,6 @@ import ibis
 
 from features.contracts.tables import EventType
 from features.pipelines.expressions import (
-    ALL_ZONES,
-    SECONDS_PER_DAY,
     age_seconds,
     before,
     decay,
@@ -27,11 +25,8 @@ from features.pipelines.expressions import (
     since,
     zone_of,
 )
+from features.pipelines.rules import ALL_ZONES, PRICE_DAYS, PROMOTION_WINDOWS, SECONDS_PER_DAY
 from features.pipelines.user_item import history_of, kept_lines, order_lines
-
-PRICE_DAYS = 28
-# Promotion windows relative to `as_of`, days: name -> (from, to).
-PROMOTION_WINDOWS = {"next_1w": (0, 7), "next_4w": (0, 28), "past_4w": (-28, 0)}
 
 NAMES = (
     "units_1w",
@@ -245,7 +240,7 @@ def item_features(
     kinds = promotion_kinds(promotions) if kinds is None else kinds
     events, promotions = before(in_zone(events, zone), as_of), in_zone(promotions, zone)
     price_history = in_zone(price_history, zone)
-    items = items.filter(items.available_from.isnull() | (items.available_from <= instant(as_of)))
+    available = items.filter(items.available_from.isnull() | (items.available_from <= instant(as_of)))
     purchases = events.filter(events.event_type == EventType.PURCHASE.value)
     history = history_of(kept_lines(order_lines(events, as_of)), as_of)
     parts = [
@@ -257,10 +252,10 @@ def item_features(
     ]
     if stock is not None:
         parts.append(stock_on_hand(in_zone(stock, zone), items, as_of))
-    return _joined(age_days(events, items, as_of), items, parts, _columns(kinds), zone)
+    return _joined(age_days(events, available, as_of), items, parts, columns(kinds), zone)
 
 
-def _columns(kinds: Sequence[str]) -> tuple[str, ...]:
+def columns(kinds: Sequence[str]) -> tuple[str, ...]:
     return NAMES + tuple(promotion_column(kind, window) for kind in kinds for window in PROMOTION_WINDOWS)
 
 

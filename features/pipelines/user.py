@@ -11,13 +11,9 @@ from typing import Any
 
 import ibis
 
-from features.pipelines.expressions import SECONDS_PER_DAY, age_seconds, decay
+from features.pipelines.expressions import age_seconds, decay
+from features.pipelines.rules import CATEGORY_SEPARATOR, REDUCED_SHARE, SECONDS_PER_DAY
 from features.pipelines.user_item import kept_lines, order_lines
-
-AFFINITY = "category_affinity:"
-CATEGORY_SEPARATOR = " > "
-# A line counts as reduced when it was paid at least this share below its list price.
-REDUCED_SHARE = 0.01
 
 
 def recency_days(lines: Any, as_of: datetime) -> Any:

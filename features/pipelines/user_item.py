@@ -14,10 +14,7 @@ import ibis
 
 from features.contracts.tables import EventType
 from features.pipelines.expressions import before, decay, epoch_seconds, since, zone_of
-
-MAX_VIEWED = 50
-VIEWED_DAYS = 28
-VIEW_TYPES = (EventType.VIEW_ITEM, EventType.SELECT_ITEM, EventType.ADD_TO_CART)
+from features.pipelines.rules import MAX_VIEWED, VIEW_TYPES, VIEWED_DAYS
 
 
 def order_lines(events: Any, as_of: datetime) -> Any:
@@ -58,7 +55,7 @@ def order_lines(events: Any, as_of: datetime) -> Any:
 
 
 def kept_lines(lines: Any) -> Any:
-    """Order lines of which something was kept, at what was kept: quantity, paid_minor, list_minor shrink with refunds."""
+    """Order lines of which something was kept; quantity, paid_minor and list_minor shrink with refunds."""
     kept = lines.filter(lines.bought > lines.refunded)
     share = (kept.bought - kept.refunded) / kept.bought
     return kept.select(
@@ -134,7 +131,7 @@ def viewed_items(events: Any, as_of: datetime) -> Any:
     user_id, item_id, viewed_at (epoch seconds of the latest), place (0 is the latest; equal times by item_id).
     """
     known = since(before(events, as_of), as_of, VIEWED_DAYS)
-    known = known.filter(known.user_id.notnull() & known.event_type.isin([kind.value for kind in VIEW_TYPES]))
+    known = known.filter(known.user_id.notnull() & known.event_type.isin(VIEW_TYPES))
     known = known.select("user_id", "item_id", second=epoch_seconds(known.occurred_at))
     latest = known.group_by(["user_id", "item_id"]).aggregate(viewed_at=known.second.max().cast("int64"))
     placed = latest.mutate(

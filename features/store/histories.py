@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from features.pipelines import item, user
-from features.pipelines.expressions import ALL_ZONES
+from features.pipelines.rules import AFFINITY, ALL_ZONES
 from features.pipelines.user_item import history_of, kept_lines, order_lines, viewed_items
 
 _HISTORY = ("n_orders", "quantity", "decayed_frequency", "first_at", "last_at")
@@ -55,31 +55,18 @@ def offline_histories(facts: Tables, as_of: datetime, user_ids: Sequence[str] | 
     with temporary(facts, kept_lines(order_lines(events, as_of))) as lines:
         pairs = sorted_arrow(history_of(lines, as_of), ["user_id", "item_id"])
         features = user_feature_rows(lines, facts.read("items"), as_of)
-    viewed = viewed_by_user(events, as_of)
     item_ids = objects(pairs["item_id"])
     columns = {name: pairs[name].to_numpy() for name in _HISTORY}
+    unknown = UserHistory.unknown(as_of)
     histories: dict[str, UserHistory] = {}
     for user_id, rows in slices(pairs["user_id"]).items():
-        views, viewed_at = viewed.pop(user_id, ((), ()))
-        histories[user_id] = UserHistory(
-            user_id,
-            as_of,
-            item_ids[rows],
-            *(columns[name][rows] for name in _HISTORY),
-            features=features[user_id],
-            viewed_item_ids=views,
-            viewed_at=viewed_at,
+        bought = {name: column[rows] for name, column in columns.items()}
+        histories[user_id] = replace(
+            unknown, user_id=user_id, item_ids=item_ids[rows], features=features[user_id], **bought
         )
-    for user_id, (views, viewed_at) in viewed.items():
-        unknown = UserHistory.unknown(as_of)
-        histories[user_id] = UserHistory(
-            user_id,
-            as_of,
-            unknown.item_ids,
-            *(getattr(unknown, name) for name in _HISTORY),
-            viewed_item_ids=views,
-            viewed_at=viewed_at,
-        )
+    for user_id, (views, viewed_at) in viewed_by_user(events, as_of).items():
+        history = histories.get(user_id, replace(unknown, user_id=user_id))
+        histories[user_id] = replace(history, viewed_item_ids=views, viewed_at=viewed_at)
     return histories
 
 
@@ -125,7 +112,7 @@ def user_feature_rows(lines: Any, items: Any, as_of: datetime) -> dict[str, dict
     }
     affinity = sorted_arrow(user.category_affinity(lines, items, as_of), ["user_id", "category"]).to_pydict()
     for user_id, category, share in zip(*affinity.values(), strict=True):
-        known[user_id][user.AFFINITY + category] = share
+        known[user_id][AFFINITY + category] = share
     return known
 
 

@@ -1,0 +1,24 @@
+"""Numbers and names that a feature's definition rests on, shared by its offline and its online computation."""
+
+from __future__ import annotations
+
+from features.contracts.tables import EventType
+
+SECONDS_PER_DAY = 24 * 3600
+# The zone of rows that look at all zones of the shop together.
+ALL_ZONES = "*"
+
+# Items viewed lately: how many, how long, and which events count.
+MAX_VIEWED = 50
+VIEWED_DAYS = 28
+VIEW_TYPES = (EventType.VIEW_ITEM.value, EventType.SELECT_ITEM.value, EventType.ADD_TO_CART.value)
+
+# Category affinity: the prefix of its feature names, and what separates the levels of a category.
+AFFINITY = "category_affinity:"
+CATEGORY_SEPARATOR = " > "
+# A line counts as reduced when it was paid at least this share below its list price.
+REDUCED_SHARE = 0.01
+# Observed prices are medians over the sales of this many days.
+PRICE_DAYS = 28
+# Promotion windows relative to `as_of`, days: name -> (from, to).
+PROMOTION_WINDOWS = {"next_1w": (0, 7), "next_4w": (0, 28), "past_4w": (-28, 0)}
