@@ -1,0 +1,112 @@
+"""Candidates: the items worth scoring for one visitor, from several sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.histories import UserHistory
+from models.ranking.features import Catalogue, Floats, Positions, Visitor
+from models.ranking.model import Retrieval, Task
+from models.retrieval.interactions import top
+
+# What was viewed speaks as loudly as what was bought once.
+_VIEW_WEIGHT = 1.0
+
+
+@dataclass(frozen=True)
+class CandidateConfig:
+    """How many candidates each source brings; items bought before all take part in the task "all"."""
+
+    ease: int = 150
+    ease_decayed: int = 80
+    als: int = 60
+    popular: int = 80
+    promoted: int = 60
+
+
+class CandidateSource:
+    """Sources bound to one catalogue: maps between their items and the catalogue's positions are made once."""
+
+    def __init__(self, catalogue: Catalogue, retrieval: Retrieval, config: CandidateConfig) -> None:
+        self._catalogue = catalogue
+        self._retrieval = retrieval
+        self._config = config
+        self._ease_at = catalogue.positions(retrieval.ease.item_ids)
+        self._als_at = catalogue.positions(retrieval.als.item_ids)
+        self._to_ease = _inverse(self._ease_at, catalogue.n_items)
+        self._to_als = _inverse(self._als_at, catalogue.n_items)
+        self.popular = top(catalogue.popularity, catalogue.n_items)
+        self._popular = self.popular[: config.popular]
+        self._promoted = top(_promoted(catalogue), config.promoted)
+        self.promoted = np.zeros(catalogue.n_items, bool)
+        self.promoted[self._promoted] = True
+
+    def visitor(self, history: UserHistory) -> Visitor:
+        """The visitor's items and the sources' scores, in positions of the catalogue."""
+        places = self._catalogue.positions(history.item_ids)
+        rows = np.flatnonzero(places >= 0)
+        own = places[rows]
+        viewed = self._catalogue.positions(np.array(history.viewed_item_ids, object))
+        viewed = viewed[viewed >= 0]
+        ones = np.ones(len(own), np.float32)
+        decayed = history.decayed_frequency[rows]
+        bought, seen = self._ease(own, ones), self._ease(viewed, np.full(len(viewed), _VIEW_WEIGHT, np.float32))
+        als_rows = self._to_als[np.concatenate([own, viewed])]
+        als = self._spread(self._retrieval.als.score(als_rows[als_rows >= 0]), self._als_at)
+        return Visitor(history, own, rows, viewed, bought + seen, seen, self._ease(own, decayed), als)
+
+    def candidates(self, visitor: Visitor, task: Task) -> Positions:
+        """Distinct positions, ascending. The task "new" leaves out what was bought."""
+        config = self._config
+        owned = np.zeros(self._catalogue.n_items, bool)
+        owned[visitor.own] = True
+        parts = [
+            _top_new(visitor.ease, owned, config.ease),
+            _top_new(visitor.ease_decayed, owned, config.ease_decayed),
+            _top_new(visitor.als, owned, config.als),
+            visitor.viewed,
+            self._popular,
+            self._promoted,
+        ]
+        chosen = np.zeros(self._catalogue.n_items, bool)
+        chosen[np.concatenate(parts)] = True
+        if task == "new":
+            chosen &= ~owned
+        else:
+            chosen |= owned
+        return np.flatnonzero(chosen)
+
+    def _ease(self, held: Positions, weights: Floats) -> Floats:
+        rows = self._to_ease[held]
+        known = rows >= 0
+        return self._spread(self._retrieval.ease.score(rows[known], weights[known]), self._ease_at)
+
+    def _spread(self, scores: npt.NDArray[np.float32], at: Positions) -> Floats:
+        """Scores of a source's items in positions of the catalogue."""
+        known = at >= 0
+        whole = np.zeros(self._catalogue.n_items, np.float32)
+        whole[at[known]] = scores[known]
+        return whole
+
+
+def _top_new(scores: Floats, owned: npt.NDArray[np.bool_], k: int) -> Positions:
+    return top(np.where(owned, np.float32(0), scores), k)
+
+
+def _inverse(at: Positions, n: int) -> Positions:
+    inverse = np.full(n, -1, np.int64)
+    known = at >= 0
+    inverse[at[known]] = np.flatnonzero(known)
+    return inverse
+
+
+def _promoted(catalogue: Catalogue) -> Floats:
+    """Planned promotion in the coming weeks, weighed by how well the item sells."""
+    columns = catalogue.items.columns
+    missing = np.zeros(catalogue.n_items, np.float32)
+    reach = np.nan_to_num(columns.get("promotion_reach_next_4w", missing))
+    sales = np.nan_to_num(columns.get("units_13w", missing))
+    return np.asarray(reach * np.log1p(sales), np.float32)

@@ -1,0 +1,90 @@
+"""LightGBM LambdaRank over candidates of several sources.
+
+Burges, "From RankNet to LambdaRank to LambdaMART", MSR-TR-2010-82.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.errors import BadInput
+
+
+@dataclass(frozen=True)
+class RankerConfig:
+    """Trees of one ranker. `share_negatives`: share of the irrelevant candidates that are trained on."""
+
+    n_trees: int = 150
+    learning_rate: float = 0.05
+    n_leaves: int = 31
+    min_rows_in_leaf: int = 100
+    share_features: float = 0.5
+    share_rows: float = 0.8
+    l2: float = 5.0
+    truncation: int = 20
+    share_negatives: float = 0.35
+
+
+class Ranker:
+    """A fitted booster and the names of its columns."""
+
+    def __init__(self, booster: lightgbm.Booster) -> None:
+        self.booster = booster
+        self.columns: tuple[str, ...] = tuple(booster.feature_name())
+
+    def score(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Scores (n,) of the rows of `matrix` (n, columns); comparable within one query only."""
+        return np.asarray(self.booster.predict(matrix, num_threads=1), np.float64)
+
+    def contributions(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """SHAP values (n, columns) of the rows; with the bias left out they sum to the score."""
+        return np.asarray(self.booster.predict(matrix, num_threads=1, pred_contrib=True), np.float64)[:, :-1]
+
+    def save(self, path: Path) -> None:
+        """Writes LightGBM's own text format."""
+        self.booster.save_model(str(path))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads what `save` wrote."""
+        if not path.exists():
+            raise BadInput("no ranker here", where=str(path))
+        return cls(lightgbm.Booster(model_file=str(path)))
+
+
+def fit_ranker(
+    matrix: npt.NDArray[np.float32],
+    relevant: npt.NDArray[np.bool_],
+    group_sizes: npt.NDArray[np.int64],
+    columns: tuple[str, ...],
+    config: RankerConfig,
+    *,
+    seed: int,
+) -> Ranker:
+    """Fits on rows grouped by query: `matrix` (n, columns), `relevant` (n,), `group_sizes` summing to n."""
+    parameters = {
+        "objective": "lambdarank",
+        "learning_rate": config.learning_rate,
+        "num_leaves": config.n_leaves,
+        "min_data_in_leaf": min(config.min_rows_in_leaf, max(1, len(matrix) // 50)),
+        "feature_fraction": config.share_features,
+        "bagging_fraction": config.share_rows,
+        "bagging_freq": 1,
+        "lambda_l2": config.l2,
+        "lambdarank_truncation_level": config.truncation,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 2,
+        "verbose": -1,
+    }
+    data = lightgbm.Dataset(
+        matrix, relevant.astype(np.int8), group=group_sizes, feature_name=list(columns), params={"verbose": -1}
+    )
+    return Ranker(lightgbm.train(parameters, data, num_boost_round=config.n_trees))

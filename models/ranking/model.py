@@ -1,0 +1,81 @@
+"""The recommendation model: what is fitted on one cut of the data, saved and loaded as one artifact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Self
+
+from models.artifact import read_meta, write_meta
+from models.ranking.lambdarank import Ranker
+from models.retrieval.als import Als
+from models.retrieval.ease import Ease
+from models.retrieval.item_knn import ItemKnn
+
+KIND = "recommendations"
+
+# "ranker" learns from candidates of all sources; "buy_again" is decayed frequency with popularity behind it.
+Policy = Literal["ranker", "buy_again"]
+Task = Literal["all", "new"]
+TASKS: tuple[Task, ...] = ("all", "new")
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """The fitted sources of candidates."""
+
+    ease: Ease
+    als: Als
+    similar: ItemKnn
+    bought_together: ItemKnn
+
+
+@dataclass(frozen=True)
+class RecommendationModel:
+    """Sources, one ranker per task, and the columns they were fitted with.
+
+    item_columns   names of the item features (ItemFeatures.columns) in the rankers' order
+    user_columns   names of the user features (UserHistory.features) in the rankers' order
+    policies       per task, the policy that won on the cut and serves
+    """
+
+    retrieval: Retrieval
+    rankers: dict[Task, Ranker]
+    item_columns: tuple[str, ...]
+    user_columns: tuple[str, ...]
+    policies: dict[Task, Policy]
+
+    def with_policies(self, policies: dict[Task, Policy]) -> RecommendationModel:
+        """The same model serving by other policies."""
+        return replace(self, policies=policies)
+
+    def save(self, folder: Path) -> None:
+        """Writes one subfolder per source, one text file per ranker, and `model.json`."""
+        write_meta(
+            folder,
+            KIND,
+            {
+                "item_columns": list(self.item_columns),
+                "user_columns": list(self.user_columns),
+                "policies": dict(self.policies),
+            },
+        )
+        self.retrieval.ease.save(folder / "ease")
+        self.retrieval.als.save(folder / "als")
+        self.retrieval.similar.save(folder / "similar")
+        self.retrieval.bought_together.save(folder / "bought_together")
+        for task, ranker in self.rankers.items():
+            ranker.save(folder / f"ranker_{task}.txt")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads what `save` wrote; BadInput when the folder holds something else."""
+        meta = read_meta(folder, KIND)
+        retrieval = Retrieval(
+            Ease.load(folder / "ease"),
+            Als.load(folder / "als"),
+            ItemKnn.load(folder / "similar"),
+            ItemKnn.load(folder / "bought_together"),
+        )
+        rankers = {task: Ranker.load(folder / f"ranker_{task}.txt") for task in TASKS}
+        return cls(retrieval, rankers, tuple(meta["item_columns"]), tuple(meta["user_columns"]), meta["policies"])

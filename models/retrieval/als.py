@@ -1,0 +1,85 @@
+"""Implicit ALS: user and item factors by weighted least squares; a user is folded in at query time.
+
+Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008, as fitted by implicit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from implicit.cpu.als import AlternatingLeastSquares
+from threadpoolctl import threadpool_limits
+
+from models.artifact import read_arrays, read_meta, write_arrays, write_meta
+from models.retrieval.interactions import Interactions
+
+KIND = "als"
+
+
+@dataclass(frozen=True)
+class AlsConfig:
+    """`alpha` is the confidence of a purchase, that of all else being 1; an item needs `min_buyers` to have factors."""
+
+    n_factors: int = 64
+    l2: float = 0.05
+    alpha: float = 5.0
+    n_iterations: int = 12
+    min_buyers: int = 3
+
+
+class Als:
+    """Fitted item factors.
+
+    item_ids   str objects, sorted
+    factors    float32 (items, factors)
+    """
+
+    def __init__(self, item_ids: npt.NDArray[np.object_], factors: npt.NDArray[np.float32], l2: float, alpha: float):
+        self.item_ids = item_ids
+        self.factors = factors
+        self._l2 = l2
+        self._alpha = alpha
+        self._gram = factors.T @ factors + l2 * np.eye(factors.shape[1], dtype=np.float32)
+
+    def score(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Scores of all items (n_items,) for a user who bought the items at `rows`."""
+        if not len(rows):
+            return np.zeros(len(self.item_ids), np.float32)
+        bought = self.factors[rows]
+        # Equation 4: a purchase has confidence alpha, all else 1.
+        user = np.linalg.solve(self._gram + (self._alpha - 1) * (bought.T @ bought), self._alpha * bought.sum(0))
+        return np.asarray(self.factors @ user.astype(np.float32))
+
+    def save(self, folder: Path) -> None:
+        """Writes `model.json` and `factors.npz`."""
+        write_meta(folder, KIND, {"l2": self._l2, "alpha": self._alpha})
+        write_arrays(folder / "factors.npz", item_ids=self.item_ids, factors=self.factors)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads what `save` wrote."""
+        meta, arrays = read_meta(folder, KIND), read_arrays(folder / "factors.npz")
+        return cls(arrays["item_ids"], arrays["factors"], meta["l2"], meta["alpha"])
+
+
+def fit_als(interactions: Interactions, config: AlsConfig, *, seed: int) -> Als:
+    """Fits factors; no more of them than there are users or items less one."""
+    matrix = interactions.binary()
+    kept = np.flatnonzero(np.asarray(matrix.sum(0)).ravel() >= config.min_buyers)
+    kept = kept if len(kept) else np.arange(matrix.shape[1])
+    n_factors = max(1, min(config.n_factors, len(kept) - 1, matrix.shape[0] - 1))
+    model = AlternatingLeastSquares(
+        factors=n_factors,
+        regularization=config.l2,
+        alpha=config.alpha,
+        iterations=config.n_iterations,
+        random_state=seed,
+    )
+    # implicit threads by itself; a threaded BLAS under it is slower.
+    with threadpool_limits(1, "blas"):
+        model.fit(matrix[:, kept].tocsr(), show_progress=False)
+    return Als(interactions.item_ids[kept], np.asarray(model.item_factors, np.float32), config.l2, config.alpha)

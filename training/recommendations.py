@@ -1,0 +1,337 @@
+"""Recommendations: windows of the past -> rankers -> slates at the cut beside the baselines -> the model to serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import ibis
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from configs.loading import load, names
+from configs.settings import Settings
+from features.contracts.errors import BadInput
+from features.contracts.histories import UserHistory
+from features.contracts.recommendations import ItemFeatures, RecommendationQuery
+from features.contracts.seeds import generator
+from features.contracts.tables import EventType
+from features.pipelines.expressions import instant
+from features.store.facts import Facts
+from features.store.histories import offline_histories, offline_items
+from models.ranking.candidates import CandidateConfig, CandidateSource
+from models.ranking.features import Catalogue, columns
+from models.ranking.lambdarank import Ranker, RankerConfig, fit_ranker
+from models.ranking.model import TASKS, Policy, RecommendationModel, Retrieval, Task
+from models.ranking.placement import Placement
+from models.ranking.recommender import Recommender, ranker_columns
+from models.retrieval.als import AlsConfig, fit_als
+from models.retrieval.ease import EaseConfig, fit_ease
+from models.retrieval.interactions import Interactions
+from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
+from training.baselines import baseline_slates
+from training.metrics import Floats, bootstrap_interval, coverage, ndcg, paired_p_value, recall
+from training.results import Comparison, Evaluation, Trained
+from training.splits import Window, end_of_data, windows
+
+K = 10
+SLATE_LENGTH = 20
+PRIMARY = "NDCG@10 all items"
+# The baseline that each task must beat: what is bought again, and what is new to the user.
+RIVALS: dict[Task, str] = {"all": "buy again", "new": "EASE"}
+
+
+@dataclass(frozen=True)
+class RecommendationsConfig:
+    """Everything that decides a recommendation model."""
+
+    window_weeks: int = 4
+    n_windows: int = 2
+    ease: EaseConfig = field(default_factory=EaseConfig)
+    als: AlsConfig = field(default_factory=AlsConfig)
+    item_knn: ItemKnnConfig = field(default_factory=ItemKnnConfig)
+    candidates: CandidateConfig = field(default_factory=CandidateConfig)
+    ranker_all: RankerConfig = field(default_factory=RankerConfig)
+    ranker_new: RankerConfig = field(default_factory=RankerConfig)
+
+
+CONFIG = RecommendationsConfig
+
+
+@dataclass
+class Snapshot:
+    """All that is known at one cut: histories, the catalogue, and the sources fitted on what occurred before."""
+
+    cut: datetime
+    histories: dict[str, UserHistory]
+    items: ItemFeatures
+    interactions: Interactions
+    retrieval: Retrieval
+
+
+class _Workshop:
+    """Makes snapshots, each once, since the refit shares most of the evaluation's."""
+
+    def __init__(
+        self, facts: Facts, settings: Settings, config: RecommendationsConfig, progress: Callable[[str], None]
+    ) -> None:
+        self.facts, self.settings, self.config, self.progress = facts, settings, config, progress
+        self._snapshots: dict[datetime, Snapshot] = {}
+
+    def snapshot(self, cut: datetime, *, complete: bool = False) -> Snapshot:
+        """The snapshot at `cut`; `complete` ones hold neighbours too, which rankers do not look at."""
+        if cut not in self._snapshots:
+            self.progress(f"features and candidate sources as of {cut:%Y-%m-%d}")
+            histories = offline_histories(self.facts, cut)
+            interactions = Interactions.from_histories(histories)
+            ease = fit_ease(interactions, self.config.ease)
+            als = fit_als(interactions, self.config.als, seed=self.settings.seed)
+            empty = ItemKnn(np.zeros(0, object), sparse.csr_matrix((0, 0), dtype=np.float32))
+            retrieval = Retrieval(ease, als, empty, empty)
+            self._snapshots[cut] = Snapshot(cut, histories, offline_items(self.facts, cut), interactions, retrieval)
+        snapshot = self._snapshots[cut]
+        if complete and not len(snapshot.retrieval.similar.item_ids):
+            similar = fit_item_knn(snapshot.interactions.item_ids, snapshot.interactions.binary(), self.config.item_knn)
+            together = fit_item_knn(*_orders(self.facts, cut), self.config.item_knn)
+            snapshot.retrieval = Retrieval(snapshot.retrieval.ease, snapshot.retrieval.als, similar, together)
+        return snapshot
+
+    def forget(self, kept: Sequence[datetime]) -> None:
+        """Frees snapshots that are no longer needed."""
+        self._snapshots = {cut: each for cut, each in self._snapshots.items() if cut in kept}
+
+
+def train(
+    facts: Facts,
+    settings: Settings,
+    config: RecommendationsConfig,
+    *,
+    until: datetime | None,
+    refit: bool = True,
+    progress: Callable[[str], None],
+) -> Trained[RecommendationModel]:
+    """Fits at the last cut, measures beside the baselines, and refits on everything visible."""
+    end = end_of_data(facts, until, settings.timezone)
+    workshop = _Workshop(facts, settings, config, progress)
+    evaluated, evaluation = _evaluated(workshop, end)
+    if not refit:
+        return Trained(evaluation, evaluated, evaluated)
+    progress("refitting on all data")
+    served = _fit(workshop, end).with_policies(evaluated.policies)
+    return Trained(evaluation, evaluated, served)
+
+
+def evaluate(
+    facts: Facts,
+    settings: Settings,
+    config: RecommendationsConfig,
+    *,
+    until: datetime | None,
+    progress: Callable[[str], None],
+) -> Evaluation:
+    """The figures at the last cut, nothing refitted."""
+    return train(facts, settings, config, until=until, refit=False, progress=progress).evaluation
+
+
+def load_placements(settings: Settings) -> dict[str, Placement]:
+    """The shop's placements by name."""
+    overlay = settings.config_dir
+    found = names("placements", overlay=overlay)
+    return {name: load(f"placements/{name}", Placement, overlay=overlay) for name in found}
+
+
+def _evaluated(workshop: _Workshop, end: datetime) -> tuple[RecommendationModel, Evaluation]:
+    (window,) = windows(end, 1, workshop.config.window_weeks, workshop.settings.timezone)
+    model = _fit(workshop, window.cut)
+    snapshot = workshop.snapshot(window.cut, complete=True)
+    workshop.progress("slates of every test user, ours and the baselines'")
+    relevant = relevant_items(workshop.facts, window, snapshot)
+    if not relevant["all"]:
+        raise BadInput(
+            "nobody bought a known item after the cut", hint="Import more history, or choose another --until"
+        )
+    return _Judgement(workshop, snapshot, model, relevant).evaluation()
+
+
+def _fit(workshop: _Workshop, cut: datetime) -> RecommendationModel:
+    """The model for `cut`: sources fitted there, rankers on the windows before it."""
+    config, settings = workshop.config, workshop.settings
+    past = windows(cut, config.n_windows, config.window_weeks, settings.timezone)
+    workshop.forget([cut, *(window.cut for window in past)])
+    final = workshop.snapshot(cut, complete=True)
+    item_columns = tuple(sorted(final.items.columns))
+    user_columns = _user_columns(final.histories)
+    rankers: dict[Task, Ranker] = {}
+    for task, ranker_config in zip(TASKS, (config.ranker_all, config.ranker_new), strict=True):
+        rows = [_training_rows(workshop, window, task, item_columns, user_columns) for window in past]
+        workshop.progress(f"fitting the ranker of {task} items")
+        matrix, labels, sizes = (np.concatenate(part) for part in zip(*rows, strict=True))
+        if not labels.any():
+            raise BadInput("no purchases to learn from before the cut", hint="Import more history")
+        rankers[task] = fit_ranker(
+            matrix, labels, sizes, ranker_columns(item_columns, user_columns), ranker_config, seed=settings.seed
+        )
+    policies: dict[Task, Policy] = {"all": "ranker", "new": "ranker"}
+    return RecommendationModel(final.retrieval, rankers, item_columns, user_columns, policies)
+
+
+def _training_rows(
+    workshop: _Workshop, window: Window, task: Task, item_columns: Sequence[str], user_columns: Sequence[str]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Columns, labels and group sizes of one past window, irrelevant candidates thinned."""
+    snapshot = workshop.snapshot(window.cut)
+    relevant = relevant_items(workshop.facts, window, snapshot)[task]
+    catalogue = Catalogue(snapshot.items, item_columns)
+    source = CandidateSource(catalogue, snapshot.retrieval, workshop.config.candidates)
+    config = workshop.config.ranker_all if task == "all" else workshop.config.ranker_new
+    rng = generator(workshop.settings.seed, f"negatives {task} {window.cut.isoformat()}")
+    width = len(ranker_columns(item_columns, user_columns))
+    matrices, labels, sizes = [np.zeros((0, width), np.float32)], [np.zeros(0, bool)], []
+    for user_id in sorted(relevant):
+        visitor = source.visitor(snapshot.histories[user_id])
+        places = source.candidates(visitor, task)
+        wanted = np.zeros(catalogue.n_items, bool)
+        wanted[[catalogue.index[each] for each in relevant[user_id] if each in catalogue.index]] = True
+        label = wanted[places]
+        kept = label | (rng.random(len(places)) < config.share_negatives)
+        if not label.any():
+            continue
+        matrices.append(columns(catalogue, visitor, places, user_columns)[kept])
+        labels.append(label[kept])
+        sizes.append(int(kept.sum()))
+    return np.concatenate(matrices), np.concatenate(labels), np.array(sizes, np.int64)
+
+
+def relevant_items(facts: Facts, window: Window, snapshot: Snapshot) -> dict[Task, dict[str, frozenset[str]]]:
+    """What each known user bought in the window: known items, and of these the ones new to the user."""
+    events = facts.read("events")
+    bought = events.filter(
+        (events.occurred_at >= instant(window.cut))
+        & (events.occurred_at < instant(window.end))
+        & (events.event_type == EventType.PURCHASE.value)
+        & events.user_id.notnull()
+    )
+    pairs = bought.select("user_id", "item_id").distinct().to_pyarrow().to_pydict()
+    known = set(snapshot.interactions.item_ids)
+    every: dict[str, set[str]] = {}
+    for user_id, item_id in zip(pairs["user_id"], pairs["item_id"], strict=True):
+        if item_id in known and user_id in snapshot.histories:
+            every.setdefault(user_id, set()).add(item_id)
+    new = {user: items - set(snapshot.histories[user].item_ids) for user, items in every.items()}
+    return {
+        "all": {user: frozenset(items) for user, items in every.items()},
+        "new": {user: frozenset(items) for user, items in new.items() if items},
+    }
+
+
+class _Judgement:
+    """Measures one model at one cut: the served object's slates beside every baseline's."""
+
+    def __init__(
+        self,
+        workshop: _Workshop,
+        snapshot: Snapshot,
+        model: RecommendationModel,
+        relevant: Mapping[Task, Mapping[str, frozenset[str]]],
+    ) -> None:
+        self._workshop, self._snapshot, self._model, self._relevant = workshop, snapshot, model, relevant
+        # Two placements of its own, so that a shop's placements do not change what is measured.
+        placements = {"all": Placement("all"), "new": Placement("new", exclude_purchased=True)}
+        self._recommender = Recommender(model, snapshot.items, placements, workshop.config.candidates)
+
+    def evaluation(self) -> tuple[RecommendationModel, Evaluation]:
+        """The evaluation, and the model with the policies that won."""
+        comparisons: list[Comparison] = []
+        metrics: dict[str, float] = {}
+        notes: list[str] = []
+        policies: dict[Task, Policy] = {}
+        not_below = True
+        for task in TASKS:
+            users = sorted(self._relevant[task])
+            if not users:
+                policies[task] = "ranker"
+                continue
+            ours = self._slates(task, users, None)
+            comparison, figures, policy, fine = self._compared(task, users, ours)
+            comparisons.append(comparison)
+            metrics |= figures
+            policies[task] = policy
+            not_below &= fine
+            if policy != "ranker":
+                notes.append(f"the ranker of {task} items did not beat the simple rule here; the simple rule serves")
+        first = comparisons[0]
+        passed = not_below and first.ours >= max(first.baselines.values())
+        evaluation = Evaluation(
+            "recommendations", self._snapshot.cut, PRIMARY, tuple(comparisons), passed, metrics, tuple(notes)
+        )
+        return self._model.with_policies(policies), evaluation
+
+    def _compared(
+        self, task: Task, users: list[str], ours: dict[str, list[str]]
+    ) -> tuple[Comparison, dict[str, float], Policy, bool]:
+        relevant = self._relevant[task]
+        baselines = baseline_slates(
+            task,
+            users,
+            self._snapshot.histories,
+            self._snapshot.items,
+            self._snapshot.interactions,
+            self._snapshot.retrieval,
+            k=SLATE_LENGTH,
+            seed=self._workshop.settings.seed,
+        )
+        scores = {name: _mean_ndcg(slates, relevant, users) for name, slates in baselines.items()}
+        mine = _mean_ndcg(ours, relevant, users)
+        policy: Policy = "ranker"
+        if task == "all" and mine.mean() < scores["buy again"].mean():
+            policy, ours = "buy_again", self._slates(task, users, "buy_again")
+            mine = np.maximum(_mean_ndcg(ours, relevant, users), scores["buy again"])
+        strongest = max(scores, key=lambda name: float(scores[name].mean()))
+        p_value = paired_p_value(mine, scores[strongest])
+        rng = generator(self._workshop.settings.seed, f"bootstrap {task}")
+        low, high = bootstrap_interval(mine, rng)
+        n_items = len(self._snapshot.interactions.item_ids)
+        figures = {
+            f"NDCG@10 {task} low": low,
+            f"NDCG@10 {task} high": high,
+            f"recall@20 {task}": float(np.mean([recall(ours[user], relevant[user], SLATE_LENGTH) for user in users])),
+            f"coverage@20 {task}": coverage(ours.values(), n_items, SLATE_LENGTH),
+            f"users {task}": float(len(users)),
+        }
+        means = {name: float(values.mean()) for name, values in scores.items()}
+        rival = RIVALS[task]
+        fine = mine.mean() >= scores[rival].mean() or paired_p_value(mine, scores[rival]) > 0.05
+        comparison = Comparison(f"NDCG@10 {task} items", float(mine.mean()), means, "higher", strongest, p_value)
+        return comparison, figures, policy, fine
+
+    def _slates(self, task: Task, users: list[str], policy: Policy | None) -> dict[str, list[str]]:
+        queries = [RecommendationQuery(self._snapshot.histories[user], task, SLATE_LENGTH) for user in users]
+        slates = self._recommender.recommend(queries, policy=policy)
+        return {user: [item.item_id for item in slate.items] for user, slate in zip(users, slates, strict=True)}
+
+
+def _mean_ndcg(slates: Mapping[str, Sequence[str]], relevant: Mapping[str, frozenset[str]], users: list[str]) -> Floats:
+    return np.array([ndcg(slates[user], relevant[user], K) for user in users])
+
+
+def _user_columns(histories: Mapping[str, UserHistory]) -> tuple[str, ...]:
+    """Names of the user features that every shop has; per-category ones are the item side's to match."""
+    found = {name for history in histories.values() for name in history.features if ":" not in name}
+    return tuple(sorted(found))
+
+
+def _orders(facts: Facts, cut: datetime) -> tuple[npt.NDArray[np.object_], sparse.csr_matrix]:
+    """Items and the binary CSR (orders, items) of purchases before `cut`."""
+    events = facts.read("events")
+    bought = events.filter((events.event_type == EventType.PURCHASE.value) & (events.occurred_at < instant(cut)))
+    order = bought.order_id.coalesce(bought.event_id)
+    pairs: Any = bought.select(order=order, item_id=bought.item_id).distinct()
+    table = pairs.order_by([ibis.asc("order"), ibis.asc("item_id")]).to_pyarrow()
+    orders = table["order"].combine_chunks().dictionary_encode()
+    item_ids, columns_ = np.unique(np.array(table["item_id"].to_pylist(), object), return_inverse=True)
+    rows = orders.indices.to_numpy()
+    shape = (len(orders.dictionary), len(item_ids))
+    return item_ids, sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns_)), shape=shape)
