@@ -256,6 +256,7 @@ def item_features(
 
 
 def columns(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Names of all number columns of `item_features` in a shop with these kinds of promotion."""
     return NAMES + tuple(promotion_column(kind, window) for kind in kinds for window in PROMOTION_WINDOWS)
 
 

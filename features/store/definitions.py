@@ -1,4 +1,4 @@
-"""The feature store's definitions: entities, feature views, services, for Feast (offline DuckDB, online SQLite or Redis).
+"""The feature store's definitions, for Feast: entities, views, services; DuckDB offline, SQLite or Redis online.
 
     view                 entities      offline                       online
     user_features        user          one row per user × as_of      yes
@@ -25,8 +25,6 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from configs.settings import Settings
 from features.contracts.errors import BadInput
-from features.pipelines.item import columns as item_columns
-from features.pipelines.user import NAMES as USER_COLUMNS
 
 USER_FEATURES, USER_ITEM, USER_STATE, ITEM_FEATURES = "user_features", "user_item", "user_state", "item_features"
 OFFLINE = (USER_FEATURES, USER_ITEM, ITEM_FEATURES)
@@ -74,6 +72,9 @@ def apply_definitions(store: Any, place: StorePlace, kinds: Sequence[str]) -> No
     """Registers every definition; `kinds` are the shop's kinds of promotion, which name columns of item_features."""
     from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
     from feast.types import Array, Bytes, Float32, Float64, Int64, String
+
+    from features.pipelines.item import columns as item_columns
+    from features.pipelines.user import NAMES as USER_COLUMNS
 
     user = Entity(name="user", join_keys=["user_id"], value_type=ValueType.STRING, description="A known shopper")
     item = Entity(name="item", join_keys=["item_id"], value_type=ValueType.STRING, description="A thing for sale")

@@ -93,12 +93,17 @@ def items_of(rows: pa.Table, as_of: datetime) -> ItemFeatures:
 
 def allowed_events(facts: Tables, user_ids: Sequence[str] | None = None) -> Any:
     """The events, without those of users who do not allow personalization; of `user_ids` only, when given."""
-    events, users = facts.read("events"), facts.read("users")
-    refused = users.filter(~users.personalization_allowed.coalesce(True)).select("user_id")
+    events = facts.read("events")
     if user_ids is not None:
         wanted = ibis.memtable(pa.table({"user_id": pa.array(user_ids, pa.string())}))
         events = events.semi_join(wanted, "user_id")
-    return events.anti_join(refused, "user_id")
+    return without_refused(facts, events)
+
+
+def without_refused(facts: Tables, events: Any) -> Any:
+    """The events of those who allow personalization."""
+    users = facts.read("users")
+    return events.anti_join(users.filter(~users.personalization_allowed.coalesce(True)).select("user_id"), "user_id")
 
 
 def user_feature_rows(lines: Any, items: Any, as_of: datetime) -> dict[str, dict[str, float]]:

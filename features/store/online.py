@@ -1,0 +1,201 @@
+"""Histories as the server reads them: the materialized row of a user merged with the events that came since.
+
+Importing this module is light; the feature store's own import takes seconds and happens on `warm` or the first read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from configs.settings import Settings
+from features.contracts.clock import feature_time
+from features.contracts.errors import Unavailable
+from features.contracts.histories import UserHistory
+from features.contracts.tables import EVENTS
+from features.store.database import engine as open_engine
+from features.store.database import events, has_table, reading, user_consent
+from features.store.snapshots import Version, current_version, load_items, pointer_stamp, store_place, top_categories
+from features.store.state import UserState
+
+_COLUMNS = tuple(events.c[name] for name in EVENTS.arrow.names)
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """One version, ready to be read."""
+
+    version: Version
+    store: Any
+    categories: Mapping[str, str]
+
+
+class OnlineHistories:
+    """Reads what is known about a visitor now. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, engine: sa.Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, int] | None = None
+        self._opened: _Opened | None = None
+
+    def warm(self) -> None:
+        """Imports and opens what the first read would otherwise wait for."""
+        self._state(self._current(), "")
+
+    @property
+    def as_of(self) -> datetime | None:
+        """Until when the materialized rows know everything; None before the first materialization."""
+        version = current_version(self._settings)
+        return None if version is None else version.as_of
+
+    def read(self, user_id: str | None, visitor_id: str | None, session_id: str | None, now: datetime) -> UserHistory:
+        """The history of a user, else of a visitor or session, with every event up to `now` (business time).
+
+        With a user, events of the visitor or session that carry no user count too. Without one, a visitor is known by
+        the events that carry no user, a session by all of its events. Who refuses personalization is unknown.
+        Raises Unavailable when the online store does not answer.
+        """
+        as_of = feature_time(now)
+        state, opened = UserState.empty(), self._current()
+        with reading(self._engine) as connection:
+            if user_id is not None:
+                state = self._state(opened, user_id)
+                if not self._allowed(connection, user_id, state):
+                    return UserHistory.unknown(as_of)
+            rows = self._later(connection, opened, (user_id, visitor_id, session_id), now)
+        state = state.merged(rows)
+        if not state.items and not state.viewed:
+            return UserHistory.unknown(as_of)
+        return state.history(user_id, as_of, opened.categories if opened else {})
+
+    def forget(self, user_id: str) -> None:
+        """Erases a user's features, online and offline; the events are erased by their own repository."""
+        from features.store.erasure import forget_user
+
+        forget_user(self._settings, user_id)
+
+    def _allowed(self, connection: sa.Connection, user_id: str, state: UserState) -> bool:
+        query = sa.select(user_consent.c.personalization_allowed).where(user_consent.c.user_id == user_id)
+        consent: bool | None = connection.execute(query).scalar()
+        return state.allowed if consent is None else consent
+
+    def _later(
+        self,
+        connection: sa.Connection,
+        opened: _Opened | None,
+        ids: tuple[str | None, str | None, str | None],
+        now: datetime,
+    ) -> Sequence[Any]:
+        as_of, received_after = _BEGINNING, _BEGINNING
+        included: frozenset[str] = frozenset()
+        if opened is not None:
+            as_of, received_after = opened.version.as_of, opened.version.received_after
+            included = opened.version.included
+        query = _query(*(value is not None for value in ids))
+        if query is None:
+            return ()
+        values = dict(zip(("user_id", "visitor_id", "session_id"), ids, strict=True))
+        given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+        if ids[0] is not None:
+            given |= {"as_of": as_of, "received_after": received_after}
+        rows = connection.execute(query, given | {"now": now}).all()
+        later = {row.event_id: row for row in rows if row.occurred_at >= as_of or row.event_id not in included}
+        if ids[0] is not None:
+            return list(later.values())
+        refused = {
+            other
+            for other in {row.user_id for row in later.values()} - {None}
+            if not self._allowed(connection, other, self._state(opened, other))
+        }
+        return [row for row in later.values() if row.user_id not in refused]
+
+    def _state(self, opened: _Opened | None, user_id: str) -> UserState:
+        """The materialized row; empty when there is none."""
+        if opened is None:
+            return UserState.empty()
+        try:
+            with self._lock:
+                answer = opened.store.get_online_features(["user_state:state"], [{"user_id": user_id}])
+        except (OSError, RuntimeError, _redis_error(opened.version.redis)) as error:
+            raise Unavailable(
+                "online features do not answer", hint="Is the store of SHOPWRIGHT_REDIS_URL up?"
+            ) from error
+        row = answer.to_dict()["state"][0]
+        return UserState.empty() if row is None else UserState.unpacked(row)
+
+    def _current(self) -> _Opened | None:
+        """The current version, opened anew when another one was published."""
+        stamp = pointer_stamp(self._settings)
+        if stamp != self._stamp:
+            with self._lock:
+                if stamp != self._stamp:
+                    self._opened = self._open()
+                    self._stamp = stamp
+        return self._opened
+
+    def _open(self) -> _Opened | None:
+        version = current_version(self._settings)
+        if version is None:
+            return None
+        from features.store.definitions import open_store
+
+        store = open_store(store_place(self._settings, version.name))
+        return _Opened(version, store, top_categories(load_items(self._settings)))
+
+
+def received_since(settings: Settings, after: datetime) -> list[str]:
+    """Ids of the events received after `after`; none when the database has no events table yet."""
+    if settings.database_url is None and not (settings.home / "shopwright.db").exists():
+        return []
+    opened = open_engine(settings)
+    try:
+        if not has_table(opened, events.name):
+            return []
+        with reading(opened) as connection:
+            return list(connection.execute(sa.select(events.c.event_id).where(events.c.received_at > after)).scalars())
+    finally:
+        opened.dispose()
+
+
+def _redis_error(redis: bool) -> type[Exception]:
+    if not redis:
+        return OSError
+    from redis.exceptions import RedisError
+
+    return RedisError
+
+
+def _branches(with_user: bool, with_visitor: bool, with_session: bool) -> list[sa.Select[Any]]:
+    nobody = events.c.user_id.is_(None)
+    found = sa.select(*_COLUMNS).where(events.c.occurred_at <= sa.bindparam("now"))
+    branches = []
+    if with_user:
+        recent = events.c.occurred_at >= sa.bindparam("as_of")
+        late = events.c.received_at > sa.bindparam("received_after")
+        branches.append(found.where(events.c.user_id == sa.bindparam("user_id"), recent | late))
+    if with_visitor:
+        branches.append(found.where(events.c.visitor_id == sa.bindparam("visitor_id"), nobody))
+    if with_session:
+        of_session = found.where(events.c.session_id == sa.bindparam("session_id"))
+        branches.append(of_session.where(nobody) if with_user else of_session)
+    return branches
+
+
+_QUERIES = {
+    (u, v, s): sa.union_all(*_branches(u, v, s)) if any((u, v, s)) else None
+    for u in (False, True)
+    for v in (False, True)
+    for s in (False, True)
+}
+
+
+def _query(with_user: bool, with_visitor: bool, with_session: bool) -> Any:
+    return _QUERIES[with_user, with_visitor, with_session]
