@@ -1,4 +1,4 @@
-"""Decides on price suggestions: approve, reject, edit, in bulk, and undo.
+"""The queue of the price desk: what waits there, and how it is approved, rejected and edited, one by one or in bulk.
 
     suggested ──edit──> submitted ──approve──> approved ──> live        in force now
         │                 │   │                    └──────> scheduled   from effective_from on, then live
@@ -6,9 +6,9 @@
         └────────┬────────┘
                  ├─> superseded   a newer suggestion, or a newer price, took its place (a live one too)
                  └─> expired      its time ran out (a live promotion's too)
-    live, scheduled ──rollback──> rolled_back
+    live, scheduled ──rollback──> rolled_back   (undo.py)
 
-Each function works on the connection of one transaction: the status, the ledger row and the audit row are committed
+Each decision works on the connection of one transaction: the status, the ledger row and the audit row are committed
 together or not at all. Decisions wait for each other (a lock), so of two at once exactly one wins.
 """
 
@@ -22,24 +22,14 @@ import sqlalchemy as sa
 
 from features.contracts.errors import BadInput, Conflict, Forbidden, NotFound, PreconditionFailed, ShopwrightError
 from features.contracts.money import to_major, to_minor
-from features.store.database import lock
-from features.store.ledger import Ledger, NewPrice, Price, PriceSource, price_without, stands
-from serving.store.audit import AuditEntry, AuditLog
+from features.store.database import lock, reading, transaction
+from features.store.ledger import Ledger, NewPrice, Price, PriceSource
+from serving.store.audit import AuditEntry, AuditLog, Decider
 from serving.store.suggestions import OPEN, Suggestion, SuggestionFilter, Suggestions, share_change
 
 SYSTEM = "system"
 DECIDABLE = {"approve": ("submitted",), "reject": OPEN, "edit": OPEN}
 _ACTIONS = ("approve", "reject")
-
-
-@dataclass(frozen=True)
-class Decider:
-    """Who decides and when: `now` is business time (prices), `at` system time (audit)."""
-
-    actor: str
-    now: datetime
-    at: datetime
-    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +47,22 @@ class BulkResult:
     matched: int
     changed: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = field(default=())
+
+
+def queue(
+    engine: sa.Engine, which: SuggestionFilter, *, after: int, limit: int, now: datetime, at: datetime
+) -> list[Suggestion]:
+    """The suggestions of a filter after number `after`, oldest first, as time has left them."""
+    _catch_up(engine, now, at)
+    with reading(engine) as connection:
+        return Suggestions(connection).matching(which, after=after, limit=limit)
+
+
+def read(engine: sa.Engine, suggestion_id: str, *, now: datetime, at: datetime) -> Suggestion:
+    """One suggestion, as time has left it. Raises NotFound."""
+    _catch_up(engine, now, at)
+    with reading(engine) as connection:
+        return _expected_version(Suggestions(connection).get(suggestion_id), suggestion_id, None)
 
 
 def approve(connection: sa.Connection, decider: Decider, suggestion_id: str, version: int | None = None) -> Suggestion:
@@ -149,52 +155,6 @@ def decide_many(
     return BulkResult(len(found), tuple(s.id for s in found if s.id not in kept), tuple(refused))
 
 
-def rollback(connection: sa.Connection, decider: Decider, price_id: str) -> Price:
-    """Restores the price before a change, by a new row of the ledger.
-
-    A change that has not begun yet is undone from its beginning, a promotion until its end. Raises NotFound, and
-    Conflict when it was undone before, nothing came before it, or a later price stands.
-    """
-    lock(connection, "price_desk")
-    settle(connection, decider.now, decider.at)
-    ledger = Ledger(connection)
-    change = ledger.by_id(price_id)
-    if change is None:
-        raise NotFound(f"no price change {price_id!r}", hint="See: GET /v1/price-changes")
-    begins = max(change.valid_from, decider.now)
-    history = ledger.history(change.item_id, change.zone)
-    if any(row.reverts_price_id == price_id for row in history):
-        raise Conflict("this change was rolled back before")
-    if change.valid_to is not None and change.valid_to <= decider.now:
-        raise Conflict("this change has ended by itself")
-    if not stands(history, change, begins):
-        raise Conflict("a later price stands", hint="Roll that one back first")
-    before = price_without(history, change, begins)
-    if before is None:
-        raise Conflict("no price came before this one", hint="File a new suggestion instead")
-    restored = NewPrice(
-        item_id=change.item_id,
-        zone=change.zone,
-        valid_from=begins,
-        valid_to=change.valid_to or before.valid_to,
-        list_price_minor=before.list_price_minor,
-        offer_price_minor=before.offer_price_minor,
-        currency=before.currency,
-        source=PriceSource.ROLLBACK,
-        recorded_at=decider.now,
-        promotion_id=before.promotion_id,
-        suggestion_id=change.suggestion_id,
-        reverts_price_id=price_id,
-    )
-    ledger.append([restored])
-    if change.suggestion_id is not None and change.source is PriceSource.DESK:
-        Suggestions(connection).change([change.suggestion_id], decider.now, status="rolled_back")
-    details = {"restored": restored.content_id(), "offer_price": to_major(before.offer_price_minor, before.currency)}
-    entry = AuditEntry(decider.actor, "rollback", "price_change", price_id, {**details, "reason": decider.reason})
-    AuditLog(connection).append([entry], decider.at)
-    return ledger.history(change.item_id, change.zone)[-1]
-
-
 def settle(connection: sa.Connection, now: datetime, at: datetime) -> int:
     """Lets time take effect: what is due expires, goes live or ends. Returns how many suggestions changed."""
     repository = Suggestions(connection)
@@ -214,6 +174,14 @@ def settle(connection: sa.Connection, now: datetime, at: datetime) -> int:
         repository.change([s.id for s in over], now, status="expired")
         _audit(connection, system, "expire", over)
     return len(due)
+
+
+def _catch_up(engine: sa.Engine, now: datetime, at: datetime) -> None:
+    with reading(engine) as connection:
+        due = Suggestions(connection).due(now)
+    if due:
+        with transaction(engine) as connection:
+            settle(connection, now, at)
 
 
 def _single(

@@ -34,6 +34,16 @@ class AuditEntry:
 
 
 @dataclass(frozen=True)
+class Decider:
+    """Who decides and when: `now` is business time (prices), `at` system time (audit)."""
+
+    actor: str
+    now: datetime
+    at: datetime
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class AuditRecord(AuditEntry):
     """A deed in the log."""
 

@@ -8,6 +8,7 @@ from features.contracts.errors import BadInput, Conflict, Forbidden, NotFound, P
 from features.store.database import reading, transaction
 from features.store.ledger import Ledger, PriceSource
 from serving.services import decide
+from serving.services.undo import rollback
 from serving.store.audit import AuditLog
 from serving.store.suggestions import SuggestionFilter, Suggestions
 from tests.serving.desk import NOW, decider, file, offers, statuses, suggestion
@@ -191,7 +192,7 @@ def approve_change(engine, item, price, base=None, days=0.0, **values):
 
 def undo(engine, price_id, days=1.0):
     with transaction(engine) as connection:
-        return decide.rollback(connection, decider(days=days), price_id)
+        return rollback(connection, decider(days=days), price_id)
 
 
 def test_a_rollback_appends_the_price_before(engine):
