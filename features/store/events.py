@@ -86,7 +86,7 @@ class EventLog:
     def as_arrow(self) -> pa.Table:
         """Every event, in the stored schema of EVENTS, ordered by event_id."""
         query = sa.select(*(events.c[name] for name in _COLUMNS)).order_by(events.c.event_id)
-        result = self._connection.execution_options(stream_results=True).execute(query)
+        result = self._connection.execute(query.execution_options(stream_results=True))
         batches = [_batch(rows) for rows in result.partitions(_FETCH)]
         return pa.Table.from_batches(batches, EVENTS.arrow)
 

@@ -155,7 +155,7 @@ class Ledger:
             .where(price_ledger.c.source.in_([str(source) for source in sources]))
             .order_by(price_ledger.c.seq)
         )
-        result = self._connection.execution_options(stream_results=True).execute(query)
+        result = self._connection.execute(query.execution_options(stream_results=True))
         batches = [_batch(columns, rows) for rows in result.partitions(_FETCH)]
         return pa.Table.from_batches(batches, _ARROW)
 

@@ -129,9 +129,8 @@ class AuditLog:
     def verify(self, anchor: Head | None = None) -> Verification:
         """Walks the whole chain; with an `anchor` taken earlier, that row must still be there as it was."""
         seq, previous = 0, ORIGIN
-        result = self._connection.execution_options(stream_results=True).execute(
-            sa.select(audit_log).order_by(audit_log.c.seq)
-        )
+        query = sa.select(audit_log).order_by(audit_log.c.seq)
+        result = self._connection.execute(query.execution_options(stream_results=True))
         for rows in result.partitions(_FETCH):
             for row in rows:
                 values = dict(row._mapping)
