@@ -1,0 +1,163 @@
+"""Weekly demand: the one relation item × zone × week that forecasting and pricing both read.
+
+It holds no column about a person. Sales prices (what was paid, what the till called regular) are for pricing only: a
+price seen in sales exists only where a sale exists, and tells a forecaster that one happened. What is planned in
+advance (promotion calendar, price list) is known for weeks to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import ibis
+
+from features.contracts.tables import DEFAULT_ZONE, EventType
+from features.pipelines.expressions import before, instant, zone_of
+
+REACH = "reach:"  # prefix of the columns that hold the planned reach of one kind of promotion
+NO_KIND = "other"  # promotions without a kind
+KEY = ("item_id", "zone", "week_start")
+# What the relation says of a week's sales; all but `units` come from prices seen in sales.
+SALES_COLUMNS = ("units", "revenue_minor", "n_lines", "mean_unit_price_minor", "median_list_price_minor")
+PLAN_COLUMNS = ("planned_list_price_minor", "planned_offer_price_minor", "promotion_depth")
+
+
+def weekly_demand(
+    events: Any,
+    promotions: Any,
+    prices: Any,
+    *,
+    as_of: datetime,
+    week_starts: Sequence[datetime],
+    kinds: Sequence[str] | None = None,
+) -> Any:
+    """Item × zone × week: what was sold before `as_of`, and what was or is planned.
+
+    `events`, `promotions` and `prices` (the table `price_history`) are in their stored schemas. `week_starts` are
+    consecutive business weeks (`features.contracts.calendar`); those from `as_of` on hold plans only. A row stands
+    where something was sold, promoted or listed; a missing row means nothing sold, no promotion, no known price.
+
+    Columns: item_id, zone, week_start; units (purchases less what was refunded in that week, never below 0; null from
+    `as_of` on), revenue_minor, n_lines, mean_unit_price_minor (paid), median_list_price_minor (regular price seen in
+    sales), planned_list_price_minor and planned_offer_price_minor (price list, mean over the week), promotion_depth
+    (largest planned), and `reach:KIND` for each of `kinds` (default: every kind in `promotions`), 0..1.
+    """
+    weeks = _weeks(week_starts)
+    sales = weekly_sales(before(events, as_of), weeks)
+    promoted = weekly_promotions(promotions, events, weeks, promotion_kinds(promotions) if kinds is None else kinds)
+    listed = weekly_prices(prices, events, weeks)
+    whole = _outer(_outer(sales, promoted), listed)
+    reaches = {name: whole[name].fill_null(0.0) for name in whole.columns if name.startswith(REACH)}
+    known = whole.week_start < instant(as_of)
+    return whole.mutate(
+        units=ibis.ifelse(known, whole.units.fill_null(0.0), ibis.null("float64")),
+        revenue_minor=ibis.ifelse(known, whole.revenue_minor.fill_null(0.0), ibis.null("float64")),
+        n_lines=ibis.ifelse(known, whole.n_lines.fill_null(0), ibis.null("int64")),
+        **reaches,
+    )
+
+
+def promotion_kinds(promotions: Any) -> tuple[str, ...]:
+    """The kinds of promotion in the data, sorted. Runs a query."""
+    found = promotions.select(kind=promotions.kind.fill_null(NO_KIND)).distinct().to_pyarrow()
+    return tuple(sorted(found["kind"].to_pylist()))
+
+
+def weekly_sales(events: Any, weeks: Any) -> Any:
+    """Units, revenue, lines and prices seen in sales. A refund counts against the week in which it was made.
+
+    So a week once over never changes, whatever comes back later.
+    """
+    types = (EventType.PURCHASE.value, EventType.REFUND.value)
+    quantity = events.quantity.fill_null(1.0)
+    amount = events.line_amount_minor.cast("float64").fill_null(events.unit_price_minor * quantity).fill_null(0.0)
+    lines = events.filter(events.event_type.isin(types)).select(
+        item_id=events.item_id,
+        zone=zone_of(events),
+        occurred_at=events.occurred_at,
+        bought=events.event_type == EventType.PURCHASE.value,
+        quantity=quantity,
+        amount=amount,
+        list_price_minor=events.list_price_minor,
+    )
+    lines = lines.asof_join(weeks, lines.occurred_at >= weeks.week_start)
+    lines = lines.filter(lines.occurred_at < lines.week_end)
+    sign = ibis.ifelse(lines.bought, 1.0, -1.0)
+    paid = lines.amount.sum(where=lines.bought)
+    bought = lines.quantity.sum(where=lines.bought)
+    return lines.group_by(KEY).aggregate(
+        units=ibis.greatest((lines.quantity * sign).sum(), 0.0),
+        revenue_minor=ibis.greatest((lines.amount * sign).sum(), 0.0),
+        n_lines=lines.bought.sum(),
+        mean_unit_price_minor=paid / bought.nullif(0.0),
+        median_list_price_minor=lines.list_price_minor.median(where=lines.bought),
+    )
+
+
+def weekly_promotions(promotions: Any, events: Any, weeks: Any, kinds: Sequence[str]) -> Any:
+    """Planned reach by kind (reach × share of the week covered, summed, at most 1) and the largest depth."""
+    kind = promotions.kind.fill_null(NO_KIND)
+    plans = promotions.mutate(kind=kind, reach=promotions.reach.fill_null(1.0))
+    plans = _spread(plans.drop("attributes", "promotion_id"), events)
+    spans = plans.select("starts_at", "ends_at").distinct()  # few: far cheaper to lay beside the weeks than the plans
+    spans = spans.join(weeks, [spans.starts_at < weeks.week_end, spans.ends_at > weeks.week_start])
+    start = ibis.greatest(spans.starts_at, spans.week_start)
+    end = ibis.least(spans.ends_at, spans.week_end)
+    share = _seconds(start, end) / _seconds(spans.week_start, spans.week_end)
+    plans = plans.join(spans.mutate(share=share), ["starts_at", "ends_at"])
+    plans = plans.mutate(covered=plans.reach * plans.share)
+    reach = {f"{REACH}{k}": ibis.least(plans.covered.sum(where=plans.kind == k), 1.0) for k in kinds}
+    return plans.group_by(KEY).aggregate(promotion_depth=plans.depth.max(), **reach)
+
+
+def weekly_prices(prices: Any, events: Any, weeks: Any) -> Any:
+    """The price list's mean list and offer price over each week, weighted by the time each was valid."""
+    rows = prices.select("item_id", "zone", "valid_from", "valid_to", "list_price_minor", "offer_price_minor")
+    rows = _spread(rows, events)
+    following = rows.valid_from.lead().over(ibis.window(group_by=["item_id", "zone"], order_by="valid_from"))
+    rows = rows.mutate(following=following)
+    rows = rows.mutate(until=ibis.least(rows.valid_to, rows.following))  # DuckDB's least ignores nulls
+    rows = rows.join(weeks, rows.valid_from < weeks.week_end)
+    rows = rows.filter(rows.until.isnull() | (rows.until > rows.week_start))
+    start = ibis.greatest(rows.valid_from, rows.week_start)
+    end = ibis.least(rows.until.fill_null(rows.week_end), rows.week_end)
+    rows = rows.mutate(covered=_seconds(start, end))
+    rows = rows.filter(rows.covered > 0)
+    return rows.group_by(KEY).aggregate(
+        planned_list_price_minor=(rows.list_price_minor * rows.covered).sum() / rows.covered.sum(),
+        planned_offer_price_minor=(rows.offer_price_minor * rows.covered).sum() / rows.covered.sum(),
+    )
+
+
+def _weeks(week_starts: Sequence[datetime]) -> Any:
+    """week_start, week_end (the next start; the last week has seven days)."""
+    starts = list(week_starts)
+    ends = [*starts[1:], starts[-1] + timedelta(days=7)]
+    columns = {"week_start": "timestamp('UTC')", "week_end": "timestamp('UTC')"}
+    return ibis.memtable({"week_start": starts, "week_end": ends}, schema=columns)
+
+
+def _spread(plans: Any, events: Any) -> Any:
+    """Plans without a zone hold in every zone of the shop; so do those of the default zone where it sells nothing."""
+    zones = events.select(sold_in=zone_of(events)).distinct()
+    zones = zones.mutate(no_default=~(zones.sold_in == DEFAULT_ZONE).any().over(ibis.window()))
+    general = plans.zone.isnull() | (plans.zone == DEFAULT_ZONE)
+    named = plans.filter(~general)
+    spread = plans.filter(general).cross_join(zones)
+    spread = spread.filter(spread.zone.isnull() | spread.no_default | (spread.sold_in == DEFAULT_ZONE))
+    spread = spread.mutate(zone=spread.sold_in).select(*plans.columns)
+    return named.union(spread)
+
+
+def _seconds(start: Any, end: Any) -> Any:
+    """Seconds between two instants."""
+    return (end.epoch_seconds() - start.epoch_seconds()).cast("float64")
+
+
+def _outer(left: Any, right: Any) -> Any:
+    """Full outer join on the key, which stays whole."""
+    joined = left.join(right, KEY, how="outer")
+    whole = {name: ibis.coalesce(joined[name], joined[f"{name}_right"]) for name in KEY}
+    return joined.mutate(**whole).drop(*(f"{name}_right" for name in KEY))
