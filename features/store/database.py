@@ -195,8 +195,10 @@ def insert_new(connection: sa.Connection, table: sa.Table, key: str, rows: Seque
     """Inserts the rows, in order, whose `key` is not there yet; returns how many were inserted."""
     if not rows:
         return 0
-    statement = insert(connection, table).on_conflict_do_nothing(index_elements=[key]).returning(table.c[key])
-    return len(connection.execute(statement, list(rows)).all())
+    statement = insert(connection, table).on_conflict_do_nothing(index_elements=[key])
+    # One prepared statement for all rows: far quicker on PostgreSQL than one with many VALUES.
+    result = connection.execute(statement, list(rows), execution_options={"preserve_rowcount": True})
+    return int(result.rowcount)
 
 
 def _open_sqlite(connection: Any, _record: Any) -> None:

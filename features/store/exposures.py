@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 import pyarrow as pa
@@ -44,7 +44,7 @@ class Exposure:
 def append(connection: sa.Connection, rows: Sequence[Exposure]) -> int:
     """Keeps each exposure once; returns how many were new."""
     ordered = sorted({row.exposure_id: row for row in rows}.values(), key=lambda row: row.exposure_id)
-    return insert_new(connection, exposures, "exposure_id", [asdict(row) for row in ordered])
+    return insert_new(connection, exposures, "exposure_id", [vars(row) for row in ordered])
 
 
 def first_exposures(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -90,7 +90,7 @@ class Ledger:
         if not rows:
             return 0
         lock(self._connection, "price_ledger")
-        values = [{**asdict(row), "price_id": row.content_id()} for row in rows]
+        values = [{**vars(row), "price_id": row.content_id()} for row in rows]
         return insert_new(self._connection, price_ledger, "price_id", values)
 
     def current(self, item_ids: Iterable[str], zone: str, at: datetime) -> dict[str, Price]:

@@ -25,7 +25,7 @@ from features.contracts.money import to_major, to_minor
 from features.store.database import lock, reading, transaction
 from features.store.ledger import Ledger, NewPrice, Price, PriceSource
 from serving.store.audit import AuditEntry, AuditLog, Decider
-from serving.store.suggestions import OPEN, Suggestion, SuggestionFilter, Suggestions, share_change
+from serving.store.suggestions import OPEN, Place, Suggestion, SuggestionFilter, Suggestions, share_change
 
 SYSTEM = "system"
 DECIDABLE = {"approve": ("submitted",), "reject": OPEN, "edit": OPEN}
@@ -218,18 +218,19 @@ def _approve_many(connection: sa.Connection, decider: Decider, found: Sequence[S
         return refused
     repository = Suggestions(connection)
     prices = {s.id: _new_price(s, standing[s.id], decider.now) for s in approved}
+    price_ids = {key: price.content_id() for key, price in prices.items()}
     Ledger(connection).append(list(prices.values()))
-    repository.link_prices({key: price.content_id() for key, price in prices.items()})
+    repository.link_prices(price_ids)
     live = [s for s in approved if prices[s.id].valid_from <= decider.now]
     later = [s for s in approved if prices[s.id].valid_from > decider.now]
     _supersede_live(connection, decider, live)
-    _supersede_open(connection, decider, approved)
     decided = {"decided_by": decider.actor, "decided_at": decider.now, "reason": decider.reason}
     repository.change([s.id for s in live], decider.now, status="live", **decided)
     repository.change([s.id for s in later], decider.now, status="scheduled", **decided)
+    _supersede_open(connection, decider, approved)
     details = {
         s.id: {
-            "price_id": prices[s.id].content_id(),
+            "price_id": price_ids[s.id],
             "from": to_major(s.current_price_minor, s.currency),
             "to": to_major(s.suggested_price_minor, s.currency),
             "currency": s.currency,
@@ -315,13 +316,11 @@ def _supersede_live(connection: sa.Connection, decider: Decider, taking_over: Se
 
 def _supersede_open(connection: sa.Connection, decider: Decider, approved: Sequence[Suggestion]) -> None:
     newer = {(s.item_id, s.zone): s for s in approved}
-    taken = {s.id for s in approved}
-    older = Suggestions(connection).of_items(newer, OPEN)
-    give_way = [s for s in older if s.id not in taken and s.seq < newer[s.item_id, s.zone].seq]
-    _supersede(connection, decider, give_way)
+    waiting = Suggestions(connection).of_items(newer, OPEN)
+    _supersede(connection, decider, [s for s in waiting if s.seq < newer[s.item_id, s.zone].seq])
 
 
-def _supersede(connection: sa.Connection, decider: Decider, found: Sequence[Suggestion]) -> None:
+def _supersede(connection: sa.Connection, decider: Decider, found: Sequence[Place]) -> None:
     Suggestions(connection).change([s.id for s in found], decider.now, status="superseded")
     _audit(connection, decider, "supersede", found)
 
@@ -330,7 +329,7 @@ def _audit(
     connection: sa.Connection,
     decider: Decider,
     action: str,
-    found: Iterable[Suggestion],
+    found: Iterable[Suggestion | Place],
     details: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """One deed per suggestion; `details` by suggestion id."""

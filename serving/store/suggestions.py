@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -78,6 +78,16 @@ class Suggestion(NewSuggestion):
     price_id: str | None = None
 
 
+class Place(NamedTuple):
+    """A suggestion's place in the queue."""
+
+    seq: int
+    id: str
+    item_id: str
+    zone: str
+    kind: str
+
+
 @dataclass(frozen=True)
 class SuggestionFilter:
     """Which suggestions. `category` matches it and all below; `min_change` is a share of the price, 0.05 = 5 %."""
@@ -102,7 +112,7 @@ class Suggestions:
         ids = [f"sug_{secrets.token_hex(10)}" for _ in rows]
         values = [
             {
-                **asdict(row),
+                **vars(row),
                 "waterfall": list(row.waterfall),
                 "share_change": row.share_change,
                 "id": key,
@@ -161,18 +171,19 @@ class Suggestions:
         if rows:
             self._connection.execute(statement, rows)
 
-    def of_items(self, pairs: Iterable[tuple[str, str]], statuses: Sequence[str]) -> list[Suggestion]:
+    def of_items(self, pairs: Iterable[tuple[str, str]], statuses: Sequence[str]) -> list[Place]:
         """Suggestions in one of the statuses for any of the (item, zone) pairs, oldest first."""
         wanted = set(pairs)
         items = sorted({item for item, _ in wanted})
-        found: list[Suggestion] = []
+        table = price_suggestions.c
+        found: list[Place] = []
         for start in range(0, len(items), _CHUNK):
-            query = sa.select(price_suggestions).where(
-                price_suggestions.c.item_id.in_(items[start : start + _CHUNK]),
-                price_suggestions.c.status.in_(statuses),
+            query = sa.select(*(table[name] for name in Place._fields)).where(
+                table.item_id.in_(items[start : start + _CHUNK]), table.status.in_(statuses)
             )
-            found += [row for row in self._select(query) if (row.item_id, row.zone) in wanted]
-        return sorted(found, key=lambda suggestion: suggestion.seq)
+            rows = (Place(*row) for row in self._connection.execute(query))
+            found += [row for row in rows if (row.item_id, row.zone) in wanted]
+        return sorted(found)
 
     def due(self, now: datetime) -> list[Suggestion]:
         """Suggestions whose status time has overtaken: open ones that expire, scheduled ones that begin,
