@@ -29,29 +29,30 @@ def order_lines(events: Any, as_of: datetime) -> Any:
         known.user_id.notnull() & known.event_type.isin([EventType.PURCHASE.value, EventType.REFUND.value])
     )
     quantity = known.quantity.coalesce(1.0)
-    lines = known.select(
+    is_bought = known.event_type == EventType.PURCHASE.value
+    paid = known.line_amount_minor.cast("float64").coalesce(known.unit_price_minor * quantity, 0.0)
+    # NaN spreads through the sum: a line is unlisted when any part of it is.
+    listed = (known.list_price_minor * quantity).coalesce(float("nan"))
+    parts = known.select(
         known.user_id,
         known.item_id,
         order_key=known.order_id.coalesce(known.event_id),
-        zone=zone_of(known),
-        second=epoch_seconds(known.occurred_at),
-        is_bought=known.event_type == EventType.PURCHASE.value,
-        units=quantity,
-        paid=known.line_amount_minor.cast("float64").coalesce(known.unit_price_minor * quantity, 0.0),
-        listed=known.list_price_minor * quantity,
+        zone=ibis.ifelse(is_bought, zone_of(known), None),
+        second=ibis.ifelse(is_bought, epoch_seconds(known.occurred_at), None),
+        bought=ibis.ifelse(is_bought, quantity, 0.0),
+        refunded=ibis.ifelse(is_bought, 0.0, quantity),
+        paid=ibis.ifelse(is_bought, paid, 0.0),
+        listed=ibis.ifelse(is_bought, listed, 0.0),
     )
-    grouped = lines.group_by(["user_id", "item_id", "order_key"]).aggregate(
-        zone=lines.zone.min(where=lines.is_bought),
-        at=lines.second.min(where=lines.is_bought),
-        bought=lines.units.sum(where=lines.is_bought).coalesce(0.0),
-        refunded=lines.units.sum(where=~lines.is_bought).coalesce(0.0),
-        paid_minor=lines.paid.sum(where=lines.is_bought).coalesce(0.0),
-        listed=lines.listed.sum(where=lines.is_bought),
-        n_unlisted=(lines.is_bought & lines.listed.isnull()).sum(),
+    lines = parts.group_by(["user_id", "item_id", "order_key"]).aggregate(
+        zone=parts.zone.min(),
+        at=parts.second.min(),
+        bought=parts.bought.sum(),
+        refunded=parts.refunded.sum(),
+        paid_minor=parts.paid.sum(),
+        list_minor=parts.listed.sum(),
     )
-    return grouped.mutate(list_minor=ibis.ifelse(grouped.n_unlisted == 0, grouped.listed, None)).drop(
-        "listed", "n_unlisted"
-    )
+    return lines.mutate(list_minor=ibis.ifelse(lines.list_minor.isnan(), None, lines.list_minor))
 
 
 def kept_lines(lines: Any) -> Any:

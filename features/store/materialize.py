@@ -132,7 +132,7 @@ def user_rows(facts: Any, events: Any, as_of: datetime) -> dict[str, pa.Table]:
         kept = kept_lines(lines)
         pairs = histories.sorted_arrow(history_of(kept, as_of), ["user_id", "item_id"])
         features = histories.user_feature_rows(kept, facts.read("items"), as_of)
-        all_lines = histories.sorted_arrow(lines, ["user_id", "item_id", "order_key"])
+        all_lines = histories.sorted_arrow(lines, ["user_id", "item_id", "at"])
     viewed = histories.viewed_by_user(allowed, as_of)
     refused = facts.read("users").filter(lambda users: ~users.personalization_allowed.coalesce(True))
     states = packed_states(all_lines, viewed, refused.user_id.to_pyarrow().to_pylist())

@@ -6,7 +6,7 @@ Importing this module is light; the feature store's own import takes seconds and
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,10 +20,11 @@ from features.contracts.histories import UserHistory
 from features.contracts.tables import EVENTS
 from features.store.database import engine as open_engine
 from features.store.database import events, has_table, reading, user_consent
-from features.store.snapshots import Version, current_version, load_items, pointer_stamp, store_place, top_categories
-from features.store.state import UserState
+from features.store.snapshots import Version, current_version, load_items, pointer_stamp, store_place
+from features.store.state import Categories, UserState
 
 _COLUMNS = tuple(events.c[name] for name in EVENTS.arrow.names)
+_NO_CATEGORIES = Categories({}, ("",))
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -33,7 +34,7 @@ class _Opened:
 
     version: Version
     store: Any
-    categories: Mapping[str, str]
+    categories: Categories
 
 
 class OnlineHistories:
@@ -74,7 +75,7 @@ class OnlineHistories:
         state = state.merged(rows)
         if not state.items and not state.viewed:
             return UserHistory.unknown(as_of)
-        return state.history(user_id, as_of, opened.categories if opened else {})
+        return state.history(user_id, as_of, opened.categories if opened else _NO_CATEGORIES)
 
     def forget(self, user_id: str) -> None:
         """Erases a user's features, online and offline; the events are erased by their own repository."""
@@ -148,7 +149,8 @@ class OnlineHistories:
         from features.store.definitions import open_store
 
         store = open_store(store_place(self._settings, version.name))
-        return _Opened(version, store, top_categories(load_items(self._settings)))
+        items = load_items(self._settings)
+        return _Opened(version, store, Categories.of(items.item_ids.tolist(), items.category))
 
 
 def received_since(settings: Settings, after: datetime) -> list[str]:

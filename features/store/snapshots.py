@@ -21,7 +21,7 @@ import pyarrow as pa
 from configs.settings import Settings
 from features.contracts.errors import Unavailable, UnknownName
 from features.contracts.recommendations import ItemFeatures
-from features.pipelines.rules import ALL_ZONES, CATEGORY_SEPARATOR
+from features.pipelines.rules import ALL_ZONES
 from features.store.definitions import OFFLINE, USER_STATE, StorePlace, project_name
 
 _POINTER = "current.json"
@@ -157,9 +157,3 @@ def read_items(path: Path) -> ItemFeatures:
     }
     as_of = datetime.fromisoformat(table.schema.metadata[b"as_of"].decode())
     return ItemFeatures(as_of, texts["item_id"], columns, texts["category"], texts["brand"])
-
-
-def top_categories(items: ItemFeatures) -> dict[str, str]:
-    """Item to the first level of its category."""
-    firsts = [category.split(CATEGORY_SEPARATOR)[0] for category in items.category]
-    return dict(zip(items.item_ids.tolist(), firsts, strict=True))

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
+from itertools import repeat
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +23,7 @@ from features.contracts.histories import DECAY_PER_WEEK, SECONDS_PER_WEEK, UserH
 from features.contracts.tables import DEFAULT_ZONE, EventType
 from features.pipelines.rules import (
     AFFINITY,
+    CATEGORY_SEPARATOR,
     MAX_VIEWED,
     REDUCED_SHARE,
     SECONDS_PER_DAY,
@@ -48,6 +49,23 @@ _VIEWS = frozenset(VIEW_TYPES)
 def order_digest(order_key: str) -> int:
     """64 bits that stand for an order."""
     return int.from_bytes(hashlib.blake2b(order_key.encode(), digest_size=8).digest(), "little")
+
+
+@dataclass(frozen=True)
+class Categories:
+    """The first level of each item's category: item -> code, and the affinity feature of each code (0 is none)."""
+
+    codes: Mapping[str, int]
+    features: tuple[str, ...]
+
+    @classmethod
+    def of(cls, item_ids: Iterable[str], categories: Iterable[str]) -> Self:
+        """From items and their whole categories."""
+        firsts = [category.split(CATEGORY_SEPARATOR)[0] for category in categories]
+        names = sorted(set(firsts) - {""})
+        places = {name: place for place, name in enumerate(["", *names])}
+        codes = dict(zip(item_ids, (places[first] for first in firsts), strict=True))
+        return cls(codes, ("", *(AFFINITY + name for name in names)))
 
 
 @dataclass(frozen=True)
@@ -134,8 +152,8 @@ class UserState:
             }
         return replace(self, items=tuple(items), zones=tuple(zones), lines=lines)
 
-    def history(self, user_id: str | None, as_of: datetime, categories: Mapping[str, str]) -> UserHistory:
-        """The features of this state as of `as_of`; `categories` maps items to their category of the first level."""
+    def history(self, user_id: str | None, as_of: datetime, categories: Categories) -> UserHistory:
+        """The features of this state as of `as_of`; `categories` gives the first level of each item's category."""
         viewed = _viewed_lately(self.viewed, as_of)
         lines = self.lines
         kept = np.flatnonzero(lines["bought"] > lines["refunded"])
@@ -267,19 +285,12 @@ def _money(lines: Mapping[str, npt.NDArray[Any]], zones: tuple[str, ...], as_of:
 
 
 def _affinity(
-    item_ids: npt.NDArray[np.object_], decayed: npt.NDArray[np.float64], categories: Mapping[str, str]
+    item_ids: npt.NDArray[np.object_], decayed: npt.NDArray[np.float64], categories: Categories
 ) -> dict[str, float]:
-    total = float(decayed.sum())
-    shares: dict[str, float] = {}
-    for item_id, weight in zip(item_ids, decayed.tolist(), strict=True):
-        if category := categories.get(item_id, ""):
-            shares[category] = shares.get(category, 0.0) + weight
-    return {_affinity_name(category): shares[category] / total for category in sorted(shares)}
-
-
-@lru_cache(maxsize=4096)
-def _affinity_name(category: str) -> str:
-    return AFFINITY + category
+    codes = np.fromiter(map(categories.codes.get, item_ids, repeat(0)), np.int64, len(item_ids))
+    shares = np.bincount(codes, decayed, len(categories.features)) / decayed.sum()
+    present = np.unique(codes[codes > 0]).tolist()
+    return {categories.features[code]: float(shares[code]) for code in present}
 
 
 def _viewed_lately(viewed: Mapping[str, int], as_of: datetime) -> tuple[tuple[str, ...], tuple[int, ...]]:
