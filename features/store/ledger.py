@@ -144,6 +144,11 @@ class Ledger:
             query = query.where(price_ledger.c.zone == zone)
         return self._connection.execute(query).first() is None
 
+    def priced(self) -> set[tuple[str, str]]:
+        """Every (item, zone) that ever had a price."""
+        query = sa.select(price_ledger.c.item_id, price_ledger.c.zone).distinct()
+        return {(row.item_id, row.zone) for row in self._connection.execute(query)}
+
     def as_arrow(self, sources: Iterable[PriceSource] = tuple(PriceSource)) -> pa.Table:
         """The ledger in the stored schema of PRICE_HISTORY followed by seq, price_id, source, recorded_at; by seq.
 

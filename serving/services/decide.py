@@ -24,10 +24,9 @@ from features.contracts.errors import BadInput, Conflict, Forbidden, NotFound, P
 from features.contracts.money import to_major, to_minor
 from features.store.database import lock, reading, transaction
 from features.store.ledger import Ledger, NewPrice, Price, PriceSource
-from serving.store.audit import AuditEntry, AuditLog, Decider
+from serving.store.audit import SYSTEM, AuditEntry, AuditLog, Decider
 from serving.store.suggestions import OPEN, Place, Suggestion, SuggestionFilter, Suggestions, share_change
 
-SYSTEM = "system"
 DECIDABLE = {"approve": ("submitted",), "reject": OPEN, "edit": OPEN}
 _ACTIONS = ("approve", "reject")
 

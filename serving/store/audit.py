@@ -19,6 +19,8 @@ from features.store.database import lock
 from serving.store.tables import audit_log
 
 ORIGIN = "0" * 64
+# Who acts when no person does.
+SYSTEM = "system"
 _FETCH = 10_000
 
 

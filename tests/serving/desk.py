@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from features.store.database import transaction
 from features.store.ledger import Ledger, NewPrice, PriceSource
-from serving.services.decide import SYSTEM
-from serving.store.audit import Decider
+from serving.store.audit import SYSTEM, Decider
 from serving.store.suggestions import NewSuggestion, Suggestions
 
 NOW = datetime(2018, 1, 1, 5, tzinfo=UTC)
