@@ -172,7 +172,7 @@ def _identify_events(duck: Any, schema: TableSchema) -> None:
 
 def _drop_repeated(duck: Any, schema: TableSchema) -> int:
     """Keeps the last row of each key. Earlier rows that say the same are counted, others go to the table `repeated`."""
-    key = ", ".join(schema.key)
+    key = ", ".join(_quoted(name) for name in schema.key)
     names = ", ".join(_quoted(name) for name in schema.arrow.names)
     duck.execute(
         f"CREATE OR REPLACE TEMP TABLE ranked AS SELECT *, "

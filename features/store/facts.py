@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -88,7 +88,7 @@ class Facts:
             return WriteCount(rows.num_rows, 0, 0), [self._write_segment(schema, rows)] if rows.num_rows else []
         duck = self.connection.con
         duck.register("incoming", rows)
-        key = ", ".join(schema.key)
+        key = _columns(schema.key)
         known = schema.key[0]
         changed = duck.sql(
             f"SELECT i.*, s.{known} IS NOT NULL AS is_known "
@@ -103,7 +103,7 @@ class Facts:
         if not n_replaced:
             return count, [*segments, self._write_segment(schema, changed)]
         duck.register("changed", changed)
-        columns = ", ".join(schema.arrow.names)
+        columns = _columns(schema.arrow.names)
         whole = duck.sql(
             f"SELECT {columns} FROM {self._scan(schema)} ANTI JOIN changed USING ({key})"
             f" UNION ALL SELECT {columns} FROM changed"
@@ -172,3 +172,8 @@ def _schema(name: str) -> TableSchema:
     if name not in TABLES:
         raise UnknownName(name, TABLES, kind="table")
     return TABLES[name]
+
+
+def _columns(names: Iterable[str]) -> str:
+    """Quoted, since `at` and others are words of SQL."""
+    return ", ".join(f'"{name}"' for name in names)
