@@ -276,7 +276,7 @@ def _statuses(given: list[str] | None) -> tuple[str, ...]:
 
 def _filter(body: FilterRequest) -> SuggestionFilter:
     return SuggestionFilter(
-        status=_statuses(_listed(body.status)) or ("submitted",),
+        status=_statuses(_listed(body.status)),
         category=body.category,
         min_change=body.min_change,
         zone=body.zone,

@@ -15,7 +15,7 @@ together or not at all. Decisions wait for each other (a lock), so of two at onc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -142,7 +142,12 @@ def decide_many(
     lock(connection, "price_desk")
     settle(connection, decider.now, decider.at)
     repository = Suggestions(connection)
-    found = repository.by_ids(ids) if ids is not None else repository.matching(which or SuggestionFilter())
+    found: list[Suggestion] = []
+    if ids is not None:
+        found = repository.by_ids(ids, reasons=False)
+    elif which is not None:
+        chosen = which if which.status else replace(which, status=("submitted",))
+        found = repository.matching(chosen, reasons=False)
     if expected_matched is not None and len(found) != expected_matched:
         raise Conflict(f"{len(found)} suggestions match, not {expected_matched}", hint="Look again, then decide")
     known = {suggestion.id for suggestion in found}

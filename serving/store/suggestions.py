@@ -14,6 +14,7 @@ from serving.store.tables import price_suggestions
 
 OPEN = ("suggested", "submitted")
 _CHUNK = 2_000
+_REASONS = ("expected", "waterfall", "details")
 
 
 def share_change(price_minor: int, before_minor: int) -> float:
@@ -130,18 +131,23 @@ class Suggestions:
         found = self.by_ids([suggestion_id])
         return found[0] if found else None
 
-    def by_ids(self, ids: Iterable[str]) -> list[Suggestion]:
-        """The suggestions with these ids, oldest first; unknown ids are left out."""
+    def by_ids(self, ids: Iterable[str], *, reasons: bool = True) -> list[Suggestion]:
+        """The suggestions with these ids, oldest first; unknown ids are left out.
+
+        Without `reasons`, expected, waterfall and details are not read: thousands are decided without them.
+        """
         distinct = list(dict.fromkeys(ids))
         found: list[Suggestion] = []
         for start in range(0, len(distinct), _CHUNK):
             chosen = price_suggestions.c.id.in_(distinct[start : start + _CHUNK])
-            found += self._select(sa.select(price_suggestions).where(chosen))
+            found += self._select(sa.select(*_columns(reasons)).where(chosen))
         return sorted(found, key=lambda suggestion: suggestion.seq)
 
-    def matching(self, which: SuggestionFilter, *, after: int = 0, limit: int | None = None) -> list[Suggestion]:
-        """The suggestions of a filter after number `after`, oldest first."""
-        query = sa.select(price_suggestions).where(price_suggestions.c.seq > after, *_conditions(which))
+    def matching(
+        self, which: SuggestionFilter, *, after: int = 0, limit: int | None = None, reasons: bool = True
+    ) -> list[Suggestion]:
+        """The suggestions of a filter after number `after`, oldest first; `reasons` as in `by_ids`."""
+        query = sa.select(*_columns(reasons)).where(price_suggestions.c.seq > after, *_conditions(which))
         return self._select(query.order_by(price_suggestions.c.seq).limit(limit))
 
     def largest_gains(self, which: SuggestionFilter, limit: int) -> list[Suggestion]:
@@ -203,6 +209,10 @@ class Suggestions:
 
     def _select(self, query: sa.Select[Any]) -> list[Suggestion]:
         return [_suggestion(row) for row in self._connection.execute(query)]
+
+
+def _columns(reasons: bool) -> list[sa.Column[Any]]:
+    return [column for column in price_suggestions.c if reasons or column.name not in _REASONS]
 
 
 def _conditions(which: SuggestionFilter) -> list[sa.ColumnElement[bool]]:
