@@ -98,11 +98,12 @@ def views_1w(events: Any, as_of: datetime) -> Any:
 def age_days(events: Any, items: Any, as_of: datetime) -> Any:
     """Days since the item is available, else since its first event before `as_of`."""
     known = before(events, as_of)
-    first = known.group_by("item_id").aggregate(first=known.occurred_at.min())
-    stated = items.select("item_id", available=items.available_from, first=ibis.null(items.available_from.type()))
-    seen = first.select("item_id", available=ibis.null(items.available_from.type()), first=first["first"])
+    first = known.group_by("item_id").aggregate(at=known.occurred_at.min())
+    nothing = ibis.null("float64")
+    stated = items.select("item_id", available=_seconds(items.available_from), seen=nothing)
+    seen = first.select("item_id", available=nothing, seen=_seconds(first["at"]))
     both = stated.union(seen)
-    started = epoch_seconds(both.available.max().coalesce(both["first"].max()))
+    started = both.available.max().coalesce(both.seen.max())
     return both.group_by("item_id").aggregate(age_days=age_seconds(started, as_of) / float(SECONDS_PER_DAY))
 
 
@@ -288,6 +289,11 @@ def _joined(base: Any, items: Any, parts: Sequence[Any], columns: Sequence[str],
         brand=joined.brand.coalesce(""),
         **values,
     )
+
+
+def _seconds(time: Any) -> Any:
+    """Epoch seconds as a type that does not depend on whether the column may be null."""
+    return epoch_seconds(time).cast("float64")
 
 
 def _within_windows(promotions: Any, as_of: datetime) -> Any:

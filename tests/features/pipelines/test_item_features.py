@@ -1,0 +1,177 @@
+from datetime import timedelta
+
+import pytest
+
+from features.pipelines.item import columns, item_features
+from tests.features.tiny_shop import AS_OF, by_key, days_before, event, table
+
+ITEMS = [
+    {"item_id": "milk", "category": "Grocery > Dairy", "brand": "Own", "available_from": days_before(100)},
+    {"item_id": "cream", "category": "Grocery > Dairy", "stock_on_hand": 7.0},
+    {"item_id": "soap", "category": "Care"},
+]
+
+
+def features(events=(), promotions=(), prices=(), stock=(), items=ITEMS, **options):
+    relation = item_features(
+        table("events", events),
+        table("items", items),
+        table("promotions", promotions),
+        table("price_history", prices),
+        AS_OF,
+        stock=table("stock", stock),
+        **options,
+    )
+    return by_key(relation, "item_id")
+
+
+def promotion(item_id, start_days, end_days, **values):
+    times = {"starts_at": AS_OF + timedelta(days=start_days), "ends_at": AS_OF + timedelta(days=end_days)}
+    return {
+        "promotion_id": f"p{start_days}{values}",
+        "item_id": item_id,
+        "zone": "default",
+        "reach": 1.0,
+        **times,
+        **values,
+    }
+
+
+def price(item_id, from_days, offer, listed, zone="default", until_days=None):
+    valid_to = None if until_days is None else days_before(until_days)
+    return {
+        "item_id": item_id,
+        "zone": zone,
+        "valid_from": days_before(from_days),
+        "valid_to": valid_to,
+        "offer_price_minor": offer,
+        "list_price_minor": listed,
+    }
+
+
+def test_velocity_counts_units_and_orders_a_week():
+    milk = features(
+        [
+            event("u", "milk", days_before(3), quantity=2.0),
+            event("v", "milk", days_before(10), quantity=4.0),
+            event("v", "milk", days_before(80), quantity=7.0),
+        ]
+    )["milk"]
+    assert milk["units_1w"] == 2
+    assert milk["units_4w"] == (2 + 4) / 4
+    assert milk["units_13w"] == (2 + 4 + 7) / 13
+    assert milk["orders_1w"] == 1
+    assert milk["orders_4w"] == 2 / 4
+    assert milk["buyers_4w"] == 2
+    assert milk["orders_decayed"] == pytest.approx(0.9 ** (3 / 7) + 0.9 ** (10 / 7) + 0.9 ** (80 / 7))
+    assert milk["days_since_sale"] == 3
+
+
+def test_repeat_rate_is_the_share_of_buyers_who_came_back():
+    milk = features(
+        [
+            event("u", "milk", days_before(30)),
+            event("u", "milk", days_before(20)),
+            event("u", "milk", days_before(14)),
+            event("v", "milk", days_before(9)),
+        ]
+    )["milk"]
+    assert milk["buyers"] == 2
+    assert milk["repeat_rate"] == 1 / 2
+    assert milk["repeat_interval_days"] == (30 - 14) / (3 - 1)
+
+
+def test_an_item_without_events_has_zero_sales_and_unknown_rates():
+    soap = features()["soap"]
+    assert soap["units_4w"] == soap["views_1w"] == soap["promotion_reach_next_1w"] == 0
+    assert soap["repeat_rate"] is soap["age_days"] is soap["price_minor"] is soap["stock_on_hand"] is None
+
+
+def test_age_counts_from_availability_else_from_the_first_event():
+    found = features([event("u", "soap", days_before(12), "view_item"), event("u", "found", days_before(5))])
+    assert found["milk"]["age_days"] == 100
+    assert found["soap"]["age_days"] == 12
+    assert found["soap"]["views_1w"] == 0
+    assert (found["found"]["age_days"], found["found"]["category"]) == (5, "")
+
+
+def test_an_item_that_is_not_available_yet_is_not_in_the_catalogue():
+    planned = {"item_id": "planned", "category": "Care", "available_from": AS_OF + timedelta(days=1)}
+    assert "planned" not in features(items=[*ITEMS, planned])
+
+
+def test_the_ruling_price_goes_before_the_observed_one():
+    found = features(
+        [
+            event("u", "milk", days_before(2), line_amount_minor=500),
+            event("u", "cream", days_before(2), quantity=2.0, line_amount_minor=300, list_price_minor=200.0),
+        ],
+        prices=[
+            price("milk", 50, 100, 100, until_days=10),
+            price("milk", 10, 80, 100),
+            price("milk", -1, 10, 100),
+        ],
+    )
+    assert (found["milk"]["price_minor"], found["milk"]["list_price_minor"]) == (80, 100)
+    assert found["milk"]["discount_depth"] == pytest.approx(1 - 80 / 100)
+    assert found["cream"]["price_minor"] == 300 / 2
+    assert found["cream"]["discount_depth"] == 1 - 150 / 200
+    assert found["milk"]["price_position"] == 0.0
+    assert found["cream"]["price_position"] == 1.0
+
+
+def test_price_position_is_unknown_in_a_category_of_one():
+    assert features(prices=[price("soap", 5, 80, 100)])["soap"]["price_position"] is None
+
+
+def test_planned_promotions_are_known_in_advance_by_kind_and_window():
+    milk = features(
+        promotions=[
+            promotion("milk", 0, 7, kind="display", reach=0.5),
+            promotion("milk", 7, 14, kind="mailer", reach=0.8, depth=0.3),
+            promotion("milk", -7, 0, kind="mailer", reach=0.2, depth=0.1),
+            promotion("milk", 60, 67, kind="mailer"),
+        ]
+    )["milk"]
+    assert milk["promotion_reach_display_next_1w"] == 0.5
+    assert milk["promotion_reach_mailer_next_1w"] == 0.0
+    assert milk["promotion_reach_mailer_next_4w"] == pytest.approx(0.8 / 4)
+    assert milk["promotion_reach_next_4w"] == pytest.approx((0.5 + 0.8) / 4)
+    assert milk["promotion_reach_past_4w"] == pytest.approx(0.2 / 4)
+    assert milk["promotion_depth_next_1w"] is None
+    assert milk["promotion_depth_next_4w"] == 0.3
+    assert milk["promotion_depth_past_4w"] == 0.1
+
+
+def test_kinds_of_promotion_become_columns():
+    names = columns(("end cap", "mailer"))
+    assert "promotion_reach_end_cap_next_1w" in names
+    assert len(names) == len(set(names))
+
+
+def test_stock_is_the_latest_count_summed_over_zones_else_the_catalogue():
+    found = features(
+        stock=[
+            {"item_id": "milk", "zone": "eu", "at": days_before(5), "on_hand": 50.0},
+            {"item_id": "milk", "zone": "eu", "at": days_before(1), "on_hand": 3.0},
+            {"item_id": "milk", "zone": "us", "at": days_before(2), "on_hand": 4.0},
+            {"item_id": "milk", "zone": "us", "at": AS_OF, "on_hand": 99.0},
+        ]
+    )
+    assert found["milk"]["stock_on_hand"] == 3 + 4
+    assert found["cream"]["stock_on_hand"] == 7
+
+
+def test_a_zone_sees_its_own_sales_prices_and_promotions():
+    events = [
+        event("u", "milk", days_before(2), zone="eu", line_amount_minor=100),
+        event("v", "milk", days_before(2), zone="jp", line_amount_minor=15_000),
+        event("w", "milk", days_before(2), zone="jp", line_amount_minor=15_000),
+    ]
+    promotions = [promotion("milk", 0, 7, zone="jp", kind="mailer")]
+    eu = features(events, promotions, zone="eu", kinds=("mailer",))["milk"]
+    jp = features(events, promotions, zone="jp", kinds=("mailer",))["milk"]
+    both = features(events, promotions)["milk"]
+    assert (eu["zone"], eu["units_1w"], eu["price_minor"], eu["promotion_reach_next_1w"]) == ("eu", 1, 100, 0)
+    assert (jp["zone"], jp["units_1w"], jp["price_minor"], jp["promotion_reach_next_1w"]) == ("jp", 2, 15_000, 1)
+    assert (both["units_1w"], both["price_minor"]) == (3, 15_000)  # described by the zone that sells it most

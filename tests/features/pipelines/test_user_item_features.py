@@ -1,0 +1,125 @@
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from features.pipelines.user_item import due_ratio, kept_lines, order_lines, user_item_history, viewed_items
+from tests.features.tiny_shop import AS_OF, by_key, days_before, event, table
+
+
+def history(*rows):
+    return by_key(user_item_history(table("events", rows), AS_OF), "user_id", "item_id")
+
+
+def test_orders_units_and_decay_are_counted_per_user_and_item():
+    found = history(
+        event("u", "milk", days_before(14), order_id="1", quantity=2.0),
+        event("u", "milk", days_before(7), order_id="2", quantity=3.0),
+        event("u", "milk", days_before(7) + timedelta(minutes=1), order_id="2"),
+        event("v", "milk", days_before(7), order_id="3"),
+        event("u", "milk", days_before(1), "view_item"),
+    )
+    assert found.keys() == {("u", "milk"), ("v", "milk")}
+    milk = found["u", "milk"]
+    assert milk["n_orders"] == 2
+    assert milk["quantity"] == 2 + 3 + 1
+    assert milk["decayed_frequency"] == pytest.approx(0.9**2 + 0.9**1)
+    assert milk["first_at"] == int(days_before(14).timestamp())
+    assert milk["last_at"] == int(days_before(7).timestamp())
+
+
+def test_a_purchase_without_an_order_is_an_order_of_its_own():
+    found = history(event("u", "milk", days_before(2)), event("u", "milk", days_before(2)))
+    assert found["u", "milk"]["n_orders"] == 2
+
+
+def test_a_refund_takes_its_quantity_back_and_a_whole_one_the_order():
+    found = history(
+        event("u", "milk", days_before(21), order_id="1", quantity=3.0),
+        event("u", "milk", days_before(20), "refund", order_id="1", quantity=1.0),
+        event("u", "milk", days_before(7), order_id="2", quantity=2.0),
+        event("u", "milk", days_before(6), "refund", order_id="2", quantity=2.0),
+        event("u", "tea", days_before(5), order_id="2"),
+        event("u", "tea", days_before(4), "refund", order_id="2"),
+    )
+    assert found.keys() == {("u", "milk")}
+    assert found["u", "milk"]["n_orders"] == 1
+    assert found["u", "milk"]["quantity"] == 3 - 1
+    assert found["u", "milk"]["decayed_frequency"] == pytest.approx(0.9**3)
+    assert found["u", "milk"]["last_at"] == int(days_before(21).timestamp())
+
+
+def test_a_refund_of_nothing_known_changes_nothing():
+    bought = event("u", "milk", days_before(7), order_id="1", quantity=2.0)
+    alone = history(bought)
+    assert alone == history(
+        bought,
+        event("u", "milk", days_before(6), "refund"),
+        event("u", "milk", days_before(6), "refund", order_id="9"),
+        event("u", "tea", days_before(6), "refund", order_id="1"),
+    )
+
+
+def test_a_partly_refunded_line_keeps_its_share_of_the_money():
+    lines = order_lines(
+        table(
+            "events",
+            [
+                event(
+                    "u",
+                    "milk",
+                    days_before(7),
+                    order_id="1",
+                    quantity=4.0,
+                    line_amount_minor=400,
+                    list_price_minor=120.0,
+                ),
+                event("u", "milk", days_before(6), "refund", order_id="1"),
+            ],
+        ),
+        AS_OF,
+    )
+    line = by_key(kept_lines(lines), "item_id")["milk"]
+    assert (line["quantity"], line["paid_minor"], line["list_minor"]) == (3.0, 400 * 3 / 4, 4 * 120 * 3 / 4)
+
+
+def test_price_per_unit_stands_in_for_the_amount_of_a_line_and_lists_may_be_unknown():
+    rows = [
+        event("u", "milk", days_before(7), order_id="1", quantity=2.0, line_amount_minor=None, unit_price_minor=49.5),
+        event("u", "milk", days_before(7), order_id="1", list_price_minor=120.0),
+    ]
+    line = by_key(order_lines(table("events", rows), AS_OF), "item_id")["milk"]
+    assert line["paid_minor"] == 2 * 49.5 + 100
+    assert line["list_minor"] is None
+
+
+def test_what_happens_at_the_instant_itself_is_the_future():
+    assert history(event("u", "milk", AS_OF)) == {}
+    assert history(event("u", "milk", AS_OF - timedelta(microseconds=1))).keys() == {("u", "milk")}
+
+
+def test_due_ratio_is_the_wait_over_the_usual_interval():
+    day = 86_400
+    ratio = due_ratio(np.array([3.0]), np.array([0]), np.array([20 * day]), 25 * day)
+    assert ratio.tolist() == [(25 - 20) / ((20 - 0) / (3 - 1))]
+
+
+def test_the_latest_views_of_four_weeks_come_latest_first():
+    rows = [
+        event("u", "milk", days_before(3), "view_item"),
+        event("u", "milk", days_before(1), "add_to_cart"),
+        event("u", "tea", days_before(2), "select_item"),
+        event("u", "rice", days_before(2), "view_item"),
+        event("u", "old", days_before(28) - timedelta(seconds=1), "view_item"),
+        event("u", "list", days_before(1), "view_item_list"),
+        event(None, "anonymous", days_before(1), "view_item"),
+    ]
+    found = by_key(viewed_items(table("events", rows), AS_OF), "place")
+    assert [found[place]["item_id"] for place in sorted(found)] == ["milk", "rice", "tea"]
+    assert found[0]["viewed_at"] == int(days_before(1).timestamp())
+
+
+def test_no_more_than_fifty_views_are_kept():
+    rows = [event("u", f"i{minute}", AS_OF - timedelta(minutes=minute), "view_item") for minute in range(1, 61)]
+    found = by_key(viewed_items(table("events", rows), AS_OF), "item_id")
+    assert found.keys() == {f"i{minute}" for minute in range(1, 51)}
