@@ -10,15 +10,16 @@ import numpy.typing as npt
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from models.ranking.model import Retrieval, Task
-from models.retrieval.als import AlsConfig, fit_als
+from models.retrieval.als import Als, AlsConfig, fit_als
+from models.retrieval.ease import Ease
 from models.retrieval.interactions import Interactions, positions
+from models.retrieval.item_knn import ItemKnn
 
 _ALS = AlsConfig(n_factors=128, min_buyers=1)
 
 
 def baseline_slates(
-    task: Task,
-    users: Sequence[str],
+    users: Mapping[Task, Sequence[str]],
     histories: Mapping[str, UserHistory],
     items: ItemFeatures,
     interactions: Interactions,
@@ -26,52 +27,65 @@ def baseline_slates(
     *,
     k: int,
     seed: int,
-) -> dict[str, dict[str, list[str]]]:
-    """Slates by baseline and user. For the task "new", what the user bought is left out of every one.
+) -> dict[Task, dict[str, dict[str, list[str]]]]:
+    """Slates by task, baseline and user. For the task "new", what the user bought is left out of every one.
 
     recent popularity: orders of the last four weeks. buy again: decayed frequency with popularity behind it.
     ALS: implicit's, 128 factors. ItemKNN: cosine. EASE: closed form on the most bought items.
     """
     item_ids = interactions.item_ids
     catalogue = {item_id: place for place, item_id in enumerate(items.item_ids)}
-    popularity = np.nan_to_num(items.columns["orders_4w"][positions(catalogue, item_ids)]).astype(np.float64)
+    popularity = np.nan_to_num(items.columns["orders_4w"][positions(catalogue, item_ids)]).astype(np.float32)
     popularity /= max(float(popularity.max()), 1e-9)
     index = {item_id: place for place, item_id in enumerate(item_ids)}
     als = fit_als(interactions, _ALS, seed=seed)
-    at = {
-        name: positions(index, source.item_ids)
-        for name, source in (("EASE", retrieval.ease), ("ItemKNN", retrieval.similar), ("ALS", als))
-    }
+    sources: dict[str, Ease | ItemKnn | Als] = {"EASE": retrieval.ease, "ItemKNN": retrieval.similar, "ALS": als}
+    at = {name: positions(index, source.item_ids) for name, source in sources.items()}
     inverse = {name: _inverse(places, len(item_ids)) for name, places in at.items()}
-    slates: dict[str, dict[str, list[str]]] = {}
-    for user in users:
+    wanted = {task: set(each) for task, each in users.items()}
+    slates: dict[Task, dict[str, dict[str, list[str]]]] = {task: {} for task in users}
+    for user in sorted(set().union(*wanted.values())):
         history = histories[user]
         own = positions(index, history.item_ids)
         rows = {name: found[found >= 0] for name in at for found in [inverse[name][own]]}
+        ease = retrieval.ease.score(rows["EASE"], np.ones(len(rows["EASE"]), np.float32))
         scores = {
             "recent popularity": popularity,
-            "buy again": 1e-5 * popularity,
-            "EASE": _spread(
-                retrieval.ease.score(rows["EASE"], np.ones(len(rows["EASE"]), np.float32)), at["EASE"], popularity
-            ),
-            "ItemKNN": _spread(retrieval.similar.score(rows["ItemKNN"]), at["ItemKNN"], popularity),
-            "ALS": _spread(als.score(rows["ALS"]), at["ALS"], popularity),
+            "buy again": _decayed(history, own, popularity),
+            "EASE": _spread(ease, at["EASE"], len(item_ids)),
+            "ItemKNN": _spread(retrieval.similar.score(rows["ItemKNN"]), at["ItemKNN"], len(item_ids)),
+            "ALS": _spread(als.score(rows["ALS"]), at["ALS"], len(item_ids)),
         }
-        scores["buy again"][own] += history.decayed_frequency
-        for name, values in scores.items():
-            masked = values.copy()
-            if task == "new":
-                masked[own] = -np.inf
-            best = np.argpartition(-masked, min(k, len(masked) - 1))[:k]
-            order = best[np.lexsort((best, -masked[best]))]
-            slates.setdefault(name, {})[user] = [str(item_ids[place]) for place in order]
+        for task, of_task in wanted.items():
+            if user not in of_task:
+                continue
+            for name, values in scores.items():
+                best = _best(values, own if task == "new" else own[:0], k)
+                slates[task].setdefault(name, {})[user] = [str(item_ids[place]) for place in best]
     return slates
 
 
-def _spread(
-    scores: npt.NDArray[np.float32], at: npt.NDArray[np.int64], like: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    whole = np.full_like(like, -1e9)
+def _best(scores: npt.NDArray[np.float32], left_out: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.int64]:
+    """Positions of the k highest, ties by position."""
+    if len(left_out):
+        scores = scores.copy()
+        scores[left_out] = -np.inf
+    k = min(k, len(scores))
+    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+    found = np.flatnonzero(scores >= threshold)
+    return found[np.argsort(-scores[found], kind="stable")][:k]
+
+
+def _decayed(
+    history: UserHistory, own: npt.NDArray[np.int64], popularity: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    scores = popularity * np.float32(1e-5)
+    scores[own] += history.decayed_frequency
+    return scores
+
+
+def _spread(scores: npt.NDArray[np.float32], at: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.float32]:
+    whole = np.full(n, -1e9, np.float32)
     whole[at] = scores
     return whole
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence, Set
 
 import numpy as np
@@ -19,9 +20,9 @@ def ndcg(slate: Sequence[str], relevant: Set[str], k: int) -> float:
     >>> round(ndcg(["a", "x", "b"], {"a", "b", "c"}, 3), 4)  # (1 + 1/2) / (1 + 1/log2(3) + 1/2)
     0.7039
     """
-    gains = sum(1 / np.log2(rank + 1) for rank, item in enumerate(slate[:k], start=1) if item in relevant)
-    ideal = sum(1 / np.log2(rank + 1) for rank in range(1, min(k, len(relevant)) + 1))
-    return float(gains / ideal) if ideal else 0.0
+    gains = sum(1 / math.log2(rank + 1) for rank, item in enumerate(slate[:k], start=1) if item in relevant)
+    ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(relevant)) + 1))
+    return gains / ideal if ideal else 0.0
 
 
 def recall(slate: Sequence[str], relevant: Set[str], k: int) -> float:

@@ -241,9 +241,20 @@ class _Judgement:
         # Two placements of its own, so that a shop's placements do not change what is measured.
         placements = {"all": Placement("all"), "new": Placement("new", exclude_purchased=True)}
         self._recommender = Recommender(model, snapshot.items, placements, workshop.config.candidates)
+        self._baselines: dict[Task, dict[str, dict[str, list[str]]]] = {}
 
     def evaluation(self) -> tuple[RecommendationModel, Evaluation]:
         """The evaluation, and the model with the policies that won."""
+        snapshot = self._snapshot
+        self._baselines = baseline_slates(
+            {task: list(self._relevant[task]) for task in TASKS},
+            snapshot.histories,
+            snapshot.items,
+            snapshot.interactions,
+            snapshot.retrieval,
+            k=SLATE_LENGTH,
+            seed=self._workshop.settings.seed,
+        )
         comparisons: list[Comparison] = []
         metrics: dict[str, float] = {}
         notes: list[str] = []
@@ -273,17 +284,7 @@ class _Judgement:
         self, task: Task, users: list[str], ours: dict[str, list[str]]
     ) -> tuple[Comparison, dict[str, float], Policy, bool]:
         relevant = self._relevant[task]
-        baselines = baseline_slates(
-            task,
-            users,
-            self._snapshot.histories,
-            self._snapshot.items,
-            self._snapshot.interactions,
-            self._snapshot.retrieval,
-            k=SLATE_LENGTH,
-            seed=self._workshop.settings.seed,
-        )
-        scores = {name: _mean_ndcg(slates, relevant, users) for name, slates in baselines.items()}
+        scores = {name: _mean_ndcg(slates, relevant, users) for name, slates in self._baselines[task].items()}
         mine = _mean_ndcg(ours, relevant, users)
         policy: Policy = "ranker"
         if task == "all" and mine.mean() < scores["buy again"].mean():

@@ -43,12 +43,8 @@ class Ease:
 
     def score(self, rows: npt.NDArray[np.int64], values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Scores of all items (n_items,) for one user who holds items `rows` with weight `values`."""
-        scores = np.zeros(len(self.item_ids), np.float32)
-        indptr, indices, data = self.weights.indptr, self.weights.indices, self.weights.data
-        for row, value in zip(rows.tolist(), values.tolist(), strict=True):
-            span = slice(indptr[row], indptr[row + 1])
-            scores[indices[span]] += value * data[span]
-        return scores
+        held = sparse.csr_matrix((values, rows, [0, len(rows)]), shape=(1, len(self.item_ids)))
+        return np.asarray((held @ self.weights).toarray()[0], np.float32)
 
     def save(self, folder: Path) -> None:
         """Writes `model.json` and `weights.npz`."""
@@ -81,19 +77,17 @@ def fit_ease(interactions: Interactions, config: EaseConfig) -> Ease:
     gram.diagonal().add_(config.l2)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
     del gram
-    weights = inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0).cpu().numpy()
+    weights = inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0)
     return Ease(interactions.item_ids[kept], _pruned(weights, config.n_weights))
 
 
-def _pruned(weights: npt.NDArray[np.float32], n_kept: int) -> sparse.csr_matrix:
+def _pruned(weights: torch.Tensor, n_kept: int) -> sparse.csr_matrix:
     """The `n_kept` weights of largest magnitude in each row."""
     n = len(weights)
-    if n_kept >= n:
-        return sparse.csr_matrix(weights)
-    columns = np.sort(np.argpartition(-np.abs(weights), n_kept, axis=1)[:, :n_kept], axis=1)
-    data = np.take_along_axis(weights, columns, axis=1)
-    pruned = sparse.csr_matrix(
-        (data.ravel(), columns.ravel().astype(np.int32), np.arange(0, n * n_kept + 1, n_kept)), shape=(n, n)
-    )
+    n_kept = min(n_kept, n)
+    columns = weights.abs().topk(n_kept, dim=1, sorted=False).indices.sort(dim=1).values
+    data = weights.gather(1, columns).cpu().numpy()
+    pointers = np.arange(0, n * n_kept + 1, n_kept)
+    pruned = sparse.csr_matrix((data.ravel(), columns.cpu().numpy().ravel().astype(np.int32), pointers), shape=(n, n))
     pruned.eliminate_zeros()
     return pruned

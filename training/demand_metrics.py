@@ -1,0 +1,59 @@
+"""Figures of a forecast against what was sold. Arrays are series × weeks ahead unless said otherwise."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Doubles = npt.NDArray[np.float64]
+
+
+def wmape(actual: Doubles, forecast: Doubles) -> float:
+    """Sum of absolute errors over the sum of what was sold."""
+    return float(np.abs(actual - forecast).sum() / actual.sum())
+
+
+def bias(actual: Doubles, forecast: Doubles) -> float:
+    """How much too much was foretold in all, as a share of what was sold."""
+    return float(forecast.sum() / actual.sum() - 1.0)
+
+
+def weighted_rmsse(actual: Doubles, forecast: Doubles, past: Doubles, weight: Doubles) -> float:
+    """Root mean squared scaled error, weighted (by revenue): each series by its own week-on-week changes before.
+
+    `past` series × known weeks, from each series' first sale on; `weight` per series. Series that never changed are
+    left out. Makridakis, Spiliotis & Assimakopoulos (2022), M5.
+    """
+    started = np.cumsum(past > 0, axis=1) > 0
+    steps = started[:, 1:] & started[:, :-1]
+    count = steps.sum(axis=1)
+    scale = (np.diff(past, axis=1) ** 2 * steps).sum(axis=1) / np.maximum(count, 1)
+    usable = (scale > 0) & (weight > 0)
+    squared = ((actual - forecast) ** 2).mean(axis=1)
+    scaled = np.sqrt(squared[usable] / scale[usable])
+    return float((scaled * weight[usable]).sum() / weight[usable].sum()) if usable.any() else float("nan")
+
+
+def pinball(actual: Doubles, quantile: Doubles, level: float) -> float:
+    """Mean quantile loss at `level`."""
+    error = actual - quantile
+    return float(np.maximum(level * error, (level - 1) * error).mean())
+
+
+def interval_coverage(actual: Doubles, low: Doubles, high: Doubles) -> float:
+    """Share of weeks within the interval, its ends included."""
+    return float(((actual >= low) & (actual <= high)).mean())
+
+
+def ks_uniform(values: Doubles) -> float:
+    """The largest distance between the share of `values` up to x and x: 0 when they are uniform on 0..1."""
+    return float(stats.kstest(values, "uniform").statistic)
+
+
+def paired_gain(actual: Doubles, ours: Doubles, theirs: Doubles) -> float:
+    """p-value that our absolute error is not smaller, paired by series (t-test, one-sided)."""
+    gain = (np.abs(actual - theirs) - np.abs(actual - ours)).sum(axis=1)
+    if len(gain) < 2 or np.ptp(gain) == 0:
+        return 1.0
+    return float(stats.ttest_1samp(gain, 0.0, alternative="greater").pvalue)
