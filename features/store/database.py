@@ -104,6 +104,7 @@ price_ledger = sa.Table(
     sa.CheckConstraint("valid_to IS NULL OR valid_to > valid_from", name="ends_after_start"),
     sa.CheckConstraint("source IN ('imported', 'observed', 'desk', 'rollback')", name="known_source"),
     sa.Index(None, "item_id", "zone", "valid_from", "seq"),
+    sa.Index(None, "suggestion_id"),
     sqlite_autoincrement=True,
 )
 

@@ -224,13 +224,12 @@ def _approve_many(connection: sa.Connection, decider: Decider, found: Sequence[S
     prices = {s.id: _new_price(s, standing[s.id], decider.now) for s in approved}
     price_ids = {key: price.content_id() for key, price in prices.items()}
     Ledger(connection).append(list(prices.values()))
-    repository.link_prices(price_ids)
     live = [s for s in approved if prices[s.id].valid_from <= decider.now]
     later = [s for s in approved if prices[s.id].valid_from > decider.now]
     _supersede_live(connection, decider, live)
     decided = {"decided_by": decider.actor, "decided_at": decider.now, "reason": decider.reason}
-    repository.change([s.id for s in live], decider.now, status="live", **decided)
-    repository.change([s.id for s in later], decider.now, status="scheduled", **decided)
+    repository.enact([s.id for s in live], decider.now, status="live", **decided)
+    repository.enact([s.id for s in later], decider.now, status="scheduled", **decided)
     _supersede_open(connection, decider, approved)
     details = {
         s.id: {

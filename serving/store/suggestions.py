@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from features.store.database import price_ledger
 from serving.store.tables import price_suggestions
 
 OPEN = ("suggested", "submitted")
@@ -166,16 +167,11 @@ class Suggestions:
                 .values(version=price_suggestions.c.version + 1, updated_at=now, **values)
             )
 
-    def link_prices(self, prices: Mapping[str, str]) -> None:
-        """Names the ledger row that each approved suggestion became: suggestion id to price_id."""
-        statement = (
-            price_suggestions.update()
-            .where(price_suggestions.c.id == sa.bindparam("suggestion"))
-            .values(price_id=sa.bindparam("price"))
-        )
-        rows = [{"suggestion": suggestion, "price": price} for suggestion, price in prices.items()]
-        if rows:
-            self._connection.execute(statement, rows)
+    def enact(self, ids: Sequence[str], now: datetime, **values: Any) -> None:
+        """As `change`, and names the ledger row that each suggestion became: it must be there already."""
+        table = price_ledger.c
+        became = sa.select(table.price_id).where(table.suggestion_id == price_suggestions.c.id)
+        self.change(ids, now, price_id=became.scalar_subquery(), **values)
 
     def of_items(self, pairs: Iterable[tuple[str, str]], statuses: Sequence[str]) -> list[Place]:
         """Suggestions in one of the statuses for any of the (item, zone) pairs, oldest first."""

@@ -131,6 +131,7 @@ def _price_ledger() -> None:
         ["item_id", "zone", "valid_from", "seq"],
         unique=False,
     )
+    op.create_index(op.f("ix_price_ledger_suggestion_id"), "price_ledger", ["suggestion_id"], unique=False)
 
 
 def _price_suggestions() -> None:
