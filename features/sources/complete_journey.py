@@ -35,6 +35,7 @@ _RULES = {
     "department is no shelf goods": f"p.department IN {_NO_SHELF}",
     "quantity is not above 0": "t.quantity <= 0",
     "sales value is not above 0": "t.sales_value <= 0",
+    "product is not among the products": "p.product_id IS NULL",
 }
 
 
@@ -93,7 +94,7 @@ def _events(duck: Any, report: TableReport) -> pa.Table:
     first_rule = " ".join(f"WHEN {condition} THEN '{rule}'" for rule, condition in _RULES.items())
     duck.execute(
         f"CREATE TEMP TABLE lines AS SELECT t.*, CASE {first_rule} END AS excluded_by "
-        "FROM transactions t LEFT JOIN products p USING (product_id)"
+        "FROM transactions t LEFT JOIN products p ON t.product_id = p.product_id"
     )
     counts = duck.sql("SELECT excluded_by, count(*) FROM lines GROUP BY ALL ORDER BY ALL").fetchall()
     report.rows_read = sum(n for _, n in counts)

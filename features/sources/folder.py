@@ -5,25 +5,28 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from configs.settings import Settings
 from features.contracts.errors import BadInput, TooManyBadRows
 from features.contracts.tables import TABLES, TableSchema
+from features.sources.raw import BAD_ROWS, literal, load_raw
 from features.sources.report import FactStore, ImportReport, TableReport
-from features.sources.validation import FILE, ROW, raw_line, summarise, validate
+from features.sources.validation import summarise, validate
 
 _REQUIRED = ("events", "items")
 # Clocks of shop systems differ; an event this far ahead is still now.
 _CLOCK_SKEW = timedelta(minutes=5)
-_BAD_SCHEMA = pa.schema([("file", pa.string()), ("row", pa.int64()), ("reasons", pa.string()), ("raw", pa.string())])
+_MEMORY_LIMIT = "3GB"
 
 
 def import_folder(
@@ -35,17 +38,13 @@ def import_folder(
     BadInput for a file that cannot be read as its table, TooManyBadRows above `settings.max_bad_share`.
     """
     found = _find(folder, facts)
-    report = ImportReport(str(folder))
+    report = ImportReport(str(folder), ignored=_ignored(folder, found))
     tables: dict[str, pa.Table] = {}
     for name, paths in found.items():
         progress(f"reading {name}")
         tables[name], report.tables[name] = _read(TABLES[name], paths, settings, now=now + _CLOCK_SKEW)
-    if report.share_bad > settings.max_bad_share:
-        raise TooManyBadRows(
-            f"{report.share_bad:.1%} of the rows are bad, {settings.max_bad_share:.1%} may be; nothing was imported",
-            where=", ".join(str(t.quarantine_file) for t in report.tables.values() if t.quarantine_file),
-            hint="Look at the reasons there, mend the source, or allow more with --max-bad-share",
-        )
+    _judge(report, settings, now)
+    _note_unknown_items(tables, report)
     progress("writing tables")
     for name, count in facts.write(tables).items():
         report.tables[name].written = count
@@ -77,16 +76,14 @@ def _find(folder: Path, facts: FactStore) -> dict[str, list[Path]]:
 
 def _read(schema: TableSchema, paths: list[Path], settings: Settings, *, now: datetime) -> tuple[pa.Table, TableReport]:
     """The valid rows of one table, and what became of the others."""
-    duck = duckdb.connect()
-    duck.execute("SET TimeZone = 'UTC'")
-    rejected = _load_raw(duck, paths)
-    present = [row[0] for row in duck.sql("DESCRIBE raw").fetchall() if row[0] not in (FILE, ROW)]
-    _refuse_missing_columns(schema, present, paths)
-    validated = validate(duck, schema, present, settings, now=now)
-    report = TableReport(duplicates=validated.duplicates)
-    n_raw = duck.sql("SELECT count(*) FROM raw").fetchone()
+    with _open(settings) as duck:
+        present, rejected = load_raw(duck, schema, paths)
+        _refuse_missing_columns(schema, present, paths)
+        validated = validate(duck, schema, present, settings, now=now)
+        n_raw = duck.sql("SELECT count(*) FROM raw").fetchone()
+    report = TableReport(duplicates=validated.duplicates, attributes=validated.attributes)
     report.rows_read = int(n_raw[0]) + rejected.num_rows if n_raw else 0
-    bad = pa.concat_tables([rejected, validated.bad.cast(_BAD_SCHEMA)])
+    bad = pa.concat_tables([rejected, validated.bad.cast(BAD_ROWS)])
     if bad.num_rows:
         report.n_bad = bad.num_rows
         report.quarantined = Counter(summarise(bad["reasons"].to_pylist()))
@@ -94,43 +91,50 @@ def _read(schema: TableSchema, paths: list[Path], settings: Settings, *, now: da
     return validated.good, report
 
 
-def _load_raw(duck: Any, paths: list[Path]) -> pa.Table:
-    """Makes the table `raw`, all text; returns the lines that are no rows (bad encoding, too few or many values)."""
-    if paths[0].suffix == ".csv":
-        return _load_csv(duck, paths[0])
-    sources = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-    try:
-        duck.execute(
-            f"CREATE TEMP TABLE raw AS SELECT COLUMNS(*)::VARCHAR FROM (SELECT * EXCLUDE (filename, file_row_number), "
-            f"filename AS {FILE}, file_row_number + 1 AS {ROW} FROM read_parquet([{sources}], union_by_name = true, "
-            "filename = true, file_row_number = true))"
-        )
-    except duckdb.Error as error:
-        raise BadInput("no readable Parquet file", where=str(paths[0]), hint=str(error).splitlines()[0]) from error
-    duck.execute(f"ALTER TABLE raw ALTER {ROW} TYPE BIGINT")
-    return _BAD_SCHEMA.empty_table()
+@contextmanager
+def _open(settings: Settings) -> Iterator[Any]:
+    """DuckDB in memory, which spills into the state folder what does not fit."""
+    spill = settings.home / "spill"
+    with duckdb.connect() as duck:
+        duck.execute("SET TimeZone = 'UTC'")
+        duck.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
+        duck.execute(f"SET temp_directory = {literal(str(spill))}")
+        yield duck
 
 
-def _load_csv(duck: Any, path: Path) -> pa.Table:
-    if path.stat().st_size == 0:
-        raise BadInput("the file is empty", where=str(path), hint="A CSV file starts with a line of column names")
-    options = "all_varchar = true, header = true, delim = ',', quote = '\"', escape = '\"', store_rejects = true"
-    place = str(path).replace("'", "''")
-    try:
-        duck.execute(
-            f"CREATE TEMP TABLE raw AS SELECT *, '{place}' AS {FILE}, row_number() OVER () AS {ROW} "
-            f"FROM read_csv('{place}', {options}, rejects_limit = 0)"
-        )
-    except duckdb.Error as error:
-        raise BadInput("no readable CSV file", where=str(path), hint=str(error).splitlines()[0]) from error
-    rejected = duck.sql(
-        "SELECT line, lower(replace(error_type, '_', ' ')) AS fault, csv_line FROM reject_errors ORDER BY line"
-    ).fetchall()
-    rows = [
-        {"file": str(path), "row": line - 1, "reasons": f"the line has {fault}", "raw": raw_line(text or "")}
-        for line, fault, text in rejected
-    ]
-    return pa.Table.from_pylist(rows, _BAD_SCHEMA)
+def _judge(report: ImportReport, settings: Settings, now: datetime) -> None:
+    """Raises TooManyBadRows for an import above its share of bad rows, or with a table of which no row is good."""
+    lost = [name for name, table in report.tables.items() if table.n_bad and table.n_bad == table.rows_read]
+    if settings.max_bad_share == 1 or (report.share_bad <= settings.max_bad_share and not lost):
+        return
+    if report.share_bad > settings.max_bad_share:
+        what = f"{report.share_bad:.1%} of the rows are bad, {settings.max_bad_share:.1%} may be"
+    else:
+        what = f"no row of {' and '.join(lost)} is good"
+    reasons = sum((table.quarantined for table in report.tables.values()), Counter[str]())
+    most = "; ".join(f"{reason}: {n:,}" for reason, n in reasons.most_common(3))
+    clock = f" The shop's clock says {now.isoformat()}." if any("future" in reason for reason in reasons) else ""
+    raise TooManyBadRows(
+        f"{what}; nothing was imported. Most often: {most}",
+        where=", ".join(str(table.quarantine_file) for table in report.tables.values() if table.quarantine_file),
+        hint=f"Look at the rows there, mend the source, or allow more with --max-bad-share.{clock}",
+    )
+
+
+def _note_unknown_items(tables: Mapping[str, pa.Table], report: ImportReport) -> None:
+    """Rows of items that are not among the items given with them are kept, and said aloud."""
+    if "items" not in tables:
+        return
+    for name, rows in tables.items():
+        if "item_id" in rows.column_names:
+            known = pc.is_in(rows["item_id"], value_set=tables["items"]["item_id"])
+            report.tables[name].n_unknown_items = rows.num_rows - int(pc.sum(known).as_py() or 0)
+
+
+def _ignored(folder: Path, found: Mapping[str, list[Path]]) -> list[str]:
+    """Files that look like tables and are none; a misspelt name shows up here."""
+    used = {path for paths in found.values() for path in paths}
+    return sorted(path.name for path in folder.iterdir() if path.suffix in (".csv", ".parquet") and path not in used)
 
 
 def _refuse_missing_columns(schema: TableSchema, present: list[str], paths: list[Path]) -> None:
@@ -140,6 +144,8 @@ def _refuse_missing_columns(schema: TableSchema, present: list[str], paths: list
     nearest = {name: difflib.get_close_matches(name, present, n=1) for name in missing}
     guesses = [f"is {guess[0]!r} meant to be {name!r}?" for name, guess in nearest.items() if guess]
     hint = " ".join(guesses) or f"It has {', '.join(present)}"
+    if len(present) == 1 and any(mark in present[0] for mark in ";\t|"):
+        hint = f"its first line is {present[0]!r}: separate the values with commas"
     raise BadInput(f"{schema.name} lacks {', '.join(missing)}", where=str(paths[0]), hint=hint[0].upper() + hint[1:])
 
 

@@ -36,7 +36,9 @@ class FactStore(Protocol):
 class TableReport:
     """One table. `excluded`: out of scope by a rule of the source; `quarantined`: failed validation, by reason;
 
-    a row may have several reasons and counts once in `n_bad`.
+    a row may have several reasons and counts once in `n_bad`. `duplicates`: rows that say again what another row of the
+    import says. `attributes`: columns that the table does not know, kept as attributes. `n_unknown_items`: rows kept
+    though their item is not among the items imported with them.
     """
 
     rows_read: int = 0
@@ -46,6 +48,8 @@ class TableReport:
     quarantined: Counter[str] = field(default_factory=Counter)
     n_bad: int = 0
     quarantine_file: Path | None = None
+    attributes: list[str] = field(default_factory=list)
+    n_unknown_items: int = 0
 
 
 @dataclass
@@ -54,6 +58,7 @@ class ImportReport:
 
     source: str
     tables: dict[str, TableReport] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)  # files that are no table
 
     @property
     def share_bad(self) -> float:
@@ -67,6 +72,7 @@ class ImportReport:
         return {
             "source": self.source,
             "share_bad": self.share_bad,
+            "ignored": self.ignored,
             "tables": {
                 name: {
                     "rows_read": table.rows_read,
@@ -78,6 +84,8 @@ class ImportReport:
                     "n_bad": table.n_bad,
                     "quarantined": dict(table.quarantined),
                     "quarantine_file": str(table.quarantine_file) if table.quarantine_file else None,
+                    "attributes": table.attributes,
+                    "n_unknown_items": table.n_unknown_items,
                 }
                 for name, table in self.tables.items()
             },

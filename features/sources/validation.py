@@ -1,12 +1,11 @@
 """Turns the rows of a file into rows of a canonical table, and says of every other row why it is not one.
 
-Everything happens in SQL over whole columns. The input is a DuckDB table `raw` whose columns are all text, with file and
-row of where each row stood.
+Everything happens in SQL over whole columns. The input is a DuckDB table `raw` whose columns are all text, with
+file and row of where each row stood.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,8 +15,7 @@ import pyarrow as pa
 from configs.settings import Settings
 from features.contracts.money import minor_digits
 from features.contracts.tables import ATTRIBUTES, DEFAULT_ZONE, EVENTS, Column, EventType, Kind, TableSchema
-
-FILE, ROW = "__file", "__row"
+from features.sources.raw import FILE, ROW, literal, quoted
 
 _KIND_NAMES = {
     Kind.TIME: "time",
@@ -27,6 +25,11 @@ _KIND_NAMES = {
     Kind.MONEY: "amount of money",
     Kind.UNIT_MONEY: "amount of money",
 }
+# Times and numbers beyond these are slips of a keyboard; an open end may be written as the year 9999.
+_FIRST_TIME, _LAST_TIME = "1900-01-01 00:00:00+00", "9999-12-31 12:00:00+00"
+_LARGEST = 1e12
+# When something was seen to be; plans (promotions, prices) may lie ahead.
+_OBSERVED_AT = {"events": "occurred_at", "stock": "at", "competitor_prices": "observed_at"}
 # Pairs of times of which the first must lie before the second.
 _SPANS = (("starts_at", "ends_at"), ("valid_from", "valid_to"))
 
@@ -38,16 +41,17 @@ class Validated:
     good: pa.Table
     bad: pa.Table
     duplicates: int
+    attributes: list[str]
 
 
 def validate(duck: Any, schema: TableSchema, present: list[str], settings: Settings, *, now: datetime) -> Validated:
     """Checks the table `raw`, whose columns besides file and row are `present`."""
     known = [column for column in schema.columns if column.name in present]
     extras = [name for name in present if name not in {column.name for column in schema.columns}]
-    typed = [f"{_typed(column, schema, present, settings)} AS {_quoted(column.stored_name)}" for column in known]
+    typed = [f"{_typed(column, schema, present, settings)} AS {quoted(column.stored_name)}" for column in known]
     typed.append(f"{_extras(extras)} AS {ATTRIBUTES}")
-    reasons = [f"CASE WHEN {condition} THEN {_text(reason)} END" for condition, reason in _faults(schema, known, now)]
-    raw = ", ".join(f"{_text(name)}, {_quoted(name)}" for name in present)
+    reasons = [f"CASE WHEN {condition} THEN {literal(reason)} END" for condition, reason in _faults(schema, known, now)]
+    raw = ", ".join(f"{literal(name)}, {quoted(name)}" for name in present)
     duck.execute(
         f"CREATE OR REPLACE TEMP TABLE typed AS SELECT {FILE}, {ROW}, {', '.join(typed)}, {_raw_values(known)} FROM raw"
     )
@@ -58,14 +62,14 @@ def validate(duck: Any, schema: TableSchema, present: list[str], settings: Setti
     if schema is EVENTS:
         _identify_events(duck, schema)
     duplicates = _drop_repeated(duck, schema)
-    names = ", ".join(_quoted(name) for name in schema.arrow.names)
+    names = ", ".join(quoted(name) for name in schema.arrow.names)
     good = duck.sql(f"SELECT {names} FROM kept ORDER BY {FILE}, {ROW}").to_arrow_table().cast(schema.arrow)
     bad = duck.sql(
         f'SELECT r.{FILE} AS file, r.{ROW} AS "row", b.reasons, json_object({raw})::VARCHAR AS raw FROM raw r JOIN ('
         f"SELECT {FILE}, {ROW}, reasons FROM judged WHERE reasons <> '' UNION ALL SELECT * FROM repeated) b "
         f"ON r.{FILE} = b.{FILE} AND r.{ROW} = b.{ROW} ORDER BY 1, 2"
     ).to_arrow_table()
-    return Validated(good, bad, duplicates)
+    return Validated(good, bad, duplicates, extras)
 
 
 def _typed(column: Column, schema: TableSchema, present: list[str], settings: Settings) -> str:
@@ -74,13 +78,14 @@ def _typed(column: Column, schema: TableSchema, present: list[str], settings: Se
     if column.kind is Kind.TEXT:
         return value
     if column.kind is Kind.TIME:
-        return f"TRY_CAST({value} AS TIMESTAMPTZ)"
+        time = f"TRY_CAST({value} AS TIMESTAMPTZ)"
+        return f"CASE WHEN {time} >= '{_FIRST_TIME}' AND {time} < '{_LAST_TIME}' THEN {time} END"
     if column.kind is Kind.INTEGER:
-        return f"TRY_CAST({value} AS INTEGER)"
+        return f"CASE WHEN TRY_CAST({value} AS DOUBLE) % 1 = 0 THEN TRY_CAST({value} AS INTEGER) END"
     if column.kind is Kind.FLAG:
         return f"TRY_CAST({value} AS BOOLEAN)"
     number = f"TRY_CAST({value} AS DOUBLE)"
-    finite = f"CASE WHEN isfinite({number}) THEN {number} END"
+    finite = f"CASE WHEN abs({number}) < {_LARGEST} THEN {number} END"
     if column.kind is Kind.NUMBER:
         return finite
     scale = _scale(schema, present, settings)
@@ -96,15 +101,15 @@ def _scale(schema: TableSchema, present: list[str], settings: Settings) -> str:
     zones = {zone: 10 ** minor_digits(each.currency) for zone, each in settings.zones.items()}
     if not zones or "zone" not in present or not any(column.name == "zone" for column in schema.columns):
         return str(default)
-    cases = " ".join(f"WHEN {_text(zone)} THEN {scale}" for zone, scale in zones.items())
-    return f"(CASE coalesce({_value('zone')}, {_text(DEFAULT_ZONE)}) {cases} ELSE {default} END)"
+    cases = " ".join(f"WHEN {literal(zone)} THEN {scale}" for zone, scale in zones.items())
+    return f"(CASE coalesce({_value('zone')}, {literal(DEFAULT_ZONE)}) {cases} ELSE {default} END)"
 
 
 def _faults(schema: TableSchema, known: list[Column], now: datetime) -> list[tuple[str, str]]:
     """Conditions over the table `typed` that make a row bad, each with its reason."""
     faults: list[tuple[str, str]] = []
     for column in known:
-        stored, given = _quoted(column.stored_name), _quoted(f"raw {column.name}")
+        stored, given = quoted(column.stored_name), quoted(f"raw {column.name}")
         if column.required:
             faults.append((f"{given} IS NULL", f"{column.name} is missing"))
         if column.kind is not Kind.TEXT:
@@ -119,10 +124,12 @@ def _faults(schema: TableSchema, known: list[Column], now: datetime) -> list[tup
     for first, last in _SPANS:
         if {first, last} <= names:
             faults.append((f"{last} <= {first}", f"{last} is not after {first}"))
-    if schema is EVENTS and {"event_type", "occurred_at"} <= names:
-        types = ", ".join(_text(each) for each in EventType)
+    seen_at = _OBSERVED_AT.get(schema.name)
+    if seen_at is not None:
+        faults.append((f"{quoted(seen_at)} > TIMESTAMPTZ '{now.isoformat()}'", f"{seen_at} lies in the future"))
+    if schema is EVENTS:
+        types = ", ".join(literal(each) for each in EventType)
         faults.append((f"event_type NOT IN ({types})", "event_type is unknown"))
-        faults.append((f"occurred_at > TIMESTAMPTZ '{now.isoformat()}'", "occurred_at lies in the future"))
         faults.append(("event_type IN ('purchase', 'refund') AND " + _no_quantity(names), "quantity is not above 0"))
     return faults
 
@@ -135,10 +142,10 @@ def _stored(schema: TableSchema, names: set[str]) -> list[str]:
     """SQL for every stored column, with defaults, and with amounts of an event worked out from each other."""
     stored = []
     for column in schema.columns:
-        name = _quoted(column.stored_name)
+        name = quoted(column.stored_name)
         value = name if column.name in names else "NULL"
         if column.default is not None:
-            default = _text(column.default) if isinstance(column.default, str) else str(column.default).lower()
+            default = literal(column.default) if isinstance(column.default, str) else str(column.default).lower()
             value = f"coalesce({value}, {default})"
         stored.append(f"({value})::{_SQL_TYPES[column.kind]} AS {name}")
     return [*stored, ATTRIBUTES]
@@ -157,13 +164,14 @@ _SQL_TYPES = {
 
 def _identify_events(duck: Any, schema: TableSchema) -> None:
     """Amounts from each other; an event without an id gets the hash of its row and its ordinal among identical rows."""
-    content = ", ".join(f"coalesce({_quoted(n)}::VARCHAR, '')" for n in schema.arrow.names if n != "event_id")
+    content = ", ".join(f"coalesce({quoted(n)}::VARCHAR, '')" for n in schema.arrow.names if n != "event_id")
     duck.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE kept AS SELECT * REPLACE (
-            coalesce(event_id, sha256(concat_ws('|', {content}, row_number() OVER (
+            coalesce(event_id, sha256(concat_ws(chr(31), {content}, row_number() OVER (
                 PARTITION BY event_id, {content} ORDER BY {FILE}, {ROW})))) AS event_id,
-            coalesce(line_amount_minor, round_even(unit_price_minor * quantity, 0)::BIGINT) AS line_amount_minor,
+            coalesce(line_amount_minor, TRY_CAST(round_even(unit_price_minor * quantity, 0) AS BIGINT))
+                AS line_amount_minor,
             coalesce(unit_price_minor, line_amount_minor / nullif(quantity, 0)) AS unit_price_minor
         ) FROM kept
         """
@@ -172,8 +180,8 @@ def _identify_events(duck: Any, schema: TableSchema) -> None:
 
 def _drop_repeated(duck: Any, schema: TableSchema) -> int:
     """Keeps the last row of each key. Earlier rows that say the same are counted, others go to the table `repeated`."""
-    key = ", ".join(_quoted(name) for name in schema.key)
-    names = ", ".join(_quoted(name) for name in schema.arrow.names)
+    key = ", ".join(quoted(name) for name in schema.key)
+    names = ", ".join(quoted(name) for name in schema.arrow.names)
     duck.execute(
         f"CREATE OR REPLACE TEMP TABLE ranked AS SELECT *, "
         f"row_number() OVER (PARTITION BY {key} ORDER BY {FILE} DESC, {ROW} DESC) AS place, hash({names}) AS content, "
@@ -181,7 +189,7 @@ def _drop_repeated(duck: Any, schema: TableSchema) -> int:
     )
     what = " and ".join(schema.key)
     duck.execute(
-        f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {FILE}, {ROW}, {_text(f'a later row has the same {what}')} "
+        f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {FILE}, {ROW}, {literal(f'a later row has the same {what}')} "
         "AS reasons FROM ranked WHERE place > 1 AND content <> last_content"
     )
     same = duck.sql("SELECT count(*) FROM ranked WHERE place > 1 AND content = last_content").fetchone()
@@ -190,26 +198,18 @@ def _drop_repeated(duck: Any, schema: TableSchema) -> int:
 
 
 def _raw_values(known: list[Column]) -> str:
-    return ", ".join(f"{_value(column.name)} AS {_quoted(f'raw {column.name}')}" for column in known)
+    return ", ".join(f"{_value(column.name)} AS {quoted(f'raw {column.name}')}" for column in known)
 
 
 def _extras(names: list[str]) -> str:
     if not names:
         return "NULL::VARCHAR"
-    pairs = ", ".join(f"{_text(name)}, {_value(name)}" for name in names)
+    pairs = ", ".join(f"{literal(name)}, {_value(name)}" for name in names)
     return f"nullif(json_merge_patch('{{}}', json_object({pairs}))::VARCHAR, '{{}}')"
 
 
 def _value(name: str) -> str:
-    return f"nullif(trim({_quoted(name)}), '')"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+    return f"nullif(trim({quoted(name)}), '')"
 
 
 def summarise(reasons: list[str]) -> dict[str, int]:
@@ -223,8 +223,3 @@ def summarise(reasons: list[str]) -> dict[str, int]:
         for reason in joined.split("; "):
             counts[reason] = counts.get(reason, 0) + 1
     return counts
-
-
-def raw_line(text: str) -> str:
-    """A line that is no row, as the JSON that quarantine files hold."""
-    return json.dumps({"line": text}, ensure_ascii=False)

@@ -1,7 +1,7 @@
 """Imported facts: Parquet segments behind an atomic manifest, read together with the events that came over HTTP.
 
 A write puts new segments beside the old ones and then replaces `manifest.json` in one rename: a crash at any line
-leaves the old state or the new one, and a segment no manifest names is swept up by the next write. DuckDB is in memory.
+leaves the old state or the new one, and a segment no manifest names is swept up by a later write. DuckDB is in memory.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import ibis
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from configs.settings import Settings
@@ -27,6 +30,7 @@ from features.sources.report import WriteCount
 
 _MANIFEST = "manifest.json"
 _MEMORY_LIMIT = "4GB"
+_GRACE_SECONDS = 24 * 60 * 60
 
 
 class Facts:
@@ -42,6 +46,8 @@ class Facts:
         backend = ibis.duckdb.connect()
         backend.raw_sql("SET TimeZone = 'UTC'")
         backend.raw_sql(f"SET memory_limit = '{_MEMORY_LIMIT}'")
+        spill = str(self._settings.home / "spill").replace("'", "''")
+        backend.raw_sql(f"SET temp_directory = '{spill}'")
         return backend
 
     def read(self, table: str) -> ibis.Table:
@@ -49,7 +55,7 @@ class Facts:
         schema = _schema(table)
         stored = self.connection.sql(f"SELECT * FROM {self._scan(schema)}")
         received = self._received() if schema is EVENTS else None
-        if received is None:
+        if received is None or not received.num_rows:
             return stored
         self.connection.con.register("received_events", received)
         later = self.connection.sql("SELECT * FROM received_events")
@@ -95,7 +101,7 @@ class Facts:
             f"FROM incoming i LEFT JOIN {self._scan(schema)} s USING ({key})"
             f" WHERE s.{known} IS NULL OR hash(i) <> hash(s)"
         ).to_arrow_table()
-        n_replaced = int(pa.compute.sum(changed["is_known"]).as_py() or 0)
+        n_replaced = int(pc.sum(changed["is_known"]).as_py() or 0)
         count = WriteCount(changed.num_rows - n_replaced, n_replaced, rows.num_rows - changed.num_rows)
         changed = changed.select(schema.arrow.names).cast(schema.arrow)
         if not changed.num_rows:
@@ -120,6 +126,7 @@ class Facts:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:20]
             os.fsync(file.fileno())
         staging.replace(folder / f"{digest}.parquet")
+        _sync(folder)
         return f"{schema.name}/{digest}.parquet"
 
     def _scan(self, schema: TableSchema) -> str:
@@ -152,13 +159,23 @@ class Facts:
             file.flush()
             os.fsync(file.fileno())
         staging.replace(self._folder / _MANIFEST)
+        _sync(self._folder)
 
     def _sweep(self, manifest: Mapping[str, list[str]]) -> None:
-        """Removes segments that no manifest names: replaced ones, and those of a write that did not finish."""
+        """Removes segments that no manifest names: replaced ones, and those of a write that did not finish.
+
+        One day after the first write that found them so: whoever opened the table before may still be reading them.
+        """
         named = {segment for segments in manifest.values() for segment in segments}
         for path in self._folder.glob("*/*.parquet"):
-            if f"{path.parent.name}/{path.name}" not in named:
+            retired = path.with_suffix(".retired")
+            if f"{path.parent.name}/{path.name}" in named:
+                retired.unlink(missing_ok=True)
+            elif not retired.exists():
+                retired.touch()
+            elif time.time() - retired.stat().st_mtime > _GRACE_SECONDS:
                 path.unlink()
+                retired.unlink()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -177,3 +194,12 @@ def _schema(name: str) -> TableSchema:
 def _columns(names: Iterable[str]) -> str:
     """Quoted, since `at` and others are words of SQL."""
     return ", ".join(f'"{name}"' for name in names)
+
+
+def _sync(folder: Path) -> None:
+    """Makes renames in a folder outlast a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
