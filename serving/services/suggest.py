@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,10 +13,11 @@ import sqlalchemy as sa
 from configs.settings import Settings
 from features.contracts.clock import Clock, SystemClock
 from features.contracts.tables import DEFAULT_ZONE, EventType
-from features.store.database import transaction
+from features.store.database import lock, transaction
 from features.store.facts import Facts
 from features.store.ledger import Ledger, NewPrice, PriceSource
 from serving.store.audit import SYSTEM, AuditEntry, AuditLog
+from serving.store.suggestions import OPEN, NewSuggestion, Suggestions
 
 OBSERVED_WEEKS = 4
 
@@ -33,6 +34,14 @@ class OpeningReport:
     def total(self) -> int:
         """All prices that were new."""
         return self.imported + self.catalogue + self.observed
+
+
+@dataclass(frozen=True)
+class FiledSuggestions:
+    """The ids of a run's suggestions in the order filed, and how many open ones gave way."""
+
+    ids: list[str]
+    superseded: int
 
 
 def open_ledger(facts: Facts, engine: sa.Engine, settings: Settings, clock: Clock) -> OpeningReport:
@@ -56,6 +65,33 @@ def open_ledger(facts: Facts, engine: sa.Engine, settings: Settings, clock: Cloc
             entry = AuditEntry(SYSTEM, "open", "price_ledger", "price_ledger", counts)
             AuditLog(connection).append([entry], SystemClock().now())
     return report
+
+
+def file_suggestions(
+    connection: sa.Connection, drafts: Sequence[NewSuggestion], *, at: datetime, run: Mapping[str, Any]
+) -> FiledSuggestions:
+    """Files a run's suggestions in the given order; open ones of the same items and zones give way to them.
+
+    `at` is system time; `run` says in the audit log what the run was (objective, versions, zone). Every draft has the
+    same creation time and run.
+    """
+    lock(connection, "price_desk")
+    repository = Suggestions(connection)
+    waiting = repository.of_items(((draft.item_id, draft.zone) for draft in drafts), OPEN)
+    ids = repository.add(drafts)
+    deeds = []
+    if drafts:
+        repository.change([place.id for place in waiting], drafts[0].created_at, status="superseded")
+        deeds = [
+            AuditEntry(
+                SYSTEM, "supersede", "price_suggestion", place.id, {"item_id": place.item_id, "zone": place.zone}
+            )
+            for place in waiting
+        ]
+        counts = {"filed": len(ids), "superseded": len(waiting)}
+        deeds.append(AuditEntry(SYSTEM, "suggest", "pricing_run", drafts[0].run_id, {**run, **counts}))
+    AuditLog(connection).append(deeds, at)
+    return FiledSuggestions(ids, len(waiting))
 
 
 def _imported(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
