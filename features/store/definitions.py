@@ -13,7 +13,6 @@ a process that reads online rows never loads it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 import warnings
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from configs.settings import Settings
 from features.contracts.errors import BadInput
 
 USER_FEATURES, USER_ITEM, USER_STATE, ITEM_FEATURES = "user_features", "user_item", "user_state", "item_features"
@@ -44,10 +42,9 @@ class StorePlace:
     sources: dict[str, str]
 
 
-def project_name(settings: Settings, version: str) -> str:
-    """A project per state folder and version, so that shops and versions that share a Redis keep apart."""
-    home = hashlib.sha256(str(settings.home.absolute()).encode()).hexdigest()[:12]
-    return f"shopwright_{home}_{version}"
+def project_name(version: str) -> str:
+    """A project per version (whose name is unique), so that versions and shops that share a Redis keep apart."""
+    return f"shopwright_{version}"
 
 
 def open_store(place: StorePlace) -> Any:

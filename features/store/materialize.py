@@ -61,6 +61,8 @@ from features.store.state import NEVER, UserState, order_digest
 __all__ = ["MaterializeReport", "load_items", "materialize"]
 
 KEPT_SNAPSHOTS = 4
+# The zone of a line of which only a refund is known.
+_NOWHERE = ""
 # Events whose transaction may still have been open when the facts were read.
 _SLACK = timedelta(minutes=1)
 
@@ -175,7 +177,7 @@ def packed_states(
 ) -> pa.Table:
     """user_state rows from order lines sorted by user and item, the views, and users who refuse personalization."""
     states: dict[str, bytes] = {}
-    item_ids, zones = histories.objects(lines["item_id"]), histories.objects(lines["zone"])
+    item_ids, zones = histories.objects(lines["item_id"]), histories.objects(lines["zone"].fill_null(_NOWHERE))
     columns = {
         "order": _digests(lines["order_key"]),
         "at": lines["at"].fill_null(NEVER).cast(pa.int64()).to_numpy(),
@@ -187,9 +189,9 @@ def packed_states(
     left = dict(viewed)
     for user_id, rows in histories.slices(lines["user_id"]).items():
         mine = dict.fromkeys(item_ids[rows])
-        names = tuple(sorted({zone for zone in zones[rows] if zone is not None}))
+        names = tuple(sorted(set(zones[rows]) - {_NOWHERE}))
         places = {name: place for place, name in enumerate(mine)}
-        zone_places = {None: NEVER} | {name: place for place, name in enumerate(names)}
+        zone_places = {_NOWHERE: NEVER} | {name: place for place, name in enumerate(names)}
         indexes = {
             "item": np.array([places[each] for each in item_ids[rows]], np.int32),
             "zone": np.array([zone_places[each] for each in zones[rows]], np.int32),

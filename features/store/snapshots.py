@@ -105,7 +105,7 @@ def store_place(settings: Settings, name: str) -> StorePlace:
     """Where the feature store of a version lies."""
     target = version_folder(settings, name)
     return StorePlace(
-        project_name(settings, name),
+        project_name(name),
         target.absolute() / "registry.db",
         target.absolute() / "online.db",
         settings.redis_url,
