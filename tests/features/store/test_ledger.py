@@ -1,11 +1,12 @@
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 import sqlalchemy as sa
 
 from features.contracts.tables import PRICE_HISTORY
 from features.store.database import price_ledger, reading, transaction
-from features.store.ledger import Ledger, NewPrice, PriceSource
+from features.store.ledger import Ledger, NewPrice, PriceSource, price_without, stands
 
 START = datetime(2018, 1, 1, tzinfo=UTC)
 
@@ -134,3 +135,22 @@ def test_many_items_at_once(engine):
         ledger.append([price(0, 100 + n, item=item) for n, item in enumerate(items)])
         found = ledger.current(items, "default", day(1))
     assert [found[item].offer_price_minor for item in items] == [100 + n for n in range(5_000)]
+
+
+def test_sql_and_python_agree_on_the_price_in_force(engine):
+    random = Random(17)
+    rows = [
+        price(start, 100 + n, until=random.choice([None, start + random.randint(1, 9)]))
+        for n, start in enumerate(random.choices(range(30), k=60))
+    ]
+    with transaction(engine) as connection:
+        ledger = Ledger(connection)
+        ledger.append(rows)
+        history = ledger.history("milk", "default")
+        for at in range(-1, 45):
+            in_force = ledger.current(["milk"], "default", day(at)).get("milk")
+            assert [each for each in history if stands(history, each, day(at))] == ([in_force] if in_force else [])
+            if in_force:
+                rest = [each for each in history if each != in_force]
+                without = price_without(history, in_force, day(at))
+                assert [each for each in rest if stands(rest, each, day(at))] == ([without] if without else [])
