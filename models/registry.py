@@ -50,6 +50,20 @@ class Registry:
 
         return MlflowClient(tracking_uri=self.url, registry_uri=self.url)
 
+    def stamp(self) -> object:
+        """Changes with every write to a registry in a local file; None where that cannot be seen from here."""
+        if not self.url.startswith("sqlite:///"):
+            return None
+        path = self.url.removeprefix("sqlite:///")
+        found = []
+        for suffix in ("", "-wal"):
+            try:
+                stat = Path(path + suffix).stat()
+            except FileNotFoundError:
+                continue
+            found.append((suffix, stat.st_mtime_ns, stat.st_size))
+        return tuple(found)
+
     def register(self, name: str, *, run_id: str, source: str, tags: Mapping[str, str]) -> Version:
         """A new version of `name` whose files lie at `source` (an MLflow artifact address)."""
         _known(name)

@@ -106,3 +106,12 @@ idempotency_keys = sa.Table(
     sa.Column("created_at", Instant, nullable=False),
     sa.Index(None, "created_at"),
 )
+
+experiment_states = sa.Table(
+    "experiment_states",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("updated_at", Instant, nullable=False),
+    sa.CheckConstraint("status IN ('running', 'stopped')", name="known_status"),
+)

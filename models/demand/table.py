@@ -1,0 +1,73 @@
+"""The forecasts that come with a demand model, looked up by item and zone; loading them takes no model library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.contracts.errors import NotFound
+from features.contracts.histories import SECONDS_PER_WEEK
+from features.contracts.tables import TIMESTAMP
+
+FILE = "forecasts.parquet"
+
+
+@dataclass(frozen=True)
+class WeekForecast:
+    """Units expected in the business week that begins at `week_start` (UTC)."""
+
+    week_start: datetime
+    mean: float
+    p10: float
+    p50: float
+    p90: float
+
+
+class ForecastTable:
+    """Rows unique_id, zone, ds, mean, p10, p50, p90, kept as arrays sorted by series and week."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        rows = rows.sort_by([("unique_id", "ascending"), ("zone", "ascending"), ("ds", "ascending")])
+        self._at = rows["ds"].cast(TIMESTAMP).cast(pa.int64()).to_numpy()
+        names = ("mean", "p10", "p50", "p90")
+        self._values: npt.NDArray[np.float64] = np.stack(
+            [rows[name].to_numpy().astype(np.float64) for name in names], axis=1
+        ).reshape(-1, len(names))
+        self._slices: dict[tuple[str, str], tuple[int, int]] = {}
+        keys = list(zip(rows["unique_id"].to_pylist(), rows["zone"].to_pylist(), strict=True))
+        start = 0
+        for place, key in enumerate(keys):
+            if place + 1 == len(keys) or keys[place + 1] != key:
+                self._slices[key] = (start, place + 1)
+                start = place + 1
+
+    def of(self, item_id: str, zone: str, horizon: int, now: datetime) -> list[WeekForecast]:
+        """The week of `now` and those after it, `horizon` in all, fewer when fewer are known.
+
+        Raises NotFound for a series without a forecast.
+        """
+        found = self._slices.get((item_id, zone))
+        if found is None:
+            raise NotFound(f"no forecast for item {item_id!r} in zone {zone!r}", hint="Was it sold or for sale lately?")
+        start, end = found
+        week_before = int((now.timestamp() - SECONDS_PER_WEEK) * 1e6)
+        start += int(np.searchsorted(self._at[start:end], week_before, side="right"))
+        rows = range(start, min(end, start + horizon))
+        return [
+            WeekForecast(datetime.fromtimestamp(self._at[row] / 1e6, UTC), *(float(v) for v in self._values[row]))
+            for row in rows
+        ]
+
+
+def load_forecasts(folder: Path) -> ForecastTable:
+    """The forecasts of a demand artifact. Raises NotFound when the folder holds none."""
+    path = folder / FILE
+    if not path.is_file():
+        raise NotFound("the demand model came without forecasts", where=str(path), hint="Try: shopwright train demand")
+    return ForecastTable(pq.read_table(path))

@@ -1,0 +1,96 @@
+"""`GET /v1/forecasts/{item_id}`: units expected in the coming weeks."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import BaseModel, Field
+
+from features.contracts.money import to_major
+from features.contracts.tables import DEFAULT_ZONE
+from models.registry import Version
+from serving.api.auth import Caller, require
+from serving.api.recommendations import Id, ModelResponse, Name
+from serving.api.state import Server, server
+from serving.services.forecast import forecast
+
+router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"])
+MAX_HORIZON = 13
+
+
+class WeekResponse(BaseModel):
+    """One business week: expected units, and the quantiles around them."""
+
+    week_start: datetime
+    mean: float
+    p10: float
+    p50: float
+    p90: float
+
+
+class AdjustmentResponse(BaseModel):
+    """The price has changed since the forecast was made: every number was multiplied by `factor`."""
+
+    price_then: str
+    price_now: str
+    currency: str
+    elasticity: float
+    factor: float
+
+
+class ForecastResponse(BaseModel):
+    """Forecasts of one item in one zone, this week first."""
+
+    item_id: str
+    zone: str
+    weeks: list[WeekResponse]
+    model: ModelResponse
+    price_adjustment: AdjustmentResponse | None = Field(description="null when the price is as it was")
+
+
+@router.get("/{item_id}")
+def get_forecast(
+    request: Request,
+    _caller: Annotated[Caller, Depends(require("pricing.read"))],
+    item_id: Annotated[Id, Path()],
+    horizon: Annotated[int, Query(ge=1, le=MAX_HORIZON, description="Weeks")] = 4,
+    zone: Name = DEFAULT_ZONE,
+) -> ForecastResponse:
+    """The coming weeks of an item. 404 when the model knows no such item in this zone."""
+    here = server(request)
+    served = here.champions.forecasts()
+    found = forecast(
+        here.engine,
+        served.table,
+        item_id,
+        zone,
+        horizon,
+        made_at=_made_at(here, served.version),
+        now=here.clock.now(),
+        elasticity=here.champions.elasticity(item_id, zone),
+    )
+    adjustment = None
+    if found.adjustment is not None:
+        currency = here.settings.zone(zone).currency
+        adjustment = AdjustmentResponse(
+            price_then=to_major(found.adjustment.price_then_minor, currency),
+            price_now=to_major(found.adjustment.price_now_minor, currency),
+            currency=currency,
+            elasticity=found.adjustment.elasticity,
+            factor=found.adjustment.factor,
+        )
+    return ForecastResponse(
+        item_id=item_id,
+        zone=zone,
+        weeks=[WeekResponse(**vars(week)) for week in found.weeks],
+        model=ModelResponse(name=served.version.name, version=served.version.version),
+        price_adjustment=adjustment,
+    )
+
+
+def _made_at(here: Server, version: Version) -> datetime:
+    """When the version was registered, in business time."""
+    age = here.system_clock.now() - datetime.fromtimestamp(version.created_at_seconds, UTC)
+    return here.clock.now() - age
