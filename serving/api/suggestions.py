@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -303,14 +303,19 @@ def _fields(suggestion: Suggestion) -> dict[str, Any]:
 
 
 def _detail(suggestion: Suggestion) -> SuggestionDetailResponse:
-    waterfall = [
-        {
-            name.removesuffix("_minor"): _major(value, suggestion.currency) if name.endswith("_minor") else value
-            for name, value in step.items()
-        }
-        for step in suggestion.waterfall
-    ]
-    return SuggestionDetailResponse(**_fields(suggestion), waterfall=waterfall, details=dict(suggestion.details))
+    currency = suggestion.currency
+    waterfall = [_shown(step, currency) for step in suggestion.waterfall]
+    return SuggestionDetailResponse(
+        **_fields(suggestion), waterfall=waterfall, details=_shown(suggestion.details, currency)
+    )
+
+
+def _shown(values: Mapping[str, Any], currency: str) -> dict[str, Any]:
+    """The values with each amount `NAME_minor` as a decimal `NAME`."""
+    return {
+        name.removesuffix("_minor"): _major(value, currency) if name.endswith("_minor") else value
+        for name, value in values.items()
+    }
 
 
 def _major(value: Any, currency: str) -> Any:

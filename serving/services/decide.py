@@ -102,7 +102,13 @@ def edit(
         raise BadInput(f"a price of {price} cannot be charged", where="suggested_price", hint="Give one above zero")
     if found.kind == "promotion" and minor > found.list_price_minor:
         raise BadInput("a promotion cannot cost more than the list price", where="suggested_price")
-    step = {"rule": "edit", "price_minor": minor, "note": decider.reason or "set by hand"}
+    step = {
+        "rule": "edit",
+        "before_minor": found.suggested_price_minor,
+        "after_minor": minor,
+        "hard": False,
+        "note": decider.reason or "set by hand",
+    }
     repository.change(
         [found.id],
         decider.now,

@@ -1,25 +1,73 @@
-"""Opens the price ledger: with the shop's own price history, else its catalogue, else what its sales show."""
+"""Opens the price ledger, and files price suggestions against it.
+
+What goes into a suggestion is the ledger's price, costs, the forecast of demand and the item's price response: all of
+them per item and zone, none of them about a person.
+"""
 
 from __future__ import annotations
 
+import math
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import ibis
+import pyarrow as pa
 import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.clock import Clock, SystemClock
+from features.contracts.errors import Conflict, UnknownName
+from features.contracts.pricing import Objective, PriceSuggestion, PricingItem
 from features.contracts.tables import DEFAULT_ZONE, EventType
-from features.store.database import lock, transaction
+from features.store.database import lock, reading, transaction
 from features.store.facts import Facts
-from features.store.ledger import Ledger, NewPrice, PriceSource
+from features.store.ledger import Ledger, NewPrice, Price, PriceSource
+from models.pricing import optimiser
+from models.pricing.elasticity import ElasticityModel
+from models.pricing.rules import PricingRules
 from serving.store.audit import SYSTEM, AuditEntry, AuditLog
-from serving.store.suggestions import OPEN, NewSuggestion, Suggestions
+from serving.store.pricing_inputs import HorizonForecast, ItemTerms, horizon_forecast, item_terms
+from serving.store.suggestions import OPEN, NewSuggestion, Suggestion, SuggestionFilter, Suggestions
 
 OBSERVED_WEEKS = 4
+# A suggestion that nobody decides on is worthless after this time: prices and forecasts have moved on.
+EXPIRES = timedelta(days=14)
+SHOWN = 10
+
+
+class Forecaster(Protocol):
+    """A demand model as far as prices need it: its forecasts, with unique_id, zone, ds, mean, p10, p50, p90."""
+
+    @property
+    def forecasts(self) -> pa.Table:
+        """One row per item, zone and week."""
+        ...
+
+
+@dataclass(frozen=True)
+class SuggestReport:
+    """What a run of `suggest_prices` did.
+
+    n_items    items with a price and a forecast for the horizon
+    kept       why items keep their price: reason to count
+    largest    the suggestions with the largest expected gain in profit, largest first
+    """
+
+    run_id: str
+    zone: str
+    currency: str
+    objective: Objective
+    horizon_weeks: int
+    n_items: int
+    n_suggested: int
+    n_superseded: int
+    n_assumed_costs: int
+    kept: Mapping[str, int]
+    largest: tuple[Suggestion, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -67,6 +115,64 @@ def open_ledger(facts: Facts, engine: sa.Engine, settings: Settings, clock: Cloc
     return report
 
 
+def suggest_prices(
+    facts: Facts,
+    engine: sa.Engine,
+    settings: Settings,
+    demand_model: Forecaster,
+    pricing_model: ElasticityModel,
+    rules: PricingRules,
+    now: datetime,
+    objective: Objective | str | None = None,
+    zone: str = DEFAULT_ZONE,
+    *,
+    versions: Mapping[str, str] | None = None,
+) -> SuggestReport:
+    """Files the best price within the rules for every item whose best price is another than the current one.
+
+    The suggestions are `submitted` by `system`; open ones of the same items give way. `objective` replaces that of the
+    rules; `versions` names the models' versions, to be kept with each suggestion. Raises Conflict when the zone has no
+    prices yet.
+    """
+    if objective is not None:
+        rules = replace(rules, objective=_objective(objective))
+    forecast = horizon_forecast(demand_model.forecasts, zone, now, rules.horizon_weeks)
+    with reading(engine) as connection:
+        ledger = Ledger(connection)
+        if ledger.is_empty(zone):
+            raise Conflict(f"zone {zone!r} has no prices yet", hint="Import price_history, or sales to read prices off")
+        prices = ledger.current(forecast.item_ids, zone, now)
+    terms = item_terms(facts, settings, prices, zone, now)
+    items = _pricing_items(forecast, prices, terms, pricing_model, settings, zone)
+    suggested = optimiser.suggest(items, rules)
+    run_id = f"run_{secrets.token_hex(8)}"
+    about = {"objective": str(rules.objective), "horizon_weeks": rules.horizon_weeks, "versions": dict(versions or {})}
+    drafts = [_draft(each, prices, terms, run_id, now, about) for each in suggested.suggestions]
+    with transaction(engine) as connection:
+        filed = file_suggestions(connection, drafts, at=SystemClock().now(), run={"zone": zone, **about})
+        largest = Suggestions(connection).largest_gains(SuggestionFilter(run_id=run_id), SHOWN)
+    kept = dict(suggested.kept)
+    if unanswered := len(prices) - len(items):
+        kept["no price response is known"] = unanswered
+    if unpriced := len(forecast.item_ids) - len(prices):
+        kept["no price in the ledger"] = unpriced
+    assumed = sum(each.cost_source == "assumed" for each in suggested.suggestions)
+    return SuggestReport(
+        run_id=run_id,
+        zone=zone,
+        currency=settings.zone(zone).currency,
+        objective=rules.objective,
+        horizon_weeks=rules.horizon_weeks,
+        n_items=len(prices),
+        n_suggested=len(filed.ids),
+        n_superseded=filed.superseded,
+        n_assumed_costs=assumed,
+        kept=kept,
+        largest=tuple(largest),
+        notes=_notes(settings, assumed, rules),
+    )
+
+
 def file_suggestions(
     connection: sa.Connection, drafts: Sequence[NewSuggestion], *, at: datetime, run: Mapping[str, Any]
 ) -> FiledSuggestions:
@@ -92,6 +198,114 @@ def file_suggestions(
         deeds.append(AuditEntry(SYSTEM, "suggest", "pricing_run", drafts[0].run_id, {**run, **counts}))
     AuditLog(connection).append(deeds, at)
     return FiledSuggestions(ids, len(waiting))
+
+
+def _objective(name: str) -> Objective:
+    if name not in tuple(Objective):
+        raise UnknownName(str(name), tuple(Objective), kind="objective")
+    return Objective(name)
+
+
+def _notes(settings: Settings, n_assumed: int, rules: PricingRules) -> tuple[str, ...]:
+    notes = [f"effects are expected over {rules.horizon_weeks} weeks, net of tax, from the response to past prices"]
+    if n_assumed:
+        notes.append(
+            f"{n_assumed} suggestions rest on an assumed cost: a margin of {settings.assumed_margin:.0%} of the net "
+            "list price (SHOPWRIGHT_ASSUMED_MARGIN); import `costs` or `items.unit_cost` to replace it"
+        )
+    return tuple(notes)
+
+
+def _pricing_items(
+    forecast: HorizonForecast,
+    prices: Mapping[str, Price],
+    terms: Mapping[str, ItemTerms],
+    model: ElasticityModel,
+    settings: Settings,
+    zone: str,
+) -> list[PricingItem]:
+    """What the optimiser may know of each item that has a price and a known response."""
+    response = model.response(forecast.item_ids, zone)
+    tax = settings.zone(zone)
+    divisor = 1 + tax.tax_rate if tax.prices_include_tax else 1.0
+    items = []
+    for n, item_id in enumerate(forecast.item_ids):
+        price = prices.get(item_id)
+        if price is None or price.offer_price_minor <= 0 or math.isnan(response.elasticity[n]):
+            continue
+        term = terms[item_id]
+        items.append(
+            PricingItem(
+                item_id=item_id,
+                zone=zone,
+                currency=price.currency,
+                list_price_minor=price.list_price_minor,
+                current_price_minor=price.offer_price_minor,
+                unit_cost_minor=term.unit_cost_minor,
+                cost_source="assumed" if term.cost_assumed else "known",
+                tax_divisor=divisor,
+                units_p10=float(forecast.p10[n]),
+                units_p50=float(forecast.p50[n]),
+                units_p90=float(forecast.p90[n]),
+                units_mean=float(forecast.mean[n]),
+                elasticity=float(response.elasticity[n]),
+                elasticity_error=float(response.error[n]),
+                evidence_grade=response.grade[n],
+                lowest_tried_minor=_whole(response.lowest_minor[n]),
+                highest_tried_minor=_whole(response.highest_minor[n]),
+            )
+        )
+    return items
+
+
+def _whole(minor: float) -> int | None:
+    return None if math.isnan(minor) else round(minor)
+
+
+def _draft(
+    suggestion: PriceSuggestion,
+    prices: Mapping[str, Price],
+    terms: Mapping[str, ItemTerms],
+    run_id: str,
+    now: datetime,
+    about: Mapping[str, Any],
+) -> NewSuggestion:
+    term = terms[suggestion.item_id]
+    expected = {}
+    for name in ("units", "revenue", "profit"):
+        keeping = asdict(getattr(suggestion.against_keeping, name))
+        expected[name] = {**asdict(getattr(suggestion.expected, name)), "against_keeping": keeping}
+    return NewSuggestion(
+        item_id=suggestion.item_id,
+        zone=suggestion.zone,
+        status="submitted",
+        kind="regular",
+        currency=suggestion.currency,
+        list_price_minor=suggestion.list_price_minor,
+        current_price_minor=suggestion.current_price_minor,
+        suggested_price_minor=suggestion.suggested_price_minor,
+        run_id=run_id,
+        base_price_id=prices[suggestion.item_id].price_id,
+        effective_from=now,
+        created_at=now,
+        proposed_by=SYSTEM,
+        category=term.category,
+        title=term.title,
+        expected=expected,
+        waterfall=[asdict(step) for step in suggestion.waterfall],
+        details={
+            **about,
+            "elasticity": suggestion.elasticity,
+            "elasticity_error": suggestion.elasticity_error,
+            "unit_cost_minor": suggestion.unit_cost_minor,
+            "cost_source": suggestion.cost_source,
+            "propensity": suggestion.propensity,
+        },
+        gain_minor=suggestion.against_keeping.profit.p50,
+        evidence_grade=str(suggestion.evidence_grade),
+        binding_rule=suggestion.binding_rule,
+        expires_at=now + EXPIRES,
+    )
 
 
 def _imported(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:

@@ -49,7 +49,7 @@ def suggestion(item, price=110, zone="default", base=None, **values):
             proposed_by=SYSTEM,
             category="Food > Dairy",
             expected={"profit": {"p10": 1.0, "p50": 2.0, "p90": 3.0}},
-            waterfall=[{"rule": "optimum", "price_minor": price, "note": ""}],
+            waterfall=[{"rule": "optimum", "before_minor": 100, "after_minor": price, "hard": False, "note": ""}],
             gain_minor=float(abs(price - 100)),
         ),
         **values,

@@ -67,7 +67,8 @@ def test_nobody_approves_what_they_proposed_or_edited(engine):
     with transaction(engine) as connection:
         changed = decide.edit(connection, decider("key_anna", reason="round"), edited, "1.20", version=1)
     assert (changed.suggested_price_minor, changed.status, changed.expected) == (120, "submitted", None)
-    assert changed.waterfall[-1] == {"rule": "edit", "price_minor": 120, "note": "round"}
+    step = {"rule": "edit", "before_minor": 110, "after_minor": 120, "hard": False, "note": "round"}
+    assert changed.waterfall[-1] == step
     with pytest.raises(Forbidden), transaction(engine) as connection:
         decide.approve(connection, decider("key_anna"), edited)
     with transaction(engine) as connection:

@@ -129,7 +129,8 @@ def test_a_suggestion_shows_its_reasons(desk):
     assert answer.headers["ETag"] == '"1"'
     assert (shown["current_price"], shown["suggested_price"], shown["share_change"]) == ("1.00", "1.10", 0.1)
     assert shown["expected"] == {"units": {"p50": 7.5}, "profit": {"p50": "12.50"}}
-    assert shown["waterfall"] == [{"rule": "optimum", "price": "1.10", "note": ""}]
+    step = {"rule": "optimum", "before": "1.00", "after": "1.10", "hard": False, "note": ""}
+    assert shown["waterfall"] == [step]
     assert desk.reader.get("/v1/price-suggestions/none").status_code == 404
 
 
