@@ -1,0 +1,146 @@
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from configs.settings import ZoneSettings
+from features.contracts.errors import Conflict, UnknownName
+from features.contracts.tables import TABLES, TIMESTAMP
+from features.store.database import reading, transaction
+from features.store.facts import Facts
+from features.store.ledger import Ledger, PriceSource
+from models.pricing.elasticity import ElasticityModel
+from models.pricing.rules import PricingRules
+from serving.services import decide
+from serving.services.suggest import suggest_prices
+from serving.store.suggestions import SuggestionFilter, Suggestions
+from tests.serving.desk import NOW, decider, opening_price
+
+WEEKS = [NOW + timedelta(weeks=n) for n in range(4)]
+RULES = PricingRules(endings=(), max_change=0.2, tried_margin=0.5, max_over_list=0.5, min_margin=0.0)
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    forecasts: pa.Table
+
+
+def forecaster(*items, zone="default", units=10.0):
+    rows = [(item, zone, week, units, units / 2, units, 2 * units) for item in items for week in WEEKS]
+    names = ["unique_id", "zone", "ds", "mean", "p10", "p50", "p90"]
+    types = [pa.string(), pa.string(), TIMESTAMP, *[pa.float64()] * 4]
+    table = [dict(zip(names, row, strict=True)) for row in rows]
+    return Forecasts(pa.Table.from_pylist(table, pa.schema(list(zip(names, types, strict=True)))))
+
+
+def responses(*items, elasticity=-4.0, zone="default"):
+    n = len(items)
+    return ElasticityModel(
+        np.array(items, object),
+        np.array([zone] * n, object),
+        elasticity=np.full(n, elasticity),
+        error=np.full(n, 0.1),
+        grade=np.zeros(n, np.int64),
+        lowest=np.full(n, 50.0),
+        highest=np.full(n, 200.0),
+    )
+
+
+@pytest.fixture
+def shop(engine, settings):
+    """Three items at 1.00; milk costs .72, the others' costs are unknown."""
+    facts = Facts(settings)
+    items = [
+        {"item_id": "milk", "title": "Milk", "category": "Food > Dairy", "unit_cost_minor": 72},
+        {"item_id": "tea", "category": "Drinks"},
+        {"item_id": "salt", "category": "Food"},
+    ]
+    facts.write({"items": pa.Table.from_pylist(items, TABLES["items"].arrow)})
+    with transaction(engine) as connection:
+        Ledger(connection).append([opening_price(item) for item in ("milk", "tea", "salt")])
+    return facts, engine, settings
+
+
+def filed(engine, run_id):
+    with reading(engine) as connection:
+        return {each.item_id: each for each in Suggestions(connection).matching(SuggestionFilter(run_id=run_id))}
+
+
+def test_the_best_price_is_filed_with_its_reasons(shop):
+    facts, engine, settings = shop
+    # Lerner: the best price is cost * e / (e + 1) = 72 * 4 / 3 = 96 for milk, and 70 * 4 / 3 = 93.3 for the others
+    report = suggest_prices(
+        facts,
+        engine,
+        settings,
+        forecaster("milk", "tea"),
+        responses("milk", "tea"),
+        RULES,
+        NOW,
+        versions={"demand": "3"},
+    )
+    assert (report.n_items, report.n_suggested, report.n_superseded, report.n_assumed_costs) == (2, 2, 0, 1)
+    assert any("30%" in note for note in report.notes)
+    found = filed(engine, report.run_id)
+    assert {item: each.suggested_price_minor for item, each in found.items()} == {"milk": 96, "tea": 93}
+    milk = found["milk"]
+    assert (milk.status, milk.proposed_by, milk.title, milk.category) == ("submitted", "system", "Milk", "Food > Dairy")
+    assert milk.base_price_id == opening_price("milk").content_id()
+    assert milk.expires_at == NOW + timedelta(days=14)
+    before, after = 40 * (100 - 72), 40 * 0.96**-4 * (96 - 72)
+    assert milk.expected["profit"]["p50"] == pytest.approx(after)
+    assert milk.expected["profit"]["against_keeping"]["p50"] == pytest.approx(after - before) == milk.gain_minor
+    assert milk.details["versions"] == {"demand": "3"}
+    assert (milk.details["cost_source"], found["tea"].details["cost_source"]) == ("known", "assumed")
+    assert [each.item_id for each in report.largest] == ["tea", "milk"]
+
+
+def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_it(shop):
+    facts, engine, settings = shop
+    arguments = facts, engine, settings, forecaster("milk"), responses("milk"), RULES, NOW
+    first = suggest_prices(*arguments)
+    again = suggest_prices(*arguments)
+    assert again.n_superseded == 1
+    assert filed(engine, first.run_id)["milk"].status == "superseded"
+    with transaction(engine) as connection:
+        decide.approve(connection, decider(), filed(engine, again.run_id)["milk"].id)
+        price = Ledger(connection).current(["milk"], "default", NOW)["milk"]
+    assert (price.offer_price_minor, price.source) == (96, PriceSource.DESK)
+    last = suggest_prices(*arguments)
+    assert last.n_suggested <= 1
+    assert all(each.current_price_minor == 96 for each in filed(engine, last.run_id).values())
+
+
+def test_what_is_not_known_keeps_its_price_and_is_counted(shop):
+    facts, engine, settings = shop
+    report = suggest_prices(
+        facts, engine, settings, forecaster("milk", "salt", "rice"), responses("milk", "tea"), RULES, NOW
+    )
+    assert (report.n_items, report.n_suggested) == (2, 1)
+    assert report.kept == {"no price response is known": 1, "no price in the ledger": 1}
+
+
+def test_the_objective_can_be_chosen(shop):
+    facts, engine, settings = shop
+    arguments = facts, engine, settings, forecaster("milk"), responses("milk"), RULES, NOW
+    units = suggest_prices(*arguments, "units")
+    assert filed(engine, units.run_id)["milk"].suggested_price_minor == 80  # the largest change allowed
+    with pytest.raises(UnknownName, match="profit"):
+        suggest_prices(*arguments, "profits")
+
+
+def test_a_zone_has_its_own_prices_currency_and_tax(shop):
+    facts, engine, settings = shop
+    zones = {"north": ZoneSettings(currency="EUR", prices_include_tax=True, tax_rate=0.25)}
+    settings = settings.model_copy(update={"zones": zones})
+    arguments = facts, engine, settings, forecaster("milk", zone="north"), responses("milk", zone="north"), RULES, NOW
+    with pytest.raises(Conflict, match="north"):
+        suggest_prices(*arguments, zone="north")
+    with transaction(engine) as connection:
+        Ledger(connection).append([opening_price("milk", zone="north")])
+    report = suggest_prices(*arguments, zone="north")
+    assert report.currency == "EUR"
+    # 72 * 4 / 3 = 96 net is 120 with tax, and the largest change allowed is 20 %
+    assert filed(engine, report.run_id)["milk"].suggested_price_minor == 120
