@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,6 @@ from features.store.facts import Facts
 from models.demand.baselines import BIASED, UNBIASED
 from models.demand.distribution import QUANTILES
 from models.demand.model import (
-    FORECASTS,
     Backtest,
     Calibration,
     DemandModel,
@@ -28,9 +26,9 @@ from models.demand.model import (
     calibrate,
     category_rates,
     fit_trees,
-    forecast_table,
 )
 from models.demand.panel import DemandPanel, rolling_origins
+from training import demand_plots as plots
 from training.demand_metrics import (
     Doubles,
     bias,
@@ -42,6 +40,7 @@ from training.demand_metrics import (
     wmape,
 )
 from training.demand_panel import Revenue, build_panel, catalogue_rows, unsold_panel
+from training.demand_plots import Fold
 from training.results import Comparison, Evaluation, Trained
 
 PRIMARY = "WMAPE"
@@ -70,20 +69,6 @@ class DemandConfig:
 
 
 CONFIG = DemandConfig
-
-
-@dataclass(frozen=True)
-class _Fold:
-    """One origin: what was foretold for the judged series and what came, series × weeks ahead."""
-
-    origin: int
-    actual: Doubles
-    means: Doubles
-    quantiles: Doubles
-    pit: Doubles
-    baselines: Mapping[str, Doubles]
-    past: Doubles
-    weight: Doubles
 
 
 def train(
@@ -125,9 +110,7 @@ def evaluate(
 class _Backtester:
     """Fits at origins, each once, and remembers what each fit foretold, so that later origins learn from it."""
 
-    def __init__(
-        self, panel: DemandPanel, config: DemandConfig, seed: int, progress: Callable[[str], None]
-    ) -> None:
+    def __init__(self, panel: DemandPanel, config: DemandConfig, seed: int, progress: Callable[[str], None]) -> None:
         self._panel = panel
         self._config = config
         self._seed = seed
@@ -167,7 +150,7 @@ class _Backtester:
         actual = panel.units[alive, earlier : earlier + n_steps].astype(np.float64)
         return Backtest(earlier, step, earlier + step - 1, means[alive, :n_steps].ravel(), actual.ravel())
 
-    def fold(self, origin: int, revenue: Revenue, judged: npt.NDArray[np.int64]) -> _Fold:
+    def fold(self, origin: int, revenue: Revenue, judged: npt.NDArray[np.int64]) -> Fold:
         """What the model fitted at `origin` says of the judged series, beside the baselines."""
         config, panel = self._config, self._panel
         calibration = self.calibration(origin)
@@ -178,7 +161,7 @@ class _Backtester:
         steps = range(1, config.horizon + 1)
         quantiles = np.stack([calibration.quantiles(means[:, s - 1], s) for s in steps], axis=1)
         levels = {name: level(past) for name, level in {**UNBIASED, **BIASED}.items()}
-        return _Fold(
+        return Fold(
             origin,
             actual,
             means,
@@ -193,12 +176,122 @@ class _Backtester:
         """The model fitted after `origin` weeks, with its forecasts of every series and every unsold item."""
         panel = self._panel.known_until(origin)
         calibration = self.calibration(origin)
-        rates = category_rates(panel)
-        cut = panel.week_starts[origin]
+        unsold = unsold_panel(panel, *catalogue)
         model = DemandModel(
-            self.trees(origin), calibration, rates, FORECASTS.empty_table(), cut, self._config.fit
+            self.trees(origin),
+            calibration,
+            category_rates(panel, unsold),
+            panel.week_starts[origin],
+            self._config.fit,
         )
-        sold = forecast_table(panel, *self._served(origin, calibration, panel))
-        new = unsold_panel(panel, *catalogue)
-        tables = [sold, model.predict(new)] if new.n_series else [sold]
-        return DemandModel(model.trees, calibration, rates, pa.concat_tables(tables).combine_chunks(), cut, model.config)
+        self._progress(f"forecasting {panel.n_series + unsold.n_series} series")
+        tables = [model.corrected(panel, self.means(origin)), model.predict(unsold)]
+        return model.with_forecasts(pa.concat_tables(tables).combine_chunks())
+
+
+def _origins(panel: DemandPanel, config: DemandConfig) -> Sequence[int]:
+    origins = rolling_origins(
+        panel.n_known,
+        horizon=config.horizon,
+        step=config.step_weeks,
+        count=config.n_origins,
+        skip_last=config.skip_last_weeks,
+        earliest=_MIN_ORIGIN,
+    )
+    if not origins:
+        needed = _MIN_ORIGIN + config.horizon + config.skip_last_weeks
+        raise BadInput(
+            f"{panel.n_known} whole weeks of sales are too few to judge a demand model; {needed} are needed",
+            hint="Import more history, or lower horizon or skip_last_weeks in configs/models/demand.yaml",
+        )
+    return origins
+
+
+def _judged(panel: DemandPanel, first: int, config: DemandConfig) -> npt.NDArray[np.int64]:
+    """Series sold in enough of the weeks before the first origin."""
+    needed = math.ceil(config.min_share_sold * first)
+    judged = np.flatnonzero((panel.units[:, :first] > 0).sum(axis=1) >= needed)
+    if not len(judged):
+        raise BadInput(
+            f"no item sold in {needed} of the first {first} weeks, so no forecast can be judged",
+            hint="Lower min_share_sold in configs/models/demand.yaml",
+        )
+    return judged
+
+
+def _evaluation(panel: DemandPanel, folds: Sequence[Fold], config: DemandConfig, origins: Sequence[int]) -> Evaluation:
+    """Figures over all origins together; RMSSE is the mean of the origins."""
+    actual = np.concatenate([fold.actual for fold in folds])
+    ours = np.concatenate([fold.means for fold in folds])
+    theirs = {name: np.concatenate([fold.baselines[name] for fold in folds]) for name in UNBIASED}
+    errors = {name: wmape(actual, forecast) for name, forecast in theirs.items()}
+    strongest = min(errors, key=lambda name: errors[name])
+    p_value = _paired(folds, strongest)
+    scaled = {name: _scaled(folds, name) for name in UNBIASED}
+    rival = min(scaled, key=lambda name: scaled[name])
+    off = bias(actual, ours)
+    error = wmape(actual, ours)
+    comparisons = (
+        Comparison(PRIMARY, error, errors, "lower", strongest, p_value),
+        Comparison("revenue-weighted RMSSE", _scaled(folds, None), scaled, "lower", rival),
+    )
+    return Evaluation(
+        task="demand",
+        cut=panel.week_starts[origins[-1]],
+        primary=PRIMARY,
+        comparisons=comparisons,
+        passed=error < errors[strongest] and abs(off) <= MAX_BIAS,
+        metrics={"bias": off, **_figures(folds, actual), **{f"bias {n}": bias(actual, f) for n, f in theirs.items()}},
+        notes=_notes(panel, folds, config, actual),
+        figures={"demand_total": plots.total(panel, folds), "demand_calibration": plots.calibration(folds)},
+    )
+
+
+def _figures(folds: Sequence[Fold], actual: Doubles) -> dict[str, float]:
+    quantiles = np.concatenate([fold.quantiles for fold in folds])
+    losses = {
+        f"pinball p{level * 100:.0f}": pinball(actual, quantiles[:, :, q], level) for q, level in enumerate(QUANTILES)
+    }
+    per_origin = {f"bias origin {fold.origin}": bias(fold.actual, fold.means) for fold in folds}
+    return {
+        **per_origin,
+        **losses,
+        "coverage p10-p90": interval_coverage(actual, quantiles[:, :, 0], quantiles[:, :, 2]),
+        "PIT KS": ks_uniform(np.concatenate([fold.pit for fold in folds])),
+        "n_series": float(len(folds[0].actual)),
+    }
+
+
+def _paired(folds: Sequence[Fold], rival: str) -> float:
+    """Paired by series: its absolute errors of all origins together."""
+    actual, ours, theirs = (
+        np.concatenate(each, axis=1)
+        for each in zip(*((fold.actual, fold.means, fold.baselines[rival]) for fold in folds), strict=True)
+    )
+    return paired_gain(actual, ours, theirs)
+
+
+def _scaled(folds: Sequence[Fold], name: str | None) -> float:
+    forecasts = [fold.means if name is None else fold.baselines[name] for fold in folds]
+    each = [weighted_rmsse(f.actual, forecast, f.past, f.weight) for f, forecast in zip(folds, forecasts, strict=True)]
+    return float(np.mean(each))
+
+
+def _notes(panel: DemandPanel, folds: Sequence[Fold], config: DemandConfig, actual: Doubles) -> tuple[str, ...]:
+    (name,) = BIASED
+    median = np.concatenate([fold.baselines[name] for fold in folds])
+    starts = ", ".join(f"{panel.week_starts[fold.origin]:%Y-%m-%d}" for fold in folds)
+    protocol = (
+        f"{len(folds[0].actual)} series sold in {config.min_share_sold:.0%} of the weeks before the first origin; "
+        f"{config.horizon} weeks from each of {starts} (after {', '.join(str(f.origin) for f in folds)} weeks)"
+    )
+    notes = [
+        protocol,
+        f"{name}: WMAPE {wmape(actual, median):.3f} with a bias of {bias(actual, median):+.1%}, so it is no rival",
+        "promotions: the planned calendar, known in advance; prices: the price list only, never a price seen in sales",
+    ]
+    if panel.offer_price is None:
+        notes.append("no price list was imported: forecasts know planned promotions but no planned prices")
+    if len(folds) < config.n_origins:
+        notes.append(f"{panel.n_known} weeks of sales leave room for {len(folds)} of {config.n_origins} origins")
+    return tuple(notes)

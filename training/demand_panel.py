@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +14,12 @@ from features.contracts.calendar import add_weeks, week_start, week_starts
 from features.contracts.errors import BadInput
 from features.contracts.tables import TIMESTAMP, EventType
 from features.pipelines.demand import REACH, promotion_kinds, weekly_demand
-from features.pipelines.expressions import before, zone_of
+from features.pipelines.expressions import before
 from features.store.facts import Facts
 from models.demand.panel import DemandPanel
 
 Revenue = npt.NDArray[np.float64]
+_BETWEEN = "\x1f"  # stands between zone and item while both are one key
 _ALMOST_OVER = timedelta(days=1)  # a week whose last day has a sale counts as over
 
 
@@ -48,7 +48,9 @@ def catalogue_rows(facts: Facts) -> tuple[npt.NDArray[np.object_], npt.NDArray[n
     return ids, items["category"].fill_null("").to_numpy(zero_copy_only=False)
 
 
-def unsold_panel(panel: DemandPanel, item_ids: npt.NDArray[np.object_], categories: npt.NDArray[np.object_]) -> DemandPanel:
+def unsold_panel(
+    panel: DemandPanel, item_ids: npt.NDArray[np.object_], categories: npt.NDArray[np.object_]
+) -> DemandPanel:
     """The items of the catalogue that never sold, in every zone, on the panel's weeks; units are 0, plans unknown."""
     missing = np.flatnonzero(~np.isin(item_ids.astype(str), panel.item_ids.astype(str)))
     zones = np.array(sorted(set(panel.zones.tolist())), object)
@@ -93,7 +95,7 @@ def _arranged(
 ) -> tuple[DemandPanel, Revenue]:
     """Long rows as arrays; series are in order of zone, then item."""
     weeks = pc.index_in(rows["week_start"], value_set=pa.array(starts, TIMESTAMP)).to_numpy()
-    key = pc.binary_join_element_wise(rows["zone"], rows["item_id"], "\0").combine_chunks().dictionary_encode()
+    key = pc.binary_join_element_wise(rows["zone"], rows["item_id"], _BETWEEN).combine_chunks().dictionary_encode()
     names, codes = key.dictionary.to_numpy(zero_copy_only=False), key.indices.to_numpy()
     units = rows["units"].fill_null(0.0).to_numpy()
     sold = np.bincount(codes, weights=units * (weeks < n_known), minlength=len(names)) > 0
@@ -113,7 +115,7 @@ def _arranged(
     def plan(column: str) -> npt.NDArray[np.float32] | None:
         return None if rows[column].null_count == rows.num_rows else matrix(column, np.nan)
 
-    zones, _, ids = np.char.partition(names[order].astype(str), "\0").T
+    zones, _, ids = np.char.partition(names[order].astype(str), _BETWEEN).T
     found = pc.index_in(pa.array(ids), value_set=categories["item_id"].combine_chunks()).to_numpy(zero_copy_only=False)
     labels = categories["category"].to_numpy(zero_copy_only=False)
     category = np.array([labels[int(i)] if i == i else "" for i in found], object)

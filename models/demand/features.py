@@ -1,0 +1,177 @@
+"""Features of demand at an origin: what was sold before it, and what is planned for the week foretold.
+
+Every function takes the number of known weeks (`origin`) and looks at units of earlier weeks only. Quantities are
+relative to the series' own level (`base`), so that one tree serves small and large series.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.demand.panel import DemandPanel, Floats, group_sums
+
+SEASON_WEEKS = 52
+PROMOTED_REACH = 0.1  # a week counts as promoted when a kind reaches at least this share
+_LAGS = (1, 2, 3, 4)
+_MEANS = (2, 4, 8, 13, 26)
+_MEMORY = 26  # weeks that promotion response is read from
+_SIMILARITY = 0.15  # reach distance at which a past week counts 1/e
+_DECAYS = (0.1, 0.3)
+_FLOOR = 0.02
+
+
+@dataclass(frozen=True)
+class History:
+    """What an origin knows of each series: its level, and the columns that are the same at every horizon."""
+
+    origin: int
+    base: Floats
+    columns: dict[str, Floats]
+
+
+def history(panel: DemandPanel, origin: int) -> History:
+    """History columns at `origin` (weeks before it are known)."""
+    units = panel.units[:, :origin]
+    means = {n: _mean(units, n) for n in _MEANS}
+    base = 0.5 * means[8] + 0.3 * means[26] + 0.2 * means[4] + _FLOOR
+    columns: dict[str, Floats] = {"log_base": np.log(base)}
+    for lag in _LAGS:
+        columns[f"lag_{lag}"] = units[:, -lag] / base
+    for n, mean in means.items():
+        columns[f"mean_{n}"] = mean / base
+    for share in _DECAYS:
+        columns[f"decayed_{share}"] = decayed_mean(units, share) / base
+    columns |= _intermittency(units, base)
+    columns |= _levels(panel, units)
+    columns |= _past_promotions(panel, units, base, origin)
+    return History(origin, base.astype(np.float32), columns)
+
+
+def features(panel: DemandPanel, past: History, step: int) -> tuple[list[str], Floats]:
+    """Names and N × F columns for the week `step` weeks after the last known one (1: the first unknown)."""
+    target = past.origin + step - 1
+    columns = dict(past.columns)
+    columns["horizon"] = np.full(panel.n_series, step, np.float32)
+    columns |= _planned_promotions(panel, past, target)
+    columns |= _planned_price(panel, past.origin, target)
+    columns["season"] = _season(panel, past, target)
+    return list(columns), np.column_stack([np.asarray(values, np.float32) for values in columns.values()])
+
+
+def decayed_mean(units: Floats, share: float) -> Floats:
+    """Exponentially weighted mean, newest week with weight `share`, weights normalised to 1."""
+    weights = (1 - share) ** np.arange(units.shape[1] - 1, -1, -1)
+    return np.asarray(units @ (weights / weights.sum()).astype(np.float32), np.float32)
+
+
+def _mean(units: Floats, n: int) -> Floats:
+    return np.asarray(units[:, -n:].mean(axis=1), np.float32)
+
+
+def _intermittency(units: Floats, base: Floats) -> dict[str, Floats]:
+    n_weeks = units.shape[1]
+    sold = units > 0
+    recent = units[:, -13:]
+    last = np.where(sold.any(axis=1), np.argmax(sold[:, ::-1], axis=1), n_weeks)
+    first = np.where(sold.any(axis=1), n_weeks - np.argmax(sold, axis=1), 0)
+    count = sold[:, -26:].sum(axis=1)
+    return {
+        "share_sold_8": sold[:, -8:].mean(axis=1),
+        "share_sold_26": sold[:, -26:].mean(axis=1),
+        "weeks_since_sale": last.astype(np.float32),
+        "age_weeks": np.minimum(first, SEASON_WEEKS).astype(np.float32),
+        "size_when_sold": units[:, -26:].sum(axis=1) / np.maximum(count, 1) / base,
+        "deviation_13": recent.std(axis=1) / base,
+        "max_13": recent.max(axis=1) / base,
+    }
+
+
+def _levels(panel: DemandPanel, units: Floats) -> dict[str, Floats]:
+    """How the category, and the shop, sold lately against before."""
+    four, thirteen = units[:, -4:].mean(axis=1), units[:, -13:].mean(axis=1)
+    last = units[:, -1]
+    columns: dict[str, Floats] = {}
+    for name, codes in zip(("department", "category"), panel.groups, strict=True):
+        level = group_sums(thirteen, codes) + 0.5
+        columns[f"{name}_trend_4"] = (group_sums(four, codes) + 0.5) / level
+        columns[f"{name}_trend_1"] = (group_sums(last, codes) + 0.5) / level
+        columns[f"{name}_log_size"] = np.log(level / np.maximum(np.bincount(codes)[codes], 1))
+    return columns
+
+
+def _past_promotions(panel: DemandPanel, units: Floats, base: Floats, origin: int) -> dict[str, Floats]:
+    columns: dict[str, Floats] = {}
+    for kind, reach in zip(panel.kinds, panel.reach, strict=True):
+        columns[f"reach_last:{kind}"] = reach[:, origin - 1]
+        columns[f"reach_mean_4:{kind}"] = reach[:, max(origin - 4, 0) : origin].mean(axis=1)
+        columns[f"reach_mean_26:{kind}"] = reach[:, max(origin - _MEMORY, 0) : origin].mean(axis=1)
+    if panel.kinds:
+        promoted = np.any(panel.reach[:, :, max(origin - _MEMORY, 0) : origin] >= PROMOTED_REACH, axis=0)
+        recent = units[:, -promoted.shape[1] :]
+        columns["mean_promoted"] = _share_mean(recent, promoted) / base
+        columns["mean_unpromoted"] = _share_mean(recent, ~promoted) / base
+        columns["share_promoted"] = promoted.mean(axis=1)
+    return columns
+
+
+def _share_mean(units: Floats, chosen: npt.NDArray[np.bool_]) -> Floats:
+    """Mean over the chosen weeks; NaN where there are none."""
+    count = chosen.sum(axis=1)
+    sums = np.where(chosen, units, 0).sum(axis=1)
+    return np.where(count > 0, sums / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
+def _planned_promotions(panel: DemandPanel, past: History, target: int) -> dict[str, Floats]:
+    columns: dict[str, Floats] = {}
+    origin = past.origin
+    for kind, reach in zip(panel.kinds, panel.reach, strict=True):
+        planned = reach[:, target]
+        columns[f"reach:{kind}"] = planned
+        columns[f"reach_before:{kind}"] = reach[:, target - 1]
+        category = panel.groups[1]
+        size = np.bincount(category)[category].astype(np.float32)
+        columns[f"reach_category:{kind}"] = group_sums(planned, category) / size
+    if panel.kinds:
+        recent = slice(max(origin - _MEMORY, 0), origin)
+        distance = np.abs(panel.reach[:, :, recent] - panel.reach[:, :, target, None]).sum(axis=0)
+        weights = np.exp(-distance / _SIMILARITY)
+        weights *= 0.95 ** np.arange(weights.shape[1] - 1, -1, -1, dtype=np.float32)
+        total = weights.sum(axis=1)
+        similar = (weights * panel.units[:, recent]).sum(axis=1)
+        columns["mean_similar"] = (similar + 0.5 * past.base) / (total + 0.5) / past.base
+        columns["n_similar"] = total
+    if panel.depth is not None:
+        columns["depth"] = panel.depth[:, target]
+    return columns
+
+
+def _planned_price(panel: DemandPanel, origin: int, target: int) -> dict[str, Floats]:
+    """The planned offer price against the planned list price, and against the list's mean of the last 8 weeks."""
+    if panel.offer_price is None or panel.list_price is None:
+        return {}
+    offer = panel.offer_price[:, target]
+    recent = panel.offer_price[:, max(origin - 8, 0) : origin]
+    known = np.isfinite(recent)
+    usual = np.where(
+        known.any(axis=1), np.where(known, recent, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1), np.nan
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        against = {
+            "price_to_list": np.log(offer / panel.list_price[:, target]),
+            "price_to_usual": np.log(offer / usual),
+        }
+    return {name: np.where(np.isfinite(values), values, np.nan).astype(np.float32) for name, values in against.items()}
+
+
+def _season(panel: DemandPanel, past: History, target: int) -> Floats:
+    """The same weeks a year ago (mean of three) against the level around the origin a year ago; NaN before that."""
+    year = target - SEASON_WEEKS
+    level = past.origin - SEASON_WEEKS
+    if level < 4 or year + 2 > past.origin:
+        return np.full(panel.n_series, np.nan, np.float32)
+    then = panel.units[:, year - 1 : year + 2].mean(axis=1)
+    usual = panel.units[:, level - 4 : level].mean(axis=1)
+    return np.asarray((then + past.base * 0.25) / (usual + past.base * 0.25), np.float32)

@@ -1,0 +1,112 @@
+"""The panel a demand model learns from: series × weeks, as arrays.
+
+N series (item × zone), T weeks of which the first `n_known` are over, K kinds of promotion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Texts = npt.NDArray[np.object_]
+
+CATEGORY_SEPARATOR = " > "
+
+
+@dataclass(frozen=True)
+class DemandPanel:
+    """Weekly units and plans. Nothing in it was read off a sale but the units themselves.
+
+    units N × n_known; reach K × N × T (share of shops or visitors); depth N × T, offer_price and list_price N × T (NaN
+    where nothing is known, None when no series has any); item_ids, zones, categories N; week_starts T.
+    """
+
+    item_ids: Texts
+    zones: Texts
+    categories: Texts
+    week_starts: tuple[datetime, ...]
+    n_known: int
+    units: Floats
+    kinds: tuple[str, ...]
+    reach: Floats
+    depth: Floats | None
+    list_price: Floats | None
+    offer_price: Floats | None
+
+    @property
+    def n_series(self) -> int:
+        return len(self.item_ids)
+
+    def known_until(self, n_known: int) -> DemandPanel:
+        """The panel as it stood after `n_known` weeks: later units are gone, plans stay."""
+        return replace(self, n_known=n_known, units=self.units[:, :n_known])
+
+    def take(self, series: npt.NDArray[np.integer]) -> DemandPanel:
+        """The panel of some series."""
+
+        def some(array: Floats | None) -> Floats | None:
+            return None if array is None else array[series]
+
+        return replace(
+            self,
+            item_ids=self.item_ids[series],
+            zones=self.zones[series],
+            categories=self.categories[series],
+            units=self.units[series],
+            reach=self.reach[:, series],
+            depth=some(self.depth),
+            list_price=some(self.list_price),
+            offer_price=some(self.offer_price),
+        )
+
+    @cached_property
+    def groups(self) -> tuple[Ints, Ints]:
+        """Codes of two levels per zone: the first level of the category, and the whole category."""
+        tops = [prefix(category, 1) for category in self.categories]
+        keys = (
+            [f"{zone}\x1f{top}" for zone, top in zip(self.zones, tops, strict=True)],
+            [f"{zone}\x1f{category}" for zone, category in zip(self.zones, self.categories, strict=True)],
+        )
+        first, second = (np.unique(np.array(each, str), return_inverse=True)[1].astype(np.int64) for each in keys)
+        return first, second
+
+
+def prefix(category: str, n_levels: int) -> str:
+    """The first `n_levels` levels of a category.
+
+    >>> prefix("Grocery > Dairy > Milk", 2)
+    'Grocery > Dairy'
+    """
+    return CATEGORY_SEPARATOR.join(category.split(CATEGORY_SEPARATOR)[:n_levels])
+
+
+def n_levels(category: str) -> int:
+    """How many levels a category has."""
+    return len(category.split(CATEGORY_SEPARATOR)) if category else 0
+
+
+def group_sums(values: Floats, codes: Ints) -> Floats:
+    """Per series, the sum of `values` over its group."""
+    sums = np.bincount(codes, weights=values)
+    return np.asarray(sums[codes], np.float32)
+
+
+def rolling_origins(
+    n_weeks: int, *, horizon: int, step: int, count: int, skip_last: int, earliest: int
+) -> Sequence[int]:
+    """Origins (weeks known before the first one foretold), oldest first, `step` apart, each with `horizon` weeks after.
+
+    The last ends `skip_last` weeks before the data; fewer than `count` where the first would lie before `earliest`.
+
+    >>> rolling_origins(53, horizon=4, step=4, count=3, skip_last=1, earliest=10)
+    [40, 44, 48]
+    """
+    last = n_weeks - skip_last - horizon
+    return [origin for origin in (last - step * k for k in reversed(range(count))) if origin >= earliest]
