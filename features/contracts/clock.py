@@ -68,4 +68,7 @@ def parse_time(text: str, *, where: str | None = None) -> datetime:
         raise BadInput(f"{text!r} is no time", where=where, hint="Write it like 2017-12-04T05:00:00Z") from error
     if value.tzinfo is None:
         raise BadInput(f"{text!r} has no time zone", where=where, hint="End it with Z for UTC")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise BadInput(f"{text!r} lies outside the calendar", where=where, hint="Use years 1 to 9999 in UTC") from error

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel
 
+from features.contracts.errors import BadInput
 from serving.api.auth import Caller, require
-from serving.api.parameters import cursor_number
+from serving.api.parameters import cursor_number, readable
 from serving.services import audit
 from serving.store.audit import Head
 
-router = APIRouter(prefix="/v1/audit", tags=["audit"])
+router = APIRouter(prefix="/v1/audit", tags=["audit"], dependencies=[Depends(readable)])
 Auditor = Annotated[Caller, Depends(require("audit.read"))]
 
 
@@ -88,7 +89,9 @@ def verify(
     anchor_hash: str | None = None,
 ) -> VerificationResponse:
     """Walks the whole chain; an anchor noted earlier also shows whether its end was cut off."""
-    anchor = Head(anchor_seq, anchor_hash) if anchor_seq is not None and anchor_hash is not None else None
+    if (anchor_seq is None) != (anchor_hash is None):
+        raise BadInput("an anchor is anchor_seq and anchor_hash together", where="query")
+    anchor = None if anchor_seq is None or anchor_hash is None else Head(anchor_seq, anchor_hash)
     found = audit.verify(request.app.state.engine, anchor)
     return VerificationResponse(intact=found.intact, rows=found.rows, broken_at=found.broken_at, head=_head(found.head))
 

@@ -13,11 +13,11 @@ from features.contracts.tables import DEFAULT_ZONE
 from features.store.ledger import Price
 from serving.api.auth import Caller, require
 from serving.api.idempotency import Attempt, attempt, run_once
-from serving.api.parameters import cursor_number, instant, only
+from serving.api.parameters import Text, cursor_number, instant, only, readable
 from serving.services import prices, undo
 from serving.store.audit import Decider
 
-router = APIRouter(tags=["prices"])
+router = APIRouter(tags=["prices"], dependencies=[Depends(readable)])
 MAX_ITEMS = 500
 
 
@@ -73,7 +73,7 @@ class ReasonRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: str | None = Field(None, max_length=2_000)
+    reason: Text | None = Field(None, max_length=2_000)
 
 
 @router.get("/v1/prices", dependencies=[Depends(only("item_id", "zone", "at"))])

@@ -8,20 +8,20 @@ from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from features.contracts.errors import UnknownName
 from features.contracts.money import to_major
 from serving.api.auth import Caller, require
 from serving.api.idempotency import Attempt, attempt, run_once
-from serving.api.parameters import cursor_number, entity_version, only
+from serving.api.parameters import Text, Time, cursor_number, entity_version, only, readable
 from serving.api.prices import ReasonRequest
 from serving.services import decide
 from serving.store.audit import Decider
 from serving.store.suggestions import Suggestion, SuggestionFilter
 from serving.store.tables import SUGGESTION_STATUSES
 
-router = APIRouter(prefix="/v1/price-suggestions", tags=["price desk"])
+router = APIRouter(prefix="/v1/price-suggestions", tags=["price desk"], dependencies=[Depends(readable)])
 _FILTERS = ("status", "category", "min_change", "zone", "item_id", "evidence_grade", "run_id")
 
 Reader = Annotated[Caller, Depends(require("pricing.read"))]
@@ -82,8 +82,8 @@ class SuggestionsResponse(BaseModel):
 class EditRequest(ReasonRequest):
     """Another price than the suggested one, in major units."""
 
-    suggested_price: str = Field(max_length=32)
-    effective_from: AwareDatetime | None = None
+    suggested_price: Text = Field(max_length=32)
+    effective_from: Time | None = None
 
 
 class FilterRequest(BaseModel):
@@ -91,13 +91,13 @@ class FilterRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    status: str | list[str] | None = None
-    category: str | None = None
-    min_change: float | None = Field(None, ge=0, description="Share of the price: 0.05 is 5 %")
-    zone: str | None = None
-    item_id: str | list[str] | None = None
-    evidence_grade: str | None = None
-    run_id: str | None = None
+    status: Text | list[Text] | None = None
+    category: Text | None = None
+    min_change: float | None = Field(None, ge=0, allow_inf_nan=False, description="Share of the price: 0.05 is 5 %")
+    zone: Text | None = None
+    item_id: Text | list[Text] | None = None
+    evidence_grade: Text | None = None
+    run_id: Text | None = None
 
 
 class BulkRequest(ReasonRequest):
@@ -105,7 +105,7 @@ class BulkRequest(ReasonRequest):
 
     action: Literal["approve", "reject"]
     filter: FilterRequest | None = None
-    ids: list[str] | None = Field(None, max_length=100_000)
+    ids: list[Text] | None = Field(None, max_length=100_000)
     expected_matched: int | None = Field(None, ge=0, description="409 when another number matches")
 
 
@@ -130,7 +130,9 @@ def list_suggestions(
     _caller: Reader,
     status: Annotated[list[str] | None, Query(description="May be repeated, or several joined by commas")] = None,
     category: Annotated[str | None, Query(description="The category itself and all below it")] = None,
-    min_change: Annotated[float | None, Query(ge=0, description="Share of the price: 0.05 is 5 %")] = None,
+    min_change: Annotated[
+        float | None, Query(ge=0, allow_inf_nan=False, description="Share of the price: 0.05 is 5 %")
+    ] = None,
     zone: str | None = None,
     item_id: Annotated[list[str] | None, Query(max_length=500)] = None,
     evidence_grade: str | None = None,

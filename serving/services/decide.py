@@ -17,17 +17,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 
 import sqlalchemy as sa
 
 from features.contracts.errors import BadInput, Conflict, Forbidden, NotFound, PreconditionFailed, ShopwrightError
-from features.contracts.money import to_major, to_minor
+from features.contracts.money import minor_digits, to_major, to_minor
 from features.store.database import lock, reading, transaction
 from features.store.ledger import Ledger, NewPrice, Price, PriceSource
 from serving.store.audit import SYSTEM, AuditEntry, AuditLog, Decider
 from serving.store.suggestions import OPEN, Place, Suggestion, SuggestionFilter, Suggestions, share_change
 
 DECIDABLE = {"approve": ("submitted",), "reject": OPEN, "edit": OPEN}
+MAX_PRICE_MINOR = 10**12
 _ACTIONS = ("approve", "reject")
 
 
@@ -97,9 +99,7 @@ def edit(
     found = _expected_version(repository.get(suggestion_id), suggestion_id, version)
     if error := _wrong_status(found, "edit"):
         raise error
-    minor = to_minor(price, found.currency)
-    if minor <= 0:
-        raise BadInput(f"a price of {price} cannot be charged", where="suggested_price", hint="Give one above zero")
+    minor = _chargeable(price, found.currency)
     if found.kind == "promotion" and minor > found.list_price_minor:
         raise BadInput("a promotion cannot cost more than the list price", where="suggested_price")
     step = {
@@ -192,6 +192,20 @@ def _catch_up(engine: sa.Engine, now: datetime, at: datetime) -> None:
     if due:
         with transaction(engine) as connection:
             settle(connection, now, at)
+
+
+def _chargeable(price: str, currency: str) -> int:
+    """A price in whole minor units, above zero and below a trillion of them."""
+    minor = to_minor(price, currency)
+    if not 0 < minor < MAX_PRICE_MINOR:
+        raise BadInput(f"a price of {price} cannot be charged", where="suggested_price", hint="Give one above zero")
+    if Decimal(price) != Decimal(to_major(minor, currency)):
+        raise BadInput(
+            f"{price} {currency} is no whole amount",
+            where="suggested_price",
+            hint=f"{currency} has {minor_digits(currency)} digits after the point",
+        )
+    return minor
 
 
 def _single(

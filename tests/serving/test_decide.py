@@ -77,7 +77,7 @@ def test_nobody_approves_what_they_proposed_or_edited(engine):
     assert offers(engine, "milk", "tea") == [110, 120]
 
 
-@pytest.mark.parametrize("price", ["0", "-1", "abc", "NaN"])
+@pytest.mark.parametrize("price", ["0", "-1", "abc", "NaN", "Infinity", "1e400", "1e11", "1.999"])
 def test_an_edit_needs_a_price_that_can_be_charged(engine, price):
     (key,) = file(engine, suggestion("milk"))
     with pytest.raises(BadInput), transaction(engine) as connection:

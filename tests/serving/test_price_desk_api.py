@@ -226,3 +226,32 @@ def test_prices_of_many_items_are_answered_in_the_order_asked(desk):
         Ledger(connection).append([opening_price(item) for item in reversed(items)])
     answer = desk.shop.get("/v1/prices", params={"item_id": items}).json()
     assert [each["item_id"] for each in answer["items"]] == items
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/prices?item_id=%00",
+        "/v1/prices?item_id=a&item_id=%00&item_id=b",
+        "/v1/prices?item_id=milk&at=0001-01-01T00:00:00%2B14:00",
+        "/v1/prices?item_id=milk&zone=%00",
+        "/v1/price-suggestions/%00",
+        "/v1/price-suggestions?min_change=inf",
+        "/v1/price-changes?after=99999999999999999999",
+        "/v1/audit?actor=%00",
+        "/v1/audit/verification?anchor_seq=1",
+    ],
+)
+def test_what_no_database_can_look_for_is_refused(desk, path):
+    statuses = {client.get(path).status_code for client in (desk.shop, desk.anna, desk.auditor)}
+    assert statuses <= {422, 403}
+    assert 422 in statuses
+
+
+@pytest.mark.parametrize(
+    "more", [{"reason": "a\x00b"}, {"effective_from": "0001-01-01T00:00:00+14:00"}, {"effective_from": "2018-01-01"}]
+)
+def test_what_no_database_can_keep_is_refused(desk, more):
+    (key,) = file(desk.engine, suggestion("milk"))
+    assert post(desk.anna, f"{key}/edit", {"suggested_price": "1.20", **more}).status_code == 422
+    assert statuses(desk.engine, [key]) == ["submitted"]
