@@ -145,4 +145,6 @@ def redis_connection(url: str) -> str:
     if parts.password:
         options["password"] = unquote(parts.password)
     options.update(parse_qsl(parts.query))
+    if any("," in value for value in options.values()):
+        raise BadInput("the feature store cannot take a comma in it", where="SHOPWRIGHT_REDIS_URL")
     return ",".join([f"{parts.hostname}:{parts.port or 6379}", *(f"{name}={value}" for name, value in options.items())])

@@ -11,10 +11,11 @@ import pytest
 
 from configs.settings import Settings
 from features.contracts.clock import feature_time
-from features.contracts.errors import UnknownName
+from features.contracts.errors import BadInput, UnknownName
 from features.store.check import check
 from features.store.database import engine as open_engine
 from features.store.database import transaction, user_consent
+from features.store.definitions import redis_connection
 from features.store.events import EventLog
 from features.store.facts import Facts
 from features.store.histories import offline_histories, offline_items
@@ -240,14 +241,16 @@ def test_the_item_snapshot_equals_the_offline_items_by_zone(shop):
         load_items(settings, "eu")
 
 
-def test_joins_direct_values_and_online_rows_agree(shop):
+def test_joins_direct_values_and_online_rows_agree(shop, capfd):
     settings, _, facts = shop
     report = check(facts, settings, T)
     assert report.passed
     assert [each.n_different for each in report.comparisons] == [0, 0, 0, 0]
     assert all(each.n_values for each in report.comparisons)
+    assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_wrong_online_row_is_found(shop):
     settings, engine, facts = shop
     OnlineHistories(settings, engine).forget("u")
@@ -285,6 +288,23 @@ def test_online_rows_may_live_in_redis(shop):
         for name in names:
             for key in client.scan_iter(f"*{name}"):
                 client.delete(key)
+
+
+@pytest.mark.parametrize(
+    ("url", "connection"),
+    [
+        ("redis://cache", "cache:6379,db=0"),
+        ("rediss://me:p%40ss@cache:6380/2", "cache:6380,db=2,ssl=true,username=me,password=p@ss"),
+    ],
+)
+def test_a_redis_address_is_said_in_the_feature_store_s_words(url, connection):
+    assert redis_connection(url) == connection
+
+
+@pytest.mark.parametrize("url", ["http://cache", "redis://", "redis://:a%2Cb@cache"])
+def test_a_redis_address_that_cannot_be_used_is_refused(url):
+    with pytest.raises(BadInput, match="SHOPWRIGHT_REDIS_URL"):
+        redis_connection(url)
 
 
 READER = """
