@@ -1,0 +1,113 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.contracts.errors import BadInput
+from models.demand.features import features, history
+from models.demand.model import (
+    Backtest,
+    DemandModel,
+    FitConfig,
+    TreesConfig,
+    calibrate,
+    category_rates,
+    fit_trees,
+)
+from models.demand.panel import DemandPanel, rolling_origins
+
+CONFIG = FitConfig(max_rows=20_000, trees=TreesConfig(n_trees=40, min_rows=20))
+
+
+def fitted(panel: DemandPanel, seed: int = 5) -> DemandModel:
+    origin = panel.n_known - 4
+    earlier = panel.known_until(origin)
+    means = fit_trees(earlier, CONFIG, seed).means(earlier, range(1, 5))
+    step = np.tile(np.arange(1, 5), panel.n_series)
+    actual = panel.units[:, origin:].astype(float)
+    seen = Backtest(origin, step, origin + step - 1, means.ravel(), actual.ravel())
+    trees = fit_trees(panel, CONFIG, seed)
+    rates = category_rates(panel, panel.take(np.arange(0)))
+    return DemandModel(trees, calibrate([seen], panel.n_known), rates, panel.week_starts[panel.n_known], CONFIG)
+
+
+def test_refit_is_fit_and_load_is_save(make_panel: Callable[..., DemandPanel], tmp_path: Path) -> None:
+    panel = make_panel()
+    model = fitted(panel)
+    forecasts = model.predict(panel)
+    assert fitted(panel).predict(panel).equals(forecasts)
+    model.with_forecasts(forecasts).save(tmp_path)
+    loaded = DemandModel.load(tmp_path)
+    assert loaded.predict(panel).equals(forecasts)
+    assert loaded.forecasts.equals(forecasts)
+    assert loaded.cut == panel.week_starts[panel.n_known]
+    assert not list(tmp_path.glob("*.pkl"))
+
+
+def test_quantiles_are_ordered_and_bias_is_small(make_panel: Callable[..., DemandPanel]) -> None:
+    whole = make_panel(n_series=300, n_known=40)
+    panel = whole.known_until(30)
+    forecasts = fitted(panel).predict(panel, 4)
+    p10, p50, p90 = (forecasts[name].to_numpy() for name in ("p10", "p50", "p90"))
+    assert np.all(p10 <= p50)
+    assert np.all(p50 <= p90)
+    mean = forecasts["mean"].to_numpy().reshape(300, 4)
+    actual = whole.units[:, 30:34]
+    assert abs(mean.sum() / actual.sum() - 1) < 0.06  # 1,200 Poisson weeks of mean 3.6: standard error 1.5 %
+    promoted = whole.reach[0, :, 30:34] > 0
+    assert mean[promoted].mean() > 1.5 * mean[~promoted].mean()  # a mailer doubles what sells
+
+
+def test_no_feature_sees_weeks_from_the_origin_on(make_panel: Callable[..., DemandPanel]) -> None:
+    panel = make_panel()
+    units = panel.units.copy()
+    units[:, 20:] = 999
+    for step in (1, 4, 10):
+        names, rows = features(panel, history(panel, 20), step)
+        again = features(replace(panel, units=units), history(replace(panel, units=units), 20), step)
+        assert names == again[0]
+        assert np.array_equal(rows, again[1], equal_nan=True)
+
+
+def test_an_item_without_history_gets_the_rate_of_its_category(make_panel: Callable[..., DemandPanel]) -> None:
+    panel = make_panel()
+    model = fitted(panel)
+    units = panel.units.copy()
+    units[0] = 0
+    unsold = replace(panel, units=units)
+    row = model.predict(unsold, 2).slice(0, 2)
+    milk_south = [n for n in range(0, 120, 2) if n % 3 == 0]
+    expected = panel.units[milk_south, -13:].mean(axis=1).mean()
+    assert row["mean"].to_pylist() == pytest.approx([expected, expected])
+    assert model.rate("Food > Milk > Oat", "south") == pytest.approx(expected)
+    assert model.rate("Toys", "south") == pytest.approx(panel.units[::2, -13:].mean(), rel=1e-5)
+
+
+def test_a_horizon_without_plans_is_refused(make_panel: Callable[..., DemandPanel]) -> None:
+    panel = make_panel(n_known=20, ahead=4)
+    with pytest.raises(BadInput, match="horizon of 5 weeks"):
+        fitted(panel).predict(panel, 5)
+
+
+def test_too_few_weeks_are_refused(make_panel: Callable[..., DemandPanel]) -> None:
+    with pytest.raises(BadInput, match="4 weeks of sales are too few"):
+        fit_trees(make_panel(n_known=4), CONFIG, 1)
+
+
+def test_planned_prices_reach_the_features_where_a_list_exists(make_panel: Callable[..., DemandPanel]) -> None:
+    panel = make_panel()
+    price = np.full((120, 43), 200.0, np.float32)
+    offer = price.copy()
+    offer[:, 30] = 100.0
+    priced = replace(panel, list_price=price, offer_price=offer)
+    names, rows = features(priced, history(priced, 30), 1)
+    assert rows[0, names.index("price_to_list")] == pytest.approx(np.log(100 / 200))
+    assert rows[0, names.index("price_to_usual")] == pytest.approx(np.log(100 / 200))
+
+
+def test_origins_are_rolling() -> None:
+    assert rolling_origins(53, horizon=4, step=4, count=3, skip_last=1, earliest=9) == [40, 44, 48]
+    assert rolling_origins(16, horizon=4, step=4, count=3, skip_last=1, earliest=9) == [11]
+    assert rolling_origins(12, horizon=4, step=4, count=3, skip_last=1, earliest=9) == []
