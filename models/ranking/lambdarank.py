@@ -20,7 +20,7 @@ from features.contracts.errors import BadInput
 class RankerConfig:
     """Trees of one ranker. `share_negatives`: share of the irrelevant candidates that are trained on."""
 
-    n_trees: int = 150
+    n_trees: int = 120
     learning_rate: float = 0.05
     n_leaves: int = 31
     min_rows_in_leaf: int = 100
@@ -28,7 +28,8 @@ class RankerConfig:
     share_rows: float = 0.8
     l2: float = 5.0
     truncation: int = 20
-    share_negatives: float = 0.35
+    share_negatives: float = 0.12
+    n_bins: int = 63
 
 
 class Ranker:
@@ -83,8 +84,13 @@ def fit_ranker(
         "force_row_wise": True,
         "num_threads": 2,
         "verbose": -1,
+        "max_bin": config.n_bins,
     }
     data = lightgbm.Dataset(
-        matrix, relevant.astype(np.int8), group=group_sizes, feature_name=list(columns), params={"verbose": -1}
+        matrix,
+        relevant.astype(np.int8),
+        group=group_sizes,
+        feature_name=list(columns),
+        params={"verbose": -1, "max_bin": config.n_bins},
     )
     return Ranker(lightgbm.train(parameters, data, num_boost_round=config.n_trees))

@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import shlex
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving.cli import imports, train
-from serving.cli.evaluate import as_document, print_evaluation
+from features.contracts.clock import feature_time
+from models.registry import NAMES
+from serving.cli import imports, prices, train
+from serving.cli.evaluate import as_document
 from serving.cli.keys import demo_key
-from serving.cli.output import JsonOption, Steps, print_json, print_line, print_table, steps
-from serving.cli.prices import largest_gains, print_suggestions
+from serving.cli.output import JsonOption, print_json, print_line, steps
 from serving.cli.serve import run_server
 from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
     from features.sources.report import ImportReport
     from features.store.materialize import MaterializeReport
+    from serving.services.suggest import SuggestReport
     from training.train import TrainingReport
 
-MODELS = ("recommendations", "demand", "pricing")
+_BUILT = "demo-built"
+
+
+@dataclass(frozen=True)
+class _Built:
+    """What a build left to tell."""
+
+    imported: ImportReport
+    features: MaterializeReport
+    trainings: list[TrainingReport]
+    suggestions: list[SuggestReport]
 
 
 def demo(
@@ -32,20 +45,97 @@ def demo(
 ) -> None:
     """Import a year of a grocer's sales, build features, train, evaluate, suggest prices, and serve.
 
-    What an earlier run finished is kept, so a second start serves at once.
+    A second start serves what the first one built.
     """
     started = time.monotonic()
     shop = Shop()
-    if _finished(shop):
-        print_line(f"The demo in {shop.settings.home} is built; serving it. (`make clean` begins anew.)")
-        summary: dict[str, Any] = {"built": False}
-    else:
-        summary = _build(shop, json)
-    summary["seconds"] = round(time.monotonic() - started, 1)
-    summary["curl"] = curl(shop, host, port)
+    marker = shop.settings.home / _BUILT
+    built = None
+    if not marker.exists():
+        built = _build(shop)
+        marker.touch()
+    command = _curl(shop, host, port)
+    seconds = time.monotonic() - started
     if json:
-        print_json(summary)
+        print_json({"seconds": seconds, "curl": command, **(_document(built) if built else {})})
     else:
-        _print_addresses(summary, host, port)
+        if built:
+            _print_summary(built)
+        _print_addresses(shop, command, host, port, seconds)
     if serve:
         run_server(shop, host=host, port=port, workers=1)
+
+
+def _build(shop: Shop) -> _Built:
+    """Everything up to the suggestions. Each step can be repeated, so a build that was stopped begins anew."""
+    from features.store.materialize import materialize
+
+    with steps(len(NAMES) + 3) as progress:
+        imported = imports.import_demo_data(shop, progress)
+        progress.done()
+        progress.say("building and materializing features")
+        features = materialize(shop.facts, shop.settings, feature_time(shop.now()), progress.say)
+        progress.done()
+        trainings = [train.train_one(shop, name, progress) for name in NAMES]
+        suggestions = prices.suggest_all(shop, progress)
+        progress.done()
+    return _Built(imported, features, trainings, suggestions)
+
+
+def _print_summary(built: _Built) -> None:
+    imports.print_report(built.imported)
+    print_line()
+    features = built.features
+    print_line(
+        f"Features as of {features.as_of:%Y-%m-%dT%H:%MZ}: {features.n_users:,} users, "
+        f"{features.n_pairs:,} user × item pairs, {features.n_items:,} items"
+    )
+    print_line()
+    for training in built.trainings:
+        train.print_training(training)
+        print_line()
+    for report in built.suggestions:
+        prices.print_suggestions(report)
+        print_line()
+
+
+def _print_addresses(shop: Shop, command: str, host: str, port: int, seconds: float) -> None:
+    print_line(f"Ready after {seconds:.0f} s. State: {shop.settings.home.absolute()}")
+    print_line(f"  API and its documentation   http://{host}:{port}/docs")
+    print_line(f"  health, readiness, metrics  http://{host}:{port}/healthz /readyz /metrics")
+    print_line(f"  a key with every scope      {demo_key(shop)}")
+    print_line()
+    print_line("A recommendation:")
+    print_line(f"  {command}")
+
+
+def _curl(shop: Shop, host: str, port: int) -> str:
+    """A command that asks for a recommendation and works when pasted."""
+    body = f'{{"placement": "home", "user_id": "{_a_user(shop)}", "count": 5}}'
+    words = [
+        "curl",
+        "-s",
+        f"http://{host}:{port}/v1/recommendations",
+        "-H",
+        f"Authorization: Bearer {demo_key(shop)}",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        body,
+    ]
+    return shlex.join(words)
+
+
+def _a_user(shop: Shop) -> str:
+    """The user with the smallest id, so that every start shows the same command."""
+    users = shop.facts.read("users")
+    return str(users.user_id.min().to_pyarrow().as_py())
+
+
+def _document(built: _Built) -> dict[str, Any]:
+    return {
+        "import": built.imported.as_dict(),
+        "features": vars(built.features),
+        "evaluations": [as_document(training.evaluation) for training in built.trainings],
+        "suggestions": [prices.as_document(report) for report in built.suggestions],
+    }

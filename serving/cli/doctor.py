@@ -60,7 +60,7 @@ def _checks(shop: Shop) -> dict[str, Callable[[], str]]:
         "database": lambda: _database(shop),
         "tables": lambda: _tables(shop),
         "features": lambda: _features(shop),
-        **{f"champion of {name}": (lambda name=name: _champion(shop, name)) for name in NAMES},  # type: ignore[misc]
+        **{f"champion of {name}": (lambda name=name: _champion(shop, name)) for name in NAMES},
         **({"redis": lambda: _redis(shop)} if shop.settings.redis_url else {}),
     }
 

@@ -51,7 +51,8 @@ def print_evaluation(evaluation: Evaluation) -> None:
         worst_first = comparison.better == "higher"
         ordered = sorted(comparison.baselines.items(), key=lambda each: each[1], reverse=worst_first)
         rows += [(name, value, "") for name, value in ordered]
-        title = f"{evaluation.task}: {comparison.metric} ({comparison.better} is better), cut {evaluation.cut:%Y-%m-%dT%H:%MZ}"
+        cut = f"{evaluation.cut:%Y-%m-%dT%H:%MZ}"
+        title = f"{evaluation.task}: {comparison.metric} ({comparison.better} is better), cut {cut}"
         print_table(title, ("method", comparison.metric, "paired test"), rows)
         print_line()
     if evaluation.metrics:

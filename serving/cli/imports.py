@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from features.contracts.errors import BadInput
-from serving.cli.output import JsonOption, Steps, print_json, print_line, steps
+from serving.cli.output import JsonOption, Steps, print_json, print_line, print_table, steps
 from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
@@ -55,6 +55,17 @@ def _import_folder(shop: Shop, folder: Path, progress: Steps) -> ImportReport:
 
 
 def print_report(report: ImportReport) -> None:
-    """Rows per table, then every reason with its count."""
-    document = report.as_dict()
-    print_line(str(document))
+    """Rows per table, then what was left out and why."""
+    rows = [
+        (name, t.rows_read, t.written.new, t.written.replaced, t.written.unchanged, t.excluded.total(), t.n_bad)
+        for name, t in report.tables.items()
+    ]
+    columns = ("table", "read", "new", "replaced", "unchanged", "excluded", "quarantined")
+    print_table(f"Imported {report.source}", columns, rows)
+    for name, table in report.tables.items():
+        for rule, count in table.excluded.items():
+            print_line(f"{name}: {count:,} excluded, {rule}")
+        for reason, count in table.quarantined.items():
+            print_line(f"{name}: {count:,} quarantined, {reason}")
+        if table.quarantine_file:
+            print_line(f"{name}: quarantined rows are in {table.quarantine_file}")

@@ -1,0 +1,89 @@
+"""`shopwright features build|materialize|check`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from features.contracts.clock import feature_time, parse_time
+from features.contracts.errors import BadInput
+from serving.cli.output import JsonOption, print_json, print_line, print_table, steps
+from serving.cli.shop import Shop
+
+app = typer.Typer(help="Features as of an instant", no_args_is_help=True)
+
+AsOfOption = Annotated[
+    str | None, typer.Option(help="The instant, 2017-12-04T05:00Z; the shop's present hour if unset")
+]
+
+
+@app.command()
+def build(as_of: AsOfOption = None, json: JsonOption = False) -> None:
+    """Compute all features and say how many there are; nothing is written."""
+    from features.store.histories import offline_histories, offline_items
+
+    shop = Shop()
+    instant = _instant(shop, as_of)
+    with steps(2) as progress:
+        progress.say("user and user × item features")
+        histories = offline_histories(shop.facts, instant)
+        progress.done()
+        progress.say("item features")
+        items = offline_items(shop.facts, instant)
+        progress.done()
+    _say(
+        {
+            "as_of": instant,
+            "users": len(histories),
+            "user_item_pairs": sum(len(history.item_ids) for history in histories.values()),
+            "items": len(items.item_ids),
+            "item_features": len(items.columns),
+        },
+        json,
+    )
+
+
+@app.command()
+def materialize(as_of: AsOfOption = None, json: JsonOption = False) -> None:
+    """Compute all features and publish them for the server; running servers pick them up by themselves."""
+    from features.store.materialize import materialize as publish
+
+    shop = Shop()
+    with steps(1) as progress:
+        report = publish(shop.facts, shop.settings, _instant(shop, as_of), progress.say)
+        progress.done()
+    _say(asdict(report), json)
+
+
+@app.command()
+def check(as_of: AsOfOption = None, json: JsonOption = False) -> None:
+    """Join a sample point in time through the feature store and compare with direct values; and online with offline."""
+    from features.store.check import check as compare
+
+    shop = Shop()
+    report = compare(shop.facts, shop.settings, _instant(shop, as_of))
+    if json:
+        print_json({"passed": report.passed, **asdict(report)})
+    else:
+        rows = [tuple(asdict(each).values()) for each in report.comparisons]
+        names = tuple(asdict(report.comparisons[0])) if report.comparisons else ()
+        print_table("Compared", names, rows)
+        print_line("all the same" if report.passed else "DIFFERENCES FOUND")
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _instant(shop: Shop, as_of: str | None) -> datetime:
+    if shop.facts.is_empty("events"):
+        raise BadInput("there are no events to compute features from", hint="Try: shopwright import DIR")
+    return feature_time(shop.now()) if as_of is None else parse_time(as_of, where="--as-of")
+
+
+def _say(figures: dict[str, Any], json: bool) -> None:
+    if json:
+        print_json(figures)
+    else:
+        print_line(", ".join(f"{name} {value}" for name, value in figures.items()))
