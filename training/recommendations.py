@@ -259,6 +259,7 @@ class _Judgement:
         metrics: dict[str, float] = {}
         notes: list[str] = []
         policies: dict[Task, Policy] = {}
+        slates: dict[str, dict[str, list[str]]] = {}
         not_below = True
         for task in TASKS:
             users = sorted(self._relevant[task])
@@ -267,6 +268,7 @@ class _Judgement:
                 continue
             ours = self._slates(task, users, None)
             comparison, figures, policy, fine = self._compared(task, users, ours)
+            slates[task] = ours if policy == "ranker" else self._slates(task, users, policy)
             comparisons.append(comparison)
             metrics |= figures
             policies[task] = policy
@@ -276,7 +278,14 @@ class _Judgement:
         first = comparisons[0]
         passed = not_below and first.ours >= max(first.baselines.values())
         evaluation = Evaluation(
-            "recommendations", self._snapshot.cut, PRIMARY, tuple(comparisons), passed, metrics, tuple(notes)
+            "recommendations",
+            self._snapshot.cut,
+            PRIMARY,
+            tuple(comparisons),
+            passed,
+            metrics,
+            tuple(notes),
+            slates=slates,
         )
         return self._model.with_policies(policies), evaluation
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
@@ -30,6 +30,7 @@ class Evaluation:
     """A task's figures at one cut. `passed`: the model beats the baselines it must beat, so it may serve.
 
     `primary` names the comparison that decides between challenger and champion. `figures` are matplotlib figures.
+    `slates` are the judged item ids by task and user, where the task makes slates.
     """
 
     task: str
@@ -40,6 +41,7 @@ class Evaluation:
     metrics: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
+    slates: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
 
     def comparison(self, metric: str) -> Comparison:
         """The comparison on `metric`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,7 @@ def train(
     refit: Annotated[
         bool, typer.Option(help="Refit on all data after the evaluation; else serve the one at the cut")
     ] = True,
+    slates: Annotated[Path | None, typer.Option(help="JSON file for the judged slates, by task and user")] = None,
     json: JsonOption = False,
 ) -> None:
     """Fit at the cut, measure beside the baselines, refit on all data, register, and promote what passes the gate."""
@@ -45,6 +47,8 @@ def train(
             train_one(shop, name, progress, until=parsed(until), file=config, overrides=overrides(set_), refit=refit)
             for name in names
         ]
+    if slates is not None:
+        slates.write_text(dumps(dict(reports[0].evaluation.slates)), encoding="utf-8")
     if json:
         print_json({"items": [_document(report) for report in reports]})
         return

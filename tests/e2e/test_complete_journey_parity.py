@@ -1,0 +1,40 @@
+"""The benchmark and the server are one system: the slates of the evaluation are those that HTTP answers at the cut."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from features.sources.complete_journey import DEMO_CUT
+from tests.e2e.shop_process import ShopProcess
+
+N_USERS = 200
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_evaluation_and_server_give_the_same_slates_for_200_users(tmp_path: Path) -> None:
+    shop = ShopProcess(tmp_path, {})
+    shop.run("import", "--demo-data")
+    slates = tmp_path / "slates.json"
+    # A light configuration: parity is what is tested here, and quality has its own bench.
+    light = ["ease.n_items=1500", "als.n_factors=16", "n_windows=1", "ranker_all.n_trees=40", "ranker_new.n_trees=20"]
+    settings = [word for each in light for word in ("--set", each)]
+    (trained,) = shop.run_json("train", "recommendations", "--no-refit", "--slates", str(slates), *settings)["items"]
+    assert trained["evaluation"]["cut"] == DEMO_CUT.isoformat()
+    assert trained["promoted"], trained["reason"]
+    shop.run("features", "materialize", "--as-of", DEMO_CUT.isoformat())
+    shop.env["SHOPWRIGHT_CLOCK_START"] = DEMO_CUT.isoformat()
+    shop.create_key("storefront", "experiments.manage")
+    expected = json.loads(slates.read_text())["all"]
+    users = sorted(expected)[:: max(1, len(expected) // N_USERS)][:N_USERS]
+    assert len(users) == N_USERS
+    with shop, shop.client() as http:
+        # While the experiment runs, half of the users get the treatment's slate.
+        assert http.post("/v1/experiments/home_ranker/stop", json={}).status_code == 200
+        for user in users:
+            answer = http.post("/v1/recommendations", json={"placement": "home", "user_id": user, "count": 20})
+            assert answer.status_code == 200, answer.text
+            assert [item["item_id"] for item in answer.json()["items"]] == expected[user], user
