@@ -44,24 +44,27 @@ def baseline_slates(
     inverse = {name: _inverse(places, len(item_ids)) for name, places in at.items()}
     wanted = {task: set(each) for task, each in users.items()}
     slates: dict[Task, dict[str, dict[str, list[str]]]] = {task: {} for task in users}
+    by_popularity = np.argsort(-popularity, kind="stable")
     for user in sorted(set().union(*wanted.values())):
         history = histories[user]
         own = positions(index, history.item_ids)
         rows = {name: found[found >= 0] for name in at for found in [inverse[name][own]]}
-        ease = retrieval.ease.score(rows["EASE"], np.ones(len(rows["EASE"]), np.float32))
         scores = {
-            "recent popularity": popularity,
-            "buy again": _decayed(history, own, popularity),
-            "EASE": _spread(ease, at["EASE"], len(item_ids)),
-            "ItemKNN": _spread(retrieval.similar.score(rows["ItemKNN"]), at["ItemKNN"], len(item_ids)),
-            "ALS": _spread(als.score(rows["ALS"]), at["ALS"], len(item_ids)),
+            "EASE": retrieval.ease.score(rows["EASE"], np.ones(len(rows["EASE"]), np.float32)),
+            "ItemKNN": retrieval.similar.score(rows["ItemKNN"]),
+            "ALS": als.score(rows["ALS"]),
         }
         for task, of_task in wanted.items():
             if user not in of_task:
                 continue
-            for name, values in scores.items():
-                best = _best(values, own if task == "new" else own[:0], k)
-                slates[task].setdefault(name, {})[user] = [str(item_ids[place]) for place in best]
+            best = {
+                name: at[name][_best(each, rows[name] if task == "new" else rows[name][:0], k)]
+                for name, each in scores.items()
+            }
+            best["recent popularity"] = _popular(by_popularity, own if task == "new" else own[:0], k)
+            best["buy again"] = _buy_again(history, own, popularity, by_popularity, k, task)
+            for name, places in best.items():
+                slates[task].setdefault(name, {})[user] = [str(item_ids[place]) for place in places]
     return slates
 
 
@@ -76,18 +79,25 @@ def _best(scores: npt.NDArray[np.float32], left_out: npt.NDArray[np.int64], k: i
     return found[np.argsort(-scores[found], kind="stable")][:k]
 
 
-def _decayed(
-    history: UserHistory, own: npt.NDArray[np.int64], popularity: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    scores = popularity * np.float32(1e-5)
-    scores[own] += history.decayed_frequency
-    return scores
+def _popular(by_popularity: npt.NDArray[np.int64], left_out: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.int64]:
+    first = by_popularity[: k + len(left_out)]
+    return first[~np.isin(first, left_out)][:k]
 
 
-def _spread(scores: npt.NDArray[np.float32], at: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.float32]:
-    whole = np.full(n, -1e9, np.float32)
-    whole[at] = scores
-    return whole
+def _buy_again(
+    history: UserHistory,
+    own: npt.NDArray[np.int64],
+    popularity: npt.NDArray[np.float32],
+    by_popularity: npt.NDArray[np.int64],
+    k: int,
+    task: Task,
+) -> npt.NDArray[np.int64]:
+    """What was bought by decayed frequency, popular items behind it; only these where what was bought is left out."""
+    behind = _popular(by_popularity, own, k)
+    if task == "new":
+        return behind
+    scores = history.decayed_frequency + popularity[own] * np.float32(1e-5)
+    return np.concatenate([own[np.lexsort((own, -scores))], behind])[:k]
 
 
 def _inverse(at: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:

@@ -26,9 +26,10 @@ def decide(evaluation: Evaluation, champion: Version | None, *, tolerance: float
     comparison = evaluation.comparison(evaluation.primary)
     if not evaluation.passed:
         baseline = comparison.baselines[comparison.strongest]
+        figures = f"{comparison.metric} {comparison.ours:.4f} against {baseline:.4f} of {comparison.strongest}"
+        beaten = comparison.ours > baseline if comparison.better == "higher" else comparison.ours < baseline
         return Verdict(
-            False,
-            f"does not beat {comparison.strongest}: {comparison.metric} {comparison.ours:.4f} against {baseline:.4f}",
+            False, f"{'fails another bar of its task' if beaten else 'does not beat its baseline'}: {figures}"
         )
     if champion is None:
         return Verdict(True, "first model that beats its baselines")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -319,7 +320,11 @@ class _Judgement:
 
     def _slates(self, task: Task, users: list[str], policy: Policy | None) -> dict[str, list[str]]:
         queries = [RecommendationQuery(self._snapshot.histories[user], task, SLATE_LENGTH) for user in users]
-        slates = self._recommender.recommend(queries, policy=policy)
+        # LightGBM and numpy let go of the interpreter, and each query is scored by itself.
+        with ThreadPoolExecutor(2) as pool:
+            slates = [
+                slate for (slate,) in pool.map(lambda q: self._recommender.recommend([q], policy=policy), queries)
+            ]
         return {user: [item.item_id for item in slate.items] for user, slate in zip(users, slates, strict=True)}
 
 
