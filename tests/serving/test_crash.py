@@ -38,9 +38,9 @@ def approved(engine):
 
 
 def test_a_killed_process_leaves_whole_approvals(engine, settings):
-    ids = file(engine, *(suggestion(f"item{n}") for n in range(400)))
+    ids = file(engine, *(suggestion(f"item{n}") for n in range(200)))
     acknowledged: set[str] = set()
-    for wanted in (1, 7, 20):
+    for wanted in (1, 15):
         process = start(settings, "singly")
         acknowledged |= {process.stdout.readline().strip() for _ in range(wanted)}
         process.kill()
@@ -49,7 +49,7 @@ def test_a_killed_process_leaves_whole_approvals(engine, settings):
         assert acknowledged <= approved(engine) < set(ids)
 
 
-@pytest.mark.parametrize("seconds", [0.02, 0.15])
+@pytest.mark.parametrize("seconds", [0.02, pytest.param(0.15, marks=pytest.mark.slow)])
 def test_a_killed_bulk_approval_is_done_or_not_begun(engine, settings, seconds):
     ids = file(engine, *(suggestion(f"item{n}") for n in range(3_000)))
     process = start(settings, "bulk")
