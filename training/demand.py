@@ -48,7 +48,7 @@ MAX_BIAS = 0.05
 _MIN_ORIGIN = 9  # weeks before the first origin: those of one earlier fit, and of the weeks that judge it
 _MIN_FIT = 5
 _REVENUE_WEEKS = 4
-_MOST_CALIBRATIONS = 3
+_MOST_CALIBRATIONS = 2
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class _Backtester:
         """What the model fitted at `origin` says of the judged series, beside the baselines."""
         config, panel = self._config, self._panel
         calibration = self.calibration(origin)
-        means = self.means(origin)[judged, : config.horizon] * calibration.factor
+        means = calibration.correction(self.means(origin)[judged, : config.horizon])
         actual = panel.units[judged, origin : origin + config.horizon].astype(np.float64)
         past = panel.units[judged, :origin].astype(np.float64)
         rng = generator(self._seed, f"pit {origin}")

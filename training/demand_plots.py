@@ -32,10 +32,10 @@ def total(panel: DemandPanel, folds: Sequence[Fold]) -> Figure:
     axes = figure.subplots()
     last = folds[-1]
     sold = np.concatenate([last.past.sum(axis=0), last.actual.sum(axis=0)])
-    axes.plot(panel.week_starts[: len(sold)], sold, color="black", label="sold")
+    axes.plot(np.array(panel.week_starts[: len(sold)]), sold, color="black", label="sold")
     for fold in folds:
         weeks = panel.week_starts[fold.origin : fold.origin + fold.means.shape[1]]
-        axes.plot(weeks, fold.means.sum(axis=0), marker="o", label=f"foretold after {fold.origin} weeks")
+        axes.plot(np.array(weeks), fold.means.sum(axis=0), marker="o", label=f"foretold after {fold.origin} weeks")
     axes.set(xlabel="week", ylabel="units of all judged series", ylim=(0, None))
     axes.legend()
     return figure

@@ -43,6 +43,7 @@ _EARLIEST = 4  # weeks that a training origin must know
 _BIAS_BOUNDS = (0.8, 1.25)
 _NEAR = 4  # horizons up to here share a dispersion, those beyond another
 _ENOUGH = 1_000
+_SIZES = 5
 _THREADS = 1  # the learner's threads spin while they wait: two on a busy two-core machine take ten times as long
 
 
@@ -87,10 +88,26 @@ class Backtest:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Learnt on backtests before the origin: the factor on the mean, the dispersion near and far."""
+class Correction:
+    """Takes the bias out of a mean by a factor for its size: learners err upwards on small means, downwards on large.
 
-    factor: float
+    edges     means at which one size ends and the next begins, ascending; sizes hold the same volume each
+    factors   one per size, one more than there are edges
+    """
+
+    edges: tuple[float, ...]
+    factors: tuple[float, ...]
+
+    def __call__(self, mean: Doubles) -> Doubles:
+        """The corrected means, in the shape given."""
+        return np.asarray(mean * np.array(self.factors)[np.searchsorted(self.edges, mean)])
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Learnt on backtests before the origin: the correction of the mean, the dispersion near and far."""
+
+    correction: Correction
     near: Dispersion
     far: Dispersion
 
@@ -106,11 +123,31 @@ def calibrate(backtests: Sequence[Backtest], n_known: int) -> Calibration:
     mean = np.concatenate([each.mean for each in seen])
     actual = np.concatenate([each.actual for each in seen])
     near = step <= _NEAR
-    ratio = actual[near].sum() / max(mean[near].sum(), 1e-9) if near.any() else 1.0
-    factor = float(np.clip(ratio, *_BIAS_BOUNDS)) if ratio > 0 else 1.0
-    close = fit_dispersion(actual[near], mean[near] * factor)
+    correction = fit_correction(actual[near], mean[near])
+    close = fit_dispersion(actual[near], correction(mean[near]))
     enough = int((~near).sum()) >= _ENOUGH
-    return Calibration(factor, close, fit_dispersion(actual[~near], mean[~near] * factor) if enough else close)
+    return Calibration(correction, close, fit_dispersion(actual[~near], correction(mean[~near])) if enough else close)
+
+
+def fit_correction(actual: Doubles, mean: Doubles) -> Correction:
+    """Actual over foretold units in each of up to `_SIZES` sizes of equal volume; 1 where nothing is known.
+
+    A size of few rows is drawn towards the ratio of all: it counts as `_ENOUGH` more rows of that.
+    """
+    total = float(mean.sum())
+    if total <= 0 or actual.sum() <= 0:
+        return Correction((), (1.0,))
+    order = np.argsort(mean, kind="stable")
+    volume = np.cumsum(mean[order])
+    places = np.searchsorted(volume, [total * k / _SIZES for k in range(1, _SIZES)])
+    edges = np.unique(mean[order][np.minimum(places, len(order) - 1)])
+    size = np.searchsorted(edges, mean)
+    n_sizes = len(edges) + 1
+    rows = np.bincount(size, minlength=n_sizes)
+    overall = float(actual.sum()) / total
+    ratio = np.bincount(size, actual, n_sizes) / np.maximum(np.bincount(size, mean, n_sizes), 1e-9)
+    drawn = (ratio * rows + overall * _ENOUGH) / (rows + _ENOUGH)
+    return Correction(tuple(edges.tolist()), tuple(np.clip(drawn, *_BIAS_BOUNDS).tolist()))
 
 
 @dataclass(frozen=True)
@@ -259,7 +296,7 @@ class DemandModel:
 
     def corrected(self, panel: DemandPanel, means: Doubles) -> pa.Table:
         """FORECASTS rows from the learner's N × H means: bias taken out, unsold series filled, quantiles added."""
-        means = means * self.calibration.factor
+        means = self.calibration.correction(means)
         for series in np.flatnonzero(~(panel.units > 0).any(axis=1)):
             means[series] = self.rate(str(panel.categories[series]), str(panel.zones[series]))
         steps = range(1, means.shape[1] + 1)
@@ -289,7 +326,7 @@ class DemandModel:
                 "cut": self.cut.isoformat(),
                 "config": asdict(self.config),
                 "names": list(self.trees.names),
-                "factor": calibration.factor,
+                "correction": asdict(calibration.correction),
                 "near": asdict(calibration.near),
                 "far": asdict(calibration.far),
             },
@@ -307,7 +344,7 @@ class DemandModel:
         arrays = read_arrays(folder / "rates.npz")
         return cls(
             Trees(booster, tuple(meta["names"])),
-            Calibration(meta["factor"], _dispersion(meta["near"]), _dispersion(meta["far"])),
+            Calibration(_correction(meta["correction"]), _dispersion(meta["near"]), _dispersion(meta["far"])),
             CategoryRates(arrays["zones"], arrays["prefixes"], arrays["rates"]),
             datetime.fromisoformat(meta["cut"]).astimezone(UTC),
             _config(meta["config"]),
@@ -363,3 +400,7 @@ def _dispersion(stored: dict[str, list[float]]) -> Dispersion:
 
 def _config(stored: dict[str, Any]) -> FitConfig:
     return FitConfig(**{**stored, "trees": TreesConfig(**stored["trees"])})
+
+
+def _correction(stored: dict[str, list[float]]) -> Correction:
+    return Correction(tuple(stored["edges"]), tuple(stored["factors"]))

@@ -1,0 +1,29 @@
+"""`make bench`: model quality beside the baselines, then the latency of a recommendation beside its floor.
+
+It works on the demo's state folder and builds it first when there is none.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SHOPWRIGHT = [sys.executable, "-m", "serving.cli.main"]
+
+
+def main() -> None:
+    """Runs each part and stops at the first that fails."""
+    commands = [
+        [*SHOPWRIGHT, "demo", "--no-serve"],
+        [*SHOPWRIGHT, "evaluate", "recommendations"],
+        [*SHOPWRIGHT, "evaluate", "demand"],
+        [*SHOPWRIGHT, "evaluate", "pricing"],
+        [sys.executable, "-m", "tests.benchmarks.http_latency"],
+    ]
+    for command in commands:
+        print(f"\n$ {' '.join(command[1:])}", flush=True)
+        subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()
