@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -38,6 +39,9 @@ def main() -> None:
     """Runs the verb and turns errors into messages and exit codes."""
     if not os.environ.get("SHOPWRIGHT_DEBUG"):
         warnings.simplefilter("ignore")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        for chatty in ("alembic", "mlflow", "feast"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
     as_json = "--json" in sys.argv
     try:
         code = app(standalone_mode=False)
