@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from models.ranking.model import Retrieval, Task
 from models.retrieval.als import Als, AlsConfig, fit_als
-from models.retrieval.ease import Ease
+from models.retrieval.ease import Ease, EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions, positions
 from models.retrieval.item_knn import ItemKnn
 
@@ -25,13 +26,15 @@ def baseline_slates(
     interactions: Interactions,
     retrieval: Retrieval,
     *,
+    ease: EaseConfig,
     k: int,
     seed: int,
 ) -> dict[Task, dict[str, dict[str, list[str]]]]:
     """Slates by task, baseline and user. For the task "new", what the user bought is left out of every one.
 
     recent popularity: orders of the last four weeks. buy again: decayed frequency with popularity behind it.
-    ALS: implicit's, 128 factors. ItemKNN: cosine. EASE: closed form on the most bought items.
+    ALS: implicit's, 128 factors. ItemKNN: cosine. EASE: closed form on the most bought items, in the form that is the
+    strongest for each task: fitted on orders for "all", on their logarithm for "new".
     """
     item_ids = interactions.item_ids
     catalogue = {item_id: place for place, item_id in enumerate(items.item_ids)}
@@ -39,7 +42,9 @@ def baseline_slates(
     popularity /= max(float(popularity.max()), 1e-9)
     index = {item_id: place for place, item_id in enumerate(item_ids)}
     als = fit_als(interactions, _ALS, seed=seed)
-    sources: dict[str, Ease | ItemKnn | Als] = {"EASE": retrieval.ease, "ItemKNN": retrieval.similar, "ALS": als}
+    counted = {task: _count_ease(interactions, ease, task) for task in users}
+    sources: dict[str, Ease | ItemKnn | Als] = {"ItemKNN": retrieval.similar, "ALS": als}
+    sources |= {f"EASE {task}": model for task, model in counted.items()}
     at = {name: positions(index, source.item_ids) for name, source in sources.items()}
     inverse = {name: _inverse(places, len(item_ids)) for name, places in at.items()}
     wanted = {task: set(each) for task, each in users.items()}
@@ -49,23 +54,33 @@ def baseline_slates(
         history = histories[user]
         own = positions(index, history.item_ids)
         rows = {name: found[found >= 0] for name in at for found in [inverse[name][own]]}
-        scores = {
-            "EASE": retrieval.ease.score(rows["EASE"], np.ones(len(rows["EASE"]), np.float32)),
-            "ItemKNN": retrieval.similar.score(rows["ItemKNN"]),
-            "ALS": als.score(rows["ALS"]),
-        }
+        scores = {"ItemKNN": retrieval.similar.score(rows["ItemKNN"]), "ALS": als.score(rows["ALS"])}
         for task, of_task in wanted.items():
             if user not in of_task:
                 continue
+            name = f"EASE {task}"
+            held = _held(history.n_orders[inverse[name][own] >= 0], task)
+            scored = scores | {name: counted[task].score(rows[name], held)}
             best = {
-                name: at[name][_best(each, rows[name] if task == "new" else rows[name][:0], k)]
-                for name, each in scores.items()
+                name.removesuffix(f" {task}"): at[name][_best(each, rows[name] if task == "new" else rows[name][:0], k)]
+                for name, each in scored.items()
             }
             best["recent popularity"] = _popular(by_popularity, own if task == "new" else own[:0], k)
             best["buy again"] = _buy_again(history, own, popularity, by_popularity, k, task)
             for name, places in best.items():
                 slates[task].setdefault(name, {})[user] = [str(item_ids[place]) for place in places]
     return slates
+
+
+def _count_ease(interactions: Interactions, config: EaseConfig, task: Task) -> Ease:
+    matrix = interactions.matrix.copy()
+    matrix.data = _held(matrix.data, task)
+    return fit_ease(replace(interactions, matrix=matrix), config, binary=False)
+
+
+def _held(n_orders: npt.NDArray[np.float32], task: Task) -> npt.NDArray[np.float32]:
+    """How much a user holds of an item that stood in so many orders."""
+    return n_orders if task == "all" else np.log1p(n_orders)
 
 
 def _best(scores: npt.NDArray[np.float32], left_out: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.int64]:

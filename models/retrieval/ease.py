@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy import sparse
 
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.retrieval.interactions import Interactions
+
+if TYPE_CHECKING:
+    import torch
 
 KIND = "ease"
 
@@ -66,10 +68,15 @@ class Ease:
         return cls(arrays["item_ids"], sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape))
 
 
-def fit_ease(interactions: Interactions, config: EaseConfig) -> Ease:
-    """Fits on the `n_items` items with the most buyers; float32 on the GPU when there is one."""
-    matrix = interactions.binary()
-    buyers = np.asarray(matrix.sum(0)).ravel()
+def fit_ease(interactions: Interactions, config: EaseConfig, *, binary: bool = True) -> Ease:
+    """Fits on the `n_items` items with the most buyers; float32 on the GPU when there is one.
+
+    `binary`: on who bought what; else on the values of the matrix.
+    """
+    import torch  # here, because a server answers without it
+
+    matrix = interactions.binary() if binary else interactions.matrix
+    buyers = np.bincount(matrix.indices, minlength=matrix.shape[1])
     kept = np.sort(np.argsort(-buyers, kind="stable")[: config.n_items])
     matrix = matrix[:, kept]
     device = "cuda" if torch.cuda.is_available() else "cpu"
