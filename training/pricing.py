@@ -12,6 +12,7 @@ import numpy.typing as npt
 from configs.settings import Settings
 from features.contracts.calendar import week_starts
 from features.contracts.errors import BadInput
+from features.contracts.pricing import EvidenceGrade
 from features.pipelines.demand import weekly_demand
 from features.store.facts import Facts
 from models.pricing.elasticity import ElasticityConfig, ElasticityModel, PricePanel, fit_elasticities
@@ -33,6 +34,10 @@ class PricingConfig:
     fit_share: float = 0.75
     min_selling_share: float = 0.9
     elasticity: ElasticityConfig = field(default_factory=ElasticityConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fit_share < 1 or not 0 < self.min_selling_share <= 1:
+            raise BadInput("fit_share and min_selling_share are shares between 0 and 1", where="models/pricing")
 
 
 CONFIG = PricingConfig
@@ -161,7 +166,13 @@ def _evaluation(
         "items judged": float(len(judged)),
         "price changes judged": float(len(tests.series)),
         "median elasticity": float(np.median(ours[judged])),
+        **{
+            f"items of grade {grade}": float((model.columns["grade"] == code).sum())
+            for code, grade in enumerate("ABCD")
+        },
     }
+    for code, grade in enumerate(EvidenceGrade):
+        metrics[f"items of grade {grade}"] = float((model.columns["grade"] == code).sum())
     notes = (
         "prices are those paid: where regular prices hardly move, these are responses to promotions",
         "no slope is clipped; items whose slope is not clearly below zero have grade D and get no suggestion",
@@ -171,7 +182,10 @@ def _evaluation(
 
 
 def _baselines(earlier: PricePanel) -> dict[str, Floats]:
-    """A slope per series: one for all, one per category, own least squares, and own drawn to the category."""
+    """A slope per series: one for all, one per category, own least squares, and own drawn to the category.
+
+    Least squares as everyone has it: every week weighs the same, and no common movement is taken out.
+    """
     n = len(earlier.item_ids)
     follows = (np.diff(earlier.series, prepend=-1) == 0) & (np.diff(earlier.week, prepend=-9) == 1)
     price = np.diff(earlier.log_price, prepend=0.0)[follows]
@@ -179,25 +193,33 @@ def _baselines(earlier: PricePanel) -> dict[str, Floats]:
     series = earlier.series[follows]
     pooled = float(price @ units / max(price @ price, 1e-12))
     cut = [" > ".join(str(each).split(" > ")[:2]) for each in earlier.category]
-    codes = np.asarray(np.unique(np.array(cut, object), return_inverse=True)[1])
-    spread = np.bincount(codes[series], price**2, codes.max() + 1)
-    by_category = np.bincount(codes[series], price * units, codes.max() + 1) / np.maximum(spread, 1e-12)
-    by_category = np.where(spread > 1e-6, by_category, pooled)
-    # Least squares as everyone has it: every week weighs the same, and no common movement is taken out.
+    codes = np.asarray(np.unique(np.array(cut, object), return_inverse=True)[1]).astype(np.int64)
+    by_category, _ = _slopes(codes[series], price, units, int(codes.max()) + 1, pooled)
+    of_changes, _ = _slopes(series, price, units, n, pooled)
     plain_price = _within(earlier.series, earlier.log_price, n)
     plain_units = _within(earlier.series, earlier.log_units, n)
-    own_spread = np.bincount(earlier.series, plain_price**2, n)
-    moved = own_spread > 1e-4
-    own = np.where(
-        moved, np.bincount(earlier.series, plain_price * plain_units, n) / np.maximum(own_spread, 1e-9), pooled
-    )
-    residual = plain_units - own[earlier.series] * plain_price
-    degrees = np.maximum(np.bincount(earlier.series, minlength=n) - 2, 1)
-    variances = np.where(
-        moved, np.bincount(earlier.series, residual**2, n) / degrees / np.maximum(own_spread, 1e-9), 1e4
-    )
-    drawn, _ = shrink(own, np.maximum(variances, 1e-6), [codes.astype(np.int64)])
-    return {"pooled": np.full(n, pooled), "category": by_category[codes], "own OLS": own, "empirical Bayes": drawn}
+    own, variances = _slopes(earlier.series, plain_price, plain_units, n, pooled)
+    drawn, _ = shrink(own, variances, [codes])
+    return {
+        "pooled": np.full(n, pooled),
+        "category": by_category[codes],
+        "own OLS": own,
+        "own OLS of changes": of_changes,
+        "empirical Bayes": drawn,
+    }
+
+
+def _slopes(
+    groups: npt.NDArray[np.int64], price: Floats, units: Floats, n: int, otherwise: float
+) -> tuple[Floats, Floats]:
+    """Least squares per group (n,) and its variance; `otherwise` where the price hardly moved."""
+    spread = np.bincount(groups, price**2, n)
+    moved = spread > 1e-4
+    slopes = np.where(moved, np.bincount(groups, price * units, n) / np.maximum(spread, 1e-9), otherwise)
+    residual = units - slopes[groups] * price
+    degrees = np.maximum(np.bincount(groups, minlength=n) - 2, 1)
+    variances = np.bincount(groups, residual**2, n) / degrees / np.maximum(spread, 1e-9)
+    return slopes, np.where(moved, np.maximum(variances, 1e-6), 1e4)
 
 
 def _within(series: npt.NDArray[np.int64], values: Floats, n: int) -> Floats:

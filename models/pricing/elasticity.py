@@ -1,7 +1,7 @@
 """Price response: a slope of log units on log price per item and zone, drawn towards its category's and department's.
 
-Within an item, weeks are compared with each other after the common movement of all items in a week is taken out. A week
-with few units says little about log units, so it weighs little.
+Within an item, weeks are compared with each other after the common movement of the zone's other items in a week is
+taken out: a holiday is no response to a price. A week with few units says little about log units, so it weighs little.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from models.pricing.shrinkage import Doubles, shrink
 
 KIND = "pricing"
 _NO_EVIDENCE = 1e4  # the variance of a slope that nothing is known about
+_WEEK_VARIANCE = 0.02  # of the common movement of log units from week to week, before the data are seen
 _GRADES = tuple(EvidenceGrade)
 
 
@@ -155,8 +156,7 @@ def own_slopes(panel: PricePanel, config: ElasticityConfig) -> tuple[Doubles, Do
     weights = 1 / (np.exp(-panel.log_units) + config.noise)
     price = panel.log_price - _means(series, panel.log_price, weights, n)[series]
     units = panel.log_units - _means(series, panel.log_units, weights, n)[series]
-    n_weeks = int(panel.week.max(initial=0)) + 1
-    units -= _means(panel.week, units, weights, n_weeks)[panel.week]
+    units -= _common(panel, units, weights)
     spread = np.bincount(series, weights * price**2, n)
     slopes = np.bincount(series, weights * price * units, n) / np.maximum(spread, 1e-9)
     residual = units - slopes[series] * price
@@ -168,6 +168,17 @@ def own_slopes(panel: PricePanel, config: ElasticityConfig) -> tuple[Doubles, Do
     moved = spread > 1e-4
     variances = np.where(moved, noise / np.maximum(spread, 1e-9), _NO_EVIDENCE)
     return np.where(moved, slopes, 0.0), variances
+
+
+def _common(panel: PricePanel, units: Doubles, weights: Doubles) -> Doubles:
+    """Per row, how the other items of its zone moved in its week, drawn to 0 where they are few.
+
+    Without the item itself: in a small shop it would otherwise explain its own sales, and no response were left.
+    """
+    zone = np.asarray(np.unique(panel.zones.astype(str), return_inverse=True)[1])[panel.series]
+    period = zone * (int(panel.week.max(initial=0)) + 1) + panel.week
+    total = np.bincount(period, weights * units)[period] - weights * units
+    return np.asarray(total / (np.bincount(period, weights)[period] - weights + 1 / _WEEK_VARIANCE))
 
 
 def _means(groups: npt.NDArray[np.int64], values: Doubles, weights: Doubles, n: int) -> Doubles:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -17,11 +18,13 @@ from features.contracts.pricing import (
     PricingItem,
     WaterfallStep,
 )
-from models.pricing.rules import PriceBound, PricingRules, bounds, ladder
+from models.pricing.rules import ENDING, REACH, Allowed, PricingRules, allowed
 
 _Z10 = 1.2815515655446004  # the 90 % point of the normal distribution
-# The optimum without rules is looked for within this factor of the current price; a slope holds nowhere further out.
-_REACH = 2.0
+# Nine equally likely values of a standard normal; every pair of two of them makes 81 equally likely futures.
+_NORMAL = np.array([NormalDist().inv_cdf((k + 0.5) / 9) for k in range(9)])
+_SLOPE, _SCALE = (axis.ravel() for axis in np.meshgrid(_NORMAL, _NORMAL))
+_P10, _P90 = 8, 72  # places of the 10 % and 90 % point among 81 sorted values
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,11 @@ def gain(suggestion: PriceSuggestion, objective: Objective) -> float:
 def effect(item: PricingItem, price_minor: int) -> Effect:
     """Units, net revenue and net profit over the horizon at a price, units following constant elasticity.
 
-    The forecast and the slope are taken as lognormal and independent of each other.
+    The forecast and the slope are taken as lognormal and independent of each other; p50 is the value at the mean
+    forecast and the mean slope.
     """
     log_ratio = math.log(price_minor / item.current_price_minor)
-    middle = item.units_p50 if item.units_p50 > 0 else item.units_mean
-    upper = max(item.units_p90, middle * 1.0001, 1e-9)
-    forecast_sd = math.log(upper / max(middle, 1e-9)) / _Z10
-    sd = math.hypot(forecast_sd, item.elasticity_error * log_ratio)
+    sd = math.hypot(_forecast_sd(item), item.elasticity_error * log_ratio)
     mean = item.units_mean * math.exp(item.elasticity * log_ratio)
     units = Band(mean * math.exp(-_Z10 * sd), mean, mean * math.exp(_Z10 * sd))
     net = price_minor / item.tax_divisor
@@ -75,19 +76,26 @@ def effect(item: PricingItem, price_minor: int) -> Effect:
 
 
 def difference(item: PricingItem, price_minor: int) -> Effect:
-    """The effect at a price less the effect at the current one; the forecast's error is common to both.
+    """The effect at a price less the effect at the current one, in the same future.
 
-    What remains uncertain is the slope, and the forecast's scale.
+    The forecast's error scales both alike; the slope's error moves one against the other. The band is read off 81
+    equally likely pairs of the two errors.
     """
     log_ratio = math.log(price_minor / item.current_price_minor)
-    net, net_now = price_minor / item.tax_divisor, item.current_price_minor / item.tax_divisor
-    columns: list[tuple[float, float, float]] = []
-    for shift in (-_Z10, 0.0, _Z10):
-        units = item.units_mean * math.exp((item.elasticity + shift * item.elasticity_error) * log_ratio)
-        profit = units * (net - item.unit_cost_minor) - item.units_mean * (net_now - item.unit_cost_minor)
-        columns.append((units - item.units_mean, units * net - item.units_mean * net_now, profit))
-    units_band, revenue_band, profit_band = (_around(*values) for values in zip(*columns, strict=True))
-    return Effect(units_band, revenue_band, profit_band)
+    slopes = np.append(item.elasticity + item.elasticity_error * _SLOPE, item.elasticity)
+    before = item.units_mean * np.exp(np.append(_forecast_sd(item) * _SCALE, 0.0))
+    after = before * np.exp(slopes * log_ratio)
+    net, net_now, cost = (
+        price_minor / item.tax_divisor,
+        item.current_price_minor / item.tax_divisor,
+        item.unit_cost_minor,
+    )
+    units = after - before
+    revenue = after * net - before * net_now
+    values = np.stack([units, revenue, revenue - cost * units])  # (3, 82), the middle last
+    ordered = np.sort(values[:, :-1], axis=1)
+    rows = zip(ordered[:, _P10].tolist(), values[:, -1].tolist(), ordered[:, _P90].tolist(), strict=True)
+    return Effect(*(_around(*row) for row in rows))
 
 
 def _one(item: PricingItem, rules: PricingRules) -> PriceSuggestion | str:
@@ -96,21 +104,19 @@ def _one(item: PricingItem, rules: PricingRules) -> PriceSuggestion | str:
         return f"evidence grade {item.evidence_grade}: too little is known, test the price first"
     if item.units_mean <= 0:
         return "no demand is forecast"
-    limits = bounds(item, rules)
-    lowest, highest = max(b.lowest for b in limits), min(b.highest for b in limits)
-    prices = ladder(lowest, highest, rules.endings)
-    if not prices:
+    choice = allowed(item, rules)
+    if not choice.prices:
         return "no price satisfies all rules"
-    values = _objective(item, np.array(prices, float), rules.objective)
-    best = prices[int(np.argmax(values))]
+    values = _objective(item, np.array(choice.prices, float), rules.objective)
+    best = choice.prices[int(np.argmax(values))]
     now = float(_objective(item, np.array([float(item.current_price_minor)]), rules.objective)[0])
-    allowed_now = lowest <= item.current_price_minor <= highest
+    allowed_now = all(limit.lowest <= item.current_price_minor <= limit.highest for limit in choice.limits)
     if best == item.current_price_minor:
         return "the current price is the best allowed"
     if allowed_now and float(values.max()) - now < rules.min_gain * abs(now):
         return "the gain is too small"
     optimum = _optimum(item, rules.objective)
-    waterfall, binding = _waterfall(item, optimum, limits, best)
+    waterfall, binding = _waterfall(item, optimum, choice, best, rules.soft)
     return PriceSuggestion(
         item.item_id,
         item.zone,
@@ -140,7 +146,7 @@ def _objective(item: PricingItem, prices: np.ndarray, objective: Objective) -> n
 
 def _optimum(item: PricingItem, objective: Objective) -> int:
     """The best whole price if there were no rules, within the reach of the slope."""
-    low, high = item.current_price_minor / _REACH, item.current_price_minor * _REACH
+    low, high = item.current_price_minor / REACH, item.current_price_minor * REACH
     if objective is Objective.UNITS:
         return max(1, math.ceil(low))
     if objective is Objective.PROFIT and item.elasticity < -1:
@@ -154,20 +160,28 @@ def _optimum(item: PricingItem, objective: Objective) -> int:
 
 
 def _waterfall(
-    item: PricingItem, optimum: int, limits: tuple[PriceBound, ...], final: int
+    item: PricingItem, optimum: int, choice: Allowed, final: int, soft: tuple[str, ...]
 ) -> tuple[tuple[WaterfallStep, ...], str | None]:
     """From the current price to the final one, rule by rule; and the last rule that moved the price."""
     steps = [WaterfallStep("optimum", item.current_price_minor, optimum, False, "best price without rules")]
     price, binding = optimum, None
-    for limit in limits:
-        after = round(min(max(float(price), limit.lowest), limit.highest))
+    given_up = "given up: no price satisfies all rules"
+    steps.extend(WaterfallStep(name, price, price, False, given_up) for name in choice.given_up)
+    for limit in choice.limits:
+        after = limit.nearest(price)
         if after != price:
             binding = limit.rule
-            steps.append(WaterfallStep(limit.rule, price, after, True, limit.note))
+            steps.append(WaterfallStep(limit.rule, price, after, limit.rule not in soft, limit.note))
         price = after
     if final != price:
-        steps.append(WaterfallStep("ending", price, final, True, "the best price with an allowed ending"))
+        steps.append(WaterfallStep(ENDING, price, final, ENDING not in soft, "the best price with an allowed ending"))
     return tuple(steps), binding
+
+
+def _forecast_sd(item: PricingItem) -> float:
+    """Standard deviation of log units: the distance of the forecast's upper end from its middle."""
+    middle = max(item.units_p50 if item.units_p50 > 0 else item.units_mean, 1e-9)
+    return math.log(max(item.units_p90, middle) / middle) / _Z10
 
 
 def _ordered(first: float, middle: float, last: float) -> Band:
