@@ -20,7 +20,7 @@ from models.demand.panel import DemandPanel
 
 Revenue = npt.NDArray[np.float64]
 _BETWEEN = "\x1f"  # stands between zone and item while both are one key
-_ALMOST_OVER = timedelta(days=1)  # a week whose last day has a sale counts as over
+_ALMOST_OVER = timedelta(days=2)  # a week with a sale on one of its last two days counts as over
 
 
 def build_panel(facts: Facts, settings: Settings, *, until: datetime | None, ahead: int) -> tuple[DemandPanel, Revenue]:

@@ -140,10 +140,7 @@ def _storable(text: str) -> bool:
 def _time(value: Any, name: str, _currency: str) -> datetime:
     if not isinstance(value, str):
         raise BadInput("is no time", where=name)
-    try:
-        moment = parse_time(value.strip(), where=name)
-    except OverflowError as error:  # the first and last hours that a date can say have no UTC
-        raise BadInput("is no time", where=name) from error
+    moment = parse_time(value.strip(), where=name)
     if moment < _EARLIEST:
         raise BadInput("lies before 1970", where=name)
     return moment

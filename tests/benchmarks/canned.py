@@ -1,0 +1,42 @@
+"""The floor of http_latency.py: the same server stack, which answers a recommendation with a canned body."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+
+from serving.api.limits import Limits
+from serving.api.metrics import Metrics
+
+
+def create_app() -> FastAPI:
+    """FastAPI with the middleware of the real server, and an answer of CANNED_BYTES bytes."""
+    app = FastAPI()
+    body = b"x" * int(os.environ.get("CANNED_BYTES", "2000"))
+
+    @app.post("/v1/recommendations")
+    async def canned(request: Request) -> Response:
+        await request.body()
+        return Response(body, media_type="application/json")
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return Response(b"{}")
+
+    app.add_middleware(Limits, max_inflight=64, metrics=Metrics())
+    return app
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        "tests.benchmarks.canned:create_app",
+        factory=True,
+        port=int(sys.argv[1]),
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+    )

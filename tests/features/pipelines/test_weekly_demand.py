@@ -1,0 +1,105 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import ibis
+import pyarrow as pa
+import pytest
+
+from features.contracts.calendar import add_weeks
+from features.contracts.tables import TABLES
+from features.pipelines.demand import weekly_demand
+
+ZONE = "America/New_York"
+FIRST = datetime(2017, 3, 6, 5, tzinfo=UTC)  # daylight saving starts on the Sunday of this week
+WEEKS = [add_weeks(FIRST, n, ZONE) for n in range(4)]
+AS_OF = WEEKS[2]
+
+
+def table(name: str, rows: list[dict[str, Any]]) -> Any:
+    # Read back from Parquet, every column may be null.
+    schema = pa.schema([field.with_nullable(True) for field in TABLES[name].arrow])
+    filled = [{field.name: row.get(field.name) for field in schema} for row in rows]
+    return ibis.memtable(pa.Table.from_pylist(filled, schema=schema))
+
+
+def event(at: datetime, quantity: float | None = 1, kind: str = "purchase", **more: Any) -> dict[str, Any]:
+    amount = {"line_amount_minor": 100, "list_price_minor": 120.0}
+    return {"event_type": kind, "occurred_at": at, "item_id": "a", "quantity": quantity, **amount, **more}
+
+
+def promotion(start: datetime, end: datetime, **more: Any) -> dict[str, Any]:
+    return {"promotion_id": "p", "item_id": "a", "zone": "north", "starts_at": start, "ends_at": end, **more}
+
+
+def demand(
+    events: list[dict[str, Any]], promotions: list[dict[str, Any]] | None = None, prices: list[Any] | None = None
+) -> dict[tuple[str, str, int], dict[str, Any]]:
+    backend = ibis.duckdb.connect()
+    backend.raw_sql("SET TimeZone = 'UTC'")
+    relation = weekly_demand(
+        table("events", [{"event_id": str(n), "zone": "north", **row} for n, row in enumerate(events)]),
+        table("promotions", promotions or []),
+        table("price_history", prices or []),
+        as_of=AS_OF,
+        week_starts=WEEKS,
+    )
+    rows = backend.to_pyarrow(relation).to_pylist()
+    return {(row["item_id"], row["zone"], WEEKS.index(row["week_start"])): row for row in rows}
+
+
+def test_units_money_and_prices_of_a_week() -> None:
+    late = WEEKS[1] - timedelta(seconds=1)
+    rows = demand([event(FIRST, 3, line_amount_minor=300), event(late, None), event(WEEKS[1], kind="view_item")])
+    row = rows["a", "north", 0]
+    assert set(rows) == {("a", "north", 0)}
+    assert (row["units"], row["revenue_minor"], row["n_lines"]) == (3 + 1, 300 + 100, 2)
+    assert row["mean_unit_price_minor"] == (300 + 100) / (3 + 1)
+    assert row["median_list_price_minor"] == 120
+
+
+def test_a_refund_counts_in_its_own_week_and_never_below_zero() -> None:
+    rows = demand([event(FIRST, 3), event(FIRST, 1, "refund"), event(WEEKS[1], 2, "refund")])
+    assert rows["a", "north", 0]["units"] == 3 - 1
+    assert rows["a", "north", 1]["units"] == 0
+
+
+def test_sales_from_as_of_on_are_unknown_and_plans_are_not() -> None:
+    rows = demand([event(FIRST), event(AS_OF)], [promotion(WEEKS[2], WEEKS[3], kind="mailer", reach=0.5)])
+    assert rows["a", "north", 2]["units"] is None
+    assert rows["a", "north", 2]["reach:mailer"] == 0.5
+    assert rows["a", "north", 0]["reach:mailer"] == 0
+
+
+def test_reach_is_by_the_share_of_the_week_and_by_kind() -> None:
+    half = WEEKS[1] + timedelta(days=3.5)
+    plans = [
+        promotion(WEEKS[1], half, kind="mailer"),
+        promotion(WEEKS[1], WEEKS[2], kind="shelf", reach=0.3, depth=0.2),
+    ]
+    row = demand([event(FIRST)], plans)["a", "north", 1]
+    assert (row["reach:mailer"], row["reach:shelf"]) == (pytest.approx(0.5), pytest.approx(0.3))
+    assert row["promotion_depth"] == 0.2
+
+
+def test_a_plan_without_a_zone_holds_in_every_zone() -> None:
+    events = [event(FIRST), event(FIRST, zone="south")]
+    for zone in (None, "default"):
+        rows = demand(events, [promotion(WEEKS[1], WEEKS[2], kind="mailer", reach=1.0, zone=zone)])
+        assert {key for key, row in rows.items() if row["reach:mailer"] == 1} == {("a", "north", 1), ("a", "south", 1)}
+
+
+def test_planned_prices_are_weighed_by_the_time_they_hold() -> None:
+    row = {"item_id": "a", "zone": "north", "list_price_minor": 200}
+    change = WEEKS[1] + timedelta(days=3.5)
+    prices = [
+        {**row, "valid_from": FIRST, "offer_price_minor": 200},
+        {**row, "valid_from": change, "offer_price_minor": 100},
+    ]
+    rows = demand([event(FIRST)], [], prices)
+    offers = [rows["a", "north", week]["planned_offer_price_minor"] for week in range(4)]
+    assert offers == [200, pytest.approx((200 + 100) / 2), 100, 100]
+
+
+def test_no_column_is_about_a_person() -> None:
+    names = set(demand([event(FIRST, user_id="u")])["a", "north", 0])
+    assert not names & {"user_id", "visitor_id", "session_id", "order_id"}
