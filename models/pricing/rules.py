@@ -49,6 +49,12 @@ class PricingRules:
             raise BadInput("endings are the last two digits of a price, 0 to 99", where="pricing rules")
         if min(self.tried_margin, self.max_over_list, self.min_gain) < 0 or self.horizon_weeks < 1:
             raise BadInput("tried_margin, max_over_list and min_gain are at least 0, horizon_weeks at least 1")
+        if self.min_grade == EvidenceGrade.D:
+            raise BadInput(
+                "min_grade is A, B or C: of grade D nothing is known",
+                where="pricing rules",
+                hint="Test the price first",
+            )
         for name in self.soft:
             if name not in NAMES:
                 raise UnknownName(name, NAMES, kind="rule")

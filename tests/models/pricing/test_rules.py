@@ -65,7 +65,14 @@ def test_the_nearest_whole_price_lies_within_the_bound():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"max_change": 1.5}, {"min_margin": 1.0}, {"endings": (100,)}, {"tried_margin": -0.1}, {"horizon_weeks": 0}],
+    [
+        {"max_change": 1.5},
+        {"min_margin": 1.0},
+        {"endings": (100,)},
+        {"tried_margin": -0.1},
+        {"horizon_weeks": 0},
+        {"min_grade": "D"},
+    ],
 )
 def test_wrong_rules_are_refused(wrong):
     with pytest.raises(BadInput):
