@@ -15,6 +15,9 @@ import numpy.typing as npt
 
 from features.contracts.errors import BadInput
 
+# Below this many rows threads wait for each other longer than they work.
+_ROWS_FOR_TWO_THREADS = 100_000
+
 
 @dataclass(frozen=True)
 class RankerConfig:
@@ -44,7 +47,7 @@ class Ranker:
         return np.asarray(self.booster.predict(matrix, num_threads=1), np.float64)
 
     def contributions(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """SHAP values (n, columns) of the rows; with the bias left out they sum to the score."""
+        """SHAP values (n, columns) of the rows: a row's sum is its score less one constant, the same for all rows."""
         return np.asarray(self.booster.predict(matrix, num_threads=1, pred_contrib=True), np.float64)[:, :-1]
 
     def save(self, path: Path) -> None:
@@ -82,7 +85,7 @@ def fit_ranker(
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 2,
+        "num_threads": 2 if len(matrix) >= _ROWS_FOR_TWO_THREADS else 1,
         "verbose": -1,
         "max_bin": config.n_bins,
     }

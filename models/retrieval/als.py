@@ -72,14 +72,14 @@ def fit_als(interactions: Interactions, config: AlsConfig, *, seed: int) -> Als:
     kept = np.flatnonzero(np.asarray(matrix.sum(0)).ravel() >= config.min_buyers)
     kept = kept if len(kept) else np.arange(matrix.shape[1])
     n_factors = max(1, min(config.n_factors, len(kept) - 1, matrix.shape[0] - 1))
-    model = AlternatingLeastSquares(
-        factors=n_factors,
-        regularization=config.l2,
-        alpha=config.alpha,
-        iterations=config.n_iterations,
-        random_state=seed,
-    )
     # implicit threads by itself; a threaded BLAS under it is slower.
     with threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(
+            factors=n_factors,
+            regularization=config.l2,
+            alpha=config.alpha,
+            iterations=config.n_iterations,
+            random_state=seed,
+        )
         model.fit(matrix[:, kept].tocsr(), show_progress=False)
     return Als(interactions.item_ids[kept], np.asarray(model.item_factors, np.float32), config.l2, config.alpha)

@@ -1,0 +1,98 @@
+"""What holds for every retrieval model, through one suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from features.contracts.errors import BadInput
+from models.retrieval.als import Als, AlsConfig, fit_als
+from models.retrieval.ease import Ease, EaseConfig, fit_ease
+from models.retrieval.interactions import Interactions, top
+from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
+
+
+@dataclass(frozen=True)
+class Case:
+    """How one algorithm is fitted and asked; the numbers of items and neighbours are far above the tiny shop's."""
+
+    kind: type[Any]
+    fit: Callable[[Interactions], Any]
+    ask: Callable[[Any, np.ndarray], np.ndarray]
+
+
+CASES = {
+    "ease": Case(
+        Ease, lambda i: fit_ease(i, EaseConfig(l2=1.0)), lambda m, rows: m.score(rows, np.ones(len(rows), np.float32))
+    ),
+    "als": Case(Als, lambda i: fit_als(i, AlsConfig(n_factors=2, min_buyers=1), seed=3), lambda m, rows: m.score(rows)),
+    "item_knn": Case(
+        ItemKnn,
+        lambda i: fit_item_knn(i.item_ids, i.binary(), ItemKnnConfig(min_baskets=1)),
+        lambda m, rows: m.score(rows),
+    ),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture
+def shop() -> Interactions:
+    """20 users and 12 items in two circles: even users buy even items, odd users odd ones."""
+    rng = np.random.default_rng(5)
+    matrix = (rng.random((20, 12)) < 0.7) & (np.arange(20)[:, None] % 2 == np.arange(12) % 2)
+    ids = [np.array([f"{letter}{n:02}" for n in range(size)], object) for letter, size in (("u", 20), ("i", 12))]
+    return Interactions(*ids, sparse.csr_matrix(matrix.astype(np.float32)))
+
+
+def test_what_the_same_circle_buys_scores_above_what_the_other_buys(case: Case, shop: Interactions) -> None:
+    scores = case.ask(case.fit(shop), np.array([0, 2]))
+    assert scores[[4, 6, 8, 10]].mean() > scores[1::2].mean() + 0.1
+
+
+def test_a_refit_equals_the_fit(case: Case, shop: Interactions) -> None:
+    rows = np.array([1, 3])
+    assert case.ask(case.fit(shop), rows).tolist() == case.ask(case.fit(shop), rows).tolist()
+
+
+def test_a_loaded_model_equals_the_saved_one_and_holds_no_pickle(
+    case: Case, shop: Interactions, tmp_path: Path
+) -> None:
+    model = case.fit(shop)
+    model.save(tmp_path)
+    loaded = case.kind.load(tmp_path)
+    for rows in (np.array([0]), np.array([1, 4, 7])):
+        assert case.ask(loaded, rows).tolist() == case.ask(model, rows).tolist()
+    assert loaded.item_ids.tolist() == model.item_ids.tolist()
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".npz"}
+
+
+def test_another_kind_of_model_is_refused(case: Case, shop: Interactions, tmp_path: Path) -> None:
+    other = next(each for each in CASES.values() if each.kind is not case.kind)
+    other.fit(shop).save(tmp_path)
+    with pytest.raises(BadInput, match="was expected"):
+        case.kind.load(tmp_path)
+
+
+def test_who_bought_nothing_scores_nothing(case: Case, shop: Interactions) -> None:
+    assert not case.ask(case.fit(shop), np.zeros(0, np.int64)).any()
+
+
+def test_more_than_the_catalogue_is_not_there_to_give(case: Case, shop: Interactions) -> None:
+    best = top(case.ask(case.fit(shop), np.array([0, 1])), 1000)
+    assert len(best) == len(set(best.tolist())) <= 12
+
+
+def test_two_users_and_two_items_are_enough(case: Case) -> None:
+    ids = np.array(["a", "b"], object)
+    tiny = Interactions(ids, ids, sparse.csr_matrix(np.array([[1, 1], [1, 0]], np.float32)))
+    assert np.isfinite(case.ask(case.fit(tiny), np.array([0]))).all()

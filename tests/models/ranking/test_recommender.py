@@ -1,0 +1,164 @@
+"""What a storefront may expect of a slate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.contracts.errors import BadInput, UnknownName
+from features.contracts.histories import UserHistory
+from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, Slate
+from models.ranking.model import RecommendationModel
+from models.ranking.recommender import Recommender
+
+BUYER = {"i00": (1, 5.0), "i02": (3, 1.0), "i04": (1, 0.0)}
+
+
+@pytest.fixture
+def ask(recommender: Recommender, history: Callable[..., UserHistory]) -> Callable[..., Slate]:
+    def asked(placement: str = "all", who: UserHistory | None = None, count: int = 5, **options: Any) -> Slate:
+        policy = options.pop("policy", None)
+        query = RecommendationQuery(who or history("u", BUYER), placement, count, **options)
+        return recommender.recommend([query], policy=policy)[0]
+
+    return asked
+
+
+def ids(slate: Slate) -> list[str]:
+    return [item.item_id for item in slate.items]
+
+
+def queries(shoppers: dict[str, UserHistory]) -> list[RecommendationQuery]:
+    return [RecommendationQuery(each, name, 8, explain=True) for name in ("all", "new") for each in shoppers.values()]
+
+
+def test_an_answer_does_not_depend_on_what_else_is_asked(
+    recommender: Recommender, shoppers: dict[str, UserHistory]
+) -> None:
+    every = queries(shoppers)
+    together = recommender.recommend(every)
+    assert [recommender.recommend([query])[0] for query in every] == together
+    assert recommender.recommend(every[::-1]) == together[::-1]
+
+
+def test_a_loaded_model_gives_the_same_slates(
+    model: RecommendationModel, recommender: Recommender, shoppers: dict[str, UserHistory], tmp_path: Path
+) -> None:
+    model.save(tmp_path)
+    loaded = Recommender(RecommendationModel.load(tmp_path), recommender.items, recommender.placements)
+    assert loaded.recommend(queries(shoppers)) == recommender.recommend(queries(shoppers))
+    with pytest.raises(BadInput, match="no model here"):
+        RecommendationModel.load(tmp_path / "elsewhere")
+
+
+def test_scores_fall_ranks_rise_and_equal_scores_go_by_item_id(
+    recommender: Recommender, shoppers: dict[str, UserHistory]
+) -> None:
+    for slate in recommender.recommend(queries(shoppers)):
+        order = [(-item.score, item.item_id) for item in slate.items]
+        assert order == sorted(order)
+        assert [item.rank for item in slate.items] == list(range(1, len(order) + 1))
+        assert len(set(ids(slate))) == len(order)
+
+
+def test_bought_again_goes_by_decayed_frequency(ask: Callable[..., Slate]) -> None:
+    slate = ask("buy_again", strict=True)
+    assert ids(slate) == ["i02", "i04", "i00"]
+    assert [item.score for item in slate.items] == pytest.approx([0.9 + 0.81 + 0.729, 1, 0.9**5])
+    assert {item.reason for item in slate.items} == {Reason.BUY_AGAIN}
+
+
+def test_the_simple_policy_is_buying_again_with_popular_items_behind(ask: Callable[..., Slate]) -> None:
+    assert ids(ask(policy="buy_again", count=6)) == ["i02", "i04", "i00", "i01", "i03", "i05"]
+
+
+def test_a_short_slate_is_filled_with_popular_items_that_say_so_unless_strict(ask: Callable[..., Slate]) -> None:
+    filled = ask("buy_again", count=5).items
+    assert [item.item_id for item in filled[3:]] == ["i01", "i03"]
+    assert [item.reason for item in filled[3:]] == [Reason.POPULAR] * 2
+    assert filled[2].score > filled[3].score > filled[4].score
+    assert len(ask("buy_again", count=5, strict=True).items) == 3
+
+
+@pytest.mark.parametrize("placement", ["all", "new", "buy_again"])
+def test_who_is_unknown_gets_popular_items_and_the_slate_names_the_fallback(
+    ask: Callable[..., Slate], history: Callable[..., UserHistory], placement: str
+) -> None:
+    slate = ask(placement, history(None), count=3)
+    assert (ids(slate), slate.fallback) == (["i00", "i01", "i02"], "popular")
+
+
+def test_what_was_bought_stays_out_where_the_placement_or_the_query_says_so(ask: Callable[..., Slate]) -> None:
+    for slate in (ask("new", count=30), ask("all", count=30, exclude_purchased=True)):
+        assert not set(ids(slate)) & set(BUYER)
+
+
+def test_a_view_moves_the_slate_towards_what_goes_with_it(
+    ask: Callable[..., Slate], recommender: Recommender, history: Callable[..., UserHistory]
+) -> None:
+    ease = recommender.model.retrieval.ease
+    weights = ease.weights.toarray()[list(ease.item_ids).index("i09")]
+    slate = ask("all", history(None, viewed=("i09",)), count=5)
+    assert slate.fallback is None
+    assert slate.items[0].item_id == ease.item_ids[weights.argmax()] != "i00"
+    assert slate.items[0].reason == Reason.BECAUSE_YOU_VIEWED
+
+
+def test_neighbours_of_the_item_on_the_page_without_itself(ask: Callable[..., Slate]) -> None:
+    slate = ask("similar", context_item_ids=("i03",), count=4)
+    assert "i03" not in ids(slate)
+    assert all(int(item[1:]) % 2 for item in ids(slate))
+    assert {item.reason for item in slate.items} == {Reason.SIMILAR}
+
+
+def test_an_item_that_the_model_never_saw_can_arrive(ask: Callable[..., Slate]) -> None:
+    slate = ask("new_arrivals", strict=True)
+    assert (ids(slate), slate.items[0].reason) == (["z-new"], Reason.NEW)
+
+
+def test_only_allowed_items_and_none_excluded(ask: Callable[..., Slate]) -> None:
+    allowed = frozenset({"i01", "i02", "i04", "i05", "gone"})
+    for placement in ("all", "trending", "buy_again"):
+        slate = ask(placement, allowed_item_ids=allowed, exclude_item_ids=frozenset({"i04"}), count=30)
+        assert set(ids(slate)) == {"i01", "i02", "i05"}
+
+
+def test_a_given_list_comes_back_whole_with_unknown_items_at_its_end(
+    ask: Callable[..., Slate], history: Callable[..., UserHistory]
+) -> None:
+    given = ("ghost", "i07", "i02", "phantom", "i04", "i07")
+    for who in (history("u", BUYER), history(None)):
+        slate = ask("all", who, candidate_ids=given, count=10)
+        assert sorted(ids(slate)[:3]) == ["i02", "i04", "i07"]
+        assert ids(slate)[3:] == ["ghost", "phantom"]
+    assert ids(ask("all", candidate_ids=given, count=10))[2] == "i07"
+
+
+def test_more_than_the_catalogue_is_asked_for(
+    recommender: Recommender, shoppers: dict[str, UserHistory], items: ItemFeatures
+) -> None:
+    for placement in recommender.placements:
+        (slate,) = recommender.recommend([RecommendationQuery(shoppers["u01"], placement, 1000)])
+        assert 0 < len(slate.items) <= len(items.item_ids)
+
+
+def test_contributions_add_up_to_the_score_less_one_constant(ask: Callable[..., Slate]) -> None:
+    slate = ask("all", explain=True, count=8, strict=True)
+    constants = [item.score - sum((item.contributions or {}).values()) for item in slate.items]
+    assert constants == pytest.approx([constants[0]] * len(constants), abs=1e-6)
+    assert ask("all").items[0].contributions is None
+
+
+def test_an_unknown_placement_is_refused_with_the_nearest_name(ask: Callable[..., Slate]) -> None:
+    with pytest.raises(UnknownName, match="trending"):
+        ask("trendin")
+
+
+def test_items_of_unknown_history_do_not_matter(ask: Callable[..., Slate], history: Callable[..., UserHistory]) -> None:
+    with_ghost: Sequence[str] = ids(ask("buy_again", history("u", BUYER | {"ghost": (9, 0.0)}), strict=True))
+    assert list(with_ghost) == ["i02", "i04", "i00"]
+    assert np.isfinite([item.score for item in ask("all", history("u", {"ghost": (9, 0.0)})).items]).all()

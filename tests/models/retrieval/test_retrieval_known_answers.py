@@ -1,0 +1,77 @@
+"""Retrieval models against answers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from features.contracts.errors import BadInput
+from features.contracts.histories import UserHistory
+from models.retrieval.als import Als
+from models.retrieval.ease import EaseConfig, fit_ease
+from models.retrieval.interactions import Interactions, top
+from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
+
+ONE = np.ones(1, np.float32)
+
+
+def bought(*rows: tuple[float, ...]) -> Interactions:
+    users = np.array([f"u{n}" for n in range(len(rows))], object)
+    items = np.array([f"i{n}" for n in range(len(rows[0]))], object)
+    return Interactions(users, items, sparse.csr_matrix(np.array(rows, np.float32)))
+
+
+def test_ease_is_the_ridge_regression_of_each_item_on_the_others() -> None:
+    # Gram plus 1 on the diagonal: [[3 + 1, 2], [2, 2 + 1]]; a regression on one item is 2 over its diagonal.
+    model = fit_ease(bought((1, 1), (1, 1), (1, 0)), EaseConfig(l2=1.0))
+    assert model.score(np.array([0]), ONE).tolist() == pytest.approx([0, 2 / 4])
+    assert model.score(np.array([1]), ONE).tolist() == pytest.approx([2 / 3, 0])
+
+
+def test_ease_on_values_weighs_orders() -> None:
+    # Gram plus 1: [[9 + 1 + 1, 3], [3, 1 + 1]].
+    model = fit_ease(bought((3, 1), (1, 0)), EaseConfig(l2=1.0), binary=False)
+    assert model.score(np.array([0]), ONE).tolist() == pytest.approx([0, 3 / 11])
+
+
+def test_ease_keeps_the_items_with_most_buyers_however_often_they_bought() -> None:
+    model = fit_ease(bought((1, 9, 1), (1, 0, 1)), EaseConfig(n_items=2, l2=1.0), binary=False)
+    assert model.item_ids.tolist() == ["i0", "i2"]
+
+
+def test_item_knn_is_the_cosine_between_items() -> None:
+    shop = bought((1, 1), (1, 1), (1, 0))
+    model = fit_item_knn(shop.item_ids, shop.binary(), ItemKnnConfig(min_baskets=1))
+    assert model.score(np.array([0])).tolist() == pytest.approx([0, 2 / math.sqrt(3 * 2)])
+
+
+def test_an_item_in_too_few_baskets_has_no_neighbours() -> None:
+    shop = bought((1, 1), (1, 0), (1, 0))
+    assert fit_item_knn(shop.item_ids, shop.binary(), ItemKnnConfig(min_baskets=2)).item_ids.tolist() == ["i0"]
+
+
+def test_als_folds_a_user_in_by_weighted_least_squares() -> None:
+    # One factor of 1 for both items: x = alpha / (2 + l2 + alpha - 1) with alpha 3 and l2 1.
+    model = Als(np.array(["a", "b"], object), np.ones((2, 1), np.float32), l2=1.0, alpha=3.0)
+    assert model.score(np.array([0])).tolist() == pytest.approx([3 / 5, 3 / 5])
+
+
+def test_top_takes_the_highest_above_zero_and_equals_by_position() -> None:
+    scores = np.array([0.5, 0.0, 0.9, 0.5, -1.0, 0.5], np.float32)
+    assert top(scores, 3).tolist() == [2, 0, 3]
+    assert top(scores, 99).tolist() == [2, 0, 3, 5]
+
+
+def test_interactions_count_orders_and_need_a_purchase() -> None:
+    nobody = UserHistory.unknown(datetime(2024, 1, 1, tzinfo=UTC))
+    buyer = replace(nobody, item_ids=np.array(["x", "y"], object), n_orders=np.array([2, 1], np.float32))
+    found = Interactions.from_histories({"b": buyer, "a": nobody})
+    assert (found.user_ids.tolist(), found.item_ids.tolist()) == (["b"], ["x", "y"])
+    assert (found.matrix.toarray().tolist(), found.binary().toarray().tolist()) == ([[2, 1]], [[1, 1]])
+    with pytest.raises(BadInput, match="nobody bought anything"):
+        Interactions.from_histories({"a": nobody})
