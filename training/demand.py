@@ -16,14 +16,12 @@ from features.contracts.errors import BadInput
 from features.contracts.seeds import generator
 from features.store.facts import Facts
 from models.demand.baselines import BIASED, UNBIASED
+from models.demand.calibration import Backtest, Calibration, calibrate
 from models.demand.distribution import QUANTILES
 from models.demand.model import (
-    Backtest,
-    Calibration,
     DemandModel,
     FitConfig,
     Trees,
-    calibrate,
     category_rates,
     fit_trees,
 )

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from features.contracts.errors import BadInput
+from models.demand.calibration import Backtest, calibrate, fit_correction
 from models.demand.features import features, history
 from models.demand.model import (
-    Backtest,
     DemandModel,
     FitConfig,
     TreesConfig,
-    calibrate,
     category_rates,
     fit_trees,
 )
@@ -111,3 +110,12 @@ def test_origins_are_rolling() -> None:
     assert rolling_origins(53, horizon=4, step=4, count=3, skip_last=1, earliest=9) == [40, 44, 48]
     assert rolling_origins(16, horizon=4, step=4, count=3, skip_last=1, earliest=9) == [11]
     assert rolling_origins(12, horizon=4, step=4, count=3, skip_last=1, earliest=9) == []
+
+
+def test_correction_takes_out_the_bias_of_each_size() -> None:
+    mean = np.repeat([1.0, 100.0], [100_000, 1_000])
+    actual = np.where(mean == 1.0, 0.9, 110.0)
+    corrected = fit_correction(actual, mean)(np.array([1.0, 100.0]))
+    overall = (0.9 * 100_000 + 110.0 * 1_000) / (1.0 * 100_000 + 100.0 * 1_000)  # drawn to as 1,000 rows
+    assert corrected[0] == pytest.approx((0.9 * 100_000 + overall * 1_000) / 101_000)
+    assert corrected[1] == pytest.approx(100 * (1.1 * 1_000 + overall * 1_000) / 2_000)
