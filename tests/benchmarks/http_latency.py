@@ -145,6 +145,9 @@ async def _drive(name: str, port: int, requests: Sequence[bytes], rate: float, s
         due = start + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         reader, writer = await idle.get()
+        if reader.at_eof():  # the server closes connections that were idle for seconds
+            writer.close()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(requests[number % len(requests)])
         status, body = await _answer(reader)
         if status == 200:
