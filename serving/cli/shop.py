@@ -14,8 +14,9 @@ from features.contracts.errors import BadInput
 from models.registry import Registry
 
 if TYPE_CHECKING:
-    from features.store.facts import Facts
     from sqlalchemy import Engine
+
+    from features.store.facts import Facts
 
 
 class Shop:
@@ -40,7 +41,6 @@ class Shop:
     def engine(self) -> Engine:
         """The SQL database, migrated."""
         from features.store.database import engine
-
         from serving.store.migrate import upgrade
 
         opened = engine(self.settings)
