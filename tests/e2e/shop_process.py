@@ -48,8 +48,8 @@ class ShopProcess:
         self.key = created["key"]
         return self.key
 
-    def start(self) -> None:
-        """Starts the server and waits until it may take traffic."""
+    def start(self, until: str = "/readyz") -> None:
+        """Starts the server and waits until `until` answers 200: by default, until it may take traffic."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -64,7 +64,7 @@ class ShopProcess:
         while time.monotonic() < deadline:
             assert self._server.poll() is None, self.log()
             try:
-                if httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200:
+                if httpx.get(f"{self.url}{until}", timeout=2).status_code == 200:
                     return
             except httpx.TransportError:
                 pass
