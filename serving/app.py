@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from fastapi import FastAPI
+from threadpoolctl import threadpool_limits
 
 from configs.settings import Settings
 from features.contracts.clock import SystemClock
@@ -63,7 +64,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.engine, app.state.clock, app.state.system_clock = server.engine, server.clock, server.system_clock
         server.exposures.start()
         poller = asyncio.create_task(_poll(server))
-        with _draining_on_sigterm(server):
+        # One slate is too small to share out: threads of the linear algebra would spend their time on waiting.
+        with threadpool_limits(1), _draining_on_sigterm(server):
             yield
         server.draining = True
         poller.cancel()
