@@ -115,13 +115,10 @@ def weekly_promotions(promotions: Any, events: Any, weeks: Any, kinds: Sequence[
 def weekly_prices(prices: Any, events: Any, weeks: Any) -> Any:
     """The price list's mean list and offer price over each week, weighted by the time each was valid."""
     rows = prices.select("item_id", "zone", "valid_from", "valid_to", "list_price_minor", "offer_price_minor")
-    rows = _spread(rows, events)
-    following = rows.valid_from.lead().over(ibis.window(group_by=["item_id", "zone"], order_by="valid_from"))
-    rows = rows.mutate(following=following)
-    rows = rows.mutate(until=ibis.least(rows.valid_to, rows.following))  # DuckDB's least ignores nulls
-    rows = rows.join(weeks, rows.valid_from < weeks.week_end)
+    rows = _in_force(_spread(rows, events))
+    rows = rows.join(weeks, rows.since < weeks.week_end)
     rows = rows.filter(rows.until.isnull() | (rows.until > rows.week_start))
-    start = ibis.greatest(rows.valid_from, rows.week_start)
+    start = ibis.greatest(rows.since, rows.week_start)
     end = ibis.least(rows.until.fill_null(rows.week_end), rows.week_end)
     rows = rows.mutate(covered=_seconds(start, end))
     rows = rows.filter(rows.covered > 0)
@@ -129,6 +126,24 @@ def weekly_prices(prices: Any, events: Any, weeks: Any) -> Any:
         planned_list_price_minor=(rows.list_price_minor * rows.covered).sum() / rows.covered.sum(),
         planned_offer_price_minor=(rows.offer_price_minor * rows.covered).sum() / rows.covered.sum(),
     )
+
+
+def _in_force(rows: Any) -> Any:
+    """The price list as steps that do not overlap: since, until (null: for good) and the price that holds there.
+
+    Of the rows that hold at an instant the one that began last is in force, so a promotion that ends gives way to the
+    price before it. The ledger says the same (features.store.ledger), and a test holds them to it.
+    """
+    series = ["item_id", "zone"]
+    begins = rows.select(*series, since=rows.valid_from)
+    ends = rows.filter(rows.valid_to.notnull()).select(*series, since=rows.valid_to)
+    times = begins.union(ends, distinct=True)
+    times = times.mutate(until=times.since.lead().over(ibis.window(group_by=series, order_by="since")))
+    held = times.join(rows, series)
+    held = held.filter((held.valid_from <= held.since) & (held.valid_to.isnull() | (held.valid_to > held.since)))
+    latest = ibis.row_number().over(ibis.window(group_by=[*series, "since"], order_by=held.valid_from.desc()))
+    held = held.mutate(place=latest)
+    return held.filter(held.place == 0).drop("place", "valid_from", "valid_to")
 
 
 def _weeks(week_starts: Sequence[datetime]) -> Any:

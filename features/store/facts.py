@@ -1,4 +1,4 @@
-"""Imported facts: Parquet segments behind an atomic manifest, read together with the events that came over HTTP.
+"""Imported facts: Parquet segments behind an atomic manifest, read together with what the database holds.
 
 A write puts new segments beside the old ones and then replaces `manifest.json` in one rename: a crash at any line
 leaves the old state or the new one, and a segment no manifest names is swept up by a later write. DuckDB is in memory.
@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from configs.settings import Settings
 from features.contracts.errors import UnknownName
-from features.contracts.tables import EVENTS, TABLES, TableSchema
+from features.contracts.tables import EVENTS, PRICE_HISTORY, TABLES, TableSchema
 from features.sources.report import WriteCount
 
 _MANIFEST = "manifest.json"
@@ -51,15 +51,30 @@ class Facts:
         return backend
 
     def read(self, table: str) -> ibis.Table:
-        """`table` in its stored schema, each key once; `events` holds those of the SQL table too."""
+        """`table` in its stored schema, each key once, with what the database holds of it too.
+
+        `events` has those received over HTTP, `price_history` the prices of the ledger that were not read off sales.
+        """
         schema = _schema(table)
-        stored = self.connection.sql(f"SELECT * FROM {self._scan(schema)}")
-        received = self._received() if schema is EVENTS else None
-        if received is None or not received.num_rows:
+        stored = self.imported(table)
+        if schema is EVENTS:
+            return self._joined(stored, self._received(), ("event_id",))
+        if schema is PRICE_HISTORY:
+            return self._joined(stored, self._decided(), schema.key, wins=True)
+        return stored
+
+    def imported(self, table: str) -> ibis.Table:
+        """`table` as imported, in its stored schema."""
+        return self.connection.sql(f"SELECT * FROM {self._scan(_schema(table))}")
+
+    def _joined(self, stored: Any, rows: pa.Table | None, key: Sequence[str], *, wins: bool = False) -> Any:
+        """`stored` and the database's rows, each key once: the imported row, or with `wins` the database's."""
+        if rows is None or not rows.num_rows:
             return stored
-        self.connection.con.register("received_events", received)
-        later = self.connection.sql("SELECT * FROM received_events")
-        return stored.union(later.anti_join(stored, "event_id"))
+        name = f"database_{'_'.join(key)}"
+        self.connection.con.register(name, rows)
+        others = self.connection.sql(f"SELECT * FROM {name}")
+        return others.union(stored.anti_join(others, key)) if wins else stored.union(others.anti_join(stored, key))
 
     def is_empty(self, table: str) -> bool:
         """Whether `table` holds no row."""
@@ -144,6 +159,12 @@ class Facts:
         from features.store.events import received_events
 
         return received_events(self._settings)
+
+    def _decided(self) -> pa.Table | None:
+        """Prices of the ledger, None when the database has none."""
+        from features.store.ledger import known_prices
+
+        return known_prices(self._settings)
 
     def _manifest(self) -> dict[str, list[str]]:
         try:

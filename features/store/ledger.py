@@ -17,10 +17,12 @@ from enum import StrEnum
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from configs.settings import Settings
 from features.contracts.tables import PRICE_HISTORY, TIMESTAMP
-from features.store.database import insert_new, lock, price_ledger
+from features.store.database import engine, has_table, insert_new, lock, price_ledger, reading
 
 PRIOR_PRICE_DAYS = 30
 _CHUNK = 2_000
@@ -175,6 +177,27 @@ class Ledger:
             for row in self._connection.execute(query):
                 found.setdefault(row.item_id, []).append(_price(row))
         return found
+
+
+def known_prices(settings: Settings) -> pa.Table | None:
+    """The ledger's prices that were not read off sales, in the stored schema of PRICE_HISTORY, each key once.
+
+    None when the settings' database has no ledger yet.
+    """
+    if settings.database_url is None and not (settings.home / "shopwright.db").exists():
+        return None
+    opened = engine(settings)
+    try:
+        if not has_table(opened, price_ledger.name):
+            return None
+        with reading(opened) as connection:
+            rows = Ledger(connection).as_arrow([each for each in PriceSource if each is not PriceSource.OBSERVED])
+    finally:
+        opened.dispose()
+    # Of the rows that begin together the one appended last is in force.
+    last = rows.group_by(PRICE_HISTORY.key).aggregate([("seq", "max")])["seq_max"]
+    kept = rows.filter(pc.is_in(rows["seq"], value_set=last.combine_chunks()))
+    return kept.select(PRICE_HISTORY.arrow.names)
 
 
 def prior_price(history: Sequence[Price], at: datetime) -> int | None:

@@ -309,7 +309,7 @@ def _draft(
 
 
 def _imported(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
-    history = facts.read("price_history")
+    history = facts.imported("price_history")
     for row in _rows(history.order_by(["valid_from", "item_id", "zone"])):
         offer = row["offer_price_minor"]
         yield NewPrice(

@@ -1,11 +1,15 @@
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+import ibis
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
 from features.contracts.tables import PRICE_HISTORY
+from features.pipelines.demand import weekly_prices
 from features.store.database import price_ledger, reading, transaction
+from features.store.facts import Facts
 from features.store.ledger import Ledger, NewPrice, PriceSource, price_without, stands
 
 START = datetime(2018, 1, 1, tzinfo=UTC)
@@ -154,3 +158,56 @@ def test_sql_and_python_agree_on_the_price_in_force(engine):
                 rest = [each for each in history if each != in_force]
                 without = price_without(history, in_force, day(at))
                 assert [each for each in rest if stands(rest, each, day(at))] == ([without] if without else [])
+
+
+ONE_SALE = ibis.memtable({"item_id": ["milk"], "zone": ["default"]})
+
+
+def imported(n, offer, until=None):
+    """A row as an import keeps it."""
+    row = {
+        "item_id": "milk",
+        "zone": "default",
+        "valid_from": day(n),
+        "valid_to": None if until is None else day(until),
+    }
+    return row | {"list_price_minor": offer, "offer_price_minor": offer}
+
+
+def test_planned_prices_are_the_ledgers_and_none_was_read_off_sales(engine, settings):
+    facts = Facts(settings)
+    facts.write({"price_history": pa.Table.from_pylist([imported(0, 100), imported(7, 90)], PRICE_HISTORY.arrow)})
+    with transaction(engine) as connection:
+        opening = [price(0, 100), price(7, 90), price(0, 55, item="tea", source=PriceSource.OBSERVED)]
+        desk = [price(7, 80, source=PriceSource.DESK), price(14, 70, until=21, source=PriceSource.DESK)]
+        Ledger(connection).append([*opening, *desk])
+    rows = facts.read("price_history").order_by("valid_from").to_pyarrow().to_pylist()
+    assert [(row["item_id"], row["valid_from"], row["offer_price_minor"]) for row in rows] == [
+        ("milk", day(0), 100),
+        ("milk", day(7), 80),  # decided later than the imported price of the same day
+        ("milk", day(14), 70),
+    ]
+    assert facts.imported("price_history").count().to_pyarrow().as_py() == 2
+    weeks = ibis.memtable(
+        {"week_start": [day(7 * n) for n in range(4)], "week_end": [day(7 * n + 7) for n in range(4)]}
+    )
+    planned = weekly_prices(facts.read("price_history"), ONE_SALE, weeks).order_by("week_start")
+    found = facts.connection.to_pyarrow(planned)["planned_offer_price_minor"].to_pylist()
+    assert found == [100, 80, 70, 80]  # the promotion has ended
+
+
+def test_weekly_prices_are_the_ledgers_price_in_force_averaged_over_the_week(engine, settings):
+    random = Random(18)
+    starts = random.sample(range(40), k=20)
+    rows = [price(n, 100 + n * n, until=random.choice([None, n + random.randint(1, 12)])) for n in starts]
+    with transaction(engine) as connection:
+        ledger = Ledger(connection)
+        ledger.append(rows)
+        daily = offers(ledger, *range(56))
+    facts = Facts(settings)
+    spans = {"week_start": [day(7 * n) for n in range(8)], "week_end": [day(7 * n + 7) for n in range(8)]}
+    planned = weekly_prices(facts.read("price_history"), ONE_SALE, ibis.memtable(spans))
+    found = facts.connection.to_pyarrow(planned).to_pylist()
+    known = {n: [each for each in daily[7 * n : 7 * n + 7] if each is not None] for n in range(8)}
+    expected = {day(7 * n): sum(each) / len(each) for n, each in known.items() if each}
+    assert {row["week_start"]: row["planned_offer_price_minor"] for row in found} == pytest.approx(expected)
