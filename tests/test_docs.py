@@ -56,3 +56,9 @@ def test_no_link_is_dead() -> None:
     for page, text in PAGES.items():
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_lock_file_asks_for_no_build_of_torch_that_needs_a_gpu() -> None:
+    pinned = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "\ntorch==" in pinned
+    assert not re.findall(r"^(?:nvidia|cuda|triton)\S*", pinned, re.MULTILINE)

@@ -12,7 +12,7 @@ from tests.e2e.shop_process import ShopProcess
 
 N_USERS = 200
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_evaluation_and_server_give_the_same_slates_for_200_users(tmp_path: Path) -> None:
