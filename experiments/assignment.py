@@ -48,10 +48,10 @@ def assign(experiment: Experiment, unit_id: str) -> Variant | None:
 
     Variants own half-open ranges [sum of weights before, that plus the own weight), in the order they are written.
 
-    >>> halves = (Variant("ranker", 0.5), Variant("buy_again", 0.5, "buy_again"))
-    >>> trial = Experiment("trial", ("home",), halves, "ranker", "seed", "they sell alike")
+    >>> halves = (Variant("champion", 0.5), Variant("buy_again", 0.5, "buy_again"))
+    >>> trial = Experiment("trial", ("home",), halves, "champion", "seed", "they sell alike")
     >>> bucket("seed", "a"), assign(trial, "a").name
-    (0.0505, 'ranker')
+    (0.0505, 'champion')
     >>> bucket("seed", "c"), assign(trial, "c").name
     (0.613, 'buy_again')
     """

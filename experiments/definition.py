@@ -15,7 +15,7 @@ from features.contracts.errors import BadInput, UnknownName
 UnitKind = Literal["user", "visitor", "session"]
 Metric = Literal["purchase_conversion", "revenue_per_unit"]
 Status = Literal["running", "stopped"]
-Policy = Literal["ranker", "buy_again"]
+Policy = Literal["champion", "buy_again"]
 
 CHAINS: dict[UnitKind, tuple[str, ...]] = {
     "user": ("user_id", "visitor_id", "session_id"),
@@ -30,11 +30,15 @@ _WEIGHT_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Variant:
-    """One arm: `weight` is its share of the units in the experiment, `policy` what answers them."""
+    """One arm: `weight` is its share of the units in the experiment, `policy` what answers them.
+
+    champion     what the champion model serves by
+    buy_again    decayed frequency of what was bought, popular items behind it
+    """
 
     name: str
     weight: float
-    policy: Policy = "ranker"
+    policy: Policy = "champion"
 
 
 @dataclass(frozen=True)

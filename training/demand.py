@@ -67,6 +67,8 @@ class DemandConfig:
 
 
 CONFIG = DemandConfig
+# What of a config decides how it is judged, not what is fitted.
+PROTOCOL = ("horizon", "step_weeks", "n_origins", "skip_last_weeks", "min_share_sold")
 
 
 def train(

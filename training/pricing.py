@@ -18,6 +18,7 @@ from features.store.facts import Facts
 from models.pricing.elasticity import ElasticityConfig, ElasticityModel, PricePanel, fit_elasticities
 from models.pricing.shrinkage import shrink
 from training.metrics import Floats, paired_p_value
+from training.pricing_plots import foretold
 from training.results import Comparison, Evaluation, Trained
 from training.splits import end_of_data
 
@@ -41,6 +42,8 @@ class PricingConfig:
 
 
 CONFIG = PricingConfig
+# What of a config decides how it is judged, not what is fitted.
+PROTOCOL = ("fit_share", "min_selling_share")
 
 
 @dataclass(frozen=True)
@@ -166,10 +169,6 @@ def _evaluation(
         "items judged": float(len(judged)),
         "price changes judged": float(len(tests.series)),
         "median elasticity": float(np.median(ours[judged])),
-        **{
-            f"items of grade {grade}": float((model.columns["grade"] == code).sum())
-            for code, grade in enumerate("ABCD")
-        },
     }
     for code, grade in enumerate(EvidenceGrade):
         metrics[f"items of grade {grade}"] = float((model.columns["grade"] == code).sum())
@@ -177,8 +176,9 @@ def _evaluation(
         "prices are those paid: where regular prices hardly move, these are responses to promotions",
         "no slope is clipped; items whose slope is not clearly below zero have grade D and get no suggestion",
     )
+    figures = {"price_response": foretold(ours[tests.series] * tests.price, tests.units)}
     passed = mine > scores["pooled"] and (mine >= scores[strongest] or p_value > 0.05)
-    return Evaluation("pricing", cut, PRIMARY, (comparison,), passed, metrics, notes)
+    return Evaluation("pricing", cut, PRIMARY, (comparison,), passed, metrics, notes, figures=figures)
 
 
 def _baselines(earlier: PricePanel) -> dict[str, Floats]:

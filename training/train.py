@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -10,12 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from configs.loading import load
+from configs.loading import build, load
 from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.store.facts import Facts
 from models.registry import NAMES, Registry, Version
-from training.gate import Verdict, decide
+from training.gate import Standing, Verdict, decide
 from training.results import Evaluation
 from training.tracking import tracking_run
 
@@ -62,25 +63,51 @@ def train(
     visible data, or with `refit=False` the model at the cut itself.
     """
     started = time.monotonic()
+    task = import_module(f"training.{name}")
+    standing = _standing(task, config)
     parameters = {"config": asdict(config), "until": str(until), "refit": refit, "seed": settings.seed}
-    with tracking_run(settings, registry, name=name, parameters=parameters, tags={"task": "train"}) as run:
-        trained = import_module(f"training.{name}").train(
-            facts, settings, config, until=until, refit=refit, progress=progress
-        )
+    fitted_on = "all data" if refit else "data before the cut"
+    tags = {"task": "train", "served_model_fitted_on": fitted_on}
+    with tracking_run(settings, registry, name=name, parameters=parameters, tags=tags) as run:
+        trained = task.train(facts, settings, config, until=until, refit=refit, progress=progress)
         evaluation: Evaluation = trained.evaluation
         run.log_evaluation(evaluation)
-        verdict = decide(evaluation, registry.champion(name), tolerance=GATE_TOLERANCE)
+
+        def rejudge(champion: Standing) -> Evaluation:
+            """What the champion's configuration does in the challenger's place."""
+            progress("fitting the champion's configuration at the same cut")
+            other = build({**champion.config, **standing.protocol}, task.CONFIG, where="the champion's configuration")
+            judged: Evaluation = task.evaluate(facts, settings, other, until=until, progress=progress)
+            return judged
+
+        champion = registry.champion(name)
+        held = None if champion is None else _standing_of(task, champion)
+        verdict = decide(evaluation, standing, champion, held, rejudge, tolerance=GATE_TOLERANCE)
         tags = {
             "cut": evaluation.cut.isoformat(),
-            "fitted_on": "all data" if refit else "data before the cut",
+            "fitted_on": fitted_on,
             "metric": evaluation.primary,
             "primary": repr(evaluation.comparison(evaluation.primary).ours),
+            "config": json.dumps(standing.config),
             "verdict": verdict.reason,
         }
         version = run.register(name, trained.served, tags=tags)
     if verdict.promote:
         version = registry.promote(name, version.version)
     return TrainingReport(evaluation, version, verdict, time.monotonic() - started)
+
+
+def _standing(task: Any, config: Any) -> Standing:
+    values = json.loads(json.dumps(asdict(config)))
+    return Standing(values, {name: values[name] for name in task.PROTOCOL})
+
+
+def _standing_of(task: Any, champion: Version) -> Standing | None:
+    """None where the version does not say, or names what this release does not know."""
+    try:
+        return _standing(task, build(json.loads(champion.tags["config"]), task.CONFIG, where="the champion's tags"))
+    except (KeyError, ValueError, BadInput):
+        return None
 
 
 def evaluate(

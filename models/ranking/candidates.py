@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from features.contracts.histories import UserHistory
 from models.ranking.features import Catalogue, Floats, Positions, Visitor
-from models.ranking.model import Retrieval, Task
+from models.ranking.model import CandidateConfig, Retrieval, Task
 from models.retrieval.interactions import top
 
 # What was viewed speaks as loudly as what was bought once.
 _VIEW_WEIGHT = 1.0
-
-
-@dataclass(frozen=True)
-class CandidateConfig:
-    """How many candidates each source brings; items bought before all take part in the task "all"."""
-
-    ease: int = 150
-    ease_decayed: int = 80
-    als: int = 60
-    popular: int = 80
-    promoted: int = 60
 
 
 class CandidateSource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -21,6 +21,17 @@ TASKS: tuple[Task, ...] = ("all", "new")
 
 
 @dataclass(frozen=True)
+class CandidateConfig:
+    """How many candidates each source brings; items bought before all take part in the task "all"."""
+
+    ease: int = 150
+    ease_decayed: int = 80
+    als: int = 60
+    popular: int = 80
+    promoted: int = 60
+
+
+@dataclass(frozen=True)
 class Retrieval:
     """The fitted sources of candidates."""
 
@@ -32,14 +43,16 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class RecommendationModel:
-    """Sources, one ranker per task, and the columns they were fitted with.
+    """Sources, one ranker per task, and what they were fitted with.
 
+    candidates     how many of each source the rankers learnt from, and rank
     item_columns   names of the item features (ItemFeatures.columns) in the rankers' order
     user_columns   names of the user features (UserHistory.features) in the rankers' order
     policies       per task, the policy that won on the cut and serves
     """
 
     retrieval: Retrieval
+    candidates: CandidateConfig
     rankers: dict[Task, Ranker]
     item_columns: tuple[str, ...]
     user_columns: tuple[str, ...]
@@ -55,6 +68,7 @@ class RecommendationModel:
             folder,
             KIND,
             {
+                "candidates": asdict(self.candidates),
                 "item_columns": list(self.item_columns),
                 "user_columns": list(self.user_columns),
                 "policies": dict(self.policies),
@@ -78,4 +92,6 @@ class RecommendationModel:
             ItemKnn.load(folder / "bought_together"),
         )
         rankers = {task: Ranker.load(folder / f"ranker_{task}.txt") for task in TASKS}
-        return cls(retrieval, rankers, tuple(meta["item_columns"]), tuple(meta["user_columns"]), meta["policies"])
+        candidates = CandidateConfig(**meta["candidates"])
+        columns = tuple(meta["item_columns"]), tuple(meta["user_columns"])
+        return cls(retrieval, candidates, rankers, *columns, meta["policies"])

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from features.contracts.errors import UnknownName
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, ScoredItem, Slate
-from models.ranking.candidates import CandidateConfig, CandidateSource
+from models.ranking.candidates import CandidateSource
 from models.ranking.features import Catalogue, Floats, Positions, Visitor, column_names, columns
 from models.ranking.model import Policy, RecommendationModel, Task
 from models.ranking.placement import Placement
@@ -43,13 +43,12 @@ class Recommender:
         model: RecommendationModel,
         items: ItemFeatures,
         placements: Mapping[str, Placement],
-        candidates: CandidateConfig | None = None,
     ) -> None:
         self.model = model
         self.items = items
         self.placements = placements
         self._catalogue = Catalogue(items, model.item_columns)
-        self._source = CandidateSource(self._catalogue, model.retrieval, candidates or CandidateConfig())
+        self._source = CandidateSource(self._catalogue, model.retrieval, model.candidates)
         self._knn_at = {
             name: self._catalogue.positions(knn.item_ids)
             for name, knn in (
@@ -83,7 +82,7 @@ class Recommender:
             scored = self._rank_given(query, visitor, policy)
         else:
             scored = self._scored(query, placement, visitor, policy)
-            if not len(scored.places):
+            if not len(scored.places) and not query.strict:
                 scored, fallback = self._popular(), "popular"
         keep = self._keep(query, placement, visitor)
         chosen = np.flatnonzero(keep[scored.places])
@@ -201,7 +200,8 @@ class Recommender:
             place = self._catalogue.index.get(item_id)
             if place is not None:
                 keep[place] = False
-        if query.exclude_purchased or placement.exclude_purchased:
+        # A given list is the shop's own choice: only what the query itself asks for is left out of it.
+        if query.exclude_purchased or (placement.exclude_purchased and query.candidate_ids is None):
             keep[visitor.own] = False
         return keep
 
@@ -257,15 +257,13 @@ class Recommender:
                 filled.append(ScoredItem(item_id, len(filled) + 1, score, Reason.POPULAR))
         return filled
 
-    @staticmethod
-    def _with_unknown(query: RecommendationQuery, slate: list[ScoredItem]) -> tuple[ScoredItem, ...]:
+    def _with_unknown(self, query: RecommendationQuery, slate: list[ScoredItem]) -> tuple[ScoredItem, ...]:
         """Given items that the catalogue does not know stand at the end, in the order given."""
-        present = {item.item_id for item in slate}
         lowest = min((item.score for item in slate), default=0.0)
         unknown = [
             each
             for each in dict.fromkeys(query.candidate_ids or ())
-            if each not in present and each not in query.exclude_item_ids
+            if each not in self._catalogue.index and each not in query.exclude_item_ids
         ]
         behind = [
             ScoredItem(item_id, len(slate) + n, lowest - n, Reason.POPULAR)

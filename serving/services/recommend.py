@@ -120,9 +120,8 @@ class RecommendService:
         history, degraded = self._history(asked, now)
         assignment, unit_id = (None, None) if degraded else self._assignment(asked, experiments)
         query = self._query(asked, history, recommender.items, now)
-        # The control is what the champion serves by; only another variant overrules it.
         policy: Policy | None = None
-        if assignment is not None and assignment[1].name != assignment[0].control:
+        if assignment is not None and assignment[1].policy != "champion":
             policy = assignment[1].policy
         slate = self._slate(asked, query, recommender, policy)
         answer = Answer(uuid.uuid4().hex, asked.placement, slate, assignment, version, degraded)

@@ -15,8 +15,8 @@ from experiments.analysis import statistics
 from experiments.assignment import assign, bucket, fnv1a32, participates, unit_of, variant_of
 from experiments.definition import Experiment, Variant
 
-HALVES = (Variant("ranker", 0.5), Variant("buy_again", 0.5, "buy_again"))
-TRIAL = Experiment("trial", ("home",), HALVES, "ranker", "trial", "they sell alike")
+HALVES = (Variant("champion", 0.5), Variant("buy_again", 0.5, "buy_again"))
+TRIAL = Experiment("trial", ("home",), HALVES, "champion", "trial", "they sell alike")
 UNITS = [f"user-{number}" for number in range(20_000)]
 
 
@@ -75,7 +75,7 @@ def test_the_rollout_says_nothing_about_the_variant(coverage: float) -> None:
     experiment = replace(TRIAL, coverage=coverage)
     inside = [variant.name for unit in UNITS if (variant := assign(experiment, unit))]
     assert len(inside) / len(UNITS) == pytest.approx(coverage, abs=0.016)
-    assert inside.count("ranker") / len(inside) == pytest.approx(0.5, abs=4.5 * 0.5 / len(inside) ** 0.5)
+    assert inside.count("champion") / len(inside) == pytest.approx(0.5, abs=4.5 * 0.5 / len(inside) ** 0.5)
 
 
 def test_two_experiments_split_independently() -> None:

@@ -11,8 +11,8 @@ from configs.settings import Settings
 from experiments.definition import Experiment, Variant, load_experiments
 from features.contracts.errors import BadInput, UnknownName
 
-HALVES = (Variant("ranker", 0.5), Variant("buy_again", 0.5, "buy_again"))
-TRIAL = Experiment("trial", ("home",), HALVES, "ranker", "trial", "they sell alike")
+HALVES = (Variant("champion", 0.5), Variant("buy_again", 0.5, "buy_again"))
+TRIAL = Experiment("trial", ("home",), HALVES, "champion", "trial", "they sell alike")
 
 YAML = """
 key: {key}
@@ -32,12 +32,12 @@ def overlay(tmp_path: Path, **files: str) -> Settings:
     return Settings(home=tmp_path / "home", config_dir=tmp_path / "configs")
 
 
-def test_the_shipped_experiment_compares_the_ranker_with_buying_again(tmp_path: Path) -> None:
+def test_the_shipped_experiment_compares_the_champion_with_buying_again(tmp_path: Path) -> None:
     experiment = load_experiments(Settings(home=tmp_path))["home_ranker"]
     assert experiment.running
     assert experiment.placements == ("home",)
     assert experiment.variants == HALVES
-    assert experiment.control == "ranker"
+    assert experiment.control == "champion"
     assert experiment.variant("buy_again").policy == "buy_again"
 
 
@@ -49,12 +49,12 @@ def test_an_overlay_stops_an_experiment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"variants": (Variant("ranker", 0.5), Variant("b", 0.4))}, "weights sum to 0.9, not 1"),
-        ({"variants": (Variant("ranker", 0.5), Variant("ranker", 0.5))}, "two variants are named 'ranker'"),
-        ({"variants": (Variant("ranker", 1.5), Variant("b", -0.5))}, "variant 'ranker' has weight 1.5"),
+        ({"variants": (Variant("champion", 0.5), Variant("b", 0.4))}, "weights sum to 0.9, not 1"),
+        ({"variants": (Variant("champion", 0.5), Variant("champion", 0.5))}, "two variants are named 'champion'"),
+        ({"variants": (Variant("champion", 1.5), Variant("b", -0.5))}, "variant 'champion' has weight 1.5"),
         ({"variants": HALVES[:1]}, "two variants or more"),
-        ({"variants": (Variant("ranker", 0.5), Variant("", 0.5))}, "a variant has no name"),
-        ({"control": "rankr"}, "unknown control variant 'rankr'.*Did you mean 'ranker'"),
+        ({"variants": (Variant("champion", 0.5), Variant("", 0.5))}, "a variant has no name"),
+        ({"control": "champio"}, "unknown control variant 'champio'.*Did you mean 'champion'"),
         ({"coverage": 1.01}, "coverage is 1.01"),
         ({"placements": ()}, "needs a placement"),
         ({"salt": ""}, "needs a key and a salt"),

@@ -20,8 +20,8 @@ from features.store.exposures import SCHEMA
 NOON = datetime(2018, 1, 1, 12, tzinfo=UTC)
 END = NOON + timedelta(days=7)
 HOUR = timedelta(hours=1)
-VARIANTS = (Variant("ranker", 0.5), Variant("buy_again", 0.5, "buy_again"))
-TRIAL = Experiment("trial", ("home",), VARIANTS, "ranker", "trial", "they sell alike", status="stopped")
+VARIANTS = (Variant("champion", 0.5), Variant("buy_again", 0.5, "buy_again"))
+TRIAL = Experiment("trial", ("home",), VARIANTS, "champion", "trial", "they sell alike", status="stopped")
 
 
 def exposed(unit, variant, at=NOON):
@@ -50,7 +50,7 @@ def run(exposures, events, experiment=TRIAL, as_of=END) -> ExperimentReport:
 @pytest.fixture
 def shop():
     """Control earns 0, 100, ..., 400 a shopper and buy_again 100, ..., 500; one of the control buys nothing."""
-    exposures = [exposed(f"c{n}", "ranker") for n in range(5)] + [exposed(f"t{n}", "buy_again") for n in range(5)]
+    exposures = [exposed(f"c{n}", "champion") for n in range(5)] + [exposed(f"t{n}", "buy_again") for n in range(5)]
     events = [bought(100 * n, user_id=f"c{n}") for n in range(1, 5)]
     events += [bought(100 * n + 100, user_id=f"t{n}") for n in range(4)]
     events += [bought(200, user_id="t4"), bought(300, user_id="t4", at=NOON + 30 * HOUR)]  # 500 in two purchases
@@ -60,7 +60,7 @@ def shop():
 def test_differences_and_intervals_are_those_computed_by_hand(shop) -> None:
     found = run(*shop)
     control, treatment = found.variants
-    assert (control.name, control.n, treatment.name, treatment.n) == ("ranker", 5, "buy_again", 5)
+    assert (control.name, control.n, treatment.name, treatment.n) == ("champion", 5, "buy_again", 5)
 
     # Both variances are (200^2 + 100^2 + 0 + 100^2 + 200^2) / 4 = 25,000: standard error sqrt(2 * 25,000 / 5) = 100,
     # 8 degrees of freedom, whose 97.5 % point is 2.306004.
@@ -102,14 +102,14 @@ def test_only_purchases_from_the_first_exposure_until_now_count(shop) -> None:
 
 
 def test_a_purchase_at_the_instant_of_the_exposure_counts_and_one_without_amount_converts() -> None:
-    exposures = [exposed(unit, variant) for unit, variant in (("a", "ranker"), ("b", "ranker"), ("c", "buy_again"))]
+    exposures = [exposed(unit, variant) for unit, variant in (("a", "champion"), ("b", "champion"), ("c", "buy_again"))]
     control = run(exposures, [bought(50, user_id="a", at=NOON), bought(None, user_id="b")]).variants[0]
     assert control.metrics["purchase_conversion"].mean == 1
     assert control.metrics["revenue_per_unit"].mean == 50 / 2
 
 
 def test_units_of_visitors_and_sessions_are_matched_by_the_chain() -> None:
-    exposures = [exposed("v1", "ranker"), exposed("s1", "ranker"), exposed("u1", "buy_again")]
+    exposures = [exposed("v1", "champion"), exposed("s1", "champion"), exposed("u1", "buy_again")]
     events = [
         bought(10, visitor_id="v1", session_id="s9"),
         bought(20, session_id="s1"),
@@ -117,13 +117,13 @@ def test_units_of_visitors_and_sessions_are_matched_by_the_chain() -> None:
     ]
     found = run(exposures, events)
     assert [variant.metrics["revenue_per_unit"].mean for variant in found.variants] == [(10 + 20) / 2, 40]
-    by_session = run([exposed("s9", "ranker")], events, replace(TRIAL, unit="session"))
+    by_session = run([exposed("s9", "champion")], events, replace(TRIAL, unit="session"))
     assert by_session.variants[0].metrics["revenue_per_unit"].mean == 10
 
 
 def test_units_of_several_or_unknown_variants_are_left_out_and_counted(shop) -> None:
     exposures, events = shop
-    odd = [exposed("m", "ranker"), exposed("m", "buy_again", NOON + HOUR), exposed("x", "retired")]
+    odd = [exposed("m", "champion"), exposed("m", "buy_again", NOON + HOUR), exposed("x", "retired")]
     found = run(exposures + odd, [*events, bought(7_000, user_id="m"), bought(7_000, user_id="x")])
     assert (found.n_mixed, found.n_unknown) == (1, 1)
     assert found.variants == run(exposures, events).variants
@@ -131,18 +131,18 @@ def test_units_of_several_or_unknown_variants_are_left_out_and_counted(shop) -> 
 
 def test_an_uneven_split_blocks_the_verdict() -> None:
     # 40 against 80 where 60 were due: chi-square 20^2/60 + 20^2/60 = 13.33, p = 0.00026.
-    exposures = [exposed(f"c{n}", "ranker") for n in range(40)] + [exposed(f"t{n}", "buy_again") for n in range(80)]
+    exposures = [exposed(f"c{n}", "champion") for n in range(40)] + [exposed(f"t{n}", "buy_again") for n in range(80)]
     found = run(exposures, [bought(100, user_id=f"t{n}") for n in range(80)])
     assert found.sample_ratio_p_value == pytest.approx(math.erfc(math.sqrt(40 / 3 / 2)))
     assert found.verdict == "no decision: sample ratio mismatch"
 
 
 def test_verdicts(shop) -> None:
-    exposures = [exposed(f"c{n}", "ranker") for n in range(40)] + [exposed(f"t{n}", "buy_again") for n in range(40)]
+    exposures = [exposed(f"c{n}", "champion") for n in range(40)] + [exposed(f"t{n}", "buy_again") for n in range(40)]
     of_treatment = [bought(100, user_id=f"t{n}") for n in range(30)] + [bought(100, user_id="c0")]
     of_control = [bought(100, user_id=f"c{n}") for n in range(30)]
-    assert run(exposures, of_treatment).verdict == "buy_again beats ranker on purchase_conversion"
-    assert run(exposures, of_control).verdict == "keep ranker: better on purchase_conversion than buy_again"
+    assert run(exposures, of_treatment).verdict == "buy_again beats champion on purchase_conversion"
+    assert run(exposures, of_control).verdict == "keep champion: better on purchase_conversion than buy_again"
     running = replace(TRIAL, status="running")
     assert run(exposures, of_treatment, running).verdict == "no decision: still running"
     assert run(exposures[:41], []).verdict == "no decision: sample ratio mismatch"
@@ -153,7 +153,7 @@ def test_a_report_is_plain_json(shop) -> None:
     for found in (run(*shop), run([], [])):
         values = json.loads(json.dumps(found.as_dict(), allow_nan=False))
         assert values["as_of"] == "2018-01-08T12:00:00+00:00"
-        assert [variant["name"] for variant in values["variants"]] == ["ranker", "buy_again"]
+        assert [variant["name"] for variant in values["variants"]] == ["champion", "buy_again"]
     assert values["variants"][1]["n"] == 0
     assert values["variants"][1]["metrics"]["revenue_per_unit"] == {"mean": None, "difference": None}
     assert values["sample_ratio_p_value"] is None

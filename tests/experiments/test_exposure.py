@@ -8,8 +8,8 @@ SYSTEM = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_an_exposure_is_named_after_its_answer_and_carries_its_propensity() -> None:
-    variants = (Variant("ranker", 0.8), Variant("buy_again", 0.2, "buy_again"))
-    experiment = Experiment("trial", ("home",), variants, "ranker", "trial", "they sell alike")
+    variants = (Variant("champion", 0.8), Variant("buy_again", 0.2, "buy_again"))
+    experiment = Experiment("trial", ("home",), variants, "champion", "trial", "they sell alike")
     row = exposure(
         experiment,
         variants[1],

@@ -42,7 +42,7 @@ def test_an_answer_has_the_shape_of_the_contract(shared):
     assert answer["recommendation_id"] != ask(shared, user_id="u00")["recommendation_id"]
 
 
-@pytest.mark.parametrize(("variant", "policy"), [("ranker", None), ("buy_again", "buy_again")])
+@pytest.mark.parametrize(("variant", "policy"), [("champion", None), ("buy_again", "buy_again")])
 def test_the_variant_decides_by_which_policy_the_one_recommender_answers(shared, variant, policy):
     unit = unit_in(shared, variant)
     answer = ask(shared, user_id=unit, count=4, in_stock_only=False)
@@ -103,7 +103,7 @@ def test_strict_answers_fewer_rather_than_popular_ones(shared):
 
 
 def test_explain_says_what_each_feature_added(shared):
-    item = ask(shared, user_id=unit_in(shared, "ranker"), explain=True)["items"][0]
+    item = ask(shared, user_id=unit_in(shared, "champion"), explain=True)["items"][0]
     assert item["contributions"]
     assert all(isinstance(value, float) for value in item["contributions"].values())
 

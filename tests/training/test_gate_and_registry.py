@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from configs.settings import Settings
 from features.contracts.errors import BadInput, Conflict, NotFound
 from models.registry import Registry, Version
-from training.gate import decide
+from training.gate import Standing, Verdict, decide
 from training.results import Comparison, Evaluation
 from training.tracking import tracking_run
 
@@ -29,30 +30,67 @@ def a_champion(primary: float, cut: datetime = CUT) -> Version:
     )
 
 
+OURS = Standing({"n_trees": 100, "window_weeks": 4}, {"window_weeks": 4})
+
+
+def decided(
+    evaluation: Evaluation,
+    champion: Version | None = None,
+    held: Standing | None = OURS,
+    *,
+    rejudged: float | None = None,
+    tolerance: float = 0.0,
+) -> Verdict:
+    """`rejudged` is what the champion's configuration scores in the challenger's place; None: nobody may ask."""
+
+    def rejudge(standing: Standing) -> Evaluation:
+        assert rejudged is not None
+        assert standing == held
+        return an_evaluation(rejudged, cut=evaluation.cut)
+
+    return decide(evaluation, OURS, champion, held, rejudge, tolerance=tolerance)
+
+
 class TestGate:
     def test_a_model_that_does_not_beat_its_baseline_does_not_serve(self) -> None:
-        verdict = decide(an_evaluation(0.38, passed=False), None, tolerance=0.0)
+        verdict = decided(an_evaluation(0.38, passed=False))
         assert not verdict.promote
         assert "buy again" in verdict.reason
 
     def test_the_first_model_that_beats_its_baselines_serves(self) -> None:
-        assert decide(an_evaluation(0.41), None, tolerance=0.0).promote
+        assert decided(an_evaluation(0.41)).promote
 
     def test_a_worse_challenger_is_not_promoted(self) -> None:
-        assert not decide(an_evaluation(0.40), a_champion(0.42), tolerance=0.01).promote
+        assert not decided(an_evaluation(0.40), a_champion(0.42), tolerance=0.01).promote
 
     def test_a_loss_within_tolerance_is_promoted_for_its_newer_data(self) -> None:
         # 0.42 * (1 - 0.01) = 0.4158
-        assert decide(an_evaluation(0.4159), a_champion(0.42), tolerance=0.01).promote
-        assert not decide(an_evaluation(0.4157), a_champion(0.42), tolerance=0.01).promote
+        assert decided(an_evaluation(0.4159), a_champion(0.42), tolerance=0.01).promote
+        assert not decided(an_evaluation(0.4157), a_champion(0.42), tolerance=0.01).promote
 
     def test_lower_is_better_for_errors(self) -> None:
-        assert not decide(an_evaluation(0.70, better="lower"), a_champion(0.64), tolerance=0.01).promote
-        assert decide(an_evaluation(0.63, better="lower"), a_champion(0.64), tolerance=0.01).promote
+        assert not decided(an_evaluation(0.70, better="lower"), a_champion(0.64), tolerance=0.01).promote
+        assert decided(an_evaluation(0.63, better="lower"), a_champion(0.64), tolerance=0.01).promote
 
-    def test_figures_from_another_cut_are_not_compared(self) -> None:
-        earlier = a_champion(0.99, cut=datetime(2024, 4, 8, tzinfo=UTC))
-        assert decide(an_evaluation(0.41), earlier, tolerance=0.0).promote
+    def test_a_challenger_measured_on_older_data_is_refused_however_good(self) -> None:
+        verdict = decided(an_evaluation(0.99), a_champion(0.40, cut=CUT + timedelta(weeks=1)))
+        assert not verdict.promote
+        assert "older data" in verdict.reason
+
+    def test_on_newer_data_the_same_configuration_is_not_held_to_a_figure_of_other_data(self) -> None:
+        assert decided(an_evaluation(0.41), a_champion(0.99, cut=CUT - timedelta(weeks=4))).promote
+
+    def test_on_newer_data_another_configuration_must_match_the_champion_s_fitted_there(self) -> None:
+        champion = a_champion(0.10, cut=CUT - timedelta(weeks=4))
+        other = replace(OURS, config={"n_trees": 50, "window_weeks": 4})
+        assert not decided(an_evaluation(0.41), champion, other, rejudged=0.42, tolerance=0.01).promote
+        assert decided(an_evaluation(0.42), champion, other, rejudged=0.42, tolerance=0.01).promote
+
+    def test_figures_by_another_protocol_are_not_compared(self) -> None:
+        weekly = Standing({"n_trees": 50, "window_weeks": 1}, {"window_weeks": 1})
+        assert decided(an_evaluation(0.41), a_champion(0.99), weekly, rejudged=0.40).promote
+        longer = Standing({"n_trees": 100, "window_weeks": 1}, {"window_weeks": 1})
+        assert decided(an_evaluation(0.41), a_champion(0.99), longer).promote  # fitted alike, only judged otherwise
 
 
 class AModel:

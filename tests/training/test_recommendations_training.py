@@ -104,23 +104,30 @@ def test_the_cut_and_every_baseline_stand_in_the_evaluation(result: Trained[Reco
         assert each.baselines[each.strongest] == max(each.baselines.values())
 
 
-def test_the_figure_is_that_of_the_slates_by_the_written_protocol(result: Trained[RecommendationModel]) -> None:
-    relevant, slates = bought_after_the_cut(), result.evaluation.slates["all"]
-    assert set(slates) == set(relevant)
-    mean = np.mean([ndcg(slates[user], relevant[user], 10) for user in relevant])
-    assert result.evaluation.comparison("NDCG@10 all items").ours == pytest.approx(mean)
-
-
-def test_slates_of_new_items_hold_nothing_bought_before(result: Trained[RecommendationModel]) -> None:
+def bought_before_the_cut() -> dict[str, set[str]]:
     own: dict[str, set[str]] = {}
     for each in purchases():
         if each["occurred_at"] < CUT:
             own.setdefault(each["user_id"], set()).add(each["item_id"])
+    return own
+
+
+def test_the_figure_is_that_of_the_slates_by_the_written_protocol(result: Trained[RecommendationModel]) -> None:
+    own, slates = bought_before_the_cut(), result.evaluation.slates["new"]
+    new = {user: items - own[user] for user, items in bought_after_the_cut().items()}
+    relevant = {user: items for user, items in new.items() if items}
+    assert set(slates) == set(relevant)
+    mean = np.mean([ndcg(slates[user], relevant[user], 10) for user in relevant])
+    assert result.evaluation.comparison("NDCG@10 new items").ours == pytest.approx(mean)
+
+
+def test_slates_of_new_items_hold_nothing_bought_before(result: Trained[RecommendationModel]) -> None:
+    own = bought_before_the_cut()
     for user, slate in result.evaluation.slates["new"].items():
         assert not set(slate) & own[user]
 
 
-def test_where_the_ranker_loses_the_simple_rule_serves_and_its_own_figure_is_told(
+def test_where_the_ranker_loses_the_simple_rule_serves_and_the_rankers_own_figure_is_told(
     facts: tuple[Facts, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = Ranker.score
@@ -128,9 +135,19 @@ def test_where_the_ranker_loses_the_simple_rule_serves_and_its_own_figure_is_tol
     result = trained(*facts, refit=False)
     assert result.served.policies["all"] == "buy_again"
     assert any("the simple rule serves" in note for note in result.evaluation.notes)
-    relevant, slates = bought_after_the_cut(), result.evaluation.slates["all"]
-    ours = result.evaluation.comparison("NDCG@10 all items").ours
-    assert ours == pytest.approx(np.mean([ndcg(slates[user], relevant[user], 10) for user in relevant]))
+    comparison = result.evaluation.comparison("NDCG@10 all items")
+    assert comparison.ours < comparison.baselines["buy again"]
+    relevant, slates = bought_after_the_cut(), result.evaluation.slates["all"]  # those that will be served
+    served = np.mean([ndcg(slates[user], relevant[user], 10) for user in relevant])
+    assert served == pytest.approx(comparison.baselines["buy again"])
+
+
+def test_a_plot_stands_beside_the_figures(result: Trained[RecommendationModel]) -> None:
+    axes = result.evaluation.figures["ndcg_by_depth"].axes
+    assert [each.get_title() for each in axes] == ["all items", "new items"]
+    drawn = {line.get_label(): line.get_ydata()[4] for line in axes[0].lines}  # at ten places
+    comparison = result.evaluation.comparison("NDCG@10 all items")
+    assert drawn == pytest.approx({"Shopwright": comparison.ours, **comparison.baselines})
 
 
 def test_the_same_data_and_seed_give_the_same_slates_and_nothing_after_until_is_seen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from features.contracts.errors import BadInput, UnknownName
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, Slate
-from models.ranking.model import RecommendationModel
+from models.ranking.model import CandidateConfig, RecommendationModel
 from models.ranking.recommender import Recommender
 
 BUYER = {"i00": (1, 5.0), "i02": (3, 1.0), "i04": (1, 0.0)}
@@ -51,6 +52,9 @@ def test_a_loaded_model_gives_the_same_slates(
     model.save(tmp_path)
     loaded = Recommender(RecommendationModel.load(tmp_path), recommender.items, recommender.placements)
     assert loaded.recommend(queries(shoppers)) == recommender.recommend(queries(shoppers))
+    few = replace(model, candidates=CandidateConfig(ease=1, ease_decayed=1, als=1, popular=1, promoted=1))
+    few.save(tmp_path / "few")
+    assert RecommendationModel.load(tmp_path / "few").candidates == few.candidates
     with pytest.raises(BadInput, match="no model here"):
         RecommendationModel.load(tmp_path / "elsewhere")
 
@@ -90,6 +94,14 @@ def test_who_is_unknown_gets_popular_items_and_the_slate_names_the_fallback(
 ) -> None:
     slate = ask(placement, history(None), count=3)
     assert (ids(slate), slate.fallback) == (["i00", "i01", "i02"], "popular")
+
+
+@pytest.mark.parametrize("placement", ["all", "new", "buy_again", "similar"])
+def test_who_is_unknown_gets_nothing_where_the_query_is_strict(
+    ask: Callable[..., Slate], history: Callable[..., UserHistory], placement: str
+) -> None:
+    slate = ask(placement, history(None), strict=True, context_item_ids=("ghost",))
+    assert (ids(slate), slate.fallback) == ([], None)
 
 
 def test_what_was_bought_stays_out_where_the_placement_or_the_query_says_so(ask: Callable[..., Slate]) -> None:
@@ -136,6 +148,15 @@ def test_a_given_list_comes_back_whole_with_unknown_items_at_its_end(
         assert sorted(ids(slate)[:3]) == ["i02", "i04", "i07"]
         assert ids(slate)[3:] == ["ghost", "phantom"]
     assert ids(ask("all", candidate_ids=given, count=10))[2] == "i07"
+
+
+def test_a_given_list_keeps_what_was_bought_unless_the_query_leaves_it_out(ask: Callable[..., Slate]) -> None:
+    given = ("i07", "i02", "i04")
+    slate = ask("new", candidate_ids=given, count=10)
+    assert sorted(ids(slate)) == ["i02", "i04", "i07"]
+    assert {item.reason for item in slate.items if item.item_id in BUYER} == {Reason.BUY_AGAIN}
+    assert ids(ask("all", candidate_ids=given, count=10, exclude_purchased=True)) == ["i07"]
+    assert ids(ask("all", candidate_ids=given, count=10, allowed_item_ids=frozenset({"i02"}))) == ["i02"]
 
 
 def test_more_than_the_catalogue_is_asked_for(
