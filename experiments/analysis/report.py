@@ -17,6 +17,7 @@ import pyarrow as pa
 from experiments.analysis.statistics import NOTHING, Difference, Moments, sample_ratio_p_value, welch
 from experiments.definition import CHAINS, Experiment, Metric
 from features.contracts.tables import EventType
+from features.pipelines.expressions import zone_of
 
 SAMPLE_RATIO_LEVEL = 0.001
 """Below this p-value the split is taken for broken, and no verdict is given."""
@@ -56,6 +57,7 @@ class VariantResult:
 class ExperimentReport:
     """The state of one experiment at `as_of`.
 
+    other_currency          zones whose purchases count for conversion but not for revenue, which is in one currency
     n_mixed                 units left out because they met several variants
     n_unknown               units left out because their variant is not in the definition (any more)
     sample_ratio_p_value    chance of a split at least as uneven if the weights hold; None without units
@@ -68,6 +70,7 @@ class ExperimentReport:
     primary_metric: str
     control: str
     variants: tuple[VariantResult, ...]
+    other_currency: tuple[str, ...]
     n_mixed: int
     n_unknown: int
     sample_ratio_p_value: float | None
@@ -78,16 +81,21 @@ class ExperimentReport:
         return {**asdict(self), "as_of": self.as_of.astimezone(UTC).isoformat()}
 
 
-def report(experiment: Experiment, exposures: Any, events: Any, *, as_of: datetime) -> ExperimentReport:
+def report(
+    experiment: Experiment, exposures: Any, events: Any, *, as_of: datetime, other_currency: Sequence[str] = ()
+) -> ExperimentReport:
     """The report of `experiment` at `as_of`.
 
+    other_currency    zones that sell in another currency than the rest: what they sell is no revenue here
     exposures    Arrow table or Ibis table of this experiment's exposures: unit_id, variant, exposed_at
                  (features.store.exposures.first_exposures gives it)
     events       Ibis table in the stored schema of `events`
     """
     if isinstance(exposures, pa.Table):
         exposures = ibis.memtable(exposures.select(["unit_id", "variant", "exposed_at"]))
-    rows = moments_by_variant(exposures, events, unit_columns=CHAINS[experiment.unit], as_of=as_of).to_pyarrow()
+    rows = moments_by_variant(
+        exposures, events, unit_columns=CHAINS[experiment.unit], as_of=as_of, other_currency=other_currency
+    ).to_pyarrow()
     found = {row["variant"]: row for row in rows.to_pylist()}
     arms = [variant.name for variant in experiment.variants]
     results = _results(experiment, found)
@@ -100,6 +108,7 @@ def report(experiment: Experiment, exposures: Any, events: Any, *, as_of: dateti
         primary_metric=experiment.primary_metric,
         control=experiment.control,
         variants=results,
+        other_currency=tuple(sorted(other_currency)),
         n_mixed=found.get(_MIXED, {"n": 0})["n"],
         n_unknown=sum(row["n"] for name, row in found.items() if name not in arms and name != _MIXED),
         sample_ratio_p_value=sample_ratio,
@@ -107,7 +116,9 @@ def report(experiment: Experiment, exposures: Any, events: Any, *, as_of: dateti
     )
 
 
-def moments_by_variant(exposures: Any, events: Any, *, unit_columns: Sequence[str], as_of: datetime) -> Any:
+def moments_by_variant(
+    exposures: Any, events: Any, *, unit_columns: Sequence[str], as_of: datetime, other_currency: Sequence[str] = ()
+) -> Any:
     """Ibis: per variant n, and the sum and sum of squares of each metric over its units, whole numbers both.
 
     Columns variant, n, <metric>_sum, <metric>_squares (decimals, so that no order of rows changes the last digit).
@@ -125,7 +136,7 @@ def moments_by_variant(exposures: Any, events: Any, *, unit_columns: Sequence[st
     purchases = events.filter(events.event_type == EventType.PURCHASE.value, events.occurred_at < now).select(
         buyer=ibis.coalesce(*(events[column] for column in unit_columns)),
         occurred_at=events.occurred_at,
-        amount=events.line_amount_minor.coalesce(0),
+        amount=ibis.ifelse(zone_of(events).isin(tuple(other_currency)), 0, events.line_amount_minor.coalesce(0)),
     )
     outcomes = (
         units.left_join(purchases, [units.unit_id == purchases.buyer, units.exposed_at <= purchases.occurred_at])

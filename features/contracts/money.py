@@ -57,6 +57,16 @@ def to_minor(major: Decimal | str | int, currency: str) -> int:
         raise BadInput(f"{major!r} is no amount of money", hint="Write a decimal such as 1.99") from error
 
 
+def mean_to_major(minor: float, currency: str) -> str:
+    """A mean of amounts in minor units as a decimal string in major units, two digits finer than a payment.
+
+    >>> mean_to_major(1234.567, "EUR"), mean_to_major(-0.5, "JPY")
+    ('12.3457', '-0.50')
+    """
+    digits = minor_digits(currency)
+    return str(Decimal(repr(minor)).scaleb(-digits).quantize(Decimal(1).scaleb(-digits - 2)))
+
+
 def to_major(minor: int, currency: str) -> str:
     """Minor units as a decimal string in major units.
 

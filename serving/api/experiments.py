@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from experiments.definition import Experiment, Status
+from features.contracts.money import mean_to_major
 from serving.api.auth import Caller, require
 from serving.api.idempotency import Attempt, attempt, run_once
 from serving.api.recommendations import Id, Name
@@ -74,11 +75,34 @@ class DifferenceResponse(BaseModel):
     p_value: float
 
 
-class MetricResponse(BaseModel):
-    """A share of units (purchase_conversion), or minor units of money each (revenue_per_unit)."""
+class MoneyDifferenceResponse(BaseModel):
+    """The same in major units of the report's currency."""
+
+    value: str
+    low: str
+    high: str
+    p_value: float
+
+
+class ShareResponse(BaseModel):
+    """A share of units; difference is null for the control."""
 
     mean: float | None
     difference: DifferenceResponse | None
+
+
+class MoneyResponse(BaseModel):
+    """Major units of the report's currency for each unit; difference is null for the control."""
+
+    mean: str | None
+    difference: MoneyDifferenceResponse | None
+
+
+class MetricsResponse(BaseModel):
+    """What the units did after they met the variant."""
+
+    purchase_conversion: ShareResponse
+    revenue_per_unit: MoneyResponse
 
 
 class VariantResultResponse(BaseModel):
@@ -86,7 +110,7 @@ class VariantResultResponse(BaseModel):
 
     name: str
     n: int
-    metrics: dict[str, MetricResponse]
+    metrics: MetricsResponse
 
 
 class ResultsResponse(BaseModel):
@@ -97,7 +121,9 @@ class ResultsResponse(BaseModel):
     as_of: str
     primary_metric: str
     control: str
+    currency: str
     variants: list[VariantResultResponse]
+    other_currency: list[str] = Field(description="Zones whose purchases are no revenue here: another currency")
     n_mixed: int
     n_unknown: int
     sample_ratio_p_value: float | None = Field(description="Below 0.001 the split is broken and no verdict is given")
@@ -116,6 +142,11 @@ def get_results(request: Request, _caller: Manager, key: Key) -> ResultsResponse
     """What came of it so far, per variant and against the control."""
     here = server(request)
     document: dict[str, Any] = results(here.engine, here.settings, here.experiments.get(key), here.clock.now())
+    for variant in document["variants"]:
+        revenue = variant["metrics"]["revenue_per_unit"]
+        for place, name in ((revenue, "mean"), *((revenue["difference"], each) for each in ("value", "low", "high"))):
+            if place is not None and place[name] is not None:
+                place[name] = mean_to_major(place[name], document["currency"])
     return ResultsResponse(**document)
 
 

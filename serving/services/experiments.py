@@ -82,7 +82,9 @@ def results(engine: sa.Engine, settings: Settings, experiment: Experiment, as_of
 
     with reading(engine) as connection:
         met = first_exposures(connection, experiment.key, until=as_of)
-    return report(experiment, met, Facts(settings).read("events"), as_of=as_of).as_dict()
+    foreign = [zone for zone in settings.zones if settings.zone(zone).currency != settings.currency]
+    found = report(experiment, met, Facts(settings).read("events"), as_of=as_of, other_currency=foreign)
+    return found.as_dict() | {"currency": settings.currency}
 
 
 def _found(experiments: Mapping[str, Experiment], key: str) -> Experiment:

@@ -10,11 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+
+from configs.settings import Settings
 
 START_TIMEOUT_SECONDS = 60
 
@@ -41,6 +44,11 @@ class ShopProcess:
     def run_json(self, *arguments: str) -> Any:
         """`shopwright ARGUMENTS --json`, parsed."""
         return json.loads(self.run(*arguments, "--json"))
+
+    def now(self) -> datetime:
+        """The shop's present, by its business clock."""
+        start = datetime.fromisoformat(self.env["SHOPWRIGHT_CLOCK_START"])
+        return Settings(home=self.home, clock_start=start).business_clock().now()
 
     def create_key(self, *scopes: str) -> str:
         """A new key for the server; the next requests carry it."""

@@ -130,7 +130,7 @@ def test_exposures_and_purchases_reach_the_experiment_report(shop: ShopProcess) 
         users = [f"u{n:03}" for n in range(20, 60)]
         for user in users:
             http.post("/v1/recommendations", json={"placement": "home", "user_id": user, "count": 5})
-        at = (NOW + timedelta(seconds=2)).isoformat()
+        at = shop.now().isoformat()
         events = [
             {
                 "event_type": "purchase",
@@ -147,7 +147,13 @@ def test_exposures_and_purchases_reach_the_experiment_report(shop: ShopProcess) 
     shop.start()
     with shop.client() as http:
         results = http.get("/v1/experiments/home_ranker/results").json()
-        assert sum(variant["n"] for variant in results["variants"]) >= len(users)
+        variants = results["variants"]
+        assert sum(variant["n"] for variant in variants) >= len(users)
+        buyers = sum(each["n"] * each["metrics"]["purchase_conversion"]["mean"] for each in variants)
+        revenue = sum(each["n"] * float(each["metrics"]["revenue_per_unit"]["mean"]) for each in variants)
+        assert (results["currency"], results["other_currency"]) == ("EUR", ["south"])
+        assert buyers == pytest.approx(len(users))
+        assert revenue == pytest.approx(20.00 * len(users), abs=0.01)
 
 
 def test_a_price_asked_with_a_person_is_refused(shop: ShopProcess) -> None:

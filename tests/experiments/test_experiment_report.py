@@ -39,12 +39,12 @@ def bought(amount, at=NOON + HOUR, kind="purchase", **ids):
     }
 
 
-def run(exposures, events, experiment=TRIAL, as_of=END) -> ExperimentReport:
+def run(exposures, events, experiment=TRIAL, as_of=END, **options) -> ExperimentReport:
     columns = [field.name for field in EVENTS.arrow]
     rows = [{name: event.get(name) for name in columns} | {"event_id": str(n)} for n, event in enumerate(events)]
     shop = ibis.duckdb.connect()
     shop.con.register("events", pa.Table.from_pylist(rows, EVENTS.arrow))
-    return report(experiment, pa.Table.from_pylist(exposures, SCHEMA), shop.table("events"), as_of=as_of)
+    return report(experiment, pa.Table.from_pylist(exposures, SCHEMA), shop.table("events"), as_of=as_of, **options)
 
 
 @pytest.fixture
@@ -171,3 +171,14 @@ def test_welch_without_spread_and_without_units() -> None:
 def test_the_sample_ratio_follows_the_weights() -> None:
     assert sample_ratio_p_value([20, 80], [0.2, 0.8]) == pytest.approx(1.0)
     assert sample_ratio_p_value([0, 0], [0.5, 0.5]) is None
+
+
+def test_revenue_is_of_one_currency_and_conversion_of_all(shop) -> None:
+    exposures, events = shop
+    abroad = [bought(10_000, user_id="c0", zone="south"), bought(10_000, user_id="t0", zone="south")]
+    found = run(exposures, [*events, *abroad], other_currency=("south",))
+    control, treatment = found.variants
+    assert found.other_currency == ("south",)
+    assert control.metrics["revenue_per_unit"].mean == (0 + 100 + 200 + 300 + 400) / 5
+    assert treatment.metrics["revenue_per_unit"].mean == (100 + 200 + 300 + 400 + 500) / 5
+    assert control.metrics["purchase_conversion"].mean == 5 / 5  # the one who had bought nothing did so abroad

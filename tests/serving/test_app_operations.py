@@ -206,11 +206,18 @@ def test_two_experiments_never_run_on_one_placement(tmp_path, tiny):
 def test_results_count_exposed_units_and_what_they_bought(served):
     for unit in ("u00", "u01", "u02", "u03"):
         served.client.post("/v1/recommendations", json={"placement": "home", "user_id": unit})
+    now = served.server.clock.now().isoformat()
+    bought = {"event_type": "purchase", "occurred_at": now, "item_id": "wine", "line_amount": "12.50", "user_id": "u00"}
+    assert served.client.post("/v1/events", json={"events": [bought]}).json()["accepted"] == 1
     served.server.exposures.close()
     answer = served.client.get("/v1/experiments/home_ranker/results")
     assert answer.status_code == 200
     variants = answer.json()["variants"]
     assert sum(each["n"] for each in variants) == 4
+    assert answer.json()["currency"] == "EUR"
+    revenue = [each["n"] * float(each["metrics"]["revenue_per_unit"]["mean"]) for each in variants if each["n"]]
+    buyers = [each["n"] * each["metrics"]["purchase_conversion"]["mean"] for each in variants if each["n"]]
+    assert (sum(revenue), sum(buyers)) == (pytest.approx(12.5, abs=0.001), pytest.approx(1))
     assert answer.json()["verdict"].startswith("no decision")
     assigned = {
         item["variant"]
