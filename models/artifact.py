@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,17 +60,3 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         elif not name.endswith(".text"):
             arrays[name] = array
     return arrays
-
-
-def replace_folder(target: Path, write: Any) -> None:
-    """Calls `write(temporary_folder)` and moves the result to `target` in one rename: nobody sees half a model."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        write(staging)
-        if target.exists():
-            shutil.rmtree(target)
-        staging.replace(target)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from configs.settings import Settings
 from features.contracts.calendar import week_starts
+from features.contracts.categories import codes
 from features.contracts.errors import BadInput
 from features.contracts.pricing import EvidenceGrade
 from features.pipelines.demand import weekly_demand
@@ -192,17 +193,16 @@ def _baselines(earlier: PricePanel) -> dict[str, Floats]:
     units = np.diff(earlier.log_units, prepend=0.0)[follows]
     series = earlier.series[follows]
     pooled = float(price @ units / max(price @ price, 1e-12))
-    cut = [" > ".join(str(each).split(" > ")[:2]) for each in earlier.category]
-    codes = np.asarray(np.unique(np.array(cut, object), return_inverse=True)[1]).astype(np.int64)
-    by_category, _ = _slopes(codes[series], price, units, int(codes.max()) + 1, pooled)
+    category = codes(earlier.category, 2)
+    by_category, _ = _slopes(category[series], price, units, int(category.max()) + 1, pooled)
     of_changes, _ = _slopes(series, price, units, n, pooled)
     plain_price = _within(earlier.series, earlier.log_price, n)
     plain_units = _within(earlier.series, earlier.log_units, n)
     own, variances = _slopes(earlier.series, plain_price, plain_units, n, pooled)
-    drawn, _ = shrink(own, variances, [codes])
+    drawn, _ = shrink(own, variances, [category])
     return {
         "pooled": np.full(n, pooled),
-        "category": by_category[codes],
+        "category": by_category[category],
         "own OLS": own,
         "own OLS of changes": of_changes,
         "empirical Bayes": drawn,

@@ -19,9 +19,6 @@ from features.pipelines.expressions import before, instant, zone_of
 REACH = "reach:"  # prefix of the columns that hold the planned reach of one kind of promotion
 NO_KIND = "other"  # promotions without a kind
 KEY = ("item_id", "zone", "week_start")
-# What the relation says of a week's sales; all but `units` come from prices seen in sales.
-SALES_COLUMNS = ("units", "revenue_minor", "n_lines", "mean_unit_price_minor", "median_list_price_minor")
-PLAN_COLUMNS = ("planned_list_price_minor", "planned_offer_price_minor", "promotion_depth")
 
 
 def weekly_demand(

@@ -13,9 +13,8 @@ MAX_VIEWED = 50
 VIEWED_DAYS = 28
 VIEW_TYPES = (EventType.VIEW_ITEM.value, EventType.SELECT_ITEM.value, EventType.ADD_TO_CART.value)
 
-# Category affinity: the prefix of its feature names, and what separates the levels of a category.
+# Category affinity: the prefix of its feature names.
 AFFINITY = "category_affinity:"
-CATEGORY_SEPARATOR = " > "
 # A line counts as reduced when it was paid at least this share below its list price.
 REDUCED_SHARE = 0.01
 # Observed prices are medians over the sales of this many days.

@@ -11,8 +11,9 @@ from typing import Any
 
 import ibis
 
+from features.contracts.categories import SEPARATOR
 from features.pipelines.expressions import age_seconds, decay
-from features.pipelines.rules import CATEGORY_SEPARATOR, REDUCED_SHARE, SECONDS_PER_DAY
+from features.pipelines.rules import REDUCED_SHARE, SECONDS_PER_DAY
 from features.pipelines.user_item import kept_lines, order_lines
 
 
@@ -117,7 +118,7 @@ def category_affinity(lines: Any, items: Any, as_of: datetime) -> Any:
 
     Lines of items without a category count in the whole and have no row.
     """
-    top = items.select("item_id", category=items.category.split(CATEGORY_SEPARATOR)[0])
+    top = items.select("item_id", category=items.category.split(SEPARATOR)[0])
     weighed = lines.select("user_id", "item_id", weight=decay(lines["at"], as_of))
     joined = weighed.left_join(top, "item_id")
     sums = joined.group_by(["user_id", "category"]).aggregate(weight=joined.weight.sum())

@@ -19,11 +19,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.categories import prefix
 from features.contracts.histories import DECAY_PER_WEEK, SECONDS_PER_WEEK, UserHistory
 from features.contracts.tables import DEFAULT_ZONE, EventType
 from features.pipelines.rules import (
     AFFINITY,
-    CATEGORY_SEPARATOR,
     MAX_VIEWED,
     REDUCED_SHARE,
     SECONDS_PER_DAY,
@@ -61,7 +61,7 @@ class Categories:
     @classmethod
     def of(cls, item_ids: Iterable[str], categories: Iterable[str]) -> Self:
         """From items and their whole categories."""
-        firsts = [category.split(CATEGORY_SEPARATOR)[0] for category in categories]
+        firsts = [prefix(category, 1) for category in categories]
         names = sorted(set(firsts) - {""})
         places = {name: place for place, name in enumerate(["", *names])}
         codes = dict(zip(item_ids, (places[first] for first in firsts), strict=True))

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.contracts.categories import levels, prefix
 from features.contracts.errors import BadInput
 from features.contracts.seeds import generator
 from features.contracts.tables import TIMESTAMP
@@ -26,7 +27,7 @@ from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.demand.calibration import NEAR, Calibration, Correction
 from models.demand.distribution import Dispersion, Doubles
 from models.demand.features import features, history
-from models.demand.panel import DemandPanel, Floats, n_levels, prefix
+from models.demand.panel import DemandPanel, Floats
 
 KIND = "demand"
 FORECASTS = pa.schema(
@@ -228,7 +229,7 @@ class DemandModel:
     def rate(self, category: str, zone: str) -> float:
         """Weekly units of an item without history: of its category, else of the nearest level above that is known."""
         known = self._rates
-        for depth in range(n_levels(category), -1, -1):
+        for depth in range(len(levels(category)), -1, -1):
             found = known.get((zone, prefix(category, depth)))
             if found is not None:
                 return found
@@ -280,7 +281,7 @@ def category_rates(panel: DemandPanel, unsold: DemandPanel, *, weeks: int = 13, 
     categories = np.concatenate([panel.categories, unsold.categories])
     sums: dict[tuple[str, str], list[float]] = {}
     for zone, category, mean in zip(zones, categories, units, strict=True):
-        for depth in range(n_levels(category) + 1):
+        for depth in range(len(levels(category)) + 1):
             total = sums.setdefault((str(zone), prefix(category, depth)), [0.0, 0.0])
             total[0] += mean
             total[1] += 1.0

@@ -13,11 +13,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.categories import prefix
+
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.object_]
-
-CATEGORY_SEPARATOR = " > "
 
 
 @dataclass(frozen=True)
@@ -76,20 +76,6 @@ class DemandPanel:
         )
         first, second = (np.unique(np.array(each, str), return_inverse=True)[1].astype(np.int64) for each in keys)
         return first, second
-
-
-def prefix(category: str, n_levels: int) -> str:
-    """The first `n_levels` levels of a category.
-
-    >>> prefix("Grocery > Dairy > Milk", 2)
-    'Grocery > Dairy'
-    """
-    return CATEGORY_SEPARATOR.join(category.split(CATEGORY_SEPARATOR)[:n_levels])
-
-
-def n_levels(category: str) -> int:
-    """How many levels a category has."""
-    return len(category.split(CATEGORY_SEPARATOR)) if category else 0
 
 
 def group_sums(values: Floats, codes: Ints) -> Floats:

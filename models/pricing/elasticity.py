@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.categories import codes
 from features.contracts.errors import BadInput
 from features.contracts.pricing import EvidenceGrade
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
@@ -106,8 +107,8 @@ class ElasticityModel:
             values[known] = self.columns[name][places[known]]
             return values
 
-        codes = np.where(known, self.columns["grade"][places], _GRADES.index(EvidenceGrade.D))
-        grades = [_GRADES[code] for code in codes]
+        grade = np.where(known, self.columns["grade"][places], _GRADES.index(EvidenceGrade.D))
+        grades = [_GRADES[code] for code in grade]
         return Response(column("elasticity"), column("error"), grades, column("lowest"), column("highest"))
 
     def save(self, folder: Path) -> None:
@@ -132,7 +133,7 @@ def fit_elasticities(panel: PricePanel, config: ElasticityConfig) -> ElasticityM
             hint="Import more history, or lower min_weeks with --set",
         )
     slopes, variances = own_slopes(panel, config)
-    levels = [_codes(panel.category[kept], depth) for depth in config.category_depths]
+    levels = [codes(panel.category[kept], depth) for depth in config.category_depths]
     mean, variance = shrink(slopes[kept], variances[kept], levels)
     n_changes, lowest, highest = _tried(panel, config.min_change)
     error = np.sqrt(variance)
@@ -212,8 +213,3 @@ def _grade(
     grade[(n_changes >= 12) & (tried >= 0.15) & (error <= 0.35)] = 0
     grade[mean + error >= 0] = 3
     return grade
-
-
-def _codes(category: npt.NDArray[np.object_], depth: int) -> npt.NDArray[np.int64]:
-    cut = np.array([" > ".join(str(each).split(" > ")[:depth]) for each in category], object)
-    return np.asarray(np.unique(cut, return_inverse=True)[1]).astype(np.int64)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.categories import codes
 from features.contracts.histories import SECONDS_PER_WEEK, UserHistory
 from features.contracts.recommendations import ItemFeatures
 from models.retrieval.interactions import positions
@@ -53,8 +54,8 @@ class Catalogue:
             if item_columns
             else np.zeros((self.n_items, 0), np.float32)
         )
-        self.categories = [_codes(items.category, depth) for depth in _CATEGORY_DEPTHS]
-        self.n_categories = [int(codes.max(initial=-1)) + 1 for codes in self.categories]
+        self.categories = [codes(items.category, depth) for depth in _CATEGORY_DEPTHS]
+        self.n_categories = [int(each.max(initial=-1)) + 1 for each in self.categories]
         popularity = np.nan_to_num(items.columns.get("orders_4w", missing))
         self.popularity: Floats = popularity / max(float(popularity.max(initial=0.0)), 1e-9)
 
@@ -115,14 +116,14 @@ def _category_columns(catalogue: Catalogue, visitor: Visitor, candidates: Positi
     total = max(float(weights.sum()), 1e-9)
     age = (int(history.as_of.timestamp()) - history.last_at[rows]) / SECONDS_PER_WEEK
     result: list[Floats] = []
-    for codes, n_codes in zip(catalogue.categories, catalogue.n_categories, strict=True):
-        own = codes[visitor.own]
+    for of_items, n_codes in zip(catalogue.categories, catalogue.n_categories, strict=True):
+        own = of_items[visitor.own]
         affinity = np.bincount(own, weights, n_codes).astype(np.float32)
         n_items = np.bincount(own, minlength=n_codes).astype(np.float32)
         recency = np.full(n_codes, np.nan, np.float32)
         order = np.argsort(-age, kind="stable")  # the most recent is written last and stays
         recency[own[order]] = age[order]
-        wanted = codes[candidates]
+        wanted = of_items[candidates]
         share = (affinity / total).astype(np.float32)
         result += [affinity[wanted], share[wanted], n_items[wanted], recency[wanted]]
     return result
@@ -142,9 +143,3 @@ def _ranks(scores: Floats) -> Floats:
     ranks = np.empty(len(scores), np.float32)
     ranks[np.argsort(-scores, kind="stable")] = np.arange(len(scores), dtype=np.float32)
     return ranks
-
-
-def _codes(categories: npt.NDArray[np.object_], depth: int) -> Positions:
-    """A code per distinct category path cut at `depth` levels."""
-    cut = np.array([" > ".join(category.split(" > ")[:depth]) for category in categories], object)
-    return np.asarray(np.unique(cut, return_inverse=True)[1]).astype(np.int64) if len(cut) else np.zeros(0, np.int64)

@@ -18,6 +18,7 @@ from configs.settings import Settings
 from experiments.assignment import assign, unit_of
 from experiments.definition import Experiment, Variant
 from experiments.exposure import Exposure, exposure
+from features.contracts.categories import levels
 from features.contracts.clock import Clock
 from features.contracts.errors import Unavailable, UnknownName
 from features.contracts.histories import UserHistory
@@ -250,7 +251,7 @@ def diverse(
     category path that they have in common.
     """
     n = len(items)
-    paths = [tuple(category.split(" > ")) if category else () for category in categories]
+    paths = [levels(category) for category in categories]
     nearest = [0.0] * n
     left = list(range(n))
     chosen: list[int] = []

@@ -96,8 +96,10 @@ def test_a_soft_rule_that_is_broken_stands_in_the_waterfall():
 def test_an_assumed_cost_is_said_with_the_suggestion():
     found = only([item(source="assumed", elasticity=-4.0)], FREE)
     assert found.cost_source == "assumed"
-    tight = only([item(source="assumed", current=500, cost=480.0)], replace(FREE, min_margin=0.1))
-    assert any("assumed cost" in step.note for step in tight.waterfall) or tight.binding_rule != "margin floor"
+    # The best price, 480 * 15 / 14 = 514, lies below the floor of 480 / 0.9 = 533.
+    tight = only([item(source="assumed", current=500, cost=480.0, elasticity=-15.0)], replace(FREE, min_margin=0.1))
+    assert tight.binding_rule == "margin floor"
+    assert any("assumed cost" in step.note for step in tight.waterfall)
 
 
 PRICES = st.integers(50, 5_000)

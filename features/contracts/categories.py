@@ -1,0 +1,38 @@
+"""Categories are paths, "Department > Category > Type"; "" where none is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+SEPARATOR = " > "
+
+
+def levels(category: str) -> tuple[str, ...]:
+    """The levels of a category, the widest first; none where it is unknown.
+
+    >>> levels("Grocery > Dairy"), levels("")
+    (('Grocery', 'Dairy'), ())
+    """
+    return tuple(category.split(SEPARATOR)) if category else ()
+
+
+def prefix(category: str, n_levels: int) -> str:
+    """The first `n_levels` levels of a category.
+
+    >>> prefix("Grocery > Dairy > Milk", 2)
+    'Grocery > Dairy'
+    """
+    return SEPARATOR.join(category.split(SEPARATOR)[:n_levels])
+
+
+def codes(categories: Iterable[str], n_levels: int) -> npt.NDArray[np.int64]:
+    """A number for each distinct prefix of `n_levels` levels, 0 and up in the order of the text.
+
+    >>> codes(["b > x", "a", "b > y"], 1).tolist()
+    [1, 0, 1]
+    """
+    cut = np.array([prefix(str(category), n_levels) for category in categories], object)
+    return np.asarray(np.unique(cut, return_inverse=True)[1]).astype(np.int64) if len(cut) else np.zeros(0, np.int64)
