@@ -25,7 +25,7 @@ from features.store.histories import offline_histories, offline_items
 from models.ranking.candidates import CandidateSource
 from models.ranking.features import Catalogue, columns
 from models.ranking.lambdarank import Ranker, RankerConfig, fit_ranker
-from models.ranking.model import TASKS, CandidateConfig, Policy, RecommendationModel, Retrieval, Task
+from models.ranking.model import TASKS, Candidates, Policy, RecommendationModel, Retrieval, Task
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender, ranker_columns
 from models.retrieval.als import AlsConfig, fit_als
@@ -56,7 +56,7 @@ class RecommendationsConfig:
     ease: EaseConfig = field(default_factory=EaseConfig)
     als: AlsConfig = field(default_factory=AlsConfig)
     item_knn: ItemKnnConfig = field(default_factory=ItemKnnConfig)
-    candidates: CandidateConfig = field(default_factory=CandidateConfig)
+    candidates: Candidates = field(default_factory=Candidates)
     ranker_all: RankerConfig = field(default_factory=RankerConfig)
     ranker_new: RankerConfig = field(default_factory=RankerConfig)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -22,13 +22,28 @@ TASKS: tuple[Task, ...] = ("all", "new")
 
 @dataclass(frozen=True)
 class CandidateConfig:
-    """How many candidates each source brings; items bought before all take part in the task "all"."""
+    """How many candidates each source brings; `own`: of the items bought before, those of the highest frequency."""
 
+    own: int = 150
     ease: int = 150
     ease_decayed: int = 80
     als: int = 60
     popular: int = 80
     promoted: int = 60
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Per task. What is bought anyway needs few new items; finding new ones needs many."""
+
+    all: CandidateConfig = field(
+        default_factory=lambda: CandidateConfig(ease=60, ease_decayed=40, als=20, popular=40, promoted=30)
+    )
+    new: CandidateConfig = field(default_factory=CandidateConfig)
+
+    def of(self, task: Task) -> CandidateConfig:
+        """Those of a task."""
+        return self.all if task == "all" else self.new
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ class RecommendationModel:
     """
 
     retrieval: Retrieval
-    candidates: CandidateConfig
+    candidates: Candidates
     rankers: dict[Task, Ranker]
     item_columns: tuple[str, ...]
     user_columns: tuple[str, ...]
@@ -92,6 +107,6 @@ class RecommendationModel:
             ItemKnn.load(folder / "bought_together"),
         )
         rankers = {task: Ranker.load(folder / f"ranker_{task}.txt") for task in TASKS}
-        candidates = CandidateConfig(**meta["candidates"])
+        candidates = Candidates(**{task: CandidateConfig(**meta["candidates"][task]) for task in TASKS})
         columns = tuple(meta["item_columns"]), tuple(meta["user_columns"])
         return cls(retrieval, candidates, rankers, *columns, meta["policies"])

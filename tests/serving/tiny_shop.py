@@ -22,7 +22,7 @@ from features.store.facts import Facts
 from features.store.histories import offline_histories, offline_items
 from features.store.materialize import materialize
 from models.ranking.lambdarank import RankerConfig, fit_ranker
-from models.ranking.model import TASKS, CandidateConfig, RecommendationModel, Retrieval
+from models.ranking.model import TASKS, Candidates, RecommendationModel, Retrieval
 from models.ranking.recommender import ranker_columns
 from models.registry import Registry
 from models.retrieval.als import AlsConfig, fit_als
@@ -101,7 +101,7 @@ def fitted(facts: Facts) -> RecommendationModel:
     ranker = fit_ranker(matrix, matrix[:, 0] > 0.7, np.full(20, 20), columns, config, seed=1)
     policies = dict.fromkeys(TASKS, "ranker")
     rankers = dict.fromkeys(TASKS, ranker)
-    return RecommendationModel(retrieval, CandidateConfig(), rankers, item_columns, user_columns, policies)
+    return RecommendationModel(retrieval, Candidates(), rankers, item_columns, user_columns, policies)
 
 
 def weekly_forecasts() -> pa.Table:
