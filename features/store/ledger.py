@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -114,7 +115,20 @@ class Ledger:
 
     def history(self, item_id: str, zone: str) -> list[Price]:
         """Every row of an item, in the order of appending."""
-        return self._histories([item_id], zone).get(item_id, [])
+        return self.histories([item_id], zone).get(item_id, [])
+
+    def histories(self, item_ids: Iterable[str], zone: str) -> dict[str, list[Price]]:
+        """`history` of many items; those without a price are absent."""
+        found: dict[str, list[Price]] = {}
+        for chunk in _chunks(item_ids):
+            query = (
+                sa.select(price_ledger)
+                .where(price_ledger.c.item_id.in_(chunk), price_ledger.c.zone == zone)
+                .order_by(price_ledger.c.seq)
+            )
+            for row in self._connection.execute(query):
+                found.setdefault(row.item_id, []).append(_price(row))
+        return found
 
     def prior_price(self, item_id: str, zone: str, at: datetime) -> int | None:
         """The prior price of the reduction in force at `at`, in minor units: see `prior_price`."""
@@ -123,7 +137,7 @@ class Ledger:
     def prior_prices(self, item_ids: Iterable[str], zone: str, at: datetime) -> dict[str, int | None]:
         """`prior_price` of many items."""
         chosen = list(item_ids)
-        histories = self._histories(chosen, zone)
+        histories = self.histories(chosen, zone)
         return {item_id: prior_price(histories.get(item_id, []), at) for item_id in chosen}
 
     def by_id(self, price_id: str) -> Price | None:
@@ -166,18 +180,6 @@ class Ledger:
         batches = [_batch(columns, rows) for rows in result.partitions(_FETCH)]
         return pa.Table.from_batches(batches, _ARROW)
 
-    def _histories(self, item_ids: Iterable[str], zone: str) -> dict[str, list[Price]]:
-        found: dict[str, list[Price]] = {}
-        for chunk in _chunks(item_ids):
-            query = (
-                sa.select(price_ledger)
-                .where(price_ledger.c.item_id.in_(chunk), price_ledger.c.zone == zone)
-                .order_by(price_ledger.c.seq)
-            )
-            for row in self._connection.execute(query):
-                found.setdefault(row.item_id, []).append(_price(row))
-        return found
-
 
 def known_prices(settings: Settings) -> pa.Table | None:
     """The ledger's prices that were not read off sales, in the stored schema of PRICE_HISTORY, each key once.
@@ -198,6 +200,20 @@ def known_prices(settings: Settings) -> pa.Table | None:
     last = rows.group_by(PRICE_HISTORY.key).aggregate([("seq", "max")])["seq_max"]
     kept = rows.filter(pc.is_in(rows["seq"], value_set=last.combine_chunks()))
     return kept.select(PRICE_HISTORY.arrow.names)
+
+
+def mean_offer(history: Sequence[Price], start: datetime, end: datetime) -> float | None:
+    """The mean offer price from `start` until `end`, minor units, over the time in which a price is in force.
+
+    None when none is. The same mean that `features.pipelines.demand.weekly_prices` takes of a week.
+    """
+    times = {time for price in history for time in (price.valid_from, price.valid_to) if time is not None}
+    steps = [start, *sorted(time for time in times if start < time < end), end]
+    held = [(_in_force(history, since), (until - since).total_seconds()) for since, until in pairwise(steps)]
+    known = [(price.offer_price_minor, seconds) for price, seconds in held if price is not None]
+    if not known:
+        return None
+    return sum(offer * seconds for offer, seconds in known) / sum(seconds for _, seconds in known)
 
 
 def prior_price(history: Sequence[Price], at: datetime) -> int | None:

@@ -3,20 +3,26 @@
 import asyncio
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
 
 from features.contracts.errors import Conflict
 from features.store.database import transaction
 from features.store.ledger import Ledger
+from models.demand.table import ForecastTable
 from serving.api.limits import Limits
 from serving.api.metrics import Metrics
 from serving.app import create_app
 from serving.services.forecast import forecast
 from serving.services.keys import SCOPES, KeyService
-from tests.serving.tiny_shop import NOW, price, settings_of
+from serving.store.suggestions import Suggestions
+from tests.serving.desk import suggestion
+from tests.serving.tiny_shop import NOW, add_price_response, price, running, settings_of, weekly_forecasts
 
 
 def test_a_ready_server_names_what_it_serves(shared):
@@ -139,17 +145,42 @@ def test_a_forecast_begins_with_this_week(shared):
     assert shared.client.get("/v1/forecasts/milk?horizon=99").status_code == 422
 
 
-def test_a_forecast_follows_a_price_that_changed_since(served):
+def test_a_forecast_follows_a_price_approved_in_a_shop_without_a_price_history(tiny):
+    add_price_response(tiny, milk=-2.0)
+    with closing(running(tiny)) as shops:
+        here = next(shops)
+        # The ledger opens after the training, with what the price was in the sales that it learnt from.
+        opened = price("milk", 100, days=0)
+        with transaction(here.server.engine) as connection:
+            Ledger(connection).append([opened])
+            (key,) = Suggestions(connection).add([suggestion("milk", 110, base=opened.content_id())])
+        before = here.client.get("/v1/forecasts/milk?horizon=2").json()
+        assert before["price_adjustment"] is None
+        assert here.client.post(f"/v1/price-suggestions/{key}/approve", json={}).status_code == 200
+        after = here.client.get("/v1/forecasts/milk?horizon=2").json()
+        adjustment = after["price_adjustment"]
+        assert (adjustment["price_then"], adjustment["price_now"], adjustment["currency"]) == ("1.00", "1.10", "EUR")
+        assert adjustment["elasticity"] == -2
+        assert adjustment["factor"] == pytest.approx((110 / 100) ** -2)
+        assert adjustment["week_factors"] == pytest.approx([(110 / 100) ** -2] * 2)
+        means = [week["mean"] for week in after["weeks"]]
+        assert means == pytest.approx([11 * 1.1**-2, 12 * 1.1**-2])
+
+
+def test_only_the_weeks_whose_price_differs_from_the_plan_are_adjusted(served):
+    week = timedelta(weeks=1)
+    table = ForecastTable(weekly_forecasts().append_column("price_minor", pa.array([100.0] * 2 * 42)))
+    promotion = replace(price("milk", 50, days=7), valid_to=NOW + 2 * week)
     with transaction(served.server.engine) as connection:
-        Ledger(connection).append([price("milk", 100, days=-30), price("milk", 80, days=-1)])
-    table = served.server.champions.forecasts().table
-    when = {"made_at": NOW - timedelta(days=7), "now": NOW}
-    found = forecast(served.server.engine, table, "milk", "default", 1, elasticity=-2.0, **when)
-    # (80 / 100) ** -2 = 1.5625
-    assert found.adjustment.factor == pytest.approx(1.5625)
-    assert found.weeks[0].mean == pytest.approx(11 * 1.5625)
-    kept = forecast(served.server.engine, table, "milk", "default", 1, elasticity=None, **when)
-    assert kept.adjustment is None
+        Ledger(connection).append([price("milk", 90, days=-300), price("milk", 100, days=-30), promotion])
+    found = forecast(served.server.engine, table, "milk", "default", 3, now=NOW, timezone="UTC", elasticity=-1.0)
+    assert found.adjustment.week_factors == pytest.approx((1, 2, 1))  # (50 / 100) ** -1
+    assert (found.adjustment.price_then_minor, found.adjustment.price_now_minor) == (100, 50)
+    assert [each.mean for each in found.weeks] == pytest.approx([11, 2 * 12, 13])
+    later = forecast(
+        served.server.engine, table, "milk", "default", 1, now=NOW + 3 * week, timezone="UTC", elasticity=None
+    )
+    assert later.adjustment is None
 
 
 def test_models_are_listed_and_promotions_are_audited(served):
@@ -192,8 +223,6 @@ def test_an_experiment_is_stopped_and_started_for_every_process(served):
 
 
 def test_two_experiments_never_run_on_one_placement(tmp_path, tiny):
-    from dataclasses import replace
-
     desk = create_app(tiny)
     with TestClient(desk) as client:
         experiments = client.app.state.server.experiments
