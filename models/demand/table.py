@@ -73,7 +73,8 @@ class ForecastTable:
 
     def _week(self, row: int) -> WeekForecast:
         start, price = datetime.fromtimestamp(self._at[row] / 1e6, UTC), float(self._prices[row])
-        return WeekForecast(start, *(float(v) for v in self._values[row]), None if math.isnan(price) else price)
+        mean, p10, p50, p90 = self._values[row].tolist()
+        return WeekForecast(start, mean, p10, p50, p90, None if math.isnan(price) else price)
 
 
 def load_forecasts(folder: Path) -> ForecastTable:

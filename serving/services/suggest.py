@@ -26,7 +26,7 @@ from features.store.database import lock, reading, transaction
 from features.store.facts import Facts
 from features.store.ledger import Ledger, NewPrice, Price, PriceSource
 from models.pricing import optimiser
-from models.pricing.elasticity import ElasticityModel
+from models.pricing.elasticity import ElasticityModel, Response
 from models.pricing.rules import PricingRules
 from serving.store.audit import SYSTEM, AuditEntry, AuditLog
 from serving.store.pricing_inputs import HorizonForecast, ItemTerms, horizon_forecast, item_terms
@@ -142,8 +142,11 @@ def suggest_prices(
         if ledger.is_empty(zone):
             raise Conflict(f"zone {zone!r} has no prices yet", hint="Import price_history, or sales to read prices off")
         prices = ledger.current(forecast.item_ids, zone, now)
+        histories = ledger.histories(forecast.item_ids, zone)
+    response = pricing_model.response(forecast.item_ids, zone)
+    forecast = forecast.at_ledger_prices(histories, response.elasticity, now, settings.timezone)
     terms = item_terms(facts, settings, prices, zone, now)
-    items = _pricing_items(forecast, prices, terms, pricing_model, settings, zone)
+    items = _pricing_items(forecast, prices, terms, response, settings, zone)
     suggested = optimiser.suggest(items, rules)
     run_id = f"run_{secrets.token_hex(8)}"
     about = {"objective": str(rules.objective), "horizon_weeks": rules.horizon_weeks, "versions": dict(versions or {})}
@@ -220,12 +223,11 @@ def _pricing_items(
     forecast: HorizonForecast,
     prices: Mapping[str, Price],
     terms: Mapping[str, ItemTerms],
-    model: ElasticityModel,
+    response: Response,
     settings: Settings,
     zone: str,
 ) -> list[PricingItem]:
     """What the optimiser may know of each item that has a price and a known response."""
-    response = model.response(forecast.item_ids, zone)
     tax = settings.zone(zone)
     divisor = 1 + tax.tax_rate if tax.prices_include_tax else 1.0
     items = []

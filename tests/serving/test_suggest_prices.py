@@ -11,9 +11,11 @@ from features.contracts.tables import TABLES, TIMESTAMP
 from features.store.database import reading, transaction
 from features.store.facts import Facts
 from features.store.ledger import Ledger, PriceSource
+from models.demand.table import ForecastTable
 from models.pricing.elasticity import ElasticityModel
 from models.pricing.rules import PricingRules
 from serving.services import decide
+from serving.services.forecast import forecast
 from serving.services.suggest import suggest_prices
 from serving.store.suggestions import SuggestionFilter, Suggestions
 from tests.serving.desk import NOW, decider, opening_price
@@ -111,6 +113,29 @@ def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_i
     last = suggest_prices(*arguments)
     assert last.n_suggested <= 1
     assert all(each.current_price_minor == 96 for each in filed(engine, last.run_id).values())
+
+
+def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_answer(shop):
+    facts, engine, settings = shop
+    arguments = facts, engine, settings, forecaster("milk"), responses("milk"), RULES, NOW
+    first = filed(engine, suggest_prices(*arguments).run_id)["milk"]
+    with transaction(engine) as connection:
+        decide.approve(connection, decider(), first.id)
+    again = suggest_prices(*arguments, "units")
+    milk = filed(engine, again.run_id)["milk"]
+    assert milk.current_price_minor == 96  # the forecast of 40 units was made at 100
+    answered = forecast(
+        engine,
+        ForecastTable(forecaster("milk").forecasts),
+        "milk",
+        "default",
+        4,
+        now=NOW,
+        timezone="UTC",
+        elasticity=-4.0,
+    )
+    keeping = milk.expected["units"]["p50"] - milk.expected["units"]["against_keeping"]["p50"]
+    assert keeping == pytest.approx(40 * 0.96**-4) == sum(week.mean for week in answered.weeks)
 
 
 def test_what_is_not_known_keeps_its_price_and_is_counted(shop):
