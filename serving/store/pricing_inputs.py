@@ -120,16 +120,18 @@ def item_terms(
     """Title, category, family and unit cost of every priced item.
 
     The cost is the latest of `costs` for the zone (else the default zone), else that of `items`, else what the assumed
-    margin leaves of the net list price.
+    margin leaves of the net list price. Costs of the default zone and of `items` are in the shop's own currency: a zone
+    with another one does not take them.
     """
     items = {row["item_id"]: row for row in _rows(facts.read("items")) if row["item_id"] in prices}
-    costs = _latest_costs(facts, zone, now)
     tax = settings.zone(zone)
+    own_currency = tax.currency == settings.currency
+    costs = _latest_costs(facts, list(dict.fromkeys([DEFAULT_ZONE, zone])) if own_currency else [zone], now)
     net = 1 / (1 + tax.tax_rate) if tax.prices_include_tax else 1.0
     terms = {}
     for item_id, price in prices.items():
         row = items.get(item_id, {})
-        known = costs.get(item_id, row.get("unit_cost_minor"))
+        known = costs.get(item_id, row.get("unit_cost_minor") if own_currency else None)
         assumed = price.list_price_minor * net * (1 - settings.assumed_margin)
         terms[item_id] = ItemTerms(
             item_id=item_id,
@@ -142,14 +144,13 @@ def item_terms(
     return terms
 
 
-def _latest_costs(facts: Facts, zone: str, now: datetime) -> dict[str, int]:
+def _latest_costs(facts: Facts, zones: Sequence[str], now: datetime) -> dict[str, int]:
+    """The latest cost of each item in the last of `zones` that has one."""
     table = facts.read("costs")
-    known = table.filter(
-        table.valid_from <= ibis.literal(now, "timestamp('UTC')"), table.zone.isin([zone, DEFAULT_ZONE])
-    )
+    known = table.filter(table.valid_from <= ibis.literal(now, "timestamp('UTC')"), table.zone.isin(zones))
     found: dict[str, int] = {}
-    # Ascending, so that the last to be put in is the zone's own before the default zone's, and the latest of each.
-    for row in sorted(_rows(known), key=lambda row: (row["zone"] == zone, row["valid_from"])):
+    # Ascending, so that the last to be put in is that of the last zone, and the latest there.
+    for row in sorted(_rows(known), key=lambda row: (zones.index(row["zone"]), row["valid_from"])):
         found[row["item_id"]] = row["unit_cost_minor"]
     return found
 

@@ -159,7 +159,7 @@ def test_the_objective_can_be_chosen(shop):
 def test_a_zone_has_its_own_prices_currency_and_tax(shop):
     facts, engine, settings = shop
     zones = {"north": ZoneSettings(currency="EUR", prices_include_tax=True, tax_rate=0.25)}
-    settings = settings.model_copy(update={"zones": zones})
+    settings = settings.model_copy(update={"currency": "EUR", "zones": zones})
     arguments = facts, engine, settings, forecaster("milk", zone="north"), responses("milk", zone="north"), RULES, NOW
     with pytest.raises(Conflict, match="north"):
         suggest_prices(*arguments, zone="north")
