@@ -33,7 +33,13 @@ def build_panel(facts: Facts, settings: Settings, *, until: datetime | None, ahe
     promotions = facts.read("promotions")
     kinds = promotion_kinds(promotions)
     relation = weekly_demand(
-        facts.read("events"), promotions, facts.read("price_history"), as_of=end, week_starts=starts, kinds=kinds
+        facts.read("events"),
+        promotions,
+        facts.read("price_history"),
+        as_of=end,
+        week_starts=starts,
+        kinds=kinds,
+        foreign=[zone for zone, each in settings.zones.items() if each.currency != settings.currency],
     )
     columns = ["item_id", "zone", "week_start", "units", "revenue_minor", "promotion_depth"]
     columns += ["planned_list_price_minor", "planned_offer_price_minor", *(REACH + kind for kind in kinds)]

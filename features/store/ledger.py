@@ -10,7 +10,7 @@ Reference: Directive 98/6/EC, article 6a (prior price of an announced reduction)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -159,6 +159,19 @@ class Ledger:
         if zone is not None:
             query = query.where(price_ledger.c.zone == zone)
         return self._connection.execute(query).first() is None
+
+    def everything(self) -> Iterator[Price]:
+        """Every row, in the order of appending."""
+        query = sa.select(price_ledger).order_by(price_ledger.c.seq).execution_options(yield_per=_FETCH)
+        return (_price(row) for row in self._connection.execute(query))
+
+    def openings(self) -> list[Price]:
+        """The opening balances: first rows of an item and zone that were recorded as they began."""
+        table = price_ledger.c
+        first = sa.select(sa.func.min(table.seq)).group_by(table.item_id, table.zone)
+        opened = table.source.in_([str(PriceSource.IMPORTED), str(PriceSource.OBSERVED)])
+        query = sa.select(price_ledger).where(table.seq.in_(first), table.valid_from == table.recorded_at, opened)
+        return [_price(row) for row in self._connection.execute(query)]
 
     def priced(self) -> set[tuple[str, str]]:
         """Every (item, zone) that ever had a price."""

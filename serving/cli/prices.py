@@ -72,7 +72,8 @@ def suggest_all(
     from models.demand.model import DemandModel
     from models.pricing.elasticity import ElasticityModel
     from models.pricing.rules import PricingRules
-    from serving.services.suggest import open_ledger, suggest_prices
+    from serving.services.ledger_opening import open_ledger
+    from serving.services.suggest import suggest_prices
 
     zones = list(shop.settings.zones) or [DEFAULT_ZONE]
     if zone is not None and zone not in zones:
