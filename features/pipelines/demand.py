@@ -46,7 +46,7 @@ def weekly_demand(
     sales), planned_list_price_minor and planned_offer_price_minor (price list, mean over the week), promotion_depth
     (largest planned), and `reach:KIND` for each of `kinds` (default: every kind in `promotions`), 0..1.
     """
-    weeks = _weeks(week_starts)
+    weeks = week_spans(week_starts)
     sales = weekly_sales(before(events, as_of), weeks)
     promoted = weekly_promotions(promotions, events, weeks, promotion_kinds(promotions) if kinds is None else kinds)
     listed = weekly_prices(prices, events, weeks, foreign)
@@ -156,7 +156,7 @@ def _in_force(rows: Any) -> Any:
     return held.filter(held.place == 0).drop("place", "valid_from", "valid_to")
 
 
-def _weeks(week_starts: Sequence[datetime]) -> Any:
+def week_spans(week_starts: Sequence[datetime]) -> Any:
     """week_start, week_end (the next start; the last week has seven days)."""
     starts = list(week_starts)
     ends = [*starts[1:], starts[-1] + timedelta(days=7)]

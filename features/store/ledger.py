@@ -194,9 +194,10 @@ class Ledger:
         return pa.Table.from_batches(batches, _ARROW)
 
 
-def known_prices(settings: Settings) -> pa.Table | None:
+def known_prices(settings: Settings, at: datetime | None = None) -> pa.Table | None:
     """The ledger's prices that were not read off sales, in the stored schema of PRICE_HISTORY, each key once.
 
+    With `at`, without the decisions (desk and rollback) recorded from then on, business time: nobody knew of them.
     None when the settings' database has no ledger yet.
     """
     if settings.database_url is None and not (settings.home / "shopwright.db").exists():
@@ -209,6 +210,9 @@ def known_prices(settings: Settings) -> pa.Table | None:
             rows = Ledger(connection).as_arrow([each for each in PriceSource if each is not PriceSource.OBSERVED])
     finally:
         opened.dispose()
+    if at is not None:
+        decided = pc.is_in(rows["source"], value_set=pa.array([str(PriceSource.DESK), str(PriceSource.ROLLBACK)]))
+        rows = rows.filter(pc.or_(pc.invert(decided), pc.less(rows["recorded_at"], pa.scalar(at, TIMESTAMP))))
     # Of the rows that begin together the one appended last is in force.
     last = rows.group_by(PRICE_HISTORY.key).aggregate([("seq", "max")])["seq_max"]
     kept = rows.filter(pc.is_in(rows["seq"], value_set=last.combine_chunks()))
