@@ -160,6 +160,11 @@ class Ledger:
             query = query.where(price_ledger.c.zone == zone)
         return self._connection.execute(query).first() is None
 
+    def zones(self) -> list[str]:
+        """The zones that ever had a price, sorted."""
+        query = sa.select(price_ledger.c.zone).distinct().order_by(price_ledger.c.zone)
+        return list(self._connection.execute(query).scalars())
+
     def everything(self) -> Iterator[Price]:
         """Every row, in the order of appending."""
         query = sa.select(price_ledger).order_by(price_ledger.c.seq).execution_options(yield_per=_FETCH)

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from configs.settings import Settings
@@ -69,6 +70,28 @@ class SuggestReport:
 
 
 @dataclass(frozen=True)
+class ZonesReport:
+    """One report per zone that was priced, and why the other zones were not."""
+
+    reports: tuple[SuggestReport, ...]
+    skipped: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one zone's run computed, before anything is written."""
+
+    zone: str
+    run_id: str
+    rules: PricingRules
+    about: Mapping[str, Any]
+    n_items: int
+    n_assumed_costs: int
+    kept: Mapping[str, int]
+    drafts: Sequence[NewSuggestion]
+
+
+@dataclass(frozen=True)
 class FiledSuggestions:
     """The ids of a run's suggestions in the order filed, and how many open ones gave way."""
 
@@ -97,6 +120,56 @@ def suggest_prices(
     """
     if objective is not None:
         rules = replace(rules, objective=_objective(objective))
+    run = _compute(facts, engine, settings, demand_model, pricing_model, rules, now, zone, versions or {})
+    return _file(engine, settings, [run])[0]
+
+
+def suggest_everywhere(
+    facts: Facts,
+    engine: sa.Engine,
+    settings: Settings,
+    demand_model: Forecaster,
+    pricing_model: ElasticityModel,
+    rules: PricingRules,
+    now: datetime,
+    objective: Objective | str | None = None,
+    *,
+    versions: Mapping[str, str] | None = None,
+) -> ZonesReport:
+    """`suggest_prices` in every zone that has prices and forecasts; all zones are filed in one transaction.
+
+    Raises Conflict when no zone has both.
+    """
+    if objective is not None:
+        rules = replace(rules, objective=_objective(objective))
+    with reading(engine) as connection:
+        priced = Ledger(connection).zones()
+    foretold = set(pc.unique(demand_model.forecasts["zone"]).to_pylist())
+    skipped = dict.fromkeys({*settings.zones, *foretold} - set(priced), "it has no prices")
+    skipped |= {zone: "it has no forecasts" for zone in priced if zone not in foretold}
+    zones = [zone for zone in priced if zone in foretold]
+    if not zones:
+        why = "; ".join(f"{zone}: {reason}" for zone, reason in sorted(skipped.items())) or "there are no prices"
+        raise Conflict(f"no zone can be priced ({why})", hint="Import price_history, or sales to read prices off")
+    runs = [
+        _compute(facts, engine, settings, demand_model, pricing_model, rules, now, zone, versions or {})
+        for zone in zones
+    ]
+    return ZonesReport(tuple(_file(engine, settings, runs)), dict(sorted(skipped.items())))
+
+
+def _compute(
+    facts: Facts,
+    engine: sa.Engine,
+    settings: Settings,
+    demand_model: Forecaster,
+    pricing_model: ElasticityModel,
+    rules: PricingRules,
+    now: datetime,
+    zone: str,
+    versions: Mapping[str, str],
+) -> _Run:
+    """One zone's suggestions; nothing is written."""
     forecast = horizon_forecast(demand_model.forecasts, zone, now, rules.horizon_weeks)
     with reading(engine) as connection:
         ledger = Ledger(connection)
@@ -110,31 +183,49 @@ def suggest_prices(
     items = _pricing_items(forecast, prices, terms, response, settings, zone)
     suggested = optimiser.suggest(items, rules)
     run_id = f"run_{secrets.token_hex(8)}"
-    about = {"objective": str(rules.objective), "horizon_weeks": rules.horizon_weeks, "versions": dict(versions or {})}
-    drafts = [_draft(each, prices, terms, run_id, now, about) for each in suggested.suggestions]
-    with transaction(engine) as connection:
-        filed = file_suggestions(connection, drafts, at=SystemClock().now(), run={"zone": zone, **about})
-        largest = Suggestions(connection).largest_gains(SuggestionFilter(run_id=run_id), SHOWN)
+    about = {"objective": str(rules.objective), "horizon_weeks": rules.horizon_weeks, "versions": dict(versions)}
     kept = dict(suggested.kept)
     if unanswered := len(prices) - len(items):
         kept["no price response is known"] = unanswered
     if unpriced := len(forecast.item_ids) - len(prices):
         kept["no price in the ledger"] = unpriced
-    assumed = sum(each.cost_source == "assumed" for each in suggested.suggestions)
-    return SuggestReport(
-        run_id=run_id,
+    return _Run(
         zone=zone,
-        currency=settings.zone(zone).currency,
-        objective=rules.objective,
-        horizon_weeks=rules.horizon_weeks,
+        run_id=run_id,
+        rules=rules,
+        about=about,
         n_items=len(prices),
-        n_suggested=len(filed.ids),
-        n_superseded=filed.superseded,
-        n_assumed_costs=assumed,
+        n_assumed_costs=sum(each.cost_source == "assumed" for each in suggested.suggestions),
         kept=kept,
-        largest=tuple(largest),
-        notes=_notes(settings, assumed, rules),
+        drafts=[_draft(each, prices, terms, run_id, now, about) for each in suggested.suggestions],
     )
+
+
+def _file(engine: sa.Engine, settings: Settings, runs: Sequence[_Run]) -> list[SuggestReport]:
+    """Files the runs together, or none of them."""
+    reports = []
+    with transaction(engine) as connection:
+        at = SystemClock().now()
+        for run in runs:
+            filed = file_suggestions(connection, run.drafts, at=at, run={"zone": run.zone, **run.about})
+            largest = Suggestions(connection).largest_gains(SuggestionFilter(run_id=run.run_id), SHOWN)
+            reports.append(
+                SuggestReport(
+                    run_id=run.run_id,
+                    zone=run.zone,
+                    currency=settings.zone(run.zone).currency,
+                    objective=run.rules.objective,
+                    horizon_weeks=run.rules.horizon_weeks,
+                    n_items=run.n_items,
+                    n_suggested=len(filed.ids),
+                    n_superseded=filed.superseded,
+                    n_assumed_costs=run.n_assumed_costs,
+                    kept=run.kept,
+                    largest=tuple(largest),
+                    notes=_notes(settings, run.n_assumed_costs, run.rules),
+                )
+            )
+    return reports
 
 
 def file_suggestions(

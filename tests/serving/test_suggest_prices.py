@@ -14,9 +14,9 @@ from features.store.ledger import Ledger, PriceSource
 from models.demand.table import ForecastTable
 from models.pricing.elasticity import ElasticityModel
 from models.pricing.rules import PricingRules
-from serving.services import decide
+from serving.services import decide, suggest
 from serving.services.forecast import forecast
-from serving.services.suggest import suggest_prices
+from serving.services.suggest import suggest_everywhere, suggest_prices
 from serving.store.suggestions import SuggestionFilter, Suggestions
 from tests.serving.desk import NOW, decider, opening_price
 
@@ -154,6 +154,34 @@ def test_the_objective_can_be_chosen(shop):
     assert filed(engine, units.run_id)["milk"].suggested_price_minor == 80  # the largest change allowed
     with pytest.raises(UnknownName, match="profit"):
         suggest_prices(*arguments, "profits")
+
+
+def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(shop, monkeypatch):
+    facts, engine, settings = shop
+    # "south" stands in the settings without prices; "north" is in the data only.
+    settings = settings.model_copy(update={"zones": {"default": ZoneSettings(), "south": ZoneSettings()}})
+    with transaction(engine) as connection:
+        Ledger(connection).append([opening_price("milk", zone=zone) for zone in ("north", "west")])
+    table = pa.concat_tables(forecaster("milk", zone=zone).forecasts for zone in ("default", "north", "south"))
+    answers = ElasticityModel(
+        np.array(["milk"] * 2, object), np.array(["default", "north"], object), **responses("milk", "tea").columns
+    )
+    arguments = facts, engine, settings, Forecasts(table), answers, RULES, NOW
+    found = suggest_everywhere(*arguments)
+    assert [(report.zone, report.n_suggested) for report in found.reports] == [("default", 1), ("north", 1)]
+    assert found.skipped == {"south": "it has no prices", "west": "it has no forecasts"}
+    ids = [filed(engine, report.run_id)["milk"].id for report in found.reports]
+
+    def broken(*_, **__):
+        raise Conflict("the second zone fails")
+
+    monkeypatch.setattr(suggest, "_pricing_items", lambda *each: broken() if each[-1] == "north" else [])
+    with pytest.raises(Conflict, match="second"):
+        suggest_everywhere(*arguments)
+    with reading(engine) as connection:
+        assert [each.status for each in Suggestions(connection).by_ids(ids)] == ["submitted"] * 2
+    with pytest.raises(Conflict, match="no zone can be priced"):
+        suggest_everywhere(facts, engine, settings, forecaster("milk", zone="south"), answers, RULES, NOW)
 
 
 def test_a_zone_has_its_own_prices_currency_and_tax(shop):
