@@ -231,7 +231,7 @@ def mean_offer(history: Sequence[Price], start: datetime, end: datetime) -> floa
     """
     times = {time for price in history for time in (price.valid_from, price.valid_to) if time is not None}
     steps = [start, *sorted(time for time in times if start < time < end), end]
-    held = [(_in_force(history, since), (until - since).total_seconds()) for since, until in pairwise(steps)]
+    held = [(in_force(history, since), (until - since).total_seconds()) for since, until in pairwise(steps)]
     known = [(price.offer_price_minor, seconds) for price, seconds in held if price is not None]
     if not known:
         return None
@@ -246,7 +246,7 @@ def prior_price(history: Sequence[Price], at: datetime) -> int | None:
     or no price known before it. A reduction may be announced only when the offer price is below this (80, then 100,
     then 90: the prior price is 80, so 90 is none).
     """
-    steps = _timeline(history, at)
+    steps = timeline(history, at)
     if not steps:
         return None
     last = len(steps) - 1
@@ -274,14 +274,14 @@ def prior_price(history: Sequence[Price], at: datetime) -> int | None:
 
 def stands(history: Sequence[Price], change: Price, at: datetime) -> bool:
     """Whether `change` decides the price at `at`: by itself, or because whatever came after it was rolled back."""
-    if _in_force(history, at) == change:
+    if in_force(history, at) == change:
         return True
-    return change.reverts_price_id is None and _in_force(_effective(history), at) == change
+    return change.reverts_price_id is None and in_force(_effective(history), at) == change
 
 
 def price_without(history: Sequence[Price], change: Price, at: datetime) -> Price | None:
     """The price that would be in force at `at` had `change` not been made."""
-    return _in_force(_effective(history, without=change), at)
+    return in_force(_effective(history, without=change), at)
 
 
 def _effective(history: Sequence[Price], without: Price | None = None) -> list[Price]:
@@ -294,15 +294,16 @@ def _effective(history: Sequence[Price], without: Price | None = None) -> list[P
     return [row for row in history if row.seq not in undone and row.reverts_price_id is None]
 
 
-def _in_force(history: Iterable[Price], at: datetime) -> Price | None:
+def in_force(history: Iterable[Price], at: datetime) -> Price | None:
+    """The price of a history that is in force at `at`, None where none is."""
     holding = (p for p in history if p.valid_from <= at and (p.valid_to is None or at < p.valid_to))
     return max(holding, key=lambda price: (price.valid_from, price.seq), default=None)
 
 
-def _timeline(history: Sequence[Price], at: datetime) -> list[tuple[datetime, Price | None]]:
+def timeline(history: Sequence[Price], at: datetime) -> list[tuple[datetime, Price | None]]:
     """The price in force as steps (since when, which) up to `at`; None where none is."""
     times = {price.valid_from for price in history} | {price.valid_to for price in history if price.valid_to}
-    return [(time, _in_force(history, time)) for time in sorted(time for time in times if time <= at)]
+    return [(time, in_force(history, time)) for time in sorted(time for time in times if time <= at)]
 
 
 def _offer(price: Price | None) -> int | None:

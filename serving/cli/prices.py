@@ -49,22 +49,17 @@ def export(
     out: Annotated[Path, typer.Option(help="CSV file to write, in the form of the table price_history")],
     json: JsonOption = False,
 ) -> None:
-    """Write the whole ledger: every price that was, is or will be in force."""
-    import pyarrow.csv as pa_csv
-
+    """Write the whole ledger: every price that was, is or will be in force. `shopwright import` reads it again."""
     from features.store.database import reading
     from features.store.ledger import Ledger
+    from features.store.price_list import price_list, write_price_list
 
-    shop = Shop()
-    with reading(shop.engine) as connection:
-        rows = Ledger(connection).as_arrow()
-    staging = out.with_name(f".{out.name}.part")
-    pa_csv.write_csv(rows, staging)
-    staging.replace(out)
+    with reading(Shop().engine) as connection:
+        n_rows = write_price_list(out, price_list(Ledger(connection).everything()))
     if json:
-        print_json({"rows": rows.num_rows, "file": str(out)})
+        print_json({"rows": n_rows, "file": str(out)})
     else:
-        print_line(f"{rows.num_rows:,} prices in {out}")
+        print_line(f"{n_rows:,} prices in {out}")
 
 
 def suggest_all(shop: Shop, progress: Steps, *, objective: str | None = None, zone: str | None = None) -> ZonesReport:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
+from configs.settings import Settings
+from features.store.database import engine as open_engine
+from features.store.database import reading
+from features.store.ledger import Ledger, in_force
 from serving.app import create_app
 from serving.cli.main import app
 from serving.services.keys import KeyService
@@ -43,8 +48,6 @@ def shop(settings, engine, monkeypatch, tmp_path):
             return self.run("import", str(folder))["prices_entered"]
 
         def prices(self, *items, zone):
-            from configs.settings import Settings
-
             with TestClient(create_app(Settings())) as client:
                 server = client.app.state.server
                 key = KeyService(server.engine, server.system_clock).create("shop", ["storefront"]).key
@@ -81,6 +84,43 @@ def test_a_price_list_that_comes_after_the_catalogue_is_not_hidden_by_it(shop):
     assert shop.import_() == {"imported": 3, "catalogue": 0}  # two rows, and the one in force from the opening on
     assert shop.prices("rice", zone="north") == {"rice": "2.20"}
     assert shop.import_() == {"imported": 0, "catalogue": 0}
+
+
+def test_an_exported_ledger_is_a_price_list_that_can_be_imported(shop, engine, monkeypatch, tmp_path):
+    shop.write(
+        price_history=HEAD
+        + "milk,north,2024-01-01,,1.25,1.20\n"
+        + "milk,north,2024-05-20,2024-06-20T12:30:00Z,1.25,0.99\n"
+        + "milk,tokyo,2024-01-01,,180,150\n"
+    )
+    shop.import_()
+    shop.write(
+        price_history=HEAD + "milk,tokyo,2024-01-01,2024-03-01,180,140\nmilk,tokyo,2024-02-01,2024-02-05,99,99\n"
+    )
+    shop.import_()  # the correction ends in March: what it corrects holds after it
+    out = tmp_path / "exported.csv"
+    assert shop.run("prices", "export", "--out", str(out))["rows"] == 7
+    with reading(engine) as connection:
+        before = list(Ledger(connection).everything())
+    assert "milk,north,2024-05-20T00:00:00Z,2024-06-20T12:30:00Z,1.25,0.99,,EUR,imported" in out.read_text()
+    assert "milk,tokyo,2024-03-01T00:00:00Z,,180,150,,JPY,imported" in out.read_text()
+    monkeypatch.setenv("SHOPWRIGHT_HOME", str(tmp_path / "another"))
+    monkeypatch.delenv("SHOPWRIGHT_DATABASE_URL", raising=False)
+    shop.write(price_history=out.read_text())
+    assert shop.import_() == {"imported": 7, "catalogue": 0}
+    with reading(open_engine(Settings())) as connection:
+        ledger = Ledger(connection)
+        for zone in ("north", "tokyo"):
+            for day in range(200):
+                at = datetime(2023, 12, 31, 6, tzinfo=UTC) + timedelta(days=day)
+                then = in_force([price for price in before if price.zone == zone and price.item_id == "milk"], at)
+                now = ledger.current(["milk"], zone, at).get("milk")
+                assert _money(now) == _money(then)
+    assert shop.import_() == {"imported": 0, "catalogue": 0}
+
+
+def _money(price):
+    return None if price is None else (price.list_price_minor, price.offer_price_minor, price.currency)
 
 
 def test_prices_of_the_default_zone_hold_in_the_zones_of_its_currency_without_their_own(shop):
