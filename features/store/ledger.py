@@ -39,6 +39,9 @@ class PriceSource(StrEnum):
     ROLLBACK = "rollback"  # the price before a change, restored
 
 
+DECIDED = (PriceSource.DESK, PriceSource.ROLLBACK)
+
+
 @dataclass(frozen=True)
 class NewPrice:
     """A price to append; prices in minor units of `currency`, times in business time."""
@@ -216,7 +219,7 @@ def known_prices(settings: Settings, at: datetime | None = None) -> pa.Table | N
     finally:
         opened.dispose()
     if at is not None:
-        decided = pc.is_in(rows["source"], value_set=pa.array([str(PriceSource.DESK), str(PriceSource.ROLLBACK)]))
+        decided = pc.is_in(rows["source"], value_set=pa.array([str(each) for each in DECIDED]))
         rows = rows.filter(pc.or_(pc.invert(decided), pc.less(rows["recorded_at"], pa.scalar(at, TIMESTAMP))))
     # Of the rows that begin together the one appended last is in force.
     last = rows.group_by(PRICE_HISTORY.key).aggregate([("seq", "max")])["seq_max"]
@@ -236,6 +239,13 @@ def mean_offer(history: Sequence[Price], start: datetime, end: datetime) -> floa
     if not known:
         return None
     return sum(offer * seconds for offer, seconds in known) / sum(seconds for _, seconds in known)
+
+
+def opening_list_price(history: Sequence[Price], at: datetime) -> int | None:
+    """The latest list price up to `at` that the desk did not set, minor units: the shop's own list, or the opening."""
+    own = [p for p in history if p.source not in DECIDED and p.valid_from <= at]
+    latest = max(own, key=lambda price: (price.valid_from, price.seq), default=None)
+    return None if latest is None else latest.list_price_minor
 
 
 def prior_price(history: Sequence[Price], at: datetime) -> int | None:

@@ -24,7 +24,7 @@ from features.contracts.pricing import Objective, PriceSuggestion, PricingItem
 from features.contracts.tables import DEFAULT_ZONE
 from features.store.database import lock, reading, transaction
 from features.store.facts import Facts
-from features.store.ledger import Ledger, Price
+from features.store.ledger import Ledger, Price, opening_list_price
 from models.pricing import optimiser
 from models.pricing.elasticity import ElasticityModel, Response
 from models.pricing.rules import PricingRules
@@ -179,8 +179,9 @@ def _compute(
         histories = ledger.histories(forecast.item_ids, zone)
     response = pricing_model.response(forecast.item_ids, zone)
     forecast = forecast.at_ledger_prices(histories, response.elasticity, now, settings.timezone)
+    opening = {item_id: opening_list_price(history, now) for item_id, history in histories.items()}
     terms = item_terms(facts, settings, prices, zone, now)
-    items = _pricing_items(forecast, prices, terms, response, settings, zone)
+    items = _pricing_items(forecast, prices, opening, terms, response, settings, zone)
     suggested = optimiser.suggest(items, rules)
     run_id = f"run_{secrets.token_hex(8)}"
     about = {"objective": str(rules.objective), "horizon_weeks": rules.horizon_weeks, "versions": dict(versions)}
@@ -274,6 +275,7 @@ def _notes(settings: Settings, n_assumed: int, rules: PricingRules) -> tuple[str
 def _pricing_items(
     forecast: HorizonForecast,
     prices: Mapping[str, Price],
+    opening: Mapping[str, int | None],
     terms: Mapping[str, ItemTerms],
     response: Response,
     settings: Settings,
@@ -307,6 +309,7 @@ def _pricing_items(
                 evidence_grade=response.grade[n],
                 lowest_tried_minor=_whole(response.lowest_minor[n]),
                 highest_tried_minor=_whole(response.highest_minor[n]),
+                opening_list_price_minor=opening[item_id],
             )
         )
     return items

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
@@ -10,7 +10,7 @@ from features.contracts.errors import Conflict, UnknownName
 from features.contracts.tables import TABLES, TIMESTAMP
 from features.store.database import reading, transaction
 from features.store.facts import Facts
-from features.store.ledger import Ledger, PriceSource
+from features.store.ledger import Ledger, PriceSource, opening_list_price
 from models.demand.table import ForecastTable
 from models.pricing.elasticity import ElasticityModel
 from models.pricing.rules import PricingRules
@@ -136,6 +136,24 @@ def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_ans
     )
     keeping = milk.expected["units"]["p50"] - milk.expected["units"]["against_keeping"]["p50"]
     assert keeping == pytest.approx(40 * 0.96**-4) == sum(week.mean for week in answered.weeks)
+
+
+def test_approving_run_after_run_ends_at_the_ceiling(shop):
+    facts, engine, settings = shop
+    rules = replace(RULES, max_over_list=0.1, max_change=0.08)
+    prices = []
+    for day in range(4):
+        now = NOW + timedelta(hours=day)
+        inelastic = responses("milk", elasticity=-1.2)
+        report = suggest_prices(facts, engine, settings, forecaster("milk"), inelastic, rules, now)
+        for each in filed(engine, report.run_id).values():
+            with transaction(engine) as connection:
+                decide.approve(connection, decider(days=day / 24), each.id)
+            prices.append(each.suggested_price_minor)
+    assert prices == [108, 110]  # 10 % over the list price of 100 with which the ledger opened, however often
+    with reading(engine) as connection:
+        history = Ledger(connection).history("milk", "default")
+    assert (history[-1].list_price_minor, opening_list_price(history, now)) == (110, 100)
 
 
 def test_what_is_not_known_keeps_its_price_and_is_counted(shop):
