@@ -116,6 +116,39 @@ class Ledger:
             found.update((row.item_id, _price(row)) for row in rows)
         return found
 
+    def offers(self, zone: str, at: datetime) -> dict[str, int]:
+        """The offer price in force at `at` of every item of a zone that has one, minor units."""
+        table = price_ledger.c
+        query = sa.select(table.item_id, table.offer_price_minor).where(table.zone == zone, *_holds(at))
+        # The last to be put in is the one in force.
+        rows = self._connection.execute(query.order_by(table.valid_from, table.seq))
+        return {row.item_id: row.offer_price_minor for row in rows}
+
+    def last_seq(self) -> int:
+        """The number of the row appended last, 0 in an empty ledger."""
+        return self._connection.execute(sa.select(sa.func.max(price_ledger.c.seq))).scalar_one() or 0
+
+    def next_change(self, zone: str, at: datetime) -> datetime | None:
+        """When after `at` the next price of a zone begins or ends, as far as the ledger knows."""
+        table = price_ledger.c
+        times = [
+            self._connection.execute(sa.select(sa.func.min(time)).where(table.zone == zone, time > at)).scalar_one()
+            for time in (table.valid_from, table.valid_to)
+        ]
+        return min((time for time in times if time is not None), default=None)
+
+    def touched(self, zone: str, *, after: int, since: datetime, until: datetime) -> list[str]:
+        """Items of a zone with a row appended after number `after`, or one that began or ended after `since`.
+
+        Up to and with `until`.
+        """
+        table = price_ledger.c
+        touches = [table.seq > after]
+        if since < until:
+            touches += [sa.and_(time > since, time <= until) for time in (table.valid_from, table.valid_to)]
+        query = sa.select(table.item_id).where(table.zone == zone, sa.or_(*touches)).distinct()
+        return list(self._connection.execute(query).scalars())
+
     def history(self, item_id: str, zone: str) -> list[Price]:
         """Every row of an item, in the order of appending."""
         return self.histories([item_id], zone).get(item_id, [])
