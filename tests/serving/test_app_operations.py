@@ -6,20 +6,26 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
 from features.contracts.errors import Conflict
-from features.store.database import transaction
+from features.store.database import reading, transaction
 from features.store.ledger import Ledger
 from models.demand.table import ForecastTable
 from serving.api.limits import Limits
 from serving.api.metrics import Metrics
 from serving.app import create_app
+from serving.cli.main import app as command_line
+from serving.cli.shop import Shop
+from serving.cli.train import train_one
 from serving.services.forecast import forecast
 from serving.services.keys import SCOPES, KeyService
+from serving.store.audit import AuditLog
 from serving.store.suggestions import Suggestions
 from tests.serving.desk import suggestion
 from tests.serving.tiny_shop import NOW, add_price_response, price, running, settings_of, weekly_forecasts
@@ -259,3 +265,24 @@ def test_serving_imports_nothing_of_training(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_command_line_and_the_gate_leave_deeds(tiny, monkeypatch):
+    monkeypatch.setenv("SHOPWRIGHT_HOME", str(tiny.home))
+    monkeypatch.setenv("SHOPWRIGHT_CLOCK_START", NOW.isoformat())
+    for arguments in (("promote", "recommendations", "2"), ("rollback", "recommendations")):
+        assert CliRunner().invoke(command_line, ["models", *arguments], catch_exceptions=False).exit_code == 0
+
+    def trained(name, _facts, _settings, registry, *_, **__):
+        return SimpleNamespace(verdict=SimpleNamespace(promote=True), version=registry.promote(name, "2"))
+
+    monkeypatch.setattr("training.train.train", trained)
+    shop = Shop()
+    train_one(shop, "recommendations", SimpleNamespace(say=print, done=lambda: None))
+    with reading(shop.engine) as connection:
+        deeds = AuditLog(connection).page(subject_id="recommendations")
+    assert [(deed.actor, deed.action, deed.details) for deed in deeds] == [
+        ("operator", "promote", {"version": "2", "before": "1"}),
+        ("operator", "rollback", {"version": "1", "before": "2"}),
+        ("system", "promote", {"version": "2", "before": "1"}),
+    ]
