@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -11,17 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.settings import Settings
-from features.contracts.calendar import add_weeks, week_start, week_starts
-from features.contracts.errors import BadInput
-from features.contracts.tables import TIMESTAMP, EventType
+from features.contracts.calendar import add_weeks, week_starts
+from features.contracts.tables import TIMESTAMP
 from features.pipelines.demand import REACH, promotion_kinds, week_spans, weekly_demand, weekly_prices
-from features.pipelines.expressions import before
 from features.store.facts import Facts
 from models.demand.panel import DemandPanel
+from training.splits import span_of_sales
 
 Revenue = npt.NDArray[np.float64]
 _BETWEEN = "\x1f"  # stands between zone and item while both are one key
-_ALMOST_OVER = timedelta(days=2)  # a week with a sale on one of its last two days counts as over
 
 
 def build_panel(facts: Facts, settings: Settings, *, until: datetime | None, ahead: int) -> tuple[DemandPanel, Revenue]:
@@ -29,7 +27,7 @@ def build_panel(facts: Facts, settings: Settings, *, until: datetime | None, ahe
 
     Also N × weeks of revenue, minor units: it weighs errors, and no model sees it. Raises BadInput without sales.
     """
-    first, end = _span(facts, settings, until)
+    first, end = span_of_sales(facts, until, settings.timezone)
     starts = week_starts(first, add_weeks(end, ahead - 1, settings.timezone), settings.timezone)
     promotions = facts.read("promotions")
     kinds = promotion_kinds(promotions)
@@ -104,20 +102,6 @@ def unsold_panel(
         list_price=None if panel.list_price is None else blank,
         offer_price=None if panel.offer_price is None else blank,
     )
-
-
-def _span(facts: Facts, settings: Settings, until: datetime | None) -> tuple[datetime, datetime]:
-    """When the first sale was, and the end of the last whole week before `until`."""
-    events = facts.read("events")
-    events = events.filter(events.event_type == EventType.PURCHASE.value)
-    if until is not None:
-        events = before(events, until)
-    row = events.aggregate(first=events.occurred_at.min(), last=events.occurred_at.max()).to_pyarrow().to_pylist()[0]
-    if row["first"] is None:
-        raise BadInput("there are no purchases to learn demand from", hint="Try: shopwright import DIR")
-    latest = row["last"] + _ALMOST_OVER
-    end = week_start(latest if until is None else min(until, latest), settings.timezone)
-    return row["first"], end
 
 
 def _categories(facts: Facts) -> pa.Table:
