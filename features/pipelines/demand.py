@@ -29,22 +29,24 @@ def weekly_demand(
     as_of: datetime,
     week_starts: Sequence[datetime],
     kinds: Sequence[str] | None = None,
+    foreign: Sequence[str] = (),
 ) -> Any:
     """Item × zone × week: what was sold before `as_of`, and what was or is planned.
 
     `events`, `promotions` and `prices` (the table `price_history`) are in their stored schemas. `week_starts` are
     consecutive business weeks (`features.contracts.calendar`); those from `as_of` on hold plans only. A row stands
     where something was sold, promoted or listed; a missing row means nothing sold, no promotion, no known price.
+    `foreign` zones use another currency than the default zone.
 
     Columns: item_id, zone, week_start; units (purchases less what was refunded in that week, never below 0; null from
     `as_of` on), revenue_minor, n_lines, mean_unit_price_minor (paid), median_list_price_minor (regular price seen in
     sales), planned_list_price_minor and planned_offer_price_minor (price list, mean over the week), promotion_depth
     (largest planned), and `reach:KIND` for each of `kinds` (default: every kind in `promotions`), 0..1.
     """
-    weeks = _weeks(week_starts)
+    weeks = week_spans(week_starts)
     sales = weekly_sales(before(events, as_of), weeks)
     promoted = weekly_promotions(promotions, events, weeks, promotion_kinds(promotions) if kinds is None else kinds)
-    listed = weekly_prices(prices, events, weeks)
+    listed = weekly_prices(prices, events, weeks, foreign)
     whole = _outer(_outer(sales, promoted), listed)
     reaches = {name: whole[name].fill_null(0.0) for name in whole.columns if name.startswith(REACH)}
     known = whole.week_start < instant(as_of)
@@ -109,10 +111,18 @@ def weekly_promotions(promotions: Any, events: Any, weeks: Any, kinds: Sequence[
     return plans.group_by(KEY).aggregate(promotion_depth=plans.depth.max(), **reach)
 
 
-def weekly_prices(prices: Any, events: Any, weeks: Any) -> Any:
-    """The price list's mean list and offer price over each week, weighted by the time each was valid."""
+def weekly_prices(prices: Any, events: Any, weeks: Any, foreign: Sequence[str] = ()) -> Any:
+    """The price list's mean list and offer price over each week, weighted by the time each was valid.
+
+    Prices of the default zone do not reach the zones in which the item has prices of its own, nor the `foreign` ones,
+    which use another currency.
+    """
     rows = prices.select("item_id", "zone", "valid_from", "valid_to", "list_price_minor", "offer_price_minor")
-    rows = _in_force(_spread(rows, events))
+    is_own = rows.zone.notnull() & (rows.zone != DEFAULT_ZONE)
+    own, general = rows.filter(is_own), _spread(rows.filter(~is_own), events)
+    general = general.filter(general.zone.notin(list(foreign))) if foreign else general
+    general = general.anti_join(own.select("item_id", "zone").distinct(), ["item_id", "zone"])
+    rows = _in_force(own.union(general))
     rows = rows.join(weeks, rows.since < weeks.week_end)
     rows = rows.filter(rows.until.isnull() | (rows.until > rows.week_start))
     start = ibis.greatest(rows.since, rows.week_start)
@@ -143,7 +153,7 @@ def _in_force(rows: Any) -> Any:
     return held.filter(held.place == 0).drop("place", "valid_from", "valid_to")
 
 
-def _weeks(week_starts: Sequence[datetime]) -> Any:
+def week_spans(week_starts: Sequence[datetime]) -> Any:
     """week_start, week_end (the next start; the last week has seven days)."""
     starts = list(week_starts)
     ends = [*starts[1:], starts[-1] + timedelta(days=7)]

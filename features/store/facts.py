@@ -50,30 +50,33 @@ class Facts:
         backend.raw_sql(f"SET temp_directory = '{spill}'")
         return backend
 
-    def read(self, table: str) -> ibis.Table:
+    def read(self, table: str, known_at: datetime | None = None) -> ibis.Table:
         """`table` in its stored schema, each key once, with what the database holds of it too.
 
-        `events` has those received over HTTP, `price_history` the prices of the ledger that were not read off sales.
+        `events` has those received over HTTP, `price_history` the prices of the ledger that were not read off sales;
+        with `known_at` (business time) it lacks what the price desk decided from then on.
         """
         schema = _schema(table)
         stored = self.imported(table)
         if schema is EVENTS:
             return self._joined(stored, self._received(), ("event_id",))
         if schema is PRICE_HISTORY:
-            return self._joined(stored, self._decided(), schema.key, wins=True)
+            return self._joined(stored, self._decided(known_at), schema.key, wins=True, mark=str(known_at or ""))
         return stored
 
     def imported(self, table: str) -> ibis.Table:
         """`table` as imported, in its stored schema."""
         return self.connection.sql(f"SELECT * FROM {self._scan(_schema(table))}")
 
-    def _joined(self, stored: Any, rows: pa.Table | None, key: Sequence[str], *, wins: bool = False) -> Any:
+    def _joined(
+        self, stored: Any, rows: pa.Table | None, key: Sequence[str], *, wins: bool = False, mark: str = ""
+    ) -> Any:
         """`stored` and the database's rows, each key once: the imported row, or with `wins` the database's."""
         if rows is None or not rows.num_rows:
             return stored
-        name = f"database_{'_'.join(key)}"
+        name = f"database_{'_'.join(key)}{mark}"
         self.connection.con.register(name, rows)
-        others = self.connection.sql(f"SELECT * FROM {name}")
+        others = self.connection.sql(f'SELECT * FROM "{name}"')
         return others.union(stored.anti_join(others, key)) if wins else stored.union(others.anti_join(stored, key))
 
     def is_empty(self, table: str) -> bool:
@@ -160,11 +163,11 @@ class Facts:
 
         return received_events(self._settings)
 
-    def _decided(self) -> pa.Table | None:
+    def _decided(self, known_at: datetime | None) -> pa.Table | None:
         """Prices of the ledger, None when the database has none."""
         from features.store.ledger import known_prices
 
-        return known_prices(self._settings)
+        return known_prices(self._settings, known_at)
 
     def _manifest(self) -> dict[str, list[str]]:
         try:

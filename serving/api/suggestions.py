@@ -32,7 +32,7 @@ IfMatch = Annotated[str | None, Header(description="The ETag of the suggestion a
 
 
 class SuggestionResponse(BaseModel):
-    """A price suggestion. Money is a decimal in major units; expected units are per week as the run states."""
+    """A price suggestion. Money is a decimal in major units; `expected` counts over the whole horizon of the run."""
 
     id: str
     item_id: str

@@ -25,8 +25,7 @@ from features.contracts.histories import UserHistory
 from features.contracts.money import to_minor
 from features.contracts.recommendations import ItemFeatures, RecommendationQuery, ScoredItem, Slate
 from features.contracts.tables import DEFAULT_ZONE
-from features.store.database import reading
-from features.store.ledger import Ledger
+from features.store.offer_prices import OfferPrices
 from features.store.online import OnlineHistories
 from models.ranking.model import Policy
 from models.ranking.recommender import Recommender
@@ -97,7 +96,7 @@ class RecommendService:
         histories: OnlineHistories,
         log: Callable[[Exposure], None],
     ) -> None:
-        self._engine = engine
+        self._offers = OfferPrices(engine)
         self._settings = settings
         self._clock = clock
         self._system_clock = system_clock
@@ -223,10 +222,7 @@ class RecommendService:
             keep &= ~(stock <= 0)  # unknown stock is NaN and stays
         if wanted.price_max is not None:
             most = to_minor(wanted.price_max, self._settings.zone(asked.zone).currency)
-            with reading(self._engine) as connection:
-                prices = Ledger(connection).current(items.item_ids[keep].tolist(), asked.zone, now)
-            cheap = {item_id for item_id, price in prices.items() if price.offer_price_minor <= most}
-            keep &= np.fromiter((item_id in cheap for item_id in items.item_ids), bool, len(keep))
+            keep &= self._offers.of(items.item_ids, asked.zone, now) <= most  # no price is NaN and does not pass
         return keep
 
 

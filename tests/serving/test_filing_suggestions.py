@@ -103,4 +103,10 @@ def test_a_cost_is_the_zones_own_then_the_shops_then_the_items_then_assumed(engi
         "salt": (50.0, False),
         "tea": (100 / 1.25 * (1 - 0.4), True),
     }
+    kronor = settings.model_copy(update={"zones": {"south": ZoneSettings(currency="SEK")}})
+    terms_of_another_currency = item_terms(facts, kronor, prices, "south", NOW)
+    assert {item: (each.unit_cost_minor, each.cost_assumed) for item, each in terms_of_another_currency.items()} == {
+        "milk": (41.0, False),  # the zone's own
+        **dict.fromkeys(("rice", "salt", "tea"), (100 * (1 - 0.4), True)),
+    }
     assert (terms["milk"].title, terms["milk"].category, terms["tea"].category) == ("Milk", "Food", "")

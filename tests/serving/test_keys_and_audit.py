@@ -35,6 +35,20 @@ def test_a_key_is_recognised_and_never_stored(engine):
     assert service(engine).all() == [made.record]
 
 
+def test_making_and_ending_a_key_are_deeds(engine):
+    made = service(engine).create("anna", ["pricing.approve"])
+    service(engine).revoke(made.record.id)
+    with reading(engine) as connection:
+        deeds = AuditLog(connection).page(subject_id=made.record.id)
+        assert AuditLog(connection).verify().intact
+    assert [(deed.actor, deed.action, deed.subject_type) for deed in deeds] == [
+        ("operator", "create", "key"),
+        ("operator", "revoke", "key"),
+    ]
+    assert deeds[0].details == {"name": "anna", "scopes": ["pricing.approve"]}
+    assert made.key not in str(deeds)
+
+
 def test_whoever_may_change_prices_may_see_them(engine):
     made = service(engine).create("anna", ["pricing.approve"])
     assert service(engine).recognise(made.key).scopes == {"pricing.approve", "pricing.read"}

@@ -21,6 +21,7 @@ from features.store.database import engine as open_engine
 from features.store.facts import Facts
 from features.store.histories import offline_histories, offline_items
 from features.store.materialize import materialize
+from models.pricing.elasticity import ElasticityModel
 from models.ranking.lambdarank import RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Candidates, RecommendationModel, Retrieval
 from models.ranking.recommender import ranker_columns
@@ -119,6 +120,23 @@ def weekly_forecasts() -> pa.Table:
 
 def register(registry: Registry, name: str, folder: Path) -> str:
     return registry.register(name, run_id="", source=folder.as_uri(), tags={}).version
+
+
+def add_price_response(settings: Settings, **elasticities: float) -> None:
+    """A pricing champion that knows these items of the default zone."""
+    n = len(elasticities)
+    columns = {name: np.full(n, value) for name, value in {"error": 0.1, "lowest": 50.0, "highest": 200.0}.items()}
+    model = ElasticityModel(
+        np.array(list(elasticities), object),
+        np.array(["default"] * n, object),
+        elasticity=np.array(list(elasticities.values())),
+        grade=np.zeros(n, np.int64),
+        **columns,
+    )
+    folder = settings.home / "artifacts" / "pricing"
+    model.save(folder)
+    registry = Registry(settings.mlflow_url, settings.home)
+    registry.promote("pricing", register(registry, "pricing", folder))
 
 
 def build(home: Path) -> Settings:
