@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from configs.settings import Settings
 from features.contracts.clock import SystemClock
 from features.store.database import engine as open_engine
+from features.store.event_ids import ImportedEvents
 from features.store.online import OnlineHistories
 from models.registry import Registry
 from serving.api import (
@@ -108,6 +109,7 @@ def _open(settings: Settings, counted: Metrics) -> Server:
         engine=engine,
         clock=clock,
         system_clock=system_clock,
+        imported=ImportedEvents(settings),
         registry=registry,
         champions=Champions(settings, registry),
         experiments=ExperimentDesk(settings, engine),

@@ -43,11 +43,12 @@ from features.store.definitions import (
     quiet,
 )
 from features.store.erasure import forget_version
-from features.store.online import received_since
+from features.store.event_ids import write_digests
 from features.store.snapshots import (
     Version,
     current_version,
     folder,
+    included_file,
     items_file,
     load_items,
     publish,
@@ -63,7 +64,8 @@ __all__ = ["MaterializeReport", "load_items", "materialize"]
 KEPT_SNAPSHOTS = 4
 # The zone of a line of which only a refund is known.
 _NOWHERE = ""
-# Events whose transaction may still have been open when the facts were read.
+# Events whose transaction may still have been open when the facts were read: looked for, and told from those that were
+# seen by their ids.
 _SLACK = timedelta(minutes=1)
 
 
@@ -96,7 +98,8 @@ def materialize(
             progress("features of users")
             events = facts.read("events")
             rows = user_rows(facts, events, as_of)
-            included = _received_already(settings, events, as_of, received_after)
+            known = before(events, as_of).select("event_id").to_pyarrow()
+            write_digests(included_file(settings, name), known["event_id"].to_pylist())
             progress("features of items")
             kinds = item.promotion_kinds(facts.read("promotions"))
             items = item_rows(facts, events, as_of, kinds)
@@ -108,7 +111,7 @@ def materialize(
             for view, table in rows.items():
                 _write_parquet(source_folder(settings, name, view) / f"{stamp}.parquet", table)
             _write_online(place, kinds, as_of)
-            version = Version(name, as_of, received_after, included, tuple(items), settings.redis_url is not None)
+            version = Version(name, as_of, received_after, tuple(items), settings.redis_url is not None)
             previous = current_version(settings)
             publish(settings, version)
         except BaseException:
@@ -247,16 +250,6 @@ def _digests(order_keys: pa.ChunkedArray) -> Any:
     codes = order_keys.combine_chunks().dictionary_encode()
     digests = np.fromiter((order_digest(key) for key in codes.dictionary.to_pylist()), np.uint64)
     return digests[codes.indices.to_numpy()] if len(codes) else np.zeros(0, np.uint64)
-
-
-def _received_already(settings: Settings, events: Any, as_of: datetime, after: datetime) -> frozenset[str]:
-    """Ids of events received after `after` that `events` holds all the same."""
-    ids = received_since(settings, after)
-    if not ids:
-        return frozenset()
-    known = before(events, as_of)
-    known = known.filter(known.event_id.isin(ids))
-    return frozenset(known.event_id.to_pyarrow().to_pylist())
 
 
 def _prune(settings: Settings, keep: Sequence[str]) -> None:

@@ -18,9 +18,9 @@ from features.contracts.clock import feature_time
 from features.contracts.errors import Unavailable
 from features.contracts.histories import UserHistory
 from features.contracts.tables import EVENTS
-from features.store.database import engine as open_engine
-from features.store.database import events, has_table, reading, user_consent
-from features.store.snapshots import Version, current_version, load_items, pointer_stamp, store_place
+from features.store.database import events, reading, user_consent
+from features.store.event_ids import NONE, Digests, among, digests, read_digests
+from features.store.snapshots import Version, current_version, included_file, load_items, pointer_stamp, store_place
 from features.store.state import Categories, UserState
 
 _COLUMNS = tuple(events.c[name] for name in EVENTS.arrow.names)
@@ -35,6 +35,7 @@ class _Opened:
     version: Version
     store: Any
     categories: Categories
+    included: Digests
 
 
 class OnlineHistories:
@@ -95,11 +96,11 @@ class OnlineHistories:
         ids: tuple[str | None, str | None, str | None],
         now: datetime,
     ) -> Sequence[Any]:
-        as_of, received_after = _BEGINNING, _BEGINNING
-        included: frozenset[str] = frozenset()
+        """The events to merge, each once: of the user those that the row does not hold yet, of others all."""
+        as_of, received_after, included = _BEGINNING, _BEGINNING, NONE
         if opened is not None:
             as_of, received_after = opened.version.as_of, opened.version.received_after
-            included = opened.version.included
+            included = opened.included
         query = _query(*(value is not None for value in ids))
         if query is None:
             return ()
@@ -108,8 +109,13 @@ class OnlineHistories:
         if ids[0] is not None:
             given |= {"as_of": as_of, "received_after": received_after}
         rows = connection.execute(query, given | {"now": now}).all()
-        later = {row.event_id: row for row in rows if row.occurred_at >= as_of or row.event_id not in included}
+        later = {row.event_id: row for row in rows}
         if ids[0] is not None:
+            # An event that came late may stand in the row already: imported before or since, or seen while it came.
+            late = [row.event_id for row in later.values() if row.user_id is not None and row.occurred_at < as_of]
+            for event_id, held in zip(late, among(digests(late), included), strict=True):
+                if held:
+                    del later[event_id]
             return list(later.values())
         refused = {
             other
@@ -150,21 +156,8 @@ class OnlineHistories:
 
         store = open_store(store_place(self._settings, version.name))
         items = load_items(self._settings)
-        return _Opened(version, store, Categories.of(items.item_ids.tolist(), items.category))
-
-
-def received_since(settings: Settings, after: datetime) -> list[str]:
-    """Ids of the events received after `after`; none when the database has no events table yet."""
-    if settings.database_url is None and not (settings.home / "shopwright.db").exists():
-        return []
-    opened = open_engine(settings)
-    try:
-        if not has_table(opened, events.name):
-            return []
-        with reading(opened) as connection:
-            return list(connection.execute(sa.select(events.c.event_id).where(events.c.received_at > after)).scalars())
-    finally:
-        opened.dispose()
+        included = read_digests(included_file(self._settings, version.name))
+        return _Opened(version, store, Categories.of(items.item_ids.tolist(), items.category), included)
 
 
 def _redis_error(redis: bool) -> type[Exception]:

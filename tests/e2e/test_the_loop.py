@@ -52,7 +52,10 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ShopProce
     week = keep_back_the_last_week(root / "tables")
     (root / "configs" / "pricing").mkdir(parents=True)
     (root / "configs" / "pricing" / "default.yaml").write_text("min_grade: C\n")
-    settings = SETTINGS | {"SHOPWRIGHT_CLOCK_START": OPENING.isoformat(), "SHOPWRIGHT_CONFIG_DIR": str(root / "configs")}
+    settings = SETTINGS | {
+        "SHOPWRIGHT_CLOCK_START": OPENING.isoformat(),
+        "SHOPWRIGHT_CONFIG_DIR": str(root / "configs"),
+    }
     (root / "home").mkdir()
     shop = ShopProcess(root / "home", settings)
     shop.run("import", str(root / "tables"))
