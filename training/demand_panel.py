@@ -13,8 +13,8 @@ from configs.settings import Settings
 from features.contracts.calendar import add_weeks, week_start, week_starts
 from features.contracts.errors import BadInput
 from features.contracts.tables import TIMESTAMP, EventType
-from features.pipelines.demand import REACH, promotion_kinds, weekly_demand
-from features.pipelines.expressions import before
+from features.pipelines.demand import REACH, weekly_demand
+from features.pipelines.expressions import before, promotion_kinds
 from features.store.facts import Facts
 from models.demand.panel import DemandPanel
 
