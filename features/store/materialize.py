@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from configs.settings import Settings
 from features.contracts.tables import TIMESTAMP as TIMESTAMP_TYPE
 from features.pipelines import item, user
-from features.pipelines.expressions import before, zone_of
+from features.pipelines.expressions import before, promotion_kinds, zone_of
 from features.pipelines.rules import AFFINITY, ALL_ZONES
 from features.pipelines.user_item import history_of, kept_lines, order_lines
 from features.store import histories
@@ -101,7 +101,7 @@ def materialize(
             known = before(events, as_of).select("event_id").to_pyarrow()
             write_digests(included_file(settings, name), known["event_id"].to_pylist())
             progress("features of items")
-            kinds = item.promotion_kinds(facts.read("promotions"))
+            kinds = promotion_kinds(facts.read("promotions"))
             items = item_rows(facts, events, as_of, kinds)
             for zone in items:
                 write_items(target / items_file(tuple(items), zone), histories.items_of(items[zone], as_of))
@@ -209,9 +209,13 @@ def packed_states(
 
 
 def item_rows(facts: Any, events: Any, as_of: datetime, kinds: Sequence[str]) -> dict[str, pa.Table]:
-    """item_features rows by zone, sorted by item: all zones together first, then each, when there are several."""
+    """item_features rows by zone, sorted by item: all zones together first, then each, when there are several.
+
+    A zone is one where something happened or something is on hand.
+    """
     read = facts.read
-    names = events.select(zone=zone_of(events)).distinct().order_by("zone").to_pyarrow()["zone"].to_pylist()
+    zones = events.select(zone=zone_of(events)).union(read("stock").select(zone=zone_of(read("stock"))), distinct=True)
+    names = zones.order_by("zone").to_pyarrow()["zone"].to_pylist()
     rows: dict[str, pa.Table] = {}
     for zone in [ALL_ZONES] + (names if len(names) > 1 else []):
         features = item.item_features(
