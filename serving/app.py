@@ -55,7 +55,7 @@ _ROUTERS = (recommendations, events, prices, suggestions, forecasts, experiments
 
 def create_app(settings: Settings) -> FastAPI:
     """The application of one shop. It starts without models or features too: /readyz then says what is missing."""
-    counted = Metrics()
+    counted = Metrics(settings.home)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -129,6 +129,7 @@ def _open(settings: Settings, counted: Metrics) -> Server:
 def _refresh(server: Server) -> None:
     server.champions.refresh()
     server.experiments.refresh()
+    server.metrics.observe(server)
 
 
 async def _poll(server: Server) -> None:
@@ -144,6 +145,7 @@ async def _poll(server: Server) -> None:
 def _close(server: Server) -> None:
     server.workers.shutdown()
     server.exposures.close()
+    server.metrics.close()
     server.engine.dispose()
 
 
