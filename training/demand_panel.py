@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from configs.settings import Settings
 from features.contracts.calendar import add_weeks, week_starts
 from features.contracts.tables import TIMESTAMP
-from features.pipelines.demand import REACH, promotion_kinds, week_spans, weekly_demand, weekly_prices
+from features.pipelines.demand import REACH, week_spans, weekly_demand, weekly_prices
+from features.pipelines.expressions import promotion_kinds
 from features.store.facts import Facts
 from models.demand.panel import DemandPanel
 from training.splits import span_of_sales

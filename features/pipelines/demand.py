@@ -14,10 +14,9 @@ from typing import Any
 import ibis
 
 from features.contracts.tables import DEFAULT_ZONE, EventType
-from features.pipelines.expressions import before, instant, zone_of
+from features.pipelines.expressions import before, instant, kind_of, promotion_kinds, spread_plans, zone_of
 
 REACH = "reach:"  # prefix of the columns that hold the planned reach of one kind of promotion
-NO_KIND = "other"  # promotions without a kind
 KEY = ("item_id", "zone", "week_start")
 
 
@@ -58,12 +57,6 @@ def weekly_demand(
     )
 
 
-def promotion_kinds(promotions: Any) -> tuple[str, ...]:
-    """The kinds of promotion in the data, sorted. Runs a query."""
-    found = promotions.select(kind=promotions.kind.fill_null(NO_KIND)).distinct().to_pyarrow()
-    return tuple(sorted(found["kind"].to_pylist()))
-
-
 def weekly_sales(events: Any, weeks: Any) -> Any:
     """Units, revenue, lines and prices seen in sales. A refund counts against the week in which it was made.
 
@@ -97,9 +90,8 @@ def weekly_sales(events: Any, weeks: Any) -> Any:
 
 def weekly_promotions(promotions: Any, events: Any, weeks: Any, kinds: Sequence[str]) -> Any:
     """Planned reach by kind (reach × share of the week covered, summed, at most 1) and the largest depth."""
-    kind = promotions.kind.fill_null(NO_KIND)
-    plans = promotions.mutate(kind=kind, reach=promotions.reach.fill_null(1.0))
-    plans = _spread(plans.drop("attributes", "promotion_id"), events)
+    plans = promotions.mutate(kind=kind_of(promotions), reach=promotions.reach.fill_null(1.0))
+    plans = spread_plans(plans.drop("attributes", "promotion_id"), events)
     spans = plans.select("starts_at", "ends_at").distinct()  # few: far cheaper to lay beside the weeks than the plans
     spans = spans.join(weeks, [spans.starts_at < weeks.week_end, spans.ends_at > weeks.week_start])
     start = ibis.greatest(spans.starts_at, spans.week_start)
@@ -119,7 +111,7 @@ def weekly_prices(prices: Any, events: Any, weeks: Any, foreign: Sequence[str] =
     """
     rows = prices.select("item_id", "zone", "valid_from", "valid_to", "list_price_minor", "offer_price_minor")
     is_own = rows.zone.notnull() & (rows.zone != DEFAULT_ZONE)
-    own, general = rows.filter(is_own), _spread(rows.filter(~is_own), events)
+    own, general = rows.filter(is_own), spread_plans(rows.filter(~is_own), events)
     general = general.filter(general.zone.notin(list(foreign))) if foreign else general
     general = general.anti_join(own.select("item_id", "zone").distinct(), ["item_id", "zone"])
     rows = _in_force(own.union(general))
@@ -159,18 +151,6 @@ def week_spans(week_starts: Sequence[datetime]) -> Any:
     ends = [*starts[1:], starts[-1] + timedelta(days=7)]
     columns = {"week_start": "timestamp('UTC')", "week_end": "timestamp('UTC')"}
     return ibis.memtable({"week_start": starts, "week_end": ends}, schema=columns)
-
-
-def _spread(plans: Any, events: Any) -> Any:
-    """Plans without a zone hold in every zone of the shop; so do those of the default zone where it sells nothing."""
-    zones = events.select(sold_in=zone_of(events)).distinct()
-    zones = zones.mutate(no_default=~(zones.sold_in == DEFAULT_ZONE).any().over(ibis.window()))
-    general = plans.zone.isnull() | (plans.zone == DEFAULT_ZONE)
-    named = plans.filter(~general)
-    spread = plans.filter(general).cross_join(zones)
-    spread = spread.filter(spread.zone.isnull() | spread.no_default | (spread.sold_in == DEFAULT_ZONE))
-    spread = spread.mutate(zone=spread.sold_in).select(*plans.columns)
-    return named.union(spread)
 
 
 def _seconds(start: Any, end: Any) -> Any:

@@ -27,8 +27,8 @@ from configs.settings import Settings
 from features.contracts.errors import UnknownName
 from features.contracts.tables import EVENTS, PRICE_HISTORY, TABLES, TableSchema
 from features.sources.report import WriteCount
+from features.store.event_ids import MANIFEST, digests_file, write_digests
 
-_MANIFEST = "manifest.json"
 _MEMORY_LIMIT = "4GB"
 _GRACE_SECONDS = 24 * 60 * 60
 
@@ -57,9 +57,11 @@ class Facts:
         with `known_at` (business time) it lacks what the price desk decided from then on.
         """
         schema = _schema(table)
-        stored = self.imported(table)
         if schema is EVENTS:
-            return self._joined(stored, self._received(), ("event_id",))
+            # The database first: what is sealed leaves it only after the manifest names it.
+            received = self._received()
+            return self._joined(self.imported(table), received, ("event_id",))
+        stored = self.imported(table)
         if schema is PRICE_HISTORY:
             return self._joined(stored, self._decided(known_at), schema.key, wins=True, mark=str(known_at or ""))
         return stored
@@ -143,7 +145,10 @@ class Facts:
         with staging.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:20]
             os.fsync(file.fileno())
-        staging.replace(folder / f"{digest}.parquet")
+        segment = folder / f"{digest}.parquet"
+        if schema is EVENTS:
+            write_digests(digests_file(segment), rows["event_id"].to_pylist())
+        staging.replace(segment)
         _sync(folder)
         return f"{schema.name}/{digest}.parquet"
 
@@ -171,18 +176,18 @@ class Facts:
 
     def _manifest(self) -> dict[str, list[str]]:
         try:
-            stored: dict[str, list[str]] = json.loads((self._folder / _MANIFEST).read_text(encoding="utf-8"))
+            stored: dict[str, list[str]] = json.loads((self._folder / MANIFEST).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
         return stored
 
     def _publish(self, manifest: Mapping[str, list[str]]) -> None:
-        staging = self._folder / f".{_MANIFEST}"
+        staging = self._folder / f".{MANIFEST}"
         with staging.open("w", encoding="utf-8") as file:
             json.dump(manifest, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        staging.replace(self._folder / _MANIFEST)
+        staging.replace(self._folder / MANIFEST)
         _sync(self._folder)
 
     def _sweep(self, manifest: Mapping[str, list[str]]) -> None:
@@ -200,6 +205,9 @@ class Facts:
             elif time.time() - retired.stat().st_mtime > _GRACE_SECONDS:
                 path.unlink()
                 retired.unlink()
+        for path in self._folder.glob("*/*.ids.npy"):
+            if not path.with_suffix("").with_suffix(".parquet").exists():
+                path.unlink()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

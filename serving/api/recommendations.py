@@ -32,7 +32,7 @@ class _Request(BaseModel):
     user_id: Id | None = None
     visitor_id: Id | None = None
     session_id: Id | None = None
-    zone: Name = DEFAULT_ZONE
+    zone: Name = Field(DEFAULT_ZONE, description="Whose prices and stock hold; one without stock of its own: all")
 
 
 class FilterRequest(BaseModel):
@@ -192,6 +192,7 @@ async def _answered(request: Request, asked: Asked) -> Response:
         lambda: here.recommend.answer(
             asked,
             recommender=served.recommender,
+            items=served.in_zone(asked.zone),
             version=served.version,
             experiments=here.experiments.current,
         ),

@@ -63,7 +63,7 @@ def demo(
             _print_summary(built)
         _print_addresses(shop, command, host, port, seconds)
     if serve:
-        run_server(shop, host=host, port=port, workers=1)
+        run_server(shop, host=host, port=port, workers=1, announce=not json)
 
 
 def _build(shop: Shop) -> _Built:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,11 +22,14 @@ def serve(
     run_server(Shop(), host=host, port=port, workers=workers)
 
 
-def run_server(shop: Shop, *, host: str, port: int, workers: int) -> None:
-    """Runs uvicorn until it is told to stop."""
+def run_server(shop: Shop, *, host: str, port: int, workers: int, announce: bool = True) -> None:
+    """Runs uvicorn until it is told to stop; `announce` says on stdout where it listens."""
     import uvicorn
 
-    print_line(f"Shopwright listens on http://{host}:{port} (docs at /docs)")
+    if workers > 1:
+        _count_together(shop.settings.home)
+    if announce:
+        print_line(f"Shopwright listens on http://{host}:{port} (docs at /docs)")
     uvicorn.run(
         "serving.app:create_app_from_environment",
         factory=True,
@@ -37,3 +43,13 @@ def run_server(shop: Shop, *, host: str, port: int, workers: int) -> None:
         server_header=False,
         timeout_graceful_shutdown=20,
     )
+
+
+def _count_together(home: Path) -> None:
+    """Lets the workers to come keep their counters in one empty folder, so that any of them tells of all."""
+    from serving.api.metrics import SHARED_COUNTERS, shared_folder
+
+    folder = shared_folder(home)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.environ[SHARED_COUNTERS] = str(folder)

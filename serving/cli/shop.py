@@ -28,7 +28,9 @@ class Shop:
         except ValidationError as error:
             first = error.errors()[0]
             name = "_".join(str(part) for part in first["loc"]).upper()
-            raise BadInput(first["msg"], where=f"SHOPWRIGHT_{name}", hint="See: shopwright doctor") from error
+            raise BadInput(
+                first["msg"].removeprefix("Value error, "), where=f"SHOPWRIGHT_{name}", hint="See: shopwright doctor"
+            ) from error
 
     @cached_property
     def facts(self) -> Facts:

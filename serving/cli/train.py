@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs.loading import parse_override
-from features.contracts.clock import SystemClock, parse_time
+from features.contracts.clock import SystemClock, feature_time, parse_time
 from features.contracts.errors import BadInput
 from models.registry import NAMES, Version
 from serving.cli.evaluate import as_document, print_evaluation
@@ -63,7 +63,7 @@ def retrain(json: JsonOption = False) -> None:
 
     shop = Shop()
     with steps(len(NAMES) + 1) as progress:
-        materialize(shop.facts, shop.settings, shop.now(), progress=progress.say)
+        materialize(shop.facts, shop.settings, feature_time(shop.now()), progress=progress.say)
         progress.done()
         reports = [train_one(shop, name, progress) for name in NAMES]
     if json:

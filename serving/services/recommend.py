@@ -110,16 +110,20 @@ class RecommendService:
         asked: Asked,
         *,
         recommender: Recommender,
+        items: ItemFeatures,
         version: Version,
         experiments: Mapping[str, Experiment],
     ) -> Answer:
-        """The answer. Raises UnknownName for a placement the shop does not have."""
+        """The answer, from what `items`, the catalogue of the zone asked for, lets through.
+
+        Raises UnknownName for a placement the shop does not have.
+        """
         if asked.placement not in recommender.placements:
             raise UnknownName(asked.placement, recommender.placements, kind="placement", where="placement")
         now = self._clock.now()
         history, degraded = self._history(asked, now)
         assignment, unit_id = (None, None) if degraded else self._assignment(asked, experiments)
-        query = self._query(asked, history, recommender.items, now)
+        query = self._query(asked, history, items, now)
         policy: Policy | None = None
         if assignment is not None and assignment[1].policy != "champion":
             policy = assignment[1].policy

@@ -1,6 +1,7 @@
 """Health, limits, errors, metrics, forecasts, models and experiments over HTTP."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from contextlib import closing
@@ -10,6 +11,8 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
+import uvicorn
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -18,9 +21,11 @@ from features.store.database import reading, transaction
 from features.store.ledger import Ledger
 from models.demand.table import ForecastTable
 from serving.api.limits import Limits
-from serving.api.metrics import Metrics
+from serving.api.metrics import SHARED_COUNTERS, Metrics
 from serving.app import create_app
+from serving.cli import train
 from serving.cli.main import app as command_line
+from serving.cli.serve import _count_together, run_server
 from serving.cli.shop import Shop
 from serving.cli.train import train_one
 from serving.services.forecast import forecast
@@ -94,6 +99,21 @@ def test_an_unexpected_error_is_a_problem_too(served, monkeypatch):
     assert "boom" not in answer.text
 
 
+@pytest.mark.parametrize(
+    "error",
+    [sa.exc.TimeoutError("QueuePool limit reached"), sa.exc.OperationalError("SELECT 1", {}, Exception("gone"))],
+)
+def test_a_database_that_does_not_answer_is_not_our_fault(served, monkeypatch, error):
+    def silent(*_arguments, **_named):
+        raise error
+
+    monkeypatch.setattr(served.server.champions, "recommender", silent)
+    client = TestClient(served.app, raise_server_exceptions=False, headers=dict(served.client.headers))
+    answer = client.get("/v1/recommendations?placement=home")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "5"
+
+
 def test_load_beyond_the_limit_is_shed_at_once():
     async def scenario():
         release = asyncio.Event()
@@ -136,6 +156,60 @@ def test_metrics_need_a_scope_from_afar_and_none_on_loopback(shared):
     text = near.get("/metrics").text
     assert 'shopwright_requests_total{method="GET",route="/v1/recommendations",status="200"}' in text
     assert 'shopwright_model_info{name="recommendations",version="1"} 1.0' in text
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace as Some
+from serving.api.metrics import Metrics
+metrics = Metrics(Path(sys.argv[1]))
+metrics.events.labels("accepted").inc(2)
+version = Some(version="1")
+metrics.observe(Some(exposures=Some(waiting=3, dropped=1), champions=Some(versions={"demand": version})))
+version.version = "2"
+metrics.observe(Some(exposures=Some(waiting=3, dropped=1), champions=Some(versions={"demand": version})))
+text = metrics.text().decode()
+metrics.close()
+print(text)
+"""
+
+
+def test_any_of_several_workers_tells_the_counts_of_all(tmp_path, monkeypatch):
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "counter_1.db").write_bytes(b"of an earlier start")
+    monkeypatch.setenv(SHARED_COUNTERS, "")  # given back afterwards
+    _count_together(tmp_path)
+    assert os.environ[SHARED_COUNTERS] == str(tmp_path / "metrics")
+    assert list((tmp_path / "metrics").iterdir()) == []
+    texts = [
+        subprocess.run([sys.executable, "-c", WORKER, str(tmp_path)], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert 'shopwright_events_total{outcome="accepted"} 4.0' in texts[1]
+    assert "shopwright_exposures_dropped 2.0" in texts[1]
+    assert "shopwright_exposures_waiting 3.0" in texts[1]  # the first worker is gone, and what waited in it
+    assert 'shopwright_model_info{name="demand",version="1"} 0.0' in texts[1]
+    assert 'shopwright_model_info{name="demand",version="2"} 1.0' in texts[1]
+
+
+def test_the_demo_says_nothing_on_stdout_beside_its_document(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(uvicorn, "run", lambda *_arguments, **_named: None)
+    shop = SimpleNamespace(settings=settings_of(tmp_path))
+    run_server(shop, host="127.0.0.1", port=1, workers=1, announce=False)
+    assert capsys.readouterr().out == ""
+    run_server(shop, host="127.0.0.1", port=1, workers=1)
+    assert "listens on http://127.0.0.1:1" in capsys.readouterr().out
+
+
+def test_retraining_starts_with_features_as_of_the_whole_hour(monkeypatch):
+    instants = []
+    shop = SimpleNamespace(facts=None, settings=None, now=lambda: NOW + timedelta(minutes=50))
+    monkeypatch.setattr(train, "Shop", lambda: shop)
+    monkeypatch.setattr(train, "NAMES", ())
+    monkeypatch.setattr("features.store.materialize.materialize", lambda _f, _s, as_of, **_: instants.append(as_of))
+    train.retrain()
+    assert instants == [NOW]
 
 
 def test_a_forecast_begins_with_this_week(shared):

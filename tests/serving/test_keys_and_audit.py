@@ -177,7 +177,7 @@ def test_a_database_from_a_newer_version_is_refused(engine):
     with pytest.raises(BadInput, match="9999"):
         upgrade(engine)
     with transaction(engine) as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0002'"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0003'"))
 
 
 def test_times_are_stored_in_utc_and_never_without_a_zone(engine):

@@ -180,7 +180,7 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings_of(home: Path, **values: object) -> Settings:
-    return Settings(home=home, clock_start=NOW, currency="EUR", **values)
+    return Settings(home=home, **{"clock_start": NOW, "currency": "EUR", **values})
 
 
 @pytest.fixture
