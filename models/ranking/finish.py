@@ -96,7 +96,8 @@ class Finisher:
         order, worth, focused = _ordered(scored, allowed, wish)
         capped = [bound for bound in active if bound.rule.action == "at_most"]
         if len(order) < query.count or capped:
-            scored, order, worth = self._filled(scored, order, worth, allowed, wish)
+            least = query.count if not capped else len(allowed)
+            scored, order, worth = self._filled(scored, order, worth, allowed, wish, least)
         if active and len(order):
             change = moved(active, scored.places[order], worth)
             order, worth = order[change.order], change.relevance
@@ -118,10 +119,12 @@ class Finisher:
         return Finished(scored, tuple(chosen), tuple(reasons), focused, tuple(said), withheld, explores)
 
     def _filled(
-        self, scored: Scored, order: Positions, worth: Numbers, allowed: Mask, wish: Wish
+        self, scored: Scored, order: Positions, worth: Numbers, allowed: Mask, wish: Wish, count: int
     ) -> tuple[Scored, Positions, Numbers]:
-        """With fillers behind, each below what stands before it."""
+        """With fillers behind until there are `count`, each below what stands before it."""
         for filler in wish.fillers:
+            if len(order) >= count:
+                break
             known = np.isin(filler.places, scored.places[order])
             rows = np.flatnonzero(allowed[filler.places] & ~known)[:_FILL]
             if not len(rows):

@@ -63,10 +63,11 @@ class Recommender:
             )
         }
         # The same for everybody, the best first.
-        self._stand_ins: dict[Fallback, Scored] = {
+        self._stand_ins = {
             "popular": self._popular(),
             "trending": self._trending(),
             "new": self._new_arrivals(),
+            "unseen": self._unseen(),
         }
         self._masks: OrderedDict[frozenset[str], npt.NDArray[np.bool_]] = OrderedDict()
 
@@ -244,7 +245,9 @@ class Recommender:
 
     def _fallback(self, name: Fallback) -> list[Scored]:
         """What stands in, the placement's choice first. New items come last: else a new category would stay empty."""
-        return [] if name == "none" else [self._stand_ins[each] for each in dict.fromkeys((name, "popular", "new"))]
+        if name == "none":
+            return []
+        return [self._stand_ins[each] for each in dict.fromkeys((name, "popular", "new", "unseen"))]
 
     def _rank_given(self, query: RecommendationQuery, visitor: Visitor, policy: Policy | None) -> Scored:
         places = self._catalogue.positions(np.array(query.candidate_ids, object))
@@ -277,6 +280,11 @@ class Recommender:
         age = self._column("age_days", missing=np.inf)
         found = np.flatnonzero(age <= _NEW_ARRIVAL_DAYS)
         return Scored.of(found, -age[found], Reason.NEW).sorted()
+
+    def _unseen(self) -> Scored:
+        """Items without a date of arrival that nobody has bought or viewed yet."""
+        found = np.flatnonzero(np.isinf(self._column("age_days", missing=np.inf)))
+        return Scored.of(found, np.zeros(len(found)), Reason.NEW)
 
     def _bought_again(self, visitor: Visitor) -> Scored:
         scores = visitor.history.decayed_frequency[visitor.rows].astype(np.float64)

@@ -60,7 +60,7 @@ class Rule:
                  at_most    `n` in a slate: of the chosen items together, or of each category or brand among them
     item_ids, categories, brands, features
                  the items: every condition that is given holds; within one, any value. A category holds all below it.
-                 `features` are ranges of item features, such as stock_on_hand or margin. None given: all items
+                 `features` are ranges of item features, such as stock_on_hand. None given: all items
     by           an item feature that weighs a factor: the item with the most of it gets all of it, the least none
     valid_from, valid_to    half-open, on the business clock
     zones        where it holds; none given: everywhere

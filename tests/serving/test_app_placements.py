@@ -206,9 +206,9 @@ def test_a_user_with_two_events_has_a_slate_of_their_own(served):
     assert {"beer", "wine"} <= set(ids(answer))
 
 
-def arrive(shop, *items, minutes=-1):
-    """Imports items that arrive `minutes` from NOW and materializes what is known then."""
-    known = {"available_from": NOW + timedelta(minutes=minutes), "stock_on_hand": 3}
+def arrive(shop, *items, at=NOW - timedelta(minutes=1)):
+    """Imports items that arrive `at`, and materializes what is known at NOW."""
+    known = {"available_from": at, "stock_on_hand": 3}
     facts = Facts(shop.settings)
     facts.write({"items": rows_of("items", [known | item for item in items])})
     materialize(facts, shop.settings, NOW)
@@ -225,6 +225,12 @@ def test_an_item_that_arrived_a_minute_ago_in_a_new_category_is_shown_at_once(se
         found = ask(served, filter={"category": ["Greens"]}, **who)
         assert [(item["item_id"], item["reason"]) for item in found["items"]] == [("kale", "new")]
     assert "kale" in ids(ask(served, filter={"brand": ["Feld"]}))
+
+
+def test_an_item_of_which_nothing_is_known_stands_where_its_category_is_asked_for(served):
+    arrive(served, {"item_id": "kale", "title": "kale", "category": "Greens > Leaves"}, at=None)
+    assert ids(ask(served, filter={"category": ["Greens"]})) == ["kale"]
+    assert "kale" not in ids(ask(served, "new_arrivals", strict=True))
 
 
 def test_views_in_a_new_category_bring_its_items(served):
