@@ -134,6 +134,28 @@ exposures = sa.Table(
     sa.Index(None, "unit_id"),
 )
 
+impressions = sa.Table(
+    "impressions",
+    metadata,
+    sa.Column("impression_id", sa.Text, primary_key=True),
+    sa.Column("recommendation_id", sa.Text, nullable=False),
+    sa.Column("placement", sa.Text, nullable=False),
+    sa.Column("rank", sa.Integer, nullable=False),
+    sa.Column("item_id", sa.Text, nullable=False),
+    sa.Column("propensity", sa.Double, nullable=False),
+    sa.Column("explored", sa.Boolean, nullable=False),
+    sa.Column("unit_id", sa.Text),
+    sa.Column("model_name", sa.Text),
+    sa.Column("model_version", sa.Text),
+    sa.Column("shown_at", Instant, nullable=False),
+    sa.Column("recorded_at", Instant, nullable=False),
+    sa.CheckConstraint("propensity > 0 AND propensity <= 1", name="propensity_is_share"),
+    sa.CheckConstraint("rank >= 1", name="rank_from_one"),
+    sa.Index(None, "recommendation_id"),
+    sa.Index(None, "placement", "shown_at"),
+    sa.Index(None, "unit_id"),
+)
+
 user_consent = sa.Table(
     "user_consent",
     metadata,

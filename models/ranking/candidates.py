@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from features.contracts.histories import UserHistory
 from models.ranking.features import Catalogue, Floats, Positions, Visitor
-from models.ranking.model import TASKS, Candidates, Retrieval, Task
+from models.ranking.model import TASKS, CandidateConfig, Candidates, Retrieval, Task
 from models.retrieval.interactions import top
 
 # What was viewed speaks as loudly as what was bought once.
@@ -44,9 +44,12 @@ class CandidateSource:
         als = self._spread(self._retrieval.als.score(als_rows[als_rows >= 0]), self._als_at)
         return Visitor(history, own, rows, viewed, bought + seen, seen, self._ease(own, decayed), als)
 
-    def candidates(self, visitor: Visitor, task: Task) -> Positions:
-        """Distinct positions, ascending. The task "new" leaves out what was bought."""
-        config = self._config.of(task)
+    def candidates(self, visitor: Visitor, task: Task, config: CandidateConfig | None = None) -> Positions:
+        """Distinct positions, ascending, as many of each source as `config` says or the model learnt from.
+
+        The task "new" leaves out what was bought.
+        """
+        config = config or self._config.of(task)
         owned = np.zeros(self._catalogue.n_items, bool)
         owned[visitor.own] = True
         parts = [
@@ -63,6 +66,22 @@ class CandidateSource:
         if task == "all":
             chosen[_likeliest(visitor, config.own)] = True
         return np.flatnonzero(chosen)
+
+    def because(self, visitor: Visitor, places: Positions) -> list[str | None]:
+        """The viewed item that speaks most for each of `places`, itself where it was viewed; None where none does."""
+        ids = self._catalogue.items.item_ids
+        found: list[str | None] = [str(ids[place]) if place in visitor.viewed else None for place in places]
+        viewed = visitor.viewed[self._to_ease[visitor.viewed] >= 0]
+        columns = self._to_ease[places]
+        if not len(viewed):
+            return found
+        weights = self._retrieval.ease.weights[self._to_ease[viewed]].tocsc()
+        for n, column in enumerate(columns):
+            if found[n] is None and column >= 0:
+                spoken = weights[:, [column]].toarray().ravel()
+                if spoken.max() > 0:
+                    found[n] = str(ids[viewed[spoken.argmax()]])
+        return found
 
     def _ease(self, held: Positions, weights: Floats) -> Floats:
         rows = self._to_ease[held]

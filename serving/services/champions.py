@@ -20,8 +20,9 @@ from features.pipelines.rules import ALL_ZONES
 from features.store.snapshots import current_version, load_items, pointer_stamp
 from models.demand.table import ForecastTable, load_forecasts
 from models.ranking.model import RecommendationModel
-from models.ranking.placement import Placement
+from models.ranking.placement import Placement, check_rules
 from models.ranking.recommender import Recommender
+from models.ranking.rules import RuleSet
 from models.registry import NAMES, Registry, Version
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,12 @@ def load_placements(settings: Settings) -> dict[str, Placement]:
     return {name: load(f"placements/{name}", Placement, overlay=overlay) for name in found}
 
 
+def load_rules(settings: Settings) -> dict[str, RuleSet]:
+    """The shop's sets of merchandising rules by name."""
+    overlay = settings.config_dir
+    return {name: load(f"rules/{name}", RuleSet, overlay=overlay) for name in names("rules", overlay=overlay)}
+
+
 class Champions:
     """Holds what is served; readers take no lock."""
 
@@ -67,6 +74,8 @@ class Champions:
         self._settings = settings
         self._registry = registry
         self._placements = load_placements(settings)
+        self._rules = load_rules(settings)
+        check_rules(self._placements, self._rules)
         self._lock = threading.Lock()
         self._registry_stamp: object = None
         self._features_stamp: object = None
@@ -155,7 +164,8 @@ class Champions:
             if held is not None:
                 version, model = held
                 zones = _stocked_by_zone(self._settings, items)
-                made = ServedRecommender(Recommender(model, items, self._placements), items, version, zones)
+                recommender = Recommender(model, items, self._placements, self._rules)
+                made = ServedRecommender(recommender, items, version, zones)
                 self._recommender, self._features_stamp = made, stamp
         except Exception as error:  # as above
             if present is None:
