@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,7 +15,7 @@ from scipy import sparse
 from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.contracts.histories import UserHistory
-from features.contracts.recommendations import ItemFeatures, RecommendationQuery
+from features.contracts.recommendations import ItemFeatures
 from features.contracts.seeds import generator
 from features.contracts.tables import EventType
 from features.pipelines.expressions import instant
@@ -26,25 +25,15 @@ from models.ranking.candidates import CandidateSource
 from models.ranking.features import Catalogue, columns
 from models.ranking.lambdarank import Ranker, RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Candidates, Policy, RecommendationModel, Retrieval, Task
-from models.ranking.placement import Placement
-from models.ranking.recommender import Recommender, ranker_columns
+from models.ranking.recommender import ranker_columns
 from models.retrieval.als import AlsConfig, fit_als
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
-from training.baselines import baseline_slates
-from training.metrics import Floats, bootstrap_interval, coverage, ndcg, paired_p_value, recall
-from training.recommendation_plots import by_depth
-from training.results import Comparison, Evaluation, Trained
+from training.contenders import Subject
+from training.recommendation_judgement import judged
+from training.results import Evaluation, Trained
 from training.splits import Window, end_of_data, windows
-
-K = 10
-SLATE_LENGTH = 20
-NDCG_DEPTHS = (1, 2, 3, 5, 10, 20)
-LEVEL = 0.05  # below this p-value a difference between two methods is more than chance
-PRIMARY = "NDCG@10 all items"
-# The baseline that each task must beat: what is bought again, and what is new to the user.
-RIVALS: dict[Task, str] = {"all": "buy again", "new": "EASE"}
 
 
 @dataclass(frozen=True)
@@ -145,13 +134,22 @@ def _evaluated(workshop: _Workshop, end: datetime) -> tuple[RecommendationModel,
     (window,) = windows(end, 1, workshop.config.window_weeks, workshop.settings.timezone)
     model = _fit(workshop, window.cut)
     snapshot = workshop.snapshot(window.cut, complete=True)
-    workshop.progress("slates of every test user, ours and the baselines'")
     relevant = relevant_items(workshop.facts, window, snapshot)
     if not relevant["all"]:
         raise BadInput(
             "nobody bought a known item after the cut", hint="Import more history, or choose another --until"
         )
-    return _Judgement(workshop, snapshot, model, relevant).evaluation()
+    subject = Subject(
+        window.cut,
+        snapshot.histories,
+        snapshot.items,
+        snapshot.interactions,
+        model,
+        relevant,
+        workshop.config.ease,
+        workshop.settings.seed,
+    )
+    return judged(subject, workshop.progress)
 
 
 def _fit(workshop: _Workshop, cut: datetime) -> RecommendationModel:
@@ -223,134 +221,6 @@ def relevant_items(facts: Facts, window: Window, snapshot: Snapshot) -> dict[Tas
         "all": {user: frozenset(items) for user, items in every.items()},
         "new": {user: frozenset(items) for user, items in new.items() if items},
     }
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """One task measured; `curves` holds the mean NDCG of every method at each of NDCG_DEPTHS."""
-
-    comparison: Comparison
-    figures: dict[str, float]
-    curves: Mapping[str, Floats]
-    policy: Policy
-    passed: bool
-
-
-class _Judgement:
-    """Measures one model at one cut: the served object's slates beside every baseline's."""
-
-    def __init__(
-        self,
-        workshop: _Workshop,
-        snapshot: Snapshot,
-        model: RecommendationModel,
-        relevant: Mapping[Task, Mapping[str, frozenset[str]]],
-    ) -> None:
-        self._workshop, self._snapshot, self._model, self._relevant = workshop, snapshot, model, relevant
-        # Two placements of its own, so that a shop's placements do not change what is measured.
-        placements = {"all": Placement("all"), "new": Placement("new", exclude_purchased=True)}
-        self._recommender = Recommender(model, snapshot.items, placements)
-        self._baselines: dict[Task, dict[str, dict[str, list[str]]]] = {}
-
-    def evaluation(self) -> tuple[RecommendationModel, Evaluation]:
-        """The evaluation, and the model with the policies that won."""
-        snapshot = self._snapshot
-        self._baselines = baseline_slates(
-            {task: list(self._relevant[task]) for task in TASKS},
-            snapshot.histories,
-            snapshot.items,
-            snapshot.interactions,
-            snapshot.retrieval,
-            ease=self._workshop.config.ease,
-            k=SLATE_LENGTH,
-            seed=self._workshop.settings.seed,
-        )
-        comparisons: list[Comparison] = []
-        metrics: dict[str, float] = {}
-        notes: list[str] = []
-        policies: dict[Task, Policy] = {}
-        slates: dict[str, dict[str, list[str]]] = {}
-        curves: dict[str, Mapping[str, Floats]] = {}
-        passed = True
-        for task in TASKS:
-            users = sorted(self._relevant[task])
-            if not users:
-                policies[task] = "ranker"
-                continue
-            ours = self._slates(task, users, None)
-            judged = self._compared(task, users, ours)
-            policies[task] = judged.policy
-            slates[task] = ours if judged.policy == "ranker" else self._slates(task, users, judged.policy)
-            comparisons.append(judged.comparison)
-            metrics |= judged.figures
-            curves[task] = judged.curves
-            passed &= judged.passed
-            if judged.policy != "ranker":
-                notes.append(
-                    f"the ranker of {task} items did not beat the simple rule here; the simple rule serves, and the "
-                    "figure above is the ranker's"
-                )
-        evaluation = Evaluation(
-            "recommendations",
-            self._snapshot.cut,
-            PRIMARY,
-            tuple(comparisons),
-            passed,
-            metrics,
-            tuple(notes),
-            figures={"ndcg_by_depth": by_depth(curves, NDCG_DEPTHS)},
-            slates=slates,
-        )
-        return self._model.with_policies(policies), evaluation
-
-    def _compared(self, task: Task, users: list[str], ours: dict[str, list[str]]) -> _Judged:
-        """The ranker beside every baseline. Where it loses to the simple rule, the rule serves in its place."""
-        relevant = self._relevant[task]
-        slates = {"Shopwright": ours, **self._baselines[task]}
-        curves = {
-            name: np.array([_ndcgs(each, relevant, users, depth).mean() for depth in NDCG_DEPTHS])
-            for name, each in slates.items()
-        }
-        scores = {name: _ndcgs(each, relevant, users, K) for name, each in self._baselines[task].items()}
-        mine = _ndcgs(ours, relevant, users, K)
-        means = {name: float(values.mean()) for name, values in scores.items()}
-        policy: Policy = "buy_again" if task == "all" and mine.mean() < means["buy again"] else "ranker"
-        strongest = max(means, key=lambda name: means[name])
-        p_value = paired_p_value(mine, scores[strongest])
-        if policy == "ranker":
-            rival = scores[RIVALS[task]]
-            passed = bool(mine.mean() >= rival.mean()) or paired_p_value(mine, rival) > LEVEL
-            passed &= task != "all" or bool(mine.mean() >= means[strongest])
-        else:
-            # The rule is a baseline itself: where it serves it need not be ahead, only not measurably behind.
-            rule = scores["buy again"]
-            passed = strongest == "buy again" or paired_p_value(rule, scores[strongest]) > LEVEL
-        low, high = bootstrap_interval(mine, generator(self._workshop.settings.seed, f"bootstrap {task}"))
-        n_items = len(self._snapshot.interactions.item_ids)
-        figures = {
-            f"NDCG@10 {task} low": low,
-            f"NDCG@10 {task} high": high,
-            f"recall@20 {task}": float(np.mean([recall(ours[user], relevant[user], SLATE_LENGTH) for user in users])),
-            f"coverage@20 {task}": coverage(ours.values(), n_items, SLATE_LENGTH),
-            f"users {task}": float(len(users)),
-        }
-        comparison = Comparison(f"NDCG@10 {task} items", float(mine.mean()), means, "higher", strongest, p_value)
-        return _Judged(comparison, figures, curves, policy, passed)
-
-    def _slates(self, task: Task, users: list[str], policy: Policy | None) -> dict[str, list[str]]:
-        queries = [RecommendationQuery(self._snapshot.histories[user], task, SLATE_LENGTH) for user in users]
-        # LightGBM and numpy let go of the interpreter, and each query is scored by itself.
-        with ThreadPoolExecutor(2) as pool:
-            slates = [
-                slate for (slate,) in pool.map(lambda q: self._recommender.recommend([q], policy=policy), queries)
-            ]
-        return {user: [item.item_id for item in slate.items] for user, slate in zip(users, slates, strict=True)}
-
-
-def _ndcgs(
-    slates: Mapping[str, Sequence[str]], relevant: Mapping[str, frozenset[str]], users: list[str], depth: int
-) -> Floats:
-    return np.array([ndcg(slates[user], relevant[user], depth) for user in users])
 
 
 def _user_columns(histories: Mapping[str, UserHistory]) -> tuple[str, ...]:
