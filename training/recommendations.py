@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from features.contracts.seeds import generator
 from features.contracts.tables import EventType
 from features.pipelines.expressions import instant
 from features.store.facts import Facts
-from features.store.histories import offline_histories, offline_items
+from features.store.histories import Tables, offline_histories, offline_items
 from models.ranking.candidates import CandidateSource
 from models.ranking.features import Catalogue, columns
 from models.ranking.lambdarank import Ranker, RankerConfig, fit_ranker
@@ -31,6 +31,7 @@ from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
 from training.contenders import Subject
+from training.holdout import LEAVE_ONE_OUT, TIME_SPLIT, HeldOut, hold_out_last
 from training.recommendation_judgement import judged
 from training.results import Evaluation, Trained
 from training.splits import Window, end_of_data, windows
@@ -53,6 +54,8 @@ class RecommendationsConfig:
 CONFIG = RecommendationsConfig
 # What of a config decides how it is judged, not what is fitted.
 PROTOCOL = ("window_weeks",)
+# How purchases are held out: those of the last weeks, or the last one of each user.
+PROTOCOLS = ("time", "leave-one-out")
 
 
 @dataclass
@@ -70,7 +73,7 @@ class _Workshop:
     """Makes snapshots, each once, since the refit shares most of the evaluation's."""
 
     def __init__(
-        self, facts: Facts, settings: Settings, config: RecommendationsConfig, progress: Callable[[str], None]
+        self, facts: Tables, settings: Settings, config: RecommendationsConfig, progress: Callable[[str], None]
     ) -> None:
         self.facts, self.settings, self.config, self.progress = facts, settings, config, progress
         self._snapshots: dict[datetime, Snapshot] = {}
@@ -124,10 +127,31 @@ def evaluate(
     config: RecommendationsConfig,
     *,
     until: datetime | None,
+    protocol: str = "time",
     progress: Callable[[str], None],
 ) -> Evaluation:
-    """The figures at the last cut, nothing refitted."""
-    return train(facts, settings, config, until=until, refit=False, progress=progress).evaluation
+    """The figures at the last cut, or with each user's last purchase held out; nothing is refitted."""
+    if protocol == "time":
+        return train(facts, settings, config, until=until, refit=False, progress=progress).evaluation
+    end = end_of_data(facts, until, settings.timezone)
+    held = hold_out_last(facts, end)
+    return _left_one_out(held, _Workshop(held, settings, config, progress), end)
+
+
+def _left_one_out(held: HeldOut, workshop: _Workshop, end: datetime) -> Evaluation:
+    """One model fitted on everything but the held-out purchases, asked for each of them."""
+    model = _fit(workshop, end)
+    snapshot = workshop.snapshot(end, complete=True)
+    relevant = by_task(held.targets(), snapshot)
+    if not relevant["all"]:
+        raise BadInput("no user's last purchase is of a known item", hint="Import more history")
+    _, evaluation = judged(_subject(workshop, snapshot, model, relevant), workshop.progress)
+    data: dict[str, str | int] = {
+        "protocol": LEAVE_ONE_OUT,
+        "known": f"events before {end.isoformat()}, without the held-out ones",
+        "purchases held out": sum(map(len, relevant["all"].values())),
+    }
+    return replace(evaluation, data=data | _counts(snapshot, relevant))
 
 
 def _evaluated(workshop: _Workshop, end: datetime) -> tuple[RecommendationModel, Evaluation]:
@@ -139,17 +163,32 @@ def _evaluated(workshop: _Workshop, end: datetime) -> tuple[RecommendationModel,
         raise BadInput(
             "nobody bought a known item after the cut", hint="Import more history, or choose another --until"
         )
-    subject = Subject(
-        window.cut,
-        snapshot.histories,
-        snapshot.items,
-        snapshot.interactions,
-        model,
-        relevant,
-        workshop.config.ease,
-        workshop.settings.seed,
-    )
-    return judged(subject, workshop.progress)
+    model, evaluation = judged(_subject(workshop, snapshot, model, relevant), workshop.progress)
+    data = {
+        "protocol": TIME_SPLIT,
+        "known": f"events before {window.cut.isoformat()}",
+        "to be foretold": f"purchases until {window.end.isoformat()}",
+    }
+    return model, replace(evaluation, data=data | _counts(snapshot, relevant))
+
+
+def _subject(
+    workshop: _Workshop,
+    snapshot: Snapshot,
+    model: RecommendationModel,
+    relevant: Mapping[Task, Mapping[str, frozenset[str]]],
+) -> Subject:
+    parts = snapshot.cut, snapshot.histories, snapshot.items, snapshot.interactions
+    return Subject(*parts, model, relevant, workshop.config.ease, workshop.settings.seed)
+
+
+def _counts(snapshot: Snapshot, relevant: Mapping[Task, Mapping[str, frozenset[str]]]) -> dict[str, str | int]:
+    return {
+        "users known": len(snapshot.histories),
+        "items known": len(snapshot.interactions.item_ids),
+        "users judged, all items": len(relevant["all"]),
+        "users judged, items new to the user": len(relevant["new"]),
+    }
 
 
 def _fit(workshop: _Workshop, cut: datetime) -> RecommendationModel:
@@ -201,7 +240,7 @@ def _training_rows(
     return np.concatenate(matrices), np.concatenate(labels), np.array(sizes, np.int64)
 
 
-def relevant_items(facts: Facts, window: Window, snapshot: Snapshot) -> dict[Task, dict[str, frozenset[str]]]:
+def relevant_items(facts: Tables, window: Window, snapshot: Snapshot) -> dict[Task, dict[str, frozenset[str]]]:
     """What each known user bought in the window: known items, and of these the ones new to the user."""
     events = facts.read("events")
     bought = events.filter(
@@ -211,9 +250,14 @@ def relevant_items(facts: Facts, window: Window, snapshot: Snapshot) -> dict[Tas
         & events.user_id.notnull()
     )
     pairs = bought.select("user_id", "item_id").distinct().to_pyarrow().to_pydict()
+    return by_task(zip(pairs["user_id"], pairs["item_id"], strict=True), snapshot)
+
+
+def by_task(pairs: Iterable[tuple[str, str]], snapshot: Snapshot) -> dict[Task, dict[str, frozenset[str]]]:
+    """Known items of known users, and of these the ones new to the user, from pairs of user and item."""
     known = set(snapshot.interactions.item_ids)
     every: dict[str, set[str]] = {}
-    for user_id, item_id in zip(pairs["user_id"], pairs["item_id"], strict=True):
+    for user_id, item_id in pairs:
         if item_id in known and user_id in snapshot.histories:
             every.setdefault(user_id, set()).add(item_id)
     new = {user: items - set(snapshot.histories[user].item_ids) for user, items in every.items()}
@@ -229,7 +273,7 @@ def _user_columns(histories: Mapping[str, UserHistory]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _orders(facts: Facts, cut: datetime) -> tuple[npt.NDArray[np.object_], sparse.csr_matrix]:
+def _orders(facts: Tables, cut: datetime) -> tuple[npt.NDArray[np.object_], sparse.csr_matrix]:
     """Items and the binary CSR (orders, items) of purchases before `cut`."""
     events = facts.read("events")
     bought = events.filter((events.event_type == EventType.PURCHASE.value) & (events.occurred_at < instant(cut)))
