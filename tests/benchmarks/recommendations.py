@@ -1,10 +1,10 @@
-"""`make bench-recs`: recommendations beside every baseline on two windows of the Complete Journey, and what they must show.
+"""`make bench-recs`: recommendations beside every baseline on two windows, and what they must show.
 
     python -m tests.benchmarks.recommendations
 
-The last 28 days and the 28 days before them; intervals and paired p-values in the tables, one line a target at the end.
-It works on the state folder when that holds the Complete Journey, else on a temporary one. Exits 1 when a target is
-missed. `PARTS` is a list: what else recommendations must show is one function more.
+The last 28 days of the Complete Journey and the 28 days before them; intervals and paired p-values in the tables, one
+line a target at the end. It works on the state folder when that holds the Complete Journey, else on a temporary one.
+Exits 1 when a target is missed. `PARTS` is a list: what else recommendations must show is one function more.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,11 @@ def coverage(bench: Bench) -> list[Target]:
 
 def repeatable(bench: Bench) -> list[Target]:
     """The small shop, trained twice and once through disk: the same figures, the same slates."""
-    first, second = _small_shop(), _small_shop()
+    with tempfile.TemporaryDirectory() as folder:
+        return _repeated(_small_shop(Path(folder) / "first"), _small_shop(Path(folder) / "second"))
+
+
+def _repeated(first: _SmallShop, second: _SmallShop) -> list[Target]:
     same = (
         first.trained.evaluation.comparisons == second.trained.evaluation.comparisons
         and first.trained.evaluation.metrics == second.trained.evaluation.metrics
@@ -136,8 +141,7 @@ class _SmallShop:
         return list(recommender.recommend(queries))
 
 
-def _small_shop() -> _SmallShop:
-    home = Path(tempfile.mkdtemp(prefix="shopwright-bench-"))
+def _small_shop(home: Path) -> _SmallShop:
     small_shop.write_small_shop(home / "tables-given")
     zones = json.loads(small_shop.SETTINGS["SHOPWRIGHT_ZONES"])
     settings = Settings(home=home, database_url=None, timezone=small_shop.TIMEZONE, currency="EUR", zones=zones)
@@ -183,6 +187,7 @@ def _quiet(_: str) -> None:
 
 def main() -> None:
     """Prints one line a target; exits 1 when one is missed."""
+    warnings.simplefilter("ignore")
     targets = run()
     print()
     for target in targets:
