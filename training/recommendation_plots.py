@@ -44,7 +44,7 @@ def by_part(tables: Sequence[MetricTable]) -> Figure:
         )
         axes.set_title(table.title)
         axes.grid(axis="y", alpha=0.3)
-        axes.legend(fontsize=8, ncols=3)
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, not on them
     return figure
 
 
@@ -57,10 +57,8 @@ def reach(tables: Mapping[str, tuple[MetricTable, MetricTable]]) -> Figure:
     for number, (task, (beyond, accuracy)) in enumerate(tables.items(), start=1):
         axes = figure.add_subplot(1, len(tables), number)
         for name in accuracy.rows:
-            x, y = beyond.rows[name][0].value, accuracy.rows[name][0].value
-            axes.plot(x, y, "o", label=name)
-            axes.annotate(name, (x, y), textcoords="offset points", xytext=(5, 4), fontsize=8)
+            axes.plot(beyond.rows[name][0].value, accuracy.rows[name][0].value, "o", label=name)
+        axes.legend(fontsize=8)
         axes.set(title=f"{task} items", xlabel=beyond.columns[0], ylabel=accuracy.columns[0])
-        axes.margins(0.2)
         axes.grid(alpha=0.3)
     return figure
