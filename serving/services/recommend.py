@@ -132,7 +132,8 @@ class RecommendService:
     ) -> list[Answer]:
         """Slates for one visitor's page, in turn: what an earlier one shows, no later one repeats.
 
-        Who asks, and in which zone, is the first one's to say. Raises UnknownName for a placement the shop does not have.
+        Who asks, and in which zone, is the first one's to say. Raises UnknownName for a placement that the shop does
+        not have.
         """
         for asked in every:
             if asked.placement not in recommender.placements:
