@@ -129,7 +129,9 @@ def _interval(comparison: Comparison, name: str) -> str:
 
 
 def _p_value(value: float | None) -> str:
-    return "" if value is None else f"p = {value:.2g}"
+    if value is None:
+        return ""
+    return "p < 1e-12" if value < 1e-12 else f"p = {value:.2g}"
 
 
 def _counted(value: str | int) -> str:
