@@ -30,6 +30,8 @@ from features.sources.report import WriteCount
 from features.store.event_ids import MANIFEST, digests_file, write_digests
 
 _MEMORY_LIMIT = "4GB"
+# Beyond this many an addition writes the table anew: readers and look-ups open every segment.
+_MAX_SEGMENTS = 16
 _GRACE_SECONDS = 24 * 60 * 60
 
 
@@ -107,6 +109,35 @@ class Facts:
                 self._publish(manifest)
             self._sweep(manifest)
         return counts
+
+    def add(self, tables: Mapping[str, pa.Table]) -> dict[str, int]:
+        """Adds the rows whose key is not known yet, as `write` does; returns how many they were by table."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            manifest = self._manifest()
+            counts = {}
+            for name, rows in tables.items():
+                schema, segments = _schema(name), manifest.get(name, [])
+                self.connection.con.register("incoming", rows.cast(schema.arrow))
+                new = self.connection.con.sql(
+                    f"SELECT * FROM incoming ANTI JOIN {self._scan(schema)} USING ({_columns(schema.key)})"
+                ).to_arrow_table()
+                counts[name] = new.num_rows
+                if new.num_rows:
+                    new = new.select(schema.arrow.names).cast(schema.arrow)
+                    manifest[name] = self._appended(schema, new, segments)
+            if any(counts.values()):
+                self._publish(manifest)
+            self._sweep(manifest)
+        return counts
+
+    def _appended(self, schema: TableSchema, rows: pa.Table, segments: list[str]) -> list[str]:
+        """The segments with one more for `rows`; many small ones become one."""
+        if len(segments) < _MAX_SEGMENTS:
+            return [*segments, self._write_segment(schema, rows)]
+        stored = self.connection.con.sql(f"SELECT {_columns(schema.arrow.names)} FROM {self._scan(schema)}")
+        whole = pa.concat_tables([stored.to_arrow_table().cast(schema.arrow), rows])
+        return [self._write_segment(schema, whole)]
 
     def _merge(self, schema: TableSchema, rows: pa.Table, segments: list[str]) -> tuple[WriteCount, list[str]]:
         """How `rows` relate to what is stored, and the segments that hold both."""

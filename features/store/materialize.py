@@ -44,6 +44,7 @@ from features.store.definitions import (
 )
 from features.store.erasure import forget_version
 from features.store.event_ids import write_digests
+from features.store.sealing import seal
 from features.store.snapshots import (
     Version,
     current_version,
@@ -79,13 +80,14 @@ class MaterializeReport:
     n_pairs: int
     n_items: int
     zones: tuple[str, ...]
+    n_sealed: int
     seconds: float
 
 
 def materialize(
     facts: Any, settings: Settings, as_of: datetime, progress: Callable[[str], None] = lambda _: None
 ) -> MaterializeReport:
-    """Computes and publishes all features as of `as_of` (to the whole second)."""
+    """Seals old received events, then computes and publishes all features as of `as_of` (to the whole second)."""
     started = time.monotonic()
     as_of = as_of.astimezone(UTC).replace(microsecond=0)
     stamp = as_of.strftime("%Y%m%dT%H%M%S")
@@ -95,6 +97,7 @@ def materialize(
         target = version_folder(settings, name)
         target.mkdir(parents=True)
         try:
+            n_sealed = seal(facts, settings, min(as_of, settings.business_clock().now()))
             progress("features of users")
             events = facts.read("events")
             rows = user_rows(facts, events, as_of)
@@ -126,6 +129,7 @@ def materialize(
         n_pairs,
         items[ALL_ZONES].num_rows,
         tuple(items),
+        n_sealed,
         round(time.monotonic() - started, 1),
     )
 
