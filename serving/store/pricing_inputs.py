@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import ibis
@@ -51,19 +52,19 @@ class HorizonForecast:
     weeks: npt.NDArray[np.float64]
     assumed: npt.NDArray[np.float64]
 
-    @property
+    @cached_property
     def mean(self) -> npt.NDArray[np.float64]:
         return self._sum(0)
 
-    @property
+    @cached_property
     def p10(self) -> npt.NDArray[np.float64]:
         return self._sum(1)
 
-    @property
+    @cached_property
     def p50(self) -> npt.NDArray[np.float64]:
         return self._sum(2)
 
-    @property
+    @cached_property
     def p90(self) -> npt.NDArray[np.float64]:
         return self._sum(3)
 
@@ -98,7 +99,7 @@ def horizon_forecast(forecasts: pa.Table, zone: str, now: datetime, weeks: int) 
     over = pa.scalar(now - timedelta(weeks=1), TIMESTAMP)
     running = pc.greater(forecasts["ds"].cast(TIMESTAMP), over)
     later = forecasts.filter(pc.and_(pc.equal(forecasts["zone"], zone), running))
-    starts = sorted(set(later["ds"].to_pylist()))[:weeks]
+    starts = sorted(pc.unique(later["ds"]).to_pylist())[:weeks]
     chosen = later.filter(pc.is_in(later["ds"], pa.array(starts, later["ds"].type)))
     if "price_minor" not in chosen.column_names:
         chosen = chosen.append_column("price_minor", pa.nulls(chosen.num_rows, pa.float64()))

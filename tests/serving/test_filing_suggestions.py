@@ -61,6 +61,7 @@ def test_the_forecast_of_a_horizon_is_the_sum_of_its_weeks(late):
     assert found.item_ids == ["milk"]
     assert np.array_equal(np.stack([found.mean, found.p10, found.p50, found.p90]), [[6.0], [3.0], [6.0], [12.0]])
     assert horizon_forecast(table, "south", NOW, weeks=3).item_ids == []
+    assert found.mean is found.mean  # summed once, however many items ask for their own
 
 
 def test_a_cost_is_the_zones_own_then_the_shops_then_the_items_then_assumed(engine, settings):
