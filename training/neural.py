@@ -33,7 +33,7 @@ from features.store.sequences import offline_sequences
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions, positions
 from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
-from models.retrieval.steps import Floats, Ints, Steps, popularity
+from models.retrieval.steps import Floats, Ints, Steps, latest, popularity
 from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
 from training.metrics import ndcg, paired_p_value
 from training.splits import Window, end_of_data, windows
@@ -147,7 +147,9 @@ def _scorers(
         return np.broadcast_to(popular, (len(asked), len(popular)))
 
     def by(model: SequenceModel | TwoTower) -> Score:
-        return lambda asked: model.score([past.events(visitor, cut) for visitor in asked])
+        own = Steps.of(past, model.item_ids)
+        pieces = latest(own, model.max_steps)
+        return lambda asked: model.score_pieces(own, [pieces[visitor] for visitor in asked])
 
     sequence, towers = models
     return {

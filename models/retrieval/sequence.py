@@ -78,12 +78,15 @@ class SequenceModel:
         scores = np.zeros((len(visitors), len(self.item_ids)), np.float32)
         steps, places = steps_of(visitors, self.item_ids)
         if len(places):
-            pieces = latest(steps, self.max_steps)
-            states, weight = self._states(batch_of(steps, pieces))  # (B, T, D), (B, T)
-            rows, last = np.arange(len(pieces)), np.array([end - first - 1 for first, end in pieces])
-            logits = states[rows, last] @ self.weights["items.weight"].T + self.weights["bias"]
-            scores[places] = shares(logits + weight[rows, last][:, None] * self.popularity)
+            scores[places] = self.score_pieces(steps, latest(steps, self.max_steps))
         return scores
+
+    def score_pieces(self, steps: Steps, pieces: Sequence[tuple[int, int]]) -> Floats:
+        """The same after each piece (none of them empty) of `steps` over this model's items."""
+        states, weight = self._states(batch_of(steps, pieces))  # (B, T, D), (B, T)
+        rows, last = np.arange(len(pieces)), np.array([end - first - 1 for first, end in pieces])
+        logits = states[rows, last] @ self.weights["items.weight"].T + self.weights["bias"]
+        return shares(logits + weight[rows, last][:, None] * self.popularity)
 
     def _states(self, batch: Batch) -> tuple[Floats, Floats]:
         """What `SequenceNetwork.states` does."""

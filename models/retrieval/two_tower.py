@@ -86,9 +86,13 @@ class TwoTower:
         scores = np.zeros((len(visitors), len(self.item_ids)), np.float32)
         steps, places = steps_of(visitors, self.item_ids)
         if len(places):
-            states, weight = self._states(batch_of(steps, latest(steps, self.max_steps)))  # (B, D), (B,)
-            scores[places] = shares(states @ self.vectors.T + self.bias + weight[:, None] * self.popularity)
+            scores[places] = self.score_pieces(steps, latest(steps, self.max_steps))
         return scores
+
+    def score_pieces(self, steps: Steps, pieces: Sequence[tuple[int, int]]) -> Floats:
+        """The same after each piece (none of them empty) of `steps` over these items."""
+        states, weight = self._states(batch_of(steps, pieces))  # (B, D), (B,)
+        return shares(states @ self.vectors.T + self.bias + weight[:, None] * self.popularity)
 
     def with_items(self, items: ItemFeatures) -> TwoTower:
         """The same towers over more items: those it does not know yet get a vector from their attributes."""
