@@ -110,11 +110,10 @@ def weekly_prices(prices: Any, events: Any, weeks: Any, foreign: Sequence[str] =
     which use another currency.
     """
     rows = prices.select("item_id", "zone", "valid_from", "valid_to", "list_price_minor", "offer_price_minor")
-    is_own = rows.zone.notnull() & (rows.zone != DEFAULT_ZONE)
-    own, general = rows.filter(is_own), spread_plans(rows.filter(~is_own), events)
-    general = general.filter(general.zone.notin(list(foreign))) if foreign else general
-    general = general.anti_join(own.select("item_id", "zone").distinct(), ["item_id", "zone"])
-    rows = _in_force(own.union(general))
+    rows = spread_plans(rows.mutate(is_own=rows.zone.notnull() & (rows.zone != DEFAULT_ZONE)), events)
+    rows = rows.filter(rows.is_own | rows.zone.notin(list(foreign))) if foreign else rows
+    rows = rows.mutate(has_own=rows.is_own.any().over(ibis.window(group_by=["item_id", "zone"])))
+    rows = _in_force(rows.filter(rows.is_own | ~rows.has_own).drop("is_own", "has_own"))
     rows = rows.join(weeks, rows.since < weeks.week_end)
     rows = rows.filter(rows.until.isnull() | (rows.until > rows.week_start))
     start = ibis.greatest(rows.since, rows.week_start)

@@ -7,6 +7,7 @@ from serving.services.keys import IMPLIED, SCOPES
 
 ASKED = {
     ("POST", "/v1/recommendations"): "storefront",
+    ("POST", "/v1/recommendations/page"): "storefront",
     ("GET", "/v1/recommendations"): "storefront",
     ("POST", "/v1/rank"): "storefront",
     ("GET", "/v1/prices"): "storefront",
