@@ -178,7 +178,8 @@ def _evaluation(
         "no slope is clipped; items whose slope is not clearly below zero have grade D and get no suggestion",
     )
     figures = {"price_response": foretold(ours[tests.series] * tests.price, tests.units)}
-    passed = mine > scores["pooled"] and (mine >= scores[strongest] or p_value > 0.05)
+    # Below 0 the model foretells worse than "nothing changes".
+    passed = mine > max(0.0, scores["pooled"]) and (mine >= scores[strongest] or p_value > 0.05)
     return Evaluation("pricing", cut, PRIMARY, (comparison,), passed, metrics, notes, figures=figures)
 
 

@@ -34,15 +34,13 @@ def price_list(rows: Iterable[Price]) -> Iterator[Price]:
 
 def write_price_list(path: Path, prices: Iterable[Price]) -> int:
     """Writes a CSV file with amounts in major units and times in RFC 3339; returns the number of rows."""
-    staging = path.with_name(f".{path.name}.part")
     count = 0
-    with staging.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow((*COLUMNS, *TOLD))
         for price in prices:
             writer.writerow(_line(price))
             count += 1
-    staging.replace(path)
     return count
 
 

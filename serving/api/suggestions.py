@@ -84,6 +84,7 @@ class EditRequest(ReasonRequest):
 
     suggested_price: Text = Field(max_length=32)
     effective_from: Time | None = None
+    confirm_large_change: bool = Field(False, description="A change of the current price by more than half is meant")
 
 
 class FilterRequest(BaseModel):
@@ -241,6 +242,7 @@ def edit(
             body.suggested_price,
             version=version,
             effective_from=body.effective_from,
+            confirmed=body.confirm_large_change,
         )
         return _detail(changed)
 

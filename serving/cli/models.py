@@ -16,6 +16,15 @@ from serving.store.audit import OPERATOR
 
 app = typer.Typer(help="Registered model versions", no_args_is_help=True)
 
+
+def no_champion(name: str) -> str:
+    """What to try where no version of `name` is live."""
+    return (
+        f"Try: shopwright train {name}. A version that the gate refused stands in `shopwright models list {name}` "
+        f"with the reason; `shopwright models promote {name} VERSION` makes it live all the same"
+    )
+
+
 NameArgument = Annotated[str, typer.Argument(help="recommendations, demand or pricing")]
 
 

@@ -12,7 +12,8 @@ from configs.loading import load
 from features.contracts.errors import BadInput, Unavailable
 from features.contracts.money import to_major
 from models.registry import Version
-from serving.cli.output import JsonOption, Steps, print_json, print_line, print_table, steps
+from serving.cli.models import no_champion
+from serving.cli.output import JsonOption, Steps, print_json, print_line, print_table, replacing, steps
 from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def export(
     from features.store.ledger import Ledger
     from features.store.price_list import price_list, write_price_list
 
-    with reading(Shop().engine) as connection:
-        n_rows = write_price_list(out, price_list(Ledger(connection).everything()))
+    with replacing(out) as staging, reading(Shop().engine) as connection:
+        n_rows = write_price_list(staging, price_list(Ledger(connection).everything()))
     if json:
         print_json({"rows": n_rows, "file": str(out)})
     else:
@@ -126,5 +127,5 @@ def as_document(report: SuggestReport) -> dict[str, Any]:
 def _champion(shop: Shop, name: str) -> Version:
     champion = shop.registry.champion(name)
     if champion is None:
-        raise Unavailable(f"no {name} model is champion yet", hint=f"Try: shopwright train {name}")
+        raise Unavailable(f"no {name} model is champion yet", hint=no_champion(name))
     return champion

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from features.contracts.errors import BadInput
 from serving.cli.output import print_line
 from serving.cli.shop import Shop
 
@@ -26,6 +28,7 @@ def run_server(shop: Shop, *, host: str, port: int, workers: int, announce: bool
     """Runs uvicorn until it is told to stop; `announce` says on stdout where it listens."""
     import uvicorn
 
+    _refuse_taken(host, port)
     if workers > 1:
         _count_together(shop.settings.home)
     if announce:
@@ -43,6 +46,17 @@ def run_server(shop: Shop, *, host: str, port: int, workers: int, announce: bool
         server_header=False,
         timeout_graceful_shutdown=20,
     )
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """Says so at once, not after the models are loaded."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise BadInput(f"cannot listen on {host}:{port}: {error.strerror}", hint="Try another --port") from error
 
 
 def _count_together(home: Path) -> None:

@@ -180,7 +180,7 @@ def _compute(
     response = pricing_model.response(forecast.item_ids, zone)
     forecast = forecast.at_ledger_prices(histories, response.elasticity, now, settings.timezone)
     opening = {item_id: opening_list_price(history, now) for item_id, history in histories.items()}
-    terms = item_terms(facts, settings, prices, zone, now)
+    terms = item_terms(facts, settings, prices, zone, now, opening)
     items = _pricing_items(forecast, prices, opening, terms, response, settings, zone)
     suggested = optimiser.suggest(items, rules)
     run_id = f"run_{secrets.token_hex(8)}"

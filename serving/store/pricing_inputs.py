@@ -116,13 +116,19 @@ def horizon_forecast(forecasts: pa.Table, zone: str, now: datetime, weeks: int) 
 
 
 def item_terms(
-    facts: Facts, settings: Settings, prices: Mapping[str, Price], zone: str, now: datetime
+    facts: Facts,
+    settings: Settings,
+    prices: Mapping[str, Price],
+    zone: str,
+    now: datetime,
+    opening: Mapping[str, int | None] | None = None,
 ) -> dict[str, ItemTerms]:
     """Title, category, family and unit cost of every priced item.
 
     The cost is the latest of `costs` for the zone (else the default zone), else that of `items`, else what the assumed
-    margin leaves of the net list price. Costs of the default zone and of `items` are in the shop's own currency: a zone
-    with another one does not take them.
+    margin leaves of the net list price: of the shop's own one (`opening`, minor units), since a cost that rose with
+    each approved price would call for the next rise. Costs of the default zone and of `items` are in the shop's own
+    currency: a zone with another one does not take them.
     """
     items = {row["item_id"]: row for row in _rows(facts.read("items")) if row["item_id"] in prices}
     tax = settings.zone(zone)
@@ -133,7 +139,8 @@ def item_terms(
     for item_id, price in prices.items():
         row = items.get(item_id, {})
         known = costs.get(item_id, row.get("unit_cost_minor") if own_currency else None)
-        assumed = price.list_price_minor * net * (1 - settings.assumed_margin)
+        list_price = (opening or {}).get(item_id) or price.list_price_minor
+        assumed = list_price * net * (1 - settings.assumed_margin)
         terms[item_id] = ItemTerms(
             item_id=item_id,
             title=row.get("title"),

@@ -111,3 +111,13 @@ def test_a_cost_is_the_zones_own_then_the_shops_then_the_items_then_assumed(engi
         **dict.fromkeys(("rice", "salt", "tea"), (100 * (1 - 0.4), True)),
     }
     assert (terms["milk"].title, terms["milk"].category, terms["tea"].category) == ("Milk", "Food", "")
+
+
+def test_an_assumed_cost_does_not_follow_the_prices_that_rest_on_it(engine, settings):
+    file(engine, suggestion("tea", zone="default"))
+    with reading(engine) as connection:
+        raised = Ledger(connection).current(["tea"], "default", NOW)
+    opening = {"tea": raised["tea"].list_price_minor - 20}  # what the shop itself asked before the desk raised it
+    terms = item_terms(Facts(settings), settings, raised, "default", NOW, opening)
+    assert terms["tea"].unit_cost_minor == pytest.approx(opening["tea"] * (1 - settings.assumed_margin))
+    assert terms["tea"].cost_assumed
