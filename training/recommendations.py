@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import ibis
 import numpy as np
@@ -30,6 +30,7 @@ from models.retrieval.als import AlsConfig, fit_als
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
+from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
 from training.contenders import Subject
 from training.holdout import LEAVE_ONE_OUT, TIME_SPLIT, HeldOut, hold_out_last
 from training.recommendation_judgement import judged
@@ -39,11 +40,16 @@ from training.splits import Window, end_of_data, windows
 
 @dataclass(frozen=True)
 class RecommendationsConfig:
-    """Everything that decides a recommendation model."""
+    """Everything that decides a recommendation model.
+
+    `ease_kind`: "exact" (EASE on its most bought items) or "local" (LocalEase on all of them), for large catalogues.
+    """
 
     window_weeks: int = 4
     n_windows: int = 2
+    ease_kind: Literal["exact", "local"] = "exact"
     ease: EaseConfig = field(default_factory=EaseConfig)
+    local_ease: LocalEaseConfig = field(default_factory=LocalEaseConfig)
     als: AlsConfig = field(default_factory=AlsConfig)
     item_knn: ItemKnnConfig = field(default_factory=ItemKnnConfig)
     candidates: Candidates = field(default_factory=Candidates)
@@ -84,7 +90,12 @@ class _Workshop:
             self.progress(f"features and candidate sources as of {cut:%Y-%m-%d}")
             histories = offline_histories(self.facts, cut)
             interactions = Interactions.from_histories(histories)
-            ease = fit_ease(interactions, self.config.ease)
+            local = self.config.ease_kind == "local"
+            ease = (
+                fit_local_ease(interactions, self.config.local_ease)
+                if local
+                else fit_ease(interactions, self.config.ease)
+            )
             als = fit_als(interactions, self.config.als, seed=self.settings.seed)
             empty = ItemKnn(np.zeros(0, object), sparse.csr_matrix((0, 0), dtype=np.float32))
             retrieval = Retrieval(ease, als, empty, empty)

@@ -16,6 +16,7 @@ from models.retrieval.als import Als, AlsConfig, fit_als
 from models.retrieval.ease import Ease, EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions, top
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
+from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
 from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
 from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
 from tests.contract.neural_shop import LOOP, bought, plain_items, sequences_of
@@ -41,6 +42,11 @@ def times_chance(model: Any, rows: np.ndarray) -> np.ndarray:
 CASES = {
     "ease": Case(
         Ease, lambda i: fit_ease(i, EaseConfig(l2=1.0)), lambda m, rows: m.score(rows, np.ones(len(rows), np.float32))
+    ),
+    "local_ease": Case(
+        Ease,
+        lambda i: fit_local_ease(i, LocalEaseConfig(n_neighbors=5, min_buyers=1, l2=1.0)),
+        lambda m, rows: m.score(rows, np.ones(len(rows), np.float32)),
     ),
     "als": Case(Als, lambda i: fit_als(i, AlsConfig(n_factors=2, min_buyers=1), seed=3), lambda m, rows: m.score(rows)),
     "item_knn": Case(

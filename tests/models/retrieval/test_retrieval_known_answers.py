@@ -16,6 +16,7 @@ from models.retrieval.als import Als
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions, top
 from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
+from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
 
 ONE = np.ones(1, np.float32)
 
@@ -31,6 +32,21 @@ def test_ease_is_the_ridge_regression_of_each_item_on_the_others() -> None:
     model = fit_ease(bought((1, 1), (1, 1), (1, 0)), EaseConfig(l2=1.0))
     assert model.score(np.array([0]), ONE).tolist() == pytest.approx([0, 2 / 4])
     assert model.score(np.array([1]), ONE).tolist() == pytest.approx([2 / 3, 0])
+
+
+def test_local_ease_with_all_neighbours_is_ease_and_with_one_the_regression_on_the_nearest() -> None:
+    rng = np.random.default_rng(3)
+    shop = bought(*(rng.random((40, 9)) < 0.4).astype(float).tolist())
+    whole = fit_ease(shop, EaseConfig(l2=2.0))
+    local = fit_local_ease(shop, LocalEaseConfig(n_neighbors=8, n_co_occurring=8, min_buyers=1, l2=2.0))
+    assert local.item_ids.tolist() == whole.item_ids.tolist()
+    np.testing.assert_allclose(local.weights.toarray(), whole.weights.toarray(), atol=1e-5)
+
+    # i0 and i2 were bought by the same three, i1 by two of them.
+    near = bought((1, 1, 1), (1, 1, 1), (1, 0, 1), (0, 0, 0))
+    one = fit_local_ease(near, LocalEaseConfig(n_neighbors=1, min_buyers=1, l2=1.0)).weights.toarray()
+    assert one[:, 1].tolist() == pytest.approx([2 / (3 + 1), 0, 0])  # i0 and i2 are as near to i1: the first is taken
+    assert one[:, 2].tolist() == pytest.approx([3 / (3 + 1), 0, 0])
 
 
 def test_ease_on_values_weighs_orders() -> None:
