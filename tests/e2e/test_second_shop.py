@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.shop_process import ShopProcess
-from tests.shops.small_shop import NO_PERSONALIZATION, NOW, SETTINGS, write_small_shop
+from tests.shops.small_shop import NO_PERSONALIZATION, NOW, SETTINGS, SOLD_OUT, write_small_shop
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -98,6 +98,18 @@ def test_a_user_who_said_no_gets_a_slate_that_is_not_personal(shop: ShopProcess)
         refused = http.post("/v1/recommendations", json=asked | {"user_id": NO_PERSONALIZATION}).json()
         anonymous = http.post("/v1/recommendations", json=asked).json()
         assert [i["item_id"] for i in refused["items"]] == [i["item_id"] for i in anonymous["items"]]
+
+
+def test_what_is_sold_out_in_a_zone_is_not_shown_there(shop: ShopProcess) -> None:
+    with shop.client() as http:
+
+        def shown(zone: str, **more: object) -> set[str]:
+            body = {"placement": "home", "count": 100, "zone": zone, "filter": {"category": ["Fashion > Tops"]}, **more}
+            return {item["item_id"] for item in http.post("/v1/recommendations", json=body).json()["items"]}
+
+        assert SOLD_OUT in shown("north")
+        assert SOLD_OUT not in shown("south")
+        assert SOLD_OUT in shown("south", in_stock_only=False)
 
 
 def test_an_approved_price_is_served_moves_the_forecast_and_survives_kill_9(shop: ShopProcess) -> None:
