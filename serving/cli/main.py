@@ -10,7 +10,20 @@ import warnings
 import typer
 
 from features.contracts.errors import ShopwrightError
-from serving.cli import demo, doctor, evaluate, features, forecasts, imports, keys, models, prices, serve, train
+from serving.cli import (
+    demo,
+    doctor,
+    evaluate,
+    features,
+    forecasts,
+    imports,
+    keys,
+    models,
+    prices,
+    recommend,
+    serve,
+    train,
+)
 from serving.cli.output import print_error
 
 app = typer.Typer(
@@ -30,6 +43,7 @@ app.command("retrain")(train.retrain)
 app.add_typer(models.app, name="models")
 app.add_typer(forecasts.app, name="forecasts")
 app.add_typer(prices.app, name="prices")
+app.command("recommend")(recommend.recommend)
 app.command("serve")(serve.serve)
 app.add_typer(keys.app, name="keys")
 app.command("doctor")(doctor.doctor)

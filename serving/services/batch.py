@@ -1,0 +1,102 @@
+"""Slates of many users at once, for mail: the served recommender over shares of the users, one process each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.contracts.histories import UserHistory
+from features.contracts.recommendations import RecommendationQuery
+from models.ranking.recommender import Recommender
+from models.registry import Version
+
+SLATES = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("rank", pa.int32()),
+        ("item_id", pa.string()),
+        ("score", pa.float64()),
+        ("reason", pa.string()),
+        ("model_version", pa.string()),
+    ]
+)
+_PER_PART = 500  # users a file
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every share needs."""
+
+    recommender: Recommender
+    histories: Mapping[str, UserHistory]
+    placement: str
+    count: int
+    version: str
+
+
+# What a worker inherits from the process that forks it, so that nothing is sent through a pipe.
+_inherited: list[_Work] = []
+
+
+def write_slates(
+    folder: Path,
+    recommender: Recommender,
+    version: Version,
+    histories: Mapping[str, UserHistory],
+    user_ids: Sequence[str],
+    *,
+    placement: str,
+    count: int,
+    n_processes: int,
+) -> int:
+    """Writes SLATES rows as `part-NNNNN.parquet` files into `folder`, which is replaced whole; returns their number.
+
+    A user without history, or who refuses personalization, has no rows. The slates are those that the server gives at
+    the instant of the histories, without an experiment's treatment.
+    """
+    known = [user_id for user_id in user_ids if user_id in histories]
+    shares = [known[start : start + _PER_PART] for start in range(0, len(known), _PER_PART)]
+    if len(shares) < n_processes and known:
+        shares = [list(share) for share in np.array_split(np.array(known, object), min(n_processes, len(known)))]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    _inherited.append(_Work(recommender, histories, placement, count, version.version))
+    try:
+        jobs = [(staging / f"part-{number:05}.parquet", share) for number, share in enumerate(shares)]
+        if n_processes == 1:
+            n_rows = sum(map(_write_share, jobs))
+        else:
+            with ProcessPoolExecutor(n_processes, multiprocessing.get_context("fork")) as pool:
+                n_rows = sum(pool.map(_write_share, jobs))
+        shutil.rmtree(folder, ignore_errors=True)
+        staging.replace(folder)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    finally:
+        _inherited.clear()
+    return n_rows
+
+
+def _write_share(job: tuple[Path, Sequence[str]]) -> int:
+    path, user_ids = job
+    (work,) = _inherited
+    rows: list[tuple[str, int, str, float, str, str]] = []
+    for user_id in user_ids:
+        (slate,) = work.recommender.recommend(
+            [RecommendationQuery(work.histories[user_id], work.placement, work.count)]
+        )
+        rows += [(user_id, item.rank, item.item_id, item.score, str(item.reason), work.version) for item in slate.items]
+    columns = list(zip(*rows, strict=True)) or [()] * len(SLATES)
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, SLATES, strict=True)]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=SLATES), path, compression="zstd")
+    return len(rows)
