@@ -13,6 +13,7 @@ from scipy import sparse
 
 from features.contracts.errors import BadInput
 from models.retrieval.als import Als, AlsConfig, fit_als
+from models.retrieval.association import Association, AssociationConfig, fit_association
 from models.retrieval.ease import Ease, EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions, top
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
@@ -35,6 +36,11 @@ CASES = {
     "item_knn": Case(
         ItemKnn,
         lambda i: fit_item_knn(i.item_ids, i.binary(), ItemKnnConfig(min_baskets=1)),
+        lambda m, rows: m.score(rows),
+    ),
+    "association": Case(
+        Association,
+        lambda i: fit_association(i.item_ids, i.binary(), AssociationConfig(min_pairs=1)),
         lambda m, rows: m.score(rows),
     ),
 }
