@@ -29,10 +29,12 @@ from models.ranking.model import TASKS, CandidateConfig, Policy, RecommendationM
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender, ranker_columns
 from models.retrieval.als import AlsConfig, fit_als
+from models.retrieval.association import Association, AssociationConfig, fit_association
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
 from training.baselines import baseline_slates
+from training.carts import ALONE, OURS, CartFigures, cart_figures, fit_cart_ranker, held_out, training_rows
 from training.metrics import Floats, bootstrap_interval, coverage, ndcg, paired_p_value, recall
 from training.recommendation_plots import by_depth
 from training.results import Comparison, Evaluation, Trained
@@ -56,9 +58,11 @@ class RecommendationsConfig:
     ease: EaseConfig = field(default_factory=EaseConfig)
     als: AlsConfig = field(default_factory=AlsConfig)
     item_knn: ItemKnnConfig = field(default_factory=ItemKnnConfig)
+    association: AssociationConfig = field(default_factory=AssociationConfig)
     candidates: CandidateConfig = field(default_factory=CandidateConfig)
     ranker_all: RankerConfig = field(default_factory=RankerConfig)
     ranker_new: RankerConfig = field(default_factory=RankerConfig)
+    ranker_cart: RankerConfig = field(default_factory=lambda: RankerConfig(share_negatives=0.4))
 
 
 CONFIG = RecommendationsConfig
@@ -95,12 +99,12 @@ class _Workshop:
             ease = fit_ease(interactions, self.config.ease)
             als = fit_als(interactions, self.config.als, seed=self.settings.seed)
             empty = ItemKnn(np.zeros(0, object), sparse.csr_matrix((0, 0), dtype=np.float32))
-            retrieval = Retrieval(ease, als, empty, empty)
+            retrieval = Retrieval(ease, als, empty, Association.empty())
             self._snapshots[cut] = Snapshot(cut, histories, offline_items(self.facts, cut), interactions, retrieval)
         snapshot = self._snapshots[cut]
         if complete and not len(snapshot.retrieval.similar.item_ids):
             similar = fit_item_knn(snapshot.interactions.item_ids, snapshot.interactions.binary(), self.config.item_knn)
-            together = fit_item_knn(*_orders(self.facts, cut), self.config.item_knn)
+            together = fit_association(*orders_before(self.facts, cut), self.config.association)
             snapshot.retrieval = Retrieval(snapshot.retrieval.ease, snapshot.retrieval.als, similar, together)
         return snapshot
 
@@ -141,6 +145,29 @@ def evaluate(
     return train(facts, settings, config, until=until, refit=False, progress=progress).evaluation
 
 
+def evaluate_carts(
+    facts: Facts,
+    settings: Settings,
+    config: RecommendationsConfig,
+    *,
+    until: datetime | None,
+    progress: Callable[[str], None],
+) -> tuple[Window, CartFigures]:
+    """What completes a cart at the last cut, every order of the window after it; no other ranker is fitted."""
+    workshop = _Workshop(facts, settings, config, progress)
+    (window,) = windows(end_of_data(facts, until, settings.timezone), 1, config.window_weeks, settings.timezone)
+    past = windows(window.cut, config.n_windows, config.window_weeks, settings.timezone)
+    final = workshop.snapshot(window.cut, complete=True)
+    names = tuple(sorted(final.items.columns)), _user_columns(final.histories)
+    ranker = _cart_ranker(workshop, past, names)
+    rankers: dict[Task, Ranker] = {} if ranker is None else {"cart": ranker}
+    model = RecommendationModel(final.retrieval, config.candidates, rankers, *names, {"cart": "ranker"})
+    orders = held_out(facts, window, final.interactions.item_ids.tolist())
+    progress(f"slates of {len(orders)} orders")
+    by_orders = fit_item_knn(*orders_before(facts, window.cut), config.item_knn)
+    return window, cart_figures(orders, model, final.histories, final.items, by_orders)
+
+
 def _evaluated(workshop: _Workshop, end: datetime) -> tuple[RecommendationModel, Evaluation]:
     (window,) = windows(end, 1, workshop.config.window_weeks, workshop.settings.timezone)
     model = _fit(workshop, window.cut)
@@ -172,8 +199,26 @@ def _fit(workshop: _Workshop, cut: datetime) -> RecommendationModel:
         rankers[task] = fit_ranker(
             matrix, labels, sizes, ranker_columns(item_columns, user_columns), ranker_config, seed=settings.seed
         )
-    policies: dict[Task, Policy] = {"all": "ranker", "new": "ranker"}
+    policies: dict[Task, Policy] = {"all": "ranker", "new": "ranker", "cart": "association"}
+    cart = _cart_ranker(workshop, past, (item_columns, user_columns))
+    if cart is not None:
+        rankers["cart"], policies["cart"] = cart, "ranker"
     return RecommendationModel(final.retrieval, config.candidates, rankers, item_columns, user_columns, policies)
+
+
+def _cart_ranker(
+    workshop: _Workshop, past: Sequence[Window], names: tuple[tuple[str, ...], tuple[str, ...]]
+) -> Ranker | None:
+    """The ranker of what completes a cart, from orders of the past windows; None where none is large enough."""
+    config, seed = workshop.config, workshop.settings.seed
+    rows = []
+    for window in past:
+        known = workshop.snapshot(window.cut, complete=True)
+        orders = held_out(workshop.facts, window, known.interactions.item_ids.tolist())
+        of_window = known.histories, known.items, known.retrieval, config.candidates
+        rows.append(training_rows(orders, *of_window, names, window.cut, config.ranker_cart, seed=seed))
+    workshop.progress("fitting the ranker of what completes a cart")
+    return fit_cart_ranker(rows, names, config.ranker_cart, seed=seed)
 
 
 def _training_rows(
@@ -359,7 +404,7 @@ def _user_columns(histories: Mapping[str, UserHistory]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _orders(facts: Facts, cut: datetime) -> tuple[npt.NDArray[np.object_], sparse.csr_matrix]:
+def orders_before(facts: Facts, cut: datetime) -> tuple[npt.NDArray[np.object_], sparse.csr_matrix]:
     """Items and the binary CSR (orders, items) of purchases before `cut`."""
     events = facts.read("events")
     bought = events.filter((events.event_type == EventType.PURCHASE.value) & (events.occurred_at < instant(cut)))

@@ -9,26 +9,36 @@ from typing import Literal, Self
 from models.artifact import read_meta, write_meta
 from models.ranking.lambdarank import Ranker
 from models.retrieval.als import Als
+from models.retrieval.association import Association
 from models.retrieval.ease import Ease
 from models.retrieval.item_knn import ItemKnn
 
 KIND = "recommendations"
 
-# "ranker" learns from candidates of all sources; "buy_again" is decayed frequency with popularity behind it.
-Policy = Literal["ranker", "buy_again"]
-Task = Literal["all", "new"]
+# "ranker" learns from candidates of all sources; "buy_again" is decayed frequency with popularity behind it;
+# "association" is the rules between items alone.
+Policy = Literal["ranker", "buy_again", "association"]
+Task = Literal["all", "new", "cart"]
+# The tasks that every model has; "cart" takes orders of several items to learn from.
 TASKS: tuple[Task, ...] = ("all", "new")
 
 
 @dataclass(frozen=True)
 class CandidateConfig:
-    """How many candidates each source brings; items bought before all take part in the task "all"."""
+    """How many candidates each source brings; items bought before all take part in the task "all".
+
+    cart_*   for the task "cart": rules from the cart, neighbours of its items, the visitor's most bought, popular items
+    """
 
     ease: int = 150
     ease_decayed: int = 80
     als: int = 60
     popular: int = 80
     promoted: int = 60
+    cart_together: int = 150
+    cart_near: int = 40
+    cart_own: int = 100
+    cart_popular: int = 30
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class Retrieval:
     ease: Ease
     als: Als
     similar: ItemKnn
-    bought_together: ItemKnn
+    bought_together: Association
 
 
 @dataclass(frozen=True)
@@ -89,9 +99,11 @@ class RecommendationModel:
             Ease.load(folder / "ease"),
             Als.load(folder / "als"),
             ItemKnn.load(folder / "similar"),
-            ItemKnn.load(folder / "bought_together"),
+            Association.load(folder / "bought_together"),
         )
         rankers = {task: Ranker.load(folder / f"ranker_{task}.txt") for task in TASKS}
+        if (folder / "ranker_cart.txt").exists():
+            rankers["cart"] = Ranker.load(folder / "ranker_cart.txt")
         candidates = CandidateConfig(**meta["candidates"])
         columns = tuple(meta["item_columns"]), tuple(meta["user_columns"])
         return cls(retrieval, candidates, rankers, *columns, meta["policies"])

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from features.contracts.errors import UnknownName
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, ScoredItem, Slate
 from models.ranking.candidates import CandidateSource
+from models.ranking.cart import Cart, CartSource
 from models.ranking.features import Catalogue, Floats, Positions, Visitor, column_names, columns
 from models.ranking.model import Policy, RecommendationModel, Task
 from models.ranking.placement import Placement
-from models.retrieval.item_knn import ItemKnn
 
 _NEW_ARRIVAL_DAYS = 28
 _MASKS_KEPT = 32
@@ -23,13 +23,16 @@ _MASKS_KEPT = 32
 
 @dataclass(frozen=True)
 class _Scored:
-    """Positions with scores and reasons, in any order; `matrix` is the ranker's input when a ranker scored."""
+    """Positions with scores and reasons, in any order; `matrix` is the ranker's input when a ranker scored.
+
+    `cart` is what rules between items were followed from."""
 
     places: Positions
     scores: npt.NDArray[np.float64]
     reasons: npt.NDArray[np.object_]
     matrix: Floats | None = None
     task: Task | None = None
+    cart: Cart | None = None
 
 
 class Recommender:
@@ -49,20 +52,10 @@ class Recommender:
         self.placements = placements
         self._catalogue = Catalogue(items, model.item_columns)
         self._source = CandidateSource(self._catalogue, model.retrieval, model.candidates)
-        self._knn_at = {
-            name: self._catalogue.positions(knn.item_ids)
-            for name, knn in (
-                ("similar", model.retrieval.similar),
-                ("bought_together", model.retrieval.bought_together),
-            )
-        }
-        self._knn_index = {
-            name: {item_id: row for row, item_id in enumerate(knn.item_ids)}
-            for name, knn in (
-                ("similar", model.retrieval.similar),
-                ("bought_together", model.retrieval.bought_together),
-            )
-        }
+        self._carts = CartSource(self._catalogue, model.retrieval, model.candidates)
+        similar = model.retrieval.similar.item_ids
+        self._knn_at = self._catalogue.positions(similar)
+        self._knn_index = {item_id: row for row, item_id in enumerate(similar)}
         self._masks: OrderedDict[frozenset[str], npt.NDArray[np.bool_]] = OrderedDict()
 
     def recommend(self, queries: Sequence[RecommendationQuery], *, policy: Policy | None = None) -> list[Slate]:
@@ -97,10 +90,10 @@ class Recommender:
     def _scored(
         self, query: RecommendationQuery, placement: Placement, visitor: Visitor, policy: Policy | None
     ) -> _Scored:
-        if placement.scorer in ("similar", "bought_together"):
-            near = self._near(placement.scorer, query.context_item_ids)
-            if len(near.places) or query.context_item_ids:
-                return near
+        if placement.scorer == "bought_together" and query.context_item_ids:
+            return self._completing(query.context_item_ids, visitor, policy)
+        if placement.scorer == "similar" and query.context_item_ids:
+            return self._near(query.context_item_ids)
         if placement.scorer == "trending":
             return self._trending()
         if placement.scorer == "new_arrivals":
@@ -150,16 +143,35 @@ class Recommender:
             return _Scored(places, popular, np.full(len(places), Reason.POPULAR, object))
         return self._judged(visitor, places, "all", policy)
 
-    def _near(self, name: str, context_item_ids: Sequence[str]) -> _Scored:
+    def _near(self, context_item_ids: Sequence[str]) -> _Scored:
         """Items near the context items, which are left out themselves."""
-        knn: ItemKnn = getattr(self.model.retrieval, name)
-        index = self._knn_index[name]
-        rows = np.array([index[each] for each in context_item_ids if each in index], np.int64)
-        scores = knn.score(rows)
+        rows = np.array([self._knn_index[each] for each in context_item_ids if each in self._knn_index], np.int64)
+        scores = self.model.retrieval.similar.score(rows)
         scores[rows] = 0
-        found = np.flatnonzero((scores > 0) & (self._knn_at[name] >= 0))
-        reason = Reason.SIMILAR if name == "similar" else Reason.BOUGHT_TOGETHER
-        return _Scored(self._knn_at[name][found], scores[found].astype(np.float64), np.full(len(found), reason, object))
+        found = np.flatnonzero((scores > 0) & (self._knn_at >= 0))
+        reasons = np.full(len(found), Reason.SIMILAR, object)
+        return _Scored(self._knn_at[found], scores[found].astype(np.float64), reasons)
+
+    def _completing(self, context_item_ids: tuple[str, ...], visitor: Visitor, policy: Policy | None) -> _Scored:
+        """What completes the cart of the context items, by its ranker or by the rules between items alone."""
+        cart = self._carts.cart(context_item_ids)
+        # A policy of another task says nothing here.
+        wanted = policy if policy in ("ranker", "association") else self.model.policies.get("cart")
+        if wanted != "ranker" or "cart" not in self.model.rankers:
+            together = cart.together.copy()
+            together[cart.held] = 0
+            found = np.flatnonzero(together > 0)
+            reasons = np.full(len(found), Reason.BOUGHT_TOGETHER, object)
+            return _Scored(found, together[found].astype(np.float64), reasons, cart=cart)
+        places = self._carts.candidates(cart, visitor)
+        if not len(places):
+            return _nothing()
+        matrix = self._carts.columns(cart, visitor, places, self.model.user_columns)
+        reasons = np.full(len(places), Reason.POPULAR, object)
+        reasons[cart.near[places] > 0] = Reason.SIMILAR
+        reasons[np.isin(places, visitor.own)] = Reason.BUY_AGAIN
+        reasons[cart.together[places] > 0] = Reason.BOUGHT_TOGETHER
+        return _Scored(places, self.model.rankers["cart"].score(matrix), reasons, matrix, "cart", cart)
 
     def _trending(self) -> _Scored:
         """Rising: orders of the last week against the weekly mean of the last four, weighed by their number."""
@@ -232,15 +244,22 @@ class Recommender:
         ]
 
     def _contributions(self, scored: _Scored, order: Positions) -> list[dict[str, float] | None]:
-        """What each column adds to the score, largest first; the score itself where no ranker scored."""
+        """What each column adds to the score, largest first; the score itself where no ranker scored.
+
+        Rules that speak for the item are told behind it: "support X", "confidence X" and "lift X" of each context item.
+        """
+        rules = [self._carts.evidence(scored.cart, int(scored.places[at])) if scored.cart else {} for at in order]
         if scored.matrix is None or scored.task is None:
-            return [{str(scored.reasons[at]): float(scored.scores[at])} for at in order]
+            return [
+                {str(scored.reasons[at]): float(scored.scores[at])} | rule
+                for at, rule in zip(order, rules, strict=True)
+            ]
         ranker = self.model.rankers[scored.task]
         values = ranker.contributions(scored.matrix[order])
         explained: list[dict[str, float] | None] = []
-        for row in values:
+        for row, rule in zip(values, rules, strict=True):
             largest = np.argsort(-np.abs(row), kind="stable")
-            explained.append({ranker.columns[column]: float(row[column]) for column in largest if row[column]})
+            explained.append({ranker.columns[column]: float(row[column]) for column in largest if row[column]} | rule)
         return explained
 
     def _filled(self, slate: list[ScoredItem], count: int, keep: npt.NDArray[np.bool_]) -> list[ScoredItem]:

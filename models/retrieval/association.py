@@ -6,7 +6,7 @@ a -> b is scored by its confidence, shrunk towards the share of orders that hold
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -37,7 +37,7 @@ class AssociationConfig:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the orders say of a -> b: share with both, share of those with a that hold b, and that over b's own share."""
+    """Of a -> b: share of orders with both, share of those with a that hold b, and that over the share that hold b."""
 
     support: float
     confidence: float

@@ -26,6 +26,7 @@ from models.ranking.model import TASKS, CandidateConfig, RecommendationModel, Re
 from models.ranking.recommender import ranker_columns
 from models.registry import Registry
 from models.retrieval.als import AlsConfig, fit_als
+from models.retrieval.association import AssociationConfig, fit_association
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
@@ -90,9 +91,9 @@ def fitted(facts: Facts) -> RecommendationModel:
     interactions = Interactions.from_histories(histories)
     binary = interactions.binary()
     knn = fit_item_knn(interactions.item_ids, binary, ItemKnnConfig())
-    retrieval = Retrieval(
-        fit_ease(interactions, EaseConfig(l2=1.0)), fit_als(interactions, AlsConfig(n_factors=3), seed=1), knn, knn
-    )
+    als = fit_als(interactions, AlsConfig(n_factors=3), seed=1)
+    together = fit_association(interactions.item_ids, binary, AssociationConfig())
+    retrieval = Retrieval(fit_ease(interactions, EaseConfig(l2=1.0)), als, knn, together)
     item_columns = tuple(sorted(items.columns))
     user_columns = tuple(sorted({n for h in histories.values() for n in h.features if ":" not in n}))
     columns = ranker_columns(item_columns, user_columns)
