@@ -33,12 +33,19 @@ from models.ranking.recommender import Recommender
 from models.retrieval.interactions import top
 from models.retrieval.item_knn import ItemKnn
 from training.metrics import Floats, bootstrap_interval, ndcg, paired_p_value, recall
+from training.results import Comparison
 from training.splits import Window
 
 K = 10
 MIN_ITEMS = 5  # an order must hold so many different items to be judged, or learnt from
 MAX_LEARNT = 2500  # orders of one window that the ranker learns from, drawn by the seed
+MAX_JUDGED = 3000  # orders that an evaluation looks at, drawn by the seed; the benchmark takes all
 SHARE_STRANGERS = 0.2  # of these, orders learnt from as if nobody knew who placed them
+
+
+OURS = "Shopwright"
+STRANGERS = "Shopwright, strangers"
+ALONE = "association"
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ def held_out(facts: Facts, window: Window, known: Sequence[str]) -> list[HeldOut
     orders, users, items = (rows[name].to_pylist() for name in ("order", "user_id", "item_id"))
     starts = [k for k in range(len(orders)) if not k or orders[k] != orders[k - 1]]
     found, wanted = [], set(known)
-    for start, end in zip(starts, [*starts[1:], len(orders)], strict=True):
+    for start, end in zip(starts, [*starts, len(orders)][1:], strict=True):
         target = items[end - 1]
         if target in wanted:
             context = tuple(dict.fromkeys(each for each in items[start:end] if each != target))
@@ -140,6 +147,25 @@ class CartFigures:
     recall: Mapping[str, Floats]
     ndcg: Mapping[str, Floats]
 
+    def summary(self, *, seed: int) -> tuple[list[Comparison], dict[str, float]]:
+        """Ours beside every baseline, and the figures of the rules alone and of carts of strangers."""
+        comparisons = []
+        for metric, of in ((f"recall@{K}", self.recall), (f"NDCG@{K}", self.ndcg)):
+            means = {name: float(each.mean()) for name, each in of.items() if name not in (OURS, STRANGERS, ALONE)}
+            strongest = max(means, key=lambda name: means[name])
+            p_value = paired_p_value(of[OURS], of[strongest])
+            ours = float(of[OURS].mean())
+            comparisons.append(Comparison(f"{metric} last of cart", ours, means, "higher", strongest, p_value))
+        low, high = bootstrap_interval(self.recall[OURS], generator(seed, "bootstrap cart"))
+        figures = {
+            f"recall@{K} cart low": low,
+            f"recall@{K} cart high": high,
+            f"recall@{K} cart strangers": float(self.recall[STRANGERS].mean()),
+            f"recall@{K} cart association": float(self.recall[ALONE].mean()),
+            "orders cart": float(len(self.recall[OURS])),
+        }
+        return comparisons, figures
+
     def lines(self, ours: str, *, seed: int) -> list[str]:
         """A table to print: means, the interval of the recall, and the paired p-value against `ours`."""
         lines = [f"{'':<28}{'recall@10':>10}{'95 % interval':>16}{'NDCG@10':>9}{'p (recall)':>12}{'p (NDCG)':>12}"]
@@ -152,10 +178,6 @@ class CartFigures:
                 f"{shown[0]:>12}{shown[1]:>12}"
             )
         return lines
-
-
-OURS = "Shopwright"
-ALONE = "association"
 
 
 def cart_figures(
@@ -187,7 +209,7 @@ def cart_figures(
     def slates(order: HeldOut) -> dict[str, list[str]]:
         learnt: dict[str, list[str]] = {}
         if has_ranker:
-            learnt = {OURS: ours(order, "ranker"), f"{OURS}, strangers": ours(order, "ranker", known=False)}
+            learnt = {OURS: ours(order, "ranker"), STRANGERS: ours(order, "ranker", known=False)}
         return {
             **learnt,
             ALONE: ours(order, "association", known=False),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +34,16 @@ from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
 from training.baselines import baseline_slates
-from training.carts import ALONE, OURS, CartFigures, cart_figures, fit_cart_ranker, held_out, training_rows
+from training.carts import (
+    ALONE,
+    MAX_JUDGED,
+    OURS,
+    CartFigures,
+    cart_figures,
+    fit_cart_ranker,
+    held_out,
+    training_rows,
+)
 from training.metrics import Floats, bootstrap_interval, coverage, ndcg, paired_p_value, recall
 from training.recommendation_plots import by_depth
 from training.results import Comparison, Evaluation, Trained
@@ -178,7 +187,32 @@ def _evaluated(workshop: _Workshop, end: datetime) -> tuple[RecommendationModel,
         raise BadInput(
             "nobody bought a known item after the cut", hint="Import more history, or choose another --until"
         )
-    return _Judgement(workshop, snapshot, model, relevant).evaluation()
+    model, evaluation = _Judgement(workshop, snapshot, model, relevant).evaluation()
+    return _with_carts(workshop, window, snapshot, model, evaluation)
+
+
+def _with_carts(
+    workshop: _Workshop, window: Window, snapshot: Snapshot, model: RecommendationModel, evaluation: Evaluation
+) -> tuple[RecommendationModel, Evaluation]:
+    """Adds what completes a cart. Where its ranker loses to the rules alone these serve; the figure is the ranker's."""
+    seed, policies = workshop.settings.seed, dict(model.policies)
+    orders = held_out(workshop.facts, window, snapshot.interactions.item_ids.tolist())
+    if "cart" not in model.rankers or not orders:
+        return model.with_policies(policies | {"cart": "association"}), evaluation
+    workshop.progress("what completes the carts of the test window, ours and the baselines'")
+    drawn = np.sort(generator(seed, "judged carts").permutation(len(orders))[:MAX_JUDGED])
+    by_orders = fit_item_knn(*orders_before(workshop.facts, window.cut), workshop.config.item_knn)
+    judged = cart_figures([orders[at] for at in drawn], model, snapshot.histories, snapshot.items, by_orders)
+    comparisons, figures = judged.summary(seed=seed)
+    won = judged.recall[OURS].mean() >= judged.recall[ALONE].mean()
+    notes = () if won else ("the ranker of carts did not beat the rules between items here; the rules serve",)
+    added = replace(
+        evaluation,
+        comparisons=(*evaluation.comparisons, *comparisons),
+        metrics=evaluation.metrics | figures,
+        notes=(*evaluation.notes, *notes),
+    )
+    return model.with_policies(policies | {"cart": "ranker" if won else "association"}), added
 
 
 def _fit(workshop: _Workshop, cut: datetime) -> RecommendationModel:
