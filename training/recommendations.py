@@ -30,6 +30,7 @@ from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender, ranker_columns
 from models.retrieval.als import AlsConfig, fit_als
 from models.retrieval.association import Association, AssociationConfig, fit_association
+from models.retrieval.buy_again import BuyAgain, BuyAgainConfig, fit_buy_again, fit_gaps
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
@@ -68,6 +69,7 @@ class RecommendationsConfig:
     als: AlsConfig = field(default_factory=AlsConfig)
     item_knn: ItemKnnConfig = field(default_factory=ItemKnnConfig)
     association: AssociationConfig = field(default_factory=AssociationConfig)
+    buy_again: BuyAgainConfig = field(default_factory=BuyAgainConfig)
     candidates: CandidateConfig = field(default_factory=CandidateConfig)
     ranker_all: RankerConfig = field(default_factory=RankerConfig)
     ranker_new: RankerConfig = field(default_factory=RankerConfig)
@@ -237,7 +239,19 @@ def _fit(workshop: _Workshop, cut: datetime) -> RecommendationModel:
     cart = _cart_ranker(workshop, past, (item_columns, user_columns))
     if cart is not None:
         rankers["cart"], policies["cart"] = cart, "ranker"
-    return RecommendationModel(final.retrieval, config.candidates, rankers, item_columns, user_columns, policies)
+    again = _buy_again(workshop, past[0], final)
+    return RecommendationModel(final.retrieval, config.candidates, rankers, item_columns, user_columns, policies, again)
+
+
+def _buy_again(workshop: _Workshop, window: Window, final: Snapshot) -> BuyAgain:
+    """The gaps of all that lies before the cut, with the weights that foretold the last window before it."""
+    config, known = workshop.config.buy_again, workshop.snapshot(window.cut)
+    bought = relevant_items(workshop.facts, window, known)["all"]
+    before, now = (
+        fit_gaps(each.histories, dict(zip(each.items.item_ids, each.items.category, strict=True)), config)
+        for each in (known, final)
+    )
+    return BuyAgain(now, fit_buy_again(before, known.histories, bought, config))
 
 
 def _cart_ranker(

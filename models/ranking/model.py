@@ -10,6 +10,7 @@ from models.artifact import read_meta, write_meta
 from models.ranking.lambdarank import Ranker
 from models.retrieval.als import Als
 from models.retrieval.association import Association
+from models.retrieval.buy_again import BuyAgain
 from models.retrieval.ease import Ease
 from models.retrieval.item_knn import ItemKnn
 
@@ -59,6 +60,7 @@ class RecommendationModel:
     item_columns   names of the item features (ItemFeatures.columns) in the rankers' order
     user_columns   names of the user features (UserHistory.features) in the rankers' order
     policies       per task, the policy that won on the cut and serves
+    buy_again      orders what is bought again; None: decayed frequency does
     """
 
     retrieval: Retrieval
@@ -67,6 +69,7 @@ class RecommendationModel:
     item_columns: tuple[str, ...]
     user_columns: tuple[str, ...]
     policies: dict[Task, Policy]
+    buy_again: BuyAgain | None = None
 
     def with_policies(self, policies: dict[Task, Policy]) -> RecommendationModel:
         """The same model serving by other policies."""
@@ -88,6 +91,8 @@ class RecommendationModel:
         self.retrieval.als.save(folder / "als")
         self.retrieval.similar.save(folder / "similar")
         self.retrieval.bought_together.save(folder / "bought_together")
+        if self.buy_again is not None:
+            self.buy_again.save(folder / "buy_again")
         for task, ranker in self.rankers.items():
             ranker.save(folder / f"ranker_{task}.txt")
 
@@ -106,4 +111,5 @@ class RecommendationModel:
             rankers["cart"] = Ranker.load(folder / "ranker_cart.txt")
         candidates = CandidateConfig(**meta["candidates"])
         columns = tuple(meta["item_columns"]), tuple(meta["user_columns"])
-        return cls(retrieval, candidates, rankers, *columns, meta["policies"])
+        again = BuyAgain.load(folder / "buy_again") if (folder / "buy_again").exists() else None
+        return cls(retrieval, candidates, rankers, *columns, meta["policies"], again)

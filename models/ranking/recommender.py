@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.errors import UnknownName
+from features.contracts.histories import DECAY_PER_WEEK, FAST_DECAY_PER_WEEK
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, ScoredItem, Slate
 from models.ranking.candidates import CandidateSource
 from models.ranking.cart import Cart, CartSource
@@ -18,6 +20,8 @@ from models.ranking.model import Policy, RecommendationModel, Task
 from models.ranking.placement import Placement
 
 _NEW_ARRIVAL_DAYS = 28
+# Orders a week that are imagined behind every item: one order of a rarity is not a trend.
+_TRENDING_PRIOR = 5.0
 _MASKS_KEPT = 32
 
 
@@ -174,10 +178,14 @@ class Recommender:
         return _Scored(places, self.model.rankers["cart"].score(matrix), reasons, matrix, "cart", cart)
 
     def _trending(self) -> _Scored:
-        """Rising: orders of the last week against the weekly mean of the last four, weighed by their number."""
-        week, month = self._column("orders_1w"), self._column("orders_4w")
-        scores = np.log1p(week) * (week + 1) / (month + 1)
-        found = np.flatnonzero(week > 0)
+        """Rising: orders a week now over the usual ones, by two decays, both with _TRENDING_PRIOR orders added.
+
+        A steady r orders a week sum up to r / -ln(decay), so each sum times -ln(decay) is a weekly rate.
+        """
+        now = self._column("orders_decayed_fast") * -math.log(FAST_DECAY_PER_WEEK)
+        usual = self._column("orders_decayed") * -math.log(DECAY_PER_WEEK)
+        scores = np.log((now + _TRENDING_PRIOR) / (usual + _TRENDING_PRIOR))
+        found = np.flatnonzero(scores > 0)
         return _Scored(found, scores[found], np.full(len(found), Reason.TRENDING, object))
 
     def _new_arrivals(self) -> _Scored:
@@ -187,7 +195,10 @@ class Recommender:
         return _Scored(found, -age[found], np.full(len(found), Reason.NEW, object))
 
     def _bought_again(self, visitor: Visitor) -> _Scored:
-        scores = visitor.history.decayed_frequency[visitor.rows].astype(np.float64)
+        history, rows = visitor.history, visitor.rows
+        model = self.model.buy_again
+        by_item = history.decayed_frequency if model is None else model.score(history)
+        scores = by_item[rows].astype(np.float64)
         return _Scored(visitor.own, scores, np.full(len(visitor.own), Reason.BUY_AGAIN, object))
 
     def _popular(self) -> _Scored:

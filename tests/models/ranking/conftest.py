@@ -58,6 +58,8 @@ def items() -> ItemFeatures:
     columns = {
         "orders_4w": popularity,
         "orders_1w": popularity[::-1].copy(),
+        "orders_decayed": popularity * 5,
+        "orders_decayed_fast": popularity[::-1].copy(),
         "age_days": np.array([*[300] * N_ITEMS, 1], np.float32),
         "promotion_reach_next_4w": np.array([*[0] * (N_ITEMS - 1), 1, 0], np.float32),
         "units_13w": popularity,
