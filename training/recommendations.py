@@ -211,7 +211,7 @@ def _with_carts(
     added = replace(
         evaluation,
         comparisons=(*evaluation.comparisons, *comparisons),
-        metrics=evaluation.metrics | figures,
+        metrics={**evaluation.metrics, **figures},
         notes=(*evaluation.notes, *notes),
     )
     return model.with_policies(policies | {"cart": "ranker" if won else "association"}), added

@@ -90,7 +90,8 @@ def fit_gaps(histories: Mapping[str, UserHistory], categories: Mapping[str, str]
     n_orders = np.concatenate([each.n_orders for each in bought]).astype(np.float64)
     span = np.concatenate([each.last_at - each.first_at for each in bought]) / SECONDS_PER_WEEK
     _, of = np.unique(np.array([categories.get(each, "") for each in item_ids], object), return_inverse=True)
-    sums = [np.bincount(item, each, len(item_ids)) for each in (span, n_orders - 1, n_orders > 1, np.ones(len(item)))]
+    counted: list[Floats] = [span, n_orders - 1, (n_orders > 1).astype(np.float64), np.ones(len(item))]
+    sums = [np.bincount(item, each, len(item_ids)).astype(np.float64) for each in counted]
     weeks, gaps, again, buyers = sums
     usual_gap = max(float(weeks.sum()), 1.0) / max(float(gaps.sum()), 1.0)
     usual_repeat = (float(again.sum()) + 1) / (float(buyers.sum()) + 2)
