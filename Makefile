@@ -14,7 +14,7 @@ endif
 # Byte code is kept, or every start would compile two thousand modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all check bench format lock install clean
+.PHONY: demo test test-all check bench bench-recs format lock install clean
 
 install: $(STAMP)
 
@@ -43,6 +43,9 @@ check: install
 
 bench: install
 	$(BIN)/python -m tests.benchmarks
+
+bench-recs: install
+	$(BIN)/python -m tests.benchmarks.recommendations
 
 format: install
 	$(BIN)/ruff format .

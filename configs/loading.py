@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -105,6 +105,10 @@ def _refuse_unknown(value: Any, kind: Any, where: str) -> None:
             if key not in known:
                 raise UnknownName(str(key), known, kind="setting", where=where)
             _refuse_unknown(inner, known[key], f"{where}: {key}")
+        return
+    if isinstance(value, Mapping) and isinstance(origin := get_origin(kind), type) and issubclass(origin, Mapping):
+        for key, inner in value.items():
+            _refuse_unknown(inner, get_args(kind)[-1], f"{where}: {key}")
         return
     for argument in get_args(kind):
         inner_values: Iterable[Any] = ()

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from features.contracts.clock import BusinessClock
 
 REMEMBERED = "shop.json"
+ENGINES = ("duckdb",)
 
 
 class ZoneSettings(BaseModel):
@@ -32,7 +33,7 @@ class Settings(BaseSettings):
     home: Path = Field(Path(".shopwright"), description="State folder: tables, features, models, SQLite files")
     database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the state folder when unset")
     redis_url: str | None = Field(None, description="Online features in Redis; SQLite in the state folder when unset")
-    engine: str = Field("duckdb", description="Where feature expressions run: duckdb or spark")
+    engine: str = Field("duckdb", description="Where feature expressions run: duckdb, the only one so far")
     clock_start: datetime | None = Field(
         None, description="The business clock starts here and ticks; system time if unset"
     )
@@ -53,6 +54,13 @@ class Settings(BaseSettings):
     max_bad_share: float = Field(0.01, ge=0, le=1, description="Import fails above this share of bad rows")
     max_inflight: int = Field(64, ge=1, description="Requests in flight before the server sheds load")
     log_level: str = Field("info", description="Log level of the server")
+
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, engine: str) -> str:
+        if engine not in ENGINES:
+            raise ValueError(f"there is no engine {engine!r} yet; unset it, or set it to {' or '.join(ENGINES)}")
+        return engine
 
     def zone(self, zone: str) -> ZoneSettings:
         """The settings of `zone`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from features.contracts.errors import BadInput
 
@@ -59,4 +60,15 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             arrays[base] = np.array(values, object)
         elif not name.endswith(".text"):
             arrays[name] = array
+    return arrays
+
+
+def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Saves a network's weights as safetensors."""
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """Loads what `write_tensors` wrote."""
+    arrays: dict[str, np.ndarray] = load_file(path)
     return arrays

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from configs.settings import Settings
 from features.contracts.clock import SystemClock
 from features.store.database import engine as open_engine
+from features.store.event_ids import ImportedEvents
 from features.store.online import OnlineHistories
 from models.registry import Registry
 from serving.api import (
@@ -54,7 +55,7 @@ _ROUTERS = (recommendations, events, prices, suggestions, forecasts, experiments
 
 def create_app(settings: Settings) -> FastAPI:
     """The application of one shop. It starts without models or features too: /readyz then says what is missing."""
-    counted = Metrics()
+    counted = Metrics(settings.home)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -108,6 +109,7 @@ def _open(settings: Settings, counted: Metrics) -> Server:
         engine=engine,
         clock=clock,
         system_clock=system_clock,
+        imported=ImportedEvents(settings),
         registry=registry,
         champions=Champions(settings, registry),
         experiments=ExperimentDesk(settings, engine),
@@ -127,6 +129,7 @@ def _open(settings: Settings, counted: Metrics) -> Server:
 def _refresh(server: Server) -> None:
     server.champions.refresh()
     server.experiments.refresh()
+    server.metrics.observe(server)
 
 
 async def _poll(server: Server) -> None:
@@ -142,6 +145,7 @@ async def _poll(server: Server) -> None:
 def _close(server: Server) -> None:
     server.workers.shutdown()
     server.exposures.close()
+    server.metrics.close()
     server.engine.dispose()
 
 

@@ -22,34 +22,40 @@ from features.contracts.recommendations import ItemFeatures, RecommendationQuery
 from features.contracts.seeds import generator
 from features.contracts.tables import EventType
 from features.pipelines.expressions import instant
-from features.store.facts import Facts
+from features.store.histories import Tables
 from models.ranking.candidates import CandidateSource
 from models.ranking.cart import CartSource, cart_columns
 from models.ranking.features import Catalogue, Visitor
 from models.ranking.lambdarank import Ranker, RankerConfig, fit_ranker
-from models.ranking.model import CandidateConfig, Policy, RecommendationModel, Retrieval
+from models.ranking.model import Candidates, Policy, RecommendationModel, Retrieval
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
 from models.retrieval.interactions import top
 from models.retrieval.item_knn import ItemKnn
 from training.metrics import Floats, bootstrap_interval, ndcg, paired_p_value, recall
-from training.results import Comparison
+from training.results import OURS, Comparison
 from training.splits import Window
 
 K = 10
 MIN_ITEMS = 5  # an order must hold so many different items to be judged, or learnt from
-MAX_LEARNT = 2500  # orders of one window that the ranker learns from, drawn by the seed
-MAX_JUDGED = 3000  # orders that an evaluation looks at, drawn by the seed; the benchmark takes all
-SHARE_STRANGERS = 0.2  # of these, orders learnt from as if nobody knew who placed them
-
-
-OURS = "Shopwright"
+SHARE_STRANGERS = 0.2  # of the orders learnt from, those that are learnt as if nobody knew who placed them
 STRANGERS = "Shopwright, strangers"
 ALONE = "association"
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class CartsConfig:
+    """Orders, drawn by the seed: `learnt` ones the ranker learns from in each window, `judged` an evaluation looks at.
+
+    Both bound what carts cost; the benchmark judges every order.
+    """
+
+    learnt: int = 1200
+    judged: int = 1500
+
+
+@dataclass(frozen=True)
+class OpenCart:
     """An order with one line held out. `context` are its other items, `target` the one to find."""
 
     order: str
@@ -58,7 +64,7 @@ class HeldOut:
     target: str
 
 
-def held_out(facts: Facts, window: Window, known: Sequence[str]) -> list[HeldOut]:
+def held_out(facts: Tables, window: Window, known: Sequence[str]) -> list[OpenCart]:
     """The window's orders of MIN_ITEMS different items or more whose last item is `known`, by order."""
     events = facts.read("events")
     bought = events.filter(
@@ -83,34 +89,35 @@ def held_out(facts: Facts, window: Window, known: Sequence[str]) -> list[HeldOut
         target = items[end - 1]
         if target in wanted:
             context = tuple(dict.fromkeys(each for each in items[start:end] if each != target))
-            found.append(HeldOut(orders[start], users[start], context, target))
+            found.append(OpenCart(orders[start], users[start], context, target))
     return found
 
 
 def training_rows(
-    orders: Sequence[HeldOut],
+    orders: Sequence[OpenCart],
     histories: Mapping[str, UserHistory],
     items: ItemFeatures,
     retrieval: Retrieval,
-    candidates: CandidateConfig,
+    candidates: Candidates,
     names: tuple[tuple[str, ...], tuple[str, ...]],
     as_of: datetime,
     config: RankerConfig,
     *,
+    most: int,
     seed: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """Columns, labels and group sizes of past orders, by sources fitted before them; `names` of item and user columns.
 
-    At most MAX_LEARNT orders, of which SHARE_STRANGERS lose their visitor.
+    At most `most` orders, of which SHARE_STRANGERS lose their visitor.
     """
     rng = generator(seed, f"carts {as_of.isoformat()}")
     catalogue = Catalogue(items, names[0])
     visitors = CandidateSource(catalogue, retrieval, candidates)
-    carts = CartSource(catalogue, retrieval, candidates)
+    carts = CartSource(catalogue, retrieval, candidates.cart)
     known: dict[str, Visitor] = {}
     stranger = visitors.visitor(UserHistory.unknown(as_of))
     matrices, labels, sizes = [np.zeros((0, len(cart_columns(*names))), np.float32)], [np.zeros(0, bool)], []
-    for at in np.sort(rng.permutation(len(orders))[:MAX_LEARNT]):
+    for at in np.sort(rng.permutation(len(orders))[:most]):
         order, visitor = orders[at], stranger
         if order.user_id in histories and rng.random() >= SHARE_STRANGERS:
             if order.user_id not in known:
@@ -137,7 +144,9 @@ def fit_cart_ranker(
 ) -> Ranker | None:
     """The ranker of `training_rows`; None where no order was large enough to learn from."""
     matrix, labels, sizes = (np.concatenate(part) for part in zip(*rows, strict=True))
-    return fit_ranker(matrix, labels, sizes, cart_columns(*names), config, seed=seed) if labels.any() else None
+    if not labels.any():
+        return None
+    return fit_ranker(matrix, labels, sizes, cart_columns(*names), config, seed=seed, n_threads=1)
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,7 @@ class CartFigures:
 
 
 def cart_figures(
-    orders: Sequence[HeldOut],
+    orders: Sequence[OpenCart],
     model: RecommendationModel,
     histories: Mapping[str, UserHistory],
     items: ItemFeatures,
@@ -196,7 +205,7 @@ def cart_figures(
     as_of = items.as_of
     has_ranker = "cart" in model.rankers
 
-    def ours(order: HeldOut, policy: Policy, known: bool = True) -> list[str]:
+    def ours(order: OpenCart, policy: Policy, known: bool = True) -> list[str]:
         unknown = UserHistory.unknown(as_of)
         history = histories.get(order.user_id or "", unknown) if known else unknown
         query = RecommendationQuery(history, "cart", K, context_item_ids=order.context)
@@ -206,7 +215,7 @@ def cart_figures(
     neighbours = {"ItemKNN orders": _Neighbours(by_orders), "ItemKNN": _Neighbours(model.retrieval.similar)}
     popular = [str(items.item_ids[at]) for at in np.argsort(-np.nan_to_num(items.columns["orders_4w"]), kind="stable")]
 
-    def slates(order: HeldOut) -> dict[str, list[str]]:
+    def slates(order: OpenCart) -> dict[str, list[str]]:
         learnt: dict[str, list[str]] = {}
         if has_ranker:
             learnt = {OURS: ours(order, "ranker"), STRANGERS: ours(order, "ranker", known=False)}

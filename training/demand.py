@@ -37,7 +37,7 @@ from training.demand_metrics import (
     weighted_rmsse,
     wmape,
 )
-from training.demand_panel import Revenue, build_panel, catalogue_rows, unsold_panel
+from training.demand_panel import Revenue, build_panel, catalogue_rows, unsold_panel, with_planned_prices
 from training.demand_plots import Fold
 from training.results import Comparison, Evaluation, Trained
 
@@ -87,7 +87,12 @@ def train(
     progress("reading weekly demand")
     panel, revenue = build_panel(facts, settings, until=until, ahead=config.fit.horizon)
     origins = _origins(panel, config)
-    shop = _Backtester(panel, config, settings.seed, progress)
+
+    def planned(origin: int) -> DemandPanel:
+        """The whole panel with the prices that were planned when `origin` weeks were over."""
+        return with_planned_prices(panel, facts, settings, known_at=panel.week_starts[origin])
+
+    shop = _Backtester(panel, planned, config, settings.seed, progress)
     folds = [shop.fold(origin, revenue, _judged(panel, origins[0], config)) for origin in origins]
     catalogue = catalogue_rows(facts)
     evaluated = shop.model(origins[-1], catalogue)
@@ -110,26 +115,43 @@ def evaluate(
 class _Backtester:
     """Fits at origins, each once, and remembers what each fit foretold, so that later origins learn from it."""
 
-    def __init__(self, panel: DemandPanel, config: DemandConfig, seed: int, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        panel: DemandPanel,
+        planned: Callable[[int], DemandPanel],
+        config: DemandConfig,
+        seed: int,
+        progress: Callable[[str], None],
+    ) -> None:
+        """`panel` knows every plan; `planned` gives it with those known at an origin."""
         self._panel = panel
+        self._planned = planned
+        self._known: dict[int, DemandPanel] = {}
         self._config = config
         self._seed = seed
         self._progress = progress
         self._fits: dict[int, Trees] = {}
         self._means: dict[int, Doubles] = {}
 
+    def known(self, origin: int) -> DemandPanel:
+        """What was known after `origin` weeks: their units, and the plans of then."""
+        if origin not in self._known:
+            newest = origin == self._panel.n_known or self._panel.offer_price is None
+            self._known[origin] = (self._panel if newest else self._planned(origin)).known_until(origin)
+        return self._known[origin]
+
     def trees(self, origin: int) -> Trees:
         """The learner as fitted after `origin` weeks."""
         if origin not in self._fits:
             self._progress(f"fitting demand on {origin} weeks")
-            self._fits[origin] = fit_trees(self._panel.known_until(origin), self._config.fit, self._seed)
+            self._fits[origin] = fit_trees(self.known(origin), self._config.fit, self._seed)
         return self._fits[origin]
 
     def means(self, origin: int) -> Doubles:
         """Uncorrected means of every series for all weeks ahead of `origin`."""
         if origin not in self._means:
             steps = range(1, self._config.fit.horizon + 1)
-            self._means[origin] = self.trees(origin).means(self._panel.known_until(origin), steps)
+            self._means[origin] = self.trees(origin).means(self.known(origin), steps)
         return self._means[origin]
 
     def calibration(self, origin: int) -> Calibration:
@@ -174,7 +196,7 @@ class _Backtester:
 
     def model(self, origin: int, catalogue: tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]) -> DemandModel:
         """The model fitted after `origin` weeks, with its forecasts of every series and every unsold item."""
-        panel = self._panel.known_until(origin)
+        panel = self.known(origin)
         calibration = self.calibration(origin)
         unsold = unsold_panel(panel, *catalogue)
         model = DemandModel(

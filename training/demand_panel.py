@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -10,35 +11,68 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.settings import Settings
-from features.contracts.calendar import add_weeks, week_start, week_starts
-from features.contracts.errors import BadInput
-from features.contracts.tables import TIMESTAMP, EventType
-from features.pipelines.demand import REACH, promotion_kinds, weekly_demand
-from features.pipelines.expressions import before
+from features.contracts.calendar import add_weeks, week_starts
+from features.contracts.tables import TIMESTAMP
+from features.pipelines.demand import REACH, week_spans, weekly_demand, weekly_prices
+from features.pipelines.expressions import promotion_kinds
 from features.store.facts import Facts
 from models.demand.panel import DemandPanel
+from training.splits import span_of_sales
 
 Revenue = npt.NDArray[np.float64]
 _BETWEEN = "\x1f"  # stands between zone and item while both are one key
-_ALMOST_OVER = timedelta(days=2)  # a week with a sale on one of its last two days counts as over
 
 
 def build_panel(facts: Facts, settings: Settings, *, until: datetime | None, ahead: int) -> tuple[DemandPanel, Revenue]:
-    """Every series sold in the whole weeks before `until`, with plans for `ahead` weeks more.
+    """Every series sold in the whole weeks before `until`, with plans for `ahead` weeks more, as known at `until`.
 
     Also N × weeks of revenue, minor units: it weighs errors, and no model sees it. Raises BadInput without sales.
     """
-    first, end = _span(facts, settings, until)
+    first, end = span_of_sales(facts, until, settings.timezone)
     starts = week_starts(first, add_weeks(end, ahead - 1, settings.timezone), settings.timezone)
     promotions = facts.read("promotions")
     kinds = promotion_kinds(promotions)
     relation = weekly_demand(
-        facts.read("events"), promotions, facts.read("price_history"), as_of=end, week_starts=starts, kinds=kinds
+        facts.read("events"),
+        promotions,
+        facts.read("price_history").limit(0),
+        as_of=end,
+        week_starts=starts,
+        kinds=kinds,
     )
     columns = ["item_id", "zone", "week_start", "units", "revenue_minor", "promotion_depth"]
-    columns += ["planned_list_price_minor", "planned_offer_price_minor", *(REACH + kind for kind in kinds)]
+    columns += [REACH + kind for kind in kinds]
     rows = relation.select(*columns).to_pyarrow()
-    return _arranged(rows, _categories(facts), tuple(starts), starts.index(end), kinds)
+    panel, revenue = _arranged(rows, _categories(facts), tuple(starts), starts.index(end), kinds)
+    return with_planned_prices(panel, facts, settings, known_at=until), revenue
+
+
+def with_planned_prices(
+    panel: DemandPanel, facts: Facts, settings: Settings, *, known_at: datetime | None
+) -> DemandPanel:
+    """The panel with the prices that were planned at `known_at`: what the desk decided from then on is missing.
+
+    A decision holds from its record on at the earliest, so prices of weeks before `known_at` are all there.
+    """
+    prices = facts.read("price_history") if known_at is None else facts.read("price_history", known_at=known_at)
+    foreign = [zone for zone, each in settings.zones.items() if each.currency != settings.currency]
+    rows = weekly_prices(prices, facts.read("events"), week_spans(panel.week_starts), foreign).to_pyarrow()
+    keys = pa.array(
+        [f"{zone}{_BETWEEN}{item}" for zone, item in zip(panel.zones, panel.item_ids, strict=True)], pa.string()
+    )
+    places = pc.index_in(pc.binary_join_element_wise(rows["zone"], rows["item_id"], _BETWEEN), value_set=keys)
+    rows = rows.filter(pc.is_valid(places))
+    series = places.drop_null().to_numpy()
+    weeks = pc.index_in(rows["week_start"], value_set=pa.array(panel.week_starts, TIMESTAMP)).to_numpy()
+
+    def plan(column: str) -> npt.NDArray[np.float32] | None:
+        if not rows.num_rows:
+            return None
+        values = np.full((panel.n_series, len(panel.week_starts)), np.nan, np.float32)
+        values[series, weeks] = rows[column].cast(pa.float64()).to_numpy()
+        return values
+
+    return replace(panel, list_price=plan("planned_list_price_minor"), offer_price=plan("planned_offer_price_minor"))
 
 
 def catalogue_rows(facts: Facts) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
@@ -71,20 +105,6 @@ def unsold_panel(
     )
 
 
-def _span(facts: Facts, settings: Settings, until: datetime | None) -> tuple[datetime, datetime]:
-    """When the first sale was, and the end of the last whole week before `until`."""
-    events = facts.read("events")
-    events = events.filter(events.event_type == EventType.PURCHASE.value)
-    if until is not None:
-        events = before(events, until)
-    row = events.aggregate(first=events.occurred_at.min(), last=events.occurred_at.max()).to_pyarrow().to_pylist()[0]
-    if row["first"] is None:
-        raise BadInput("there are no purchases to learn demand from", hint="Try: shopwright import DIR")
-    latest = row["last"] + _ALMOST_OVER
-    end = week_start(latest if until is None else min(until, latest), settings.timezone)
-    return row["first"], end
-
-
 def _categories(facts: Facts) -> pa.Table:
     items = facts.read("items")
     return items.select("item_id", category=items.category.fill_null("")).to_pyarrow()
@@ -112,9 +132,6 @@ def _arranged(
         values[series, week] = rows[column].cast(pa.float64()).to_numpy(zero_copy_only=False)[kept]
         return values
 
-    def plan(column: str) -> npt.NDArray[np.float32] | None:
-        return None if rows[column].null_count == rows.num_rows else matrix(column, np.nan)
-
     zones, _, ids = np.char.partition(names[order].astype(str), _BETWEEN).T
     found = pc.index_in(pa.array(ids), value_set=categories["item_id"].combine_chunks()).to_numpy(zero_copy_only=False)
     labels = categories["category"].to_numpy(zero_copy_only=False)
@@ -129,8 +146,8 @@ def _arranged(
         units=np.nan_to_num(matrix("units", 0.0))[:, :n_known],
         kinds=kinds,
         reach=np.stack(reach) if reach else np.zeros((0, *shape), np.float32),
-        depth=plan("promotion_depth"),
-        list_price=plan("planned_list_price_minor"),
-        offer_price=plan("planned_offer_price_minor"),
+        depth=None if rows["promotion_depth"].null_count == rows.num_rows else matrix("promotion_depth", np.nan),
+        list_price=None,
+        offer_price=None,
     )
     return panel, np.nan_to_num(matrix("revenue_minor", 0.0))[:, :n_known].astype(np.float64)

@@ -48,7 +48,7 @@ def decide(
     if not evaluation.passed:
         return Verdict(False, _failed(comparison))
     if champion is None:
-        return Verdict(True, "first model that beats its baselines")
+        return Verdict(True, "first model, and not measurably behind any baseline that it must beat")
     cut = datetime.fromisoformat(champion.tags["cut"])
     if evaluation.cut < cut:
         return Verdict(False, f"measured on older data than champion {champion.version}, whose cut is {cut:%Y-%m-%d}")

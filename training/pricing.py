@@ -21,7 +21,7 @@ from models.pricing.shrinkage import shrink
 from training.metrics import Floats, paired_p_value
 from training.pricing_plots import foretold
 from training.results import Comparison, Evaluation, Trained
-from training.splits import end_of_data
+from training.splits import span_of_sales
 
 PRIMARY = "R2 of held-out price changes"
 
@@ -67,7 +67,7 @@ def train(
 ) -> Trained[ElasticityModel]:
     """Fits on the earlier weeks, foretells the later price changes, and refits on all weeks."""
     progress("weekly prices and units")
-    end = end_of_data(facts, until, settings.timezone)
+    _, end = span_of_sales(facts, until, settings.timezone)
     panel, starts = price_panel(facts, settings, end)
     n_fit = int(config.fit_share * len(starts))
     n_weeks = np.bincount(panel.series, minlength=len(panel.item_ids))
@@ -178,7 +178,8 @@ def _evaluation(
         "no slope is clipped; items whose slope is not clearly below zero have grade D and get no suggestion",
     )
     figures = {"price_response": foretold(ours[tests.series] * tests.price, tests.units)}
-    passed = mine > scores["pooled"] and (mine >= scores[strongest] or p_value > 0.05)
+    # Below 0 the model foretells worse than "nothing changes".
+    passed = mine > max(0.0, scores["pooled"]) and (mine >= scores[strongest] or p_value > 0.05)
     return Evaluation("pricing", cut, PRIMARY, (comparison,), passed, metrics, notes, figures=figures)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -16,47 +15,37 @@ from scipy import sparse
 from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.contracts.histories import UserHistory
-from features.contracts.recommendations import ItemFeatures, RecommendationQuery
+from features.contracts.recommendations import ItemFeatures
 from features.contracts.seeds import generator
 from features.contracts.tables import EventType
 from features.pipelines.expressions import instant
 from features.store.facts import Facts
-from features.store.histories import offline_histories, offline_items
+from features.store.histories import Tables, offline_histories, offline_items
 from models.ranking.candidates import CandidateSource
 from models.ranking.features import Catalogue, columns
 from models.ranking.lambdarank import Ranker, RankerConfig, fit_ranker
-from models.ranking.model import TASKS, CandidateConfig, Policy, RecommendationModel, Retrieval, Task
-from models.ranking.placement import Placement
-from models.ranking.recommender import Recommender, ranker_columns
+from models.ranking.model import TASKS, Candidates, Policy, RecommendationModel, Retrieval, Task
+from models.ranking.recommender import ranker_columns
 from models.retrieval.als import AlsConfig, fit_als
 from models.retrieval.association import Association, AssociationConfig, fit_association
 from models.retrieval.buy_again import BuyAgain, BuyAgainConfig, fit_buy_again, fit_gaps
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
-from training.baselines import baseline_slates
 from training.carts import (
     ALONE,
-    MAX_JUDGED,
-    OURS,
     CartFigures,
+    CartsConfig,
     cart_figures,
     fit_cart_ranker,
     held_out,
     training_rows,
 )
-from training.metrics import Floats, bootstrap_interval, coverage, ndcg, paired_p_value, recall
-from training.recommendation_plots import by_depth
-from training.results import Comparison, Evaluation, Trained
+from training.contenders import Subject
+from training.holdout import LEAVE_ONE_OUT, TIME_SPLIT, HeldOut, hold_out_last
+from training.recommendation_judgement import judged
+from training.results import OURS, Evaluation, Trained
 from training.splits import Window, end_of_data, windows
-
-K = 10
-SLATE_LENGTH = 20
-NDCG_DEPTHS = (1, 2, 3, 5, 10, 20)
-LEVEL = 0.05  # below this p-value a difference between two methods is more than chance
-PRIMARY = "NDCG@10 all items"
-# The baseline that each task must beat: what is bought again, and what is new to the user.
-RIVALS: dict[Task, str] = {"all": "buy again", "new": "EASE"}
 
 
 @dataclass(frozen=True)
@@ -70,15 +59,18 @@ class RecommendationsConfig:
     item_knn: ItemKnnConfig = field(default_factory=ItemKnnConfig)
     association: AssociationConfig = field(default_factory=AssociationConfig)
     buy_again: BuyAgainConfig = field(default_factory=BuyAgainConfig)
-    candidates: CandidateConfig = field(default_factory=CandidateConfig)
+    candidates: Candidates = field(default_factory=Candidates)
     ranker_all: RankerConfig = field(default_factory=RankerConfig)
     ranker_new: RankerConfig = field(default_factory=RankerConfig)
-    ranker_cart: RankerConfig = field(default_factory=lambda: RankerConfig(share_negatives=0.4))
+    ranker_cart: RankerConfig = field(default_factory=lambda: RankerConfig(share_negatives=0.25))
+    carts: CartsConfig = field(default_factory=CartsConfig)
 
 
 CONFIG = RecommendationsConfig
 # What of a config decides how it is judged, not what is fitted.
 PROTOCOL = ("window_weeks",)
+# How purchases are held out: those of the last weeks, or the last one of each user.
+PROTOCOLS = ("time", "leave-one-out")
 
 
 @dataclass
@@ -96,7 +88,7 @@ class _Workshop:
     """Makes snapshots, each once, since the refit shares most of the evaluation's."""
 
     def __init__(
-        self, facts: Facts, settings: Settings, config: RecommendationsConfig, progress: Callable[[str], None]
+        self, facts: Tables, settings: Settings, config: RecommendationsConfig, progress: Callable[[str], None]
     ) -> None:
         self.facts, self.settings, self.config, self.progress = facts, settings, config, progress
         self._snapshots: dict[datetime, Snapshot] = {}
@@ -150,10 +142,15 @@ def evaluate(
     config: RecommendationsConfig,
     *,
     until: datetime | None,
+    protocol: str = "time",
     progress: Callable[[str], None],
 ) -> Evaluation:
-    """The figures at the last cut, nothing refitted."""
-    return train(facts, settings, config, until=until, refit=False, progress=progress).evaluation
+    """The figures at the last cut, or with each user's last purchase held out; nothing is refitted."""
+    if protocol == "time":
+        return train(facts, settings, config, until=until, refit=False, progress=progress).evaluation
+    end = end_of_data(facts, until, settings.timezone)
+    held = hold_out_last(facts, end)
+    return _left_one_out(held, _Workshop(held, settings, config, progress), end)
 
 
 def evaluate_carts(
@@ -179,34 +176,58 @@ def evaluate_carts(
     return window, cart_figures(orders, model, final.histories, final.items, by_orders)
 
 
+def _left_one_out(held: HeldOut, workshop: _Workshop, end: datetime) -> Evaluation:
+    """One model fitted on everything but the held-out purchases, asked for each of them."""
+    model = _fit(workshop, end)
+    snapshot = workshop.snapshot(end, complete=True)
+    relevant = by_task(held.targets(), snapshot)
+    if not relevant["all"]:
+        raise BadInput("no user's last purchase is of a known item", hint="Import more history")
+    _, evaluation = judged(_subject(workshop, snapshot, model, relevant), workshop.progress)
+    data: dict[str, str | int] = {
+        "protocol": LEAVE_ONE_OUT,
+        "known": f"events before {end.isoformat()}, without the held-out ones",
+        "purchases held out": sum(map(len, relevant["all"].values())),
+    }
+    return replace(evaluation, data=data | _counts(snapshot, relevant))
+
+
 def _evaluated(workshop: _Workshop, end: datetime) -> tuple[RecommendationModel, Evaluation]:
     (window,) = windows(end, 1, workshop.config.window_weeks, workshop.settings.timezone)
     model = _fit(workshop, window.cut)
     snapshot = workshop.snapshot(window.cut, complete=True)
-    workshop.progress("slates of every test user, ours and the baselines'")
     relevant = relevant_items(workshop.facts, window, snapshot)
     if not relevant["all"]:
         raise BadInput(
             "nobody bought a known item after the cut", hint="Import more history, or choose another --until"
         )
-    model, evaluation = _Judgement(workshop, snapshot, model, relevant).evaluation()
-    return _with_carts(workshop, window, snapshot, model, evaluation)
+    model, evaluation = judged(_subject(workshop, snapshot, model, relevant), workshop.progress)
+    model, evaluation = _with_carts(workshop, window, snapshot, model, evaluation)
+    data = {
+        "protocol": TIME_SPLIT,
+        "known": f"events before {window.cut.isoformat()}",
+        "to be foretold": f"purchases until {window.end.isoformat()}",
+    }
+    return model, replace(evaluation, data=data | _counts(snapshot, relevant))
 
 
 def _with_carts(
     workshop: _Workshop, window: Window, snapshot: Snapshot, model: RecommendationModel, evaluation: Evaluation
 ) -> tuple[RecommendationModel, Evaluation]:
-    """Adds what completes a cart. Where its ranker loses to the rules alone these serve; the figure is the ranker's."""
+    """Adds what completes a cart. Where its ranker loses to the rules alone these serve; the figure is the ranker's.
+
+    Whether the model may serve does not depend on it.
+    """
     seed, policies = workshop.settings.seed, dict(model.policies)
     orders = held_out(workshop.facts, window, snapshot.interactions.item_ids.tolist())
     if "cart" not in model.rankers or not orders:
         return model.with_policies(policies | {"cart": "association"}), evaluation
     workshop.progress("what completes the carts of the test window, ours and the baselines'")
-    drawn = np.sort(generator(seed, "judged carts").permutation(len(orders))[:MAX_JUDGED])
+    drawn = np.sort(generator(seed, "judged carts").permutation(len(orders))[: workshop.config.carts.judged])
     by_orders = fit_item_knn(*orders_before(workshop.facts, window.cut), workshop.config.item_knn)
-    judged = cart_figures([orders[at] for at in drawn], model, snapshot.histories, snapshot.items, by_orders)
-    comparisons, figures = judged.summary(seed=seed)
-    won = judged.recall[OURS].mean() >= judged.recall[ALONE].mean()
+    found = cart_figures([orders[at] for at in drawn], model, snapshot.histories, snapshot.items, by_orders)
+    comparisons, figures = found.summary(seed=seed)
+    won = found.recall[OURS].mean() >= found.recall[ALONE].mean()
     notes = () if won else ("the ranker of carts did not beat the rules between items here; the rules serve",)
     added = replace(
         evaluation,
@@ -215,6 +236,25 @@ def _with_carts(
         notes=(*evaluation.notes, *notes),
     )
     return model.with_policies(policies | {"cart": "ranker" if won else "association"}), added
+
+
+def _subject(
+    workshop: _Workshop,
+    snapshot: Snapshot,
+    model: RecommendationModel,
+    relevant: Mapping[Task, Mapping[str, frozenset[str]]],
+) -> Subject:
+    parts = snapshot.cut, snapshot.histories, snapshot.items, snapshot.interactions
+    return Subject(*parts, model, relevant, workshop.config.ease, workshop.settings.seed)
+
+
+def _counts(snapshot: Snapshot, relevant: Mapping[Task, Mapping[str, frozenset[str]]]) -> dict[str, str | int]:
+    return {
+        "users known": len(snapshot.histories),
+        "items known": len(snapshot.interactions.item_ids),
+        "users judged, all items": len(relevant["all"]),
+        "users judged, items new to the user": len(relevant["new"]),
+    }
 
 
 def _fit(workshop: _Workshop, cut: datetime) -> RecommendationModel:
@@ -264,7 +304,10 @@ def _cart_ranker(
         known = workshop.snapshot(window.cut, complete=True)
         orders = held_out(workshop.facts, window, known.interactions.item_ids.tolist())
         of_window = known.histories, known.items, known.retrieval, config.candidates
-        rows.append(training_rows(orders, *of_window, names, window.cut, config.ranker_cart, seed=seed))
+        made = training_rows(
+            orders, *of_window, names, window.cut, config.ranker_cart, most=config.carts.learnt, seed=seed
+        )
+        rows.append(made)
     workshop.progress("fitting the ranker of what completes a cart")
     return fit_cart_ranker(rows, names, config.ranker_cart, seed=seed)
 
@@ -296,7 +339,7 @@ def _training_rows(
     return np.concatenate(matrices), np.concatenate(labels), np.array(sizes, np.int64)
 
 
-def relevant_items(facts: Facts, window: Window, snapshot: Snapshot) -> dict[Task, dict[str, frozenset[str]]]:
+def relevant_items(facts: Tables, window: Window, snapshot: Snapshot) -> dict[Task, dict[str, frozenset[str]]]:
     """What each known user bought in the window: known items, and of these the ones new to the user."""
     events = facts.read("events")
     bought = events.filter(
@@ -306,9 +349,14 @@ def relevant_items(facts: Facts, window: Window, snapshot: Snapshot) -> dict[Tas
         & events.user_id.notnull()
     )
     pairs = bought.select("user_id", "item_id").distinct().to_pyarrow().to_pydict()
+    return by_task(zip(pairs["user_id"], pairs["item_id"], strict=True), snapshot)
+
+
+def by_task(pairs: Iterable[tuple[str, str]], snapshot: Snapshot) -> dict[Task, dict[str, frozenset[str]]]:
+    """Known items of known users, and of these the ones new to the user, from pairs of user and item."""
     known = set(snapshot.interactions.item_ids)
     every: dict[str, set[str]] = {}
-    for user_id, item_id in zip(pairs["user_id"], pairs["item_id"], strict=True):
+    for user_id, item_id in pairs:
         if item_id in known and user_id in snapshot.histories:
             every.setdefault(user_id, set()).add(item_id)
     new = {user: items - set(snapshot.histories[user].item_ids) for user, items in every.items()}
@@ -318,141 +366,13 @@ def relevant_items(facts: Facts, window: Window, snapshot: Snapshot) -> dict[Tas
     }
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """One task measured; `curves` holds the mean NDCG of every method at each of NDCG_DEPTHS."""
-
-    comparison: Comparison
-    figures: dict[str, float]
-    curves: Mapping[str, Floats]
-    policy: Policy
-    passed: bool
-
-
-class _Judgement:
-    """Measures one model at one cut: the served object's slates beside every baseline's."""
-
-    def __init__(
-        self,
-        workshop: _Workshop,
-        snapshot: Snapshot,
-        model: RecommendationModel,
-        relevant: Mapping[Task, Mapping[str, frozenset[str]]],
-    ) -> None:
-        self._workshop, self._snapshot, self._model, self._relevant = workshop, snapshot, model, relevant
-        # Two placements of its own, so that a shop's placements do not change what is measured.
-        placements = {"all": Placement("all"), "new": Placement("new", exclude_purchased=True)}
-        self._recommender = Recommender(model, snapshot.items, placements)
-        self._baselines: dict[Task, dict[str, dict[str, list[str]]]] = {}
-
-    def evaluation(self) -> tuple[RecommendationModel, Evaluation]:
-        """The evaluation, and the model with the policies that won."""
-        snapshot = self._snapshot
-        self._baselines = baseline_slates(
-            {task: list(self._relevant[task]) for task in TASKS},
-            snapshot.histories,
-            snapshot.items,
-            snapshot.interactions,
-            snapshot.retrieval,
-            ease=self._workshop.config.ease,
-            k=SLATE_LENGTH,
-            seed=self._workshop.settings.seed,
-        )
-        comparisons: list[Comparison] = []
-        metrics: dict[str, float] = {}
-        notes: list[str] = []
-        policies: dict[Task, Policy] = {}
-        slates: dict[str, dict[str, list[str]]] = {}
-        curves: dict[str, Mapping[str, Floats]] = {}
-        passed = True
-        for task in TASKS:
-            users = sorted(self._relevant[task])
-            if not users:
-                policies[task] = "ranker"
-                continue
-            ours = self._slates(task, users, None)
-            judged = self._compared(task, users, ours)
-            policies[task] = judged.policy
-            slates[task] = ours if judged.policy == "ranker" else self._slates(task, users, judged.policy)
-            comparisons.append(judged.comparison)
-            metrics |= judged.figures
-            curves[task] = judged.curves
-            passed &= judged.passed
-            if judged.policy != "ranker":
-                notes.append(
-                    f"the ranker of {task} items did not beat the simple rule here; the simple rule serves, and the "
-                    "figure above is the ranker's"
-                )
-        evaluation = Evaluation(
-            "recommendations",
-            self._snapshot.cut,
-            PRIMARY,
-            tuple(comparisons),
-            passed,
-            metrics,
-            tuple(notes),
-            figures={"ndcg_by_depth": by_depth(curves, NDCG_DEPTHS)},
-            slates=slates,
-        )
-        return self._model.with_policies(policies), evaluation
-
-    def _compared(self, task: Task, users: list[str], ours: dict[str, list[str]]) -> _Judged:
-        """The ranker beside every baseline. Where it loses to the simple rule, the rule serves in its place."""
-        relevant = self._relevant[task]
-        slates = {"Shopwright": ours, **self._baselines[task]}
-        curves = {
-            name: np.array([_ndcgs(each, relevant, users, depth).mean() for depth in NDCG_DEPTHS])
-            for name, each in slates.items()
-        }
-        scores = {name: _ndcgs(each, relevant, users, K) for name, each in self._baselines[task].items()}
-        mine = _ndcgs(ours, relevant, users, K)
-        means = {name: float(values.mean()) for name, values in scores.items()}
-        policy: Policy = "buy_again" if task == "all" and mine.mean() < means["buy again"] else "ranker"
-        strongest = max(means, key=lambda name: means[name])
-        p_value = paired_p_value(mine, scores[strongest])
-        if policy == "ranker":
-            rival = scores[RIVALS[task]]
-            passed = bool(mine.mean() >= rival.mean()) or paired_p_value(mine, rival) > LEVEL
-            passed &= task != "all" or bool(mine.mean() >= means[strongest])
-        else:
-            # The rule is a baseline itself: where it serves it need not be ahead, only not measurably behind.
-            rule = scores["buy again"]
-            passed = strongest == "buy again" or paired_p_value(rule, scores[strongest]) > LEVEL
-        low, high = bootstrap_interval(mine, generator(self._workshop.settings.seed, f"bootstrap {task}"))
-        n_items = len(self._snapshot.interactions.item_ids)
-        figures = {
-            f"NDCG@10 {task} low": low,
-            f"NDCG@10 {task} high": high,
-            f"recall@20 {task}": float(np.mean([recall(ours[user], relevant[user], SLATE_LENGTH) for user in users])),
-            f"coverage@20 {task}": coverage(ours.values(), n_items, SLATE_LENGTH),
-            f"users {task}": float(len(users)),
-        }
-        comparison = Comparison(f"NDCG@10 {task} items", float(mine.mean()), means, "higher", strongest, p_value)
-        return _Judged(comparison, figures, curves, policy, passed)
-
-    def _slates(self, task: Task, users: list[str], policy: Policy | None) -> dict[str, list[str]]:
-        queries = [RecommendationQuery(self._snapshot.histories[user], task, SLATE_LENGTH) for user in users]
-        # LightGBM and numpy let go of the interpreter, and each query is scored by itself.
-        with ThreadPoolExecutor(2) as pool:
-            slates = [
-                slate for (slate,) in pool.map(lambda q: self._recommender.recommend([q], policy=policy), queries)
-            ]
-        return {user: [item.item_id for item in slate.items] for user, slate in zip(users, slates, strict=True)}
-
-
-def _ndcgs(
-    slates: Mapping[str, Sequence[str]], relevant: Mapping[str, frozenset[str]], users: list[str], depth: int
-) -> Floats:
-    return np.array([ndcg(slates[user], relevant[user], depth) for user in users])
-
-
 def _user_columns(histories: Mapping[str, UserHistory]) -> tuple[str, ...]:
     """Names of the user features that every shop has; per-category ones are the item side's to match."""
     found = {name for history in histories.values() for name in history.features if ":" not in name}
     return tuple(sorted(found))
 
 
-def orders_before(facts: Facts, cut: datetime) -> tuple[npt.NDArray[np.object_], sparse.csr_matrix]:
+def orders_before(facts: Tables, cut: datetime) -> tuple[npt.NDArray[np.object_], sparse.csr_matrix]:
     """Items and the binary CSR (orders, items) of purchases before `cut`."""
     events = facts.read("events")
     bought = events.filter((events.event_type == EventType.PURCHASE.value) & (events.occurred_at < instant(cut)))

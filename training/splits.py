@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from features.contracts.calendar import add_weeks, week_start
 from features.contracts.errors import BadInput
+from features.contracts.tables import EventType
+from features.pipelines.expressions import before
 from features.store.facts import Facts
+
+_ALMOST_OVER = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,22 @@ def end_of_data(facts: Facts, until: datetime | None, timezone: str) -> datetime
         return until
     start = week_start(latest, timezone)
     return start if start == latest else add_weeks(start, 1, timezone)
+
+
+def span_of_sales(facts: Facts, until: datetime | None, timezone: str) -> tuple[datetime, datetime]:
+    """When the first sale was, and the end of the last whole week before `until`.
+
+    A week with a sale on one of its last two days counts as over; one that may still fill up would look like a slump.
+    """
+    events = facts.read("events")
+    events = events.filter(events.event_type == EventType.PURCHASE.value)
+    if until is not None:
+        events = before(events, until)
+    row = events.aggregate(first=events.occurred_at.min(), last=events.occurred_at.max()).to_pyarrow().to_pylist()[0]
+    if row["first"] is None:
+        raise BadInput("there are no purchases to learn from", hint="Try: shopwright import DIR")
+    latest = row["last"] + _ALMOST_OVER
+    return row["first"], week_start(latest if until is None else min(until, latest), timezone)
 
 
 def windows(end: datetime, n: int, n_weeks: int, timezone: str) -> list[Window]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,7 +14,10 @@ from typing import Any
 
 from configs.settings import Settings
 from models.registry import Registry, Version
-from training.results import Comparison, Evaluation
+from training.report import as_html
+from training.results import OURS, Comparison, Evaluation, MetricTable
+
+_METRICS_A_CALL = 500  # the tracking server's limit is 1,000
 
 
 @dataclass(frozen=True)
@@ -24,17 +29,37 @@ class TrackingRun:
     registry: Registry
 
     def log_evaluation(self, evaluation: Evaluation, *, prefix: str = "") -> None:
-        """Metrics as `<metric>` and `<metric>.<baseline>`, the comparison table as JSON, every figure as PNG."""
+        """Metrics as `<metric>` and `<metric>.<baseline>`, all tables as JSON, every figure as PNG, the report as HTML.
+
+        Of the tables ours only become metrics; every method's figures stand in `evaluation.json`.
+        """
+        found: dict[str, float] = {}
         for comparison in evaluation.comparisons:
-            for name, value in _metrics_of(comparison).items():
-                self.client.log_metric(self.run_id, prefix + name, value)
-        for name, value in evaluation.metrics.items():
-            self.client.log_metric(self.run_id, prefix + _metric_name(name), value)
+            found |= _metrics_of(comparison)
+        for table in evaluation.tables:
+            found |= _metrics_of_table(table)
+        found |= {_metric_name(name): value for name, value in evaluation.metrics.items()}
+        self._log_metrics({prefix + name: value for name, value in found.items()})
         self.client.set_tag(self.run_id, "evaluated_at_cut", evaluation.cut.isoformat())
-        table = [asdict(comparison) for comparison in evaluation.comparisons]
-        self.client.log_dict(self.run_id, {"comparisons": table, "notes": list(evaluation.notes)}, "evaluation.json")
+        document = {
+            "comparisons": [asdict(comparison) for comparison in evaluation.comparisons],
+            "tables": [asdict(table) for table in evaluation.tables],
+            "data": dict(evaluation.data),
+            "notes": list(evaluation.notes),
+        }
+        self.client.log_dict(self.run_id, document, "evaluation.json")
+        self.client.log_text(self.run_id, as_html(evaluation), "report.html")
         for name, figure in evaluation.figures.items():
             self.client.log_figure(self.run_id, figure, f"plots/{name}.png")
+
+    def _log_metrics(self, values: Mapping[str, float]) -> None:
+        """In as few calls as the server takes: one call a metric would cost seconds."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, 0) for name, value in values.items() if not math.isnan(value)]
+        for start in range(0, len(metrics), _METRICS_A_CALL):
+            self.client.log_batch(self.run_id, metrics=metrics[start : start + _METRICS_A_CALL])
 
     def register(self, name: str, model: Any, *, tags: Mapping[str, str]) -> Version:
         """Saves `model` as the run's artifact and registers it as a new version of `name`."""
@@ -82,7 +107,17 @@ def _metrics_of(comparison: Comparison) -> dict[str, float]:
     values |= {f"{metric}.{_metric_name(name)}": value for name, value in comparison.baselines.items()}
     if comparison.p_value is not None:
         values[f"{metric}.p_value"] = comparison.p_value
+    values |= {f"{metric}.{_metric_name(name)}.p_value": value for name, value in comparison.p_values.items()}
+    for name, (low, high) in comparison.intervals.items():
+        stem = metric if name == OURS else f"{metric}.{_metric_name(name)}"
+        values |= {f"{stem}.low": low, f"{stem}.high": high}
     return values
+
+
+def _metrics_of_table(table: MetricTable) -> dict[str, float]:
+    stem = _metric_name(table.title)
+    cells = zip(table.columns, table.rows[OURS], strict=True)
+    return {f"{stem}/{_metric_name(column)}": cell.value for column, cell in cells}
 
 
 def _metric_name(text: str) -> str:

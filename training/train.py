@@ -114,17 +114,28 @@ def evaluate(
     name: str,
     facts: Facts,
     settings: Settings,
-    registry: Registry,
+    registry: Registry | None,
     config: Any,
     *,
     until: datetime | None = None,
+    protocol: str = "time",
     progress: Progress,
 ) -> Evaluation:
-    """Ours beside the baselines on the same data in the same run; nothing is registered."""
-    parameters = {"config": asdict(config), "until": str(until), "seed": settings.seed}
+    """Ours beside the baselines on the same data in the same run; nothing is registered.
+
+    Without a registry no tracking run is written. `protocol` is one of the task's; only recommendations have another
+    than "time".
+    """
+    task = import_module(f"training.{name}")
+    known = getattr(task, "PROTOCOLS", ("time",))
+    if protocol not in known:
+        raise BadInput(f"{name} has no protocol {protocol!r}", where="--protocol", hint=f"One of: {', '.join(known)}")
+    chosen = {"protocol": protocol} if len(known) > 1 else {}
+    if registry is None:
+        judged: Evaluation = task.evaluate(facts, settings, config, until=until, progress=progress, **chosen)
+        return judged
+    parameters = {"config": asdict(config), "until": str(until), "seed": settings.seed, **chosen}
     with tracking_run(settings, registry, name=name, parameters=parameters, tags={"task": "evaluate"}) as run:
-        evaluation: Evaluation = import_module(f"training.{name}").evaluate(
-            facts, settings, config, until=until, progress=progress
-        )
+        evaluation: Evaluation = task.evaluate(facts, settings, config, until=until, progress=progress, **chosen)
         run.log_evaluation(evaluation)
     return evaluation

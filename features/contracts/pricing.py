@@ -89,6 +89,7 @@ class PriceSuggestion:
 class PricingItem:
     """All that the optimiser may know about one item in one zone.
 
+    opening_list_price_minor   the list price before the price desk moved it; None where that is not known
     units_*            forecast units over the horizon at the current price
     elasticity         mean and standard error of d ln units / d ln price; grade D when unknown
     lowest_tried_minor, highest_tried_minor   the range of prices seen; None when there is no evidence
@@ -111,3 +112,4 @@ class PricingItem:
     evidence_grade: EvidenceGrade
     lowest_tried_minor: int | None
     highest_tried_minor: int | None
+    opening_list_price_minor: int | None = None

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.histories import UserHistory
+from features.contracts.tables import DEFAULT_ZONE
 
 
 class Reason(StrEnum):
@@ -46,7 +47,13 @@ class ItemFeatures:
 
 @dataclass(frozen=True)
 class RecommendationQuery:
-    """One request for a slate. `candidate_ids` is set when a given list is to be re-ranked (`/v1/rank`)."""
+    """One request for a slate. `candidate_ids` is set when a given list is to be re-ranked (`/v1/rank`).
+
+    zone         decides which rules hold
+    at           business time, for the validity of rules; the history's when None
+    diversity    0..1; the placement's when None
+    draw         names the draw of a placement that explores; None explores nothing
+    """
 
     history: UserHistory
     placement: str
@@ -58,22 +65,58 @@ class RecommendationQuery:
     candidate_ids: tuple[str, ...] | None = None
     strict: bool = False
     explain: bool = False
+    zone: str = DEFAULT_ZONE
+    at: datetime | None = None
+    diversity: float | None = None
+    draw: str | None = None
+
+
+@dataclass(frozen=True)
+class AppliedRule:
+    """What a merchandising rule did to an item; `rule` is "set.name"."""
+
+    rule: str
+    effect: str
 
 
 @dataclass(frozen=True)
 class ScoredItem:
-    """One place in a slate; `rank` starts at 1. `contributions` holds feature contributions when asked for."""
+    """One place in a slate; `rank` starts at 1.
+
+    score             the ranker's, before rules, diversity and exploration moved the item
+    because_item_id   the item that the reason speaks of: the one viewed, or the one on the page
+    contributions     what each feature added to the score, when asked for
+    rules             what rules did to the item, when asked for
+    propensity        chance of the item at this place given those before; None where the placement explores nothing
+    """
 
     item_id: str
     rank: int
     score: float
     reason: Reason
     contributions: Mapping[str, float] | None = None
+    because_item_id: str | None = None
+    rules: tuple[AppliedRule, ...] | None = None
+    propensity: float | None = None
+
+
+@dataclass(frozen=True)
+class WithheldItem:
+    """An item that would stand in the slate but for a rule."""
+
+    item_id: str
+    rule: str
+    effect: str
 
 
 @dataclass(frozen=True)
 class Slate:
-    """The answer. `fallback` names why popular items stand in for personal ones, None when they do not."""
+    """The answer.
+
+    fallback    what stands in for personal items ("popular"), None when nothing does
+    withheld    what rules kept out of the slate, when asked to explain
+    """
 
     items: tuple[ScoredItem, ...]
     fallback: str | None = None
+    withheld: tuple[WithheldItem, ...] = ()

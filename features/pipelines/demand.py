@@ -14,10 +14,9 @@ from typing import Any
 import ibis
 
 from features.contracts.tables import DEFAULT_ZONE, EventType
-from features.pipelines.expressions import before, instant, zone_of
+from features.pipelines.expressions import before, instant, kind_of, promotion_kinds, spread_plans, zone_of
 
 REACH = "reach:"  # prefix of the columns that hold the planned reach of one kind of promotion
-NO_KIND = "other"  # promotions without a kind
 KEY = ("item_id", "zone", "week_start")
 
 
@@ -29,22 +28,24 @@ def weekly_demand(
     as_of: datetime,
     week_starts: Sequence[datetime],
     kinds: Sequence[str] | None = None,
+    foreign: Sequence[str] = (),
 ) -> Any:
     """Item × zone × week: what was sold before `as_of`, and what was or is planned.
 
     `events`, `promotions` and `prices` (the table `price_history`) are in their stored schemas. `week_starts` are
     consecutive business weeks (`features.contracts.calendar`); those from `as_of` on hold plans only. A row stands
     where something was sold, promoted or listed; a missing row means nothing sold, no promotion, no known price.
+    `foreign` zones use another currency than the default zone.
 
     Columns: item_id, zone, week_start; units (purchases less what was refunded in that week, never below 0; null from
     `as_of` on), revenue_minor, n_lines, mean_unit_price_minor (paid), median_list_price_minor (regular price seen in
     sales), planned_list_price_minor and planned_offer_price_minor (price list, mean over the week), promotion_depth
     (largest planned), and `reach:KIND` for each of `kinds` (default: every kind in `promotions`), 0..1.
     """
-    weeks = _weeks(week_starts)
+    weeks = week_spans(week_starts)
     sales = weekly_sales(before(events, as_of), weeks)
     promoted = weekly_promotions(promotions, events, weeks, promotion_kinds(promotions) if kinds is None else kinds)
-    listed = weekly_prices(prices, events, weeks)
+    listed = weekly_prices(prices, events, weeks, foreign)
     whole = _outer(_outer(sales, promoted), listed)
     reaches = {name: whole[name].fill_null(0.0) for name in whole.columns if name.startswith(REACH)}
     known = whole.week_start < instant(as_of)
@@ -54,12 +55,6 @@ def weekly_demand(
         n_lines=ibis.ifelse(known, whole.n_lines.fill_null(0), ibis.null("int64")),
         **reaches,
     )
-
-
-def promotion_kinds(promotions: Any) -> tuple[str, ...]:
-    """The kinds of promotion in the data, sorted. Runs a query."""
-    found = promotions.select(kind=promotions.kind.fill_null(NO_KIND)).distinct().to_pyarrow()
-    return tuple(sorted(found["kind"].to_pylist()))
 
 
 def weekly_sales(events: Any, weeks: Any) -> Any:
@@ -95,9 +90,8 @@ def weekly_sales(events: Any, weeks: Any) -> Any:
 
 def weekly_promotions(promotions: Any, events: Any, weeks: Any, kinds: Sequence[str]) -> Any:
     """Planned reach by kind (reach × share of the week covered, summed, at most 1) and the largest depth."""
-    kind = promotions.kind.fill_null(NO_KIND)
-    plans = promotions.mutate(kind=kind, reach=promotions.reach.fill_null(1.0))
-    plans = _spread(plans.drop("attributes", "promotion_id"), events)
+    plans = promotions.mutate(kind=kind_of(promotions), reach=promotions.reach.fill_null(1.0))
+    plans = spread_plans(plans.drop("attributes", "promotion_id"), events)
     spans = plans.select("starts_at", "ends_at").distinct()  # few: far cheaper to lay beside the weeks than the plans
     spans = spans.join(weeks, [spans.starts_at < weeks.week_end, spans.ends_at > weeks.week_start])
     start = ibis.greatest(spans.starts_at, spans.week_start)
@@ -109,10 +103,17 @@ def weekly_promotions(promotions: Any, events: Any, weeks: Any, kinds: Sequence[
     return plans.group_by(KEY).aggregate(promotion_depth=plans.depth.max(), **reach)
 
 
-def weekly_prices(prices: Any, events: Any, weeks: Any) -> Any:
-    """The price list's mean list and offer price over each week, weighted by the time each was valid."""
+def weekly_prices(prices: Any, events: Any, weeks: Any, foreign: Sequence[str] = ()) -> Any:
+    """The price list's mean list and offer price over each week, weighted by the time each was valid.
+
+    Prices of the default zone do not reach the zones in which the item has prices of its own, nor the `foreign` ones,
+    which use another currency.
+    """
     rows = prices.select("item_id", "zone", "valid_from", "valid_to", "list_price_minor", "offer_price_minor")
-    rows = _in_force(_spread(rows, events))
+    rows = spread_plans(rows.mutate(is_own=rows.zone.notnull() & (rows.zone != DEFAULT_ZONE)), events)
+    rows = rows.filter(rows.is_own | rows.zone.notin(list(foreign))) if foreign else rows
+    rows = rows.mutate(has_own=rows.is_own.any().over(ibis.window(group_by=["item_id", "zone"])))
+    rows = _in_force(rows.filter(rows.is_own | ~rows.has_own).drop("is_own", "has_own"))
     rows = rows.join(weeks, rows.since < weeks.week_end)
     rows = rows.filter(rows.until.isnull() | (rows.until > rows.week_start))
     start = ibis.greatest(rows.since, rows.week_start)
@@ -143,24 +144,12 @@ def _in_force(rows: Any) -> Any:
     return held.filter(held.place == 0).drop("place", "valid_from", "valid_to")
 
 
-def _weeks(week_starts: Sequence[datetime]) -> Any:
+def week_spans(week_starts: Sequence[datetime]) -> Any:
     """week_start, week_end (the next start; the last week has seven days)."""
     starts = list(week_starts)
     ends = [*starts[1:], starts[-1] + timedelta(days=7)]
     columns = {"week_start": "timestamp('UTC')", "week_end": "timestamp('UTC')"}
     return ibis.memtable({"week_start": starts, "week_end": ends}, schema=columns)
-
-
-def _spread(plans: Any, events: Any) -> Any:
-    """Plans without a zone hold in every zone of the shop; so do those of the default zone where it sells nothing."""
-    zones = events.select(sold_in=zone_of(events)).distinct()
-    zones = zones.mutate(no_default=~(zones.sold_in == DEFAULT_ZONE).any().over(ibis.window()))
-    general = plans.zone.isnull() | (plans.zone == DEFAULT_ZONE)
-    named = plans.filter(~general)
-    spread = plans.filter(general).cross_join(zones)
-    spread = spread.filter(spread.zone.isnull() | spread.no_default | (spread.sold_in == DEFAULT_ZONE))
-    spread = spread.mutate(zone=spread.sold_in).select(*plans.columns)
-    return named.union(spread)
 
 
 def _seconds(start: Any, end: Any) -> Any:

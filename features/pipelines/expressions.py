@@ -9,7 +9,7 @@ import ibis
 
 from features.contracts.histories import DECAY_PER_WEEK, SECONDS_PER_WEEK
 from features.contracts.tables import DEFAULT_ZONE
-from features.pipelines.rules import ALL_ZONES
+from features.pipelines.rules import ALL_ZONES, NO_KIND
 
 
 def instant(at: datetime) -> Any:
@@ -52,3 +52,31 @@ def zone_of(table: Any) -> Any:
 def in_zone(table: Any, zone: str) -> Any:
     """The rows of one zone; ALL_ZONES keeps every row."""
     return table if zone == ALL_ZONES else table.filter(zone_of(table) == zone)
+
+
+def spread_plans(plans: Any, events: Any) -> Any:
+    """Plans (promotions, prices) with the zones they hold in, which are those that `events` name.
+
+    A plan without a zone holds in every zone of the shop; so does one of the default zone where that sells nothing.
+    """
+    # A join forgets which columns are never null, and a union asks that both sides agree.
+    plans = plans.cast({name: kind.copy(nullable=True) for name, kind in plans.schema().items()})
+    zones = events.select(sold_in=zone_of(events)).distinct()
+    zones = zones.mutate(no_default=~(zones.sold_in == DEFAULT_ZONE).any().over(ibis.window()))
+    general = plans.zone.isnull() | (plans.zone == DEFAULT_ZONE)
+    named = plans.filter(~general)
+    spread = plans.filter(general).cross_join(zones)
+    spread = spread.filter(spread.zone.isnull() | spread.no_default | (spread.sold_in == DEFAULT_ZONE))
+    spread = spread.mutate(zone=spread.sold_in).select(*plans.columns)
+    return named.union(spread)
+
+
+def kind_of(promotions: Any) -> Any:
+    """The kind column with its default."""
+    return promotions.kind.fill_null(NO_KIND)
+
+
+def promotion_kinds(promotions: Any) -> tuple[str, ...]:
+    """The kinds of promotion that this shop plans, sorted: they are data, not code. Runs a query."""
+    found = promotions.select(kind=kind_of(promotions)).distinct().to_pyarrow()
+    return tuple(sorted(found["kind"].to_pylist()))

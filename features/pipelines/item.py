@@ -23,7 +23,10 @@ from features.pipelines.expressions import (
     epoch_seconds,
     in_zone,
     instant,
+    kind_of,
+    promotion_kinds,
     since,
+    spread_plans,
     zone_of,
 )
 from features.pipelines.rules import ALL_ZONES, PRICE_DAYS, PROMOTION_WINDOWS, SECONDS_PER_DAY
@@ -181,12 +184,6 @@ def price_position(purchases: Any, items: Any, price_history: Any, as_of: dateti
     )
 
 
-def promotion_kinds(promotions: Any) -> tuple[str, ...]:
-    """The kinds of promotion that this shop plans, sorted: they are data, not code."""
-    known = promotions.filter(promotions.kind.notnull()).select("kind").distinct().to_pyarrow()
-    return tuple(sorted(known["kind"].to_pylist()))
-
-
 def promotion_column(kind: str, window: str) -> str:
     """Name of the reach column of one kind, `promotion_reach_display_next_1w`."""
     return f"promotion_reach_{re.sub('[^0-9a-z]+', '_', kind.lower()).strip('_')}_{window}"
@@ -209,7 +206,7 @@ def promotion_state(promotions: Any, as_of: datetime, kinds: Sequence[str]) -> A
         columns[f"promotion_reach_{window}"] = ibis.least(share.sum(), 1.0)
         columns[f"promotion_depth_{window}"] = promotions.depth.max(where=covered > 0)
         for kind in kinds:
-            of_kind = share.sum(where=promotions.kind == kind).coalesce(0.0)
+            of_kind = share.sum(where=kind_of(promotions) == kind).coalesce(0.0)
             columns[promotion_column(kind, window)] = ibis.least(of_kind, 1.0)
     return _within_windows(promotions, as_of).group_by("item_id").aggregate(**columns)
 
@@ -242,8 +239,11 @@ def item_features(
     window (float64, null where unknown; counts are 0 where nothing happened).
     """
     kinds = promotion_kinds(promotions) if kinds is None else kinds
-    events, promotions = before(in_zone(events, zone), as_of), in_zone(promotions, zone)
-    price_history = in_zone(price_history, zone)
+    events = before(events, as_of)
+    if zone != ALL_ZONES:  # over all zones together a plan counts once
+        promotions = in_zone(spread_plans(promotions, events), zone)
+        price_history = in_zone(spread_plans(price_history, events), zone)
+    events = in_zone(events, zone)
     available = items.filter(items.available_from.isnull() | (items.available_from <= instant(as_of)))
     purchases = events.filter(events.event_type == EventType.PURCHASE.value)
     history = history_of(kept_lines(order_lines(events, as_of)), as_of)

@@ -19,5 +19,7 @@ AFFINITY = "category_affinity:"
 REDUCED_SHARE = 0.01
 # Observed prices are medians over the sales of this many days.
 PRICE_DAYS = 28
+# The kind of promotions that name none.
+NO_KIND = "other"
 # Promotion windows relative to `as_of`, days: name -> (from, to).
 PROMOTION_WINDOWS = {"next_1w": (0, 7), "next_4w": (0, 28), "past_4w": (-28, 0)}

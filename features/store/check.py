@@ -19,7 +19,7 @@ from configs.settings import Settings
 from features.contracts.errors import ShopwrightError
 from features.contracts.histories import UserHistory
 from features.contracts.seeds import generator
-from features.pipelines import item
+from features.pipelines.expressions import promotion_kinds
 from features.pipelines.rules import ALL_ZONES
 from features.store.database import engine as open_engine
 from features.store.database import events as received
@@ -88,7 +88,7 @@ def check(facts: Any, settings: Settings, as_of: datetime) -> CheckReport:
 
 
 def _joined(facts: Any, as_of: datetime, rng: np.random.Generator) -> Iterator[Compared]:
-    kinds = item.promotion_kinds(facts.read("promotions"))
+    kinds = promotion_kinds(facts.read("promotions"))
     users = _sampled_users(facts, rng)
     snapshots = {at: _snapshot(facts, at, users, kinds) for at in (as_of - _EARLIER, as_of)}
     with tempfile.TemporaryDirectory(prefix="shopwright-check-") as name:

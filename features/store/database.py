@@ -17,6 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
 from configs.settings import Settings
+from features.pipelines.rules import VIEW_TYPES
 
 BUSY_TIMEOUT_SECONDS = 30
 _WRITES = "shopwright_writes"
@@ -55,6 +56,11 @@ class Instant(sa.TypeDecorator[datetime]):
 # SQLite numbers rows by itself only in a column of type INTEGER.
 RowNumber = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+# What a history is made of, as literals: a partial index is used by queries that say the same.
+BOUGHT = sa.text("event_type IN ('purchase', 'refund')")
+VIEWED = sa.text(f"event_type IN {tuple(VIEW_TYPES)}")
+_OF_BOUGHT: dict[str, Any] = {"sqlite_where": BOUGHT, "postgresql_where": BOUGHT}
+
 events = sa.Table(
     "events",
     metadata,
@@ -81,6 +87,7 @@ events = sa.Table(
     sa.Index(None, "session_id", "occurred_at"),
     sa.Index(None, "occurred_at"),
     sa.Index(None, "received_at"),
+    *(sa.Index(f"ix_events_{who}_bought", f"{who}_id", "occurred_at", **_OF_BOUGHT) for who in ("visitor", "session")),
 )
 
 price_ledger = sa.Table(
@@ -124,6 +131,28 @@ exposures = sa.Table(
     sa.Column("recorded_at", Instant, nullable=False),
     sa.CheckConstraint("propensity IS NULL OR (propensity > 0 AND propensity <= 1)", name="propensity_is_share"),
     sa.Index(None, "experiment", "unit_id", "exposed_at"),
+    sa.Index(None, "unit_id"),
+)
+
+impressions = sa.Table(
+    "impressions",
+    metadata,
+    sa.Column("impression_id", sa.Text, primary_key=True),
+    sa.Column("recommendation_id", sa.Text, nullable=False),
+    sa.Column("placement", sa.Text, nullable=False),
+    sa.Column("rank", sa.Integer, nullable=False),
+    sa.Column("item_id", sa.Text, nullable=False),
+    sa.Column("propensity", sa.Double, nullable=False),
+    sa.Column("explored", sa.Boolean, nullable=False),
+    sa.Column("unit_id", sa.Text),
+    sa.Column("model_name", sa.Text),
+    sa.Column("model_version", sa.Text),
+    sa.Column("shown_at", Instant, nullable=False),
+    sa.Column("recorded_at", Instant, nullable=False),
+    sa.CheckConstraint("propensity > 0 AND propensity <= 1", name="propensity_is_share"),
+    sa.CheckConstraint("rank >= 1", name="rank_from_one"),
+    sa.Index(None, "recommendation_id"),
+    sa.Index(None, "placement", "shown_at"),
     sa.Index(None, "unit_id"),
 )
 

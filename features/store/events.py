@@ -11,11 +11,12 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from configs.settings import Settings
-from features.contracts.tables import DEFAULT_ZONE, EVENTS
+from features.contracts.tables import DEFAULT_ZONE, EVENTS, EventType
 from features.store.database import engine, events, has_table, insert_new, reading
 
 _COLUMNS = tuple(EVENTS.arrow.names)
 _FETCH = 50_000
+_SETTLED = 500_000
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,29 @@ class EventLog:
 
     def as_arrow(self) -> pa.Table:
         """Every event, in the stored schema of EVENTS, ordered by event_id."""
-        query = sa.select(*(events.c[name] for name in _COLUMNS)).order_by(events.c.event_id)
+        return self._table(sa.select(*(events.c[name] for name in _COLUMNS)).order_by(events.c.event_id))
+
+    def settled(self, before: datetime, after_id: str, limit: int = _SETTLED) -> pa.Table:
+        """Up to `limit` events that occurred before `before` and are no purchase or refund without a user.
+
+        In the stored schema of EVENTS, by event_id from `after_id` on.
+        """
+        mine = events.c.user_id.is_not(None) | events.c.event_type.not_in((EventType.PURCHASE, EventType.REFUND))
+        query = sa.select(*(events.c[name] for name in _COLUMNS))
+        query = query.where(events.c.event_id > after_id, events.c.occurred_at < before, mine)
+        return self._table(query.order_by(events.c.event_id).limit(limit))
+
+    def remove(self, event_ids: Sequence[str]) -> int:
+        """Takes events out that are kept elsewhere; returns how many there were."""
+        if not event_ids:
+            return 0
+        statement = events.delete().where(events.c.event_id == sa.bindparam("gone"))
+        result = self._connection.execute(
+            statement, [{"gone": each} for each in event_ids], execution_options={"preserve_rowcount": True}
+        )
+        return result.rowcount
+
+    def _table(self, query: sa.Select[Any]) -> pa.Table:
         result = self._connection.execute(query.execution_options(stream_results=True))
         batches = [_batch(rows) for rows in result.partitions(_FETCH)]
         return pa.Table.from_batches(batches, EVENTS.arrow)

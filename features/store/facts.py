@@ -27,9 +27,11 @@ from configs.settings import Settings
 from features.contracts.errors import UnknownName
 from features.contracts.tables import EVENTS, PRICE_HISTORY, TABLES, TableSchema
 from features.sources.report import WriteCount
+from features.store.event_ids import MANIFEST, digests_file, write_digests
 
-_MANIFEST = "manifest.json"
 _MEMORY_LIMIT = "4GB"
+# Beyond this many an addition writes the table anew: readers and look-ups open every segment.
+_MAX_SEGMENTS = 16
 _GRACE_SECONDS = 24 * 60 * 60
 
 
@@ -50,30 +52,35 @@ class Facts:
         backend.raw_sql(f"SET temp_directory = '{spill}'")
         return backend
 
-    def read(self, table: str) -> ibis.Table:
+    def read(self, table: str, known_at: datetime | None = None) -> ibis.Table:
         """`table` in its stored schema, each key once, with what the database holds of it too.
 
-        `events` has those received over HTTP, `price_history` the prices of the ledger that were not read off sales.
+        `events` has those received over HTTP, `price_history` the prices of the ledger that were not read off sales;
+        with `known_at` (business time) it lacks what the price desk decided from then on.
         """
         schema = _schema(table)
-        stored = self.imported(table)
         if schema is EVENTS:
-            return self._joined(stored, self._received(), ("event_id",))
+            # The database first: what is sealed leaves it only after the manifest names it.
+            received = self._received()
+            return self._joined(self.imported(table), received, ("event_id",))
+        stored = self.imported(table)
         if schema is PRICE_HISTORY:
-            return self._joined(stored, self._decided(), schema.key, wins=True)
+            return self._joined(stored, self._decided(known_at), schema.key, wins=True, mark=str(known_at or ""))
         return stored
 
     def imported(self, table: str) -> ibis.Table:
         """`table` as imported, in its stored schema."""
         return self.connection.sql(f"SELECT * FROM {self._scan(_schema(table))}")
 
-    def _joined(self, stored: Any, rows: pa.Table | None, key: Sequence[str], *, wins: bool = False) -> Any:
+    def _joined(
+        self, stored: Any, rows: pa.Table | None, key: Sequence[str], *, wins: bool = False, mark: str = ""
+    ) -> Any:
         """`stored` and the database's rows, each key once: the imported row, or with `wins` the database's."""
         if rows is None or not rows.num_rows:
             return stored
-        name = f"database_{'_'.join(key)}"
+        name = f"database_{'_'.join(key)}{mark}"
         self.connection.con.register(name, rows)
-        others = self.connection.sql(f"SELECT * FROM {name}")
+        others = self.connection.sql(f'SELECT * FROM "{name}"')
         return others.union(stored.anti_join(others, key)) if wins else stored.union(others.anti_join(stored, key))
 
     def is_empty(self, table: str) -> bool:
@@ -102,6 +109,35 @@ class Facts:
                 self._publish(manifest)
             self._sweep(manifest)
         return counts
+
+    def add(self, tables: Mapping[str, pa.Table]) -> dict[str, int]:
+        """Adds the rows whose key is not known yet, as `write` does; returns how many they were by table."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            manifest = self._manifest()
+            counts = {}
+            for name, rows in tables.items():
+                schema, segments = _schema(name), manifest.get(name, [])
+                self.connection.con.register("incoming", rows.cast(schema.arrow))
+                new = self.connection.con.sql(
+                    f"SELECT * FROM incoming ANTI JOIN {self._scan(schema)} USING ({_columns(schema.key)})"
+                ).to_arrow_table()
+                counts[name] = new.num_rows
+                if new.num_rows:
+                    new = new.select(schema.arrow.names).cast(schema.arrow)
+                    manifest[name] = self._appended(schema, new, segments)
+            if any(counts.values()):
+                self._publish(manifest)
+            self._sweep(manifest)
+        return counts
+
+    def _appended(self, schema: TableSchema, rows: pa.Table, segments: list[str]) -> list[str]:
+        """The segments with one more for `rows`; many small ones become one."""
+        if len(segments) < _MAX_SEGMENTS:
+            return [*segments, self._write_segment(schema, rows)]
+        stored = self.connection.con.sql(f"SELECT {_columns(schema.arrow.names)} FROM {self._scan(schema)}")
+        whole = pa.concat_tables([stored.to_arrow_table().cast(schema.arrow), rows])
+        return [self._write_segment(schema, whole)]
 
     def _merge(self, schema: TableSchema, rows: pa.Table, segments: list[str]) -> tuple[WriteCount, list[str]]:
         """How `rows` relate to what is stored, and the segments that hold both."""
@@ -140,7 +176,10 @@ class Facts:
         with staging.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:20]
             os.fsync(file.fileno())
-        staging.replace(folder / f"{digest}.parquet")
+        segment = folder / f"{digest}.parquet"
+        if schema is EVENTS:
+            write_digests(digests_file(segment), rows["event_id"].to_pylist())
+        staging.replace(segment)
         _sync(folder)
         return f"{schema.name}/{digest}.parquet"
 
@@ -160,26 +199,26 @@ class Facts:
 
         return received_events(self._settings)
 
-    def _decided(self) -> pa.Table | None:
+    def _decided(self, known_at: datetime | None) -> pa.Table | None:
         """Prices of the ledger, None when the database has none."""
         from features.store.ledger import known_prices
 
-        return known_prices(self._settings)
+        return known_prices(self._settings, known_at)
 
     def _manifest(self) -> dict[str, list[str]]:
         try:
-            stored: dict[str, list[str]] = json.loads((self._folder / _MANIFEST).read_text(encoding="utf-8"))
+            stored: dict[str, list[str]] = json.loads((self._folder / MANIFEST).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
         return stored
 
     def _publish(self, manifest: Mapping[str, list[str]]) -> None:
-        staging = self._folder / f".{_MANIFEST}"
+        staging = self._folder / f".{MANIFEST}"
         with staging.open("w", encoding="utf-8") as file:
             json.dump(manifest, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        staging.replace(self._folder / _MANIFEST)
+        staging.replace(self._folder / MANIFEST)
         _sync(self._folder)
 
     def _sweep(self, manifest: Mapping[str, list[str]]) -> None:
@@ -197,6 +236,9 @@ class Facts:
             elif time.time() - retired.stat().st_mtime > _GRACE_SECONDS:
                 path.unlink()
                 retired.unlink()
+        for path in self._folder.glob("*/*.ids.npy"):
+            if not path.with_suffix("").with_suffix(".parquet").exists():
+                path.unlink()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

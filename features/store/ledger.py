@@ -10,10 +10,11 @@ Reference: Directive 98/6/EC, article 6a (prior price of an announced reduction)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -36,6 +37,9 @@ class PriceSource(StrEnum):
     OBSERVED = "observed"  # the regular price seen in sales: an opening balance, never a feature of demand
     DESK = "desk"  # an approved suggestion
     ROLLBACK = "rollback"  # the price before a change, restored
+
+
+DECIDED = (PriceSource.DESK, PriceSource.ROLLBACK)
 
 
 @dataclass(frozen=True)
@@ -112,9 +116,55 @@ class Ledger:
             found.update((row.item_id, _price(row)) for row in rows)
         return found
 
+    def offers(self, zone: str, at: datetime) -> dict[str, int]:
+        """The offer price in force at `at` of every item of a zone that has one, minor units."""
+        table = price_ledger.c
+        query = sa.select(table.item_id, table.offer_price_minor).where(table.zone == zone, *_holds(at))
+        # The last to be put in is the one in force.
+        rows = self._connection.execute(query.order_by(table.valid_from, table.seq))
+        return {row.item_id: row.offer_price_minor for row in rows}
+
+    def last_seq(self) -> int:
+        """The number of the row appended last, 0 in an empty ledger."""
+        return self._connection.execute(sa.select(sa.func.max(price_ledger.c.seq))).scalar_one() or 0
+
+    def next_change(self, zone: str, at: datetime) -> datetime | None:
+        """When after `at` the next price of a zone begins or ends, as far as the ledger knows."""
+        table = price_ledger.c
+        times = [
+            self._connection.execute(sa.select(sa.func.min(time)).where(table.zone == zone, time > at)).scalar_one()
+            for time in (table.valid_from, table.valid_to)
+        ]
+        return min((time for time in times if time is not None), default=None)
+
+    def touched(self, zone: str, *, after: int, since: datetime, until: datetime) -> list[str]:
+        """Items of a zone with a row appended after number `after`, or one that began or ended after `since`.
+
+        Up to and with `until`.
+        """
+        table = price_ledger.c
+        touches = [table.seq > after]
+        if since < until:
+            touches += [sa.and_(time > since, time <= until) for time in (table.valid_from, table.valid_to)]
+        query = sa.select(table.item_id).where(table.zone == zone, sa.or_(*touches)).distinct()
+        return list(self._connection.execute(query).scalars())
+
     def history(self, item_id: str, zone: str) -> list[Price]:
         """Every row of an item, in the order of appending."""
-        return self._histories([item_id], zone).get(item_id, [])
+        return self.histories([item_id], zone).get(item_id, [])
+
+    def histories(self, item_ids: Iterable[str], zone: str) -> dict[str, list[Price]]:
+        """`history` of many items; those without a price are absent."""
+        found: dict[str, list[Price]] = {}
+        for chunk in _chunks(item_ids):
+            query = (
+                sa.select(price_ledger)
+                .where(price_ledger.c.item_id.in_(chunk), price_ledger.c.zone == zone)
+                .order_by(price_ledger.c.seq)
+            )
+            for row in self._connection.execute(query):
+                found.setdefault(row.item_id, []).append(_price(row))
+        return found
 
     def prior_price(self, item_id: str, zone: str, at: datetime) -> int | None:
         """The prior price of the reduction in force at `at`, in minor units: see `prior_price`."""
@@ -123,7 +173,7 @@ class Ledger:
     def prior_prices(self, item_ids: Iterable[str], zone: str, at: datetime) -> dict[str, int | None]:
         """`prior_price` of many items."""
         chosen = list(item_ids)
-        histories = self._histories(chosen, zone)
+        histories = self.histories(chosen, zone)
         return {item_id: prior_price(histories.get(item_id, []), at) for item_id in chosen}
 
     def by_id(self, price_id: str) -> Price | None:
@@ -146,6 +196,24 @@ class Ledger:
             query = query.where(price_ledger.c.zone == zone)
         return self._connection.execute(query).first() is None
 
+    def zones(self) -> list[str]:
+        """The zones that ever had a price, sorted."""
+        query = sa.select(price_ledger.c.zone).distinct().order_by(price_ledger.c.zone)
+        return list(self._connection.execute(query).scalars())
+
+    def everything(self) -> Iterator[Price]:
+        """Every row, in the order of appending."""
+        query = sa.select(price_ledger).order_by(price_ledger.c.seq).execution_options(yield_per=_FETCH)
+        return (_price(row) for row in self._connection.execute(query))
+
+    def openings(self) -> list[Price]:
+        """The opening balances: first rows of an item and zone that were recorded as they began."""
+        table = price_ledger.c
+        first = sa.select(sa.func.min(table.seq)).group_by(table.item_id, table.zone)
+        opened = table.source.in_([str(PriceSource.IMPORTED), str(PriceSource.OBSERVED)])
+        query = sa.select(price_ledger).where(table.seq.in_(first), table.valid_from == table.recorded_at, opened)
+        return [_price(row) for row in self._connection.execute(query)]
+
     def priced(self) -> set[tuple[str, str]]:
         """Every (item, zone) that ever had a price."""
         query = sa.select(price_ledger.c.item_id, price_ledger.c.zone).distinct()
@@ -166,22 +234,11 @@ class Ledger:
         batches = [_batch(columns, rows) for rows in result.partitions(_FETCH)]
         return pa.Table.from_batches(batches, _ARROW)
 
-    def _histories(self, item_ids: Iterable[str], zone: str) -> dict[str, list[Price]]:
-        found: dict[str, list[Price]] = {}
-        for chunk in _chunks(item_ids):
-            query = (
-                sa.select(price_ledger)
-                .where(price_ledger.c.item_id.in_(chunk), price_ledger.c.zone == zone)
-                .order_by(price_ledger.c.seq)
-            )
-            for row in self._connection.execute(query):
-                found.setdefault(row.item_id, []).append(_price(row))
-        return found
 
-
-def known_prices(settings: Settings) -> pa.Table | None:
+def known_prices(settings: Settings, at: datetime | None = None) -> pa.Table | None:
     """The ledger's prices that were not read off sales, in the stored schema of PRICE_HISTORY, each key once.
 
+    With `at`, without the decisions (desk and rollback) recorded from then on, business time: nobody knew of them.
     None when the settings' database has no ledger yet.
     """
     if settings.database_url is None and not (settings.home / "shopwright.db").exists():
@@ -194,10 +251,34 @@ def known_prices(settings: Settings) -> pa.Table | None:
             rows = Ledger(connection).as_arrow([each for each in PriceSource if each is not PriceSource.OBSERVED])
     finally:
         opened.dispose()
+    if at is not None:
+        decided = pc.is_in(rows["source"], value_set=pa.array([str(each) for each in DECIDED]))
+        rows = rows.filter(pc.or_(pc.invert(decided), pc.less(rows["recorded_at"], pa.scalar(at, TIMESTAMP))))
     # Of the rows that begin together the one appended last is in force.
     last = rows.group_by(PRICE_HISTORY.key).aggregate([("seq", "max")])["seq_max"]
     kept = rows.filter(pc.is_in(rows["seq"], value_set=last.combine_chunks()))
     return kept.select(PRICE_HISTORY.arrow.names)
+
+
+def mean_offer(history: Sequence[Price], start: datetime, end: datetime) -> float | None:
+    """The mean offer price from `start` until `end`, minor units, over the time in which a price is in force.
+
+    None when none is. The same mean that `features.pipelines.demand.weekly_prices` takes of a week.
+    """
+    times = {time for price in history for time in (price.valid_from, price.valid_to) if time is not None}
+    steps = [start, *sorted(time for time in times if start < time < end), end]
+    held = [(in_force(history, since), (until - since).total_seconds()) for since, until in pairwise(steps)]
+    known = [(price.offer_price_minor, seconds) for price, seconds in held if price is not None]
+    if not known:
+        return None
+    return sum(offer * seconds for offer, seconds in known) / sum(seconds for _, seconds in known)
+
+
+def opening_list_price(history: Sequence[Price], at: datetime) -> int | None:
+    """The latest list price up to `at` that the desk did not set, minor units: the shop's own list, or the opening."""
+    own = [p for p in history if p.source not in DECIDED and p.valid_from <= at]
+    latest = max(own, key=lambda price: (price.valid_from, price.seq), default=None)
+    return None if latest is None else latest.list_price_minor
 
 
 def prior_price(history: Sequence[Price], at: datetime) -> int | None:
@@ -208,7 +289,7 @@ def prior_price(history: Sequence[Price], at: datetime) -> int | None:
     or no price known before it. A reduction may be announced only when the offer price is below this (80, then 100,
     then 90: the prior price is 80, so 90 is none).
     """
-    steps = _timeline(history, at)
+    steps = timeline(history, at)
     if not steps:
         return None
     last = len(steps) - 1
@@ -236,14 +317,14 @@ def prior_price(history: Sequence[Price], at: datetime) -> int | None:
 
 def stands(history: Sequence[Price], change: Price, at: datetime) -> bool:
     """Whether `change` decides the price at `at`: by itself, or because whatever came after it was rolled back."""
-    if _in_force(history, at) == change:
+    if in_force(history, at) == change:
         return True
-    return change.reverts_price_id is None and _in_force(_effective(history), at) == change
+    return change.reverts_price_id is None and in_force(_effective(history), at) == change
 
 
 def price_without(history: Sequence[Price], change: Price, at: datetime) -> Price | None:
     """The price that would be in force at `at` had `change` not been made."""
-    return _in_force(_effective(history, without=change), at)
+    return in_force(_effective(history, without=change), at)
 
 
 def _effective(history: Sequence[Price], without: Price | None = None) -> list[Price]:
@@ -256,15 +337,16 @@ def _effective(history: Sequence[Price], without: Price | None = None) -> list[P
     return [row for row in history if row.seq not in undone and row.reverts_price_id is None]
 
 
-def _in_force(history: Iterable[Price], at: datetime) -> Price | None:
+def in_force(history: Iterable[Price], at: datetime) -> Price | None:
+    """The price of a history that is in force at `at`, None where none is."""
     holding = (p for p in history if p.valid_from <= at and (p.valid_to is None or at < p.valid_to))
     return max(holding, key=lambda price: (price.valid_from, price.seq), default=None)
 
 
-def _timeline(history: Sequence[Price], at: datetime) -> list[tuple[datetime, Price | None]]:
+def timeline(history: Sequence[Price], at: datetime) -> list[tuple[datetime, Price | None]]:
     """The price in force as steps (since when, which) up to `at`; None where none is."""
     times = {price.valid_from for price in history} | {price.valid_to for price in history if price.valid_to}
-    return [(time, _in_force(history, time)) for time in sorted(time for time in times if time <= at)]
+    return [(time, in_force(history, time)) for time in sorted(time for time in times if time <= at)]
 
 
 def _offer(price: Price | None) -> int | None:

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from configs.settings import Settings
 from features.contracts.tables import TIMESTAMP as TIMESTAMP_TYPE
 from features.pipelines import item, user
-from features.pipelines.expressions import before, zone_of
+from features.pipelines.expressions import before, promotion_kinds, zone_of
 from features.pipelines.rules import AFFINITY, ALL_ZONES
 from features.pipelines.user_item import history_of, kept_lines, order_lines
 from features.store import histories
@@ -43,11 +43,13 @@ from features.store.definitions import (
     quiet,
 )
 from features.store.erasure import forget_version
-from features.store.online import received_since
+from features.store.event_ids import write_digests
+from features.store.sealing import seal
 from features.store.snapshots import (
     Version,
     current_version,
     folder,
+    included_file,
     items_file,
     load_items,
     publish,
@@ -63,7 +65,8 @@ __all__ = ["MaterializeReport", "load_items", "materialize"]
 KEPT_SNAPSHOTS = 4
 # The zone of a line of which only a refund is known.
 _NOWHERE = ""
-# Events whose transaction may still have been open when the facts were read.
+# Events whose transaction may still have been open when the facts were read: looked for, and told from those that were
+# seen by their ids.
 _SLACK = timedelta(minutes=1)
 
 
@@ -77,13 +80,14 @@ class MaterializeReport:
     n_pairs: int
     n_items: int
     zones: tuple[str, ...]
+    n_sealed: int
     seconds: float
 
 
 def materialize(
     facts: Any, settings: Settings, as_of: datetime, progress: Callable[[str], None] = lambda _: None
 ) -> MaterializeReport:
-    """Computes and publishes all features as of `as_of` (to the whole second)."""
+    """Seals old received events, then computes and publishes all features as of `as_of` (to the whole second)."""
     started = time.monotonic()
     as_of = as_of.astimezone(UTC).replace(microsecond=0)
     stamp = as_of.strftime("%Y%m%dT%H%M%S")
@@ -93,12 +97,14 @@ def materialize(
         target = version_folder(settings, name)
         target.mkdir(parents=True)
         try:
+            n_sealed = seal(facts, settings, min(as_of, settings.business_clock().now()))
             progress("features of users")
             events = facts.read("events")
             rows = user_rows(facts, events, as_of)
-            included = _received_already(settings, events, as_of, received_after)
+            known = before(events, as_of).select("event_id").to_pyarrow()
+            write_digests(included_file(settings, name), known["event_id"].to_pylist())
             progress("features of items")
-            kinds = item.promotion_kinds(facts.read("promotions"))
+            kinds = promotion_kinds(facts.read("promotions"))
             items = item_rows(facts, events, as_of, kinds)
             for zone in items:
                 write_items(target / items_file(tuple(items), zone), histories.items_of(items[zone], as_of))
@@ -108,7 +114,7 @@ def materialize(
             for view, table in rows.items():
                 _write_parquet(source_folder(settings, name, view) / f"{stamp}.parquet", table)
             _write_online(place, kinds, as_of)
-            version = Version(name, as_of, received_after, included, tuple(items), settings.redis_url is not None)
+            version = Version(name, as_of, received_after, tuple(items), settings.redis_url is not None)
             previous = current_version(settings)
             publish(settings, version)
         except BaseException:
@@ -123,6 +129,7 @@ def materialize(
         n_pairs,
         items[ALL_ZONES].num_rows,
         tuple(items),
+        n_sealed,
         round(time.monotonic() - started, 1),
     )
 
@@ -206,9 +213,13 @@ def packed_states(
 
 
 def item_rows(facts: Any, events: Any, as_of: datetime, kinds: Sequence[str]) -> dict[str, pa.Table]:
-    """item_features rows by zone, sorted by item: all zones together first, then each, when there are several."""
+    """item_features rows by zone, sorted by item: all zones together first, then each, when there are several.
+
+    A zone is one where something happened or something is on hand.
+    """
     read = facts.read
-    names = events.select(zone=zone_of(events)).distinct().order_by("zone").to_pyarrow()["zone"].to_pylist()
+    zones = events.select(zone=zone_of(events)).union(read("stock").select(zone=zone_of(read("stock"))), distinct=True)
+    names = zones.order_by("zone").to_pyarrow()["zone"].to_pylist()
     rows: dict[str, pa.Table] = {}
     for zone in [ALL_ZONES] + (names if len(names) > 1 else []):
         features = item.item_features(
@@ -247,16 +258,6 @@ def _digests(order_keys: pa.ChunkedArray) -> Any:
     codes = order_keys.combine_chunks().dictionary_encode()
     digests = np.fromiter((order_digest(key) for key in codes.dictionary.to_pylist()), np.uint64)
     return digests[codes.indices.to_numpy()] if len(codes) else np.zeros(0, np.uint64)
-
-
-def _received_already(settings: Settings, events: Any, as_of: datetime, after: datetime) -> frozenset[str]:
-    """Ids of events received after `after` that `events` holds all the same."""
-    ids = received_since(settings, after)
-    if not ids:
-        return frozenset()
-    known = before(events, as_of)
-    known = known.filter(known.event_id.isin(ids))
-    return frozenset(known.event_id.to_pyarrow().to_pylist())
 
 
 def _prune(settings: Settings, keep: Sequence[str]) -> None:

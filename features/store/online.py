@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,13 +17,31 @@ from configs.settings import Settings
 from features.contracts.clock import feature_time
 from features.contracts.errors import Unavailable
 from features.contracts.histories import UserHistory
-from features.contracts.tables import EVENTS
-from features.store.database import engine as open_engine
-from features.store.database import events, has_table, reading, user_consent
-from features.store.snapshots import Version, current_version, load_items, pointer_stamp, store_place
+from features.pipelines.rules import MAX_VIEWED, VIEWED_DAYS
+from features.store.database import BOUGHT, VIEWED, events, reading, user_consent
+from features.store.event_ids import NONE, Digests, among, digests, read_digests
+from features.store.snapshots import Version, current_version, included_file, load_items, pointer_stamp, store_place
 from features.store.state import Categories, UserState
 
-_COLUMNS = tuple(events.c[name] for name in EVENTS.arrow.names)
+# What `UserState.merged` reads of an event.
+_COLUMNS = tuple(
+    events.c[name]
+    for name in (
+        "event_id",
+        "event_type",
+        "occurred_at",
+        "user_id",
+        "item_id",
+        "zone",
+        "quantity",
+        "line_amount_minor",
+        "unit_price_minor",
+        "list_price_minor",
+        "order_id",
+    )
+)
+# Views read at most, newest first: who looks this often at fewer than MAX_VIEWED items loses the oldest of these.
+_MAX_VIEWS = 20 * MAX_VIEWED
 _NO_CATEGORIES = Categories({}, ("",))
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -35,6 +53,7 @@ class _Opened:
     version: Version
     store: Any
     categories: Categories
+    included: Digests
 
 
 class OnlineHistories:
@@ -61,7 +80,8 @@ class OnlineHistories:
         """The history of a user, else of a visitor or session, with every event up to `now` (business time).
 
         With a user, events of the visitor or session that carry no user count too. Without one, a visitor is known by
-        the events that carry no user, a session by all of its events. Who refuses personalization is unknown.
+        the events that carry no user, a session by all of its events of the last VIEWED_DAYS days. Who refuses
+        personalization is unknown.
         Raises Unavailable when the online store does not answer.
         """
         as_of = feature_time(now)
@@ -95,11 +115,11 @@ class OnlineHistories:
         ids: tuple[str | None, str | None, str | None],
         now: datetime,
     ) -> Sequence[Any]:
-        as_of, received_after = _BEGINNING, _BEGINNING
-        included: frozenset[str] = frozenset()
+        """The events to merge, each once: of the user those that the row does not hold yet, of others all."""
+        as_of, received_after, included = _BEGINNING, _BEGINNING, NONE
         if opened is not None:
             as_of, received_after = opened.version.as_of, opened.version.received_after
-            included = opened.version.included
+            included = opened.included
         query = _query(*(value is not None for value in ids))
         if query is None:
             return ()
@@ -107,9 +127,15 @@ class OnlineHistories:
         given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
         if ids[0] is not None:
             given |= {"as_of": as_of, "received_after": received_after}
-        rows = connection.execute(query, given | {"now": now}).all()
-        later = {row.event_id: row for row in rows if row.occurred_at >= as_of or row.event_id not in included}
+        lately = feature_time(now) - timedelta(days=VIEWED_DAYS)
+        rows = connection.execute(query, given | {"now": now, "lately": lately}).all()
+        later = {row.event_id: row for row in rows}
         if ids[0] is not None:
+            # An event that came late may stand in the row already: imported before or since, or seen while it came.
+            late = [row.event_id for row in later.values() if row.user_id is not None and row.occurred_at < as_of]
+            for event_id, held in zip(late, among(digests(late), included), strict=True):
+                if held:
+                    del later[event_id]
             return list(later.values())
         refused = {
             other
@@ -150,21 +176,8 @@ class OnlineHistories:
 
         store = open_store(store_place(self._settings, version.name))
         items = load_items(self._settings)
-        return _Opened(version, store, Categories.of(items.item_ids.tolist(), items.category))
-
-
-def received_since(settings: Settings, after: datetime) -> list[str]:
-    """Ids of the events received after `after`; none when the database has no events table yet."""
-    if settings.database_url is None and not (settings.home / "shopwright.db").exists():
-        return []
-    opened = open_engine(settings)
-    try:
-        if not has_table(opened, events.name):
-            return []
-        with reading(opened) as connection:
-            return list(connection.execute(sa.select(events.c.event_id).where(events.c.received_at > after)).scalars())
-    finally:
-        opened.dispose()
+        included = read_digests(included_file(self._settings, version.name))
+        return _Opened(version, store, Categories.of(items.item_ids.tolist(), items.category), included)
 
 
 def _redis_error(redis: bool) -> type[Exception]:
@@ -176,18 +189,24 @@ def _redis_error(redis: bool) -> type[Exception]:
 
 
 def _branches(with_user: bool, with_visitor: bool, with_session: bool) -> list[sa.Select[Any]]:
+    """Per id: views, bounded in age and number; and purchases with refunds, for good but a session's."""
     nobody = events.c.user_id.is_(None)
-    found = sa.select(*_COLUMNS).where(events.c.occurred_at <= sa.bindparam("now"))
-    branches = []
+    lately = events.c.occurred_at >= sa.bindparam("lately")
+    wanted: list[tuple[sa.ColumnElement[bool], sa.ColumnElement[bool], sa.ColumnElement[bool]]] = []
     if with_user:
         recent = events.c.occurred_at >= sa.bindparam("as_of")
         late = events.c.received_at > sa.bindparam("received_after")
-        branches.append(found.where(events.c.user_id == sa.bindparam("user_id"), recent | late))
+        wanted.append((events.c.user_id == sa.bindparam("user_id"), recent | late, sa.true()))
     if with_visitor:
-        branches.append(found.where(events.c.visitor_id == sa.bindparam("visitor_id"), nobody))
+        wanted.append((events.c.visitor_id == sa.bindparam("visitor_id"), nobody, sa.true()))
     if with_session:
-        of_session = found.where(events.c.session_id == sa.bindparam("session_id"))
-        branches.append(of_session.where(nobody) if with_user else of_session)
+        of_session = events.c.session_id == sa.bindparam("session_id")
+        wanted.append((of_session, nobody if with_user else sa.true(), lately))
+    found = sa.select(*_COLUMNS).where(events.c.occurred_at <= sa.bindparam("now"))
+    branches = []
+    for mine, also, bound in wanted:
+        views = found.where(mine, also, lately, VIEWED).order_by(events.c.occurred_at.desc()).limit(_MAX_VIEWS)
+        branches += [sa.select(views.subquery()), found.where(mine, also, bound, BOUGHT)]
     return branches
 
 

@@ -1,7 +1,7 @@
 """Versions of the materialized features, the pointer to the current one, and the memory-mapped item snapshot.
 
 features/current.json                 names the current version; replaced in one rename
-features/versions/VERSION/            registry, online rows (SQLite), item snapshots, packed states
+features/versions/VERSION/            registry, online rows (SQLite), item snapshots, packed states, ids of events
 features/offline/VIEW/AS_OF.parquet   what point-in-time joins read, one file per as_of
 """
 
@@ -34,8 +34,7 @@ class Version:
     """One materialization.
 
     as_of             features know the events before it
-    received_after    received events that arrived after this system time may be missing from it ...
-    included          ... but for these event ids
+    received_after    received events that arrived after this system time may be missing from it
     zones             zones with an item snapshot, ALL_ZONES first
     redis             whether the online rows are in Redis
     """
@@ -43,7 +42,6 @@ class Version:
     name: str
     as_of: datetime
     received_after: datetime
-    included: frozenset[str]
     zones: tuple[str, ...]
     redis: bool
 
@@ -56,6 +54,11 @@ def folder(settings: Settings) -> Path:
 def version_folder(settings: Settings, name: str) -> Path:
     """Where one version lies."""
     return folder(settings) / "versions" / name
+
+
+def included_file(settings: Settings, name: str) -> Path:
+    """Where the digests of the events that a version knows lie (features.store.event_ids)."""
+    return version_folder(settings, name) / "events.npy"
 
 
 def pointer_stamp(settings: Settings) -> tuple[int, int]:
@@ -77,7 +80,6 @@ def current_version(settings: Settings) -> Version | None:
         stored["name"],
         datetime.fromisoformat(stored["as_of"]),
         datetime.fromisoformat(stored["received_after"]),
-        frozenset(stored["included"]),
         tuple(stored["zones"]),
         stored["redis"],
     )
@@ -89,7 +91,6 @@ def publish(settings: Settings, version: Version) -> None:
         "name": version.name,
         "as_of": version.as_of.isoformat(),
         "received_after": version.received_after.isoformat(),
-        "included": sorted(version.included),
         "zones": version.zones,
         "redis": version.redis,
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.demand.panel import DemandPanel, Floats, group_sums
+from models.demand.panel import PRICE_MEMORY, DemandPanel, Floats, group_sums
 
 SEASON_WEEKS = 52
 PROMOTED_REACH = 0.1  # a week counts as promoted when a kind reaches at least this share
@@ -153,7 +153,7 @@ def _planned_price(panel: DemandPanel, origin: int, target: int) -> dict[str, Fl
     if panel.offer_price is None or panel.list_price is None:
         return {}
     offer = panel.offer_price[:, target]
-    recent = panel.offer_price[:, max(origin - 8, 0) : origin]
+    recent = panel.offer_price[:, max(origin - PRICE_MEMORY, 0) : origin]
     known = np.isfinite(recent)
     usual = np.where(
         known.any(axis=1), np.where(known, recent, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1), np.nan

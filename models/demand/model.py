@@ -39,6 +39,7 @@ FORECASTS = pa.schema(
         ("p10", pa.float64()),
         ("p50", pa.float64()),
         ("p90", pa.float64()),
+        ("price_minor", pa.float64()),  # the offer price that the forecast assumes, null where no plan told one
     ]
 )
 _EARLIEST = 4  # weeks that a training origin must know
@@ -267,7 +268,7 @@ class DemandModel:
             CategoryRates(arrays["zones"], arrays["prefixes"], arrays["rates"]),
             datetime.fromisoformat(meta["cut"]).astimezone(UTC),
             _config(meta["config"]),
-            pq.read_table(folder / "forecasts.parquet").cast(FORECASTS),
+            pq.read_table(folder / "forecasts.parquet", schema=FORECASTS),
         )
 
 
@@ -309,6 +310,7 @@ def forecast_table(panel: DemandPanel, means: Doubles, quantiles: Doubles) -> pa
         weeks.take(pa.array(np.tile(np.arange(n_steps), panel.n_series))),
         means.ravel(),
         *(quantiles[:, :, q].ravel() for q in range(3)),
+        pa.array(panel.assumed_prices(n_steps).ravel(), pa.float64(), from_pandas=True),
     ]
     return pa.table(columns, schema=FORECASTS)
 

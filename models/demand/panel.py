@@ -19,6 +19,8 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.object_]
 
+PRICE_MEMORY = 8  # weeks whose planned prices are what an item usually costs
+
 
 @dataclass(frozen=True)
 class DemandPanel:
@@ -47,6 +49,21 @@ class DemandPanel:
     def known_until(self, n_known: int) -> DemandPanel:
         """The panel as it stood after `n_known` weeks: later units are gone, plans stay."""
         return replace(self, n_known=n_known, units=self.units[:, :n_known])
+
+    def assumed_prices(self, n_steps: int) -> npt.NDArray[np.float64]:
+        """N × n_steps: the offer price, minor units, that a forecast of the weeks after the known ones assumes.
+
+        It is the planned price where one stands in at least half of the last eight weeks: then the series' level and
+        the model's answer to a planned price come from weeks with known prices. NaN elsewhere: no plan says what the
+        item cost while it sold, and from a price decided since then the model has learnt nothing.
+        """
+        assumed = np.full((self.n_series, n_steps), np.nan)
+        if self.offer_price is None:
+            return assumed
+        recent = np.isfinite(self.offer_price[:, max(self.n_known - PRICE_MEMORY, 0) : self.n_known])
+        learnt = 2 * recent.sum(axis=1) >= max(recent.shape[1], 1)
+        assumed[learnt] = self.offer_price[learnt, self.n_known : self.n_known + n_steps]
+        return assumed
 
     def take(self, series: npt.NDArray[np.integer]) -> DemandPanel:
         """The panel of some series."""

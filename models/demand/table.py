@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,17 +21,24 @@ FILE = "forecasts.parquet"
 
 @dataclass(frozen=True)
 class WeekForecast:
-    """Units expected in the business week that begins at `week_start` (UTC)."""
+    """Units expected in the business week that begins at `week_start` (UTC).
+
+    `price_minor` is the offer price that they assume, minor units; None where no plan told the model one.
+    """
 
     week_start: datetime
     mean: float
     p10: float
     p50: float
     p90: float
+    price_minor: float | None = None
 
 
 class ForecastTable:
-    """Rows unique_id, zone, ds, mean, p10, p50, p90, kept as arrays sorted by series and week."""
+    """Rows unique_id, zone, ds, mean, p10, p50, p90, kept as arrays sorted by series and week.
+
+    And price_minor, which tables written before it was kept may lack.
+    """
 
     def __init__(self, rows: pa.Table) -> None:
         rows = rows.sort_by([("unique_id", "ascending"), ("zone", "ascending"), ("ds", "ascending")])
@@ -39,6 +47,8 @@ class ForecastTable:
         self._values: npt.NDArray[np.float64] = np.stack(
             [rows[name].to_numpy().astype(np.float64) for name in names], axis=1
         ).reshape(-1, len(names))
+        prices = rows["price_minor"] if "price_minor" in rows.column_names else pa.nulls(len(rows), pa.float64())
+        self._prices = prices.to_numpy(zero_copy_only=False).astype(np.float64)  # NaN where no plan told one
         self._slices: dict[tuple[str, str], tuple[int, int]] = {}
         keys = list(zip(rows["unique_id"].to_pylist(), rows["zone"].to_pylist(), strict=True))
         start = 0
@@ -59,10 +69,12 @@ class ForecastTable:
         week_before = int((now.timestamp() - SECONDS_PER_WEEK) * 1e6)
         start += int(np.searchsorted(self._at[start:end], week_before, side="right"))
         rows = range(start, min(end, start + horizon))
-        return [
-            WeekForecast(datetime.fromtimestamp(self._at[row] / 1e6, UTC), *(float(v) for v in self._values[row]))
-            for row in rows
-        ]
+        return [self._week(row) for row in rows]
+
+    def _week(self, row: int) -> WeekForecast:
+        start, price = datetime.fromtimestamp(self._at[row] / 1e6, UTC), float(self._prices[row])
+        mean, p10, p50, p90 = self._values[row].tolist()
+        return WeekForecast(start, mean, p10, p50, p90, None if math.isnan(price) else price)
 
 
 def load_forecasts(folder: Path) -> ForecastTable:

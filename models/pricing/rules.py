@@ -24,7 +24,7 @@ class PricingRules:
     max_change         largest change of the offer price, a share of it
     min_margin         least margin, a share of the net price (the cost floor is a margin of 0)
     tried_margin       how far beyond the range of prices tried a suggestion may go, a share
-    max_over_list      ceiling over the list price, a share; the list price moves with a regular price
+    max_over_list      ceiling over the list price that the shop set itself, a share; approved prices do not lift it
     endings            last two digits that a price may have; empty allows all
     min_grade          items with less evidence keep their price
     min_gain           least expected gain, a share of the objective at the current price
@@ -92,7 +92,7 @@ def bounds(item: PricingItem, rules: PricingRules) -> tuple[PriceBound, ...]:
         low = min(item.lowest_tried_minor, current) * (1 - rules.tried_margin)
         high = max(item.highest_tried_minor, current) * (1 + rules.tried_margin)
         tried.append(PriceBound(TRIED, low, high, f"prices tried, {rules.tried_margin:.0%} beyond at most"))
-    ceiling = max(item.list_price_minor, current) * (1 + rules.max_over_list)
+    ceiling = _ceiling(item, rules)
     floor = item.unit_cost_minor / (1 - rules.min_margin) * item.tax_divisor
     source = "assumed" if item.cost_source == "assumed" else "known"
     return (
@@ -106,6 +106,17 @@ def bounds(item: PricingItem, rules: PricingRules) -> tuple[PriceBound, ...]:
         ),
         PriceBound(MARGIN, floor, math.inf, f"margin of {rules.min_margin:.0%} over the {source} cost"),
     )
+
+
+def _ceiling(item: PricingItem, rules: PricingRules) -> float:
+    """Over the list price before the desk moved it, which an approval cannot lift from one run to the next.
+
+    A price that is above it already may stay, not rise.
+    """
+    current = item.current_price_minor
+    if item.opening_list_price_minor is None:
+        return max(item.list_price_minor, current) * (1 + rules.max_over_list)
+    return max(item.opening_list_price_minor * (1 + rules.max_over_list), current)
 
 
 def ladder(lowest: float, highest: float, endings: tuple[int, ...]) -> list[int]:

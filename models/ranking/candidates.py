@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from features.contracts.histories import UserHistory
 from models.ranking.features import Catalogue, Floats, Positions, Visitor
-from models.ranking.model import CandidateConfig, Retrieval, Task
+from models.ranking.model import TASKS, CandidateConfig, Candidates, Retrieval, Task
 from models.retrieval.interactions import top
 
 # What was viewed speaks as loudly as what was bought once.
@@ -17,7 +17,7 @@ _VIEW_WEIGHT = 1.0
 class CandidateSource:
     """Sources bound to one catalogue: maps between their items and the catalogue's positions are made once."""
 
-    def __init__(self, catalogue: Catalogue, retrieval: Retrieval, config: CandidateConfig) -> None:
+    def __init__(self, catalogue: Catalogue, retrieval: Retrieval, config: Candidates) -> None:
         self._catalogue = catalogue
         self._retrieval = retrieval
         self._config = config
@@ -26,10 +26,9 @@ class CandidateSource:
         self._to_ease = _inverse(self._ease_at, catalogue.n_items)
         self._to_als = _inverse(self._als_at, catalogue.n_items)
         self.popular = top(catalogue.popularity, catalogue.n_items)
-        self._popular = self.popular[: config.popular]
-        self._promoted = top(_promoted(catalogue), config.promoted)
+        self._promoted = top(_promoted(catalogue), catalogue.n_items)
         self.promoted = np.zeros(catalogue.n_items, bool)
-        self.promoted[self._promoted] = True
+        self.promoted[self._promoted[: max(config.of(task).promoted for task in TASKS)]] = True
 
     def visitor(self, history: UserHistory) -> Visitor:
         """The visitor's items and the sources' scores, in positions of the catalogue."""
@@ -45,9 +44,12 @@ class CandidateSource:
         als = self._spread(self._retrieval.als.score(als_rows[als_rows >= 0]), self._als_at)
         return Visitor(history, own, rows, viewed, bought + seen, seen, self._ease(own, decayed), als)
 
-    def candidates(self, visitor: Visitor, task: Task) -> Positions:
-        """Distinct positions, ascending. The task "new" leaves out what was bought."""
-        config = self._config
+    def candidates(self, visitor: Visitor, task: Task, config: CandidateConfig | None = None) -> Positions:
+        """Distinct positions, ascending, as many of each source as `config` says or the model learnt from.
+
+        The task "new" leaves out what was bought.
+        """
+        config = config or self._config.of(task)
         owned = np.zeros(self._catalogue.n_items, bool)
         owned[visitor.own] = True
         parts = [
@@ -55,16 +57,31 @@ class CandidateSource:
             _top_new(visitor.ease_decayed, owned, config.ease_decayed),
             _top_new(visitor.als, owned, config.als),
             visitor.viewed,
-            self._popular,
-            self._promoted,
+            self.popular[: config.popular],
+            self._promoted[: config.promoted],
         ]
         chosen = np.zeros(self._catalogue.n_items, bool)
         chosen[np.concatenate(parts)] = True
-        if task == "new":
-            chosen &= ~owned
-        else:
-            chosen |= owned
+        chosen &= ~owned
+        if task == "all":
+            chosen[_likeliest(visitor, config.own)] = True
         return np.flatnonzero(chosen)
+
+    def because(self, visitor: Visitor, places: Positions) -> list[str | None]:
+        """The viewed item that speaks most for each of `places`, itself where it was viewed; None where none does."""
+        ids = self._catalogue.items.item_ids
+        found: list[str | None] = [str(ids[place]) if place in visitor.viewed else None for place in places]
+        viewed = visitor.viewed[self._to_ease[visitor.viewed] >= 0]
+        columns = self._to_ease[places]
+        if not len(viewed):
+            return found
+        weights = self._retrieval.ease.weights[self._to_ease[viewed]].tocsc()
+        for n, column in enumerate(columns):
+            if found[n] is None and column >= 0:
+                spoken = weights[:, [column]].toarray().ravel()
+                if spoken.max() > 0:
+                    found[n] = str(ids[viewed[spoken.argmax()]])
+        return found
 
     def _ease(self, held: Positions, weights: Floats) -> Floats:
         rows = self._to_ease[held]
@@ -77,6 +94,12 @@ class CandidateSource:
         whole = np.zeros(self._catalogue.n_items, np.float32)
         whole[at[known]] = scores[known]
         return whole
+
+
+def _likeliest(visitor: Visitor, k: int) -> Positions:
+    """Of the items bought before the k of highest decayed frequency, ties by position."""
+    frequency = visitor.history.decayed_frequency[visitor.rows]
+    return visitor.own[np.argsort(-frequency, kind="stable")[:k]]
 
 
 def _top_new(scores: Floats, owned: npt.NDArray[np.bool_], k: int) -> Positions:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.ranking.features import Catalogue, Floats, Positions, Visitor, column_names, columns
-from models.ranking.model import CandidateConfig, Retrieval
+from models.ranking.model import CartCandidates, Retrieval
 from models.retrieval.interactions import top
 
 _CART = ("together_sum", "together_mean", "together_max", "together_rank", "near_sum", "cart_items", "price_to_cart")
@@ -32,7 +32,7 @@ class Cart:
 class CartSource:
     """The rules and neighbours of one model bound to a catalogue."""
 
-    def __init__(self, catalogue: Catalogue, retrieval: Retrieval, config: CandidateConfig) -> None:
+    def __init__(self, catalogue: Catalogue, retrieval: Retrieval, config: CartCandidates) -> None:
         self._catalogue = catalogue
         self._association = retrieval.bought_together
         self._similar = retrieval.similar
@@ -41,7 +41,7 @@ class CartSource:
         self._similar_at = catalogue.positions(self._similar.item_ids)
         self._to_association = _inverse(self._association_at, catalogue.n_items)
         self._to_similar = _inverse(self._similar_at, catalogue.n_items)
-        self._popular = top(catalogue.popularity, config.cart_popular)
+        self._popular = top(catalogue.popularity, config.popular)
         price = catalogue.items.columns.get("price_minor")
         self._price = np.full(catalogue.n_items, np.nan, np.float32) if price is None else price
 
@@ -61,10 +61,10 @@ class CartSource:
         """Distinct positions outside the cart, ascending; popular items stand only beside others."""
         config = self._config
         chosen = np.zeros(self._catalogue.n_items, bool)
-        chosen[top(cart.together, config.cart_together)] = True
-        chosen[top(cart.near, config.cart_near)] = True
+        chosen[top(cart.together, config.together)] = True
+        chosen[top(cart.near, config.near)] = True
         frequency = visitor.history.decayed_frequency[visitor.rows]
-        chosen[visitor.own[top(frequency, config.cart_own)]] = True
+        chosen[visitor.own[top(frequency, config.own)]] = True
         if chosen.any():
             chosen[self._popular] = True
         chosen[cart.held] = False

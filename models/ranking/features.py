@@ -58,6 +58,12 @@ class Catalogue:
         self.n_categories = [int(each.max(initial=-1)) + 1 for each in self.categories]
         popularity = np.nan_to_num(items.columns.get("orders_4w", missing))
         self.popularity: Floats = popularity / max(float(popularity.max(initial=0.0)), 1e-9)
+        names, self.whole_category = np.unique(items.category.astype(str), return_inverse=True)
+        self.category_names: tuple[str, ...] = tuple(names.tolist())
+        buyers = np.nan_to_num(items.columns.get("buyers", missing).astype(np.float64))
+        again = np.nan_to_num(items.columns.get("repeat_rate", missing).astype(np.float64)) * buyers
+        # The share of buyers who buy an item again, over the whole catalogue.
+        self.repeat_rate = float(again.sum() / max(buyers.sum(), 1.0))
 
     def positions(self, ids: npt.NDArray[np.object_]) -> Positions:
         """Where each id stands, -1 where it does not."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -26,20 +26,39 @@ TASKS: tuple[Task, ...] = ("all", "new")
 
 @dataclass(frozen=True)
 class CandidateConfig:
-    """How many candidates each source brings; items bought before all take part in the task "all".
+    """How many candidates each source brings; `own`: of the items bought before, those of the highest frequency."""
 
-    cart_*   for the task "cart": rules from the cart, neighbours of its items, the visitor's most bought, popular items
-    """
-
+    own: int = 150
     ease: int = 150
     ease_decayed: int = 80
     als: int = 60
     popular: int = 80
     promoted: int = 60
-    cart_together: int = 150
-    cart_near: int = 40
-    cart_own: int = 100
-    cart_popular: int = 30
+
+
+@dataclass(frozen=True)
+class CartCandidates:
+    """The same for a cart: rules from it, neighbours of its items, the visitor's most bought, and popular items."""
+
+    together: int = 150
+    near: int = 40
+    own: int = 100
+    popular: int = 30
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Per task. What is bought anyway needs few new items; finding new ones needs many."""
+
+    all: CandidateConfig = field(
+        default_factory=lambda: CandidateConfig(ease=60, ease_decayed=40, als=20, popular=40, promoted=30)
+    )
+    new: CandidateConfig = field(default_factory=CandidateConfig)
+    cart: CartCandidates = field(default_factory=CartCandidates)
+
+    def of(self, task: Task) -> CandidateConfig:
+        """Those of a task of TASKS."""
+        return self.all if task == "all" else self.new
 
 
 @dataclass(frozen=True)
@@ -64,7 +83,7 @@ class RecommendationModel:
     """
 
     retrieval: Retrieval
-    candidates: CandidateConfig
+    candidates: Candidates
     rankers: dict[Task, Ranker]
     item_columns: tuple[str, ...]
     user_columns: tuple[str, ...]
@@ -109,7 +128,10 @@ class RecommendationModel:
         rankers = {task: Ranker.load(folder / f"ranker_{task}.txt") for task in TASKS}
         if (folder / "ranker_cart.txt").exists():
             rankers["cart"] = Ranker.load(folder / "ranker_cart.txt")
-        candidates = CandidateConfig(**meta["candidates"])
+        counts = meta["candidates"]
+        candidates = Candidates(
+            CandidateConfig(**counts["all"]), CandidateConfig(**counts["new"]), CartCandidates(**counts["cart"])
+        )
         columns = tuple(meta["item_columns"]), tuple(meta["user_columns"])
         again = BuyAgain.load(folder / "buy_again") if (folder / "buy_again").exists() else None
         return cls(retrieval, candidates, rankers, *columns, meta["policies"], again)

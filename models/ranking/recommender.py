@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,35 +14,29 @@ from features.contracts.errors import UnknownName
 from features.contracts.histories import DECAY_PER_WEEK, FAST_DECAY_PER_WEEK
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, ScoredItem, Slate
 from models.ranking.candidates import CandidateSource
-from models.ranking.cart import Cart, CartSource
-from models.ranking.features import Catalogue, Floats, Positions, Visitor, column_names, columns
-from models.ranking.model import Policy, RecommendationModel, Task
-from models.ranking.placement import Placement
+from models.ranking.cart import CartSource
+from models.ranking.features import Catalogue, Positions, Visitor, column_names, columns
+from models.ranking.finish import Finished, Finisher, Wish
+from models.ranking.model import TASKS, Policy, RecommendationModel, Task
+from models.ranking.placement import LEARNT, Fallback, Placement
+from models.ranking.rules import RuleSet
+from models.ranking.scored import Scored
+from models.ranking.visit import focus, wanted_again, with_context
 
 _NEW_ARRIVAL_DAYS = 28
 # Orders a week that are imagined behind every item: one order of a rarity is not a trend.
 _TRENDING_PRIOR = 5.0
 _MASKS_KEPT = 32
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """Positions with scores and reasons, in any order; `matrix` is the ranker's input when a ranker scored.
-
-    `cart` is what rules between items were followed from."""
-
-    places: Positions
-    scores: npt.NDArray[np.float64]
-    reasons: npt.NDArray[np.object_]
-    matrix: Floats | None = None
-    task: Task | None = None
-    cart: Cart | None = None
+# Candidates that a visit about a category gets from it.
+_FOCUS_CANDIDATES = 20
+_NO_SETS: Mapping[str, RuleSet] = {}
 
 
 class Recommender:
-    """A model bound to the catalogue as of an instant and to the shop's placements.
+    """A model bound to the catalogue as of an instant, to the shop's placements and to its merchandising rules.
 
     Every query is scored by itself, so an answer never depends on what else is asked. Equal scores go by item_id.
+    Raises UnknownName for a set of rules or an item feature that does not exist.
     """
 
     def __init__(
@@ -50,16 +44,25 @@ class Recommender:
         model: RecommendationModel,
         items: ItemFeatures,
         placements: Mapping[str, Placement],
+        rules: Mapping[str, RuleSet] = _NO_SETS,
     ) -> None:
         self.model = model
         self.items = items
         self.placements = placements
         self._catalogue = Catalogue(items, model.item_columns)
         self._source = CandidateSource(self._catalogue, model.retrieval, model.candidates)
-        self._carts = CartSource(self._catalogue, model.retrieval, model.candidates)
+        self._finisher = Finisher(self._catalogue, placements, rules)
+        self._carts = CartSource(self._catalogue, model.retrieval, model.candidates.cart)
         similar = model.retrieval.similar.item_ids
         self._knn_at = self._catalogue.positions(similar)
         self._knn_index = {item_id: row for row, item_id in enumerate(similar)}
+        # The same for everybody, the best first.
+        self._stand_ins = {
+            "popular": self._popular(),
+            "trending": self._trending(),
+            "new": self._new_arrivals(),
+            "unseen": self._unseen(),
+        }
         self._masks: OrderedDict[frozenset[str], npt.NDArray[np.bool_]] = OrderedDict()
 
     def recommend(self, queries: Sequence[RecommendationQuery], *, policy: Policy | None = None) -> list[Slate]:
@@ -73,58 +76,85 @@ class Recommender:
         placement = self.placements.get(query.placement)
         if placement is None:
             raise UnknownName(query.placement, self.placements, kind="placement")
+        if query.candidate_ids is not None:
+            return self._given(query, placement, policy)
+        if placement.scorer in LEARNT and query.context_item_ids:
+            query = replace(query, history=with_context(query.history, query.context_item_ids))
         visitor = self._source.visitor(query.history)
+        about = focus(self._catalogue, query.history) if placement.scorer in LEARNT else None
+        scored = self._scored(query, placement, visitor, policy, about)
         fallback = None
-        if query.candidate_ids is not None:
-            scored = self._rank_given(query, visitor, policy)
-        else:
-            scored = self._scored(query, placement, visitor, policy)
-            if not len(scored.places) and not query.strict:
-                scored, fallback = self._popular(), "popular"
+        fillers = [] if query.strict else self._fallback(placement.fallback)
+        if not len(scored.places) and fillers:
+            scored, fallback = fillers[0], placement.fallback
+        again = self._again(placement, visitor)
         keep = self._keep(query, placement, visitor)
-        chosen = np.flatnonzero(keep[scored.places])
-        order = chosen[np.lexsort((scored.places[chosen], -scored.scores[chosen]))][: query.count]
-        slate = self._items(query, scored, order)
-        if query.candidate_ids is not None:
-            return Slate(self._with_unknown(query, slate), fallback)
-        if len(slate) < query.count and not query.strict and fallback is None:
-            slate = self._filled(slate, query.count, keep)
-        return Slate(tuple(slate), fallback)
+        keep[[position for position, factor in again.items() if factor == 0]] = False
+        wish = Wish(
+            keep,
+            fillers,
+            self._stand_ins["new"].places,
+            about if about is not None and about.any() else None,
+            again,
+        )
+        finished = self._finisher.finish(query, placement, scored, wish)
+        return Slate(tuple(self._told(query, visitor, finished)), fallback, finished.withheld)
+
+    def _given(self, query: RecommendationQuery, placement: Placement, policy: Policy | None) -> Slate:
+        """A given list in order, unknown items at its end. No rule holds: the list is the shop's own choice."""
+        visitor = self._source.visitor(query.history)
+        scored = self._rank_given(query, visitor, policy)
+        finished = self._finisher.finish(
+            query, Placement(placement.scorer), scored, Wish(self._keep(query, placement, visitor))
+        )
+        return Slate(self._with_unknown(query, self._told(query, visitor, finished)))
 
     def _scored(
-        self, query: RecommendationQuery, placement: Placement, visitor: Visitor, policy: Policy | None
-    ) -> _Scored:
+        self,
+        query: RecommendationQuery,
+        placement: Placement,
+        visitor: Visitor,
+        policy: Policy | None,
+        about: npt.NDArray[np.bool_] | None,
+    ) -> Scored:
         if placement.scorer == "bought_together" and query.context_item_ids:
             return self._completing(query.context_item_ids, visitor, policy)
         if placement.scorer == "similar" and query.context_item_ids:
             return self._near(query.context_item_ids)
         if placement.scorer == "trending":
-            return self._trending()
+            return self._stand_ins["trending"]
         if placement.scorer == "new_arrivals":
-            return self._new_arrivals()
+            return self._stand_ins["new"]
         if not len(visitor.own) and not len(visitor.viewed):
-            return _nothing()
+            return Scored.nothing()
         if placement.scorer == "buy_again":
             return self._bought_again(visitor)
-        return self._learnt(visitor, "new" if placement.scorer == "new" else "all", policy)
-
-    def _learnt(self, visitor: Visitor, task: Task, policy: Policy | None) -> _Scored:
-        """The candidates of the task, scored by its ranker or by the simple policy."""
-        places = self._source.candidates(visitor, task)
+        task: Task = "new" if placement.scorer == "new" else "all"
+        places = self._source.candidates(visitor, task, placement.restricted(self.model.candidates.of(task)))
+        if about is not None and about.any():
+            places = np.union1d(places, self._of_focus(about, visitor, task))
         return self._judged(visitor, places, task, policy)
 
-    def _judged(self, visitor: Visitor, places: Positions, task: Task, policy: Policy | None) -> _Scored:
-        reasons = self._reasons(visitor, places)
+    def _of_focus(self, about: npt.NDArray[np.bool_], visitor: Visitor, task: Task) -> Positions:
+        """What sells best in the categories of this visit, the newest where nothing does."""
+        found = np.flatnonzero(about)
+        if task == "new":
+            found = np.setdiff1d(found, visitor.own)
+        age = self._column("age_days", missing=np.inf)[found]
+        return found[np.lexsort((age, -self._catalogue.popularity[found]))][:_FOCUS_CANDIDATES]
+
+    def _judged(self, visitor: Visitor, places: Positions, task: Task, policy: Policy | None) -> Scored:
         if (policy or self.model.policies[task]) == "buy_again":
             # Popularity is below the decayed frequency of any purchase of the last two years.
             scores = 1e-5 * self._catalogue.popularity[places].astype(np.float64)
             whole = np.zeros(self._catalogue.n_items)
             whole[visitor.own] = visitor.history.decayed_frequency[visitor.rows]
-            return _Scored(places, scores + whole[places], reasons)
+            reasons = np.where(np.isin(places, visitor.own), Reason.BUY_AGAIN, Reason.POPULAR).astype(object)
+            return Scored(places, scores + whole[places], reasons)
         if not len(places):
-            return _nothing()
+            return Scored.nothing()
         matrix = columns(self._catalogue, visitor, places, self.model.user_columns)
-        return _Scored(places, self.model.rankers[task].score(matrix), reasons, matrix, task)
+        return Scored(places, self.model.rankers[task].score(matrix), self._reasons(visitor, places), matrix, task)
 
     def _reasons(self, visitor: Visitor, places: Positions) -> npt.NDArray[np.object_]:
         """Why each candidate is one: the source that carries it."""
@@ -139,24 +169,97 @@ class Recommender:
         reasons[owned[places]] = Reason.BUY_AGAIN
         return reasons
 
-    def _rank_given(self, query: RecommendationQuery, visitor: Visitor, policy: Policy | None) -> _Scored:
+    def _told(self, query: RecommendationQuery, visitor: Visitor, finished: Finished) -> list[ScoredItem]:
+        """The slate with reasons that are true, the items they speak of, and contributions when asked for."""
+        items = finished.items(self.items, explain=query.explain)
+        items = self._because(query, visitor, finished, items)
+        if query.explain:
+            rows = np.array([each.at for each in finished.chosen], np.int64)
+            contributions = self._contributions(finished.scored, rows, items)
+            items = [replace(item, contributions=each) for item, each in zip(items, contributions, strict=True)]
+        return items
+
+    def _because(
+        self, query: RecommendationQuery, visitor: Visitor, finished: Finished, items: list[ScoredItem]
+    ) -> list[ScoredItem]:
+        """Names the item behind each reason. A view is a reason only where the score would be lower without views."""
+        scored = finished.scored
+        said = [n for n, item in enumerate(items) if item.reason == Reason.BECAUSE_YOU_VIEWED]
+        if said:
+            rows = np.array([finished.chosen[n].at for n in said], np.int64)
+            carried, without = self._carried(query, scored, rows)
+            because = self._source.because(visitor, scored.places[rows])
+            for n, row, was_carried, instead, item_id in zip(said, rows, carried, without, because, strict=True):
+                named = item_id if was_carried else None
+                if int(row) in finished.focused:
+                    named = named or self._viewed_beside(visitor, int(scored.places[row]))
+                reason = Reason.BECAUSE_YOU_VIEWED if named is not None else Reason(instead)
+                items[n] = replace(items[n], reason=reason, because_item_id=named)
+        if len(query.context_item_ids) == 1:
+            near = (Reason.BOUGHT_TOGETHER, Reason.SIMILAR)
+            learnt = scored.task in TASKS
+            items = [
+                replace(item, because_item_id=query.context_item_ids[0]) if item.reason in near and not learnt else item
+                for item in items
+            ]
+        return items
+
+    def _carried(
+        self, query: RecommendationQuery, scored: Scored, rows: Positions
+    ) -> tuple[list[bool], npt.NDArray[np.object_]]:
+        """Whether each row's score is higher for the views, and the reason it would have without them."""
+        places = scored.places[rows]
+        without = self._source.visitor(replace(query.history, viewed_item_ids=(), viewed_at=()))
+        reasons = self._reasons(without, places)
+        if scored.matrix is None or scored.task is None:
+            return [False] * len(rows), reasons
+        ranked = scored.places[: len(scored.matrix)]
+        matrix = columns(self._catalogue, without, ranked, self.model.user_columns)
+        known = rows < len(matrix)
+        carried = np.zeros(len(rows), bool)
+        scores = self.model.rankers[scored.task].score(matrix[rows[known]])
+        carried[known] = scored.scores[rows[known]] > scores
+        return carried.tolist(), reasons
+
+    def _viewed_beside(self, visitor: Visitor, place: int) -> str | None:
+        """The item viewed last that shares most of the category with the one at `place`."""
+        best = max(
+            visitor.viewed,
+            key=lambda viewed: sum(of[viewed] == of[place] for of in self._catalogue.categories),
+            default=None,
+        )
+        return None if best is None else str(self.items.item_ids[best])
+
+    def _again(self, placement: Placement, visitor: Visitor) -> dict[int, float]:
+        """Items bought before that are wanted less than their scores say."""
+        if placement.scorer not in ("all", "buy_again"):
+            return {}
+        factor = wanted_again(self._catalogue, visitor.history, visitor.own, visitor.rows)
+        return {int(visitor.own[n]): float(factor[n]) for n in np.flatnonzero(factor < 1)}
+
+    def _fallback(self, name: Fallback) -> list[Scored]:
+        """What stands in, the placement's choice first. New items come last: else a new category would stay empty."""
+        if name == "none":
+            return []
+        return [self._stand_ins[each] for each in dict.fromkeys((name, "popular", "new", "unseen"))]
+
+    def _rank_given(self, query: RecommendationQuery, visitor: Visitor, policy: Policy | None) -> Scored:
         places = self._catalogue.positions(np.array(query.candidate_ids, object))
         places = np.unique(places[places >= 0])
         if not len(visitor.own) and not len(visitor.viewed):
             popular = self._catalogue.popularity[places].astype(np.float64)
-            return _Scored(places, popular, np.full(len(places), Reason.POPULAR, object))
+            return Scored.of(places, popular, Reason.POPULAR)
         return self._judged(visitor, places, "all", policy)
 
-    def _near(self, context_item_ids: Sequence[str]) -> _Scored:
+    def _near(self, context_item_ids: Sequence[str]) -> Scored:
         """Items near the context items, which are left out themselves."""
         rows = np.array([self._knn_index[each] for each in context_item_ids if each in self._knn_index], np.int64)
         scores = self.model.retrieval.similar.score(rows)
         scores[rows] = 0
         found = np.flatnonzero((scores > 0) & (self._knn_at >= 0))
-        reasons = np.full(len(found), Reason.SIMILAR, object)
-        return _Scored(self._knn_at[found], scores[found].astype(np.float64), reasons)
+        return Scored.of(self._knn_at[found], scores[found].astype(np.float64), Reason.SIMILAR)
 
-    def _completing(self, context_item_ids: tuple[str, ...], visitor: Visitor, policy: Policy | None) -> _Scored:
+    def _completing(self, context_item_ids: tuple[str, ...], visitor: Visitor, policy: Policy | None) -> Scored:
         """What completes the cart of the context items, by its ranker or by the rules between items alone."""
         cart = self._carts.cart(context_item_ids)
         # A policy of another task says nothing here.
@@ -165,19 +268,18 @@ class Recommender:
             together = cart.together.copy()
             together[cart.held] = 0
             found = np.flatnonzero(together > 0)
-            reasons = np.full(len(found), Reason.BOUGHT_TOGETHER, object)
-            return _Scored(found, together[found].astype(np.float64), reasons, cart=cart)
+            return replace(Scored.of(found, together[found].astype(np.float64), Reason.BOUGHT_TOGETHER), cart=cart)
         places = self._carts.candidates(cart, visitor)
         if not len(places):
-            return _nothing()
+            return Scored.nothing()
         matrix = self._carts.columns(cart, visitor, places, self.model.user_columns)
         reasons = np.full(len(places), Reason.POPULAR, object)
         reasons[cart.near[places] > 0] = Reason.SIMILAR
         reasons[np.isin(places, visitor.own)] = Reason.BUY_AGAIN
         reasons[cart.together[places] > 0] = Reason.BOUGHT_TOGETHER
-        return _Scored(places, self.model.rankers["cart"].score(matrix), reasons, matrix, "cart", cart)
+        return Scored(places, self.model.rankers["cart"].score(matrix), reasons, matrix, "cart", cart)
 
-    def _trending(self) -> _Scored:
+    def _trending(self) -> Scored:
         """Rising: orders a week now over the usual ones, by two decays, both with _TRENDING_PRIOR orders added.
 
         A steady r orders a week sum up to r / -ln(decay), so each sum times -ln(decay) is a weekly rate.
@@ -186,25 +288,28 @@ class Recommender:
         usual = self._column("orders_decayed") * -math.log(DECAY_PER_WEEK)
         scores = np.log((now + _TRENDING_PRIOR) / (usual + _TRENDING_PRIOR))
         found = np.flatnonzero(scores > 0)
-        return _Scored(found, scores[found], np.full(len(found), Reason.TRENDING, object))
+        return Scored.of(found, scores[found], Reason.TRENDING).sorted()
 
-    def _new_arrivals(self) -> _Scored:
+    def _new_arrivals(self) -> Scored:
         """Arrived in the last four weeks, the newest first."""
         age = self._column("age_days", missing=np.inf)
         found = np.flatnonzero(age <= _NEW_ARRIVAL_DAYS)
-        return _Scored(found, -age[found], np.full(len(found), Reason.NEW, object))
+        return Scored.of(found, -age[found], Reason.NEW).sorted()
 
-    def _bought_again(self, visitor: Visitor) -> _Scored:
-        history, rows = visitor.history, visitor.rows
-        model = self.model.buy_again
+    def _unseen(self) -> Scored:
+        """Items without a date of arrival that nobody has bought or viewed yet."""
+        found = np.flatnonzero(np.isinf(self._column("age_days", missing=np.inf)))
+        return Scored.of(found, np.zeros(len(found)), Reason.NEW)
+
+    def _bought_again(self, visitor: Visitor) -> Scored:
+        history, model = visitor.history, self.model.buy_again
         by_item = history.decayed_frequency if model is None else model.score(history)
-        scores = by_item[rows].astype(np.float64)
-        return _Scored(visitor.own, scores, np.full(len(visitor.own), Reason.BUY_AGAIN, object))
+        return Scored.of(visitor.own, by_item[visitor.rows].astype(np.float64), Reason.BUY_AGAIN)
 
-    def _popular(self) -> _Scored:
+    def _popular(self) -> Scored:
         places = self._source.popular
         scores = self._catalogue.popularity[places].astype(np.float64)
-        return _Scored(places, scores, np.full(len(places), Reason.POPULAR, object))
+        return Scored.of(places, scores, Reason.POPULAR)
 
     def _column(self, name: str, missing: float = 0.0) -> npt.NDArray[np.float64]:
         values = self.items.columns.get(name)
@@ -239,53 +344,22 @@ class Recommender:
                 self._masks.popitem(last=False)
         return mask
 
-    def _items(self, query: RecommendationQuery, scored: _Scored, order: Positions) -> list[ScoredItem]:
-        contributions: list[dict[str, float] | None] = [None] * len(order)
-        if query.explain:
-            contributions = self._contributions(scored, order)
-        return [
-            ScoredItem(
-                str(self.items.item_ids[scored.places[at]]),
-                rank,
-                float(scored.scores[at]),
-                Reason(scored.reasons[at]),
-                contribution,
-            )
-            for rank, (at, contribution) in enumerate(zip(order, contributions, strict=True), start=1)
-        ]
-
-    def _contributions(self, scored: _Scored, order: Positions) -> list[dict[str, float] | None]:
+    def _contributions(self, scored: Scored, rows: Positions, items: Sequence[ScoredItem]) -> list[dict[str, float]]:
         """What each column adds to the score, largest first; the score itself where no ranker scored.
 
         Rules that speak for the item are told behind it: "support X", "confidence X" and "lift X" of each context item.
         """
-        rules = [self._carts.evidence(scored.cart, int(scored.places[at])) if scored.cart else {} for at in order]
-        if scored.matrix is None or scored.task is None:
-            return [
-                {str(scored.reasons[at]): float(scored.scores[at])} | rule
-                for at, rule in zip(order, rules, strict=True)
-            ]
-        ranker = self.model.rankers[scored.task]
-        values = ranker.contributions(scored.matrix[order])
-        explained: list[dict[str, float] | None] = []
-        for row, rule in zip(values, rules, strict=True):
-            largest = np.argsort(-np.abs(row), kind="stable")
-            explained.append({ranker.columns[column]: float(row[column]) for column in largest if row[column]} | rule)
-        return explained
-
-    def _filled(self, slate: list[ScoredItem], count: int, keep: npt.NDArray[np.bool_]) -> list[ScoredItem]:
-        """Popular items behind a short slate; each says so in its reason."""
-        present = {item.item_id for item in slate}
-        lowest = min((item.score for item in slate), default=1.0)
-        filled = list(slate)
-        for place in self._source.popular:
-            if len(filled) >= count:
-                break
-            item_id = str(self.items.item_ids[place])
-            if keep[place] and item_id not in present:
-                score = min(lowest, 0.0) - 1.0 + float(self._catalogue.popularity[place])
-                filled.append(ScoredItem(item_id, len(filled) + 1, score, Reason.POPULAR))
-        return filled
+        explained: list[dict[str, float]] = [{item.reason.value: item.score} for item in items]
+        if scored.matrix is not None and scored.task is not None and len(rows):
+            ranker = self.model.rankers[scored.task]
+            known = np.flatnonzero(rows < len(scored.matrix))
+            for n, values in zip(known, ranker.contributions(scored.matrix[rows[known]]), strict=True):
+                largest = np.argsort(-np.abs(values), kind="stable")
+                explained[n] = {ranker.columns[column]: float(values[column]) for column in largest if values[column]}
+        if scored.cart is None:
+            return explained
+        told = [self._carts.evidence(scored.cart, int(scored.places[row])) for row in rows]
+        return [each | rule for each, rule in zip(explained, told, strict=True)]
 
     def _with_unknown(self, query: RecommendationQuery, slate: list[ScoredItem]) -> tuple[ScoredItem, ...]:
         """Given items that the catalogue does not know stand at the end, in the order given."""
@@ -300,10 +374,6 @@ class Recommender:
             for n, item_id in enumerate(unknown, start=1)
         ]
         return tuple([*slate, *behind][: query.count])
-
-
-def _nothing() -> _Scored:
-    return _Scored(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, object))
 
 
 def ranker_columns(item_columns: Sequence[str], user_columns: Sequence[str]) -> tuple[str, ...]:

@@ -45,7 +45,8 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ShopwrightError, _of_shopwright)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(sa.exc.OperationalError, _of_database)
+    for silent in (sa.exc.OperationalError, sa.exc.TimeoutError):  # the latter: no connection of the pool came free
+        app.add_exception_handler(silent, _of_database)
     app.add_exception_handler(Exception, _of_anything)
 
 

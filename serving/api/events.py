@@ -64,7 +64,9 @@ async def post_events(
 ) -> Response:
     """Keeps the events and answers after the commit; the next recommendation has seen them."""
     here = server(request)
-    done = await run_in_threadpool(ingest, here.engine, here.settings, here.clock, here.system_clock, body.events)
+    done = await run_in_threadpool(
+        ingest, here.engine, here.settings, here.clock, here.system_clock, here.imported, body.events
+    )
     here.metrics.events.labels("accepted").inc(done.accepted)
     here.metrics.events.labels("duplicate").inc(done.duplicates)
     here.metrics.events.labels("rejected").inc(len(done.rejected))

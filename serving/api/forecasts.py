@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field
 
 from features.contracts.money import to_major
 from features.contracts.tables import DEFAULT_ZONE
-from models.registry import Version
+from models.demand.table import WeekForecast
 from serving.api.auth import Caller, require
 from serving.api.recommendations import Id, ModelResponse, Name
-from serving.api.state import Server, server
+from serving.api.state import server
 from serving.services.forecast import forecast
 
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"])
@@ -31,13 +31,18 @@ class WeekResponse(BaseModel):
 
 
 class AdjustmentResponse(BaseModel):
-    """The price has changed since the forecast was made: every number was multiplied by `factor`."""
+    """The price is not the one that the forecast assumes; `factor` is (price now / price then) ** elasticity.
+
+    Prices and factor are those of the first week it concerns. Where a planned price ends, weeks differ: each week's
+    numbers were multiplied by its own of `week_factors`.
+    """
 
     price_then: str
     price_now: str
     currency: str
     elasticity: float
     factor: float
+    week_factors: list[float] = Field(description="One per week, in order")
 
 
 class ForecastResponse(BaseModel):
@@ -47,7 +52,7 @@ class ForecastResponse(BaseModel):
     zone: str
     weeks: list[WeekResponse]
     model: ModelResponse
-    price_adjustment: AdjustmentResponse | None = Field(description="null when the price is as it was")
+    price_adjustment: AdjustmentResponse | None = Field(description="null when the price is the one assumed")
 
 
 @router.get("/{item_id}")
@@ -67,8 +72,8 @@ def get_forecast(
         item_id,
         zone,
         horizon,
-        made_at=_made_at(here, served.version),
         now=here.clock.now(),
+        timezone=here.settings.timezone,
         elasticity=here.champions.elasticity(item_id, zone),
     )
     adjustment = None
@@ -80,17 +85,16 @@ def get_forecast(
             currency=currency,
             elasticity=found.adjustment.elasticity,
             factor=found.adjustment.factor,
+            week_factors=list(found.adjustment.week_factors),
         )
     return ForecastResponse(
         item_id=item_id,
         zone=zone,
-        weeks=[WeekResponse(**vars(week)) for week in found.weeks],
+        weeks=[_week(week) for week in found.weeks],
         model=ModelResponse(name=served.version.name, version=served.version.version),
         price_adjustment=adjustment,
     )
 
 
-def _made_at(here: Server, version: Version) -> datetime:
-    """When the version was registered, in business time."""
-    age = here.system_clock.now() - datetime.fromtimestamp(version.created_at_seconds, UTC)
-    return here.clock.now() - age
+def _week(week: WeekForecast) -> WeekResponse:
+    return WeekResponse(week_start=week.week_start, mean=week.mean, p10=week.p10, p50=week.p50, p90=week.p90)

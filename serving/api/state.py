@@ -10,6 +10,7 @@ from fastapi import Request
 
 from configs.settings import Settings
 from features.contracts.clock import Clock
+from features.store.event_ids import ImportedEvents
 from models.registry import Registry
 from serving.api.metrics import Metrics
 from serving.services.champions import Champions
@@ -30,6 +31,7 @@ class Server:
     engine: sa.Engine
     clock: Clock
     system_clock: Clock
+    imported: ImportedEvents
     registry: Registry
     champions: Champions
     experiments: ExperimentDesk

@@ -32,7 +32,7 @@ IfMatch = Annotated[str | None, Header(description="The ETag of the suggestion a
 
 
 class SuggestionResponse(BaseModel):
-    """A price suggestion. Money is a decimal in major units; expected units are per week as the run states."""
+    """A price suggestion. Money is a decimal in major units; `expected` counts over the whole horizon of the run."""
 
     id: str
     item_id: str
@@ -84,6 +84,7 @@ class EditRequest(ReasonRequest):
 
     suggested_price: Text = Field(max_length=32)
     effective_from: Time | None = None
+    confirm_large_change: bool = Field(False, description="A change of the current price by more than half is meant")
 
 
 class FilterRequest(BaseModel):
@@ -241,6 +242,7 @@ def edit(
             body.suggested_price,
             version=version,
             effective_from=body.effective_from,
+            confirmed=body.confirm_large_change,
         )
         return _detail(changed)
 

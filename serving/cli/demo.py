@@ -63,7 +63,7 @@ def demo(
             _print_summary(built)
         _print_addresses(shop, command, host, port, seconds)
     if serve:
-        run_server(shop, host=host, port=port, workers=1)
+        run_server(shop, host=host, port=port, workers=1, announce=not json)
 
 
 def _build(shop: Shop) -> _Built:
@@ -77,7 +77,7 @@ def _build(shop: Shop) -> _Built:
         features = materialize(shop.facts, shop.settings, feature_time(shop.now()), progress.say)
         progress.done()
         trainings = [train.train_one(shop, name, progress) for name in NAMES]
-        suggestions = prices.suggest_all(shop, progress)
+        suggestions = list(prices.suggest_all(shop, progress).reports)
         progress.done()
     return _Built(imported, features, trainings, suggestions)
 

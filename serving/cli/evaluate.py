@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +11,12 @@ import typer
 
 from configs.loading import parse_override
 from features.contracts.clock import parse_time
+from features.contracts.errors import BadInput
+from serving.cli.evaluated_data import opened_data
 from serving.cli.output import JsonOption, print_json, print_line, print_table, steps
-from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
-    from training.results import Evaluation
+    from training.results import Cell, Comparison, Evaluation, MetricTable
 
 
 def evaluate(
@@ -22,43 +24,78 @@ def evaluate(
     until: Annotated[str | None, typer.Option(help="As if the data ended at this instant")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with differences to the shipped config")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="One difference, a.b=1; may be repeated")] = None,
+    protocol: Annotated[str, typer.Option(help="What is held out: time (the last weeks) or leave-one-out")] = "time",
+    data: Annotated[Path | None, typer.Option(help="A folder of tables to evaluate on, in place of the shop's")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="What --data holds: canonical; or complete-journey, without --data")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML file for tables and plots")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit at the cut and measure on what came after it, all baselines in the same run; also written to MLflow."""
+    """Fit at the cut and measure on what came after it, all baselines in the same run; also written to MLflow.
+
+    With --data or --format the shop's state folder is neither read nor written.
+    """
+    from training.report import as_html
     from training.train import evaluate as evaluate_model
     from training.train import task_config
 
-    shop = Shop()
+    if report is not None and not report.absolute().parent.is_dir():
+        raise BadInput("no such folder", where=str(report.parent), hint="Make it, or name another --report")
     overrides = dict(parse_override(text) for text in set_ or [])
-    loaded = task_config(which, shop.settings, file=config, overrides=overrides)
     instant = None if until is None else parse_time(until, where="--until")
-    with steps(1) as progress:
+    with steps(1) as progress, opened_data(data, format_, progress.say) as shop:
+        loaded = task_config(which, shop.settings, file=config, overrides=overrides)
         evaluation = evaluate_model(
-            which, shop.facts, shop.settings, shop.registry, loaded, until=instant, progress=progress.say
+            which,
+            shop.facts,
+            shop.settings,
+            shop.registry,
+            loaded,
+            until=instant,
+            protocol=protocol,
+            progress=progress.say,
         )
+    if report is not None:
+        report.write_text(as_html(evaluation), encoding="utf-8")
     if json:
         print_json(as_document(evaluation))
     else:
-        print_evaluation(evaluation)
+        print_evaluation(evaluation, in_full=True)
 
 
-def print_evaluation(evaluation: Evaluation) -> None:
-    """One row a metric and method, ours first; then further figures and notes."""
+def print_evaluation(evaluation: Evaluation, *, in_full: bool = False) -> None:
+    """One row a metric and method, ours first; all tables when asked for in full; then further figures and notes."""
     for comparison in evaluation.comparisons:
-        rows: list[tuple[str, float, str]] = [
-            ("Shopwright", comparison.ours, _against(comparison.p_value, comparison.strongest))
-        ]
-        worst_first = comparison.better == "higher"
-        ordered = sorted(comparison.baselines.items(), key=lambda each: each[1], reverse=worst_first)
-        rows += [(name, value, "") for name, value in ordered]
-        cut = f"{evaluation.cut:%Y-%m-%dT%H:%MZ}"
-        title = f"{evaluation.task}: {comparison.metric} ({comparison.better} is better), cut {cut}"
-        print_table(title, ("method", comparison.metric, "paired test"), rows)
+        _print_comparison(evaluation, comparison)
+    for table in evaluation.tables if in_full else ():
+        values = {name: [None if isnan(cell.value) else cell.value for cell in row] for name, row in table.rows.items()}
+        rows = [(name, *row) for name, row in values.items()]
+        print_table(f"{evaluation.task}: {table.title}", ("method", *table.columns), rows)
         print_line()
+    if evaluation.data:
+        print_line(", ".join(f"{name}: {_counted(value)}" for name, value in evaluation.data.items()))
     if evaluation.metrics:
         print_line(", ".join(f"{name} {value:.4g}" for name, value in evaluation.metrics.items()))
     for note in evaluation.notes:
         print_line(f"Note: {note}")
+
+
+def _print_comparison(evaluation: Evaluation, comparison: Comparison) -> None:
+    against = "" if comparison.p_values else _against(comparison.p_value, comparison.strongest)
+    worst_first = comparison.better == "higher"
+    ordered = sorted(comparison.baselines.items(), key=lambda each: each[1], reverse=worst_first)
+    methods = [("Shopwright", comparison.ours, against)]
+    methods += [(name, value, _p_value(comparison.p_values.get(name))) for name, value in ordered]
+    columns: tuple[str, ...] = ("method", comparison.metric, "paired test")
+    rows: list[tuple[str | float, ...]] = [*methods]
+    if comparison.intervals:
+        columns += ("95 % interval",)
+        rows = [(*row, _interval(comparison, row[0])) for row in methods]
+    cut = f"{evaluation.cut:%Y-%m-%dT%H:%MZ}"
+    title = f"{evaluation.task}: {comparison.metric} ({comparison.better} is better), cut {cut}"
+    print_table(title, columns, rows)
+    print_line()
 
 
 def as_document(evaluation: Evaluation) -> dict[str, Any]:
@@ -70,8 +107,35 @@ def as_document(evaluation: Evaluation) -> dict[str, Any]:
         "passed": evaluation.passed,
         "comparisons": [asdict(comparison) for comparison in evaluation.comparisons],
         "metrics": dict(evaluation.metrics),
+        "tables": [_table_document(table) for table in evaluation.tables],
+        "data": dict(evaluation.data),
         "notes": list(evaluation.notes),
     }
+
+
+def _table_document(table: MetricTable) -> dict[str, Any]:
+    """A figure that does not exist is null: NaN is no JSON."""
+
+    def known(cell: Cell) -> dict[str, float | None]:
+        return {name: None if value is None or isnan(value) else value for name, value in asdict(cell).items()}
+
+    rows = {name: [known(cell) for cell in row] for name, row in table.rows.items()}
+    return {"title": table.title, "columns": table.columns, "n_users": table.n_users, "rows": rows, "note": table.note}
+
+
+def _interval(comparison: Comparison, name: str) -> str:
+    ends = comparison.intervals.get(name)
+    return "" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "p < 1e-12" if value < 1e-12 else f"p = {value:.2g}"
+
+
+def _counted(value: str | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def _against(p_value: float | None, strongest: str) -> str:

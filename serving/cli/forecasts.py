@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from features.contracts.errors import Unavailable
-from serving.cli.output import JsonOption, print_json, print_line
+from serving.cli.models import no_champion
+from serving.cli.output import JsonOption, print_json, print_line, replacing
 from serving.cli.shop import Shop
 
 app = typer.Typer(help="Demand forecasts", no_args_is_help=True)
@@ -30,15 +31,14 @@ def export(
     shop = Shop()
     champion = shop.registry.champion("demand")
     if champion is None:
-        raise Unavailable("no demand model is champion yet", hint="Try: shopwright train demand")
+        raise Unavailable("no demand model is champion yet", hint=no_champion("demand"))
     forecasts = DemandModel.load(shop.registry.fetch(champion)).forecasts
     weeks = sorted(set(forecasts["ds"].to_pylist()))[:horizon]
     rows = forecasts.filter(pc.is_in(forecasts["ds"], pa.array(weeks, forecasts.schema.field("ds").type)))
     columns = ["unique_id", "zone", "ds", "mean", "p10", "p50", "p90"]
     rows = rows.select(columns).append_column("model_version", pa.array([champion.version] * rows.num_rows))
-    staging = out.with_name(f".{out.name}.part")
-    pq.write_table(rows, staging)
-    staging.replace(out)
+    with replacing(out) as staging:
+        pq.write_table(rows, staging)
     if json:
         print_json({"rows": rows.num_rows, "weeks": len(weeks), "file": str(out), "model_version": champion.version})
     else:

@@ -13,6 +13,7 @@ from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
     from features.sources.report import ImportReport
+    from serving.services.ledger_opening import OpeningReport
 
 
 def import_tables(
@@ -29,11 +30,18 @@ def import_tables(
         shop.settings = shop.settings.model_copy(update={"max_bad_share": max_bad_share})
     with steps(1) as progress:
         report = import_demo_data(shop, progress) if folder is None else _import_folder(shop, folder, progress)
+        progress.say("bringing the shop's prices into the ledger")
+        opened = _open_ledger(shop)
         progress.done()
     if json:
-        print_json(report.as_dict())
-    else:
-        print_report(report)
+        entered = {"imported": opened.imported, "catalogue": opened.catalogue}
+        print_json({**report.as_dict(), "prices_entered": entered})
+        return
+    print_report(report)
+    if opened.total:
+        print_line(
+            f"ledger: {opened.imported:,} prices of price_history, {opened.catalogue:,} of the catalogue entered"
+        )
 
 
 def import_demo_data(shop: Shop, progress: Steps) -> ImportReport:
@@ -52,6 +60,13 @@ def _import_folder(shop: Shop, folder: Path, progress: Steps) -> ImportReport:
     from features.sources.folder import import_folder
 
     return import_folder(folder, shop.facts, shop.settings, now=shop.now(), progress=progress.say)
+
+
+def _open_ledger(shop: Shop) -> OpeningReport:
+    """The price list and the catalogue's prices are served from now on. Prices seen in sales wait for a suggestion."""
+    from serving.services.ledger_opening import open_ledger
+
+    return open_ledger(shop.facts, shop.engine, shop.settings, shop.clock, observe=False)
 
 
 def print_report(report: ImportReport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -37,9 +38,7 @@ def list_keys(json: JsonOption = False) -> None:
     if json:
         print_json({"items": [vars(record) for record in records]})
         return
-    rows = [
-        (r.id, r.name, f"{r.prefix}...", ", ".join(r.scopes), "revoked" if r.revoked_at else "active") for r in records
-    ]
+    rows = [(r.id, r.name, f"{r.prefix}...", _said(r.scopes), "revoked" if r.revoked_at else "active") for r in records]
     print_table("Keys", ("id", "name", "key", "scopes", ""), rows)
 
 
@@ -48,6 +47,10 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys li
     """End a key. A running server stops believing it within seconds."""
     _service(Shop()).revoke(key_id)
     print_line(f"{key_id} is revoked")
+
+
+def _said(scopes: Sequence[str]) -> str:
+    return "all" if set(scopes) == set(SCOPES) else ", ".join(scopes)
 
 
 def demo_key(shop: Shop) -> str:

@@ -8,11 +8,22 @@ from typing import Annotated
 
 import typer
 
+from features.contracts.clock import SystemClock
 from models.registry import NAMES, Version
 from serving.cli.output import JsonOption, print_json, print_line, print_table
 from serving.cli.shop import Shop
+from serving.store.audit import OPERATOR
 
 app = typer.Typer(help="Registered model versions", no_args_is_help=True)
+
+
+def no_champion(name: str) -> str:
+    """What to try where no version of `name` is live."""
+    return (
+        f"Try: shopwright train {name}. A version that the gate refused stands in `shopwright models list {name}` "
+        f"with the reason; `shopwright models promote {name} VERSION` makes it live all the same"
+    )
+
 
 NameArgument = Annotated[str, typer.Argument(help="recommendations, demand or pricing")]
 
@@ -45,13 +56,25 @@ def list_versions(
 @app.command()
 def promote(name: NameArgument, version: str, json: JsonOption = False) -> None:
     """Make VERSION the champion; running servers pick it up by themselves."""
-    _say(Shop().registry.promote(name, version), json)
+    from features.store.database import transaction
+    from serving.services import promote as service
+
+    shop = Shop()
+    with transaction(shop.engine) as connection:
+        done = service.promote(connection, shop.registry, name, version, actor=OPERATOR, at=SystemClock().now())
+    _say(done, json)
 
 
 @app.command()
 def rollback(name: NameArgument, json: JsonOption = False) -> None:
     """Make the previous champion the champion again."""
-    _say(Shop().registry.rollback(name), json)
+    from features.store.database import transaction
+    from serving.services import promote as service
+
+    shop = Shop()
+    with transaction(shop.engine) as connection:
+        done = service.rollback(connection, shop.registry, name, actor=OPERATOR, at=SystemClock().now())
+    _say(done, json)
 
 
 def _say(version: Version, json: bool) -> None:

@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from features.contracts.errors import BadInput
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr")]
 
@@ -87,6 +90,16 @@ def steps(total: int) -> Iterator[Steps]:
     )
     with Progress(*columns, console=_stderr, transient=True) as progress:
         yield Steps(progress, total)
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A file to write; it becomes `out` in one rename. Raises BadInput where `out` has no folder to lie in."""
+    if not out.parent.is_dir():
+        raise BadInput("there is no such folder", where=str(out.parent), hint="Make it first, or choose another --out")
+    staging = out.with_name(f".{out.name}.part")
+    yield staging
+    staging.replace(out)
 
 
 def print_error(error: Exception, *, as_json: bool) -> None:

@@ -11,13 +11,13 @@ import typer
 from configs.loading import load
 from features.contracts.errors import BadInput, Unavailable
 from features.contracts.money import to_major
-from features.contracts.tables import DEFAULT_ZONE
 from models.registry import Version
-from serving.cli.output import JsonOption, Steps, print_json, print_line, print_table, steps
+from serving.cli.models import no_champion
+from serving.cli.output import JsonOption, Steps, print_json, print_line, print_table, replacing, steps
 from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
-    from serving.services.suggest import SuggestReport
+    from serving.services.suggest import SuggestReport, ZonesReport
 
 app = typer.Typer(help="Price suggestions and the price ledger", no_args_is_help=True)
 
@@ -33,13 +33,16 @@ def suggest(
     """Compute prices within the rules and file them for approval."""
     shop = Shop()
     with steps(1) as progress:
-        reports = suggest_all(shop, progress, objective=objective, zone=zone)
+        found = suggest_all(shop, progress, objective=objective, zone=zone)
         progress.done()
     if json:
-        print_json({"items": [as_document(report) for report in reports]})
+        skipped = [{"zone": each, "reason": reason} for each, reason in found.skipped.items()]
+        print_json({"items": [as_document(report) for report in found.reports], "skipped": skipped})
         return
-    for report in reports:
+    for report in found.reports:
         print_suggestions(report)
+    for each, reason in found.skipped.items():
+        print_line(f"Zone {each} is skipped: {reason}")
 
 
 @app.command()
@@ -47,61 +50,46 @@ def export(
     out: Annotated[Path, typer.Option(help="CSV file to write, in the form of the table price_history")],
     json: JsonOption = False,
 ) -> None:
-    """Write the whole ledger: every price that was, is or will be in force."""
-    import pyarrow.csv as pa_csv
-
+    """Write the whole ledger: every price that was, is or will be in force. `shopwright import` reads it again."""
     from features.store.database import reading
     from features.store.ledger import Ledger
+    from features.store.price_list import price_list, write_price_list
 
-    shop = Shop()
-    with reading(shop.engine) as connection:
-        rows = Ledger(connection).as_arrow()
-    staging = out.with_name(f".{out.name}.part")
-    pa_csv.write_csv(rows, staging)
-    staging.replace(out)
+    with replacing(out) as staging, reading(Shop().engine) as connection:
+        n_rows = write_price_list(staging, price_list(Ledger(connection).everything()))
     if json:
-        print_json({"rows": rows.num_rows, "file": str(out)})
+        print_json({"rows": n_rows, "file": str(out)})
     else:
-        print_line(f"{rows.num_rows:,} prices in {out}")
+        print_line(f"{n_rows:,} prices in {out}")
 
 
-def suggest_all(
-    shop: Shop, progress: Steps, *, objective: str | None = None, zone: str | None = None
-) -> list[SuggestReport]:
-    """Opens the ledger where it lacks prices, then files suggestions for every zone."""
+def suggest_all(shop: Shop, progress: Steps, *, objective: str | None = None, zone: str | None = None) -> ZonesReport:
+    """Opens the ledger where it lacks prices, then files suggestions for a zone, or for every zone that has prices."""
+    from features.store.database import reading
+    from features.store.ledger import Ledger
     from models.demand.model import DemandModel
     from models.pricing.elasticity import ElasticityModel
     from models.pricing.rules import PricingRules
-    from serving.services.suggest import open_ledger, suggest_prices
+    from serving.services.ledger_opening import open_ledger
+    from serving.services.suggest import ZonesReport, suggest_everywhere, suggest_prices
 
-    zones = list(shop.settings.zones) or [DEFAULT_ZONE]
-    if zone is not None and zone not in zones:
-        raise BadInput(f"no zone is called {zone!r}", hint=f"Zones of SHOPWRIGHT_ZONES: {', '.join(zones)}")
     demand_version, pricing_version = _champion(shop, "demand"), _champion(shop, "pricing")
     demand = DemandModel.load(shop.registry.fetch(demand_version))
     pricing = ElasticityModel.load(shop.registry.fetch(pricing_version))
     rules = load("pricing/default", PricingRules, overlay=shop.settings.config_dir)
+    versions = {"demand": demand_version.version, "pricing": pricing_version.version}
     progress.say("opening the price ledger")
     open_ledger(shop.facts, shop.engine, shop.settings, shop.clock)
-    reports = []
-    for each in [zone] if zone else zones:
-        progress.say(f"suggesting prices for zone {each}")
-        versions = {"demand": demand_version.version, "pricing": pricing_version.version}
-        reports.append(
-            suggest_prices(
-                shop.facts,
-                shop.engine,
-                shop.settings,
-                demand,
-                pricing,
-                rules,
-                shop.now(),
-                objective,
-                each,
-                versions=versions,
-            )
-        )
-    return reports
+    models = shop.facts, shop.engine, shop.settings, demand, pricing, rules, shop.now(), objective
+    if zone is None:
+        progress.say("suggesting prices for every zone")
+        return suggest_everywhere(*models, versions=versions)
+    with reading(shop.engine) as connection:
+        priced = Ledger(connection).zones()
+    if zone not in priced and zone not in shop.settings.zones:
+        raise BadInput(f"no zone is called {zone!r}", hint=f"Zones with prices: {', '.join(priced) or 'none'}")
+    progress.say(f"suggesting prices for zone {zone}")
+    return ZonesReport((suggest_prices(*models, zone, versions=versions),), {})
 
 
 def print_suggestions(report: SuggestReport) -> None:
@@ -139,5 +127,5 @@ def as_document(report: SuggestReport) -> dict[str, Any]:
 def _champion(shop: Shop, name: str) -> Version:
     champion = shop.registry.champion(name)
     if champion is None:
-        raise Unavailable(f"no {name} model is champion yet", hint=f"Try: shopwright train {name}")
+        raise Unavailable(f"no {name} model is champion yet", hint=no_champion(name))
     return champion

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from configs.settings import Settings
 from features.contracts.clock import Clock
@@ -25,10 +26,15 @@ class Shop:
     def __init__(self) -> None:
         try:
             self.settings = Settings()
+        except SettingsError as error:
+            hint = """Try: SHOPWRIGHT_ZONES='{"north": {"currency": "EUR"}}'"""
+            raise BadInput("a setting is no JSON", where=str(error), hint=hint) from error
         except ValidationError as error:
             first = error.errors()[0]
             name = "_".join(str(part) for part in first["loc"]).upper()
-            raise BadInput(first["msg"], where=f"SHOPWRIGHT_{name}", hint="See: shopwright doctor") from error
+            raise BadInput(
+                first["msg"].removeprefix("Value error, "), where=f"SHOPWRIGHT_{name}", hint="See: shopwright doctor"
+            ) from error
 
     @cached_property
     def facts(self) -> Facts:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs.loading import parse_override
-from features.contracts.clock import parse_time
+from features.contracts.clock import SystemClock, feature_time, parse_time
 from features.contracts.errors import BadInput
-from models.registry import NAMES
+from models.registry import NAMES, Version
 from serving.cli.evaluate import as_document, print_evaluation
 from serving.cli.output import JsonOption, Steps, print_json, print_line, steps
 from serving.cli.shop import Shop
+from serving.store.audit import SYSTEM
 
 if TYPE_CHECKING:
     from training.train import TrainingReport
@@ -62,7 +63,7 @@ def retrain(json: JsonOption = False) -> None:
 
     shop = Shop()
     with steps(len(NAMES) + 1) as progress:
-        materialize(shop.facts, shop.settings, shop.now(), progress=progress.say)
+        materialize(shop.facts, shop.settings, feature_time(shop.now()), progress=progress.say)
         progress.done()
         reports = [train_one(shop, name, progress) for name in NAMES]
     if json:
@@ -86,12 +87,23 @@ def train_one(
     from training.train import task_config
     from training.train import train as train_model
 
+    before = shop.registry.champion(name)
     config = task_config(name, shop.settings, file=file, overrides=overrides)
     report = train_model(
         name, shop.facts, shop.settings, shop.registry, config, until=until, refit=refit, progress=progress.say
     )
+    if report.verdict.promote:
+        _audit(shop, report.version, before)
     progress.done()
     return report
+
+
+def _audit(shop: Shop, done: Version, before: Version | None) -> None:
+    from features.store.database import transaction
+    from serving.services.promote import promoted
+
+    with transaction(shop.engine) as connection:
+        promoted(connection, done, before, actor=SYSTEM, at=SystemClock().now())
 
 
 def print_training(report: TrainingReport) -> None:

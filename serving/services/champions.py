@@ -6,34 +6,44 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from configs.loading import load, names
 from configs.settings import Settings
 from features.contracts.errors import ShopwrightError, Unavailable
 from features.contracts.recommendations import ItemFeatures
-from features.store.snapshots import load_items, pointer_stamp
+from features.pipelines.rules import ALL_ZONES
+from features.store.snapshots import current_version, load_items, pointer_stamp
 from models.demand.table import ForecastTable, load_forecasts
 from models.ranking.model import RecommendationModel
-from models.ranking.placement import Placement
+from models.ranking.placement import Placement, check_rules
 from models.ranking.recommender import Recommender
+from models.ranking.rules import RuleSet
 from models.registry import NAMES, Registry, Version
 
 log = logging.getLogger(__name__)
 
 RECOMMENDATIONS, DEMAND, PRICING = NAMES
 FEATURES = "features"
+_STOCK = "stock_on_hand"
 
 
 @dataclass(frozen=True)
 class ServedRecommender:
-    """A recommender with the version and the catalogue it was made from."""
+    """A recommender with the version and the catalogue it was made from, and that catalogue with each zone's stock."""
 
     recommender: Recommender
     items: ItemFeatures
     version: Version
+    zones: Mapping[str, ItemFeatures]
+
+    def in_zone(self, zone: str) -> ItemFeatures:
+        """The catalogue with the stock of `zone`; of all zones where that one has no snapshot."""
+        return self.zones.get(zone, self.items)
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,12 @@ def load_placements(settings: Settings) -> dict[str, Placement]:
     return {name: load(f"placements/{name}", Placement, overlay=overlay) for name in found}
 
 
+def load_rules(settings: Settings) -> dict[str, RuleSet]:
+    """The shop's sets of merchandising rules by name."""
+    overlay = settings.config_dir
+    return {name: load(f"rules/{name}", RuleSet, overlay=overlay) for name in names("rules", overlay=overlay)}
+
+
 class Champions:
     """Holds what is served; readers take no lock."""
 
@@ -58,6 +74,8 @@ class Champions:
         self._settings = settings
         self._registry = registry
         self._placements = load_placements(settings)
+        self._rules = load_rules(settings)
+        check_rules(self._placements, self._rules)
         self._lock = threading.Lock()
         self._registry_stamp: object = None
         self._features_stamp: object = None
@@ -145,7 +163,9 @@ class Champions:
             items = load_items(self._settings)
             if held is not None:
                 version, model = held
-                made = ServedRecommender(Recommender(model, items, self._placements), items, version)
+                zones = _stocked_by_zone(self._settings, items)
+                recommender = Recommender(model, items, self._placements, self._rules)
+                made = ServedRecommender(recommender, items, version, zones)
                 self._recommender, self._features_stamp = made, stamp
         except Exception as error:  # as above
             if present is None:
@@ -156,6 +176,23 @@ class Champions:
 
     def _unavailable(self, name: str) -> Unavailable:
         return Unavailable(f"nothing to answer with: {self._problems.get(name, 'not loaded yet')}", where=name)
+
+
+def _stocked_by_zone(settings: Settings, items: ItemFeatures) -> dict[str, ItemFeatures]:
+    """`items` with the stock of each zone that has a snapshot; all else stays, since rankers learnt from all zones."""
+    version = current_version(settings)
+    zones = () if version is None or _STOCK not in items.columns else version.zones
+    found = {}
+    for zone in zones:
+        if zone == ALL_ZONES:
+            continue
+        there = load_items(settings, zone)
+        stock = items.columns[_STOCK].copy()
+        _, places, others = np.intersect1d(items.item_ids, there.item_ids, assume_unique=True, return_indices=True)
+        counted = there.columns[_STOCK][others]
+        stock[places] = np.where(np.isnan(counted), stock[places], counted)
+        found[zone] = replace(items, columns={**items.columns, _STOCK: stock})
+    return found
 
 
 def _load_pricing(folder: Path) -> Any:

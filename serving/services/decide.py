@@ -30,6 +30,8 @@ from serving.store.suggestions import OPEN, Place, Suggestion, SuggestionFilter,
 
 DECIDABLE = {"approve": ("submitted",), "reject": OPEN, "edit": OPEN}
 MAX_PRICE_MINOR = 10**12
+# An edit that moves the current price by a larger share must be confirmed.
+MAX_EDIT = 0.5
 _ACTIONS = ("approve", "reject")
 
 
@@ -88,10 +90,12 @@ def edit(
     *,
     version: int | None = None,
     effective_from: datetime | None = None,
+    confirmed: bool = False,
 ) -> Suggestion:
     """Overrides the suggested price (major units); someone else must approve it.
 
-    The expected effect of the old price is dropped with it. Raises as `approve`, and BadInput for an impossible price.
+    The expected effect of the old price is dropped with it. Raises as `approve`, and BadInput for an impossible price,
+    or for one that moves the current price by more than MAX_EDIT unless that is `confirmed`: a slipped decimal point.
     """
     lock(connection, "price_desk")
     settle(connection, decider.now, decider.at)
@@ -102,6 +106,14 @@ def edit(
     minor = _chargeable(price, found.currency)
     if found.kind == "promotion" and minor > found.list_price_minor:
         raise BadInput("a promotion cannot cost more than the list price", where="suggested_price")
+    change = share_change(minor, found.current_price_minor)
+    if abs(change) > MAX_EDIT and not confirmed:
+        current = to_major(found.current_price_minor, found.currency)
+        raise BadInput(
+            f"{price} changes the current price of {current} by {change:+.0%}",
+            where="suggested_price",
+            hint="If that is meant, send confirm_large_change: true",
+        )
     step = {
         "rule": "edit",
         "before_minor": found.suggested_price_minor,
@@ -114,7 +126,7 @@ def edit(
         decider.now,
         status="submitted",
         suggested_price_minor=minor,
-        share_change=share_change(minor, found.current_price_minor),
+        share_change=change,
         expected=sa.null(),
         gain_minor=None,
         binding_rule="edit",

@@ -1,4 +1,4 @@
-"""Writes exposures behind the answers: a bounded queue, emptied in batches by one thread, flushed on drain."""
+"""Writes exposures and impressions behind the answers: a bounded queue, emptied in batches, flushed on drain."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import threading
 
 import sqlalchemy as sa
 
+from features.store import exposures, impressions
 from features.store.database import transaction
-from features.store.exposures import Exposure, append
+from features.store.exposures import Exposure
+from features.store.impressions import Impression
 
 log = logging.getLogger(__name__)
 
@@ -19,11 +21,11 @@ _RETRY_SECONDS = 1.0
 
 
 class ExposureWriter:
-    """`add` never waits. When the queue is full an exposure is dropped and counted in `dropped`."""
+    """`add` never waits. When the queue is full a row is dropped and counted in `dropped`."""
 
     def __init__(self, engine: sa.Engine, capacity: int = 20_000) -> None:
         self._engine = engine
-        self._queue: queue.Queue[Exposure] = queue.Queue(capacity)
+        self._queue: queue.Queue[Exposure | Impression] = queue.Queue(capacity)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exposures", daemon=True)
         self.dropped = 0
@@ -33,7 +35,7 @@ class ExposureWriter:
         """Begins to write."""
         self._thread.start()
 
-    def add(self, row: Exposure) -> None:
+    def add(self, row: Exposure | Impression) -> None:
         """Queues a row."""
         try:
             self._queue.put_nowait(row)
@@ -56,11 +58,11 @@ class ExposureWriter:
             if batch := self._next():
                 self._write(batch)
 
-    def _next(self) -> list[Exposure]:
+    def _next(self) -> list[Exposure | Impression]:
         """Rows of about half a second, at most one batch."""
         if not self._stopping.is_set():
             self._stopping.wait(_WAIT_SECONDS)
-        batch: list[Exposure] = []
+        batch: list[Exposure | Impression] = []
         while len(batch) < _BATCH:
             try:
                 batch.append(self._queue.get_nowait())
@@ -68,13 +70,14 @@ class ExposureWriter:
                 break
         return batch
 
-    def _write(self, batch: list[Exposure]) -> None:
+    def _write(self, batch: list[Exposure | Impression]) -> None:
         """Tries until it is written; on the way out once more and no longer."""
         while True:
             last = self._stopping.is_set()
             try:
                 with transaction(self._engine) as connection:
-                    append(connection, batch)
+                    exposures.append(connection, [row for row in batch if isinstance(row, Exposure)])
+                    impressions.append(connection, [row for row in batch if isinstance(row, Impression)])
             except sa.exc.SQLAlchemyError as error:
                 log.warning("exposures are not written: %s", error)
                 if last:

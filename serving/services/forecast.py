@@ -1,4 +1,4 @@
-"""Forecasts of one item, moved along its elasticity when the price has changed since they were made."""
+"""Forecasts of one item, moved along its elasticity where its price is not the one that they assume."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ import sqlalchemy as sa
 from features.store.database import reading
 from features.store.ledger import Ledger
 from models.demand.table import ForecastTable, WeekForecast
+from serving.store.forecast_prices import price_moves
 
 
 @dataclass(frozen=True)
 class PriceAdjustment:
-    """Every number was multiplied by `factor` = (price now / price then) ** elasticity. Prices in minor units."""
+    """The first move of the price in the weeks asked for: factor = (price now / price then) ** elasticity.
+
+    Prices in minor units. Every number of a week was multiplied by that week's factor, one each in `week_factors`.
+    """
 
     price_then_minor: int
     price_now_minor: int
     elasticity: float
     factor: float
+    week_factors: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,13 @@ def forecast(
     zone: str,
     horizon: int,
     *,
-    made_at: datetime,
     now: datetime,
+    timezone: str,
     elasticity: float | None,
 ) -> ItemForecast:
-    """The next `horizon` weeks of an item at its price of `now`.
+    """The next `horizon` weeks of an item at the prices that the ledger holds for them.
 
-    made_at      when the forecasts were made, business time: they assume the offer price of then
+    timezone     the shop's
     elasticity   of units to the item's own price; without one nothing is adjusted
 
     Raises NotFound for an item without a forecast.
@@ -52,16 +57,16 @@ def forecast(
     if elasticity is None:
         return ItemForecast(weeks, None)
     with reading(engine) as connection:
-        ledger = Ledger(connection)
-        present = ledger.current([item_id], zone, now).get(item_id)
-        former = ledger.current([item_id], zone, made_at).get(item_id)
-    if present is None or former is None or present.offer_price_minor == former.offer_price_minor:
+        history = Ledger(connection).history(item_id, zone)
+    moves = price_moves(history, ((week.week_start, week.price_minor) for week in weeks), now, timezone)
+    first = next((move for move in moves if move is not None), None)
+    if first is None:
         return ItemForecast(weeks, None)
-    if min(present.offer_price_minor, former.offer_price_minor) <= 0:
-        return ItemForecast(weeks, None)
-    factor = (present.offer_price_minor / former.offer_price_minor) ** elasticity
-    adjustment = PriceAdjustment(former.offer_price_minor, present.offer_price_minor, elasticity, factor)
-    return ItemForecast([_scaled(week, factor) for week in weeks], adjustment)
+    factors = tuple(1.0 if move is None else move.factor(elasticity) for move in moves)
+    adjustment = PriceAdjustment(
+        round(first.then_minor), round(first.now_minor), elasticity, first.factor(elasticity), factors
+    )
+    return ItemForecast([_scaled(*each) for each in zip(weeks, factors, strict=True)], adjustment)
 
 
 def _scaled(week: WeekForecast, factor: float) -> WeekForecast:

@@ -20,6 +20,7 @@ from features.contracts.errors import BadInput
 from features.contracts.money import minor_digits, to_minor
 from features.contracts.tables import ATTRIBUTES, DEFAULT_ZONE, EVENTS, EventType, Kind
 from features.store.database import transaction
+from features.store.event_ids import ImportedEvents
 from features.store.events import EventLog
 
 MAX_EVENTS = 1_000
@@ -53,9 +54,18 @@ class Ingested:
 
 
 def ingest(
-    engine: sa.Engine, settings: Settings, clock: Clock, system_clock: Clock, sent: Sequence[Mapping[str, Any]]
+    engine: sa.Engine,
+    settings: Settings,
+    clock: Clock,
+    system_clock: Clock,
+    imported: ImportedEvents,
+    sent: Sequence[Mapping[str, Any]],
 ) -> Ingested:
-    """Keeps the good events, each once however often it is sent; returns after the commit."""
+    """Keeps the good events, each once however often it is sent; returns after the commit.
+
+    One that an import holds is a duplicate. It is kept all the same, since the server sees what is imported only after
+    the next materialization; every reader counts it once.
+    """
     latest = clock.now() + FUTURE
     rows: list[dict[str, Any]] = []
     rejected: list[Rejected] = []
@@ -74,9 +84,14 @@ def ingest(
         rows.append(row)
     if not rows:
         return Ingested(0, 0, rejected)
+    held = imported.known([row["event_id"] for row in rows])
+    again = [row for row, known in zip(rows, held, strict=True) if known]
+    new = [row for row, known in zip(rows, held, strict=True) if not known]
     with transaction(engine) as connection:
-        done = EventLog(connection).append(rows, system_clock.now())
-    return Ingested(done.accepted, done.duplicates, rejected)
+        log, now = EventLog(connection), system_clock.now()
+        log.append(again, now)
+        done = log.append(new, now)
+    return Ingested(done.accepted, done.duplicates + len(again), rejected)
 
 
 def stored_event(event: Mapping[str, Any], settings: Settings, latest: datetime) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from features.contracts.clock import Clock
 from features.contracts.errors import BadInput, NotFound, UnknownName
 from features.store.database import reading, transaction
+from serving.store.audit import OPERATOR, AuditEntry, AuditLog
 from serving.store.keys import KeyRecord, Keys
 
 SCOPES = (
@@ -62,8 +63,11 @@ class KeyService:
         self._known: dict[str, tuple[float, Caller]] = {}
         self._lock = threading.Lock()
 
-    def create(self, name: str, scopes: Sequence[str]) -> NewKey:
-        """A new key. Raises UnknownName for a scope nobody knows, BadInput without name or scope."""
+    def create(self, name: str, scopes: Sequence[str], *, actor: str = OPERATOR) -> NewKey:
+        """A new key, noted in the audit log.
+
+        Raises UnknownName for a scope nobody knows, BadInput without name or scope.
+        """
         if not name.strip():
             raise BadInput("a key needs a name", hint="Say who will hold it: --name storefront")
         if not scopes:
@@ -75,8 +79,10 @@ class KeyService:
         chosen = tuple(scope for scope in SCOPES if scope in scopes)
         key_id = f"key_{secrets.token_hex(6)}"
         record = KeyRecord(key_id, name.strip(), key[:PREFIX_LENGTH], chosen, self._clock.now(), None)
+        details = {"name": record.name, "scopes": list(chosen)}
         with transaction(self._engine) as connection:
             Keys(connection).add(record, _digest(key))
+            AuditLog(connection).append([AuditEntry(actor, "create", "key", key_id, details)], record.created_at)
         return NewKey(key, record)
 
     def all(self) -> list[KeyRecord]:
@@ -84,11 +90,13 @@ class KeyService:
         with reading(self._engine) as connection:
             return Keys(connection).all()
 
-    def revoke(self, key_id: str) -> None:
-        """Ends a key. Other processes believe it for CACHE_SECONDS at most. Raises NotFound."""
+    def revoke(self, key_id: str, *, actor: str = OPERATOR) -> None:
+        """Ends a key, noted in the audit log. Other processes believe it for CACHE_SECONDS at most. Raises NotFound."""
         with transaction(self._engine) as connection:
-            if not Keys(connection).revoke(key_id, self._clock.now()):
+            now = self._clock.now()
+            if not Keys(connection).revoke(key_id, now):
                 raise NotFound(f"no key {key_id!r}", hint="See: shopwright keys list")
+            AuditLog(connection).append([AuditEntry(actor, "revoke", "key", key_id)], now)
         with self._lock:
             self._known.clear()
 

@@ -28,6 +28,11 @@ def rollback(connection: sa.Connection, registry: Registry, name: str, *, actor:
     return done
 
 
+def promoted(connection: sa.Connection, done: Version, before: Version | None, *, actor: str, at: datetime) -> None:
+    """Writes down a promotion that was made elsewhere: by the gate, after a training."""
+    _write(connection, "promote", done, before, actor, at)
+
+
 def _write(
     connection: sa.Connection, action: str, done: Version, before: Version | None, actor: str, at: datetime
 ) -> None:

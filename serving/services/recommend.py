@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -18,15 +18,14 @@ from configs.settings import Settings
 from experiments.assignment import assign, unit_of
 from experiments.definition import Experiment, Variant
 from experiments.exposure import Exposure, exposure
-from features.contracts.categories import levels
 from features.contracts.clock import Clock
 from features.contracts.errors import Unavailable, UnknownName
 from features.contracts.histories import UserHistory
 from features.contracts.money import to_minor
-from features.contracts.recommendations import ItemFeatures, RecommendationQuery, ScoredItem, Slate
+from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, Slate
 from features.contracts.tables import DEFAULT_ZONE
-from features.store.database import reading
-from features.store.ledger import Ledger
+from features.store.impressions import Impression
+from features.store.offer_prices import OfferPrices
 from features.store.online import OnlineHistories
 from models.ranking.model import Policy
 from models.ranking.recommender import Recommender
@@ -35,8 +34,6 @@ from models.registry import Version
 # How long the items that a filter lets through are remembered; prices and stock move under it.
 _FILTER_SECONDS = 5.0
 _FILTERS_KEPT = 64
-# How many places deep diversity looks for something different.
-_DIVERSITY_DEPTH = 4
 MAX_COUNT = 100
 
 
@@ -67,7 +64,7 @@ class Asked:
     exclude_item_ids: frozenset[str] = frozenset()
     exclude_purchased: bool = False
     in_stock_only: bool = True
-    diversity: float = 0.0
+    diversity: float | None = None
     strict: bool = False
     explain: bool = False
     candidate_ids: tuple[str, ...] | None = None
@@ -95,9 +92,9 @@ class RecommendService:
         clock: Clock,
         system_clock: Clock,
         histories: OnlineHistories,
-        log: Callable[[Exposure], None],
+        log: Callable[[Exposure | Impression], None],
     ) -> None:
-        self._engine = engine
+        self._offers = OfferPrices(engine)
         self._settings = settings
         self._clock = clock
         self._system_clock = system_clock
@@ -111,21 +108,68 @@ class RecommendService:
         asked: Asked,
         *,
         recommender: Recommender,
+        items: ItemFeatures,
         version: Version,
         experiments: Mapping[str, Experiment],
     ) -> Answer:
-        """The answer. Raises UnknownName for a placement the shop does not have."""
+        """The answer, from what `items`, the catalogue of the zone asked for, lets through.
+
+        Raises UnknownName for a placement the shop does not have.
+        """
         if asked.placement not in recommender.placements:
             raise UnknownName(asked.placement, recommender.placements, kind="placement", where="placement")
         now = self._clock.now()
-        history, degraded = self._history(asked, now)
+        return self._answered(asked, now, self._history(asked, now), recommender, items, version, experiments)
+
+    def page(
+        self,
+        every: Sequence[Asked],
+        *,
+        recommender: Recommender,
+        items: ItemFeatures,
+        version: Version,
+        experiments: Mapping[str, Experiment],
+    ) -> list[Answer]:
+        """Slates for one visitor's page, in turn: what an earlier one shows, no later one repeats.
+
+        Who asks, and in which zone, is the first one's to say. Raises UnknownName for a placement that the shop does
+        not have.
+        """
+        for asked in every:
+            if asked.placement not in recommender.placements:
+                raise UnknownName(asked.placement, recommender.placements, kind="placement", where="placements")
+        now = self._clock.now()
+        known = self._history(every[0], now)
+        shown: frozenset[str] = frozenset()
+        answers = []
+        for asked in every:
+            rest = replace(asked, exclude_item_ids=asked.exclude_item_ids | shown)
+            answer = self._answered(rest, now, known, recommender, items, version, experiments)
+            shown |= {item.item_id for item in answer.slate.items}
+            answers.append(answer)
+        return answers
+
+    def _answered(
+        self,
+        asked: Asked,
+        now: datetime,
+        known: tuple[UserHistory, bool],
+        recommender: Recommender,
+        items: ItemFeatures,
+        version: Version,
+        experiments: Mapping[str, Experiment],
+    ) -> Answer:
+        history, degraded = known
         assignment, unit_id = (None, None) if degraded else self._assignment(asked, experiments)
-        query = self._query(asked, history, recommender.items, now)
+        recommendation_id = uuid.uuid4().hex
+        query = self._query(asked, history, items, now)
+        if recommender.placements[asked.placement].exploration.on:
+            query = replace(query, draw=f"{self._settings.seed}:{recommendation_id}")
         policy: Policy | None = None
         if assignment is not None and assignment[1].policy != "champion":
             policy = assignment[1].policy
-        slate = self._slate(asked, query, recommender, policy)
-        answer = Answer(uuid.uuid4().hex, asked.placement, slate, assignment, version, degraded)
+        slate = recommender.recommend([query], policy=policy)[0]
+        answer = Answer(recommendation_id, asked.placement, slate, assignment, version, degraded)
         if assignment is not None and unit_id is not None:
             self._log(
                 exposure(
@@ -139,7 +183,31 @@ class RecommendService:
                     model_version=version.version,
                 )
             )
+        self._log_impressions(asked, answer, now)
         return answer
+
+    def _log_impressions(self, asked: Asked, answer: Answer, now: datetime) -> None:
+        """What a placement that explores has shown, with the chance of each item."""
+        recorded_at = self._system_clock.now()
+        for item in answer.slate.items:
+            if item.propensity is None:
+                continue
+            self._log(
+                Impression(
+                    f"{answer.recommendation_id}:{item.rank}",
+                    answer.recommendation_id,
+                    answer.placement,
+                    item.rank,
+                    item.item_id,
+                    item.propensity,
+                    item.reason == Reason.EXPLORATION,
+                    asked.user_id or asked.visitor_id or asked.session_id,
+                    now,
+                    recorded_at,
+                    answer.version.name,
+                    answer.version.version,
+                )
+            )
 
     def _history(self, asked: Asked, now: datetime) -> tuple[UserHistory, bool]:
         """The visitor's history; the unknown one, said so, when the store of online features does not answer."""
@@ -176,17 +244,10 @@ class RecommendService:
             candidate_ids=asked.candidate_ids,
             strict=asked.strict,
             explain=asked.explain,
+            zone=asked.zone,
+            at=now,
+            diversity=asked.diversity,
         )
-
-    def _slate(
-        self, asked: Asked, query: RecommendationQuery, recommender: Recommender, policy: Policy | None
-    ) -> Slate:
-        if not asked.diversity:
-            return recommender.recommend([query], policy=policy)[0]
-        deep = replace(query, count=min(MAX_COUNT, query.count * _DIVERSITY_DEPTH))
-        slate = recommender.recommend([deep], policy=policy)[0]
-        categories = _categories(recommender.items, [item.item_id for item in slate.items])
-        return replace(slate, items=diverse(slate.items, categories, asked.diversity, query.count))
 
     def _allowed_ids(self, asked: Asked, items: ItemFeatures, now: datetime) -> frozenset[str] | None:
         """The items that filter and stock let through; None when nothing is left out."""
@@ -223,51 +284,5 @@ class RecommendService:
             keep &= ~(stock <= 0)  # unknown stock is NaN and stays
         if wanted.price_max is not None:
             most = to_minor(wanted.price_max, self._settings.zone(asked.zone).currency)
-            with reading(self._engine) as connection:
-                prices = Ledger(connection).current(items.item_ids[keep].tolist(), asked.zone, now)
-            cheap = {item_id for item_id, price in prices.items() if price.offer_price_minor <= most}
-            keep &= np.fromiter((item_id in cheap for item_id in items.item_ids), bool, len(keep))
+            keep &= self._offers.of(items.item_ids, asked.zone, now) <= most  # no price is NaN and does not pass
         return keep
-
-
-def _categories(items: ItemFeatures, item_ids: list[str]) -> list[str]:
-    """The category of each item, "" where the item is not in the catalogue."""
-    if not len(items.item_ids):
-        return [""] * len(item_ids)
-    places = np.searchsorted(items.item_ids, np.array(item_ids, object)).clip(max=len(items.item_ids) - 1)
-    return [
-        str(items.category[place]) if items.item_ids[place] == item_id else ""
-        for item_id, place in zip(item_ids, places, strict=True)
-    ]
-
-
-def diverse(
-    items: tuple[ScoredItem, ...], categories: list[str], diversity: float, count: int
-) -> tuple[ScoredItem, ...]:
-    """`count` items, each chosen for its place in the slate and for how far its category is from those chosen before.
-
-    Maximal marginal relevance (Carbonell and Goldstein 1998): (1 - diversity) * relevance - diversity * similarity.
-    Relevance falls evenly from 1 to 0 over the slate; the similarity of two items is the share of levels of the
-    category path that they have in common.
-    """
-    n = len(items)
-    paths = [levels(category) for category in categories]
-    nearest = [0.0] * n
-    left = list(range(n))
-    chosen: list[int] = []
-    while left and len(chosen) < count:
-        best = max(left, key=lambda at: ((1 - diversity) * (1 - at / n) - diversity * nearest[at], -at))
-        chosen.append(best)
-        left.remove(best)
-        for at in left:
-            nearest[at] = max(nearest[at], _similarity(paths[at], paths[best]))
-    return tuple(replace(items[at], rank=rank) for rank, at in enumerate(chosen, start=1))
-
-
-def _similarity(one: tuple[str, ...], other: tuple[str, ...]) -> float:
-    shared = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        shared += 1
-    return shared / max(len(one), len(other), 1)

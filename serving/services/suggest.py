@@ -1,4 +1,4 @@
-"""Opens the price ledger, and files price suggestions against it.
+"""Files price suggestions against the price ledger.
 
 What goes into a suggestion is the ledger's price, costs, the forecast of demand and the item's price response: all of
 them per item and zone, none of them about a person.
@@ -8,31 +8,30 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-import ibis
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from configs.settings import Settings
-from features.contracts.clock import Clock, SystemClock
+from features.contracts.clock import SystemClock
 from features.contracts.errors import Conflict, UnknownName
 from features.contracts.pricing import Objective, PriceSuggestion, PricingItem
-from features.contracts.tables import DEFAULT_ZONE, EventType
+from features.contracts.tables import DEFAULT_ZONE
 from features.store.database import lock, reading, transaction
 from features.store.facts import Facts
-from features.store.ledger import Ledger, NewPrice, Price, PriceSource
+from features.store.ledger import Ledger, Price, opening_list_price
 from models.pricing import optimiser
-from models.pricing.elasticity import ElasticityModel
+from models.pricing.elasticity import ElasticityModel, Response
 from models.pricing.rules import PricingRules
 from serving.store.audit import SYSTEM, AuditEntry, AuditLog
 from serving.store.pricing_inputs import HorizonForecast, ItemTerms, horizon_forecast, item_terms
 from serving.store.suggestions import OPEN, NewSuggestion, Suggestion, SuggestionFilter, Suggestions
 
-OBSERVED_WEEKS = 4
 # A suggestion that nobody decides on is worthless after this time: prices and forecasts have moved on.
 EXPIRES = timedelta(days=14)
 SHOWN = 10
@@ -71,17 +70,25 @@ class SuggestReport:
 
 
 @dataclass(frozen=True)
-class OpeningReport:
-    """How many prices each way gave; 0 everywhere when the ledger held them all already."""
+class ZonesReport:
+    """One report per zone that was priced, and why the other zones were not."""
 
-    imported: int
-    catalogue: int
-    observed: int
+    reports: tuple[SuggestReport, ...]
+    skipped: Mapping[str, str]
 
-    @property
-    def total(self) -> int:
-        """All prices that were new."""
-        return self.imported + self.catalogue + self.observed
+
+@dataclass(frozen=True)
+class _Run:
+    """What one zone's run computed, before anything is written."""
+
+    zone: str
+    run_id: str
+    rules: PricingRules
+    about: Mapping[str, Any]
+    n_items: int
+    n_assumed_costs: int
+    kept: Mapping[str, int]
+    drafts: Sequence[NewSuggestion]
 
 
 @dataclass(frozen=True)
@@ -90,29 +97,6 @@ class FiledSuggestions:
 
     ids: list[str]
     superseded: int
-
-
-def open_ledger(facts: Facts, engine: sa.Engine, settings: Settings, clock: Clock) -> OpeningReport:
-    """Appends what the ledger lacks, and can be repeated after every import.
-
-    Every row of `price_history` is taken as it stands. An item and zone without any price begins now with the list
-    price of the catalogue, else with the median regular price of the last four weeks of sales (`source=observed`),
-    which is an opening balance for the desk and never a feature of demand.
-    """
-    now = clock.now()
-    with transaction(engine) as connection:
-        ledger = Ledger(connection)
-        imported = ledger.append(list(_imported(facts, settings, now)))
-        priced = ledger.priced()
-        catalogue = ledger.append([row for row in _catalogue(facts, settings, now) if _key(row) not in priced])
-        priced = ledger.priced()
-        observed = ledger.append([row for row in _observed(facts, settings, now) if _key(row) not in priced])
-        report = OpeningReport(imported, catalogue, observed)
-        if report.total:
-            counts = {"imported": imported, "catalogue": catalogue, "observed": observed}
-            entry = AuditEntry(SYSTEM, "open", "price_ledger", "price_ledger", counts)
-            AuditLog(connection).append([entry], SystemClock().now())
-    return report
 
 
 def suggest_prices(
@@ -136,41 +120,113 @@ def suggest_prices(
     """
     if objective is not None:
         rules = replace(rules, objective=_objective(objective))
+    run = _compute(facts, engine, settings, demand_model, pricing_model, rules, now, zone, versions or {})
+    return _file(engine, settings, [run])[0]
+
+
+def suggest_everywhere(
+    facts: Facts,
+    engine: sa.Engine,
+    settings: Settings,
+    demand_model: Forecaster,
+    pricing_model: ElasticityModel,
+    rules: PricingRules,
+    now: datetime,
+    objective: Objective | str | None = None,
+    *,
+    versions: Mapping[str, str] | None = None,
+) -> ZonesReport:
+    """`suggest_prices` in every zone that has prices and forecasts; all zones are filed in one transaction.
+
+    Raises Conflict when no zone has both.
+    """
+    if objective is not None:
+        rules = replace(rules, objective=_objective(objective))
+    with reading(engine) as connection:
+        priced = Ledger(connection).zones()
+    foretold = set(pc.unique(demand_model.forecasts["zone"]).to_pylist())
+    skipped = dict.fromkeys({*settings.zones, *foretold} - set(priced), "it has no prices")
+    skipped |= {zone: "it has no forecasts" for zone in priced if zone not in foretold}
+    zones = [zone for zone in priced if zone in foretold]
+    if not zones:
+        why = "; ".join(f"{zone}: {reason}" for zone, reason in sorted(skipped.items())) or "there are no prices"
+        raise Conflict(f"no zone can be priced ({why})", hint="Import price_history, or sales to read prices off")
+    runs = [
+        _compute(facts, engine, settings, demand_model, pricing_model, rules, now, zone, versions or {})
+        for zone in zones
+    ]
+    return ZonesReport(tuple(_file(engine, settings, runs)), dict(sorted(skipped.items())))
+
+
+def _compute(
+    facts: Facts,
+    engine: sa.Engine,
+    settings: Settings,
+    demand_model: Forecaster,
+    pricing_model: ElasticityModel,
+    rules: PricingRules,
+    now: datetime,
+    zone: str,
+    versions: Mapping[str, str],
+) -> _Run:
+    """One zone's suggestions; nothing is written."""
     forecast = horizon_forecast(demand_model.forecasts, zone, now, rules.horizon_weeks)
     with reading(engine) as connection:
         ledger = Ledger(connection)
         if ledger.is_empty(zone):
             raise Conflict(f"zone {zone!r} has no prices yet", hint="Import price_history, or sales to read prices off")
         prices = ledger.current(forecast.item_ids, zone, now)
-    terms = item_terms(facts, settings, prices, zone, now)
-    items = _pricing_items(forecast, prices, terms, pricing_model, settings, zone)
+        histories = ledger.histories(forecast.item_ids, zone)
+    response = pricing_model.response(forecast.item_ids, zone)
+    forecast = forecast.at_ledger_prices(histories, response.elasticity, now, settings.timezone)
+    opening = {item_id: opening_list_price(history, now) for item_id, history in histories.items()}
+    terms = item_terms(facts, settings, prices, zone, now, opening)
+    items = _pricing_items(forecast, prices, opening, terms, response, settings, zone)
     suggested = optimiser.suggest(items, rules)
     run_id = f"run_{secrets.token_hex(8)}"
-    about = {"objective": str(rules.objective), "horizon_weeks": rules.horizon_weeks, "versions": dict(versions or {})}
-    drafts = [_draft(each, prices, terms, run_id, now, about) for each in suggested.suggestions]
-    with transaction(engine) as connection:
-        filed = file_suggestions(connection, drafts, at=SystemClock().now(), run={"zone": zone, **about})
-        largest = Suggestions(connection).largest_gains(SuggestionFilter(run_id=run_id), SHOWN)
+    about = {"objective": str(rules.objective), "horizon_weeks": rules.horizon_weeks, "versions": dict(versions)}
     kept = dict(suggested.kept)
     if unanswered := len(prices) - len(items):
         kept["no price response is known"] = unanswered
     if unpriced := len(forecast.item_ids) - len(prices):
         kept["no price in the ledger"] = unpriced
-    assumed = sum(each.cost_source == "assumed" for each in suggested.suggestions)
-    return SuggestReport(
-        run_id=run_id,
+    return _Run(
         zone=zone,
-        currency=settings.zone(zone).currency,
-        objective=rules.objective,
-        horizon_weeks=rules.horizon_weeks,
+        run_id=run_id,
+        rules=rules,
+        about=about,
         n_items=len(prices),
-        n_suggested=len(filed.ids),
-        n_superseded=filed.superseded,
-        n_assumed_costs=assumed,
+        n_assumed_costs=sum(each.cost_source == "assumed" for each in suggested.suggestions),
         kept=kept,
-        largest=tuple(largest),
-        notes=_notes(settings, assumed, rules),
+        drafts=[_draft(each, prices, terms, run_id, now, about) for each in suggested.suggestions],
     )
+
+
+def _file(engine: sa.Engine, settings: Settings, runs: Sequence[_Run]) -> list[SuggestReport]:
+    """Files the runs together, or none of them."""
+    reports = []
+    with transaction(engine) as connection:
+        at = SystemClock().now()
+        for run in runs:
+            filed = file_suggestions(connection, run.drafts, at=at, run={"zone": run.zone, **run.about})
+            largest = Suggestions(connection).largest_gains(SuggestionFilter(run_id=run.run_id), SHOWN)
+            reports.append(
+                SuggestReport(
+                    run_id=run.run_id,
+                    zone=run.zone,
+                    currency=settings.zone(run.zone).currency,
+                    objective=run.rules.objective,
+                    horizon_weeks=run.rules.horizon_weeks,
+                    n_items=run.n_items,
+                    n_suggested=len(filed.ids),
+                    n_superseded=filed.superseded,
+                    n_assumed_costs=run.n_assumed_costs,
+                    kept=run.kept,
+                    largest=tuple(largest),
+                    notes=_notes(settings, run.n_assumed_costs, run.rules),
+                )
+            )
+    return reports
 
 
 def file_suggestions(
@@ -219,13 +275,13 @@ def _notes(settings: Settings, n_assumed: int, rules: PricingRules) -> tuple[str
 def _pricing_items(
     forecast: HorizonForecast,
     prices: Mapping[str, Price],
+    opening: Mapping[str, int | None],
     terms: Mapping[str, ItemTerms],
-    model: ElasticityModel,
+    response: Response,
     settings: Settings,
     zone: str,
 ) -> list[PricingItem]:
     """What the optimiser may know of each item that has a price and a known response."""
-    response = model.response(forecast.item_ids, zone)
     tax = settings.zone(zone)
     divisor = 1 + tax.tax_rate if tax.prices_include_tax else 1.0
     items = []
@@ -253,6 +309,7 @@ def _pricing_items(
                 evidence_grade=response.grade[n],
                 lowest_tried_minor=_whole(response.lowest_minor[n]),
                 highest_tried_minor=_whole(response.highest_minor[n]),
+                opening_list_price_minor=opening[item_id],
             )
         )
     return items
@@ -306,70 +363,3 @@ def _draft(
         binding_rule=suggestion.binding_rule,
         expires_at=now + EXPIRES,
     )
-
-
-def _imported(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
-    history = facts.imported("price_history")
-    for row in _rows(history.order_by(["valid_from", "item_id", "zone"])):
-        offer = row["offer_price_minor"]
-        yield NewPrice(
-            item_id=row["item_id"],
-            zone=row["zone"],
-            valid_from=row["valid_from"],
-            valid_to=row["valid_to"],
-            list_price_minor=max(row["list_price_minor"], offer),
-            offer_price_minor=offer,
-            currency=settings.zone(row["zone"]).currency,
-            source=PriceSource.IMPORTED,
-            recorded_at=now,
-            promotion_id=row["promotion_id"],
-        )
-
-
-def _catalogue(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
-    """List prices of the catalogue, for the zones that use the shop's own currency."""
-    items = facts.read("items")
-    zones = [zone for zone in settings.zones or (DEFAULT_ZONE,) if settings.zone(zone).currency == settings.currency]
-    for row in _rows(items.filter(items.list_price_minor.notnull()).order_by("item_id")):
-        for zone in zones:
-            yield _plain(row["item_id"], zone, row["list_price_minor"], PriceSource.IMPORTED, settings, now)
-
-
-def _observed(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
-    events = facts.read("events")
-    since = now - timedelta(weeks=OBSERVED_WEEKS)
-    sold = events.filter(
-        events.event_type == EventType.PURCHASE.value,
-        events.occurred_at >= ibis.literal(since, "timestamp('UTC')"),
-        events.occurred_at < ibis.literal(now, "timestamp('UTC')"),
-    )
-    paid = sold.unit_price_minor.fill_null(sold.line_amount_minor / sold.quantity.nullif(0))
-    regular = sold.mutate(regular=sold.list_price_minor.fill_null(paid)).filter(ibis._.regular > 0)
-    medians = regular.group_by(["item_id", "zone"]).aggregate(price=regular.regular.median())
-    for row in _rows(medians.order_by(["item_id", "zone"])):
-        price = max(1, round(row["price"]))
-        yield _plain(row["item_id"], row["zone"], price, PriceSource.OBSERVED, settings, now)
-
-
-def _plain(
-    item_id: str, zone: str, price_minor: int, source: PriceSource, settings: Settings, now: datetime
-) -> NewPrice:
-    return NewPrice(
-        item_id=item_id,
-        zone=zone,
-        valid_from=now,
-        list_price_minor=price_minor,
-        offer_price_minor=price_minor,
-        currency=settings.zone(zone).currency,
-        source=source,
-        recorded_at=now,
-    )
-
-
-def _rows(table: Any) -> Iterator[dict[str, Any]]:
-    for batch in table.to_pyarrow().to_batches():
-        yield from batch.to_pylist()
-
-
-def _key(row: NewPrice) -> tuple[str, str]:
-    return row.item_id, row.zone

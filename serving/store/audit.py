@@ -21,12 +21,14 @@ from serving.store.tables import audit_log
 ORIGIN = "0" * 64
 # Who acts when no person does.
 SYSTEM = "system"
+# Whoever has the command line.
+OPERATOR = "operator"
 _FETCH = 10_000
 
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """One deed: `actor` is a key's id or "system", `details` are plain JSON values."""
+    """One deed: `actor` is a key's id, "operator" or "system", `details` are plain JSON values."""
 
     actor: str
     action: str

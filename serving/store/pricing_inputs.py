@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import ibis
@@ -17,6 +19,7 @@ from configs.settings import Settings
 from features.contracts.tables import DEFAULT_ZONE, TIMESTAMP
 from features.store.facts import Facts
 from features.store.ledger import Price
+from serving.store.forecast_prices import price_moves
 
 
 @dataclass(frozen=True)
@@ -36,52 +39,108 @@ class ItemTerms:
 
 @dataclass(frozen=True)
 class HorizonForecast:
-    """Units of n items summed over the horizon's weeks, float64 (n,); weeks taken as moving together.
+    """Units of n items in each of the horizon's W weeks, and their sums; weeks taken as moving together.
+
+    weeks    float64 (n, W, 4): mean, p10, p50, p90
+    assumed  float64 (n, W): the offer price that each forecast assumes, minor units; NaN where no plan told one
 
     Sums of quantiles are quantiles of the sum only when the weeks rise and fall together: the interval is a wide one.
     """
 
     item_ids: list[str]
-    mean: npt.NDArray[np.float64]
-    p10: npt.NDArray[np.float64]
-    p50: npt.NDArray[np.float64]
-    p90: npt.NDArray[np.float64]
+    week_starts: list[datetime]
+    weeks: npt.NDArray[np.float64]
+    assumed: npt.NDArray[np.float64]
+
+    @cached_property
+    def mean(self) -> npt.NDArray[np.float64]:
+        return self._sum(0)
+
+    @cached_property
+    def p10(self) -> npt.NDArray[np.float64]:
+        return self._sum(1)
+
+    @cached_property
+    def p50(self) -> npt.NDArray[np.float64]:
+        return self._sum(2)
+
+    @cached_property
+    def p90(self) -> npt.NDArray[np.float64]:
+        return self._sum(3)
+
+    def at_ledger_prices(
+        self,
+        histories: Mapping[str, Sequence[Price]],
+        elasticity: npt.NDArray[np.float64],
+        now: datetime,
+        timezone: str,
+    ) -> HorizonForecast:
+        """The same forecast at the prices that the ledger holds, where they are not the ones assumed.
+
+        `histories` are the ledger's rows by item; `elasticity` (n,), NaN where none is known: nothing moves there.
+        """
+        factors = np.ones(self.assumed.shape)
+        for n in np.flatnonzero(np.isfinite(elasticity)):
+            assumed = [None if math.isnan(price) else price for price in self.assumed[n].tolist()]
+            weeks = zip(self.week_starts, assumed, strict=True)
+            moves = price_moves(histories.get(self.item_ids[n], ()), weeks, now, timezone)
+            factors[n] = [1.0 if move is None else move.factor(float(elasticity[n])) for move in moves]
+        return replace(self, weeks=self.weeks * factors[:, :, None])
+
+    def _sum(self, column: int) -> npt.NDArray[np.float64]:
+        return np.asarray(self.weeks[:, :, column].sum(axis=1))
 
 
 def horizon_forecast(forecasts: pa.Table, zone: str, now: datetime, weeks: int) -> HorizonForecast:
     """The first `weeks` weeks that end after `now`, of every item with that many in the zone.
 
-    `forecasts` has the columns unique_id, zone, ds, mean, p10, p50, p90.
+    `forecasts` has the columns unique_id, zone, ds, mean, p10, p50, p90, and may have price_minor.
     """
     over = pa.scalar(now - timedelta(weeks=1), TIMESTAMP)
     running = pc.greater(forecasts["ds"].cast(TIMESTAMP), over)
     later = forecasts.filter(pc.and_(pc.equal(forecasts["zone"], zone), running))
-    starts = sorted(set(later["ds"].to_pylist()))[:weeks]
+    starts = sorted(pc.unique(later["ds"]).to_pylist())[:weeks]
     chosen = later.filter(pc.is_in(later["ds"], pa.array(starts, later["ds"].type)))
-    names = ("mean", "p10", "p50", "p90")
-    summed = chosen.group_by("unique_id").aggregate([*((name, "sum") for name in names), ("ds", "count")])
-    whole = summed.filter(pc.equal(summed["ds_count"], len(starts))).sort_by("unique_id")
-    arrays = {name: whole[f"{name}_sum"].to_numpy().astype(np.float64) for name in names}
-    return HorizonForecast(whole["unique_id"].to_pylist(), **arrays)
+    if "price_minor" not in chosen.column_names:
+        chosen = chosen.append_column("price_minor", pa.nulls(chosen.num_rows, pa.float64()))
+    counts = chosen.group_by("unique_id").aggregate([("ds", "count")])
+    whole = counts.filter(pc.equal(counts["ds_count"], len(starts)))["unique_id"]
+    rows = chosen.filter(pc.is_in(chosen["unique_id"], whole.combine_chunks()))
+    rows = rows.sort_by([("unique_id", "ascending"), ("ds", "ascending")])
+    names = ("mean", "p10", "p50", "p90", "price_minor")
+    columns = [rows[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in names]
+    values = np.stack(columns, axis=1).reshape(len(whole), len(starts), len(names))
+    return HorizonForecast(
+        rows["unique_id"].to_pylist()[:: max(len(starts), 1)], starts, values[:, :, :4], values[:, :, 4]
+    )
 
 
 def item_terms(
-    facts: Facts, settings: Settings, prices: Mapping[str, Price], zone: str, now: datetime
+    facts: Facts,
+    settings: Settings,
+    prices: Mapping[str, Price],
+    zone: str,
+    now: datetime,
+    opening: Mapping[str, int | None] | None = None,
 ) -> dict[str, ItemTerms]:
     """Title, category, family and unit cost of every priced item.
 
     The cost is the latest of `costs` for the zone (else the default zone), else that of `items`, else what the assumed
-    margin leaves of the net list price.
+    margin leaves of the net list price: of the shop's own one (`opening`, minor units), since a cost that rose with
+    each approved price would call for the next rise. Costs of the default zone and of `items` are in the shop's own
+    currency: a zone with another one does not take them.
     """
     items = {row["item_id"]: row for row in _rows(facts.read("items")) if row["item_id"] in prices}
-    costs = _latest_costs(facts, zone, now)
     tax = settings.zone(zone)
+    own_currency = tax.currency == settings.currency
+    costs = _latest_costs(facts, list(dict.fromkeys([DEFAULT_ZONE, zone])) if own_currency else [zone], now)
     net = 1 / (1 + tax.tax_rate) if tax.prices_include_tax else 1.0
     terms = {}
     for item_id, price in prices.items():
         row = items.get(item_id, {})
-        known = costs.get(item_id, row.get("unit_cost_minor"))
-        assumed = price.list_price_minor * net * (1 - settings.assumed_margin)
+        known = costs.get(item_id, row.get("unit_cost_minor") if own_currency else None)
+        list_price = (opening or {}).get(item_id) or price.list_price_minor
+        assumed = list_price * net * (1 - settings.assumed_margin)
         terms[item_id] = ItemTerms(
             item_id=item_id,
             title=row.get("title"),
@@ -93,14 +152,13 @@ def item_terms(
     return terms
 
 
-def _latest_costs(facts: Facts, zone: str, now: datetime) -> dict[str, int]:
+def _latest_costs(facts: Facts, zones: Sequence[str], now: datetime) -> dict[str, int]:
+    """The latest cost of each item in the last of `zones` that has one."""
     table = facts.read("costs")
-    known = table.filter(
-        table.valid_from <= ibis.literal(now, "timestamp('UTC')"), table.zone.isin([zone, DEFAULT_ZONE])
-    )
+    known = table.filter(table.valid_from <= ibis.literal(now, "timestamp('UTC')"), table.zone.isin(zones))
     found: dict[str, int] = {}
-    # Ascending, so that the last to be put in is the zone's own before the default zone's, and the latest of each.
-    for row in sorted(_rows(known), key=lambda row: (row["zone"] == zone, row["valid_from"])):
+    # Ascending, so that the last to be put in is that of the last zone, and the latest there.
+    for row in sorted(_rows(known), key=lambda row: (zones.index(row["zone"]), row["valid_from"])):
         found[row["item_id"]] = row["unit_cost_minor"]
     return found
 

@@ -12,8 +12,8 @@ from datetime import datetime
 from configs.loading import load
 from configs.settings import Settings
 from features.store.facts import Facts
-from training.carts import OURS
 from training.recommendations import RecommendationsConfig, evaluate_carts
+from training.results import OURS
 
 
 def report(facts: Facts, settings: Settings, until: datetime | None = None) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from configs import loading
 from configs.settings import Settings
 from features.contracts.errors import BadInput, UnknownName
+from serving.cli.shop import Shop
 
 
 @dataclass(frozen=True)
@@ -87,3 +88,12 @@ def test_every_process_on_a_state_folder_reads_the_same_business_time(tmp_path: 
     later = restarted.now()
     assert 0 <= (later - earlier).total_seconds() < 60
     assert earlier.isoformat().startswith("2018-01-01T05:0")
+
+
+@pytest.mark.parametrize("engine", ["spark", "", "DuckDB"])
+def test_an_engine_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    monkeypatch.setenv("SHOPWRIGHT_ENGINE", engine)
+    with pytest.raises(BadInput, match=f"no engine '{engine}' yet.*to duckdb .in SHOPWRIGHT_ENGINE"):
+        Shop()
+    monkeypatch.setenv("SHOPWRIGHT_ENGINE", "duckdb")
+    assert Shop().settings.engine == "duckdb"

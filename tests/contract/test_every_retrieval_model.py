@@ -18,6 +18,9 @@ from models.retrieval.bpr import Bpr, BprConfig, fit_bpr
 from models.retrieval.ease import Ease, EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions, top
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
+from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
+from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
+from tests.contract.neural_shop import LOOP, bought, plain_items, sequences_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,14 @@ class Case:
     kind: type[Any]
     fit: Callable[[Interactions], Any]
     ask: Callable[[Any, np.ndarray], np.ndarray]
+
+
+NOW = 7 * 24 * 3600  # after every order of the tiny shop
+
+
+def times_chance(model: Any, rows: np.ndarray) -> np.ndarray:
+    """The networks answer with chances: here as multiples of an item drawn at random."""
+    return np.asarray(model.score([bought(model.item_ids, rows)])[0] * len(model.item_ids))
 
 
 CASES = {
@@ -44,6 +55,18 @@ CASES = {
         Association,
         lambda i: fit_association(i.item_ids, i.binary(), AssociationConfig(min_pairs=1)),
         lambda m, rows: m.score(rows),
+    ),
+    "sequence": Case(
+        SequenceModel,
+        lambda i: fit_sequence(sequences_of(i), SequenceConfig(width=8, dropout=0.0, loop=LOOP), now=NOW, seed=3),
+        times_chance,
+    ),
+    "two_tower": Case(
+        TwoTower,
+        lambda i: fit_two_tower(
+            sequences_of(i), plain_items(i.item_ids), TwoTowerConfig(width=8, dropout=0.0, loop=LOOP), now=NOW, seed=3
+        ),
+        times_chance,
     ),
 }
 
@@ -81,7 +104,7 @@ def test_a_loaded_model_equals_the_saved_one_and_holds_no_pickle(
     for rows in (np.array([0]), np.array([1, 4, 7])):
         assert case.ask(loaded, rows).tolist() == case.ask(model, rows).tolist()
     assert loaded.item_ids.tolist() == model.item_ids.tolist()
-    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".npz"}
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".npz", ".safetensors"}
 
 
 def test_another_kind_of_model_is_refused(case: Case, shop: Interactions, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_evaluation_and_server_give_the_same_slates_for_200_users(tmp_path: Path
     slates = tmp_path / "slates.json"
     # A light configuration: parity is what is tested here, and quality has its own bench.
     light = ["ease.n_items=1500", "als.n_factors=16", "n_windows=1", "ranker_all.n_trees=40", "ranker_new.n_trees=20"]
-    light += ["candidates.ease=90", "candidates.popular=40"]  # what the model was trained with is what serves
+    light += ["candidates.all.ease=90", "candidates.new.popular=40"]  # what the model was trained with is what serves
     settings = [word for each in light for word in ("--set", each)]
     (trained,) = shop.run_json("train", "recommendations", "--no-refit", "--slates", str(slates), *settings)["items"]
     assert trained["evaluation"]["cut"] == DEMO_CUT.isoformat()

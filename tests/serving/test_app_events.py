@@ -7,7 +7,10 @@ import sqlalchemy as sa
 
 from features.store.database import events as events_table
 from features.store.database import reading
-from tests.serving.tiny_shop import NOW
+from features.store.facts import Facts
+from features.store.histories import offline_histories
+from features.store.materialize import materialize
+from tests.serving.tiny_shop import NOW, purchase, rows_of
 
 
 def event(**values):
@@ -117,3 +120,40 @@ def test_events_need_their_scope(shared):
     answer = shared.client.post("/v1/events", json={"events": []}, headers={"Authorization": f"Bearer {key}"})
     assert answer.status_code == 403
     assert "events" in answer.json()["detail"]
+
+
+def test_an_imported_event_that_is_sent_again_is_a_duplicate_and_counts_once(served):
+    def bought():
+        history = served.server.recommend._histories.read("u00", None, None, NOW)
+        return dict(zip(history.item_ids.tolist(), history.quantity.tolist(), strict=True))
+
+    facts, before = Facts(served.settings), bought()
+    imported = purchase(0, 3, "beer")
+    again = {
+        name: imported[name]
+        for name in ("event_id", "event_type", "user_id", "item_id", "zone", "quantity", "order_id")
+    } | {"occurred_at": imported["occurred_at"].isoformat(), "line_amount": 1}
+    assert send(served, again) == {"accepted": 0, "duplicates": 1, "rejected": []}
+    assert bought() == before
+    # The other way round: sent first, imported and materialized later, and sent once more.
+    fresh = purchase(0, 20, "wine")
+    sent = again | {"event_id": fresh["event_id"], "item_id": "wine", "order_id": fresh["order_id"]}
+    sent["occurred_at"] = fresh["occurred_at"].isoformat()
+    assert send(served, sent)["accepted"] == 1
+    assert bought() == before | {"wine": before["wine"] + 1}
+    facts.write({"events": rows_of("events", [fresh])})
+    assert bought() == before | {"wine": before["wine"] + 1}
+    materialize(facts, served.settings, NOW)
+    assert send(served, sent) == {"accepted": 0, "duplicates": 1, "rejected": []}
+    assert bought() == before | {"wine": before["wine"] + 1}
+    # Imported but not materialized yet: known, and seen because it was sent.
+    newer = purchase(0, 21, "wine")
+    facts.write({"events": rows_of("events", [newer])})
+    sent |= {"event_id": newer["event_id"], "order_id": newer["order_id"]}
+    assert send(served, sent)["duplicates"] == 1
+    assert bought() == before | {"wine": before["wine"] + 2}
+    materialize(facts, served.settings, NOW)
+    assert bought() == before | {"wine": before["wine"] + 2}
+    assert served.server.recommend._histories.read("u00", None, None, NOW).n_orders.tolist() == [
+        *offline_histories(facts, NOW)["u00"].n_orders
+    ]

@@ -9,8 +9,6 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
-MISSING = 503  # what a shop without a model answers; the tiny shop has no price model
-
 
 @pytest.fixture(scope="module")
 def schema(shared):

@@ -1,22 +1,39 @@
 """Health, limits, errors, metrics, forecasts, models and experiments over HTTP."""
 
 import asyncio
+import os
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
+import sqlalchemy as sa
+import uvicorn
 from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
 from features.contracts.errors import Conflict
-from features.store.database import transaction
+from features.store.database import reading, transaction
 from features.store.ledger import Ledger
+from models.demand.table import ForecastTable
 from serving.api.limits import Limits
-from serving.api.metrics import Metrics
+from serving.api.metrics import SHARED_COUNTERS, Metrics
 from serving.app import create_app
+from serving.cli import train
+from serving.cli.main import app as command_line
+from serving.cli.serve import _count_together, run_server
+from serving.cli.shop import Shop
+from serving.cli.train import train_one
 from serving.services.forecast import forecast
 from serving.services.keys import SCOPES, KeyService
-from tests.serving.tiny_shop import NOW, price, settings_of
+from serving.store.audit import AuditLog
+from serving.store.suggestions import Suggestions
+from tests.serving.desk import suggestion
+from tests.serving.tiny_shop import NOW, add_price_response, price, running, settings_of, weekly_forecasts
 
 
 def test_a_ready_server_names_what_it_serves(shared):
@@ -82,6 +99,21 @@ def test_an_unexpected_error_is_a_problem_too(served, monkeypatch):
     assert "boom" not in answer.text
 
 
+@pytest.mark.parametrize(
+    "error",
+    [sa.exc.TimeoutError("QueuePool limit reached"), sa.exc.OperationalError("SELECT 1", {}, Exception("gone"))],
+)
+def test_a_database_that_does_not_answer_is_not_our_fault(served, monkeypatch, error):
+    def silent(*_arguments, **_named):
+        raise error
+
+    monkeypatch.setattr(served.server.champions, "recommender", silent)
+    client = TestClient(served.app, raise_server_exceptions=False, headers=dict(served.client.headers))
+    answer = client.get("/v1/recommendations?placement=home")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "5"
+
+
 def test_load_beyond_the_limit_is_shed_at_once():
     async def scenario():
         release = asyncio.Event()
@@ -126,6 +158,60 @@ def test_metrics_need_a_scope_from_afar_and_none_on_loopback(shared):
     assert 'shopwright_model_info{name="recommendations",version="1"} 1.0' in text
 
 
+WORKER = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace as Some
+from serving.api.metrics import Metrics
+metrics = Metrics(Path(sys.argv[1]))
+metrics.events.labels("accepted").inc(2)
+version = Some(version="1")
+metrics.observe(Some(exposures=Some(waiting=3, dropped=1), champions=Some(versions={"demand": version})))
+version.version = "2"
+metrics.observe(Some(exposures=Some(waiting=3, dropped=1), champions=Some(versions={"demand": version})))
+text = metrics.text().decode()
+metrics.close()
+print(text)
+"""
+
+
+def test_any_of_several_workers_tells_the_counts_of_all(tmp_path, monkeypatch):
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "counter_1.db").write_bytes(b"of an earlier start")
+    monkeypatch.setenv(SHARED_COUNTERS, "")  # given back afterwards
+    _count_together(tmp_path)
+    assert os.environ[SHARED_COUNTERS] == str(tmp_path / "metrics")
+    assert list((tmp_path / "metrics").iterdir()) == []
+    texts = [
+        subprocess.run([sys.executable, "-c", WORKER, str(tmp_path)], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert 'shopwright_events_total{outcome="accepted"} 4.0' in texts[1]
+    assert "shopwright_exposures_dropped 2.0" in texts[1]
+    assert "shopwright_exposures_waiting 3.0" in texts[1]  # the first worker is gone, and what waited in it
+    assert 'shopwright_model_info{name="demand",version="1"} 0.0' in texts[1]
+    assert 'shopwright_model_info{name="demand",version="2"} 1.0' in texts[1]
+
+
+def test_the_demo_says_nothing_on_stdout_beside_its_document(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(uvicorn, "run", lambda *_arguments, **_named: None)
+    shop = SimpleNamespace(settings=settings_of(tmp_path))
+    run_server(shop, host="127.0.0.1", port=1, workers=1, announce=False)
+    assert capsys.readouterr().out == ""
+    run_server(shop, host="127.0.0.1", port=1, workers=1)
+    assert "listens on http://127.0.0.1:1" in capsys.readouterr().out
+
+
+def test_retraining_starts_with_features_as_of_the_whole_hour(monkeypatch):
+    instants = []
+    shop = SimpleNamespace(facts=None, settings=None, now=lambda: NOW + timedelta(minutes=50))
+    monkeypatch.setattr(train, "Shop", lambda: shop)
+    monkeypatch.setattr(train, "NAMES", ())
+    monkeypatch.setattr("features.store.materialize.materialize", lambda _f, _s, as_of, **_: instants.append(as_of))
+    train.retrain()
+    assert instants == [NOW]
+
+
 def test_a_forecast_begins_with_this_week(shared):
     answer = shared.client.get("/v1/forecasts/milk?horizon=2").json()
     assert answer["model"] == {"name": "demand", "version": "1"}
@@ -139,17 +225,42 @@ def test_a_forecast_begins_with_this_week(shared):
     assert shared.client.get("/v1/forecasts/milk?horizon=99").status_code == 422
 
 
-def test_a_forecast_follows_a_price_that_changed_since(served):
+def test_a_forecast_follows_a_price_approved_in_a_shop_without_a_price_history(tiny):
+    add_price_response(tiny, milk=-2.0)
+    with closing(running(tiny)) as shops:
+        here = next(shops)
+        # The ledger opens after the training, with what the price was in the sales that it learnt from.
+        opened = price("milk", 100, days=0)
+        with transaction(here.server.engine) as connection:
+            Ledger(connection).append([opened])
+            (key,) = Suggestions(connection).add([suggestion("milk", 110, base=opened.content_id())])
+        before = here.client.get("/v1/forecasts/milk?horizon=2").json()
+        assert before["price_adjustment"] is None
+        assert here.client.post(f"/v1/price-suggestions/{key}/approve", json={}).status_code == 200
+        after = here.client.get("/v1/forecasts/milk?horizon=2").json()
+        adjustment = after["price_adjustment"]
+        assert (adjustment["price_then"], adjustment["price_now"], adjustment["currency"]) == ("1.00", "1.10", "EUR")
+        assert adjustment["elasticity"] == -2
+        assert adjustment["factor"] == pytest.approx((110 / 100) ** -2)
+        assert adjustment["week_factors"] == pytest.approx([(110 / 100) ** -2] * 2)
+        means = [week["mean"] for week in after["weeks"]]
+        assert means == pytest.approx([11 * 1.1**-2, 12 * 1.1**-2])
+
+
+def test_only_the_weeks_whose_price_differs_from_the_plan_are_adjusted(served):
+    week = timedelta(weeks=1)
+    table = ForecastTable(weekly_forecasts().append_column("price_minor", pa.array([100.0] * 2 * 42)))
+    promotion = replace(price("milk", 50, days=7), valid_to=NOW + 2 * week)
     with transaction(served.server.engine) as connection:
-        Ledger(connection).append([price("milk", 100, days=-30), price("milk", 80, days=-1)])
-    table = served.server.champions.forecasts().table
-    when = {"made_at": NOW - timedelta(days=7), "now": NOW}
-    found = forecast(served.server.engine, table, "milk", "default", 1, elasticity=-2.0, **when)
-    # (80 / 100) ** -2 = 1.5625
-    assert found.adjustment.factor == pytest.approx(1.5625)
-    assert found.weeks[0].mean == pytest.approx(11 * 1.5625)
-    kept = forecast(served.server.engine, table, "milk", "default", 1, elasticity=None, **when)
-    assert kept.adjustment is None
+        Ledger(connection).append([price("milk", 90, days=-300), price("milk", 100, days=-30), promotion])
+    found = forecast(served.server.engine, table, "milk", "default", 3, now=NOW, timezone="UTC", elasticity=-1.0)
+    assert found.adjustment.week_factors == pytest.approx((1, 2, 1))  # (50 / 100) ** -1
+    assert (found.adjustment.price_then_minor, found.adjustment.price_now_minor) == (100, 50)
+    assert [each.mean for each in found.weeks] == pytest.approx([11, 2 * 12, 13])
+    later = forecast(
+        served.server.engine, table, "milk", "default", 1, now=NOW + 3 * week, timezone="UTC", elasticity=None
+    )
+    assert later.adjustment is None
 
 
 def test_models_are_listed_and_promotions_are_audited(served):
@@ -192,8 +303,6 @@ def test_an_experiment_is_stopped_and_started_for_every_process(served):
 
 
 def test_two_experiments_never_run_on_one_placement(tmp_path, tiny):
-    from dataclasses import replace
-
     desk = create_app(tiny)
     with TestClient(desk) as client:
         experiments = client.app.state.server.experiments
@@ -237,3 +346,24 @@ def test_serving_imports_nothing_of_training(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_command_line_and_the_gate_leave_deeds(tiny, monkeypatch):
+    monkeypatch.setenv("SHOPWRIGHT_HOME", str(tiny.home))
+    monkeypatch.setenv("SHOPWRIGHT_CLOCK_START", NOW.isoformat())
+    for arguments in (("promote", "recommendations", "2"), ("rollback", "recommendations")):
+        assert CliRunner().invoke(command_line, ["models", *arguments], catch_exceptions=False).exit_code == 0
+
+    def trained(name, _facts, _settings, registry, *_, **__):
+        return SimpleNamespace(verdict=SimpleNamespace(promote=True), version=registry.promote(name, "2"))
+
+    monkeypatch.setattr("training.train.train", trained)
+    shop = Shop()
+    train_one(shop, "recommendations", SimpleNamespace(say=print, done=lambda: None))
+    with reading(shop.engine) as connection:
+        deeds = AuditLog(connection).page(subject_id="recommendations")
+    assert [(deed.actor, deed.action, deed.details) for deed in deeds] == [
+        ("operator", "promote", {"version": "2", "before": "1"}),
+        ("operator", "rollback", {"version": "1", "before": "2"}),
+        ("system", "promote", {"version": "2", "before": "1"}),
+    ]

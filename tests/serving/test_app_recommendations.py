@@ -1,6 +1,7 @@
 """Slates over HTTP: what is asked for is what comes, and the experiment decides by which policy."""
 
 import time
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -9,9 +10,11 @@ from experiments.assignment import assign
 from features.contracts.errors import Unavailable
 from features.contracts.recommendations import RecommendationQuery
 from features.store.database import exposures, reading, transaction
+from features.store.facts import Facts
 from features.store.ledger import Ledger
+from features.store.materialize import materialize
 from features.store.online import OnlineHistories
-from tests.serving.tiny_shop import NOW, REFUSER, price, user
+from tests.serving.tiny_shop import NOW, REFUSER, price, rows_of, running, user
 
 
 def ask(shop, placement="home", **body):
@@ -174,7 +177,7 @@ def test_an_answer_without_history_is_better_than_none_and_says_so(shared, monke
 def test_a_promoted_version_is_served_without_a_restart(served):
     promoted = served.client.post("/v1/models/recommendations/promote", json={"version": "2"})
     assert promoted.status_code == 200
-    assert promoted.json()["served"] is False or promoted.json()["aliases"]
+    assert "champion" in promoted.json()["aliases"]
     assert ask(served)["model"]["version"] == "2"
     assert served.client.post("/v1/models/recommendations/rollback").json()["version"] == "1"
     assert ask(served)["model"]["version"] == "1"
@@ -189,13 +192,32 @@ def test_another_process_promotes_and_the_poll_sees_it(served):
 
 
 def test_materialized_features_are_served_without_a_restart(served):
-    from datetime import timedelta
-
-    from features.store.facts import Facts
-    from features.store.materialize import materialize
-
     before = served.server.champions.recommender().items.as_of
     materialize(Facts(served.settings), served.settings, NOW + timedelta(minutes=1))
     served.server.champions.refresh()
     assert served.server.champions.recommender().items.as_of == before + timedelta(minutes=1)
     assert ids(ask(served, user_id="u00"))
+
+
+def test_what_is_sold_out_in_a_zone_is_not_shown_there(tiny):
+    facts = Facts(tiny)
+    stock = [
+        {"item_id": "beer", "zone": zone, "at": NOW - timedelta(days=1), "on_hand": on_hand}
+        for zone, on_hand in (("north", 9.0), ("south", 0.0))
+    ]
+    facts.write({"stock": rows_of("stock", stock)})
+    materialize(facts, tiny, NOW)
+    for shop in running(tiny):
+
+        def shown(shop=shop, **given):
+            body = {"placement": "buy_again", "user_id": "u00", "strict": False, **given}
+            return {item["item_id"] for item in shop.client.post("/v1/recommendations", json=body).json()["items"]}
+
+        assert "beer" in shown(zone="north")
+        assert "beer" not in shown(zone="south")
+        assert "beer" in shown(zone="south", in_stock_only=False)
+        assert "beer" in shown()  # a zone without a count of its own
+        assert "beer" not in {
+            item["item_id"]
+            for item in shop.client.get("/v1/recommendations?placement=home&user_id=u00&zone=south").json()["items"]
+        }

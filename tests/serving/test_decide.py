@@ -60,6 +60,15 @@ def test_a_promotion_lowers_the_offer_until_its_end(engine):
     assert statuses(engine, [key]) == ["expired"]
 
 
+def test_an_edit_that_slipped_by_a_digit_must_be_confirmed(engine):
+    (key,) = file(engine, suggestion("milk"))
+    for slipped in ("0.01", "11.00"):
+        with pytest.raises(BadInput, match="changes the current price"), transaction(engine) as connection:
+            decide.edit(connection, decider("key_anna"), key, slipped)
+    with transaction(engine) as connection:
+        assert decide.edit(connection, decider("key_anna"), key, "11.00", confirmed=True).suggested_price_minor == 1100
+
+
 def test_nobody_approves_what_they_proposed_or_edited(engine):
     own, edited = file(engine, suggestion("milk", proposed_by="key_anna"), suggestion("tea"))
     with pytest.raises(Forbidden), transaction(engine) as connection:

@@ -61,6 +61,7 @@ def test_the_forecast_of_a_horizon_is_the_sum_of_its_weeks(late):
     assert found.item_ids == ["milk"]
     assert np.array_equal(np.stack([found.mean, found.p10, found.p50, found.p90]), [[6.0], [3.0], [6.0], [12.0]])
     assert horizon_forecast(table, "south", NOW, weeks=3).item_ids == []
+    assert found.mean is found.mean  # summed once, however many items ask for their own
 
 
 def test_a_cost_is_the_zones_own_then_the_shops_then_the_items_then_assumed(engine, settings):
@@ -103,4 +104,20 @@ def test_a_cost_is_the_zones_own_then_the_shops_then_the_items_then_assumed(engi
         "salt": (50.0, False),
         "tea": (100 / 1.25 * (1 - 0.4), True),
     }
+    kronor = settings.model_copy(update={"zones": {"south": ZoneSettings(currency="SEK")}})
+    terms_of_another_currency = item_terms(facts, kronor, prices, "south", NOW)
+    assert {item: (each.unit_cost_minor, each.cost_assumed) for item, each in terms_of_another_currency.items()} == {
+        "milk": (41.0, False),  # the zone's own
+        **dict.fromkeys(("rice", "salt", "tea"), (100 * (1 - 0.4), True)),
+    }
     assert (terms["milk"].title, terms["milk"].category, terms["tea"].category) == ("Milk", "Food", "")
+
+
+def test_an_assumed_cost_does_not_follow_the_prices_that_rest_on_it(engine, settings):
+    file(engine, suggestion("tea", zone="default"))
+    with reading(engine) as connection:
+        raised = Ledger(connection).current(["tea"], "default", NOW)
+    opening = {"tea": raised["tea"].list_price_minor - 20}  # what the shop itself asked before the desk raised it
+    terms = item_terms(Facts(settings), settings, raised, "default", NOW, opening)
+    assert terms["tea"].unit_cost_minor == pytest.approx(opening["tea"] * (1 - settings.assumed_margin))
+    assert terms["tea"].cost_assumed

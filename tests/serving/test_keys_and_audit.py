@@ -35,6 +35,20 @@ def test_a_key_is_recognised_and_never_stored(engine):
     assert service(engine).all() == [made.record]
 
 
+def test_making_and_ending_a_key_are_deeds(engine):
+    made = service(engine).create("anna", ["pricing.approve"])
+    service(engine).revoke(made.record.id)
+    with reading(engine) as connection:
+        deeds = AuditLog(connection).page(subject_id=made.record.id)
+        assert AuditLog(connection).verify().intact
+    assert [(deed.actor, deed.action, deed.subject_type) for deed in deeds] == [
+        ("operator", "create", "key"),
+        ("operator", "revoke", "key"),
+    ]
+    assert deeds[0].details == {"name": "anna", "scopes": ["pricing.approve"]}
+    assert made.key not in str(deeds)
+
+
 def test_whoever_may_change_prices_may_see_them(engine):
     made = service(engine).create("anna", ["pricing.approve"])
     assert service(engine).recognise(made.key).scopes == {"pricing.approve", "pricing.read"}
@@ -159,11 +173,12 @@ def test_the_migrations_make_the_tables_that_the_code_knows(engine):
 
 def test_a_database_from_a_newer_version_is_refused(engine):
     with transaction(engine) as connection:
+        ours = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one()
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(BadInput, match="9999"):
         upgrade(engine)
     with transaction(engine) as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0002'"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = :ours"), {"ours": ours})
 
 
 def test_times_are_stored_in_utc_and_never_without_a_zone(engine):

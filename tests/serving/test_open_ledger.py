@@ -9,7 +9,7 @@ from features.contracts.tables import TABLES
 from features.store.database import reading
 from features.store.facts import Facts
 from features.store.ledger import Ledger
-from serving.services.suggest import OpeningReport, open_ledger
+from serving.services.ledger_opening import OpeningReport, open_ledger
 from serving.store.audit import AuditLog
 from tests.serving.desk import NOW
 

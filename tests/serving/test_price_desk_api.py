@@ -208,16 +208,18 @@ def test_the_audit_log_over_http(desk):
     milk, tea = file(desk.engine, suggestion("milk"), suggestion("tea"))
     post(desk.ben, f"{milk}/approve", {"reason": "yes"})
     post(desk.ben, f"{tea}/reject")
-    answer = desk.auditor.get("/v1/audit", params={"limit": 1}).json()
+    made = desk.auditor.get("/v1/audit", params={"action": "create"}).json()["items"]
+    assert [each["details"]["name"] for each in made] == ["shop", "anna", "ben", "reader", "auditor"]
+    answer = desk.auditor.get("/v1/audit", params={"limit": 1, "after": 5}).json()
     assert [(each["action"], each["details"]["reason"]) for each in answer["items"]] == [("approve", "yes")]
     rest = desk.auditor.get("/v1/audit", params={"cursor": answer["next_cursor"], "subject_id": tea}).json()["items"]
     assert [each["action"] for each in rest] == ["reject"]
     head = answer["head"]
-    assert head == {"seq": 2, "hash": rest[0]["hash"]}
+    assert head == {"seq": 5 + 2, "hash": rest[0]["hash"]}
     verified = desk.auditor.get("/v1/audit/verification").json()
-    assert verified == {"intact": True, "rows": 2, "broken_at": None, "head": head}
-    cut = {"anchor_seq": 3, "anchor_hash": "0" * 64}
-    assert desk.auditor.get("/v1/audit/verification", params=cut).json()["broken_at"] == 3
+    assert verified == {"intact": True, "rows": 7, "broken_at": None, "head": head}
+    cut = {"anchor_seq": 8, "anchor_hash": "0" * 64}
+    assert desk.auditor.get("/v1/audit/verification", params=cut).json()["broken_at"] == 8
 
 
 def test_prices_of_many_items_are_answered_in_the_order_asked(desk):

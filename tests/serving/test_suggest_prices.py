@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
@@ -10,11 +10,13 @@ from features.contracts.errors import Conflict, UnknownName
 from features.contracts.tables import TABLES, TIMESTAMP
 from features.store.database import reading, transaction
 from features.store.facts import Facts
-from features.store.ledger import Ledger, PriceSource
+from features.store.ledger import Ledger, PriceSource, opening_list_price
+from models.demand.table import ForecastTable
 from models.pricing.elasticity import ElasticityModel
 from models.pricing.rules import PricingRules
-from serving.services import decide
-from serving.services.suggest import suggest_prices
+from serving.services import decide, suggest
+from serving.services.forecast import forecast
+from serving.services.suggest import suggest_everywhere, suggest_prices
 from serving.store.suggestions import SuggestionFilter, Suggestions
 from tests.serving.desk import NOW, decider, opening_price
 
@@ -113,6 +115,47 @@ def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_i
     assert all(each.current_price_minor == 96 for each in filed(engine, last.run_id).values())
 
 
+def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_answer(shop):
+    facts, engine, settings = shop
+    arguments = facts, engine, settings, forecaster("milk"), responses("milk"), RULES, NOW
+    first = filed(engine, suggest_prices(*arguments).run_id)["milk"]
+    with transaction(engine) as connection:
+        decide.approve(connection, decider(), first.id)
+    again = suggest_prices(*arguments, "units")
+    milk = filed(engine, again.run_id)["milk"]
+    assert milk.current_price_minor == 96  # the forecast of 40 units was made at 100
+    answered = forecast(
+        engine,
+        ForecastTable(forecaster("milk").forecasts),
+        "milk",
+        "default",
+        4,
+        now=NOW,
+        timezone="UTC",
+        elasticity=-4.0,
+    )
+    keeping = milk.expected["units"]["p50"] - milk.expected["units"]["against_keeping"]["p50"]
+    assert keeping == pytest.approx(40 * 0.96**-4) == sum(week.mean for week in answered.weeks)
+
+
+def test_approving_run_after_run_ends_at_the_ceiling(shop):
+    facts, engine, settings = shop
+    rules = replace(RULES, max_over_list=0.1, max_change=0.08)
+    prices = []
+    for day in range(4):
+        now = NOW + timedelta(hours=day)
+        inelastic = responses("milk", elasticity=-1.2)
+        report = suggest_prices(facts, engine, settings, forecaster("milk"), inelastic, rules, now)
+        for each in filed(engine, report.run_id).values():
+            with transaction(engine) as connection:
+                decide.approve(connection, decider(days=day / 24), each.id)
+            prices.append(each.suggested_price_minor)
+    assert prices == [108, 110]  # 10 % over the list price of 100 with which the ledger opened, however often
+    with reading(engine) as connection:
+        history = Ledger(connection).history("milk", "default")
+    assert (history[-1].list_price_minor, opening_list_price(history, now)) == (110, 100)
+
+
 def test_what_is_not_known_keeps_its_price_and_is_counted(shop):
     facts, engine, settings = shop
     report = suggest_prices(
@@ -131,10 +174,38 @@ def test_the_objective_can_be_chosen(shop):
         suggest_prices(*arguments, "profits")
 
 
+def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(shop, monkeypatch):
+    facts, engine, settings = shop
+    # "south" stands in the settings without prices; "north" is in the data only.
+    settings = settings.model_copy(update={"zones": {"default": ZoneSettings(), "south": ZoneSettings()}})
+    with transaction(engine) as connection:
+        Ledger(connection).append([opening_price("milk", zone=zone) for zone in ("north", "west")])
+    table = pa.concat_tables(forecaster("milk", zone=zone).forecasts for zone in ("default", "north", "south"))
+    answers = ElasticityModel(
+        np.array(["milk"] * 2, object), np.array(["default", "north"], object), **responses("milk", "tea").columns
+    )
+    arguments = facts, engine, settings, Forecasts(table), answers, RULES, NOW
+    found = suggest_everywhere(*arguments)
+    assert [(report.zone, report.n_suggested) for report in found.reports] == [("default", 1), ("north", 1)]
+    assert found.skipped == {"south": "it has no prices", "west": "it has no forecasts"}
+    ids = [filed(engine, report.run_id)["milk"].id for report in found.reports]
+
+    def broken(*_, **__):
+        raise Conflict("the second zone fails")
+
+    monkeypatch.setattr(suggest, "_pricing_items", lambda *each: broken() if each[-1] == "north" else [])
+    with pytest.raises(Conflict, match="second"):
+        suggest_everywhere(*arguments)
+    with reading(engine) as connection:
+        assert [each.status for each in Suggestions(connection).by_ids(ids)] == ["submitted"] * 2
+    with pytest.raises(Conflict, match="no zone can be priced"):
+        suggest_everywhere(facts, engine, settings, forecaster("milk", zone="south"), answers, RULES, NOW)
+
+
 def test_a_zone_has_its_own_prices_currency_and_tax(shop):
     facts, engine, settings = shop
     zones = {"north": ZoneSettings(currency="EUR", prices_include_tax=True, tax_rate=0.25)}
-    settings = settings.model_copy(update={"zones": zones})
+    settings = settings.model_copy(update={"currency": "EUR", "zones": zones})
     arguments = facts, engine, settings, forecaster("milk", zone="north"), responses("milk", zone="north"), RULES, NOW
     with pytest.raises(Conflict, match="north"):
         suggest_prices(*arguments, zone="north")

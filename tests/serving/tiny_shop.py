@@ -21,8 +21,9 @@ from features.store.database import engine as open_engine
 from features.store.facts import Facts
 from features.store.histories import offline_histories, offline_items
 from features.store.materialize import materialize
+from models.pricing.elasticity import ElasticityModel
 from models.ranking.lambdarank import RankerConfig, fit_ranker
-from models.ranking.model import TASKS, CandidateConfig, RecommendationModel, Retrieval
+from models.ranking.model import TASKS, Candidates, RecommendationModel, Retrieval
 from models.ranking.recommender import ranker_columns
 from models.registry import Registry
 from models.retrieval.als import AlsConfig, fit_als
@@ -98,11 +99,11 @@ def fitted(facts: Facts) -> RecommendationModel:
     user_columns = tuple(sorted({n for h in histories.values() for n in h.features if ":" not in n}))
     columns = ranker_columns(item_columns, user_columns)
     matrix = np.random.default_rng(1).random((400, len(columns))).astype(np.float32)
-    config = RankerConfig(n_trees=5, n_leaves=4)
+    config = RankerConfig(n_trees=5, n_leaves=4, share_features=1.0)
     ranker = fit_ranker(matrix, matrix[:, 0] > 0.7, np.full(20, 20), columns, config, seed=1)
     policies = dict.fromkeys(TASKS, "ranker")
     rankers = dict.fromkeys(TASKS, ranker)
-    return RecommendationModel(retrieval, CandidateConfig(), rankers, item_columns, user_columns, policies)
+    return RecommendationModel(retrieval, Candidates(), rankers, item_columns, user_columns, policies)
 
 
 def weekly_forecasts() -> pa.Table:
@@ -120,6 +121,23 @@ def weekly_forecasts() -> pa.Table:
 
 def register(registry: Registry, name: str, folder: Path) -> str:
     return registry.register(name, run_id="", source=folder.as_uri(), tags={}).version
+
+
+def add_price_response(settings: Settings, **elasticities: float) -> None:
+    """A pricing champion that knows these items of the default zone."""
+    n = len(elasticities)
+    columns = {name: np.full(n, value) for name, value in {"error": 0.1, "lowest": 50.0, "highest": 200.0}.items()}
+    model = ElasticityModel(
+        np.array(list(elasticities), object),
+        np.array(["default"] * n, object),
+        elasticity=np.array(list(elasticities.values())),
+        grade=np.zeros(n, np.int64),
+        **columns,
+    )
+    folder = settings.home / "artifacts" / "pricing"
+    model.save(folder)
+    registry = Registry(settings.mlflow_url, settings.home)
+    registry.promote("pricing", register(registry, "pricing", folder))
 
 
 def build(home: Path) -> Settings:
@@ -163,7 +181,7 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings_of(home: Path, **values: object) -> Settings:
-    return Settings(home=home, clock_start=NOW, currency="EUR", **values)
+    return Settings(home=home, **{"clock_start": NOW, "currency": "EUR", **values})
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.training.test_recommendations_training import row, shop
-from training.carts import ALONE, OURS, STRANGERS, CartFigures, held_out
+from training.carts import ALONE, STRANGERS, CartFigures, held_out
+from training.results import OURS
 from training.splits import Window
 
 CUT = datetime(2024, 4, 8, tzinfo=UTC)

@@ -28,7 +28,7 @@ class FewFacts:
         for name, schema in TABLES.items():
             self._backend.con.register(name, tables.get(name, schema.arrow.empty_table()))
 
-    def read(self, name: str) -> Any:
+    def read(self, name: str, known_at: datetime | None = None) -> Any:
         return self._backend.table(name)
 
 

@@ -13,7 +13,7 @@ from configs.settings import Settings
 from features.contracts.errors import BadInput, Conflict, NotFound
 from models.registry import Registry, Version
 from training.gate import Standing, Verdict, decide
-from training.results import Comparison, Evaluation
+from training.results import Cell, Comparison, Evaluation, MetricTable
 from training.tracking import tracking_run
 
 CUT = datetime(2024, 5, 6, tzinfo=UTC)
@@ -133,6 +133,24 @@ def test_versions_runs_and_aliases(settings: Settings, registry: Registry) -> No
     assert json.loads((registry.fetch(champion) / "model.json").read_text()) == {"value": 2}
     assert registry.rollback("recommendations").version == first.version
     assert [version.version for version in registry.versions("recommendations")] == [second.version, first.version]
+
+
+def test_a_run_holds_the_p_value_of_every_baseline_the_tables_and_the_report(
+    settings: Settings, registry: Registry
+) -> None:
+    plain = an_evaluation(0.42)
+    comparison = replace(plain.comparisons[0], p_values={"buy again": 0.001}, intervals={"Shopwright": (0.41, 0.43)})
+    rows = {"Shopwright": (Cell(0.5), Cell(float("nan"))), "buy again": (Cell(0.25), Cell(1.0))}
+    table = MetricTable("all items", ("recall@20", "novelty@20"), rows, (7, 0))
+    with tracking_run(settings, registry, name="recommendations", parameters={}, tags={}) as run:
+        run.log_evaluation(replace(plain, comparisons=(comparison,), tables=(table,), data={"users known": 7}))
+    metrics = run.client.get_run(run.run_id).data.metrics
+    assert metrics["NDCG_10.buy_again.p_value"] == 0.001
+    assert (metrics["NDCG_10.low"], metrics["NDCG_10.high"]) == (0.41, 0.43)
+    assert metrics["all_items/recall_20"] == 0.5
+    assert "all_items/novelty_20" not in metrics  # there is no such figure
+    artifacts = {each.path for each in run.client.list_artifacts(run.run_id)}
+    assert {"evaluation.json", "report.html"} <= artifacts
 
 
 def test_a_failed_training_leaves_a_failed_run_and_no_version(settings: Settings, registry: Registry) -> None:

@@ -62,7 +62,7 @@ def shop(*, n_items: int = 30, n_weeks: int = N_WEEKS, promoted: float = 0.3, us
                 {
                     "event_id": f"{item}-{week}",
                     "event_type": "purchase",
-                    "occurred_at": MONDAY + timedelta(weeks=week, days=3),
+                    "occurred_at": MONDAY + timedelta(weeks=week, days=5.5),
                     "item_id": f"i{item:02}",
                     "user_id": f"u{(item * 31 + week) % users}",
                     "zone": "default",
@@ -121,6 +121,20 @@ def test_the_judged_weeks_are_not_fitted_on(settings: Settings) -> None:
     assert after.evaluation.comparison(PRIMARY).ours < before.evaluation.comparison(PRIMARY).ours
 
 
+def test_a_newest_week_that_may_still_fill_up_is_left_out(settings: Settings) -> None:
+    facts = shop()
+    events = facts.read("events").to_pyarrow().to_pylist()
+    begun = [
+        {**event, "event_id": f"new {event['event_id']}", "occurred_at": MONDAY + timedelta(weeks=N_WEEKS, days=1)}
+        for event in events
+        if event["occurred_at"] < MONDAY + timedelta(weeks=1)
+    ]
+    longer = FewFacts({"events": stored("events", events + begun), "items": facts.read("items").to_pyarrow()})
+    whole, cut = (train(each, settings, CONFIGURED, until=None, progress=quiet) for each in (facts, longer))
+    np.testing.assert_array_equal(whole.served.columns["elasticity"], cut.served.columns["elasticity"])
+    assert cut.evaluation.cut == whole.evaluation.cut
+
+
 def test_the_same_data_give_the_same_model_and_until_hides_what_comes_later(settings: Settings) -> None:
     first, second = (train(shop(), settings, CONFIGURED, until=None, progress=quiet) for _ in range(2))
     np.testing.assert_array_equal(first.served.columns["elasticity"], second.served.columns["elasticity"])
@@ -169,7 +183,7 @@ def test_no_pricing_module_imports_a_persons_features() -> None:
 
 
 def test_an_empty_shop_and_one_whose_prices_never_move_are_bad_input(settings: Settings) -> None:
-    with pytest.raises(BadInput, match="no events"):
+    with pytest.raises(BadInput, match="no purchases"):
         train(FewFacts({}), settings, CONFIGURED, until=None, progress=quiet)
     with pytest.raises(BadInput, match="price response cannot be judged"):
         train(shop(promoted=0.0), settings, CONFIGURED, until=None, progress=quiet)

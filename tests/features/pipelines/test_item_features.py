@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 
+from features.pipelines.demand import weekly_demand
 from features.pipelines.item import columns, item_features
 from tests.features.tiny_shop import AS_OF, by_key, days_before, event, table
 
@@ -176,3 +177,22 @@ def test_a_zone_sees_its_own_sales_prices_and_promotions():
     assert (eu["zone"], eu["units_1w"], eu["price_minor"], eu["promotion_reach_next_1w"]) == ("eu", 1, 100, 0)
     assert (jp["zone"], jp["units_1w"], jp["price_minor"], jp["promotion_reach_next_1w"]) == ("jp", 2, 15_000, 1)
     assert (both["units_1w"], both["price_minor"]) == (3, 15_000)  # described by the zone that sells it most
+
+
+def test_a_plan_of_the_default_zone_holds_where_demand_says_so():
+    sold = [event("u", "milk", days_before(2), zone=zone) for zone in ("eu", "jp")]
+    plan = [promotion("milk", 0, 7, kind=None, zone="default")]
+    listed = [price("milk", 10, 80, 100)]
+    weeks = [AS_OF, AS_OF + timedelta(days=7)]
+    for events, holds in ((sold, True), ([*sold, event("u", "milk", days_before(2))], False)):
+        relations = [table(name, rows) for name, rows in (("events", events), ("promotions", plan))]
+        panel = weekly_demand(*relations, table("price_history", listed), as_of=AS_OF, week_starts=weeks)
+        demand = by_key(panel, "item_id", "zone", "week_start")
+        for zone in ("eu", "jp"):
+            found = features(events, plan, listed, zone=zone)["milk"]
+            planned = demand.get(("milk", zone, AS_OF), {"reach:other": 0.0})
+            assert found["promotion_reach_other_next_1w"] == planned["reach:other"] == float(holds)
+            assert (found["price_minor"] == 80) is holds
+        assert features(events, plan, listed)["milk"]["promotion_reach_next_1w"] == 1.0
+    halved = [promotion("milk", 0, 7, kind="mailer", reach=0.4, zone="default")]
+    assert features(sold, halved)["milk"]["promotion_reach_next_1w"] == 0.4  # once, not once per zone

@@ -3,7 +3,10 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from features.contracts.histories import UserHistory
+from features.contracts.recommendations import ItemFeatures
 from features.pipelines.user_item import due_ratio, kept_lines, order_lines, user_item_history, viewed_items
+from models.ranking.features import Catalogue, Visitor, column_names, columns
 from tests.features.tiny_shop import AS_OF, by_key, days_before, event, table
 
 
@@ -102,6 +105,30 @@ def test_due_ratio_is_the_wait_over_the_usual_interval():
     day = 86_400
     ratio = due_ratio(np.array([3.0]), np.array([0]), np.array([20 * day]), 25 * day)
     assert ratio.tolist() == [(25 - 20) / ((20 - 0) / (3 - 1))]
+
+
+def test_the_ranker_counts_the_same_due_ratio():
+    rng = np.random.default_rng(3)
+    names = [f"i{n:02d}" for n in range(40)]
+    rows = [
+        event("u", str(rng.choice(names)), days_before(float(rng.uniform(0.01, 300))), order_id=str(n))
+        for n in range(150)
+    ]
+    offline = user_item_history(table("events", rows), AS_OF).order_by("item_id").to_pyarrow()
+    known = {name: offline[name].to_numpy() for name in ("n_orders", "quantity", "decayed_frequency")}
+    times = {name: offline[name].to_numpy() for name in ("first_at", "last_at")}
+    item_ids = np.array(offline["item_id"].to_pylist(), object)
+    person = UserHistory("u", AS_OF, item_ids, **known, **times)
+    catalogue = Catalogue(ItemFeatures(AS_OF, np.array(names, object), {}, *np.full((2, 40), "", object)), ())
+    own, nothing, zeros = catalogue.positions(item_ids), np.zeros(0, np.int64), np.zeros(40, np.float32)
+    visitor = Visitor(person, own, np.arange(len(own)), nothing, zeros, zeros, zeros, zeros)
+    ranked = columns(catalogue, visitor, own, ())[:, column_names((), ()).index("due_ratio")]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = due_ratio(known["n_orders"], times["first_at"], times["last_at"], int(AS_OF.timestamp()))
+    again = known["n_orders"] > 1
+    assert 10 < again.sum() < len(again)
+    np.testing.assert_allclose(ranked[again], ratio[again], rtol=1e-5)
+    assert np.isnan(ranked[~again]).all()
 
 
 def test_the_latest_views_of_four_weeks_come_latest_first():

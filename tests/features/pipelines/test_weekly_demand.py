@@ -32,7 +32,10 @@ def promotion(start: datetime, end: datetime, **more: Any) -> dict[str, Any]:
 
 
 def demand(
-    events: list[dict[str, Any]], promotions: list[dict[str, Any]] | None = None, prices: list[Any] | None = None
+    events: list[dict[str, Any]],
+    promotions: list[dict[str, Any]] | None = None,
+    prices: list[Any] | None = None,
+    **more: Any,
 ) -> dict[tuple[str, str, int], dict[str, Any]]:
     backend = ibis.duckdb.connect()
     backend.raw_sql("SET TimeZone = 'UTC'")
@@ -42,6 +45,7 @@ def demand(
         table("price_history", prices or []),
         as_of=AS_OF,
         week_starts=WEEKS,
+        **more,
     )
     rows = backend.to_pyarrow(relation).to_pylist()
     return {(row["item_id"], row["zone"], WEEKS.index(row["week_start"])): row for row in rows}
@@ -86,6 +90,19 @@ def test_a_plan_without_a_zone_holds_in_every_zone() -> None:
     for zone in (None, "default"):
         rows = demand(events, [promotion(WEEKS[1], WEEKS[2], kind="mailer", reach=1.0, zone=zone)])
         assert {key for key, row in rows.items() if row["reach:mailer"] == 1} == {("a", "north", 1), ("a", "south", 1)}
+
+
+def test_a_price_of_the_default_zone_gives_way_to_the_zones_own_and_to_another_currency() -> None:
+    row = {"item_id": "a", "list_price_minor": 300, "valid_from": FIRST}
+    prices = [
+        {**row, "zone": "default", "valid_from": WEEKS[1], "offer_price_minor": 100},  # later, but not the zone's own
+        {**row, "zone": "north", "offer_price_minor": 200},
+    ]
+    events = [event(FIRST), event(FIRST, zone="south"), event(FIRST, zone="tokyo")]
+    rows = demand(events, [], prices, foreign=["tokyo"])
+    offers = {zone: rows[("a", zone, 2)]["planned_offer_price_minor"] for zone in ("north", "south")}
+    assert offers == {"north": 200, "south": 100}
+    assert ("a", "tokyo", 2) not in rows
 
 
 def test_planned_prices_are_weighed_by_the_time_they_hold() -> None:

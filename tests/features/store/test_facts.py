@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import ibis
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
@@ -255,7 +256,7 @@ def test_writes_add_up_as_a_dictionary_does(tmp_path_factory: pytest.TempPathFac
         assert prices(facts) == expected
 
 
-def test_a_million_events_are_counted_and_summed_within_a_second(shop: Settings) -> None:
+def test_a_million_events_are_counted_and_summed_without_reading_their_ids(shop: Settings) -> None:
     n = 1_000_000
     names = [f"{number:064x}" for number in range(n)]
     constant = {"event_type": "purchase", "occurred_at": AT, "item_id": "a", "zone": "default", "quantity": 1.0}
@@ -265,6 +266,15 @@ def test_a_million_events_are_counted_and_summed_within_a_second(shop: Settings)
     ]
     facts = Facts(shop)
     facts.write({"events": pa.table(columns, schema=EVENTS.arrow)})
-    started = time.perf_counter()
-    assert facts.read("events").quantity.sum().to_pyarrow().as_py() == n
-    assert time.perf_counter() - started < 1.0
+
+    def seconds(question: Callable[[ibis.Table], Any]) -> float:
+        """Of this process's work, whatever else the machine does; the best of three."""
+        taken = []
+        for _ in range(3):
+            started = time.process_time()
+            assert question(facts.read("events")).to_pyarrow().as_py() == n
+            taken.append(time.process_time() - started)
+        return min(taken)
+
+    summed = seconds(lambda events: events.quantity.sum())
+    assert summed < seconds(lambda events: events.event_id.nunique()) / 4

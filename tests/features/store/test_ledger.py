@@ -10,7 +10,7 @@ from features.contracts.tables import PRICE_HISTORY
 from features.pipelines.demand import weekly_prices
 from features.store.database import price_ledger, reading, transaction
 from features.store.facts import Facts
-from features.store.ledger import Ledger, NewPrice, PriceSource, price_without, stands
+from features.store.ledger import Ledger, NewPrice, PriceSource, mean_offer, price_without, stands
 
 START = datetime(2018, 1, 1, tzinfo=UTC)
 
@@ -211,3 +211,7 @@ def test_weekly_prices_are_the_ledgers_price_in_force_averaged_over_the_week(eng
     known = {n: [each for each in daily[7 * n : 7 * n + 7] if each is not None] for n in range(8)}
     expected = {day(7 * n): sum(each) / len(each) for n, each in known.items() if each}
     assert {row["week_start"]: row["planned_offer_price_minor"] for row in found} == pytest.approx(expected)
+    with reading(engine) as connection:
+        history = Ledger(connection).history("milk", "default")
+    means = {day(7 * n): mean_offer(history, day(7 * n), day(7 * n + 7)) for n in range(8)}
+    assert {week: mean for week, mean in means.items() if mean is not None} == pytest.approx(expected)

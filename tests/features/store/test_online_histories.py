@@ -4,17 +4,19 @@ import shutil
 import subprocess
 import sys
 import warnings
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.clock import feature_time
 from features.contracts.errors import BadInput, UnknownName
 from features.store.check import check
+from features.store.database import BOUGHT, events, reading, transaction, user_consent
 from features.store.database import engine as open_engine
-from features.store.database import transaction, user_consent
 from features.store.definitions import redis_connection
 from features.store.events import EventLog
 from features.store.facts import Facts
@@ -163,6 +165,54 @@ def test_visitors_and_sessions_have_histories_of_their_own(shop):
     for unknown in ((None, None, None), ("nobody", None, None), (None, "nobody", "none")):
         history = online.read(*unknown, now)
         assert (history.user_id, history.item_ids.tolist(), history.features) == (None, [], {})
+
+
+def test_what_a_visitor_looked_at_long_ago_is_not_read(shop):
+    settings, engine, _ = shop
+    online, now = OnlineHistories(settings, engine), T + timedelta(hours=1)
+    old, lately = now - timedelta(days=28, minutes=1), now - timedelta(hours=1)
+    who = {"visitor_id": "v", "session_id": "s"}
+    views = [event(None, f"i{n % 12}", old - timedelta(seconds=n), "view_item", **who) for n in range(20_000)]
+    views += [event(None, f"i{n % 12}", lately - timedelta(seconds=n), "view_item", **who) for n in range(3_000)]
+    receive(engine, [*views, event(None, "i9", old, **who), event(None, "i8", lately, **who)])
+    read = []
+    with monitored(engine, read):
+        visitor = online.read(None, "v", None, now)
+        session = online.read(None, None, "s", now)
+        both = online.read("u", "v", "s", now)
+    assert max(read) <= 2 * 1_000 + 10
+    assert visitor.viewed_item_ids == session.viewed_item_ids == tuple(f"i{n}" for n in range(12))
+    assert visitor.viewed_at[0] == int(lately.timestamp())
+    assert visitor.item_ids.tolist() == ["i8", "i9"]  # a visitor's purchases count for good ...
+    assert session.item_ids.tolist() == ["i8"]  # ... a session's as long as views do
+    assert both.item_ids.tolist() == ["i1", "i8", "i9"]
+
+
+@contextmanager
+def monitored(engine, read):
+    """Notes how many rows each query on events gives."""
+    fetch = sa.CursorResult.all
+
+    def counting(result):
+        rows = fetch(result)
+        read.append(len(rows))
+        return rows
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sa.CursorResult, "all", counting)
+        yield
+
+
+@pytest.mark.parametrize("who", ["visitor", "session"])
+def test_purchases_are_found_without_reading_the_views(engine, who):
+    query = sa.select(events).where(events.c[f"{who}_id"] == "v", events.c.occurred_at <= T, BOUGHT)
+    text = query.compile(engine, compile_kwargs={"literal_binds": True})
+    explain = "EXPLAIN QUERY PLAN" if engine.dialect.name == "sqlite" else "EXPLAIN"
+    with reading(engine) as connection:
+        if explain == "EXPLAIN":
+            connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+        plan = str(connection.execute(sa.text(f"{explain} {text}")).all())
+    assert f"ix_events_{who}_bought" in plan
 
 
 def test_who_refuses_personalization_is_unknown(shop):

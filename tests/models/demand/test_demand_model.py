@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from features.contracts.errors import BadInput
@@ -16,6 +17,7 @@ from models.demand.model import (
     fit_trees,
 )
 from models.demand.panel import DemandPanel, rolling_origins
+from models.demand.table import load_forecasts
 
 CONFIG = FitConfig(max_rows=20_000, trees=TreesConfig(n_trees=40, min_rows=20))
 
@@ -119,3 +121,38 @@ def test_correction_takes_out_the_bias_of_each_size() -> None:
     overall = (0.9 * 100_000 + 110.0 * 1_000) / (1.0 * 100_000 + 100.0 * 1_000)  # drawn to as 1,000 rows
     assert corrected[0] == pytest.approx((0.9 * 100_000 + overall * 1_000) / 101_000)
     assert corrected[1] == pytest.approx(100 * (1.1 * 1_000 + overall * 1_000) / 2_000)
+
+
+def test_a_forecast_assumes_the_planned_price_only_where_past_weeks_knew_one(
+    make_panel: Callable[..., DemandPanel], tmp_path: Path
+) -> None:
+    plain = make_panel(n_series=4, n_known=30)
+    prices = np.full((4, 43), np.nan, np.float32)
+    prices[0] = 200  # always listed
+    prices[1, 29:] = 250  # decided a week ago: what sold before did so at a price that no plan tells
+    prices[2, 26:] = 300  # four of the last eight weeks
+    prices[0, 31] = 150
+    panel = replace(plain, offer_price=prices, list_price=prices)
+    assumed = panel.assumed_prices(2)
+    assert np.array_equal(assumed, [[200, 150], [np.nan] * 2, [300, 300], [np.nan] * 2], equal_nan=True)
+    assert np.isnan(plain.assumed_prices(2)).all()
+    forecasts = fitted(panel).predict(panel, 2)
+    assert forecasts["price_minor"].to_pylist() == [200, 150, None, None, 300, 300, None, None]
+    model = fitted(panel).with_forecasts(forecasts)
+    model.save(tmp_path)
+    assert [week.price_minor for week in load_forecasts(tmp_path).of("i000", "south", 2, panel.week_starts[30])] == [
+        200,
+        150,
+    ]
+
+
+def test_forecasts_kept_without_assumed_prices_are_read_as_such(
+    make_panel: Callable[..., DemandPanel], tmp_path: Path
+) -> None:
+    panel = make_panel(n_series=3)
+    model = fitted(panel)
+    model.with_forecasts(model.predict(panel)).save(tmp_path)
+    file = tmp_path / "forecasts.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["price_minor"]), file)
+    assert DemandModel.load(tmp_path).forecasts["price_minor"].null_count == 3 * 13
+    assert load_forecasts(tmp_path).of("i000", "south", 1, panel.week_starts[30])[0].price_minor is None

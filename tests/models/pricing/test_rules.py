@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -24,6 +25,14 @@ def test_bounds_as_arithmetic():
     assert found["maximum change"] == pytest.approx((450, 550))
     # net price p / 1.25 with margin (net - 300) / net >= .2, so net >= 375 and p >= 468.75
     assert found["margin floor"] == (pytest.approx(468.75), math.inf)
+
+
+def test_the_ceiling_stays_where_the_shops_own_list_price_puts_it():
+    rules = PricingRules(max_over_list=0.1)
+    raised = replace(item(current=540, list_price=540), opening_list_price_minor=500)
+    assert by_rule(bounds(raised, rules))["ceiling"] == pytest.approx((0, 500 * 1.1))
+    above = replace(item(current=600, list_price=600), opening_list_price_minor=500)
+    assert by_rule(bounds(above, rules))["ceiling"] == (0, 600)  # it need not fall, and may not rise
 
 
 def test_without_evidence_there_is_no_range_tried():

@@ -8,7 +8,7 @@ import pytest
 from features.contracts.histories import DECAY_PER_WEEK, UserHistory
 from features.contracts.recommendations import ItemFeatures
 from models.ranking.lambdarank import RankerConfig, fit_ranker
-from models.ranking.model import TASKS, CandidateConfig, RecommendationModel, Retrieval
+from models.ranking.model import TASKS, Candidates, RecommendationModel, Retrieval
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender, ranker_columns
 from models.retrieval.als import AlsConfig, fit_als
@@ -58,7 +58,7 @@ def items() -> ItemFeatures:
     columns = {
         "orders_4w": popularity,
         "orders_1w": popularity[::-1].copy(),
-        "orders_decayed": popularity * 5,
+        "orders_decayed": popularity,
         "orders_decayed_fast": popularity[::-1].copy(),
         "age_days": np.array([*[300] * N_ITEMS, 1], np.float32),
         "promotion_reach_next_4w": np.array([*[0] * (N_ITEMS - 1), 1, 0], np.float32),
@@ -101,7 +101,7 @@ def model(shoppers: dict[str, UserHistory], items: ItemFeatures) -> Recommendati
     ranker = fit_ranker(matrix, signal > 1.3, np.full(50, 20), names, config, seed=1)
     return RecommendationModel(
         retrieval,
-        CandidateConfig(),
+        Candidates(),
         dict.fromkeys(TASKS, ranker),
         item_columns,
         user_columns,

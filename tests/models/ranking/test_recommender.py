@@ -13,7 +13,7 @@ import pytest
 from features.contracts.errors import BadInput, UnknownName
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, Slate
-from models.ranking.model import CandidateConfig, RecommendationModel
+from models.ranking.model import CandidateConfig, Candidates, RecommendationModel
 from models.ranking.recommender import Recommender
 
 BUYER = {"i00": (1, 5.0), "i02": (3, 1.0), "i04": (1, 0.0)}
@@ -52,7 +52,7 @@ def test_a_loaded_model_gives_the_same_slates(
     model.save(tmp_path)
     loaded = Recommender(RecommendationModel.load(tmp_path), recommender.items, recommender.placements)
     assert loaded.recommend(queries(shoppers)) == recommender.recommend(queries(shoppers))
-    few = replace(model, candidates=CandidateConfig(ease=1, ease_decayed=1, als=1, popular=1, promoted=1))
+    few = replace(model, candidates=Candidates(all=CandidateConfig(ease=1, als=1)))
     few.save(tmp_path / "few")
     assert RecommendationModel.load(tmp_path / "few").candidates == few.candidates
     with pytest.raises(BadInput, match="no model here"):

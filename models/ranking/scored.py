@@ -1,0 +1,59 @@
+"""Items with scores and reasons: what every way of ranking gives, and what the slate is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts.recommendations import Reason
+from models.ranking.cart import Cart
+from models.ranking.features import Floats, Positions
+from models.ranking.model import Task
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Positions with scores and reasons, in any order, each position once.
+
+    matrix   the ranker's input when a ranker scored; rows beyond its own were added later and nobody ranked them
+    task     the ranker's
+    cart     what rules between items were followed from
+    """
+
+    places: Positions
+    scores: npt.NDArray[np.float64]
+    reasons: npt.NDArray[np.object_]
+    matrix: Floats | None = None
+    task: Task | None = None
+    cart: Cart | None = None
+
+    @classmethod
+    def of(cls, places: Positions, scores: npt.NDArray[np.float64], reason: Reason) -> Self:
+        """All for one reason."""
+        return cls(places, scores, np.full(len(places), reason, object))
+
+    @classmethod
+    def nothing(cls) -> Self:
+        """No item."""
+        return cls(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, object))
+
+    def best_first(self, rows: Positions) -> Positions:
+        """`rows` by score, the highest first; equal scores by position."""
+        return rows[np.lexsort((self.places[rows], -self.scores[rows]))]
+
+    def sorted(self) -> Self:
+        """The same, the best first; only of what no ranker scored."""
+        order = self.best_first(np.arange(len(self.places)))
+        return replace(self, places=self.places[order], scores=self.scores[order], reasons=self.reasons[order])
+
+    def with_more(self, more: Scored) -> Self:
+        """With `more` behind."""
+        return replace(
+            self,
+            places=np.concatenate([self.places, more.places]),
+            scores=np.concatenate([self.scores, more.scores]),
+            reasons=np.concatenate([self.reasons, more.reasons]),
+        )

@@ -1,0 +1,176 @@
+"""The networks' training loop and both networks on shops of known structure."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from features.contracts.errors import BadInput
+from features.contracts.sequences import CART, PURCHASE, VIEW, Event, Sequences, as_sequences
+from models.retrieval.neural import Examples, Pairs, TensorBatch
+from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
+from models.retrieval.sequence_network import SequenceNetwork
+from models.retrieval.steps import SECONDS_PER_WEEK, Steps, batch_of, latest, popularity, steps_of
+from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
+from tests.models.retrieval.tastes import CONFIG, DAY, LOOP, NOW, items, shop
+
+ROOT = Path(__file__).parents[3]
+TEA = [Event("tea00", PURCHASE, 2 * DAY), Event("tea01", PURCHASE, 2 * DAY), Event("tea02", VIEW, 60.0)]
+
+
+@pytest.fixture(scope="module")
+def sequence() -> SequenceModel:
+    return fit_sequence(shop(), CONFIG, now=NOW, seed=5)
+
+
+@pytest.fixture(scope="module")
+def towers() -> TwoTower:
+    config = TwoTowerConfig(width=8, dropout=0.0, id_dropout=0.3, loop=LOOP)
+    return fit_two_tower(shop(), items(), config, now=NOW, seed=5)
+
+
+def share(model: SequenceModel | TwoTower, events: list[Event], taste: str) -> float:
+    """How much of the chance of what comes next lies with a taste."""
+    mine = np.array([str(each).startswith(taste) for each in model.item_ids])
+    return float(model.score([events])[0][mine].sum())
+
+
+def test_items_of_one_order_are_one_step_and_repeated_rows_count_once() -> None:
+    found = as_sequences([[Event("b", PURCHASE, 5.0), Event("a", PURCHASE, 5.0), Event("a", PURCHASE, 5.0)], []])
+    assert (found.at.tolist(), found.item_starts.tolist(), found.items.tolist()) == ([-5], [0, 2], [0, 1])
+    assert found.events(0, 0) == [Event("a", PURCHASE, 5.0), Event("b", PURCHASE, 5.0)]
+
+
+def test_an_order_is_foretold_from_the_steps_before_it_and_never_from_itself() -> None:
+    orders = [Event("a", PURCHASE, 9.0), Event("b", PURCHASE, 5.0), Event("c", PURCHASE, 5.0), Event("a", CART, 1.0)]
+    steps, _ = steps_of([orders], np.array(["a", "b", "c"], object))
+    every = Pairs.of(Examples.of(steps, "all"), [(0, 3)], 2)
+    assert [(int(every.state[p]), int(i)) for p, i in zip(every.pair, every.item, strict=True)] == [
+        (0, 1),
+        (0, 2),
+        (1, 0),
+    ]
+    new = Pairs.of(Examples.of(steps, "new"), [(0, 3)], 2)
+    assert new.item.tolist() == [1, 2]  # a was met before
+
+
+def test_a_state_does_not_change_with_what_comes_after_it() -> None:
+    steps = Steps.of(shop(4), shop(4).item_ids)
+    torch.manual_seed(0)
+    network = SequenceNetwork(len(shop(4).item_ids), 8, 2, 2, 0.0).eval()
+    for block in network.blocks:
+        torch.nn.init.normal_(block.out.weight)
+    long, short = (
+        network.states(TensorBatch.of(batch_of(steps, [(0, end)]), "cpu"), network.items.weight)[0] for end in (6, 3)
+    )
+    assert torch.allclose(long[0, :3], short[0], atol=1e-6)
+
+
+def test_popularity_looks_back_and_never_at_its_own_week() -> None:
+    orders = [Event("a", PURCHASE, 0.5 * SECONDS_PER_WEEK), Event("b", PURCHASE, 5.5 * SECONDS_PER_WEEK)]
+    steps, _ = steps_of([orders], np.array(["a", "b"], object))
+    # As of now a was bought in the last 4 weeks; as of 1 week ago nothing was, of 2 to 5 weeks ago b.
+    assert popularity(steps, 2, 0, 4).tolist() == [[1, 0], [0, 0], [0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("name", ["sequence", "towers"])
+def test_a_session_of_views_moves_to_its_taste(name: str, request: pytest.FixtureRequest) -> None:
+    model = request.getfixturevalue(name)
+    viewed = [Event("tool03", PURCHASE, 30.0), Event("tool04", PURCHASE, 20.0)]
+    assert share(model, TEA[:2], "tea") > 0.75
+    assert share(model, viewed, "tool") > 0.75
+
+
+@pytest.mark.parametrize("name", ["sequence", "towers"])
+def test_an_answer_does_not_depend_on_who_else_is_asked_for(name: str, request: pytest.FixtureRequest) -> None:
+    model = request.getfixturevalue(name)
+    alone = model.score([TEA])[0]
+    together = model.score([[], TEA, [Event("tool01", PURCHASE, 9.0 * DAY * n) for n in range(30)]])
+    assert together[1] == pytest.approx(alone, abs=1e-6)
+    assert not together[0].any()
+    assert together[2].sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_numpy_answers_what_torch_does(sequence: SequenceModel) -> None:
+    network = SequenceNetwork(len(sequence.item_ids), 8, 1, 2, 0.0).eval()
+    network.load_state_dict({name: torch.from_numpy(each) for name, each in sequence.weights.items()})
+    steps, _ = steps_of([TEA, TEA[:2]], sequence.item_ids)
+    batch = batch_of(steps, latest(steps, 64))
+    with torch.no_grad():
+        vectors, bias = network.item_vectors()
+        states, weight = network.states(TensorBatch.of(batch, "cpu"), vectors)
+        logits = states @ vectors.T + bias + weight[..., None] * torch.from_numpy(sequence.popularity)
+    expected = torch.stack([logits[0, 1], logits[1, 0]]).softmax(-1).numpy()
+    assert sequence.score([TEA, TEA[:2]]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_new_item_of_a_tastes_category_stands_above_other_new_items(towers: TwoTower) -> None:
+    more = towers.with_items(items(new=3))
+    new = ~np.isin(more.item_ids, towers.item_ids)
+    for events, taste in ((TEA[:2], "tea"), ([Event("tool05", PURCHASE, 60.0)], "tool")):
+        order = more.item_ids[new][np.argsort(-more.score([events])[0][new], kind="stable")]
+        assert {str(each)[:-2] for each in order[:3]} == {taste}
+    old = more.score([TEA])[0][~new]
+    assert (old / old.sum()) == pytest.approx(towers.score([TEA])[0], abs=1e-5)
+
+
+def test_a_killed_training_goes_on_to_the_weights_it_would_have_had(tmp_path: Path, sequence: SequenceModel) -> None:
+    told: list[str] = []
+
+    def killed(text: str) -> None:
+        if "epoch 7" in text:
+            raise KeyboardInterrupt
+
+    config = replace(CONFIG, dropout=0.1)
+    whole = fit_sequence(shop(), config, now=NOW, seed=5)
+    with pytest.raises(KeyboardInterrupt):
+        fit_sequence(shop(), config, now=NOW, seed=5, folder=tmp_path, progress=killed)
+    resumed = fit_sequence(shop(), config, now=NOW, seed=5, folder=tmp_path, progress=told.append)
+    assert told[0] == "final: going on after epoch 7"
+    assert len(told) == 1 + LOOP.n_epochs - 7
+    for name, weights in whole.weights.items():
+        assert resumed.weights[name].tolist() == weights.tolist(), name
+    # Another seed is another training.
+    other: list[str] = []
+    fit_sequence(shop(), config, now=NOW, seed=6, folder=tmp_path, progress=other.append)
+    assert other[0].startswith("final: epoch 1 ")
+
+
+def test_early_stopping_gives_up_where_nothing_gets_better() -> None:
+    told: list[str] = []
+    loop = replace(LOOP, validation_weeks=1, patience=2, n_epochs=30)
+    fit_sequence(shop(), replace(CONFIG, loop=loop), now=NOW, seed=5, progress=told.append)
+    searched = [each for each in told if each.startswith("search")]
+    refitted = [each for each in told if each.startswith("final")]
+    assert len(searched) < 30
+    assert len(refitted) == len(searched) - loop.patience
+
+
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+    """Gradients are summed in another order, so weights agree to 0.001 after 75 steps, not bit by bit."""
+    group = "tests.models.retrieval.neural_group"
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", group]
+    commands = {1: [sys.executable, "-m", group], 2: [sys.executable, *torchrun]}
+    models = {}
+    for n, command in commands.items():
+        done = subprocess.run([*command, str(tmp_path / str(n))], cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        models[n] = SequenceModel.load(tmp_path / str(n) / "model")
+    for name, weights in models[1].weights.items():
+        assert models[2].weights[name] == pytest.approx(weights, abs=1e-3), name
+    assert models[2].score([TEA]) == pytest.approx(models[1].score([TEA]), abs=1e-3)
+
+
+def test_nobody_and_an_odd_width_are_refused() -> None:
+    nobody = as_sequences([])
+    assert isinstance(nobody, Sequences)
+    with pytest.raises(BadInput, match="no visitor"):
+        fit_sequence(nobody, CONFIG, now=NOW, seed=1)
+    with pytest.raises(BadInput, match="no multiple"):
+        fit_sequence(shop(), SequenceConfig(width=9, n_heads=2), now=NOW, seed=1)

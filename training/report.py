@@ -1,0 +1,55 @@
+"""An evaluation as one HTML file: tables, plots and what was measured on. Images are inside; nothing is fetched."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from training.results import OURS, Cell, Evaluation
+
+_CAPTIONS = {
+    "ndcg_by_depth": "NDCG at each depth of the slate",
+    "recall_by_depth": "Recall at each depth of the slate",
+    "by_activity": "By activity of the user, with 95 % intervals",
+    "by_items": "By relevant item, with 95 % intervals",
+    "coverage_and_ndcg": "How much of the catalogue is shown, against how well it foretells",
+}
+
+
+def as_html(evaluation: Evaluation) -> str:
+    """The report of one evaluation. Every name and note is escaped."""
+    environment = Environment(
+        loader=PackageLoader("training", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"figure": _figure, "interval": _interval, "p_value": _p_value}
+    images = [
+        (name, _CAPTIONS.get(name, name.replace("_", " ")), _png(figure)) for name, figure in evaluation.figures.items()
+    ]
+    return environment.get_template("report.html.j2").render(evaluation=evaluation, images=images, ours=OURS)
+
+
+def _png(figure: Any) -> str:
+    """A figure as a data URI. Without the version of matplotlib in it the same figure gives the same text."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=110, metadata={"Software": None})
+    return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+
+
+def _figure(value: float | None) -> str:
+    """Four digits after the point; a dash where there is nothing to tell."""
+    return "–" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def _interval(cell: Cell) -> str:
+    known = cell.low is not None and cell.high is not None and not math.isnan(cell.low)
+    return f"{cell.low:.4f} to {cell.high:.4f}" if known else ""
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "p < .0001" if value < 1e-4 else f"p = {value:.2g}"
