@@ -12,11 +12,13 @@ from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from models.ranking.model import Retrieval, Task
 from models.retrieval.als import Als, AlsConfig, fit_als
+from models.retrieval.bpr import Bpr, BprConfig, fit_bpr_and_users
 from models.retrieval.ease import Ease, EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions, positions
 from models.retrieval.item_knn import ItemKnn
 
 _ALS = AlsConfig(n_factors=128, min_buyers=1)
+_BPR = BprConfig(n_factors=128, min_buyers=1)
 
 
 def baseline_slates(
@@ -33,8 +35,8 @@ def baseline_slates(
     """Slates by task, baseline and user. For the task "new", what the user bought is left out of every one.
 
     recent popularity: orders of the last four weeks. buy again: decayed frequency with popularity behind it.
-    ALS: implicit's, 128 factors. ItemKNN: cosine. EASE: closed form on the most bought items, in the form that is the
-    strongest for each task: fitted on orders for "all", on their logarithm for "new".
+    ALS and BPR: implicit's, 128 factors. ItemKNN: cosine. EASE: closed form on the most bought items, in the form that
+    is the strongest for each task: fitted on orders for "all", on their logarithm for "new".
     """
     item_ids = interactions.item_ids
     catalogue = {item_id: place for place, item_id in enumerate(items.item_ids)}
@@ -42,8 +44,11 @@ def baseline_slates(
     popularity /= max(float(popularity.max()), 1e-9)
     index = {item_id: place for place, item_id in enumerate(item_ids)}
     als = fit_als(interactions, _ALS, seed=seed)
+    bpr = fit_bpr_and_users(interactions, _BPR, seed=seed)
+    nobody = np.zeros(bpr.user_factors.shape[1], np.float32)
+    rows_of_users = {user: row for row, user in enumerate(interactions.user_ids)}
     counted = {task: _count_ease(interactions, ease, task) for task in users}
-    sources: dict[str, Ease | ItemKnn | Als] = {"ItemKNN": retrieval.similar, "ALS": als}
+    sources: dict[str, Ease | ItemKnn | Als | Bpr] = {"ItemKNN": retrieval.similar, "ALS": als, "BPR": bpr.model}
     sources |= {f"EASE {task}": model for task, model in counted.items()}
     at = {name: positions(index, source.item_ids) for name, source in sources.items()}
     inverse = {name: _inverse(places, len(item_ids)) for name, places in at.items()}
@@ -55,6 +60,8 @@ def baseline_slates(
         own = positions(index, history.item_ids)
         rows = {name: found[found >= 0] for name in at for found in [inverse[name][own]]}
         scores = {"ItemKNN": retrieval.similar.score(rows["ItemKNN"]), "ALS": als.score(rows["ALS"])}
+        row = rows_of_users.get(user)  # None for a user who only looked
+        scores["BPR"] = bpr.model.factors @ (bpr.user_factors[row] if row is not None else nobody)
         for task, of_task in wanted.items():
             if user not in of_task:
                 continue

@@ -117,7 +117,7 @@ class _Judgement:
         )
         results: dict[Task, _Judged] = {}
         slates: dict[str, dict[str, list[str]]] = {}
-        policies: dict[Task, Policy] = dict.fromkeys(TASKS, "ranker")
+        policies: dict[Task, Policy] = subject.model.policies | dict.fromkeys(TASKS, "ranker")
         notes: list[str] = []
         for task in tasks:
             self._progress(f"slates of every user, ours of {task} items")

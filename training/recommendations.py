@@ -27,14 +27,25 @@ from models.ranking.lambdarank import Ranker, RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Candidates, Policy, RecommendationModel, Retrieval, Task
 from models.ranking.recommender import ranker_columns
 from models.retrieval.als import AlsConfig, fit_als
+from models.retrieval.association import Association, AssociationConfig, fit_association
+from models.retrieval.buy_again import BuyAgain, BuyAgainConfig, fit_buy_again, fit_gaps
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
 from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
+from training.carts import (
+    ALONE,
+    CartFigures,
+    CartsConfig,
+    cart_figures,
+    fit_cart_ranker,
+    held_out,
+    training_rows,
+)
 from training.contenders import Subject
 from training.holdout import LEAVE_ONE_OUT, TIME_SPLIT, HeldOut, hold_out_last
 from training.recommendation_judgement import judged
-from training.results import Evaluation, Trained
+from training.results import OURS, Evaluation, Trained
 from training.splits import Window, end_of_data, windows
 
 
@@ -52,9 +63,13 @@ class RecommendationsConfig:
     local_ease: LocalEaseConfig = field(default_factory=LocalEaseConfig)
     als: AlsConfig = field(default_factory=AlsConfig)
     item_knn: ItemKnnConfig = field(default_factory=ItemKnnConfig)
+    association: AssociationConfig = field(default_factory=AssociationConfig)
+    buy_again: BuyAgainConfig = field(default_factory=BuyAgainConfig)
     candidates: Candidates = field(default_factory=Candidates)
     ranker_all: RankerConfig = field(default_factory=RankerConfig)
     ranker_new: RankerConfig = field(default_factory=RankerConfig)
+    ranker_cart: RankerConfig = field(default_factory=lambda: RankerConfig(share_negatives=0.25))
+    carts: CartsConfig = field(default_factory=CartsConfig)
 
 
 CONFIG = RecommendationsConfig
@@ -98,12 +113,12 @@ class _Workshop:
             )
             als = fit_als(interactions, self.config.als, seed=self.settings.seed)
             empty = ItemKnn(np.zeros(0, object), sparse.csr_matrix((0, 0), dtype=np.float32))
-            retrieval = Retrieval(ease, als, empty, empty)
+            retrieval = Retrieval(ease, als, empty, Association.empty())
             self._snapshots[cut] = Snapshot(cut, histories, offline_items(self.facts, cut), interactions, retrieval)
         snapshot = self._snapshots[cut]
         if complete and not len(snapshot.retrieval.similar.item_ids):
             similar = fit_item_knn(snapshot.interactions.item_ids, snapshot.interactions.binary(), self.config.item_knn)
-            together = fit_item_knn(*_orders(self.facts, cut), self.config.item_knn)
+            together = fit_association(*orders_before(self.facts, cut), self.config.association)
             snapshot.retrieval = Retrieval(snapshot.retrieval.ease, snapshot.retrieval.als, similar, together)
         return snapshot
 
@@ -149,6 +164,29 @@ def evaluate(
     return _left_one_out(held, _Workshop(held, settings, config, progress), end)
 
 
+def evaluate_carts(
+    facts: Facts,
+    settings: Settings,
+    config: RecommendationsConfig,
+    *,
+    until: datetime | None,
+    progress: Callable[[str], None],
+) -> tuple[Window, CartFigures]:
+    """What completes a cart at the last cut, every order of the window after it; no other ranker is fitted."""
+    workshop = _Workshop(facts, settings, config, progress)
+    (window,) = windows(end_of_data(facts, until, settings.timezone), 1, config.window_weeks, settings.timezone)
+    past = windows(window.cut, config.n_windows, config.window_weeks, settings.timezone)
+    final = workshop.snapshot(window.cut, complete=True)
+    names = tuple(sorted(final.items.columns)), _user_columns(final.histories)
+    ranker = _cart_ranker(workshop, past, names)
+    rankers: dict[Task, Ranker] = {} if ranker is None else {"cart": ranker}
+    model = RecommendationModel(final.retrieval, config.candidates, rankers, *names, {"cart": "ranker"})
+    orders = held_out(facts, window, final.interactions.item_ids.tolist())
+    progress(f"slates of {len(orders)} orders")
+    by_orders = fit_item_knn(*orders_before(facts, window.cut), config.item_knn)
+    return window, cart_figures(orders, model, final.histories, final.items, by_orders)
+
+
 def _left_one_out(held: HeldOut, workshop: _Workshop, end: datetime) -> Evaluation:
     """One model fitted on everything but the held-out purchases, asked for each of them."""
     model = _fit(workshop, end)
@@ -175,12 +213,40 @@ def _evaluated(workshop: _Workshop, end: datetime) -> tuple[RecommendationModel,
             "nobody bought a known item after the cut", hint="Import more history, or choose another --until"
         )
     model, evaluation = judged(_subject(workshop, snapshot, model, relevant), workshop.progress)
+    model, evaluation = _with_carts(workshop, window, snapshot, model, evaluation)
     data = {
         "protocol": TIME_SPLIT,
         "known": f"events before {window.cut.isoformat()}",
         "to be foretold": f"purchases until {window.end.isoformat()}",
     }
     return model, replace(evaluation, data=data | _counts(snapshot, relevant))
+
+
+def _with_carts(
+    workshop: _Workshop, window: Window, snapshot: Snapshot, model: RecommendationModel, evaluation: Evaluation
+) -> tuple[RecommendationModel, Evaluation]:
+    """Adds what completes a cart. Where its ranker loses to the rules alone these serve; the figure is the ranker's.
+
+    Whether the model may serve does not depend on it.
+    """
+    seed, policies = workshop.settings.seed, dict(model.policies)
+    orders = held_out(workshop.facts, window, snapshot.interactions.item_ids.tolist())
+    if "cart" not in model.rankers or not orders:
+        return model.with_policies(policies | {"cart": "association"}), evaluation
+    workshop.progress("what completes the carts of the test window, ours and the baselines'")
+    drawn = np.sort(generator(seed, "judged carts").permutation(len(orders))[: workshop.config.carts.judged])
+    by_orders = fit_item_knn(*orders_before(workshop.facts, window.cut), workshop.config.item_knn)
+    found = cart_figures([orders[at] for at in drawn], model, snapshot.histories, snapshot.items, by_orders)
+    comparisons, figures = found.summary(seed=seed)
+    won = found.recall[OURS].mean() >= found.recall[ALONE].mean()
+    notes = () if won else ("the ranker of carts did not beat the rules between items here; the rules serve",)
+    added = replace(
+        evaluation,
+        comparisons=(*evaluation.comparisons, *comparisons),
+        metrics={**evaluation.metrics, **figures},
+        notes=(*evaluation.notes, *notes),
+    )
+    return model.with_policies(policies | {"cart": "ranker" if won else "association"}), added
 
 
 def _subject(
@@ -220,8 +286,41 @@ def _fit(workshop: _Workshop, cut: datetime) -> RecommendationModel:
         rankers[task] = fit_ranker(
             matrix, labels, sizes, ranker_columns(item_columns, user_columns), ranker_config, seed=settings.seed
         )
-    policies: dict[Task, Policy] = {"all": "ranker", "new": "ranker"}
-    return RecommendationModel(final.retrieval, config.candidates, rankers, item_columns, user_columns, policies)
+    policies: dict[Task, Policy] = {"all": "ranker", "new": "ranker", "cart": "association"}
+    cart = _cart_ranker(workshop, past, (item_columns, user_columns))
+    if cart is not None:
+        rankers["cart"], policies["cart"] = cart, "ranker"
+    again = _buy_again(workshop, past[0], final)
+    return RecommendationModel(final.retrieval, config.candidates, rankers, item_columns, user_columns, policies, again)
+
+
+def _buy_again(workshop: _Workshop, window: Window, final: Snapshot) -> BuyAgain:
+    """The gaps of all that lies before the cut, with the weights that foretold the last window before it."""
+    config, known = workshop.config.buy_again, workshop.snapshot(window.cut)
+    bought = relevant_items(workshop.facts, window, known)["all"]
+    before, now = (
+        fit_gaps(each.histories, dict(zip(each.items.item_ids, each.items.category, strict=True)), config)
+        for each in (known, final)
+    )
+    return BuyAgain(now, fit_buy_again(before, known.histories, bought, config))
+
+
+def _cart_ranker(
+    workshop: _Workshop, past: Sequence[Window], names: tuple[tuple[str, ...], tuple[str, ...]]
+) -> Ranker | None:
+    """The ranker of what completes a cart, from orders of the past windows; None where none is large enough."""
+    config, seed = workshop.config, workshop.settings.seed
+    rows = []
+    for window in past:
+        known = workshop.snapshot(window.cut, complete=True)
+        orders = held_out(workshop.facts, window, known.interactions.item_ids.tolist())
+        of_window = known.histories, known.items, known.retrieval, config.candidates
+        made = training_rows(
+            orders, *of_window, names, window.cut, config.ranker_cart, most=config.carts.learnt, seed=seed
+        )
+        rows.append(made)
+    workshop.progress("fitting the ranker of what completes a cart")
+    return fit_cart_ranker(rows, names, config.ranker_cart, seed=seed)
 
 
 def _training_rows(
@@ -284,7 +383,7 @@ def _user_columns(histories: Mapping[str, UserHistory]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _orders(facts: Tables, cut: datetime) -> tuple[npt.NDArray[np.object_], sparse.csr_matrix]:
+def orders_before(facts: Tables, cut: datetime) -> tuple[npt.NDArray[np.object_], sparse.csr_matrix]:
     """Items and the binary CSR (orders, items) of purchases before `cut`."""
     events = facts.read("events")
     bought = events.filter((events.event_type == EventType.PURCHASE.value) & (events.occurred_at < instant(cut)))

@@ -38,10 +38,10 @@ def age_seconds(seconds: Any, as_of: datetime) -> Any:
     return ibis.ifelse(age < 0, 0, age)
 
 
-def decay(seconds: Any, as_of: datetime) -> Any:
-    """DECAY_PER_WEEK ** (age in weeks)."""
+def decay(seconds: Any, as_of: datetime, per_week: float = DECAY_PER_WEEK) -> Any:
+    """`per_week` ** (age in weeks)."""
     weeks = age_seconds(seconds, as_of).cast("float64") / float(SECONDS_PER_WEEK)
-    return ibis.literal(DECAY_PER_WEEK, type="float64") ** weeks
+    return ibis.literal(per_week, type="float64") ** weeks
 
 
 def zone_of(table: Any) -> Any:

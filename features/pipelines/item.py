@@ -14,6 +14,7 @@ from typing import Any
 
 import ibis
 
+from features.contracts.histories import FAST_DECAY_PER_WEEK
 from features.contracts.tables import EventType
 from features.pipelines.expressions import (
     age_seconds,
@@ -38,6 +39,7 @@ NAMES = (
     "orders_1w",
     "orders_4w",
     "orders_decayed",
+    "orders_decayed_fast",
     "buyers",
     "buyers_4w",
     "repeat_rate",
@@ -60,7 +62,7 @@ NAMES = (
 
 
 def velocity(purchases: Any, as_of: datetime) -> Any:
-    """Units and purchase events a week over the last 1, 4 and 13 weeks, and the decayed number of purchase events."""
+    """Units and purchase events a week over the last 1, 4 and 13 weeks, and the decayed numbers of purchase events."""
     second = epoch_seconds(purchases.occurred_at)
     units = purchases.quantity.coalesce(1.0)
 
@@ -74,6 +76,7 @@ def velocity(purchases: Any, as_of: datetime) -> Any:
         orders_1w=within(1).sum().cast("float64"),
         orders_4w=within(4).sum() / 4.0,
         orders_decayed=decay(second, as_of).sum(),
+        orders_decayed_fast=decay(second, as_of, FAST_DECAY_PER_WEEK).sum(),
         buyers_4w=purchases.user_id.nunique(where=within(4)).cast("float64"),
         days_since_sale=age_seconds(second.max(), as_of) / float(SECONDS_PER_DAY),
     )
@@ -262,7 +265,18 @@ def columns(kinds: Sequence[str]) -> tuple[str, ...]:
 
 
 _ZERO = frozenset(
-    {"units_1w", "units_4w", "units_13w", "orders_1w", "orders_4w", "orders_decayed", "buyers", "buyers_4w", "views_1w"}
+    {
+        "units_1w",
+        "units_4w",
+        "units_13w",
+        "orders_1w",
+        "orders_4w",
+        "orders_decayed",
+        "orders_decayed_fast",
+        "buyers",
+        "buyers_4w",
+        "views_1w",
+    }
 )
 
 

@@ -70,8 +70,12 @@ def fit_ranker(
     config: RankerConfig,
     *,
     seed: int,
+    n_threads: int = 2,
 ) -> Ranker:
-    """Fits on rows grouped by query: `matrix` (n, columns), `relevant` (n,), `group_sizes` summing to n."""
+    """Fits on rows grouped by query: `matrix` (n, columns), `relevant` (n,), `group_sizes` summing to n.
+
+    Few rows are fitted on one thread, more on `n_threads`.
+    """
     parameters = {
         "objective": "lambdarank",
         "learning_rate": config.learning_rate,
@@ -85,7 +89,7 @@ def fit_ranker(
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 2 if len(matrix) >= _ROWS_FOR_TWO_THREADS else 1,
+        "num_threads": n_threads if len(matrix) >= _ROWS_FOR_TWO_THREADS else 1,
         "verbose": -1,
         "max_bin": config.n_bins,
     }

@@ -9,14 +9,18 @@ from typing import Literal, Self
 from models.artifact import read_meta, write_meta
 from models.ranking.lambdarank import Ranker
 from models.retrieval.als import Als
+from models.retrieval.association import Association
+from models.retrieval.buy_again import BuyAgain
 from models.retrieval.ease import Ease
 from models.retrieval.item_knn import ItemKnn
 
 KIND = "recommendations"
 
-# "ranker" learns from candidates of all sources; "buy_again" is decayed frequency with popularity behind it.
-Policy = Literal["ranker", "buy_again"]
-Task = Literal["all", "new"]
+# "ranker" learns from candidates of all sources; "buy_again" is decayed frequency with popularity behind it;
+# "association" is the rules between items alone.
+Policy = Literal["ranker", "buy_again", "association"]
+Task = Literal["all", "new", "cart"]
+# The tasks that every model has; "cart" takes orders of several items to learn from.
 TASKS: tuple[Task, ...] = ("all", "new")
 
 
@@ -33,6 +37,16 @@ class CandidateConfig:
 
 
 @dataclass(frozen=True)
+class CartCandidates:
+    """The same for a cart: rules from it, neighbours of its items, the visitor's most bought, and popular items."""
+
+    together: int = 150
+    near: int = 40
+    own: int = 100
+    popular: int = 30
+
+
+@dataclass(frozen=True)
 class Candidates:
     """Per task. What is bought anyway needs few new items; finding new ones needs many."""
 
@@ -40,9 +54,10 @@ class Candidates:
         default_factory=lambda: CandidateConfig(ease=60, ease_decayed=40, als=20, popular=40, promoted=30)
     )
     new: CandidateConfig = field(default_factory=CandidateConfig)
+    cart: CartCandidates = field(default_factory=CartCandidates)
 
     def of(self, task: Task) -> CandidateConfig:
-        """Those of a task."""
+        """Those of a task of TASKS."""
         return self.all if task == "all" else self.new
 
 
@@ -53,7 +68,7 @@ class Retrieval:
     ease: Ease
     als: Als
     similar: ItemKnn
-    bought_together: ItemKnn
+    bought_together: Association
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,7 @@ class RecommendationModel:
     item_columns   names of the item features (ItemFeatures.columns) in the rankers' order
     user_columns   names of the user features (UserHistory.features) in the rankers' order
     policies       per task, the policy that won on the cut and serves
+    buy_again      orders what is bought again; None: decayed frequency does
     """
 
     retrieval: Retrieval
@@ -72,6 +88,7 @@ class RecommendationModel:
     item_columns: tuple[str, ...]
     user_columns: tuple[str, ...]
     policies: dict[Task, Policy]
+    buy_again: BuyAgain | None = None
 
     def with_policies(self, policies: dict[Task, Policy]) -> RecommendationModel:
         """The same model serving by other policies."""
@@ -93,6 +110,8 @@ class RecommendationModel:
         self.retrieval.als.save(folder / "als")
         self.retrieval.similar.save(folder / "similar")
         self.retrieval.bought_together.save(folder / "bought_together")
+        if self.buy_again is not None:
+            self.buy_again.save(folder / "buy_again")
         for task, ranker in self.rankers.items():
             ranker.save(folder / f"ranker_{task}.txt")
 
@@ -104,9 +123,15 @@ class RecommendationModel:
             Ease.load(folder / "ease"),
             Als.load(folder / "als"),
             ItemKnn.load(folder / "similar"),
-            ItemKnn.load(folder / "bought_together"),
+            Association.load(folder / "bought_together"),
         )
         rankers = {task: Ranker.load(folder / f"ranker_{task}.txt") for task in TASKS}
-        candidates = Candidates(**{task: CandidateConfig(**meta["candidates"][task]) for task in TASKS})
+        if (folder / "ranker_cart.txt").exists():
+            rankers["cart"] = Ranker.load(folder / "ranker_cart.txt")
+        counts = meta["candidates"]
+        candidates = Candidates(
+            CandidateConfig(**counts["all"]), CandidateConfig(**counts["new"]), CartCandidates(**counts["cart"])
+        )
         columns = tuple(meta["item_columns"]), tuple(meta["user_columns"])
-        return cls(retrieval, candidates, rankers, *columns, meta["policies"])
+        again = BuyAgain.load(folder / "buy_again") if (folder / "buy_again").exists() else None
+        return cls(retrieval, candidates, rankers, *columns, meta["policies"], again)

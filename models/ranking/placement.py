@@ -23,9 +23,9 @@ class Placement:
     new               what the visitor will buy for the first time, learnt
     similar           near the context items, by who bought them
     bought_together   near the context items, by the orders that held them
-    trending          rising over the last week
+    trending          orders of late against the usual ones
     new_arrivals      lately arrived
-    buy_again         bought before, by decayed frequency
+    buy_again         bought before, by how likely it is bought again now
 
     candidates         source -> how many at most, for learnt scorers; the rankers know no more than the model's own
                        numbers, so a placement can take less of a source, or none (0), and not more

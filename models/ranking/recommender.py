@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,18 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.errors import UnknownName
+from features.contracts.histories import DECAY_PER_WEEK, FAST_DECAY_PER_WEEK
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, ScoredItem, Slate
 from models.ranking.candidates import CandidateSource
+from models.ranking.cart import CartSource
 from models.ranking.features import Catalogue, Positions, Visitor, column_names, columns
 from models.ranking.finish import Finished, Finisher, Wish
-from models.ranking.model import Policy, RecommendationModel, Task
+from models.ranking.model import TASKS, Policy, RecommendationModel, Task
 from models.ranking.placement import LEARNT, Fallback, Placement
 from models.ranking.rules import RuleSet
 from models.ranking.scored import Scored
 from models.ranking.visit import focus, wanted_again, with_context
-from models.retrieval.item_knn import ItemKnn
 
 _NEW_ARRIVAL_DAYS = 28
+# Orders a week that are imagined behind every item: one order of a rarity is not a trend.
+_TRENDING_PRIOR = 5.0
 _MASKS_KEPT = 32
 # Candidates that a visit about a category gets from it.
 _FOCUS_CANDIDATES = 20
@@ -48,20 +52,10 @@ class Recommender:
         self._catalogue = Catalogue(items, model.item_columns)
         self._source = CandidateSource(self._catalogue, model.retrieval, model.candidates)
         self._finisher = Finisher(self._catalogue, placements, rules)
-        self._knn_at = {
-            name: self._catalogue.positions(knn.item_ids)
-            for name, knn in (
-                ("similar", model.retrieval.similar),
-                ("bought_together", model.retrieval.bought_together),
-            )
-        }
-        self._knn_index = {
-            name: {item_id: row for row, item_id in enumerate(knn.item_ids)}
-            for name, knn in (
-                ("similar", model.retrieval.similar),
-                ("bought_together", model.retrieval.bought_together),
-            )
-        }
+        self._carts = CartSource(self._catalogue, model.retrieval, model.candidates.cart)
+        similar = model.retrieval.similar.item_ids
+        self._knn_at = self._catalogue.positions(similar)
+        self._knn_index = {item_id: row for row, item_id in enumerate(similar)}
         # The same for everybody, the best first.
         self._stand_ins = {
             "popular": self._popular(),
@@ -123,10 +117,10 @@ class Recommender:
         policy: Policy | None,
         about: npt.NDArray[np.bool_] | None,
     ) -> Scored:
-        if placement.scorer in ("similar", "bought_together"):
-            near = self._near(placement.scorer, query.context_item_ids)
-            if len(near.places) or query.context_item_ids:
-                return near
+        if placement.scorer == "bought_together" and query.context_item_ids:
+            return self._completing(query.context_item_ids, visitor, policy)
+        if placement.scorer == "similar" and query.context_item_ids:
+            return self._near(query.context_item_ids)
         if placement.scorer == "trending":
             return self._stand_ins["trending"]
         if placement.scorer == "new_arrivals":
@@ -203,7 +197,7 @@ class Recommender:
                 items[n] = replace(items[n], reason=reason, because_item_id=named)
         if len(query.context_item_ids) == 1:
             near = (Reason.BOUGHT_TOGETHER, Reason.SIMILAR)
-            learnt = scored.task is not None
+            learnt = scored.task in TASKS
             items = [
                 replace(item, because_item_id=query.context_item_ids[0]) if item.reason in near and not learnt else item
                 for item in items
@@ -257,22 +251,43 @@ class Recommender:
             return Scored.of(places, popular, Reason.POPULAR)
         return self._judged(visitor, places, "all", policy)
 
-    def _near(self, name: str, context_item_ids: Sequence[str]) -> Scored:
+    def _near(self, context_item_ids: Sequence[str]) -> Scored:
         """Items near the context items, which are left out themselves."""
-        knn: ItemKnn = getattr(self.model.retrieval, name)
-        index = self._knn_index[name]
-        rows = np.array([index[each] for each in context_item_ids if each in index], np.int64)
-        scores = knn.score(rows)
+        rows = np.array([self._knn_index[each] for each in context_item_ids if each in self._knn_index], np.int64)
+        scores = self.model.retrieval.similar.score(rows)
         scores[rows] = 0
-        found = np.flatnonzero((scores > 0) & (self._knn_at[name] >= 0))
-        reason = Reason.SIMILAR if name == "similar" else Reason.BOUGHT_TOGETHER
-        return Scored(self._knn_at[name][found], scores[found].astype(np.float64), np.full(len(found), reason, object))
+        found = np.flatnonzero((scores > 0) & (self._knn_at >= 0))
+        return Scored.of(self._knn_at[found], scores[found].astype(np.float64), Reason.SIMILAR)
+
+    def _completing(self, context_item_ids: tuple[str, ...], visitor: Visitor, policy: Policy | None) -> Scored:
+        """What completes the cart of the context items, by its ranker or by the rules between items alone."""
+        cart = self._carts.cart(context_item_ids)
+        # A policy of another task says nothing here.
+        wanted = policy if policy in ("ranker", "association") else self.model.policies.get("cart")
+        if wanted != "ranker" or "cart" not in self.model.rankers:
+            together = cart.together.copy()
+            together[cart.held] = 0
+            found = np.flatnonzero(together > 0)
+            return replace(Scored.of(found, together[found].astype(np.float64), Reason.BOUGHT_TOGETHER), cart=cart)
+        places = self._carts.candidates(cart, visitor)
+        if not len(places):
+            return Scored.nothing()
+        matrix = self._carts.columns(cart, visitor, places, self.model.user_columns)
+        reasons = np.full(len(places), Reason.POPULAR, object)
+        reasons[cart.near[places] > 0] = Reason.SIMILAR
+        reasons[np.isin(places, visitor.own)] = Reason.BUY_AGAIN
+        reasons[cart.together[places] > 0] = Reason.BOUGHT_TOGETHER
+        return Scored(places, self.model.rankers["cart"].score(matrix), reasons, matrix, "cart", cart)
 
     def _trending(self) -> Scored:
-        """Rising: orders of the last week against the weekly mean of the last four, weighed by their number."""
-        week, month = self._column("orders_1w"), self._column("orders_4w")
-        scores = np.log1p(week) * (week + 1) / (month + 1)
-        found = np.flatnonzero(week > 0)
+        """Rising: orders a week now over the usual ones, by two decays, both with _TRENDING_PRIOR orders added.
+
+        A steady r orders a week sum up to r / -ln(decay), so each sum times -ln(decay) is a weekly rate.
+        """
+        now = self._column("orders_decayed_fast") * -math.log(FAST_DECAY_PER_WEEK)
+        usual = self._column("orders_decayed") * -math.log(DECAY_PER_WEEK)
+        scores = np.log((now + _TRENDING_PRIOR) / (usual + _TRENDING_PRIOR))
+        found = np.flatnonzero(scores > 0)
         return Scored.of(found, scores[found], Reason.TRENDING).sorted()
 
     def _new_arrivals(self) -> Scored:
@@ -287,8 +302,9 @@ class Recommender:
         return Scored.of(found, np.zeros(len(found)), Reason.NEW)
 
     def _bought_again(self, visitor: Visitor) -> Scored:
-        scores = visitor.history.decayed_frequency[visitor.rows].astype(np.float64)
-        return Scored.of(visitor.own, scores, Reason.BUY_AGAIN)
+        history, model = visitor.history, self.model.buy_again
+        by_item = history.decayed_frequency if model is None else model.score(history)
+        return Scored.of(visitor.own, by_item[visitor.rows].astype(np.float64), Reason.BUY_AGAIN)
 
     def _popular(self) -> Scored:
         places = self._source.popular
@@ -329,16 +345,21 @@ class Recommender:
         return mask
 
     def _contributions(self, scored: Scored, rows: Positions, items: Sequence[ScoredItem]) -> list[dict[str, float]]:
-        """What each column adds to the score, largest first; the score itself where no ranker scored."""
+        """What each column adds to the score, largest first; the score itself where no ranker scored.
+
+        Rules that speak for the item are told behind it: "support X", "confidence X" and "lift X" of each context item.
+        """
         explained: list[dict[str, float]] = [{item.reason.value: item.score} for item in items]
-        if scored.matrix is None or scored.task is None:
+        if scored.matrix is not None and scored.task is not None and len(rows):
+            ranker = self.model.rankers[scored.task]
+            known = np.flatnonzero(rows < len(scored.matrix))
+            for n, values in zip(known, ranker.contributions(scored.matrix[rows[known]]), strict=True):
+                largest = np.argsort(-np.abs(values), kind="stable")
+                explained[n] = {ranker.columns[column]: float(values[column]) for column in largest if values[column]}
+        if scored.cart is None:
             return explained
-        ranker = self.model.rankers[scored.task]
-        known = np.flatnonzero(rows < len(scored.matrix))
-        for n, values in zip(known, ranker.contributions(scored.matrix[rows[known]]), strict=True):
-            largest = np.argsort(-np.abs(values), kind="stable")
-            explained[n] = {ranker.columns[column]: float(values[column]) for column in largest if values[column]}
-        return explained
+        told = [self._carts.evidence(scored.cart, int(scored.places[row])) for row in rows]
+        return [each | rule for each, rule in zip(explained, told, strict=True)]
 
     def _with_unknown(self, query: RecommendationQuery, slate: list[ScoredItem]) -> tuple[ScoredItem, ...]:
         """Given items that the catalogue does not know stand at the end, in the order given."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.recommendations import Reason
+from models.ranking.cart import Cart
 from models.ranking.features import Floats, Positions
 from models.ranking.model import Task
 
@@ -19,6 +20,7 @@ class Scored:
 
     matrix   the ranker's input when a ranker scored; rows beyond its own were added later and nobody ranked them
     task     the ranker's
+    cart     what rules between items were followed from
     """
 
     places: Positions
@@ -26,6 +28,7 @@ class Scored:
     reasons: npt.NDArray[np.object_]
     matrix: Floats | None = None
     task: Task | None = None
+    cart: Cart | None = None
 
     @classmethod
     def of(cls, places: Positions, scores: npt.NDArray[np.float64], reason: Reason) -> Self:

@@ -13,6 +13,8 @@ from scipy import sparse
 
 from features.contracts.errors import BadInput
 from models.retrieval.als import Als, AlsConfig, fit_als
+from models.retrieval.association import Association, AssociationConfig, fit_association
+from models.retrieval.bpr import Bpr, BprConfig, fit_bpr
 from models.retrieval.ease import Ease, EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions, top
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
@@ -49,9 +51,15 @@ CASES = {
         lambda m, rows: m.score(rows, np.ones(len(rows), np.float32)),
     ),
     "als": Case(Als, lambda i: fit_als(i, AlsConfig(n_factors=2, min_buyers=1), seed=3), lambda m, rows: m.score(rows)),
+    "bpr": Case(Bpr, lambda i: fit_bpr(i, BprConfig(n_factors=4, min_buyers=1), seed=3), lambda m, rows: m.score(rows)),
     "item_knn": Case(
         ItemKnn,
         lambda i: fit_item_knn(i.item_ids, i.binary(), ItemKnnConfig(min_baskets=1)),
+        lambda m, rows: m.score(rows),
+    ),
+    "association": Case(
+        Association,
+        lambda i: fit_association(i.item_ids, i.binary(), AssociationConfig(min_pairs=1)),
         lambda m, rows: m.score(rows),
     ),
     "sequence": Case(

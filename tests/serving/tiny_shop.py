@@ -27,6 +27,7 @@ from models.ranking.model import TASKS, Candidates, RecommendationModel, Retriev
 from models.ranking.recommender import ranker_columns
 from models.registry import Registry
 from models.retrieval.als import AlsConfig, fit_als
+from models.retrieval.association import AssociationConfig, fit_association
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
@@ -91,14 +92,14 @@ def fitted(facts: Facts) -> RecommendationModel:
     interactions = Interactions.from_histories(histories)
     binary = interactions.binary()
     knn = fit_item_knn(interactions.item_ids, binary, ItemKnnConfig())
-    retrieval = Retrieval(
-        fit_ease(interactions, EaseConfig(l2=1.0)), fit_als(interactions, AlsConfig(n_factors=3), seed=1), knn, knn
-    )
+    als = fit_als(interactions, AlsConfig(n_factors=3), seed=1)
+    together = fit_association(interactions.item_ids, binary, AssociationConfig())
+    retrieval = Retrieval(fit_ease(interactions, EaseConfig(l2=1.0)), als, knn, together)
     item_columns = tuple(sorted(items.columns))
     user_columns = tuple(sorted({n for h in histories.values() for n in h.features if ":" not in n}))
     columns = ranker_columns(item_columns, user_columns)
     matrix = np.random.default_rng(1).random((400, len(columns))).astype(np.float32)
-    config = RankerConfig(n_trees=5, n_leaves=4)
+    config = RankerConfig(n_trees=5, n_leaves=4, share_features=1.0)
     ranker = fit_ranker(matrix, matrix[:, 0] > 0.7, np.full(20, 20), columns, config, seed=1)
     policies = dict.fromkeys(TASKS, "ranker")
     rankers = dict.fromkeys(TASKS, ranker)

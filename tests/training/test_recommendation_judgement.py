@@ -24,7 +24,7 @@ from training.recommendations import evaluate
 from training.results import OURS, Evaluation
 from training.slate_figures import Ruler
 
-BASELINES = {"recent popularity", "ALS", "ItemKNN", "EASE", "buy again"}
+BASELINES = {"recent popularity", "ALS", "BPR", "ItemKNN", "EASE", "buy again"}
 
 
 def by_popularity(subject: Subject, task: str, users: list[str], k: int) -> Slates:

@@ -32,14 +32,14 @@ CONFIG = RecommendationsConfig(
 
 
 def purchases() -> list[dict[str, Any]]:
-    """Forty shoppers with tastes over thirty items, who buy three or four a week and come back for some."""
+    """Forty shoppers with tastes over thirty items, who buy up to seven a week and come back for some."""
     rng = np.random.default_rng(11)
     rows = []
     for n in range(40):
         taste = rng.dirichlet(np.where(np.arange(30) % 3 == n % 3, 0.8, 0.05))
         for week in range(N_WEEKS):
             at = END - timedelta(weeks=week, hours=30 + n)
-            rows.extend(row(f"u{n:02}", f"i{item:02}", at) for item in sorted(set(rng.choice(30, 4, p=taste))))
+            rows.extend(row(f"u{n:02}", f"i{item:02}", at) for item in sorted(set(rng.choice(30, 8, p=taste))))
     return rows
 
 
@@ -98,9 +98,13 @@ def result(facts: tuple[Facts, Settings]) -> Trained[RecommendationModel]:
 
 def test_the_cut_and_every_baseline_stand_in_the_evaluation(result: Trained[RecommendationModel]) -> None:
     assert result.evaluation.cut == CUT
-    assert [each.metric for each in result.evaluation.comparisons] == ["NDCG@10 all items", "NDCG@10 new items"]
-    for each in result.evaluation.comparisons:
-        assert set(each.baselines) == {"recent popularity", "ALS", "ItemKNN", "EASE", "buy again"}
+    visitors, carts = result.evaluation.comparisons[:2], result.evaluation.comparisons[2:]
+    assert [each.metric for each in visitors] == ["NDCG@10 all items", "NDCG@10 new items"]
+    assert [each.metric for each in carts] == ["recall@10 last of cart", "NDCG@10 last of cart"]
+    for each in carts:
+        assert set(each.baselines) == {"recent popularity", "ItemKNN", "ItemKNN orders"}
+    for each in visitors:
+        assert set(each.baselines) == {"recent popularity", "ALS", "BPR", "ItemKNN", "EASE", "buy again"}
         assert each.baselines[each.strongest] == max(each.baselines.values())
 
 

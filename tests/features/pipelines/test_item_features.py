@@ -65,6 +65,7 @@ def test_velocity_counts_units_and_orders_a_week():
     assert milk["orders_4w"] == 2 / 4
     assert milk["buyers_4w"] == 2
     assert milk["orders_decayed"] == pytest.approx(0.9 ** (3 / 7) + 0.9 ** (10 / 7) + 0.9 ** (80 / 7))
+    assert milk["orders_decayed_fast"] == pytest.approx(0.5 ** (3 / 7) + 0.5 ** (10 / 7) + 0.5 ** (80 / 7))
     assert milk["days_since_sale"] == 3
 
 

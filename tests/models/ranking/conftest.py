@@ -12,6 +12,7 @@ from models.ranking.model import TASKS, Candidates, RecommendationModel, Retriev
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender, ranker_columns
 from models.retrieval.als import AlsConfig, fit_als
+from models.retrieval.association import AssociationConfig, fit_association
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
@@ -57,6 +58,8 @@ def items() -> ItemFeatures:
     columns = {
         "orders_4w": popularity,
         "orders_1w": popularity[::-1].copy(),
+        "orders_decayed": popularity,
+        "orders_decayed_fast": popularity[::-1].copy(),
         "age_days": np.array([*[300] * N_ITEMS, 1], np.float32),
         "promotion_reach_next_4w": np.array([*[0] * (N_ITEMS - 1), 1, 0], np.float32),
         "units_13w": popularity,
@@ -87,8 +90,9 @@ def model(shoppers: dict[str, UserHistory], items: ItemFeatures) -> Recommendati
     """Real sources; the rankers learnt that a high decayed frequency, else a high EASE score, is bought."""
     interactions = Interactions.from_histories(shoppers)
     knn = fit_item_knn(interactions.item_ids, interactions.binary(), ItemKnnConfig())
+    together = fit_association(interactions.item_ids, interactions.binary(), AssociationConfig())
     als = fit_als(interactions, AlsConfig(n_factors=4), seed=1)
-    retrieval = Retrieval(fit_ease(interactions, EaseConfig(l2=1.0)), als, knn, knn)
+    retrieval = Retrieval(fit_ease(interactions, EaseConfig(l2=1.0)), als, knn, together)
     item_columns, user_columns = tuple(sorted(items.columns)), ("orders",)
     names = ranker_columns(item_columns, user_columns)
     matrix = np.random.default_rng(1).random((1000, len(names))).astype(np.float32)

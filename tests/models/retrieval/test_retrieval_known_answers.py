@@ -13,6 +13,7 @@ from scipy import sparse
 from features.contracts.errors import BadInput
 from features.contracts.histories import UserHistory
 from models.retrieval.als import Als
+from models.retrieval.bpr import Bpr
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions, top
 from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
@@ -75,6 +76,13 @@ def test_als_folds_a_user_in_by_weighted_least_squares() -> None:
     # One factor of 1 for both items: x = alpha / (2 + l2 + alpha - 1) with alpha 3 and l2 1.
     model = Als(np.array(["a", "b"], object), np.ones((2, 1), np.float32), l2=1.0, alpha=3.0)
     assert model.score(np.array([0])).tolist() == pytest.approx([3 / 5, 3 / 5])
+
+
+def test_bpr_folds_a_user_in_by_ridge_regression_and_adds_the_bias() -> None:
+    # One factor of 2 and 1: the user is 2 / (2 * 2 + l2) with l2 1; the biases are 0.5 and 0.25.
+    factors = np.array([[2, 0.5], [1, 0.25]], np.float32)
+    model = Bpr(np.array(["a", "b"], object), factors, fold_in_l2=1.0)
+    assert model.score(np.array([0])).tolist() == pytest.approx([2 * 2 / 5 + 0.5, 2 / 5 + 0.25])
 
 
 def test_top_takes_the_highest_above_zero_and_equals_by_position() -> None:

@@ -1,0 +1,36 @@
+"""What completes a cart, beside item-kNN and popularity: the last line of every test order of five items or more.
+
+`python -m tests.benchmarks.bought_together [TIME]` works on the state folder of SHOPWRIGHT_HOME; the test window is the
+last 28 days of the data, or of what lies before TIME.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+
+from configs.loading import load
+from configs.settings import Settings
+from features.store.facts import Facts
+from training.recommendations import RecommendationsConfig, evaluate_carts
+from training.results import OURS
+
+
+def report(facts: Facts, settings: Settings, until: datetime | None = None) -> list[str]:
+    """The lines to print: recall@10 and NDCG@10 of every method on the same orders, paired tests against ours."""
+    config = load("models/recommendations", RecommendationsConfig, overlay=settings.config_dir)
+    window, figures = evaluate_carts(facts, settings, config, until=until, progress=lambda _: None)
+    n = len(figures.recall[OURS])
+    title = f"last item of {n} orders of five items or more, {window.cut:%Y-%m-%d} to {window.end:%Y-%m-%d}, all ranked"
+    return [title, *figures.lines(OURS, seed=settings.seed)]
+
+
+def main() -> None:
+    """Prints the report."""
+    until = datetime.fromisoformat(sys.argv[1]) if len(sys.argv) > 1 else None
+    settings = Settings()
+    print("\n".join(report(Facts(settings), settings, until)))
+
+
+if __name__ == "__main__":
+    main()
