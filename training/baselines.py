@@ -14,7 +14,7 @@ from models.ranking.model import Retrieval, Task
 from models.retrieval.als import Als, AlsConfig, fit_als
 from models.retrieval.bpr import Bpr, BprConfig, fit_bpr_and_users
 from models.retrieval.ease import Ease, EaseConfig, fit_ease
-from models.retrieval.interactions import Interactions, positions
+from models.retrieval.interactions import Interactions, inverse, positions
 from models.retrieval.item_knn import ItemKnn
 
 _ALS = AlsConfig(n_factors=128, min_buyers=1)
@@ -51,14 +51,14 @@ def baseline_slates(
     sources: dict[str, Ease | ItemKnn | Als | Bpr] = {"ItemKNN": retrieval.similar, "ALS": als, "BPR": bpr.model}
     sources |= {f"EASE {task}": model for task, model in counted.items()}
     at = {name: positions(index, source.item_ids) for name, source in sources.items()}
-    inverse = {name: _inverse(places, len(item_ids)) for name, places in at.items()}
+    row_of = {name: inverse(places, len(item_ids)) for name, places in at.items()}
     wanted = {task: set(each) for task, each in users.items()}
     slates: dict[Task, dict[str, dict[str, list[str]]]] = {task: {} for task in users}
     by_popularity = np.argsort(-popularity, kind="stable")
     for user in sorted(set().union(*wanted.values())):
         history = histories[user]
         own = positions(index, history.item_ids)
-        rows = {name: found[found >= 0] for name in at for found in [inverse[name][own]]}
+        rows = {name: found[found >= 0] for name in at for found in [row_of[name][own]]}
         scores = {"ItemKNN": retrieval.similar.score(rows["ItemKNN"]), "ALS": als.score(rows["ALS"])}
         row = rows_of_users.get(user)  # None for a user who only looked
         scores["BPR"] = bpr.model.factors @ (bpr.user_factors[row] if row is not None else nobody)
@@ -66,7 +66,7 @@ def baseline_slates(
             if user not in of_task:
                 continue
             name = f"EASE {task}"
-            held = _held(history.n_orders[inverse[name][own] >= 0], task)
+            held = _held(history.n_orders[row_of[name][own] >= 0], task)
             scored = scores | {name: counted[task].score(rows[name], held)}
             best = {
                 name.removesuffix(f" {task}"): at[name][_best(each, rows[name] if task == "new" else rows[name][:0], k)]
@@ -120,9 +120,3 @@ def _buy_again(
         return behind
     scores = history.decayed_frequency + popularity[own] * np.float32(1e-5)
     return np.concatenate([own[np.lexsort((own, -scores))], behind])[:k]
-
-
-def _inverse(at: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
-    inverse = np.full(n, -1, np.int64)
-    inverse[at] = np.arange(len(at))
-    return inverse

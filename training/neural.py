@@ -229,15 +229,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     overrides = dict(parse_override(text) for text in parsed.set)
     settings = Settings()
     config = load("models/neural", NeuralConfig, overlay=settings.config_dir, file=None, overrides=overrides)
+    started = time.monotonic()
+
+    def progress(text: str) -> None:
+        print(f"{time.monotonic() - started:6.0f} s  {text}", file=sys.stderr, flush=True)
+
     try:
-        _run(Facts(settings), settings, config, until)
+        window, found = evaluate(Facts(settings), settings, config, until=until, progress=progress)
     except ShopwrightError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    if found:
+        print(f"NDCG@{K}, cut {window.cut:%Y-%m-%dT%H:%MZ}, full ranking; p: paired test against EASE")
+    for figure in found:
+        p_value = "" if figure.p_value is None else f"p = {figure.p_value:.2g}"
+        print(f"{figure.question:24} {figure.method:18} {figure.value:.4f}  {p_value}")
     return 0
 
 
-def _run(facts: Facts, settings: Settings, config: NeuralConfig, until: datetime | None) -> None:
+def evaluate(
+    facts: Facts, settings: Settings, config: NeuralConfig, *, until: datetime | None, progress: Progress
+) -> tuple[Window, list[Figure]]:
+    """Fits at the last cut, saves, and measures; of several processes only the first has figures."""
     from models.retrieval.neural import processes
 
     end = end_of_data(facts, until, settings.timezone)
@@ -246,25 +259,21 @@ def _run(facts: Facts, settings: Settings, config: NeuralConfig, until: datetime
     if not past.n_visitors:
         raise BadInput("no visitor did anything before the cut", hint="Import more history, or choose another --until")
     items = offline_items(facts, window.cut)
-    started = time.monotonic()
     folder = settings.home / "neural"
     with processes() as rank:
-
-        def progress(text: str) -> None:
-            if not rank:
-                print(f"{time.monotonic() - started:6.0f} s  {text}", file=sys.stderr, flush=True)
-
         now = int(window.cut.timestamp())
-        models = fit_networks(past, items, config, now=now, seed=settings.seed, folder=folder, progress=progress)
+        said = _quiet if rank else progress
+        models = fit_networks(past, items, config, now=now, seed=settings.seed, folder=folder, progress=said)
         if rank:
-            return
+            return window, []
     sequence, towers = models
     sequence.save(folder / "sequence")
     towers.save(folder / "two_tower")
-    print(f"NDCG@{K}, cut {window.cut:%Y-%m-%dT%H:%MZ}, full ranking; p: paired test against EASE")
-    for figure in figures(everything, past, window, models, config):
-        p_value = "" if figure.p_value is None else f"p = {figure.p_value:.2g}"
-        print(f"{figure.question:24} {figure.method:18} {figure.value:.4f}  {p_value}")
+    return window, figures(everything, past, window, models, config)
+
+
+def _quiet(_: str) -> None:
+    pass
 
 
 def _named(name: str, progress: Progress) -> Progress:

@@ -15,11 +15,11 @@ from models.ranking.model import TASKS, Policy, RecommendationModel, Task
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
 from training.baselines import baseline_slates
-from training.contenders import CONTENDERS, SlateMaker, Slates, Subject
 from training.metrics import Bootstrap, Floats, holm, paired_p_value
 from training.recommendation_plots import by_depth, by_part, reach
 from training.results import OURS, Cell, Comparison, Evaluation, MetricTable
 from training.slate_figures import Ranked, Ruler
+from training.subject import Slates, Subject
 
 K = 10
 SLATE_LENGTH = 20
@@ -82,18 +82,16 @@ class _Methods:
         return MetricTable(title, columns, rows, n_users, note)
 
 
-def judged(
-    subject: Subject, progress: Callable[[str], None], contenders: Mapping[str, SlateMaker] = CONTENDERS
-) -> tuple[RecommendationModel, Evaluation]:
+def judged(subject: Subject, progress: Callable[[str], None]) -> tuple[RecommendationModel, Evaluation]:
     """The evaluation, and the model with the policies that won."""
-    return _Judgement(subject, contenders, progress).evaluation()
+    return _Judgement(subject, progress).evaluation()
 
 
 class _Judgement:
     """Measures one model at one cut."""
 
-    def __init__(self, subject: Subject, contenders: Mapping[str, SlateMaker], progress: Callable[[str], None]) -> None:
-        self._subject, self._contenders, self._progress = subject, contenders, progress
+    def __init__(self, subject: Subject, progress: Callable[[str], None]) -> None:
+        self._subject, self._progress = subject, progress
         # Two placements of its own, so that a shop's placements do not change what is measured.
         placements = {"all": Placement("all"), "new": Placement("new", exclude_purchased=True)}
         self._recommender = Recommender(subject.model, subject.items, placements)
@@ -144,8 +142,7 @@ class _Judgement:
     def _compared(self, task: Task, ours: dict[str, list[str]]) -> _Judged:
         """The ranker beside every baseline. Where it loses to the simple rule, the rule serves in its place."""
         subject = self._subject
-        made = {name: maker(subject, task, self._everyone, SLATE_LENGTH) for name, maker in self._contenders.items()}
-        slates = {OURS: ours, **self._baselines[task], **{name: each for name, each in made.items() if each}}
+        slates = {OURS: ours, **self._baselines[task]}
         ruler = Ruler(subject, subject.relevant[task])
         methods = _Methods(ruler, slates, generator(subject.seed, f"bootstrap {task}"))
         tables = self._tables(task, methods)

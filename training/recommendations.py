@@ -27,11 +27,11 @@ from models.ranking.lambdarank import Ranker, RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Candidates, Policy, RecommendationModel, Retrieval, Task
 from models.ranking.recommender import ranker_columns
 from models.retrieval.als import AlsConfig, fit_als
-from models.retrieval.association import Association, AssociationConfig, fit_association
+from models.retrieval.association import AssociationConfig, fit_association
 from models.retrieval.buy_again import BuyAgain, BuyAgainConfig, fit_buy_again, fit_gaps
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
-from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
+from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
 from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
 from training.carts import (
     ALONE,
@@ -42,11 +42,11 @@ from training.carts import (
     held_out,
     training_rows,
 )
-from training.contenders import Subject
 from training.holdout import LEAVE_ONE_OUT, TIME_SPLIT, HeldOut, hold_out_last
 from training.recommendation_judgement import judged
 from training.results import OURS, Evaluation, Trained
 from training.splits import Window, end_of_data, windows
+from training.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -99,28 +99,22 @@ class _Workshop:
         self.facts, self.settings, self.config, self.progress = facts, settings, config, progress
         self._snapshots: dict[datetime, Snapshot] = {}
 
-    def snapshot(self, cut: datetime, *, complete: bool = False) -> Snapshot:
-        """The snapshot at `cut`; `complete` ones hold neighbours too, which rankers do not look at."""
+    def snapshot(self, cut: datetime) -> Snapshot:
+        """The snapshot at `cut`."""
         if cut not in self._snapshots:
             self.progress(f"features and candidate sources as of {cut:%Y-%m-%d}")
+            config = self.config
             histories = offline_histories(self.facts, cut)
             interactions = Interactions.from_histories(histories)
-            local = self.config.ease_kind == "local"
-            ease = (
-                fit_local_ease(interactions, self.config.local_ease)
-                if local
-                else fit_ease(interactions, self.config.ease)
+            local = config.ease_kind == "local"
+            retrieval = Retrieval(
+                fit_local_ease(interactions, config.local_ease) if local else fit_ease(interactions, config.ease),
+                fit_als(interactions, config.als, seed=self.settings.seed),
+                fit_item_knn(interactions.item_ids, interactions.binary(), config.item_knn),
+                fit_association(*orders_before(self.facts, cut), config.association),
             )
-            als = fit_als(interactions, self.config.als, seed=self.settings.seed)
-            empty = ItemKnn(np.zeros(0, object), sparse.csr_matrix((0, 0), dtype=np.float32))
-            retrieval = Retrieval(ease, als, empty, Association.empty())
             self._snapshots[cut] = Snapshot(cut, histories, offline_items(self.facts, cut), interactions, retrieval)
-        snapshot = self._snapshots[cut]
-        if complete and not len(snapshot.retrieval.similar.item_ids):
-            similar = fit_item_knn(snapshot.interactions.item_ids, snapshot.interactions.binary(), self.config.item_knn)
-            together = fit_association(*orders_before(self.facts, cut), self.config.association)
-            snapshot.retrieval = Retrieval(snapshot.retrieval.ease, snapshot.retrieval.als, similar, together)
-        return snapshot
+        return self._snapshots[cut]
 
     def forget(self, kept: Sequence[datetime]) -> None:
         """Frees snapshots that are no longer needed."""
@@ -176,7 +170,7 @@ def evaluate_carts(
     workshop = _Workshop(facts, settings, config, progress)
     (window,) = windows(end_of_data(facts, until, settings.timezone), 1, config.window_weeks, settings.timezone)
     past = windows(window.cut, config.n_windows, config.window_weeks, settings.timezone)
-    final = workshop.snapshot(window.cut, complete=True)
+    final = workshop.snapshot(window.cut)
     names = tuple(sorted(final.items.columns)), _user_columns(final.histories)
     ranker = _cart_ranker(workshop, past, names)
     rankers: dict[Task, Ranker] = {} if ranker is None else {"cart": ranker}
@@ -190,7 +184,7 @@ def evaluate_carts(
 def _left_one_out(held: HeldOut, workshop: _Workshop, end: datetime) -> Evaluation:
     """One model fitted on everything but the held-out purchases, asked for each of them."""
     model = _fit(workshop, end)
-    snapshot = workshop.snapshot(end, complete=True)
+    snapshot = workshop.snapshot(end)
     relevant = by_task(held.targets(), snapshot)
     if not relevant["all"]:
         raise BadInput("no user's last purchase is of a known item", hint="Import more history")
@@ -206,7 +200,7 @@ def _left_one_out(held: HeldOut, workshop: _Workshop, end: datetime) -> Evaluati
 def _evaluated(workshop: _Workshop, end: datetime) -> tuple[RecommendationModel, Evaluation]:
     (window,) = windows(end, 1, workshop.config.window_weeks, workshop.settings.timezone)
     model = _fit(workshop, window.cut)
-    snapshot = workshop.snapshot(window.cut, complete=True)
+    snapshot = workshop.snapshot(window.cut)
     relevant = relevant_items(workshop.facts, window, snapshot)
     if not relevant["all"]:
         raise BadInput(
@@ -273,7 +267,7 @@ def _fit(workshop: _Workshop, cut: datetime) -> RecommendationModel:
     config, settings = workshop.config, workshop.settings
     past = windows(cut, config.n_windows, config.window_weeks, settings.timezone)
     workshop.forget([cut, *(window.cut for window in past)])
-    final = workshop.snapshot(cut, complete=True)
+    final = workshop.snapshot(cut)
     item_columns = tuple(sorted(final.items.columns))
     user_columns = _user_columns(final.histories)
     rankers: dict[Task, Ranker] = {}
@@ -312,7 +306,7 @@ def _cart_ranker(
     config, seed = workshop.config, workshop.settings.seed
     rows = []
     for window in past:
-        known = workshop.snapshot(window.cut, complete=True)
+        known = workshop.snapshot(window.cut)
         orders = held_out(workshop.facts, window, known.interactions.item_ids.tolist())
         of_window = known.histories, known.items, known.retrieval, config.candidates
         made = training_rows(

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from features.contracts.categories import SEPARATOR, levels
 from models.retrieval.interactions import positions
 from training import metrics
-from training.contenders import Slates, Subject
 from training.metrics import Floats, Hits, Places
+from training.subject import Slates, Subject
 
 ACCURACY = ("NDCG", "recall", "hit rate", "MAP")
 ITEM_CLASSES = ("head", "torso", "tail")

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from features.contracts.histories import UserHistory
 from models.ranking.features import Catalogue, Floats, Positions, Visitor
 from models.ranking.model import TASKS, CandidateConfig, Candidates, Retrieval, Task
-from models.retrieval.interactions import top
+from models.retrieval.interactions import inverse, spread, top
 
 # What was viewed speaks as loudly as what was bought once.
 _VIEW_WEIGHT = 1.0
@@ -23,8 +23,8 @@ class CandidateSource:
         self._config = config
         self._ease_at = catalogue.positions(retrieval.ease.item_ids)
         self._als_at = catalogue.positions(retrieval.als.item_ids)
-        self._to_ease = _inverse(self._ease_at, catalogue.n_items)
-        self._to_als = _inverse(self._als_at, catalogue.n_items)
+        self._to_ease = inverse(self._ease_at, catalogue.n_items)
+        self._to_als = inverse(self._als_at, catalogue.n_items)
         self.popular = top(catalogue.popularity, catalogue.n_items)
         self._promoted = top(_promoted(catalogue), catalogue.n_items)
         self.promoted = np.zeros(catalogue.n_items, bool)
@@ -41,7 +41,7 @@ class CandidateSource:
         decayed = history.decayed_frequency[rows]
         bought, seen = self._ease(own, ones), self._ease(viewed, np.full(len(viewed), _VIEW_WEIGHT, np.float32))
         als_rows = self._to_als[np.concatenate([own, viewed])]
-        als = self._spread(self._retrieval.als.score(als_rows[als_rows >= 0]), self._als_at)
+        als = spread(self._retrieval.als.score(als_rows[als_rows >= 0]), self._als_at, self._catalogue.n_items)
         return Visitor(history, own, rows, viewed, bought + seen, seen, self._ease(own, decayed), als)
 
     def candidates(self, visitor: Visitor, task: Task, config: CandidateConfig | None = None) -> Positions:
@@ -86,14 +86,7 @@ class CandidateSource:
     def _ease(self, held: Positions, weights: Floats) -> Floats:
         rows = self._to_ease[held]
         known = rows >= 0
-        return self._spread(self._retrieval.ease.score(rows[known], weights[known]), self._ease_at)
-
-    def _spread(self, scores: npt.NDArray[np.float32], at: Positions) -> Floats:
-        """Scores of a source's items in positions of the catalogue."""
-        known = at >= 0
-        whole = np.zeros(self._catalogue.n_items, np.float32)
-        whole[at[known]] = scores[known]
-        return whole
+        return spread(self._retrieval.ease.score(rows[known], weights[known]), self._ease_at, self._catalogue.n_items)
 
 
 def _likeliest(visitor: Visitor, k: int) -> Positions:
@@ -104,13 +97,6 @@ def _likeliest(visitor: Visitor, k: int) -> Positions:
 
 def _top_new(scores: Floats, owned: npt.NDArray[np.bool_], k: int) -> Positions:
     return top(np.where(owned, np.float32(0), scores), k)
-
-
-def _inverse(at: Positions, n: int) -> Positions:
-    inverse = np.full(n, -1, np.int64)
-    known = at >= 0
-    inverse[at[known]] = np.flatnonzero(known)
-    return inverse
 
 
 def _promoted(catalogue: Catalogue) -> Floats:

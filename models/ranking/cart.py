@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from models.ranking.features import Catalogue, Floats, Positions, Visitor, column_names, columns
 from models.ranking.model import CartCandidates, Retrieval
-from models.retrieval.interactions import top
+from models.retrieval.interactions import inverse, spread, top
 
 _CART = ("together_sum", "together_mean", "together_max", "together_rank", "near_sum", "cart_items", "price_to_cart")
 
@@ -39,8 +38,8 @@ class CartSource:
         self._config = config
         self._association_at = catalogue.positions(self._association.item_ids)
         self._similar_at = catalogue.positions(self._similar.item_ids)
-        self._to_association = _inverse(self._association_at, catalogue.n_items)
-        self._to_similar = _inverse(self._similar_at, catalogue.n_items)
+        self._to_association = inverse(self._association_at, catalogue.n_items)
+        self._to_similar = inverse(self._similar_at, catalogue.n_items)
         self._popular = top(catalogue.popularity, config.popular)
         price = catalogue.items.columns.get("price_minor")
         self._price = np.full(catalogue.n_items, np.nan, np.float32) if price is None else price
@@ -54,8 +53,8 @@ class CartSource:
         rows = self._to_similar[held]
         near = self._similar.score(rows[rows >= 0])
         n = self._catalogue.n_items
-        together = _spread(summed, self._association_at, n), _spread(strongest, self._association_at, n)
-        return Cart(held, *together, _spread(near, self._similar_at, n))
+        together = spread(summed, self._association_at, n), spread(strongest, self._association_at, n)
+        return Cart(held, *together, spread(near, self._similar_at, n))
 
     def candidates(self, cart: Cart, visitor: Visitor) -> Positions:
         """Distinct positions outside the cart, ascending; popular items stand only beside others."""
@@ -115,17 +114,3 @@ def cart_columns(item_columns: tuple[str, ...], user_columns: tuple[str, ...]) -
     """Names of the columns of `CartSource.columns`, in order."""
     same = [f"cart_share_category_{depth}" for depth in (1, 2, 3)]
     return (*column_names(item_columns, user_columns), *_CART, *same)
-
-
-def _spread(scores: npt.NDArray[np.float32], at: Positions, n: int) -> Floats:
-    known = at >= 0
-    whole = np.zeros(n, np.float32)
-    whole[at[known]] = scores[known]
-    return whole
-
-
-def _inverse(at: Positions, n: int) -> Positions:
-    inverse = np.full(n, -1, np.int64)
-    known = at >= 0
-    inverse[at[known]] = np.flatnonzero(known)
-    return inverse

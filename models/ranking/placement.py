@@ -22,7 +22,7 @@ class Placement:
     all               what the visitor will buy anyway, learnt
     new               what the visitor will buy for the first time, learnt
     similar           near the context items, by who bought them
-    bought_together   near the context items, by the orders that held them
+    bought_together   what completes the cart of the context items, learnt from past orders
     trending          orders of late against the usual ones
     new_arrivals      lately arrived
     buy_again         bought before, by how likely it is bought again now

@@ -117,12 +117,6 @@ class Association:
         pairs = sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(n, n))
         return cls(arrays["item_ids"], pairs, arrays["counts"], meta["n_orders"], meta["prior"])
 
-    @classmethod
-    def empty(cls) -> Self:
-        """No rules of no items."""
-        nothing = sparse.csr_matrix((0, 0), dtype=np.float32)
-        return cls(np.zeros(0, object), nothing, np.zeros(0), 0, AssociationConfig.prior)
-
 
 def fit_association(
     item_ids: npt.NDArray[np.object_], matrix: sparse.csr_matrix, config: AssociationConfig

@@ -54,6 +54,26 @@ def positions(index: Mapping[str, int], ids: npt.NDArray[np.object_]) -> npt.NDA
     return np.fromiter((get(each, -1) for each in ids), np.int64, len(ids))
 
 
+def inverse(at: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
+    """For positions `at` among n (-1 for none), the row that stands at each of the n, -1 where none does.
+
+    >>> inverse(np.array([2, -1, 0]), 4).tolist()
+    [2, -1, 0, -1]
+    """
+    rows = np.full(n, -1, np.int64)
+    known = at >= 0
+    rows[at[known]] = np.flatnonzero(known)
+    return rows
+
+
+def spread(scores: npt.NDArray[np.float32], at: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.float32]:
+    """Scores of a source's items at their positions among n, 0 elsewhere."""
+    known = at >= 0
+    whole = np.zeros(n, np.float32)
+    whole[at[known]] = scores[known]
+    return whole
+
+
 def top(scores: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
     """Positions of the k highest scores above 0, highest first, ties by position."""
     candidates = np.flatnonzero(scores > 0)

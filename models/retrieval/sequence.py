@@ -19,11 +19,11 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import erf
 
 from features.contracts.errors import BadInput
 from features.contracts.sequences import Event, Sequences
 from models.artifact import read_meta, read_tensors, write_meta, write_tensors
+from models.retrieval.layers import gelu, linear, norm
 from models.retrieval.steps import (
     Batch,
     Floats,
@@ -97,35 +97,28 @@ class SequenceModel:
         np.add.at(x, np.repeat(np.arange(B * T), sizes), vectors[batch.items])
         x = (x / np.sqrt(np.maximum(sizes, 1))[:, None].astype(np.float32)).reshape(B, T, -1)
         x = x + self.weights["kind.weight"][batch.kind] + self.weights["gap.weight"][batch.gap]
-        x = self._norm("norm_in", x)
+        x = norm(self.weights, "norm_in", x)
         ages = gaps(batch.hours[:, :, None] - batch.hours[:, None, :])  # (B, T, T)
         for layer in range(self._n_layers):
             x = self._block(f"blocks.{layer}.", x, ages)
-        x = self._norm("norm_out", x)
-        return x, self._linear("popular", x)[..., 0]
+        x = norm(self.weights, "norm_out", x)
+        return x, linear(self.weights, "popular", x)[..., 0]
 
     def _block(self, name: str, x: Floats, ages: npt.NDArray[np.int64]) -> Floats:
         B, T, D = x.shape
         C = D // self.n_heads
-        mixed = self._linear(f"{name}qkv", self._norm(f"{name}norm_1", x)).reshape(B, T, 3, self.n_heads, C)
+        mixed = linear(self.weights, f"{name}qkv", norm(self.weights, f"{name}norm_1", x))  # (B, T, 3 D)
+        mixed = mixed.reshape(B, T, 3, self.n_heads, C)
         q, k, v = mixed.transpose(2, 0, 3, 1, 4)  # each (B, H, T, C)
         logits = q @ k.swapaxes(-1, -2) / np.float32(np.sqrt(C))  # (B, H, T, T)
         logits = logits + self.weights[f"{name}age.weight"][ages].transpose(0, 3, 1, 2)
         logits[..., ~np.tri(T, dtype=bool)] = -1e9
         powers = np.exp(logits - logits.max(-1, keepdims=True))
         attended = (powers / powers.sum(-1, keepdims=True) @ v).swapaxes(1, 2).reshape(B, T, D)
-        x = x + self._linear(f"{name}out", attended)
-        hidden = self._linear(f"{name}up", self._norm(f"{name}norm_2", x))  # (B, T, 2 D)
-        hidden = hidden * np.float32(0.5) * (1 + erf(hidden / np.float32(np.sqrt(2)))).astype(np.float32)
-        return np.asarray(x + self._linear(f"{name}down", hidden), np.float32)
-
-    def _linear(self, name: str, x: Floats) -> Floats:
-        return np.asarray(x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"], np.float32)
-
-    def _norm(self, name: str, x: Floats) -> Floats:
-        centred = x - x.mean(-1, keepdims=True)
-        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + np.float32(1e-5))
-        return np.asarray(scaled * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"], np.float32)
+        x = x + linear(self.weights, f"{name}out", attended)
+        hidden = linear(self.weights, f"{name}up", norm(self.weights, f"{name}norm_2", x))  # (B, T, 2 D)
+        hidden = gelu(hidden)
+        return np.asarray(x + linear(self.weights, f"{name}down", hidden), np.float32)
 
     def save(self, folder: Path) -> None:
         """Writes `model.json` and `weights.safetensors`."""

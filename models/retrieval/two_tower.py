@@ -18,7 +18,6 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import erf
 
 from features.contracts.categories import prefix
 from features.contracts.errors import BadInput
@@ -26,6 +25,7 @@ from features.contracts.recommendations import ItemFeatures
 from features.contracts.sequences import Event, Sequences
 from models.artifact import read_meta, read_tensors, write_meta, write_tensors
 from models.retrieval.interactions import positions
+from models.retrieval.layers import gelu, linear, norm
 from models.retrieval.steps import (
     Batch,
     Floats,
@@ -113,7 +113,7 @@ class TwoTower:
     def _from_attributes(self, rows: Ints) -> tuple[Floats, Floats]:
         """What `TwoTowerNetwork.item_vectors` says of items without a vector of their own: (N, D) and (N,)."""
         vectors = self.weights["values.weight"][rows].sum(1)  # (N, D)
-        vectors = vectors + np.tanh(self._linear("attribute", vectors))
+        vectors = vectors + np.tanh(linear(self.weights, "attribute", vectors))
         return vectors, self.weights["value_bias.weight"][rows].sum(1)[:, 0]
 
     def _states(self, batch: Batch) -> tuple[Floats, Floats]:
@@ -129,17 +129,12 @@ class TwoTower:
         total = (weights * n[:, None]).sum(-1, keepdims=True)  # (B, R, 1)
         means = (weights @ x.reshape(B, T, -1) / (total + 1)).reshape(B, -1)  # (B, R D)
         counts = np.log1p(np.stack([total[:, 0, 0], total[:, -1, 0], n.sum(1)], -1))  # (B, 3)
-        hidden = np.concatenate([means, np.tanh(self._linear("counts", counts))], -1)  # (B, (R + 1) D)
-        hidden = self._linear("up", hidden)  # (B, 2 D)
-        hidden = hidden * 0.5 * (1 + erf(hidden / np.sqrt(2)))
-        x = self._linear("skip", means) + self._linear("down", hidden)  # (B, D)
-        centred = x - x.mean(-1, keepdims=True)
-        x = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
-        x = np.asarray(x * self.weights["norm.weight"] + self.weights["norm.bias"], np.float32)
-        return x, self._linear("popular", x)[:, 0]
-
-    def _linear(self, name: str, x: np.ndarray) -> Floats:
-        return np.asarray(x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"], np.float32)
+        hidden = np.concatenate([means, np.tanh(linear(self.weights, "counts", counts))], -1)  # (B, (R + 1) D)
+        hidden = linear(self.weights, "up", hidden)  # (B, 2 D)
+        hidden = gelu(hidden)
+        x = linear(self.weights, "skip", means) + linear(self.weights, "down", hidden)  # (B, D)
+        x = norm(self.weights, "norm", x)
+        return x, linear(self.weights, "popular", x)[:, 0]
 
     def save(self, folder: Path) -> None:
         """Writes `model.json` and `weights.safetensors`."""

@@ -1,12 +1,8 @@
-"""Slates that stand in the evaluation beside ours and the baselines: a named list for each, made by one function.
-
-A row more in every table needs one entry in `CONTENDERS` and nothing else. Contenders are measured and tested like
-baselines, by every protocol, but the gate does not ask that they be beaten.
-"""
+"""What is judged: a recommendation model with all that was known at its cut, and what is to be foretold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,10 +31,3 @@ class Subject:
     relevant: Mapping[Task, Mapping[str, frozenset[str]]]
     ease: EaseConfig
     seed: int
-
-
-# (what was known, task, users, places of a slate) -> a slate for each of the users. For the task "new" a slate leaves
-# out what the user bought. An empty answer: this contender has nothing to say on the task, and gets no row.
-SlateMaker = Callable[[Subject, Task, Sequence[str], int], Slates]
-
-CONTENDERS: dict[str, SlateMaker] = {}

@@ -1,0 +1,38 @@
+"""Layers of the networks in numpy, for fitted models: the same answers as torch's, without torch.
+
+Weights are named as in the network: "up.weight" and "up.bias" are those of the layer "up".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.special import erf
+
+from models.retrieval.steps import Floats
+
+_EPSILON = np.float32(1e-5)  # torch's own in LayerNorm
+
+Weights = Mapping[str, np.ndarray]
+
+
+def linear(weights: Weights, name: str, x: np.ndarray) -> Floats:
+    """A dense layer over the last axis."""
+    return np.asarray(x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"], np.float32)
+
+
+def norm(weights: Weights, name: str, x: np.ndarray) -> Floats:
+    """Layer normalisation over the last axis."""
+    centred = x - x.mean(-1, keepdims=True)
+    scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + _EPSILON)
+    return np.asarray(scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"], np.float32)
+
+
+def gelu(x: np.ndarray) -> Floats:
+    """x times the normal distribution function at x.
+
+    >>> [round(float(each), 4) for each in gelu(np.array([-1.0, 0.0, 1.0]))]
+    [-0.1587, 0.0, 0.8413]
+    """
+    return np.asarray(x * np.float32(0.5) * (1 + erf(x / np.float32(np.sqrt(2)))), np.float32)
