@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
-import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.contracts.histories import UserHistory
-from features.contracts.recommendations import RecommendationQuery
+from features.contracts.recommendations import ItemFeatures, RecommendationQuery
 from models.ranking.recommender import Recommender
 from models.registry import Version
 
@@ -38,6 +38,7 @@ class _Work:
 
     recommender: Recommender
     histories: Mapping[str, UserHistory]
+    allowed: frozenset[str] | None
     placement: str
     count: int
     version: str
@@ -61,15 +62,18 @@ def write_slates(
     """Writes SLATES rows as `part-NNNNN.parquet` files into `folder`, which is replaced whole; returns their number.
 
     A user without history, or who refuses personalization, has no rows. The slates are those that the server gives at
-    the instant of the histories, without an experiment's treatment.
+    the instant of the histories, of items in stock, without an experiment's treatment.
     """
     known = [user_id for user_id in user_ids if user_id in histories]
     shares = [known[start : start + _PER_PART] for start in range(0, len(known), _PER_PART)]
     if len(shares) < n_processes and known:
         shares = [list(share) for share in np.array_split(np.array(known, object), min(n_processes, len(known)))]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    _inherited.append(_Work(recommender, histories, placement, count, version.version))
+    staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    retired = staging.with_suffix(".retired")
+    staging.mkdir()
+    allowed = _in_stock(recommender.items)
+    _inherited.append(_Work(recommender, histories, allowed, placement, count, version.version))
     try:
         jobs = [(staging / f"part-{number:05}.parquet", share) for number, share in enumerate(shares)]
         if n_processes == 1:
@@ -77,8 +81,10 @@ def write_slates(
         else:
             with ProcessPoolExecutor(n_processes, multiprocessing.get_context("fork")) as pool:
                 n_rows = sum(pool.map(_write_share, jobs))
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            folder.replace(retired)
         staging.replace(folder)
+        shutil.rmtree(retired, ignore_errors=True)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -87,13 +93,21 @@ def write_slates(
     return n_rows
 
 
+def _in_stock(items: ItemFeatures) -> frozenset[str] | None:
+    """The items that are not known to be out of stock; None when all are."""
+    stock = items.columns.get("stock_on_hand")
+    if stock is None or not (stock <= 0).any():
+        return None
+    return frozenset(items.item_ids[~(stock <= 0)].tolist())
+
+
 def _write_share(job: tuple[Path, Sequence[str]]) -> int:
     path, user_ids = job
     (work,) = _inherited
     rows: list[tuple[str, int, str, float, str, str]] = []
     for user_id in user_ids:
         (slate,) = work.recommender.recommend(
-            [RecommendationQuery(work.histories[user_id], work.placement, work.count)]
+            [RecommendationQuery(work.histories[user_id], work.placement, work.count, allowed_item_ids=work.allowed)]
         )
         rows += [(user_id, item.rank, item.item_id, item.score, str(item.reason), work.version) for item in slate.items]
     columns = list(zip(*rows, strict=True)) or [()] * len(SLATES)

@@ -40,7 +40,7 @@ def test_the_files_hold_the_slates_that_the_server_answers(shop, tmp_path, proce
     assert REFUSER not in slates
     for served in running(shop):
         for user_id, slate in slates.items():
-            body = {"placement": "discover", "user_id": user_id, "count": 4, "in_stock_only": False}
+            body = {"placement": "discover", "user_id": user_id, "count": 4}
             items = served.client.post("/v1/recommendations", json=body).json()["items"]
             assert [(each["rank"], each["item_id"], each["reason"]) for each in items] == slate
 
