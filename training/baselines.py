@@ -67,7 +67,7 @@ def baseline_slates(
                 continue
             name = f"EASE {task}"
             held = _held(history.n_orders[row_of[name][own] >= 0], task)
-            scored = scores | {name: counted[task].score(rows[name], held)}
+            scored = scores | {name: counted[task].score(rows[name], held[None])[0]}
             best = {
                 name.removesuffix(f" {task}"): at[name][_best(each, rows[name] if task == "new" else rows[name][:0], k)]
                 for name, each in scored.items()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from features.contracts.histories import UserHistory
-from models.ranking.features import Catalogue, Floats, Positions, Visitor
+from models.ranking.features import Catalogue, FactorScores, Floats, Positions, SourceScores, Visitor
 from models.ranking.model import TASKS, CandidateConfig, Candidates, Retrieval, Task
-from models.retrieval.interactions import inverse, spread, top
+from models.retrieval.interactions import inverse, top
 
 # What was viewed speaks as loudly as what was bought once.
 _VIEW_WEIGHT = 1.0
@@ -23,6 +22,7 @@ class CandidateSource:
         self._config = config
         self._ease_at = catalogue.positions(retrieval.ease.item_ids)
         self._als_at = catalogue.positions(retrieval.als.item_ids)
+        self._factors = np.vstack([retrieval.als.factors, np.zeros_like(retrieval.als.factors[:1])])
         self._to_ease = inverse(self._ease_at, catalogue.n_items)
         self._to_als = inverse(self._als_at, catalogue.n_items)
         self.popular = top(catalogue.popularity, catalogue.n_items)
@@ -33,16 +33,24 @@ class CandidateSource:
     def visitor(self, history: UserHistory) -> Visitor:
         """The visitor's items and the sources' scores, in positions of the catalogue."""
         places = self._catalogue.positions(history.item_ids)
-        rows = np.flatnonzero(places >= 0)
+        rows = np.argsort(places, kind="stable")[int((places < 0).sum()) :]
         own = places[rows]
         viewed = self._catalogue.positions(np.array(history.viewed_item_ids, object))
         viewed = viewed[viewed >= 0]
-        ones = np.ones(len(own), np.float32)
-        decayed = history.decayed_frequency[rows]
-        bought, seen = self._ease(own, ones), self._ease(viewed, np.full(len(viewed), _VIEW_WEIGHT, np.float32))
+        weights = np.stack([np.ones(len(own), np.float32), history.decayed_frequency[rows]])
+        bought, decayed = self._ease(own, weights)
+        (seen,) = self._ease(viewed, np.full((1, len(viewed)), _VIEW_WEIGHT, np.float32))
         als_rows = self._to_als[np.concatenate([own, viewed])]
-        als = spread(self._retrieval.als.score(als_rows[als_rows >= 0]), self._als_at, self._catalogue.n_items)
-        return Visitor(history, own, rows, viewed, bought + seen, seen, self._ease(own, decayed), als)
+        return Visitor(
+            history,
+            own,
+            rows,
+            viewed,
+            SourceScores.of(bought + seen, self._to_ease),
+            SourceScores.of(seen, self._to_ease),
+            SourceScores.of(decayed, self._to_ease),
+            FactorScores(self._retrieval.als.user(als_rows[als_rows >= 0]), self._factors, self._to_als),
+        )
 
     def candidates(self, visitor: Visitor, task: Task, config: CandidateConfig | None = None) -> Positions:
         """Distinct positions, ascending, as many of each source as `config` says or the model learnt from.
@@ -50,22 +58,19 @@ class CandidateSource:
         The task "new" leaves out what was bought.
         """
         config = config or self._config.of(task)
-        owned = np.zeros(self._catalogue.n_items, bool)
-        owned[visitor.own] = True
         parts = [
-            _top_new(visitor.ease, owned, config.ease),
-            _top_new(visitor.ease_decayed, owned, config.ease_decayed),
-            _top_new(visitor.als, owned, config.als),
+            self._ease_at[visitor.ease.best(config.ease, visitor.own)],
+            self._ease_at[visitor.ease_decayed.best(config.ease_decayed, visitor.own)],
+            self._als_at[visitor.als.best(config.als, visitor.own)],
             visitor.viewed,
             self.popular[: config.popular],
             self._promoted[: config.promoted],
         ]
-        chosen = np.zeros(self._catalogue.n_items, bool)
-        chosen[np.concatenate(parts)] = True
-        chosen &= ~owned
-        if task == "all":
-            chosen[_likeliest(visitor, config.own)] = True
-        return np.flatnonzero(chosen)
+        places = np.sort(np.concatenate(parts))
+        first = np.ones(len(places), bool)
+        first[1:] = places[1:] != places[:-1]
+        places = places[first & (places >= 0) & ~visitor.bought(places)]
+        return np.sort(np.concatenate([places, _likeliest(visitor, config.own)])) if task == "all" else places
 
     def because(self, visitor: Visitor, places: Positions) -> list[str | None]:
         """The viewed item that speaks most for each of `places`, itself where it was viewed; None where none does."""
@@ -84,19 +89,16 @@ class CandidateSource:
         return found
 
     def _ease(self, held: Positions, weights: Floats) -> Floats:
+        """Scores (n, items of EASE) of who holds the items at `held`, weighed in n ways (n, held)."""
         rows = self._to_ease[held]
         known = rows >= 0
-        return spread(self._retrieval.ease.score(rows[known], weights[known]), self._ease_at, self._catalogue.n_items)
+        return self._retrieval.ease.score(rows[known], weights[:, known])
 
 
 def _likeliest(visitor: Visitor, k: int) -> Positions:
     """Of the items bought before the k of highest decayed frequency, ties by position."""
     frequency = visitor.history.decayed_frequency[visitor.rows]
     return visitor.own[np.argsort(-frequency, kind="stable")[:k]]
-
-
-def _top_new(scores: Floats, owned: npt.NDArray[np.bool_], k: int) -> Positions:
-    return top(np.where(owned, np.float32(0), scores), k)
 
 
 def _promoted(catalogue: Catalogue) -> Floats:

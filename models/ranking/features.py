@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from features.contracts.categories import codes
 from features.contracts.histories import SECONDS_PER_WEEK, UserHistory
 from features.contracts.recommendations import ItemFeatures
-from models.retrieval.interactions import positions
+from models.retrieval.interactions import positions, top
 
 Positions = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -24,21 +26,77 @@ _PER_DEPTH = ("affinity", "share", "n_items", "recency_weeks")
 
 
 @dataclass(frozen=True)
+class SourceScores:
+    """What one source says of its own items.
+
+    values   float32 (n_source + 1,), 0 at the end
+    rows     int64 (n_items,), where each item of the catalogue stands in it; -1, the end, where it does not
+    """
+
+    values: Floats
+    rows: Positions
+
+    @classmethod
+    def of(cls, scores: Floats, rows: Positions) -> Self:
+        """From the scores (n_source,) of the source's items."""
+        return cls(np.append(scores, np.float32(0)), rows)
+
+    def at(self, places: Positions) -> Floats:
+        """Of positions of the catalogue, 0 where the source knows nothing."""
+        return self.values[self.rows[places]]
+
+    def best(self, k: int, but: Positions) -> Positions:
+        """Rows of the k highest above 0, without those of the positions `but`."""
+        if k == 0:
+            return np.zeros(0, np.int64)
+        values = self.values.copy()
+        values[self.rows[but]] = 0
+        return top(values, k)
+
+
+@dataclass(frozen=True)
+class FactorScores:
+    """The same for a source of factors, whose scores are computed where they are asked for.
+
+    user      float32 (factors,)
+    factors   float32 (n_source + 1, factors), 0 at the end
+    rows      as in SourceScores
+    """
+
+    user: Floats
+    factors: Floats
+    rows: Positions
+
+    def at(self, places: Positions) -> Floats:
+        """Of positions of the catalogue, 0 where the source knows nothing."""
+        return np.asarray(self.factors[self.rows[places]] @ self.user)
+
+    def best(self, k: int, but: Positions) -> Positions:
+        """Rows of the k highest above 0, without those of the positions `but`."""
+        if k == 0:
+            return np.zeros(0, np.int64)
+        return SourceScores(self.factors @ self.user, self.rows).best(k, but)
+
+
+@dataclass(frozen=True)
 class Visitor:
     """One visitor in the positions of the catalogue: what was bought and viewed, and the sources' scores.
 
-    own, viewed   positions of items; `rows` are those of `own` in the history's arrays
-    ease, ease_decayed, als   scores (n_items,) of the whole catalogue, 0 where the source does not know the item
+    own, viewed   positions of items, `own` ascending; `rows` are those of `own` in the history's arrays
     """
 
     history: UserHistory
     own: Positions
     rows: Positions
     viewed: Positions
-    ease: Floats
-    ease_viewed: Floats
-    ease_decayed: Floats
-    als: Floats
+    ease: SourceScores
+    ease_viewed: SourceScores
+    ease_decayed: SourceScores
+    als: FactorScores
+
+    def bought(self, places: Positions) -> npt.NDArray[np.bool_]:
+        """Which of `places` were bought."""
+        return np.asarray(_found(self.own, places) >= 0)
 
 
 class Catalogue:
@@ -60,10 +118,8 @@ class Catalogue:
         self.popularity: Floats = popularity / max(float(popularity.max(initial=0.0)), 1e-9)
         names, self.whole_category = np.unique(items.category.astype(str), return_inverse=True)
         self.category_names: tuple[str, ...] = tuple(names.tolist())
-        buyers = np.nan_to_num(items.columns.get("buyers", missing).astype(np.float64))
-        again = np.nan_to_num(items.columns.get("repeat_rate", missing).astype(np.float64)) * buyers
-        # The share of buyers who buy an item again, over the whole catalogue.
-        self.repeat_rate = float(again.sum() / max(buyers.sum(), 1.0))
+        self.buyers = np.nan_to_num(items.columns.get("buyers", missing).astype(np.float64))
+        self.repeat_rate = np.nan_to_num(items.columns.get("repeat_rate", missing).astype(np.float64))
 
     def positions(self, ids: npt.NDArray[np.object_]) -> Positions:
         """Where each id stands, -1 where it does not."""
@@ -79,70 +135,87 @@ def column_names(item_columns: Sequence[str], user_columns: Sequence[str]) -> tu
 
 def columns(catalogue: Catalogue, visitor: Visitor, candidates: Positions, user_columns: Sequence[str]) -> Floats:
     """The ranker's input (n_candidates, columns) for one visitor; NaN where unknown."""
-    n = len(candidates)
-    scores = [visitor.ease[candidates], visitor.ease_decayed[candidates], _ranks(visitor.ease[candidates])]
-    parts: list[Floats] = [
-        *_own_columns(catalogue, visitor, candidates),
-        *scores,
-        visitor.als[candidates],
-        _viewed_weeks_ago(catalogue, visitor, candidates),
-        *_category_columns(catalogue, visitor, candidates),
-    ]
-    item = catalogue.matrix[candidates]
-    user = np.array([visitor.history.features.get(name, np.nan) for name in user_columns], np.float32)
-    left = np.stack(parts, axis=1).astype(np.float32, copy=False)
-    return np.concatenate([left, item, np.broadcast_to(user, (n, len(user)))], axis=1)
+    history = visitor.history
+    n_own, n_items = len(_OWN), catalogue.matrix.shape[1]
+    after_scores = n_own + len(_SCORES) + len(_VIEWED)
+    after_categories = after_scores + len(_CATEGORY_DEPTHS) * len(_PER_DEPTH)
+    table = np.empty((len(candidates), after_categories + n_items + len(user_columns)), np.float32)
+    rows, now = visitor.rows, int(history.as_of.timestamp())
+    first, last, decayed = history.first_at[rows], history.last_at[rows], history.decayed_frequency[rows]
+    bought = _found(visitor.own, candidates)
+    _own_columns(table, bought, history.n_orders[rows], history.quantity[rows], decayed, first, last, now)
+    ease = visitor.ease.at(candidates)
+    table[:, n_own] = ease
+    table[:, n_own + 1] = visitor.ease_decayed.at(candidates)
+    table[:, n_own + 2] = _ranks(ease)
+    table[:, n_own + 3] = visitor.als.at(candidates)
+    table[:, n_own + 4] = _viewed_weeks_ago(catalogue, visitor, candidates)
+    for at, (codes_, n_codes) in enumerate(zip(catalogue.categories, catalogue.n_categories, strict=True)):
+        of = table[:, after_scores + at * len(_PER_DEPTH) :]
+        _category_columns(of, codes_[visitor.own], codes_[candidates], n_codes, decayed, last, now)
+    table[:, after_categories : after_categories + n_items] = catalogue.matrix[candidates]
+    table[:, after_categories + n_items :] = [history.features.get(name, np.nan) for name in user_columns]
+    return table
 
 
-def _own_columns(catalogue: Catalogue, visitor: Visitor, candidates: Positions) -> list[Floats]:
-    history, rows = visitor.history, visitor.rows
-    now = int(history.as_of.timestamp())
-    n_orders = history.n_orders[rows]
-    recency = ((now - history.last_at[rows]) / SECONDS_PER_WEEK).astype(np.float32)
-    span = ((history.last_at[rows] - history.first_at[rows]) / SECONDS_PER_WEEK).astype(np.float32)
-    gap = np.where(n_orders > 1, span / np.maximum(n_orders - 1, 1), np.nan).astype(np.float32)
-    due = np.divide(recency, gap, out=np.full(len(rows), np.nan, np.float32), where=gap > 0)
-    own = (n_orders, history.quantity[rows], history.decayed_frequency[rows], recency, span, gap, due)
-    whole = np.full(catalogue.n_items, -1, np.int64)
-    whole[visitor.own] = np.arange(len(visitor.own))
-    places = whole[candidates]
-    known = places >= 0
-    columns_of = []
-    for values in own:
-        column = np.full(len(candidates), np.nan, np.float32)
-        column[known] = values[places[known]]
-        columns_of.append(column)
-    return columns_of
+def _found(own: Positions, places: Positions) -> Positions:
+    """Where each of `places` stands in `own` (ascending), -1 where it does not."""
+    if not len(own):
+        return np.full(len(places), -1, np.int64)
+    at = np.minimum(np.searchsorted(own, places), len(own) - 1)
+    return np.where(own[at] == places, at, -1)
 
 
-def _category_columns(catalogue: Catalogue, visitor: Visitor, candidates: Positions) -> list[Floats]:
-    """Per depth of category: decayed purchases, their share, different items, and weeks since the last one."""
-    history, rows = visitor.history, visitor.rows
-    weights = history.decayed_frequency[rows].astype(np.float64)
-    total = max(float(weights.sum()), 1e-9)
-    age = (int(history.as_of.timestamp()) - history.last_at[rows]) / SECONDS_PER_WEEK
-    result: list[Floats] = []
-    for of_items, n_codes in zip(catalogue.categories, catalogue.n_categories, strict=True):
-        own = of_items[visitor.own]
-        affinity = np.bincount(own, weights, n_codes).astype(np.float32)
-        n_items = np.bincount(own, minlength=n_codes).astype(np.float32)
-        recency = np.full(n_codes, np.nan, np.float32)
-        order = np.argsort(-age, kind="stable")  # the most recent is written last and stays
-        recency[own[order]] = age[order]
-        wanted = of_items[candidates]
-        share = (affinity / total).astype(np.float32)
-        result += [affinity[wanted], share[wanted], n_items[wanted], recency[wanted]]
-    return result
+@numba.njit(cache=True, nogil=True)
+def _own_columns(table, bought, n_orders, quantity, decayed, first, last, now):  # type: ignore[no-untyped-def]
+    """_OWN of each row of `table`; `bought`: where its item stands in the arrays of what was bought, or -1."""
+    for row in range(len(bought)):
+        at = bought[row]
+        if at < 0:
+            table[row, :7] = np.nan
+            continue
+        recency = np.float32((now - last[at]) / SECONDS_PER_WEEK)
+        span = np.float32((last[at] - first[at]) / SECONDS_PER_WEEK)
+        gap = np.float32(np.nan)
+        if n_orders[at] > 1:
+            gap = np.float32(span / (n_orders[at] - np.float32(1)))
+        table[row, 0], table[row, 1], table[row, 2] = n_orders[at], quantity[at], decayed[at]
+        table[row, 3], table[row, 4], table[row, 5] = recency, span, gap
+        table[row, 6] = recency / gap if gap > 0 else np.float32(np.nan)
+
+
+@numba.njit(cache=True, nogil=True)
+def _category_columns(table, own, wanted, n_codes, decayed, last, now):  # type: ignore[no-untyped-def]
+    """_PER_DEPTH of one depth: decayed purchases, their share, different items, and weeks since the last one.
+
+    `own`, `wanted`: the codes of the categories of what was bought, and of each row of `table`.
+    """
+    affinity, n_items = np.zeros(n_codes), np.zeros(n_codes, np.float32)
+    recency = np.full(n_codes, np.nan, np.float32)
+    total = 0.0
+    for at in range(len(own)):
+        code = own[at]
+        affinity[code] += decayed[at]
+        total += decayed[at]
+        n_items[code] += 1
+        weeks = np.float32((now - last[at]) / SECONDS_PER_WEEK)
+        if not recency[code] <= weeks:
+            recency[code] = weeks
+    total = max(total, 1e-9)
+    for row in range(len(wanted)):
+        code = wanted[row]
+        table[row, 0], table[row, 1] = np.float32(affinity[code]), np.float32(np.float32(affinity[code]) / total)
+        table[row, 2], table[row, 3] = n_items[code], recency[code]
 
 
 def _viewed_weeks_ago(catalogue: Catalogue, visitor: Visitor, candidates: Positions) -> Floats:
-    column = np.full(catalogue.n_items, np.nan, np.float32)
+    column = np.full(len(candidates), np.nan, np.float32)
     now = int(visitor.history.as_of.timestamp())
     for item_id, at in zip(visitor.history.viewed_item_ids, visitor.history.viewed_at, strict=True):
         place = catalogue.index.get(item_id)
         if place is not None:
-            column[place] = (now - at) / SECONDS_PER_WEEK
-    return column[candidates]
+            column[candidates == place] = (now - at) / SECONDS_PER_WEEK
+    return column
 
 
 def _ranks(scores: Floats) -> Floats:

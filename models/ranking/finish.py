@@ -102,18 +102,11 @@ class Finisher:
             change = moved(active, scored.places[order], worth)
             order, worth = order[change.order], change.relevance
         scored, chosen, names = self._chosen(query, placement, scored, order, worth, allowed, wish, active)
-        reasons, said = [], []
-        for each in chosen:
-            position = int(scored.places[each.at])
-            reason = Reason(scored.reasons[each.at])
-            if each.at in focused and reason in (Reason.POPULAR, Reason.SIMILAR, Reason.PROMOTED):
-                reason = Reason.BECAUSE_YOU_VIEWED
-            deeds = effects(active, position)
-            if each.at in names:
-                reason = Reason.PROMOTED
-                deeds.append((names[each.at], "pinned"))
-            reasons.append(Reason.EXPLORATION if each.explored else reason)
-            said.append(tuple(AppliedRule(*deed) for deed in deeds))
+        if active or focused:
+            reasons, said = _why(scored, chosen, names, focused, active)
+        else:  # the usual case
+            reasons = [Reason.EXPLORATION if each.explored else Reason(scored.reasons[each.at]) for each in chosen]
+            said = [()] * len(chosen)
         withheld = self._withheld(query, scored, wish.keep, active, order, chosen) if query.explain and active else ()
         explores = placement.exploration.on and query.draw is not None
         return Finished(scored, tuple(chosen), tuple(reasons), focused, tuple(said), withheld, explores)
@@ -218,6 +211,29 @@ class Finisher:
                     effect = f"at most {bound.rule.n} of its kind"
                     found.append(WithheldItem(str(ids[position]), bound.name, effect))
         return tuple(found)
+
+
+def _why(
+    scored: Scored,
+    chosen: Sequence[Chosen],
+    pinned: Mapping[int, str],
+    focused: frozenset[int],
+    active: Sequence[Bound],
+) -> tuple[list[Reason], list[tuple[AppliedRule, ...]]]:
+    """The reason of each place, and what rules did to it."""
+    reasons: list[Reason] = []
+    said: list[tuple[AppliedRule, ...]] = []
+    for each in chosen:
+        reason = Reason(scored.reasons[each.at])
+        if each.at in focused and reason in (Reason.POPULAR, Reason.SIMILAR, Reason.PROMOTED):
+            reason = Reason.BECAUSE_YOU_VIEWED
+        deeds = effects(active, int(scored.places[each.at]))
+        if each.at in pinned:
+            reason = Reason.PROMOTED
+            deeds.append((pinned[each.at], "pinned"))
+        reasons.append(Reason.EXPLORATION if each.explored else reason)
+        said.append(tuple(AppliedRule(*deed) for deed in deeds))
+    return reasons, said
 
 
 def _ordered(scored: Scored, allowed: Mask, wish: Wish) -> tuple[Positions, Numbers, frozenset[int]]:

@@ -15,13 +15,13 @@ from features.contracts.histories import DECAY_PER_WEEK, FAST_DECAY_PER_WEEK
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, ScoredItem, Slate
 from models.ranking.candidates import CandidateSource
 from models.ranking.cart import CartSource
-from models.ranking.features import Catalogue, Positions, Visitor, column_names, columns
+from models.ranking.features import Catalogue, Floats, Positions, Visitor, column_names, columns
 from models.ranking.finish import Finished, Finisher, Wish
 from models.ranking.model import TASKS, Policy, RecommendationModel, Task
 from models.ranking.placement import LEARNT, Fallback, Placement
 from models.ranking.rules import RuleSet
 from models.ranking.scored import Scored
-from models.ranking.visit import focus, wanted_again, with_context
+from models.ranking.visit import BuyingAgain, focus, with_context
 
 _NEW_ARRIVAL_DAYS = 28
 # Orders a week that are imagined behind every item: one order of a rarity is not a trend.
@@ -29,6 +29,8 @@ _TRENDING_PRIOR = 5.0
 _MASKS_KEPT = 32
 # Candidates that a visit about a category gets from it.
 _FOCUS_CANDIDATES = 20
+# Of the candidates at least so many go through every tree of the ranker, and three for each place of the slate.
+_GONE_ON = 60
 _NO_SETS: Mapping[str, RuleSet] = {}
 
 
@@ -52,8 +54,10 @@ class Recommender:
         self._catalogue = Catalogue(items, model.item_columns)
         self._source = CandidateSource(self._catalogue, model.retrieval, model.candidates)
         self._finisher = Finisher(self._catalogue, placements, rules)
+        self._buying_again = BuyingAgain(self._catalogue)
         self._carts = CartSource(self._catalogue, model.retrieval, model.candidates.cart)
         similar = model.retrieval.similar.item_ids
+        self._column_at = {name: at for at, name in enumerate(ranker_columns(model.item_columns, model.user_columns))}
         self._knn_at = self._catalogue.positions(similar)
         self._knn_index = {item_id: row for row, item_id in enumerate(similar)}
         # The same for everybody, the best first.
@@ -72,36 +76,53 @@ class Recommender:
         """
         return [self._one(query, policy) for query in queries]
 
+    def lines(self, query: RecommendationQuery) -> list[tuple[str, float, Reason]]:
+        """Item, score and reason of each place of the slate that `recommend` gives, and nothing else of it."""
+        if query.candidate_ids is None:
+            _, _, finished, _ = self._finished(query, None)
+            if Reason.BECAUSE_YOU_VIEWED not in finished.reasons:
+                rows = np.array([each.at for each in finished.chosen], np.int64)
+                ids = self.items.item_ids[finished.scored.places[rows]].tolist()
+                return list(zip(ids, finished.scored.scores[rows].tolist(), finished.reasons, strict=True))
+        return [(item.item_id, item.score, item.reason) for item in self._one(query, None).items]
+
     def _one(self, query: RecommendationQuery, policy: Policy | None) -> Slate:
+        if query.candidate_ids is not None:
+            return self._given(query, policy)
+        query, visitor, finished, fallback = self._finished(query, policy)
+        return Slate(tuple(self._told(query, visitor, finished)), fallback, finished.withheld)
+
+    def _placement(self, query: RecommendationQuery) -> Placement:
         placement = self.placements.get(query.placement)
         if placement is None:
             raise UnknownName(query.placement, self.placements, kind="placement")
-        if query.candidate_ids is not None:
-            return self._given(query, placement, policy)
+        return placement
+
+    def _finished(
+        self, query: RecommendationQuery, policy: Policy | None
+    ) -> tuple[RecommendationQuery, Visitor, Finished, Fallback | None]:
+        """The query as it was answered, its visitor, the slate before it is told, and what stands in for it."""
+        placement = self._placement(query)
         if placement.scorer in LEARNT and query.context_item_ids:
             query = replace(query, history=with_context(query.history, query.context_item_ids))
         visitor = self._source.visitor(query.history)
         about = focus(self._catalogue, query.history) if placement.scorer in LEARNT else None
-        scored = self._scored(query, placement, visitor, policy, about)
-        fallback = None
+        keep = self._keep(query, placement, visitor)
+        scored = self._scored(query, placement, visitor, policy, about, keep)
+        fallback: Fallback | None = None
         fillers = [] if query.strict else self._fallback(placement.fallback)
         if not len(scored.places) and fillers:
             scored, fallback = fillers[0], placement.fallback
-        again = self._again(placement, visitor)
-        keep = self._keep(query, placement, visitor)
-        keep[[position for position, factor in again.items() if factor == 0]] = False
-        wish = Wish(
-            keep,
-            fillers,
-            self._stand_ins["new"].places,
-            about if about is not None and about.any() else None,
-            again,
-        )
-        finished = self._finisher.finish(query, placement, scored, wish)
-        return Slate(tuple(self._told(query, visitor, finished)), fallback, finished.withheld)
+        again: Mapping[int, float] = {}
+        if placement.scorer in ("all", "buy_again"):
+            keep[self._buying_again.never(visitor.own)] = False
+            again = self._buying_again.less(query.history, visitor.own, visitor.rows)
+        wish = Wish(keep, fillers, self._stand_ins["new"].places, about, again)
+        return query, visitor, self._finisher.finish(query, placement, scored, wish), fallback
 
-    def _given(self, query: RecommendationQuery, placement: Placement, policy: Policy | None) -> Slate:
+    def _given(self, query: RecommendationQuery, policy: Policy | None) -> Slate:
         """A given list in order, unknown items at its end. No rule holds: the list is the shop's own choice."""
+        placement = self._placement(query)
         visitor = self._source.visitor(query.history)
         scored = self._rank_given(query, visitor, policy)
         finished = self._finisher.finish(
@@ -116,6 +137,7 @@ class Recommender:
         visitor: Visitor,
         policy: Policy | None,
         about: npt.NDArray[np.bool_] | None,
+        keep: npt.NDArray[np.bool_],
     ) -> Scored:
         if placement.scorer == "bought_together" and query.context_item_ids:
             return self._completing(query.context_item_ids, visitor, policy)
@@ -131,9 +153,11 @@ class Recommender:
             return self._bought_again(visitor)
         task: Task = "new" if placement.scorer == "new" else "all"
         places = self._source.candidates(visitor, task, placement.restricted(self.model.candidates.of(task)))
-        if about is not None and about.any():
+        if about is not None:
             places = np.union1d(places, self._of_focus(about, visitor, task))
-        return self._judged(visitor, places, task, policy)
+        # Nothing is spent on what cannot stand in the slate.
+        kept = places[keep[places]]
+        return self._judged(visitor, kept if len(kept) else places, task, policy, max(_GONE_ON, 3 * query.count))
 
     def _of_focus(self, about: npt.NDArray[np.bool_], visitor: Visitor, task: Task) -> Positions:
         """What sells best in the categories of this visit, the newest where nothing does."""
@@ -143,7 +167,9 @@ class Recommender:
         age = self._column("age_days", missing=np.inf)[found]
         return found[np.lexsort((age, -self._catalogue.popularity[found]))][:_FOCUS_CANDIDATES]
 
-    def _judged(self, visitor: Visitor, places: Positions, task: Task, policy: Policy | None) -> Scored:
+    def _judged(
+        self, visitor: Visitor, places: Positions, task: Task, policy: Policy | None, best: int | None = None
+    ) -> Scored:
         if (policy or self.model.policies[task]) == "buy_again":
             # Popularity is below the decayed frequency of any purchase of the last two years.
             scores = 1e-5 * self._catalogue.popularity[places].astype(np.float64)
@@ -154,19 +180,20 @@ class Recommender:
         if not len(places):
             return Scored.nothing()
         matrix = columns(self._catalogue, visitor, places, self.model.user_columns)
-        return Scored(places, self.model.rankers[task].score(matrix), self._reasons(visitor, places), matrix, task)
+        scores = self.model.rankers[task].score(matrix, best=best)
+        return Scored(places, scores, self._reasons(visitor, places, matrix), matrix, task)
 
-    def _reasons(self, visitor: Visitor, places: Positions) -> npt.NDArray[np.object_]:
-        """Why each candidate is one: the source that carries it."""
-        owned = np.zeros(self._catalogue.n_items, bool)
-        owned[visitor.own] = True
-        ease, seen = visitor.ease[places], visitor.ease_viewed[places]
-        viewed = np.isin(places, visitor.viewed) | ((seen > 0) & (seen > ease - seen))
+    def _reasons(self, visitor: Visitor, places: Positions, matrix: Floats) -> npt.NDArray[np.object_]:
+        """Why each candidate is one: the source that carries it, by the columns (candidates, columns) of the ranker."""
+        ease, als, orders = (matrix[:, self._column_at[name]] for name in ("ease", "als", "n_orders"))
         reasons = np.full(len(places), Reason.POPULAR, object)
         reasons[self._source.promoted[places]] = Reason.PROMOTED
-        reasons[(ease > 0) | (visitor.als[places] > 0.1)] = Reason.SIMILAR
-        reasons[viewed] = Reason.BECAUSE_YOU_VIEWED
-        reasons[owned[places]] = Reason.BUY_AGAIN
+        reasons[(ease > 0) | (als > 0.1)] = Reason.SIMILAR
+        if len(visitor.viewed):
+            seen = visitor.ease_viewed.at(places)
+            viewed = np.isin(places, visitor.viewed) | ((seen > 0) & (seen > ease - seen))
+            reasons[viewed] = Reason.BECAUSE_YOU_VIEWED
+        reasons[~np.isnan(orders)] = Reason.BUY_AGAIN
         return reasons
 
     def _told(self, query: RecommendationQuery, visitor: Visitor, finished: Finished) -> list[ScoredItem]:
@@ -210,7 +237,7 @@ class Recommender:
         """Whether each row's score is higher for the views, and the reason it would have without them."""
         places = scored.places[rows]
         without = self._source.visitor(replace(query.history, viewed_item_ids=(), viewed_at=()))
-        reasons = self._reasons(without, places)
+        reasons = self._reasons(without, places, columns(self._catalogue, without, places, self.model.user_columns))
         if scored.matrix is None or scored.task is None:
             return [False] * len(rows), reasons
         ranked = scored.places[: len(scored.matrix)]
@@ -229,13 +256,6 @@ class Recommender:
             default=None,
         )
         return None if best is None else str(self.items.item_ids[best])
-
-    def _again(self, placement: Placement, visitor: Visitor) -> dict[int, float]:
-        """Items bought before that are wanted less than their scores say."""
-        if placement.scorer not in ("all", "buy_again"):
-            return {}
-        factor = wanted_again(self._catalogue, visitor.history, visitor.own, visitor.rows)
-        return {int(visitor.own[n]): float(factor[n]) for n in np.flatnonzero(factor < 1)}
 
     def _fallback(self, name: Fallback) -> list[Scored]:
         """What stands in, the placement's choice first. New items come last: else a new category would stay empty."""

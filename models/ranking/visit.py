@@ -12,7 +12,6 @@ from features.contracts.categories import SEPARATOR, levels
 from features.contracts.histories import UserHistory
 from models.ranking.features import Catalogue, Positions
 
-Numbers = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 FOCUS_VIEWS = 3  # so many items viewed in one category, and the visit is about it
@@ -41,29 +40,29 @@ def with_context(history: UserHistory, context_item_ids: tuple[str, ...]) -> Use
     )
 
 
-def focus(catalogue: Catalogue, history: UserHistory) -> Mask:
-    """The items (n_items,) of the categories that this visit is about; none where it is about no category.
+def focus(catalogue: Catalogue, history: UserHistory) -> Mask | None:
+    """The items (n_items,) of the categories that this visit is about; None where it is about no category.
 
     A category counts when FOCUS_VIEWS items below it were viewed within a day, at its deepest level that has them. A
     department alone is too wide to be what somebody looks for, unless the shop's categories end there.
     """
     since = int(history.as_of.timestamp()) - _FOCUS_SECONDS
     recent = [item for item, at in zip(history.viewed_item_ids, history.viewed_at, strict=True) if at >= since]
-    found = np.zeros(catalogue.n_items, bool)
     if len(recent) < FOCUS_VIEWS:
-        return found
+        return None
     paths = [levels(str(catalogue.items.category[catalogue.index[item]])) for item in recent if item in catalogue.index]
     counts = Counter(path[: depth + 1] for path in paths for depth in range(min(1, len(path) - 1), len(path)))
     wanted = [path for path, n in counts.items() if n >= FOCUS_VIEWS]
     deepest = [path for path in wanted if not any(o != path and o[: len(path)] == path for o in wanted)]
     if not deepest:
-        return found
+        return None
+    found = np.zeros(catalogue.n_items, bool)
     names = {SEPARATOR.join(path) for path in deepest}
     below = tuple(name + SEPARATOR for name in names)
     for code, category in enumerate(catalogue.category_names):
         if category in names or category.startswith(below):
             found |= catalogue.whole_category == code
-    return found
+    return found if found.any() else None
 
 
 def interleaved(focused: Mask) -> npt.NDArray[np.int64]:
@@ -78,21 +77,27 @@ def interleaved(focused: Mask) -> npt.NDArray[np.int64]:
     return np.concatenate([pairs, first[n:], rest[n:]])
 
 
-def wanted_again(catalogue: Catalogue, history: UserHistory, own: Positions, rows: Positions) -> Numbers:
-    """Per item bought (n_own,): what its relevance is multiplied by, as its repeat rate says.
+class BuyingAgain:
+    """How much less an item is wanted by who bought it, as its repeat rate says; bound to one catalogue."""
 
-    0: hardly anybody buys it twice, so it leaves. Below 1: bought on this visit, so the item drops to the share of its
-    buyers who come back for it. 1: everything else, of which the ranker knows when it is due.
-    """
-    columns = catalogue.items.columns
-    rate, buyers = columns.get("repeat_rate"), columns.get("buyers")
-    again = np.ones(len(own))
-    if rate is None or buyers is None or not len(own):
-        return again
-    mean = catalogue.repeat_rate
-    n = np.nan_to_num(buyers[own].astype(np.float64))
-    share = (np.nan_to_num(rate[own].astype(np.float64)) * n + mean * _PRIOR_BUYERS) / (n + _PRIOR_BUYERS)
-    now_bought = history.last_at[rows] > int(history.as_of.timestamp()) - _REST_SECONDS
-    again[now_bought] = share[now_bought]
-    again[(n >= _ENOUGH_BUYERS) & (rate[own] < _NOT_AGAIN)] = 0.0
-    return again
+    def __init__(self, catalogue: Catalogue) -> None:
+        buyers, again = catalogue.buyers, catalogue.repeat_rate * catalogue.buyers
+        mean = float(again.sum() / max(buyers.sum(), 1.0))
+        self._share = (again + mean * _PRIOR_BUYERS) / (buyers + _PRIOR_BUYERS)
+        self._never = (buyers >= _ENOUGH_BUYERS) & (catalogue.repeat_rate < _NOT_AGAIN)
+        self._known = "repeat_rate" in catalogue.items.columns and "buyers" in catalogue.items.columns
+
+    def never(self, own: Positions) -> Positions:
+        """Of the items bought those that hardly anybody buys twice: they leave."""
+        return own[self._never[own]] if self._known else own[:0]
+
+    def less(self, history: UserHistory, own: Positions, rows: Positions) -> dict[int, float]:
+        """Of the items bought on this visit the share of buyers who come back: what their relevance drops to.
+
+        Of everything else the ranker knows when it is due.
+        """
+        now = int(history.as_of.timestamp())
+        if not self._known or not len(rows) or history.last_at.max() <= now - _REST_SECONDS:
+            return {}
+        lately = own[history.last_at[rows] > now - _REST_SECONDS]
+        return dict(zip(lately.tolist(), self._share[lately].tolist(), strict=True))

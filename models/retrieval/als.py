@@ -45,14 +45,18 @@ class Als:
         self._alpha = alpha
         self._gram = factors.T @ factors + l2 * np.eye(factors.shape[1], dtype=np.float32)
 
-    def score(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Scores of all items (n_items,) for a user who bought the items at `rows`."""
+    def user(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Factors (factors,) of a user who bought the items at `rows`: an item's score is the product with its own."""
         if not len(rows):
-            return np.zeros(len(self.item_ids), np.float32)
+            return np.zeros(self.factors.shape[1], np.float32)
         bought = self.factors[rows]
         # Equation 4: a purchase has confidence alpha, all else 1.
         user = np.linalg.solve(self._gram + (self._alpha - 1) * (bought.T @ bought), self._alpha * bought.sum(0))
-        return np.asarray(self.factors @ user.astype(np.float32))
+        return np.asarray(user.astype(np.float32))
+
+    def score(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Scores of all items (n_items,) for a user who bought the items at `rows`."""
+        return np.asarray(self.factors @ self.user(rows))
 
     def save(self, folder: Path) -> None:
         """Writes `model.json` and `factors.npz`."""

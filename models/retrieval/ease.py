@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
@@ -44,9 +45,10 @@ class Ease:
         self.weights = weights
 
     def score(self, rows: npt.NDArray[np.int64], values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Scores of all items (n_items,) for one user who holds items `rows` with weight `values`."""
-        held = sparse.csr_matrix((values, rows, [0, len(rows)]), shape=(1, len(self.item_ids)))
-        return np.asarray((held @ self.weights).toarray()[0], np.float32)
+        """Scores of all items (n, n_items) for one user who holds items `rows` in n ways, with weights `values`."""
+        scores = np.zeros((len(values), len(self.item_ids)), np.float32)
+        _add_rows(rows, values, self.weights.indptr, self.weights.indices, self.weights.data, scores)
+        return scores
 
     def save(self, folder: Path) -> None:
         """Writes `model.json` and `weights.npz`."""
@@ -86,6 +88,17 @@ def fit_ease(interactions: Interactions, config: EaseConfig, *, binary: bool = T
     del gram
     weights = inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0)
     return Ease(interactions.item_ids[kept], _pruned(weights, config.n_weights))
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_rows(rows, values, pointers, indices, data, scores):  # type: ignore[no-untyped-def]
+    """Each row of a CSR matrix times its `values` (n, rows), added to `scores` (n, columns)."""
+    for row in range(len(rows)):
+        first, end = pointers[rows[row]], pointers[rows[row] + 1]
+        for way in range(len(values)):
+            value, of_way = values[way, row], scores[way]
+            for at in range(first, end):
+                of_way[indices[at]] += value * data[at]
 
 
 def _pruned(weights: torch.Tensor, n_kept: int) -> sparse.csr_matrix:

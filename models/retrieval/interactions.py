@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import repeat
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from features.contracts.errors import BadInput
 from features.contracts.histories import UserHistory
+
+_FEW = 200  # up to so many of the best are found in one pass
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,7 @@ class Interactions:
 
 def positions(index: Mapping[str, int], ids: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
     """Where each id stands in `index`, -1 where it does not."""
-    get = index.get
-    return np.fromiter((get(each, -1) for each in ids), np.int64, len(ids))
+    return np.fromiter(map(index.get, ids.tolist(), repeat(-1)), np.int64, len(ids))
 
 
 def inverse(at: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
@@ -76,8 +79,27 @@ def spread(scores: npt.NDArray[np.float32], at: npt.NDArray[np.int64], n: int) -
 
 def top(scores: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
     """Positions of the k highest scores above 0, highest first, ties by position."""
+    if k <= _FEW:
+        return np.asarray(_few_best(scores, k))
     candidates = np.flatnonzero(scores > 0)
     if len(candidates) > k:
         threshold = np.partition(scores[candidates], len(candidates) - k)[len(candidates) - k]
         candidates = candidates[scores[candidates] >= threshold]
     return candidates[np.argsort(-scores[candidates], kind="stable")][:k]
+
+
+@numba.njit(cache=True, nogil=True)
+def _few_best(scores, k):  # type: ignore[no-untyped-def]
+    """`top` in one pass over the scores: the best so far stand in order, and a better one moves the worse down."""
+    best, at, n = np.empty(k, scores.dtype), np.empty(k, np.int64), 0
+    for position in range(len(scores)):
+        score = scores[position]
+        if not score > 0 or k == 0 or (n == k and score <= best[k - 1]):
+            continue
+        n = min(n + 1, k)
+        place = n - 1
+        while place > 0 and best[place - 1] < score:
+            best[place], at[place] = best[place - 1], at[place - 1]
+            place -= 1
+        best[place], at[place] = score, position
+    return at[:n]

@@ -104,13 +104,13 @@ def _in_stock(items: ItemFeatures) -> frozenset[str] | None:
 def _write_share(job: tuple[Path, Sequence[str]]) -> int:
     path, user_ids = job
     (work,) = _inherited
-    rows: list[tuple[str, int, str, float, str, str]] = []
+    rows: list[tuple[str, int, str, float, str]] = []
     for user_id in user_ids:
-        (slate,) = work.recommender.recommend(
-            [RecommendationQuery(work.histories[user_id], work.placement, work.count, allowed_item_ids=work.allowed)]
-        )
-        rows += [(user_id, item.rank, item.item_id, item.score, str(item.reason), work.version) for item in slate.items]
-    columns = list(zip(*rows, strict=True)) or [()] * len(SLATES)
+        query = RecommendationQuery(work.histories[user_id], work.placement, work.count, allowed_item_ids=work.allowed)
+        slate = work.recommender.lines(query)
+        rows += [(user_id, rank, *line) for rank, line in enumerate(slate, start=1)]
+    columns = list(zip(*rows, strict=True)) or [()] * (len(SLATES) - 1)
+    columns.append((work.version,) * len(rows))
     arrays = [pa.array(values, field.type) for values, field in zip(columns, SLATES, strict=True)]
     pq.write_table(pa.Table.from_arrays(arrays, schema=SLATES), path, compression="zstd")
     return len(rows)

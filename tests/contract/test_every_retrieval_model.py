@@ -43,12 +43,14 @@ def times_chance(model: Any, rows: np.ndarray) -> np.ndarray:
 
 CASES = {
     "ease": Case(
-        Ease, lambda i: fit_ease(i, EaseConfig(l2=1.0)), lambda m, rows: m.score(rows, np.ones(len(rows), np.float32))
+        Ease,
+        lambda i: fit_ease(i, EaseConfig(l2=1.0)),
+        lambda m, rows: m.score(rows, np.ones((1, len(rows)), np.float32))[0],
     ),
     "local_ease": Case(
         Ease,
         lambda i: fit_local_ease(i, LocalEaseConfig(n_neighbors=5, min_buyers=1, l2=1.0)),
-        lambda m, rows: m.score(rows, np.ones(len(rows), np.float32)),
+        lambda m, rows: m.score(rows, np.ones((1, len(rows)), np.float32))[0],
     ),
     "als": Case(Als, lambda i: fit_als(i, AlsConfig(n_factors=2, min_buyers=1), seed=3), lambda m, rows: m.score(rows)),
     "bpr": Case(Bpr, lambda i: fit_bpr(i, BprConfig(n_factors=4, min_buyers=1), seed=3), lambda m, rows: m.score(rows)),

@@ -135,7 +135,7 @@ def test_where_the_ranker_loses_the_simple_rule_serves_and_the_rankers_own_figur
     facts: tuple[Facts, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = Ranker.score
-    monkeypatch.setattr(Ranker, "score", lambda self, matrix: -honest(self, matrix))
+    monkeypatch.setattr(Ranker, "score", lambda self, matrix, best=None: -honest(self, matrix))
     result = trained(*facts, refit=False)
     assert result.served.policies["all"] == "buy_again"
     assert any("the simple rule serves" in note for note in result.evaluation.notes)

@@ -6,7 +6,7 @@ import pytest
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from features.pipelines.user_item import due_ratio, kept_lines, order_lines, user_item_history, viewed_items
-from models.ranking.features import Catalogue, Visitor, column_names, columns
+from models.ranking.features import Catalogue, FactorScores, SourceScores, Visitor, column_names, columns
 from tests.features.tiny_shop import AS_OF, by_key, days_before, event, table
 
 
@@ -121,7 +121,9 @@ def test_the_ranker_counts_the_same_due_ratio():
     person = UserHistory("u", AS_OF, item_ids, **known, **times)
     catalogue = Catalogue(ItemFeatures(AS_OF, np.array(names, object), {}, *np.full((2, 40), "", object)), ())
     own, nothing, zeros = catalogue.positions(item_ids), np.zeros(0, np.int64), np.zeros(40, np.float32)
-    visitor = Visitor(person, own, np.arange(len(own)), nothing, zeros, zeros, zeros, zeros)
+    silent = SourceScores.of(zeros, np.arange(40))
+    factors = FactorScores(zeros[:1], np.zeros((41, 1), np.float32), np.arange(40))
+    visitor = Visitor(person, own, np.arange(len(own)), nothing, silent, silent, silent, factors)
     ranked = columns(catalogue, visitor, own, ())[:, column_names((), ()).index("due_ratio")]
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = due_ratio(known["n_orders"], times["first_at"], times["last_at"], int(AS_OF.timestamp()))

@@ -19,7 +19,7 @@ from models.retrieval.interactions import Interactions, top
 from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
 from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
 
-ONE = np.ones(1, np.float32)
+ONE = np.ones((1, 1), np.float32)
 
 
 def bought(*rows: tuple[float, ...]) -> Interactions:
@@ -31,8 +31,8 @@ def bought(*rows: tuple[float, ...]) -> Interactions:
 def test_ease_is_the_ridge_regression_of_each_item_on_the_others() -> None:
     # Gram plus 1 on the diagonal: [[3 + 1, 2], [2, 2 + 1]]; a regression on one item is 2 over its diagonal.
     model = fit_ease(bought((1, 1), (1, 1), (1, 0)), EaseConfig(l2=1.0))
-    assert model.score(np.array([0]), ONE).tolist() == pytest.approx([0, 2 / 4])
-    assert model.score(np.array([1]), ONE).tolist() == pytest.approx([2 / 3, 0])
+    assert model.score(np.array([0]), ONE)[0].tolist() == pytest.approx([0, 2 / 4])
+    assert model.score(np.array([1]), ONE)[0].tolist() == pytest.approx([2 / 3, 0])
 
 
 def test_local_ease_with_all_neighbours_is_ease_and_with_one_the_regression_on_the_nearest() -> None:
@@ -53,7 +53,7 @@ def test_local_ease_with_all_neighbours_is_ease_and_with_one_the_regression_on_t
 def test_ease_on_values_weighs_orders() -> None:
     # Gram plus 1: [[9 + 1 + 1, 3], [3, 1 + 1]].
     model = fit_ease(bought((3, 1), (1, 0)), EaseConfig(l2=1.0), binary=False)
-    assert model.score(np.array([0]), ONE).tolist() == pytest.approx([0, 3 / 11])
+    assert model.score(np.array([0]), ONE)[0].tolist() == pytest.approx([0, 3 / 11])
 
 
 def test_ease_keeps_the_items_with_most_buyers_however_often_they_bought() -> None:
