@@ -39,7 +39,7 @@ class TrackingRun:
         for table in evaluation.tables:
             found |= _metrics_of_table(table)
         found |= {_metric_name(name): value for name, value in evaluation.metrics.items()}
-        self._log_metrics({prefix + name: value for name, value in found.items()})
+        self.log_metrics({prefix + name: value for name, value in found.items()})
         self.client.set_tag(self.run_id, "evaluated_at_cut", evaluation.cut.isoformat())
         document = {
             "comparisons": [asdict(comparison) for comparison in evaluation.comparisons],
@@ -52,7 +52,7 @@ class TrackingRun:
         for name, figure in evaluation.figures.items():
             self.client.log_figure(self.run_id, figure, f"plots/{name}.png")
 
-    def _log_metrics(self, values: Mapping[str, float]) -> None:
+    def log_metrics(self, values: Mapping[str, float]) -> None:
         """In as few calls as the server takes: one call a metric would cost seconds."""
         from mlflow.entities import Metric
 
@@ -60,6 +60,15 @@ class TrackingRun:
         metrics = [Metric(name, value, now, 0) for name, value in values.items() if not math.isnan(value)]
         for start in range(0, len(metrics), _METRICS_A_CALL):
             self.client.log_batch(self.run_id, metrics=metrics[start : start + _METRICS_A_CALL])
+
+    @contextmanager
+    def trial(self, parameters: Mapping[str, Any], *, tags: Mapping[str, str]) -> Iterator[TrackingRun]:
+        """A run below this one: one try of a search."""
+        experiment_id = self.client.get_run(self.run_id).info.experiment_id
+        below = {**tags, "mlflow.parentRunId": self.run_id}
+        run_id = self.client.create_run(experiment_id, run_name="trial", tags=below).info.run_id
+        with _open(TrackingRun(self.client, run_id, self.registry), parameters) as run:
+            yield run
 
     def register(self, name: str, model: Any, *, tags: Mapping[str, str]) -> Version:
         """Saves `model` as the run's artifact and registers it as a new version of `name`."""
@@ -91,14 +100,20 @@ def tracking_run(
     else:
         experiment_id = experiment.experiment_id
     run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
+    with _open(TrackingRun(client, run.info.run_id, registry), parameters) as opened:
+        yield opened
+
+
+@contextmanager
+def _open(run: TrackingRun, parameters: Mapping[str, Any]) -> Iterator[TrackingRun]:
     try:
         for key, value in _flat(parameters).items():
-            client.log_param(run.info.run_id, key, value)
-        yield TrackingRun(client, run.info.run_id, registry)
+            run.client.log_param(run.run_id, key, value)
+        yield run
     except BaseException:
-        client.set_terminated(run.info.run_id, "FAILED")
+        run.client.set_terminated(run.run_id, "FAILED")
         raise
-    client.set_terminated(run.info.run_id, "FINISHED")
+    run.client.set_terminated(run.run_id, "FINISHED")
 
 
 def _metrics_of(comparison: Comparison) -> dict[str, float]:

@@ -23,6 +23,7 @@ from serving.cli import (
     recommend,
     serve,
     train,
+    tune,
 )
 from serving.cli.output import print_error
 
@@ -38,6 +39,7 @@ app.command("demo")(demo.demo)
 app.command("import")(imports.import_tables)
 app.add_typer(features.app, name="features")
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
 app.command("evaluate")(evaluate.evaluate)
 app.command("retrain")(train.retrain)
 app.add_typer(models.app, name="models")

@@ -1,0 +1,60 @@
+"""`shopwright tune recommendations`: ranker parameters by Optuna on past windows, every trial in MLflow."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from features.contracts.clock import parse_time
+from features.contracts.errors import BadInput
+from serving.cli.output import JsonOption, print_json, print_line, steps
+from serving.cli.shop import Shop
+
+
+class Tunable(StrEnum):
+    """What can be tuned."""
+
+    RECOMMENDATIONS = "recommendations"
+
+
+def tune(
+    which: Annotated[Tunable, typer.Argument(help="recommendations")],
+    out: Annotated[Path, typer.Option(help="YAML file for the parameters found, to train with: train --config FILE")],
+    until: Annotated[str | None, typer.Option(help="Nothing from this instant on is looked at")] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Trials for each ranker; the first is the present config")] = 30,
+    config: Annotated[Path | None, typer.Option(help="YAML file with differences to the shipped config")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Search the rankers' parameters on windows that end before --until, and write the best as a config."""
+    from training.train import task_config
+    from training.tuning import tune as tune_rankers
+
+    if not out.absolute().parent.is_dir():
+        raise BadInput("no such folder", where=str(out.parent), hint="Make it, or name another --out")
+    shop = Shop()
+    instant = None if until is None else parse_time(until, where="--until")
+    with steps(1) as progress:
+        tuned = tune_rankers(
+            shop.facts,
+            shop.settings,
+            shop.registry,
+            task_config(which, shop.settings, file=config),
+            until=instant,
+            n_trials=trials,
+            progress=progress.say,
+        )
+    found = {f"ranker_{each.task}": asdict(each.ranker) for each in tuned}
+    out.write_text(yaml.safe_dump(found, sort_keys=False), encoding="utf-8")
+    if json:
+        print_json({"items": [asdict(each) for each in tuned], "file": str(out)})
+        return
+    for each in tuned:
+        print_line(
+            f"{each.task} items: NDCG@10 {each.before:.4f} as given, {each.best:.4f} best of {each.n_trials} trials"
+        )
+    print_line(f"Train with it: shopwright train {which} --config {out}")
