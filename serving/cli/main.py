@@ -22,6 +22,7 @@ from serving.cli import (
     prices,
     recommend,
     serve,
+    simulate,
     train,
 )
 from serving.cli.output import print_error
@@ -43,6 +44,7 @@ app.command("retrain")(train.retrain)
 app.add_typer(models.app, name="models")
 app.add_typer(forecasts.app, name="forecasts")
 app.add_typer(prices.app, name="prices")
+app.command("simulate")(simulate.simulate)
 app.command("recommend")(recommend.recommend)
 app.command("serve")(serve.serve)
 app.add_typer(keys.app, name="keys")
