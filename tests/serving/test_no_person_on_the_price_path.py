@@ -109,7 +109,16 @@ def test_the_walk_over_imports_finds_what_is_there():
 # What suggests a price reads sales, but only what was paid for which item, where and when.
 SUGGESTING_MODULES = (
     "features/contracts/pricing.py",
+    "features/pipelines/pricing.py",
+    "models/pricing/controls.py",
     "models/pricing/elasticity.py",
+    "models/pricing/groups.py",
+    "models/pricing/instruments.py",
+    "models/pricing/panel.py",
+    "models/pricing/placebo.py",
+    "models/pricing/residuals.py",
+    "training/pricing.py",
+    "training/pricing_panel.py",
     "models/pricing/optimiser.py",
     "models/pricing/rules.py",
     "serving/services/suggest.py",
