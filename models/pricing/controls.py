@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.pricing.groups import Groups, Levels, centred, common
+from models.pricing.groups import Groups, Levels
 from models.pricing.panel import Doubles, PricePanel
 
 # A promotion of this kind is nothing but its price: beside the price it has no effect of its own.
 PRICE_KIND = "price"
-NEIGHBOURS, STOCKED_UP, DRIFT = "neighbours: price", "reduction before", "weeks around"
+NEIGHBOURS, STOCKED_UP = "neighbours: price", "reduction before"
+DEEP = "neighbours: deep reduction"
 BEFORE, AFTER, OF_NEIGHBOURS = " before", " after", "neighbours: "
 _USUAL = 4  # the usual price is the median of so many weeks before and after
 
@@ -34,8 +35,8 @@ def raw_controls(panel: PricePanel, price: Doubles, levels: Levels) -> tuple[tup
     """Names and values (F, S, W). `price` (S, W) is the centred log price, 0 where none is known.
 
     Each kind of promotion in its week, in the week after and in the week before; how much cheaper than usual the week
-    before was, since shoppers stock up; and where items have families, prices and promotions of the others, a mean
-    weighted by what they sell.
+    before was, since shoppers stock up; and where items have families, prices, deep reductions (squared: they take more
+    than their share) and promotions of the others, a mean weighted by what they sell.
     """
     kinds = lifting_kinds(panel)
     reach = panel.reach[kinds]
@@ -45,8 +46,8 @@ def raw_controls(panel: PricePanel, price: Doubles, levels: Levels) -> tuple[tup
     names.append(STOCKED_UP)
     if levels.family is not None:
         size = sizes(panel)
-        names += [NEIGHBOURS, *(OF_NEIGHBOURS + panel.kinds[place] for place in kinds)]
-        parts += [neighbours(each, size, levels) for each in (price, *reach)]
+        names += [NEIGHBOURS, DEEP, *(OF_NEIGHBOURS + panel.kinds[place] for place in kinds)]
+        parts += [neighbours(each, size, levels) for each in (price, reductions(panel.log_price) ** 2, *reach)]
     return tuple(names), np.stack(parts)
 
 
@@ -79,28 +80,17 @@ def reductions(log_price: Doubles) -> Doubles:
     return found
 
 
-def residual_controls(
-    names: tuple[str, ...], raw: Doubles, weights: Doubles, levels: Levels, variance: float
-) -> Controls:
-    """The controls, centred by series, less what is common to others in the week."""
-    centre = [centred(control, weights) for control in raw]
-    residual = np.stack([control - common(control, weights, levels, variance) for control in centre])
-    return Controls(names, raw, np.where(weights > 0, residual, 0.0))
-
-
-def around(rest: Doubles, weights: Doubles, n_weeks: int) -> Doubles:
-    """(S, W) mean of `rest` over the `n_weeks` weeks before and after each week, itself left out, drawn to 0.
-
-    What an item sold in the weeks around, beyond what is explained, tells how demand for it stands.
+def around(values: Doubles, weights: Doubles, n_weeks: int) -> Doubles:
+    """(S, W) mean over the `n_weeks` weeks before and after each week, itself left out, drawn to 0.
 
     >>> around(np.array([[2.0, 9.0, 4.0]]), np.ones((1, 3)), 1).round(2).tolist()  # 9 / 2, (2 + 4) / 3, 9 / 2
     [[4.5, 2.0, 4.5]]
     """
-    total = np.zeros(rest.shape)
-    weight = np.zeros(rest.shape)
+    total = np.zeros(values.shape)
+    weight = np.zeros(values.shape)
     for step in range(1, n_weeks + 1):
         for way in (step, -step):
-            total += _shifted(rest * weights, way)
+            total += _shifted(values * weights, way)
             weight += _shifted(weights, way)
     mean = float(weights[weights > 0].mean()) if (weights > 0).any() else 1.0
     return np.asarray(total / (weight + mean))

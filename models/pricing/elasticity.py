@@ -18,7 +18,7 @@ from features.contracts.categories import codes
 from features.contracts.errors import BadInput
 from features.contracts.pricing import EvidenceGrade
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
-from models.pricing.controls import AFTER, BEFORE, DRIFT, NEIGHBOURS, OF_NEIGHBOURS, STOCKED_UP, raw_controls, sizes
+from models.pricing.controls import AFTER, BEFORE, NEIGHBOURS, OF_NEIGHBOURS, STOCKED_UP, raw_controls, sizes
 from models.pricing.groups import Levels, centred, explained
 from models.pricing.instruments import corrected
 from models.pricing.panel import Doubles, PricePanel
@@ -27,7 +27,7 @@ from models.pricing.shrinkage import shrink
 
 KIND = "pricing"
 _NO_EVIDENCE = 1e4  # the variance of a slope that nothing is known about
-_STEPS = 4  # of scoring: the first on log units, the others on counts and with the weeks around as a control
+_STEPS = 4  # of scoring: the first on log units, the others on counts
 _GRADES = tuple(EvidenceGrade)
 
 
@@ -39,7 +39,7 @@ class ElasticityConfig:
     explained by models fitted on the others.
     """
 
-    noise: float = 0.2
+    noise: float = 0.1
     min_weeks: int = 8
     min_change: float = 0.05
     category_depths: tuple[int, ...] = (2, 1)
@@ -170,46 +170,62 @@ def fit(panel: PricePanel, config: ElasticityConfig) -> Fitted:
         )
     panel = panel.series(kept)
     levels = Levels.of(panel, config.category_depths)
-    tree = [codes(panel.category, depth) for depth in config.category_depths]
     first = response = first_response(panel, config.noise)
-    rest = None
     for _ in range(_STEPS):
-        residuals = residualise(panel, response, levels, config.n_folds, rest=rest)
-        slopes, variances = own_slopes(residuals)
-        mean, variance = shrink(slopes, variances, tree, relative=True)
-        found = effects(residuals, mean, levels)
-        left = found.copy()
-        if rest is not None:
-            left[:, residuals.controls.names.index(DRIFT)] = 0.0
-        told = mean[:, None] * residuals.price + explained(left, residuals.controls.residual)
-        rest = residuals.units - told
+        residuals = residualise(panel, response, levels, config.n_folds)
+        slopes = _slopes(residuals, levels, panel, config)
+        told = slopes.mean[:, None] * residuals.price + explained(slopes.effects, residuals.controls.residual)
         response = counted_response(panel, first, residuals.level + told, config.noise)
-    mean, variance = corrected(panel, residuals, levels, mean, variance)
-    names = [name for name in residuals.controls.names if name != DRIFT]
+    mean, variance = corrected(panel, residuals, levels, slopes.mean, slopes.variance)
     n_changes, lowest, highest = _tried(panel, config.min_change)
     error = np.sqrt(variance)
     model = ElasticityModel(
         panel.item_ids,
         panel.zones,
-        controls=names,
+        controls=residuals.controls.names,
         elasticity=mean,
         error=error,
-        own=slopes,
-        own_error=np.sqrt(variances),
+        own=slopes.own,
+        own_error=np.sqrt(slopes.own_variance),
         n_changes=n_changes,
         lowest=lowest,
         highest=highest,
         grade=_grade(mean, error, n_changes, lowest, highest),
-        effects=found[:, : len(names)],
+        effects=slopes.effects,
         family=panel.family,
         size=sizes(panel),
     )
     return Fitted(model, panel, residuals)
 
 
-def own_slopes(residuals: Residuals) -> tuple[Doubles, Doubles]:
+@dataclass(frozen=True)
+class _Slopes:
+    """(S,) slopes of each series alone and drawn to its category's, with variances; (S, F) effects of controls."""
+
+    own: Doubles
+    own_variance: Doubles
+    mean: Doubles
+    variance: Doubles
+    effects: Doubles
+
+
+def _slopes(residuals: Residuals, levels: Levels, panel: PricePanel, config: ElasticityConfig) -> _Slopes:
+    """First what is left of units on what is left of the price: right on average, whatever the controls do to both.
+
+    From it follow the effects of the controls, which many series share and which are known well. With these taken from
+    the units, each series' slope is fitted on all of its price's moves, also those that come with a promotion: surer,
+    and as right.
+    """
+    tree = [codes(panel.category, depth) for depth in config.category_depths]
+    mean, _ = shrink(*own_slopes(residuals.weights, residuals.price_left, residuals.units_left), tree, relative=True)
+    net = residuals.units - explained(effects(residuals, mean, levels), residuals.controls.residual)
+    own, own_variance = own_slopes(residuals.weights, residuals.price, net)
+    mean, variance = shrink(own, own_variance, tree, relative=True)
+    return _Slopes(own, own_variance, mean, variance, effects(residuals, mean, levels))
+
+
+def own_slopes(weights: Doubles, price: Doubles, units: Doubles) -> tuple[Doubles, Doubles]:
     """Each series' own weighted least-squares slope (S,) of what is left of units on price, and its variance."""
-    weights, price, units = residuals.weights, residuals.price_left, residuals.units_left
     spread = (weights * price**2).sum(1)
     slopes = (weights * price * units).sum(1) / np.maximum(spread, 1e-9)
     n_rows = (weights > 0).sum(1)

@@ -84,7 +84,8 @@ def coefficients(
     """(M, S, F) weighted least squares of targets (M, S, W) on controls (F, S, W), nested from group to group.
 
     One set of coefficients for each group of the first level, then each narrower group's departure from it, drawn to 0
-    as if `strength` of weight had been seen at 0 (ridge; Hoerl and Kennard, Technometrics 1970).
+    as if `strength` of weight had been seen at 0 (ridge; Hoerl and Kennard, Technometrics 1970); the first ones are
+    drawn by a hundredth of it.
     """
     n_controls = len(controls)
     found = np.zeros((*targets.shape[:2], n_controls))
@@ -92,9 +93,9 @@ def coefficients(
         return found
     products = np.einsum("sw,fsw,gsw->fgs", weights, controls, controls, optimize=True)
     rest = targets
-    for group in groups:
+    for level, group in enumerate(groups):
         gram = group.sums(products.reshape(-1, products.shape[2]).T).reshape(group.n, n_controls, n_controls)
-        system = gram + strength * np.eye(n_controls)
+        system = gram + (strength if level else strength / 100) * np.eye(n_controls)
         for m in range(len(targets)):
             target = group.sums(np.einsum("sw,fsw,sw->sf", weights, controls, rest[m], optimize=True))
             found[m] += np.linalg.solve(system, target[:, :, None])[group.codes, :, 0]

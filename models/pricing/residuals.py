@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.pricing.controls import DRIFT, Controls, around, raw_controls, residual_controls
+from models.pricing.controls import Controls, around, raw_controls
 from models.pricing.groups import Levels, centred, coefficients, common, explained
 from models.pricing.panel import Doubles, PricePanel
 
-COMMON_VARIANCE = 0.1  # of the common movement of log units from week to week, before the data are seen
-STRENGTH = 20.0  # weight of a group's departure from the wider group's effects at 0
-_AROUND = 6  # weeks before and after that tell how demand for an item stands
+COMMON_VARIANCE = 0.5  # of the common movement of log units from week to week, before the data are seen
+STRENGTH = 100.0  # weight of a group's departure from the wider group's effects at 0
+_AROUND = 10  # weeks before and after, which tell how demand for an item stands
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Response:
 class Residuals:
     """(S, W) each; 0 where a week says nothing.
 
-    price, units   after centring and without what is common to others
+    price, units   less the mean of the series, what is common to others, and the weeks around
     price_left, units_left   without what the controls foretell from other weeks, too
-    level          what was taken from the units in the first step: the mean of the series and what is common
+    level          what was taken from the units: the mean of the series, what is common, and the weeks around
     """
 
     weights: Doubles
@@ -67,47 +67,37 @@ def counted_response(panel: PricePanel, first: Response, fitted: Doubles, noise:
     return Response(values, weights)
 
 
-def residualise(
-    panel: PricePanel, response: Response, levels: Levels, n_folds: int, *, rest: Doubles | None = None
-) -> Residuals:
-    """Cross-fitted over `n_folds` blocks of consecutive weeks.
-
-    `rest` (S, W) is what an earlier fit left unexplained; then the weeks around each week are a control as well.
-    """
+def residualise(panel: PricePanel, response: Response, levels: Levels, n_folds: int) -> Residuals:
+    """Cross-fitted over `n_folds` blocks of consecutive weeks."""
     weights = response.weights
-    price = centred(np.where(weights > 0, panel.log_price, 0.0), weights)
-    units = centred(response.values, weights)
-    names, raw = raw_controls(panel, price, levels)
-    if rest is not None:
-        names, raw = (*names, DRIFT), np.concatenate([raw, around(rest, weights, _AROUND)[None]])
-    controls = residual_controls(names, raw, weights, levels, COMMON_VARIANCE)
-    moved = common(units, weights, levels, COMMON_VARIANCE)
-    seen = weights > 0
-    units_rest = np.where(seen, units - moved, 0.0)
-    price_rest = np.where(seen, price - common(price, weights, levels, COMMON_VARIANCE), 0.0)
-    left = np.stack([price_rest, units_rest])
+    centre = centred(np.where(weights > 0, panel.log_price, 0.0), weights)
+    names, raw = raw_controls(panel, centre, levels)
+
+    def rest(values: Doubles) -> Doubles:
+        return _rest(values, weights, levels)
+
+    price, units = rest(panel.log_price), rest(response.values)
+    controls = Controls(names, raw, np.stack([rest(control) for control in raw]))
+    left = np.stack([price, units])
     for block in np.array_split(np.arange(panel.n_weeks), n_folds):
         others = np.setdiff1d(np.arange(panel.n_weeks), block)
-        found = coefficients(
-            controls.residual[:, :, others], _both(price_rest, units_rest, others), weights[:, others], *_nested(levels)
-        )
+        known, targets = controls.residual[:, :, others], np.stack([price[:, others], units[:, others]])
+        found = coefficients(known, targets, weights[:, others], levels.nested, STRENGTH)
         for place in range(2):
             left[place][:, block] -= explained(found[place], controls.residual[:, :, block])
-    left = np.where(seen, left, 0.0)
-    mean = (response.values * weights).sum(1) / np.maximum(weights.sum(1), 1e-12)
-    return Residuals(weights, controls, price_rest, units_rest, left[0], left[1], mean[:, None] + moved)
+    left = np.where(weights > 0, left, 0.0)
+    return Residuals(weights, controls, price, units, left[0], left[1], response.values - units)
+
+
+def _rest(values: Doubles, weights: Doubles, levels: Levels) -> Doubles:
+    """(S, W) less the mean of the series, what is common to others, and the weeks around; 0 where nothing is said."""
+    centre = centred(np.where(weights > 0, values, 0.0), weights)
+    alone = np.where(weights > 0, centre - common(centre, weights, levels, COMMON_VARIANCE), 0.0)
+    return np.where(weights > 0, alone - around(alone, weights, _AROUND), 0.0)
 
 
 def effects(residuals: Residuals, slopes: Doubles, levels: Levels) -> Doubles:
     """(S, F) effect of each control on log units, given the slope on log price of each series."""
     rest = residuals.units - slopes[:, None] * residuals.price
-    found = coefficients(residuals.controls.residual, rest[None], residuals.weights, *_nested(levels))
+    found = coefficients(residuals.controls.residual, rest[None], residuals.weights, levels.nested, STRENGTH)
     return np.asarray(found[0])
-
-
-def _nested(levels: Levels) -> tuple[tuple, float]:
-    return levels.nested, STRENGTH
-
-
-def _both(price: Doubles, units: Doubles, weeks: np.ndarray) -> Doubles:
-    return np.stack([price[:, weeks], units[:, weeks]])

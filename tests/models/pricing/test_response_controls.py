@@ -53,7 +53,7 @@ def test_promotions_that_come_when_demand_is_high_anyway_do_not_fool_it():
 
 
 def test_what_a_cut_takes_from_its_neighbours_is_found():
-    rng, _, price, units = world()
+    _, _, price, units = world()
     family = np.repeat(np.arange(N_ITEMS // 3), 3)
     total = np.zeros((N_ITEMS // 3, N_WEEKS))
     np.add.at(total, family, price)
@@ -119,7 +119,7 @@ def test_placebos_find_nothing_where_there_is_nothing_and_something_where_there_
 
 
 def test_foretold_units_are_slope_times_price_and_effect_times_control():
-    rng, promoted, price, units = world()
+    _, promoted, price, units = world()
     display = promoted * 1.0
     data = panel_of(np.exp(price), np.exp(units + 0.5 * display), kinds=("display",), reach=[display])
     model = fit_elasticities(data, CONFIG)
