@@ -9,6 +9,7 @@ Reference: Bender and Farach-Colton, The LCA problem revisited, 2000 (the sparse
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,9 +43,9 @@ class ChainProgramme:
         self._choices = choices
         self._links = links
         depths = np.searchsorted(links.depth, np.arange(int(links.depth.max(initial=0)) + 2))
-        self._items = [slice(first, end) for first, end in zip(depths[:-1], depths[1:], strict=True)]
+        self._items = [slice(first, end) for first, end in pairwise(depths)]
         bounds = [slice(int(choices.starts[s.start]), int(choices.starts[s.stop])) for s in self._items]
-        self._steps = [self._step(before, here) for before, here in zip(bounds[:-1], bounds[1:], strict=True)]
+        self._steps = [self._step(before, here) for before, here in pairwise(bounds)]
 
     def _step(self, before: slice, here: slice) -> _Step:
         first, end = self._links.first[here] - before.start, self._links.end[here] - before.start

@@ -1,4 +1,4 @@
-"""The optimiser's problem in flat arrays: which of its prices each item gets, under limits on sums and orders in chains.
+"""The optimiser's problem in flat arrays: which price each item gets, under limits on sums and orders in chains.
 
 n   items, those that are first in their chain before those that are second, and so on
 N   choices of all items together; item i's are starts[i]:starts[i + 1], by ascending price

@@ -358,7 +358,7 @@ def _draft(
             "cost_source": suggestion.cost_source,
             "propensity": suggestion.propensity,
         },
-        gain_minor=suggestion.against_keeping.profit.p50,
+        gain_minor=None if suggestion.against_keeping is None else suggestion.against_keeping.profit.p50,
         evidence_grade=str(suggestion.evidence_grade),
         binding_rule=suggestion.binding_rule,
         expires_at=now + EXPIRES,
