@@ -62,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         server = await asyncio.to_thread(_open, settings, counted)
         app.state.server = server
         # Where the dependencies of serving.api look.
+        app.state.settings = settings
         app.state.engine, app.state.clock, app.state.system_clock = server.engine, server.clock, server.system_clock
         server.exposures.start()
         poller = asyncio.create_task(_poll(server))

@@ -23,6 +23,18 @@ class Objective(StrEnum):
     MIX = "mix"  # a weighted sum of profit, revenue and units
 
 
+class PriceLaw(StrEnum):
+    """From which earlier prices an announced reduction is counted."""
+
+    EU30 = "EU30"  # the lowest of the 30 days before it began: Directive 98/6/EC, article 6a; CJEU C-330/23
+    CN7 = "CN7"  # the lowest of the 7 days before it began: China's rules on the marking of prices
+
+    @property
+    def days(self) -> int:
+        """Length of the window."""
+        return {PriceLaw.EU30: 30, PriceLaw.CN7: 7}[self]
+
+
 class EvidenceGrade(StrEnum):
     """How much the data say about an item's price response: A much, D nothing."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
 from features.contracts.pricing import Effect, PriceSuggestion, WaterfallStep
 from models.pricing.candidates import Candidate, plain_price
-from models.pricing.problem import Longs, Problem
+from models.pricing.problem import Doubles, Longs, Problem
 from models.pricing.rules import CHANGES, ENDING, GROUP_MARGIN, IMAGE, ORDER, REVENUE, PricingRules
 from models.pricing.solver import Broken, Solution
 from models.pricing.worth import Aims, Columns, differences, effects, optima
@@ -43,6 +44,11 @@ class Found:
     solution: Solution
     ideal: Longs
     cut: frozenset[int]
+
+    @cached_property
+    def multipliers(self) -> Doubles:
+        """What a unit of each row is worth, and 0 for those in no row (R + 1,)."""
+        return np.append(self.solution.multipliers, 0.0)
 
 
 def explain(found: Found, rules: PricingRules) -> tuple[list[PriceSuggestion], Counter[str]]:
@@ -153,7 +159,7 @@ def _joint_steps(found: Found, place: int, alone: int, in_family: int, final: in
 
 def _weightiest(found: Found, place: int) -> str:
     """The rule of many items that speaks loudest against the price that the item would have without them."""
-    problem, multipliers = found.problem, np.append(found.solution.multipliers, 0.0)
+    problem, multipliers = found.problem, found.multipliers
     wished, got = found.in_family[place], found.solution.chosen[place]
     told = [
         (float(multipliers[rows[place]] * (limit.amount[got] - limit.amount[wished])), limit.rule)

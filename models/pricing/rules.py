@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Literal
 
@@ -178,3 +178,13 @@ class PricingRules:
                 "without_evidence: competitor_index needs the rule `competitor`, which says what the reference is",
             ),
         ]
+
+
+def aimed(rules: PricingRules, objective: str | None) -> PricingRules:
+    """The rules with another objective; as they are where it is None. UnknownName for one that does not exist."""
+    if objective is None:
+        return rules
+    if objective not in tuple(Objective):
+        raise UnknownName(objective, tuple(Objective), kind="objective")
+    chosen = Objective(objective)
+    return replace(rules, objective=chosen, mix=rules.mix if chosen is Objective.MIX else {})

@@ -60,13 +60,14 @@ class Solution:
 def solve(problem: Problem, priorities: Mapping[str, int] | None = None, max_steps: int = MAX_STEPS) -> Solution:
     """The best choices found. Chains must have choices that go together (`ChainProgramme.broken`).
 
-    `priorities` names the soft limits: the lowest number gives way first. A hard limit that cannot be kept is kept as
-    nearly as was found possible, and named.
+    `priorities` names the soft limits: the lowest number gives way first, hard limits after all of them. Whatever gives
+    way is kept as nearly as was found possible, and named.
     """
     programme = ChainProgramme(problem.choices, problem.links)
     wanted = problem
     solution, kept = _attempt(problem, programme, max_steps)
     weakest_first = sorted(priorities or {}, key=lambda rule: (priorities or {})[rule])
+    weakest_first += [limit.rule for limit in problem.limits if limit.rule not in weakest_first]
     for rule in weakest_first:
         if kept:
             break

@@ -119,7 +119,7 @@ def _value(columns: Columns, aims: Aims, item: Longs, prices: Doubles, slopes: D
     units = units_at(columns, item, prices, slopes)
     net = prices / columns.tax[item]
     value = units * (aims.profit[item] * (net - columns.cost[item]) + aims.revenue[item] * net + aims.units[item])
-    selling = np.flatnonzero(aims.sell_through[item])
+    selling = np.flatnonzero(aims.sell_through[item] * ~np.isnan(columns.stock[item]))
     if len(selling):
         value[selling] = _proceeds(columns, aims, item[selling], net[selling], units[selling])
     return np.asarray(value)

@@ -13,10 +13,11 @@ from features.store.facts import Facts
 from features.store.ledger import Ledger, PriceSource, opening_list_price
 from models.demand.table import ForecastTable
 from models.pricing.elasticity import ElasticityModel
-from models.pricing.rules import PricingRules
+from models.pricing.rules import PricingRules, aimed
 from serving.services import decide, suggest
 from serving.services.forecast import forecast
 from serving.services.suggest import suggest_everywhere, suggest_prices
+from serving.store.pricing_items import PricingInputs
 from serving.store.suggestions import SuggestionFilter, Suggestions
 from tests.serving.desk import NOW, decider, opening_price
 
@@ -65,24 +66,20 @@ def shop(engine, settings):
     return facts, engine, settings
 
 
+def inputs(shop, demand, pricing, rules=RULES, now=NOW, versions=None, presets=None):
+    return PricingInputs(*shop, demand, pricing, rules, now, presets or {}, versions or {})
+
+
 def filed(engine, run_id):
     with reading(engine) as connection:
         return {each.item_id: each for each in Suggestions(connection).matching(SuggestionFilter(run_id=run_id))}
 
 
 def test_the_best_price_is_filed_with_its_reasons(shop):
-    facts, engine, settings = shop
+    _, engine, _ = shop
     # Lerner: the best price is cost * e / (e + 1) = 72 * 4 / 3 = 96 for milk, and 70 * 4 / 3 = 93.3 for the others
-    report = suggest_prices(
-        facts,
-        engine,
-        settings,
-        forecaster("milk", "tea"),
-        responses("milk", "tea"),
-        RULES,
-        NOW,
-        versions={"demand": "3"},
-    )
+    demand, pricing = forecaster("milk", "tea"), responses("milk", "tea")
+    report = suggest_prices(inputs(shop, demand, pricing, versions={"demand": "3"}))
     assert (report.n_items, report.n_suggested, report.n_superseded, report.n_assumed_costs) == (2, 2, 0, 1)
     assert any("30%" in note for note in report.notes)
     found = filed(engine, report.run_id)
@@ -100,28 +97,28 @@ def test_the_best_price_is_filed_with_its_reasons(shop):
 
 
 def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_it(shop):
-    facts, engine, settings = shop
-    arguments = facts, engine, settings, forecaster("milk"), responses("milk"), RULES, NOW
-    first = suggest_prices(*arguments)
-    again = suggest_prices(*arguments)
+    _, engine, _ = shop
+    given = inputs(shop, forecaster("milk"), responses("milk"))
+    first = suggest_prices(given)
+    again = suggest_prices(given)
     assert again.n_superseded == 1
     assert filed(engine, first.run_id)["milk"].status == "superseded"
     with transaction(engine) as connection:
         decide.approve(connection, decider(), filed(engine, again.run_id)["milk"].id)
         price = Ledger(connection).current(["milk"], "default", NOW)["milk"]
     assert (price.offer_price_minor, price.source) == (96, PriceSource.DESK)
-    last = suggest_prices(*arguments)
+    last = suggest_prices(given)
     assert last.n_suggested <= 1
     assert all(each.current_price_minor == 96 for each in filed(engine, last.run_id).values())
 
 
 def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_answer(shop):
-    facts, engine, settings = shop
-    arguments = facts, engine, settings, forecaster("milk"), responses("milk"), RULES, NOW
-    first = filed(engine, suggest_prices(*arguments).run_id)["milk"]
+    _, engine, _ = shop
+    given = inputs(shop, forecaster("milk"), responses("milk"))
+    first = filed(engine, suggest_prices(given).run_id)["milk"]
     with transaction(engine) as connection:
         decide.approve(connection, decider(), first.id)
-    again = suggest_prices(*arguments, "units")
+    again = suggest_prices(replace(given, rules=aimed(RULES, "units")))
     milk = filed(engine, again.run_id)["milk"]
     assert milk.current_price_minor == 96  # the forecast of 40 units was made at 100
     answered = forecast(
@@ -139,13 +136,13 @@ def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_ans
 
 
 def test_approving_run_after_run_ends_at_the_ceiling(shop):
-    facts, engine, settings = shop
+    _, engine, _ = shop
     rules = replace(RULES, max_over_list=0.1, max_change=0.08)
     prices = []
     for day in range(4):
         now = NOW + timedelta(hours=day)
         inelastic = responses("milk", elasticity=-1.2)
-        report = suggest_prices(facts, engine, settings, forecaster("milk"), inelastic, rules, now)
+        report = suggest_prices(inputs(shop, forecaster("milk"), inelastic, rules, now))
         for each in filed(engine, report.run_id).values():
             with transaction(engine) as connection:
                 decide.approve(connection, decider(days=day / 24), each.id)
@@ -157,21 +154,18 @@ def test_approving_run_after_run_ends_at_the_ceiling(shop):
 
 
 def test_what_is_not_known_keeps_its_price_and_is_counted(shop):
-    facts, engine, settings = shop
-    report = suggest_prices(
-        facts, engine, settings, forecaster("milk", "salt", "rice"), responses("milk", "tea"), RULES, NOW
-    )
+    report = suggest_prices(inputs(shop, forecaster("milk", "salt", "rice"), responses("milk", "tea")))
     assert (report.n_items, report.n_suggested) == (2, 1)
     assert report.kept == {"no price response is known": 1, "no price in the ledger": 1}
 
 
 def test_the_objective_can_be_chosen(shop):
-    facts, engine, settings = shop
-    arguments = facts, engine, settings, forecaster("milk"), responses("milk"), RULES, NOW
-    units = suggest_prices(*arguments, "units")
+    _, engine, _ = shop
+    given = inputs(shop, forecaster("milk"), responses("milk"))
+    units = suggest_prices(replace(given, rules=aimed(RULES, "units")))
     assert filed(engine, units.run_id)["milk"].suggested_price_minor == 80  # the largest change allowed
     with pytest.raises(UnknownName, match="profit"):
-        suggest_prices(*arguments, "profits")
+        aimed(RULES, "profits")
 
 
 def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(shop, monkeypatch):
@@ -184,8 +178,8 @@ def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(shop, m
     answers = ElasticityModel(
         np.array(["milk"] * 2, object), np.array(["default", "north"], object), **responses("milk", "tea").columns
     )
-    arguments = facts, engine, settings, Forecasts(table), answers, RULES, NOW
-    found = suggest_everywhere(*arguments)
+    given = inputs((facts, engine, settings), Forecasts(table), answers)
+    found = suggest_everywhere(given)
     assert [(report.zone, report.n_suggested) for report in found.reports] == [("default", 1), ("north", 1)]
     assert found.skipped == {"south": "it has no prices", "west": "it has no forecasts"}
     ids = [filed(engine, report.run_id)["milk"].id for report in found.reports]
@@ -193,25 +187,27 @@ def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(shop, m
     def broken(*_, **__):
         raise Conflict("the second zone fails")
 
-    monkeypatch.setattr(suggest, "_pricing_items", lambda *each: broken() if each[-1] == "north" else [])
+    once = suggest.priced_zone
+    monkeypatch.setattr(suggest, "priced_zone", lambda given, zone: broken() if zone == "north" else once(given, zone))
     with pytest.raises(Conflict, match="second"):
-        suggest_everywhere(*arguments)
+        suggest_everywhere(given)
     with reading(engine) as connection:
         assert [each.status for each in Suggestions(connection).by_ids(ids)] == ["submitted"] * 2
     with pytest.raises(Conflict, match="no zone can be priced"):
-        suggest_everywhere(facts, engine, settings, forecaster("milk", zone="south"), answers, RULES, NOW)
+        suggest_everywhere(inputs((facts, engine, settings), forecaster("milk", zone="south"), answers))
 
 
 def test_a_zone_has_its_own_prices_currency_and_tax(shop):
     facts, engine, settings = shop
     zones = {"north": ZoneSettings(currency="EUR", prices_include_tax=True, tax_rate=0.25)}
     settings = settings.model_copy(update={"currency": "EUR", "zones": zones})
-    arguments = facts, engine, settings, forecaster("milk", zone="north"), responses("milk", zone="north"), RULES, NOW
+    demand, pricing = forecaster("milk", zone="north"), responses("milk", zone="north")
+    given = inputs((facts, engine, settings), demand, pricing)
     with pytest.raises(Conflict, match="north"):
-        suggest_prices(*arguments, zone="north")
+        suggest_prices(given, zone="north")
     with transaction(engine) as connection:
         Ledger(connection).append([opening_price("milk", zone="north")])
-    report = suggest_prices(*arguments, zone="north")
+    report = suggest_prices(given, zone="north")
     assert report.currency == "EUR"
     # 72 * 4 / 3 = 96 net is 120 with tax, and the largest change allowed is 20 %
     assert filed(engine, report.run_id)["milk"].suggested_price_minor == 120
