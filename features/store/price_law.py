@@ -47,11 +47,16 @@ def prior_price(history: Sequence[Price], at: datetime, rule: PriceLaw | str = P
     )
     if not reduced:
         return None
-    window = steps[last][0] - timedelta(days=PriceLaw(rule).days)
+    return _lowest(steps, last, rule)
+
+
+def _lowest(steps: Sequence[tuple[datetime, Price | None]], began: int, rule: PriceLaw | str) -> int | None:
+    """The lowest offer price in the window before step `began`."""
+    window = steps[began][0] - timedelta(days=PriceLaw(rule).days)
     ends = [start for start, _ in steps[1:]]
     offers = [
         step.offer_price_minor
-        for (_, step), end in zip(steps[:last], ends, strict=False)
+        for (_, step), end in zip(steps[:began], ends, strict=False)
         if step is not None and end > window
     ]
     return min(offers, default=None)
@@ -77,7 +82,7 @@ def planned(history: Sequence[Price], at: datetime) -> list[PlannedReduction]:
 def running(history: Sequence[Price], at: datetime) -> bool:
     """Whether a reduction with an end is in force at `at`."""
     price = in_force(history, at)
-    return price is not None and price.valid_to is not None and price.offer_price_minor < price.list_price_minor
+    return price is not None and price.valid_to is not None and _reduced(price)
 
 
 def floor_of(history: Sequence[Price], at: datetime, rule: PriceLaw | str) -> int | None:
@@ -115,8 +120,7 @@ def objection(history: Sequence[Price], row: NewPrice, rule: PriceLaw | str) -> 
     number = max((price.seq for price in history), default=0) + 1
     after = [*history, Price(**vars(row), seq=number, price_id=row.content_id())]
     if row.offer_price_minor < row.list_price_minor:
-        prior = prior_price(after, row.valid_from, rule)
-        if prior is not None and row.offer_price_minor >= prior:
+        if not _true(after, row.valid_from, rule):
             return f"it is no reduction: the lowest price of the {rule.days} days before is not above it"
     for each in planned(history, row.valid_from):
         if _true(history, each.starts_at, rule) and not _true(after, each.starts_at, rule):
@@ -126,9 +130,23 @@ def objection(history: Sequence[Price], row: NewPrice, rule: PriceLaw | str) -> 
 
 
 def _true(history: Sequence[Price], at: datetime, rule: PriceLaw | str) -> bool:
-    """Whether the price at `at` is below its prior price, or no earlier price is known."""
-    price, prior = in_force(history, at), prior_price(history, at, rule)
-    return price is not None and (prior is None or price.offer_price_minor < prior)
+    """Whether the reduction that is announced at `at` is one: below every price of its window, as far as any is known.
+
+    One that goes on at the same offer began with the first of its rows; a regular price that high is part of the window.
+    """
+    steps = timeline(history, at)
+    began = len(steps) - 1
+    price = steps[began][1] if steps else None
+    if price is None:
+        return False
+    while began > 0 and _offer(steps[began - 1][1]) == price.offer_price_minor and _reduced(steps[began - 1][1]):
+        began -= 1
+    prior = _lowest(steps, began, rule)
+    return prior is None or price.offer_price_minor < prior
+
+
+def _reduced(price: Price | None) -> bool:
+    return price is not None and price.offer_price_minor < price.list_price_minor
 
 
 def _offer(price: Price | None) -> int | None:

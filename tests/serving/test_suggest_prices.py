@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -7,17 +8,18 @@ import pytest
 
 from configs.settings import ZoneSettings
 from features.contracts.errors import Conflict, UnknownName
+from features.contracts.sizes import Size
 from features.contracts.tables import TABLES, TIMESTAMP
 from features.store.database import reading, transaction
 from features.store.facts import Facts
 from features.store.ledger import Ledger, PriceSource, opening_list_price
 from models.demand.table import ForecastTable
 from models.pricing.elasticity import ElasticityModel
-from models.pricing.rules import PricingRules, aimed
+from models.pricing.rules import CompetitorRule, PricingRules, aimed
 from serving.services import decide, suggest
 from serving.services.forecast import forecast
 from serving.services.suggest import suggest_everywhere, suggest_prices
-from serving.store.pricing_items import PricingInputs
+from serving.store.pricing_items import PricingInputs, priced_zone
 from serving.store.suggestions import SuggestionFilter, Suggestions
 from tests.serving.desk import NOW, decider, opening_price
 
@@ -211,3 +213,87 @@ def test_a_zone_has_its_own_prices_currency_and_tax(shop):
     assert report.currency == "EUR"
     # 72 * 4 / 3 = 96 net is 120 with tax, and the largest change allowed is 20 %
     assert filed(engine, report.run_id)["milk"].suggested_price_minor == 120
+
+
+def test_a_rejected_suggestion_is_not_made_again_until_its_time_is_over_or_the_price_moved(shop):
+    _, engine, _ = shop
+    given = inputs(shop, forecaster("milk"), responses("milk"))
+    key = filed(engine, suggest_prices(given).run_id)["milk"].id
+    with transaction(engine) as connection:
+        decide.reject(connection, decider(reason="no"), key)
+    tomorrow = replace(given, now=NOW + timedelta(days=1))
+    report = suggest_prices(tomorrow)
+    assert report.n_suggested == 0
+    assert report.kept == {"another price was rejected in the last 28 days": 1}
+    short = replace(tomorrow, rules=replace(RULES, rejected_days=1))
+    assert suggest_prices(replace(short, now=NOW + timedelta(days=1, seconds=1))).n_suggested == 1
+    with transaction(engine) as connection:
+        Ledger(connection).append([replace(opening_price("milk", 104), valid_from=NOW)])
+    assert suggest_prices(tomorrow).n_suggested == 1
+
+
+def test_a_planned_promotion_bounds_cuts_and_flags_raises(shop):
+    _, engine, _ = shop
+    promotion = replace(
+        opening_price("milk", 97),
+        list_price_minor=100,
+        valid_from=NOW + timedelta(days=9),
+        valid_to=NOW + timedelta(days=16),
+        promotion_id="easter",
+    )
+    with transaction(engine) as connection:
+        Ledger(connection).append([promotion])
+    given = inputs(shop, forecaster("milk"), responses("milk"))
+    milk = filed(engine, suggest_prices(given).run_id)["milk"]
+    assert (milk.suggested_price_minor, milk.binding_rule) == (98, "law")  # not 96: the promotion asks for 97
+    raised = suggest_prices(replace(given, pricing_model=responses("milk", elasticity=-1.5)))
+    assert raised.n_flagged == 1
+    (flag,) = filed(engine, raised.run_id)["milk"].details["flags"]
+    assert "easter begins on 2018-01-10" in flag
+    running = replace(given, now=NOW + timedelta(days=10))
+    assert suggest_prices(running).kept == {"a promotion is running": 1}
+
+
+def test_an_approval_that_would_make_a_planned_promotion_unlawful_is_refused(shop):
+    _, engine, _ = shop
+    given = inputs(shop, forecaster("milk"), responses("milk"))
+    key = filed(engine, suggest_prices(given).run_id)["milk"].id
+    promotion = replace(
+        opening_price("milk", 97),
+        list_price_minor=100,
+        valid_from=NOW + timedelta(days=9),
+        valid_to=NOW + timedelta(days=16),
+    )
+    with transaction(engine) as connection:
+        Ledger(connection).append([promotion])
+    with pytest.raises(Conflict, match="2018-01-10 would be no reduction"), transaction(engine) as connection:
+        decide.approve(connection, decider(), key)
+
+
+def table(name, *rows):
+    return {name: pa.Table.from_pylist(list(rows), TABLES[name].arrow)}
+
+
+def test_the_catalogue_the_stock_and_competitors_tell_what_rules_ask(shop):
+    facts, _, _ = shop
+    extra = {"map_price": "0.95", "lifecycle_stage": "decline", "price_image": "key", "sell_by": "2018-02-26"}
+    milk = {"item_id": "milk", "category": "Food", "family_id": "m", "size": "1 L", "attributes": json.dumps(extra)}
+    new = {"item_id": "tea", "available_from": NOW - timedelta(days=3), "stock_on_hand": 7.0}
+    facts.write(table("items", milk, new))
+    counted = [("milk", -9, 50.0), ("milk", -2, 30.0), ("milk", 2, 10.0)]
+    rows = ({"item_id": item, "zone": "default", "at": NOW + timedelta(days=d), "on_hand": n} for item, d, n in counted)
+    facts.write(table("stock", *rows))
+    asked = [("a", -9, 90), ("a", -2, 99), ("b", -3, 105), ("c", -40, 10), ("d", 1, 10)]
+    rows = (
+        {"item_id": "milk", "competitor": who, "observed_at": NOW + timedelta(days=d), "price_minor": price}
+        for who, d, price in asked
+    )
+    facts.write(table("competitor_prices", *rows))
+    rules = replace(RULES, competitor=CompetitorRule(reference="mean"), min_days_between_changes=1)
+    found = priced_zone(inputs(shop, forecaster("milk", "tea"), responses("milk"), rules), "default")
+    milk, tea = found.items
+    assert (milk.map_minor, milk.stage, milk.price_image, milk.stock_units) == (95, "decline", "key", 30.0)
+    assert milk.weeks_to_sell == pytest.approx((56 - 5 / 24) / 7)
+    assert milk.competitor_minor == (99 + 105) / 2  # each one's latest, and neither old ones nor those of tomorrow
+    assert (milk.family_id, milk.size, milk.days_since_change) == ("m", Size(1000.0, "ml"), None)
+    assert (tea.stage, tea.stock_units, tea.map_minor, tea.competitor_minor) == ("introduction", 7.0, None, None)
