@@ -119,9 +119,8 @@ def objection(history: Sequence[Price], row: NewPrice, rule: PriceLaw | str) -> 
     rule = PriceLaw(rule)
     number = max((price.seq for price in history), default=0) + 1
     after = [*history, Price(**vars(row), seq=number, price_id=row.content_id())]
-    if row.offer_price_minor < row.list_price_minor:
-        if not _true(after, row.valid_from, rule):
-            return f"it is no reduction: the lowest price of the {rule.days} days before is not above it"
+    if row.offer_price_minor < row.list_price_minor and not _true(after, row.valid_from, rule):
+        return f"it is no reduction: the lowest price of the {rule.days} days before is not above it"
     for each in planned(history, row.valid_from):
         if _true(history, each.starts_at, rule) and not _true(after, each.starts_at, rule):
             day = each.starts_at.date().isoformat()
@@ -130,9 +129,9 @@ def objection(history: Sequence[Price], row: NewPrice, rule: PriceLaw | str) -> 
 
 
 def _true(history: Sequence[Price], at: datetime, rule: PriceLaw | str) -> bool:
-    """Whether the reduction that is announced at `at` is one: below every price of its window, as far as any is known.
+    """Whether the reduction announced at `at` is one: below every price of its window, as far as any is known.
 
-    One that goes on at the same offer began with the first of its rows; a regular price that high is part of the window.
+    One that goes on at the same offer began with the first of its rows; a regular price so low is part of the window.
     """
     steps = timeline(history, at)
     began = len(steps) - 1

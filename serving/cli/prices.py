@@ -1,4 +1,4 @@
-"""`shopwright prices suggest|export`: prices to approve, and prices in force."""
+"""`shopwright prices suggest|simulate|export`: prices to approve, prices to look at, prices in force."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import typer
 
 from configs.loading import load, names
 from features.contracts.errors import BadInput, Unavailable, UnknownName
-from features.contracts.money import to_major
+from features.contracts.money import to_major, to_minor
 from features.contracts.pricing import Objective
+from features.contracts.tables import DEFAULT_ZONE
 from models.registry import Version
 from serving.cli.models import no_champion
 from serving.cli.output import JsonOption, Steps, print_json, print_line, print_table, replacing, steps
@@ -50,6 +51,46 @@ def suggest(
         print_suggestions(report)
     for each, reason in found.skipped.items():
         print_line(f"Zone {each} is skipped: {reason}")
+
+
+@app.command()
+def simulate(
+    item_id: Annotated[str, typer.Argument(help="Item")],
+    price: Annotated[list[str], typer.Option(help="A price in major units; may be repeated")],
+    zone: Annotated[str, typer.Option(help="Zone")] = DEFAULT_ZONE,
+    json: JsonOption = False,
+) -> None:
+    """Expected units, revenue and profit of an item at each price, with intervals."""
+    from serving.api.simulations import price_document
+    from serving.services.simulate import simulate_prices
+
+    shop = Shop()
+    check_zone(shop, zone)
+    currency = shop.settings.zone(zone).currency
+    with steps(1) as progress:
+        inputs = pricing_inputs(shop, DEFAULT_RULES, None, progress)
+        found = simulate_prices(inputs, item_id, [to_minor(each, currency) for each in price], zone)
+        progress.done()
+    document = price_document(found)
+    if json:
+        print_json(document)
+        return
+    rows = []
+    for point in document["items"]:
+        at = point["expected"]
+        bands = [at[name] for name in ("units", "revenue", "profit")]
+        shown = [f"{_cell(b['p50'])} ({_cell(b['p10'])} to {_cell(b['p90'])})" for b in bands]
+        rows.append((point["price"], *shown, at["profit"]["against_keeping"]["p50"], ", ".join(point["broken_rules"])))
+    known = f"elasticity {found.item.elasticity:.2f}, grade {found.item.evidence_grade}"
+    title = (
+        f"Item {item_id} at other prices, zone {zone}: now {document['current_price']} {currency}, {known}; "
+        f"{found.horizon_weeks} weeks, mean (p10 to p90)"
+    )
+    print_table(title, ("price", "units", "revenue", "profit", "profit gained", "breaks"), rows)
+
+
+def _cell(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:,.1f}"
 
 
 @app.command()

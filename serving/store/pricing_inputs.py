@@ -21,6 +21,7 @@ from features.contracts.tables import DEFAULT_ZONE, TIMESTAMP
 from features.store.facts import Facts
 from features.store.ledger import Price
 from features.store.price_law import PlannedReduction
+from models.pricing.promotions import PromotionRun
 from models.pricing.rules import CompetitorRule
 from serving.store.forecast_prices import price_moves
 
@@ -203,6 +204,28 @@ def planned_promotions(facts: Facts, zone: str, now: datetime) -> dict[str, list
     for row in _rows(ahead.order_by(["item_id", "starts_at", "promotion_id"])):
         found.setdefault(row["item_id"], []).append(PlannedReduction(row["promotion_id"], row["starts_at"], None))
     return found
+
+
+def with_families(facts: Facts, item_ids: Sequence[str]) -> list[str]:
+    """The items and all others of their families."""
+    items = facts.read("items")
+    named = items.filter(items.item_id.isin(list(item_ids)), items.family_id.notnull()).select("family_id").distinct()
+    relatives = items.semi_join(named, "family_id").select("item_id").order_by("item_id")
+    return list(dict.fromkeys([*item_ids, *(row["item_id"] for row in _rows(relatives))]))
+
+
+def promotion_runs(facts: Facts, zone: str, starts_at: datetime, ends_at: datetime) -> list[PromotionRun]:
+    """The promotions with a discount, or of kind price or coupon, that overlap a time."""
+    table = facts.read("promotions")
+    first, last = (ibis.literal(time, "timestamp('UTC')") for time in (starts_at, ends_at))
+    overlapping = table.filter(
+        (table.depth > 0) | table.kind.isin(["price", "coupon"]),
+        table.starts_at < last,
+        table.ends_at > first,
+        table.zone.isin([DEFAULT_ZONE, zone]),
+    )
+    rows = _rows(overlapping.order_by(["item_id", "starts_at", "promotion_id"]))
+    return [PromotionRun(row["promotion_id"], row["item_id"], row["starts_at"], row["ends_at"]) for row in rows]
 
 
 def _latest_costs(facts: Facts, zones: Sequence[str], now: datetime) -> dict[str, int]:
