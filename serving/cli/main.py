@@ -20,6 +20,7 @@ from serving.cli import (
     keys,
     models,
     prices,
+    promotions,
     recommend,
     serve,
     simulate,
@@ -45,6 +46,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(forecasts.app, name="forecasts")
 app.add_typer(prices.app, name="prices")
 app.command("simulate")(simulate.simulate)
+app.add_typer(promotions.app, name="promotions")
 app.command("recommend")(recommend.recommend)
 app.command("serve")(serve.serve)
 app.add_typer(keys.app, name="keys")

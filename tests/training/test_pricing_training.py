@@ -205,4 +205,4 @@ def test_shares_out_of_range_are_refused() -> None:
 def test_shipped_rules_load() -> None:
     rules = load("pricing/default", PricingRules)
     assert rules.min_grade is records.EvidenceGrade.B
-    assert rules.soft == ()
+    assert rules.soft == {}
