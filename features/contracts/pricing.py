@@ -78,7 +78,8 @@ class PriceSuggestion:
     """One price for one item in one zone, with its reasons.
 
     expected          at the suggested price
-    against_keeping   expected at the suggested price less expected at the current one
+    against_keeping   expected at the suggested price less expected at the current one, and what the rest of the
+                      family gains or loses by it
                       (both None where a plain strategy priced an item whose response is unknown)
     binding_rule      the rule that kept the price from its optimum; None when none did
     strategy          "optimise", or the plain strategy that gave the price
@@ -116,6 +117,7 @@ class PricingItem:
     units_*            forecast units over the horizon at the current price
     elasticity         mean and standard error of d ln units / d ln price; NaN and grade D when unknown
     lowest_tried_minor, highest_tried_minor   the range of prices seen; None when there is no evidence
+    neighbours_*       what the rest of the family gains over the horizon per unit of the log of this item's price
     hold               why the price must stay as it is, whatever would be best; None where it may move
     category, family_id, size, price_image   groups that rules speak of; size is comparable within its unit
     stage              lifecycle stage; None where none is known
@@ -158,3 +160,6 @@ class PricingItem:
     spoiled_above_minor: int | None = None
     spoiled: str = ""
     days_since_change: float | None = None
+    neighbours_units: float = 0.0
+    neighbours_revenue_minor: float = 0.0
+    neighbours_profit_minor: float = 0.0

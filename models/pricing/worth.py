@@ -39,6 +39,9 @@ class Columns:
     error: Doubles
     stock: Doubles
     weeks: Doubles
+    neighbours_units: Doubles
+    neighbours_revenue: Doubles
+    neighbours_profit: Doubles
 
     @classmethod
     def of(cls, items: Sequence[PricingItem]) -> Columns:
@@ -55,14 +58,18 @@ class Columns:
                 each.elasticity_error,
                 np.nan if each.stock_units is None else each.stock_units,
                 np.nan if each.weeks_to_sell is None else each.weeks_to_sell,
+                each.neighbours_units,
+                each.neighbours_revenue_minor,
+                each.neighbours_profit_minor,
             )
             for each in items
         ]
-        table = np.array(rows, np.float64).reshape(len(rows), 10).T
-        current, cost, tax, units, middle, high, elasticity, error, stock, weeks = table
+        table = np.array(rows, np.float64).reshape(len(rows), 13).T
+        current, cost, tax, units, middle, high, elasticity, error, stock, weeks = table[:10]
         middle = np.maximum(middle, 1e-9)
         spread = np.log(np.maximum(high, middle) / middle) / Z10
-        return cls(current, cost, tax, units, spread, np.nan_to_num(elasticity), np.nan_to_num(error), stock, weeks)
+        elasticity, error = np.nan_to_num(elasticity), np.nan_to_num(error)
+        return cls(current, cost, tax, units, spread, elasticity, error, stock, weeks, *table[10:])
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,9 @@ def _value(columns: Columns, aims: Aims, item: Longs, prices: Doubles, slopes: D
     units = units_at(columns, item, prices, slopes)
     net = prices / columns.tax[item]
     value = units * (aims.profit[item] * (net - columns.cost[item]) + aims.revenue[item] * net + aims.units[item])
+    gained = aims.profit * columns.neighbours_profit + aims.revenue * columns.neighbours_revenue
+    gained = gained + aims.units * columns.neighbours_units
+    value += gained[item] * np.log(prices / columns.current[item])
     selling = np.flatnonzero(aims.sell_through[item] * ~np.isnan(columns.stock[item]))
     if len(selling):
         value[selling] = _proceeds(columns, aims, item[selling], net[selling], units[selling])
@@ -177,10 +187,10 @@ def effects(columns: Columns, item: Longs, prices: Doubles) -> list[Effect]:
 
 
 def differences(columns: Columns, item: Longs, prices: Doubles) -> list[Effect]:
-    """The effect at each price less the effect at the current one, in the same future.
+    """The effect at each price less the effect at the current one, in the same future, with the rest of the family.
 
     The forecast's error scales both alike; the slope's error moves one against the other. The band is read off 81
-    equally likely pairs of the two errors.
+    equally likely pairs of the two errors; what the family gains or loses is taken at its mean.
     """
     found: list[Effect] = []
     for start in range(0, len(item), _CHUNK):
@@ -198,6 +208,9 @@ def _differences(columns: Columns, item: Longs, prices: Doubles) -> list[Effect]
     units = after - before
     revenue = after * net - before * net_now
     profit = revenue - columns.cost[item][:, None] * units
+    units = units + columns.neighbours_units[item][:, None] * log_ratio
+    revenue = revenue + columns.neighbours_revenue[item][:, None] * log_ratio
+    profit = profit + columns.neighbours_profit[item][:, None] * log_ratio
     return _effects(*(_around(values) for values in (units, revenue, profit)))
 
 

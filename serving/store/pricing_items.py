@@ -21,6 +21,7 @@ from features.store.facts import Facts
 from features.store.ledger import Ledger, Price, opening_list_price, timeline
 from features.store.price_law import PlannedReduction, floor_of, planned, running, spoiled_by_raise
 from models.pricing.elasticity import ElasticityModel
+from models.pricing.neighbours import with_neighbours
 from models.pricing.rules import PricingRules
 from serving.store.pricing_inputs import (
     ItemTerms,
@@ -129,6 +130,7 @@ def priced_zone(inputs: PricingInputs, zone: str, item_ids: Sequence[str] | None
                 **_circumstances(inputs, zone, item_id, price, sources),
             )
         )
+    items = with_neighbours(items, inputs.pricing_model.cross([item.item_id for item in items], zone))
     return PricedZone(zone, items, sources.prices, sources.terms, len(forecast.item_ids))
 
 
