@@ -19,6 +19,7 @@ from serving.cli import (
     imports,
     keys,
     models,
+    price_tests,
     prices,
     promotions,
     recommend,
@@ -44,6 +45,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("retrain")(train.retrain)
 app.add_typer(models.app, name="models")
 app.add_typer(forecasts.app, name="forecasts")
+prices.app.command("tests")(price_tests.tests)
 app.add_typer(prices.app, name="prices")
 app.command("simulate")(simulate.simulate)
 app.add_typer(promotions.app, name="promotions")
