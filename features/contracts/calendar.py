@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+SECONDS_PER_WEEK = 7 * 24 * 3600
+
 
 def week_start(at: datetime, timezone: str) -> datetime:
     """The UTC instant at which the business week that contains `at` began.
