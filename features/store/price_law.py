@@ -7,12 +7,12 @@ References: Directive 98/6/EC, article 6a; CJEU C-330/23; China's provisions on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from features.contracts.pricing import PriceLaw
-from features.store.ledger import NewPrice, Price, in_force, timeline
+from features.store.ledger import Ledger, NewPrice, Price, in_force, timeline
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,18 @@ def objection(history: Sequence[Price], row: NewPrice, rule: PriceLaw | str) -> 
             day = each.starts_at.date().isoformat()
             return f"the promotion planned for {day} would be no reduction: {rule.days} days count before it"
     return None
+
+
+def objections(ledger: Ledger, prices: Mapping[str, NewPrice], law_of: Callable[[str], PriceLaw]) -> dict[str, str]:
+    """`objection` to some of many prices, by their keys; `law_of` tells the rule of a zone."""
+    found = {}
+    for zone in sorted({price.zone for price in prices.values()}):
+        here = {key: price for key, price in prices.items() if price.zone == zone}
+        histories = ledger.histories([price.item_id for price in here.values()], zone)
+        for key, price in here.items():
+            if why := objection(histories.get(price.item_id, ()), price, law_of(zone)):
+                found[key] = why
+    return found
 
 
 def _true(history: Sequence[Price], at: datetime, rule: PriceLaw | str) -> bool:

@@ -25,7 +25,7 @@ from features.contracts.errors import BadInput, Conflict, Forbidden, NotFound, P
 from features.contracts.money import minor_digits, to_major, to_minor
 from features.store.database import lock, reading, transaction
 from features.store.ledger import Ledger, NewPrice, Price, PriceSource
-from features.store.price_law import objection
+from features.store.price_law import objections
 from serving.store.audit import SYSTEM, AuditEntry, AuditLog, Decider
 from serving.store.suggestions import OPEN, Place, Suggestion, SuggestionFilter, Suggestions, share_change
 
@@ -251,7 +251,7 @@ def _approve_many(connection: sa.Connection, decider: Decider, found: Sequence[S
         else:
             chosen[key] = suggestion
     prices = {s.id: _new_price(s, standing[s.id], decider.now) for s in chosen.values()}
-    unlawful = _objections(connection, decider, prices)
+    unlawful = objections(Ledger(connection), prices, decider.law_of)
     refused += [Refusal(key, Conflict(why, hint="Edit the price, or the promotion")) for key, why in unlawful.items()]
     approved = [s for s in chosen.values() if s.id not in unlawful]
     if not approved:
@@ -278,18 +278,6 @@ def _approve_many(connection: sa.Connection, decider: Decider, found: Sequence[S
     }
     _audit(connection, decider, "approve", approved, details)
     return refused
-
-
-def _objections(connection: sa.Connection, decider: Decider, prices: Mapping[str, NewPrice]) -> dict[str, str]:
-    """Why the law forbids some of the prices, by suggestion id."""
-    found = {}
-    for zone in sorted({price.zone for price in prices.values()}):
-        here = {key: price for key, price in prices.items() if price.zone == zone}
-        histories = Ledger(connection).histories([price.item_id for price in here.values()], zone)
-        for key, price in here.items():
-            if why := objection(histories.get(price.item_id, ()), price, decider.law_of(zone)):
-                found[key] = why
-    return found
 
 
 def _reject_many(connection: sa.Connection, decider: Decider, found: Sequence[Suggestion]) -> list[Refusal]:
