@@ -8,6 +8,7 @@ from models.pricing.groups import Levels, centred, coefficients, common, explain
 from models.pricing.panel import Doubles, PricePanel
 from models.pricing.residuals import COMMON_VARIANCE, STRENGTH, Residuals
 
+_CHANCE = 2.0  # standard errors of the slopes' common error that are no error
 _STRONG = 10.0  # the least F of costs on prices (Staiger and Stock, Econometrica 1997)
 
 
@@ -17,7 +18,7 @@ def corrected(
     """Slopes (S,) and their variances, moved by what costs say is wrong with all slopes of the zone together.
 
     Where the slopes are right, what is left of the units after the price's part has nothing to do with costs. What it
-    has is the slopes' common error, drawn to 0 by its own uncertainty (James and Stein, positive part). Nothing happens
+    has beyond chance (two standard errors; Hausman, Econometrica 1978) is the slopes' common error. Nothing happens
     without costs, or where prices hardly follow them.
     """
     if panel.log_cost is None:
@@ -37,5 +38,5 @@ def corrected(
     strong = moved**2 > _STRONG * price_noise * size
     error = np.where(strong, zone.sums((weights * cost * rest).sum(1)) / np.where(strong, moved, 1.0), 0.0)
     variance = np.where(strong, noise * size / np.where(strong, moved, 1.0) ** 2, 0.0)
-    kept = np.where(strong, np.maximum(1 - variance / np.maximum(error**2, 1e-12), 0.0), 0.0)
+    kept = np.where(strong, np.maximum(1 - _CHANCE**2 * variance / np.maximum(error**2, 1e-12), 0.0), 0.0)
     return slopes + (kept * error)[zone.codes], variances + (kept * variance)[zone.codes]
