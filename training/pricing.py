@@ -144,6 +144,10 @@ def _evaluation(
         "price changes judged": float(len(tests.series)),
         "median elasticity": float(np.median(ours)),
     }
+    judged_ids = sorted(set(judged.item_ids.tolist()))
+    for zone in sorted(set(judged.zones.tolist())):
+        for kind, lift in model.lifts(judged_ids, zone).items():
+            metrics[f"lift of {kind}, {zone}"] = float(np.nanmean(lift)) if np.isfinite(lift).any() else np.nan
     for code, grade in enumerate(EvidenceGrade):
         metrics[f"items of grade {grade}"] = float((model.columns["grade"] == code).sum())
     notes = (

@@ -51,7 +51,8 @@ class Campaign:
     mean_basket_minor   spend_save: mean spend on the items of an order that holds any of them
     repeats             spend_save: the saving is given for every threshold reached, not once
     take_up             share of the units that are bought in a bundle, or with the coupon
-    switching           share of the additional units that buyers would else have bought within the family
+    switching           share of the additional units that buyers would else have bought within the family; counts where
+                        no effect of the item's price on its family was learnt
     """
 
     name: str
@@ -134,14 +135,17 @@ def what_if(
     columns = Columns.of(items)
     columns = replace(columns, units=columns.units * campaign.weeks / horizon_weeks)
     every = np.arange(len(items))
-    expected, against = effects(columns, every, paid), differences(columns, every, paid)
+    nobody = np.zeros(len(items))  # what the families lose stands apart
+    own = replace(columns, neighbours_units=nobody, neighbours_revenue=nobody, neighbours_profit=nobody)
+    expected, against = effects(own, every, paid), differences(own, every, paid)
     neighbours: dict[str, list[PricingItem]] = {}
     for other in families:
         neighbours.setdefault(other.family_id or "", []).append(other)
     promoted = []
     for item, price, at, less in zip(items, paid.tolist(), expected, against, strict=True):
         near = neighbours.get(item.family_id or "", []) if item.family_id else []
-        lost = _cannibalised(less.units, near, campaign, horizon_weeks)
+        learnt = _learnt(item, price, campaign.weeks / horizon_weeks)
+        lost = learnt or _cannibalised(less.units, near, campaign, horizon_weeks)
         known = not math.isnan(item.elasticity)
         promoted.append(PromotedItem(item.item_id, item.current_price_minor, int(price), at, less, lost, known))
     total = _total([each.expected for each in promoted])
@@ -170,6 +174,15 @@ def paid_prices(campaign: Campaign, items: Sequence[PricingItem]) -> Doubles:
     reached = math.exp(-float(campaign.threshold_minor or 0) / mean)
     times = reached / (1 - reached) if campaign.repeats else reached
     return np.asarray(prices * (1 - min(amount * times / mean, 1.0)))
+
+
+def _learnt(item: PricingItem, price: float, share: float) -> Effect | None:
+    """What the family loses to the price by the cross effects that were learnt; None where none were."""
+    if not item.neighbours_units:
+        return None
+    move = math.log(price / item.current_price_minor) * share
+    gains = (item.neighbours_units, item.neighbours_revenue_minor, item.neighbours_profit_minor)
+    return Effect(*(Band(gain * move, gain * move, gain * move) for gain in gains))
 
 
 def _cannibalised(gained: Band, near: Sequence[PricingItem], campaign: Campaign, horizon_weeks: int) -> Effect:

@@ -95,7 +95,8 @@ def simulate_prices(inputs: PricingInputs, item_id: str, prices_minor: Sequence[
     """
     if not 0 < len(prices_minor) <= MAX_PRICES or min(prices_minor) <= 0:
         raise BadInput(f"give 1 to {MAX_PRICES} prices above 0", where="prices")
-    found = priced_zone(inputs, zone, [item_id]).items
+    family = priced_zone(inputs, zone, with_families(inputs.facts, [item_id])).items
+    found = [each for each in family if each.item_id == item_id]
     if not found:
         raise NotFound(f"item {item_id!r} has no price or no forecast in zone {zone!r}")
     (item,) = found

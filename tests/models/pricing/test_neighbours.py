@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from models.pricing.elasticity import Cross
 from models.pricing.neighbours import with_neighbours
 from models.pricing.optimiser import suggest
+from models.pricing.promotions import Campaign, Mechanic, what_if
 from models.pricing.rules import PricingRules
 from models.pricing.worth import difference
 from tests.models.pricing.priced import item
@@ -45,3 +47,16 @@ def test_the_optimiser_raises_a_price_where_the_neighbours_profit_from_it():
     (shared,) = suggest([replace(steep, neighbours_profit_minor=8000.0)], rules).suggestions
     assert own.suggested_price_minor == 495
     assert shared.suggested_price_minor > 520
+
+
+def test_a_promotion_takes_from_the_family_what_was_learnt_once():
+    a, b, _ = family()
+    week = timedelta(weeks=1)
+    monday = datetime(2024, 1, 1, tzinfo=UTC)
+    campaign = Campaign("spring", "default", monday, monday + week, Mechanic.PERCENT_OFF, percent=0.1)
+    found = what_if(campaign, [a], [b], horizon_weeks=4)
+    move = np.log(0.9) / 4  # one week of the four
+    assert found.cannibalised.units.p50 == pytest.approx(0.5 * 100 * move)
+    assert found.cannibalised.profit.p50 == pytest.approx(0.5 * 100 * (400 - 150) * move)
+    alone = replace(a, neighbours_units=0.0, neighbours_revenue_minor=0.0, neighbours_profit_minor=0.0)
+    assert found.against_none == what_if(campaign, [alone], [b], horizon_weeks=4).against_none
