@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from features.contracts.money import to_major
 from features.contracts.pricing import Effect, PriceSuggestion, WaterfallStep
 from models.pricing.candidates import Candidate, plain_price
 from models.pricing.problem import Doubles, Longs, Problem
@@ -138,7 +139,9 @@ def _waterfall(
             steps.append(WaterfallStep(rule, price, after, rule not in (soft if rule == ENDING else rules.soft), why))
             binding = binding if rule == ENDING else rule
         price = after
-    steps += [_not_kept(each, price) for each in found.solution.broken]
+    for each in found.solution.broken:
+        note = f"not kept: {told(each, item.currency)}"
+        steps.append(WaterfallStep(each.rule, price, price, each.hard, note))
     return tuple(steps), binding
 
 
@@ -168,9 +171,16 @@ def _weightiest(found: Found, place: int) -> str:
     return max(told, default=(0.0, ORDER))[1] if told else ORDER
 
 
-def _not_kept(broken: Broken, price: int) -> WaterfallStep:
-    note = f"not kept: it asks for {abs(broken.asked):,.0f} and {abs(broken.reached):,.0f} is the nearest found"
-    return WaterfallStep(broken.rule, price, price, broken.hard, note)
+def told(broken: Broken, currency: str) -> str:
+    """In words what a rule asked for and what was reached."""
+    if broken.rule == CHANGES:
+        return f"at most {-broken.asked:.0f} asked, {-broken.reached:.0f} is the nearest found"
+    asked, reached = (to_major(round(each), currency) for each in (broken.asked, broken.reached))
+    short = to_major(round(broken.asked - broken.reached), currency)
+    if broken.rule == REVENUE:
+        return f"at least {asked} {currency} asked, {reached} is the nearest found"
+    what = "too little profit" if broken.rule == GROUP_MARGIN else "dearer than allowed"
+    return f"{broken.n_groups} groups are {short} {currency} {what}, the nearest found"
 
 
 def _why_kept(found: Found, place: int) -> str:

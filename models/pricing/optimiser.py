@@ -61,7 +61,7 @@ def suggest(
     if not items:
         return Suggested((), Counter(), Outcome(0.0, 0.0, 0.0, 0.0, 0, ()))
     given = sorted(candidates(items, rules, presets or {}), key=lambda each: (each.item.item_id, each.item.zone))
-    given = _within_hard_cap(given, rules)
+    given = _within_cap(given, rules)
     given, families = _in_families(given, rules)
     given = [given[place] for place in families.order]
     found, outcome = _search(given, families, rules)
@@ -79,17 +79,29 @@ def gain(suggestion: PriceSuggestion, objective: Objective) -> float:
     return of.get(objective, effect.profit).p50
 
 
-def _within_hard_cap(given: list[Candidate], rules: PricingRules) -> list[Candidate]:
-    """Where more items must change than a hard cap allows, those nearest to their bounds wait."""
+def _within_cap(given: list[Candidate], rules: PricingRules) -> list[Candidate]:
+    """Lets wait what a cap on changes leaves no room for, those nearest to the price they should have.
+
+    Prices that break a rule wait where the cap is hard. Prices of a plain strategy have no value that others could be
+    weighed against: of the room that is left they get the share that they are of all items that may change.
+    """
     most = most_changes(rules, len(given))
-    if most is None or CHANGES in rules.soft:
+    if most is None:
         return given
-    forced = [place for place, each in enumerate(given) if each.must_change or each.strategy != "optimise"]
-    if len(forced) <= most:
-        return given
-    waiting = set(sorted(forced, key=lambda place: -_distance(given[place]))[most:])
+    broken = [place for place, each in enumerate(given) if each.must_change and each.strategy == "optimise"]
+    plain = [place for place, each in enumerate(given) if each.strategy != "optimise"]
+    others = sum(len(each.prices) > 1 and not each.must_change for each in given)
+    first = broken if CHANGES in rules.soft else _farthest(given, broken, most)
+    room = max(most - len(first), 0)
+    share = room * len(plain) / max(len(plain) + others, 1)
+    made = {*first, *_farthest(given, plain, round(share))}
+    waiting = {*broken, *plain} - made
     reason = f"kept for the rule {CHANGES}"
     return [keeping(each, reason) if place in waiting else each for place, each in enumerate(given)]
+
+
+def _farthest(given: list[Candidate], places: list[int], most: int) -> list[int]:
+    return sorted(places, key=lambda place: -_distance(given[place]))[:most]
 
 
 def _distance(given: Candidate) -> float:

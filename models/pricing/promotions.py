@@ -19,6 +19,8 @@ from features.contracts.pricing import Band, Effect, PricingItem
 from models.pricing.problem import Doubles
 from models.pricing.worth import Columns, differences, effects
 
+MAX_PRICES = 100  # of one item, in one simulation
+MAX_ITEMS = 1_000  # of one promotion
 _WEEK = timedelta(weeks=1)
 
 

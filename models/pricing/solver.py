@@ -126,7 +126,7 @@ def _broken(problem: Problem, chosen: Longs, priorities: Mapping[str, int]) -> t
     for limit in problem.limits:
         alone = Problem(problem.choices, problem.links, (limit,))
         slack = alone.slack(chosen)
-        short = slack < -1e-9 * np.maximum(np.abs(limit.least), alone.scale)
+        short = slack < -2 * _EASE * alone.scale
         if short.any():
             asked = float(limit.least[short].sum())
             reached = asked + float(slack[short].sum())

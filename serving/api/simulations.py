@@ -1,11 +1,14 @@
-"""What would happen: `POST /v1/prices/simulate` and `POST /v1/promotions/simulate`. Nothing is written."""
+"""What would happen: `POST /v1/prices/simulate` and `POST /v1/promotions/simulate`. Nothing is written.
+
+The tables' reader is imported by the first request: a server should be ready before that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,23 +17,15 @@ from configs.loading import load
 from features.contracts.money import to_major, to_minor
 from features.contracts.pricing import Effect
 from features.contracts.tables import DEFAULT_ZONE
-from features.store.facts import Facts
-from models.pricing.promotions import Campaign, Mechanic
+from models.pricing.promotions import MAX_ITEMS, MAX_PRICES, Campaign, Mechanic
 from models.pricing.rules import PricingRules
 from serving.api.auth import Caller, require
 from serving.api.parameters import Text, Time, only, readable
 from serving.api.state import Server, server
-from serving.services.simulate import (
-    MAX_ITEMS,
-    MAX_PRICES,
-    PromotionSimulation,
-    ServedDemand,
-    Simulation,
-    simulate_prices,
-    simulate_promotion,
-)
-from serving.store.pricing_inputs import with_families
-from serving.store.pricing_items import PricingInputs
+
+if TYPE_CHECKING:
+    from serving.services.simulate import PromotionSimulation, Simulation
+    from serving.store.pricing_items import PricingInputs
 
 router = APIRouter(tags=["prices"], dependencies=[Depends(readable), Depends(only())])
 Reader = Annotated[Caller, Depends(require("pricing.read"))]
@@ -132,6 +127,8 @@ class PromotionSimulationResponse(BaseModel):
 @router.post("/v1/prices/simulate")
 def post_prices(request: Request, _caller: Reader, body: PricesRequest) -> PriceSimulationResponse:
     """Expected units, revenue and profit of an item at each price, with intervals."""
+    from serving.services.simulate import simulate_prices
+
     here = server(request)
     currency = here.settings.zone(body.zone).currency
     prices = [to_minor(price, currency) for price in body.prices]
@@ -142,6 +139,10 @@ def post_prices(request: Request, _caller: Reader, body: PricesRequest) -> Price
 @router.post("/v1/promotions/simulate")
 def post_promotion(request: Request, _caller: Reader, body: PromotionRequest) -> PromotionSimulationResponse:
     """What a promotion would do, what it collides with, and where the law forbids to announce it."""
+    from features.store.facts import Facts
+    from serving.services.simulate import simulate_promotion
+    from serving.store.pricing_inputs import with_families
+
     here = server(request)
     currency = here.settings.zone(body.zone).currency
     campaign = campaign_of(body, currency)
@@ -240,6 +241,10 @@ def _told(effect: Effect, currency: str, against: Effect | None = None) -> dict[
 
 
 def _inputs(here: Server, zone: str, item_ids: list[str]) -> PricingInputs:
+    from features.store.facts import Facts
+    from serving.services.simulate import ServedDemand
+    from serving.store.pricing_items import PricingInputs
+
     rules = load("pricing/default", PricingRules, overlay=here.settings.config_dir)
     forecasts, (version, pricing) = here.champions.forecasts(), here.champions.pricing()
     now = here.clock.now()

@@ -12,7 +12,7 @@ import typer
 from features.contracts.money import to_major
 from features.contracts.tables import DEFAULT_ZONE
 from serving.cli.output import JsonOption, print_json, print_line, print_table, replacing, steps
-from serving.cli.prices import DEFAULT_RULES, check_zone, pricing_inputs
+from serving.cli.prices import check_zone, pricing_inputs
 from serving.cli.shop import Shop
 
 _SHOWN = 10
@@ -31,7 +31,7 @@ def tests(
     shop = Shop()
     check_zone(shop, zone)
     with steps(1) as progress:
-        inputs = pricing_inputs(shop, DEFAULT_RULES, None, progress)
+        inputs = pricing_inputs(shop, progress)
         priced = priced_zone(inputs, zone)
         found = propose_tests(priced.items, inputs.rules)
         progress.done()

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Price suggestions and the price ledger", no_args_is_help=True)
 
 DEFAULT_RULES = "default"
-DEFAULT_RULES = "default"
 ZoneOption = Annotated[str | None, typer.Option(help="One zone; all zones with prices if unset")]
 
 
@@ -68,7 +67,7 @@ def simulate(
     check_zone(shop, zone)
     currency = shop.settings.zone(zone).currency
     with steps(1) as progress:
-        inputs = pricing_inputs(shop, DEFAULT_RULES, None, progress)
+        inputs = pricing_inputs(shop, progress)
         found = simulate_prices(inputs, item_id, [to_minor(each, currency) for each in price], zone)
         progress.done()
     document = price_document(found)
@@ -122,7 +121,7 @@ def suggest_all(
     """Opens the ledger where it lacks prices, then files suggestions for a zone, or for every zone that has prices."""
     from serving.services.suggest import ZonesReport, suggest_everywhere, suggest_prices
 
-    inputs = pricing_inputs(shop, strategy, objective, progress)
+    inputs = pricing_inputs(shop, progress, strategy=strategy, objective=objective, opening=True)
     if zone is None:
         progress.say("suggesting prices for every zone")
         return suggest_everywhere(inputs)
@@ -131,8 +130,10 @@ def suggest_all(
     return ZonesReport((suggest_prices(inputs, zone),), {})
 
 
-def pricing_inputs(shop: Shop, strategy: str, objective: str | None, progress: Steps) -> PricingInputs:
-    """The champions, the rules and the ledger, which is opened where it lacks prices."""
+def pricing_inputs(
+    shop: Shop, progress: Steps, *, strategy: str = DEFAULT_RULES, objective: str | None = None, opening: bool = False
+) -> PricingInputs:
+    """The champions, the rules and the ledger; with `opening` it is opened where it lacks prices."""
     from models.demand.model import DemandModel
     from models.pricing.elasticity import ElasticityModel
     from models.pricing.rules import PricingRules, aimed
@@ -145,8 +146,9 @@ def pricing_inputs(shop: Shop, strategy: str, objective: str | None, progress: S
     if strategy not in known:
         raise UnknownName(strategy, known, kind="strategy")
     rules = aimed(load(f"pricing/{strategy}", PricingRules, overlay=overlay), objective)
-    progress.say("opening the price ledger")
-    open_ledger(shop.facts, shop.engine, shop.settings, shop.clock)
+    if opening:
+        progress.say("opening the price ledger")
+        open_ledger(shop.facts, shop.engine, shop.settings, shop.clock)
     return PricingInputs(
         facts=shop.facts,
         engine=shop.engine,
@@ -194,11 +196,12 @@ def print_suggestions(report: SuggestReport) -> None:
     )
     columns = ("item", "title", "now", "suggested", "change", f"gain {report.currency}", "grade", "binding rule")
     print_table(title, columns, rows)
+    from models.pricing.explain import told
+
     print_line(_proof(report))
     for broken in report.outcome.broken:
         kind = "hard" if broken.hard else "soft"
-        asked, reached = f"{abs(broken.asked):,.0f}", f"{abs(broken.reached):,.0f}"
-        print_line(f"Rule not kept: {broken.rule} ({kind}) asks for {asked}, {reached} is the nearest found")
+        print_line(f"Rule not kept: {broken.rule} ({kind}): {told(broken, report.currency)}")
     if report.n_flagged:
         print_line(f"{report.n_flagged:,} are flagged: a raise would spoil a planned promotion")
     for reason, count in sorted(report.kept.items(), key=lambda each: -each[1]):

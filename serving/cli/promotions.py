@@ -11,7 +11,7 @@ from features.contracts.errors import UnknownName
 from features.contracts.money import to_major
 from features.contracts.tables import DEFAULT_ZONE
 from serving.cli.output import JsonOption, print_json, print_line, print_table, steps
-from serving.cli.prices import DEFAULT_RULES, check_zone, pricing_inputs
+from serving.cli.prices import check_zone, pricing_inputs
 from serving.cli.shop import Shop
 
 app = typer.Typer(help="What-if of promotions", no_args_is_help=True)
@@ -64,7 +64,7 @@ def simulate(
     )
     campaign = campaign_of(wanted, currency)
     with steps(1) as progress:
-        found = simulate_promotion(pricing_inputs(shop, DEFAULT_RULES, None, progress), campaign, item)
+        found = simulate_promotion(pricing_inputs(shop, progress), campaign, item)
         progress.done()
     if json:
         print_json(promotion_document(found, currency))

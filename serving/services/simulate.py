@@ -19,6 +19,8 @@ from features.store.price_law import objection
 from models.demand.table import ForecastTable
 from models.pricing.bounds import bounds
 from models.pricing.promotions import (
+    MAX_ITEMS,
+    MAX_PRICES,
     Campaign,
     CampaignConflict,
     Mechanic,
@@ -30,9 +32,6 @@ from models.pricing.promotions import (
 from models.pricing.worth import Columns, differences, effects
 from serving.store.pricing_inputs import promotion_runs, with_families
 from serving.store.pricing_items import PricingInputs, priced_zone
-
-MAX_PRICES = 100
-MAX_ITEMS = 1_000
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from features.store.ledger import NewPrice, Price, PriceSource
 from features.store.price_law import (
@@ -89,3 +91,25 @@ def test_a_raise_within_the_window_before_a_promotion_spoils_it():
     assert spoiled_by_raise([easter], day(0), "CN7") is None
     assert spoiled_by_raise([easter], day(14), "CN7") == easter
     assert spoiled_by_raise([easter], day(21), "EU30") is None
+
+
+STEPS = st.lists(st.tuples(st.integers(0, 60), st.integers(50, 120)), min_size=1, max_size=6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(STEPS, st.integers(61, 100), st.integers(40, 110), st.integers(40, 130), st.sampled_from(["EU30", "CN7"]))
+def test_the_floor_is_the_lowest_price_without_an_objection(steps, starts, offer, price, rule):
+    promotion = new(starts, offer, until=starts + 5, list_price=200)
+    rows = history(*(new(day_, each) for day_, each in steps), promotion)
+    floor = floor_of(rows, day(60), rule)
+    refused = objection(rows, new(60, price), rule) is not None
+    assert refused == (floor is not None and price < floor)
+
+
+@settings(max_examples=200, deadline=None)
+@given(STEPS, st.integers(30, 100))
+def test_a_longer_window_never_gives_a_higher_prior_price(steps, at):
+    rows = history(*(new(day_, each, list_price=150) for day_, each in steps))
+    long, short = prior_price(rows, day(at), "EU30"), prior_price(rows, day(at), "CN7")
+    assert (long is None) == (short is None)
+    assert long is None or long <= short

@@ -230,6 +230,17 @@ def test_items_without_evidence_follow_a_plain_strategy():
     assert suggest([unknown], beside).kept == {"no competitor's price is known": 1}
 
 
+def test_plain_prices_take_their_share_of_a_cap_those_furthest_from_their_target_first():
+    unknown = [
+        item(f"u{k}", grade="D", cost=300.0 + 10 * k, elasticity=math.nan, error=math.nan, lowest=None, highest=None)
+        for k in range(6)
+    ]
+    rules = replace(FREE, without_evidence="cost_plus", markup=0.8, max_changes=4)
+    found = prices(suggest([*several(), *unknown], rules))  # 540, 558, ... beside 500: half of the four changes
+    assert {name for name in found if name.startswith("u")} == {"u4", "u5"}
+    assert len(found) == 4
+
+
 def test_an_items_stage_decides_under_which_preset_it_is_priced():
     old, new = item("old", elasticity=-3.0), replace(item("new", elasticity=-3.0), stage="introduction")
     presets = {"introduction": replace(FREE, objective=Objective.UNITS, max_change=0.2)}
