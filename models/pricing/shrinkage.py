@@ -30,9 +30,9 @@ def shrink(
     next level. What a group's own members do not tell of its spread is taken to be the same in all groups; with
     `relative` it is the same share of the group's mean: who hardly answers to prices hardly differs in it.
 
-    >>> mean, variance = shrink(np.array([-1.0, -3.0]), np.array([1.0, 1.0]), [])
-    >>> mean.round(2).tolist()  # spread around -2 is no more than chance: both are drawn all the way to it
-    [-2.0, -2.0]
+    >>> mean, variance = shrink(np.array([-1.0, -3.0]), np.array([4.0, 4.0]), [])
+    >>> mean.round(2).tolist()  # chance alone: drawn to -2, itself of variance 2, (-1/4 - 2/2) / (1/4 + 1/2)
+    [-1.67, -2.33]
     """
     parents: list[Codes] = []
     means: list[Doubles] = [estimates]
