@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from features.contracts.pricing import PricingItem
 from models.pricing.rules import (
@@ -25,8 +26,7 @@ _TINY = 1e-9  # 100 * 1.1 is 110.00000000000001
 _OF_ONE_ITEM = (TRIED, CEILING, CHANGE, COMPETITOR, MARGIN, MAP, FREQUENCY, ENDING)
 
 
-@dataclass(frozen=True)
-class PriceBound:
+class PriceBound(NamedTuple):
     """What one rule allows, minor units."""
 
     rule: str
@@ -120,13 +120,16 @@ def allowed(item: PricingItem, rules: PricingRules) -> Allowed:
     """The prices that satisfy all rules; where there are none, soft rules are given up, the least important first."""
     limits, endings = bounds(item, rules), rules.endings
     given_up: tuple[str, ...] = ()
-    of_item = {name: priority for name, priority in rules.soft.items() if name in _OF_ONE_ITEM}
-    for name in (None, *sorted(of_item, key=lambda each: of_item[each])):
+    soft = sorted((name for name in rules.soft if name in _OF_ONE_ITEM), key=lambda each: rules.soft[each])
+    for name in (None, *soft):
         if name is not None:
             given_up = (*given_up, name)
             endings = () if name == ENDING else endings
             limits = tuple(_without(limits, name, item.current_price_minor))
-        lowest, highest = max(limit.lowest for limit in limits), min(limit.highest for limit in limits)
+        lowest, highest = -math.inf, math.inf
+        for limit in limits:
+            lowest = limit.lowest if limit.lowest > lowest else lowest
+            highest = limit.highest if limit.highest < highest else highest
         keeps = lowest - _TINY <= item.current_price_minor <= highest + _TINY
         prices = ladder(lowest, highest, endings)
         if prices:

@@ -12,7 +12,7 @@ import numpy as np
 from features.contracts.money import to_major
 from features.contracts.pricing import Effect, PriceSuggestion, WaterfallStep
 from models.pricing.candidates import Candidate, plain_price
-from models.pricing.problem import Doubles, Longs, Problem
+from models.pricing.problem import Longs, Problem
 from models.pricing.rules import CHANGES, ENDING, GROUP_MARGIN, IMAGE, ORDER, REVENUE, PricingRules
 from models.pricing.solver import Broken, Solution
 from models.pricing.worth import Aims, Columns, differences, effects, optima
@@ -47,9 +47,22 @@ class Found:
     cut: frozenset[int]
 
     @cached_property
-    def multipliers(self) -> Doubles:
-        """What a unit of each row is worth, and 0 for those in no row (R + 1,)."""
-        return np.append(self.solution.multipliers, 0.0)
+    def prices(self) -> dict[str, list[int]]:
+        """The price of each item by itself, in its family, in the end, and were every change worth its label."""
+        of = self.problem.choices.prices
+        places = {"alone": self.alone, "family": self.in_family, "final": self.solution.chosen, "ideal": self.ideal}
+        return {name: of[chosen].tolist() for name, chosen in places.items()}
+
+    @cached_property
+    def loudest(self) -> list[str]:
+        """The rule of many items that speaks loudest against the price that each item would have without them."""
+        problem = self.problem
+        if not problem.limits:
+            return [ORDER] * len(self.given)
+        multipliers = np.append(self.solution.multipliers, 0.0)
+        moved = [limit.amount[self.solution.chosen] - limit.amount[self.in_family] for limit in problem.limits]
+        weights = [multipliers[rows] * amounts for rows, amounts in zip(problem.rows, moved, strict=True)]
+        return [problem.limits[k].rule for k in np.argmax(weights, axis=0).tolist()]
 
 
 def explain(found: Found, rules: PricingRules) -> tuple[list[PriceSuggestion], Counter[str]]:
@@ -58,7 +71,7 @@ def explain(found: Found, rules: PricingRules) -> tuple[list[PriceSuggestion], C
     prices = found.problem.choices.prices[chosen]
     current = found.columns.current
     places = np.flatnonzero(prices != current)
-    kept = Counter(_why_kept(found, int(place)) for place in np.flatnonzero(prices == current))
+    kept = Counter(_why_kept(found, place) for place in np.flatnonzero(prices == current).tolist())
     new = prices[places].astype(np.float64)
     expected = effects(found.columns, places, new)
     against = differences(found.columns, places, new)
@@ -110,7 +123,7 @@ def _waterfall(
     found: Found, place: int, ideal: int, rules: PricingRules
 ) -> tuple[tuple[WaterfallStep, ...], str | None]:
     """From the current price to the final one, rule by rule; and the last rule that moved the price."""
-    given, prices = found.given[place], found.problem.choices.prices
+    given = found.given[place]
     item, choice, soft = given.item, given.choice, given.rules.soft
     if given.strategy == "optimise":
         steps = [WaterfallStep("optimum", item.current_price_minor, ideal, False, "best price without rules")]
@@ -131,8 +144,7 @@ def _waterfall(
             binding = limit.rule
             steps.append(WaterfallStep(limit.rule, price, after, limit.rule not in soft, limit.note))
         price = after
-    alone, in_family = (int(prices[each[place]]) for each in (found.ideal, found.in_family))
-    final = int(prices[found.solution.chosen[place]])
+    alone, in_family, final = (found.prices[name][place] for name in ("ideal", "family", "final"))
     # What the family or the limits moved shows only where they moved it away from the item's own best price.
     for rule, after, why in _joint_steps(found, place, alone, in_family, final):
         if after != price:
@@ -149,26 +161,15 @@ def _joint_steps(found: Found, place: int, alone: int, in_family: int, final: in
     """What moves the price after the item's own bounds: its ending, its family, then the limits."""
     ending = ENDING, alone, "the best price with an allowed ending"
     steps = [ending]
-    own = int(found.problem.choices.prices[found.alone[place]])
+    own = found.prices["alone"][place]
     if in_family != own:
         steps.append((ORDER, in_family, "packs of its family are priced in order of size"))
     elif final == own:
         return steps
     if final != in_family:
-        rule = _weightiest(found, place)
+        rule = found.loudest[place]
         steps.append((rule, final, _NOTES.get(rule, "")))
     return steps
-
-
-def _weightiest(found: Found, place: int) -> str:
-    """The rule of many items that speaks loudest against the price that the item would have without them."""
-    problem, multipliers = found.problem, found.multipliers
-    wished, got = found.in_family[place], found.solution.chosen[place]
-    told = [
-        (float(multipliers[rows[place]] * (limit.amount[got] - limit.amount[wished])), limit.rule)
-        for limit, rows in zip(problem.limits, problem.rows, strict=True)
-    ]
-    return max(told, default=(0.0, ORDER))[1] if told else ORDER
 
 
 def told(broken: Broken, currency: str) -> str:
@@ -184,18 +185,18 @@ def told(broken: Broken, currency: str) -> str:
 
 
 def _why_kept(found: Found, place: int) -> str:
-    given, prices = found.given[place], found.problem.choices.prices
+    given, prices = found.given[place], found.prices
     if given.kept is not None:
         return given.kept
     current = given.item.current_price_minor
-    if prices[found.ideal[place]] == current:
+    if prices["ideal"][place] == current:
         asked = given.choice is not None and current in given.choice.prices
         return "the current price is the best allowed" if asked else "no price with an allowed ending is better"
-    if prices[found.alone[place]] == current:
+    if prices["alone"][place] == current:
         return "the gain is too small"
-    if prices[found.in_family[place]] == current:
+    if prices["family"][place] == current:
         return f"kept for the rule {ORDER}"
-    return f"kept for the rule {_weightiest(found, place)}"
+    return f"kept for the rule {found.loudest[place]}"
 
 
 def _some(arrays: _Arrays, places: Longs) -> _Arrays:

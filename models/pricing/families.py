@@ -10,7 +10,7 @@ import numpy as np
 
 from features.contracts.pricing import PricingItem
 from models.pricing.chains import ChainProgramme
-from models.pricing.problem import Choices, Doubles, Links, Longs
+from models.pricing.problem import Choices, Doubles, Links, Longs, flat
 from models.pricing.rules import FamilyRule
 
 _TINY = 1e-9
@@ -73,9 +73,8 @@ def ordered(items: Sequence[PricingItem], ladders: Sequence[Sequence[int]], rule
 
 
 def _choices(ladders: Sequence[Sequence[int]], order: Longs) -> Choices:
-    counts = np.array([len(ladders[number]) for number in order], np.int64)
-    prices = np.fromiter((price for number in order for price in ladders[number]), np.int64, int(counts.sum()))
-    return Choices(np.concatenate([[0], np.cumsum(counts)]), prices, np.zeros(len(prices)))
+    starts, prices = flat([ladders[number] for number in order.tolist()])
+    return Choices(starts, prices, np.zeros(len(prices)))
 
 
 def _link(

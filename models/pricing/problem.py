@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -183,7 +184,7 @@ def flat(ladders: Sequence[Sequence[int]]) -> tuple[Longs, Longs]:
     """Starts (n + 1,) and prices (N,) of one ladder per item."""
     counts = np.fromiter(map(len, ladders), np.int64, len(ladders))
     starts = np.concatenate([[0], np.cumsum(counts)])
-    prices = np.fromiter((price for ladder in ladders for price in ladder), np.int64, int(starts[-1]))
+    prices = np.fromiter(chain.from_iterable(ladders), np.int64, int(starts[-1]))
     return starts, prices
 
 

@@ -46,30 +46,30 @@ class Columns:
     @classmethod
     def of(cls, items: Sequence[PricingItem]) -> Columns:
         """The columns of items, in their order."""
-        rows = [
-            (
-                each.current_price_minor,
-                each.unit_cost_minor,
-                each.tax_divisor,
-                each.units_mean,
-                each.units_p50 if each.units_p50 > 0 else each.units_mean,
-                each.units_p90,
-                each.elasticity,
-                each.elasticity_error,
-                np.nan if each.stock_units is None else each.stock_units,
-                np.nan if each.weeks_to_sell is None else each.weeks_to_sell,
-                each.neighbours_units,
-                each.neighbours_revenue_minor,
-                each.neighbours_profit_minor,
+        current, cost, tax, units = (
+            np.array(values, np.float64)
+            for values in (
+                [each.current_price_minor for each in items],
+                [each.unit_cost_minor for each in items],
+                [each.tax_divisor for each in items],
+                [each.units_mean for each in items],
             )
-            for each in items
+        )
+        middle, high = np.array([each.units_p50 for each in items]), np.array([each.units_p90 for each in items])
+        middle = np.where(middle > 0, middle, units)
+        elasticity = np.array([each.elasticity for each in items], np.float64)
+        error = np.array([each.elasticity_error for each in items], np.float64)
+        stock = np.array([each.stock_units for each in items], np.float64)  # NaN for None
+        weeks = np.array([each.weeks_to_sell for each in items], np.float64)
+        families = [
+            np.array([each.neighbours_units for each in items], np.float64),
+            np.array([each.neighbours_revenue_minor for each in items], np.float64),
+            np.array([each.neighbours_profit_minor for each in items], np.float64),
         ]
-        table = np.array(rows, np.float64).reshape(len(rows), 13).T
-        current, cost, tax, units, middle, high, elasticity, error, stock, weeks = table[:10]
         middle = np.maximum(middle, 1e-9)
         spread = np.log(np.maximum(high, middle) / middle) / Z10
         elasticity, error = np.nan_to_num(elasticity), np.nan_to_num(error)
-        return cls(current, cost, tax, units, spread, elasticity, error, stock, weeks, *table[10:])
+        return cls(current, cost, tax, units, spread, elasticity, error, stock, weeks, *families)
 
 
 @dataclass(frozen=True)
