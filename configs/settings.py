@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, field_validator
 from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from features.contracts.clock import BusinessClock
+from features.contracts.pricing import PriceLaw
 
 REMEMBERED = "shop.json"
 ENGINES = ("duckdb",)
@@ -23,6 +24,7 @@ class ZoneSettings(BaseModel):
     currency: str = "USD"
     prices_include_tax: bool = False
     tax_rate: float = Field(0.0, ge=0, le=1)
+    price_law: PriceLaw = PriceLaw.EU30
 
 
 class Settings(BaseSettings):
@@ -42,11 +44,14 @@ class Settings(BaseSettings):
     )
     timezone: str = Field("UTC", description="The shop's time zone: business weeks start Monday 00:00 there")
     zones: dict[str, ZoneSettings] = Field(
-        default_factory=dict, description="Per zone: currency, prices_include_tax, tax_rate (JSON)"
+        default_factory=dict, description="Per zone: currency, prices_include_tax, tax_rate, price_law (JSON)"
     )
     currency: str = Field("USD", description="ISO 4217 currency of zones not named in SHOPWRIGHT_ZONES")
     prices_include_tax: bool = Field(False, description="Whether prices of zones not in SHOPWRIGHT_ZONES include tax")
     tax_rate: float = Field(0.0, ge=0, le=1, description="Tax rate of zones not in SHOPWRIGHT_ZONES, a share")
+    price_law: PriceLaw = Field(
+        PriceLaw.EU30, description="Prior price of a reduction in zones not in SHOPWRIGHT_ZONES: EU30 or CN7"
+    )
     assumed_margin: float = Field(
         0.3, ge=0, lt=1, description="Share of the net list price assumed to be margin where no cost is known"
     )
@@ -65,7 +70,10 @@ class Settings(BaseSettings):
     def zone(self, zone: str) -> ZoneSettings:
         """The settings of `zone`."""
         return self.zones.get(zone) or ZoneSettings(
-            currency=self.currency, prices_include_tax=self.prices_include_tax, tax_rate=self.tax_rate
+            currency=self.currency,
+            prices_include_tax=self.prices_include_tax,
+            tax_rate=self.tax_rate,
+            price_law=self.price_law,
         )
 
     @classmethod

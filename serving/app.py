@@ -31,6 +31,7 @@ from serving.api import (
     models,
     prices,
     recommendations,
+    simulations,
     suggestions,
 )
 from serving.api.errors import PROBLEMS, add_error_handlers
@@ -50,7 +51,19 @@ POLL_SECONDS = 2.0
 DRAIN_SECONDS = 1.0
 # Slates are made a few at a time: more threads would only take the interpreter from each other.
 _SLATE_THREADS = 2
-_ROUTERS = (recommendations, events, prices, suggestions, forecasts, experiments, models, audit, health, metrics)
+_ROUTERS = (
+    recommendations,
+    events,
+    prices,
+    simulations,
+    suggestions,
+    forecasts,
+    experiments,
+    models,
+    audit,
+    health,
+    metrics,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -62,6 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
         server = await asyncio.to_thread(_open, settings, counted)
         app.state.server = server
         # Where the dependencies of serving.api look.
+        app.state.settings = settings
         app.state.engine, app.state.clock, app.state.system_clock = server.engine, server.clock, server.system_clock
         server.exposures.start()
         poller = asyncio.create_task(_poll(server))

@@ -5,6 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+SECONDS_PER_WEEK = 7 * 24 * 3600
+# Decay of a purchase's weight in `decayed_frequency`, per week of age.
+DECAY_PER_WEEK = 0.9
+
 
 def week_start(at: datetime, timezone: str) -> datetime:
     """The UTC instant at which the business week that contains `at` began.

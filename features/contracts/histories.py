@@ -12,9 +12,6 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-SECONDS_PER_WEEK = 7 * 24 * 3600
-# Decay of a purchase's weight in `decayed_frequency`, per week of age.
-DECAY_PER_WEEK = 0.9
 # The faster decay that shows what is rising: a half-life of one week.
 FAST_DECAY_PER_WEEK = 0.5
 

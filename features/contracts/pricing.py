@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from features.contracts.sizes import Size
+
 
 class Objective(StrEnum):
     """What a suggested price is best at."""
@@ -17,6 +19,20 @@ class Objective(StrEnum):
     PROFIT = "profit"
     REVENUE = "revenue"
     UNITS = "units"
+    SELL_THROUGH = "sell_through"  # what a finite stock brings in until a date
+    MIX = "mix"  # a weighted sum of profit, revenue and units
+
+
+class PriceLaw(StrEnum):
+    """From which earlier prices an announced reduction is counted."""
+
+    EU30 = "EU30"  # the lowest of the 30 days before it began: Directive 98/6/EC, article 6a; CJEU C-330/23
+    CN7 = "CN7"  # the lowest of the 7 days before it began: China's rules on the marking of prices
+
+    @property
+    def days(self) -> int:
+        """Length of the window."""
+        return {PriceLaw.EU30: 30, PriceLaw.CN7: 7}[self]
 
 
 class EvidenceGrade(StrEnum):
@@ -62,8 +78,13 @@ class PriceSuggestion:
     """One price for one item in one zone, with its reasons.
 
     expected          at the suggested price
-    against_keeping   expected at the suggested price less expected at the current one
+    against_keeping   expected at the suggested price less expected at the current one, and what the rest of the
+                      family gains or loses by it
+                      (both None where a plain strategy priced an item whose response is unknown)
     binding_rule      the rule that kept the price from its optimum; None when none did
+    strategy          "optimise", or the plain strategy that gave the price
+    stage             lifecycle stage whose preset priced the item; None where none did
+    flags             what whoever approves should know: a planned promotion that a raise would spoil
     propensity        probability with which this price was drawn; 1 for a deterministic suggestion
     """
 
@@ -73,8 +94,8 @@ class PriceSuggestion:
     list_price_minor: int
     current_price_minor: int
     suggested_price_minor: int
-    expected: Effect
-    against_keeping: Effect
+    expected: Effect | None
+    against_keeping: Effect | None
     evidence_grade: EvidenceGrade
     elasticity: float
     elasticity_error: float
@@ -82,6 +103,9 @@ class PriceSuggestion:
     cost_source: Literal["known", "assumed"]
     binding_rule: str | None
     waterfall: tuple[WaterfallStep, ...]
+    strategy: str = "optimise"
+    stage: str | None = None
+    flags: tuple[str, ...] = ()
     propensity: float = 1.0
 
 
@@ -91,8 +115,17 @@ class PricingItem:
 
     opening_list_price_minor   the list price before the price desk moved it; None where that is not known
     units_*            forecast units over the horizon at the current price
-    elasticity         mean and standard error of d ln units / d ln price; grade D when unknown
+    elasticity         mean and standard error of d ln units / d ln price; NaN and grade D when unknown
     lowest_tried_minor, highest_tried_minor   the range of prices seen; None when there is no evidence
+    neighbours_*       what the rest of the family gains over the horizon per unit of the log of this item's price
+    hold               why the price must stay as it is, whatever would be best; None where it may move
+    category, family_id, size, price_image   groups that rules speak of; size is comparable within its unit
+    stage              lifecycle stage; None where none is known
+    stock_units        on hand; weeks_to_sell: how long it may take to sell them; None where not known
+    map_minor          minimum advertised price; competitor_minor: what competitors ask, as the rules reckon it
+    law_floor_minor    lowest price that leaves the planned promotions lawful
+    spoiled_above_minor   a price above this one spoils a planned promotion; spoiled says which and why
+    days_since_change  days since the price last changed; None where it never did
     """
 
     item_id: str
@@ -113,3 +146,20 @@ class PricingItem:
     lowest_tried_minor: int | None
     highest_tried_minor: int | None
     opening_list_price_minor: int | None = None
+    hold: str | None = None
+    category: str = ""
+    family_id: str | None = None
+    size: Size | None = None
+    price_image: str | None = None
+    stage: str | None = None
+    stock_units: float | None = None
+    weeks_to_sell: float | None = None
+    map_minor: int | None = None
+    competitor_minor: float | None = None
+    law_floor_minor: int | None = None
+    spoiled_above_minor: int | None = None
+    spoiled: str = ""
+    days_since_change: float | None = None
+    neighbours_units: float = 0.0
+    neighbours_revenue_minor: float = 0.0
+    neighbours_profit_minor: float = 0.0

@@ -7,7 +7,7 @@ from typing import Any
 
 import ibis
 
-from features.contracts.histories import DECAY_PER_WEEK, SECONDS_PER_WEEK
+from features.contracts.calendar import DECAY_PER_WEEK, SECONDS_PER_WEEK
 from features.contracts.tables import DEFAULT_ZONE
 from features.pipelines.rules import ALL_ZONES, NO_KIND
 

@@ -3,8 +3,6 @@
 A row holds from `valid_from` until `valid_to` (open when None). Of the rows that hold at an instant the one that began
 last is in force, and of those that began together the one appended last. So a promotion with an end gives way to the
 price before it, and a correction is a later row with the same beginning. Nothing is ever rewritten.
-
-Reference: Directive 98/6/EC, article 6a (prior price of an announced reduction); CJEU C-330/23.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any
@@ -25,7 +23,6 @@ from configs.settings import Settings
 from features.contracts.tables import PRICE_HISTORY, TIMESTAMP
 from features.store.database import engine, has_table, insert_new, lock, price_ledger, reading
 
-PRIOR_PRICE_DAYS = 30
 _CHUNK = 2_000
 _FETCH = 50_000
 
@@ -166,16 +163,6 @@ class Ledger:
                 found.setdefault(row.item_id, []).append(_price(row))
         return found
 
-    def prior_price(self, item_id: str, zone: str, at: datetime) -> int | None:
-        """The prior price of the reduction in force at `at`, in minor units: see `prior_price`."""
-        return prior_price(self.history(item_id, zone), at)
-
-    def prior_prices(self, item_ids: Iterable[str], zone: str, at: datetime) -> dict[str, int | None]:
-        """`prior_price` of many items."""
-        chosen = list(item_ids)
-        histories = self.histories(chosen, zone)
-        return {item_id: prior_price(histories.get(item_id, []), at) for item_id in chosen}
-
     def by_id(self, price_id: str) -> Price | None:
         """The row with this price_id."""
         query = sa.select(price_ledger).where(price_ledger.c.price_id == price_id)
@@ -281,40 +268,6 @@ def opening_list_price(history: Sequence[Price], at: datetime) -> int | None:
     return None if latest is None else latest.list_price_minor
 
 
-def prior_price(history: Sequence[Price], at: datetime) -> int | None:
-    """The lowest offer price of the 30 days before the reduction in force at `at` began, in minor units.
-
-    A reduction is an offer price below the list price, or below the offer price right before it; it began when the
-    present offer price began, so each further step down is a reduction of its own. None where there is no reduction,
-    or no price known before it. A reduction may be announced only when the offer price is below this (80, then 100,
-    then 90: the prior price is 80, so 90 is none).
-    """
-    steps = timeline(history, at)
-    if not steps:
-        return None
-    last = len(steps) - 1
-    price = steps[last][1]
-    while last > 0 and _offer(steps[last - 1][1]) == _offer(price):
-        last -= 1
-    if price is None or last == 0:
-        return None
-    before = steps[last - 1][1]
-    reduced = price.offer_price_minor < price.list_price_minor or (
-        before is not None and price.offer_price_minor < before.offer_price_minor
-    )
-    if not reduced:
-        return None
-    began = steps[last][0]
-    window = began - timedelta(days=PRIOR_PRICE_DAYS)
-    ends = [start for start, _ in steps[1:]]
-    offers = [
-        step.offer_price_minor
-        for (_, step), end in zip(steps[:last], ends, strict=False)
-        if step is not None and end > window
-    ]
-    return min(offers, default=None)
-
-
 def stands(history: Sequence[Price], change: Price, at: datetime) -> bool:
     """Whether `change` decides the price at `at`: by itself, or because whatever came after it was rolled back."""
     if in_force(history, at) == change:
@@ -347,10 +300,6 @@ def timeline(history: Sequence[Price], at: datetime) -> list[tuple[datetime, Pri
     """The price in force as steps (since when, which) up to `at`; None where none is."""
     times = {price.valid_from for price in history} | {price.valid_to for price in history if price.valid_to}
     return [(time, in_force(history, time)) for time in sorted(time for time in times if time <= at)]
-
-
-def _offer(price: Price | None) -> int | None:
-    return None if price is None else price.offer_price_minor
 
 
 def _holds(at: datetime) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

@@ -19,8 +19,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.calendar import DECAY_PER_WEEK, SECONDS_PER_WEEK
 from features.contracts.categories import prefix
-from features.contracts.histories import DECAY_PER_WEEK, SECONDS_PER_WEEK, UserHistory
+from features.contracts.histories import UserHistory
 from features.contracts.tables import DEFAULT_ZONE, EventType
 from features.pipelines.rules import (
     AFFINITY,

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.contracts.calendar import SECONDS_PER_WEEK
 from features.contracts.errors import NotFound
-from features.contracts.histories import SECONDS_PER_WEEK
 from features.contracts.tables import TIMESTAMP
 
 FILE = "forecasts.parquet"

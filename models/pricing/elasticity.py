@@ -1,7 +1,7 @@
-"""Price response: a slope of log units on log price per item and zone, drawn towards its category's and department's.
+"""Price response: a slope of log units on log price per item and zone, and what promotions and neighbours' prices do.
 
-Within an item, weeks are compared with each other after the common movement of the zone's other items in a week is
-taken out: a holiday is no response to a price. A week with few units says little about log units, so it weighs little.
+What else explains prices and units is taken out first, foretold from other weeks (`residuals`); each slope is then
+drawn towards its category's and department's (`shrinkage`). Counts are fitted as counts where prices are listed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,16 @@ from features.contracts.categories import codes
 from features.contracts.errors import BadInput
 from features.contracts.pricing import EvidenceGrade
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
-from models.pricing.shrinkage import Doubles, shrink
+from models.pricing.controls import AFTER, BEFORE, NEIGHBOURS, OF_NEIGHBOURS, STOCKED_UP, raw_controls, sizes
+from models.pricing.groups import Levels, centred, explained
+from models.pricing.instruments import corrected
+from models.pricing.panel import Doubles, PricePanel
+from models.pricing.residuals import Residuals, counted_response, effects, first_response, residualise
+from models.pricing.shrinkage import shrink
 
 KIND = "pricing"
 _NO_EVIDENCE = 1e4  # the variance of a slope that nothing is known about
-_WEEK_VARIANCE = 0.02  # of the common movement of log units from week to week, before the data are seen
+_STEPS = 4  # of scoring: the first on log units, the others on counts
 _GRADES = tuple(EvidenceGrade)
 
 
@@ -30,44 +35,15 @@ _GRADES = tuple(EvidenceGrade)
 class ElasticityConfig:
     """`noise`: variance of log units beyond the Poisson part 1 / units. `min_weeks`: selling weeks a slope needs.
 
-    A change is a move of more than `min_change` in log price from one selling week to the next.
+    A change is a move of more than `min_change` in log price from one week to the next. `n_folds` blocks of weeks are
+    explained by models fitted on the others.
     """
 
-    noise: float = 0.2
+    noise: float = 0.1
     min_weeks: int = 8
     min_change: float = 0.05
     category_depths: tuple[int, ...] = (2, 1)
-
-
-@dataclass(frozen=True)
-class PricePanel:
-    """Selling weeks, sorted by series and week; a series is an item in a zone.
-
-    series           position of the row's series in `item_ids` and `zones`
-    week             running number of the week
-    log_price        log of the mean price paid in the week
-    log_units        log of the units sold, which are above 0
-    """
-
-    item_ids: npt.NDArray[np.object_]
-    zones: npt.NDArray[np.object_]
-    category: npt.NDArray[np.object_]
-    series: npt.NDArray[np.int64]
-    week: npt.NDArray[np.int64]
-    log_price: Doubles
-    log_units: Doubles
-
-    def rows(self, keep: npt.NDArray[np.bool_]) -> PricePanel:
-        """The same series with some of the rows."""
-        return PricePanel(
-            self.item_ids,
-            self.zones,
-            self.category,
-            self.series[keep],
-            self.week[keep],
-            self.log_price[keep],
-            self.log_units[keep],
-        )
+    n_folds: int = 4
 
 
 @dataclass(frozen=True)
@@ -81,25 +57,41 @@ class Response:
     highest_minor: Doubles
 
 
+@dataclass(frozen=True)
+class Cross:
+    """d ln units of item `of` / d ln price of item `by`, for pairs of places in a list of items."""
+
+    of: npt.NDArray[np.int64]
+    by: npt.NDArray[np.int64]
+    effect: Doubles
+
+
 class ElasticityModel:
     """Fitted slopes, aligned by series.
 
     elasticity, error   posterior mean and standard error
     own                 the item's own slope before shrinkage
     n_changes           price moves seen; lowest, highest: prices tried, minor units
+    effects             (S, F) effect of each of `controls` on log units; family and size: who shares it, and how
     """
 
     def __init__(
-        self, item_ids: npt.NDArray[np.object_], zones: npt.NDArray[np.object_], **columns: npt.NDArray
+        self,
+        item_ids: npt.NDArray[np.object_],
+        zones: npt.NDArray[np.object_],
+        *,
+        controls: Sequence[str] = (),
+        **columns: npt.NDArray,
     ) -> None:
         self.item_ids = item_ids
         self.zones = zones
+        self.controls = tuple(controls)
         self.columns = columns
         self._index = {key: place for place, key in enumerate(zip(item_ids, zones, strict=True))}
 
     def response(self, item_ids: Sequence[str], zone: str) -> Response:
         """What is known about `item_ids` in `zone`, in that order."""
-        places = np.array([self._index.get((item_id, zone), -1) for item_id in item_ids], np.int64)
+        places = self._places(item_ids, zone)
         known = places >= 0
 
         def column(name: str) -> Doubles:
@@ -111,95 +103,167 @@ class ElasticityModel:
         grades = [_GRADES[code] for code in grade]
         return Response(column("elasticity"), column("error"), grades, column("lowest"), column("highest"))
 
+    def lifts(self, item_ids: Sequence[str], zone: str) -> dict[str, Doubles]:
+        """By kind of promotion, what it adds to log units at full reach beside its price; NaN for unknown items."""
+        places = self._places(item_ids, zone)
+        kinds = [name for name in self.controls if not name.startswith(OF_NEIGHBOURS)]
+        kinds = [name for name in kinds if not name.endswith((BEFORE, AFTER)) and name != STOCKED_UP]
+        return {
+            kind: np.where(places >= 0, self.columns["effects"][places, self.controls.index(kind)], np.nan)
+            for kind in kinds
+        }
+
+    def cross(self, item_ids: Sequence[str], zone: str) -> Cross:
+        """What a price does to the units of the family's other items: a share of the group's effect, by sales."""
+        empty = np.zeros(0, np.int64)
+        if NEIGHBOURS not in self.controls:
+            return Cross(empty, empty, np.zeros(0))
+        places = self._places(item_ids, zone)
+        family, size = self.columns["family"], self.columns["size"]
+        members: dict[str, list[int]] = {}
+        for n, place in enumerate(places.tolist()):
+            if place >= 0 and family[place]:
+                members.setdefault(family[place], []).append(n)
+        pairs = [(i, j) for each in members.values() for i in each for j in each if i != j]
+        of, by = np.array(pairs, np.int64).reshape(-1, 2).T
+        total = {name: float(size[family == name][self.zones[family == name] == zone].sum()) for name in members}
+        others = np.array([total[family[place]] for place in places[of]]) - size[places[of]]
+        effect = self.columns["effects"][places[of], self.controls.index(NEIGHBOURS)]
+        return Cross(of, by, effect * size[places[by]] / np.maximum(others, 1e-9))
+
     def save(self, folder: Path) -> None:
         """Writes `model.json` and `elasticities.npz`."""
-        write_meta(folder, KIND, {"n_series": len(self.item_ids)})
+        write_meta(folder, KIND, {"n_series": len(self.item_ids), "controls": list(self.controls)})
         write_arrays(folder / "elasticities.npz", item_ids=self.item_ids, zones=self.zones, **self.columns)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote; BadInput when the folder holds something else."""
-        read_meta(folder, KIND)
-        return cls(**read_arrays(folder / "elasticities.npz"))
+        meta = read_meta(folder, KIND)
+        return cls(controls=meta.get("controls", ()), **read_arrays(folder / "elasticities.npz"))
+
+    def _places(self, item_ids: Sequence[str], zone: str) -> npt.NDArray[np.int64]:
+        return np.array([self._index.get((item_id, zone), -1) for item_id in item_ids], np.int64)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model, and the residuals that its slopes were last fitted on, for placebo tests."""
+
+    model: ElasticityModel
+    panel: PricePanel
+    residuals: Residuals
 
 
 def fit_elasticities(panel: PricePanel, config: ElasticityConfig) -> ElasticityModel:
     """Fits all series that sold in at least `min_weeks` weeks. BadInput when there is none."""
-    n_weeks = np.bincount(panel.series, minlength=len(panel.item_ids))
-    kept = np.flatnonzero(n_weeks >= config.min_weeks)
-    if not len(kept):
+    return fit(panel, config).model
+
+
+def fit(panel: PricePanel, config: ElasticityConfig) -> Fitted:
+    """`fit_elasticities`, with what the slopes were fitted on."""
+    kept = panel.sold.sum(1) >= config.min_weeks
+    if not kept.any():
         raise BadInput(
             f"no item sold in {config.min_weeks} weeks or more, so no price response can be told",
             hint="Import more history, or lower min_weeks with --set",
         )
-    slopes, variances = own_slopes(panel, config)
-    levels = [codes(panel.category[kept], depth) for depth in config.category_depths]
-    mean, variance = shrink(slopes[kept], variances[kept], levels)
+    panel = panel.series(kept)
+    levels = Levels.of(panel, config.category_depths)
+    first = response = first_response(panel, config.noise)
+    for _ in range(_STEPS):
+        residuals = residualise(panel, response, levels, config.n_folds)
+        slopes = _slopes(residuals, levels, panel, config)
+        told = slopes.mean[:, None] * residuals.price + explained(slopes.effects, residuals.controls.residual)
+        response = counted_response(panel, first, residuals.level + told, config.noise)
+    mean, variance = corrected(panel, residuals, levels, slopes.mean, slopes.variance)
     n_changes, lowest, highest = _tried(panel, config.min_change)
     error = np.sqrt(variance)
-    grade = _grade(mean, error, n_changes[kept], lowest[kept], highest[kept])
-    return ElasticityModel(
-        panel.item_ids[kept],
-        panel.zones[kept],
+    model = ElasticityModel(
+        panel.item_ids,
+        panel.zones,
+        controls=residuals.controls.names,
         elasticity=mean,
         error=error,
-        own=slopes[kept],
-        n_changes=n_changes[kept],
-        lowest=lowest[kept],
-        highest=highest[kept],
-        grade=grade,
+        own=slopes.own,
+        own_error=np.sqrt(slopes.own_variance),
+        n_changes=n_changes,
+        lowest=lowest,
+        highest=highest,
+        grade=_grade(mean, error, n_changes, lowest, highest),
+        effects=slopes.effects,
+        family=panel.family,
+        size=sizes(panel),
     )
+    return Fitted(model, panel, residuals)
 
 
-def own_slopes(panel: PricePanel, config: ElasticityConfig) -> tuple[Doubles, Doubles]:
-    """Each series' own weighted least-squares slope (n_series,) and its sampling variance."""
-    n, series = len(panel.item_ids), panel.series
-    weights = 1 / (np.exp(-panel.log_units) + config.noise)
-    price = panel.log_price - _means(series, panel.log_price, weights, n)[series]
-    units = panel.log_units - _means(series, panel.log_units, weights, n)[series]
-    units -= _common(panel, units, weights)
-    spread = np.bincount(series, weights * price**2, n)
-    slopes = np.bincount(series, weights * price * units, n) / np.maximum(spread, 1e-9)
-    residual = units - slopes[series] * price
-    n_rows = np.bincount(series, minlength=n)
-    noise = np.bincount(series, weights * residual**2, n) / np.maximum(n_rows - 2, 1)
+@dataclass(frozen=True)
+class _Slopes:
+    """(S,) slopes of each series alone and drawn to its category's, with variances; (S, F) effects of controls."""
+
+    own: Doubles
+    own_variance: Doubles
+    mean: Doubles
+    variance: Doubles
+    effects: Doubles
+
+
+def _slopes(residuals: Residuals, levels: Levels, panel: PricePanel, config: ElasticityConfig) -> _Slopes:
+    """First what is left of units on what is left of the price: right on average, whatever the controls do to both.
+
+    From it follow the effects of the controls, which many series share and which are known well. With these taken from
+    the units, each series' slope is fitted on all of its price's moves, also those that come with a promotion: surer,
+    and as right.
+    """
+    tree = [codes(panel.category, depth) for depth in config.category_depths]
+    mean, _ = shrink(*own_slopes(residuals.weights, residuals.price_left, residuals.units_left), tree, relative=True)
+    net = residuals.units - explained(effects(residuals, mean, levels), residuals.controls.residual)
+    own, own_variance = own_slopes(residuals.weights, residuals.price, net)
+    mean, variance = shrink(own, own_variance, tree, relative=True)
+    return _Slopes(own, own_variance, mean, variance, effects(residuals, mean, levels))
+
+
+def own_slopes(weights: Doubles, price: Doubles, units: Doubles) -> tuple[Doubles, Doubles]:
+    """Each series' own weighted least-squares slope (S,) of what is left of units on price, and its variance."""
+    spread = (weights * price**2).sum(1)
+    slopes = (weights * price * units).sum(1) / np.maximum(spread, 1e-9)
+    n_rows = (weights > 0).sum(1)
+    noise = (weights * (units - slopes[:, None] * price) ** 2).sum(1) / np.maximum(n_rows - 2, 1)
     pooled = float((noise * n_rows).sum() / max(n_rows.sum(), 1))
     # The noise of a short series is itself uncertain: it borrows ten weeks of the pooled one.
     noise = (noise * n_rows + pooled * 10) / (n_rows + 10)
     moved = spread > 1e-4
     variances = np.where(moved, noise / np.maximum(spread, 1e-9), _NO_EVIDENCE)
-    return np.where(moved, slopes, 0.0), variances
+    return np.where(moved, slopes, 0.0), np.maximum(variances, 1e-9)
 
 
-def _common(panel: PricePanel, units: Doubles, weights: Doubles) -> Doubles:
-    """Per row, how the other items of its zone moved in its week, drawn to 0 where they are few.
+def foretold(model: ElasticityModel, panel: PricePanel, depths: Sequence[int]) -> tuple[Doubles, Doubles]:
+    """(S, W) log units as prices alone move them, and as promotions and neighbours do as well; no levels.
 
-    Without the item itself: in a small shop it would otherwise explain its own sales, and no response were left.
+    Both are NaN for series that the model does not know. `panel` may hold weeks that the model has not seen.
     """
-    zone = np.asarray(np.unique(panel.zones.astype(str), return_inverse=True)[1])[panel.series]
-    period = zone * (int(panel.week.max(initial=0)) + 1) + panel.week
-    total = np.bincount(period, weights * units)[period] - weights * units
-    return np.asarray(total / (np.bincount(period, weights)[period] - weights + 1 / _WEEK_VARIANCE))
-
-
-def _means(groups: npt.NDArray[np.int64], values: Doubles, weights: Doubles, n: int) -> Doubles:
-    total = np.maximum(np.bincount(groups, weights, n), 1e-12)
-    return np.asarray(np.bincount(groups, weights * values, n) / total)
+    places = np.array([model._index.get(key, -1) for key in zip(panel.item_ids, panel.zones, strict=True)], np.int64)
+    price = centred(np.where(np.isfinite(panel.log_price), panel.log_price, 0.0), panel.seen.astype(np.float64))
+    names, raw = raw_controls(panel, price, Levels.of(panel, depths))
+    if names != model.controls:
+        raise BadInput("the model knows other kinds of promotion", hint="Train it anew: shopwright train pricing")
+    alone = model.columns["elasticity"][places][:, None] * price
+    whole = alone + explained(model.columns["effects"][places], raw)
+    unknown = places[:, None] < 0
+    return np.where(unknown, np.nan, alone), np.where(unknown, np.nan, whole)
 
 
 def _tried(panel: PricePanel, min_change: float) -> tuple[npt.NDArray[np.int64], Doubles, Doubles]:
-    """Per series: moves of the price, and its 5 % and 95 % quantile over selling weeks in minor units."""
-    n = len(panel.item_ids)
-    follows = (np.diff(panel.series, prepend=-1) == 0) & (np.diff(panel.week, prepend=-9) == 1)
-    moves = follows & (np.abs(np.diff(panel.log_price, prepend=0.0)) > min_change)
-    order = np.lexsort((panel.log_price, panel.series))
-    counts = np.bincount(panel.series, minlength=n)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    sorted_price = panel.log_price[order]
-    low = np.minimum(starts + (0.05 * (counts - 1)).astype(np.int64), len(order) - 1)
-    high = np.minimum(starts + np.ceil(0.95 * (counts - 1)).astype(np.int64).clip(0), len(order) - 1)
-    n_changes = np.bincount(panel.series, moves, n).astype(np.int64)
-    return n_changes, np.exp(sorted_price[low]), np.exp(sorted_price[high])
+    """Per series: moves of the price, and its 5 % and 95 % quantile over the weeks that say something, minor units."""
+    price = np.where(panel.seen, panel.log_price, np.nan)
+    moves = np.abs(np.diff(price, axis=1)) > min_change
+    ordered = np.sort(price, axis=1)  # what is unknown comes last
+    counts = panel.seen.sum(1)
+    rows = np.arange(len(counts))
+    low = ordered[rows, (0.05 * (counts - 1)).astype(np.int64)]
+    high = ordered[rows, np.ceil(0.95 * (counts - 1)).astype(np.int64)]
+    return moves.sum(1).astype(np.int64), np.exp(low), np.exp(high)
 
 
 def _grade(

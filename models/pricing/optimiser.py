@@ -1,30 +1,44 @@
-"""One price per item: the best of its ladder within the rules, with the waterfall that led to it."""
+"""One price per item: together the best within the rules, each with the waterfall that led to it."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
-from features.contracts.pricing import (
-    Band,
-    Effect,
-    Objective,
-    PriceSuggestion,
-    PricingItem,
-    WaterfallStep,
-)
-from models.pricing.rules import ENDING, REACH, Allowed, PricingRules, allowed
+from features.contracts.pricing import Objective, PriceSuggestion, PricingItem
+from models.pricing.candidates import Candidate, candidates, keeping
+from models.pricing.chains import ChainProgramme
+from models.pricing.explain import Found, explain
+from models.pricing.families import Ordered, ordered
+from models.pricing.limits import limits, most_changes
+from models.pricing.problem import Choices, Doubles, Longs, Problem, best_in_windows, flat
+from models.pricing.rules import CHANGES, ORDER, PricingRules
+from models.pricing.solver import Broken, solve
+from models.pricing.worth import Aims, Columns, worth
 
-_Z10 = 1.2815515655446004  # the 90 % point of the normal distribution
-# Nine equally likely values of a standard normal; every pair of two of them makes 81 equally likely futures.
-_NORMAL = np.array([NormalDist().inv_cdf((k + 0.5) / 9) for k in range(9)])
-_SLOPE, _SCALE = (axis.ravel() for axis in np.meshgrid(_NORMAL, _NORMAL))
-_P10, _P90 = 8, 72  # places of the 10 % and 90 % point among 81 sorted values
+NO_ORDER = "no price satisfies the family order"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the search as a whole came to.
+
+    value      of all items at the prices found, by the objective, less what each change must at least gain
+    keeping    of all items at their present prices
+    bound      no prices within the same rules are worth more
+    gap        bound less value, a share of the bound
+    broken     rules of many items that could not be kept
+    """
+
+    value: float
+    keeping: float
+    bound: float
+    gap: float
+    n_steps: int
+    broken: tuple[Broken, ...]
 
 
 @dataclass(frozen=True)
@@ -33,161 +47,108 @@ class Suggested:
 
     suggestions: tuple[PriceSuggestion, ...]
     kept: Counter[str]
+    outcome: Outcome
 
 
-def suggest(items: Sequence[PricingItem], rules: PricingRules) -> Suggested:
+def suggest(
+    items: Sequence[PricingItem], rules: PricingRules, presets: Mapping[str, PricingRules] | None = None
+) -> Suggested:
     """A price for every item whose best price is another than the current one.
 
-    Items are independent of each other. The same input gives the same output, to the minor unit.
+    `presets` holds the rules of items in a lifecycle stage; what concerns many items (limits, families, priorities) is
+    told by `rules`. The same input gives the same output, to the minor unit, in any order of the items.
     """
-    suggestions, kept = [], Counter[str]()
-    for item in items:
-        result = _one(item, rules)
-        if isinstance(result, str):
-            kept[result] += 1
-        else:
-            suggestions.append(result)
+    if not items:
+        return Suggested((), Counter(), Outcome(0.0, 0.0, 0.0, 0.0, 0, ()))
+    given = sorted(candidates(items, rules, presets or {}), key=lambda each: (each.item.item_id, each.item.zone))
+    given = _within_cap(given, rules)
+    given, families = _in_families(given, rules)
+    given = [given[place] for place in families.order]
+    found, outcome = _search(given, families, rules)
+    suggestions, kept = explain(found, rules)
     suggestions.sort(key=lambda each: (-gain(each, rules.objective), each.item_id, each.zone))
-    return Suggested(tuple(suggestions), kept)
+    return Suggested(tuple(suggestions), kept, outcome)
 
 
 def gain(suggestion: PriceSuggestion, objective: Objective) -> float:
-    """Expected gain in the objective against keeping the price, minor units or units."""
+    """Expected gain in the objective against keeping the price: units, or minor units; 0 where it is unknown."""
     effect = suggestion.against_keeping
-    return {Objective.PROFIT: effect.profit, Objective.REVENUE: effect.revenue, Objective.UNITS: effect.units}[
-        objective
-    ].p50
+    if effect is None:
+        return 0.0
+    of = {Objective.UNITS: effect.units, Objective.REVENUE: effect.revenue, Objective.SELL_THROUGH: effect.revenue}
+    return of.get(objective, effect.profit).p50
 
 
-def effect(item: PricingItem, price_minor: int) -> Effect:
-    """Units, net revenue and net profit over the horizon at a price, units following constant elasticity.
+def _within_cap(given: list[Candidate], rules: PricingRules) -> list[Candidate]:
+    """Lets wait what a cap on changes leaves no room for, those nearest to the price they should have.
 
-    The forecast and the slope are taken as lognormal and independent of each other; p50 is the value at the mean
-    forecast and the mean slope.
+    Prices that break a rule wait where the cap is hard. Prices of a plain strategy have no value that others could be
+    weighed against: of the room that is left they get the share that they are of all items that may change.
     """
-    log_ratio = math.log(price_minor / item.current_price_minor)
-    sd = math.hypot(_forecast_sd(item), item.elasticity_error * log_ratio)
-    mean = item.units_mean * math.exp(item.elasticity * log_ratio)
-    units = Band(mean * math.exp(-_Z10 * sd), mean, mean * math.exp(_Z10 * sd))
-    net = price_minor / item.tax_divisor
-    margin = net - item.unit_cost_minor
-    revenue = Band(units.p10 * net, units.p50 * net, units.p90 * net)
-    return Effect(units, revenue, _ordered(units.p10 * margin, units.p50 * margin, units.p90 * margin))
+    most = most_changes(rules, len(given))
+    if most is None:
+        return given
+    broken = [place for place, each in enumerate(given) if each.must_change and each.strategy == "optimise"]
+    plain = [place for place, each in enumerate(given) if each.strategy != "optimise"]
+    others = sum(len(each.prices) > 1 and not each.must_change for each in given)
+    first = broken if CHANGES in rules.soft else _farthest(given, broken, most)
+    room = max(most - len(first), 0)
+    share = room * len(plain) / max(len(plain) + others, 1)
+    made = {*first, *_farthest(given, plain, round(share))}
+    waiting = {*broken, *plain} - made
+    reason = f"kept for the rule {CHANGES}"
+    return [keeping(each, reason) if place in waiting else each for place, each in enumerate(given)]
 
 
-def difference(item: PricingItem, price_minor: int) -> Effect:
-    """The effect at a price less the effect at the current one, in the same future.
+def _farthest(given: list[Candidate], places: list[int], most: int) -> list[int]:
+    return sorted(places, key=lambda place: -_distance(given[place]))[:most]
 
-    The forecast's error scales both alike; the slope's error moves one against the other. The band is read off 81
-    equally likely pairs of the two errors.
-    """
-    log_ratio = math.log(price_minor / item.current_price_minor)
-    slopes = np.append(item.elasticity + item.elasticity_error * _SLOPE, item.elasticity)
-    before = item.units_mean * np.exp(np.append(_forecast_sd(item) * _SCALE, 0.0))
-    after = before * np.exp(slopes * log_ratio)
-    net, net_now, cost = (
-        price_minor / item.tax_divisor,
-        item.current_price_minor / item.tax_divisor,
-        item.unit_cost_minor,
+
+def _distance(given: Candidate) -> float:
+    """How far the present price is from the nearest allowed one, a share of it."""
+    current = given.item.current_price_minor
+    return min(abs(price - current) for price in (given.prices[0], given.prices[-1])) / current
+
+
+def _in_families(given: list[Candidate], rules: PricingRules) -> tuple[list[Candidate], Ordered]:
+    """The families in order; where the order is hard and cannot be kept, the two concerned keep their prices."""
+    items = [each.item for each in given]
+    found = ordered(items, [each.prices for each in given], rules.family)
+    if not found.cut or ORDER in rules.soft:
+        return given, found
+    held = {place for pair in found.cut for place in pair}
+    given = [keeping(each, NO_ORDER) if place in held and not each.kept else each for place, each in enumerate(given)]
+    return given, ordered(items, [each.prices for each in given], rules.family)
+
+
+def _search(given: list[Candidate], families: Ordered, rules: PricingRules) -> tuple[Found, Outcome]:
+    items = [each.item for each in given]
+    columns = Columns.of(items)
+    aims = Aims.of([each.rules for each in given])
+    starts, prices = flat([each.prices for each in given])
+    bare = Choices(starts, prices, np.zeros(len(prices)))
+    value = worth(columns, aims, bare.item, prices.astype(np.float64))
+    now = worth(columns, aims, np.arange(len(items)), columns.current)
+    threshold = np.array(
+        [max(each.rules.min_gain * abs(v), each.rules.min_gain_minor) for each, v in zip(given, now, strict=True)]
     )
-    units = after - before
-    revenue = after * net - before * net_now
-    values = np.stack([units, revenue, revenue - cost * units])  # (3, 82), the middle last
-    ordered = np.sort(values[:, :-1], axis=1)
-    rows = zip(ordered[:, _P10].tolist(), values[:, -1].tolist(), ordered[:, _P90].tolist(), strict=True)
-    return Effect(*(_around(*row) for row in rows))
+    changed = prices != columns.current[bare.item]
+    choices = Choices(starts, prices, value - changed * threshold[bare.item])
+    problem = Problem(choices, families.links, limits(items, columns, bare, rules))
+    solution = solve(problem, rules.soft)
+    alone = best_in_windows(choices.value, starts[:-1], starts[1:])
+    in_family, _ = ChainProgramme(choices, families.links).best(choices.value)
+    found = Found(given, columns, aims, problem, alone, in_family, solution, _best_price(value, starts), _cut(families))
+    outcome = Outcome(solution.value, float(now.sum()), solution.bound, solution.gap, solution.n_steps, solution.broken)
+    return found, outcome
 
 
-def _one(item: PricingItem, rules: PricingRules) -> PriceSuggestion | str:
-    """The suggestion, or why the price is kept."""
-    if item.evidence_grade > rules.min_grade:
-        return f"evidence grade {item.evidence_grade}: too little is known, test the price first"
-    if item.units_mean <= 0:
-        return "no demand is forecast"
-    choice = allowed(item, rules)
-    if not choice.prices:
-        return "no price satisfies all rules"
-    values = _objective(item, np.array(choice.prices, float), rules.objective)
-    best = choice.prices[int(np.argmax(values))]
-    now = float(_objective(item, np.array([float(item.current_price_minor)]), rules.objective)[0])
-    allowed_now = all(limit.lowest <= item.current_price_minor <= limit.highest for limit in choice.limits)
-    if best == item.current_price_minor:
-        return "the current price is the best allowed"
-    if allowed_now and float(values.max()) - now < rules.min_gain * abs(now):
-        return "the gain is too small"
-    optimum = _optimum(item, rules.objective)
-    waterfall, binding = _waterfall(item, optimum, choice, best, rules.soft)
-    return PriceSuggestion(
-        item.item_id,
-        item.zone,
-        item.currency,
-        item.list_price_minor,
-        item.current_price_minor,
-        best,
-        effect(item, best),
-        difference(item, best),
-        item.evidence_grade,
-        item.elasticity,
-        item.elasticity_error,
-        item.unit_cost_minor,
-        item.cost_source,
-        binding,
-        waterfall,
-    )
+def _best_price(value: Doubles, starts: Longs) -> Longs:
+    """The best choice of each item were every change worth its label (n,)."""
+    return best_in_windows(value, starts[:-1], starts[1:])
 
 
-def _objective(item: PricingItem, prices: np.ndarray, objective: Objective) -> np.ndarray:
-    units = item.units_mean * np.exp(item.elasticity * np.log(prices / item.current_price_minor))
-    if objective is Objective.UNITS:
-        return np.asarray(units)
-    net = prices / item.tax_divisor
-    return np.asarray(units * (net if objective is Objective.REVENUE else net - item.unit_cost_minor))
-
-
-def _optimum(item: PricingItem, objective: Objective) -> int:
-    """The best whole price if there were no rules, within the reach of the slope."""
-    low, high = item.current_price_minor / REACH, item.current_price_minor * REACH
-    if objective is Objective.UNITS:
-        return max(1, math.ceil(low))
-    if objective is Objective.PROFIT and item.elasticity < -1:
-        # d/dp (p - c) p^e = 0 at p = c e / (e + 1): Lerner's markup.
-        best = item.unit_cost_minor * item.elasticity / (item.elasticity + 1) * item.tax_divisor
-    elif item.elasticity < -1:
-        best = low
-    else:
-        best = high
-    return max(1, round(min(max(best, low), high)))
-
-
-def _waterfall(
-    item: PricingItem, optimum: int, choice: Allowed, final: int, soft: tuple[str, ...]
-) -> tuple[tuple[WaterfallStep, ...], str | None]:
-    """From the current price to the final one, rule by rule; and the last rule that moved the price."""
-    steps = [WaterfallStep("optimum", item.current_price_minor, optimum, False, "best price without rules")]
-    price, binding = optimum, None
-    given_up = "given up: no price satisfies all rules"
-    steps.extend(WaterfallStep(name, price, price, False, given_up) for name in choice.given_up)
-    for limit in choice.limits:
-        after = limit.nearest(price)
-        if after != price:
-            binding = limit.rule
-            steps.append(WaterfallStep(limit.rule, price, after, limit.rule not in soft, limit.note))
-        price = after
-    if final != price:
-        steps.append(WaterfallStep(ENDING, price, final, ENDING not in soft, "the best price with an allowed ending"))
-    return tuple(steps), binding
-
-
-def _forecast_sd(item: PricingItem) -> float:
-    """Standard deviation of log units: the distance of the forecast's upper end from its middle."""
-    middle = max(item.units_p50 if item.units_p50 > 0 else item.units_mean, 1e-9)
-    return math.log(max(item.units_p90, middle) / middle) / _Z10
-
-
-def _ordered(first: float, middle: float, last: float) -> Band:
-    return Band(min(first, last), middle, max(first, last))
-
-
-def _around(first: float, middle: float, last: float) -> Band:
-    """A band that holds its middle, also where the effect turns within the slope's interval."""
-    return Band(min(first, middle, last), middle, max(first, middle, last))
+def _cut(families: Ordered) -> frozenset[int]:
+    """The places of items whose order with a neighbour was given up."""
+    place_of = {int(number): place for place, number in enumerate(families.order)}
+    return frozenset(place_of[number] for pair in families.cut for number in pair)

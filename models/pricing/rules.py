@@ -1,38 +1,125 @@
-"""Pricing rules: bounds that no suggestion leaves, and the endings that prices may have."""
+"""Pricing rules: what a price is best at, what no suggestion may do, and what gives way where not all can be kept."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Literal
 
 from features.contracts.errors import BadInput, UnknownName
-from features.contracts.pricing import EvidenceGrade, Objective, PricingItem
+from features.contracts.pricing import EvidenceGrade, Objective
 
-TRIED, CEILING, CHANGE, MARGIN, ENDING = "tried range", "ceiling", "maximum change", "margin floor", "ending"
-NAMES = (TRIED, CEILING, CHANGE, MARGIN, ENDING)
+# Rules of one item, in the order in which the waterfall applies them.
+TRIED, CEILING, CHANGE, COMPETITOR, MARGIN = (
+    "tried range",
+    "ceiling",
+    "maximum change",
+    "competitor position",
+    "margin floor",
+)
+MAP, LAW, FREQUENCY, ENDING = "minimum advertised price", "law", "change frequency", "ending"
+# Rules of many items.
+ORDER, IMAGE, CHANGES = "family order", "price image", "number of changes"
+GROUP_MARGIN, REVENUE = "group margin", "revenue floor"
+# The law never gives way.
+NAMES = (
+    TRIED,
+    CEILING,
+    CHANGE,
+    COMPETITOR,
+    MARGIN,
+    MAP,
+    FREQUENCY,
+    ENDING,
+    ORDER,
+    IMAGE,
+    CHANGES,
+    GROUP_MARGIN,
+    REVENUE,
+)
+WEIGHABLE = (Objective.PROFIT, Objective.REVENUE, Objective.UNITS)
 # A slope holds nowhere further from the current price than this factor, whatever rules are given up.
 REACH = 2.0
-_TINY = 1e-9  # 100 * 1.1 is 110.00000000000001
+
+Plain = Literal["keep", "cost_plus", "competitor_index"]
+
+
+@dataclass(frozen=True)
+class CompetitorRule:
+    """Where the price stands beside what competitors ask: between `lowest` and `highest`, shares of the reference.
+
+    reference      lowest, median or mean of each competitor's latest price
+    max_age_days   older observations do not count
+    """
+
+    reference: Literal["lowest", "median", "mean"] = "lowest"
+    lowest: float = 0.0
+    highest: float = 1.0
+    max_age_days: int = 14
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lowest <= self.highest or self.max_age_days < 1:
+            raise BadInput("competitor: 0 <= lowest <= highest, max_age_days at least 1", where="pricing rules")
+
+
+@dataclass(frozen=True)
+class FamilyRule:
+    """Prices within a family (`family_id`), for sizes that can be compared.
+
+    order        a larger pack is not cheaper than a smaller one
+    unit_price   and not dearer per gram, millilitre or piece
+    same_size    packs of one size cost the same; else the best seller of each size stands for it
+    """
+
+    order: bool = False
+    unit_price: bool = False
+    same_size: bool = True
+
+
+@dataclass(frozen=True)
+class GroupMargin:
+    """Least margin of every category at `depth` levels, a share of its net revenue; None: what it is at present."""
+
+    depth: int = 1
+    least: float | None = None
 
 
 @dataclass(frozen=True)
 class PricingRules:
-    """One file in configs/pricing.
+    """One file in configs/pricing. Shares are 0..1, `_minor` is in minor units of the zone's currency.
 
     objective          what a price is best at over `horizon_weeks`
+    mix                with objective mix: weights of profit, revenue (both in money) and units (money per unit)
+    risk_aversion      how much the worse end of the response's interval counts: 0 the mean, 1 only that end
+    sell_by            with objective sell_through: the day by which the stock should be sold; unset: the horizon's end
+    salvage_share      with objective sell_through: what a unit left over is worth, a share of its cost
     max_change         largest change of the offer price, a share of it
-    min_margin         least margin, a share of the net price (the cost floor is a margin of 0)
+    min_margin         least margin, a share of the net price; 0 is the cost floor, below 0 allows a loss
     tried_margin       how far beyond the range of prices tried a suggestion may go, a share
     max_over_list      ceiling over the list price that the shop set itself, a share; approved prices do not lift it
     endings            last two digits that a price may have; empty allows all
-    min_grade          items with less evidence keep their price
-    min_gain           least expected gain, a share of the objective at the current price
-    soft               rules given up, the first first, where no price satisfies all; every other rule is hard
+    min_grade          items with less evidence are priced by `without_evidence`
+    min_gain           least expected gain, a share of the objective at the current price ...
+    min_gain_minor     ... and in money; for objective units, in units
+    min_days_between_changes   a price that changed later than that stays
+    rejected_days      a suggestion that was rejected is not made again for so long, unless the price moved meanwhile
+    max_changes, max_changes_share   most changes in a run, as a number and as a share of the items
+    revenue_floor      least expected revenue, a share of what keeping all prices brings
+    group_margin, family, competitor   see there
+    price_image        most that each price image group (item attribute `price_image`) may get dearer, a share
+    soft               rules that may give way, with priorities 1 (first to go) to 100; every other rule is hard
+    without_evidence   keep, cost_plus (cost plus `markup`) or competitor_index (`competitor_index` x the reference)
+    stages             lifecycle stage of an item -> the preset of configs/pricing that prices it
+    introduction_days  an item without attribute `lifecycle_stage` is in stage introduction for so long
     """
 
     objective: Objective = Objective.PROFIT
+    mix: Mapping[Objective, float] = field(default_factory=dict)
+    risk_aversion: float = 0.0
     horizon_weeks: int = 4
+    sell_by: date | None = None
+    salvage_share: float = 0.0
     max_change: float = 0.1
     min_margin: float = 0.05
     tried_margin: float = 0.05
@@ -40,122 +127,64 @@ class PricingRules:
     endings: tuple[int, ...] = (9,)
     min_grade: EvidenceGrade = EvidenceGrade.B
     min_gain: float = 0.005
-    soft: tuple[str, ...] = ()
+    min_gain_minor: int = 0
+    min_days_between_changes: int = 0
+    rejected_days: int = 28
+    max_changes: int | None = None
+    max_changes_share: float | None = None
+    revenue_floor: float | None = None
+    group_margin: GroupMargin | None = None
+    family: FamilyRule = FamilyRule()
+    competitor: CompetitorRule | None = None
+    price_image: float | None = None
+    soft: Mapping[str, int] = field(default_factory=dict)
+    without_evidence: Plain = "keep"
+    markup: float = 0.4
+    competitor_index: float = 1.0
+    stages: Mapping[str, str] = field(default_factory=dict)
+    introduction_days: int = 56
 
     def __post_init__(self) -> None:
-        if not 0 < self.max_change < 1 or not 0 <= self.min_margin < 1:
-            raise BadInput("max_change lies in 0..1, min_margin in 0..1", where="pricing rules")
-        if any(not 0 <= ending <= 99 for ending in self.endings):
-            raise BadInput("endings are the last two digits of a price, 0 to 99", where="pricing rules")
-        if min(self.tried_margin, self.max_over_list, self.min_gain) < 0 or self.horizon_weeks < 1:
-            raise BadInput("tried_margin, max_over_list and min_gain are at least 0, horizon_weeks at least 1")
-        if self.min_grade == EvidenceGrade.D:
-            raise BadInput(
-                "min_grade is A, B or C: of grade D nothing is known",
-                where="pricing rules",
-                hint="Test the price first",
-            )
-        for name in self.soft:
+        for wrong, right in self._faults():
+            if wrong:
+                raise BadInput(right, where="pricing rules")
+        for name, priority in self.soft.items():
             if name not in NAMES:
                 raise UnknownName(name, NAMES, kind="rule")
+            if not 1 <= priority <= 100:
+                raise BadInput(f"priorities lie in 1..100, that of {name!r} is {priority}", where="pricing rules")
+
+    def _faults(self) -> list[tuple[bool, str]]:
+        shares = (self.tried_margin, self.max_over_list, self.min_gain, self.min_gain_minor, self.markup)
+        days = (self.min_days_between_changes, self.rejected_days, self.introduction_days, self.max_changes or 0)
+        floors = (self.revenue_floor or 0.0, self.max_changes_share or 0.0, self.price_image or 0.0)
+        mix = {each for each, weight in self.mix.items() if weight}
+        return [
+            (not 0 < self.max_change < 1 or not -1 <= self.min_margin < 1, "max_change in 0..1, min_margin in -1..1"),
+            (any(not 0 <= each <= 99 for each in self.endings), "endings are the last two digits of a price, 0 to 99"),
+            (min(*shares, *days, *floors) < 0, "shares, amounts, days and counts are at least 0"),
+            (self.horizon_weeks < 1, "horizon_weeks is at least 1"),
+            (not 0 <= self.risk_aversion <= 1, "risk_aversion lies in 0..1"),
+            (not 0 <= self.salvage_share <= 1, "salvage_share lies in 0..1"),
+            (self.competitor_index <= 0, "competitor_index is above 0"),
+            (
+                self.min_grade == EvidenceGrade.D,
+                "min_grade is A, B or C: of grade D nothing is known. Test the price first",
+            ),
+            (not mix <= set(WEIGHABLE), "mix weighs profit, revenue and units"),
+            ((self.objective is Objective.MIX) != bool(mix), "objective mix and the weights `mix` go together"),
+            (
+                self.without_evidence == "competitor_index" and self.competitor is None,
+                "without_evidence: competitor_index needs the rule `competitor`, which says what the reference is",
+            ),
+        ]
 
 
-@dataclass(frozen=True)
-class PriceBound:
-    """What one rule allows, minor units."""
-
-    rule: str
-    lowest: float
-    highest: float
-    note: str
-
-    def nearest(self, price: int) -> int:
-        """The whole price within the bound that is nearest to `price`."""
-        price = max(price, math.ceil(self.lowest - _TINY))
-        return price if self.highest == math.inf else min(price, math.floor(self.highest + _TINY))
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """The bounds that hold, the prices within them that have an allowed ending, and the soft rules given up."""
-
-    limits: tuple[PriceBound, ...]
-    prices: tuple[int, ...]
-    given_up: tuple[str, ...]
-
-
-def bounds(item: PricingItem, rules: PricingRules) -> tuple[PriceBound, ...]:
-    """The rules' bounds for one item, in the order in which the waterfall applies them."""
-    current = item.current_price_minor
-    tried = []
-    if item.lowest_tried_minor is not None and item.highest_tried_minor is not None:
-        low = min(item.lowest_tried_minor, current) * (1 - rules.tried_margin)
-        high = max(item.highest_tried_minor, current) * (1 + rules.tried_margin)
-        tried.append(PriceBound(TRIED, low, high, f"prices tried, {rules.tried_margin:.0%} beyond at most"))
-    ceiling = _ceiling(item, rules)
-    floor = item.unit_cost_minor / (1 - rules.min_margin) * item.tax_divisor
-    source = "assumed" if item.cost_source == "assumed" else "known"
-    return (
-        *tried,
-        PriceBound(CEILING, 0, ceiling, f"at most {rules.max_over_list:.0%} over the list price"),
-        PriceBound(
-            CHANGE,
-            current * (1 - rules.max_change),
-            current * (1 + rules.max_change),
-            f"at most {rules.max_change:.0%} from the current price",
-        ),
-        PriceBound(MARGIN, floor, math.inf, f"margin of {rules.min_margin:.0%} over the {source} cost"),
-    )
-
-
-def _ceiling(item: PricingItem, rules: PricingRules) -> float:
-    """Over the list price before the desk moved it, which an approval cannot lift from one run to the next.
-
-    A price that is above it already may stay, not rise.
-    """
-    current = item.current_price_minor
-    if item.opening_list_price_minor is None:
-        return max(item.list_price_minor, current) * (1 + rules.max_over_list)
-    return max(item.opening_list_price_minor * (1 + rules.max_over_list), current)
-
-
-def ladder(lowest: float, highest: float, endings: tuple[int, ...]) -> list[int]:
-    """All whole prices within the bounds that have an allowed ending, ascending.
-
-    >>> ladder(180, 230, (9,))
-    [189, 199, 209, 219, 229]
-    >>> ladder(180, 230, (99,))
-    [199]
-    >>> ladder(3, 5, ())
-    [3, 4, 5]
-
-    An ending below 10 is one digit: 9 allows 1.29, 99 allows 1.99.
-    """
-    first, last = max(1, math.ceil(lowest - _TINY)), math.floor(highest + _TINY)
-    if not endings:
-        return list(range(first, last + 1))
-    steps = [(ending, 10 if ending < 10 else 100) for ending in endings]
-    return sorted({price for ending, step in steps for price in range(first + (ending - first) % step, last + 1, step)})
-
-
-def allowed(item: PricingItem, rules: PricingRules) -> Allowed:
-    """The prices that satisfy all rules; where there are none, soft rules are given up one after the other."""
-    limits, endings = bounds(item, rules), rules.endings
-    given_up: tuple[str, ...] = ()
-    for name in (None, *rules.soft):
-        if name is not None:
-            given_up = (*given_up, name)
-            endings = () if name == ENDING else endings
-            limits = tuple(_without(limits, name, item.current_price_minor))
-        prices = ladder(max(limit.lowest for limit in limits), min(limit.highest for limit in limits), endings)
-        if prices:
-            return Allowed(limits, tuple(prices), given_up)
-    return Allowed(limits, (), given_up)
-
-
-def _without(limits: Iterable[PriceBound], name: str, current: int) -> Iterator[PriceBound]:
-    for limit in limits:
-        if limit.rule != name:
-            yield limit
-        elif name == CHANGE:
-            yield PriceBound("reach", current / REACH, current * REACH, "no response is known further out")
+def aimed(rules: PricingRules, objective: str | None) -> PricingRules:
+    """The rules with another objective; as they are where it is None. UnknownName for one that does not exist."""
+    if objective is None:
+        return rules
+    if objective not in tuple(Objective):
+        raise UnknownName(objective, tuple(Objective), kind="objective")
+    chosen = Objective(objective)
+    return replace(rules, objective=chosen, mix=rules.mix if chosen is Objective.MIX else {})

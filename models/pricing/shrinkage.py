@@ -17,17 +17,22 @@ Codes = npt.NDArray[np.int64]
 
 # The spread within a small group is hardly known: it counts as this many members of the spread over all groups.
 _BORROWED = 8.0
+# The same where spreads are taken to grow with the mean, which is surer than the spread of any one group.
+_BORROWED_RELATIVE = 400.0
 
 
-def shrink(estimates: Doubles, variances: Doubles, levels: Sequence[Codes]) -> tuple[Doubles, Doubles]:
+def shrink(
+    estimates: Doubles, variances: Doubles, levels: Sequence[Codes], *, relative: bool = False
+) -> tuple[Doubles, Doubles]:
     """Posterior means and variances (n,) of `estimates` (n,) with sampling `variances` (n,).
 
     `levels` holds a group code per item, from the finest level to the coarsest; each group lies within one group of the
-    next level.
+    next level. What a group's own members do not tell of its spread is taken to be the same in all groups; with
+    `relative` it is the same share of the group's mean: who hardly answers to prices hardly differs in it.
 
-    >>> mean, variance = shrink(np.array([-1.0, -3.0]), np.array([1.0, 1.0]), [])
-    >>> mean.round(2).tolist()  # spread around -2 is no more than chance: both are drawn all the way to it
-    [-2.0, -2.0]
+    >>> mean, variance = shrink(np.array([-1.0, -3.0]), np.array([4.0, 4.0]), [])
+    >>> mean.round(2).tolist()  # chance alone: drawn to -2, itself of variance 2, (-1/4 - 2/2) / (1/4 + 1/2)
+    [-1.67, -2.33]
     """
     parents: list[Codes] = []
     means: list[Doubles] = [estimates]
@@ -37,7 +42,7 @@ def shrink(estimates: Doubles, variances: Doubles, levels: Sequence[Codes]) -> t
     for level in [*levels, np.zeros(len(estimates), np.int64)]:
         parent = np.zeros(int(present.max()) + 1, np.int64)
         parent[present] = level
-        mean, error, spread = _group(means[-1], errors[-1], parent)
+        mean, error, spread = _group(means[-1], errors[-1], parent, relative)
         parents.append(parent)
         means.append(mean)
         errors.append(error)
@@ -54,7 +59,7 @@ def shrink(estimates: Doubles, variances: Doubles, levels: Sequence[Codes]) -> t
     return posterior, uncertainty
 
 
-def _group(estimates: Doubles, variances: Doubles, parent: Codes) -> tuple[Doubles, Doubles, Doubles]:
+def _group(estimates: Doubles, variances: Doubles, parent: Codes, relative: bool) -> tuple[Doubles, Doubles, Doubles]:
     """Per group: precision-weighted mean, its variance, and the spread of the true values around it."""
     n = int(parent.max()) + 1
     weights = 1 / variances
@@ -63,9 +68,12 @@ def _group(estimates: Doubles, variances: Doubles, parent: Codes) -> tuple[Doubl
     size = np.bincount(parent, minlength=n)
     excess = np.bincount(parent, weights * (estimates - mean[parent]) ** 2, n) - (size - 1)
     scale = total - np.bincount(parent, weights**2, n) / total
-    overall = max(float(excess.sum() / scale.sum()), 1e-6) if scale.sum() > 0 else 1e-6
+    square = np.maximum(mean**2 - 1 / total, 0.0) if relative else np.ones(n)
+    known = float((scale * square).sum())
+    overall = np.maximum(excess.sum() / known * square, 1e-6) if known > 0 else np.full(n, 1e-6)
+    borrowed = _BORROWED_RELATIVE if relative else _BORROWED
     own = np.where(size > 1, np.maximum(excess, 0) / np.maximum(scale, 1e-12), overall)
-    spread = (own * size + overall * _BORROWED) / (size + _BORROWED)
+    spread = (own * size + overall * borrowed) / (size + borrowed)
     weights = 1 / (variances + spread[parent])
     total = np.bincount(parent, weights, n)
     return np.bincount(parent, weights * estimates, n) / total, 1 / total, spread

@@ -10,8 +10,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.calendar import SECONDS_PER_WEEK
 from features.contracts.categories import codes
-from features.contracts.histories import SECONDS_PER_WEEK, UserHistory
+from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from models.retrieval.interactions import positions, top
 

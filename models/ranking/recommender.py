@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts.calendar import DECAY_PER_WEEK
 from features.contracts.errors import UnknownName
-from features.contracts.histories import DECAY_PER_WEEK, FAST_DECAY_PER_WEEK
+from features.contracts.histories import FAST_DECAY_PER_WEEK
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, ScoredItem, Slate
 from models.ranking.candidates import CandidateSource
 from models.ranking.cart import CartSource

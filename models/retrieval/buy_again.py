@@ -15,7 +15,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from features.contracts.histories import SECONDS_PER_WEEK, UserHistory
+from features.contracts.calendar import SECONDS_PER_WEEK
+from features.contracts.histories import UserHistory
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.retrieval.interactions import positions
 

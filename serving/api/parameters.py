@@ -9,8 +9,10 @@ from typing import Annotated
 from fastapi import Request
 from pydantic import AfterValidator, AwareDatetime
 
+from configs.settings import Settings
 from features.contracts.clock import parse_time
 from features.contracts.errors import BadInput
+from features.contracts.pricing import PriceLaw
 
 
 def _storable(text: str) -> str:
@@ -29,6 +31,12 @@ def _in_utc(time: datetime) -> datetime:
 # A text that every database can keep, and a time with an offset, in UTC.
 Text = Annotated[str, AfterValidator(_storable)]
 Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
+def price_law_of(request: Request) -> Callable[[str], PriceLaw]:
+    """Tells the price law of a zone."""
+    settings: Settings = request.app.state.settings
+    return lambda zone: settings.zone(zone).price_law
 
 
 def readable(request: Request) -> None:

@@ -13,7 +13,7 @@ from features.contracts.tables import DEFAULT_ZONE
 from features.store.ledger import Price
 from serving.api.auth import Caller, require
 from serving.api.idempotency import Attempt, attempt, run_once
-from serving.api.parameters import Text, cursor_number, instant, only, readable
+from serving.api.parameters import Text, cursor_number, instant, only, price_law_of, readable
 from serving.services import prices, undo
 from serving.store.audit import Decider
 
@@ -31,7 +31,9 @@ class PriceResponse(BaseModel):
     currency: str
     valid_from: datetime
     valid_to: datetime | None
-    prior_price: str | None = Field(description="Lowest price of the 30 days before the reduction; null without one")
+    prior_price: str | None = Field(
+        description="Lowest price of the days before the reduction that the law counts; null without one"
+    )
     price_id: str
 
 
@@ -87,7 +89,7 @@ def get_prices(
     """The prices of items. Refuses any parameter about a user, a visitor or a session."""
     state = request.app.state
     when = instant(at, state.clock.now(), where="at")
-    quotes = prices.quote(state.engine, item_id, zone, when)
+    quotes = prices.quote(state.engine, item_id, zone, when, price_law_of(request)(zone))
     found = {quote.price.item_id for quote in quotes}
     return PricesResponse(
         items=[_quote(quote) for quote in quotes],

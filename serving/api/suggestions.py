@@ -14,7 +14,7 @@ from features.contracts.errors import UnknownName
 from features.contracts.money import to_major
 from serving.api.auth import Caller, require
 from serving.api.idempotency import Attempt, attempt, run_once
-from serving.api.parameters import Text, Time, cursor_number, entity_version, only, readable
+from serving.api.parameters import Text, Time, cursor_number, entity_version, only, price_law_of, readable
 from serving.api.prices import ReasonRequest
 from serving.services import decide
 from serving.store.audit import Decider
@@ -267,7 +267,8 @@ def _single(
 
 def _decider(request: Request, caller: Caller, reason: str | None) -> Decider:
     state = request.app.state
-    return Decider(caller.key_id, state.clock.now(), state.system_clock.now(), reason)
+    law_of = price_law_of(request)
+    return Decider(caller.key_id, state.clock.now(), state.system_clock.now(), reason, law_of)
 
 
 def _statuses(given: list[str] | None) -> tuple[str, ...]:

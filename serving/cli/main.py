@@ -19,9 +19,12 @@ from serving.cli import (
     imports,
     keys,
     models,
+    price_tests,
     prices,
+    promotions,
     recommend,
     serve,
+    simulate,
     train,
     tune,
 )
@@ -44,7 +47,10 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("retrain")(train.retrain)
 app.add_typer(models.app, name="models")
 app.add_typer(forecasts.app, name="forecasts")
+prices.app.command("tests")(price_tests.tests)
 app.add_typer(prices.app, name="prices")
+app.command("simulate")(simulate.simulate)
+app.add_typer(promotions.app, name="promotions")
 app.command("recommend")(recommend.recommend)
 app.command("serve")(serve.serve)
 app.add_typer(keys.app, name="keys")

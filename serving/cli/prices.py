@@ -1,4 +1,4 @@
-"""`shopwright prices suggest|export`: prices to approve, and prices in force."""
+"""`shopwright prices suggest|simulate|export`: prices to approve, prices to look at, prices in force."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from configs.loading import load
-from features.contracts.errors import BadInput, Unavailable
-from features.contracts.money import to_major
+from configs.loading import load, names
+from features.contracts.errors import BadInput, Unavailable, UnknownName
+from features.contracts.money import to_major, to_minor
+from features.contracts.pricing import Objective
+from features.contracts.tables import DEFAULT_ZONE
 from models.registry import Version
 from serving.cli.models import no_champion
 from serving.cli.output import JsonOption, Steps, print_json, print_line, print_table, replacing, steps
@@ -18,22 +20,27 @@ from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
     from serving.services.suggest import SuggestReport, ZonesReport
+    from serving.store.pricing_items import PricingInputs
 
 app = typer.Typer(help="Price suggestions and the price ledger", no_args_is_help=True)
 
+DEFAULT_RULES = "default"
 ZoneOption = Annotated[str | None, typer.Option(help="One zone; all zones with prices if unset")]
 
 
 @app.command()
 def suggest(
-    objective: Annotated[str | None, typer.Option(help="profit, revenue or units; as the rules say if unset")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="profit, revenue, units, ...; as the rules say if unset")
+    ] = None,
     zone: ZoneOption = None,
+    strategy: Annotated[str, typer.Option(help="Rules of configs/pricing, by name")] = DEFAULT_RULES,
     json: JsonOption = False,
 ) -> None:
     """Compute prices within the rules and file them for approval."""
     shop = Shop()
     with steps(1) as progress:
-        found = suggest_all(shop, progress, objective=objective, zone=zone)
+        found = suggest_all(shop, progress, objective=objective, zone=zone, strategy=strategy)
         progress.done()
     if json:
         skipped = [{"zone": each, "reason": reason} for each, reason in found.skipped.items()]
@@ -43,6 +50,46 @@ def suggest(
         print_suggestions(report)
     for each, reason in found.skipped.items():
         print_line(f"Zone {each} is skipped: {reason}")
+
+
+@app.command()
+def simulate(
+    item_id: Annotated[str, typer.Argument(help="Item")],
+    price: Annotated[list[str], typer.Option(help="A price in major units; may be repeated")],
+    zone: Annotated[str, typer.Option(help="Zone")] = DEFAULT_ZONE,
+    json: JsonOption = False,
+) -> None:
+    """Expected units, revenue and profit of an item at each price, with intervals."""
+    from serving.api.simulations import price_document
+    from serving.services.simulate import simulate_prices
+
+    shop = Shop()
+    check_zone(shop, zone)
+    currency = shop.settings.zone(zone).currency
+    with steps(1) as progress:
+        inputs = pricing_inputs(shop, progress)
+        found = simulate_prices(inputs, item_id, [to_minor(each, currency) for each in price], zone)
+        progress.done()
+    document = price_document(found)
+    if json:
+        print_json(document)
+        return
+    rows = []
+    for point in document["items"]:
+        at = point["expected"]
+        bands = [at[name] for name in ("units", "revenue", "profit")]
+        shown = [f"{_cell(b['p50'])} ({_cell(b['p10'])} to {_cell(b['p90'])})" for b in bands]
+        rows.append((point["price"], *shown, at["profit"]["against_keeping"]["p50"], ", ".join(point["broken_rules"])))
+    known = f"elasticity {found.item.elasticity:.2f}, grade {found.item.evidence_grade}"
+    title = (
+        f"Item {item_id} at other prices, zone {zone}: now {document['current_price']} {currency}, {known}; "
+        f"{found.horizon_weeks} weeks, mean (p10 to p90)"
+    )
+    print_table(title, ("price", "units", "revenue", "profit", "profit gained", "breaks"), rows)
+
+
+def _cell(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:,.1f}"
 
 
 @app.command()
@@ -63,33 +110,69 @@ def export(
         print_line(f"{n_rows:,} prices in {out}")
 
 
-def suggest_all(shop: Shop, progress: Steps, *, objective: str | None = None, zone: str | None = None) -> ZonesReport:
+def suggest_all(
+    shop: Shop,
+    progress: Steps,
+    *,
+    objective: str | None = None,
+    zone: str | None = None,
+    strategy: str = DEFAULT_RULES,
+) -> ZonesReport:
     """Opens the ledger where it lacks prices, then files suggestions for a zone, or for every zone that has prices."""
-    from features.store.database import reading
-    from features.store.ledger import Ledger
-    from models.demand.model import DemandModel
-    from models.pricing.elasticity import ElasticityModel
-    from models.pricing.rules import PricingRules
-    from serving.services.ledger_opening import open_ledger
     from serving.services.suggest import ZonesReport, suggest_everywhere, suggest_prices
 
-    demand_version, pricing_version = _champion(shop, "demand"), _champion(shop, "pricing")
-    demand = DemandModel.load(shop.registry.fetch(demand_version))
-    pricing = ElasticityModel.load(shop.registry.fetch(pricing_version))
-    rules = load("pricing/default", PricingRules, overlay=shop.settings.config_dir)
-    versions = {"demand": demand_version.version, "pricing": pricing_version.version}
-    progress.say("opening the price ledger")
-    open_ledger(shop.facts, shop.engine, shop.settings, shop.clock)
-    models = shop.facts, shop.engine, shop.settings, demand, pricing, rules, shop.now(), objective
+    inputs = pricing_inputs(shop, progress, strategy=strategy, objective=objective, opening=True)
     if zone is None:
         progress.say("suggesting prices for every zone")
-        return suggest_everywhere(*models, versions=versions)
+        return suggest_everywhere(inputs)
+    check_zone(shop, zone)
+    progress.say(f"suggesting prices for zone {zone}")
+    return ZonesReport((suggest_prices(inputs, zone),), {})
+
+
+def pricing_inputs(
+    shop: Shop, progress: Steps, *, strategy: str = DEFAULT_RULES, objective: str | None = None, opening: bool = False
+) -> PricingInputs:
+    """The champions, the rules and the ledger; with `opening` it is opened where it lacks prices."""
+    from models.demand.model import DemandModel
+    from models.pricing.elasticity import ElasticityModel
+    from models.pricing.rules import PricingRules, aimed
+    from serving.services.ledger_opening import open_ledger
+    from serving.store.pricing_items import PricingInputs
+
+    demand_version, pricing_version = _champion(shop, "demand"), _champion(shop, "pricing")
+    overlay = shop.settings.config_dir
+    known = names("pricing", overlay=overlay)
+    if strategy not in known:
+        raise UnknownName(strategy, known, kind="strategy")
+    rules = aimed(load(f"pricing/{strategy}", PricingRules, overlay=overlay), objective)
+    if opening:
+        progress.say("opening the price ledger")
+        open_ledger(shop.facts, shop.engine, shop.settings, shop.clock)
+    return PricingInputs(
+        facts=shop.facts,
+        engine=shop.engine,
+        settings=shop.settings,
+        demand_model=DemandModel.load(shop.registry.fetch(demand_version)),
+        pricing_model=ElasticityModel.load(shop.registry.fetch(pricing_version)),
+        rules=rules,
+        now=shop.now(),
+        presets={
+            stage: load(f"pricing/{preset}", PricingRules, overlay=overlay) for stage, preset in rules.stages.items()
+        },
+        versions={"demand": demand_version.version, "pricing": pricing_version.version},
+    )
+
+
+def check_zone(shop: Shop, zone: str) -> None:
+    """Raises BadInput for a zone that nobody knows."""
+    from features.store.database import reading
+    from features.store.ledger import Ledger
+
     with reading(shop.engine) as connection:
         priced = Ledger(connection).zones()
     if zone not in priced and zone not in shop.settings.zones:
         raise BadInput(f"no zone is called {zone!r}", hint=f"Zones with prices: {', '.join(priced) or 'none'}")
-    progress.say(f"suggesting prices for zone {zone}")
-    return ZonesReport((suggest_prices(*models, zone, versions=versions),), {})
 
 
 def print_suggestions(report: SuggestReport) -> None:
@@ -113,10 +196,32 @@ def print_suggestions(report: SuggestReport) -> None:
     )
     columns = ("item", "title", "now", "suggested", "change", f"gain {report.currency}", "grade", "binding rule")
     print_table(title, columns, rows)
+    from models.pricing.explain import told
+
+    print_line(_proof(report))
+    for broken in report.outcome.broken:
+        kind = "hard" if broken.hard else "soft"
+        print_line(f"Rule not kept: {broken.rule} ({kind}): {told(broken, report.currency)}")
+    if report.n_flagged:
+        print_line(f"{report.n_flagged:,} are flagged: a raise would spoil a planned promotion")
     for reason, count in sorted(report.kept.items(), key=lambda each: -each[1]):
         print_line(f"{count:,} keep their price: {reason}")
     for note in report.notes:
         print_line(f"Note: {note}")
+
+
+def _proof(report: SuggestReport) -> str:
+    """How near the prices are to the best possible ones, and what they are worth."""
+    found, money = report.outcome, report.objective is not Objective.UNITS
+    worth, keeping, bound = (
+        to_major(round(each), report.currency) if money else f"{each:,.0f}"
+        for each in (found.value, found.keeping, found.bound)
+    )
+    unit = report.currency if money else "units"
+    return (
+        f"Proven within {found.gap:.4%} of the best: {worth} {unit} against {keeping} for keeping all prices; "
+        f"nothing within the same rules is worth more than {bound} ({found.n_steps} steps of the dual)"
+    )
 
 
 def as_document(report: SuggestReport) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from models.ranking.placement import Placement, check_rules
 from models.ranking.recommender import Recommender
 from models.ranking.rules import RuleSet
 from models.registry import NAMES, Registry, Version
+
+if TYPE_CHECKING:
+    from models.pricing.elasticity import ElasticityModel
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +108,12 @@ class Champions:
             return None
         value = float(held[1].response([item_id], zone).elasticity[0])
         return None if math.isnan(value) else value
+
+    def pricing(self) -> tuple[Version, ElasticityModel]:
+        """The price response; Unavailable without a pricing champion."""
+        if PRICING not in self._models:
+            raise self._unavailable(PRICING)
+        return self._models[PRICING]
 
     def recommender(self) -> ServedRecommender:
         """The recommender; Unavailable when model or features are missing."""

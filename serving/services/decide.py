@@ -25,6 +25,7 @@ from features.contracts.errors import BadInput, Conflict, Forbidden, NotFound, P
 from features.contracts.money import minor_digits, to_major, to_minor
 from features.store.database import lock, reading, transaction
 from features.store.ledger import Ledger, NewPrice, Price, PriceSource
+from features.store.price_law import objections
 from serving.store.audit import SYSTEM, AuditEntry, AuditLog, Decider
 from serving.store.suggestions import OPEN, Place, Suggestion, SuggestionFilter, Suggestions, share_change
 
@@ -72,7 +73,7 @@ def approve(connection: sa.Connection, decider: Decider, suggestion_id: str, ver
     """Puts a submitted suggestion's price into the ledger.
 
     Raises NotFound, PreconditionFailed (another version), Forbidden (one's own proposal or edit) and Conflict (not
-    submitted any more, or another price is in force than the one it was computed against).
+    submitted any more, another price is in force than the one it was computed against, or the law forbids it).
     """
     return _single(connection, decider, suggestion_id, version, _approve_many)
 
@@ -249,11 +250,14 @@ def _approve_many(connection: sa.Connection, decider: Decider, found: Sequence[S
             refused.append(Refusal(suggestion.id, error))
         else:
             chosen[key] = suggestion
-    approved = list(chosen.values())
+    prices = {s.id: _new_price(s, standing[s.id], decider.now) for s in chosen.values()}
+    unlawful = objections(Ledger(connection), prices, decider.law_of)
+    refused += [Refusal(key, Conflict(why, hint="Edit the price, or the promotion")) for key, why in unlawful.items()]
+    approved = [s for s in chosen.values() if s.id not in unlawful]
     if not approved:
         return refused
     repository = Suggestions(connection)
-    prices = {s.id: _new_price(s, standing[s.id], decider.now) for s in approved}
+    prices = {s.id: prices[s.id] for s in approved}
     price_ids = {key: price.content_id() for key, price in prices.items()}
     Ledger(connection).append(list(prices.values()))
     live = [s for s in approved if prices[s.id].valid_from <= decider.now]

@@ -8,8 +8,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from features.contracts.pricing import PriceLaw
 from features.store.database import reading
 from features.store.ledger import Ledger, Price
+from features.store.price_law import prior_prices
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,15 @@ class Quote:
     prior_price_minor: int | None
 
 
-def quote(engine: sa.Engine, item_ids: Sequence[str], zone: str, at: datetime) -> list[Quote]:
-    """The prices in force at `at`, in the order of `item_ids`; items without a price are left out."""
+def quote(engine: sa.Engine, item_ids: Sequence[str], zone: str, at: datetime, law: PriceLaw) -> list[Quote]:
+    """The prices in force at `at`, in the order of `item_ids`; items without a price are left out.
+
+    `law` says from which earlier prices a reduction is counted in this zone.
+    """
     with reading(engine) as connection:
         ledger = Ledger(connection)
         current = ledger.current(item_ids, zone, at)
-        prior = ledger.prior_prices(current, zone, at)
+        prior = prior_prices(ledger.histories(current, zone), current, at, law)
     return [Quote(current[item], prior[item]) for item in dict.fromkeys(item_ids) if item in current]
 
 

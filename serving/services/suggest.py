@@ -9,41 +9,30 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.clock import SystemClock
-from features.contracts.errors import Conflict, UnknownName
-from features.contracts.pricing import Objective, PriceSuggestion, PricingItem
+from features.contracts.errors import Conflict
+from features.contracts.pricing import Objective, PriceSuggestion
 from features.contracts.tables import DEFAULT_ZONE
 from features.store.database import lock, reading, transaction
-from features.store.facts import Facts
-from features.store.ledger import Ledger, Price, opening_list_price
+from features.store.ledger import Ledger
 from models.pricing import optimiser
-from models.pricing.elasticity import ElasticityModel, Response
+from models.pricing.optimiser import Outcome, Suggested
 from models.pricing.rules import PricingRules
 from serving.store.audit import SYSTEM, AuditEntry, AuditLog
-from serving.store.pricing_inputs import HorizonForecast, ItemTerms, horizon_forecast, item_terms
+from serving.store.pricing_items import PricedZone, PricingInputs, priced_zone
 from serving.store.suggestions import OPEN, NewSuggestion, Suggestion, SuggestionFilter, Suggestions
 
 # A suggestion that nobody decides on is worthless after this time: prices and forecasts have moved on.
 EXPIRES = timedelta(days=14)
 SHOWN = 10
-
-
-class Forecaster(Protocol):
-    """A demand model as far as prices need it: its forecasts, with unique_id, zone, ds, mean, p10, p50, p90."""
-
-    @property
-    def forecasts(self) -> pa.Table:
-        """One row per item, zone and week."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -52,6 +41,8 @@ class SuggestReport:
 
     n_items    items with a price and a forecast for the horizon
     kept       why items keep their price: reason to count
+    n_flagged  suggestions with something that whoever approves should know
+    outcome    how near the prices together are to the best possible ones, and the rules that could not be kept
     largest    the suggestions with the largest expected gain in profit, largest first
     """
 
@@ -64,6 +55,8 @@ class SuggestReport:
     n_suggested: int
     n_superseded: int
     n_assumed_costs: int
+    n_flagged: int
+    outcome: Outcome
     kept: Mapping[str, int]
     largest: tuple[Suggestion, ...]
     notes: tuple[str, ...]
@@ -86,9 +79,13 @@ class _Run:
     rules: PricingRules
     about: Mapping[str, Any]
     n_items: int
-    n_assumed_costs: int
+    suggested: Suggested
     kept: Mapping[str, int]
     drafts: Sequence[NewSuggestion]
+
+    @property
+    def n_assumed_costs(self) -> int:
+        return sum(each.cost_source == "assumed" for each in self.suggested.suggestions)
 
 
 @dataclass(frozen=True)
@@ -99,113 +96,55 @@ class FiledSuggestions:
     superseded: int
 
 
-def suggest_prices(
-    facts: Facts,
-    engine: sa.Engine,
-    settings: Settings,
-    demand_model: Forecaster,
-    pricing_model: ElasticityModel,
-    rules: PricingRules,
-    now: datetime,
-    objective: Objective | str | None = None,
-    zone: str = DEFAULT_ZONE,
-    *,
-    versions: Mapping[str, str] | None = None,
-) -> SuggestReport:
+def suggest_prices(inputs: PricingInputs, zone: str = DEFAULT_ZONE) -> SuggestReport:
     """Files the best price within the rules for every item whose best price is another than the current one.
 
-    The suggestions are `submitted` by `system`; open ones of the same items give way. `objective` replaces that of the
-    rules; `versions` names the models' versions, to be kept with each suggestion. Raises Conflict when the zone has no
-    prices yet.
+    The suggestions are `submitted` by `system`; open ones of the same items give way. Raises Conflict when the zone has
+    no prices yet.
     """
-    if objective is not None:
-        rules = replace(rules, objective=_objective(objective))
-    run = _compute(facts, engine, settings, demand_model, pricing_model, rules, now, zone, versions or {})
-    return _file(engine, settings, [run])[0]
+    return _file(inputs, [_compute(inputs, zone)])[0]
 
 
-def suggest_everywhere(
-    facts: Facts,
-    engine: sa.Engine,
-    settings: Settings,
-    demand_model: Forecaster,
-    pricing_model: ElasticityModel,
-    rules: PricingRules,
-    now: datetime,
-    objective: Objective | str | None = None,
-    *,
-    versions: Mapping[str, str] | None = None,
-) -> ZonesReport:
+def suggest_everywhere(inputs: PricingInputs) -> ZonesReport:
     """`suggest_prices` in every zone that has prices and forecasts; all zones are filed in one transaction.
 
     Raises Conflict when no zone has both.
     """
-    if objective is not None:
-        rules = replace(rules, objective=_objective(objective))
-    with reading(engine) as connection:
+    with reading(inputs.engine) as connection:
         priced = Ledger(connection).zones()
-    foretold = set(pc.unique(demand_model.forecasts["zone"]).to_pylist())
-    skipped = dict.fromkeys({*settings.zones, *foretold} - set(priced), "it has no prices")
+    foretold = set(pc.unique(inputs.demand_model.forecasts["zone"]).to_pylist())
+    skipped = dict.fromkeys({*inputs.settings.zones, *foretold} - set(priced), "it has no prices")
     skipped |= {zone: "it has no forecasts" for zone in priced if zone not in foretold}
     zones = [zone for zone in priced if zone in foretold]
     if not zones:
         why = "; ".join(f"{zone}: {reason}" for zone, reason in sorted(skipped.items())) or "there are no prices"
         raise Conflict(f"no zone can be priced ({why})", hint="Import price_history, or sales to read prices off")
-    runs = [
-        _compute(facts, engine, settings, demand_model, pricing_model, rules, now, zone, versions or {})
-        for zone in zones
-    ]
-    return ZonesReport(tuple(_file(engine, settings, runs)), dict(sorted(skipped.items())))
+    runs = [_compute(inputs, zone) for zone in zones]
+    return ZonesReport(tuple(_file(inputs, runs)), dict(sorted(skipped.items())))
 
 
-def _compute(
-    facts: Facts,
-    engine: sa.Engine,
-    settings: Settings,
-    demand_model: Forecaster,
-    pricing_model: ElasticityModel,
-    rules: PricingRules,
-    now: datetime,
-    zone: str,
-    versions: Mapping[str, str],
-) -> _Run:
+def _compute(inputs: PricingInputs, zone: str) -> _Run:
     """One zone's suggestions; nothing is written."""
-    forecast = horizon_forecast(demand_model.forecasts, zone, now, rules.horizon_weeks)
-    with reading(engine) as connection:
-        ledger = Ledger(connection)
-        if ledger.is_empty(zone):
-            raise Conflict(f"zone {zone!r} has no prices yet", hint="Import price_history, or sales to read prices off")
-        prices = ledger.current(forecast.item_ids, zone, now)
-        histories = ledger.histories(forecast.item_ids, zone)
-    response = pricing_model.response(forecast.item_ids, zone)
-    forecast = forecast.at_ledger_prices(histories, response.elasticity, now, settings.timezone)
-    opening = {item_id: opening_list_price(history, now) for item_id, history in histories.items()}
-    terms = item_terms(facts, settings, prices, zone, now, opening)
-    items = _pricing_items(forecast, prices, opening, terms, response, settings, zone)
-    suggested = optimiser.suggest(items, rules)
+    found, rules = priced_zone(inputs, zone), inputs.rules
+    suggested = optimiser.suggest(found.items, rules, inputs.presets)
     run_id = f"run_{secrets.token_hex(8)}"
-    about = {"objective": str(rules.objective), "horizon_weeks": rules.horizon_weeks, "versions": dict(versions)}
+    about = {
+        "objective": str(rules.objective),
+        "horizon_weeks": rules.horizon_weeks,
+        "gap": suggested.outcome.gap,
+        "versions": dict(inputs.versions),
+    }
     kept = dict(suggested.kept)
-    if unanswered := len(prices) - len(items):
-        kept["no price response is known"] = unanswered
-    if unpriced := len(forecast.item_ids) - len(prices):
+    if unpriced := found.n_forecast - len(found.prices):
         kept["no price in the ledger"] = unpriced
-    return _Run(
-        zone=zone,
-        run_id=run_id,
-        rules=rules,
-        about=about,
-        n_items=len(prices),
-        n_assumed_costs=sum(each.cost_source == "assumed" for each in suggested.suggestions),
-        kept=kept,
-        drafts=[_draft(each, prices, terms, run_id, now, about) for each in suggested.suggestions],
-    )
+    drafts = [_draft(each, found, run_id, inputs.now, about) for each in suggested.suggestions]
+    return _Run(zone, run_id, rules, about, len(found.prices), suggested, kept, drafts)
 
 
-def _file(engine: sa.Engine, settings: Settings, runs: Sequence[_Run]) -> list[SuggestReport]:
+def _file(inputs: PricingInputs, runs: Sequence[_Run]) -> list[SuggestReport]:
     """Files the runs together, or none of them."""
-    reports = []
-    with transaction(engine) as connection:
+    reports, settings = [], inputs.settings
+    with transaction(inputs.engine) as connection:
         at = SystemClock().now()
         for run in runs:
             filed = file_suggestions(connection, run.drafts, at=at, run={"zone": run.zone, **run.about})
@@ -221,6 +160,8 @@ def _file(engine: sa.Engine, settings: Settings, runs: Sequence[_Run]) -> list[S
                     n_suggested=len(filed.ids),
                     n_superseded=filed.superseded,
                     n_assumed_costs=run.n_assumed_costs,
+                    n_flagged=sum(bool(each.flags) for each in run.suggested.suggestions),
+                    outcome=run.suggested.outcome,
                     kept=run.kept,
                     largest=tuple(largest),
                     notes=_notes(settings, run.n_assumed_costs, run.rules),
@@ -256,12 +197,6 @@ def file_suggestions(
     return FiledSuggestions(ids, len(waiting))
 
 
-def _objective(name: str) -> Objective:
-    if name not in tuple(Objective):
-        raise UnknownName(str(name), tuple(Objective), kind="objective")
-    return Objective(name)
-
-
 def _notes(settings: Settings, n_assumed: int, rules: PricingRules) -> tuple[str, ...]:
     notes = [f"effects are expected over {rules.horizon_weeks} weeks, net of tax, from the response to past prices"]
     if n_assumed:
@@ -272,66 +207,10 @@ def _notes(settings: Settings, n_assumed: int, rules: PricingRules) -> tuple[str
     return tuple(notes)
 
 
-def _pricing_items(
-    forecast: HorizonForecast,
-    prices: Mapping[str, Price],
-    opening: Mapping[str, int | None],
-    terms: Mapping[str, ItemTerms],
-    response: Response,
-    settings: Settings,
-    zone: str,
-) -> list[PricingItem]:
-    """What the optimiser may know of each item that has a price and a known response."""
-    tax = settings.zone(zone)
-    divisor = 1 + tax.tax_rate if tax.prices_include_tax else 1.0
-    items = []
-    for n, item_id in enumerate(forecast.item_ids):
-        price = prices.get(item_id)
-        if price is None or price.offer_price_minor <= 0 or math.isnan(response.elasticity[n]):
-            continue
-        term = terms[item_id]
-        items.append(
-            PricingItem(
-                item_id=item_id,
-                zone=zone,
-                currency=price.currency,
-                list_price_minor=price.list_price_minor,
-                current_price_minor=price.offer_price_minor,
-                unit_cost_minor=term.unit_cost_minor,
-                cost_source="assumed" if term.cost_assumed else "known",
-                tax_divisor=divisor,
-                units_p10=float(forecast.p10[n]),
-                units_p50=float(forecast.p50[n]),
-                units_p90=float(forecast.p90[n]),
-                units_mean=float(forecast.mean[n]),
-                elasticity=float(response.elasticity[n]),
-                elasticity_error=float(response.error[n]),
-                evidence_grade=response.grade[n],
-                lowest_tried_minor=_whole(response.lowest_minor[n]),
-                highest_tried_minor=_whole(response.highest_minor[n]),
-                opening_list_price_minor=opening[item_id],
-            )
-        )
-    return items
-
-
-def _whole(minor: float) -> int | None:
-    return None if math.isnan(minor) else round(minor)
-
-
 def _draft(
-    suggestion: PriceSuggestion,
-    prices: Mapping[str, Price],
-    terms: Mapping[str, ItemTerms],
-    run_id: str,
-    now: datetime,
-    about: Mapping[str, Any],
+    suggestion: PriceSuggestion, found: PricedZone, run_id: str, now: datetime, about: Mapping[str, Any]
 ) -> NewSuggestion:
-    term = terms[suggestion.item_id]
-    expected = {}
-    for name in ("units", "revenue", "profit"):
-        keeping = asdict(getattr(suggestion.against_keeping, name))
-        expected[name] = {**asdict(getattr(suggestion.expected, name)), "against_keeping": keeping}
+    term = found.terms[suggestion.item_id]
     return NewSuggestion(
         item_id=suggestion.item_id,
         zone=suggestion.zone,
@@ -342,24 +221,40 @@ def _draft(
         current_price_minor=suggestion.current_price_minor,
         suggested_price_minor=suggestion.suggested_price_minor,
         run_id=run_id,
-        base_price_id=prices[suggestion.item_id].price_id,
+        base_price_id=found.prices[suggestion.item_id].price_id,
         effective_from=now,
         created_at=now,
         proposed_by=SYSTEM,
         category=term.category,
         title=term.title,
-        expected=expected,
+        expected=_expected(suggestion),
         waterfall=[asdict(step) for step in suggestion.waterfall],
         details={
             **about,
-            "elasticity": suggestion.elasticity,
-            "elasticity_error": suggestion.elasticity_error,
+            "elasticity": _known(suggestion.elasticity),
+            "elasticity_error": _known(suggestion.elasticity_error),
             "unit_cost_minor": suggestion.unit_cost_minor,
             "cost_source": suggestion.cost_source,
             "propensity": suggestion.propensity,
+            "strategy": suggestion.strategy,
+            "stage": suggestion.stage,
+            "flags": list(suggestion.flags),
         },
-        gain_minor=suggestion.against_keeping.profit.p50,
+        gain_minor=None if suggestion.against_keeping is None else suggestion.against_keeping.profit.p50,
         evidence_grade=str(suggestion.evidence_grade),
         binding_rule=suggestion.binding_rule,
         expires_at=now + EXPIRES,
     )
+
+
+def _expected(suggestion: PriceSuggestion) -> dict[str, Any] | None:
+    """The expected effect as it is kept; None where the item's response is not known."""
+    at, against = suggestion.expected, suggestion.against_keeping
+    if at is None or against is None:
+        return None
+    names = ("units", "revenue", "profit")
+    return {name: {**asdict(getattr(at, name)), "against_keeping": asdict(getattr(against, name))} for name in names}
+
+
+def _known(number: float) -> float | None:
+    return None if math.isnan(number) else number

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from features.contracts.pricing import PriceLaw
 from features.store.database import lock
 from serving.store.tables import audit_log
 
@@ -39,12 +40,16 @@ class AuditEntry:
 
 @dataclass(frozen=True)
 class Decider:
-    """Who decides and when: `now` is business time (prices), `at` system time (audit)."""
+    """Who decides and when: `now` is business time (prices), `at` system time (audit).
+
+    `law_of` tells from which earlier prices a reduction in a zone is counted.
+    """
 
     actor: str
     now: datetime
     at: datetime
     reason: str | None = None
+    law_of: Callable[[str], PriceLaw] = field(default=lambda _zone: PriceLaw.EU30, compare=False)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -19,7 +20,13 @@ from configs.settings import Settings
 from features.contracts.tables import DEFAULT_ZONE, TIMESTAMP
 from features.store.facts import Facts
 from features.store.ledger import Price
+from features.store.price_law import PlannedReduction
+from models.pricing.promotions import PromotionRun
+from models.pricing.rules import CompetitorRule
 from serving.store.forecast_prices import price_moves
+
+# So few items are looked for by name; of more, the whole catalogue is read.
+_FEW = 1_000
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,7 @@ class ItemTerms:
     """What the catalogue and the costs say of an item; cost in minor units, net of tax.
 
     cost_assumed  no cost is known, so it was taken from the assumed margin of the settings
+    attributes    the extra columns of the catalogue; rules know lifecycle_stage, map_price, price_image, sell_by
     """
 
     item_id: str
@@ -35,6 +43,10 @@ class ItemTerms:
     family_id: str | None
     unit_cost_minor: float
     cost_assumed: bool
+    size: str | None = None
+    available_from: datetime | None = None
+    stock_on_hand: float | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,8 +103,10 @@ class HorizonForecast:
         return np.asarray(self.weeks[:, :, column].sum(axis=1))
 
 
-def horizon_forecast(forecasts: pa.Table, zone: str, now: datetime, weeks: int) -> HorizonForecast:
-    """The first `weeks` weeks that end after `now`, of every item with that many in the zone.
+def horizon_forecast(
+    forecasts: pa.Table, zone: str, now: datetime, weeks: int, item_ids: Sequence[str] | None = None
+) -> HorizonForecast:
+    """The first `weeks` weeks that end after `now`, of every item with that many in the zone, or of `item_ids` only.
 
     `forecasts` has the columns unique_id, zone, ds, mean, p10, p50, p90, and may have price_minor.
     """
@@ -101,6 +115,8 @@ def horizon_forecast(forecasts: pa.Table, zone: str, now: datetime, weeks: int) 
     later = forecasts.filter(pc.and_(pc.equal(forecasts["zone"], zone), running))
     starts = sorted(pc.unique(later["ds"]).to_pylist())[:weeks]
     chosen = later.filter(pc.is_in(later["ds"], pa.array(starts, later["ds"].type)))
+    if item_ids is not None:
+        chosen = chosen.filter(pc.is_in(chosen["unique_id"], pa.array(list(item_ids), pa.string())))
     if "price_minor" not in chosen.column_names:
         chosen = chosen.append_column("price_minor", pa.nulls(chosen.num_rows, pa.float64()))
     counts = chosen.group_by("unique_id").aggregate([("ds", "count")])
@@ -130,7 +146,10 @@ def item_terms(
     each approved price would call for the next rise. Costs of the default zone and of `items` are in the shop's own
     currency: a zone with another one does not take them.
     """
-    items = {row["item_id"]: row for row in _rows(facts.read("items")) if row["item_id"] in prices}
+    catalogue = facts.read("items")
+    if len(prices) <= _FEW:
+        catalogue = catalogue.filter(catalogue.item_id.isin(list(prices)))
+    items = {row["item_id"]: row for row in _rows(catalogue) if row["item_id"] in prices}
     tax = settings.zone(zone)
     own_currency = tax.currency == settings.currency
     costs = _latest_costs(facts, list(dict.fromkeys([DEFAULT_ZONE, zone])) if own_currency else [zone], now)
@@ -148,8 +167,65 @@ def item_terms(
             family_id=row.get("family_id"),
             unit_cost_minor=assumed if known is None else float(known),
             cost_assumed=known is None,
+            size=row.get("size"),
+            available_from=row.get("available_from"),
+            stock_on_hand=row.get("stock_on_hand"),
+            attributes=json.loads(row.get("attributes") or "{}"),
         )
     return terms
+
+
+def stock_on_hand(facts: Facts, zone: str, now: datetime) -> dict[str, float]:
+    """The latest count of each item in the zone up to `now`."""
+    table = facts.read("stock")
+    counted = table.filter(table["at"] <= ibis.literal(now, "timestamp('UTC')"), table.zone == zone)
+    latest = counted.group_by("item_id").aggregate(on_hand=counted.on_hand.argmax(counted["at"]))
+    return {row["item_id"]: row["on_hand"] for row in _rows(latest)}
+
+
+def competitor_prices(facts: Facts, rule: CompetitorRule, now: datetime) -> dict[str, float]:
+    """What competitors ask for each item, minor units: by the rule, of each one's latest price that is not too old."""
+    table = facts.read("competitor_prices")
+    oldest = ibis.literal(now - timedelta(days=rule.max_age_days), "timestamp('UTC')")
+    seen = table.filter(table.observed_at <= ibis.literal(now, "timestamp('UTC')"), table.observed_at >= oldest)
+    latest = seen.group_by(["item_id", "competitor"]).aggregate(price=seen.price_minor.argmax(seen.observed_at))
+    price = latest.price.cast("float64")
+    reckoned = {"lowest": price.min(), "median": price.median(), "mean": price.mean()}[rule.reference]
+    return {row["item_id"]: row["price"] for row in _rows(latest.group_by("item_id").aggregate(price=reckoned))}
+
+
+def planned_promotions(facts: Facts, zone: str, now: datetime) -> dict[str, list[PlannedReduction]]:
+    """The promotions with a discount that begin after `now`, by item."""
+    table = facts.read("promotions")
+    ahead = table.filter(
+        table.depth > 0, table.starts_at > ibis.literal(now, "timestamp('UTC')"), table.zone.isin([DEFAULT_ZONE, zone])
+    )
+    found: dict[str, list[PlannedReduction]] = {}
+    for row in _rows(ahead.order_by(["item_id", "starts_at", "promotion_id"])):
+        found.setdefault(row["item_id"], []).append(PlannedReduction(row["promotion_id"], row["starts_at"], None))
+    return found
+
+
+def with_families(facts: Facts, item_ids: Sequence[str]) -> list[str]:
+    """The items and all others of their families."""
+    items = facts.read("items")
+    named = items.filter(items.item_id.isin(list(item_ids)), items.family_id.notnull()).select("family_id").distinct()
+    relatives = items.semi_join(named, "family_id").select("item_id").order_by("item_id")
+    return list(dict.fromkeys([*item_ids, *(row["item_id"] for row in _rows(relatives))]))
+
+
+def promotion_runs(facts: Facts, zone: str, starts_at: datetime, ends_at: datetime) -> list[PromotionRun]:
+    """The promotions with a discount, or of kind price or coupon, that overlap a time."""
+    table = facts.read("promotions")
+    first, last = (ibis.literal(time, "timestamp('UTC')") for time in (starts_at, ends_at))
+    overlapping = table.filter(
+        (table.depth > 0) | table.kind.isin(["price", "coupon"]),
+        table.starts_at < last,
+        table.ends_at > first,
+        table.zone.isin([DEFAULT_ZONE, zone]),
+    )
+    rows = _rows(overlapping.order_by(["item_id", "starts_at", "promotion_id"]))
+    return [PromotionRun(row["promotion_id"], row["item_id"], row["starts_at"], row["ends_at"]) for row in rows]
 
 
 def _latest_costs(facts: Facts, zones: Sequence[str], now: datetime) -> dict[str, int]:

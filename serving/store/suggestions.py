@@ -187,6 +187,15 @@ class Suggestions:
             found += [row for row in rows if (row.item_id, row.zone) in wanted]
         return sorted(found)
 
+    def rejected(self, zone: str, since: datetime) -> dict[str, str]:
+        """Items of a zone with a suggestion turned down after `since`, and the ledger row it was computed against."""
+        table = price_suggestions.c
+        query = sa.select(table.item_id, table.base_price_id).where(
+            table.zone == zone, table.status == "rejected", table.decided_at > since
+        )
+        rows = self._connection.execute(query.order_by(table.decided_at, table.seq))
+        return {row.item_id: row.base_price_id for row in rows}
+
     def due(self, now: datetime) -> list[Suggestion]:
         """Suggestions whose status time has overtaken: open ones that expire, scheduled ones that begin,
         live promotions that end."""

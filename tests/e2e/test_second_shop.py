@@ -168,6 +168,14 @@ def test_exposures_and_purchases_reach_the_experiment_report(shop: ShopProcess) 
         assert revenue == pytest.approx(20.00 * len(users), abs=0.01)
 
 
+def test_items_of_which_too_little_is_known_get_a_price_test(shop: ShopProcess, tmp_path: Path) -> None:
+    out = tmp_path / "tests.csv"
+    tests = shop.run_json("prices", "tests", "--zone", "north", "--out", str(out))["items"]
+    assert out.read_text(encoding="utf-8").count("\n") == len(tests) + 1
+    assert all(each["evidence_grade"] in ("C", "D") for each in tests)
+    assert all(each["lower_price_minor"] < each["higher_price_minor"] for each in tests)
+
+
 def test_a_price_asked_with_a_person_is_refused(shop: ShopProcess) -> None:
     with shop.client() as http:
         answer = http.get("/v1/prices", params={"item_id": "sku-001", "zone": "north", "user_id": "u001"})

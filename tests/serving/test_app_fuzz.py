@@ -9,10 +9,14 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
+from tests.serving.tiny_shop import add_price_response
+
 
 @pytest.fixture(scope="module")
 def schema(shared):
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    add_price_response(shared.settings, butter=-2.0)  # without a pricing champion simulations answer 503
+    shared.server.champions.refresh()
     return schemathesis.openapi.from_asgi("/openapi.json", shared.app)
 
 

@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 
+from configs.settings import Settings
 from features.contracts.clock import FixedClock
 from features.contracts.errors import ShopwrightError
 from features.store.database import transaction
@@ -23,6 +24,7 @@ def desk(engine):
     app.add_exception_handler(
         ShopwrightError, lambda _, error: JSONResponse({"detail": str(error)}, status_code=error.status)
     )
+    app.state.settings = Settings()
     app.state.engine, app.state.clock, app.state.system_clock = engine, FixedClock(NOW), FixedClock(SYSTEM_NOW)
     app.state.keys = KeyService(engine, app.state.system_clock)
 

@@ -18,7 +18,8 @@ from features.contracts.errors import BadInput
 from features.contracts.tables import TABLES
 from features.pipelines.demand import weekly_demand
 from models.pricing.rules import PricingRules
-from training.pricing import CONFIG, PRIMARY, PricingConfig, evaluate, price_panel, train
+from training.pricing import CONFIG, PRIMARY, PricingConfig, evaluate, train
+from training.pricing_panel import price_panel
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 N_WEEKS = 40
@@ -36,7 +37,7 @@ class FewFacts:
             backend.con.register(name, tables.get(name, schema.arrow.empty_table()))
         self._backend = backend
 
-    def read(self, name: str) -> Any:
+    def read(self, name: str, known_at: datetime | None = None) -> Any:
         return self._backend.table(name)
 
     def latest_event_at(self) -> datetime | None:
@@ -104,6 +105,10 @@ def test_the_evaluation_stands_beside_its_baselines(settings: Settings) -> None:
     assert comparison.ours > comparison.baselines["pooled"] + 0.1
     assert evaluation.passed
     assert evaluation.metrics["items judged"] == 30
+    gains = [evaluation.metrics[f"gain over empirical Bayes{end}"] for end in (", 2.5 %", "", ", 97.5 %")]
+    assert gains == sorted(gains)
+    assert gains[1] == comparison.ours / comparison.baselines["empirical Bayes"] - 1
+    assert evaluation.metrics["share positive elasticities"] == 0
     assert any("promotions" in note for note in evaluation.notes)
 
 
@@ -173,7 +178,8 @@ def test_no_pricing_module_imports_a_persons_features() -> None:
     root = Path(__file__).parents[2]
     modules = [
         *(root / "models/pricing").glob("*.py"),
-        root / "training/pricing.py",
+        *(root / "training").glob("pricing*.py"),
+        root / "features/pipelines/pricing.py",
         root / "features/pipelines/demand.py",
     ]
     for module in modules:
@@ -199,4 +205,4 @@ def test_shares_out_of_range_are_refused() -> None:
 def test_shipped_rules_load() -> None:
     rules = load("pricing/default", PricingRules)
     assert rules.min_grade is records.EvidenceGrade.B
-    assert rules.soft == ()
+    assert rules.soft == {}

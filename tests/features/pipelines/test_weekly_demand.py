@@ -85,6 +85,13 @@ def test_reach_is_by_the_share_of_the_week_and_by_kind() -> None:
     assert row["promotion_depth"] == 0.2
 
 
+def test_a_week_of_one_kind_has_no_reach_of_another() -> None:
+    plans = [promotion(WEEKS[0], WEEKS[1], kind="shelf", reach=0.3), promotion(WEEKS[1], WEEKS[2], kind="mailer")]
+    rows = demand([event(FIRST)], plans)
+    found = [(rows["a", "north", week]["reach:shelf"], rows["a", "north", week]["reach:mailer"]) for week in (0, 1)]
+    assert found == [(0.3, 0.0), (0.0, 1.0)]
+
+
 def test_a_plan_without_a_zone_holds_in_every_zone() -> None:
     events = [event(FIRST), event(FIRST, zone="south")]
     for zone in (None, "default"):

@@ -11,6 +11,7 @@ from features.pipelines.demand import weekly_prices
 from features.store.database import price_ledger, reading, transaction
 from features.store.facts import Facts
 from features.store.ledger import Ledger, NewPrice, PriceSource, mean_offer, price_without, stands
+from features.store.price_law import prior_prices
 
 START = datetime(2018, 1, 1, tzinfo=UTC)
 
@@ -116,8 +117,8 @@ def test_the_prior_price_is_the_lowest_of_the_30_days_before_the_reduction_began
     with transaction(engine) as connection:
         ledger = Ledger(connection)
         ledger.append(rows)
-        assert ledger.prior_price("milk", "default", day(at)) == expected
-        assert ledger.prior_prices(["milk", "none"], "default", day(at)) == {"milk": expected, "none": None}
+        histories = ledger.histories(["milk", "none"], "default")
+        assert prior_prices(histories, ["milk", "none"], day(at), "EU30") == {"milk": expected, "none": None}
 
 
 def test_the_ledger_reads_as_price_history(engine):

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.contracts.pricing import Objective
-from models.pricing.optimiser import difference, effect, suggest
+from models.pricing.optimiser import suggest
 from models.pricing.rules import NAMES, PricingRules
+from models.pricing.worth import difference, effect
 from tests.models.pricing.priced import item
 
 FREE = PricingRules(max_change=0.9, tried_margin=5.0, max_over_list=5.0, min_margin=0.0, endings=(), min_gain=0.0)
@@ -84,9 +85,9 @@ def test_the_waterfall_leads_from_the_current_price_to_the_suggested_one():
 
 
 def test_a_soft_rule_that_is_broken_stands_in_the_waterfall():
-    rules = PricingRules(max_change=0.1, endings=(), soft=("maximum change",))
+    rules = PricingRules(max_change=0.1, endings=(), soft={"maximum change": 50})
     under_cost = item(current=500, cost=600.0, list_price=700, lowest=450, highest=700)
-    assert suggest([under_cost], replace(rules, soft=())).kept == {"no price satisfies all rules": 1}
+    assert suggest([under_cost], replace(rules, soft={})).kept == {"no price satisfies all rules": 1}
     found = only([under_cost], rules)
     assert found.suggested_price_minor >= 632
     broken = [step for step in found.waterfall if step.note.startswith("given up")]
@@ -119,7 +120,7 @@ ITEMS = st.builds(
 )
 RULES = st.builds(
     PricingRules,
-    objective=st.sampled_from(list(Objective)),
+    objective=st.sampled_from([Objective.PROFIT, Objective.REVENUE, Objective.UNITS]),
     max_change=st.floats(0.01, 0.6),
     min_margin=st.floats(0, 0.6),
     tried_margin=st.floats(0, 0.5),
@@ -175,7 +176,7 @@ def test_no_suggestion_lies_outside_its_rules_and_none_is_better(one, rules):
 @settings(max_examples=100, deadline=None)
 @given(ITEMS, RULES, st.lists(st.sampled_from(NAMES), max_size=3, unique=True))
 def test_only_soft_rules_are_ever_broken(one, rules, soft):
-    for each in suggest([one], replace(rules, soft=tuple(soft))).suggestions:
+    for each in suggest([one], replace(rules, soft=dict.fromkeys(soft, 50))).suggestions:
         given_up = {step.rule for step in each.waterfall if step.note.startswith("given up")}
         assert given_up <= set(soft)
         if not given_up:

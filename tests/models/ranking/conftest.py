@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from features.contracts.histories import DECAY_PER_WEEK, UserHistory
+from features.contracts.calendar import DECAY_PER_WEEK
+from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from models.ranking.lambdarank import RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Candidates, RecommendationModel, Retrieval

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.contracts.histories import SECONDS_PER_WEEK, UserHistory
+from features.contracts.calendar import SECONDS_PER_WEEK
+from features.contracts.histories import UserHistory
 from models.retrieval.buy_again import TERMS, BuyAgain, BuyAgainConfig, Gaps, fit_buy_again, fit_gaps
 
 AS_OF = datetime(2024, 3, 4, tzinfo=UTC)

@@ -1,0 +1,106 @@
+"""What else moves units when a price moves: promotions and their neighbours in time, stocking up, the family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.pricing.groups import Groups, Levels
+from models.pricing.panel import Doubles, PricePanel
+
+# A promotion of this kind is nothing but its price: beside the price it has no effect of its own.
+PRICE_KIND = "price"
+NEIGHBOURS, STOCKED_UP = "neighbours: price", "reduction before"
+DEEP = "neighbours: deep reduction"
+BEFORE, AFTER, OF_NEIGHBOURS = " before", " after", "neighbours: "
+_USUAL = 4  # the usual price is the median of so many weeks before and after
+
+
+@dataclass(frozen=True)
+class Controls:
+    """F controls by name, as they are (S, W each) and after what is common to others was taken out."""
+
+    names: tuple[str, ...]
+    raw: Doubles  # (F, S, W)
+    residual: Doubles  # (F, S, W)
+
+
+def lifting_kinds(panel: PricePanel) -> list[int]:
+    """Which kinds of promotion can have an effect beside their price."""
+    return [place for place, kind in enumerate(panel.kinds) if kind != PRICE_KIND]
+
+
+def raw_controls(panel: PricePanel, price: Doubles, levels: Levels) -> tuple[tuple[str, ...], Doubles]:
+    """Names and values (F, S, W). `price` (S, W) is the centred log price, 0 where none is known.
+
+    Each kind of promotion in its week, in the week after and in the week before; how much cheaper than usual the week
+    before was, since shoppers stock up; and where items have families, prices, deep reductions (squared: they take more
+    than their share) and promotions of the others, a mean weighted by what they sell.
+    """
+    kinds = lifting_kinds(panel)
+    reach = panel.reach[kinds]
+    names = [panel.kinds[place] for place in kinds]
+    names += [name + BEFORE for name in names] + [name + AFTER for name in names]
+    parts = [*reach, *_shifted(reach, 1), *_shifted(reach, -1), _shifted(reductions(panel.log_price), 1)]
+    names.append(STOCKED_UP)
+    if levels.family is not None:
+        size = sizes(panel)
+        names += [NEIGHBOURS, DEEP, *(OF_NEIGHBOURS + panel.kinds[place] for place in kinds)]
+        parts += [neighbours(each, size, levels) for each in (price, reductions(panel.log_price) ** 2, *reach)]
+    return tuple(names), np.stack(parts)
+
+
+def sizes(panel: PricePanel) -> Doubles:
+    """(S,) mean units of the weeks that say something."""
+    return np.asarray((panel.units * panel.seen).sum(1) / np.maximum(panel.seen.sum(1), 1))
+
+
+def neighbours(price: Doubles, size: Doubles, levels: Levels) -> Doubles:
+    """(S, W) mean of `price` over the others of the family, weighted by their sales; 0 without others."""
+    family = levels.family or Groups.of(np.arange(len(size)))
+    others = family.sums(size)[family.codes] - size
+    total = family.sums(size[:, None] * price)[family.codes] - size[:, None] * price
+    return np.where(others[:, None] > 1e-9, total / np.maximum(others, 1e-9)[:, None], 0.0)
+
+
+def reductions(log_price: Doubles) -> Doubles:
+    """(S, W) how far the log price lies below the usual one, the median of the weeks around; 0 where unknown.
+
+    >>> reductions(np.log([[2.0, 2.0, 1.0, 2.0, 2.5]])).round(4).tolist()  # ln 2 - ln 1
+    [[0.0, 0.0, 0.6931, 0.0, 0.0]]
+    """
+    found = np.zeros(log_price.shape)
+    for rows in np.array_split(np.arange(len(log_price)), len(log_price) // 20_000 + 1):
+        padded = np.pad(log_price[rows], ((0, 0), (_USUAL, _USUAL)), constant_values=np.nan)
+        windows = np.sort(np.lib.stride_tricks.sliding_window_view(padded, 2 * _USUAL + 1, axis=1), axis=2)
+        counts = np.isfinite(windows).sum(2)
+        usual = np.take_along_axis(windows, np.maximum(counts // 2, 0)[:, :, None], axis=2)[:, :, 0]
+        found[rows] = np.nan_to_num(np.maximum(usual - log_price[rows], 0.0))
+    return found
+
+
+def around(values: Doubles, weights: Doubles, n_weeks: int) -> Doubles:
+    """(S, W) mean over the `n_weeks` weeks before and after each week, itself left out, drawn to 0.
+
+    >>> around(np.array([[2.0, 9.0, 4.0]]), np.ones((1, 3)), 1).round(2).tolist()  # 9 / 2, (2 + 4) / 3, 9 / 2
+    [[4.5, 2.0, 4.5]]
+    """
+    total = np.zeros(values.shape)
+    weight = np.zeros(values.shape)
+    for step in range(1, n_weeks + 1):
+        for way in (step, -step):
+            total += _shifted(values * weights, way)
+            weight += _shifted(weights, way)
+    mean = float(weights[weights > 0].mean()) if (weights > 0).any() else 1.0
+    return np.asarray(total / (weight + mean))
+
+
+def _shifted(values: Doubles, weeks: int) -> Doubles:
+    """Values of `weeks` weeks before (after, for negative ones); 0 where there were none."""
+    moved = np.zeros(values.shape)
+    if weeks > 0:
+        moved[..., weeks:] = values[..., :-weeks]
+    else:
+        moved[..., :weeks] = values[..., -weeks:]
+    return moved

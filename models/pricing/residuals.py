@@ -1,0 +1,103 @@
+"""Double machine learning: prices and units less what else explains them, foretold from other weeks.
+
+Chernozhukov et al., Double/debiased machine learning for treatment and structural parameters, Econometrics Journal
+2018: what is left of the units on what is left of the price gives the response, without the error of the two
+explanations in first order, as long as each week is explained by a model that was fitted on other weeks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.pricing.controls import Controls, around, raw_controls
+from models.pricing.groups import Levels, centred, coefficients, common, explained
+from models.pricing.panel import Doubles, PricePanel
+
+COMMON_VARIANCE = 0.5  # of the common movement of log units from week to week, before the data are seen
+STRENGTH = 100.0  # weight of a group's departure from the wider group's effects at 0
+_AROUND = 10  # weeks before and after, which tell how demand for an item stands
+
+
+@dataclass(frozen=True)
+class Response:
+    """What is explained: log units, or their working values, with the weight of each week; both (S, W)."""
+
+    values: Doubles
+    weights: Doubles
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """(S, W) each; 0 where a week says nothing.
+
+    price, units   less the mean of the series, what is common to others, and the weeks around
+    price_left, units_left   without what the controls foretell from other weeks, too
+    level          what was taken from the units: the mean of the series, what is common, and the weeks around
+    """
+
+    weights: Doubles
+    controls: Controls
+    price: Doubles
+    units: Doubles
+    price_left: Doubles
+    units_left: Doubles
+    level: Doubles
+
+
+def first_response(panel: PricePanel, noise: float) -> Response:
+    """Log units of the weeks that sold something. A week of few units says little about log units."""
+    units = np.where(panel.sold, panel.units, 1.0)
+    weights = np.where(panel.sold, 1 / (1 / units + noise), 0.0)
+    return Response(np.log(units), weights)
+
+
+def counted_response(panel: PricePanel, first: Response, fitted: Doubles, noise: float) -> Response:
+    """Poisson form: a step of Fisher scoring towards the quasi-likelihood of counts, zeros among them.
+
+    Where prices are listed the working value is fitted + (units - mean) / mean, of weight 1 / (1 / mean + noise)
+    (McCullagh and Nelder, Generalized linear models, 2.5); elsewhere a week without a sale has no price, and log units
+    stay.
+    """
+    mean = np.exp(np.clip(fitted, -4.0, 15.0))
+    counted = panel.seen & panel.listed[:, None]
+    values = np.where(counted, fitted + (panel.units - mean) / mean, first.values)
+    weights = np.where(counted, 1 / (1 / mean + noise), np.where(panel.listed[:, None], 0.0, first.weights))
+    return Response(values, weights)
+
+
+def residualise(panel: PricePanel, response: Response, levels: Levels, n_folds: int) -> Residuals:
+    """Cross-fitted over `n_folds` blocks of consecutive weeks."""
+    weights = response.weights
+    centre = centred(np.where(weights > 0, panel.log_price, 0.0), weights)
+    names, raw = raw_controls(panel, centre, levels)
+
+    def rest(values: Doubles) -> Doubles:
+        return _rest(values, weights, levels)
+
+    price, units = rest(panel.log_price), rest(response.values)
+    controls = Controls(names, raw, np.stack([rest(control) for control in raw]))
+    left = np.stack([price, units])
+    for block in np.array_split(np.arange(panel.n_weeks), n_folds):
+        others = np.setdiff1d(np.arange(panel.n_weeks), block)
+        known, targets = controls.residual[:, :, others], np.stack([price[:, others], units[:, others]])
+        found = coefficients(known, targets, weights[:, others], levels.nested, STRENGTH)
+        for place in range(2):
+            left[place][:, block] -= explained(found[place], controls.residual[:, :, block])
+    left = np.where(weights > 0, left, 0.0)
+    return Residuals(weights, controls, price, units, left[0], left[1], response.values - units)
+
+
+def _rest(values: Doubles, weights: Doubles, levels: Levels) -> Doubles:
+    """(S, W) less the mean of the series, what is common to others, and the weeks around; 0 where nothing is said."""
+    centre = centred(np.where(weights > 0, values, 0.0), weights)
+    alone = np.where(weights > 0, centre - common(centre, weights, levels, COMMON_VARIANCE), 0.0)
+    return np.where(weights > 0, alone - around(alone, weights, _AROUND), 0.0)
+
+
+def effects(residuals: Residuals, slopes: Doubles, levels: Levels) -> Doubles:
+    """(S, F) effect of each control on log units, given the slope on log price of each series."""
+    rest = residuals.units - slopes[:, None] * residuals.price
+    found = coefficients(residuals.controls.residual, rest[None], residuals.weights, levels.nested, STRENGTH)
+    return np.asarray(found[0])

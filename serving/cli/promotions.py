@@ -1,0 +1,92 @@
+"""`shopwright promotions simulate`: what a promotion would do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from features.contracts.clock import parse_time
+from features.contracts.errors import UnknownName
+from features.contracts.money import to_major
+from features.contracts.tables import DEFAULT_ZONE
+from serving.cli.output import JsonOption, print_json, print_line, print_table, steps
+from serving.cli.prices import check_zone, pricing_inputs
+from serving.cli.shop import Shop
+
+app = typer.Typer(help="What-if of promotions", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps `simulate` a verb of its own while it is the only one."""
+
+
+@app.command()
+def simulate(
+    item: Annotated[list[str], typer.Option(help="An item of the promotion; may be repeated")],
+    mechanic: Annotated[str, typer.Option(help="percent_off, price_off, bundle, spend_save or coupon")],
+    starts_at: Annotated[str, typer.Option("--from", help="RFC 3339 time")],
+    ends_at: Annotated[str, typer.Option("--to", help="RFC 3339 time")],
+    percent: Annotated[float | None, typer.Option(help="percent_off: share taken off, .2 is 20 %")] = None,
+    amount: Annotated[str | None, typer.Option(help="Taken off; the price of a bundle")] = None,
+    threshold: Annotated[str | None, typer.Option(help="spend_save: what must be spent")] = None,
+    mean_basket: Annotated[str | None, typer.Option(help="spend_save: mean spend on these items")] = None,
+    repeats: Annotated[bool, typer.Option(help="spend_save: for every threshold reached")] = False,
+    take_up: Annotated[float | None, typer.Option(help="bundle, coupon: share of the units bought that way")] = None,
+    switching: Annotated[float, typer.Option(help="Share of the additional units taken from the family")] = 0.25,
+    zone: Annotated[str, typer.Option(help="Zone")] = DEFAULT_ZONE,
+    json: JsonOption = False,
+) -> None:
+    """Expected units, revenue and profit of a promotion, what it takes from families, and what it collides with."""
+    from models.pricing.promotions import Mechanic
+    from serving.api.simulations import PromotionRequest, campaign_of, promotion_document
+    from serving.services.simulate import simulate_promotion
+
+    if mechanic not in tuple(Mechanic):
+        raise UnknownName(mechanic, tuple(Mechanic), kind="mechanic", where="--mechanic")
+    shop = Shop()
+    check_zone(shop, zone)
+    currency = shop.settings.zone(zone).currency
+    wanted = PromotionRequest(
+        item_ids=item,
+        zone=zone,
+        starts_at=parse_time(starts_at, where="--from"),
+        ends_at=parse_time(ends_at, where="--to"),
+        mechanic=Mechanic(mechanic),
+        percent=percent,
+        amount=amount,
+        threshold=threshold,
+        mean_basket=mean_basket,
+        repeats=repeats,
+        take_up=take_up,
+        switching=switching,
+    )
+    campaign = campaign_of(wanted, currency)
+    with steps(1) as progress:
+        found = simulate_promotion(pricing_inputs(shop, progress), campaign, item)
+        progress.done()
+    if json:
+        print_json(promotion_document(found, currency))
+        return
+    what_if = found.what_if
+    named = {"without it, more by": what_if.against_none, "its families lose": what_if.cannibalised, "net": what_if.net}
+    rows = []
+    for name, effect in {"with it": what_if.expected, **named}.items():
+        bands = (effect.revenue, effect.profit)
+        money_cells = [f"{to_major(round(b.p50), currency)} ({_range(b.p10, b.p90, currency)})" for b in bands]
+        rows.append((name, f"{effect.units.p50:,.1f}", *money_cells))
+    title = f"{mechanic} on {len(what_if.items)} items, zone {zone}, {currency}: mean (p10 to p90)"
+    print_table(title, ("", "units", "revenue", "profit"), rows)
+    for clash in found.conflicts:
+        print_line(f"Conflict: {clash.item_id} with {clash.other} on {clash.other_item_id}: {clash.why}")
+    for item_id, why in found.unlawful.items():
+        print_line(f"May not be announced on {item_id}: {why}")
+    for item_id in found.missing:
+        print_line(f"Left out: {item_id} has no price or no forecast")
+    if unknown := sum(not each.known for each in what_if.items):
+        print_line(f"Note: how {unknown} of the items answer to a price is not known; no additional units are counted")
+
+
+def _range(low: float, high: float, currency: str) -> str:
+    return f"{to_major(round(low), currency)} to {to_major(round(high), currency)}"

@@ -1,0 +1,122 @@
+"""`make bench-optimiser`: seconds, memory and proven gap of a whole run of suggestions, on a made-up catalogue.
+
+    python -m tests.benchmarks.optimiser [--items 10000 100000]
+
+Families of four packs in order of size, a revenue floor and a cap on the number of changes. Timed is `suggest` as the
+service calls it: from items to suggestions with bounds, ladders, waterfalls and intervals. Each size runs in a process
+of its own, so that the memory told is its own; a first small run loads HiGHS. Exits 1 where a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from features.contracts.pricing import EvidenceGrade, PricingItem
+from features.contracts.sizes import Size
+from models.pricing.optimiser import suggest
+from models.pricing.rules import FamilyRule, PricingRules
+
+_PACKS = 4
+_GAP = 0.001
+_SECONDS = {10_000: 1.0, 100_000: 20.0}
+# Ladders of fifteen prices on average; the floor and the cap both bind.
+RULES = PricingRules(
+    max_change=0.15,
+    endings=(9,),
+    min_gain=0.0,
+    revenue_floor=1.03,
+    max_changes_share=0.3,
+    family=FamilyRule(order=True, unit_price=True),
+)
+
+
+def catalogue(n_items: int, seed: int = 1) -> list[PricingItem]:
+    """Families of four packs: the larger dearer, and cheaper per gram; elasticities around -2.4."""
+    rng = np.random.default_rng(seed)
+    base = np.round(rng.uniform(250, 750, n_items // _PACKS))
+    items = []
+    for number in range(n_items):
+        family, pack = divmod(number, _PACKS)
+        price = int(base[family] * (1 + 0.45 * pack)) // 10 * 10 + 9
+        units = float(rng.gamma(0.7, 60)) + 0.1
+        items.append(
+            PricingItem(
+                item_id=f"i{number:06}",
+                zone="default",
+                currency="EUR",
+                list_price_minor=price,
+                current_price_minor=price,
+                unit_cost_minor=float(price * rng.uniform(0.5, 0.8)),
+                cost_source="known",
+                tax_divisor=1.0,
+                units_p10=units / 2,
+                units_p50=units,
+                units_p90=units * 2,
+                units_mean=units,
+                elasticity=-float(rng.gamma(6, 0.4)),
+                elasticity_error=0.3,
+                evidence_grade=EvidenceGrade.A,
+                lowest_tried_minor=int(price * 0.7),
+                highest_tried_minor=int(price * 1.3),
+                family_id=f"f{family:05}",
+                size=Size(100.0 * (1 + pack), "g"),
+            )
+        )
+    return items
+
+
+def measure(n_items: int) -> dict[str, float]:
+    """One run: seconds, peak memory, and what the run says of itself."""
+    items = catalogue(n_items)
+    suggest(items[:400], RULES)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started, busy = time.perf_counter(), time.process_time()
+    found = suggest(items, RULES)
+    seconds = time.perf_counter() - started
+    busy = time.process_time() - busy
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    outcome = found.outcome
+    return {
+        "items": n_items,
+        "seconds": seconds,
+        "of them computing": busy,
+        "gap": outcome.gap,
+        "gap of the gain": (outcome.bound - outcome.value) / max(outcome.bound - outcome.keeping, 1e-9),
+        "steps": outcome.n_steps,
+        "suggestions": len(found.suggestions),
+        "broken rules": len(outcome.broken),
+        "memory, MB": peak / 1024,
+        "of them by the run, MB": (peak - before) / 1024,
+    }
+
+
+def main() -> int:
+    """Prints one line per size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--items", type=int, nargs="+", default=sorted(_SECONDS))
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(arguments.one)))
+        return 0
+    missed = 0
+    for n_items in arguments.items:
+        command = [sys.executable, "-m", "tests.benchmarks.optimiser", "--one", str(n_items)]
+        figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        print(", ".join(f"{name} {value:,.6g}" for name, value in figures.items()), flush=True)
+        most = _SECONDS.get(n_items, float("inf"))
+        reached = figures["seconds"] <= most and figures["gap"] <= _GAP and not figures["broken rules"]
+        print(f"  target: {most:g} s, gap {_GAP:.1%}: {'reached' if reached else 'MISSED'}", flush=True)
+        missed += not reached
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+from dataclasses import replace
+from datetime import timedelta
+from itertools import product
+
+import numpy as np
+import pytest
+
+from configs.settings import Settings
+from experiments.simulator.demand import Choice, LogLinear
+from experiments.simulator.oracle import best_prices, captured
+from experiments.simulator.parameters import ShopParameters
+from experiments.simulator.plan import ending_in_9
+from experiments.simulator.tables import START, TRUTH, end, tables, truth, write_shop
+from experiments.simulator.weather import _expected, _memory
+from experiments.simulator.world import simulate
+from features.contracts.calendar import week_starts
+from features.contracts.errors import BadInput
+from features.contracts.seeds import generator
+from features.pipelines.demand import weekly_demand
+from features.sources.folder import import_folder
+from features.store.facts import Facts
+
+SMALL = ShopParameters(n_categories=2, n_families=2, family_size=3, n_weeks=30, n_shoppers=60)
+ONE_FAMILY = ShopParameters(n_departments=1, n_categories=1, n_families=1, family_size=3, n_weeks=30)
+
+
+def shop(parameters: ShopParameters = SMALL, seed: int = 4):
+    return simulate(parameters, generator(seed, "simulated shop"))
+
+
+@pytest.mark.parametrize("form", ["loglinear", "choice"])
+def test_twins_differ_in_their_promotion_weeks_only(form):
+    large = ShopParameters(form=form, n_weeks=104)
+    confounded, free = (shop(replace(large, confounded=each)) for each in (True, False))
+    np.testing.assert_array_equal(confounded.plan.regular, free.plan.regular)
+    np.testing.assert_array_equal(confounded.plan.cost, free.plan.cost)
+    np.testing.assert_array_equal(confounded.weather.past, free.weather.past)
+    np.testing.assert_array_equal(confounded.elasticities(), free.elasticities())
+    rates = [(each.plan.depth > 0).mean() for each in (confounded, free)]
+    assert rates == pytest.approx([0.16, 0.16], abs=0.01)  # 9,984 weeks of items
+    together = [
+        np.corrcoef((each.plan.depth > 0).ravel(), np.log(each.weather.past).ravel())[0, 1]
+        for each in (confounded, free)
+    ]
+    assert together[0] > 0.2
+    assert abs(together[1]) < 0.04
+
+
+def test_log_linear_units_follow_the_formula():
+    # 100 units at reference; own -2, 0.5 from the neighbour: 10 % dearer, the neighbour 20 % cheaper, a push of .1.
+    demand = LogLinear(
+        np.log([100.0, 50.0]), np.array([-2.0, -3.0]), np.array([[0, 0.5], [0.3, 0]]), np.log([2.0, 3.0])
+    )
+    units = demand.units(np.log([[2.2], [2.4]]), np.array([[0.1], [0.0]]))
+    assert units.ravel() == pytest.approx([100 * 1.1**-2 * 0.8**0.5 * np.exp(0.1), 50 * 0.8**-3 * 1.1**0.3])
+
+
+@pytest.mark.parametrize("form", ["loglinear", "choice"])
+def test_elasticities_are_the_derivatives_of_units(form):
+    found = shop(replace(SMALL, form=form))
+    prices = np.log(found.current_minor.astype(float))
+    step = 1e-6
+    for item in (0, 5):
+        sets = np.stack([prices, prices], axis=1)
+        sets[item] += (-step, step)
+        low, high = np.log(found.demand.units(sets, np.zeros(sets.shape))).T
+        assert found.elasticities()[:, item] == pytest.approx((high - low) / (2 * step), abs=1e-5)
+
+
+def test_what_an_item_loses_its_neighbours_partly_gain_and_other_families_do_not():
+    # Three of four shoppers buy; a utility of one item that falls to nothing leaves 2 : 1 between the rest.
+    demand = Choice(np.zeros(3), np.full(3, -2.0), np.zeros(3), np.zeros(3, int), np.array([400.0]))
+    kept, dearer = demand.units(np.array([[0.0, 30.0], [0.0, 0.0], [0.0, 0.0]]), np.zeros((3, 2))).T
+    assert kept == pytest.approx([100, 100, 100])
+    assert dearer == pytest.approx([0, 400 / 3, 400 / 3], abs=1e-9)
+    found = shop(replace(SMALL, form="choice"))
+    other = found.catalogue.family[:, None] != found.catalogue.family[None, :]
+    assert (found.elasticities()[other] == 0).all()
+
+
+def test_profit_and_units_to_come_are_sums_over_items_and_weeks():
+    found = shop()
+    base = found.demand.units(np.log(found.current_minor[:, None].astype(float)), np.zeros((24, 1)))[:, 0]
+    units = base * found.weather.ahead.sum(1)
+    assert found.units_at(found.current_minor[:, None])[:, 0] == pytest.approx(units)
+    profit = ((found.current_minor - found.unit_cost_minor) * units).sum()
+    assert found.profit_at(found.current_minor[:, None]) == pytest.approx([profit])
+
+
+def test_demand_to_come_is_expected_from_the_last_week():
+    # State 2, memory .5, spread .1: next week's state is normal with mean 1 and variance 1 - .25.
+    found = _expected(0.1, 0.5, np.array([2.0]), 2)
+    assert found == pytest.approx(np.array([[0.1 * 1 + 0.01 * 0.75 / 2, 0.1 * 0.5 + 0.01 * 0.9375 / 2]]))
+    draws = np.random.default_rng(3).normal(size=(200, 400))
+    assert _memory(draws, 0.9)[:, 50:].std() == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("form", ["loglinear", "choice"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_oracle_finds_the_best_of_all_combinations(form, seed):
+    found = shop(replace(ONE_FAMILY, form=form), seed)
+    ladders = [sorted({*ending_in_9(price * np.linspace(0.9, 1.1, 6)).tolist()}) for price in found.current_minor]
+    own = [sorted({*ladder, price}) for ladder, price in zip(ladders, found.current_minor.tolist(), strict=True)]
+    every = np.array(list(product(*own))).T
+    best = every[:, int(np.argmax(found.profit_at(every)))]
+    assert best_prices(found, ladders).tolist() == best.tolist()
+    assert captured(found, best, ladders) == 1.0
+    assert captured(found, found.current_minor, ladders) == 0.0
+
+
+def test_the_same_seed_gives_the_same_tables_and_another_seed_others():
+    first, second, third = (tables(shop(seed=seed), generator(seed, "shoppers")) for seed in (1, 1, 2))
+    assert all(first[name].equals(second[name]) for name in first)
+    assert not first["events"].equals(third["events"])
+
+
+def test_the_tables_are_taken_whole_and_hold_what_was_sold(tmp_path):
+    found = shop()
+    rows = write_shop(tmp_path / "out", found, generator(1, "shoppers"))
+    settings = Settings(home=tmp_path / "home", database_url=None)
+    facts = Facts(settings)
+    report = import_folder(tmp_path / "out", facts, settings, now=end(found), progress=lambda _: None)
+    assert {name: table.n_bad for name, table in report.tables.items()} == dict.fromkeys(rows, 0)
+    starts = week_starts(START, end(found) - timedelta(days=1), "UTC")
+    assert len(starts) == SMALL.n_weeks
+    promotions, prices = facts.read("promotions"), facts.read("price_history")
+    weekly = weekly_demand(facts.read("events"), promotions, prices, as_of=end(found), week_starts=starts)
+    for row in weekly.to_pyarrow().to_pylist():
+        item, week = found.item_ids.index(row["item_id"]), starts.index(row["week_start"])
+        assert row["units"] == found.units[item, week]
+        assert row["planned_offer_price_minor"] == pytest.approx(found.plan.offer[item, week])
+        assert row["planned_list_price_minor"] == pytest.approx(found.plan.regular[item, week])
+        assert row["reach:display"] == pytest.approx(found.plan.display[item, week], abs=1e-3)
+    kinds = set(facts.read("events").event_type.to_pyarrow().to_pylist())
+    assert kinds == {"view_item", "add_to_cart", "purchase"}
+
+
+def test_a_short_delivery_sells_out_and_stock_says_so(tmp_path):
+    found = shop(replace(SMALL, stock_outs=0.3))
+    out = found.units == found.available
+    assert 0.15 < out.mean() < 0.32
+    zeros = [
+        row for row in tables(found, generator(1, "shoppers"), clicks=False)["stock"].to_pylist() if not row["on_hand"]
+    ]
+    assert len({(row["item_id"], row["at"]) for row in zeros if row["at"].weekday() == 6}) == out.sum()
+
+
+def test_the_truth_lies_in_a_file_of_its_own(tmp_path):
+    found = shop()
+    assert TRUTH == "truth.json"
+    item = truth(found)["items"]["s0004"]
+    at_ninety = found.current_minor[:, None].astype(float)
+    at_ninety[4] *= 0.9
+    assert item["expected_units"]["0.90"] == pytest.approx(found.units_at(at_ninety)[4, 0])
+    assert item["elasticity"] == pytest.approx(found.elasticities()[4, 4])
+    assert set(item["cross"]) == {"s0003", "s0005"}
+
+
+def test_sizes_and_forms_out_of_range_are_refused():
+    with pytest.raises(BadInput, match="form"):
+        ShopParameters(form="magic")
+    with pytest.raises(BadInput, match="eight weeks"):
+        ShopParameters(n_weeks=4)

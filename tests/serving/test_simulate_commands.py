@@ -1,0 +1,62 @@
+"""`prices simulate`, `promotions simulate` and what a run of `prices suggest` prints."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from features.contracts.errors import UnknownName
+from serving.cli import prices, promotions
+from serving.cli.main import app
+from serving.services.suggest import suggest_prices
+from tests.serving.test_suggest_prices import RULES, forecaster, inputs, responses
+from tests.serving.test_suggest_prices import shop as shop_of_three
+
+three_items = shop_of_three
+
+
+@pytest.fixture
+def run(three_items, monkeypatch, tmp_path):
+    """Runs a verb on the shop of three items, of which milk has a forecast and a response."""
+    monkeypatch.setenv("SHOPWRIGHT_HOME", str(tmp_path / "home"))
+    given = inputs(three_items, forecaster("milk"), responses("milk"))
+    for module in (prices, promotions):
+        monkeypatch.setattr(module, "pricing_inputs", lambda *_, **__: given)
+        monkeypatch.setattr(module, "check_zone", lambda *_: None)
+
+    def verb(*words):
+        found = CliRunner().invoke(app, words, catch_exceptions=False, standalone_mode=False)
+        return found.stdout
+
+    return verb
+
+
+def test_an_item_at_other_prices_is_printed_and_told_to_machines(run):
+    told = json.loads(run("prices", "simulate", "milk", "--price", "0.90", "--price", "1.00", "--json"))
+    cheap, present = told["items"]
+    assert cheap["expected"]["units"]["p50"] == pytest.approx(40 * 0.9**-4)
+    assert present["expected"]["profit"]["against_keeping"]["p50"] == "0.00"
+    shown = run("prices", "simulate", "milk", "--price", "0.50")
+    assert "elasticity -4.00, grade A" in shown and "maximum change" in shown
+
+
+def test_a_promotion_is_printed_and_told_to_machines(run):
+    words = ["promotions", "simulate", "--item", "milk", "--item", "rice", "--mechanic", "percent_off"]
+    words += ["--percent", "0.1", "--from", "2018-01-08T00:00Z", "--to", "2018-01-22T00:00Z"]
+    told = json.loads(run(*words, "--json"))
+    assert told["expected"]["units"]["p50"] == pytest.approx(20 * 0.9**-4)
+    assert told["missing"] == ["rice"]
+    shown = run(*words)
+    assert "percent_off on 1 items" in shown and "Left out: rice" in shown
+    with pytest.raises(UnknownName, match="percent_off"):
+        run(*words[:7], "percent_of", *words[8:])
+
+
+def test_a_run_prints_how_near_it_came_to_the_best_and_which_rule_was_not_kept(three_items, capsys):
+    rules = replace(RULES, revenue_floor=3.0, soft={"revenue floor": 10})
+    prices.print_suggestions(suggest_prices(inputs(three_items, forecaster("milk"), responses("milk"), rules)))
+    shown = capsys.readouterr().out
+    assert "Proven within 0.0000% of the best" in shown
+    # 40 units at 1.00 are 40.00; the largest cut allowed, to .80, brings 40 * .8 ** -3 = 78.12
+    assert "Rule not kept: revenue floor (soft): at least 120.00 USD asked, 78.12 is the nearest found" in shown
