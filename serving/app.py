@@ -27,6 +27,7 @@ from serving.api import (
     experiments,
     forecasts,
     health,
+    inventory,
     metrics,
     models,
     prices,
@@ -50,7 +51,19 @@ POLL_SECONDS = 2.0
 DRAIN_SECONDS = 1.0
 # Slates are made a few at a time: more threads would only take the interpreter from each other.
 _SLATE_THREADS = 2
-_ROUTERS = (recommendations, events, prices, suggestions, forecasts, experiments, models, audit, health, metrics)
+_ROUTERS = (
+    recommendations,
+    events,
+    prices,
+    suggestions,
+    forecasts,
+    inventory,
+    experiments,
+    models,
+    audit,
+    health,
+    metrics,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:

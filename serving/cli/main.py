@@ -17,6 +17,7 @@ from serving.cli import (
     features,
     forecasts,
     imports,
+    inventory,
     keys,
     models,
     prices,
@@ -43,6 +44,7 @@ app.command("retrain")(train.retrain)
 app.add_typer(models.app, name="models")
 app.add_typer(forecasts.app, name="forecasts")
 app.add_typer(prices.app, name="prices")
+app.command("inventory")(inventory.inventory)
 app.command("recommend")(recommend.recommend)
 app.command("serve")(serve.serve)
 app.add_typer(keys.app, name="keys")
