@@ -52,8 +52,8 @@ class DemandConfig:
 class Fold:
     """One origin: what was foretold for the judged series and what came, series × weeks ahead.
 
-    `segment` (volume × intermittence at the origin), `bucket` (fifth by volume before the first origin) and `category`
-    are of series.
+    `segment` (volume × intermittence at the origin), `bucket` (fifth by volume before the first origin) and
+    `categories` are of series; `reconciled` are the means after MinTrace.
     """
 
     origin: int
@@ -67,6 +67,7 @@ class Fold:
     segment: npt.NDArray[np.int64]
     bucket: npt.NDArray[np.int64]
     categories: npt.NDArray[np.object_]
+    reconciled: Doubles
 
 
 class Backtester:
@@ -146,7 +147,8 @@ class Backtester:
         config, panel = self._config, self._panel
         model = self._model(origin)
         calibration = model.calibration
-        means = model.means(self.known(origin), self.means(origin, range(1, config.horizon + 1)))[judged]
+        served = model.means(self.known(origin), self.means(origin, range(1, config.horizon + 1)))
+        means = served[judged]
         actual = panel.units[judged, origin : origin + config.horizon].astype(np.float64)
         past = panel.units[judged, :origin].astype(np.float64)
         rng = generator(self._seed, f"pit {origin}")
@@ -167,6 +169,7 @@ class Backtester:
             segment,
             fifths(panel.units[judged, :first].mean(axis=1)),
             panel.categories[judged],
+            model.min_trace(self.known(origin), served)[judged],
         )
 
     def _model(self, origin: int) -> DemandModel:

@@ -13,7 +13,14 @@ import pyarrow.compute as pc
 from configs.settings import Settings
 from features.contracts.calendar import add_weeks, week_starts
 from features.contracts.tables import TIMESTAMP
-from features.pipelines.demand import REACH, week_spans, weekly_demand, weekly_prices, weekly_stock
+from features.pipelines.demand import (
+    REACH,
+    week_spans,
+    weekly_demand,
+    weekly_prices,
+    weekly_stock,
+    with_prominence,
+)
 from features.pipelines.expressions import promotion_kinds
 from features.store.facts import Facts
 from models.demand.panel import DemandPanel
@@ -31,7 +38,7 @@ def build_panel(facts: Facts, settings: Settings, *, until: datetime | None, ahe
     """
     first, end = span_of_sales(facts, until, settings.timezone)
     starts = week_starts(first, add_weeks(end, ahead - 1, settings.timezone), settings.timezone)
-    promotions = facts.read("promotions")
+    promotions = with_prominence(facts.read("promotions"))
     kinds = promotion_kinds(promotions)
     relation = weekly_demand(
         facts.read("events"),

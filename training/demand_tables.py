@@ -18,8 +18,9 @@ BY_SEGMENT, BY_WEEK, BY_VOLUME, BY_LEVEL = (
     "WMAPE by segment",
     "WMAPE by week ahead",
     "Quantiles by volume",
-    "WMAPE by level, bottom-up",
+    "WMAPE by level",
 )
+RECONCILED = "Shopwright, MinTrace"
 LEVELS = {"department": 1, "category": 2}
 _MIN_SERIES = 20
 _ONE_METHOD = "ours; fifths of the series by weekly units before the first origin, smallest first"
@@ -86,7 +87,7 @@ def by_level(folds: Sequence[Fold]) -> MetricTable:
     for depth in (None, *sorted(LEVELS.values(), reverse=True), 0):
         members = [_members(fold, depth) for fold in folds]
         counts.append(int(members[0].max()) + 1)
-        for name in _methods(folds):
+        for name in (*_methods(folds), RECONCILED):
             sums = [
                 (_summed(fold.actual, each), _summed(_said(fold, name), each))
                 for fold, each in zip(folds, members, strict=True)
@@ -111,6 +112,8 @@ def _methods(folds: Sequence[Fold]) -> list[str]:
 
 
 def _said(fold: Fold, name: str) -> Doubles:
+    if name == RECONCILED:
+        return fold.reconciled
     return fold.means if name == OURS else fold.baselines[name]
 
 

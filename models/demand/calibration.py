@@ -117,7 +117,8 @@ def _rows(backtest: Backtest, places: list[int]) -> tuple[Doubles, Doubles, Ints
 
 
 def _spread(actual: Doubles, mean: Doubles, segment: Ints, rng: np.random.Generator) -> Spread:
-    dense = segment % 2 == 1
-    whole = fit_counts(actual, mean, rng)
-    parts = [fit_counts(actual[rows], mean[rows], rng) if rows.sum() >= _ENOUGH else whole for rows in (~dense, dense)]
-    return Spread(*parts)
+    parts = [segment % 2 == 0, segment % 2 == 1]
+    if min(rows.sum() for rows in parts) < _ENOUGH:
+        whole = fit_counts(actual, mean, rng)
+        return Spread(whole, whole)
+    return Spread(*(fit_counts(actual[rows], mean[rows], rng) for rows in parts))

@@ -20,6 +20,7 @@ Doubles = npt.NDArray[np.float64]
 QUANTILES = (0.1, 0.5, 0.9)
 _EDGES = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 50.0)
 _ALPHAS = np.geomspace(0.01, 30.0, 60)
+_COARSE = 8
 _MIN_ROWS = 200
 _MIN_SHAPE_ROWS = 500
 _MOST_ROWS = 20_000
@@ -104,7 +105,9 @@ def _likeliest(actual: Doubles, mean: Doubles, *, most: int = 8_000) -> float:
         return 1.0
     stride = max(1, len(actual) // most)
     y, mu = np.rint(actual[::stride]), mean[::stride]
-    return float(_ALPHAS[int(np.argmax([_log_likelihood(y, mu, alpha) for alpha in _ALPHAS]))])
+    coarse = int(np.argmax([_log_likelihood(y, mu, alpha) for alpha in _ALPHAS[::_COARSE]])) * _COARSE
+    near = range(max(coarse - _COARSE, 0), min(coarse + _COARSE + 1, len(_ALPHAS)))  # the likelihood has one peak
+    return float(_ALPHAS[max(near, key=lambda place: _log_likelihood(y, mu, float(_ALPHAS[place])))])
 
 
 def _log_likelihood(y: Doubles, mu: Doubles, alpha: float) -> float:

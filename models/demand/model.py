@@ -19,9 +19,10 @@ from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.demand.blend import Blend, segments
 from models.demand.calibration import Calibration, Spread
 from models.demand.distribution import QUANTILES, Counts, Doubles
+from models.demand.hierarchy import reconciled
 from models.demand.panel import DemandPanel
 from models.demand.rates import ItemRates
-from models.demand.trees import FitConfig, Trees, TreesConfig
+from models.demand.trees import MIN_TRACE, FitConfig, Trees, TreesConfig
 from models.demand.week_effects import WeekEffects
 
 KIND = "demand"
@@ -87,7 +88,13 @@ class DemandModel:
         for series in np.flatnonzero(~(panel.units > 0).any(axis=1)):
             about = (str(values[series]) for values in (panel.zones, panel.categories, panel.brands))
             means[series] = self.rates.of(*about)
-        return means
+        return self.min_trace(panel, means) if self.config.reconcile == MIN_TRACE and len(means) else means
+
+    def min_trace(self, panel: DemandPanel, means: Doubles) -> Doubles:
+        """N × H means moved towards smoothed sums by category, department and zone."""
+        level = means.mean(axis=1)
+        variance = level + self.calibration.near.alpha(level, segments(panel)) * level**2
+        return reconciled(panel, means, variance, self.trees.effects.factors(panel))
 
     def quantiles(self, panel: DemandPanel, means: Doubles, at: Sequence[float] = QUANTILES) -> Doubles:
         """N × H × levels around N × H served means, any level between 0 and 1."""

@@ -12,7 +12,7 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Outlook:
-    """Forecasts of N items: mean N × weeks, this week first; alpha and alpha_total N (variance = mean + alpha mean²)."""
+    """Forecasts of N items: mean N × weeks, this week first; alpha, alpha_total N (variance = mean + alpha mean²)."""
 
     mean: Doubles
     alpha: Doubles

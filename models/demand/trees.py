@@ -24,6 +24,7 @@ from models.demand.features import PRICES, features, history
 from models.demand.panel import DemandPanel, Floats
 from models.demand.week_effects import WeekEffects, fit_week_effects
 
+BOTTOM_UP, MIN_TRACE = RECONCILE = ("bottom_up", "min_trace")
 _EARLIEST = 4  # weeks that a training origin must know
 _THREADS = 1  # the learner's threads spin while they wait: two on a busy two-core machine take ten times as long
 
@@ -43,13 +44,25 @@ class TreesConfig:
 
 @dataclass(frozen=True)
 class FitConfig:
-    """What is learnt from: origins within `memory_weeks`, at most `max_rows` rows of series × origin × week."""
+    """What is learnt from: origins within `memory_weeks`, at most `max_rows` rows of series × origin × week.
+
+    `reconcile` says how forecasts agree with those of categories, departments and zones: "bottom_up" or "min_trace".
+    """
 
     horizon: int = 13
     memory_weeks: int = 30
     max_rows: int = 400_000
     share_sparse: float = 0.1
+    reconcile: str = "bottom_up"
     trees: TreesConfig = field(default_factory=TreesConfig)
+
+    def __post_init__(self) -> None:
+        if self.reconcile not in RECONCILE:
+            raise BadInput(
+                f"no reconciliation is called {self.reconcile!r}",
+                where="models/demand: fit: reconcile",
+                hint=f"One of: {', '.join(RECONCILE)}",
+            )
 
 
 @dataclass(frozen=True)
