@@ -100,7 +100,8 @@ def weekly_promotions(promotions: Any, events: Any, weeks: Any, kinds: Sequence[
     share = _seconds(start, end) / _seconds(spans.week_start, spans.week_end)
     plans = plans.join(spans.mutate(share=share), ["starts_at", "ends_at"])
     plans = plans.mutate(covered=plans.reach * plans.share)
-    reach = {f"{REACH}{k}": ibis.least(plans.covered.sum(where=plans.kind == k), 1.0) for k in kinds}
+    # Of null and 1 the least is 1: a kind that is not planned must be 0 before.
+    reach = {f"{REACH}{k}": ibis.least(plans.covered.sum(where=plans.kind == k).fill_null(0.0), 1.0) for k in kinds}
     return plans.group_by(KEY).aggregate(promotion_depth=plans.depth.max(), **reach)
 
 

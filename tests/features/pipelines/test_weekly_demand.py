@@ -144,3 +144,10 @@ def test_what_is_prominent_is_a_kind_of_its_own() -> None:
     assert len(found) == 5
     more = {row["kind"]: row["reach"] for row in found if (row["kind"] or "").startswith("prominent")}
     assert more == {"prominent mailer": pytest.approx(0.8 * 0.25), "prominent other": pytest.approx(0.5)}
+
+
+def test_a_kind_that_is_not_planned_reaches_nobody() -> None:
+    plans = [promotion(WEEKS[0], WEEKS[1], kind="display", reach=0.3)]
+    found = demand([event(WEEKS[0])], plans, kinds=("display", "mailer"))
+    row = found["a", "north", 0]
+    assert (row["reach:display"], row["reach:mailer"]) == (pytest.approx(0.3), 0.0)
