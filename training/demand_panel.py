@@ -19,7 +19,6 @@ from features.pipelines.demand import (
     weekly_demand,
     weekly_prices,
     weekly_stock,
-    with_prominence,
 )
 from features.pipelines.expressions import promotion_kinds
 from features.store.facts import Facts
@@ -38,7 +37,7 @@ def build_panel(facts: Facts, settings: Settings, *, until: datetime | None, ahe
     """
     first, end = span_of_sales(facts, until, settings.timezone)
     starts = week_starts(first, add_weeks(end, ahead - 1, settings.timezone), settings.timezone)
-    promotions = with_prominence(facts.read("promotions"))
+    promotions = facts.read("promotions")
     kinds = promotion_kinds(promotions)
     relation = weekly_demand(
         facts.read("events"),

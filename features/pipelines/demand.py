@@ -16,7 +16,6 @@ import ibis
 from features.contracts.tables import DEFAULT_ZONE, EventType
 from features.pipelines.expressions import before, instant, kind_of, promotion_kinds, spread_plans, zone_of
 
-PROMINENT = "prominent "
 REACH = "reach:"  # prefix of the columns that hold the planned reach of one kind of promotion
 KEY = ("item_id", "zone", "week_start")
 
@@ -103,19 +102,6 @@ def weekly_promotions(promotions: Any, events: Any, weeks: Any, kinds: Sequence[
     # Of null and 1 the least is 1: a kind that is not planned must be 0 before.
     reach = {f"{REACH}{k}": ibis.least(plans.covered.sum(where=plans.kind == k).fill_null(0.0), 1.0) for k in kinds}
     return plans.group_by(KEY).aggregate(promotion_depth=plans.depth.max(), **reach)
-
-
-def with_prominence(promotions: Any) -> Any:
-    """The promotions, and those of the front page once more: kind `prominent KIND`, with the reach that is prominent.
-
-    The column `prominence` (share 0..1 of the reach) is no canonical one, so it lies in `attributes`.
-    """
-    stated = promotions.attributes.cast("json")["prominence"].unwrap_as("string").try_cast("float64")
-    prominent = promotions.mutate(stated=stated).filter(lambda rows: rows.stated > 0)
-    prominent = prominent.mutate(
-        kind=PROMINENT + kind_of(prominent), reach=prominent.reach.fill_null(1.0) * ibis.least(prominent.stated, 1.0)
-    )
-    return promotions.union(prominent.drop("stated").select(*promotions.columns))
 
 
 def weekly_prices(prices: Any, events: Any, weeks: Any, foreign: Sequence[str] = ()) -> Any:

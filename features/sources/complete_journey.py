@@ -164,8 +164,7 @@ def _users(duck: Any, report: TableReport) -> pa.Table:
 def _promotions(duck: Any, report: TableReport) -> pa.Table:
     """One row a product, week and kind; its reach is the share of that week's shops in which the kind was on.
 
-    The calendar counts as planned: displays and mailers are decided weeks before they run. `prominence` is the share of
-    a mailer's shops in which the product was on its front or back page or on its wrap.
+    The calendar counts as planned: displays and mailers are decided weeks before they run.
     """
     report.rows_read = duck.sql("SELECT count(*) FROM promotions").fetchone()[0]
     return _fetch(
@@ -173,16 +172,14 @@ def _promotions(duck: Any, report: TableReport) -> pa.Table:
         """
         WITH shops AS (SELECT week, count(DISTINCT store_id) AS n FROM promotions GROUP BY week),
         kinds AS (
-            SELECT product_id, week, 'display' AS kind, count(DISTINCT store_id) AS n_shops, 0 AS n_prominent
+            SELECT product_id, week, 'display' AS kind, count(DISTINCT store_id) AS n_shops
             FROM promotions WHERE display_location <> '0' GROUP BY ALL
             UNION ALL
-            SELECT product_id, week, 'mailer', count(DISTINCT store_id),
-                count(DISTINCT store_id) FILTER (mailer_location IN ('D', 'F', 'H', 'L'))
+            SELECT product_id, week, 'mailer', count(DISTINCT store_id)
             FROM promotions WHERE mailer_location <> '0' GROUP BY ALL
         )
         SELECT kind || '-week-' || week AS promotion_id, product_id::VARCHAR AS item_id, 'default' AS "zone",
-            starts_at, ends_at, kind, n_shops / n AS reach,
-            CASE WHEN n_prominent > 0 THEN json_object('prominence', (n_prominent / n_shops)::VARCHAR) END AS attributes
+            starts_at, ends_at, kind, n_shops / n AS reach
         FROM kinds JOIN shops USING (week) JOIN weeks USING (week) ORDER BY starts_at, item_id, kind
         """,
         PROMOTIONS.arrow,

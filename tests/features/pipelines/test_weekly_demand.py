@@ -7,7 +7,7 @@ import pytest
 
 from features.contracts.calendar import add_weeks
 from features.contracts.tables import TABLES
-from features.pipelines.demand import week_spans, weekly_demand, weekly_stock, with_prominence
+from features.pipelines.demand import week_spans, weekly_demand, weekly_stock
 
 ZONE = "America/New_York"
 FIRST = datetime(2017, 3, 6, 5, tzinfo=UTC)  # daylight saving starts on the Sunday of this week
@@ -132,18 +132,6 @@ def test_the_share_of_a_week_in_stock_holds_from_count_to_count() -> None:
     shares = {row["week_start"]: row["share_in_stock"] for row in found}
     first_week = WEEKS[1] - WEEKS[0] - timedelta(days=1)  # counted from the second day on
     assert shares == {WEEKS[0]: pytest.approx(timedelta(days=3) / first_week), WEEKS[1]: 0.0}
-
-
-def test_what_is_prominent_is_a_kind_of_its_own() -> None:
-    plans = [
-        promotion(WEEKS[0], WEEKS[1], kind="mailer", reach=0.8, attributes='{"prominence": "0.25"}'),
-        promotion(WEEKS[1], WEEKS[2], kind="mailer", reach=0.8, attributes='{"colour": "red"}'),
-        promotion(WEEKS[2], WEEKS[3], kind=None, reach=None, attributes='{"prominence": "0.5"}'),
-    ]
-    found = with_prominence(table("promotions", plans)).to_pyarrow().to_pylist()
-    assert len(found) == 5
-    more = {row["kind"]: row["reach"] for row in found if (row["kind"] or "").startswith("prominent")}
-    assert more == {"prominent mailer": pytest.approx(0.8 * 0.25), "prominent other": pytest.approx(0.5)}
 
 
 def test_a_kind_that_is_not_planned_reaches_nobody() -> None:
