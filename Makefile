@@ -14,7 +14,7 @@ endif
 # Byte code is kept, or every start would compile two thousand modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all check bench bench-recs bench-pricing bench-optimiser format lock install clean
+.PHONY: demo test test-all check bench bench-recs bench-demand bench-pricing bench-optimiser format lock install clean
 
 install: $(STAMP)
 
@@ -46,6 +46,9 @@ bench: install
 
 bench-recs: install
 	$(BIN)/python -m tests.benchmarks.recommendations
+
+bench-demand: install
+	$(BIN)/python -m tests.benchmarks.demand
 
 bench-pricing: bench-optimiser
 	$(BIN)/python -m tests.benchmarks.pricing

@@ -25,6 +25,7 @@ class ZoneSettings(BaseModel):
     prices_include_tax: bool = False
     tax_rate: float = Field(0.0, ge=0, le=1)
     price_law: PriceLaw = PriceLaw.EU30
+    country: str = ""
 
 
 class Settings(BaseSettings):
@@ -44,9 +45,10 @@ class Settings(BaseSettings):
     )
     timezone: str = Field("UTC", description="The shop's time zone: business weeks start Monday 00:00 there")
     zones: dict[str, ZoneSettings] = Field(
-        default_factory=dict, description="Per zone: currency, prices_include_tax, tax_rate, price_law (JSON)"
+        default_factory=dict, description="Per zone: currency, prices_include_tax, tax_rate, price_law, country (JSON)"
     )
     currency: str = Field("USD", description="ISO 4217 currency of zones not named in SHOPWRIGHT_ZONES")
+    country: str = Field("", description="Country whose public holidays forecasts know, ISO 3166 (US, DE-BY)")
     prices_include_tax: bool = Field(False, description="Whether prices of zones not in SHOPWRIGHT_ZONES include tax")
     tax_rate: float = Field(0.0, ge=0, le=1, description="Tax rate of zones not in SHOPWRIGHT_ZONES, a share")
     price_law: PriceLaw = Field(
@@ -57,6 +59,11 @@ class Settings(BaseSettings):
     )
     seed: int = Field(17, description="Seed of every random stream")
     max_bad_share: float = Field(0.01, ge=0, le=1, description="Import fails above this share of bad rows")
+    lead_time_days: float = Field(14.0, gt=0, description="Days from order to shelf of items that do not say their own")
+    review_days: float = Field(7.0, ge=0, description="Days between two looks at what to order")
+    service_level: float = Field(
+        0.95, gt=0, lt=1, description="Share of cycles without a stock-out, of items that do not say their own"
+    )
     max_inflight: int = Field(64, ge=1, description="Requests in flight before the server sheds load")
     log_level: str = Field("info", description="Log level of the server")
 
@@ -74,6 +81,7 @@ class Settings(BaseSettings):
             prices_include_tax=self.prices_include_tax,
             tax_rate=self.tax_rate,
             price_law=self.price_law,
+            country=self.country,
         )
 
     @classmethod

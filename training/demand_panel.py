@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -13,10 +13,17 @@ import pyarrow.compute as pc
 from configs.settings import Settings
 from features.contracts.calendar import add_weeks, week_starts
 from features.contracts.tables import TIMESTAMP
-from features.pipelines.demand import REACH, week_spans, weekly_demand, weekly_prices
+from features.pipelines.demand import (
+    REACH,
+    week_spans,
+    weekly_demand,
+    weekly_prices,
+    weekly_stock,
+)
 from features.pipelines.expressions import promotion_kinds
 from features.store.facts import Facts
 from models.demand.panel import DemandPanel
+from training.demand_signals import zone_signals
 from training.splits import span_of_sales
 
 Revenue = npt.NDArray[np.float64]
@@ -43,8 +50,40 @@ def build_panel(facts: Facts, settings: Settings, *, until: datetime | None, ahe
     columns = ["item_id", "zone", "week_start", "units", "revenue_minor", "promotion_depth"]
     columns += [REACH + kind for kind in kinds]
     rows = relation.select(*columns).to_pyarrow()
-    panel, revenue = _arranged(rows, _categories(facts), tuple(starts), starts.index(end), kinds)
-    return with_planned_prices(panel, facts, settings, known_at=until), revenue
+    panel, revenue = _arranged(rows, _about_items(facts), tuple(starts), starts.index(end), kinds)
+    panel = replace(panel, in_stock=_in_stock(panel, facts, end))
+    return as_planned(panel, facts, settings, known_at=until), revenue
+
+
+def as_planned(panel: DemandPanel, facts: Facts, settings: Settings, *, known_at: datetime | None) -> DemandPanel:
+    """The panel with the prices and the signals of weeks that were known at `known_at`."""
+    zones = tuple(sorted(set(panel.zones.tolist())))
+    names, signals = zone_signals(facts, settings, panel.week_starts, zones, known_at)
+    panel = replace(panel, signal_names=names, signal_zones=zones, signals=signals)
+    return with_planned_prices(panel, facts, settings, known_at=known_at)
+
+
+def _in_stock(panel: DemandPanel, facts: Facts, end: datetime) -> npt.NDArray[np.float32] | None:
+    """N × n_known share of each week in stock; 1 where no count is known, None where there are none at all."""
+    weeks = week_spans(panel.week_starts[: panel.n_known])
+    rows = weekly_stock(facts.read("stock"), weeks, as_of=end).to_pyarrow()
+    rows, series, week = _placed(panel, rows)
+    if not rows.num_rows:
+        return None
+    values = np.ones((panel.n_series, panel.n_known), np.float32)
+    values[series, week] = rows["share_in_stock"].to_numpy()
+    return values
+
+
+def _placed(panel: DemandPanel, rows: pa.Table) -> tuple[pa.Table, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The rows of the panel's series, and their series and week."""
+    keys = pa.array(
+        [f"{zone}{_BETWEEN}{item}" for zone, item in zip(panel.zones, panel.item_ids, strict=True)], pa.string()
+    )
+    places = pc.index_in(pc.binary_join_element_wise(rows["zone"], rows["item_id"], _BETWEEN), value_set=keys)
+    rows = rows.filter(pc.is_valid(places))
+    weeks = pc.index_in(rows["week_start"], value_set=pa.array(panel.week_starts, TIMESTAMP)).to_numpy()
+    return rows, places.drop_null().to_numpy(), weeks
 
 
 def with_planned_prices(
@@ -57,13 +96,7 @@ def with_planned_prices(
     prices = facts.read("price_history") if known_at is None else facts.read("price_history", known_at=known_at)
     foreign = [zone for zone, each in settings.zones.items() if each.currency != settings.currency]
     rows = weekly_prices(prices, facts.read("events"), week_spans(panel.week_starts), foreign).to_pyarrow()
-    keys = pa.array(
-        [f"{zone}{_BETWEEN}{item}" for zone, item in zip(panel.zones, panel.item_ids, strict=True)], pa.string()
-    )
-    places = pc.index_in(pc.binary_join_element_wise(rows["zone"], rows["item_id"], _BETWEEN), value_set=keys)
-    rows = rows.filter(pc.is_valid(places))
-    series = places.drop_null().to_numpy()
-    weeks = pc.index_in(rows["week_start"], value_set=pa.array(panel.week_starts, TIMESTAMP)).to_numpy()
+    rows, series, weeks = _placed(panel, rows)
 
     def plan(column: str) -> npt.NDArray[np.float32] | None:
         if not rows.num_rows:
@@ -75,25 +108,31 @@ def with_planned_prices(
     return replace(panel, list_price=plan("planned_list_price_minor"), offer_price=plan("planned_offer_price_minor"))
 
 
-def catalogue_rows(facts: Facts) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
-    """Items of the catalogue and their categories ('' when none)."""
-    items = facts.read("items").select("item_id", "category").order_by("item_id").to_pyarrow()
-    ids = items["item_id"].to_numpy(zero_copy_only=False)
-    return ids, items["category"].fill_null("").to_numpy(zero_copy_only=False)
+@dataclass(frozen=True)
+class Catalogue:
+    """Item ids, ascending, and what is said of them ('' where nothing is)."""
+
+    item_ids: npt.NDArray[np.object_]
+    categories: npt.NDArray[np.object_]
+    brands: npt.NDArray[np.object_]
 
 
-def unsold_panel(
-    panel: DemandPanel, item_ids: npt.NDArray[np.object_], categories: npt.NDArray[np.object_]
-) -> DemandPanel:
+def catalogue(facts: Facts) -> Catalogue:
+    """All items of the catalogue."""
+    items = _about_items(facts).sort_by("item_id")
+    return Catalogue(*(items[name].to_numpy(zero_copy_only=False) for name in ("item_id", "category", "brand")))
+
+
+def unsold_panel(panel: DemandPanel, items: Catalogue) -> DemandPanel:
     """The items of the catalogue that never sold, in every zone, on the panel's weeks; units are 0, plans unknown."""
-    missing = np.flatnonzero(~np.isin(item_ids.astype(str), panel.item_ids.astype(str)))
+    missing = np.flatnonzero(~np.isin(items.item_ids.astype(str), panel.item_ids.astype(str)))
     zones = np.array(sorted(set(panel.zones.tolist())), object)
     n = len(missing) * len(zones)
     blank = np.full((n, len(panel.week_starts)), np.nan, np.float32)
     return DemandPanel(
-        item_ids=np.repeat(item_ids[missing], len(zones)),
+        item_ids=np.repeat(items.item_ids[missing], len(zones)),
         zones=np.tile(zones, len(missing)),
-        categories=np.repeat(categories[missing], len(zones)),
+        categories=np.repeat(items.categories[missing], len(zones)),
         week_starts=panel.week_starts,
         n_known=panel.n_known,
         units=np.zeros((n, panel.n_known), np.float32),
@@ -102,16 +141,20 @@ def unsold_panel(
         depth=None if panel.depth is None else blank,
         list_price=None if panel.list_price is None else blank,
         offer_price=None if panel.offer_price is None else blank,
+        signal_names=panel.signal_names,
+        signal_zones=panel.signal_zones,
+        signals=panel.signals,
+        brands=np.repeat(items.brands[missing], len(zones)),
     )
 
 
-def _categories(facts: Facts) -> pa.Table:
+def _about_items(facts: Facts) -> pa.Table:
     items = facts.read("items")
-    return items.select("item_id", category=items.category.fill_null("")).to_pyarrow()
+    return items.select("item_id", category=items.category.fill_null(""), brand=items.brand.fill_null("")).to_pyarrow()
 
 
 def _arranged(
-    rows: pa.Table, categories: pa.Table, starts: tuple[datetime, ...], n_known: int, kinds: tuple[str, ...]
+    rows: pa.Table, items: pa.Table, starts: tuple[datetime, ...], n_known: int, kinds: tuple[str, ...]
 ) -> tuple[DemandPanel, Revenue]:
     """Long rows as arrays; series are in order of zone, then item."""
     weeks = pc.index_in(rows["week_start"], value_set=pa.array(starts, TIMESTAMP)).to_numpy()
@@ -133,14 +176,18 @@ def _arranged(
         return values
 
     zones, _, ids = np.char.partition(names[order].astype(str), _BETWEEN).T
-    found = pc.index_in(pa.array(ids), value_set=categories["item_id"].combine_chunks()).to_numpy(zero_copy_only=False)
-    labels = categories["category"].to_numpy(zero_copy_only=False)
-    category = np.array([labels[int(i)] if i == i else "" for i in found], object)
+    found = pc.index_in(pa.array(ids), value_set=items["item_id"].combine_chunks()).to_numpy(zero_copy_only=False)
+
+    def said(column: str) -> npt.NDArray[np.object_]:
+        labels = items[column].to_numpy(zero_copy_only=False)
+        return np.array([labels[int(i)] if i == i else "" for i in found], object)
+
     reach = [np.nan_to_num(matrix(REACH + kind, 0.0)) for kind in kinds]
     panel = DemandPanel(
         item_ids=ids.astype(object),
         zones=zones.astype(object),
-        categories=category,
+        categories=said("category"),
+        brands=said("brand"),
         week_starts=starts,
         n_known=n_known,
         units=np.nan_to_num(matrix("units", 0.0))[:, :n_known],

@@ -1,29 +1,14 @@
-"""Pictures of a demand evaluation, and the record of one origin that they and the figures read."""
+"""Pictures of a demand evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from models.demand.panel import DemandPanel
-from training.demand_metrics import Doubles
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One origin: what was foretold for the judged series and what came, series × weeks ahead."""
-
-    origin: int
-    actual: Doubles
-    means: Doubles
-    quantiles: Doubles
-    pit: Doubles
-    baselines: Mapping[str, Doubles]
-    past: Doubles
-    weight: Doubles
+from training.demand_backtest import Fold
 
 
 def total(panel: DemandPanel, folds: Sequence[Fold]) -> Figure:
@@ -45,7 +30,7 @@ def calibration(folds: Sequence[Fold]) -> Figure:
     """Randomised PIT (flat when calibrated), and mean sold against mean foretold by size of forecast."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.hist(np.concatenate([fold.pit for fold in folds]), bins=20, density=True, color="grey")
+    left.hist(np.concatenate([fold.pit.ravel() for fold in folds]), bins=20, density=True, color="grey")
     left.axhline(1.0, color="black")
     left.set(xlabel="randomised PIT", ylabel="density")
     means = np.concatenate([fold.means.ravel() for fold in folds])

@@ -42,13 +42,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class MetricTable:
-    """Figures by method, ours first. `rows` and `n_users` (how many users a figure is the mean of) follow `columns`."""
+    """Figures by method, ours first. `rows` and `n_users` (how many users, or what
+    else is `counted`, a figure is the mean of) follow `columns`."""
 
     title: str
     columns: tuple[str, ...]
     rows: Mapping[str, tuple[Cell, ...]]
     n_users: tuple[int, ...]
     note: str = ""
+    counted: str = "users"
 
 
 @dataclass(frozen=True)

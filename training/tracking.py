@@ -130,9 +130,18 @@ def _metrics_of(comparison: Comparison) -> dict[str, float]:
 
 
 def _metrics_of_table(table: MetricTable) -> dict[str, float]:
+    """Ours; in a table without other methods every row is a figure of ours."""
     stem = _metric_name(table.title)
-    cells = zip(table.columns, table.rows[OURS], strict=True)
-    return {f"{stem}/{_metric_name(column)}": cell.value for column, cell in cells}
+    rows = (
+        {stem: table.rows[OURS]}
+        if OURS in table.rows
+        else {f"{stem}/{_metric_name(n)}": r for n, r in table.rows.items()}
+    )
+    return {
+        f"{name}/{_metric_name(column)}": cell.value
+        for name, cells in rows.items()
+        for column, cell in zip(table.columns, cells, strict=True)
+    }
 
 
 def _metric_name(text: str) -> str:

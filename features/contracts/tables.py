@@ -210,7 +210,19 @@ COMPETITOR_PRICES = TableSchema(
     ),
     key=("item_id", "competitor", "observed_at"),
 )
+REGRESSORS = TableSchema(
+    "regressors",
+    (
+        _text("name", required=True),
+        _ZONE,
+        _time("at", required=True),
+        _number("value", required=True),
+        _time("known_at"),
+    ),
+    key=("name", "zone", "at"),
+)
 
 TABLES: dict[str, TableSchema] = {
-    schema.name: schema for schema in (EVENTS, ITEMS, USERS, PRICE_HISTORY, PROMOTIONS, COSTS, STOCK, COMPETITOR_PRICES)
+    schema.name: schema
+    for schema in (EVENTS, ITEMS, USERS, PRICE_HISTORY, PROMOTIONS, COSTS, STOCK, COMPETITOR_PRICES, REGRESSORS)
 }

@@ -127,6 +127,24 @@ def weekly_prices(prices: Any, events: Any, weeks: Any, foreign: Sequence[str] =
     )
 
 
+def weekly_stock(stock: Any, weeks: Any, *, as_of: datetime) -> Any:
+    """Item × zone × week: the share of the week, as far as a count is known, in which something was on hand.
+
+    A count holds until the next one of the same item and zone, at most until `as_of`; weeks before the first miss.
+    """
+    series = ["item_id", "zone"]
+    rows = stock.filter(stock["at"] < instant(as_of))
+    rows = rows.select("item_id", zone=zone_of(rows), since=rows["at"], on_hand=rows.on_hand)
+    rows = rows.mutate(until=rows.since.lead().over(ibis.window(group_by=series, order_by="since")))
+    rows = rows.mutate(until=rows.until.fill_null(instant(as_of)))
+    rows = rows.join(weeks, [rows.since < weeks.week_end, rows.until > weeks.week_start])
+    start = ibis.greatest(rows.since, rows.week_start)
+    rows = rows.mutate(covered=_seconds(start, ibis.least(rows.until, rows.week_end)))
+    rows = rows.filter(rows.covered > 0)
+    filled = rows.covered.sum(where=rows.on_hand > 0).fill_null(0.0)
+    return rows.group_by(KEY).aggregate(share_in_stock=filled / rows.covered.sum())
+
+
 def _in_force(rows: Any) -> Any:
     """The price list as steps that do not overlap: since, until (null: for good) and the price that holds there.
 

@@ -24,6 +24,7 @@ from features.sources.report import FactStore, ImportReport, TableReport
 
 TIMEZONE = "America/New_York"
 CURRENCY = "USD"
+COUNTRY = "US"
 DEMO_CLOCK_START = datetime(2018, 1, 1, 5, tzinfo=UTC)
 # The published split: four weeks of test after week 49.
 DEMO_CUT = datetime(2017, 12, 4, 5, tzinfo=UTC)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float64]
+YEAR, MONTH = 52, 4
 _SMOOTHING = 0.1
 _GRID = np.linspace(0.1, 0.3, 21)
 
@@ -30,6 +31,13 @@ def mean_of_8(units: Matrix) -> Matrix:
 def median_of_8(units: Matrix) -> Matrix:
     """The median of the last 8 weeks: far below the mean where demand is skewed, so biased."""
     return np.asarray(np.median(units[:, -8:], axis=1))
+
+
+def seasonal_naive(units: Matrix, horizon: int) -> Matrix:
+    """N × horizon: the week a year before where a year is known, else the week four weeks before."""
+    n_weeks = units.shape[1]
+    season = YEAR if n_weeks >= YEAR else min(MONTH, n_weeks)
+    return np.asarray(units[:, [n_weeks - season + step % season for step in range(horizon)]])
 
 
 def ses(units: Matrix, alpha: float = _SMOOTHING) -> Matrix:

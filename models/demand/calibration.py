@@ -1,4 +1,4 @@
-"""What backtests before an origin teach the forecasts made at it: how to correct means, how wide to spread counts."""
+"""What backtests before an origin teach the forecasts made at it: which method to trust, how wide to spread counts."""
 
 from __future__ import annotations
 
@@ -8,88 +8,117 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.demand.distribution import Dispersion, Doubles, fit_dispersion
+from models.demand.blend import Blend, fit_blend
+from models.demand.distribution import QUANTILES, Counts, Doubles, fit_counts
+from models.demand.panel import Ints
 
-_BIAS_BOUNDS = (0.8, 1.25)
-NEAR = 4  # horizons up to here share a dispersion, those beyond another
+NEAR = 4  # horizons up to here share a distribution, those beyond another
 _ENOUGH = 1_000
-_SIZES = 5
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """What a model said at an origin and what then came; rows of series × week."""
+    """What the methods said at an origin and what then came: steps S, segment and N × S sold, N × S × M means."""
 
     origin: int
-    step: npt.NDArray[np.int64]
-    target: npt.NDArray[np.int64]
-    mean: Doubles
+    steps: tuple[int, ...]
+    segment: Ints
+    means: Doubles
     actual: Doubles
 
     def before(self, n_known: int) -> Backtest:
-        """The rows whose week is over after `n_known` weeks."""
-        kept = self.target < n_known
-        return Backtest(self.origin, self.step[kept], self.target[kept], self.mean[kept], self.actual[kept])
+        """The weeks that are over after `n_known` weeks."""
+        kept = [place for place, step in enumerate(self.steps) if self.origin + step <= n_known]
+        steps = tuple(self.steps[place] for place in kept)
+        return Backtest(self.origin, steps, self.segment, self.means[:, kept], self.actual[:, kept])
 
 
 @dataclass(frozen=True)
-class Correction:
-    """Takes the bias out of a mean by a factor for its size: learners err upwards on small means, downwards on large.
+class Spread:
+    """Distributions of sparse and of dense series."""
 
-    edges     means at which one size ends and the next begins, ascending; sizes hold the same volume each
-    factors   one per size, one more than there are edges
-    """
+    sparse: Counts
+    dense: Counts
 
-    edges: tuple[float, ...]
-    factors: tuple[float, ...]
+    def quantiles(self, mean: Doubles, segment: Ints, at: Sequence[float] = QUANTILES) -> Doubles:
+        """n × levels of n means."""
+        result = np.empty((len(mean), len(at)))
+        for counts, rows in self._parts(segment):
+            result[rows] = counts.quantiles(mean[rows], at)
+        return result
 
-    def __call__(self, mean: Doubles) -> Doubles:
-        """The corrected means, in the shape given."""
-        return np.asarray(mean * np.array(self.factors)[np.searchsorted(self.edges, mean)])
+    def pit(self, actual: Doubles, mean: Doubles, segment: Ints, rng: np.random.Generator) -> Doubles:
+        """The randomised probability integral transform of n counts."""
+        result = np.empty(len(mean))
+        for counts, rows in self._parts(segment):
+            result[rows] = counts.pit(actual[rows], mean[rows], rng)
+        return result
+
+    def alpha(self, mean: Doubles, segment: Ints) -> Doubles:
+        """The dispersion of each of n means."""
+        result = np.empty(len(mean))
+        for counts, rows in self._parts(segment):
+            result[rows] = counts.alpha(mean[rows])
+        return result
+
+    def _parts(self, segment: Ints) -> list[tuple[Counts, npt.NDArray[np.bool_]]]:
+        dense = segment % 2 == 1
+        return [(self.sparse, ~dense), (self.dense, dense)]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Learnt on backtests before the origin: the correction of the mean, the dispersion near and far."""
+    """Learnt on backtests before the origin: the blend, the spread near and far, and that of `NEAR` weeks' total."""
 
-    correction: Correction
-    near: Dispersion
-    far: Dispersion
+    blend: Blend
+    near: Spread
+    far: Spread
+    total: Spread
 
-    def quantiles(self, mean: Doubles, step: int) -> Doubles:
-        """n × 3: p10, p50, p90 of means `step` weeks ahead."""
-        return (self.near if step <= NEAR else self.far).quantiles(mean)
+    def quantiles(self, mean: Doubles, segment: Ints, step: int, at: Sequence[float] = QUANTILES) -> Doubles:
+        """n × levels of n means `step` weeks ahead."""
+        return (self.near if step <= NEAR else self.far).quantiles(mean, segment, at)
+
+    def pit(self, actual: Doubles, mean: Doubles, segment: Ints, step: int, rng: np.random.Generator) -> Doubles:
+        """The randomised probability integral transform of n counts `step` weeks ahead."""
+        return (self.near if step <= NEAR else self.far).pit(actual, mean, segment, rng)
 
 
-def calibrate(backtests: Sequence[Backtest], n_known: int) -> Calibration:
+def calibrate(backtests: Sequence[Backtest], n_known: int, rng: np.random.Generator) -> Calibration:
     """From backtests of earlier origins, of which only weeks before `n_known` are looked at."""
     seen = [backtest.before(n_known) for backtest in backtests]
-    step = np.concatenate([each.step for each in seen])
-    mean = np.concatenate([each.mean for each in seen])
-    actual = np.concatenate([each.actual for each in seen])
-    near = step <= NEAR
-    correction = fit_correction(actual[near], mean[near])
-    close = fit_dispersion(actual[near], correction(mean[near]))
-    enough = int((~near).sum()) >= _ENOUGH
-    return Calibration(correction, close, fit_dispersion(actual[~near], correction(mean[~near])) if enough else close)
+    near = [_rows(each, [place for place, step in enumerate(each.steps) if step <= NEAR]) for each in seen]
+    actual, means, segment = (np.concatenate(part) for part in zip(*near, strict=True))
+    blend = fit_blend(actual, means, segment)
+    close = _spread(actual, blend(means, segment), segment, rng)
+    beyond = [_rows(each, [place for place, step in enumerate(each.steps) if step > NEAR]) for each in seen]
+    actual, means, segment = (np.concatenate(part) for part in zip(*beyond, strict=True))
+    far = _spread(actual, blend(means, segment), segment, rng) if len(actual) >= _ENOUGH else close
+    whole = [each for each in seen if set(range(1, NEAR + 1)) <= set(each.steps)]
+    if not whole:
+        return Calibration(blend, close, far, close)
+    places = list(range(NEAR))
+    totals = [
+        (each.actual[:, places].sum(axis=1), blend(each.means[:, places], each.segment).sum(axis=1)) for each in whole
+    ]
+    actual, mean = (np.concatenate(part) for part in zip(*totals, strict=True))
+    total = _spread(actual, mean, np.concatenate([each.segment for each in whole]), rng)
+    return Calibration(blend, close, far, total)
 
 
-def fit_correction(actual: Doubles, mean: Doubles) -> Correction:
-    """Actual over foretold units in each of up to `_SIZES` sizes of equal volume; 1 where nothing is known.
+def _rows(backtest: Backtest, places: list[int]) -> tuple[Doubles, Doubles, Ints]:
+    """Sold R, means R × M and segment R of some steps."""
+    means = backtest.means[:, places]
+    return (
+        backtest.actual[:, places].ravel(),
+        means.reshape(-1, means.shape[-1]),
+        np.repeat(backtest.segment, len(places)),
+    )
 
-    A size of few rows is drawn towards the ratio of all: it counts as `_ENOUGH` more rows of that.
-    """
-    total = float(mean.sum())
-    if total <= 0 or actual.sum() <= 0:
-        return Correction((), (1.0,))
-    order = np.argsort(mean, kind="stable")
-    volume = np.cumsum(mean[order])
-    places = np.searchsorted(volume, [total * k / _SIZES for k in range(1, _SIZES)])
-    edges = np.unique(mean[order][np.minimum(places, len(order) - 1)])
-    size = np.searchsorted(edges, mean)
-    n_sizes = len(edges) + 1
-    rows = np.bincount(size, minlength=n_sizes)
-    overall = float(actual.sum()) / total
-    ratio = np.bincount(size, actual, n_sizes) / np.maximum(np.bincount(size, mean, n_sizes), 1e-9)
-    drawn = (ratio * rows + overall * _ENOUGH) / (rows + _ENOUGH)
-    return Correction(tuple(edges.tolist()), tuple(np.clip(drawn, *_BIAS_BOUNDS).tolist()))
+
+def _spread(actual: Doubles, mean: Doubles, segment: Ints, rng: np.random.Generator) -> Spread:
+    parts = [segment % 2 == 0, segment % 2 == 1]
+    if min(rows.sum() for rows in parts) < _ENOUGH:
+        whole = fit_counts(actual, mean, rng)
+        return Spread(whole, whole)
+    return Spread(*(fit_counts(actual[rows], mean[rows], rng) for rows in parts))

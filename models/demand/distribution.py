@@ -1,12 +1,15 @@
-"""Counts around a mean: a negative binomial whose dispersion is fitted by volume bucket on backtest residuals.
+"""Counts around a mean: a negative binomial by volume bucket, then bent to what the backtest saw.
 
 Variance = mean + alpha × mean². Quantiles below the share of zeros cannot be learnt by a quantile loss; a count
-distribution has them. References: Snyder, Ord & Beaumont (2012), Forecasting the intermittent demand for slow-moving
-inventories; Czado, Gneiting & Held (2009), Predictive model assessment for count data (the randomised PIT).
+distribution has them. Where its shape is wrong (packs bought by the ten), the distribution of past probability integral
+transforms corrects it at every level: a conformal predictive distribution. References: Snyder, Ord & Beaumont (2012),
+Forecasting the intermittent demand for slow-moving inventories; Czado, Gneiting & Held (2009), Predictive model
+assessment for count data (the randomised PIT); Vovk et al. (2018), Cross-conformal predictive distributions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,48 +20,84 @@ Doubles = npt.NDArray[np.float64]
 QUANTILES = (0.1, 0.5, 0.9)
 _EDGES = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 50.0)
 _ALPHAS = np.geomspace(0.01, 30.0, 60)
+_COARSE = 8
 _MIN_ROWS = 200
+_MIN_SHAPE_ROWS = 500
+_MOST_ROWS = 20_000
+_PLACES = np.linspace(0, 1, 101)
 _GRID = 0.01  # means are rounded to steps of 1 % before quantiles are looked up
 
 
 @dataclass(frozen=True)
-class Dispersion:
-    """alpha of each volume bucket; bucket i holds means from edges[i-1] to below edges[i]."""
+class Counts:
+    """One distribution a mean; bucket i holds means from edges[i-1] to below edges[i].
+
+    alphas   dispersion of each bucket
+    shapes   of each bucket, the plain distribution's level at which each hundredth of what was sold lay below; empty
+             where the plain distribution stands
+    """
 
     edges: tuple[float, ...]
     alphas: tuple[float, ...]
+    shapes: tuple[tuple[float, ...], ...]
 
     def alpha(self, mean: Doubles) -> Doubles:
         """alpha of each mean."""
-        return np.asarray(np.array(self.alphas)[np.searchsorted(self.edges, mean, side="right")], np.float64)
+        return np.asarray(np.array(self.alphas)[self._bucket(mean)], np.float64)
 
-    def quantiles(self, mean: Doubles) -> Doubles:
-        """n × 3: p10, p50, p90 of each mean; whole units, never crossing."""
+    def quantiles(self, mean: Doubles, at: Sequence[float] = QUANTILES) -> Doubles:
+        """n × levels: a quantile of each mean at each level of `at`; whole units, never crossing."""
         rounded = np.exp(np.round(np.log(np.maximum(mean, 1e-6)) / _GRID) * _GRID)
         values, back = np.unique(rounded, return_inverse=True)
         size, chance = _parameters(values, self.alpha(values))
-        table = np.column_stack([stats.nbinom.ppf(q, size, chance) for q in QUANTILES])
+        bucket = self._bucket(values)
+        table = np.empty((len(values), len(at)))
+        for column, level in enumerate(at):
+            plain = np.array([np.interp(level, _PLACES, shape) if shape else level for shape in self.shapes])
+            table[:, column] = stats.nbinom.ppf(plain[bucket], size, chance)
         return np.asarray(np.maximum(table, 0)[back], np.float64)
+
+    def below(self, count: Doubles, mean: Doubles) -> Doubles:
+        """The chance of at most `count` units."""
+        size, chance = _parameters(mean, self.alpha(mean))
+        plain = np.where(count >= 0, stats.nbinom.cdf(count, size, chance), 0.0)
+        bucket = self._bucket(mean)
+        for place, shape in enumerate(self.shapes):
+            rows = bucket == place
+            if shape and rows.any():
+                plain[rows] = np.interp(plain[rows], shape, _PLACES)
+        return np.asarray(np.where(count >= 0, plain, 0.0), np.float64)
 
     def pit(self, actual: Doubles, mean: Doubles, rng: np.random.Generator) -> Doubles:
         """The randomised probability integral transform: uniform on 0..1 when the distribution is right."""
-        size, chance = _parameters(mean, self.alpha(mean))
         count = np.rint(actual)
-        upper = stats.nbinom.cdf(count, size, chance)
-        lower = np.where(count > 0, stats.nbinom.cdf(count - 1, size, chance), 0.0)
+        upper, lower = self.below(count, mean), self.below(count - 1, mean)
         return np.asarray(lower + rng.random(len(mean)) * (upper - lower), np.float64)
 
+    def _bucket(self, mean: Doubles) -> npt.NDArray[np.int64]:
+        return np.searchsorted(self.edges, mean, side="right").astype(np.int64)
 
-def fit_dispersion(actual: Doubles, mean: Doubles) -> Dispersion:
-    """The likeliest alpha of each volume bucket; a bucket of few rows takes the one of all rows."""
+
+def fit_counts(actual: Doubles, mean: Doubles, rng: np.random.Generator) -> Counts:
+    """The likeliest alpha of each volume bucket, and the shape that was seen; few rows take what all rows say."""
     actual, mean = np.asarray(actual, np.float64), np.maximum(np.asarray(mean, np.float64), 1e-6)
     buckets = np.searchsorted(_EDGES, mean, side="right")
     overall = _likeliest(actual, mean)
-    alphas = []
-    for bucket in range(len(_EDGES) + 1):
-        rows = np.flatnonzero(buckets == bucket)
-        alphas.append(_likeliest(actual[rows], mean[rows]) if len(rows) >= _MIN_ROWS else overall)
-    return Dispersion(_EDGES, tuple(alphas))
+    places = [np.flatnonzero(buckets == bucket) for bucket in range(len(_EDGES) + 1)]
+    alphas = [_likeliest(actual[rows], mean[rows]) if len(rows) >= _MIN_ROWS else overall for rows in places]
+    plain = Counts(_EDGES, tuple(alphas), ((),) * len(alphas))
+    return Counts(_EDGES, plain.alphas, tuple(_shape(plain, actual, mean, rows, rng) for rows in places))
+
+
+def _shape(
+    plain: Counts, actual: Doubles, mean: Doubles, rows: npt.NDArray[np.int64], rng: np.random.Generator
+) -> tuple[float, ...]:
+    if len(rows) < _MIN_SHAPE_ROWS:
+        return ()
+    some = rows[:: max(1, len(rows) // _MOST_ROWS)]
+    seen = np.quantile(plain.pit(actual[some], mean[some], rng), _PLACES)
+    seen[0], seen[-1] = 0.0, 1.0
+    return tuple(np.round(seen, 5).tolist())
 
 
 def _likeliest(actual: Doubles, mean: Doubles, *, most: int = 8_000) -> float:
@@ -66,7 +105,9 @@ def _likeliest(actual: Doubles, mean: Doubles, *, most: int = 8_000) -> float:
         return 1.0
     stride = max(1, len(actual) // most)
     y, mu = np.rint(actual[::stride]), mean[::stride]
-    return float(_ALPHAS[int(np.argmax([_log_likelihood(y, mu, alpha) for alpha in _ALPHAS]))])
+    coarse = int(np.argmax([_log_likelihood(y, mu, alpha) for alpha in _ALPHAS[::_COARSE]])) * _COARSE
+    near = range(max(coarse - _COARSE, 0), min(coarse + _COARSE + 1, len(_ALPHAS)))  # the likelihood has one peak
+    return float(_ALPHAS[max(near, key=lambda place: _log_likelihood(y, mu, float(_ALPHAS[place])))])
 
 
 def _log_likelihood(y: Doubles, mu: Doubles, alpha: float) -> float:

@@ -14,9 +14,10 @@ import numpy.typing as npt
 from models.demand.panel import PRICE_MEMORY, DemandPanel, Floats, group_sums
 
 SEASON_WEEKS = 52
+PRICES = ("price_to_list", "price_to_usual")  # the columns that fall when a planned price falls
 PROMOTED_REACH = 0.1  # a week counts as promoted when a kind reaches at least this share
 _LAGS = (1, 2, 3, 4)
-_MEANS = (2, 4, 8, 13, 26)
+_MEANS = (2, 4, 8, 13, 26, 52)
 _MEMORY = 26  # weeks that promotion response is read from
 _SIMILARITY = 0.15  # reach distance at which a past week counts 1/e
 _DECAYS = (0.1, 0.3)

@@ -1,33 +1,29 @@
-"""Weekly demand: one gradient-boosted model over all series with Tweedie loss, direct for every week ahead.
-
-The trees learn a factor on each series' own level (the offset), so small and large series share what promotions do.
-The mean is corrected by its bias on earlier origins; a count distribution around it gives the quantiles.
-References: Makridakis et al. (2022), M5 accuracy competition; Tweedie loss as in Zhou, Qian & Yang (2022).
-"""
+"""Weekly demand: a learner over all series blended with TSB by segment, and a count distribution around the mean."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 import lightgbm as lgb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.contracts.categories import levels, prefix
 from features.contracts.errors import BadInput
-from features.contracts.seeds import generator
 from features.contracts.tables import TIMESTAMP
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
-from models.demand.calibration import NEAR, Calibration, Correction
-from models.demand.distribution import Dispersion, Doubles
-from models.demand.features import features, history
-from models.demand.panel import DemandPanel, Floats
+from models.demand.blend import Blend, segments
+from models.demand.calibration import Calibration, Spread
+from models.demand.distribution import QUANTILES, Counts, Doubles
+from models.demand.hierarchy import reconciled
+from models.demand.panel import DemandPanel
+from models.demand.rates import ItemRates
+from models.demand.trees import MIN_TRACE, FitConfig, Trees, TreesConfig
+from models.demand.week_effects import WeekEffects
 
 KIND = "demand"
 FORECASTS = pa.schema(
@@ -40,139 +36,10 @@ FORECASTS = pa.schema(
         ("p50", pa.float64()),
         ("p90", pa.float64()),
         ("price_minor", pa.float64()),  # the offer price that the forecast assumes, null where no plan told one
+        ("alpha", pa.float64()),  # dispersion of the week: variance = mean + alpha × mean²
+        ("alpha_total", pa.float64()),  # dispersion of the total of four weeks
     ]
 )
-_EARLIEST = 4  # weeks that a training origin must know
-_THREADS = 1  # the learner's threads spin while they wait: two on a busy two-core machine take ten times as long
-
-
-@dataclass(frozen=True)
-class TreesConfig:
-    """The learner. `power` is Tweedie's variance power, between 1 (Poisson) and 2 (gamma)."""
-
-    n_trees: int = 120
-    learning_rate: float = 0.08
-    n_leaves: int = 31
-    power: float = 1.15
-    min_rows: int = 100
-    share_features: float = 0.7
-    share_rows: float = 0.8
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """What is learnt from: origins within `memory_weeks`, at most `max_rows` rows of series × origin × week."""
-
-    horizon: int = 13
-    memory_weeks: int = 30
-    max_rows: int = 400_000
-    share_sparse: float = 0.1
-    trees: TreesConfig = field(default_factory=TreesConfig)
-
-
-@dataclass(frozen=True)
-class Trees:
-    """The fitted learner: a factor on each series' level."""
-
-    booster: lgb.Booster
-    names: tuple[str, ...]
-
-    def means(self, panel: DemandPanel, steps: Sequence[int]) -> Doubles:
-        """N × steps: uncorrected means for the weeks after the panel's last known one."""
-        past = history(panel, panel.n_known)
-        result = np.empty((panel.n_series, len(steps)))
-        for column, step in enumerate(steps):
-            names, rows = features(panel, past, step)
-            if tuple(names) != self.names:
-                raise BadInput(
-                    "the panel has other features than the model was fitted on",
-                    hint=f"Train again; the difference: {sorted(set(names) ^ set(self.names))}",
-                )
-            result[:, column] = past.base * np.exp(self.booster.predict(rows, raw_score=True, num_threads=_THREADS))
-        return result
-
-
-def fit_trees(panel: DemandPanel, config: FitConfig, seed: int) -> Trees:
-    """Learns from every origin that the panel's known weeks can judge. Raises BadInput with too little history."""
-    names, rows, actual, base = _training_rows(panel, config, seed)
-    trees = config.trees
-    parameters = {
-        "objective": "tweedie",
-        "tweedie_variance_power": trees.power,
-        "learning_rate": trees.learning_rate,
-        "num_leaves": trees.n_leaves,
-        "min_data_in_leaf": max(5, min(trees.min_rows, len(actual) // 50)),
-        "feature_fraction": trees.share_features,
-        "bagging_fraction": trees.share_rows,
-        "bagging_freq": 1,
-        "max_bin": 63,
-        "num_threads": _THREADS,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "boost_from_average": False,
-        "verbosity": -1,
-    }
-    data = lgb.Dataset(rows, actual, init_score=np.log(base), feature_name=_safe(names), free_raw_data=True)
-    return Trees(lgb.train(parameters, data, num_boost_round=trees.n_trees), tuple(names))
-
-
-def _training_rows(panel: DemandPanel, config: FitConfig, seed: int) -> tuple[list[str], Floats, Floats, Floats]:
-    """Series × origin × week ahead: all weeks ahead where they fit in `max_rows`, else some, the near ones first."""
-    newest = panel.n_known - 1
-    origins = list(range(max(_EARLIEST, panel.n_known - config.memory_weeks), newest + 1))
-    if not origins or not panel.n_series:
-        raise BadInput(
-            f"{panel.n_known} weeks of sales are too few to learn from",
-            hint=f"At least {_EARLIEST + 1} whole weeks and one item sold are needed",
-        )
-    rng = generator(seed, "demand rows")
-    chosen = _dense(panel) | (rng.random(panel.n_series) < config.share_sparse)
-    part = panel.take(np.flatnonzero(chosen if chosen.any() else ~chosen))
-    per_origin = max(1, config.max_rows // (part.n_series * len(origins)))
-    share = min(1.0, config.max_rows / (part.n_series * len(origins) * per_origin))
-    blocks, actual, base = [], [], []
-    names: list[str] = []
-    for origin in origins:
-        past = history(part, origin)
-        possible = np.arange(1, min(config.horizon, panel.n_known - origin) + 1)
-        for step in _some(possible, per_origin, rng):
-            names, rows = features(part, past, int(step))
-            kept = slice(None) if share == 1.0 else np.flatnonzero(rng.random(part.n_series) < share)
-            blocks.append(rows[kept])
-            actual.append(part.units[kept, origin + step - 1])
-            base.append(past.base[kept])
-    return names, np.concatenate(blocks), np.concatenate(actual), np.concatenate(base)
-
-
-def _some(possible: npt.NDArray[np.integer], count: int, rng: np.random.Generator) -> npt.NDArray[np.integer]:
-    """`count` of the weeks ahead; half of them (rounded up) near."""
-    if len(possible) <= count:
-        return possible
-    near = possible[possible <= NEAR]
-    far = possible[possible > NEAR]
-    n_far = min(len(far), count // 2)
-    picked = [rng.choice(near, min(len(near), count - n_far), replace=False), rng.choice(far, n_far, replace=False)]
-    return np.sort(np.concatenate(picked))
-
-
-def _dense(panel: DemandPanel) -> npt.NDArray[np.bool_]:
-    """Series sold in a quarter of the known weeks."""
-    return np.asarray((panel.units > 0).mean(axis=1) >= 0.25)
-
-
-def _safe(names: Sequence[str]) -> list[str]:
-    """Column names without the characters that the learner refuses."""
-    return [f"{number}_{''.join(c if c.isalnum() else '_' for c in name)}" for number, name in enumerate(names)]
-
-
-@dataclass(frozen=True)
-class CategoryRates:
-    """What an item without history sells a week, by zone and category prefix; '' is the whole zone."""
-
-    zones: npt.NDArray[np.object_]
-    prefixes: npt.NDArray[np.object_]
-    rates: Doubles
 
 
 class DemandModel:
@@ -182,7 +49,7 @@ class DemandModel:
         self,
         trees: Trees,
         calibration: Calibration,
-        rates: CategoryRates,
+        rates: ItemRates,
         cut: datetime,
         config: FitConfig,
         forecasts: pa.Table | None = None,
@@ -191,15 +58,18 @@ class DemandModel:
         self.calibration = calibration
         self.rates = rates
         self.forecasts = FORECASTS.empty_table() if forecasts is None else forecasts
-        self._rates = _by_key(rates)
         self.cut = cut
         self.config = config
 
     def predict(self, panel: DemandPanel, horizon: int | None = None) -> pa.Table:
         """FORECASTS rows, series by series, for `horizon` weeks after the panel's last known one.
 
-        The panel must hold the plans of those weeks. A series that never sold gets its category's rate.
+        The panel must hold the plans of those weeks. A series that never sold gets the rate of items like it.
         """
+        return self.corrected(panel, self.unblended(panel, horizon))
+
+    def unblended(self, panel: DemandPanel, horizon: int | None = None) -> Doubles:
+        """N × H × METHODS means. Raises BadInput for weeks that the panel or the learner does not reach."""
         n_steps = self.config.horizon if horizon is None else horizon
         room = len(panel.week_starts) - panel.n_known
         if not 1 <= n_steps <= min(room, self.config.horizon):
@@ -207,38 +77,44 @@ class DemandModel:
                 f"a horizon of {n_steps} weeks cannot be forecast",
                 hint=f"Choose 1 to {min(room, self.config.horizon)} weeks",
             )
-        means = np.zeros((panel.n_series, n_steps))
-        sold = np.flatnonzero((panel.units > 0).any(axis=1))
-        if len(sold):
-            # Whole panel in, so that a series' category looks the same whichever series are asked for.
-            means = self.trees.means(panel, range(1, n_steps + 1))
-        return self.corrected(panel, means)
+        # Whole panel in, so that a series' category looks the same whichever series are asked for.
+        if (panel.units > 0).any():
+            return self.trees.means(panel, range(1, n_steps + 1))
+        return np.zeros((panel.n_series, n_steps, len(self.calibration.blend.weights[0])))
 
-    def corrected(self, panel: DemandPanel, means: Doubles) -> pa.Table:
-        """FORECASTS rows from the learner's N × H means: bias taken out, unsold series filled, quantiles added."""
-        means = self.calibration.correction(means)
+    def means(self, panel: DemandPanel, unblended: Doubles) -> Doubles:
+        """N × H served means: blended by segment, series that never sold filled from items like them."""
+        means = self.calibration.blend(unblended, segments(panel))
         for series in np.flatnonzero(~(panel.units > 0).any(axis=1)):
-            means[series] = self.rate(str(panel.categories[series]), str(panel.zones[series]))
+            about = (str(values[series]) for values in (panel.zones, panel.categories, panel.brands))
+            means[series] = self.rates.of(*about)
+        return self.min_trace(panel, means) if self.config.reconcile == MIN_TRACE and len(means) else means
+
+    def min_trace(self, panel: DemandPanel, means: Doubles) -> Doubles:
+        """N × H means moved towards smoothed sums by category, department and zone."""
+        level = means.mean(axis=1)
+        variance = level + self.calibration.near.alpha(level, segments(panel)) * level**2
+        return reconciled(panel, means, variance, self.trees.effects.factors(panel))
+
+    def quantiles(self, panel: DemandPanel, means: Doubles, at: Sequence[float] = QUANTILES) -> Doubles:
+        """N × H × levels around N × H served means, any level between 0 and 1."""
+        segment = segments(panel)
         steps = range(1, means.shape[1] + 1)
-        quantiles = np.stack([self.calibration.quantiles(means[:, s - 1], s) for s in steps], axis=1)
-        return forecast_table(panel, means, quantiles)
+        return np.stack([self.calibration.quantiles(means[:, s - 1], segment, s, at) for s in steps], axis=1)
+
+    def corrected(self, panel: DemandPanel, unblended: Doubles) -> pa.Table:
+        """FORECASTS rows from the N × H × METHODS means."""
+        means = self.means(panel, unblended)
+        segment = np.repeat(segments(panel), means.shape[1])
+        alphas = [spread.alpha(means.ravel(), segment) for spread in (self.calibration.near, self.calibration.total)]
+        return forecast_table(panel, means, self.quantiles(panel, means), alphas)
 
     def with_forecasts(self, forecasts: pa.Table) -> DemandModel:
         """The same model, with forecasts to keep beside it."""
         return DemandModel(self.trees, self.calibration, self.rates, self.cut, self.config, forecasts)
 
-    def rate(self, category: str, zone: str) -> float:
-        """Weekly units of an item without history: of its category, else of the nearest level above that is known."""
-        known = self._rates
-        for depth in range(len(levels(category)), -1, -1):
-            found = known.get((zone, prefix(category, depth)))
-            if found is not None:
-                return found
-        return float(np.mean([value for (_, name), value in known.items() if not name] or [0.0]))
-
     def save(self, folder: Path) -> None:
-        """model.json, trees.txt (LightGBM's text), rates.npz, forecasts.parquet."""
-        calibration = self.calibration
+        """model.json, trees.txt (LightGBM's text), rates.npz, effects.npz, forecasts.parquet."""
         write_meta(
             folder,
             KIND,
@@ -246,61 +122,38 @@ class DemandModel:
                 "cut": self.cut.isoformat(),
                 "config": asdict(self.config),
                 "names": list(self.trees.names),
-                "correction": asdict(calibration.correction),
-                "near": asdict(calibration.near),
-                "far": asdict(calibration.far),
+                "calibration": asdict(self.calibration),
+                "signals": list(self.trees.effects.names),
+                "zones": list(self.trees.effects.zones),
             },
         )
         (folder / "trees.txt").write_text(self.trees.booster.model_to_string(), encoding="utf-8")
-        rates = self.rates
-        write_arrays(folder / "rates.npz", zones=rates.zones, prefixes=rates.prefixes, rates=rates.rates)
+        rates, effects = self.rates, self.trees.effects
+        write_arrays(folder / "rates.npz", zones=rates.zones, attributes=rates.attributes, rates=rates.rates)
+        write_arrays(folder / "effects.npz", slopes=effects.slopes, usual=effects.usual)
         pq.write_table(self.forecasts, folder / "forecasts.parquet", compression="zstd")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Raises BadInput when `folder` does not hold a demand model."""
         meta = read_meta(folder, KIND)
+        if "calibration" not in meta:
+            raise BadInput("the demand model is of an earlier release", where=str(folder), hint="Train demand again")
         booster = lgb.Booster(model_str=(folder / "trees.txt").read_text(encoding="utf-8"))
-        arrays = read_arrays(folder / "rates.npz")
+        arrays, effects = read_arrays(folder / "rates.npz"), read_arrays(folder / "effects.npz")
+        week = WeekEffects(tuple(meta["zones"]), tuple(meta["signals"]), effects["slopes"], effects["usual"])
         return cls(
-            Trees(booster, tuple(meta["names"])),
-            Calibration(_correction(meta["correction"]), _dispersion(meta["near"]), _dispersion(meta["far"])),
-            CategoryRates(arrays["zones"], arrays["prefixes"], arrays["rates"]),
+            Trees(booster, tuple(meta["names"]), week),
+            _calibration(meta["calibration"]),
+            ItemRates(arrays["zones"], arrays["attributes"], arrays["rates"]),
             datetime.fromisoformat(meta["cut"]).astimezone(UTC),
             _config(meta["config"]),
             pq.read_table(folder / "forecasts.parquet", schema=FORECASTS),
         )
 
 
-def category_rates(panel: DemandPanel, unsold: DemandPanel, *, weeks: int = 13, min_series: int = 5) -> CategoryRates:
-    """Mean weekly units of an item, by zone and category prefix, over the last weeks; small groups are left out.
-
-    Items of the catalogue that never sold count as 0: what such an item sells must not be thought larger than it was.
-    """
-    units = np.concatenate([panel.units[:, -weeks:].mean(axis=1), np.zeros(unsold.n_series)]).tolist()
-    zones = np.concatenate([panel.zones, unsold.zones])
-    categories = np.concatenate([panel.categories, unsold.categories])
-    sums: dict[tuple[str, str], list[float]] = {}
-    for zone, category, mean in zip(zones, categories, units, strict=True):
-        for depth in range(len(levels(category)) + 1):
-            total = sums.setdefault((str(zone), prefix(category, depth)), [0.0, 0.0])
-            total[0] += mean
-            total[1] += 1.0
-    kept = sorted(key for key, (_, count) in sums.items() if count >= min_series or not key[1])
-    return CategoryRates(
-        np.array([zone for zone, _ in kept], object),
-        np.array([name for _, name in kept], object),
-        np.array([sums[key][0] / sums[key][1] for key in kept], np.float64),
-    )
-
-
-def _by_key(rates: CategoryRates) -> dict[tuple[str, str], float]:
-    keys = zip(rates.zones.tolist(), rates.prefixes.tolist(), strict=True)
-    return dict(zip(keys, rates.rates.tolist(), strict=True))
-
-
-def forecast_table(panel: DemandPanel, means: Doubles, quantiles: Doubles) -> pa.Table:
-    """N × H means and N × H × 3 quantiles as FORECASTS rows, series by series."""
+def forecast_table(panel: DemandPanel, means: Doubles, quantiles: Doubles, alphas: Sequence[Doubles]) -> pa.Table:
+    """N × H means, N × H × 3 quantiles and two dispersions of N · H as FORECASTS rows, series by series."""
     n_steps = means.shape[1]
     weeks = pa.array(panel.week_starts[panel.n_known : panel.n_known + n_steps], TIMESTAMP)
     series = pa.array(np.repeat(np.arange(panel.n_series), n_steps))
@@ -311,17 +164,24 @@ def forecast_table(panel: DemandPanel, means: Doubles, quantiles: Doubles) -> pa
         means.ravel(),
         *(quantiles[:, :, q].ravel() for q in range(3)),
         pa.array(panel.assumed_prices(n_steps).ravel(), pa.float64(), from_pandas=True),
+        *alphas,
     ]
     return pa.table(columns, schema=FORECASTS)
 
 
-def _dispersion(stored: dict[str, list[float]]) -> Dispersion:
-    return Dispersion(tuple(stored["edges"]), tuple(stored["alphas"]))
+def _calibration(stored: dict[str, Any]) -> Calibration:
+    blend = Blend(tuple(tuple(weights) for weights in stored["blend"]["weights"]))
+    return Calibration(blend, *(_spread(stored[name]) for name in ("near", "far", "total")))
+
+
+def _spread(stored: dict[str, Any]) -> Spread:
+    return Spread(*(_counts(stored[name]) for name in ("sparse", "dense")))
+
+
+def _counts(stored: dict[str, Any]) -> Counts:
+    shapes = tuple(tuple(shape) for shape in stored["shapes"])
+    return Counts(tuple(stored["edges"]), tuple(stored["alphas"]), shapes)
 
 
 def _config(stored: dict[str, Any]) -> FitConfig:
     return FitConfig(**{**stored, "trees": TreesConfig(**stored["trees"])})
-
-
-def _correction(stored: dict[str, list[float]]) -> Correction:
-    return Correction(tuple(stored["edges"]), tuple(stored["factors"]))

@@ -6,7 +6,7 @@ N series (item × zone), T weeks of which the first `n_known` are over, K kinds 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -27,7 +27,9 @@ class DemandPanel:
     """Weekly units and plans. Nothing in it was read off a sale but the units themselves.
 
     units N × n_known; reach K × N × T (share of shops or visitors); depth N × T, offer_price and list_price N × T (NaN
-    where nothing is known, None when no series has any); item_ids, zones, categories N; week_starts T.
+    where nothing is known, None when no series has any); item_ids, zones, categories, brands N; week_starts T.
+    signals, signal_names × signal_zones × T, are what is known of whole weeks (holidays, weather, events). in_stock,
+    N × n_known, is the share of a week in which something was on hand (None: no stock is known).
     """
 
     item_ids: Texts
@@ -41,6 +43,15 @@ class DemandPanel:
     depth: Floats | None
     list_price: Floats | None
     offer_price: Floats | None
+    signal_names: tuple[str, ...] = ()
+    signal_zones: tuple[str, ...] = ()
+    signals: Floats = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
+    in_stock: Floats | None = None
+    brands: Texts = field(default_factory=lambda: np.zeros(0, object))
+
+    def __post_init__(self) -> None:
+        if len(self.brands) != len(self.item_ids):
+            object.__setattr__(self, "brands", np.full(len(self.item_ids), "", object))
 
     @property
     def n_series(self) -> int:
@@ -48,7 +59,12 @@ class DemandPanel:
 
     def known_until(self, n_known: int) -> DemandPanel:
         """The panel as it stood after `n_known` weeks: later units are gone, plans stay."""
-        return replace(self, n_known=n_known, units=self.units[:, :n_known])
+        in_stock = None if self.in_stock is None else self.in_stock[:, :n_known]
+        return replace(self, n_known=n_known, units=self.units[:, :n_known], in_stock=in_stock)
+
+    def divided_by(self, factors: Floats) -> DemandPanel:
+        """The panel with the units of each week over the N × T `factors`."""
+        return replace(self, units=self.units / factors[:, : self.n_known])
 
     def assumed_prices(self, n_steps: int) -> npt.NDArray[np.float64]:
         """N × n_steps: the offer price, minor units, that a forecast of the weeks after the known ones assumes.
@@ -76,11 +92,13 @@ class DemandPanel:
             item_ids=self.item_ids[series],
             zones=self.zones[series],
             categories=self.categories[series],
+            brands=self.brands[series],
             units=self.units[series],
             reach=self.reach[:, series],
             depth=some(self.depth),
             list_price=some(self.list_price),
             offer_price=some(self.offer_price),
+            in_stock=some(self.in_stock),
         )
 
     @cached_property

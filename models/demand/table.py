@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from features.contracts.calendar import SECONDS_PER_WEEK
 from features.contracts.errors import NotFound
 from features.contracts.tables import TIMESTAMP
+from models.demand.outlook import Outlook
 
 FILE = "forecasts.parquet"
 
@@ -47,6 +48,9 @@ class ForecastTable:
         self._values: npt.NDArray[np.float64] = np.stack(
             [rows[name].to_numpy().astype(np.float64) for name in names], axis=1
         ).reshape(-1, len(names))
+        empty = pa.nulls(len(rows), pa.float64())
+        spreads = [rows[name] if name in rows.column_names else empty for name in ("alpha", "alpha_total")]
+        self._spreads = np.stack([each.to_numpy(zero_copy_only=False).astype(np.float64) for each in spreads], axis=1)
         prices = rows["price_minor"] if "price_minor" in rows.column_names else pa.nulls(len(rows), pa.float64())
         self._prices = prices.to_numpy(zero_copy_only=False).astype(np.float64)  # NaN where no plan told one
         self._slices: dict[tuple[str, str], tuple[int, int]] = {}
@@ -70,6 +74,24 @@ class ForecastTable:
         start += int(np.searchsorted(self._at[start:end], week_before, side="right"))
         rows = range(start, min(end, start + horizon))
         return [self._week(row) for row in rows]
+
+    def outlook(self, zone: str, now: datetime) -> tuple[list[str], Outlook]:
+        """Items of `zone` that have a forecast from the week of `now` on, and what is foretold of them.
+
+        All have as many weeks as most of them; a table written before dispersions were kept has none.
+        """
+        week_before = int((now.timestamp() - SECONDS_PER_WEEK) * 1e6)
+        found = []
+        for (item_id, place), (start, end) in self._slices.items():
+            first = start + int(np.searchsorted(self._at[start:end], week_before, side="right"))
+            if place == zone and first < end and np.isfinite(self._spreads[first]).all():
+                found.append((item_id, first, end - first))
+        n_weeks = max((length for _, _, length in found), default=0)
+        whole = [(item_id, first) for item_id, first, length in found if length == n_weeks]
+        firsts = np.array([first for _, first in whole], np.int64)
+        rows = firsts[:, None] + np.arange(n_weeks)
+        alpha, total = self._spreads[firsts].T if len(firsts) else (np.zeros(0), np.zeros(0))
+        return [item_id for item_id, _ in whole], Outlook(self._values[rows, 0], alpha, total)
 
     def _week(self, row: int) -> WeekForecast:
         start, price = datetime.fromtimestamp(self._at[row] / 1e6, UTC), float(self._prices[row])

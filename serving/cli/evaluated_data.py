@@ -53,13 +53,13 @@ def opened_data(folder: Path | None, format_: str | None, say: Callable[[str], N
 
 
 def _imported(home: Path, folder: Path | None, say: Callable[[str], None]) -> EvaluatedData:
-    from features.sources.complete_journey import CURRENCY, TIMEZONE, import_complete_journey
+    from features.sources.complete_journey import COUNTRY, CURRENCY, TIMEZONE, import_complete_journey
     from features.sources.folder import import_folder
     from features.store.facts import Facts
 
     # Given values win over the environment: the events of the shop's own database are not part of this data.
     if folder is None:
-        settings = Settings(home=home, database_url=None, timezone=TIMEZONE, currency=CURRENCY)
+        settings = Settings(home=home, database_url=None, timezone=TIMEZONE, currency=CURRENCY, country=COUNTRY)
         facts = Facts(settings)
         report = import_complete_journey(facts, settings, progress=say)
     else:

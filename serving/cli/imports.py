@@ -45,12 +45,15 @@ def import_tables(
 
 
 def import_demo_data(shop: Shop, progress: Steps) -> ImportReport:
-    """Imports the Complete Journey and lets the state folder remember its time zone, currency and clock."""
+    """Imports the Complete Journey and lets the state folder remember its time zone, currency, country and clock."""
     from features.sources import complete_journey as source
 
     if shop.facts.is_empty("events") and shop.settings.timezone != source.TIMEZONE:
         shop.settings.remember(
-            timezone=source.TIMEZONE, currency=source.CURRENCY, clock_start=source.DEMO_CLOCK_START.isoformat()
+            timezone=source.TIMEZONE,
+            currency=source.CURRENCY,
+            country=source.COUNTRY,
+            clock_start=source.DEMO_CLOCK_START.isoformat(),
         )
         shop.__init__()  # type: ignore[misc]
     return source.import_complete_journey(shop.facts, shop.settings, progress=progress.say)

@@ -17,6 +17,7 @@ from serving.cli import (
     features,
     forecasts,
     imports,
+    inventory,
     keys,
     models,
     price_tests,
@@ -51,6 +52,7 @@ prices.app.command("tests")(price_tests.tests)
 app.add_typer(prices.app, name="prices")
 app.command("simulate")(simulate.simulate)
 app.add_typer(promotions.app, name="promotions")
+app.command("inventory")(inventory.inventory)
 app.command("recommend")(recommend.recommend)
 app.command("serve")(serve.serve)
 app.add_typer(keys.app, name="keys")

@@ -116,6 +116,8 @@ def weekly_forecasts() -> pa.Table:
     table = pa.Table.from_pylist(rows, schema)
     for name, factor in (("p10", 0.5), ("p50", 0.9), ("p90", 2.0)):
         table = table.append_column(name, pa.array(np.array(table["mean"]) * factor))
+    for name, alpha in (("alpha", 0.2), ("alpha_total", 0.1)):
+        table = table.append_column(name, pa.array(np.full(len(table), alpha)))
     return table
 
 

@@ -85,7 +85,15 @@ def test_a_small_shop_is_judged_and_forecast(settings: Settings) -> None:
     evaluation = trained.evaluation
     assert evaluation.cut == MONDAY + timedelta(weeks=13)  # 18 weeks, the last one skipped, 4 judged
     comparison = evaluation.comparison("WMAPE")
-    assert set(comparison.baselines) == {"naive", "CrostonSBA", "TSB", "SES", "mean of 8 weeks", "ADIDA"}
+    assert set(comparison.baselines) == {
+        "naive",
+        "CrostonSBA",
+        "TSB",
+        "SES",
+        "mean of 8 weeks",
+        "ADIDA",
+        "seasonal naive",
+    }
     assert comparison.ours < min(comparison.baselines.values())
     assert abs(evaluation.metrics["bias"]) < 0.1  # 320 judged weeks of mean 7.5
     assert 0.8 < evaluation.metrics["coverage p10-p90"] < 0.97

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from statsforecast.models import ADIDA, TSB, CrostonSBA, SimpleExponentialSmoothing
 
-from models.demand.baselines import adida, croston_sba, mean_of_8, median_of_8, naive, ses, tsb
+from models.demand.baselines import adida, croston_sba, mean_of_8, median_of_8, naive, seasonal_naive, ses, tsb
 
 
 def test_known_answers() -> None:
@@ -13,6 +13,12 @@ def test_known_answers() -> None:
     assert ses(np.array([[10.0, 20.0]]), 0.1)[0] == 10 + 0.1 * (20 - 10)
     # sizes 2, 4: 2 + .1 × 2; intervals 2, 2
     assert croston_sba(units[:, :4])[0] == pytest.approx(0.95 * (2 + 0.1 * (4 - 2)) / 2)
+
+
+def test_the_season_is_a_year_where_one_is_known_else_a_month() -> None:
+    weeks = np.arange(60.0)[None]
+    assert seasonal_naive(weeks[:, :10], 6)[0].tolist() == [6, 7, 8, 9, 6, 7]
+    assert seasonal_naive(weeks, 3)[0].tolist() == [8, 9, 10]
 
 
 def test_series_without_sales_are_zero() -> None:

@@ -7,17 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.contracts.errors import BadInput
-from models.demand.calibration import Backtest, calibrate, fit_correction
+from models.demand.blend import fit_blend, segments
+from models.demand.calibration import Backtest, calibrate
+from models.demand.censoring import uncensored
 from models.demand.features import features, history
-from models.demand.model import (
-    DemandModel,
-    FitConfig,
-    TreesConfig,
-    category_rates,
-    fit_trees,
-)
+from models.demand.model import DemandModel
 from models.demand.panel import DemandPanel, rolling_origins
+from models.demand.rates import item_rates
 from models.demand.table import load_forecasts
+from models.demand.trees import FitConfig, TreesConfig, fit_trees
+from models.demand.week_effects import fit_week_effects
 
 CONFIG = FitConfig(max_rows=20_000, trees=TreesConfig(n_trees=40, min_rows=20))
 
@@ -26,12 +25,11 @@ def fitted(panel: DemandPanel, seed: int = 5) -> DemandModel:
     origin = panel.n_known - 4
     earlier = panel.known_until(origin)
     means = fit_trees(earlier, CONFIG, seed).means(earlier, range(1, 5))
-    step = np.tile(np.arange(1, 5), panel.n_series)
-    actual = panel.units[:, origin:].astype(float)
-    seen = Backtest(origin, step, origin + step - 1, means.ravel(), actual.ravel())
+    seen = Backtest(origin, (1, 2, 3, 4), segments(earlier), means, panel.units[:, origin:].astype(float))
     trees = fit_trees(panel, CONFIG, seed)
-    rates = category_rates(panel, panel.take(np.arange(0)))
-    return DemandModel(trees, calibrate([seen], panel.n_known), rates, panel.week_starts[panel.n_known], CONFIG)
+    rates = item_rates(panel, panel.take(np.arange(0)))
+    calibration = calibrate([seen], panel.n_known, np.random.default_rng(seed))
+    return DemandModel(trees, calibration, rates, panel.week_starts[panel.n_known], CONFIG)
 
 
 def test_refit_is_fit_and_load_is_save(make_panel: Callable[..., DemandPanel], tmp_path: Path) -> None:
@@ -79,11 +77,26 @@ def test_an_item_without_history_gets_the_rate_of_its_category(make_panel: Calla
     units[0] = 0
     unsold = replace(panel, units=units)
     row = model.predict(unsold, 2).slice(0, 2)
-    milk_south = [n for n in range(0, 120, 2) if n % 3 == 0]
-    expected = panel.units[milk_south, -13:].mean(axis=1).mean()
+    recent = panel.units[:, -13:].mean(axis=1)
+    milk_south = [n for n in range(0, 120, 2) if n % 3 == 0]  # 20 items
+    food = recent[::2].mean()  # all 60 of the south are food, so that drawing food to the whole changes nothing
+    expected = (recent[milk_south].sum() + 5 * food) / (len(milk_south) + 5)
     assert row["mean"].to_pylist() == pytest.approx([expected, expected])
-    assert model.rate("Food > Milk > Oat", "south") == pytest.approx(expected)
-    assert model.rate("Toys", "south") == pytest.approx(panel.units[::2, -13:].mean(), rel=1e-5)
+    assert model.rates.of("south", "Food > Milk > Oat") == pytest.approx(expected)
+    assert model.rates.of("south", "Toys") == pytest.approx(recent[::2].mean(), rel=1e-5)
+
+
+def test_a_new_item_sells_like_its_brand_within_its_category(make_panel: Callable[..., DemandPanel]) -> None:
+    plain = make_panel(n_series=12, n_known=20)
+    units = np.tile(np.where(np.arange(12) < 6, 10.0, 2.0)[:, None], 20).astype(np.float32)
+    about = {"zones": np.full(12, "z", object), "categories": np.full(12, "Tea", object)}
+    panel = replace(plain, units=units, brands=np.where(np.arange(12) < 6, "A", "B").astype(object), **about)
+    rates = item_rates(panel, panel.take(np.arange(0)))
+    whole = (6 * 10 + 6 * 2) / 12
+    tea = (72 + 5 * whole) / (12 + 5)
+    assert rates.of("z", "Tea") == pytest.approx(tea)
+    assert rates.of("z", "Tea", "A") == pytest.approx((60 + 5 * tea) / (6 + 5))
+    assert rates.of("z", "Tea", "unheard of") == pytest.approx(tea)
 
 
 def test_a_horizon_without_plans_is_refused(make_panel: Callable[..., DemandPanel]) -> None:
@@ -114,13 +127,58 @@ def test_origins_are_rolling() -> None:
     assert rolling_origins(12, horizon=4, step=4, count=3, skip_last=1, earliest=9) == []
 
 
-def test_correction_takes_out_the_bias_of_each_size() -> None:
-    mean = np.repeat([1.0, 100.0], [100_000, 1_000])
-    actual = np.where(mean == 1.0, 0.9, 110.0)
-    corrected = fit_correction(actual, mean)(np.array([1.0, 100.0]))
-    overall = (0.9 * 100_000 + 110.0 * 1_000) / (1.0 * 100_000 + 100.0 * 1_000)  # drawn to as 1,000 rows
-    assert corrected[0] == pytest.approx((0.9 * 100_000 + overall * 1_000) / 101_000)
-    assert corrected[1] == pytest.approx(100 * (1.1 * 1_000 + overall * 1_000) / 2_000)
+def test_the_blend_takes_out_the_bias_of_each_segment() -> None:
+    segment = np.repeat([1, 9], 100_000)
+    means = np.repeat([[1.0, 0.0], [10.0, 0.0]], 100_000, axis=0)
+    actual = np.where(segment == 1, 0.8, 12.0)
+    blended = fit_blend(actual, means, segment)(np.array([[1.0, 0.0], [10.0, 0.0]]), np.array([1, 9]))
+    assert blended == pytest.approx([0.8, 12.0], rel=0.02)  # 3,000 rows draw 100,000 to the weight of all
+
+
+def test_the_blend_trusts_the_method_that_was_right() -> None:
+    rng = np.random.default_rng(1)
+    means = rng.gamma(4.0, 1.0, (50_000, 2))
+    blend = fit_blend(means[:, 1], means, np.full(50_000, 5))
+    assert blend.weights[5][0] < 0.1 < 0.9 < blend.weights[5][1]
+
+
+def test_a_loud_week_is_no_new_level(make_panel: Callable[..., DemandPanel]) -> None:
+    plain = make_panel(n_series=200, n_known=30)
+    loud = (np.arange(43) % 4 == 1).astype(np.float32)
+    zones = ("north", "south")
+    signals = np.tile(loud, (1, 2, 1))
+    units = np.round(plain.units * (1 + 0.5 * loud[:30])).astype(np.float32)
+    panel = replace(plain, units=units, signal_names=("loud",), signal_zones=zones, signals=signals)
+    slopes = fit_week_effects(panel).slopes.ravel()
+    assert slopes == pytest.approx(np.log(1.5), abs=0.08)  # drawn to 0 a little by the penalty
+    means = fit_trees(panel, CONFIG, 5).means(panel, range(1, 9))[:, :, 0].sum(axis=0)
+    quiet, busy = means[loud[30:38] == 0].mean(), means[loud[30:38] == 1].mean()
+    assert busy / quiet == pytest.approx(1.5, rel=0.12)
+
+
+def test_sold_out_weeks_are_no_low_demand(make_panel: Callable[..., DemandPanel]) -> None:
+    panel = make_panel(n_series=2, n_known=5)
+    units = np.array([[4, 6, 0, 5, 0], [4, 6, 0, 5, 0]], np.float32)
+    stock = np.array([[1, 1, 0, 1, 0.5], [1, 1, 1, 1, 1]], np.float32)
+    seen = uncensored(replace(panel, units=units, in_stock=stock)).units
+    assert seen[0].tolist() == [4, 6, (4 + 6) / 2, 5, (4 + 6 + 5 + 5) / 4]
+    assert seen[1].tolist() == [4, 6, 0, 5, 0]
+
+
+def test_forecasts_fall_as_a_planned_price_rises(make_panel: Callable[..., DemandPanel]) -> None:
+    plain = make_panel(n_series=150, n_known=30)
+    rng = np.random.default_rng(9)
+    offer = np.where(rng.random((150, 43)) < 0.3, 150.0, 200.0).astype(np.float32)
+    units = rng.poisson(plain.units * (200 / offer[:, :30]) ** 2).astype(np.float32)
+    panel = replace(plain, units=units, offer_price=offer, list_price=np.full((150, 43), 200, np.float32))
+    trees = fit_trees(panel, CONFIG, 5)
+    at = []
+    for price in (120, 150, 180, 200, 240):
+        planned = offer.copy()
+        planned[:, 30] = price
+        at.append(trees.means(replace(panel, offer_price=planned), [1])[:, 0, 0])
+    assert np.all(np.diff(np.array(at), axis=0) <= 1e-9)  # of every item, at every step
+    assert at[0].sum() > 1.3 * at[3].sum()
 
 
 def test_a_forecast_assumes_the_planned_price_only_where_past_weeks_knew_one(

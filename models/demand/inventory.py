@@ -1,0 +1,129 @@
+"""What follows from a forecast: when to order, how much, and how long the stock lasts. Arrays over N items.
+
+Demand over a time is a negative binomial around the sum of its weeks. Weeks of one item err together, so the sum is
+wider than independent weeks would be: its dispersion lies between that of one week and that of four, as backtests saw.
+Reference: Silver, Pyke & Thomas (2017), Inventory and Production Management in Supply Chains, (R, s, S) policies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from models.demand.outlook import Outlook
+
+Doubles = npt.NDArray[np.float64]
+Texts = npt.NDArray[np.str_]
+DAYS = 7.0
+_TOTAL_WEEKS = 4.0  # `alpha_total` is that of so many weeks
+A_SHARE, B_SHARE = 0.8, 0.95  # of revenue, cumulated from the largest item
+X_SPREAD, Y_SPREAD = 0.5, 1.0  # standard deviation over mean of a week's units
+SLOW_UNITS, SLOW_DAYS = 1.0, 180.0  # fewer units in four weeks, or stock for longer
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Days from order to shelf and between two looks, and the share of cycles without a stock-out; N each."""
+
+    lead_time_days: Doubles
+    review_days: Doubles
+    service_level: Doubles
+
+
+@dataclass(frozen=True)
+class Replenishment:
+    """Per item; on_hand, days_of_cover and order are NaN where no stock is known, days_of_cover inf where none sells.
+
+    reorder_point   units on hand at or below which to order: they last over lead time and review at the service level
+    safety_stock    reorder point less the units expected in that time
+    order_up_to     reorder point and what sells until the next look
+    """
+
+    expected: Doubles
+    reorder_point: Doubles
+    safety_stock: Doubles
+    order_up_to: Doubles
+    days_of_cover: Doubles
+    order: Doubles
+
+
+def replenish(outlook: Outlook, policy: Policy, on_hand: Doubles) -> Replenishment:
+    """The replenishment of each item."""
+    days = policy.lead_time_days + policy.review_days
+    expected = expected_units(outlook.mean, days)
+    alpha = _alpha_over(outlook, days)
+    size = 1.0 / np.maximum(alpha, 1e-9)
+    point = stats.nbinom.ppf(policy.service_level, size, 1.0 / (1.0 + alpha * np.maximum(expected, 1e-9)))
+    point = np.where(expected > 0, np.maximum(point, 0), 0.0)
+    up_to = point + np.ceil(expected_units(outlook.mean, days + policy.review_days) - expected)
+    order = np.where(on_hand <= point, np.maximum(up_to - on_hand, 0.0), 0.0)
+    order = np.where(np.isnan(on_hand), np.nan, np.ceil(order))
+    cover = days_of_cover(outlook.mean, on_hand)
+    return Replenishment(expected, point, np.maximum(point - expected, 0.0), up_to, cover, order)
+
+
+def expected_units(mean: Doubles, days: Doubles) -> Doubles:
+    """Units expected within `days` N from now; weeks beyond the forecast are like its last one.
+
+    >>> expected_units(np.array([[7.0, 14.0]]), np.array([10.5])).tolist()
+    [14.0]
+    """
+    weeks = days / DAYS
+    places = np.arange(mean.shape[1])
+    parts = np.clip(weeks[:, None] - places, 0.0, 1.0)
+    beyond = np.maximum(weeks - mean.shape[1], 0.0)
+    return np.asarray((mean * parts).sum(axis=1) + beyond * mean[:, -1], np.float64)
+
+
+def days_of_cover(mean: Doubles, on_hand: Doubles) -> Doubles:
+    """Days until the units on hand are expected to be sold; inf where nothing sells, NaN where no stock is known.
+
+    >>> days_of_cover(np.array([[7.0, 14.0]]), np.array([14.0])).tolist()
+    [10.5]
+    """
+    sold = np.cumsum(mean, axis=1)
+    before = np.concatenate([np.zeros((len(mean), 1)), sold[:, :-1]], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.clip((on_hand[:, None] - before) / mean, 0.0, 1.0)
+        share = np.where(mean > 0, share, (on_hand[:, None] >= before) * 1.0)
+        beyond = np.maximum(on_hand - sold[:, -1], 0.0) / mean[:, -1]
+    beyond = np.where(on_hand > sold[:, -1], beyond, 0.0)
+    endless = (mean[:, -1] <= 0) & (on_hand >= sold[:, -1])
+    days = np.where(endless, np.inf, (share.sum(axis=1) + beyond) * DAYS)
+    return np.asarray(np.where(np.isnan(on_hand), np.nan, days), np.float64)
+
+
+def abc(revenue: Doubles) -> Texts:
+    """A: the largest items that make 80 % of the revenue, B: those up to 95 %, C: the rest.
+
+    >>> abc(np.array([5.0, 80.0, 15.0])).tolist()
+    ['C', 'A', 'B']
+    """
+    order = np.argsort(-revenue, kind="stable")
+    total = max(float(revenue.sum()), 1e-12)
+    before = np.cumsum(revenue[order]) - revenue[order]
+    classes = np.empty(len(revenue), "U1")
+    classes[order] = np.select([before < (A_SHARE - 1e-9) * total, before < (B_SHARE - 1e-9) * total], ["A", "B"], "C")
+    return np.where(revenue > 0, classes, "C").astype("U1")
+
+
+def xyz(outlook: Outlook) -> Texts:
+    """X: a week's units stay near their mean, Y: they vary by up to it, Z: by more. By the forecast's own spread."""
+    mean = np.maximum(outlook.mean.mean(axis=1), 1e-9)
+    spread = np.sqrt(1.0 / mean + outlook.alpha)
+    return np.select([spread <= X_SPREAD, spread <= Y_SPREAD], ["X", "Y"], "Z").astype("U1")
+
+
+def slow_movers(outlook: Outlook, cover: Doubles) -> npt.NDArray[np.bool_]:
+    """Items that hardly sell, or whose stock lasts half a year."""
+    month = expected_units(outlook.mean, np.full(len(outlook.mean), 4 * DAYS))
+    return np.asarray((month < SLOW_UNITS) | (np.nan_to_num(cover, nan=0.0, posinf=np.inf) > SLOW_DAYS))
+
+
+def _alpha_over(outlook: Outlook, days: Doubles) -> Doubles:
+    """Between the dispersion of one week and that of four, by the logarithm of the time."""
+    share = np.clip(np.log(np.maximum(days, DAYS) / DAYS) / np.log(_TOTAL_WEEKS), 0.0, 1.0)
+    return np.asarray(np.exp((1 - share) * np.log(outlook.alpha) + share * np.log(outlook.alpha_total)), np.float64)

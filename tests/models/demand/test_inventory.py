@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from models.demand.inventory import (
+    Policy,
+    abc,
+    days_of_cover,
+    expected_units,
+    replenish,
+    slow_movers,
+    xyz,
+)
+from models.demand.outlook import Outlook
+
+
+def outlook(mean: list[list[float]], alpha: float = 0.2, total: float = 0.1) -> Outlook:
+    n = len(mean)
+    return Outlook(np.array(mean), np.full(n, alpha), np.full(n, total))
+
+
+def policy(lead: float, review: float, level: float = 0.95, n: int = 1) -> Policy:
+    return Policy(np.full(n, lead), np.full(n, review), np.full(n, level))
+
+
+def test_the_reorder_point_covers_lead_time_and_review_at_the_service_level() -> None:
+    plan = replenish(outlook([[10.0] * 4]), policy(21, 7), np.array([30.0]))
+    expected = 10 * (21 + 7) / 7
+    point = stats.nbinom.ppf(0.95, 1 / 0.1, 1 / (1 + 0.1 * expected))  # four weeks: the dispersion of the total
+    assert plan.expected[0] == expected == 40
+    assert plan.reorder_point[0] == point
+    assert plan.safety_stock[0] == point - 40
+    assert plan.order_up_to[0] == point + 10  # what sells in the seven days until the next look
+    assert plan.order[0] == point + 10 - 30
+    assert plan.days_of_cover[0] == 21
+
+
+def test_one_week_has_the_dispersion_of_a_week_and_two_lie_between() -> None:
+    week = replenish(outlook([[10.0] * 4]), policy(7, 0), np.array([np.nan]))
+    assert week.reorder_point[0] == stats.nbinom.ppf(0.95, 1 / 0.2, 1 / (1 + 0.2 * 10))
+    two = replenish(outlook([[10.0] * 4]), policy(14, 0), np.array([np.nan]))
+    alpha = np.sqrt(0.2 * 0.1)  # ln 2 / ln 4 = 1/2
+    assert two.reorder_point[0] == stats.nbinom.ppf(0.95, 1 / alpha, 1 / (1 + alpha * 20))
+
+
+def test_a_reorder_point_holds_at_its_service_level() -> None:
+    rng = np.random.default_rng(3)
+    plan = replenish(outlook([[10.0] * 4]), policy(28, 0, 0.9), np.array([0.0]))
+    sold = rng.negative_binomial(1 / 0.1, 1 / (1 + 0.1 * 40), 100_000)
+    assert (sold <= plan.reorder_point[0]).mean() == pytest.approx(0.9, abs=0.015)  # counts come in whole units
+
+
+def test_nothing_is_ordered_above_the_reorder_point_nor_where_no_stock_is_known() -> None:
+    plan = replenish(outlook([[10.0] * 4] * 2), policy(7, 7, n=2), np.array([1_000.0, np.nan]))
+    assert plan.order[0] == 0
+    assert np.isnan(plan.order[1]) and np.isnan(plan.days_of_cover[1])
+
+
+def test_weeks_beyond_the_forecast_are_like_its_last_one() -> None:
+    mean = np.array([[7.0, 14.0]])
+    assert expected_units(mean, np.array([3.5]))[0] == 7 / 2
+    assert expected_units(mean, np.array([21.0]))[0] == 7 + 14 + 14
+    cover = days_of_cover(np.repeat(mean, 4, axis=0), np.array([3.5, 14, 35, 0]))
+    assert cover.tolist() == [3.5, 7 + 3.5, 14 + 7, 0]
+
+
+def test_stock_of_what_never_sells_lasts_for_ever() -> None:
+    assert days_of_cover(np.zeros((1, 2)), np.array([5.0]))[0] == np.inf
+    assert replenish(outlook([[0.0, 0.0]]), policy(7, 7), np.array([5.0])).reorder_point[0] == 0
+
+
+def test_classes() -> None:
+    assert abc(np.array([50.0, 30.0, 15.0, 5.0, 0.0])).tolist() == ["A", "A", "B", "C", "C"]
+    steady, wild = outlook([[100.0], [4.0], [0.5]], alpha=0.01), outlook([[100.0]], alpha=4.0)
+    # spreads: sqrt(.01 + .01) = .14, sqrt(.25 + .01) = .51, sqrt(2 + .01) = 1.42; sqrt(.01 + 4) = 2.0
+    assert xyz(steady).tolist() == ["X", "Y", "Z"]
+    assert xyz(wild).tolist() == ["Z"]
+
+
+def test_slow_movers_hardly_sell_or_lie_for_half_a_year() -> None:
+    seen = outlook([[0.2] * 4, [10.0] * 4, [10.0] * 4])
+    assert slow_movers(seen, np.array([np.nan, 181.0, 179.0])).tolist() == [True, True, False]

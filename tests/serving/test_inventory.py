@@ -1,0 +1,96 @@
+"""The replenishment list over HTTP and on the command line."""
+
+import csv
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+from features.store.database import transaction
+from features.store.facts import Facts
+from features.store.ledger import Ledger
+from serving.cli.main import app as command_line
+from tests.serving.tiny_shop import price, rows_of, running, settings_of
+
+EXPECTED = 11 + 12 + 13  # lead time 14 days and review 7 days: three weeks from now
+
+
+def point(level: float) -> float:
+    share = np.log(3) / np.log(4)
+    alpha = np.exp((1 - share) * np.log(0.2) + share * np.log(0.1))
+    return float(stats.nbinom.ppf(level, 1 / alpha, 1 / (1 + alpha * EXPECTED)))
+
+
+def test_the_list_says_what_to_order_and_what_is_not_known(shared: SimpleNamespace) -> None:
+    answer = shared.client.get("/v1/inventory").json()
+    rows = {row["item_id"]: row for row in answer["items"]}
+    assert len(rows) == answer["matched"] == 6
+    assert answer["model"] == {"name": "demand", "version": "1"}
+    cheese, beer, milk = rows["cheese"], rows["beer"], rows["milk"]
+    assert cheese["reorder_point"] == point(0.95)
+    assert cheese["safety_stock"] == pytest.approx(point(0.95) - EXPECTED)
+    assert cheese["order_up_to"] == cheese["order"] == point(0.95) + 14  # the fourth week
+    assert beer["order"] == cheese["order"] - 5
+    assert beer["days_of_cover"] == pytest.approx(5 / 11 * 7)
+    assert milk["on_hand"] is milk["order"] is milk["days_of_cover"] is None
+    assert answer["n_to_order"] == 5
+    assert [row["item_id"] for row in answer["items"]][-1] == "milk"
+    assert "1 of 6 items have no known stock" in answer["notes"][0]
+    assert sum(answer["classes"].values()) == 6
+
+
+def test_pages_filters_and_scope(shared: SimpleNamespace) -> None:
+    get = shared.client.get
+    first = get("/v1/inventory", params={"limit": 4}).json()
+    rest = get("/v1/inventory", params={"limit": 4, "cursor": first["next_cursor"]}).json()
+    assert len({row["item_id"] for row in first["items"] + rest["items"]}) == 6
+    assert rest["next_cursor"] is None
+    assert get("/v1/inventory", params={"show": "order"}).json()["matched"] == 5
+    assert get("/v1/inventory", params={"show": "slow"}).json()["matched"] == 0
+    food = get("/v1/inventory", params={"category": "Food"}).json()
+    assert {row["category"].split(" > ")[0] for row in food["items"]} == {"Food"}
+    assert get("/v1/inventory", params={"zone": "moon"}).status_code == 404
+    assert get("/v1/inventory", params={"user_id": "u1"}).status_code == 422
+    key = shared.keys.create("shop", ["storefront"]).key
+    assert get("/v1/inventory", headers={"Authorization": f"Bearer {key}"}).status_code == 403
+
+
+def test_counts_prices_and_attributes_of_an_item_are_used(tiny: object) -> None:
+    facts = Facts(tiny)  # type: ignore[arg-type]
+    now = tiny.clock_start  # type: ignore[attr-defined]
+    about = json.dumps({"lead_time_days": "7", "service_level": "0.99"})
+    item = {"item_id": "bread", "category": "Food > Bakery", "stock_on_hand": 5, "attributes": about}
+    counted = {"item_id": "bread", "zone": "default", "at": now, "on_hand": 40.0}
+    facts.write({"items": rows_of("items", [item]), "stock": rows_of("stock", [counted])})
+    for served in running(tiny):  # type: ignore[arg-type]
+        with transaction(served.server.engine) as connection:
+            Ledger(connection).append([price("bread", 900), price("beer", 1)])
+        rows = {row["item_id"]: row for row in served.client.get("/v1/inventory").json()["items"]}
+    bread = rows["bread"]
+    assert (bread["on_hand"], bread["lead_time_days"], bread["service_level"]) == (40, 7, 0.99)
+    alpha = np.sqrt(0.2 * 0.1)  # 7 + 7 days: two weeks
+    assert bread["reorder_point"] == stats.nbinom.ppf(0.99, 1 / alpha, 1 / (1 + alpha * (11 + 12)))
+    assert rows["beer"]["abc"] == "C"
+
+
+def test_the_command_prints_the_list_and_writes_it(
+    tiny_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(tiny_home)
+    monkeypatch.setenv("SHOPWRIGHT_HOME", str(tiny_home))
+    monkeypatch.setenv("SHOPWRIGHT_CLOCK_START", settings.clock_start.isoformat())  # type: ignore[union-attr]
+    run = CliRunner().invoke
+    found = json.loads(run(command_line, ["inventory", "--json"]).stdout)
+    assert found["n_to_order"] == 5
+    assert len(found["items"]) == 6
+    out = tmp_path / "list.csv"
+    printed = run(command_line, ["inventory", "--out", str(out)]).stdout
+    assert "5 items to order, 0 slow movers" in printed
+    with out.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["item_id"] for row in rows} == {row["item_id"] for row in found["items"]}
+    assert {row["zone"] for row in rows} == {"default"}

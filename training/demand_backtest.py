@@ -1,0 +1,199 @@
+"""Fits at past origins: what they foretold teaches the forecasts of later ones, and is judged against what came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from features.contracts.seeds import generator
+from models.demand.baselines import BIASED, UNBIASED, seasonal_naive
+from models.demand.blend import segments
+from models.demand.calibration import NEAR, Backtest, Calibration, calibrate
+from models.demand.censoring import uncensored
+from models.demand.model import DemandModel
+from models.demand.panel import DemandPanel
+from models.demand.rates import item_rates
+from models.demand.trees import FitConfig, Trees, fit_trees
+from training.demand_metrics import Doubles
+from training.demand_panel import Catalogue, Revenue, unsold_panel
+
+MIN_ORIGIN = 9  # weeks before the first origin: those of one earlier fit, and of the weeks that judge it
+SEASONAL = "seasonal naive"
+_MIN_FIT = 5
+_ALIVE_WEEKS = 26
+_REVENUE_WEEKS = 4
+_BACKTESTS = 3
+_MIN_FURTHER = 20  # weeks that a second and third backtest must know
+_FAR = (6, 9, 12)  # weeks ahead beyond the near ones that a backtest looks at
+
+
+@dataclass(frozen=True)
+class DemandConfig:
+    """How demand is judged and learnt.
+
+    `n_origins` origins `step_weeks` apart, each judged on `horizon` weeks; the last test window ends `skip_last_weeks`
+    before the data (the newest week may still fill up). Judged are series sold in `min_share_sold` of the weeks before
+    the first origin.
+    """
+
+    horizon: int = 4
+    step_weeks: int = 4
+    n_origins: int = 3
+    skip_last_weeks: int = 1
+    min_share_sold: float = 0.25
+    fit: FitConfig = field(default_factory=FitConfig)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One origin: what was foretold for the judged series and what came, series × weeks ahead.
+
+    `segment` (volume × intermittence at the origin), `bucket` (fifth by volume before the first origin) and
+    `categories` are of series; `reconciled` are the means after MinTrace.
+    """
+
+    origin: int
+    actual: Doubles
+    means: Doubles
+    quantiles: Doubles
+    pit: Doubles
+    baselines: Mapping[str, Doubles]
+    past: Doubles
+    weight: Doubles
+    segment: npt.NDArray[np.int64]
+    bucket: npt.NDArray[np.int64]
+    categories: npt.NDArray[np.object_]
+    reconciled: Doubles
+
+
+class Backtester:
+    """Fits at origins, each once, and remembers what each fit foretold, so that later origins learn from it."""
+
+    def __init__(
+        self,
+        panel: DemandPanel,
+        planned: Callable[[int], DemandPanel],
+        config: DemandConfig,
+        seed: int,
+        progress: Callable[[str], None],
+    ) -> None:
+        """`panel` knows every plan; `planned` gives it with those known at an origin."""
+        self._panel = panel
+        self._wanted = uncensored(panel).units
+        self._planned = planned
+        self._known: dict[int, DemandPanel] = {}
+        self._config = config
+        self._seed = seed
+        self._progress = progress
+        self._fits: dict[int, Trees] = {}
+        self._means: dict[int, tuple[tuple[int, ...], Doubles]] = {}
+        self._calibrations: dict[int, Calibration] = {}
+
+    def known(self, origin: int) -> DemandPanel:
+        """What was known after `origin` weeks: their units, and the plans of then."""
+        if origin not in self._known:
+            whole = self._panel if origin == self._panel.n_known else self._planned(origin)
+            self._known[origin] = whole.known_until(origin)
+        return self._known[origin]
+
+    def trees(self, origin: int) -> Trees:
+        """The learner as fitted after `origin` weeks."""
+        if origin not in self._fits:
+            self._progress(f"fitting demand on {origin} weeks")
+            self._fits[origin] = fit_trees(self.known(origin), self._config.fit, self._seed)
+        return self._fits[origin]
+
+    def means(self, origin: int, steps: Sequence[int]) -> Doubles:
+        """N × steps × METHODS unblended means; what a backtest needs is computed along with them."""
+        known, means = self._means.get(origin, ((), np.zeros((self._panel.n_series, 0, 0))))
+        if not set(steps) <= set(known):
+            known = tuple(sorted({*steps, *self._looked_at()}))
+            means = self.trees(origin).means(self.known(origin), known)
+            self._means[origin] = known, means
+        return means[:, [known.index(step) for step in steps]]
+
+    def _looked_at(self) -> list[int]:
+        near = range(1, max(NEAR, self._config.horizon) + 1)
+        return [step for step in sorted({*near, *_FAR}) if step <= self._config.fit.horizon]
+
+    def calibration(self, origin: int) -> Calibration:
+        """Learnt at up to three origins early enough that their near weeks were over at `origin`."""
+        if origin not in self._calibrations:
+            step, near = self._config.step_weeks, self._config.horizon
+            chosen = sorted((each for each in self._fits if each + near <= origin), reverse=True)[:_BACKTESTS]
+            chosen = chosen or [max(origin - near, _MIN_FIT)]
+            while len(chosen) < _BACKTESTS and chosen[-1] - step >= _MIN_FURTHER:
+                chosen.append(chosen[-1] - step)
+            rng = generator(self._seed, f"calibration {origin}")
+            self._calibrations[origin] = calibrate([self._backtest(each, origin) for each in chosen], origin, rng)
+        return self._calibrations[origin]
+
+    def _backtest(self, earlier: int, origin: int) -> Backtest:
+        known = self.known(earlier)
+        steps = tuple(step for step in self._looked_at() if earlier + step <= origin)
+        alive = np.flatnonzero((known.units[:, -_ALIVE_WEEKS:] > 0).any(axis=1))
+        actual = self._wanted[alive][:, np.array(steps, np.int64) + earlier - 1].astype(np.float64)
+        return Backtest(earlier, steps, segments(known)[alive], self.means(earlier, steps)[alive], actual)
+
+    def fold(self, origin: int, revenue: Revenue, judged: npt.NDArray[np.int64], first: int) -> Fold:
+        """What the model fitted at `origin` says of the judged series, beside the baselines.
+
+        Fifths by volume are those of the weeks before `first`.
+        """
+        config, panel = self._config, self._panel
+        model = self._model(origin)
+        calibration = model.calibration
+        served = model.means(self.known(origin), self.means(origin, range(1, config.horizon + 1)))
+        means = served[judged]
+        actual = panel.units[judged, origin : origin + config.horizon].astype(np.float64)
+        past = panel.units[judged, :origin].astype(np.float64)
+        rng = generator(self._seed, f"pit {origin}")
+        segment = segments(self.known(origin))[judged]
+        at = range(1, config.horizon + 1)
+        pit = [calibration.pit(actual[:, s - 1], means[:, s - 1], segment, s, rng) for s in at]
+        levels = {name: level(past) for name, level in {**UNBIASED, **BIASED}.items()}
+        flat = {name: np.repeat(level[:, None], config.horizon, axis=1) for name, level in levels.items()}
+        return Fold(
+            origin,
+            actual,
+            means,
+            np.stack([calibration.quantiles(means[:, s - 1], segment, s) for s in at], axis=1),
+            np.column_stack(pit),
+            {**flat, SEASONAL: seasonal_naive(past, config.horizon)},
+            past,
+            revenue[judged, origin - _REVENUE_WEEKS : origin].sum(axis=1),
+            segment,
+            fifths(panel.units[judged, :first].mean(axis=1)),
+            panel.categories[judged],
+            model.min_trace(self.known(origin), served)[judged],
+        )
+
+    def _model(self, origin: int) -> DemandModel:
+        panel = self.known(origin)
+        rates = item_rates(panel, panel.take(np.arange(0)))
+        cut = panel.week_starts[origin]
+        return DemandModel(self.trees(origin), self.calibration(origin), rates, cut, self._config.fit)
+
+    def model(self, origin: int, items: Catalogue, *, forecast: bool = True) -> DemandModel:
+        """The model fitted after `origin` weeks, with its forecasts of every series and every unsold item."""
+        panel = self.known(origin)
+        unsold = unsold_panel(panel, items)
+        fit = self._config.fit
+        rates = item_rates(panel, unsold)
+        model = DemandModel(self.trees(origin), self.calibration(origin), rates, panel.week_starts[origin], fit)
+        if not forecast:
+            return model
+        self._progress(f"forecasting {panel.n_series + unsold.n_series} series")
+        unblended = self.means(origin, range(1, fit.horizon + 1))
+        tables = [model.corrected(panel, unblended), model.predict(unsold)]
+        return model.with_forecasts(pa.concat_tables(tables).combine_chunks())
+
+
+def fifths(volume: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    """0..4: the fifth of series by volume that each is in, smallest first."""
+    edges = np.quantile(volume, [0.2, 0.4, 0.6, 0.8])
+    return np.searchsorted(edges, volume, side="right").astype(np.int64)
