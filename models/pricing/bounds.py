@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from features.contracts.pricing import PricingItem
@@ -63,16 +64,17 @@ def _bounds(item: PricingItem, rules: PricingRules) -> Iterator[PriceBound]:
     if item.lowest_tried_minor is not None and item.highest_tried_minor is not None:
         low = min(item.lowest_tried_minor, current) * (1 - rules.tried_margin)
         high = max(item.highest_tried_minor, current) * (1 + rules.tried_margin)
-        yield PriceBound(TRIED, low, high, f"prices tried, {rules.tried_margin:.0%} beyond at most")
-    yield PriceBound(CEILING, 0, _ceiling(item, rules), f"at most {rules.max_over_list:.0%} over the list price")
+        yield PriceBound(TRIED, low, high, f"prices tried, {_percent(rules.tried_margin)} beyond at most")
+    yield PriceBound(CEILING, 0, _ceiling(item, rules), f"at most {_percent(rules.max_over_list)} over the list price")
     step = rules.max_change * current
-    yield PriceBound(CHANGE, current - step, current + step, f"at most {rules.max_change:.0%} from the current price")
+    note = f"at most {_percent(rules.max_change)} from the current price"
+    yield PriceBound(CHANGE, current - step, current + step, note)
     if rules.competitor is not None and item.competitor_minor is not None:
         low, high = rules.competitor.lowest * item.competitor_minor, rules.competitor.highest * item.competitor_minor
         yield PriceBound(COMPETITOR, low, high, f"beside the {rules.competitor.reference} price of competitors")
     floor = item.unit_cost_minor / (1 - rules.min_margin) * item.tax_divisor
     source = "assumed" if item.cost_source == "assumed" else "known"
-    yield PriceBound(MARGIN, floor, math.inf, f"margin of {rules.min_margin:.0%} over the {source} cost")
+    yield PriceBound(MARGIN, floor, math.inf, f"margin of {_percent(rules.min_margin)} over the {source} cost")
     if item.map_minor is not None:
         yield PriceBound(MAP, item.map_minor, math.inf, "minimum advertised price")
     if item.law_floor_minor is not None:
@@ -83,6 +85,11 @@ def _bounds(item: PricingItem, rules: PricingRules) -> Iterator[PriceBound]:
             f"changed {item.days_since_change:.0f} days ago, {rules.min_days_between_changes} at least between changes"
         )
         yield PriceBound(FREQUENCY, current, current, note)
+
+
+@lru_cache(maxsize=256)
+def _percent(share: float) -> str:
+    return f"{share:.0%}"
 
 
 def _ceiling(item: PricingItem, rules: PricingRules) -> float:
@@ -111,8 +118,10 @@ def ladder(lowest: float, highest: float, endings: tuple[int, ...]) -> Sequence[
     first, last = max(1, math.ceil(lowest - _TINY)), math.floor(highest + _TINY)
     if not endings:
         return range(first, last + 1)
-    steps = [(ending, 10 if ending < 10 else 100) for ending in endings]
-    ranges = [range(first + (ending - first) % step, last + 1, step) for ending, step in steps]
+    ranges = []
+    for ending in endings:
+        step = 10 if ending < 10 else 100
+        ranges.append(range(first + (ending - first) % step, last + 1, step))
     return ranges[0] if len(ranges) == 1 else sorted({price for each in ranges for price in each})
 
 

@@ -75,8 +75,10 @@ def gain(suggestion: PriceSuggestion, objective: Objective) -> float:
     effect = suggestion.against_keeping
     if effect is None:
         return 0.0
-    of = {Objective.UNITS: effect.units, Objective.REVENUE: effect.revenue, Objective.SELL_THROUGH: effect.revenue}
-    return of.get(objective, effect.profit).p50
+    if objective is Objective.UNITS:
+        return effect.units.p50
+    of_revenue = objective is Objective.REVENUE or objective is Objective.SELL_THROUGH
+    return effect.revenue.p50 if of_revenue else effect.profit.p50
 
 
 def _within_cap(given: list[Candidate], rules: PricingRules) -> list[Candidate]:

@@ -119,6 +119,11 @@ class Problem:
         ]
 
     @cached_property
+    def _together(self) -> list[bool]:
+        """Of each limit, whether all items are in its one row."""
+        return [len(limit.least) == 1 and bool((limit.group == 0).all()) for limit in self.limits]
+
+    @cached_property
     def scale(self) -> Doubles:
         """How far each row's sum can move at all (R,), at least a hair of what it asks for."""
         spans = np.zeros(len(self.least) + 1)
@@ -146,7 +151,10 @@ class Problem:
         """The value of each choice (N,) with its amounts priced at `multipliers` (R,)."""
         scores = self.choices.value.copy()
         padded = np.append(multipliers, 0.0)
-        for limit, rows in zip(self.limits, self.rows, strict=True):
+        for limit, rows, together in zip(self.limits, self.rows, self._together, strict=True):
+            if together:
+                scores += padded[rows[0]] * limit.amount
+                continue
             of_item = padded[rows]
             if of_item.any():
                 scores += np.repeat(of_item, self.choices.counts) * limit.amount

@@ -31,7 +31,7 @@ RULES = PricingRules(
     max_change=0.15,
     endings=(9,),
     min_gain=0.0,
-    revenue_floor=1.03,
+    revenue_floor=1.1,
     max_changes_share=0.3,
     family=FamilyRule(order=True, unit_price=True),
 )
