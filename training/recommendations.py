@@ -36,6 +36,7 @@ from training.workshop import (
     Snapshot,
     Workshop,
     by_task,
+    item_columns_of,
     orders_before,
     relevant_items,
     user_columns_of,
@@ -98,7 +99,7 @@ def evaluate_carts(
     (window,) = windows(end_of_data(facts, until, settings.timezone), 1, config.window_weeks, settings.timezone)
     past = windows(window.cut, config.n_windows, config.window_weeks, settings.timezone)
     final = workshop.snapshot(window.cut)
-    names = tuple(sorted(final.items.columns)), user_columns_of(final.histories)
+    names = item_columns_of(final.items), user_columns_of(final.histories)
     ranker = _cart_ranker(workshop, past, names)
     rankers: dict[Task, Ranker] = {} if ranker is None else {"cart": ranker}
     model = RecommendationModel(final.retrieval, config.candidates, rankers, *names, {"cart": "ranker"})
@@ -195,7 +196,7 @@ def _fit(workshop: Workshop, cut: datetime) -> RecommendationModel:
     past = windows(cut, config.n_windows, config.window_weeks, settings.timezone)
     workshop.forget([cut, *(window.cut for window in past)])
     final = workshop.snapshot(cut)
-    item_columns = tuple(sorted(final.items.columns))
+    item_columns = item_columns_of(final.items)
     user_columns = user_columns_of(final.histories)
     rankers: dict[Task, Ranker] = {}
     for task, ranker_config in zip(TASKS, (config.ranker_all, config.ranker_new), strict=True):

@@ -24,7 +24,7 @@ from models.registry import Registry
 from training.ranking_rows import Rows, joined, ranking_rows
 from training.splits import end_of_data, windows
 from training.tracking import tracking_run
-from training.workshop import RecommendationsConfig, Workshop, user_columns_of
+from training.workshop import RecommendationsConfig, Workshop, item_columns_of, user_columns_of
 
 K = 10
 N_JUDGED = 2  # windows a trial is judged on
@@ -128,7 +128,7 @@ def _folds(workshop: Workshop, end: datetime, task: Task) -> tuple[list[_Fold], 
     config, zone = workshop.config, workshop.settings.timezone
     every = windows(end, N_JUDGED + config.n_windows, config.window_weeks, zone)
     latest = workshop.snapshot(every[0].cut)
-    names = tuple(sorted(latest.items.columns)), user_columns_of(latest.histories)
+    names = item_columns_of(latest.items), user_columns_of(latest.histories)
     learnt = {each.cut: ranking_rows(workshop, each, task, names, thinned=True) for each in every[1:]}
     folds = []
     for at in range(N_JUDGED):

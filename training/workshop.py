@@ -123,6 +123,11 @@ def by_task(pairs: Iterable[tuple[str, str]], snapshot: Snapshot) -> dict[Task, 
     }
 
 
+def item_columns_of(items: ItemFeatures) -> tuple[str, ...]:
+    """Names of the item features that rankers see; margin is for the rules: nobody wants an item for it."""
+    return tuple(sorted(items.columns.keys() - {"margin"}))
+
+
 def user_columns_of(histories: Mapping[str, UserHistory]) -> tuple[str, ...]:
     """Names of the user features that every shop has; per-category ones are the item side's to match."""
     found = {name for history in histories.values() for name in history.features if ":" not in name}

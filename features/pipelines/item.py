@@ -51,6 +51,7 @@ NAMES = (
     "list_price_minor",
     "price_position",
     "discount_depth",
+    "margin",
     "promotion_reach_next_1w",
     "promotion_reach_next_4w",
     "promotion_reach_past_4w",
@@ -144,10 +145,18 @@ def ruling_price(price_history: Any, as_of: datetime) -> Any:
     )
 
 
-def price_position(purchases: Any, items: Any, price_history: Any, as_of: datetime) -> Any:
-    """price_minor, list_price_minor, discount_depth and price_position per item.
+def latest_cost(costs: Any, as_of: datetime) -> Any:
+    """cost_item, cost_zone and cost_minor: the unit cost that holds at `as_of`."""
+    known = costs.filter(costs.valid_from <= instant(as_of))
+    by = known.group_by(cost_item=known.item_id, cost_zone=known.zone)
+    return by.aggregate(cost_minor=known.unit_cost_minor.argmax(known.valid_from))
 
-    The price is the ruling one, else the observed one. discount_depth = 1 - price ÷ list price, at least 0.
+
+def price_position(purchases: Any, items: Any, price_history: Any, as_of: datetime, costs: Any | None = None) -> Any:
+    """price_minor, list_price_minor, discount_depth, margin and price_position per item.
+
+    The price is the ruling one, else the observed one. discount_depth = 1 - price ÷ list price, at least 0. margin =
+    1 - unit cost ÷ price; the cost is the zone's in `costs`, else the catalogue's; without `costs` it is unknown.
     price_position: share of the category's other items in the zone that are cheaper (0 cheapest, 1 dearest; ties share
     the lowest place; null in a category of one). Over all zones, an item is described by the zone in which it sold
     most lately (the first by name among equals), since zones may differ in currency.
@@ -174,6 +183,16 @@ def price_position(purchases: Any, items: Any, price_history: Any, as_of: dateti
         ),
     )
     main = placed.filter(placed.place == 0)
+    if costs is None:
+        main = main.mutate(cost_minor=ibis.null("float64"))
+    else:
+        cost, stated = (
+            latest_cost(costs, as_of),
+            items.select(stated_item=items.item_id, stated_cost=items.unit_cost_minor),
+        )
+        main = main.left_join(cost, [main.item_id == cost.cost_item, main.zone == cost.cost_zone])
+        main = main.left_join(stated, main.item_id == stated.stated_item)
+        main = main.mutate(cost_minor=main.cost_minor.coalesce(main.stated_cost).cast("float64"))
     depth = 1.0 - main.price_minor / main.list_price_minor.nullif(0.0)
     return main.select(
         "item_id",
@@ -181,6 +200,7 @@ def price_position(purchases: Any, items: Any, price_history: Any, as_of: dateti
         "list_price_minor",
         price_position=ibis.ifelse(main.n_category > 1, main.price_position, None),
         discount_depth=ibis.ifelse(depth < 0.0, 0.0, depth),
+        margin=1.0 - main.cost_minor / main.price_minor.nullif(0.0),
     )
 
 
@@ -230,6 +250,7 @@ def item_features(
     as_of: datetime,
     *,
     stock: Any | None = None,
+    costs: Any | None = None,
     kinds: Sequence[str] | None = None,
     zone: str = ALL_ZONES,
 ) -> Any:
@@ -251,7 +272,7 @@ def item_features(
         velocity(purchases, as_of),
         repeat_rate(history),
         views_1w(events, as_of),
-        price_position(purchases, items, price_history, as_of),
+        price_position(purchases, items, price_history, as_of, costs),
         promotion_state(promotions, as_of, kinds),
     ]
     if stock is not None:

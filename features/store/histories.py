@@ -79,6 +79,7 @@ def offline_items(facts: Tables, as_of: datetime, zone: str = ALL_ZONES) -> Item
         facts.read("price_history"),
         as_of,
         stock=facts.read("stock"),
+        costs=facts.read("costs"),
         zone=zone,
     )
     return items_of(sorted_arrow(features, ["item_id"]), as_of)

@@ -229,6 +229,7 @@ def item_rows(facts: Any, events: Any, as_of: datetime, kinds: Sequence[str]) ->
             read("price_history"),
             as_of,
             stock=read("stock"),
+            costs=read("costs"),
             kinds=kinds,
             zone=zone,
         )

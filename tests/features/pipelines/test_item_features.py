@@ -13,7 +13,7 @@ ITEMS = [
 ]
 
 
-def features(events=(), promotions=(), prices=(), stock=(), items=ITEMS, **options):
+def features(events=(), promotions=(), prices=(), stock=(), costs=(), items=ITEMS, **options):
     relation = item_features(
         table("events", events),
         table("items", items),
@@ -21,6 +21,7 @@ def features(events=(), promotions=(), prices=(), stock=(), items=ITEMS, **optio
         table("price_history", prices),
         AS_OF,
         stock=table("stock", stock),
+        costs=table("costs", costs),
         **options,
     )
     return by_key(relation, "item_id")
@@ -149,6 +150,26 @@ def test_kinds_of_promotion_become_columns():
     names = columns(("end cap", "mailer"))
     assert "promotion_reach_end_cap_next_1w" in names
     assert len(names) == len(set(names))
+
+
+def cost(item_id, days, minor, zone="default"):
+    return {"item_id": item_id, "zone": zone, "valid_from": days_before(days), "unit_cost_minor": minor}
+
+
+def test_margin_is_what_the_cost_that_holds_leaves_of_the_price():
+    items = [
+        {"item_id": "milk", "unit_cost_minor": 10},
+        {"item_id": "cream", "unit_cost_minor": 120},
+        {"item_id": "soap"},
+    ]
+    found = features(
+        prices=[price("milk", 9, 200, 200), price("cream", 9, 160, 200), price("soap", 9, 100, 100)],
+        costs=[cost("milk", 30, 80), cost("milk", 3, 50), cost("milk", -1, 1), cost("milk", 2, 1, zone="abroad")],
+        items=items,
+    )
+    assert found["milk"]["margin"] == 1 - 50 / 200  # the latest that holds, of the zone of the price
+    assert found["cream"]["margin"] == 1 - 120 / 160  # the catalogue's where there is none
+    assert found["soap"]["margin"] is None
 
 
 def test_stock_is_the_latest_count_summed_over_zones_else_the_catalogue():
