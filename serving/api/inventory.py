@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
 
 from features.contracts.tables import DEFAULT_ZONE
-from features.store.facts import Facts
 from serving.api.auth import Caller, require
 from serving.api.parameters import Text, cursor_number, only, readable
 from serving.api.recommendations import ModelResponse, Name
@@ -66,6 +65,9 @@ def get_inventory(
     """The replenishment list of a zone. 404 when no item of it has a forecast."""
     here = server(request)
     served = here.champions.forecasts()
+    # Here, because a server is ready without the engine of the facts.
+    from features.store.facts import Facts
+
     found = inventory(Facts(here.settings), here.engine, here.settings, served.table, zone, here.clock.now())
     rows = [row for row in found.rows if _shown(row, show) and _within(row.category, category)]
     start = cursor_number(cursor)

@@ -76,6 +76,8 @@ def write_slates(
     _inherited.append(_Work(recommender, histories, allowed, placement, count, version.version))
     try:
         jobs = [(staging / f"part-{number:05}.parquet", share) for number, share in enumerate(shares)]
+        if known:  # compiled code is loaded once, before the processes part
+            recommender.lines(_query(_inherited[0], known[0]))
         if n_processes == 1:
             n_rows = sum(map(_write_share, jobs))
         else:
@@ -101,13 +103,16 @@ def _in_stock(items: ItemFeatures) -> frozenset[str] | None:
     return frozenset(items.item_ids[~(stock <= 0)].tolist())
 
 
+def _query(work: _Work, user_id: str) -> RecommendationQuery:
+    return RecommendationQuery(work.histories[user_id], work.placement, work.count, allowed_item_ids=work.allowed)
+
+
 def _write_share(job: tuple[Path, Sequence[str]]) -> int:
     path, user_ids = job
     (work,) = _inherited
     rows: list[tuple[str, int, str, float, str]] = []
     for user_id in user_ids:
-        query = RecommendationQuery(work.histories[user_id], work.placement, work.count, allowed_item_ids=work.allowed)
-        slate = work.recommender.lines(query)
+        slate = work.recommender.lines(_query(work, user_id))
         rows += [(user_id, rank, *line) for rank, line in enumerate(slate, start=1)]
     columns = list(zip(*rows, strict=True)) or [()] * (len(SLATES) - 1)
     columns.append((work.version,) * len(rows))

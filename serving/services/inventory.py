@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sqlalchemy as sa
@@ -14,11 +15,13 @@ import sqlalchemy as sa
 from configs.settings import Settings
 from features.contracts.errors import NotFound
 from features.store.database import reading
-from features.store.facts import Facts
 from features.store.ledger import Ledger
 from models.demand.inventory import DAYS, Policy, abc, replenish, slow_movers, xyz
 from models.demand.table import ForecastTable
 from serving.store.stock import ItemStock, item_stock
+
+if TYPE_CHECKING:
+    from features.store.facts import Facts
 
 _NOTHING = ItemStock(None, "", None, None, None, None)
 

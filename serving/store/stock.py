@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-
-import ibis
+from typing import TYPE_CHECKING
 
 from features.contracts.tables import DEFAULT_ZONE
-from features.store.facts import Facts
+
+if TYPE_CHECKING:
+    from features.store.facts import Facts
 
 _ATTRIBUTES = ("lead_time_days", "service_level")
 
@@ -32,6 +33,8 @@ def item_stock(facts: Facts, zone: str, now: datetime) -> Mapping[str, ItemStock
 
     The catalogue's number counts for the default zone, and for any in a shop that counts no stock by zone.
     """
+    import ibis  # here, because a server is ready without it
+
     stock = facts.read("stock")
     known = stock.filter(stock["at"] <= ibis.literal(now, "timestamp('UTC')"))
     counts = known.filter(known.zone == zone).group_by("item_id").aggregate(on_hand=known.on_hand.argmax(known["at"]))

@@ -13,6 +13,7 @@ ASKED = {
     ("GET", "/v1/prices"): "storefront",
     ("POST", "/v1/events"): "events",
     ("GET", "/v1/forecasts/{item_id}"): "pricing.read",
+    ("GET", "/v1/inventory"): "pricing.read",
     ("POST", "/v1/prices/simulate"): "pricing.read",
     ("POST", "/v1/promotions/simulate"): "pricing.read",
     ("GET", "/v1/price-suggestions"): "pricing.read",
