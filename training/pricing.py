@@ -18,7 +18,7 @@ from models.pricing.panel import PricePanel
 from models.pricing.placebo import next_weeks_price, permuted_prices
 from training import pricing_plots
 from training.metrics import Floats, paired_p_value
-from training.pricing_baselines import EMPIRICAL_BAYES, OWN, baseline_slopes, changes
+from training.pricing_baselines import EMPIRICAL_BAYES, OWN, POOLED, baseline_slopes, changes
 from training.pricing_panel import price_panel
 from training.results import Comparison, Evaluation, Trained
 from training.splits import span_of_sales
@@ -138,7 +138,7 @@ def _evaluation(
         "gain over empirical Bayes, 2.5 %": low,
         "gain over empirical Bayes, 97.5 %": high,
         "share positive elasticities": float((ours > 0).mean()),
-        "share clipped": 0.0,
+        "share clipped": share_at_a_bound(ours),
         "share positive, own slopes": float((slopes[OWN][np.unique(tests.series)] > 0).mean()),
         "items judged": float(len(ours)),
         "price changes judged": float(len(tests.series)),
@@ -157,10 +157,21 @@ def _evaluation(
         "no slope is clipped; items whose slope is not clearly below zero have grade D and get no suggestion",
     )
     figures = {"price_response": pricing_plots.foretold(tests.whole, tests.units)}
-    # Below 0 the model foretells worse than "nothing changes"; a tie is not held against it.
-    behind = whole.ours < bayes and paired_p_value(mine, errors[EMPIRICAL_BAYES]) < _LEVEL
-    passed = whole.ours > 0 and not behind
+    # Below 0 the model foretells worse than "nothing changes"; a tie with the strongest is not held against it.
+    tied = whole.p_value is not None and whole.p_value > _LEVEL
+    strongest = whole.baselines[whole.strongest]
+    passed = whole.ours > max(0.0, whole.baselines[POOLED]) and (whole.ours >= strongest or tied)
     return Evaluation("pricing", cut, PRIMARY, (whole, alone), passed, metrics, notes, figures=figures)
+
+
+def share_at_a_bound(slopes: Floats) -> float:
+    """Share of the slopes that pile up at the lowest or the highest of them, as clipping would leave them.
+
+    >>> share_at_a_bound(np.minimum([-2.0, -1.0, 0.5, 0.7], 0.0))  # two of four were cut to 0
+    0.5
+    """
+    piles = [slopes == end for end in (slopes.min(), slopes.max())]
+    return float(sum(pile.sum() for pile in piles if pile.sum() > 1) / len(slopes))
 
 
 def _comparison(metric: str, mine: Floats, errors: dict[str, Floats], tests: _Tests) -> Comparison:

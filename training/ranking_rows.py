@@ -15,8 +15,8 @@ from models.ranking.model import Task
 from models.ranking.recommender import ranker_columns
 from training.metrics import Floats as Figures
 from training.metrics import ndcgs
+from training.recommendation_snapshots import Workshop, relevant_items
 from training.splits import Window
-from training.workshop import Workshop, relevant_items
 
 Names = tuple[tuple[str, ...], tuple[str, ...]]
 

@@ -27,12 +27,9 @@ from training.carts import (
 )
 from training.holdout import LEAVE_ONE_OUT, TIME_SPLIT, HeldOut, hold_out_last
 from training.ranking_rows import joined, ranking_rows
+from training.recommendation_config import RecommendationsConfig
 from training.recommendation_judgement import judged
-from training.results import OURS, Evaluation, Trained
-from training.splits import Window, end_of_data, windows
-from training.subject import Subject
-from training.workshop import (
-    RecommendationsConfig,
+from training.recommendation_snapshots import (
     Snapshot,
     Workshop,
     by_task,
@@ -41,6 +38,9 @@ from training.workshop import (
     relevant_items,
     user_columns_of,
 )
+from training.results import OURS, Evaluation, Trained
+from training.splits import Window, end_of_data, windows
+from training.subject import Subject
 
 CONFIG = RecommendationsConfig
 # What of a config decides how it is judged, not what is fitted.

@@ -22,9 +22,10 @@ from models.ranking.model import TASKS, Task
 from models.ranking.recommender import ranker_columns
 from models.registry import Registry
 from training.ranking_rows import Rows, joined, ranking_rows
+from training.recommendation_config import RecommendationsConfig
+from training.recommendation_snapshots import Workshop, item_columns_of, user_columns_of
 from training.splits import end_of_data, windows
 from training.tracking import tracking_run
-from training.workshop import RecommendationsConfig, Workshop, item_columns_of, user_columns_of
 
 K = 10
 N_JUDGED = 2  # windows a trial is judged on

@@ -122,6 +122,13 @@ class Catalogue:
         self.buyers = np.nan_to_num(items.columns.get("buyers", missing).astype(np.float64))
         self.repeat_rate = np.nan_to_num(items.columns.get("repeat_rate", missing).astype(np.float64))
 
+    def column(self, name: str, missing: float = 0.0) -> npt.NDArray[np.float64]:
+        """An item feature (n_items,), `missing` where it is unknown."""
+        values = self.items.columns.get(name)
+        if values is None:
+            return np.full(self.n_items, missing)
+        return np.nan_to_num(values.astype(np.float64), nan=missing, posinf=missing)
+
     def positions(self, ids: npt.NDArray[np.object_]) -> Positions:
         """Where each id stands, -1 where it does not."""
         return positions(self.index, ids)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from features.contracts.calendar import DECAY_PER_WEEK
 from features.contracts.errors import UnknownName
-from features.contracts.histories import FAST_DECAY_PER_WEEK
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, ScoredItem, Slate
 from models.ranking.candidates import CandidateSource
 from models.ranking.cart import CartSource
@@ -22,17 +19,25 @@ from models.ranking.model import TASKS, Policy, RecommendationModel, Task
 from models.ranking.placement import LEARNT, Fallback, Placement
 from models.ranking.rules import RuleSet
 from models.ranking.scored import Scored
+from models.ranking.stand_ins import stand_ins
 from models.ranking.visit import BuyingAgain, focus, with_context
 
-_NEW_ARRIVAL_DAYS = 28
-# Orders a week that are imagined behind every item: one order of a rarity is not a trend.
-_TRENDING_PRIOR = 5.0
 _MASKS_KEPT = 32
 # Candidates that a visit about a category gets from it.
 _FOCUS_CANDIDATES = 20
 # Of the candidates at least so many go through every tree of the ranker, and three for each place of the slate.
 _GONE_ON = 60
 _NO_SETS: Mapping[str, RuleSet] = {}
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """The query as it was answered, its visitor, the slate before it is told, and what stands in for it."""
+
+    query: RecommendationQuery
+    visitor: Visitor
+    finished: Finished
+    fallback: Fallback | None
 
 
 class Recommender:
@@ -61,13 +66,7 @@ class Recommender:
         self._column_at = {name: at for at, name in enumerate(ranker_columns(model.item_columns, model.user_columns))}
         self._knn_at = self._catalogue.positions(similar)
         self._knn_index = {item_id: row for row, item_id in enumerate(similar)}
-        # The same for everybody, the best first.
-        self._stand_ins = {
-            "popular": self._popular(),
-            "trending": self._trending(),
-            "new": self._new_arrivals(),
-            "unseen": self._unseen(),
-        }
+        self._stand_ins = stand_ins(self._catalogue)
         self._masks: OrderedDict[frozenset[str], npt.NDArray[np.bool_]] = OrderedDict()
 
     def recommend(self, queries: Sequence[RecommendationQuery], *, policy: Policy | None = None) -> list[Slate]:
@@ -79,19 +78,23 @@ class Recommender:
 
     def lines(self, query: RecommendationQuery) -> list[tuple[str, float, Reason]]:
         """Item, score and reason of each place of the slate that `recommend` gives, and nothing else of it."""
-        if query.candidate_ids is None:
-            _, _, finished, _ = self._finished(query, None)
-            if Reason.BECAUSE_YOU_VIEWED not in finished.reasons:
-                rows = np.array([each.at for each in finished.chosen], np.int64)
-                ids = self.items.item_ids[finished.scored.places[rows]].tolist()
-                return list(zip(ids, finished.scored.scores[rows].tolist(), finished.reasons, strict=True))
-        return [(item.item_id, item.score, item.reason) for item in self._one(query, None).items]
+        if query.candidate_ids is not None:
+            return [(item.item_id, item.score, item.reason) for item in self._given(query, None).items]
+        answer = self._answer(query, None)
+        finished = answer.finished
+        if Reason.BECAUSE_YOU_VIEWED in finished.reasons:
+            told = self._told(answer.query, answer.visitor, finished)
+            return [(item.item_id, item.score, item.reason) for item in told]
+        rows = np.array([each.at for each in finished.chosen], np.int64)
+        ids = self.items.item_ids[finished.scored.places[rows]].tolist()
+        return list(zip(ids, finished.scored.scores[rows].tolist(), finished.reasons, strict=True))
 
     def _one(self, query: RecommendationQuery, policy: Policy | None) -> Slate:
         if query.candidate_ids is not None:
             return self._given(query, policy)
-        query, visitor, finished, fallback = self._finished(query, policy)
-        return Slate(tuple(self._told(query, visitor, finished)), fallback, finished.withheld)
+        answer = self._answer(query, policy)
+        told = self._told(answer.query, answer.visitor, answer.finished)
+        return Slate(tuple(told), answer.fallback, answer.finished.withheld)
 
     def _placement(self, query: RecommendationQuery) -> Placement:
         placement = self.placements.get(query.placement)
@@ -99,27 +102,24 @@ class Recommender:
             raise UnknownName(query.placement, self.placements, kind="placement")
         return placement
 
-    def _finished(
-        self, query: RecommendationQuery, policy: Policy | None
-    ) -> tuple[RecommendationQuery, Visitor, Finished, Fallback | None]:
-        """The query as it was answered, its visitor, the slate before it is told, and what stands in for it."""
+    def _answer(self, query: RecommendationQuery, policy: Policy | None) -> _Answer:
         placement = self._placement(query)
         if placement.scorer in LEARNT and query.context_item_ids:
             query = replace(query, history=with_context(query.history, query.context_item_ids))
         visitor = self._source.visitor(query.history)
         about = focus(self._catalogue, query.history) if placement.scorer in LEARNT else None
         keep = self._keep(query, placement, visitor)
+        again: Mapping[int, float] = {}
+        if placement.scorer in ("all", "buy_again"):
+            keep[self._buying_again.never(visitor.own)] = False
+            again = self._buying_again.less(query.history, visitor.own, visitor.rows)
         scored = self._scored(query, placement, visitor, policy, about, keep)
         fallback: Fallback | None = None
         fillers = [] if query.strict else self._fallback(placement.fallback)
         if not len(scored.places) and fillers:
             scored, fallback = fillers[0], placement.fallback
-        again: Mapping[int, float] = {}
-        if placement.scorer in ("all", "buy_again"):
-            keep[self._buying_again.never(visitor.own)] = False
-            again = self._buying_again.less(query.history, visitor.own, visitor.rows)
         wish = Wish(keep, fillers, self._stand_ins["new"].places, about, again)
-        return query, visitor, self._finisher.finish(query, placement, scored, wish), fallback
+        return _Answer(query, visitor, self._finisher.finish(query, placement, scored, wish), fallback)
 
     def _given(self, query: RecommendationQuery, policy: Policy | None) -> Slate:
         """A given list in order, unknown items at its end. No rule holds: the list is the shop's own choice."""
@@ -156,21 +156,29 @@ class Recommender:
         places = self._source.candidates(visitor, task, placement.restricted(self.model.candidates.of(task)))
         if about is not None:
             places = np.union1d(places, self._of_focus(about, visitor, task))
-        # Nothing is spent on what cannot stand in the slate.
-        kept = places[keep[places]]
-        return self._judged(visitor, kept if len(kept) else places, task, policy, max(_GONE_ON, 3 * query.count))
+        return self._judged(visitor, places, task, policy, keep[places], max(_GONE_ON, 3 * query.count))
 
     def _of_focus(self, about: npt.NDArray[np.bool_], visitor: Visitor, task: Task) -> Positions:
         """What sells best in the categories of this visit, the newest where nothing does."""
         found = np.flatnonzero(about)
         if task == "new":
             found = np.setdiff1d(found, visitor.own)
-        age = self._column("age_days", missing=np.inf)[found]
+        age = self._catalogue.column("age_days", missing=np.inf)[found]
         return found[np.lexsort((age, -self._catalogue.popularity[found]))][:_FOCUS_CANDIDATES]
 
     def _judged(
-        self, visitor: Visitor, places: Positions, task: Task, policy: Policy | None, best: int | None = None
+        self,
+        visitor: Visitor,
+        places: Positions,
+        task: Task,
+        policy: Policy | None,
+        kept: npt.NDArray[np.bool_],
+        best: int | None = None,
     ) -> Scored:
+        """Scores of the candidates at `places`; nothing is spent on those that are not `kept` for the slate.
+
+        The columns are of all of them, as in training, so that a filter changes no score.
+        """
         if (policy or self.model.policies[task]) == "buy_again":
             # Popularity is below the decayed frequency of any purchase of the last two years.
             scores = 1e-5 * self._catalogue.popularity[places].astype(np.float64)
@@ -181,7 +189,8 @@ class Recommender:
         if not len(places):
             return Scored.nothing()
         matrix = columns(self._catalogue, visitor, places, self.model.user_columns)
-        scores = self.model.rankers[task].score(matrix, best=best)
+        scores = np.full(len(places), -np.inf)
+        scores[kept] = self.model.rankers[task].score(matrix[kept], best=best)
         return Scored(places, scores, self._reasons(visitor, places, matrix), matrix, task)
 
     def _reasons(self, visitor: Visitor, places: Positions, matrix: Floats) -> npt.NDArray[np.object_]:
@@ -270,7 +279,7 @@ class Recommender:
         if not len(visitor.own) and not len(visitor.viewed):
             popular = self._catalogue.popularity[places].astype(np.float64)
             return Scored.of(places, popular, Reason.POPULAR)
-        return self._judged(visitor, places, "all", policy)
+        return self._judged(visitor, places, "all", policy, np.ones(len(places), bool))
 
     def _near(self, context_item_ids: Sequence[str]) -> Scored:
         """Items near the context items, which are left out themselves."""
@@ -300,43 +309,10 @@ class Recommender:
         reasons[cart.together[places] > 0] = Reason.BOUGHT_TOGETHER
         return Scored(places, self.model.rankers["cart"].score(matrix), reasons, matrix, "cart", cart)
 
-    def _trending(self) -> Scored:
-        """Rising: orders a week now over the usual ones, by two decays, both with _TRENDING_PRIOR orders added.
-
-        A steady r orders a week sum up to r / -ln(decay), so each sum times -ln(decay) is a weekly rate.
-        """
-        now = self._column("orders_decayed_fast") * -math.log(FAST_DECAY_PER_WEEK)
-        usual = self._column("orders_decayed") * -math.log(DECAY_PER_WEEK)
-        scores = np.log((now + _TRENDING_PRIOR) / (usual + _TRENDING_PRIOR))
-        found = np.flatnonzero(scores > 0)
-        return Scored.of(found, scores[found], Reason.TRENDING).sorted()
-
-    def _new_arrivals(self) -> Scored:
-        """Arrived in the last four weeks, the newest first."""
-        age = self._column("age_days", missing=np.inf)
-        found = np.flatnonzero(age <= _NEW_ARRIVAL_DAYS)
-        return Scored.of(found, -age[found], Reason.NEW).sorted()
-
-    def _unseen(self) -> Scored:
-        """Items without a date of arrival that nobody has bought or viewed yet."""
-        found = np.flatnonzero(np.isinf(self._column("age_days", missing=np.inf)))
-        return Scored.of(found, np.zeros(len(found)), Reason.NEW)
-
     def _bought_again(self, visitor: Visitor) -> Scored:
         history, model = visitor.history, self.model.buy_again
         by_item = history.decayed_frequency if model is None else model.score(history)
         return Scored.of(visitor.own, by_item[visitor.rows].astype(np.float64), Reason.BUY_AGAIN)
-
-    def _popular(self) -> Scored:
-        places = self._source.popular
-        scores = self._catalogue.popularity[places].astype(np.float64)
-        return Scored.of(places, scores, Reason.POPULAR)
-
-    def _column(self, name: str, missing: float = 0.0) -> npt.NDArray[np.float64]:
-        values = self.items.columns.get(name)
-        if values is None:
-            return np.full(self._catalogue.n_items, missing)
-        return np.nan_to_num(values.astype(np.float64), nan=missing, posinf=missing)
 
     def _keep(self, query: RecommendationQuery, placement: Placement, visitor: Visitor) -> npt.NDArray[np.bool_]:
         """Which items of the catalogue may stand in the slate."""

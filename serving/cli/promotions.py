@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from features.contracts.tables import DEFAULT_ZONE
 from serving.cli.output import JsonOption, print_json, print_line, print_table, steps
 from serving.cli.prices import check_zone, pricing_inputs
 from serving.cli.shop import Shop
+
+if TYPE_CHECKING:
+    from serving.services.simulate import PromotionSimulation
 
 app = typer.Typer(help="What-if of promotions", no_args_is_help=True)
 
@@ -69,6 +72,11 @@ def simulate(
     if json:
         print_json(promotion_document(found, currency))
         return
+    print_what_if(found, f"{mechanic}, zone {zone}", currency)
+
+
+def print_what_if(found: PromotionSimulation, title: str, currency: str) -> None:
+    """A table of what it brings, and a line for each conflict and each item that is left out."""
     what_if = found.what_if
     named = {"without it, more by": what_if.against_none, "its families lose": what_if.cannibalised, "net": what_if.net}
     rows = []
@@ -76,8 +84,9 @@ def simulate(
         bands = (effect.revenue, effect.profit)
         money_cells = [f"{to_major(round(b.p50), currency)} ({_range(b.p10, b.p90, currency)})" for b in bands]
         rows.append((name, f"{effect.units.p50:,.1f}", *money_cells))
-    title = f"{mechanic} on {len(what_if.items)} items, zone {zone}, {currency}: mean (p10 to p90)"
-    print_table(title, ("", "units", "revenue", "profit"), rows)
+    print_table(
+        f"{title}, {len(what_if.items)} items, {currency}: mean (p10 to p90)", ("", "units", "revenue", "profit"), rows
+    )
     for clash in found.conflicts:
         print_line(f"Conflict: {clash.item_id} with {clash.other} on {clash.other_item_id}: {clash.why}")
     for item_id, why in found.unlawful.items():

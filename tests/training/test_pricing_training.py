@@ -18,7 +18,7 @@ from features.contracts.errors import BadInput
 from features.contracts.tables import TABLES
 from features.pipelines.demand import weekly_demand
 from models.pricing.rules import PricingRules
-from training.pricing import CONFIG, PRIMARY, PricingConfig, evaluate, train
+from training.pricing import CONFIG, PRIMARY, PricingConfig, evaluate, share_at_a_bound, train
 from training.pricing_panel import price_panel
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -195,6 +195,13 @@ def test_an_empty_shop_and_one_whose_prices_never_move_are_bad_input(settings: S
         train(shop(promoted=0.0), settings, CONFIGURED, until=None, progress=quiet)
     with pytest.raises(BadInput):
         train(shop(n_weeks=3), settings, CONFIGURED, until=None, progress=quiet)
+
+
+def test_slopes_that_were_cut_off_are_seen_and_others_are_not() -> None:
+    slopes = np.array([-3.0, -1.5, -0.2, 0.4, 0.9])
+    assert share_at_a_bound(slopes) == 0
+    assert share_at_a_bound(np.minimum(slopes, 0.0)) == 2 / 5  # .4 and .9
+    assert share_at_a_bound(np.maximum(slopes, -1.5)) == 2 / 5  # -3 and -1.5 itself
 
 
 def test_shares_out_of_range_are_refused() -> None:

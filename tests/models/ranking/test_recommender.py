@@ -46,6 +46,31 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(
     assert recommender.recommend(every[::-1]) == together[::-1]
 
 
+def test_a_filter_changes_no_score(recommender: Recommender, shoppers: dict[str, UserHistory]) -> None:
+    for each in shoppers.values():
+        whole = RecommendationQuery(each, "all", 20, strict=True)
+        every = {item.item_id: item.score for item in recommender.recommend([whole])[0].items}
+        allowed = frozenset(list(every)[1::2])
+        (some,) = recommender.recommend([replace(whole, allowed_item_ids=allowed)])
+        assert {item.item_id: item.score for item in some.items} == {item_id: every[item_id] for item_id in allowed}
+
+
+@pytest.mark.parametrize("viewed", [(), ("i05", "i07", "i11")])
+def test_lines_are_those_of_the_slate(
+    recommender: Recommender, shoppers: dict[str, UserHistory], viewed: tuple[str, ...]
+) -> None:
+    at = (int(recommender.items.as_of.timestamp()) - 60,) * len(viewed)
+    for each in shoppers.values():
+        who = replace(each, viewed_item_ids=viewed, viewed_at=at)
+        for query in (
+            RecommendationQuery(who, "all", 8),
+            RecommendationQuery(who, "new", 8, strict=True),
+            RecommendationQuery(who, "all", 8, candidate_ids=("i01", "ghost", "i03")),
+        ):
+            told = [(item.item_id, item.score, item.reason) for item in recommender.recommend([query])[0].items]
+            assert recommender.lines(query) == told
+
+
 def test_a_loaded_model_gives_the_same_slates(
     model: RecommendationModel, recommender: Recommender, shoppers: dict[str, UserHistory], tmp_path: Path
 ) -> None:

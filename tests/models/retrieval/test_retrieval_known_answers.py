@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 
 from features.contracts.errors import BadInput
@@ -99,3 +101,12 @@ def test_interactions_count_orders_and_need_a_purchase() -> None:
     assert (found.matrix.toarray().tolist(), found.binary().toarray().tolist()) == ([[2, 1]], [[1, 1]])
     with pytest.raises(BadInput, match="nobody bought anything"):
         Interactions.from_histories({"a": nobody})
+
+
+@given(
+    scores=st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0, 3.0]), max_size=600),
+    k=st.sampled_from([0, 1, 7, 200, 201, 500]),
+)
+def test_the_best_are_the_same_however_many_are_asked_for(scores: list[float], k: int) -> None:
+    expected = sorted((at for at, score in enumerate(scores) if score > 0), key=lambda at: (-scores[at], at))[:k]
+    assert top(np.array(scores, np.float32), k).tolist() == expected

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import ibis
 import numpy as np
@@ -18,40 +18,15 @@ from features.contracts.recommendations import ItemFeatures
 from features.contracts.tables import EventType
 from features.pipelines.expressions import instant
 from features.store.histories import Tables, offline_histories, offline_items
-from models.ranking.lambdarank import RankerConfig
-from models.ranking.model import Candidates, Retrieval, Task
-from models.retrieval.als import AlsConfig, fit_als
-from models.retrieval.association import AssociationConfig, fit_association
-from models.retrieval.buy_again import BuyAgainConfig
-from models.retrieval.ease import EaseConfig, fit_ease
+from models.ranking.model import Retrieval, Task
+from models.retrieval.als import fit_als
+from models.retrieval.association import fit_association
+from models.retrieval.ease import fit_ease
 from models.retrieval.interactions import Interactions
-from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
-from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
-from training.carts import CartsConfig
+from models.retrieval.item_knn import fit_item_knn
+from models.retrieval.local_ease import fit_local_ease
+from training.recommendation_config import RecommendationsConfig
 from training.splits import Window
-
-
-@dataclass(frozen=True)
-class RecommendationsConfig:
-    """Everything that decides a recommendation model.
-
-    `ease_kind`: "exact" (EASE on its most bought items) or "local" (LocalEase on all of them), for large catalogues.
-    """
-
-    window_weeks: int = 4
-    n_windows: int = 2
-    ease_kind: Literal["exact", "local"] = "exact"
-    ease: EaseConfig = field(default_factory=EaseConfig)
-    local_ease: LocalEaseConfig = field(default_factory=LocalEaseConfig)
-    als: AlsConfig = field(default_factory=AlsConfig)
-    item_knn: ItemKnnConfig = field(default_factory=ItemKnnConfig)
-    association: AssociationConfig = field(default_factory=AssociationConfig)
-    buy_again: BuyAgainConfig = field(default_factory=BuyAgainConfig)
-    candidates: Candidates = field(default_factory=Candidates)
-    ranker_all: RankerConfig = field(default_factory=RankerConfig)
-    ranker_new: RankerConfig = field(default_factory=RankerConfig)
-    ranker_cart: RankerConfig = field(default_factory=lambda: RankerConfig(share_negatives=0.25))
-    carts: CartsConfig = field(default_factory=CartsConfig)
 
 
 @dataclass
