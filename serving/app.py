@@ -42,6 +42,7 @@ from serving.api.state import Server
 from serving.services.champions import Champions
 from serving.services.experiments import ExperimentDesk
 from serving.services.exposures import ExposureWriter
+from serving.services.inventory import InventoryDesk
 from serving.services.recommend import RecommendService
 from serving.store.migrate import upgrade
 
@@ -130,6 +131,7 @@ def _open(settings: Settings, counted: Metrics) -> Server:
         champions=Champions(settings, registry),
         experiments=ExperimentDesk(settings, engine),
         recommend=RecommendService(engine, settings, clock, system_clock, histories, exposures.add),
+        inventory=InventoryDesk(settings, engine),
         exposures=exposures,
         metrics=counted,
         workers=ThreadPoolExecutor(_SLATE_THREADS, thread_name_prefix="slates"),

@@ -205,6 +205,11 @@ class Facts:
 
         return known_prices(self._settings, known_at)
 
+    @property
+    def stamp(self) -> str:
+        """Changes with every import."""
+        return json.dumps(self._manifest(), sort_keys=True)
+
     def _manifest(self) -> dict[str, list[str]]:
         try:
             stored: dict[str, list[str]] = json.loads((self._folder / MANIFEST).read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from serving.api.auth import Caller, require
 from serving.api.parameters import Text, cursor_number, only, readable
 from serving.api.recommendations import ModelResponse, Name
 from serving.api.state import server
-from serving.services.inventory import InventoryRow, inventory
+from serving.services.inventory import InventoryRow
 
 router = APIRouter(prefix="/v1/inventory", tags=["inventory"])
 _NAMES = ("zone", "category", "show", "cursor", "limit")
@@ -65,10 +65,7 @@ def get_inventory(
     """The replenishment list of a zone. 404 when no item of it has a forecast."""
     here = server(request)
     served = here.champions.forecasts()
-    # Here, because a server is ready without the engine of the facts.
-    from features.store.facts import Facts
-
-    found = inventory(Facts(here.settings), here.engine, here.settings, served.table, zone, here.clock.now())
+    found = here.inventory.of(served.table, served.version.version, zone, here.clock.now())
     rows = [row for row in found.rows if _shown(row, show) and _within(row.category, category)]
     start = cursor_number(cursor)
     end = start + limit

@@ -16,6 +16,7 @@ from serving.api.metrics import Metrics
 from serving.services.champions import Champions
 from serving.services.experiments import ExperimentDesk
 from serving.services.exposures import ExposureWriter
+from serving.services.inventory import InventoryDesk
 from serving.services.recommend import RecommendService
 
 
@@ -36,6 +37,7 @@ class Server:
     champions: Champions
     experiments: ExperimentDesk
     recommend: RecommendService
+    inventory: InventoryDesk
     exposures: ExposureWriter
     metrics: Metrics
     workers: Executor

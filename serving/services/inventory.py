@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ from serving.store.stock import ItemStock, item_stock
 if TYPE_CHECKING:
     from features.store.facts import Facts
 
+_KEPT_FOR = timedelta(hours=1)
 _NOTHING = ItemStock(None, "", None, None, None, None)
 
 
@@ -114,6 +116,45 @@ def inventory(
     ]
     order = sorted(range(len(rows)), key=lambda n: (not rows[n].order, rows[n].abc, -worth[n], rows[n].item_id))
     return Inventory(zone, tuple(rows[n] for n in order), _notes(items, prices, outlook.mean.shape[1]))
+
+
+class InventoryDesk:
+    """The list of each zone, made once for all its pages.
+
+    It is made anew with another model, an import, or a price that was decided or begins to hold, and after an hour.
+    """
+
+    def __init__(self, settings: Settings, engine: sa.Engine) -> None:
+        self._settings, self._engine = settings, engine
+        self._lock = threading.Lock()
+        self._kept: dict[str, _Kept] = {}
+
+    def of(self, forecasts: ForecastTable, version: str, zone: str, now: datetime) -> Inventory:
+        """As `inventory`."""
+        from features.store.facts import Facts  # here, because a server is ready without its engine
+
+        facts = Facts(self._settings)
+        with reading(self._engine) as connection:
+            ledger = Ledger(connection)
+            made_of = version, facts.stamp, ledger.last_seq()
+            change = ledger.next_change(zone, now)
+        with self._lock:
+            kept = self._kept.get(zone)
+            if kept is None or kept.made_of != made_of or not kept.since <= now < kept.until:
+                until = min(each for each in (change, now + _KEPT_FOR) if each is not None)
+                found = inventory(facts, self._engine, self._settings, forecasts, zone, now)
+                kept = self._kept[zone] = _Kept(made_of, now, until, found)
+            return kept.inventory
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A list, what it was made of, and from when to when it holds."""
+
+    made_of: tuple[str, str, int]
+    since: datetime
+    until: datetime
+    inventory: Inventory
 
 
 def _filled(prices: list[int | None]) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from features.store.database import transaction
 from features.store.facts import Facts
 from features.store.ledger import Ledger
 from serving.cli.main import app as command_line
+from serving.services import inventory as module
 from tests.serving.tiny_shop import price, rows_of, running, settings_of
 
 EXPECTED = 11 + 12 + 13  # lead time 14 days and review 7 days: three weeks from now
@@ -75,6 +78,37 @@ def test_counts_prices_and_attributes_of_an_item_are_used(tiny: object) -> None:
     alpha = np.sqrt(0.2 * 0.1)  # 7 + 7 days: two weeks
     assert bread["reorder_point"] == stats.nbinom.ppf(0.99, 1 / alpha, 1 / (1 + alpha * (11 + 12)))
     assert rows["beer"]["abc"] == "C"
+
+
+def test_a_list_is_made_once_for_its_pages_and_anew_when_stock_or_a_price_moved(
+    tiny: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def counted(*given: object) -> module.Inventory:
+        made.append(given)
+        return once(*given)  # type: ignore[arg-type]
+
+    once = module.inventory
+    monkeypatch.setattr(module, "inventory", counted)
+    for served in running(tiny):  # type: ignore[arg-type]
+        get = served.client.get
+
+        def rows(get: Callable[..., Any] = get) -> dict[str, dict[str, Any]]:
+            pages = [get("/v1/inventory", params={"limit": 3, "cursor": at}).json() for at in ("0", "3")]
+            return {row["item_id"]: row for page in pages for row in page["items"]}
+
+        assert rows()["beer"]["on_hand"] == 5
+        assert len(made) == 1
+        now = tiny.clock_start  # type: ignore[attr-defined]
+        stock = [{"item_id": "beer", "zone": "default", "at": now, "on_hand": 9.0}]
+        Facts(tiny).write({"stock": rows_of("stock", stock)})  # type: ignore[arg-type]
+        assert rows()["beer"]["on_hand"] == 9
+        assert len(made) == 2
+        with transaction(served.server.engine) as connection:
+            Ledger(connection).append([price("beer", 100_000)])
+        assert rows()["beer"]["abc"] == "A"
+        assert len(made) == 3
 
 
 def test_the_command_prints_the_list_and_writes_it(
