@@ -157,10 +157,11 @@ def _evaluation(
         "no slope is clipped; items whose slope is not clearly below zero have grade D and get no suggestion",
     )
     figures = {"price_response": pricing_plots.foretold(tests.whole, tests.units)}
-    # Below 0 the model foretells worse than "nothing changes"; a tie with the strongest is not held against it.
+    # Below 0 the model foretells worse than "nothing changes"; a tie with the strongest is not held against it. One
+    # slope for all takes what promotions do for the price's, so either of ours may be what beats it.
     tied = whole.p_value is not None and whole.p_value > _LEVEL
-    strongest = whole.baselines[whole.strongest]
-    passed = whole.ours > max(0.0, whole.baselines[POOLED]) and (whole.ours >= strongest or tied)
+    beats_pooled = max(whole.ours, alone.ours) > whole.baselines[POOLED]
+    passed = whole.ours > 0 and beats_pooled and (whole.ours >= whole.baselines[whole.strongest] or tied)
     return Evaluation("pricing", cut, PRIMARY, (whole, alone), passed, metrics, notes, figures=figures)
 
 
