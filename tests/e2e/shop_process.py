@@ -19,7 +19,7 @@ import httpx
 
 from configs.settings import Settings
 
-START_TIMEOUT_SECONDS = 60
+START_TIMEOUT_SECONDS = 120
 
 
 class ShopProcess:
@@ -77,6 +77,7 @@ class ShopProcess:
             except httpx.TransportError:
                 pass
             time.sleep(0.1)
+        self.kill()
         raise AssertionError(f"the server was not ready in time\n{self.log()}")
 
     def kill(self) -> None:

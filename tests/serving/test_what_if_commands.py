@@ -48,7 +48,7 @@ def test_a_promotion_is_printed_and_told_to_machines(run):
     assert told["expected"]["units"]["p50"] == pytest.approx(20 * 0.9**-4)
     assert told["missing"] == ["rice"]
     shown = run(*words)
-    assert "percent_off on 1 items" in shown and "Left out: rice" in shown
+    assert "percent_off, zone default, 1 items" in shown and "Left out: rice" in shown
     with pytest.raises(UnknownName, match="percent_off"):
         run(*words[:7], "percent_of", *words[8:])
 
