@@ -30,9 +30,12 @@ class CandidateSource:
         self.promoted = np.zeros(catalogue.n_items, bool)
         self.promoted[self._promoted[: max(config.of(task).promoted for task in TASKS)]] = True
 
-    def visitor(self, history: UserHistory) -> Visitor:
-        """The visitor's items and the sources' scores, in positions of the catalogue."""
-        places = self._catalogue.positions(history.item_ids)
+    def visitor(self, history: UserHistory, places: Positions | None = None) -> Visitor:
+        """The visitor's items and the sources' scores, in positions of the catalogue.
+
+        `places` are the positions of the history's items where they have been looked up already.
+        """
+        places = self._catalogue.positions(history.item_ids) if places is None else places
         rows = np.argsort(places, kind="stable")[int((places < 0).sum()) :]
         own = places[rows]
         viewed = self._catalogue.positions(np.array(history.viewed_item_ids, object))

@@ -9,6 +9,8 @@ from typing import Self
 import numba
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.contracts.calendar import SECONDS_PER_WEEK
 from features.contracts.categories import codes
@@ -107,6 +109,7 @@ class Catalogue:
         self.items = items
         self.n_items = len(items.item_ids)
         self.index = {item_id: place for place, item_id in enumerate(items.item_ids)}
+        self._ids = pa.array(items.item_ids, pa.string())
         missing = np.full(self.n_items, np.nan, np.float32)
         self.matrix: Floats = np.ascontiguousarray(
             np.stack([items.columns.get(name, missing) for name in item_columns], axis=1)
@@ -132,6 +135,12 @@ class Catalogue:
     def positions(self, ids: npt.NDArray[np.object_]) -> Positions:
         """Where each id stands, -1 where it does not."""
         return positions(self.index, ids)
+
+    def positions_of_each(self, lists: Sequence[npt.NDArray[np.object_]]) -> list[Positions]:
+        """`positions` of each list, looked up for all of them at once."""
+        ids = pa.array(np.concatenate([*lists, np.zeros(0, object)]), pa.string())
+        found = pc.fill_null(pc.index_in(ids, value_set=self._ids), -1).to_numpy().astype(np.int64)
+        return np.split(found, np.cumsum([len(each) for each in lists])[:-1]) if lists else []
 
 
 def column_names(item_columns: Sequence[str], user_columns: Sequence[str]) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ _FOCUS_CANDIDATES = 20
 _GONE_ON = 60
 _NO_SETS: Mapping[str, RuleSet] = {}
 
+Line = tuple[str, float, Reason]  # item_id, score and reason of one place
+
 
 @dataclass(frozen=True)
 class _Answer:
@@ -76,11 +78,18 @@ class Recommender:
         """
         return [self._one(query, policy) for query in queries]
 
-    def lines(self, query: RecommendationQuery) -> list[tuple[str, float, Reason]]:
-        """Item, score and reason of each place of the slate that `recommend` gives, and nothing else of it."""
+    def lines(self, queries: Sequence[RecommendationQuery]) -> list[list[Line]]:
+        """Per query, item, score and reason of each place of the slate that `recommend` gives, and nothing else of it.
+
+        The items of all histories are looked up at once.
+        """
+        bought = self._catalogue.positions_of_each([query.history.item_ids for query in queries])
+        return [self._lines(query, places) for query, places in zip(queries, bought, strict=True)]
+
+    def _lines(self, query: RecommendationQuery, bought: Positions) -> list[Line]:
         if query.candidate_ids is not None:
             return [(item.item_id, item.score, item.reason) for item in self._given(query, None).items]
-        answer = self._answer(query, None)
+        answer = self._answer(query, None, bought)
         finished = answer.finished
         if Reason.BECAUSE_YOU_VIEWED in finished.reasons:
             told = self._told(answer.query, answer.visitor, finished)
@@ -102,11 +111,11 @@ class Recommender:
             raise UnknownName(query.placement, self.placements, kind="placement")
         return placement
 
-    def _answer(self, query: RecommendationQuery, policy: Policy | None) -> _Answer:
+    def _answer(self, query: RecommendationQuery, policy: Policy | None, bought: Positions | None = None) -> _Answer:
         placement = self._placement(query)
         if placement.scorer in LEARNT and query.context_item_ids:
             query = replace(query, history=with_context(query.history, query.context_item_ids))
-        visitor = self._source.visitor(query.history)
+        visitor = self._source.visitor(query.history, bought)
         about = focus(self._catalogue, query.history) if placement.scorer in LEARNT else None
         keep = self._keep(query, placement, visitor)
         again: Mapping[int, float] = {}

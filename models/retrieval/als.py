@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 from implicit.cpu.als import AlternatingLeastSquares
+from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
@@ -51,8 +52,9 @@ class Als:
             return np.zeros(self.factors.shape[1], np.float32)
         bought = self.factors[rows]
         # Equation 4: a purchase has confidence alpha, all else 1.
-        user = np.linalg.solve(self._gram + (self._alpha - 1) * (bought.T @ bought), self._alpha * bought.sum(0))
-        return np.asarray(user.astype(np.float32))
+        system = self._gram + (self._alpha - 1) * (bought.T @ bought)
+        _, user, _ = lapack.sposv(system, self._alpha * bought.sum(0))  # it is positive definite
+        return np.asarray(user, np.float32)
 
     def score(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Scores of all items (n_items,) for a user who bought the items at `rows`."""

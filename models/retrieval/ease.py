@@ -43,12 +43,15 @@ class Ease:
     def __init__(self, item_ids: npt.NDArray[np.object_], weights: sparse.csr_matrix) -> None:
         self.item_ids = item_ids
         self.weights = weights
+        # An answer waits for memory: short column numbers are read sooner.
+        self._columns = weights.indices.astype(np.uint16 if len(item_ids) <= 2**16 else np.int32)
 
     def score(self, rows: npt.NDArray[np.int64], values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Scores of all items (n, n_items) for one user who holds items `rows` in n ways, with weights `values`."""
-        scores = np.zeros((len(values), len(self.item_ids)), np.float32)
-        _add_rows(rows, values, self.weights.indptr, self.weights.indices, self.weights.data, scores)
-        return scores
+        scores = np.zeros((len(self.item_ids), len(values)), np.float32)
+        add = _add_rows_twice if len(values) == 2 else _add_rows
+        add(rows, values, self.weights.indptr, self._columns, self.weights.data, scores)
+        return np.ascontiguousarray(scores.T)
 
     def save(self, folder: Path) -> None:
         """Writes `model.json` and `weights.npz`."""
@@ -91,14 +94,23 @@ def fit_ease(interactions: Interactions, config: EaseConfig, *, binary: bool = T
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_rows(rows, values, pointers, indices, data, scores):  # type: ignore[no-untyped-def]
-    """Each row of a CSR matrix times its `values` (n, rows), added to `scores` (n, columns)."""
+def _add_rows(rows, values, pointers, columns, data, scores):  # type: ignore[no-untyped-def]
+    """Each row of a CSR matrix times its `values` (n, rows), added to `scores` (columns, n)."""
     for row in range(len(rows)):
-        first, end = pointers[rows[row]], pointers[rows[row] + 1]
-        for way in range(len(values)):
-            value, of_way = values[way, row], scores[way]
-            for at in range(first, end):
-                of_way[indices[at]] += value * data[at]
+        for at in range(pointers[rows[row]], pointers[rows[row] + 1]):
+            for way in range(len(values)):
+                scores[columns[at], way] += values[way, row] * data[at]
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_rows_twice(rows, values, pointers, columns, data, scores):  # type: ignore[no-untyped-def]
+    """The same for n = 2, where each weight is read once for both and the two sums lie side by side."""
+    for row in range(len(rows)):
+        first, second = values[0, row], values[1, row]
+        for at in range(pointers[rows[row]], pointers[rows[row] + 1]):
+            column, weight = columns[at], data[at]
+            scores[column, 0] += first * weight
+            scores[column, 1] += second * weight
 
 
 def _pruned(weights: torch.Tensor, n_kept: int) -> sparse.csr_matrix:

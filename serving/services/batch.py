@@ -29,7 +29,7 @@ SLATES = pa.schema(
         ("model_version", pa.string()),
     ]
 )
-_PER_PART = 500  # users a file
+_PER_SHARE = 500  # users a file, at most
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ def write_slates(
     the instant of the histories, of items in stock, without an experiment's treatment.
     """
     known = [user_id for user_id in user_ids if user_id in histories]
-    shares = [known[start : start + _PER_PART] for start in range(0, len(known), _PER_PART)]
-    if len(shares) < n_processes and known:
-        shares = [list(share) for share in np.array_split(np.array(known, object), min(n_processes, len(known)))]
+    # As many shares for each process, or one would work on while the others are done.
+    n_shares = n_processes * -(-len(known) // (n_processes * _PER_SHARE))
+    shares = [share.tolist() for share in np.array_split(np.array(known, object), max(n_shares, 1)) if len(share)]
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     retired = staging.with_suffix(".retired")
@@ -77,7 +77,7 @@ def write_slates(
     try:
         jobs = [(staging / f"part-{number:05}.parquet", share) for number, share in enumerate(shares)]
         if known:  # compiled code is loaded once, before the processes part
-            recommender.lines(_query(_inherited[0], known[0]))
+            recommender.lines([_query(_inherited[0], known[0])])
         if n_processes == 1:
             n_rows = sum(map(_write_share, jobs))
         else:
@@ -111,8 +111,8 @@ def _write_share(job: tuple[Path, Sequence[str]]) -> int:
     path, user_ids = job
     (work,) = _inherited
     rows: list[tuple[str, int, str, float, str]] = []
-    for user_id in user_ids:
-        slate = work.recommender.lines(_query(work, user_id))
+    slates = work.recommender.lines([_query(work, user_id) for user_id in user_ids])
+    for user_id, slate in zip(user_ids, slates, strict=True):
         rows += [(user_id, rank, *line) for rank, line in enumerate(slate, start=1)]
     columns = list(zip(*rows, strict=True)) or [()] * (len(SLATES) - 1)
     columns.append((work.version,) * len(rows))

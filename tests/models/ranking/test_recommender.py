@@ -60,15 +60,19 @@ def test_lines_are_those_of_the_slate(
     recommender: Recommender, shoppers: dict[str, UserHistory], viewed: tuple[str, ...]
 ) -> None:
     at = (int(recommender.items.as_of.timestamp()) - 60,) * len(viewed)
-    for each in shoppers.values():
-        who = replace(each, viewed_item_ids=viewed, viewed_at=at)
+    asked = [
+        query
+        for each in shoppers.values()
+        for who in [replace(each, viewed_item_ids=viewed, viewed_at=at)]
         for query in (
             RecommendationQuery(who, "all", 8),
             RecommendationQuery(who, "new", 8, strict=True),
             RecommendationQuery(who, "all", 8, candidate_ids=("i01", "ghost", "i03")),
-        ):
-            told = [(item.item_id, item.score, item.reason) for item in recommender.recommend([query])[0].items]
-            assert recommender.lines(query) == told
+        )
+    ]
+    told = [[(item.item_id, item.score, item.reason) for item in slate.items] for slate in recommender.recommend(asked)]
+    assert recommender.lines(asked) == told
+    assert recommender.lines([]) == []
 
 
 def test_a_loaded_model_gives_the_same_slates(
