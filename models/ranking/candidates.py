@@ -43,7 +43,7 @@ class CandidateSource:
         weights = np.stack([np.ones(len(own), np.float32), history.decayed_frequency[rows]])
         bought, decayed = self._ease(own, weights)
         (seen,) = self._ease(viewed, np.full((1, len(viewed)), _VIEW_WEIGHT, np.float32))
-        als_rows = self._to_als[np.concatenate([own, viewed])]
+        als, als_rows = self._retrieval.als, self._to_als[np.concatenate([own, viewed])]
         return Visitor(
             history,
             own,
@@ -52,7 +52,7 @@ class CandidateSource:
             SourceScores.of(bought + seen, self._to_ease),
             SourceScores.of(seen, self._to_ease),
             SourceScores.of(decayed, self._to_ease),
-            FactorScores(self._retrieval.als.user(als_rows[als_rows >= 0]), self._factors, self._to_als),
+            FactorScores(als.user(als_rows[als_rows >= 0]), self._factors, als.nearest, self._to_als),
         )
 
     def candidates(self, visitor: Visitor, task: Task, config: CandidateConfig | None = None) -> Positions:

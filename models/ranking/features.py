@@ -17,6 +17,7 @@ from features.contracts.categories import codes
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from models.retrieval.interactions import positions, top
+from models.retrieval.nearest import Nearest
 
 Positions = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -63,11 +64,13 @@ class FactorScores:
 
     user      float32 (factors,)
     factors   float32 (n_source + 1, factors), 0 at the end
+    nearest   a search over them
     rows      as in SourceScores
     """
 
     user: Floats
     factors: Floats
+    nearest: Nearest
     rows: Positions
 
     def at(self, places: Positions) -> Floats:
@@ -76,9 +79,8 @@ class FactorScores:
 
     def best(self, k: int, but: Positions) -> Positions:
         """Rows of the k highest above 0, without those of the positions `but`."""
-        if k == 0:
-            return np.zeros(0, np.int64)
-        return SourceScores(self.factors @ self.user, self.rows).best(k, but)
+        rows = self.rows[but]
+        return self.nearest.best(self.user, k, rows[rows >= 0])
 
 
 @dataclass(frozen=True)

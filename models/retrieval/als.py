@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.retrieval.interactions import Interactions
+from models.retrieval.nearest import Nearest
 
 KIND = "als"
 
@@ -37,11 +38,20 @@ class Als:
 
     item_ids   str objects, sorted
     factors    float32 (items, factors)
+    nearest    finds the items of the highest scores among them
     """
 
-    def __init__(self, item_ids: npt.NDArray[np.object_], factors: npt.NDArray[np.float32], l2: float, alpha: float):
+    def __init__(
+        self,
+        item_ids: npt.NDArray[np.object_],
+        factors: npt.NDArray[np.float32],
+        l2: float,
+        alpha: float,
+        nearest: Nearest | None = None,
+    ) -> None:
         self.item_ids = item_ids
         self.factors = factors
+        self.nearest = Nearest.of(factors) if nearest is None else nearest
         self._l2 = l2
         self._alpha = alpha
         self._gram = factors.T @ factors + l2 * np.eye(factors.shape[1], dtype=np.float32)
@@ -61,15 +71,17 @@ class Als:
         return np.asarray(self.factors @ self.user(rows))
 
     def save(self, folder: Path) -> None:
-        """Writes `model.json` and `factors.npz`."""
+        """Writes `model.json`, `factors.npz`, and `nearest.faiss` where there are many items."""
         write_meta(folder, KIND, {"l2": self._l2, "alpha": self._alpha})
         write_arrays(folder / "factors.npz", item_ids=self.item_ids, factors=self.factors)
+        self.nearest.save(folder / "nearest.faiss")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote."""
         meta, arrays = read_meta(folder, KIND), read_arrays(folder / "factors.npz")
-        return cls(arrays["item_ids"], arrays["factors"], meta["l2"], meta["alpha"])
+        nearest = Nearest.load(arrays["factors"], folder / "nearest.faiss")
+        return cls(arrays["item_ids"], arrays["factors"], meta["l2"], meta["alpha"], nearest)
 
 
 def fit_als(interactions: Interactions, config: AlsConfig, *, seed: int) -> Als:

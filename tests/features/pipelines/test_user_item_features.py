@@ -7,6 +7,7 @@ from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from features.pipelines.user_item import due_ratio, kept_lines, order_lines, user_item_history, viewed_items
 from models.ranking.features import Catalogue, FactorScores, SourceScores, Visitor, column_names, columns
+from models.retrieval.nearest import Nearest
 from tests.features.tiny_shop import AS_OF, by_key, days_before, event, table
 
 
@@ -122,7 +123,8 @@ def test_the_ranker_counts_the_same_due_ratio():
     catalogue = Catalogue(ItemFeatures(AS_OF, np.array(names, object), {}, *np.full((2, 40), "", object)), ())
     own, nothing, zeros = catalogue.positions(item_ids), np.zeros(0, np.int64), np.zeros(40, np.float32)
     silent = SourceScores.of(zeros, np.arange(40))
-    factors = FactorScores(zeros[:1], np.zeros((41, 1), np.float32), np.arange(40))
+    nowhere = np.zeros((41, 1), np.float32)
+    factors = FactorScores(zeros[:1], nowhere, Nearest(nowhere[:40]), np.arange(40))
     visitor = Visitor(person, own, np.arange(len(own)), nothing, silent, silent, silent, factors)
     ranked = columns(catalogue, visitor, own, ())[:, column_names((), ()).index("due_ratio")]
     with np.errstate(invalid="ignore", divide="ignore"):
