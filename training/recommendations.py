@@ -12,6 +12,7 @@ from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.contracts.seeds import generator
 from features.store.facts import Facts
+from models.ranking.calibration import Calibration, fit_calibration
 from models.ranking.lambdarank import Ranker, fit_ranker
 from models.ranking.model import TASKS, Policy, RecommendationModel, Task
 from models.ranking.recommender import ranker_columns
@@ -102,7 +103,7 @@ def evaluate_carts(
     names = item_columns_of(final.items), user_columns_of(final.histories)
     ranker = _cart_ranker(workshop, past, names)
     rankers: dict[Task, Ranker] = {} if ranker is None else {"cart": ranker}
-    model = RecommendationModel(final.retrieval, config.candidates, rankers, *names, {"cart": "ranker"})
+    model = RecommendationModel(final.retrieval, config.candidates, rankers, *names, {"cart": "ranker"}, {})
     orders = held_out(facts, window, final.interactions.item_ids.tolist())
     progress(f"slates of {len(orders)} orders")
     by_orders = fit_item_knn(*orders_before(facts, window.cut), config.item_knn)
@@ -199,25 +200,24 @@ def _fit(workshop: Workshop, cut: datetime) -> RecommendationModel:
     item_columns = item_columns_of(final.items)
     user_columns = user_columns_of(final.histories)
     rankers: dict[Task, Ranker] = {}
+    calibrations: dict[Task, Calibration] = {}
     for task, ranker_config in zip(TASKS, (config.ranker_all, config.ranker_new), strict=True):
         rows = joined([ranking_rows(workshop, each, task, (item_columns, user_columns), thinned=True) for each in past])
         workshop.progress(f"fitting the ranker of {task} items")
         if not rows.relevant.any():
             raise BadInput("no purchases to learn from before the cut", hint="Import more history")
-        rankers[task] = fit_ranker(
-            rows.matrix,
-            rows.relevant,
-            rows.sizes,
-            ranker_columns(item_columns, user_columns),
-            ranker_config,
-            seed=settings.seed,
-        )
+        names = ranker_columns(item_columns, user_columns)
+        rankers[task] = fit_ranker(rows.matrix, rows.relevant, rows.sizes, names, ranker_config, seed=settings.seed)
+        weights = np.where(rows.relevant, 1.0, 1 / ranker_config.share_negatives)
+        calibrations[task] = fit_calibration(rows.matrix, rows.relevant, weights, names)
     policies: dict[Task, Policy] = {"all": "ranker", "new": "ranker", "cart": "association"}
     cart = _cart_ranker(workshop, past, (item_columns, user_columns))
     if cart is not None:
         rankers["cart"], policies["cart"] = cart, "ranker"
     again = _buy_again(workshop, past[0], final)
-    return RecommendationModel(final.retrieval, config.candidates, rankers, item_columns, user_columns, policies, again)
+    return RecommendationModel(
+        final.retrieval, config.candidates, rankers, item_columns, user_columns, policies, calibrations, again
+    )
 
 
 def _buy_again(workshop: Workshop, window: Window, final: Snapshot) -> BuyAgain:

@@ -6,7 +6,7 @@ import numpy as np
 
 from features.contracts.histories import UserHistory
 from models.ranking.features import Catalogue, FactorScores, Floats, Positions, SourceScores, Visitor
-from models.ranking.model import TASKS, CandidateConfig, Candidates, Retrieval, Task
+from models.ranking.model import CandidateConfig, Candidates, Retrieval, Task
 from models.retrieval.interactions import inverse, top
 
 # What was viewed speaks as loudly as what was bought once.
@@ -27,8 +27,6 @@ class CandidateSource:
         self._to_als = inverse(self._als_at, catalogue.n_items)
         self.popular = top(catalogue.popularity, catalogue.n_items)
         self._promoted = top(_promoted(catalogue), catalogue.n_items)
-        self.promoted = np.zeros(catalogue.n_items, bool)
-        self.promoted[self._promoted[: max(config.of(task).promoted for task in TASKS)]] = True
 
     def visitor(self, history: UserHistory, places: Positions | None = None) -> Visitor:
         """The visitor's items and the sources' scores, in positions of the catalogue.

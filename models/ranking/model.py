@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from models.artifact import read_meta, write_meta
+from models.ranking.calibration import Calibration
 from models.ranking.lambdarank import Ranker
 from models.retrieval.als import Als
 from models.retrieval.association import Association
@@ -79,6 +80,7 @@ class RecommendationModel:
     item_columns   names of the item features (ItemFeatures.columns) in the rankers' order
     user_columns   names of the user features (UserHistory.features) in the rankers' order
     policies       per task, the policy that won on the cut and serves
+    calibrations   per task of TASKS, what the sources' scores are worth
     buy_again      orders what is bought again; None: decayed frequency does
     """
 
@@ -88,6 +90,7 @@ class RecommendationModel:
     item_columns: tuple[str, ...]
     user_columns: tuple[str, ...]
     policies: dict[Task, Policy]
+    calibrations: dict[Task, Calibration]
     buy_again: BuyAgain | None = None
 
     def with_policies(self, policies: dict[Task, Policy]) -> RecommendationModel:
@@ -104,6 +107,7 @@ class RecommendationModel:
                 "item_columns": list(self.item_columns),
                 "user_columns": list(self.user_columns),
                 "policies": dict(self.policies),
+                "calibrations": {task: each.meta() for task, each in self.calibrations.items()},
             },
         )
         self.retrieval.ease.save(folder / "ease")
@@ -133,5 +137,6 @@ class RecommendationModel:
             CandidateConfig(**counts["all"]), CandidateConfig(**counts["new"]), CartCandidates(**counts["cart"])
         )
         columns = tuple(meta["item_columns"]), tuple(meta["user_columns"])
+        calibrations = {task: Calibration.read(meta["calibrations"][task]) for task in TASKS}
         again = BuyAgain.load(folder / "buy_again") if (folder / "buy_again").exists() else None
-        return cls(retrieval, candidates, rankers, *columns, meta["policies"], again)
+        return cls(retrieval, candidates, rankers, *columns, meta["policies"], calibrations, again)

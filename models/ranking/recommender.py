@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from features.contracts.errors import UnknownName
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, ScoredItem, Slate
+from models.ranking.calibration import SOURCES
 from models.ranking.candidates import CandidateSource
 from models.ranking.cart import CartSource
 from models.ranking.features import Catalogue, Floats, Positions, Visitor, column_names, columns
@@ -65,7 +66,8 @@ class Recommender:
         self._buying_again = BuyingAgain(self._catalogue)
         self._carts = CartSource(self._catalogue, model.retrieval, model.candidates.cart)
         similar = model.retrieval.similar.item_ids
-        self._column_at = {name: at for at, name in enumerate(ranker_columns(model.item_columns, model.user_columns))}
+        self._columns = ranker_columns(model.item_columns, model.user_columns)
+        self._column_at = {name: at for at, name in enumerate(self._columns)}
         self._knn_at = self._catalogue.positions(similar)
         self._knn_index = {item_id: row for row, item_id in enumerate(similar)}
         self._stand_ins = stand_ins(self._catalogue)
@@ -200,19 +202,23 @@ class Recommender:
         matrix = columns(self._catalogue, visitor, places, self.model.user_columns)
         scores = np.full(len(places), -np.inf)
         scores[kept] = self.model.rankers[task].score(matrix[kept], best=best)
-        return Scored(places, scores, self._reasons(visitor, places, matrix), matrix, task)
+        return Scored(places, scores, self._reasons(visitor, places, task, matrix), matrix, task)
 
-    def _reasons(self, visitor: Visitor, places: Positions, matrix: Floats) -> npt.NDArray[np.object_]:
-        """Why each candidate is one: the source that carries it, by the columns (candidates, columns) of the ranker."""
-        ease, als, orders = (matrix[:, self._column_at[name]] for name in ("ease", "als", "n_orders"))
-        reasons = np.full(len(places), Reason.POPULAR, object)
-        reasons[self._source.promoted[places]] = Reason.PROMOTED
-        reasons[(ease > 0) | (als > 0.1)] = Reason.SIMILAR
+    def _reasons(self, visitor: Visitor, places: Positions, task: Task, matrix: Floats) -> npt.NDArray[np.object_]:
+        """Why each candidate is one: the source by whose score it is bought most likely, or that it was bought before.
+
+        `matrix` (candidates, columns) is the ranker's input.
+        """
+        calibration = self.model.calibrations[task]
+        told = np.array([SOURCES[source][1] for source in calibration.sources] or [Reason.POPULAR], object)
+        chances = calibration.of(matrix, self._columns)
+        best = chances.argmax(1) if len(calibration.sources) else np.zeros(len(places), np.int64)
+        reasons: npt.NDArray[np.object_] = told[best]
         if len(visitor.viewed):
-            seen = visitor.ease_viewed.at(places)
+            ease, seen = matrix[:, self._column_at["ease"]], visitor.ease_viewed.at(places)
             viewed = np.isin(places, visitor.viewed) | ((seen > 0) & (seen > ease - seen))
             reasons[viewed] = Reason.BECAUSE_YOU_VIEWED
-        reasons[~np.isnan(orders)] = Reason.BUY_AGAIN
+        reasons[~np.isnan(matrix[:, self._column_at["n_orders"]])] = Reason.BUY_AGAIN
         return reasons
 
     def _told(self, query: RecommendationQuery, visitor: Visitor, finished: Finished) -> list[ScoredItem]:
@@ -255,10 +261,11 @@ class Recommender:
     ) -> tuple[list[bool], npt.NDArray[np.object_]]:
         """Whether each row's score is higher for the views, and the reason it would have without them."""
         places = scored.places[rows]
-        without = self._source.visitor(replace(query.history, viewed_item_ids=(), viewed_at=()))
-        reasons = self._reasons(without, places, columns(self._catalogue, without, places, self.model.user_columns))
         if scored.matrix is None or scored.task is None:
-            return [False] * len(rows), reasons
+            return [False] * len(rows), np.full(len(rows), Reason.POPULAR, object)
+        without = self._source.visitor(replace(query.history, viewed_item_ids=(), viewed_at=()))
+        unseen = columns(self._catalogue, without, places, self.model.user_columns)
+        reasons = self._reasons(without, places, scored.task, unseen)
         ranked = scored.places[: len(scored.matrix)]
         matrix = columns(self._catalogue, without, ranked, self.model.user_columns)
         known = rows < len(matrix)
@@ -353,7 +360,8 @@ class Recommender:
     def _contributions(self, scored: Scored, rows: Positions, items: Sequence[ScoredItem]) -> list[dict[str, float]]:
         """What each column adds to the score, largest first; the score itself where no ranker scored.
 
-        Rules that speak for the item are told behind it: "support X", "confidence X" and "lift X" of each context item.
+        Behind it "chance by X" tells how likely items of such a score of source X are bought, and for a cart
+        "support X", "confidence X" and "lift X" which rules speak for the item from context item X.
         """
         explained: list[dict[str, float]] = [{item.reason.value: item.score} for item in items]
         if scored.matrix is not None and scored.task is not None and len(rows):
@@ -362,6 +370,12 @@ class Recommender:
             for n, values in zip(known, ranker.contributions(scored.matrix[rows[known]]), strict=True):
                 largest = np.argsort(-np.abs(values), kind="stable")
                 explained[n] = {ranker.columns[column]: float(values[column]) for column in largest if values[column]}
+            if scored.task in self.model.calibrations:
+                calibration = self.model.calibrations[scored.task]
+                chances = calibration.of(scored.matrix[rows[known]], self._columns)
+                for n, row in zip(known, chances.tolist(), strict=True):
+                    by_source = zip(calibration.sources, row, strict=True)
+                    explained[n] |= {f"chance by {source}": chance for source, chance in by_source if chance}
         if scored.cart is None:
             return explained
         told = [self._carts.evidence(scored.cart, int(scored.places[row])) for row in rows]

@@ -26,6 +26,7 @@ from configs.loading import load
 from features.contracts.calendar import SECONDS_PER_WEEK
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, RecommendationQuery
+from models.ranking.calibration import Calibration
 from models.ranking.candidates import CandidateSource
 from models.ranking.features import Catalogue, columns
 from models.ranking.lambdarank import Ranker, fit_ranker
@@ -131,6 +132,7 @@ def _recommend(
         tuple(sorted(items.columns)),
         (),
         dict.fromkeys(TASKS, "ranker"),
+        dict.fromkeys(TASKS, Calibration((), np.zeros((0, 1)), np.zeros((0, 1)))),
     )
     with measured.step("bound to the catalogue"):
         recommender = Recommender(model, items, {task: Placement(task) for task in TASKS})

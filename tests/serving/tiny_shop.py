@@ -22,6 +22,7 @@ from features.store.facts import Facts
 from features.store.histories import offline_histories, offline_items
 from features.store.materialize import materialize
 from models.pricing.elasticity import ElasticityModel
+from models.ranking.calibration import fit_calibration
 from models.ranking.lambdarank import RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Candidates, RecommendationModel, Retrieval
 from models.ranking.recommender import ranker_columns
@@ -103,7 +104,8 @@ def fitted(facts: Facts) -> RecommendationModel:
     ranker = fit_ranker(matrix, matrix[:, 0] > 0.7, np.full(20, 20), columns, config, seed=1)
     policies = dict.fromkeys(TASKS, "ranker")
     rankers = dict.fromkeys(TASKS, ranker)
-    return RecommendationModel(retrieval, Candidates(), rankers, item_columns, user_columns, policies)
+    calibrations = dict.fromkeys(TASKS, fit_calibration(matrix, matrix[:, 0] > 0.7, np.ones(len(matrix)), columns))
+    return RecommendationModel(retrieval, Candidates(), rankers, item_columns, user_columns, policies, calibrations)
 
 
 def weekly_forecasts() -> pa.Table:

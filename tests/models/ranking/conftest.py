@@ -8,6 +8,7 @@ import pytest
 from features.contracts.calendar import DECAY_PER_WEEK
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
+from models.ranking.calibration import fit_calibration
 from models.ranking.lambdarank import RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Candidates, RecommendationModel, Retrieval
 from models.ranking.placement import Placement
@@ -107,6 +108,7 @@ def model(shoppers: dict[str, UserHistory], items: ItemFeatures) -> Recommendati
         item_columns,
         user_columns,
         dict.fromkeys(TASKS, "ranker"),
+        dict.fromkeys(TASKS, fit_calibration(matrix, signal > 1.3, np.ones(len(matrix)), names)),
     )
 
 

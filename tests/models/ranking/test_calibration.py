@@ -1,0 +1,60 @@
+"""Scores of different sources as chances that compare."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.contracts.recommendations import Reason, RecommendationQuery
+from models.ranking.calibration import SOURCES, Calibration, fit_calibration
+
+NAMES = ("ease", "item_orders_4w")
+
+
+def table(ease: list[float], orders: list[float]) -> np.ndarray:
+    return np.array([ease, orders], np.float32).T
+
+
+def test_between_two_knots_a_chance_is_interpolated_and_beyond_the_ends_the_end_s() -> None:
+    calibration = Calibration(("EASE",), np.array([[0.0, 1.0, 3.0]]), np.array([[0.1, 0.2, 0.6]]))
+    found = calibration.of(table([-5, 0, 0.5, 2, 9, np.nan], [0] * 6), NAMES)
+    # halfway from .1 to .2; halfway from .2 to .6; nothing is known of a missing score
+    assert found[:, 0].tolist() == pytest.approx([0.1, 0.1, 0.15, 0.4, 0.6, 0.0])
+
+
+def test_chances_are_the_shares_that_were_bought_and_thinned_rows_count_for_those_left_out() -> None:
+    rng = np.random.default_rng(4)
+    n = 40_000
+    ease, orders = rng.random(n), rng.random(n) * 100  # in units of their own
+    bought = rng.random(n) < 0.02 + 0.1 * ease
+    kept = bought | (rng.random(n) < 0.25)
+    matrix = table(ease, orders)[kept]
+    weights = np.where(bought[kept], 1.0, 4.0)
+    found = fit_calibration(matrix, bought[kept], weights, NAMES).of(table([0.1, 0.5, 0.9], [50] * 3), NAMES)
+    assert found[:, 0] == pytest.approx([0.03, 0.07, 0.11], abs=0.015)
+    assert found[:, 1] == pytest.approx([0.07] * 3, abs=0.015)  # popularity says nothing here: the mean
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1e3, 1e3, width=32), st.booleans()), min_size=1, max_size=200),
+    st.lists(st.floats(-1e3, 1e3, width=32), min_size=2, max_size=20),
+)
+def test_a_higher_score_never_has_a_lower_chance(rows: list[tuple[float, bool]], asked: list[float]) -> None:
+    matrix = table([score for score, _ in rows], [np.nan] * len(rows))
+    calibration = fit_calibration(matrix, np.array([label for _, label in rows]), np.ones(len(rows)), NAMES)
+    assert calibration.sources == ("EASE",)  # a source that says nothing is none
+    found = calibration.of(table(sorted(asked), [0] * len(asked)), NAMES)[:, 0]
+    assert (np.diff(found) >= -1e-9).all() and ((found >= 0) & (found <= 1)).all()
+    assert np.array_equal(Calibration.read(calibration.meta()).of(matrix, NAMES), calibration.of(matrix, NAMES))
+
+
+def test_the_source_of_the_highest_chance_is_the_reason(recommender, shoppers) -> None:
+    model, names = recommender.model, recommender.items.columns
+    (slate,) = recommender.recommend([RecommendationQuery(shoppers["u01"], "new", 8, explain=True)])
+    assert "orders_4w" in names and model.calibrations["new"].sources
+    for item in slate.items:
+        told = {name.removeprefix("chance by "): p for name, p in item.contributions.items() if "chance by" in name}
+        if told and item.reason in (Reason.SIMILAR, Reason.POPULAR, Reason.PROMOTED):
+            best = max(told, key=lambda source: told[source])
+            assert item.reason == SOURCES[best][1]
+    assert {item.reason for item in slate.items} & {Reason.SIMILAR, Reason.POPULAR, Reason.PROMOTED}
