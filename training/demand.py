@@ -19,6 +19,7 @@ from models.demand.panel import DemandPanel, rolling_origins
 from training import demand_plots as plots
 from training import demand_tables as tables
 from training.demand_backtest import MIN_ORIGIN, SEASONAL, Backtester, DemandConfig, Fold
+from training.demand_days import DayFold, build_days, judged_days
 from training.demand_metrics import (
     Doubles,
     bias,
@@ -61,12 +62,14 @@ def train(
         """The whole panel with the prices that were planned when `origin` weeks were over."""
         return as_planned(panel, facts, settings, known_at=panel.week_starts[origin])
 
-    shop = Backtester(panel, planned, config, settings.seed, progress)
+    days = build_days(panel, facts, settings)
+    shop = Backtester(panel, planned, config, settings.seed, progress, days, settings.timezone)
     judged = _judged(panel, origins[0], config)
     folds = [shop.fold(origin, revenue, judged, origins[0]) for origin in origins]
+    by_day = [fold for origin in origins if (fold := shop.day_fold(origin, judged)) is not None]
     items = catalogue(facts)
     evaluated = shop.model(origins[-1], items, forecast=not refit)
-    evaluation = _evaluation(panel, folds, config, origins)
+    evaluation = _evaluation(panel, folds, by_day, config, origins)
     return Trained(evaluation, evaluated, shop.model(panel.n_known, items) if refit else evaluated)
 
 
@@ -112,7 +115,9 @@ def _judged(panel: DemandPanel, first: int, config: DemandConfig) -> npt.NDArray
     return judged
 
 
-def _evaluation(panel: DemandPanel, folds: Sequence[Fold], config: DemandConfig, origins: Sequence[int]) -> Evaluation:
+def _evaluation(
+    panel: DemandPanel, folds: Sequence[Fold], by_day: Sequence[DayFold], config: DemandConfig, origins: Sequence[int]
+) -> Evaluation:
     """Figures over all origins together; RMSSE is the mean of the origins."""
     actual = np.concatenate([fold.actual for fold in folds])
     ours = np.concatenate([fold.means for fold in folds])
@@ -125,9 +130,11 @@ def _evaluation(panel: DemandPanel, folds: Sequence[Fold], config: DemandConfig,
     rival = min(scaled, key=lambda name: scaled[name])
     off = bias(actual, ours)
     error = wmape(actual, ours)
+    days, figures_by_day = judged_days(by_day) if by_day else (None, {})
     comparisons = (
         Comparison(PRIMARY, error, errors, "lower", strongest, p_value),
         Comparison("revenue-weighted RMSSE", _scaled(folds, None), scaled, "lower", rival),
+        *(() if days is None else (days,)),
     )
     return Evaluation(
         task="demand",
@@ -142,6 +149,7 @@ def _evaluation(panel: DemandPanel, folds: Sequence[Fold], config: DemandConfig,
             "WMAPE gain high": high,
             **_figures(folds, actual),
             **{f"bias {n}": bias(actual, f) for n, f in theirs.items()},
+            **figures_by_day,
         },
         notes=_notes(panel, folds, config, actual),
         figures={"demand_total": plots.total(panel, folds), "demand_calibration": plots.calibration(folds)},

@@ -14,10 +14,12 @@ from models.demand.baselines import BIASED, UNBIASED, seasonal_naive
 from models.demand.blend import segments
 from models.demand.calibration import NEAR, Backtest, Calibration, calibrate
 from models.demand.censoring import uncensored
+from models.demand.days import WEEKDAYS, DayConfig, DayCounts, DayProfiles, DaySales, fit_day_counts, fit_profiles
 from models.demand.model import DemandModel
 from models.demand.panel import DemandPanel
 from models.demand.rates import item_rates
 from models.demand.trees import FitConfig, Trees, fit_trees
+from training.demand_days import DayFold, day_fold, day_forecasts, day_means
 from training.demand_metrics import Doubles
 from training.demand_panel import Catalogue, Revenue, unsold_panel
 
@@ -37,7 +39,7 @@ class DemandConfig:
 
     `n_origins` origins `step_weeks` apart, each judged on `horizon` weeks; the last test window ends `skip_last_weeks`
     before the data (the newest week may still fill up). Judged are series sold in `min_share_sold` of the weeks before
-    the first origin.
+    the first origin. `daily` says which are also forecast by day.
     """
 
     horizon: int = 4
@@ -45,6 +47,7 @@ class DemandConfig:
     n_origins: int = 3
     skip_last_weeks: int = 1
     min_share_sold: float = 0.25
+    daily: DayConfig = field(default_factory=DayConfig)
     fit: FitConfig = field(default_factory=FitConfig)
 
 
@@ -80,9 +83,15 @@ class Backtester:
         config: DemandConfig,
         seed: int,
         progress: Callable[[str], None],
+        days: DaySales,
+        timezone: str,
     ) -> None:
-        """`panel` knows every plan; `planned` gives it with those known at an origin."""
+        """`panel` knows every plan; `planned` gives it with those known at an origin; `days` what sold by day.
+
+        timezone    the shop's, for the starts of days
+        """
         self._panel = panel
+        self._days, self._timezone = days, timezone
         self._wanted = uncensored(panel).units
         self._planned = planned
         self._known: dict[int, DemandPanel] = {}
@@ -91,6 +100,7 @@ class Backtester:
         self._progress = progress
         self._fits: dict[int, Trees] = {}
         self._means: dict[int, tuple[tuple[int, ...], Doubles]] = {}
+        self._earlier: dict[int, list[int]] = {}
         self._calibrations: dict[int, Calibration] = {}
 
     def known(self, origin: int) -> DemandPanel:
@@ -120,17 +130,48 @@ class Backtester:
         near = range(1, max(NEAR, self._config.horizon) + 1)
         return [step for step in sorted({*near, *_FAR}) if step <= self._config.fit.horizon]
 
-    def calibration(self, origin: int) -> Calibration:
-        """Learnt at up to three origins early enough that their near weeks were over at `origin`."""
-        if origin not in self._calibrations:
+    def earlier(self, origin: int) -> list[int]:
+        """Up to three origins, so early that their near weeks were over at `origin`, newest first."""
+        if origin not in self._earlier:
             step, near = self._config.step_weeks, self._config.horizon
             chosen = sorted((each for each in self._fits if each + near <= origin), reverse=True)[:_BACKTESTS]
             chosen = chosen or [max(origin - near, _MIN_FIT)]
             while len(chosen) < _BACKTESTS and chosen[-1] - step >= _MIN_FURTHER:
                 chosen.append(chosen[-1] - step)
+            self._earlier[origin] = chosen
+        return self._earlier[origin]
+
+    def calibration(self, origin: int) -> Calibration:
+        """Learnt at the earlier origins."""
+        if origin not in self._calibrations:
             rng = generator(self._seed, f"calibration {origin}")
-            self._calibrations[origin] = calibrate([self._backtest(each, origin) for each in chosen], origin, rng)
+            backtests = [self._backtest(each, origin) for each in self.earlier(origin)]
+            self._calibrations[origin] = calibrate(backtests, origin, rng)
         return self._calibrations[origin]
+
+    def day_profiles(self, origin: int) -> tuple[npt.NDArray[np.int64], DayProfiles]:
+        """The series that were dense after `origin` weeks, and the profiles of then."""
+        known = self._days.known_until(origin)
+        dense = known.dense(self._config.daily)
+        return dense, fit_profiles(known, dense)
+
+    def day_counts(self, origin: int) -> DayCounts | None:
+        """How days spread around their means, as the earlier origins saw; None when no series was dense at any."""
+        blend = self.calibration(origin).blend
+        actual, means, ahead = [], [], []
+        for earlier in self.earlier(origin):
+            dense, profiles = self.day_profiles(earlier)
+            steps = [step for step in self._looked_at() if earlier + step <= origin]
+            segment = segments(self.known(earlier))[dense]
+            weekly = blend(self.means(earlier, steps)[dense], segment)
+            weeks = np.array(steps) + earlier - 1
+            means.append(day_means(self._days, dense, weekly, profiles, weeks).ravel())
+            actual.append(np.stack([self._days.of(dense, week, week + 1)[:, 0] for week in weeks], axis=1).ravel())
+            ahead.append(np.tile(np.repeat(steps, WEEKDAYS), len(dense)))
+        if not sum(len(each) for each in actual):
+            return None
+        rng = generator(self._seed, f"days {origin}")
+        return fit_day_counts(np.concatenate(actual), np.concatenate(means), np.concatenate(ahead), rng)
 
     def _backtest(self, earlier: int, origin: int) -> Backtest:
         known = self.known(earlier)
@@ -172,6 +213,18 @@ class Backtester:
             model.min_trace(self.known(origin), served)[judged],
         )
 
+    def day_fold(self, origin: int, judged: npt.NDArray[np.int64]) -> DayFold | None:
+        """What the model fitted at `origin` says of the judged series that are dense by then; None without any."""
+        horizon = self._config.horizon
+        dense, profiles = self.day_profiles(origin)
+        series = np.intersect1d(dense, judged)
+        counts = self.day_counts(origin)
+        if counts is None or not len(series):
+            return None
+        served = self._model(origin).means(self.known(origin), self.means(origin, range(1, horizon + 1)))[series]
+        rng = generator(self._seed, f"daily pit {origin}")
+        return day_fold(self._days, origin, series, served, profiles, counts, rng)
+
     def _model(self, origin: int) -> DemandModel:
         panel = self.known(origin)
         rates = item_rates(panel, panel.take(np.arange(0)))
@@ -190,7 +243,13 @@ class Backtester:
         self._progress(f"forecasting {panel.n_series + unsold.n_series} series")
         unblended = self.means(origin, range(1, fit.horizon + 1))
         tables = [model.corrected(panel, unblended), model.predict(unsold)]
-        return model.with_forecasts(pa.concat_tables(tables).combine_chunks())
+        dense, profiles = self.day_profiles(origin)
+        counts = self.day_counts(origin)
+        daily = None
+        if counts is not None and len(dense):
+            weekly = model.means(panel, unblended)[dense]
+            daily = day_forecasts(panel, self._days, dense, weekly, profiles, counts, self._timezone)
+        return model.with_forecasts(pa.concat_tables(tables).combine_chunks(), daily)
 
 
 def fifths(volume: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:

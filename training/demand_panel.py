@@ -77,13 +77,18 @@ def _in_stock(panel: DemandPanel, facts: Facts, end: datetime) -> npt.NDArray[np
 
 def _placed(panel: DemandPanel, rows: pa.Table) -> tuple[pa.Table, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The rows of the panel's series, and their series and week."""
+    rows, series = of_series(panel, rows)
+    weeks = pc.index_in(rows["week_start"], value_set=pa.array(panel.week_starts, TIMESTAMP)).to_numpy()
+    return rows, series, weeks
+
+
+def of_series(panel: DemandPanel, rows: pa.Table) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """The rows of item_id and zone that are of the panel's series, and each one's series."""
     keys = pa.array(
         [f"{zone}{_BETWEEN}{item}" for zone, item in zip(panel.zones, panel.item_ids, strict=True)], pa.string()
     )
     places = pc.index_in(pc.binary_join_element_wise(rows["zone"], rows["item_id"], _BETWEEN), value_set=keys)
-    rows = rows.filter(pc.is_valid(places))
-    weeks = pc.index_in(rows["week_start"], value_set=pa.array(panel.week_starts, TIMESTAMP)).to_numpy()
-    return rows, places.drop_null().to_numpy(), weeks
+    return rows.filter(pc.is_valid(places)), places.drop_null().to_numpy().astype(np.int64)
 
 
 def with_planned_prices(

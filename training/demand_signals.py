@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -16,6 +16,8 @@ from features.contracts.tables import DEFAULT_ZONE
 from features.pipelines.demand import week_spans
 from features.pipelines.expressions import instant
 from features.store.facts import Facts
+from models.demand.days import EVE, HOLIDAY, USUAL, WEEKDAYS
+from models.demand.days import MONTH_BEGINS as BEGINS
 
 Weeks = npt.NDArray[np.float32]
 MONTH_BEGINS, HOLIDAYS = "month_begins", "holidays"
@@ -44,20 +46,41 @@ def _days(start: datetime, timezone: str) -> list[date]:
     return [monday + timedelta(days=n) for n in range(7)]
 
 
+def day_kinds(settings: Settings, starts: Sequence[datetime], zones: Sequence[str]) -> npt.NDArray[np.int8]:
+    """Z × weeks × 7: the kind of each day (models.demand.days)."""
+    days = [_days(start, settings.timezone) for start in starts]
+    kinds = np.full((len(zones), len(days), WEEKDAYS), USUAL, np.int8)
+    for place, zone in enumerate(zones):
+        calendar = _calendar(settings.zone(zone).country or settings.country, days)
+        for week, weekday in np.ndindex(len(days), WEEKDAYS):
+            day = days[week][weekday]
+            if day in calendar:
+                kinds[place, week, weekday] = HOLIDAY
+            elif day + timedelta(days=1) in calendar:
+                kinds[place, week, weekday] = EVE
+            elif day.day <= _FIRST_DAYS:
+                kinds[place, week, weekday] = BEGINS
+    return kinds
+
+
 def _holidays(country: str, days: Sequence[Sequence[date]]) -> list[float]:
-    """Public holidays in each week; none without a country. "DE-BY" is Bavaria."""
+    """Public holidays in each week; none without a country."""
+    calendar = _calendar(country, days)
+    return [float(sum(day in calendar for day in week)) for week in days]
+
+
+def _calendar(country: str, days: Sequence[Sequence[date]]) -> Collection[date]:
+    """Public holidays of the years of `days`, and of the next; "DE-BY" is Bavaria."""
     if not country:
-        return [0.0] * len(days)
+        return ()
     import holidays
 
     name, _, part = country.partition("-")
+    years = {day.year + ahead for week in days for day in week for ahead in (0, 1)}
     try:
-        calendar = holidays.country_holidays(
-            name, subdiv=part or None, years={day.year for week in days for day in week}
-        )
+        return set(holidays.country_holidays(name, subdiv=part or None, years=years))
     except NotImplementedError as error:
         raise BadInput(str(error), where="SHOPWRIGHT_COUNTRY", hint="Give an ISO 3166 code, as US or DE-BY") from error
-    return [float(sum(day in calendar for day in week)) for week in days]
 
 
 def _regressors(

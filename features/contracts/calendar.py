@@ -33,3 +33,16 @@ def week_starts(first: datetime, last: datetime, timezone: str) -> list[datetime
     while (following := add_weeks(starts[-1], 1, timezone)) <= last:
         starts.append(following)
     return starts
+
+
+def day_starts(week: datetime, timezone: str) -> list[datetime]:
+    """The starts of the seven days of the week that starts at `week`: local midnights, so 23, 24 or 25 hours apart.
+
+    >>> week = datetime(2017, 10, 30, 4, tzinfo=UTC)  # summer time ends on its Sunday
+    >>> sunday = day_starts(week, "America/New_York")[-1]
+    >>> sunday.isoformat(), str(add_weeks(week, 1, "America/New_York") - sunday)
+    ('2017-11-05T04:00:00+00:00', '1 day, 1:00:00')
+    """
+    monday = week.astimezone(ZoneInfo(timezone)).replace(tzinfo=None)
+    days = (monday + timedelta(days=n) for n in range(7))
+    return [day.replace(tzinfo=ZoneInfo(timezone)).astimezone(UTC) for day in days]

@@ -88,6 +88,16 @@ def weekly_sales(events: Any, weeks: Any) -> Any:
     )
 
 
+def daily_units(events: Any, day_starts: Sequence[datetime], *, as_of: datetime) -> Any:
+    """Item × zone × day_start: units sold before `as_of`, of all days with a sale or refund.
+
+    `day_starts` are consecutive business days, the last one at or after `as_of`. A refund counts against its own day,
+    so a week with refunds may sum to a little more than its weekly units.
+    """
+    days = weekly_sales(before(events, as_of), week_spans(day_starts))
+    return days.select("item_id", "zone", day_start=days.week_start, units=days.units)
+
+
 def weekly_promotions(promotions: Any, events: Any, weeks: Any, kinds: Sequence[str]) -> Any:
     """Planned reach by kind (reach × share of the week covered, summed, at most 1) and the largest depth."""
     plans = promotions.mutate(kind=kind_of(promotions), reach=promotions.reach.fill_null(1.0))

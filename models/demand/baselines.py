@@ -1,5 +1,7 @@
 """Statistical baselines, vectorised over series: each gives one flat level per series, N × weeks -> N.
 
+Those of days give a level per weekday, N × weeks × 7 -> N × 7.
+
 Equal to statsforecast's of the same names (a test compares them; ADIDA searches a grid), and fast enough
 for every evaluation.
 References: Croston (1972); Syntetos & Boylan (2005); Teunter, Syntetos & Babai (2011); Nikolopoulos et al. (2011).
@@ -81,6 +83,26 @@ def adida(units: Matrix) -> Matrix:
     return result
 
 
+def weekday_naive(days: Matrix) -> Matrix:
+    """N × weeks × 7 -> N × 7: the same weekday a week before."""
+    return days[:, -1]
+
+
+def weekday_mean_of_8(days: Matrix) -> Matrix:
+    """The mean of the same weekday over the last 8 weeks."""
+    return np.asarray(days[:, -8:].mean(axis=1))
+
+
+def weekday_ses(days: Matrix) -> Matrix:
+    """Simple exponential smoothing of each weekday by itself."""
+    return ses(days)
+
+
+def mean_of_56_days(days: Matrix) -> Matrix:
+    """The mean of the last 8 weeks, the same on each day."""
+    return np.repeat(days[:, -8:].mean(axis=(1, 2))[:, None], days.shape[2], axis=1)
+
+
 UNBIASED: Mapping[str, Callable[[Matrix], Matrix]] = {
     "naive": naive,
     "CrostonSBA": croston_sba,
@@ -88,6 +110,12 @@ UNBIASED: Mapping[str, Callable[[Matrix], Matrix]] = {
     "SES": ses,
     "mean of 8 weeks": mean_of_8,
     "ADIDA": adida,
+}
+DAILY: Mapping[str, Callable[[Matrix], Matrix]] = {
+    "seasonal naive, weekday": weekday_naive,
+    "mean of 8 of the weekday": weekday_mean_of_8,
+    "SES of the weekday": weekday_ses,
+    "mean of 56 days": mean_of_56_days,
 }
 BIASED: Mapping[str, Callable[[Matrix], Matrix]] = {"median of 8 weeks": median_of_8}
 

@@ -22,19 +22,18 @@ from models.demand.distribution import QUANTILES, Counts, Doubles
 from models.demand.hierarchy import reconciled
 from models.demand.panel import DemandPanel
 from models.demand.rates import ItemRates
+from models.demand.table import DAILY_FILE, FILE, read_daily
 from models.demand.trees import MIN_TRACE, FitConfig, Trees, TreesConfig
 from models.demand.week_effects import WeekEffects
 
 KIND = "demand"
+_KEY = [("unique_id", pa.string()), ("zone", pa.string()), ("ds", TIMESTAMP)]
+_UNITS = [(name, pa.float64()) for name in ("mean", "p10", "p50", "p90")]
+DAILY_FORECASTS = pa.schema([*_KEY, *_UNITS])
 FORECASTS = pa.schema(
     [
-        ("unique_id", pa.string()),
-        ("zone", pa.string()),
-        ("ds", TIMESTAMP),
-        ("mean", pa.float64()),
-        ("p10", pa.float64()),
-        ("p50", pa.float64()),
-        ("p90", pa.float64()),
+        *_KEY,
+        *_UNITS,
         ("price_minor", pa.float64()),  # the offer price that the forecast assumes, null where no plan told one
         ("alpha", pa.float64()),  # dispersion of the week: variance = mean + alpha × mean²
         ("alpha_total", pa.float64()),  # dispersion of the total of four weeks
@@ -53,11 +52,13 @@ class DemandModel:
         cut: datetime,
         config: FitConfig,
         forecasts: pa.Table | None = None,
+        daily: pa.Table | None = None,
     ) -> None:
         self.trees = trees
         self.calibration = calibration
         self.rates = rates
         self.forecasts = FORECASTS.empty_table() if forecasts is None else forecasts
+        self.daily = DAILY_FORECASTS.empty_table() if daily is None else daily
         self.cut = cut
         self.config = config
 
@@ -109,12 +110,12 @@ class DemandModel:
         alphas = [spread.alpha(means.ravel(), segment) for spread in (self.calibration.near, self.calibration.total)]
         return forecast_table(panel, means, self.quantiles(panel, means), alphas)
 
-    def with_forecasts(self, forecasts: pa.Table) -> DemandModel:
-        """The same model, with forecasts to keep beside it."""
-        return DemandModel(self.trees, self.calibration, self.rates, self.cut, self.config, forecasts)
+    def with_forecasts(self, forecasts: pa.Table, daily: pa.Table | None = None) -> DemandModel:
+        """The same model, with forecasts by week and by day to keep beside it."""
+        return DemandModel(self.trees, self.calibration, self.rates, self.cut, self.config, forecasts, daily)
 
     def save(self, folder: Path) -> None:
-        """model.json, trees.txt (LightGBM's text), rates.npz, effects.npz, forecasts.parquet."""
+        """model.json, trees.txt (LightGBM's text), rates.npz, effects.npz, and forecasts by week and by day."""
         write_meta(
             folder,
             KIND,
@@ -131,7 +132,8 @@ class DemandModel:
         rates, effects = self.rates, self.trees.effects
         write_arrays(folder / "rates.npz", zones=rates.zones, attributes=rates.attributes, rates=rates.rates)
         write_arrays(folder / "effects.npz", slopes=effects.slopes, usual=effects.usual)
-        pq.write_table(self.forecasts, folder / "forecasts.parquet", compression="zstd")
+        pq.write_table(self.forecasts, folder / FILE, compression="zstd")
+        pq.write_table(self.daily, folder / DAILY_FILE, compression="zstd")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -148,7 +150,8 @@ class DemandModel:
             ItemRates(arrays["zones"], arrays["attributes"], arrays["rates"]),
             datetime.fromisoformat(meta["cut"]).astimezone(UTC),
             _config(meta["config"]),
-            pq.read_table(folder / "forecasts.parquet", schema=FORECASTS),
+            pq.read_table(folder / FILE, schema=FORECASTS),
+            read_daily(folder),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +17,18 @@ from features.contracts.errors import NotFound
 from features.contracts.tables import TIMESTAMP
 from models.demand.outlook import Outlook
 
-FILE = "forecasts.parquet"
+FILE, DAILY_FILE = "forecasts.parquet", "forecasts_daily.parquet"
+_WEEK, _DAY = timedelta(weeks=1), timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class WeekForecast:
-    """Units expected in the business week that begins at `week_start` (UTC).
+class Forecast:
+    """Units expected in the business week, or day, that begins at `start` (UTC).
 
     `price_minor` is the offer price that they assume, minor units; None where no plan told the model one.
     """
 
-    week_start: datetime
+    start: datetime
     mean: float
     p10: float
     p50: float
@@ -36,12 +37,16 @@ class WeekForecast:
 
 
 class ForecastTable:
-    """Rows unique_id, zone, ds, mean, p10, p50, p90, kept as arrays sorted by series and week.
+    """Rows unique_id, zone, ds, mean, p10, p50, p90, kept as arrays sorted by series and time.
 
-    And price_minor, which tables written before it was kept may lack.
+    And price_minor, which tables of days have not, and tables written before it was kept may lack.
+
+    period    how long a row holds, but for an hour where the clocks change
+    daily     the same by day, of the series that sell on most days
     """
 
-    def __init__(self, rows: pa.Table) -> None:
+    def __init__(self, rows: pa.Table, period: timedelta = _WEEK, daily: ForecastTable | None = None) -> None:
+        self._period, self.daily = period, daily
         rows = rows.sort_by([("unique_id", "ascending"), ("zone", "ascending"), ("ds", "ascending")])
         self._at = rows["ds"].cast(TIMESTAMP).cast(pa.int64()).to_numpy()
         names = ("mean", "p10", "p50", "p90")
@@ -61,8 +66,8 @@ class ForecastTable:
                 self._slices[key] = (start, place + 1)
                 start = place + 1
 
-    def of(self, item_id: str, zone: str, horizon: int, now: datetime) -> list[WeekForecast]:
-        """The week of `now` and those after it, `horizon` in all, fewer when fewer are known.
+    def of(self, item_id: str, zone: str, horizon: int, now: datetime) -> list[Forecast]:
+        """The week (or day) of `now` and those after it, `horizon` in all, fewer when fewer are known.
 
         Raises NotFound for a series without a forecast.
         """
@@ -70,10 +75,15 @@ class ForecastTable:
         if found is None:
             raise NotFound(f"no forecast for item {item_id!r} in zone {zone!r}", hint="Was it sold or for sale lately?")
         start, end = found
-        week_before = int((now.timestamp() - SECONDS_PER_WEEK) * 1e6)
-        start += int(np.searchsorted(self._at[start:end], week_before, side="right"))
-        rows = range(start, min(end, start + horizon))
-        return [self._week(row) for row in rows]
+        at = int(now.timestamp() * 1e6)
+        first = max(start, start + int(np.searchsorted(self._at[start:end], at, side="right")) - 1)
+        if first == end - 1 and at >= self._at[first] + self._period // timedelta(microseconds=1):
+            return []
+        return [self._row(row) for row in range(first, min(end, first + horizon))]
+
+    def __contains__(self, series: tuple[str, str]) -> bool:
+        """Whether the series of this item and zone has forecasts."""
+        return series in self._slices
 
     def outlook(self, zone: str, now: datetime) -> tuple[list[str], Outlook]:
         """Items of `zone` that have a forecast from the week of `now` on, and what is foretold of them.
@@ -93,15 +103,27 @@ class ForecastTable:
         alpha, total = self._spreads[firsts].T if len(firsts) else (np.zeros(0), np.zeros(0))
         return [item_id for item_id, _ in whole], Outlook(self._values[rows, 0], alpha, total)
 
-    def _week(self, row: int) -> WeekForecast:
+    def _row(self, row: int) -> Forecast:
         start, price = datetime.fromtimestamp(self._at[row] / 1e6, UTC), float(self._prices[row])
         mean, p10, p50, p90 = self._values[row].tolist()
-        return WeekForecast(start, mean, p10, p50, p90, None if math.isnan(price) else price)
+        return Forecast(start, mean, p10, p50, p90, None if math.isnan(price) else price)
 
 
 def load_forecasts(folder: Path) -> ForecastTable:
     """The forecasts of a demand artifact. Raises NotFound when the folder holds none."""
+    daily = read_daily(folder)
+    return ForecastTable(read_weekly(folder), daily=None if daily is None else ForecastTable(daily, _DAY))
+
+
+def read_weekly(folder: Path) -> pa.Table:
+    """The rows by week. Raises NotFound when the folder holds none."""
     path = folder / FILE
     if not path.is_file():
         raise NotFound("the demand model came without forecasts", where=str(path), hint="Try: shopwright train demand")
-    return ForecastTable(pq.read_table(path))
+    return pq.read_table(path)
+
+
+def read_daily(folder: Path) -> pa.Table | None:
+    """The rows by day; None for a model of an earlier release."""
+    path = folder / DAILY_FILE
+    return pq.read_table(path) if path.is_file() else None

@@ -1,4 +1,4 @@
-"""`GET /v1/forecasts/{item_id}`: units expected in the coming weeks."""
+"""`GET /v1/forecasts/{item_id}`: units expected in the coming weeks, or days."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pydantic import BaseModel, Field
 
 from features.contracts.money import to_major
 from features.contracts.tables import DEFAULT_ZONE
-from models.demand.table import WeekForecast
+from models.demand.table import Forecast
 from serving.api.auth import Caller, require
 from serving.api.recommendations import Id, ModelResponse, Name
 from serving.api.state import server
-from serving.services.forecast import forecast
+from serving.services.forecast import Freq, forecast
 
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"])
-MAX_HORIZON = 13
+MAX_HORIZON = 13 * 7  # days; what a model foretold may end before, and says so
 
 
 class WeekResponse(BaseModel):
@@ -30,11 +30,21 @@ class WeekResponse(BaseModel):
     p90: float
 
 
+class DayResponse(BaseModel):
+    """One business day of the shop: expected units, and the quantiles around them."""
+
+    day_start: datetime
+    mean: float
+    p10: float
+    p50: float
+    p90: float
+
+
 class AdjustmentResponse(BaseModel):
     """The price is not the one that the forecast assumes; `factor` is (price now / price then) ** elasticity.
 
     Prices and factor are those of the first week it concerns. Where a planned price ends, weeks differ: each week's
-    numbers were multiplied by its own of `week_factors`.
+    numbers, and those of its days, were multiplied by its own of `week_factors`.
     """
 
     price_then: str
@@ -46,11 +56,12 @@ class AdjustmentResponse(BaseModel):
 
 
 class ForecastResponse(BaseModel):
-    """Forecasts of one item in one zone, this week first."""
+    """Forecasts of one item in one zone, this week (or today) first; `days` are empty unless asked for."""
 
     item_id: str
     zone: str
     weeks: list[WeekResponse]
+    days: list[DayResponse]
     model: ModelResponse
     price_adjustment: AdjustmentResponse | None = Field(description="null when the price is the one assumed")
 
@@ -60,10 +71,16 @@ def get_forecast(
     request: Request,
     _caller: Annotated[Caller, Depends(require("pricing.read"))],
     item_id: Annotated[Id, Path()],
-    horizon: Annotated[int, Query(ge=1, le=MAX_HORIZON, description="Weeks")] = 4,
+    horizon: Annotated[
+        int | None, Query(ge=1, le=MAX_HORIZON, description="Weeks, or days with freq=D; four weeks when not given")
+    ] = None,
     zone: Name = DEFAULT_ZONE,
+    freq: Annotated[Freq, Query(description="W: weeks. D: days, of items that sell on most days")] = Freq.WEEK,
 ) -> ForecastResponse:
-    """The coming weeks of an item. 404 when the model knows no such item in this zone."""
+    """The coming weeks or days of an item.
+
+    404 when the model knows no such item in this zone, or not by day; 422 when its forecasts end before the horizon.
+    """
     here = server(request)
     served = here.champions.forecasts()
     found = forecast(
@@ -75,6 +92,7 @@ def get_forecast(
         now=here.clock.now(),
         timezone=here.settings.timezone,
         elasticity=here.champions.elasticity(item_id, zone),
+        freq=freq,
     )
     adjustment = None
     if found.adjustment is not None:
@@ -90,11 +108,16 @@ def get_forecast(
     return ForecastResponse(
         item_id=item_id,
         zone=zone,
-        weeks=[_week(week) for week in found.weeks],
+        weeks=[_week(each) for each in found.periods] if freq is Freq.WEEK else [],
+        days=[_day(each) for each in found.periods] if freq is Freq.DAY else [],
         model=ModelResponse(name=served.version.name, version=served.version.version),
         price_adjustment=adjustment,
     )
 
 
-def _week(week: WeekForecast) -> WeekResponse:
-    return WeekResponse(week_start=week.week_start, mean=week.mean, p10=week.p10, p50=week.p50, p90=week.p90)
+def _week(week: Forecast) -> WeekResponse:
+    return WeekResponse(week_start=week.start, mean=week.mean, p10=week.p10, p50=week.p50, p90=week.p90)
+
+
+def _day(day: Forecast) -> DayResponse:
+    return DayResponse(day_start=day.start, mean=day.mean, p10=day.p10, p50=day.p50, p90=day.p90)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from features.contracts.errors import Unavailable, UnknownName
+from features.contracts.errors import BadInput, NotFound, Unavailable, UnknownName
 from serving.cli.models import no_champion
 from serving.cli.output import JsonOption, print_json, print_line, replacing
 from serving.cli.shop import Shop
@@ -18,13 +18,16 @@ app = typer.Typer(help="Demand forecasts", no_args_is_help=True)
 @app.command()
 def export(
     out: Annotated[Path, typer.Option(help="Parquet file to write")],
-    horizon: Annotated[int, typer.Option(min=1, help="Weeks ahead")] = 4,
+    horizon: Annotated[
+        int | None, typer.Option(min=1, help="Weeks ahead, or days with --freq D  [default: four weeks]")
+    ] = None,
     level: Annotated[
         str, typer.Option(help="item, category, department or total: sums that agree with items")
     ] = "item",
+    freq: Annotated[str, typer.Option(help="W: weeks. D: days, of the series that sell on most days")] = "W",
     json: JsonOption = False,
 ) -> None:
-    """Write unique_id, zone, ds (start of week), mean, p10, p50, p90, model_version; one row a series and week.
+    """Write unique_id, zone, ds (start of week or day), mean, p10, p50, p90, model_version; one row a series and ds.
 
     Above the items unique_id is the category's path, "total" for the zone, and there is a mean only.
     """
@@ -33,17 +36,29 @@ def export(
     import pyarrow.parquet as pq
 
     from models.demand.hierarchy import ITEM, LEVELS, level_table
-    from models.demand.model import DemandModel
+    from models.demand.table import read_daily, read_weekly
+    from serving.services.forecast import Freq, beyond
 
     if level not in (ITEM, *LEVELS):
         raise UnknownName(level, (ITEM, *LEVELS), kind="level", where="--level")
+    if freq not in tuple(Freq):
+        raise UnknownName(freq, Freq, kind="frequency", where="--freq")
+    by_day = freq == Freq.DAY
+    if by_day and level != ITEM:
+        raise BadInput("sums are by week", where="--level", hint="Leave --freq D or --level out")
     shop = Shop()
     champion = shop.registry.champion("demand")
     if champion is None:
         raise Unavailable("no demand model is champion yet", hint=no_champion("demand"))
-    forecasts = DemandModel.load(shop.registry.fetch(champion)).forecasts
-    weeks = sorted(set(forecasts["ds"].to_pylist()))[:horizon]
-    rows = forecasts.filter(pc.is_in(forecasts["ds"], pa.array(weeks, forecasts.schema.field("ds").type)))
+    folder = shop.registry.fetch(champion)
+    forecasts = read_daily(folder) if by_day else read_weekly(folder)
+    if forecasts is None or (by_day and not forecasts.num_rows):
+        raise NotFound("no item sells on enough days for daily forecasts", where="--freq", hint="Leave --freq out")
+    starts = sorted(set(forecasts["ds"].to_pylist()))
+    if horizon is not None and horizon > len(starts):
+        raise beyond(horizon, len(starts), Freq(freq), where="--horizon")
+    periods = starts[: horizon or 4 * Freq(freq).per_week]
+    rows = forecasts.filter(pc.is_in(forecasts["ds"], pa.array(periods, forecasts.schema.field("ds").type)))
     columns = ["unique_id", "zone", "ds", "mean", "p10", "p50", "p90"]
     rows = rows.select(columns)
     if level != ITEM:
@@ -53,6 +68,13 @@ def export(
     with replacing(out) as staging:
         pq.write_table(rows, staging)
     if json:
-        print_json({"rows": rows.num_rows, "weeks": len(weeks), "file": str(out), "model_version": champion.version})
+        print_json(
+            {
+                "rows": rows.num_rows,
+                f"{Freq(freq).noun}s": len(periods),
+                "file": str(out),
+                "model_version": champion.version,
+            }
+        )
     else:
-        print_line(f"{rows.num_rows:,} rows for {len(weeks)} weeks in {out}")
+        print_line(f"{rows.num_rows:,} rows for {len(periods)} {Freq(freq).noun}s in {out}")

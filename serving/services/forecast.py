@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 
 import sqlalchemy as sa
 
+from features.contracts.errors import BadInput, NotFound
 from features.store.database import reading
 from features.store.ledger import Ledger
-from models.demand.table import ForecastTable, WeekForecast
+from models.demand.table import Forecast, ForecastTable
 from serving.store.forecast_prices import price_moves
+
+_FOUR_WEEKS = 4
+
+
+class Freq(StrEnum):
+    """How long a forecast's periods are, in the letters that users of Nixtla's libraries know."""
+
+    WEEK = "W"
+    DAY = "D"
+
+    @property
+    def per_week(self) -> int:
+        """Periods of a week."""
+        return 7 if self is Freq.DAY else 1
+
+    @property
+    def noun(self) -> str:
+        """What a period is called."""
+        return "day" if self is Freq.DAY else "week"
 
 
 @dataclass(frozen=True)
 class PriceAdjustment:
     """The first move of the price in the weeks asked for: factor = (price now / price then) ** elasticity.
 
-    Prices in minor units. Every number of a week was multiplied by that week's factor, one each in `week_factors`.
+    Prices in minor units. Every number of a week was multiplied by that week's factor, one each in `week_factors`; days
+    by that of their week.
     """
 
     price_then_minor: int
@@ -29,9 +53,9 @@ class PriceAdjustment:
 
 @dataclass(frozen=True)
 class ItemForecast:
-    """Weekly forecasts, and how they were adjusted; None when they stand as the model made them."""
+    """Weekly or daily forecasts, and how they were adjusted; None when they stand as the model made them."""
 
-    weeks: list[WeekForecast]
+    periods: list[Forecast]
     adjustment: PriceAdjustment | None
 
 
@@ -40,34 +64,62 @@ def forecast(
     table: ForecastTable,
     item_id: str,
     zone: str,
-    horizon: int,
+    horizon: int | None,
     *,
     now: datetime,
     timezone: str,
     elasticity: float | None,
+    freq: Freq = Freq.WEEK,
 ) -> ItemForecast:
-    """The next `horizon` weeks of an item at the prices that the ledger holds for them.
+    """The next `horizon` weeks (or days) of an item at the prices that the ledger holds for them.
 
+    horizon      None: four weeks, or what is known of them
     timezone     the shop's
     elasticity   of units to the item's own price; without one nothing is adjusted
 
-    Raises NotFound for an item without a forecast.
+    Raises NotFound for an item without a forecast of that frequency, BadInput for a horizon beyond the last one.
     """
-    weeks = table.of(item_id, zone, horizon, now)
-    if elasticity is None:
-        return ItemForecast(weeks, None)
+    if freq is Freq.DAY and (item_id, zone) in table and (table.daily is None or (item_id, zone) not in table.daily):
+        raise NotFound(
+            f"item {item_id!r} in zone {zone!r} sells on too few days for daily forecasts",
+            where="freq",
+            hint="Ask for its weeks: freq=W",
+        )
+    source = table.daily if freq is Freq.DAY and table.daily is not None else table
+    found = source.of(item_id, zone, horizon or _FOUR_WEEKS * freq.per_week, now)
+    if horizon is not None and len(found) < horizon:
+        raise beyond(horizon, len(found), freq, where="horizon")
+    if elasticity is None or not found:
+        return ItemForecast(found, None)
+    weeks = table.of(item_id, zone, len(found) // freq.per_week + 1, now) if freq is Freq.DAY else found
     with reading(engine) as connection:
         history = Ledger(connection).history(item_id, zone)
-    moves = price_moves(history, ((week.week_start, week.price_minor) for week in weeks), now, timezone)
+    moves = price_moves(history, ((week.start, week.price_minor) for week in weeks), now, timezone)
     first = next((move for move in moves if move is not None), None)
     if first is None:
-        return ItemForecast(weeks, None)
+        return ItemForecast(found, None)
     factors = tuple(1.0 if move is None else move.factor(elasticity) for move in moves)
     adjustment = PriceAdjustment(
         round(first.then_minor), round(first.now_minor), elasticity, first.factor(elasticity), factors
     )
-    return ItemForecast([_scaled(*each) for each in zip(weeks, factors, strict=True)], adjustment)
+    return ItemForecast([_scaled(each, factors[_week_of(each, weeks)]) for each in found], adjustment)
 
 
-def _scaled(week: WeekForecast, factor: float) -> WeekForecast:
-    return replace(week, mean=week.mean * factor, p10=week.p10 * factor, p50=week.p50 * factor, p90=week.p90 * factor)
+def beyond(horizon: int, known: int, freq: Freq, *, where: str) -> BadInput:
+    """A horizon that reaches further than what was foretold."""
+    return BadInput(
+        f"the forecasts reach {known} {freq.noun}s ahead, {horizon} were asked for",
+        where=where,
+        hint=f"Ask for {known} or fewer, or train a newer model: shopwright train demand"
+        if known
+        else "Train a newer model: shopwright train demand",
+    )
+
+
+def _week_of(period: Forecast, weeks: Sequence[Forecast]) -> int:
+    """Which of the weeks a period lies in."""
+    return bisect_right([week.start for week in weeks], period.start) - 1
+
+
+def _scaled(each: Forecast, factor: float) -> Forecast:
+    return replace(each, mean=each.mean * factor, p10=each.p10 * factor, p50=each.p50 * factor, p90=each.p90 * factor)

@@ -74,7 +74,7 @@ class ServedDemand:
             except NotFound:
                 continue
             rows += [
-                {"unique_id": item_id, "zone": zone, "ds": week.week_start, "mean": week.mean, "p10": week.p10}
+                {"unique_id": item_id, "zone": zone, "ds": week.start, "mean": week.mean, "p10": week.p10}
                 | {"p50": week.p50, "p90": week.p90, "price_minor": week.price_minor}
                 for week in found
             ]

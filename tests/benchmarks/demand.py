@@ -22,7 +22,10 @@ from statsforecast.models import (
     ADIDA,
     TSB,
     CrostonSBA,
+    DynamicOptimizedTheta,
+    SeasonalExponentialSmoothing,
     SeasonalNaive,
+    SeasonalWindowAverage,
     SimpleExponentialSmoothing,
     WindowAverage,
 )
@@ -32,9 +35,11 @@ from features.store.facts import Facts
 from models.demand.baselines import UNBIASED
 from serving.cli.evaluate import print_evaluation
 from serving.cli.evaluated_data import opened_data
+from tests.benchmarks import simulated_demand
 from tests.benchmarks.recommendations import Target
 from training import demand, demand_tables
 from training.demand_backtest import Backtester, DemandConfig
+from training.demand_days import build_days
 from training.demand_metrics import bias, wmape
 from training.demand_panel import as_planned, build_panel
 from training.results import Evaluation
@@ -84,10 +89,13 @@ def seconds(facts: Facts, settings: Settings, config: DemandConfig) -> Target:
         config,
         settings.seed,
         lambda _: None,
+        build_days(panel, facts, settings),
+        settings.timezone,
     )
     judged = np.flatnonzero((panel.units[:, :40] > 0).sum(axis=1) >= 10)
     wall, cpu = time.monotonic(), time.process_time()
     fold = shop.fold(origin, revenue, judged, 40)
+    shop.day_fold(origin, judged)
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
     found = f"{wall:.0f} s on the clock, {cpu:.0f} s of CPU, one process, {len(fold.means):,} series with p10, p50, p90"
     name = f"trained and forecast within {MOST_SECONDS:.0f} s an origin on two cores"
@@ -118,7 +126,38 @@ def statsforecast_itself(facts: Facts, settings: Settings, config: DemandConfig)
         )
         said.append(StatsForecast(models=methods, freq=1, n_jobs=1).forecast(df=frame, h=config.horizon))
         sold.append(panel.units[judged, origin : origin + config.horizon].astype(np.float64).ravel())
-    actual, rows = np.concatenate(sold), pd.concat(said)
+    return _errors(np.concatenate(sold), pd.concat(said))
+
+
+def statsforecast_by_day(facts: Facts, settings: Settings, config: DemandConfig) -> list[str]:
+    """Daily WMAPE and bias of the library's own methods on the same dense series and origins."""
+    panel, _ = build_panel(facts, settings, until=None, ahead=config.fit.horizon)
+    days = build_days(panel, facts, settings)
+    judged = np.flatnonzero((panel.units[:, :40] > 0).sum(axis=1) >= 10)
+    methods = [
+        SeasonalNaive(season_length=7),
+        SeasonalWindowAverage(season_length=7, window_size=8),
+        SeasonalExponentialSmoothing(season_length=7, alpha=0.1),
+        WindowAverage(window_size=56),
+        DynamicOptimizedTheta(season_length=7),
+    ]
+    sold, said = [], []
+    for origin in (40, 44, 48):
+        series = np.intersect1d(days.known_until(origin).dense(config.daily), judged)
+        past = days.of(series, 0, origin).reshape(len(series), -1)
+        frame = pd.DataFrame(
+            {
+                "unique_id": np.repeat(np.arange(len(series)), past.shape[1]),
+                "ds": np.tile(np.arange(past.shape[1]), len(series)),
+                "y": past.ravel(),
+            }
+        )
+        said.append(StatsForecast(models=methods, freq=1, n_jobs=1).forecast(df=frame, h=7 * config.horizon))
+        sold.append(days.of(series, origin, origin + config.horizon).ravel())
+    return _errors(np.concatenate(sold), pd.concat(said))
+
+
+def _errors(actual: np.ndarray, rows: pd.DataFrame) -> list[str]:
     names = [name for name in rows.columns if name not in ("unique_id", "ds")]
     return [
         f"{name}: WMAPE {wmape(actual, rows[name].to_numpy()):.4f}, bias {bias(actual, rows[name].to_numpy()):+.1%}"
@@ -137,8 +176,12 @@ def run(facts: Facts, settings: Settings, progress: Callable[[str], None]) -> li
     print("\n# statsforecast itself, same series and origins\n", flush=True)
     for line in statsforecast_itself(facts, settings, config):
         print(line, flush=True)
+    print("\n# statsforecast itself by day, same dense series and origins\n", flush=True)
+    for line in statsforecast_by_day(facts, settings, config):
+        print(line, flush=True)
     print(f"(in every evaluation, equal to them by a test: {', '.join(UNBIASED)})")
-    return [*targets(evaluation), seconds(facts, settings, config)]
+    prices = [simulated_demand.target(form) for form in ("loglinear", "choice")]
+    return [*targets(evaluation), *prices, seconds(facts, settings, config)]
 
 
 def main() -> None:

@@ -28,12 +28,20 @@ from serving.cli.main import app as command_line
 from serving.cli.serve import _count_together, run_server
 from serving.cli.shop import Shop
 from serving.cli.train import train_one
-from serving.services.forecast import forecast
+from serving.services.forecast import Freq, forecast
 from serving.services.keys import SCOPES, KeyService
 from serving.store.audit import AuditLog
 from serving.store.suggestions import Suggestions
 from tests.serving.desk import suggestion
-from tests.serving.tiny_shop import NOW, add_price_response, price, running, settings_of, weekly_forecasts
+from tests.serving.tiny_shop import (
+    NOW,
+    add_price_response,
+    daily_forecasts,
+    price,
+    running,
+    settings_of,
+    weekly_forecasts,
+)
 
 
 def test_a_ready_server_names_what_it_serves(shared):
@@ -225,6 +233,40 @@ def test_a_forecast_begins_with_this_week(shared):
     assert shared.client.get("/v1/forecasts/milk?horizon=99").status_code == 422
 
 
+def test_a_dense_item_is_also_forecast_by_day(shared):
+    answer = shared.client.get("/v1/forecasts/milk?freq=D").json()
+    assert answer["weeks"] == []
+    assert len(answer["days"]) == 28
+    first, last = answer["days"][0], answer["days"][-1]
+    assert (first["day_start"], last["day_start"]) == ("2018-01-01T05:00:00Z", "2018-01-28T05:00:00Z")
+    assert (first["mean"], last["p90"]) == pytest.approx((11 / 7, 2 * 14 / 7))
+    refused = shared.client.get("/v1/forecasts/beer?freq=D")
+    assert refused.status_code == 404
+    assert "too few days" in refused.json()["detail"]
+    assert "freq=W" in refused.text
+    assert "no forecast for item 'nope'" in shared.client.get("/v1/forecasts/nope?freq=D").json()["detail"]
+    assert shared.client.get("/v1/forecasts/milk?freq=H").status_code == 422
+
+
+def test_a_horizon_beyond_what_was_foretold_is_refused_and_not_cut(shared):
+    assert len(shared.client.get("/v1/forecasts/milk?horizon=13").json()["weeks"]) == 13
+    refused = shared.client.get("/v1/forecasts/milk?horizon=14")
+    assert refused.status_code == 422
+    assert "reach 13 weeks ahead, 14 were asked for" in refused.json()["detail"]
+    assert "horizon" in refused.text and "shopwright train demand" in refused.text
+    assert len(shared.client.get("/v1/forecasts/milk?horizon=91&freq=D").json()["days"]) == 91
+
+
+def test_days_begin_with_today_and_end_with_the_table():
+    table = ForecastTable(daily_forecasts(), timedelta(days=1))
+    night = NOW + timedelta(days=3, hours=23, minutes=59)
+    assert table.of("milk", "default", 1, night)[0].start == NOW + timedelta(days=3)
+    assert table.of("milk", "default", 1, NOW + timedelta(days=4))[0].start == NOW + timedelta(days=4)
+    end = NOW + timedelta(weeks=13)
+    assert len(table.of("milk", "default", 5, end - timedelta(hours=1))) == 1
+    assert table.of("milk", "default", 5, end) == []
+
+
 def test_a_forecast_follows_a_price_approved_in_a_shop_without_a_price_history(tiny):
     add_price_response(tiny, milk=-2.0)
     with closing(running(tiny)) as shops:
@@ -256,7 +298,21 @@ def test_only_the_weeks_whose_price_differs_from_the_plan_are_adjusted(served):
     found = forecast(served.server.engine, table, "milk", "default", 3, now=NOW, timezone="UTC", elasticity=-1.0)
     assert found.adjustment.week_factors == pytest.approx((1, 2, 1))  # (50 / 100) ** -1
     assert (found.adjustment.price_then_minor, found.adjustment.price_now_minor) == (100, 50)
-    assert [each.mean for each in found.weeks] == pytest.approx([11, 2 * 12, 13])
+    assert [each.mean for each in found.periods] == pytest.approx([11, 2 * 12, 13])
+    by_day = ForecastTable(daily_forecasts(), timedelta(days=1))
+    table.daily = by_day
+    days = forecast(
+        served.server.engine,
+        table,
+        "milk",
+        "default",
+        16,
+        now=NOW,
+        timezone="UTC",
+        elasticity=-1.0,
+        freq=Freq.DAY,
+    )
+    assert [each.mean for each in days.periods] == pytest.approx([11 / 7] * 7 + [2 * 12 / 7] * 7 + [13 / 7] * 2)
     later = forecast(
         served.server.engine, table, "milk", "default", 1, now=NOW + 3 * week, timezone="UTC", elasticity=None
     )

@@ -134,7 +134,7 @@ def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_ans
         elasticity=-4.0,
     )
     keeping = milk.expected["units"]["p50"] - milk.expected["units"]["against_keeping"]["p50"]
-    assert keeping == pytest.approx(40 * 0.96**-4) == sum(week.mean for week in answered.weeks)
+    assert keeping == pytest.approx(40 * 0.96**-4) == sum(week.mean for week in answered.periods)
 
 
 def test_approving_run_after_run_ends_at_the_ceiling(shop):

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
@@ -123,6 +124,15 @@ def weekly_forecasts() -> pa.Table:
     return table
 
 
+def daily_forecasts() -> pa.Table:
+    """Milk by day: a seventh of its week, through all 13 weeks."""
+    weekly = weekly_forecasts()
+    milk = weekly.filter(pc.equal(weekly["unique_id"], "milk")).select(weekly.column_names[:7])
+    days = [row | {"ds": row["ds"] + timedelta(days=n)} for row in milk.to_pylist() for n in range(7)]
+    shares = ("mean", "p10", "p50", "p90")
+    return pa.Table.from_pylist([row | {name: row[name] / 7 for name in shares} for row in days], milk.schema)
+
+
 def register(registry: Registry, name: str, folder: Path) -> str:
     return registry.register(name, run_id="", source=folder.as_uri(), tags={}).version
 
@@ -167,6 +177,7 @@ def build(home: Path) -> Settings:
         register(registry, "recommendations", home / "artifacts" / name)
     (home / "artifacts" / "demand").mkdir(parents=True)
     pq.write_table(weekly_forecasts(), home / "artifacts" / "demand" / "forecasts.parquet")
+    pq.write_table(daily_forecasts(), home / "artifacts" / "demand" / "forecasts_daily.parquet")
     register(registry, "demand", home / "artifacts" / "demand")
     registry.promote("recommendations", "1")
     registry.promote("demand", "1")

@@ -5,9 +5,9 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from features.contracts.calendar import add_weeks
+from features.contracts.calendar import add_weeks, day_starts
 from features.contracts.tables import TABLES
-from features.pipelines.demand import week_spans, weekly_demand, weekly_stock
+from features.pipelines.demand import daily_units, week_spans, weekly_demand, weekly_stock
 
 ZONE = "America/New_York"
 FIRST = datetime(2017, 3, 6, 5, tzinfo=UTC)  # daylight saving starts on the Sunday of this week
@@ -146,3 +146,19 @@ def test_a_kind_that_is_not_planned_reaches_nobody() -> None:
     found = demand([event(WEEKS[0])], plans, kinds=("display", "mailer"))
     row = found["a", "north", 0]
     assert (row["reach:display"], row["reach:mailer"]) == (pytest.approx(0.3), 0.0)
+
+
+def test_days_are_those_of_the_shop_also_where_the_clocks_change() -> None:
+    starts = [day for week in WEEKS for day in day_starts(week, ZONE)]
+    sunday, monday = starts[6], starts[7]
+    assert monday - sunday == timedelta(hours=23)
+    minute = timedelta(minutes=1)
+    events = [
+        event(sunday, 2, zone="north"),
+        event(monday - minute, 3, zone="north"),
+        event(monday, 4, zone="north"),
+        event(monday + minute, 1, "refund", zone="north"),
+        event(AS_OF, 9, zone="north"),  # not known yet
+    ]
+    found = daily_units(table("events", events), starts, as_of=AS_OF).to_pyarrow().to_pylist()
+    assert {row["day_start"]: row["units"] for row in found} == {sunday: 2 + 3, monday: 4 - 1}

@@ -1,8 +1,27 @@
 import numpy as np
 import pytest
-from statsforecast.models import ADIDA, TSB, CrostonSBA, SimpleExponentialSmoothing
+from statsforecast.models import (
+    ADIDA,
+    TSB,
+    CrostonSBA,
+    SeasonalExponentialSmoothing,
+    SeasonalNaive,
+    SeasonalWindowAverage,
+    SimpleExponentialSmoothing,
+    WindowAverage,
+)
 
-from models.demand.baselines import adida, croston_sba, mean_of_8, median_of_8, naive, seasonal_naive, ses, tsb
+from models.demand.baselines import (
+    DAILY,
+    adida,
+    croston_sba,
+    mean_of_8,
+    median_of_8,
+    naive,
+    seasonal_naive,
+    ses,
+    tsb,
+)
 
 
 def test_known_answers() -> None:
@@ -41,3 +60,16 @@ def test_equal_to_statsforecast() -> None:
         expected = np.array([model.forecast(row, 1)["mean"][0] for row in units])
         tolerance = 0.03 if name == "adida" else 1e-6  # ADIDA's smoothing share is searched on a grid here
         assert ours[name] == pytest.approx(expected, rel=tolerance), name
+
+
+def test_daily_ones_are_equal_to_statsforecast() -> None:
+    days = np.random.default_rng(3).poisson(4.0, (10, 12, 7)).astype(float)
+    theirs = [
+        SeasonalNaive(season_length=7),
+        SeasonalWindowAverage(season_length=7, window_size=8),
+        SeasonalExponentialSmoothing(season_length=7, alpha=0.1),
+        WindowAverage(window_size=56),
+    ]
+    for (name, level), model in zip(DAILY.items(), theirs, strict=True):
+        expected = np.array([model.forecast(row.ravel(), 7)["mean"] for row in days])
+        assert level(days) == pytest.approx(expected, rel=1e-5), name

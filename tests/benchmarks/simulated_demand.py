@@ -1,0 +1,102 @@
+"""What the served forecast does as a planned price rises, on a simulated shop: a price list exists there.
+
+The way of the data is a shop's own: tables are written and imported, the demand task trains on them. Then every item's
+price is planned anew for the weeks to come, from 30 % below its present one to 30 % above, and forecast.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.loading import load
+from configs.settings import Settings
+from experiments.simulator.parameters import Form, ShopParameters
+from experiments.simulator.tables import end, write_shop
+from experiments.simulator.world import simulate
+from features.contracts.seeds import generator
+from features.sources.folder import import_folder
+from features.store.facts import Facts
+from models.demand.model import DemandModel
+from models.demand.panel import DemandPanel
+from tests.benchmarks.recommendations import Target
+from training.demand import train
+from training.demand_backtest import DemandConfig
+from training.demand_panel import build_panel
+
+RATIOS = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Over all items, weeks ahead and steps to the next higher price.
+
+    rises      steps at which the served mean rises
+    quantiles  steps at which p10, p50 or p90 rises
+    lowest, highest   units at the lowest and at the highest price over those at the present one
+    """
+
+    n: int
+    rises: int
+    quantiles: int
+    lowest: float
+    highest: float
+
+
+def steps(model: DemandModel, panel: DemandPanel) -> Steps:
+    """Plans each item's present offer price times each ratio, for all weeks to come."""
+    means, quantiles = zip(*(_at(model, panel, ratio) for ratio in RATIOS), strict=True)
+    rising = np.diff(np.stack(means), axis=0) > _ROUNDING
+    wider = (np.diff(np.stack(quantiles), axis=0) > _ROUNDING).any(axis=-1)
+    usual = means[RATIOS.index(1.0)].sum()
+    lowest, highest = (float(means[place].sum() / usual) for place in (0, -1))
+    return Steps(rising.size, int(rising.sum()), int(wider.sum()), lowest, highest)
+
+
+def _at(
+    model: DemandModel, panel: DemandPanel, ratio: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    if panel.offer_price is None:
+        raise ValueError("no price list: forecasts know no planned price")
+    offer = panel.offer_price.copy()
+    offer[:, panel.n_known :] = ratio * offer[:, panel.n_known, None]
+    planned = replace(panel, offer_price=offer)
+    means = model.means(planned, model.unblended(planned))
+    return means, model.quantiles(planned, means)
+
+
+def learnt(
+    folder: Path, parameters: ShopParameters, config: DemandConfig, seed: int
+) -> tuple[DemandModel, DemandPanel]:
+    """The demand model of a simulated shop, and the panel that it forecasts from."""
+    shop = simulate(parameters, generator(seed, "simulated shop"))
+    settings = Settings(home=folder / "home", database_url=None, clock_start=end(shop))
+    write_shop(folder / "tables", shop, generator(seed, "simulated shoppers"), clicks=False)
+    facts = Facts(settings)
+    import_folder(folder / "tables", facts, settings, now=end(shop), progress=lambda _: None)
+    trained = train(facts, settings, config, until=None, progress=lambda _: None)
+    panel, _ = build_panel(facts, settings, until=None, ahead=config.fit.horizon)
+    return trained.served, panel
+
+
+def target(form: Form, seed: int = 1) -> Target:
+    """One line for `make bench-demand`."""
+    config = load("models/demand", DemandConfig, overrides={"n_origins": 1})
+    with tempfile.TemporaryDirectory(prefix="shopwright-") as folder:
+        found = steps(*learnt(Path(folder), ShopParameters(form=form), config, seed))
+    said = (
+        f"the mean rises at {found.rises} and a quantile at {found.quantiles} of {found.n:,} steps; "
+        f"units {found.lowest:.2f} times as many at -30 %, {found.highest:.2f} times at +30 %"
+    )
+    name = f"simulated shop, {form}: the forecast never rises with the planned price"
+    return Target(name, said, found.rises == 0 and found.lowest > found.highest)
+
+
+if __name__ == "__main__":
+    for each in ("loglinear", "choice"):
+        print(target(each), flush=True)
