@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -14,6 +15,9 @@ PRICE_KIND = "price"
 NEIGHBOURS, STOCKED_UP = "neighbours: price", "reduction before"
 DEEP = "neighbours: deep reduction"
 BEFORE, AFTER, OF_NEIGHBOURS = " before", " after", "neighbours: "
+# What an item's price does to its family: which holds in a shop is told by its sales.
+Sharing = Literal["equal", "sales"]
+SHARINGS: tuple[Sharing, ...] = get_args(Sharing)
 _USUAL = 4  # the usual price is the median of so many weeks before and after
 
 
@@ -31,12 +35,12 @@ def lifting_kinds(panel: PricePanel) -> list[int]:
     return [place for place, kind in enumerate(panel.kinds) if kind != PRICE_KIND]
 
 
-def raw_controls(panel: PricePanel, price: Doubles, levels: Levels) -> tuple[tuple[str, ...], Doubles]:
+def raw_controls(panel: PricePanel, price: Doubles, levels: Levels, pull: Doubles) -> tuple[tuple[str, ...], Doubles]:
     """Names and values (F, S, W). `price` (S, W) is the centred log price, 0 where none is known.
 
     Each kind of promotion in its week, in the week after and in the week before; how much cheaper than usual the week
     before was, since shoppers stock up; and where items have families, prices, deep reductions (squared: they take more
-    than their share) and promotions of the others, a mean weighted by what they sell.
+    than their share) and promotions of the others, a sum weighted by the `pull` (S,) of each.
     """
     kinds = lifting_kinds(panel)
     reach = panel.reach[kinds]
@@ -45,23 +49,26 @@ def raw_controls(panel: PricePanel, price: Doubles, levels: Levels) -> tuple[tup
     parts = [*reach, *_shifted(reach, 1), *_shifted(reach, -1), _shifted(reductions(panel.log_price), 1)]
     names.append(STOCKED_UP)
     if levels.family is not None:
-        size = sizes(panel)
         names += [NEIGHBOURS, DEEP, *(OF_NEIGHBOURS + panel.kinds[place] for place in kinds)]
-        parts += [neighbours(each, size, levels) for each in (price, reductions(panel.log_price) ** 2, *reach)]
+        parts += [neighbours(each, pull, levels) for each in (price, reductions(panel.log_price) ** 2, *reach)]
     return tuple(names), np.stack(parts)
 
 
-def sizes(panel: PricePanel) -> Doubles:
-    """(S,) mean units of the weeks that say something."""
-    return np.asarray((panel.units * panel.seen).sum(1) / np.maximum(panel.seen.sum(1), 1))
+def pulls(panel: PricePanel, levels: Levels, sharing: Sharing) -> Doubles:
+    """(S,) how strongly each item's price moves the others of its family: all alike, or by its share of the sales."""
+    family = levels.family or Groups.of(np.arange(len(panel.units)))
+    if sharing == "equal":
+        n = family.sums(np.ones(len(panel.units)))
+        return np.asarray(1 / np.maximum(n - 1, 1))[family.codes]
+    size = np.asarray((panel.units * panel.seen).sum(1) / np.maximum(panel.seen.sum(1), 1))
+    return np.asarray(size / np.maximum(family.sums(size)[family.codes], 1e-9))
 
 
-def neighbours(price: Doubles, size: Doubles, levels: Levels) -> Doubles:
-    """(S, W) mean of `price` over the others of the family, weighted by their sales; 0 without others."""
-    family = levels.family or Groups.of(np.arange(len(size)))
-    others = family.sums(size)[family.codes] - size
-    total = family.sums(size[:, None] * price)[family.codes] - size[:, None] * price
-    return np.where(others[:, None] > 1e-9, total / np.maximum(others, 1e-9)[:, None], 0.0)
+def neighbours(values: Doubles, pull: Doubles, levels: Levels) -> Doubles:
+    """(S, W) sum of `values` over the others of the family, each times its `pull` (S,)."""
+    family = levels.family or Groups.of(np.arange(len(pull)))
+    pulled = pull[:, None] * values
+    return family.sums(pulled)[family.codes] - pulled
 
 
 def reductions(log_price: Doubles) -> Doubles:

@@ -18,7 +18,7 @@ from features.contracts.categories import codes
 from features.contracts.errors import BadInput
 from features.contracts.pricing import EvidenceGrade
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
-from models.pricing.controls import AFTER, BEFORE, NEIGHBOURS, OF_NEIGHBOURS, STOCKED_UP, raw_controls, sizes
+from models.pricing.controls import AFTER, BEFORE, NEIGHBOURS, OF_NEIGHBOURS, SHARINGS, STOCKED_UP, pulls, raw_controls
 from models.pricing.groups import Levels, centred, explained
 from models.pricing.instruments import corrected
 from models.pricing.panel import Doubles, PricePanel
@@ -72,7 +72,8 @@ class ElasticityModel:
     elasticity, error   posterior mean and standard error
     own                 the item's own slope before shrinkage
     n_changes           price moves seen; lowest, highest: prices tried, minor units
-    effects             (S, F) effect of each of `controls` on log units; family and size: who shares it, and how
+    effects             (S, F) effect of each of `controls` on log units; family and pull: who replaces whom, and
+                        how strongly its price moves the others
     """
 
     def __init__(
@@ -114,22 +115,20 @@ class ElasticityModel:
         }
 
     def cross(self, item_ids: Sequence[str], zone: str) -> Cross:
-        """What a price does to the units of the family's other items: a share of the group's effect, by sales."""
+        """What a price does to the units of the family's other items: the group's effect times the item's pull."""
         empty = np.zeros(0, np.int64)
         if NEIGHBOURS not in self.controls:
             return Cross(empty, empty, np.zeros(0))
         places = self._places(item_ids, zone)
-        family, size = self.columns["family"], self.columns["size"]
+        family = self.columns["family"]
         members: dict[str, list[int]] = {}
         for n, place in enumerate(places.tolist()):
             if place >= 0 and family[place]:
                 members.setdefault(family[place], []).append(n)
         pairs = [(i, j) for each in members.values() for i in each for j in each if i != j]
         of, by = np.array(pairs, np.int64).reshape(-1, 2).T
-        total = {name: float(size[family == name][self.zones[family == name] == zone].sum()) for name in members}
-        others = np.array([total[family[place]] for place in places[of]]) - size[places[of]]
         effect = self.columns["effects"][places[of], self.controls.index(NEIGHBOURS)]
-        return Cross(of, by, effect * size[places[by]] / np.maximum(others, 1e-9))
+        return Cross(of, by, effect * self.columns["pull"][places[by]])
 
     def save(self, folder: Path) -> None:
         """Writes `model.json` and `elasticities.npz`."""
@@ -170,12 +169,8 @@ def fit(panel: PricePanel, config: ElasticityConfig) -> Fitted:
         )
     panel = panel.series(kept)
     levels = Levels.of(panel, config.category_depths)
-    first = response = first_response(panel, config.noise)
-    for _ in range(_STEPS):
-        residuals = residualise(panel, response, levels, config.n_folds)
-        slopes = _slopes(residuals, levels, panel, config)
-        told = slopes.mean[:, None] * residuals.price + explained(slopes.effects, residuals.controls.residual)
-        response = counted_response(panel, first, residuals.level + told, config.noise)
+    learnt = _learnt(panel, levels, config)
+    residuals, slopes = learnt.residuals, learnt.slopes
     mean, variance = corrected(panel, residuals, levels, slopes.mean, slopes.variance)
     n_changes, lowest, highest = _tried(panel, config.min_change)
     error = np.sqrt(variance)
@@ -193,7 +188,7 @@ def fit(panel: PricePanel, config: ElasticityConfig) -> Fitted:
         grade=_grade(mean, error, n_changes, lowest, highest),
         effects=slopes.effects,
         family=panel.family,
-        size=sizes(panel),
+        pull=learnt.pull,
     )
     return Fitted(model, panel, residuals)
 
@@ -207,6 +202,34 @@ class _Slopes:
     mean: Doubles
     variance: Doubles
     effects: Doubles
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """Slopes and what they were fitted on; `misfit` is the squared error of the log units, each week by its weight."""
+
+    pull: Doubles
+    residuals: Residuals
+    slopes: _Slopes
+    misfit: float
+
+
+def _learnt(panel: PricePanel, levels: Levels, config: ElasticityConfig) -> _Learnt:
+    """By the way in which prices move the rest of a family that explains the sales best."""
+    ways = SHARINGS if levels.family is not None else SHARINGS[:1]
+    tried = [_learnt_by(panel, levels, pulls(panel, levels, sharing), config) for sharing in ways]
+    return min(tried, key=lambda learnt: learnt.misfit)
+
+
+def _learnt_by(panel: PricePanel, levels: Levels, pull: Doubles, config: ElasticityConfig) -> _Learnt:
+    first = response = first_response(panel, config.noise)
+    for _ in range(_STEPS):
+        residuals = residualise(panel, response, levels, pull, config.n_folds)
+        slopes = _slopes(residuals, levels, panel, config)
+        told = slopes.mean[:, None] * residuals.price + explained(slopes.effects, residuals.controls.residual)
+        response = counted_response(panel, first, residuals.level + told, config.noise)
+    misfit = float((residuals.weights * (residuals.units - told) ** 2).sum())
+    return _Learnt(pull, residuals, slopes, misfit)
 
 
 def _slopes(residuals: Residuals, levels: Levels, panel: PricePanel, config: ElasticityConfig) -> _Slopes:
@@ -245,7 +268,8 @@ def foretold(model: ElasticityModel, panel: PricePanel, depths: Sequence[int]) -
     """
     places = np.array([model._index.get(key, -1) for key in zip(panel.item_ids, panel.zones, strict=True)], np.int64)
     price = centred(np.where(np.isfinite(panel.log_price), panel.log_price, 0.0), panel.seen.astype(np.float64))
-    names, raw = raw_controls(panel, price, Levels.of(panel, depths))
+    pull = np.where(places >= 0, model.columns["pull"][places], 0.0)
+    names, raw = raw_controls(panel, price, Levels.of(panel, depths), pull)
     if names != model.controls:
         raise BadInput("the model knows other kinds of promotion", hint="Train it anew: shopwright train pricing")
     alone = model.columns["elasticity"][places][:, None] * price

@@ -67,11 +67,11 @@ def counted_response(panel: PricePanel, first: Response, fitted: Doubles, noise:
     return Response(values, weights)
 
 
-def residualise(panel: PricePanel, response: Response, levels: Levels, n_folds: int) -> Residuals:
-    """Cross-fitted over `n_folds` blocks of consecutive weeks."""
+def residualise(panel: PricePanel, response: Response, levels: Levels, pull: Doubles, n_folds: int) -> Residuals:
+    """Cross-fitted over `n_folds` blocks of consecutive weeks; `pull` (S,) as in `raw_controls`."""
     weights = response.weights
     centre = centred(np.where(weights > 0, panel.log_price, 0.0), weights)
-    names, raw = raw_controls(panel, centre, levels)
+    names, raw = raw_controls(panel, centre, levels, pull)
 
     def rest(values: Doubles) -> Doubles:
         return _rest(values, weights, levels)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from features.contracts.errors import BadInput
-from models.pricing.controls import around, neighbours, reductions
+from models.pricing.controls import around, neighbours, pulls, reductions
 from models.pricing.elasticity import ElasticityConfig, ElasticityModel, fit, fit_elasticities, foretold
 from models.pricing.groups import Groups, Levels, coefficients, common
 from models.pricing.placebo import next_weeks_price, permuted_prices
@@ -158,10 +158,35 @@ def test_common_movement_is_that_of_others_outside_the_family():
     assert common(values, weights, levels, 1.0)[:, 0] == pytest.approx(zone + category)
 
 
-def test_neighbours_are_weighted_by_what_they_sell():
+def test_neighbours_count_by_their_pull():
     data = panel_of(np.full((3, 1), 100.0), np.ones((3, 1)), family=["f", "f", "f"])
     found = neighbours(np.array([[1.0], [2.0], [4.0]]), np.array([1.0, 2.0, 3.0]), Levels.of(data, (1,)))
-    assert found[:, 0] == pytest.approx([(2 * 2 + 3 * 4) / 5, (1 * 1 + 3 * 4) / 4, (1 * 1 + 2 * 2) / 3])
+    assert found[:, 0] == pytest.approx([2 * 2 + 3 * 4, 1 * 1 + 3 * 4, 1 * 1 + 2 * 2])
+
+
+def test_pull_is_alike_or_by_what_an_item_sells():
+    units = np.array([[3.0], [1.0], [7.0]])
+    data = panel_of(np.full((3, 1), 100.0), units, family=["f", "f", ""])
+    levels = Levels.of(data, (1,))
+    assert pulls(data, levels, "equal").tolist() == [1.0, 1.0, 1.0]  # one other each; the last has none
+    assert pulls(data, levels, "sales").tolist() == [0.75, 0.25, 1.0]
+
+
+def test_sales_tell_whether_a_large_item_pulls_more_than_a_small_one():
+    _, _, price, _ = world(n_items=150)
+    family = np.repeat(np.arange(50), 3)
+    share = np.tile([0.7, 0.2, 0.1], 50)
+    gap = price - np.log(500)
+    pulled = np.zeros((50, N_WEEKS))
+    np.add.at(pulled, family, share[:, None] * gap)
+    rng = np.random.default_rng(3)
+    units = 4.0 + np.log(share)[:, None] - 2.0 * gap + 0.9 * (pulled[family] - share[:, None] * gap)
+    units += 0.1 * rng.normal(size=units.shape)
+    data = panel_of(np.exp(price), np.exp(units), family=[f"f{k}" for k in family])
+    cross = fit_elasticities(data, CONFIG).cross(["i000", "i001", "i002"], "default")
+    by = {(of, by): effect for of, by, effect in zip(cross.of, cross.by, cross.effect, strict=True)}
+    assert by[2, 0] == pytest.approx(0.9 * 0.7, abs=0.12)  # a dearer large item moves the small one,
+    assert by[0, 2] == pytest.approx(0.9 * 0.1, abs=0.05)  # and hardly the other way round
 
 
 def test_coefficients_are_least_squares_and_narrow_groups_depart_from_wide_ones():
