@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
+from features.contracts.errors import BadInput
 from models.artifact import read_meta, write_meta
 from models.ranking.calibration import Calibration
 from models.ranking.lambdarank import Ranker
@@ -121,8 +122,11 @@ class RecommendationModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote; BadInput when the folder holds something else."""
+        """Reads what `save` wrote; BadInput when the folder holds something else, or what an older version wrote."""
         meta = read_meta(folder, KIND)
+        if "calibrations" not in meta:
+            hint = "Train it anew: shopwright train recommendations"
+            raise BadInput("an older version wrote this model", where=str(folder), hint=hint)
         retrieval = Retrieval(
             Ease.load(folder / "ease"),
             Als.load(folder / "als"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,15 @@ def test_lines_are_those_of_the_slate(
     told = [[(item.item_id, item.score, item.reason) for item in slate.items] for slate in recommender.recommend(asked)]
     assert recommender.lines(asked) == told
     assert recommender.lines([]) == []
+
+
+def test_a_model_of_an_older_version_is_refused_by_what_to_do(model: RecommendationModel, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    meta = json.loads((tmp_path / "model.json").read_text())
+    del meta["calibrations"]
+    (tmp_path / "model.json").write_text(json.dumps(meta))
+    with pytest.raises(BadInput, match="older version"):
+        RecommendationModel.load(tmp_path)
 
 
 def test_a_loaded_model_gives_the_same_slates(
