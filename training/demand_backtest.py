@@ -102,6 +102,8 @@ class Backtester:
         self._means: dict[int, tuple[tuple[int, ...], Doubles]] = {}
         self._earlier: dict[int, list[int]] = {}
         self._calibrations: dict[int, Calibration] = {}
+        self._profiles: dict[int, tuple[npt.NDArray[np.int64], DayProfiles]] = {}
+        self._counts: dict[int, DayCounts | None] = {}
 
     def known(self, origin: int) -> DemandPanel:
         """What was known after `origin` weeks: their units, and the plans of then."""
@@ -151,12 +153,19 @@ class Backtester:
 
     def day_profiles(self, origin: int) -> tuple[npt.NDArray[np.int64], DayProfiles]:
         """The series that were dense after `origin` weeks, and the profiles of then."""
-        known = self._days.known_until(origin)
-        dense = known.dense(self._config.daily)
-        return dense, fit_profiles(known, dense)
+        if origin not in self._profiles:
+            known = self._days.known_until(origin)
+            dense = known.dense(self._config.daily)
+            self._profiles[origin] = dense, fit_profiles(known, dense)
+        return self._profiles[origin]
 
     def day_counts(self, origin: int) -> DayCounts | None:
         """How days spread around their means, as the earlier origins saw; None when no series was dense at any."""
+        if origin not in self._counts:
+            self._counts[origin] = self._fitted_counts(origin)
+        return self._counts[origin]
+
+    def _fitted_counts(self, origin: int) -> DayCounts | None:
         blend = self.calibration(origin).blend
         actual, means, ahead = [], [], []
         for earlier in self.earlier(origin):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.settings import Settings
+from features.contracts.calendar import day_starts
 from features.contracts.errors import BadInput
 from features.contracts.tables import DEFAULT_ZONE
 from features.pipelines.demand import week_spans
@@ -42,8 +43,7 @@ def zone_signals(
 
 
 def _days(start: datetime, timezone: str) -> list[date]:
-    monday = start.astimezone(ZoneInfo(timezone)).date()
-    return [monday + timedelta(days=n) for n in range(7)]
+    return [day.astimezone(ZoneInfo(timezone)).date() for day in day_starts(start, timezone)]
 
 
 def day_kinds(settings: Settings, starts: Sequence[datetime], zones: Sequence[str]) -> npt.NDArray[np.int8]:

@@ -24,14 +24,8 @@ WEEKDAYS = 7
 USUAL, HOLIDAY, EVE, MONTH_BEGINS = range(4)
 _MEMORY = 26  # weeks that profiles are read from
 _JUDGED = 4  # weeks that choose how strongly profiles are drawn together
-_STRENGTHS = (
-    30.0,
-    100.0,
-    300.0,
-    1_000.0,
-    3_000.0,
-    10_000.0,
-)  # units that a profile needs to count as much as that above
+# Units that a profile needs to count as much as that above.
+_STRENGTHS = (30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
 _USUAL_DAYS = 2.0  # usual days that a kind's factor is drawn to
 
 

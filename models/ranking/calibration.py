@@ -45,9 +45,11 @@ class Calibration:
     scores: Chances
     chances: Chances
 
-    def of(self, matrix: Floats, columns: Sequence[str]) -> Chances:
-        """Chances (n, S) of the rows of the ranker's input (n, columns), 0 where a source says nothing."""
-        at = np.array([columns.index(SOURCES[source][0]) for source in self.sources], np.int64)
+    def of(self, matrix: Floats, at: npt.NDArray[np.int64]) -> Chances:
+        """Chances (n, S) of the rows of the ranker's input (n, columns), 0 where a source says nothing.
+
+        `at` (S,) are the columns that hold the sources' scores.
+        """
         return np.asarray(_interpolated(matrix, at, self.scores, self.chances))
 
     def meta(self) -> dict[str, Any]:

@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from features.contracts.errors import UnknownName
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, ScoredItem, Slate
-from models.ranking.calibration import SOURCES
 from models.ranking.candidates import CandidateSource
 from models.ranking.cart import CartSource
-from models.ranking.features import Catalogue, Floats, Positions, Visitor, column_names, columns
+from models.ranking.features import Catalogue, Positions, Visitor, column_names, columns
 from models.ranking.finish import Finished, Finisher, Wish
-from models.ranking.model import TASKS, Policy, RecommendationModel, Task
+from models.ranking.model import Policy, RecommendationModel, Task
 from models.ranking.placement import LEARNT, Fallback, Placement
+from models.ranking.reasons import Reasons
 from models.ranking.rules import RuleSet
 from models.ranking.scored import Scored
 from models.ranking.stand_ins import stand_ins
@@ -66,8 +66,7 @@ class Recommender:
         self._buying_again = BuyingAgain(self._catalogue)
         self._carts = CartSource(self._catalogue, model.retrieval, model.candidates.cart)
         similar = model.retrieval.similar.item_ids
-        self._columns = ranker_columns(model.item_columns, model.user_columns)
-        self._column_at = {name: at for at, name in enumerate(self._columns)}
+        self._reasons = Reasons(model, self._catalogue, self._source, self._carts)
         self._knn_at = self._catalogue.positions(similar)
         self._knn_index = {item_id: row for row, item_id in enumerate(similar)}
         self._stand_ins = stand_ins(self._catalogue)
@@ -94,7 +93,7 @@ class Recommender:
         answer = self._answer(query, None, bought)
         finished = answer.finished
         if Reason.BECAUSE_YOU_VIEWED in finished.reasons:
-            told = self._told(answer.query, answer.visitor, finished)
+            told = self._reasons.told(answer.query, answer.visitor, finished)
             return [(item.item_id, item.score, item.reason) for item in told]
         rows = np.array([each.at for each in finished.chosen], np.int64)
         ids = self.items.item_ids[finished.scored.places[rows]].tolist()
@@ -104,7 +103,7 @@ class Recommender:
         if query.candidate_ids is not None:
             return self._given(query, policy)
         answer = self._answer(query, policy)
-        told = self._told(answer.query, answer.visitor, answer.finished)
+        told = self._reasons.told(answer.query, answer.visitor, answer.finished)
         return Slate(tuple(told), answer.fallback, answer.finished.withheld)
 
     def _placement(self, query: RecommendationQuery) -> Placement:
@@ -140,7 +139,7 @@ class Recommender:
         finished = self._finisher.finish(
             query, Placement(placement.scorer), scored, Wish(self._keep(query, placement, visitor))
         )
-        return Slate(self._with_unknown(query, self._told(query, visitor, finished)))
+        return Slate(self._with_unknown(query, self._reasons.told(query, visitor, finished)))
 
     def _scored(
         self,
@@ -202,86 +201,7 @@ class Recommender:
         matrix = columns(self._catalogue, visitor, places, self.model.user_columns)
         scores = np.full(len(places), -np.inf)
         scores[kept] = self.model.rankers[task].score(matrix[kept], best=best)
-        return Scored(places, scores, self._reasons(visitor, places, task, matrix), matrix, task)
-
-    def _reasons(self, visitor: Visitor, places: Positions, task: Task, matrix: Floats) -> npt.NDArray[np.object_]:
-        """Why each candidate is one: the source by whose score it is bought most likely, or that it was bought before.
-
-        `matrix` (candidates, columns) is the ranker's input.
-        """
-        calibration = self.model.calibrations[task]
-        told = np.array([SOURCES[source][1] for source in calibration.sources] or [Reason.POPULAR], object)
-        chances = calibration.of(matrix, self._columns)
-        best = chances.argmax(1) if len(calibration.sources) else np.zeros(len(places), np.int64)
-        reasons: npt.NDArray[np.object_] = told[best]
-        if len(visitor.viewed):
-            ease, seen = matrix[:, self._column_at["ease"]], visitor.ease_viewed.at(places)
-            viewed = np.isin(places, visitor.viewed) | ((seen > 0) & (seen > ease - seen))
-            reasons[viewed] = Reason.BECAUSE_YOU_VIEWED
-        reasons[~np.isnan(matrix[:, self._column_at["n_orders"]])] = Reason.BUY_AGAIN
-        return reasons
-
-    def _told(self, query: RecommendationQuery, visitor: Visitor, finished: Finished) -> list[ScoredItem]:
-        """The slate with reasons that are true, the items they speak of, and contributions when asked for."""
-        items = finished.items(self.items, explain=query.explain)
-        items = self._because(query, visitor, finished, items)
-        if query.explain:
-            rows = np.array([each.at for each in finished.chosen], np.int64)
-            contributions = self._contributions(finished.scored, rows, items)
-            items = [replace(item, contributions=each) for item, each in zip(items, contributions, strict=True)]
-        return items
-
-    def _because(
-        self, query: RecommendationQuery, visitor: Visitor, finished: Finished, items: list[ScoredItem]
-    ) -> list[ScoredItem]:
-        """Names the item behind each reason. A view is a reason only where the score would be lower without views."""
-        scored = finished.scored
-        said = [n for n, item in enumerate(items) if item.reason == Reason.BECAUSE_YOU_VIEWED]
-        if said:
-            rows = np.array([finished.chosen[n].at for n in said], np.int64)
-            carried, without = self._carried(query, scored, rows)
-            because = self._source.because(visitor, scored.places[rows])
-            for n, row, was_carried, instead, item_id in zip(said, rows, carried, without, because, strict=True):
-                named = item_id if was_carried else None
-                if int(row) in finished.focused:
-                    named = named or self._viewed_beside(visitor, int(scored.places[row]))
-                reason = Reason.BECAUSE_YOU_VIEWED if named is not None else Reason(instead)
-                items[n] = replace(items[n], reason=reason, because_item_id=named)
-        if len(query.context_item_ids) == 1:
-            near = (Reason.BOUGHT_TOGETHER, Reason.SIMILAR)
-            learnt = scored.task in TASKS
-            items = [
-                replace(item, because_item_id=query.context_item_ids[0]) if item.reason in near and not learnt else item
-                for item in items
-            ]
-        return items
-
-    def _carried(
-        self, query: RecommendationQuery, scored: Scored, rows: Positions
-    ) -> tuple[list[bool], npt.NDArray[np.object_]]:
-        """Whether each row's score is higher for the views, and the reason it would have without them."""
-        places = scored.places[rows]
-        if scored.matrix is None or scored.task is None:
-            return [False] * len(rows), np.full(len(rows), Reason.POPULAR, object)
-        without = self._source.visitor(replace(query.history, viewed_item_ids=(), viewed_at=()))
-        unseen = columns(self._catalogue, without, places, self.model.user_columns)
-        reasons = self._reasons(without, places, scored.task, unseen)
-        ranked = scored.places[: len(scored.matrix)]
-        matrix = columns(self._catalogue, without, ranked, self.model.user_columns)
-        known = rows < len(matrix)
-        carried = np.zeros(len(rows), bool)
-        scores = self.model.rankers[scored.task].score(matrix[rows[known]])
-        carried[known] = scored.scores[rows[known]] > scores
-        return carried.tolist(), reasons
-
-    def _viewed_beside(self, visitor: Visitor, place: int) -> str | None:
-        """The item viewed last that shares most of the category with the one at `place`."""
-        best = max(
-            visitor.viewed,
-            key=lambda viewed: sum(of[viewed] == of[place] for of in self._catalogue.categories),
-            default=None,
-        )
-        return None if best is None else str(self.items.item_ids[best])
+        return Scored(places, scores, self._reasons.of(visitor, places, task, matrix), matrix, task)
 
     def _fallback(self, name: Fallback) -> list[Scored]:
         """What stands in, the placement's choice first. New items come last: else a new category would stay empty."""
@@ -356,30 +276,6 @@ class Recommender:
             while len(self._masks) > _MASKS_KEPT:
                 self._masks.popitem(last=False)
         return mask
-
-    def _contributions(self, scored: Scored, rows: Positions, items: Sequence[ScoredItem]) -> list[dict[str, float]]:
-        """What each column adds to the score, largest first; the score itself where no ranker scored.
-
-        Behind it "chance by X" tells how likely items of such a score of source X are bought, and for a cart
-        "support X", "confidence X" and "lift X" which rules speak for the item from context item X.
-        """
-        explained: list[dict[str, float]] = [{item.reason.value: item.score} for item in items]
-        if scored.matrix is not None and scored.task is not None and len(rows):
-            ranker = self.model.rankers[scored.task]
-            known = np.flatnonzero(rows < len(scored.matrix))
-            for n, values in zip(known, ranker.contributions(scored.matrix[rows[known]]), strict=True):
-                largest = np.argsort(-np.abs(values), kind="stable")
-                explained[n] = {ranker.columns[column]: float(values[column]) for column in largest if values[column]}
-            if scored.task in self.model.calibrations:
-                calibration = self.model.calibrations[scored.task]
-                chances = calibration.of(scored.matrix[rows[known]], self._columns)
-                for n, row in zip(known, chances.tolist(), strict=True):
-                    by_source = zip(calibration.sources, row, strict=True)
-                    explained[n] |= {f"chance by {source}": chance for source, chance in by_source if chance}
-        if scored.cart is None:
-            return explained
-        told = [self._carts.evidence(scored.cart, int(scored.places[row])) for row in rows]
-        return [each | rule for each, rule in zip(explained, told, strict=True)]
 
     def _with_unknown(self, query: RecommendationQuery, slate: list[ScoredItem]) -> tuple[ScoredItem, ...]:
         """Given items that the catalogue does not know stand at the end, in the order given."""

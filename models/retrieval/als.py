@@ -63,7 +63,9 @@ class Als:
         bought = self.factors[rows]
         # Equation 4: a purchase has confidence alpha, all else 1.
         system = self._gram + (self._alpha - 1) * (bought.T @ bought)
-        _, user, _ = lapack.sposv(system, self._alpha * bought.sum(0))  # it is positive definite
+        _, user, failed = lapack.sposv(system, self._alpha * bought.sum(0))  # it is positive definite
+        if failed:
+            raise np.linalg.LinAlgError("factors that depend on each other, and no l2 above 0")
         return np.asarray(user, np.float32)
 
     def score(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

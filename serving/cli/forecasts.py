@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,11 @@ from features.contracts.errors import BadInput, NotFound, Unavailable, UnknownNa
 from serving.cli.models import no_champion
 from serving.cli.output import JsonOption, print_json, print_line, replacing
 from serving.cli.shop import Shop
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from serving.services.forecast import Freq
 
 app = typer.Typer(help="Demand forecasts", no_args_is_help=True)
 
@@ -32,49 +37,50 @@ def export(
     Above the items unique_id is the category's path, "total" for the zone, and there is a mean only.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     from models.demand.hierarchy import ITEM, LEVELS, level_table
-    from models.demand.table import read_daily, read_weekly
-    from serving.services.forecast import Freq, beyond
+    from serving.services.forecast import Freq
 
     if level not in (ITEM, *LEVELS):
         raise UnknownName(level, (ITEM, *LEVELS), kind="level", where="--level")
     if freq not in tuple(Freq):
         raise UnknownName(freq, Freq, kind="frequency", where="--freq")
-    by_day = freq == Freq.DAY
-    if by_day and level != ITEM:
+    if freq == Freq.DAY and level != ITEM:
         raise BadInput("sums are by week", where="--level", hint="Leave --freq D or --level out")
     shop = Shop()
     champion = shop.registry.champion("demand")
     if champion is None:
         raise Unavailable("no demand model is champion yet", hint=no_champion("demand"))
-    folder = shop.registry.fetch(champion)
-    forecasts = read_daily(folder) if by_day else read_weekly(folder)
-    if forecasts is None or (by_day and not forecasts.num_rows):
-        raise NotFound("no item sells on enough days for daily forecasts", where="--freq", hint="Leave --freq out")
-    starts = sorted(set(forecasts["ds"].to_pylist()))
-    if horizon is not None and horizon > len(starts):
-        raise beyond(horizon, len(starts), Freq(freq), where="--horizon")
-    periods = starts[: horizon or 4 * Freq(freq).per_week]
-    rows = forecasts.filter(pc.is_in(forecasts["ds"], pa.array(periods, forecasts.schema.field("ds").type)))
-    columns = ["unique_id", "zone", "ds", "mean", "p10", "p50", "p90"]
-    rows = rows.select(columns)
+    rows, n_periods = _forecasts(shop.registry.fetch(champion), Freq(freq), horizon)
     if level != ITEM:
         items = shop.facts.read("items").select("item_id", "category").to_pyarrow()
         rows = level_table(rows, items, level)
     rows = rows.append_column("model_version", pa.array([champion.version] * rows.num_rows))
     with replacing(out) as staging:
         pq.write_table(rows, staging)
+    periods = f"{Freq(freq).noun}s"
     if json:
-        print_json(
-            {
-                "rows": rows.num_rows,
-                f"{Freq(freq).noun}s": len(periods),
-                "file": str(out),
-                "model_version": champion.version,
-            }
-        )
+        told = {"rows": rows.num_rows, periods: n_periods, "file": str(out), "model_version": champion.version}
+        print_json(told)
     else:
-        print_line(f"{rows.num_rows:,} rows for {len(periods)} {Freq(freq).noun}s in {out}")
+        print_line(f"{rows.num_rows:,} rows for {n_periods} {periods} in {out}")
+
+
+def _forecasts(folder: Path, freq: Freq, horizon: int | None) -> tuple[pa.Table, int]:
+    """The rows of the periods asked for, and how many periods these are."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from models.demand.table import read_daily, read_weekly
+    from serving.services.forecast import Freq, beyond
+
+    rows = read_daily(folder) if freq is Freq.DAY else read_weekly(folder)
+    if rows is None or (freq is Freq.DAY and not rows.num_rows):
+        raise NotFound("no item sells on enough days for daily forecasts", where="--freq", hint="Leave --freq out")
+    starts = sorted(set(rows["ds"].to_pylist()))
+    if horizon is not None and horizon > len(starts):
+        raise beyond(horizon, len(starts), freq, where="--horizon")
+    periods = starts[: horizon or freq.usual_horizon]
+    rows = rows.filter(pc.is_in(rows["ds"], pa.array(periods, rows.schema.field("ds").type)))
+    return rows.select(["unique_id", "zone", "ds", "mean", "p10", "p50", "p90"]), len(periods)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +15,7 @@ from features.store.ledger import Ledger
 from models.demand.table import Forecast, ForecastTable
 from serving.store.forecast_prices import price_moves
 
-_FOUR_WEEKS = 4
+_USUAL_WEEKS = 4
 
 
 class Freq(StrEnum):
@@ -29,6 +28,11 @@ class Freq(StrEnum):
     def per_week(self) -> int:
         """Periods of a week."""
         return 7 if self is Freq.DAY else 1
+
+    @property
+    def usual_horizon(self) -> int:
+        """Periods of four weeks, where no horizon is given."""
+        return _USUAL_WEEKS * self.per_week
 
     @property
     def noun(self) -> str:
@@ -86,7 +90,7 @@ def forecast(
             hint="Ask for its weeks: freq=W",
         )
     source = table.daily if freq is Freq.DAY and table.daily is not None else table
-    found = source.of(item_id, zone, horizon or _FOUR_WEEKS * freq.per_week, now)
+    found = source.of(item_id, zone, horizon or freq.usual_horizon, now)
     if horizon is not None and len(found) < horizon:
         raise beyond(horizon, len(found), freq, where="horizon")
     if elasticity is None or not found:
@@ -102,7 +106,8 @@ def forecast(
     adjustment = PriceAdjustment(
         round(first.then_minor), round(first.now_minor), elasticity, first.factor(elasticity), factors
     )
-    return ItemForecast([_scaled(each, factors[_week_of(each, weeks)]) for each in found], adjustment)
+    starts = [week.start for week in weeks]
+    return ItemForecast([_scaled(each, factors[bisect_right(starts, each.start) - 1]) for each in found], adjustment)
 
 
 def beyond(horizon: int, known: int, freq: Freq, *, where: str) -> BadInput:
@@ -114,11 +119,6 @@ def beyond(horizon: int, known: int, freq: Freq, *, where: str) -> BadInput:
         if known
         else "Train a newer model: shopwright train demand",
     )
-
-
-def _week_of(period: Forecast, weeks: Sequence[Forecast]) -> int:
-    """Which of the weeks a period lies in."""
-    return bisect_right([week.start for week in weeks], period.start) - 1
 
 
 def _scaled(each: Forecast, factor: float) -> Forecast:

@@ -1,6 +1,6 @@
 """How fitting and recommending grow with the catalogue: seconds and memory, on synthetic data of a real shape.
 
-    python -m tests.benchmarks.retrieval_scale [--items 10000 100000 1000000] [--users 100000]
+    python -m tests.benchmarks.retrieval_scale [--items 10000 100000 1000000] [--users 100000] [--search-only]
 
 Item popularity follows a power law, users differ in activity, and half of a user's purchases come from a taste that it
 shares with other users. Each size is measured in a process of its own, so that the memory told is its own.
@@ -26,7 +26,7 @@ from configs.loading import load
 from features.contracts.calendar import SECONDS_PER_WEEK
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, RecommendationQuery
-from models.ranking.calibration import Calibration
+from models.ranking.calibration import Calibration, fit_calibration
 from models.ranking.candidates import CandidateSource
 from models.ranking.features import Catalogue, columns
 from models.ranking.lambdarank import Ranker, fit_ranker
@@ -90,11 +90,14 @@ class Measured:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
 
-def measure(n_users: int, n_items: int) -> Measured:
-    """Fits every source and a ranker, and recommends."""
+def measure(n_users: int, n_items: int, *, search_only: bool) -> Measured:
+    """Fits every source and a ranker, recommends, and searches; with `search_only` ALS alone is fitted."""
     config, measured = load("models/recommendations", RecommendationsConfig), Measured()
     interactions = synthetic(n_users, n_items)
     before = _gigabytes()
+    if search_only:
+        _search(fit_als(interactions, config.als, seed=1), interactions, measured)
+        return measured
     with measured.step("EASE" if n_items <= _EXACT_UP_TO else "local EASE"):
         ease = _ease(interactions, config, exact=n_items <= _EXACT_UP_TO)
     with measured.step("ALS"):
@@ -124,7 +127,7 @@ def _recommend(
     histories = [_history(interactions, user) for user in range(_ASKED + _LEARNT)]
     names = ranker_columns(tuple(sorted(items.columns)), ())
     with measured.step("ranker"):
-        ranker = _ranker(retrieval, items, histories[_ASKED:], names, config)
+        ranker, calibration = _ranker(retrieval, items, histories[_ASKED:], names, config)
     model = RecommendationModel(
         retrieval,
         config.candidates,
@@ -132,7 +135,7 @@ def _recommend(
         tuple(sorted(items.columns)),
         (),
         dict.fromkeys(TASKS, "ranker"),
-        dict.fromkeys(TASKS, Calibration((), np.zeros((0, 1)), np.zeros((0, 1)))),
+        dict.fromkeys(TASKS, calibration),
     )
     with measured.step("bound to the catalogue"):
         recommender = Recommender(model, items, {task: Placement(task) for task in TASKS})
@@ -150,8 +153,8 @@ def _ranker(
     histories: Sequence[UserHistory],
     names: tuple[str, ...],
     config: RecommendationsConfig,
-) -> Ranker:
-    """Learns what else a user bought, without seeing it; as many trees as the shipped one."""
+) -> tuple[Ranker, Calibration]:
+    """Learns what else a user bought, without seeing it; as many trees as the shipped one, and its calibration."""
     catalogue = Catalogue(items, tuple(sorted(items.columns)))
     source = CandidateSource(catalogue, retrieval, config.candidates)
     matrices, labels = [], []
@@ -163,7 +166,9 @@ def _ranker(
         matrices.append(columns(catalogue, visitor, places, ()))
         labels.append(np.isin(places, catalogue.positions(history.item_ids[~shown])))
     sizes = np.array([len(label) for label in labels])
-    return fit_ranker(np.concatenate(matrices), np.concatenate(labels), sizes, names, config.ranker_all, seed=1)
+    matrix, label = np.concatenate(matrices), np.concatenate(labels)
+    ranker = fit_ranker(matrix, label, sizes, names, config.ranker_all, seed=1)
+    return ranker, fit_calibration(matrix, label, np.ones(len(label)), names)
 
 
 def _catalogue(interactions: Interactions) -> ItemFeatures:
@@ -241,16 +246,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--search-only", action="store_true", help="the two searches of ALS, and nothing else")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.one:
-        measured = measure(chosen.users, chosen.items[0])
+        measured = measure(chosen.users, chosen.items[0], search_only=chosen.search_only)
         print(json.dumps({"seconds": measured.seconds, "figures": measured.figures}))
         return
     print(f"{chosen.users:,} users, about {_PER_USER} items each")
     for n_items in chosen.items:
         command = [sys.executable, "-m", "tests.benchmarks.retrieval_scale", "--one"]
-        command += ["--items", str(n_items), "--users", str(chosen.users)]
+        command += ["--items", str(n_items), "--users", str(chosen.users), *["--search-only"] * chosen.search_only]
         found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         print(f"\n{n_items:,} items")
         print("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in found["seconds"].items()))

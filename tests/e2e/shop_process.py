@@ -19,7 +19,7 @@ import httpx
 
 from configs.settings import Settings
 
-START_TIMEOUT_SECONDS = 120
+START_TIMEOUT_SECONDS = 60
 
 
 class ShopProcess:

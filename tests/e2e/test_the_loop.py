@@ -21,7 +21,7 @@ from features.contracts.calendar import add_weeks
 from tests.e2e.shop_process import ShopProcess
 from tests.shops.small_shop import NOW, SETTINGS, TIMEZONE, write_small_shop
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(420)
 
 OPENING = add_weeks(NOW, -1, TIMEZONE)
 BATCH = 1_000  # events a call may hold
