@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 
 from features.contracts.histories import UserHistory
@@ -25,6 +26,7 @@ class CandidateSource:
         self._factors = np.vstack([retrieval.als.factors, np.zeros_like(retrieval.als.factors[:1])])
         self._to_ease = inverse(self._ease_at, catalogue.n_items)
         self._to_als = inverse(self._als_at, catalogue.n_items)
+        self._nothing = np.zeros(len(retrieval.ease.item_ids), np.float32)
         self.popular = top(catalogue.popularity, catalogue.n_items)
         self._promoted = top(_promoted(catalogue), catalogue.n_items)
 
@@ -40,16 +42,18 @@ class CandidateSource:
         viewed = viewed[viewed >= 0]
         weights = np.stack([np.ones(len(own), np.float32), history.decayed_frequency[rows]])
         bought, decayed = self._ease(own, weights)
-        (seen,) = self._ease(viewed, np.full((1, len(viewed)), _VIEW_WEIGHT, np.float32))
+        seen = self._nothing
+        if len(viewed):
+            (seen,) = self._ease(viewed, np.full((1, len(viewed)), _VIEW_WEIGHT, np.float32))
         als, als_rows = self._retrieval.als, self._to_als[np.concatenate([own, viewed])]
         return Visitor(
             history,
             own,
             rows,
             viewed,
-            SourceScores.of(bought + seen, self._to_ease),
-            SourceScores.of(seen, self._to_ease),
-            SourceScores.of(decayed, self._to_ease),
+            SourceScores(bought + seen if len(viewed) else bought, self._to_ease),
+            SourceScores(seen, self._to_ease),
+            SourceScores(decayed, self._to_ease),
             FactorScores(als.user(als_rows[als_rows >= 0]), self._factors, als.nearest, self._to_als),
         )
 
@@ -67,10 +71,7 @@ class CandidateSource:
             self.popular[: config.popular],
             self._promoted[: config.promoted],
         ]
-        places = np.sort(np.concatenate(parts))
-        first = np.ones(len(places), bool)
-        first[1:] = places[1:] != places[:-1]
-        places = places[first & (places >= 0) & ~visitor.bought(places)]
+        places = _different(np.concatenate(parts), visitor.own)
         return np.sort(np.concatenate([places, _likeliest(visitor, config.own)])) if task == "all" else places
 
     def because(self, visitor: Visitor, places: Positions) -> list[str | None]:
@@ -91,9 +92,23 @@ class CandidateSource:
 
     def _ease(self, held: Positions, weights: Floats) -> Floats:
         """Scores (n, items of EASE) of who holds the items at `held`, weighed in n ways (n, held)."""
-        rows = self._to_ease[held]
-        known = rows >= 0
-        return self._retrieval.ease.score(rows[known], weights[:, known])
+        return self._retrieval.ease.score(self._to_ease[held], weights)
+
+
+@numba.njit(cache=True, nogil=True)
+def _different(places, own):  # type: ignore[no-untyped-def]
+    """The different ones of `places`, ascending, without -1 and without those of `own` (ascending)."""
+    ascending = np.sort(places)
+    n, held = 0, 0
+    before = -1
+    for place in ascending:
+        while held < len(own) and own[held] < place:
+            held += 1
+        if place != before and not (held < len(own) and own[held] == place):
+            ascending[n] = place
+            n += 1
+        before = place
+    return ascending[:n]
 
 
 def _likeliest(visitor: Visitor, k: int) -> Positions:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numba
 import numpy as np
@@ -33,29 +32,20 @@ _PER_DEPTH = ("affinity", "share", "n_items", "recency_weeks")
 class SourceScores:
     """What one source says of its own items.
 
-    values   float32 (n_source + 1,), 0 at the end
-    rows     int64 (n_items,), where each item of the catalogue stands in it; -1, the end, where it does not
+    values   float32 (n_source,)
+    rows     int64 (n_items,), where each item of the catalogue stands in it; -1 where it does not
     """
 
     values: Floats
     rows: Positions
 
-    @classmethod
-    def of(cls, scores: Floats, rows: Positions) -> Self:
-        """From the scores (n_source,) of the source's items."""
-        return cls(np.append(scores, np.float32(0)), rows)
-
     def at(self, places: Positions) -> Floats:
         """Of positions of the catalogue, 0 where the source knows nothing."""
-        return self.values[self.rows[places]]
+        return np.asarray(_at(self.values, self.rows, places))
 
     def best(self, k: int, but: Positions) -> Positions:
         """Rows of the k highest above 0, without those of the positions `but`."""
-        if k == 0:
-            return np.zeros(0, np.int64)
-        values = self.values.copy()
-        values[self.rows[but]] = 0
-        return top(values, k)
+        return top(_without(self.values, self.rows, but), k) if k else np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -154,45 +144,77 @@ def column_names(item_columns: Sequence[str], user_columns: Sequence[str]) -> tu
 
 def columns(catalogue: Catalogue, visitor: Visitor, candidates: Positions, user_columns: Sequence[str]) -> Floats:
     """The ranker's input (n_candidates, columns) for one visitor; NaN where unknown."""
-    history = visitor.history
-    n_own, n_items = len(_OWN), catalogue.matrix.shape[1]
-    after_scores = n_own + len(_SCORES) + len(_VIEWED)
-    after_categories = after_scores + len(_CATEGORY_DEPTHS) * len(_PER_DEPTH)
-    table = np.empty((len(candidates), after_categories + n_items + len(user_columns)), np.float32)
-    rows, now = visitor.rows, int(history.as_of.timestamp())
-    first, last, decayed = history.first_at[rows], history.last_at[rows], history.decayed_frequency[rows]
-    bought = _found(visitor.own, candidates)
-    _own_columns(table, bought, history.n_orders[rows], history.quantity[rows], decayed, first, last, now)
-    ease = visitor.ease.at(candidates)
-    table[:, n_own] = ease
-    table[:, n_own + 1] = visitor.ease_decayed.at(candidates)
-    table[:, n_own + 2] = _ranks(ease)
-    table[:, n_own + 3] = visitor.als.at(candidates)
-    table[:, n_own + 4] = _viewed_weeks_ago(catalogue, visitor, candidates)
-    for at, (codes_, n_codes) in enumerate(zip(catalogue.categories, catalogue.n_categories, strict=True)):
-        of = table[:, after_scores + at * len(_PER_DEPTH) :]
-        _category_columns(of, codes_[visitor.own], codes_[candidates], n_codes, decayed, last, now)
-    table[:, after_categories : after_categories + n_items] = catalogue.matrix[candidates]
-    table[:, after_categories + n_items :] = [history.features.get(name, np.nan) for name in user_columns]
+    history, own, rows = visitor.history, visitor.own, visitor.rows
+    n_own, n_scores, n_per_depth = len(_OWN), len(_SCORES), len(_PER_DEPTH)
+    after_scores = n_own + n_scores + len(_VIEWED)
+    after_categories = after_scores + len(_CATEGORY_DEPTHS) * n_per_depth
+    n_columns = after_categories + catalogue.matrix.shape[1] + len(user_columns)
+    table = np.empty((len(candidates), n_columns), np.float32)
+    now, decayed, last = int(history.as_of.timestamp()), history.decayed_frequency, history.last_at
+    bought = _found(own, candidates)
+    _own_columns(table, bought, rows, history.n_orders, history.quantity, decayed, history.first_at, last, now)
+    scores = table[:, n_own : n_own + n_scores]
+    scores[:, 0] = ease = visitor.ease.at(candidates)
+    scores[:, 1] = visitor.ease_decayed.at(candidates)
+    scores[:, 2] = _ranks(ease)
+    scores[:, 3] = visitor.als.at(candidates)
+    table[:, n_own + n_scores] = _viewed_weeks_ago(catalogue, visitor, candidates)
+    for depth, (codes_, n_codes) in enumerate(zip(catalogue.categories, catalogue.n_categories, strict=True)):
+        first = after_scores + depth * n_per_depth
+        _category_columns(table, first, own, rows, candidates, codes_, n_codes, decayed, last, now)
+    of_user = n_columns - len(user_columns)
+    table[:, after_categories:of_user] = catalogue.matrix[candidates]
+    table[:, of_user:] = [history.features.get(name, np.nan) for name in user_columns]
     return table
 
 
-def _found(own: Positions, places: Positions) -> Positions:
-    """Where each of `places` stands in `own` (ascending), -1 where it does not."""
-    if not len(own):
-        return np.full(len(places), -1, np.int64)
-    at = np.minimum(np.searchsorted(own, places), len(own) - 1)
-    return np.where(own[at] == places, at, -1)
+@numba.njit(cache=True, nogil=True)
+def _at(values, rows, places):  # type: ignore[no-untyped-def]
+    """What `values` say of `places`, whose rows in them are `rows`; 0 where that is -1."""
+    found = np.zeros(len(places), values.dtype)
+    for n in range(len(places)):
+        row = rows[places[n]]
+        if row >= 0:
+            found[n] = values[row]
+    return found
 
 
 @numba.njit(cache=True, nogil=True)
-def _own_columns(table, bought, n_orders, quantity, decayed, first, last, now):  # type: ignore[no-untyped-def]
-    """_OWN of each row of `table`; `bought`: where its item stands in the arrays of what was bought, or -1."""
+def _without(values, rows, places):  # type: ignore[no-untyped-def]
+    """`values` with 0 for those of `places`."""
+    others = values.copy()
+    for n in range(len(places)):
+        row = rows[places[n]]
+        if row >= 0:
+            others[row] = 0
+    return others
+
+
+@numba.njit(cache=True, nogil=True)
+def _found(own, places):  # type: ignore[no-untyped-def]
+    """Where each of `places` stands in `own` (ascending), -1 where it does not."""
+    found = np.full(len(places), -1, np.int64)
+    for n in range(len(places)):
+        at, end = 0, len(own)
+        while at < end:
+            middle = (at + end) // 2
+            if own[middle] < places[n]:
+                at = middle + 1
+            else:
+                end = middle
+        if at < len(own) and own[at] == places[n]:
+            found[n] = at
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _own_columns(table, bought, rows, n_orders, quantity, decayed, first, last, now):  # type: ignore[no-untyped-def]
+    """_OWN of each row of `table`; `bought`: which of `rows`, the rows of the arrays, is its item's; -1 for none."""
     for row in range(len(bought)):
-        at = bought[row]
-        if at < 0:
+        if bought[row] < 0:
             table[row, :7] = np.nan
             continue
+        at = rows[bought[row]]
         recency = np.float32((now - last[at]) / SECONDS_PER_WEEK)
         span = np.float32((last[at] - first[at]) / SECONDS_PER_WEEK)
         gap = np.float32(np.nan)
@@ -204,16 +226,16 @@ def _own_columns(table, bought, n_orders, quantity, decayed, first, last, now): 
 
 
 @numba.njit(cache=True, nogil=True)
-def _category_columns(table, own, wanted, n_codes, decayed, last, now):  # type: ignore[no-untyped-def]
-    """_PER_DEPTH of one depth: decayed purchases, their share, different items, and weeks since the last one.
+def _category_columns(table, column, own, rows, candidates, codes_, n_codes, decayed, last, now):  # type: ignore[no-untyped-def]
+    """_PER_DEPTH of one depth, from `column` on: decayed purchases, their share, different items, weeks since the last.
 
-    `own`, `wanted`: the codes of the categories of what was bought, and of each row of `table`.
+    `rows`: where the items `own` stand in `decayed` and `last`; `codes_`: the category of each item of the catalogue.
     """
     affinity, n_items = np.zeros(n_codes), np.zeros(n_codes, np.float32)
     recency = np.full(n_codes, np.nan, np.float32)
     total = 0.0
-    for at in range(len(own)):
-        code = own[at]
+    for n in range(len(own)):
+        code, at = codes_[own[n]], rows[n]
         affinity[code] += decayed[at]
         total += decayed[at]
         n_items[code] += 1
@@ -221,10 +243,11 @@ def _category_columns(table, own, wanted, n_codes, decayed, last, now):  # type:
         if not recency[code] <= weeks:
             recency[code] = weeks
     total = max(total, 1e-9)
-    for row in range(len(wanted)):
-        code = wanted[row]
-        table[row, 0], table[row, 1] = np.float32(affinity[code]), np.float32(np.float32(affinity[code]) / total)
-        table[row, 2], table[row, 3] = n_items[code], recency[code]
+    for row in range(len(candidates)):
+        code = codes_[candidates[row]]
+        of_row = table[row, column:]
+        of_row[0], of_row[1] = np.float32(affinity[code]), np.float32(np.float32(affinity[code]) / total)
+        of_row[2], of_row[3] = n_items[code], recency[code]
 
 
 def _viewed_weeks_ago(catalogue: Catalogue, visitor: Visitor, candidates: Positions) -> Floats:

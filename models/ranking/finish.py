@@ -31,6 +31,9 @@ Mask = npt.NDArray[np.bool_]
 _DEPTH = 500
 _FILL = 200
 
+# Arrays may hold the values instead; a call of Reason costs ten times as much.
+_REASON = {each.value: each for each in Reason}
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -105,7 +108,7 @@ class Finisher:
         if active or focused:
             reasons, said = _why(scored, chosen, names, focused, active)
         else:  # the usual case
-            reasons = [Reason.EXPLORATION if each.explored else Reason(scored.reasons[each.at]) for each in chosen]
+            reasons = [Reason.EXPLORATION if each.explored else _REASON[scored.reasons[each.at]] for each in chosen]
             said = [()] * len(chosen)
         withheld = self._withheld(query, scored, wish.keep, active, order, chosen) if query.explain and active else ()
         explores = placement.exploration.on and query.draw is not None
@@ -224,7 +227,7 @@ def _why(
     reasons: list[Reason] = []
     said: list[tuple[AppliedRule, ...]] = []
     for each in chosen:
-        reason = Reason(scored.reasons[each.at])
+        reason = _REASON[scored.reasons[each.at]]
         if each.at in focused and reason in (Reason.POPULAR, Reason.SIMILAR, Reason.PROMOTED):
             reason = Reason.BECAUSE_YOU_VIEWED
         deeds = effects(active, int(scored.places[each.at]))

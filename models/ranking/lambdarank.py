@@ -14,14 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.errors import BadInput
-from models.ranking.trees import Trees
+from models.ranking.trees import MAX_LEAVES, Trees
 
 # Below this many rows threads wait for each other longer than they work.
 _ROWS_FOR_TWO_THREADS = 100_000
 # The first trees tell which candidates can still be among the best; the others do not go through the rest of them.
 _FIRST_TREES = 10
-
-
 _BELOW = 1e-3  # and stand this far below the lowest that did
 
 
@@ -40,6 +38,10 @@ class RankerConfig:
     share_negatives: float = 0.12
     n_bins: int = 63
 
+    def __post_init__(self) -> None:
+        if not 2 <= self.n_leaves <= MAX_LEAVES:
+            raise BadInput(f"n_leaves is in 2..{MAX_LEAVES}", where="the ranker")
+
 
 class Ranker:
     """A fitted booster and the names of its columns."""
@@ -47,7 +49,8 @@ class Ranker:
     def __init__(self, booster: lightgbm.Booster) -> None:
         self.booster = booster
         self.columns: tuple[str, ...] = tuple(booster.feature_name())
-        self._trees = Trees.parse(booster.model_to_string())
+        text = booster.model_to_string()
+        self._first, self._others = Trees.parse(text, end=_FIRST_TREES), Trees.parse(text, _FIRST_TREES)
 
     def score(self, matrix: npt.NDArray[np.float32], *, best: int | None = None) -> npt.NDArray[np.float64]:
         """Scores (n,) of the rows of `matrix` (n, columns); comparable within one query only.
@@ -56,15 +59,15 @@ class Ranker:
         these, in the order of the first trees (Cambazoglu et al., Early Exit Optimizations for Additive Machine Learned
         Ranking Systems, WSDM 2010).
         """
-        trees, scores = self._trees, np.zeros(len(matrix))
-        if best is None or len(matrix) <= best or trees.n <= _FIRST_TREES:
-            trees.add(matrix, scores, 0, trees.n)
+        scores = np.zeros(len(matrix))
+        self._first.add(matrix, scores)
+        if best is None or len(matrix) <= best or not self._others.n:
+            self._others.add(matrix, scores)
             return scores
-        trees.add(matrix, scores, 0, _FIRST_TREES)
         order = np.argsort(-scores, kind="stable")
         kept, left = order[:best], order[best:]
         going_on = scores[kept]
-        trees.add(matrix[kept], going_on, _FIRST_TREES, trees.n)
+        self._others.add(matrix[kept], going_on)
         scores[left] += min(0.0, float(going_on.min()) - float(scores[left[0]])) - _BELOW
         scores[kept] = going_on
         return scores

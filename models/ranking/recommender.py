@@ -199,8 +199,12 @@ class Recommender:
         if not len(places):
             return Scored.nothing()
         matrix = columns(self._catalogue, visitor, places, self.model.user_columns)
-        scores = np.full(len(places), -np.inf)
-        scores[kept] = self.model.rankers[task].score(matrix[kept], best=best)
+        ranker = self.model.rankers[task]
+        if kept.all():  # the usual case
+            scores = ranker.score(matrix, best=best)
+        else:
+            scores = np.full(len(places), -np.inf)
+            scores[kept] = ranker.score(matrix[kept], best=best)
         return Scored(places, scores, self._reasons.of(visitor, places, task, matrix), matrix, task)
 
     def _fallback(self, name: Fallback) -> list[Scored]:

@@ -47,7 +47,10 @@ class Ease:
         self._columns = weights.indices.astype(np.uint16 if len(item_ids) <= 2**16 else np.int32)
 
     def score(self, rows: npt.NDArray[np.int64], values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Scores of all items (n, n_items) for one user who holds items `rows` in n ways, with weights `values`."""
+        """Scores of all items (n, n_items) for one user who holds items `rows` in n ways, with weights `values`.
+
+        A row of -1 is an item that is not among the model's and says nothing.
+        """
         scores = np.zeros((len(self.item_ids), len(values)), np.float32)
         add = _add_rows_twice if len(values) == 2 else _add_rows
         add(rows, values, self.weights.indptr, self._columns, self.weights.data, scores)
@@ -97,6 +100,8 @@ def fit_ease(interactions: Interactions, config: EaseConfig, *, binary: bool = T
 def _add_rows(rows, values, pointers, columns, data, scores):  # type: ignore[no-untyped-def]
     """Each row of a CSR matrix times its `values` (n, rows), added to `scores` (columns, n)."""
     for row in range(len(rows)):
+        if rows[row] < 0:
+            continue
         for at in range(pointers[rows[row]], pointers[rows[row] + 1]):
             for way in range(len(values)):
                 scores[columns[at], way] += values[way, row] * data[at]
@@ -106,9 +111,13 @@ def _add_rows(rows, values, pointers, columns, data, scores):  # type: ignore[no
 def _add_rows_twice(rows, values, pointers, columns, data, scores):  # type: ignore[no-untyped-def]
     """The same for n = 2, where each weight is read once for both and the two sums lie side by side."""
     for row in range(len(rows)):
+        if rows[row] < 0:
+            continue
         first, second = values[0, row], values[1, row]
-        for at in range(pointers[rows[row]], pointers[rows[row] + 1]):
-            column, weight = columns[at], data[at]
+        start, end = pointers[rows[row]], pointers[rows[row] + 1]
+        spoken_for, weights = columns[start:end], data[start:end]
+        for at in range(len(weights)):
+            column, weight = spoken_for[at], weights[at]
             scores[column, 0] += first * weight
             scores[column, 1] += second * weight
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import shutil
 import uuid
@@ -29,7 +30,7 @@ SLATES = pa.schema(
         ("model_version", pa.string()),
     ]
 )
-_PER_SHARE = 500  # users a file, at most
+_PER_SHARE = 2_000  # users a file, at most
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def write_slates(
         if n_processes == 1:
             n_rows = sum(map(_write_share, jobs))
         else:
+            gc.freeze()  # what the processes share is not searched for garbage, which would copy all of it
             with ProcessPoolExecutor(n_processes, multiprocessing.get_context("fork")) as pool:
                 n_rows = sum(pool.map(_write_share, jobs))
         if folder.exists():
@@ -91,6 +93,7 @@ def write_slates(
         shutil.rmtree(staging, ignore_errors=True)
         raise
     finally:
+        gc.unfreeze()
         _inherited.clear()
     return n_rows
 

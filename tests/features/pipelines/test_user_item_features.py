@@ -122,7 +122,7 @@ def test_the_ranker_counts_the_same_due_ratio():
     person = UserHistory("u", AS_OF, item_ids, **known, **times)
     catalogue = Catalogue(ItemFeatures(AS_OF, np.array(names, object), {}, *np.full((2, 40), "", object)), ())
     own, nothing, zeros = catalogue.positions(item_ids), np.zeros(0, np.int64), np.zeros(40, np.float32)
-    silent = SourceScores.of(zeros, np.arange(40))
+    silent = SourceScores(zeros, np.arange(40))
     nowhere = np.zeros((41, 1), np.float32)
     factors = FactorScores(zeros[:1], nowhere, Nearest(nowhere[:40]), np.arange(40))
     visitor = Visitor(person, own, np.arange(len(own)), nothing, silent, silent, silent, factors)

@@ -36,7 +36,7 @@ def ranker(seed: int, *, n_leaves: int = 15, missing: float = 0.2, n_trees: int 
 @settings(max_examples=12, deadline=None)
 @given(
     seed=st.integers(0, 1_000),
-    n_leaves=st.sampled_from([2, 7, 31]),
+    n_leaves=st.sampled_from([2, 7, 31, 64]),
     missing=st.sampled_from([0.0, 0.3]),
     asked_missing=st.sampled_from([0.0, 0.5, 1.0]),
     n=st.integers(1, 70),
@@ -64,7 +64,7 @@ def test_the_best_after_early_exit_are_scored_in_full_and_stand_above_the_rest()
     assert gone_on.sum() == 50
     assert early[gone_on].min() > early[~gone_on].max()
     first = np.zeros(300)
-    Trees.parse(fitted.booster.model_to_string()).add(asked, first, 0, 10)
+    Trees.parse(fitted.booster.model_to_string(), end=10).add(asked, first)
     assert (np.argsort(-first[~gone_on], kind="stable") == np.argsort(-early[~gone_on], kind="stable")).all()
     assert first[gone_on].min() >= first[~gone_on].max()
 
@@ -81,3 +81,14 @@ def test_a_categorical_split_is_refused() -> None:
     booster = lightgbm.train({"objective": "binary", "verbose": -1, "min_data_in_leaf": 5}, data, num_boost_round=2)
     with pytest.raises(BadInput, match="categorical"):
         Trees.parse(booster.model_to_string())
+
+
+def test_more_leaves_than_a_word_has_bits_are_refused() -> None:
+    with pytest.raises(BadInput, match="64"):
+        RankerConfig(n_leaves=65)
+    rng = np.random.default_rng(1)
+    asked = rng.normal(size=(2_000, 1))
+    data = lightgbm.Dataset(asked, asked[:, 0] ** 3)
+    settings = {"objective": "regression", "verbose": -1, "num_leaves": 70, "min_data_in_leaf": 5}
+    with pytest.raises(BadInput, match="Lower n_leaves"):
+        Trees.parse(lightgbm.train(settings, data, num_boost_round=1).model_to_string())
