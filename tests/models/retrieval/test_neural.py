@@ -153,7 +153,11 @@ def test_early_stopping_gives_up_where_nothing_gets_better() -> None:
 
 
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    """Gradients are summed in another order, so weights agree to 0.001 after 75 steps, not bit by bit."""
+    """Gradients are summed in another order, so weights agree to 0.001 after 75 steps, not bit by bit.
+
+    The bias of the keys adds the same to every logit of a query, so that softmax takes it out: its gradient is nothing
+    but rounding, and Adam makes steps of that.
+    """
     group = "tests.models.retrieval.neural_group"
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", group]
     commands = {1: [sys.executable, "-m", group], 2: [sys.executable, *torchrun]}
@@ -163,7 +167,10 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         models[n] = SequenceModel.load(tmp_path / str(n) / "model")
     for name, weights in models[1].weights.items():
-        assert models[2].weights[name] == pytest.approx(weights, abs=1e-3), name
+        matter = np.ones(len(weights), bool)
+        if name.endswith("qkv.bias"):
+            matter[len(weights) // 3 : 2 * len(weights) // 3] = False
+        assert models[2].weights[name][matter] == pytest.approx(weights[matter], abs=1e-3), name
     assert models[2].score([TEA]) == pytest.approx(models[1].score([TEA]), abs=1e-3)
 
 
