@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import ibis
 import numpy as np
-import numpy.typing as npt
 
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, RecommendationQuery
@@ -23,11 +21,7 @@ from features.contracts.seeds import generator
 from features.contracts.tables import EventType
 from features.pipelines.expressions import instant
 from features.store.histories import Tables
-from models.ranking.candidates import CandidateSource
-from models.ranking.cart import CartSource, cart_columns
-from models.ranking.features import Catalogue, Visitor
-from models.ranking.lambdarank import Ranker, RankerConfig, fit_ranker
-from models.ranking.model import Candidates, Policy, RecommendationModel, Retrieval
+from models.ranking.model import Policy, RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
 from models.retrieval.interactions import top
@@ -38,7 +32,6 @@ from training.splits import Window
 
 K = 10
 MIN_ITEMS = 5  # an order must hold so many different items to be judged, or learnt from
-SHARE_STRANGERS = 0.2  # of the orders learnt from, those that are learnt as if nobody knew who placed them
 STRANGERS = "Shopwright, strangers"
 ALONE = "association"
 
@@ -91,62 +84,6 @@ def held_out(facts: Tables, window: Window, known: Sequence[str]) -> list[OpenCa
             context = tuple(dict.fromkeys(each for each in items[start:end] if each != target))
             found.append(OpenCart(orders[start], users[start], context, target))
     return found
-
-
-def training_rows(
-    orders: Sequence[OpenCart],
-    histories: Mapping[str, UserHistory],
-    items: ItemFeatures,
-    retrieval: Retrieval,
-    candidates: Candidates,
-    names: tuple[tuple[str, ...], tuple[str, ...]],
-    as_of: datetime,
-    config: RankerConfig,
-    *,
-    most: int,
-    seed: int,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """Columns, labels and group sizes of past orders, by sources fitted before them; `names` of item and user columns.
-
-    At most `most` orders, of which SHARE_STRANGERS lose their visitor.
-    """
-    rng = generator(seed, f"carts {as_of.isoformat()}")
-    catalogue = Catalogue(items, names[0])
-    visitors = CandidateSource(catalogue, retrieval, candidates)
-    carts = CartSource(catalogue, retrieval, candidates.cart)
-    known: dict[str, Visitor] = {}
-    stranger = visitors.visitor(UserHistory.unknown(as_of))
-    matrices, labels, sizes = [np.zeros((0, len(cart_columns(*names))), np.float32)], [np.zeros(0, bool)], []
-    for at in np.sort(rng.permutation(len(orders))[:most]):
-        order, visitor = orders[at], stranger
-        if order.user_id in histories and rng.random() >= SHARE_STRANGERS:
-            if order.user_id not in known:
-                known[order.user_id] = visitors.visitor(histories[order.user_id])
-            visitor = known[order.user_id]
-        cart = carts.cart(order.context)
-        places = carts.candidates(cart, visitor)
-        label = places == catalogue.index[order.target]
-        kept = label | (rng.random(len(places)) < config.share_negatives)
-        if not label.any():
-            continue
-        matrices.append(carts.columns(cart, visitor, places, names[1])[kept])
-        labels.append(label[kept])
-        sizes.append(int(kept.sum()))
-    return np.concatenate(matrices), np.concatenate(labels), np.array(sizes, np.int64)
-
-
-def fit_cart_ranker(
-    rows: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.int64]]],
-    names: tuple[tuple[str, ...], tuple[str, ...]],
-    config: RankerConfig,
-    *,
-    seed: int,
-) -> Ranker | None:
-    """The ranker of `training_rows`; None where no order was large enough to learn from."""
-    matrix, labels, sizes = (np.concatenate(part) for part in zip(*rows, strict=True))
-    if not labels.any():
-        return None
-    return fit_ranker(matrix, labels, sizes, cart_columns(*names), config, seed=seed, n_threads=1)
 
 
 @dataclass(frozen=True)

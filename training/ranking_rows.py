@@ -23,12 +23,12 @@ Names = tuple[tuple[str, ...], tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Rows:
-    """Candidates of many users, user after user.
+    """Candidates of many users or carts, one after another.
 
     matrix       float32 (rows, columns), the ranker's input
     relevant     bool (rows,)
-    sizes        int64 (users,), rows of each; they sum to the rows
-    n_relevant   int64 (users,), all that the user wanted, candidates or not
+    sizes        int64 (users,), rows of each user or cart; they sum to the rows
+    n_relevant   int64 (users,), all that was wanted, candidates or not
     """
 
     matrix: Floats
@@ -55,7 +55,6 @@ def ranking_rows(workshop: Workshop, window: Window, task: Task, names: Names, *
     wanted_by = relevant_items(workshop.facts, window, snapshot)[task]
     catalogue = Catalogue(snapshot.items, names[0])
     source = CandidateSource(catalogue, snapshot.retrieval, config.candidates)
-    ranker = config.ranker_all if task == "all" else config.ranker_new
     rng = generator(workshop.settings.seed, f"negatives {task} {window.cut.isoformat()}")
     matrices, labels = [np.zeros((0, len(ranker_columns(*names))), np.float32)], [np.zeros(0, bool)]
     sizes, n_relevant = [], []
@@ -64,7 +63,7 @@ def ranking_rows(workshop: Workshop, window: Window, task: Task, names: Names, *
         places = source.candidates(visitor, task)
         wanted = catalogue.positions(np.array(sorted(wanted_by[user_id]), object))
         label = np.isin(places, wanted)
-        kept = label | (rng.random(len(places)) < (ranker.share_negatives if thinned else 1.0))
+        kept = label | (rng.random(len(places)) < (config.ranker(task).share_negatives if thinned else 1.0))
         if thinned and not label.any():
             continue
         matrices.append(columns(catalogue, visitor, places, names[1])[kept])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from models.ranking.lambdarank import RankerConfig
-from models.ranking.model import Candidates
+from models.ranking.model import Candidates, Task
 from models.retrieval.als import AlsConfig
 from models.retrieval.association import AssociationConfig
 from models.retrieval.buy_again import BuyAgainConfig
@@ -37,3 +37,7 @@ class RecommendationsConfig:
     ranker_new: RankerConfig = field(default_factory=RankerConfig)
     ranker_cart: RankerConfig = field(default_factory=lambda: RankerConfig(share_negatives=0.25))
     carts: CartsConfig = field(default_factory=CartsConfig)
+
+    def ranker(self, task: Task) -> RankerConfig:
+        """That of one task."""
+        return {"all": self.ranker_all, "new": self.ranker_new, "cart": self.ranker_cart}[task]

@@ -13,21 +13,21 @@ from features.contracts.errors import BadInput
 from features.contracts.seeds import generator
 from features.store.facts import Facts
 from models.ranking.calibration import Calibration, fit_calibration
+from models.ranking.cart import cart_columns
 from models.ranking.lambdarank import Ranker, fit_ranker
 from models.ranking.model import TASKS, Policy, RecommendationModel, Task
 from models.ranking.recommender import ranker_columns
 from models.retrieval.buy_again import BuyAgain, fit_buy_again, fit_gaps
 from models.retrieval.item_knn import fit_item_knn
+from training.cart_rows import cart_rows
 from training.carts import (
     ALONE,
     CartFigures,
     cart_figures,
-    fit_cart_ranker,
     held_out,
-    training_rows,
 )
 from training.holdout import LEAVE_ONE_OUT, TIME_SPLIT, HeldOut, hold_out_last
-from training.ranking_rows import joined, ranking_rows
+from training.ranking_rows import Names, joined, ranking_rows
 from training.recommendation_config import RecommendationsConfig
 from training.recommendation_judgement import judged
 from training.recommendation_snapshots import (
@@ -201,7 +201,8 @@ def _fit(workshop: Workshop, cut: datetime) -> RecommendationModel:
     user_columns = user_columns_of(final.histories)
     rankers: dict[Task, Ranker] = {}
     calibrations: dict[Task, Calibration] = {}
-    for task, ranker_config in zip(TASKS, (config.ranker_all, config.ranker_new), strict=True):
+    for task in TASKS:
+        ranker_config = config.ranker(task)
         rows = joined([ranking_rows(workshop, each, task, (item_columns, user_columns), thinned=True) for each in past])
         workshop.progress(f"fitting the ranker of {task} items")
         if not rows.relevant.any():
@@ -231,19 +232,11 @@ def _buy_again(workshop: Workshop, window: Window, final: Snapshot) -> BuyAgain:
     return BuyAgain(now, fit_buy_again(before, known.histories, bought, config))
 
 
-def _cart_ranker(
-    workshop: Workshop, past: Sequence[Window], names: tuple[tuple[str, ...], tuple[str, ...]]
-) -> Ranker | None:
+def _cart_ranker(workshop: Workshop, past: Sequence[Window], names: Names) -> Ranker | None:
     """The ranker of what completes a cart, from orders of the past windows; None where none is large enough."""
-    config, seed = workshop.config, workshop.settings.seed
-    rows = []
-    for window in past:
-        known = workshop.snapshot(window.cut)
-        orders = held_out(workshop.facts, window, known.interactions.item_ids.tolist())
-        of_window = known.histories, known.items, known.retrieval, config.candidates
-        made = training_rows(
-            orders, *of_window, names, window.cut, config.ranker_cart, most=config.carts.learnt, seed=seed
-        )
-        rows.append(made)
+    rows = joined([cart_rows(workshop, window, names, thinned=True) for window in past])
+    if not rows.relevant.any():
+        return None
     workshop.progress("fitting the ranker of what completes a cart")
-    return fit_cart_ranker(rows, names, config.ranker_cart, seed=seed)
+    given = rows.matrix, rows.relevant, rows.sizes, cart_columns(*names), workshop.config.ranker_cart
+    return fit_ranker(*given, seed=workshop.settings.seed, n_threads=1)

@@ -1,8 +1,9 @@
 """Ranker parameters by Optuna on windows that end before any window that is judged, every trial in MLflow.
 
 Each trial fits the ranker for several past windows, each on the windows before it, and its value is the mean NDCG@10 of
-all their users. Akiba et al., Optuna: A Next-generation Hyperparameter Optimization Framework, KDD 2019; the sampler is
-the tree-structured Parzen estimator of Bergstra et al., Algorithms for Hyper-Parameter Optimization, NeurIPS 2011.
+all their users, or carts. Akiba et al., Optuna: A Next-generation Hyperparameter Optimization Framework, KDD 2019; the
+sampler is the tree-structured Parzen estimator of Bergstra et al., Algorithms for Hyper-Parameter Optimization, NeurIPS
+2011.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ import optuna
 from configs.settings import Settings
 from features.contracts.seeds import generator
 from features.store.facts import Facts
+from models.ranking.cart import cart_columns
 from models.ranking.lambdarank import RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Task
 from models.ranking.recommender import ranker_columns
 from models.registry import Registry
-from training.ranking_rows import Rows, joined, ranking_rows
+from training.cart_rows import cart_rows
+from training.ranking_rows import Names, Rows, joined, ranking_rows
 from training.recommendation_config import RecommendationsConfig
 from training.recommendation_snapshots import Workshop, item_columns_of, user_columns_of
-from training.splits import end_of_data, windows
+from training.splits import Window, end_of_data, windows
 from training.tracking import tracking_run
 
 K = 10
@@ -70,12 +73,16 @@ def tune(
     workshop = Workshop(facts, settings, config, progress)
     parameters = {"config": asdict(config), "until": end.isoformat(), "n_trials": n_trials, "seed": settings.seed}
     tuned = []
-    for task in TASKS:
+    tasks: tuple[Task, ...] = (*TASKS, "cart")
+    for task in tasks:
         folds, names = _folds(workshop, end, task)
+        if not all(fold.past.relevant.any() and len(fold.judged.sizes) for fold in folds):
+            progress(f"ranker_{task}: no orders of several items to learn from")
+            continue
         tags = {"task": "tune", "ranker": task}
         with tracking_run(settings, registry, name="recommendations", parameters=parameters, tags=tags) as run:
             study = _study(settings.seed, task)
-            given = config.ranker_all if task == "all" else config.ranker_new
+            given = config.ranker(task)
             study.enqueue_trial(_within_reach(given))
             for number in range(n_trials):
                 trial = study.ask()
@@ -84,7 +91,7 @@ def tune(
                     value = _value(folds, names, tried, settings.seed)
                     tracked.log_metrics({"NDCG_10": value})
                 study.tell(trial, value)
-                progress(f"{task} items, trial {number + 1} of {n_trials}: {value:.4f}, best {study.best_value:.4f}")
+                progress(f"ranker_{task}, trial {number + 1} of {n_trials}: {value:.4f}, best {study.best_value:.4f}")
             run.log_metrics({"NDCG_10": study.best_value, "NDCG_10.given": study.trials[0].values[0]})
         best = suggested(optuna.trial.FixedTrial(study.best_params), given)
         tuned.append(Tuned(task, best, study.trials[0].values[0], study.best_value, n_trials))
@@ -130,12 +137,18 @@ def _folds(workshop: Workshop, end: datetime, task: Task) -> tuple[list[_Fold], 
     every = windows(end, N_JUDGED + config.n_windows, config.window_weeks, zone)
     latest = workshop.snapshot(every[0].cut)
     names = item_columns_of(latest.items), user_columns_of(latest.histories)
-    learnt = {each.cut: ranking_rows(workshop, each, task, names, thinned=True) for each in every[1:]}
+    learnt = {each.cut: _rows(workshop, each, task, names, thinned=True) for each in every[1:]}
     folds = []
     for at in range(N_JUDGED):
         past = [learnt[each.cut] for each in every[at + 1 : at + 1 + config.n_windows]]
-        folds.append(_Fold(joined(past), ranking_rows(workshop, every[at], task, names, thinned=False)))
-    return folds, ranker_columns(*names)
+        folds.append(_Fold(joined(past), _rows(workshop, every[at], task, names, thinned=False)))
+    return folds, cart_columns(*names) if task == "cart" else ranker_columns(*names)
+
+
+def _rows(workshop: Workshop, window: Window, task: Task, names: Names, *, thinned: bool) -> Rows:
+    if task == "cart":
+        return cart_rows(workshop, window, names, thinned=thinned)
+    return ranking_rows(workshop, window, task, names, thinned=thinned)
 
 
 def _value(folds: list[_Fold], names: tuple[str, ...], config: RankerConfig, seed: int) -> float:

@@ -55,6 +55,6 @@ def tune(
         return
     for each in tuned:
         print_line(
-            f"{each.task} items: NDCG@10 {each.before:.4f} as given, {each.best:.4f} best of {each.n_trials} trials"
+            f"ranker_{each.task}: NDCG@10 {each.before:.4f} as given, {each.best:.4f} best of {each.n_trials} trials"
         )
     print_line(f"Train with it: shopwright train {which} --config {out}")

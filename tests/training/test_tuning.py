@@ -35,24 +35,32 @@ def test_what_occurs_from_until_on_changes_nothing_and_the_best_is_at_least_what
     later = [row(f"u{n:02}", "i29", END - timedelta(days=n % 12)) for n in range(40)]
     second, _ = tuned(tmp_path / "b", [*purchases(), *later])
     assert first == second
-    assert [each.task for each in first] == ["all", "new"]
+    assert [each.task for each in first] == ["all", "new", "cart"]
     assert all(each.best >= each.before > 0 for each in first)
     # What is searched changed, what is not stayed.
     kept = [
-        replace(each.ranker, **{name: getattr(CONFIG.ranker_all, name) for name in ("n_bins", "share_negatives")})
+        replace(
+            each.ranker, **{name: getattr(CONFIG.ranker(each.task), name) for name in ("n_bins", "share_negatives")}
+        )
         for each in first
     ]
     assert kept == [each.ranker for each in first]
     runs = _runs(registry)
     trials = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
-    assert len(trials) == 2 * N_TRIALS
+    assert len(trials) == 3 * N_TRIALS
     assert {run.info.status for run in runs} == {"FINISHED"}
     for parent in (run for run in runs if "mlflow.parentRunId" not in run.data.tags):
         below = [run for run in trials if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
         assert max(run.data.metrics["NDCG_10"] for run in below) == parent.data.metrics["NDCG_10"]
         given = next(run for run in below if run.data.tags["trial"] == "0")
-        assert given.data.params["learning_rate"] == str(CONFIG.ranker_all.learning_rate)
+        assert given.data.params["learning_rate"] == str(CONFIG.ranker(parent.data.tags["ranker"]).learning_rate)
         assert given.data.metrics["NDCG_10"] == parent.data.metrics["NDCG_10.given"]
+
+
+def test_a_shop_without_orders_of_several_items_has_no_ranker_of_carts_to_tune(tmp_path: Path) -> None:
+    alone = [{**each, "order_id": f"{n}"} for n, each in enumerate(purchases())]
+    found, _ = tuned(tmp_path, alone)
+    assert [each.task for each in found] == ["all", "new"]
 
 
 def _runs(registry: Registry) -> list[Any]:
@@ -82,7 +90,7 @@ def test_the_command_writes_a_config_that_a_training_takes(tmp_path: Path, monke
     assert result.exit_code == 0, result.output
     assert f"shopwright train recommendations --config {out}" in result.output
     written = yaml.safe_load(out.read_text())
-    assert set(written) == {"ranker_all", "ranker_new"}
+    assert set(written) == {"ranker_all", "ranker_new", "ranker_cart"}
     assert set(written["ranker_all"]) == set(asdict(CONFIG.ranker_all))
     out.write_text(out.read_text() + light.read_text())
     result = CliRunner().invoke(app, ["evaluate", "recommendations", "--config", str(out), "--json"])
