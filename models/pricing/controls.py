@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
@@ -15,9 +14,6 @@ PRICE_KIND = "price"
 NEIGHBOURS, STOCKED_UP = "neighbours: price", "reduction before"
 DEEP = "neighbours: deep reduction"
 BEFORE, AFTER, OF_NEIGHBOURS = " before", " after", "neighbours: "
-# What an item's price does to its family: which holds in a shop is told by its sales.
-Sharing = Literal["equal", "sales"]
-SHARINGS: tuple[Sharing, ...] = get_args(Sharing)
 _USUAL = 4  # the usual price is the median of so many weeks before and after
 
 
@@ -52,16 +48,6 @@ def raw_controls(panel: PricePanel, price: Doubles, levels: Levels, pull: Double
         names += [NEIGHBOURS, DEEP, *(OF_NEIGHBOURS + panel.kinds[place] for place in kinds)]
         parts += [neighbours(each, pull, levels) for each in (price, reductions(panel.log_price) ** 2, *reach)]
     return tuple(names), np.stack(parts)
-
-
-def pulls(panel: PricePanel, levels: Levels, sharing: Sharing) -> Doubles:
-    """(S,) how strongly each item's price moves the others of its family: all alike, or by its share of the sales."""
-    family = levels.family or Groups.of(np.arange(len(panel.units)))
-    if sharing == "equal":
-        n = family.sums(np.ones(len(panel.units)))
-        return np.asarray(1 / np.maximum(n - 1, 1))[family.codes]
-    size = np.asarray((panel.units * panel.seen).sum(1) / np.maximum(panel.seen.sum(1), 1))
-    return np.asarray(size / np.maximum(family.sums(size)[family.codes], 1e-9))
 
 
 def neighbours(values: Doubles, pull: Doubles, levels: Levels) -> Doubles:

@@ -7,7 +7,7 @@ drawn towards its category's and department's (`shrinkage`). Counts are fitted a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -18,11 +18,12 @@ from features.contracts.categories import codes
 from features.contracts.errors import BadInput
 from features.contracts.pricing import EvidenceGrade
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
-from models.pricing.controls import AFTER, BEFORE, NEIGHBOURS, OF_NEIGHBOURS, SHARINGS, STOCKED_UP, pulls, raw_controls
+from models.pricing.controls import AFTER, BEFORE, NEIGHBOURS, OF_NEIGHBOURS, STOCKED_UP, raw_controls
 from models.pricing.groups import Levels, centred, explained
 from models.pricing.instruments import corrected
 from models.pricing.panel import Doubles, PricePanel
 from models.pricing.residuals import Residuals, counted_response, effects, first_response, residualise
+from models.pricing.sharing import pulls, told_by_sales
 from models.pricing.shrinkage import shrink
 
 KIND = "pricing"
@@ -206,19 +207,20 @@ class _Slopes:
 
 @dataclass(frozen=True)
 class _Learnt:
-    """Slopes and what they were fitted on; `misfit` is the squared error of the log units, each week by its weight."""
+    """Slopes, what they were fitted on, and what is left of the log units (S, W)."""
 
     pull: Doubles
     residuals: Residuals
     slopes: _Slopes
-    misfit: float
+    left: Doubles
 
 
 def _learnt(panel: PricePanel, levels: Levels, config: ElasticityConfig) -> _Learnt:
-    """By the way in which prices move the rest of a family that explains the sales best."""
-    ways = SHARINGS if levels.family is not None else SHARINGS[:1]
-    tried = [_learnt_by(panel, levels, pulls(panel, levels, sharing), config) for sharing in ways]
-    return min(tried, key=lambda learnt: learnt.misfit)
+    """First as if no item had a family: what that leaves tells how strongly each item's price moves the others."""
+    alone = _learnt_by(panel, replace(levels, family=None), pulls(panel, levels, "equal"), config)
+    if levels.family is None:
+        return alone
+    return _learnt_by(panel, levels, told_by_sales(panel, levels, alone.left, alone.residuals.weights), config)
 
 
 def _learnt_by(panel: PricePanel, levels: Levels, pull: Doubles, config: ElasticityConfig) -> _Learnt:
@@ -228,8 +230,7 @@ def _learnt_by(panel: PricePanel, levels: Levels, pull: Doubles, config: Elastic
         slopes = _slopes(residuals, levels, panel, config)
         told = slopes.mean[:, None] * residuals.price + explained(slopes.effects, residuals.controls.residual)
         response = counted_response(panel, first, residuals.level + told, config.noise)
-    misfit = float((residuals.weights * (residuals.units - told) ** 2).sum())
-    return _Learnt(pull, residuals, slopes, misfit)
+    return _Learnt(pull, residuals, slopes, residuals.units - told)
 
 
 def _slopes(residuals: Residuals, levels: Levels, panel: PricePanel, config: ElasticityConfig) -> _Slopes:

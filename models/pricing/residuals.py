@@ -73,11 +73,8 @@ def residualise(panel: PricePanel, response: Response, levels: Levels, pull: Dou
     centre = centred(np.where(weights > 0, panel.log_price, 0.0), weights)
     names, raw = raw_controls(panel, centre, levels, pull)
 
-    def rest(values: Doubles) -> Doubles:
-        return _rest(values, weights, levels)
-
-    price, units = rest(panel.log_price), rest(response.values)
-    controls = Controls(names, raw, np.stack([rest(control) for control in raw]))
+    price, units = (rest(values, weights, levels) for values in (panel.log_price, response.values))
+    controls = Controls(names, raw, np.stack([rest(control, weights, levels) for control in raw]))
     left = np.stack([price, units])
     for block in np.array_split(np.arange(panel.n_weeks), n_folds):
         others = np.setdiff1d(np.arange(panel.n_weeks), block)
@@ -89,7 +86,7 @@ def residualise(panel: PricePanel, response: Response, levels: Levels, pull: Dou
     return Residuals(weights, controls, price, units, left[0], left[1], response.values - units)
 
 
-def _rest(values: Doubles, weights: Doubles, levels: Levels) -> Doubles:
+def rest(values: Doubles, weights: Doubles, levels: Levels) -> Doubles:
     """(S, W) less the mean of the series, what is common to others, and the weeks around; 0 where nothing is said."""
     centre = centred(np.where(weights > 0, values, 0.0), weights)
     alone = np.where(weights > 0, centre - common(centre, weights, levels, COMMON_VARIANCE), 0.0)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from features.contracts.errors import BadInput
-from models.pricing.controls import around, neighbours, pulls, reductions
+from models.pricing.controls import around, neighbours, reductions
 from models.pricing.elasticity import ElasticityConfig, ElasticityModel, fit, fit_elasticities, foretold
 from models.pricing.groups import Groups, Levels, coefficients, common
 from models.pricing.placebo import next_weeks_price, permuted_prices
+from models.pricing.sharing import pulls
 from tests.models.pricing.panels import panel, panel_of
 
 CONFIG = ElasticityConfig()
@@ -172,21 +173,31 @@ def test_pull_is_alike_or_by_what_an_item_sells():
     assert pulls(data, levels, "sales").tolist() == [0.75, 0.25, 1.0]
 
 
-def test_sales_tell_whether_a_large_item_pulls_more_than_a_small_one():
+def family_world(pull, noise):
+    """Fifty families of a large item and two small ones; a family gains .9 of `pull` (3,) times a neighbour's price."""
     _, _, price, _ = world(n_items=150)
-    family = np.repeat(np.arange(50), 3)
-    share = np.tile([0.7, 0.2, 0.1], 50)
+    family, pull, share = np.repeat(np.arange(50), 3), np.tile(pull, 50), np.tile([0.7, 0.2, 0.1], 50)
     gap = price - np.log(500)
     pulled = np.zeros((50, N_WEEKS))
-    np.add.at(pulled, family, share[:, None] * gap)
+    np.add.at(pulled, family, pull[:, None] * gap)
     rng = np.random.default_rng(3)
-    units = 4.0 + np.log(share)[:, None] - 2.0 * gap + 0.9 * (pulled[family] - share[:, None] * gap)
-    units += 0.1 * rng.normal(size=units.shape)
+    units = 4.0 + np.log(share)[:, None] - 2.0 * gap + 0.9 * (pulled[family] - pull[:, None] * gap)
+    units += noise * rng.normal(size=units.shape)
     data = panel_of(np.exp(price), np.exp(units), family=[f"f{k}" for k in family])
     cross = fit_elasticities(data, CONFIG).cross(["i000", "i001", "i002"], "default")
-    by = {(of, by): effect for of, by, effect in zip(cross.of, cross.by, cross.effect, strict=True)}
+    return {(of, by): effect for of, by, effect in zip(cross.of, cross.by, cross.effect, strict=True)}
+
+
+def test_sales_tell_whether_a_large_item_pulls_more_than_a_small_one():
+    by = family_world([0.7, 0.2, 0.1], noise=0.1)
     assert by[2, 0] == pytest.approx(0.9 * 0.7, abs=0.12)  # a dearer large item moves the small one,
     assert by[0, 2] == pytest.approx(0.9 * 0.1, abs=0.05)  # and hardly the other way round
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.5])
+def test_or_all_pull_alike(noise):
+    by = family_world([0.5, 0.5, 0.5], noise=noise)
+    assert by[2, 0] == by[0, 2] == pytest.approx(0.9 * 0.5, abs=0.2)
 
 
 def test_coefficients_are_least_squares_and_narrow_groups_depart_from_wide_ones():
