@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import lfilter
 
 from models.pricing.groups import Groups, Levels
 from models.pricing.panel import Doubles, PricePanel
@@ -73,20 +74,23 @@ def reductions(log_price: Doubles) -> Doubles:
     return found
 
 
-def around(values: Doubles, weights: Doubles, n_weeks: int) -> Doubles:
-    """(S, W) mean over the `n_weeks` weeks before and after each week, itself left out, drawn to 0.
+def around(values: Doubles, weights: Doubles, memory: float) -> Doubles:
+    """(S, W) mean of the other weeks, each counting exp(-distance / `memory`) times its weight, drawn to 0.
 
-    >>> around(np.array([[2.0, 9.0, 4.0]]), np.ones((1, 3)), 1).round(2).tolist()  # 9 / 2, (2 + 4) / 3, 9 / 2
-    [[4.5, 2.0, 4.5]]
+    The best estimate of a level that drifts (Muth, Optimal properties of exponentially weighted forecasts, JASA 1960).
+
+    >>> once = 1 / np.log(2)  # half after a week: (9 / 2 + 4 / 4) / (1 / 2 + 1 / 4 + 1), ...
+    >>> around(np.array([[2.0, 9.0, 4.0]]), np.ones((1, 3)), once).round(3).tolist()
+    [[3.143, 1.5, 2.857]]
     """
-    total = np.zeros(values.shape)
-    weight = np.zeros(values.shape)
-    for step in range(1, n_weeks + 1):
-        for way in (step, -step):
-            total += _shifted(values * weights, way)
-            weight += _shifted(weights, way)
+    kept = np.exp(-1 / memory)
+
+    def others(each: Doubles) -> Doubles:
+        before, after = (lfilter([1.0], [1.0, -kept], side, axis=1) for side in (each, each[:, ::-1]))
+        return np.asarray(before + after[:, ::-1] - 2 * each)
+
     mean = float(weights[weights > 0].mean()) if (weights > 0).any() else 1.0
-    return np.asarray(total / (weight + mean))
+    return others(values * weights) / (others(weights) + mean)
 
 
 def _shifted(values: Doubles, weeks: int) -> Doubles:

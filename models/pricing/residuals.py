@@ -17,7 +17,7 @@ from models.pricing.panel import Doubles, PricePanel
 
 COMMON_VARIANCE = 0.5  # of the common movement of log units from week to week, before the data are seen
 STRENGTH = 100.0  # weight of a group's departure from the wider group's effects at 0
-_AROUND = 10  # weeks before and after, which tell how demand for an item stands
+_AROUND = 12.0  # weeks, in which what the others tell of how demand for an item stands falls to 1 / e
 
 
 @dataclass(frozen=True)

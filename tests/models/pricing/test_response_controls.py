@@ -213,8 +213,9 @@ def test_coefficients_are_least_squares_and_narrow_groups_depart_from_wide_ones(
 def test_usual_prices_and_weeks_around():
     price = np.log([[200.0, 200.0, 100.0, 200.0, 200.0], [np.nan, 300.0, np.nan, 150.0, 300.0]])
     assert reductions(price) == pytest.approx(np.array([[0, 0, np.log(2), 0, 0], [0, 0, 0, np.log(2), 0]]))
-    # One week each way, and one more of 0: (2 + 4) / (2 + 1), the ends have one neighbour.
-    assert around(np.array([[2.0, 9.0, 4.0]]), np.ones((1, 3)), 1) == pytest.approx(np.array([[4.5, 2.0, 4.5]]))
+    # Half after a week: 4.5 and 1 of weights .5 and .25; 1 and 2 of weights .5 and .5; and in each one more week of 0.
+    expected = [[(4.5 + 1) / 1.75, (1 + 2) / 2, (0.5 + 4.5) / 1.75]]
+    assert around(np.array([[2.0, 9.0, 4.0]]), np.ones((1, 3)), 1 / np.log(2)) == pytest.approx(np.array(expected))
 
 
 def test_a_saved_model_keeps_lifts_and_cross_effects(tmp_path):
