@@ -31,6 +31,7 @@ from training.demand_metrics import (
     weighted_rmsse,
     wmape,
 )
+from training.demand_new import NewItems, new_figures, new_items, new_table
 from training.demand_panel import as_planned, build_panel, catalogue
 from training.results import Comparison, Evaluation, Trained
 
@@ -63,14 +64,14 @@ def train(
         return as_planned(panel, facts, settings, known_at=panel.week_starts[origin])
 
     days = build_days(panel, facts, settings)
-    shop = Backtester(panel, planned, config, settings.seed, progress, days, settings.timezone)
+    shop = Backtester(panel, planned, config, settings.seed, progress, days, settings.timezone, catalogue(facts))
     judged = _judged(panel, origins[0], config)
     folds = [shop.fold(origin, revenue, judged, origins[0]) for origin in origins]
     by_day = [fold for origin in origins if (fold := shop.day_fold(origin, judged)) is not None]
-    items = catalogue(facts)
-    evaluated = shop.model(origins[-1], items, forecast=not refit)
-    evaluation = _evaluation(panel, folds, by_day, config, origins)
-    return Trained(evaluation, evaluated, shop.model(panel.n_known, items) if refit else evaluated)
+    new = [new_items(shop, panel, origin, config.horizon) for origin in origins]
+    evaluated = shop.fitted(origins[-1]) if refit else shop.model(origins[-1])
+    evaluation = _evaluation(panel, folds, by_day, new, config, origins)
+    return Trained(evaluation, evaluated, shop.model(panel.n_known) if refit else evaluated)
 
 
 def evaluate(
@@ -116,7 +117,12 @@ def _judged(panel: DemandPanel, first: int, config: DemandConfig) -> npt.NDArray
 
 
 def _evaluation(
-    panel: DemandPanel, folds: Sequence[Fold], by_day: Sequence[DayFold], config: DemandConfig, origins: Sequence[int]
+    panel: DemandPanel,
+    folds: Sequence[Fold],
+    by_day: Sequence[DayFold],
+    new: Sequence[NewItems],
+    config: DemandConfig,
+    origins: Sequence[int],
 ) -> Evaluation:
     """Figures over all origins together; RMSSE is the mean of the origins."""
     actual = np.concatenate([fold.actual for fold in folds])
@@ -150,10 +156,11 @@ def _evaluation(
             **_figures(folds, actual),
             **{f"bias {n}": bias(actual, f) for n, f in theirs.items()},
             **figures_by_day,
+            **new_figures(new),
         },
         notes=_notes(panel, folds, config, actual),
         figures={"demand_total": plots.total(panel, folds), "demand_calibration": plots.calibration(folds)},
-        tables=tables.all_tables(folds),
+        tables=(*tables.all_tables(folds), new_table(new)),
     )
 
 

@@ -85,12 +85,14 @@ class Backtester:
         progress: Callable[[str], None],
         days: DaySales,
         timezone: str,
+        items: Catalogue,
     ) -> None:
         """`panel` knows every plan; `planned` gives it with those known at an origin; `days` what sold by day.
 
         timezone    the shop's, for the starts of days
+        items       the catalogue, with those that never sold
         """
-        self._panel = panel
+        self._panel, self._items = panel, items
         self._days, self._timezone = days, timezone
         self._wanted = uncensored(panel).units
         self._planned = planned
@@ -104,6 +106,8 @@ class Backtester:
         self._calibrations: dict[int, Calibration] = {}
         self._profiles: dict[int, tuple[npt.NDArray[np.int64], DayProfiles]] = {}
         self._counts: dict[int, DayCounts | None] = {}
+        self._unsold: dict[int, DemandPanel] = {}
+        self._models: dict[int, DemandModel] = {}
 
     def known(self, origin: int) -> DemandPanel:
         """What was known after `origin` weeks: their units, and the plans of then."""
@@ -195,9 +199,8 @@ class Backtester:
         Fifths by volume are those of the weeks before `first`.
         """
         config, panel = self._config, self._panel
-        model = self._model(origin)
+        model, served = self.fitted(origin), self.served(origin)
         calibration = model.calibration
-        served = model.means(self.known(origin), self.means(origin, range(1, config.horizon + 1)))
         means = served[judged]
         actual = panel.units[judged, origin : origin + config.horizon].astype(np.float64)
         past = panel.units[judged, :origin].astype(np.float64)
@@ -224,31 +227,42 @@ class Backtester:
 
     def day_fold(self, origin: int, judged: npt.NDArray[np.int64]) -> DayFold | None:
         """What the model fitted at `origin` says of the judged series that are dense by then; None without any."""
-        horizon = self._config.horizon
         dense, profiles = self.day_profiles(origin)
         series = np.intersect1d(dense, judged)
         counts = self.day_counts(origin)
         if counts is None or not len(series):
             return None
-        served = self._model(origin).means(self.known(origin), self.means(origin, range(1, horizon + 1)))[series]
         rng = generator(self._seed, f"daily pit {origin}")
-        return day_fold(self._days, origin, series, served, profiles, counts, rng)
+        return day_fold(self._days, origin, series, self.served(origin)[series], profiles, counts, rng)
 
-    def _model(self, origin: int) -> DemandModel:
-        panel = self.known(origin)
-        rates = item_rates(panel, panel.take(np.arange(0)))
-        cut = panel.week_starts[origin]
-        return DemandModel(self.trees(origin), self.calibration(origin), rates, cut, self._config.fit)
+    def served(self, origin: int) -> Doubles:
+        """N × horizon means as served after `origin` weeks."""
+        return self.fitted(origin).means(self.known(origin), self.means(origin, range(1, self._config.horizon + 1)))
 
-    def model(self, origin: int, items: Catalogue, *, forecast: bool = True) -> DemandModel:
+    def unsold(self, origin: int) -> DemandPanel:
+        """The items of the catalogue that had not sold after `origin` weeks, whether they sold later or not."""
+        if origin not in self._unsold:
+            self._unsold[origin] = unsold_panel(self._sold(origin), self._items)
+        return self._unsold[origin]
+
+    def _sold(self, origin: int) -> DemandPanel:
+        known = self.known(origin)
+        return known.take(np.flatnonzero((known.units > 0).any(axis=1)))
+
+    def fitted(self, origin: int) -> DemandModel:
+        """The model fitted after `origin` weeks, without forecasts."""
+        if origin not in self._models:
+            rates = item_rates(self._sold(origin), self.unsold(origin))
+            cut = self._panel.week_starts[origin]
+            calibration = self.calibration(origin)
+            self._models[origin] = DemandModel(self.trees(origin), calibration, rates, cut, self._config.fit)
+        return self._models[origin]
+
+    def model(self, origin: int) -> DemandModel:
         """The model fitted after `origin` weeks, with its forecasts of every series and every unsold item."""
         panel = self.known(origin)
-        unsold = unsold_panel(panel, items)
-        fit = self._config.fit
-        rates = item_rates(panel, unsold)
-        model = DemandModel(self.trees(origin), self.calibration(origin), rates, panel.week_starts[origin], fit)
-        if not forecast:
-            return model
+        unsold = unsold_panel(panel, self._items)
+        fit, model = self._config.fit, self.fitted(origin)
         self._progress(f"forecasting {panel.n_series + unsold.n_series} series")
         unblended = self.means(origin, range(1, fit.horizon + 1))
         tables = [model.corrected(panel, unblended), model.predict(unsold)]

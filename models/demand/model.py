@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +21,7 @@ from models.demand.calibration import Calibration, Spread
 from models.demand.distribution import QUANTILES, Counts, Doubles
 from models.demand.hierarchy import reconciled
 from models.demand.panel import DemandPanel
-from models.demand.rates import ItemRates
+from models.demand.rates import ItemRates, waiting
 from models.demand.table import DAILY_FILE, FILE, read_daily
 from models.demand.trees import MIN_TRACE, FitConfig, Trees, TreesConfig
 from models.demand.week_effects import WeekEffects
@@ -86,9 +86,10 @@ class DemandModel:
     def means(self, panel: DemandPanel, unblended: Doubles) -> Doubles:
         """N × H served means: blended by segment, series that never sold filled from items like them."""
         means = self.calibration.blend(unblended, segments(panel))
+        waits = waiting(panel)
         for series in np.flatnonzero(~(panel.units > 0).any(axis=1)):
             about = (str(values[series]) for values in (panel.zones, panel.categories, panel.brands))
-            means[series] = self.rates.of(*about)
+            means[series] = self.rates.of(*about, waits=bool(waits[series]))
         return self.min_trace(panel, means) if self.config.reconcile == MIN_TRACE and len(means) else means
 
     def min_trace(self, panel: DemandPanel, means: Doubles) -> Doubles:
@@ -130,7 +131,8 @@ class DemandModel:
         )
         (folder / "trees.txt").write_text(self.trees.booster.model_to_string(), encoding="utf-8")
         rates, effects = self.rates, self.trees.effects
-        write_arrays(folder / "rates.npz", zones=rates.zones, attributes=rates.attributes, rates=rates.rates)
+        by_item = {each.name: getattr(rates, each.name) for each in fields(rates)}
+        write_arrays(folder / "rates.npz", **by_item)
         write_arrays(folder / "effects.npz", slopes=effects.slopes, usual=effects.usual)
         pq.write_table(self.forecasts, folder / FILE, compression="zstd")
         pq.write_table(self.daily, folder / DAILY_FILE, compression="zstd")
@@ -147,7 +149,7 @@ class DemandModel:
         return cls(
             Trees(booster, tuple(meta["names"]), week),
             _calibration(meta["calibration"]),
-            ItemRates(arrays["zones"], arrays["attributes"], arrays["rates"]),
+            ItemRates(arrays["zones"], arrays["attributes"], arrays["rates"], arrays.get("waiting", arrays["rates"])),
             datetime.fromisoformat(meta["cut"]).astimezone(UTC),
             _config(meta["config"]),
             pq.read_table(folder / FILE, schema=FORECASTS),

@@ -13,7 +13,7 @@ from features.contracts.errors import BadInput
 from features.contracts.tables import TABLES
 from models.demand.model import DAILY_FORECASTS, FORECASTS
 from training.demand import CONFIG, evaluate, train
-from training.demand_panel import build_panel
+from training.demand_panel import build_panel, catalogue, unsold_panel
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 N_ITEMS, N_WEEKS = 40, 18
@@ -180,6 +180,20 @@ def test_events_from_until_on_change_nothing(settings: Settings) -> None:
     ours, theirs = (evaluate(f, settings, CONFIGURED, until=until, progress=quiet) for f in (longer, cut))  # type: ignore[arg-type]
     assert ours.comparisons == theirs.comparisons
     assert ours.cut == MONDAY + timedelta(weeks=11)
+
+
+def test_the_catalogue_says_when_items_come(settings: Settings) -> None:
+    plain = shop()
+    rows = plain.read("items").to_pyarrow().to_pylist()
+    dates = {"i00": MONDAY - timedelta(days=1), "i01": MONDAY + timedelta(weeks=3, days=2), "i40": MONDAY}
+    dated = [row | {"available_from": dates.get(row["item_id"])} for row in rows]
+    tables = {name: plain.read(name).to_pyarrow() for name in ("events", "promotions")}
+    facts: Any = FewFacts({**tables, "items": stored("items", dated)})
+    panel, _ = build_panel(facts, settings, until=None, ahead=13)
+    unsold = unsold_panel(panel, catalogue(facts))
+    assert panel.listed_week[:3].tolist() == [-1, 3, -np.inf]
+    assert unsold.item_ids.tolist() == ["i40", "i40", "i41", "i41"]
+    assert unsold.listed_week.tolist() == [0, 0, -np.inf, -np.inf]
 
 
 def test_too_little_history_says_what_is_needed(settings: Settings) -> None:
