@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from configs.settings import Settings
 from features.contracts.errors import BadInput
+from features.contracts.seeds import generator
 from features.store.facts import Facts
 from models.demand.baselines import BIASED, UNBIASED
 from models.demand.distribution import QUANTILES
@@ -31,8 +33,9 @@ from training.demand_metrics import (
     weighted_rmsse,
     wmape,
 )
-from training.demand_new import NewItems, new_figures, new_items, new_table
+from training.demand_new import new_figures, new_items, new_table
 from training.demand_panel import as_planned, build_panel, catalogue
+from training.demand_sums import sum_folds, sums_table
 from training.results import Comparison, Evaluation, Trained
 
 PRIMARY = "WMAPE"
@@ -69,8 +72,15 @@ def train(
     folds = [shop.fold(origin, revenue, judged, origins[0]) for origin in origins]
     by_day = [fold for origin in origins if (fold := shop.day_fold(origin, judged)) is not None]
     new = [new_items(shop, panel, origin, config.horizon) for origin in origins]
+    rng = generator(settings.seed, "sums")
+    sums = [sum_folds(shop, panel, judged, origin, config.horizon, rng) for origin in origins]
     evaluated = shop.fitted(origins[-1]) if refit else shop.model(origins[-1])
-    evaluation = _evaluation(panel, folds, by_day, new, config, origins)
+    evaluation = _evaluation(panel, folds, by_day, config, origins)
+    evaluation = replace(
+        evaluation,
+        metrics={**evaluation.metrics, **new_figures(new)},
+        tables=(*evaluation.tables, sums_table(sums), new_table(new)),
+    )
     return Trained(evaluation, evaluated, shop.model(panel.n_known) if refit else evaluated)
 
 
@@ -120,7 +130,6 @@ def _evaluation(
     panel: DemandPanel,
     folds: Sequence[Fold],
     by_day: Sequence[DayFold],
-    new: Sequence[NewItems],
     config: DemandConfig,
     origins: Sequence[int],
 ) -> Evaluation:
@@ -156,11 +165,10 @@ def _evaluation(
             **_figures(folds, actual),
             **{f"bias {n}": bias(actual, f) for n, f in theirs.items()},
             **figures_by_day,
-            **new_figures(new),
         },
         notes=_notes(panel, folds, config, actual),
         figures={"demand_total": plots.total(panel, folds), "demand_calibration": plots.calibration(folds)},
-        tables=(*tables.all_tables(folds), new_table(new)),
+        tables=tables.all_tables(folds),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,16 +11,18 @@ import pyarrow as pa
 
 from features.contracts.seeds import generator
 from models.demand.baselines import BIASED, UNBIASED, seasonal_naive
-from models.demand.blend import segments
-from models.demand.calibration import NEAR, Backtest, Calibration, calibrate
+from models.demand.blend import Blend, segments
+from models.demand.calibration import Backtest, Calibration, calibrate
 from models.demand.censoring import uncensored
 from models.demand.days import WEEKDAYS, DayConfig, DayCounts, DayProfiles, DaySales, fit_day_counts, fit_profiles
 from models.demand.model import DemandModel
+from models.demand.nodes import NodeBacktest, fit_nodes
 from models.demand.panel import DemandPanel
-from models.demand.rates import item_rates
+from models.demand.rates import ItemRates, item_rates
 from models.demand.trees import FitConfig, Trees, fit_trees
 from training.demand_days import DayFold, day_fold, day_forecasts, day_means
 from training.demand_metrics import Doubles
+from training.demand_nodes import Nodes
 from training.demand_panel import Catalogue, Revenue, unsold_panel
 
 MIN_ORIGIN = 9  # weeks before the first origin: those of one earlier fit, and of the weeks that judge it
@@ -30,7 +32,8 @@ _ALIVE_WEEKS = 26
 _REVENUE_WEEKS = 4
 _BACKTESTS = 3
 _MIN_FURTHER = 20  # weeks that a second and third backtest must know
-_FAR = (6, 9, 12)  # weeks ahead beyond the near ones that a backtest looks at
+_WHOLE = 8  # weeks of which a backtest looks at each, so that their sums are known
+_FAR = (10, 12)  # weeks beyond them that it looks at
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Backtester:
         items       the catalogue, with those that never sold
         """
         self._panel, self._items = panel, items
+        self.nodes = Nodes(panel, items)
         self._days, self._timezone = days, timezone
         self._wanted = uncensored(panel).units
         self._planned = planned
@@ -108,6 +112,7 @@ class Backtester:
         self._counts: dict[int, DayCounts | None] = {}
         self._unsold: dict[int, DemandPanel] = {}
         self._models: dict[int, DemandModel] = {}
+        self._rates: dict[int, ItemRates] = {}
 
     def known(self, origin: int) -> DemandPanel:
         """What was known after `origin` weeks: their units, and the plans of then."""
@@ -133,7 +138,7 @@ class Backtester:
         return means[:, [known.index(step) for step in steps]]
 
     def _looked_at(self) -> list[int]:
-        near = range(1, max(NEAR, self._config.horizon) + 1)
+        near = range(1, max(_WHOLE, self._config.horizon) + 1)
         return [step for step in sorted({*near, *_FAR}) if step <= self._config.fit.horizon]
 
     def earlier(self, origin: int) -> list[int]:
@@ -152,8 +157,23 @@ class Backtester:
         if origin not in self._calibrations:
             rng = generator(self._seed, f"calibration {origin}")
             backtests = [self._backtest(each, origin) for each in self.earlier(origin)]
-            self._calibrations[origin] = calibrate(backtests, origin, rng)
+            found = calibrate(backtests, origin, rng)
+            seen = [self._node_backtest(each, origin, found.blend) for each in self.earlier(origin)]
+            nodes = fit_nodes(seen, self.nodes.tree.levels, rng)
+            self._calibrations[origin] = replace(found, nodes=nodes)
         return self._calibrations[origin]
+
+    def _node_backtest(self, earlier: int, origin: int, blend: Blend) -> NodeBacktest:
+        steps = range(1, min(_WHOLE, origin - earlier) + 1)
+        known = self.known(earlier)
+        means = self.nodes.means(known, self.rates(earlier), blend(self.means(earlier, steps), segments(known)))
+        return NodeBacktest(means, self.nodes.units(self._wanted[:, earlier : earlier + len(steps)].astype(np.float64)))
+
+    def rates(self, origin: int) -> ItemRates:
+        """What items without a sale were thought to sell after `origin` weeks."""
+        if origin not in self._rates:
+            self._rates[origin] = item_rates(self._sold(origin), self.unsold(origin))
+        return self._rates[origin]
 
     def day_profiles(self, origin: int) -> tuple[npt.NDArray[np.int64], DayProfiles]:
         """The series that were dense after `origin` weeks, and the profiles of then."""
@@ -252,7 +272,7 @@ class Backtester:
     def fitted(self, origin: int) -> DemandModel:
         """The model fitted after `origin` weeks, without forecasts."""
         if origin not in self._models:
-            rates = item_rates(self._sold(origin), self.unsold(origin))
+            rates = self.rates(origin)
             cut = self._panel.week_starts[origin]
             calibration = self.calibration(origin)
             self._models[origin] = DemandModel(self.trees(origin), calibration, rates, cut, self._config.fit)

@@ -132,6 +132,15 @@ def test_a_small_shop_is_judged_and_forecast(settings: Settings) -> None:
     assert min(forecasts["mean"].to_pylist()) > 0
     assert [each.metric for each in evaluation.comparisons] == ["WMAPE", "revenue-weighted RMSSE"]
     assert trained.served.daily.num_rows == 0  # each item sells on one day a week
+    table = evaluation.table("Quantiles of sums")
+    assert table.columns == (
+        "item, 4 weeks",
+        *(f"{level}, {time}" for level in ("category", "department", "total") for time in ("a week", "4 weeks")),
+    )
+    assert table.n_users == (80, 4 * 4, 4, 2 * 4, 2, 2 * 4, 2)  # two zones of Tea and Milk, both Food
+    assert table.rows["PIT .1 to .9"][0].value == pytest.approx(0.8, abs=0.13)  # 80 sums: standard error 4.5 %
+    assert set(trained.served.sums.nodes) == {"category", "department", "total"}
+    assert evaluation.table("WMAPE of new items").n_users[-1] == 4  # two items of the catalogue in two zones
 
 
 def test_dense_series_are_also_forecast_by_day(settings: Settings) -> None:
