@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from configs.settings import Settings
 from features.contracts.errors import BadInput
+from features.contracts.seeds import generator
 from features.store.facts import Facts
 from models.demand.baselines import BIASED, UNBIASED
 from models.demand.distribution import QUANTILES
@@ -31,7 +33,9 @@ from training.demand_metrics import (
     weighted_rmsse,
     wmape,
 )
+from training.demand_new import new_figures, new_items, new_table
 from training.demand_panel import as_planned, build_panel, catalogue
+from training.demand_sums import sum_folds, sums_table
 from training.results import Comparison, Evaluation, Trained
 
 PRIMARY = "WMAPE"
@@ -63,14 +67,21 @@ def train(
         return as_planned(panel, facts, settings, known_at=panel.week_starts[origin])
 
     days = build_days(panel, facts, settings)
-    shop = Backtester(panel, planned, config, settings.seed, progress, days, settings.timezone)
+    shop = Backtester(panel, planned, config, settings.seed, progress, days, settings.timezone, catalogue(facts))
     judged = _judged(panel, origins[0], config)
     folds = [shop.fold(origin, revenue, judged, origins[0]) for origin in origins]
     by_day = [fold for origin in origins if (fold := shop.day_fold(origin, judged)) is not None]
-    items = catalogue(facts)
-    evaluated = shop.model(origins[-1], items, forecast=not refit)
+    new = [new_items(shop, panel, origin, config.horizon) for origin in origins]
+    rng = generator(settings.seed, "sums")
+    sums = [sum_folds(shop, panel, judged, origin, config.horizon, rng) for origin in origins]
+    evaluated = shop.fitted(origins[-1]) if refit else shop.model(origins[-1])
     evaluation = _evaluation(panel, folds, by_day, config, origins)
-    return Trained(evaluation, evaluated, shop.model(panel.n_known, items) if refit else evaluated)
+    evaluation = replace(
+        evaluation,
+        metrics={**evaluation.metrics, **new_figures(new)},
+        tables=(*evaluation.tables, sums_table(sums), new_table(new)),
+    )
+    return Trained(evaluation, evaluated, shop.model(panel.n_known) if refit else evaluated)
 
 
 def evaluate(
@@ -116,7 +127,11 @@ def _judged(panel: DemandPanel, first: int, config: DemandConfig) -> npt.NDArray
 
 
 def _evaluation(
-    panel: DemandPanel, folds: Sequence[Fold], by_day: Sequence[DayFold], config: DemandConfig, origins: Sequence[int]
+    panel: DemandPanel,
+    folds: Sequence[Fold],
+    by_day: Sequence[DayFold],
+    config: DemandConfig,
+    origins: Sequence[int],
 ) -> Evaluation:
     """Figures over all origins together; RMSSE is the mean of the origins."""
     actual = np.concatenate([fold.actual for fold in folds])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,16 +11,18 @@ import pyarrow as pa
 
 from features.contracts.seeds import generator
 from models.demand.baselines import BIASED, UNBIASED, seasonal_naive
-from models.demand.blend import segments
-from models.demand.calibration import NEAR, Backtest, Calibration, calibrate
+from models.demand.blend import Blend, segments
+from models.demand.calibration import Backtest, Calibration, calibrate
 from models.demand.censoring import uncensored
 from models.demand.days import WEEKDAYS, DayConfig, DayCounts, DayProfiles, DaySales, fit_day_counts, fit_profiles
 from models.demand.model import DemandModel
+from models.demand.nodes import NodeBacktest, fit_nodes
 from models.demand.panel import DemandPanel
-from models.demand.rates import item_rates
+from models.demand.rates import ItemRates, item_rates
 from models.demand.trees import FitConfig, Trees, fit_trees
 from training.demand_days import DayFold, day_fold, day_forecasts, day_means
 from training.demand_metrics import Doubles
+from training.demand_nodes import Nodes
 from training.demand_panel import Catalogue, Revenue, unsold_panel
 
 MIN_ORIGIN = 9  # weeks before the first origin: those of one earlier fit, and of the weeks that judge it
@@ -30,7 +32,8 @@ _ALIVE_WEEKS = 26
 _REVENUE_WEEKS = 4
 _BACKTESTS = 3
 _MIN_FURTHER = 20  # weeks that a second and third backtest must know
-_FAR = (6, 9, 12)  # weeks ahead beyond the near ones that a backtest looks at
+_WHOLE = 8  # weeks of which a backtest looks at each, so that their sums are known
+_FAR = (10, 12)  # weeks beyond them that it looks at
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,15 @@ class Backtester:
         progress: Callable[[str], None],
         days: DaySales,
         timezone: str,
+        items: Catalogue,
     ) -> None:
         """`panel` knows every plan; `planned` gives it with those known at an origin; `days` what sold by day.
 
         timezone    the shop's, for the starts of days
+        items       the catalogue, with those that never sold
         """
-        self._panel = panel
+        self._panel, self._items = panel, items
+        self.nodes = Nodes(panel, items)
         self._days, self._timezone = days, timezone
         self._wanted = uncensored(panel).units
         self._planned = planned
@@ -104,6 +110,9 @@ class Backtester:
         self._calibrations: dict[int, Calibration] = {}
         self._profiles: dict[int, tuple[npt.NDArray[np.int64], DayProfiles]] = {}
         self._counts: dict[int, DayCounts | None] = {}
+        self._unsold: dict[int, DemandPanel] = {}
+        self._models: dict[int, DemandModel] = {}
+        self._rates: dict[int, ItemRates] = {}
 
     def known(self, origin: int) -> DemandPanel:
         """What was known after `origin` weeks: their units, and the plans of then."""
@@ -129,7 +138,7 @@ class Backtester:
         return means[:, [known.index(step) for step in steps]]
 
     def _looked_at(self) -> list[int]:
-        near = range(1, max(NEAR, self._config.horizon) + 1)
+        near = range(1, max(_WHOLE, self._config.horizon) + 1)
         return [step for step in sorted({*near, *_FAR}) if step <= self._config.fit.horizon]
 
     def earlier(self, origin: int) -> list[int]:
@@ -148,8 +157,23 @@ class Backtester:
         if origin not in self._calibrations:
             rng = generator(self._seed, f"calibration {origin}")
             backtests = [self._backtest(each, origin) for each in self.earlier(origin)]
-            self._calibrations[origin] = calibrate(backtests, origin, rng)
+            found = calibrate(backtests, origin, rng)
+            seen = [self._node_backtest(each, origin, found.blend) for each in self.earlier(origin)]
+            nodes = fit_nodes(seen, self.nodes.tree.levels, rng)
+            self._calibrations[origin] = replace(found, nodes=nodes)
         return self._calibrations[origin]
+
+    def _node_backtest(self, earlier: int, origin: int, blend: Blend) -> NodeBacktest:
+        steps = range(1, min(_WHOLE, origin - earlier) + 1)
+        known = self.known(earlier)
+        means = self.nodes.means(known, self.rates(earlier), blend(self.means(earlier, steps), segments(known)))
+        return NodeBacktest(means, self.nodes.units(self._wanted[:, earlier : earlier + len(steps)].astype(np.float64)))
+
+    def rates(self, origin: int) -> ItemRates:
+        """What items without a sale were thought to sell after `origin` weeks."""
+        if origin not in self._rates:
+            self._rates[origin] = item_rates(self._sold(origin), self.unsold(origin))
+        return self._rates[origin]
 
     def day_profiles(self, origin: int) -> tuple[npt.NDArray[np.int64], DayProfiles]:
         """The series that were dense after `origin` weeks, and the profiles of then."""
@@ -195,9 +219,8 @@ class Backtester:
         Fifths by volume are those of the weeks before `first`.
         """
         config, panel = self._config, self._panel
-        model = self._model(origin)
+        model, served = self.fitted(origin), self.served(origin)
         calibration = model.calibration
-        served = model.means(self.known(origin), self.means(origin, range(1, config.horizon + 1)))
         means = served[judged]
         actual = panel.units[judged, origin : origin + config.horizon].astype(np.float64)
         past = panel.units[judged, :origin].astype(np.float64)
@@ -224,31 +247,42 @@ class Backtester:
 
     def day_fold(self, origin: int, judged: npt.NDArray[np.int64]) -> DayFold | None:
         """What the model fitted at `origin` says of the judged series that are dense by then; None without any."""
-        horizon = self._config.horizon
         dense, profiles = self.day_profiles(origin)
         series = np.intersect1d(dense, judged)
         counts = self.day_counts(origin)
         if counts is None or not len(series):
             return None
-        served = self._model(origin).means(self.known(origin), self.means(origin, range(1, horizon + 1)))[series]
         rng = generator(self._seed, f"daily pit {origin}")
-        return day_fold(self._days, origin, series, served, profiles, counts, rng)
+        return day_fold(self._days, origin, series, self.served(origin)[series], profiles, counts, rng)
 
-    def _model(self, origin: int) -> DemandModel:
-        panel = self.known(origin)
-        rates = item_rates(panel, panel.take(np.arange(0)))
-        cut = panel.week_starts[origin]
-        return DemandModel(self.trees(origin), self.calibration(origin), rates, cut, self._config.fit)
+    def served(self, origin: int) -> Doubles:
+        """N × horizon means as served after `origin` weeks."""
+        return self.fitted(origin).means(self.known(origin), self.means(origin, range(1, self._config.horizon + 1)))
 
-    def model(self, origin: int, items: Catalogue, *, forecast: bool = True) -> DemandModel:
+    def unsold(self, origin: int) -> DemandPanel:
+        """The items of the catalogue that had not sold after `origin` weeks, whether they sold later or not."""
+        if origin not in self._unsold:
+            self._unsold[origin] = unsold_panel(self._sold(origin), self._items)
+        return self._unsold[origin]
+
+    def _sold(self, origin: int) -> DemandPanel:
+        known = self.known(origin)
+        return known.take(np.flatnonzero((known.units > 0).any(axis=1)))
+
+    def fitted(self, origin: int) -> DemandModel:
+        """The model fitted after `origin` weeks, without forecasts."""
+        if origin not in self._models:
+            rates = self.rates(origin)
+            cut = self._panel.week_starts[origin]
+            calibration = self.calibration(origin)
+            self._models[origin] = DemandModel(self.trees(origin), calibration, rates, cut, self._config.fit)
+        return self._models[origin]
+
+    def model(self, origin: int) -> DemandModel:
         """The model fitted after `origin` weeks, with its forecasts of every series and every unsold item."""
         panel = self.known(origin)
-        unsold = unsold_panel(panel, items)
-        fit = self._config.fit
-        rates = item_rates(panel, unsold)
-        model = DemandModel(self.trees(origin), self.calibration(origin), rates, panel.week_starts[origin], fit)
-        if not forecast:
-            return model
+        unsold = unsold_panel(panel, self._items)
+        fit, model = self._config.fit, self.fitted(origin)
         self._progress(f"forecasting {panel.n_series + unsold.n_series} series")
         unblended = self.means(origin, range(1, fit.horizon + 1))
         tables = [model.corrected(panel, unblended), model.predict(unsold)]

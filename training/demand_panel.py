@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -115,17 +116,21 @@ def with_planned_prices(
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Item ids, ascending, and what is said of them ('' where nothing is)."""
+    """Item ids, ascending, and what is said of them ('' where nothing is); available_from in UTC, NaT where unknown."""
 
     item_ids: npt.NDArray[np.object_]
     categories: npt.NDArray[np.object_]
     brands: npt.NDArray[np.object_]
+    available_from: npt.NDArray[np.datetime64]
 
 
 def catalogue(facts: Facts) -> Catalogue:
     """All items of the catalogue."""
     items = _about_items(facts).sort_by("item_id")
-    return Catalogue(*(items[name].to_numpy(zero_copy_only=False) for name in ("item_id", "category", "brand")))
+    item_ids, categories, brands = (
+        items[name].to_numpy(zero_copy_only=False) for name in ("item_id", "category", "brand")
+    )
+    return Catalogue(item_ids, categories, brands, _times(items["available_from"]))
 
 
 def unsold_panel(panel: DemandPanel, items: Catalogue) -> DemandPanel:
@@ -150,12 +155,25 @@ def unsold_panel(panel: DemandPanel, items: Catalogue) -> DemandPanel:
         signal_zones=panel.signal_zones,
         signals=panel.signals,
         brands=np.repeat(items.brands[missing], len(zones)),
+        listed_week=np.repeat(_listed_week(items.available_from[missing], panel.week_starts), len(zones)),
     )
+
+
+def _listed_week(available_from: npt.NDArray[np.datetime64], starts: Sequence[datetime]) -> npt.NDArray[np.float64]:
+    """The place of the week that holds each instant; -1 before the first week, -inf where the instant is not known."""
+    weeks = pa.array(starts, TIMESTAMP).to_numpy(zero_copy_only=False)
+    places = np.searchsorted(weeks, available_from, side="right") - 1.0
+    return np.where(np.isnat(available_from), -np.inf, places)
+
+
+def _times(column: pa.ChunkedArray) -> npt.NDArray[np.datetime64]:
+    return np.asarray(column.cast(TIMESTAMP).to_numpy(zero_copy_only=False), "datetime64[us]")
 
 
 def _about_items(facts: Facts) -> pa.Table:
     items = facts.read("items")
-    return items.select("item_id", category=items.category.fill_null(""), brand=items.brand.fill_null("")).to_pyarrow()
+    named = {name: items[name].fill_null("") for name in ("category", "brand")}
+    return items.select("item_id", "available_from", **named).to_pyarrow()
 
 
 def _arranged(
@@ -187,12 +205,16 @@ def _arranged(
         labels = items[column].to_numpy(zero_copy_only=False)
         return np.array([labels[int(i)] if i == i else "" for i in found], object)
 
+    times = np.append(_times(items["available_from"]), np.datetime64("NaT"))
+    available = times[np.where(np.isnan(found), -1, found).astype(np.int64)]
+
     reach = [np.nan_to_num(matrix(REACH + kind, 0.0)) for kind in kinds]
     panel = DemandPanel(
         item_ids=ids.astype(object),
         zones=zones.astype(object),
         categories=said("category"),
         brands=said("brand"),
+        listed_week=_listed_week(available, starts),
         week_starts=starts,
         n_known=n_known,
         units=np.nan_to_num(matrix("units", 0.0))[:, :n_known],

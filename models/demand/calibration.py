@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from models.demand.blend import Blend, fit_blend
-from models.demand.distribution import QUANTILES, Counts, Doubles, fit_counts
+from models.demand.distribution import QUANTILES, Doubles, fit_counts
 from models.demand.panel import Ints
+from models.demand.sums import SPANS, NodeSums, Spread
 
 NEAR = 4  # horizons up to here share a distribution, those beyond another
 _ENOUGH = 1_000
@@ -34,46 +34,18 @@ class Backtest:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Distributions of sparse and of dense series."""
-
-    sparse: Counts
-    dense: Counts
-
-    def quantiles(self, mean: Doubles, segment: Ints, at: Sequence[float] = QUANTILES) -> Doubles:
-        """n × levels of n means."""
-        result = np.empty((len(mean), len(at)))
-        for counts, rows in self._parts(segment):
-            result[rows] = counts.quantiles(mean[rows], at)
-        return result
-
-    def pit(self, actual: Doubles, mean: Doubles, segment: Ints, rng: np.random.Generator) -> Doubles:
-        """The randomised probability integral transform of n counts."""
-        result = np.empty(len(mean))
-        for counts, rows in self._parts(segment):
-            result[rows] = counts.pit(actual[rows], mean[rows], rng)
-        return result
-
-    def alpha(self, mean: Doubles, segment: Ints) -> Doubles:
-        """The dispersion of each of n means."""
-        result = np.empty(len(mean))
-        for counts, rows in self._parts(segment):
-            result[rows] = counts.alpha(mean[rows])
-        return result
-
-    def _parts(self, segment: Ints) -> list[tuple[Counts, npt.NDArray[np.bool_]]]:
-        dense = segment % 2 == 1
-        return [(self.sparse, ~dense), (self.dense, dense)]
-
-
-@dataclass(frozen=True)
 class Calibration:
-    """Learnt on backtests before the origin: the blend, the spread near and far, and that of `NEAR` weeks' total."""
+    """Learnt on backtests before the origin: the blend, the spread near and far, and those of sums over weeks.
+
+    sums    of items, by SPANS; the first one is `near`
+    nodes   of nodes above the items, by level; a plain set of backtests knows none
+    """
 
     blend: Blend
     near: Spread
     far: Spread
-    total: Spread
+    sums: tuple[Spread, ...]
+    nodes: Mapping[str, NodeSums] = field(default_factory=dict)
 
     def quantiles(self, mean: Doubles, segment: Ints, step: int, at: Sequence[float] = QUANTILES) -> Doubles:
         """n × levels of n means `step` weeks ahead."""
@@ -94,16 +66,21 @@ def calibrate(backtests: Sequence[Backtest], n_known: int, rng: np.random.Genera
     beyond = [_rows(each, [place for place, step in enumerate(each.steps) if step > NEAR]) for each in seen]
     actual, means, segment = (np.concatenate(part) for part in zip(*beyond, strict=True))
     far = _spread(actual, blend(means, segment), segment, rng) if len(actual) >= _ENOUGH else close
-    whole = [each for each in seen if set(range(1, NEAR + 1)) <= set(each.steps)]
+    sums = [close]
+    for weeks in SPANS[1:]:
+        found = _span(seen, blend, weeks)
+        sums.append(sums[-1] if found is None else _spread(*found, rng))
+    return Calibration(blend, close, far, tuple(sums))
+
+
+def _span(seen: Sequence[Backtest], blend: Blend, weeks: int) -> tuple[Doubles, Doubles, Ints] | None:
+    """Sold, foretold and segment of the first `weeks` weeks together; None where no backtest saw all of them."""
+    whole = [each for each in seen if each.steps[:weeks] == tuple(range(1, weeks + 1))]
     if not whole:
-        return Calibration(blend, close, far, close)
-    places = list(range(NEAR))
-    totals = [
-        (each.actual[:, places].sum(axis=1), blend(each.means[:, places], each.segment).sum(axis=1)) for each in whole
-    ]
-    actual, mean = (np.concatenate(part) for part in zip(*totals, strict=True))
-    total = _spread(actual, mean, np.concatenate([each.segment for each in whole]), rng)
-    return Calibration(blend, close, far, total)
+        return None
+    sold = [each.actual[:, :weeks].sum(axis=1) for each in whole]
+    foretold = [blend(each.means[:, :weeks], each.segment).sum(axis=1) for each in whole]
+    return np.concatenate(sold), np.concatenate(foretold), np.concatenate([each.segment for each in whole])
 
 
 def _rows(backtest: Backtest, places: list[int]) -> tuple[Doubles, Doubles, Ints]:

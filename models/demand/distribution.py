@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ _COARSE = 8
 _MIN_ROWS = 200
 _MIN_SHAPE_ROWS = 500
 _MOST_ROWS = 20_000
-_PLACES = np.linspace(0, 1, 101)
+PLACES = np.linspace(0, 1, 101)
 _GRID = 0.01  # means are rounded to steps of 1 % before quantiles are looked up
 
 
@@ -53,7 +54,7 @@ class Counts:
         bucket = self._bucket(values)
         table = np.empty((len(values), len(at)))
         for column, level in enumerate(at):
-            plain = np.array([np.interp(level, _PLACES, shape) if shape else level for shape in self.shapes])
+            plain = np.array([np.interp(level, PLACES, shape) if shape else level for shape in self.shapes])
             table[:, column] = stats.nbinom.ppf(plain[bucket], size, chance)
         return np.asarray(np.maximum(table, 0)[back], np.float64)
 
@@ -65,7 +66,7 @@ class Counts:
         for place, shape in enumerate(self.shapes):
             rows = bucket == place
             if shape and rows.any():
-                plain[rows] = np.interp(plain[rows], shape, _PLACES)
+                plain[rows] = np.interp(plain[rows], shape, PLACES)
         return np.asarray(np.where(count >= 0, plain, 0.0), np.float64)
 
     def pit(self, actual: Doubles, mean: Doubles, rng: np.random.Generator) -> Doubles:
@@ -86,16 +87,19 @@ def fit_counts(actual: Doubles, mean: Doubles, rng: np.random.Generator) -> Coun
     places = [np.flatnonzero(buckets == bucket) for bucket in range(len(_EDGES) + 1)]
     alphas = [_likeliest(actual[rows], mean[rows]) if len(rows) >= _MIN_ROWS else overall for rows in places]
     plain = Counts(_EDGES, tuple(alphas), ((),) * len(alphas))
-    return Counts(_EDGES, plain.alphas, tuple(_shape(plain, actual, mean, rows, rng) for rows in places))
+    return Counts(_EDGES, plain.alphas, tuple(bent(plain, actual[rows], mean[rows], rng) for rows in places))
 
 
-def _shape(
-    plain: Counts, actual: Doubles, mean: Doubles, rows: npt.NDArray[np.int64], rng: np.random.Generator
-) -> tuple[float, ...]:
-    if len(rows) < _MIN_SHAPE_ROWS:
+class _Plain(Protocol):
+    def pit(self, actual: Doubles, mean: Doubles, rng: np.random.Generator) -> Doubles: ...
+
+
+def bent(plain: _Plain, actual: Doubles, mean: Doubles, rng: np.random.Generator) -> tuple[float, ...]:
+    """The plain distribution's level below which each hundredth of what was sold lay; empty with too few rows."""
+    if len(actual) < _MIN_SHAPE_ROWS:
         return ()
-    some = rows[:: max(1, len(rows) // _MOST_ROWS)]
-    seen = np.quantile(plain.pit(actual[some], mean[some], rng), _PLACES)
+    some = slice(None, None, max(1, len(actual) // _MOST_ROWS))
+    seen = np.quantile(plain.pit(actual[some], mean[some], rng), PLACES)
     seen[0], seen[-1] = 0.0, 1.0
     return tuple(np.round(seen, 5).tolist())
 
@@ -105,13 +109,13 @@ def _likeliest(actual: Doubles, mean: Doubles, *, most: int = 8_000) -> float:
         return 1.0
     stride = max(1, len(actual) // most)
     y, mu = np.rint(actual[::stride]), mean[::stride]
-    coarse = int(np.argmax([_log_likelihood(y, mu, alpha) for alpha in _ALPHAS[::_COARSE]])) * _COARSE
+    coarse = int(np.argmax([log_likelihood(y, mu, alpha) for alpha in _ALPHAS[::_COARSE]])) * _COARSE
     near = range(max(coarse - _COARSE, 0), min(coarse + _COARSE + 1, len(_ALPHAS)))  # the likelihood has one peak
-    return float(_ALPHAS[max(near, key=lambda place: _log_likelihood(y, mu, float(_ALPHAS[place])))])
+    return float(_ALPHAS[max(near, key=lambda place: log_likelihood(y, mu, float(_ALPHAS[place])))])
 
 
-def _log_likelihood(y: Doubles, mu: Doubles, alpha: float) -> float:
-    """Of a negative binomial, less the terms that do not hold alpha."""
+def log_likelihood(y: Doubles, mu: Doubles, alpha: float | Doubles) -> float:
+    """Of counts y under negative binomials of means mu, less the terms that do not hold alpha."""
     size = 1.0 / alpha
     terms = special.gammaln(y + size) - special.gammaln(size) - (y + size) * np.log1p(alpha * mu) + y * np.log(alpha)
     return float(terms.sum())

@@ -65,10 +65,9 @@ def hierarchy(zones: npt.NDArray[np.object_], categories: npt.NDArray[np.object_
 
 
 def level_table(rows: pa.Table, items: pa.Table, level: str) -> pa.Table:
-    """Forecast rows of items as sums of a level, in the same columns; unique_id is the path, "total" for the zone.
+    """Forecast rows of items as sums of a level: unique_id is the path, "total" for the zone; zone, ds and mean.
 
-    items: item_id and category, an item without a category counts towards the total and the path "". Quantiles are
-    null: those of a sum are no sums of quantiles.
+    items: item_id and category, an item without a category counts towards the total and the path "".
     """
     depth = LEVELS.index(level)
     place = pc.index_in(rows["unique_id"], value_set=items["item_id"].combine_chunks())
@@ -77,8 +76,6 @@ def level_table(rows: pa.Table, items: pa.Table, level: str) -> pa.Table:
     named = rows.set_column(0, "unique_id", pa.array(paths, pa.string()))
     keys = ["unique_id", "zone", "ds"]
     sums = named.group_by(keys).aggregate([("mean", "sum")]).rename_columns([*keys, "mean"])
-    for name in ("p10", "p50", "p90"):
-        sums = sums.append_column(name, pa.nulls(sums.num_rows, pa.float64()))
     return sums.sort_by([(key, "ascending") for key in keys])
 
 

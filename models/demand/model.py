@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 import lightgbm as lgb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,11 +18,12 @@ from features.contracts.errors import BadInput
 from features.contracts.tables import TIMESTAMP
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.demand.blend import Blend, segments
-from models.demand.calibration import Calibration, Spread
-from models.demand.distribution import QUANTILES, Counts, Doubles
+from models.demand.calibration import Calibration
+from models.demand.distribution import QUANTILES, Doubles
 from models.demand.hierarchy import reconciled
 from models.demand.panel import DemandPanel
-from models.demand.rates import ItemRates
+from models.demand.rates import ItemRates, waiting
+from models.demand.sums import Sums, spread_of
 from models.demand.table import DAILY_FILE, FILE, read_daily
 from models.demand.trees import MIN_TRACE, FitConfig, Trees, TreesConfig
 from models.demand.week_effects import WeekEffects
@@ -36,7 +38,7 @@ FORECASTS = pa.schema(
         *_UNITS,
         ("price_minor", pa.float64()),  # the offer price that the forecast assumes, null where no plan told one
         ("alpha", pa.float64()),  # dispersion of the week: variance = mean + alpha × mean²
-        ("alpha_total", pa.float64()),  # dispersion of the total of four weeks
+        ("dense", pa.bool_()),  # sold in a quarter of the last year's weeks or more
     ]
 )
 
@@ -86,9 +88,10 @@ class DemandModel:
     def means(self, panel: DemandPanel, unblended: Doubles) -> Doubles:
         """N × H served means: blended by segment, series that never sold filled from items like them."""
         means = self.calibration.blend(unblended, segments(panel))
+        waits = waiting(panel)
         for series in np.flatnonzero(~(panel.units > 0).any(axis=1)):
             about = (str(values[series]) for values in (panel.zones, panel.categories, panel.brands))
-            means[series] = self.rates.of(*about)
+            means[series] = self.rates.of(*about, waits=bool(waits[series]))
         return self.min_trace(panel, means) if self.config.reconcile == MIN_TRACE and len(means) else means
 
     def min_trace(self, panel: DemandPanel, means: Doubles) -> Doubles:
@@ -107,15 +110,20 @@ class DemandModel:
         """FORECASTS rows from the N × H × METHODS means."""
         means = self.means(panel, unblended)
         segment = np.repeat(segments(panel), means.shape[1])
-        alphas = [spread.alpha(means.ravel(), segment) for spread in (self.calibration.near, self.calibration.total)]
-        return forecast_table(panel, means, self.quantiles(panel, means), alphas)
+        alpha = self.calibration.near.alpha(means.ravel(), segment)
+        return forecast_table(panel, means, self.quantiles(panel, means), alpha, segment % 2 == 1)
+
+    @property
+    def sums(self) -> Sums:
+        """What sums over weeks, and over items, were seen to do."""
+        return Sums(self.calibration.sums, self.calibration.nodes)
 
     def with_forecasts(self, forecasts: pa.Table, daily: pa.Table | None = None) -> DemandModel:
         """The same model, with forecasts by week and by day to keep beside it."""
         return DemandModel(self.trees, self.calibration, self.rates, self.cut, self.config, forecasts, daily)
 
     def save(self, folder: Path) -> None:
-        """model.json, trees.txt (LightGBM's text), rates.npz, effects.npz, and forecasts by week and by day."""
+        """model.json, trees.txt (LightGBM's text), rates.npz, effects.npz, sums.json, forecasts by week and by day."""
         write_meta(
             folder,
             KIND,
@@ -123,15 +131,17 @@ class DemandModel:
                 "cut": self.cut.isoformat(),
                 "config": asdict(self.config),
                 "names": list(self.trees.names),
-                "calibration": asdict(self.calibration),
+                "calibration": asdict(replace(self.calibration, sums=(), nodes={})),
                 "signals": list(self.trees.effects.names),
                 "zones": list(self.trees.effects.zones),
             },
         )
         (folder / "trees.txt").write_text(self.trees.booster.model_to_string(), encoding="utf-8")
         rates, effects = self.rates, self.trees.effects
-        write_arrays(folder / "rates.npz", zones=rates.zones, attributes=rates.attributes, rates=rates.rates)
+        by_item = {each.name: getattr(rates, each.name) for each in fields(rates)}
+        write_arrays(folder / "rates.npz", **by_item)
         write_arrays(folder / "effects.npz", slopes=effects.slopes, usual=effects.usual)
+        self.sums.save(folder)
         pq.write_table(self.forecasts, folder / FILE, compression="zstd")
         pq.write_table(self.daily, folder / DAILY_FILE, compression="zstd")
 
@@ -139,15 +149,16 @@ class DemandModel:
     def load(cls, folder: Path) -> Self:
         """Raises BadInput when `folder` does not hold a demand model."""
         meta = read_meta(folder, KIND)
-        if "calibration" not in meta:
+        sums = Sums.load(folder)
+        if sums is None:
             raise BadInput("the demand model is of an earlier release", where=str(folder), hint="Train demand again")
         booster = lgb.Booster(model_str=(folder / "trees.txt").read_text(encoding="utf-8"))
         arrays, effects = read_arrays(folder / "rates.npz"), read_arrays(folder / "effects.npz")
         week = WeekEffects(tuple(meta["zones"]), tuple(meta["signals"]), effects["slopes"], effects["usual"])
         return cls(
             Trees(booster, tuple(meta["names"]), week),
-            _calibration(meta["calibration"]),
-            ItemRates(arrays["zones"], arrays["attributes"], arrays["rates"]),
+            _calibration(meta["calibration"], sums),
+            ItemRates(arrays["zones"], arrays["attributes"], arrays["rates"], arrays.get("waiting", arrays["rates"])),
             datetime.fromisoformat(meta["cut"]).astimezone(UTC),
             _config(meta["config"]),
             pq.read_table(folder / FILE, schema=FORECASTS),
@@ -155,8 +166,10 @@ class DemandModel:
         )
 
 
-def forecast_table(panel: DemandPanel, means: Doubles, quantiles: Doubles, alphas: Sequence[Doubles]) -> pa.Table:
-    """N × H means, N × H × 3 quantiles and two dispersions of N · H as FORECASTS rows, series by series."""
+def forecast_table(
+    panel: DemandPanel, means: Doubles, quantiles: Doubles, alpha: Doubles, dense: npt.NDArray[np.bool_]
+) -> pa.Table:
+    """N × H means, N × H × 3 quantiles, and alpha and dense N · H as FORECASTS rows, series by series."""
     n_steps = means.shape[1]
     weeks = pa.array(panel.week_starts[panel.n_known : panel.n_known + n_steps], TIMESTAMP)
     series = pa.array(np.repeat(np.arange(panel.n_series), n_steps))
@@ -167,23 +180,15 @@ def forecast_table(panel: DemandPanel, means: Doubles, quantiles: Doubles, alpha
         means.ravel(),
         *(quantiles[:, :, q].ravel() for q in range(3)),
         pa.array(panel.assumed_prices(n_steps).ravel(), pa.float64(), from_pandas=True),
-        *alphas,
+        alpha,
+        dense,
     ]
     return pa.table(columns, schema=FORECASTS)
 
 
-def _calibration(stored: dict[str, Any]) -> Calibration:
+def _calibration(stored: dict[str, Any], sums: Sums) -> Calibration:
     blend = Blend(tuple(tuple(weights) for weights in stored["blend"]["weights"]))
-    return Calibration(blend, *(_spread(stored[name]) for name in ("near", "far", "total")))
-
-
-def _spread(stored: dict[str, Any]) -> Spread:
-    return Spread(*(_counts(stored[name]) for name in ("sparse", "dense")))
-
-
-def _counts(stored: dict[str, Any]) -> Counts:
-    shapes = tuple(tuple(shape) for shape in stored["shapes"])
-    return Counts(tuple(stored["edges"]), tuple(stored["alphas"]), shapes)
+    return Calibration(blend, spread_of(stored["near"]), spread_of(stored["far"]), sums.items, sums.nodes)
 
 
 def _config(stored: dict[str, Any]) -> FitConfig:

@@ -29,7 +29,8 @@ class DemandPanel:
     units N × n_known; reach K × N × T (share of shops or visitors); depth N × T, offer_price and list_price N × T (NaN
     where nothing is known, None when no series has any); item_ids, zones, categories, brands N; week_starts T.
     signals, signal_names × signal_zones × T, are what is known of whole weeks (holidays, weather, events). in_stock,
-    N × n_known, is the share of a week in which something was on hand (None: no stock is known).
+    N × n_known, is the share of a week in which something was on hand (None: no stock is known). listed_week N is the
+    place of the week in which the catalogue says that an item comes, -inf where it does not say.
     """
 
     item_ids: Texts
@@ -48,10 +49,13 @@ class DemandPanel:
     signals: Floats = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
     in_stock: Floats | None = None
     brands: Texts = field(default_factory=lambda: np.zeros(0, object))
+    listed_week: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         if len(self.brands) != len(self.item_ids):
             object.__setattr__(self, "brands", np.full(len(self.item_ids), "", object))
+        if len(self.listed_week) != len(self.item_ids):
+            object.__setattr__(self, "listed_week", np.full(len(self.item_ids), -np.inf))
 
     @property
     def n_series(self) -> int:
@@ -93,6 +97,7 @@ class DemandPanel:
             zones=self.zones[series],
             categories=self.categories[series],
             brands=self.brands[series],
+            listed_week=self.listed_week[series],
             units=self.units[series],
             reach=self.reach[:, series],
             depth=some(self.depth),

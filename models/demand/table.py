@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,9 @@ import pyarrow.parquet as pq
 from features.contracts.calendar import SECONDS_PER_WEEK
 from features.contracts.errors import NotFound
 from features.contracts.tables import TIMESTAMP
+from models.demand.distribution import QUANTILES
 from models.demand.outlook import Outlook
+from models.demand.sums import Sums
 
 FILE, DAILY_FILE = "forecasts.parquet", "forecasts_daily.parquet"
 _WEEK, _DAY = timedelta(weeks=1), timedelta(days=1)
@@ -43,21 +46,21 @@ class ForecastTable:
 
     period    how long a row holds, but for an hour where the clocks change
     daily     the same by day, of the series that sell on most days
+    sums      distributions of sums over weeks; None for days, and for a model of an earlier release
     """
 
-    def __init__(self, rows: pa.Table, period: timedelta = _WEEK, daily: ForecastTable | None = None) -> None:
-        self._period, self.daily = period, daily
+    def __init__(
+        self, rows: pa.Table, period: timedelta = _WEEK, daily: ForecastTable | None = None, sums: Sums | None = None
+    ) -> None:
+        self._period, self.daily, self._sums = period, daily, sums
         rows = rows.sort_by([("unique_id", "ascending"), ("zone", "ascending"), ("ds", "ascending")])
         self._at = rows["ds"].cast(TIMESTAMP).cast(pa.int64()).to_numpy()
         names = ("mean", "p10", "p50", "p90")
         self._values: npt.NDArray[np.float64] = np.stack(
             [rows[name].to_numpy().astype(np.float64) for name in names], axis=1
         ).reshape(-1, len(names))
-        empty = pa.nulls(len(rows), pa.float64())
-        spreads = [rows[name] if name in rows.column_names else empty for name in ("alpha", "alpha_total")]
-        self._spreads = np.stack([each.to_numpy(zero_copy_only=False).astype(np.float64) for each in spreads], axis=1)
-        prices = rows["price_minor"] if "price_minor" in rows.column_names else pa.nulls(len(rows), pa.float64())
-        self._prices = prices.to_numpy(zero_copy_only=False).astype(np.float64)  # NaN where no plan told one
+        self._alpha, self._prices = _told(rows, "alpha"), _told(rows, "price_minor")  # NaN where no plan told one
+        self._dense = _told(rows, "dense") == 1
         self._slices: dict[tuple[str, str], tuple[int, int]] = {}
         keys = list(zip(rows["unique_id"].to_pylist(), rows["zone"].to_pylist(), strict=True))
         start = 0
@@ -81,6 +84,16 @@ class ForecastTable:
             return []
         return [self._row(row) for row in range(first, min(end, first + horizon))]
 
+    def total(self, item_id: str, zone: str, weeks: Sequence[Forecast]) -> Forecast | None:
+        """What sells in all of these weeks together, which follow each other; None where no sums are known."""
+        if self._sums is None or not weeks:
+            return None
+        start, _ = self._slices[item_id, zone]
+        mean = sum(week.mean for week in weeks)
+        dense = self._dense[start : start + 1]
+        p10, p50, p90 = self._sums.quantiles(np.array([mean]), dense, len(weeks), QUANTILES)[0].tolist()
+        return Forecast(weeks[0].start, mean, p10, p50, p90)
+
     def __contains__(self, series: tuple[str, str]) -> bool:
         """Whether the series of this item and zone has forecasts."""
         return series in self._slices
@@ -88,20 +101,22 @@ class ForecastTable:
     def outlook(self, zone: str, now: datetime) -> tuple[list[str], Outlook]:
         """Items of `zone` that have a forecast from the week of `now` on, and what is foretold of them.
 
-        All have as many weeks as most of them; a table written before dispersions were kept has none.
+        All have as many weeks as most of them; a table written before sums were learnt has none.
         """
+        if self._sums is None:
+            return [], Outlook(np.zeros((0, 0)), np.zeros(0), np.zeros(0, bool), Sums((), {}))
         week_before = int((now.timestamp() - SECONDS_PER_WEEK) * 1e6)
         found = []
         for (item_id, place), (start, end) in self._slices.items():
             first = start + int(np.searchsorted(self._at[start:end], week_before, side="right"))
-            if place == zone and first < end and np.isfinite(self._spreads[first]).all():
+            if place == zone and first < end:
                 found.append((item_id, first, end - first))
         n_weeks = max((length for _, _, length in found), default=0)
         whole = [(item_id, first) for item_id, first, length in found if length == n_weeks]
         firsts = np.array([first for _, first in whole], np.int64)
         rows = firsts[:, None] + np.arange(n_weeks)
-        alpha, total = self._spreads[firsts].T if len(firsts) else (np.zeros(0), np.zeros(0))
-        return [item_id for item_id, _ in whole], Outlook(self._values[rows, 0], alpha, total)
+        mean, alpha, dense = self._values[rows, 0], self._alpha[firsts], self._dense[firsts]
+        return [item_id for item_id, _ in whole], Outlook(mean, alpha, dense, self._sums)
 
     def _row(self, row: int) -> Forecast:
         start, price = datetime.fromtimestamp(self._at[row] / 1e6, UTC), float(self._prices[row])
@@ -112,7 +127,8 @@ class ForecastTable:
 def load_forecasts(folder: Path) -> ForecastTable:
     """The forecasts of a demand artifact. Raises NotFound when the folder holds none."""
     daily = read_daily(folder)
-    return ForecastTable(read_weekly(folder), daily=None if daily is None else ForecastTable(daily, _DAY))
+    by_day = None if daily is None else ForecastTable(daily, _DAY)
+    return ForecastTable(read_weekly(folder), daily=by_day, sums=Sums.load(folder))
 
 
 def read_weekly(folder: Path) -> pa.Table:
@@ -127,3 +143,9 @@ def read_daily(folder: Path) -> pa.Table | None:
     """The rows by day; None for a model of an earlier release."""
     path = folder / DAILY_FILE
     return pq.read_table(path) if path.is_file() else None
+
+
+def _told(rows: pa.Table, name: str) -> npt.NDArray[np.float64]:
+    """A column as numbers; NaN where it is null, or missing in a table of an earlier release."""
+    column = rows[name].cast(pa.float64()) if name in rows.column_names else pa.nulls(len(rows), pa.float64())
+    return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)

@@ -40,6 +40,15 @@ class DayResponse(BaseModel):
     p90: float
 
 
+class TotalResponse(BaseModel):
+    """All weeks together: expected units, and the quantiles of their sum."""
+
+    mean: float
+    p10: float
+    p50: float
+    p90: float
+
+
 class AdjustmentResponse(BaseModel):
     """The price is not the one that the forecast assumes; `factor` is (price now / price then) ** elasticity.
 
@@ -62,6 +71,9 @@ class ForecastResponse(BaseModel):
     zone: str
     weeks: list[WeekResponse]
     days: list[DayResponse]
+    total: TotalResponse | None = Field(
+        description="Quantiles of the weeks' sum, which are no sums of quantiles; null for days"
+    )
     model: ModelResponse
     price_adjustment: AdjustmentResponse | None = Field(description="null when the price is the one assumed")
 
@@ -110,6 +122,7 @@ def get_forecast(
         zone=zone,
         weeks=[_week(each) for each in found.periods] if freq is Freq.WEEK else [],
         days=[_day(each) for each in found.periods] if freq is Freq.DAY else [],
+        total=None if found.total is None else _total(found.total),
         model=ModelResponse(name=served.version.name, version=served.version.version),
         price_adjustment=adjustment,
     )
@@ -121,3 +134,7 @@ def _week(week: Forecast) -> WeekResponse:
 
 def _day(day: Forecast) -> DayResponse:
     return DayResponse(day_start=day.start, mean=day.mean, p10=day.p10, p50=day.p50, p90=day.p90)
+
+
+def _total(weeks: Forecast) -> TotalResponse:
+    return TotalResponse(mean=weeks.mean, p10=weeks.p10, p50=weeks.p50, p90=weeks.p90)

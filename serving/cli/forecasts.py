@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from serving.services.forecast import Freq
 
+_COLUMNS = ["unique_id", "zone", "ds", "mean", "p10", "p50", "p90"]
 app = typer.Typer(help="Demand forecasts", no_args_is_help=True)
 
 
@@ -30,33 +31,34 @@ def export(
         str, typer.Option(help="item, category, department or total: sums that agree with items")
     ] = "item",
     freq: Annotated[str, typer.Option(help="W: weeks. D: days, of the series that sell on most days")] = "W",
+    total: Annotated[bool, typer.Option("--total", help="All weeks together, one row a series")] = False,
     json: JsonOption = False,
 ) -> None:
     """Write unique_id, zone, ds (start of week or day), mean, p10, p50, p90, model_version; one row a series and ds.
 
-    Above the items unique_id is the category's path, "total" for the zone, and there is a mean only.
+    Above the items unique_id is the category's path, "total" for the zone. Sums have quantiles of their own.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from models.demand.hierarchy import ITEM, LEVELS, level_table
+    from models.demand.hierarchy import ITEM, LEVELS
     from serving.services.forecast import Freq
 
     if level not in (ITEM, *LEVELS):
         raise UnknownName(level, (ITEM, *LEVELS), kind="level", where="--level")
     if freq not in tuple(Freq):
         raise UnknownName(freq, Freq, kind="frequency", where="--freq")
-    if freq == Freq.DAY and level != ITEM:
-        raise BadInput("sums are by week", where="--level", hint="Leave --freq D or --level out")
+    if freq == Freq.DAY and (level != ITEM or total):
+        raise BadInput("sums are by week", where="--level, --total", hint="Leave --freq D out, or these")
     shop = Shop()
     champion = shop.registry.champion("demand")
     if champion is None:
         raise Unavailable("no demand model is champion yet", hint=no_champion("demand"))
-    rows, n_periods = _forecasts(shop.registry.fetch(champion), Freq(freq), horizon)
-    if level != ITEM:
-        items = shop.facts.read("items").select("item_id", "category").to_pyarrow()
-        rows = level_table(rows, items, level)
-    rows = rows.append_column("model_version", pa.array([champion.version] * rows.num_rows))
+    folder = shop.registry.fetch(champion)
+    rows, n_periods = _forecasts(folder, Freq(freq), horizon)
+    if level != ITEM or total:
+        rows = _sums(folder, rows, shop.facts.read("items").select("item_id", "category").to_pyarrow(), level, total)
+    rows = rows.select(_COLUMNS).append_column("model_version", pa.array([champion.version] * rows.num_rows))
     with replacing(out) as staging:
         pq.write_table(rows, staging)
     periods = f"{Freq(freq).noun}s"
@@ -83,4 +85,15 @@ def _forecasts(folder: Path, freq: Freq, horizon: int | None) -> tuple[pa.Table,
         raise beyond(horizon, len(starts), freq, where="--horizon")
     periods = starts[: horizon or freq.usual_horizon]
     rows = rows.filter(pc.is_in(rows["ds"], pa.array(periods, rows.schema.field("ds").type)))
-    return rows.select(["unique_id", "zone", "ds", "mean", "p10", "p50", "p90"]), len(periods)
+    return rows, len(periods)
+
+
+def _sums(folder: Path, rows: pa.Table, items: pa.Table, level: str, total: bool) -> pa.Table:
+    """The rows of items as those of a level, and all weeks of a series as one row where the total is asked for."""
+    from models.demand.summed import summed
+    from models.demand.sums import Sums
+
+    sums = Sums.load(folder)
+    if sums is None:
+        raise Unavailable("the demand model is of an earlier release and knows no sums", hint="Train demand again")
+    return summed(rows, items, level, sums, over_weeks=total)

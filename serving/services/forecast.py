@@ -57,10 +57,14 @@ class PriceAdjustment:
 
 @dataclass(frozen=True)
 class ItemForecast:
-    """Weekly or daily forecasts, and how they were adjusted; None when they stand as the model made them."""
+    """Weekly or daily forecasts, and how they were adjusted; None when they stand as the model made them.
+
+    total   of all weeks together, adjusted like them; None for days, and for a model that knows no sums
+    """
 
     periods: list[Forecast]
     adjustment: PriceAdjustment | None
+    total: Forecast | None
 
 
 def forecast(
@@ -93,21 +97,25 @@ def forecast(
     found = source.of(item_id, zone, horizon or freq.usual_horizon, now)
     if horizon is not None and len(found) < horizon:
         raise beyond(horizon, len(found), freq, where="horizon")
+    total = table.total(item_id, zone, found) if freq is Freq.WEEK else None
     if elasticity is None or not found:
-        return ItemForecast(found, None)
+        return ItemForecast(found, None, total)
     weeks = table.of(item_id, zone, len(found) // freq.per_week + 1, now) if freq is Freq.DAY else found
     with reading(engine) as connection:
         history = Ledger(connection).history(item_id, zone)
     moves = price_moves(history, ((week.start, week.price_minor) for week in weeks), now, timezone)
     first = next((move for move in moves if move is not None), None)
     if first is None:
-        return ItemForecast(found, None)
+        return ItemForecast(found, None, total)
     factors = tuple(1.0 if move is None else move.factor(elasticity) for move in moves)
     adjustment = PriceAdjustment(
         round(first.then_minor), round(first.now_minor), elasticity, first.factor(elasticity), factors
     )
     starts = [week.start for week in weeks]
-    return ItemForecast([_scaled(each, factors[bisect_right(starts, each.start) - 1]) for each in found], adjustment)
+    moved = [_scaled(each, factors[bisect_right(starts, each.start) - 1]) for each in found]
+    if total is not None and total.mean > 0:
+        total = _scaled(total, sum(each.mean for each in moved) / total.mean)
+    return ItemForecast(moved, adjustment, total)
 
 
 def beyond(horizon: int, known: int, freq: Freq, *, where: str) -> BadInput:

@@ -41,7 +41,7 @@ from training import demand, demand_tables
 from training.demand_backtest import Backtester, DemandConfig
 from training.demand_days import build_days
 from training.demand_metrics import bias, wmape
-from training.demand_panel import as_planned, build_panel
+from training.demand_panel import as_planned, build_panel, catalogue
 from training.results import Evaluation
 from training.train import task_config
 
@@ -91,6 +91,7 @@ def seconds(facts: Facts, settings: Settings, config: DemandConfig) -> Target:
         lambda _: None,
         build_days(panel, facts, settings),
         settings.timezone,
+        catalogue(facts),
     )
     judged = np.flatnonzero((panel.units[:, :40] > 0).sum(axis=1) >= 10)
     wall, cpu = time.monotonic(), time.process_time()

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 import uvicorn
 from fastapi.testclient import TestClient
+from scipy import stats
 from typer.testing import CliRunner
 
 from features.contracts.errors import Conflict
@@ -229,6 +230,9 @@ def test_a_forecast_begins_with_this_week(shared):
         {"week_start": "2018-01-01T05:00:00Z", "mean": 11.0, "p10": 5.5, "p50": 9.9, "p90": 22.0},
         {"week_start": "2018-01-08T05:00:00Z", "mean": 12.0, "p10": 6.0, "p50": 10.8, "p90": 24.0},
     ]
+    both = 11 + 12
+    p10, p50, p90 = (stats.nbinom.ppf(level, 1 / 0.15, 1 / (1 + 0.15 * both)) for level in (0.1, 0.5, 0.9))
+    assert answer["total"] == {"mean": both, "p10": p10, "p50": p50, "p90": p90}
     assert shared.client.get("/v1/forecasts/nope").status_code == 404
     assert shared.client.get("/v1/forecasts/milk?horizon=99").status_code == 422
 
@@ -236,6 +240,7 @@ def test_a_forecast_begins_with_this_week(shared):
 def test_a_dense_item_is_also_forecast_by_day(shared):
     answer = shared.client.get("/v1/forecasts/milk?freq=D").json()
     assert answer["weeks"] == []
+    assert answer["total"] is None
     assert len(answer["days"]) == 28
     first, last = answer["days"][0], answer["days"][-1]
     assert (first["day_start"], last["day_start"]) == ("2018-01-01T05:00:00Z", "2018-01-28T05:00:00Z")
@@ -287,6 +292,8 @@ def test_a_forecast_follows_a_price_approved_in_a_shop_without_a_price_history(t
         assert adjustment["week_factors"] == pytest.approx([(110 / 100) ** -2] * 2)
         means = [week["mean"] for week in after["weeks"]]
         assert means == pytest.approx([11 * 1.1**-2, 12 * 1.1**-2])
+        moved = {name: value * 1.1**-2 for name, value in before["total"].items()}
+        assert after["total"] == pytest.approx(moved)
 
 
 def test_only_the_weeks_whose_price_differs_from_the_plan_are_adjusted(served):

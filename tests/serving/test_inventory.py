@@ -23,9 +23,9 @@ EXPECTED = 11 + 12 + 13  # lead time 14 days and review 7 days: three weeks from
 
 
 def point(level: float) -> float:
-    share = np.log(3) / np.log(4)
-    alpha = np.exp((1 - share) * np.log(0.2) + share * np.log(0.1))
-    return float(stats.nbinom.ppf(level, 1 / alpha, 1 / (1 + alpha * EXPECTED)))
+    two, four = (stats.nbinom.ppf(level, 1 / alpha, 1 / (1 + alpha * EXPECTED)) for alpha in (0.15, 0.1))
+    share = np.log(3 / 2) / np.log(4 / 2)  # three weeks lie between two and four
+    return float(np.ceil((1 - share) * two + share * four))
 
 
 def test_the_list_says_what_to_order_and_what_is_not_known(shared: SimpleNamespace) -> None:
@@ -75,7 +75,7 @@ def test_counts_prices_and_attributes_of_an_item_are_used(tiny: object) -> None:
         rows = {row["item_id"]: row for row in served.client.get("/v1/inventory").json()["items"]}
     bread = rows["bread"]
     assert (bread["on_hand"], bread["lead_time_days"], bread["service_level"]) == (40, 7, 0.99)
-    alpha = np.sqrt(0.2 * 0.1)  # 7 + 7 days: two weeks
+    alpha = 0.15  # 7 + 7 days: two weeks
     assert bread["reorder_point"] == stats.nbinom.ppf(0.99, 1 / alpha, 1 / (1 + alpha * (11 + 12)))
     assert rows["beer"]["abc"] == "C"
 

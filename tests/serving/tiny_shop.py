@@ -22,6 +22,9 @@ from features.store.database import engine as open_engine
 from features.store.facts import Facts
 from features.store.histories import offline_histories, offline_items
 from features.store.materialize import materialize
+from models.demand.distribution import Counts
+from models.demand.hierarchy import LEVELS
+from models.demand.sums import NodeSpread, NodeSums, Spread, Sums
 from models.pricing.elasticity import ElasticityModel
 from models.ranking.calibration import fit_calibration
 from models.ranking.lambdarank import RankerConfig, fit_ranker
@@ -119,9 +122,16 @@ def weekly_forecasts() -> pa.Table:
     table = pa.Table.from_pylist(rows, schema)
     for name, factor in (("p10", 0.5), ("p50", 0.9), ("p90", 2.0)):
         table = table.append_column(name, pa.array(np.array(table["mean"]) * factor))
-    for name, alpha in (("alpha", 0.2), ("alpha_total", 0.1)):
-        table = table.append_column(name, pa.array(np.full(len(table), alpha)))
-    return table
+    table = table.append_column("alpha", pa.array(np.full(len(table), 0.2)))
+    return table.append_column("dense", pa.array(np.full(len(table), True)))
+
+
+def sums() -> Sums:
+    """Negative binomials over 1, 2, 4 and 8 weeks, of items and of nodes alike: dispersion .2, .15, .1, .05."""
+    alphas = (0.2, 0.15, 0.1, 0.05)
+    counts = [Counts((1.0,), (alpha, alpha), ((), ())) for alpha in alphas]
+    nodes = NodeSums(tuple(NodeSpread(1e-9, alpha) for alpha in alphas), NodeSpread(1e-9, 0.4))
+    return Sums(tuple(Spread(each, each) for each in counts), dict.fromkeys(LEVELS, nodes))
 
 
 def daily_forecasts() -> pa.Table:
@@ -177,6 +187,7 @@ def build(home: Path) -> Settings:
         register(registry, "recommendations", home / "artifacts" / name)
     (home / "artifacts" / "demand").mkdir(parents=True)
     pq.write_table(weekly_forecasts(), home / "artifacts" / "demand" / "forecasts.parquet")
+    sums().save(home / "artifacts" / "demand")
     pq.write_table(daily_forecasts(), home / "artifacts" / "demand" / "forecasts_daily.parquet")
     register(registry, "demand", home / "artifacts" / "demand")
     registry.promote("recommendations", "1")

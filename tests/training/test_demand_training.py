@@ -13,7 +13,7 @@ from features.contracts.errors import BadInput
 from features.contracts.tables import TABLES
 from models.demand.model import DAILY_FORECASTS, FORECASTS
 from training.demand import CONFIG, evaluate, train
-from training.demand_panel import build_panel
+from training.demand_panel import build_panel, catalogue, unsold_panel
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 N_ITEMS, N_WEEKS = 40, 18
@@ -132,6 +132,15 @@ def test_a_small_shop_is_judged_and_forecast(settings: Settings) -> None:
     assert min(forecasts["mean"].to_pylist()) > 0
     assert [each.metric for each in evaluation.comparisons] == ["WMAPE", "revenue-weighted RMSSE"]
     assert trained.served.daily.num_rows == 0  # each item sells on one day a week
+    table = evaluation.table("Quantiles of sums")
+    assert table.columns == (
+        "item, 4 weeks",
+        *(f"{level}, {time}" for level in ("category", "department", "total") for time in ("a week", "4 weeks")),
+    )
+    assert table.n_users == (80, 4 * 4, 4, 2 * 4, 2, 2 * 4, 2)  # two zones of Tea and Milk, both Food
+    assert table.rows["PIT .1 to .9"][0].value == pytest.approx(0.8, abs=0.13)  # 80 sums: standard error 4.5 %
+    assert set(trained.served.sums.nodes) == {"category", "department", "total"}
+    assert evaluation.table("WMAPE of new items").n_users[-1] == 4  # two items of the catalogue in two zones
 
 
 def test_dense_series_are_also_forecast_by_day(settings: Settings) -> None:
@@ -180,6 +189,20 @@ def test_events_from_until_on_change_nothing(settings: Settings) -> None:
     ours, theirs = (evaluate(f, settings, CONFIGURED, until=until, progress=quiet) for f in (longer, cut))  # type: ignore[arg-type]
     assert ours.comparisons == theirs.comparisons
     assert ours.cut == MONDAY + timedelta(weeks=11)
+
+
+def test_the_catalogue_says_when_items_come(settings: Settings) -> None:
+    plain = shop()
+    rows = plain.read("items").to_pyarrow().to_pylist()
+    dates = {"i00": MONDAY - timedelta(days=1), "i01": MONDAY + timedelta(weeks=3, days=2), "i40": MONDAY}
+    dated = [row | {"available_from": dates.get(row["item_id"])} for row in rows]
+    tables = {name: plain.read(name).to_pyarrow() for name in ("events", "promotions")}
+    facts: Any = FewFacts({**tables, "items": stored("items", dated)})
+    panel, _ = build_panel(facts, settings, until=None, ahead=13)
+    unsold = unsold_panel(panel, catalogue(facts))
+    assert panel.listed_week[:3].tolist() == [-1, 3, -np.inf]
+    assert unsold.item_ids.tolist() == ["i40", "i40", "i41", "i41"]
+    assert unsold.listed_week.tolist() == [0, 0, -np.inf, -np.inf]
 
 
 def test_too_little_history_says_what_is_needed(settings: Settings) -> None:

@@ -45,7 +45,7 @@ def test_exported_sums_agree_with_the_items() -> None:
         "department": {"": 8, "Food": 7},
         "category": {"": 8, "Food > Milk": 4, "Food > Tea": 3},
     }
-    assert found["total"].column_names == rows.column_names
+    assert found["total"].column_names == ["unique_id", "zone", "ds", "mean"]
 
 
 def test_a_zone_is_a_tree_of_its_own() -> None:

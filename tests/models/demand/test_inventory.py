@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from models.demand.distribution import Counts
 from models.demand.inventory import (
     Policy,
     abc,
@@ -12,11 +13,14 @@ from models.demand.inventory import (
     xyz,
 )
 from models.demand.outlook import Outlook
+from models.demand.sums import Spread, Sums
 
 
 def outlook(mean: list[list[float]], alpha: float = 0.2, total: float = 0.1) -> Outlook:
+    """Sums over one week have dispersion `alpha`, over two 3/4 of it, over four and eight `total`."""
     n = len(mean)
-    return Outlook(np.array(mean), np.full(n, alpha), np.full(n, total))
+    counts = [Counts((1.0,), (each, each), ((), ())) for each in (alpha, 0.75 * alpha, total, total)]
+    return Outlook(np.array(mean), np.full(n, alpha), np.ones(n, bool), Sums(tuple(Spread(c, c) for c in counts), {}))
 
 
 def policy(lead: float, review: float, level: float = 0.95, n: int = 1) -> Policy:
@@ -35,12 +39,20 @@ def test_the_reorder_point_covers_lead_time_and_review_at_the_service_level() ->
     assert plan.days_of_cover[0] == 21
 
 
-def test_one_week_has_the_dispersion_of_a_week_and_two_lie_between() -> None:
+def test_one_week_has_the_spread_of_a_week_and_three_lie_between_two_and_four() -> None:
     week = replenish(outlook([[10.0] * 4]), policy(7, 0), np.array([np.nan]))
     assert week.reorder_point[0] == stats.nbinom.ppf(0.95, 1 / 0.2, 1 / (1 + 0.2 * 10))
-    two = replenish(outlook([[10.0] * 4]), policy(14, 0), np.array([np.nan]))
-    alpha = np.sqrt(0.2 * 0.1)  # ln 2 / ln 4 = 1/2
-    assert two.reorder_point[0] == stats.nbinom.ppf(0.95, 1 / alpha, 1 / (1 + alpha * 20))
+    three = replenish(outlook([[10.0] * 4]), policy(21, 0), np.array([np.nan]))
+    of_two, of_four = (stats.nbinom.ppf(0.95, 1 / alpha, 1 / (1 + alpha * 30)) for alpha in (0.15, 0.1))
+    share = np.log(3 / 2) / np.log(4 / 2)
+    assert three.reorder_point[0] == np.ceil((1 - share) * of_two + share * of_four)
+
+
+def test_items_with_terms_of_their_own_are_looked_up_by_them() -> None:
+    terms = Policy(np.array([7.0, 21, 21]), np.array([0.0, 7, 7]), np.array([0.95, 0.95, 0.5]))
+    points = replenish(outlook([[10.0] * 4] * 3), terms, np.full(3, np.nan)).reorder_point
+    one, four = (stats.nbinom.ppf(0.95, 1 / a, 1 / (1 + a * mean)) for a, mean in ((0.2, 10), (0.1, 40)))
+    assert points.tolist() == [one, four, stats.nbinom.ppf(0.5, 1 / 0.1, 1 / (1 + 0.1 * 40))]
 
 
 def test_a_reorder_point_holds_at_its_service_level() -> None:
