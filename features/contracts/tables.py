@@ -197,6 +197,7 @@ STOCK = TableSchema(
         _ZONE,
         _time("at", required=True),
         _number("on_hand", required=True, minimum=0),
+        _number("on_order", minimum=0),
     ),
     key=("item_id", "zone", "at"),
 )

@@ -190,8 +190,14 @@ class Facts:
             name = f"empty_{schema.name}"
             self.connection.con.register(name, schema.arrow.empty_table())
             return name
-        paths = ", ".join("'" + str(self._folder / segment).replace("'", "''") + "'" for segment in segments)
-        return f"read_parquet([{paths}])"
+        files = [self._folder / segment for segment in segments]
+        paths = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+        if all(schema.arrow.names == pq.read_schema(file).names for file in files):
+            return f"read_parquet([{paths}])"
+        # Written before the table had all of its columns: these are empty there.
+        name = f"columns_{schema.name}"
+        self.connection.con.register(name, schema.arrow.empty_table())
+        return f"(SELECT * FROM {name} UNION ALL BY NAME SELECT * FROM read_parquet([{paths}], union_by_name = true))"
 
     def _received(self) -> pa.Table | None:
         """Events of the SQL table, None when the database has none."""

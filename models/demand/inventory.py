@@ -33,11 +33,14 @@ class Policy:
 
 @dataclass(frozen=True)
 class Replenishment:
-    """Per item; on_hand, days_of_cover and order are NaN where no stock is known, days_of_cover inf where none sells.
+    """Per item; days_of_cover and order are NaN where no stock is known, days_of_cover inf where none sells.
 
-    reorder_point   units on hand at or below which to order: they last over lead time and review at the service level
+    The position is what is on hand and what is on order. Orders are placed by it; cover is that of what is on hand.
+
+    reorder_point   position at or below which to order: it lasts over lead time and review at the service level
     safety_stock    reorder point less the units expected in that time
     order_up_to     reorder point and what sells until the next look
+    order           order_up_to less the position, once it is at the reorder point
     """
 
     expected: Doubles
@@ -48,14 +51,15 @@ class Replenishment:
     order: Doubles
 
 
-def replenish(outlook: Outlook, policy: Policy, on_hand: Doubles) -> Replenishment:
-    """The replenishment of each item."""
+def replenish(outlook: Outlook, policy: Policy, on_hand: Doubles, on_order: Doubles) -> Replenishment:
+    """The replenishment of each item; `on_hand` and `on_order` N, NaN where not known: such an order counts as 0."""
+    position = on_hand + np.nan_to_num(on_order)
     days = policy.lead_time_days + policy.review_days
     expected = expected_units(outlook.mean, days)
     point = np.where(expected > 0, _quantiles(outlook, expected, days, policy.service_level), 0.0)
     up_to = point + np.ceil(expected_units(outlook.mean, days + policy.review_days) - expected)
-    order = np.where(on_hand <= point, np.maximum(up_to - on_hand, 0.0), 0.0)
-    order = np.where(np.isnan(on_hand), np.nan, np.ceil(order))
+    order = np.where(position <= point, np.maximum(up_to - position, 0.0), 0.0)
+    order = np.where(np.isnan(position), np.nan, np.ceil(order))
     cover = days_of_cover(outlook.mean, on_hand)
     return Replenishment(expected, point, np.maximum(point - expected, 0.0), up_to, cover, order)
 

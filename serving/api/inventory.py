@@ -27,11 +27,12 @@ class InventoryRowResponse(BaseModel):
     category: str
     weekly_units: float
     on_hand: float | None
+    on_order: float | None = Field(description="null where the latest count does not say: nothing is taken to be")
     days_of_cover: float | None = Field(description="null also where nothing is expected to sell")
     reorder_point: float
     safety_stock: float
     order_up_to: float
-    order: float | None
+    order: float | None = Field(description="order_up_to less on_hand and on_order, once these reach reorder_point")
     abc: str
     xyz: str
     slow_mover: bool

@@ -41,17 +41,10 @@ def inventory(
         about = {"zone": zone, "model_version": champion.version, "classes": found.classes, "notes": found.notes}
         print_json({**about, "n_to_order": found.n_to_order, "items": [asdict(row) for row in found.rows]})
         return
-    columns = ("item", "class", "on hand", "days of cover", "reorder point", "safety stock", "order")
+    columns = ("item", "class", "on hand", "on order", "days of cover", "reorder point", "safety stock", "order")
+    shown = ("on_hand", "on_order", "days_of_cover", "reorder_point", "safety_stock", "order")
     rows = [
-        (
-            row.item_id,
-            row.abc + row.xyz,
-            *(
-                _whole(value)
-                for value in (row.on_hand, row.days_of_cover, row.reorder_point, row.safety_stock, row.order)
-            ),
-        )
-        for row in found.rows[:_SHOWN]
+        (row.item_id, row.abc + row.xyz, *(_whole(getattr(row, name)) for name in shown)) for row in found.rows[:_SHOWN]
     ]
     print_table(f"inventory of zone {zone}, first {len(rows)} of {len(found.rows):,} items", columns, rows)
     slow = sum(row.slow_mover for row in found.rows)

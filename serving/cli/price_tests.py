@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +17,11 @@ from serving.cli.output import JsonOption, print_json, print_line, print_table, 
 from serving.cli.prices import check_zone, pricing_inputs
 from serving.cli.shop import Shop
 
-_SHOWN = 10
+if TYPE_CHECKING:
+    from models.pricing.price_tests import PriceTest, Proposals
+    from serving.store.pricing_items import PricedZone
+
+_SHOWN = 20
 _COLUMNS = ("item_id", "zone", "evidence_grade", "price", "lower", "higher", "weeks", "error_now", "error_after")
 
 
@@ -35,28 +41,62 @@ def tests(
         priced = priced_zone(inputs, zone)
         found = propose_tests(priced.items, inputs.rules)
         progress.done()
-    rows = [
-        (
-            each.item_id,
-            each.zone,
-            str(each.evidence_grade),
-            *(
-                to_major(price, each.currency)
-                for price in (each.current_price_minor, each.lower_price_minor, each.higher_price_minor)
-            ),
-            each.weeks,
-            round(each.error_now, 3),
-            round(each.error_after, 3),
-        )
-        for each in found
-    ]
     if out is not None:
+        rows = [tuple(_cells(each).values()) for each in found.tests]
         with replacing(out) as staging, staging.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([_COLUMNS, *rows])
     if json:
-        print_json({"items": [asdict(each) for each in found]})
+        print_json(as_document(found))
         return
-    title = f"Price tests, zone {zone}: {len(found):,} of {len(priced.items):,} items; the fastest sellers"
-    print_table(title, _COLUMNS, rows[:_SHOWN])
+    print_tests(found, priced)
     if out is not None:
-        print_line(f"{len(rows):,} tests in {out}")
+        print_line(f"{len(found.tests):,} tests in {out}")
+
+
+def print_tests(found: Proposals, priced: PricedZone) -> None:
+    """The tests of the fastest sellers, then how many items need none, and how many cannot be tested and why."""
+    rows = []
+    for each in found.tests[:_SHOWN]:
+        cells = _cells(each)
+        title = (priced.terms[each.item_id].title or "")[:32]
+        prices = (cells["price"], cells["lower"], cells["higher"])
+        now = "unknown" if cells["error_now"] is None else f"{each.error_now:.2f}"
+        rows.append((each.item_id, title, cells["evidence_grade"], *prices, each.weeks, now, f"{each.error_after:.2f}"))
+    many = len(found.tests)
+    which = f"the {len(rows)} fastest sellers" if many > len(rows) else "the fastest sellers first"
+    columns = ("item", "title", "grade", "now", "lower", "higher", "weeks", "error now", "error after")
+    print_table(f"Price tests, zone {priced.zone}: {many:,} of {len(priced.items):,} items; {which}", columns, rows)
+    print_line(f"{found.n_known:,} items need none: enough is known of them to suggest a price")
+    if found.untestable:
+        why = "; ".join(f"{count:,} {reason}" for reason, count in found.reasons.items())
+        print_line(f"{len(found.untestable):,} items cannot be tested: {why}")
+
+
+def as_document(found: Proposals) -> Mapping[str, Any]:
+    """The proposals for machines; `error_now` is null where nothing is known."""
+    return {
+        "items": [asdict(each) | {"error_now": _known(each.error_now)} for each in found.tests],
+        "untestable": [asdict(each) for each in found.untestable],
+        "reasons": found.reasons,
+        "n_known": found.n_known,
+    }
+
+
+def _cells(test: PriceTest) -> dict[str, Any]:
+    """The columns of a test in the CSV file, money in major units."""
+    prices = (test.current_price_minor, test.lower_price_minor, test.higher_price_minor)
+    now = _known(test.error_now)
+    values = (
+        test.item_id,
+        test.zone,
+        str(test.evidence_grade),
+        *(to_major(price, test.currency) for price in prices),
+        test.weeks,
+        None if now is None else round(now, 3),
+        round(test.error_after, 3),
+    )
+    return dict(zip(_COLUMNS, values, strict=True))
+
+
+def _known(error: float) -> float | None:
+    return None if math.isnan(error) else error

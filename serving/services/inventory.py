@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from features.store.facts import Facts
 
 _KEPT_FOR = timedelta(hours=1)
-_NOTHING = ItemStock(None, "", None, None, None, None)
+_NOTHING = ItemStock()
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class InventoryRow:
     """One item in one zone; on_hand, days_of_cover and order are None where no stock is known.
 
     weekly_units   expected a week, over all weeks foretold
+    on_order       ordered and not yet arrived; None where the latest count does not say: nothing is taken to be
     days_of_cover  None also where nothing is expected to sell
     """
 
@@ -41,6 +42,7 @@ class InventoryRow:
     category: str
     weekly_units: float
     on_hand: float | None
+    on_order: float | None
     days_of_cover: float | None
     reorder_point: float
     safety_stock: float
@@ -63,7 +65,7 @@ class Inventory:
 
     @property
     def n_to_order(self) -> int:
-        """Items at or below their reorder point."""
+        """Items of which something must be ordered."""
         return sum(bool(row.order) for row in self.rows)
 
     @property
@@ -86,8 +88,8 @@ def inventory(
         np.full(len(items), settings.review_days),
         np.array([item.service_level or settings.service_level for item in items]),
     )
-    on_hand = np.array([math.nan if item.on_hand is None else item.on_hand for item in items])
-    plan = replenish(outlook, policy, on_hand)
+    on_hand, on_order = _doubles([item.on_hand for item in items]), _doubles([item.on_order for item in items])
+    plan = replenish(outlook, policy, on_hand, on_order)
     with reading(engine) as connection:
         offers = Ledger(connection).offers(zone, now)
     prices = [offers.get(item_id, item.list_price_minor) for item_id, item in zip(item_ids, items, strict=True)]
@@ -101,6 +103,7 @@ def inventory(
             category=item.category,
             weekly_units=float(outlook.mean[n].mean()),
             on_hand=item.on_hand,
+            on_order=item.on_order,
             days_of_cover=_finite(plan.days_of_cover[n]),
             reorder_point=float(plan.reorder_point[n]),
             safety_stock=float(plan.safety_stock[n]),
@@ -159,9 +162,14 @@ class _Kept:
 
 def _filled(prices: list[int | None]) -> np.ndarray:
     """Items without a price are taken to cost what the middle one does; 1 each where no price is known."""
-    values = np.array([math.nan if price is None else float(price) for price in prices])
+    values = _doubles(prices)
     known = values[np.isfinite(values)]
     return np.where(np.isfinite(values), values, np.median(known) if len(known) else 1.0)
+
+
+def _doubles(values: Sequence[float | None]) -> np.ndarray:
+    """NaN for None."""
+    return np.array([math.nan if value is None else float(value) for value in values])
 
 
 def _notes(items: list[ItemStock], prices: list[int | None], n_weeks: int) -> tuple[str, ...]:
@@ -169,6 +177,9 @@ def _notes(items: list[ItemStock], prices: list[int | None], n_weeks: int) -> tu
     unknown = sum(item.on_hand is None for item in items)
     if unknown:
         notes.append(f"{unknown:,} of {len(items):,} items have no known stock: no order and no cover for them")
+    silent = sum(item.on_hand is not None and item.on_order is None for item in items)
+    if silent:
+        notes.append(f"{silent:,} items have a stock that does not say what is on order: nothing is taken to be")
     unpriced = sum(price is None for price in prices)
     if unpriced:
         notes.append(f"{unpriced:,} items have no price: their class takes the middle price")

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,6 +81,38 @@ def test_counts_prices_and_attributes_of_an_item_are_used(tiny: object) -> None:
     assert rows["beer"]["abc"] == "C"
 
 
+def test_what_was_ordered_yesterday_is_not_ordered_again(tiny: object) -> None:
+    now = tiny.clock_start  # type: ignore[attr-defined]
+
+    def count(item: str, days: float, on_hand: float, on_order: float | None) -> dict[str, object]:
+        at = now - timedelta(days=days)
+        return {"item_id": item, "zone": "default", "at": at, "on_hand": on_hand, "on_order": on_order}
+
+    stock = [
+        count("beer", 1, 5, 20),
+        count("wine", 9, 5, 900),  # it has arrived since: the later count says nothing of orders
+        count("wine", 1, 6, None),
+        count("bread", 1, 5, 1_000),
+        count("bread", -1, 5, 0),  # known tomorrow only
+    ]
+    Facts(tiny).write({"stock": rows_of("stock", stock)})  # type: ignore[arg-type]
+    for served in running(tiny):  # type: ignore[arg-type]
+        answer = served.client.get("/v1/inventory").json()
+    rows = {row["item_id"]: row for row in answer["items"]}
+    assert {item: rows[item]["on_order"] for item in ("beer", "wine", "bread", "butter")} == {
+        "beer": 20,
+        "wine": None,
+        "bread": 1_000,
+        "butter": None,
+    }
+    up_to = point(0.95) + 14
+    assert rows["beer"]["order"] == up_to - (5 + 20)
+    assert rows["wine"]["order"] == up_to - 6
+    assert rows["bread"]["order"] == 0
+    assert rows["bread"]["days_of_cover"] == rows["beer"]["days_of_cover"] == pytest.approx(5 / 11 * 7)
+    assert any(note.startswith("3 items have a stock that does not say") for note in answer["notes"])
+
+
 def test_a_list_is_made_once_for_its_pages_and_anew_when_stock_or_a_price_moved(
     tiny: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +157,9 @@ def test_the_command_prints_the_list_and_writes_it(
     out = tmp_path / "list.csv"
     printed = run(command_line, ["inventory", "--out", str(out)]).stdout
     assert "5 items to order, 0 slow movers" in printed
+    assert "on order" in printed
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {row["item_id"] for row in rows} == {row["item_id"] for row in found["items"]}
     assert {row["zone"] for row in rows} == {"default"}
+    assert {row["on_order"] for row in rows} == {""}

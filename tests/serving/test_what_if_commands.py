@@ -1,16 +1,21 @@
 """`prices simulate`, `promotions simulate` and what a run of `prices suggest` prints."""
 
+import csv
 import json
+import math
+import re
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from features.contracts.errors import UnknownName
-from serving.cli import prices, promotions
+from models.pricing.price_tests import TOO_SLOW
+from serving.cli import price_tests, prices, promotions
 from serving.cli.main import app
 from serving.services.suggest import suggest_prices
-from tests.serving.test_suggest_prices import RULES, forecaster, inputs, responses
+from tests.serving.test_suggest_prices import RULES, Forecasts, forecaster, inputs, responses
 from tests.serving.test_suggest_prices import shop as shop_of_three
 
 three_items = shop_of_three
@@ -21,7 +26,7 @@ def run(three_items, monkeypatch, tmp_path):
     """Runs a verb on the shop of three items, of which milk has a forecast and a response."""
     monkeypatch.setenv("SHOPWRIGHT_HOME", str(tmp_path / "home"))
     given = inputs(three_items, forecaster("milk"), responses("milk"))
-    for module in (prices, promotions):
+    for module in (price_tests, prices, promotions):
         monkeypatch.setattr(module, "pricing_inputs", lambda *_, **__: given)
         monkeypatch.setattr(module, "check_zone", lambda *_: None)
 
@@ -51,6 +56,28 @@ def test_a_promotion_is_printed_and_told_to_machines(run):
     assert "percent_off, zone default, 1 items" in shown and "Left out: rice" in shown
     with pytest.raises(UnknownName, match="percent_off"):
         run(*words[:7], "percent_of", *words[8:])
+
+
+def test_price_tests_are_printed_and_items_that_cannot_be_tested_say_why(run, three_items, monkeypatch, tmp_path):
+    # Milk is known, nothing is known of tea and salt; salt sells .4 units in four weeks.
+    sold = pa.concat_tables([forecaster("milk", "tea").forecasts, forecaster("salt", units=0.1).forecasts])
+    given = inputs(three_items, Forecasts(sold), responses("milk"))
+    monkeypatch.setattr(price_tests, "pricing_inputs", lambda *_, **__: given)
+    shown = run("prices", "tests")
+    assert "Price tests, zone default: 1 of 3 items" in shown
+    # Between .80 and 1.20 within 20 %; weekly noise 4 / 40 + .1 over the spread (ln(1.2 / .8) / 2)², .6 wanted
+    weeks = 2 * math.ceil(0.2 / (math.log(1.2 / 0.8) / 2) ** 2 / 0.6**2 / 2)
+    assert re.search(rf"tea +D +1\.00 +0\.80 +1\.20 +{weeks} +unknown +0\.\d\d", shown)
+    assert "1 items need none" in shown
+    assert f"1 items cannot be tested: 1 {TOO_SLOW}" in shown
+    told = json.loads(run("prices", "tests", "--json", "--out", str(tmp_path / "tests.csv")))
+    (tea,) = told["items"]
+    assert (tea["item_id"], tea["weeks"], tea["error_now"]) == ("tea", weeks, None)
+    assert told["untestable"] == [{"item_id": "salt", "zone": "default", "reason": TOO_SLOW}]
+    assert (told["reasons"], told["n_known"]) == ({TOO_SLOW: 1}, 1)
+    with (tmp_path / "tests.csv").open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["item_id"], row["lower"], row["higher"], row["error_now"]) == ("tea", "0.80", "1.20", "")
 
 
 def test_a_run_prints_how_near_it_came_to_the_best_and_which_rule_was_not_kept(three_items, capsys):

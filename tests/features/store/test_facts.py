@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from hypothesis import strategies as st
 
 from configs.settings import Settings
 from features.contracts.errors import UnknownName
-from features.contracts.tables import EVENTS, TABLES
+from features.contracts.tables import EVENTS, TABLES, TableSchema
+from features.sources.report import WriteCount
 from features.store import facts as facts_module
 from features.store.database import transaction
 from features.store.events import EventLog
@@ -102,6 +104,27 @@ class TestWriting:
         for on_hand in (1.0, 2.0):
             facts.write({"stock": pa.Table.from_pylist([row | {"on_hand": on_hand}], TABLES["stock"].arrow)})
         assert facts.read("stock").on_hand.to_pyarrow().to_pylist() == [2.0]
+
+    def test_a_segment_from_before_a_column_was_known_reads_as_if_it_were_empty(
+        self, shop: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now, key = TABLES["stock"], {"zone": "default", "at": AT}
+        older = replace(now, columns=tuple(column for column in now.columns if column.name != "on_order"))
+        facts = Facts(shop)
+
+        def write(schema: TableSchema, *rows: dict[str, object]) -> WriteCount:
+            monkeypatch.setitem(TABLES, "stock", schema)
+            return facts.write({"stock": pa.Table.from_pylist([key | row for row in rows], schema.arrow)})["stock"]
+
+        old = [{"item_id": "a", "on_hand": 1.0}, {"item_id": "b", "on_hand": 2.0}]
+        write(older, *old)
+        again = write(now, *old, {"item_id": "c", "on_hand": 3.0, "on_order": 4.0})
+        assert (again.new, again.replaced, again.unchanged) == (1, 0, 2)
+        found = Facts(shop).read("stock").order_by("item_id").select("on_hand", "on_order").to_pyarrow()
+        assert found.to_pydict() == {"on_hand": [1.0, 2.0, 3.0], "on_order": [None, None, 4.0]}
+        assert write(now, {"item_id": "a", "on_hand": 1.0, "on_order": 9.0}).replaced == 1
+        assert facts.read("stock").schema() == Facts(shop).read("stock").schema()
+        assert sorted(facts.read("stock").on_order.fill_null(0.0).to_pyarrow().to_pylist()) == [0.0, 4.0, 9.0]
 
     def test_who_opened_a_table_before_it_was_replaced_may_finish_reading(
         self, shop: Settings, monkeypatch: pytest.MonkeyPatch
