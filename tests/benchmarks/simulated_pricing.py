@@ -70,7 +70,7 @@ def judge(form: Form, seed: int, *, confounded: bool = True) -> Judged:
     """Draws the shop of `seed`, lets Shopwright price it, and compares with the truth."""
     shop = simulate(ShopParameters(form=form, confounded=confounded), generator(seed, "simulated shop"))
     panel, units, model = _learnt(shop, seed)
-    items = _items(shop, units, model)
+    items = pricing_items(shop, units, model)
     rules = load("pricing/default", PricingRules)
     suggested = suggest(items, rules)
     now = dict(zip(shop.item_ids, shop.current_minor.tolist(), strict=True))
@@ -121,7 +121,8 @@ def _horizon(forecasts: object, shop: SimulatedShop) -> np.ndarray:
     return np.array([known[item_id] for item_id in shop.item_ids])
 
 
-def _items(shop: SimulatedShop, units: np.ndarray, model: ElasticityModel) -> list[PricingItem]:
+def pricing_items(shop: SimulatedShop, units: np.ndarray, model: ElasticityModel) -> list[PricingItem]:
+    """What pricing knows of each item: forecast `units` (N, 4) of mean, p10, p50 and p90, and its price response."""
     response = model.response(shop.item_ids, ZONE)
     items = [
         PricingItem(
