@@ -102,7 +102,9 @@ def _interpolated(matrix, at, scores, chances):  # type: ignore[no-untyped-def]
             score = matrix[row, at[source]]
             if score != score:
                 continue
-            right = np.searchsorted(knots, score)
+            right = 0  # the first knot that is no lower
+            while right <= last and knots[right] < score:
+                right += 1
             if right == 0:
                 found[row, source] = values[0]
             elif right > last:

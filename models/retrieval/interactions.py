@@ -15,6 +15,7 @@ from features.contracts.errors import BadInput
 from features.contracts.histories import UserHistory
 
 _FEW = 200  # up to so many of the best are found in one pass
+_BLOCK = 16
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,40 @@ def spread(scores: npt.NDArray[np.float32], at: npt.NDArray[np.int64], n: int) -
 def top(scores: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
     """Positions of the k highest scores above 0, highest first, ties by position."""
     if k <= _FEW:
-        return np.asarray(_few_best(scores, k))
+        return np.asarray(_best_of_blocks(scores, k) if len(scores) > 4 * k * _BLOCK else _few_best(scores, k))
     candidates = np.flatnonzero(scores > 0)
     if len(candidates) > k:
         threshold = np.partition(scores[candidates], len(candidates) - k)[len(candidates) - k]
         candidates = candidates[scores[candidates] >= threshold]
     return candidates[np.argsort(-scores[candidates], kind="stable")][:k]
+
+
+@numba.njit(cache=True, nogil=True)
+def _best_of_blocks(scores, k):  # type: ignore[no-untyped-def]
+    """`top` by blocks: each of the k best lies in one of the k blocks of highest maxima, or behind the last block."""
+    n_blocks = len(scores) // _BLOCK
+    blocks = np.sort(_few_best(_maxima(scores, n_blocks), k))
+    at, n = np.empty((len(blocks) + 1) * _BLOCK, np.int64), 0
+    for block in blocks:
+        for position in range(block * _BLOCK, (block + 1) * _BLOCK):
+            at[n] = position
+            n += 1
+    for position in range(n_blocks * _BLOCK, len(scores)):
+        at[n] = position
+        n += 1
+    return at[_few_best(scores[at[:n]], k)]
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+def _maxima(scores, n_blocks):  # type: ignore[no-untyped-def]
+    """The highest score of each block; no score is NaN, which lets the compiler compare several at once."""
+    found = np.empty(n_blocks, scores.dtype)
+    for block in range(n_blocks):
+        highest = scores[block * _BLOCK]
+        for at in range(block * _BLOCK + 1, (block + 1) * _BLOCK):
+            highest = max(highest, scores[at])
+        found[block] = highest
+    return found
 
 
 @numba.njit(cache=True, nogil=True)

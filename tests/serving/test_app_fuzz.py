@@ -42,7 +42,6 @@ def _run(operation, strategy, shared, headers, answered):
         max_examples=8,
         derandomize=True,
         database=None,
-        deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -209,7 +209,7 @@ rows = st.lists(
 )
 
 
-@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(rows)
 def test_every_row_is_kept_once_or_quarantined_and_a_second_import_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, str]]

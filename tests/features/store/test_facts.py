@@ -266,7 +266,7 @@ def test_a_process_killed_at_any_step_leaves_the_old_state_or_the_new_one(tmp_pa
     assert outcomes == [OLD] * n_old + [NEW] * (len(outcomes) - n_old)
 
 
-@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 3), max_size=6), max_size=5))
 def test_writes_add_up_as_a_dictionary_does(tmp_path_factory: pytest.TempPathFactory, imports: list[Any]) -> None:
     facts = Facts(Settings(home=tmp_path_factory.mktemp("home")))

@@ -107,7 +107,7 @@ def everything(tables: Tables) -> tuple[dict, dict]:
     return people, zones
 
 
-@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(past=rows(-60 * 24 * 60, -1, ["milk", "tea"]), future=rows(0, 60 * 24 * 60, ["milk", "tea", "unheard of"]))
 def test_nothing_that_happens_at_or_after_the_instant_changes_a_feature(past, future):
     before = everything(Tables(events=past, items=ITEMS, price_history=PRICES, promotions=PROMOTIONS, stock=STOCK))

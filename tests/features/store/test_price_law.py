@@ -96,7 +96,7 @@ def test_a_raise_within_the_window_before_a_promotion_spoils_it():
 STEPS = st.lists(st.tuples(st.integers(0, 60), st.integers(50, 120)), min_size=1, max_size=6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STEPS, st.integers(61, 100), st.integers(40, 110), st.integers(40, 130), st.sampled_from(["EU30", "CN7"]))
 def test_the_floor_is_the_lowest_price_without_an_objection(steps, starts, offer, price, rule):
     promotion = new(starts, offer, until=starts + 5, list_price=200)
@@ -106,7 +106,7 @@ def test_the_floor_is_the_lowest_price_without_an_objection(steps, starts, offer
     assert refused == (floor is not None and price < floor)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(STEPS, st.integers(30, 100))
 def test_a_longer_window_never_gives_a_higher_prior_price(steps, at):
     rows = history(*(new(day_, each, list_price=150) for day_, each in steps))

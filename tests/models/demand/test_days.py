@@ -39,7 +39,7 @@ def drawn(rates: np.ndarray, n_weeks: int = 30, seed: int = 4) -> np.ndarray:
     return np.random.default_rng(seed).poisson(np.repeat(rates[:, None], n_weeks, axis=1))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 9))
 def test_the_days_of_a_week_sum_to_its_mean(seed: int, n_series: int, n_weeks: int) -> None:
     rng = np.random.default_rng(seed)

@@ -50,7 +50,7 @@ def test_each_span_has_its_spread_and_time_between_two_lies_between() -> None:
 
 
 @given(st.floats(0.01, 1e4), st.floats(1.0, 13.0), st.floats(0.01, 0.98), st.booleans())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_quantiles_are_whole_units_and_rise_with_the_level(
     mean: float, weeks: float, level: float, dense: bool
 ) -> None:

@@ -256,7 +256,7 @@ def test_shipped_presets_load_and_every_stage_has_one():
     assert rules["decline"].objective is Objective.SELL_THROUGH
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.sampled_from([None, 1, 4]), st.sampled_from([None, 0.98, 1.01]), st.booleans())
 def test_all_rules_hold_for_every_price_of_a_run(seed, cap, floor, order):
     rng = np.random.default_rng(seed)

@@ -151,7 +151,7 @@ def worth(one, rules, price):
     return {"units": units, "revenue": units * net, "profit": units * (net - one.unit_cost_minor)}[rules.objective]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ITEMS, RULES)
 def test_no_suggestion_lies_outside_its_rules_and_none_is_better(one, rules):
     result = suggest([one], rules)
@@ -173,7 +173,7 @@ def test_no_suggestion_lies_outside_its_rules_and_none_is_better(one, rules):
                 assert band.p10 <= band.p50 <= band.p90
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ITEMS, RULES, st.lists(st.sampled_from(NAMES), max_size=3, unique=True))
 def test_only_soft_rules_are_ever_broken(one, rules, soft):
     for each in suggest([one], replace(rules, soft=dict.fromkeys(soft, 50))).suggestions:

@@ -34,7 +34,7 @@ def keeps_orders(problem, chosen):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PROBLEMS)
 def test_small_problems_are_solved_as_highs_solves_them(problem):
     if len(ChainProgramme(problem.choices, problem.links).broken()):
@@ -52,7 +52,7 @@ def test_small_problems_are_solved_as_highs_solves_them(problem):
     assert found.value == pytest.approx(best, rel=2e-6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PROBLEMS)
 def test_without_highs_the_optimum_lies_between_what_is_found_and_the_bound(problem):
     programme = ChainProgramme(problem.choices, problem.links)
@@ -69,7 +69,7 @@ def test_without_highs_the_optimum_lies_between_what_is_found_and_the_bound(prob
         assert shortfall(problem, problem.slack(better)) == 0 and keeps_orders(problem, better)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 6))
 def test_chains_without_limits_are_solved_exactly(seed, n_chains, length):
     problem = random_problem(seed, n_chains=n_chains, length=length, floor=None, most_changes=None)

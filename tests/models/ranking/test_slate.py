@@ -55,7 +55,7 @@ def test_relevance_keeps_the_order_of_scores_and_lies_between_0_and_1() -> None:
     assert len(relevance(np.zeros(0), log_odds=True)) == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 8),
     st.lists(st.integers(-1, 2), min_size=6, max_size=6),

@@ -33,7 +33,7 @@ def ranker(seed: int, *, n_leaves: int = 15, missing: float = 0.2, n_trees: int 
     return fit_ranker(matrix, wanted, np.full(100, 30), tuple("abcdef"), config, seed=seed)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     seed=st.integers(0, 1_000),
     n_leaves=st.sampled_from([2, 7, 31, 64]),

@@ -25,7 +25,7 @@ def ids(slate: Slate) -> list[str]:
     return [item.item_id for item in slate.items]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     bought=st.dictionaries(ITEMS, st.tuples(st.integers(1, 4), st.floats(0.1, 9)), max_size=5),
     viewed=st.lists(ITEMS, unique=True, max_size=6),

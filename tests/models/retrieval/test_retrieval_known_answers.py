@@ -104,7 +104,7 @@ def test_interactions_count_orders_and_need_a_purchase() -> None:
 
 
 @given(
-    scores=st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0, 3.0]), max_size=600),
+    scores=st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0, 3.0]), max_size=1000),
     k=st.sampled_from([0, 1, 7, 200, 201, 500]),
 )
 def test_the_best_are_the_same_however_many_are_asked_for(scores: list[float], k: int) -> None:
