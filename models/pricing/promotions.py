@@ -1,6 +1,7 @@
 """What a promotion would do: units, revenue and profit of its items, and what it takes from their families.
 
-A promotion is judged by the mean price that it makes buyers pay; units follow the item's price response to it.
+A promotion is judged by the mean price that it makes buyers pay; units follow the item's price response to it, and the
+lift of what supports it (`support`).
 Everybody gets the same terms: a coupon is a public one.
 """
 
@@ -54,7 +55,9 @@ class Campaign:
     repeats             spend_save: the saving is given for every threshold reached, not once
     take_up             share of the units that are bought in a bundle, or with the coupon
     switching           share of the additional units that buyers would else have bought within the family; counts where
-                        no effect of the item's price on its family was learnt
+                        no effect of the item's price on its family was learnt, and for units that a support brings
+    support             kinds of promotion that come with it beside its price, as display or mailer
+    reach               share of shops or visitors that the support meets
     """
 
     name: str
@@ -69,6 +72,8 @@ class Campaign:
     repeats: bool = False
     take_up: float | None = None
     switching: float = 0.25
+    support: tuple[str, ...] = ()
+    reach: float = 1.0
 
     def __post_init__(self) -> None:
         if self.ends_at <= self.starts_at:
@@ -76,7 +81,7 @@ class Campaign:
         for name in _NEEDS[self.mechanic]:
             if getattr(self, name) is None:
                 raise BadInput(f"{self.mechanic} needs {name.removesuffix('_minor')}", where="promotion")
-        for name in ("percent", "take_up", "switching"):
+        for name in ("percent", "take_up", "switching", "reach"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise BadInput(f"{name} is a share, 0 to 1", where="promotion")
@@ -84,6 +89,8 @@ class Campaign:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise BadInput(f"{name.removesuffix('_minor')} is above 0", where="promotion")
+        if len(set(self.support)) < len(self.support):
+            raise BadInput("name each kind of support once", where="support")
 
     @property
     def weeks(self) -> float:
@@ -99,7 +106,8 @@ class PromotedItem:
     expected        over the promotion
     against_none    less what the item would do without it
     cannibalised    what its family loses to it; profit and revenue below 0
-    known           whether the item's price response is; else no lift is counted
+    known           whether the item's price response is; else the price adds no units
+    lift            what the support multiplies units by
     """
 
     item_id: str
@@ -109,6 +117,7 @@ class PromotedItem:
     against_none: Effect
     cannibalised: Effect
     known: bool
+    lift: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -124,12 +133,17 @@ class WhatIf:
 
 
 def what_if(
-    campaign: Campaign, items: Sequence[PricingItem], families: Sequence[PricingItem], horizon_weeks: int
+    campaign: Campaign,
+    items: Sequence[PricingItem],
+    families: Sequence[PricingItem],
+    horizon_weeks: int,
+    lift: Doubles | None = None,
 ) -> WhatIf:
     """The effect of a promotion of `items`.
 
     `families` are the other items of their families; forecasts of all cover `horizon_weeks` and are taken as even
-    over the weeks. Sums of quantiles are quantiles of the sum only when all move together: the intervals are wide ones.
+    over the weeks. `lift` (n,) is what the campaign's support adds to log units, none without it. Sums of quantiles are
+    quantiles of the sum only when all move together: the intervals are wide ones.
     """
     if not items:
         raise BadInput("a promotion needs items with a price and a forecast", where="item_ids")
@@ -139,20 +153,36 @@ def what_if(
     every = np.arange(len(items))
     nobody = np.zeros(len(items))  # what the families lose stands apart
     own = replace(columns, neighbours_units=nobody, neighbours_revenue=nobody, neighbours_profit=nobody)
-    expected, against = effects(own, every, paid), differences(own, every, paid)
+    lift = nobody if lift is None else lift
+    expected = effects(replace(own, units=own.units * np.exp(lift)), every, paid)
+    against, by_price = differences(own, every, paid, lift), differences(own, every, paid)
     neighbours: dict[str, list[PricingItem]] = {}
     for other in families:
         neighbours.setdefault(other.family_id or "", []).append(other)
     promoted = []
-    for item, price, at, less in zip(items, paid.tolist(), expected, against, strict=True):
+    for n, (item, price) in enumerate(zip(items, paid.tolist(), strict=True)):
         near = neighbours.get(item.family_id or "", []) if item.family_id else []
-        learnt = _learnt(item, price, campaign.weeks / horizon_weeks)
-        lost = learnt or _cannibalised(less.units, near, campaign, horizon_weeks)
-        known = not math.isnan(item.elasticity)
-        promoted.append(PromotedItem(item.item_id, item.current_price_minor, int(price), at, less, lost, known))
+        gained = against[n].units
+        if learnt := _learnt(item, price, campaign.weeks / horizon_weeks):
+            by_support = _cannibalised(_less(gained, by_price[n].units), near, campaign, horizon_weeks)
+            lost = _total([learnt, by_support])
+        else:
+            lost = _cannibalised(gained, near, campaign, horizon_weeks)
+        promoted.append(
+            PromotedItem(
+                item_id=item.item_id,
+                current_price_minor=item.current_price_minor,
+                price_minor=int(price),
+                expected=expected[n],
+                against_none=against[n],
+                cannibalised=lost,
+                known=not math.isnan(item.elasticity),
+                lift=math.exp(lift[n]),
+            )
+        )
     total = _total([each.expected for each in promoted])
-    gained, lost = _total([each.against_none for each in promoted]), _total([each.cannibalised for each in promoted])
-    return WhatIf(campaign, tuple(promoted), total, gained, lost, _total([gained, lost]))
+    more, less = _total([each.against_none for each in promoted]), _total([each.cannibalised for each in promoted])
+    return WhatIf(campaign, tuple(promoted), total, more, less, _total([more, less]))
 
 
 def paid_prices(campaign: Campaign, items: Sequence[PricingItem]) -> Doubles:
@@ -201,6 +231,10 @@ def _cannibalised(gained: Band, near: Sequence[PricingItem], campaign: Campaign,
     lost = [-min(max(units, 0.0) * campaign.switching, total) for units in (gained.p10, gained.p50, gained.p90)]
     values = [[units * float(weights @ each) for units in lost] for each in (np.ones(len(near)), net, margin)]
     return Effect(*(Band(min(row[0], row[2]), row[1], max(row[0], row[2])) for row in values))
+
+
+def _less(band: Band, other: Band) -> Band:
+    return Band(band.p10 - other.p10, band.p50 - other.p50, band.p90 - other.p90)
 
 
 def _total(effects_: Sequence[Effect]) -> Effect:

@@ -186,24 +186,27 @@ def effects(columns: Columns, item: Longs, prices: Doubles) -> list[Effect]:
     return _effects(units, units * net, profit)
 
 
-def differences(columns: Columns, item: Longs, prices: Doubles) -> list[Effect]:
+def differences(columns: Columns, item: Longs, prices: Doubles, lift: Doubles | None = None) -> list[Effect]:
     """The effect at each price less the effect at the current one, in the same future, with the rest of the family.
 
     The forecast's error scales both alike; the slope's error moves one against the other. The band is read off 81
-    equally likely pairs of the two errors; what the family gains or loses is taken at its mean.
+    equally likely pairs of the two errors; what the family gains or loses is taken at its mean. `lift` (m,): what comes
+    with the new price and adds to log units beside it.
     """
+    lift = np.zeros(len(item)) if lift is None else lift
     found: list[Effect] = []
     for start in range(0, len(item), _CHUNK):
-        found += _differences(columns, item[start : start + _CHUNK], prices[start : start + _CHUNK])
+        here = slice(start, start + _CHUNK)
+        found += _differences(columns, item[here], prices[here], lift[here])
     return found
 
 
-def _differences(columns: Columns, item: Longs, prices: Doubles) -> list[Effect]:
+def _differences(columns: Columns, item: Longs, prices: Doubles, lift: Doubles) -> list[Effect]:
     current = columns.current[item]
     log_ratio = np.log(prices / current)[:, None]
     slopes = columns.elasticity[item][:, None] + columns.error[item][:, None] * np.append(_SLOPE, 0.0)
     before = columns.units[item][:, None] * np.exp(columns.spread[item][:, None] * np.append(_SCALE, 0.0))
-    after = before * np.exp(slopes * log_ratio)  # (m, 82), the middle last
+    after = before * np.exp(slopes * log_ratio + lift[:, None])  # (m, 82), the middle last
     net, net_now = ((each / columns.tax[item])[:, None] for each in (prices, current))
     units = after - before
     revenue = after * net - before * net_now

@@ -24,7 +24,9 @@ from serving.api.parameters import Text, Time, only, readable
 from serving.api.state import Server, server
 
 if TYPE_CHECKING:
+    from features.store.facts import Facts
     from serving.services.simulate import PromotionSimulation, Simulation
+    from serving.store.baskets import Basket
     from serving.store.pricing_items import PricingInputs
 
 router = APIRouter(tags=["prices"], dependencies=[Depends(readable), Depends(only())])
@@ -79,10 +81,14 @@ class PromotionRequest(BaseModel):
     percent: float | None = Field(None, ge=0, le=1, description="percent_off: share taken off")
     amount: Money | None = Field(None, description="price_off, spend_save, coupon: taken off; bundle: its price")
     threshold: Money | None = Field(None, description="spend_save: what must be spent")
-    mean_basket: Money | None = Field(None, description="spend_save: mean spend on these items of an order with any")
+    mean_basket: Money | None = Field(
+        None, description="spend_save: mean spend on these items of an order with any; that of the last weeks if absent"
+    )
     repeats: bool = Field(False, description="spend_save: given for every threshold reached")
     take_up: float | None = Field(None, ge=0, le=1, description="bundle, coupon: share of the units bought that way")
     switching: float = Field(0.25, ge=0, le=1, description="Share of the additional units taken from the family")
+    support: list[Text] = Field([], max_length=20, description="Kinds of promotion beside the price: display, mailer")
+    reach: float = Field(1.0, ge=0, le=1, description="Share of shops or visitors that the support meets")
 
 
 class PromotedItemResponse(BaseModel):
@@ -94,7 +100,8 @@ class PromotedItemResponse(BaseModel):
     expected: dict[str, Any]
     against_none: dict[str, Any]
     cannibalised: dict[str, Any]
-    response_known: bool = Field(description="When false, no additional units are counted")
+    response_known: bool = Field(description="When false, the price brings no additional units")
+    lift: float = Field(description="What the support multiplies units by, beyond what the forecast holds of it")
     unlawful: str | None = Field(description="Why the reduction may not be announced")
 
 
@@ -122,6 +129,8 @@ class PromotionSimulationResponse(BaseModel):
     items: list[PromotedItemResponse]
     conflicts: list[CampaignConflictResponse]
     missing: list[str] = Field(description="Items without a price or a forecast")
+    mean_basket: str | None = Field(description="spend_save: the mean spend that was reckoned with")
+    notes: list[str] = Field(description="What was assumed")
 
 
 @router.post("/v1/prices/simulate")
@@ -145,14 +154,24 @@ def post_promotion(request: Request, _caller: Reader, body: PromotionRequest) ->
 
     here = server(request)
     currency = here.settings.zone(body.zone).currency
-    campaign = campaign_of(body, currency)
+    basket = basket_of(Facts(here.settings), body, here.clock.now())
+    campaign = campaign_of(body, currency, basket)
     related = with_families(Facts(here.settings), body.item_ids)
     found = simulate_promotion(_inputs(here, body.zone, related), campaign, body.item_ids)
-    return PromotionSimulationResponse(**promotion_document(found, currency))
+    return PromotionSimulationResponse(**promotion_document(found, currency, basket))
 
 
-def campaign_of(body: PromotionRequest, currency: str) -> Campaign:
-    """The promotion that a request describes."""
+def basket_of(facts: Facts, body: PromotionRequest, now: datetime) -> Basket | None:
+    """What orders spend on the items, where the promotion asks for it and the request does not say."""
+    from serving.store.baskets import mean_basket
+
+    if body.mechanic is not Mechanic.SPEND_SAVE or body.mean_basket is not None:
+        return None
+    return mean_basket(facts, body.item_ids, body.zone, now)
+
+
+def campaign_of(body: PromotionRequest, currency: str, basket: Basket | None) -> Campaign:
+    """The promotion that a request describes; `basket` as `basket_of` found it."""
 
     def minor(value: str | None) -> int | None:
         return None if value is None else to_minor(value, currency)
@@ -166,10 +185,12 @@ def campaign_of(body: PromotionRequest, currency: str) -> Campaign:
         percent=body.percent,
         amount_minor=minor(body.amount),
         threshold_minor=minor(body.threshold),
-        mean_basket_minor=minor(body.mean_basket),
+        mean_basket_minor=minor(body.mean_basket) if basket is None else basket.mean_minor,
         repeats=body.repeats,
         take_up=body.take_up,
         switching=body.switching,
+        support=tuple(body.support),
+        reach=body.reach,
     )
 
 
@@ -197,9 +218,10 @@ def price_document(found: Simulation) -> dict[str, Any]:
     }
 
 
-def promotion_document(found: PromotionSimulation, currency: str) -> dict[str, Any]:
+def promotion_document(found: PromotionSimulation, currency: str, basket: Basket | None) -> dict[str, Any]:
     """A promotion's effect as the API and `promotions simulate --json` tell it."""
     what_if = found.what_if
+    mean = what_if.campaign.mean_basket_minor
     sums = {name: _told(getattr(what_if, name), currency) for name in (*_PARTS, "net")}
     return {
         "name": what_if.campaign.name,
@@ -213,12 +235,15 @@ def promotion_document(found: PromotionSimulation, currency: str) -> dict[str, A
                 "price": to_major(each.price_minor, currency),
                 **{name: _told(getattr(each, name), currency) for name in _PARTS},
                 "response_known": each.known,
+                "lift": each.lift,
                 "unlawful": found.unlawful.get(each.item_id),
             }
             for each in what_if.items
         ],
         "conflicts": [asdict(each) for each in found.conflicts],
         "missing": list(found.missing),
+        "mean_basket": None if mean is None else to_major(mean, currency),
+        "notes": [*found.notes, *([] if basket is None else [basket.told(currency)])],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,19 +32,29 @@ def simulate(
     mechanic: Annotated[str, typer.Option(help="percent_off, price_off, bundle, spend_save or coupon")],
     starts_at: Annotated[str, typer.Option("--from", help="RFC 3339 time")],
     ends_at: Annotated[str, typer.Option("--to", help="RFC 3339 time")],
-    percent: Annotated[float | None, typer.Option(help="percent_off: share taken off, .2 is 20 %")] = None,
+    percent: Annotated[
+        float | None, typer.Option(min=0, max=1, help="percent_off: share taken off, .2 is 20 %")
+    ] = None,
     amount: Annotated[str | None, typer.Option(help="Taken off; the price of a bundle")] = None,
     threshold: Annotated[str | None, typer.Option(help="spend_save: what must be spent")] = None,
-    mean_basket: Annotated[str | None, typer.Option(help="spend_save: mean spend on these items")] = None,
+    mean_basket: Annotated[
+        str | None, typer.Option(help="spend_save: mean spend on these items; that of the last weeks if unset")
+    ] = None,
     repeats: Annotated[bool, typer.Option(help="spend_save: for every threshold reached")] = False,
-    take_up: Annotated[float | None, typer.Option(help="bundle, coupon: share of the units bought that way")] = None,
-    switching: Annotated[float, typer.Option(help="Share of the additional units taken from the family")] = 0.25,
+    take_up: Annotated[
+        float | None, typer.Option(min=0, max=1, help="bundle, coupon: share of the units bought that way")
+    ] = None,
+    switching: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the additional units taken from the family")
+    ] = 0.25,
+    support: Annotated[list[str] | None, typer.Option(help="display, mailer, ... with it; may be repeated")] = None,
+    reach: Annotated[float, typer.Option(min=0, max=1, help="Share of shops or visitors that the support meets")] = 1.0,
     zone: Annotated[str, typer.Option(help="Zone")] = DEFAULT_ZONE,
     json: JsonOption = False,
 ) -> None:
     """Expected units, revenue and profit of a promotion, what it takes from families, and what it collides with."""
     from models.pricing.promotions import Mechanic
-    from serving.api.simulations import PromotionRequest, campaign_of, promotion_document
+    from serving.api.simulations import PromotionRequest, basket_of, campaign_of, promotion_document
     from serving.services.simulate import simulate_promotion
 
     if mechanic not in tuple(Mechanic):
@@ -64,19 +75,23 @@ def simulate(
         repeats=repeats,
         take_up=take_up,
         switching=switching,
+        support=support or [],
+        reach=reach,
     )
-    campaign = campaign_of(wanted, currency)
     with steps(1) as progress:
-        found = simulate_promotion(pricing_inputs(shop, progress), campaign, item)
+        inputs = pricing_inputs(shop, progress)
+        basket = basket_of(inputs.facts, wanted, inputs.now)
+        found = simulate_promotion(inputs, campaign_of(wanted, currency, basket), item)
         progress.done()
+    document = promotion_document(found, currency, basket)
     if json:
-        print_json(promotion_document(found, currency))
+        print_json(document)
         return
-    print_what_if(found, f"{mechanic}, zone {zone}", currency)
+    print_what_if(found, f"{mechanic}, zone {zone}", currency, document["notes"])
 
 
-def print_what_if(found: PromotionSimulation, title: str, currency: str) -> None:
-    """A table of what it brings, and a line for each conflict and each item that is left out."""
+def print_what_if(found: PromotionSimulation, title: str, currency: str, notes: Sequence[str]) -> None:
+    """A table of what it brings, and a line for each conflict, each item that is left out and what was assumed."""
     what_if = found.what_if
     named = {"without it, more by": what_if.against_none, "its families lose": what_if.cannibalised, "net": what_if.net}
     rows = []
@@ -93,8 +108,13 @@ def print_what_if(found: PromotionSimulation, title: str, currency: str) -> None
         print_line(f"May not be announced on {item_id}: {why}")
     for item_id in found.missing:
         print_line(f"Left out: {item_id} has no price or no forecast")
+    if what_if.campaign.support:
+        low, high = min(each.lift for each in what_if.items), max(each.lift for each in what_if.items)
+        print_line(f"Support ({', '.join(what_if.campaign.support)}) multiplies units by {low:.2f} to {high:.2f}")
+    for note in notes:
+        print_line(f"Note: {note}")
     if unknown := sum(not each.known for each in what_if.items):
-        print_line(f"Note: how {unknown} of the items answer to a price is not known; no additional units are counted")
+        print_line(f"Note: how {unknown} of the items answer to a price is not known; it brings no additional units")
 
 
 def _range(low: float, high: float, currency: str) -> str:

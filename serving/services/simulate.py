@@ -18,6 +18,7 @@ from features.store.ledger import Ledger, NewPrice, PriceSource
 from features.store.price_law import objection
 from models.demand.table import ForecastTable
 from models.pricing.bounds import bounds
+from models.pricing.problem import Doubles
 from models.pricing.promotions import (
     MAX_ITEMS,
     MAX_PRICES,
@@ -29,8 +30,9 @@ from models.pricing.promotions import (
     conflicts,
     what_if,
 )
+from models.pricing.support import SupportLift, support_lift
 from models.pricing.worth import Columns, differences, effects
-from serving.store.pricing_inputs import promotion_runs, with_families
+from serving.store.pricing_inputs import planned_reach, promotion_runs, with_families
 from serving.store.pricing_items import PricingInputs, priced_zone
 
 
@@ -55,12 +57,13 @@ class Simulation:
 
 @dataclass(frozen=True)
 class PromotionSimulation:
-    """A promotion's effect, what it collides with, and the items on which it may not be announced."""
+    """A promotion's effect, what it collides with, the items on which it may not be announced, and what was assumed."""
 
     what_if: WhatIf
     conflicts: tuple[CampaignConflict, ...]
     unlawful: dict[str, str]
     missing: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 class ServedDemand:
@@ -123,13 +126,24 @@ def simulate_promotion(inputs: PricingInputs, campaign: Campaign, item_ids: Sequ
     items = [by_id[each] for each in chosen if each in by_id]
     named = {each.family_id for each in items if each.family_id}
     families = [each for each in zone.items if each.family_id in named and each.item_id not in chosen]
-    found = what_if(campaign, items, families, inputs.rules.horizon_weeks)
+    support = _support(inputs, campaign, [each.item_id for each in items])
+    found = what_if(campaign, items, families, inputs.rules.horizon_weeks, support.log_units)
     runs = promotion_runs(inputs.facts, campaign.zone, campaign.starts_at, campaign.ends_at)
     runs += _ledger_runs(inputs, campaign, [each.item_id for each in (*items, *families)])
     family_of = {each.item_id: each.family_id for each in zone.items}
     clashes = conflicts(campaign, [each.item_id for each in items], runs, family_of)
     missing = tuple(each for each in chosen if each not in by_id)
-    return PromotionSimulation(found, tuple(clashes), _unlawful(inputs, found), missing)
+    return PromotionSimulation(found, tuple(clashes), _unlawful(inputs, found), missing, support.notes)
+
+
+def _support(inputs: PricingInputs, campaign: Campaign, item_ids: Sequence[str]) -> SupportLift:
+    """What the campaign's support adds, beyond what the forecasts hold of it."""
+    planned: dict[str, Doubles] = {}
+    if campaign.support:
+        plans = planned_reach(inputs.facts, campaign.zone, campaign.starts_at, campaign.ends_at, campaign.reach)
+        planned = {kind: np.array([plans.get((each, kind), 0.0) for each in item_ids]) for kind in campaign.support}
+    lifts = inputs.pricing_model.lifts(item_ids, campaign.zone)
+    return support_lift(campaign, lifts, planned, len(item_ids))
 
 
 def _ledger_runs(inputs: PricingInputs, campaign: Campaign, item_ids: Sequence[str]) -> list[PromotionRun]:

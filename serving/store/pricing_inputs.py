@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from configs.settings import Settings
 from features.contracts.tables import DEFAULT_ZONE, TIMESTAMP
+from features.pipelines.expressions import kind_of, spread_plans
 from features.store.facts import Facts
 from features.store.ledger import Price
 from features.store.price_law import PlannedReduction
@@ -226,6 +227,23 @@ def promotion_runs(facts: Facts, zone: str, starts_at: datetime, ends_at: dateti
     )
     rows = _rows(overlapping.order_by(["item_id", "starts_at", "promotion_id"]))
     return [PromotionRun(row["promotion_id"], row["item_id"], row["starts_at"], row["ends_at"]) for row in rows]
+
+
+def planned_reach(
+    facts: Facts, zone: str, starts_at: datetime, ends_at: datetime, most: float
+) -> dict[tuple[str, str], float]:
+    """By item and kind, the mean reach over a time of what is planned for it, none counted beyond `most`."""
+    table = facts.read("promotions")
+    first, last = (ibis.literal(time, "timestamp('UTC')") for time in (starts_at, ends_at))
+    plans = table.filter(table.starts_at < last, table.ends_at > first)
+    plans = plans.select("item_id", "zone", "starts_at", "ends_at", kind=kind_of(plans), reach=plans.reach.fill_null(1))
+    plans = spread_plans(plans, facts.read("events").select("zone"))
+    found: dict[tuple[str, str], float] = {}
+    for row in _rows(plans.filter(plans.zone == zone)):
+        share = (min(row["ends_at"], ends_at) - max(row["starts_at"], starts_at)) / (ends_at - starts_at)
+        key = row["item_id"], row["kind"]
+        found[key] = min(found.get(key, 0.0) + min(row["reach"], most) * share, most)
+    return found
 
 
 def _latest_costs(facts: Facts, zones: Sequence[str], now: datetime) -> dict[str, int]:

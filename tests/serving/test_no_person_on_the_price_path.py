@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import ibis
 import numpy as np
 import pyarrow as pa
 from fastapi import FastAPI
@@ -19,6 +20,7 @@ from features.contracts import pricing
 from features.contracts.clock import FixedClock
 from features.contracts.pricing import PriceSuggestion, PricingItem
 from features.contracts.tables import TABLES
+from features.pipelines.orders import spend_per_order
 from features.store.database import engine as open_engine
 from features.store.database import price_ledger, reading
 from features.store.facts import Facts
@@ -29,6 +31,7 @@ from models.pricing.rules import PricingRules
 from serving.api import prices, simulations, suggestions
 from serving.services.ledger_opening import open_ledger
 from serving.services.suggest import suggest_prices
+from serving.store.baskets import Basket, mean_basket
 from serving.store.migrate import upgrade
 from serving.store.pricing_items import PricedZone, PricingInputs
 from serving.store.suggestions import NewSuggestion, SuggestionFilter, Suggestions
@@ -140,6 +143,7 @@ def test_the_walk_over_imports_finds_what_is_there():
 # What suggests a price reads sales, but only what was paid for which item, where and when.
 SUGGESTING_MODULES = (
     "features/contracts/pricing.py",
+    "features/pipelines/orders.py",
     "features/pipelines/pricing.py",
     "training/pricing.py",
     "training/pricing_panel.py",
@@ -151,6 +155,7 @@ SUGGESTING_MODULES = (
     "serving/cli/promotions.py",
     "serving/services/simulate.py",
     "serving/services/suggest.py",
+    "serving/store/baskets.py",
     "serving/store/forecast_prices.py",
     "serving/store/pricing_inputs.py",
     "serving/store/pricing_items.py",
@@ -256,6 +261,31 @@ def test_permuting_who_bought_leaves_every_suggestion_equal_to_the_cent(tmp_path
         engine.dispose()
     assert len(found[0]) >= 8, report
     assert found[0] == found[1]
+
+
+def test_of_orders_one_row_without_an_id_is_read_and_no_column_of_a_person(settings):
+    rows = [bought("a1", "tea", 100), bought("a1", "salt", 300), bought("b1", "tea", 200), bought(None, "tea", 900)]
+    rows = [*rows, bought("c1", "milk", 700), bought("b1", "milk", 50), bought("a1", "tea", 5, event_type="refund")]
+    found = []
+    for seed in (1, 2):
+        facts = Facts(settings.model_copy(update={"home": settings.home / str(seed)}))
+        dealt = people_permuted(rows, seed)
+        facts.write({"events": pa.Table.from_pylist(dealt, TABLES["events"].arrow)})
+        found.append(mean_basket(facts, ["tea", "salt"], "default", MONDAY))
+        spend = spend_per_order(facts.read("events"), ["tea"], "default", since=MONDAY, until=MONDAY)
+        assert spend.columns == ("mean_minor", "n_orders")
+    assert found[0] == found[1] == Basket(round((100 + 300 + 200) / 2), 2)
+    assert [field.name for field in fields(Basket)] == ["mean_minor", "n_orders"]
+    columns = list(TABLES["events"].arrow.names)
+    lean = ibis.table({name: facts.read("events").schema()[name] for name in columns if not PERSON.search(name)})
+    assert len(lean.columns) < len(columns)
+    spend_per_order(lean, ["tea"], "default", since=MONDAY, until=MONDAY)  # it asks for none of the columns left out
+
+
+def bought(order_id, item_id, amount, event_type="purchase"):
+    row = {"event_type": event_type, "order_id": order_id, "item_id": item_id, "line_amount_minor": amount}
+    row |= {"event_id": f"{order_id}-{item_id}-{event_type}", "zone": "default", "quantity": 1.0}
+    return row | {"occurred_at": MONDAY - timedelta(days=1)}
 
 
 def test_only_public_coupons_lower_a_price():

@@ -1,5 +1,6 @@
 """Simulations over HTTP: the arithmetic of an item at other prices and of a promotion."""
 
+import math
 from datetime import timedelta
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ from features.store.database import transaction
 from features.store.facts import Facts
 from features.store.ledger import Ledger
 from serving.services.keys import KeyService
-from tests.serving.tiny_shop import NOW, add_price_response, price, running
+from tests.serving.tiny_shop import N_USERS, NOW, add_price_response, price, purchase, rows_of, running
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def shop(tiny):
         {"item_id": "cheese", "category": "Food", "unit_cost_minor": 60, **family},
     ]
     facts.write({"items": pa.Table.from_pylist(items, TABLES["items"].arrow)})
-    add_price_response(tiny, butter=-2.0)
+    add_price_response(tiny, {"display": math.log(1.5)}, butter=-2.0)
     for found in running(tiny):
         with transaction(found.server.engine) as connection:
             Ledger(connection).append([price("butter", 100, days=-60), price("cheese", 100, days=-60)])
@@ -100,3 +101,85 @@ def test_a_promotion_with_its_family_its_conflicts_and_the_law(shop):
     assert (butter["price"], butter["unlawful"]) == ("0.90", None)
     wrong = shop.client.post("/v1/promotions/simulate", json={**asked, "mechanic": "bundle"})
     assert wrong.status_code == 422 and "bundle needs amount" in wrong.json()["detail"]
+
+
+def promoted(shop, **asked):
+    """What a fifth off butter does, from now for two weeks."""
+    body = {"item_ids": ["butter"], "mechanic": "percent_off", "percent": 0.2, "starts_at": NOW.isoformat()}
+    body |= {"ends_at": (NOW + timedelta(weeks=2)).isoformat(), **asked}
+    return shop.client.post("/v1/promotions/simulate", json=body)
+
+
+def planned(shop, name, *, days, zone="default", kind="display", reach=1.0):
+    first, last = days
+    times = {"starts_at": NOW + timedelta(days=first), "ends_at": NOW + timedelta(days=last)}
+    row = {"promotion_id": name, "item_id": "butter", "zone": zone, "kind": kind, "reach": reach, **times}
+    Facts(shop.settings).write({"promotions": rows_of("promotions", [row])})
+
+
+def test_a_display_adds_its_lift_but_for_what_is_planned_already(shop):
+    alone = promoted(shop).json()
+    assert (alone["items"][0]["lift"], alone["notes"]) == (1, [])
+    sold = alone["expected"]["units"]["p50"]
+    found = promoted(shop, support=["display", "banner"]).json()
+    assert found["items"][0]["lift"] == pytest.approx(1.5)
+    assert found["expected"]["units"]["p50"] == pytest.approx(1.5 * sold)
+    more = 1.5 * sold - sold * 0.8**2
+    assert found["against_none"]["units"]["p50"] == pytest.approx(more)
+    profit = 1.5 * sold * (80 - 72) - sold * 0.8**2 * (100 - 72)
+    assert float(found["against_none"]["profit"]["p50"]) == pytest.approx(profit / 100, abs=0.01)
+    assert found["cannibalised"]["units"]["p50"] == pytest.approx(-0.25 * more)
+    assert "no lift of 'banner' was learnt: it is not counted" in found["notes"]
+    half = promoted(shop, support=["display"], reach=0.5).json()
+    assert half["items"][0]["lift"] == pytest.approx(1.5**0.5)
+    for name, plan in {
+        "elsewhere": {"zone": "north", "days": (0, 14)},
+        "other kind": {"kind": "mailer", "days": (0, 14)},
+        "over": {"days": (-9, 0)},
+        "later": {"days": (14, 20)},
+    }.items():
+        planned(shop, name, **plan)
+    assert promoted(shop, support=["display"]).json()["items"][0]["lift"] == pytest.approx(1.5)
+    planned(shop, "easter", days=(7, 30), reach=0.6)  # half of the time, so .3 of the reach is in the forecast
+    held = promoted(shop, support=["display"]).json()
+    assert held["items"][0]["lift"] == pytest.approx(1.5 ** (1 - 0.3))
+    assert any("planned for 1 of 1 items already" in note for note in held["notes"])
+    planned(shop, "spring", days=(-5, 30))
+    whole = promoted(shop, support=["display"]).json()
+    assert whole["items"][0]["lift"] == 1
+    assert whole["expected"]["units"]["p50"] == pytest.approx(sold)
+
+
+def test_a_mean_basket_that_is_not_given_is_that_of_recent_orders(shop):
+    wanted = {
+        "item_ids": ["butter", "milk"],
+        "mechanic": "spend_save",
+        "percent": None,
+        "amount": "1",
+        "threshold": "2",
+    }
+    # In each of eight weeks a third of the users buys butter, and milk beside it in every other week, each for 1.00.
+    found = promoted(shop, **wanted).json()
+    weeks = [week for n in range(N_USERS) for week in range(8) if n % 3 == 1]
+    mean = round(100 * sum(2 if week % 2 else 1 for week in weeks) / len(weeks))
+    assert found["mean_basket"] == f"{mean / 100:.2f}"
+    told = f"mean_basket {mean / 100:.2f} EUR was not given: it is the mean of {len(weeks)} orders of the last 8 weeks"
+    assert any(note.startswith(told) for note in found["notes"])
+    given = promoted(shop, **wanted, mean_basket=found["mean_basket"]).json()
+    assert given["expected"] == found["expected"]
+    assert (given["mean_basket"], given["notes"]) == (found["mean_basket"], [])
+    assert promoted(shop).json()["mean_basket"] is None
+
+
+def test_a_mean_basket_without_orders_is_asked_for(shop):
+    wanted = {"item_ids": ["cheese"], "mechanic": "spend_save", "percent": None, "amount": "1", "threshold": "2"}
+    late = purchase(2, 0, "cheese") | {"event_id": "late", "order_id": "late", "line_amount_minor": 900_000}
+    rows = [late | {"occurred_at": NOW + timedelta(hours=1)}, late | {"event_id": "far", "zone": "north"}]
+    Facts(shop.settings).write({"events": rows_of("events", rows)})
+    assert float(promoted(shop, **wanted).json()["mean_basket"]) == 1  # neither what is to come nor another zone
+    unknown = promoted(shop, **wanted | {"item_ids": ["honey"]})
+    assert unknown.status_code == 422
+    assert (unknown.json()["where"], "no order of the last 8 weeks" in unknown.json()["detail"]) == (
+        "mean_basket",
+        True,
+    )

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
+from typer import BadParameter
 from typer.testing import CliRunner
 
-from features.contracts.errors import UnknownName
+from features.contracts.errors import BadInput, UnknownName
 from models.pricing.price_tests import TOO_SLOW
 from serving.cli import price_tests, prices, promotions
 from serving.cli.main import app
@@ -54,6 +55,13 @@ def test_a_promotion_is_printed_and_told_to_machines(run):
     assert told["missing"] == ["rice"]
     shown = run(*words)
     assert "percent_off, zone default, 1 items" in shown and "Left out: rice" in shown
+    shown = run(*words, "--support", "display")
+    assert "Support (display) multiplies units by 1.00 to 1.00" in shown
+    assert "Note: no lift of 'display' was learnt" in shown
+    with pytest.raises(BadInput, match="mean_basket: no order of the last 8 weeks"):
+        run(*words[:7], "spend_save", *words[8:], "--amount", "1", "--threshold", "5")
+    with pytest.raises(BadParameter, match="less than or equal to 1"):
+        run(*words, "--reach", "2")
     with pytest.raises(UnknownName, match="percent_off"):
         run(*words[:7], "percent_of", *words[8:])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -147,13 +147,16 @@ def register(registry: Registry, name: str, folder: Path) -> str:
     return registry.register(name, run_id="", source=folder.as_uri(), tags={}).version
 
 
-def add_price_response(settings: Settings, **elasticities: float) -> None:
-    """A pricing champion that knows these items of the default zone."""
+def add_price_response(settings: Settings, lifts: Mapping[str, float] | None = None, **elasticities: float) -> None:
+    """A pricing champion that knows these items of the default zone, and the same lifts by kind for all of them."""
     n = len(elasticities)
     columns = {name: np.full(n, value) for name, value in {"error": 0.1, "lowest": 50.0, "highest": 200.0}.items()}
+    lifts = lifts or {}
     model = ElasticityModel(
         np.array(list(elasticities), object),
         np.array(["default"] * n, object),
+        controls=tuple(lifts),
+        effects=np.tile(list(lifts.values()), (n, 1)),
         elasticity=np.array(list(elasticities.values())),
         grade=np.zeros(n, np.int64),
         **columns,

@@ -1,0 +1,45 @@
+"""What an order spends on the items of a promotion, read off the facts. Only a mean and a count leave here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from features.contracts.errors import BadInput
+from features.contracts.money import to_major
+from features.pipelines.orders import spend_per_order
+from features.store.facts import Facts
+
+BASKET_WEEKS = 8
+
+
+@dataclass(frozen=True)
+class Basket:
+    """Mean spend, minor units of the zone's currency, over so many orders."""
+
+    mean_minor: int
+    n_orders: int
+
+    def told(self, currency: str) -> str:
+        """What was assumed, for whoever asks."""
+        return (
+            f"mean_basket {to_major(self.mean_minor, currency)} {currency} was not given: it is the mean of "
+            f"{self.n_orders:,} orders of the last {BASKET_WEEKS} weeks that hold any of the items"
+        )
+
+
+def mean_basket(facts: Facts, item_ids: Sequence[str], zone: str, now: datetime) -> Basket:
+    """Mean spend on the items of an order that holds any of them, over the eight weeks before `now` in one zone.
+
+    Raises BadInput where no such order is known.
+    """
+    since = now - timedelta(weeks=BASKET_WEEKS)
+    found = spend_per_order(facts.read("events"), item_ids, zone, since=since, until=now).to_pyarrow().to_pylist()[0]
+    if not found["n_orders"]:
+        raise BadInput(
+            f"spend_save needs mean_basket: no order of the last {BASKET_WEEKS} weeks in {zone!r} holds these items",
+            where="mean_basket",
+            hint="Give the mean spend on these items of an order with any, or import purchases with an order_id",
+        )
+    return Basket(max(round(found["mean_minor"]), 1), found["n_orders"])
