@@ -77,7 +77,7 @@ def tune(
     for task in tasks:
         folds, names = _folds(workshop, end, task)
         if not all(fold.past.relevant.any() and len(fold.judged.sizes) for fold in folds):
-            progress(f"ranker_{task}: no orders of several items to learn from")
+            progress(f"ranker_{task}: too few purchases in one of the windows to learn from")
             continue
         tags = {"task": "tune", "ranker": task}
         with tracking_run(settings, registry, name="recommendations", parameters=parameters, tags=tags) as run:

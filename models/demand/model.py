@@ -158,7 +158,7 @@ class DemandModel:
         return cls(
             Trees(booster, tuple(meta["names"]), week),
             _calibration(meta["calibration"], sums),
-            ItemRates(arrays["zones"], arrays["attributes"], arrays["rates"], arrays.get("waiting", arrays["rates"])),
+            ItemRates(arrays["zones"], arrays["attributes"], arrays["rates"], arrays["waiting"]),
             datetime.fromisoformat(meta["cut"]).astimezone(UTC),
             _config(meta["config"]),
             pq.read_table(folder / FILE, schema=FORECASTS),

@@ -74,7 +74,9 @@ def item_rates(panel: DemandPanel, unsold: DemandPanel) -> ItemRates:
     nothing = np.zeros(unsold.n_series)
     every = _drawn(both, np.concatenate([panel.units[:, -_WEEKS:].mean(axis=1), nothing]), _STRENGTH)
     late = ~(panel.units[:, :-_PATIENCE] > 0).any(axis=1)
-    rows = np.flatnonzero(np.concatenate([late & waiting(panel), waiting(unsold)]))
+    # Those that had waited as long six weeks ago already.
+    waited = [each.listed_week < each.n_known - 2 * _PATIENCE for each in (panel, unsold)]
+    rows = np.flatnonzero(np.concatenate([late & waited[0], waited[1]]))
     since = np.concatenate([panel.units[:, -_PATIENCE:].mean(axis=1), nothing])
     patient = _drawn([each[rows] for each in both], since[rows], _WAITING_STRENGTH)
     counts = Counter(both[0][rows].tolist())

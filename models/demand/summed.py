@@ -30,7 +30,7 @@ def summed(rows: pa.Table, items: pa.Table, level: str, sums: Sums, *, over_week
         found = _of_nodes(table, sums, level, n_weeks if over_weeks else None)
     else:
         dense = pc.fill_null(table["dense"], False).to_numpy(zero_copy_only=False)
-        found = sums.quantiles(mean, dense, n_weeks)
+        found = sums.quantiles(mean, dense, n_weeks if over_weeks else 1)
     columns = [table[name] for name in (*_SERIES, "ds", "mean")] + list(found.T)
     return pa.table(columns, names=[*_SERIES, "ds", "mean", "p10", "p50", "p90"])
 

@@ -195,4 +195,4 @@ def _between(weeks: float) -> tuple[int, int, float]:
 
 
 def _mixed(low: Doubles, high: Doubles, share: float) -> Doubles:
-    return np.asarray(np.ceil((1 - share) * low + share * high - 1e-9), np.float64)
+    return np.asarray(np.maximum(np.ceil((1 - share) * low + share * high - 1e-9), 0.0) + 0.0, np.float64)

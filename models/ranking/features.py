@@ -89,10 +89,6 @@ class Visitor:
     ease_decayed: SourceScores
     als: FactorScores
 
-    def bought(self, places: Positions) -> npt.NDArray[np.bool_]:
-        """Which of `places` were bought."""
-        return np.asarray(_found(self.own, places) >= 0)
-
 
 class Catalogue:
     """The item side of the columns, prepared once: item features, categories and the position of each id."""

@@ -83,8 +83,11 @@ def write_slates(
             n_rows = sum(map(_write_share, jobs))
         else:
             gc.freeze()  # what the processes share is not searched for garbage, which would copy all of it
-            with ProcessPoolExecutor(n_processes, multiprocessing.get_context("fork")) as pool:
-                n_rows = sum(pool.map(_write_share, jobs))
+            try:
+                with ProcessPoolExecutor(n_processes, multiprocessing.get_context("fork")) as pool:
+                    n_rows = sum(pool.map(_write_share, jobs))
+            finally:
+                gc.unfreeze()
         if folder.exists():
             folder.replace(retired)
         staging.replace(folder)
@@ -93,7 +96,6 @@ def write_slates(
         shutil.rmtree(staging, ignore_errors=True)
         raise
     finally:
-        gc.unfreeze()
         _inherited.clear()
     return n_rows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -140,7 +140,9 @@ def _support(inputs: PricingInputs, campaign: Campaign, item_ids: Sequence[str])
     """What the campaign's support adds, beyond what the forecasts hold of it."""
     planned: dict[str, Doubles] = {}
     if campaign.support:
-        plans = planned_reach(inputs.facts, campaign.zone, campaign.starts_at, campaign.ends_at, campaign.reach)
+        # The campaign's units are its share of the horizon's: these hold of a plan its mean reach over the horizon.
+        end = inputs.now + timedelta(weeks=inputs.rules.horizon_weeks)
+        plans = planned_reach(inputs.facts, campaign.zone, inputs.now, end, campaign.reach)
         planned = {kind: np.array([plans.get((each, kind), 0.0) for each in item_ids]) for kind in campaign.support}
     lifts = inputs.pricing_model.lifts(item_ids, campaign.zone)
     return support_lift(campaign, lifts, planned, len(item_ids))

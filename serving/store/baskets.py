@@ -12,6 +12,7 @@ from features.pipelines.orders import spend_per_order
 from features.store.facts import Facts
 
 BASKET_WEEKS = 8
+MIN_ORDERS = 20  # a mean over fewer tells too much of each, and too little of all
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,14 @@ class Basket:
 def mean_basket(facts: Facts, item_ids: Sequence[str], zone: str, now: datetime) -> Basket:
     """Mean spend on the items of an order that holds any of them, over the eight weeks before `now` in one zone.
 
-    Raises BadInput where no such order is known.
+    Raises BadInput where fewer than MIN_ORDERS are known.
     """
     since = now - timedelta(weeks=BASKET_WEEKS)
     found = spend_per_order(facts.read("events"), item_ids, zone, since=since, until=now).to_pyarrow().to_pylist()[0]
-    if not found["n_orders"]:
+    if found["n_orders"] < MIN_ORDERS:
         raise BadInput(
-            f"spend_save needs mean_basket: no order of the last {BASKET_WEEKS} weeks in {zone!r} holds these items",
+            f"spend_save needs mean_basket: {found['n_orders']} orders of the last {BASKET_WEEKS} weeks in {zone!r} "
+            f"hold these items, fewer than {MIN_ORDERS}",
             where="mean_basket",
             hint="Give the mean spend on these items of an order with any, or import purchases with an order_id",
         )
