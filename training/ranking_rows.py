@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from features.contracts.seeds import generator
 from models.ranking.candidates import CandidateSource
-from models.ranking.features import Catalogue, Floats, Positions, columns
+from models.ranking.features import Catalogue, Floats, Positions, column_names, columns
 from models.ranking.model import Task
-from models.ranking.recommender import ranker_columns
 from training.metrics import Floats as Figures
 from training.metrics import ndcgs
 from training.recommendation_snapshots import Workshop, relevant_items
@@ -56,7 +55,7 @@ def ranking_rows(workshop: Workshop, window: Window, task: Task, names: Names, *
     catalogue = Catalogue(snapshot.items, names[0])
     source = CandidateSource(catalogue, snapshot.retrieval, config.candidates)
     rng = generator(workshop.settings.seed, f"negatives {task} {window.cut.isoformat()}")
-    matrices, labels = [np.zeros((0, len(ranker_columns(*names))), np.float32)], [np.zeros(0, bool)]
+    matrices, labels = [np.zeros((0, len(column_names(*names))), np.float32)], [np.zeros(0, bool)]
     sizes, n_relevant = [], []
     for user_id in sorted(wanted_by):
         visitor = source.visitor(snapshot.histories[user_id])

@@ -14,9 +14,9 @@ from features.contracts.seeds import generator
 from features.store.facts import Facts
 from models.ranking.calibration import Calibration, fit_calibration
 from models.ranking.cart import cart_columns
+from models.ranking.features import column_names
 from models.ranking.lambdarank import Ranker, fit_ranker
 from models.ranking.model import TASKS, Policy, RecommendationModel, Task
-from models.ranking.recommender import ranker_columns
 from models.retrieval.buy_again import BuyAgain, fit_buy_again, fit_gaps
 from models.retrieval.item_knn import fit_item_knn
 from training.cart_rows import cart_rows
@@ -207,7 +207,7 @@ def _fit(workshop: Workshop, cut: datetime) -> RecommendationModel:
         workshop.progress(f"fitting the ranker of {task} items")
         if not rows.relevant.any():
             raise BadInput("no purchases to learn from before the cut", hint="Import more history")
-        names = ranker_columns(item_columns, user_columns)
+        names = column_names(item_columns, user_columns)
         rankers[task] = fit_ranker(rows.matrix, rows.relevant, rows.sizes, names, ranker_config, seed=settings.seed)
         weights = np.where(rows.relevant, 1.0, 1 / ranker_config.share_negatives)
         calibrations[task] = fit_calibration(rows.matrix, rows.relevant, weights, names)

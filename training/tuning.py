@@ -16,12 +16,13 @@ import numpy as np
 import optuna
 
 from configs.settings import Settings
+from features.contracts.errors import BadInput
 from features.contracts.seeds import generator
 from features.store.facts import Facts
 from models.ranking.cart import cart_columns
+from models.ranking.features import column_names
 from models.ranking.lambdarank import RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Task
-from models.ranking.recommender import ranker_columns
 from models.registry import Registry
 from training.cart_rows import cart_rows
 from training.ranking_rows import Names, Rows, joined, ranking_rows
@@ -95,6 +96,8 @@ def tune(
             run.log_metrics({"NDCG_10": study.best_value, "NDCG_10.given": study.trials[0].values[0]})
         best = suggested(optuna.trial.FixedTrial(study.best_params), given)
         tuned.append(Tuned(task, best, study.trials[0].values[0], study.best_value, n_trials))
+    if not tuned:
+        raise BadInput("no ranker has purchases to learn from in every window", hint="Import more history")
     return tuned
 
 
@@ -142,7 +145,7 @@ def _folds(workshop: Workshop, end: datetime, task: Task) -> tuple[list[_Fold], 
     for at in range(N_JUDGED):
         past = [learnt[each.cut] for each in every[at + 1 : at + 1 + config.n_windows]]
         folds.append(_Fold(joined(past), _rows(workshop, every[at], task, names, thinned=False)))
-    return folds, cart_columns(*names) if task == "cart" else ranker_columns(*names)
+    return folds, cart_columns(*names) if task == "cart" else column_names(*names)
 
 
 def _rows(workshop: Workshop, window: Window, task: Task, names: Names, *, thinned: bool) -> Rows:

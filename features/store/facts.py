@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,7 @@ class Facts:
             return name
         files = [self._folder / segment for segment in segments]
         paths = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
-        if all(schema.arrow.names == pq.read_schema(file).names for file in files):
+        if all(schema.arrow.names == _names(file) for file in files):
             return f"read_parquet([{paths}])"
         # Written before the table had all of its columns: these are empty there.
         name = f"columns_{schema.name}"
@@ -277,3 +277,9 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@cache
+def _names(segment: Path) -> list[str]:
+    """Its columns; a segment is never written twice."""
+    return list(pq.read_schema(segment).names)

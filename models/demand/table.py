@@ -85,9 +85,14 @@ class ForecastTable:
         return [self._row(row) for row in range(first, min(end, first + horizon))]
 
     def total(self, item_id: str, zone: str, weeks: Sequence[Forecast]) -> Forecast | None:
-        """What sells in all of these weeks together, which follow each other; None where no sums are known."""
+        """What sells in all of these weeks together, which follow each other; None where no sums are known.
+
+        Several weeks have the spread that sums from the cut on were seen to have, one week that of its own forecast.
+        """
         if self._sums is None or not weeks:
             return None
+        if len(weeks) == 1:
+            return weeks[0]
         start, _ = self._slices[item_id, zone]
         mean = sum(week.mean for week in weeks)
         dense = self._dense[start : start + 1]

@@ -13,7 +13,7 @@ from features.contracts.errors import UnknownName
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, ScoredItem, Slate
 from models.ranking.candidates import CandidateSource
 from models.ranking.cart import CartSource
-from models.ranking.features import Catalogue, Positions, Visitor, column_names, columns
+from models.ranking.features import Catalogue, Positions, Visitor, columns
 from models.ranking.finish import Finished, Finisher, Wish
 from models.ranking.model import Policy, RecommendationModel, Task
 from models.ranking.placement import LEARNT, Fallback, Placement
@@ -294,8 +294,3 @@ class Recommender:
             for n, item_id in enumerate(unknown, start=1)
         ]
         return tuple([*slate, *behind][: query.count])
-
-
-def ranker_columns(item_columns: Sequence[str], user_columns: Sequence[str]) -> tuple[str, ...]:
-    """Names of the rankers' columns, in order."""
-    return column_names(item_columns, user_columns)

@@ -1,7 +1,7 @@
 """Trees of a LightGBM booster as sorted tests and sets of leaves, scored by compiled code (QuickScorer).
 
 Lucchese et al., QuickScorer: A Fast Algorithm to Rank Documents with Additive Ensembles of Regression Trees, SIGIR
-2015. The scores are those of `Booster.predict` to the bit, in less than half of its time.
+2015. The scores are those of `Booster.predict` to the bit.
 """
 
 from __future__ import annotations

@@ -6,12 +6,12 @@ last 28 days of the data, or of what lies before TIME.
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 
 from configs.loading import load
 from configs.settings import Settings
 from features.store.facts import Facts
+from tests.benchmarks.printed import print_report
 from training.recommendations import RecommendationsConfig, evaluate_carts
 from training.results import OURS
 
@@ -25,12 +25,5 @@ def report(facts: Facts, settings: Settings, until: datetime | None = None) -> l
     return [title, *figures.lines(OURS, seed=settings.seed)]
 
 
-def main() -> None:
-    """Prints the report."""
-    until = datetime.fromisoformat(sys.argv[1]) if len(sys.argv) > 1 else None
-    settings = Settings()
-    print("\n".join(report(Facts(settings), settings, until)))
-
-
 if __name__ == "__main__":
-    main()
+    print_report(report)

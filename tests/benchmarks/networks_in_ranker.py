@@ -24,10 +24,9 @@ from features.store.facts import Facts
 from features.store.histories import offline_items
 from features.store.sequences import offline_sequences
 from models.ranking.candidates import CandidateSource
-from models.ranking.features import Catalogue, Positions, columns
+from models.ranking.features import Catalogue, Positions, column_names, columns
 from models.ranking.lambdarank import fit_ranker
 from models.ranking.model import TASKS, Task
-from models.ranking.recommender import ranker_columns
 from models.retrieval.steps import Steps, latest
 from training.metrics import Floats, paired_p_value
 from training.neural import NeuralConfig, fit_networks
@@ -136,7 +135,7 @@ def report(facts: Facts, settings: Settings, end: datetime) -> None:
     last = workshop.snapshot(every[0].cut)
     names = item_columns_of(last.items), user_columns_of(last.histories)
     judge, *past = [_Window(workshop, window, names) for window in every]
-    n = len(ranker_columns(*names))
+    n = len(column_names(*names))
     ways = {"as it is": ((), False), "sequence": ((0,), False), "two tower": ((1,), False)}
     ways |= {"both": ((0, 1), False), "both, and candidates": ((0, 1), True)}
     for task in TASKS:

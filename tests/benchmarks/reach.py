@@ -6,7 +6,6 @@ days of the data, or of what lies before TIME.
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 
 import numpy as np
@@ -17,6 +16,7 @@ from features.store.facts import Facts
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
 from models.ranking.rules import Rule, RuleSet
+from tests.benchmarks.printed import print_report
 from training.metrics import ndcg, paired_p_value, recall
 from training.recommendation_snapshots import Workshop, relevant_items
 from training.recommendations import train
@@ -59,12 +59,5 @@ def _quiet(_: str) -> None:
     pass
 
 
-def main() -> None:
-    """Prints the report."""
-    until = datetime.fromisoformat(sys.argv[1]) if len(sys.argv) > 1 else None
-    settings = Settings()
-    print("\n".join(report(Facts(settings), settings, until)))
-
-
 if __name__ == "__main__":
-    main()
+    print_report(report)

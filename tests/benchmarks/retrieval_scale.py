@@ -28,11 +28,11 @@ from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, RecommendationQuery
 from models.ranking.calibration import Calibration, fit_calibration
 from models.ranking.candidates import CandidateSource
-from models.ranking.features import Catalogue, columns
+from models.ranking.features import Catalogue, column_names, columns
 from models.ranking.lambdarank import Ranker, fit_ranker
 from models.ranking.model import TASKS, RecommendationModel, Retrieval
 from models.ranking.placement import Placement
-from models.ranking.recommender import Recommender, ranker_columns
+from models.ranking.recommender import Recommender
 from models.retrieval.als import Als, fit_als
 from models.retrieval.association import fit_association
 from models.retrieval.ease import Ease, fit_ease
@@ -125,7 +125,7 @@ def _recommend(
     """A recommender of these sources over the whole catalogue, asked for slates of 20, one user at a time."""
     items = _catalogue(interactions)
     histories = [_history(interactions, user) for user in range(_ASKED + _LEARNT)]
-    names = ranker_columns(tuple(sorted(items.columns)), ())
+    names = column_names(tuple(sorted(items.columns)), ())
     with measured.step("ranker"):
         ranker, calibration = _ranker(retrieval, items, histories[_ASKED:], names, config)
     model = RecommendationModel(

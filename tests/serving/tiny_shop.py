@@ -27,9 +27,9 @@ from models.demand.hierarchy import LEVELS
 from models.demand.sums import NodeSpread, NodeSums, Spread, Sums
 from models.pricing.elasticity import ElasticityModel
 from models.ranking.calibration import fit_calibration
+from models.ranking.features import column_names
 from models.ranking.lambdarank import RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Candidates, RecommendationModel, Retrieval
-from models.ranking.recommender import ranker_columns
 from models.registry import Registry
 from models.retrieval.als import AlsConfig, fit_als
 from models.retrieval.association import AssociationConfig, fit_association
@@ -102,7 +102,7 @@ def fitted(facts: Facts) -> RecommendationModel:
     retrieval = Retrieval(fit_ease(interactions, EaseConfig(l2=1.0)), als, knn, together)
     item_columns = tuple(sorted(items.columns))
     user_columns = tuple(sorted({n for h in histories.values() for n in h.features if ":" not in n}))
-    columns = ranker_columns(item_columns, user_columns)
+    columns = column_names(item_columns, user_columns)
     matrix = np.random.default_rng(1).random((400, len(columns))).astype(np.float32)
     config = RankerConfig(n_trees=5, n_leaves=4, share_features=1.0)
     ranker = fit_ranker(matrix, matrix[:, 0] > 0.7, np.full(20, 20), columns, config, seed=1)

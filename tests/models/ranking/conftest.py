@@ -9,10 +9,11 @@ from features.contracts.calendar import DECAY_PER_WEEK
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from models.ranking.calibration import fit_calibration
+from models.ranking.features import column_names
 from models.ranking.lambdarank import RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Candidates, RecommendationModel, Retrieval
 from models.ranking.placement import Placement
-from models.ranking.recommender import Recommender, ranker_columns
+from models.ranking.recommender import Recommender
 from models.retrieval.als import AlsConfig, fit_als
 from models.retrieval.association import AssociationConfig, fit_association
 from models.retrieval.ease import EaseConfig, fit_ease
@@ -96,7 +97,7 @@ def model(shoppers: dict[str, UserHistory], items: ItemFeatures) -> Recommendati
     als = fit_als(interactions, AlsConfig(n_factors=4), seed=1)
     retrieval = Retrieval(fit_ease(interactions, EaseConfig(l2=1.0)), als, knn, together)
     item_columns, user_columns = tuple(sorted(items.columns)), ("orders",)
-    names = ranker_columns(item_columns, user_columns)
+    names = column_names(item_columns, user_columns)
     matrix = np.random.default_rng(1).random((1000, len(names))).astype(np.float32)
     signal = matrix[:, names.index("decayed_frequency")] + matrix[:, names.index("ease")]
     config = RankerConfig(n_trees=20, n_leaves=7, share_features=1.0)
