@@ -233,6 +233,8 @@ def test_a_forecast_begins_with_this_week(shared):
     both = 11 + 12
     p10, p50, p90 = (stats.nbinom.ppf(level, 1 / 0.15, 1 / (1 + 0.15 * both)) for level in (0.1, 0.5, 0.9))
     assert answer["total"] == {"mean": both, "p10": p10, "p50": p50, "p90": p90}
+    one = shared.client.get("/v1/forecasts/milk?horizon=1").json()
+    assert one["weeks"] == [{"week_start": "2018-01-01T05:00:00Z", **one["total"]}]
     assert shared.client.get("/v1/forecasts/nope").status_code == 404
     assert shared.client.get("/v1/forecasts/milk?horizon=99").status_code == 422
 

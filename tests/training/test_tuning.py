@@ -12,6 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from features.contracts.errors import BadInput
 from models.registry import Registry
 from serving.cli.main import app
 from tests.training.test_recommendations_training import CONFIG, END, purchases, row, shop
@@ -61,6 +62,12 @@ def test_a_shop_without_orders_of_several_items_has_no_ranker_of_carts_to_tune(t
     alone = [{**each, "order_id": f"{n}"} for n, each in enumerate(purchases())]
     found, _ = tuned(tmp_path, alone)
     assert [each.task for each in found] == ["all", "new"]
+
+
+def test_nothing_to_learn_from_is_an_error_and_no_empty_file(tmp_path: Path) -> None:
+    old = [row(f"u{n}", f"i{m:02}", UNTIL - timedelta(weeks=40)) for n in range(9) for m in range(n, 12)]
+    with pytest.raises(BadInput, match="learn from"):
+        tuned(tmp_path, [*old, row("somebody new", "i29", UNTIL - timedelta(hours=1))])
 
 
 def _runs(registry: Registry) -> list[Any]:
