@@ -57,7 +57,7 @@ class UnknownName(BadInput):
     def __init__(self, name: str, valid: Iterable[str], *, kind: str, where: str | None = None) -> None:
         names = sorted(valid)
         nearest = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Valid: {', '.join(names)}"
+        hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Valid: {', '.join(names) or 'none'}"
         super().__init__(f"unknown {kind} {name!r}", where=where, hint=hint)
         self.name = name
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from features.contracts.errors import BadInput
 from serving.api.auth import Caller, require
-from serving.api.parameters import cursor_number, readable
+from serving.api.parameters import cursor_number, only, readable
 from serving.services import audit
 from serving.store.audit import Head
 
@@ -55,7 +55,7 @@ class VerificationResponse(BaseModel):
     head: HeadResponse
 
 
-@router.get("")
+@router.get("", dependencies=[Depends(only("subject_id", "actor", "action", "after", "cursor", "limit"))])
 def get_audit(
     request: Request,
     _caller: Auditor,
@@ -81,7 +81,7 @@ def get_audit(
     return AuditResponse(items=items, next_cursor=more, head=_head(found.head))
 
 
-@router.get("/verification")
+@router.get("/verification", dependencies=[Depends(only("anchor_seq", "anchor_hash"))])
 def verify(
     request: Request,
     _caller: Auditor,

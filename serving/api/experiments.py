@@ -13,6 +13,7 @@ from experiments.definition import Experiment, Status
 from features.contracts.money import mean_to_major
 from serving.api.auth import Caller, require
 from serving.api.idempotency import Attempt, attempt, run_once
+from serving.api.parameters import only
 from serving.api.recommendations import Id, Name
 from serving.api.state import server
 from serving.services.experiments import assignments, results
@@ -171,7 +172,7 @@ def switch(
     return response
 
 
-@router.get("/assignments")
+@router.get("/assignments", dependencies=[Depends(only("unit_id"))])
 def get_assignments(
     request: Request,
     _caller: Manager,

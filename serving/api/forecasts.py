@@ -12,6 +12,7 @@ from features.contracts.money import to_major
 from features.contracts.tables import DEFAULT_ZONE
 from models.demand.table import Forecast
 from serving.api.auth import Caller, require
+from serving.api.parameters import only
 from serving.api.recommendations import Id, ModelResponse, Name
 from serving.api.state import server
 from serving.services.forecast import Freq, forecast
@@ -78,7 +79,7 @@ class ForecastResponse(BaseModel):
     price_adjustment: AdjustmentResponse | None = Field(description="null when the price is the one assumed")
 
 
-@router.get("/{item_id}")
+@router.get("/{item_id}", dependencies=[Depends(only("horizon", "zone", "freq"))])
 def get_forecast(
     request: Request,
     _caller: Annotated[Caller, Depends(require("pricing.read"))],

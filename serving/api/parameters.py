@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime
 
 from configs.settings import Settings
 from features.contracts.clock import parse_time
-from features.contracts.errors import BadInput
+from features.contracts.errors import BadInput, UnknownName
 from features.contracts.pricing import PriceLaw
 
 
@@ -57,11 +57,7 @@ def only(*names: str) -> Callable[[Request], None]:
     def refuse_others(request: Request) -> None:
         for name in request.query_params:
             if name not in names:
-                raise BadInput(
-                    f"unknown parameter {name!r}",
-                    where="query",
-                    hint=f"Known: {', '.join(names)}. Prices depend on no user, visitor or session",
-                )
+                raise UnknownName(name, names, kind="parameter", where="query")
 
     return refuse_others
 

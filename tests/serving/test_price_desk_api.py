@@ -222,6 +222,11 @@ def test_the_audit_log_over_http(desk):
     assert verified == {"intact": True, "rows": 7, "broken_at": None, "head": head}
     cut = {"anchor_seq": 8, "anchor_hash": "0" * 64}
     assert desk.auditor.get("/v1/audit/verification", params=cut).json()["broken_at"] == 8
+    misspelt = desk.auditor.get("/v1/audit?limt=1")
+    assert (misspelt.status_code, misspelt.json()["detail"]) == (
+        422,
+        "unknown parameter 'limt' (in query). Did you mean 'limit'?",
+    )
 
 
 def test_prices_of_many_items_are_answered_in_the_order_asked(desk):
