@@ -45,12 +45,9 @@ class Calibration:
     scores: Chances
     chances: Chances
 
-    def of(self, matrix: Floats, at: npt.NDArray[np.int64]) -> Chances:
-        """Chances (n, S) of the rows of the ranker's input (n, columns), 0 where a source says nothing.
-
-        `at` (S,) are the columns that hold the sources' scores.
-        """
-        return np.asarray(_interpolated(matrix, at, self.scores, self.chances))
+    def of(self, scores: Floats) -> Chances:
+        """Chances (n, S) of the sources' scores (n, S), 0 where a source says nothing."""
+        return np.asarray(_interpolated(scores, self.scores, self.chances))
 
     def meta(self) -> dict[str, Any]:
         """As `read` takes it."""
@@ -93,18 +90,16 @@ def fit_calibration(
 
 
 @numba.njit(cache=True, nogil=True)
-def _interpolated(matrix, at, scores, chances):  # type: ignore[no-untyped-def]
-    found = np.zeros((len(matrix), len(at)))
+def _interpolated(asked, scores, chances):  # type: ignore[no-untyped-def]
+    found = np.zeros(asked.shape)
     last = scores.shape[1] - 1
-    for source in range(len(at)):
+    for source in range(len(scores)):
         knots, values = scores[source], chances[source]
-        for row in range(len(matrix)):
-            score = matrix[row, at[source]]
+        for row in range(len(asked)):
+            score = asked[row, source]
             if score != score:
                 continue
-            right = 0  # the first knot that is no lower
-            while right <= last and knots[right] < score:
-                right += 1
+            right = np.searchsorted(knots, score)  # the first knot that is no lower
             if right == 0:
                 found[row, source] = values[0]
             elif right > last:

@@ -112,9 +112,15 @@ def _different(places, own):  # type: ignore[no-untyped-def]
 
 
 def _likeliest(visitor: Visitor, k: int) -> Positions:
-    """Of the items bought before the k of highest decayed frequency, ties by position."""
+    """Of the items bought before the k of highest decayed frequency, in any order; the first of equal ones."""
+    if len(visitor.own) <= k:
+        return visitor.own
     frequency = visitor.history.decayed_frequency[visitor.rows]
-    return visitor.own[np.argsort(-frequency, kind="stable")[:k]]
+    least = np.partition(frequency, -k)[-k] if k else np.inf
+    chosen = frequency > least
+    equal = np.flatnonzero(frequency == least)
+    chosen[equal[: k - int(chosen.sum())]] = True
+    return visitor.own[chosen]
 
 
 def _promoted(catalogue: Catalogue) -> Floats:

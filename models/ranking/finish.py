@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -152,7 +152,7 @@ class Finisher:
         explores = exploration is not None and exploration.on
         capped = [bound for bound in active if bound.rule.action == "at_most"]
         if not (pinned or diversity or explores or capped):
-            return scored, [Chosen(int(row), 1.0) for row in order[: query.count]], {}
+            return scored, [Chosen(row, 1.0) for row in order[: query.count].tolist()], {}
         order, worth = _with_pinned(scored, order, worth, [position for position, _ in pinned.values()])
         usual = np.ones(len(order), bool)
         lowest = float(scored.scores[order].min()) if len(order) else 0.0
@@ -180,7 +180,7 @@ class Finisher:
             weights=np.sqrt(np.maximum(worth, 1e-6)) * self._unseen[places] if explores else None,
         )
         rng = generator(0, f"{query.placement}:{query.draw}") if explores else None
-        chosen = [replace(each, at=int(order[each.at])) for each in assemble(plan, query.count, rng)]
+        chosen = [each._replace(at=int(order[each.at])) for each in assemble(plan, query.count, rng)]
         names = {int(order[at[position]]): name for position, name in pinned.values()}
         return scored, chosen, names
 

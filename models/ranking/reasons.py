@@ -34,9 +34,9 @@ class _Sources:
         at = np.array([names.index(column) for column, _ in named], np.int64)
         return cls(calibration, at, np.array([reason for _, reason in named], object))
 
-    def chances(self, matrix: Floats) -> Chances:
-        """(rows, sources) of the ranker's input."""
-        return self.calibration.of(matrix, self.at)
+    def chances(self, matrix: Floats, rows: Positions) -> Chances:
+        """(rows, sources) of `rows` of the ranker's input."""
+        return self.calibration.of(matrix[rows[:, None], self.at])
 
 
 class Reasons:
@@ -56,12 +56,13 @@ class Reasons:
         `matrix` (candidates, columns) is the ranker's input.
         """
         sources = self._sources[task]
-        reasons: npt.NDArray[np.object_] = sources.reasons[sources.chances(matrix).argmax(1)]
+        reasons = np.full(len(places), Reason.BUY_AGAIN, object)
+        other = np.flatnonzero(np.isnan(matrix[:, self._n_orders]))
+        reasons[other] = sources.reasons[sources.chances(matrix, other).argmax(1)]
         if len(visitor.viewed):
-            ease, seen = matrix[:, self._ease], visitor.ease_viewed.at(places)
-            viewed = np.isin(places, visitor.viewed) | ((seen > 0) & (seen > ease - seen))
-            reasons[viewed] = Reason.BECAUSE_YOU_VIEWED
-        reasons[~np.isnan(matrix[:, self._n_orders])] = Reason.BUY_AGAIN
+            ease, seen = matrix[other, self._ease], visitor.ease_viewed.at(places[other])
+            viewed = np.isin(places[other], visitor.viewed) | ((seen > 0) & (seen > ease - seen))
+            reasons[other[viewed]] = Reason.BECAUSE_YOU_VIEWED
         return reasons
 
     def told(self, query: RecommendationQuery, visitor: Visitor, finished: Finished) -> list[ScoredItem]:
@@ -141,7 +142,7 @@ class Reasons:
                 explained[n] = {ranker.columns[column]: float(values[column]) for column in largest if values[column]}
             if scored.task in self._sources:
                 sources = self._sources[scored.task]
-                for n, row in zip(known, sources.chances(scored.matrix[rows[known]]).tolist(), strict=True):
+                for n, row in zip(known, sources.chances(scored.matrix, rows[known]).tolist(), strict=True):
                     by_source = zip(sources.calibration.sources, row, strict=True)
                     explained[n] |= {f"chance by {source}": chance for source, chance in by_source if chance}
         if scored.cart is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,19 @@ _FOCUS_CANDIDATES = 20
 _GONE_ON = 60
 _NO_SETS: Mapping[str, RuleSet] = {}
 
-Line = tuple[str, float, Reason]  # item_id, score and reason of one place
+
+class Lines(NamedTuple):
+    """The places of one slate from the first on: item_ids as str objects, scores float64, reasons."""
+
+    item_ids: npt.NDArray[np.object_]
+    scores: npt.NDArray[np.float64]
+    reasons: tuple[Reason, ...]
+
+    @classmethod
+    def of(cls, items: Sequence[ScoredItem]) -> Self:
+        """Of the items of a slate."""
+        ids, scores = np.array([item.item_id for item in items], object), np.array([item.score for item in items])
+        return cls(ids, scores, tuple(item.reason for item in items))
 
 
 @dataclass(frozen=True)
@@ -79,25 +92,24 @@ class Recommender:
         """
         return [self._one(query, policy) for query in queries]
 
-    def lines(self, queries: Sequence[RecommendationQuery]) -> list[list[Line]]:
-        """Per query, item, score and reason of each place of the slate that `recommend` gives, and nothing else of it.
+    def lines(self, queries: Sequence[RecommendationQuery]) -> list[Lines]:
+        """Of each slate that `recommend` gives item, score and reason of its places, and nothing else of it.
 
         The items of all histories are looked up at once.
         """
         bought = self._catalogue.positions_of_each([query.history.item_ids for query in queries])
         return [self._lines(query, places) for query, places in zip(queries, bought, strict=True)]
 
-    def _lines(self, query: RecommendationQuery, bought: Positions) -> list[Line]:
+    def _lines(self, query: RecommendationQuery, bought: Positions) -> Lines:
         if query.candidate_ids is not None:
-            return [(item.item_id, item.score, item.reason) for item in self._given(query, None).items]
+            return Lines.of(self._given(query, None).items)
         answer = self._answer(query, None, bought)
         finished = answer.finished
         if Reason.BECAUSE_YOU_VIEWED in finished.reasons:
-            told = self._reasons.told(answer.query, answer.visitor, finished)
-            return [(item.item_id, item.score, item.reason) for item in told]
+            return Lines.of(self._reasons.told(answer.query, answer.visitor, finished))
         rows = np.array([each.at for each in finished.chosen], np.int64)
-        ids = self.items.item_ids[finished.scored.places[rows]].tolist()
-        return list(zip(ids, finished.scored.scores[rows].tolist(), finished.reasons, strict=True))
+        scored = finished.scored
+        return Lines(self.items.item_ids[scored.places[rows]], scored.scores[rows], finished.reasons)
 
     def _one(self, query: RecommendationQuery, policy: Policy | None) -> Slate:
         if query.candidate_ids is not None:

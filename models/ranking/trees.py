@@ -1,7 +1,8 @@
 """Trees of a LightGBM booster as sorted tests and sets of leaves, scored by compiled code (QuickScorer).
 
 Lucchese et al., QuickScorer: A Fast Algorithm to Rank Documents with Additive Ensembles of Regression Trees, SIGIR
-2015. The scores are those of `Booster.predict` to the bit.
+2015; eight rows at a time, as in their Exploiting CPU SIMD Extensions to Speed-up Document Scoring with Tree Ensembles,
+SIGIR 2016. The scores are those of `Booster.predict` to the bit.
 """
 
 from __future__ import annotations
@@ -19,11 +20,8 @@ Floats = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 
 MAX_LEAVES = 64  # of a tree: a leaf is a bit of a word
-
-# Its upper six bits differ for each power of 2 that it is multiplied with, so that they tell which one it was.
-_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
-_BIT = np.zeros(64, np.int64)
-_BIT[[int(_DE_BRUIJN) * 2**bit % 2**64 >> 58 for bit in range(64)]] = np.arange(64)
+_ROWS = 8  # that go through the trees at a time
+_ALL = ~np.uint64(0)
 
 _CATEGORICAL, _NAN_LEFT = 1, 2  # bits of a node's decision_type
 _MISSING_IS_ZERO, _MISSING_IS_NAN = 1, 2  # its third and fourth bit
@@ -133,31 +131,58 @@ def _joined(parts: list[npt.NDArray[Any]], kind: type) -> npt.NDArray[Any]:
 
 
 @numba.njit(cache=True, nogil=True)
+def _lowest(word):  # type: ignore[no-untyped-def]
+    """Which is the lowest bit of `word`: the number of bits below it, in words that compilers know."""
+    below = (word & (~word + np.uint64(1))) - np.uint64(1)
+    below -= (below >> np.uint64(1)) & np.uint64(0x5555555555555555)
+    below = (below & np.uint64(0x3333333333333333)) + ((below >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    below = (below + (below >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return (below * np.uint64(0x0101010101010101)) >> np.uint64(56)
+
+
+@numba.njit(cache=True, nogil=True)
 def _add(matrix, scores, first, threshold, nan_right, tree, stay, values):  # type: ignore[no-untyped-def]
     """A row leaves in each tree only what its failed tests leave; the leftmost leaf that is left is where it ends.
 
     Each row's sum is in the order of the trees, as LightGBM's.
     """
     n_trees = len(values)
-    left = np.empty(n_trees, np.uint64)
-    for row in range(len(scores)):
-        left[:] = ~np.uint64(0)
+    left = np.empty((n_trees, _ROWS), np.uint64)
+    value = np.empty(_ROWS, np.float32)
+    for start in range(0, len(scores), _ROWS):
+        left[:] = _ALL
+        n_rows = min(_ROWS, len(scores) - start)
         for column in range(len(first) - 1):
-            value = matrix[row, column]
-            if value != value:
-                for test in range(first[column], first[column + 1]):
-                    if nan_right[test]:
-                        left[tree[test]] &= stay[test]
+            if first[column] == first[column + 1]:
                 continue
-            for test in range(first[column], first[column + 1]):
-                if value <= threshold[test]:
-                    break
-                left[tree[test]] &= stay[test]
-        score = scores[row]
-        for at in range(n_trees):
-            lowest = left[at] & (~left[at] + np.uint64(1))
-            score += values[at, _BIT[(lowest * _DE_BRUIJN) >> np.uint64(58)]]
-        scores[row] = score
+            highest, missing = np.float32(-np.inf), False
+            for row in range(_ROWS):  # the last row stands in for those behind it
+                value[row] = matrix[start + min(row, n_rows - 1), column]
+                if value[row] != value[row]:
+                    missing = True
+                elif value[row] > highest:
+                    highest = value[row]
+            if not missing:
+                for test in range(first[column], first[column + 1]):
+                    most, kept = threshold[test], stay[test]
+                    if highest <= most:
+                        break
+                    of_tree = left[tree[test]]
+                    for row in range(_ROWS):
+                        of_tree[row] &= kept if value[row] > most else _ALL
+            else:  # apart, or the loop above would not be compiled to work on all rows at once
+                for test in range(first[column], first[column + 1]):
+                    most, kept, right = threshold[test], stay[test], nan_right[test]
+                    if highest <= most and not right:
+                        continue
+                    of_tree = left[tree[test]]
+                    for row in range(_ROWS):
+                        of_tree[row] &= kept if value[row] > most or (right and value[row] != value[row]) else _ALL
+        for row in range(n_rows):
+            score = scores[start + row]
+            for at in range(n_trees):
+                score += values[at, _lowest(left[at, row])]
+            scores[start + row] = score
 
 
 def _rounded_down(exact: Scores) -> Floats:

@@ -115,12 +115,16 @@ def _query(work: _Work, user_id: str) -> RecommendationQuery:
 def _write_share(job: tuple[Path, Sequence[str]]) -> int:
     path, user_ids = job
     (work,) = _inherited
-    rows: list[tuple[str, int, str, float, str]] = []
     slates = work.recommender.lines([_query(work, user_id) for user_id in user_ids])
-    for user_id, slate in zip(user_ids, slates, strict=True):
-        rows += [(user_id, rank, *line) for rank, line in enumerate(slate, start=1)]
-    columns = list(zip(*rows, strict=True)) or [()] * (len(SLATES) - 1)
-    columns.append((work.version,) * len(rows))
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, SLATES, strict=True)]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=SLATES), path, compression="zstd")
-    return len(rows)
+    lengths = np.array([len(slate.item_ids) for slate in slates], np.int64)
+    n_rows = int(lengths.sum())
+    columns = {
+        "user_id": np.repeat(np.array(user_ids, object), lengths),
+        "rank": np.arange(n_rows) - np.repeat(np.cumsum(lengths) - lengths, lengths) + 1,
+        "item_id": np.concatenate([slate.item_ids for slate in slates]),
+        "score": np.concatenate([slate.scores for slate in slates]),
+        "reason": [reason for slate in slates for reason in slate.reasons],
+        "model_version": np.full(n_rows, work.version, object),
+    }
+    pq.write_table(pa.Table.from_pydict(columns, schema=SLATES), path, compression="zstd")
+    return n_rows

@@ -41,10 +41,7 @@ def report(facts: Facts, settings: Settings, until: datetime | None = None) -> l
         recommender = Recommender(model, known.items, {"all": Placement("all", rules=tuple(rules))}, rules)
         users = sorted(known.histories)
         queries = [RecommendationQuery(known.histories[user], "all", 20) for user in users]
-        slates = {
-            user: [item_id for item_id, _, _ in slate]
-            for user, slate in zip(users, recommender.lines(queries), strict=True)
-        }
+        slates = {user: slate.item_ids.tolist() for user, slate in zip(users, recommender.lines(queries), strict=True)}
         found = np.array([ndcg(slates[user], relevant[user], 10) for user in sorted(relevant)])
         plain = found if plain is None else plain
         p_value = "" if factor is None else f"{paired_p_value(plain, found):.1e}"
