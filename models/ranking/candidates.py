@@ -36,11 +36,12 @@ class CandidateSource:
         `places` are the positions of the history's items where they have been looked up already.
         """
         places = self._catalogue.positions(history.item_ids) if places is None else places
-        rows = np.argsort(places, kind="stable")[int((places < 0).sum()) :]
+        rows = np.flatnonzero(places >= 0)  # both are in the order of item_ids
         own = places[rows]
         viewed = self._catalogue.positions(np.array(history.viewed_item_ids, object))
         viewed = viewed[viewed >= 0]
-        weights = np.stack([np.ones(len(own), np.float32), history.decayed_frequency[rows]])
+        weights = np.ones((2, len(own)), np.float32)
+        weights[1] = history.decayed_frequency[rows]
         bought, decayed = self._ease(own, weights)
         seen = self._nothing
         if len(viewed):
@@ -71,8 +72,8 @@ class CandidateSource:
             self.popular[: config.popular],
             self._promoted[: config.promoted],
         ]
-        places = _different(np.concatenate(parts), visitor.own)
-        return np.sort(np.concatenate([places, _likeliest(visitor, config.own)])) if task == "all" else places
+        likeliest = _likeliest(visitor, config.own) if task == "all" else visitor.own[:0]
+        return np.asarray(_different(np.concatenate([*parts, likeliest]), visitor.own, likeliest))
 
     def because(self, visitor: Visitor, places: Positions) -> list[str | None]:
         """The viewed item that speaks most for each of `places`, itself where it was viewed; None where none does."""
@@ -96,15 +97,18 @@ class CandidateSource:
 
 
 @numba.njit(cache=True, nogil=True)
-def _different(places, own):  # type: ignore[no-untyped-def]
-    """The different ones of `places`, ascending, without -1 and without those of `own` (ascending)."""
+def _different(places, own, kept):  # type: ignore[no-untyped-def]
+    """The different ones of `places`, ascending, without -1 and of `own` only those `kept` (both ascending)."""
     ascending = np.sort(places)
-    n, held = 0, 0
+    n, held, among = 0, 0, 0
     before = -1
     for place in ascending:
         while held < len(own) and own[held] < place:
             held += 1
-        if place != before and not (held < len(own) and own[held] == place):
+        while among < len(kept) and kept[among] < place:
+            among += 1
+        bought = held < len(own) and own[held] == place
+        if place != before and (not bought or (among < len(kept) and kept[among] == place)):
             ascending[n] = place
             n += 1
         before = place
@@ -112,7 +116,7 @@ def _different(places, own):  # type: ignore[no-untyped-def]
 
 
 def _likeliest(visitor: Visitor, k: int) -> Positions:
-    """Of the items bought before the k of highest decayed frequency, in any order; the first of equal ones."""
+    """Of the items bought before the k of highest decayed frequency, ascending; the first of equal ones."""
     if len(visitor.own) <= k:
         return visitor.own
     frequency = visitor.history.decayed_frequency[visitor.rows]

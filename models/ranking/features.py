@@ -65,7 +65,7 @@ class FactorScores:
 
     def at(self, places: Positions) -> Floats:
         """Of positions of the catalogue, 0 where the source knows nothing."""
-        return np.asarray(self.factors[self.rows[places]] @ self.user)
+        return np.asarray(_products(self.user, self.factors, self.rows, places))
 
     def best(self, k: int, but: Positions) -> Positions:
         """Rows of the k highest above 0, without those of the positions `but`."""
@@ -104,8 +104,8 @@ class Catalogue:
             if item_columns
             else np.zeros((self.n_items, 0), np.float32)
         )
-        self.categories = [codes(items.category, depth) for depth in _CATEGORY_DEPTHS]
-        self.n_categories = [int(each.max(initial=-1)) + 1 for each in self.categories]
+        self.categories: Positions = np.stack([codes(items.category, depth) for depth in _CATEGORY_DEPTHS])
+        self.n_categories: Positions = self.categories.max(1, initial=-1) + 1
         popularity = np.nan_to_num(items.columns.get("orders_4w", missing))
         self.popularity: Floats = popularity / max(float(popularity.max(initial=0.0)), 1e-9)
         names, self.whole_category = np.unique(items.category.astype(str), return_inverse=True)
@@ -147,17 +147,16 @@ def columns(catalogue: Catalogue, visitor: Visitor, candidates: Positions, user_
     n_columns = after_categories + catalogue.matrix.shape[1] + len(user_columns)
     table = np.empty((len(candidates), n_columns), np.float32)
     now, decayed, last = int(history.as_of.timestamp()), history.decayed_frequency, history.last_at
-    bought = _found(own, candidates)
-    _own_columns(table, bought, rows, history.n_orders, history.quantity, decayed, history.first_at, last, now)
+    of_own = history.n_orders, history.quantity, decayed, history.first_at, last
+    _own_columns(table, candidates, own, rows, *of_own, now)
     scores = table[:, n_own : n_own + n_scores]
     scores[:, 0] = ease = visitor.ease.at(candidates)
     scores[:, 1] = visitor.ease_decayed.at(candidates)
     scores[:, 2] = _ranks(ease)
     scores[:, 3] = visitor.als.at(candidates)
     table[:, n_own + n_scores] = _viewed_weeks_ago(catalogue, visitor, candidates)
-    for depth, (codes_, n_codes) in enumerate(zip(catalogue.categories, catalogue.n_categories, strict=True)):
-        first = after_scores + depth * n_per_depth
-        _category_columns(table, first, own, rows, candidates, codes_, n_codes, decayed, last, now)
+    depths = catalogue.categories, catalogue.n_categories
+    _category_columns(table, after_scores, own, rows, candidates, *depths, decayed, last, now)
     of_user = n_columns - len(user_columns)
     table[:, after_categories:of_user] = catalogue.matrix[candidates]
     table[:, of_user:] = [history.features.get(name, np.nan) for name in user_columns]
@@ -186,64 +185,69 @@ def _without(values, rows, places):  # type: ignore[no-untyped-def]
     return others
 
 
-@numba.njit(cache=True, nogil=True)
-def _found(own, places):  # type: ignore[no-untyped-def]
-    """Where each of `places` stands in `own` (ascending), -1 where it does not."""
-    found = np.full(len(places), -1, np.int64)
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _products(user, factors, rows, places):  # type: ignore[no-untyped-def]
+    """Of `user` (factors,) with the factors of each of `places`, whose rows in them are `rows`."""
+    products = np.empty(len(places), np.float32)
     for n in range(len(places)):
-        at, end = 0, len(own)
-        while at < end:
-            middle = (at + end) // 2
-            if own[middle] < places[n]:
-                at = middle + 1
-            else:
-                end = middle
-        if at < len(own) and own[at] == places[n]:
-            found[n] = at
-    return found
+        row, product = rows[places[n]], np.float32(0)
+        for factor in range(len(user)):
+            product += user[factor] * factors[row, factor]
+        products[n] = product
+    return products
 
 
 @numba.njit(cache=True, nogil=True)
-def _own_columns(table, bought, rows, n_orders, quantity, decayed, first, last, now):  # type: ignore[no-untyped-def]
-    """_OWN of each row of `table`; `bought`: which of `rows`, the rows of the arrays, is its item's; -1 for none."""
-    for row in range(len(bought)):
-        if bought[row] < 0:
+def _own_columns(table, candidates, own, rows, n_orders, quantity, decayed, first, last, now):  # type: ignore[no-untyped-def]
+    """_OWN of each candidate; `rows`: where the items `own` (ascending) stand in the arrays that follow."""
+    at, before = 0, -1
+    for row in range(len(candidates)):
+        place = candidates[row]
+        if place < before:  # as a rule they ascend
+            at = 0
+        before = place
+        while at < len(own) and own[at] < place:
+            at += 1
+        if at == len(own) or own[at] != place:
             table[row, :7] = np.nan
             continue
-        at = rows[bought[row]]
-        recency = np.float32((now - last[at]) / SECONDS_PER_WEEK)
-        span = np.float32((last[at] - first[at]) / SECONDS_PER_WEEK)
+        item = rows[at]
+        recency = np.float32((now - last[item]) / SECONDS_PER_WEEK)
+        span = np.float32((last[item] - first[item]) / SECONDS_PER_WEEK)
         gap = np.float32(np.nan)
-        if n_orders[at] > 1:
-            gap = np.float32(span / (n_orders[at] - np.float32(1)))
-        table[row, 0], table[row, 1], table[row, 2] = n_orders[at], quantity[at], decayed[at]
+        if n_orders[item] > 1:
+            gap = np.float32(span / (n_orders[item] - np.float32(1)))
+        table[row, 0], table[row, 1], table[row, 2] = n_orders[item], quantity[item], decayed[item]
         table[row, 3], table[row, 4], table[row, 5] = recency, span, gap
         table[row, 6] = recency / gap if gap > 0 else np.float32(np.nan)
 
 
 @numba.njit(cache=True, nogil=True)
-def _category_columns(table, column, own, rows, candidates, codes_, n_codes, decayed, last, now):  # type: ignore[no-untyped-def]
-    """_PER_DEPTH of one depth, from `column` on: decayed purchases, their share, different items, weeks since the last.
+def _category_columns(table, column, own, rows, candidates, depths, n_codes, decayed, last, now):  # type: ignore[no-untyped-def]
+    """_PER_DEPTH of each depth, from `column` on: decayed purchases, their share, items, weeks since the last.
 
-    `rows`: where the items `own` stand in `decayed` and `last`; `codes_`: the category of each item of the catalogue.
+    `rows`: where the items `own` stand in `decayed` and `last`; `depths`: the category of each of the catalogue.
     """
-    affinity, n_items = np.zeros(n_codes), np.zeros(n_codes, np.float32)
-    recency = np.full(n_codes, np.nan, np.float32)
     total = 0.0
-    for n in range(len(own)):
-        code, at = codes_[own[n]], rows[n]
-        affinity[code] += decayed[at]
-        total += decayed[at]
-        n_items[code] += 1
-        weeks = np.float32((now - last[at]) / SECONDS_PER_WEEK)
-        if not recency[code] <= weeks:
-            recency[code] = weeks
+    for row in rows:
+        total += decayed[row]
     total = max(total, 1e-9)
-    for row in range(len(candidates)):
-        code = codes_[candidates[row]]
-        of_row = table[row, column:]
-        of_row[0], of_row[1] = np.float32(affinity[code]), np.float32(np.float32(affinity[code]) / total)
-        of_row[2], of_row[3] = n_items[code], recency[code]
+    for depth in range(len(depths)):
+        codes_, n = depths[depth], n_codes[depth]
+        affinity, n_items, recency = np.zeros(n), np.zeros(n, np.float32), np.full(n, np.nan, np.float32)
+        for at in range(len(own)):
+            code, row = codes_[own[at]], rows[at]
+            affinity[code] += decayed[row]
+            n_items[code] += 1
+            weeks = np.float32((now - last[row]) / SECONDS_PER_WEEK)
+            if not recency[code] <= weeks:
+                recency[code] = weeks
+        first = column + 4 * depth
+        for at in range(len(candidates)):
+            code = codes_[candidates[at]]
+            table[at, first] = affinity[code]
+            table[at, first + 1] = np.float32(np.float32(affinity[code]) / total)
+            table[at, first + 2], table[at, first + 3] = n_items[code], recency[code]
 
 
 def _viewed_weeks_ago(catalogue: Catalogue, visitor: Visitor, candidates: Positions) -> Floats:

@@ -140,8 +140,9 @@ def _lowest(word):  # type: ignore[no-untyped-def]
     return (below * np.uint64(0x0101010101010101)) >> np.uint64(56)
 
 
+# All in one loop: a function called inside would cost more than eight rows at a time save.
 @numba.njit(cache=True, nogil=True)
-def _add(matrix, scores, first, threshold, nan_right, tree, stay, values):  # type: ignore[no-untyped-def]
+def _add(matrix, scores, first, threshold, nan_right, tree, stay, values):  # type: ignore[no-untyped-def]  # noqa: C901
     """A row leaves in each tree only what its failed tests leave; the leftmost leaf that is left is where it ends.
 
     Each row's sum is in the order of the trees, as LightGBM's.

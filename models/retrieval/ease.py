@@ -51,10 +51,10 @@ class Ease:
 
         A row of -1 is an item that is not among the model's and says nothing.
         """
-        scores = np.zeros((len(self.item_ids), len(values)), np.float32)
+        scores = np.zeros((len(values), len(self.item_ids)), np.float32)
         add = _add_rows_twice if len(values) == 2 else _add_rows
         add(rows, values, self.weights.indptr, self._columns, self.weights.data, scores)
-        return np.ascontiguousarray(scores.T)
+        return scores
 
     def save(self, folder: Path) -> None:
         """Writes `model.json` and `weights.npz`."""
@@ -98,18 +98,19 @@ def fit_ease(interactions: Interactions, config: EaseConfig, *, binary: bool = T
 
 @numba.njit(cache=True, nogil=True)
 def _add_rows(rows, values, pointers, columns, data, scores):  # type: ignore[no-untyped-def]
-    """Each row of a CSR matrix times its `values` (n, rows), added to `scores` (columns, n)."""
+    """Each row of a CSR matrix times its `values` (n, rows), added to `scores` (n, columns)."""
     for row in range(len(rows)):
         if rows[row] < 0:
             continue
         for at in range(pointers[rows[row]], pointers[rows[row] + 1]):
             for way in range(len(values)):
-                scores[columns[at], way] += values[way, row] * data[at]
+                scores[way, columns[at]] += values[way, row] * data[at]
 
 
 @numba.njit(cache=True, nogil=True)
 def _add_rows_twice(rows, values, pointers, columns, data, scores):  # type: ignore[no-untyped-def]
-    """The same for n = 2, where each weight is read once for both and the two sums lie side by side."""
+    """The same for n = 2, where each weight is read once for both."""
+    scores_first, scores_second = scores
     for row in range(len(rows)):
         if rows[row] < 0:
             continue
@@ -118,8 +119,8 @@ def _add_rows_twice(rows, values, pointers, columns, data, scores):  # type: ign
         spoken_for, weights = columns[start:end], data[start:end]
         for at in range(len(weights)):
             column, weight = spoken_for[at], weights[at]
-            scores[column, 0] += first * weight
-            scores[column, 1] += second * weight
+            scores_first[column] += first * weight
+            scores_second[column] += second * weight
 
 
 def _pruned(weights: torch.Tensor, n_kept: int) -> sparse.csr_matrix:
