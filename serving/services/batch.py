@@ -31,6 +31,8 @@ SLATES = pa.schema(
     ]
 )
 _PER_SHARE = 2_000  # users a file, at most
+_SHARES = 6  # of each process, at least: who is done early takes another
+_FEW = 10  # users are not shared out further
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,8 @@ def write_slates(
     the instant of the histories, of items in stock, without an experiment's treatment.
     """
     known = [user_id for user_id in user_ids if user_id in histories]
-    # As many shares for each process, or one would work on while the others are done.
-    n_shares = n_processes * -(-len(known) // (n_processes * _PER_SHARE))
-    shares = [share.tolist() for share in np.array_split(np.array(known, object), max(n_shares, 1)) if len(share)]
+    n_shares = max(-(-len(known) // _PER_SHARE), min(_SHARES * n_processes, len(known) // _FEW), 1)
+    shares = [share.tolist() for share in np.array_split(np.array(known, object), n_shares) if len(share)]
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     retired = staging.with_suffix(".retired")
