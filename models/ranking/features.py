@@ -147,8 +147,7 @@ def columns(catalogue: Catalogue, visitor: Visitor, candidates: Positions, user_
     n_columns = after_categories + catalogue.matrix.shape[1] + len(user_columns)
     table = np.empty((len(candidates), n_columns), np.float32)
     now, decayed, last = int(history.as_of.timestamp()), history.decayed_frequency, history.last_at
-    of_own = history.n_orders, history.quantity, decayed, history.first_at, last
-    _own_columns(table, candidates, own, rows, *of_own, now)
+    _own_columns(table, candidates, own, rows, history.n_orders, history.quantity, decayed, history.first_at, last, now)
     scores = table[:, n_own : n_own + n_scores]
     scores[:, 0] = ease = visitor.ease.at(candidates)
     scores[:, 1] = visitor.ease_decayed.at(candidates)
@@ -242,7 +241,7 @@ def _category_columns(table, column, own, rows, candidates, depths, n_codes, dec
             weeks = np.float32((now - last[row]) / SECONDS_PER_WEEK)
             if not recency[code] <= weeks:
                 recency[code] = weeks
-        first = column + 4 * depth
+        first = column + len(_PER_DEPTH) * depth
         for at in range(len(candidates)):
             code = codes_[candidates[at]]
             table[at, first] = affinity[code]

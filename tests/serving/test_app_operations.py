@@ -237,6 +237,8 @@ def test_a_forecast_begins_with_this_week(shared):
     assert one["weeks"] == [{"week_start": "2018-01-01T05:00:00Z", **one["total"]}]
     assert shared.client.get("/v1/forecasts/nope").status_code == 404
     assert shared.client.get("/v1/forecasts/milk?horizon=99").status_code == 422
+    assert shared.client.get("/v1/forecasts/milk?horizn=1").json()["hint"] == "Did you mean 'horizon'?"
+    assert shared.client.get("/v1/forecasts/milk?user_id=u00").status_code == 422
 
 
 def test_a_dense_item_is_also_forecast_by_day(shared):

@@ -15,6 +15,7 @@ from features.contracts.errors import BadInput, UnknownName
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, Slate
 from models.ranking.model import CandidateConfig, Candidates, RecommendationModel
+from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
 
 BUYER = {"i00": (1, 5.0), "i02": (3, 1.0), "i04": (1, 0.0)}
@@ -75,6 +76,20 @@ def test_lines_are_those_of_the_slate(
     lines = recommender.lines(asked)
     assert [list(zip(each.item_ids, each.scores, each.reasons, strict=True)) for each in lines] == told
     assert recommender.lines([]) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"), [(0, set()), (1, {"i04"}), (2, {"i00", "i04"}), (4, {"i00", "i02", "i04"})]
+)
+def test_of_what_was_bought_the_most_frequent_are_candidates_and_of_equals_the_first(
+    recommender: Recommender, history: Callable[..., UserHistory], own: int, expected: set[str]
+) -> None:
+    sources = dict.fromkeys(("ease", "ease_decayed", "als", "popular", "promoted"), 0)
+    bound = Recommender(
+        recommender.model, recommender.items, {"own": Placement("all", candidates=sources | {"own": own})}
+    )
+    who = history("u", {"i00": (1, 1.0), "i02": (1, 1.0), "i04": (1, 0.0)})
+    assert set(ids(bound.recommend([RecommendationQuery(who, "own", 5, strict=True)])[0])) == expected
 
 
 def test_a_model_of_an_older_version_is_refused_by_what_to_do(model: RecommendationModel, tmp_path: Path) -> None:

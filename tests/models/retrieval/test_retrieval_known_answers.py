@@ -80,6 +80,19 @@ def test_als_folds_a_user_in_by_weighted_least_squares() -> None:
     assert model.score(np.array([0])).tolist() == pytest.approx([3 / 5, 3 / 5])
 
 
+@pytest.mark.parametrize("n_bought", [1, 7, 300])
+def test_the_fold_in_of_als_solves_its_equations(n_bought: int) -> None:
+    rng = np.random.default_rng(n_bought)
+    factors = rng.normal(size=(400, 32)).astype(np.float32)
+    model = Als(np.array([f"i{n:03}" for n in range(400)], object), factors, l2=0.05, alpha=5.0)
+    rows = rng.choice(400, n_bought, replace=False)
+    exact, bought = factors.astype(np.float64), factors[rows].astype(np.float64)
+    system = exact.T @ exact + 0.05 * np.eye(32) + (5 - 1) * bought.T @ bought
+    user = np.linalg.solve(system, 5 * bought.sum(0))
+    assert np.linalg.norm(model.user(rows) - user) <= 1e-4 * np.linalg.norm(user)
+    assert not model.user(rows[:0]).any()
+
+
 def test_bpr_folds_a_user_in_by_ridge_regression_and_adds_the_bias() -> None:
     # One factor of 2 and 1: the user is 2 / (2 * 2 + l2) with l2 1; the biases are 0.5 and 0.25.
     factors = np.array([[2, 0.5], [1, 0.25]], np.float32)
