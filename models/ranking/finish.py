@@ -31,9 +31,6 @@ Mask = npt.NDArray[np.bool_]
 _DEPTH = 500
 _FILL = 200
 
-# Arrays may hold the values instead; a call of Reason costs ten times as much.
-_REASON = {each.value: each for each in Reason}
-
 
 @dataclass(frozen=True)
 class Wish:
@@ -105,10 +102,13 @@ class Finisher:
             change = moved(active, scored.places[order], worth)
             order, worth = order[change.order], change.relevance
         scored, chosen, names = self._chosen(query, placement, scored, order, worth, allowed, wish, active)
+        why = scored.reasons_of(np.array([each.at for each in chosen], np.int64))
         if active or focused:
-            reasons, said = _why(scored, chosen, names, focused, active)
+            reasons, said = _why(scored, chosen, why, names, focused, active)
         else:  # the usual case
-            reasons = [Reason.EXPLORATION if each.explored else _REASON[scored.reasons[each.at]] for each in chosen]
+            reasons = [
+                Reason.EXPLORATION if each.explored else reason for each, reason in zip(chosen, why, strict=True)
+            ]
             said = [()] * len(chosen)
         withheld = self._withheld(query, scored, wish.keep, active, order, chosen) if query.explain and active else ()
         explores = placement.exploration.on and query.draw is not None
@@ -219,15 +219,15 @@ class Finisher:
 def _why(
     scored: Scored,
     chosen: Sequence[Chosen],
+    why: Sequence[Reason],
     pinned: Mapping[int, str],
     focused: frozenset[int],
     active: Sequence[Bound],
 ) -> tuple[list[Reason], list[tuple[AppliedRule, ...]]]:
-    """The reason of each place, and what rules did to it."""
+    """The reason of each place, given `why` the items are candidates, and what rules did to it."""
     reasons: list[Reason] = []
     said: list[tuple[AppliedRule, ...]] = []
-    for each in chosen:
-        reason = _REASON[scored.reasons[each.at]]
+    for each, reason in zip(chosen, why, strict=True):
         if each.at in focused and reason in (Reason.POPULAR, Reason.SIMILAR, Reason.PROMOTED):
             reason = Reason.BECAUSE_YOU_VIEWED
         deeds = effects(active, int(scored.places[each.at]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -64,6 +64,12 @@ class Reasons:
             viewed = np.isin(places[other], visitor.viewed) | ((seen > 0) & (seen > ease - seen))
             reasons[other[viewed]] = Reason.BECAUSE_YOU_VIEWED
         return reasons
+
+    def teller(
+        self, visitor: Visitor, places: Positions, task: Task, matrix: Floats
+    ) -> Callable[[Positions], npt.NDArray[np.object_]]:
+        """Tells `of` of any rows of the candidates."""
+        return lambda rows: self.of(visitor, places[rows], task, matrix[rows])
 
     def told(self, query: RecommendationQuery, visitor: Visitor, finished: Finished) -> list[ScoredItem]:
         """The slate with reasons that are true, the items they speak of, and contributions when asked for."""

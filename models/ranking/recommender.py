@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -29,6 +29,9 @@ _MASKS_KEPT = 32
 _FOCUS_CANDIDATES = 20
 # Of the candidates at least so many go through every tree of the ranker, and three for each place of the slate.
 _GONE_ON = 60
+# So many visitors are looked at one after the other before their slates are made: what each of the two works with
+# stays in the processor's cache.
+_TOGETHER = 64
 _NO_SETS: Mapping[str, RuleSet] = {}
 
 
@@ -46,12 +49,17 @@ class Lines(NamedTuple):
         return cls(ids, scores, tuple(item.reason for item in items))
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """The query as it was answered, its visitor, the slate before it is told, and what stands in for it."""
+class _Visit(NamedTuple):
+    """The query as it is answered, its placement and its visitor."""
 
     query: RecommendationQuery
+    placement: Placement
     visitor: Visitor
+
+
+class _Answer(NamedTuple):
+    """The slate before it is told, and what stands in for it."""
+
     finished: Finished
     fallback: Fallback | None
 
@@ -90,7 +98,7 @@ class Recommender:
 
         Raises UnknownName for a placement the shop does not have.
         """
-        return [self._one(query, policy) for query in queries]
+        return [self._slate(self._visit(query), policy) for query in queries]
 
     def lines(self, queries: Sequence[RecommendationQuery]) -> list[Lines]:
         """Of each slate that `recommend` gives item, score and reason of its places, and nothing else of it.
@@ -98,25 +106,34 @@ class Recommender:
         The items of all histories are looked up at once.
         """
         bought = self._catalogue.positions_of_each([query.history.item_ids for query in queries])
-        return [self._lines(query, places) for query, places in zip(queries, bought, strict=True)]
+        found: list[Lines] = []
+        for start in range(0, len(queries), _TOGETHER):
+            some = slice(start, start + _TOGETHER)
+            visits = [self._visit(query, places) for query, places in zip(queries[some], bought[some], strict=True)]
+            found += map(self._lines, visits)
+        return found
 
-    def _lines(self, query: RecommendationQuery, bought: Positions) -> Lines:
-        if query.candidate_ids is not None:
-            return Lines.of(self._given(query, None).items)
-        answer = self._answer(query, None, bought)
-        finished = answer.finished
+    def _lines(self, visit: _Visit) -> Lines:
+        if visit.query.candidate_ids is not None:
+            return Lines.of(self._given(visit, None).items)
+        finished = self._answer(visit, None).finished
         if Reason.BECAUSE_YOU_VIEWED in finished.reasons:
-            return Lines.of(self._reasons.told(answer.query, answer.visitor, finished))
+            return Lines.of(self._reasons.told(visit.query, visit.visitor, finished))
         rows = np.array([each.at for each in finished.chosen], np.int64)
         scored = finished.scored
         return Lines(self.items.item_ids[scored.places[rows]], scored.scores[rows], finished.reasons)
 
-    def _one(self, query: RecommendationQuery, policy: Policy | None) -> Slate:
-        if query.candidate_ids is not None:
-            return self._given(query, policy)
-        answer = self._answer(query, policy)
-        told = self._reasons.told(answer.query, answer.visitor, answer.finished)
-        return Slate(tuple(told), answer.fallback, answer.finished.withheld)
+    def _slate(self, visit: _Visit, policy: Policy | None) -> Slate:
+        if visit.query.candidate_ids is not None:
+            return self._given(visit, policy)
+        finished, fallback = self._answer(visit, policy)
+        return Slate(tuple(self._reasons.told(visit.query, visit.visitor, finished)), fallback, finished.withheld)
+
+    def _visit(self, query: RecommendationQuery, bought: Positions | None = None) -> _Visit:
+        placement = self._placement(query)
+        if query.candidate_ids is None and placement.scorer in LEARNT and query.context_item_ids:
+            query = replace(query, history=with_context(query.history, query.context_item_ids))
+        return _Visit(query, placement, self._source.visitor(query.history, bought))
 
     def _placement(self, query: RecommendationQuery) -> Placement:
         placement = self.placements.get(query.placement)
@@ -124,11 +141,8 @@ class Recommender:
             raise UnknownName(query.placement, self.placements, kind="placement")
         return placement
 
-    def _answer(self, query: RecommendationQuery, policy: Policy | None, bought: Positions | None = None) -> _Answer:
-        placement = self._placement(query)
-        if placement.scorer in LEARNT and query.context_item_ids:
-            query = replace(query, history=with_context(query.history, query.context_item_ids))
-        visitor = self._source.visitor(query.history, bought)
+    def _answer(self, visit: _Visit, policy: Policy | None) -> _Answer:
+        query, placement, visitor = visit
         about = focus(self._catalogue, query.history) if placement.scorer in LEARNT else None
         keep = self._keep(query, placement, visitor)
         again: Mapping[int, float] = {}
@@ -141,12 +155,11 @@ class Recommender:
         if not len(scored.places) and fillers:
             scored, fallback = fillers[0], placement.fallback
         wish = Wish(keep, fillers, self._stand_ins["new"].places, about, again)
-        return _Answer(query, visitor, self._finisher.finish(query, placement, scored, wish), fallback)
+        return _Answer(self._finisher.finish(query, placement, scored, wish), fallback)
 
-    def _given(self, query: RecommendationQuery, policy: Policy | None) -> Slate:
+    def _given(self, visit: _Visit, policy: Policy | None) -> Slate:
         """A given list in order, unknown items at its end. No rule holds: the list is the shop's own choice."""
-        placement = self._placement(query)
-        visitor = self._source.visitor(query.history)
+        query, placement, visitor = visit
         scored = self._rank_given(query, visitor, policy)
         finished = self._finisher.finish(
             query, Placement(placement.scorer), scored, Wish(self._keep(query, placement, visitor))
@@ -217,7 +230,8 @@ class Recommender:
         else:
             scores = np.full(len(places), -np.inf)
             scores[kept] = ranker.score(matrix[kept], best=best)
-        return Scored(places, scores, self._reasons.of(visitor, places, task, matrix), matrix, task)
+        untold = np.full(len(places), None, object)
+        return Scored(places, scores, untold, matrix, task, tell=self._reasons.teller(visitor, places, task, matrix))
 
     def _fallback(self, name: Fallback) -> list[Scored]:
         """What stands in, the placement's choice first. New items come last: else a new category would stay empty."""

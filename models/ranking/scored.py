@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -13,6 +14,9 @@ from models.ranking.cart import Cart
 from models.ranking.features import Floats, Positions
 from models.ranking.model import Task
 
+# Arrays may hold the values instead; a call of Reason costs ten times as much.
+_REASON = {each.value: each for each in Reason}
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -21,6 +25,7 @@ class Scored:
     matrix   the ranker's input when a ranker scored; rows beyond its own were added later and nobody ranked them
     task     the ranker's
     cart     what rules between items were followed from
+    tell     reasons of rows of `matrix`, in place of those in `reasons`: few of many candidates are asked for theirs
     """
 
     places: Positions
@@ -29,6 +34,7 @@ class Scored:
     matrix: Floats | None = None
     task: Task | None = None
     cart: Cart | None = None
+    tell: Callable[[Positions], npt.NDArray[np.object_]] | None = None
 
     @classmethod
     def of(cls, places: Positions, scores: npt.NDArray[np.float64], reason: Reason) -> Self:
@@ -39,6 +45,14 @@ class Scored:
     def nothing(cls) -> Self:
         """No item."""
         return cls(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, object))
+
+    def reasons_of(self, rows: Positions) -> list[Reason]:
+        """Why the items at `rows` are here."""
+        found = self.reasons[rows]
+        if self.tell is not None and self.matrix is not None:
+            ranked = np.flatnonzero(rows < len(self.matrix))
+            found[ranked] = self.tell(rows[ranked])
+        return [_REASON[each] for each in found]
 
     def best_first(self, rows: Positions) -> Positions:
         """`rows` by score, the highest first; equal scores by position."""

@@ -57,10 +57,11 @@ class Als:
         self._l2 = l2
         self._alpha = alpha
         self._gram = factors.T @ factors + l2 * np.eye(factors.shape[1], dtype=np.float32)
+        self._inverse = np.linalg.inv(self._gram)
 
     def user(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Factors (factors,) of a user who bought the items at `rows`: an item's score is the product with its own."""
-        return np.asarray(_folded_in(self.factors, rows, self._gram, np.float32(self._alpha)))
+        return np.asarray(_folded_in(self.factors, rows, self._gram, self._inverse, np.float32(self._alpha)))
 
     def score(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Scores of all items (n_items,) for a user who bought the items at `rows`."""
@@ -108,11 +109,12 @@ def _product(one, other):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _folded_in(factors, rows, gram, alpha):  # type: ignore[no-untyped-def]
+def _folded_in(factors, rows, gram, inverse, alpha):  # type: ignore[no-untyped-def]
     """The user of equation 4, in which a purchase has confidence alpha and all else 1, by conjugate gradients.
 
     No matrix of the user's own is made (Takács, Pilászy and Tikk, Applications of the conjugate gradient method for
-    implicit feedback collaborative filtering, RecSys 2011).
+    implicit feedback collaborative filtering, RecSys 2011). `inverse`, that of `gram`, is what the equations would be
+    solved by for who bought nothing: as a preconditioner it halves the steps.
     """
     n = factors.shape[1]
     bought = np.empty((len(rows), n), factors.dtype)
@@ -121,22 +123,25 @@ def _folded_in(factors, rows, gram, alpha):  # type: ignore[no-untyped-def]
         for at in range(n):
             bought[row, at] = factors[rows[row], at]
             residual[at] += alpha * bought[row, at]
-    direction = residual.copy()
     start = left = _product(residual, residual)
+    direction, before = np.zeros(n, factors.dtype), np.float32(1)
     for _ in range(2 * n):
         if left <= _CLOSE * start:
             break
+        for at in range(n):
+            image[at] = _product(inverse[at], residual)
+        along = _product(residual, image)
+        for at in range(n):
+            direction[at] = image[at] + (along / before) * direction[at]
         for at in range(n):
             image[at] = _product(gram[at], direction)
         for row in range(len(rows)):
             weight = (alpha - np.float32(1)) * _product(bought[row], direction)
             for at in range(n):
                 image[at] += weight * bought[row, at]
-        step = left / _product(direction, image)
+        step = along / _product(direction, image)
         for at in range(n):
             user[at] += step * direction[at]
             residual[at] -= step * image[at]
-        before, left = left, _product(residual, residual)
-        for at in range(n):
-            direction[at] = residual[at] + (left / before) * direction[at]
+        before, left = along, _product(residual, residual)
     return user

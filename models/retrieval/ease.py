@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Self
 import numba
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
 from scipy import sparse
 
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
@@ -107,20 +110,43 @@ def _add_rows(rows, values, pointers, columns, data, scores):  # type: ignore[no
                 scores[way, columns[at]] += values[way, row] * data[at]
 
 
+@intrinsic
+def _add_pair(_, pairs, row, weight, both):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    """`pairs[row] += weight * both`, where a float64 stands for two float32: one step for both of them.
+
+    The compiler does not join the two by itself, and half of an answer's sums are these.
+    """
+
+    def code(context, builder, signature, given):  # type: ignore[no-untyped-def]
+        array = context.make_array(signature.args[0])(context, builder, given[0])
+        pair, number = ir.VectorType(ir.FloatType(), 2), ir.IntType(32)
+        place = builder.bitcast(builder.gep(array.data, [given[1]]), pair.as_pointer())
+        twice = ir.Constant(pair, ir.Undefined)
+        for lane in range(2):
+            twice = builder.insert_element(twice, given[2], ir.Constant(number, lane))
+        step = builder.fmul(builder.bitcast(given[3], pair), twice, flags=("contract",))
+        builder.store(builder.fadd(builder.load(place, align=4), step, flags=("contract",)), place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(pairs, types.intp, types.float32, both), code
+
+
 @numba.njit(cache=True, nogil=True)
 def _add_rows_twice(rows, values, pointers, columns, data, scores):  # type: ignore[no-untyped-def]
     """The same for n = 2, where each weight is read once for both."""
-    scores_first, scores_second = scores
+    both = np.ascontiguousarray(values.T).reshape(-1).view(np.float64)
+    pairs = np.zeros(scores.shape[1], np.float64)
     for row in range(len(rows)):
         if rows[row] < 0:
             continue
-        first, second = values[0, row], values[1, row]
-        start, end = pointers[rows[row]], pointers[rows[row] + 1]
+        start, end, held = pointers[rows[row]], pointers[rows[row] + 1], both[row]
         spoken_for, weights = columns[start:end], data[start:end]
         for at in range(len(weights)):
-            column, weight = spoken_for[at], weights[at]
-            scores_first[column] += first * weight
-            scores_second[column] += second * weight
+            _add_pair(pairs, spoken_for[at], weights[at], held)
+    apart = pairs.view(np.float32)
+    for column in range(scores.shape[1]):
+        scores[0, column] += apart[2 * column]
+        scores[1, column] += apart[2 * column + 1]
 
 
 def _pruned(weights: torch.Tensor, n_kept: int) -> sparse.csr_matrix:

@@ -15,7 +15,7 @@ from features.contracts.errors import BadInput
 from features.contracts.histories import UserHistory
 
 _FEW = 200  # up to so many of the best are found in one pass
-_BLOCK = 16
+_SET = 16
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def spread(scores: npt.NDArray[np.float32], at: npt.NDArray[np.int64], n: int) -
 def top(scores: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
     """Positions of the k highest scores above 0, highest first, ties by position."""
     if k <= _FEW:
-        return np.asarray(_best_of_blocks(scores, k) if len(scores) > 4 * k * _BLOCK else _few_best(scores, k))
+        return np.asarray(_best_of_sets(scores, k) if k and len(scores) > 4 * k * _SET else _few_best(scores, k))
     candidates = np.flatnonzero(scores > 0)
     if len(candidates) > k:
         threshold = np.partition(scores[candidates], len(candidates) - k)[len(candidates) - k]
@@ -90,30 +90,28 @@ def top(scores: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _best_of_blocks(scores, k):  # type: ignore[no-untyped-def]
-    """`top` by blocks: each of the k best lies in one of the k blocks of highest maxima, or behind the last block."""
-    n_blocks = len(scores) // _BLOCK
-    blocks = np.sort(_few_best(_maxima(scores, n_blocks), k))
-    at, n = np.empty((len(blocks) + 1) * _BLOCK, np.int64), 0
-    for block in blocks:
-        for position in range(block * _BLOCK, (block + 1) * _BLOCK):
+def _best_of_sets(scores, k):  # type: ignore[no-untyped-def]
+    """`top` of many scores: k sets have a score that is no lower than the k-th highest maximum of all sets."""
+    maxima = _maxima(scores, len(scores) // _SET)
+    least = np.partition(maxima, len(maxima) - k)[len(maxima) - k]
+    at, n = np.empty(len(scores), np.int64), 0
+    for position in range(len(scores)):
+        if scores[position] >= least:
             at[n] = position
             n += 1
-    for position in range(n_blocks * _BLOCK, len(scores)):
-        at[n] = position
-        n += 1
     return at[_few_best(scores[at[:n]], k)]
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
-def _maxima(scores, n_blocks):  # type: ignore[no-untyped-def]
-    """The highest score of each block; no score is NaN, which lets the compiler compare several at once."""
-    found = np.empty(n_blocks, scores.dtype)
-    for block in range(n_blocks):
-        highest = scores[block * _BLOCK]
-        for at in range(block * _BLOCK + 1, (block + 1) * _BLOCK):
-            highest = max(highest, scores[at])
-        found[block] = highest
+def _maxima(scores, n_sets):  # type: ignore[no-untyped-def]
+    """The highest score of each set: of every n_sets-th position, which lets the compiler compare several sets at once.
+
+    No score is NaN. What stands behind _SET times n_sets is in no set.
+    """
+    found = scores[:n_sets].copy()
+    for start in range(n_sets, _SET * n_sets, n_sets):
+        for each in range(n_sets):
+            found[each] = max(found[each], scores[start + each])
     return found
 
 
