@@ -49,6 +49,14 @@ class Calibration:
         """Chances (n, S) of the sources' scores (n, S), 0 where a source says nothing."""
         return np.asarray(_interpolated(scores, self.scores, self.chances))
 
+    def likeliest(self, matrix: Floats, at: npt.NDArray[np.int64], but: int) -> npt.NDArray[np.int64]:
+        """Which source gives each row (n,) of `matrix` (n, columns) the highest chance; of equal ones the first.
+
+        at    (S,) the columns that hold the sources' scores
+        but   a column; rows that have a value in it get -1
+        """
+        return np.asarray(_likeliest(matrix, at, but, self.scores, self.chances))
+
     def meta(self) -> dict[str, Any]:
         """As `read` takes it."""
         return {"sources": list(self.sources), "scores": self.scores.tolist(), "chances": self.chances.tolist()}
@@ -91,20 +99,36 @@ def fit_calibration(
 
 @numba.njit(cache=True, nogil=True)
 def _interpolated(asked, scores, chances):  # type: ignore[no-untyped-def]
-    found = np.zeros(asked.shape)
-    last = scores.shape[1] - 1
+    found = np.empty(asked.shape)
     for source in range(len(scores)):
-        knots, values = scores[source], chances[source]
         for row in range(len(asked)):
-            score = asked[row, source]
-            if score != score:
-                continue
-            right = np.searchsorted(knots, score)  # the first knot that is no lower
-            if right == 0:
-                found[row, source] = values[0]
-            elif right > last:
-                found[row, source] = values[last]
-            else:
-                share = (score - knots[right - 1]) / (knots[right] - knots[right - 1])
-                found[row, source] = values[right - 1] + share * (values[right] - values[right - 1])
+            found[row, source] = _chance(asked[row, source], scores[source], chances[source])
     return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _likeliest(matrix, at, but, scores, chances):  # type: ignore[no-untyped-def]
+    found = np.full(len(matrix), -1)
+    for row in range(len(matrix)):
+        if matrix[row, but] == matrix[row, but]:
+            continue
+        highest = -1.0
+        for source in range(len(scores)):
+            chance = _chance(matrix[row, at[source]], scores[source], chances[source])
+            if chance > highest:
+                highest, found[row] = chance, source
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _chance(score, knots, values):  # type: ignore[no-untyped-def]
+    """That of one score by one source."""
+    if score != score:
+        return 0.0
+    right = np.searchsorted(knots, score)  # the first knot that is no lower
+    if right == 0:
+        return values[0]
+    if right == len(knots):
+        return values[-1]
+    share = (score - knots[right - 1]) / (knots[right] - knots[right - 1])
+    return values[right - 1] + share * (values[right] - values[right - 1])

@@ -26,7 +26,7 @@ class CandidateSource:
         self._factors = np.vstack([retrieval.als.factors, np.zeros_like(retrieval.als.factors[:1])])
         self._to_ease = inverse(self._ease_at, catalogue.n_items)
         self._to_als = inverse(self._als_at, catalogue.n_items)
-        self._nothing = np.zeros(len(retrieval.ease.item_ids), np.float32)
+        self._nothing, self._nobody = np.zeros(len(retrieval.ease.item_ids), np.float32), np.zeros(0, np.int64)
         self.popular = top(catalogue.popularity, catalogue.n_items)
         self._promoted = top(_promoted(catalogue), catalogue.n_items)
 
@@ -36,17 +36,15 @@ class CandidateSource:
         `places` are the positions of the history's items where they have been looked up already.
         """
         places = self._catalogue.positions(history.item_ids) if places is None else places
-        rows = np.flatnonzero(places >= 0)  # both are in the order of item_ids
-        own = places[rows]
-        viewed = self._catalogue.positions(np.array(history.viewed_item_ids, object))
-        viewed = viewed[viewed >= 0]
-        weights = np.ones((2, len(own)), np.float32)
-        weights[1] = history.decayed_frequency[rows]
+        rows, own, weights = _held(places, history.decayed_frequency)
         bought, decayed = self._ease(own, weights)
-        seen = self._nothing
-        if len(viewed):
+        viewed, touched, seen = self._nobody, own, self._nothing
+        if history.viewed_item_ids:
+            viewed = self._catalogue.positions(np.array(history.viewed_item_ids, object))
+            viewed = viewed[viewed >= 0]
+            touched = np.concatenate([own, viewed])
             (seen,) = self._ease(viewed, np.full((1, len(viewed)), _VIEW_WEIGHT, np.float32))
-        als, als_rows = self._retrieval.als, self._to_als[np.concatenate([own, viewed])]
+        als, als_rows = self._retrieval.als, self._to_als[touched]
         return Visitor(
             history,
             own,
@@ -72,7 +70,9 @@ class CandidateSource:
             self.popular[: config.popular],
             self._promoted[: config.promoted],
         ]
-        likeliest = _likeliest(visitor, config.own) if task == "all" else visitor.own[:0]
+        likeliest = visitor.own[:0]
+        if task == "all":
+            likeliest = _likeliest(visitor.own, visitor.rows, visitor.history.decayed_frequency, config.own)
         return np.asarray(_different(np.concatenate([*parts, likeliest]), visitor.own, likeliest))
 
     def because(self, visitor: Visitor, places: Positions) -> list[str | None]:
@@ -115,16 +115,37 @@ def _different(places, own, kept):  # type: ignore[no-untyped-def]
     return ascending[:n]
 
 
-def _likeliest(visitor: Visitor, k: int) -> Positions:
+@numba.njit(cache=True, nogil=True)
+def _held(places, decayed):  # type: ignore[no-untyped-def]
+    """Where `places` are not -1, these places, and for each (2, n) what it weighs in both kinds of scores."""
+    n = 0
+    for place in places:
+        n += place >= 0
+    rows, own, weights = np.empty(n, np.int64), np.empty(n, np.int64), np.ones((2, n), np.float32)
+    at = 0
+    for row in range(len(places)):
+        if places[row] >= 0:
+            rows[at], own[at], weights[1, at] = row, places[row], decayed[row]
+            at += 1
+    return rows, own, weights
+
+
+@numba.njit(cache=True, nogil=True)
+def _likeliest(own, rows, decayed, k):  # type: ignore[no-untyped-def]
     """Of the items bought before the k of highest decayed frequency, ascending; the first of equal ones."""
-    if len(visitor.own) <= k:
-        return visitor.own
-    frequency = visitor.history.decayed_frequency[visitor.rows]
-    least = np.partition(frequency, -k)[-k] if k else np.inf
-    chosen = frequency > least
-    equal = np.flatnonzero(frequency == least)
-    chosen[equal[: k - int(chosen.sum())]] = True
-    return visitor.own[chosen]
+    n = len(own)
+    if n <= k or k == 0:
+        return own[:k]
+    frequency = decayed[rows]
+    least = np.partition(frequency, n - k)[n - k]
+    equal = k - (frequency > least).sum()
+    chosen, at = np.empty(k, own.dtype), 0
+    for row in range(n):
+        if frequency[row] > least or (frequency[row] == least and equal > 0):
+            equal -= frequency[row] == least
+            chosen[at] = own[row]
+            at += 1
+    return chosen
 
 
 def _promoted(catalogue: Catalogue) -> Floats:

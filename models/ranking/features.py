@@ -153,7 +153,7 @@ def columns(catalogue: Catalogue, visitor: Visitor, candidates: Positions, user_
     scores[:, 1] = visitor.ease_decayed.at(candidates)
     scores[:, 2] = _ranks(ease)
     scores[:, 3] = visitor.als.at(candidates)
-    table[:, n_own + n_scores] = _viewed_weeks_ago(catalogue, visitor, candidates)
+    table[:, n_own + n_scores] = _viewed_weeks_ago(catalogue, visitor, candidates) if len(visitor.viewed) else np.nan
     depths = catalogue.categories, catalogue.n_categories
     _category_columns(table, after_scores, own, rows, candidates, *depths, decayed, last, now)
     of_user = n_columns - len(user_columns)

@@ -93,6 +93,12 @@ class Finisher:
         """At most `query.count` places."""
         active = self._book.active(placement.rules, query.zone, query.at or query.history.as_of)
         allowed = wish.keep & ~hidden(active, self._catalogue.n_items) if active else wish.keep
+        diversity = placement.diversity if query.diversity is None else query.diversity
+        explores = placement.exploration.on and query.draw is not None
+        if not (active or wish.again or wish.focus is not None or diversity or explores):  # the usual case
+            best = scored.best(allowed, query.count)
+            if len(best) == query.count:
+                return _as_ranked(scored, best)
         order, worth, focused = _ordered(scored, allowed, wish)
         capped = [bound for bound in active if bound.rule.action == "at_most"]
         if len(order) < query.count or capped:
@@ -102,16 +108,8 @@ class Finisher:
             change = moved(active, scored.places[order], worth)
             order, worth = order[change.order], change.relevance
         scored, chosen, names = self._chosen(query, placement, scored, order, worth, allowed, wish, active)
-        why = scored.reasons_of(np.array([each.at for each in chosen], np.int64))
-        if active or focused:
-            reasons, said = _why(scored, chosen, why, names, focused, active)
-        else:  # the usual case
-            reasons = [
-                Reason.EXPLORATION if each.explored else reason for each, reason in zip(chosen, why, strict=True)
-            ]
-            said = [()] * len(chosen)
+        reasons, said = _why(scored, chosen, names, focused, active)
         withheld = self._withheld(query, scored, wish.keep, active, order, chosen) if query.explain and active else ()
-        explores = placement.exploration.on and query.draw is not None
         return Finished(scored, tuple(chosen), tuple(reasons), focused, tuple(said), withheld, explores)
 
     def _filled(
@@ -216,15 +214,21 @@ class Finisher:
         return tuple(found)
 
 
+def _as_ranked(scored: Scored, rows: Positions) -> Finished:
+    """The slate of these rows, which nothing else moves."""
+    chosen = tuple([Chosen(row, 1.0) for row in rows.tolist()])
+    return Finished(scored, chosen, tuple(scored.reasons_of(rows)), frozenset(), ((),) * len(rows), (), False)
+
+
 def _why(
     scored: Scored,
     chosen: Sequence[Chosen],
-    why: Sequence[Reason],
     pinned: Mapping[int, str],
     focused: frozenset[int],
     active: Sequence[Bound],
 ) -> tuple[list[Reason], list[tuple[AppliedRule, ...]]]:
-    """The reason of each place, given `why` the items are candidates, and what rules did to it."""
+    """The reason of each place, and what rules did to it."""
+    why = scored.reasons_of(np.array([each.at for each in chosen], np.int64))
     reasons: list[Reason] = []
     said: list[tuple[AppliedRule, ...]] = []
     for each, reason in zip(chosen, why, strict=True):

@@ -21,7 +21,10 @@ from models.ranking.scored import Scored
 
 @dataclass(frozen=True)
 class _Sources:
-    """The calibrated sources of one ranker: their columns in its input, and the reason that each gives."""
+    """The calibrated sources of one ranker: their columns in its input, and the reason that each gives.
+
+    The last reason is of what was bought before.
+    """
 
     calibration: Calibration
     at: npt.NDArray[np.int64]
@@ -32,7 +35,7 @@ class _Sources:
         """`names` are those of the ranker's columns."""
         named = [SOURCES[source] for source in calibration.sources]
         at = np.array([names.index(column) for column, _ in named], np.int64)
-        return cls(calibration, at, np.array([reason for _, reason in named], object))
+        return cls(calibration, at, np.array([*(reason for _, reason in named), Reason.BUY_AGAIN], object))
 
     def chances(self, matrix: Floats, rows: Positions) -> Chances:
         """(rows, sources) of `rows` of the ranker's input."""
@@ -56,10 +59,10 @@ class Reasons:
         `matrix` (candidates, columns) is the ranker's input.
         """
         sources = self._sources[task]
-        reasons = np.full(len(places), Reason.BUY_AGAIN, object)
-        other = np.flatnonzero(np.isnan(matrix[:, self._n_orders]))
-        reasons[other] = sources.reasons[sources.chances(matrix, other).argmax(1)]
+        source = sources.calibration.likeliest(matrix, sources.at, self._n_orders)
+        reasons = sources.reasons[source]
         if len(visitor.viewed):
+            other = np.flatnonzero(source >= 0)
             ease, seen = matrix[other, self._ease], visitor.ease_viewed.at(places[other])
             viewed = np.isin(places[other], visitor.viewed) | ((seen > 0) & (seen > ease - seen))
             reasons[other[viewed]] = Reason.BECAUSE_YOU_VIEWED

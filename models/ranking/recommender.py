@@ -83,6 +83,9 @@ class Recommender:
         self.placements = placements
         self._catalogue = Catalogue(items, model.item_columns)
         self._source = CandidateSource(self._catalogue, model.retrieval, model.candidates)
+        self._candidates = {
+            name: placement.restricted(model.candidates.of(_task(placement))) for name, placement in placements.items()
+        }
         self._finisher = Finisher(self._catalogue, placements, rules)
         self._buying_again = BuyingAgain(self._catalogue)
         self._carts = CartSource(self._catalogue, model.retrieval, model.candidates.cart)
@@ -187,8 +190,8 @@ class Recommender:
             return Scored.nothing()
         if placement.scorer == "buy_again":
             return self._bought_again(visitor)
-        task: Task = "new" if placement.scorer == "new" else "all"
-        places = self._source.candidates(visitor, task, placement.restricted(self.model.candidates.of(task)))
+        task = _task(placement)
+        places = self._source.candidates(visitor, task, self._candidates[query.placement])
         if about is not None:
             places = np.union1d(places, self._of_focus(about, visitor, task))
         return self._judged(visitor, places, task, policy, keep[places], max(_GONE_ON, 3 * query.count))
@@ -230,7 +233,7 @@ class Recommender:
         else:
             scores = np.full(len(places), -np.inf)
             scores[kept] = ranker.score(matrix[kept], best=best)
-        untold = np.full(len(places), None, object)
+        untold = np.empty(len(places), object)
         return Scored(places, scores, untold, matrix, task, tell=self._reasons.teller(visitor, places, task, matrix))
 
     def _fallback(self, name: Fallback) -> list[Scored]:
@@ -320,3 +323,8 @@ class Recommender:
             for n, item_id in enumerate(unknown, start=1)
         ]
         return tuple([*slate, *behind][: query.count])
+
+
+def _task(placement: Placement) -> Task:
+    """What a learnt placement's ranker learnt."""
+    return "new" if placement.scorer == "new" else "all"

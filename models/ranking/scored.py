@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -58,6 +59,10 @@ class Scored:
         """`rows` by score, the highest first; equal scores by position."""
         return rows[np.lexsort((self.places[rows], -self.scores[rows]))]
 
+    def best(self, allowed: npt.NDArray[np.bool_], count: int) -> Positions:
+        """The first `count` rows of `best_first`, of items (n_items,) that are `allowed`."""
+        return np.asarray(_best(self.places, self.scores, allowed, count))
+
     def sorted(self) -> Self:
         """The same, the best first; only of what no ranker scored."""
         order = self.best_first(np.arange(len(self.places)))
@@ -71,3 +76,24 @@ class Scored:
             scores=np.concatenate([self.scores, more.scores]),
             reasons=np.concatenate([self.reasons, more.reasons]),
         )
+
+
+@numba.njit(cache=True, nogil=True)
+def _best(places, scores, allowed, count):  # type: ignore[no-untyped-def]
+    """The best so far stand in order, and a better one moves the worse down."""
+    rows, n = np.empty(count, np.int64), 0
+    for row in range(len(places)):
+        if not allowed[places[row]]:
+            continue
+        at = n
+        while at > 0:
+            other = rows[at - 1]
+            if scores[other] > scores[row] or (scores[other] == scores[row] and places[other] < places[row]):
+                break
+            if at < count:
+                rows[at] = other
+            at -= 1
+        if at < count:
+            rows[at] = row
+        n = min(n + 1, count)
+    return rows[:n]
