@@ -22,6 +22,7 @@ Scores = npt.NDArray[np.float64]
 MAX_LEAVES = 64  # of a tree: a leaf is a bit of a word
 _ROWS = 8  # that go through the trees at a time
 _ALL = ~np.uint64(0)
+_LOWEST, _HIGHEST, _INFINITE = -(2**31), 2**31 - 1, 0x7F800000  # of int32, and the bits of inf
 
 _CATEGORICAL, _NAN_LEFT = 1, 2  # bits of a node's decision_type
 _MISSING_IS_ZERO, _MISSING_IS_NAN = 1, 2  # its third and fourth bit
@@ -31,17 +32,18 @@ _MISSING_IS_ZERO, _MISSING_IS_NAN = 1, 2  # its third and fourth bit
 class Trees:
     """What the inner nodes of all trees test, by column and rising threshold, and the values of the leaves.
 
-    first       int32 (columns + 1,), the tests of each column: from `first[c]` to before `first[c + 1]`
-    threshold   float32 (tests,), up to it left; rounded down, so that every float32 goes where LightGBM sends it
-    nan_right   bool (tests,), where a missing value goes
+    A column has two lists of tests: those that send a missing value to the left, and those that send it to the right.
+    Numbers are compared as integers of the same order, in which NaN has a place: below all others, or above them.
+
+    first       int32 (2 × columns + 1,), the tests of each list: from `first[c]` to before `first[c + 1]`
+    threshold   int32 (tests,), up to it left; rounded down, so that every float32 goes where LightGBM sends it
     tree        int32 (tests,)
     stay        uint64 (tests,), the leaves that a row which goes right can still come to, bit 0 the leftmost
     values      float64 (trees, leaves), of the leaves from left to right; 0 behind them
     """
 
     first: npt.NDArray[np.int32]
-    threshold: Floats
-    nan_right: npt.NDArray[np.bool_]
+    threshold: npt.NDArray[np.int32]
     tree: npt.NDArray[np.int32]
     stay: npt.NDArray[np.uint64]
     values: Scores
@@ -53,16 +55,15 @@ class Trees:
         BadInput where a node splits a categorical column or takes 0 as missing, or a tree has more than MAX_LEAVES.
         """
         trees = [_Tree.parse(block) for block in text.split("\nTree=")[1:][start:end]]
-        column = _joined([tree.column for tree in trees], np.int32)
+        lists = _joined([2 * tree.column + tree.nan_right for tree in trees], np.int32)
         threshold = _rounded_down(_joined([tree.threshold for tree in trees], np.float64))
-        order = np.lexsort((threshold, column))
+        order = np.lexsort((threshold, lists))
         values = np.zeros((len(trees), max((len(tree.values) for tree in trees), default=0)))
         for row, tree in zip(values, trees, strict=True):
             row[: len(tree.values)] = tree.values
         return cls(
-            np.searchsorted(column[order], np.arange(column.max(initial=-1) + 2)).astype(np.int32),
-            threshold[order],
-            _joined([tree.nan_right for tree in trees], np.bool_)[order],
+            np.searchsorted(lists[order], np.arange(lists.max(initial=-1) + 2)).astype(np.int32),
+            np.array([_key(bits, 0) for bits in threshold[order].view(np.int32)], np.int32),
             np.repeat(np.arange(len(trees), dtype=np.int32), [len(tree.column) for tree in trees])[order],
             _joined([tree.stay for tree in trees], np.uint64)[order],
             values,
@@ -75,8 +76,8 @@ class Trees:
 
     def add(self, matrix: Floats, scores: Scores) -> None:
         """Adds what the trees say of the rows of `matrix` (n, columns) to `scores` (n,)."""
-        tests = self.first, self.threshold, self.nan_right, self.tree, self.stay
-        _add(np.ascontiguousarray(matrix, np.float32), scores, *tests, self.values)
+        tests = self.first, self.threshold, self.tree, self.stay
+        _add(np.ascontiguousarray(matrix, np.float32).view(np.int32), scores, *tests, self.values)
 
 
 @dataclass(frozen=True)
@@ -140,50 +141,47 @@ def _lowest(word):  # type: ignore[no-untyped-def]
     return (below * np.uint64(0x0101010101010101)) >> np.uint64(56)
 
 
+@numba.njit(cache=True, nogil=True)
+def _key(bits, missing):  # type: ignore[no-untyped-def]
+    """The bits of a float32 as an integer of the same order; `missing` for NaN."""
+    if bits & _HIGHEST > _INFINITE:
+        return missing
+    return 0 if bits == _LOWEST else bits ^ ((bits >> 31) & _HIGHEST)  # -0 is 0
+
+
 # All in one loop: a function called inside would cost more than eight rows at a time save.
 @numba.njit(cache=True, nogil=True)
-def _add(matrix, scores, first, threshold, nan_right, tree, stay, values):  # type: ignore[no-untyped-def]  # noqa: C901
+def _add(bits, scores, first, threshold, tree, stay, values):  # type: ignore[no-untyped-def]
     """A row leaves in each tree only what its failed tests leave; the leftmost leaf that is left is where it ends.
 
     Each row's sum is in the order of the trees, as LightGBM's.
     """
     n_trees = len(values)
     left = np.empty((n_trees, _ROWS), np.uint64)
-    value = np.empty(_ROWS, np.float32)
+    value, sums = np.empty(_ROWS, np.int32), np.empty(_ROWS)
     for start in range(0, len(scores), _ROWS):
         left[:] = _ALL
         n_rows = min(_ROWS, len(scores) - start)
-        for column in range(len(first) - 1):
-            if first[column] == first[column + 1]:
+        for tests in range(len(first) - 1):
+            if first[tests] == first[tests + 1]:
                 continue
-            highest, missing = np.float32(-np.inf), False
+            missing, highest = _HIGHEST if tests % 2 else _LOWEST, _LOWEST
             for row in range(_ROWS):  # the last row stands in for those behind it
-                value[row] = matrix[start + min(row, n_rows - 1), column]
-                if value[row] != value[row]:
-                    missing = True
-                elif value[row] > highest:
-                    highest = value[row]
-            if not missing:
-                for test in range(first[column], first[column + 1]):
-                    most, kept = threshold[test], stay[test]
-                    if highest <= most:
-                        break
-                    of_tree = left[tree[test]]
-                    for row in range(_ROWS):
-                        of_tree[row] &= kept if value[row] > most else _ALL
-            else:  # apart, or the loop above would not be compiled to work on all rows at once
-                for test in range(first[column], first[column + 1]):
-                    most, kept, right = threshold[test], stay[test], nan_right[test]
-                    if highest <= most and not right:
-                        continue
-                    of_tree = left[tree[test]]
-                    for row in range(_ROWS):
-                        of_tree[row] &= kept if value[row] > most or (right and value[row] != value[row]) else _ALL
-        for row in range(n_rows):
-            score = scores[start + row]
-            for at in range(n_trees):
-                score += values[at, _lowest(left[at, row])]
-            scores[start + row] = score
+                value[row] = _key(bits[start + min(row, n_rows - 1), tests // 2], missing)
+                highest = max(highest, value[row])
+            for test in range(first[tests], first[tests + 1]):
+                most, kept = threshold[test], stay[test]
+                if highest <= most:
+                    break
+                of_tree = left[tree[test]]
+                for row in range(_ROWS):
+                    of_tree[row] &= kept if value[row] > most else _ALL
+        sums[:] = 0
+        sums[:n_rows] = scores[start : start + n_rows]
+        for at in range(n_trees):
+            for row in range(_ROWS):
+                sums[row] += values[at, _lowest(left[at, row])]
+        scores[start : start + n_rows] = sums[:n_rows]
 
 
 def _rounded_down(exact: Scores) -> Floats:
