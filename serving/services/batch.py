@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,8 +38,10 @@ _FEW = 10  # users are not shared out further
 
 @dataclass(frozen=True)
 class _Work:
-    """What every share needs."""
+    """What every share needs, the shares, and how many of them are taken (a shared number with a lock)."""
 
+    shares: Sequence[tuple[Path, Sequence[str]]]
+    taken: Any
     recommender: Recommender
     histories: Mapping[str, UserHistory]
     allowed: frozenset[str] | None
@@ -74,21 +77,18 @@ def write_slates(
     staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     retired = staging.with_suffix(".retired")
     staging.mkdir()
-    allowed = _in_stock(recommender.items)
-    _inherited.append(_Work(recommender, histories, allowed, placement, count, version.version))
+    allowed, processes = _in_stock(recommender.items), multiprocessing.get_context("fork")
+    named = [(staging / f"part-{number:05}.parquet", share) for number, share in enumerate(shares)]
+    work = _Work(named, processes.Value("q"), recommender, histories, allowed, placement, count, version.version)
+    _inherited.append(work)
     try:
-        jobs = [(staging / f"part-{number:05}.parquet", share) for number, share in enumerate(shares)]
         if known:  # compiled code is loaded once, before the processes part
-            recommender.lines([_query(_inherited[0], known[0])])
-        if n_processes == 1:
-            n_rows = sum(map(_write_share, jobs))
-        else:
-            gc.freeze()  # what the processes share is not searched for garbage, which would copy all of it
-            try:
-                with ProcessPoolExecutor(n_processes, multiprocessing.get_context("fork")) as pool:
-                    n_rows = sum(pool.map(_write_share, jobs))
-            finally:
-                gc.unfreeze()
+            recommender.recommend([_query(work, known[0])])
+        gc.freeze()  # what the processes share is not searched for garbage, which would copy all of it
+        try:
+            n_rows = _written(n_processes, processes)
+        finally:
+            gc.unfreeze()
         if folder.exists():
             folder.replace(retired)
         staging.replace(folder)
@@ -113,9 +113,42 @@ def _query(work: _Work, user_id: str) -> RecommendationQuery:
     return RecommendationQuery(work.histories[user_id], work.placement, work.count, allowed_item_ids=work.allowed)
 
 
-def _write_share(job: tuple[Path, Sequence[str]]) -> int:
-    path, user_ids = job
+def _written(n_processes: int, processes: multiprocessing.context.ForkContext) -> int:
+    """Rows of all shares; this process takes its part of them."""
+    if n_processes == 1:
+        return _write_shares()
+    pool = ProcessPoolExecutor(n_processes - 1, processes)
+    try:
+        others = [pool.submit(_write_shares) for _ in range(n_processes - 1)]
+        n_rows = _write_shares() + sum(each.result() for each in others)
+    except BaseException:
+        pool.shutdown()  # nobody writes any more when the files are removed
+        raise
+    pool.shutdown(wait=False)  # the end of so large a process takes as long as a hundred slates
+    return n_rows
+
+
+def _write_shares() -> int:
+    """Writes shares until none is left; after a failure none is."""
     (work,) = _inherited
+    n_rows = 0
+    try:
+        while (number := _take(work)) is not None:
+            n_rows += _write_share(work, *work.shares[number])
+    except BaseException:
+        work.taken.value = len(work.shares)
+        raise
+    return n_rows
+
+
+def _take(work: _Work) -> int | None:
+    with work.taken.get_lock():
+        number = int(work.taken.value)
+        work.taken.value = number + 1
+    return number if number < len(work.shares) else None
+
+
+def _write_share(work: _Work, path: Path, user_ids: Sequence[str]) -> int:
     slates = work.recommender.lines([_query(work, user_id) for user_id in user_ids])
     lengths = np.array([len(slate.item_ids) for slate in slates], np.int64)
     n_rows = int(lengths.sum())
