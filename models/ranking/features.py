@@ -63,10 +63,6 @@ class FactorScores:
     nearest: Nearest
     rows: Positions
 
-    def at(self, places: Positions) -> Floats:
-        """Of positions of the catalogue, 0 where the source knows nothing."""
-        return np.asarray(_products(self.user, self.factors, self.rows, places))
-
     def best(self, k: int, but: Positions) -> Positions:
         """Rows of the k highest above 0, without those of the positions `but`."""
         rows = self.rows[but]
@@ -148,17 +144,14 @@ def columns(catalogue: Catalogue, visitor: Visitor, candidates: Positions, user_
     table = np.empty((len(candidates), n_columns), np.float32)
     now, decayed, last = int(history.as_of.timestamp()), history.decayed_frequency, history.last_at
     _own_columns(table, candidates, own, rows, history.n_orders, history.quantity, decayed, history.first_at, last, now)
-    scores = table[:, n_own : n_own + n_scores]
-    scores[:, 0] = ease = visitor.ease.at(candidates)
-    scores[:, 1] = visitor.ease_decayed.at(candidates)
-    scores[:, 2] = _ranks(ease)
-    scores[:, 3] = visitor.als.at(candidates)
+    ease, als = visitor.ease, visitor.als
+    of_ease, of_als = (ease.values, visitor.ease_decayed.values, ease.rows), (als.user, als.factors, als.rows)
+    _score_columns(table, n_own, candidates, *of_ease, *of_als)
     table[:, n_own + n_scores] = _viewed_weeks_ago(catalogue, visitor, candidates) if len(visitor.viewed) else np.nan
     depths = catalogue.categories, catalogue.n_categories
     _category_columns(table, after_scores, own, rows, candidates, *depths, decayed, last, now)
-    of_user = n_columns - len(user_columns)
-    table[:, after_categories:of_user] = catalogue.matrix[candidates]
-    table[:, of_user:] = [history.features.get(name, np.nan) for name in user_columns]
+    of_user = np.array([history.features.get(name, np.nan) for name in user_columns], np.float32)
+    _feature_columns(table, after_categories, candidates, catalogue.matrix, of_user)
     return table
 
 
@@ -222,6 +215,28 @@ def _own_columns(table, candidates, own, rows, n_orders, quantity, decayed, firs
 
 
 @numba.njit(cache=True, nogil=True)
+def _score_columns(table, column, candidates, ease, decayed, ease_rows, user, factors, als_rows):  # type: ignore[no-untyped-def]
+    """_SCORES of each candidate, from `column` on."""
+    first, second = _at(ease, ease_rows, candidates), _at(decayed, ease_rows, candidates)
+    third = _products(user, factors, als_rows, candidates)
+    for rank, row in enumerate(np.argsort(-first, kind="mergesort")):
+        table[row, column], table[row, column + 1] = first[row], second[row]
+        table[row, column + 2], table[row, column + 3] = rank, third[row]
+
+
+@numba.njit(cache=True, nogil=True)
+def _feature_columns(table, column, candidates, of_items, of_user):  # type: ignore[no-untyped-def]
+    """Features of the item of each candidate from `column` on, and those of the user behind them."""
+    after = column + of_items.shape[1]
+    for row in range(len(candidates)):
+        place = candidates[row]
+        for at in range(of_items.shape[1]):
+            table[row, column + at] = of_items[place, at]
+        for at in range(len(of_user)):
+            table[row, after + at] = of_user[at]
+
+
+@numba.njit(cache=True, nogil=True)
 def _category_columns(table, column, own, rows, candidates, depths, n_codes, decayed, last, now):  # type: ignore[no-untyped-def]
     """_PER_DEPTH of each depth, from `column` on: decayed purchases, their share, items, weeks since the last.
 
@@ -257,9 +272,3 @@ def _viewed_weeks_ago(catalogue: Catalogue, visitor: Visitor, candidates: Positi
         if place is not None:
             column[candidates == place] = (now - at) / SECONDS_PER_WEEK
     return column
-
-
-def _ranks(scores: Floats) -> Floats:
-    ranks = np.empty(len(scores), np.float32)
-    ranks[np.argsort(-scores, kind="stable")] = np.arange(len(scores), dtype=np.float32)
-    return ranks
