@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ SLATES = pa.schema(
 )
 _PER_SHARE = 2_000  # users a file, at most
 _SHARES = 6  # of each process, at least: who is done early takes another
-_FEW = 10  # users are not shared out further
+_FEW = 10  # users a share, on average, at least
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,13 @@ def write_slates(
     the instant of the histories, of items in stock, without an experiment's treatment.
     """
     known = [user_id for user_id in user_ids if user_id in histories]
-    n_shares = max(-(-len(known) // _PER_SHARE), min(_SHARES * n_processes, len(known) // _FEW), 1)
-    shares = [share.tolist() for share in np.array_split(np.array(known, object), n_shares) if len(share)]
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     retired = staging.with_suffix(".retired")
     staging.mkdir()
     allowed, processes = _in_stock(recommender.items), multiprocessing.get_context("fork")
-    named = [(staging / f"part-{number:05}.parquet", share) for number, share in enumerate(shares)]
+    shares = enumerate(_shared_out(known, n_processes))
+    named = [(staging / f"part-{number:05}.parquet", share) for number, share in shares]
     work = _Work(named, processes.Value("q"), recommender, histories, allowed, placement, count, version.version)
     _inherited.append(work)
     try:
@@ -99,6 +99,14 @@ def write_slates(
     finally:
         _inherited.clear()
     return n_rows
+
+
+def _shared_out(users: Sequence[str], n_processes: int) -> list[Sequence[str]]:
+    """Each share is smaller than the one before, so that at the end no process waits long for another."""
+    n_shares = max(-(-2 * len(users) // _PER_SHARE), min(_SHARES * n_processes, len(users) // _FEW), 1)
+    left = 1 - np.arange(n_shares + 1) / n_shares
+    ends = np.rint(len(users) * (1 - left**2)).astype(np.int64).tolist()
+    return [users[start:end] for start, end in pairwise(ends) if end > start]
 
 
 def _in_stock(items: ItemFeatures) -> frozenset[str] | None:

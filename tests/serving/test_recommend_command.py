@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from features.contracts.errors import BadInput, UnknownName
+from models.ranking.recommender import Recommender
 from serving.cli.main import app
+from serving.services.batch import _inherited, _shared_out
 from tests.serving.tiny_shop import NOW, REFUSER, running, user
 
 RUN = CliRunner()
@@ -60,3 +64,33 @@ def test_what_cannot_be_is_refused_and_nothing_is_lost(shop, tmp_path):
     assert (tmp_path / "precious.txt").read_text() == "mine"
     assert isinstance(recommend("--out", str(tmp_path / "x"), "--placement", "hom").exception, UnknownName)
     assert isinstance(recommend("--out", str(tmp_path / "x"), "--users", str(tmp_path / "no")).exception, BadInput)
+
+
+@pytest.mark.parametrize("fails_in_first", [True, False])
+def test_a_process_that_fails_leaves_the_older_slates_and_nothing_half_written(
+    shop, tmp_path, monkeypatch, fails_in_first
+):
+    out, first = tmp_path / "mail" / "slates", os.getpid()
+    recommend("--out", str(out), "--processes", "2")
+    before = pq.read_table(out)
+    whole = Recommender.lines
+
+    def lines(self, queries):
+        if (os.getpid() == first) == fails_in_first:
+            raise BadInput("cannot go on")
+        while not fails_in_first and _inherited[0].taken.value < 2:  # the other process has a share as well
+            time.sleep(0.01)
+        return whole(self, queries)
+
+    monkeypatch.setattr(Recommender, "lines", lines)
+    assert isinstance(recommend("--out", str(out), "--processes", "2").exception, BadInput)
+    assert pq.read_table(out).equals(before)
+    assert [each.name for each in out.parent.iterdir()] == ["slates"]
+
+
+@pytest.mark.parametrize("n_users", [0, 1, 9, 40, 9_000])
+def test_every_user_is_in_one_share(n_users):
+    users = [str(n) for n in range(n_users)]
+    shares = _shared_out(users, 2)
+    assert [user for share in shares for user in share] == users
+    assert all(0 < len(share) <= 2_000 for share in shares)
