@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts.errors import UnknownName
+from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, ScoredItem, Slate
 from models.ranking.candidates import CandidateSource
 from models.ranking.cart import CartSource
@@ -95,6 +96,18 @@ class Recommender:
         self._knn_index = {item_id: row for row, item_id in enumerate(similar)}
         self._stand_ins = stand_ins(self._catalogue)
         self._masks: OrderedDict[frozenset[str], npt.NDArray[np.bool_]] = OrderedDict()
+
+    def warm(self) -> None:
+        """Answers a made-up visitor at every placement: compiled code is loaded now, and no visitor waits for it."""
+        ids = self.items.item_ids[:2]
+        if not len(ids):
+            return
+        once, at = np.ones(len(ids), np.float32), np.full(len(ids), int(self.items.as_of.timestamp()))
+        viewed = tuple(ids[:1].tolist())
+        history = UserHistory(
+            None, self.items.as_of, ids, once, once, once, at, at, viewed_item_ids=viewed, viewed_at=(int(at[0]),)
+        )
+        self.recommend([RecommendationQuery(history, name, 20, viewed) for name in self.placements])
 
     def recommend(self, queries: Sequence[RecommendationQuery], *, policy: Policy | None = None) -> list[Slate]:
         """A slate per query, ranks from 1. `policy` overrules the policy that won when the model was evaluated.

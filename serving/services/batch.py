@@ -82,8 +82,6 @@ def write_slates(
     work = _Work(named, processes.Value("q"), recommender, histories, allowed, placement, count, version.version)
     _inherited.append(work)
     try:
-        if known:  # compiled code is loaded once, before the processes part
-            recommender.recommend([_query(work, known[0])])
         gc.freeze()  # what the processes share is not searched for garbage, which would copy all of it
         try:
             n_rows = _written(n_processes, processes)

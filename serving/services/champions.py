@@ -174,6 +174,7 @@ class Champions:
                 version, model = held
                 zones = _stocked_by_zone(self._settings, items)
                 recommender = Recommender(model, items, self._placements, self._rules)
+                recommender.warm()
                 made = ServedRecommender(recommender, items, version, zones)
                 self._recommender, self._features_stamp = made, stamp
         except Exception as error:  # as above

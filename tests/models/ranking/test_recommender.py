@@ -17,6 +17,7 @@ from features.contracts.recommendations import ItemFeatures, Reason, Recommendat
 from models.ranking.model import CandidateConfig, Candidates, RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
+from models.ranking.rules import Rule, RuleSet
 
 BUYER = {"i00": (1, 5.0), "i02": (3, 1.0), "i04": (1, 0.0)}
 
@@ -55,6 +56,29 @@ def test_a_filter_changes_no_score(recommender: Recommender, shoppers: dict[str,
         allowed = frozenset(list(every)[1::2])
         (some,) = recommender.recommend([replace(whole, allowed_item_ids=allowed)])
         assert {item.item_id: item.score for item in some.items} == {item_id: every[item_id] for item_id in allowed}
+
+
+def test_a_rule_that_touches_no_item_changes_no_slate(
+    recommender: Recommender, shoppers: dict[str, UserHistory]
+) -> None:
+    idle = {"idle": RuleSet({"nothing": Rule("hide", item_ids=("ghost",))})}
+    placements = {name: replace(each, rules=("idle",)) for name, each in recommender.placements.items()}
+    ruled = Recommender(recommender.model, recommender.items, placements, idle)
+    asked = [replace(query, count=count) for query in queries(shoppers) for count in (1, 8, 17)]
+    assert ruled.recommend(asked) == recommender.recommend(asked)
+
+
+@pytest.mark.parametrize("n_items", [0, 1, 3])
+def test_it_warms_up_however_few_items_there_are(recommender: Recommender, items: ItemFeatures, n_items: int) -> None:
+    some = replace(
+        items,
+        columns={name: values[:n_items] for name, values in items.columns.items()},
+        **{name: getattr(items, name)[:n_items] for name in ("item_ids", "category", "brand")},
+    )
+    small = Recommender(recommender.model, some, recommender.placements)
+    small.warm()
+    unknown = RecommendationQuery(UserHistory.unknown(some.as_of), "all", 5)
+    assert len(small.recommend([unknown])[0].items) == n_items
 
 
 @pytest.mark.parametrize("viewed", [(), ("i05", "i07", "i11")])
