@@ -15,7 +15,7 @@ from features.contracts.errors import BadInput
 from features.contracts.histories import UserHistory
 
 _FEW = 200  # up to so many of the best are found in one pass
-_SET = 16
+_SET = 16  # scores of which only the highest is looked at, to find how high the best are
 
 
 @dataclass(frozen=True)
