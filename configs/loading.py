@@ -1,4 +1,5 @@
-"""YAML file + type -> value. The types live beside the classes they configure; YAML holds values, never class paths."""
+"""YAML file + type -> value. The types live beside the classes they configure; YAML holds values,
+never class paths."""
 
 from __future__ import annotations
 
@@ -27,8 +28,9 @@ def load(
 ) -> T:
     """The value of type `kind` (a frozen dataclass) from `NAME.yaml`.
 
-    `name` is relative to the shipped configs ("models/demand"). A file of the same name in `overlay`, then `file`, then
-    `overrides` (dotted keys to values, "ranker.n_trees") each hold only differences. Unknown keys raise UnknownName.
+    `name` is relative to the shipped configs ("models/demand"). A file of the same name in
+    `overlay`, then `file`, then `overrides` (dotted keys to values, "ranker.n_trees") each hold
+    only differences. Unknown keys raise UnknownName.
     """
     paths = [folder / f"{name}.yaml" for folder in (SHIPPED, overlay) if folder is not None]
     found = [path for path in paths if path.exists()]
@@ -97,7 +99,8 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_unknown(value: Any, kind: Any, where: str) -> None:
-    """Walks `value` along the type `kind`: dataclasses, and lists, tuples, mappings and unions of them."""
+    """Walks `value` along the type `kind`: dataclasses, and lists, tuples, mappings and unions of
+    them."""
     if is_dataclass(kind) and isinstance(value, Mapping):
         hints = get_type_hints(kind)
         known = {each.name: hints[each.name] for each in fields(kind)}
@@ -106,7 +109,11 @@ def _refuse_unknown(value: Any, kind: Any, where: str) -> None:
                 raise UnknownName(str(key), known, kind="setting", where=where)
             _refuse_unknown(inner, known[key], f"{where}: {key}")
         return
-    if isinstance(value, Mapping) and isinstance(origin := get_origin(kind), type) and issubclass(origin, Mapping):
+    if (
+        isinstance(value, Mapping)
+        and isinstance(origin := get_origin(kind), type)
+        and issubclass(origin, Mapping)
+    ):
         for key, inner in value.items():
             _refuse_unknown(inner, get_args(kind)[-1], f"{where}: {key}")
         return

@@ -9,7 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, Field, field_validator
-from pydantic_settings import BaseSettings, JsonConfigSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    JsonConfigSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from features.contracts.clock import BusinessClock
 from features.contracts.pricing import PriceLaw
@@ -33,45 +38,79 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SHOPWRIGHT_", frozen=True, extra="ignore")
 
-    home: Path = Field(Path(".shopwright"), description="State folder: tables, features, models, SQLite files")
-    database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the state folder when unset")
-    redis_url: str | None = Field(None, description="Online features in Redis; SQLite in the state folder when unset")
-    engine: str = Field("duckdb", description="Where feature expressions run: duckdb, the only one so far")
+    home: Path = Field(
+        Path(".shopwright"), description="State folder: tables, features, models, SQLite files"
+    )
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL; SQLite in the state folder when unset"
+    )
+    redis_url: str | None = Field(
+        None, description="Online features in Redis; SQLite in the state folder when unset"
+    )
+    engine: str = Field(
+        "duckdb", description="Where feature expressions run: duckdb, the only one so far"
+    )
     clock_start: datetime | None = Field(
         None, description="The business clock starts here and ticks; system time if unset"
     )
     config_dir: Path | None = Field(
         None, description="Folder of YAML files laid over the shipped configs, by same name"
     )
-    timezone: str = Field("UTC", description="The shop's time zone: business weeks start Monday 00:00 there")
-    zones: dict[str, ZoneSettings] = Field(
-        default_factory=dict, description="Per zone: currency, prices_include_tax, tax_rate, price_law, country (JSON)"
+    timezone: str = Field(
+        "UTC", description="The shop's time zone: business weeks start Monday 00:00 there"
     )
-    currency: str = Field("USD", description="ISO 4217 currency of zones not named in SHOPWRIGHT_ZONES")
-    country: str = Field("", description="Country whose public holidays forecasts know, ISO 3166 (US, DE-BY)")
-    prices_include_tax: bool = Field(False, description="Whether prices of zones not in SHOPWRIGHT_ZONES include tax")
-    tax_rate: float = Field(0.0, ge=0, le=1, description="Tax rate of zones not in SHOPWRIGHT_ZONES, a share")
+    zones: dict[str, ZoneSettings] = Field(
+        default_factory=dict,
+        description="Per zone: currency, prices_include_tax, tax_rate, price_law, country (JSON)",
+    )
+    currency: str = Field(
+        "USD", description="ISO 4217 currency of zones not named in SHOPWRIGHT_ZONES"
+    )
+    country: str = Field(
+        "", description="Country whose public holidays forecasts know, ISO 3166 (US, DE-BY)"
+    )
+    prices_include_tax: bool = Field(
+        False, description="Whether prices of zones not in SHOPWRIGHT_ZONES include tax"
+    )
+    tax_rate: float = Field(
+        0.0, ge=0, le=1, description="Tax rate of zones not in SHOPWRIGHT_ZONES, a share"
+    )
     price_law: PriceLaw = Field(
-        PriceLaw.EU30, description="Prior price of a reduction in zones not in SHOPWRIGHT_ZONES: EU30 or CN7"
+        PriceLaw.EU30,
+        description="Prior price of a reduction in zones not in SHOPWRIGHT_ZONES: EU30 or CN7",
     )
     assumed_margin: float = Field(
-        0.3, ge=0, lt=1, description="Share of the net list price assumed to be margin where no cost is known"
+        0.3,
+        ge=0,
+        lt=1,
+        description="Share of the net list price assumed to be margin where no cost is known",
     )
     seed: int = Field(17, description="Seed of every random stream")
-    max_bad_share: float = Field(0.01, ge=0, le=1, description="Import fails above this share of bad rows")
-    lead_time_days: float = Field(14.0, gt=0, description="Days from order to shelf of items that do not say their own")
+    max_bad_share: float = Field(
+        0.01, ge=0, le=1, description="Import fails above this share of bad rows"
+    )
+    lead_time_days: float = Field(
+        14.0, gt=0, description="Days from order to shelf of items that do not say their own"
+    )
     review_days: float = Field(7.0, ge=0, description="Days between two looks at what to order")
     service_level: float = Field(
-        0.95, gt=0, lt=1, description="Share of cycles without a stock-out, of items that do not say their own"
+        0.95,
+        gt=0,
+        lt=1,
+        description="Share of cycles without a stock-out, of items that do not say their own",
     )
-    max_inflight: int = Field(64, ge=1, description="Requests in flight before the server sheds load")
+    max_inflight: int = Field(
+        64, ge=1, description="Requests in flight before the server sheds load"
+    )
     log_level: str = Field("info", description="Log level of the server")
 
     @field_validator("engine")
     @classmethod
     def _known_engine(cls, engine: str) -> str:
         if engine not in ENGINES:
-            raise ValueError(f"there is no engine {engine!r} yet; unset it, or set it to {' or '.join(ENGINES)}")
+            raise ValueError(
+                f"there is no engine {engine!r} yet; unset it, or set it to {' or '.join(ENGINES)}"
+            )
         return engine
 
     def zone(self, zone: str) -> ZoneSettings:
@@ -93,17 +132,24 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments win over the environment, which wins over what the state folder remembers of its shop."""
-        home = init_settings().get("home") or env_settings().get("home") or cls.model_fields["home"].default
+        """Arguments win over the environment, which wins over what the state folder remembers of
+        its shop."""
+        home = (
+            init_settings().get("home")
+            or env_settings().get("home")
+            or cls.model_fields["home"].default
+        )
         remembered = JsonConfigSettingsSource(settings_cls, json_file=Path(home) / REMEMBERED)
         return init_settings, env_settings, remembered
 
     def remember(self, **values: str) -> None:
-        """Keeps facts about the shop (time zone, currency, clock) in the state folder; the environment wins."""
+        """Keeps facts about the shop (time zone, currency, clock) in the state folder; the
+        environment wins."""
         _write_json(self.home / REMEMBERED, values)
 
     def business_clock(self) -> BusinessClock:
-        """The shop's clock. All processes on one state folder, and every restart, read the same time from it."""
+        """The shop's clock. All processes on one state folder, and every restart, read the same
+        time from it."""
         if self.clock_start is None:
             return BusinessClock()
         start = self.clock_start.astimezone(UTC)
@@ -130,6 +176,8 @@ class Settings(BaseSettings):
 
 def _write_json(path: Path, values: Mapping[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as staging:
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, delete=False, encoding="utf-8"
+    ) as staging:
         json.dump(values, staging, indent=1)
     Path(staging.name).replace(path)

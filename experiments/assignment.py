@@ -1,8 +1,9 @@
 """Who gets which variant: a salted hash, so that every process answers alike and nothing is stored.
 
-The hash is version 2 of GrowthBook's (docs.growthbook.io/lib/build-your-own): FNV-1a taken twice, which removes the
-correlation that one pass leaves between similar seeds. Whether a unit takes part and which variant it gets are drawn
-under different seeds: with one seed for both, a ramp to 10 % would hold only the lowest hashes, all in one variant.
+The hash is version 2 of GrowthBook's (docs.growthbook.io/lib/build-your-own): FNV-1a taken twice,
+which removes the correlation that one pass leaves between similar seeds. Whether a unit takes part
+and which variant it gets are drawn under different seeds: with one seed for both, a ramp to 10 %
+would hold only the lowest hashes, all in one variant.
 """
 
 from __future__ import annotations
@@ -44,9 +45,11 @@ def participates(experiment: Experiment, unit_id: str) -> bool:
 
 
 def assign(experiment: Experiment, unit_id: str) -> Variant | None:
-    """The unit's variant; None when the experiment is stopped or the rollout has not reached the unit.
+    """The unit's variant; None when the experiment is stopped or the rollout has not reached the
+    unit.
 
-    Variants own half-open ranges [sum of weights before, that plus the own weight), in the order they are written.
+    Variants own half-open ranges [sum of weights before, that plus the own weight), in the order
+    they are written.
 
     >>> halves = (Variant("champion", 0.5), Variant("buy_again", 0.5, "buy_again"))
     >>> trial = Experiment("trial", ("home",), halves, "champion", "seed", "they sell alike")
@@ -69,7 +72,9 @@ def variant_of(experiment: Experiment, share: float) -> Variant:
     return experiment.variants[-1]
 
 
-def unit_of(kind: UnitKind, *, user_id: str | None, visitor_id: str | None, session_id: str | None) -> str | None:
+def unit_of(
+    kind: UnitKind, *, user_id: str | None, visitor_id: str | None, session_id: str | None
+) -> str | None:
     """The id to assign: the first known one of the kind's chain; None when none is known.
 
     >>> unit_of("user", user_id=None, visitor_id="v1", session_id="s1")

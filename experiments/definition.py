@@ -45,8 +45,10 @@ class Variant:
 class Experiment:
     """Units split over variants on some placements, and the one metric that decides.
 
-    unit        where the chain of CHAINS begins: "user" means user_id, else visitor_id, else session_id
-    salt        seeds the hash; another salt shuffles the units anew, so it stays for as long as the experiment runs
+    unit        where the chain of CHAINS begins: "user" means user_id, else visitor_id, else
+                session_id
+    salt        seeds the hash; another salt shuffles the units anew, so it stays for as long as the
+                experiment runs
     coverage    share of all units that take part, 0..1; raise it to ramp up, nobody who is in moves
 
     Raises BadInput when the parts do not fit, UnknownName when the control is no variant.
@@ -68,7 +70,9 @@ class Experiment:
         if not self.key or not self.salt:
             raise BadInput("an experiment needs a key and a salt", where=where)
         if not self.placements:
-            raise BadInput("an experiment needs a placement", where=where, hint="Write placements: [home]")
+            raise BadInput(
+                "an experiment needs a placement", where=where, hint="Write placements: [home]"
+            )
         if len(self.variants) < 2:
             raise BadInput("an experiment needs two variants or more", where=where)
         arms = [variant.name for variant in self.variants]
@@ -78,7 +82,10 @@ class Experiment:
             raise BadInput("a variant has no name", where=where)
         for variant in self.variants:
             if not 0 < variant.weight < 1:
-                raise BadInput(f"variant {variant.name!r} has weight {variant.weight:g}, not in (0, 1)", where=where)
+                raise BadInput(
+                    f"variant {variant.name!r} has weight {variant.weight:g}, not in (0, 1)",
+                    where=where,
+                )
         total = math.fsum(variant.weight for variant in self.variants)
         if abs(total - 1) > _WEIGHT_TOLERANCE:
             hint = "For fewer units in all, lower coverage"
@@ -97,29 +104,43 @@ class Experiment:
         for variant in self.variants:
             if variant.name == name:
                 return variant
-        raise UnknownName(name, [each.name for each in self.variants], kind="variant", where=self.key)
+        raise UnknownName(
+            name, [each.name for each in self.variants], kind="variant", where=self.key
+        )
 
 
 def load_experiments(settings: Settings) -> dict[str, Experiment]:
-    """All experiments, by key: the shipped files with the differences in settings.config_dir laid over them.
+    """All experiments, by key: the shipped files with the differences in settings.config_dir laid
+    over them.
 
-    Raises BadInput when a key is not its file's name, when running experiments share a placement (one answer cannot
-    follow two policies), or when two experiments share a salt (their splits would coincide).
+    Raises BadInput when a key is not its file's name, when running experiments share a placement
+    (one answer cannot follow two policies), or when two experiments share a salt (their splits
+    would coincide).
     """
     found: dict[str, Experiment] = {}
     for name in names(_FOLDER, overlay=settings.config_dir):
         experiment = load(f"{_FOLDER}/{name}", Experiment, overlay=settings.config_dir)
         if experiment.key != name:
-            raise BadInput(f"key {experiment.key!r} is not the file's name", where=f"{_FOLDER}/{name}.yaml")
+            raise BadInput(
+                f"key {experiment.key!r} is not the file's name", where=f"{_FOLDER}/{name}.yaml"
+            )
         found[name] = experiment
     running = [experiment for experiment in found.values() if experiment.running]
-    if placement := _repeated(place for experiment in running for place in set(experiment.placements)):
+    if placement := _repeated(
+        place for experiment in running for place in set(experiment.placements)
+    ):
         keys = ", ".join(each.key for each in running if placement in each.placements)
         hint = "Stop one of them (status: stopped)"
-        raise BadInput(f"running experiments {keys} share the placement {placement!r}", where=_FOLDER, hint=hint)
+        raise BadInput(
+            f"running experiments {keys} share the placement {placement!r}",
+            where=_FOLDER,
+            hint=hint,
+        )
     if salt := _repeated(experiment.salt for experiment in found.values()):
         keys = ", ".join(each.key for each in found.values() if each.salt == salt)
-        raise BadInput(f"experiments {keys} share the salt {salt!r}", where=_FOLDER, hint="Give each its own")
+        raise BadInput(
+            f"experiments {keys} share the salt {salt!r}", where=_FOLDER, hint="Give each its own"
+        )
     return found
 
 

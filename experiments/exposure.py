@@ -1,11 +1,11 @@
-"""The row that says a unit met its variant, as the store keeps it (features/store/exposures.py)."""
+"""The row that says a unit met its variant, as the store keeps it (features/facts/exposures.py)."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from experiments.definition import Experiment, Variant
-from features.store.exposures import Exposure
+from features.facts.exposures import Exposure
 
 __all__ = ["Exposure", "exposure"]
 
@@ -27,7 +27,8 @@ def exposure(
     occurred_at    business time; recorded_at is system time
     propensity     the variant's weight: the chance of this variant for a unit that takes part
 
-    The exposure is named after experiment and recommendation, so an answer that is written twice counts once.
+    The exposure is named after experiment and recommendation, so an answer that is written twice
+    counts once.
     """
     return Exposure(
         exposure_id=f"{experiment.key}:{recommendation_id}",

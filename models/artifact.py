@@ -1,4 +1,5 @@
-"""Saving and loading fitted models: a folder with `model.json` and native files beside it, never pickle."""
+"""Saving and loading fitted models: a folder with `model.json` and native files beside it, never
+pickle."""
 
 from __future__ import annotations
 
@@ -27,14 +28,19 @@ def read_meta(folder: Path, kind: str) -> dict[str, Any]:
     try:
         meta: dict[str, Any] = json.loads((folder / _META).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadInput("no model here", where=str(folder), hint="Train one: shopwright train all") from error
+        raise BadInput(
+            "no model here", where=str(folder), hint="Train one: shopwright train all"
+        ) from error
     if meta.get("kind") != kind:
-        raise BadInput(f"a {meta.get('kind')!r} model where {kind!r} was expected", where=str(folder))
+        raise BadInput(
+            f"a {meta.get('kind')!r} model where {kind!r} was expected", where=str(folder)
+        )
     return meta
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Saves arrays uncompressed; text is stored as UTF-8 bytes and lengths so that no pickle is needed."""
+    """Saves arrays uncompressed; text is stored as UTF-8 bytes and lengths so that no pickle is
+    needed."""
     plain: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         if array.dtype == object or array.dtype.kind == "U":
@@ -56,7 +62,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             base = name.removesuffix(".lengths")
             ends = np.cumsum(array)
             text = plain[f"{base}.text"].tobytes()
-            values = [text[end - length : end].decode() for length, end in zip(array, ends, strict=True)]
+            values = [
+                text[end - length : end].decode() for length, end in zip(array, ends, strict=True)
+            ]
             arrays[base] = np.array(values, object)
         elif not name.endswith(".text"):
             arrays[name] = array

@@ -1,4 +1,5 @@
-"""The protocols every model follows: a fitter makes a model; a model saves, loads and answers in batches."""
+"""The protocols every model follows: a fitter makes a model; a model saves, loads and answers in
+batches."""
 
 from __future__ import annotations
 

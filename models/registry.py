@@ -35,7 +35,8 @@ class Version:
 
 
 class Registry:
-    """Versions of the registered models in the MLflow at `url`; files of remote versions are kept under `home`."""
+    """Versions of the registered models in the MLflow at `url`; files of remote versions are kept
+    under `home`."""
 
     def __init__(self, url: str, home: Path) -> None:
         self.url = os.environ.get("MLFLOW_TRACKING_URI", url)
@@ -51,7 +52,8 @@ class Registry:
         return MlflowClient(tracking_uri=self.url, registry_uri=self.url)
 
     def stamp(self) -> object:
-        """Changes with every write to a registry in a local file; None where that cannot be seen from here."""
+        """Changes with every write to a registry in a local file; None where that cannot be seen
+        from here."""
         if not self.url.startswith("sqlite:///"):
             return None
         path = self.url.removeprefix("sqlite:///")
@@ -74,7 +76,9 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        entry = self._client.create_model_version(name, source=source, run_id=run_id, tags=dict(tags))
+        entry = self._client.create_model_version(
+            name, source=source, run_id=run_id, tags=dict(tags)
+        )
         self._client.set_registered_model_alias(name, CHALLENGER, entry.version)
         return self.version(name, str(entry.version))
 
@@ -90,13 +94,17 @@ class Registry:
         try:
             return self._described(self._client.get_model_version(name, version))
         except MlflowException as error:
-            raise NotFound(f"no version {version} of {name}", hint=f"See: shopwright models list {name}") from error
+            raise NotFound(
+                f"no version {version} of {name}", hint=f"See: shopwright models list {name}"
+            ) from error
 
     def versions(self, name: str) -> list[Version]:
         """All versions, newest first."""
         _known(name)
         found = self._client.search_model_versions(f"name = '{name}'")
-        return sorted((self.version(name, str(v.version)) for v in found), key=lambda v: -int(v.version))
+        return sorted(
+            (self.version(name, str(v.version)) for v in found), key=lambda v: -int(v.version)
+        )
 
     def promote(self, name: str, version: str) -> Version:
         """Makes `version` the champion and remembers the one it replaces."""
@@ -112,7 +120,10 @@ class Registry:
         """Makes the previous champion the champion again; Conflict when there was none."""
         previous = self._by_alias(name, _PREVIOUS)
         if previous is None:
-            raise Conflict(f"{name} has no earlier champion to go back to", hint=f"See: shopwright models list {name}")
+            raise Conflict(
+                f"{name} has no earlier champion to go back to",
+                hint=f"See: shopwright models list {name}",
+            )
         return self.promote(name, previous.version)
 
     def fetch(self, version: Version) -> Path:
@@ -122,7 +133,9 @@ class Registry:
         if address.scheme in ("", "file"):
             folder = Path(unquote(address.path))
             if not folder.is_dir():
-                raise NotFound(f"the files of {version.name} {version.version} are gone", where=str(folder))
+                raise NotFound(
+                    f"the files of {version.name} {version.version} are gone", where=str(folder)
+                )
             return folder
         target = self._home / "models" / version.name / version.version
         if not target.exists():
@@ -130,7 +143,9 @@ class Registry:
 
             staging = target.with_name(f".{target.name}")
             staging.mkdir(parents=True, exist_ok=True)
-            Path(download_artifacts(artifact_uri=uri, dst_path=str(staging), tracking_uri=self.url)).replace(target)
+            Path(
+                download_artifacts(artifact_uri=uri, dst_path=str(staging), tracking_uri=self.url)
+            ).replace(target)
         return target
 
     def _by_alias(self, name: str, alias: str) -> Version | None:

@@ -17,39 +17,37 @@ from threadpoolctl import threadpool_limits
 
 from configs.settings import Settings
 from features.contracts.clock import SystemClock
-from features.store.database import engine as open_engine
-from features.store.event_ids import ImportedEvents
-from features.store.online import OnlineHistories
+from features.database import engine as open_engine
+from features.facts.event_ids import ImportedEvents
+from features.online.online_store import OnlineHistories
 from models.registry import Registry
-from serving.api import (
-    audit,
-    events,
-    experiments,
-    forecasts,
-    health,
-    inventory,
-    metrics,
-    models,
-    prices,
-    recommendations,
-    simulations,
-    suggestions,
-)
-from serving.api.errors import PROBLEMS, add_error_handlers
-from serving.api.limits import Limits
-from serving.api.metrics import Metrics
-from serving.api.state import Server
-from serving.services.champions import Champions
-from serving.services.experiments import ExperimentDesk
-from serving.services.exposures import ExposureWriter
-from serving.services.inventory import InventoryDesk
-from serving.services.recommend import RecommendService
-from serving.store.migrate import upgrade
+from serving.audit import api as audit
+from serving.database.migrate import upgrade
+from serving.events import api as events
+from serving.experiments import api as experiments
+from serving.experiments.service import ExperimentDesk
+from serving.forecasts import api as forecasts
+from serving.http import health, metrics
+from serving.http.errors import PROBLEMS, add_error_handlers
+from serving.http.limits import Limits
+from serving.http.metrics import Metrics
+from serving.inventory import api as inventory
+from serving.inventory.service import InventoryDesk
+from serving.models import api as models
+from serving.models.served_models import Champions
+from serving.price_desk import api as suggestions
+from serving.prices import api as prices
+from serving.recommendations import api as recommendations
+from serving.recommendations.exposure_writer import ExposureWriter
+from serving.recommendations.service import RecommendService
+from serving.server import Server
+from serving.what_if import api as simulations
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
-# How long a stopping server still answers, so that a balancer sees /readyz fail before connections do.
+# How long a stopping server still answers, so that a balancer sees /readyz fail before connections
+# do.
 DRAIN_SECONDS = 1.0
 # Slates are made a few at a time: more threads would only take the interpreter from each other.
 _SLATE_THREADS = 2
@@ -70,7 +68,8 @@ _ROUTERS = (
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application of one shop. It starts without models or features too: /readyz then says what is missing."""
+    """The application of one shop. It starts without models or features too: /readyz then says what
+    is missing."""
     counted = Metrics(settings.home)
 
     @contextlib.asynccontextmanager
@@ -79,10 +78,15 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.server = server
         # Where the dependencies of serving.api look.
         app.state.settings = settings
-        app.state.engine, app.state.clock, app.state.system_clock = server.engine, server.clock, server.system_clock
+        app.state.engine, app.state.clock, app.state.system_clock = (
+            server.engine,
+            server.clock,
+            server.system_clock,
+        )
         server.exposures.start()
         poller = asyncio.create_task(_poll(server))
-        # One slate is too small to share out: threads of the linear algebra would spend their time on waiting.
+        # One slate is too small to share out: threads of the linear algebra would spend their time
+        # on waiting.
         with threadpool_limits(1), _draining_on_sigterm(server):
             yield
         server.draining = True
@@ -108,7 +112,9 @@ def create_app(settings: Settings) -> FastAPI:
 def create_app_from_environment() -> FastAPI:
     """The application of the shop that the environment names."""
     settings = Settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
     for chatty in ("alembic", "mlflow", "feast"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     return create_app(settings)

@@ -14,7 +14,8 @@ from serving.cli.main import app as command_line
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
-    path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    path: path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 }
 TEXT = "\n".join(PAGES.values())
 

@@ -1,4 +1,5 @@
-"""An evaluation as one HTML file: tables, plots and what was measured on. Images are inside; nothing is fetched."""
+"""An evaluation as one HTML file: tables, plots and what was measured on. Images are inside;
+nothing is fetched."""
 
 from __future__ import annotations
 
@@ -23,17 +24,24 @@ _CAPTIONS = {
 def as_html(evaluation: Evaluation) -> str:
     """The report of one evaluation. Every name and note is escaped."""
     environment = Environment(
-        loader=PackageLoader("training", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("training", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     environment.filters |= {"figure": _figure, "interval": _interval, "p_value": _p_value}
     images = [
-        (name, _CAPTIONS.get(name, name.replace("_", " ")), _png(figure)) for name, figure in evaluation.figures.items()
+        (name, _CAPTIONS.get(name, name.replace("_", " ")), _png(figure))
+        for name, figure in evaluation.figures.items()
     ]
-    return environment.get_template("report.html.j2").render(evaluation=evaluation, images=images, ours=OURS)
+    return environment.get_template("report.html.j2").render(
+        evaluation=evaluation, images=images, ours=OURS
+    )
 
 
 def _png(figure: Any) -> str:
-    """A figure as a data URI. Without the version of matplotlib in it the same figure gives the same text."""
+    """A figure as a data URI. Without the version of matplotlib in it the same figure gives the
+    same text."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=110, metadata={"Software": None})
     return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"

@@ -15,9 +15,9 @@ OURS = "Shopwright"  # how our row is called among the methods
 class Comparison:
     """One metric of ours beside the baselines, same data, same run.
 
-    `p_value` is of a paired test against `strongest` (the baseline that ours must beat); None where none was made.
-    `p_values` are of paired tests against every baseline, corrected for their number; `p_value` is one of them then.
-    `intervals` are 95 % intervals by method, ours as OURS.
+    `p_value` is of a paired test against `strongest` (the baseline that ours must beat); None where
+    none was made. `p_values` are of paired tests against every baseline, corrected for their
+    number; `p_value` is one of them then. `intervals` are 95 % intervals by method, ours as OURS.
     """
 
     metric: str
@@ -32,7 +32,8 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure of one method, with its 95 % interval, and the p-value of the paired test of ours against it."""
+    """One figure of one method, with its 95 % interval, and the p-value of the paired test of ours
+    against it."""
 
     value: float
     low: float | None = None
@@ -55,11 +56,13 @@ class MetricTable:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A task's figures at one cut. `passed`: the model beats the baselines it must beat, so it may serve.
+    """A task's figures at one cut. `passed`: the model beats the baselines it must beat, so it may
+    serve.
 
-    `primary` names the comparison that decides between challenger and champion. `figures` are matplotlib figures.
-    `slates` are the judged item ids by task and user, where the task makes slates. `tables` say more than the
-    comparisons, and `data` is what was measured on, in words and counts.
+    `primary` names the comparison that decides between challenger and champion. `figures` are
+    matplotlib figures. `slates` are the judged item ids by task and user, where the task makes
+    slates. `tables` say more than the comparisons, and `data` is what was measured on, in words and
+    counts.
     """
 
     task: str
@@ -85,7 +88,8 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Trained(Generic[M]):
-    """A finished task: the figures at the cut, the model fitted there, and the same one refitted on all data."""
+    """A finished task: the figures at the cut, the model fitted there, and the same one refitted on
+    all data."""
 
     evaluation: Evaluation
     evaluated: M

@@ -8,22 +8,24 @@ from datetime import datetime, timedelta
 from features.contracts.calendar import add_weeks, week_start
 from features.contracts.errors import BadInput
 from features.contracts.tables import EventType
+from features.facts.facts import Facts
 from features.pipelines.expressions import before
-from features.store.facts import Facts
 
 _ALMOST_OVER = timedelta(days=2)
 
 
 @dataclass(frozen=True)
 class Window:
-    """Known: what occurred before `cut`. To be foretold: what occurs from `cut` until before `end`."""
+    """Known: what occurred before `cut`. To be foretold: what occurs from `cut` until before
+    `end`."""
 
     cut: datetime
     end: datetime
 
 
 def end_of_data(facts: Facts, until: datetime | None, timezone: str) -> datetime:
-    """The first business week's start that no visible event has reached; `until` hides what occurs from then on."""
+    """The first business week's start that no visible event has reached; `until` hides what occurs
+    from then on."""
     latest = facts.latest_event_at()
     if latest is None:
         raise BadInput("there are no events to train on", hint="Try: shopwright import DIR")
@@ -36,13 +38,18 @@ def end_of_data(facts: Facts, until: datetime | None, timezone: str) -> datetime
 def span_of_sales(facts: Facts, until: datetime | None, timezone: str) -> tuple[datetime, datetime]:
     """When the first sale was, and the end of the last whole week before `until`.
 
-    A week with a sale on one of its last two days counts as over; one that may still fill up would look like a slump.
+    A week with a sale on one of its last two days counts as over; one that may still fill up would
+    look like a slump.
     """
     events = facts.read("events")
     events = events.filter(events.event_type == EventType.PURCHASE.value)
     if until is not None:
         events = before(events, until)
-    row = events.aggregate(first=events.occurred_at.min(), last=events.occurred_at.max()).to_pyarrow().to_pylist()[0]
+    row = (
+        events.aggregate(first=events.occurred_at.min(), last=events.occurred_at.max())
+        .to_pyarrow()
+        .to_pylist()[0]
+    )
     if row["first"] is None:
         raise BadInput("there are no purchases to learn from", hint="Try: shopwright import DIR")
     latest = row["last"] + _ALMOST_OVER

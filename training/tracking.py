@@ -1,4 +1,5 @@
-"""MLflow tracking runs: every training writes its parameters, metrics beside baselines, plots and artifact here."""
+"""MLflow tracking runs: every training writes its parameters, metrics beside baselines, plots and
+artifact here."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class TrackingRun:
     registry: Registry
 
     def log_evaluation(self, evaluation: Evaluation, *, prefix: str = "") -> None:
-        """Metrics as `<metric>` and `<metric>.<baseline>`, all tables as JSON, every figure as PNG, the report as HTML.
+        """Metrics as `<metric>` and `<metric>.<baseline>`, all tables as JSON, every figure as PNG,
+        the report as HTML.
 
         Of the tables ours only become metrics; every method's figures stand in `evaluation.json`.
         """
@@ -57,12 +59,16 @@ class TrackingRun:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, 0) for name, value in values.items() if not math.isnan(value)]
+        metrics = [
+            Metric(name, value, now, 0) for name, value in values.items() if not math.isnan(value)
+        ]
         for start in range(0, len(metrics), _METRICS_A_CALL):
             self.client.log_batch(self.run_id, metrics=metrics[start : start + _METRICS_A_CALL])
 
     @contextmanager
-    def trial(self, parameters: Mapping[str, Any], *, tags: Mapping[str, str]) -> Iterator[TrackingRun]:
+    def trial(
+        self, parameters: Mapping[str, Any], *, tags: Mapping[str, str]
+    ) -> Iterator[TrackingRun]:
         """A run below this one: one try of a search."""
         experiment_id = self.client.get_run(self.run_id).info.experiment_id
         below = {**tags, "mlflow.parentRunId": self.run_id}
@@ -83,7 +89,12 @@ class TrackingRun:
 
 @contextmanager
 def tracking_run(
-    settings: Settings, registry: Registry, *, name: str, parameters: Mapping[str, Any], tags: Mapping[str, str]
+    settings: Settings,
+    registry: Registry,
+    *,
+    name: str,
+    parameters: Mapping[str, Any],
+    tags: Mapping[str, str],
 ) -> Iterator[TrackingRun]:
     """An MLflow run under the experiment `name`; it ends as FAILED when the body raises."""
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
@@ -93,7 +104,8 @@ def tracking_run(
     client = MlflowClient(tracking_uri=registry.url, registry_uri=registry.url)
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        # A tracking server decides itself where artifacts go; beside a bare database they lie in the state folder.
+        # A tracking server decides itself where artifacts go; beside a bare database they lie in
+        # the state folder.
         remote = registry.url.startswith(("http://", "https://"))
         location = None if remote else (settings.home.absolute() / "mlartifacts" / name).as_uri()
         experiment_id = client.create_experiment(name, artifact_location=location)
@@ -119,10 +131,15 @@ def _open(run: TrackingRun, parameters: Mapping[str, Any]) -> Iterator[TrackingR
 def _metrics_of(comparison: Comparison) -> dict[str, float]:
     metric = _metric_name(comparison.metric)
     values = {metric: comparison.ours}
-    values |= {f"{metric}.{_metric_name(name)}": value for name, value in comparison.baselines.items()}
+    values |= {
+        f"{metric}.{_metric_name(name)}": value for name, value in comparison.baselines.items()
+    }
     if comparison.p_value is not None:
         values[f"{metric}.p_value"] = comparison.p_value
-    values |= {f"{metric}.{_metric_name(name)}.p_value": value for name, value in comparison.p_values.items()}
+    values |= {
+        f"{metric}.{_metric_name(name)}.p_value": value
+        for name, value in comparison.p_values.items()
+    }
     for name, (low, high) in comparison.intervals.items():
         stem = metric if name == OURS else f"{metric}.{_metric_name(name)}"
         values |= {f"{stem}.low": low, f"{stem}.high": high}

@@ -1,7 +1,9 @@
-"""What an experiment says so far: per variant the metrics, their difference to the control, and a verdict.
+"""What an experiment says so far: per variant the metrics, their difference to the control, and a
+verdict.
 
-A unit counts under the variant of its first exposure. Its outcomes are the purchases from that exposure on, strictly
-before `as_of`. The database reduces everything to one row per variant; the statistics are arithmetic on those rows.
+A unit counts under the variant of its first exposure. Its outcomes are the purchases from that
+exposure on, strictly before `as_of`. The database reduces everything to one row per variant; the
+statistics are arithmetic on those rows.
 """
 
 from __future__ import annotations
@@ -14,7 +16,13 @@ from typing import Any
 import ibis
 import pyarrow as pa
 
-from experiments.analysis.statistics import NOTHING, Difference, Moments, sample_ratio_p_value, welch
+from experiments.analysis.statistics import (
+    NOTHING,
+    Difference,
+    Moments,
+    sample_ratio_p_value,
+    welch,
+)
 from experiments.definition import CHAINS, Experiment, Metric
 from features.contracts.tables import EventType
 from features.pipelines.expressions import zone_of
@@ -34,10 +42,11 @@ _SUM = "decimal(38, 0)"
 
 @dataclass(frozen=True)
 class MetricResult:
-    """`mean` over the variant's units: a share of units (purchase_conversion) or minor units of money each.
+    """`mean` over the variant's units: a share of units (purchase_conversion) or minor units of
+    money each.
 
-    `mean` is None without units; `difference` (variant minus control) is None for the control and with fewer than two
-    units on either side.
+    `mean` is None without units; `difference` (variant minus control) is None for the control and
+    with fewer than two units on either side.
     """
 
     mean: float | None
@@ -57,10 +66,12 @@ class VariantResult:
 class ExperimentReport:
     """The state of one experiment at `as_of`.
 
-    other_currency          zones whose purchases count for conversion but not for revenue, which is in one currency
+    other_currency          zones whose purchases count for conversion but not for revenue, which is
+                            in one currency
     n_mixed                 units left out because they met several variants
     n_unknown               units left out because their variant is not in the definition (any more)
-    sample_ratio_p_value    chance of a split at least as uneven if the weights hold; None without units
+    sample_ratio_p_value    chance of a split at least as uneven if the weights hold; None without
+                            units
     verdict                 one line: a decision, or "no decision: " and why
     """
 
@@ -82,19 +93,30 @@ class ExperimentReport:
 
 
 def report(
-    experiment: Experiment, exposures: Any, events: Any, *, as_of: datetime, other_currency: Sequence[str] = ()
+    experiment: Experiment,
+    exposures: Any,
+    events: Any,
+    *,
+    as_of: datetime,
+    other_currency: Sequence[str] = (),
 ) -> ExperimentReport:
     """The report of `experiment` at `as_of`.
 
-    other_currency    zones that sell in another currency than the rest: what they sell is no revenue here
-    exposures    Arrow table or Ibis table of this experiment's exposures: unit_id, variant, exposed_at
-                 (features.store.exposures.first_exposures gives it)
+    other_currency    zones that sell in another currency than the rest: what they sell is no
+                      revenue here
+    exposures    Arrow table or Ibis table of this experiment's exposures: unit_id, variant,
+                 exposed_at
+                 (features.facts.exposures.first_exposures gives it)
     events       Ibis table in the stored schema of `events`
     """
     if isinstance(exposures, pa.Table):
         exposures = ibis.memtable(exposures.select(["unit_id", "variant", "exposed_at"]))
     rows = moments_by_variant(
-        exposures, events, unit_columns=CHAINS[experiment.unit], as_of=as_of, other_currency=other_currency
+        exposures,
+        events,
+        unit_columns=CHAINS[experiment.unit],
+        as_of=as_of,
+        other_currency=other_currency,
     ).to_pyarrow()
     found = {row["variant"]: row for row in rows.to_pylist()}
     arms = [variant.name for variant in experiment.variants]
@@ -110,19 +132,27 @@ def report(
         variants=results,
         other_currency=tuple(sorted(other_currency)),
         n_mixed=found.get(_MIXED, {"n": 0})["n"],
-        n_unknown=sum(row["n"] for name, row in found.items() if name not in arms and name != _MIXED),
+        n_unknown=sum(
+            row["n"] for name, row in found.items() if name not in arms and name != _MIXED
+        ),
         sample_ratio_p_value=sample_ratio,
         verdict=_verdict(experiment, results, sample_ratio),
     )
 
 
 def moments_by_variant(
-    exposures: Any, events: Any, *, unit_columns: Sequence[str], as_of: datetime, other_currency: Sequence[str] = ()
+    exposures: Any,
+    events: Any,
+    *,
+    unit_columns: Sequence[str],
+    as_of: datetime,
+    other_currency: Sequence[str] = (),
 ) -> Any:
-    """Ibis: per variant n, and the sum and sum of squares of each metric over its units, whole numbers both.
+    """Ibis: per variant n, and the sum and sum of squares of each metric over its units, whole
+    numbers both.
 
-    Columns variant, n, <metric>_sum, <metric>_squares (decimals, so that no order of rows changes the last digit).
-    Units that met several variants are gathered under the variant "".
+    Columns variant, n, <metric>_sum, <metric>_squares (decimals, so that no order of rows changes
+    the last digit). Units that met several variants are gathered under the variant "".
     """
     now = ibis.literal(as_of.astimezone(UTC))
     units = (
@@ -133,13 +163,19 @@ def moments_by_variant(
             variant=lambda t: ibis.ifelse(t.variant.nunique() > 1, _MIXED, t.variant.min()),
         )
     )
-    purchases = events.filter(events.event_type == EventType.PURCHASE.value, events.occurred_at < now).select(
+    purchases = events.filter(
+        events.event_type == EventType.PURCHASE.value, events.occurred_at < now
+    ).select(
         buyer=ibis.coalesce(*(events[column] for column in unit_columns)),
         occurred_at=events.occurred_at,
-        amount=ibis.ifelse(zone_of(events).isin(tuple(other_currency)), 0, events.line_amount_minor.coalesce(0)),
+        amount=ibis.ifelse(
+            zone_of(events).isin(tuple(other_currency)), 0, events.line_amount_minor.coalesce(0)
+        ),
     )
     outcomes = (
-        units.left_join(purchases, [units.unit_id == purchases.buyer, units.exposed_at <= purchases.occurred_at])
+        units.left_join(
+            purchases, [units.unit_id == purchases.buyer, units.exposed_at <= purchases.occurred_at]
+        )
         .group_by("unit_id", "variant")
         .aggregate(
             purchase_conversion=lambda t: t.buyer.notnull().any().cast("int64").cast(_WHOLE),
@@ -147,14 +183,23 @@ def moments_by_variant(
         )
     )
     sums = {f"{metric}_sum": outcomes[metric].sum().cast(_SUM) for metric in METRICS}
-    squares = {f"{metric}_squares": (outcomes[metric] * outcomes[metric]).sum().cast(_SUM) for metric in METRICS}
+    squares = {
+        f"{metric}_squares": (outcomes[metric] * outcomes[metric]).sum().cast(_SUM)
+        for metric in METRICS
+    }
     return outcomes.group_by("variant").aggregate(n=outcomes.count(), **sums, **squares)
 
 
-def _results(experiment: Experiment, found: Mapping[str, Mapping[str, Any]]) -> tuple[VariantResult, ...]:
+def _results(
+    experiment: Experiment, found: Mapping[str, Mapping[str, Any]]
+) -> tuple[VariantResult, ...]:
     def moments(name: str, metric: str) -> Moments:
         row = found.get(name)
-        return Moments.of(row["n"], int(row[f"{metric}_sum"]), int(row[f"{metric}_squares"])) if row else NOTHING
+        return (
+            Moments.of(row["n"], int(row[f"{metric}_sum"]), int(row[f"{metric}_squares"]))
+            if row
+            else NOTHING
+        )
 
     def result(name: str, metric: str) -> MetricResult:
         own = moments(name, metric)
@@ -163,13 +208,20 @@ def _results(experiment: Experiment, found: Mapping[str, Mapping[str, Any]]) -> 
 
     arms = [variant.name for variant in experiment.variants]
     return tuple(
-        VariantResult(name, found[name]["n"] if name in found else 0, {each: result(name, each) for each in METRICS})
+        VariantResult(
+            name,
+            found[name]["n"] if name in found else 0,
+            {each: result(name, each) for each in METRICS},
+        )
         for name in arms
     )
 
 
-def _verdict(experiment: Experiment, results: Sequence[VariantResult], sample_ratio: float | None) -> str:
-    """One line. Only a stopped experiment decides: a test read again and again finds differences that are not there."""
+def _verdict(
+    experiment: Experiment, results: Sequence[VariantResult], sample_ratio: float | None
+) -> str:
+    """One line. Only a stopped experiment decides: a test read again and again finds differences
+    that are not there."""
     metric = experiment.primary_metric
     if sample_ratio is not None and sample_ratio < SAMPLE_RATIO_LEVEL:
         return "no decision: sample ratio mismatch"

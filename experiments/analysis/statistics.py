@@ -14,7 +14,8 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Moments:
-    """n values with their mean (None for n = 0) and sample variance, divisor n - 1 (None for n < 2)."""
+    """n values with their mean (None for n = 0) and sample variance, divisor n - 1 (None for n <
+    2)."""
 
     n: int
     mean: float | None
@@ -22,7 +23,8 @@ class Moments:
 
     @classmethod
     def of(cls, n: int, total: int, squares: int) -> Moments:
-        """From the sum and the sum of squares of n whole numbers, without rounding before the last division.
+        """From the sum and the sum of squares of n whole numbers, without rounding before the last
+        division.
 
         >>> Moments.of(3, 1 + 2 + 6, 1 + 4 + 36)
         Moments(n=3, mean=3.0, variance=7.0)
@@ -46,14 +48,20 @@ class Difference:
 
 
 def welch(treatment: Moments, control: Moments) -> Difference | None:
-    """Treatment minus control for unequal variances (Welch 1947); None when a side has no variance to speak of.
+    """Treatment minus control for unequal variances (Welch 1947); None when a side has no variance
+    to speak of.
 
     With no spread on either side the interval is the difference itself, and p is 1 (equal) or 0.
 
     >>> welch(Moments(5, 4.0, 2.0), Moments(5, 4.0, 2.0)).p_value
     1.0
     """
-    if treatment.mean is None or treatment.variance is None or control.mean is None or control.variance is None:
+    if (
+        treatment.mean is None
+        or treatment.variance is None
+        or control.mean is None
+        or control.variance is None
+    ):
         return None
     value = treatment.mean - control.mean
     parts = (treatment.variance / treatment.n, control.variance / control.n)
@@ -61,7 +69,9 @@ def welch(treatment: Moments, control: Moments) -> Difference | None:
     if squared_error == 0:
         return Difference(value, value, value, 1.0 if value == 0 else 0.0)
     error = math.sqrt(squared_error)
-    freedom = squared_error**2 / (parts[0] ** 2 / (treatment.n - 1) + parts[1] ** 2 / (control.n - 1))
+    freedom = squared_error**2 / (
+        parts[0] ** 2 / (treatment.n - 1) + parts[1] ** 2 / (control.n - 1)
+    )
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
     p_value = float(2 * stats.t.sf(abs(value) / error, freedom))
     return Difference(value, value - reach, value + reach, p_value)

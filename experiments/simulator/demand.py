@@ -9,80 +9,99 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-Doubles = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.int64]
+from features.contracts.arrays import Float64Array, Int64Array
 
 
 class Demand(Protocol):
     """Expected units before the demand of the moment (season, shocks) scales them."""
 
-    def units(self, log_prices: Doubles, push: Doubles) -> Doubles:
-        """(N, W) units at prices (N, W); `push` (N, W) is the log lift of the promotions at work."""
+    def units(self, log_prices: Float64Array, push: Float64Array) -> Float64Array:
+        """(N, W) units at prices (N, W); `push` (N, W) is the log lift of the promotions at
+        work."""
         ...
 
-    def elasticities(self, log_prices: Doubles) -> Doubles:
-        """(N, N) d ln units of the row's item / d ln price of the column's, at prices (N,), without promotions."""
+    def elasticities(self, log_prices: Float64Array) -> Float64Array:
+        """(N, N) d ln units of the row's item / d ln price of the column's, at prices (N,), without
+        promotions."""
         ...
 
 
 @dataclass(frozen=True)
 class LogLinear:
-    """ln units = base + own × (ln price - reference) + sum over the family of cross × the same of each neighbour.
+    """ln units = base + own × (ln price - reference) + sum over the family of cross × the same of
+    each neighbour.
 
     base, own, reference   (N,)
     cross                  (N, N), 0 on the diagonal and between families
 
-    >>> two = LogLinear(np.log([8.0, 5.0]), np.array([-2.0, -1.0]), np.array([[0.0, 0.5], [0.0, 0.0]]), np.zeros(2))
-    >>> two.units(np.log([[2.0], [4.0]]), np.zeros((2, 1))).round(6).ravel().tolist()  # 8 / 2² × √4, and 5 / 4
+    >>> cross = np.array([[0.0, 0.5], [0.0, 0.0]])
+    >>> two = LogLinear(np.log([8.0, 5.0]), np.array([-2.0, -1.0]), cross, np.zeros(2))
+
+    8 / 2² × √4, and 5 / 4:
+
+    >>> two.units(np.log([[2.0], [4.0]]), np.zeros((2, 1))).round(6).ravel().tolist()
     [4.0, 1.25]
     """
 
-    base: Doubles
-    own: Doubles
-    cross: Doubles
-    reference: Doubles
+    base: Float64Array
+    own: Float64Array
+    cross: Float64Array
+    reference: Float64Array
 
-    def units(self, log_prices: Doubles, push: Doubles) -> Doubles:
+    def units(self, log_prices: Float64Array, push: Float64Array) -> Float64Array:
         gap = log_prices - self.reference[:, None]
-        return np.asarray(np.exp(self.base[:, None] + self.own[:, None] * gap + self.cross @ gap + push))
+        return np.asarray(
+            np.exp(self.base[:, None] + self.own[:, None] * gap + self.cross @ gap + push)
+        )
 
-    def elasticities(self, log_prices: Doubles) -> Doubles:
+    def elasticities(self, log_prices: Float64Array) -> Float64Array:
         return np.asarray(np.diag(self.own) + self.cross + 0 * log_prices[:, None])
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Of a family's shoppers each buys the item of highest utility, or nothing: a multinomial logit.
+    """Of a family's shoppers each buys the item of highest utility, or nothing: a multinomial
+    logit.
 
-    McFadden, Conditional logit analysis of qualitative choice behavior, 1974. Buying nothing has utility 0.
+    McFadden, Conditional logit analysis of qualitative choice behavior, 1974. Buying nothing has
+    utility 0.
 
     appeal, slope, reference   (N,): utility = appeal + slope × (ln price - reference) + push
     family                     (N,) number of the item's family
     shoppers                   (F,) who come for each family in a week
 
     >>> two = Choice(np.zeros(2), np.full(2, -1.0), np.zeros(2), np.zeros(2, int), np.array([90.0]))
-    >>> two.units(np.zeros((2, 1)), np.zeros((2, 1))).ravel().tolist()  # each of the two and nothing: a third
+
+    Each of the two and nothing: a third:
+
+    >>> two.units(np.zeros((2, 1)), np.zeros((2, 1))).ravel().tolist()
     [30.0, 30.0]
-    >>> two.units(np.log([[2.0], [1.0]]), np.zeros((2, 1))).round(6).ravel().tolist()  # 1/2 : 1 : 1 of 90
+
+    1/2 : 1 : 1 of 90:
+
+    >>> two.units(np.log([[2.0], [1.0]]), np.zeros((2, 1))).round(6).ravel().tolist()
     [18.0, 36.0]
     """
 
-    appeal: Doubles
-    slope: Doubles
-    reference: Doubles
-    family: Codes
-    shoppers: Doubles
+    appeal: Float64Array
+    slope: Float64Array
+    reference: Float64Array
+    family: Int64Array
+    shoppers: Float64Array
 
-    def units(self, log_prices: Doubles, push: Doubles) -> Doubles:
-        utility = self.appeal[:, None] + self.slope[:, None] * (log_prices - self.reference[:, None]) + push
+    def units(self, log_prices: Float64Array, push: Float64Array) -> Float64Array:
+        utility = (
+            self.appeal[:, None]
+            + self.slope[:, None] * (log_prices - self.reference[:, None])
+            + push
+        )
         weight = np.exp(utility)
         total = np.ones((len(self.shoppers), weight.shape[1]))
         np.add.at(total, self.family, weight)
         return np.asarray(self.shoppers[self.family][:, None] * weight / total[self.family])
 
-    def elasticities(self, log_prices: Doubles) -> Doubles:
+    def elasticities(self, log_prices: Float64Array) -> Float64Array:
         column = log_prices[:, None]
         shares = self.units(column, np.zeros(column.shape)).ravel() / self.shoppers[self.family]
         # d ln q_i / d ln p_j = slope_j × (1 if i is j, less the share of j, within a family)

@@ -8,15 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.simulator.world import SimulatedShop
+from features.contracts.arrays import Int64Array
 
 _ROUNDS = 50
 
 
-def best_prices(shop: SimulatedShop, ladders: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:
-    """(N,) prices of highest true profit, each from its item's ladder or kept; what neighbours gain is counted.
+def best_prices(shop: SimulatedShop, ladders: Sequence[Sequence[int]]) -> Int64Array:
+    """(N,) prices of highest true profit, each from its item's ladder or kept; what neighbours gain
+    is counted.
 
-    One item after the other takes its best price, given the others', until none moves: within a family profit has one
-    peak on ladders as narrow as pricing rules make them (a test compares with all combinations).
+    One item after the other takes its best price, given the others', until none moves: within a
+    family profit has one peak on ladders as narrow as pricing rules make them (a test compares with
+    all combinations).
     """
     prices = shop.current_minor.copy()
     for _ in range(_ROUNDS):
@@ -31,8 +34,13 @@ def best_prices(shop: SimulatedShop, ladders: Sequence[Sequence[int]]) -> npt.ND
     return prices
 
 
-def captured(shop: SimulatedShop, prices_minor: npt.ArrayLike, ladders: Sequence[Sequence[int]]) -> float:
-    """Share of the oracle's gain in true profit that `prices_minor` (N,) reaches; below 0 where they lose."""
-    sets = np.stack([shop.current_minor, np.asarray(prices_minor), best_prices(shop, ladders)], axis=1)
+def captured(
+    shop: SimulatedShop, prices_minor: npt.ArrayLike, ladders: Sequence[Sequence[int]]
+) -> float:
+    """Share of the oracle's gain in true profit that `prices_minor` (N,) reaches; below 0 where
+    they lose."""
+    sets = np.stack(
+        [shop.current_minor, np.asarray(prices_minor), best_prices(shop, ladders)], axis=1
+    )
     kept, ours, best = shop.profit_at(sets).tolist()
     return float((ours - kept) / (best - kept)) if best > kept else 1.0

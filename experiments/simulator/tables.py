@@ -1,4 +1,5 @@
-"""The simulated shop as canonical tables (docs/user-guide/tables.md), and its truth in a file of its own."""
+"""The simulated shop as canonical tables (docs/user-guide/tables.md), and its truth in a file of
+its own."""
 
 from __future__ import annotations
 
@@ -10,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from experiments.simulator.visitors import shopping
 from experiments.simulator.world import SimulatedShop
+from features.contracts.arrays import Float64Array
 
 START = datetime(2022, 1, 3, tzinfo=UTC)  # a Monday
 TRUTH = "truth.json"
@@ -26,12 +27,16 @@ def end(shop: SimulatedShop) -> datetime:
     return START + timedelta(weeks=shop.parameters.n_weeks)
 
 
-def tables(shop: SimulatedShop, rng: np.random.Generator, *, clicks: bool = True) -> dict[str, pa.Table]:
+def tables(
+    shop: SimulatedShop, rng: np.random.Generator, *, clicks: bool = True
+) -> dict[str, pa.Table]:
     """Canonical tables by name, in the form of files: money in major units."""
     return {
         "events": shopping(shop, START, rng, clicks=clicks),
         "items": _rows(_items(shop)),
-        "users": _rows({"user_id": f"u{number:04d}"} for number in range(shop.parameters.n_shoppers)),
+        "users": _rows(
+            {"user_id": f"u{number:04d}"} for number in range(shop.parameters.n_shoppers)
+        ),
         "price_history": _rows(_prices(shop)),
         "promotions": _rows(_promotions(shop)),
         "costs": _rows(_costs(shop)),
@@ -39,7 +44,9 @@ def tables(shop: SimulatedShop, rng: np.random.Generator, *, clicks: bool = True
     }
 
 
-def write_shop(folder: Path, shop: SimulatedShop, rng: np.random.Generator, *, clicks: bool = True) -> dict[str, int]:
+def write_shop(
+    folder: Path, shop: SimulatedShop, rng: np.random.Generator, *, clicks: bool = True
+) -> dict[str, int]:
     """Writes every table as Parquet, and `truth.json`; returns the rows of each table."""
     folder.mkdir(parents=True, exist_ok=True)
     written = tables(shop, rng, clicks=clicks)
@@ -50,7 +57,8 @@ def write_shop(folder: Path, shop: SimulatedShop, rng: np.random.Generator, *, c
 
 
 def truth(shop: SimulatedShop) -> dict[str, Any]:
-    """What no shop knows: parameters, and by item the elasticities and expected units at three prices."""
+    """What no shop knows: parameters, and by item the elasticities and expected units at three
+    prices."""
     effects = shop.elasticities()
     at = {f"{ratio:.2f}": _one_by_one(shop, ratio) for ratio in (0.9, 1.0, 1.1)}
     items = {}
@@ -60,13 +68,19 @@ def truth(shop: SimulatedShop) -> dict[str, Any]:
             "price": shop.current_minor[item] / 100,
             "unit_cost": shop.unit_cost_minor[item] / 100,
             "elasticity": effects[item, item],
-            "cross": {shop.item_ids[other]: effects[item, other] for other in neighbours if other != item},
+            "cross": {
+                shop.item_ids[other]: effects[item, other] for other in neighbours if other != item
+            },
             "expected_units": {ratio: units[item] for ratio, units in at.items()},
         }
-    return {"parameters": asdict(shop.parameters), "weeks_ahead": shop.parameters.horizon_weeks, "items": items}
+    return {
+        "parameters": asdict(shop.parameters),
+        "weeks_ahead": shop.parameters.horizon_weeks,
+        "items": items,
+    }
 
 
-def _one_by_one(shop: SimulatedShop, ratio: float) -> npt.NDArray[np.float64]:
+def _one_by_one(shop: SimulatedShop, ratio: float) -> Float64Array:
     """(N,) expected units of each item when its own price alone is multiplied by `ratio`."""
     n = len(shop.item_ids)
     sets = np.repeat(shop.current_minor[:, None].astype(np.float64), n, axis=1)
@@ -113,7 +127,12 @@ def _moved(offer: list[int], regular: list[int], week: int) -> bool:
 
 def _promotions(shop: SimulatedShop) -> Iterator[dict[str, Any]]:
     plan = shop.plan
-    sizes = {"price": plan.depth, "display": plan.display, "mailer": plan.mailer, "coupon": plan.coupon}
+    sizes = {
+        "price": plan.depth,
+        "display": plan.display,
+        "mailer": plan.mailer,
+        "coupon": plan.coupon,
+    }
     for kind, size in sizes.items():
         discount = kind in ("price", "coupon")
         for item, week in zip(*np.nonzero(size), strict=True):
@@ -132,7 +151,11 @@ def _costs(shop: SimulatedShop) -> Iterator[dict[str, Any]]:
     cost = shop.plan.cost
     moved = np.diff(cost, axis=1, prepend=-1) != 0
     for item, week in zip(*np.nonzero(moved), strict=True):
-        yield {"item_id": shop.item_ids[item], "valid_from": _monday(week), "unit_cost": cost[item, week] / 100}
+        yield {
+            "item_id": shop.item_ids[item],
+            "valid_from": _monday(week),
+            "unit_cost": cost[item, week] / 100,
+        }
 
 
 def _stock(shop: SimulatedShop) -> Iterator[dict[str, Any]]:
@@ -142,7 +165,11 @@ def _stock(shop: SimulatedShop) -> Iterator[dict[str, Any]]:
             on_hand = int(shop.available[item, week])
             yield {"item_id": item_id, "at": _monday(week), "on_hand": float(on_hand)}
             if on_hand == shop.units[item, week]:
-                yield {"item_id": item_id, "at": _monday(week + 1) - timedelta(days=1), "on_hand": 0.0}
+                yield {
+                    "item_id": item_id,
+                    "at": _monday(week + 1) - timedelta(days=1),
+                    "on_hand": 0.0,
+                }
 
 
 def _monday(week: int) -> datetime:

@@ -1,16 +1,15 @@
-"""Who bought the units that were sold, and what they and others looked at: events of a shop with tastes."""
+"""Who bought the units that were sold, and what they and others looked at: events of a shop with
+tastes."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from experiments.simulator.world import SimulatedShop
-
-Whole = npt.NDArray[np.int64]
+from features.contracts.arrays import Float64Array, Int64Array
 
 _NEW_LINE = 0.6  # share of further units of an item and week that are another shopper's
 _BROWSED = 1.0  # views that lead to nothing, for each line bought
@@ -19,8 +18,11 @@ _FOCUS = 0.3  # of a shopper's taste for categories: the smaller, the fewer they
 _WEEK = 7 * 24 * 3600
 
 
-def shopping(shop: SimulatedShop, start: datetime, rng: np.random.Generator, *, clicks: bool = True) -> pa.Table:
-    """Rows of the table `events`: purchases that add up to the units sold, and with `clicks` views and carts.
+def shopping(
+    shop: SimulatedShop, start: datetime, rng: np.random.Generator, *, clicks: bool = True
+) -> pa.Table:
+    """Rows of the table `events`: purchases that add up to the units sold, and with `clicks` views
+    and carts.
 
     Nobody is answered with a price of their own: who buys is drawn after what was sold.
     """
@@ -37,13 +39,17 @@ def shopping(shop: SimulatedShop, start: datetime, rng: np.random.Generator, *, 
     used = (rng.random(len(bought)) < shop.parameters.redeemed) * shop.plan.coupon[bought, at_week]
     lines.add("purchase", shopper, bought, at_week, second, (quantity, used))
     if clicks:
-        lines.add("add_to_cart", shopper, bought, at_week, second - rng.integers(30, 200, len(second)))
-        lines.add("view_item", shopper, bought, at_week, second - rng.integers(200, 900, len(second)))
+        lines.add(
+            "add_to_cart", shopper, bought, at_week, second - rng.integers(30, 200, len(second))
+        )
+        lines.add(
+            "view_item", shopper, bought, at_week, second - rng.integers(200, 900, len(second))
+        )
         _browse(shop, lines, taste, int(_BROWSED * len(bought)), rng)
     return lines.table()
 
 
-def _tastes(shop: SimulatedShop, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def _tastes(shop: SimulatedShop, rng: np.random.Generator) -> Float64Array:
     """(shoppers, N) weights: favourite categories, and favourite items within them."""
     category = shop.catalogue.category
     n_shoppers = shop.parameters.n_shoppers
@@ -52,7 +58,7 @@ def _tastes(shop: SimulatedShop, rng: np.random.Generator) -> npt.NDArray[np.flo
     return np.asarray(of_category[:, category] * of_item + 1e-9)
 
 
-def _shoppers(taste: npt.NDArray[np.float64], items: Whole, rng: np.random.Generator) -> Whole:
+def _shoppers(taste: Float64Array, items: Int64Array, rng: np.random.Generator) -> Int64Array:
     """A shopper for each line, drawn by taste for its item."""
     chosen = np.empty(len(items), np.int64)
     draws = rng.random(len(items))
@@ -63,14 +69,20 @@ def _shoppers(taste: npt.NDArray[np.float64], items: Whole, rng: np.random.Gener
     return np.minimum(chosen, len(taste) - 1)
 
 
-def _moments(shopper: Whole, week: Whole, n_shoppers: int, rng: np.random.Generator) -> Whole:
+def _moments(
+    shopper: Int64Array, week: Int64Array, n_shoppers: int, rng: np.random.Generator
+) -> Int64Array:
     """Seconds within the week: a shopper comes once a week, and pays all lines together."""
     visit = rng.integers(1000, _WEEK - 1, (n_shoppers, int(week.max(initial=0)) + 1))
     return np.asarray(visit[shopper, week])
 
 
 def _browse(
-    shop: SimulatedShop, lines: _Columns, taste: npt.NDArray[np.float64], n: int, rng: np.random.Generator
+    shop: SimulatedShop,
+    lines: _Columns,
+    taste: Float64Array,
+    n: int,
+    rng: np.random.Generator,
 ) -> None:
     """Looks that lead to no purchase; some of them reach the cart."""
     shopper = rng.integers(0, len(taste), n)
@@ -84,7 +96,13 @@ def _browse(
     second = rng.integers(1000, _WEEK - 1, n)
     lines.add("view_item", shopper, item, week, second)
     left = rng.random(n) < _LEFT
-    lines.add("add_to_cart", shopper[left], item[left], week[left], np.minimum(second[left] + 60, _WEEK - 1))
+    lines.add(
+        "add_to_cart",
+        shopper[left],
+        item[left],
+        week[left],
+        np.minimum(second[left] + 60, _WEEK - 1),
+    )
 
 
 class _Columns:
@@ -98,36 +116,44 @@ class _Columns:
     def add(
         self,
         event_type: str,
-        shopper: Whole,
-        item: Whole,
-        week: Whole,
-        second: Whole,
-        paid: tuple[Whole, npt.NDArray[np.float64]] | None = None,
+        shopper: Int64Array,
+        item: Int64Array,
+        week: Int64Array,
+        second: Int64Array,
+        paid: tuple[Int64Array, Float64Array] | None = None,
     ) -> None:
         """Events of one type; paid lines have quantities, and discounts by coupon."""
         n = len(item)
         plan = self._shop.plan
         quantity, discount = paid or (np.zeros(n, np.int64), np.zeros(n))
         each = np.rint(plan.offer[item, week] * (1 - discount))
-        order = pa.array([f"o{w}-{s}" for s, w in zip(shopper.tolist(), week.tolist(), strict=True)])
+        order = pa.array(
+            [f"o{w}-{s}" for s, w in zip(shopper.tolist(), week.tolist(), strict=True)]
+        )
         nothing = pa.nulls(n)
         columns = {
             "event_type": pa.array([event_type] * n),
-            "occurred_at": pa.array(self._start + (week * _WEEK + second).astype("timedelta64[s]")).cast(
-                pa.timestamp("us", tz="UTC")
-            ),
+            "occurred_at": pa.array(
+                self._start + (week * _WEEK + second).astype("timedelta64[s]")
+            ).cast(pa.timestamp("us", tz="UTC")),
             "user_id": pa.array([f"u{number:04d}" for number in shopper.tolist()]),
             "session_id": order,
             "item_id": pa.array(np.array(self._shop.item_ids)[item]),
-            "quantity": pa.array(quantity.astype(np.float64)) if paid else nothing.cast(pa.float64()),
+            "quantity": pa.array(quantity.astype(np.float64))
+            if paid
+            else nothing.cast(pa.float64()),
             "line_amount": pa.array(each * quantity / 100) if paid else nothing.cast(pa.float64()),
-            "list_price": pa.array(plan.regular[item, week] / 100) if paid else nothing.cast(pa.float64()),
+            "list_price": pa.array(plan.regular[item, week] / 100)
+            if paid
+            else nothing.cast(pa.float64()),
             "order_id": order if paid else nothing.cast(pa.string()),
         }
         self._parts.append(pa.table(columns))
 
     def table(self) -> pa.Table:
         """All events, in the order of time."""
-        events = pa.concat_tables(self._parts).sort_by([("occurred_at", "ascending"), ("event_type", "ascending")])
+        events = pa.concat_tables(self._parts).sort_by(
+            [("occurred_at", "ascending"), ("event_type", "ascending")]
+        )
         ids = pa.array([f"e{number:07d}" for number in range(events.num_rows)])
         return events.add_column(0, "event_id", ids)

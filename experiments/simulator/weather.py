@@ -1,4 +1,5 @@
-"""What moves demand whatever prices do: season, holidays, shocks of a category, slow drifts of an item."""
+"""What moves demand whatever prices do: season, holidays, shocks of a category, slow drifts of an
+item."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.simulator.catalogue import Catalogue
-from experiments.simulator.demand import Doubles
 from experiments.simulator.parameters import ShopParameters
+from features.contracts.arrays import Float64Array
 
 _WEEKS_A_YEAR = 52
 _HOLIDAYS = (6, 14, 26, 35, 47, 51)  # weeks of the year
@@ -22,25 +23,36 @@ class Weather:
     ahead   (N, H) expected of the weeks to come, given how the last week was
     """
 
-    past: Doubles
-    ahead: Doubles
+    past: Float64Array
+    ahead: Float64Array
 
 
-def draw_weather(parameters: ShopParameters, catalogue: Catalogue, rng: np.random.Generator) -> Weather:
+def draw_weather(
+    parameters: ShopParameters, catalogue: Catalogue, rng: np.random.Generator
+) -> Weather:
     """Draws the factors of the past and works out the expected ones to come."""
     n_categories, n_items = int(catalogue.category.max()) + 1, len(catalogue.item_ids)
     n_past, n_ahead = parameters.n_weeks, parameters.horizon_weeks
     known = _known(parameters, n_categories, rng)
     shock = _memory(rng.normal(size=(n_categories, n_past)), parameters.shock_memory)
     drift = _memory(rng.normal(size=(n_items, n_past)), parameters.drift_memory)
-    past = parameters.shock * shock[catalogue.category] + parameters.drift * drift + known[catalogue.category, :n_past]
+    past = (
+        parameters.shock * shock[catalogue.category]
+        + parameters.drift * drift
+        + known[catalogue.category, :n_past]
+    )
     ahead = known[catalogue.category, n_past:]
-    ahead = ahead + _expected(parameters.shock, parameters.shock_memory, shock[:, -1], n_ahead)[catalogue.category]
+    ahead = (
+        ahead
+        + _expected(parameters.shock, parameters.shock_memory, shock[:, -1], n_ahead)[
+            catalogue.category
+        ]
+    )
     ahead = ahead + _expected(parameters.drift, parameters.drift_memory, drift[:, -1], n_ahead)
     return Weather(np.exp(past), np.exp(ahead))
 
 
-def _known(parameters: ShopParameters, n_categories: int, rng: np.random.Generator) -> Doubles:
+def _known(parameters: ShopParameters, n_categories: int, rng: np.random.Generator) -> Float64Array:
     """(C, T + H) season and holidays, which come back every year."""
     week = np.arange(parameters.n_weeks + parameters.horizon_weeks)
     phase = rng.uniform(0, 2 * np.pi, (n_categories, 1))
@@ -52,7 +64,7 @@ def _known(parameters: ShopParameters, n_categories: int, rng: np.random.Generat
     return np.asarray(season)
 
 
-def _memory(draws: Doubles, memory: float) -> Doubles:
+def _memory(draws: Float64Array, memory: float) -> Float64Array:
     """An autoregression of spread 1 along the weeks, from standard normal draws.
 
     >>> _memory(np.array([[1.0, 0.0, 0.0]]), 0.5).tolist()
@@ -65,8 +77,9 @@ def _memory(draws: Doubles, memory: float) -> Doubles:
     return states
 
 
-def _expected(spread: float, memory: float, last: Doubles, n_ahead: int) -> Doubles:
-    """(n, H) log of the expected exp(spread × state): mean and half the variance that the last state leaves."""
+def _expected(spread: float, memory: float, last: Float64Array, n_ahead: int) -> Float64Array:
+    """(n, H) log of the expected exp(spread × state): mean and half the variance that the last
+    state leaves."""
     steps = np.arange(1, n_ahead + 1)
     mean = spread * last[:, None] * memory**steps
     return np.asarray(mean + spread**2 * (1 - memory ** (2 * steps)) / 2)

@@ -17,18 +17,22 @@ def week_start(at: datetime, timezone: str) -> datetime:
     '2017-12-04T05:00:00+00:00'
     """
     local = at.astimezone(ZoneInfo(timezone))
-    monday = local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) - timedelta(days=local.weekday())
+    monday = local.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) - timedelta(
+        days=local.weekday()
+    )
     return monday.replace(tzinfo=ZoneInfo(timezone)).astimezone(UTC)
 
 
 def add_weeks(start: datetime, n: int, timezone: str) -> datetime:
-    """The start of the week `n` weeks after the week that starts at `start` (daylight saving respected)."""
+    """The start of the week `n` weeks after the week that starts at `start` (daylight saving
+    respected)."""
     local = start.astimezone(ZoneInfo(timezone)).replace(tzinfo=None) + timedelta(weeks=n)
     return local.replace(tzinfo=ZoneInfo(timezone)).astimezone(UTC)
 
 
 def week_starts(first: datetime, last: datetime, timezone: str) -> list[datetime]:
-    """Starts of all business weeks from the one that contains `first` to the one that contains `last`."""
+    """Starts of all business weeks from the one that contains `first` to the one that contains
+    `last`."""
     starts = [week_start(first, timezone)]
     while (following := add_weeks(starts[-1], 1, timezone)) <= last:
         starts.append(following)
@@ -36,7 +40,8 @@ def week_starts(first: datetime, last: datetime, timezone: str) -> list[datetime
 
 
 def day_starts(week: datetime, timezone: str) -> list[datetime]:
-    """The starts of the seven days of the week that starts at `week`: local midnights, so 23, 24 or 25 hours apart.
+    """The starts of the seven days of the week that starts at `week`: local midnights, so 23, 24 or
+    25 hours apart.
 
     >>> week = datetime(2017, 10, 30, 4, tzinfo=UTC)  # summer time ends on its Sunday
     >>> sunday = day_starts(week, "America/New_York")[-1]

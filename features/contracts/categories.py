@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
+
+from features.contracts.arrays import Int64Array
 
 SEPARATOR = " > "
 
@@ -28,11 +29,15 @@ def prefix(category: str, n_levels: int) -> str:
     return SEPARATOR.join(category.split(SEPARATOR)[:n_levels])
 
 
-def codes(categories: Iterable[str], n_levels: int) -> npt.NDArray[np.int64]:
+def codes(categories: Iterable[str], n_levels: int) -> Int64Array:
     """A number for each distinct prefix of `n_levels` levels, 0 and up in the order of the text.
 
     >>> codes(["b > x", "a", "b > y"], 1).tolist()
     [1, 0, 1]
     """
     cut = np.array([prefix(str(category), n_levels) for category in categories], object)
-    return np.asarray(np.unique(cut, return_inverse=True)[1]).astype(np.int64) if len(cut) else np.zeros(0, np.int64)
+    return (
+        np.asarray(np.unique(cut, return_inverse=True)[1]).astype(np.int64)
+        if len(cut)
+        else np.zeros(0, np.int64)
+    )

@@ -36,7 +36,8 @@ class FixedClock:
 
 
 class BusinessClock:
-    """The shop's time: `start` at the system instant `anchored_at`, ticking from there; system time without a start."""
+    """The shop's time: `start` at the system instant `anchored_at`, ticking from there; system time
+    without a start."""
 
     def __init__(self, start: datetime | None = None, anchored_at: datetime | None = None) -> None:
         self._start = start
@@ -50,8 +51,8 @@ class BusinessClock:
 def feature_time(now: datetime) -> datetime:
     """`now` floored to the whole hour.
 
-    Features are functions of this instant, so that two requests in one hour (and an evaluation at its start) see the
-    same ages and decays, and their answers can be compared exactly.
+    Features are functions of this instant, so that two requests in one hour (and an evaluation at
+    its start) see the same ages and decays, and their answers can be compared exactly.
     """
     return now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
@@ -65,10 +66,14 @@ def parse_time(text: str, *, where: str | None = None) -> datetime:
     try:
         value = datetime.fromisoformat(text)
     except ValueError as error:
-        raise BadInput(f"{text!r} is no time", where=where, hint="Write it like 2017-12-04T05:00:00Z") from error
+        raise BadInput(
+            f"{text!r} is no time", where=where, hint="Write it like 2017-12-04T05:00:00Z"
+        ) from error
     if value.tzinfo is None:
         raise BadInput(f"{text!r} has no time zone", where=where, hint="End it with Z for UTC")
     try:
         return value.astimezone(UTC)
     except OverflowError as error:
-        raise BadInput(f"{text!r} lies outside the calendar", where=where, hint="Use years 1 to 9999 in UTC") from error
+        raise BadInput(
+            f"{text!r} lies outside the calendar", where=where, hint="Use years 1 to 9999 in UTC"
+        ) from error

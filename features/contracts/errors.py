@@ -54,10 +54,14 @@ class UnknownName(BadInput):
 
     title = "Unknown name"
 
-    def __init__(self, name: str, valid: Iterable[str], *, kind: str, where: str | None = None) -> None:
+    def __init__(
+        self, name: str, valid: Iterable[str], *, kind: str, where: str | None = None
+    ) -> None:
         names = sorted(valid)
         nearest = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Valid: {', '.join(names) or 'none'}"
+        hint = (
+            f"Did you mean {nearest[0]!r}?" if nearest else f"Valid: {', '.join(names) or 'none'}"
+        )
         super().__init__(f"unknown {kind} {name!r}", where=where, hint=hint)
         self.name = name
 
@@ -105,7 +109,12 @@ class Unavailable(ShopwrightError):
     title = "Unavailable"
 
     def __init__(
-        self, what: str, *, where: str | None = None, hint: str | None = None, retry_after_seconds: int = 5
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        hint: str | None = None,
+        retry_after_seconds: int = 5,
     ) -> None:
         super().__init__(what, where=where, hint=hint)
         self.retry_after_seconds = retry_after_seconds

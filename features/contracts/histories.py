@@ -1,7 +1,7 @@
 """What is known about one visitor at one instant: the state that recommendations are made from.
 
-Offline it is computed from events as of a time; online it is the materialized row merged with later events. Both give
-the same `UserHistory`, and a parity test holds them to it.
+Offline it is computed from events as of a time; online it is the materialized row merged with later
+events. Both give the same `UserHistory`, and a parity test holds them to it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
-import numpy.typing as npt
+
+from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 
 # The faster decay that shows what is rising: a half-life of one week.
 FAST_DECAY_PER_WEEK = 0.5
@@ -18,12 +19,15 @@ FAST_DECAY_PER_WEEK = 0.5
 
 @dataclass(frozen=True)
 class UserHistory:
-    """One visitor's purchases by item, as of `as_of`; arrays are aligned, one entry per item ever bought.
+    """One visitor's purchases by item, as of `as_of`; arrays are aligned, one entry per item ever
+    bought.
 
     item_ids            str objects, sorted ascending
-    n_orders            float32, distinct orders (an order is order_id, else the purchase's event) that held the item
+    n_orders            float32, distinct orders (an order is order_id, else the purchase's event)
+                        that held the item
     quantity            float32, units bought
-    decayed_frequency   float32, sum over those orders of DECAY_PER_WEEK ** (age in weeks at `as_of`)
+    decayed_frequency   float32, sum over those orders of DECAY_PER_WEEK ** (age in weeks at
+                        `as_of`)
     first_at, last_at   int64, epoch seconds of the first and the last purchase
     features            user-level features (features/pipelines/user.py), by name
     viewed_item_ids     items viewed, selected or carted lately, latest first, each once, at most 50
@@ -32,12 +36,12 @@ class UserHistory:
 
     user_id: str | None
     as_of: datetime
-    item_ids: npt.NDArray[np.object_]
-    n_orders: npt.NDArray[np.float32]
-    quantity: npt.NDArray[np.float32]
-    decayed_frequency: npt.NDArray[np.float32]
-    first_at: npt.NDArray[np.int64]
-    last_at: npt.NDArray[np.int64]
+    item_ids: ObjectArray
+    n_orders: Float32Array
+    quantity: Float32Array
+    decayed_frequency: Float32Array
+    first_at: Int64Array
+    last_at: Int64Array
     features: dict[str, float] = field(default_factory=dict)
     viewed_item_ids: tuple[str, ...] = ()
     viewed_at: tuple[int, ...] = ()
@@ -46,4 +50,13 @@ class UserHistory:
     def unknown(cls, as_of: datetime) -> UserHistory:
         """The history of someone nothing is known about."""
         empty = np.zeros(0, np.float32)
-        return cls(None, as_of, np.zeros(0, object), empty, empty, empty, np.zeros(0, np.int64), np.zeros(0, np.int64))
+        return cls(
+            None,
+            as_of,
+            np.zeros(0, object),
+            empty,
+            empty,
+            empty,
+            np.zeros(0, np.int64),
+            np.zeros(0, np.int64),
+        )

@@ -40,7 +40,9 @@ def minor_digits(currency: str) -> int:
     (2, 0, 3)
     """
     if len(currency) != 3 or not currency.isalpha() or not currency.isupper():
-        raise BadInput(f"{currency!r} is no currency", hint="Use a three-letter ISO 4217 code such as EUR")
+        raise BadInput(
+            f"{currency!r} is no currency", hint="Use a three-letter ISO 4217 code such as EUR"
+        )
     return _EXPONENTS.get(currency, 2)
 
 
@@ -54,11 +56,14 @@ def to_minor(major: Decimal | str | int, currency: str) -> int:
         value = Decimal(major).scaleb(minor_digits(currency))
         return int(value.to_integral_value(rounding=ROUND_HALF_EVEN))
     except (InvalidOperation, ValueError, OverflowError) as error:
-        raise BadInput(f"{major!r} is no amount of money", hint="Write a decimal such as 1.99") from error
+        raise BadInput(
+            f"{major!r} is no amount of money", hint="Write a decimal such as 1.99"
+        ) from error
 
 
 def mean_to_major(minor: float, currency: str) -> str:
-    """A mean of amounts in minor units as a decimal string in major units, two digits finer than a payment.
+    """A mean of amounts in minor units as a decimal string in major units, two digits finer than a
+    payment.
 
     >>> mean_to_major(1234.567, "EUR"), mean_to_major(-0.5, "JPY")
     ('12.3457', '-0.50')

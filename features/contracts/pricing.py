@@ -1,7 +1,8 @@
-"""What a price suggestion is: frozen records that the optimiser makes, the desk stores and HTTP shows.
+"""What a price suggestion is: frozen records that the optimiser makes, the desk stores and HTTP
+shows.
 
-Money is in minor units of the suggestion's currency; revenue and profit are net of tax. No record has a field about a
-person, and none may get one.
+Money is in minor units of the suggestion's currency; revenue and profit are net of tax. No record
+has a field about a person, and none may get one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Objective(StrEnum):
 class PriceLaw(StrEnum):
     """From which earlier prices an announced reduction is counted."""
 
-    EU30 = "EU30"  # the lowest of the 30 days before it began: Directive 98/6/EC, article 6a; CJEU C-330/23
+    # the lowest of the 30 days before it began: Directive 98/6/EC, article 6a; CJEU C-330/23
+    EU30 = "EU30"
     CN7 = "CN7"  # the lowest of the 7 days before it began: China's rules on the marking of prices
 
     @property
@@ -78,13 +80,15 @@ class PriceSuggestion:
     """One price for one item in one zone, with its reasons.
 
     expected          at the suggested price
-    against_keeping   expected at the suggested price less expected at the current one, and what the rest of the
+    against_keeping   expected at the suggested price less expected at the current one, and what the
+                      rest of the
                       family gains or loses by it
                       (both None where a plain strategy priced an item whose response is unknown)
     binding_rule      the rule that kept the price from its optimum; None when none did
     strategy          "optimise", or the plain strategy that gave the price
     stage             lifecycle stage whose preset priced the item; None where none did
-    flags             what whoever approves should know: a planned promotion that a raise would spoil
+    flags             what whoever approves should know: a planned promotion that a raise would
+                      spoil
     propensity        probability with which this price was drawn; 1 for a deterministic suggestion
     """
 
@@ -113,18 +117,27 @@ class PriceSuggestion:
 class PricingItem:
     """All that the optimiser may know about one item in one zone.
 
-    opening_list_price_minor   the list price before the price desk moved it; None where that is not known
+    opening_list_price_minor   the list price before the price desk moved it; None where that is not
+                               known
     units_*            forecast units over the horizon at the current price
-    elasticity         mean and standard error of d ln units / d ln price; NaN and grade D when unknown
-    lowest_tried_minor, highest_tried_minor   the range of prices seen; None when there is no evidence
-    neighbours_*       what the rest of the family gains over the horizon per unit of the log of this item's price
-    hold               why the price must stay as it is, whatever would be best; None where it may move
-    category, family_id, size, price_image   groups that rules speak of; size is comparable within its unit
+    elasticity         mean and standard error of d ln units / d ln price; NaN and grade D when
+                       unknown
+    lowest_tried_minor, highest_tried_minor   the range of prices seen; None when there is no
+    evidence
+    neighbours_*       what the rest of the family gains over the horizon per unit of the log of
+                       this item's price
+    hold               why the price must stay as it is, whatever would be best; None where it may
+                       move
+    category, family_id, size, price_image   groups that rules speak of; size is comparable within
+    its unit
     stage              lifecycle stage; None where none is known
-    stock_units        on hand; weeks_to_sell: how long it may take to sell them; None where not known
-    map_minor          minimum advertised price; competitor_minor: what competitors ask, as the rules reckon it
+    stock_units        on hand; weeks_to_sell: how long it may take to sell them; None where not
+                       known
+    map_minor          minimum advertised price; competitor_minor: what competitors ask, as the
+                       rules reckon it
     law_floor_minor    lowest price that leaves the planned promotions lawful
-    spoiled_above_minor   a price above this one spoils a planned promotion; spoiled says which and why
+    spoiled_above_minor   a price above this one spoils a planned promotion; spoiled says which and
+                          why
     days_since_change  days since the price last changed; None where it never did
     """
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-import numpy as np
-import numpy.typing as npt
-
+from features.contracts.arrays import Float32Array, ObjectArray
 from features.contracts.histories import UserHistory
 from features.contracts.tables import DEFAULT_ZONE
 
@@ -39,15 +37,16 @@ class ItemFeatures:
     """
 
     as_of: datetime
-    item_ids: npt.NDArray[np.object_]
-    columns: Mapping[str, npt.NDArray[np.float32]]
-    category: npt.NDArray[np.object_]
-    brand: npt.NDArray[np.object_]
+    item_ids: ObjectArray
+    columns: Mapping[str, Float32Array]
+    category: ObjectArray
+    brand: ObjectArray
 
 
 @dataclass(frozen=True)
 class RecommendationQuery:
-    """One request for a slate. `candidate_ids` is set when a given list is to be re-ranked (`/v1/rank`).
+    """One request for a slate. `candidate_ids` is set when a given list is to be re-ranked
+    (`/v1/rank`).
 
     zone         decides which rules hold
     at           business time, for the validity of rules; the history's when None
@@ -87,7 +86,8 @@ class ScoredItem:
     because_item_id   the item that the reason speaks of: the one viewed, or the one on the page
     contributions     what each feature added to the score, when asked for
     rules             what rules did to the item, when asked for
-    propensity        chance of the item at this place given those before; None where the placement explores nothing
+    propensity        chance of the item at this place given those before; None where the placement
+                      explores nothing
     """
 
     item_id: str

@@ -1,7 +1,8 @@
 """What visitors did, in order: the input of models that look at sequences.
 
-A *step* is all that one visitor did in one way at one instant: the items of one order, or one viewed item. Items of a
-step have no order among them, so that nothing of a basket may foretell the rest of it.
+A *step* is all that one visitor did in one way at one instant: the items of one order, or one
+viewed item. Items of a step have no order among them, so that nothing of a basket may foretell the
+rest of it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from features.contracts.arrays import Int8Array, Int32Array, Int64Array, ObjectArray
 
 VIEW, CART, PURCHASE = 0, 1, 2
 N_KINDS = 3
@@ -33,28 +35,30 @@ class Sequences:
     starts        int64 (n_visitors + 1,)
     at            int64 (n_steps,), epoch seconds
     kind          int8 (n_steps,)
-    item_starts   int64 (n_steps + 1,); the items of step s are `items[item_starts[s]:item_starts[s + 1]]`
+    item_starts   int64 (n_steps + 1,); the items of step s are `items[item_starts[s]:item_starts[s
+                  + 1]]`
     items         int32 (n_lines,), positions in `item_ids`, distinct within a step
     item_ids      str objects (n_items,), sorted ascending
     """
 
-    visitor_ids: npt.NDArray[np.object_]
-    starts: npt.NDArray[np.int64]
-    at: npt.NDArray[np.int64]
-    kind: npt.NDArray[np.int8]
-    item_starts: npt.NDArray[np.int64]
-    items: npt.NDArray[np.int32]
-    item_ids: npt.NDArray[np.object_]
+    visitor_ids: ObjectArray
+    starts: Int64Array
+    at: Int64Array
+    kind: Int8Array
+    item_starts: Int64Array
+    items: Int32Array
+    item_ids: ObjectArray
 
     @classmethod
     def from_lines(
         cls,
-        visitor_ids: npt.NDArray[np.object_],
-        at: npt.NDArray[np.int64],
-        kind: npt.NDArray[np.int8],
-        item_ids: npt.NDArray[np.object_],
+        visitor_ids: ObjectArray,
+        at: Int64Array,
+        kind: Int8Array,
+        item_ids: ObjectArray,
     ) -> Sequences:
-        """From one row per visitor × instant × kind × item, in any order; repeated rows count once."""
+        """From one row per visitor × instant × kind × item, in any order; repeated rows count
+        once."""
         visitors, visitor = np.unique(visitor_ids, return_inverse=True)
         known, item = np.unique(item_ids, return_inverse=True)
         rows = np.stack([visitor, at, kind, item], axis=1).astype(np.int64)
@@ -91,8 +95,13 @@ class Sequences:
 
 
 def as_sequences(visitors: Iterable[Iterable[Event]]) -> Sequences:
-    """Sequences of the events of some visitors, named by their place in the order given; now is second 0."""
-    rows = [(f"{n:09}", -round(age), kind, item) for n, events in enumerate(visitors) for item, kind, age in events]
+    """Sequences of the events of some visitors, named by their place in the order given; now is
+    second 0."""
+    rows = [
+        (f"{n:09}", -round(age), kind, item)
+        for n, events in enumerate(visitors)
+        for item, kind, age in events
+    ]
     columns = list(zip(*rows, strict=True)) if rows else [(), (), (), ()]
     return Sequences.from_lines(
         np.array(columns[0], object),

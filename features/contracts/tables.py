@@ -1,8 +1,9 @@
 """The canonical tables: one schema each, the one place of column names.
 
-A `Column` says how a value looks in a file (`kind`) and how it is kept (`stored`, an Arrow type). Money is a decimal in
-major units in files and integer minor units inside, under the same name with the suffix `_minor`. Unknown extra columns
-are kept as JSON in `attributes`. Times are microseconds, UTC.
+A `Column` says how a value looks in a file (`kind`) and how it is kept (`stored`, an Arrow type).
+Money is a decimal in major units in files and integer minor units inside, under the same name with
+the suffix `_minor`. Unknown extra columns are kept as JSON in `attributes`. Times are microseconds,
+UTC.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class Kind(StrEnum):
     INTEGER = "integer"
     FLAG = "flag"
     MONEY = "money"  # kept as whole minor units
-    UNIT_MONEY = "unit_money"  # kept as fractional minor units: a price per unit that is never rounded
+    UNIT_MONEY = (
+        "unit_money"  # kept as fractional minor units: a price per unit that is never rounded
+    )
 
 
 _STORED = {
@@ -76,7 +79,8 @@ class Column:
 
 @dataclass(frozen=True)
 class TableSchema:
-    """A canonical table. `key` names the stored columns that identify a row; a later import of a key replaces it."""
+    """A canonical table. `key` names the stored columns that identify a row; a later import of a
+    key replaces it."""
 
     name: str
     columns: tuple[Column, ...]
@@ -85,7 +89,9 @@ class TableSchema:
     @property
     def arrow(self) -> pa.Schema:
         """How the table is kept: every column, then `attributes`."""
-        fields = [pa.field(c.stored_name, c.stored_type, nullable=not c.required) for c in self.columns]
+        fields = [
+            pa.field(c.stored_name, c.stored_type, nullable=not c.required) for c in self.columns
+        ]
         return pa.schema([*fields, pa.field(ATTRIBUTES, pa.string())])
 
 
@@ -187,7 +193,12 @@ PROMOTIONS = TableSchema(
 )
 COSTS = TableSchema(
     "costs",
-    (_text("item_id", required=True), _ZONE, _time("valid_from", required=True), _money("unit_cost", required=True)),
+    (
+        _text("item_id", required=True),
+        _ZONE,
+        _time("valid_from", required=True),
+        _money("unit_cost", required=True),
+    ),
     key=("item_id", "zone", "valid_from"),
 )
 STOCK = TableSchema(
@@ -225,5 +236,15 @@ REGRESSORS = TableSchema(
 
 TABLES: dict[str, TableSchema] = {
     schema.name: schema
-    for schema in (EVENTS, ITEMS, USERS, PRICE_HISTORY, PROMOTIONS, COSTS, STOCK, COMPETITOR_PRICES, REGRESSORS)
+    for schema in (
+        EVENTS,
+        ITEMS,
+        USERS,
+        PRICE_HISTORY,
+        PROMOTIONS,
+        COSTS,
+        STOCK,
+        COMPETITOR_PRICES,
+        REGRESSORS,
+    )
 }

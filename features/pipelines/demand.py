@@ -1,8 +1,9 @@
 """Weekly demand: the one relation item × zone × week that forecasting and pricing both read.
 
-It holds no column about a person. Sales prices (what was paid, what the till called regular) are for pricing only: a
-price seen in sales exists only where a sale exists, and tells a forecaster that one happened. What is planned in
-advance (promotion calendar, price list) is known for weeks to come.
+It holds no column about a person. Sales prices (what was paid, what the till called regular) are
+for pricing only: a price seen in sales exists only where a sale exists, and tells a forecaster that
+one happened. What is planned in advance (promotion calendar, price list) is known for weeks to
+come.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from typing import Any
 import ibis
 
 from features.contracts.tables import DEFAULT_ZONE, EventType
-from features.pipelines.expressions import before, instant, kind_of, promotion_kinds, spread_plans, zone_of
+from features.pipelines.expressions import (
+    before,
+    instant,
+    kind_of,
+    promotion_kinds,
+    spread_plans,
+    zone_of,
+)
 
 REACH = "reach:"  # prefix of the columns that hold the planned reach of one kind of promotion
 KEY = ("item_id", "zone", "week_start")
@@ -32,19 +40,23 @@ def weekly_demand(
 ) -> Any:
     """Item × zone × week: what was sold before `as_of`, and what was or is planned.
 
-    `events`, `promotions` and `prices` (the table `price_history`) are in their stored schemas. `week_starts` are
-    consecutive business weeks (`features.contracts.calendar`); those from `as_of` on hold plans only. A row stands
-    where something was sold, promoted or listed; a missing row means nothing sold, no promotion, no known price.
-    `foreign` zones use another currency than the default zone.
+    `events`, `promotions` and `prices` (the table `price_history`) are in their stored schemas.
+    `week_starts` are consecutive business weeks (`features.contracts.calendar`); those from `as_of`
+    on hold plans only. A row stands where something was sold, promoted or listed; a missing row
+    means nothing sold, no promotion, no known price. `foreign` zones use another currency than the
+    default zone.
 
-    Columns: item_id, zone, week_start; units (purchases less what was refunded in that week, never below 0; null from
-    `as_of` on), revenue_minor, n_lines, mean_unit_price_minor (paid), median_list_price_minor (regular price seen in
-    sales), planned_list_price_minor and planned_offer_price_minor (price list, mean over the week), promotion_depth
-    (largest planned), and `reach:KIND` for each of `kinds` (default: every kind in `promotions`), 0..1.
+    Columns: item_id, zone, week_start; units (purchases less what was refunded in that week, never
+    below 0; null from `as_of` on), revenue_minor, n_lines, mean_unit_price_minor (paid),
+    median_list_price_minor (regular price seen in sales), planned_list_price_minor and
+    planned_offer_price_minor (price list, mean over the week), promotion_depth (largest planned),
+    and `reach:KIND` for each of `kinds` (default: every kind in `promotions`), 0..1.
     """
     weeks = week_spans(week_starts)
     sales = weekly_sales(before(events, as_of), weeks)
-    promoted = weekly_promotions(promotions, events, weeks, promotion_kinds(promotions) if kinds is None else kinds)
+    promoted = weekly_promotions(
+        promotions, events, weeks, promotion_kinds(promotions) if kinds is None else kinds
+    )
     listed = weekly_prices(prices, events, weeks, foreign)
     whole = _outer(_outer(sales, promoted), listed)
     reaches = {name: whole[name].fill_null(0.0) for name in whole.columns if name.startswith(REACH)}
@@ -58,13 +70,18 @@ def weekly_demand(
 
 
 def weekly_sales(events: Any, weeks: Any) -> Any:
-    """Units, revenue, lines and prices seen in sales. A refund counts against the week in which it was made.
+    """Units, revenue, lines and prices seen in sales. A refund counts against the week in which it
+    was made.
 
     So a week once over never changes, whatever comes back later.
     """
     types = (EventType.PURCHASE.value, EventType.REFUND.value)
     quantity = events.quantity.fill_null(1.0)
-    amount = events.line_amount_minor.cast("float64").fill_null(events.unit_price_minor * quantity).fill_null(0.0)
+    amount = (
+        events.line_amount_minor.cast("float64")
+        .fill_null(events.unit_price_minor * quantity)
+        .fill_null(0.0)
+    )
     lines = events.filter(events.event_type.isin(types)).select(
         item_id=events.item_id,
         zone=zone_of(events),
@@ -91,18 +108,21 @@ def weekly_sales(events: Any, weeks: Any) -> Any:
 def daily_units(events: Any, day_starts: Sequence[datetime], *, as_of: datetime) -> Any:
     """Item × zone × day_start: units sold before `as_of`, of all days with a sale or refund.
 
-    `day_starts` are consecutive business days, the last one at or after `as_of`. A refund counts against its own day,
-    so a week with refunds may sum to a little more than its weekly units.
+    `day_starts` are consecutive business days, the last one at or after `as_of`. A refund counts
+    against its own day, so a week with refunds may sum to a little more than its weekly units.
     """
     days = weekly_sales(before(events, as_of), week_spans(day_starts))
     return days.select("item_id", "zone", day_start=days.week_start, units=days.units)
 
 
 def weekly_promotions(promotions: Any, events: Any, weeks: Any, kinds: Sequence[str]) -> Any:
-    """Planned reach by kind (reach × share of the week covered, summed, at most 1) and the largest depth."""
+    """Planned reach by kind (reach × share of the week covered, summed, at most 1) and the largest
+    depth."""
     plans = promotions.mutate(kind=kind_of(promotions), reach=promotions.reach.fill_null(1.0))
     plans = spread_plans(plans.drop("attributes", "promotion_id"), events)
-    spans = plans.select("starts_at", "ends_at").distinct()  # few: far cheaper to lay beside the weeks than the plans
+    spans = plans.select(
+        "starts_at", "ends_at"
+    ).distinct()  # few: far cheaper to lay beside the weeks than the plans
     spans = spans.join(weeks, [spans.starts_at < weeks.week_end, spans.ends_at > weeks.week_start])
     start = ibis.greatest(spans.starts_at, spans.week_start)
     end = ibis.least(spans.ends_at, spans.week_end)
@@ -110,18 +130,26 @@ def weekly_promotions(promotions: Any, events: Any, weeks: Any, kinds: Sequence[
     plans = plans.join(spans.mutate(share=share), ["starts_at", "ends_at"])
     plans = plans.mutate(covered=plans.reach * plans.share)
     # Of null and 1 the least is 1: a kind that is not planned must be 0 before.
-    reach = {f"{REACH}{k}": ibis.least(plans.covered.sum(where=plans.kind == k).fill_null(0.0), 1.0) for k in kinds}
+    reach = {
+        f"{REACH}{k}": ibis.least(plans.covered.sum(where=plans.kind == k).fill_null(0.0), 1.0)
+        for k in kinds
+    }
     return plans.group_by(KEY).aggregate(promotion_depth=plans.depth.max(), **reach)
 
 
 def weekly_prices(prices: Any, events: Any, weeks: Any, foreign: Sequence[str] = ()) -> Any:
-    """The price list's mean list and offer price over each week, weighted by the time each was valid.
+    """The price list's mean list and offer price over each week, weighted by the time each was
+    valid.
 
-    Prices of the default zone do not reach the zones in which the item has prices of its own, nor the `foreign` ones,
-    which use another currency.
+    Prices of the default zone do not reach the zones in which the item has prices of its own, nor
+    the `foreign` ones, which use another currency.
     """
-    rows = prices.select("item_id", "zone", "valid_from", "valid_to", "list_price_minor", "offer_price_minor")
-    rows = spread_plans(rows.mutate(is_own=rows.zone.notnull() & (rows.zone != DEFAULT_ZONE)), events)
+    rows = prices.select(
+        "item_id", "zone", "valid_from", "valid_to", "list_price_minor", "offer_price_minor"
+    )
+    rows = spread_plans(
+        rows.mutate(is_own=rows.zone.notnull() & (rows.zone != DEFAULT_ZONE)), events
+    )
     rows = rows.filter(rows.is_own | rows.zone.notin(list(foreign))) if foreign else rows
     rows = rows.mutate(has_own=rows.is_own.any().over(ibis.window(group_by=["item_id", "zone"])))
     rows = _in_force(rows.filter(rows.is_own | ~rows.has_own).drop("is_own", "has_own"))
@@ -133,14 +161,17 @@ def weekly_prices(prices: Any, events: Any, weeks: Any, foreign: Sequence[str] =
     rows = rows.filter(rows.covered > 0)
     return rows.group_by(KEY).aggregate(
         planned_list_price_minor=(rows.list_price_minor * rows.covered).sum() / rows.covered.sum(),
-        planned_offer_price_minor=(rows.offer_price_minor * rows.covered).sum() / rows.covered.sum(),
+        planned_offer_price_minor=(rows.offer_price_minor * rows.covered).sum()
+        / rows.covered.sum(),
     )
 
 
 def weekly_stock(stock: Any, weeks: Any, *, as_of: datetime) -> Any:
-    """Item × zone × week: the share of the week, as far as a count is known, in which something was on hand.
+    """Item × zone × week: the share of the week, as far as a count is known, in which something was
+    on hand.
 
-    A count holds until the next one of the same item and zone, at most until `as_of`; weeks before the first miss.
+    A count holds until the next one of the same item and zone, at most until `as_of`; weeks before
+    the first miss.
     """
     series = ["item_id", "zone"]
     rows = stock.filter(stock["at"] < instant(as_of))
@@ -156,19 +187,27 @@ def weekly_stock(stock: Any, weeks: Any, *, as_of: datetime) -> Any:
 
 
 def _in_force(rows: Any) -> Any:
-    """The price list as steps that do not overlap: since, until (null: for good) and the price that holds there.
+    """The price list as steps that do not overlap: since, until (null: for good) and the price that
+    holds there.
 
-    Of the rows that hold at an instant the one that began last is in force, so a promotion that ends gives way to the
-    price before it. The ledger says the same (features.store.ledger), and a test holds them to it.
+    Of the rows that hold at an instant the one that began last is in force, so a promotion that
+    ends gives way to the price before it. The ledger says the same (features.prices.ledger), and a
+    test holds them to it.
     """
     series = ["item_id", "zone"]
     begins = rows.select(*series, since=rows.valid_from)
     ends = rows.filter(rows.valid_to.notnull()).select(*series, since=rows.valid_to)
     times = begins.union(ends, distinct=True)
-    times = times.mutate(until=times.since.lead().over(ibis.window(group_by=series, order_by="since")))
+    times = times.mutate(
+        until=times.since.lead().over(ibis.window(group_by=series, order_by="since"))
+    )
     held = times.join(rows, series)
-    held = held.filter((held.valid_from <= held.since) & (held.valid_to.isnull() | (held.valid_to > held.since)))
-    latest = ibis.row_number().over(ibis.window(group_by=[*series, "since"], order_by=held.valid_from.desc()))
+    held = held.filter(
+        (held.valid_from <= held.since) & (held.valid_to.isnull() | (held.valid_to > held.since))
+    )
+    latest = ibis.row_number().over(
+        ibis.window(group_by=[*series, "since"], order_by=held.valid_from.desc())
+    )
     held = held.mutate(place=latest)
     return held.filter(held.place == 0).drop("place", "valid_from", "valid_to")
 

@@ -57,7 +57,8 @@ def in_zone(table: Any, zone: str) -> Any:
 def spread_plans(plans: Any, events: Any) -> Any:
     """Plans (promotions, prices) with the zones they hold in, which are those that `events` name.
 
-    A plan without a zone holds in every zone of the shop; so does one of the default zone where that sells nothing.
+    A plan without a zone holds in every zone of the shop; so does one of the default zone where
+    that sells nothing.
     """
     # A join forgets which columns are never null, and a union asks that both sides agree.
     plans = plans.cast({name: kind.copy(nullable=True) for name, kind in plans.schema().items()})
@@ -66,7 +67,9 @@ def spread_plans(plans: Any, events: Any) -> Any:
     general = plans.zone.isnull() | (plans.zone == DEFAULT_ZONE)
     named = plans.filter(~general)
     spread = plans.filter(general).cross_join(zones)
-    spread = spread.filter(spread.zone.isnull() | spread.no_default | (spread.sold_in == DEFAULT_ZONE))
+    spread = spread.filter(
+        spread.zone.isnull() | spread.no_default | (spread.sold_in == DEFAULT_ZONE)
+    )
     spread = spread.mutate(zone=spread.sold_in).select(*plans.columns)
     return named.union(spread)
 
@@ -77,6 +80,7 @@ def kind_of(promotions: Any) -> Any:
 
 
 def promotion_kinds(promotions: Any) -> tuple[str, ...]:
-    """The kinds of promotion that this shop plans, sorted: they are data, not code. Runs a query."""
+    """The kinds of promotion that this shop plans, sorted: they are data, not code. Runs a
+    query."""
     found = promotions.select(kind=kind_of(promotions)).distinct().to_pyarrow()
     return tuple(sorted(found["kind"].to_pylist()))

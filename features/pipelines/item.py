@@ -1,7 +1,8 @@
 """Item features: one pure function per column or column group, each keyed by item_id.
 
-They look at one zone, or at all zones together. Promotions are a calendar that is known in advance: the features look
-at the planned weeks ahead as well as at those behind. All else knows only what occurred before `as_of`.
+They look at one zone, or at all zones together. Promotions are a calendar that is known in advance:
+the features look at the planned weeks ahead as well as at those behind. All else knows only what
+occurred before `as_of`.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ NAMES = (
 
 
 def velocity(purchases: Any, as_of: datetime) -> Any:
-    """Units and purchase events a week over the last 1, 4 and 13 weeks, and the decayed numbers of purchase events."""
+    """Units and purchase events a week over the last 1, 4 and 13 weeks, and the decayed numbers of
+    purchase events."""
     second = epoch_seconds(purchases.occurred_at)
     units = purchases.quantity.coalesce(1.0)
 
@@ -84,7 +86,8 @@ def velocity(purchases: Any, as_of: datetime) -> Any:
 
 
 def repeat_rate(history: Any) -> Any:
-    """From user × item rows: buyers, the share of them with two orders or more, and the mean days between orders."""
+    """From user × item rows: buyers, the share of them with two orders or more, and the mean days
+    between orders."""
     again = history.n_orders > 1
     span = (history.last_at - history.first_at).sum(where=again)
     gaps = (history.n_orders - 1).sum(where=again).nullif(0)
@@ -111,13 +114,18 @@ def age_days(events: Any, items: Any, as_of: datetime) -> Any:
     seen = first.select("item_id", available=nothing, seen=_seconds(first["at"]))
     both = stated.union(seen)
     started = both.available.max().coalesce(both.seen.max())
-    return both.group_by("item_id").aggregate(age_days=age_seconds(started, as_of) / float(SECONDS_PER_DAY))
+    return both.group_by("item_id").aggregate(
+        age_days=age_seconds(started, as_of) / float(SECONDS_PER_DAY)
+    )
 
 
 def observed_price(purchases: Any, as_of: datetime) -> Any:
-    """item_id, zone, price_minor and list_price_minor: medians per unit over the last PRICE_DAYS days of sales."""
+    """item_id, zone, price_minor and list_price_minor: medians per unit over the last PRICE_DAYS
+    days of sales."""
     recent = since(purchases, as_of, PRICE_DAYS)
-    paid = (recent.line_amount_minor / recent.quantity.coalesce(1.0).nullif(0.0)).coalesce(recent.unit_price_minor)
+    paid = (recent.line_amount_minor / recent.quantity.coalesce(1.0).nullif(0.0)).coalesce(
+        recent.unit_price_minor
+    )
     return recent.group_by(item_id=recent.item_id, zone=zone_of(recent)).aggregate(
         price_minor=paid.median(),
         list_price_minor=recent.list_price_minor.median(),
@@ -126,7 +134,8 @@ def observed_price(purchases: Any, as_of: datetime) -> Any:
 
 
 def ruling_price(price_history: Any, as_of: datetime) -> Any:
-    """item_id, zone, price_minor (offer) and list_price_minor of the price that rules at `as_of`."""
+    """item_id, zone, price_minor (offer) and list_price_minor of the price that rules at
+    `as_of`."""
     ruling = price_history.filter(
         (price_history.valid_from <= instant(as_of))
         & (price_history.valid_to.isnull() | (price_history.valid_to > instant(as_of)))
@@ -152,14 +161,17 @@ def latest_cost(costs: Any, as_of: datetime) -> Any:
     return by.aggregate(cost_minor=known.unit_cost_minor.argmax(known.valid_from))
 
 
-def price_position(purchases: Any, items: Any, price_history: Any, as_of: datetime, costs: Any | None = None) -> Any:
+def price_position(
+    purchases: Any, items: Any, price_history: Any, as_of: datetime, costs: Any | None = None
+) -> Any:
     """price_minor, list_price_minor, discount_depth, margin and price_position per item.
 
-    The price is the ruling one, else the observed one. discount_depth = 1 - price ÷ list price, at least 0. margin =
-    1 - unit cost ÷ price; the cost is the zone's in `costs`, else the catalogue's; without `costs` it is unknown.
-    price_position: share of the category's other items in the zone that are cheaper (0 cheapest, 1 dearest; ties share
-    the lowest place; null in a category of one). Over all zones, an item is described by the zone in which it sold
-    most lately (the first by name among equals), since zones may differ in currency.
+    The price is the ruling one, else the observed one. discount_depth = 1 - price ÷ list price, at
+    least 0. margin = 1 - unit cost ÷ price; the cost is the zone's in `costs`, else the
+    catalogue's; without `costs` it is unknown. price_position: share of the category's other items
+    in the zone that are cheaper (0 cheapest, 1 dearest; ties share the lowest place; null in a
+    category of one). Over all zones, an item is described by the zone in which it sold most lately
+    (the first by name among equals), since zones may differ in currency.
     """
     ruling = ruling_price(price_history, as_of)
     observed = observed_price(purchases, as_of)
@@ -175,9 +187,13 @@ def price_position(purchases: Any, items: Any, price_history: Any, as_of: dateti
     placed = prices.left_join(items.select("item_id", "category"), "item_id")
     placed = placed.mutate(
         price_position=ibis.percent_rank().over(
-            ibis.window(group_by=[placed.zone, placed.category.coalesce("")], order_by=placed.price_minor)
+            ibis.window(
+                group_by=[placed.zone, placed.category.coalesce("")], order_by=placed.price_minor
+            )
         ),
-        n_category=placed.count().over(ibis.window(group_by=[placed.zone, placed.category.coalesce("")])),
+        n_category=placed.count().over(
+            ibis.window(group_by=[placed.zone, placed.category.coalesce("")])
+        ),
         place=ibis.row_number().over(
             ibis.window(group_by=placed.item_id, order_by=[placed.n_sales.desc(), placed.zone])
         ),
@@ -212,8 +228,9 @@ def promotion_column(kind: str, window: str) -> str:
 def promotion_state(promotions: Any, as_of: datetime, kinds: Sequence[str]) -> Any:
     """Reach and depth of the item's promotions in the weeks ahead (planned) and behind.
 
-    Reach of a window: the sum over its promotions of reach × share of the window they cover, at most 1; over all
-    kinds together and for each kind. Depth: the deepest discount in the window, null when none states one.
+    Reach of a window: the sum over its promotions of reach × share of the window they cover, at
+    most 1; over all kinds together and for each kind. Depth: the deepest discount in the window,
+    null when none states one.
     """
     now = int(as_of.timestamp())
     starts, ends = epoch_seconds(promotions.starts_at), epoch_seconds(promotions.ends_at)
@@ -232,7 +249,8 @@ def promotion_state(promotions: Any, as_of: datetime, kinds: Sequence[str]) -> A
 
 
 def stock_on_hand(stock: Any, items: Any, as_of: datetime) -> Any:
-    """Units on hand: the latest count before `as_of`, summed over zones, else what the catalogue states."""
+    """Units on hand: the latest count before `as_of`, summed over zones, else what the catalogue
+    states."""
     known = stock.filter(stock["at"] < instant(as_of))
     latest = known.group_by(item_id=known.item_id, zone=zone_of(known)).aggregate(
         on_hand=known.on_hand.argmax(known["at"])
@@ -254,10 +272,11 @@ def item_features(
     kinds: Sequence[str] | None = None,
     zone: str = ALL_ZONES,
 ) -> Any:
-    """One row per item that is in the catalogue (and available) or had an event before `as_of`, in no order.
+    """One row per item that is in the catalogue (and available) or had an event before `as_of`, in
+    no order.
 
-    item_id, zone, category, brand ("" where unknown), the columns of NAMES and one reach column per promotion kind and
-    window (float64, null where unknown; counts are 0 where nothing happened).
+    item_id, zone, category, brand ("" where unknown), the columns of NAMES and one reach column per
+    promotion kind and window (float64, null where unknown; counts are 0 where nothing happened).
     """
     kinds = promotion_kinds(promotions) if kinds is None else kinds
     events = before(events, as_of)
@@ -265,7 +284,9 @@ def item_features(
         promotions = in_zone(spread_plans(promotions, events), zone)
         price_history = in_zone(spread_plans(price_history, events), zone)
     events = in_zone(events, zone)
-    available = items.filter(items.available_from.isnull() | (items.available_from <= instant(as_of)))
+    available = items.filter(
+        items.available_from.isnull() | (items.available_from <= instant(as_of))
+    )
     purchases = events.filter(events.event_type == EventType.PURCHASE.value)
     history = history_of(kept_lines(order_lines(events, as_of)), as_of)
     parts = [
@@ -282,7 +303,9 @@ def item_features(
 
 def columns(kinds: Sequence[str]) -> tuple[str, ...]:
     """Names of all number columns of `item_features` in a shop with these kinds of promotion."""
-    return NAMES + tuple(promotion_column(kind, window) for kind in kinds for window in PROMOTION_WINDOWS)
+    return NAMES + tuple(
+        promotion_column(kind, window) for kind in kinds for window in PROMOTION_WINDOWS
+    )
 
 
 _ZERO = frozenset(
@@ -305,7 +328,9 @@ def _joined(base: Any, items: Any, parts: Sequence[Any], columns: Sequence[str],
     def add(left: Any, right: Any) -> Any:
         extra = [name for name in right.columns if name != "item_id"]
         joined = left.left_join(right, left.item_id == right.item_id)
-        return joined.select(*(left[name] for name in left.columns), *(right[name] for name in extra))
+        return joined.select(
+            *(left[name] for name in left.columns), *(right[name] for name in extra)
+        )
 
     texts = items.select("item_id", "category", "brand")
     joined = reduce(add, [texts, *parts], base)
@@ -334,4 +359,6 @@ def _seconds(time: Any) -> Any:
 def _within_windows(promotions: Any, as_of: datetime) -> Any:
     first = as_of + timedelta(days=min(low for low, _ in PROMOTION_WINDOWS.values()))
     last = as_of + timedelta(days=max(high for _, high in PROMOTION_WINDOWS.values()))
-    return promotions.filter((promotions.ends_at > instant(first)) & (promotions.starts_at < instant(last)))
+    return promotions.filter(
+        (promotions.ends_at > instant(first)) & (promotions.starts_at < instant(last))
+    )

@@ -1,4 +1,5 @@
-"""What orders spend on some items, as one number: no row of it tells one order, or anybody's, from another."""
+"""What orders spend on some items, as one number: no row of it tells one order, or anybody's, from
+another."""
 
 from __future__ import annotations
 
@@ -10,13 +11,17 @@ from features.contracts.tables import EventType
 from features.pipelines.expressions import before, instant, zone_of
 
 
-def spend_per_order(events: Any, item_ids: Sequence[str], zone: str, *, since: datetime, until: datetime) -> Any:
+def spend_per_order(
+    events: Any, item_ids: Sequence[str], zone: str, *, since: datetime, until: datetime
+) -> Any:
     """One row: mean_minor (of what an order that holds any of the items spent on them), n_orders.
 
-    Purchases of `zone` from `since` until just before `until`. Lines without an order_id or without an amount tell
-    nothing and are left out; without any line mean_minor is null and n_orders 0.
+    Purchases of `zone` from `since` until just before `until`. Lines without an order_id or without
+    an amount tell nothing and are left out; without any line mean_minor is null and n_orders 0.
     """
-    amount = events.line_amount_minor.cast("float64").fill_null(events.unit_price_minor * events.quantity)
+    amount = events.line_amount_minor.cast("float64").fill_null(
+        events.unit_price_minor * events.quantity
+    )
     lines = before(events, until).filter(
         events.event_type == EventType.PURCHASE.value,
         events.item_id.isin(list(item_ids)),

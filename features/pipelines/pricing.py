@@ -1,4 +1,5 @@
-"""What price response needs beside weekly demand: weeks in which an item sold out, and what it cost."""
+"""What price response needs beside weekly demand: weeks in which an item sold out, and what it
+cost."""
 
 from __future__ import annotations
 
@@ -19,10 +20,12 @@ def weekly_stock_outs(stock: Any, events: Any, weeks: Any) -> Any:
 
 
 def weekly_costs(costs: Any, events: Any, weeks: Any, foreign: Any = ()) -> Any:
-    """item_id, zone, week_start, unit_cost_minor: the mean over the week, from when a cost is first known."""
+    """item_id, zone, week_start, unit_cost_minor: the mean over the week, from when a cost is first
+    known."""
     steps = costs.select("item_id", "zone", "valid_from", list_price_minor=costs.unit_cost_minor)
     steps = steps.mutate(
-        valid_to=ibis.null(steps.valid_from.type().copy(nullable=True)), offer_price_minor=steps.list_price_minor
+        valid_to=ibis.null(steps.valid_from.type().copy(nullable=True)),
+        offer_price_minor=steps.list_price_minor,
     )
     found = weekly_prices(steps, events, weeks, foreign)
     return found.select(*KEY, unit_cost_minor=found.planned_offer_price_minor)

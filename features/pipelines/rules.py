@@ -1,4 +1,5 @@
-"""Numbers and names that a feature's definition rests on, shared by its offline and its online computation."""
+"""Numbers and names that a feature's definition rests on, shared by its offline and its online
+computation."""
 
 from __future__ import annotations
 

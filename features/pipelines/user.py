@@ -1,7 +1,8 @@
-"""User features: one pure function per column, over the user's kept order lines (`user_item.kept_lines`).
+"""User features: one pure function per column, over the user's kept order lines
+(`user_item.kept_lines`).
 
-Money is compared within one zone only, since zones may differ in currency: the money features look at the zone in
-which the user bought the most lines (the first by name among equals).
+Money is compared within one zone only, since zones may differ in currency: the money features look
+at the zone in which the user bought the most lines (the first by name among equals).
 """
 
 from __future__ import annotations
@@ -64,13 +65,17 @@ def monetary_decayed_minor(lines: Any, as_of: datetime) -> Any:
 
 
 def discount_share(lines: Any) -> Any:
-    """Money saved ÷ list value, over lines with a known list price, in the main zone; null without one."""
-    saved = ibis.greatest(lines.list_minor - lines.paid_minor, 0.0).sum(where=lines.list_minor.notnull())
+    """Money saved ÷ list value, over lines with a known list price, in the main zone; null without
+    one."""
+    saved = ibis.greatest(lines.list_minor - lines.paid_minor, 0.0).sum(
+        where=lines.list_minor.notnull()
+    )
     return saved / lines.list_minor.sum().nullif(0.0)
 
 
 def price_sensitivity(lines: Any) -> Any:
-    """Share of the lines with a known list price that were bought reduced, in the main zone; null without one."""
+    """Share of the lines with a known list price that were bought reduced, in the main zone; null
+    without one."""
     reduced = lines.paid_minor <= lines.list_minor * (1.0 - REDUCED_SHARE)
     return reduced.mean(where=lines.list_minor.notnull())
 
@@ -91,13 +96,16 @@ NAMES = (
 
 
 def user_features(events: Any, as_of: datetime) -> Any:
-    """One row per user with a kept purchase before `as_of`: user_id and the columns of NAMES (float64), no order."""
+    """One row per user with a kept purchase before `as_of`: user_id and the columns of NAMES
+    (float64), no order."""
     return features_of(kept_lines(order_lines(events, as_of)), as_of)
 
 
 def features_of(lines: Any, as_of: datetime) -> Any:
     """`user_features` from kept lines."""
-    orders = lines.group_by(["user_id", "order_key"]).aggregate(at=lines["at"].min(), n_lines=lines.count())
+    orders = lines.group_by(["user_id", "order_key"]).aggregate(
+        at=lines["at"].min(), n_lines=lines.count()
+    )
     by_lines = lines.group_by("user_id").aggregate(
         recency_days=recency_days(lines, as_of),
         tenure_days=tenure_days(lines, as_of),
@@ -114,7 +122,8 @@ def features_of(lines: Any, as_of: datetime) -> Any:
 
 
 def category_affinity(lines: Any, items: Any, as_of: datetime) -> Any:
-    """user_id, category (the first level), affinity: the category's share of the user's decayed order lines.
+    """user_id, category (the first level), affinity: the category's share of the user's decayed
+    order lines.
 
     Lines of items without a category count in the whole and have no row.
     """
@@ -123,7 +132,9 @@ def category_affinity(lines: Any, items: Any, as_of: datetime) -> Any:
     joined = weighed.left_join(top, "item_id")
     sums = joined.group_by(["user_id", "category"]).aggregate(weight=joined.weight.sum())
     shares = sums.mutate(affinity=sums.weight / sums.weight.sum().over(group_by=sums.user_id))
-    return shares.filter(shares.category.notnull() & (shares.category != "")).select("user_id", "category", "affinity")
+    return shares.filter(shares.category.notnull() & (shares.category != "")).select(
+        "user_id", "category", "affinity"
+    )
 
 
 def _main_zone(lines: Any, as_of: datetime) -> Any:

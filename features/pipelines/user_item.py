@@ -1,8 +1,9 @@
 """User × item features: what a user bought, how often, and when.
 
-Everything starts from *order lines*: one row per user × item × order, refunds taken off. A refund names its order and
-takes its quantity back at the price paid; a line that is refunded whole no longer counts. A refund that names no
-order, or one that never sold the item, changes nothing. An order is its order_id, else the purchase's own event.
+Everything starts from *order lines*: one row per user × item × order, refunds taken off. A refund
+names its order and takes its quantity back at the price paid; a line that is refunded whole no
+longer counts. A refund that names no order, or one that never sold the item, changes nothing. An
+order is its order_id, else the purchase's own event.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from features.pipelines.rules import MAX_VIEWED, VIEW_TYPES, VIEWED_DAYS
 def order_lines(events: Any, as_of: datetime) -> Any:
     """One row per user × item × order that occurred before `as_of`, refunded ones included.
 
-    user_id, item_id, order_key; zone; at (epoch seconds of the first purchase of the line, null when only a refund is
-    known); bought and refunded (units); paid_minor (for all units bought); list_minor (at list price; null when any
-    part of the line has none).
+    user_id, item_id, order_key; zone; at (epoch seconds of the first purchase of the line, null
+    when only a refund is known); bought and refunded (units); paid_minor (for all units bought);
+    list_minor (at list price; null when any part of the line has none).
     """
     known = before(events, as_of)
     known = known.filter(
-        known.user_id.notnull() & known.event_type.isin([EventType.PURCHASE.value, EventType.REFUND.value])
+        known.user_id.notnull()
+        & known.event_type.isin([EventType.PURCHASE.value, EventType.REFUND.value])
     )
     quantity = known.quantity.coalesce(1.0)
     is_bought = known.event_type == EventType.PURCHASE.value
@@ -56,7 +58,8 @@ def order_lines(events: Any, as_of: datetime) -> Any:
 
 
 def kept_lines(lines: Any) -> Any:
-    """Order lines of which something was kept; quantity, paid_minor and list_minor shrink with refunds."""
+    """Order lines of which something was kept; quantity, paid_minor and list_minor shrink with
+    refunds."""
     kept = lines.filter(lines.bought > lines.refunded)
     share = (kept.bought - kept.refunded) / kept.bought
     return kept.select(
@@ -99,8 +102,8 @@ def last_at(lines: Any) -> Any:
 def user_item_history(events: Any, as_of: datetime) -> Any:
     """One row per user × item bought before `as_of` and not wholly refunded by then, in no order.
 
-    user_id, item_id, n_orders, quantity, decayed_frequency, first_at, last_at. The due ratio follows from them
-    (`due_ratio`).
+    user_id, item_id, n_orders, quantity, decayed_frequency, first_at, last_at. The due ratio
+    follows from them (`due_ratio`).
     """
     return history_of(kept_lines(order_lines(events, as_of)), as_of)
 
@@ -119,22 +122,26 @@ def history_of(lines: Any, as_of: datetime) -> Any:
 def due_ratio(n_orders: Any, first_at: Any, last_at: Any, as_of_seconds: int) -> Any:
     """Time since the last purchase ÷ the user's mean interval between purchases of the item.
 
-    1 means due now. Works on numpy arrays and Ibis columns alike; null (or NaN) below two orders is the caller's, as
-    the interval then is 0 ÷ 0.
+    1 means due now. Works on numpy arrays and Ibis columns alike; null (or NaN) below two orders is
+    the caller's, as the interval then is 0 ÷ 0.
     """
     interval = (last_at - first_at) / (n_orders - 1)
     return (as_of_seconds - last_at) / interval
 
 
 def viewed_items(events: Any, as_of: datetime) -> Any:
-    """The latest MAX_VIEWED items each user viewed, selected or carted in the VIEWED_DAYS days before `as_of`.
+    """The latest MAX_VIEWED items each user viewed, selected or carted in the VIEWED_DAYS days
+    before `as_of`.
 
-    user_id, item_id, viewed_at (epoch seconds of the latest), place (0 is the latest; equal times by item_id).
+    user_id, item_id, viewed_at (epoch seconds of the latest), place (0 is the latest; equal times
+    by item_id).
     """
     known = since(before(events, as_of), as_of, VIEWED_DAYS)
     known = known.filter(known.user_id.notnull() & known.event_type.isin(VIEW_TYPES))
     known = known.select("user_id", "item_id", second=epoch_seconds(known.occurred_at))
-    latest = known.group_by(["user_id", "item_id"]).aggregate(viewed_at=known.second.max().cast("int64"))
+    latest = known.group_by(["user_id", "item_id"]).aggregate(
+        viewed_at=known.second.max().cast("int64")
+    )
     placed = latest.mutate(
         place=ibis.row_number().over(
             ibis.window(group_by=latest.user_id, order_by=[latest.viewed_at.desc(), latest.item_id])

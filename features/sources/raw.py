@@ -1,7 +1,9 @@
-"""From the files of one table to the DuckDB table `raw`: all text, with file and row of where each row stood.
+"""From the files of one table to the DuckDB table `raw`: all text, with file and row of where each
+row stood.
 
-CSV is read strictly: comma, double quotes, UTF-8, a first line of column names, nothing guessed. A line that is no row
-(bad encoding, too few or many values) is handed back with its reason. Names match without regard to case and blanks.
+CSV is read strictly: comma, double quotes, UTF-8, a first line of column names, nothing guessed. A
+line that is no row (bad encoding, too few or many values) is handed back with its reason. Names
+match without regard to case and blanks.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from features.contracts.errors import BadInput
 from features.contracts.tables import TableSchema
 
 FILE, ROW = "__file", "__row"
-BAD_ROWS = pa.schema([("file", pa.string()), ("row", pa.int64()), ("reasons", pa.string()), ("raw", pa.string())])
+BAD_ROWS = pa.schema(
+    [("file", pa.string()), ("row", pa.int64()), ("reasons", pa.string()), ("raw", pa.string())]
+)
 
 _WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 _MAX_LINE_BYTES = 16 * 2**20
@@ -29,7 +33,8 @@ _CSV = f"""header = true, auto_detect = false, delim = ',', quote = '"', escape 
 
 
 def load_raw(duck: Any, schema: TableSchema, paths: Sequence[Path]) -> tuple[list[str], pa.Table]:
-    """Makes the table `raw`; returns its column names, and the lines that are no rows (schema `BAD_ROWS`)."""
+    """Makes the table `raw`; returns its column names, and the lines that are no rows (schema
+    `BAD_ROWS`)."""
     if paths[0].suffix == ".csv":
         return _load_csv(duck, schema, paths[0])
     return _load_parquet(duck, schema, paths), BAD_ROWS.empty_table()
@@ -50,20 +55,26 @@ def _load_parquet(duck: Any, schema: TableSchema, paths: Sequence[Path]) -> list
         try:
             duck.execute(f"SELECT * FROM parquet_schema({literal(str(path))})")
         except duckdb.Error as error:
-            raise BadInput("no readable Parquet file", where=str(path), hint=_first_line(error)) from error
+            raise BadInput(
+                "no readable Parquet file", where=str(path), hint=_first_line(error)
+            ) from error
     sources = ", ".join(literal(str(path)) for path in paths)
     scan = f"read_parquet([{sources}], union_by_name = true"
     try:
         given = [row[0] for row in duck.sql(f"DESCRIBE SELECT * FROM {scan})").fetchall()]
         names = _canonical(schema, given, paths[0])
-        columns = "".join(f"{quoted(a)}::VARCHAR AS {quoted(b)}, " for a, b in zip(given, names, strict=True))
+        columns = "".join(
+            f"{quoted(a)}::VARCHAR AS {quoted(b)}, " for a, b in zip(given, names, strict=True)
+        )
         duck.execute(
             f"CREATE TEMP TABLE raw AS SELECT {columns}filename AS {FILE}, (file_row_number + 1)::BIGINT AS {ROW} "
             f"FROM {scan}, filename = true, file_row_number = true)"
         )
     except duckdb.Error as error:
         raise BadInput(
-            f"the files of {schema.name} cannot be read", where=str(paths[0].parent), hint=_first_line(error)
+            f"the files of {schema.name} cannot be read",
+            where=str(paths[0].parent),
+            hint=_first_line(error),
         ) from error
     return names
 
@@ -97,7 +108,12 @@ def _load_csv(duck: Any, schema: TableSchema, path: Path) -> tuple[list[str], pa
     if rejected:
         _count_rejected_in(duck, [row for row, _, _ in rejected])
     rows = [
-        {"file": str(path), "row": row, "reasons": f"the line has {fault}", "raw": _raw_line(text or "")}
+        {
+            "file": str(path),
+            "row": row,
+            "reasons": f"the line has {fault}",
+            "raw": _raw_line(text or ""),
+        }
         for row, fault, text in rejected
     ]
     return names, pa.Table.from_pylist(rows, BAD_ROWS)
@@ -108,18 +124,27 @@ def _header(path: Path) -> list[str]:
     with path.open("rb") as file:
         start = file.read(2)
     if not start:
-        raise BadInput("the file is empty", where=str(path), hint="A CSV file starts with a line of column names")
+        raise BadInput(
+            "the file is empty",
+            where=str(path),
+            hint="A CSV file starts with a line of column names",
+        )
     if start in _WIDE:
         raise BadInput(f"the file is {_WIDE[start]}", where=str(path), hint="Save it as UTF-8")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             names = next(csv.reader(file), [])
     except (UnicodeDecodeError, csv.Error):
-        # The decoder reads ahead: only the first line itself must be UTF-8, later ones are judged one by one.
+        # The decoder reads ahead: only the first line itself must be UTF-8, later ones are judged
+        # one by one.
         with path.open("rb") as file:
             names = _decoded_header(file.readline(_MAX_LINE_BYTES), path)
     if not any(name.strip() for name in names):
-        raise BadInput("the first line is empty", where=str(path), hint="A CSV file starts with a line of column names")
+        raise BadInput(
+            "the first line is empty",
+            where=str(path),
+            hint="A CSV file starts with a line of column names",
+        )
     return names
 
 
@@ -133,14 +158,17 @@ def _decoded_header(line: bytes, path: Path) -> list[str]:
 
 
 def _canonical(schema: TableSchema, given: Sequence[str], path: Path) -> list[str]:
-    """Names of the table in its spelling, others without blanks around; one without a name gets its number."""
+    """Names of the table in its spelling, others without blanks around; one without a name gets its
+    number."""
     known = {column.name for column in schema.columns}
     names = []
     for number, name in enumerate(given, start=1):
         stripped = name.strip() or f"column_{number}"
         names.append(stripped.lower() if stripped.lower() in known else stripped)
     folded = [name.lower() for name in names]
-    repeated = sorted({name for name in folded if folded.count(name) > 1} | ({FILE, ROW} & set(folded)))
+    repeated = sorted(
+        {name for name in folded if folded.count(name) > 1} | ({FILE, ROW} & set(folded))
+    )
     if repeated:
         raise BadInput(
             f"the column {repeated[0]!r} stands more than once, or is a reserved name",
@@ -151,8 +179,11 @@ def _canonical(schema: TableSchema, given: Sequence[str], path: Path) -> list[st
 
 
 def _count_rejected_in(duck: Any, rejected: list[int]) -> None:
-    """Renumbers the rows of `raw` by their place in the file, where rejected rows (ascending) stand too."""
-    firsts = [row - before for before, row in enumerate(rejected)]  # the first kept row that lies behind each
+    """Renumbers the rows of `raw` by their place in the file, where rejected rows (ascending) stand
+    too."""
+    firsts = [
+        row - before for before, row in enumerate(rejected)
+    ]  # the first kept row that lies behind each
     duck.register("behind", pa.table({"first_row": firsts, "n_before": range(1, len(firsts) + 1)}))
     duck.execute(
         f"CREATE OR REPLACE TEMP TABLE raw AS SELECT raw.* REPLACE ({ROW} + coalesce(n_before, 0) AS {ROW}) FROM raw "

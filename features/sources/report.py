@@ -13,7 +13,8 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class WriteCount:
-    """Rows that were new, rows that replaced an earlier one under the same key, rows that were there already."""
+    """Rows that were new, rows that replaced an earlier one under the same key, rows that were
+    there already."""
 
     new: int
     replaced: int
@@ -34,11 +35,13 @@ class FactStore(Protocol):
 
 @dataclass
 class TableReport:
-    """One table. `excluded`: out of scope by a rule of the source; `quarantined`: failed validation, by reason;
+    """One table. `excluded`: out of scope by a rule of the source; `quarantined`: failed
+    validation, by reason;
 
-    a row may have several reasons and counts once in `n_bad`. `duplicates`: rows that say again what another row of the
-    import says. `attributes`: columns that the table does not know, kept as attributes. `n_unknown_items`: rows kept
-    though their item is not among the items imported with them.
+    a row may have several reasons and counts once in `n_bad`. `duplicates`: rows that say again
+    what another row of the import says. `attributes`: columns that the table does not know, kept as
+    attributes. `n_unknown_items`: rows kept though their item is not among the items imported with
+    them.
     """
 
     rows_read: int = 0
@@ -83,7 +86,9 @@ class ImportReport:
                     "excluded": dict(table.excluded),
                     "n_bad": table.n_bad,
                     "quarantined": dict(table.quarantined),
-                    "quarantine_file": str(table.quarantine_file) if table.quarantine_file else None,
+                    "quarantine_file": str(table.quarantine_file)
+                    if table.quarantine_file
+                    else None,
                     "attributes": table.attributes,
                     "n_unknown_items": table.n_unknown_items,
                 }

@@ -1,10 +1,11 @@
-"""Statistical baselines, vectorised over series: each gives one flat level per series, N × weeks -> N.
+"""Statistical baselines, vectorised over series: each gives one flat level per series, N × weeks ->
+N.
 
 Those of days give a level per weekday, N × weeks × 7 -> N × 7.
 
-Equal to statsforecast's of the same names (a test compares them; ADIDA searches a grid), and fast enough
-for every evaluation.
-References: Croston (1972); Syntetos & Boylan (2005); Teunter, Syntetos & Babai (2011); Nikolopoulos et al. (2011).
+Equal to statsforecast's of the same names (a test compares them; ADIDA searches a grid), and fast
+enough for every evaluation. References: Croston (1972); Syntetos & Boylan (2005); Teunter, Syntetos
+& Babai (2011); Nikolopoulos et al. (2011).
 """
 
 from __future__ import annotations
@@ -12,37 +13,38 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import numpy.typing as npt
 
-Matrix = npt.NDArray[np.float64]
+from features.contracts.arrays import Float64Array, Int64Array
+
 YEAR, MONTH = 52, 4
 _SMOOTHING = 0.1
 _GRID = np.linspace(0.1, 0.3, 21)
 
 
-def naive(units: Matrix) -> Matrix:
+def naive(units: Float64Array) -> Float64Array:
     """The last week."""
     return units[:, -1]
 
 
-def mean_of_8(units: Matrix) -> Matrix:
+def mean_of_8(units: Float64Array) -> Float64Array:
     """The mean of the last 8 weeks."""
     return np.asarray(units[:, -8:].mean(axis=1))
 
 
-def median_of_8(units: Matrix) -> Matrix:
+def median_of_8(units: Float64Array) -> Float64Array:
     """The median of the last 8 weeks: far below the mean where demand is skewed, so biased."""
     return np.asarray(np.median(units[:, -8:], axis=1))
 
 
-def seasonal_naive(units: Matrix, horizon: int) -> Matrix:
-    """N × horizon: the week a year before where a year is known, else the week four weeks before."""
+def seasonal_naive(units: Float64Array, horizon: int) -> Float64Array:
+    """N × horizon: the week a year before where a year is known, else the week four weeks
+    before."""
     n_weeks = units.shape[1]
     season = YEAR if n_weeks >= YEAR else min(MONTH, n_weeks)
     return np.asarray(units[:, [n_weeks - season + step % season for step in range(horizon)]])
 
 
-def ses(units: Matrix, alpha: float = _SMOOTHING) -> Matrix:
+def ses(units: Float64Array, alpha: float = _SMOOTHING) -> Float64Array:
     """Simple exponential smoothing from the first week on."""
     level = units[:, 0].copy()
     for week in range(1, units.shape[1]):
@@ -50,14 +52,14 @@ def ses(units: Matrix, alpha: float = _SMOOTHING) -> Matrix:
     return level
 
 
-def croston_sba(units: Matrix) -> Matrix:
+def croston_sba(units: Float64Array) -> Float64Array:
     """Croston's smoothed size over smoothed interval, corrected by 0.95 (Syntetos-Boylan)."""
     size, interval, _ = _croston(units)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(interval > 0, 0.95 * size / interval, 0.0)
 
 
-def tsb(units: Matrix, alpha_size: float = 0.2, alpha_chance: float = 0.2) -> Matrix:
+def tsb(units: Float64Array, alpha_size: float = 0.2, alpha_chance: float = 0.2) -> Float64Array:
     """Smoothed size × smoothed chance of a sale, which falls while nothing sells."""
     sold = (units > 0).astype(np.float64)
     chance = ses(sold, alpha_chance)
@@ -70,40 +72,45 @@ def tsb(units: Matrix, alpha_size: float = 0.2, alpha_chance: float = 0.2) -> Ma
     return size * chance
 
 
-def adida(units: Matrix) -> Matrix:
-    """Aggregated in blocks of the mean interval between sales, smoothed with the best share, spread evenly."""
+def adida(units: Float64Array) -> Float64Array:
+    """Aggregated in blocks of the mean interval between sales, smoothed with the best share, spread
+    evenly."""
     n_weeks = units.shape[1]
     blocks = _mean_interval(units)
     result = np.zeros(len(units))
     for block in np.unique(blocks[blocks > 0]):
         chosen = np.flatnonzero(blocks == block)
         n_blocks = n_weeks // block
-        whole = units[chosen, n_weeks - n_blocks * block :].reshape(len(chosen), n_blocks, block).sum(axis=2)
+        whole = (
+            units[chosen, n_weeks - n_blocks * block :]
+            .reshape(len(chosen), n_blocks, block)
+            .sum(axis=2)
+        )
         result[chosen] = _best_ses(whole) / block
     return result
 
 
-def weekday_naive(days: Matrix) -> Matrix:
+def weekday_naive(days: Float64Array) -> Float64Array:
     """N × weeks × 7 -> N × 7: the same weekday a week before."""
     return days[:, -1]
 
 
-def weekday_mean_of_8(days: Matrix) -> Matrix:
+def weekday_mean_of_8(days: Float64Array) -> Float64Array:
     """The mean of the same weekday over the last 8 weeks."""
     return np.asarray(days[:, -8:].mean(axis=1))
 
 
-def weekday_ses(days: Matrix) -> Matrix:
+def weekday_ses(days: Float64Array) -> Float64Array:
     """Simple exponential smoothing of each weekday by itself."""
     return ses(days)
 
 
-def mean_of_56_days(days: Matrix) -> Matrix:
+def mean_of_56_days(days: Float64Array) -> Float64Array:
     """The mean of the last 8 weeks, the same on each day."""
     return np.repeat(days[:, -8:].mean(axis=(1, 2))[:, None], days.shape[2], axis=1)
 
 
-UNBIASED: Mapping[str, Callable[[Matrix], Matrix]] = {
+UNBIASED: Mapping[str, Callable[[Float64Array], Float64Array]] = {
     "naive": naive,
     "CrostonSBA": croston_sba,
     "TSB": tsb,
@@ -111,16 +118,16 @@ UNBIASED: Mapping[str, Callable[[Matrix], Matrix]] = {
     "mean of 8 weeks": mean_of_8,
     "ADIDA": adida,
 }
-DAILY: Mapping[str, Callable[[Matrix], Matrix]] = {
+DAILY: Mapping[str, Callable[[Float64Array], Float64Array]] = {
     "seasonal naive, weekday": weekday_naive,
     "mean of 8 of the weekday": weekday_mean_of_8,
     "SES of the weekday": weekday_ses,
     "mean of 56 days": mean_of_56_days,
 }
-BIASED: Mapping[str, Callable[[Matrix], Matrix]] = {"median of 8 weeks": median_of_8}
+BIASED: Mapping[str, Callable[[Float64Array], Float64Array]] = {"median of 8 weeks": median_of_8}
 
 
-def _croston(units: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+def _croston(units: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Smoothed size, smoothed interval, number of sales."""
     n = len(units)
     size, interval, count, gap = np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n)
@@ -129,21 +136,25 @@ def _croston(units: Matrix) -> tuple[Matrix, Matrix, Matrix]:
         gap += 1
         hit, first = now > 0, count == 0
         size = np.where(hit, np.where(first, now, size + _SMOOTHING * (now - size)), size)
-        interval = np.where(hit, np.where(first, gap, interval + _SMOOTHING * (gap - interval)), interval)
+        interval = np.where(
+            hit, np.where(first, gap, interval + _SMOOTHING * (gap - interval)), interval
+        )
         count, gap = count + hit, np.where(hit, 0, gap)
     return size, interval, count
 
 
-def _mean_interval(units: Matrix) -> npt.NDArray[np.int64]:
-    """The mean gap between sales (the first from the start of the data), rounded; 0 where nothing sold."""
+def _mean_interval(units: Float64Array) -> Int64Array:
+    """The mean gap between sales (the first from the start of the data), rounded; 0 where nothing
+    sold."""
     sold = units > 0
     count = sold.sum(axis=1)
     last = units.shape[1] - np.argmax(sold[:, ::-1], axis=1)
     return np.where(count > 0, np.round(last / np.maximum(count, 1)), 0).astype(np.int64)
 
 
-def _best_ses(units: Matrix) -> Matrix:
-    """Exponential smoothing with, per series, the share of smallest one-step squared error, of 0.10 to 0.30."""
+def _best_ses(units: Float64Array) -> Float64Array:
+    """Exponential smoothing with, per series, the share of smallest one-step squared error, of 0.10
+    to 0.30."""
     best, error = units[:, 0].copy(), np.full(len(units), np.inf)
     for alpha in _GRID:
         level, squared = units[:, 0].copy(), np.zeros(len(units))

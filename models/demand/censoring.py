@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
+from features.contracts.arrays import BoolArray
 from models.demand.panel import DemandPanel
 
 _IN_STOCK = 0.95  # a week counts as sold from full shelves from this share of its time in stock
 _MEMORY = 8
 
 
-def censored(panel: DemandPanel) -> npt.NDArray[np.bool_]:
+def censored(panel: DemandPanel) -> BoolArray:
     """N × n_known: weeks whose units are a lower bound. None where no stock is known."""
     if panel.in_stock is None:
         return np.zeros(panel.units.shape, bool)
@@ -21,7 +21,8 @@ def censored(panel: DemandPanel) -> npt.NDArray[np.bool_]:
 
 
 def uncensored(panel: DemandPanel) -> DemandPanel:
-    """The panel with censored weeks lifted to the mean of the eight weeks before, of which lifted ones are part.
+    """The panel with censored weeks lifted to the mean of the eight weeks before, of which lifted
+    ones are part.
 
     Only earlier weeks are looked at, so a feature at an origin still knows no later week.
     """

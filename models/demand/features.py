@@ -1,7 +1,9 @@
-"""Features of demand at an origin: what was sold before it, and what is planned for the week foretold.
+"""Features of demand at an origin: what was sold before it, and what is planned for the week
+foretold.
 
-Every function takes the number of known weeks (`origin`) and looks at units of earlier weeks only. Quantities are
-relative to the series' own level (`base`), so that one tree serves small and large series.
+Every function takes the number of known weeks (`origin`) and looks at units of earlier weeks only.
+Quantities are relative to the series' own level (`base`), so that one tree serves small and large
+series.
 """
 
 from __future__ import annotations
@@ -9,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from models.demand.panel import PRICE_MEMORY, DemandPanel, Floats, group_sums
+from features.contracts.arrays import BoolArray, Float32Array
+from models.demand.panel import PRICE_MEMORY, DemandPanel, group_sums
 
 SEASON_WEEKS = 52
 PRICES = ("price_to_list", "price_to_usual")  # the columns that fall when a planned price falls
@@ -26,11 +28,12 @@ _FLOOR = 0.02
 
 @dataclass(frozen=True)
 class History:
-    """What an origin knows of each series: its level, and the columns that are the same at every horizon."""
+    """What an origin knows of each series: its level, and the columns that are the same at every
+    horizon."""
 
     origin: int
-    base: Floats
-    columns: dict[str, Floats]
+    base: Float32Array
+    columns: dict[str, Float32Array]
 
 
 def history(panel: DemandPanel, origin: int) -> History:
@@ -38,7 +41,7 @@ def history(panel: DemandPanel, origin: int) -> History:
     units = panel.units[:, :origin]
     means = {n: _mean(units, n) for n in _MEANS}
     base = 0.5 * means[8] + 0.3 * means[26] + 0.2 * means[4] + _FLOOR
-    columns: dict[str, Floats] = {"log_base": np.log(base)}
+    columns: dict[str, Float32Array] = {"log_base": np.log(base)}
     for lag in _LAGS:
         columns[f"lag_{lag}"] = units[:, -lag] / base
     for n, mean in means.items():
@@ -51,28 +54,31 @@ def history(panel: DemandPanel, origin: int) -> History:
     return History(origin, base.astype(np.float32), columns)
 
 
-def features(panel: DemandPanel, past: History, step: int) -> tuple[list[str], Floats]:
-    """Names and N × F columns for the week `step` weeks after the last known one (1: the first unknown)."""
+def features(panel: DemandPanel, past: History, step: int) -> tuple[list[str], Float32Array]:
+    """Names and N × F columns for the week `step` weeks after the last known one (1: the first
+    unknown)."""
     target = past.origin + step - 1
     columns = dict(past.columns)
     columns["horizon"] = np.full(panel.n_series, step, np.float32)
     columns |= _planned_promotions(panel, past, target)
     columns |= _planned_price(panel, past.origin, target)
     columns["season"] = _season(panel, past, target)
-    return list(columns), np.column_stack([np.asarray(values, np.float32) for values in columns.values()])
+    return list(columns), np.column_stack(
+        [np.asarray(values, np.float32) for values in columns.values()]
+    )
 
 
-def decayed_mean(units: Floats, share: float) -> Floats:
+def decayed_mean(units: Float32Array, share: float) -> Float32Array:
     """Exponentially weighted mean, newest week with weight `share`, weights normalised to 1."""
     weights = (1 - share) ** np.arange(units.shape[1] - 1, -1, -1)
     return np.asarray(units @ (weights / weights.sum()).astype(np.float32), np.float32)
 
 
-def _mean(units: Floats, n: int) -> Floats:
+def _mean(units: Float32Array, n: int) -> Float32Array:
     return np.asarray(units[:, -n:].mean(axis=1), np.float32)
 
 
-def _intermittency(units: Floats, base: Floats) -> dict[str, Floats]:
+def _intermittency(units: Float32Array, base: Float32Array) -> dict[str, Float32Array]:
     n_weeks = units.shape[1]
     sold = units > 0
     recent = units[:, -13:]
@@ -90,11 +96,11 @@ def _intermittency(units: Floats, base: Floats) -> dict[str, Floats]:
     }
 
 
-def _levels(panel: DemandPanel, units: Floats) -> dict[str, Floats]:
+def _levels(panel: DemandPanel, units: Float32Array) -> dict[str, Float32Array]:
     """How the category, and the shop, sold lately against before."""
     four, thirteen = units[:, -4:].mean(axis=1), units[:, -13:].mean(axis=1)
     last = units[:, -1]
-    columns: dict[str, Floats] = {}
+    columns: dict[str, Float32Array] = {}
     for name, codes in zip(("department", "category"), panel.groups, strict=True):
         level = group_sums(thirteen, codes) + 0.5
         columns[f"{name}_trend_4"] = (group_sums(four, codes) + 0.5) / level
@@ -103,14 +109,18 @@ def _levels(panel: DemandPanel, units: Floats) -> dict[str, Floats]:
     return columns
 
 
-def _past_promotions(panel: DemandPanel, units: Floats, base: Floats, origin: int) -> dict[str, Floats]:
-    columns: dict[str, Floats] = {}
+def _past_promotions(
+    panel: DemandPanel, units: Float32Array, base: Float32Array, origin: int
+) -> dict[str, Float32Array]:
+    columns: dict[str, Float32Array] = {}
     for kind, reach in zip(panel.kinds, panel.reach, strict=True):
         columns[f"reach_last:{kind}"] = reach[:, origin - 1]
         columns[f"reach_mean_4:{kind}"] = reach[:, max(origin - 4, 0) : origin].mean(axis=1)
         columns[f"reach_mean_26:{kind}"] = reach[:, max(origin - _MEMORY, 0) : origin].mean(axis=1)
     if panel.kinds:
-        promoted = np.any(panel.reach[:, :, max(origin - _MEMORY, 0) : origin] >= PROMOTED_REACH, axis=0)
+        promoted = np.any(
+            panel.reach[:, :, max(origin - _MEMORY, 0) : origin] >= PROMOTED_REACH, axis=0
+        )
         recent = units[:, -promoted.shape[1] :]
         columns["mean_promoted"] = _share_mean(recent, promoted) / base
         columns["mean_unpromoted"] = _share_mean(recent, ~promoted) / base
@@ -118,15 +128,15 @@ def _past_promotions(panel: DemandPanel, units: Floats, base: Floats, origin: in
     return columns
 
 
-def _share_mean(units: Floats, chosen: npt.NDArray[np.bool_]) -> Floats:
+def _share_mean(units: Float32Array, chosen: BoolArray) -> Float32Array:
     """Mean over the chosen weeks; NaN where there are none."""
     count = chosen.sum(axis=1)
     sums = np.where(chosen, units, 0).sum(axis=1)
     return np.where(count > 0, sums / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
-def _planned_promotions(panel: DemandPanel, past: History, target: int) -> dict[str, Floats]:
-    columns: dict[str, Floats] = {}
+def _planned_promotions(panel: DemandPanel, past: History, target: int) -> dict[str, Float32Array]:
+    columns: dict[str, Float32Array] = {}
     origin = past.origin
     for kind, reach in zip(panel.kinds, panel.reach, strict=True):
         planned = reach[:, target]
@@ -149,26 +159,33 @@ def _planned_promotions(panel: DemandPanel, past: History, target: int) -> dict[
     return columns
 
 
-def _planned_price(panel: DemandPanel, origin: int, target: int) -> dict[str, Floats]:
-    """The planned offer price against the planned list price, and against the list's mean of the last 8 weeks."""
+def _planned_price(panel: DemandPanel, origin: int, target: int) -> dict[str, Float32Array]:
+    """The planned offer price against the planned list price, and against the list's mean of the
+    last 8 weeks."""
     if panel.offer_price is None or panel.list_price is None:
         return {}
     offer = panel.offer_price[:, target]
     recent = panel.offer_price[:, max(origin - PRICE_MEMORY, 0) : origin]
     known = np.isfinite(recent)
     usual = np.where(
-        known.any(axis=1), np.where(known, recent, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1), np.nan
+        known.any(axis=1),
+        np.where(known, recent, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1),
+        np.nan,
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         against = {
             "price_to_list": np.log(offer / panel.list_price[:, target]),
             "price_to_usual": np.log(offer / usual),
         }
-    return {name: np.where(np.isfinite(values), values, np.nan).astype(np.float32) for name, values in against.items()}
+    return {
+        name: np.where(np.isfinite(values), values, np.nan).astype(np.float32)
+        for name, values in against.items()
+    }
 
 
-def _season(panel: DemandPanel, past: History, target: int) -> Floats:
-    """The same weeks a year ago (mean of three) against the level around the origin a year ago; NaN before that."""
+def _season(panel: DemandPanel, past: History, target: int) -> Float32Array:
+    """The same weeks a year ago (mean of three) against the level around the origin a year ago; NaN
+    before that."""
     year = target - SEASON_WEEKS
     level = past.origin - SEASON_WEEKS
     if level < 4 or year + 2 > past.origin:

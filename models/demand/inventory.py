@@ -1,8 +1,10 @@
-"""What follows from a forecast: when to order, how much, and how long the stock lasts. Arrays over N items.
+"""What follows from a forecast: when to order, how much, and how long the stock lasts. Arrays over
+N items.
 
-Demand over a time is the sum of its weeks. Weeks of one item err together, so the sum is wider than independent weeks
-would be: its quantiles are those that backtests saw of sums over one to eight weeks.
-Reference: Silver, Pyke & Thomas (2017), Inventory and Production Management in Supply Chains, (R, s, S) policies.
+Demand over a time is the sum of its weeks. Weeks of one item err together, so the sum is wider than
+independent weeks would be: its quantiles are those that backtests saw of sums over one to eight
+weeks. Reference: Silver, Pyke & Thomas (2017), Inventory and Production Management in Supply
+Chains, (R, s, S) policies.
 """
 
 from __future__ import annotations
@@ -10,12 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from features.contracts.arrays import BoolArray, Float64Array, StringArray
 from models.demand.outlook import Outlook
 
-Doubles = npt.NDArray[np.float64]
-Texts = npt.NDArray[np.str_]
 DAYS = 7.0
 A_SHARE, B_SHARE = 0.8, 0.95  # of revenue, cumulated from the largest item
 X_SPREAD, Y_SPREAD = 0.5, 1.0  # standard deviation over mean of a week's units
@@ -24,35 +24,42 @@ SLOW_UNITS, SLOW_DAYS = 1.0, 180.0  # fewer units in four weeks, or stock for lo
 
 @dataclass(frozen=True)
 class Policy:
-    """Days from order to shelf and between two looks, and the share of cycles without a stock-out; N each."""
+    """Days from order to shelf and between two looks, and the share of cycles without a stock-out;
+    N each."""
 
-    lead_time_days: Doubles
-    review_days: Doubles
-    service_level: Doubles
+    lead_time_days: Float64Array
+    review_days: Float64Array
+    service_level: Float64Array
 
 
 @dataclass(frozen=True)
 class Replenishment:
-    """Per item; days_of_cover and order are NaN where no stock is known, days_of_cover inf where none sells.
+    """Per item; days_of_cover and order are NaN where no stock is known, days_of_cover inf where
+    none sells.
 
-    The position is what is on hand and what is on order. Orders are placed by it; cover is that of what is on hand.
+    The position is what is on hand and what is on order. Orders are placed by it; cover is that of
+    what is on hand.
 
-    reorder_point   position at or below which to order: it lasts over lead time and review at the service level
+    reorder_point   position at or below which to order: it lasts over lead time and review at the
+                    service level
     safety_stock    reorder point less the units expected in that time
     order_up_to     reorder point and what sells until the next look
     order           order_up_to less the position, once it is at the reorder point
     """
 
-    expected: Doubles
-    reorder_point: Doubles
-    safety_stock: Doubles
-    order_up_to: Doubles
-    days_of_cover: Doubles
-    order: Doubles
+    expected: Float64Array
+    reorder_point: Float64Array
+    safety_stock: Float64Array
+    order_up_to: Float64Array
+    days_of_cover: Float64Array
+    order: Float64Array
 
 
-def replenish(outlook: Outlook, policy: Policy, on_hand: Doubles, on_order: Doubles) -> Replenishment:
-    """The replenishment of each item; `on_hand` and `on_order` N, NaN where not known: such an order counts as 0."""
+def replenish(
+    outlook: Outlook, policy: Policy, on_hand: Float64Array, on_order: Float64Array
+) -> Replenishment:
+    """The replenishment of each item; `on_hand` and `on_order` N, NaN where not known: such an
+    order counts as 0."""
     position = on_hand + np.nan_to_num(on_order)
     days = policy.lead_time_days + policy.review_days
     expected = expected_units(outlook.mean, days)
@@ -64,7 +71,7 @@ def replenish(outlook: Outlook, policy: Policy, on_hand: Doubles, on_order: Doub
     return Replenishment(expected, point, np.maximum(point - expected, 0.0), up_to, cover, order)
 
 
-def expected_units(mean: Doubles, days: Doubles) -> Doubles:
+def expected_units(mean: Float64Array, days: Float64Array) -> Float64Array:
     """Units expected within `days` N from now; weeks beyond the forecast are like its last one.
 
     >>> expected_units(np.array([[7.0, 14.0]]), np.array([10.5])).tolist()
@@ -77,8 +84,9 @@ def expected_units(mean: Doubles, days: Doubles) -> Doubles:
     return np.asarray((mean * parts).sum(axis=1) + beyond * mean[:, -1], np.float64)
 
 
-def days_of_cover(mean: Doubles, on_hand: Doubles) -> Doubles:
-    """Days until the units on hand are expected to be sold; inf where nothing sells, NaN where no stock is known.
+def days_of_cover(mean: Float64Array, on_hand: Float64Array) -> Float64Array:
+    """Days until the units on hand are expected to be sold; inf where nothing sells, NaN where no
+    stock is known.
 
     >>> days_of_cover(np.array([[7.0, 14.0]]), np.array([14.0])).tolist()
     [10.5]
@@ -95,7 +103,7 @@ def days_of_cover(mean: Doubles, on_hand: Doubles) -> Doubles:
     return np.asarray(np.where(np.isnan(on_hand), np.nan, days), np.float64)
 
 
-def abc(revenue: Doubles) -> Texts:
+def abc(revenue: Float64Array) -> StringArray:
     """A: the largest items that make 80 % of the revenue, B: those up to 95 %, C: the rest.
 
     >>> abc(np.array([5.0, 80.0, 15.0])).tolist()
@@ -105,28 +113,38 @@ def abc(revenue: Doubles) -> Texts:
     total = max(float(revenue.sum()), 1e-12)
     before = np.cumsum(revenue[order]) - revenue[order]
     classes = np.empty(len(revenue), "U1")
-    classes[order] = np.select([before < (A_SHARE - 1e-9) * total, before < (B_SHARE - 1e-9) * total], ["A", "B"], "C")
+    classes[order] = np.select(
+        [before < (A_SHARE - 1e-9) * total, before < (B_SHARE - 1e-9) * total], ["A", "B"], "C"
+    )
     return np.where(revenue > 0, classes, "C").astype("U1")
 
 
-def xyz(outlook: Outlook) -> Texts:
-    """X: a week's units stay near their mean, Y: they vary by up to it, Z: by more. By the forecast's own spread."""
+def xyz(outlook: Outlook) -> StringArray:
+    """X: a week's units stay near their mean, Y: they vary by up to it, Z: by more. By the
+    forecast's own spread."""
     mean = np.maximum(outlook.mean.mean(axis=1), 1e-9)
     spread = np.sqrt(1.0 / mean + outlook.alpha)
     return np.select([spread <= X_SPREAD, spread <= Y_SPREAD], ["X", "Y"], "Z").astype("U1")
 
 
-def slow_movers(outlook: Outlook, cover: Doubles) -> npt.NDArray[np.bool_]:
+def slow_movers(outlook: Outlook, cover: Float64Array) -> BoolArray:
     """Items that hardly sell, or whose stock lasts half a year."""
     month = expected_units(outlook.mean, np.full(len(outlook.mean), 4 * DAYS))
-    return np.asarray((month < SLOW_UNITS) | (np.nan_to_num(cover, nan=0.0, posinf=np.inf) > SLOW_DAYS))
+    return np.asarray(
+        (month < SLOW_UNITS) | (np.nan_to_num(cover, nan=0.0, posinf=np.inf) > SLOW_DAYS)
+    )
 
 
-def _quantiles(outlook: Outlook, expected: Doubles, days: Doubles, level: Doubles) -> Doubles:
-    """Of what sells within `days` at the service level of each item; as few look-ups as there are terms."""
+def _quantiles(
+    outlook: Outlook, expected: Float64Array, days: Float64Array, level: Float64Array
+) -> Float64Array:
+    """Of what sells within `days` at the service level of each item; as few look-ups as there are
+    terms."""
     result = np.zeros(len(expected))
     terms, which = np.unique(np.stack([days, level], axis=1), axis=0, return_inverse=True)
     for place, (time, share) in enumerate(terms):
         rows = which.ravel() == place
-        result[rows] = outlook.sums.quantiles(expected[rows], outlook.dense[rows], time / DAYS, (share,))[:, 0]
+        result[rows] = outlook.sums.quantiles(
+            expected[rows], outlook.dense[rows], time / DAYS, (share,)
+        )[:, 0]
     return result

@@ -1,4 +1,5 @@
-"""Weekly demand: a learner over all series blended with TSB by segment, and a count distribution around the mean."""
+"""Weekly demand: a learner over all series blended with TSB by segment, and a count distribution
+around the mean."""
 
 from __future__ import annotations
 
@@ -10,22 +11,22 @@ from typing import Any, Self
 
 import lightgbm as lgb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.contracts.arrays import BoolArray, Float64Array
 from features.contracts.errors import BadInput
 from features.contracts.tables import TIMESTAMP
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.demand.blend import Blend, segments
-from models.demand.calibration import Calibration
-from models.demand.distribution import QUANTILES, Doubles
-from models.demand.hierarchy import reconciled
+from models.demand.learner import MIN_TRACE, FitConfig, Trees, TreesConfig
+from models.demand.lookup import DAILY_FILE, FILE, read_daily
+from models.demand.new_items import ItemRates, waiting
 from models.demand.panel import DemandPanel
-from models.demand.rates import ItemRates, waiting
-from models.demand.sums import Sums, spread_of
-from models.demand.table import DAILY_FILE, FILE, read_daily
-from models.demand.trees import MIN_TRACE, FitConfig, Trees, TreesConfig
+from models.demand.reconcile import reconciled
+from models.demand.uncertainty.aggregates import Sums, spread_of
+from models.demand.uncertainty.backtest_calibration import Calibration
+from models.demand.uncertainty.counts import QUANTILES
 from models.demand.week_effects import WeekEffects
 
 KIND = "demand"
@@ -36,7 +37,10 @@ FORECASTS = pa.schema(
     [
         *_KEY,
         *_UNITS,
-        ("price_minor", pa.float64()),  # the offer price that the forecast assumes, null where no plan told one
+        (
+            "price_minor",
+            pa.float64(),
+        ),  # the offer price that the forecast assumes, null where no plan told one
         ("alpha", pa.float64()),  # dispersion of the week: variance = mean + alpha × mean²
         ("dense", pa.bool_()),  # sold in a quarter of the last year's weeks or more
     ]
@@ -44,7 +48,8 @@ FORECASTS = pa.schema(
 
 
 class DemandModel:
-    """Forecasts of the weeks that follow `cut`, for every series known at it and for items without history."""
+    """Forecasts of the weeks that follow `cut`, for every series known at it and for items without
+    history."""
 
     def __init__(
         self,
@@ -67,12 +72,14 @@ class DemandModel:
     def predict(self, panel: DemandPanel, horizon: int | None = None) -> pa.Table:
         """FORECASTS rows, series by series, for `horizon` weeks after the panel's last known one.
 
-        The panel must hold the plans of those weeks. A series that never sold gets the rate of items like it.
+        The panel must hold the plans of those weeks. A series that never sold gets the rate of
+        items like it.
         """
         return self.corrected(panel, self.unblended(panel, horizon))
 
-    def unblended(self, panel: DemandPanel, horizon: int | None = None) -> Doubles:
-        """N × H × METHODS means. Raises BadInput for weeks that the panel or the learner does not reach."""
+    def unblended(self, panel: DemandPanel, horizon: int | None = None) -> Float64Array:
+        """N × H × METHODS means. Raises BadInput for weeks that the panel or the learner does not
+        reach."""
         n_steps = self.config.horizon if horizon is None else horizon
         room = len(panel.week_starts) - panel.n_known
         if not 1 <= n_steps <= min(room, self.config.horizon):
@@ -85,28 +92,39 @@ class DemandModel:
             return self.trees.means(panel, range(1, n_steps + 1))
         return np.zeros((panel.n_series, n_steps, len(self.calibration.blend.weights[0])))
 
-    def means(self, panel: DemandPanel, unblended: Doubles) -> Doubles:
-        """N × H served means: blended by segment, series that never sold filled from items like them."""
+    def means(self, panel: DemandPanel, unblended: Float64Array) -> Float64Array:
+        """N × H served means: blended by segment, series that never sold filled from items like
+        them."""
         means = self.calibration.blend(unblended, segments(panel))
         waits = waiting(panel)
         for series in np.flatnonzero(~(panel.units > 0).any(axis=1)):
-            about = (str(values[series]) for values in (panel.zones, panel.categories, panel.brands))
+            about = (
+                str(values[series]) for values in (panel.zones, panel.categories, panel.brands)
+            )
             means[series] = self.rates.of(*about, waits=bool(waits[series]))
-        return self.min_trace(panel, means) if self.config.reconcile == MIN_TRACE and len(means) else means
+        return (
+            self.min_trace(panel, means)
+            if self.config.reconcile == MIN_TRACE and len(means)
+            else means
+        )
 
-    def min_trace(self, panel: DemandPanel, means: Doubles) -> Doubles:
+    def min_trace(self, panel: DemandPanel, means: Float64Array) -> Float64Array:
         """N × H means moved towards smoothed sums by category, department and zone."""
         level = means.mean(axis=1)
         variance = level + self.calibration.near.alpha(level, segments(panel)) * level**2
         return reconciled(panel, means, variance, self.trees.effects.factors(panel))
 
-    def quantiles(self, panel: DemandPanel, means: Doubles, at: Sequence[float] = QUANTILES) -> Doubles:
+    def quantiles(
+        self, panel: DemandPanel, means: Float64Array, at: Sequence[float] = QUANTILES
+    ) -> Float64Array:
         """N × H × levels around N × H served means, any level between 0 and 1."""
         segment = segments(panel)
         steps = range(1, means.shape[1] + 1)
-        return np.stack([self.calibration.quantiles(means[:, s - 1], segment, s, at) for s in steps], axis=1)
+        return np.stack(
+            [self.calibration.quantiles(means[:, s - 1], segment, s, at) for s in steps], axis=1
+        )
 
-    def corrected(self, panel: DemandPanel, unblended: Doubles) -> pa.Table:
+    def corrected(self, panel: DemandPanel, unblended: Float64Array) -> pa.Table:
         """FORECASTS rows from the N × H × METHODS means."""
         means = self.means(panel, unblended)
         segment = np.repeat(segments(panel), means.shape[1])
@@ -120,10 +138,13 @@ class DemandModel:
 
     def with_forecasts(self, forecasts: pa.Table, daily: pa.Table | None = None) -> DemandModel:
         """The same model, with forecasts by week and by day to keep beside it."""
-        return DemandModel(self.trees, self.calibration, self.rates, self.cut, self.config, forecasts, daily)
+        return DemandModel(
+            self.trees, self.calibration, self.rates, self.cut, self.config, forecasts, daily
+        )
 
     def save(self, folder: Path) -> None:
-        """model.json, trees.txt (LightGBM's text), rates.npz, effects.npz, sums.json, forecasts by week and by day."""
+        """model.json, trees.txt (LightGBM's text), rates.npz, effects.npz, sums.json, forecasts by
+        week and by day."""
         write_meta(
             folder,
             KIND,
@@ -151,10 +172,16 @@ class DemandModel:
         meta = read_meta(folder, KIND)
         sums = Sums.load(folder)
         if sums is None:
-            raise BadInput("the demand model is of an earlier release", where=str(folder), hint="Train demand again")
+            raise BadInput(
+                "the demand model is of an earlier release",
+                where=str(folder),
+                hint="Train demand again",
+            )
         booster = lgb.Booster(model_str=(folder / "trees.txt").read_text(encoding="utf-8"))
         arrays, effects = read_arrays(folder / "rates.npz"), read_arrays(folder / "effects.npz")
-        week = WeekEffects(tuple(meta["zones"]), tuple(meta["signals"]), effects["slopes"], effects["usual"])
+        week = WeekEffects(
+            tuple(meta["zones"]), tuple(meta["signals"]), effects["slopes"], effects["usual"]
+        )
         return cls(
             Trees(booster, tuple(meta["names"]), week),
             _calibration(meta["calibration"], sums),
@@ -167,9 +194,14 @@ class DemandModel:
 
 
 def forecast_table(
-    panel: DemandPanel, means: Doubles, quantiles: Doubles, alpha: Doubles, dense: npt.NDArray[np.bool_]
+    panel: DemandPanel,
+    means: Float64Array,
+    quantiles: Float64Array,
+    alpha: Float64Array,
+    dense: BoolArray,
 ) -> pa.Table:
-    """N × H means, N × H × 3 quantiles, and alpha and dense N · H as FORECASTS rows, series by series."""
+    """N × H means, N × H × 3 quantiles, and alpha and dense N · H as FORECASTS rows, series by
+    series."""
     n_steps = means.shape[1]
     weeks = pa.array(panel.week_starts[panel.n_known : panel.n_known + n_steps], TIMESTAMP)
     series = pa.array(np.repeat(np.arange(panel.n_series), n_steps))
@@ -188,7 +220,9 @@ def forecast_table(
 
 def _calibration(stored: dict[str, Any], sums: Sums) -> Calibration:
     blend = Blend(tuple(tuple(weights) for weights in stored["blend"]["weights"]))
-    return Calibration(blend, spread_of(stored["near"]), spread_of(stored["far"]), sums.items, sums.nodes)
+    return Calibration(
+        blend, spread_of(stored["near"]), spread_of(stored["far"]), sums.items, sums.nodes
+    )
 
 
 def _config(stored: dict[str, Any]) -> FitConfig:

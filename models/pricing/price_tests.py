@@ -1,4 +1,5 @@
-"""What to try where too little is known of a price: a test that would tell, for items that get no suggestion."""
+"""What to try where too little is known of a price: a test that would tell, for items that get no
+suggestion."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from features.contracts.pricing import EvidenceGrade, PricingItem
-from models.pricing.bounds import allowed
+from models.pricing.optimise.bounds import allowed
 from models.pricing.rules import PricingRules
 
 _ENOUGH = 0.6  # standard error of the slope that an item needs for grade B
@@ -22,7 +23,8 @@ TOO_SLOW = f"sells too little: a test of it alone would take more than {_LONGEST
 
 @dataclass(frozen=True)
 class PriceTest:
-    """Two prices to charge in turn, week by week, each as often as the other, in an order drawn by lot.
+    """Two prices to charge in turn, week by week, each as often as the other, in an order drawn by
+    lot.
 
     weeks         after which the standard error of the slope is `error_after`
     """
@@ -50,7 +52,8 @@ class Untestable:
 
 @dataclass(frozen=True)
 class Proposals:
-    """Tests, the fastest seller first; the items that should have one and cannot; how many items need none."""
+    """Tests, the fastest seller first; the items that should have one and cannot; how many items
+    need none."""
 
     tests: tuple[PriceTest, ...]
     untestable: tuple[Untestable, ...]
@@ -65,10 +68,15 @@ class Proposals:
 def propose_tests(items: Sequence[PricingItem], rules: PricingRules) -> Proposals:
     """A test for every item whose evidence is too little for a suggestion.
 
-    None for items whose price is held, whose rules leave no two prices apart, and those that sell too little for one
-    item's test to tell anything within 36 weeks: these are better tested as a family.
+    None for items whose price is held, whose rules leave no two prices apart, and those that sell
+    too little for one item's test to tell anything within 36 weeks: these are better tested as a
+    family.
     """
-    unknown = [item for item in items if item.evidence_grade > rules.min_grade or math.isnan(item.elasticity)]
+    unknown = [
+        item
+        for item in items
+        if item.evidence_grade > rules.min_grade or math.isnan(item.elasticity)
+    ]
     unknown.sort(key=lambda item: (-item.units_mean, item.item_id, item.zone))
     found = [_test(item, rules) for item in unknown]
     return Proposals(

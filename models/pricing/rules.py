@@ -1,4 +1,5 @@
-"""Pricing rules: what a price is best at, what no suggestion may do, and what gives way where not all can be kept."""
+"""Pricing rules: what a price is best at, what no suggestion may do, and what gives way where not
+all can be kept."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ NAMES = (
     REVENUE,
 )
 WEIGHABLE = (Objective.PROFIT, Objective.REVENUE, Objective.UNITS)
-# A slope holds nowhere further from the current price than this factor, whatever rules are given up.
+# A slope holds nowhere further from the current price than this factor, whatever rules are given
+# up.
 REACH = 2.0
 
 Plain = Literal["keep", "cost_plus", "competitor_index"]
@@ -47,7 +49,8 @@ Plain = Literal["keep", "cost_plus", "competitor_index"]
 
 @dataclass(frozen=True)
 class CompetitorRule:
-    """Where the price stands beside what competitors ask: between `lowest` and `highest`, shares of the reference.
+    """Where the price stands beside what competitors ask: between `lowest` and `highest`, shares of
+    the reference.
 
     reference      lowest, median or mean of each competitor's latest price
     max_age_days   older observations do not count
@@ -60,7 +63,9 @@ class CompetitorRule:
 
     def __post_init__(self) -> None:
         if not 0 <= self.lowest <= self.highest or self.max_age_days < 1:
-            raise BadInput("competitor: 0 <= lowest <= highest, max_age_days at least 1", where="pricing rules")
+            raise BadInput(
+                "competitor: 0 <= lowest <= highest, max_age_days at least 1", where="pricing rules"
+            )
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ class FamilyRule:
 
 @dataclass(frozen=True)
 class GroupMargin:
-    """Least margin of every category at `depth` levels, a share of its net revenue; None: what it is at present."""
+    """Least margin of every category at `depth` levels, a share of its net revenue; None: what it
+    is at present."""
 
     depth: int = 1
     least: float | None = None
@@ -87,31 +93,43 @@ class GroupMargin:
 
 @dataclass(frozen=True)
 class PricingRules:
-    """One file in configs/pricing. Shares are 0..1, `_minor` is in minor units of the zone's currency.
+    """One file in configs/pricing. Shares are 0..1, `_minor` is in minor units of the zone's
+    currency.
 
     objective          what a price is best at over `horizon_weeks`
-    mix                with objective mix: weights of profit, revenue (both in money) and units (money per unit)
-    risk_aversion      how much the worse end of the response's interval counts: 0 the mean, 1 only that end
-    sell_by            with objective sell_through: the day by which the stock should be sold; unset: the horizon's end
-    salvage_share      with objective sell_through: what a unit left over is worth, a share of its cost
+    mix                with objective mix: weights of profit, revenue (both in money) and units
+                       (money per unit)
+    risk_aversion      how much the worse end of the response's interval counts: 0 the mean, 1 only
+                       that end
+    sell_by            with objective sell_through: the day by which the stock should be sold;
+                       unset: the horizon's end
+    salvage_share      with objective sell_through: what a unit left over is worth, a share of its
+                       cost
     max_change         largest change of the offer price, a share of it
-    min_margin         least margin, a share of the net price; 0 is the cost floor, below 0 allows a loss
+    min_margin         least margin, a share of the net price; 0 is the cost floor, below 0 allows a
+                       loss
     tried_margin       how far beyond the range of prices tried a suggestion may go, a share
-    max_over_list      ceiling over the list price that the shop set itself, a share; approved prices do not lift it
+    max_over_list      ceiling over the list price that the shop set itself, a share; approved
+                       prices do not lift it
     endings            last two digits that a price may have; empty allows all
     min_grade          items with less evidence are priced by `without_evidence`
     min_gain           least expected gain, a share of the objective at the current price ...
     min_gain_minor     ... and in money; for objective units, in units
     min_days_between_changes   a price that changed later than that stays
-    rejected_days      a suggestion that was rejected is not made again for so long, unless the price moved meanwhile
+    rejected_days      a suggestion that was rejected is not made again for so long, unless the
+                       price moved meanwhile
     max_changes, max_changes_share   most changes in a run, as a number and as a share of the items
     revenue_floor      least expected revenue, a share of what keeping all prices brings
     group_margin, family, competitor   see there
-    price_image        most that each price image group (item attribute `price_image`) may get dearer, a share
-    soft               rules that may give way, with priorities 1 (first to go) to 100; every other rule is hard
-    without_evidence   keep, cost_plus (cost plus `markup`) or competitor_index (`competitor_index` x the reference)
+    price_image        most that each price image group (item attribute `price_image`) may get
+                       dearer, a share
+    soft               rules that may give way, with priorities 1 (first to go) to 100; every other
+                       rule is hard
+    without_evidence   keep, cost_plus (cost plus `markup`) or competitor_index (`competitor_index`
+                       x the reference)
     stages             lifecycle stage of an item -> the preset of configs/pricing that prices it
-    introduction_days  an item without attribute `lifecycle_stage` is in stage introduction for so long
+    introduction_days  an item without attribute `lifecycle_stage` is in stage introduction for so
+                       long
     """
 
     objective: Objective = Objective.PROFIT
@@ -152,16 +170,36 @@ class PricingRules:
             if name not in NAMES:
                 raise UnknownName(name, NAMES, kind="rule")
             if not 1 <= priority <= 100:
-                raise BadInput(f"priorities lie in 1..100, that of {name!r} is {priority}", where="pricing rules")
+                raise BadInput(
+                    f"priorities lie in 1..100, that of {name!r} is {priority}",
+                    where="pricing rules",
+                )
 
     def _faults(self) -> list[tuple[bool, str]]:
-        shares = (self.tried_margin, self.max_over_list, self.min_gain, self.min_gain_minor, self.markup)
-        days = (self.min_days_between_changes, self.rejected_days, self.introduction_days, self.max_changes or 0)
+        shares = (
+            self.tried_margin,
+            self.max_over_list,
+            self.min_gain,
+            self.min_gain_minor,
+            self.markup,
+        )
+        days = (
+            self.min_days_between_changes,
+            self.rejected_days,
+            self.introduction_days,
+            self.max_changes or 0,
+        )
         floors = (self.revenue_floor or 0.0, self.max_changes_share or 0.0, self.price_image or 0.0)
         mix = {each for each, weight in self.mix.items() if weight}
         return [
-            (not 0 < self.max_change < 1 or not -1 <= self.min_margin < 1, "max_change in 0..1, min_margin in -1..1"),
-            (any(not 0 <= each <= 99 for each in self.endings), "endings are the last two digits of a price, 0 to 99"),
+            (
+                not 0 < self.max_change < 1 or not -1 <= self.min_margin < 1,
+                "max_change in 0..1, min_margin in -1..1",
+            ),
+            (
+                any(not 0 <= each <= 99 for each in self.endings),
+                "endings are the last two digits of a price, 0 to 99",
+            ),
             (min(*shares, *days, *floors) < 0, "shares, amounts, days and counts are at least 0"),
             (self.horizon_weeks < 1, "horizon_weeks is at least 1"),
             (not 0 <= self.risk_aversion <= 1, "risk_aversion lies in 0..1"),
@@ -172,7 +210,10 @@ class PricingRules:
                 "min_grade is A, B or C: of grade D nothing is known. Test the price first",
             ),
             (not mix <= set(WEIGHABLE), "mix weighs profit, revenue and units"),
-            ((self.objective is Objective.MIX) != bool(mix), "objective mix and the weights `mix` go together"),
+            (
+                (self.objective is Objective.MIX) != bool(mix),
+                "objective mix and the weights `mix` go together",
+            ),
             (
                 self.without_evidence == "competitor_index" and self.competitor is None,
                 "without_evidence: competitor_index needs the rule `competitor`, which says what the reference is",
@@ -181,7 +222,8 @@ class PricingRules:
 
 
 def aimed(rules: PricingRules, objective: str | None) -> PricingRules:
-    """The rules with another objective; as they are where it is None. UnknownName for one that does not exist."""
+    """The rules with another objective; as they are where it is None. UnknownName for one that does
+    not exist."""
     if objective is None:
         return rules
     if objective not in tuple(Objective):

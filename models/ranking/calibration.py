@@ -1,8 +1,9 @@
 """What a source's score is worth: the chance that an item of such a score is bought in a window.
 
-Scores of different sources have units of their own; as chances they compare. Isotonic regression over equally many rows
-a knot (Zadrozny and Elkan, Transforming classifier scores into accurate multiclass probability estimates, KDD 2002), on
-the windows that the ranker learns from: the sources were fitted before them.
+Scores of different sources have units of their own; as chances they compare. Isotonic regression
+over equally many rows a knot (Zadrozny and Elkan, Transforming classifier scores into accurate
+multiclass probability estimates, KDD 2002), on the windows that the ranker learns from: the sources
+were fitted before them.
 """
 
 from __future__ import annotations
@@ -13,15 +14,11 @@ from typing import Any, Self
 
 import numba
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 
+from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from features.contracts.recommendations import Reason
 
-Floats = npt.NDArray[np.float32]
-Chances = npt.NDArray[np.float64]
-
-# The column of the ranker that is each source's score, and the reason of an item that it carries.
 SOURCES: dict[str, tuple[str, Reason]] = {
     "EASE": ("ease", Reason.SIMILAR),
     "EASE, decayed": ("ease_decayed", Reason.SIMILAR),
@@ -42,15 +39,16 @@ class Calibration:
     """
 
     sources: tuple[str, ...]
-    scores: Chances
-    chances: Chances
+    scores: Float64Array
+    chances: Float64Array
 
-    def of(self, scores: Floats) -> Chances:
+    def of(self, scores: Float32Array) -> Float64Array:
         """Chances (n, S) of the sources' scores (n, S), 0 where a source says nothing."""
         return np.asarray(_interpolated(scores, self.scores, self.chances))
 
-    def likeliest(self, matrix: Floats, at: npt.NDArray[np.int64], but: int) -> npt.NDArray[np.int64]:
-        """Which source gives each row (n,) of `matrix` (n, columns) the highest chance; of equal ones the first.
+    def likeliest(self, matrix: Float32Array, at: Int64Array, but: int) -> Int64Array:
+        """Which source gives each row (n,) of `matrix` (n, columns) the highest chance; of equal
+        ones the first.
 
         at    (S,) the columns that hold the sources' scores
         but   a column; rows that have a value in it get -1
@@ -59,24 +57,33 @@ class Calibration:
 
     def meta(self) -> dict[str, Any]:
         """As `read` takes it."""
-        return {"sources": list(self.sources), "scores": self.scores.tolist(), "chances": self.chances.tolist()}
+        return {
+            "sources": list(self.sources),
+            "scores": self.scores.tolist(),
+            "chances": self.chances.tolist(),
+        }
 
     @classmethod
     def read(cls, meta: dict[str, Any]) -> Self:
         """From `meta`."""
         shape = len(meta["sources"]), _N_KNOTS
-        scores, chances = (np.array(meta[name], np.float64).reshape(shape) for name in ("scores", "chances"))
+        scores, chances = (
+            np.array(meta[name], np.float64).reshape(shape) for name in ("scores", "chances")
+        )
         return cls(tuple(meta["sources"]), scores, chances)
 
 
 def fit_calibration(
-    matrix: Floats, relevant: npt.NDArray[np.bool_], weights: Chances, columns: Sequence[str]
+    matrix: Float32Array, relevant: BoolArray, weights: Float64Array, columns: Sequence[str]
 ) -> Calibration:
-    """Of the sources that say something of the rows: `matrix` (n, columns), `relevant` and `weights` (n,)."""
+    """Of the sources that say something of the rows: `matrix` (n, columns), `relevant` and
+    `weights` (n,)."""
     mean = float((weights * relevant).sum() / weights.sum())
-    found: dict[str, tuple[Chances, Chances]] = {}
+    found: dict[str, tuple[Float64Array, Float64Array]] = {}
     for source, (name, _) in SOURCES.items():
-        values = matrix[:, columns.index(name)].astype(np.float64) if name in columns else np.zeros(0)
+        values = (
+            matrix[:, columns.index(name)].astype(np.float64) if name in columns else np.zeros(0)
+        )
         known = np.flatnonzero(~np.isnan(values))
         if not len(known):
             continue
@@ -86,13 +93,15 @@ def fit_calibration(
         bought = np.array([(weights[part] * relevant[part]).sum() for part in parts])
         middle = np.array([np.average(values[part], weights=weights[part]) for part in parts])
         chance = isotonic_regression((bought + _PRIOR * mean) / (n + _PRIOR), weights=n + _PRIOR).x
-        # Knots of equal scores are one, whose chance is theirs on average; all sources have the same number.
+        # Knots of equal scores are one, whose chance is theirs on average; all sources have the
+        # same number.
         at, which = np.unique(middle, return_inverse=True)
         joined = np.bincount(which, n * chance) / np.bincount(which, n)
         rest = _N_KNOTS - len(at)
         found[source] = np.pad(at, (0, rest), mode="edge"), np.pad(joined, (0, rest), mode="edge")
     scores, chances = (
-        np.array([each[side] for each in found.values()]).reshape(len(found), _N_KNOTS) for side in (0, 1)
+        np.array([each[side] for each in found.values()]).reshape(len(found), _N_KNOTS)
+        for side in (0, 1)
     )
     return Calibration(tuple(found), scores, chances)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from features.contracts.arrays import Float32Array, Int64Array
 from features.contracts.histories import UserHistory
-from models.ranking.features import Catalogue, FactorScores, Floats, Positions, SourceScores, Visitor
+from models.ranking.columns import Catalogue, FactorScores, SourceScores, Visitor
 from models.ranking.model import CandidateConfig, Candidates, Retrieval, Task
 from models.retrieval.interactions import inverse, top
 
@@ -15,7 +16,8 @@ _VIEW_WEIGHT = 1.0
 
 
 class CandidateSource:
-    """Sources bound to one catalogue: maps between their items and the catalogue's positions are made once."""
+    """Sources bound to one catalogue: maps between their items and the catalogue's positions are
+    made once."""
 
     def __init__(self, catalogue: Catalogue, retrieval: Retrieval, config: Candidates) -> None:
         self._catalogue = catalogue
@@ -26,11 +28,14 @@ class CandidateSource:
         self._factors = np.vstack([retrieval.als.factors, np.zeros_like(retrieval.als.factors[:1])])
         self._to_ease = inverse(self._ease_at, catalogue.n_items)
         self._to_als = inverse(self._als_at, catalogue.n_items)
-        self._nothing, self._nobody = np.zeros(len(retrieval.ease.item_ids), np.float32), np.zeros(0, np.int64)
+        self._nothing, self._nobody = (
+            np.zeros(len(retrieval.ease.item_ids), np.float32),
+            np.zeros(0, np.int64),
+        )
         self.popular = top(catalogue.popularity, catalogue.n_items)
         self._promoted = top(_promoted(catalogue), catalogue.n_items)
 
-    def visitor(self, history: UserHistory, places: Positions | None = None) -> Visitor:
+    def visitor(self, history: UserHistory, places: Int64Array | None = None) -> Visitor:
         """The visitor's items and the sources' scores, in positions of the catalogue.
 
         `places` are the positions of the history's items where they have been looked up already.
@@ -53,11 +58,16 @@ class CandidateSource:
             SourceScores(bought + seen if len(viewed) else bought, self._to_ease),
             SourceScores(seen, self._to_ease),
             SourceScores(decayed, self._to_ease),
-            FactorScores(als.user(als_rows[als_rows >= 0]), self._factors, als.nearest, self._to_als),
+            FactorScores(
+                als.user(als_rows[als_rows >= 0]), self._factors, als.nearest, self._to_als
+            ),
         )
 
-    def candidates(self, visitor: Visitor, task: Task, config: CandidateConfig | None = None) -> Positions:
-        """Distinct positions, ascending, as many of each source as `config` says or the model learnt from.
+    def candidates(
+        self, visitor: Visitor, task: Task, config: CandidateConfig | None = None
+    ) -> Int64Array:
+        """Distinct positions, ascending, as many of each source as `config` says or the model
+        learnt from.
 
         The task "new" leaves out what was bought.
         """
@@ -72,13 +82,18 @@ class CandidateSource:
         ]
         likeliest = visitor.own[:0]
         if task == "all":
-            likeliest = _likeliest(visitor.own, visitor.rows, visitor.history.decayed_frequency, config.own)
+            likeliest = _likeliest(
+                visitor.own, visitor.rows, visitor.history.decayed_frequency, config.own
+            )
         return np.asarray(_different(np.concatenate([*parts, likeliest]), visitor.own, likeliest))
 
-    def because(self, visitor: Visitor, places: Positions) -> list[str | None]:
-        """The viewed item that speaks most for each of `places`, itself where it was viewed; None where none does."""
+    def because(self, visitor: Visitor, places: Int64Array) -> list[str | None]:
+        """The viewed item that speaks most for each of `places`, itself where it was viewed; None
+        where none does."""
         ids = self._catalogue.items.item_ids
-        found: list[str | None] = [str(ids[place]) if place in visitor.viewed else None for place in places]
+        found: list[str | None] = [
+            str(ids[place]) if place in visitor.viewed else None for place in places
+        ]
         viewed = visitor.viewed[self._to_ease[visitor.viewed] >= 0]
         columns = self._to_ease[places]
         if not len(viewed):
@@ -91,14 +106,16 @@ class CandidateSource:
                     found[n] = str(ids[viewed[spoken.argmax()]])
         return found
 
-    def _ease(self, held: Positions, weights: Floats) -> Floats:
-        """Scores (n, items of EASE) of who holds the items at `held`, weighed in n ways (n, held)."""
+    def _ease(self, held: Int64Array, weights: Float32Array) -> Float32Array:
+        """Scores (n, items of EASE) of who holds the items at `held`, weighed in n ways (n,
+        held)."""
         return self._retrieval.ease.score(self._to_ease[held], weights)
 
 
 @numba.njit(cache=True, nogil=True)
 def _different(places, own, kept):  # type: ignore[no-untyped-def]
-    """The different ones of `places`, ascending, without -1 and of `own` only those `kept` (both ascending)."""
+    """The different ones of `places`, ascending, without -1 and of `own` only those `kept` (both
+    ascending)."""
     ascending = np.sort(places)
     n, held, among = 0, 0, 0
     before = -1
@@ -117,7 +134,8 @@ def _different(places, own, kept):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _held(places, decayed):  # type: ignore[no-untyped-def]
-    """Where `places` are not -1, these places, and for each (2, n) what it weighs in both kinds of scores."""
+    """Where `places` are not -1, these places, and for each (2, n) what it weighs in both kinds of
+    scores."""
     n = 0
     for place in places:
         n += place >= 0
@@ -132,7 +150,8 @@ def _held(places, decayed):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _likeliest(own, rows, decayed, k):  # type: ignore[no-untyped-def]
-    """Of the items bought before the k of highest decayed frequency, ascending; the first of equal ones."""
+    """Of the items bought before the k of highest decayed frequency, ascending; the first of equal
+    ones."""
     n = len(own)
     if n <= k or k == 0:
         return own[:k]
@@ -148,7 +167,7 @@ def _likeliest(own, rows, decayed, k):  # type: ignore[no-untyped-def]
     return chosen
 
 
-def _promoted(catalogue: Catalogue) -> Floats:
+def _promoted(catalogue: Catalogue) -> Float32Array:
     """Planned promotion in the coming weeks, weighed by how well the item sells."""
     columns = catalogue.items.columns
     missing = np.zeros(catalogue.n_items, np.float32)

@@ -6,11 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.ranking.features import Catalogue, Floats, Positions, Visitor, column_names, columns
+from features.contracts.arrays import Float32Array, Int64Array
+from models.ranking.columns import Catalogue, Visitor, column_names, columns
 from models.ranking.model import CartCandidates, Retrieval
 from models.retrieval.interactions import inverse, spread, top
 
-_CART = ("together_sum", "together_mean", "together_max", "together_rank", "near_sum", "cart_items", "price_to_cart")
+_CART = (
+    "together_sum",
+    "together_mean",
+    "together_max",
+    "together_rank",
+    "near_sum",
+    "cart_items",
+    "price_to_cart",
+)
 
 
 @dataclass(frozen=True)
@@ -22,10 +31,10 @@ class Cart:
     near                  summed similarity (n_items,) to them, by who bought both
     """
 
-    held: Positions
-    together: Floats
-    strongest: Floats
-    near: Floats
+    held: Int64Array
+    together: Float32Array
+    strongest: Float32Array
+    near: Float32Array
 
 
 class CartSource:
@@ -53,11 +62,15 @@ class CartSource:
         rows = self._to_similar[held]
         near = self._similar.score(rows[rows >= 0])
         n = self._catalogue.n_items
-        together = spread(summed, self._association_at, n), spread(strongest, self._association_at, n)
+        together = (
+            spread(summed, self._association_at, n),
+            spread(strongest, self._association_at, n),
+        )
         return Cart(held, *together, spread(near, self._similar_at, n))
 
-    def candidates(self, cart: Cart, visitor: Visitor) -> Positions:
-        """Distinct positions outside the cart, ascending; popular items stand only beside others."""
+    def candidates(self, cart: Cart, visitor: Visitor) -> Int64Array:
+        """Distinct positions outside the cart, ascending; popular items stand only beside
+        others."""
         config = self._config
         chosen = np.zeros(self._catalogue.n_items, bool)
         chosen[top(cart.together, config.together)] = True
@@ -69,8 +82,11 @@ class CartSource:
         chosen[cart.held] = False
         return np.flatnonzero(chosen)
 
-    def columns(self, cart: Cart, visitor: Visitor, places: Positions, user_columns: tuple[str, ...]) -> Floats:
-        """The ranker's input (n_candidates, columns): what the visitor's tasks see, and the cart's own columns."""
+    def columns(
+        self, cart: Cart, visitor: Visitor, places: Int64Array, user_columns: tuple[str, ...]
+    ) -> Float32Array:
+        """The ranker's input (n_candidates, columns): what the visitor's tasks see, and the cart's
+        own columns."""
         together = cart.together[places]
         n_held = np.float32(len(cart.held))
         rank = np.empty(len(places), np.float32)
@@ -94,7 +110,8 @@ class CartSource:
         return np.concatenate([own, np.stack(of_cart, axis=1).astype(np.float32)], axis=1)
 
     def evidence(self, cart: Cart, place: int) -> dict[str, float]:
-        """Support, confidence and lift of the rules from the cart's items to the item at `place`, by the item's id."""
+        """Support, confidence and lift of the rules from the cart's items to the item at `place`,
+        by the item's id."""
         to = int(self._to_association[place])
         found: dict[str, float] = {}
         for held in cart.held:

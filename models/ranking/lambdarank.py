@@ -11,21 +11,23 @@ from typing import Self
 
 import lightgbm
 import numpy as np
-import numpy.typing as npt
 
+from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from features.contracts.errors import BadInput
 from models.ranking.trees import MAX_LEAVES, Trees
 
 # Below this many rows threads wait for each other longer than they work.
 _ROWS_FOR_TWO_THREADS = 100_000
-# The first trees tell which candidates can still be among the best; the others do not go through the rest of them.
+# The first trees tell which candidates can still be among the best; the others do not go through
+# the rest of them.
 _FIRST_TREES = 10
 _BELOW = 1e-3  # and stand this far below the lowest that did
 
 
 @dataclass(frozen=True)
 class RankerConfig:
-    """Trees of one ranker. `share_negatives`: share of the irrelevant candidates that are trained on."""
+    """Trees of one ranker. `share_negatives`: share of the irrelevant candidates that are trained
+    on."""
 
     n_trees: int = 120
     learning_rate: float = 0.05
@@ -50,14 +52,17 @@ class Ranker:
         self.booster = booster
         self.columns: tuple[str, ...] = tuple(booster.feature_name())
         text = booster.model_to_string()
-        self._first, self._others = Trees.parse(text, end=_FIRST_TREES), Trees.parse(text, _FIRST_TREES)
+        self._first, self._others = (
+            Trees.parse(text, end=_FIRST_TREES),
+            Trees.parse(text, _FIRST_TREES),
+        )
 
-    def score(self, matrix: npt.NDArray[np.float32], *, best: int | None = None) -> npt.NDArray[np.float64]:
+    def score(self, matrix: Float32Array, *, best: int | None = None) -> Float64Array:
         """Scores (n,) of the rows of `matrix` (n, columns); comparable within one query only.
 
-        With `best` only so many rows, the best after the first trees, are scored by all of them; the rest stand below
-        these, in the order of the first trees (Cambazoglu et al., Early Exit Optimizations for Additive Machine Learned
-        Ranking Systems, WSDM 2010).
+        With `best` only so many rows, the best after the first trees, are scored by all of them;
+        the rest stand below these, in the order of the first trees (Cambazoglu et al., Early Exit
+        Optimizations for Additive Machine Learned Ranking Systems, WSDM 2010).
         """
         scores = np.zeros(len(matrix))
         self._first.add(matrix, scores)
@@ -72,9 +77,12 @@ class Ranker:
         scores[kept] = going_on
         return scores
 
-    def contributions(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """SHAP values (n, columns) of the rows: a row's sum is its score less one constant, the same for all rows."""
-        return np.asarray(self.booster.predict(matrix, num_threads=1, pred_contrib=True), np.float64)[:, :-1]
+    def contributions(self, matrix: Float32Array) -> Float64Array:
+        """SHAP values (n, columns) of the rows: a row's sum is its score less one constant, the
+        same for all rows."""
+        return np.asarray(
+            self.booster.predict(matrix, num_threads=1, pred_contrib=True), np.float64
+        )[:, :-1]
 
     def save(self, path: Path) -> None:
         """Writes LightGBM's own text format."""
@@ -89,16 +97,17 @@ class Ranker:
 
 
 def fit_ranker(
-    matrix: npt.NDArray[np.float32],
-    relevant: npt.NDArray[np.bool_],
-    group_sizes: npt.NDArray[np.int64],
+    matrix: Float32Array,
+    relevant: BoolArray,
+    group_sizes: Int64Array,
     columns: tuple[str, ...],
     config: RankerConfig,
     *,
     seed: int,
     n_threads: int = 2,
 ) -> Ranker:
-    """Fits on rows grouped by query: `matrix` (n, columns), `relevant` (n,), `group_sizes` summing to n.
+    """Fits on rows grouped by query: `matrix` (n, columns), `relevant` (n,), `group_sizes` summing
+    to n.
 
     Few rows are fitted on one thread, more on `n_threads`.
     """

@@ -1,4 +1,5 @@
-"""The recommendation model: what is fitted on one cut of the data, saved and loaded as one artifact."""
+"""The recommendation model: what is fitted on one cut of the data, saved and loaded as one
+artifact."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ from models.retrieval.item_knn import ItemKnn
 
 KIND = "recommendations"
 
-# "ranker" learns from candidates of all sources; "buy_again" is decayed frequency with popularity behind it;
-# "association" is the rules between items alone.
+# "ranker" learns from candidates of all sources; "buy_again" is decayed frequency with popularity
+# behind it; "association" is the rules between items alone.
 Policy = Literal["ranker", "buy_again", "association"]
 Task = Literal["all", "new", "cart"]
 # The tasks that every model has; "cart" takes orders of several items to learn from.
@@ -28,7 +29,8 @@ TASKS: tuple[Task, ...] = ("all", "new")
 
 @dataclass(frozen=True)
 class CandidateConfig:
-    """How many candidates each source brings; `own`: of the items bought before, those of the highest frequency."""
+    """How many candidates each source brings; `own`: of the items bought before, those of the
+    highest frequency."""
 
     own: int = 150
     ease: int = 150
@@ -40,7 +42,8 @@ class CandidateConfig:
 
 @dataclass(frozen=True)
 class CartCandidates:
-    """The same for a cart: rules from it, neighbours of its items, the visitor's most bought, and popular items."""
+    """The same for a cart: rules from it, neighbours of its items, the visitor's most bought, and
+    popular items."""
 
     together: int = 150
     near: int = 40
@@ -53,7 +56,9 @@ class Candidates:
     """Per task. What is bought anyway needs few new items; finding new ones needs many."""
 
     all: CandidateConfig = field(
-        default_factory=lambda: CandidateConfig(ease=60, ease_decayed=40, als=20, popular=40, promoted=30)
+        default_factory=lambda: CandidateConfig(
+            ease=60, ease_decayed=40, als=20, popular=40, promoted=30
+        )
     )
     new: CandidateConfig = field(default_factory=CandidateConfig)
     cart: CartCandidates = field(default_factory=CartCandidates)
@@ -122,7 +127,8 @@ class RecommendationModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote; BadInput when the folder holds something else, or what an older version wrote."""
+        """Reads what `save` wrote; BadInput when the folder holds something else, or what an older
+        version wrote."""
         meta = read_meta(folder, KIND)
         if "calibrations" not in meta:
             hint = "Train it anew: shopwright train recommendations"
@@ -138,7 +144,9 @@ class RecommendationModel:
             rankers["cart"] = Ranker.load(folder / "ranker_cart.txt")
         counts = meta["candidates"]
         candidates = Candidates(
-            CandidateConfig(**counts["all"]), CandidateConfig(**counts["new"]), CartCandidates(**counts["cart"])
+            CandidateConfig(**counts["all"]),
+            CandidateConfig(**counts["new"]),
+            CartCandidates(**counts["cart"]),
         )
         columns = tuple(meta["item_columns"]), tuple(meta["user_columns"])
         calibrations = {task: Calibration.read(meta["calibrations"][task]) for task in TASKS}

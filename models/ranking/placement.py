@@ -8,9 +8,11 @@ from typing import Literal
 
 from features.contracts.errors import BadInput, UnknownName
 from models.ranking.model import CandidateConfig
-from models.ranking.slate import Exploration
+from models.ranking.slate.assemble import Exploration
 
-Scorer = Literal["all", "new", "similar", "bought_together", "trending", "new_arrivals", "buy_again"]
+Scorer = Literal[
+    "all", "new", "similar", "bought_together", "trending", "new_arrivals", "buy_again"
+]
 Fallback = Literal["popular", "trending", "new", "none"]
 LEARNT: tuple[Scorer, ...] = ("all", "new")
 
@@ -27,10 +29,12 @@ class Placement:
     new_arrivals      lately arrived
     buy_again         bought before, by how likely it is bought again now
 
-    candidates         source -> how many at most, for learnt scorers; the rankers know no more than the model's own
+    candidates         source -> how many at most, for learnt scorers; the rankers know no more than
+                       the model's own
                        numbers, so a placement can take less of a source, or none (0), and not more
     rules              the sets of rules it obeys, by the names of their files in configs/rules
-    fallback           what stands where nothing is known, and behind a short slate; "none" answers fewer
+    fallback           what stands where nothing is known, and behind a short slate; "none" answers
+                       fewer
     diversity          where the request does not say
     exploration        how much of a slate is drawn
     """
@@ -48,16 +52,22 @@ class Placement:
         if not 0 <= self.diversity <= 1:
             raise BadInput("diversity lies in 0..1", where="placement")
         if self.candidates and self.scorer not in LEARNT:
-            raise BadInput(f"the scorer {self.scorer} has no candidates to choose", where="placement")
+            raise BadInput(
+                f"the scorer {self.scorer} has no candidates to choose", where="placement"
+            )
         for name, n in self.candidates.items():
             if name not in CandidateConfig.__dataclass_fields__:
-                raise UnknownName(name, CandidateConfig.__dataclass_fields__, kind="source of candidates")
+                raise UnknownName(
+                    name, CandidateConfig.__dataclass_fields__, kind="source of candidates"
+                )
             if n < 0:
                 raise BadInput(f"{name}: a number of candidates is at least 0", where="placement")
 
     def restricted(self, config: CandidateConfig) -> CandidateConfig:
         """The model's numbers of candidates, less where the placement takes less."""
-        return replace(config, **{name: min(n, getattr(config, name)) for name, n in self.candidates.items()})
+        return replace(
+            config, **{name: min(n, getattr(config, name)) for name, n in self.candidates.items()}
+        )
 
 
 def check_rules(placements: Mapping[str, Placement], sets: Mapping[str, object]) -> None:

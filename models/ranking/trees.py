@@ -1,23 +1,30 @@
-"""Trees of a LightGBM booster as sorted tests and sets of leaves, scored by compiled code (QuickScorer).
+"""Trees of a LightGBM booster as sorted tests and sets of leaves, scored by compiled code
+(QuickScorer).
 
-Lucchese et al., QuickScorer: A Fast Algorithm to Rank Documents with Additive Ensembles of Regression Trees, SIGIR
-2015; eight rows at a time, as in their Exploiting CPU SIMD Extensions to Speed-up Document Scoring with Tree Ensembles,
-SIGIR 2016. The scores are those of `Booster.predict` to the bit.
+Lucchese et al., QuickScorer: A Fast Algorithm to Rank Documents with Additive Ensembles of
+Regression Trees, SIGIR 2015; eight rows at a time, as in their Exploiting CPU SIMD Extensions to
+Speed-up Document Scoring with Tree Ensembles, SIGIR 2016. The scores are those of `Booster.predict`
+to the bit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
+from features.contracts.arrays import (
+    AnyArray,
+    BoolArray,
+    Float32Array,
+    Float64Array,
+    Int32Array,
+    Int64Array,
+    UInt64Array,
+)
 from features.contracts.errors import BadInput
-
-Floats = npt.NDArray[np.float32]
-Scores = npt.NDArray[np.float64]
 
 MAX_LEAVES = 64  # of a tree: a leaf is a bit of a word
 _ROWS = 8  # that go through the trees at a time
@@ -30,29 +37,35 @@ _MISSING_IS_ZERO, _MISSING_IS_NAN = 1, 2  # its third and fourth bit
 
 @dataclass(frozen=True)
 class Trees:
-    """What the inner nodes of all trees test, by column and rising threshold, and the values of the leaves.
+    """What the inner nodes of all trees test, by column and rising threshold, and the values of the
+    leaves.
 
-    A column has two lists of tests: those that send a missing value to the left, and those that send it to the right.
-    Numbers are compared as integers of the same order, in which NaN has a place: below all others, or above them.
+    A column has two lists of tests: those that send a missing value to the left, and those that
+    send it to the right. Numbers are compared as integers of the same order, in which NaN has a
+    place: below all others, or above them.
 
-    first       int32 (2 × columns + 1,), the tests of each list: from `first[c]` to before `first[c + 1]`
-    threshold   int32 (tests,), up to it left; rounded down, so that every float32 goes where LightGBM sends it
+    first       int32 (2 × columns + 1,), the tests of each list: from `first[c]` to before `first[c
+                + 1]`
+    threshold   int32 (tests,), up to it left; rounded down, so that every float32 goes where
+                LightGBM sends it
     tree        int32 (tests,)
-    stay        uint64 (tests,), the leaves that a row which goes right can still come to, bit 0 the leftmost
+    stay        uint64 (tests,), the leaves that a row which goes right can still come to, bit 0 the
+                leftmost
     values      float64 (trees, leaves), of the leaves from left to right; 0 behind them
     """
 
-    first: npt.NDArray[np.int32]
-    threshold: npt.NDArray[np.int32]
-    tree: npt.NDArray[np.int32]
-    stay: npt.NDArray[np.uint64]
-    values: Scores
+    first: Int32Array
+    threshold: Int32Array
+    tree: Int32Array
+    stay: UInt64Array
+    values: Float64Array
 
     @classmethod
     def parse(cls, text: str, start: int = 0, end: int | None = None) -> Self:
         """The trees from `start` to before `end` of `Booster.model_to_string()`.
 
-        BadInput where a node splits a categorical column or takes 0 as missing, or a tree has more than MAX_LEAVES.
+        BadInput where a node splits a categorical column or takes 0 as missing, or a tree has more
+        than MAX_LEAVES.
         """
         trees = [_Tree.parse(block) for block in text.split("\nTree=")[1:][start:end]]
         lists = _joined([2 * tree.column + tree.nan_right for tree in trees], np.int32)
@@ -64,7 +77,9 @@ class Trees:
         return cls(
             np.searchsorted(lists[order], np.arange(lists.max(initial=-1) + 2)).astype(np.int32),
             np.array([_key(bits, 0) for bits in threshold[order].view(np.int32)], np.int32),
-            np.repeat(np.arange(len(trees), dtype=np.int32), [len(tree.column) for tree in trees])[order],
+            np.repeat(np.arange(len(trees), dtype=np.int32), [len(tree.column) for tree in trees])[
+                order
+            ],
             _joined([tree.stay for tree in trees], np.uint64)[order],
             values,
         )
@@ -74,7 +89,7 @@ class Trees:
         """How many trees there are."""
         return len(self.values)
 
-    def add(self, matrix: Floats, scores: Scores) -> None:
+    def add(self, matrix: Float32Array, scores: Float64Array) -> None:
         """Adds what the trees say of the rows of `matrix` (n, columns) to `scores` (n,)."""
         tests = self.first, self.threshold, self.tree, self.stay
         _add(np.ascontiguousarray(matrix, np.float32).view(np.int32), scores, *tests, self.values)
@@ -84,35 +99,44 @@ class Trees:
 class _Tree:
     """The tests of one tree, thresholds as LightGBM has them, and its leaves from left to right."""
 
-    column: npt.NDArray[np.int32]
-    threshold: Scores
-    nan_right: npt.NDArray[np.bool_]
-    stay: npt.NDArray[np.uint64]
-    values: Scores
+    column: Int32Array
+    threshold: Float64Array
+    nan_right: BoolArray
+    stay: UInt64Array
+    values: Float64Array
 
     @classmethod
     def parse(cls, block: str) -> Self:
         fields = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
 
-        def numbers(name: str, kind: type) -> npt.NDArray[Any]:
+        def numbers(name: str, kind: type) -> AnyArray:
             return np.array(fields.get(name, "").split(), kind)
 
         kinds, threshold = numbers("decision_type", np.int32), numbers("threshold", np.float64)
         missing, values = kinds >> 2, numbers("leaf_value", np.float64)
         if ((kinds & _CATEGORICAL) > 0).any() or (missing == _MISSING_IS_ZERO).any():
-            raise BadInput("a tree splits a categorical column, or takes 0 as missing", where="the ranker")
+            raise BadInput(
+                "a tree splits a categorical column, or takes 0 as missing", where="the ranker"
+            )
         if len(values) > MAX_LEAVES:
-            raise BadInput(f"a tree has more than {MAX_LEAVES} leaves", where="the ranker", hint="Lower n_leaves")
+            raise BadInput(
+                f"a tree has more than {MAX_LEAVES} leaves",
+                where="the ranker",
+                hint="Lower n_leaves",
+            )
         # Where no value was missing in training, a missing one counts as 0.
         nan_right = np.where(missing == _MISSING_IS_NAN, (kinds & _NAN_LEFT) == 0, threshold < 0)
-        children = np.stack([numbers("left_child", np.int64), numbers("right_child", np.int64)], axis=1)
+        children = np.stack(
+            [numbers("left_child", np.int64), numbers("right_child", np.int64)], axis=1
+        )
         lost, order = _leaves(children)
         stay = ~np.array(lost, np.uint64)
         return cls(numbers("split_feature", np.int32), threshold, nan_right, stay, values[order])
 
 
-def _leaves(children: npt.NDArray[np.int64]) -> tuple[list[int], list[int]]:
-    """Per inner node the leaves to its left as bits, and the leaves from left to right; -1 - leaf is a child's name."""
+def _leaves(children: Int64Array) -> tuple[list[int], list[int]]:
+    """Per inner node the leaves to its left as bits, and the leaves from left to right; -1 - leaf
+    is a child's name."""
     lost = [0] * len(children)
     order: list[int] = []
 
@@ -127,16 +151,19 @@ def _leaves(children: npt.NDArray[np.int64]) -> tuple[list[int], list[int]]:
     return lost, order
 
 
-def _joined(parts: list[npt.NDArray[Any]], kind: type) -> npt.NDArray[Any]:
+def _joined(parts: list[AnyArray], kind: type) -> AnyArray:
     return np.concatenate([np.zeros(0, kind), *parts]).astype(kind)
 
 
 @numba.njit(cache=True, nogil=True)
 def _lowest(word):  # type: ignore[no-untyped-def]
-    """Which is the lowest bit of `word`: the number of bits below it, in words that compilers know."""
+    """Which is the lowest bit of `word`: the number of bits below it, in words that compilers
+    know."""
     below = (word & (~word + np.uint64(1))) - np.uint64(1)
     below -= (below >> np.uint64(1)) & np.uint64(0x5555555555555555)
-    below = (below & np.uint64(0x3333333333333333)) + ((below >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    below = (below & np.uint64(0x3333333333333333)) + (
+        (below >> np.uint64(2)) & np.uint64(0x3333333333333333)
+    )
     below = (below + (below >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     return (below * np.uint64(0x0101010101010101)) >> np.uint64(56)
 
@@ -152,7 +179,8 @@ def _key(bits, missing):  # type: ignore[no-untyped-def]
 # All in one loop: a function called inside would cost more than eight rows at a time save.
 @numba.njit(cache=True, nogil=True)
 def _add(bits, scores, first, threshold, tree, stay, values):  # type: ignore[no-untyped-def]
-    """A row leaves in each tree only what its failed tests leave; the leftmost leaf that is left is where it ends.
+    """A row leaves in each tree only what its failed tests leave; the leftmost leaf that is left is
+    where it ends.
 
     Each row's sum is in the order of the trees, as LightGBM's.
     """
@@ -184,7 +212,7 @@ def _add(bits, scores, first, threshold, tree, stay, values):  # type: ignore[no
         scores[start : start + n_rows] = sums[:n_rows]
 
 
-def _rounded_down(exact: Scores) -> Floats:
+def _rounded_down(exact: Float64Array) -> Float32Array:
     """The largest float32 that is no larger."""
     near = exact.astype(np.float32)
     return np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near)

@@ -1,6 +1,7 @@
 """Implicit ALS: user and item factors by weighted least squares; a user is folded in at query time.
 
-Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008, as fitted by implicit.
+Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008, as fitted
+by implicit.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Self
 
 import numba
 import numpy as np
-import numpy.typing as npt
 from implicit.cpu.als import AlternatingLeastSquares
 from threadpoolctl import threadpool_limits
 
+from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.retrieval.interactions import Interactions
 from models.retrieval.nearest import Nearest
@@ -26,7 +27,8 @@ _CLOSE = 1e-10  # squared residual of a fold-in, against where it started
 
 @dataclass(frozen=True)
 class AlsConfig:
-    """`alpha` is the confidence of a purchase, that of all else being 1; an item needs `min_buyers` to have factors."""
+    """`alpha` is the confidence of a purchase, that of all else being 1; an item needs `min_buyers`
+    to have factors."""
 
     n_factors: int = 64
     l2: float = 0.05
@@ -45,8 +47,8 @@ class Als:
 
     def __init__(
         self,
-        item_ids: npt.NDArray[np.object_],
-        factors: npt.NDArray[np.float32],
+        item_ids: ObjectArray,
+        factors: Float32Array,
         l2: float,
         alpha: float,
         nearest: Nearest | None = None,
@@ -59,11 +61,14 @@ class Als:
         self._gram = factors.T @ factors + l2 * np.eye(factors.shape[1], dtype=np.float32)
         self._inverse = np.linalg.inv(self._gram)
 
-    def user(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Factors (factors,) of a user who bought the items at `rows`: an item's score is the product with its own."""
-        return np.asarray(_folded_in(self.factors, rows, self._gram, self._inverse, np.float32(self._alpha)))
+    def user(self, rows: Int64Array) -> Float32Array:
+        """Factors (factors,) of a user who bought the items at `rows`: an item's score is the
+        product with its own."""
+        return np.asarray(
+            _folded_in(self.factors, rows, self._gram, self._inverse, np.float32(self._alpha))
+        )
 
-    def score(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def score(self, rows: Int64Array) -> Float32Array:
         """Scores of all items (n_items,) for a user who bought the items at `rows`."""
         return np.asarray(self.factors @ self.user(rows))
 
@@ -97,7 +102,12 @@ def fit_als(interactions: Interactions, config: AlsConfig, *, seed: int) -> Als:
             random_state=seed,
         )
         model.fit(matrix[:, kept].tocsr(), show_progress=False)
-    return Als(interactions.item_ids[kept], np.asarray(model.item_factors, np.float32), config.l2, config.alpha)
+    return Als(
+        interactions.item_ids[kept],
+        np.asarray(model.item_factors, np.float32),
+        config.l2,
+        config.alpha,
+    )
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
@@ -110,15 +120,21 @@ def _product(one, other):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _folded_in(factors, rows, gram, inverse, alpha):  # type: ignore[no-untyped-def]
-    """The user of equation 4, in which a purchase has confidence alpha and all else 1, by conjugate gradients.
+    """The user of equation 4, in which a purchase has confidence alpha and all else 1, by conjugate
+    gradients.
 
-    No matrix of the user's own is made (Takács, Pilászy and Tikk, Applications of the conjugate gradient method for
-    implicit feedback collaborative filtering, RecSys 2011). `inverse`, that of `gram`, is what the equations would be
-    solved by for who bought nothing: as a preconditioner it halves the steps.
+    No matrix of the user's own is made (Takács, Pilászy and Tikk, Applications of the conjugate
+    gradient method for implicit feedback collaborative filtering, RecSys 2011). `inverse`, that of
+    `gram`, is what the equations would be solved by for who bought nothing: as a preconditioner it
+    halves the steps.
     """
     n = factors.shape[1]
     bought = np.empty((len(rows), n), factors.dtype)
-    user, residual, image = np.zeros(n, factors.dtype), np.zeros(n, factors.dtype), np.empty(n, factors.dtype)
+    user, residual, image = (
+        np.zeros(n, factors.dtype),
+        np.zeros(n, factors.dtype),
+        np.empty(n, factors.dtype),
+    )
     for row in range(len(rows)):
         for at in range(n):
             bought[row, at] = factors[rows[row], at]

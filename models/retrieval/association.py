@@ -1,7 +1,9 @@
-"""Co-purchase association: what stands in one order with the items at hand, by support, confidence and lift.
+"""Co-purchase association: what stands in one order with the items at hand, by support, confidence
+and lift.
 
-Agrawal, Imielinski, Swami, "Mining Association Rules between Sets of Items in Large Databases", SIGMOD 1993. A rule
-a -> b is scored by its confidence, shrunk towards the share of orders that hold b, times the logarithm of its lift.
+Agrawal, Imielinski, Swami, "Mining Association Rules between Sets of Items in Large Databases",
+SIGMOD 1993. A rule a -> b is scored by its confidence, shrunk towards the share of orders that hold
+b, times the logarithm of its lift.
 """
 
 from __future__ import annotations
@@ -11,22 +13,25 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
+from features.contracts.arrays import Float32Array, Float64Array, Int64Array, ObjectArray
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 
 KIND = "association"
 
-# Columns of the pair counts that are held at once: the whole product of a large catalogue does not fit in memory.
+# Columns of the pair counts that are held at once: the whole product of a large catalogue does not
+# fit in memory.
 _BLOCK = 4096
 
 
 @dataclass(frozen=True)
 class AssociationConfig:
-    """`prior`: imagined orders with `a` in which `b` is as frequent as anywhere; `min_pairs`: orders that hold both.
+    """`prior`: imagined orders with `a` in which `b` is as frequent as anywhere; `min_pairs`:
+    orders that hold both.
 
-    An order of more than `max_lines` items counts by `max_lines` of them, evenly spaced: pairs grow with the square.
+    An order of more than `max_lines` items counts by `max_lines` of them, evenly spaced: pairs grow
+    with the square.
     """
 
     prior: float = 10.0
@@ -37,7 +42,8 @@ class AssociationConfig:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of a -> b: share of orders with both, share of those with a that hold b, and that over the share that hold b."""
+    """Of a -> b: share of orders with both, share of those with a that hold b, and that over the
+    share that hold b."""
 
     support: float
     confidence: float
@@ -48,16 +54,17 @@ class Association:
     """Fitted rules.
 
     item_ids   str objects, sorted
-    pairs      CSR float32 (items, items): orders that held both, the strongest rules of each row, no diagonal
+    pairs      CSR float32 (items, items): orders that held both, the strongest rules of each row,
+               no diagonal
     counts     float64 (items,): orders that held the item
     n_orders   orders in all
     """
 
     def __init__(
         self,
-        item_ids: npt.NDArray[np.object_],
+        item_ids: ObjectArray,
         pairs: sparse.csr_matrix,
-        counts: npt.NDArray[np.float64],
+        counts: Float64Array,
         n_orders: int,
         prior: float,
     ) -> None:
@@ -70,13 +77,11 @@ class Association:
         data = _strength(pairs.data, counts[of], counts[pairs.indices], n_orders, prior)
         self.strength = sparse.csr_matrix((data, pairs.indices, pairs.indptr), pairs.shape)
 
-    def score(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def score(self, rows: Int64Array) -> Float32Array:
         """Summed strength of the rules from the items at `rows` to all items (n_items,)."""
         return self.summed_and_strongest(rows)[0]
 
-    def summed_and_strongest(
-        self, rows: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def summed_and_strongest(self, rows: Int64Array) -> tuple[Float32Array, Float32Array]:
         """Sum and maximum of the rules' strengths, each (n_items,), 0 where there is no rule."""
         summed = np.zeros(len(self.item_ids), np.float32)
         strongest = summed.copy()
@@ -95,7 +100,9 @@ class Association:
             return None
         both = float(self.pairs.data[own][found[0]])
         confidence = both / float(self.counts[row])
-        return Evidence(both / self.n_orders, confidence, confidence * self.n_orders / float(self.counts[to]))
+        return Evidence(
+            both / self.n_orders, confidence, confidence * self.n_orders / float(self.counts[to])
+        )
 
     def save(self, folder: Path) -> None:
         """Writes `model.json` and `pairs.npz`."""
@@ -114,12 +121,14 @@ class Association:
         """Reads what `save` wrote."""
         meta, arrays = read_meta(folder, KIND), read_arrays(folder / "pairs.npz")
         n = len(arrays["item_ids"])
-        pairs = sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(n, n))
+        pairs = sparse.csr_matrix(
+            (arrays["data"], arrays["indices"], arrays["indptr"]), shape=(n, n)
+        )
         return cls(arrays["item_ids"], pairs, arrays["counts"], meta["n_orders"], meta["prior"])
 
 
 def fit_association(
-    item_ids: npt.NDArray[np.object_], matrix: sparse.csr_matrix, config: AssociationConfig
+    item_ids: ObjectArray, matrix: sparse.csr_matrix, config: AssociationConfig
 ) -> Association:
     """Fits on a binary CSR (orders, items)."""
     counts = np.asarray(matrix.sum(0), np.float64).ravel()
@@ -134,13 +143,14 @@ def fit_association(
 
 
 def _strength(
-    both: npt.NDArray[np.float32],
-    of: npt.NDArray[np.float64],
-    to: npt.NDArray[np.float64],
+    both: Float32Array,
+    of: Float64Array,
+    to: Float64Array,
     n_orders: int,
     prior: float,
-) -> npt.NDArray[np.float32]:
-    """Shrunken confidence times the logarithm of its lift; 0 for a rule that says less than chance."""
+) -> Float32Array:
+    """Shrunken confidence times the logarithm of its lift; 0 for a rule that says less than
+    chance."""
     chance = to / max(n_orders, 1)
     confidence = (both + prior * chance) / (of + prior)
     return np.asarray(confidence * np.log(np.maximum(confidence / chance, 1.0)), np.float32)
@@ -161,9 +171,14 @@ def _capped(matrix: sparse.csr_matrix, max_lines: int) -> sparse.csr_matrix:
 
 
 def _strongest(
-    pairs: sparse.csr_matrix, start: int, counts: npt.NDArray[np.float64], n_orders: int, config: AssociationConfig
+    pairs: sparse.csr_matrix,
+    start: int,
+    counts: Float64Array,
+    n_orders: int,
+    config: AssociationConfig,
 ) -> sparse.csr_matrix:
-    """Of each row of the block that begins at item `start`: the `n_neighbors` strongest rules of enough orders."""
+    """Of each row of the block that begins at item `start`: the `n_neighbors` strongest rules of
+    enough orders."""
     n_rows = pairs.shape[0]
     of = np.repeat(np.arange(n_rows), np.diff(pairs.indptr))
     kept = (pairs.data >= config.min_pairs) & (pairs.indices != of + start)

@@ -1,7 +1,9 @@
-"""Bayesian personalised ranking: item factors under which what was bought stands above what was not.
+"""Bayesian personalised ranking: item factors under which what was bought stands above what was
+not.
 
-Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009, as fitted by implicit. A
-visitor is folded in at query time by the ridge regression of "bought" on the items' factors, without a refit.
+Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009, as fitted by
+implicit. A visitor is folded in at query time by the ridge regression of "bought" on the items'
+factors, without a refit.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 from implicit.cpu.bpr import BayesianPersonalizedRanking
 
+from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.retrieval.interactions import Interactions
 
@@ -22,7 +24,8 @@ KIND = "bpr"
 
 @dataclass(frozen=True)
 class BprConfig:
-    """`l2`: penalty of the fit; `fold_in_l2`: of the visitor's own factors; an item needs `min_buyers`."""
+    """`l2`: penalty of the fit; `fold_in_l2`: of the visitor's own factors; an item needs
+    `min_buyers`."""
 
     n_factors: int = 64
     learning_rate: float = 0.05
@@ -39,13 +42,14 @@ class Bpr:
     factors    float32 (items, factors + 1)
     """
 
-    def __init__(self, item_ids: npt.NDArray[np.object_], factors: npt.NDArray[np.float32], fold_in_l2: float) -> None:
+    def __init__(self, item_ids: ObjectArray, factors: Float32Array, fold_in_l2: float) -> None:
         self.item_ids = item_ids
         self.factors = factors
         self._l2 = fold_in_l2
 
-    def score(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Scores of all items (n_items,) for a visitor who bought the items at `rows`; 0 who bought nothing."""
+    def score(self, rows: Int64Array) -> Float32Array:
+        """Scores of all items (n_items,) for a visitor who bought the items at `rows`; 0 who bought
+        nothing."""
         if not len(rows):
             return np.zeros(len(self.item_ids), np.float32)
         own = self.factors[:, :-1]
@@ -68,10 +72,11 @@ class Bpr:
 
 @dataclass(frozen=True)
 class BprFit:
-    """A model and the factors of the users that it was fitted with, float32 (users, factors + 1), the last 1."""
+    """A model and the factors of the users that it was fitted with, float32 (users, factors + 1),
+    the last 1."""
 
     model: Bpr
-    user_factors: npt.NDArray[np.float32]
+    user_factors: Float32Array
 
 
 def fit_bpr(interactions: Interactions, config: BprConfig, *, seed: int) -> Bpr:
@@ -80,7 +85,8 @@ def fit_bpr(interactions: Interactions, config: BprConfig, *, seed: int) -> Bpr:
 
 
 def fit_bpr_and_users(interactions: Interactions, config: BprConfig, *, seed: int) -> BprFit:
-    """Fits on one thread: several would write to shared factors in an order that no seed decides."""
+    """Fits on one thread: several would write to shared factors in an order that no seed
+    decides."""
     matrix = interactions.binary()
     kept = np.flatnonzero(np.asarray(matrix.sum(0)).ravel() >= config.min_buyers)
     kept = kept if len(kept) else np.arange(matrix.shape[1])
@@ -93,5 +99,7 @@ def fit_bpr_and_users(interactions: Interactions, config: BprConfig, *, seed: in
         random_state=seed,
     )
     model.fit(matrix[:, kept].tocsr(), show_progress=False)
-    items, users = (np.asarray(each, np.float32) for each in (model.item_factors, model.user_factors))
+    items, users = (
+        np.asarray(each, np.float32) for each in (model.item_factors, model.user_factors)
+    )
     return BprFit(Bpr(interactions.item_ids[kept], items, config.fold_in_l2), users)

@@ -1,7 +1,7 @@
 """EASE: one ridge regression of every item on all others, in closed form.
 
-Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019. The weights are pruned to the strongest of each
-row, which keeps answers quick and the artifact small.
+Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019. The weights are pruned to
+the strongest of each row, which keeps answers quick and the artifact small.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Self
 
 import numba
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 from scipy import sparse
 
+from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.retrieval.interactions import Interactions
 
@@ -29,7 +29,8 @@ KIND = "ease"
 
 @dataclass(frozen=True)
 class EaseConfig:
-    """`n_items`: the most bought items that take part; `l2`: ridge penalty; `n_weights`: weights kept per item."""
+    """`n_items`: the most bought items that take part; `l2`: ridge penalty; `n_weights`: weights
+    kept per item."""
 
     n_items: int = 8000
     l2: float = 500.0
@@ -40,17 +41,19 @@ class Ease:
     """Fitted weights between items.
 
     item_ids   str objects, sorted
-    weights    CSR float32 (items, items): row = what was bought, column = what it speaks for; the diagonal is empty
+    weights    CSR float32 (items, items): row = what was bought, column = what it speaks for; the
+               diagonal is empty
     """
 
-    def __init__(self, item_ids: npt.NDArray[np.object_], weights: sparse.csr_matrix) -> None:
+    def __init__(self, item_ids: ObjectArray, weights: sparse.csr_matrix) -> None:
         self.item_ids = item_ids
         self.weights = weights
         # An answer waits for memory: short column numbers are read sooner.
         self._columns = weights.indices.astype(np.uint16 if len(item_ids) <= 2**16 else np.int32)
 
-    def score(self, rows: npt.NDArray[np.int64], values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Scores of all items (n, n_items) for one user who holds items `rows` in n ways, with weights `values`.
+    def score(self, rows: Int64Array, values: Float32Array) -> Float32Array:
+        """Scores of all items (n, n_items) for one user who holds items `rows` in n ways, with
+        weights `values`.
 
         A row of -1 is an item that is not among the model's and says nothing.
         """
@@ -76,7 +79,10 @@ class Ease:
         n_items = read_meta(folder, KIND)["n_items"]
         arrays = read_arrays(folder / "weights.npz")
         shape = (n_items, n_items)
-        return cls(arrays["item_ids"], sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape))
+        return cls(
+            arrays["item_ids"],
+            sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape),
+        )
 
 
 def fit_ease(interactions: Interactions, config: EaseConfig, *, binary: bool = True) -> Ease:
@@ -112,7 +118,8 @@ def _add_rows(rows, values, pointers, columns, data, scores):  # type: ignore[no
 
 @intrinsic
 def _add_pair(_, pairs, row, weight, both):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """`pairs[row] += weight * both`, where a float64 stands for two float32: one step for both of them.
+    """`pairs[row] += weight * both`, where a float64 stands for two float32: one step for both of
+    them.
 
     The compiler does not join the two by itself, and a fifth of an answer's time is spent here.
     """
@@ -125,7 +132,9 @@ def _add_pair(_, pairs, row, weight, both):  # type: ignore[no-untyped-def]  # n
         for lane in range(2):
             twice = builder.insert_element(twice, given[2], ir.Constant(number, lane))
         step = builder.fmul(builder.bitcast(given[3], pair), twice, flags=("contract",))
-        builder.store(builder.fadd(builder.load(place, align=4), step, flags=("contract",)), place, align=4)
+        builder.store(
+            builder.fadd(builder.load(place, align=4), step, flags=("contract",)), place, align=4
+        )
         return context.get_dummy_value()
 
     return types.void(pairs, types.intp, types.float32, both), code
@@ -156,6 +165,8 @@ def _pruned(weights: torch.Tensor, n_kept: int) -> sparse.csr_matrix:
     columns = weights.abs().topk(n_kept, dim=1, sorted=False).indices.sort(dim=1).values
     data = weights.gather(1, columns).cpu().numpy()
     pointers = np.arange(0, n * n_kept + 1, n_kept)
-    pruned = sparse.csr_matrix((data.ravel(), columns.cpu().numpy().ravel().astype(np.int32), pointers), shape=(n, n))
+    pruned = sparse.csr_matrix(
+        (data.ravel(), columns.cpu().numpy().ravel().astype(np.int32), pointers), shape=(n, n)
+    )
     pruned.eliminate_zeros()
     return pruned

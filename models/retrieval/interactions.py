@@ -8,9 +8,9 @@ from itertools import repeat
 
 import numba
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
+from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from features.contracts.errors import BadInput
 from features.contracts.histories import UserHistory
 
@@ -26,17 +26,21 @@ class Interactions:
     matrix               CSR float32 (users, items), distinct orders that held the item
     """
 
-    user_ids: npt.NDArray[np.object_]
-    item_ids: npt.NDArray[np.object_]
+    user_ids: ObjectArray
+    item_ids: ObjectArray
     matrix: sparse.csr_matrix
 
     @classmethod
     def from_histories(cls, histories: Mapping[str, UserHistory]) -> Interactions:
-        """One row a user with at least one purchase. Raises BadInput when nobody bought anything."""
-        kept = {user: histories[user] for user in sorted(histories) if len(histories[user].item_ids)}
+        """One row a user with at least one purchase. Raises BadInput when nobody bought
+        anything."""
+        kept = {
+            user: histories[user] for user in sorted(histories) if len(histories[user].item_ids)
+        }
         if not kept:
             raise BadInput(
-                "nobody bought anything before the cut", hint="Import more history, or choose a later --until"
+                "nobody bought anything before the cut",
+                hint="Import more history, or choose a later --until",
             )
         bought = np.concatenate([history.item_ids for history in kept.values()])
         item_ids, columns = np.unique(bought, return_inverse=True)
@@ -53,13 +57,14 @@ class Interactions:
         return ones
 
 
-def positions(index: Mapping[str, int], ids: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
+def positions(index: Mapping[str, int], ids: ObjectArray) -> Int64Array:
     """Where each id stands in `index`, -1 where it does not."""
     return np.fromiter(map(index.get, ids.tolist(), repeat(-1)), np.int64, len(ids))
 
 
-def inverse(at: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
-    """For positions `at` among n (-1 for none), the row that stands at each of the n, -1 where none does.
+def inverse(at: Int64Array, n: int) -> Int64Array:
+    """For positions `at` among n (-1 for none), the row that stands at each of the n, -1 where none
+    does.
 
     >>> inverse(np.array([2, -1, 0]), 4).tolist()
     [2, -1, 0, -1]
@@ -70,7 +75,7 @@ def inverse(at: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
     return rows
 
 
-def spread(scores: npt.NDArray[np.float32], at: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.float32]:
+def spread(scores: Float32Array, at: Int64Array, n: int) -> Float32Array:
     """Scores of a source's items at their positions among n, 0 elsewhere."""
     known = at >= 0
     whole = np.zeros(n, np.float32)
@@ -78,10 +83,12 @@ def spread(scores: npt.NDArray[np.float32], at: npt.NDArray[np.int64], n: int) -
     return whole
 
 
-def top(scores: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
+def top(scores: Float32Array, k: int) -> Int64Array:
     """Positions of the k highest scores above 0, highest first, ties by position."""
     if k <= _FEW:
-        return np.asarray(_best_of_sets(scores, k) if k and len(scores) > 4 * k * _SET else _few_best(scores, k))
+        return np.asarray(
+            _best_of_sets(scores, k) if k and len(scores) > 4 * k * _SET else _few_best(scores, k)
+        )
     candidates = np.flatnonzero(scores > 0)
     if len(candidates) > k:
         threshold = np.partition(scores[candidates], len(candidates) - k)[len(candidates) - k]
@@ -91,7 +98,8 @@ def top(scores: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
 
 @numba.njit(cache=True, nogil=True)
 def _best_of_sets(scores, k):  # type: ignore[no-untyped-def]
-    """`top` of many scores: k sets have a score that is no lower than the k-th highest maximum of all sets."""
+    """`top` of many scores: k sets have a score that is no lower than the k-th highest maximum of
+    all sets."""
     maxima = _maxima(scores, len(scores) // _SET)
     least = np.partition(maxima, len(maxima) - k)[len(maxima) - k]
     at, n = np.empty(len(scores), np.int64), 0
@@ -104,7 +112,8 @@ def _best_of_sets(scores, k):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
 def _maxima(scores, n_sets):  # type: ignore[no-untyped-def]
-    """The highest score of each set: of every n_sets-th position, which lets the compiler compare several sets at once.
+    """The highest score of each set: of every n_sets-th position, which lets the compiler compare
+    several sets at once.
 
     No score is NaN. What stands behind _SET times n_sets is in no set.
     """
@@ -117,7 +126,8 @@ def _maxima(scores, n_sets):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _few_best(scores, k):  # type: ignore[no-untyped-def]
-    """`top` in one pass over the scores: the best so far stand in order, and a better one moves the worse down."""
+    """`top` in one pass over the scores: the best so far stand in order, and a better one moves the
+    worse down."""
     best, at, n = np.empty(k, scores.dtype), np.empty(k, np.int64), 0
     for position in range(len(scores)):
         score = scores[position]

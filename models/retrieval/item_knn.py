@@ -1,6 +1,7 @@
 """Item-kNN: cosine between items by who bought them, or by the orders that held them.
 
-Sarwar et al., "Item-based collaborative filtering recommendation algorithms", WWW 2001, as counted by implicit.
+Sarwar et al., "Item-based collaborative filtering recommendation algorithms", WWW 2001, as counted
+by implicit.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 from implicit.nearest_neighbours import CosineRecommender
 from scipy import sparse
 
+from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 
 KIND = "item_knn"
@@ -21,7 +22,8 @@ KIND = "item_knn"
 
 @dataclass(frozen=True)
 class ItemKnnConfig:
-    """`n_neighbors` kept per item; items in fewer than `min_baskets` baskets have none, they would be chance."""
+    """`n_neighbors` kept per item; items in fewer than `min_baskets` baskets have none, they would
+    be chance."""
 
     n_neighbors: int = 100
     min_baskets: int = 3
@@ -34,13 +36,15 @@ class ItemKnn:
     similarity    CSR float32 (items, items), at most n_neighbors a row, no diagonal
     """
 
-    def __init__(self, item_ids: npt.NDArray[np.object_], similarity: sparse.csr_matrix) -> None:
+    def __init__(self, item_ids: ObjectArray, similarity: sparse.csr_matrix) -> None:
         self.item_ids = item_ids
         self.similarity = similarity
 
-    def score(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def score(self, rows: Int64Array) -> Float32Array:
         """Summed similarity of all items (n_items,) to the items at `rows`."""
-        held = sparse.csr_matrix((np.ones(len(rows), np.float32), rows, [0, len(rows)]), shape=(1, len(self.item_ids)))
+        held = sparse.csr_matrix(
+            (np.ones(len(rows), np.float32), rows, [0, len(rows)]), shape=(1, len(self.item_ids))
+        )
         return np.asarray((held @ self.similarity).toarray()[0], np.float32)
 
     def save(self, folder: Path) -> None:
@@ -60,11 +64,14 @@ class ItemKnn:
         n = read_meta(folder, KIND)["n_items"]
         arrays = read_arrays(folder / "similarity.npz")
         return cls(
-            arrays["item_ids"], sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(n, n))
+            arrays["item_ids"],
+            sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(n, n)),
         )
 
 
-def fit_item_knn(item_ids: npt.NDArray[np.object_], matrix: sparse.csr_matrix, config: ItemKnnConfig) -> ItemKnn:
+def fit_item_knn(
+    item_ids: ObjectArray, matrix: sparse.csr_matrix, config: ItemKnnConfig
+) -> ItemKnn:
     """Fits on a binary CSR (baskets, items), where a basket is a user or an order."""
     kept = np.flatnonzero(np.asarray(matrix.sum(0)).ravel() >= config.min_baskets)
     model = CosineRecommender(K=config.n_neighbors + 1)

@@ -10,26 +10,26 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.special import erf
 
-from models.retrieval.steps import Floats
+from features.contracts.arrays import Float32Array
 
 _EPSILON = np.float32(1e-5)  # torch's own in LayerNorm
 
 Weights = Mapping[str, np.ndarray]
 
 
-def linear(weights: Weights, name: str, x: np.ndarray) -> Floats:
+def linear(weights: Weights, name: str, x: np.ndarray) -> Float32Array:
     """A dense layer over the last axis."""
     return np.asarray(x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"], np.float32)
 
 
-def norm(weights: Weights, name: str, x: np.ndarray) -> Floats:
+def norm(weights: Weights, name: str, x: np.ndarray) -> Float32Array:
     """Layer normalisation over the last axis."""
     centred = x - x.mean(-1, keepdims=True)
     scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + _EPSILON)
     return np.asarray(scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"], np.float32)
 
 
-def gelu(x: np.ndarray) -> Floats:
+def gelu(x: np.ndarray) -> Float32Array:
     """x times the normal distribution function at x.
 
     >>> [round(float(each), 4) for each in gelu(np.array([-1.0, 0.0, 1.0]))]

@@ -1,8 +1,10 @@
-"""The items whose vectors have the highest inner product with a visitor's, in large catalogues without looking at all.
+"""The items whose vectors have the highest inner product with a visitor's, in large catalogues
+without looking at all.
 
-An inverted file of clusters, as faiss builds it (Jégou, Douze and Schmid, Product quantization for nearest neighbor
-search, TPAMI 2011, without the quantization). A last coordinate makes all items equally long, so that the nearest are
-those of the highest inner product (Bachrach et al., Speeding up the Xbox recommender system, RecSys 2014).
+An inverted file of clusters, as faiss builds it (Jégou, Douze and Schmid, Product quantization for
+nearest neighbor search, TPAMI 2011, without the quantization). A last coordinate makes all items
+equally long, so that the nearest are those of the highest inner product (Bachrach et al., Speeding
+up the Xbox recommender system, RecSys 2014).
 """
 
 from __future__ import annotations
@@ -11,18 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from features.contracts.arrays import Float32Array, Int64Array
 from features.contracts.errors import BadInput
 from models.retrieval.interactions import top
 
 if TYPE_CHECKING:
     import faiss
 
-Floats = npt.NDArray[np.float32]
-Positions = npt.NDArray[np.int64]
-
-# Up to so many items all of them are looked at: tests/benchmarks/retrieval_scale.py finds where the two meet.
+# two meet.
 EXACT_UP_TO = 20_000
 _CLUSTERS = 4.0  # times the square root of the number of items
 _LOOKED_INTO = 64  # clusters
@@ -33,14 +32,14 @@ _SAMPLED = 64  # items of each cluster that it is found from
 class Nearest:
     """A search over the factors of items, float32 (items, factors)."""
 
-    def __init__(self, factors: Floats, index: faiss.IndexIVFFlat | None = None) -> None:
+    def __init__(self, factors: Float32Array, index: faiss.IndexIVFFlat | None = None) -> None:
         self._factors = factors
         self._index = index
         if index is not None:
             index.nprobe = _LOOKED_INTO
 
     @classmethod
-    def of(cls, factors: Floats, exact_up_to: int = EXACT_UP_TO) -> Self:
+    def of(cls, factors: Float32Array, exact_up_to: int = EXACT_UP_TO) -> Self:
         """Over `factors`, exact where they are few; the same factors give the same index."""
         if len(factors) <= exact_up_to:
             return cls(factors)
@@ -51,14 +50,21 @@ class Nearest:
         rest = np.sqrt(np.maximum(lengths.max() ** 2 - lengths**2, 0))
         vectors = np.column_stack([factors, rest]).astype(np.float32)
         n_clusters = int(_CLUSTERS * np.sqrt(len(factors)))
-        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(vectors.shape[1]), vectors.shape[1], n_clusters, faiss.METRIC_L2)
-        index.cp.niter, index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = _STEPS, 1, _SAMPLED
+        index = faiss.IndexIVFFlat(
+            faiss.IndexFlatL2(vectors.shape[1]), vectors.shape[1], n_clusters, faiss.METRIC_L2
+        )
+        index.cp.niter, index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = (
+            _STEPS,
+            1,
+            _SAMPLED,
+        )
         index.train(vectors)
         index.add(vectors)
         return cls(factors, index)
 
-    def best(self, vector: Floats, k: int, but: Positions) -> Positions:
-        """Rows of at most `k` items of the highest inner product above 0, highest first, without the rows `but`."""
+    def best(self, vector: Float32Array, k: int, but: Int64Array) -> Int64Array:
+        """Rows of at most `k` items of the highest inner product above 0, highest first, without
+        the rows `but`."""
         if k == 0:
             return np.zeros(0, np.int64)
         if self._index is None:
@@ -78,8 +84,9 @@ class Nearest:
             faiss.write_index(self._index, str(path))
 
     @classmethod
-    def load(cls, factors: Floats, path: Path) -> Self:
-        """Over `factors` as they were saved, with the index of `path` when that exists; BadInput for another index."""
+    def load(cls, factors: Float32Array, path: Path) -> Self:
+        """Over `factors` as they were saved, with the index of `path` when that exists; BadInput
+        for another index."""
         if not path.exists():
             return cls(factors)
         import faiss
@@ -87,6 +94,8 @@ class Nearest:
         index = faiss.read_index(str(path))
         if not isinstance(index, faiss.IndexIVFFlat):
             raise BadInput(
-                "holds another kind of index", where=str(path), hint="Train anew: shopwright train recommendations"
+                "holds another kind of index",
+                where=str(path),
+                hint="Train anew: shopwright train recommendations",
             )
         return cls(factors, index)

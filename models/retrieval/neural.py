@@ -1,16 +1,19 @@
-"""The training loop that the networks share: sampled softmax, early stopping, checkpoints, one process or several.
+"""The training loop that the networks share: sampled softmax, early stopping, checkpoints, one
+process or several.
 
     B  visitors in the batch    T  steps    N  items with a vector    D  width of a vector
-    U  states that foretell something    P  pairs (state, item to foretell)    K  negatives, shared by the batch
+    U  states that foretell something    P  pairs (state, item to foretell)    K  negatives, shared
+       by the batch
 
-The softmax is over the items that could come next. Its denominator is estimated from K items sampled by popularity,
-each weighed by how likely it was to be sampled (logQ: Bengio and Senecal, IEEE TNN 2008), and what comes true or is
-already known is no negative. One negative and a binary loss, SASRec's own, lag far behind (Klenitskiy and Vasilev,
-"Turning Dross Into Gold Loss", RecSys 2023).
+The softmax is over the items that could come next. Its denominator is estimated from K items
+sampled by popularity, each weighed by how likely it was to be sampled (logQ: Bengio and Senecal,
+IEEE TNN 2008), and what comes true or is already known is no negative. One negative and a binary
+loss, SASRec's own, lag far behind (Klenitskiy and Vasilev, "Turning Dross Into Gold Loss", RecSys
+2023).
 
-Under torchrun each process takes its share of every mini-batch and gradients are summed, so that N processes train
-what one would; process 0 writes. Every epoch draws from streams of its own, so that a training that was killed goes on
-from its last whole epoch to the weights it would have had.
+Under torchrun each process takes its share of every mini-batch and gradients are summed, so that N
+processes train what one would; process 0 writes. Every epoch draws from streams of its own, so that
+a training that was killed goes on from its last whole epoch to the weights it would have had.
 """
 
 from __future__ import annotations
@@ -31,12 +34,12 @@ from safetensors.torch import save_file
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
+from features.contracts.arrays import Int64Array
 from features.contracts.seeds import generator
 from models.retrieval.examples import Examples, Pairs, Piece, pieces_of
 from models.retrieval.steps import (
     SECONDS_PER_WEEK,
     Batch,
-    Ints,
     LoopConfig,
     Steps,
     batch_of,
@@ -63,11 +66,14 @@ class TensorBatch:
     @classmethod
     def of(cls, batch: Batch, device: str) -> TensorBatch:
         """Copies nothing on a CPU."""
-        return cls(**{name: torch.from_numpy(value).to(device) for name, value in vars(batch).items()})
+        return cls(
+            **{name: torch.from_numpy(value).to(device) for name, value in vars(batch).items()}
+        )
 
 
 class Network(nn.Module, ABC):
-    """What the loop needs of a network; `popular` says how much a state cares for what sells just now."""
+    """What the loop needs of a network; `popular` says how much a state cares for what sells just
+    now."""
 
     @abstractmethod
     def item_vectors(self) -> tuple[Tensor, Tensor]:
@@ -91,8 +97,9 @@ def train_network(
 ) -> Network:
     """A trained network in evaluation mode, on the CPU.
 
-    `build` makes it with its first weights, from torch's global stream. `folder` keeps the checkpoint, one file that is
-    replaced after every epoch: a training of the same data, configuration and seed goes on from it.
+    `build` makes it with its first weights, from torch's global stream. `folder` keeps the
+    checkpoint, one file that is replaced after every epoch: a training of the same data,
+    configuration and seed goes on from it.
     """
     n_threads = torch.get_num_threads()
     torch.set_num_threads(config.n_threads)
@@ -102,8 +109,12 @@ def train_network(
             since = now - config.validation_weeks * SECONDS_PER_WEEK
             known = steps.before(since)
             if config.validation_weeks and len(known.at) and len(known.at) < len(steps.at):
-                search = _Loop("search", build, known, n_items, since, config, seed, folder, progress)
-                n_epochs = search.run(config.n_epochs, _Validation(steps, known, now, n_items, config))
+                search = _Loop(
+                    "search", build, known, n_items, since, config, seed, folder, progress
+                )
+                n_epochs = search.run(
+                    config.n_epochs, _Validation(steps, known, now, n_items, config)
+                )
             final = _Loop("final", build, steps, n_items, now, config, seed, folder, progress)
             final.run(n_epochs, None)
     finally:
@@ -112,13 +123,18 @@ def train_network(
 
 
 class _Validation:
-    """How well the state at the start of the last weeks foretells them: a full softmax, nothing sampled."""
+    """How well the state at the start of the last weeks foretells them: a full softmax, nothing
+    sampled."""
 
-    def __init__(self, steps: Steps, known: Steps, now: int, n_items: int, config: LoopConfig) -> None:
+    def __init__(
+        self, steps: Steps, known: Steps, now: int, n_items: int, config: LoopConfig
+    ) -> None:
         self._known, self._n_items, self._new = known, n_items, config.targets == "new"
-        self._popularity = popularity(known, n_items, now - config.validation_weeks * SECONDS_PER_WEEK, 1)
+        self._popularity = popularity(
+            known, n_items, now - config.validation_weeks * SECONDS_PER_WEEK, 1
+        )
         self._pieces: list[Piece] = []
-        self._wanted: list[tuple[Ints, Ints]] = []
+        self._wanted: list[tuple[Int64Array, Int64Array]] = []
         for visitor, piece in enumerate(latest(known, config.max_steps)):
             n_known = int(known.starts[visitor + 1] - known.starts[visitor])
             first = int(steps.starts[visitor])
@@ -138,9 +154,16 @@ class _Validation:
             popular = torch.from_numpy(self._popularity).to(device)
             for at in range(0, len(self._pieces), _VALIDATION_ROWS):
                 pieces = self._pieces[at : at + _VALIDATION_ROWS]
-                states, weight = network.states(TensorBatch.of(batch_of(self._known, pieces), device), vectors)
-                rows, last = torch.arange(len(pieces)), torch.tensor([end - first - 1 for first, end in pieces])
-                logits = states[rows, last] @ vectors.T + bias + weight[rows, last][:, None] * popular  # (B, N)
+                states, weight = network.states(
+                    TensorBatch.of(batch_of(self._known, pieces), device), vectors
+                )
+                rows, last = (
+                    torch.arange(len(pieces)),
+                    torch.tensor([end - first - 1 for first, end in pieces]),
+                )
+                logits = (
+                    states[rows, last] @ vectors.T + bias + weight[rows, last][:, None] * popular
+                )  # (B, N)
                 for row, (items, left_out) in zip(logits, self._wanted[at:], strict=False):
                     row[left_out] = -torch.inf
                     losses.append(float(row.logsumexp(0) - row[items].mean()))
@@ -166,7 +189,9 @@ class _Loop:
         self._phase, self._config, self._seed, self._progress = phase, config, seed, progress
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._rank, self._world = (
-            (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+            (distributed.get_rank(), distributed.get_world_size())
+            if distributed.is_initialized()
+            else (0, 1)
         )
         self._examples = Examples.of(steps, config.targets)
         torch.manual_seed(_number(seed, "first weights"))
@@ -175,7 +200,9 @@ class _Loop:
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         n_weeks = 1 + int((now - steps.at.min(initial=now)) // SECONDS_PER_WEEK)
-        self._popularity = torch.from_numpy(popularity(steps, n_items, now, n_weeks + 1)).to(self._device)
+        self._popularity = torch.from_numpy(popularity(steps, n_items, now, n_weeks + 1)).to(
+            self._device
+        )
         # A window of popularity ends at or before the step that it helps to foretell.
         self._week = -((steps.at - now) // SECONDS_PER_WEEK)
         counts = np.bincount(steps.items[self._examples.wanted], minlength=n_items) + 1.0
@@ -188,7 +215,8 @@ class _Loop:
         self._path = None if folder is None else folder / f"{phase}.safetensors"
 
     def run(self, n_epochs: int, validation: _Validation | None) -> int:
-        """Trains up to `n_epochs`; with a validation stops early and says how many epochs were best."""
+        """Trains up to `n_epochs`; with a validation stops early and says how many epochs were
+        best."""
         self._resume()
         while len(self._losses) < n_epochs and not self._stalled(validation):
             epoch = len(self._losses)
@@ -230,7 +258,7 @@ class _Loop:
             total += float(loss.detach()) / n_pairs
         return self._summed(total) / max(1, len(starts))
 
-    def _loss(self, pieces: list[Piece], negatives: Ints) -> tuple[Tensor, float]:
+    def _loss(self, pieces: list[Piece], negatives: Int64Array) -> tuple[Tensor, float]:
         """Summed loss of the pairs of `pieces`, and their number."""
         inputs = batch_of(self._examples.steps, [(first, last - 1) for first, last in pieces])
         n_steps = inputs.kind.shape[1]
@@ -238,7 +266,9 @@ class _Loop:
             return torch.zeros(()), 0.0
         pairs = Pairs.of(self._examples, pieces, n_steps)
         vectors, bias = self.network.item_vectors()  # (N, D), (N,)
-        states, weight = self.network.states(TensorBatch.of(inputs, self._device), vectors)  # (B, T, D), (B, T)
+        states, weight = self.network.states(
+            TensorBatch.of(inputs, self._device), vectors
+        )  # (B, T, D), (B, T)
         state, row, step, pair, item, sampled = (
             torch.from_numpy(each).to(self._device)
             for each in (pairs.state, pairs.row, pairs.step, pairs.pair, pairs.item, negatives)
@@ -263,9 +293,9 @@ class _Loop:
             hidden[torch.from_numpy(pairs.pair[at]), torch.from_numpy(column)] = True
         logits = (logits - self._log_expected[sampled]).masked_fill(hidden, -1e9)
         others = logits.logsumexp(1).index_select(0, pair)  # (P,)
-        true = (states.index_select(0, pair) * functional.embedding(item, vectors)).sum(1) + bias.index_select(
-            0, item
-        )  # (P,)
+        true = (states.index_select(0, pair) * functional.embedding(item, vectors)).sum(
+            1
+        ) + bias.index_select(0, item)  # (P,)
         true = true + weight.index_select(0, pair) * self._popularity[week[pair], item]
         return (torch.logaddexp(true, others) - true).sum(), float(len(item))
 
@@ -296,10 +326,18 @@ class _Loop:
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         for place, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{place}.{name}": value for name, value in state.items()}
-        told = {"key": self._key, "losses": json.dumps(self._losses), "n_batches": str(self._n_batches)}
+        told = {
+            "key": self._key,
+            "losses": json.dumps(self._losses),
+            "n_batches": str(self._n_batches),
+        }
         self._path.parent.mkdir(parents=True, exist_ok=True)
         beside = self._path.with_suffix(".partial")
-        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, beside, metadata=told)
+        save_file(
+            {name: value.cpu().contiguous() for name, value in tensors.items()},
+            beside,
+            metadata=told,
+        )
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(self._path)
@@ -315,7 +353,9 @@ class _Loop:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         self._losses, self._n_batches = json.loads(told["losses"]), int(told["n_batches"])
         network = {name: value for name, value in tensors.items() if name.startswith("network.")}
-        self.network.load_state_dict({name.removeprefix("network."): value for name, value in network.items()})
+        self.network.load_state_dict(
+            {name.removeprefix("network."): value for name, value in network.items()}
+        )
         states: dict[int, dict[str, Tensor]] = {}
         for name in tensors.keys() - network.keys():
             _, place, field = name.split(".")
@@ -326,7 +366,8 @@ class _Loop:
 
 @contextmanager
 def processes() -> Iterator[int]:
-    """Joins the other processes when torchrun started this one; yields the rank, 0 where there is one process."""
+    """Joins the other processes when torchrun started this one; yields the rank, 0 where there is
+    one process."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield 0
         return
@@ -346,10 +387,17 @@ def _number(seed: int, purpose: str) -> int:
     return int(generator(seed, purpose).integers(0, 2**63 - 1))
 
 
-def _key(phase: str, steps: Steps, now: int, config: LoopConfig, seed: int, network: Network) -> str:
-    """What makes two trainings the same: data, configuration, seed, shape of the network, and the build of torch."""
+def _key(
+    phase: str, steps: Steps, now: int, config: LoopConfig, seed: int, network: Network
+) -> str:
+    """What makes two trainings the same: data, configuration, seed, shape of the network, and the
+    build of torch."""
     digest = hashlib.sha256()
     for array in vars(steps).values():
         digest.update(np.ascontiguousarray(array).tobytes())
-    digest.update(repr((phase, now, sorted(asdict(config).items()), seed, torch.__version__, network)).encode())
+    digest.update(
+        repr(
+            (phase, now, sorted(asdict(config).items()), seed, torch.__version__, network)
+        ).encode()
+    )
     return digest.hexdigest()

@@ -1,13 +1,15 @@
 """A causal transformer over what a visitor did: foretells the next step from the ones before it.
 
-Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, with a sampled softmax instead of one negative
-a positive, a bias by age in the attention instead of positions (Zhai et al., "Actions Speak Louder than Words", ICML
-2024), and steps instead of items: the items of one order are one step, so that no item of a basket helps to foretell
-another. What sells just now enters as a bias of each item, weighed by the visitor's state.
+Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, with a sampled softmax
+instead of one negative a positive, a bias by age in the attention instead of positions (Zhai et
+al., "Actions Speak Louder than Words", ICML 2024), and steps instead of items: the items of one
+order are one step, so that no item of a basket helps to foretell another. What sells just now
+enters as a bias of each item, weighed by the visitor's state.
 
 Fitting needs torch; the fitted model answers in numpy.
 
-    B  visitors    T  steps    N  items    D  width of a vector    H  heads    C  width of a head, D / H
+    B  visitors    T  steps    N  items    D  width of a vector    H  heads    C  width of a head, D
+       / H
 """
 
 from __future__ import annotations
@@ -18,15 +20,14 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
+from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from features.contracts.errors import BadInput
 from features.contracts.sequences import Event, Sequences
 from models.artifact import read_meta, read_tensors, write_meta, write_tensors
 from models.retrieval.layers import gelu, linear, norm
 from models.retrieval.steps import (
     Batch,
-    Floats,
     LoopConfig,
     Steps,
     batch_of,
@@ -62,9 +63,9 @@ class SequenceModel:
 
     def __init__(
         self,
-        item_ids: npt.NDArray[np.object_],
+        item_ids: ObjectArray,
         weights: Mapping[str, np.ndarray],
-        popularity: Floats,
+        popularity: Float32Array,
         *,
         n_heads: int,
         max_steps: int,
@@ -73,22 +74,23 @@ class SequenceModel:
         self.n_heads, self.max_steps = n_heads, max_steps
         self._n_layers = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
 
-    def score(self, visitors: Sequence[Sequence[Event]]) -> Floats:
-        """Chance of each item to be the next new one (B, N), by visitor; 0 for one who did nothing."""
+    def score(self, visitors: Sequence[Sequence[Event]]) -> Float32Array:
+        """Chance of each item to be the next new one (B, N), by visitor; 0 for one who did
+        nothing."""
         scores = np.zeros((len(visitors), len(self.item_ids)), np.float32)
         steps, places = steps_of(visitors, self.item_ids)
         if len(places):
             scores[places] = self.score_pieces(steps, latest(steps, self.max_steps))
         return scores
 
-    def score_pieces(self, steps: Steps, pieces: Sequence[tuple[int, int]]) -> Floats:
+    def score_pieces(self, steps: Steps, pieces: Sequence[tuple[int, int]]) -> Float32Array:
         """The same after each piece (none of them empty) of `steps` over this model's items."""
         states, weight = self._states(batch_of(steps, pieces))  # (B, T, D), (B, T)
         rows, last = np.arange(len(pieces)), np.array([end - first - 1 for first, end in pieces])
         logits = states[rows, last] @ self.weights["items.weight"].T + self.weights["bias"]
         return shares(logits + weight[rows, last][:, None] * self.popularity)
 
-    def _states(self, batch: Batch) -> tuple[Floats, Floats]:
+    def _states(self, batch: Batch) -> tuple[Float32Array, Float32Array]:
         """What `SequenceNetwork.states` does."""
         B, T = batch.kind.shape
         vectors = self.weights["items.weight"]
@@ -104,10 +106,12 @@ class SequenceModel:
         x = norm(self.weights, "norm_out", x)
         return x, linear(self.weights, "popular", x)[..., 0]
 
-    def _block(self, name: str, x: Floats, ages: npt.NDArray[np.int64]) -> Floats:
+    def _block(self, name: str, x: Float32Array, ages: Int64Array) -> Float32Array:
         B, T, D = x.shape
         C = D // self.n_heads
-        mixed = linear(self.weights, f"{name}qkv", norm(self.weights, f"{name}norm_1", x))  # (B, T, 3 D)
+        mixed = linear(
+            self.weights, f"{name}qkv", norm(self.weights, f"{name}norm_1", x)
+        )  # (B, T, 3 D)
         mixed = mixed.reshape(B, T, 3, self.n_heads, C)
         q, k, v = mixed.transpose(2, 0, 3, 1, 4)  # each (B, H, T, C)
         logits = q @ k.swapaxes(-1, -2) / np.float32(np.sqrt(C))  # (B, H, T, T)
@@ -116,15 +120,23 @@ class SequenceModel:
         powers = np.exp(logits - logits.max(-1, keepdims=True))
         attended = (powers / powers.sum(-1, keepdims=True) @ v).swapaxes(1, 2).reshape(B, T, D)
         x = x + linear(self.weights, f"{name}out", attended)
-        hidden = linear(self.weights, f"{name}up", norm(self.weights, f"{name}norm_2", x))  # (B, T, 2 D)
+        hidden = linear(
+            self.weights, f"{name}up", norm(self.weights, f"{name}norm_2", x)
+        )  # (B, T, 2 D)
         hidden = gelu(hidden)
         return np.asarray(x + linear(self.weights, f"{name}down", hidden), np.float32)
 
     def save(self, folder: Path) -> None:
         """Writes `model.json` and `weights.safetensors`."""
-        meta = {"item_ids": self.item_ids.tolist(), "n_heads": self.n_heads, "max_steps": self.max_steps}
+        meta = {
+            "item_ids": self.item_ids.tolist(),
+            "n_heads": self.n_heads,
+            "max_steps": self.max_steps,
+        }
         write_meta(folder, KIND, meta)
-        write_tensors(folder / "weights.safetensors", {**self.weights, "popularity": self.popularity})
+        write_tensors(
+            folder / "weights.safetensors", {**self.weights, "popularity": self.popularity}
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -154,18 +166,30 @@ def fit_sequence(
 
     if config.width % config.n_heads:
         raise BadInput(
-            f"sequence.width {config.width} is no multiple of sequence.n_heads {config.n_heads}", hint="Try width 64"
+            f"sequence.width {config.width} is no multiple of sequence.n_heads {config.n_heads}",
+            hint="Try width 64",
         )
     if not sequences.n_visitors:
-        raise BadInput("no visitor did anything before the cut", hint="Import more history, or choose a later --until")
+        raise BadInput(
+            "no visitor did anything before the cut",
+            hint="Import more history, or choose a later --until",
+        )
     item_ids = most_met(sequences, config.loop)
     steps = Steps.of(sequences, item_ids)
 
     def build() -> SequenceNetwork:
-        return SequenceNetwork(len(item_ids), config.width, config.n_layers, config.n_heads, config.dropout)
+        return SequenceNetwork(
+            len(item_ids), config.width, config.n_layers, config.n_heads, config.dropout
+        )
 
-    network = train_network(build, steps, len(item_ids), now, config.loop, seed=seed, folder=folder, progress=progress)
+    network = train_network(
+        build, steps, len(item_ids), now, config.loop, seed=seed, folder=folder, progress=progress
+    )
     popular = popularity(steps, len(item_ids), now, 1)[0]
     return SequenceModel(
-        item_ids, weights_of(network), popular, n_heads=config.n_heads, max_steps=config.loop.max_steps
+        item_ids,
+        weights_of(network),
+        popular,
+        n_heads=config.n_heads,
+        max_steps=config.loop.max_steps,
     )

@@ -18,7 +18,8 @@ from models.retrieval.steps import N_GAPS
 
 
 class Block(nn.Module):
-    """Causal attention with a bias by age, then two linear layers; each normalised before and added on."""
+    """Causal attention with a bias by age, then two linear layers; each normalised before and added
+    on."""
 
     def __init__(self, width: int, n_heads: int, dropout: float) -> None:
         super().__init__()
@@ -35,7 +36,9 @@ class Block(nn.Module):
         """`x` (B, T, D), `ages` (B, T, T) buckets, `causal` (T, T) -> (B, T, D)."""
         B, T, D = x.shape
         C = D // self.n_heads
-        q, k, v = self.qkv(self.norm_1(x)).view(B, T, 3, self.n_heads, C).permute(2, 0, 3, 1, 4)  # each (B, H, T, C)
+        q, k, v = (
+            self.qkv(self.norm_1(x)).view(B, T, 3, self.n_heads, C).permute(2, 0, 3, 1, 4)
+        )  # each (B, H, T, C)
         weights = q @ k.transpose(-1, -2) / math.sqrt(C)  # (B, H, T, T)
         weights = weights + self.age(ages).permute(0, 3, 1, 2)  # (B, H, T, T)
         weights = self.dropout(weights.masked_fill(~causal, -1e9).softmax(-1))
@@ -49,7 +52,9 @@ class Block(nn.Module):
 class SequenceNetwork(Network):
     """The item vectors that are read are those that are foretold."""
 
-    def __init__(self, n_items: int, width: int, n_layers: int, n_heads: int, dropout: float) -> None:
+    def __init__(
+        self, n_items: int, width: int, n_layers: int, n_heads: int, dropout: float
+    ) -> None:
         super().__init__()
         self.items, self.bias = nn.Embedding(n_items, width), nn.Parameter(torch.zeros(n_items))
         self.kind, self.gap = nn.Embedding(N_KINDS, width), nn.Embedding(N_GAPS, width)

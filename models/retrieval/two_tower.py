@@ -1,8 +1,9 @@
-"""Two towers: a visitor's vector from recent steps, an item's from its id and its attributes; a dot product joins them.
+"""Two towers: a visitor's vector from recent steps, an item's from its id and its attributes; a dot
+product joins them.
 
-Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations", RecSys 2019. In training an
-item's own vector is left out now and then (Volkovs et al., "DropoutNet", NIPS 2017), so that an item without history
-has a vector from category, brand and price alone.
+Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations", RecSys
+2019. In training an item's own vector is left out now and then (Volkovs et al., "DropoutNet", NIPS
+2017), so that an item without history has a vector from category, brand and price alone.
 
 Fitting needs torch; the fitted model answers in numpy.
 
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
+from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from features.contracts.categories import prefix
 from features.contracts.errors import BadInput
 from features.contracts.recommendations import ItemFeatures
@@ -28,8 +29,6 @@ from models.retrieval.interactions import positions
 from models.retrieval.layers import gelu, linear, norm
 from models.retrieval.steps import (
     Batch,
-    Floats,
-    Ints,
     LoopConfig,
     Steps,
     batch_of,
@@ -69,33 +68,40 @@ class TwoTower:
 
     def __init__(
         self,
-        item_ids: npt.NDArray[np.object_],
-        vectors: Floats,
-        bias: Floats,
-        popularity: Floats,
+        item_ids: ObjectArray,
+        vectors: Float32Array,
+        bias: Float32Array,
+        popularity: Float32Array,
         weights: Mapping[str, np.ndarray],
         values: Mapping[str, int],
         *,
         max_steps: int,
     ) -> None:
-        self.item_ids, self.vectors, self.bias, self.popularity = item_ids, vectors, bias, popularity
+        self.item_ids, self.vectors, self.bias, self.popularity = (
+            item_ids,
+            vectors,
+            bias,
+            popularity,
+        )
         self.weights, self.values, self.max_steps = dict(weights), dict(values), max_steps
 
-    def score(self, visitors: Sequence[Sequence[Event]]) -> Floats:
-        """Chance of each item to be the next new one (B, N), by visitor; 0 for one who did nothing."""
+    def score(self, visitors: Sequence[Sequence[Event]]) -> Float32Array:
+        """Chance of each item to be the next new one (B, N), by visitor; 0 for one who did
+        nothing."""
         scores = np.zeros((len(visitors), len(self.item_ids)), np.float32)
         steps, places = steps_of(visitors, self.item_ids)
         if len(places):
             scores[places] = self.score_pieces(steps, latest(steps, self.max_steps))
         return scores
 
-    def score_pieces(self, steps: Steps, pieces: Sequence[tuple[int, int]]) -> Floats:
+    def score_pieces(self, steps: Steps, pieces: Sequence[tuple[int, int]]) -> Float32Array:
         """The same after each piece (none of them empty) of `steps` over these items."""
         states, weight = self._states(batch_of(steps, pieces))  # (B, D), (B,)
         return shares(states @ self.vectors.T + self.bias + weight[:, None] * self.popularity)
 
     def with_items(self, items: ItemFeatures) -> TwoTower:
-        """The same towers over more items: those it does not know yet get a vector from their attributes."""
+        """The same towers over more items: those it does not know yet get a vector from their
+        attributes."""
         new = ~np.isin(items.item_ids, self.item_ids)
         vectors, bias = self._from_attributes(rows_of(attributes_of(items)[new], self.values))
         item_ids = np.concatenate([self.item_ids, items.item_ids[new]])
@@ -110,13 +116,14 @@ class TwoTower:
             max_steps=self.max_steps,
         )
 
-    def _from_attributes(self, rows: Ints) -> tuple[Floats, Floats]:
-        """What `TwoTowerNetwork.item_vectors` says of items without a vector of their own: (N, D) and (N,)."""
+    def _from_attributes(self, rows: Int64Array) -> tuple[Float32Array, Float32Array]:
+        """What `TwoTowerNetwork.item_vectors` says of items without a vector of their own: (N, D)
+        and (N,)."""
         vectors = self.weights["values.weight"][rows].sum(1)  # (N, D)
         vectors = vectors + np.tanh(linear(self.weights, "attribute", vectors))
         return vectors, self.weights["value_bias.weight"][rows].sum(1)[:, 0]
 
-    def _states(self, batch: Batch) -> tuple[Floats, Floats]:
+    def _states(self, batch: Batch) -> tuple[Float32Array, Float32Array]:
         """What `TwoTowerNetwork.states` says after the last step: (B, D) and (B,)."""
         B, T = batch.kind.shape
         sizes = np.diff(batch.offsets)
@@ -129,7 +136,9 @@ class TwoTower:
         total = (weights * n[:, None]).sum(-1, keepdims=True)  # (B, R, 1)
         means = (weights @ x.reshape(B, T, -1) / (total + 1)).reshape(B, -1)  # (B, R D)
         counts = np.log1p(np.stack([total[:, 0, 0], total[:, -1, 0], n.sum(1)], -1))  # (B, 3)
-        hidden = np.concatenate([means, np.tanh(linear(self.weights, "counts", counts))], -1)  # (B, (R + 1) D)
+        hidden = np.concatenate(
+            [means, np.tanh(linear(self.weights, "counts", counts))], -1
+        )  # (B, (R + 1) D)
         hidden = linear(self.weights, "up", hidden)  # (B, 2 D)
         hidden = gelu(hidden)
         x = linear(self.weights, "skip", means) + linear(self.weights, "down", hidden)  # (B, D)
@@ -138,23 +147,38 @@ class TwoTower:
 
     def save(self, folder: Path) -> None:
         """Writes `model.json` and `weights.safetensors`."""
-        meta = {"item_ids": self.item_ids.tolist(), "values": self.values, "max_steps": self.max_steps}
+        meta = {
+            "item_ids": self.item_ids.tolist(),
+            "values": self.values,
+            "max_steps": self.max_steps,
+        }
         write_meta(folder, KIND, meta)
-        items = {"items.vectors": self.vectors, "items.bias": self.bias, "items.popularity": self.popularity}
+        items = {
+            "items.vectors": self.vectors,
+            "items.bias": self.bias,
+            "items.popularity": self.popularity,
+        }
         write_tensors(folder / "weights.safetensors", {**self.weights, **items})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote."""
         meta, weights = read_meta(folder, KIND), read_tensors(folder / "weights.safetensors")
-        vectors, bias, popular = (weights.pop(f"items.{name}") for name in ("vectors", "bias", "popularity"))
+        vectors, bias, popular = (
+            weights.pop(f"items.{name}") for name in ("vectors", "bias", "popularity")
+        )
         item_ids = np.array(meta["item_ids"], object)
-        return cls(item_ids, vectors, bias, popular, weights, meta["values"], max_steps=meta["max_steps"])
+        return cls(
+            item_ids, vectors, bias, popular, weights, meta["values"], max_steps=meta["max_steps"]
+        )
 
 
-def attributes_of(items: ItemFeatures) -> npt.NDArray[np.object_]:
-    """Attributes of items as text "kind=value" (N, 5): three levels of category, brand, half octave of the price."""
-    columns = [[f"category_{n}={prefix(str(each), n)}" for each in items.category] for n in (1, 2, 3)]
+def attributes_of(items: ItemFeatures) -> ObjectArray:
+    """Attributes of items as text "kind=value" (N, 5): three levels of category, brand, half octave
+    of the price."""
+    columns = [
+        [f"category_{n}={prefix(str(each), n)}" for each in items.category] for n in (1, 2, 3)
+    ]
     columns.append([f"brand={each}" for each in items.brand])
     price = np.full(len(items.item_ids), np.nan)
     for name in _PRICES:
@@ -164,7 +188,7 @@ def attributes_of(items: ItemFeatures) -> npt.NDArray[np.object_]:
     return np.array(columns, object).T.reshape(len(items.item_ids), len(columns))
 
 
-def rows_of(attributes: npt.NDArray[np.object_], values: Mapping[str, int]) -> Ints:
+def rows_of(attributes: ObjectArray, values: Mapping[str, int]) -> Int64Array:
     """Rows of attribute values, 0 where the value is empty or was never seen."""
     rows = [values.get(each, 0) for each in attributes.ravel()]
     return np.array(rows, np.int64).reshape(attributes.shape)
@@ -189,7 +213,10 @@ def fit_two_tower(
     from models.retrieval.two_tower_network import TwoTowerNetwork
 
     if not sequences.n_visitors:
-        raise BadInput("no visitor did anything before the cut", hint="Import more history, or choose a later --until")
+        raise BadInput(
+            "no visitor did anything before the cut",
+            hint="Import more history, or choose a later --until",
+        )
     item_ids = most_met(sequences, config.loop)
     steps = Steps.of(sequences, item_ids)
     known = attributes_of(items)
@@ -200,16 +227,32 @@ def fit_two_tower(
     rows = rows_of(attributes, values)
 
     def build() -> TwoTowerNetwork:
-        return TwoTowerNetwork(rows, len(values) + 1, config.width, config.n_rates, config.dropout, config.id_dropout)
+        return TwoTowerNetwork(
+            rows, len(values) + 1, config.width, config.n_rates, config.dropout, config.id_dropout
+        )
 
-    network = train_network(build, steps, len(item_ids), now, config.loop, seed=seed, folder=folder, progress=progress)
+    network = train_network(
+        build, steps, len(item_ids), now, config.loop, seed=seed, folder=folder, progress=progress
+    )
     weights = weights_of(network)
-    towers = {name: each for name, each in weights.items() if name.split(".")[0] in (*_USER_TOWER, *_ITEM_TOWER)}
+    towers = {
+        name: each
+        for name, each in weights.items()
+        if name.split(".")[0] in (*_USER_TOWER, *_ITEM_TOWER)
+    }
     popular = popularity(steps, len(item_ids), now, 1)[0]
     nothing = np.zeros((0, config.width), np.float32)
     empty = TwoTower(
-        item_ids[:0], nothing, nothing[:, 0], nothing[:, 0], towers, values, max_steps=config.loop.max_steps
+        item_ids[:0],
+        nothing,
+        nothing[:, 0],
+        nothing[:, 0],
+        towers,
+        values,
+        max_steps=config.loop.max_steps,
     )
     vectors, bias = empty._from_attributes(rows)
     vectors, bias = vectors + weights["ids.weight"], bias + weights["bias"]
-    return TwoTower(item_ids, vectors, bias, popular, towers, values, max_steps=config.loop.max_steps)
+    return TwoTower(
+        item_ids, vectors, bias, popular, towers, values, max_steps=config.loop.max_steps
+    )

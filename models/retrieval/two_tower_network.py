@@ -16,10 +16,17 @@ from models.retrieval.neural import Network, TensorBatch
 
 
 class TwoTowerNetwork(Network):
-    """`attributes` (N, M): the values of each item's attributes, rows of `values`; row 0 of it says unknown."""
+    """`attributes` (N, M): the values of each item's attributes, rows of `values`; row 0 of it says
+    unknown."""
 
     def __init__(
-        self, attributes: np.ndarray, n_values: int, width: int, n_rates: int, dropout: float, id_dropout: float
+        self,
+        attributes: np.ndarray,
+        n_values: int,
+        width: int,
+        n_rates: int,
+        dropout: float,
+        id_dropout: float,
     ) -> None:
         super().__init__()
         n_items = len(attributes)
@@ -33,7 +40,10 @@ class TwoTowerNetwork(Network):
         self.kind = nn.Parameter(torch.zeros(N_KINDS))
         self.counts = nn.Linear(3, width)
         self.skip = nn.Linear(n_rates * width, width)
-        self.up, self.down = nn.Linear((n_rates + 1) * width, 2 * width), nn.Linear(2 * width, width)
+        self.up, self.down = (
+            nn.Linear((n_rates + 1) * width, 2 * width),
+            nn.Linear(2 * width, width),
+        )
         self.norm = nn.LayerNorm(width)
         self.popular = nn.Linear(width, 1)
         self.dropout, self.id_dropout = nn.Dropout(dropout), id_dropout
@@ -43,7 +53,8 @@ class TwoTowerNetwork(Network):
         nn.init.zeros_(self.value_bias.weight)
 
     def item_vectors(self) -> tuple[Tensor, Tensor]:
-        """(N, D) and (N,). In training some items are known by their attributes alone, as new ones will be."""
+        """(N, D) and (N,). In training some items are known by their attributes alone, as new ones
+        will be."""
         attributes = self.get_buffer("attributes")
         vectors = self.values(attributes).sum(1)  # (N, D)
         vectors = vectors + torch.tanh(self.attribute(vectors))
@@ -54,7 +65,8 @@ class TwoTowerNetwork(Network):
         return vectors + own * self.ids.weight, bias + own[:, 0] * self.bias
 
     def states(self, batch: TensorBatch, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, D) and (B, T): what was done before, averaged at each rate of fading, and how much that is."""
+        """(B, T, D) and (B, T): what was done before, averaged at each rate of fading, and how much
+        that is."""
         B, T = batch.kind.shape
         x = functional.embedding_bag(
             batch.items, vectors, batch.offsets, mode="sum", include_last_offset=True
@@ -63,7 +75,9 @@ class TwoTowerNetwork(Network):
         n = (batch.offsets[1:] - batch.offsets[:-1]).view(B, T).float()
         age = (batch.hours[:, :, None] - batch.hours[:, None, :]).clamp(min=0)  # (B, T, T)
         weights = torch.exp(-age[:, None] * self.rates.exp()[:, None, None])  # (B, R, T, T)
-        weights = (weights * self.kind.exp()[batch.kind][:, None, None, :] * batch.valid[:, None, None, :]).tril()
+        weights = (
+            weights * self.kind.exp()[batch.kind][:, None, None, :] * batch.valid[:, None, None, :]
+        ).tril()
         total = weights @ n[:, None, :, None]  # (B, R, T, 1)
         means = ((weights @ x) / (total + 1)).permute(0, 2, 1, 3).flatten(2)  # (B, T, R D)
         means = self.dropout(means)

@@ -19,10 +19,10 @@ from serving.cli.serve import run_server
 from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
+    from features.online.materialize import MaterializeReport
     from features.sources.report import ImportReport
-    from features.store.materialize import MaterializeReport
-    from serving.services.suggest import SuggestReport
-    from training.train import TrainingReport
+    from serving.price_desk.suggest import SuggestReport
+    from training.run import TrainingReport
 
 _BUILT = "demo-built"
 
@@ -43,7 +43,8 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on")] = 8000,
     json: JsonOption = False,
 ) -> None:
-    """Import a year of a grocer's sales, build features, train, evaluate, suggest prices, and serve.
+    """Import a year of a grocer's sales, build features, train, evaluate, suggest prices, and
+    serve.
 
     A second start serves what the first one built.
     """
@@ -67,8 +68,9 @@ def demo(
 
 
 def _build(shop: Shop) -> _Built:
-    """Everything up to the suggestions. Each step can be repeated, so a build that was stopped begins anew."""
-    from features.store.materialize import materialize
+    """Everything up to the suggestions. Each step can be repeated, so a build that was stopped
+    begins anew."""
+    from features.online.materialize import materialize
 
     with steps(len(NAMES) + 3) as progress:
         imported = imports.import_demo_data(shop, progress)

@@ -24,11 +24,16 @@ def doctor(json: JsonOption = False) -> None:
     if json:
         print_json({"settings": settings, "checks": checks, "healthy": healthy})
     else:
-        rows = [(each["name"], str(each["value"]), each["from"], each["description"]) for each in settings]
+        rows = [
+            (each["name"], str(each["value"]), each["from"], each["description"])
+            for each in settings
+        ]
         print_table("Settings", ("name", "value", "from", "meaning"), rows)
         print_line()
         print_table(
-            "Checks", ("check", "", ""), [(c["check"], "ok" if c["ok"] else "FAILED", c["says"]) for c in checks]
+            "Checks",
+            ("check", "", ""),
+            [(c["check"], "ok" if c["ok"] else "FAILED", c["says"]) for c in checks],
         )
     if not healthy:
         raise typer.Exit(1)
@@ -41,7 +46,9 @@ def _setting(settings: Settings, name: str) -> dict[str, Any]:
     if variable in os.environ:
         source = "environment"
     else:
-        source = "default" if value == field.get_default(call_default_factory=True) else "state folder"
+        source = (
+            "default" if value == field.get_default(call_default_factory=True) else "state folder"
+        )
     shown = _without_password(value) if name.endswith("_url") else value
     return {"name": variable, "value": shown, "from": source, "description": field.description}
 
@@ -99,7 +106,7 @@ def _tables(shop: Shop) -> str:
 
 
 def _features(shop: Shop) -> str:
-    from features.store.materialize import load_items
+    from features.online.materialize import load_items
 
     items = load_items(shop.settings)
     return f"{len(items.item_ids):,} items as of {items.as_of.isoformat()}"

@@ -1,4 +1,5 @@
-"""`shopwright evaluate recommendations|demand|pricing`: ours beside the baselines, same data, same run."""
+"""`shopwright evaluate recommendations|demand|pricing`: ours beside the baselines, same data, same
+run."""
 
 from __future__ import annotations
 
@@ -22,26 +23,40 @@ if TYPE_CHECKING:
 def evaluate(
     which: Annotated[str, typer.Argument(help="recommendations, demand or pricing")],
     until: Annotated[str | None, typer.Option(help="As if the data ended at this instant")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file with differences to the shipped config")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="One difference, a.b=1; may be repeated")] = None,
-    protocol: Annotated[str, typer.Option(help="What is held out: time (the last weeks) or leave-one-out")] = "time",
-    data: Annotated[Path | None, typer.Option(help="A folder of tables to evaluate on, in place of the shop's")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with differences to the shipped config")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="One difference, a.b=1; may be repeated")
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(help="What is held out: time (the last weeks) or leave-one-out")
+    ] = "time",
+    data: Annotated[
+        Path | None, typer.Option(help="A folder of tables to evaluate on, in place of the shop's")
+    ] = None,
     format_: Annotated[
-        str | None, typer.Option("--format", help="What --data holds: canonical; or complete-journey, without --data")
+        str | None,
+        typer.Option(
+            "--format", help="What --data holds: canonical; or complete-journey, without --data"
+        ),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="HTML file for tables and plots")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit at the cut and measure on what came after it, all baselines in the same run; also written to MLflow.
+    """Fit at the cut and measure on what came after it, all baselines in the same run; also written
+    to MLflow.
 
     With --data or --format the shop's state folder is neither read nor written.
     """
     from training.report import as_html
-    from training.train import evaluate as evaluate_model
-    from training.train import task_config
+    from training.run import evaluate as evaluate_model
+    from training.run import task_config
 
     if report is not None and not report.absolute().parent.is_dir():
-        raise BadInput("no such folder", where=str(report.parent), hint="Make it, or name another --report")
+        raise BadInput(
+            "no such folder", where=str(report.parent), hint="Make it, or name another --report"
+        )
     overrides = dict(parse_override(text) for text in set_ or [])
     instant = None if until is None else parse_time(until, where="--until")
     with steps(1) as progress, opened_data(data, format_, progress.say) as shop:
@@ -65,16 +80,22 @@ def evaluate(
 
 
 def print_evaluation(evaluation: Evaluation, *, in_full: bool = False) -> None:
-    """One row a metric and method, ours first; all tables when asked for in full; then further figures and notes."""
+    """One row a metric and method, ours first; all tables when asked for in full; then further
+    figures and notes."""
     for comparison in evaluation.comparisons:
         _print_comparison(evaluation, comparison)
     for table in evaluation.tables if in_full else ():
-        values = {name: [None if isnan(cell.value) else cell.value for cell in row] for name, row in table.rows.items()}
+        values = {
+            name: [None if isnan(cell.value) else cell.value for cell in row]
+            for name, row in table.rows.items()
+        }
         rows = [(name, *row) for name, row in values.items()]
         print_table(f"{evaluation.task}: {table.title}", ("method", *table.columns), rows)
         print_line()
     if evaluation.data:
-        print_line(", ".join(f"{name}: {_counted(value)}" for name, value in evaluation.data.items()))
+        print_line(
+            ", ".join(f"{name}: {_counted(value)}" for name, value in evaluation.data.items())
+        )
     if evaluation.metrics:
         print_line(", ".join(f"{name} {value:.4g}" for name, value in evaluation.metrics.items()))
     for note in evaluation.notes:
@@ -117,10 +138,19 @@ def _table_document(table: MetricTable) -> dict[str, Any]:
     """A figure that does not exist is null: NaN is no JSON."""
 
     def known(cell: Cell) -> dict[str, float | None]:
-        return {name: None if value is None or isnan(value) else value for name, value in asdict(cell).items()}
+        return {
+            name: None if value is None or isnan(value) else value
+            for name, value in asdict(cell).items()
+        }
 
     rows = {name: [known(cell) for cell in row] for name, row in table.rows.items()}
-    return {"title": table.title, "columns": table.columns, "n_users": table.n_users, "rows": rows, "note": table.note}
+    return {
+        "title": table.title,
+        "columns": table.columns,
+        "n_users": table.n_users,
+        "rows": rows,
+        "note": table.note,
+    }
 
 
 def _interval(comparison: Comparison, name: str) -> str:

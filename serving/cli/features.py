@@ -16,14 +16,15 @@ from serving.cli.shop import Shop
 app = typer.Typer(help="Features as of an instant", no_args_is_help=True)
 
 AsOfOption = Annotated[
-    str | None, typer.Option(help="The instant, 2017-12-04T05:00Z; the shop's present hour if unset")
+    str | None,
+    typer.Option(help="The instant, 2017-12-04T05:00Z; the shop's present hour if unset"),
 ]
 
 
 @app.command()
 def build(as_of: AsOfOption = None, json: JsonOption = False) -> None:
     """Compute all features and say how many there are; nothing is written."""
-    from features.store.histories import offline_histories, offline_items
+    from features.online.histories import offline_histories, offline_items
 
     shop = Shop()
     instant = _instant(shop, as_of)
@@ -48,8 +49,9 @@ def build(as_of: AsOfOption = None, json: JsonOption = False) -> None:
 
 @app.command()
 def materialize(as_of: AsOfOption = None, json: JsonOption = False) -> None:
-    """Compute all features and publish them for the server; running servers pick them up by themselves."""
-    from features.store.materialize import materialize as publish
+    """Compute all features and publish them for the server; running servers pick them up by
+    themselves."""
+    from features.online.materialize import materialize as publish
 
     shop = Shop()
     with steps(1) as progress:
@@ -60,8 +62,9 @@ def materialize(as_of: AsOfOption = None, json: JsonOption = False) -> None:
 
 @app.command()
 def check(as_of: AsOfOption = None, json: JsonOption = False) -> None:
-    """Join a sample point in time through the feature store and compare with direct values; and online with offline."""
-    from features.store.check import check as compare
+    """Join a sample point in time through the feature store and compare with direct values; and
+    online with offline."""
+    from features.online.parity_check import check as compare
 
     shop = Shop()
     report = compare(shop.facts, shop.settings, _instant(shop, as_of))
@@ -78,7 +81,9 @@ def check(as_of: AsOfOption = None, json: JsonOption = False) -> None:
 
 def _instant(shop: Shop, as_of: str | None) -> datetime:
     if shop.facts.is_empty("events"):
-        raise BadInput("there are no events to compute features from", hint="Try: shopwright import DIR")
+        raise BadInput(
+            "there are no events to compute features from", hint="Try: shopwright import DIR"
+        )
     return feature_time(shop.now()) if as_of is None else parse_time(as_of, where="--as-of")
 
 

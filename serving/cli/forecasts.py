@@ -15,7 +15,7 @@ from serving.cli.shop import Shop
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from serving.services.forecast import Freq
+    from serving.forecasts.service import Freq
 
 _COLUMNS = ["unique_id", "zone", "ds", "mean", "p10", "p50", "p90"]
 app = typer.Typer(help="Demand forecasts", no_args_is_help=True)
@@ -25,31 +25,40 @@ app = typer.Typer(help="Demand forecasts", no_args_is_help=True)
 def export(
     out: Annotated[Path, typer.Option(help="Parquet file to write")],
     horizon: Annotated[
-        int | None, typer.Option(min=1, help="Weeks ahead, or days with --freq D  [default: four weeks]")
+        int | None,
+        typer.Option(min=1, help="Weeks ahead, or days with --freq D  [default: four weeks]"),
     ] = None,
     level: Annotated[
         str, typer.Option(help="item, category, department or total: sums that agree with items")
     ] = "item",
-    freq: Annotated[str, typer.Option(help="W: weeks. D: days, of the series that sell on most days")] = "W",
-    total: Annotated[bool, typer.Option("--total", help="All weeks together, one row a series")] = False,
+    freq: Annotated[
+        str, typer.Option(help="W: weeks. D: days, of the series that sell on most days")
+    ] = "W",
+    total: Annotated[
+        bool, typer.Option("--total", help="All weeks together, one row a series")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Write unique_id, zone, ds (start of week or day), mean, p10, p50, p90, model_version; one row a series and ds.
+    """Write unique_id, zone, ds (start of week or day), mean, p10, p50, p90, model_version; one row
+    a series and ds.
 
-    Above the items unique_id is the category's path, "total" for the zone. Sums have quantiles of their own.
+    Above the items unique_id is the category's path, "total" for the zone. Sums have quantiles of
+    their own.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from models.demand.hierarchy import ITEM, LEVELS
-    from serving.services.forecast import Freq
+    from models.demand.reconcile import ITEM, LEVELS
+    from serving.forecasts.service import Freq
 
     if level not in (ITEM, *LEVELS):
         raise UnknownName(level, (ITEM, *LEVELS), kind="level", where="--level")
     if freq not in tuple(Freq):
         raise UnknownName(freq, Freq, kind="frequency", where="--freq")
     if freq == Freq.DAY and (level != ITEM or total):
-        raise BadInput("sums are by week", where="--level, --total", hint="Leave --freq D out, or these")
+        raise BadInput(
+            "sums are by week", where="--level, --total", hint="Leave --freq D out, or these"
+        )
     shop = Shop()
     champion = shop.registry.champion("demand")
     if champion is None:
@@ -57,13 +66,26 @@ def export(
     folder = shop.registry.fetch(champion)
     rows, n_periods = _forecasts(folder, Freq(freq), horizon)
     if level != ITEM or total:
-        rows = _sums(folder, rows, shop.facts.read("items").select("item_id", "category").to_pyarrow(), level, total)
-    rows = rows.select(_COLUMNS).append_column("model_version", pa.array([champion.version] * rows.num_rows))
+        rows = _sums(
+            folder,
+            rows,
+            shop.facts.read("items").select("item_id", "category").to_pyarrow(),
+            level,
+            total,
+        )
+    rows = rows.select(_COLUMNS).append_column(
+        "model_version", pa.array([champion.version] * rows.num_rows)
+    )
     with replacing(out) as staging:
         pq.write_table(rows, staging)
     periods = f"{Freq(freq).noun}s"
     if json:
-        told = {"rows": rows.num_rows, periods: n_periods, "file": str(out), "model_version": champion.version}
+        told = {
+            "rows": rows.num_rows,
+            periods: n_periods,
+            "file": str(out),
+            "model_version": champion.version,
+        }
         print_json(told)
     else:
         print_line(f"{rows.num_rows:,} rows for {n_periods} {periods} in {out}")
@@ -74,12 +96,16 @@ def _forecasts(folder: Path, freq: Freq, horizon: int | None) -> tuple[pa.Table,
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from models.demand.table import read_daily, read_weekly
-    from serving.services.forecast import Freq, beyond
+    from models.demand.lookup import read_daily, read_weekly
+    from serving.forecasts.service import Freq, beyond
 
     rows = read_daily(folder) if freq is Freq.DAY else read_weekly(folder)
     if rows is None or (freq is Freq.DAY and not rows.num_rows):
-        raise NotFound("no item sells on enough days for daily forecasts", where="--freq", hint="Leave --freq out")
+        raise NotFound(
+            "no item sells on enough days for daily forecasts",
+            where="--freq",
+            hint="Leave --freq out",
+        )
     starts = sorted(set(rows["ds"].to_pylist()))
     if horizon is not None and horizon > len(starts):
         raise beyond(horizon, len(starts), freq, where="--horizon")
@@ -89,11 +115,14 @@ def _forecasts(folder: Path, freq: Freq, horizon: int | None) -> tuple[pa.Table,
 
 
 def _sums(folder: Path, rows: pa.Table, items: pa.Table, level: str, total: bool) -> pa.Table:
-    """The rows of items as those of a level, and all weeks of a series as one row where the total is asked for."""
-    from models.demand.summed import summed
-    from models.demand.sums import Sums
+    """The rows of items as those of a level, and all weeks of a series as one row where the total
+    is asked for."""
+    from models.demand.uncertainty.aggregate_rows import summed
+    from models.demand.uncertainty.aggregates import Sums
 
     sums = Sums.load(folder)
     if sums is None:
-        raise Unavailable("the demand model is of an earlier release and knows no sums", hint="Train demand again")
+        raise Unavailable(
+            "the demand model is of an earlier release and knows no sums", hint="Train demand again"
+        )
     return summed(rows, items, level, sums, over_weeks=total)

@@ -13,23 +13,37 @@ from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
     from features.sources.report import ImportReport
-    from serving.services.ledger_opening import OpeningReport
+    from serving.prices.opening import OpeningReport
 
 
 def import_tables(
-    folder: Annotated[Path | None, typer.Argument(help="Folder with NAME.parquet, NAME.csv or NAME/*.parquet")] = None,
-    demo_data: Annotated[bool, typer.Option("--demo-data", help="The Complete Journey, one year of a grocer")] = False,
-    max_bad_share: Annotated[float | None, typer.Option(min=0, max=1, help="Fail above this share of bad rows")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder with NAME.parquet, NAME.csv or NAME/*.parquet")
+    ] = None,
+    demo_data: Annotated[
+        bool, typer.Option("--demo-data", help="The Complete Journey, one year of a grocer")
+    ] = False,
+    max_bad_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Fail above this share of bad rows")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Load tables. Bad rows are quarantined with their reason; a second import of the same rows changes nothing."""
+    """Load tables. Bad rows are quarantined with their reason; a second import of the same rows
+    changes nothing."""
     if (folder is None) == (not demo_data):
-        raise BadInput("name a folder or --demo-data, one of the two", hint="Try: shopwright import --demo-data")
+        raise BadInput(
+            "name a folder or --demo-data, one of the two",
+            hint="Try: shopwright import --demo-data",
+        )
     shop = Shop()
     if max_bad_share is not None:
         shop.settings = shop.settings.model_copy(update={"max_bad_share": max_bad_share})
     with steps(1) as progress:
-        report = import_demo_data(shop, progress) if folder is None else _import_folder(shop, folder, progress)
+        report = (
+            import_demo_data(shop, progress)
+            if folder is None
+            else _import_folder(shop, folder, progress)
+        )
         progress.say("bringing the shop's prices into the ledger")
         opened = _open_ledger(shop)
         progress.done()
@@ -45,7 +59,8 @@ def import_tables(
 
 
 def import_demo_data(shop: Shop, progress: Steps) -> ImportReport:
-    """Imports the Complete Journey and lets the state folder remember its time zone, currency, country and clock."""
+    """Imports the Complete Journey and lets the state folder remember its time zone, currency,
+    country and clock."""
     from features.sources import complete_journey as source
 
     if shop.facts.is_empty("events") and shop.settings.timezone != source.TIMEZONE:
@@ -66,8 +81,9 @@ def _import_folder(shop: Shop, folder: Path, progress: Steps) -> ImportReport:
 
 
 def _open_ledger(shop: Shop) -> OpeningReport:
-    """The price list and the catalogue's prices are served from now on. Prices seen in sales wait for a suggestion."""
-    from serving.services.ledger_opening import open_ledger
+    """The price list and the catalogue's prices are served from now on. Prices seen in sales wait
+    for a suggestion."""
+    from serving.prices.opening import open_ledger
 
     return open_ledger(shop.facts, shop.engine, shop.settings, shop.clock, observe=False)
 
@@ -75,7 +91,15 @@ def _open_ledger(shop: Shop) -> OpeningReport:
 def print_report(report: ImportReport) -> None:
     """Rows per table, then what was left out and why."""
     rows = [
-        (name, t.rows_read, t.written.new, t.written.replaced, t.written.unchanged, t.excluded.total(), t.n_bad)
+        (
+            name,
+            t.rows_read,
+            t.written.new,
+            t.written.replaced,
+            t.written.unchanged,
+            t.excluded.total(),
+            t.n_bad,
+        )
         for name, t in report.tables.items()
     ]
     columns = ("table", "read", "new", "replaced", "unchanged", "excluded", "quarantined")

@@ -15,7 +15,7 @@ from serving.cli.output import JsonOption, print_json, print_line, print_table, 
 from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
-    from serving.services.inventory import Inventory
+    from serving.inventory.service import Inventory
 
 _SHOWN = 20
 
@@ -25,9 +25,10 @@ def inventory(
     out: Annotated[Path | None, typer.Option(help="CSV file for the whole list")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Say what to order, with reorder point, safety stock, days of cover, ABC and XYZ class, and slow movers."""
-    from models.demand.table import load_forecasts
-    from serving.services.inventory import inventory as replenishment
+    """Say what to order, with reorder point, safety stock, days of cover, ABC and XYZ class, and
+    slow movers."""
+    from models.demand.lookup import load_forecasts
+    from serving.inventory.service import inventory as replenishment
 
     shop = Shop()
     champion = shop.registry.champion("demand")
@@ -38,15 +39,34 @@ def inventory(
     if out is not None:
         _write(found, out)
     if json:
-        about = {"zone": zone, "model_version": champion.version, "classes": found.classes, "notes": found.notes}
-        print_json({**about, "n_to_order": found.n_to_order, "items": [asdict(row) for row in found.rows]})
+        about = {
+            "zone": zone,
+            "model_version": champion.version,
+            "classes": found.classes,
+            "notes": found.notes,
+        }
+        print_json(
+            {**about, "n_to_order": found.n_to_order, "items": [asdict(row) for row in found.rows]}
+        )
         return
-    columns = ("item", "class", "on hand", "on order", "days of cover", "reorder point", "safety stock", "order")
+    columns = (
+        "item",
+        "class",
+        "on hand",
+        "on order",
+        "days of cover",
+        "reorder point",
+        "safety stock",
+        "order",
+    )
     shown = ("on_hand", "on_order", "days_of_cover", "reorder_point", "safety_stock", "order")
     rows = [
-        (row.item_id, row.abc + row.xyz, *(_whole(getattr(row, name)) for name in shown)) for row in found.rows[:_SHOWN]
+        (row.item_id, row.abc + row.xyz, *(_whole(getattr(row, name)) for name in shown))
+        for row in found.rows[:_SHOWN]
     ]
-    print_table(f"inventory of zone {zone}, first {len(rows)} of {len(found.rows):,} items", columns, rows)
+    print_table(
+        f"inventory of zone {zone}, first {len(rows)} of {len(found.rows):,} items", columns, rows
+    )
     slow = sum(row.slow_mover for row in found.rows)
     classes = ", ".join(f"{name} {count:,}" for name, count in found.classes.items())
     print_line(f"{found.n_to_order:,} items to order, {slow:,} slow movers; classes: {classes}")
@@ -59,7 +79,7 @@ def inventory(
 def _write(found: Inventory, out: Path) -> None:
     import csv
 
-    from serving.services.inventory import InventoryRow
+    from serving.inventory.service import InventoryRow
 
     names = [each.name for each in fields(InventoryRow)]
     with replacing(out) as staging, staging.open("w", newline="", encoding="utf-8") as file:

@@ -12,7 +12,7 @@ import typer
 from features.contracts.clock import SystemClock
 from serving.cli.output import JsonOption, print_json, print_line, print_table
 from serving.cli.shop import Shop
-from serving.services.keys import SCOPES, KeyService
+from serving.keys.service import SCOPES, KeyService
 
 app = typer.Typer(help="API keys and their scopes", no_args_is_help=True)
 
@@ -24,7 +24,9 @@ def create(
     json: JsonOption = False,
 ) -> None:
     """Make a key. It is shown this once; only its hash is kept."""
-    made = _service(Shop()).create(name, [each.strip() for each in scope.split(",") if each.strip()])
+    made = _service(Shop()).create(
+        name, [each.strip() for each in scope.split(",") if each.strip()]
+    )
     if json:
         print_json({"key": made.key, "id": made.record.id, "scopes": list(made.record.scopes)})
     else:
@@ -38,12 +40,17 @@ def list_keys(json: JsonOption = False) -> None:
     if json:
         print_json({"items": [vars(record) for record in records]})
         return
-    rows = [(r.id, r.name, f"{r.prefix}...", _said(r.scopes), "revoked" if r.revoked_at else "active") for r in records]
+    rows = [
+        (r.id, r.name, f"{r.prefix}...", _said(r.scopes), "revoked" if r.revoked_at else "active")
+        for r in records
+    ]
     print_table("Keys", ("id", "name", "key", "scopes", ""), rows)
 
 
 @app.command()
-def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it")]) -> None:
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it")],
+) -> None:
     """End a key. A running server stops believing it within seconds."""
     _service(Shop()).revoke(key_id)
     print_line(f"{key_id} is revoked")

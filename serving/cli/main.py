@@ -25,10 +25,10 @@ from serving.cli import (
     promotions,
     recommend,
     serve,
-    simulate,
     train,
     tune,
 )
+from serving.cli import synthetic_shop as simulate
 from serving.cli.output import print_error
 
 app = typer.Typer(

@@ -10,9 +10,9 @@ import typer
 
 from features.contracts.clock import SystemClock
 from models.registry import NAMES, Version
+from serving.audit.repository import OPERATOR
 from serving.cli.output import JsonOption, print_json, print_line, print_table
 from serving.cli.shop import Shop
-from serving.store.audit import OPERATOR
 
 app = typer.Typer(help="Registered model versions", no_args_is_help=True)
 
@@ -30,11 +30,14 @@ NameArgument = Annotated[str, typer.Argument(help="recommendations, demand or pr
 
 @app.command("list")
 def list_versions(
-    name: Annotated[str | None, typer.Argument(help="One model only")] = None, json: JsonOption = False
+    name: Annotated[str | None, typer.Argument(help="One model only")] = None,
+    json: JsonOption = False,
 ) -> None:
     """Versions, newest first, with their aliases and what was measured."""
     registry = Shop().registry
-    versions = [version for each in ([name] if name else NAMES) for version in registry.versions(each)]
+    versions = [
+        version for each in ([name] if name else NAMES) for version in registry.versions(each)
+    ]
     if json:
         print_json({"items": [asdict(version) for version in versions]})
         return
@@ -50,30 +53,36 @@ def list_versions(
         )
         for version in versions
     ]
-    print_table("Models", ("name", "version", "alias", "created (UTC)", "metric", "value", "gate"), rows)
+    print_table(
+        "Models", ("name", "version", "alias", "created (UTC)", "metric", "value", "gate"), rows
+    )
 
 
 @app.command()
 def promote(name: NameArgument, version: str, json: JsonOption = False) -> None:
     """Make VERSION the champion; running servers pick it up by themselves."""
-    from features.store.database import transaction
-    from serving.services import promote as service
+    from features.database import transaction
+    from serving.models import service
 
     shop = Shop()
     with transaction(shop.engine) as connection:
-        done = service.promote(connection, shop.registry, name, version, actor=OPERATOR, at=SystemClock().now())
+        done = service.promote(
+            connection, shop.registry, name, version, actor=OPERATOR, at=SystemClock().now()
+        )
     _say(done, json)
 
 
 @app.command()
 def rollback(name: NameArgument, json: JsonOption = False) -> None:
     """Make the previous champion the champion again."""
-    from features.store.database import transaction
-    from serving.services import promote as service
+    from features.database import transaction
+    from serving.models import service
 
     shop = Shop()
     with transaction(shop.engine) as connection:
-        done = service.rollback(connection, shop.registry, name, actor=OPERATOR, at=SystemClock().now())
+        done = service.rollback(
+            connection, shop.registry, name, actor=OPERATOR, at=SystemClock().now()
+        )
     _say(done, json)
 
 

@@ -12,12 +12,21 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from features.contracts.errors import BadInput
 
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON document on stdout; progress goes to stderr")
+]
 
 _stderr = Console(stderr=True, highlight=False)
 
@@ -37,7 +46,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     """A table on stdout: text to the left, numbers to the right."""
     print_line(title)
     table = Table(header_style="bold", box=None, pad_edge=False)
-    numeric = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(columns))]
+    numeric = [
+        all(isinstance(row[i], int | float) or row[i] is None for row in rows)
+        for i in range(len(columns))
+    ]
     for name, is_number in zip(columns, numeric, strict=True):
         table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
     for row in rows:
@@ -67,7 +79,9 @@ class Steps:
         if self._progress and self._task is not None:
             self._progress.update(self._task, description=text)
         else:
-            _stderr.print(f"[{time.monotonic() - self._started:6.1f} s] {text}", markup=False, soft_wrap=True)
+            _stderr.print(
+                f"[{time.monotonic() - self._started:6.1f} s] {text}", markup=False, soft_wrap=True
+            )
 
     def done(self) -> None:
         """One step is finished."""
@@ -94,9 +108,14 @@ def steps(total: int) -> Iterator[Steps]:
 
 @contextmanager
 def replacing(out: Path) -> Iterator[Path]:
-    """A file to write; it becomes `out` in one rename. Raises BadInput where `out` has no folder to lie in."""
+    """A file to write; it becomes `out` in one rename. Raises BadInput where `out` has no folder to
+    lie in."""
     if not out.parent.is_dir():
-        raise BadInput("there is no such folder", where=str(out.parent), hint="Make it first, or choose another --out")
+        raise BadInput(
+            "there is no such folder",
+            where=str(out.parent),
+            hint="Make it first, or choose another --out",
+        )
     staging = out.with_name(f".{out.name}.part")
     yield staging
     staging.replace(out)

@@ -1,4 +1,5 @@
-"""`shopwright prices tests`: price tests for items of which too little is known to suggest a price."""
+"""`shopwright prices tests`: price tests for items of which too little is known to suggest a
+price."""
 
 from __future__ import annotations
 
@@ -19,10 +20,20 @@ from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
     from models.pricing.price_tests import PriceTest, Proposals
-    from serving.store.pricing_items import PricedZone
+    from serving.pricing_inputs.items import PricedZone
 
 _SHOWN = 20
-_COLUMNS = ("item_id", "zone", "evidence_grade", "price", "lower", "higher", "weeks", "error_now", "error_after")
+_COLUMNS = (
+    "item_id",
+    "zone",
+    "evidence_grade",
+    "price",
+    "lower",
+    "higher",
+    "weeks",
+    "error_now",
+    "error_after",
+)
 
 
 def tests(
@@ -30,9 +41,10 @@ def tests(
     out: Annotated[Path | None, typer.Option(help="CSV file for all of them")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Propose tests for items whose evidence grade is too low for a suggestion: two prices in turn, for some weeks."""
+    """Propose tests for items whose evidence grade is too low for a suggestion: two prices in turn,
+    for some weeks."""
     from models.pricing.price_tests import propose_tests
-    from serving.store.pricing_items import priced_zone
+    from serving.pricing_inputs.items import priced_zone
 
     shop = Shop()
     check_zone(shop, zone)
@@ -54,18 +66,43 @@ def tests(
 
 
 def print_tests(found: Proposals, priced: PricedZone) -> None:
-    """The tests of the fastest sellers, then how many items need none, and how many cannot be tested and why."""
+    """The tests of the fastest sellers, then how many items need none, and how many cannot be
+    tested and why."""
     rows = []
     for each in found.tests[:_SHOWN]:
         cells = _cells(each)
         title = (priced.terms[each.item_id].title or "")[:32]
         prices = (cells["price"], cells["lower"], cells["higher"])
         now = "unknown" if cells["error_now"] is None else f"{each.error_now:.2f}"
-        rows.append((each.item_id, title, cells["evidence_grade"], *prices, each.weeks, now, f"{each.error_after:.2f}"))
+        rows.append(
+            (
+                each.item_id,
+                title,
+                cells["evidence_grade"],
+                *prices,
+                each.weeks,
+                now,
+                f"{each.error_after:.2f}",
+            )
+        )
     many = len(found.tests)
     which = f"the {len(rows)} fastest sellers" if many > len(rows) else "the fastest sellers first"
-    columns = ("item", "title", "grade", "now", "lower", "higher", "weeks", "error now", "error after")
-    print_table(f"Price tests, zone {priced.zone}: {many:,} of {len(priced.items):,} items; {which}", columns, rows)
+    columns = (
+        "item",
+        "title",
+        "grade",
+        "now",
+        "lower",
+        "higher",
+        "weeks",
+        "error now",
+        "error after",
+    )
+    print_table(
+        f"Price tests, zone {priced.zone}: {many:,} of {len(priced.items):,} items; {which}",
+        columns,
+        rows,
+    )
     print_line(f"{found.n_known:,} items need none: enough is known of them to suggest a price")
     if found.untestable:
         why = "; ".join(f"{count:,} {reason}" for reason, count in found.reasons.items())

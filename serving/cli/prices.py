@@ -1,4 +1,5 @@
-"""`shopwright prices suggest|simulate|export`: prices to approve, prices to look at, prices in force."""
+"""`shopwright prices suggest|simulate|export`: prices to approve, prices to look at, prices in
+force."""
 
 from __future__ import annotations
 
@@ -15,12 +16,20 @@ from features.contracts.pricing import Objective
 from features.contracts.tables import DEFAULT_ZONE
 from models.registry import Version
 from serving.cli.models import no_champion
-from serving.cli.output import JsonOption, Steps, print_json, print_line, print_table, replacing, steps
+from serving.cli.output import (
+    JsonOption,
+    Steps,
+    print_json,
+    print_line,
+    print_table,
+    replacing,
+    steps,
+)
 from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
-    from serving.services.suggest import SuggestReport, ZonesReport
-    from serving.store.pricing_items import PricingInputs
+    from serving.price_desk.suggest import SuggestReport, ZonesReport
+    from serving.pricing_inputs.items import PricingInputs
 
 app = typer.Typer(help="Price suggestions and the price ledger", no_args_is_help=True)
 
@@ -34,7 +43,9 @@ def suggest(
         str | None, typer.Option(help="profit, revenue, units, ...; as the rules say if unset")
     ] = None,
     zone: ZoneOption = None,
-    strategy: Annotated[str, typer.Option(help="Rules of configs/pricing, by name")] = DEFAULT_RULES,
+    strategy: Annotated[
+        str, typer.Option(help="Rules of configs/pricing, by name")
+    ] = DEFAULT_RULES,
     json: JsonOption = False,
 ) -> None:
     """Compute prices within the rules and file them for approval."""
@@ -60,8 +71,8 @@ def simulate(
     json: JsonOption = False,
 ) -> None:
     """Expected units, revenue and profit of an item at each price, with intervals."""
-    from serving.api.simulations import price_document
-    from serving.services.simulate import simulate_prices
+    from serving.what_if.api import price_document
+    from serving.what_if.service import simulate_prices
 
     shop = Shop()
     check_zone(shop, zone)
@@ -79,7 +90,14 @@ def simulate(
         at = point["expected"]
         bands = [at[name] for name in ("units", "revenue", "profit")]
         shown = [f"{_cell(b['p50'])} ({_cell(b['p10'])} to {_cell(b['p90'])})" for b in bands]
-        rows.append((point["price"], *shown, at["profit"]["against_keeping"]["p50"], ", ".join(point["broken_rules"])))
+        rows.append(
+            (
+                point["price"],
+                *shown,
+                at["profit"]["against_keeping"]["p50"],
+                ", ".join(point["broken_rules"]),
+            )
+        )
     known = f"elasticity {found.item.elasticity:.2f}, grade {found.item.evidence_grade}"
     title = (
         f"Item {item_id} at other prices, zone {zone}: now {document['current_price']} {currency}, {known}; "
@@ -94,13 +112,16 @@ def _cell(value: float | str) -> str:
 
 @app.command()
 def export(
-    out: Annotated[Path, typer.Option(help="CSV file to write, in the form of the table price_history")],
+    out: Annotated[
+        Path, typer.Option(help="CSV file to write, in the form of the table price_history")
+    ],
     json: JsonOption = False,
 ) -> None:
-    """Write the whole ledger: every price that was, is or will be in force. `shopwright import` reads it again."""
-    from features.store.database import reading
-    from features.store.ledger import Ledger
-    from features.store.price_list import price_list, write_price_list
+    """Write the whole ledger: every price that was, is or will be in force. `shopwright import`
+    reads it again."""
+    from features.database import reading
+    from features.prices.ledger import Ledger
+    from features.prices.price_list import price_list, write_price_list
 
     with replacing(out) as staging, reading(Shop().engine) as connection:
         n_rows = write_price_list(staging, price_list(Ledger(connection).everything()))
@@ -118,8 +139,9 @@ def suggest_all(
     zone: str | None = None,
     strategy: str = DEFAULT_RULES,
 ) -> ZonesReport:
-    """Opens the ledger where it lacks prices, then files suggestions for a zone, or for every zone that has prices."""
-    from serving.services.suggest import ZonesReport, suggest_everywhere, suggest_prices
+    """Opens the ledger where it lacks prices, then files suggestions for a zone, or for every zone
+    that has prices."""
+    from serving.price_desk.suggest import ZonesReport, suggest_everywhere, suggest_prices
 
     inputs = pricing_inputs(shop, progress, strategy=strategy, objective=objective, opening=True)
     if zone is None:
@@ -131,14 +153,20 @@ def suggest_all(
 
 
 def pricing_inputs(
-    shop: Shop, progress: Steps, *, strategy: str = DEFAULT_RULES, objective: str | None = None, opening: bool = False
+    shop: Shop,
+    progress: Steps,
+    *,
+    strategy: str = DEFAULT_RULES,
+    objective: str | None = None,
+    opening: bool = False,
 ) -> PricingInputs:
-    """The champions, the rules and the ledger; with `opening` it is opened where it lacks prices."""
+    """The champions, the rules and the ledger; with `opening` it is opened where it lacks
+    prices."""
     from models.demand.model import DemandModel
-    from models.pricing.elasticity import ElasticityModel
+    from models.pricing.response.elasticity import ElasticityModel
     from models.pricing.rules import PricingRules, aimed
-    from serving.services.ledger_opening import open_ledger
-    from serving.store.pricing_items import PricingInputs
+    from serving.prices.opening import open_ledger
+    from serving.pricing_inputs.items import PricingInputs
 
     demand_version, pricing_version = _champion(shop, "demand"), _champion(shop, "pricing")
     overlay = shop.settings.config_dir
@@ -158,7 +186,8 @@ def pricing_inputs(
         rules=rules,
         now=shop.now(),
         presets={
-            stage: load(f"pricing/{preset}", PricingRules, overlay=overlay) for stage, preset in rules.stages.items()
+            stage: load(f"pricing/{preset}", PricingRules, overlay=overlay)
+            for stage, preset in rules.stages.items()
         },
         versions={"demand": demand_version.version, "pricing": pricing_version.version},
     )
@@ -166,13 +195,15 @@ def pricing_inputs(
 
 def check_zone(shop: Shop, zone: str) -> None:
     """Raises BadInput for a zone that nobody knows."""
-    from features.store.database import reading
-    from features.store.ledger import Ledger
+    from features.database import reading
+    from features.prices.ledger import Ledger
 
     with reading(shop.engine) as connection:
         priced = Ledger(connection).zones()
     if zone not in priced and zone not in shop.settings.zones:
-        raise BadInput(f"no zone is called {zone!r}", hint=f"Zones with prices: {', '.join(priced) or 'none'}")
+        raise BadInput(
+            f"no zone is called {zone!r}", hint=f"Zones with prices: {', '.join(priced) or 'none'}"
+        )
 
 
 def print_suggestions(report: SuggestReport) -> None:
@@ -194,9 +225,18 @@ def print_suggestions(report: SuggestReport) -> None:
         f"Price suggestions, zone {report.zone}: {report.n_suggested:,} filed of {report.n_items:,} items "
         f"({report.objective} over {report.horizon_weeks} weeks); the largest expected gains"
     )
-    columns = ("item", "title", "now", "suggested", "change", f"gain {report.currency}", "grade", "binding rule")
+    columns = (
+        "item",
+        "title",
+        "now",
+        "suggested",
+        "change",
+        f"gain {report.currency}",
+        "grade",
+        "binding rule",
+    )
     print_table(title, columns, rows)
-    from models.pricing.explain import told
+    from models.pricing.optimise.waterfall import told
 
     print_line(_proof(report))
     for broken in report.outcome.broken:

@@ -15,27 +15,36 @@ from serving.cli.shop import Shop
 
 
 def recommend(
-    out: Annotated[Path, typer.Option(help="Folder of Parquet files; one that was written before is replaced")],
+    out: Annotated[
+        Path, typer.Option(help="Folder of Parquet files; one that was written before is replaced")
+    ],
     users: Annotated[str, typer.Option(help="all, or a file with a user_id a line")] = "all",
     placement: Annotated[str, typer.Option(help="Which placement")] = "home",
     count: Annotated[int, typer.Option(min=1, max=100, help="Items a user")] = 20,
-    processes: Annotated[int | None, typer.Option(min=1, help="As many as there are cores if unset")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="As many as there are cores if unset")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Write user_id, rank, item_id, score, reason, model_version: the server's answers as of the features' time."""
+    """Write user_id, rank, item_id, score, reason, model_version: the server's answers as of the
+    features' time."""
     from threadpoolctl import threadpool_limits
 
-    from features.store.histories import offline_histories
-    from serving.services.batch import write_slates
-    from serving.services.champions import Champions
+    from features.online.histories import offline_histories
+    from serving.models.served_models import Champions
+    from serving.recommendations.batch import write_slates
 
     shop = Shop()
     chosen = None if users == "all" else _listed(Path(users))
     champions = Champions(shop.settings, shop.registry)
     if placement not in champions.placements:
         raise UnknownName(placement, champions.placements, kind="placement", where="--placement")
-    if out.exists() and (not out.is_dir() or any(each.suffix != ".parquet" for each in out.iterdir())):
-        raise BadInput("holds something else than slates", where=str(out), hint="Choose a new folder for --out")
+    if out.exists() and (
+        not out.is_dir() or any(each.suffix != ".parquet" for each in out.iterdir())
+    ):
+        raise BadInput(
+            "holds something else than slates", where=str(out), hint="Choose a new folder for --out"
+        )
     with steps(2) as progress, threadpool_limits(1):
         progress.say("loading the champion and the histories")
         champions.refresh()
@@ -57,7 +66,9 @@ def recommend(
         seconds = time.perf_counter() - started
         progress.done()
     if json:
-        print_json({"users": len(histories), "rows": n_rows, "seconds": seconds, "folder": str(out)})
+        print_json(
+            {"users": len(histories), "rows": n_rows, "seconds": seconds, "folder": str(out)}
+        )
     else:
         pace = f"{len(histories) / seconds:,.0f} users a second"
         print_line(f"{n_rows:,} rows of {len(histories):,} users in {out}, {pace}")
@@ -67,5 +78,7 @@ def _listed(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise BadInput("cannot read the list of users", where=str(path), hint="Write one user_id a line") from error
+        raise BadInput(
+            "cannot read the list of users", where=str(path), hint="Write one user_id a line"
+        ) from error
     return list(dict.fromkeys(line.strip() for line in lines if line.strip()))

@@ -56,12 +56,15 @@ def _refuse_taken(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise BadInput(f"cannot listen on {host}:{port}: {error.strerror}", hint="Try another --port") from error
+            raise BadInput(
+                f"cannot listen on {host}:{port}: {error.strerror}", hint="Try another --port"
+            ) from error
 
 
 def _count_together(home: Path) -> None:
-    """Lets the workers to come keep their counters in one empty folder, so that any of them tells of all."""
-    from serving.api.metrics import SHARED_COUNTERS, shared_folder
+    """Lets the workers to come keep their counters in one empty folder, so that any of them tells
+    of all."""
+    from serving.http.metrics import SHARED_COUNTERS, shared_folder
 
     folder = shared_folder(home)
     shutil.rmtree(folder, ignore_errors=True)

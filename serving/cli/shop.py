@@ -17,7 +17,7 @@ from models.registry import Registry
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from features.store.facts import Facts
+    from features.facts.facts import Facts
 
 
 class Shop:
@@ -33,21 +33,23 @@ class Shop:
             first = error.errors()[0]
             name = "_".join(str(part) for part in first["loc"]).upper()
             raise BadInput(
-                first["msg"].removeprefix("Value error, "), where=f"SHOPWRIGHT_{name}", hint="See: shopwright doctor"
+                first["msg"].removeprefix("Value error, "),
+                where=f"SHOPWRIGHT_{name}",
+                hint="See: shopwright doctor",
             ) from error
 
     @cached_property
     def facts(self) -> Facts:
         """The imported tables together with the events that came over HTTP."""
-        from features.store.facts import Facts
+        from features.facts.facts import Facts
 
         return Facts(self.settings)
 
     @cached_property
     def engine(self) -> Engine:
         """The SQL database, migrated."""
-        from features.store.database import engine
-        from serving.store.migrate import upgrade
+        from features.database import engine
+        from serving.database.migrate import upgrade
 
         opened = engine(self.settings)
         upgrade(opened)

@@ -1,4 +1,5 @@
-"""`shopwright train` and `shopwright retrain`: fit, measure beside the baselines, register, promote."""
+"""`shopwright train` and `shopwright retrain`: fit, measure beside the baselines, register,
+promote."""
 
 from __future__ import annotations
 
@@ -13,18 +14,24 @@ from configs.loading import parse_override
 from features.contracts.clock import SystemClock, feature_time, parse_time
 from features.contracts.errors import BadInput
 from models.registry import NAMES, Version
+from serving.audit.repository import SYSTEM
 from serving.cli.evaluate import as_document, print_evaluation
 from serving.cli.output import JsonOption, Steps, print_json, print_line, steps
 from serving.cli.shop import Shop
-from serving.store.audit import SYSTEM
 
 if TYPE_CHECKING:
-    from training.train import TrainingReport
+    from training.run import TrainingReport
 
 WhichArgument = Annotated[str, typer.Argument(help="recommendations, demand, pricing or all")]
-UntilOption = Annotated[str | None, typer.Option(help="As if the data ended at this instant, 2017-12-04T05:00Z")]
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML file with differences to the shipped config")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="One difference, a.b=1; may be repeated")]
+UntilOption = Annotated[
+    str | None, typer.Option(help="As if the data ended at this instant, 2017-12-04T05:00Z")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="YAML file with differences to the shipped config")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="One difference, a.b=1; may be repeated")
+]
 
 
 def train(
@@ -33,19 +40,34 @@ def train(
     config: ConfigOption = None,
     set_: SetOption = None,
     refit: Annotated[
-        bool, typer.Option(help="Refit on all data after the evaluation; else serve the one at the cut")
+        bool,
+        typer.Option(help="Refit on all data after the evaluation; else serve the one at the cut"),
     ] = True,
-    slates: Annotated[Path | None, typer.Option(help="JSON file for the judged slates, by task and user")] = None,
+    slates: Annotated[
+        Path | None, typer.Option(help="JSON file for the judged slates, by task and user")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit at the cut, measure beside the baselines, refit on all data, register, and promote what passes the gate."""
+    """Fit at the cut, measure beside the baselines, refit on all data, register, and promote what
+    passes the gate."""
     names = NAMES if which == "all" else (which,)
     if len(names) > 1 and (config or set_):
-        raise BadInput("--config and --set belong to one model", hint="Name it: shopwright train recommendations")
+        raise BadInput(
+            "--config and --set belong to one model",
+            hint="Name it: shopwright train recommendations",
+        )
     shop = Shop()
     with steps(len(names)) as progress:
         reports = [
-            train_one(shop, name, progress, until=parsed(until), file=config, overrides=overrides(set_), refit=refit)
+            train_one(
+                shop,
+                name,
+                progress,
+                until=parsed(until),
+                file=config,
+                overrides=overrides(set_),
+                refit=refit,
+            )
             for name in names
         ]
     if slates is not None:
@@ -59,7 +81,7 @@ def train(
 
 def retrain(json: JsonOption = False) -> None:
     """Materialize features, train every model, pass the gate, promote: for cron."""
-    from features.store.materialize import materialize
+    from features.online.materialize import materialize
 
     shop = Shop()
     with steps(len(NAMES) + 1) as progress:
@@ -84,13 +106,20 @@ def train_one(
     refit: bool = True,
 ) -> TrainingReport:
     """One training, as one step."""
-    from training.train import task_config
-    from training.train import train as train_model
+    from training.run import task_config
+    from training.run import train as train_model
 
     before = shop.registry.champion(name)
     config = task_config(name, shop.settings, file=file, overrides=overrides)
     report = train_model(
-        name, shop.facts, shop.settings, shop.registry, config, until=until, refit=refit, progress=progress.say
+        name,
+        shop.facts,
+        shop.settings,
+        shop.registry,
+        config,
+        until=until,
+        refit=refit,
+        progress=progress.say,
     )
     if report.verdict.promote:
         _audit(shop, report.version, before)
@@ -99,8 +128,8 @@ def train_one(
 
 
 def _audit(shop: Shop, done: Version, before: Version | None) -> None:
-    from features.store.database import transaction
-    from serving.services.promote import promoted
+    from features.database import transaction
+    from serving.models.service import promoted
 
     with transaction(shop.engine) as connection:
         promoted(connection, done, before, actor=SYSTEM, at=SystemClock().now())
@@ -111,7 +140,9 @@ def print_training(report: TrainingReport) -> None:
     print_evaluation(report.evaluation)
     version = report.version
     state = "promoted to champion" if report.verdict.promote else "not promoted"
-    print_line(f"{version.name} {version.version}: {state} ({report.verdict.reason}), {report.seconds:.0f} s")
+    print_line(
+        f"{version.name} {version.version}: {state} ({report.verdict.reason}), {report.seconds:.0f} s"
+    )
 
 
 def parsed(until: str | None) -> datetime | None:

@@ -1,4 +1,5 @@
-"""`shopwright tune recommendations`: ranker parameters by Optuna on past windows, every trial in MLflow."""
+"""`shopwright tune recommendations`: ranker parameters by Optuna on past windows, every trial in
+MLflow."""
 
 from __future__ import annotations
 
@@ -24,18 +25,30 @@ class Tunable(StrEnum):
 
 def tune(
     which: Annotated[Tunable, typer.Argument(help="recommendations")],
-    out: Annotated[Path, typer.Option(help="YAML file for the parameters found, to train with: train --config FILE")],
-    until: Annotated[str | None, typer.Option(help="Nothing from this instant on is looked at")] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Trials for each ranker; the first is the present config")] = 30,
-    config: Annotated[Path | None, typer.Option(help="YAML file with differences to the shipped config")] = None,
+    out: Annotated[
+        Path,
+        typer.Option(help="YAML file for the parameters found, to train with: train --config FILE"),
+    ],
+    until: Annotated[
+        str | None, typer.Option(help="Nothing from this instant on is looked at")
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Trials for each ranker; the first is the present config")
+    ] = 30,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with differences to the shipped config")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Search the rankers' parameters on windows that end before --until, and write the best as a config."""
-    from training.train import task_config
-    from training.tuning import tune as tune_rankers
+    """Search the rankers' parameters on windows that end before --until, and write the best as a
+    config."""
+    from training.recommendations.tuning import tune as tune_rankers
+    from training.run import task_config
 
     if not out.absolute().parent.is_dir():
-        raise BadInput("no such folder", where=str(out.parent), hint="Make it, or name another --out")
+        raise BadInput(
+            "no such folder", where=str(out.parent), hint="Make it, or name another --out"
+        )
     shop = Shop()
     instant = None if until is None else parse_time(until, where="--until")
     with steps(1) as progress:

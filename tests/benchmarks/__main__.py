@@ -1,4 +1,5 @@
-"""`make bench`: model quality beside the baselines, then the latency of a recommendation beside its floor.
+"""`make bench`: model quality beside the baselines, then the latency of a recommendation beside its
+floor.
 
 It works on the demo's state folder and builds it first when there is none.
 """

@@ -1,7 +1,8 @@
-"""What completes a cart, beside item-kNN and popularity: the last line of every test order of five items or more.
+"""What completes a cart, beside item-kNN and popularity: the last line of every test order of five
+items or more.
 
-`python -m tests.benchmarks.bought_together [TIME]` works on the state folder of SHOPWRIGHT_HOME; the test window is the
-last 28 days of the data, or of what lies before TIME.
+`python -m tests.benchmarks.bought_together [TIME]` works on the state folder of SHOPWRIGHT_HOME;
+the test window is the last 28 days of the data, or of what lies before TIME.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from datetime import datetime
 
 from configs.loading import load
 from configs.settings import Settings
-from features.store.facts import Facts
+from features.facts.facts import Facts
 from tests.benchmarks.printed import print_report
-from training.recommendations import RecommendationsConfig, evaluate_carts
+from training.recommendations.task import RecommendationsConfig, evaluate_carts
 from training.results import OURS
 
 
 def report(facts: Facts, settings: Settings, until: datetime | None = None) -> list[str]:
-    """The lines to print: recall@10 and NDCG@10 of every method on the same orders, paired tests against ours."""
+    """The lines to print: recall@10 and NDCG@10 of every method on the same orders, paired tests
+    against ours."""
     config = load("models/recommendations", RecommendationsConfig, overlay=settings.config_dir)
     window, figures = evaluate_carts(facts, settings, config, until=until, progress=lambda _: None)
     n = len(figures.recall[OURS])

@@ -1,4 +1,5 @@
-"""The floor of http_latency.py: the same server stack, which answers a recommendation with a canned body."""
+"""The floor of http_latency.py: the same server stack, which answers a recommendation with a canned
+body."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ import sys
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from serving.api.limits import Limits
-from serving.api.metrics import Metrics
+from serving.http.limits import Limits
+from serving.http.metrics import Metrics
 
 
 def create_app() -> FastAPI:

@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.demand
 
-Three origins (40, 44, 48 weeks) and the three before them (28, 32, 36), on which every choice was made: ours beside the
-baselines, statsforecast's own among them, and the seconds that one origin takes. One line a target at the end; exits 1
-when one is missed. It imports the data into a temporary state folder.
+Three origins (40, 44, 48 weeks) and the three before them (28, 32, 36), on which every choice was
+made: ours beside the baselines, statsforecast's own among them, and the seconds that one origin
+takes. One line a target at the end; exits 1 when one is missed. It imports the data into a
+temporary state folder.
 """
 
 from __future__ import annotations
@@ -31,19 +32,20 @@ from statsforecast.models import (
 )
 
 from configs.settings import Settings
-from features.store.facts import Facts
+from features.facts.facts import Facts
 from models.demand.baselines import UNBIASED
 from serving.cli.evaluate import print_evaluation
 from serving.cli.evaluated_data import opened_data
 from tests.benchmarks import simulated_demand
 from tests.benchmarks.recommendations import Target
-from training import demand, demand_tables
-from training.demand_backtest import Backtester, DemandConfig
-from training.demand_days import build_days
-from training.demand_metrics import bias, wmape
-from training.demand_panel import as_planned, build_panel, catalogue
+from training.demand import tables as demand_tables
+from training.demand import task as demand
+from training.demand.backtest import Backtester, DemandConfig
+from training.demand.daily import build_days
+from training.demand.metrics import bias, wmape
+from training.demand.panel import as_planned, build_panel, catalogue
 from training.results import Evaluation
-from training.train import task_config
+from training.run import task_config
 
 CHOSEN_ON = datetime.fromisoformat("2017-10-09T04:00:00+00:00")
 MOST_SECONDS = 120.0
@@ -57,21 +59,33 @@ def targets(evaluation: Evaluation) -> list[Target]:
     low, high = (evaluation.metrics[f"WMAPE gain {end}"] for end in ("low", "high"))
     off = evaluation.metrics["bias"]
     table = evaluation.table(demand_tables.BY_VOLUME)
-    uniform, covered = ([cell.value for cell in table.rows[name]] for name in ("PIT KS", "coverage p10-p90"))
+    uniform, covered = (
+        [cell.value for cell in table.rows[name]] for name in ("PIT KS", "coverage p10-p90")
+    )
     gain, scaled_gain = 1 - errors.ours / rival, 1 - scaled.ours / other
     found = f"{errors.ours:.4f} against {errors.strongest} {rival:.4f}, {gain:.1%} less ({low:.1%} to {high:.1%})"
     return [
         Target("bias of the served mean within 3 %", f"{off:+.2%}", abs(off) <= 0.03),
         Target(
-            "WMAPE at least 8 % below the best unbiased baseline, interval above 0", found, gain >= 0.08 and low > 0
+            "WMAPE at least 8 % below the best unbiased baseline, interval above 0",
+            found,
+            gain >= 0.08 and low > 0,
         ),
         Target(
             "revenue-weighted RMSSE at least 5 % below the best baseline",
             f"{scaled.ours:.4f} against {scaled.strongest} {other:.4f}, {scaled_gain:.1%} less",
             scaled_gain >= 0.05,
         ),
-        Target("randomised PIT within .03 of uniform in every fifth by volume", _listed(uniform), max(uniform) <= 0.03),
-        Target("p10-p90 covers at least .80 in every fifth by volume", _listed(covered), min(covered) >= 0.80),
+        Target(
+            "randomised PIT within .03 of uniform in every fifth by volume",
+            _listed(uniform),
+            max(uniform) <= 0.03,
+        ),
+        Target(
+            "p10-p90 covers at least .80 in every fifth by volume",
+            _listed(covered),
+            min(covered) >= 0.80,
+        ),
     ]
 
 
@@ -80,7 +94,8 @@ def _listed(values: list[float]) -> str:
 
 
 def seconds(facts: Facts, settings: Settings, config: DemandConfig) -> Target:
-    """One origin from nothing but the panel: three earlier fits to learn from, the fit, forecasts with quantiles."""
+    """One origin from nothing but the panel: three earlier fits to learn from, the fit, forecasts
+    with quantiles."""
     panel, revenue = build_panel(facts, settings, until=None, ahead=config.fit.horizon)
     origin = 48
     shop = Backtester(
@@ -125,8 +140,12 @@ def statsforecast_itself(facts: Facts, settings: Settings, config: DemandConfig)
                 "y": past.ravel(),
             }
         )
-        said.append(StatsForecast(models=methods, freq=1, n_jobs=1).forecast(df=frame, h=config.horizon))
-        sold.append(panel.units[judged, origin : origin + config.horizon].astype(np.float64).ravel())
+        said.append(
+            StatsForecast(models=methods, freq=1, n_jobs=1).forecast(df=frame, h=config.horizon)
+        )
+        sold.append(
+            panel.units[judged, origin : origin + config.horizon].astype(np.float64).ravel()
+        )
     return _errors(np.concatenate(sold), pd.concat(said))
 
 
@@ -153,7 +172,9 @@ def statsforecast_by_day(facts: Facts, settings: Settings, config: DemandConfig)
                 "y": past.ravel(),
             }
         )
-        said.append(StatsForecast(models=methods, freq=1, n_jobs=1).forecast(df=frame, h=7 * config.horizon))
+        said.append(
+            StatsForecast(models=methods, freq=1, n_jobs=1).forecast(df=frame, h=7 * config.horizon)
+        )
         sold.append(days.of(series, origin, origin + config.horizon).ravel())
     return _errors(np.concatenate(sold), pd.concat(said))
 

@@ -1,10 +1,12 @@
-"""How long a recommendation takes over HTTP, beside the floor: the same server sending a canned body of the same size.
+"""How long a recommendation takes over HTTP, beside the floor: the same server sending a canned
+body of the same size.
 
     python -m tests.benchmarks.http_latency [--rate 50] [--seconds 20]
 
-Requests leave on a fixed schedule whether or not earlier ones were answered, and each is timed from the instant at
-which it was due: a server that stalls cannot hide the requests that it kept waiting (coordinated omission).
-Loopback only. The shop is the one that the environment names (SHOPWRIGHT_HOME); it must have been trained.
+Requests leave on a fixed schedule whether or not earlier ones were answered, and each is timed from
+the instant at which it was due: a server that stalls cannot hide the requests that it kept waiting
+(coordinated omission). Loopback only. The shop is the one that the environment names
+(SHOPWRIGHT_HOME); it must have been trained.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ import numpy as np
 
 from configs.settings import Settings
 from features.contracts.clock import SystemClock
-from features.store.database import engine as open_engine
-from features.store.facts import Facts
-from serving.services.keys import KeyService
-from serving.store.migrate import upgrade
+from features.database import engine as open_engine
+from features.facts.facts import Facts
+from serving.database.migrate import upgrade
+from serving.keys.service import KeyService
 
 TARGET_P50_MS, TARGET_P99_MS = 15.0, 50.0
 _START_SECONDS = 60
@@ -41,7 +43,8 @@ _WARM_UP_SECONDS = 3
 
 @dataclass(frozen=True)
 class Timing:
-    """What came of one run. Quantiles in milliseconds, from the instant a request was due to its last byte."""
+    """What came of one run. Quantiles in milliseconds, from the instant a request was due to its
+    last byte."""
 
     name: str
     n: int
@@ -85,7 +88,13 @@ def _key(settings: Settings) -> str:
 
 def _users(settings: Settings) -> list[str]:
     events = Facts(settings).read("events")
-    found = events.filter(events.user_id.notnull()).select("user_id").distinct().to_pyarrow()["user_id"].to_pylist()
+    found = (
+        events.filter(events.user_id.notnull())
+        .select("user_id")
+        .distinct()
+        .to_pyarrow()["user_id"]
+        .to_pylist()
+    )
     rng = np.random.default_rng(settings.seed)
     return [str(user) for user in rng.permutation(sorted(found))[:_N_USERS]]
 
@@ -105,13 +114,18 @@ def _server(arguments: Sequence[str], settings: Settings, ready: str) -> Iterato
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    environment = os.environ | {"SHOPWRIGHT_HOME": str(settings.home), "SHOPWRIGHT_LOG_LEVEL": "warning"}
+    environment = os.environ | {
+        "SHOPWRIGHT_HOME": str(settings.home),
+        "SHOPWRIGHT_LOG_LEVEL": "warning",
+    }
     process = subprocess.Popen([sys.executable, *arguments, str(port)], env=environment)
     try:
         deadline = time.monotonic() + _START_SECONDS
         while not _answers(f"http://127.0.0.1:{port}{ready}"):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit("the server did not start; train first: shopwright demo --no-serve")
+                raise SystemExit(
+                    "the server did not start; train first: shopwright demo --no-serve"
+                )
             time.sleep(0.1)
         yield port
     finally:
@@ -131,7 +145,9 @@ def _answers(url: str) -> bool:
         return False
 
 
-async def _drive(name: str, port: int, requests: Sequence[bytes], rate: float, seconds: float) -> Timing:
+async def _drive(
+    name: str, port: int, requests: Sequence[bytes], rate: float, seconds: float
+) -> Timing:
     """Sends `rate` requests a second for `seconds`, whatever the answers do."""
     idle: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.LifoQueue()
     for _ in range(_N_CONNECTIONS):
@@ -162,20 +178,26 @@ async def _drive(name: str, port: int, requests: Sequence[bytes], rate: float, s
     if not len(answered):
         raise SystemExit(f"{name}: no request was answered with 200")
     p50, p90, p99 = (float(each) for each in np.percentile(answered, [50, 90, 99]))
-    return Timing(name, n, n - len(answered), p50, p90, p99, float(answered.max()), float(np.mean(sizes)))
+    return Timing(
+        name, n, n - len(answered), p50, p90, p99, float(answered.max()), float(np.mean(sizes))
+    )
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(
-        int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
+        int(line.split(b":")[1])
+        for line in head.split(b"\r\n")
+        if line.lower().startswith(b"content-length:")
     )
     return int(head.split(b" ", 2)[1]), await reader.readexactly(length)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints both timings, and whether the target is met; exits 1 when it is not."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rate", type=float, default=50.0)
     parser.add_argument("--seconds", type=float, default=20.0)
     chosen = parser.parse_args(arguments)
@@ -184,7 +206,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(ours)
     print(floor)
     met = ours.p50 <= TARGET_P50_MS and ours.p99 <= TARGET_P99_MS and not ours.n_failed
-    print(f"target p50 <= {TARGET_P50_MS:g} ms, p99 <= {TARGET_P99_MS:g} ms: {'met' if met else 'missed'}")
+    print(
+        f"target p50 <= {TARGET_P50_MS:g} ms, p99 <= {TARGET_P99_MS:g} ms: {'met' if met else 'missed'}"
+    )
     if not met:
         raise SystemExit(1)
 

@@ -1,9 +1,11 @@
-"""Whether the rankers gain by what the networks say: their scores as two more columns, and their best as candidates.
+"""Whether the rankers gain by what the networks say: their scores as two more columns, and their
+best as candidates.
 
     python -m tests.benchmarks.networks_in_ranker TIME
 
-works on the state folder of SHOPWRIGHT_HOME. The window of 28 days that ends at TIME judges, the two before it are
-learnt from, and networks are fitted at the cut of each window, so that no score comes from a model that saw the answer.
+works on the state folder of SHOPWRIGHT_HOME. The window of 28 days that ends at TIME judges, the
+two before it are learnt from, and networks are fitted at the cut of each window, so that no score
+comes from a model that saw the answer.
 """
 
 from __future__ import annotations
@@ -14,26 +16,31 @@ from datetime import datetime
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from configs.loading import load
 from configs.settings import Settings
+from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.clock import parse_time
 from features.contracts.seeds import generator
-from features.store.facts import Facts
-from features.store.histories import offline_items
-from features.store.sequences import offline_sequences
+from features.facts.facts import Facts
+from features.online.histories import offline_items
+from features.online.sequences import offline_sequences
 from models.ranking.candidates import CandidateSource
-from models.ranking.features import Catalogue, Positions, column_names, columns
+from models.ranking.columns import Catalogue, column_names, columns
 from models.ranking.lambdarank import fit_ranker
 from models.ranking.model import TASKS, Task
 from models.retrieval.steps import Steps, latest
-from training.metrics import Floats, paired_p_value
-from training.neural import NeuralConfig, fit_networks
-from training.ranking_rows import Names, Rows, joined
-from training.recommendation_snapshots import Workshop, item_columns_of, relevant_items, user_columns_of
+from training.recommendations.metrics import paired_p_value
+from training.recommendations.neural import NeuralConfig, fit_networks
+from training.recommendations.ranking_rows import Names, Rows, joined
+from training.recommendations.snapshots import (
+    Workshop,
+    item_columns_of,
+    relevant_items,
+    user_columns_of,
+)
+from training.run import task_config
 from training.splits import Window, windows
-from training.train import task_config
 
 N_CANDIDATES = 60  # of each network, new to the visitor
 SEEDS = range(1, 5)  # of the rankers; figures are means over them
@@ -43,17 +50,25 @@ _FAR = -50.0  # below any score: an item that a network does not know
 
 @dataclass(frozen=True)
 class _Judged:
-    """Rows with the networks' scores in their last two columns, and which rows only the networks brought."""
+    """Rows with the networks' scores in their last two columns, and which rows only the networks
+    brought."""
 
     rows: Rows
-    brought: npt.NDArray[np.bool_]
+    brought: BoolArray
 
     def part(self, n_columns: int, *, brought: bool, which: tuple[int, ...]) -> Rows:
-        """With the network columns `which` behind the first `n_columns`; the usual candidates only, or all."""
+        """With the network columns `which` behind the first `n_columns`; the usual candidates only,
+        or all."""
         kept = np.ones(len(self.brought), bool) if brought else ~self.brought
-        sizes = np.add.reduceat(kept.astype(np.int64), np.concatenate([[0], np.cumsum(self.rows.sizes)[:-1]]))
-        matrix = self.rows.matrix[kept][:, [*range(n_columns), *(n_columns + each for each in which)]]
-        return Rows(matrix, self.rows.relevant[kept], sizes[sizes > 0], self.rows.n_relevant[sizes > 0])
+        sizes = np.add.reduceat(
+            kept.astype(np.int64), np.concatenate([[0], np.cumsum(self.rows.sizes)[:-1]])
+        )
+        matrix = self.rows.matrix[kept][
+            :, [*range(n_columns), *(n_columns + each for each in which)]
+        ]
+        return Rows(
+            matrix, self.rows.relevant[kept], sizes[sizes > 0], self.rows.n_relevant[sizes > 0]
+        )
 
 
 class _Window:
@@ -66,7 +81,13 @@ class _Window:
         self._past = offline_sequences(facts, cut)
         items, now = offline_items(facts, cut), int(cut.timestamp())
         self._networks = fit_networks(
-            self._past, items, config, now=now, seed=workshop.settings.seed, folder=None, progress=_quiet
+            self._past,
+            items,
+            config,
+            now=now,
+            seed=workshop.settings.seed,
+            folder=None,
+            progress=_quiet,
         )
         self._catalogue = Catalogue(workshop.snapshot(cut).items, names[0])
         print(f"networks fitted at {cut:%Y-%m-%d}", flush=True)
@@ -75,8 +96,9 @@ class _Window:
     def _known(self) -> dict[str, int]:
         return {visitor: place for place, visitor in enumerate(self._past.visitor_ids)}
 
-    def _scores(self, users: list[str]) -> Floats:
-        """(networks, users, items of the catalogue): log odds against the best item; 0 for an unknown visitor."""
+    def _scores(self, users: list[str]) -> Float64Array:
+        """(networks, users, items of the catalogue): log odds against the best item; 0 for an
+        unknown visitor."""
         found = np.zeros((2, len(users), self._catalogue.n_items), np.float32)
         known = [at for at, user in enumerate(users) if user in self._known]
         for network, scores in zip(self._networks, found, strict=True):
@@ -84,7 +106,9 @@ class _Window:
             pieces = latest(steps, network.max_steps)
             told = network.score_pieces(steps, [pieces[self._known[users[at]]] for at in known])
             places = self._catalogue.positions(network.item_ids)
-            for at, row in zip(known, np.asarray(told) - np.max(told, axis=1, keepdims=True), strict=True):
+            for at, row in zip(
+                known, np.asarray(told) - np.max(told, axis=1, keepdims=True), strict=True
+            ):
                 scores[at] = _FAR
                 scores[at, places[places >= 0]] = row[places >= 0]
         return found
@@ -117,10 +141,12 @@ class _Window:
                 sizes.append(int(kept.sum()))
                 n_relevant.append(len(wanted))
         counts = np.array(sizes, np.int64), np.array(n_relevant, np.int64)
-        return _Judged(Rows(np.concatenate(matrices), np.concatenate(labels), *counts), np.concatenate(brought))
+        return _Judged(
+            Rows(np.concatenate(matrices), np.concatenate(labels), *counts), np.concatenate(brought)
+        )
 
 
-def _best_new(scores: Floats, own: Positions) -> Positions:
+def _best_new(scores: Float64Array, own: Int64Array) -> Int64Array:
     """The best of each network that were not bought before."""
     others = scores.copy()
     others[:, own] = 2 * _FAR
@@ -139,7 +165,10 @@ def report(facts: Facts, settings: Settings, end: datetime) -> None:
     ways = {"as it is": ((), False), "sequence": ((0,), False), "two tower": ((1,), False)}
     ways |= {"both": ((0, 1), False), "both, and candidates": ((0, 1), True)}
     for task in TASKS:
-        judged, learnt = judge.judged(task, thinned=False), [window.judged(task, thinned=True) for window in past]
+        judged, learnt = (
+            judge.judged(task, thinned=False),
+            [window.judged(task, thinned=True) for window in past],
+        )
         plain = None
         for name, (which, brought) in ways.items():
             rows = joined([each.part(n, brought=brought, which=which) for each in learnt])
@@ -147,7 +176,11 @@ def report(facts: Facts, settings: Settings, end: datetime) -> None:
             labels = tuple(str(column) for column in range(rows.matrix.shape[1]))
             given = rows.matrix, rows.relevant, rows.sizes, labels, config.ranker(task)
             values = np.mean(
-                [asked.ndcg(fit_ranker(*given, seed=seed, n_threads=1).score(asked.matrix), 10) for seed in SEEDS], 0
+                [
+                    asked.ndcg(fit_ranker(*given, seed=seed, n_threads=1).score(asked.matrix), 10)
+                    for seed in SEEDS
+                ],
+                0,
             )
             plain = values if plain is None else plain
             p_value = "" if not which else f"  p = {paired_p_value(values, plain):.2g}"

@@ -1,10 +1,12 @@
-"""`make bench-optimiser`: seconds, memory and proven gap of a whole run of suggestions, on a made-up catalogue.
+"""`make bench-optimiser`: seconds, memory and proven gap of a whole run of suggestions, on a
+made-up catalogue.
 
     python -m tests.benchmarks.optimiser [--items 10000 100000]
 
-Families of four packs in order of size, a revenue floor and a cap on the number of changes. Timed is `suggest` as the
-service calls it: from items to suggestions with bounds, ladders, waterfalls and intervals. Each size runs in a process
-of its own, so that the memory told is its own; a first small run loads HiGHS. Exits 1 where a target is missed.
+Families of four packs in order of size, a revenue floor and a cap on the number of changes. Timed
+is `suggest` as the service calls it: from items to suggestions with bounds, ladders, waterfalls and
+intervals. Each size runs in a process of its own, so that the memory told is its own; a first small
+run loads HiGHS. Exits 1 where a target is missed.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import numpy as np
 
 from features.contracts.pricing import EvidenceGrade, PricingItem
 from features.contracts.sizes import Size
-from models.pricing.optimiser import suggest
+from models.pricing.optimise.optimiser import suggest
 from models.pricing.rules import FamilyRule, PricingRules
 
 _PACKS = 4
@@ -88,7 +90,8 @@ def measure(n_items: int) -> dict[str, float]:
         "seconds": seconds,
         "of them computing": busy,
         "gap": outcome.gap,
-        "gap of the gain": (outcome.bound - outcome.value) / max(outcome.bound - outcome.keeping, 1e-9),
+        "gap of the gain": (outcome.bound - outcome.value)
+        / max(outcome.bound - outcome.keeping, 1e-9),
         "steps": outcome.n_steps,
         "suggestions": len(found.suggestions),
         "broken rules": len(outcome.broken),
@@ -109,11 +112,18 @@ def main() -> int:
     missed = 0
     for n_items in arguments.items:
         command = [sys.executable, "-m", "tests.benchmarks.optimiser", "--one", str(n_items)]
-        figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        figures = json.loads(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        )
         print(", ".join(f"{name} {value:,.6g}" for name, value in figures.items()), flush=True)
         most = _SECONDS.get(n_items, float("inf"))
-        reached = figures["seconds"] <= most and figures["gap"] <= _GAP and not figures["broken rules"]
-        print(f"  target: {most:g} s, gap {_GAP:.1%}: {'reached' if reached else 'MISSED'}", flush=True)
+        reached = (
+            figures["seconds"] <= most and figures["gap"] <= _GAP and not figures["broken rules"]
+        )
+        print(
+            f"  target: {most:g} s, gap {_GAP:.1%}: {'reached' if reached else 'MISSED'}",
+            flush=True,
+        )
         missed += not reached
     return int(missed > 0)
 

@@ -1,9 +1,11 @@
-"""`make bench-pricing`: price response on held-out price changes and on shops of which demand is known.
+"""`make bench-pricing`: price response on held-out price changes and on shops of which demand is
+known.
 
     python -m tests.benchmarks.pricing [--seeds 20] [--first-seed 1]
 
-On the Complete Journey (of the state folder when that holds it, else a temporary one), and on simulated shops of both
-forms of demand, confounded. One line a target at the end. Exits 1 when a target is missed.
+On the Complete Journey (of the state folder when that holds it, else a temporary one), and on
+simulated shops of both forms of demand, confounded. One line a target at the end. Exits 1 when a
+target is missed.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from serving.cli.evaluated_data import COMPLETE_JOURNEY, opened_data
 from serving.cli.shop import Shop
 from tests.benchmarks.recommendations import Target
 from tests.benchmarks.simulated_pricing import Judged, judge
-from training.pricing import PRIMARY
-from training.pricing_baselines import EMPIRICAL_BAYES
-from training.train import evaluate, task_config
+from training.pricing.baselines import EMPIRICAL_BAYES
+from training.pricing.task import PRIMARY
+from training.run import evaluate, task_config
 
 GAIN, MOST_POSITIVE = 0.05, 0.03
 LEAST_SQUARES, WMAPE, CAPTURED = 0.20, 0.08, 0.80
@@ -34,7 +36,9 @@ def held_out() -> list[Target]:
     own = not shop.facts.is_empty("promotions")
     with opened_data(None, None if own else COMPLETE_JOURNEY, print) as data:
         config = task_config("pricing", data.settings)
-        found = evaluate("pricing", data.facts, data.settings, None, config, progress=lambda _: None)
+        found = evaluate(
+            "pricing", data.facts, data.settings, None, config, progress=lambda _: None
+        )
     print_evaluation(found)
     whole, metrics = found.comparison(PRIMARY), found.metrics
     gain, positive = metrics["gain over empirical Bayes"], metrics["share positive elasticities"]
@@ -79,7 +83,10 @@ def simulated(form: str, seeds: Sequence[int]) -> list[Target]:
     least = min(found, key=lambda each: each.gained)
     others = ", ".join(
         f"{name} {statistics.fmean(getattr(each, field) for each in found):.3f}"
-        for name, field in (("response alone", "wmape_response"), ("from the forecast", "wmape_forecast"))
+        for name, field in (
+            ("response alone", "wmape_response"),
+            ("from the forecast", "wmape_forecast"),
+        )
     )
     return [
         Target(
@@ -87,8 +94,16 @@ def simulated(form: str, seeds: Sequence[int]) -> list[Target]:
             f"{plain:+.2f} (ours {ours:+.2f})",
             abs(plain) >= LEAST_SQUARES,
         ),
-        Target(f"{form}: WMAPE at ±10 %, at most {WMAPE:.2f}", f"{wmape:.3f} ({others})", wmape <= WMAPE),
-        Target(f"{form}: share of the oracle's gain, at least {CAPTURED:.0%}", f"{captured:.1%}", captured >= CAPTURED),
+        Target(
+            f"{form}: WMAPE at ±10 %, at most {WMAPE:.2f}",
+            f"{wmape:.3f} ({others})",
+            wmape <= WMAPE,
+        ),
+        Target(
+            f"{form}: share of the oracle's gain, at least {CAPTURED:.0%}",
+            f"{captured:.1%}",
+            captured >= CAPTURED,
+        ),
         Target(
             f"{form}: true profit at least that of keeping prices, every seed",
             f"{sum(each.gained >= 0 for each in found)} of {len(found)}, least {least.gained:+.2%} (seed {least.seed})",
@@ -102,7 +117,11 @@ def repeated(form: str, seed: int) -> list[Target]:
     first, second = (judge(form, seed).prices for _ in range(2))  # type: ignore[arg-type]
     differing = sum(first[item] != second[item] for item in first)
     return [
-        Target("same data, same seed: same prices to the cent", f"{differing} of {len(first)} differ", not differing)
+        Target(
+            "same data, same seed: same prices to the cent",
+            f"{differing} of {len(first)} differ",
+            not differing,
+        )
     ]
 
 

@@ -1,10 +1,12 @@
-"""What an optimiser could capture of a simulated shop's gain if it knew all but each item's own slope.
+"""What an optimiser could capture of a simulated shop's gain if it knew all but each item's own
+slope.
 
     python -m tests.benchmarks.pricing_bound [--seeds 6] [--first-seed 101]
 
-It is told every cross effect, the units at present prices, mean and spread of the slopes of each category, and each
-item's slope as surely as generalised least squares can tell it that knows the shock of each week and the law of all
-else. What is missed then, an estimate from these sales can hardly find.
+It is told every cross effect, the units at present prices, mean and spread of the slopes of each
+category, and each item's slope as surely as generalised least squares can tell it that knows the
+shock of each week and the law of all else. What is missed then, an estimate from these sales can
+hardly find.
 """
 
 from __future__ import annotations
@@ -27,22 +29,23 @@ from experiments.simulator.tables import end, write_shop
 from experiments.simulator.world import SimulatedShop, simulate
 from features.contracts.pricing import PricingItem
 from features.contracts.seeds import generator
+from features.facts.facts import Facts
 from features.sources.folder import import_folder
-from features.store.facts import Facts
-from models.pricing.candidates import candidates
-from models.pricing.elasticity import Cross, fit_elasticities
-from models.pricing.neighbours import with_neighbours
-from models.pricing.optimiser import suggest
+from models.pricing.optimise.item_choices import candidates
+from models.pricing.optimise.optimiser import suggest
+from models.pricing.response.cross_effects import with_neighbours
+from models.pricing.response.elasticity import Cross, fit_elasticities
 from models.pricing.rules import PricingRules
 from tests.benchmarks.simulated_pricing import pricing_items
-from training.pricing import PricingConfig
-from training.pricing_panel import price_panel
+from training.pricing.panel import price_panel
+from training.pricing.task import PricingConfig
 
 _DRAWS = 3
 
 
 def errors(shop: SimulatedShop) -> np.ndarray:
-    """(N,) standard error of each slope by generalised least squares; the level of the item is not known."""
+    """(N,) standard error of each slope by generalised least squares; the level of the item is not
+    known."""
     given, price = shop.parameters, np.log(shop.plan.offer)
     week = np.arange(given.n_weeks)
     drift = given.drift**2 * given.drift_memory ** np.abs(week[:, None] - week[None, :])
@@ -55,7 +58,8 @@ def errors(shop: SimulatedShop) -> np.ndarray:
 
 
 def bound(form: Form, seed: int) -> tuple[float, float]:
-    """Mean standard error of the slopes, and the share of the oracle's gain, mean of draws of what is estimated."""
+    """Mean standard error of the slopes, and the share of the oracle's gain, mean of draws of what
+    is estimated."""
     shop = simulate(ShopParameters(form=form), generator(seed, "simulated shop"))
     items = _known_items(shop, seed)
     rules = load("pricing/default", PricingRules)
@@ -74,8 +78,12 @@ def bound(form: Form, seed: int) -> tuple[float, float]:
             for item, slope, sd in zip(items, slopes, np.sqrt(share) * error, strict=True)
         ]
         prices = dict(zip(shop.item_ids, shop.current_minor.tolist(), strict=True))
-        prices |= {each.item_id: each.suggested_price_minor for each in suggest(told, rules).suggestions}
-        sets = np.stack([shop.current_minor, np.array([prices[each] for each in shop.item_ids]), best], axis=1)
+        prices |= {
+            each.item_id: each.suggested_price_minor for each in suggest(told, rules).suggestions
+        }
+        sets = np.stack(
+            [shop.current_minor, np.array([prices[each] for each in shop.item_ids]), best], axis=1
+        )
         kept, ours, oracle = shop.profit_at(sets).tolist()
         captured.append((ours - kept) / (oracle - kept))
     return float(error.mean()), statistics.fmean(captured)
@@ -85,9 +93,13 @@ def _known_items(shop: SimulatedShop, seed: int) -> list[PricingItem]:
     """Items as pricing sees them, with true units at present prices and true cross effects."""
     with tempfile.TemporaryDirectory(prefix="shopwright-") as folder:
         settings = Settings(home=Path(folder) / "home", database_url=None, clock_start=end(shop))
-        write_shop(Path(folder) / "tables", shop, generator(seed, "simulated shoppers"), clicks=False)
+        write_shop(
+            Path(folder) / "tables", shop, generator(seed, "simulated shoppers"), clicks=False
+        )
         facts = Facts(settings)
-        import_folder(Path(folder) / "tables", facts, settings, now=end(shop), progress=lambda _: None)
+        import_folder(
+            Path(folder) / "tables", facts, settings, now=end(shop), progress=lambda _: None
+        )
         panel, _ = price_panel(facts, settings, end(shop))
     units = shop.units_at(shop.current_minor[:, None])
     model = fit_elasticities(panel, load("models/pricing", PricingConfig).elasticity)
@@ -107,10 +119,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     forms: tuple[Form, ...] = ("loglinear", "choice")
     for form in forms:
-        found = [bound(form, seed) for seed in range(given.first_seed, given.first_seed + given.seeds)]
+        found = [
+            bound(form, seed) for seed in range(given.first_seed, given.first_seed + given.seeds)
+        ]
         error, captured = (statistics.fmean(column) for column in zip(*found, strict=True))
         shops = ", ".join(f"{share:.0%}" for _, share in found)
-        print(f"{form}: standard error {error:.2f}, captured {captured:.1%} of the oracle's gain ({shops})", flush=True)
+        print(
+            f"{form}: standard error {error:.2f}, captured {captured:.1%} of the oracle's gain ({shops})",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

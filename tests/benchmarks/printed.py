@@ -7,13 +7,14 @@ from collections.abc import Callable
 from datetime import datetime
 
 from configs.settings import Settings
-from features.store.facts import Facts
+from features.facts.facts import Facts
 
 Report = Callable[[Facts, Settings, datetime | None], list[str]]
 
 
 def print_report(report: Report) -> None:
-    """Prints the lines of `report`, of what lies before the TIME of the command line when there is one."""
+    """Prints the lines of `report`, of what lies before the TIME of the command line when there is
+    one."""
     until = datetime.fromisoformat(sys.argv[1]) if len(sys.argv) > 1 else None
     settings = Settings()
     print("\n".join(report(Facts(settings), settings, until)))

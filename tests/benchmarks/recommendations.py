@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.recommendations
 
-The last 28 days of the Complete Journey and the 28 days before them; intervals and paired p-values in the tables, one
-line a target at the end. It works on the state folder when that holds the Complete Journey, else on a temporary one.
-Exits 1 when a target is missed. `PARTS` is a list: what else recommendations must show is one function more.
+The last 28 days of the Complete Journey and the 28 days before them; intervals and paired p-values
+in the tables, one line a target at the end. It works on the state folder when that holds the
+Complete Journey, else on a temporary one. Exits 1 when a target is missed. `PARTS` is a list: what
+else recommendations must show is one function more.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from pathlib import Path
 from configs.loading import load
 from configs.settings import Settings
 from features.contracts.recommendations import RecommendationQuery
+from features.facts.facts import Facts
+from features.online.histories import offline_histories, offline_items
 from features.sources.complete_journey import DEMO_CLOCK_START, DEMO_CUT, TIMEZONE
 from features.sources.folder import import_folder
-from features.store.facts import Facts
-from features.store.histories import offline_histories, offline_items
 from models.ranking.model import TASKS, RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
@@ -31,10 +32,10 @@ from serving.cli.evaluate import print_evaluation
 from serving.cli.evaluated_data import EvaluatedData, opened_data
 from serving.cli.shop import Shop
 from tests.shops import small_shop
-from training import neural
-from training.recommendations import train
+from training.recommendations import neural
+from training.recommendations.task import train
 from training.results import OURS, Evaluation, Trained
-from training.train import evaluate, task_config
+from training.run import evaluate, task_config
 
 LAST, BEFORE = "last 28 days", "28 days before them"
 ALL, NEW = "NDCG@10 all items", "NDCG@10 new items"
@@ -85,12 +86,17 @@ def _above_all(evaluation: Evaluation, metric: str, level: float, window: str) -
         if comparison.ours <= value or comparison.p_values[name] >= level
     ]
     strongest = f"{comparison.strongest} {comparison.baselines[comparison.strongest]:.4f}, p = {comparison.p_value:.2g}"
-    found = f"{comparison.ours:.4f} against {strongest}" + (f"; not above {', '.join(behind)}" if behind else "")
-    return Target(f"{window}, {metric} above every baseline, corrected p < {level}", found, not behind)
+    found = f"{comparison.ours:.4f} against {strongest}" + (
+        f"; not above {', '.join(behind)}" if behind else ""
+    )
+    return Target(
+        f"{window}, {metric} above every baseline, corrected p < {level}", found, not behind
+    )
 
 
 def coverage(bench: Bench) -> list[Target]:
-    """How much of the catalogue the slates of all users show, against the simple rule, at no loss of NDCG."""
+    """How much of the catalogue the slates of all users show, against the simple rule, at no loss
+    of NDCG."""
     targets = []
     for window, evaluation in bench.evaluations.items():
         ours, simple = (evaluation.metrics[f"coverage@20 all{name}"] for name in ("", " buy again"))
@@ -103,13 +109,12 @@ def coverage(bench: Bench) -> list[Target]:
 
 
 def carts(bench: Bench) -> list[Target]:
-    """What completes a cart, against every baseline: the last item of orders of five items or more."""
+    """What completes a cart, against every baseline: the last item of orders of five items or
+    more."""
     targets = []
     for window, evaluation in bench.evaluations.items():
         comparison = evaluation.comparison(CARTS)
-        strongest = (
-            f"{comparison.strongest} {comparison.baselines[comparison.strongest]:.4f}, p = {comparison.p_value:.2g}"
-        )
+        strongest = f"{comparison.strongest} {comparison.baselines[comparison.strongest]:.4f}, p = {comparison.p_value:.2g}"
         above = comparison.ours > max(comparison.baselines.values())
         name = f"{window}, {CARTS} (orders of five items or more) above item-kNN and popularity"
         targets.append(Target(name, f"{comparison.ours:.4f} against {strongest}", above))
@@ -135,7 +140,9 @@ def _repeated(first: _SmallShop, second: _SmallShop) -> list[Target]:
         loaded = RecommendationModel.load(Path(folder))
     kept = first.slates(first.trained.served) == first.slates(loaded)
     return [
-        Target("refit gives the same figures and slates (small shop)", f"{n} slates compared", same),
+        Target(
+            "refit gives the same figures and slates (small shop)", f"{n} slates compared", same
+        ),
         Target("save and load gives the same answers (small shop)", f"{n} slates compared", kept),
     ]
 
@@ -151,16 +158,25 @@ class _SmallShop:
 
     def slates(self, model: RecommendationModel) -> list[object]:
         """What the served object answers to every user, with scores and reasons."""
-        histories, items = offline_histories(self.facts, small_shop.NOW), offline_items(self.facts, small_shop.NOW)
+        histories, items = (
+            offline_histories(self.facts, small_shop.NOW),
+            offline_items(self.facts, small_shop.NOW),
+        )
         recommender = Recommender(model, items, {task: Placement(task) for task in TASKS})
-        queries = [RecommendationQuery(histories[user], task, 20) for task in TASKS for user in sorted(histories)]
+        queries = [
+            RecommendationQuery(histories[user], task, 20)
+            for task in TASKS
+            for user in sorted(histories)
+        ]
         return list(recommender.recommend(queries))
 
 
 def _small_shop(home: Path) -> _SmallShop:
     small_shop.write_small_shop(home / "tables-given")
     zones = json.loads(small_shop.SETTINGS["SHOPWRIGHT_ZONES"])
-    settings = Settings(home=home, database_url=None, timezone=small_shop.TIMEZONE, currency="EUR", zones=zones)
+    settings = Settings(
+        home=home, database_url=None, timezone=small_shop.TIMEZONE, currency="EUR", zones=zones
+    )
     facts = Facts(settings)
     import_folder(home / "tables-given", facts, settings, now=small_shop.NOW, progress=_quiet)
     config = task_config("recommendations", settings)
@@ -170,7 +186,9 @@ def _small_shop(home: Path) -> _SmallShop:
 def networks(bench: Bench) -> list[Target]:
     """The sequence model and the two towers on their own, beside EASE, on the last window."""
     config = load("models/neural", neural.NeuralConfig)
-    _, figures = neural.evaluate(bench.data.facts, bench.data.settings, config, until=DEMO_CLOCK_START, progress=_quiet)
+    _, figures = neural.evaluate(
+        bench.data.facts, bench.data.settings, config, until=DEMO_CLOCK_START, progress=_quiet
+    )
     found = {(each.question, each.method): each for each in figures}
     targets = []
     for question in dict.fromkeys(each.question for each in figures):
@@ -178,7 +196,11 @@ def networks(bench: Bench) -> list[Target]:
         for method in ("sequence", "two tower"):
             figure = found[question, method]
             said = f"{figure.value:.4f} against {ease:.4f}, p = {figure.p_value:.2g}"
-            targets.append(Target(f"{LAST}, {method} on its own above EASE, {question}", said, figure.value > ease))
+            targets.append(
+                Target(
+                    f"{LAST}, {method} on its own above EASE, {question}", said, figure.value > ease
+                )
+            )
     return targets
 
 
@@ -196,7 +218,13 @@ def run() -> list[Target]:
         for window, until in ((LAST, DEMO_CLOCK_START), (BEFORE, DEMO_CUT)):
             started = time.monotonic()
             evaluations[window] = evaluate(
-                "recommendations", data.facts, data.settings, data.registry, config, until=until, progress=_quiet
+                "recommendations",
+                data.facts,
+                data.settings,
+                data.registry,
+                config,
+                until=until,
+                progress=_quiet,
             )
             print(f"\n{window}, {time.monotonic() - started:.0f} s\n", flush=True)
             print_evaluation(evaluations[window], in_full=True)

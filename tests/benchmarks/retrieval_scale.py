@@ -1,9 +1,12 @@
-"""How fitting and recommending grow with the catalogue: seconds and memory, on synthetic data of a real shape.
+"""How fitting and recommending grow with the catalogue: seconds and memory, on synthetic data of a
+real shape.
 
-    python -m tests.benchmarks.retrieval_scale [--items 10000 100000 1000000] [--users 100000] [--search-only]
+    python -m tests.benchmarks.retrieval_scale [--items 10000 100000 1000000] [--users 100000]
+    [--search-only]
 
-Item popularity follows a power law, users differ in activity, and half of a user's purchases come from a taste that it
-shares with other users. Each size is measured in a process of its own, so that the memory told is its own.
+Item popularity follows a power law, users differ in activity, and half of a user's purchases come
+from a taste that it shares with other users. Each size is measured in a process of its own, so that
+the memory told is its own.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, RecommendationQuery
 from models.ranking.calibration import Calibration, fit_calibration
 from models.ranking.candidates import CandidateSource
-from models.ranking.features import Catalogue, column_names, columns
+from models.ranking.columns import Catalogue, column_names, columns
 from models.ranking.lambdarank import Ranker, fit_ranker
 from models.ranking.model import TASKS, RecommendationModel, Retrieval
 from models.ranking.placement import Placement
@@ -40,7 +43,7 @@ from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import fit_item_knn
 from models.retrieval.local_ease import fit_local_ease
 from models.retrieval.nearest import Nearest
-from training.recommendation_config import RecommendationsConfig
+from training.recommendations.config import RecommendationsConfig
 
 _PER_USER = 30
 _N_TASTES = 200
@@ -59,9 +62,13 @@ def synthetic(n_users: int, n_items: int, seed: int = 1) -> Interactions:
     user = np.repeat(np.arange(n_users), n_bought)
     anything = _by_popularity(rng, n_items, len(user))
     taste = rng.integers(0, _N_TASTES, n_users)[user]
-    own = np.minimum(_by_popularity(rng, n_items // _N_TASTES, len(user)) * _N_TASTES + taste, n_items - 1)
+    own = np.minimum(
+        _by_popularity(rng, n_items // _N_TASTES, len(user)) * _N_TASTES + taste, n_items - 1
+    )
     item = np.where(rng.random(len(user)) < 0.5, own, anything)
-    matrix = sparse.csr_matrix((np.ones(len(user), np.float32), (user, item)), shape=(n_users, n_items))
+    matrix = sparse.csr_matrix(
+        (np.ones(len(user), np.float32), (user, item)), shape=(n_users, n_items)
+    )
     matrix.sum_duplicates()
     matrix.data[:] = 1
     ids = [np.array([f"{n:07}" for n in range(size)], object) for size in (n_users, n_items)]
@@ -91,7 +98,8 @@ class Measured:
 
 
 def measure(n_users: int, n_items: int, *, search_only: bool) -> Measured:
-    """Fits every source and a ranker, recommends, and searches; with `search_only` ALS alone is fitted."""
+    """Fits every source and a ranker, recommends, and searches; with `search_only` ALS alone is
+    fitted."""
     config, measured = load("models/recommendations", RecommendationsConfig), Measured()
     interactions = synthetic(n_users, n_items)
     before = _gigabytes()
@@ -120,9 +128,13 @@ def _ease(interactions: Interactions, config: RecommendationsConfig, *, exact: b
 
 
 def _recommend(
-    retrieval: Retrieval, interactions: Interactions, config: RecommendationsConfig, measured: Measured
+    retrieval: Retrieval,
+    interactions: Interactions,
+    config: RecommendationsConfig,
+    measured: Measured,
 ) -> None:
-    """A recommender of these sources over the whole catalogue, asked for slates of 20, one user at a time."""
+    """A recommender of these sources over the whole catalogue, asked for slates of 20, one user at
+    a time."""
     items = _catalogue(interactions)
     histories = [_history(interactions, user) for user in range(_ASKED + _LEARNT)]
     names = column_names(tuple(sorted(items.columns)), ())
@@ -154,14 +166,17 @@ def _ranker(
     names: tuple[str, ...],
     config: RecommendationsConfig,
 ) -> tuple[Ranker, Calibration]:
-    """Learns what else a user bought, without seeing it; as many trees as the shipped one, and its calibration."""
+    """Learns what else a user bought, without seeing it; as many trees as the shipped one, and its
+    calibration."""
     catalogue = Catalogue(items, tuple(sorted(items.columns)))
     source = CandidateSource(catalogue, retrieval, config.candidates)
     matrices, labels = [], []
     for history in histories:
         shown = np.arange(len(history.item_ids)) % 4 > 0
         fields = ("item_ids", "n_orders", "quantity", "decayed_frequency", "first_at", "last_at")
-        visitor = source.visitor(replace(history, **{name: getattr(history, name)[shown] for name in fields}))
+        visitor = source.visitor(
+            replace(history, **{name: getattr(history, name)[shown] for name in fields})
+        )
         places = source.candidates(visitor, "all")
         matrices.append(columns(catalogue, visitor, places, ()))
         labels.append(np.isin(places, catalogue.positions(history.item_ids[~shown])))
@@ -176,16 +191,23 @@ def _catalogue(interactions: Interactions) -> ItemFeatures:
     n = len(interactions.item_ids)
     buyers = np.asarray(interactions.matrix.sum(0)).ravel().astype(np.float32)
     units = {
-        name: buyers * share for name, share in (("orders_1w", 0.02), ("orders_4w", 0.08), ("units_13w", np.float32(1)))
+        name: buyers * share
+        for name, share in (("orders_1w", 0.02), ("orders_4w", 0.08), ("units_13w", np.float32(1)))
     }
     units |= {"buyers": buyers, "repeat_rate": rng.random(n).astype(np.float32)}
     units |= {
         "age_days": rng.integers(1, 700, n).astype(np.float32),
         "price": rng.lognormal(1, 1, n).astype(np.float32),
     }
-    category = np.array([f"Department {c % 20} > Category {c}" for c in range(_N_CATEGORIES)], object)
+    category = np.array(
+        [f"Department {c % 20} > Category {c}" for c in range(_N_CATEGORIES)], object
+    )
     return ItemFeatures(
-        _AS_OF, interactions.item_ids, units, category[np.arange(n) % _N_CATEGORIES], np.full(n, "", object)
+        _AS_OF,
+        interactions.item_ids,
+        units,
+        category[np.arange(n) % _N_CATEGORIES],
+        np.full(n, "", object),
     )
 
 
@@ -210,13 +232,15 @@ def _history(interactions: Interactions, user: int) -> UserHistory:
 
 
 def _search(als: Als, interactions: Interactions, measured: Measured) -> None:
-    """The best items by ALS: all looked at, and by clusters; what share of the best the clusters find."""
+    """The best items by ALS: all looked at, and by clusters; what share of the best the clusters
+    find."""
     row_of = {item_id: row for row, item_id in enumerate(als.item_ids)}
     exact = Nearest(als.factors)
     with measured.step("clusters"):
         clusters = Nearest.of(als.factors, exact_up_to=0)
     held = [
-        [row_of.get(each, -1) for each in interactions.item_ids[interactions.matrix[u].indices]] for u in range(_ASKED)
+        [row_of.get(each, -1) for each in interactions.item_ids[interactions.matrix[u].indices]]
+        for u in range(_ASKED)
     ]
     rows = [np.array([each for each in user if each >= 0], np.int64) for user in held]
     asked = [(als.user(each), _BEST, each) for each in rows]
@@ -243,10 +267,14 @@ def _gigabytes() -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints what each size takes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--users", type=int, default=100_000)
-    parser.add_argument("--search-only", action="store_true", help="the two searches of ALS, and nothing else")
+    parser.add_argument(
+        "--search-only", action="store_true", help="the two searches of ALS, and nothing else"
+    )
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.one:
@@ -256,11 +284,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{chosen.users:,} users, about {_PER_USER} items each")
     for n_items in chosen.items:
         command = [sys.executable, "-m", "tests.benchmarks.retrieval_scale", "--one"]
-        command += ["--items", str(n_items), "--users", str(chosen.users), *["--search-only"] * chosen.search_only]
-        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        command += [
+            "--items",
+            str(n_items),
+            "--users",
+            str(chosen.users),
+            *["--search-only"] * chosen.search_only,
+        ]
+        found = json.loads(
+            subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        )
         print(f"\n{n_items:,} items")
-        print("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in found["seconds"].items()))
-        print("  " + ", ".join(f"{name} {value:,.3g}" for name, value in found["figures"].items()), flush=True)
+        print(
+            "  seconds: "
+            + ", ".join(f"{name} {value:.1f}" for name, value in found["seconds"].items())
+        )
+        print(
+            "  " + ", ".join(f"{name} {value:,.3g}" for name, value in found["figures"].items()),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

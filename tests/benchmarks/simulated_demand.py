@@ -1,7 +1,9 @@
-"""What the served forecast does as a planned price rises, on a simulated shop: a price list exists there.
+"""What the served forecast does as a planned price rises, on a simulated shop: a price list exists
+there.
 
-The way of the data is a shop's own: tables are written and imported, the demand task trains on them. Then every item's
-price is planned anew for the weeks to come, from 30 % below its present one to 30 % above, and forecast.
+The way of the data is a shop's own: tables are written and imported, the demand task trains on
+them. Then every item's price is planned anew for the weeks to come, from 30 % below its present one
+to 30 % above, and forecast.
 """
 
 from __future__ import annotations
@@ -11,22 +13,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from configs.loading import load
 from configs.settings import Settings
 from experiments.simulator.parameters import Form, ShopParameters
 from experiments.simulator.tables import end, write_shop
 from experiments.simulator.world import simulate
+from features.contracts.arrays import Float64Array
 from features.contracts.seeds import generator
+from features.facts.facts import Facts
 from features.sources.folder import import_folder
-from features.store.facts import Facts
 from models.demand.model import DemandModel
 from models.demand.panel import DemandPanel
 from tests.benchmarks.recommendations import Target
-from training.demand import train
-from training.demand_backtest import DemandConfig
-from training.demand_panel import build_panel
+from training.demand.backtest import DemandConfig
+from training.demand.panel import build_panel
+from training.demand.task import train
 
 RATIOS = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 _ROUNDING = 1e-9
@@ -58,9 +60,7 @@ def steps(model: DemandModel, panel: DemandPanel) -> Steps:
     return Steps(rising.size, int(rising.sum()), int(wider.sum()), lowest, highest)
 
 
-def _at(
-    model: DemandModel, panel: DemandPanel, ratio: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _at(model: DemandModel, panel: DemandPanel, ratio: float) -> tuple[Float64Array, Float64Array]:
     if panel.offer_price is None:
         raise ValueError("no price list: forecasts know no planned price")
     offer = panel.offer_price.copy()

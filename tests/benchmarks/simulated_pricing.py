@@ -1,7 +1,8 @@
 """One simulated shop from its tables to suggested prices, judged by what is true of it.
 
-The way of the data is a shop's own: tables are written and imported, the demand and the pricing task train on them, and
-the optimiser suggests under the shipped rules. Nothing is told to it that a shop would not know.
+The way of the data is a shop's own: tables are written and imported, the demand and the pricing
+task train on them, and the optimiser suggests under the shipped rules. Nothing is told to it that a
+shop would not know.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from experiments.simulator.tables import end, write_shop
 from experiments.simulator.world import SimulatedShop, simulate
 from features.contracts.pricing import EvidenceGrade, PricingItem
 from features.contracts.seeds import generator
+from features.facts.facts import Facts
 from features.sources.folder import import_folder
-from features.store.facts import Facts
-from models.pricing.candidates import candidates
-from models.pricing.elasticity import ElasticityModel, fit_elasticities
-from models.pricing.neighbours import with_neighbours
-from models.pricing.optimiser import suggest
-from models.pricing.panel import PricePanel
+from models.pricing.optimise.item_choices import candidates
+from models.pricing.optimise.optimiser import suggest
+from models.pricing.response.cross_effects import with_neighbours
+from models.pricing.response.elasticity import ElasticityModel, fit_elasticities
+from models.pricing.response.panel import PricePanel
 from models.pricing.rules import PricingRules
-from training.demand import DemandConfig
-from training.demand import train as train_demand
-from training.pricing import PricingConfig
-from training.pricing_baselines import OWN, baseline_slopes
-from training.pricing_panel import price_panel
+from training.demand.task import DemandConfig
+from training.demand.task import train as train_demand
+from training.pricing.baselines import OWN, baseline_slopes
+from training.pricing.panel import price_panel
+from training.pricing.task import PricingConfig
 
 ZONE = "default"
 _RATIOS = (0.9, 1.1)
@@ -44,11 +45,16 @@ _YEAR = 52
 class Judged:
     """What one shop shows.
 
-    least_squares, ours   mean error of the own elasticities: plain least squares, and the served ones
-    wmape            of units at ±10 %, one price at a time: what would have been sold in the last year, from what was
-    wmape_response   of the weeks to come, from the true units at the present price: the error of the response alone
-    wmape_forecast   of the weeks to come, from the forecast: errors of forecast and response together
-    captured      share of the oracle's gain in true profit; gained: true profit against keeping prices, a share of it
+    least_squares, ours   mean error of the own elasticities: plain least squares, and the served
+                          ones
+    wmape            of units at ±10 %, one price at a time: what would have been sold in the last
+                     year, from what was
+    wmape_response   of the weeks to come, from the true units at the present price: the error of
+                     the response alone
+    wmape_forecast   of the weeks to come, from the forecast: errors of forecast and response
+                     together
+    captured      share of the oracle's gain in true profit; gained: true profit against keeping
+                  prices, a share of it
     prices        suggested prices, minor units, by item
     """
 
@@ -68,7 +74,9 @@ class Judged:
 
 def judge(form: Form, seed: int, *, confounded: bool = True) -> Judged:
     """Draws the shop of `seed`, lets Shopwright price it, and compares with the truth."""
-    shop = simulate(ShopParameters(form=form, confounded=confounded), generator(seed, "simulated shop"))
+    shop = simulate(
+        ShopParameters(form=form, confounded=confounded), generator(seed, "simulated shop")
+    )
     panel, units, model = _learnt(shop, seed)
     items = pricing_items(shop, units, model)
     rules = load("pricing/default", PricingRules)
@@ -77,7 +85,9 @@ def judge(form: Form, seed: int, *, confounded: bool = True) -> Judged:
     prices = now | {each.item_id: each.suggested_price_minor for each in suggested.suggestions}
     ladders = {each.item.item_id: each.prices for each in candidates(items, rules, {})}
     best = best_prices(shop, [ladders[item_id] for item_id in shop.item_ids])
-    sets = np.stack([shop.current_minor, np.array([prices[each] for each in shop.item_ids]), best], axis=1)
+    sets = np.stack(
+        [shop.current_minor, np.array([prices[each] for each in shop.item_ids]), best], axis=1
+    )
     kept, ours, oracle = shop.profit_at(sets).tolist()
     truth = np.diag(shop.elasticities())
     slopes = np.array([item.elasticity for item in items])
@@ -98,10 +108,13 @@ def judge(form: Form, seed: int, *, confounded: bool = True) -> Judged:
 
 
 def _learnt(shop: SimulatedShop, seed: int) -> tuple[PricePanel, np.ndarray, ElasticityModel]:
-    """The price panel, the forecast of units over the horizon (N, 4): mean, p10, p50, p90, and the price response."""
+    """The price panel, the forecast of units over the horizon (N, 4): mean, p10, p50, p90, and the
+    price response."""
     with tempfile.TemporaryDirectory(prefix="shopwright-") as folder:
         settings = Settings(home=Path(folder) / "home", database_url=None, clock_start=end(shop))
-        write_shop(Path(folder) / "tables", shop, generator(seed, "simulated shoppers"), clicks=False)
+        write_shop(
+            Path(folder) / "tables", shop, generator(seed, "simulated shoppers"), clicks=False
+        )
         facts = Facts(settings)
         import_folder(Path(folder) / "tables", facts, settings, now=end(shop), progress=_silent)
         panel, _ = price_panel(facts, settings, end(shop))
@@ -115,14 +128,21 @@ def _horizon(forecasts: object, shop: SimulatedShop) -> np.ndarray:
     """(N, 4) mean, p10, p50 and p90, summed over the first weeks to come."""
     weeks = sorted(set(forecasts["ds"].to_pylist()))[: shop.parameters.horizon_weeks]
     rows = forecasts.filter(pc.is_in(forecasts["ds"], pc.cast(weeks, forecasts["ds"].type)))
-    sums = rows.group_by("unique_id").aggregate([(name, "sum") for name in ("mean", "p10", "p50", "p90")])
-    columns = zip(*(sums[f"{name}_sum"].to_pylist() for name in ("mean", "p10", "p50", "p90")), strict=True)
+    sums = rows.group_by("unique_id").aggregate(
+        [(name, "sum") for name in ("mean", "p10", "p50", "p90")]
+    )
+    columns = zip(
+        *(sums[f"{name}_sum"].to_pylist() for name in ("mean", "p10", "p50", "p90")), strict=True
+    )
     known = dict(zip(sums["unique_id"].to_pylist(), columns, strict=True))
     return np.array([known[item_id] for item_id in shop.item_ids])
 
 
-def pricing_items(shop: SimulatedShop, units: np.ndarray, model: ElasticityModel) -> list[PricingItem]:
-    """What pricing knows of each item: forecast `units` (N, 4) of mean, p10, p50 and p90, and its price response."""
+def pricing_items(
+    shop: SimulatedShop, units: np.ndarray, model: ElasticityModel
+) -> list[PricingItem]:
+    """What pricing knows of each item: forecast `units` (N, 4) of mean, p10, p50 and p90, and its
+    price response."""
     response = model.response(shop.item_ids, ZONE)
     items = [
         PricingItem(
@@ -163,7 +183,8 @@ def _wmape(base: np.ndarray, slopes: np.ndarray, truth: list[np.ndarray]) -> flo
 
 
 def _to_come(shop: SimulatedShop) -> list[np.ndarray]:
-    """By ratio, (N,) true units of the weeks to come of each item when its price alone is multiplied by the ratio."""
+    """By ratio, (N,) true units of the weeks to come of each item when its price alone is
+    multiplied by the ratio."""
     found = []
     for ratio in _RATIOS:
         sets = np.repeat(shop.current_minor[:, None].astype(np.float64), len(shop.item_ids), axis=1)
@@ -173,7 +194,8 @@ def _to_come(shop: SimulatedShop) -> list[np.ndarray]:
 
 
 def _last_year(shop: SimulatedShop) -> list[np.ndarray]:
-    """The same of the last year's weeks, with the promotions, the neighbours' prices and the demand that there were."""
+    """The same of the last year's weeks, with the promotions, the neighbours' prices and the demand
+    that there were."""
     weeks = slice(shop.parameters.n_weeks - _YEAR, None)
     prices, push = np.log(shop.plan.offer[:, weeks]), shop.plan.push(shop.parameters)[:, weeks]
     found = []
@@ -182,7 +204,9 @@ def _last_year(shop: SimulatedShop) -> list[np.ndarray]:
         for item in range(len(prices)):
             moved = prices.copy()
             moved[item] += np.log(ratio)
-            units[item] = (shop.demand.units(moved, push)[item] * shop.weather.past[item, weeks]).sum()
+            units[item] = (
+                shop.demand.units(moved, push)[item] * shop.weather.past[item, weeks]
+            ).sum()
         found.append(units)
     return found
 

@@ -34,7 +34,9 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_values_come_from_the_file_then_the_overlay_then_overrides(shipped: Path, tmp_path: Path) -> None:
+def test_values_come_from_the_file_then_the_overlay_then_overrides(
+    shipped: Path, tmp_path: Path
+) -> None:
     overlay = tmp_path / "overlay"
     (overlay / "models").mkdir(parents=True)
     (overlay / "models" / "a.yaml").write_text("trees: {learning_rate: 0.3}\n")
@@ -91,9 +93,13 @@ def test_every_process_on_a_state_folder_reads_the_same_business_time(tmp_path: 
 
 
 @pytest.mark.parametrize("engine", ["spark", "", "DuckDB"])
-def test_an_engine_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+def test_an_engine_that_is_not_there_is_refused(
+    monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
     monkeypatch.setenv("SHOPWRIGHT_ENGINE", engine)
-    with pytest.raises(BadInput, match=f"no engine '{engine}' yet.*to duckdb .in SHOPWRIGHT_ENGINE"):
+    with pytest.raises(
+        BadInput, match=f"no engine '{engine}' yet.*to duckdb .in SHOPWRIGHT_ENGINE"
+    ):
         Shop()
     monkeypatch.setenv("SHOPWRIGHT_ENGINE", "duckdb")
     assert Shop().settings.engine == "duckdb"

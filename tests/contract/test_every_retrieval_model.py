@@ -21,12 +21,13 @@ from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
 from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
 from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
 from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
-from tests.contract.neural_shop import LOOP, bought, plain_items, sequences_of
+from tests.shops.neural_shop import LOOP, bought, plain_items, sequences_of
 
 
 @dataclass(frozen=True)
 class Case:
-    """How one algorithm is fitted and asked; the numbers of items and neighbours are far above the tiny shop's."""
+    """How one algorithm is fitted and asked; the numbers of items and neighbours are far above the
+    tiny shop's."""
 
     kind: type[Any]
     fit: Callable[[Interactions], Any]
@@ -52,8 +53,16 @@ CASES = {
         lambda i: fit_local_ease(i, LocalEaseConfig(n_neighbors=5, min_buyers=1, l2=1.0)),
         lambda m, rows: m.score(rows, np.ones((1, len(rows)), np.float32))[0],
     ),
-    "als": Case(Als, lambda i: fit_als(i, AlsConfig(n_factors=2, min_buyers=1), seed=3), lambda m, rows: m.score(rows)),
-    "bpr": Case(Bpr, lambda i: fit_bpr(i, BprConfig(n_factors=4, min_buyers=1), seed=3), lambda m, rows: m.score(rows)),
+    "als": Case(
+        Als,
+        lambda i: fit_als(i, AlsConfig(n_factors=2, min_buyers=1), seed=3),
+        lambda m, rows: m.score(rows),
+    ),
+    "bpr": Case(
+        Bpr,
+        lambda i: fit_bpr(i, BprConfig(n_factors=4, min_buyers=1), seed=3),
+        lambda m, rows: m.score(rows),
+    ),
     "item_knn": Case(
         ItemKnn,
         lambda i: fit_item_knn(i.item_ids, i.binary(), ItemKnnConfig(min_baskets=1)),
@@ -66,13 +75,19 @@ CASES = {
     ),
     "sequence": Case(
         SequenceModel,
-        lambda i: fit_sequence(sequences_of(i), SequenceConfig(width=8, dropout=0.0, loop=LOOP), now=NOW, seed=3),
+        lambda i: fit_sequence(
+            sequences_of(i), SequenceConfig(width=8, dropout=0.0, loop=LOOP), now=NOW, seed=3
+        ),
         times_chance,
     ),
     "two_tower": Case(
         TwoTower,
         lambda i: fit_two_tower(
-            sequences_of(i), plain_items(i.item_ids), TwoTowerConfig(width=8, dropout=0.0, loop=LOOP), now=NOW, seed=3
+            sequences_of(i),
+            plain_items(i.item_ids),
+            TwoTowerConfig(width=8, dropout=0.0, loop=LOOP),
+            now=NOW,
+            seed=3,
         ),
         times_chance,
     ),
@@ -89,11 +104,16 @@ def shop() -> Interactions:
     """20 users and 12 items in two circles: even users buy even items, odd users odd ones."""
     rng = np.random.default_rng(5)
     matrix = (rng.random((20, 12)) < 0.7) & (np.arange(20)[:, None] % 2 == np.arange(12) % 2)
-    ids = [np.array([f"{letter}{n:02}" for n in range(size)], object) for letter, size in (("u", 20), ("i", 12))]
+    ids = [
+        np.array([f"{letter}{n:02}" for n in range(size)], object)
+        for letter, size in (("u", 20), ("i", 12))
+    ]
     return Interactions(*ids, sparse.csr_matrix(matrix.astype(np.float32)))
 
 
-def test_what_the_same_circle_buys_scores_above_what_the_other_buys(case: Case, shop: Interactions) -> None:
+def test_what_the_same_circle_buys_scores_above_what_the_other_buys(
+    case: Case, shop: Interactions
+) -> None:
     scores = case.ask(case.fit(shop), np.array([0, 2]))
     assert scores[[4, 6, 8, 10]].mean() > scores[1::2].mean() + 0.1
 

@@ -1,4 +1,5 @@
-"""The benchmark and the server are one system: the slates of the evaluation are those that HTTP answers at the cut."""
+"""The benchmark and the server are one system: the slates of the evaluation are those that HTTP
+answers at the cut."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from features.sources.complete_journey import DEMO_CUT
-from tests.e2e.shop_process import ShopProcess
+from tests.shops.shop_process import ShopProcess
 
 N_USERS = 200
 
@@ -20,17 +21,30 @@ def test_evaluation_and_server_give_the_same_slates_for_200_users(tmp_path: Path
     shop.run("import", "--demo-data")
     slates = tmp_path / "slates.json"
     # A light configuration: parity is what is tested here, and quality has its own bench.
-    light = ["ease.n_items=1500", "als.n_factors=16", "n_windows=1", "ranker_all.n_trees=40", "ranker_new.n_trees=20"]
-    light += ["candidates.all.ease=90", "candidates.new.popular=40"]  # what the model was trained with is what serves
+    light = [
+        "ease.n_items=1500",
+        "als.n_factors=16",
+        "n_windows=1",
+        "ranker_all.n_trees=40",
+        "ranker_new.n_trees=20",
+    ]
+    light += [
+        "candidates.all.ease=90",
+        "candidates.new.popular=40",
+    ]  # what the model was trained with is what serves
     settings = [word for each in light for word in ("--set", each)]
-    (trained,) = shop.run_json("train", "recommendations", "--no-refit", "--slates", str(slates), *settings)["items"]
+    (trained,) = shop.run_json(
+        "train", "recommendations", "--no-refit", "--slates", str(slates), *settings
+    )["items"]
     assert trained["evaluation"]["cut"] == DEMO_CUT.isoformat()
     assert trained["promoted"], trained["reason"]
     shop.run("features", "materialize", "--as-of", DEMO_CUT.isoformat())
     shop.env["SHOPWRIGHT_CLOCK_START"] = DEMO_CUT.isoformat()
     shop.create_key("storefront", "experiments.manage")
     expected = json.loads(slates.read_text())
-    shop.start(until="/healthz")  # not ready for all traffic: this shop has no forecasts and no prices
+    shop.start(
+        until="/healthz"
+    )  # not ready for all traffic: this shop has no forecasts and no prices
     with shop.client() as http:
         # While the experiment runs, half of the users get the treatment's slate.
         assert http.post("/v1/experiments/home_ranker/stop", json={}).status_code == 200
@@ -39,7 +53,12 @@ def test_evaluation_and_server_give_the_same_slates_for_200_users(tmp_path: Path
             users = users[:: len(users) // N_USERS][:N_USERS]
             assert len(users) == N_USERS
             for user in users:
-                answer = http.post("/v1/recommendations", json={"placement": placement, "user_id": user, "count": 20})
+                answer = http.post(
+                    "/v1/recommendations",
+                    json={"placement": placement, "user_id": user, "count": 20},
+                )
                 assert answer.status_code == 200, answer.text
-                assert [item["item_id"] for item in answer.json()["items"]] == expected[task][user], (task, user)
+                assert [item["item_id"] for item in answer.json()["items"]] == expected[task][
+                    user
+                ], (task, user)
     shop.stop()

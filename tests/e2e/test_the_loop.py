@@ -1,6 +1,8 @@
-"""The loop closes: a week of events over HTTP, an approved price and a retraining change what is served, and stay.
+"""The loop closes: a week of events over HTTP, an approved price and a retraining change what is
+served, and stay.
 
-The boutique of tests.shops opens a week early. Its last week is kept back and replayed over HTTP, as it happened.
+The boutique of tests.shops opens a week early. Its last week is kept back and replayed over HTTP,
+as it happened.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.contracts.calendar import add_weeks
-from tests.e2e.shop_process import ShopProcess
+from tests.shops.shop_process import ShopProcess
 from tests.shops.small_shop import NOW, SETTINGS, TIMEZONE, write_small_shop
 
 pytestmark = pytest.mark.timeout(420)
@@ -36,7 +38,10 @@ def keep_back_the_last_week(tables: Path) -> list[dict[str, Any]]:
     later = pc.greater_equal(rows["occurred_at"], pa.scalar(OPENING))
     pq.write_table(rows.filter(pc.invert(later)), tables / "events" / "until-opening.parquet")
     held_out = rows.filter(later).sort_by("occurred_at").to_pylist()
-    return [{name: _plain(value) for name, value in row.items() if value is not None} for row in held_out]
+    return [
+        {name: _plain(value) for name, value in row.items() if value is not None}
+        for row in held_out
+    ]
 
 
 def _plain(value: Any) -> Any:
@@ -44,7 +49,9 @@ def _plain(value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ShopProcess, list[dict[str, Any]]]]:
+def opened(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[ShopProcess, list[dict[str, Any]]]]:
     """The shop on its opening day, trained and served, and the events of the week to come."""
     root = tmp_path_factory.mktemp("loop")
     write_small_shop(root / "tables")
@@ -61,7 +68,14 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ShopProce
     trained = shop.run_json("retrain")["items"]
     assert all(each["promoted"] for each in trained), [each["reason"] for each in trained]
     shop.run("prices", "suggest")
-    shop.create_key("storefront", "events", "pricing.read", "pricing.approve", "experiments.manage", "models.manage")
+    shop.create_key(
+        "storefront",
+        "events",
+        "pricing.read",
+        "pricing.approve",
+        "experiments.manage",
+        "models.manage",
+    )
     with shop:
         yield shop, week
 
@@ -74,15 +88,22 @@ def seen(http: httpx.Client, price: dict[str, str], users: list[str]) -> dict[st
     return {
         "offer_price": http.get("/v1/prices", params=price).json()["items"][0]["offer_price"],
         "forecast": forecast,
-        "champions": {each["name"]: each["version"] for each in models if "champion" in each["aliases"]},
-        "revenue": sum(v["n"] * float(v["metrics"]["revenue_per_unit"]["mean"] or 0) for v in results["variants"]),
+        "champions": {
+            each["name"]: each["version"] for each in models if "champion" in each["aliases"]
+        },
+        "revenue": sum(
+            v["n"] * float(v["metrics"]["revenue_per_unit"]["mean"] or 0)
+            for v in results["variants"]
+        ),
         "units": sum(variant["n"] for variant in results["variants"]),
         "slates": {user: slate(http, user) for user in users},
     }
 
 
 def slate(http: httpx.Client, user: str) -> list[str]:
-    answer = http.post("/v1/recommendations", json={"placement": "home", "user_id": user, "count": 10})
+    answer = http.post(
+        "/v1/recommendations", json={"placement": "home", "user_id": user, "count": 10}
+    )
     assert answer.status_code == 200, answer.text
     return [item["item_id"] for item in answer.json()["items"]]
 
@@ -91,7 +112,9 @@ def wait_for(http: httpx.Client, versions: dict[str, str]) -> None:
     """Until the running server serves these versions; it looks for news every two seconds."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        answer = http.post("/v1/recommendations", json={"placement": "home", "user_id": "u001", "count": 1}).json()
+        answer = http.post(
+            "/v1/recommendations", json={"placement": "home", "user_id": "u001", "count": 1}
+        ).json()
         if answer["model"]["version"] == versions["recommendations"]:
             return
         time.sleep(0.2)
@@ -102,7 +125,13 @@ def test_a_week_of_events_a_price_and_a_retraining_change_what_is_served_and_out
     opened: tuple[ShopProcess, list[dict[str, Any]]],
 ) -> None:
     shop, week = opened
-    buyers = sorted({event["user_id"] for event in week if event["event_type"] == "purchase" and "user_id" in event})
+    buyers = sorted(
+        {
+            event["user_id"]
+            for event in week
+            if event["event_type"] == "purchase" and "user_id" in event
+        }
+    )
     assert len(buyers) > 50
     with shop.client() as http:
         for user in buyers:  # every buyer meets a variant before the week begins
@@ -112,13 +141,18 @@ def test_a_week_of_events_a_price_and_a_retraining_change_what_is_served_and_out
     shop.start()
     with shop.client() as http:
         queue = http.get("/v1/price-suggestions", params={"status": "submitted"}).json()["items"]
-        chosen = max(queue, key=lambda each: abs(float(each["suggested_price"]) / float(each["current_price"]) - 1))
+        chosen = max(
+            queue,
+            key=lambda each: abs(float(each["suggested_price"]) / float(each["current_price"]) - 1),
+        )
         price = {"item_id": chosen["item_id"], "zone": chosen["zone"]}
         opening = seen(http, price, buyers)
         assert opening["revenue"] == 0 < opening["units"]
 
         url = f"/v1/price-suggestions/{chosen['id']}"
-        approved = http.post(f"{url}/approve", headers={"If-Match": http.get(url).headers["etag"]}, json={})
+        approved = http.post(
+            f"{url}/approve", headers={"If-Match": http.get(url).headers["etag"]}, json={}
+        )
         assert approved.status_code == 200, approved.text
         priced = seen(http, price, [])
         assert priced["offer_price"] == chosen["suggested_price"] != opening["offer_price"]
@@ -128,10 +162,16 @@ def test_a_week_of_events_a_price_and_a_retraining_change_what_is_served_and_out
 
         for start in range(0, len(week), BATCH):
             answer = http.post("/v1/events", json={"events": week[start : start + BATCH]}).json()
-            assert (answer["accepted"], answer["rejected"]) == (len(week[start : start + BATCH]), [])
+            assert (answer["accepted"], answer["rejected"]) == (
+                len(week[start : start + BATCH]),
+                [],
+            )
         replayed = seen(http, price, buyers)
         assert replayed["revenue"] > 0
-        assert sum(replayed["slates"][user] != opening["slates"][user] for user in buyers) > len(buyers) / 2
+        assert (
+            sum(replayed["slates"][user] != opening["slates"][user] for user in buyers)
+            > len(buyers) / 2
+        )
 
         promoted = shop.run_json("retrain")["items"]
         versions = {each["name"]: each["version"] for each in promoted if each["promoted"]}

@@ -50,8 +50,14 @@ def test_an_overlay_stops_an_experiment(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"variants": (Variant("champion", 0.5), Variant("b", 0.4))}, "weights sum to 0.9, not 1"),
-        ({"variants": (Variant("champion", 0.5), Variant("champion", 0.5))}, "two variants are named 'champion'"),
-        ({"variants": (Variant("champion", 1.5), Variant("b", -0.5))}, "variant 'champion' has weight 1.5"),
+        (
+            {"variants": (Variant("champion", 0.5), Variant("champion", 0.5))},
+            "two variants are named 'champion'",
+        ),
+        (
+            {"variants": (Variant("champion", 1.5), Variant("b", -0.5))},
+            "variant 'champion' has weight 1.5",
+        ),
         ({"variants": HALVES[:1]}, "two variants or more"),
         ({"variants": (Variant("champion", 0.5), Variant("", 0.5))}, "a variant has no name"),
         ({"control": "champio"}, "unknown control variant 'champio'.*Did you mean 'champion'"),
@@ -84,13 +90,19 @@ def test_files_are_checked_one_by_one_and_together(tmp_path: Path) -> None:
             load_experiments(overlay(tmp_path / name, **files))
         return str(refused.value)
 
-    assert "key 'one' is not the file's name (in experiments/other.yaml)" in refusal("key", other=good)
+    assert "key 'one' is not the file's name (in experiments/other.yaml)" in refusal(
+        "key", other=good
+    )
     assert "Did you mean 'coverage'" in refusal("setting", one=good + "covrage: 0.1\n")
-    assert "unknown setting 'wieght'" in refusal("variant", one=good.replace("weight: 0.5}]", "wieght: 0.5}]"))
+    assert "unknown setting 'wieght'" in refusal(
+        "variant", one=good.replace("weight: 0.5}]", "wieght: 0.5}]")
+    )
     assert "primary_metric" in refusal("metric", one=good + "primary_metric: clicks\n")
     assert "policy" in refusal("policy", one=good.replace("name: a,", "name: a, policy: best,"))
     home = YAML.format(key="two", placement="home", salt="two")
-    assert "running experiments home_ranker, two share the placement 'home'" in refusal("placement", two=home)
+    assert "running experiments home_ranker, two share the placement 'home'" in refusal(
+        "placement", two=home
+    )
     assert len(load_experiments(overlay(tmp_path / "stopped", two=home + "status: stopped\n"))) == 2
     twin = YAML.format(key="two", placement="cart", salt="home_ranker")
     assert "experiments home_ranker, two share the salt 'home_ranker'" in refusal("salt", two=twin)

@@ -15,13 +15,15 @@ from experiments.analysis.report import ExperimentReport, report
 from experiments.analysis.statistics import Moments, sample_ratio_p_value, welch
 from experiments.definition import Experiment, Variant
 from features.contracts.tables import EVENTS
-from features.store.exposures import SCHEMA
+from features.facts.exposures import SCHEMA
 
 NOON = datetime(2018, 1, 1, 12, tzinfo=UTC)
 END = NOON + timedelta(days=7)
 HOUR = timedelta(hours=1)
 VARIANTS = (Variant("champion", 0.5), Variant("buy_again", 0.5, "buy_again"))
-TRIAL = Experiment("trial", ("home",), VARIANTS, "champion", "trial", "they sell alike", status="stopped")
+TRIAL = Experiment(
+    "trial", ("home",), VARIANTS, "champion", "trial", "they sell alike", status="stopped"
+)
 
 
 def exposed(unit, variant, at=NOON):
@@ -41,19 +43,34 @@ def bought(amount, at=NOON + HOUR, kind="purchase", **ids):
 
 def run(exposures, events, experiment=TRIAL, as_of=END, **options) -> ExperimentReport:
     columns = [field.name for field in EVENTS.arrow]
-    rows = [{name: event.get(name) for name in columns} | {"event_id": str(n)} for n, event in enumerate(events)]
+    rows = [
+        {name: event.get(name) for name in columns} | {"event_id": str(n)}
+        for n, event in enumerate(events)
+    ]
     shop = ibis.duckdb.connect()
     shop.con.register("events", pa.Table.from_pylist(rows, EVENTS.arrow))
-    return report(experiment, pa.Table.from_pylist(exposures, SCHEMA), shop.table("events"), as_of=as_of, **options)
+    return report(
+        experiment,
+        pa.Table.from_pylist(exposures, SCHEMA),
+        shop.table("events"),
+        as_of=as_of,
+        **options,
+    )
 
 
 @pytest.fixture
 def shop():
-    """Control earns 0, 100, ..., 400 a shopper and buy_again 100, ..., 500; one of the control buys nothing."""
-    exposures = [exposed(f"c{n}", "champion") for n in range(5)] + [exposed(f"t{n}", "buy_again") for n in range(5)]
+    """Control earns 0, 100, ..., 400 a shopper and buy_again 100, ..., 500; one of the control buys
+    nothing."""
+    exposures = [exposed(f"c{n}", "champion") for n in range(5)] + [
+        exposed(f"t{n}", "buy_again") for n in range(5)
+    ]
     events = [bought(100 * n, user_id=f"c{n}") for n in range(1, 5)]
     events += [bought(100 * n + 100, user_id=f"t{n}") for n in range(4)]
-    events += [bought(200, user_id="t4"), bought(300, user_id="t4", at=NOON + 30 * HOUR)]  # 500 in two purchases
+    events += [
+        bought(200, user_id="t4"),
+        bought(300, user_id="t4", at=NOON + 30 * HOUR),
+    ]  # 500 in two purchases
     return exposures, events
 
 
@@ -62,8 +79,8 @@ def test_differences_and_intervals_are_those_computed_by_hand(shop) -> None:
     control, treatment = found.variants
     assert (control.name, control.n, treatment.name, treatment.n) == ("champion", 5, "buy_again", 5)
 
-    # Both variances are (200^2 + 100^2 + 0 + 100^2 + 200^2) / 4 = 25,000: standard error sqrt(2 * 25,000 / 5) = 100,
-    # 8 degrees of freedom, whose 97.5 % point is 2.306004.
+    # Both variances are (200^2 + 100^2 + 0 + 100^2 + 200^2) / 4 = 25,000: standard error sqrt(2 *
+    # 25,000 / 5) = 100, 8 degrees of freedom, whose 97.5 % point is 2.306004.
     assert control.metrics["revenue_per_unit"].mean == (0 + 100 + 200 + 300 + 400) / 5
     assert control.metrics["revenue_per_unit"].difference is None
     assert treatment.metrics["revenue_per_unit"].mean == (100 + 200 + 300 + 400 + 500) / 5
@@ -73,8 +90,9 @@ def test_differences_and_intervals_are_those_computed_by_hand(shop) -> None:
     assert revenue.low == pytest.approx(100 - 2.306004135 * 100)
     assert revenue.high == pytest.approx(100 + 2.306004135 * 100)
 
-    # Conversion 4/5 against 5/5: variance of the control 5/4 * 0.8 * 0.2 = 0.2, the other's 0, standard error
-    # sqrt(0.2 / 5) = 0.2, 4 degrees of freedom, whose 97.5 % point is 2.776445; t = 1 has a closed form there.
+    # Conversion 4/5 against 5/5: variance of the control 5/4 * 0.8 * 0.2 = 0.2, the other's 0,
+    # standard error sqrt(0.2 / 5) = 0.2, 4 degrees of freedom, whose 97.5 % point is 2.776445; t =
+    # 1 has a closed form there.
     assert control.metrics["purchase_conversion"].mean == 4 / 5
     conversion = treatment.metrics["purchase_conversion"].difference
     assert conversion is not None
@@ -102,8 +120,13 @@ def test_only_purchases_from_the_first_exposure_until_now_count(shop) -> None:
 
 
 def test_a_purchase_at_the_instant_of_the_exposure_counts_and_one_without_amount_converts() -> None:
-    exposures = [exposed(unit, variant) for unit, variant in (("a", "champion"), ("b", "champion"), ("c", "buy_again"))]
-    control = run(exposures, [bought(50, user_id="a", at=NOON), bought(None, user_id="b")]).variants[0]
+    exposures = [
+        exposed(unit, variant)
+        for unit, variant in (("a", "champion"), ("b", "champion"), ("c", "buy_again"))
+    ]
+    control = run(
+        exposures, [bought(50, user_id="a", at=NOON), bought(None, user_id="b")]
+    ).variants[0]
     assert control.metrics["purchase_conversion"].mean == 1
     assert control.metrics["revenue_per_unit"].mean == 50 / 2
 
@@ -116,14 +139,21 @@ def test_units_of_visitors_and_sessions_are_matched_by_the_chain() -> None:
         bought(40, user_id="u1", visitor_id="v1"),  # v1 has logged in: this is u1's
     ]
     found = run(exposures, events)
-    assert [variant.metrics["revenue_per_unit"].mean for variant in found.variants] == [(10 + 20) / 2, 40]
+    assert [variant.metrics["revenue_per_unit"].mean for variant in found.variants] == [
+        (10 + 20) / 2,
+        40,
+    ]
     by_session = run([exposed("s9", "champion")], events, replace(TRIAL, unit="session"))
     assert by_session.variants[0].metrics["revenue_per_unit"].mean == 10
 
 
 def test_units_of_several_or_unknown_variants_are_left_out_and_counted(shop) -> None:
     exposures, events = shop
-    odd = [exposed("m", "champion"), exposed("m", "buy_again", NOON + HOUR), exposed("x", "retired")]
+    odd = [
+        exposed("m", "champion"),
+        exposed("m", "buy_again", NOON + HOUR),
+        exposed("x", "retired"),
+    ]
     found = run(exposures + odd, [*events, bought(7_000, user_id="m"), bought(7_000, user_id="x")])
     assert (found.n_mixed, found.n_unknown) == (1, 1)
     assert found.variants == run(exposures, events).variants
@@ -131,18 +161,25 @@ def test_units_of_several_or_unknown_variants_are_left_out_and_counted(shop) -> 
 
 def test_an_uneven_split_blocks_the_verdict() -> None:
     # 40 against 80 where 60 were due: chi-square 20^2/60 + 20^2/60 = 13.33, p = 0.00026.
-    exposures = [exposed(f"c{n}", "champion") for n in range(40)] + [exposed(f"t{n}", "buy_again") for n in range(80)]
+    exposures = [exposed(f"c{n}", "champion") for n in range(40)] + [
+        exposed(f"t{n}", "buy_again") for n in range(80)
+    ]
     found = run(exposures, [bought(100, user_id=f"t{n}") for n in range(80)])
     assert found.sample_ratio_p_value == pytest.approx(math.erfc(math.sqrt(40 / 3 / 2)))
     assert found.verdict == "no decision: sample ratio mismatch"
 
 
 def test_verdicts(shop) -> None:
-    exposures = [exposed(f"c{n}", "champion") for n in range(40)] + [exposed(f"t{n}", "buy_again") for n in range(40)]
+    exposures = [exposed(f"c{n}", "champion") for n in range(40)] + [
+        exposed(f"t{n}", "buy_again") for n in range(40)
+    ]
     of_treatment = [bought(100, user_id=f"t{n}") for n in range(30)] + [bought(100, user_id="c0")]
     of_control = [bought(100, user_id=f"c{n}") for n in range(30)]
     assert run(exposures, of_treatment).verdict == "buy_again beats champion on purchase_conversion"
-    assert run(exposures, of_control).verdict == "keep champion: better on purchase_conversion than buy_again"
+    assert (
+        run(exposures, of_control).verdict
+        == "keep champion: better on purchase_conversion than buy_again"
+    )
     running = replace(TRIAL, status="running")
     assert run(exposures, of_treatment, running).verdict == "no decision: still running"
     assert run(exposures[:41], []).verdict == "no decision: sample ratio mismatch"
@@ -155,7 +192,10 @@ def test_a_report_is_plain_json(shop) -> None:
         assert values["as_of"] == "2018-01-08T12:00:00+00:00"
         assert [variant["name"] for variant in values["variants"]] == ["champion", "buy_again"]
     assert values["variants"][1]["n"] == 0
-    assert values["variants"][1]["metrics"]["revenue_per_unit"] == {"mean": None, "difference": None}
+    assert values["variants"][1]["metrics"]["revenue_per_unit"] == {
+        "mean": None,
+        "difference": None,
+    }
     assert values["sample_ratio_p_value"] is None
 
 
@@ -175,10 +215,15 @@ def test_the_sample_ratio_follows_the_weights() -> None:
 
 def test_revenue_is_of_one_currency_and_conversion_of_all(shop) -> None:
     exposures, events = shop
-    abroad = [bought(10_000, user_id="c0", zone="south"), bought(10_000, user_id="t0", zone="south")]
+    abroad = [
+        bought(10_000, user_id="c0", zone="south"),
+        bought(10_000, user_id="t0", zone="south"),
+    ]
     found = run(exposures, [*events, *abroad], other_currency=("south",))
     control, treatment = found.variants
     assert found.other_currency == ("south",)
     assert control.metrics["revenue_per_unit"].mean == (0 + 100 + 200 + 300 + 400) / 5
     assert treatment.metrics["revenue_per_unit"].mean == (100 + 200 + 300 + 400 + 500) / 5
-    assert control.metrics["purchase_conversion"].mean == 5 / 5  # the one who had bought nothing did so abroad
+    assert (
+        control.metrics["purchase_conversion"].mean == 5 / 5
+    )  # the one who had bought nothing did so abroad

@@ -22,5 +22,15 @@ def test_an_exposure_is_named_after_its_answer_and_carries_its_propensity() -> N
         model_version="3",
     )
     assert row == Exposure(
-        "trial:r1", "trial", "buy_again", "u1", NOON, SYSTEM, "r1", "home", "recommendations", "3", propensity=0.2
+        "trial:r1",
+        "trial",
+        "buy_again",
+        "u1",
+        NOON,
+        SYSTEM,
+        "r1",
+        "home",
+        "recommendations",
+        "3",
+        propensity=0.2,
     )

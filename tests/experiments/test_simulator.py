@@ -16,12 +16,14 @@ from experiments.simulator.world import simulate
 from features.contracts.calendar import week_starts
 from features.contracts.errors import BadInput
 from features.contracts.seeds import generator
+from features.facts.facts import Facts
 from features.pipelines.demand import weekly_demand
 from features.sources.folder import import_folder
-from features.store.facts import Facts
 
 SMALL = ShopParameters(n_categories=2, n_families=2, family_size=3, n_weeks=30, n_shoppers=60)
-ONE_FAMILY = ShopParameters(n_departments=1, n_categories=1, n_families=1, family_size=3, n_weeks=30)
+ONE_FAMILY = ShopParameters(
+    n_departments=1, n_categories=1, n_families=1, family_size=3, n_weeks=30
+)
 
 
 def shop(parameters: ShopParameters = SMALL, seed: int = 4):
@@ -47,12 +49,18 @@ def test_twins_differ_in_their_promotion_weeks_only(form):
 
 
 def test_log_linear_units_follow_the_formula():
-    # 100 units at reference; own -2, 0.5 from the neighbour: 10 % dearer, the neighbour 20 % cheaper, a push of .1.
+    # 100 units at reference; own -2, 0.5 from the neighbour: 10 % dearer, the neighbour 20 %
+    # cheaper, a push of .1.
     demand = LogLinear(
-        np.log([100.0, 50.0]), np.array([-2.0, -3.0]), np.array([[0, 0.5], [0.3, 0]]), np.log([2.0, 3.0])
+        np.log([100.0, 50.0]),
+        np.array([-2.0, -3.0]),
+        np.array([[0, 0.5], [0.3, 0]]),
+        np.log([2.0, 3.0]),
     )
     units = demand.units(np.log([[2.2], [2.4]]), np.array([[0.1], [0.0]]))
-    assert units.ravel() == pytest.approx([100 * 1.1**-2 * 0.8**0.5 * np.exp(0.1), 50 * 0.8**-3 * 1.1**0.3])
+    assert units.ravel() == pytest.approx(
+        [100 * 1.1**-2 * 0.8**0.5 * np.exp(0.1), 50 * 0.8**-3 * 1.1**0.3]
+    )
 
 
 @pytest.mark.parametrize("form", ["loglinear", "choice"])
@@ -68,7 +76,8 @@ def test_elasticities_are_the_derivatives_of_units(form):
 
 
 def test_what_an_item_loses_its_neighbours_partly_gain_and_other_families_do_not():
-    # Three of four shoppers buy; a utility of one item that falls to nothing leaves 2 : 1 between the rest.
+    # Three of four shoppers buy; a utility of one item that falls to nothing leaves 2 : 1 between
+    # the rest.
     demand = Choice(np.zeros(3), np.full(3, -2.0), np.zeros(3), np.zeros(3, int), np.array([400.0]))
     kept, dearer = demand.units(np.array([[0.0, 30.0], [0.0, 0.0], [0.0, 0.0]]), np.zeros((3, 2))).T
     assert kept == pytest.approx([100, 100, 100])
@@ -80,7 +89,9 @@ def test_what_an_item_loses_its_neighbours_partly_gain_and_other_families_do_not
 
 def test_profit_and_units_to_come_are_sums_over_items_and_weeks():
     found = shop()
-    base = found.demand.units(np.log(found.current_minor[:, None].astype(float)), np.zeros((24, 1)))[:, 0]
+    base = found.demand.units(
+        np.log(found.current_minor[:, None].astype(float)), np.zeros((24, 1))
+    )[:, 0]
     units = base * found.weather.ahead.sum(1)
     assert found.units_at(found.current_minor[:, None])[:, 0] == pytest.approx(units)
     profit = ((found.current_minor - found.unit_cost_minor) * units).sum()
@@ -90,7 +101,9 @@ def test_profit_and_units_to_come_are_sums_over_items_and_weeks():
 def test_demand_to_come_is_expected_from_the_last_week():
     # State 2, memory .5, spread .1: next week's state is normal with mean 1 and variance 1 - .25.
     found = _expected(0.1, 0.5, np.array([2.0]), 2)
-    assert found == pytest.approx(np.array([[0.1 * 1 + 0.01 * 0.75 / 2, 0.1 * 0.5 + 0.01 * 0.9375 / 2]]))
+    assert found == pytest.approx(
+        np.array([[0.1 * 1 + 0.01 * 0.75 / 2, 0.1 * 0.5 + 0.01 * 0.9375 / 2]])
+    )
     draws = np.random.default_rng(3).normal(size=(200, 400))
     assert _memory(draws, 0.9)[:, 50:].std() == pytest.approx(1.0, abs=0.05)
 
@@ -99,8 +112,14 @@ def test_demand_to_come_is_expected_from_the_last_week():
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_oracle_finds_the_best_of_all_combinations(form, seed):
     found = shop(replace(ONE_FAMILY, form=form), seed)
-    ladders = [sorted({*ending_in_9(price * np.linspace(0.9, 1.1, 6)).tolist()}) for price in found.current_minor]
-    own = [sorted({*ladder, price}) for ladder, price in zip(ladders, found.current_minor.tolist(), strict=True)]
+    ladders = [
+        sorted({*ending_in_9(price * np.linspace(0.9, 1.1, 6)).tolist()})
+        for price in found.current_minor
+    ]
+    own = [
+        sorted({*ladder, price})
+        for ladder, price in zip(ladders, found.current_minor.tolist(), strict=True)
+    ]
     every = np.array(list(product(*own))).T
     best = every[:, int(np.argmax(found.profit_at(every)))]
     assert best_prices(found, ladders).tolist() == best.tolist()
@@ -109,7 +128,9 @@ def test_the_oracle_finds_the_best_of_all_combinations(form, seed):
 
 
 def test_the_same_seed_gives_the_same_tables_and_another_seed_others():
-    first, second, third = (tables(shop(seed=seed), generator(seed, "shoppers")) for seed in (1, 1, 2))
+    first, second, third = (
+        tables(shop(seed=seed), generator(seed, "shoppers")) for seed in (1, 1, 2)
+    )
     assert all(first[name].equals(second[name]) for name in first)
     assert not first["events"].equals(third["events"])
 
@@ -119,12 +140,16 @@ def test_the_tables_are_taken_whole_and_hold_what_was_sold(tmp_path):
     rows = write_shop(tmp_path / "out", found, generator(1, "shoppers"))
     settings = Settings(home=tmp_path / "home", database_url=None)
     facts = Facts(settings)
-    report = import_folder(tmp_path / "out", facts, settings, now=end(found), progress=lambda _: None)
+    report = import_folder(
+        tmp_path / "out", facts, settings, now=end(found), progress=lambda _: None
+    )
     assert {name: table.n_bad for name, table in report.tables.items()} == dict.fromkeys(rows, 0)
     starts = week_starts(START, end(found) - timedelta(days=1), "UTC")
     assert len(starts) == SMALL.n_weeks
     promotions, prices = facts.read("promotions"), facts.read("price_history")
-    weekly = weekly_demand(facts.read("events"), promotions, prices, as_of=end(found), week_starts=starts)
+    weekly = weekly_demand(
+        facts.read("events"), promotions, prices, as_of=end(found), week_starts=starts
+    )
     for row in weekly.to_pyarrow().to_pylist():
         item, week = found.item_ids.index(row["item_id"]), starts.index(row["week_start"])
         assert row["units"] == found.units[item, week]
@@ -140,9 +165,13 @@ def test_a_short_delivery_sells_out_and_stock_says_so(tmp_path):
     out = found.units == found.available
     assert 0.15 < out.mean() < 0.32
     zeros = [
-        row for row in tables(found, generator(1, "shoppers"), clicks=False)["stock"].to_pylist() if not row["on_hand"]
+        row
+        for row in tables(found, generator(1, "shoppers"), clicks=False)["stock"].to_pylist()
+        if not row["on_hand"]
     ]
-    assert len({(row["item_id"], row["at"]) for row in zeros if row["at"].weekday() == 6}) == out.sum()
+    assert (
+        len({(row["item_id"], row["at"]) for row in zeros if row["at"].weekday() == 6}) == out.sum()
+    )
 
 
 def test_the_truth_lies_in_a_file_of_its_own(tmp_path):

@@ -1,7 +1,9 @@
-"""A second, different shop as canonical tables: a boutique for fashion and electronics in two zones and currencies.
+"""A second, different shop as canonical tables: a boutique for fashion and electronics in two zones
+and currencies.
 
-Shoppers have tastes, come back for what is used up, react to prices, coupons and banners, and send some of it back.
-Weeks are business weeks of `TIMEZONE`; everything observed lies before `NOW`, planned promotions lie after it.
+Shoppers have tastes, come back for what is used up, react to prices, coupons and banners, and send
+some of it back. Weeks are business weeks of `TIMEZONE`; everything observed lies before `NOW`,
+planned promotions lie after it.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ SETTINGS = {
 }
 
 _SEK_PER_EUR = 11.3
-# Type of item: how many, price from and to in EUR, how it is used up (share of sessions that buy it again), elasticity.
+# Type of item: how many, price from and to in EUR, how it is used up (share of sessions that buy it
+# again), elasticity.
 _TYPES: dict[str, tuple[int, float, float, float, float]] = {
     "Fashion > Tops > T-shirts": (24, 12, 35, 0.0, -2.2),
     "Fashion > Tops > Knitwear": (15, 35, 90, 0.0, -1.8),
@@ -76,7 +79,8 @@ class _Catalogue:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Arrays over weeks (W, planned ones too), zones (Z) and items (I). Prices in the zone's major units."""
+    """Arrays over weeks (W, planned ones too), zones (Z) and items (I). Prices in the zone's major
+    units."""
 
     list_price: np.ndarray  # W, Z, I
     offer_price: np.ndarray  # W, Z, I
@@ -86,7 +90,8 @@ class _Plan:
 
 
 def write_small_shop(folder: Path, *, seed: int = 5) -> None:
-    """Writes all tables of the shop, some as CSV, some as Parquet, one in parts. The same seed writes the same rows."""
+    """Writes all tables of the shop, some as CSV, some as Parquet, one in parts. The same seed
+    writes the same rows."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     weeks = [add_weeks(NOW, n - N_WEEKS, TIMEZONE) for n in range(N_WEEKS + N_PLANNED_WEEKS + 1)]
@@ -96,10 +101,14 @@ def write_small_shop(folder: Path, *, seed: int = 5) -> None:
     _write_events(folder / "events", events)
     _write_csv(folder / "items.csv", _items(rng, catalogue, plan, weeks))
     users = [
-        {"user_id": f"u{n:03d}", "personalization_allowed": f"u{n:03d}" != NO_PERSONALIZATION} for n in range(N_USERS)
+        {"user_id": f"u{n:03d}", "personalization_allowed": f"u{n:03d}" != NO_PERSONALIZATION}
+        for n in range(N_USERS)
     ]
     _write_csv(folder / "users.csv", users)
-    pq.write_table(pa.Table.from_pylist(_price_history(catalogue, plan, weeks)), folder / "price_history.parquet")
+    pq.write_table(
+        pa.Table.from_pylist(_price_history(catalogue, plan, weeks)),
+        folder / "price_history.parquet",
+    )
     _write_csv(folder / "promotions.csv", _promotions(catalogue, plan, weeks))
     _write_csv(folder / "costs.csv", _costs(rng, catalogue, weeks))
     pq.write_table(pa.Table.from_pylist(_stock(rng, catalogue, weeks)), folder / "stock.parquet")
@@ -129,7 +138,8 @@ def _catalogue(rng: np.random.Generator) -> _Catalogue:
 
 
 def _plan(rng: np.random.Generator, catalogue: _Catalogue) -> _Plan:
-    """Regular prices that move now and then, a coupon week for some items, a banner week for others."""
+    """Regular prices that move now and then, a coupon week for some items, a banner week for
+    others."""
     n_items = len(catalogue.ids)
     shape = (N_WEEKS + N_PLANNED_WEEKS, len(ZONES), n_items)
     moved = rng.random(shape) < 0.12
@@ -143,7 +153,13 @@ def _plan(rng: np.random.Generator, catalogue: _Catalogue) -> _Plan:
     banner = np.where(rng.random(shape) < 0.06, rng.choice([0.5, 0.75, 1.0], shape), 0.0)
     banner[:, 1] = banner[:, 0]  # a banner hangs in both zones
     lift = np.where(coupon > 0, _LIFT["coupon"], 1.0) * (1 + (_LIFT["banner"] - 1) * banner)
-    return _Plan(list_price, np.where(coupon > 0, _ending(list_price * (1 - coupon)), list_price), lift, coupon, banner)
+    return _Plan(
+        list_price,
+        np.where(coupon > 0, _ending(list_price * (1 - coupon)), list_price),
+        lift,
+        coupon,
+        banner,
+    )
 
 
 def _ending(prices: np.ndarray) -> np.ndarray:
@@ -156,17 +172,22 @@ def _ending(prices: np.ndarray) -> np.ndarray:
 def _events(
     rng: np.random.Generator, catalogue: _Catalogue, plan: _Plan, weeks: list[datetime]
 ) -> list[dict[str, Any]]:
-    """Sessions of users and of guests; each looks at some items, puts some in the cart and buys some of those."""
+    """Sessions of users and of guests; each looks at some items, puts some in the cart and buys
+    some of those."""
     n_types = len(_TYPES)
     taste = rng.dirichlet(np.full(n_types, 0.35), N_USERS)[:, catalogue.kind] + 0.01  # users x I
     activity = rng.gamma(2.0, 0.55, N_USERS)
     reference = plan.list_price[:N_WEEKS].mean(axis=0)  # Z, I
-    reaction = (plan.offer_price[:N_WEEKS] / reference) ** catalogue.elasticity * plan.lift[:N_WEEKS]  # W, Z, I
+    reaction = (plan.offer_price[:N_WEEKS] / reference) ** catalogue.elasticity * plan.lift[
+        :N_WEEKS
+    ]  # W, Z, I
     here = catalogue.arrives[None, :] <= np.arange(N_WEEKS)[:, None]  # W, I
     owned: list[set[int]] = [set() for _ in range(N_USERS)]
     events: list[dict[str, Any]] = []
     for week in range(N_WEEKS):
-        visits = [(user, f"v{user:03d}") for user in np.repeat(np.arange(N_USERS), rng.poisson(activity))]
+        visits = [
+            (user, f"v{user:03d}") for user in np.repeat(np.arange(N_USERS), rng.poisson(activity))
+        ]
         visits += [(None, f"g{guest:03d}") for guest in rng.integers(0, N_GUESTS, 60)]
         for user, visitor in visits:
             zone = (int(visitor[1:]) // 2) % 2
@@ -176,12 +197,16 @@ def _events(
                 pull = pull * taste[user]
                 again = [i for i in sorted(owned[user]) if rng.random() < catalogue.reuse[i]]
             seen = rng.choice(len(pull), 4, replace=False, p=pull / pull.sum())
-            bought = [i for i in seen if rng.random() < min(0.35 * reaction[week, zone, i] ** 0.5, 0.9)]
+            bought = [
+                i for i in seen if rng.random() < min(0.35 * reaction[week, zone, i] ** 0.5, 0.9)
+            ]
             chosen = list(dict.fromkeys([*again, *bought]))
             if user is not None:
                 owned[user].update(i for i in chosen if catalogue.reuse[i] > 0)
             events += _session(rng, catalogue, plan, weeks, week, zone, user, visitor, seen, chosen)
-    for number, event in enumerate(sorted(events, key=lambda e: (e["occurred_at"], e["session_id"], e["event_type"]))):
+    for number, event in enumerate(
+        sorted(events, key=lambda e: (e["occurred_at"], e["session_id"], e["event_type"]))
+    ):
         event["event_id"] = f"e{number:06d}"
     return sorted(events, key=lambda e: e["event_id"])
 
@@ -198,7 +223,8 @@ def _session(
     seen: np.ndarray,
     chosen: list[int],
 ) -> list[dict[str, Any]]:
-    """The events of one visit, a minute apart; now and then something bought comes back days later."""
+    """The events of one visit, a minute apart; now and then something bought comes back days
+    later."""
     at = weeks[week] + timedelta(minutes=int(rng.integers(0, 7 * 24 * 60 - 120)))
     session = f"{visitor}-{week}-{int(at.timestamp()) // 60}"
     common = {
@@ -236,7 +262,9 @@ def _session(
     return events
 
 
-def _items(rng: np.random.Generator, catalogue: _Catalogue, plan: _Plan, weeks: list[datetime]) -> list[dict[str, Any]]:
+def _items(
+    rng: np.random.Generator, catalogue: _Catalogue, plan: _Plan, weeks: list[datetime]
+) -> list[dict[str, Any]]:
     names = list(_TYPES)
     rows = []
     for i, item_id in enumerate(catalogue.ids):
@@ -253,7 +281,9 @@ def _items(rng: np.random.Generator, catalogue: _Catalogue, plan: _Plan, weeks: 
                 "stock_on_hand": int(rng.integers(5, 200)),
                 "family_id": None if family is None else f"shirt-{family}",
                 "size": None if family is None else _SIZES[i % len(_SIZES)],
-                "available_from": weeks[catalogue.arrives[i]].isoformat() if catalogue.arrives[i] else None,
+                "available_from": weeks[catalogue.arrives[i]].isoformat()
+                if catalogue.arrives[i]
+                else None,
                 "image_url": f"https://shop.example/{item_id}.webp",
                 "material": ("cotton", "wool", "steel", "oak")[int(rng.integers(0, 4))],
             }
@@ -261,8 +291,11 @@ def _items(rng: np.random.Generator, catalogue: _Catalogue, plan: _Plan, weeks: 
     return rows
 
 
-def _price_history(catalogue: _Catalogue, plan: _Plan, weeks: list[datetime]) -> list[dict[str, Any]]:
-    """A row for each span of weeks with one price; the last is the regular price, open-ended from `NOW` or before."""
+def _price_history(
+    catalogue: _Catalogue, plan: _Plan, weeks: list[datetime]
+) -> list[dict[str, Any]]:
+    """A row for each span of weeks with one price; the last is the regular price, open-ended from
+    `NOW` or before."""
     rows: list[dict[str, Any]] = []
     for zone, name in enumerate(ZONES):
         for i, item_id in enumerate(catalogue.ids):
@@ -275,7 +308,9 @@ def _price_history(catalogue: _Catalogue, plan: _Plan, weeks: list[datetime]) ->
                 )
                 for w in range(first, N_WEEKS)
             ]
-            prices.append((plan.list_price[N_WEEKS - 1, zone, i], plan.list_price[N_WEEKS - 1, zone, i], None))
+            prices.append(
+                (plan.list_price[N_WEEKS - 1, zone, i], plan.list_price[N_WEEKS - 1, zone, i], None)
+            )
             starts = [w for w in range(len(prices)) if w == 0 or prices[w] != prices[w - 1]]
             for w, following in zip(starts, [*starts[1:], None], strict=True):
                 rows.append(
@@ -313,7 +348,9 @@ def _promotions(catalogue: _Catalogue, plan: _Plan, weeks: list[datetime]) -> li
     return rows
 
 
-def _costs(rng: np.random.Generator, catalogue: _Catalogue, weeks: list[datetime]) -> list[dict[str, Any]]:
+def _costs(
+    rng: np.random.Generator, catalogue: _Catalogue, weeks: list[datetime]
+) -> list[dict[str, Any]]:
     """What an item costs in the zone's currency; suppliers raised some prices after eight weeks."""
     share = rng.uniform(0.35, 0.55, len(catalogue.ids))
     raised = rng.random(len(catalogue.ids)) < 0.3
@@ -330,14 +367,18 @@ def _costs(rng: np.random.Generator, catalogue: _Catalogue, weeks: list[datetime
     ]
 
 
-def _stock(rng: np.random.Generator, catalogue: _Catalogue, weeks: list[datetime]) -> list[dict[str, Any]]:
+def _stock(
+    rng: np.random.Generator, catalogue: _Catalogue, weeks: list[datetime]
+) -> list[dict[str, Any]]:
     """Counted every fourth week and last at `NOW`."""
     return [
         {
             "item_id": item_id,
             "zone": zone,
             "at": weeks[week],
-            "on_hand": 0.0 if (item_id, zone) == (SOLD_OUT, "south") else float(rng.integers(1, 150)),
+            "on_hand": 0.0
+            if (item_id, zone) == (SOLD_OUT, "south")
+            else float(rng.integers(1, 150)),
         }
         for week in range(0, N_WEEKS + 1, 4)
         for zone in ZONES

@@ -1,1 +1,1 @@
-from tests.databases import engine, migrated_sqlite, postgres_url, settings  # noqa: F401
+from tests.shops.databases import engine, migrated_sqlite, postgres_url, settings  # noqa: F401

@@ -19,14 +19,25 @@ from training.tracking import tracking_run
 CUT = datetime(2024, 5, 6, tzinfo=UTC)
 
 
-def an_evaluation(ours: float, *, passed: bool = True, better: str = "higher", cut: datetime = CUT) -> Evaluation:
-    comparison = Comparison("NDCG@10", ours, {"buy again": 0.39}, better, "buy again", p_value=0.001)  # type: ignore[arg-type]
-    return Evaluation("recommendations", cut, "NDCG@10", (comparison,), passed, metrics={"coverage@20": 0.2})
+def an_evaluation(
+    ours: float, *, passed: bool = True, better: str = "higher", cut: datetime = CUT
+) -> Evaluation:
+    comparison = Comparison(
+        "NDCG@10", ours, {"buy again": 0.39}, better, "buy again", p_value=0.001
+    )  # type: ignore[arg-type]
+    return Evaluation(
+        "recommendations", cut, "NDCG@10", (comparison,), passed, metrics={"coverage@20": 0.2}
+    )
 
 
 def a_champion(primary: float, cut: datetime = CUT) -> Version:
     return Version(
-        "recommendations", "1", "run", ("champion",), 0.0, tags={"cut": cut.isoformat(), "primary": str(primary)}
+        "recommendations",
+        "1",
+        "run",
+        ("champion",),
+        0.0,
+        tags={"cut": cut.isoformat(), "primary": str(primary)},
     )
 
 
@@ -41,7 +52,8 @@ def decided(
     rejudged: float | None = None,
     tolerance: float = 0.0,
 ) -> Verdict:
-    """`rejudged` is what the champion's configuration scores in the challenger's place; None: nobody may ask."""
+    """`rejudged` is what the champion's configuration scores in the challenger's place; None:
+    nobody may ask."""
 
     def rejudge(standing: Standing) -> Evaluation:
         assert rejudged is not None
@@ -69,28 +81,40 @@ class TestGate:
         assert not decided(an_evaluation(0.4157), a_champion(0.42), tolerance=0.01).promote
 
     def test_lower_is_better_for_errors(self) -> None:
-        assert not decided(an_evaluation(0.70, better="lower"), a_champion(0.64), tolerance=0.01).promote
-        assert decided(an_evaluation(0.63, better="lower"), a_champion(0.64), tolerance=0.01).promote
+        assert not decided(
+            an_evaluation(0.70, better="lower"), a_champion(0.64), tolerance=0.01
+        ).promote
+        assert decided(
+            an_evaluation(0.63, better="lower"), a_champion(0.64), tolerance=0.01
+        ).promote
 
     def test_a_challenger_measured_on_older_data_is_refused_however_good(self) -> None:
         verdict = decided(an_evaluation(0.99), a_champion(0.40, cut=CUT + timedelta(weeks=1)))
         assert not verdict.promote
         assert "older data" in verdict.reason
 
-    def test_on_newer_data_the_same_configuration_is_not_held_to_a_figure_of_other_data(self) -> None:
+    def test_on_newer_data_the_same_configuration_is_not_held_to_a_figure_of_other_data(
+        self,
+    ) -> None:
         assert decided(an_evaluation(0.41), a_champion(0.99, cut=CUT - timedelta(weeks=4))).promote
 
-    def test_on_newer_data_another_configuration_must_match_the_champion_s_fitted_there(self) -> None:
+    def test_on_newer_data_another_configuration_must_match_the_champion_s_fitted_there(
+        self,
+    ) -> None:
         champion = a_champion(0.10, cut=CUT - timedelta(weeks=4))
         other = replace(OURS, config={"n_trees": 50, "window_weeks": 4})
-        assert not decided(an_evaluation(0.41), champion, other, rejudged=0.42, tolerance=0.01).promote
+        assert not decided(
+            an_evaluation(0.41), champion, other, rejudged=0.42, tolerance=0.01
+        ).promote
         assert decided(an_evaluation(0.42), champion, other, rejudged=0.42, tolerance=0.01).promote
 
     def test_figures_by_another_protocol_are_not_compared(self) -> None:
         weekly = Standing({"n_trees": 50, "window_weeks": 1}, {"window_weeks": 1})
         assert decided(an_evaluation(0.41), a_champion(0.99), weekly, rejudged=0.40).promote
         longer = Standing({"n_trees": 100, "window_weeks": 1}, {"window_weeks": 1})
-        assert decided(an_evaluation(0.41), a_champion(0.99), longer).promote  # fitted alike, only judged otherwise
+        assert decided(
+            an_evaluation(0.41), a_champion(0.99), longer
+        ).promote  # fitted alike, only judged otherwise
 
 
 class AModel:
@@ -118,10 +142,16 @@ def test_versions_runs_and_aliases(settings: Settings, registry: Registry) -> No
     versions = []
     for value in (1, 2):
         with tracking_run(
-            settings, registry, name="recommendations", parameters={"ranker": {"trees": value}}, tags={}
+            settings,
+            registry,
+            name="recommendations",
+            parameters={"ranker": {"trees": value}},
+            tags={},
         ) as run:
             run.log_evaluation(an_evaluation(0.40 + value / 100))
-            versions.append(run.register("recommendations", AModel(value), tags={"cut": CUT.isoformat()}))
+            versions.append(
+                run.register("recommendations", AModel(value), tags={"cut": CUT.isoformat()})
+            )
     first, second = versions
     assert registry.promote("recommendations", first.version).aliases == ("champion",)
     registry.promote("recommendations", second.version)
@@ -132,18 +162,25 @@ def test_versions_runs_and_aliases(settings: Settings, registry: Registry) -> No
     assert champion.metrics["NDCG_10.buy_again"] == pytest.approx(0.39)
     assert json.loads((registry.fetch(champion) / "model.json").read_text()) == {"value": 2}
     assert registry.rollback("recommendations").version == first.version
-    assert [version.version for version in registry.versions("recommendations")] == [second.version, first.version]
+    assert [version.version for version in registry.versions("recommendations")] == [
+        second.version,
+        first.version,
+    ]
 
 
 def test_a_run_holds_the_p_value_of_every_baseline_the_tables_and_the_report(
     settings: Settings, registry: Registry
 ) -> None:
     plain = an_evaluation(0.42)
-    comparison = replace(plain.comparisons[0], p_values={"buy again": 0.001}, intervals={"Shopwright": (0.41, 0.43)})
+    comparison = replace(
+        plain.comparisons[0], p_values={"buy again": 0.001}, intervals={"Shopwright": (0.41, 0.43)}
+    )
     rows = {"Shopwright": (Cell(0.5), Cell(float("nan"))), "buy again": (Cell(0.25), Cell(1.0))}
     table = MetricTable("all items", ("recall@20", "novelty@20"), rows, (7, 0))
     with tracking_run(settings, registry, name="recommendations", parameters={}, tags={}) as run:
-        run.log_evaluation(replace(plain, comparisons=(comparison,), tables=(table,), data={"users known": 7}))
+        run.log_evaluation(
+            replace(plain, comparisons=(comparison,), tables=(table,), data={"users known": 7})
+        )
     metrics = run.client.get_run(run.run_id).data.metrics
     assert metrics["NDCG_10.buy_again.p_value"] == 0.001
     assert (metrics["NDCG_10.low"], metrics["NDCG_10.high"]) == (0.41, 0.43)
@@ -153,7 +190,9 @@ def test_a_run_holds_the_p_value_of_every_baseline_the_tables_and_the_report(
     assert {"evaluation.json", "report.html"} <= artifacts
 
 
-def test_a_failed_training_leaves_a_failed_run_and_no_version(settings: Settings, registry: Registry) -> None:
+def test_a_failed_training_leaves_a_failed_run_and_no_version(
+    settings: Settings, registry: Registry
+) -> None:
     with (
         pytest.raises(RuntimeError),
         tracking_run(settings, registry, name="demand", parameters={}, tags={}) as run,

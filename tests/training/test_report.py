@@ -18,7 +18,10 @@ def an_evaluation() -> Evaluation:
         {"Shopwright": (0.45, 0.55)},
     )  # fmt: skip
     table = MetricTable(
-        "all items", ("NDCG@10", HOSTILE), {"Shopwright": (Cell(0.5, 0.45, 0.55), Cell(float("nan")))}, (1234, 0)
+        "all items",
+        ("NDCG@10", HOSTILE),
+        {"Shopwright": (Cell(0.5, 0.45, 0.55), Cell(float("nan")))},
+        (1234, 0),
     )
     figure = Figure()
     figure.subplots().plot([1, 2])
@@ -38,7 +41,14 @@ def test_every_name_is_escaped_and_nothing_is_fetched() -> None:
 
 def test_it_says_cut_counts_intervals_and_tests_the_strongest_baseline_first() -> None:
     html = as_html(an_evaluation())
-    for text in ("2024-05-06T00:00:00+00:00", "98,765", "0.4500 to 0.5500", "p = 0.012", "p &lt; .0001", "1,234 users"):
+    for text in (
+        "2024-05-06T00:00:00+00:00",
+        "98,765",
+        "0.4500 to 0.5500",
+        "p = 0.012",
+        "p &lt; .0001",
+        "1,234 users",
+    ):
         assert text in html
     assert html.index("EASE") < html.index("&lt;script&gt;alert", html.index("ours against it"))
 
@@ -49,6 +59,8 @@ def test_the_same_evaluation_gives_the_same_file() -> None:
 
 def test_an_evaluation_without_tables_or_plots_has_a_report_too() -> None:
     comparison = Comparison("WMAPE", 0.5, {"naive": 0.75}, "lower", "naive")
-    html = as_html(Evaluation("demand", datetime(2024, 5, 6, tzinfo=UTC), "WMAPE", (comparison,), False))
+    html = as_html(
+        Evaluation("demand", datetime(2024, 5, 6, tzinfo=UTC), "WMAPE", (comparison,), False)
+    )
     assert "not good enough to serve" in html
     assert html.index("naive") > html.index("Shopwright")

@@ -4,10 +4,15 @@ import pytest
 
 from features.pipelines.demand import weekly_demand
 from features.pipelines.item import columns, item_features
-from tests.features.tiny_shop import AS_OF, by_key, days_before, event, table
+from tests.shops.event_tables import AS_OF, by_key, days_before, event, table
 
 ITEMS = [
-    {"item_id": "milk", "category": "Grocery > Dairy", "brand": "Own", "available_from": days_before(100)},
+    {
+        "item_id": "milk",
+        "category": "Grocery > Dairy",
+        "brand": "Own",
+        "available_from": days_before(100),
+    },
     {"item_id": "cream", "category": "Grocery > Dairy", "stock_on_hand": 7.0},
     {"item_id": "soap", "category": "Care"},
 ]
@@ -28,7 +33,10 @@ def features(events=(), promotions=(), prices=(), stock=(), costs=(), items=ITEM
 
 
 def promotion(item_id, start_days, end_days, **values):
-    times = {"starts_at": AS_OF + timedelta(days=start_days), "ends_at": AS_OF + timedelta(days=end_days)}
+    times = {
+        "starts_at": AS_OF + timedelta(days=start_days),
+        "ends_at": AS_OF + timedelta(days=end_days),
+    }
     return {
         "promotion_id": f"p{start_days}{values}",
         "item_id": item_id,
@@ -65,8 +73,12 @@ def test_velocity_counts_units_and_orders_a_week():
     assert milk["orders_1w"] == 1
     assert milk["orders_4w"] == 2 / 4
     assert milk["buyers_4w"] == 2
-    assert milk["orders_decayed"] == pytest.approx(0.9 ** (3 / 7) + 0.9 ** (10 / 7) + 0.9 ** (80 / 7))
-    assert milk["orders_decayed_fast"] == pytest.approx(0.5 ** (3 / 7) + 0.5 ** (10 / 7) + 0.5 ** (80 / 7))
+    assert milk["orders_decayed"] == pytest.approx(
+        0.9 ** (3 / 7) + 0.9 ** (10 / 7) + 0.9 ** (80 / 7)
+    )
+    assert milk["orders_decayed_fast"] == pytest.approx(
+        0.5 ** (3 / 7) + 0.5 ** (10 / 7) + 0.5 ** (80 / 7)
+    )
     assert milk["days_since_sale"] == 3
 
 
@@ -87,11 +99,19 @@ def test_repeat_rate_is_the_share_of_buyers_who_came_back():
 def test_an_item_without_events_has_zero_sales_and_unknown_rates():
     soap = features()["soap"]
     assert soap["units_4w"] == soap["views_1w"] == soap["promotion_reach_next_1w"] == 0
-    assert soap["repeat_rate"] is soap["age_days"] is soap["price_minor"] is soap["stock_on_hand"] is None
+    assert (
+        soap["repeat_rate"]
+        is soap["age_days"]
+        is soap["price_minor"]
+        is soap["stock_on_hand"]
+        is None
+    )
 
 
 def test_age_counts_from_availability_else_from_the_first_event():
-    found = features([event("u", "soap", days_before(12), "view_item"), event("u", "found", days_before(5))])
+    found = features(
+        [event("u", "soap", days_before(12), "view_item"), event("u", "found", days_before(5))]
+    )
     assert found["milk"]["age_days"] == 100
     assert found["soap"]["age_days"] == 12
     assert found["soap"]["views_1w"] == 0
@@ -99,7 +119,11 @@ def test_age_counts_from_availability_else_from_the_first_event():
 
 
 def test_an_item_that_is_not_available_yet_is_not_in_the_catalogue():
-    planned = {"item_id": "planned", "category": "Care", "available_from": AS_OF + timedelta(days=1)}
+    planned = {
+        "item_id": "planned",
+        "category": "Care",
+        "available_from": AS_OF + timedelta(days=1),
+    }
     assert "planned" not in features(items=[*ITEMS, planned])
 
 
@@ -107,7 +131,14 @@ def test_the_ruling_price_goes_before_the_observed_one():
     found = features(
         [
             event("u", "milk", days_before(2), line_amount_minor=500),
-            event("u", "cream", days_before(2), quantity=2.0, line_amount_minor=300, list_price_minor=200.0),
+            event(
+                "u",
+                "cream",
+                days_before(2),
+                quantity=2.0,
+                line_amount_minor=300,
+                list_price_minor=200.0,
+            ),
         ],
         prices=[
             price("milk", 50, 100, 100, until_days=10),
@@ -153,7 +184,12 @@ def test_kinds_of_promotion_become_columns():
 
 
 def cost(item_id, days, minor, zone="default"):
-    return {"item_id": item_id, "zone": zone, "valid_from": days_before(days), "unit_cost_minor": minor}
+    return {
+        "item_id": item_id,
+        "zone": zone,
+        "valid_from": days_before(days),
+        "unit_cost_minor": minor,
+    }
 
 
 def test_margin_is_what_the_cost_that_holds_leaves_of_the_price():
@@ -163,11 +199,22 @@ def test_margin_is_what_the_cost_that_holds_leaves_of_the_price():
         {"item_id": "soap"},
     ]
     found = features(
-        prices=[price("milk", 9, 200, 200), price("cream", 9, 160, 200), price("soap", 9, 100, 100)],
-        costs=[cost("milk", 30, 80), cost("milk", 3, 50), cost("milk", -1, 1), cost("milk", 2, 1, zone="abroad")],
+        prices=[
+            price("milk", 9, 200, 200),
+            price("cream", 9, 160, 200),
+            price("soap", 9, 100, 100),
+        ],
+        costs=[
+            cost("milk", 30, 80),
+            cost("milk", 3, 50),
+            cost("milk", -1, 1),
+            cost("milk", 2, 1, zone="abroad"),
+        ],
         items=items,
     )
-    assert found["milk"]["margin"] == 1 - 50 / 200  # the latest that holds, of the zone of the price
+    assert (
+        found["milk"]["margin"] == 1 - 50 / 200
+    )  # the latest that holds, of the zone of the price
     assert found["cream"]["margin"] == 1 - 120 / 160  # the catalogue's where there is none
     assert found["soap"]["margin"] is None
 
@@ -195,9 +242,22 @@ def test_a_zone_sees_its_own_sales_prices_and_promotions():
     eu = features(events, promotions, zone="eu", kinds=("mailer",))["milk"]
     jp = features(events, promotions, zone="jp", kinds=("mailer",))["milk"]
     both = features(events, promotions)["milk"]
-    assert (eu["zone"], eu["units_1w"], eu["price_minor"], eu["promotion_reach_next_1w"]) == ("eu", 1, 100, 0)
-    assert (jp["zone"], jp["units_1w"], jp["price_minor"], jp["promotion_reach_next_1w"]) == ("jp", 2, 15_000, 1)
-    assert (both["units_1w"], both["price_minor"]) == (3, 15_000)  # described by the zone that sells it most
+    assert (eu["zone"], eu["units_1w"], eu["price_minor"], eu["promotion_reach_next_1w"]) == (
+        "eu",
+        1,
+        100,
+        0,
+    )
+    assert (jp["zone"], jp["units_1w"], jp["price_minor"], jp["promotion_reach_next_1w"]) == (
+        "jp",
+        2,
+        15_000,
+        1,
+    )
+    assert (both["units_1w"], both["price_minor"]) == (
+        3,
+        15_000,
+    )  # described by the zone that sells it most
 
 
 def test_a_plan_of_the_default_zone_holds_where_demand_says_so():
@@ -207,7 +267,9 @@ def test_a_plan_of_the_default_zone_holds_where_demand_says_so():
     weeks = [AS_OF, AS_OF + timedelta(days=7)]
     for events, holds in ((sold, True), ([*sold, event("u", "milk", days_before(2))], False)):
         relations = [table(name, rows) for name, rows in (("events", events), ("promotions", plan))]
-        panel = weekly_demand(*relations, table("price_history", listed), as_of=AS_OF, week_starts=weeks)
+        panel = weekly_demand(
+            *relations, table("price_history", listed), as_of=AS_OF, week_starts=weeks
+        )
         demand = by_key(panel, "item_id", "zone", "week_start")
         for zone in ("eu", "jp"):
             found = features(events, plan, listed, zone=zone)["milk"]
@@ -216,4 +278,6 @@ def test_a_plan_of_the_default_zone_holds_where_demand_says_so():
             assert (found["price_minor"] == 80) is holds
         assert features(events, plan, listed)["milk"]["promotion_reach_next_1w"] == 1.0
     halved = [promotion("milk", 0, 7, kind="mailer", reach=0.4, zone="default")]
-    assert features(sold, halved)["milk"]["promotion_reach_next_1w"] == 0.4  # once, not once per zone
+    assert (
+        features(sold, halved)["milk"]["promotion_reach_next_1w"] == 0.4
+    )  # once, not once per zone

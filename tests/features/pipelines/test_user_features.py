@@ -4,7 +4,7 @@ import pytest
 
 from features.pipelines.user import NAMES, category_affinity, user_features
 from features.pipelines.user_item import kept_lines, order_lines
-from tests.features.tiny_shop import AS_OF, by_key, days_before, event, table
+from tests.shops.event_tables import AS_OF, by_key, days_before, event, table
 
 
 def features(*rows):

@@ -5,10 +5,23 @@ import pytest
 
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
-from features.pipelines.user_item import due_ratio, kept_lines, order_lines, user_item_history, viewed_items
-from models.ranking.features import Catalogue, FactorScores, SourceScores, Visitor, column_names, columns
+from features.pipelines.user_item import (
+    due_ratio,
+    kept_lines,
+    order_lines,
+    user_item_history,
+    viewed_items,
+)
+from models.ranking.columns import (
+    Catalogue,
+    FactorScores,
+    SourceScores,
+    Visitor,
+    column_names,
+    columns,
+)
 from models.retrieval.nearest import Nearest
-from tests.features.tiny_shop import AS_OF, by_key, days_before, event, table
+from tests.shops.event_tables import AS_OF, by_key, days_before, event, table
 
 
 def history(*rows):
@@ -84,12 +97,24 @@ def test_a_partly_refunded_line_keeps_its_share_of_the_money():
         AS_OF,
     )
     line = by_key(kept_lines(lines), "item_id")["milk"]
-    assert (line["quantity"], line["paid_minor"], line["list_minor"]) == (3.0, 400 * 3 / 4, 4 * 120 * 3 / 4)
+    assert (line["quantity"], line["paid_minor"], line["list_minor"]) == (
+        3.0,
+        400 * 3 / 4,
+        4 * 120 * 3 / 4,
+    )
 
 
 def test_price_per_unit_stands_in_for_the_amount_of_a_line_and_lists_may_be_unknown():
     rows = [
-        event("u", "milk", days_before(7), order_id="1", quantity=2.0, line_amount_minor=None, unit_price_minor=49.5),
+        event(
+            "u",
+            "milk",
+            days_before(7),
+            order_id="1",
+            quantity=2.0,
+            line_amount_minor=None,
+            unit_price_minor=49.5,
+        ),
         event("u", "milk", days_before(7), order_id="1", list_price_minor=120.0),
     ]
     line = by_key(order_lines(table("events", rows), AS_OF), "item_id")["milk"]
@@ -112,23 +137,35 @@ def test_the_ranker_counts_the_same_due_ratio():
     rng = np.random.default_rng(3)
     names = [f"i{n:02d}" for n in range(40)]
     rows = [
-        event("u", str(rng.choice(names)), days_before(float(rng.uniform(0.01, 300))), order_id=str(n))
+        event(
+            "u", str(rng.choice(names)), days_before(float(rng.uniform(0.01, 300))), order_id=str(n)
+        )
         for n in range(150)
     ]
     offline = user_item_history(table("events", rows), AS_OF).order_by("item_id").to_pyarrow()
-    known = {name: offline[name].to_numpy() for name in ("n_orders", "quantity", "decayed_frequency")}
+    known = {
+        name: offline[name].to_numpy() for name in ("n_orders", "quantity", "decayed_frequency")
+    }
     times = {name: offline[name].to_numpy() for name in ("first_at", "last_at")}
     item_ids = np.array(offline["item_id"].to_pylist(), object)
     person = UserHistory("u", AS_OF, item_ids, **known, **times)
-    catalogue = Catalogue(ItemFeatures(AS_OF, np.array(names, object), {}, *np.full((2, 40), "", object)), ())
-    own, nothing, zeros = catalogue.positions(item_ids), np.zeros(0, np.int64), np.zeros(40, np.float32)
+    catalogue = Catalogue(
+        ItemFeatures(AS_OF, np.array(names, object), {}, *np.full((2, 40), "", object)), ()
+    )
+    own, nothing, zeros = (
+        catalogue.positions(item_ids),
+        np.zeros(0, np.int64),
+        np.zeros(40, np.float32),
+    )
     silent = SourceScores(zeros, np.arange(40))
     nowhere = np.zeros((41, 1), np.float32)
     factors = FactorScores(zeros[:1], nowhere, Nearest(nowhere[:40]), np.arange(40))
     visitor = Visitor(person, own, np.arange(len(own)), nothing, silent, silent, silent, factors)
     ranked = columns(catalogue, visitor, own, ())[:, column_names((), ()).index("due_ratio")]
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = due_ratio(known["n_orders"], times["first_at"], times["last_at"], int(AS_OF.timestamp()))
+        ratio = due_ratio(
+            known["n_orders"], times["first_at"], times["last_at"], int(AS_OF.timestamp())
+        )
     again = known["n_orders"] > 1
     assert 10 < again.sum() < len(again)
     np.testing.assert_allclose(ranked[again], ratio[again], rtol=1e-5)
@@ -151,6 +188,9 @@ def test_the_latest_views_of_four_weeks_come_latest_first():
 
 
 def test_no_more_than_fifty_views_are_kept():
-    rows = [event("u", f"i{minute}", AS_OF - timedelta(minutes=minute), "view_item") for minute in range(1, 61)]
+    rows = [
+        event("u", f"i{minute}", AS_OF - timedelta(minutes=minute), "view_item")
+        for minute in range(1, 61)
+    ]
     found = by_key(viewed_items(table("events", rows), AS_OF), "item_id")
     assert found.keys() == {f"i{minute}" for minute in range(1, 51)}

@@ -22,13 +22,29 @@ def table(name: str, rows: list[dict[str, Any]]) -> Any:
     return ibis.memtable(pa.Table.from_pylist(filled, schema=schema))
 
 
-def event(at: datetime, quantity: float | None = 1, kind: str = "purchase", **more: Any) -> dict[str, Any]:
+def event(
+    at: datetime, quantity: float | None = 1, kind: str = "purchase", **more: Any
+) -> dict[str, Any]:
     amount = {"line_amount_minor": 100, "list_price_minor": 120.0}
-    return {"event_type": kind, "occurred_at": at, "item_id": "a", "quantity": quantity, **amount, **more}
+    return {
+        "event_type": kind,
+        "occurred_at": at,
+        "item_id": "a",
+        "quantity": quantity,
+        **amount,
+        **more,
+    }
 
 
 def promotion(start: datetime, end: datetime, **more: Any) -> dict[str, Any]:
-    return {"promotion_id": "p", "item_id": "a", "zone": "north", "starts_at": start, "ends_at": end, **more}
+    return {
+        "promotion_id": "p",
+        "item_id": "a",
+        "zone": "north",
+        "starts_at": start,
+        "ends_at": end,
+        **more,
+    }
 
 
 def demand(
@@ -40,7 +56,9 @@ def demand(
     backend = ibis.duckdb.connect()
     backend.raw_sql("SET TimeZone = 'UTC'")
     relation = weekly_demand(
-        table("events", [{"event_id": str(n), "zone": "north", **row} for n, row in enumerate(events)]),
+        table(
+            "events", [{"event_id": str(n), "zone": "north", **row} for n, row in enumerate(events)]
+        ),
         table("promotions", promotions or []),
         table("price_history", prices or []),
         as_of=AS_OF,
@@ -53,7 +71,13 @@ def demand(
 
 def test_units_money_and_prices_of_a_week() -> None:
     late = WEEKS[1] - timedelta(seconds=1)
-    rows = demand([event(FIRST, 3, line_amount_minor=300), event(late, None), event(WEEKS[1], kind="view_item")])
+    rows = demand(
+        [
+            event(FIRST, 3, line_amount_minor=300),
+            event(late, None),
+            event(WEEKS[1], kind="view_item"),
+        ]
+    )
     row = rows["a", "north", 0]
     assert set(rows) == {("a", "north", 0)}
     assert (row["units"], row["revenue_minor"], row["n_lines"]) == (3 + 1, 300 + 100, 2)
@@ -68,7 +92,9 @@ def test_a_refund_counts_in_its_own_week_and_never_below_zero() -> None:
 
 
 def test_sales_from_as_of_on_are_unknown_and_plans_are_not() -> None:
-    rows = demand([event(FIRST), event(AS_OF)], [promotion(WEEKS[2], WEEKS[3], kind="mailer", reach=0.5)])
+    rows = demand(
+        [event(FIRST), event(AS_OF)], [promotion(WEEKS[2], WEEKS[3], kind="mailer", reach=0.5)]
+    )
     assert rows["a", "north", 2]["units"] is None
     assert rows["a", "north", 2]["reach:mailer"] == 0.5
     assert rows["a", "north", 0]["reach:mailer"] == 0
@@ -86,9 +112,15 @@ def test_reach_is_by_the_share_of_the_week_and_by_kind() -> None:
 
 
 def test_a_week_of_one_kind_has_no_reach_of_another() -> None:
-    plans = [promotion(WEEKS[0], WEEKS[1], kind="shelf", reach=0.3), promotion(WEEKS[1], WEEKS[2], kind="mailer")]
+    plans = [
+        promotion(WEEKS[0], WEEKS[1], kind="shelf", reach=0.3),
+        promotion(WEEKS[1], WEEKS[2], kind="mailer"),
+    ]
     rows = demand([event(FIRST)], plans)
-    found = [(rows["a", "north", week]["reach:shelf"], rows["a", "north", week]["reach:mailer"]) for week in (0, 1)]
+    found = [
+        (rows["a", "north", week]["reach:shelf"], rows["a", "north", week]["reach:mailer"])
+        for week in (0, 1)
+    ]
     assert found == [(0.3, 0.0), (0.0, 1.0)]
 
 
@@ -96,18 +128,28 @@ def test_a_plan_without_a_zone_holds_in_every_zone() -> None:
     events = [event(FIRST), event(FIRST, zone="south")]
     for zone in (None, "default"):
         rows = demand(events, [promotion(WEEKS[1], WEEKS[2], kind="mailer", reach=1.0, zone=zone)])
-        assert {key for key, row in rows.items() if row["reach:mailer"] == 1} == {("a", "north", 1), ("a", "south", 1)}
+        assert {key for key, row in rows.items() if row["reach:mailer"] == 1} == {
+            ("a", "north", 1),
+            ("a", "south", 1),
+        }
 
 
 def test_a_price_of_the_default_zone_gives_way_to_the_zones_own_and_to_another_currency() -> None:
     row = {"item_id": "a", "list_price_minor": 300, "valid_from": FIRST}
     prices = [
-        {**row, "zone": "default", "valid_from": WEEKS[1], "offer_price_minor": 100},  # later, but not the zone's own
+        {
+            **row,
+            "zone": "default",
+            "valid_from": WEEKS[1],
+            "offer_price_minor": 100,
+        },  # later, but not the zone's own
         {**row, "zone": "north", "offer_price_minor": 200},
     ]
     events = [event(FIRST), event(FIRST, zone="south"), event(FIRST, zone="tokyo")]
     rows = demand(events, [], prices, foreign=["tokyo"])
-    offers = {zone: rows[("a", zone, 2)]["planned_offer_price_minor"] for zone in ("north", "south")}
+    offers = {
+        zone: rows[("a", zone, 2)]["planned_offer_price_minor"] for zone in ("north", "south")
+    }
     assert offers == {"north": 200, "south": 100}
     assert ("a", "tokyo", 2) not in rows
 
@@ -133,9 +175,18 @@ def test_the_share_of_a_week_in_stock_holds_from_count_to_count() -> None:
     counts = [
         {"item_id": "a", "zone": "z", "at": WEEKS[0] + timedelta(days=1), "on_hand": 5.0},
         {"item_id": "a", "zone": "z", "at": WEEKS[0] + timedelta(days=4), "on_hand": 0.0},
-        {"item_id": "a", "zone": "z", "at": WEEKS[1] + timedelta(days=7), "on_hand": 8.0},  # known only at AS_OF
+        {
+            "item_id": "a",
+            "zone": "z",
+            "at": WEEKS[1] + timedelta(days=7),
+            "on_hand": 8.0,
+        },  # known only at AS_OF
     ]
-    found = weekly_stock(table("stock", counts), week_spans(WEEKS), as_of=AS_OF).to_pyarrow().to_pylist()
+    found = (
+        weekly_stock(table("stock", counts), week_spans(WEEKS), as_of=AS_OF)
+        .to_pyarrow()
+        .to_pylist()
+    )
     shares = {row["week_start"]: row["share_in_stock"] for row in found}
     first_week = WEEKS[1] - WEEKS[0] - timedelta(days=1)  # counted from the second day on
     assert shares == {WEEKS[0]: pytest.approx(timedelta(days=3) / first_week), WEEKS[1]: 0.0}

@@ -16,9 +16,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from features.contracts.errors import BadInput, TooManyBadRows
+from features.facts.facts import Facts
 from features.sources.folder import import_folder
-from features.store.facts import Facts
-from tests.features.sources.folders import EVENT, NOW, Shop, write_csv
+from tests.shops.folders import EVENT, NOW, Shop, write_csv
 
 
 @pytest.fixture
@@ -28,7 +28,12 @@ def shop(tmp_path: Path) -> Shop:
 
 class TestGoodRows:
     def test_amounts_are_worked_out_from_each_other(self, shop: Shop) -> None:
-        shop.load([EVENT | {"line_amount": "5.00"}, EVENT | {"item_id": "b", "quantity": "3", "unit_price": "1.665"}])
+        shop.load(
+            [
+                EVENT | {"line_amount": "5.00"},
+                EVENT | {"item_id": "b", "quantity": "3", "unit_price": "1.665"},
+            ]
+        )
         by_item = {row["item_id"]: row for row in shop.rows()}
         assert by_item["a"]["line_amount_minor"] == 500
         assert by_item["a"]["unit_price_minor"] == 500 / 2
@@ -44,20 +49,31 @@ class TestGoodRows:
 
     def test_a_time_without_offset_is_utc(self, shop: Shop) -> None:
         shop.load(
-            [EVENT | {"occurred_at": "2024-05-01 10:00:00"}, EVENT | {"occurred_at": "2024-05-01T12:00:00+02:00"}]
+            [
+                EVENT | {"occurred_at": "2024-05-01 10:00:00"},
+                EVENT | {"occurred_at": "2024-05-01T12:00:00+02:00"},
+            ]
         )
         assert {row["occurred_at"] for row in shop.rows()} == {datetime(2024, 5, 1, 10, tzinfo=UTC)}
 
     def test_money_is_in_the_zone_s_currency(self, tmp_path: Path) -> None:
         shop = Shop(tmp_path, zones={"tokyo": {"currency": "JPY"}, "rome": {"currency": "EUR"}})
         shop.load([EVENT | {"line_amount": "500", "zone": zone} for zone in ("tokyo", "rome")])
-        assert {row["zone"]: row["line_amount_minor"] for row in shop.rows()} == {"tokyo": 500, "rome": 50_000}
+        assert {row["zone"]: row["line_amount_minor"] for row in shop.rows()} == {
+            "tokyo": 500,
+            "rome": 50_000,
+        }
 
-    def test_identical_rows_without_id_are_distinct_events_and_come_back_the_same(self, shop: Shop) -> None:
+    def test_identical_rows_without_id_are_distinct_events_and_come_back_the_same(
+        self, shop: Shop
+    ) -> None:
         first = shop.load([EVENT, EVENT, EVENT | {"item_id": "b"}])
         assert first.tables["events"].written.new == 3
         again = shop.load()
-        assert (again.tables["events"].written.new, again.tables["events"].written.unchanged) == (0, 3)
+        assert (again.tables["events"].written.new, again.tables["events"].written.unchanged) == (
+            0,
+            3,
+        )
         assert len(shop.rows()) == 3
 
     def test_a_later_row_with_the_same_key_replaces_the_earlier(self, shop: Shop) -> None:
@@ -65,7 +81,10 @@ class TestGoodRows:
         write_csv(shop.folder / "items.csv", [{"item_id": "a", "list_price": "2.49"}])
         report = shop.load()
         assert report.tables["items"].written.replaced == 1
-        assert {row["item_id"]: row["list_price_minor"] for row in shop.rows("items")} == {"a": 249, "b": 300}
+        assert {row["item_id"]: row["list_price_minor"] for row in shop.rows("items")} == {
+            "a": 249,
+            "b": 300,
+        }
 
     def test_parquet_parts_and_csv_give_the_same_rows(self, shop: Shop, tmp_path: Path) -> None:
         events = [EVENT | {"event_id": str(n), "unit_price": "1.5"} for n in range(4)]
@@ -74,12 +93,19 @@ class TestGoodRows:
         (other.folder / "events").mkdir()
         for part in (0, 1):
             rows = [
-                row | {"quantity": 2.0, "unit_price": 1.5, "occurred_at": datetime(2024, 5, 1, 10, tzinfo=UTC)}
+                row
+                | {
+                    "quantity": 2.0,
+                    "unit_price": 1.5,
+                    "occurred_at": datetime(2024, 5, 1, 10, tzinfo=UTC),
+                }
                 for row in events[part * 2 : part * 2 + 2]
             ]
             pq.write_table(pa.Table.from_pylist(rows), other.folder / "events" / f"{part}.parquet")
         other.load()
-        assert sorted(shop.rows(), key=lambda r: r["event_id"]) == sorted(other.rows(), key=lambda r: r["event_id"])
+        assert sorted(shop.rows(), key=lambda r: r["event_id"]) == sorted(
+            other.rows(), key=lambda r: r["event_id"]
+        )
 
 
 class TestBadRows:
@@ -98,7 +124,9 @@ class TestBadRows:
             ({"unit_price": "1,99"}, "unit_price is no amount of money"),
         ],
     )
-    def test_goes_to_quarantine_with_its_reason(self, shop: Shop, change: dict[str, str], reason: str) -> None:
+    def test_goes_to_quarantine_with_its_reason(
+        self, shop: Shop, change: dict[str, str], reason: str
+    ) -> None:
         good = EVENT | {"line_amount": "4", "unit_price": "2"}
         report = shop.load([good, good | change])
         events = report.tables["events"]
@@ -117,14 +145,22 @@ class TestBadRows:
         assert report.share_bad == 1 / 5  # three events and two items were read
 
     def test_a_repeated_id_keeps_the_last_row(self, shop: Shop) -> None:
-        rows = [EVENT | {"event_id": "1"}, EVENT | {"event_id": "1"}, EVENT | {"event_id": "1", "quantity": "9"}]
+        rows = [
+            EVENT | {"event_id": "1"},
+            EVENT | {"event_id": "1"},
+            EVENT | {"event_id": "1", "quantity": "9"},
+        ]
         report = shop.load(rows)
         assert report.tables["events"].quarantined == {"a later row has the same event_id": 2}
         assert [row["quantity"] for row in shop.rows()] == [9.0]
 
     def test_invalid_utf8_and_broken_lines(self, shop: Shop) -> None:
         lines = [b"event_type,occurred_at,item_id", *[b"view_item,2024-05-01T10:00:00Z,a"] * 3]
-        lines += [b"view_item,2024-05-01T10:00:00Z,\xff\xfe", b"view_item,2024-05-01T10:00:00Z", b"a,b,c,d"]
+        lines += [
+            b"view_item,2024-05-01T10:00:00Z,\xff\xfe",
+            b"view_item,2024-05-01T10:00:00Z",
+            b"a,b,c,d",
+        ]
         (shop.folder / "events.csv").write_bytes(b"\n".join(lines) + b"\n")
         events = shop.load().tables["events"]
         assert events.quarantined == {
@@ -147,7 +183,9 @@ class TestBadRows:
 class TestUnusableFolders:
     def test_no_folder(self, shop: Shop) -> None:
         with pytest.raises(BadInput, match="no such folder"):
-            import_folder(shop.folder / "nowhere", shop.facts, shop.settings, now=NOW, progress=lambda _: None)
+            import_folder(
+                shop.folder / "nowhere", shop.facts, shop.settings, now=NOW, progress=lambda _: None
+            )
 
     def test_a_folder_without_events(self, shop: Shop) -> None:
         with pytest.raises(BadInput, match=r"no events.*It holds items\.csv"):
@@ -179,7 +217,9 @@ class TestUnusableFolders:
 
 
 @pytest.mark.parametrize("crash_in", ["_write_segment", "_publish"])
-def test_a_crash_while_writing_leaves_the_old_state(shop: Shop, monkeypatch: pytest.MonkeyPatch, crash_in: str) -> None:
+def test_a_crash_while_writing_leaves_the_old_state(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, crash_in: str
+) -> None:
     shop.load([EVENT])
 
     def crash(*_: Any) -> None:
@@ -189,7 +229,9 @@ def test_a_crash_while_writing_leaves_the_old_state(shop: Shop, monkeypatch: pyt
         patch.setattr(Facts, crash_in, crash)
         with pytest.raises(OSError, match="the disk is gone"):
             shop.load([EVENT, EVENT | {"item_id": "b"}])
-    assert [row["item_id"] for row in Facts(shop.settings).read("events").to_pyarrow().to_pylist()] == ["a"]
+    assert [
+        row["item_id"] for row in Facts(shop.settings).read("events").to_pyarrow().to_pylist()
+    ] == ["a"]
     shop.load()
     assert len(shop.rows()) == 2
     assert len(list((shop.settings.home / "tables" / "events").glob("*.parquet"))) == 2

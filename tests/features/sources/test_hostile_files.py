@@ -1,4 +1,5 @@
-"""Files as real systems write them: nothing is guessed, nothing is lost, and the message says where to look."""
+"""Files as real systems write them: nothing is guessed, nothing is lost, and the message says where
+to look."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ import pytest
 
 from features.contracts.errors import BadInput, TooManyBadRows
 from features.sources.report import TableReport
-from tests.features.sources.folders import EVENT, Shop, write_csv
 from tests.shops import small_shop
+from tests.shops.folders import EVENT, Shop, write_csv
 
 HEADER = b"event_type,occurred_at,item_id\n"
 LINE = b"view_item,2024-05-01T10:00:00Z,a\n"
@@ -40,8 +41,13 @@ def quarantine(report: TableReport) -> list[dict[str, str]]:
 class TestCsv:
     def test_rows_are_numbered_as_in_the_file_beside_broken_lines(self, shop: Shop) -> None:
         bad_time = b"view_item,never,a\n"
-        report = load_bytes(shop, HEADER + LINE + b"x,y\n" + bad_time + b"a,b,c,d,e\n" + bad_time + LINE)
-        found = [(row["row"], row["reasons"]) for row in sorted(quarantine(report), key=lambda row: row["row"])]
+        report = load_bytes(
+            shop, HEADER + LINE + b"x,y\n" + bad_time + b"a,b,c,d,e\n" + bad_time + LINE
+        )
+        found = [
+            (row["row"], row["reasons"])
+            for row in sorted(quarantine(report), key=lambda row: row["row"])
+        ]
         assert found == [
             ("2", "the line has missing columns"),
             ("3", "occurred_at is no time"),
@@ -55,11 +61,15 @@ class TestCsv:
         assert report.quarantined == {"event_type is unknown": 1}
 
     def test_an_open_quote_is_refused_and_not_taken_for_one_bad_row(self, shop: Shop) -> None:
-        with pytest.raises(BadInput, match=r"quoted value.*events\.csv, row 2.*[Cc]lose the quotes"):
+        with pytest.raises(
+            BadInput, match=r"quoted value.*events\.csv, row 2.*[Cc]lose the quotes"
+        ):
             load_bytes(shop, HEADER + LINE + b'view_item,2024-05-01,"a\n' + LINE * 3)
 
     @pytest.mark.parametrize("end", [b"\r\n", b"\n"])
-    def test_quoted_line_ends_byte_order_mark_and_windows_lines(self, shop: Shop, end: bytes) -> None:
+    def test_quoted_line_ends_byte_order_mark_and_windows_lines(
+        self, shop: Shop, end: bytes
+    ) -> None:
         lines = [HEADER.strip() + b",note", LINE.strip() + b',"two\nlines, ""quoted"""', b""]
         report = load_bytes(shop, b"\xef\xbb\xbf" + end.join(lines))
         assert (report.written.new, report.n_bad) == (1, 0)
@@ -86,7 +96,9 @@ class TestCsv:
         assert shop.facts.is_empty("items")  # nothing half-written
 
     def test_names_match_without_regard_to_case_and_blanks(self, shop: Shop) -> None:
-        report = load_bytes(shop, b"Event_Type, OCCURRED_AT ,item_id,Quantity,\n" + LINE.strip() + b",3,x\n")
+        report = load_bytes(
+            shop, b"Event_Type, OCCURRED_AT ,item_id,Quantity,\n" + LINE.strip() + b",3,x\n"
+        )
         assert shop.rows()[0]["quantity"] == 3.0
         assert report.attributes == ["column_5"]
 
@@ -124,11 +136,14 @@ class TestValues:
                 day | {"promotion_id": "good", "depth": "0.2"},
                 day | {"promotion_id": "p1", "depth": "20"},
                 day | {"promotion_id": "p2", "ends_at": "2024-04-01"},
-                day | {"promotion_id": "planned", "starts_at": "2025-01-01", "ends_at": "9999-12-31"},
+                day
+                | {"promotion_id": "planned", "starts_at": "2025-01-01", "ends_at": "9999-12-31"},
             ],
         )
         stock = {"item_id": "a", "on_hand": "3"}
-        write_csv(shop.folder / "stock.csv", [stock | {"at": "2024-05-01"}, stock | {"at": "2025-05-01"}])
+        write_csv(
+            shop.folder / "stock.csv", [stock | {"at": "2024-05-01"}, stock | {"at": "2025-05-01"}]
+        )
         report = shop.load([EVENT] * 4)
         assert report.tables["promotions"].quarantined == {
             "depth is above 1": 1,
@@ -151,7 +166,9 @@ class TestValues:
 class TestShare:
     def test_a_table_of_which_no_row_is_good_is_refused_however_small(self, tmp_path: Path) -> None:
         shop = Shop(tmp_path, max_bad_share=0.5)
-        write_csv(shop.folder / "users.csv", [{"user_id": "u", "personalization_allowed": "perhaps"}])
+        write_csv(
+            shop.folder / "users.csv", [{"user_id": "u", "personalization_allowed": "perhaps"}]
+        )
         with pytest.raises(TooManyBadRows, match=r"no row of users is good.*no true or false: 1"):
             shop.load([EVENT] * 20)
         assert shop.facts.is_empty("events")
@@ -169,7 +186,9 @@ class TestShare:
 class TestParquet:
     def test_the_broken_part_is_named(self, shop: Shop) -> None:
         (shop.folder / "events").mkdir()
-        rows: list[dict[str, Any]] = [EVENT | {"occurred_at": datetime(2024, 5, 1, tzinfo=UTC), "quantity": 1.0}]
+        rows: list[dict[str, Any]] = [
+            EVENT | {"occurred_at": datetime(2024, 5, 1, tzinfo=UTC), "quantity": 1.0}
+        ]
         pq.write_table(pa.Table.from_pylist(rows), shop.folder / "events" / "0.parquet")
         (shop.folder / "events" / "1.parquet").touch()
         with pytest.raises(BadInput, match=r"no readable Parquet file.*1\.parquet"):
@@ -178,14 +197,20 @@ class TestParquet:
     def test_parts_may_differ_in_columns_and_rows_are_numbered_per_part(self, shop: Shop) -> None:
         (shop.folder / "events").mkdir()
         at = datetime.fromisoformat("2024-05-01T10:00:00")  # no offset: UTC
-        rows: list[dict[str, Any]] = [{"event_type": "view_item", "occurred_at": at, "item_id": "a"}]
+        rows: list[dict[str, Any]] = [
+            {"event_type": "view_item", "occurred_at": at, "item_id": "a"}
+        ]
         pq.write_table(pa.Table.from_pylist(rows * 2), shop.folder / "events" / "0.parquet")
         more = [rows[0] | {"quantity": quantity, "tags": ["x", "y"]} for quantity in (2, -1)]
         pq.write_table(pa.Table.from_pylist(more), shop.folder / "events" / "1.parquet")
         report = shop.load().tables["events"]
         assert (report.rows_read, report.written.new, report.n_bad) == (4, 3, 1)
         (bad,) = quarantine(report)
-        assert (Path(bad["file"]).name, bad["row"], bad["reasons"]) == ("1.parquet", "2", "quantity is below 0")
+        assert (Path(bad["file"]).name, bad["row"], bad["reasons"]) == (
+            "1.parquet",
+            "2",
+            "quantity is below 0",
+        )
         assert {row["occurred_at"] for row in shop.rows()} == {at.replace(tzinfo=UTC)}
 
 
@@ -205,4 +230,6 @@ def test_the_small_shop_imports_whole_and_twice_the_same(tmp_path: Path) -> None
     again = shop.load(now=small_shop.NOW)
     assert all(table.written.new == table.written.replaced == 0 for table in again.tables.values())
     for table in shop.facts.read("users").to_pyarrow().to_pylist():
-        assert table["personalization_allowed"] is (table["user_id"] != small_shop.NO_PERSONALIZATION)
+        assert table["personalization_allowed"] is (
+            table["user_id"] != small_shop.NO_PERSONALIZATION
+        )

@@ -22,7 +22,9 @@ def make_panel() -> Callable[..., DemandPanel]:
         return DemandPanel(
             item_ids=np.array([f"i{n:03}" for n in range(n_series)], object),
             zones=np.array(["north" if n % 2 else "south" for n in range(n_series)], object),
-            categories=np.array([f"Food > {'Tea' if n % 3 else 'Milk'}" for n in range(n_series)], object),
+            categories=np.array(
+                [f"Food > {'Tea' if n % 3 else 'Milk'}" for n in range(n_series)], object
+            ),
             week_starts=tuple(MONDAY + timedelta(weeks=n) for n in range(n_weeks)),
             n_known=n_known,
             units=units[:, :n_known],

@@ -42,7 +42,9 @@ def test_the_season_is_a_year_where_one_is_known_else_a_month() -> None:
 
 def test_series_without_sales_are_zero() -> None:
     nothing = np.zeros((1, 20))
-    assert [level(nothing)[0] for level in (naive, croston_sba, tsb, ses, mean_of_8, adida)] == [0] * 6
+    assert [level(nothing)[0] for level in (naive, croston_sba, tsb, ses, mean_of_8, adida)] == [
+        0
+    ] * 6
 
 
 def test_equal_to_statsforecast() -> None:
@@ -58,7 +60,9 @@ def test_equal_to_statsforecast() -> None:
     ours = {"sba": croston_sba(units), "tsb": tsb(units), "ses": ses(units), "adida": adida(units)}
     for name, model in theirs.items():
         expected = np.array([model.forecast(row, 1)["mean"][0] for row in units])
-        tolerance = 0.03 if name == "adida" else 1e-6  # ADIDA's smoothing share is searched on a grid here
+        tolerance = (
+            0.03 if name == "adida" else 1e-6
+        )  # ADIDA's smoothing share is searched on a grid here
         assert ours[name] == pytest.approx(expected, rel=tolerance), name
 
 

@@ -8,14 +8,14 @@ import pytest
 
 from features.contracts.errors import BadInput
 from models.demand.blend import fit_blend, segments
-from models.demand.calibration import Backtest, calibrate
 from models.demand.censoring import uncensored
 from models.demand.features import features, history
+from models.demand.learner import FitConfig, TreesConfig, fit_trees
+from models.demand.lookup import load_forecasts
 from models.demand.model import DemandModel
+from models.demand.new_items import item_rates
 from models.demand.panel import DemandPanel, rolling_origins
-from models.demand.rates import item_rates
-from models.demand.table import load_forecasts
-from models.demand.trees import FitConfig, TreesConfig, fit_trees
+from models.demand.uncertainty.backtest_calibration import Backtest, calibrate
 from models.demand.week_effects import fit_week_effects
 
 CONFIG = FitConfig(max_rows=20_000, trees=TreesConfig(n_trees=40, min_rows=20))
@@ -25,14 +25,18 @@ def fitted(panel: DemandPanel, seed: int = 5) -> DemandModel:
     origin = panel.n_known - 4
     earlier = panel.known_until(origin)
     means = fit_trees(earlier, CONFIG, seed).means(earlier, range(1, 5))
-    seen = Backtest(origin, (1, 2, 3, 4), segments(earlier), means, panel.units[:, origin:].astype(float))
+    seen = Backtest(
+        origin, (1, 2, 3, 4), segments(earlier), means, panel.units[:, origin:].astype(float)
+    )
     trees = fit_trees(panel, CONFIG, seed)
     rates = item_rates(panel, panel.take(np.arange(0)))
     calibration = calibrate([seen], panel.n_known, np.random.default_rng(seed))
     return DemandModel(trees, calibration, rates, panel.week_starts[panel.n_known], CONFIG)
 
 
-def test_refit_is_fit_and_load_is_save(make_panel: Callable[..., DemandPanel], tmp_path: Path) -> None:
+def test_refit_is_fit_and_load_is_save(
+    make_panel: Callable[..., DemandPanel], tmp_path: Path
+) -> None:
     panel = make_panel()
     model = fitted(panel)
     forecasts = model.predict(panel)
@@ -54,7 +58,9 @@ def test_quantiles_are_ordered_and_bias_is_small(make_panel: Callable[..., Deman
     assert np.all(p50 <= p90)
     mean = forecasts["mean"].to_numpy().reshape(300, 4)
     actual = whole.units[:, 30:34]
-    assert abs(mean.sum() / actual.sum() - 1) < 0.06  # 1,200 Poisson weeks of mean 3.6: standard error 1.5 %
+    assert (
+        abs(mean.sum() / actual.sum() - 1) < 0.06
+    )  # 1,200 Poisson weeks of mean 3.6: standard error 1.5 %
     promoted = whole.reach[0, :, 30:34] > 0
     assert mean[promoted].mean() > 1.5 * mean[~promoted].mean()  # a mailer doubles what sells
 
@@ -65,33 +71,45 @@ def test_no_feature_sees_weeks_from_the_origin_on(make_panel: Callable[..., Dema
     units[:, 20:] = 999
     for step in (1, 4, 10):
         names, rows = features(panel, history(panel, 20), step)
-        again = features(replace(panel, units=units), history(replace(panel, units=units), 20), step)
+        again = features(
+            replace(panel, units=units), history(replace(panel, units=units), 20), step
+        )
         assert names == again[0]
         assert np.array_equal(rows, again[1], equal_nan=True)
 
 
-def test_an_item_without_history_gets_the_rate_of_its_category(make_panel: Callable[..., DemandPanel]) -> None:
+def test_an_item_without_history_gets_the_rate_of_its_category(
+    make_panel: Callable[..., DemandPanel],
+) -> None:
     panel = make_panel()
     model = fitted(panel)
     units = panel.units.copy()
     units[0] = 0
-    listed = np.where(np.arange(120) == 0, 30.0, -np.inf)  # it comes this week, so it does not wait for a first sale
+    listed = np.where(
+        np.arange(120) == 0, 30.0, -np.inf
+    )  # it comes this week, so it does not wait for a first sale
     unsold = replace(panel, units=units, listed_week=listed)
     row = model.predict(unsold, 2).slice(0, 2)
     recent = panel.units[:, -13:].mean(axis=1)
     milk_south = [n for n in range(0, 120, 2) if n % 3 == 0]  # 20 items
-    food = recent[::2].mean()  # all 60 of the south are food, so that drawing food to the whole changes nothing
+    food = recent[
+        ::2
+    ].mean()  # all 60 of the south are food, so that drawing food to the whole changes nothing
     expected = (recent[milk_south].sum() + 5 * food) / (len(milk_south) + 5)
     assert row["mean"].to_pylist() == pytest.approx([expected, expected])
     assert model.rates.of("south", "Food > Milk > Oat") == pytest.approx(expected)
     assert model.rates.of("south", "Toys") == pytest.approx(recent[::2].mean(), rel=1e-5)
 
 
-def test_a_new_item_sells_like_its_brand_within_its_category(make_panel: Callable[..., DemandPanel]) -> None:
+def test_a_new_item_sells_like_its_brand_within_its_category(
+    make_panel: Callable[..., DemandPanel],
+) -> None:
     plain = make_panel(n_series=12, n_known=20)
     units = np.tile(np.where(np.arange(12) < 6, 10.0, 2.0)[:, None], 20).astype(np.float32)
     about = {"zones": np.full(12, "z", object), "categories": np.full(12, "Tea", object)}
-    panel = replace(plain, units=units, brands=np.where(np.arange(12) < 6, "A", "B").astype(object), **about)
+    panel = replace(
+        plain, units=units, brands=np.where(np.arange(12) < 6, "A", "B").astype(object), **about
+    )
     rates = item_rates(panel, panel.take(np.arange(0)))
     whole = (6 * 10 + 6 * 2) / 12
     tea = (72 + 5 * whole) / (12 + 5)
@@ -111,7 +129,9 @@ def test_too_few_weeks_are_refused(make_panel: Callable[..., DemandPanel]) -> No
         fit_trees(make_panel(n_known=4), CONFIG, 1)
 
 
-def test_planned_prices_reach_the_features_where_a_list_exists(make_panel: Callable[..., DemandPanel]) -> None:
+def test_planned_prices_reach_the_features_where_a_list_exists(
+    make_panel: Callable[..., DemandPanel],
+) -> None:
     panel = make_panel()
     price = np.full((120, 43), 200.0, np.float32)
     offer = price.copy()
@@ -132,8 +152,12 @@ def test_the_blend_takes_out_the_bias_of_each_segment() -> None:
     segment = np.repeat([1, 9], 100_000)
     means = np.repeat([[1.0, 0.0], [10.0, 0.0]], 100_000, axis=0)
     actual = np.where(segment == 1, 0.8, 12.0)
-    blended = fit_blend(actual, means, segment)(np.array([[1.0, 0.0], [10.0, 0.0]]), np.array([1, 9]))
-    assert blended == pytest.approx([0.8, 12.0], rel=0.02)  # 3,000 rows draw 100,000 to the weight of all
+    blended = fit_blend(actual, means, segment)(
+        np.array([[1.0, 0.0], [10.0, 0.0]]), np.array([1, 9])
+    )
+    assert blended == pytest.approx(
+        [0.8, 12.0], rel=0.02
+    )  # 3,000 rows draw 100,000 to the weight of all
 
 
 def test_the_blend_trusts_the_method_that_was_right() -> None:
@@ -171,7 +195,9 @@ def test_forecasts_fall_as_a_planned_price_rises(make_panel: Callable[..., Deman
     rng = np.random.default_rng(9)
     offer = np.where(rng.random((150, 43)) < 0.3, 150.0, 200.0).astype(np.float32)
     units = rng.poisson(plain.units * (200 / offer[:, :30]) ** 2).astype(np.float32)
-    panel = replace(plain, units=units, offer_price=offer, list_price=np.full((150, 43), 200, np.float32))
+    panel = replace(
+        plain, units=units, offer_price=offer, list_price=np.full((150, 43), 200, np.float32)
+    )
     trees = fit_trees(panel, CONFIG, 5)
     at = []
     for price in (120, 150, 180, 200, 240):
@@ -188,18 +214,25 @@ def test_a_forecast_assumes_the_planned_price_only_where_past_weeks_knew_one(
     plain = make_panel(n_series=4, n_known=30)
     prices = np.full((4, 43), np.nan, np.float32)
     prices[0] = 200  # always listed
-    prices[1, 29:] = 250  # decided a week ago: what sold before did so at a price that no plan tells
+    prices[1, 29:] = (
+        250  # decided a week ago: what sold before did so at a price that no plan tells
+    )
     prices[2, 26:] = 300  # four of the last eight weeks
     prices[0, 31] = 150
     panel = replace(plain, offer_price=prices, list_price=prices)
     assumed = panel.assumed_prices(2)
-    assert np.array_equal(assumed, [[200, 150], [np.nan] * 2, [300, 300], [np.nan] * 2], equal_nan=True)
+    assert np.array_equal(
+        assumed, [[200, 150], [np.nan] * 2, [300, 300], [np.nan] * 2], equal_nan=True
+    )
     assert np.isnan(plain.assumed_prices(2)).all()
     forecasts = fitted(panel).predict(panel, 2)
     assert forecasts["price_minor"].to_pylist() == [200, 150, None, None, 300, 300, None, None]
     model = fitted(panel).with_forecasts(forecasts)
     model.save(tmp_path)
-    assert [week.price_minor for week in load_forecasts(tmp_path).of("i000", "south", 2, panel.week_starts[30])] == [
+    assert [
+        week.price_minor
+        for week in load_forecasts(tmp_path).of("i000", "south", 2, panel.week_starts[30])
+    ] == [
         200,
         150,
     ]
@@ -214,4 +247,7 @@ def test_forecasts_kept_without_assumed_prices_are_read_as_such(
     file = tmp_path / "forecasts.parquet"
     pq.write_table(pq.read_table(file).drop_columns(["price_minor"]), file)
     assert DemandModel.load(tmp_path).forecasts["price_minor"].null_count == 3 * 13
-    assert load_forecasts(tmp_path).of("i000", "south", 1, panel.week_starts[30])[0].price_minor is None
+    assert (
+        load_forecasts(tmp_path).of("i000", "south", 1, panel.week_starts[30])[0].price_minor
+        is None
+    )

@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from models.demand.distribution import Counts
 from models.demand.inventory import (
     Policy,
     abc,
@@ -15,16 +14,25 @@ from models.demand.inventory import (
     xyz,
 )
 from models.demand.outlook import Outlook
-from models.demand.sums import Spread, Sums
+from models.demand.uncertainty.aggregates import Spread, Sums
+from models.demand.uncertainty.counts import Counts
 
 NONE = np.array([np.nan])  # on order: nothing is told
 
 
 def outlook(mean: list[list[float]], alpha: float = 0.2, total: float = 0.1) -> Outlook:
-    """Sums over one week have dispersion `alpha`, over two 3/4 of it, over four and eight `total`."""
+    """Sums over one week have dispersion `alpha`, over two 3/4 of it, over four and eight
+    `total`."""
     n = len(mean)
-    counts = [Counts((1.0,), (each, each), ((), ())) for each in (alpha, 0.75 * alpha, total, total)]
-    return Outlook(np.array(mean), np.full(n, alpha), np.ones(n, bool), Sums(tuple(Spread(c, c) for c in counts), {}))
+    counts = [
+        Counts((1.0,), (each, each), ((), ())) for each in (alpha, 0.75 * alpha, total, total)
+    ]
+    return Outlook(
+        np.array(mean),
+        np.full(n, alpha),
+        np.ones(n, bool),
+        Sums(tuple(Spread(c, c) for c in counts), {}),
+    )
 
 
 def policy(lead: float, review: float, level: float = 0.95, n: int = 1) -> Policy:
@@ -34,7 +42,9 @@ def policy(lead: float, review: float, level: float = 0.95, n: int = 1) -> Polic
 def test_the_reorder_point_covers_lead_time_and_review_at_the_service_level() -> None:
     plan = replenish(outlook([[10.0] * 4]), policy(21, 7), np.array([30.0]), NONE)
     expected = 10 * (21 + 7) / 7
-    point = stats.nbinom.ppf(0.95, 1 / 0.1, 1 / (1 + 0.1 * expected))  # four weeks: the dispersion of the total
+    point = stats.nbinom.ppf(
+        0.95, 1 / 0.1, 1 / (1 + 0.1 * expected)
+    )  # four weeks: the dispersion of the total
     assert plan.expected[0] == expected == 40
     assert plan.reorder_point[0] == point
     assert plan.safety_stock[0] == point - 40
@@ -47,15 +57,21 @@ def test_one_week_has_the_spread_of_a_week_and_three_lie_between_two_and_four() 
     week = replenish(outlook([[10.0] * 4]), policy(7, 0), np.array([np.nan]), NONE)
     assert week.reorder_point[0] == stats.nbinom.ppf(0.95, 1 / 0.2, 1 / (1 + 0.2 * 10))
     three = replenish(outlook([[10.0] * 4]), policy(21, 0), np.array([np.nan]), NONE)
-    of_two, of_four = (stats.nbinom.ppf(0.95, 1 / alpha, 1 / (1 + alpha * 30)) for alpha in (0.15, 0.1))
+    of_two, of_four = (
+        stats.nbinom.ppf(0.95, 1 / alpha, 1 / (1 + alpha * 30)) for alpha in (0.15, 0.1)
+    )
     share = np.log(3 / 2) / np.log(4 / 2)
     assert three.reorder_point[0] == np.ceil((1 - share) * of_two + share * of_four)
 
 
 def test_items_with_terms_of_their_own_are_looked_up_by_them() -> None:
     terms = Policy(np.array([7.0, 21, 21]), np.array([0.0, 7, 7]), np.array([0.95, 0.95, 0.5]))
-    points = replenish(outlook([[10.0] * 4] * 3), terms, np.full(3, np.nan), np.full(3, np.nan)).reorder_point
-    one, four = (stats.nbinom.ppf(0.95, 1 / a, 1 / (1 + a * mean)) for a, mean in ((0.2, 10), (0.1, 40)))
+    points = replenish(
+        outlook([[10.0] * 4] * 3), terms, np.full(3, np.nan), np.full(3, np.nan)
+    ).reorder_point
+    one, four = (
+        stats.nbinom.ppf(0.95, 1 / a, 1 / (1 + a * mean)) for a, mean in ((0.2, 10), (0.1, 40))
+    )
     assert points.tolist() == [one, four, stats.nbinom.ppf(0.5, 1 / 0.1, 1 / (1 + 0.1 * 40))]
 
 
@@ -63,11 +79,15 @@ def test_a_reorder_point_holds_at_its_service_level() -> None:
     rng = np.random.default_rng(3)
     plan = replenish(outlook([[10.0] * 4]), policy(28, 0, 0.9), np.array([0.0]), NONE)
     sold = rng.negative_binomial(1 / 0.1, 1 / (1 + 0.1 * 40), 100_000)
-    assert (sold <= plan.reorder_point[0]).mean() == pytest.approx(0.9, abs=0.015)  # counts come in whole units
+    assert (sold <= plan.reorder_point[0]).mean() == pytest.approx(
+        0.9, abs=0.015
+    )  # counts come in whole units
 
 
 def test_nothing_is_ordered_above_the_reorder_point_nor_where_no_stock_is_known() -> None:
-    plan = replenish(outlook([[10.0] * 4] * 2), policy(7, 7, n=2), np.array([1_000.0, np.nan]), np.zeros(2))
+    plan = replenish(
+        outlook([[10.0] * 4] * 2), policy(7, 7, n=2), np.array([1_000.0, np.nan]), np.zeros(2)
+    )
     assert plan.order[0] == 0
     assert np.isnan(plan.order[1]) and np.isnan(plan.days_of_cover[1])
 
@@ -105,13 +125,16 @@ def test_weeks_beyond_the_forecast_are_like_its_last_one() -> None:
 
 def test_stock_of_what_never_sells_lasts_for_ever() -> None:
     assert days_of_cover(np.zeros((1, 2)), np.array([5.0]))[0] == np.inf
-    assert replenish(outlook([[0.0, 0.0]]), policy(7, 7), np.array([5.0]), NONE).reorder_point[0] == 0
+    assert (
+        replenish(outlook([[0.0, 0.0]]), policy(7, 7), np.array([5.0]), NONE).reorder_point[0] == 0
+    )
 
 
 def test_classes() -> None:
     assert abc(np.array([50.0, 30.0, 15.0, 5.0, 0.0])).tolist() == ["A", "A", "B", "C", "C"]
     steady, wild = outlook([[100.0], [4.0], [0.5]], alpha=0.01), outlook([[100.0]], alpha=4.0)
-    # spreads: sqrt(.01 + .01) = .14, sqrt(.25 + .01) = .51, sqrt(2 + .01) = 1.42; sqrt(.01 + 4) = 2.0
+    # spreads: sqrt(.01 + .01) = .14, sqrt(.25 + .01) = .51, sqrt(2 + .01) = 1.42; sqrt(.01 + 4) =
+    # 2.0
     assert xyz(steady).tolist() == ["X", "Y", "Z"]
     assert xyz(wild).tolist() == ["Z"]
 

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from features.contracts.pricing import EvidenceGrade
 from models.pricing.price_tests import NO_ROOM, TOO_SLOW, propose_tests
 from models.pricing.rules import PricingRules
-from tests.models.pricing.priced import item
+from tests.shops.priced_items import item
 
 RULES = PricingRules(endings=(), max_change=0.1, horizon_weeks=4)
 
 
 def test_an_item_of_little_evidence_gets_a_test_between_the_ends_of_its_rules():
-    # 400 units in four weeks: weekly noise 4 / 400 + .1. Prices 450 and 550: spread (ln(550 / 450) / 2)².
+    # 400 units in four weeks: weekly noise 4 / 400 + .1. Prices 450 and 550: spread (ln(550 / 450)
+    # / 2)².
     (found,) = propose_tests([item("a", grade="D", units=400.0, error=0.8)], RULES).tests
     assert (found.lower_price_minor, found.higher_price_minor) == (450, 550)
     noise, spread, before = 4 / 400 + 0.1, (math.log(550 / 450) / 2) ** 2, 1 / 0.8**2
@@ -27,7 +28,9 @@ def test_an_item_of_little_evidence_gets_a_test_between_the_ends_of_its_rules():
 def test_items_with_evidence_get_none_and_others_that_cannot_be_tested_say_why():
     slow = item("slow", grade="D", units=1.0, error=2.0)  # would take years
     held = replace(item("held", grade="D", units=400.0, error=0.8), hold="a promotion is running")
-    fixed = item("fixed", grade="D", units=400.0, error=0.8, cost=600.0)  # no price satisfies the margin floor
+    fixed = item(
+        "fixed", grade="D", units=400.0, error=0.8, cost=600.0
+    )  # no price satisfies the margin floor
     dead = item("dead", grade="D", units=0.0, error=0.8)
     found = propose_tests([item("a"), slow, held, fixed, dead], RULES)
     assert (found.tests, found.n_known) == ((), 1)
@@ -42,7 +45,15 @@ def test_items_with_evidence_get_none_and_others_that_cannot_be_tested_say_why()
 
 
 def test_what_nothing_is_known_of_is_tested_too_and_fast_sellers_come_first():
-    unknown = item("unknown", grade="D", units=4000.0, elasticity=math.nan, error=math.nan, lowest=None, highest=None)
+    unknown = item(
+        "unknown",
+        grade="D",
+        units=4000.0,
+        elasticity=math.nan,
+        error=math.nan,
+        lowest=None,
+        highest=None,
+    )
     some = item("some", grade="C", units=400.0, error=0.8)
     found = propose_tests([some, unknown], RULES).tests
     assert [each.item_id for each in found] == ["unknown", "some"]
@@ -56,7 +67,10 @@ def test_what_nothing_is_known_of_is_tested_too_and_fast_sellers_come_first():
     min_grade=st.sampled_from("BC"),
 )
 def test_every_item_is_known_or_tested_or_told_why_not(grades, units, cost, min_grade):
-    items = [item(f"i{n}", grade=grade, units=units, cost=cost, error=0.8) for n, grade in enumerate(grades)]
+    items = [
+        item(f"i{n}", grade=grade, units=units, cost=cost, error=0.8)
+        for n, grade in enumerate(grades)
+    ]
     found = propose_tests(items, replace(RULES, min_grade=EvidenceGrade(min_grade)))
     assert found.n_known == sum(grade <= min_grade for grade in grades)
     told = [each.item_id for each in (*found.tests, *found.untestable)]

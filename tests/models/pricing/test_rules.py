@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 
 from features.contracts.errors import BadInput, UnknownName
-from models.pricing.bounds import PriceBound, allowed, bounds, ladder
+from models.pricing.optimise.bounds import PriceBound, allowed, bounds, ladder
 from models.pricing.rules import PricingRules
-from tests.models.pricing.priced import item
+from tests.shops.priced_items import item
 
 
 def by_rule(limits):
@@ -33,7 +33,10 @@ def test_the_ceiling_stays_where_the_shops_own_list_price_puts_it():
     raised = replace(item(current=540, list_price=540), opening_list_price_minor=500)
     assert by_rule(bounds(raised, rules))["ceiling"] == pytest.approx((0, 500 * 1.1))
     above = replace(item(current=600, list_price=600), opening_list_price_minor=500)
-    assert by_rule(bounds(above, rules))["ceiling"] == (0, 600)  # it need not fall, and may not rise
+    assert by_rule(bounds(above, rules))["ceiling"] == (
+        0,
+        600,
+    )  # it need not fall, and may not rise
 
 
 def test_without_evidence_there_is_no_range_tried():
@@ -42,7 +45,12 @@ def test_without_evidence_there_is_no_range_tried():
 
 @pytest.mark.parametrize(
     ("endings", "expected"),
-    [((99,), [199, 299]), ((49, 99), [149, 199, 249, 299]), ((0, 5), [*range(135, 301, 5)]), ((), [*range(135, 301)])],
+    [
+        ((99,), [199, 299]),
+        ((49, 99), [149, 199, 249, 299]),
+        ((0, 5), [*range(135, 301, 5)]),
+        ((), [*range(135, 301)]),
+    ],
 )
 def test_ladders(endings, expected):
     assert list(ladder(134.2, 300.9, endings)) == expected
@@ -59,7 +67,11 @@ def test_soft_rules_are_given_up_in_order_and_only_when_needed():
     under_cost = item(current=500, cost=600.0, list_price=700, lowest=450, highest=700)
     hard = PricingRules(max_change=0.1, min_margin=0.05)
     assert not allowed(under_cost, hard).prices
-    soft = PricingRules(max_change=0.1, min_margin=0.05, soft={"margin floor": 90, "ending": 10, "maximum change": 50})
+    soft = PricingRules(
+        max_change=0.1,
+        min_margin=0.05,
+        soft={"margin floor": 90, "ending": 10, "maximum change": 50},
+    )
     choice = allowed(under_cost, soft)
     assert choice.given_up == ("ending", "maximum change")
     assert choice.prices[0] == 632

@@ -9,7 +9,7 @@ from features.contracts.calendar import DECAY_PER_WEEK
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from models.ranking.calibration import fit_calibration
-from models.ranking.features import column_names
+from models.ranking.columns import column_names
 from models.ranking.lambdarank import RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Candidates, RecommendationModel, Retrieval
 from models.ranking.placement import Placement
@@ -27,10 +27,13 @@ SCORERS = ("all", "new", "similar", "bought_together", "trending", "new_arrivals
 
 @pytest.fixture(scope="session")
 def history() -> Callable[..., UserHistory]:
-    """A history from `item: (orders, weeks since the last)`; orders lie a week apart. Views are an hour old."""
+    """A history from `item: (orders, weeks since the last)`; orders lie a week apart. Views are an
+    hour old."""
 
     def make(
-        user_id: str | None = "u", bought: Mapping[str, tuple[int, float]] | None = None, viewed: tuple[str, ...] = ()
+        user_id: str | None = "u",
+        bought: Mapping[str, tuple[int, float]] | None = None,
+        viewed: tuple[str, ...] = (),
     ) -> UserHistory:
         bought = dict(sorted((bought or {}).items()))
         orders = np.array([n for n, _ in bought.values()], np.float32)
@@ -42,7 +45,9 @@ def history() -> Callable[..., UserHistory]:
             item_ids=np.array(list(bought), object),
             n_orders=orders,
             quantity=orders,
-            decayed_frequency=np.array([sum(DECAY_PER_WEEK**age for age in each) for each in ages], np.float32),
+            decayed_frequency=np.array(
+                [sum(DECAY_PER_WEEK**age for age in each) for each in ages], np.float32
+            ),
             first_at=np.array([min(each) for each in at], np.int64),
             last_at=np.array([max(each) for each in at], np.int64),
             features={"orders": float(orders.sum())},
@@ -55,7 +60,8 @@ def history() -> Callable[..., UserHistory]:
 
 @pytest.fixture(scope="session")
 def items() -> ItemFeatures:
-    """i00 ... i15, the first the most popular; "z-new" arrived yesterday, unknown to the model, never sold."""
+    """i00 ... i15, the first the most popular; "z-new" arrived yesterday, unknown to the model,
+    never sold."""
     ids = np.array([*(f"i{n:02}" for n in range(N_ITEMS)), "z-new"], object)
     popularity = np.array([*range(N_ITEMS, 0, -1), 0], np.float32)
     columns = {
@@ -67,7 +73,9 @@ def items() -> ItemFeatures:
         "promotion_reach_next_4w": np.array([*[0] * (N_ITEMS - 1), 1, 0], np.float32),
         "units_13w": popularity,
     }
-    category = np.array([f"Food > {'Tea' if n % 2 else 'Milk'}" for n in range(N_ITEMS + 1)], object)
+    category = np.array(
+        [f"Food > {'Tea' if n % 2 else 'Milk'}" for n in range(N_ITEMS + 1)], object
+    )
     return ItemFeatures(AS_OF, ids, columns, category, np.full(len(ids), "", object))
 
 
@@ -90,7 +98,8 @@ def shoppers(history: Callable[..., UserHistory]) -> dict[str, UserHistory]:
 
 @pytest.fixture(scope="session")
 def model(shoppers: dict[str, UserHistory], items: ItemFeatures) -> RecommendationModel:
-    """Real sources; the rankers learnt that a high decayed frequency, else a high EASE score, is bought."""
+    """Real sources; the rankers learnt that a high decayed frequency, else a high EASE score, is
+    bought."""
     interactions = Interactions.from_histories(shoppers)
     knn = fit_item_knn(interactions.item_ids, interactions.binary(), ItemKnnConfig())
     together = fit_association(interactions.item_ids, interactions.binary(), AssociationConfig())

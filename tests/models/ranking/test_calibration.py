@@ -22,7 +22,9 @@ def test_between_two_knots_a_chance_is_interpolated_and_beyond_the_ends_the_end_
     assert found[:, 0].tolist() == pytest.approx([0.1, 0.1, 0.15, 0.4, 0.6, 0.0])
 
 
-def test_chances_are_the_shares_that_were_bought_and_thinned_rows_count_for_those_left_out() -> None:
+def test_chances_are_the_shares_that_were_bought_and_thinned_rows_count_for_those_left_out() -> (
+    None
+):
     rng = np.random.default_rng(4)
     n = 40_000
     ease, orders = rng.random(n), rng.random(n) * 100  # in units of their own
@@ -30,28 +32,44 @@ def test_chances_are_the_shares_that_were_bought_and_thinned_rows_count_for_thos
     kept = bought | (rng.random(n) < 0.25)
     matrix = table(ease, orders)[kept]
     weights = np.where(bought[kept], 1.0, 4.0)
-    found = fit_calibration(matrix, bought[kept], weights, NAMES).of(table([0.1, 0.5, 0.9], [50] * 3))
+    found = fit_calibration(matrix, bought[kept], weights, NAMES).of(
+        table([0.1, 0.5, 0.9], [50] * 3)
+    )
     assert found[:, 0] == pytest.approx([0.03, 0.07, 0.11], abs=0.015)
-    assert found[:, 1] == pytest.approx([0.07] * 3, abs=0.015)  # popularity says nothing here: the mean
+    assert found[:, 1] == pytest.approx(
+        [0.07] * 3, abs=0.015
+    )  # popularity says nothing here: the mean
 
 
 @given(
     st.lists(st.tuples(st.floats(-1e3, 1e3, width=32), st.booleans()), min_size=1, max_size=200),
     st.lists(st.floats(-1e3, 1e3, width=32), min_size=2, max_size=20),
 )
-def test_a_higher_score_never_has_a_lower_chance(rows: list[tuple[float, bool]], asked: list[float]) -> None:
+def test_a_higher_score_never_has_a_lower_chance(
+    rows: list[tuple[float, bool]], asked: list[float]
+) -> None:
     matrix = table([score for score, _ in rows], [np.nan] * len(rows))
-    calibration = fit_calibration(matrix, np.array([label for _, label in rows]), np.ones(len(rows)), NAMES)
+    calibration = fit_calibration(
+        matrix, np.array([label for _, label in rows]), np.ones(len(rows)), NAMES
+    )
     assert calibration.sources == ("EASE",)  # a source that says nothing is none
     found = calibration.of(table(sorted(asked), [0] * len(asked))[:, :1])[:, 0]
     assert (np.diff(found) >= -1e-9).all() and ((found >= 0) & (found <= 1)).all()
-    assert np.array_equal(Calibration.read(calibration.meta()).of(matrix[:, :1]), calibration.of(matrix[:, :1]))
+    assert np.array_equal(
+        Calibration.read(calibration.meta()).of(matrix[:, :1]), calibration.of(matrix[:, :1])
+    )
 
 
 def test_the_source_of_the_highest_chance_is_the_reason(recommender, shoppers) -> None:
-    (slate,) = recommender.recommend([RecommendationQuery(shoppers["u01"], "new", 8, strict=True, explain=True)])
+    (slate,) = recommender.recommend(
+        [RecommendationQuery(shoppers["u01"], "new", 8, strict=True, explain=True)]
+    )
     assert len(slate.items) == 8
     for item in slate.items:
-        told = {name.removeprefix("chance by "): p for name, p in item.contributions.items() if "chance by" in name}
+        told = {
+            name.removeprefix("chance by "): p
+            for name, p in item.contributions.items()
+            if "chance by" in name
+        }
         assert {"EASE", "popular"} <= told.keys()
         assert item.reason == SOURCES[max(told, key=lambda source: told[source])][1]

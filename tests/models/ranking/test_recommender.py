@@ -17,14 +17,16 @@ from features.contracts.recommendations import ItemFeatures, Reason, Recommendat
 from models.ranking.model import CandidateConfig, Candidates, RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
-from models.ranking.rules import Rule, RuleSet
+from models.ranking.slate.merchandising_rules import Rule, RuleSet
 
 BUYER = {"i00": (1, 5.0), "i02": (3, 1.0), "i04": (1, 0.0)}
 
 
 @pytest.fixture
 def ask(recommender: Recommender, history: Callable[..., UserHistory]) -> Callable[..., Slate]:
-    def asked(placement: str = "all", who: UserHistory | None = None, count: int = 5, **options: Any) -> Slate:
+    def asked(
+        placement: str = "all", who: UserHistory | None = None, count: int = 5, **options: Any
+    ) -> Slate:
         policy = options.pop("policy", None)
         query = RecommendationQuery(who or history("u", BUYER), placement, count, **options)
         return recommender.recommend([query], policy=policy)[0]
@@ -37,7 +39,11 @@ def ids(slate: Slate) -> list[str]:
 
 
 def queries(shoppers: dict[str, UserHistory]) -> list[RecommendationQuery]:
-    return [RecommendationQuery(each, name, 8, explain=True) for name in ("all", "new") for each in shoppers.values()]
+    return [
+        RecommendationQuery(each, name, 8, explain=True)
+        for name in ("all", "new")
+        for each in shoppers.values()
+    ]
 
 
 def test_an_answer_does_not_depend_on_what_else_is_asked(
@@ -49,27 +55,35 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(
     assert recommender.recommend(every[::-1]) == together[::-1]
 
 
-def test_a_filter_changes_no_score(recommender: Recommender, shoppers: dict[str, UserHistory]) -> None:
+def test_a_filter_changes_no_score(
+    recommender: Recommender, shoppers: dict[str, UserHistory]
+) -> None:
     for each in shoppers.values():
         whole = RecommendationQuery(each, "all", 20, strict=True)
         every = {item.item_id: item.score for item in recommender.recommend([whole])[0].items}
         allowed = frozenset(list(every)[1::2])
         (some,) = recommender.recommend([replace(whole, allowed_item_ids=allowed)])
-        assert {item.item_id: item.score for item in some.items} == {item_id: every[item_id] for item_id in allowed}
+        assert {item.item_id: item.score for item in some.items} == {
+            item_id: every[item_id] for item_id in allowed
+        }
 
 
 def test_a_rule_that_touches_no_item_changes_no_slate(
     recommender: Recommender, shoppers: dict[str, UserHistory]
 ) -> None:
     idle = {"idle": RuleSet({"nothing": Rule("hide", item_ids=("ghost",))})}
-    placements = {name: replace(each, rules=("idle",)) for name, each in recommender.placements.items()}
+    placements = {
+        name: replace(each, rules=("idle",)) for name, each in recommender.placements.items()
+    }
     ruled = Recommender(recommender.model, recommender.items, placements, idle)
     asked = [replace(query, count=count) for query in queries(shoppers) for count in (1, 8, 17)]
     assert ruled.recommend(asked) == recommender.recommend(asked)
 
 
 @pytest.mark.parametrize("n_items", [0, 1, 3])
-def test_it_warms_up_however_few_items_there_are(recommender: Recommender, items: ItemFeatures, n_items: int) -> None:
+def test_it_warms_up_however_few_items_there_are(
+    recommender: Recommender, items: ItemFeatures, n_items: int
+) -> None:
     some = replace(
         items,
         columns={name: values[:n_items] for name, values in items.columns.items()},
@@ -96,9 +110,14 @@ def test_lines_are_those_of_the_slate(
             RecommendationQuery(who, "all", 8, candidate_ids=("i01", "ghost", "i03")),
         )
     ]
-    told = [[(item.item_id, item.score, item.reason) for item in slate.items] for slate in recommender.recommend(asked)]
+    told = [
+        [(item.item_id, item.score, item.reason) for item in slate.items]
+        for slate in recommender.recommend(asked)
+    ]
     lines = recommender.lines(asked)
-    assert [list(zip(each.item_ids, each.scores, each.reasons, strict=True)) for each in lines] == told
+    assert [
+        list(zip(each.item_ids, each.scores, each.reasons, strict=True)) for each in lines
+    ] == told
     assert recommender.lines([]) == []
 
 
@@ -110,13 +129,19 @@ def test_of_what_was_bought_the_most_frequent_are_candidates_and_of_equals_the_f
 ) -> None:
     sources = dict.fromkeys(("ease", "ease_decayed", "als", "popular", "promoted"), 0)
     bound = Recommender(
-        recommender.model, recommender.items, {"own": Placement("all", candidates=sources | {"own": own})}
+        recommender.model,
+        recommender.items,
+        {"own": Placement("all", candidates=sources | {"own": own})},
     )
     who = history("u", {"i00": (1, 1.0), "i02": (1, 1.0), "i04": (1, 0.0)})
-    assert set(ids(bound.recommend([RecommendationQuery(who, "own", 5, strict=True)])[0])) == expected
+    assert (
+        set(ids(bound.recommend([RecommendationQuery(who, "own", 5, strict=True)])[0])) == expected
+    )
 
 
-def test_a_model_of_an_older_version_is_refused_by_what_to_do(model: RecommendationModel, tmp_path: Path) -> None:
+def test_a_model_of_an_older_version_is_refused_by_what_to_do(
+    model: RecommendationModel, tmp_path: Path
+) -> None:
     model.save(tmp_path)
     meta = json.loads((tmp_path / "model.json").read_text())
     del meta["calibrations"]
@@ -126,10 +151,15 @@ def test_a_model_of_an_older_version_is_refused_by_what_to_do(model: Recommendat
 
 
 def test_a_loaded_model_gives_the_same_slates(
-    model: RecommendationModel, recommender: Recommender, shoppers: dict[str, UserHistory], tmp_path: Path
+    model: RecommendationModel,
+    recommender: Recommender,
+    shoppers: dict[str, UserHistory],
+    tmp_path: Path,
 ) -> None:
     model.save(tmp_path)
-    loaded = Recommender(RecommendationModel.load(tmp_path), recommender.items, recommender.placements)
+    loaded = Recommender(
+        RecommendationModel.load(tmp_path), recommender.items, recommender.placements
+    )
     assert loaded.recommend(queries(shoppers)) == recommender.recommend(queries(shoppers))
     few = replace(model, candidates=Candidates(all=CandidateConfig(ease=1, als=1)))
     few.save(tmp_path / "few")
@@ -155,11 +185,15 @@ def test_bought_again_goes_by_decayed_frequency(ask: Callable[..., Slate]) -> No
     assert {item.reason for item in slate.items} == {Reason.BUY_AGAIN}
 
 
-def test_the_simple_policy_is_buying_again_with_popular_items_behind(ask: Callable[..., Slate]) -> None:
+def test_the_simple_policy_is_buying_again_with_popular_items_behind(
+    ask: Callable[..., Slate],
+) -> None:
     assert ids(ask(policy="buy_again", count=6)) == ["i02", "i04", "i00", "i01", "i03", "i05"]
 
 
-def test_a_short_slate_is_filled_with_popular_items_that_say_so_unless_strict(ask: Callable[..., Slate]) -> None:
+def test_a_short_slate_is_filled_with_popular_items_that_say_so_unless_strict(
+    ask: Callable[..., Slate],
+) -> None:
     filled = ask("buy_again", count=5).items
     assert [item.item_id for item in filled[3:]] == ["i01", "i03"]
     assert [item.reason for item in filled[3:]] == [Reason.POPULAR] * 2
@@ -183,7 +217,9 @@ def test_who_is_unknown_gets_nothing_where_the_query_is_strict(
     assert (ids(slate), slate.fallback) == ([], None)
 
 
-def test_what_was_bought_stays_out_where_the_placement_or_the_query_says_so(ask: Callable[..., Slate]) -> None:
+def test_what_was_bought_stays_out_where_the_placement_or_the_query_says_so(
+    ask: Callable[..., Slate],
+) -> None:
     for slate in (ask("new", count=30), ask("all", count=30, exclude_purchased=True)):
         assert not set(ids(slate)) & set(BUYER)
 
@@ -214,7 +250,9 @@ def test_an_item_that_the_model_never_saw_can_arrive(ask: Callable[..., Slate]) 
 def test_only_allowed_items_and_none_excluded(ask: Callable[..., Slate]) -> None:
     allowed = frozenset({"i01", "i02", "i04", "i05", "gone"})
     for placement in ("all", "trending", "buy_again"):
-        slate = ask(placement, allowed_item_ids=allowed, exclude_item_ids=frozenset({"i04"}), count=30)
+        slate = ask(
+            placement, allowed_item_ids=allowed, exclude_item_ids=frozenset({"i04"}), count=30
+        )
         assert set(ids(slate)) == {"i01", "i02", "i05"}
 
 
@@ -229,13 +267,17 @@ def test_a_given_list_comes_back_whole_with_unknown_items_at_its_end(
     assert ids(ask("all", candidate_ids=given, count=10))[2] == "i07"
 
 
-def test_a_given_list_keeps_what_was_bought_unless_the_query_leaves_it_out(ask: Callable[..., Slate]) -> None:
+def test_a_given_list_keeps_what_was_bought_unless_the_query_leaves_it_out(
+    ask: Callable[..., Slate],
+) -> None:
     given = ("i07", "i02", "i04")
     slate = ask("new", candidate_ids=given, count=10)
     assert sorted(ids(slate)) == ["i02", "i04", "i07"]
     assert {item.reason for item in slate.items if item.item_id in BUYER} == {Reason.BUY_AGAIN}
     assert ids(ask("all", candidate_ids=given, count=10, exclude_purchased=True)) == ["i07"]
-    assert ids(ask("all", candidate_ids=given, count=10, allowed_item_ids=frozenset({"i02"}))) == ["i02"]
+    assert ids(ask("all", candidate_ids=given, count=10, allowed_item_ids=frozenset({"i02"}))) == [
+        "i02"
+    ]
 
 
 def test_more_than_the_catalogue_is_asked_for(
@@ -249,7 +291,10 @@ def test_more_than_the_catalogue_is_asked_for(
 def test_contributions_add_up_to_the_score_less_one_constant(ask: Callable[..., Slate]) -> None:
     slate = ask("all", explain=True, count=8, strict=True)
     told = [item.contributions or {} for item in slate.items]
-    sums = [sum(value for name, value in each.items() if not name.startswith("chance by ")) for each in told]
+    sums = [
+        sum(value for name, value in each.items() if not name.startswith("chance by "))
+        for each in told
+    ]
     constants = [item.score - total for item, total in zip(slate.items, sums, strict=True)]
     assert constants == pytest.approx([constants[0]] * len(constants), abs=1e-6)
     assert ask("all").items[0].contributions is None
@@ -260,7 +305,13 @@ def test_an_unknown_placement_is_refused_with_the_nearest_name(ask: Callable[...
         ask("trendin")
 
 
-def test_items_of_unknown_history_do_not_matter(ask: Callable[..., Slate], history: Callable[..., UserHistory]) -> None:
-    with_ghost: Sequence[str] = ids(ask("buy_again", history("u", BUYER | {"ghost": (9, 0.0)}), strict=True))
+def test_items_of_unknown_history_do_not_matter(
+    ask: Callable[..., Slate], history: Callable[..., UserHistory]
+) -> None:
+    with_ghost: Sequence[str] = ids(
+        ask("buy_again", history("u", BUYER | {"ghost": (9, 0.0)}), strict=True)
+    )
     assert list(with_ghost) == ["i02", "i04", "i00"]
-    assert np.isfinite([item.score for item in ask("all", history("u", {"ghost": (9, 0.0)})).items]).all()
+    assert np.isfinite(
+        [item.score for item in ask("all", history("u", {"ghost": (9, 0.0)})).items]
+    ).all()

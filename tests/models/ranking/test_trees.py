@@ -1,4 +1,5 @@
-"""The compiled trees answer what LightGBM answers, to the bit, and early exit loses nothing of the best."""
+"""The compiled trees answer what LightGBM answers, to the bit, and early exit loses nothing of the
+best."""
 
 from __future__ import annotations
 
@@ -51,7 +52,12 @@ def test_scores_are_lightgbms_to_the_bit(
 
 def test_a_tree_without_a_split_adds_its_only_leaf() -> None:
     constant = fit_ranker(
-        np.zeros((40, 1), np.float32), np.arange(40) % 2 == 0, np.full(4, 10), ("a",), RankerConfig(), seed=1
+        np.zeros((40, 1), np.float32),
+        np.arange(40) % 2 == 0,
+        np.full(4, 10),
+        ("a",),
+        RankerConfig(),
+        seed=1,
     )
     asked = np.zeros((3, 1), np.float32)
     assert constant.score(asked).tolist() == constant.booster.predict(asked).tolist()
@@ -65,7 +71,9 @@ def test_the_best_after_early_exit_are_scored_in_full_and_stand_above_the_rest()
     assert early[gone_on].min() > early[~gone_on].max()
     first = np.zeros(300)
     Trees.parse(fitted.booster.model_to_string(), end=10).add(asked, first)
-    assert (np.argsort(-first[~gone_on], kind="stable") == np.argsort(-early[~gone_on], kind="stable")).all()
+    assert (
+        np.argsort(-first[~gone_on], kind="stable") == np.argsort(-early[~gone_on], kind="stable")
+    ).all()
     assert first[gone_on].min() >= first[~gone_on].max()
 
 
@@ -78,7 +86,9 @@ def test_a_categorical_split_is_refused() -> None:
     rng = np.random.default_rng(1)
     kinds = rng.integers(0, 5, 500)
     data = lightgbm.Dataset(kinds[:, None].astype(float), kinds % 2, categorical_feature=[0])
-    booster = lightgbm.train({"objective": "binary", "verbose": -1, "min_data_in_leaf": 5}, data, num_boost_round=2)
+    booster = lightgbm.train(
+        {"objective": "binary", "verbose": -1, "min_data_in_leaf": 5}, data, num_boost_round=2
+    )
     with pytest.raises(BadInput, match="categorical"):
         Trees.parse(booster.model_to_string())
 

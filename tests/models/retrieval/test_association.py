@@ -24,12 +24,16 @@ def fitted(orders: list[tuple[int, ...]] = ORDERS, **options: float) -> Associat
 def test_support_confidence_and_lift_are_shares_of_orders() -> None:
     found = fitted().evidence(BREAD, BUTTER)
     assert found is not None
-    assert (found.support, found.confidence, found.lift) == pytest.approx((3 / 8, 3 / 4, (3 / 4) / (4 / 8)))
+    assert (found.support, found.confidence, found.lift) == pytest.approx(
+        (3 / 8, 3 / 4, (3 / 4) / (4 / 8))
+    )
 
 
 def test_the_score_is_shrunken_confidence_times_log_lift() -> None:
     confidence = (3 + 2 * 4 / 8) / (4 + 2)
-    assert fitted().score(np.array([BREAD]))[BUTTER] == pytest.approx(confidence * math.log(confidence / (4 / 8)))
+    assert fitted().score(np.array([BREAD]))[BUTTER] == pytest.approx(
+        confidence * math.log(confidence / (4 / 8))
+    )
 
 
 def test_a_pair_rarer_than_chance_is_no_rule() -> None:
@@ -38,7 +42,9 @@ def test_a_pair_rarer_than_chance_is_no_rule() -> None:
 
 
 def test_rules_of_several_items_add_up_and_the_strongest_is_told() -> None:
-    model = fitted([(1, 1, 1, 0), (1, 0, 1, 0), (0, 1, 1, 0), (0, 0, 0, 1), (0, 0, 0, 1), (0, 0, 0, 1)])
+    model = fitted(
+        [(1, 1, 1, 0), (1, 0, 1, 0), (0, 1, 1, 0), (0, 0, 0, 1), (0, 0, 0, 1), (0, 0, 0, 1)]
+    )
     alone = [model.score(np.array([row]))[2] for row in (0, 1)]
     summed, strongest = model.summed_and_strongest(np.array([0, 1]))
     assert (summed[2], strongest[2]) == pytest.approx((sum(alone), max(alone)))
@@ -46,7 +52,13 @@ def test_rules_of_several_items_add_up_and_the_strongest_is_told() -> None:
 
 def test_one_common_order_does_not_outdo_many() -> None:
     """Item 0 met item 1 in its single order; item 2 met item 3 in nine of its ten."""
-    orders = [(1, 1, 0, 0)] + [(0, 0, 1, 1)] * 9 + [(0, 0, 1, 0)] + [(0, 1, 0, 0)] * 8 + [(0, 0, 0, 0)] * 20
+    orders = (
+        [(1, 1, 0, 0)]
+        + [(0, 0, 1, 1)] * 9
+        + [(0, 0, 1, 0)]
+        + [(0, 1, 0, 0)] * 8
+        + [(0, 0, 0, 0)] * 20
+    )
     model = fitted(orders, prior=10.0)
     assert model.evidence(0, 1).confidence > model.evidence(2, 3).confidence  # type: ignore[union-attr]
     assert model.score(np.array([0]))[1] < model.score(np.array([2]))[3]

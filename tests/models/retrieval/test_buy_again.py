@@ -13,10 +13,19 @@ import pytest
 
 from features.contracts.calendar import SECONDS_PER_WEEK
 from features.contracts.histories import UserHistory
-from models.retrieval.buy_again import TERMS, BuyAgain, BuyAgainConfig, Gaps, fit_buy_again, fit_gaps
+from models.retrieval.buy_again import (
+    TERMS,
+    BuyAgain,
+    BuyAgainConfig,
+    Gaps,
+    fit_buy_again,
+    fit_gaps,
+)
 
 AS_OF = datetime(2024, 3, 4, tzinfo=UTC)
-GAPS = Gaps(np.array(["milk"], object), np.array([2.0]), np.array([0.8]), usual_gap=4.0, usual_repeat=0.5)
+GAPS = Gaps(
+    np.array(["milk"], object), np.array([2.0]), np.array([0.8]), usual_gap=4.0, usual_repeat=0.5
+)
 
 
 def history(bought: Mapping[str, tuple[int, float, float]], user_id: str = "u") -> UserHistory:
@@ -48,7 +57,9 @@ def test_the_rate_has_a_prior_of_one_purchase_a_gap() -> None:
     assert score[0] == pytest.approx(chance(math.log(4 / 11)))
 
 
-def test_due_is_the_time_since_the_last_purchase_over_the_visitors_own_gap_shrunk_to_the_items() -> None:
+def test_due_is_the_time_since_the_last_purchase_over_the_visitors_own_gap_shrunk_to_the_items() -> (
+    None
+):
     # Span 8 weeks in two gaps, and one gap of 2 weeks more: (8 + 2) / 3; three weeks ago.
     score = weighted(log_due=1.0).score(history({"milk": (3, 11.0, 3.0)}))
     assert score[0] == pytest.approx(chance(math.log(3 / (10 / 3))))
@@ -73,7 +84,8 @@ def test_gaps_and_repeat_shrink_to_the_category_and_that_to_the_shop() -> None:
 
 
 def due_shoppers() -> tuple[dict[str, UserHistory], dict[str, frozenset[str]]]:
-    """Every one bought milk five times; those for whom two weeks or more have passed buy it again."""
+    """Every one bought milk five times; those for whom two weeks or more have passed buy it
+    again."""
     histories, bought = {}, {}
     for n in range(200):
         since = 0.2 + 3.6 * n / 200
@@ -86,7 +98,9 @@ def test_the_hazard_learns_that_what_is_due_is_bought_and_a_refit_equals_it() ->
     histories, bought = due_shoppers()
     weights = fit_buy_again(GAPS, histories, bought, BuyAgainConfig())
     model = BuyAgain(GAPS, weights)
-    early, due = (model.score(history({"milk": (5, since + 8.0, since)}))[0] for since in (0.5, 3.5))
+    early, due = (
+        model.score(history({"milk": (5, since + 8.0, since)}))[0] for since in (0.5, 3.5)
+    )
     assert due > early + 0.5
     assert weights.tolist() == fit_buy_again(GAPS, histories, bought, BuyAgainConfig()).tolist()
 

@@ -1,4 +1,5 @@
-"""Items of the highest inner product: exactly where all are looked at, nearly where clusters are."""
+"""Items of the highest inner product: exactly where all are looked at, nearly where clusters
+are."""
 
 from pathlib import Path
 
@@ -32,7 +33,9 @@ def test_few_items_are_all_looked_at() -> None:
     assert search.best(who, 0, NONE).tolist() == []
 
 
-def test_clusters_find_nearly_all_of_the_best_and_none_that_is_left_out(factors: np.ndarray) -> None:
+def test_clusters_find_nearly_all_of_the_best_and_none_that_is_left_out(
+    factors: np.ndarray,
+) -> None:
     exact, near = Nearest.of(factors), Nearest.of(factors, exact_up_to=100)
     found, left_out = [], np.arange(0, N, 3)
     for who in visitors(50):
@@ -44,7 +47,9 @@ def test_clusters_find_nearly_all_of_the_best_and_none_that_is_left_out(factors:
     assert np.mean(found) > 0.95
 
 
-def test_the_same_factors_give_the_same_answers_also_through_disk(factors: np.ndarray, tmp_path: Path) -> None:
+def test_the_same_factors_give_the_same_answers_also_through_disk(
+    factors: np.ndarray, tmp_path: Path
+) -> None:
     first, second = (Nearest.of(factors, exact_up_to=100) for _ in range(2))
     first.save(tmp_path / "nearest.faiss")
     loaded = Nearest.load(factors, tmp_path / "nearest.faiss")

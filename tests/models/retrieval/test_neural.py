@@ -18,10 +18,14 @@ from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequenc
 from models.retrieval.sequence_network import SequenceNetwork
 from models.retrieval.steps import SECONDS_PER_WEEK, Steps, batch_of, latest, popularity, steps_of
 from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
-from tests.models.retrieval.tastes import CONFIG, DAY, LOOP, NOW, items, shop
+from tests.shops.tastes import CONFIG, DAY, LOOP, NOW, items, shop
 
 ROOT = Path(__file__).parents[3]
-TEA = [Event("tea00", PURCHASE, 2 * DAY), Event("tea01", PURCHASE, 2 * DAY), Event("tea02", VIEW, 60.0)]
+TEA = [
+    Event("tea00", PURCHASE, 2 * DAY),
+    Event("tea01", PURCHASE, 2 * DAY),
+    Event("tea02", VIEW, 60.0),
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +46,24 @@ def share(model: SequenceModel | TwoTower, events: list[Event], taste: str) -> f
 
 
 def test_items_of_one_order_are_one_step_and_repeated_rows_count_once() -> None:
-    found = as_sequences([[Event("b", PURCHASE, 5.0), Event("a", PURCHASE, 5.0), Event("a", PURCHASE, 5.0)], []])
-    assert (found.at.tolist(), found.item_starts.tolist(), found.items.tolist()) == ([-5], [0, 2], [0, 1])
+    found = as_sequences(
+        [[Event("b", PURCHASE, 5.0), Event("a", PURCHASE, 5.0), Event("a", PURCHASE, 5.0)], []]
+    )
+    assert (found.at.tolist(), found.item_starts.tolist(), found.items.tolist()) == (
+        [-5],
+        [0, 2],
+        [0, 1],
+    )
     assert found.events(0, 0) == [Event("a", PURCHASE, 5.0), Event("b", PURCHASE, 5.0)]
 
 
 def test_an_order_is_foretold_from_the_steps_before_it_and_never_from_itself() -> None:
-    orders = [Event("a", PURCHASE, 9.0), Event("b", PURCHASE, 5.0), Event("c", PURCHASE, 5.0), Event("a", CART, 1.0)]
+    orders = [
+        Event("a", PURCHASE, 9.0),
+        Event("b", PURCHASE, 5.0),
+        Event("c", PURCHASE, 5.0),
+        Event("a", CART, 1.0),
+    ]
     steps, _ = steps_of([orders], np.array(["a", "b", "c"], object))
     every = Pairs.of(Examples.of(steps, "all"), [(0, 3)], 2)
     assert [(int(every.state[p]), int(i)) for p, i in zip(every.pair, every.item, strict=True)] == [
@@ -67,15 +82,20 @@ def test_a_state_does_not_change_with_what_comes_after_it() -> None:
     for block in network.blocks:
         torch.nn.init.normal_(block.out.weight)
     long, short = (
-        network.states(TensorBatch.of(batch_of(steps, [(0, end)]), "cpu"), network.items.weight)[0] for end in (6, 3)
+        network.states(TensorBatch.of(batch_of(steps, [(0, end)]), "cpu"), network.items.weight)[0]
+        for end in (6, 3)
     )
     assert torch.allclose(long[0, :3], short[0], atol=1e-6)
 
 
 def test_popularity_looks_back_and_never_at_its_own_week() -> None:
-    orders = [Event("a", PURCHASE, 0.5 * SECONDS_PER_WEEK), Event("b", PURCHASE, 5.5 * SECONDS_PER_WEEK)]
+    orders = [
+        Event("a", PURCHASE, 0.5 * SECONDS_PER_WEEK),
+        Event("b", PURCHASE, 5.5 * SECONDS_PER_WEEK),
+    ]
     steps, _ = steps_of([orders], np.array(["a", "b"], object))
-    # As of now a was bought in the last 4 weeks; as of 1 week ago nothing was, of 2 to 5 weeks ago b.
+    # As of now a was bought in the last 4 weeks; as of 1 week ago nothing was, of 2 to 5 weeks ago
+    # b.
     assert popularity(steps, 2, 0, 4).tolist() == [[1, 0], [0, 0], [0, 1], [0, 1]]
 
 
@@ -88,7 +108,9 @@ def test_a_session_of_views_moves_to_its_taste(name: str, request: pytest.Fixtur
 
 
 @pytest.mark.parametrize("name", ["sequence", "towers"])
-def test_an_answer_does_not_depend_on_who_else_is_asked_for(name: str, request: pytest.FixtureRequest) -> None:
+def test_an_answer_does_not_depend_on_who_else_is_asked_for(
+    name: str, request: pytest.FixtureRequest
+) -> None:
     model = request.getfixturevalue(name)
     alone = model.score([TEA])[0]
     together = model.score([[], TEA, [Event("tool01", PURCHASE, 9.0 * DAY * n) for n in range(30)]])
@@ -99,13 +121,17 @@ def test_an_answer_does_not_depend_on_who_else_is_asked_for(name: str, request: 
 
 def test_numpy_answers_what_torch_does(sequence: SequenceModel) -> None:
     network = SequenceNetwork(len(sequence.item_ids), 8, 1, 2, 0.0).eval()
-    network.load_state_dict({name: torch.from_numpy(each) for name, each in sequence.weights.items()})
+    network.load_state_dict(
+        {name: torch.from_numpy(each) for name, each in sequence.weights.items()}
+    )
     steps, _ = steps_of([TEA, TEA[:2]], sequence.item_ids)
     batch = batch_of(steps, latest(steps, 64))
     with torch.no_grad():
         vectors, bias = network.item_vectors()
         states, weight = network.states(TensorBatch.of(batch, "cpu"), vectors)
-        logits = states @ vectors.T + bias + weight[..., None] * torch.from_numpy(sequence.popularity)
+        logits = (
+            states @ vectors.T + bias + weight[..., None] * torch.from_numpy(sequence.popularity)
+        )
     expected = torch.stack([logits[0, 1], logits[1, 0]]).softmax(-1).numpy()
     assert sequence.score([TEA, TEA[:2]]) == pytest.approx(expected, abs=1e-6)
 
@@ -120,7 +146,9 @@ def test_a_new_item_of_a_tastes_category_stands_above_other_new_items(towers: Tw
     assert (old / old.sum()) == pytest.approx(towers.score([TEA])[0], abs=1e-5)
 
 
-def test_a_killed_training_goes_on_to_the_weights_it_would_have_had(tmp_path: Path, sequence: SequenceModel) -> None:
+def test_a_killed_training_goes_on_to_the_weights_it_would_have_had(
+    tmp_path: Path, sequence: SequenceModel
+) -> None:
     told: list[str] = []
 
     def killed(text: str) -> None:
@@ -153,17 +181,24 @@ def test_early_stopping_gives_up_where_nothing_gets_better() -> None:
 
 
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
-    """Gradients are summed in another order, so weights agree to 0.001 after 75 steps, not bit by bit.
+    """Gradients are summed in another order, so weights agree to 0.001 after 75 steps, not bit by
+    bit.
 
-    The bias of the keys adds the same to every logit of a query, so that softmax takes it out: its gradient is nothing
-    but rounding, and Adam makes steps of that.
+    The bias of the keys adds the same to every logit of a query, so that softmax takes it out: its
+    gradient is nothing but rounding, and Adam makes steps of that.
     """
     group = "tests.models.retrieval.neural_group"
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", group]
     commands = {1: [sys.executable, "-m", group], 2: [sys.executable, *torchrun]}
     models = {}
     for n, command in commands.items():
-        done = subprocess.run([*command, str(tmp_path / str(n))], cwd=ROOT, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            [*command, str(tmp_path / str(n))],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
         assert done.returncode == 0, done.stderr
         models[n] = SequenceModel.load(tmp_path / str(n) / "model")
     for name, weights in models[1].weights.items():

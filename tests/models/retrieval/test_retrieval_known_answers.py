@@ -31,24 +31,33 @@ def bought(*rows: tuple[float, ...]) -> Interactions:
 
 
 def test_ease_is_the_ridge_regression_of_each_item_on_the_others() -> None:
-    # Gram plus 1 on the diagonal: [[3 + 1, 2], [2, 2 + 1]]; a regression on one item is 2 over its diagonal.
+    # Gram plus 1 on the diagonal: [[3 + 1, 2], [2, 2 + 1]]; a regression on one item is 2 over its
+    # diagonal.
     model = fit_ease(bought((1, 1), (1, 1), (1, 0)), EaseConfig(l2=1.0))
     assert model.score(np.array([0]), ONE)[0].tolist() == pytest.approx([0, 2 / 4])
     assert model.score(np.array([1]), ONE)[0].tolist() == pytest.approx([2 / 3, 0])
 
 
-def test_local_ease_with_all_neighbours_is_ease_and_with_one_the_regression_on_the_nearest() -> None:
+def test_local_ease_with_all_neighbours_is_ease_and_with_one_the_regression_on_the_nearest() -> (
+    None
+):
     rng = np.random.default_rng(3)
     shop = bought(*(rng.random((40, 9)) < 0.4).astype(float).tolist())
     whole = fit_ease(shop, EaseConfig(l2=2.0))
-    local = fit_local_ease(shop, LocalEaseConfig(n_neighbors=8, n_co_occurring=8, min_buyers=1, l2=2.0))
+    local = fit_local_ease(
+        shop, LocalEaseConfig(n_neighbors=8, n_co_occurring=8, min_buyers=1, l2=2.0)
+    )
     assert local.item_ids.tolist() == whole.item_ids.tolist()
     np.testing.assert_allclose(local.weights.toarray(), whole.weights.toarray(), atol=1e-5)
 
     # i0 and i2 were bought by the same three, i1 by two of them.
     near = bought((1, 1, 1), (1, 1, 1), (1, 0, 1), (0, 0, 0))
-    one = fit_local_ease(near, LocalEaseConfig(n_neighbors=1, min_buyers=1, l2=1.0)).weights.toarray()
-    assert one[:, 1].tolist() == pytest.approx([2 / (3 + 1), 0, 0])  # i0 and i2 are as near to i1: the first is taken
+    one = fit_local_ease(
+        near, LocalEaseConfig(n_neighbors=1, min_buyers=1, l2=1.0)
+    ).weights.toarray()
+    assert one[:, 1].tolist() == pytest.approx(
+        [2 / (3 + 1), 0, 0]
+    )  # i0 and i2 are as near to i1: the first is taken
     assert one[:, 2].tolist() == pytest.approx([3 / (3 + 1), 0, 0])
 
 
@@ -71,7 +80,9 @@ def test_item_knn_is_the_cosine_between_items() -> None:
 
 def test_an_item_in_too_few_baskets_has_no_neighbours() -> None:
     shop = bought((1, 1), (1, 0), (1, 0))
-    assert fit_item_knn(shop.item_ids, shop.binary(), ItemKnnConfig(min_baskets=2)).item_ids.tolist() == ["i0"]
+    assert fit_item_knn(
+        shop.item_ids, shop.binary(), ItemKnnConfig(min_baskets=2)
+    ).item_ids.tolist() == ["i0"]
 
 
 def test_als_folds_a_user_in_by_weighted_least_squares() -> None:
@@ -108,10 +119,15 @@ def test_top_takes_the_highest_above_zero_and_equals_by_position() -> None:
 
 def test_interactions_count_orders_and_need_a_purchase() -> None:
     nobody = UserHistory.unknown(datetime(2024, 1, 1, tzinfo=UTC))
-    buyer = replace(nobody, item_ids=np.array(["x", "y"], object), n_orders=np.array([2, 1], np.float32))
+    buyer = replace(
+        nobody, item_ids=np.array(["x", "y"], object), n_orders=np.array([2, 1], np.float32)
+    )
     found = Interactions.from_histories({"b": buyer, "a": nobody})
     assert (found.user_ids.tolist(), found.item_ids.tolist()) == (["b"], ["x", "y"])
-    assert (found.matrix.toarray().tolist(), found.binary().toarray().tolist()) == ([[2, 1]], [[1, 1]])
+    assert (found.matrix.toarray().tolist(), found.binary().toarray().tolist()) == (
+        [[2, 1]],
+        [[1, 1]],
+    )
     with pytest.raises(BadInput, match="nobody bought anything"):
         Interactions.from_histories({"a": nobody})
 
@@ -121,5 +137,7 @@ def test_interactions_count_orders_and_need_a_purchase() -> None:
     k=st.sampled_from([0, 1, 7, 200, 201, 500]),
 )
 def test_the_best_are_the_same_however_many_are_asked_for(scores: list[float], k: int) -> None:
-    expected = sorted((at for at, score in enumerate(scores) if score > 0), key=lambda at: (-scores[at], at))[:k]
+    expected = sorted(
+        (at for at, score in enumerate(scores) if score > 0), key=lambda at: (-scores[at], at)
+    )[:k]
     assert top(np.array(scores, np.float32), k).tolist() == expected

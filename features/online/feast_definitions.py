@@ -1,0 +1,192 @@
+"""The feature store's definitions, for Feast: entities, views, services; DuckDB offline, SQLite or
+Redis online.
+
+    view                 entities      offline                       online
+    user_features        user          one row per user × as_of      yes
+    user_item            user          lists, one row per user       no: computed from user_state
+                         when read
+    user_state           user          packed order lines            yes, what the server reads
+    item_features        item, zone    one row per item × as_of      no: the server maps a columnar
+                         snapshot
+
+Feast takes seconds to import, so it is imported inside the functions. Its offline half is imported
+on first use only: a process that reads online rows never loads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from features.contracts.errors import BadInput
+
+USER_FEATURES, USER_ITEM, USER_STATE, ITEM_FEATURES = (
+    "user_features",
+    "user_item",
+    "user_state",
+    "item_features",
+)
+OFFLINE = (USER_FEATURES, USER_ITEM, ITEM_FEATURES)
+ONLINE = (USER_FEATURES, USER_STATE)
+TIMESTAMP = "event_timestamp"
+STATE = "state"
+
+
+@dataclass(frozen=True)
+class StorePlace:
+    """Where one feature store lies: `online` is an SQLite file, unless `redis_url` is set;
+    `sources` Parquet globs."""
+
+    project: str
+    registry: Path
+    online: Path
+    redis_url: str | None
+    sources: dict[str, str]
+
+
+def project_name(version: str) -> str:
+    """A project per version (whose name is unique), so that versions and shops that share a Redis
+    keep apart."""
+    return f"shopwright_{version}"
+
+
+def open_store(place: StorePlace) -> Any:
+    """The `feast.FeatureStore` at `place`; it reports nothing to anybody."""
+    os.environ["FEAST_USAGE"] = "False"
+    with quiet():
+        from feast import FeatureStore, RepoConfig
+
+        config = RepoConfig(
+            project=place.project,
+            provider="local",
+            # The registry of a version never changes: it is read once.
+            registry={"path": str(place.registry), "cache_ttl_seconds": 0},
+            offline_store="duckdb",
+            online_store=_online_store(place),
+            entity_key_serialization_version=3,
+        )
+        return FeatureStore(config=config)
+
+
+def apply_definitions(store: Any, place: StorePlace, kinds: Sequence[str]) -> None:
+    """Registers every definition; `kinds` are the shop's kinds of promotion, which name columns of
+    item_features."""
+    from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
+    from feast.types import Array, Bytes, Float32, Float64, Int64, String
+
+    from features.pipelines.item import columns as item_columns
+    from features.pipelines.user import NAMES as USER_COLUMNS
+
+    user = Entity(
+        name="user",
+        join_keys=["user_id"],
+        value_type=ValueType.STRING,
+        description="A known shopper",
+    )
+    item = Entity(
+        name="item",
+        join_keys=["item_id"],
+        value_type=ValueType.STRING,
+        description="A thing for sale",
+    )
+    zone = Entity(
+        name="zone",
+        join_keys=["zone"],
+        value_type=ValueType.STRING,
+        description="A price zone; * is all",
+    )
+
+    def view(name: str, entities: list[Any], fields: dict[str, Any], *, online: bool) -> Any:
+        return FeatureView(
+            name=name,
+            entities=entities,
+            schema=[
+                Field(name=each, dtype=String) for entity in entities for each in [entity.join_key]
+            ]
+            + [Field(name=each, dtype=kind) for each, kind in fields.items()],
+            source=FileSource(name=name, path=place.sources[name], timestamp_field=TIMESTAMP),
+            online=online,
+        )
+
+    affinity = {"affinity_categories": Array(String), "affinity_shares": Array(Float64)}
+    lists = {
+        "item_ids": Array(String),
+        "n_orders": Array(Float32),
+        "quantity": Array(Float32),
+        "decayed_frequency": Array(Float32),
+        "first_at": Array(Int64),
+        "last_at": Array(Int64),
+    }
+    views = {
+        USER_FEATURES: view(
+            USER_FEATURES, [user], dict.fromkeys(USER_COLUMNS, Float64) | affinity, online=True
+        ),
+        USER_ITEM: view(USER_ITEM, [user], lists, online=False),
+        USER_STATE: view(USER_STATE, [user], {STATE: Bytes}, online=True),
+        ITEM_FEATURES: view(
+            ITEM_FEATURES, [item, zone], dict.fromkeys(item_columns(kinds), Float64), online=False
+        ),
+    }
+    services = [
+        FeatureService(name="recommendations", features=[views[name] for name in OFFLINE]),
+        FeatureService(name="online", features=[views[USER_STATE]]),
+    ]
+    with quiet():
+        store.apply([user, item, zone, *views.values(), *services])
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps the feature store's chatter (progress, deprecations of its own parts) away from our
+    output."""
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _online_store(place: StorePlace) -> dict[str, str]:
+    if place.redis_url is None:
+        return {"type": "sqlite", "path": str(place.online)}
+    return {"type": "redis", "connection_string": redis_connection(place.redis_url)}
+
+
+def redis_connection(url: str) -> str:
+    """A Redis URL in the form that Feast reads.
+
+    >>> redis_connection("redis://:secret@cache:6380/2")
+    'cache:6380,db=2,password=secret'
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        raise BadInput(
+            "no Redis address",
+            where="SHOPWRIGHT_REDIS_URL",
+            hint="Write it like redis://host:6379/0",
+        )
+    options = {"db": parts.path.strip("/") or "0"}
+    if parts.scheme == "rediss":
+        options["ssl"] = "true"
+    if parts.username:
+        options["username"] = unquote(parts.username)
+    if parts.password:
+        options["password"] = unquote(parts.password)
+    options.update(parse_qsl(parts.query))
+    if any("," in value for value in options.values()):
+        raise BadInput("the feature store cannot take a comma in it", where="SHOPWRIGHT_REDIS_URL")
+    return ",".join(
+        [
+            f"{parts.hostname}:{parts.port or 6379}",
+            *(f"{name}={value}" for name, value in options.items()),
+        ]
+    )

@@ -1,0 +1,340 @@
+"""What is materialized of one user: the order lines, packed into bytes, from which any later state
+follows exactly.
+
+Lists of Python values cost Feast milliseconds to turn into protobuf and back, bytes cost nothing;
+so a row is one JSON header followed by raw little-endian arrays. The features are computed from the
+lines when the row is read, with the same definitions as features/pipelines (a parity test holds the
+two together): refunds, orders that go on after the row was written, and events that come late merge
+exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import repeat
+from typing import Any, Self
+
+import numpy as np
+
+from features.contracts.arrays import AnyArray, Float64Array, Int64Array, ObjectArray
+from features.contracts.calendar import DECAY_PER_WEEK, SECONDS_PER_WEEK
+from features.contracts.categories import prefix
+from features.contracts.histories import UserHistory
+from features.contracts.tables import DEFAULT_ZONE, EventType
+from features.pipelines.rules import (
+    AFFINITY,
+    MAX_VIEWED,
+    REDUCED_SHARE,
+    SECONDS_PER_DAY,
+    VIEW_TYPES,
+    VIEWED_DAYS,
+)
+
+_FORMAT = 1
+_LINES = {
+    "item": "<i4",
+    "zone": "<i4",
+    "order": "<u8",
+    "at": "<i8",
+    "bought": "<f8",
+    "refunded": "<f8",
+    "paid": "<f8",
+    "listed": "<f8",
+}
+NEVER = -1  # `at` of a line of which only a refund is known
+_VIEWS = frozenset(VIEW_TYPES)
+
+
+def order_digest(order_key: str) -> int:
+    """64 bits that stand for an order."""
+    return int.from_bytes(hashlib.blake2b(order_key.encode(), digest_size=8).digest(), "little")
+
+
+@dataclass(frozen=True)
+class Categories:
+    """The first level of each item's category: item -> code, and the affinity feature of each code
+    (0 is none)."""
+
+    codes: Mapping[str, int]
+    features: tuple[str, ...]
+
+    @classmethod
+    def of(cls, item_ids: Iterable[str], categories: Iterable[str]) -> Self:
+        """From items and their whole categories."""
+        firsts = [prefix(category, 1) for category in categories]
+        names = sorted(set(firsts) - {""})
+        places = {name: place for place, name in enumerate(["", *names])}
+        codes = dict(zip(item_ids, (places[first] for first in firsts), strict=True))
+        return cls(codes, ("", *(AFFINITY + name for name in names)))
+
+
+@dataclass(frozen=True)
+class UserState:
+    """Order lines of one user (one per item × order), refunded ones included, and the items viewed
+    lately.
+
+    items, zones    names that `lines["item"]` and `lines["zone"]` index
+    lines           item, zone, order (digest), at (epoch seconds, NEVER when not bought), bought,
+                    refunded (units),
+                    paid (minor units, for all bought), listed (at list price, NaN when unknown);
+                    aligned
+    viewed          item -> epoch seconds of the latest view
+    allowed         whether the user allows personalization, as imported
+    """
+
+    items: tuple[str, ...]
+    zones: tuple[str, ...]
+    lines: Mapping[str, AnyArray]
+    viewed: Mapping[str, int]
+    allowed: bool = True
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Nothing known."""
+        return cls((), (), {name: np.zeros(0, kind) for name, kind in _LINES.items()}, {})
+
+    def packed(self) -> bytes:
+        """The row that is kept online."""
+        header = {
+            "format": _FORMAT,
+            "n": len(self.lines["item"]),
+            "items": self.items,
+            "zones": self.zones,
+            "viewed": dict(self.viewed),
+            "allowed": self.allowed,
+        }
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        arrays = [
+            np.ascontiguousarray(self.lines[name], kind).tobytes() for name, kind in _LINES.items()
+        ]
+        return b"".join([len(text).to_bytes(4, "little"), text, *arrays])
+
+    @classmethod
+    def unpacked(cls, row: bytes) -> Self:
+        """The state that `packed` wrote."""
+        length = int.from_bytes(row[:4], "little")
+        header = json.loads(row[4 : 4 + length])
+        if header["format"] != _FORMAT:
+            raise ValueError(f"state of format {header['format']}, not {_FORMAT}: materialize anew")
+        lines, offset = {}, 4 + length
+        for name, kind in _LINES.items():
+            lines[name] = np.frombuffer(row, kind, header["n"], offset)
+            offset += lines[name].nbytes
+        return cls(
+            tuple(header["items"]),
+            tuple(header["zones"]),
+            lines,
+            header["viewed"],
+            header["allowed"],
+        )
+
+    def merged(self, events: Iterable[Any]) -> Self:
+        """With later events: rows that have the columns of EVENTS as attributes, each event
+        once."""
+        viewed = dict(self.viewed)
+        changes: dict[tuple[str, int], _Line] = {}
+        for event in events:
+            second = int(event.occurred_at.timestamp() // 1)
+            if event.event_type in _VIEWS:
+                viewed[event.item_id] = max(second, viewed.get(event.item_id, second))
+            elif event.event_type in (EventType.PURCHASE, EventType.REFUND):
+                key = event.item_id, order_digest(event.order_id or event.event_id)
+                changes.setdefault(key, _Line()).add(event, second)
+        state = self._with_lines(changes) if changes else self
+        return replace(state, viewed=viewed)
+
+    def _with_lines(self, changes: Mapping[tuple[str, int], _Line]) -> Self:
+        items, zones = dict.fromkeys(self.items), dict.fromkeys(self.zones)
+        items.update(dict.fromkeys(item_id for item_id, _ in changes))
+        zones.update(dict.fromkeys(line.zone for line in changes.values() if line.zone is not None))
+        item_index = {name: place for place, name in enumerate(items)}
+        zone_index = {name: place for place, name in enumerate(zones)}
+        lines = {
+            name: np.append(array, np.zeros(0, array.dtype)) for name, array in self.lines.items()
+        }
+        new: list[dict[str, Any]] = []
+        for (item_id, order), change in changes.items():
+            place = np.flatnonzero(
+                (lines["order"] == order) & (lines["item"] == item_index[item_id])
+            )
+            if len(place):
+                change.update(lines, int(place[0]), tuple(zones), zone_index)
+            else:
+                new.append(change.row(item_index[item_id], order, zone_index))
+        if new:
+            lines = {
+                name: np.append(array, np.array([row[name] for row in new], array.dtype))
+                for name, array in lines.items()
+            }
+        return replace(self, items=tuple(items), zones=tuple(zones), lines=lines)
+
+    def history(self, user_id: str | None, as_of: datetime, categories: Categories) -> UserHistory:
+        """The features of this state as of `as_of`; `categories` gives the first level of each
+        item's category."""
+        viewed = _viewed_lately(self.viewed, as_of)
+        lines = self.lines
+        kept = np.flatnonzero(lines["bought"] > lines["refunded"])
+        empty = UserHistory.unknown(as_of)
+        if len(kept) == 0:
+            return replace(empty, user_id=user_id, viewed_item_ids=viewed[0], viewed_at=viewed[1])
+        lines = {name: array[kept] for name, array in lines.items()}
+        used, item = np.unique(lines["item"], return_inverse=True)
+        names = np.array([self.items[place] for place in used], object)
+        order = np.argsort(names, kind="stable")
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        item, names = rank[item], names[order]
+        at, n = lines["at"], len(names)
+        weight = decay(at, as_of)
+        first, last = np.full(n, np.iinfo(np.int64).max), np.full(n, np.iinfo(np.int64).min)
+        np.minimum.at(first, item, at)
+        np.maximum.at(last, item, at)
+        decayed: Float64Array = np.bincount(item, weight, n).astype(np.float64)
+        return UserHistory(
+            user_id,
+            as_of,
+            names,
+            n_orders=np.bincount(item, minlength=n).astype(np.float32),
+            quantity=np.bincount(item, lines["bought"] - lines["refunded"], n).astype(np.float32),
+            decayed_frequency=decayed.astype(np.float32),
+            first_at=first,
+            last_at=last,
+            features={
+                **user_values(lines, self.zones, as_of),
+                **_affinity(names, decayed, categories),
+            },
+            viewed_item_ids=viewed[0],
+            viewed_at=viewed[1],
+        )
+
+
+@dataclass
+class _Line:
+    """What later events say about one item × order."""
+
+    zone: str | None = None
+    at: int = NEVER
+    bought: float = 0.0
+    refunded: float = 0.0
+    paid: float = 0.0
+    listed: float = 0.0
+
+    def add(self, event: Any, second: int) -> None:
+        units = 1.0 if event.quantity is None else event.quantity
+        if event.event_type == EventType.REFUND:
+            self.refunded += units
+            return
+        zone = event.zone or DEFAULT_ZONE
+        self.zone = zone if self.zone is None else min(self.zone, zone)
+        self.at = second if self.at == NEVER else min(self.at, second)
+        self.bought += units
+        if event.line_amount_minor is not None:
+            self.paid += event.line_amount_minor
+        elif event.unit_price_minor is not None:
+            self.paid += event.unit_price_minor * units
+        self.listed += np.nan if event.list_price_minor is None else event.list_price_minor * units
+
+    def row(self, item: int, order: int, zones: Mapping[str, int]) -> dict[str, Any]:
+        """As a new line."""
+        zone = NEVER if self.zone is None else zones[self.zone]
+        amounts = {
+            "bought": self.bought,
+            "refunded": self.refunded,
+            "paid": self.paid,
+            "listed": self.listed,
+        }
+        return {"item": item, "zone": zone, "order": order, "at": self.at, **amounts}
+
+    def update(
+        self,
+        lines: Mapping[str, AnyArray],
+        place: int,
+        names: tuple[str, ...],
+        zones: Mapping[str, int],
+    ) -> None:
+        """Adds to the line at `place`."""
+        lines["refunded"][place] += self.refunded
+        if self.at == NEVER:
+            return
+        known = lines["at"][place] != NEVER
+        lines["at"][place] = min(self.at, lines["at"][place]) if known else self.at
+        zone = str(self.zone)
+        lines["zone"][place] = zones[min(zone, names[lines["zone"][place]]) if known else zone]
+        lines["bought"][place] += self.bought
+        lines["paid"][place] += self.paid
+        lines["listed"][place] = self.listed + (lines["listed"][place] if known else 0.0)
+
+
+def decay(at: Int64Array, as_of: datetime) -> Float64Array:
+    """DECAY_PER_WEEK ** (age in weeks), never above 1."""
+    age = np.maximum(int(as_of.timestamp()) - at, 0)
+    weights: Float64Array = DECAY_PER_WEEK ** (age / SECONDS_PER_WEEK)
+    return weights
+
+
+def user_values(
+    lines: Mapping[str, AnyArray], zones: tuple[str, ...], as_of: datetime
+) -> dict[str, float]:
+    """The columns of features/pipelines/user.py from kept lines, in its order."""
+    now, at = int(as_of.timestamp()), lines["at"]
+    n_lines = len(at)
+    digests, order = np.unique(lines["order"], return_inverse=True)
+    n_orders = len(digests)
+    ordered_at = np.full(n_orders, np.iinfo(np.int64).max)
+    np.minimum.at(ordered_at, order, at)
+    span = int(ordered_at.max() - ordered_at.min())
+    return {
+        "recency_days": max(now - int(at.max()), 0) / SECONDS_PER_DAY,
+        "tenure_days": max(now - int(at.min()), 0) / SECONDS_PER_DAY,
+        "repeat_share": 1.0 - len(np.unique(lines["item"])) / n_lines,
+        "frequency": float(n_orders),
+        "frequency_decayed": float(decay(ordered_at, as_of).sum()),
+        "order_interval_days": span / SECONDS_PER_DAY / (n_orders - 1)
+        if n_orders > 1
+        else float("nan"),
+        "lines_per_order": n_lines / n_orders,
+        **_money(lines, zones, as_of),
+    }
+
+
+def _money(
+    lines: Mapping[str, AnyArray], zones: tuple[str, ...], as_of: datetime
+) -> dict[str, float]:
+    """The money features, over the lines of the zone with the most lines."""
+    counts = np.bincount(lines["zone"], minlength=len(zones))
+    main = min(np.flatnonzero(counts == counts.max()), key=lambda place: zones[place])
+    here = lines["zone"] == main
+    bought = lines["bought"][here]
+    share = (bought - lines["refunded"][here]) / bought
+    paid, listed = lines["paid"][here] * share, lines["listed"][here] * share
+    known = ~np.isnan(listed)
+    list_value = float(listed[known].sum())
+    saved = float(np.maximum(listed[known] - paid[known], 0.0).sum())
+    reduced = paid[known] <= listed[known] * (1.0 - REDUCED_SHARE)
+    return {
+        "monetary_minor": float(paid.sum()),
+        "monetary_decayed_minor": float((paid * decay(lines["at"][here], as_of)).sum()),
+        "discount_share": saved / list_value if list_value else float("nan"),
+        "price_sensitivity": float(reduced.mean()) if known.any() else float("nan"),
+    }
+
+
+def _affinity(
+    item_ids: ObjectArray, decayed: Float64Array, categories: Categories
+) -> dict[str, float]:
+    codes = np.fromiter(map(categories.codes.get, item_ids, repeat(0)), np.int64, len(item_ids))
+    shares = np.bincount(codes, decayed, len(categories.features)) / decayed.sum()
+    present = np.unique(codes[codes > 0]).tolist()
+    return {categories.features[code]: float(shares[code]) for code in present}
+
+
+def _viewed_lately(
+    viewed: Mapping[str, int], as_of: datetime
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    first = int(as_of.timestamp()) - VIEWED_DAYS * SECONDS_PER_DAY
+    latest = sorted((-at, item_id) for item_id, at in viewed.items() if at >= first)[:MAX_VIEWED]
+    return tuple(item_id for _, item_id in latest), tuple(-at for at, _ in latest)

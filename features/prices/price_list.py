@@ -1,0 +1,77 @@
+"""The price ledger as a price list: rows that `shopwright import` takes as the table
+price_history."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+
+from features.contracts.money import to_major
+from features.prices.ledger import Price, timeline
+
+COLUMNS = ("item_id", "zone", "valid_from", "valid_to", "list_price", "offer_price", "promotion_id")
+# Not of the table: kept as attributes by an import.
+TOLD = ("currency", "source")
+
+
+def price_list(rows: Iterable[Price]) -> Iterator[Price]:
+    """The same prices at every instant, by item and zone, no two with the same item, zone and
+    beginning.
+
+    Items whose rows begin at different times keep them as they are. Of others the steps of the
+    price in force are given, each from its beginning to its end: of what a correction replaced only
+    the time after it is left.
+    """
+    ordered = sorted(rows, key=lambda price: (price.item_id, price.zone, price.seq))
+    for _, group in groupby(ordered, key=lambda price: (price.item_id, price.zone)):
+        history = list(group)
+        if len({price.valid_from for price in history}) == len(history):
+            yield from sorted(history, key=lambda price: price.valid_from)
+        else:
+            yield from _steps(history)
+
+
+def write_price_list(path: Path, prices: Iterable[Price]) -> int:
+    """Writes a CSV file with amounts in major units and times in RFC 3339; returns the number of
+    rows."""
+    count = 0
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow((*COLUMNS, *TOLD))
+        for price in prices:
+            writer.writerow(_line(price))
+            count += 1
+    return count
+
+
+def _steps(history: Sequence[Price]) -> Iterator[Price]:
+    last = max(
+        time for price in history for time in (price.valid_from, price.valid_to) if time is not None
+    )
+    steps = timeline(history, last)
+    ends: list[datetime | None] = [*(since for since, _ in steps[1:]), None]
+    for (since, price), end in zip(steps, ends, strict=True):
+        if price is not None:
+            yield replace(price, valid_from=since, valid_to=end)
+
+
+def _line(price: Price) -> tuple[str, ...]:
+    return (
+        price.item_id,
+        price.zone,
+        _time(price.valid_from),
+        "" if price.valid_to is None else _time(price.valid_to),
+        to_major(price.list_price_minor, price.currency),
+        to_major(price.offer_price_minor, price.currency),
+        price.promotion_id or "",
+        price.currency,
+        str(price.source),
+    )
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

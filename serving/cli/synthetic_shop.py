@@ -1,0 +1,67 @@
+"""`shopwright simulate --out FOLDER`: a shop of which demand is known, as tables that `shopwright
+import` takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features.contracts.errors import BadInput
+from serving.cli.output import JsonOption, print_json, print_line
+
+
+def simulate(
+    out: Annotated[
+        Path, typer.Option(help="Folder for the tables and truth.json; made if it is missing")
+    ],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same shop")] = 0,
+    form: Annotated[str, typer.Option(help="Of demand: loglinear or choice")] = "loglinear",
+    confounded: Annotated[
+        bool, typer.Option(help="Promotions come when demand is high anyway; else in any week")
+    ] = True,
+    weeks: Annotated[int, typer.Option(min=8, help="Weeks of history")] = 104,
+    families: Annotated[
+        int, typer.Option(min=1, help="Families of four items in each of six categories")
+    ] = 4,
+    shoppers: Annotated[int, typer.Option(min=1, help="How many people buy")] = 1500,
+    clicks: Annotated[bool, typer.Option(help="Views and carts beside the purchases")] = True,
+    json: JsonOption = False,
+) -> None:
+    """Write a simulated shop: events, items, users, prices, promotions, costs, stock; and apart,
+    what is true."""
+    from experiments.simulator.parameters import ShopParameters
+    from experiments.simulator.tables import TRUTH, end, write_shop
+    from experiments.simulator.world import simulate as draw
+    from features.contracts.seeds import generator
+
+    if form not in ("loglinear", "choice"):
+        raise BadInput(
+            f"no form of demand is called {form!r}",
+            where="--form",
+            hint="One of: loglinear, choice",
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInput(
+            "there is something here already", where=str(out), hint="Name a new or an empty folder"
+        )
+    parameters = ShopParameters(
+        form=form,  # type: ignore[arg-type]
+        confounded=confounded,
+        n_weeks=weeks,
+        n_families=families,
+        n_shoppers=shoppers,
+    )
+    shop = draw(parameters, generator(seed, "simulated shop"))
+    rows = write_shop(out, shop, generator(seed, "simulated shoppers"), clicks=clicks)
+    now = f"{end(shop):%Y-%m-%dT%H:%MZ}"
+    if json:
+        print_json(
+            {"folder": str(out), "rows": rows, "truth": str(out / TRUTH), "clock_start": now}
+        )
+        return
+    for name, count in rows.items():
+        print_line(f"{name}: {count:,} rows")
+    print_line(f"what is true of it: {out / TRUTH}")
+    print_line(f"Try: SHOPWRIGHT_CLOCK_START={now} shopwright import {out}")

@@ -1,0 +1,31 @@
+"""The services of one server process, by type: `provide` at the start, `Depends(provided(...))` in
+a router."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from fastapi import FastAPI, Request
+
+Service = TypeVar("Service")
+
+
+def provide(app: FastAPI, *services: object) -> None:
+    """Make each service available to the routers of `app` under its own type."""
+    known: dict[type, object] = getattr(app.state, "services", {})
+    app.state.services = known | {type(service): service for service in services}
+
+
+def provided(kind: type[Service]) -> Callable[[Request], Service]:
+    """Return a FastAPI dependency that yields the service of this type.
+
+    A router declares `Prices = Annotated[PriceService, Depends(provided(PriceService))]` and gets
+    exactly that service; a test provides another instance of the same type.
+    """
+
+    def service_of(request: Request) -> Service:
+        service: Service = request.app.state.services[kind]
+        return service
+
+    return service_of

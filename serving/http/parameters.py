@@ -1,0 +1,94 @@
+"""Query parameters that several endpoints read the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Request
+from pydantic import AfterValidator, AwareDatetime
+
+from configs.settings import Settings
+from features.contracts.clock import parse_time
+from features.contracts.errors import BadInput, UnknownName
+from features.contracts.pricing import PriceLaw
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("a text holds no NUL and no half of a surrogate pair")
+    return text
+
+
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the time lies outside the calendar") from error
+
+
+# A text that every database can keep, and a time with an offset, in UTC.
+Text = Annotated[str, AfterValidator(_storable)]
+Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
+def price_law_of(request: Request) -> Callable[[str], PriceLaw]:
+    """Tells the price law of a zone."""
+    settings: Settings = request.app.state.settings
+    return lambda zone: settings.zone(zone).price_law
+
+
+def readable(request: Request) -> None:
+    """A FastAPI dependency that refuses a path or query no database can look for (422)."""
+    for text in (
+        *request.path_params.values(),
+        *(value for _, value in request.query_params.multi_items()),
+    ):
+        try:
+            _storable(str(text))
+        except ValueError as error:
+            raise BadInput(str(error), where="path or query") from error
+
+
+def only(*names: str) -> Callable[[Request], None]:
+    """A FastAPI dependency that refuses every query parameter but these (422).
+
+    On the price path it keeps out whatever would tell who is asking: a price is the same for
+    everybody.
+    """
+
+    def refuse_others(request: Request) -> None:
+        for name in request.query_params:
+            if name not in names:
+                raise UnknownName(name, names, kind="parameter", where="query")
+
+    return refuse_others
+
+
+def cursor_number(text: str | None, *, where: str = "cursor") -> int:
+    """The row number that a cursor stands for; 0 without a cursor."""
+    if text is None:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise BadInput(
+            f"{text!r} is no cursor", where=where, hint="Send the next_cursor of the page before"
+        )
+    return int(text)
+
+
+def instant(text: str | None, default: datetime, *, where: str) -> datetime:
+    """An RFC 3339 time; `+00:00` arrives as ` 00:00` when the plus was not escaped."""
+    return default if text is None else parse_time(text.replace(" ", "+"), where=where)
+
+
+def entity_version(if_match: str | None) -> int | None:
+    """The version that `If-Match` names; None for `*` or without the header."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    text = if_match.strip().removeprefix("W/").strip('"')
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise BadInput(
+            f"{if_match!r} is no version", where="If-Match", hint="Send the ETag of the suggestion"
+        )
+    return int(text)

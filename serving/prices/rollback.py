@@ -1,0 +1,63 @@
+"""Undoes a price change: the ledger is never rewritten, so the price before it is appended anew."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from features.contracts.errors import Conflict, NotFound
+from features.contracts.money import to_major
+from features.database import lock
+from features.prices.ledger import Ledger, NewPrice, Price, PriceSource, price_without, stands
+from serving.audit.repository import AuditEntry, AuditLog, Decider
+from serving.price_desk.repository import Suggestions
+
+
+def rollback(connection: sa.Connection, decider: Decider, price_id: str) -> Price:
+    """Restores the price before a change, by a new row of the ledger.
+
+    A change that has not begun yet is undone from its beginning, a promotion until its end. Raises
+    NotFound, and Conflict when it was undone before, nothing came before it, or a later price
+    stands.
+    """
+    lock(connection, "price_desk")
+    ledger = Ledger(connection)
+    change = ledger.by_id(price_id)
+    if change is None:
+        raise NotFound(f"no price change {price_id!r}", hint="See: GET /v1/price-changes")
+    begins = max(change.valid_from, decider.now)
+    history = ledger.history(change.item_id, change.zone)
+    if any(row.reverts_price_id == price_id for row in history):
+        raise Conflict("this change was rolled back before")
+    if change.valid_to is not None and change.valid_to <= decider.now:
+        raise Conflict("this change has ended by itself")
+    if not stands(history, change, begins):
+        raise Conflict("a later price stands", hint="Roll that one back first")
+    before = price_without(history, change, begins)
+    if before is None:
+        raise Conflict("no price came before this one", hint="File a new suggestion instead")
+    restored = NewPrice(
+        item_id=change.item_id,
+        zone=change.zone,
+        valid_from=begins,
+        valid_to=change.valid_to or before.valid_to,
+        list_price_minor=before.list_price_minor,
+        offer_price_minor=before.offer_price_minor,
+        currency=before.currency,
+        source=PriceSource.ROLLBACK,
+        recorded_at=decider.now,
+        promotion_id=before.promotion_id,
+        suggestion_id=change.suggestion_id,
+        reverts_price_id=price_id,
+    )
+    ledger.append([restored])
+    if change.suggestion_id is not None and change.source is PriceSource.DESK:
+        Suggestions(connection).change([change.suggestion_id], decider.now, status="rolled_back")
+    details = {
+        "restored": restored.content_id(),
+        "offer_price": to_major(before.offer_price_minor, before.currency),
+    }
+    entry = AuditEntry(
+        decider.actor, "rollback", "price_change", price_id, {**details, "reason": decider.reason}
+    )
+    AuditLog(connection).append([entry], decider.at)
+    return ledger.history(change.item_id, change.zone)[-1]

@@ -1,0 +1,63 @@
+"""How far the price has moved from the one that a forecast assumes. One rule, for answers and for
+suggestions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from features.contracts.calendar import add_weeks
+from features.prices.ledger import Price, mean_offer
+
+_SAME = 1e-6  # forecasts keep prices as the model saw them, in single precision
+
+
+@dataclass(frozen=True)
+class PriceMove:
+    """The offer price that a week's forecast assumes, and the one that holds; minor units."""
+
+    then_minor: float
+    now_minor: float
+
+    def factor(self, elasticity: float) -> float:
+        """What units are multiplied by: (price now / price then) ** elasticity."""
+        return float((self.now_minor / self.then_minor) ** elasticity)
+
+
+def price_moves(
+    history: Sequence[Price],
+    weeks: Iterable[tuple[datetime, float | None]],
+    now: datetime,
+    timezone: str,
+) -> list[PriceMove | None]:
+    """One per week, None where the price is as the forecast assumes or no price is known.
+
+    history     the ledger's rows of the item and zone, in the order of appending
+    weeks       start of each week, and the price its forecast assumes, minor units
+    timezone    the shop's, for the ends of the weeks
+
+    A forecast without an assumed price was learnt from sales alone. They were made at the price
+    with which the ledger opened (it was read off them, or is the shop's own): that one is taken. A
+    price planned for a part of a week counts for that part; in the week of `now`, a price that
+    moved against the plan counts as it holds from now on.
+    """
+    return [_move(history, start, assumed, now, timezone) for start, assumed in weeks]
+
+
+def _move(
+    history: Sequence[Price], start: datetime, assumed: float | None, now: datetime, timezone: str
+) -> PriceMove | None:
+    if not history:
+        return None
+    then = float(history[0].offer_price_minor) if assumed is None else assumed
+    end = add_weeks(start, 1, timezone)
+    planned = mean_offer(history, start, end)
+    if planned is None or min(planned, then) <= 0 or _equal(planned, then):
+        return None
+    ahead = mean_offer(history, max(start, now), end) if start < now < end else planned
+    return None if ahead is None or ahead <= 0 or _equal(ahead, then) else PriceMove(then, ahead)
+
+
+def _equal(one: float, other: float) -> bool:
+    return abs(one - other) <= _SAME * max(one, other)

@@ -1,0 +1,96 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from features.contracts.tables import EVENTS
+from features.database import reading, transaction
+from features.facts.events import Appended, EventLog, received_events
+
+NOON = datetime(2018, 1, 1, 12, tzinfo=UTC)
+
+
+def row(event_id, minutes=0, **values):
+    return {
+        "event_id": event_id,
+        "event_type": "purchase",
+        "occurred_at": NOON + timedelta(minutes=minutes),
+        "item_id": "milk",
+        **values,
+    }
+
+
+def test_an_event_counts_once_however_often_it_is_sent(engine):
+    with transaction(engine) as connection:
+        assert EventLog(connection).append([row("a"), row("b"), row("a")], NOON) == Appended(2, 1)
+    with transaction(engine) as connection:
+        assert EventLog(connection).append([row("c"), row("b", item_id="other")], NOON) == Appended(
+            1, 1
+        )
+        assert EventLog(connection).append([], NOON) == Appended(0, 0)
+    with reading(engine) as connection:
+        table = EventLog(connection).as_arrow()
+    assert table.column("event_id").to_pylist() == ["a", "b", "c"]
+    assert table.column("item_id").to_pylist() == ["milk", "milk", "milk"]
+
+
+def test_later_events_of_user_visitor_and_session_come_in_order_each_once(engine):
+    with transaction(engine) as connection:
+        EventLog(connection).append(
+            [
+                row("at", 0, user_id="u"),
+                row("second", 2, user_id="u", session_id="s"),
+                row("first", 1, visitor_id="v"),
+                row("until", 3, session_id="s"),
+                row("after", 4, user_id="u"),
+                row("other", 2, user_id="w", visitor_id="x"),
+            ],
+            NOON,
+        )
+    until = NOON + timedelta(minutes=3)
+    with reading(engine) as connection:
+        log = EventLog(connection)
+        found = log.later(user_id="u", visitor_id="v", session_id="s", after=NOON, until=until)
+        assert [each.event_id for each in found] == ["first", "second", "until"]
+        assert found[0].occurred_at == NOON + timedelta(minutes=1)
+        assert log.later(after=NOON, until=until) == []
+        assert log.latest_at() == NOON + timedelta(minutes=4)
+
+
+@pytest.mark.parametrize("who", ["user_id", "visitor_id", "session_id"])
+def test_later_events_are_found_through_an_index(engine, who):
+    query = f"SELECT * FROM events WHERE {who} = 'u' AND occurred_at > '2018-01-01' AND occurred_at <= '2018-01-02'"
+    with reading(engine) as connection:
+        if engine.dialect.name == "sqlite":
+            plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {query}")).all()
+        else:
+            connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
+            plan = connection.execute(sa.text(f"EXPLAIN {query}")).all()
+    assert f"ix_events_{who}_occurred_at" in str(plan)
+
+
+def test_the_log_reads_as_the_stored_schema_and_forgets_on_request(engine, settings):
+    with transaction(engine) as connection:
+        EventLog(connection).append(
+            [
+                row("a", user_id="u", quantity=2.0, line_amount_minor=398, rank=1),
+                row("b", user_id="w", zone="north"),
+            ],
+            NOON,
+        )
+    table = received_events(settings)
+    assert table.schema == EVENTS.arrow
+    assert table.column("zone").to_pylist() == ["default", "north"]
+    assert table.column("line_amount_minor").to_pylist() == [398, None]
+    with transaction(engine) as connection:
+        assert EventLog(connection).erase("u") == 1
+    assert received_events(settings).column("event_id").to_pylist() == ["b"]
+
+
+def test_a_rolled_back_write_leaves_nothing(engine):
+    with pytest.raises(ZeroDivisionError), transaction(engine) as connection:
+        EventLog(connection).append([row("a")], NOON)
+        raise ZeroDivisionError
+    with reading(engine) as connection:
+        assert EventLog(connection).as_arrow().num_rows == 0
+        assert EventLog(connection).latest_at() is None

@@ -1,0 +1,384 @@
+"""Rules that speak of many items, objectives beside the plain ones, presets and plain strategies:
+known answers."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.loading import load, names
+from features.contracts.errors import BadInput
+from features.contracts.pricing import Objective
+from features.contracts.sizes import Size, parse_size
+from models.pricing.optimise.objective import Aims, Columns, worth
+from models.pricing.optimise.optimiser import suggest
+from models.pricing.rules import CompetitorRule, FamilyRule, GroupMargin, PricingRules
+from tests.shops.priced_items import item
+
+FREE = PricingRules(
+    max_change=0.9, tried_margin=5.0, max_over_list=5.0, min_margin=0.0, endings=(), min_gain=0.0
+)
+
+
+def prices(found):
+    return {each.item_id: each.suggested_price_minor for each in found.suggestions}
+
+
+def units(one, price):
+    return one.units_mean * (price / one.current_price_minor) ** one.elasticity
+
+
+def several(n=6, **values):
+    return [
+        item(
+            f"i{k}", current=400 + 40 * k, cost=160.0 + 20 * k, elasticity=-2.0 - 0.3 * k, **values
+        )
+        for k in range(n)
+    ]
+
+
+def test_competitor_position_and_minimum_advertised_price_are_bounds():
+    one = replace(
+        item(current=500, cost=300.0, elasticity=-3.0), competitor_minor=480.0, map_minor=470
+    )
+    rules = replace(FREE, competitor=CompetitorRule(lowest=0.9, highest=0.95))
+    assert (
+        prices(suggest([one], rules)) == {}
+    )  # 432 to 456 beside competitors, 470 at least: nothing is left
+    soft = replace(rules, soft={"competitor position": 30})
+    (found,) = suggest([one], soft).suggestions
+    assert found.suggested_price_minor == 470  # Lerner's 450 is below the minimum
+    assert found.binding_rule == "minimum advertised price"
+    assert [step.rule for step in found.waterfall if step.note.startswith("given up")] == [
+        "competitor position"
+    ]
+
+
+def test_a_price_that_changed_lately_rests():
+    one = replace(item(current=500, cost=300.0, elasticity=-3.0), days_since_change=6.0)
+    assert prices(suggest([one], replace(FREE, min_days_between_changes=7))) == {}
+    assert prices(suggest([one], replace(FREE, min_days_between_changes=6))) == {"milk": 450}
+
+
+def test_a_price_on_hold_stays_and_says_why():
+    held = replace(item(), hold="a promotion is running")
+    assert suggest([held], FREE).kept == {"a promotion is running": 1}
+
+
+def pack(name, grams, **values):
+    return replace(item(name, **values), family_id="tea", size=Size(grams, "g"))
+
+
+def test_a_larger_pack_is_not_cheaper_and_not_dearer_per_gram():
+    # Alone the small one would cost 600 (300 * 2 / 1), the large one 450 (300 * 3 / 2): together
+    # they meet.
+    small = pack("small", 100.0, current=500, cost=300.0, elasticity=-2.0)
+    large = pack("large", 150.0, current=500, cost=300.0, elasticity=-3.0)
+    assert prices(suggest([small, large], FREE)) == {"small": 600, "large": 450}
+    found = suggest([small, large], replace(FREE, family=FamilyRule(order=True)))
+    # Both at one price p: maximise 40 (p / 500)^-2 (p - 300) + 40 (p / 500)^-3 (p - 300) over whole
+    # prices.
+    together = max(range(450, 601), key=lambda p: (units(small, p) + units(large, p)) * (p - 300))
+    # A price of 500 is the present one of both: then nothing is suggested.
+    expected = {} if together == 500 else {"small": together, "large": together}
+    assert prices(found) == expected
+    assert all(each.binding_rule == "family order" for each in found.suggestions)
+    per_gram = suggest(
+        [
+            pack("small", 100.0, elasticity=-3.0),
+            pack("large", 150.0, current=700, cost=600.0, elasticity=-6.0),
+        ],
+        replace(FREE, family=FamilyRule(order=True, unit_price=True)),
+    )
+    cost = {"small": 500, "large": 700} | prices(per_gram)
+    assert cost["small"] <= cost["large"] <= 1.5 * cost["small"]
+
+
+def test_packs_of_one_size_cost_the_same():
+    kinds = [pack("green", 100.0, elasticity=-2.0), pack("black", 100.0, elasticity=-4.0)]
+    found = prices(suggest(kinds, replace(FREE, family=FamilyRule(order=True))))
+    assert len({found.get(name, 500) for name in ("green", "black")}) == 1
+    apart = prices(suggest(kinds, replace(FREE, family=FamilyRule(order=True, same_size=False))))
+    assert apart == {"green": 600, "black": 400}
+
+
+def test_an_order_that_cannot_be_kept_is_given_up_where_it_is_soft():
+    # The smaller pack rests at 900, the larger may not go above 550.
+    small = replace(pack("small", 100.0, current=900, cost=300.0), hold="resting")
+    large = pack("large", 150.0, current=500, cost=300.0, elasticity=-3.0)
+    rules = replace(FREE, max_change=0.1, family=FamilyRule(order=True))
+    hard = suggest([small, large], rules)
+    assert hard.kept == {"resting": 1, "no price satisfies the family order": 1}
+    soft = suggest([small, large], replace(rules, soft={"family order": 20}))
+    (found,) = soft.suggestions
+    assert found.suggested_price_minor == 450
+    assert [step.note for step in found.waterfall if step.rule == "family order"] == [
+        "given up: no two prices of neighbours go together"
+    ]
+
+
+def test_the_number_of_changes_is_capped_and_the_most_valuable_are_made():
+    items = several()
+    free, capped = suggest(items, FREE), suggest(items, replace(FREE, max_changes=2))
+    assert len(free.suggestions) == 6
+    assert [each.item_id for each in capped.suggestions] == [
+        each.item_id for each in free.suggestions[:2]
+    ]
+    assert capped.kept == {"kept for the rule number of changes": 4}
+    assert len(suggest(items, replace(FREE, max_changes_share=0.5)).suggestions) == 3
+
+
+def test_a_hard_cap_holds_even_where_more_prices_break_a_rule():
+    under = [
+        item(f"i{k}", current=500, cost=600.0 + k, list_price=800, elasticity=-3.0)
+        for k in range(5)
+    ]
+    rules = replace(FREE, min_margin=0.05, max_changes=2)
+    found = suggest(under, rules)
+    assert [each.item_id for each in sorted(found.suggestions, key=lambda each: each.item_id)] == [
+        "i3",
+        "i4",
+    ]
+    eased = suggest(under, replace(rules, soft={"number of changes": 10}))
+    assert len(eased.suggestions) == 5
+    (broken,) = eased.outcome.broken
+    assert (broken.rule, broken.asked, broken.reached, broken.hard) == (
+        "number of changes",
+        -2,
+        -5,
+        False,
+    )
+    assert all(
+        any(s.note.startswith("not kept") for s in each.waterfall) for each in eased.suggestions
+    )
+
+
+def test_a_revenue_floor_is_kept_at_the_least_loss_of_profit():
+    items = several()
+
+    def revenue(found):
+        cost = {
+            each.item_id: prices(found).get(each.item_id, each.current_price_minor)
+            for each in items
+        }
+        return sum(units(each, cost[each.item_id]) * cost[each.item_id] for each in items)
+
+    now = sum(each.units_mean * each.current_price_minor for each in items)
+    free = suggest(items, FREE)
+    floor = 1.05 * revenue(free) / now
+    kept = suggest(items, replace(FREE, revenue_floor=floor))
+    assert revenue(kept) >= floor * now * (1 - 1e-9)
+    assert kept.outcome.value < free.outcome.value and kept.outcome.gap < 1e-4
+    assert "revenue floor" in {each.binding_rule for each in kept.suggestions}
+
+
+def test_the_margin_of_every_group_and_its_price_image_are_kept():
+    items = [
+        replace(
+            each,
+            category=f"{'Tea' if k % 2 else 'Milk'} > Any",
+            price_image="key items" if k < 3 else None,
+        )
+        for k, each in enumerate(several())
+    ]
+    rules = replace(
+        FREE, objective=Objective.UNITS, group_margin=GroupMargin(depth=1), price_image=0.0
+    )
+    found = prices(suggest(items, rules))
+    cost = {each.item_id: found.get(each.item_id, each.current_price_minor) for each in items}
+    for name in ("Tea", "Milk"):
+        group = [each for each in items if each.category.startswith(name)]
+        before = sum(
+            each.units_mean * (each.current_price_minor - each.unit_cost_minor) for each in group
+        )
+        before /= sum(each.units_mean * each.current_price_minor for each in group)
+        sold = [
+            (units(each, cost[each.item_id]), cost[each.item_id], each.unit_cost_minor)
+            for each in group
+        ]
+        after = sum(n * (p - c) for n, p, c in sold) / sum(n * p for n, p, _ in sold)
+        assert after >= before - 1e-9
+    image = [each for each in items if each.price_image]
+    dearer = suggest(items, replace(FREE, objective=Objective.REVENUE, price_image=0.02))
+    asked = {
+        each.item_id: prices(dearer).get(each.item_id, each.current_price_minor) for each in image
+    }
+    now = sum(each.units_mean * each.current_price_minor for each in image)
+    assert sum(each.units_mean * asked[each.item_id] for each in image) <= 1.02 * now + 1e-6
+
+
+def test_a_mix_is_the_weighted_sum_of_its_objectives():
+    one = item(current=500, cost=300.0, elasticity=-3.0)
+    rules = replace(
+        FREE, objective=Objective.MIX, mix={Objective.PROFIT: 0.75, Objective.REVENUE: 0.25}
+    )
+    # .75 (p - 300) + .25 p = p - 225: the best price is 225 * 3 / 2 = 337.5.
+    best = max(range(300, 950), key=lambda p: units(one, p) * (p - 225))
+    assert prices(suggest([one], rules)) == {"milk": best}
+    with pytest.raises(BadInput, match="mix"):
+        PricingRules(objective=Objective.MIX)
+
+
+def test_risk_aversion_judges_a_price_by_the_worse_end_of_its_response():
+    one = item(current=500, cost=300.0, elasticity=-3.0, error=0.4)
+    columns, price = Columns.of([one]), np.array([450.0])
+    zero = np.zeros(1, np.int64)
+    middle, worst = (
+        worth(columns, Aims.of([replace(FREE, risk_aversion=risk)]), zero, price)[0]
+        for risk in (0.0, 1.0)
+    )
+    assert middle == pytest.approx(40 * 0.9**-3 * 150)
+    assert worst == pytest.approx(
+        40 * 0.9 ** -(3 - 1.2815515655446004 * 0.4) * 150
+    )  # buyers who answer less
+    half = worth(columns, Aims.of([replace(FREE, risk_aversion=0.5)]), zero, price)[0]
+    assert half == pytest.approx((middle + worst) / 2)
+    bold, careful = (
+        prices(suggest([one], replace(FREE, risk_aversion=risk))) for risk in (0.0, 1.0)
+    )
+    assert bold == {"milk": 450} and careful.get("milk", 500) > 450
+
+
+def test_sell_through_marks_down_until_the_stock_is_sold():
+    sure = {"spread": 1.0, "error": 0.0, "units": 40.0}
+    one = replace(item(current=500, cost=300.0, elasticity=-2.0, **sure), stock_units=62.5)
+    rules = replace(FREE, objective=Objective.SELL_THROUGH, min_margin=-1.0)
+    # 40 (p / 500)^-2 = 62.5 at p = 400: no more can be sold below it, and above it revenue falls.
+    assert prices(suggest([one], rules)) == {"milk": 400}
+    # Twice the time sells twice as much: 80 at the present price, so that the stock suffices for a
+    # raise.
+    longer = replace(one, weeks_to_sell=8.0)
+    assert prices(suggest([longer], rules))["milk"] == round(500 * math.sqrt(80 / 62.5))
+    assert suggest([replace(one, stock_units=None)], rules).kept == {
+        "no stock is known to sell off": 1
+    }
+
+
+def test_an_amount_of_money_is_no_gain_below_the_least_one():
+    one = item(current=500, cost=300.0, elasticity=-3.0, units=1.0)
+    (found,) = suggest([one], FREE).suggestions
+    gained = found.against_keeping.profit.p50
+    assert prices(suggest([one], replace(FREE, min_gain_minor=math.floor(gained)))) == {"milk": 450}
+    kept = suggest([one], replace(FREE, min_gain_minor=math.ceil(gained))).kept
+    assert kept == {"the gain is too small": 1}
+
+
+def test_a_raise_that_spoils_a_promotion_is_flagged_and_a_cut_below_it_is_not_made():
+    promised = {"spoiled_above_minor": 500, "spoiled": "promotion easter", "law_floor_minor": 471}
+    up = replace(item(current=500, cost=300.0, elasticity=-2.0), **promised)
+    (found,) = suggest([up], FREE).suggestions
+    assert (found.suggested_price_minor, found.flags) == (600, ("promotion easter",))
+    down = replace(item(current=500, cost=300.0, elasticity=-3.0), **promised)
+    (found,) = suggest([down], FREE).suggestions
+    assert (found.suggested_price_minor, found.binding_rule, found.flags) == (471, "law", ())
+    assert next(step for step in found.waterfall if step.rule == "law").hard
+
+
+def test_items_without_evidence_follow_a_plain_strategy():
+    unknown = item(
+        grade="D", cost=300.0, elasticity=math.nan, error=math.nan, lowest=None, highest=None
+    )
+    assert suggest([unknown], FREE).kept == {"no price response is known": 1}
+    (found,) = suggest(
+        [unknown], replace(FREE, without_evidence="cost_plus", markup=0.5)
+    ).suggestions
+    assert (found.suggested_price_minor, found.strategy, found.expected) == (450, "cost_plus", None)
+    beside = replace(
+        FREE,
+        without_evidence="competitor_index",
+        competitor_index=0.98,
+        competitor=CompetitorRule(),
+    )
+    (found,) = suggest([replace(unknown, competitor_minor=500.0)], beside).suggestions
+    assert (found.suggested_price_minor, found.waterfall[0].rule) == (490, "competitor_index")
+    assert suggest([unknown], beside).kept == {"no competitor's price is known": 1}
+
+
+def test_plain_prices_take_their_share_of_a_cap_those_furthest_from_their_target_first():
+    unknown = [
+        item(
+            f"u{k}",
+            grade="D",
+            cost=300.0 + 10 * k,
+            elasticity=math.nan,
+            error=math.nan,
+            lowest=None,
+            highest=None,
+        )
+        for k in range(6)
+    ]
+    rules = replace(FREE, without_evidence="cost_plus", markup=0.8, max_changes=4)
+    found = prices(
+        suggest([*several(), *unknown], rules)
+    )  # 540, 558, ... beside 500: half of the four changes
+    assert {name for name in found if name.startswith("u")} == {"u4", "u5"}
+    assert len(found) == 4
+
+
+def test_an_items_stage_decides_under_which_preset_it_is_priced():
+    old, new = (
+        item("old", elasticity=-3.0),
+        replace(item("new", elasticity=-3.0), stage="introduction"),
+    )
+    presets = {"introduction": replace(FREE, objective=Objective.UNITS, max_change=0.2)}
+    found = suggest([old, new], FREE, presets)
+    assert prices(found) == {"old": 450, "new": 400}
+    assert {each.item_id: each.stage for each in found.suggestions} == {
+        "old": None,
+        "new": "introduction",
+    }
+
+
+def test_shipped_presets_load_and_every_stage_has_one():
+    known = names("pricing")
+    rules = {name: load(f"pricing/{name}", PricingRules) for name in known}
+    assert set(rules["default"].stages.values()) <= set(known)
+    assert rules["decline"].objective is Objective.SELL_THROUGH
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([None, 1, 4]),
+    st.sampled_from([None, 0.98, 1.01]),
+    st.booleans(),
+)
+def test_all_rules_hold_for_every_price_of_a_run(seed, cap, floor, order):
+    rng = np.random.default_rng(seed)
+    items = [
+        replace(
+            item(f"i{k:02}", current=int(rng.integers(100, 900)), cost=float(rng.uniform(50, 500)),
+                 elasticity=-float(rng.gamma(4, 0.6)), units=float(rng.gamma(1, 40)) + 0.01),
+            family_id=f"f{k % 4}",
+            size=Size(100.0 * (1 + k // 4), "g"),
+        )
+        for k in range(12)
+    ]  # fmt: skip
+    rules = PricingRules(
+        min_gain=0.0, max_changes=cap, revenue_floor=floor, family=FamilyRule(order=order)
+    )
+    found = suggest(items, rules)
+    assert suggest(items[::-1], rules) == found
+    assert found.outcome.value <= found.outcome.bound + 1e-6 * abs(found.outcome.bound)
+    broken = {each.rule for each in found.outcome.broken}
+    if cap is not None and "number of changes" not in broken:
+        assert len(found.suggestions) <= cap
+    if floor is not None and "revenue floor" not in broken:
+        cost = {
+            each.item_id: prices(found).get(each.item_id, each.current_price_minor)
+            for each in items
+        }
+        asked = floor * sum(each.units_mean * each.current_price_minor for each in items)
+        assert sum(
+            units(each, cost[each.item_id]) * cost[each.item_id] for each in items
+        ) >= asked * (1 - 1e-9)
+
+
+def test_sizes_are_read_as_catalogues_write_them():
+    assert parse_size("14.5 OZ") == Size(round(14.5 * 28.349523125, 6), "g")
+    assert parse_size("6 x 0,33 l") == parse_size("1980 ml") == Size(1980.0, "ml")
+    assert parse_size("2 DZ") == Size(24.0, "count")
+    assert [parse_size(text) for text in (None, "", "large", "0 g", "12 parsecs")] == [None] * 5

@@ -1,0 +1,148 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.pricing.optimise.chain_programme import ChainProgramme
+from models.pricing.optimise.lagrangian import minimise
+from models.pricing.optimise.local_search import improve, repair, shortfall
+from models.pricing.optimise.problem import Choices, Limit, Links, Problem, unlinked
+from models.pricing.optimise.solver import fewest, solve
+from tests.shops.optimiser_oracle import exact, random_problem
+
+PROBLEMS = st.builds(
+    random_problem,
+    st.integers(0, 10**6),
+    n_chains=st.integers(1, 8),
+    length=st.integers(1, 4),
+    n_prices=st.integers(2, 7),
+    floor=st.sampled_from([None, 0.95, 1.0, 1.02, 1.05]),
+    most_changes=st.sampled_from([None, 0, 2, 5, 9]),
+    n_groups=st.integers(0, 3),
+    equal=st.booleans(),
+)
+
+
+def keeps_orders(problem, chosen):
+    links = problem.links
+    return all(
+        links.first[chosen[item]] <= chosen[before] < links.end[chosen[item]]
+        for item, before in enumerate(links.previous)
+        if before >= 0
+    )
+
+
+@settings(max_examples=150)
+@given(PROBLEMS)
+def test_small_problems_are_solved_as_highs_solves_them(problem):
+    if len(ChainProgramme(problem.choices, problem.links).broken()):
+        assert exact(problem) is None
+        return
+    best, found = exact(problem), solve(problem)
+    assert keeps_orders(problem, found.chosen)
+    if best is None:
+        assert found.broken and all(each.hard for each in found.broken)
+        return
+    assert found.broken == () and shortfall(problem, problem.slack(found.chosen)) == 0
+    tolerance = 1e-6 * max(abs(best), 1)
+    assert found.value <= best + tolerance and best <= found.bound + tolerance
+    assert found.bound - found.value <= found.gap * abs(found.bound) + tolerance
+    assert found.value == pytest.approx(best, rel=2e-6)
+
+
+@settings(max_examples=150)
+@given(PROBLEMS)
+def test_without_highs_the_optimum_lies_between_what_is_found_and_the_bound(problem):
+    programme = ChainProgramme(problem.choices, problem.links)
+    best = exact(problem)
+    if best is None:
+        return
+    dual = minimise(problem, programme.best, 80)
+    tolerance = 1e-6 * max(abs(best), 1)
+    assert dual.bound >= best - tolerance
+    chosen = repair(problem, dual.tries[0], dual.multipliers)
+    if shortfall(problem, problem.slack(chosen)) == 0:
+        better = improve(problem, chosen)
+        assert problem.value(chosen) <= problem.value(better) <= best + tolerance
+        assert shortfall(problem, problem.slack(better)) == 0 and keeps_orders(problem, better)
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 6))
+def test_chains_without_limits_are_solved_exactly(seed, n_chains, length):
+    problem = random_problem(seed, n_chains=n_chains, length=length, floor=None, most_changes=None)
+    found, best = solve(problem), exact(problem)
+    assert found.value == pytest.approx(best) == pytest.approx(found.bound)
+
+
+def two_items():
+    """Each may keep its price, worth 0, or change it: worth 10 and 6, for 4 and 1 of revenue."""
+    choices = Choices(
+        np.array([0, 2, 4]), np.array([100, 110, 200, 210]), np.array([0.0, 10.0, 0.0, 6.0])
+    )
+    return choices, np.array([0.0, -4.0, 0.0, -1.0]), np.array([0.0, 1.0, 0.0, 1.0])
+
+
+def test_a_cap_leaves_the_most_valuable_change():
+    choices, _, changed = two_items()
+    found = solve(Problem(choices, unlinked(2, 4), (fewest("changes", changed, 2, 1),)))
+    assert (found.chosen.tolist(), found.value) == ([1, 2], 10.0)
+
+
+def test_a_floor_takes_the_change_that_costs_least():
+    choices, revenue, _ = two_items()
+    floor = Limit("revenue floor", np.zeros(2, np.int64), revenue, np.array([-2.0]))
+    found = solve(Problem(choices, unlinked(2, 4), (floor,)))
+    assert (found.chosen.tolist(), found.value) == ([0, 3], 6.0)
+    assert found.bound == pytest.approx(6.0)
+
+
+def test_what_cannot_be_kept_gives_way_by_priority_and_no_further_than_it_must():
+    choices, revenue, changed = two_items()
+    # Revenue may fall by -1 at most, and yet both must change: -changed >= -2 is kept, at least two
+    # changes are asked.
+    floor = Limit("revenue floor", np.zeros(2, np.int64), revenue, np.array([-1.0]))
+    both = Limit("changes", np.zeros(2, np.int64), changed, np.array([2.0]))
+    problem = Problem(choices, unlinked(2, 4), (floor, both))
+    first = solve(problem, {"revenue floor": 10, "changes": 90})
+    assert first.chosen.tolist() == [1, 3]
+    assert [(each.rule, each.asked, each.reached, each.hard) for each in first.broken] == [
+        ("revenue floor", -1.0, -5.0, False)
+    ]
+    second = solve(problem, {"revenue floor": 90, "changes": 10})
+    assert second.chosen.tolist() == [0, 3]  # one change is the most that the floor allows
+    assert [(each.rule, each.asked, each.reached) for each in second.broken] == [
+        ("changes", 2.0, 1.0)
+    ]
+    assert [each.hard for each in solve(problem).broken] == [True]
+
+
+def test_of_many_groups_only_those_fall_short_that_must():
+    choices, revenue, _ = two_items()
+    limit = Limit("group margin", np.array([0, 1]), revenue, np.array([1.0, -0.5]))
+    found = solve(Problem(choices, unlinked(2, 4), (limit,)), {"group margin": 50})
+    assert found.chosen.tolist() == [0, 2]
+    assert [(each.asked, each.reached, each.n_groups) for each in found.broken] == [(1.0, 0.0, 1)]
+
+
+def test_a_chain_without_choices_that_go_together_is_named():
+    choices = Choices(np.array([0, 1, 2, 3, 4]), np.array([5, 9, 7, 3]), np.zeros(4))
+    # Items 2 and 3 follow 0 and 1 and may not be cheaper: 7 after 5 is fine, 3 after 9 is not.
+    links = Links(np.array([-1, -1, 0, 1]), np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]))
+    assert ChainProgramme(choices, links).broken().tolist() == [1]
+
+
+def test_the_same_problem_gives_the_same_answer():
+    problem = random_problem(3, n_chains=200, length=3, n_prices=9, most_changes=150)
+    first, second = solve(problem), solve(replace(problem))
+    assert (first.chosen == second.chosen).all() and first.bound == second.bound
+
+
+def test_a_thousand_items_come_within_a_thousandth_of_the_bound():
+    problem = random_problem(
+        5, n_chains=300, length=4, n_prices=11, floor=1.01, most_changes=300, n_groups=5
+    )
+    found = solve(problem)
+    assert found.broken == () and found.gap <= 0.001

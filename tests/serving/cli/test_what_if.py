@@ -1,0 +1,123 @@
+"""`prices simulate`, `promotions simulate` and what a run of `prices suggest` prints."""
+
+import csv
+import json
+import math
+import re
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+from typer import BadParameter
+from typer.testing import CliRunner
+
+from features.contracts.errors import BadInput, UnknownName
+from models.pricing.price_tests import TOO_SLOW
+from serving.cli import price_tests, prices, promotions
+from serving.cli.main import app
+from serving.price_desk.suggest import suggest_prices
+from tests.serving.price_desk.test_suggest import RULES, Forecasts, forecaster, inputs, responses
+from tests.serving.price_desk.test_suggest import shop as shop_of_three
+
+three_items = shop_of_three
+
+
+@pytest.fixture
+def run(three_items, monkeypatch, tmp_path):
+    """Runs a verb on the shop of three items, of which milk has a forecast and a response."""
+    monkeypatch.setenv("SHOPWRIGHT_HOME", str(tmp_path / "home"))
+    given = inputs(three_items, forecaster("milk"), responses("milk"))
+    for module in (price_tests, prices, promotions):
+        monkeypatch.setattr(module, "pricing_inputs", lambda *_, **__: given)
+        monkeypatch.setattr(module, "check_zone", lambda *_: None)
+
+    def verb(*words):
+        found = CliRunner().invoke(app, words, catch_exceptions=False, standalone_mode=False)
+        return found.stdout
+
+    return verb
+
+
+def test_an_item_at_other_prices_is_printed_and_told_to_machines(run):
+    told = json.loads(
+        run("prices", "simulate", "milk", "--price", "0.90", "--price", "1.00", "--json")
+    )
+    cheap, present = told["items"]
+    assert cheap["expected"]["units"]["p50"] == pytest.approx(40 * 0.9**-4)
+    assert present["expected"]["profit"]["against_keeping"]["p50"] == "0.00"
+    shown = run("prices", "simulate", "milk", "--price", "0.50")
+    assert "elasticity -4.00, grade A" in shown and "maximum change" in shown
+
+
+def test_a_promotion_is_printed_and_told_to_machines(run):
+    words = [
+        "promotions",
+        "simulate",
+        "--item",
+        "milk",
+        "--item",
+        "rice",
+        "--mechanic",
+        "percent_off",
+    ]
+    words += ["--percent", "0.1", "--from", "2018-01-08T00:00Z", "--to", "2018-01-22T00:00Z"]
+    told = json.loads(run(*words, "--json"))
+    assert told["expected"]["units"]["p50"] == pytest.approx(20 * 0.9**-4)
+    assert told["missing"] == ["rice"]
+    shown = run(*words)
+    assert "percent_off, zone default, 1 items" in shown and "Left out: rice" in shown
+    shown = run(*words, "--support", "display")
+    assert "Support (display) multiplies units by 1.00 to 1.00" in shown
+    assert "Note: no lift of 'display' was learnt" in shown
+    with pytest.raises(BadInput, match="mean_basket: 0 orders of the last 8 weeks"):
+        run(*words[:7], "spend_save", *words[8:], "--amount", "1", "--threshold", "5")
+    with pytest.raises(BadParameter, match="less than or equal to 1"):
+        run(*words, "--reach", "2")
+    with pytest.raises(UnknownName, match="percent_off"):
+        run(*words[:7], "percent_of", *words[8:])
+
+
+def test_price_tests_are_printed_and_items_that_cannot_be_tested_say_why(
+    run, three_items, monkeypatch, tmp_path
+):
+    # Milk is known, nothing is known of tea and salt; salt sells .4 units in four weeks.
+    sold = pa.concat_tables(
+        [forecaster("milk", "tea").forecasts, forecaster("salt", units=0.1).forecasts]
+    )
+    given = inputs(three_items, Forecasts(sold), responses("milk"))
+    monkeypatch.setattr(price_tests, "pricing_inputs", lambda *_, **__: given)
+    shown = run("prices", "tests")
+    assert "Price tests, zone default: 1 of 3 items" in shown
+    # Between .80 and 1.20 within 20 %; weekly noise 4 / 40 + .1 over the spread (ln(1.2 / .8) /
+    # 2)², .6 wanted
+    weeks = 2 * math.ceil(0.2 / (math.log(1.2 / 0.8) / 2) ** 2 / 0.6**2 / 2)
+    assert re.search(rf"tea +D +1\.00 +0\.80 +1\.20 +{weeks} +unknown +0\.\d\d", shown)
+    assert "1 items need none" in shown
+    assert f"1 items cannot be tested: 1 {TOO_SLOW}" in shown
+    told = json.loads(run("prices", "tests", "--json", "--out", str(tmp_path / "tests.csv")))
+    (tea,) = told["items"]
+    assert (tea["item_id"], tea["weeks"], tea["error_now"]) == ("tea", weeks, None)
+    assert told["untestable"] == [{"item_id": "salt", "zone": "default", "reason": TOO_SLOW}]
+    assert (told["reasons"], told["n_known"]) == ({TOO_SLOW: 1}, 1)
+    with (tmp_path / "tests.csv").open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["item_id"], row["lower"], row["higher"], row["error_now"]) == (
+        "tea",
+        "0.80",
+        "1.20",
+        "",
+    )
+
+
+def test_a_run_prints_how_near_it_came_to_the_best_and_which_rule_was_not_kept(three_items, capsys):
+    rules = replace(RULES, revenue_floor=3.0, soft={"revenue floor": 10})
+    prices.print_suggestions(
+        suggest_prices(inputs(three_items, forecaster("milk"), responses("milk"), rules))
+    )
+    shown = capsys.readouterr().out
+    assert "Proven within 0.0000% of the best" in shown
+    # 40 units at 1.00 are 40.00; the largest cut allowed, to .80, brings 40 * .8 ** -3 = 78.12
+    assert (
+        "Rule not kept: revenue floor (soft): at least 120.00 USD asked, 78.12 is the nearest found"
+        in shown
+    )

@@ -1,0 +1,328 @@
+import threading
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from features.contracts.errors import BadInput, Conflict, Forbidden, NotFound, PreconditionFailed
+from features.database import reading, transaction
+from features.prices.ledger import Ledger, PriceSource
+from serving.audit.repository import AuditLog
+from serving.price_desk import service as decide
+from serving.price_desk.repository import SuggestionFilter, Suggestions
+from serving.prices.rollback import rollback
+from tests.shops.price_desk import NOW, decider, file, offers, statuses, suggestion
+
+
+def deeds(engine):
+    with reading(engine) as connection:
+        assert AuditLog(connection).verify().intact
+        return [(each.actor, each.action, each.subject_id) for each in AuditLog(connection).page()]
+
+
+def test_approving_serves_the_price_at_once_and_says_who_did_it(engine):
+    (key,) = file(engine, suggestion("milk", 110))
+    with transaction(engine) as connection:
+        approved = decide.approve(connection, decider(reason="fine"), key, version=1)
+    assert (approved.status, approved.decided_by, approved.reason) == ("live", "key_anna", "fine")
+    assert approved.version > 1
+    with reading(engine) as connection:
+        price = Ledger(connection).by_id(approved.price_id)
+    assert (price.offer_price_minor, price.list_price_minor, price.source) == (
+        110,
+        110,
+        PriceSource.DESK,
+    )
+    assert (price.suggestion_id, price.valid_from) == (key, NOW)
+    assert offers(engine, "milk") == [110]
+    assert deeds(engine) == [("key_anna", "approve", key)]
+
+
+def test_a_later_beginning_is_scheduled_and_goes_live_with_time(engine):
+    first, later = file(
+        engine,
+        suggestion("milk", 110),
+        suggestion("tea", 90, effective_from=NOW + timedelta(days=7)),
+    )
+    with transaction(engine) as connection:
+        assert decide.approve(connection, decider(), later).status == "scheduled"
+        assert decide.approve(connection, decider(), first).status == "live"
+    assert offers(engine, "tea", at=NOW + timedelta(days=6)) == [100]
+    assert offers(engine, "tea", at=NOW + timedelta(days=7)) == [90]
+    with transaction(engine) as connection:
+        assert decide.settle(connection, NOW + timedelta(days=8), NOW) == 1
+        assert decide.settle(connection, NOW + timedelta(days=8), NOW) == 0
+    assert statuses(engine, [later]) == ["live"]
+
+
+def test_a_promotion_lowers_the_offer_until_its_end(engine):
+    ends = NOW + timedelta(days=7)
+    (key,) = file(engine, suggestion("milk", 80, kind="promotion", starts_at=NOW, ends_at=ends))
+    with transaction(engine) as connection:
+        approved = decide.approve(connection, decider(), key)
+        price = Ledger(connection).by_id(approved.price_id)
+    assert (price.list_price_minor, price.offer_price_minor, price.valid_to) == (100, 80, ends)
+    assert offers(engine, "milk", at=NOW) + offers(engine, "milk", at=ends) == [80, 100]
+    with transaction(engine) as connection:
+        decide.settle(connection, ends, ends)
+    assert statuses(engine, [key]) == ["expired"]
+
+
+def test_an_edit_that_slipped_by_a_digit_must_be_confirmed(engine):
+    (key,) = file(engine, suggestion("milk"))
+    for slipped in ("0.01", "11.00"):
+        with (
+            pytest.raises(BadInput, match="changes the current price"),
+            transaction(engine) as connection,
+        ):
+            decide.edit(connection, decider("key_anna"), key, slipped)
+    with transaction(engine) as connection:
+        assert (
+            decide.edit(
+                connection, decider("key_anna"), key, "11.00", confirmed=True
+            ).suggested_price_minor
+            == 1100
+        )
+
+
+def test_nobody_approves_what_they_proposed_or_edited(engine):
+    own, edited = file(engine, suggestion("milk", proposed_by="key_anna"), suggestion("tea"))
+    with pytest.raises(Forbidden), transaction(engine) as connection:
+        decide.approve(connection, decider("key_anna"), own)
+    with transaction(engine) as connection:
+        changed = decide.edit(
+            connection, decider("key_anna", reason="round"), edited, "1.20", version=1
+        )
+    assert (changed.suggested_price_minor, changed.status, changed.expected) == (
+        120,
+        "submitted",
+        None,
+    )
+    step = {"rule": "edit", "before_minor": 110, "after_minor": 120, "hard": False, "note": "round"}
+    assert changed.waterfall[-1] == step
+    with pytest.raises(Forbidden), transaction(engine) as connection:
+        decide.approve(connection, decider("key_anna"), edited)
+    with transaction(engine) as connection:
+        decide.approve(connection, decider("key_ben"), edited)
+        decide.approve(connection, decider("key_ben"), own)
+    assert offers(engine, "milk", "tea") == [110, 120]
+
+
+@pytest.mark.parametrize("price", ["0", "-1", "abc", "NaN", "Infinity", "1e400", "1e11", "1.999"])
+def test_an_edit_needs_a_price_that_can_be_charged(engine, price):
+    (key,) = file(engine, suggestion("milk"))
+    with pytest.raises(BadInput), transaction(engine) as connection:
+        decide.edit(connection, decider(), key, price)
+
+
+def test_a_decision_names_what_it_has_seen(engine):
+    (key,) = file(engine, suggestion("milk"))
+    with transaction(engine) as connection:
+        decide.edit(connection, decider("key_ben"), key, "1.20", version=1)
+    for verb in (decide.approve, decide.reject):
+        with pytest.raises(PreconditionFailed), transaction(engine) as connection:
+            verb(connection, decider(), key, 1)
+    with pytest.raises(NotFound), transaction(engine) as connection:
+        decide.approve(connection, decider(), "sug_none")
+
+
+def test_a_decision_is_taken_once(engine):
+    (key,) = file(engine, suggestion("milk"))
+    with transaction(engine) as connection:
+        assert decide.reject(connection, decider(reason="too dear"), key).reason == "too dear"
+    for again in (decide.approve, decide.reject):
+        with pytest.raises(Conflict, match="rejected"), transaction(engine) as connection:
+            again(connection, decider(), key)
+    with pytest.raises(Conflict), transaction(engine) as connection:
+        decide.edit(connection, decider(), key, "1.20")
+    assert offers(engine, "milk") == [100]
+
+
+def test_a_suggestion_against_a_price_that_changed_meanwhile_is_refused(engine):
+    first, second = file(engine, suggestion("milk", 110), suggestion("milk", 120))
+    with transaction(engine) as connection:
+        decide.approve(connection, decider(), first)
+    with pytest.raises(Conflict, match="another price"), transaction(engine) as connection:
+        decide.approve(connection, decider(), second)
+
+
+def test_a_newer_approval_supersedes_older_suggestions_of_the_item(engine):
+    old, chosen, other = file(
+        engine, suggestion("milk", 105), suggestion("milk", 110), suggestion("tea", 105)
+    )
+    with transaction(engine) as connection:
+        approved = decide.approve(connection, decider(), chosen)
+    assert statuses(engine, [old, chosen, other]) == ["superseded", "live", "submitted"]
+    (newest,) = file(engine, suggestion("milk", 115, base=approved.price_id))
+    with transaction(engine) as connection:
+        decide.approve(connection, decider(), newest)
+    assert statuses(engine, [chosen, newest]) == ["superseded", "live"]
+
+
+def test_open_suggestions_expire(engine):
+    (key,) = file(engine, suggestion("milk", expires_at=NOW + timedelta(days=1)))
+    with pytest.raises(Conflict, match="expired"), transaction(engine) as connection:
+        decide.approve(connection, decider(days=1), key)
+
+
+def test_bulk_decides_what_it_can_and_names_what_it_refused(engine):
+    milk, own, tea, low = file(
+        engine,
+        suggestion("milk", 110),
+        suggestion("rice", 110, proposed_by="key_anna"),
+        suggestion("tea", 105, category="Drinks > Tea"),
+        suggestion("salt", 102),
+    )
+    with (
+        pytest.raises(Conflict, match="2 suggestions match, not 3"),
+        transaction(engine) as connection,
+    ):
+        food = SuggestionFilter(status=("submitted",), category="Food", min_change=0.05)
+        decide.decide_many(connection, decider(), "approve", which=food, expected_matched=3)
+    with transaction(engine) as connection:
+        result = decide.decide_many(
+            connection, decider(), "approve", which=food, expected_matched=2
+        )
+    assert (result.matched, result.changed) == (2, (milk,))
+    assert [(each.suggestion_id, type(each.error)) for each in result.refused] == [(own, Forbidden)]
+    with transaction(engine) as connection:
+        result = decide.decide_many(
+            connection, decider(reason="no"), "reject", ids=[tea, low, tea, milk, "sug_x"]
+        )
+    assert (result.matched, result.changed) == (3, (tea, low))
+    assert {each.suggestion_id: type(each.error) for each in result.refused} == {
+        "sug_x": NotFound,
+        milk: Conflict,
+    }
+    assert statuses(engine, [milk, own, tea, low]) == ["live", "submitted", "rejected", "rejected"]
+    assert len(deeds(engine)) == 3
+
+
+def test_bulk_approves_one_price_per_item(engine):
+    first, second = file(engine, suggestion("milk", 110), suggestion("milk", 120))
+    with transaction(engine) as connection:
+        result = decide.decide_many(connection, decider(), "approve", ids=[first, second])
+    assert (result.changed, len(result.refused)) == ((first,), 1)
+    assert offers(engine, "milk") == [110]
+
+
+def test_bulk_needs_a_known_action_and_one_choice(engine):
+    for arguments in ({"ids": []}, {"ids": [], "which": SuggestionFilter()}, {}):
+        action = "approve" if len(arguments) != 1 else "submit"
+        with pytest.raises(BadInput), transaction(engine) as connection:
+            decide.decide_many(connection, decider(), action, **arguments)
+
+
+def test_a_failure_in_the_middle_changes_nothing(engine, monkeypatch):
+    (key,) = file(engine, suggestion("milk"))
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(AuditLog, "append", fail)
+    with pytest.raises(ZeroDivisionError), transaction(engine) as connection:
+        decide.approve(connection, decider(), key)
+    monkeypatch.undo()
+    assert offers(engine, "milk") == [100]
+    assert statuses(engine, [key]) == ["submitted"]
+    assert deeds(engine) == []
+
+
+def approve_change(engine, item, price, base=None, days=0.0, **values):
+    (key,) = file(engine, suggestion(item, price, base=base, **values))
+    with transaction(engine) as connection:
+        return decide.approve(connection, decider(days=days), key)
+
+
+def undo(engine, price_id, days=1.0):
+    with transaction(engine) as connection:
+        return rollback(connection, decider(days=days), price_id)
+
+
+def test_a_rollback_appends_the_price_before(engine):
+    change = approve_change(engine, "milk", 110)
+    restored = undo(engine, change.price_id, days=2)
+    assert (restored.offer_price_minor, restored.source) == (100, PriceSource.ROLLBACK)
+    assert restored.valid_from == NOW + timedelta(days=2)
+    assert offers(engine, "milk", at=NOW + timedelta(days=1)) + offers(
+        engine, "milk", at=restored.valid_from
+    ) == [
+        110,
+        100,
+    ]
+    assert statuses(engine, [change.id]) == ["rolled_back"]
+    with pytest.raises(Conflict, match="before"):
+        undo(engine, change.price_id, days=3)
+    with pytest.raises(NotFound):
+        undo(engine, "price_none")
+
+
+def test_changes_are_undone_from_the_last_to_the_first_and_redone(engine):
+    first = approve_change(engine, "milk", 110)
+    second = approve_change(engine, "milk", 120, base=first.price_id, days=1)
+    with pytest.raises(Conflict, match="later price"):
+        undo(engine, first.price_id, days=2)
+    back = undo(engine, second.price_id, days=2)
+    assert back.offer_price_minor == 110
+    redone = undo(engine, back.price_id, days=3)
+    assert redone.offer_price_minor == 120
+    assert undo(engine, redone.price_id, days=4).offer_price_minor == 110
+    assert undo(engine, first.price_id, days=5).offer_price_minor == 100
+    with reading(engine) as connection:
+        opening = Ledger(connection).history("milk", "default")[0]
+    with pytest.raises(Conflict, match="no price came before"):
+        undo(engine, opening.price_id, days=6)
+
+
+def test_a_scheduled_change_is_undone_from_its_beginning(engine):
+    begins = NOW + timedelta(days=7)
+    change = approve_change(engine, "milk", 110, effective_from=begins)
+    assert undo(engine, change.price_id).valid_from == begins
+    assert offers(engine, "milk", at=begins) == [100]
+    assert statuses(engine, [change.id]) == ["rolled_back"]
+
+
+def test_a_promotion_is_undone_until_its_end(engine):
+    ends = NOW + timedelta(days=7)
+    change = approve_change(engine, "milk", 80, kind="promotion", starts_at=NOW, ends_at=ends)
+    assert undo(engine, change.price_id).valid_to == ends
+    assert offers(engine, "milk", at=NOW + timedelta(days=2)) == [100]
+    later = approve_change(engine, "tea", 80, kind="promotion", starts_at=NOW, ends_at=ends)
+    with pytest.raises(Conflict, match="ended"):
+        undo(engine, later.price_id, days=8)
+
+
+@pytest.mark.parametrize("verbs", [("approve", "approve"), ("approve", "reject")])
+def test_of_concurrent_decisions_exactly_one_wins(engine, verbs):
+    ids = file(engine, *(suggestion(f"item{n}") for n in range(5)))
+    won: list[str] = []
+    lost: list[Exception] = []
+
+    def work(number, verb):
+        for key in ids:
+            try:
+                with transaction(engine) as connection:
+                    getattr(decide, verb)(connection, decider(f"key_{number}"), key, 1)
+                won.append(key)
+            except (Conflict, PreconditionFailed) as error:
+                lost.append(error)
+
+    threads = [threading.Thread(target=work, args=(n, verbs[n % 2])) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(won) == sorted(ids)
+    assert len(lost) == 3 * 5
+    with reading(engine) as connection:
+        live = [s.id for s in Suggestions(connection).by_ids(ids) if s.status == "live"]
+        desk = [row for row in Ledger(connection).after(0, 100) if row.source is PriceSource.DESK]
+        assert sorted(live) == sorted(row.suggestion_id for row in desk)
+        assert AuditLog(connection).verify().rows == 5
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit_log SET actor = 'x'", "DELETE FROM audit_log"])
+def test_the_database_refuses_to_rewrite_the_audit_log(engine, statement):
+    approve_change(engine, "milk", 110)
+    with pytest.raises(sa.exc.DBAPIError, match="append-only"), transaction(engine) as connection:
+        connection.execute(sa.text(statement))

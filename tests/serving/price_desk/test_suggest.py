@@ -1,0 +1,389 @@
+import json
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from configs.settings import ZoneSettings
+from features.contracts.errors import Conflict, UnknownName
+from features.contracts.sizes import Size
+from features.contracts.tables import TABLES, TIMESTAMP
+from features.database import reading, transaction
+from features.facts.facts import Facts
+from features.prices.ledger import Ledger, PriceSource, opening_list_price
+from models.demand.lookup import ForecastTable
+from models.pricing.response.elasticity import ElasticityModel
+from models.pricing.rules import CompetitorRule, PricingRules, aimed
+from serving.forecasts.service import forecast
+from serving.price_desk import service as decide
+from serving.price_desk import suggest
+from serving.price_desk.repository import SuggestionFilter, Suggestions
+from serving.price_desk.suggest import suggest_everywhere, suggest_prices
+from serving.pricing_inputs.items import PricingInputs, priced_zone
+from tests.shops.price_desk import NOW, decider, opening_price
+
+WEEKS = [NOW + timedelta(weeks=n) for n in range(4)]
+RULES = PricingRules(
+    endings=(), max_change=0.2, tried_margin=0.5, max_over_list=0.5, min_margin=0.0
+)
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    forecasts: pa.Table
+
+
+def forecaster(*items, zone="default", units=10.0):
+    rows = [
+        (item, zone, week, units, units / 2, units, 2 * units) for item in items for week in WEEKS
+    ]
+    names = ["unique_id", "zone", "ds", "mean", "p10", "p50", "p90"]
+    types = [pa.string(), pa.string(), TIMESTAMP, *[pa.float64()] * 4]
+    table = [dict(zip(names, row, strict=True)) for row in rows]
+    return Forecasts(pa.Table.from_pylist(table, pa.schema(list(zip(names, types, strict=True)))))
+
+
+def responses(*items, elasticity=-4.0, zone="default"):
+    n = len(items)
+    return ElasticityModel(
+        np.array(items, object),
+        np.array([zone] * n, object),
+        elasticity=np.full(n, elasticity),
+        error=np.full(n, 0.1),
+        grade=np.zeros(n, np.int64),
+        lowest=np.full(n, 50.0),
+        highest=np.full(n, 200.0),
+    )
+
+
+@pytest.fixture
+def shop(engine, settings):
+    """Three items at 1.00; milk costs .72, the others' costs are unknown."""
+    facts = Facts(settings)
+    items = [
+        {"item_id": "milk", "title": "Milk", "category": "Food > Dairy", "unit_cost_minor": 72},
+        {"item_id": "tea", "category": "Drinks"},
+        {"item_id": "salt", "category": "Food"},
+    ]
+    facts.write({"items": pa.Table.from_pylist(items, TABLES["items"].arrow)})
+    with transaction(engine) as connection:
+        Ledger(connection).append([opening_price(item) for item in ("milk", "tea", "salt")])
+    return facts, engine, settings
+
+
+def inputs(shop, demand, pricing, rules=RULES, now=NOW, versions=None, presets=None):
+    return PricingInputs(*shop, demand, pricing, rules, now, presets or {}, versions or {})
+
+
+def filed(engine, run_id):
+    with reading(engine) as connection:
+        return {
+            each.item_id: each
+            for each in Suggestions(connection).matching(SuggestionFilter(run_id=run_id))
+        }
+
+
+def test_the_best_price_is_filed_with_its_reasons(shop):
+    _, engine, _ = shop
+    # Lerner: the best price is cost * e / (e + 1) = 72 * 4 / 3 = 96 for milk, and 70 * 4 / 3 = 93.3
+    # for the others
+    demand, pricing = forecaster("milk", "tea"), responses("milk", "tea")
+    report = suggest_prices(inputs(shop, demand, pricing, versions={"demand": "3"}))
+    assert (report.n_items, report.n_suggested, report.n_superseded, report.n_assumed_costs) == (
+        2,
+        2,
+        0,
+        1,
+    )
+    assert any("30%" in note for note in report.notes)
+    found = filed(engine, report.run_id)
+    assert {item: each.suggested_price_minor for item, each in found.items()} == {
+        "milk": 96,
+        "tea": 93,
+    }
+    milk = found["milk"]
+    assert (milk.status, milk.proposed_by, milk.title, milk.category) == (
+        "submitted",
+        "system",
+        "Milk",
+        "Food > Dairy",
+    )
+    assert milk.base_price_id == opening_price("milk").content_id()
+    assert milk.expires_at == NOW + timedelta(days=14)
+    before, after = 40 * (100 - 72), 40 * 0.96**-4 * (96 - 72)
+    assert milk.expected["profit"]["p50"] == pytest.approx(after)
+    assert (
+        milk.expected["profit"]["against_keeping"]["p50"]
+        == pytest.approx(after - before)
+        == milk.gain_minor
+    )
+    assert milk.details["versions"] == {"demand": "3"}
+    assert (milk.details["cost_source"], found["tea"].details["cost_source"]) == (
+        "known",
+        "assumed",
+    )
+    assert [each.item_id for each in report.largest] == ["tea", "milk"]
+
+
+def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_it(shop):
+    _, engine, _ = shop
+    given = inputs(shop, forecaster("milk"), responses("milk"))
+    first = suggest_prices(given)
+    again = suggest_prices(given)
+    assert again.n_superseded == 1
+    assert filed(engine, first.run_id)["milk"].status == "superseded"
+    with transaction(engine) as connection:
+        decide.approve(connection, decider(), filed(engine, again.run_id)["milk"].id)
+        price = Ledger(connection).current(["milk"], "default", NOW)["milk"]
+    assert (price.offer_price_minor, price.source) == (96, PriceSource.DESK)
+    last = suggest_prices(given)
+    assert last.n_suggested <= 1
+    assert all(each.current_price_minor == 96 for each in filed(engine, last.run_id).values())
+
+
+def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_answer(shop):
+    _, engine, _ = shop
+    given = inputs(shop, forecaster("milk"), responses("milk"))
+    first = filed(engine, suggest_prices(given).run_id)["milk"]
+    with transaction(engine) as connection:
+        decide.approve(connection, decider(), first.id)
+    again = suggest_prices(replace(given, rules=aimed(RULES, "units")))
+    milk = filed(engine, again.run_id)["milk"]
+    assert milk.current_price_minor == 96  # the forecast of 40 units was made at 100
+    answered = forecast(
+        engine,
+        ForecastTable(forecaster("milk").forecasts),
+        "milk",
+        "default",
+        4,
+        now=NOW,
+        timezone="UTC",
+        elasticity=-4.0,
+    )
+    keeping = milk.expected["units"]["p50"] - milk.expected["units"]["against_keeping"]["p50"]
+    assert keeping == pytest.approx(40 * 0.96**-4) == sum(week.mean for week in answered.periods)
+
+
+def test_approving_run_after_run_ends_at_the_ceiling(shop):
+    _, engine, _ = shop
+    rules = replace(RULES, max_over_list=0.1, max_change=0.08)
+    prices = []
+    for day in range(4):
+        now = NOW + timedelta(hours=day)
+        inelastic = responses("milk", elasticity=-1.2)
+        report = suggest_prices(inputs(shop, forecaster("milk"), inelastic, rules, now))
+        for each in filed(engine, report.run_id).values():
+            with transaction(engine) as connection:
+                decide.approve(connection, decider(days=day / 24), each.id)
+            prices.append(each.suggested_price_minor)
+    assert prices == [
+        108,
+        110,
+    ]  # 10 % over the list price of 100 with which the ledger opened, however often
+    with reading(engine) as connection:
+        history = Ledger(connection).history("milk", "default")
+    assert (history[-1].list_price_minor, opening_list_price(history, now)) == (110, 100)
+
+
+def test_what_is_not_known_keeps_its_price_and_is_counted(shop):
+    report = suggest_prices(
+        inputs(shop, forecaster("milk", "salt", "rice"), responses("milk", "tea"))
+    )
+    assert (report.n_items, report.n_suggested) == (2, 1)
+    assert report.kept == {"no price response is known": 1, "no price in the ledger": 1}
+
+
+def test_the_objective_can_be_chosen(shop):
+    _, engine, _ = shop
+    given = inputs(shop, forecaster("milk"), responses("milk"))
+    units = suggest_prices(replace(given, rules=aimed(RULES, "units")))
+    assert (
+        filed(engine, units.run_id)["milk"].suggested_price_minor == 80
+    )  # the largest change allowed
+    with pytest.raises(UnknownName, match="profit"):
+        aimed(RULES, "profits")
+
+
+def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(shop, monkeypatch):
+    facts, engine, settings = shop
+    # "south" stands in the settings without prices; "north" is in the data only.
+    settings = settings.model_copy(
+        update={"zones": {"default": ZoneSettings(), "south": ZoneSettings()}}
+    )
+    with transaction(engine) as connection:
+        Ledger(connection).append([opening_price("milk", zone=zone) for zone in ("north", "west")])
+    table = pa.concat_tables(
+        forecaster("milk", zone=zone).forecasts for zone in ("default", "north", "south")
+    )
+    answers = ElasticityModel(
+        np.array(["milk"] * 2, object),
+        np.array(["default", "north"], object),
+        **responses("milk", "tea").columns,
+    )
+    given = inputs((facts, engine, settings), Forecasts(table), answers)
+    found = suggest_everywhere(given)
+    assert [(report.zone, report.n_suggested) for report in found.reports] == [
+        ("default", 1),
+        ("north", 1),
+    ]
+    assert found.skipped == {"south": "it has no prices", "west": "it has no forecasts"}
+    ids = [filed(engine, report.run_id)["milk"].id for report in found.reports]
+
+    def broken(*_, **__):
+        raise Conflict("the second zone fails")
+
+    once = suggest.priced_zone
+    monkeypatch.setattr(
+        suggest,
+        "priced_zone",
+        lambda given, zone: broken() if zone == "north" else once(given, zone),
+    )
+    with pytest.raises(Conflict, match="second"):
+        suggest_everywhere(given)
+    with reading(engine) as connection:
+        assert [each.status for each in Suggestions(connection).by_ids(ids)] == ["submitted"] * 2
+    with pytest.raises(Conflict, match="no zone can be priced"):
+        suggest_everywhere(
+            inputs((facts, engine, settings), forecaster("milk", zone="south"), answers)
+        )
+
+
+def test_a_zone_has_its_own_prices_currency_and_tax(shop):
+    facts, engine, settings = shop
+    zones = {"north": ZoneSettings(currency="EUR", prices_include_tax=True, tax_rate=0.25)}
+    settings = settings.model_copy(update={"currency": "EUR", "zones": zones})
+    demand, pricing = forecaster("milk", zone="north"), responses("milk", zone="north")
+    given = inputs((facts, engine, settings), demand, pricing)
+    with pytest.raises(Conflict, match="north"):
+        suggest_prices(given, zone="north")
+    with transaction(engine) as connection:
+        Ledger(connection).append([opening_price("milk", zone="north")])
+    report = suggest_prices(given, zone="north")
+    assert report.currency == "EUR"
+    # 72 * 4 / 3 = 96 net is 120 with tax, and the largest change allowed is 20 %
+    assert filed(engine, report.run_id)["milk"].suggested_price_minor == 120
+
+
+def test_a_rejected_suggestion_is_not_made_again_until_its_time_is_over_or_the_price_moved(shop):
+    _, engine, _ = shop
+    given = inputs(shop, forecaster("milk"), responses("milk"))
+    key = filed(engine, suggest_prices(given).run_id)["milk"].id
+    with transaction(engine) as connection:
+        decide.reject(connection, decider(reason="no"), key)
+    tomorrow = replace(given, now=NOW + timedelta(days=1))
+    report = suggest_prices(tomorrow)
+    assert report.n_suggested == 0
+    assert report.kept == {"another price was rejected in the last 28 days": 1}
+    short = replace(tomorrow, rules=replace(RULES, rejected_days=1))
+    assert suggest_prices(replace(short, now=NOW + timedelta(days=1, seconds=1))).n_suggested == 1
+    with transaction(engine) as connection:
+        Ledger(connection).append([replace(opening_price("milk", 104), valid_from=NOW)])
+    assert suggest_prices(tomorrow).n_suggested == 1
+
+
+def test_a_planned_promotion_bounds_cuts_and_flags_raises(shop):
+    _, engine, _ = shop
+    promotion = replace(
+        opening_price("milk", 97),
+        list_price_minor=100,
+        valid_from=NOW + timedelta(days=9),
+        valid_to=NOW + timedelta(days=16),
+        promotion_id="easter",
+    )
+    with transaction(engine) as connection:
+        Ledger(connection).append([promotion])
+    given = inputs(shop, forecaster("milk"), responses("milk"))
+    milk = filed(engine, suggest_prices(given).run_id)["milk"]
+    assert (milk.suggested_price_minor, milk.binding_rule) == (
+        98,
+        "law",
+    )  # not 96: the promotion asks for 97
+    raised = suggest_prices(replace(given, pricing_model=responses("milk", elasticity=-1.5)))
+    assert raised.n_flagged == 1
+    (flag,) = filed(engine, raised.run_id)["milk"].details["flags"]
+    assert "easter begins on 2018-01-10" in flag
+    running = replace(given, now=NOW + timedelta(days=10))
+    assert suggest_prices(running).kept == {"a promotion is running": 1}
+
+
+def test_an_approval_that_would_make_a_planned_promotion_unlawful_is_refused(shop):
+    _, engine, _ = shop
+    given = inputs(shop, forecaster("milk"), responses("milk"))
+    key = filed(engine, suggest_prices(given).run_id)["milk"].id
+    promotion = replace(
+        opening_price("milk", 97),
+        list_price_minor=100,
+        valid_from=NOW + timedelta(days=9),
+        valid_to=NOW + timedelta(days=16),
+    )
+    with transaction(engine) as connection:
+        Ledger(connection).append([promotion])
+    with (
+        pytest.raises(Conflict, match="2018-01-10 would be no reduction"),
+        transaction(engine) as connection,
+    ):
+        decide.approve(connection, decider(), key)
+
+
+def table(name, *rows):
+    return {name: pa.Table.from_pylist(list(rows), TABLES[name].arrow)}
+
+
+def test_the_catalogue_the_stock_and_competitors_tell_what_rules_ask(shop):
+    facts, _, _ = shop
+    extra = {
+        "map_price": "0.95",
+        "lifecycle_stage": "decline",
+        "price_image": "key",
+        "sell_by": "2018-02-26",
+    }
+    milk = {
+        "item_id": "milk",
+        "category": "Food",
+        "family_id": "m",
+        "size": "1 L",
+        "attributes": json.dumps(extra),
+    }
+    new = {"item_id": "tea", "available_from": NOW - timedelta(days=3), "stock_on_hand": 7.0}
+    facts.write(table("items", milk, new))
+    counted = [("milk", -9, 50.0), ("milk", -2, 30.0), ("milk", 2, 10.0)]
+    rows = (
+        {"item_id": item, "zone": "default", "at": NOW + timedelta(days=d), "on_hand": n}
+        for item, d, n in counted
+    )
+    facts.write(table("stock", *rows))
+    asked = [("a", -9, 90), ("a", -2, 99), ("b", -3, 105), ("c", -40, 10), ("d", 1, 10)]
+    rows = (
+        {
+            "item_id": "milk",
+            "competitor": who,
+            "observed_at": NOW + timedelta(days=d),
+            "price_minor": price,
+        }
+        for who, d, price in asked
+    )
+    facts.write(table("competitor_prices", *rows))
+    rules = replace(RULES, competitor=CompetitorRule(reference="mean"), min_days_between_changes=1)
+    found = priced_zone(
+        inputs(shop, forecaster("milk", "tea"), responses("milk"), rules), "default"
+    )
+    milk, tea = found.items
+    assert (milk.map_minor, milk.stage, milk.price_image, milk.stock_units) == (
+        95,
+        "decline",
+        "key",
+        30.0,
+    )
+    assert milk.weeks_to_sell == pytest.approx((56 - 5 / 24) / 7)
+    assert (
+        milk.competitor_minor == (99 + 105) / 2
+    )  # each one's latest, and neither old ones nor those of tomorrow
+    assert (milk.family_id, milk.size, milk.days_since_change) == ("m", Size(1000.0, "ml"), None)
+    assert (tea.stage, tea.stock_units, tea.map_minor, tea.competitor_minor) == (
+        "introduction",
+        7.0,
+        None,
+        None,
+    )

@@ -1,0 +1,241 @@
+"""Slates over HTTP: what is asked for is what comes, and the experiment decides by which policy."""
+
+import time
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from experiments.assignment import assign
+from features.contracts.errors import Unavailable
+from features.contracts.recommendations import RecommendationQuery
+from features.database import exposures, reading, transaction
+from features.facts.facts import Facts
+from features.online.materialize import materialize
+from features.online.online_store import OnlineHistories
+from features.prices.ledger import Ledger
+from tests.shops.served_shop import NOW, REFUSER, price, rows_of, running, user
+
+
+def ask(shop, placement="home", **body):
+    answer = shop.client.post("/v1/recommendations", json={"placement": placement, **body})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def ids(answer):
+    return [item["item_id"] for item in answer["items"]]
+
+
+def unit_in(shop, variant):
+    experiment = shop.server.experiments.current["home_ranker"]
+    return next(user(n) for n in range(20) if assign(experiment, user(n)).name == variant)
+
+
+def test_an_answer_has_the_shape_of_the_contract(shared):
+    answer = ask(shared, user_id="u00", count=3)
+    assert set(answer) == {
+        "recommendation_id", "placement", "items", "experiments", "model", "fallback", "degraded"
+    }  # fmt: skip
+    assert answer["placement"] == "home"
+    assert answer["model"] == {"name": "recommendations", "version": "1"}
+    assert [item["rank"] for item in answer["items"]] == [1, 2, 3]
+    assert set(answer["items"][0]) == {"item_id", "rank", "score", "reason"}
+    assert (answer["fallback"], answer["degraded"]) == (None, False)
+    assert answer["recommendation_id"] != ask(shared, user_id="u00")["recommendation_id"]
+
+
+@pytest.mark.parametrize(("variant", "policy"), [("champion", None), ("buy_again", "buy_again")])
+def test_the_variant_decides_by_which_policy_the_one_recommender_answers(shared, variant, policy):
+    unit = unit_in(shared, variant)
+    answer = ask(shared, user_id=unit, count=4, in_stock_only=False)
+    assert answer["experiments"] == [{"experiment": "home_ranker", "variant": variant}]
+    history = OnlineHistories(shared.settings, shared.server.engine).read(unit, None, None, NOW)
+    recommender = shared.server.champions.recommender().recommender
+    (slate,) = recommender.recommend([RecommendationQuery(history, "home", 4)], policy=policy)
+    assert [(i["item_id"], i["score"], i["reason"]) for i in answer["items"]] == [
+        (i.item_id, i.score, i.reason.value) for i in slate.items
+    ]
+
+
+def test_other_placements_are_in_no_experiment(shared):
+    assert ask(shared, "trending", user_id="u00")["experiments"] == []
+
+
+def test_exposures_are_written_behind_the_answer_and_once(served):
+    answers = [ask(served, user_id="u00"), ask(served, visitor_id="v")]
+    ask(served)  # nobody to assign
+    served.server.exposures.close()
+    with reading(served.server.engine) as connection:
+        rows = connection.execute(sa.select(exposures)).all()
+    assert {row.recommendation_id for row in rows} == {
+        answer["recommendation_id"] for answer in answers
+    }
+    assert {row.unit_id for row in rows} == {"u00", "v"}
+    assert {(row.model_name, row.model_version, row.propensity) for row in rows} == {
+        ("recommendations", "1", 0.5)
+    }
+    assert all(abs((row.exposed_at - NOW).total_seconds()) < 600 for row in rows)
+
+
+def test_filters_let_through_what_they_say(shared):
+    assert set(ids(ask(shared, filter={"category": ["Drinks"]}))) == {"beer", "wine"}
+    assert set(ids(ask(shared, filter={"category": ["Food > Dairy"], "brand": ["Alba"]}))) == {
+        "butter",
+        "milk",
+    }
+    assert ids(ask(shared, filter={"category": ["Foo"]})) == []
+
+
+def test_what_is_sold_out_is_left_out_unless_asked_for_and_unknown_stock_stays(shared):
+    assert set(ids(ask(shared))) == {"beer", "bread", "butter", "milk", "wine"}
+    assert "cheese" in ids(ask(shared, in_stock_only=False))
+
+
+def test_price_max_holds_offer_prices_of_the_ledger(served):
+    with transaction(served.server.engine) as connection:
+        Ledger(connection).append([price("beer", 199), price("wine", 500)])
+    assert ids(ask(served, filter={"price_max": 1.99})) == ["beer"]
+    assert set(ids(ask(served, filter={"price_max": 5}))) == {"beer", "wine"}
+
+
+def test_exclusions(shared):
+    own = {"beer", "wine"}
+    assert own & set(ids(ask(shared, user_id="u00")))
+    assert not own & set(ids(ask(shared, user_id="u00", exclude_purchased=True)))
+    assert "beer" not in ids(ask(shared, user_id="u00", exclude_item_ids=["beer"]))
+
+
+def test_strict_answers_fewer_rather_than_popular_ones(shared):
+    assert set(ids(ask(shared, "buy_again", user_id="u00", strict=True))) == {"beer", "wine"}
+    filled = ask(shared, "buy_again", user_id="u00", count=4)["items"]
+    assert [item["reason"] for item in filled] == ["buy_again", "buy_again", "popular", "popular"]
+
+
+def test_explain_says_what_each_feature_added(shared):
+    item = ask(shared, user_id=unit_in(shared, "champion"), explain=True)["items"][0]
+    assert item["contributions"]
+    assert all(isinstance(value, float) for value in item["contributions"].values())
+
+
+def test_diversity_moves_the_second_of_a_category_back(shared):
+    by_score = ask(shared, "trending", in_stock_only=False, count=6)
+    apart = ask(shared, "trending", in_stock_only=False, count=6, diversity=1.0)
+    assert set(ids(apart)) == set(ids(by_score))
+    assert ids(apart)[0] == ids(by_score)[0]
+    departments = ["Drinks" if item in ("beer", "wine") else "Food" for item in ids(apart)]
+    assert departments[0] != departments[1]
+    assert [item["rank"] for item in apart["items"]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_who_refuses_personalization_is_nobody(shared):
+    refused, unknown = ask(shared, user_id=REFUSER), ask(shared)
+    assert refused["fallback"] == unknown["fallback"] == "popular"
+    assert ids(refused) == ids(unknown)
+
+
+def test_rank_orders_a_given_list_with_unknown_items_last(shared):
+    answer = shared.client.post(
+        "/v1/rank", json={"user_id": "u00", "item_ids": ["nope", "milk", "beer", "wine"]}
+    )
+    assert answer.status_code == 200
+    assert sorted(ids(answer.json())[:3]) == ["beer", "milk", "wine"]
+    assert ids(answer.json())[3] == "nope"
+    assert answer.json()["experiments"] == []
+
+
+def test_the_simple_form_is_the_same(shared):
+    answer = shared.client.get(
+        "/v1/recommendations", params={"placement": "trending", "user_id": "u00", "count": 3}
+    )
+    assert answer.status_code == 200
+    assert ids(answer.json()) == ids(ask(shared, "trending", user_id="u00", count=3))
+    refused = shared.client.get(
+        "/v1/recommendations", params={"placement": "home", "colour": "red"}
+    )
+    assert refused.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"placement": "hom"}, "Did you mean 'home'?"),
+        ({"placement": "home", "count": 0}, "count"),
+        ({"placement": "home", "count": 101}, "count"),
+        ({"placement": "home", "colour": "red"}, "body.colour"),
+        ({"placement": "home", "filter": {"size": "XL"}}, "body.filter.size"),
+        ({"placement": "home", "user_id": "a\x00b"}, "user_id"),
+        ({}, "placement"),
+        ([], "body"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_where(shared, body, said):
+    answer = shared.client.post("/v1/recommendations", json=body)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert said in answer.text
+
+
+def test_an_answer_without_history_is_better_than_none_and_says_so(shared, monkeypatch):
+    def silent(*_):
+        raise Unavailable("online features do not answer")
+
+    monkeypatch.setattr(shared.server.recommend._histories, "read", silent)
+    answer = ask(shared, user_id="u00")
+    assert answer["degraded"] is True
+    assert answer["fallback"] == "popular"
+    assert answer["experiments"] == []
+
+
+def test_a_promoted_version_is_served_without_a_restart(served):
+    promoted = served.client.post("/v1/models/recommendations/promote", json={"version": "2"})
+    assert promoted.status_code == 200
+    assert "champion" in promoted.json()["aliases"]
+    assert ask(served)["model"]["version"] == "2"
+    assert served.client.post("/v1/models/recommendations/rollback").json()["version"] == "1"
+    assert ask(served)["model"]["version"] == "1"
+
+
+def test_another_process_promotes_and_the_poll_sees_it(served):
+    served.server.registry.promote("recommendations", "2")
+    deadline = time.monotonic() + 15
+    while ask(served)["model"]["version"] != "2":
+        assert time.monotonic() < deadline, "the poll did not see it"
+        time.sleep(0.1)
+
+
+def test_materialized_features_are_served_without_a_restart(served):
+    before = served.server.champions.recommender().items.as_of
+    materialize(Facts(served.settings), served.settings, NOW + timedelta(minutes=1))
+    served.server.champions.refresh()
+    assert served.server.champions.recommender().items.as_of == before + timedelta(minutes=1)
+    assert ids(ask(served, user_id="u00"))
+
+
+def test_what_is_sold_out_in_a_zone_is_not_shown_there(tiny):
+    facts = Facts(tiny)
+    stock = [
+        {"item_id": "beer", "zone": zone, "at": NOW - timedelta(days=1), "on_hand": on_hand}
+        for zone, on_hand in (("north", 9.0), ("south", 0.0))
+    ]
+    facts.write({"stock": rows_of("stock", stock)})
+    materialize(facts, tiny, NOW)
+    for shop in running(tiny):
+
+        def shown(shop=shop, **given):
+            body = {"placement": "buy_again", "user_id": "u00", "strict": False, **given}
+            return {
+                item["item_id"]
+                for item in shop.client.post("/v1/recommendations", json=body).json()["items"]
+            }
+
+        assert "beer" in shown(zone="north")
+        assert "beer" not in shown(zone="south")
+        assert "beer" in shown(zone="south", in_stock_only=False)
+        assert "beer" in shown()  # a zone without a count of its own
+        assert "beer" not in {
+            item["item_id"]
+            for item in shop.client.get(
+                "/v1/recommendations?placement=home&user_id=u00&zone=south"
+            ).json()["items"]
+        }

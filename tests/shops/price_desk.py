@@ -1,0 +1,83 @@
+"""A small price desk for tests: items at 1.00 in the ledger, and suggestions filed against them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from features.database import transaction
+from features.prices.ledger import Ledger, NewPrice, PriceSource
+from serving.audit.repository import SYSTEM, Decider
+from serving.price_desk.repository import NewSuggestion, Suggestions
+
+NOW = datetime(2018, 1, 1, 5, tzinfo=UTC)
+SYSTEM_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def decider(actor="key_anna", days=0.0, reason=None):
+    return Decider(actor, NOW + timedelta(days=days), SYSTEM_NOW + timedelta(days=days), reason)
+
+
+def opening_price(item, offer=100, zone="default"):
+    return NewPrice(
+        item_id=item,
+        zone=zone,
+        valid_from=NOW - timedelta(days=100),
+        list_price_minor=offer,
+        offer_price_minor=offer,
+        currency="EUR",
+        source=PriceSource.OBSERVED,
+        recorded_at=NOW,
+    )
+
+
+def suggestion(item, price=110, zone="default", base=None, **values):
+    return replace(
+        NewSuggestion(
+            item_id=item,
+            zone=zone,
+            status="submitted",
+            kind="regular",
+            currency="EUR",
+            list_price_minor=100,
+            current_price_minor=100,
+            suggested_price_minor=price,
+            run_id="run",
+            base_price_id=base or opening_price(item, zone=zone).content_id(),
+            effective_from=NOW,
+            created_at=NOW,
+            proposed_by=SYSTEM,
+            category="Food > Dairy",
+            expected={"profit": {"p10": 1.0, "p50": 2.0, "p90": 3.0}},
+            waterfall=[
+                {
+                    "rule": "optimum",
+                    "before_minor": 100,
+                    "after_minor": price,
+                    "hard": False,
+                    "note": "",
+                }
+            ],
+            gain_minor=float(abs(price - 100)),
+        ),
+        **values,
+    )
+
+
+def file(engine, *suggestions):
+    """Opens the ledger for the suggestions' items and files them; returns their ids."""
+    with transaction(engine) as connection:
+        Ledger(connection).append([opening_price(s.item_id, zone=s.zone) for s in suggestions])
+        return Suggestions(connection).add(suggestions)
+
+
+def offers(engine, *items, at=NOW, zone="default"):
+    with transaction(engine) as connection:
+        current = Ledger(connection).current(items, zone, at)
+    return [current[item].offer_price_minor for item in items]
+
+
+def statuses(engine, ids):
+    with transaction(engine) as connection:
+        repository = Suggestions(connection)
+        return [repository.get(key).status for key in ids]

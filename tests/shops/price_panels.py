@@ -1,0 +1,66 @@
+"""Simulated weeks with a price response that is known."""
+
+import numpy as np
+
+from models.pricing.response.panel import PricePanel
+
+
+def panel_of(
+    price,
+    units,
+    *,
+    category=None,
+    family=None,
+    zones=None,
+    kinds=(),
+    reach=None,
+    listed=False,
+    cost=None,
+):
+    """A panel of prices and units (S, W), items i000... of one zone unless told otherwise."""
+    n, n_weeks = price.shape
+    return PricePanel(
+        np.array([f"i{k:03}" for k in range(n)], object),
+        np.array(["default"] * n if zones is None else zones, object),
+        np.array([""] * n if category is None else category, object),
+        np.array([""] * n if family is None else family, object),
+        np.asarray(units, float),
+        np.log(price),
+        np.full(n, listed),
+        tuple(kinds),
+        np.zeros((0, n, n_weeks)) if reach is None else np.asarray(reach, float),
+        None if cost is None else np.log(cost),
+    )
+
+
+def panel(
+    elasticities: np.ndarray,
+    *,
+    n_weeks: int = 52,
+    noise: float = 0.1,
+    zones: tuple[str, ...] = ("default",),
+    shock: float = 0.0,
+    seed: int = 1,
+) -> PricePanel:
+    """Items i000... in two categories, each promoted in a quarter of the weeks by 10 to 40 %.
+
+    `shock` moves all units of a week together, the more the more items are promoted in it.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(elasticities) * len(zones)
+    promoted = rng.random((n, n_weeks)) < 0.25
+    price = np.log(rng.uniform(150, 900, n))[:, None] + promoted * np.log(
+        1 - rng.uniform(0.1, 0.4, (n, n_weeks))
+    )
+    slopes = np.repeat(elasticities, len(zones))[:, None]
+    common = shock * rng.normal(size=n_weeks)
+    units = rng.uniform(3, 5, n)[:, None] + slopes * (price - price.mean(1, keepdims=True)) + common
+    units += rng.normal(0, noise, (n, n_weeks))
+    made = panel_of(
+        np.exp(price),
+        np.exp(units),
+        category=[f"Food > {'Tea' if k < n / 2 else 'Milk'} > Any" for k in range(n)],
+        zones=[zone for _ in elasticities for zone in zones],
+    )
+    made.item_ids[:] = [f"i{k:03}" for k in range(len(elasticities)) for _ in zones]
+    return made

@@ -1,0 +1,283 @@
+"""A tiny shop with what a server needs: facts, features, two champions. Built once, copied per
+test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from fastapi.testclient import TestClient
+
+from configs.settings import Settings
+from features.contracts.tables import TABLES, TIMESTAMP
+from features.database import engine as open_engine
+from features.facts.facts import Facts
+from features.online.histories import offline_histories, offline_items
+from features.online.materialize import materialize
+from models.demand.reconcile import LEVELS
+from models.demand.uncertainty.aggregates import NodeSpread, NodeSums, Spread, Sums
+from models.demand.uncertainty.counts import Counts
+from models.pricing.response.elasticity import ElasticityModel
+from models.ranking.calibration import fit_calibration
+from models.ranking.columns import column_names
+from models.ranking.lambdarank import RankerConfig, fit_ranker
+from models.ranking.model import TASKS, Candidates, RecommendationModel, Retrieval
+from models.registry import Registry
+from models.retrieval.als import AlsConfig, fit_als
+from models.retrieval.association import AssociationConfig, fit_association
+from models.retrieval.ease import EaseConfig, fit_ease
+from models.retrieval.interactions import Interactions
+from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
+from serving.app import create_app
+from serving.database.migrate import upgrade
+from serving.keys.service import SCOPES, KeyService
+from tests.shops.price_desk import opening_price
+
+NOW = datetime(2018, 1, 1, 5, tzinfo=UTC)
+ITEMS = {
+    "beer": ("Drinks > Beer", "Alba", 5),
+    "bread": ("Food > Bakery", "Korn", 5),
+    "butter": ("Food > Dairy", "Alba", 5),
+    "cheese": ("Food > Dairy", "Korn", 0),
+    "milk": ("Food > Dairy", "Alba", None),
+    "wine": ("Drinks > Wine", "Korn", 5),
+}
+BASKETS = {
+    "drinker": ("beer", "wine"),
+    "baker": ("bread", "butter", "milk"),
+    "mixed": ("beer", "bread", "cheese"),
+}
+KINDS = tuple(BASKETS)
+N_USERS = 24
+REFUSER = "u23"
+
+
+def user(n: int) -> str:
+    return f"u{n:02d}"
+
+
+def rows_of(table: str, rows: Sequence[dict]) -> pa.Table:
+    schema = TABLES[table].arrow
+    return pa.Table.from_pylist(
+        [{name: row.get(name) for name in schema.names} for row in rows], schema
+    )
+
+
+def purchase(n: int, week: int, item: str) -> dict:
+    return {
+        "event_id": f"{user(n)}-{week}-{item}",
+        "event_type": "purchase",
+        "occurred_at": NOW - timedelta(weeks=week, hours=30 + n),
+        "user_id": user(n),
+        "item_id": item,
+        "zone": "default",
+        "quantity": 1.0,
+        "line_amount_minor": 100,
+        "unit_price_minor": 100.0,
+        "list_price_minor": 100.0,
+        "order_id": f"{user(n)}-{week}",
+    }
+
+
+def purchases() -> list[dict]:
+    """Each user's basket, in each of eight weeks; what is third in it every other week."""
+    return [
+        purchase(n, week, item)
+        for n in range(N_USERS)
+        for week in range(8)
+        for item in BASKETS[KINDS[n % 3]][: 3 if week % 2 else 2]
+    ]
+
+
+def fitted(facts: Facts) -> RecommendationModel:
+    """Real sources, and rankers that learnt that what is due is bought."""
+    histories, items = offline_histories(facts, NOW), offline_items(facts, NOW)
+    interactions = Interactions.from_histories(histories)
+    binary = interactions.binary()
+    knn = fit_item_knn(interactions.item_ids, binary, ItemKnnConfig())
+    als = fit_als(interactions, AlsConfig(n_factors=3), seed=1)
+    together = fit_association(interactions.item_ids, binary, AssociationConfig())
+    retrieval = Retrieval(fit_ease(interactions, EaseConfig(l2=1.0)), als, knn, together)
+    item_columns = tuple(sorted(items.columns))
+    user_columns = tuple(
+        sorted({n for h in histories.values() for n in h.features if ":" not in n})
+    )
+    columns = column_names(item_columns, user_columns)
+    matrix = np.random.default_rng(1).random((400, len(columns))).astype(np.float32)
+    config = RankerConfig(n_trees=5, n_leaves=4, share_features=1.0)
+    ranker = fit_ranker(matrix, matrix[:, 0] > 0.7, np.full(20, 20), columns, config, seed=1)
+    policies = dict.fromkeys(TASKS, "ranker")
+    rankers = dict.fromkeys(TASKS, ranker)
+    calibrations = dict.fromkeys(
+        TASKS, fit_calibration(matrix, matrix[:, 0] > 0.7, np.ones(len(matrix)), columns)
+    )
+    return RecommendationModel(
+        retrieval, Candidates(), rankers, item_columns, user_columns, policies, calibrations
+    )
+
+
+def weekly_forecasts() -> pa.Table:
+    rows = [
+        {
+            "unique_id": item,
+            "zone": "default",
+            "ds": NOW + timedelta(weeks=week - 1),
+            "mean": 10.0 + week,
+        }
+        for item in ITEMS
+        for week in range(14)
+    ]
+    schema = pa.schema(
+        [
+            ("unique_id", pa.string()),
+            ("zone", pa.string()),
+            ("ds", TIMESTAMP),
+            ("mean", pa.float64()),
+        ]
+    )
+    table = pa.Table.from_pylist(rows, schema)
+    for name, factor in (("p10", 0.5), ("p50", 0.9), ("p90", 2.0)):
+        table = table.append_column(name, pa.array(np.array(table["mean"]) * factor))
+    table = table.append_column("alpha", pa.array(np.full(len(table), 0.2)))
+    return table.append_column("dense", pa.array(np.full(len(table), True)))
+
+
+def sums() -> Sums:
+    """Negative binomials over 1, 2, 4 and 8 weeks, of items and of nodes alike: dispersion .2, .15,
+    .1, .05."""
+    alphas = (0.2, 0.15, 0.1, 0.05)
+    counts = [Counts((1.0,), (alpha, alpha), ((), ())) for alpha in alphas]
+    nodes = NodeSums(tuple(NodeSpread(1e-9, alpha) for alpha in alphas), NodeSpread(1e-9, 0.4))
+    return Sums(tuple(Spread(each, each) for each in counts), dict.fromkeys(LEVELS, nodes))
+
+
+def daily_forecasts() -> pa.Table:
+    """Milk by day: a seventh of its week, through all 13 weeks."""
+    weekly = weekly_forecasts()
+    milk = weekly.filter(pc.equal(weekly["unique_id"], "milk")).select(weekly.column_names[:7])
+    days = [
+        row | {"ds": row["ds"] + timedelta(days=n)} for row in milk.to_pylist() for n in range(7)
+    ]
+    shares = ("mean", "p10", "p50", "p90")
+    return pa.Table.from_pylist(
+        [row | {name: row[name] / 7 for name in shares} for row in days], milk.schema
+    )
+
+
+def register(registry: Registry, name: str, folder: Path) -> str:
+    return registry.register(name, run_id="", source=folder.as_uri(), tags={}).version
+
+
+def add_price_response(
+    settings: Settings, lifts: Mapping[str, float] | None = None, **elasticities: float
+) -> None:
+    """A pricing champion that knows these items of the default zone, and the same lifts by kind for
+    all of them."""
+    n = len(elasticities)
+    columns = {
+        name: np.full(n, value)
+        for name, value in {"error": 0.1, "lowest": 50.0, "highest": 200.0}.items()
+    }
+    lifts = lifts or {}
+    model = ElasticityModel(
+        np.array(list(elasticities), object),
+        np.array(["default"] * n, object),
+        controls=tuple(lifts),
+        effects=np.tile(list(lifts.values()), (n, 1)),
+        elasticity=np.array(list(elasticities.values())),
+        grade=np.zeros(n, np.int64),
+        **columns,
+    )
+    folder = settings.home / "artifacts" / "pricing"
+    model.save(folder)
+    registry = Registry(settings.mlflow_url, settings.home)
+    registry.promote("pricing", register(registry, "pricing", folder))
+
+
+def build(home: Path) -> Settings:
+    settings = Settings(home=home, clock_start=NOW, currency="EUR")
+    facts = Facts(settings)
+    items = [
+        {"item_id": key, "title": key, "category": category, "brand": brand, "stock_on_hand": stock}
+        for key, (category, brand, stock) in ITEMS.items()
+    ]
+    refuser = [{"user_id": REFUSER, "personalization_allowed": False}]
+    facts.write(
+        {
+            "events": rows_of("events", purchases()),
+            "items": rows_of("items", items),
+            "users": rows_of("users", refuser),
+        }
+    )
+    materialize(facts, settings, NOW)
+    registry = Registry(settings.mlflow_url, home)
+    model = fitted(facts)
+    for name in ("first", "second"):
+        model.save(home / "artifacts" / name)
+        register(registry, "recommendations", home / "artifacts" / name)
+    (home / "artifacts" / "demand").mkdir(parents=True)
+    pq.write_table(weekly_forecasts(), home / "artifacts" / "demand" / "forecasts.parquet")
+    sums().save(home / "artifacts" / "demand")
+    pq.write_table(daily_forecasts(), home / "artifacts" / "demand" / "forecasts_daily.parquet")
+    register(registry, "demand", home / "artifacts" / "demand")
+    registry.promote("recommendations", "1")
+    registry.promote("demand", "1")
+    return settings
+
+
+@pytest.fixture(scope="session")
+def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shop, built and not to be changed."""
+    home = tmp_path_factory.mktemp("tiny") / "home"
+    build(home)
+    opened = open_engine(Settings(home=home))
+    upgrade(opened)
+    opened.dispose()
+    return home
+
+
+def settings_of(home: Path, **values: object) -> Settings:
+    return Settings(home=home, **{"clock_start": NOW, "currency": "EUR", **values})
+
+
+@pytest.fixture
+def tiny(tiny_home: Path, tmp_path: Path) -> Settings:
+    """The settings of a copy of the shop."""
+    shutil.copytree(tiny_home, tmp_path / "home")
+    return settings_of(tmp_path / "home")
+
+
+def running(settings: Settings) -> Iterator[SimpleNamespace]:
+    app = create_app(settings)
+    with TestClient(app) as client:
+        server = app.state.server
+        keys = KeyService(server.engine, server.system_clock)
+        client.headers["Authorization"] = f"Bearer {keys.create('tests', SCOPES).key}"
+        yield SimpleNamespace(app=app, client=client, server=server, keys=keys, settings=settings)
+
+
+@pytest.fixture
+def served(tiny: Settings) -> Iterator[SimpleNamespace]:
+    """A running application of the tiny shop: app, client (with every scope), server, keys."""
+    yield from running(tiny)
+
+
+@pytest.fixture(scope="module")
+def shared(tiny_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """The same for the tests of one file that leave no trace."""
+    home = tmp_path_factory.mktemp("shared") / "home"
+    shutil.copytree(tiny_home, home)
+    yield from running(settings_of(home))
+
+
+def price(item: str, offer: int, days: float = -1.0):
+    return replace(opening_price(item, offer), valid_from=NOW + timedelta(days=days))

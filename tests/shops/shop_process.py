@@ -1,0 +1,130 @@
+"""Runs the real command line and the real server process, the way a shop does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from configs.settings import Settings
+
+START_TIMEOUT_SECONDS = 60
+
+
+class ShopProcess:
+    """One shop: a state folder, its settings, and a server that can be started, killed and started
+    again."""
+
+    def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
+        self.home = home
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("SHOPWRIGHT_", "MLFLOW_"))
+        }
+        self.env = inherited | {"SHOPWRIGHT_HOME": str(home)} | dict(settings)
+        self._server: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        self.key = ""
+
+    def run(self, *arguments: str, expect: int = 0) -> str:
+        """`shopwright ARGUMENTS`; its stdout. The exit code must be `expect`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "serving.cli.main", *arguments],
+            env=self.env,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == expect, (
+            f"{arguments} exited {done.returncode}\n{done.stdout}\n{done.stderr[-4000:]}"
+        )
+        return done.stdout
+
+    def run_json(self, *arguments: str) -> Any:
+        """`shopwright ARGUMENTS --json`, parsed."""
+        return json.loads(self.run(*arguments, "--json"))
+
+    def now(self) -> datetime:
+        """The shop's present, by its business clock."""
+        start = datetime.fromisoformat(self.env["SHOPWRIGHT_CLOCK_START"])
+        return Settings(home=self.home, clock_start=start).business_clock().now()
+
+    def create_key(self, *scopes: str) -> str:
+        """A new key for the server; the next requests carry it."""
+        created = self.run_json("keys", "create", "--scope", ",".join(scopes), "--name", "tests")
+        self.key = created["key"]
+        return self.key
+
+    def start(self, until: str = "/readyz") -> None:
+        """Starts the server and waits until `until` answers 200: by default, until it may take
+        traffic."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        log = (self.home / "server.log").open("ab")
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "serving.cli.main", "serve", "--port", str(self.port)],
+            env=self.env,
+            stdout=log,
+            stderr=log,
+        )
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            assert self._server.poll() is None, self.log()
+            try:
+                if httpx.get(f"{self.url}{until}", timeout=2).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        self.kill()
+        raise AssertionError(f"the server was not ready in time\n{self.log()}")
+
+    def kill(self) -> None:
+        """kill -9: no goodbye."""
+        assert self._server is not None
+        self._server.send_signal(signal.SIGKILL)
+        self._server.wait()
+        self._server = None
+
+    def stop(self) -> None:
+        """SIGTERM, then wait for the drain."""
+        if self._server is not None:
+            self._server.terminate()
+            self._server.wait(timeout=30)
+            self._server = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def log(self) -> str:
+        """What the server said so far."""
+        return (self.home / "server.log").read_text(errors="replace")[-4000:]
+
+    def client(self) -> httpx.Client:
+        """A client that carries the key."""
+        return httpx.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=30
+        )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

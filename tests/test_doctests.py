@@ -1,0 +1,27 @@
+"""The examples in docstrings print what they say."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("configs", "features", "models", "training", "experiments", "serving")
+MODULES = sorted(
+    str(path.relative_to(ROOT)).removesuffix(".py").replace("/", ".")
+    for room in ROOMS
+    for path in (ROOT / room).rglob("*.py")
+    if ">>> " in path.read_text(encoding="utf-8")
+)
+
+
+def test_there_are_modules_with_examples():
+    assert len(MODULES) >= 26
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_print_what_they_say(name):
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted > 0
+    assert result.failed == 0

@@ -1,0 +1,102 @@
+"""The panel of a shop that is known: prices of the list, weeks sold out, costs, families; and what
+is learnt of it."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from configs.loading import load
+from configs.settings import Settings
+from experiments.simulator.parameters import ShopParameters
+from experiments.simulator.tables import end, write_shop
+from experiments.simulator.world import simulate
+from features.contracts.seeds import generator
+from features.contracts.tables import TABLES
+from features.facts.facts import Facts
+from features.sources.folder import import_folder
+from models.pricing.response.elasticity import fit_elasticities
+from training.pricing.baselines import OWN, baseline_slopes
+from training.pricing.panel import price_panel
+from training.pricing.task import PricingConfig
+
+SHOP = ShopParameters(n_families=3, n_shoppers=100, stock_outs=0.05)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory):
+    root = tmp_path_factory.mktemp("simulated")
+    shop = simulate(SHOP, generator(301, "simulated shop"))
+    write_shop(root / "tables", shop, generator(301, "simulated shoppers"), clicks=False)
+    settings = Settings(home=root / "home", database_url=None)
+    facts = Facts(settings)
+    import_folder(root / "tables", facts, settings, now=end(shop), progress=lambda _: None)
+    panel, starts = price_panel(facts, settings, end(shop))
+    assert len(starts) == SHOP.n_weeks
+    return shop, facts, settings, panel
+
+
+def test_prices_are_those_of_the_list_and_weeks_sold_out_say_nothing(known) -> None:
+    shop, _, _, panel = known
+    assert panel.item_ids.tolist() == shop.item_ids
+    assert panel.listed.all()
+    out = shop.units == shop.available
+    assert (np.isnan(panel.log_price) == out).all()
+    assert np.exp(panel.log_price[~out]) == pytest.approx(shop.plan.offer[~out])
+    assert (panel.units == shop.units).all()
+    assert (panel.seen & (panel.units == 0)).any()  # weeks without a sale are known by the list
+    assert np.exp(panel.log_cost) == pytest.approx(shop.plan.cost)
+    display = panel.reach[panel.kinds.index("display")]
+    assert display == pytest.approx(shop.plan.display, abs=1e-3)
+    assert len(set(panel.family)) == 18  # three in each of six categories
+
+
+def test_a_list_that_disagrees_with_what_was_paid_is_not_believed(known, tmp_path) -> None:
+    shop, facts, _, _ = known
+    settings = Settings(home=tmp_path, database_url=None)
+    other = Facts(settings)
+    dearer = facts.read("price_history").mutate(
+        offer_price_minor=facts.read("price_history").list_price_minor * 2
+    )
+    schema = TABLES["price_history"].arrow
+    tables = {name: facts.read(name).to_pyarrow() for name in ("events", "items", "promotions")}
+    other.write({**tables, "price_history": pa.table(dearer.to_pyarrow()).cast(schema)})
+    panel, _ = price_panel(other, settings, end(shop))
+    assert not panel.listed.any()
+    assert panel.log_cost is None
+    sold = shop.units > 0
+    assert (np.isfinite(panel.log_price) == sold).all()
+    plain = sold & (shop.plan.coupon == 0)
+    assert np.exp(panel.log_price[plain]) == pytest.approx(shop.plan.offer[plain])
+
+
+def test_weeks_after_the_end_are_unknown(known) -> None:
+    shop, facts, settings, panel = known
+    early, starts = price_panel(facts, settings, end(shop) - timedelta(weeks=10))
+    assert len(starts) == SHOP.n_weeks - 10
+    np.testing.assert_array_equal(early.units, panel.before(SHOP.n_weeks - 10).units)
+    np.testing.assert_array_equal(early.log_price, panel.before(SHOP.n_weeks - 10).log_price)
+
+
+def test_on_a_confounded_shop_least_squares_is_fooled_and_ours_is_not(known) -> None:
+    shop, _, _, panel = known
+    truth = np.diag(shop.elasticities())
+    plain = baseline_slopes(panel)[OWN] - truth
+    model = fit_elasticities(panel, load("models/pricing", PricingConfig).elasticity)
+    ours = model.columns["elasticity"] - truth
+    assert plain.mean() < -0.5
+    assert abs(ours.mean()) < 0.25
+    assert np.abs(ours).mean() < 0.35
+    # 90 % of a normal lies within 1.645 standard errors; 72 draws: at least 58 with p > .99
+    own = np.abs(model.columns["own"] - truth) < 1.645 * model.columns["own_error"]
+    assert own.sum() >= 58
+    without = fit_elasticities(
+        replace(panel, log_cost=None), load("models/pricing", PricingConfig).elasticity
+    )
+    assert abs(without.columns["elasticity"].mean() - model.columns["elasticity"].mean()) < 0.2
+    lifts = model.lifts(shop.item_ids, "default")
+    assert set(lifts) == {"coupon", "display", "mailer"}
+    assert lifts["display"].mean() == pytest.approx(SHOP.display_lift, abs=0.08)
+    assert lifts["mailer"].mean() == pytest.approx(SHOP.mailer_lift, abs=0.08)

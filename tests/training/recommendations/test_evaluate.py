@@ -1,0 +1,289 @@
+"""The judgement of recommendations: every figure by hand or by its written protocol, both
+protocols, every method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from configs.settings import Settings
+from features.contracts.recommendations import RecommendationQuery
+from features.facts.facts import Facts
+from models.ranking.placement import Placement
+from models.ranking.recommender import Recommender
+from tests.training.recommendations.test_task import (
+    CONFIG,
+    END,
+    bought_after_the_cut,
+    purchases,
+    shop,
+)
+from training.recommendations import evaluate as recommendation_judgement
+from training.recommendations import task as recommendations
+from training.recommendations.evaluation_input import Slates, Subject
+from training.recommendations.leave_one_out import hold_out_last
+from training.recommendations.metrics import holm, ndcg, paired_p_value, recall
+from training.recommendations.slate_metrics import Ruler
+from training.recommendations.task import evaluate
+from training.results import OURS, Evaluation
+
+BASELINES = {"recent popularity", "ALS", "BPR", "ItemKNN", "EASE", "buy again"}
+
+
+def remembering(monkeypatch: pytest.MonkeyPatch) -> list[Subject]:
+    """Every subject that is judged from now on."""
+    found: list[Subject] = []
+    honest = recommendations.judged
+
+    def judged(subject: Subject, progress: Callable[[str], None]) -> Any:
+        found.append(subject)
+        return honest(subject, progress)
+
+    monkeypatch.setattr(recommendations, "judged", judged)
+    return found
+
+
+def popularity_slates(subject: Subject, users: list[str], k: int) -> Slates:
+    """The items of most orders in the last four weeks, for everyone alike."""
+    index = {item_id: place for place, item_id in enumerate(subject.items.item_ids)}
+    known = subject.interactions.item_ids
+    n = np.nan_to_num(subject.items.columns["orders_4w"][[index[each] for each in known]])
+    slate = [str(known[at]) for at in np.argsort(-n, kind="stable")[:k]]
+    return dict.fromkeys(users, slate)
+
+
+def ours(subject: Subject) -> dict[str, list[str]]:
+    """The served object's slates by the ranker, whether or not the simple rule won."""
+    recommender = Recommender(subject.model, subject.items, {"all": Placement("all")})
+    queries = [
+        RecommendationQuery(subject.histories[user], "all", 20) for user in subject.relevant["all"]
+    ]
+    slates = recommender.recommend(queries, policy="ranker")
+    return {
+        user: [item.item_id for item in s.items]
+        for user, s in zip(subject.relevant["all"], slates, strict=True)
+    }
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Facts, Settings]:
+    return shop(tmp_path_factory.mktemp("shop"), purchases())
+
+
+@pytest.fixture(scope="module")
+def judgement(facts: tuple[Facts, Settings]) -> tuple[Evaluation, Subject]:
+    with pytest.MonkeyPatch.context() as patch:
+        subjects = remembering(patch)
+        evaluation = evaluate(*facts, CONFIG, until=None, progress=lambda _: None)
+    return evaluation, subjects[0]
+
+
+@pytest.fixture(scope="module")
+def evaluation(judgement: tuple[Evaluation, Subject]) -> Evaluation:
+    return judgement[0]
+
+
+@pytest.fixture(scope="module")
+def subject(judgement: tuple[Evaluation, Subject]) -> Subject:
+    return judgement[1]
+
+
+def test_every_method_stands_in_every_table_ours_first(evaluation: Evaluation) -> None:
+    assert len(evaluation.tables) == 10
+    for table in evaluation.tables:
+        assert next(iter(table.rows)) == OURS
+        assert set(table.rows) == {OURS} | BASELINES
+        assert all(
+            len(cells) == len(table.columns) == len(table.n_users) for cells in table.rows.values()
+        )
+    assert set(evaluation.comparisons[0].baselines) == BASELINES
+
+
+def test_the_tables_say_what_the_slates_say(evaluation: Evaluation, subject: Subject) -> None:
+    relevant, slates = bought_after_the_cut(), ours(subject)
+    table = evaluation.table("all items: accuracy at 20")
+    figures = dict(zip(table.columns, table.rows[OURS], strict=True))
+    assert set(table.n_users) == {len(relevant)}
+    mean_ndcg = np.mean([ndcg(slates[user], relevant[user], 20) for user in relevant])
+    assert figures["NDCG@20"].value == pytest.approx(mean_ndcg)
+    assert figures["recall@20"].value == pytest.approx(
+        np.mean([recall(slates[u], relevant[u], 20) for u in relevant])
+    )
+    hit = np.mean([bool(set(slates[user]) & relevant[user]) for user in relevant])
+    assert figures["hit rate@20"].value == pytest.approx(hit)
+    assert figures["NDCG@20"].low < mean_ndcg < figures["NDCG@20"].high
+
+
+def test_every_baseline_is_tested_against_and_the_p_values_are_corrected_for_their_number(
+    evaluation: Evaluation, subject: Subject
+) -> None:
+    comparison = evaluation.comparisons[0]
+    assert set(comparison.p_values) == BASELINES
+    assert set(comparison.intervals) == BASELINES | {OURS}
+    assert comparison.p_value == comparison.p_values[comparison.strongest]
+    relevant, slates = subject.relevant["all"], ours(subject)
+    users = sorted(relevant)
+    mine = np.array([ndcg(slates[user], relevant[user], 10) for user in users])
+    theirs = popularity_slates(subject, users, 20)
+    popular = np.array([ndcg(theirs[user], relevant[user], 10) for user in users])
+    cell = evaluation.table("all items: accuracy at 10").rows["recent popularity"][0]
+    raw = paired_p_value(mine, popular)
+    assert raw <= (cell.p_value or 0) <= min(1, raw * len(BASELINES)) * (1 + 1e-9)
+    assert all(value >= 0 for value in holm(dict(comparison.p_values)).values())
+
+
+def test_the_parts_of_the_users_together_are_all_users(evaluation: Evaluation) -> None:
+    whole = evaluation.comparisons[0]
+    table = evaluation.table("all items: NDCG@10 by activity of the user")
+    assert sum(table.n_users) == len(bought_after_the_cut())
+    for name in ("EASE", "buy again"):
+        values = [cell.value for cell in table.rows[name]]
+        assert np.average(values, weights=table.n_users) == pytest.approx(whole.baselines[name])
+
+
+def test_the_parts_of_the_items_split_what_is_relevant(
+    evaluation: Evaluation, subject: Subject
+) -> None:
+    ruler = Ruler(subject, subject.relevant["all"])
+    n_orders = dict(
+        zip(
+            subject.interactions.item_ids,
+            np.asarray(subject.interactions.matrix.sum(0)).ravel(),
+            strict=True,
+        )
+    )
+    head = [
+        item for item in subject.interactions.item_ids if ruler.item_class[ruler.index[item]] == 0
+    ]
+    others = [item for item in subject.interactions.item_ids if item not in head]
+    assert min(n_orders[item] for item in head) >= max(n_orders[item] for item in others)
+    third = sum(n_orders.values()) / 3
+    assert third <= sum(n_orders[item] for item in head) < third + max(n_orders.values())
+    counted = sum(
+        part.sum()
+        for name, part in ruler.item_parts.items()
+        if name in ("bought before", "new to the user")
+    )
+    assert counted == ruler.item_parts["bought before"].size
+    slates = evaluation.slates["all"]
+    ranked = ruler.ranked(slates, 20)
+    own = {user: set(subject.histories[user].item_ids) for user in slates}
+    again = {user: subject.relevant["all"][user] & own[user] for user in slates}
+    expected = [recall(slates[user], again[user], 20) for user in sorted(slates) if again[user]]
+    values = ruler.of_part(ranked, ruler.item_parts["bought before"], "recall", 20)
+    assert values[~np.isnan(values)].tolist() == pytest.approx(expected)
+
+
+def test_coverage_is_that_of_everyone_and_stands_beside_the_simple_rule(
+    evaluation: Evaluation, subject: Subject
+) -> None:
+    table = evaluation.table("all items: beyond accuracy at 20")
+    coverage = {
+        name: cells[table.columns.index("coverage@20")] for name, cells in table.rows.items()
+    }
+    assert table.n_users[0] == len(subject.histories) == 40
+    assert evaluation.metrics["coverage@20 all"] == coverage[OURS].value
+    assert evaluation.metrics["coverage@20 all buy again"] == coverage["buy again"].value
+    assert coverage["recent popularity"].value == 20 / len(subject.interactions.item_ids)
+    assert any("coverage@20" in note and "times" in note for note in evaluation.notes)
+
+
+def test_who_shows_everyone_the_most_bought_items_is_the_least_novel_and_the_most_popular(
+    evaluation: Evaluation, subject: Subject
+) -> None:
+    table = evaluation.table("all items: beyond accuracy at 20")
+    figures = {
+        name: dict(zip(table.columns, cells, strict=True)) for name, cells in table.rows.items()
+    }
+    n = np.asarray(subject.interactions.binary().sum(0)).ravel()
+    slate = [str(subject.interactions.item_ids[at]) for at in np.argsort(-n, kind="stable")[:20]]
+    ruler = Ruler(subject, subject.relevant["all"])
+    ranked = ruler.ranked(dict.fromkeys(subject.histories, slate), 20)
+    beyond, gini = ruler.beyond(ranked, 20), ruler.of_all(ranked, 20)["Gini"]
+    for name in BASELINES | {OURS}:
+        assert beyond["novelty"].mean() <= figures[name]["novelty@20"].value + 1e-9
+        assert gini >= figures[name]["Gini@20"].value - 1e-9
+    assert beyond["popularity lift"].mean() > 0
+
+
+def test_what_only_the_catalogue_has_takes_a_place_and_covers_nothing(
+    subject: Subject, evaluation: Evaluation
+) -> None:
+    known = subject.interactions.item_ids
+    fewer = replace(
+        subject.interactions, item_ids=known[:-1], matrix=subject.interactions.matrix[:, :-1]
+    )
+    relevant = {"u00": frozenset([str(known[0])])}
+    ruler = Ruler(replace(subject, interactions=fewer), relevant)
+    ranked = ruler.ranked({"u00": [str(known[-1]), str(known[0])]}, 3)
+    assert ranked.hits.tolist() == [[False, True, False]]
+    assert ruler.accuracy(ranked, 3)["NDCG"].tolist() == pytest.approx([1 / math.log2(3)])
+    assert ruler.of_all(ranked, 3)["coverage"] == 1 / (len(known) - 1)
+
+
+def test_leave_one_out_asks_the_served_object_for_the_last_purchase_of_each_user(
+    facts: tuple[Facts, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = remembering(monkeypatch)
+    honest = recommendation_judgement.Recommender
+
+    def recommender(model, items, placements):  # type: ignore[no-untyped-def]
+        assert items.as_of == END
+        return honest(model, items, placements)
+
+    monkeypatch.setattr(recommendation_judgement, "Recommender", recommender)
+    evaluation = evaluate(
+        *facts, CONFIG, until=None, protocol="leave-one-out", progress=lambda _: None
+    )
+    targets = dict(hold_out_last(facts[0], END).targets())
+    assert len(targets) == 40
+    assert found[0].relevant["all"] == {user: frozenset([item]) for user, item in targets.items()}
+    slates = ours(found[0])
+    hits = [item in slates[user][:10] for user, item in targets.items()]
+    table = evaluation.table("all items: accuracy at 10")
+    figures = dict(zip(table.columns, table.rows[OURS], strict=True))
+    assert (
+        figures["recall@10"].value == figures["hit rate@10"].value == pytest.approx(np.mean(hits))
+    )
+    assert "leave-one-out" in str(evaluation.data["protocol"])
+    assert evaluation.data["purchases held out"] == 40
+
+
+def test_the_model_of_leave_one_out_does_not_depend_on_what_is_held_out(
+    facts: tuple[Facts, Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another item in the place of each held-out one: every slate stays as it is."""
+    targets = dict(hold_out_last(facts[0], END).targets())
+    latest = {
+        user: max(row["occurred_at"] for row in purchases() if row["user_id"] == user)
+        for user in targets
+    }
+
+    def is_target(row: dict[str, Any]) -> bool:
+        return bool(
+            row["occurred_at"] == latest[row["user_id"]]
+            and row["item_id"] == targets[row["user_id"]]
+        )
+
+    kept = [
+        row for row in purchases() if row["occurred_at"] < latest[row["user_id"]] or is_target(row)
+    ]
+    changed = [{**row, "item_id": "i00"} if is_target(row) else row for row in kept]
+    found = remembering(monkeypatch)
+    for name, rows in (("kept", kept), ("changed", changed)):
+        evaluate(
+            *shop(tmp_path / name, rows),
+            CONFIG,
+            until=END,
+            protocol="leave-one-out",
+            progress=lambda _: None,
+        )
+    assert found[0].relevant["all"].keys() == found[1].relevant["all"].keys() == targets.keys()
+    assert set(found[1].relevant["all"].values()) == {frozenset(["i00"])}
+    assert ours(found[0]) == ours(found[1])

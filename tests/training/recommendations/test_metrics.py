@@ -1,0 +1,127 @@
+"""Figures of a slate, worked out by hand, and the windows they are taken over."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from training.recommendations import metrics
+from training.recommendations.metrics import (
+    Bootstrap,
+    bootstrap_interval,
+    coverage,
+    holm,
+    ndcg,
+    paired_p_value,
+    recall,
+)
+from training.splits import windows
+
+
+def test_ndcg_discounts_by_rank_and_its_ideal_is_cut_at_the_number_of_relevant_items() -> None:
+    assert ndcg(["a", "b"], {"a", "b"}, 10) == 1
+    assert ndcg(["x", "a"], {"a"}, 10) == pytest.approx(1 / math.log2(3))
+    assert ndcg(["a", "x", "b"], {"a", "b", "c"}, 3) == pytest.approx(
+        (1 + 1 / 2) / (1 + 1 / math.log2(3) + 1 / 2)
+    )
+    assert ndcg(["x", "a"], {"a"}, 1) == 0
+    assert ndcg(["a"], set(), 10) == 0
+
+
+def test_a_metric_of_many_slates_is_that_of_each_by_itself_and_short_slates_miss_their_last_places() -> (
+    None
+):
+    slates = [["a", "x", "b"], ["x"], []]
+    relevant = [{"a", "b", "c"}, {"y"}, {"a"}]
+    hits = np.array([[True, False, True], [False] * 3, [False] * 3])
+    n_relevant = np.array([3, 1, 1])
+    for k in (1, 2, 3, 10):
+        alone = [(ndcg(s, r, k), recall(s, r, k)) for s, r in zip(slates, relevant, strict=True)]
+        together = np.column_stack(
+            [metrics.ndcgs(hits, n_relevant, k), metrics.recalls(hits, n_relevant, k)]
+        )
+        assert together.tolist() == [list(each) for each in alone]
+
+
+def test_diversity_compares_every_pair_by_levels_and_leaves_unknown_categories_and_missing_places_out() -> (
+    None
+):
+    paths = np.array(
+        [[0, 0, 0], [0, 0, 1], [1, 2, -1], [-1, -1, -1]]
+    )  # a > b > c, a > b > d, e > f, unknown
+    found = metrics.diversities(np.array([[0, 1, -1], [0, 1, 2], [0, 3, 1], [3, 0, -1]]), paths, 3)
+    assert found[:3] == pytest.approx([1 - 2 / 3, 1 - (2 / 3 + 0 + 0) / 3, 1 - 2 / 3])
+    assert math.isnan(found[3])
+
+
+def test_two_thousand_users_six_methods_and_three_depths_take_seconds() -> None:
+    rng = np.random.default_rng(3)
+    paths = rng.integers(0, 30, (20_000, 3)).cumsum(1)
+    started = time.perf_counter()
+    for _ in range(6):
+        places = rng.integers(0, 20_000, (2_000, 20))
+        hits, n_relevant = places % 11 == 0, np.full(2_000, 9)
+        for k in (5, 10, 20):
+            for figure in (metrics.ndcgs, metrics.recalls, metrics.average_precisions):
+                figure(hits, n_relevant, k)
+            metrics.diversities(places, paths, k)
+            metrics.gini(places, 20_000, k)
+    assert time.perf_counter() - started < 20  # about 1 s on an idle core
+
+
+def test_the_correction_by_holm_never_turns_the_order_and_never_passes_one() -> None:
+    assert holm({}) == {}
+    assert holm({"only": 0.04}) == {"only": 0.04}
+    corrected = holm({"a": 0.02, "b": 0.001, "c": 0.9, "d": 0.015})
+    assert corrected == pytest.approx({"a": 3 * 0.015, "b": 4 * 0.001, "c": 0.9, "d": 3 * 0.015})
+
+
+def test_every_figure_is_drawn_over_the_same_users_and_only_over_those_who_have_one() -> None:
+    values = np.random.default_rng(4).standard_normal(500)
+    half = np.where(np.arange(500) < 250, values, np.nan)
+    low, high = Bootstrap(500, np.random.default_rng(1)).intervals(
+        np.column_stack([values, values + 3, half])
+    )
+    assert (low[1] - low[0], high[1] - high[0]) == pytest.approx((3, 3))
+    width = 2 * 1.96 * values[:250].std() / math.sqrt(250)
+    assert high[2] - low[2] == pytest.approx(width, rel=0.15)
+    nothing = Bootstrap(3, np.random.default_rng(1)).intervals(np.full((3, 1), np.nan))
+    assert np.isnan(nothing).all()
+
+
+def test_recall_and_coverage() -> None:
+    assert recall(["a", "x", "b"], {"a", "b"}, 2) == 1 / 2
+    assert coverage([["a", "b"], ["a", "c"]], 4, 1) == 1 / 4
+    assert coverage([["a", "b"], ["a", "c"]], 4, 2) == 3 / 4
+
+
+def test_the_paired_test_sees_a_steady_difference_that_spreads_between_users_hide() -> None:
+    rng = np.random.default_rng(2)
+    theirs = rng.random(400)
+    assert paired_p_value(theirs + 0.02 + 0.01 * rng.standard_normal(400), theirs) < 1e-9
+    assert paired_p_value(theirs, theirs) == 1
+
+
+def test_the_bootstrap_interval_is_that_of_the_normal_law_for_many_users() -> None:
+    values = np.random.default_rng(4).standard_normal(2000)
+    low, high = bootstrap_interval(values, np.random.default_rng(1))
+    half = 1.96 * values.std() / math.sqrt(2000)
+    assert (low, high) == pytest.approx(
+        (values.mean() - half, values.mean() + half), abs=0.1 * half
+    )
+
+
+def test_windows_touch_the_latest_first_and_keep_local_midnight_through_a_change_of_clocks() -> (
+    None
+):
+    # New York leaves summer time on 2017-11-05.
+    first, second = windows(datetime(2017, 12, 4, 5, tzinfo=UTC), 2, 4, "America/New_York")
+    assert (first.cut, first.end) == (
+        datetime(2017, 11, 6, 5, tzinfo=UTC),
+        datetime(2017, 12, 4, 5, tzinfo=UTC),
+    )
+    assert (second.cut, second.end) == (datetime(2017, 10, 9, 4, tzinfo=UTC), first.cut)

@@ -1,0 +1,130 @@
+"""Tuning looks at nothing from `until` on, its first trial is the present config, and every trial
+is an MLflow run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from features.contracts.errors import BadInput
+from models.registry import Registry
+from serving.cli.main import app
+from tests.training.recommendations.test_task import CONFIG, END, purchases, row, shop
+from training.recommendations.metrics import ndcg
+from training.recommendations.ranking_rows import Rows
+from training.recommendations.tuning import Tuned, tune
+
+UNTIL = END - timedelta(weeks=2)
+N_TRIALS = 3
+
+
+def tuned(home: Path, rows: list[dict[str, Any]]) -> tuple[list[Tuned], Registry]:
+    facts, settings = shop(home, rows)
+    registry = Registry(settings.mlflow_url, settings.home)
+    found = tune(
+        facts, settings, registry, CONFIG, until=UNTIL, n_trials=N_TRIALS, progress=lambda _: None
+    )
+    return found, registry
+
+
+def test_what_occurs_from_until_on_changes_nothing_and_the_best_is_at_least_what_was_given(
+    tmp_path: Path,
+) -> None:
+    first, registry = tuned(tmp_path / "a", purchases())
+    later = [row(f"u{n:02}", "i29", END - timedelta(days=n % 12)) for n in range(40)]
+    second, _ = tuned(tmp_path / "b", [*purchases(), *later])
+    assert first == second
+    assert [each.task for each in first] == ["all", "new", "cart"]
+    assert all(each.best >= each.before > 0 for each in first)
+    # What is searched changed, what is not stayed.
+    kept = [
+        replace(
+            each.ranker,
+            **{
+                name: getattr(CONFIG.ranker(each.task), name)
+                for name in ("n_bins", "share_negatives")
+            },
+        )
+        for each in first
+    ]
+    assert kept == [each.ranker for each in first]
+    runs = _runs(registry)
+    trials = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert len(trials) == 3 * N_TRIALS
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for parent in (run for run in runs if "mlflow.parentRunId" not in run.data.tags):
+        below = [run for run in trials if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
+        assert max(run.data.metrics["NDCG_10"] for run in below) == parent.data.metrics["NDCG_10"]
+        given = next(run for run in below if run.data.tags["trial"] == "0")
+        assert given.data.params["learning_rate"] == str(
+            CONFIG.ranker(parent.data.tags["ranker"]).learning_rate
+        )
+        assert given.data.metrics["NDCG_10"] == parent.data.metrics["NDCG_10.given"]
+
+
+def test_a_shop_without_orders_of_several_items_has_no_ranker_of_carts_to_tune(
+    tmp_path: Path,
+) -> None:
+    alone = [{**each, "order_id": f"{n}"} for n, each in enumerate(purchases())]
+    found, _ = tuned(tmp_path, alone)
+    assert [each.task for each in found] == ["all", "new"]
+
+
+def test_nothing_to_learn_from_is_an_error_and_no_empty_file(tmp_path: Path) -> None:
+    old = [
+        row(f"u{n}", f"i{m:02}", UNTIL - timedelta(weeks=40))
+        for n in range(9)
+        for m in range(n, 12)
+    ]
+    with pytest.raises(BadInput, match="learn from"):
+        tuned(tmp_path, [*old, row("somebody new", "i29", UNTIL - timedelta(hours=1))])
+
+
+def _runs(registry: Registry) -> list[Any]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=registry.url)
+    found = client.get_experiment_by_name("recommendations")
+    assert found is not None
+    return list(client.search_runs([found.experiment_id]))
+
+
+def test_the_rows_ndcg_counts_what_is_no_candidate_as_missed() -> None:
+    rows = Rows(
+        np.zeros((5, 1), np.float32),
+        np.array([1, 0, 0, 1, 0], bool),
+        np.array([3, 2]),
+        np.array([1, 4]),
+    )
+    scores = np.array([2.0, 3.0, 1.0, 1.0, 0.0])
+    expected = [ndcg(["b", "a", "c"], {"a"}, 10), ndcg(["d", "e"], {"d", "x", "y", "z"}, 10)]
+    assert rows.ndcg(scores, 10).tolist() == pytest.approx(expected)
+
+
+def test_the_command_writes_a_config_that_a_training_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop(tmp_path / "home", purchases())
+    monkeypatch.setenv("SHOPWRIGHT_HOME", str(tmp_path / "home"))
+    out = tmp_path / "tuned.yaml"
+    light = tmp_path / "light.yaml"
+    light.write_text("ease: {l2: 5}\nals: {n_factors: 4, n_iterations: 3}\n")
+    asked = ["tune", "recommendations", "--trials", "1", "--out", str(out), "--config", str(light)]
+    result = CliRunner().invoke(app, asked, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert f"shopwright train recommendations --config {out}" in result.output
+    written = yaml.safe_load(out.read_text())
+    assert set(written) == {"ranker_all", "ranker_new", "ranker_cart"}
+    assert set(written["ranker_all"]) == set(asdict(CONFIG.ranker_all))
+    out.write_text(out.read_text() + light.read_text())
+    result = CliRunner().invoke(
+        app, ["evaluate", "recommendations", "--config", str(out), "--json"]
+    )
+    assert result.exit_code == 0, result.output

@@ -1,0 +1,45 @@
+"""Everything that decides a recommendation model, as configs/models/recommendations.yaml holds
+it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from models.ranking.lambdarank import RankerConfig
+from models.ranking.model import Candidates, Task
+from models.retrieval.als import AlsConfig
+from models.retrieval.association import AssociationConfig
+from models.retrieval.buy_again import BuyAgainConfig
+from models.retrieval.ease import EaseConfig
+from models.retrieval.item_knn import ItemKnnConfig
+from models.retrieval.local_ease import LocalEaseConfig
+from training.recommendations.carts import CartsConfig
+
+
+@dataclass(frozen=True)
+class RecommendationsConfig:
+    """Everything that decides a recommendation model.
+
+    `ease_kind`: "exact" (EASE on its most bought items) or "local" (LocalEase on all of them), for
+    large catalogues.
+    """
+
+    window_weeks: int = 4
+    n_windows: int = 2
+    ease_kind: Literal["exact", "local"] = "exact"
+    ease: EaseConfig = field(default_factory=EaseConfig)
+    local_ease: LocalEaseConfig = field(default_factory=LocalEaseConfig)
+    als: AlsConfig = field(default_factory=AlsConfig)
+    item_knn: ItemKnnConfig = field(default_factory=ItemKnnConfig)
+    association: AssociationConfig = field(default_factory=AssociationConfig)
+    buy_again: BuyAgainConfig = field(default_factory=BuyAgainConfig)
+    candidates: Candidates = field(default_factory=Candidates)
+    ranker_all: RankerConfig = field(default_factory=RankerConfig)
+    ranker_new: RankerConfig = field(default_factory=RankerConfig)
+    ranker_cart: RankerConfig = field(default_factory=lambda: RankerConfig(share_negatives=0.25))
+    carts: CartsConfig = field(default_factory=CartsConfig)
+
+    def ranker(self, task: Task) -> RankerConfig:
+        """That of one task."""
+        return {"all": self.ranker_all, "new": self.ranker_new, "cart": self.ranker_cart}[task]

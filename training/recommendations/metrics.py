@@ -1,0 +1,271 @@
+"""Figures of slates against what was bought, and how sure they are.
+
+U users, K places of a slate, I known items, L levels of a category.
+
+    hits        bool (U, K)    whether the item at that place is relevant; False where the slate is
+                shorter
+    places      int64 (U, K)   the item's position among the known items; -1 where the slate is
+                shorter
+    n_relevant  int64 (U,)     relevant items of each user, at least one
+
+A metric of users gives float64 (U,), NaN where it says nothing of a user; its mean is the figure.
+`covered` and `gini` are figures of all slates together. Nothing is sampled: an item that no place
+holds counts as missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+
+import numpy as np
+from scipy import stats
+
+from features.contracts.arrays import AnyArray, BoolArray, Float64Array, Int64Array
+
+_USERS_AT_ONCE = 4096  # bounds the memory of what is computed for every pair of places
+
+
+def ndcgs(hits: BoolArray, n_relevant: Int64Array, k: int) -> Float64Array:
+    """Normalised discounted cumulative gain at k, the ideal cut at min(k, relevant).
+
+    sum of 1 / log2(rank + 1) over the hits ÷ the same sum over the first min(k, relevant) ranks.
+    Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, TOIS 2002.
+
+    (1 + 1/2) / (1 + 1/log2(3) + 1/2):
+
+    >>> ndcgs(np.array([[True, False, True]]), np.array([3]), 3).round(4).tolist()
+    [0.7039]
+    """
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    ideal = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(n_relevant, k)]
+    gains = hits[:, :k] @ discounts[: hits.shape[1]]
+    return np.asarray(np.divide(gains, ideal, out=np.zeros(len(hits)), where=ideal > 0))
+
+
+def recalls(hits: BoolArray, n_relevant: Int64Array, k: int) -> Float64Array:
+    """Share of the relevant items in the first k.
+
+    >>> recalls(np.array([[True, False, True]]), np.array([4]), 2).tolist()  # 1 of 4
+    [0.25]
+    """
+    found = hits[:, :k].sum(1)
+    return np.asarray(np.divide(found, n_relevant, out=np.zeros(len(hits)), where=n_relevant > 0))
+
+
+def hit_rates(hits: BoolArray, k: int) -> Float64Array:
+    """1 where at least one of the first k is relevant.
+
+    >>> hit_rates(np.array([[False, True], [False, False]]), 2).tolist()
+    [1.0, 0.0]
+    """
+    return np.asarray(hits[:, :k].any(1).astype(np.float64))
+
+
+def average_precisions(hits: BoolArray, n_relevant: Int64Array, k: int) -> Float64Array:
+    """Precision at the rank of each hit, summed, ÷ min(k, relevant); its mean over users is MAP at
+    k.
+
+    Manning, Raghavan and Schütze, Introduction to Information Retrieval, 8.4, cut at k.
+
+    (1/1 + 2/3) / 2:
+
+    >>> average_precisions(np.array([[True, False, True]]), np.array([2]), 3).round(4).tolist()
+    [0.8333]
+    """
+    first = hits[:, :k]
+    precisions = np.cumsum(first, axis=1) / np.arange(1, first.shape[1] + 1)
+    possible = np.minimum(n_relevant, k)
+    return np.asarray(
+        np.divide(
+            (precisions * first).sum(1), possible, out=np.zeros(len(hits)), where=possible > 0
+        )
+    )
+
+
+def means_over_places(places: Int64Array, values: Float64Array, k: int) -> Float64Array:
+    """Mean of `values` (I,) over the items of the first k; NaN for an empty slate.
+
+    The mean of an item's share of buyers is the average recommendation popularity (Yin et al., VLDB
+    2012), that of "is a head item" the share of head items.
+
+    (4 + 1) / 2 and 3:
+
+    >>> means_over_places(np.array([[0, 2], [1, -1]]), np.array([4.0, 3.0, 1.0]), 2).tolist()
+    [2.5, 3.0]
+    """
+    first = places[:, :k]
+    known = first >= 0
+    sums = np.where(known, values[first], 0.0).sum(1)
+    return np.asarray(
+        np.divide(sums, known.sum(1), out=np.full(len(places), np.nan), where=known.any(1))
+    )
+
+
+def self_information(n_buyers: AnyArray, n_users: int) -> Float64Array:
+    """-log2 of the share of users who bought each item, in bits; its mean over a slate is the
+    slate's novelty.
+
+    Zhou et al., Solving the apparent diversity-accuracy dilemma of recommender systems, PNAS 2010.
+
+    >>> self_information(np.array([1, 4, 8]), 8).tolist()  # -log2(1/8), -log2(4/8), -log2(8/8)
+    [3.0, 1.0, 0.0]
+    """
+    return np.asarray(np.abs(np.log2(np.maximum(n_buyers, 1) / max(n_users, 1))))
+
+
+def diversities(places: Int64Array, paths: Int64Array, k: int) -> Float64Array:
+    """Intra-list diversity: 1 - mean similarity over the pairs of different places of the first k.
+
+    Two items are as similar as the share of levels that their categories have in common: leading
+    levels that agree ÷ levels of the longer one. `paths` (I, L) holds a number for each prefix of
+    the item's category, -1 below its last level. Pairs with an unknown category say nothing. Smyth
+    and McClave, Similarity vs. diversity, ICCBR 2001.
+
+    >>> paths = np.array([[0, 0], [0, 1], [1, 2]])  # "a > b", "a > c", "d > e"
+    >>> diversities(np.array([[0, 1, 2]]), paths, 3).round(4).tolist()  # 1 - (1/2 + 0 + 0) / 3
+    [0.8333]
+    """
+    found = [
+        _diversities(places[at : at + _USERS_AT_ONCE, :k], paths)
+        for at in range(0, len(places), _USERS_AT_ONCE)
+    ]
+    return np.concatenate(found) if found else np.zeros(0)
+
+
+def _diversities(places: Int64Array, paths: Int64Array) -> Float64Array:
+    path = np.where((places >= 0)[:, :, None], paths[places], -1)  # U, K, L
+    depth = (path >= 0).sum(2)
+    first, second = np.triu_indices(places.shape[1], 1)
+    common = ((path[:, first] == path[:, second]) & (path[:, first] >= 0)).sum(2)
+    known = (depth[:, first] > 0) & (depth[:, second] > 0)
+    similarity = np.where(
+        known, common / np.maximum(np.maximum(depth[:, first], depth[:, second]), 1), 0.0
+    )
+    n_pairs = known.sum(1)
+    mean = np.divide(
+        similarity.sum(1), n_pairs, out=np.full(len(places), np.nan), where=n_pairs > 0
+    )
+    return np.asarray(1 - mean)
+
+
+def covered(places: Int64Array, n_items: int, k: int) -> float:
+    """Share of the known items that stand in at least one slate's first k.
+
+    >>> covered(np.array([[0, 1], [0, 2]]), 4, 2)  # 3 of 4
+    0.75
+    """
+    shown = np.unique(places[:, :k])
+    return int((shown >= 0).sum()) / n_items if n_items else 0.0
+
+
+def gini(places: Int64Array, n_items: int, k: int) -> float:
+    """Gini coefficient of how often each known item is shown in the first k: 0 all alike, towards 1
+    always the same.
+
+    sum over items by times shown, fewest first, of (2 rank - I - 1) times ÷ (I × all times). Shani
+    and Gunawardana, Evaluating recommendation systems, 2011.
+
+    Shown 1 and 3 times: ((2 - 3) 1 + (4 - 3) 3) / (2 × 4):
+
+    >>> gini(np.array([[0], [0], [0], [1]]), 2, 1)
+    0.25
+    """
+    first = places[:, :k]
+    times = np.sort(np.bincount(first[first >= 0], minlength=n_items)).astype(np.float64)
+    if not times.sum():
+        return 0.0
+    ranks = np.arange(1, n_items + 1)
+    return float(((2 * ranks - n_items - 1) @ times) / (n_items * times.sum()))
+
+
+def ndcg(slate: Sequence[str], relevant: Set[str], k: int) -> float:
+    """`ndcgs` of one slate."""
+    return float(ndcgs(_hits(slate, relevant), np.array([len(relevant)]), k)[0])
+
+
+def recall(slate: Sequence[str], relevant: Set[str], k: int) -> float:
+    """`recalls` of one slate."""
+    return float(recalls(_hits(slate, relevant), np.array([len(relevant)]), k)[0])
+
+
+def coverage(slates: Iterable[Sequence[str]], n_items: int, k: int) -> float:
+    """`covered` of slates of item ids."""
+    shown = {item for slate in slates for item in slate[:k]}
+    return len(shown) / n_items if n_items else 0.0
+
+
+def _hits(slate: Sequence[str], relevant: Set[str]) -> BoolArray:
+    return np.array([[item in relevant for item in slate]], bool).reshape(1, len(slate))
+
+
+def paired_p_value(ours: Float64Array, theirs: Float64Array) -> float:
+    """Two-sided paired t-test over users; 1 when the two never differ. Users without a figure (NaN)
+    are left out."""
+    difference = ours - theirs
+    difference = difference[~np.isnan(difference)]
+    if len(difference) < 2 or not np.ptp(difference):
+        return 1.0
+    return float(stats.ttest_1samp(difference, 0.0).pvalue)
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """p-values corrected for their number: the chance of one false alarm among all of them stays
+    below the level.
+
+    The smallest times m, the next times m - 1 and so on, never falling, at most 1. Holm, A simple
+    sequentially rejective multiple test procedure, Scand. J. Statist. 1979.
+
+    3 × .01, 2 × .03, and .04 raised to what comes before it:
+
+    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    {'a': 0.03, 'b': 0.06, 'c': 0.06}
+    """
+    corrected: dict[str, float] = {}
+    highest = 0.0
+    for place, name in enumerate(sorted(p_values, key=lambda each: p_values[each])):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[name]))
+        corrected[name] = highest
+    return {name: corrected[name] for name in p_values}
+
+
+class Bootstrap:
+    """Draws of the same users for every figure, so that thousands of intervals cost one product of
+    matrices.
+
+    Efron and Tibshirani, An Introduction to the Bootstrap, 1993: 95 % percentile intervals of the
+    mean over users.
+    """
+
+    def __init__(self, n_users: int, rng: np.random.Generator, *, n_draws: int = 1000) -> None:
+        self._times = np.zeros((n_draws, n_users), np.uint16)
+        for draw in self._times:
+            draw[:] = np.bincount(rng.integers(0, n_users, n_users), minlength=n_users)
+
+    def intervals(self, values: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Lower and upper ends for each column of `values` (users, figures), over the users who
+        have a figure."""
+        known = ~np.isnan(values)
+        both = np.concatenate([np.where(known, values, 0.0), known], axis=1)
+        # A part of the draws at a time: as float64 all of them would take eight bytes a draw and
+        # user.
+        sums, n = np.split(
+            np.concatenate(
+                [part.astype(np.float64) @ both for part in np.array_split(self._times, 10)]
+            ),
+            2,
+            axis=1,
+        )
+        means = np.divide(sums, n, out=np.full(sums.shape, np.nan), where=n > 0)
+        ends = np.full((2, values.shape[1]), np.nan)
+        drawn = ~np.isnan(means).all(0)
+        if drawn.any():
+            ends[:, drawn] = np.nanquantile(means[:, drawn], [0.025, 0.975], axis=0)
+        return ends[0], ends[1]
+
+
+def bootstrap_interval(
+    values: Float64Array, rng: np.random.Generator, *, n_draws: int = 1000
+) -> tuple[float, float]:
+    """95 % percentile interval of the mean over users."""
+    low, high = Bootstrap(len(values), rng, n_draws=n_draws).intervals(values[:, None])
+    return float(low[0]), float(high[0])
