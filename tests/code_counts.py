@@ -22,14 +22,16 @@ PACKAGES = ("configs", "features", "models", "training", "experiments", "serving
 MAX_PARAMETERS = 6
 
 # First words of a name that are participles without the ending -ed.
-IRREGULAR = frozenset(
+_IRREGULAR_WORDS = (
     "bent bound bought built caught chosen cut drawn driven fallen felt foretold forgotten found "
     "given gone grown heard held hidden kept known laid left lent lost made meant met paid proven "
     "risen said seen sent shown shrunk sold sorted sought spent split spread stood sunk swept "
-    "taken taught thought thrown told torn undone won worn woven written".split()
+    "taken taught thought thrown told torn undone won worn woven written"
 )
+IRREGULAR = frozenset(_IRREGULAR_WORDS.split())
 # Verbs whose base form looks like a participle, and nouns that end in -ed.
-VERBS = frozenset("cut embed exceed feed left need proceed seed shed speed split spread".split())
+_VERB_WORDS = "cut embed exceed feed left need proceed seed shed speed split spread"
+VERBS = frozenset(_VERB_WORDS.split())
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -73,7 +75,8 @@ def count_all() -> Counts:
 def is_bare_participle(name: str) -> bool:
     """Whether a function's name begins with a participle instead of a verb.
 
-    >>> [name for name in ("told", "_judged_days", "shrink_slopes", "embed") if is_bare_participle(name)]
+    >>> names = ("told", "_judged_days", "shrink_slopes", "embed")
+    >>> [name for name in names if is_bare_participle(name)]
     ['told', '_judged_days']
     """
     first = re.split(r"_+", name.lstrip("_"))[0]

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from models.demand.new_items import item_rates
 from models.demand.panel import DemandPanel, rolling_origins
 from models.demand.uncertainty.backtest_calibration import Backtest, calibrate
 from models.demand.week_effects import fit_week_effects
+from tests.shops.demand_panels import make_panel
 
 CONFIG = FitConfig(max_rows=20_000, trees=TreesConfig(n_trees=40, min_rows=20))
 
@@ -34,9 +34,7 @@ def fitted(panel: DemandPanel, seed: int = 5) -> DemandModel:
     return DemandModel(trees, calibration, rates, panel.week_starts[panel.n_known], CONFIG)
 
 
-def test_refit_is_fit_and_load_is_save(
-    make_panel: Callable[..., DemandPanel], tmp_path: Path
-) -> None:
+def test_refit_is_fit_and_load_is_save(tmp_path: Path) -> None:
     panel = make_panel()
     model = fitted(panel)
     forecasts = model.predict(panel)
@@ -49,7 +47,7 @@ def test_refit_is_fit_and_load_is_save(
     assert not list(tmp_path.glob("*.pkl"))
 
 
-def test_quantiles_are_ordered_and_bias_is_small(make_panel: Callable[..., DemandPanel]) -> None:
+def test_quantiles_are_ordered_and_bias_is_small() -> None:
     whole = make_panel(n_series=300, n_known=40)
     panel = whole.known_until(30)
     forecasts = fitted(panel).predict(panel, 4)
@@ -65,7 +63,7 @@ def test_quantiles_are_ordered_and_bias_is_small(make_panel: Callable[..., Deman
     assert mean[promoted].mean() > 1.5 * mean[~promoted].mean()  # a mailer doubles what sells
 
 
-def test_no_feature_sees_weeks_from_the_origin_on(make_panel: Callable[..., DemandPanel]) -> None:
+def test_no_feature_sees_weeks_from_the_origin_on() -> None:
     panel = make_panel()
     units = panel.units.copy()
     units[:, 20:] = 999
@@ -78,9 +76,7 @@ def test_no_feature_sees_weeks_from_the_origin_on(make_panel: Callable[..., Dema
         assert np.array_equal(rows, again[1], equal_nan=True)
 
 
-def test_an_item_without_history_gets_the_rate_of_its_category(
-    make_panel: Callable[..., DemandPanel],
-) -> None:
+def test_an_item_without_history_gets_the_rate_of_its_category() -> None:
     panel = make_panel()
     model = fitted(panel)
     units = panel.units.copy()
@@ -101,9 +97,7 @@ def test_an_item_without_history_gets_the_rate_of_its_category(
     assert model.rates.of("south", "Toys") == pytest.approx(recent[::2].mean(), rel=1e-5)
 
 
-def test_a_new_item_sells_like_its_brand_within_its_category(
-    make_panel: Callable[..., DemandPanel],
-) -> None:
+def test_a_new_item_sells_like_its_brand_within_its_category() -> None:
     plain = make_panel(n_series=12, n_known=20)
     units = np.tile(np.where(np.arange(12) < 6, 10.0, 2.0)[:, None], 20).astype(np.float32)
     about = {"zones": np.full(12, "z", object), "categories": np.full(12, "Tea", object)}
@@ -118,20 +112,18 @@ def test_a_new_item_sells_like_its_brand_within_its_category(
     assert rates.of("z", "Tea", "unheard of") == pytest.approx(tea)
 
 
-def test_a_horizon_without_plans_is_refused(make_panel: Callable[..., DemandPanel]) -> None:
+def test_a_horizon_without_plans_is_refused() -> None:
     panel = make_panel(n_known=20, ahead=4)
     with pytest.raises(BadInput, match="horizon of 5 weeks"):
         fitted(panel).predict(panel, 5)
 
 
-def test_too_few_weeks_are_refused(make_panel: Callable[..., DemandPanel]) -> None:
+def test_too_few_weeks_are_refused() -> None:
     with pytest.raises(BadInput, match="4 weeks of sales are too few"):
         fit_trees(make_panel(n_known=4), CONFIG, 1)
 
 
-def test_planned_prices_reach_the_features_where_a_list_exists(
-    make_panel: Callable[..., DemandPanel],
-) -> None:
+def test_planned_prices_reach_the_features_where_a_list_exists() -> None:
     panel = make_panel()
     price = np.full((120, 43), 200.0, np.float32)
     offer = price.copy()
@@ -167,7 +159,7 @@ def test_the_blend_trusts_the_method_that_was_right() -> None:
     assert blend.weights[5][0] < 0.1 < 0.9 < blend.weights[5][1]
 
 
-def test_a_loud_week_is_no_new_level(make_panel: Callable[..., DemandPanel]) -> None:
+def test_a_loud_week_is_no_new_level() -> None:
     plain = make_panel(n_series=200, n_known=30)
     loud = (np.arange(43) % 4 == 1).astype(np.float32)
     zones = ("north", "south")
@@ -181,7 +173,7 @@ def test_a_loud_week_is_no_new_level(make_panel: Callable[..., DemandPanel]) -> 
     assert busy / quiet == pytest.approx(1.5, rel=0.12)
 
 
-def test_sold_out_weeks_are_no_low_demand(make_panel: Callable[..., DemandPanel]) -> None:
+def test_sold_out_weeks_are_no_low_demand() -> None:
     panel = make_panel(n_series=2, n_known=5)
     units = np.array([[4, 6, 0, 5, 0], [4, 6, 0, 5, 0]], np.float32)
     stock = np.array([[1, 1, 0, 1, 0.5], [1, 1, 1, 1, 1]], np.float32)
@@ -190,7 +182,7 @@ def test_sold_out_weeks_are_no_low_demand(make_panel: Callable[..., DemandPanel]
     assert seen[1].tolist() == [4, 6, 0, 5, 0]
 
 
-def test_forecasts_fall_as_a_planned_price_rises(make_panel: Callable[..., DemandPanel]) -> None:
+def test_forecasts_fall_as_a_planned_price_rises() -> None:
     plain = make_panel(n_series=150, n_known=30)
     rng = np.random.default_rng(9)
     offer = np.where(rng.random((150, 43)) < 0.3, 150.0, 200.0).astype(np.float32)
@@ -209,7 +201,7 @@ def test_forecasts_fall_as_a_planned_price_rises(make_panel: Callable[..., Deman
 
 
 def test_a_forecast_assumes_the_planned_price_only_where_past_weeks_knew_one(
-    make_panel: Callable[..., DemandPanel], tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     plain = make_panel(n_series=4, n_known=30)
     prices = np.full((4, 43), np.nan, np.float32)
@@ -238,9 +230,7 @@ def test_a_forecast_assumes_the_planned_price_only_where_past_weeks_knew_one(
     ]
 
 
-def test_forecasts_kept_without_assumed_prices_are_read_as_such(
-    make_panel: Callable[..., DemandPanel], tmp_path: Path
-) -> None:
+def test_forecasts_kept_without_assumed_prices_are_read_as_such(tmp_path: Path) -> None:
     panel = make_panel(n_series=3)
     model = fitted(panel)
     model.with_forecasts(model.predict(panel)).save(tmp_path)

@@ -1,6 +1,5 @@
 """What items without a sale are thought to sell."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +7,12 @@ import pytest
 
 from models.demand.new_items import item_rates, waiting
 from models.demand.panel import DemandPanel
+from tests.shops.demand_panels import make_panel
 
 N_SOLD, N_LATE, N_NEVER = 200, 10, 90
 
 
-def shop(make_panel: Callable[..., DemandPanel]) -> tuple[DemandPanel, DemandPanel]:
+def shop() -> tuple[DemandPanel, DemandPanel]:
     """200 items that sell 4 a week, 10 that sold 3 in their only weeks, the last two; 90 that never
     sold."""
     n = N_SOLD + N_LATE + N_NEVER
@@ -30,10 +30,8 @@ def shop(make_panel: Callable[..., DemandPanel]) -> tuple[DemandPanel, DemandPan
     return panel.take(np.arange(N_SOLD + N_LATE)), panel.take(np.arange(N_SOLD + N_LATE, n))
 
 
-def test_an_item_that_waits_sells_as_those_that_had_waited_did(
-    make_panel: Callable[..., DemandPanel],
-) -> None:
-    rates = item_rates(*shop(make_panel))
+def test_an_item_that_waits_sells_as_those_that_had_waited_did() -> None:
+    rates = item_rates(*shop())
     coming = (200 * 4 + 10 * (2 * 3 / 13)) / 300
     waited = 10 * (2 * 3 / 6) / 100  # of the 100 that had not sold six weeks ago
     trust = 100 / (100 + 100)
@@ -42,10 +40,8 @@ def test_an_item_that_waits_sells_as_those_that_had_waited_did(
     assert rates.of("elsewhere", "Tea", waits=True) == pytest.approx(rates.of("z", "", waits=True))
 
 
-def test_an_item_that_the_catalogue_lists_lately_does_not_wait(
-    make_panel: Callable[..., DemandPanel],
-) -> None:
-    panel, unsold = shop(make_panel)
+def test_an_item_that_the_catalogue_lists_lately_does_not_wait() -> None:
+    panel, unsold = shop()
     listed = np.full(N_NEVER, -np.inf)
     listed[:5] = [
         -1,
@@ -63,7 +59,7 @@ def test_an_item_that_the_catalogue_lists_lately_does_not_wait(
     assert rates.of("z", "Tea", waits=True) == pytest.approx(trust * waited + (1 - trust) * coming)
 
 
-def test_without_items_that_waited_all_items_tell(make_panel: Callable[..., DemandPanel]) -> None:
-    panel, unsold = shop(make_panel)
+def test_without_items_that_waited_all_items_tell() -> None:
+    panel, unsold = shop()
     rates = item_rates(panel.take(np.arange(N_SOLD)), unsold.take(np.arange(0)))
     assert rates.of("z", "Tea", waits=True) == rates.of("z", "Tea") == pytest.approx(4)

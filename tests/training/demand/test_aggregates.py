@@ -1,6 +1,5 @@
 """Nodes above the items of a shop, those without a sale included."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 
 from models.demand.new_items import ItemRates
 from models.demand.panel import DemandPanel
-from tests.models.demand.conftest import make_panel as make_panel
+from tests.shops.demand_panels import make_panel
 from training.demand.aggregates import Nodes
 from training.demand.panel import Catalogue
 
@@ -17,7 +16,7 @@ NOWHERE = np.full(4, np.datetime64("NaT", "us"))
 
 
 @pytest.fixture
-def panel(make_panel: Callable[..., DemandPanel]) -> DemandPanel:
+def panel() -> DemandPanel:
     """Three items of one zone: the third first sells after the origin."""
     units = np.tile(np.array([[1.0], [2.0], [4.0]], np.float32), 24)
     units[2, :ORIGIN] = 0

@@ -1,6 +1,5 @@
 """How items that are new at an origin are judged."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.demand.panel import DemandPanel
-from tests.models.demand.conftest import make_panel as make_panel
+from tests.shops.demand_panels import make_panel
 from training.demand.new_items import LAUNCHES, new_figures, new_items, new_table
 from training.results import OURS
 
@@ -42,7 +41,7 @@ class Shop:
 
 
 @pytest.fixture
-def panel(make_panel: Callable[..., DemandPanel]) -> DemandPanel:
+def panel() -> DemandPanel:
     """Thirty launches in week 10 that sold 9 at first, then 3 a week; four items that are 1, 3, 5
     and 0 weeks old."""
     plain = make_panel(n_series=N_OLD + 4, n_known=24)
