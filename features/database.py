@@ -18,7 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
 from configs.settings import Settings
-from features.pipelines.rules import VIEW_TYPES
+from features.contracts.tables import VIEW_TYPES
 
 BUSY_TIMEOUT_SECONDS = 30
 _WRITES = "shopwright_writes"

@@ -32,6 +32,10 @@ class EventType(StrEnum):
     REFUND = "refund"
 
 
+# The events that count as looking at an item.
+VIEW_TYPES = (EventType.VIEW_ITEM.value, EventType.SELECT_ITEM.value, EventType.ADD_TO_CART.value)
+
+
 class Kind(StrEnum):
     """How a value looks in a file."""
 

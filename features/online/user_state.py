@@ -24,13 +24,12 @@ from features.contracts.arrays import AnyArray, Float64Array, Int64Array, Object
 from features.contracts.calendar import DECAY_PER_WEEK, SECONDS_PER_WEEK
 from features.contracts.categories import prefix
 from features.contracts.histories import UserHistory
-from features.contracts.tables import DEFAULT_ZONE, EventType
+from features.contracts.tables import DEFAULT_ZONE, VIEW_TYPES, EventType
 from features.pipelines.rules import (
     AFFINITY,
     MAX_VIEWED,
     REDUCED_SHARE,
     SECONDS_PER_DAY,
-    VIEW_TYPES,
     VIEWED_DAYS,
 )
 

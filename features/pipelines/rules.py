@@ -3,16 +3,13 @@ computation."""
 
 from __future__ import annotations
 
-from features.contracts.tables import EventType
-
 SECONDS_PER_DAY = 24 * 3600
 # The zone of rows that look at all zones of the shop together.
 ALL_ZONES = "*"
 
-# Items viewed lately: how many, how long, and which events count.
+# Items viewed lately: how many and how long; VIEW_TYPES of contracts.tables says which events count.
 MAX_VIEWED = 50
 VIEWED_DAYS = 28
-VIEW_TYPES = (EventType.VIEW_ITEM.value, EventType.SELECT_ITEM.value, EventType.ADD_TO_CART.value)
 
 # Category affinity: the prefix of its feature names.
 AFFINITY = "category_affinity:"

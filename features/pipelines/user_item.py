@@ -13,9 +13,9 @@ from typing import Any
 
 import ibis
 
-from features.contracts.tables import EventType
+from features.contracts.tables import VIEW_TYPES, EventType
 from features.pipelines.expressions import before, decay, epoch_seconds, since, zone_of
-from features.pipelines.rules import MAX_VIEWED, VIEW_TYPES, VIEWED_DAYS
+from features.pipelines.rules import MAX_VIEWED, VIEWED_DAYS
 
 
 def order_lines(events: Any, as_of: datetime) -> Any:
