@@ -1,12 +1,10 @@
-"""The gate before a model goes live: it must beat its baselines, and not be worse than the
-champion."""
+"""The gate before a model goes live: better than its baselines, not worse than the champion."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from models.registry import Version
 from training.results import Comparison, Evaluation
@@ -21,35 +19,38 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What a version was fitted and judged by, as its tags keep it: configuration and the part that
-    judges."""
+class EvaluatedConfig:
+    """The configuration of a version as its tags keep it.
 
-    config: Mapping[str, Any]
-    protocol: Mapping[str, Any]
+    protocol   the part of `config` that decides how the model is evaluated, not what is fitted
+    """
+
+    config: Mapping[str, object]
+    protocol: Mapping[str, object]
 
 
 def decide(
     evaluation: Evaluation,
-    standing: Standing,
+    challenger: EvaluatedConfig,
     champion: Version | None,
-    champion_standing: Standing | None,
-    rejudge: Callable[[Standing], Evaluation],
+    champion_config: EvaluatedConfig | None,
+    evaluate_again: Callable[[EvaluatedConfig], Evaluation],
     *,
     tolerance: float,
 ) -> Verdict:
-    """Compares the challenger's primary metric with its baselines and with the champion's.
+    """Compare the challenger's primary metric with its baselines' and with the champion's.
 
-    The champion's figure counts as it stands when it was measured at the same cut by the same
-    protocol. Otherwise the two figures lie on different data: a champion of another configuration
-    is fitted and judged anew in the challenger's place (`rejudge`), one of the same configuration
-    would only repeat the challenger. A challenger that was measured on older data than the champion
-    is refused. `tolerance` is the share by which a challenger may fall short of the champion and
-    still replace it, since it has seen newer data.
+    The champion's value counts as it was measured when cut and protocol are the same. Otherwise the
+    two values come from different data: a champion of another configuration is fitted and evaluated
+    at the challenger's cut (`evaluate_again`); one of the same configuration would only repeat the
+    challenger. A challenger that was measured on older data than the champion is refused.
+
+    `tolerance` is the share by which a challenger may be worse than the champion and still replace
+    it, since it has seen newer data.
     """
     comparison = evaluation.comparison(evaluation.primary)
     if not evaluation.passed:
-        return Verdict(False, _failed(comparison))
+        return Verdict(False, _describe_failure(comparison))
     if champion is None:
         return Verdict(
             True, "first model, and not measurably behind any baseline that it must beat"
@@ -60,43 +61,49 @@ def decide(
             False,
             f"measured on older data than champion {champion.version}, whose cut is {cut:%Y-%m-%d}",
         )
-    same_protocol = (
-        champion_standing is not None and champion_standing.protocol == standing.protocol
-    )
+    same_protocol = champion_config is not None and champion_config.protocol == challenger.protocol
     if evaluation.cut == cut and same_protocol:
-        return _against(champion, float(champion.tags["primary"]), comparison, tolerance)
-    if champion_standing is None:
+        champion_value = float(champion.tags["primary"])
+        return _compare(champion, champion_value, comparison, tolerance)
+    if champion_config is None:
         return Verdict(
             True,
-            f"beats its baselines; the configuration of champion {champion.version} is not known here",
+            "beats its baselines; the configuration of champion "
+            f"{champion.version} is not known here",
         )
-    if _fitted(champion_standing) == _fitted(standing):
+    if _fitted_part(champion_config) == _fitted_part(challenger):
         return Verdict(
             True,
-            f"beats its baselines, with the configuration of champion {champion.version} on newer data",
+            "beats its baselines, with the configuration of champion "
+            f"{champion.version} on newer data",
         )
-    before = rejudge(champion_standing).comparison(evaluation.primary).ours
-    return _against(champion, before, comparison, tolerance)
+    champion_value = evaluate_again(champion_config).comparison(evaluation.primary).ours
+    return _compare(champion, champion_value, comparison, tolerance)
 
 
-def _fitted(standing: Standing) -> dict[str, Any]:
-    return {name: value for name, value in standing.config.items() if name not in standing.protocol}
+def _fitted_part(config: EvaluatedConfig) -> dict[str, object]:
+    """Return the fields of a config that decide what is fitted."""
+    return {name: value for name, value in config.config.items() if name not in config.protocol}
 
 
-def _against(champion: Version, before: float, comparison: Comparison, tolerance: float) -> Verdict:
-    figures = f"{comparison.ours:.4f} against {before:.4f}"
-    loss = before - comparison.ours if comparison.better == "higher" else comparison.ours - before
-    if loss > tolerance * abs(before):
-        return Verdict(False, f"worse than champion {champion.version}: {figures}")
-    return Verdict(True, f"as good as champion {champion.version}: {figures}")
-
-
-def _failed(comparison: Comparison) -> str:
-    baseline = comparison.baselines[comparison.strongest]
-    figures = f"{comparison.metric} {comparison.ours:.4f} against {baseline:.4f} of {comparison.strongest}"
-    beaten = (
-        comparison.ours > baseline if comparison.better == "higher" else comparison.ours < baseline
+def _compare(
+    champion: Version, champion_value: float, comparison: Comparison, tolerance: float
+) -> Verdict:
+    values = f"{comparison.ours:.4f} against {champion_value:.4f}"
+    higher_is_better = comparison.better == "higher"
+    gain = (
+        comparison.ours - champion_value if higher_is_better else champion_value - comparison.ours
     )
-    return (
-        f"{'fails another bar of its task' if beaten else 'does not beat its baseline'}: {figures}"
-    )
+    if -gain > tolerance * abs(champion_value):
+        return Verdict(False, f"worse than champion {champion.version}: {values}")
+    return Verdict(True, f"as good as champion {champion.version}: {values}")
+
+
+def _describe_failure(comparison: Comparison) -> str:
+    strongest = comparison.strongest
+    baseline = comparison.baselines[strongest]
+    values = f"{comparison.metric} {comparison.ours:.4f} against {baseline:.4f} of {strongest}"
+    higher_is_better = comparison.better == "higher"
+    beats = comparison.ours > baseline if higher_is_better else comparison.ours < baseline
+    reason = "fails another bar of its task" if beats else "does not beat its baseline"
+    return f"{reason}: {values}"

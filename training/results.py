@@ -1,23 +1,38 @@
-"""What a training task hands back: figures beside baselines, and the model to serve."""
+"""Results of a training task: metrics beside baselines, and the model to serve."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 
-M = TypeVar("M")
-OURS = "Shopwright"  # how our row is called among the methods
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OURS = "Shopwright"  # the name of our row among the methods
+
+
+class SavedModel(Protocol):
+    """A fitted model that can be written as an artifact."""
+
+    def save(self, folder: Path) -> None:
+        """Write native text, npz, safetensors or JSON files into `folder`, never pickle."""
+
+
+M = TypeVar("M", bound=SavedModel, covariant=True)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of ours beside the baselines, same data, same run.
+    """One metric of ours beside the baselines, on the same data in the same run.
 
-    `p_value` is of a paired test against `strongest` (the baseline that ours must beat); None where
-    none was made. `p_values` are of paired tests against every baseline, corrected for their
-    number; `p_value` is one of them then. `intervals` are 95 % intervals by method, ours as OURS.
+    strongest   the baseline that ours must beat
+    p_value     of a paired test against `strongest`; None without a test
+    p_values    of paired tests against every baseline, corrected for their number; `p_value` is
+                then one of them
+    intervals   95 % intervals by method, ours as OURS
     """
 
     metric: str
@@ -32,8 +47,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure of one method, with its 95 % interval, and the p-value of the paired test of ours
-    against it."""
+    """One value of one method: its 95 % interval, and the p-value of ours against it (paired)."""
 
     value: float
     low: float | None = None
@@ -43,8 +57,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class MetricTable:
-    """Figures by method, ours first. `rows` and `n_users` (how many users, or what
-    else is `counted`, a figure is the mean of) follow `columns`."""
+    """Metrics by method, ours first.
+
+    rows      method -> one cell a column
+    n_users   over how many users each column is a mean; `counted` names what is counted instead
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -56,13 +73,14 @@ class MetricTable:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A task's figures at one cut. `passed`: the model beats the baselines it must beat, so it may
-    serve.
+    """The metrics of a task at one cut.
 
-    `primary` names the comparison that decides between challenger and champion. `figures` are
-    matplotlib figures. `slates` are the judged item ids by task and user, where the task makes
-    slates. `tables` say more than the comparisons, and `data` is what was measured on, in words and
-    counts.
+    primary   the metric of the comparison that decides between challenger and champion
+    passed    the model beats the baselines that it must beat, so it may serve
+    figures   plots by name
+    slates    the evaluated item ids by ranking task and user, where the task makes slates
+    tables    more detail than the comparisons
+    data      what was measured on, in words and counts
     """
 
     task: str
@@ -72,24 +90,28 @@ class Evaluation:
     passed: bool
     metrics: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
     slates: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     tables: tuple[MetricTable, ...] = ()
     data: Mapping[str, str | int] = field(default_factory=dict)
 
     def comparison(self, metric: str) -> Comparison:
-        """The comparison on `metric`."""
+        """Return the comparison on `metric`."""
         return next(c for c in self.comparisons if c.metric == metric)
 
     def table(self, title: str) -> MetricTable:
-        """The table called `title`."""
+        """Return the table with this title."""
         return next(table for table in self.tables if table.title == title)
 
 
 @dataclass(frozen=True)
 class Trained(Generic[M]):
-    """A finished task: the figures at the cut, the model fitted there, and the same one refitted on
-    all data."""
+    """A finished training.
+
+    evaluation   the metrics at the cut
+    evaluated    the model that was fitted and evaluated at the cut
+    served       the same configuration fitted on all data
+    """
 
     evaluation: Evaluation
     evaluated: M

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,19 @@ from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.facts.facts import Facts
 from models.registry import NAMES, Registry, Version
-from training.gate import Standing, Verdict, decide
-from training.results import Evaluation
+from training.gate import EvaluatedConfig, Verdict, decide
+from training.results import Evaluation, SavedModel, Trained
+from training.task import TIME, Config, Progress, Task
 from training.tracking import tracking_run
 
-# A challenger has seen newer data than the champion; this share of loss on the same cut is noise,
-# not a step back.
+# A challenger has seen newer data than the champion; a loss below this share on the same cut counts
+# as noise.
 GATE_TOLERANCE = 0.01
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What one training left behind."""
+    """The result of one training: the metrics, the registered version, the gate's verdict."""
 
     evaluation: Evaluation
     version: Version
@@ -38,135 +36,165 @@ class TrainingReport:
     seconds: float
 
 
-def task_config(
-    name: str,
+def load_task(name: str) -> Task[Any]:
+    """Return the task of this name; only its own libraries are imported. Raises BadInput."""
+    if name == "recommendations":
+        from training.recommendations.task import RecommendationsTask
+
+        return RecommendationsTask()
+    if name == "demand":
+        from training.demand.task import DemandTask
+
+        return DemandTask()
+    if name == "pricing":
+        from training.pricing.task import PricingTask
+
+        return PricingTask()
+    raise BadInput(f"no model is called {name!r}", hint=f"One of: {', '.join(NAMES)}")
+
+
+def load_config(
+    task: Task[Config],
     settings: Settings,
     *,
     file: Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
-) -> Any:
-    """The task's config: the shipped YAML, then the shop's, then `file`, then dotted overrides."""
-    if name not in NAMES:
-        raise BadInput(f"no model is called {name!r}", hint=f"One of: {', '.join(NAMES)}")
-    kind = import_module(f"training.{name}").CONFIG
-    return load(f"models/{name}", kind, overlay=settings.config_dir, file=file, overrides=overrides)
+    overrides: Mapping[str, object] | None = None,
+) -> Config:
+    """Return the task's config: the shipped YAML, then the shop's, `file`, dotted overrides."""
+    name, overlay = f"models/{task.name}", settings.config_dir
+    return load(name, task.config, overlay=overlay, file=file, overrides=overrides)
 
 
-def train(
-    name: str,
-    facts: Facts,
-    settings: Settings,
-    registry: Registry,
-    config: Any,
-    *,
-    until: datetime | None = None,
-    refit: bool = True,
-    progress: Progress,
-) -> TrainingReport:
-    """Trains `name` on the data before `until` and promotes the new version when the gate allows
-    it.
+@dataclass(frozen=True)
+class TrainingRun:
+    """A shop's data and registry, and the instant at which its data end for this run.
 
-    The figures are measured by the model fitted at the cut; the version holds the same
-    configuration refitted on all visible data, or with `refit=False` the model at the cut itself.
+    registry   None: nothing is tracked; needed for `train`
+    until      None: all data
     """
-    started = time.monotonic()
-    task = import_module(f"training.{name}")
-    standing = _standing(task, config)
-    parameters = {
-        "config": asdict(config),
-        "until": str(until),
-        "refit": refit,
-        "seed": settings.seed,
-    }
-    fitted_on = "all data" if refit else "data before the cut"
-    tags = {"task": "train", "served_model_fitted_on": fitted_on}
-    with tracking_run(settings, registry, name=name, parameters=parameters, tags=tags) as run:
-        trained = task.train(facts, settings, config, until=until, refit=refit, progress=progress)
-        evaluation: Evaluation = trained.evaluation
-        run.log_evaluation(evaluation)
 
-        def rejudge(champion: Standing) -> Evaluation:
-            """What the champion's configuration does in the challenger's place."""
-            progress("fitting the champion's configuration at the same cut")
-            other = build(
-                {**champion.config, **standing.protocol},
-                task.CONFIG,
-                where="the champion's configuration",
+    facts: Facts
+    settings: Settings
+    registry: Registry | None
+    until: datetime | None
+    progress: Progress
+
+    def train(self, task: Task[Config], config: Config, *, refit: bool = True) -> TrainingReport:
+        """Train, register a new version, and promote it when the gate allows it.
+
+        The metrics are those of the model fitted at the cut; the version holds the same
+        configuration refitted on all visible data, or with `refit=False` the model at the cut.
+        """
+        if self.registry is None:
+            raise BadInput("a training needs a registry")
+        started = time.monotonic()
+        evaluated_config = _evaluated_config(task, config)
+        fitted_on = "all data" if refit else "data before the cut"
+        tags = {"task": "train", "served_model_fitted_on": fitted_on}
+        parameters = {**self._parameters(config), "refit": refit}
+        with tracking_run(
+            self.settings, self.registry, name=task.name, parameters=parameters, tags=tags
+        ) as run:
+            trained = self._fit(task, config, refit=refit)
+            evaluation = trained.evaluation
+            run.log_evaluation(evaluation)
+            verdict = self._pass_gate(task, evaluated_config, evaluation, self.registry)
+            tags = {
+                "cut": evaluation.cut.isoformat(),
+                "fitted_on": fitted_on,
+                "metric": evaluation.primary,
+                "primary": repr(evaluation.comparison(evaluation.primary).ours),
+                "config": json.dumps(evaluated_config.config),
+                "verdict": verdict.reason,
+            }
+            version = run.register(task.name, trained.served, tags=tags)
+        if verdict.promote:
+            version = self.registry.promote(task.name, version.version)
+        return TrainingReport(evaluation, version, verdict, time.monotonic() - started)
+
+    def evaluate(self, task: Task[Config], config: Config, *, split: str = TIME) -> Evaluation:
+        """Measure ours beside the baselines on the same data; no version is registered."""
+        if split not in task.splits:
+            raise BadInput(
+                f"{task.name} has no protocol {split!r}",
+                where="--protocol",
+                hint=f"One of: {', '.join(task.splits)}",
             )
-            judged: Evaluation = task.evaluate(
-                facts, settings, other, until=until, progress=progress
-            )
-            return judged
+        if self.registry is None:
+            return self._evaluate(task, config, split)
+        parameters = self._parameters(config)
+        if len(task.splits) > 1:
+            parameters["protocol"] = split
+        tags = {"task": "evaluate"}
+        with tracking_run(
+            self.settings, self.registry, name=task.name, parameters=parameters, tags=tags
+        ) as run:
+            evaluation = self._evaluate(task, config, split)
+            run.log_evaluation(evaluation)
+        return evaluation
 
-        champion = registry.champion(name)
-        held = None if champion is None else _standing_of(task, champion)
-        verdict = decide(evaluation, standing, champion, held, rejudge, tolerance=GATE_TOLERANCE)
-        tags = {
-            "cut": evaluation.cut.isoformat(),
-            "fitted_on": fitted_on,
-            "metric": evaluation.primary,
-            "primary": repr(evaluation.comparison(evaluation.primary).ours),
-            "config": json.dumps(standing.config),
-            "verdict": verdict.reason,
-        }
-        version = run.register(name, trained.served, tags=tags)
-    if verdict.promote:
-        version = registry.promote(name, version.version)
-    return TrainingReport(evaluation, version, verdict, time.monotonic() - started)
-
-
-def _standing(task: Any, config: Any) -> Standing:
-    values = json.loads(json.dumps(asdict(config)))
-    return Standing(values, {name: values[name] for name in task.PROTOCOL})
-
-
-def _standing_of(task: Any, champion: Version) -> Standing | None:
-    """None where the version does not say, or names what this release does not know."""
-    try:
-        return _standing(
-            task,
-            build(json.loads(champion.tags["config"]), task.CONFIG, where="the champion's tags"),
+    def _fit(self, task: Task[Config], config: Config, *, refit: bool) -> Trained[SavedModel]:
+        return task.train(
+            self.facts,
+            self.settings,
+            config,
+            until=self.until,
+            refit=refit,
+            progress=self.progress,
         )
+
+    def _evaluate(self, task: Task[Config], config: Config, split: str) -> Evaluation:
+        return task.evaluate(
+            self.facts,
+            self.settings,
+            config,
+            until=self.until,
+            split=split,
+            progress=self.progress,
+        )
+
+    def _parameters(self, config: Config) -> dict[str, object]:
+        """Return what the tracking run records of this run."""
+        return {"config": asdict(config), "until": str(self.until), "seed": self.settings.seed}
+
+    def _pass_gate(
+        self,
+        task: Task[Config],
+        challenger: EvaluatedConfig,
+        evaluation: Evaluation,
+        registry: Registry,
+    ) -> Verdict:
+        """Compare the challenger with its baselines and with the champion."""
+
+        def evaluate_again(champion: EvaluatedConfig) -> Evaluation:
+            """Fit and evaluate the champion's configuration at the challenger's cut."""
+            self.progress("fitting the champion's configuration at the same cut")
+            values = {**champion.config, **challenger.protocol}
+            config = build(values, task.config, where="the champion's configuration")
+            return self._evaluate(task, config, TIME)
+
+        champion = registry.champion(task.name)
+        champion_config = None if champion is None else _champion_config(task, champion)
+        return decide(
+            evaluation,
+            challenger,
+            champion,
+            champion_config,
+            evaluate_again,
+            tolerance=GATE_TOLERANCE,
+        )
+
+
+def _evaluated_config(task: Task[Config], config: Config) -> EvaluatedConfig:
+    values = json.loads(json.dumps(asdict(config)))
+    return EvaluatedConfig(values, {name: values[name] for name in task.protocol})
+
+
+def _champion_config(task: Task[Config], champion: Version) -> EvaluatedConfig | None:
+    """Return None where the version has no config, or one that this release does not know."""
+    try:
+        values = json.loads(champion.tags["config"])
+        config = build(values, task.config, where="the champion's tags")
+        return _evaluated_config(task, config)
     except (KeyError, ValueError, BadInput):
         return None
-
-
-def evaluate(
-    name: str,
-    facts: Facts,
-    settings: Settings,
-    registry: Registry | None,
-    config: Any,
-    *,
-    until: datetime | None = None,
-    protocol: str = "time",
-    progress: Progress,
-) -> Evaluation:
-    """Ours beside the baselines on the same data in the same run; nothing is registered.
-
-    Without a registry no tracking run is written. `protocol` is one of the task's; only
-    recommendations have another than "time".
-    """
-    task = import_module(f"training.{name}")
-    known = getattr(task, "PROTOCOLS", ("time",))
-    if protocol not in known:
-        raise BadInput(
-            f"{name} has no protocol {protocol!r}",
-            where="--protocol",
-            hint=f"One of: {', '.join(known)}",
-        )
-    chosen = {"protocol": protocol} if len(known) > 1 else {}
-    if registry is None:
-        judged: Evaluation = task.evaluate(
-            facts, settings, config, until=until, progress=progress, **chosen
-        )
-        return judged
-    parameters = {"config": asdict(config), "until": str(until), "seed": settings.seed, **chosen}
-    with tracking_run(
-        settings, registry, name=name, parameters=parameters, tags={"task": "evaluate"}
-    ) as run:
-        evaluation: Evaluation = task.evaluate(
-            facts, settings, config, until=until, progress=progress, **chosen
-        )
-        run.log_evaluation(evaluation)
-    return evaluation

@@ -50,8 +50,7 @@ def evaluate(
     With --data or --format the shop's state folder is neither read nor written.
     """
     from training.report import as_html
-    from training.run import evaluate as evaluate_model
-    from training.run import task_config
+    from training.run import TrainingRun, load_config, load_task
 
     if report is not None and not report.absolute().parent.is_dir():
         raise BadInput(
@@ -60,17 +59,10 @@ def evaluate(
     overrides = dict(parse_override(text) for text in set_ or [])
     instant = None if until is None else parse_time(until, where="--until")
     with steps(1) as progress, opened_data(data, format_, progress.say) as shop:
-        loaded = task_config(which, shop.settings, file=config, overrides=overrides)
-        evaluation = evaluate_model(
-            which,
-            shop.facts,
-            shop.settings,
-            shop.registry,
-            loaded,
-            until=instant,
-            protocol=protocol,
-            progress=progress.say,
-        )
+        task = load_task(which)
+        task_config = load_config(task, shop.settings, file=config, overrides=overrides)
+        run = TrainingRun(shop.facts, shop.settings, shop.registry, instant, progress.say)
+        evaluation = run.evaluate(task, task_config, split=protocol)
     if report is not None:
         report.write_text(as_html(evaluation), encoding="utf-8")
     if json:

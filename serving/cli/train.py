@@ -106,21 +106,13 @@ def train_one(
     refit: bool = True,
 ) -> TrainingReport:
     """One training, as one step."""
-    from training.run import task_config
-    from training.run import train as train_model
+    from training.run import TrainingRun, load_config, load_task
 
     before = shop.registry.champion(name)
-    config = task_config(name, shop.settings, file=file, overrides=overrides)
-    report = train_model(
-        name,
-        shop.facts,
-        shop.settings,
-        shop.registry,
-        config,
-        until=until,
-        refit=refit,
-        progress=progress.say,
-    )
+    task = load_task(name)
+    config = load_config(task, shop.settings, file=file, overrides=overrides)
+    run = TrainingRun(shop.facts, shop.settings, shop.registry, until, progress.say)
+    report = run.train(task, config, refit=refit)
     if report.verdict.promote:
         _audit(shop, report.version, before)
     progress.done()

@@ -43,7 +43,7 @@ def tune(
     """Search the rankers' parameters on windows that end before --until, and write the best as a
     config."""
     from training.recommendations.tuning import tune as tune_rankers
-    from training.run import task_config
+    from training.run import load_config, load_task
 
     if not out.absolute().parent.is_dir():
         raise BadInput(
@@ -56,7 +56,7 @@ def tune(
             shop.facts,
             shop.settings,
             shop.registry,
-            task_config(which, shop.settings, file=config),
+            load_config(load_task(which), shop.settings, file=config),
             until=instant,
             n_trials=trials,
             progress=progress.say,

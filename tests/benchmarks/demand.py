@@ -44,8 +44,9 @@ from training.demand.backtest import Backtester, DemandConfig
 from training.demand.daily import build_days
 from training.demand.metrics import bias, wmape
 from training.demand.panel import as_planned, build_panel, catalogue
+from training.demand.task import DemandTask
 from training.results import Evaluation
-from training.run import task_config
+from training.run import load_config
 
 CHOSEN_ON = datetime.fromisoformat("2017-10-09T04:00:00+00:00")
 MOST_SECONDS = 120.0
@@ -189,7 +190,7 @@ def _errors(actual: np.ndarray, rows: pd.DataFrame) -> list[str]:
 
 def run(facts: Facts, settings: Settings, progress: Callable[[str], None]) -> list[Target]:
     """Prints the tables as they come and returns what was met and missed."""
-    config: DemandConfig = task_config("demand", settings)
+    config: DemandConfig = load_config(DemandTask(), settings)
     print("\n# The origins that choices were made on (28, 32, 36)\n", flush=True)
     print_evaluation(demand.evaluate(facts, settings, config, until=CHOSEN_ON, progress=progress))
     print("\n# The origins that are reported (40, 44, 48)\n", flush=True)

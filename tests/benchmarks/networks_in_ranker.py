@@ -39,7 +39,8 @@ from training.recommendations.snapshots import (
     relevant_items,
     user_columns_of,
 )
-from training.run import task_config
+from training.recommendations.task import RecommendationsTask
+from training.run import load_config
 from training.splits import Window, windows
 
 N_CANDIDATES = 60  # of each network, new to the visitor
@@ -155,7 +156,7 @@ def _best_new(scores: Float64Array, own: Int64Array) -> Int64Array:
 
 def report(facts: Facts, settings: Settings, end: datetime) -> None:
     """Prints NDCG@10 of each way, and the paired p-value against the rankers as they are."""
-    config = task_config("recommendations", settings)
+    config = load_config(RecommendationsTask(), settings)
     workshop = Workshop(facts, settings, config, _quiet)
     every = windows(end, 1 + config.n_windows, config.window_weeks, settings.timezone)
     last = workshop.snapshot(every[0].cut)

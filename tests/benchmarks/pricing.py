@@ -23,8 +23,8 @@ from serving.cli.shop import Shop
 from tests.benchmarks.recommendations import Target
 from tests.benchmarks.simulated_pricing import Judged, judge
 from training.pricing.baselines import EMPIRICAL_BAYES
-from training.pricing.task import PRIMARY
-from training.run import evaluate, task_config
+from training.pricing.task import PRIMARY, PricingTask
+from training.run import TrainingRun, load_config
 
 GAIN, MOST_POSITIVE = 0.05, 0.03
 LEAST_SQUARES, WMAPE, CAPTURED = 0.20, 0.08, 0.80
@@ -35,10 +35,9 @@ def held_out() -> list[Target]:
     shop = Shop()
     own = not shop.facts.is_empty("promotions")
     with opened_data(None, None if own else COMPLETE_JOURNEY, print) as data:
-        config = task_config("pricing", data.settings)
-        found = evaluate(
-            "pricing", data.facts, data.settings, None, config, progress=lambda _: None
-        )
+        task = PricingTask()
+        run = TrainingRun(data.facts, data.settings, None, None, lambda _: None)
+        found = run.evaluate(task, load_config(task, data.settings))
     print_evaluation(found)
     whole, metrics = found.comparison(PRIMARY), found.metrics
     gain, positive = metrics["gain over empirical Bayes"], metrics["share positive elasticities"]

@@ -20,8 +20,8 @@ from models.ranking.slate.merchandising_rules import Rule, RuleSet
 from tests.benchmarks.printed import print_report
 from training.recommendations.metrics import ndcg, paired_p_value, recall
 from training.recommendations.snapshots import Workshop, relevant_items
-from training.recommendations.task import train
-from training.run import task_config
+from training.recommendations.task import RecommendationsTask, train
+from training.run import load_config
 from training.splits import end_of_data, windows
 
 FACTORS = (0.9, 0.7, 0.5, 0.3, 0.1)
@@ -30,7 +30,7 @@ FACTORS = (0.9, 0.7, 0.5, 0.3, 0.1)
 def report(facts: Facts, settings: Settings, until: datetime | None = None) -> list[str]:
     """The lines to print: NDCG@10, recall@20 and coverage@20 of all users' slates, without the rule
     and with it."""
-    config = task_config("recommendations", settings)
+    config = load_config(RecommendationsTask(), settings)
     (window,) = windows(
         end_of_data(facts, until, settings.timezone), 1, config.window_weeks, settings.timezone
     )

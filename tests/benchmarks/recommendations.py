@@ -33,9 +33,9 @@ from serving.cli.evaluated_data import EvaluatedData, opened_data
 from serving.cli.shop import Shop
 from tests.shops import small_shop
 from training.recommendations import neural
-from training.recommendations.task import train
+from training.recommendations.task import RecommendationsTask, train
 from training.results import OURS, Evaluation, Trained
-from training.run import evaluate, task_config
+from training.run import TrainingRun, load_config
 
 LAST, BEFORE = "last 28 days", "28 days before them"
 ALL, NEW = "NDCG@10 all items", "NDCG@10 new items"
@@ -179,7 +179,7 @@ def _small_shop(home: Path) -> _SmallShop:
     )
     facts = Facts(settings)
     import_folder(home / "tables-given", facts, settings, now=small_shop.NOW, progress=_quiet)
-    config = task_config("recommendations", settings)
+    config = load_config(RecommendationsTask(), settings)
     return _SmallShop(train(facts, settings, config, until=None, progress=_quiet), facts)
 
 
@@ -213,19 +213,13 @@ def run() -> list[Target]:
     demo = not shop.facts.is_empty("events") and shop.settings.timezone == TIMEZONE
     demo = demo and (shop.facts.latest_event_at() or DEMO_CLOCK_START) < DEMO_CLOCK_START
     with opened_data(None, None if demo else "complete-journey", _quiet) as data:
-        config = task_config("recommendations", data.settings)
+        task = RecommendationsTask()
+        config = load_config(task, data.settings)
         evaluations = {}
         for window, until in ((LAST, DEMO_CLOCK_START), (BEFORE, DEMO_CUT)):
             started = time.monotonic()
-            evaluations[window] = evaluate(
-                "recommendations",
-                data.facts,
-                data.settings,
-                data.registry,
-                config,
-                until=until,
-                progress=_quiet,
-            )
+            run = TrainingRun(data.facts, data.settings, data.registry, until, _quiet)
+            evaluations[window] = run.evaluate(task, config)
             print(f"\n{window}, {time.monotonic() - started:.0f} s\n", flush=True)
             print_evaluation(evaluations[window], in_full=True)
         bench = Bench(data, evaluations)

@@ -12,7 +12,7 @@ import pytest
 from configs.settings import Settings
 from features.contracts.errors import BadInput, Conflict, NotFound
 from models.registry import Registry, Version
-from training.gate import Standing, Verdict, decide
+from training.gate import EvaluatedConfig, Verdict, decide
 from training.results import Cell, Comparison, Evaluation, MetricTable
 from training.tracking import tracking_run
 
@@ -41,26 +41,26 @@ def a_champion(primary: float, cut: datetime = CUT) -> Version:
     )
 
 
-OURS = Standing({"n_trees": 100, "window_weeks": 4}, {"window_weeks": 4})
+OURS = EvaluatedConfig({"n_trees": 100, "window_weeks": 4}, {"window_weeks": 4})
 
 
 def decided(
     evaluation: Evaluation,
     champion: Version | None = None,
-    held: Standing | None = OURS,
+    held: EvaluatedConfig | None = OURS,
     *,
-    rejudged: float | None = None,
+    champion_value: float | None = None,
     tolerance: float = 0.0,
 ) -> Verdict:
-    """`rejudged` is what the champion's configuration scores in the challenger's place; None:
+    """`champion_value` is what the champion's configuration scores in the challenger's place; None:
     nobody may ask."""
 
-    def rejudge(standing: Standing) -> Evaluation:
-        assert rejudged is not None
-        assert standing == held
-        return an_evaluation(rejudged, cut=evaluation.cut)
+    def evaluate_again(config: EvaluatedConfig) -> Evaluation:
+        assert champion_value is not None
+        assert config == held
+        return an_evaluation(champion_value, cut=evaluation.cut)
 
-    return decide(evaluation, OURS, champion, held, rejudge, tolerance=tolerance)
+    return decide(evaluation, OURS, champion, held, evaluate_again, tolerance=tolerance)
 
 
 class TestGate:
@@ -104,14 +104,16 @@ class TestGate:
         champion = a_champion(0.10, cut=CUT - timedelta(weeks=4))
         other = replace(OURS, config={"n_trees": 50, "window_weeks": 4})
         assert not decided(
-            an_evaluation(0.41), champion, other, rejudged=0.42, tolerance=0.01
+            an_evaluation(0.41), champion, other, champion_value=0.42, tolerance=0.01
         ).promote
-        assert decided(an_evaluation(0.42), champion, other, rejudged=0.42, tolerance=0.01).promote
+        assert decided(
+            an_evaluation(0.42), champion, other, champion_value=0.42, tolerance=0.01
+        ).promote
 
     def test_figures_by_another_protocol_are_not_compared(self) -> None:
-        weekly = Standing({"n_trees": 50, "window_weeks": 1}, {"window_weeks": 1})
-        assert decided(an_evaluation(0.41), a_champion(0.99), weekly, rejudged=0.40).promote
-        longer = Standing({"n_trees": 100, "window_weeks": 1}, {"window_weeks": 1})
+        weekly = EvaluatedConfig({"n_trees": 50, "window_weeks": 1}, {"window_weeks": 1})
+        assert decided(an_evaluation(0.41), a_champion(0.99), weekly, champion_value=0.40).promote
+        longer = EvaluatedConfig({"n_trees": 100, "window_weeks": 1}, {"window_weeks": 1})
         assert decided(
             an_evaluation(0.41), a_champion(0.99), longer
         ).promote  # fitted alike, only judged otherwise

@@ -4,7 +4,7 @@ next 13 weeks."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -36,12 +36,10 @@ from training.demand.metrics import (
 from training.demand.new_items import new_figures, new_items, new_table
 from training.demand.panel import as_planned, build_panel, catalogue
 from training.results import Comparison, Evaluation, Trained
+from training.task import TIME, Progress
 
 PRIMARY = "WMAPE"
 MAX_BIAS = 0.05
-CONFIG = DemandConfig
-# What of a config decides how it is judged, not what is fitted.
-PROTOCOL = ("horizon", "step_weeks", "n_origins", "skip_last_weeks", "min_share_sold")
 
 
 def train(
@@ -51,7 +49,7 @@ def train(
     *,
     until: datetime | None,
     refit: bool = True,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> Trained[DemandModel]:
     """Evaluates at rolling origins within the weeks before `until`, then refits the same on all of
     them.
@@ -93,7 +91,8 @@ def evaluate(
     config: DemandConfig,
     *,
     until: datetime | None,
-    progress: Callable[[str], None],
+    split: str = TIME,  # noqa: ARG001
+    progress: Progress,
 ) -> Evaluation:
     """Ours beside the baselines at the rolling origins; the same figures as `train`."""
     return train(facts, settings, config, until=until, refit=False, progress=progress).evaluation
@@ -246,3 +245,14 @@ def _notes(
             f"{panel.n_known} weeks of sales leave room for {len(folds)} of {config.n_origins} origins"
         )
     return tuple(notes)
+
+
+class DemandTask:
+    """Weekly demand forecasts, beside statistical baselines at rolling origins."""
+
+    name = "demand"
+    config = DemandConfig
+    protocol = ("horizon", "step_weeks", "n_origins", "skip_last_weeks", "min_share_sold")
+    splits = (TIME,)
+    train = staticmethod(train)
+    evaluate = staticmethod(evaluate)

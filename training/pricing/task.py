@@ -3,7 +3,6 @@ on all weeks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -31,6 +30,7 @@ from training.pricing.panel import price_panel
 from training.recommendations.metrics import paired_p_value
 from training.results import Comparison, Evaluation, Trained
 from training.splits import span_of_sales
+from training.task import TIME, Progress
 
 PRIMARY = "R2 of held-out price changes"
 ALONE = "R2 of held-out price changes, prices alone"
@@ -55,11 +55,6 @@ class PricingConfig:
             raise BadInput(
                 "fit_share and min_selling_share are shares between 0 and 1", where="models/pricing"
             )
-
-
-CONFIG = PricingConfig
-# What of a config decides how it is judged, not what is fitted.
-PROTOCOL = ("fit_share", "min_selling_share")
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,7 @@ def train(
     *,
     until: datetime | None,
     refit: bool = True,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> Trained[ElasticityModel]:
     """Fits on the earlier weeks, foretells the later price changes, and refits on all weeks."""
     progress("weekly prices and units")
@@ -120,7 +115,8 @@ def evaluate(
     config: PricingConfig,
     *,
     until: datetime | None,
-    progress: Callable[[str], None],
+    split: str = TIME,  # noqa: ARG001
+    progress: Progress,
 ) -> Evaluation:
     """The figures on the later weeks, nothing refitted."""
     return train(facts, settings, config, until=until, refit=False, progress=progress).evaluation
@@ -268,3 +264,14 @@ def _r2(errors: Float64Array, units: Float64Array) -> float:
     """1 less the squared errors over the variance of the change in log units."""
     total = float(((units - units.mean()) ** 2).sum())
     return 1 - float(errors.sum()) / total if total else 0.0
+
+
+class PricingTask:
+    """Price response, beside simpler slopes on held-out price changes."""
+
+    name = "pricing"
+    config = PricingConfig
+    protocol = ("fit_share", "min_selling_share")
+    splits = (TIME,)
+    train = staticmethod(train)
+    evaluate = staticmethod(evaluate)

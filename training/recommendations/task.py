@@ -3,7 +3,7 @@ model to serve."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -43,12 +43,7 @@ from training.recommendations.snapshots import (
 )
 from training.results import OURS, Evaluation, Trained
 from training.splits import Window, end_of_data, windows
-
-CONFIG = RecommendationsConfig
-# What of a config decides how it is judged, not what is fitted.
-PROTOCOL = ("window_weeks",)
-# How purchases are held out: those of the last weeks, or the last one of each user.
-PROTOCOLS = ("time", "leave-one-out")
+from training.task import TIME, Progress
 
 
 def train(
@@ -58,7 +53,7 @@ def train(
     *,
     until: datetime | None,
     refit: bool = True,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> Trained[RecommendationModel]:
     """Fits at the last cut, measures beside the baselines, and refits on everything visible."""
     end = end_of_data(facts, until, settings.timezone)
@@ -77,12 +72,12 @@ def evaluate(
     config: RecommendationsConfig,
     *,
     until: datetime | None,
-    protocol: str = "time",
-    progress: Callable[[str], None],
+    split: str = TIME,
+    progress: Progress,
 ) -> Evaluation:
     """The figures at the last cut, or with each user's last purchase held out; nothing is
     refitted."""
-    if protocol == "time":
+    if split == TIME:
         return train(
             facts, settings, config, until=until, refit=False, progress=progress
         ).evaluation
@@ -97,7 +92,7 @@ def evaluate_carts(
     config: RecommendationsConfig,
     *,
     until: datetime | None,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> tuple[Window, CartFigures]:
     """What completes a cart at the last cut, every order of the window after it; no other ranker is
     fitted."""
@@ -289,3 +284,14 @@ def _cart_ranker(workshop: Workshop, past: Sequence[Window], names: Names) -> Ra
         workshop.config.ranker_cart,
     )
     return fit_ranker(*given, seed=workshop.settings.seed, n_threads=1)
+
+
+class RecommendationsTask:
+    """Recommendations, beside simpler recommenders on purchases after a cut."""
+
+    name = "recommendations"
+    config = RecommendationsConfig
+    protocol = ("window_weeks",)
+    splits = (TIME, "leave-one-out")
+    train = staticmethod(train)
+    evaluate = staticmethod(evaluate)

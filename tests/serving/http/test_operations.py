@@ -513,12 +513,12 @@ def test_the_command_line_and_the_gate_leave_deeds(tiny, monkeypatch):
             == 0
         )
 
-    def trained(name, _facts, _settings, registry, *_, **__):
+    def train(run, task, *_, **__):
         return SimpleNamespace(
-            verdict=SimpleNamespace(promote=True), version=registry.promote(name, "2")
+            verdict=SimpleNamespace(promote=True), version=run.registry.promote(task.name, "2")
         )
 
-    monkeypatch.setattr("training.run.train", trained)
+    monkeypatch.setattr("training.run.TrainingRun.train", train)
     shop = Shop()
     train_one(shop, "recommendations", SimpleNamespace(say=print, done=lambda: None))
     with reading(shop.engine) as connection:

@@ -42,14 +42,14 @@ from tests.serving.price_desk.test_suggest import forecaster, inputs, responses
 from tests.serving.price_desk.test_suggest import shop as shop_of_three
 from tests.training.pricing.test_task import MONDAY
 from tests.training.pricing.test_task import shop as sold_by_few
-from training.demand.task import CONFIG as DEMAND
+from training.demand.backtest import DemandConfig
 from training.demand.task import train as train_demand
-from training.pricing.task import CONFIG as PRICING
+from training.pricing.task import PricingConfig
 from training.pricing.task import train as train_pricing
 
 ROOT = Path(prices.__file__).parents[2]
 SMALL_DEMAND = load(
-    "models/demand", DEMAND, overrides={"fit.trees.n_trees": 20, "fit.max_rows": 20_000}
+    "models/demand", DemandConfig, overrides={"fit.trees.n_trees": 20, "fit.max_rows": 20_000}
 )
 PERSON = re.compile(
     r"user|visitor|session|customer|household|shopper|email|loyalty|segment|consent", re.I
@@ -299,7 +299,7 @@ def test_permuting_who_bought_leaves_every_suggestion_equal_to_the_cent(tmp_path
         facts.write({"events": events, "items": items})
         demand = train_demand(facts, settings, SMALL_DEMAND, until=None, progress=str).served
         pricing = train_pricing(
-            facts, settings, load("models/pricing", PRICING), until=None, progress=str
+            facts, settings, load("models/pricing", PricingConfig), until=None, progress=str
         ).served
         engine = open_engine(settings)
         upgrade(engine)

@@ -21,13 +21,14 @@ from features.facts.facts import Facts
 from features.prices.ledger import Ledger, NewPrice, PriceSource
 from models.demand.features import features, history
 from tests.benchmarks.simulated_demand import RATIOS, learnt, steps
+from training.demand.backtest import DemandConfig
 from training.demand.panel import build_panel, with_planned_prices
-from training.demand.task import CONFIG, train
+from training.demand.task import train
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 N_WEEKS = 18
 CONFIGURED = load(
-    "models/demand", CONFIG, overrides={"fit.trees.n_trees": 5, "fit.max_rows": 2_000}
+    "models/demand", DemandConfig, overrides={"fit.trees.n_trees": 5, "fit.max_rows": 2_000}
 )
 
 
@@ -142,7 +143,9 @@ def test_a_decision_after_the_last_origin_moves_what_is_served_and_no_figure(
 
 def test_where_a_price_list_exists_no_forecast_rises_with_the_planned_price(tmp_path: Path) -> None:
     small = ShopParameters("choice", n_departments=1, n_families=2, family_size=3, n_weeks=40)
-    config = load("models/demand", CONFIG, overrides={"fit.trees.n_trees": 40, "n_origins": 1})
+    config = load(
+        "models/demand", DemandConfig, overrides={"fit.trees.n_trees": 40, "n_origins": 1}
+    )
     model, panel = learnt(tmp_path, small, config, seed=3)
     found = steps(model, panel)
     assert found.n == small.n_items * 13 * (len(RATIOS) - 1)

@@ -12,8 +12,9 @@ from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.contracts.tables import TABLES
 from models.demand.model import DAILY_FORECASTS, FORECASTS
+from training.demand.backtest import DemandConfig
 from training.demand.panel import build_panel, catalogue, unsold_panel
-from training.demand.task import CONFIG, evaluate, train
+from training.demand.task import evaluate, train
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 N_ITEMS, N_WEEKS = 40, 18
@@ -110,7 +111,7 @@ def settings(tmp_path: Any) -> Settings:
 
 
 CONFIGURED = load(
-    "models/demand", CONFIG, overrides={"fit.trees.n_trees": 40, "fit.max_rows": 20_000}
+    "models/demand", DemandConfig, overrides={"fit.trees.n_trees": 40, "fit.max_rows": 20_000}
 )
 
 

@@ -19,11 +19,11 @@ from features.contracts.tables import TABLES
 from features.pipelines.demand import weekly_demand
 from models.pricing.rules import PricingRules
 from training.pricing.panel import price_panel
-from training.pricing.task import CONFIG, PRIMARY, PricingConfig, evaluate, share_at_a_bound, train
+from training.pricing.task import PRIMARY, PricingConfig, evaluate, share_at_a_bound, train
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 N_WEEKS = 40
-CONFIGURED = load("models/pricing", CONFIG)
+CONFIGURED = load("models/pricing", PricingConfig)
 PERSON = re.compile(r"user|visitor|session|customer|household|shopper|email|loyalty|consent", re.I)
 
 

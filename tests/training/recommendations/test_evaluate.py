@@ -239,7 +239,7 @@ def test_leave_one_out_asks_the_served_object_for_the_last_purchase_of_each_user
 
     monkeypatch.setattr(recommendation_judgement, "Recommender", recommender)
     evaluation = evaluate(
-        *facts, CONFIG, until=None, protocol="leave-one-out", progress=lambda _: None
+        *facts, CONFIG, until=None, split="leave-one-out", progress=lambda _: None
     )
     targets = dict(hold_out_last(facts[0], END).targets())
     assert len(targets) == 40
@@ -281,7 +281,7 @@ def test_the_model_of_leave_one_out_does_not_depend_on_what_is_held_out(
             *shop(tmp_path / name, rows),
             CONFIG,
             until=END,
-            protocol="leave-one-out",
+            split="leave-one-out",
             progress=lambda _: None,
         )
     assert found[0].relevant["all"].keys() == found[1].relevant["all"].keys() == targets.keys()
