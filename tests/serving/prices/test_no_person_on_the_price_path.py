@@ -161,7 +161,7 @@ SUGGESTING_MODULES = (
     "features/pipelines/pricing.py",
     "training/pricing/task.py",
     "training/pricing/panel.py",
-    *(f"models/pricing/{path.name}" for path in sorted((ROOT / "models/pricing").glob("*.py"))),
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "models/pricing").rglob("*.py"))),
     "features/contracts/sizes.py",
     "serving/what_if/api.py",
     "serving/cli/price_tests.py",
