@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numba
 import numpy as np
 from scipy.optimize import isotonic_regression
 
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from features.contracts.recommendations import Reason
+from models.compiled.source_chances import interpolate_chances, likeliest_sources
 
 SOURCES: dict[str, tuple[str, Reason]] = {
     "EASE": ("ease", Reason.SIMILAR),
@@ -44,7 +44,7 @@ class Calibration:
 
     def of(self, scores: Float32Array) -> Float64Array:
         """Chances (n, S) of the sources' scores (n, S), 0 where a source says nothing."""
-        return np.asarray(_interpolated(scores, self.scores, self.chances))
+        return interpolate_chances(scores, self.scores, self.chances)
 
     def likeliest(self, matrix: Float32Array, at: Int64Array, but: int) -> Int64Array:
         """Which source gives each row (n,) of `matrix` (n, columns) the highest chance; of equal
@@ -53,7 +53,7 @@ class Calibration:
         at    (S,) the columns that hold the sources' scores
         but   a column; rows that have a value in it get -1
         """
-        return np.asarray(_likeliest(matrix, at, but, self.scores, self.chances))
+        return likeliest_sources(matrix, at, but, self.scores, self.chances)
 
     def meta(self) -> dict[str, Any]:
         """As `read` takes it."""
@@ -104,40 +104,3 @@ def fit_calibration(
         for side in (0, 1)
     )
     return Calibration(tuple(found), scores, chances)
-
-
-@numba.njit(cache=True, nogil=True)
-def _interpolated(asked, scores, chances):  # type: ignore[no-untyped-def]
-    found = np.empty(asked.shape)
-    for source in range(len(scores)):
-        for row in range(len(asked)):
-            found[row, source] = _chance(asked[row, source], scores[source], chances[source])
-    return found
-
-
-@numba.njit(cache=True, nogil=True)
-def _likeliest(matrix, at, but, scores, chances):  # type: ignore[no-untyped-def]
-    found = np.full(len(matrix), -1)
-    for row in range(len(matrix)):
-        if matrix[row, but] == matrix[row, but]:
-            continue
-        highest = -1.0
-        for source in range(len(scores)):
-            chance = _chance(matrix[row, at[source]], scores[source], chances[source])
-            if chance > highest:
-                highest, found[row] = chance, source
-    return found
-
-
-@numba.njit(cache=True, nogil=True)
-def _chance(score, knots, values):  # type: ignore[no-untyped-def]
-    """That of one score by one source."""
-    if score != score:
-        return 0.0
-    right = np.searchsorted(knots, score)  # the first knot that is no lower
-    if right == 0:
-        return values[0]
-    if right == len(knots):
-        return values[-1]
-    share = (score - knots[right - 1]) / (knots[right] - knots[right - 1])
-    return values[right - 1] + share * (values[right] - values[right - 1])

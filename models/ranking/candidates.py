@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from features.contracts.arrays import Float32Array, Int64Array
 from features.contracts.histories import UserHistory
+from models.compiled.candidate_positions import (
+    known_purchases,
+    merge_candidates,
+    most_frequent_purchases,
+)
+from models.compiled.top_items import top_positions
 from models.ranking.columns import Catalogue, FactorScores, SourceScores, Visitor
 from models.ranking.model import CandidateConfig, Candidates, Retrieval, Task
-from models.retrieval.interactions import inverse, top
+from models.retrieval.interactions import inverse
 
 # What was viewed speaks as loudly as what was bought once.
 _VIEW_WEIGHT = 1.0
@@ -32,8 +37,8 @@ class CandidateSource:
             np.zeros(len(retrieval.ease.item_ids), np.float32),
             np.zeros(0, np.int64),
         )
-        self.popular = top(catalogue.popularity, catalogue.n_items)
-        self._promoted = top(_promoted(catalogue), catalogue.n_items)
+        self.popular = top_positions(catalogue.popularity, catalogue.n_items)
+        self._promoted = top_positions(_promoted(catalogue), catalogue.n_items)
 
     def visitor(self, history: UserHistory, places: Int64Array | None = None) -> Visitor:
         """The visitor's items and the sources' scores, in positions of the catalogue.
@@ -41,7 +46,7 @@ class CandidateSource:
         `places` are the positions of the history's items where they have been looked up already.
         """
         places = self._catalogue.positions(history.item_ids) if places is None else places
-        rows, own, weights = _held(places, history.decayed_frequency)
+        rows, own, weights = known_purchases(places, history.decayed_frequency)
         bought, decayed = self._ease(own, weights)
         viewed, touched, seen = self._nobody, own, self._nothing
         if history.viewed_item_ids:
@@ -82,10 +87,10 @@ class CandidateSource:
         ]
         likeliest = visitor.own[:0]
         if task == "all":
-            likeliest = _likeliest(
+            likeliest = most_frequent_purchases(
                 visitor.own, visitor.rows, visitor.history.decayed_frequency, config.own
             )
-        return np.asarray(_different(np.concatenate([*parts, likeliest]), visitor.own, likeliest))
+        return merge_candidates(np.concatenate([*parts, likeliest]), visitor.own, likeliest)
 
     def because(self, visitor: Visitor, places: Int64Array) -> list[str | None]:
         """The viewed item that speaks most for each of `places`, itself where it was viewed; None
@@ -110,61 +115,6 @@ class CandidateSource:
         """Scores (n, items of EASE) of who holds the items at `held`, weighed in n ways (n,
         held)."""
         return self._retrieval.ease.score(self._to_ease[held], weights)
-
-
-@numba.njit(cache=True, nogil=True)
-def _different(places, own, kept):  # type: ignore[no-untyped-def]
-    """The different ones of `places`, ascending, without -1 and of `own` only those `kept` (both
-    ascending)."""
-    ascending = np.sort(places)
-    n, held, among = 0, 0, 0
-    before = -1
-    for place in ascending:
-        while held < len(own) and own[held] < place:
-            held += 1
-        while among < len(kept) and kept[among] < place:
-            among += 1
-        bought = held < len(own) and own[held] == place
-        if place != before and (not bought or (among < len(kept) and kept[among] == place)):
-            ascending[n] = place
-            n += 1
-        before = place
-    return ascending[:n]
-
-
-@numba.njit(cache=True, nogil=True)
-def _held(places, decayed):  # type: ignore[no-untyped-def]
-    """Where `places` are not -1, these places, and for each (2, n) what it weighs in both kinds of
-    scores."""
-    n = 0
-    for place in places:
-        n += place >= 0
-    rows, own, weights = np.empty(n, np.int64), np.empty(n, np.int64), np.ones((2, n), np.float32)
-    at = 0
-    for row in range(len(places)):
-        if places[row] >= 0:
-            rows[at], own[at], weights[1, at] = row, places[row], decayed[row]
-            at += 1
-    return rows, own, weights
-
-
-@numba.njit(cache=True, nogil=True)
-def _likeliest(own, rows, decayed, k):  # type: ignore[no-untyped-def]
-    """Of the items bought before the k of highest decayed frequency, ascending; the first of equal
-    ones."""
-    n = len(own)
-    if n <= k or k == 0:
-        return own[:k]
-    frequency = decayed[rows]
-    least = np.partition(frequency, n - k)[n - k]
-    equal = k - (frequency > least).sum()
-    chosen, at = np.empty(k, own.dtype), 0
-    for row in range(n):
-        if frequency[row] > least or (frequency[row] == least and equal > 0):
-            equal -= frequency[row] == least
-            chosen[at] = own[row]
-            at += 1
-    return chosen
 
 
 def _promoted(catalogue: Catalogue) -> Float32Array:

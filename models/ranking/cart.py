@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.contracts.arrays import Float32Array, Int64Array
+from models.compiled.top_items import top_positions
 from models.ranking.columns import Catalogue, Visitor, column_names, columns
 from models.ranking.model import CartCandidates, Retrieval
-from models.retrieval.interactions import inverse, spread, top
+from models.retrieval.interactions import inverse, spread
 
 _CART = (
     "together_sum",
@@ -49,7 +50,7 @@ class CartSource:
         self._similar_at = catalogue.positions(self._similar.item_ids)
         self._to_association = inverse(self._association_at, catalogue.n_items)
         self._to_similar = inverse(self._similar_at, catalogue.n_items)
-        self._popular = top(catalogue.popularity, config.popular)
+        self._popular = top_positions(catalogue.popularity, config.popular)
         price = catalogue.items.columns.get("price_minor")
         self._price = np.full(catalogue.n_items, np.nan, np.float32) if price is None else price
 
@@ -73,10 +74,10 @@ class CartSource:
         others."""
         config = self._config
         chosen = np.zeros(self._catalogue.n_items, bool)
-        chosen[top(cart.together, config.together)] = True
-        chosen[top(cart.near, config.near)] = True
+        chosen[top_positions(cart.together, config.together)] = True
+        chosen[top_positions(cart.near, config.near)] = True
         frequency = visitor.history.decayed_frequency[visitor.rows]
-        chosen[visitor.own[top(frequency, config.own)]] = True
+        chosen[visitor.own[top_positions(frequency, config.own)]] = True
         if chosen.any():
             chosen[self._popular] = True
         chosen[cart.held] = False

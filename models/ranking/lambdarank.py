@@ -14,7 +14,8 @@ import numpy as np
 
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from features.contracts.errors import BadInput
-from models.ranking.trees import MAX_LEAVES, Trees
+from models.compiled.tree_scoring import MAX_LEAVES, add_tree_scores
+from models.ranking.trees import parse_trees
 
 # Below this many rows threads wait for each other longer than they work.
 _ROWS_FOR_TWO_THREADS = 100_000
@@ -52,10 +53,8 @@ class Ranker:
         self.booster = booster
         self.columns: tuple[str, ...] = tuple(booster.feature_name())
         text = booster.model_to_string()
-        self._first, self._others = (
-            Trees.parse(text, end=_FIRST_TREES),
-            Trees.parse(text, _FIRST_TREES),
-        )
+        self._first = parse_trees(text, end=_FIRST_TREES)
+        self._others = parse_trees(text, _FIRST_TREES)
 
     def score(self, matrix: Float32Array, *, best: int | None = None) -> Float64Array:
         """Scores (n,) of the rows of `matrix` (n, columns); comparable within one query only.
@@ -65,14 +64,14 @@ class Ranker:
         Optimizations for Additive Machine Learned Ranking Systems, WSDM 2010).
         """
         scores = np.zeros(len(matrix))
-        self._first.add(matrix, scores)
-        if best is None or len(matrix) <= best or not self._others.n:
-            self._others.add(matrix, scores)
+        add_tree_scores(self._first, matrix, scores)
+        if best is None or len(matrix) <= best or not self._others.n_trees:
+            add_tree_scores(self._others, matrix, scores)
             return scores
         order = np.argsort(-scores, kind="stable")
         kept, left = order[:best], order[best:]
         going_on = scores[kept]
-        self._others.add(matrix[kept], going_on)
+        add_tree_scores(self._others, matrix[kept], going_on)
         scores[left] += min(0.0, float(going_on.min()) - float(scores[left[0]])) - _BELOW
         scores[kept] = going_on
         return scores

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
-import numba
 import numpy as np
 
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array, ObjectArray
 from features.contracts.recommendations import Reason
+from models.compiled.top_items import best_allowed_rows
 from models.ranking.cart import Cart
 from models.ranking.model import Task
 
@@ -63,7 +63,7 @@ class Scored:
 
     def best(self, allowed: BoolArray, count: int) -> Int64Array:
         """The first `count` rows of `best_first`, of items (n_items,) that are `allowed`."""
-        return np.asarray(_best(self.places, self.scores, allowed, count))
+        return best_allowed_rows(self.places, self.scores, allowed, count)
 
     def sorted(self) -> Self:
         """The same, the best first; only of what no ranker scored."""
@@ -80,26 +80,3 @@ class Scored:
             scores=np.concatenate([self.scores, more.scores]),
             reasons=np.concatenate([self.reasons, more.reasons]),
         )
-
-
-@numba.njit(cache=True, nogil=True)
-def _best(places, scores, allowed, count):  # type: ignore[no-untyped-def]
-    """The best so far stand in order, and a better one moves the worse down."""
-    rows, n = np.empty(count, np.int64), 0
-    for row in range(len(places)):
-        if not allowed[places[row]]:
-            continue
-        at = n
-        while at > 0:
-            other = rows[at - 1]
-            if scores[other] > scores[row] or (
-                scores[other] == scores[row] and places[other] < places[row]
-            ):
-                break
-            if at < count:
-                rows[at] = other
-            at -= 1
-        if at < count:
-            rows[at] = row
-        n = min(n + 1, count)
-    return rows[:n]

@@ -10,19 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import numba
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
 from threadpoolctl import threadpool_limits
 
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
+from models.compiled.factor_fold_in import fold_in_user
 from models.retrieval.interactions import Interactions
 from models.retrieval.nearest import Nearest
 
 KIND = "als"
-
-_CLOSE = 1e-10  # squared residual of a fold-in, against where it started
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,12 @@ class Als:
         self._l2 = l2
         self._alpha = alpha
         self._gram = factors.T @ factors + l2 * np.eye(factors.shape[1], dtype=np.float32)
-        self._inverse = np.linalg.inv(self._gram)
+        self._inverse = np.asarray(np.linalg.inv(self._gram), np.float32)
 
     def user(self, rows: Int64Array) -> Float32Array:
         """Factors (factors,) of a user who bought the items at `rows`: an item's score is the
         product with its own."""
-        return np.asarray(
-            _folded_in(self.factors, rows, self._gram, self._inverse, np.float32(self._alpha))
-        )
+        return fold_in_user(self.factors, rows, self._gram, self._inverse, np.float32(self._alpha))
 
     def score(self, rows: Int64Array) -> Float32Array:
         """Scores of all items (n_items,) for a user who bought the items at `rows`."""
@@ -108,56 +104,3 @@ def fit_als(interactions: Interactions, config: AlsConfig, *, seed: int) -> Als:
         config.l2,
         config.alpha,
     )
-
-
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _product(one, other):  # type: ignore[no-untyped-def]
-    total = np.float32(0)
-    for at in range(len(one)):
-        total += one[at] * other[at]
-    return total
-
-
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _folded_in(factors, rows, gram, inverse, alpha):  # type: ignore[no-untyped-def]
-    """The user of equation 4, in which a purchase has confidence alpha and all else 1, by conjugate
-    gradients.
-
-    No matrix of the user's own is made (Takács, Pilászy and Tikk, Applications of the conjugate
-    gradient method for implicit feedback collaborative filtering, RecSys 2011). `inverse`, that of
-    `gram`, is what the equations would be solved by for who bought nothing: as a preconditioner it
-    halves the steps.
-    """
-    n = factors.shape[1]
-    bought = np.empty((len(rows), n), factors.dtype)
-    user, residual, image = (
-        np.zeros(n, factors.dtype),
-        np.zeros(n, factors.dtype),
-        np.empty(n, factors.dtype),
-    )
-    for row in range(len(rows)):
-        for at in range(n):
-            bought[row, at] = factors[rows[row], at]
-            residual[at] += alpha * bought[row, at]
-    start = left = _product(residual, residual)
-    direction, before = np.zeros(n, factors.dtype), np.float32(1)
-    for _ in range(2 * n):
-        if left <= _CLOSE * start:
-            break
-        for at in range(n):
-            image[at] = _product(inverse[at], residual)
-        along = _product(residual, image)
-        for at in range(n):
-            direction[at] = image[at] + (along / before) * direction[at]
-        for at in range(n):
-            image[at] = _product(gram[at], direction)
-        for row in range(len(rows)):
-            weight = (alpha - np.float32(1)) * _product(bought[row], direction)
-            for at in range(n):
-                image[at] += weight * bought[row, at]
-        step = along / _product(direction, image)
-        for at in range(n):
-            user[at] += step * direction[at]
-            residual[at] -= step * image[at]
-        before, left = along, _product(residual, residual)
-    return user

@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 from scipy import sparse
 
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
+from models.compiled.sparse_sums import add_rows, add_rows_in_pairs
 from models.retrieval.interactions import Interactions
 
 if TYPE_CHECKING:
@@ -57,10 +54,8 @@ class Ease:
 
         A row of -1 is an item that is not among the model's and says nothing.
         """
-        scores = np.zeros((len(values), len(self.item_ids)), np.float32)
-        add = _add_rows_twice if len(values) == 2 else _add_rows
-        add(rows, values, self.weights.indptr, self._columns, self.weights.data, scores)
-        return scores
+        add = add_rows_in_pairs if len(values) == 2 else add_rows
+        return add(rows, values, self.weights.indptr, self._columns, self.weights.data)
 
     def save(self, folder: Path) -> None:
         """Writes `model.json` and `weights.npz`."""
@@ -103,59 +98,6 @@ def fit_ease(interactions: Interactions, config: EaseConfig, *, binary: bool = T
     del gram
     weights = inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0)
     return Ease(interactions.item_ids[kept], _pruned(weights, config.n_weights))
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_rows(rows, values, pointers, columns, data, scores):  # type: ignore[no-untyped-def]
-    """Each row of a CSR matrix times its `values` (n, rows), added to `scores` (n, columns)."""
-    for row in range(len(rows)):
-        if rows[row] < 0:
-            continue
-        for at in range(pointers[rows[row]], pointers[rows[row] + 1]):
-            for way in range(len(values)):
-                scores[way, columns[at]] += values[way, row] * data[at]
-
-
-@intrinsic
-def _add_pair(_, pairs, row, weight, both):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """`pairs[row] += weight * both`, where a float64 stands for two float32: one step for both of
-    them.
-
-    The compiler does not join the two by itself, and a fifth of an answer's time is spent here.
-    """
-
-    def code(context, builder, signature, given):  # type: ignore[no-untyped-def]
-        array = context.make_array(signature.args[0])(context, builder, given[0])
-        pair, number = ir.VectorType(ir.FloatType(), 2), ir.IntType(32)
-        place = builder.bitcast(builder.gep(array.data, [given[1]]), pair.as_pointer())
-        twice = ir.Constant(pair, ir.Undefined)
-        for lane in range(2):
-            twice = builder.insert_element(twice, given[2], ir.Constant(number, lane))
-        step = builder.fmul(builder.bitcast(given[3], pair), twice, flags=("contract",))
-        builder.store(
-            builder.fadd(builder.load(place, align=4), step, flags=("contract",)), place, align=4
-        )
-        return context.get_dummy_value()
-
-    return types.void(pairs, types.intp, types.float32, both), code
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_rows_twice(rows, values, pointers, columns, data, scores):  # type: ignore[no-untyped-def]
-    """The same for n = 2, where each weight is read once for both."""
-    both = np.ascontiguousarray(values.T).reshape(-1).view(np.float64)
-    pairs = np.zeros(scores.shape[1], np.float64)
-    for row in range(len(rows)):
-        if rows[row] < 0:
-            continue
-        start, end, held = pointers[rows[row]], pointers[rows[row] + 1], both[row]
-        spoken_for, weights = columns[start:end], data[start:end]
-        for at in range(len(weights)):
-            _add_pair(pairs, spoken_for[at], weights[at], held)
-    apart = pairs.view(np.float32)
-    for column in range(scores.shape[1]):
-        scores[0, column] += apart[2 * column]
-        scores[1, column] += apart[2 * column + 1]
 
 
 def _pruned(weights: torch.Tensor, n_kept: int) -> sparse.csr_matrix:

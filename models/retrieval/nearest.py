@@ -16,7 +16,7 @@ import numpy as np
 
 from features.contracts.arrays import Float32Array, Int64Array
 from features.contracts.errors import BadInput
-from models.retrieval.interactions import top
+from models.compiled.top_items import top_positions
 
 if TYPE_CHECKING:
     import faiss
@@ -70,11 +70,11 @@ class Nearest:
         if self._index is None:
             scores = self._factors @ vector
             scores[but] = 0
-            return top(scores, k)
+            return top_positions(scores, k)
         wanted = np.append(vector, np.float32(0))[None]
         found = self._index.search(wanted, min(k + len(but), len(self._factors)))[1][0]
         found = np.sort(found[(found >= 0) & ~np.isin(found, but)])
-        return found[top(self._factors[found] @ vector, k)]
+        return found[top_positions(self._factors[found] @ vector, k)]
 
     def save(self, path: Path) -> None:
         """Writes the index where there is one."""

@@ -12,11 +12,12 @@ import pytest
 from scipy import sparse
 
 from features.contracts.errors import BadInput
+from models.compiled.top_items import top_positions
 from models.retrieval.als import Als, AlsConfig, fit_als
 from models.retrieval.association import Association, AssociationConfig, fit_association
 from models.retrieval.bpr import Bpr, BprConfig, fit_bpr
 from models.retrieval.ease import Ease, EaseConfig, fit_ease
-from models.retrieval.interactions import Interactions, top
+from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
 from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
 from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
@@ -147,7 +148,7 @@ def test_who_bought_nothing_scores_nothing(case: Case, shop: Interactions) -> No
 
 
 def test_more_than_the_catalogue_is_not_there_to_give(case: Case, shop: Interactions) -> None:
-    best = top(case.ask(case.fit(shop), np.array([0, 1])), 1000)
+    best = top_positions(case.ask(case.fit(shop), np.array([0, 1])), 1000)
     assert len(best) == len(set(best.tolist())) <= 12
 
 

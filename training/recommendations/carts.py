@@ -24,10 +24,10 @@ from features.contracts.seeds import generator
 from features.contracts.tables import EventType
 from features.online.histories import Tables
 from features.pipelines.expressions import instant
+from models.compiled.top_items import top_positions
 from models.ranking.model import Policy, RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
-from models.retrieval.interactions import top
 from models.retrieval.item_knn import ItemKnn
 from training.recommendations.metrics import bootstrap_interval, ndcg, paired_p_value, recall
 from training.results import OURS, Comparison
@@ -211,4 +211,4 @@ class _Neighbours:
         rows = np.array([self._index[each] for each in context if each in self._index], np.int64)
         scores = self._knn.score(rows)
         scores[rows] = 0
-        return [str(self._knn.item_ids[at]) for at in top(scores, K)]
+        return [str(self._knn.item_ids[at]) for at in top_positions(scores, K)]

@@ -10,9 +10,9 @@ import numpy as np
 from features.contracts.calendar import DECAY_PER_WEEK
 from features.contracts.histories import FAST_DECAY_PER_WEEK
 from features.contracts.recommendations import Reason
+from models.compiled.top_items import top_positions
 from models.ranking.columns import Catalogue
 from models.ranking.scored_items import Scored
-from models.retrieval.interactions import top
 
 _NEW_ARRIVAL_DAYS = 28
 # Orders a week that are imagined behind every item: one order of a rarity is not a trend.
@@ -30,7 +30,7 @@ def stand_ins(catalogue: Catalogue) -> Mapping[str, Scored]:
 
 
 def _popular(catalogue: Catalogue) -> Scored:
-    places = top(catalogue.popularity, catalogue.n_items)
+    places = top_positions(catalogue.popularity, catalogue.n_items)
     scores = catalogue.popularity[places].astype(np.float64)
     return Scored.of(places, scores, Reason.POPULAR)
 

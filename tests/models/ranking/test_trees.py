@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.contracts.errors import BadInput
+from models.compiled.tree_scoring import add_tree_scores
 from models.ranking.lambdarank import Ranker, RankerConfig, fit_ranker
-from models.ranking.trees import Trees
+from models.ranking.trees import parse_trees
 
 N_COLUMNS = 6
 
@@ -70,7 +71,7 @@ def test_the_best_after_early_exit_are_scored_in_full_and_stand_above_the_rest()
     assert gone_on.sum() == 50
     assert early[gone_on].min() > early[~gone_on].max()
     first = np.zeros(300)
-    Trees.parse(fitted.booster.model_to_string(), end=10).add(asked, first)
+    add_tree_scores(parse_trees(fitted.booster.model_to_string(), end=10), asked, first)
     assert (
         np.argsort(-first[~gone_on], kind="stable") == np.argsort(-early[~gone_on], kind="stable")
     ).all()
@@ -90,7 +91,7 @@ def test_a_categorical_split_is_refused() -> None:
         {"objective": "binary", "verbose": -1, "min_data_in_leaf": 5}, data, num_boost_round=2
     )
     with pytest.raises(BadInput, match="categorical"):
-        Trees.parse(booster.model_to_string())
+        parse_trees(booster.model_to_string())
 
 
 def test_more_leaves_than_a_word_has_bits_are_refused() -> None:
@@ -101,4 +102,4 @@ def test_more_leaves_than_a_word_has_bits_are_refused() -> None:
     data = lightgbm.Dataset(asked, asked[:, 0] ** 3)
     settings = {"objective": "regression", "verbose": -1, "num_leaves": 70, "min_data_in_leaf": 5}
     with pytest.raises(BadInput, match="Lower n_leaves"):
-        Trees.parse(lightgbm.train(settings, data, num_boost_round=1).model_to_string())
+        parse_trees(lightgbm.train(settings, data, num_boost_round=1).model_to_string())

@@ -14,10 +14,11 @@ from scipy import sparse
 
 from features.contracts.errors import BadInput
 from features.contracts.histories import UserHistory
+from models.compiled.top_items import top_positions
 from models.retrieval.als import Als
 from models.retrieval.bpr import Bpr
 from models.retrieval.ease import EaseConfig, fit_ease
-from models.retrieval.interactions import Interactions, top
+from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
 from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
 
@@ -113,8 +114,8 @@ def test_bpr_folds_a_user_in_by_ridge_regression_and_adds_the_bias() -> None:
 
 def test_top_takes_the_highest_above_zero_and_equals_by_position() -> None:
     scores = np.array([0.5, 0.0, 0.9, 0.5, -1.0, 0.5], np.float32)
-    assert top(scores, 3).tolist() == [2, 0, 3]
-    assert top(scores, 99).tolist() == [2, 0, 3, 5]
+    assert top_positions(scores, 3).tolist() == [2, 0, 3]
+    assert top_positions(scores, 99).tolist() == [2, 0, 3, 5]
 
 
 def test_interactions_count_orders_and_need_a_purchase() -> None:
@@ -140,4 +141,4 @@ def test_the_best_are_the_same_however_many_are_asked_for(scores: list[float], k
     expected = sorted(
         (at for at, score in enumerate(scores) if score > 0), key=lambda at: (-scores[at], at)
     )[:k]
-    assert top(np.array(scores, np.float32), k).tolist() == expected
+    assert top_positions(np.array(scores, np.float32), k).tolist() == expected

@@ -1,0 +1,322 @@
+"""The ranker's columns for one visitor and the candidates, in the order in which they are written.
+
+A row of the table holds PURCHASE_COLUMNS, SCORE_COLUMNS, VIEWED_COLUMNS, for each category depth
+CATEGORY_COLUMNS, then the features of the item and of the user.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from features.contracts.arrays import Float32Array, Int64Array
+from features.contracts.calendar import SECONDS_PER_WEEK
+from models.compiled.compile import compile_kernel
+
+PURCHASE_COLUMNS = (
+    "n_orders",
+    "quantity",
+    "decayed_frequency",
+    "recency_weeks",
+    "span_weeks",
+    "gap_weeks",
+    "due_ratio",
+)
+SCORE_COLUMNS = ("ease", "ease_decayed", "ease_rank", "als")
+VIEWED_COLUMNS = ("viewed_weeks_ago",)
+CATEGORY_COLUMNS = ("affinity", "share", "n_items", "recency_weeks")
+
+# Index of the first column of each group.
+_SCORES = len(PURCHASE_COLUMNS)
+VIEWED_COLUMN = _SCORES + len(SCORE_COLUMNS)
+_CATEGORIES = VIEWED_COLUMN + len(VIEWED_COLUMNS)
+_N_PER_DEPTH = len(CATEGORY_COLUMNS)
+
+
+class Purchases(NamedTuple):
+    """What one visitor bought before.
+
+    positions   int64 (n,), ascending positions of the items in the catalogue
+    rows        int64 (n,), the rows of these items in the arrays that follow
+    n_orders, quantity, decayed_frequency   float32 (history,)
+    first_at, last_at                       int64 (history,), Unix seconds
+    as_of       Unix seconds, the time of the query
+    """
+
+    positions: Int64Array
+    rows: Int64Array
+    n_orders: Float32Array
+    quantity: Float32Array
+    decayed_frequency: Float32Array
+    first_at: Int64Array
+    last_at: Int64Array
+    as_of: int
+
+
+class VisitorScores(NamedTuple):
+    """The scores of the candidate sources for one visitor.
+
+    ease, ease_decayed   float32 (n_ease,)
+    ease_rows            int64 (n_items,), the row of each position in these, -1 where it has none
+    user                 float32 (factors,)
+    factors              float32 (n_als + 1, factors), the last row 0
+    als_rows             int64 (n_items,), the row of each position in `factors`, -1 for none
+    """
+
+    ease: Float32Array
+    ease_decayed: Float32Array
+    ease_rows: Int64Array
+    user: Float32Array
+    factors: Float32Array
+    als_rows: Int64Array
+
+
+class ItemTable(NamedTuple):
+    """What the columns take from the catalogue.
+
+    category_codes     int64 (depths, n_items)
+    n_category_codes   int64 (depths,)
+    features           float32 (n_items, item features)
+    """
+
+    category_codes: Int64Array
+    n_category_codes: Int64Array
+    features: Float32Array
+
+
+def make_candidate_columns_numpy(
+    candidates: Int64Array,
+    purchases: Purchases,
+    scores: VisitorScores,
+    items: ItemTable,
+    user_features: Float32Array,
+) -> Float32Array:
+    """Do the same one group of columns at a time."""
+    return np.column_stack(
+        [
+            _purchase_columns_numpy(candidates, purchases),
+            _score_columns_numpy(candidates, scores),
+            np.full((len(candidates), len(VIEWED_COLUMNS)), np.nan, np.float32),
+            _category_columns_numpy(candidates, purchases, items),
+            items.features[candidates],
+            np.broadcast_to(user_features, (len(candidates), len(user_features))),
+        ]
+    )
+
+
+def _purchase_columns_numpy(candidates: Int64Array, purchases: Purchases) -> Float32Array:
+    columns = np.full((len(candidates), len(PURCHASE_COLUMNS)), np.nan, np.float32)
+    bought = np.isin(candidates, purchases.positions)
+    rows = purchases.rows[np.searchsorted(purchases.positions, candidates[bought])]
+    last, n_orders = purchases.last_at[rows], purchases.n_orders[rows]
+    recency = ((purchases.as_of - last) / SECONDS_PER_WEEK).astype(np.float32)
+    span = ((last - purchases.first_at[rows]) / SECONDS_PER_WEEK).astype(np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = np.where(n_orders > 1, span / (n_orders - np.float32(1)), np.float32(np.nan))
+        due_ratio = np.where(gap > 0, recency / gap, np.float32(np.nan))
+    quantity, frequency = purchases.quantity[rows], purchases.decayed_frequency[rows]
+    columns[bought] = np.stack([n_orders, quantity, frequency, recency, span, gap, due_ratio], 1)
+    return columns
+
+
+def _score_columns_numpy(candidates: Int64Array, scores: VisitorScores) -> Float32Array:
+    ease = values_at_numpy(scores.ease, scores.ease_rows, candidates)
+    decayed = values_at_numpy(scores.ease_decayed, scores.ease_rows, candidates)
+    rank = np.empty(len(candidates), np.float32)
+    rank[np.argsort(-ease, kind="stable")] = np.arange(len(candidates))
+    als = scores.factors[scores.als_rows[candidates]] @ scores.user
+    return np.stack([ease, decayed, rank, als], axis=1)
+
+
+def _category_columns_numpy(
+    candidates: Int64Array, purchases: Purchases, items: ItemTable
+) -> Float32Array:
+    decayed = purchases.decayed_frequency[purchases.rows].astype(np.float64)
+    weeks = ((purchases.as_of - purchases.last_at[purchases.rows]) / SECONDS_PER_WEEK).astype(
+        np.float32
+    )
+    total = max(sum(decayed), 1e-9)
+    columns = []
+    for codes, n_codes in zip(items.category_codes, items.n_category_codes, strict=True):
+        own_codes, candidate_codes = codes[purchases.positions], codes[candidates]
+        affinity = np.bincount(own_codes, decayed, n_codes)[candidate_codes].astype(np.float32)
+        n_items = np.bincount(own_codes, minlength=n_codes)[candidate_codes]
+        recency = np.full(n_codes, np.nan, np.float32)
+        np.fmin.at(recency, own_codes, weeks)
+        columns += [affinity, affinity / total, n_items, recency[candidate_codes]]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+@compile_kernel()
+def make_candidate_columns(
+    candidates: Int64Array,
+    purchases: Purchases,
+    scores: VisitorScores,
+    items: ItemTable,
+    user_features: Float32Array,
+) -> Float32Array:
+    """Return the ranker's input (n_candidates, columns), NaN where unknown.
+
+    VIEWED_COLUMNS are left NaN: most visitors viewed nothing.
+    """
+    features = _CATEGORIES + _N_PER_DEPTH * len(items.category_codes)
+    n_columns = features + items.features.shape[1] + len(user_features)
+    table = np.empty((len(candidates), n_columns), np.float32)
+    _write_purchase_columns(table, candidates, purchases)
+    _write_score_columns(table, candidates, scores)
+    for row in range(len(candidates)):
+        table[row, VIEWED_COLUMN] = np.nan
+    _write_category_columns(table, candidates, purchases, items)
+    _write_feature_columns(table, features, candidates, items.features, user_features)
+    return table
+
+
+@compile_kernel()
+def _write_purchase_columns(
+    table: Float32Array, candidates: Int64Array, purchases: Purchases
+) -> None:
+    """Write PURCHASE_COLUMNS of each candidate."""
+    bought, first, last = purchases.positions, purchases.first_at, purchases.last_at
+    n_orders, quantity = purchases.n_orders, purchases.quantity
+    index, previous = 0, -1
+    for row in range(len(candidates)):
+        position = candidates[row]
+        if position < previous:  # as a rule they ascend
+            index = 0
+        previous = position
+        while index < len(bought) and bought[index] < position:
+            index += 1
+        if index == len(bought) or bought[index] != position:
+            table[row, :_SCORES] = np.nan
+            continue
+        item = purchases.rows[index]
+        recency = np.float32((purchases.as_of - last[item]) / SECONDS_PER_WEEK)
+        span = np.float32((last[item] - first[item]) / SECONDS_PER_WEEK)
+        gap = np.float32(np.nan)
+        if n_orders[item] > 1:
+            gap = np.float32(span / (n_orders[item] - np.float32(1)))
+        table[row, 0], table[row, 1] = n_orders[item], quantity[item]
+        table[row, 2] = purchases.decayed_frequency[item]
+        table[row, 3], table[row, 4], table[row, 5] = recency, span, gap
+        table[row, 6] = recency / gap if gap > 0 else np.float32(np.nan)
+
+
+@compile_kernel()
+def _write_score_columns(
+    table: Float32Array, candidates: Int64Array, scores: VisitorScores
+) -> None:
+    """Write SCORE_COLUMNS of each candidate."""
+    ease = values_at(scores.ease, scores.ease_rows, candidates)
+    decayed = values_at(scores.ease_decayed, scores.ease_rows, candidates)
+    als = _dot_at(scores.user, scores.factors, scores.als_rows, candidates)
+    for rank, row in enumerate(np.argsort(-ease, kind="mergesort")):
+        table[row, _SCORES], table[row, _SCORES + 1] = ease[row], decayed[row]
+        table[row, _SCORES + 2], table[row, _SCORES + 3] = rank, als[row]
+
+
+@compile_kernel(fastmath={"reassoc", "contract"})
+def _dot_at(
+    user: Float32Array, factors: Float32Array, rows: Int64Array, positions: Int64Array
+) -> Float32Array:
+    """Return the product (n,) of `user` (factors,) with the factors of each of `positions`."""
+    products = np.empty(len(positions), np.float32)
+    for index in range(len(positions)):
+        row, product = rows[positions[index]], np.float32(0)
+        for factor in range(len(user)):
+            product += user[factor] * factors[row, factor]
+        products[index] = product
+    return products
+
+
+@compile_kernel()
+def _write_category_columns(
+    table: Float32Array, candidates: Int64Array, purchases: Purchases, items: ItemTable
+) -> None:
+    """Write CATEGORY_COLUMNS of each depth: decayed purchases in the category, their share of all,
+    items bought in it, weeks since the last purchase."""
+    decayed, last = purchases.decayed_frequency, purchases.last_at
+    total = 0.0
+    for row in purchases.rows:
+        total += decayed[row]
+    total = max(total, 1e-9)
+    for depth in range(len(items.category_codes)):
+        codes, n_codes = items.category_codes[depth], items.n_category_codes[depth]
+        affinity = np.zeros(n_codes)
+        n_items = np.zeros(n_codes, np.float32)
+        recency = np.full(n_codes, np.nan, np.float32)
+        for index in range(len(purchases.positions)):
+            code, row = codes[purchases.positions[index]], purchases.rows[index]
+            affinity[code] += decayed[row]
+            n_items[code] += 1
+            weeks = np.float32((purchases.as_of - last[row]) / SECONDS_PER_WEEK)
+            if not recency[code] <= weeks:
+                recency[code] = weeks
+        column = _CATEGORIES + _N_PER_DEPTH * depth
+        for row in range(len(candidates)):
+            code = codes[candidates[row]]
+            table[row, column] = affinity[code]
+            table[row, column + 1] = np.float32(np.float32(affinity[code]) / total)
+            table[row, column + 2], table[row, column + 3] = n_items[code], recency[code]
+
+
+@compile_kernel()
+def _write_feature_columns(
+    table: Float32Array,
+    column: int,
+    candidates: Int64Array,
+    item_features: Float32Array,
+    user_features: Float32Array,
+) -> None:
+    """Write the features of each candidate from `column` on, and those of the user behind them."""
+    user_column = column + item_features.shape[1]
+    for row in range(len(candidates)):
+        position = candidates[row]
+        for feature in range(item_features.shape[1]):
+            table[row, column + feature] = item_features[position, feature]
+        for feature in range(len(user_features)):
+            table[row, user_column + feature] = user_features[feature]
+
+
+def values_at_numpy(values: Float32Array, rows: Int64Array, positions: Int64Array) -> Float32Array:
+    """Do the same with a mask."""
+    rows_at = rows[positions]
+    known = rows_at >= 0
+    found = np.zeros(len(positions), values.dtype)
+    found[known] = values[rows_at[known]]
+    return found
+
+
+@compile_kernel()
+def values_at(values: Float32Array, rows: Int64Array, positions: Int64Array) -> Float32Array:
+    """Return the `values` (n_source,) of the items at `positions` of the catalogue.
+
+    `rows` (n_items,) is the row of each position in `values`; where it is -1 the value is 0.
+    """
+    found = np.zeros(len(positions), values.dtype)
+    for index in range(len(positions)):
+        row = rows[positions[index]]
+        if row >= 0:
+            found[index] = values[row]
+    return found
+
+
+def zero_values_at_numpy(
+    values: Float32Array, rows: Int64Array, positions: Int64Array
+) -> Float32Array:
+    """Do the same with a mask."""
+    remaining = values.copy()
+    rows_at = rows[positions]
+    remaining[rows_at[rows_at >= 0]] = 0
+    return remaining
+
+
+@compile_kernel()
+def zero_values_at(values: Float32Array, rows: Int64Array, positions: Int64Array) -> Float32Array:
+    """Return a copy of `values` with 0 for the items at `positions`; `rows` as in `values_at`."""
+    remaining = values.copy()
+    for index in range(len(positions)):
+        row = rows[positions[index]]
+        if row >= 0:
+            remaining[row] = 0
+    return remaining
