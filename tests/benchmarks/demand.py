@@ -40,7 +40,8 @@ from tests.benchmarks import simulated_demand
 from tests.benchmarks.recommendations import Target
 from training.demand import tables as demand_tables
 from training.demand import task as demand
-from training.demand.backtest import Backtester, DemandConfig
+from training.demand.backtest import Backtester
+from training.demand.config import DemandConfig
 from training.demand.daily import build_days
 from training.demand.metrics import bias, wmape
 from training.demand.panel import as_planned, build_panel, catalogue

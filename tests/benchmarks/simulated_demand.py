@@ -26,7 +26,7 @@ from features.sources.folder import import_folder
 from models.demand.model import DemandModel
 from models.demand.panel import DemandPanel
 from tests.benchmarks.recommendations import Target
-from training.demand.backtest import DemandConfig
+from training.demand.config import DemandConfig
 from training.demand.panel import build_panel
 from training.demand.task import train
 

@@ -30,7 +30,7 @@ from models.pricing.response.cross_effects import with_neighbours
 from models.pricing.response.elasticity import ElasticityModel, fit_elasticities
 from models.pricing.response.panel import PricePanel
 from models.pricing.rules import PricingRules
-from training.demand.task import DemandConfig
+from training.demand.config import DemandConfig
 from training.demand.task import train as train_demand
 from training.pricing.baselines import OWN, baseline_slopes
 from training.pricing.panel import price_panel

@@ -1,10 +1,10 @@
-"""Fits at past origins: what they foretold teaches the forecasts of later ones, and is judged
-against what came."""
+"""Models fitted at past origins: each is calibrated by the forecasts of earlier origins and
+evaluated on the weeks after its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,53 +17,29 @@ from models.demand.blend import Blend, segments
 from models.demand.censoring import uncensored
 from models.demand.daily import (
     WEEKDAYS,
-    DayConfig,
     DayCounts,
     DayProfiles,
     DaySales,
     fit_day_counts,
     fit_profiles,
 )
-from models.demand.learner import FitConfig, Trees, fit_trees
+from models.demand.learner import Trees, fit_trees
 from models.demand.model import DemandModel
 from models.demand.new_items import ItemRates, item_rates
 from models.demand.panel import DemandPanel
 from models.demand.uncertainty.aggregate_errors import NodeBacktest, fit_nodes
 from models.demand.uncertainty.backtest_calibration import Backtest, Calibration, calibrate
 from training.demand.aggregates import Nodes
+from training.demand.config import DemandConfig
 from training.demand.daily import DayFold, day_fold, day_forecasts, day_means
+from training.demand.origins import calibration_origins
 from training.demand.panel import Catalogue, unsold_panel
 
-MIN_ORIGIN = (
-    9  # weeks before the first origin: those of one earlier fit, and of the weeks that judge it
-)
 SEASONAL = "seasonal naive"
-_MIN_FIT = 5
 _ALIVE_WEEKS = 26
 _REVENUE_WEEKS = 4
-_BACKTESTS = 3
-_MIN_FURTHER = 20  # weeks that a second and third backtest must know
 _WHOLE = 8  # weeks of which a backtest looks at each, so that their sums are known
 _FAR = (10, 12)  # weeks beyond them that it looks at
-
-
-@dataclass(frozen=True)
-class DemandConfig:
-    """How demand is judged and learnt.
-
-    `n_origins` origins `step_weeks` apart, each judged on `horizon` weeks; the last test window
-    ends `skip_last_weeks` before the data (the newest week may still fill up). Judged are series
-    sold in `min_share_sold` of the weeks before the first origin. `daily` says which are also
-    forecast by day.
-    """
-
-    horizon: int = 4
-    step_weeks: int = 4
-    n_origins: int = 3
-    skip_last_weeks: int = 1
-    min_share_sold: float = 0.25
-    daily: DayConfig = field(default_factory=DayConfig)
-    fit: FitConfig = field(default_factory=FitConfig)
 
 
 @dataclass(frozen=True)
@@ -89,8 +65,11 @@ class Fold:
 
 
 class Backtester:
-    """Fits at origins, each once, and remembers what each fit foretold, so that later origins learn
-    from it."""
+    """Models fitted at origins, each once.
+
+    What it returns for an origin depends on the data, the configuration and the origin alone, not
+    on the order in which origins are asked for.
+    """
 
     def __init__(
         self,
@@ -120,7 +99,6 @@ class Backtester:
         self._progress = progress
         self._fits: dict[int, Trees] = {}
         self._means: dict[int, tuple[tuple[int, ...], Float64Array]] = {}
-        self._earlier: dict[int, list[int]] = {}
         self._calibrations: dict[int, Calibration] = {}
         self._profiles: dict[int, tuple[Int64Array, DayProfiles]] = {}
         self._counts: dict[int, DayCounts | None] = {}
@@ -157,18 +135,8 @@ class Backtester:
         return [step for step in sorted({*near, *_FAR}) if step <= self._config.fit.horizon]
 
     def earlier(self, origin: int) -> list[int]:
-        """Up to three origins, so early that their near weeks were over at `origin`, newest
-        first."""
-        if origin not in self._earlier:
-            step, near = self._config.step_weeks, self._config.horizon
-            chosen = sorted((each for each in self._fits if each + near <= origin), reverse=True)[
-                :_BACKTESTS
-            ]
-            chosen = chosen or [max(origin - near, _MIN_FIT)]
-            while len(chosen) < _BACKTESTS and chosen[-1] - step >= _MIN_FURTHER:
-                chosen.append(chosen[-1] - step)
-            self._earlier[origin] = chosen
-        return self._earlier[origin]
+        """The earlier origins whose errors calibrate the model of `origin`, newest first."""
+        return calibration_origins(origin, self._panel.n_known, self._config)
 
     def calibration(self, origin: int) -> Calibration:
         """Learnt at the earlier origins."""

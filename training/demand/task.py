@@ -17,11 +17,12 @@ from features.contracts.seeds import generator
 from features.facts.facts import Facts
 from models.demand.baselines import BIASED, UNBIASED
 from models.demand.model import DemandModel
-from models.demand.panel import DemandPanel, rolling_origins
+from models.demand.panel import DemandPanel
 from models.demand.uncertainty.counts import QUANTILES
 from training.demand import plots, tables
 from training.demand.aggregate_metrics import sum_folds, sums_table
-from training.demand.backtest import MIN_ORIGIN, SEASONAL, Backtester, DemandConfig, Fold
+from training.demand.backtest import SEASONAL, Backtester, Fold
+from training.demand.config import DemandConfig
 from training.demand.daily import DayFold, build_days, judged_days
 from training.demand.metrics import (
     bias,
@@ -34,6 +35,7 @@ from training.demand.metrics import (
     wmape,
 )
 from training.demand.new_items import new_figures, new_items, new_table
+from training.demand.origins import MIN_ORIGIN, evaluation_origins
 from training.demand.panel import as_planned, build_panel, catalogue
 from training.results import Comparison, Evaluation, Trained
 from training.task import TIME, Progress
@@ -99,14 +101,7 @@ def evaluate(
 
 
 def _origins(panel: DemandPanel, config: DemandConfig) -> Sequence[int]:
-    origins = rolling_origins(
-        panel.n_known,
-        horizon=config.horizon,
-        step=config.step_weeks,
-        count=config.n_origins,
-        skip_last=config.skip_last_weeks,
-        earliest=MIN_ORIGIN,
-    )
+    origins = evaluation_origins(panel.n_known, config)
     if not origins:
         needed = MIN_ORIGIN + config.horizon + config.skip_last_weeks
         raise BadInput(

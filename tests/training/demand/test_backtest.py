@@ -1,0 +1,73 @@
+from collections.abc import Sequence
+
+import numpy as np
+
+from features.contracts.arrays import Float64Array
+from models.demand.daily import DaySales
+from models.demand.learner import FitConfig, TreesConfig
+from models.demand.panel import DemandPanel
+from tests.shops.demand_panels import make_panel
+from training.demand.backtest import Backtester
+from training.demand.config import DemandConfig
+from training.demand.origins import calibration_origins, evaluation_origins
+from training.demand.panel import Catalogue
+
+N_KNOWN = 36
+CONFIG = DemandConfig(fit=FitConfig(max_rows=5_000, trees=TreesConfig(n_trees=5, min_rows=20)))
+JUDGED = np.arange(40)
+
+
+def make_backtest(panel: DemandPanel) -> Backtester:
+    units = panel.units.astype(int)
+    series, week = np.nonzero(units)
+    days = DaySales(
+        n_series=panel.n_series,
+        n_known=panel.n_known,
+        series=series.repeat(7),
+        day=(week[:, None] * 7 + np.arange(7)).ravel(),
+        units=np.repeat(units[series, week] / 7, 7),
+        kinds=np.zeros((1, len(panel.week_starts), 7), np.int8),
+        zones=np.zeros(panel.n_series, np.int64),
+        groups=np.zeros(panel.n_series, np.int64),
+    )
+    items = Catalogue(
+        panel.item_ids,
+        panel.categories,
+        panel.brands,
+        np.full(panel.n_series, np.datetime64("NaT", "us")),
+    )
+    return Backtester(panel, lambda _: panel, CONFIG, 5, lambda _: None, days, "UTC", items)
+
+
+def forecasts_by_origin(
+    panel: DemandPanel, origins: Sequence[int]
+) -> dict[int, list[Float64Array]]:
+    """Weekly and daily quantiles of each origin, asked for in the given order."""
+    backtest = make_backtest(panel)
+    revenue = np.ones((panel.n_series, N_KNOWN))
+    forecasts = {}
+    for origin in origins:
+        model = backtest.model(origin)
+        forecasts[origin] = [
+            np.column_stack([table[name].to_numpy() for name in ("mean", "p10", "p90")])
+            for table in (model.forecasts, model.daily)
+        ]
+        if origin < N_KNOWN:
+            fold = backtest.fold(origin, revenue, JUDGED, min(origins))
+            day_fold = backtest.day_fold(origin, JUDGED)
+            assert day_fold is not None
+            forecasts[origin] += [fold.quantiles, fold.pit, day_fold.quantiles, day_fold.pit]
+    return forecasts
+
+
+def test_forecasts_of_an_origin_do_not_depend_on_the_order_of_calls() -> None:
+    panel = make_panel(n_series=60, n_known=N_KNOWN)
+    origins = [*evaluation_origins(N_KNOWN, CONFIG), N_KNOWN]
+    assert origins == [23, 27, 31, 36]
+    assert calibration_origins(36, N_KNOWN, CONFIG) == [31, 27, 23]
+    ascending = forecasts_by_origin(panel, origins)
+    other_order = forecasts_by_origin(panel, [36, 23, 31, 27])
+    for origin in origins:
+        for expected, actual in zip(ascending[origin], other_order[origin], strict=True):
+            assert len(expected) > 0
+            assert np.array_equal(expected, actual), origin

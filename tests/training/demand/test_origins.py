@@ -1,0 +1,27 @@
+from training.demand.config import DemandConfig
+from training.demand.origins import calibration_origins, evaluation_origins
+
+
+def test_an_origin_is_calibrated_by_the_newest_origins_whose_weeks_are_over() -> None:
+    config = DemandConfig()
+    assert evaluation_origins(53, config) == [40, 44, 48]
+    assert calibration_origins(40, 53, config) == [40 - 4, 36 - 4, 32 - 4]
+    assert calibration_origins(44, 53, config) == [40, 36, 32]
+    assert calibration_origins(48, 53, config) == [44, 40, 36]
+    assert calibration_origins(53, 53, config) == [48, 44, 40]
+
+
+def test_a_horizon_longer_than_a_step_leaves_out_origins_whose_weeks_are_not_over() -> None:
+    config = DemandConfig(horizon=8, step_weeks=3, n_origins=4)
+    assert evaluation_origins(44, config) == [26, 29, 32, 35]
+    assert calibration_origins(26, 44, config) == [26 - 8]  # 18 - 3 weeks are too few to add
+    assert calibration_origins(32, 44, config) == [18]  # 26 + 8 > 32
+    assert calibration_origins(35, 44, config) == [26, 18]
+
+
+def test_little_history_has_one_earlier_origin() -> None:
+    config = DemandConfig()
+    assert calibration_origins(9, 14, config) == [5]
+    assert calibration_origins(14, 14, config) == [9, 5]
+    assert evaluation_origins(13, config) == []
+    assert calibration_origins(13, 13, config) == [13 - 4]
