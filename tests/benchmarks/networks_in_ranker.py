@@ -30,7 +30,6 @@ from models.ranking.columns import Catalogue, column_names, columns
 from models.ranking.lambdarank import fit_ranker
 from models.ranking.model import TASKS, Task
 from models.retrieval.steps import Steps, latest
-from training.recommendations.metrics import paired_p_value
 from training.recommendations.neural import NeuralConfig, fit_networks
 from training.recommendations.ranking_rows import Names, Rows, joined
 from training.recommendations.snapshots import (
@@ -41,6 +40,7 @@ from training.recommendations.snapshots import (
 )
 from training.recommendations.task import RecommendationsTask
 from training.run import load_config
+from training.significance import paired_p_value
 from training.splits import Window, windows
 
 N_CANDIDATES = 60  # of each network, new to the visitor

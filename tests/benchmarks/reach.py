@@ -18,10 +18,11 @@ from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
 from models.ranking.slate.merchandising_rules import Rule, RuleSet
 from tests.benchmarks.printed import print_report
-from training.recommendations.metrics import ndcg, paired_p_value, recall
+from training.recommendations.metrics import ndcg, recall
 from training.recommendations.snapshots import Workshop, relevant_items
 from training.recommendations.task import RecommendationsTask, train
 from training.run import load_config
+from training.significance import paired_p_value
 from training.splits import end_of_data, windows
 
 FACTORS = (0.9, 0.7, 0.5, 0.3, 0.1)

@@ -27,8 +27,8 @@ from models.pricing.response.placebo import next_weeks_price, permuted_prices
 from training.pricing import plots
 from training.pricing.baselines import EMPIRICAL_BAYES, OWN, POOLED, baseline_slopes, changes
 from training.pricing.panel import price_panel
-from training.recommendations.metrics import paired_p_value
 from training.results import Comparison, Evaluation, Trained
+from training.significance import paired_p_value
 from training.splits import span_of_sales
 from training.task import TIME, Progress
 

@@ -29,8 +29,9 @@ from models.ranking.model import Policy, RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
 from models.retrieval.item_knn import ItemKnn
-from training.recommendations.metrics import bootstrap_interval, ndcg, paired_p_value, recall
+from training.recommendations.metrics import ndcg, recall
 from training.results import OURS, Comparison
+from training.significance import bootstrap_interval, paired_p_value
 from training.splits import Window
 
 K = 10

@@ -18,10 +18,10 @@ from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
 from training.recommendations.baselines import baseline_slates
 from training.recommendations.evaluation_input import Slates, Subject
-from training.recommendations.metrics import Bootstrap, holm, paired_p_value
 from training.recommendations.plots import by_depth, by_part, reach
 from training.recommendations.slate_metrics import Ranked, Ruler
 from training.results import OURS, Cell, Comparison, Evaluation, MetricTable
+from training.significance import Bootstrap, correct_p_values, paired_p_value
 
 K = 10
 SLATE_LENGTH = 20
@@ -84,7 +84,7 @@ class _Methods:
             for name, each in found.items()
         }
         p_values = [
-            holm(
+            correct_p_values(
                 {
                     n: paired_p_value(values[OURS][:, at], each[:, at])
                     for n, each in values.items()
@@ -187,7 +187,7 @@ class _Judgement:
             for name, cells in tables[0].rows.items()
             if name == OURS or name in means
         }
-        p_values = holm({name: paired_p_value(mine, scores[name]) for name in means})
+        p_values = correct_p_values({name: paired_p_value(mine, scores[name]) for name in means})
         intervals = {name: (cell.low or 0.0, cell.high or 0.0) for name, cell in cells.items()}
         comparison = Comparison(
             f"NDCG@10 {task} items",

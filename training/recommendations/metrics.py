@@ -15,10 +15,9 @@ holds counts as missed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 
 import numpy as np
-from scipy import stats
 
 from features.contracts.arrays import AnyArray, BoolArray, Float64Array, Int64Array
 
@@ -196,76 +195,3 @@ def coverage(slates: Iterable[Sequence[str]], n_items: int, k: int) -> float:
 
 def _hits(slate: Sequence[str], relevant: Set[str]) -> BoolArray:
     return np.array([[item in relevant for item in slate]], bool).reshape(1, len(slate))
-
-
-def paired_p_value(ours: Float64Array, theirs: Float64Array) -> float:
-    """Two-sided paired t-test over users; 1 when the two never differ. Users without a figure (NaN)
-    are left out."""
-    difference = ours - theirs
-    difference = difference[~np.isnan(difference)]
-    if len(difference) < 2 or not np.ptp(difference):
-        return 1.0
-    return float(stats.ttest_1samp(difference, 0.0).pvalue)
-
-
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """p-values corrected for their number: the chance of one false alarm among all of them stays
-    below the level.
-
-    The smallest times m, the next times m - 1 and so on, never falling, at most 1. Holm, A simple
-    sequentially rejective multiple test procedure, Scand. J. Statist. 1979.
-
-    3 × .01, 2 × .03, and .04 raised to what comes before it:
-
-    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
-    {'a': 0.03, 'b': 0.06, 'c': 0.06}
-    """
-    corrected: dict[str, float] = {}
-    highest = 0.0
-    for place, name in enumerate(sorted(p_values, key=lambda each: p_values[each])):
-        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[name]))
-        corrected[name] = highest
-    return {name: corrected[name] for name in p_values}
-
-
-class Bootstrap:
-    """Draws of the same users for every figure, so that thousands of intervals cost one product of
-    matrices.
-
-    Efron and Tibshirani, An Introduction to the Bootstrap, 1993: 95 % percentile intervals of the
-    mean over users.
-    """
-
-    def __init__(self, n_users: int, rng: np.random.Generator, *, n_draws: int = 1000) -> None:
-        self._times = np.zeros((n_draws, n_users), np.uint16)
-        for draw in self._times:
-            draw[:] = np.bincount(rng.integers(0, n_users, n_users), minlength=n_users)
-
-    def intervals(self, values: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Lower and upper ends for each column of `values` (users, figures), over the users who
-        have a figure."""
-        known = ~np.isnan(values)
-        both = np.concatenate([np.where(known, values, 0.0), known], axis=1)
-        # A part of the draws at a time: as float64 all of them would take eight bytes a draw and
-        # user.
-        sums, n = np.split(
-            np.concatenate(
-                [part.astype(np.float64) @ both for part in np.array_split(self._times, 10)]
-            ),
-            2,
-            axis=1,
-        )
-        means = np.divide(sums, n, out=np.full(sums.shape, np.nan), where=n > 0)
-        ends = np.full((2, values.shape[1]), np.nan)
-        drawn = ~np.isnan(means).all(0)
-        if drawn.any():
-            ends[:, drawn] = np.nanquantile(means[:, drawn], [0.025, 0.975], axis=0)
-        return ends[0], ends[1]
-
-
-def bootstrap_interval(
-    values: Float64Array, rng: np.random.Generator, *, n_draws: int = 1000
-) -> tuple[float, float]:
-    """95 % percentile interval of the mean over users."""
-    low, high = Bootstrap(len(values), rng, n_draws=n_draws).intervals(values[:, None])
-    return float(low[0]), float(high[0])

@@ -39,7 +39,8 @@ from models.retrieval.interactions import Interactions, positions
 from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
 from models.retrieval.steps import Steps, latest, popularity
 from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
-from training.recommendations.metrics import ndcg, paired_p_value
+from training.recommendations.metrics import ndcg
+from training.significance import paired_p_value
 from training.splits import Window, end_of_data, windows
 
 K = 10

@@ -10,15 +10,7 @@ import numpy as np
 import pytest
 
 from training.recommendations import metrics
-from training.recommendations.metrics import (
-    Bootstrap,
-    bootstrap_interval,
-    coverage,
-    holm,
-    ndcg,
-    paired_p_value,
-    recall,
-)
+from training.recommendations.metrics import coverage, ndcg, recall
 from training.splits import windows
 
 
@@ -73,46 +65,10 @@ def test_two_thousand_users_six_methods_and_three_depths_take_seconds() -> None:
     assert time.perf_counter() - started < 20  # about 1 s on an idle core
 
 
-def test_the_correction_by_holm_never_turns_the_order_and_never_passes_one() -> None:
-    assert holm({}) == {}
-    assert holm({"only": 0.04}) == {"only": 0.04}
-    corrected = holm({"a": 0.02, "b": 0.001, "c": 0.9, "d": 0.015})
-    assert corrected == pytest.approx({"a": 3 * 0.015, "b": 4 * 0.001, "c": 0.9, "d": 3 * 0.015})
-
-
-def test_every_figure_is_drawn_over_the_same_users_and_only_over_those_who_have_one() -> None:
-    values = np.random.default_rng(4).standard_normal(500)
-    half = np.where(np.arange(500) < 250, values, np.nan)
-    low, high = Bootstrap(500, np.random.default_rng(1)).intervals(
-        np.column_stack([values, values + 3, half])
-    )
-    assert (low[1] - low[0], high[1] - high[0]) == pytest.approx((3, 3))
-    width = 2 * 1.96 * values[:250].std() / math.sqrt(250)
-    assert high[2] - low[2] == pytest.approx(width, rel=0.15)
-    nothing = Bootstrap(3, np.random.default_rng(1)).intervals(np.full((3, 1), np.nan))
-    assert np.isnan(nothing).all()
-
-
 def test_recall_and_coverage() -> None:
     assert recall(["a", "x", "b"], {"a", "b"}, 2) == 1 / 2
     assert coverage([["a", "b"], ["a", "c"]], 4, 1) == 1 / 4
     assert coverage([["a", "b"], ["a", "c"]], 4, 2) == 3 / 4
-
-
-def test_the_paired_test_sees_a_steady_difference_that_spreads_between_users_hide() -> None:
-    rng = np.random.default_rng(2)
-    theirs = rng.random(400)
-    assert paired_p_value(theirs + 0.02 + 0.01 * rng.standard_normal(400), theirs) < 1e-9
-    assert paired_p_value(theirs, theirs) == 1
-
-
-def test_the_bootstrap_interval_is_that_of_the_normal_law_for_many_users() -> None:
-    values = np.random.default_rng(4).standard_normal(2000)
-    low, high = bootstrap_interval(values, np.random.default_rng(1))
-    half = 1.96 * values.std() / math.sqrt(2000)
-    assert (low, high) == pytest.approx(
-        (values.mean() - half, values.mean() + half), abs=0.1 * half
-    )
 
 
 def test_windows_touch_the_latest_first_and_keep_local_midnight_through_a_change_of_clocks() -> (
