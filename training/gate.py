@@ -12,7 +12,7 @@ from training.results import Comparison, Evaluation
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the challenger may become champion, and why."""
+    """Whether the challenger becomes champion, and the reason."""
 
     promote: bool
     reason: str

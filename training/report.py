@@ -1,37 +1,43 @@
-"""An evaluation as one HTML file: tables, plots and what was measured on. Images are inside;
-nothing is fetched."""
+"""An evaluation as one HTML file: tables, plots, data. Images are embedded; nothing is fetched."""
 
 from __future__ import annotations
 
 import base64
 import io
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from training.results import OURS, Cell, Evaluation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _CAPTIONS = {
     "ndcg_by_depth": "NDCG at each depth of the slate",
     "recall_by_depth": "Recall at each depth of the slate",
     "by_activity": "By activity of the user, with 95 % intervals",
     "by_items": "By relevant item, with 95 % intervals",
-    "coverage_and_ndcg": "How much of the catalogue is shown, against how well it foretells",
+    "coverage_and_ndcg": "How much of the catalogue is shown, against how well it predicts",
 }
 
 
-def as_html(evaluation: Evaluation) -> str:
-    """The report of one evaluation. Every name and note is escaped."""
+def render_html(evaluation: Evaluation) -> str:
+    """Return the report of one evaluation. Every name and note is escaped."""
     environment = Environment(
         loader=PackageLoader("training", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"figure": _figure, "interval": _interval, "p_value": _p_value}
+    environment.filters |= {
+        "figure": _format_value,
+        "interval": _format_interval,
+        "p_value": _format_p_value,
+    }
     images = [
-        (name, _CAPTIONS.get(name, name.replace("_", " ")), _png(figure))
+        (name, _CAPTIONS.get(name, name.replace("_", " ")), _encode_png(figure))
         for name, figure in evaluation.figures.items()
     ]
     return environment.get_template("report.html.j2").render(
@@ -39,25 +45,27 @@ def as_html(evaluation: Evaluation) -> str:
     )
 
 
-def _png(figure: Any) -> str:
-    """A figure as a data URI. Without the version of matplotlib in it the same figure gives the
-    same text."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=110, metadata={"Software": None})
-    return f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+def _encode_png(figure: Figure) -> str:
+    """Return a figure as a data URI.
+
+    The version of matplotlib is left out, so that the same figure gives the same text.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _figure(value: float | None) -> str:
-    """Four digits after the point; a dash where there is nothing to tell."""
+def _format_value(value: float | None) -> str:
+    """Return four digits after the point; a dash without a value."""
     return "–" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
-def _interval(cell: Cell) -> str:
+def _format_interval(cell: Cell) -> str:
     known = cell.low is not None and cell.high is not None and not math.isnan(cell.low)
     return f"{cell.low:.4f} to {cell.high:.4f}" if known else ""
 
 
-def _p_value(value: float | None) -> str:
+def _format_p_value(value: float | None) -> str:
     if value is None:
         return ""
     return "p < .0001" if value < 1e-4 else f"p = {value:.2g}"

@@ -11,21 +11,22 @@ from features.contracts.tables import EventType
 from features.facts.facts import Facts
 from features.pipelines.expressions import before
 
-_ALMOST_OVER = timedelta(days=2)
+_LAST_DAYS = timedelta(days=2)  # of a week: a sale on one of them shows that the week is over
 
 
 @dataclass(frozen=True)
 class Window:
-    """Known: what occurred before `cut`. To be foretold: what occurs from `cut` until before
-    `end`."""
+    """Known: what occurred before `cut`. To predict: what occurs from `cut` until before `end`."""
 
     cut: datetime
     end: datetime
 
 
 def end_of_data(facts: Facts, until: datetime | None, timezone: str) -> datetime:
-    """The first business week's start that no visible event has reached; `until` hides what occurs
-    from then on."""
+    """Return the start of the first business week after the last visible event.
+
+    `until` hides what occurs from then on. Raises BadInput without events.
+    """
     latest = facts.latest_event_at()
     if latest is None:
         raise BadInput("there are no events to train on", hint="Try: shopwright import DIR")
@@ -36,10 +37,10 @@ def end_of_data(facts: Facts, until: datetime | None, timezone: str) -> datetime
 
 
 def span_of_sales(facts: Facts, until: datetime | None, timezone: str) -> tuple[datetime, datetime]:
-    """When the first sale was, and the end of the last whole week before `until`.
+    """Return the time of the first sale, and the end of the last whole week before `until`.
 
-    A week with a sale on one of its last two days counts as over; one that may still fill up would
-    look like a slump.
+    A week with a sale on one of its last two days counts as over: a week that is still being filled
+    would look like a slump. Raises BadInput without sales.
     """
     events = facts.read("events")
     events = events.filter(events.event_type == EventType.PURCHASE.value)
@@ -52,11 +53,11 @@ def span_of_sales(facts: Facts, until: datetime | None, timezone: str) -> tuple[
     )
     if row["first"] is None:
         raise BadInput("there are no purchases to learn from", hint="Try: shopwright import DIR")
-    latest = row["last"] + _ALMOST_OVER
+    latest = row["last"] + _LAST_DAYS
     return row["first"], week_start(latest if until is None else min(until, latest), timezone)
 
 
 def windows(end: datetime, n: int, n_weeks: int, timezone: str) -> list[Window]:
-    """The last `n` windows of `n_weeks` each, the latest first; they touch and do not overlap."""
+    """Return the last `n` windows of `n_weeks` each, the latest first, without gap or overlap."""
     cuts = [add_weeks(end, -n_weeks * k, timezone) for k in range(n + 1)]
     return [Window(cut, following) for cut, following in zip(cuts[1:], cuts[:-1], strict=True)]

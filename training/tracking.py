@@ -1,5 +1,4 @@
-"""MLflow tracking runs: every training writes its parameters, metrics beside baselines, plots and
-artifact here."""
+"""MLflow tracking runs: parameters, metrics beside baselines, plots and artifact of a training."""
 
 from __future__ import annotations
 
@@ -11,37 +10,40 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from configs.settings import Settings
 from models.registry import Registry, Version
-from training.report import as_html
-from training.results import OURS, Comparison, Evaluation, MetricTable
+from training.report import render_html
+from training.results import OURS, Comparison, Evaluation, MetricTable, SavedModel
 
-_METRICS_A_CALL = 500  # the tracking server's limit is 1,000
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_METRICS_PER_CALL = 500  # the tracking server accepts at most 1,000
 
 
 @dataclass(frozen=True)
 class TrackingRun:
     """One open MLflow run."""
 
-    client: Any
+    client: MlflowClient
     run_id: str
     registry: Registry
 
     def log_evaluation(self, evaluation: Evaluation, *, prefix: str = "") -> None:
-        """Metrics as `<metric>` and `<metric>.<baseline>`, all tables as JSON, every figure as PNG,
-        the report as HTML.
+        """Log metrics, tables, plots and the HTML report.
 
-        Of the tables ours only become metrics; every method's figures stand in `evaluation.json`.
+        Comparisons become metrics `<metric>` and `<metric>.<baseline>`. Of the tables only our row
+        becomes metrics; `evaluation.json` has every method.
         """
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for comparison in evaluation.comparisons:
-            found |= _metrics_of(comparison)
+            metrics |= _comparison_metrics(comparison)
         for table in evaluation.tables:
-            found |= _metrics_of_table(table)
-        found |= {_metric_name(name): value for name, value in evaluation.metrics.items()}
-        self.log_metrics({prefix + name: value for name, value in found.items()})
+            metrics |= _table_metrics(table)
+        metrics |= {_metric_name(name): value for name, value in evaluation.metrics.items()}
+        self.log_metrics({prefix + name: value for name, value in metrics.items()})
         self.client.set_tag(self.run_id, "evaluated_at_cut", evaluation.cut.isoformat())
         document = {
             "comparisons": [asdict(comparison) for comparison in evaluation.comparisons],
@@ -50,34 +52,38 @@ class TrackingRun:
             "notes": list(evaluation.notes),
         }
         self.client.log_dict(self.run_id, document, "evaluation.json")
-        self.client.log_text(self.run_id, as_html(evaluation), "report.html")
+        self.client.log_text(self.run_id, render_html(evaluation), "report.html")
         for name, figure in evaluation.figures.items():
             self.client.log_figure(self.run_id, figure, f"plots/{name}.png")
 
     def log_metrics(self, values: Mapping[str, float]) -> None:
-        """In as few calls as the server takes: one call a metric would cost seconds."""
+        """Log metrics in as few calls as the server accepts: one call per metric takes seconds."""
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        now_milliseconds = int(time.time() * 1000)
         metrics = [
-            Metric(name, value, now, 0) for name, value in values.items() if not math.isnan(value)
+            Metric(name, value, now_milliseconds, 0)
+            for name, value in values.items()
+            if not math.isnan(value)
         ]
-        for start in range(0, len(metrics), _METRICS_A_CALL):
-            self.client.log_batch(self.run_id, metrics=metrics[start : start + _METRICS_A_CALL])
+        for start in range(0, len(metrics), _METRICS_PER_CALL):
+            batch = metrics[start : start + _METRICS_PER_CALL]
+            self.client.log_batch(self.run_id, metrics=batch)
 
     @contextmanager
     def trial(
-        self, parameters: Mapping[str, Any], *, tags: Mapping[str, str]
+        self, parameters: Mapping[str, object], *, tags: Mapping[str, str]
     ) -> Iterator[TrackingRun]:
-        """A run below this one: one try of a search."""
+        """Open a child run: one trial of a search."""
         experiment_id = self.client.get_run(self.run_id).info.experiment_id
-        below = {**tags, "mlflow.parentRunId": self.run_id}
-        run_id = self.client.create_run(experiment_id, run_name="trial", tags=below).info.run_id
-        with _open(TrackingRun(self.client, run_id, self.registry), parameters) as run:
-            yield run
+        child_tags = {**tags, "mlflow.parentRunId": self.run_id}
+        run = self.client.create_run(experiment_id, run_name="trial", tags=child_tags)
+        child = TrackingRun(self.client, run.info.run_id, self.registry)
+        with _open_run(child, parameters) as opened:
+            yield opened
 
-    def register(self, name: str, model: Any, *, tags: Mapping[str, str]) -> Version:
-        """Saves `model` as the run's artifact and registers it as a new version of `name`."""
+    def register(self, name: str, model: SavedModel, *, tags: Mapping[str, str]) -> Version:
+        """Save `model` as the run's artifact and register it as a new version of `name`."""
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "model"
             folder.mkdir()
@@ -93,10 +99,10 @@ def tracking_run(
     registry: Registry,
     *,
     name: str,
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, object],
     tags: Mapping[str, str],
 ) -> Iterator[TrackingRun]:
-    """An MLflow run under the experiment `name`; it ends as FAILED when the body raises."""
+    """Open an MLflow run under the experiment `name`; it ends as FAILED when the body raises."""
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     settings.home.mkdir(parents=True, exist_ok=True)
     from mlflow import MlflowClient
@@ -104,22 +110,23 @@ def tracking_run(
     client = MlflowClient(tracking_uri=registry.url, registry_uri=registry.url)
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        # A tracking server decides itself where artifacts go; beside a bare database they lie in
+        # A tracking server chooses where artifacts are kept; with a bare database they are kept in
         # the state folder.
-        remote = registry.url.startswith(("http://", "https://"))
-        location = None if remote else (settings.home.absolute() / "mlartifacts" / name).as_uri()
+        is_server = registry.url.startswith(("http://", "https://"))
+        local_folder = (settings.home.absolute() / "mlartifacts" / name).as_uri()
+        location = None if is_server else local_folder
         experiment_id = client.create_experiment(name, artifact_location=location)
     else:
         experiment_id = experiment.experiment_id
     run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
-    with _open(TrackingRun(client, run.info.run_id, registry), parameters) as opened:
+    with _open_run(TrackingRun(client, run.info.run_id, registry), parameters) as opened:
         yield opened
 
 
 @contextmanager
-def _open(run: TrackingRun, parameters: Mapping[str, Any]) -> Iterator[TrackingRun]:
+def _open_run(run: TrackingRun, parameters: Mapping[str, object]) -> Iterator[TrackingRun]:
     try:
-        for key, value in _flat(parameters).items():
+        for key, value in _flatten(parameters).items():
             run.client.log_param(run.run_id, key, value)
         yield run
     except BaseException:
@@ -128,31 +135,28 @@ def _open(run: TrackingRun, parameters: Mapping[str, Any]) -> Iterator[TrackingR
     run.client.set_terminated(run.run_id, "FINISHED")
 
 
-def _metrics_of(comparison: Comparison) -> dict[str, float]:
+def _comparison_metrics(comparison: Comparison) -> dict[str, float]:
     metric = _metric_name(comparison.metric)
-    values = {metric: comparison.ours}
-    values |= {
-        f"{metric}.{_metric_name(name)}": value for name, value in comparison.baselines.items()
-    }
+    metrics = {metric: comparison.ours}
+    for name, value in comparison.baselines.items():
+        metrics[f"{metric}.{_metric_name(name)}"] = value
     if comparison.p_value is not None:
-        values[f"{metric}.p_value"] = comparison.p_value
-    values |= {
-        f"{metric}.{_metric_name(name)}.p_value": value
-        for name, value in comparison.p_values.items()
-    }
+        metrics[f"{metric}.p_value"] = comparison.p_value
+    for name, value in comparison.p_values.items():
+        metrics[f"{metric}.{_metric_name(name)}.p_value"] = value
     for name, (low, high) in comparison.intervals.items():
-        stem = metric if name == OURS else f"{metric}.{_metric_name(name)}"
-        values |= {f"{stem}.low": low, f"{stem}.high": high}
-    return values
+        method = metric if name == OURS else f"{metric}.{_metric_name(name)}"
+        metrics |= {f"{method}.low": low, f"{method}.high": high}
+    return metrics
 
 
-def _metrics_of_table(table: MetricTable) -> dict[str, float]:
-    """Ours; in a table without other methods every row is a figure of ours."""
-    stem = _metric_name(table.title)
+def _table_metrics(table: MetricTable) -> dict[str, float]:
+    """Return our row of a table; in a table without other methods every row is ours."""
+    title = _metric_name(table.title)
     rows = (
-        {stem: table.rows[OURS]}
+        {title: table.rows[OURS]}
         if OURS in table.rows
-        else {f"{stem}/{_metric_name(n)}": r for n, r in table.rows.items()}
+        else {f"{title}/{_metric_name(name)}": cells for name, cells in table.rows.items()}
     )
     return {
         f"{name}/{_metric_name(column)}": cell.value
@@ -162,22 +166,23 @@ def _metrics_of_table(table: MetricTable) -> dict[str, float]:
 
 
 def _metric_name(text: str) -> str:
-    """MLflow allows letters, digits and ``_-. /`` in a metric's name.
+    """Return `text` with the letters, digits and ``_-. /`` that MLflow allows in a metric's name.
 
     >>> _metric_name("NDCG@10 (new)")
     'NDCG_10_new'
     """
-    kept = "".join(letter if letter.isalnum() or letter in "_-./" else "_" for letter in text)
-    while "__" in kept:
-        kept = kept.replace("__", "_")
-    return kept.strip("_")
+    name = "".join(letter if letter.isalnum() or letter in "_-./" else "_" for letter in text)
+    while "__" in name:
+        name = name.replace("__", "_")
+    return name.strip("_")
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Return nested mappings as one, with dotted keys."""
+    flat: dict[str, object] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            flat |= _flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

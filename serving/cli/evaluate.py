@@ -49,7 +49,7 @@ def evaluate(
 
     With --data or --format the shop's state folder is neither read nor written.
     """
-    from training.report import as_html
+    from training.report import render_html
     from training.run import TrainingRun, load_config, load_task
 
     if report is not None and not report.absolute().parent.is_dir():
@@ -64,7 +64,7 @@ def evaluate(
         run = TrainingRun(shop.facts, shop.settings, shop.registry, instant, progress.say)
         evaluation = run.evaluate(task, task_config, split=protocol)
     if report is not None:
-        report.write_text(as_html(evaluation), encoding="utf-8")
+        report.write_text(render_html(evaluation), encoding="utf-8")
     if json:
         print_json(as_document(evaluation))
     else:

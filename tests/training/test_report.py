@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from matplotlib.figure import Figure
 
-from training.report import as_html
+from training.report import render_html
 from training.results import Cell, Comparison, Evaluation, MetricTable
 
 HOSTILE = "<script>alert('x')</script> & \"co\""
@@ -32,7 +32,7 @@ def an_evaluation() -> Evaluation:
 
 
 def test_every_name_is_escaped_and_nothing_is_fetched() -> None:
-    html = as_html(an_evaluation())
+    html = render_html(an_evaluation())
     assert "<script" not in html
     assert html.count("&lt;script&gt;") == 3  # a method, a column, a note
     assert "http" not in html.replace("http-equiv", "")
@@ -40,7 +40,7 @@ def test_every_name_is_escaped_and_nothing_is_fetched() -> None:
 
 
 def test_it_says_cut_counts_intervals_and_tests_the_strongest_baseline_first() -> None:
-    html = as_html(an_evaluation())
+    html = render_html(an_evaluation())
     for text in (
         "2024-05-06T00:00:00+00:00",
         "98,765",
@@ -54,12 +54,12 @@ def test_it_says_cut_counts_intervals_and_tests_the_strongest_baseline_first() -
 
 
 def test_the_same_evaluation_gives_the_same_file() -> None:
-    assert as_html(an_evaluation()) == as_html(an_evaluation())
+    assert render_html(an_evaluation()) == render_html(an_evaluation())
 
 
 def test_an_evaluation_without_tables_or_plots_has_a_report_too() -> None:
     comparison = Comparison("WMAPE", 0.5, {"naive": 0.75}, "lower", "naive")
-    html = as_html(
+    html = render_html(
         Evaluation("demand", datetime(2024, 5, 6, tzinfo=UTC), "WMAPE", (comparison,), False)
     )
     assert "not good enough to serve" in html
