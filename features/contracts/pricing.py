@@ -124,7 +124,7 @@ class PricingItem:
                        unknown
     lowest_tried_minor, highest_tried_minor   the range of prices seen; None when there is no
     evidence
-    neighbours_*       what the rest of the family gains over the horizon per unit of the log of
+    cross_*            what the rest of the family gains over the horizon per unit of the log of
                        this item's price
     hold               why the price must stay as it is, whatever would be best; None where it may
                        move
@@ -173,6 +173,6 @@ class PricingItem:
     spoiled_above_minor: int | None = None
     spoiled: str = ""
     days_since_change: float | None = None
-    neighbours_units: float = 0.0
-    neighbours_revenue_minor: float = 0.0
-    neighbours_profit_minor: float = 0.0
+    cross_units: float = 0.0
+    cross_revenue_minor: float = 0.0
+    cross_profit_minor: float = 0.0

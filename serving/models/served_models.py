@@ -112,7 +112,7 @@ class Champions:
         held = self._models.get(PRICING)
         if held is None:
             return None
-        value = float(held[1].response([item_id], zone).elasticity[0])
+        value = float(held[1].find_response([item_id], zone).elasticity[0])
         return None if math.isnan(value) else value
 
     def pricing(self) -> tuple[Version, ElasticityModel]:

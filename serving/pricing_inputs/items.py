@@ -21,7 +21,7 @@ from features.database import reading
 from features.facts.facts import Facts
 from features.prices.law import PlannedReduction, floor_of, planned, running, spoiled_by_raise
 from features.prices.ledger import Ledger, Price, opening_list_price, timeline
-from models.pricing.response.cross_effects import with_neighbours
+from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import ElasticityModel
 from models.pricing.rules import PricingRules
 from serving.price_desk.repository import Suggestions
@@ -103,7 +103,7 @@ def priced_zone(
     forecast = horizon_forecast(
         inputs.demand_model.forecasts, zone, inputs.now, inputs.rules.horizon_weeks, item_ids
     )
-    response = inputs.pricing_model.response(forecast.item_ids, zone)
+    response = inputs.pricing_model.find_response(forecast.item_ids, zone)
     sources = _read(inputs, zone, forecast.item_ids)
     forecast = forecast.at_ledger_prices(
         sources.histories, response.elasticity, inputs.now, inputs.settings.timezone
@@ -138,8 +138,8 @@ def priced_zone(
                 **_circumstances(inputs, zone, item_id, price, sources),
             )
         )
-    items = with_neighbours(
-        items, inputs.pricing_model.cross([item.item_id for item in items], zone)
+    items = add_cross_effects(
+        items, inputs.pricing_model.find_cross_elasticities([item.item_id for item in items], zone)
     )
     return PricedZone(zone, items, sources.prices, sources.terms, len(forecast.item_ids))
 

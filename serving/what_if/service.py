@@ -181,7 +181,7 @@ def _support(inputs: PricingInputs, campaign: Campaign, item_ids: Sequence[str])
             kind: np.array([plans.get((each, kind), 0.0) for each in item_ids])
             for kind in campaign.support
         }
-    lifts = inputs.pricing_model.lifts(item_ids, campaign.zone)
+    lifts = inputs.pricing_model.find_lifts(item_ids, campaign.zone)
     return support_lift(campaign, lifts, planned, len(item_ids))
 
 

@@ -33,8 +33,8 @@ from features.facts.facts import Facts
 from features.sources.folder import import_folder
 from models.pricing.optimise.item_choices import candidates
 from models.pricing.optimise.optimiser import suggest
-from models.pricing.response.cross_effects import with_neighbours
-from models.pricing.response.elasticity import Cross, fit_elasticities
+from models.pricing.response.cross_effects import add_cross_effects
+from models.pricing.response.elasticity import CrossElasticities, fit_elasticities
 from models.pricing.rules import PricingRules
 from tests.benchmarks.simulated_pricing import pricing_items
 from training.pricing.panel import price_panel
@@ -107,7 +107,7 @@ def _known_items(shop: SimulatedShop, seed: int) -> list[PricingItem]:
     effects = shop.elasticities().copy()
     np.fill_diagonal(effects, 0)
     of, by = np.nonzero(effects)
-    return with_neighbours(items, Cross(of, by, effects[of, by]))
+    return add_cross_effects(items, CrossElasticities(of, by, effects[of, by]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

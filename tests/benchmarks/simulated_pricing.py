@@ -26,7 +26,7 @@ from features.facts.facts import Facts
 from features.sources.folder import import_folder
 from models.pricing.optimise.item_choices import candidates
 from models.pricing.optimise.optimiser import suggest
-from models.pricing.response.cross_effects import with_neighbours
+from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import ElasticityModel, fit_elasticities
 from models.pricing.response.panel import PricePanel
 from models.pricing.rules import PricingRules
@@ -143,7 +143,7 @@ def pricing_items(
 ) -> list[PricingItem]:
     """What pricing knows of each item: forecast `units` (N, 4) of mean, p10, p50 and p90, and its
     price response."""
-    response = model.response(shop.item_ids, ZONE)
+    response = model.find_response(shop.item_ids, ZONE)
     items = [
         PricingItem(
             item_id=item_id,
@@ -166,7 +166,7 @@ def pricing_items(
         )
         for n, item_id in enumerate(shop.item_ids)
     ]
-    return with_neighbours(items, model.cross(shop.item_ids, ZONE))
+    return add_cross_effects(items, model.find_cross_elasticities(shop.item_ids, ZONE))
 
 
 def _plain(panel: PricePanel, shop: SimulatedShop) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from features.contracts.arrays import BoolArray, Float64Array
 from features.contracts.categories import codes
 from models.pricing.response.panel import PricePanel
-from models.pricing.response.shrinkage import shrink
+from models.pricing.response.shrinkage import shrink_slopes
 
 POOLED, CATEGORY, OWN, OWN_CHANGES, EMPIRICAL_BAYES = (
     "pooled",
@@ -36,7 +36,7 @@ def baseline_slopes(earlier: PricePanel) -> dict[str, Float64Array]:
     sold = earlier.sold
     levels = _centred(earlier.log_price, sold), _centred(_log_units(earlier), sold)
     own, variances = _least_squares(*levels, sold, pooled)
-    drawn, _ = shrink(own, variances, [category])
+    drawn, _ = shrink_slopes(own, variances, [category])
     return {
         POOLED: np.full(len(category), pooled),
         CATEGORY: np.where(moved, by_category, pooled)[category],

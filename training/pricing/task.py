@@ -17,13 +17,13 @@ from features.facts.facts import Facts
 from models.pricing.response.elasticity import (
     ElasticityConfig,
     ElasticityModel,
-    Fitted,
-    fit,
+    FittedElasticities,
     fit_elasticities,
-    foretold,
+    fit_with_residuals,
+    predict_log_units,
 )
 from models.pricing.response.panel import PricePanel
-from models.pricing.response.placebo import next_weeks_price, permuted_prices
+from models.pricing.response.placebo import fit_next_weeks_price, fit_permuted_prices
 from training.pricing import plots
 from training.pricing.baselines import EMPIRICAL_BAYES, OWN, POOLED, baseline_slopes, changes
 from training.pricing.panel import price_panel
@@ -89,9 +89,9 @@ def train(
     _, end = span_of_sales(facts, until, settings.timezone)
     panel, starts = price_panel(facts, settings, end)
     n_fit = int(config.fit_share * len(starts))
-    judged = panel.series(panel.sold.sum(1) >= config.min_selling_share * len(starts))
+    judged = panel.select_series(panel.sold.sum(1) >= config.min_selling_share * len(starts))
     progress("fitting price response on the earlier weeks")
-    fitted = fit(panel.before(n_fit), config.elasticity)
+    fitted = fit_with_residuals(panel.select_first_weeks(n_fit), config.elasticity)
     tests = _tests(fitted.model, judged, n_fit, config.elasticity)
     if not len(tests.series):
         raise BadInput(
@@ -99,7 +99,7 @@ def train(
             f"{len(starts) - n_fit} of {len(starts)} weeks, so price response cannot be judged",
             hint="Import more history",
         )
-    slopes = baseline_slopes(judged.before(n_fit))
+    slopes = baseline_slopes(judged.select_first_weeks(n_fit))
     evaluation = _evaluation(starts[n_fit], fitted, slopes, tests, judged, settings.seed)
     progress("placebo tests")
     evaluation = _with_placebos(evaluation, fitted, config, settings.seed)
@@ -129,7 +129,8 @@ def _tests(
     chosen = both & (np.abs(np.where(both, price, 0.0)) > config.min_change)
     chosen[:, : first_week - 1] = False
     alone, whole = (
-        np.diff(each, axis=1)[chosen] for each in foretold(model, judged, config.category_depths)
+        np.diff(each, axis=1)[chosen]
+        for each in predict_log_units(model, judged, config.category_depths)
     )
     return _Tests(
         len(judged.item_ids), np.nonzero(chosen)[0], price[chosen], units[chosen], alone, whole
@@ -138,7 +139,7 @@ def _tests(
 
 def _evaluation(
     cut: datetime,
-    fitted: Fitted,
+    fitted: FittedElasticities,
     slopes: dict[str, Float64Array],
     tests: _Tests,
     judged: PricePanel,
@@ -172,7 +173,7 @@ def _evaluation(
     }
     judged_ids = sorted(set(judged.item_ids.tolist()))
     for zone in sorted(set(judged.zones.tolist())):
-        for kind, lift in model.lifts(judged_ids, zone).items():
+        for kind, lift in model.find_lifts(judged_ids, zone).items():
             metrics[f"lift of {kind}, {zone}"] = (
                 float(np.nanmean(lift)) if np.isfinite(lift).any() else np.nan
             )
@@ -241,13 +242,13 @@ def _gain_interval(
 
 
 def _with_placebos(
-    evaluation: Evaluation, fitted: Fitted, config: PricingConfig, seed: int
+    evaluation: Evaluation, fitted: FittedElasticities, config: PricingConfig, seed: int
 ) -> Evaluation:
     """The evaluation with what two placebo tests found on the earlier weeks."""
     rng = generator(seed, "permuted prices")
     found = {
-        "permuted prices": permuted_prices(fitted, config.elasticity, rng),
-        "next week's price": next_weeks_price(fitted),
+        "permuted prices": fit_permuted_prices(fitted, config.elasticity, rng),
+        "next week's price": fit_next_weeks_price(fitted),
     }
     metrics, notes = dict(evaluation.metrics), list(evaluation.notes)
     for name, placebo in found.items():

@@ -42,9 +42,9 @@ class Columns:
     error: Float64Array
     stock: Float64Array
     weeks: Float64Array
-    neighbours_units: Float64Array
-    neighbours_revenue: Float64Array
-    neighbours_profit: Float64Array
+    cross_units: Float64Array
+    cross_revenue: Float64Array
+    cross_profit: Float64Array
 
     @classmethod
     def of(cls, items: Sequence[PricingItem]) -> Columns:
@@ -68,9 +68,9 @@ class Columns:
         stock = np.array([each.stock_units for each in items], np.float64)  # NaN for None
         weeks = np.array([each.weeks_to_sell for each in items], np.float64)
         families = [
-            np.array([each.neighbours_units for each in items], np.float64),
-            np.array([each.neighbours_revenue_minor for each in items], np.float64),
-            np.array([each.neighbours_profit_minor for each in items], np.float64),
+            np.array([each.cross_units for each in items], np.float64),
+            np.array([each.cross_revenue_minor for each in items], np.float64),
+            np.array([each.cross_profit_minor for each in items], np.float64),
         ]
         middle = np.maximum(middle, 1e-9)
         spread = np.log(np.maximum(high, middle) / middle) / Z10
@@ -147,8 +147,8 @@ def _value(
     value = units * (
         aims.profit[item] * (net - columns.cost[item]) + aims.revenue[item] * net + aims.units[item]
     )
-    gained = aims.profit * columns.neighbours_profit + aims.revenue * columns.neighbours_revenue
-    gained = gained + aims.units * columns.neighbours_units
+    gained = aims.profit * columns.cross_profit + aims.revenue * columns.cross_revenue
+    gained = gained + aims.units * columns.cross_units
     value += gained[item] * np.log(prices / columns.current[item])
     selling = np.flatnonzero(aims.sell_through[item] * ~np.isnan(columns.stock[item]))
     if len(selling):
@@ -253,9 +253,9 @@ def _differences(
     units = after - before
     revenue = after * net - before * net_now
     profit = revenue - columns.cost[item][:, None] * units
-    units = units + columns.neighbours_units[item][:, None] * log_ratio
-    revenue = revenue + columns.neighbours_revenue[item][:, None] * log_ratio
-    profit = profit + columns.neighbours_profit[item][:, None] * log_ratio
+    units = units + columns.cross_units[item][:, None] * log_ratio
+    revenue = revenue + columns.cross_revenue[item][:, None] * log_ratio
+    profit = profit + columns.cross_profit[item][:, None] * log_ratio
     return _effects(*(_around(values) for values in (units, revenue, profit)))
 
 

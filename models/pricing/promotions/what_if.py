@@ -159,9 +159,7 @@ def what_if(
     columns = replace(columns, units=columns.units * campaign.weeks / horizon_weeks)
     every = np.arange(len(items))
     nobody = np.zeros(len(items))  # what the families lose stands apart
-    own = replace(
-        columns, neighbours_units=nobody, neighbours_revenue=nobody, neighbours_profit=nobody
-    )
+    own = replace(columns, cross_units=nobody, cross_revenue=nobody, cross_profit=nobody)
     lift = nobody if lift is None else lift
     expected = effects(replace(own, units=own.units * np.exp(lift)), every, paid)
     against, by_price = differences(own, every, paid, lift), differences(own, every, paid)
@@ -225,10 +223,10 @@ def paid_prices(campaign: Campaign, items: Sequence[PricingItem]) -> Float64Arra
 def _learnt(item: PricingItem, price: float, share: float) -> Effect | None:
     """What the family loses to the price by the cross effects that were learnt; None where none
     were."""
-    if not item.neighbours_units:
+    if not item.cross_units:
         return None
     move = math.log(price / item.current_price_minor) * share
-    gains = (item.neighbours_units, item.neighbours_revenue_minor, item.neighbours_profit_minor)
+    gains = (item.cross_units, item.cross_revenue_minor, item.cross_profit_minor)
     return Effect(*(Band(gain * move, gain * move, gain * move) for gain in gains))
 
 

@@ -1,4 +1,4 @@
-"""What an item's price does to the rest of its family, as the optimiser counts it."""
+"""What an item's price does to the sales of the rest of its family, as the optimiser counts it."""
 
 from __future__ import annotations
 
@@ -8,32 +8,29 @@ from dataclasses import replace
 import numpy as np
 
 from features.contracts.pricing import PricingItem
-from models.pricing.response.elasticity import Cross
+from models.pricing.response.elasticity import CrossElasticities
 
 
-def with_neighbours(items: Sequence[PricingItem], cross: Cross) -> list[PricingItem]:
-    """The items with what their neighbours sell more, over the horizon, per unit of the log of each
-    item's price.
+def add_cross_effects(items: Sequence[PricingItem], cross: CrossElasticities) -> list[PricingItem]:
+    """Return the items with what the rest of their family gains per unit of the log of their price.
 
-    `cross` numbers the items as they stand in `items`. First order: neighbours' prices are taken to
-    stay.
+    Units, net revenue and net profit over the horizon. `cross` numbers the items by their index in
+    `items`. First order: the prices of the rest of the family are taken to stay.
     """
     units = np.array([item.units_mean for item in items])
-    net = np.array([item.current_price_minor / item.tax_divisor for item in items])
-    margin = net - np.array([item.unit_cost_minor for item in items])
-    moved = cross.effect * units[cross.of]
-    columns = [
-        np.bincount(cross.by, moved * each[cross.of], len(items))
-        for each in (np.ones(len(items)), net, margin)
-    ]
+    net_price = np.array([item.current_price_minor / item.tax_divisor for item in items])
+    margin = net_price - np.array([item.unit_cost_minor for item in items])
+    gained_units = cross.elasticity * units[cross.units_of]
+    cross_units, cross_revenue, cross_profit = (
+        np.bincount(cross.price_of, gained_units * amount[cross.units_of], len(items)).tolist()
+        for amount in (np.ones(len(items)), net_price, margin)
+    )
     return [
         replace(
             item,
-            neighbours_units=sold,
-            neighbours_revenue_minor=revenue,
-            neighbours_profit_minor=profit,
+            cross_units=cross_units[index],
+            cross_revenue_minor=cross_revenue[index],
+            cross_profit_minor=cross_profit[index],
         )
-        for item, sold, revenue, profit in zip(
-            items, *(column.tolist() for column in columns), strict=True
-        )
+        for index, item in enumerate(items)
     ]

@@ -1,8 +1,7 @@
-"""How strongly each item's price moves the others of its family: all alike, or the more the more it
-sells.
+"""Cross weights: how strongly each item's price moves the units of the others of its family.
 
-Which holds in a shop is told by its sales, by one coefficient for all families: many coefficients
-follow the noise, and what they explain beside the truth hides which way is nearer to it.
+Either all items weigh the same, or each by its share of the sales. The shop's sales decide which,
+by one coefficient for all families: with many coefficients the choice would follow the noise.
 """
 
 from __future__ import annotations
@@ -12,36 +11,45 @@ from typing import Literal, get_args
 import numpy as np
 
 from features.contracts.arrays import Float64Array
-from models.pricing.response.controls import neighbours
-from models.pricing.response.double_ml import rest
-from models.pricing.response.group_regression import Groups, Levels, centred
+from models.pricing.response.controls import sum_over_family
+from models.pricing.response.double_ml import remove_levels
+from models.pricing.response.group_regression import Groups, Levels, centre_series
 from models.pricing.response.panel import PricePanel
 
-Sharing = Literal["equal", "sales"]
-SHARINGS: tuple[Sharing, ...] = get_args(Sharing)
+Weighting = Literal["equal", "sales"]
+WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 
 
-def pulls(panel: PricePanel, levels: Levels, sharing: Sharing) -> Float64Array:
-    """(S,) how strongly each item's price moves the others of its family: all alike, or by its
-    share of the sales."""
-    family = levels.family or Groups.of(np.arange(len(panel.units)))
-    if sharing == "equal":
-        n = family.sums(np.ones(len(panel.units)))
+def compute_cross_weights(panel: PricePanel, levels: Levels, weighting: Weighting) -> Float64Array:
+    """Return the cross weight of each series (S,).
+
+    equal   one over the number of others in the family
+    sales   the share of the family's mean weekly units
+    """
+    family = levels.family or Groups.from_values(np.arange(len(panel.units)))
+    if weighting == "equal":
+        n = family.sum_by_group(np.ones(len(panel.units)))
         return np.asarray(1 / np.maximum(n - 1, 1))[family.codes]
-    size = np.asarray((panel.units * panel.seen).sum(1) / np.maximum(panel.seen.sum(1), 1))
-    return np.asarray(size / np.maximum(family.sums(size)[family.codes], 1e-9))
+    n_observed = np.maximum(panel.observed.sum(1), 1)
+    mean_units = np.asarray((panel.units * panel.observed).sum(1) / n_observed)
+    return np.asarray(mean_units / np.maximum(family.sum_by_group(mean_units)[family.codes], 1e-9))
 
 
-def told_by_sales(
-    panel: PricePanel, levels: Levels, left: Float64Array, weights: Float64Array
+def choose_cross_weights(
+    panel: PricePanel, levels: Levels, unexplained: Float64Array, weights: Float64Array
 ) -> Float64Array:
-    """`pulls` of the way that explains most of what is `left` (S, W) of the units where no family
-    is looked at."""
+    """Return the cross weights (S,) of the weighting that explains more of the units.
 
-    def told(pull: Float64Array) -> float:
-        price = centred(np.where(weights > 0, panel.log_price, 0.0), weights)
-        moved = rest(neighbours(price, pull, levels), weights, levels)
-        spread = float((weights * moved**2).sum())
-        return float((weights * moved * left).sum()) ** 2 / spread if spread > 0 else 0.0
+    `unexplained` (S, W) is what a fit without families leaves of the log units.
+    """
 
-    return max((pulls(panel, levels, sharing) for sharing in SHARINGS), key=told)
+    def measure_explained(cross_weights: Float64Array) -> float:
+        price = centre_series(np.where(weights > 0, panel.log_price, 0.0), weights)
+        family_price = remove_levels(sum_over_family(price, cross_weights, levels), weights, levels)
+        spread = float((weights * family_price**2).sum())
+        if spread <= 0:
+            return 0.0
+        return float((weights * family_price * unexplained).sum()) ** 2 / spread
+
+    candidates = (compute_cross_weights(panel, levels, weighting) for weighting in WEIGHTINGS)
+    return max(candidates, key=measure_explained)

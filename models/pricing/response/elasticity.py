@@ -1,14 +1,13 @@
-"""Price response: a slope of log units on log price per item and zone, and what promotions and
-neighbours' prices do.
+"""Price response: slopes of log units on log price, and effects of promotions and other prices.
 
-What else explains prices and units is taken out first, foretold from other weeks (`residuals`);
-each slope is then drawn towards its category's and department's (`shrinkage`). Counts are fitted as
-counts where prices are listed.
+One slope per item and zone. What else explains prices and units is taken out first, predicted from
+other weeks (`double_ml`); each slope is then shrunk towards its category's and department's
+(`shrinkage`). Units are fitted as counts where prices are listed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -21,39 +20,39 @@ from features.contracts.errors import BadInput
 from features.contracts.pricing import EvidenceGrade
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.pricing.response.controls import (
-    AFTER,
-    BEFORE,
-    NEIGHBOURS,
-    OF_NEIGHBOURS,
-    STOCKED_UP,
-    raw_controls,
+    AFTER_SUFFIX,
+    BEFORE_SUFFIX,
+    FAMILY_PREFIX,
+    FAMILY_PRICE,
+    REDUCTION_BEFORE,
+    build_controls,
 )
-from models.pricing.response.cross_weights import pulls, told_by_sales
+from models.pricing.response.cross_weights import choose_cross_weights, compute_cross_weights
 from models.pricing.response.double_ml import (
     Residuals,
-    counted_response,
-    effects,
-    first_response,
+    build_log_response,
+    build_poisson_response,
+    fit_control_effects,
     residualise,
 )
-from models.pricing.response.group_regression import Levels, centred, explained
-from models.pricing.response.instruments import corrected
+from models.pricing.response.group_regression import Levels, apply_coefficients, centre_series
+from models.pricing.response.instruments import correct_with_costs
 from models.pricing.response.panel import PricePanel
-from models.pricing.response.shrinkage import shrink
+from models.pricing.response.shrinkage import shrink_slopes
 
 KIND = "pricing"
-_NO_EVIDENCE = 1e4  # the variance of a slope that nothing is known about
-_STEPS = 4  # of scoring: the first on log units, the others on counts
+_NO_EVIDENCE = 1e4  # the variance of a slope about which nothing is known
+_SCORING_STEPS = 4  # the first on log units, the others on counts
 _GRADES = tuple(EvidenceGrade)
 
 
 @dataclass(frozen=True)
 class ElasticityConfig:
     """`noise`: variance of log units beyond the Poisson part 1 / units. `min_weeks`: selling weeks
-    a slope needs.
+    that a slope needs.
 
     A change is a move of more than `min_change` in log price from one week to the next. `n_folds`
-    blocks of weeks are explained by models fitted on the others.
+    blocks of weeks are predicted by models fitted on the others.
     """
 
     noise: float = 0.1
@@ -64,8 +63,8 @@ class ElasticityConfig:
 
 
 @dataclass(frozen=True)
-class Response:
-    """Price response of some items in one zone; unknown ones have grade D and NaN prices."""
+class PriceResponse:
+    """Price response of n items in one zone; unknown items have grade D and NaN prices."""
 
     elasticity: Float64Array
     error: Float64Array
@@ -75,23 +74,27 @@ class Response:
 
 
 @dataclass(frozen=True)
-class Cross:
-    """d ln units of item `of` / d ln price of item `by`, for pairs of places in a list of items."""
+class CrossElasticities:
+    """d ln units of item `units_of` / d ln price of item `price_of`, for P pairs of items.
 
-    of: Int64Array
-    by: Int64Array
-    effect: Float64Array
+    Items are numbered by their index in a list. All arrays (P,).
+    """
+
+    units_of: Int64Array
+    price_of: Int64Array
+    elasticity: Float64Array
 
 
 class ElasticityModel:
-    """Fitted slopes, aligned by series.
+    """Fitted slopes, aligned by series (S).
 
+    Columns:
     elasticity, error   posterior mean and standard error
-    own                 the item's own slope before shrinkage
-    n_changes           price moves seen; lowest, highest: prices tried, minor units
-    effects             (S, F) effect of each of `controls` on log units; family and pull: who
-                        replaces whom, and
-                        how strongly its price moves the others
+    own, own_error      the item's own slope before shrinkage
+    n_changes           number of price changes; lowest, highest: range of prices, minor units
+    grade               index into EvidenceGrade
+    effects             (S, F) effect of each of `controls` on log units
+    family, pull        which items replace each other, and the cross weight of each
     """
 
     def __init__(
@@ -106,58 +109,72 @@ class ElasticityModel:
         self.zones = zones
         self.controls = tuple(controls)
         self.columns = columns
-        self._index = {key: place for place, key in enumerate(zip(item_ids, zones, strict=True))}
+        keys = zip(item_ids, zones, strict=True)
+        self._series_of = {key: series for series, key in enumerate(keys)}
 
-    def response(self, item_ids: Sequence[str], zone: str) -> Response:
-        """What is known about `item_ids` in `zone`, in that order."""
-        places = self._places(item_ids, zone)
-        known = places >= 0
+    def find_series(self, keys: Iterable[tuple[str, str]]) -> Int64Array:
+        """Return the index (n,) of each (item id, zone) among the series; -1 where unknown."""
+        return np.array([self._series_of.get(key, -1) for key in keys], np.int64)
 
-        def column(name: str) -> Float64Array:
-            values = np.full(len(places), np.nan)
-            values[known] = self.columns[name][places[known]]
+    def find_response(self, item_ids: Sequence[str], zone: str) -> PriceResponse:
+        """Return what is known about `item_ids` in `zone`, in that order."""
+        series = self._find_items(item_ids, zone)
+        known = series >= 0
+
+        def select_column(name: str) -> Float64Array:
+            values = np.full(len(series), np.nan)
+            values[known] = self.columns[name][series[known]]
             return values
 
-        grade = np.where(known, self.columns["grade"][places], _GRADES.index(EvidenceGrade.D))
-        grades = [_GRADES[code] for code in grade]
-        return Response(
-            column("elasticity"), column("error"), grades, column("lowest"), column("highest")
+        grades = np.where(known, self.columns["grade"][series], _GRADES.index(EvidenceGrade.D))
+        return PriceResponse(
+            elasticity=select_column("elasticity"),
+            error=select_column("error"),
+            grade=[_GRADES[code] for code in grades],
+            lowest_minor=select_column("lowest"),
+            highest_minor=select_column("highest"),
         )
 
-    def lifts(self, item_ids: Sequence[str], zone: str) -> dict[str, Float64Array]:
-        """By kind of promotion, what it adds to log units at full reach beside its price; NaN for
-        unknown items."""
-        places = self._places(item_ids, zone)
-        kinds = [name for name in self.controls if not name.startswith(OF_NEIGHBOURS)]
-        kinds = [
-            name for name in kinds if not name.endswith((BEFORE, AFTER)) and name != STOCKED_UP
-        ]
+    def find_lifts(self, item_ids: Sequence[str], zone: str) -> dict[str, Float64Array]:
+        """Return what each kind of promotion adds to log units (n,) at full reach, price apart.
+
+        NaN for unknown items.
+        """
+        series = self._find_items(item_ids, zone)
+        kinds = [name for name in self.controls if _is_promotion_kind(name)]
         return {
             kind: np.where(
-                places >= 0, self.columns["effects"][places, self.controls.index(kind)], np.nan
+                series >= 0, self.columns["effects"][series, self.controls.index(kind)], np.nan
             )
             for kind in kinds
         }
 
-    def cross(self, item_ids: Sequence[str], zone: str) -> Cross:
-        """What a price does to the units of the family's other items: the group's effect times the
-        item's pull."""
-        empty = np.zeros(0, np.int64)
-        if NEIGHBOURS not in self.controls:
-            return Cross(empty, empty, np.zeros(0))
-        places = self._places(item_ids, zone)
+    def find_cross_elasticities(self, item_ids: Sequence[str], zone: str) -> CrossElasticities:
+        """Return the cross elasticities between items of one family among `item_ids`.
+
+        The effect of the family's prices on an item, times the cross weight of the item whose price
+        it is.
+        """
+        if FAMILY_PRICE not in self.controls:
+            empty = np.zeros(0, np.int64)
+            return CrossElasticities(empty, empty, np.zeros(0))
+        series = self._find_items(item_ids, zone)
         family = self.columns["family"]
-        members: dict[str, list[int]] = {}
-        for n, place in enumerate(places.tolist()):
-            if place >= 0 and family[place]:
-                members.setdefault(family[place], []).append(n)
-        pairs = [(i, j) for each in members.values() for i in each for j in each if i != j]
-        of, by = np.array(pairs, np.int64).reshape(-1, 2).T
-        effect = self.columns["effects"][places[of], self.controls.index(NEIGHBOURS)]
-        return Cross(of, by, effect * self.columns["pull"][places[by]])
+        members_of: dict[str, list[int]] = {}
+        for item, series_index in enumerate(series.tolist()):
+            if series_index >= 0 and family[series_index]:
+                members_of.setdefault(family[series_index], []).append(item)
+        pairs = []
+        for members in members_of.values():
+            pairs += [(i, j) for i in members for j in members if i != j]
+        units_of, price_of = np.array(pairs, np.int64).reshape(-1, 2).T
+        effect = self.columns["effects"][series[units_of], self.controls.index(FAMILY_PRICE)]
+        return CrossElasticities(
+            units_of, price_of, effect * self.columns["pull"][series[price_of]]
+        )
 
     def save(self, folder: Path) -> None:
-        """Writes `model.json` and `elasticities.npz`."""
+        """Write `model.json` and `elasticities.npz`."""
         write_meta(folder, KIND, {"n_series": len(self.item_ids), "controls": list(self.controls)})
         write_arrays(
             folder / "elasticities.npz", item_ids=self.item_ids, zones=self.zones, **self.columns
@@ -165,17 +182,24 @@ class ElasticityModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote; BadInput when the folder holds something else."""
+        """Read what `save` wrote; BadInput when the folder holds something else."""
         meta = read_meta(folder, KIND)
         return cls(controls=meta.get("controls", ()), **read_arrays(folder / "elasticities.npz"))
 
-    def _places(self, item_ids: Sequence[str], zone: str) -> Int64Array:
-        return np.array([self._index.get((item_id, zone), -1) for item_id in item_ids], np.int64)
+    def _find_items(self, item_ids: Sequence[str], zone: str) -> Int64Array:
+        return self.find_series((item_id, zone) for item_id in item_ids)
+
+
+def _is_promotion_kind(control: str) -> bool:
+    """Whether a control is a kind of promotion of the item itself in its own week."""
+    if control.startswith(FAMILY_PREFIX) or control.endswith((BEFORE_SUFFIX, AFTER_SUFFIX)):
+        return False
+    return control != REDUCTION_BEFORE
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A model, and the residuals that its slopes were last fitted on, for placebo tests."""
+class FittedElasticities:
+    """A model, and the panel and residuals that its slopes were last fitted on."""
 
     model: ElasticityModel
     panel: PricePanel
@@ -183,25 +207,25 @@ class Fitted:
 
 
 def fit_elasticities(panel: PricePanel, config: ElasticityConfig) -> ElasticityModel:
-    """Fits all series that sold in at least `min_weeks` weeks. BadInput when there is none."""
-    return fit(panel, config).model
+    """Fit all series that sold in at least `min_weeks` weeks. BadInput when there is none."""
+    return fit_with_residuals(panel, config).model
 
 
-def fit(panel: PricePanel, config: ElasticityConfig) -> Fitted:
-    """`fit_elasticities`, with what the slopes were fitted on."""
-    kept = panel.sold.sum(1) >= config.min_weeks
-    if not kept.any():
+def fit_with_residuals(panel: PricePanel, config: ElasticityConfig) -> FittedElasticities:
+    """Fit as `fit_elasticities` does, and return what the slopes were fitted on as well."""
+    sells_enough = panel.sold.sum(1) >= config.min_weeks
+    if not sells_enough.any():
         raise BadInput(
-            f"no item sold in {config.min_weeks} weeks or more, so no price response can be told",
+            f"no item sold in {config.min_weeks} weeks or more, so no price response can be fitted",
             hint="Import more history, or lower min_weeks with --set",
         )
-    panel = panel.series(kept)
-    levels = Levels.of(panel, config.category_depths)
-    learnt = _learnt(panel, levels, config)
-    residuals, slopes = learnt.residuals, learnt.slopes
-    mean, variance = corrected(panel, residuals, levels, slopes.mean, slopes.variance)
-    n_changes, lowest, highest = _tried(panel, config.min_change)
+    panel = panel.select_series(sells_enough)
+    levels = Levels.from_panel(panel, config.category_depths)
+    fit = _fit_cross_weights_and_slopes(panel, levels, config)
+    residuals, slopes = fit.residuals, fit.slopes
+    mean, variance = correct_with_costs(panel, residuals, levels, slopes.mean, slopes.variance)
     error = np.sqrt(variance)
+    price_range = _measure_price_range(panel, config.min_change)
     model = ElasticityModel(
         panel.item_ids,
         panel.zones,
@@ -210,21 +234,23 @@ def fit(panel: PricePanel, config: ElasticityConfig) -> Fitted:
         error=error,
         own=slopes.own,
         own_error=np.sqrt(slopes.own_variance),
-        n_changes=n_changes,
-        lowest=lowest,
-        highest=highest,
-        grade=_grade(mean, error, n_changes, lowest, highest),
+        n_changes=price_range.n_changes,
+        lowest=price_range.lowest,
+        highest=price_range.highest,
+        grade=_grade_evidence(mean, error, price_range),
         effects=slopes.effects,
         family=panel.family,
-        pull=learnt.pull,
+        pull=fit.cross_weights,
     )
-    return Fitted(model, panel, residuals)
+    return FittedElasticities(model, panel, residuals)
 
 
 @dataclass(frozen=True)
 class _Slopes:
-    """(S,) slopes of each series alone and drawn to its category's, with variances; (S, F) effects
-    of controls."""
+    """Price slopes with their variances (S,), and effects of the controls (S, F).
+
+    own    of each series alone; mean: shrunk towards its category's
+    """
 
     own: Float64Array
     own_variance: Float64Array
@@ -234,134 +260,151 @@ class _Slopes:
 
 
 @dataclass(frozen=True)
-class _Learnt:
-    """Slopes, what they were fitted on, and what is left of the log units (S, W)."""
+class _SlopeFit:
+    """Cross weights, the slopes fitted with them, their data, and unexplained log units (S, W)."""
 
-    pull: Float64Array
+    cross_weights: Float64Array
     residuals: Residuals
     slopes: _Slopes
-    left: Float64Array
+    unexplained: Float64Array
 
 
-def _learnt(panel: PricePanel, levels: Levels, config: ElasticityConfig) -> _Learnt:
-    """First as if no item had a family: what that leaves tells how strongly each item's price moves
-    the others."""
-    alone = _learnt_by(panel, replace(levels, family=None), pulls(panel, levels, "equal"), config)
+def _fit_cross_weights_and_slopes(
+    panel: PricePanel, levels: Levels, config: ElasticityConfig
+) -> _SlopeFit:
+    """Fit as if no item had a family, choose cross weights by what that leaves, and fit again."""
+    equal_weights = compute_cross_weights(panel, levels, "equal")
+    alone = _fit_with_cross_weights(panel, replace(levels, family=None), equal_weights, config)
     if levels.family is None:
         return alone
-    return _learnt_by(
-        panel, levels, told_by_sales(panel, levels, alone.left, alone.residuals.weights), config
-    )
+    cross_weights = choose_cross_weights(panel, levels, alone.unexplained, alone.residuals.weights)
+    return _fit_with_cross_weights(panel, levels, cross_weights, config)
 
 
-def _learnt_by(
-    panel: PricePanel, levels: Levels, pull: Float64Array, config: ElasticityConfig
-) -> _Learnt:
-    first = response = first_response(panel, config.noise)
-    for _ in range(_STEPS):
-        residuals = residualise(panel, response, levels, pull, config.n_folds)
-        slopes = _slopes(residuals, levels, panel, config)
-        told = slopes.mean[:, None] * residuals.price + explained(
+def _fit_with_cross_weights(
+    panel: PricePanel, levels: Levels, cross_weights: Float64Array, config: ElasticityConfig
+) -> _SlopeFit:
+    log_response = response = build_log_response(panel, config.noise)
+    for _ in range(_SCORING_STEPS):
+        residuals = residualise(panel, response, levels, cross_weights, config.n_folds)
+        slopes = _fit_slopes(residuals, levels, panel, config)
+        explained = slopes.mean[:, None] * residuals.price + apply_coefficients(
             slopes.effects, residuals.controls.residual
         )
-        response = counted_response(panel, first, residuals.level + told, config.noise)
-    return _Learnt(pull, residuals, slopes, residuals.units - told)
+        response = build_poisson_response(
+            panel, log_response, residuals.level + explained, config.noise
+        )
+    return _SlopeFit(cross_weights, residuals, slopes, residuals.units - explained)
 
 
-def _slopes(
+def _fit_slopes(
     residuals: Residuals, levels: Levels, panel: PricePanel, config: ElasticityConfig
 ) -> _Slopes:
-    """First what is left of units on what is left of the price: right on average, whatever the
-    controls do to both.
+    """Fit the slopes in two steps.
 
+    First on the residuals of units and price: right on average, whatever the controls do to both.
     From it follow the effects of the controls, which many series share and which are known well.
-    With these taken from the units, each series' slope is fitted on all of its price's moves, also
-    those that come with a promotion: surer, and as right.
+    With these taken from the units, each series' slope is fitted on all changes of its price, also
+    those that come with a promotion: more precise, and as unbiased.
     """
     tree = [codes(panel.category, depth) for depth in config.category_depths]
-    mean, _ = shrink(
-        *own_slopes(residuals.weights, residuals.price_left, residuals.units_left),
-        tree,
-        relative=True,
+    first_slopes, first_variances = fit_own_slopes(
+        residuals.weights, residuals.price_residual, residuals.units_residual
     )
-    net = residuals.units - explained(effects(residuals, mean, levels), residuals.controls.residual)
-    own, own_variance = own_slopes(residuals.weights, residuals.price, net)
-    mean, variance = shrink(own, own_variance, tree, relative=True)
-    return _Slopes(own, own_variance, mean, variance, effects(residuals, mean, levels))
+    first_mean, _ = shrink_slopes(first_slopes, first_variances, tree, relative=True)
+    first_effects = fit_control_effects(residuals, first_mean, levels)
+    net_units = residuals.units - apply_coefficients(first_effects, residuals.controls.residual)
+    own, own_variance = fit_own_slopes(residuals.weights, residuals.price, net_units)
+    mean, variance = shrink_slopes(own, own_variance, tree, relative=True)
+    return _Slopes(
+        own=own,
+        own_variance=own_variance,
+        mean=mean,
+        variance=variance,
+        effects=fit_control_effects(residuals, mean, levels),
+    )
 
 
-def own_slopes(
+def fit_own_slopes(
     weights: Float64Array, price: Float64Array, units: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
-    """Each series' own weighted least-squares slope (S,) of what is left of units on price, and its
-    variance."""
+    """Return each series' weighted least-squares slope of units on price (S,), and its variance.
+
+    All arguments (S, W).
+    """
     spread = (weights * price**2).sum(1)
     slopes = (weights * price * units).sum(1) / np.maximum(spread, 1e-9)
-    n_rows = (weights > 0).sum(1)
-    noise = (weights * (units - slopes[:, None] * price) ** 2).sum(1) / np.maximum(n_rows - 2, 1)
-    pooled = float((noise * n_rows).sum() / max(n_rows.sum(), 1))
+    n_weeks = (weights > 0).sum(1)
+    noise = (weights * (units - slopes[:, None] * price) ** 2).sum(1) / np.maximum(n_weeks - 2, 1)
+    pooled = float((noise * n_weeks).sum() / max(n_weeks.sum(), 1))
     # The noise of a short series is itself uncertain: it borrows ten weeks of the pooled one.
-    noise = (noise * n_rows + pooled * 10) / (n_rows + 10)
-    moved = spread > 1e-4
-    variances = np.where(moved, noise / np.maximum(spread, 1e-9), _NO_EVIDENCE)
-    return np.where(moved, slopes, 0.0), np.maximum(variances, 1e-9)
+    noise = (noise * n_weeks + pooled * 10) / (n_weeks + 10)
+    price_moved = spread > 1e-4
+    variances = np.where(price_moved, noise / np.maximum(spread, 1e-9), _NO_EVIDENCE)
+    return np.where(price_moved, slopes, 0.0), np.maximum(variances, 1e-9)
 
 
-def foretold(
+def predict_log_units(
     model: ElasticityModel, panel: PricePanel, depths: Sequence[int]
 ) -> tuple[Float64Array, Float64Array]:
-    """(S, W) log units as prices alone move them, and as promotions and neighbours do as well; no
-    levels.
+    """Return predicted log units, without their level, by price alone and by all effects; (S, W).
 
-    Both are NaN for series that the model does not know. `panel` may hold weeks that the model has
-    not seen.
+    All effects are the price's, those of promotions and those of the family. Both arrays are NaN
+    for series that the model does not know. `panel` may hold weeks after those of the training.
     """
-    places = np.array(
-        [model._index.get(key, -1) for key in zip(panel.item_ids, panel.zones, strict=True)],
-        np.int64,
+    series = model.find_series(zip(panel.item_ids, panel.zones, strict=True))
+    price = centre_series(
+        np.where(np.isfinite(panel.log_price), panel.log_price, 0.0),
+        panel.observed.astype(np.float64),
     )
-    price = centred(
-        np.where(np.isfinite(panel.log_price), panel.log_price, 0.0), panel.seen.astype(np.float64)
-    )
-    pull = np.where(places >= 0, model.columns["pull"][places], 0.0)
-    names, raw = raw_controls(panel, price, Levels.of(panel, depths), pull)
+    cross_weights = np.where(series >= 0, model.columns["pull"][series], 0.0)
+    levels = Levels.from_panel(panel, depths)
+    names, controls = build_controls(panel, price, levels, cross_weights)
     if names != model.controls:
         raise BadInput(
             "the model knows other kinds of promotion",
             hint="Train it anew: shopwright train pricing",
         )
-    alone = model.columns["elasticity"][places][:, None] * price
-    whole = alone + explained(model.columns["effects"][places], raw)
-    unknown = places[:, None] < 0
-    return np.where(unknown, np.nan, alone), np.where(unknown, np.nan, whole)
+    by_price = model.columns["elasticity"][series][:, None] * price
+    by_all = by_price + apply_coefficients(model.columns["effects"][series], controls)
+    unknown = series[:, None] < 0
+    return np.where(unknown, np.nan, by_price), np.where(unknown, np.nan, by_all)
 
 
-def _tried(panel: PricePanel, min_change: float) -> tuple[Int64Array, Float64Array, Float64Array]:
-    """Per series: moves of the price, and its 5 % and 95 % quantile over the weeks that say
-    something, minor units."""
-    price = np.where(panel.seen, panel.log_price, np.nan)
-    moves = np.abs(np.diff(price, axis=1)) > min_change
-    ordered = np.sort(price, axis=1)  # what is unknown comes last
-    counts = panel.seen.sum(1)
-    rows = np.arange(len(counts))
-    low = ordered[rows, (0.05 * (counts - 1)).astype(np.int64)]
-    high = ordered[rows, np.ceil(0.95 * (counts - 1)).astype(np.int64)]
-    return moves.sum(1).astype(np.int64), np.exp(low), np.exp(high)
+@dataclass(frozen=True)
+class _PriceRange:
+    """(S,) number of price changes, and the 5 % and 95 % quantile of the prices, minor units."""
+
+    n_changes: Int64Array
+    lowest: Float64Array
+    highest: Float64Array
 
 
-def _grade(
-    mean: Float64Array,
-    error: Float64Array,
-    n_changes: Int64Array,
-    lowest: Float64Array,
-    highest: Float64Array,
+def _measure_price_range(panel: PricePanel, min_change: float) -> _PriceRange:
+    """Count and measure over the observed weeks; a change is larger than `min_change` in logs."""
+    price = np.where(panel.observed, panel.log_price, np.nan)
+    changed = np.abs(np.diff(price, axis=1)) > min_change
+    ascending = np.sort(price, axis=1)  # NaN comes last
+    counts = panel.observed.sum(1)
+    series = np.arange(len(counts))
+    lowest = ascending[series, (0.05 * (counts - 1)).astype(np.int64)]
+    highest = ascending[series, np.ceil(0.95 * (counts - 1)).astype(np.int64)]
+    return _PriceRange(changed.sum(1).astype(np.int64), np.exp(lowest), np.exp(highest))
+
+
+def _grade_evidence(
+    mean: Float64Array, error: Float64Array, price_range: _PriceRange
 ) -> Int64Array:
-    """A to D by how often the price moved, how far, and how narrow the interval is; a slope not
-    below 0 is D."""
-    tried = np.log(highest / lowest)
+    """Return the index of each series' grade (S,).
+
+    A to D by how often the price changed, how far, and how narrow the interval is; a slope not
+    below 0 is D.
+    """
+    n_changes = price_range.n_changes
+    width = np.log(price_range.highest / price_range.lowest)
     grade = np.full(len(mean), 3, np.int64)
     grade[n_changes >= 3] = 2
-    grade[(n_changes >= 6) & (tried >= 0.08) & (error <= 0.6)] = 1
-    grade[(n_changes >= 12) & (tried >= 0.15) & (error <= 0.35)] = 0
+    grade[(n_changes >= 6) & (width >= 0.08) & (error <= 0.6)] = 1
+    grade[(n_changes >= 12) & (width >= 0.15) & (error <= 0.35)] = 0
     grade[mean + error >= 0] = 3
     return grade

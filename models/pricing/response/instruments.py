@@ -1,5 +1,4 @@
-"""Costs as instruments: a price that follows its cost moved for a reason that shoppers do not
-know."""
+"""Costs as instruments: a price that follows its cost changed for a reason shoppers do not know."""
 
 from __future__ import annotations
 
@@ -9,53 +8,61 @@ from features.contracts.arrays import Float64Array
 from models.pricing.response.double_ml import COMMON_VARIANCE, STRENGTH, Residuals
 from models.pricing.response.group_regression import (
     Levels,
-    centred,
-    coefficients,
-    common,
-    explained,
+    apply_coefficients,
+    centre_series,
+    estimate_common_movement,
+    fit_nested_ridge,
 )
 from models.pricing.response.panel import PricePanel
 
-_CHANCE = 2.0  # standard errors of the slopes' common error that are no error
+_CHANCE = 2.0  # standard errors of the slopes' common error that count as chance
 _STRONG = 10.0  # the least F of costs on prices (Staiger and Stock, Econometrica 1997)
 
 
-def corrected(
+def correct_with_costs(
     panel: PricePanel,
     residuals: Residuals,
     levels: Levels,
     slopes: Float64Array,
     variances: Float64Array,
 ) -> tuple[Float64Array, Float64Array]:
-    """Slopes (S,) and their variances, moved by what costs say is wrong with all slopes of the zone
-    together.
+    """Return slopes (S,) and their variances, corrected by the error common to a zone's slopes.
 
-    Where the slopes are right, what is left of the units after the price's part has nothing to do
-    with costs. What it has beyond chance (two standard errors; Hausman, Econometrica 1978) is the
-    slopes' common error. Nothing happens without costs, or where prices hardly follow them.
+    Where the slopes are right, the units that the price leaves unexplained are uncorrelated with
+    costs. A correlation beyond chance (two standard errors; Hausman, Econometrica 1978) is the
+    slopes' common error. Nothing changes without costs, or where prices hardly follow them.
     """
     if panel.log_cost is None:
         return slopes, variances
     weights = np.where(np.isfinite(panel.log_cost), residuals.weights, 0.0)
-    cost = centred(np.where(weights > 0, panel.log_cost, 0.0), weights)
-    cost = np.where(weights > 0, cost - common(cost, weights, levels, COMMON_VARIANCE), 0.0)
-    found = coefficients(residuals.controls.residual, cost[None], weights, levels.nested, STRENGTH)[
-        0
-    ]
-    cost = cost - explained(found, residuals.controls.residual)
-    rest = residuals.units_left - slopes[:, None] * residuals.price_left
+    cost = _residualise_cost(panel.log_cost, weights, residuals, levels)
+    unexplained = residuals.units_residual - slopes[:, None] * residuals.price_residual
     zone = levels.zone
-    size = zone.sums((weights * cost**2).sum(1))
-    moved = zone.sums((weights * cost * residuals.price_left).sum(1))
-    n = np.maximum(zone.sums((weights > 0).sum(1).astype(np.float64)), 1)
-    price_noise = zone.sums((weights * residuals.price_left**2).sum(1)) / n
-    noise = zone.sums((weights * rest**2).sum(1)) / n
-    strong = moved**2 > _STRONG * price_noise * size
-    error = np.where(
-        strong, zone.sums((weights * cost * rest).sum(1)) / np.where(strong, moved, 1.0), 0.0
-    )
-    variance = np.where(strong, noise * size / np.where(strong, moved, 1.0) ** 2, 0.0)
-    kept = np.where(
+    # Sums by zone: variance of the cost, its covariance with the price, and noise per week.
+    cost_square = zone.sum_by_group((weights * cost**2).sum(1))
+    covariance = zone.sum_by_group((weights * cost * residuals.price_residual).sum(1))
+    n = np.maximum(zone.sum_by_group((weights > 0).sum(1).astype(np.float64)), 1)
+    price_noise = zone.sum_by_group((weights * residuals.price_residual**2).sum(1)) / n
+    noise = zone.sum_by_group((weights * unexplained**2).sum(1)) / n
+    strong = covariance**2 > _STRONG * price_noise * cost_square
+    safe_covariance = np.where(strong, covariance, 1.0)
+    reduced_form = zone.sum_by_group((weights * cost * unexplained).sum(1))
+    error = np.where(strong, reduced_form / safe_covariance, 0.0)
+    variance = np.where(strong, noise * cost_square / safe_covariance**2, 0.0)
+    beyond_chance = np.where(
         strong, np.maximum(1 - _CHANCE**2 * variance / np.maximum(error**2, 1e-12), 0.0), 0.0
     )
-    return slopes + (kept * error)[zone.codes], variances + (kept * variance)[zone.codes]
+    corrected_slopes = slopes + (beyond_chance * error)[zone.codes]
+    return corrected_slopes, variances + (beyond_chance * variance)[zone.codes]
+
+
+def _residualise_cost(
+    log_cost: Float64Array, weights: Float64Array, residuals: Residuals, levels: Levels
+) -> Float64Array:
+    """Return log costs (S, W) without series means, common movements and what controls explain."""
+    cost = centre_series(np.where(weights > 0, log_cost, 0.0), weights)
+    common = estimate_common_movement(cost, weights, levels, COMMON_VARIANCE)
+    cost = np.where(weights > 0, cost - common, 0.0)
+    controls = residuals.controls.residual
+    coefficients = fit_nested_ridge(controls, cost[None], weights, levels.nested, STRENGTH)[0]
+    return np.asarray(cost - apply_coefficients(coefficients, controls))

@@ -1,5 +1,4 @@
-"""Weekly prices, units and promotions of every item in every zone: all that a price response is
-learnt from."""
+"""Weekly prices, units and promotions of every item in every zone: the data of a price response."""
 
 from __future__ import annotations
 
@@ -15,14 +14,14 @@ class PricePanel:
     """S series (an item in a zone) over W weeks, K kinds of promotion.
 
     item_ids, zones, category   (S,)
-    family      (S,) items that take the place of each other; "" for none
+    family      (S,) items that replace each other for shoppers; "" for none
     units       (S, W) sold
-    log_price   (S, W) of minor units; NaN where none is known, and where the item sold out: such a
-                week says nothing
-    listed      (S,) prices come from a price list, so weeks without a sale are known as well
+    log_price   (S, W) of minor units; NaN where the price is unknown, and where the item sold out:
+                such a week is no observation
+    listed      (S,) prices come from a price list, so weeks without a sale have a price as well
     kinds       K names
-    reach       (K, S, W) share of shops or visitors that a promotion met, 0..1
-    log_cost    (S, W), NaN where none is known; None without any
+    reach       (K, S, W) share of shops or visitors that a promotion reached, 0..1
+    log_cost    (S, W), NaN where the cost is unknown; None without any costs
     """
 
     item_ids: ObjectArray
@@ -42,8 +41,8 @@ class PricePanel:
         return int(self.units.shape[1])
 
     @property
-    def seen(self) -> BoolArray:
-        """(S, W) weeks that say something: a price, and a sale unless the price is listed."""
+    def observed(self) -> BoolArray:
+        """(S, W) weeks that are an observation: a price, and a sale unless the price is listed."""
         return np.isfinite(self.log_price) & ((self.units > 0) | self.listed[:, None])
 
     @property
@@ -51,28 +50,28 @@ class PricePanel:
         """(S, W) weeks with a price and a sale."""
         return np.isfinite(self.log_price) & (self.units > 0)
 
-    def before(self, week: int) -> PricePanel:
-        """The first `week` weeks."""
-        cost = None if self.log_cost is None else self.log_cost[:, :week]
+    def select_first_weeks(self, n_weeks: int) -> PricePanel:
+        """Return all series in the first `n_weeks` weeks."""
+        log_cost = None if self.log_cost is None else self.log_cost[:, :n_weeks]
         return replace(
             self,
-            units=self.units[:, :week],
-            log_price=self.log_price[:, :week],
-            reach=self.reach[:, :, :week],
-            log_cost=cost,
+            units=self.units[:, :n_weeks],
+            log_price=self.log_price[:, :n_weeks],
+            reach=self.reach[:, :, :n_weeks],
+            log_cost=log_cost,
         )
 
-    def series(self, chosen: BoolArray) -> PricePanel:
-        """Some of the series, all weeks."""
+    def select_series(self, mask: BoolArray) -> PricePanel:
+        """Return the series where `mask` (S,) is true, in all weeks."""
         return replace(
             self,
-            item_ids=self.item_ids[chosen],
-            zones=self.zones[chosen],
-            category=self.category[chosen],
-            family=self.family[chosen],
-            units=self.units[chosen],
-            log_price=self.log_price[chosen],
-            listed=self.listed[chosen],
-            reach=self.reach[:, chosen],
-            log_cost=None if self.log_cost is None else self.log_cost[chosen],
+            item_ids=self.item_ids[mask],
+            zones=self.zones[mask],
+            category=self.category[mask],
+            family=self.family[mask],
+            units=self.units[mask],
+            log_price=self.log_price[mask],
+            listed=self.listed[mask],
+            reach=self.reach[:, mask],
+            log_cost=None if self.log_cost is None else self.log_cost[mask],
         )

@@ -1,4 +1,4 @@
-"""Placebo tests: what cannot have moved demand must be found not to have moved it."""
+"""Placebo tests of a price response: what cannot have moved demand must show no effect on it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from features.contracts.arrays import Float64Array
-from models.pricing.response.elasticity import ElasticityConfig, Fitted, fit
+from models.pricing.response.elasticity import (
+    ElasticityConfig,
+    FittedElasticities,
+    fit_with_residuals,
+)
 
 
 @dataclass(frozen=True)
 class Placebo:
-    """A slope that should be 0, its standard error, and beside it the one slope for all of the true
-    prices."""
+    """A slope that should be 0, its standard error, and the pooled slope of the true prices."""
 
     slope: float
     error: float
@@ -21,51 +24,63 @@ class Placebo:
 
     @property
     def fails(self) -> bool:
-        """Further from 0 than chance has it (three standard errors), and than a tenth of the true
-        prices' slope."""
+        """Whether the slope is further from 0 than three standard errors, and than a tenth of the
+        true prices' slope.
+        """
         return abs(self.slope) > max(3 * self.error, abs(self.true_slope) / 10)
 
 
-def permuted_prices(fitted: Fitted, config: ElasticityConfig, rng: np.random.Generator) -> Placebo:
-    """One slope of the whole fit for all series, when the weeks' prices of each are drawn from a
-    hat."""
+def fit_permuted_prices(
+    fitted: FittedElasticities, config: ElasticityConfig, rng: np.random.Generator
+) -> Placebo:
+    """Return the pooled slope of a fit in which each series' prices are put in random order."""
     panel = fitted.panel
-    keys = np.where(panel.seen, rng.random(panel.units.shape), np.inf)
-    order = np.argsort(keys, axis=1, kind="stable")  # seen weeks in random order, then the others
-    places = np.argsort(
-        ~panel.seen, axis=1, kind="stable"
-    )  # seen weeks as they come, then the others
+    keys = np.where(panel.observed, rng.random(panel.units.shape), np.inf)
+    # Observed weeks in random order, then the others; and observed weeks in time order.
+    shuffled_weeks = np.argsort(keys, axis=1, kind="stable")
+    observed_weeks = np.argsort(~panel.observed, axis=1, kind="stable")
     price = panel.log_price.copy()
-    np.put_along_axis(price, places, np.take_along_axis(panel.log_price, order, axis=1), axis=1)
-    drawn = fit(replace(panel, log_price=price, log_cost=None), config).residuals
-    slope, error = _pooled(drawn.weights, drawn.price_left, drawn.units_left)
-    return Placebo(slope, error, _true_slope(fitted))
-
-
-def next_weeks_price(fitted: Fitted) -> Placebo:
-    """The slope on the price of the week after, beside the week's own: shoppers cannot answer to
-    what is to come."""
-    left = fitted.residuals
-    slopes = fitted.model.columns["own"][:, None]
-    known = (left.weights[:, :-1] > 0) & (left.weights[:, 1:] > 0)
-    following = np.zeros(left.price_left.shape)
-    following[:, :-1] = np.where(known, left.price_left[:, 1:], 0.0)
-    weights = left.weights
-    own = (weights * left.price_left * following).sum(1) / np.maximum(
-        (weights * left.price_left**2).sum(1), 1e-9
+    shuffled_price = np.take_along_axis(panel.log_price, shuffled_weeks, axis=1)
+    np.put_along_axis(price, observed_weeks, shuffled_price, axis=1)
+    permuted = replace(panel, log_price=price, log_cost=None)
+    residuals = fit_with_residuals(permuted, config).residuals
+    slope, error = _fit_pooled_slope(
+        residuals.weights, residuals.price_residual, residuals.units_residual
     )
-    following = np.where(weights > 0, following - own[:, None] * left.price_left, 0.0)
-    slope, error = _pooled(weights, following, left.units_left - slopes * left.price_left)
-    return Placebo(slope, error, _true_slope(fitted))
+    return Placebo(slope, error, _fit_true_slope(fitted))
 
 
-def _true_slope(fitted: Fitted) -> float:
-    left = fitted.residuals
-    return _pooled(left.weights, left.price_left, left.units_left)[0]
+def fit_next_weeks_price(fitted: FittedElasticities) -> Placebo:
+    """Return the pooled slope on the price of the week after, given the week's own price.
+
+    Shoppers cannot respond to a price that is still to come.
+    """
+    residuals = fitted.residuals
+    weights, price = residuals.weights, residuals.price_residual
+    slopes = fitted.model.columns["own"][:, None]
+    both_known = (weights[:, :-1] > 0) & (weights[:, 1:] > 0)
+    next_price = np.zeros(price.shape)
+    next_price[:, :-1] = np.where(both_known, price[:, 1:], 0.0)
+    # The part of the next week's price that this week's price predicts is taken out.
+    own = (weights * price * next_price).sum(1) / np.maximum((weights * price**2).sum(1), 1e-9)
+    next_price = np.where(weights > 0, next_price - own[:, None] * price, 0.0)
+    unexplained = residuals.units_residual - slopes * price
+    slope, error = _fit_pooled_slope(weights, next_price, unexplained)
+    return Placebo(slope, error, _fit_true_slope(fitted))
 
 
-def _pooled(weights: Float64Array, price: Float64Array, units: Float64Array) -> tuple[float, float]:
-    """One slope for all series, and its error clustered by series."""
+def _fit_true_slope(fitted: FittedElasticities) -> float:
+    residuals = fitted.residuals
+    slope, _ = _fit_pooled_slope(
+        residuals.weights, residuals.price_residual, residuals.units_residual
+    )
+    return slope
+
+
+def _fit_pooled_slope(
+    weights: Float64Array, price: Float64Array, units: Float64Array
+) -> tuple[float, float]:
+    """Return one slope for all series, and its standard error clustered by series."""
     spread = float((weights * price**2).sum())
     if spread < 1e-9:
         return 0.0, 0.0

@@ -1,7 +1,7 @@
-"""Empirical Bayes in closed form over a tree: item -> category -> department -> all.
+"""Empirical Bayes shrinkage in closed form over a tree: item -> category -> department -> all.
 
 Each level's mean and spread are estimated from the level below with precision weights (DerSimonian
-and Laird, Controlled Clinical Trials 1986); then every estimate is drawn towards its parent's by
+and Laird, Controlled Clinical Trials 1986); then every estimate is shrunk towards its parent's by
 its own variance (Efron and Morris, JASA 1975).
 """
 
@@ -13,30 +13,31 @@ import numpy as np
 
 from features.contracts.arrays import Float64Array, Int64Array
 
+# The spread within a small group is hardly known: it counts as this many members of the spread over
 # all groups.
 _BORROWED = 8.0
-# The same where spreads are taken to grow with the mean, which is surer than the spread of any one
-# group.
+# The same where spreads are taken to grow with the mean, which is known better than the spread of
+# any one group.
 _BORROWED_RELATIVE = 400.0
 
 
-def shrink(
+def shrink_slopes(
     estimates: Float64Array,
     variances: Float64Array,
     levels: Sequence[Int64Array],
     *,
     relative: bool = False,
 ) -> tuple[Float64Array, Float64Array]:
-    """Posterior means and variances (n,) of `estimates` (n,) with sampling `variances` (n,).
+    """Return posterior means and variances (n,) of `estimates` (n,) with sampling `variances` (n,).
 
     `levels` holds a group code per item, from the finest level to the coarsest; each group lies
-    within one group of the next level. What a group's own members do not tell of its spread is
-    taken to be the same in all groups; with `relative` it is the same share of the group's mean:
-    who hardly answers to prices hardly differs in it.
+    within one group of the next level. A group's spread is estimated from its own members and from
+    those of all groups; with `relative` the latter is a share of the group's mean: where items
+    hardly respond to prices, their responses hardly differ.
 
-    >>> mean, variance = shrink(np.array([-1.0, -3.0]), np.array([4.0, 4.0]), [])
+    >>> mean, variance = shrink_slopes(np.array([-1.0, -3.0]), np.array([4.0, 4.0]), [])
 
-    Chance alone: drawn to -2, itself of variance 2, (-1/4 - 2/2) / (1/4 + 1/2):
+    Chance alone: shrunk towards -2, itself of variance 2, (-1/4 - 2/2) / (1/4 + 1/2):
 
     >>> mean.round(2).tolist()
     [-1.67, -2.33]
@@ -45,16 +46,16 @@ def shrink(
     means: list[Float64Array] = [estimates]
     errors: list[Float64Array] = [variances]
     spreads: list[Float64Array] = []
-    present = np.arange(len(estimates))
+    finer_level = np.arange(len(estimates))
     for level in [*levels, np.zeros(len(estimates), np.int64)]:
-        parent = np.zeros(int(present.max()) + 1, np.int64)
-        parent[present] = level
-        mean, error, spread = _group(means[-1], errors[-1], parent, relative)
+        parent = np.zeros(int(finer_level.max()) + 1, np.int64)
+        parent[finer_level] = level
+        mean, error, spread = _estimate_groups(means[-1], errors[-1], parent, relative)
         parents.append(parent)
         means.append(mean)
         errors.append(error)
         spreads.append(spread)
-        present = level
+        finer_level = level
     posterior, uncertainty = means[-1], errors[-1]
     for depth in range(len(parents) - 1, -1, -1):
         parent = parents[depth]
@@ -66,11 +67,10 @@ def shrink(
     return posterior, uncertainty
 
 
-def _group(
+def _estimate_groups(
     estimates: Float64Array, variances: Float64Array, parent: Int64Array, relative: bool
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Per group: precision-weighted mean, its variance, and the spread of the true values around
-    it."""
+    """Return per group the precision-weighted mean, its variance, and the spread of true values."""
     n = int(parent.max()) + 1
     weights = 1 / variances
     total = np.bincount(parent, weights, n)

@@ -46,7 +46,7 @@ def test_prices_are_those_of_the_list_and_weeks_sold_out_say_nothing(known) -> N
     assert (np.isnan(panel.log_price) == out).all()
     assert np.exp(panel.log_price[~out]) == pytest.approx(shop.plan.offer[~out])
     assert (panel.units == shop.units).all()
-    assert (panel.seen & (panel.units == 0)).any()  # weeks without a sale are known by the list
+    assert (panel.observed & (panel.units == 0)).any()  # weeks without a sale are known by the list
     assert np.exp(panel.log_cost) == pytest.approx(shop.plan.cost)
     display = panel.reach[panel.kinds.index("display")]
     assert display == pytest.approx(shop.plan.display, abs=1e-3)
@@ -76,8 +76,10 @@ def test_weeks_after_the_end_are_unknown(known) -> None:
     shop, facts, settings, panel = known
     early, starts = price_panel(facts, settings, end(shop) - timedelta(weeks=10))
     assert len(starts) == SHOP.n_weeks - 10
-    np.testing.assert_array_equal(early.units, panel.before(SHOP.n_weeks - 10).units)
-    np.testing.assert_array_equal(early.log_price, panel.before(SHOP.n_weeks - 10).log_price)
+    np.testing.assert_array_equal(early.units, panel.select_first_weeks(SHOP.n_weeks - 10).units)
+    np.testing.assert_array_equal(
+        early.log_price, panel.select_first_weeks(SHOP.n_weeks - 10).log_price
+    )
 
 
 def test_on_a_confounded_shop_least_squares_is_fooled_and_ours_is_not(known) -> None:
@@ -96,7 +98,7 @@ def test_on_a_confounded_shop_least_squares_is_fooled_and_ours_is_not(known) -> 
         replace(panel, log_cost=None), load("models/pricing", PricingConfig).elasticity
     )
     assert abs(without.columns["elasticity"].mean() - model.columns["elasticity"].mean()) < 0.2
-    lifts = model.lifts(shop.item_ids, "default")
+    lifts = model.find_lifts(shop.item_ids, "default")
     assert set(lifts) == {"coupon", "display", "mailer"}
     assert lifts["display"].mean() == pytest.approx(SHOP.display_lift, abs=0.08)
     assert lifts["mailer"].mean() == pytest.approx(SHOP.mailer_lift, abs=0.08)

@@ -95,7 +95,7 @@ def quiet(_: str) -> None:
 
 def test_known_responses_are_found_from_events_to_slopes(settings: Settings) -> None:
     trained = train(shop(), settings, CONFIGURED, until=None, progress=quiet)
-    response = trained.served.response([f"i{k:02}" for k in range(30)], "default")
+    response = trained.served.find_response([f"i{k:02}" for k in range(30)], "default")
     assert response.elasticity[:15].mean() == pytest.approx(-1.0, abs=0.1)
     assert response.elasticity[15:].mean() == pytest.approx(-3.0, abs=0.1)
     assert (response.lowest_minor[0], response.highest_minor[0]) == pytest.approx((350, 500))

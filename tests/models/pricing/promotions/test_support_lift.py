@@ -91,9 +91,7 @@ def test_the_family_loses_to_the_lift_as_well():
     assert found.cannibalised.units.p50 == pytest.approx(-0.5 * (20 * 1.5 * 0.8**-2 - 20))
     # Where the price's effect on the family was learnt it holds, and the switching share of what
     # the lift alone brings.
-    learnt = replace(
-        one, neighbours_units=10.0, neighbours_revenue_minor=4000.0, neighbours_profit_minor=1000.0
-    )
+    learnt = replace(one, cross_units=10.0, cross_revenue_minor=4000.0, cross_profit_minor=1000.0)
     found = what_if(campaign(switching=0.5), [learnt], [other], 4, lift)
     by_price = 10 * math.log(0.8) * 2 / 4
     assert found.cannibalised.units.p50 == pytest.approx(by_price - 0.5 * 20 * 0.8**-2 * (1.5 - 1))

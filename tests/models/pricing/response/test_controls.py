@@ -7,17 +7,26 @@ import numpy as np
 import pytest
 
 from features.contracts.errors import BadInput
-from models.pricing.response.controls import around, neighbours, reductions
-from models.pricing.response.cross_weights import pulls
+from models.pricing.response.controls import (
+    average_other_weeks,
+    measure_reductions,
+    sum_over_family,
+)
+from models.pricing.response.cross_weights import compute_cross_weights
 from models.pricing.response.elasticity import (
     ElasticityConfig,
     ElasticityModel,
-    fit,
     fit_elasticities,
-    foretold,
+    fit_with_residuals,
+    predict_log_units,
 )
-from models.pricing.response.group_regression import Groups, Levels, coefficients, common
-from models.pricing.response.placebo import next_weeks_price, permuted_prices
+from models.pricing.response.group_regression import (
+    Groups,
+    Levels,
+    estimate_common_movement,
+    fit_nested_ridge,
+)
+from models.pricing.response.placebo import fit_next_weeks_price, fit_permuted_prices
 from tests.shops.price_panels import panel, panel_of
 
 CONFIG = ElasticityConfig()
@@ -46,7 +55,7 @@ def test_a_display_that_comes_with_a_cut_is_not_taken_for_the_cut():
     )
     model = fit_elasticities(data, CONFIG)
     assert model.columns["elasticity"].mean() == pytest.approx(-2.0, abs=0.05)
-    lifts = model.lifts(["i000", "nobody"], "default")
+    lifts = model.find_lifts(["i000", "nobody"], "default")
     assert set(lifts) == {"display"}  # a promotion of kind price is nothing but its price
     assert lifts["display"][0] == pytest.approx(0.8, abs=0.05)
     assert np.isnan(lifts["display"][1])
@@ -79,8 +88,8 @@ def test_what_a_cut_takes_from_its_neighbours_is_found():
     data = panel_of(np.exp(price), np.exp(units), family=[f"f{k}" for k in family])
     model = fit_elasticities(data, CONFIG)
     assert model.columns["elasticity"].mean() == pytest.approx(-2.0, abs=0.05)
-    cross = model.cross(["i000", "i001", "i002", "i003", "nobody"], "default")
-    pairs = set(zip(cross.of.tolist(), cross.by.tolist(), strict=True))
+    cross = model.find_cross_elasticities(["i000", "i001", "i002", "i003", "nobody"], "default")
+    pairs = set(zip(cross.units_of.tolist(), cross.price_of.tolist(), strict=True))
     assert pairs == {
         (0, 1),
         (0, 2),
@@ -89,10 +98,10 @@ def test_what_a_cut_takes_from_its_neighbours_is_found():
         (2, 0),
         (2, 1),
     }  # i003's family is not in the list
-    assert cross.effect == pytest.approx(np.full(6, 0.3), abs=0.06)
-    assert cross.effect[:2].sum() == pytest.approx(
+    assert cross.elasticity == pytest.approx(np.full(6, 0.3), abs=0.06)
+    assert cross.elasticity[:2].sum() == pytest.approx(
         0.6, abs=0.08
-    )  # of all neighbours of i000 together
+    )  # of all others of i000's family together
 
 
 def test_small_counts_are_counted_zeros_among_them():
@@ -144,15 +153,17 @@ def test_costs_that_prices_do_not_follow_change_nothing():
 
 def test_placebos_find_nothing_where_there_is_nothing_and_something_where_there_is():
     _, _, price, units = world()
-    fitted = fit(panel_of(np.exp(price), np.exp(units)), CONFIG)
-    drawn = permuted_prices(fitted, CONFIG, np.random.default_rng(1))
-    following = next_weeks_price(fitted)
+    fitted = fit_with_residuals(panel_of(np.exp(price), np.exp(units)), CONFIG)
+    drawn = fit_permuted_prices(fitted, CONFIG, np.random.default_rng(1))
+    following = fit_next_weeks_price(fitted)
     assert drawn.true_slope == pytest.approx(-2.0, abs=0.05)
     assert abs(drawn.slope) < 0.1 and not drawn.fails
     assert abs(following.slope) < 0.05 and not following.fails
     ahead = units.copy()
     ahead[:, :-1] += -1.0 * (price[:, 1:] - np.log(500))  # shoppers who know next week's price
-    knowing = next_weeks_price(fit(panel_of(np.exp(price), np.exp(ahead)), CONFIG))
+    knowing = fit_next_weeks_price(
+        fit_with_residuals(panel_of(np.exp(price), np.exp(ahead)), CONFIG)
+    )
     assert knowing.slope == pytest.approx(-1.0, abs=0.2) and knowing.fails
 
 
@@ -163,18 +174,23 @@ def test_foretold_units_are_slope_times_price_and_effect_times_control():
         np.exp(price), np.exp(units + 0.5 * display), kinds=("display",), reach=[display]
     )
     model = fit_elasticities(data, CONFIG)
-    alone, whole = foretold(model, data, CONFIG.category_depths)
+    alone, whole = predict_log_units(model, data, CONFIG.category_depths)
     slopes = model.columns["elasticity"][:, None]
     assert np.diff(alone, axis=1) == pytest.approx(slopes * np.diff(price, axis=1))
     by_hand = sum(
         model.columns["effects"][:, place, None] * control
         for place, control in enumerate(
-            [display, shifted(display, 1), shifted(display, -1), shifted(reductions(price), 1)]
+            [
+                display,
+                shifted(display, 1),
+                shifted(display, -1),
+                shifted(measure_reductions(price), 1),
+            ]
         )
     )
     assert whole - alone == pytest.approx(by_hand)
     with pytest.raises(BadInput, match="other kinds"):
-        foretold(model, replace(data, kinds=("mailer",)), CONFIG.category_depths)
+        predict_log_units(model, replace(data, kinds=("mailer",)), CONFIG.category_depths)
 
 
 def shifted(values, by):
@@ -188,7 +204,7 @@ def shifted(values, by):
 
 def test_common_movement_is_that_of_others_outside_the_family():
     data = panel_of(np.full((4, 1), 100.0), np.ones((4, 1)), family=["f", "f", "", ""])
-    levels = Levels.of(data, (1,))
+    levels = Levels.from_panel(data, (1,))
     values, weights = np.array([[1.0], [2.0], [3.0], [5.0]]), np.ones((4, 1))
     # Variance 1 counts as one more week of 0. First the zone: (3 + 5) / (2 + 1), ..., (1 + 2 + 5) /
     # (3 + 1), ...
@@ -198,13 +214,15 @@ def test_common_movement_is_that_of_others_outside_the_family():
     category = np.array(
         [rest[2:].sum() / 3, rest[2:].sum() / 3, rest[[0, 1, 3]].sum() / 4, rest[:3].sum() / 4]
     )
-    assert common(values, weights, levels, 1.0)[:, 0] == pytest.approx(zone + category)
+    assert estimate_common_movement(values, weights, levels, 1.0)[:, 0] == pytest.approx(
+        zone + category
+    )
 
 
 def test_neighbours_count_by_their_pull():
     data = panel_of(np.full((3, 1), 100.0), np.ones((3, 1)), family=["f", "f", "f"])
-    found = neighbours(
-        np.array([[1.0], [2.0], [4.0]]), np.array([1.0, 2.0, 3.0]), Levels.of(data, (1,))
+    found = sum_over_family(
+        np.array([[1.0], [2.0], [4.0]]), np.array([1.0, 2.0, 3.0]), Levels.from_panel(data, (1,))
     )
     assert found[:, 0] == pytest.approx([2 * 2 + 3 * 4, 1 * 1 + 3 * 4, 1 * 1 + 2 * 2])
 
@@ -212,13 +230,13 @@ def test_neighbours_count_by_their_pull():
 def test_pull_is_alike_or_by_what_an_item_sells():
     units = np.array([[3.0], [1.0], [7.0]])
     data = panel_of(np.full((3, 1), 100.0), units, family=["f", "f", ""])
-    levels = Levels.of(data, (1,))
-    assert pulls(data, levels, "equal").tolist() == [
+    levels = Levels.from_panel(data, (1,))
+    assert compute_cross_weights(data, levels, "equal").tolist() == [
         1.0,
         1.0,
         1.0,
     ]  # one other each; the last has none
-    assert pulls(data, levels, "sales").tolist() == [0.75, 0.25, 1.0]
+    assert compute_cross_weights(data, levels, "sales").tolist() == [0.75, 0.25, 1.0]
 
 
 def family_world(pull, noise):
@@ -237,9 +255,14 @@ def family_world(pull, noise):
     units = 4.0 + np.log(share)[:, None] - 2.0 * gap + 0.9 * (pulled[family] - pull[:, None] * gap)
     units += noise * rng.normal(size=units.shape)
     data = panel_of(np.exp(price), np.exp(units), family=[f"f{k}" for k in family])
-    cross = fit_elasticities(data, CONFIG).cross(["i000", "i001", "i002"], "default")
+    cross = fit_elasticities(data, CONFIG).find_cross_elasticities(
+        ["i000", "i001", "i002"], "default"
+    )
     return {
-        (of, by): effect for of, by, effect in zip(cross.of, cross.by, cross.effect, strict=True)
+        (units_of, price_of): elasticity
+        for units_of, price_of, elasticity in zip(
+            cross.units_of, cross.price_of, cross.elasticity, strict=True
+        )
     }
 
 
@@ -262,22 +285,22 @@ def test_coefficients_are_least_squares_and_narrow_groups_depart_from_wide_ones(
     controls = rng.normal(size=(2, 40, 50))
     truth = np.where(np.arange(40)[:, None] < 20, [1.0, -1.0], [3.0, -1.0])
     target = np.einsum("sf,fsw->sw", truth, controls)
-    groups = [Groups.of(np.zeros(40)), Groups.of(np.arange(40) // 20)]
-    found = coefficients(controls, target[None], np.ones((40, 50)), groups, 1e-9)[0]
+    groups = [Groups.from_values(np.zeros(40)), Groups.from_values(np.arange(40) // 20)]
+    found = fit_nested_ridge(controls, target[None], np.ones((40, 50)), groups, 1e-9)[0]
     assert found == pytest.approx(truth, abs=1e-6)
 
 
 def test_usual_prices_and_weeks_around():
     price = np.log([[200.0, 200.0, 100.0, 200.0, 200.0], [np.nan, 300.0, np.nan, 150.0, 300.0]])
-    assert reductions(price) == pytest.approx(
+    assert measure_reductions(price) == pytest.approx(
         np.array([[0, 0, np.log(2), 0, 0], [0, 0, 0, np.log(2), 0]])
     )
     # Half after a week: 4.5 and 1 of weights .5 and .25; 1 and 2 of weights .5 and .5; and in each
     # one more week of 0.
     expected = [[(4.5 + 1) / 1.75, (1 + 2) / 2, (0.5 + 4.5) / 1.75]]
-    assert around(np.array([[2.0, 9.0, 4.0]]), np.ones((1, 3)), 1 / np.log(2)) == pytest.approx(
-        np.array(expected)
-    )
+    assert average_other_weeks(
+        np.array([[2.0, 9.0, 4.0]]), np.ones((1, 3)), 1 / np.log(2)
+    ) == pytest.approx(np.array(expected))
 
 
 def test_a_saved_model_keeps_lifts_and_cross_effects(tmp_path):
@@ -292,9 +315,10 @@ def test_a_saved_model_keeps_lifts_and_cross_effects(tmp_path):
     again = ElasticityModel.load(tmp_path)
     items = data.item_ids.tolist()
     np.testing.assert_array_equal(
-        again.lifts(items, "default")["display"], model.lifts(items, "default")["display"]
+        again.find_lifts(items, "default")["display"], model.find_lifts(items, "default")["display"]
     )
     np.testing.assert_array_equal(
-        again.cross(items, "default").effect, model.cross(items, "default").effect
+        again.find_cross_elasticities(items, "default").elasticity,
+        model.find_cross_elasticities(items, "default").elasticity,
     )
-    assert len(model.cross(items, "default").of) == 2 * 10 * 9
+    assert len(model.find_cross_elasticities(items, "default").units_of) == 2 * 10 * 9

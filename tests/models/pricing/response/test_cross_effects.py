@@ -7,8 +7,8 @@ import pytest
 from models.pricing.optimise.objective import difference
 from models.pricing.optimise.optimiser import suggest
 from models.pricing.promotions.what_if import Campaign, Mechanic, what_if
-from models.pricing.response.cross_effects import with_neighbours
-from models.pricing.response.elasticity import Cross
+from models.pricing.response.cross_effects import add_cross_effects
+from models.pricing.response.elasticity import CrossElasticities
 from models.pricing.rules import PricingRules
 from tests.shops.priced_items import item
 
@@ -16,28 +16,26 @@ from tests.shops.priced_items import item
 def family():
     """a and b are in one family; a's price moves b's units by .5 %, b's price a's by .2 %, for each
     percent."""
-    cross = Cross(np.array([1, 0]), np.array([0, 1]), np.array([0.5, 0.2]))
-    return with_neighbours(
+    cross = CrossElasticities(np.array([1, 0]), np.array([0, 1]), np.array([0.5, 0.2]))
+    return add_cross_effects(
         [item("a", units=40), item("b", units=100, current=400, cost=150.0), item("c")], cross
     )
 
 
 def test_what_the_neighbours_gain_is_effect_times_units_price_and_margin():
     a, b, c = family()
-    assert (a.neighbours_units, a.neighbours_revenue_minor, a.neighbours_profit_minor) == (
+    assert (a.cross_units, a.cross_revenue_minor, a.cross_profit_minor) == (
         0.5 * 100,
         0.5 * 100 * 400,
         0.5 * 100 * (400 - 150),
     )
-    assert b.neighbours_profit_minor == 0.2 * 40 * (500 - 300)
-    assert c.neighbours_profit_minor == 0
+    assert b.cross_profit_minor == 0.2 * 40 * (500 - 300)
+    assert c.cross_profit_minor == 0
 
 
 def test_a_cut_is_charged_with_what_it_takes_from_its_neighbours():
     a, _, _ = family()
-    alone = replace(
-        a, neighbours_units=0.0, neighbours_revenue_minor=0.0, neighbours_profit_minor=0.0
-    )
+    alone = replace(a, cross_units=0.0, cross_revenue_minor=0.0, cross_profit_minor=0.0)
     whole, own = difference(a, 450), difference(alone, 450)
     move = np.log(450 / 500)
     assert whole.profit.p50 - own.profit.p50 == pytest.approx(0.5 * 100 * (400 - 150) * move)
@@ -51,7 +49,7 @@ def test_the_optimiser_raises_a_price_where_the_neighbours_profit_from_it():
         "a", elasticity=-3.0, cost=330.0
     )  # Lerner's price is 330 × 3 / 2 = 495: hardly worth a move
     (own,) = suggest([steep], rules).suggestions
-    (shared,) = suggest([replace(steep, neighbours_profit_minor=8000.0)], rules).suggestions
+    (shared,) = suggest([replace(steep, cross_profit_minor=8000.0)], rules).suggestions
     assert own.suggested_price_minor == 495
     assert shared.suggested_price_minor > 520
 
@@ -67,7 +65,5 @@ def test_a_promotion_takes_from_the_family_what_was_learnt_once():
     move = np.log(0.9) / 4  # one week of the four
     assert found.cannibalised.units.p50 == pytest.approx(0.5 * 100 * move)
     assert found.cannibalised.profit.p50 == pytest.approx(0.5 * 100 * (400 - 150) * move)
-    alone = replace(
-        a, neighbours_units=0.0, neighbours_revenue_minor=0.0, neighbours_profit_minor=0.0
-    )
+    alone = replace(a, cross_units=0.0, cross_revenue_minor=0.0, cross_profit_minor=0.0)
     assert found.against_none == what_if(campaign, [alone], [b], horizon_weeks=4).against_none

@@ -8,8 +8,8 @@ from features.contracts.pricing import EvidenceGrade
 from models.pricing.response.elasticity import (
     ElasticityConfig,
     ElasticityModel,
-    fit,
     fit_elasticities,
+    fit_with_residuals,
 )
 from tests.shops.price_panels import panel, panel_of
 
@@ -35,7 +35,7 @@ def test_shrunken_slopes_are_nearer_the_truth_than_own_ones_where_data_are_noisy
 def test_one_exact_item_gives_its_exact_slope():
     # One item: ln q = 12 - 2 ln p without noise; nobody else moves, and no week depends on another.
     price = np.exp(np.random.default_rng(7).uniform(4.4, 4.6, (1, 200)))
-    fitted = fit(panel_of(price, np.exp(12 - 2 * np.log(price))), CONFIG)
+    fitted = fit_with_residuals(panel_of(price, np.exp(12 - 2 * np.log(price))), CONFIG)
     assert fitted.model.columns["own"] == pytest.approx([-2.0], abs=0.01)
     assert fitted.model.columns["own_error"][0] < 0.02
 
@@ -52,41 +52,44 @@ def test_zones_have_slopes_of_their_own():
     units = np.where((both.zones == "south")[:, None], np.exp(4.0), both.units)
     model = fit_elasticities(replace(both, units=units), CONFIG)
     items = [f"i{k:03}" for k in range(40)]
-    assert model.response(items, "north").elasticity.mean() == pytest.approx(-2.0, abs=0.4)
-    assert model.response(items, "south").elasticity.mean() > -1.2
+    assert model.find_response(items, "north").elasticity.mean() == pytest.approx(-2.0, abs=0.4)
+    assert model.find_response(items, "south").elasticity.mean() > -1.2
 
 
 def test_grades_follow_the_evidence():
     truth = np.full(12, -2.0)
     much = fit_elasticities(panel(truth), CONFIG)
-    assert set(much.response(["i000", "i011"], "default").grade) == {EvidenceGrade.A}
+    assert set(much.find_response(["i000", "i011"], "default").grade) == {EvidenceGrade.A}
     little = fit_elasticities(panel(truth, n_weeks=9, noise=0.9), CONFIG)
-    assert EvidenceGrade.A not in little.response([f"i{k:03}" for k in range(12)], "default").grade
+    assert (
+        EvidenceGrade.A
+        not in little.find_response([f"i{k:03}" for k in range(12)], "default").grade
+    )
     still = panel(truth)
     still = replace(still, log_price=np.full(still.units.shape, np.log(500.0)))
-    assert set(fit_elasticities(still, CONFIG).response(["i000"], "default").grade) == {
+    assert set(fit_elasticities(still, CONFIG).find_response(["i000"], "default").grade) == {
         EvidenceGrade.D
     }
     upward = fit_elasticities(panel(np.full(12, 1.0)), CONFIG)
-    assert set(upward.response(["i000"], "default").grade) == {EvidenceGrade.D}
+    assert set(upward.find_response(["i000"], "default").grade) == {EvidenceGrade.D}
 
 
 def test_the_range_tried_is_that_of_the_prices_paid():
     one = panel(np.full(3, -2.0))
     model = fit_elasticities(one, CONFIG)
     prices = np.exp(one.log_price[0])
-    response = model.response(["i000"], "default")
+    response = model.find_response(["i000"], "default")
     assert prices.min() <= response.lowest_minor[0] < response.highest_minor[0] <= prices.max()
 
 
 def test_unknown_items_and_zones_have_no_evidence():
-    response = fit_elasticities(panel(np.full(3, -2.0)), CONFIG).response(
+    response = fit_elasticities(panel(np.full(3, -2.0)), CONFIG).find_response(
         ["nobody", "i001"], "default"
     )
     assert response.grade[0] is EvidenceGrade.D
     assert np.isnan(response.elasticity[0]) and np.isnan(response.lowest_minor[0])
     assert response.elasticity[1] == pytest.approx(-2.0, abs=0.2)
-    elsewhere = fit_elasticities(panel(np.full(3, -2.0)), CONFIG).response(["i001"], "moon")
+    elsewhere = fit_elasticities(panel(np.full(3, -2.0)), CONFIG).find_response(["i001"], "moon")
     assert elsewhere.grade == [EvidenceGrade.D]
 
 
