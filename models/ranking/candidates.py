@@ -13,7 +13,7 @@ from models.compiled.candidate_positions import (
 )
 from models.compiled.top_items import top_positions
 from models.ranking.columns import Catalogue, FactorScores, SourceScores, Visitor
-from models.ranking.model import CandidateConfig, Candidates, Retrieval, Task
+from models.ranking.model import CandidateConfig, Candidates, RankingTask, Retrieval
 from models.retrieval.interactions import inverse
 
 # What was viewed speaks as loudly as what was bought once.
@@ -69,7 +69,7 @@ class CandidateSource:
         )
 
     def candidates(
-        self, visitor: Visitor, task: Task, config: CandidateConfig | None = None
+        self, visitor: Visitor, task: RankingTask, config: CandidateConfig | None = None
     ) -> Int64Array:
         """Distinct positions, ascending, as many of each source as `config` says or the model
         learnt from.

@@ -22,9 +22,9 @@ KIND = "recommendations"
 # "ranker" learns from candidates of all sources; "buy_again" is decayed frequency with popularity
 # behind it; "association" is the rules between items alone.
 Policy = Literal["ranker", "buy_again", "association"]
-Task = Literal["all", "new", "cart"]
+RankingTask = Literal["all", "new", "cart"]
 # The tasks that every model has; "cart" takes orders of several items to learn from.
-TASKS: tuple[Task, ...] = ("all", "new")
+TASKS: tuple[RankingTask, ...] = ("all", "new")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Candidates:
     new: CandidateConfig = field(default_factory=CandidateConfig)
     cart: CartCandidates = field(default_factory=CartCandidates)
 
-    def of(self, task: Task) -> CandidateConfig:
+    def of(self, task: RankingTask) -> CandidateConfig:
         """Those of a task of TASKS."""
         return self.all if task == "all" else self.new
 
@@ -92,14 +92,14 @@ class RecommendationModel:
 
     retrieval: Retrieval
     candidates: Candidates
-    rankers: dict[Task, Ranker]
+    rankers: dict[RankingTask, Ranker]
     item_columns: tuple[str, ...]
     user_columns: tuple[str, ...]
-    policies: dict[Task, Policy]
-    calibrations: dict[Task, Calibration]
+    policies: dict[RankingTask, Policy]
+    calibrations: dict[RankingTask, Calibration]
     buy_again: BuyAgain | None = None
 
-    def with_policies(self, policies: dict[Task, Policy]) -> RecommendationModel:
+    def with_policies(self, policies: dict[RankingTask, Policy]) -> RecommendationModel:
         """The same model serving by other policies."""
         return replace(self, policies=policies)
 

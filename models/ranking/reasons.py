@@ -15,7 +15,7 @@ from models.ranking.calibration import SOURCES, Calibration
 from models.ranking.candidates import CandidateSource
 from models.ranking.cart import CartSource
 from models.ranking.columns import Catalogue, Visitor, column_names, columns
-from models.ranking.model import TASKS, RecommendationModel, Task
+from models.ranking.model import TASKS, RankingTask, RecommendationModel
 from models.ranking.scored_items import Scored
 from models.ranking.slate.finisher import Finished
 
@@ -64,7 +64,7 @@ class Reasons:
         }
 
     def of(
-        self, visitor: Visitor, places: Int64Array, task: Task, matrix: Float32Array
+        self, visitor: Visitor, places: Int64Array, task: RankingTask, matrix: Float32Array
     ) -> ObjectArray:
         """Why each candidate is one: the source by whose score it is bought most likely, or that it
         was bought before.
@@ -82,7 +82,7 @@ class Reasons:
         return reasons
 
     def teller(
-        self, visitor: Visitor, places: Int64Array, task: Task, matrix: Float32Array
+        self, visitor: Visitor, places: Int64Array, task: RankingTask, matrix: Float32Array
     ) -> Callable[[Int64Array], ObjectArray]:
         """Tells `of` of any rows of the candidates."""
         return lambda rows: self.of(visitor, places[rows], task, matrix[rows])

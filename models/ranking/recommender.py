@@ -23,7 +23,7 @@ from models.ranking.candidates import CandidateSource
 from models.ranking.cart import CartSource
 from models.ranking.columns import Catalogue, Visitor, columns
 from models.ranking.current_visit import BuyingAgain, focus, with_context
-from models.ranking.model import Policy, RecommendationModel, Task
+from models.ranking.model import Policy, RankingTask, RecommendationModel
 from models.ranking.placement import LEARNT, Fallback, Placement
 from models.ranking.reasons import Reasons
 from models.ranking.scored_items import Scored
@@ -251,7 +251,7 @@ class Recommender:
             visitor, places, task, policy, keep[places], max(_GONE_ON, 3 * query.count)
         )
 
-    def _of_focus(self, about: BoolArray, visitor: Visitor, task: Task) -> Int64Array:
+    def _of_focus(self, about: BoolArray, visitor: Visitor, task: RankingTask) -> Int64Array:
         """What sells best in the categories of this visit, the newest where nothing does."""
         found = np.flatnonzero(about)
         if task == "new":
@@ -263,7 +263,7 @@ class Recommender:
         self,
         visitor: Visitor,
         places: Int64Array,
-        task: Task,
+        task: RankingTask,
         policy: Policy | None,
         kept: BoolArray,
         best: int | None = None,
@@ -412,6 +412,6 @@ class Recommender:
         return tuple([*slate, *behind][: query.count])
 
 
-def _task(placement: Placement) -> Task:
+def _task(placement: Placement) -> RankingTask:
     """What a learnt placement's ranker learnt."""
     return "new" if placement.scorer == "new" else "all"

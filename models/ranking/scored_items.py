@@ -13,7 +13,7 @@ from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int
 from features.contracts.recommendations import Reason
 from models.compiled.top_items import best_allowed_rows
 from models.ranking.cart import Cart
-from models.ranking.model import Task
+from models.ranking.model import RankingTask
 
 # Arrays may hold the values instead; a call of Reason costs ten times as much.
 _REASON = {each.value: each for each in Reason}
@@ -35,7 +35,7 @@ class Scored:
     scores: Float64Array
     reasons: ObjectArray
     matrix: Float32Array | None = None
-    task: Task | None = None
+    task: RankingTask | None = None
     cart: Cart | None = None
     tell: Callable[[Int64Array], ObjectArray] | None = None
 

@@ -28,7 +28,7 @@ from features.online.sequences import offline_sequences
 from models.ranking.candidates import CandidateSource
 from models.ranking.columns import Catalogue, column_names, columns
 from models.ranking.lambdarank import fit_ranker
-from models.ranking.model import TASKS, Task
+from models.ranking.model import TASKS, RankingTask
 from models.retrieval.steps import Steps, latest
 from training.recommendations.neural import NeuralConfig, fit_networks
 from training.recommendations.ranking_rows import Names, Rows, joined
@@ -114,7 +114,7 @@ class _Window:
                 scores[at, places[places >= 0]] = row[places >= 0]
         return found
 
-    def judged(self, task: Task, *, thinned: bool) -> _Judged:
+    def judged(self, task: RankingTask, *, thinned: bool) -> _Judged:
         """As `ranking_rows` makes them, with what the networks say and bring."""
         workshop, catalogue = self._workshop, self._catalogue
         snapshot = workshop.snapshot(self._window.cut)

@@ -10,7 +10,7 @@ import numpy as np
 from features.contracts.arrays import Float32Array, Int64Array
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
-from models.ranking.model import Retrieval, Task
+from models.ranking.model import RankingTask, Retrieval
 from models.retrieval.als import Als, AlsConfig, fit_als
 from models.retrieval.bpr import Bpr, BprConfig, fit_bpr_and_users
 from models.retrieval.ease import Ease, EaseConfig, fit_ease
@@ -22,7 +22,7 @@ _BPR = BprConfig(n_factors=64, n_iterations=40, min_buyers=1)
 
 
 def baseline_slates(
-    users: Mapping[Task, Sequence[str]],
+    users: Mapping[RankingTask, Sequence[str]],
     histories: Mapping[str, UserHistory],
     items: ItemFeatures,
     interactions: Interactions,
@@ -31,7 +31,7 @@ def baseline_slates(
     ease: EaseConfig,
     k: int,
     seed: int,
-) -> dict[Task, dict[str, dict[str, list[str]]]]:
+) -> dict[RankingTask, dict[str, dict[str, list[str]]]]:
     """Slates by task, baseline and user. For the task "new", what the user bought is left out of
     every one.
 
@@ -61,7 +61,7 @@ def baseline_slates(
     at = {name: positions(index, source.item_ids) for name, source in sources.items()}
     row_of = {name: inverse(places, len(item_ids)) for name, places in at.items()}
     wanted = {task: set(each) for task, each in users.items()}
-    slates: dict[Task, dict[str, dict[str, list[str]]]] = {task: {} for task in users}
+    slates: dict[RankingTask, dict[str, dict[str, list[str]]]] = {task: {} for task in users}
     by_popularity = np.argsort(-popularity, kind="stable")
     for user in sorted(set().union(*wanted.values())):
         history = histories[user]
@@ -94,13 +94,13 @@ def baseline_slates(
     return slates
 
 
-def _count_ease(interactions: Interactions, config: EaseConfig, task: Task) -> Ease:
+def _count_ease(interactions: Interactions, config: EaseConfig, task: RankingTask) -> Ease:
     matrix = interactions.matrix.copy()
     matrix.data = _held(matrix.data, task)
     return fit_ease(replace(interactions, matrix=matrix), config, binary=False)
 
 
-def _held(n_orders: Float32Array, task: Task) -> Float32Array:
+def _held(n_orders: Float32Array, task: RankingTask) -> Float32Array:
     """How much a user holds of an item that stood in so many orders."""
     return n_orders if task == "all" else np.log1p(n_orders)
 
@@ -127,7 +127,7 @@ def _buy_again(
     popularity: Float32Array,
     by_popularity: Int64Array,
     k: int,
-    task: Task,
+    task: RankingTask,
 ) -> Int64Array:
     """What was bought by decayed frequency, popular items behind it; only these where what was
     bought is left out."""

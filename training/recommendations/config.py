@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from models.ranking.lambdarank import RankerConfig
-from models.ranking.model import Candidates, Task
+from models.ranking.model import Candidates, RankingTask
 from models.retrieval.als import AlsConfig
 from models.retrieval.association import AssociationConfig
 from models.retrieval.buy_again import BuyAgainConfig
@@ -40,6 +40,6 @@ class RecommendationsConfig:
     ranker_cart: RankerConfig = field(default_factory=lambda: RankerConfig(share_negatives=0.25))
     carts: CartsConfig = field(default_factory=CartsConfig)
 
-    def ranker(self, task: Task) -> RankerConfig:
+    def ranker(self, task: RankingTask) -> RankerConfig:
         """That of one task."""
         return {"all": self.ranker_all, "new": self.ranker_new, "cart": self.ranker_cart}[task]

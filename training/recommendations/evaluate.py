@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from features.contracts.arrays import Float64Array
 from features.contracts.recommendations import RecommendationQuery
 from features.contracts.seeds import generator
-from models.ranking.model import TASKS, Policy, RecommendationModel, Task
+from models.ranking.model import TASKS, Policy, RankingTask, RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
 from training.recommendations.baselines import baseline_slates
@@ -29,7 +29,7 @@ NDCG_DEPTHS = (1, 2, 3, 5, 10, 20)
 LEVEL = 0.05  # below this p-value a difference between two methods is more than chance
 PRIMARY = "NDCG@10 all items"
 # The baseline that each task must beat: what is bought again, and what is new to the user.
-RIVALS: dict[Task, str] = {"all": "buy again", "new": "EASE"}
+RIVALS: dict[RankingTask, str] = {"all": "buy again", "new": "EASE"}
 SIMPLE = "buy again"
 _TESTED = (
     "p-values are of two-sided paired t-tests of ours against each method over users, corrected for the number of "
@@ -120,12 +120,12 @@ class _Judgement:
         placements = {"all": Placement("all"), "new": Placement("new", exclude_purchased=True)}
         self._recommender = Recommender(subject.model, subject.items, placements)
         self._everyone = sorted(subject.histories)
-        self._baselines: dict[Task, dict[str, dict[str, list[str]]]] = {}
+        self._baselines: dict[RankingTask, dict[str, dict[str, list[str]]]] = {}
 
     def evaluation(self) -> tuple[RecommendationModel, Evaluation]:
         """The evaluation, and the model with the policies that won."""
         subject = self._subject
-        tasks: list[Task] = [task for task in TASKS if subject.relevant[task]]
+        tasks: list[RankingTask] = [task for task in TASKS if subject.relevant[task]]
         self._progress("slates of every user, the baselines'")
         self._baselines = baseline_slates(
             dict.fromkeys(tasks, self._everyone),
@@ -137,9 +137,11 @@ class _Judgement:
             k=SLATE_LENGTH,
             seed=subject.seed,
         )
-        results: dict[Task, _Judged] = {}
+        results: dict[RankingTask, _Judged] = {}
         slates: dict[str, dict[str, list[str]]] = {}
-        policies: dict[Task, Policy] = subject.model.policies | dict.fromkeys(TASKS, "ranker")
+        policies: dict[RankingTask, Policy] = subject.model.policies | dict.fromkeys(
+            TASKS, "ranker"
+        )
         notes: list[str] = []
         for task in tasks:
             self._progress(f"slates of every user, ours of {task} items")
@@ -167,7 +169,7 @@ class _Judgement:
         )
         return subject.model.with_policies(policies), evaluation
 
-    def _compared(self, task: Task, ours: dict[str, list[str]]) -> _Judged:
+    def _compared(self, task: RankingTask, ours: dict[str, list[str]]) -> _Judged:
         """The ranker beside every baseline. Where it loses to the simple rule, the rule serves in
         its place."""
         subject = self._subject
@@ -212,7 +214,7 @@ class _Judgement:
             comparison, _numbers(task, methods, intervals[OURS]), tables, curves, policy, passed
         )
 
-    def _tables(self, task: Task, methods: _Methods) -> tuple[MetricTable, ...]:
+    def _tables(self, task: RankingTask, methods: _Methods) -> tuple[MetricTable, ...]:
         """Accuracy at two depths, what accuracy does not tell, and the parts: of users and of
         items."""
         ruler = methods.ruler
@@ -243,7 +245,7 @@ class _Judgement:
             methods.table(f"{task} items: recall@{SLATE_LENGTH} by relevant item", of_items),
         )
 
-    def _beyond(self, task: Task, methods: _Methods) -> MetricTable:
+    def _beyond(self, task: RankingTask, methods: _Methods) -> MetricTable:
         """Novelty, diversity and popularity with intervals; coverage and Gini of everyone's slates
         before them."""
         k = SLATE_LENGTH
@@ -263,7 +265,7 @@ class _Judgement:
         n_users = (len(self._everyone),) * len(of_all[OURS]) + by_user.n_users
         return MetricTable(title, columns, rows, n_users, f"{_OF_ALL} {_TESTED}")
 
-    def _notes(self, task: Task, result: _Judged) -> list[str]:
+    def _notes(self, task: RankingTask, result: _Judged) -> list[str]:
         notes = []
         if result.policy != "ranker":
             notes.append(
@@ -281,7 +283,9 @@ class _Judgement:
             )
         return notes
 
-    def _slates(self, task: Task, users: Sequence[str], policy: Policy) -> dict[str, list[str]]:
+    def _slates(
+        self, task: RankingTask, users: Sequence[str], policy: Policy
+    ) -> dict[str, list[str]]:
         queries = [
             RecommendationQuery(self._subject.histories[user], task, SLATE_LENGTH) for user in users
         ]
@@ -300,7 +304,7 @@ class _Judgement:
 
 
 def _passed(
-    task: Task,
+    task: RankingTask,
     policy: Policy,
     scores: Mapping[str, Float64Array],
     means: Mapping[str, float],
@@ -318,7 +322,9 @@ def _passed(
     return passed and (task != "all" or bool(mine.mean() >= means[strongest]))
 
 
-def _numbers(task: Task, methods: _Methods, interval: tuple[float, float]) -> dict[str, float]:
+def _numbers(
+    task: RankingTask, methods: _Methods, interval: tuple[float, float]
+) -> dict[str, float]:
     """The figures of a task that stand by themselves."""
     coverage = {
         name: methods.ruler.of_all(methods.ranked[name], SLATE_LENGTH)["coverage"]
@@ -335,7 +341,7 @@ def _numbers(task: Task, methods: _Methods, interval: tuple[float, float]) -> di
     }
 
 
-def _figures(results: Mapping[Task, _Judged]) -> dict[str, Figure]:
+def _figures(results: Mapping[RankingTask, _Judged]) -> dict[str, Figure]:
     if not results:
         return {}
     tables = {table.title: table for each in results.values() for table in each.tables}

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
-from models.ranking.model import RecommendationModel, Task
+from models.ranking.model import RankingTask, RecommendationModel
 from models.retrieval.ease import EaseConfig
 from models.retrieval.interactions import Interactions
 
@@ -29,6 +29,6 @@ class Subject:
     items: ItemFeatures
     interactions: Interactions
     model: RecommendationModel
-    relevant: Mapping[Task, Mapping[str, frozenset[str]]]
+    relevant: Mapping[RankingTask, Mapping[str, frozenset[str]]]
     ease: EaseConfig
     seed: int

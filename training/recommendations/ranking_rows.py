@@ -12,7 +12,7 @@ from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int
 from features.contracts.seeds import generator
 from models.ranking.candidates import CandidateSource
 from models.ranking.columns import Catalogue, column_names, columns
-from models.ranking.model import Task
+from models.ranking.model import RankingTask
 from training.recommendations.metrics import ndcgs
 from training.recommendations.snapshots import Workshop, relevant_items
 from training.splits import Window
@@ -47,7 +47,7 @@ class Rows:
 
 
 def ranking_rows(
-    workshop: Workshop, window: Window, task: Task, names: Names, *, thinned: bool
+    workshop: Workshop, window: Window, task: RankingTask, names: Names, *, thinned: bool
 ) -> Rows:
     """The rows of one window, by what was known at its cut; `names` of the item and the user
     columns.

@@ -19,7 +19,7 @@ from features.contracts.recommendations import ItemFeatures
 from features.contracts.tables import EventType
 from features.online.histories import Tables, offline_histories, offline_items
 from features.pipelines.expressions import instant
-from models.ranking.model import Retrieval, Task
+from models.ranking.model import RankingTask, Retrieval
 from models.retrieval.als import fit_als
 from models.retrieval.association import fit_association
 from models.retrieval.ease import fit_ease
@@ -83,7 +83,7 @@ class Workshop:
 
 def relevant_items(
     facts: Tables, window: Window, snapshot: Snapshot
-) -> dict[Task, dict[str, frozenset[str]]]:
+) -> dict[RankingTask, dict[str, frozenset[str]]]:
     """What each known user bought in the window: known items, and of these the ones new to the
     user."""
     events = facts.read("events")
@@ -99,7 +99,7 @@ def relevant_items(
 
 def by_task(
     pairs: Iterable[tuple[str, str]], snapshot: Snapshot
-) -> dict[Task, dict[str, frozenset[str]]]:
+) -> dict[RankingTask, dict[str, frozenset[str]]]:
     """Known items of known users, and of these the ones new to the user, from pairs of user and
     item."""
     known = set(snapshot.interactions.item_ids)

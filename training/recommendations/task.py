@@ -17,7 +17,7 @@ from models.ranking.calibration import Calibration, fit_calibration
 from models.ranking.cart import cart_columns
 from models.ranking.columns import column_names
 from models.ranking.lambdarank import Ranker, fit_ranker
-from models.ranking.model import TASKS, Policy, RecommendationModel, Task
+from models.ranking.model import TASKS, Policy, RankingTask, RecommendationModel
 from models.retrieval.buy_again import BuyAgain, fit_buy_again, fit_gaps
 from models.retrieval.item_knn import fit_item_knn
 from training.recommendations.cart_rows import cart_rows
@@ -104,7 +104,7 @@ def evaluate_carts(
     final = workshop.snapshot(window.cut)
     names = item_columns_of(final.items), user_columns_of(final.histories)
     ranker = _cart_ranker(workshop, past, names)
-    rankers: dict[Task, Ranker] = {} if ranker is None else {"cart": ranker}
+    rankers: dict[RankingTask, Ranker] = {} if ranker is None else {"cart": ranker}
     model = RecommendationModel(
         final.retrieval, config.candidates, rankers, *names, {"cart": "ranker"}, {}
     )
@@ -194,14 +194,14 @@ def _subject(
     workshop: Workshop,
     snapshot: Snapshot,
     model: RecommendationModel,
-    relevant: Mapping[Task, Mapping[str, frozenset[str]]],
+    relevant: Mapping[RankingTask, Mapping[str, frozenset[str]]],
 ) -> Subject:
     parts = snapshot.cut, snapshot.histories, snapshot.items, snapshot.interactions
     return Subject(*parts, model, relevant, workshop.config.ease, workshop.settings.seed)
 
 
 def _counts(
-    snapshot: Snapshot, relevant: Mapping[Task, Mapping[str, frozenset[str]]]
+    snapshot: Snapshot, relevant: Mapping[RankingTask, Mapping[str, frozenset[str]]]
 ) -> dict[str, str | int]:
     return {
         "users known": len(snapshot.histories),
@@ -219,8 +219,8 @@ def _fit(workshop: Workshop, cut: datetime) -> RecommendationModel:
     final = workshop.snapshot(cut)
     item_columns = item_columns_of(final.items)
     user_columns = user_columns_of(final.histories)
-    rankers: dict[Task, Ranker] = {}
-    calibrations: dict[Task, Calibration] = {}
+    rankers: dict[RankingTask, Ranker] = {}
+    calibrations: dict[RankingTask, Calibration] = {}
     for task in TASKS:
         ranker_config = config.ranker(task)
         rows = joined(
@@ -238,7 +238,7 @@ def _fit(workshop: Workshop, cut: datetime) -> RecommendationModel:
         )
         weights = np.where(rows.relevant, 1.0, 1 / ranker_config.share_negatives)
         calibrations[task] = fit_calibration(rows.matrix, rows.relevant, weights, names)
-    policies: dict[Task, Policy] = {"all": "ranker", "new": "ranker", "cart": "association"}
+    policies: dict[RankingTask, Policy] = {"all": "ranker", "new": "ranker", "cart": "association"}
     cart = _cart_ranker(workshop, past, (item_columns, user_columns))
     if cart is not None:
         rankers["cart"], policies["cart"] = cart, "ranker"

@@ -23,7 +23,7 @@ from features.facts.facts import Facts
 from models.ranking.cart import cart_columns
 from models.ranking.columns import column_names
 from models.ranking.lambdarank import RankerConfig, fit_ranker
-from models.ranking.model import TASKS, Task
+from models.ranking.model import TASKS, RankingTask
 from models.registry import Registry
 from training.recommendations.cart_rows import cart_rows
 from training.recommendations.config import RecommendationsConfig
@@ -43,7 +43,7 @@ class Tuned:
     """What the trials of one task found; `before` and `best` are mean NDCG@10 of what was given and
     of `ranker`."""
 
-    task: Task
+    task: RankingTask
     ranker: RankerConfig
     before: float
     best: float
@@ -83,7 +83,7 @@ def tune(
         "seed": settings.seed,
     }
     tuned = []
-    tasks: tuple[Task, ...] = (*TASKS, "cart")
+    tasks: tuple[RankingTask, ...] = (*TASKS, "cart")
     for task in tasks:
         folds, names = _folds(workshop, end, task)
         if not all(fold.past.relevant.any() and len(fold.judged.sizes) for fold in folds):
@@ -133,7 +133,7 @@ def suggested(trial: optuna.trial.BaseTrial, given: RankerConfig) -> RankerConfi
     )
 
 
-def _study(seed: int, task: Task) -> optuna.Study:
+def _study(seed: int, task: RankingTask) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(
         seed=int(generator(seed, f"tuning {task}").integers(2**31))
@@ -157,7 +157,9 @@ def _within_reach(given: RankerConfig) -> dict[str, float]:
     return within
 
 
-def _folds(workshop: Workshop, end: datetime, task: Task) -> tuple[list[_Fold], tuple[str, ...]]:
+def _folds(
+    workshop: Workshop, end: datetime, task: RankingTask
+) -> tuple[list[_Fold], tuple[str, ...]]:
     """The last N_JUDGED windows before `end`, each with those before it."""
     config, zone = workshop.config, workshop.settings.timezone
     every = windows(end, N_JUDGED + config.n_windows, config.window_weeks, zone)
@@ -171,7 +173,9 @@ def _folds(workshop: Workshop, end: datetime, task: Task) -> tuple[list[_Fold], 
     return folds, cart_columns(*names) if task == "cart" else column_names(*names)
 
 
-def _rows(workshop: Workshop, window: Window, task: Task, names: Names, *, thinned: bool) -> Rows:
+def _rows(
+    workshop: Workshop, window: Window, task: RankingTask, names: Names, *, thinned: bool
+) -> Rows:
     if task == "cart":
         return cart_rows(workshop, window, names, thinned=thinned)
     return ranking_rows(workshop, window, task, names, thinned=thinned)
