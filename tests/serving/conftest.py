@@ -1,2 +1,56 @@
-from tests.shops.databases import engine, migrated_sqlite, postgres_url, settings  # noqa: F401
-from tests.shops.served_shop import served, shared, tiny, tiny_home  # noqa: F401
+"""Fixtures of the server: a running application of a tiny shop, and a shop of three items."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import sqlalchemy as sa
+
+from configs.settings import Settings
+from features.database import engine as open_engine
+from features.facts.facts import Facts
+from serving.database.migrate import upgrade
+from tests.shops.served_shop import build, running, settings_of
+from tests.shops.three_items import write_three_items
+
+
+@pytest.fixture(scope="session")
+def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shop, built and not to be changed."""
+    home = tmp_path_factory.mktemp("tiny") / "home"
+    build(home)
+    opened = open_engine(Settings(home=home))
+    upgrade(opened)
+    opened.dispose()
+    return home
+
+
+@pytest.fixture
+def tiny(tiny_home: Path, tmp_path: Path) -> Settings:
+    """The settings of a copy of the shop."""
+    shutil.copytree(tiny_home, tmp_path / "home")
+    return settings_of(tmp_path / "home")
+
+
+@pytest.fixture
+def served(tiny: Settings) -> Iterator[SimpleNamespace]:
+    """A running application of the tiny shop: app, client (with every scope), server, keys."""
+    yield from running(tiny)
+
+
+@pytest.fixture(scope="module")
+def shared(tiny_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """The same for the tests of one file that leave no trace."""
+    home = tmp_path_factory.mktemp("shared") / "home"
+    shutil.copytree(tiny_home, home)
+    yield from running(settings_of(home))
+
+
+@pytest.fixture
+def three_items(engine: sa.Engine, settings: Settings) -> tuple[Facts, sa.Engine, Settings]:
+    """Facts, database and settings of a shop of three items at 1.00."""
+    return write_three_items(engine, settings)

@@ -3,7 +3,6 @@ test."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,12 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import pytest
 from fastapi.testclient import TestClient
 
 from configs.settings import Settings
 from features.contracts.tables import TABLES, TIMESTAMP
-from features.database import engine as open_engine
 from features.facts.facts import Facts
 from features.online.histories import offline_histories, offline_items
 from features.online.materialize import materialize
@@ -38,7 +35,6 @@ from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
 from serving.app import create_app
-from serving.database.migrate import upgrade
 from serving.keys.service import SCOPES, KeyService
 from tests.shops.price_desk import opening_price
 
@@ -234,26 +230,8 @@ def build(home: Path) -> Settings:
     return settings
 
 
-@pytest.fixture(scope="session")
-def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shop, built and not to be changed."""
-    home = tmp_path_factory.mktemp("tiny") / "home"
-    build(home)
-    opened = open_engine(Settings(home=home))
-    upgrade(opened)
-    opened.dispose()
-    return home
-
-
 def settings_of(home: Path, **values: object) -> Settings:
     return Settings(home=home, **{"clock_start": NOW, "currency": "EUR", **values})
-
-
-@pytest.fixture
-def tiny(tiny_home: Path, tmp_path: Path) -> Settings:
-    """The settings of a copy of the shop."""
-    shutil.copytree(tiny_home, tmp_path / "home")
-    return settings_of(tmp_path / "home")
 
 
 def running(settings: Settings) -> Iterator[SimpleNamespace]:
@@ -263,20 +241,6 @@ def running(settings: Settings) -> Iterator[SimpleNamespace]:
         keys = KeyService(server.engine, server.system_clock)
         client.headers["Authorization"] = f"Bearer {keys.create('tests', SCOPES).key}"
         yield SimpleNamespace(app=app, client=client, server=server, keys=keys, settings=settings)
-
-
-@pytest.fixture
-def served(tiny: Settings) -> Iterator[SimpleNamespace]:
-    """A running application of the tiny shop: app, client (with every scope), server, keys."""
-    yield from running(tiny)
-
-
-@pytest.fixture(scope="module")
-def shared(tiny_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """The same for the tests of one file that leave no trace."""
-    home = tmp_path_factory.mktemp("shared") / "home"
-    shutil.copytree(tiny_home, home)
-    yield from running(settings_of(home))
 
 
 def price(item: str, offer: int, days: float = -1.0):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import warnings
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -16,7 +16,6 @@ from features.contracts.clock import feature_time
 from features.contracts.errors import BadInput, UnknownName
 from features.database import BOUGHT, events, reading, transaction, user_consent
 from features.database import engine as open_engine
-from features.facts.events import EventLog
 from features.facts.facts import Facts
 from features.online.feast_definitions import redis_connection
 from features.online.histories import offline_histories, offline_items
@@ -25,70 +24,16 @@ from features.online.online_store import OnlineHistories
 from features.online.parity_check import check
 from features.online.snapshots import current_version, folder
 from tests.shops.event_tables import AS_OF, arrow, event
+from tests.shops.user_histories import (
+    T,
+    assert_same_history,
+    busy_weeks,
+    import_events,
+    receive_events,
+)
 
-T = AS_OF
 LATER = AS_OF + timedelta(days=15)
-ITEMS = [{"item_id": f"i{n}", "category": f"Shelf {n % 3} > x", "brand": "b"} for n in range(12)]
 REDIS_URL = os.environ.get("SHOPWRIGHT_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
-
-
-def busy_weeks(seed: int, first_day: float, last_day: float, n: int) -> list[dict]:
-    """Purchases, refunds and views around T, some orders spread over days, some refunds ahead of
-    their purchase."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(n):
-        kind = str(
-            rng.choice(
-                ["purchase", "refund", "view_item", "add_to_cart", "remove_from_cart"],
-                p=[0.55, 0.1, 0.2, 0.1, 0.05],
-            )
-        )
-        cents = int(rng.integers(50, 900))
-        listed = [None, float(cents), cents * 1.25][int(rng.integers(3))]
-        values = {
-            "order_id": None if rng.random() < 0.2 else f"o{rng.integers(30)}",
-            "quantity": None if rng.random() < 0.1 else float(rng.integers(1, 4)),
-            "zone": str(rng.choice(["eu", "jp"], p=[0.7, 0.3])),
-            "line_amount_minor": None if rng.random() < 0.2 else cents,
-            "unit_price_minor": cents / 2,
-            "list_price_minor": None if rng.random() < 0.1 else listed,
-            "visitor_id": "v",
-        }
-        at = T + timedelta(
-            seconds=int(rng.integers(first_day * 86_400, last_day * 86_400)),
-            microseconds=int(rng.integers(1_000_000)),
-        )
-        found.append(event(f"u{rng.integers(4)}", f"i{rng.integers(12)}", at, kind, **values))
-    return found
-
-
-def receive(engine, rows) -> None:
-    with transaction(engine) as connection:
-        EventLog(connection).append(rows, datetime.now(UTC))
-
-
-def imported(settings: Settings, rows) -> Facts:
-    facts = Facts(settings)
-    facts.write({"events": arrow("events", rows), "items": arrow("items", ITEMS)})
-    return facts
-
-
-def assert_same(online, offline) -> None:
-    assert online.user_id == offline.user_id
-    assert online.as_of == offline.as_of
-    assert online.item_ids.tolist() == offline.item_ids.tolist()
-    for name in ("n_orders", "quantity", "first_at", "last_at"):
-        left, right = getattr(online, name), getattr(offline, name)
-        assert left.dtype == right.dtype
-        np.testing.assert_array_equal(left, right, err_msg=name)
-    np.testing.assert_allclose(online.decayed_frequency, offline.decayed_frequency, rtol=1e-6)
-    assert list(online.features) == list(offline.features)
-    np.testing.assert_allclose(
-        list(online.features.values()), list(offline.features.values()), rtol=1e-9
-    )
-    assert online.viewed_item_ids == offline.viewed_item_ids
-    assert online.viewed_at == offline.viewed_at
 
 
 def test_rows_materialized_then_merged_with_later_events_equal_the_offline_history(
@@ -96,18 +41,18 @@ def test_rows_materialized_then_merged_with_later_events_equal_the_offline_histo
 ):
     past, later = busy_weeks(1, -40, 0, 200), busy_weeks(2, 0, 15, 100)
     received_before, late = busy_weeks(3, -20, 0, 30), busy_weeks(4, -20, 0, 30)
-    facts = imported(settings, past)
-    receive(engine, received_before)
+    facts = import_events(settings, past)
+    receive_events(engine, received_before)
     materialize(facts, settings, T)
     online = OnlineHistories(settings, engine)
     offline = offline_histories(facts, T)
     for user_id in offline:
-        assert_same(online.read(user_id, None, None, T), offline[user_id])
-    receive(engine, late + later)
+        assert_same_history(online.read(user_id, None, None, T), offline[user_id])
+    receive_events(engine, late + later)
     offline = offline_histories(facts, LATER)
     assert len(offline) == 4
     for user_id in offline:
-        assert_same(online.read(user_id, "v", "s", LATER), offline[user_id])
+        assert_same_history(online.read(user_id, "v", "s", LATER), offline[user_id])
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +66,7 @@ def built(tmp_path_factory, migrated_sqlite):
         event("w", "i1", T - timedelta(hours=3), zone="jp"),
         event("x", "i4", T - timedelta(days=3)),
     ]
-    facts = imported(settings, rows)
+    facts = import_events(settings, rows)
     facts.write({"users": arrow("users", [{"user_id": "x", "personalization_allowed": False}])})
     materialize(facts, settings, T - timedelta(days=1))
     materialize(facts, settings, T)
@@ -142,7 +87,9 @@ def test_an_event_is_seen_by_the_very_next_read(shop):
     settings, engine, _ = shop
     online, now = OnlineHistories(settings, engine), T + timedelta(minutes=90)
     assert online.read("u", None, None, now).viewed_item_ids == ("i2",)
-    receive(engine, [event("u", "i5", now, "view_item"), event("u", "i9", now, order_id="2")])
+    receive_events(
+        engine, [event("u", "i5", now, "view_item"), event("u", "i9", now, order_id="2")]
+    )
     history = online.read("u", None, None, now)
     assert history.viewed_item_ids == ("i5", "i2")
     assert history.item_ids.tolist() == ["i1", "i9"]
@@ -150,14 +97,14 @@ def test_an_event_is_seen_by_the_very_next_read(shop):
     assert (
         history.decayed_frequency[1] == 1.0
     )  # bought after the whole hour that ages are counted from
-    receive(engine, [event("u", "i1", now, "refund", order_id="1", quantity=2.0)])
+    receive_events(engine, [event("u", "i1", now, "refund", order_id="1", quantity=2.0)])
     assert online.read("u", None, None, now).item_ids.tolist() == ["i9"]
 
 
 def test_visitors_and_sessions_have_histories_of_their_own(shop):
     settings, engine, _ = shop
     now = T + timedelta(hours=2)
-    receive(
+    receive_events(
         engine,
         [
             event(
@@ -191,7 +138,9 @@ def test_what_a_visitor_looked_at_long_ago_is_not_read(shop):
         event(None, f"i{n % 12}", lately - timedelta(seconds=n), "view_item", **who)
         for n in range(3_000)
     ]
-    receive(engine, [*views, event(None, "i9", old, **who), event(None, "i8", lately, **who)])
+    receive_events(
+        engine, [*views, event(None, "i9", old, **who), event(None, "i8", lately, **who)]
+    )
     read = []
     with monitored(engine, read):
         visitor = online.read(None, "v", None, now)
@@ -235,7 +184,9 @@ def test_purchases_are_found_without_reading_the_views(engine, who):
 def test_who_refuses_personalization_is_unknown(shop):
     settings, engine, _ = shop
     online, now = OnlineHistories(settings, engine), T + timedelta(minutes=5)
-    receive(engine, [event(user, "i3", T, "view_item", session_id="s") for user in ("u", "x")])
+    receive_events(
+        engine, [event(user, "i3", T, "view_item", session_id="s") for user in ("u", "x")]
+    )
     assert online.read("x", None, None, now).user_id is None
     assert online.read("x", None, None, now).viewed_item_ids == ()
     assert online.read(None, None, "s", now).viewed_item_ids == ("i3",)
@@ -260,7 +211,7 @@ def test_without_a_materialization_the_received_events_are_all_there_is(shop):
     shutil.rmtree(folder(settings))
     online = OnlineHistories(settings, engine)
     online.warm()
-    receive(engine, [event("u", "i3", T)])
+    receive_events(engine, [event("u", "i3", T)])
     assert online.read("u", None, None, T).item_ids.tolist() == ["i3"]
     assert online.as_of is None
 
@@ -271,7 +222,7 @@ def test_forgetting_a_user_leaves_nothing_and_nobody_else_loses_anything(shop):
     others = online.read("w", None, None, T)
     online.forget("u")
     assert online.read("u", None, None, T).user_id is None
-    assert_same(online.read("w", None, None, T), others)
+    assert_same_history(online.read("w", None, None, T), others)
     marks = [
         path
         for path in folder(settings).rglob("*")
@@ -356,7 +307,7 @@ def test_online_rows_may_live_in_redis(shop):
         online = OnlineHistories(settings, engine)
         offline = offline_histories(facts, T)
         for user_id in offline:
-            assert_same(online.read(user_id, None, None, T), offline[user_id])
+            assert_same_history(online.read(user_id, None, None, T), offline[user_id])
         assert not list((folder(settings) / "versions").glob("*/online.db"))
         assert list(client.scan_iter(f"*{names[0]}")) == []  # swept up once nobody reads it
         online.forget("u")

@@ -19,14 +19,14 @@ from features.online.histories import offline_histories
 from features.online.materialize import materialize
 from features.online.online_store import OnlineHistories
 from features.online.sealing import SEALED_AFTER, seal
-from tests.features.online.test_online_histories import (
-    T,
-    assert_same,
-    busy_weeks,
-    imported,
-    receive,
-)
 from tests.shops.event_tables import event
+from tests.shops.user_histories import (
+    T,
+    assert_same_history,
+    busy_weeks,
+    import_events,
+    receive_events,
+)
 
 OLD = T - SEALED_AFTER - timedelta(days=1)
 ANONYMOUS = {"visitor_id": "anonymous", "session_id": "s"}
@@ -53,14 +53,14 @@ def histories(settings, engine):
 def shop(settings, engine):
     """With received events of every age, materialized; one that came since, and one of each kind
     without a user."""
-    facts = imported(settings, busy_weeks(1, -80, 0, 60))
-    receive(engine, busy_weeks(2, -80, 0, 120))
+    facts = import_events(settings, busy_weeks(1, -80, 0, 60))
+    receive_events(engine, busy_weeks(2, -80, 0, 120))
     bought = event(None, "i1", OLD, **ANONYMOUS)
     seen = event(None, "i2", OLD, "view_item", **ANONYMOUS)
-    receive(engine, [bought, seen])
+    receive_events(engine, [bought, seen])
     materialize(facts, settings, T)
     late = event("u0", "i3", OLD, order_id="late")
-    receive(engine, [late])
+    receive_events(engine, [late])
     return settings, engine, facts, (bought["event_id"], seen["event_id"], late["event_id"])
 
 
@@ -74,18 +74,18 @@ def test_what_is_sealed_is_read_as_before(shop):
     assert seen not in left
     assert known(facts) == known(Facts(settings)) == everything
     for user, history in histories(settings, engine).items():
-        assert_same(history, before[user])
+        assert_same_history(history, before[user])
     assert seal(facts, settings, T) == 0
     report = materialize(facts, settings, T)
     assert report.n_sealed == 0
     for user, history in histories(settings, engine).items():
-        assert_same(history, before[user])
+        assert_same_history(history, before[user])
     assert seal(facts, settings, T) == 1
     assert late not in kept(engine)
     offline = offline_histories(facts, T)
     online = OnlineHistories(settings, engine)
     for user in offline:
-        assert_same(online.read(user, None, None, T), offline[user])
+        assert_same_history(online.read(user, None, None, T), offline[user])
 
 
 def test_a_sealed_event_that_is_sent_again_counts_once(shop):
@@ -94,10 +94,10 @@ def test_a_sealed_event_that_is_sent_again_counts_once(shop):
         rows = [dict(row) for row in EventLog(connection).settled(T - SEALED_AFTER, "").to_pylist()]
     before, everything = histories(settings, engine), known(facts)
     seal(facts, settings, T)
-    receive(engine, rows)
+    receive_events(engine, rows)
     assert known(facts) == everything
     for user, history in histories(settings, engine).items():
-        assert_same(history, before[user])
+        assert_same_history(history, before[user])
 
 
 def test_an_imported_row_stays_when_the_received_one_is_sealed(shop):
@@ -155,8 +155,8 @@ def test_a_crash_at_any_step_loses_nothing_and_counts_nothing_twice(
     built.home.mkdir()
     shutil.copy(migrated_sqlite, built.home / "shopwright.db")
     opened = open_engine(built)
-    facts = imported(built, busy_weeks(1, -80, 0, 30))
-    receive(opened, busy_weeks(2, -80, 0, 60))
+    facts = import_events(built, busy_weeks(1, -80, 0, 30))
+    receive_events(opened, busy_weeks(2, -80, 0, 60))
     materialize(facts, built, T)
     everything, before = known(facts), histories(built, opened)
     opened.dispose()
@@ -186,7 +186,7 @@ def test_a_crash_at_any_step_loses_nothing_and_counts_nothing_twice(
         for _ in range(2):
             assert known(Facts(settings)) == everything
             for user, history in histories(settings, opened).items():
-                assert_same(history, before[user])
+                assert_same_history(history, before[user])
             seal(Facts(settings), settings, T)  # the next one goes on from there
         assert not np.any([each < T - SEALED_AFTER for each in occurred(opened)])
         opened.dispose()

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from serving.cli import evaluated_data
 from serving.cli.main import app
-from tests.training.recommendations.test_task import END, purchases
+from tests.shops.forty_shoppers import END, make_purchases
 
 LIGHT = [
     "ease.l2=5",
@@ -32,7 +32,7 @@ SETTINGS = [word for each in LIGHT for word in ("--set", each)]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("tables")
     names = ("event_id", "event_type", "occurred_at", "user_id", "item_id", "order_id")
-    rows = [{name: row[name] for name in names} for row in purchases()]
+    rows = [{name: row[name] for name in names} for row in make_purchases()]
     pa_csv.write_csv(pa.Table.from_pylist(rows), found / "events.csv")
     items = [{"item_id": f"i{n:02}", "category": f"<b>Food</b> > {n % 3}"} for n in range(30)]
     pa_csv.write_csv(pa.Table.from_pylist(items), found / "items.csv")

@@ -16,17 +16,14 @@ from models.pricing.price_tests import TOO_SLOW
 from serving.cli import price_tests, prices, promotions
 from serving.cli.main import app
 from serving.price_desk.suggest import suggest_prices
-from tests.serving.price_desk.test_suggest import RULES, Forecasts, forecaster, inputs, responses
-from tests.serving.price_desk.test_suggest import shop as shop_of_three
-
-three_items = shop_of_three
+from tests.shops.three_items import RULES, Forecasts, make_forecasts, make_inputs, make_responses
 
 
 @pytest.fixture
 def run(three_items, monkeypatch, tmp_path):
     """Runs a verb on the shop of three items, of which milk has a forecast and a response."""
     monkeypatch.setenv("SHOPWRIGHT_HOME", str(tmp_path / "home"))
-    given = inputs(three_items, forecaster("milk"), responses("milk"))
+    given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
     for module in (price_tests, prices, promotions):
         monkeypatch.setattr(module, "pricing_inputs", lambda *_, **__: given)
         monkeypatch.setattr(module, "check_zone", lambda *_: None)
@@ -82,9 +79,9 @@ def test_price_tests_are_printed_and_items_that_cannot_be_tested_say_why(
 ):
     # Milk is known, nothing is known of tea and salt; salt sells .4 units in four weeks.
     sold = pa.concat_tables(
-        [forecaster("milk", "tea").forecasts, forecaster("salt", units=0.1).forecasts]
+        [make_forecasts("milk", "tea").forecasts, make_forecasts("salt", units=0.1).forecasts]
     )
-    given = inputs(three_items, Forecasts(sold), responses("milk"))
+    given = make_inputs(three_items, Forecasts(sold), make_responses("milk"))
     monkeypatch.setattr(price_tests, "pricing_inputs", lambda *_, **__: given)
     shown = run("prices", "tests")
     assert "Price tests, zone default: 1 of 3 items" in shown
@@ -112,7 +109,9 @@ def test_price_tests_are_printed_and_items_that_cannot_be_tested_say_why(
 def test_a_run_prints_how_near_it_came_to_the_best_and_which_rule_was_not_kept(three_items, capsys):
     rules = replace(RULES, revenue_floor=3.0, soft={"revenue floor": 10})
     prices.print_suggestions(
-        suggest_prices(inputs(three_items, forecaster("milk"), responses("milk"), rules))
+        suggest_prices(
+            make_inputs(three_items, make_forecasts("milk"), make_responses("milk"), rules)
+        )
     )
     shown = capsys.readouterr().out
     assert "Proven within 0.0000% of the best" in shown

@@ -1,5 +1,5 @@
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -9,72 +9,20 @@ import pytest
 from configs.settings import ZoneSettings
 from features.contracts.errors import Conflict, UnknownName
 from features.contracts.sizes import Size
-from features.contracts.tables import TABLES, TIMESTAMP
+from features.contracts.tables import TABLES
 from features.database import reading, transaction
-from features.facts.facts import Facts
 from features.prices.ledger import Ledger, PriceSource, opening_list_price
 from models.demand.lookup import ForecastTable
 from models.pricing.response.elasticity import ElasticityModel
-from models.pricing.rules import CompetitorRule, PricingRules, aimed
+from models.pricing.rules import CompetitorRule, aimed
 from serving.forecasts.service import forecast
 from serving.price_desk import service as decide
 from serving.price_desk import suggest
 from serving.price_desk.repository import SuggestionFilter, Suggestions
 from serving.price_desk.suggest import suggest_everywhere, suggest_prices
-from serving.pricing_inputs.items import PricingInputs, priced_zone
+from serving.pricing_inputs.items import priced_zone
 from tests.shops.price_desk import NOW, decider, opening_price
-
-WEEKS = [NOW + timedelta(weeks=n) for n in range(4)]
-RULES = PricingRules(
-    endings=(), max_change=0.2, tried_margin=0.5, max_over_list=0.5, min_margin=0.0
-)
-
-
-@dataclass(frozen=True)
-class Forecasts:
-    forecasts: pa.Table
-
-
-def forecaster(*items, zone="default", units=10.0):
-    rows = [
-        (item, zone, week, units, units / 2, units, 2 * units) for item in items for week in WEEKS
-    ]
-    names = ["unique_id", "zone", "ds", "mean", "p10", "p50", "p90"]
-    types = [pa.string(), pa.string(), TIMESTAMP, *[pa.float64()] * 4]
-    table = [dict(zip(names, row, strict=True)) for row in rows]
-    return Forecasts(pa.Table.from_pylist(table, pa.schema(list(zip(names, types, strict=True)))))
-
-
-def responses(*items, elasticity=-4.0, zone="default"):
-    n = len(items)
-    return ElasticityModel(
-        np.array(items, object),
-        np.array([zone] * n, object),
-        elasticity=np.full(n, elasticity),
-        error=np.full(n, 0.1),
-        grade=np.zeros(n, np.int64),
-        lowest=np.full(n, 50.0),
-        highest=np.full(n, 200.0),
-    )
-
-
-@pytest.fixture
-def shop(engine, settings):
-    """Three items at 1.00; milk costs .72, the others' costs are unknown."""
-    facts = Facts(settings)
-    items = [
-        {"item_id": "milk", "title": "Milk", "category": "Food > Dairy", "unit_cost_minor": 72},
-        {"item_id": "tea", "category": "Drinks"},
-        {"item_id": "salt", "category": "Food"},
-    ]
-    facts.write({"items": pa.Table.from_pylist(items, TABLES["items"].arrow)})
-    with transaction(engine) as connection:
-        Ledger(connection).append([opening_price(item) for item in ("milk", "tea", "salt")])
-    return facts, engine, settings
-
-
-def inputs(shop, demand, pricing, rules=RULES, now=NOW, versions=None, presets=None):
-    return PricingInputs(*shop, demand, pricing, rules, now, presets or {}, versions or {})
+from tests.shops.three_items import RULES, Forecasts, make_forecasts, make_inputs, make_responses
 
 
 def filed(engine, run_id):
@@ -85,12 +33,12 @@ def filed(engine, run_id):
         }
 
 
-def test_the_best_price_is_filed_with_its_reasons(shop):
-    _, engine, _ = shop
+def test_the_best_price_is_filed_with_its_reasons(three_items):
+    _, engine, _ = three_items
     # Lerner: the best price is cost * e / (e + 1) = 72 * 4 / 3 = 96 for milk, and 70 * 4 / 3 = 93.3
     # for the others
-    demand, pricing = forecaster("milk", "tea"), responses("milk", "tea")
-    report = suggest_prices(inputs(shop, demand, pricing, versions={"demand": "3"}))
+    demand, pricing = make_forecasts("milk", "tea"), make_responses("milk", "tea")
+    report = suggest_prices(make_inputs(three_items, demand, pricing, versions={"demand": "3"}))
     assert (report.n_items, report.n_suggested, report.n_superseded, report.n_assumed_costs) == (
         2,
         2,
@@ -127,9 +75,9 @@ def test_the_best_price_is_filed_with_its_reasons(shop):
     assert [each.item_id for each in report.largest] == ["tea", "milk"]
 
 
-def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_it(shop):
-    _, engine, _ = shop
-    given = inputs(shop, forecaster("milk"), responses("milk"))
+def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_it(three_items):
+    _, engine, _ = three_items
+    given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
     first = suggest_prices(given)
     again = suggest_prices(given)
     assert again.n_superseded == 1
@@ -143,9 +91,9 @@ def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_i
     assert all(each.current_price_minor == 96 for each in filed(engine, last.run_id).values())
 
 
-def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_answer(shop):
-    _, engine, _ = shop
-    given = inputs(shop, forecaster("milk"), responses("milk"))
+def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_answer(three_items):
+    _, engine, _ = three_items
+    given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
     first = filed(engine, suggest_prices(given).run_id)["milk"]
     with transaction(engine) as connection:
         decide.approve(connection, decider(), first.id)
@@ -154,7 +102,7 @@ def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_ans
     assert milk.current_price_minor == 96  # the forecast of 40 units was made at 100
     answered = forecast(
         engine,
-        ForecastTable(forecaster("milk").forecasts),
+        ForecastTable(make_forecasts("milk").forecasts),
         "milk",
         "default",
         4,
@@ -166,14 +114,16 @@ def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_ans
     assert keeping == pytest.approx(40 * 0.96**-4) == sum(week.mean for week in answered.periods)
 
 
-def test_approving_run_after_run_ends_at_the_ceiling(shop):
-    _, engine, _ = shop
+def test_approving_run_after_run_ends_at_the_ceiling(three_items):
+    _, engine, _ = three_items
     rules = replace(RULES, max_over_list=0.1, max_change=0.08)
     prices = []
     for day in range(4):
         now = NOW + timedelta(hours=day)
-        inelastic = responses("milk", elasticity=-1.2)
-        report = suggest_prices(inputs(shop, forecaster("milk"), inelastic, rules, now))
+        inelastic = make_responses("milk", elasticity=-1.2)
+        report = suggest_prices(
+            make_inputs(three_items, make_forecasts("milk"), inelastic, rules, now)
+        )
         for each in filed(engine, report.run_id).values():
             with transaction(engine) as connection:
                 decide.approve(connection, decider(days=day / 24), each.id)
@@ -187,17 +137,19 @@ def test_approving_run_after_run_ends_at_the_ceiling(shop):
     assert (history[-1].list_price_minor, opening_list_price(history, now)) == (110, 100)
 
 
-def test_what_is_not_known_keeps_its_price_and_is_counted(shop):
+def test_what_is_not_known_keeps_its_price_and_is_counted(three_items):
     report = suggest_prices(
-        inputs(shop, forecaster("milk", "salt", "rice"), responses("milk", "tea"))
+        make_inputs(
+            three_items, make_forecasts("milk", "salt", "rice"), make_responses("milk", "tea")
+        )
     )
     assert (report.n_items, report.n_suggested) == (2, 1)
     assert report.kept == {"no price response is known": 1, "no price in the ledger": 1}
 
 
-def test_the_objective_can_be_chosen(shop):
-    _, engine, _ = shop
-    given = inputs(shop, forecaster("milk"), responses("milk"))
+def test_the_objective_can_be_chosen(three_items):
+    _, engine, _ = three_items
+    given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
     units = suggest_prices(replace(given, rules=aimed(RULES, "units")))
     assert (
         filed(engine, units.run_id)["milk"].suggested_price_minor == 80
@@ -206,8 +158,8 @@ def test_the_objective_can_be_chosen(shop):
         aimed(RULES, "profits")
 
 
-def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(shop, monkeypatch):
-    facts, engine, settings = shop
+def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(three_items, monkeypatch):
+    facts, engine, settings = three_items
     # "south" stands in the settings without prices; "north" is in the data only.
     settings = settings.model_copy(
         update={"zones": {"default": ZoneSettings(), "south": ZoneSettings()}}
@@ -215,14 +167,14 @@ def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(shop, m
     with transaction(engine) as connection:
         Ledger(connection).append([opening_price("milk", zone=zone) for zone in ("north", "west")])
     table = pa.concat_tables(
-        forecaster("milk", zone=zone).forecasts for zone in ("default", "north", "south")
+        make_forecasts("milk", zone=zone).forecasts for zone in ("default", "north", "south")
     )
     answers = ElasticityModel(
         np.array(["milk"] * 2, object),
         np.array(["default", "north"], object),
-        **responses("milk", "tea").columns,
+        **make_responses("milk", "tea").columns,
     )
-    given = inputs((facts, engine, settings), Forecasts(table), answers)
+    given = make_inputs((facts, engine, settings), Forecasts(table), answers)
     found = suggest_everywhere(given)
     assert [(report.zone, report.n_suggested) for report in found.reports] == [
         ("default", 1),
@@ -246,16 +198,16 @@ def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(shop, m
         assert [each.status for each in Suggestions(connection).by_ids(ids)] == ["submitted"] * 2
     with pytest.raises(Conflict, match="no zone can be priced"):
         suggest_everywhere(
-            inputs((facts, engine, settings), forecaster("milk", zone="south"), answers)
+            make_inputs((facts, engine, settings), make_forecasts("milk", zone="south"), answers)
         )
 
 
-def test_a_zone_has_its_own_prices_currency_and_tax(shop):
-    facts, engine, settings = shop
+def test_a_zone_has_its_own_prices_currency_and_tax(three_items):
+    facts, engine, settings = three_items
     zones = {"north": ZoneSettings(currency="EUR", prices_include_tax=True, tax_rate=0.25)}
     settings = settings.model_copy(update={"currency": "EUR", "zones": zones})
-    demand, pricing = forecaster("milk", zone="north"), responses("milk", zone="north")
-    given = inputs((facts, engine, settings), demand, pricing)
+    demand, pricing = make_forecasts("milk", zone="north"), make_responses("milk", zone="north")
+    given = make_inputs((facts, engine, settings), demand, pricing)
     with pytest.raises(Conflict, match="north"):
         suggest_prices(given, zone="north")
     with transaction(engine) as connection:
@@ -266,9 +218,11 @@ def test_a_zone_has_its_own_prices_currency_and_tax(shop):
     assert filed(engine, report.run_id)["milk"].suggested_price_minor == 120
 
 
-def test_a_rejected_suggestion_is_not_made_again_until_its_time_is_over_or_the_price_moved(shop):
-    _, engine, _ = shop
-    given = inputs(shop, forecaster("milk"), responses("milk"))
+def test_a_rejected_suggestion_is_not_made_again_until_its_time_is_over_or_the_price_moved(
+    three_items,
+):
+    _, engine, _ = three_items
+    given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
     key = filed(engine, suggest_prices(given).run_id)["milk"].id
     with transaction(engine) as connection:
         decide.reject(connection, decider(reason="no"), key)
@@ -283,8 +237,8 @@ def test_a_rejected_suggestion_is_not_made_again_until_its_time_is_over_or_the_p
     assert suggest_prices(tomorrow).n_suggested == 1
 
 
-def test_a_planned_promotion_bounds_cuts_and_flags_raises(shop):
-    _, engine, _ = shop
+def test_a_planned_promotion_bounds_cuts_and_flags_raises(three_items):
+    _, engine, _ = three_items
     promotion = replace(
         opening_price("milk", 97),
         list_price_minor=100,
@@ -294,13 +248,13 @@ def test_a_planned_promotion_bounds_cuts_and_flags_raises(shop):
     )
     with transaction(engine) as connection:
         Ledger(connection).append([promotion])
-    given = inputs(shop, forecaster("milk"), responses("milk"))
+    given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
     milk = filed(engine, suggest_prices(given).run_id)["milk"]
     assert (milk.suggested_price_minor, milk.binding_rule) == (
         98,
         "law",
     )  # not 96: the promotion asks for 97
-    raised = suggest_prices(replace(given, pricing_model=responses("milk", elasticity=-1.5)))
+    raised = suggest_prices(replace(given, pricing_model=make_responses("milk", elasticity=-1.5)))
     assert raised.n_flagged == 1
     (flag,) = filed(engine, raised.run_id)["milk"].details["flags"]
     assert "easter begins on 2018-01-10" in flag
@@ -308,9 +262,9 @@ def test_a_planned_promotion_bounds_cuts_and_flags_raises(shop):
     assert suggest_prices(running).kept == {"a promotion is running": 1}
 
 
-def test_an_approval_that_would_make_a_planned_promotion_unlawful_is_refused(shop):
-    _, engine, _ = shop
-    given = inputs(shop, forecaster("milk"), responses("milk"))
+def test_an_approval_that_would_make_a_planned_promotion_unlawful_is_refused(three_items):
+    _, engine, _ = three_items
+    given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
     key = filed(engine, suggest_prices(given).run_id)["milk"].id
     promotion = replace(
         opening_price("milk", 97),
@@ -331,8 +285,8 @@ def table(name, *rows):
     return {name: pa.Table.from_pylist(list(rows), TABLES[name].arrow)}
 
 
-def test_the_catalogue_the_stock_and_competitors_tell_what_rules_ask(shop):
-    facts, _, _ = shop
+def test_the_catalogue_the_stock_and_competitors_tell_what_rules_ask(three_items):
+    facts, _, _ = three_items
     extra = {
         "map_price": "0.95",
         "lifecycle_stage": "decline",
@@ -367,7 +321,8 @@ def test_the_catalogue_the_stock_and_competitors_tell_what_rules_ask(shop):
     facts.write(table("competitor_prices", *rows))
     rules = replace(RULES, competitor=CompetitorRule(reference="mean"), min_days_between_changes=1)
     found = priced_zone(
-        inputs(shop, forecaster("milk", "tea"), responses("milk"), rules), "default"
+        make_inputs(three_items, make_forecasts("milk", "tea"), make_responses("milk"), rules),
+        "default",
     )
     milk, tea = found.items
     assert (milk.map_minor, milk.stage, milk.price_image, milk.stock_units) == (

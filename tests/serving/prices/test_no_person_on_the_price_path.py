@@ -38,10 +38,8 @@ from serving.prices.opening import open_ledger
 from serving.pricing_inputs.items import PricedZone, PricingInputs
 from serving.what_if import api as simulations
 from serving.what_if.baskets import Basket, mean_basket
-from tests.serving.price_desk.test_suggest import forecaster, inputs, responses
-from tests.serving.price_desk.test_suggest import shop as shop_of_three
-from tests.training.pricing.test_task import MONDAY
-from tests.training.pricing.test_task import shop as sold_by_few
+from tests.shops.tea_and_milk import MONDAY, sell_tea_and_milk
+from tests.shops.three_items import make_forecasts, make_inputs, make_responses
 from training.demand.backtest import DemandConfig
 from training.demand.task import train as train_demand
 from training.pricing.task import PricingConfig
@@ -250,9 +248,6 @@ def test_no_type_that_a_price_is_made_from_has_a_field_about_a_person():
     ] == []
 
 
-three_items = shop_of_three
-
-
 def test_no_sql_of_a_run_names_a_person(three_items, monkeypatch):
     statements, tables = [], set()
     once = Facts.read
@@ -262,7 +257,9 @@ def test_no_sql_of_a_run_names_a_person(three_items, monkeypatch):
     event.listen(
         three_items[1], "before_cursor_execute", lambda *given: statements.append(given[2])
     )
-    suggest_prices(inputs(three_items, forecaster("milk", "tea"), responses("milk", "tea")))
+    suggest_prices(
+        make_inputs(three_items, make_forecasts("milk", "tea"), make_responses("milk", "tea"))
+    )
     assert len(statements) > 3
     assert [each for each in statements if PERSON.search(each)] == []
     assert tables == {
@@ -286,7 +283,7 @@ def people_permuted(rows, seed):
 
 
 def test_permuting_who_bought_leaves_every_suggestion_equal_to_the_cent(tmp_path):
-    few = sold_by_few(n_items=16, n_weeks=36)
+    few = sell_tea_and_milk(n_items=16, n_weeks=36)
     rows, items = (few.read(name).to_pyarrow() for name in ("events", "items"))
     now = MONDAY + timedelta(weeks=36)
     found = []

@@ -1,13 +1,12 @@
 import ast
 import re
 from dataclasses import fields
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import ibis
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from configs.loading import load
@@ -15,73 +14,15 @@ from configs.settings import Settings
 from features.contracts import pricing as records
 from features.contracts.calendar import week_starts
 from features.contracts.errors import BadInput
-from features.contracts.tables import TABLES
 from features.pipelines.demand import weekly_demand
 from models.pricing.rules import PricingRules
+from tests.shops.event_tables import arrow
+from tests.shops.tea_and_milk import MONDAY, N_WEEKS, FewFacts, sell_tea_and_milk
 from training.pricing.panel import price_panel
 from training.pricing.task import PRIMARY, PricingConfig, evaluate, share_at_a_bound, train
 
-MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
-N_WEEKS = 40
 CONFIGURED = load("models/pricing", PricingConfig)
 PERSON = re.compile(r"user|visitor|session|customer|household|shopper|email|loyalty|consent", re.I)
-
-
-class FewFacts:
-    """Tables in memory, read like those of a shop."""
-
-    def __init__(self, tables: dict[str, pa.Table]) -> None:
-        backend = ibis.duckdb.connect()
-        backend.raw_sql("SET TimeZone = 'UTC'")
-        for name, schema in TABLES.items():
-            backend.con.register(name, tables.get(name, schema.arrow.empty_table()))
-        self._backend = backend
-
-    def read(self, name: str, known_at: datetime | None = None) -> Any:
-        return self._backend.table(name)
-
-    def latest_event_at(self) -> datetime | None:
-        latest: datetime | None = self.read("events").occurred_at.max().to_pyarrow().as_py()
-        return latest
-
-
-def stored(name: str, rows: list[dict[str, Any]]) -> pa.Table:
-    schema = TABLES[name].arrow
-    return pa.Table.from_pylist(
-        [{field.name: row.get(field.name) for field in schema} for row in rows], schema=schema
-    )
-
-
-def shop(
-    *, n_items: int = 30, n_weeks: int = N_WEEKS, promoted: float = 0.3, users: int = 7
-) -> FewFacts:
-    """Items of elasticity -1 (tea) and -3 (milk), sold to `users` people who are the same to every
-    price."""
-    rng = np.random.default_rng(21)
-    events = []
-    for item in range(n_items):
-        slope = -1.0 if item < n_items / 2 else -3.0
-        for week in range(n_weeks):
-            price = 500 * (1 - (0.3 if rng.random() < promoted else 0.0))
-            units = rng.poisson(60 * (price / 500) ** slope)
-            events.append(
-                {
-                    "event_id": f"{item}-{week}",
-                    "event_type": "purchase",
-                    "occurred_at": MONDAY + timedelta(weeks=week, days=5.5),
-                    "item_id": f"i{item:02}",
-                    "user_id": f"u{(item * 31 + week) % users}",
-                    "zone": "default",
-                    "quantity": float(units),
-                    "line_amount_minor": round(price * units),
-                    "unit_price_minor": price,
-                }
-            )
-    items = [
-        {"item_id": f"i{item:02}", "category": f"Food > {'Tea' if item < n_items / 2 else 'Milk'}"}
-        for item in range(n_items)
-    ]
-    return FewFacts({"events": stored("events", events), "items": stored("items", items)})
 
 
 @pytest.fixture
@@ -94,7 +35,7 @@ def quiet(_: str) -> None:
 
 
 def test_known_responses_are_found_from_events_to_slopes(settings: Settings) -> None:
-    trained = train(shop(), settings, CONFIGURED, until=None, progress=quiet)
+    trained = train(sell_tea_and_milk(), settings, CONFIGURED, until=None, progress=quiet)
     response = trained.served.find_response([f"i{k:02}" for k in range(30)], "default")
     assert response.elasticity[:15].mean() == pytest.approx(-1.0, abs=0.1)
     assert response.elasticity[15:].mean() == pytest.approx(-3.0, abs=0.1)
@@ -102,7 +43,7 @@ def test_known_responses_are_found_from_events_to_slopes(settings: Settings) -> 
 
 
 def test_the_evaluation_stands_beside_its_baselines(settings: Settings) -> None:
-    evaluation = evaluate(shop(), settings, CONFIGURED, until=None, progress=quiet)
+    evaluation = evaluate(sell_tea_and_milk(), settings, CONFIGURED, until=None, progress=quiet)
     assert evaluation.task == "pricing"
     assert evaluation.cut == MONDAY + timedelta(weeks=30)  # three quarters of forty weeks
     comparison = evaluation.comparison(PRIMARY)
@@ -126,13 +67,13 @@ def test_the_evaluation_stands_beside_its_baselines(settings: Settings) -> None:
 
 
 def test_the_judged_weeks_are_not_fitted_on(settings: Settings) -> None:
-    facts = shop()
+    facts = sell_tea_and_milk()
     events = facts.read("events").to_pyarrow().to_pylist()
     for event in events:
         if event["occurred_at"] >= MONDAY + timedelta(weeks=30):
             event["quantity"] = 1.0  # nobody responds any more, and all prices are other ones
     changed = FewFacts(
-        {"events": stored("events", events), "items": facts.read("items").to_pyarrow()}
+        {"events": arrow("events", events), "items": facts.read("items").to_pyarrow()}
     )
     before, after = (
         train(each, settings, CONFIGURED, until=None, refit=False, progress=quiet)
@@ -145,7 +86,7 @@ def test_the_judged_weeks_are_not_fitted_on(settings: Settings) -> None:
 
 
 def test_a_newest_week_that_may_still_fill_up_is_left_out(settings: Settings) -> None:
-    facts = shop()
+    facts = sell_tea_and_milk()
     events = facts.read("events").to_pyarrow().to_pylist()
     begun = [
         {
@@ -157,7 +98,7 @@ def test_a_newest_week_that_may_still_fill_up_is_left_out(settings: Settings) ->
         if event["occurred_at"] < MONDAY + timedelta(weeks=1)
     ]
     longer = FewFacts(
-        {"events": stored("events", events + begun), "items": facts.read("items").to_pyarrow()}
+        {"events": arrow("events", events + begun), "items": facts.read("items").to_pyarrow()}
     )
     whole, cut = (
         train(each, settings, CONFIGURED, until=None, progress=quiet) for each in (facts, longer)
@@ -172,15 +113,16 @@ def test_the_same_data_give_the_same_model_and_until_hides_what_comes_later(
     settings: Settings,
 ) -> None:
     first, second = (
-        train(shop(), settings, CONFIGURED, until=None, progress=quiet) for _ in range(2)
+        train(sell_tea_and_milk(), settings, CONFIGURED, until=None, progress=quiet)
+        for _ in range(2)
     )
     np.testing.assert_array_equal(
         first.served.columns["elasticity"], second.served.columns["elasticity"]
     )
-    facts, until = shop(), MONDAY + timedelta(weeks=32)
+    facts, until = sell_tea_and_milk(), MONDAY + timedelta(weeks=32)
     early = train(facts, settings, CONFIGURED, until=until, progress=quiet)
     events = facts.read("events").to_pyarrow().to_pylist()
-    seen = stored("events", [event for event in events if event["occurred_at"] < until])
+    seen = arrow("events", [event for event in events if event["occurred_at"] < until])
     short = FewFacts({"events": seen, "items": facts.read("items").to_pyarrow()})
     alone = train(short, settings, CONFIGURED, until=None, progress=quiet)
     np.testing.assert_array_equal(
@@ -191,7 +133,7 @@ def test_the_same_data_give_the_same_model_and_until_hides_what_comes_later(
 
 def test_who_bought_changes_nothing(settings: Settings) -> None:
     few, many = (
-        train(shop(users=users), settings, CONFIGURED, until=None, progress=quiet)
+        train(sell_tea_and_milk(users=users), settings, CONFIGURED, until=None, progress=quiet)
         for users in (1, 97)
     )
     for name, values in few.served.columns.items():
@@ -207,7 +149,7 @@ def test_no_column_about_a_person_reaches_a_price(settings: Settings) -> None:
         PricingRules,
     ):
         assert [each.name for each in fields(record) if PERSON.search(each.name)] == []
-    facts = shop(n_items=2)
+    facts = sell_tea_and_milk(n_items=2)
     starts = week_starts(MONDAY, MONDAY + timedelta(weeks=5), "UTC")
     tables = [facts.read(name) for name in ("events", "promotions", "price_history")]
     weekly = weekly_demand(*tables, as_of=starts[-1], week_starts=starts, kinds=())
@@ -239,9 +181,9 @@ def test_an_empty_shop_and_one_whose_prices_never_move_are_bad_input(settings: S
     with pytest.raises(BadInput, match="no purchases"):
         train(FewFacts({}), settings, CONFIGURED, until=None, progress=quiet)
     with pytest.raises(BadInput, match="price response cannot be judged"):
-        train(shop(promoted=0.0), settings, CONFIGURED, until=None, progress=quiet)
+        train(sell_tea_and_milk(promoted=0.0), settings, CONFIGURED, until=None, progress=quiet)
     with pytest.raises(BadInput):
-        train(shop(n_weeks=3), settings, CONFIGURED, until=None, progress=quiet)
+        train(sell_tea_and_milk(n_weeks=3), settings, CONFIGURED, until=None, progress=quiet)
 
 
 def test_slopes_that_were_cut_off_are_seen_and_others_are_not() -> None:

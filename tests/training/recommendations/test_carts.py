@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.recommendations.test_task import row, shop
+from tests.shops.forty_shoppers import purchase_row, write_shop
 from training.recommendations.carts import ALONE, STRANGERS, CartFigures, held_out
 from training.results import OURS
 from training.splits import Window
@@ -19,20 +19,21 @@ WINDOW = Window(CUT, CUT + timedelta(weeks=4))
 
 def test_the_last_line_by_time_then_event_id_is_held_out(tmp_path: Path) -> None:
     at = CUT + timedelta(days=1)
-    one = [row("u1", f"i{n:02}", at) for n in range(5)]
+    one = [purchase_row("u1", f"i{n:02}", at) for n in range(5)]
     late = [
-        row("u2", f"i{n:02}", at) | {"occurred_at": at + timedelta(minutes=9 - n)} for n in range(5)
+        purchase_row("u2", f"i{n:02}", at) | {"occurred_at": at + timedelta(minutes=9 - n)}
+        for n in range(5)
     ]
-    small = [row("u3", f"i{n:02}", at) for n in range(4)]
-    before = [row("u4", f"i{n:02}", CUT - timedelta(hours=1)) for n in range(5)]
-    facts, _ = shop(tmp_path, one + late + small + before)
+    small = [purchase_row("u3", f"i{n:02}", at) for n in range(4)]
+    before = [purchase_row("u4", f"i{n:02}", CUT - timedelta(hours=1)) for n in range(5)]
+    facts, _ = write_shop(tmp_path, one + late + small + before)
     found = {each.user_id: each for each in held_out(facts, WINDOW, [f"i{n:02}" for n in range(5)])}
     assert {user: each.target for user, each in found.items()} == {"u1": "i04", "u2": "i00"}
     assert found["u1"].context == ("i00", "i01", "i02", "i03")
 
 
 def test_an_item_that_training_does_not_know_is_no_target(tmp_path: Path) -> None:
-    facts, _ = shop(tmp_path, [row("u1", f"i{n:02}", CUT) for n in range(5)])
+    facts, _ = write_shop(tmp_path, [purchase_row("u1", f"i{n:02}", CUT) for n in range(5)])
     assert held_out(facts, WINDOW, ["i00", "i01"]) == []
 
 

@@ -17,12 +17,12 @@ from features.contracts.recommendations import RecommendationQuery
 from features.facts.facts import Facts
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
-from tests.training.recommendations.test_task import (
+from tests.shops.forty_shoppers import (
     CONFIG,
     END,
-    bought_after_the_cut,
-    purchases,
-    shop,
+    items_bought_after_cut,
+    make_purchases,
+    write_shop,
 )
 from training.recommendations import evaluate as recommendation_judgement
 from training.recommendations import task as recommendations
@@ -74,7 +74,7 @@ def ours(subject: Subject) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Facts, Settings]:
-    return shop(tmp_path_factory.mktemp("shop"), purchases())
+    return write_shop(tmp_path_factory.mktemp("shop"), make_purchases())
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_every_method_stands_in_every_table_ours_first(evaluation: Evaluation) -
 
 
 def test_the_tables_say_what_the_slates_say(evaluation: Evaluation, subject: Subject) -> None:
-    relevant, slates = bought_after_the_cut(), ours(subject)
+    relevant, slates = items_bought_after_cut(), ours(subject)
     table = evaluation.table("all items: accuracy at 20")
     figures = dict(zip(table.columns, table.rows[OURS], strict=True))
     assert set(table.n_users) == {len(relevant)}
@@ -142,7 +142,7 @@ def test_every_baseline_is_tested_against_and_the_p_values_are_corrected_for_the
 def test_the_parts_of_the_users_together_are_all_users(evaluation: Evaluation) -> None:
     whole = evaluation.comparisons[0]
     table = evaluation.table("all items: NDCG@10 by activity of the user")
-    assert sum(table.n_users) == len(bought_after_the_cut())
+    assert sum(table.n_users) == len(items_bought_after_cut())
     for name in ("EASE", "buy again"):
         values = [cell.value for cell in table.rows[name]]
         assert np.average(values, weights=table.n_users) == pytest.approx(whole.baselines[name])
@@ -262,7 +262,7 @@ def test_the_model_of_leave_one_out_does_not_depend_on_what_is_held_out(
     """Another item in the place of each held-out one: every slate stays as it is."""
     targets = dict(hold_out_last(facts[0], END).targets())
     latest = {
-        user: max(row["occurred_at"] for row in purchases() if row["user_id"] == user)
+        user: max(row["occurred_at"] for row in make_purchases() if row["user_id"] == user)
         for user in targets
     }
 
@@ -273,13 +273,15 @@ def test_the_model_of_leave_one_out_does_not_depend_on_what_is_held_out(
         )
 
     kept = [
-        row for row in purchases() if row["occurred_at"] < latest[row["user_id"]] or is_target(row)
+        row
+        for row in make_purchases()
+        if row["occurred_at"] < latest[row["user_id"]] or is_target(row)
     ]
     changed = [{**row, "item_id": "i00"} if is_target(row) else row for row in kept]
     found = remembering(monkeypatch)
     for name, rows in (("kept", kept), ("changed", changed)):
         evaluate(
-            *shop(tmp_path / name, rows),
+            *write_shop(tmp_path / name, rows),
             CONFIG,
             until=END,
             split="leave-one-out",

@@ -2,83 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from configs.settings import Settings
 from features.contracts.errors import BadInput
-from features.contracts.tables import TABLES
 from features.facts.facts import Facts
-from models.ranking.lambdarank import Ranker, RankerConfig
+from models.ranking.lambdarank import Ranker
 from models.ranking.model import RecommendationModel
-from models.retrieval.als import AlsConfig
-from models.retrieval.ease import EaseConfig
-from training.recommendations.metrics import ndcg
-from training.recommendations.task import RecommendationsConfig, evaluate, train
-from training.results import Trained
-
-END = datetime(2024, 5, 6, tzinfo=UTC)
-CUT = END - timedelta(weeks=4)
-N_WEEKS = 20
-TREES = RankerConfig(n_trees=15, n_leaves=7, share_negatives=1.0)
-CONFIG = RecommendationsConfig(
-    ease=EaseConfig(l2=5.0),
-    als=AlsConfig(n_factors=4, n_iterations=3),
-    ranker_all=TREES,
-    ranker_new=TREES,
+from tests.shops.forty_shoppers import (
+    CONFIG,
+    CUT,
+    END,
+    items_bought_after_cut,
+    make_purchases,
+    purchase_row,
+    write_shop,
 )
-
-
-def purchases() -> list[dict[str, Any]]:
-    """Forty shoppers with tastes over thirty items, who buy up to seven a week and come back for
-    some."""
-    rng = np.random.default_rng(11)
-    rows = []
-    for n in range(40):
-        taste = rng.dirichlet(np.where(np.arange(30) % 3 == n % 3, 0.8, 0.05))
-        for week in range(N_WEEKS):
-            at = END - timedelta(weeks=week, hours=30 + n)
-            rows.extend(
-                row(f"u{n:02}", f"i{item:02}", at)
-                for item in sorted(set(rng.choice(30, 8, p=taste)))
-            )
-    return rows
-
-
-def row(user_id: str, item_id: str, at: datetime) -> dict[str, Any]:
-    values = {
-        "event_id": f"{user_id} {item_id} {at.isoformat()}",
-        "event_type": "purchase",
-        "occurred_at": at,
-        "user_id": user_id,
-        "item_id": item_id,
-        "zone": "default",
-        "quantity": 1.0,
-        "line_amount_minor": 100,
-        "order_id": f"{user_id} {at.isoformat()}",
-    }
-    return {name: values.get(name) for name in TABLES["events"].arrow.names}
-
-
-def shop(home: Path, rows: list[dict[str, Any]]) -> tuple[Facts, Settings]:
-    settings = Settings(home=home)
-    facts = Facts(settings)
-    items = [{"item_id": f"i{n:02}", "category": f"Food > {n % 3}"} for n in range(30)]
-    names = TABLES["items"].arrow.names
-    facts.write(
-        {
-            "events": pa.Table.from_pylist(rows, TABLES["events"].arrow),
-            "items": pa.Table.from_pylist(
-                [{n: each.get(n) for n in names} for each in items], TABLES["items"].arrow
-            ),
-        }
-    )
-    return facts, settings
+from training.recommendations.metrics import ndcg
+from training.recommendations.task import evaluate, train
+from training.results import Trained
 
 
 def trained(facts: Facts, settings: Settings, **options: Any) -> Trained[RecommendationModel]:
@@ -92,19 +39,9 @@ def trained(facts: Facts, settings: Settings, **options: Any) -> Trained[Recomme
     )
 
 
-def bought_after_the_cut() -> dict[str, set[str]]:
-    rows = purchases()
-    known = {each["item_id"] for each in rows if each["occurred_at"] < CUT}
-    after: dict[str, set[str]] = {}
-    for each in rows:
-        if each["occurred_at"] >= CUT and each["item_id"] in known:
-            after.setdefault(each["user_id"], set()).add(each["item_id"])
-    return after
-
-
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Facts, Settings]:
-    return shop(tmp_path_factory.mktemp("shop"), purchases())
+    return write_shop(tmp_path_factory.mktemp("shop"), make_purchases())
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +72,7 @@ def test_the_cut_and_every_baseline_stand_in_the_evaluation(
 
 def bought_before_the_cut() -> dict[str, set[str]]:
     own: dict[str, set[str]] = {}
-    for each in purchases():
+    for each in make_purchases():
         if each["occurred_at"] < CUT:
             own.setdefault(each["user_id"], set()).add(each["item_id"])
     return own
@@ -145,7 +82,7 @@ def test_the_figure_is_that_of_the_slates_by_the_written_protocol(
     result: Trained[RecommendationModel],
 ) -> None:
     own, slates = bought_before_the_cut(), result.evaluation.slates["new"]
-    new = {user: items - own[user] for user, items in bought_after_the_cut().items()}
+    new = {user: items - own[user] for user, items in items_bought_after_cut().items()}
     relevant = {user: items for user, items in new.items() if items}
     assert set(slates) == set(relevant)
     mean = np.mean([ndcg(slates[user], relevant[user], 10) for user in relevant])
@@ -171,7 +108,7 @@ def test_where_the_ranker_loses_the_simple_rule_serves_and_the_rankers_own_figur
     comparison = result.evaluation.comparison("NDCG@10 all items")
     assert comparison.ours < comparison.baselines["buy again"]
     relevant, slates = (
-        bought_after_the_cut(),
+        items_bought_after_cut(),
         result.evaluation.slates["all"],
     )  # those that will be served
     served = np.mean([ndcg(slates[user], relevant[user], 10) for user in relevant])
@@ -189,8 +126,8 @@ def test_a_plot_stands_beside_the_figures(result: Trained[RecommendationModel]) 
 def test_the_same_data_and_seed_give_the_same_slates_and_nothing_after_until_is_seen(
     facts: tuple[Facts, Settings], result: Trained[RecommendationModel], tmp_path: Path
 ) -> None:
-    later = [row(f"u{n:02}", "i29", END + timedelta(days=1 + n)) for n in range(10)]
-    again = trained(*shop(tmp_path, purchases() + later), until=END, refit=False)
+    later = [purchase_row(f"u{n:02}", "i29", END + timedelta(days=1 + n)) for n in range(10)]
+    again = trained(*write_shop(tmp_path, make_purchases() + later), until=END, refit=False)
     assert again.evaluation.slates == result.evaluation.slates
     assert again.evaluation.comparisons == result.evaluation.comparisons
 
@@ -198,9 +135,11 @@ def test_the_same_data_and_seed_give_the_same_slates_and_nothing_after_until_is_
 def test_what_is_bought_after_the_cut_does_not_move_the_model_that_is_judged(
     result: Trained[RecommendationModel], tmp_path: Path
 ) -> None:
-    before = [each for each in purchases() if each["occurred_at"] < CUT]
-    after = [row(user, "i00", END - timedelta(hours=30)) for user in bought_after_the_cut()]
-    other = trained(*shop(tmp_path, before + after), refit=False)
+    before = [each for each in make_purchases() if each["occurred_at"] < CUT]
+    after = [
+        purchase_row(user, "i00", END - timedelta(hours=30)) for user in items_bought_after_cut()
+    ]
+    other = trained(*write_shop(tmp_path, before + after), refit=False)
     assert other.evaluation.cut == CUT
     for task, ranker in other.evaluated.rankers.items():
         assert (
@@ -212,9 +151,9 @@ def test_what_is_bought_after_the_cut_does_not_move_the_model_that_is_judged(
 
 
 def test_without_history_before_the_cut_the_message_says_so(tmp_path: Path) -> None:
-    empty = shop(tmp_path / "empty", [])
+    empty = write_shop(tmp_path / "empty", [])
     with pytest.raises(BadInput, match="no events"):
         evaluate(*empty, CONFIG, until=None, progress=lambda _: None)
-    young = shop(tmp_path / "young", [row("u1", "i01", END - timedelta(days=2))])
+    young = write_shop(tmp_path / "young", [purchase_row("u1", "i01", END - timedelta(days=2))])
     with pytest.raises(BadInput, match="nobody bought anything before the cut"):
         evaluate(*young, CONFIG, until=None, progress=lambda _: None)

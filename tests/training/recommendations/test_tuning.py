@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from features.contracts.errors import BadInput
 from models.registry import Registry
 from serving.cli.main import app
-from tests.training.recommendations.test_task import CONFIG, END, purchases, row, shop
+from tests.shops.forty_shoppers import CONFIG, END, make_purchases, purchase_row, write_shop
 from training.recommendations.metrics import ndcg
 from training.recommendations.ranking_rows import Rows
 from training.recommendations.tuning import Tuned, tune
@@ -26,7 +26,7 @@ N_TRIALS = 3
 
 
 def tuned(home: Path, rows: list[dict[str, Any]]) -> tuple[list[Tuned], Registry]:
-    facts, settings = shop(home, rows)
+    facts, settings = write_shop(home, rows)
     registry = Registry(settings.mlflow_url, settings.home)
     found = tune(
         facts, settings, registry, CONFIG, until=UNTIL, n_trials=N_TRIALS, progress=lambda _: None
@@ -37,9 +37,9 @@ def tuned(home: Path, rows: list[dict[str, Any]]) -> tuple[list[Tuned], Registry
 def test_what_occurs_from_until_on_changes_nothing_and_the_best_is_at_least_what_was_given(
     tmp_path: Path,
 ) -> None:
-    first, registry = tuned(tmp_path / "a", purchases())
-    later = [row(f"u{n:02}", "i29", END - timedelta(days=n % 12)) for n in range(40)]
-    second, _ = tuned(tmp_path / "b", [*purchases(), *later])
+    first, registry = tuned(tmp_path / "a", make_purchases())
+    later = [purchase_row(f"u{n:02}", "i29", END - timedelta(days=n % 12)) for n in range(40)]
+    second, _ = tuned(tmp_path / "b", [*make_purchases(), *later])
     assert first == second
     assert [each.task for each in first] == ["all", "new", "cart"]
     assert all(each.best >= each.before > 0 for each in first)
@@ -72,19 +72,19 @@ def test_what_occurs_from_until_on_changes_nothing_and_the_best_is_at_least_what
 def test_a_shop_without_orders_of_several_items_has_no_ranker_of_carts_to_tune(
     tmp_path: Path,
 ) -> None:
-    alone = [{**each, "order_id": f"{n}"} for n, each in enumerate(purchases())]
+    alone = [{**each, "order_id": f"{n}"} for n, each in enumerate(make_purchases())]
     found, _ = tuned(tmp_path, alone)
     assert [each.task for each in found] == ["all", "new"]
 
 
 def test_nothing_to_learn_from_is_an_error_and_no_empty_file(tmp_path: Path) -> None:
     old = [
-        row(f"u{n}", f"i{m:02}", UNTIL - timedelta(weeks=40))
+        purchase_row(f"u{n}", f"i{m:02}", UNTIL - timedelta(weeks=40))
         for n in range(9)
         for m in range(n, 12)
     ]
     with pytest.raises(BadInput, match="learn from"):
-        tuned(tmp_path, [*old, row("somebody new", "i29", UNTIL - timedelta(hours=1))])
+        tuned(tmp_path, [*old, purchase_row("somebody new", "i29", UNTIL - timedelta(hours=1))])
 
 
 def _runs(registry: Registry) -> list[Any]:
@@ -111,7 +111,7 @@ def test_the_rows_ndcg_counts_what_is_no_candidate_as_missed() -> None:
 def test_the_command_writes_a_config_that_a_training_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop(tmp_path / "home", purchases())
+    write_shop(tmp_path / "home", make_purchases())
     monkeypatch.setenv("SHOPWRIGHT_HOME", str(tmp_path / "home"))
     out = tmp_path / "tuned.yaml"
     light = tmp_path / "light.yaml"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from features.contracts.errors import BadInput
 from models.pricing.promotions.support_lift import support_lift
 from models.pricing.promotions.what_if import what_if
-from tests.models.pricing.promotions.test_what_if import campaign
+from tests.shops.campaigns import make_campaign
 from tests.shops.priced_items import item
 
 LEARNT = {"display": np.array([0.4, math.nan]), "mailer": np.array([0.2, 0.3])}
@@ -19,7 +19,7 @@ NOTHING = {}
 
 
 def test_lifts_of_all_kinds_add_up_and_what_is_not_known_is_said():
-    given = campaign(support=("display", "mailer", "banner"))
+    given = make_campaign(support=("display", "mailer", "banner"))
     found = support_lift(given, LEARNT, NOTHING, 2)
     assert found.log_units.tolist() == pytest.approx([0.4 + 0.2, 0.3])
     assert found.notes[:2] == (
@@ -27,9 +27,9 @@ def test_lifts_of_all_kinds_add_up_and_what_is_not_known_is_said():
         "no lift of 'banner' was learnt: it is not counted",
     )
     assert "not in the intervals" in found.notes[2]
-    nothing = support_lift(campaign(), LEARNT, NOTHING, 2)
+    nothing = support_lift(make_campaign(), LEARNT, NOTHING, 2)
     assert (nothing.log_units.tolist(), nothing.notes) == ([0, 0], ())
-    unknown = support_lift(campaign(support=("price",)), LEARNT, NOTHING, 2)
+    unknown = support_lift(make_campaign(support=("price",)), LEARNT, NOTHING, 2)
     assert (unknown.log_units.tolist(), unknown.notes) == (
         [0, 0],
         ("no lift of 'price' was learnt: it is not counted",),
@@ -37,7 +37,7 @@ def test_lifts_of_all_kinds_add_up_and_what_is_not_known_is_said():
 
 
 def test_only_the_reach_that_the_forecast_does_not_hold_is_counted():
-    given = campaign(support=("mailer",), reach=0.8)
+    given = make_campaign(support=("mailer",), reach=0.8)
     found = support_lift(given, LEARNT, {"mailer": np.array([0.5, 0.8])}, 2)
     assert found.log_units.tolist() == pytest.approx([0.2 * (0.8 - 0.5), 0])
     assert (
@@ -50,24 +50,27 @@ def test_only_the_reach_that_the_forecast_does_not_hold_is_counted():
 def test_a_coupon_is_not_counted_by_its_price_and_as_a_support():
     lifts = {"coupon": np.array([0.5])}
     off = support_lift(
-        campaign("coupon", amount_minor=50, take_up=0.5, support=("coupon",)), lifts, NOTHING, 1
+        make_campaign("coupon", amount_minor=50, take_up=0.5, support=("coupon",)),
+        lifts,
+        NOTHING,
+        1,
     )
     assert (off.log_units.tolist(), "not a second time" in off.notes[0]) == ([0], True)
-    assert support_lift(campaign(support=("coupon",)), lifts, NOTHING, 1).log_units.tolist() == [
-        0.5
-    ]
+    assert support_lift(
+        make_campaign(support=("coupon",)), lifts, NOTHING, 1
+    ).log_units.tolist() == [0.5]
 
 
 def test_the_effect_of_a_supported_discount_as_arithmetic():
     one = item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0)
-    found = what_if(campaign(), [one], [], 4, np.array([math.log(1.5)]))
+    found = what_if(make_campaign(), [one], [], 4, np.array([math.log(1.5)]))
     units = 20 * 1.5 * 0.8**-2  # two of the four weeks, half as much again, 20 % off
     assert found.expected.units.p50 == pytest.approx(units)
     assert found.expected.revenue.p50 == pytest.approx(units * 400)
     assert found.against_none.units.p50 == pytest.approx(units - 20)
     assert found.against_none.profit.p50 == pytest.approx(units * 100 - 20 * 200)
     assert found.items[0].lift == pytest.approx(1.5)
-    unsupported = what_if(campaign(), [one], [], 4)
+    unsupported = what_if(make_campaign(), [one], [], 4)
     assert unsupported.items[0].lift == 1
     # The forecast is uncertain, the lift is taken as it is: its band is as wide as without it, in
     # logarithms.
@@ -77,7 +80,7 @@ def test_the_effect_of_a_supported_discount_as_arithmetic():
 
 def test_an_unknown_price_response_leaves_the_lift_alone():
     unknown = item(grade="D", elasticity=math.nan, error=math.nan, units=40.0)
-    (promoted,) = what_if(campaign(), [unknown], [], 4, np.array([math.log(1.5)])).items
+    (promoted,) = what_if(make_campaign(), [unknown], [], 4, np.array([math.log(1.5)])).items
     assert promoted.against_none.units.p50 == pytest.approx(20 * 0.5)
 
 
@@ -87,22 +90,22 @@ def test_the_family_loses_to_the_lift_as_well():
     )
     other = replace(item("b", current=400, cost=300.0, units=200.0), family_id="tea")
     lift = np.array([math.log(1.5)])
-    found = what_if(campaign(switching=0.5), [one], [other], 4, lift)
+    found = what_if(make_campaign(switching=0.5), [one], [other], 4, lift)
     assert found.cannibalised.units.p50 == pytest.approx(-0.5 * (20 * 1.5 * 0.8**-2 - 20))
     # Where the price's effect on the family was learnt it holds, and the switching share of what
     # the lift alone brings.
     learnt = replace(one, cross_units=10.0, cross_revenue_minor=4000.0, cross_profit_minor=1000.0)
-    found = what_if(campaign(switching=0.5), [learnt], [other], 4, lift)
+    found = what_if(make_campaign(switching=0.5), [learnt], [other], 4, lift)
     by_price = 10 * math.log(0.8) * 2 / 4
     assert found.cannibalised.units.p50 == pytest.approx(by_price - 0.5 * 20 * 0.8**-2 * (1.5 - 1))
-    assert what_if(campaign(), [learnt], [other], 4).cannibalised.units.p50 == pytest.approx(
+    assert what_if(make_campaign(), [learnt], [other], 4).cannibalised.units.p50 == pytest.approx(
         by_price
     )
 
 
 @given(lift=st.floats(0, 2), held=st.floats(0, 1), reach=st.floats(0, 1), error=st.floats(0, 0.5))
 def test_more_of_it_planned_means_less_to_add_and_a_band_holds_its_middle(lift, held, reach, error):
-    given = campaign(support=("display",), reach=reach)
+    given = make_campaign(support=("display",), reach=reach)
 
     def added(planned):
         return support_lift(
@@ -120,4 +123,4 @@ def test_more_of_it_planned_means_less_to_add_and_a_band_holds_its_middle(lift, 
 def test_wrong_support_is_refused():
     for wrong in ({"reach": 1.5}, {"support": ("display", "display")}):
         with pytest.raises(BadInput):
-            campaign(**wrong)
+            make_campaign(**wrong)
