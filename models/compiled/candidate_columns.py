@@ -121,12 +121,21 @@ def _purchase_columns_numpy(candidates: Int64Array, purchases: Purchases) -> Flo
 
 
 def _score_columns_numpy(candidates: Int64Array, scores: VisitorScores) -> Float32Array:
-    ease = values_at_numpy(scores.ease, scores.ease_rows, candidates)
-    decayed = values_at_numpy(scores.ease_decayed, scores.ease_rows, candidates)
+    ease = _values_at_numpy(scores.ease, scores.ease_rows, candidates)
+    decayed = _values_at_numpy(scores.ease_decayed, scores.ease_rows, candidates)
     rank = np.empty(len(candidates), np.float32)
     rank[np.argsort(-ease, kind="stable")] = np.arange(len(candidates))
     als = scores.factors[scores.als_rows[candidates]] @ scores.user
     return np.stack([ease, decayed, rank, als], axis=1)
+
+
+def _values_at_numpy(values: Float32Array, rows: Int64Array, positions: Int64Array) -> Float32Array:
+    """Do the same with a mask."""
+    rows_at = rows[positions]
+    known = rows_at >= 0
+    found = np.zeros(len(positions), values.dtype)
+    found[known] = values[rows_at[known]]
+    return found
 
 
 def _category_columns_numpy(
@@ -158,7 +167,8 @@ def make_candidate_columns(
 ) -> Float32Array:
     """Return the ranker's input (n_candidates, columns), NaN where unknown.
 
-    VIEWED_COLUMNS are left NaN: most visitors viewed nothing.
+    VIEWED_COLUMNS are left NaN: most visitors viewed nothing. 60 µs against 200 of numpy: 14 % of
+    an answer.
     """
     features = _CATEGORIES + _N_PER_DEPTH * len(items.category_codes)
     n_columns = features + items.features.shape[1] + len(user_features)
@@ -207,12 +217,26 @@ def _write_score_columns(
     table: Float32Array, candidates: Int64Array, scores: VisitorScores
 ) -> None:
     """Write SCORE_COLUMNS of each candidate."""
-    ease = values_at(scores.ease, scores.ease_rows, candidates)
-    decayed = values_at(scores.ease_decayed, scores.ease_rows, candidates)
+    ease = _values_at(scores.ease, scores.ease_rows, candidates)
+    decayed = _values_at(scores.ease_decayed, scores.ease_rows, candidates)
     als = _dot_at(scores.user, scores.factors, scores.als_rows, candidates)
     for rank, row in enumerate(np.argsort(-ease, kind="mergesort")):
         table[row, _SCORES], table[row, _SCORES + 1] = ease[row], decayed[row]
         table[row, _SCORES + 2], table[row, _SCORES + 3] = rank, als[row]
+
+
+@compile_kernel()
+def _values_at(values: Float32Array, rows: Int64Array, positions: Int64Array) -> Float32Array:
+    """Return the `values` (n_source,) of the items at `positions` of the catalogue.
+
+    `rows` (n_items,) is the row of each position in `values`; where it is -1 the value is 0.
+    """
+    found = np.zeros(len(positions), values.dtype)
+    for index in range(len(positions)):
+        row = rows[positions[index]]
+        if row >= 0:
+            found[index] = values[row]
+    return found
 
 
 @compile_kernel(fastmath={"reassoc", "contract"})
@@ -276,47 +300,3 @@ def _write_feature_columns(
             table[row, column + feature] = item_features[position, feature]
         for feature in range(len(user_features)):
             table[row, user_column + feature] = user_features[feature]
-
-
-def values_at_numpy(values: Float32Array, rows: Int64Array, positions: Int64Array) -> Float32Array:
-    """Do the same with a mask."""
-    rows_at = rows[positions]
-    known = rows_at >= 0
-    found = np.zeros(len(positions), values.dtype)
-    found[known] = values[rows_at[known]]
-    return found
-
-
-@compile_kernel()
-def values_at(values: Float32Array, rows: Int64Array, positions: Int64Array) -> Float32Array:
-    """Return the `values` (n_source,) of the items at `positions` of the catalogue.
-
-    `rows` (n_items,) is the row of each position in `values`; where it is -1 the value is 0.
-    """
-    found = np.zeros(len(positions), values.dtype)
-    for index in range(len(positions)):
-        row = rows[positions[index]]
-        if row >= 0:
-            found[index] = values[row]
-    return found
-
-
-def zero_values_at_numpy(
-    values: Float32Array, rows: Int64Array, positions: Int64Array
-) -> Float32Array:
-    """Do the same with a mask."""
-    remaining = values.copy()
-    rows_at = rows[positions]
-    remaining[rows_at[rows_at >= 0]] = 0
-    return remaining
-
-
-@compile_kernel()
-def zero_values_at(values: Float32Array, rows: Int64Array, positions: Int64Array) -> Float32Array:
-    """Return a copy of `values` with 0 for the items at `positions`; `rows` as in `values_at`."""
-    remaining = values.copy()
-    for index in range(len(positions)):
-        row = rows[positions[index]]
-        if row >= 0:
-            remaining[row] = 0
-    return remaining

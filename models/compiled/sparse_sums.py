@@ -35,7 +35,7 @@ def add_rows(
     """Return the weighted sums (n, columns) of the rows `rows` of a square CSR matrix.
 
     The matrix has `pointers`, `columns` and `data`; `values` (n, rows) are n weights of each row.
-    A row of -1 adds nothing.
+    A row of -1 adds nothing. For one sum 310 µs against 640 of numpy: 33 % of an answer.
     """
     scores = np.zeros((len(values), len(pointers) - 1), np.float32)
     for index in range(len(rows)):
@@ -59,7 +59,8 @@ def add_rows_in_pairs(
     """Return the same for n = 2, where each entry is read once for both sums.
 
     The two sums of a column stand beside each other, so that one access to memory reaches both.
-    Product and addition may be one instruction (`contract`), rounded once.
+    Product and addition may be one instruction (`contract`), rounded once. 60 µs against 1,500 of
+    numpy: more than an answer; against `add_rows` 250 µs, 25 % of an answer.
     """
     pairs = np.zeros((len(pointers) - 1, 2), np.float32)
     for index in range(len(rows)):

@@ -6,11 +6,7 @@ import numpy as np
 
 from features.contracts.arrays import Float32Array, Int64Array
 from features.contracts.histories import UserHistory
-from models.compiled.candidate_positions import (
-    known_purchases,
-    merge_candidates,
-    most_frequent_purchases,
-)
+from models.compiled.merge_candidates import merge_candidates
 from models.compiled.top_items import top_positions
 from models.ranking.columns import Catalogue, FactorScores, SourceScores, Visitor
 from models.ranking.model import CandidateConfig, Candidates, RankingTask, Retrieval
@@ -46,7 +42,7 @@ class CandidateSource:
         `places` are the positions of the history's items where they have been looked up already.
         """
         places = self._catalogue.positions(history.item_ids) if places is None else places
-        rows, own, weights = known_purchases(places, history.decayed_frequency)
+        rows, own, weights = _select_known(places, history.decayed_frequency)
         bought, decayed = self._ease(own, weights)
         viewed, touched, seen = self._nobody, own, self._nothing
         if history.viewed_item_ids:
@@ -87,7 +83,7 @@ class CandidateSource:
         ]
         likeliest = visitor.own[:0]
         if task == "all":
-            likeliest = most_frequent_purchases(
+            likeliest = _select_most_frequent(
                 visitor.own, visitor.rows, visitor.history.decayed_frequency, config.own
             )
         return merge_candidates(np.concatenate([*parts, likeliest]), visitor.own, likeliest)
@@ -124,3 +120,22 @@ def _promoted(catalogue: Catalogue) -> Float32Array:
     reach = np.nan_to_num(columns.get("promotion_reach_next_4w", missing))
     sales = np.nan_to_num(columns.get("units_13w", missing))
     return np.asarray(reach * np.log1p(sales), np.float32)
+
+
+def _select_known(
+    positions: Int64Array, decayed_frequency: Float32Array
+) -> tuple[Int64Array, Int64Array, Float32Array]:
+    """Return the rows of a history whose item is in the catalogue, the positions of these, and
+    their weights (2, n) in both kinds of EASE scores: 1, and the decayed frequency."""
+    rows = np.flatnonzero(positions >= 0)
+    weights = np.stack([np.ones(len(rows), np.float32), decayed_frequency[rows]])
+    return rows, positions[rows], weights
+
+
+def _select_most_frequent(
+    positions: Int64Array, rows: Int64Array, decayed_frequency: Float32Array, k: int
+) -> Int64Array:
+    """Return the k of `positions` of highest decayed frequency, in their order; the first of equal
+    ones. `rows`: the rows of the positions in `decayed_frequency`."""
+    order = np.argsort(-decayed_frequency[rows], kind="stable")
+    return positions[np.sort(order[:k])]

@@ -25,8 +25,6 @@ from models.compiled.candidate_columns import (
     Purchases,
     VisitorScores,
     make_candidate_columns,
-    values_at,
-    zero_values_at,
 )
 from models.compiled.top_items import top_positions
 from models.retrieval.interactions import positions
@@ -48,15 +46,19 @@ class SourceScores:
 
     def at(self, places: Int64Array) -> Float32Array:
         """Of positions of the catalogue, 0 where the source knows nothing."""
-        return values_at(self.values, self.rows, places)
+        rows = self.rows[places]
+        known = rows >= 0
+        values = np.zeros(len(places), self.values.dtype)
+        values[known] = self.values[rows[known]]
+        return values
 
     def best(self, k: int, but: Int64Array) -> Int64Array:
         """Rows of the k highest above 0, without those of the positions `but`."""
-        return (
-            top_positions(zero_values_at(self.values, self.rows, but), k)
-            if k
-            else np.zeros(0, np.int64)
-        )
+        if k == 0:
+            return np.zeros(0, np.int64)
+        rows, values = self.rows[but], self.values.copy()
+        values[rows[rows >= 0]] = 0
+        return top_positions(values, k)
 
 
 @dataclass(frozen=True)
