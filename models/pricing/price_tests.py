@@ -1,5 +1,4 @@
-"""What to try where too little is known of a price: a test that would tell, for items that get no
-suggestion."""
+"""Price tests for items with too little evidence: two prices to charge, and for how many weeks."""
 
 from __future__ import annotations
 
@@ -9,24 +8,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from features.contracts.pricing import EvidenceGrade, PricingItem
-from models.pricing.optimise.bounds import allowed
+from models.pricing.optimise.bounds import find_allowed_prices
 from models.pricing.rules import PricingRules
 
-_ENOUGH = 0.6  # standard error of the slope that an item needs for grade B
+_TARGET_ERROR = 0.6  # standard error of the slope that an item needs for grade B
 _NOISE = 0.1  # variance of weekly log units beyond the Poisson part
-_LONGEST = 36  # weeks; what takes longer is no test of one item
-_SHORTEST = 4
-_LEAST_MOVE = 0.03
-NO_ROOM = f"the rules leave no two prices {_LEAST_MOVE:.0%} apart"
-TOO_SLOW = f"sells too little: a test of it alone would take more than {_LONGEST} weeks"
+_MAX_WEEKS = 36  # a longer test of one item is not proposed
+_MIN_WEEKS = 4
+_MIN_LOG_RATIO = 0.03  # between the two prices
+NO_ROOM = f"the rules leave no two prices {_MIN_LOG_RATIO:.0%} apart"
+TOO_SLOW = f"sells too little: a test of it alone would take more than {_MAX_WEEKS} weeks"
 
 
 @dataclass(frozen=True)
 class PriceTest:
-    """Two prices to charge in turn, week by week, each as often as the other, in an order drawn by
-    lot.
+    """Two prices to charge week by week, each as often as the other, in random order.
 
-    weeks         after which the standard error of the slope is `error_after`
+    weeks   length of the test, after which the standard error of the slope is `error_after`
     """
 
     item_id: str
@@ -43,7 +41,7 @@ class PriceTest:
 
 @dataclass(frozen=True)
 class Untestable:
-    """An item that a test would be for, and why it gets none."""
+    """An item that needs a test, and why none is proposed."""
 
     item_id: str
     zone: str
@@ -52,8 +50,10 @@ class Untestable:
 
 @dataclass(frozen=True)
 class Proposals:
-    """Tests, the fastest seller first; the items that should have one and cannot; how many items
-    need none."""
+    """Tests, the fastest seller first, and the items that need one and get none.
+
+    n_known   items that need no test
+    """
 
     tests: tuple[PriceTest, ...]
     untestable: tuple[Untestable, ...]
@@ -61,16 +61,15 @@ class Proposals:
 
     @property
     def reasons(self) -> Mapping[str, int]:
-        """Items that cannot be tested by reason, the commonest first."""
-        return dict(Counter(each.reason for each in self.untestable).most_common())
+        """Number of items that cannot be tested, by reason, the most frequent first."""
+        return dict(Counter(item.reason for item in self.untestable).most_common())
 
 
 def propose_tests(items: Sequence[PricingItem], rules: PricingRules) -> Proposals:
-    """A test for every item whose evidence is too little for a suggestion.
+    """Propose a test for every item with too little evidence for a suggestion.
 
-    None for items whose price is held, whose rules leave no two prices apart, and those that sell
-    too little for one item's test to tell anything within 36 weeks: these are better tested as a
-    family.
+    None for items whose price is on hold, whose rules leave no two prices apart, and those that
+    sell too little for a test of 36 weeks or less: these are better tested as a family.
     """
     unknown = [
         item
@@ -78,41 +77,40 @@ def propose_tests(items: Sequence[PricingItem], rules: PricingRules) -> Proposal
         if item.evidence_grade > rules.min_grade or math.isnan(item.elasticity)
     ]
     unknown.sort(key=lambda item: (-item.units_mean, item.item_id, item.zone))
-    found = [_test(item, rules) for item in unknown]
+    results = [_propose_test(item, rules) for item in unknown]
     return Proposals(
-        tuple(each for each in found if isinstance(each, PriceTest)),
-        tuple(each for each in found if isinstance(each, Untestable)),
-        len(items) - len(unknown),
+        tests=tuple(result for result in results if isinstance(result, PriceTest)),
+        untestable=tuple(result for result in results if isinstance(result, Untestable)),
+        n_known=len(items) - len(unknown),
     )
 
 
-def _test(item: PricingItem, rules: PricingRules) -> PriceTest | Untestable:
+def _propose_test(item: PricingItem, rules: PricingRules) -> PriceTest | Untestable:
     if item.hold:
         return Untestable(item.item_id, item.zone, item.hold)
-    prices = allowed(item, rules).prices
-    if len(prices) < 2 or math.log(prices[-1] / prices[0]) < _LEAST_MOVE:
+    prices = find_allowed_prices(item, rules).prices
+    if len(prices) < 2 or math.log(prices[-1] / prices[0]) < _MIN_LOG_RATIO:
         return Untestable(item.item_id, item.zone, NO_ROOM)
     if item.units_mean <= 0:
         return Untestable(item.item_id, item.zone, TOO_SLOW)
     lower, higher = prices[0], prices[-1]
     # Half of the weeks at each price: the log price is half the distance from its mean, either way.
-    spread = (math.log(higher / lower) / 2) ** 2
+    price_variance = (math.log(higher / lower) / 2) ** 2
     noise = rules.horizon_weeks / item.units_mean + _NOISE
-    before = 0.0 if math.isnan(item.elasticity_error) else 1 / item.elasticity_error**2
-    needed = noise / spread * max(1 / _ENOUGH**2 - before, 0)
-    if needed > _LONGEST:
+    precision_now = 0.0 if math.isnan(item.elasticity_error) else 1 / item.elasticity_error**2
+    needed = noise / price_variance * max(1 / _TARGET_ERROR**2 - precision_now, 0)
+    if needed > _MAX_WEEKS:
         return Untestable(item.item_id, item.zone, TOO_SLOW)
-    weeks = max(_SHORTEST, 2 * math.ceil(needed / 2))
-    after = 1 / math.sqrt(before + weeks * spread / noise)
+    weeks = max(_MIN_WEEKS, 2 * math.ceil(needed / 2))
     return PriceTest(
-        item.item_id,
-        item.zone,
-        item.currency,
-        item.evidence_grade,
-        item.current_price_minor,
-        lower,
-        higher,
-        weeks,
-        item.elasticity_error,
-        after,
+        item_id=item.item_id,
+        zone=item.zone,
+        currency=item.currency,
+        evidence_grade=item.evidence_grade,
+        current_price_minor=item.current_price_minor,
+        lower_price_minor=lower,
+        higher_price_minor=higher,
+        weeks=weeks,
+        error_now=item.elasticity_error,
+        error_after=1 / math.sqrt(precision_now + weeks * price_variance / noise),
     )

@@ -1,5 +1,4 @@
-"""Pricing rules: what a price is best at, what no suggestion may do, and what gives way where not
-all can be kept."""
+"""Pricing rules: the objective of prices, the limits of suggestions, and which limits are soft."""
 
 from __future__ import annotations
 
@@ -12,19 +11,23 @@ from features.contracts.errors import BadInput, UnknownName
 from features.contracts.pricing import EvidenceGrade, Objective
 
 # Rules of one item, in the order in which the waterfall applies them.
-TRIED, CEILING, CHANGE, COMPETITOR, MARGIN = (
-    "tried range",
-    "ceiling",
-    "maximum change",
-    "competitor position",
-    "margin floor",
-)
-MAP, LAW, FREQUENCY, ENDING = "minimum advertised price", "law", "change frequency", "ending"
+TRIED = "tried range"
+CEILING = "ceiling"
+CHANGE = "maximum change"
+COMPETITOR = "competitor position"
+MARGIN = "margin floor"
+MAP = "minimum advertised price"
+LAW = "law"
+FREQUENCY = "change frequency"
+ENDING = "ending"
 # Rules of many items.
-ORDER, IMAGE, CHANGES = "family order", "price image", "number of changes"
-GROUP_MARGIN, REVENUE = "group margin", "revenue floor"
-# The law never gives way.
-NAMES = (
+ORDER = "family order"
+IMAGE = "price image"
+CHANGES = "number of changes"
+GROUP_MARGIN = "group margin"
+REVENUE = "revenue floor"
+# The rules that may be soft. The law never is.
+SOFT_RULES = (
     TRIED,
     CEILING,
     CHANGE,
@@ -39,18 +42,16 @@ NAMES = (
     GROUP_MARGIN,
     REVENUE,
 )
-WEIGHABLE = (Objective.PROFIT, Objective.REVENUE, Objective.UNITS)
-# A slope holds nowhere further from the current price than this factor, whatever rules are given
-# up.
-REACH = 2.0
+MIXABLE_OBJECTIVES = (Objective.PROFIT, Objective.REVENUE, Objective.UNITS)
+# No slope is valid further from the current price than this factor, whichever rules are given up.
+MAX_PRICE_RATIO = 2.0
 
-Plain = Literal["keep", "cost_plus", "competitor_index"]
+PlainStrategy = Literal["keep", "cost_plus", "competitor_index"]
 
 
 @dataclass(frozen=True)
 class CompetitorRule:
-    """Where the price stands beside what competitors ask: between `lowest` and `highest`, shares of
-    the reference.
+    """The price lies between `lowest` and `highest`, shares of the reference price of competitors.
 
     reference      lowest, median or mean of each competitor's latest price
     max_age_days   older observations do not count
@@ -73,8 +74,9 @@ class FamilyRule:
     """Prices within a family (`family_id`), for sizes that can be compared.
 
     order        a larger pack is not cheaper than a smaller one
-    unit_price   and not dearer per gram, millilitre or piece
-    same_size    packs of one size cost the same; else the best seller of each size stands for it
+    unit_price   a larger pack is not dearer per gram, millilitre or piece either
+    same_size    packs of one size cost the same; else the rule applies to the best seller of each
+                 size
     """
 
     order: bool = False
@@ -84,8 +86,10 @@ class FamilyRule:
 
 @dataclass(frozen=True)
 class GroupMargin:
-    """Least margin of every category at `depth` levels, a share of its net revenue; None: what it
-    is at present."""
+    """The minimum margin of every category at `depth` levels, a share of its net revenue.
+
+    None: the margin at current prices.
+    """
 
     depth: int = 1
     least: float | None = None
@@ -93,43 +97,45 @@ class GroupMargin:
 
 @dataclass(frozen=True)
 class PricingRules:
-    """One file in configs/pricing. Shares are 0..1, `_minor` is in minor units of the zone's
-    currency.
+    """The rules of one file in configs/pricing.
 
-    objective          what a price is best at over `horizon_weeks`
+    Shares are 0..1, `_minor` is in minor units of the zone's currency.
+
+    objective          what prices maximise over `horizon_weeks`
     mix                with objective mix: weights of profit, revenue (both in money) and units
                        (money per unit)
     risk_aversion      how much the worse end of the response's interval counts: 0 the mean, 1 only
                        that end
     sell_by            with objective sell_through: the day by which the stock should be sold;
                        unset: the horizon's end
-    salvage_share      with objective sell_through: what a unit left over is worth, a share of its
+    salvage_share      with objective sell_through: the value of a unit left over, a share of its
                        cost
     max_change         largest change of the offer price, a share of it
     min_margin         least margin, a share of the net price; 0 is the cost floor, below 0 allows a
                        loss
-    tried_margin       how far beyond the range of prices tried a suggestion may go, a share
+    tried_margin       how far beyond the range of past prices a suggestion may go, a share
     max_over_list      ceiling over the list price that the shop set itself, a share; approved
-                       prices do not lift it
+                       prices do not raise it
     endings            last two digits that a price may have; empty allows all
     min_grade          items with less evidence are priced by `without_evidence`
-    min_gain           least expected gain, a share of the objective at the current price ...
+    min_gain           minimum expected gain, a share of the objective at the current price ...
     min_gain_minor     ... and in money; for objective units, in units
-    min_days_between_changes   a price that changed later than that stays
-    rejected_days      a suggestion that was rejected is not made again for so long, unless the
-                       price moved meanwhile
-    max_changes, max_changes_share   most changes in a run, as a number and as a share of the items
-    revenue_floor      least expected revenue, a share of what keeping all prices brings
-    group_margin, family, competitor   see there
-    price_image        most that each price image group (item attribute `price_image`) may get
-                       dearer, a share
-    soft               rules that may give way, with priorities 1 (first to go) to 100; every other
+    min_days_between_changes   a price that changed more recently stays
+    rejected_days      a rejected suggestion is not made again for so many days, unless the price
+                       changed meanwhile
+    max_changes, max_changes_share   maximum changes in a run, as a number and as a share of the
+                       items
+    revenue_floor      minimum expected revenue, a share of the revenue at current prices
+    group_margin, family, competitor   see their types
+    price_image        maximum increase of each price image group (item attribute `price_image`), a
+                       share
+    soft               rules that may be given up, with priorities 1 (first) to 100; every other
                        rule is hard
     without_evidence   keep, cost_plus (cost plus `markup`) or competitor_index (`competitor_index`
                        x the reference)
     stages             lifecycle stage of an item -> the preset of configs/pricing that prices it
-    introduction_days  an item without attribute `lifecycle_stage` is in stage introduction for so
-                       long
+    introduction_days  days for which an item without attribute `lifecycle_stage` is in stage
+                       introduction
     """
 
     objective: Objective = Objective.PROFIT
@@ -156,26 +162,27 @@ class PricingRules:
     competitor: CompetitorRule | None = None
     price_image: float | None = None
     soft: Mapping[str, int] = field(default_factory=dict)
-    without_evidence: Plain = "keep"
+    without_evidence: PlainStrategy = "keep"
     markup: float = 0.4
     competitor_index: float = 1.0
     stages: Mapping[str, str] = field(default_factory=dict)
     introduction_days: int = 56
 
     def __post_init__(self) -> None:
-        for wrong, right in self._faults():
-            if wrong:
-                raise BadInput(right, where="pricing rules")
+        for is_wrong, message in self._list_checks():
+            if is_wrong:
+                raise BadInput(message, where="pricing rules")
         for name, priority in self.soft.items():
-            if name not in NAMES:
-                raise UnknownName(name, NAMES, kind="rule")
+            if name not in SOFT_RULES:
+                raise UnknownName(name, SOFT_RULES, kind="rule")
             if not 1 <= priority <= 100:
                 raise BadInput(
                     f"priorities lie in 1..100, that of {name!r} is {priority}",
                     where="pricing rules",
                 )
 
-    def _faults(self) -> list[tuple[bool, str]]:
+    def _list_checks(self) -> list[tuple[bool, str]]:
+        """Return pairs: whether a value is wrong, and what is right."""
         shares = (
             self.tried_margin,
             self.max_over_list,
@@ -190,14 +197,14 @@ class PricingRules:
             self.max_changes or 0,
         )
         floors = (self.revenue_floor or 0.0, self.max_changes_share or 0.0, self.price_image or 0.0)
-        mix = {each for each, weight in self.mix.items() if weight}
+        mixed = {objective for objective, weight in self.mix.items() if weight}
         return [
             (
                 not 0 < self.max_change < 1 or not -1 <= self.min_margin < 1,
                 "max_change in 0..1, min_margin in -1..1",
             ),
             (
-                any(not 0 <= each <= 99 for each in self.endings),
+                any(not 0 <= ending <= 99 for ending in self.endings),
                 "endings are the last two digits of a price, 0 to 99",
             ),
             (min(*shares, *days, *floors) < 0, "shares, amounts, days and counts are at least 0"),
@@ -207,23 +214,25 @@ class PricingRules:
             (self.competitor_index <= 0, "competitor_index is above 0"),
             (
                 self.min_grade == EvidenceGrade.D,
-                "min_grade is A, B or C: of grade D nothing is known. Test the price first",
+                "min_grade is A, B or C: of grade D nothing is known. Test these prices first",
             ),
-            (not mix <= set(WEIGHABLE), "mix weighs profit, revenue and units"),
+            (not mixed <= set(MIXABLE_OBJECTIVES), "mix weighs profit, revenue and units"),
             (
-                (self.objective is Objective.MIX) != bool(mix),
+                (self.objective is Objective.MIX) != bool(mixed),
                 "objective mix and the weights `mix` go together",
             ),
             (
                 self.without_evidence == "competitor_index" and self.competitor is None,
-                "without_evidence: competitor_index needs the rule `competitor`, which says what the reference is",
+                "without_evidence: competitor_index needs the rule `competitor` for its reference",
             ),
         ]
 
 
-def aimed(rules: PricingRules, objective: str | None) -> PricingRules:
-    """The rules with another objective; as they are where it is None. UnknownName for one that does
-    not exist."""
+def set_objective(rules: PricingRules, objective: str | None) -> PricingRules:
+    """Return the rules with another objective; unchanged where it is None.
+
+    Raises UnknownName for an objective that does not exist.
+    """
     if objective is None:
         return rules
     if objective not in tuple(Objective):

@@ -164,7 +164,7 @@ def pricing_inputs(
     prices."""
     from models.demand.model import DemandModel
     from models.pricing.response.elasticity import ElasticityModel
-    from models.pricing.rules import PricingRules, aimed
+    from models.pricing.rules import PricingRules, set_objective
     from serving.prices.opening import open_ledger
     from serving.pricing_inputs.items import PricingInputs
 
@@ -173,7 +173,7 @@ def pricing_inputs(
     known = names("pricing", overlay=overlay)
     if strategy not in known:
         raise UnknownName(strategy, known, kind="strategy")
-    rules = aimed(load(f"pricing/{strategy}", PricingRules, overlay=overlay), objective)
+    rules = set_objective(load(f"pricing/{strategy}", PricingRules, overlay=overlay), objective)
     if opening:
         progress.say("opening the price ledger")
         open_ledger(shop.facts, shop.engine, shop.settings, shop.clock)
@@ -236,12 +236,14 @@ def print_suggestions(report: SuggestReport) -> None:
         "binding rule",
     )
     print_table(title, columns, rows)
-    from models.pricing.optimise.waterfall import told
+    from models.pricing.optimise.waterfall import describe_broken_rule
 
     print_line(_proof(report))
     for broken in report.outcome.broken:
         kind = "hard" if broken.hard else "soft"
-        print_line(f"Rule not kept: {broken.rule} ({kind}): {told(broken, report.currency)}")
+        print_line(
+            f"Rule not kept: {broken.rule} ({kind}): {describe_broken_rule(broken, report.currency)}"
+        )
     if report.n_flagged:
         print_line(f"{report.n_flagged:,} are flagged: a raise would spoil a planned promotion")
     for reason, count in sorted(report.kept.items(), key=lambda each: -each[1]):

@@ -24,7 +24,7 @@ from features.contracts.tables import DEFAULT_ZONE
 from features.database import lock, reading, transaction
 from features.prices.ledger import Ledger
 from models.pricing.optimise import optimiser
-from models.pricing.optimise.optimiser import Outcome, Suggested
+from models.pricing.optimise.optimiser import OptimisedPrices, Outcome
 from models.pricing.rules import PricingRules
 from serving.audit.repository import SYSTEM, AuditEntry, AuditLog
 from serving.price_desk.repository import (
@@ -87,7 +87,7 @@ class _Run:
     rules: PricingRules
     about: Mapping[str, Any]
     n_items: int
-    suggested: Suggested
+    suggested: OptimisedPrices
     kept: Mapping[str, int]
     drafts: Sequence[NewSuggestion]
 
@@ -142,7 +142,7 @@ def suggest_everywhere(inputs: PricingInputs) -> ZonesReport:
 def _compute(inputs: PricingInputs, zone: str) -> _Run:
     """One zone's suggestions; nothing is written."""
     found, rules = priced_zone(inputs, zone), inputs.rules
-    suggested = optimiser.suggest(found.items, rules, inputs.presets)
+    suggested = optimiser.optimise_prices(found.items, rules, inputs.presets)
     run_id = f"run_{secrets.token_hex(8)}"
     about = {
         "objective": str(rules.objective),

@@ -18,9 +18,9 @@ from features.database import reading
 from features.prices.law import objection
 from features.prices.ledger import Ledger, NewPrice, PriceSource
 from models.demand.lookup import ForecastTable
-from models.pricing.optimise.bounds import bounds
-from models.pricing.optimise.objective import Columns, differences, effects
-from models.pricing.promotions.support_lift import SupportLift, support_lift
+from models.pricing.optimise.bounds import list_bounds
+from models.pricing.optimise.objective import ItemColumns, compare_with_current, predict_effects
+from models.pricing.promotions.support_lift import SupportLift, compute_support_lift
 from models.pricing.promotions.what_if import (
     MAX_ITEMS,
     MAX_PRICES,
@@ -29,8 +29,8 @@ from models.pricing.promotions.what_if import (
     Mechanic,
     PromotionRun,
     WhatIf,
-    conflicts,
-    what_if,
+    evaluate_campaign,
+    find_conflicts,
 )
 from serving.pricing_inputs.inputs import planned_reach, promotion_runs, with_families
 from serving.pricing_inputs.items import PricingInputs, priced_zone
@@ -125,17 +125,17 @@ def simulate_prices(
             f"how item {item_id!r} answers to its price is not known",
             hint="Test other prices first",
         )
-    columns = Columns.of(found)
+    columns = ItemColumns.from_items(found)
     places, prices = np.zeros(len(prices_minor), np.int64), np.array(prices_minor, np.float64)
-    limits = bounds(item, inputs.rules)
+    limits = list_bounds(item, inputs.rules)
     points = [
         PricePoint(
-            price, at, less, tuple(each.rule for each in limits if each.nearest(price) != price)
+            price, at, less, tuple(each.rule for each in limits if each.clamp(price) != price)
         )
         for price, at, less in zip(
             prices_minor,
-            effects(columns, places, prices),
-            differences(columns, places, prices),
+            predict_effects(columns, places, prices),
+            compare_with_current(columns, places, prices),
             strict=True,
         )
     ]
@@ -158,11 +158,13 @@ def simulate_promotion(
         each for each in zone.items if each.family_id in named and each.item_id not in chosen
     ]
     support = _support(inputs, campaign, [each.item_id for each in items])
-    found = what_if(campaign, items, families, inputs.rules.horizon_weeks, support.log_units)
+    found = evaluate_campaign(
+        campaign, items, families, inputs.rules.horizon_weeks, support.log_units
+    )
     runs = promotion_runs(inputs.facts, campaign.zone, campaign.starts_at, campaign.ends_at)
     runs += _ledger_runs(inputs, campaign, [each.item_id for each in (*items, *families)])
     family_of = {each.item_id: each.family_id for each in zone.items}
-    clashes = conflicts(campaign, [each.item_id for each in items], runs, family_of)
+    clashes = find_conflicts(campaign, [each.item_id for each in items], runs, family_of)
     missing = tuple(each for each in chosen if each not in by_id)
     return PromotionSimulation(
         found, tuple(clashes), _unlawful(inputs, found), missing, support.notes
@@ -182,7 +184,7 @@ def _support(inputs: PricingInputs, campaign: Campaign, item_ids: Sequence[str])
             for kind in campaign.support
         }
     lifts = inputs.pricing_model.find_lifts(item_ids, campaign.zone)
-    return support_lift(campaign, lifts, planned, len(item_ids))
+    return compute_support_lift(campaign, lifts, planned, len(item_ids))
 
 
 def _ledger_runs(

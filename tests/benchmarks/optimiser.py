@@ -4,7 +4,7 @@ made-up catalogue.
     python -m tests.benchmarks.optimiser [--items 10000 100000]
 
 Families of four packs in order of size, a revenue floor and a cap on the number of changes. Timed
-is `suggest` as the service calls it: from items to suggestions with bounds, ladders, waterfalls and
+is `optimise_prices` as the service calls it: from items to suggestions with bounds, ladders, waterfalls and
 intervals. Each size runs in a process of its own, so that the memory told is its own; a first small
 run loads HiGHS. Exits 1 where a target is missed.
 """
@@ -22,7 +22,7 @@ import numpy as np
 
 from features.contracts.pricing import EvidenceGrade, PricingItem
 from features.contracts.sizes import Size
-from models.pricing.optimise.optimiser import suggest
+from models.pricing.optimise.optimiser import optimise_prices
 from models.pricing.rules import FamilyRule, PricingRules
 
 _PACKS = 4
@@ -77,10 +77,10 @@ def catalogue(n_items: int, seed: int = 1) -> list[PricingItem]:
 def measure(n_items: int) -> dict[str, float]:
     """One run: seconds, peak memory, and what the run says of itself."""
     items = catalogue(n_items)
-    suggest(items[:400], RULES)
+    optimise_prices(items[:400], RULES)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started, busy = time.perf_counter(), time.process_time()
-    found = suggest(items, RULES)
+    found = optimise_prices(items, RULES)
     seconds = time.perf_counter() - started
     busy = time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

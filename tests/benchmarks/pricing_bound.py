@@ -31,8 +31,8 @@ from features.contracts.pricing import PricingItem
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
 from features.sources.folder import import_folder
-from models.pricing.optimise.item_choices import candidates
-from models.pricing.optimise.optimiser import suggest
+from models.pricing.optimise.item_choices import find_choices
+from models.pricing.optimise.optimiser import optimise_prices
 from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import CrossElasticities, fit_elasticities
 from models.pricing.rules import PricingRules
@@ -63,7 +63,7 @@ def bound(form: Form, seed: int) -> tuple[float, float]:
     shop = simulate(ShopParameters(form=form), generator(seed, "simulated shop"))
     items = _known_items(shop, seed)
     rules = load("pricing/default", PricingRules)
-    ladders = {each.item.item_id: each.prices for each in candidates(items, rules, {})}
+    ladders = {each.item.item_id: each.prices for each in find_choices(items, rules, {})}
     best = best_prices(shop, [ladders[item_id] for item_id in shop.item_ids])
     truth, error, category = np.diag(shop.elasticities()), errors(shop), shop.catalogue.category
     mean = np.array([truth[category == each].mean() for each in category])
@@ -79,7 +79,8 @@ def bound(form: Form, seed: int) -> tuple[float, float]:
         ]
         prices = dict(zip(shop.item_ids, shop.current_minor.tolist(), strict=True))
         prices |= {
-            each.item_id: each.suggested_price_minor for each in suggest(told, rules).suggestions
+            each.item_id: each.suggested_price_minor
+            for each in optimise_prices(told, rules).suggestions
         }
         sets = np.stack(
             [shop.current_minor, np.array([prices[each] for each in shop.item_ids]), best], axis=1

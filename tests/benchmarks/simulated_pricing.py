@@ -24,8 +24,8 @@ from features.contracts.pricing import EvidenceGrade, PricingItem
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
 from features.sources.folder import import_folder
-from models.pricing.optimise.item_choices import candidates
-from models.pricing.optimise.optimiser import suggest
+from models.pricing.optimise.item_choices import find_choices
+from models.pricing.optimise.optimiser import optimise_prices
 from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import ElasticityModel, fit_elasticities
 from models.pricing.response.panel import PricePanel
@@ -80,10 +80,10 @@ def judge(form: Form, seed: int, *, confounded: bool = True) -> Judged:
     panel, units, model = _learnt(shop, seed)
     items = pricing_items(shop, units, model)
     rules = load("pricing/default", PricingRules)
-    suggested = suggest(items, rules)
+    suggested = optimise_prices(items, rules)
     now = dict(zip(shop.item_ids, shop.current_minor.tolist(), strict=True))
     prices = now | {each.item_id: each.suggested_price_minor for each in suggested.suggestions}
-    ladders = {each.item.item_id: each.prices for each in candidates(items, rules, {})}
+    ladders = {each.item.item_id: each.prices for each in find_choices(items, rules, {})}
     best = best_prices(shop, [ladders[item_id] for item_id in shop.item_ids])
     sets = np.stack(
         [shop.current_minor, np.array([prices[each] for each in shop.item_ids]), best], axis=1

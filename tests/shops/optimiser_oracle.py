@@ -92,3 +92,9 @@ def random_problem(
         limits.append(Limit("group margin", group, above.ravel(), now))
     choices = Choices(starts, prices.ravel(), profit.ravel())
     return Problem(choices, Links(previous, first, end), tuple(limits))
+
+
+def leave_unlinked(n_items: int, n_choices: int) -> Links:
+    """Return links of items that are in no chain."""
+    unused = np.zeros(n_choices, np.int64)
+    return Links(np.full(n_items, -1, np.int64), unused, unused)

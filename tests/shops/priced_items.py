@@ -1,6 +1,9 @@
-"""One item to price, with plain defaults."""
+"""One item to price, with plain defaults, and the effects of one price."""
 
-from features.contracts.pricing import EvidenceGrade, PricingItem
+import numpy as np
+
+from features.contracts.pricing import Effect, EvidenceGrade, PricingItem
+from models.pricing.optimise.objective import ItemColumns, compare_with_current, predict_effects
 
 
 def item(
@@ -39,3 +42,15 @@ def item(
         lowest_tried_minor=lowest,
         highest_tried_minor=highest,
     )
+
+
+def predict_effect(one: PricingItem, price_minor: int) -> Effect:
+    """Return `predict_effects` of one item at one price."""
+    columns = ItemColumns.from_items([one])
+    return predict_effects(columns, np.zeros(1, np.int64), np.array([float(price_minor)]))[0]
+
+
+def compare_price(one: PricingItem, price_minor: int) -> Effect:
+    """Return `compare_with_current` of one item at one price."""
+    columns = ItemColumns.from_items([one])
+    return compare_with_current(columns, np.zeros(1, np.int64), np.array([float(price_minor)]))[0]

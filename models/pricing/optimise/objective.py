@@ -1,14 +1,14 @@
-"""What prices do: units, revenue and profit of many items at many prices, their intervals, and what
-that is worth.
+"""Units, revenue and profit of items at given prices, their intervals, and the objective value.
 
 n   items
-m   (item, price) pairs
+m   (item, price) pairs: `item` (m,) is an index, `prices` (m,) minor units
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from statistics import NormalDist
 
 import numpy as np
@@ -16,22 +16,27 @@ from scipy.special import ndtr
 
 from features.contracts.arrays import Float64Array, Int64Array
 from features.contracts.pricing import Band, Effect, Objective, PricingItem
-from models.pricing.rules import REACH, PricingRules
+from models.pricing.rules import MAX_PRICE_RATIO, PricingRules
 
 Z10 = 1.2815515655446004  # the 90 % point of the normal distribution
-# Nine equally likely values of a standard normal; every pair of two of them makes 81 equally likely
-# futures.
+# Nine equally likely values of a standard normal; all pairs of them make 81 equally likely futures.
 _NORMAL = np.array([NormalDist().inv_cdf((k + 0.5) / 9) for k in range(9)])
 _SLOPE, _SCALE = (axis.ravel() for axis in np.meshgrid(_NORMAL, _NORMAL))
-_P10, _P90 = 8, 72  # places of the 10 % and 90 % point among 81 sorted values
-_GRID = np.geomspace(1 / REACH, REACH, 161)
+_P10, _P90 = 8, 72  # indices of the 10 % and 90 % point among 81 sorted values
+_GRID = np.geomspace(1 / MAX_PRICE_RATIO, MAX_PRICE_RATIO, 161)
 _CHUNK = 10_000
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Items as arrays (n,). An unknown elasticity counts as none. `spread`: standard deviation of
-    log units."""
+class ItemColumns:
+    """Items as arrays (n,). An unknown elasticity counts as 0.
+
+    current         current price, minor units; cost: net unit cost; tax: divisor from price to net
+    units           mean forecast over the horizon; spread: standard deviation of log units
+    error           standard error of the elasticity
+    stock, weeks    units on hand and weeks to sell them; NaN where unknown
+    cross_*         what the rest of the family gains per unit of the log price
+    """
 
     current: Float64Array
     cost: Float64Array
@@ -47,237 +52,264 @@ class Columns:
     cross_profit: Float64Array
 
     @classmethod
-    def of(cls, items: Sequence[PricingItem]) -> Columns:
-        """The columns of items, in their order."""
-        current, cost, tax, units = (
-            np.array(values, np.float64)
-            for values in (
-                [each.current_price_minor for each in items],
-                [each.unit_cost_minor for each in items],
-                [each.tax_divisor for each in items],
-                [each.units_mean for each in items],
-            )
+    def from_items(cls, items: Sequence[PricingItem]) -> ItemColumns:
+        """Return the columns of items, in their order."""
+
+        def read_column(name: str) -> Float64Array:
+            values = list(map(attrgetter(name), items))
+            return np.array(values, np.float64)  # NaN for None
+
+        units = read_column("units_mean")
+        middle, high = read_column("units_p50"), read_column("units_p90")
+        middle = np.maximum(np.where(middle > 0, middle, units), 1e-9)
+        return cls(
+            current=read_column("current_price_minor"),
+            cost=read_column("unit_cost_minor"),
+            tax=read_column("tax_divisor"),
+            units=units,
+            spread=np.log(np.maximum(high, middle) / middle) / Z10,
+            elasticity=np.nan_to_num(read_column("elasticity")),
+            error=np.nan_to_num(read_column("elasticity_error")),
+            stock=read_column("stock_units"),
+            weeks=read_column("weeks_to_sell"),
+            cross_units=read_column("cross_units"),
+            cross_revenue=read_column("cross_revenue_minor"),
+            cross_profit=read_column("cross_profit_minor"),
         )
-        middle, high = (
-            np.array([each.units_p50 for each in items]),
-            np.array([each.units_p90 for each in items]),
-        )
-        middle = np.where(middle > 0, middle, units)
-        elasticity = np.array([each.elasticity for each in items], np.float64)
-        error = np.array([each.elasticity_error for each in items], np.float64)
-        stock = np.array([each.stock_units for each in items], np.float64)  # NaN for None
-        weeks = np.array([each.weeks_to_sell for each in items], np.float64)
-        families = [
-            np.array([each.cross_units for each in items], np.float64),
-            np.array([each.cross_revenue_minor for each in items], np.float64),
-            np.array([each.cross_profit_minor for each in items], np.float64),
-        ]
-        middle = np.maximum(middle, 1e-9)
-        spread = np.log(np.maximum(high, middle) / middle) / Z10
-        elasticity, error = np.nan_to_num(elasticity), np.nan_to_num(error)
-        return cls(current, cost, tax, units, spread, elasticity, error, stock, weeks, *families)
 
 
 @dataclass(frozen=True)
-class Aims:
-    """What each item's price is to be best at, as arrays (n,): weights of profit, revenue and
-    units, and the rest."""
+class ObjectiveColumns:
+    """The objective of each item's price, as arrays (n,).
+
+    profit, revenue, units   weights in the objective
+    sell_through             1 where the objective is to sell a stock off
+    salvage                  value of a unit left over, a share of its cost
+    horizon                  weeks
+    risk                     weight of the worse end of the response's interval
+    """
 
     profit: Float64Array
     revenue: Float64Array
     units: Float64Array
-    sell_through: Int64Array  # 1 where the objective is that
+    sell_through: Int64Array
     salvage: Float64Array
     horizon: Float64Array
     risk: Float64Array
 
     @classmethod
-    def of(cls, rules: Sequence[PricingRules]) -> Aims:
-        """The aims of the rules that hold for each item."""
-        known: dict[int, tuple[float, ...]] = {}
-        rows = [
-            known.setdefault(id(each), _aim(each)) if id(each) not in known else known[id(each)]
-            for each in rules
-        ]
+    def from_rules(cls, rules_of_items: Sequence[PricingRules]) -> ObjectiveColumns:
+        """Return the objectives of the rules that apply to each item."""
+        row_of_rules: dict[int, tuple[float, ...]] = {}
+        rows = []
+        for rules in rules_of_items:
+            if id(rules) not in row_of_rules:
+                row_of_rules[id(rules)] = _build_objective_row(rules)
+            rows.append(row_of_rules[id(rules)])
         table = np.array(rows, np.float64).reshape(len(rows), 7).T
-        profit, revenue, units, sell, salvage, horizon, risk = table
-        return cls(profit, revenue, units, sell.astype(np.int64), salvage, horizon, risk)
+        return cls(
+            profit=table[0],
+            revenue=table[1],
+            units=table[2],
+            sell_through=table[3].astype(np.int64),
+            salvage=table[4],
+            horizon=table[5],
+            risk=table[6],
+        )
 
 
-def _aim(rules: PricingRules) -> tuple[float, ...]:
+def _build_objective_row(rules: PricingRules) -> tuple[float, ...]:
+    """Return the values of one item in the order of `ObjectiveColumns`."""
     mix: Mapping[Objective, float] = (
         rules.mix if rules.objective is Objective.MIX else {rules.objective: 1.0}
     )
     weights = [
-        mix.get(each, 0.0) for each in (Objective.PROFIT, Objective.REVENUE, Objective.UNITS)
+        mix.get(objective, 0.0)
+        for objective in (Objective.PROFIT, Objective.REVENUE, Objective.UNITS)
     ]
     sell = float(rules.objective is Objective.SELL_THROUGH)
     return (*weights, sell, rules.salvage_share, float(rules.horizon_weeks), rules.risk_aversion)
 
 
-def units_at(
-    columns: Columns, item: Int64Array, prices: Float64Array, slopes: Float64Array | None = None
+def predict_units(
+    columns: ItemColumns,
+    item: Int64Array,
+    prices: Float64Array,
+    slopes: Float64Array | None = None,
 ) -> Float64Array:
-    """Units (m,) over the horizon, following constant elasticity."""
+    """Return units (m,) over the horizon at constant elasticity: the item's, or `slopes` (m,)."""
     slope = columns.elasticity[item] if slopes is None else slopes
     return np.asarray(columns.units[item] * np.exp(slope * np.log(prices / columns.current[item])))
 
 
-def worth(columns: Columns, aims: Aims, item: Int64Array, prices: Float64Array) -> Float64Array:
-    """What each price is worth by its item's aim (m,): minor units, or units.
+def evaluate_objective(
+    columns: ItemColumns, objectives: ObjectiveColumns, item: Int64Array, prices: Float64Array
+) -> Float64Array:
+    """Return the objective value of each price (m,): minor units, or units.
 
     Risk: between the value at the mean slope and the lower of those at both ends of its 80 %
     interval.
     """
     slope = columns.elasticity[item]
-    middle = _value(columns, aims, item, prices, slope)
-    risk = aims.risk[item]
+    middle = _evaluate_at_slopes(columns, objectives, item, prices, slope)
+    risk = objectives.risk[item]
     if not risk.any():
         return middle
     width = Z10 * columns.error[item]
-    ends = [_value(columns, aims, item, prices, slope + sign * width) for sign in (-1, 1)]
+    ends = [
+        _evaluate_at_slopes(columns, objectives, item, prices, slope + sign * width)
+        for sign in (-1, 1)
+    ]
     return np.asarray((1 - risk) * middle + risk * np.minimum(middle, np.minimum(*ends)))
 
 
-def _value(
-    columns: Columns, aims: Aims, item: Int64Array, prices: Float64Array, slopes: Float64Array
+def _evaluate_at_slopes(
+    columns: ItemColumns,
+    objectives: ObjectiveColumns,
+    item: Int64Array,
+    prices: Float64Array,
+    slopes: Float64Array,
 ) -> Float64Array:
-    units = units_at(columns, item, prices, slopes)
-    net = prices / columns.tax[item]
+    units = predict_units(columns, item, prices, slopes)
+    net_price = prices / columns.tax[item]
     value = units * (
-        aims.profit[item] * (net - columns.cost[item]) + aims.revenue[item] * net + aims.units[item]
+        objectives.profit[item] * (net_price - columns.cost[item])
+        + objectives.revenue[item] * net_price
+        + objectives.units[item]
     )
-    gained = aims.profit * columns.cross_profit + aims.revenue * columns.cross_revenue
-    gained = gained + aims.units * columns.cross_units
-    value += gained[item] * np.log(prices / columns.current[item])
-    selling = np.flatnonzero(aims.sell_through[item] * ~np.isnan(columns.stock[item]))
+    cross_value = (
+        objectives.profit * columns.cross_profit + objectives.revenue * columns.cross_revenue
+    )
+    cross_value = cross_value + objectives.units * columns.cross_units
+    value += cross_value[item] * np.log(prices / columns.current[item])
+    selling = np.flatnonzero(objectives.sell_through[item] * ~np.isnan(columns.stock[item]))
     if len(selling):
-        value[selling] = _proceeds(columns, aims, item[selling], net[selling], units[selling])
+        value[selling] = _predict_proceeds(
+            columns, objectives, item[selling], net_price[selling], units[selling]
+        )
     return np.asarray(value)
 
 
-def _proceeds(
-    columns: Columns, aims: Aims, item: Int64Array, net: Float64Array, units: Float64Array
+def _predict_proceeds(
+    columns: ItemColumns,
+    objectives: ObjectiveColumns,
+    item: Int64Array,
+    net_price: Float64Array,
+    units: Float64Array,
 ) -> Float64Array:
-    """What the stock brings in until the date: what sells of it at the net price, the rest at its
-    salvage value.
+    """Return the expected proceeds of the stock until the date: sales, and salvage of the rest.
 
     Demand is lognormal around its mean m with spread s, so that E min(D, S) = m F(a - s) + S (1 -
     F(a)) with a = (ln(S / m) + s² / 2) / s (Gallego and van Ryzin, Management Science 1994, for one
     price until the end).
     """
     stock = columns.stock[item]
-    weeks = np.where(np.isnan(columns.weeks[item]), aims.horizon[item], columns.weeks[item])
-    demand = np.maximum(units * weeks / aims.horizon[item], 1e-12)
+    weeks = np.where(np.isnan(columns.weeks[item]), objectives.horizon[item], columns.weeks[item])
+    demand = np.maximum(units * weeks / objectives.horizon[item], 1e-12)
     spread = np.maximum(columns.spread[item], 1e-6)
     with np.errstate(divide="ignore"):
-        place = (np.log(stock / demand) + spread**2 / 2) / spread
-    sold = demand * ndtr(place - spread) + stock * (1 - ndtr(place))
-    return np.asarray(sold * net + (stock - sold) * aims.salvage[item] * columns.cost[item])
+        a = (np.log(stock / demand) + spread**2 / 2) / spread
+    sold = demand * ndtr(a - spread) + stock * (1 - ndtr(a))
+    salvage = (stock - sold) * objectives.salvage[item] * columns.cost[item]
+    return np.asarray(sold * net_price + salvage)
 
 
-def optima(columns: Columns, aims: Aims) -> Int64Array:
-    """The best whole price of each item if there were no rules (n,), within the reach of the
-    slope."""
+def find_unconstrained_optima(columns: ItemColumns, objectives: ObjectiveColumns) -> Int64Array:
+    """Return each item's best whole price without rules (n,), where its slope is valid."""
     n = len(columns.current)
-    found = np.zeros(n, np.int64)
+    optima = np.zeros(n, np.int64)
     for start in range(0, n, _CHUNK):
-        here = np.arange(start, min(start + _CHUNK, n))
-        current = columns.current[here]
-        slope = np.where(columns.elasticity[here] < -1, columns.elasticity[here], -2.0)
+        items = np.arange(start, min(start + _CHUNK, n))
+        current = columns.current[items]
+        slope = np.where(columns.elasticity[items] < -1, columns.elasticity[items], -2.0)
         # d/dp (p - c) p^e = 0 at p = c e / (e + 1): Lerner's markup, the optimum where profit is
         # all that counts.
-        lerner = columns.cost[here] * slope / (slope + 1) * columns.tax[here]
-        tried = np.hstack(
-            [current[:, None] * _GRID, np.clip(lerner, current / REACH, current * REACH)[:, None]]
-        )
-        tried = np.maximum(np.round(tried), 1.0)
-        values = worth(columns, aims, np.repeat(here, tried.shape[1]), tried.ravel()).reshape(
-            tried.shape
-        )
+        lerner = columns.cost[items] * slope / (slope + 1) * columns.tax[items]
+        lerner = np.clip(lerner, current / MAX_PRICE_RATIO, current * MAX_PRICE_RATIO)
+        prices = np.hstack([current[:, None] * _GRID, lerner[:, None]])
+        prices = np.maximum(np.round(prices), 1.0)
+        item = np.repeat(items, prices.shape[1])
+        values = evaluate_objective(columns, objectives, item, prices.ravel()).reshape(prices.shape)
         # Of equal values the last: Lerner's price is the exact one.
-        best = tried.shape[1] - 1 - np.argmax(values[:, ::-1], axis=1)
-        found[here] = tried[np.arange(len(here)), best].astype(np.int64)
-    return found
+        best = prices.shape[1] - 1 - np.argmax(values[:, ::-1], axis=1)
+        optima[items] = prices[np.arange(len(items)), best].astype(np.int64)
+    return optima
 
 
-def effects(columns: Columns, item: Int64Array, prices: Float64Array) -> list[Effect]:
-    """Units, net revenue and net profit over the horizon at each price.
+def predict_effects(columns: ItemColumns, item: Int64Array, prices: Float64Array) -> list[Effect]:
+    """Return units, net revenue and net profit over the horizon at each price.
 
     The forecast and the slope are taken as lognormal and independent of each other; p50 is the
     value at the mean forecast and the mean slope.
     """
     log_ratio = np.log(prices / columns.current[item])
     spread = np.hypot(columns.spread[item], columns.error[item] * log_ratio)
-    middle = units_at(columns, item, prices)
+    middle = predict_units(columns, item, prices)
     units = np.stack(
         [middle * np.exp(-Z10 * spread), middle, middle * np.exp(Z10 * spread)], axis=1
     )
-    net = (prices / columns.tax[item])[:, None]
-    profit = units * (net - columns.cost[item][:, None])
+    net_price = (prices / columns.tax[item])[:, None]
+    profit = units * (net_price - columns.cost[item][:, None])
     profit[:, [0, 2]] = np.sort(profit[:, [0, 2]], axis=1)
-    return _effects(units, units * net, profit)
+    return _build_effects(units, units * net_price, profit)
 
 
-def differences(
-    columns: Columns, item: Int64Array, prices: Float64Array, lift: Float64Array | None = None
+def compare_with_current(
+    columns: ItemColumns, item: Int64Array, prices: Float64Array, lift: Float64Array | None = None
 ) -> list[Effect]:
-    """The effect at each price less the effect at the current one, in the same future, with the
-    rest of the family.
+    """Return the effect at each price less the effect at the current one, in the same future.
 
     The forecast's error scales both alike; the slope's error moves one against the other. The band
-    is read off 81 equally likely pairs of the two errors; what the family gains or loses is taken
-    at its mean. `lift` (m,): what comes with the new price and adds to log units beside it.
+    comes from 81 equally likely pairs of the two errors; what the rest of the family gains or loses
+    is included at its mean. `lift` (m,): what comes with the new price and adds to log units beside
+    it.
     """
     lift = np.zeros(len(item)) if lift is None else lift
-    found: list[Effect] = []
+    effects: list[Effect] = []
     for start in range(0, len(item), _CHUNK):
-        here = slice(start, start + _CHUNK)
-        found += _differences(columns, item[here], prices[here], lift[here])
-    return found
+        chunk = slice(start, start + _CHUNK)
+        effects += _compare_chunk(columns, item[chunk], prices[chunk], lift[chunk])
+    return effects
 
 
-def _differences(
-    columns: Columns, item: Int64Array, prices: Float64Array, lift: Float64Array
+def _compare_chunk(
+    columns: ItemColumns, item: Int64Array, prices: Float64Array, lift: Float64Array
 ) -> list[Effect]:
     current = columns.current[item]
     log_ratio = np.log(prices / current)[:, None]
+    # (m, 82): the futures, and last the middle.
     slopes = columns.elasticity[item][:, None] + columns.error[item][:, None] * np.append(
         _SLOPE, 0.0
     )
     before = columns.units[item][:, None] * np.exp(
         columns.spread[item][:, None] * np.append(_SCALE, 0.0)
     )
-    after = before * np.exp(slopes * log_ratio + lift[:, None])  # (m, 82), the middle last
-    net, net_now = ((each / columns.tax[item])[:, None] for each in (prices, current))
+    after = before * np.exp(slopes * log_ratio + lift[:, None])
+    net_price = (prices / columns.tax[item])[:, None]
+    net_current = (current / columns.tax[item])[:, None]
     units = after - before
-    revenue = after * net - before * net_now
+    revenue = after * net_price - before * net_current
     profit = revenue - columns.cost[item][:, None] * units
     units = units + columns.cross_units[item][:, None] * log_ratio
     revenue = revenue + columns.cross_revenue[item][:, None] * log_ratio
     profit = profit + columns.cross_profit[item][:, None] * log_ratio
-    return _effects(*(_around(values) for values in (units, revenue, profit)))
+    return _build_effects(*(_find_quantiles(values) for values in (units, revenue, profit)))
 
 
-def _around(values: Float64Array) -> Float64Array:
-    """p10, p50, p90 (m, 3) of values (m, 82); a band holds its middle, also where the effect turns
-    within it."""
+def _find_quantiles(values: Float64Array) -> Float64Array:
+    """Return p10, p50, p90 (m, 3) of values (m, 82), the last of which is the middle.
+
+    A band contains its middle, also where the effect has its extreme within it.
+    """
     middle = values[:, -1]
-    ordered = np.sort(values[:, :-1], axis=1)
-    low, high = np.minimum(ordered[:, _P10], middle), np.maximum(ordered[:, _P90], middle)
+    ascending = np.sort(values[:, :-1], axis=1)
+    low, high = np.minimum(ascending[:, _P10], middle), np.maximum(ascending[:, _P90], middle)
     return np.stack([low, middle, high], axis=1)
 
 
-def _effects(units: Float64Array, revenue: Float64Array, profit: Float64Array) -> list[Effect]:
+def _build_effects(
+    units: Float64Array, revenue: Float64Array, profit: Float64Array
+) -> list[Effect]:
+    """Return one effect per row of the bands (m, 3)."""
     rows = zip(units.tolist(), revenue.tolist(), profit.tolist(), strict=True)
     return [Effect(Band(*u), Band(*r), Band(*p)) for u, r, p in rows]
-
-
-def effect(item: PricingItem, price_minor: int) -> Effect:
-    """`effects` of one item at one price."""
-    return effects(Columns.of([item]), np.zeros(1, np.int64), np.array([float(price_minor)]))[0]
-
-
-def difference(item: PricingItem, price_minor: int) -> Effect:
-    """`differences` of one item at one price."""
-    return differences(Columns.of([item]), np.zeros(1, np.int64), np.array([float(price_minor)]))[0]

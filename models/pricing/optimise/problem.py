@@ -1,9 +1,8 @@
-"""The optimiser's problem in flat arrays: which price each item gets, under limits on sums and
-orders in chains.
+"""The optimiser's problem in flat arrays: one price per item, limits on sums, orders in chains.
 
-n   items, those that are first in their chain before those that are second, and so on
+n   items; the first items of all chains come before the second ones, and so on
 N   choices of all items together; item i's are starts[i]:starts[i + 1], by ascending price
-R   rows: one limit on one sum each
+R   rows: one limit on the sum of one group each
 """
 
 from __future__ import annotations
@@ -20,8 +19,10 @@ from features.contracts.arrays import Float64Array, Int64Array
 
 @dataclass(frozen=True)
 class Choices:
-    """The prices that items may have, and what each is worth: starts (n + 1,), prices (N,) minor
-    units, value (N,)."""
+    """The prices that items may have: starts (n + 1,), prices (N,) minor units, value (N,).
+
+    value   objective value of each choice
+    """
 
     starts: Int64Array
     prices: Int64Array
@@ -40,11 +41,11 @@ class Choices:
 
 @dataclass(frozen=True)
 class Links:
-    """Who stands before whom in a chain, and which of their choices go together.
+    """The chains of items, and which choices of neighbours in a chain are compatible.
 
     previous     (n,) the item before, -1 for the first of a chain
-    first, end   (N,) the choices first:end of the item before that go with each choice; unused for
-                 the first of a chain
+    first, end   (N,) the choices first:end of the item before that are compatible with each choice;
+                 unused for the first of a chain
     """
 
     previous: Int64Array
@@ -53,7 +54,7 @@ class Links:
 
     @cached_property
     def depth(self) -> Int64Array:
-        """Place in the chain (n,), from 0."""
+        """Index within the chain (n,), from 0."""
         depth = np.zeros(len(self.previous), np.int64)
         for item in np.flatnonzero(self.previous >= 0):
             depth[item] = depth[self.previous[item]] + 1
@@ -72,14 +73,14 @@ class Links:
         """The first item of each item's chain (n,)."""
         chain = np.arange(len(self.previous))
         for depth in range(1, int(self.depth.max(initial=0)) + 1):
-            here = np.flatnonzero(self.depth == depth)
-            chain[here] = chain[self.previous[here]]
+            items = np.flatnonzero(self.depth == depth)
+            chain[items] = chain[self.previous[items]]
         return chain
 
 
 @dataclass(frozen=True)
 class Limit:
-    """The amounts of the choices taken must add up to at least `least` in every group.
+    """A linear constraint: the selected choices' amounts sum to `least` or more in every group.
 
     group    (n,) the group of each item, -1 for none
     amount   (N,) of each choice
@@ -94,8 +95,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Problem:
-    """Choices, links and limits. `rows[k]` (n,) holds the row of each item in limit k, R for
-    none."""
+    """Choices, links and limits. A selection (n,) is one choice per item."""
 
     choices: Choices
     links: Links
@@ -103,18 +103,14 @@ class Problem:
 
     @cached_property
     def least(self) -> Float64Array:
-        """What each row asks for (R,)."""
-        return (
-            np.concatenate([limit.least for limit in self.limits]) if self.limits else np.zeros(0)
-        )
-
-    @cached_property
-    def rule(self) -> list[int]:
-        """The limit of each row (R,)."""
-        return [k for k, limit in enumerate(self.limits) for _ in limit.least]
+        """The required sum of each row (R,)."""
+        if not self.limits:
+            return np.zeros(0)
+        return np.concatenate([limit.least for limit in self.limits])
 
     @cached_property
     def rows(self) -> list[Int64Array]:
+        """By limit, the row of each item (n,); R for items in none of its groups."""
         offsets = np.cumsum([0, *(len(limit.least) for limit in self.limits)])
         n_rows = int(offsets[-1])
         return [
@@ -123,41 +119,45 @@ class Problem:
         ]
 
     @cached_property
-    def _together(self) -> list[bool]:
-        """Of each limit, whether all items are in its one row."""
+    def _covers_all_items(self) -> list[bool]:
+        """By limit, whether it has one row that holds all items."""
         return [len(limit.least) == 1 and bool((limit.group == 0).all()) for limit in self.limits]
 
     @cached_property
     def scale(self) -> Float64Array:
-        """How far each row's sum can move at all (R,), at least a hair of what it asks for."""
+        """The range of each row's sum over all selections (R,), never 0."""
         spans = np.zeros(len(self.least) + 1)
         for limit, rows in zip(self.limits, self.rows, strict=True):
-            np.add.at(spans, rows, _span(limit.amount, self.choices.starts))
+            np.add.at(spans, rows, _compute_spans(limit.amount, self.choices.starts))
         return np.maximum(spans[:-1], 1e-9 * np.maximum(np.abs(self.least), 1))
 
     @cached_property
     def value_scale(self) -> float:
-        """How far the total value can move at all."""
-        return max(float(_span(self.choices.value, self.choices.starts).sum()), 1e-9)
+        """The range of the total value over all selections, never 0."""
+        return max(float(_compute_spans(self.choices.value, self.choices.starts).sum()), 1e-9)
 
-    def slack(self, chosen: Int64Array) -> Float64Array:
-        """What each row's sum has to spare (R,), negative where it falls short; `chosen` (n,) is a
-        choice per item."""
+    def compute_slack(self, selection: Int64Array) -> Float64Array:
+        """Return each row's sum less what it must be (R,); negative where it falls short."""
         sums = np.zeros(len(self.least) + 1)
         for limit, rows in zip(self.limits, self.rows, strict=True):
-            sums += np.bincount(rows, limit.amount[chosen], len(sums))
+            sums += np.bincount(rows, limit.amount[selection], len(sums))
         return sums[:-1] - self.least
 
-    def value(self, chosen: Int64Array) -> float:
-        """The total value of a choice per item."""
-        return float(self.choices.value[chosen].sum())
+    def total_value(self, selection: Int64Array) -> float:
+        """Return the total objective value of a selection."""
+        return float(self.choices.value[selection].sum())
 
-    def weighed(self, multipliers: Float64Array) -> Float64Array:
-        """The value of each choice (N,) with its amounts priced at `multipliers` (R,)."""
+    def lagrangian_scores(self, multipliers: Float64Array) -> Float64Array:
+        """Return each choice's value plus its amounts at the multipliers of its rows (N,).
+
+        `multipliers` (R,), one per row.
+        """
         scores = self.choices.value.copy()
         padded = np.append(multipliers, 0.0)
-        for limit, rows, together in zip(self.limits, self.rows, self._together, strict=True):
-            if together:
+        for limit, rows, covers_all in zip(
+            self.limits, self.rows, self._covers_all_items, strict=True
+        ):
+            if covers_all:
                 scores += padded[rows[0]] * limit.amount
                 continue
             of_item = padded[rows]
@@ -166,18 +166,10 @@ class Problem:
         return scores
 
 
-def unlinked(n_items: int, n_choices: int) -> Links:
-    """Links of items that stand alone."""
-    return Links(
-        np.full(n_items, -1, np.int64), np.zeros(n_choices, np.int64), np.zeros(n_choices, np.int64)
-    )
+def expand_windows(starts: Int64Array, ends: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """Return all indices of starts[i]:ends[i], window after window, and each window's offset there.
 
-
-def windows(starts: Int64Array, ends: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """The positions in all of starts[i]:ends[i], one window after the other, and where each window
-    begins among them.
-
-    >>> [each.tolist() for each in windows(np.array([3, 8]), np.array([5, 9]))]
+    >>> [indices.tolist() for indices in expand_windows(np.array([3, 8]), np.array([5, 9]))]
     [[3, 4, 8], [0, 2]]
     """
     lengths = ends - starts
@@ -185,27 +177,28 @@ def windows(starts: Int64Array, ends: Int64Array) -> tuple[Int64Array, Int64Arra
     return np.repeat(starts - offsets, lengths) + np.arange(int(lengths.sum())), offsets
 
 
-def best_in_windows(values: Float64Array, starts: Int64Array, ends: Int64Array) -> Int64Array:
-    """The position of the first of the largest values in each window; windows are not empty."""
-    positions, offsets = windows(starts, ends)
-    inside = values[positions]
-    largest = np.maximum.reduceat(inside, offsets)
+def argmax_in_windows(values: Float64Array, starts: Int64Array, ends: Int64Array) -> Int64Array:
+    """Return the index of the first maximum of `values` in each window; windows are not empty."""
+    indices, offsets = expand_windows(starts, ends)
+    window_values = values[indices]
+    maxima = np.maximum.reduceat(window_values, offsets)
     lengths = ends - starts
-    hits = np.flatnonzero(inside == np.repeat(largest, lengths))
-    owner = np.repeat(np.arange(len(starts)), lengths)[hits]
-    return np.asarray(positions[hits[np.searchsorted(owner, np.arange(len(starts)))]])
+    hits = np.flatnonzero(window_values == np.repeat(maxima, lengths))
+    window_of_hit = np.repeat(np.arange(len(starts)), lengths)[hits]
+    first_hits = np.searchsorted(window_of_hit, np.arange(len(starts)))
+    return np.asarray(indices[hits[first_hits]])
 
 
-def flat(ladders: Sequence[Sequence[int]]) -> tuple[Int64Array, Int64Array]:
-    """Starts (n + 1,) and prices (N,) of one ladder per item."""
+def flatten_ladders(ladders: Sequence[Sequence[int]]) -> tuple[Int64Array, Int64Array]:
+    """Return starts (n + 1,) and prices (N,) of one ladder per item."""
     counts = np.fromiter(map(len, ladders), np.int64, len(ladders))
     starts = np.concatenate([[0], np.cumsum(counts)])
     prices = np.fromiter(chain.from_iterable(ladders), np.int64, int(starts[-1]))
     return starts, prices
 
 
-def _span(values: Float64Array, starts: Int64Array) -> Float64Array:
-    """Largest less smallest value of each item (n,)."""
+def _compute_spans(values: Float64Array, starts: Int64Array) -> Float64Array:
+    """Return each item's largest less smallest value (n,)."""
     if not len(values):
         return np.zeros(0)
     return np.asarray(

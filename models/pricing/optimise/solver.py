@@ -1,9 +1,8 @@
-"""The best choices found under limits and orders, with a bound on how much better any others could
-be.
+"""The best selection found under limits and chain orders, with a bound on any better one.
 
-Lagrangian over the limits, exact programme along each chain, then moves of one item each; a gap
-that is left in a small problem is closed by HiGHS. Where the limits cannot all be kept, the soft
-ones give way, the least important first, each no further than it must.
+Lagrangian dual over the limits, exact dynamic programme along each chain, then local search; a gap
+that is left in a small problem is closed by HiGHS. Where the limits cannot all be satisfied, the
+soft ones are relaxed, the least important first, each no further than necessary.
 """
 
 from __future__ import annotations
@@ -15,22 +14,24 @@ import numpy as np
 
 from features.contracts.arrays import Float64Array, Int64Array
 from models.pricing.optimise.chain_programme import ChainProgramme
-from models.pricing.optimise.lagrangian import minimise
-from models.pricing.optimise.local_search import improve, repair, shortfall
-from models.pricing.optimise.milp import MOST_CHOICES, close
-from models.pricing.optimise.problem import Limit, Problem
+from models.pricing.optimise.lagrangian import minimise_dual
+from models.pricing.optimise.local_search import improve, measure_shortfall, repair
+from models.pricing.optimise.milp import MAX_CHOICES, solve_milp
+from models.pricing.optimise.problem import Problem
 
 MAX_STEPS = 80
-_GOOD = 1e-3  # a gap that is worth no further start
-_CLOSE = 1e-6  # a gap that small problems are not left with
-_STARTS = 4
-_EASE = 1e-6  # of a row's span: room left where a limit gave way to what can be reached
+_GOOD_GAP = 1e-3  # with a smaller gap no further start is tried
+_MILP_GAP = 1e-6  # with a larger gap small problems are solved exactly
+_MAX_STARTS = 4
+_ROOM = 1e-6  # of a row's range: room left where a limit is relaxed to what can be reached
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A limit that is not kept: what it asked for and what was reached, summed over its groups that
-    fall short."""
+class BrokenRule:
+    """A limit that is not satisfied: the required sum and the one reached.
+
+    Both are summed over its groups that fall short.
+    """
 
     rule: str
     asked: float
@@ -41,120 +42,147 @@ class Broken:
 
 @dataclass(frozen=True)
 class Solution:
-    """Choices (n,) with their value, and the bound above which no choices can be that keep the same
-    limits.
+    """A selection (n,) with its value, and an upper bound on any within the same limits.
 
-    multipliers   (R,) what a unit of each row is worth
-    broken        limits that gave way; the bound is then one for what is left of them
+    multipliers   (R,) value of a unit of each row
+    broken        limits that were relaxed; the bound then holds for the relaxed ones
     """
 
-    chosen: Int64Array
+    selection: Int64Array
     value: float
     bound: float
     multipliers: Float64Array
-    broken: tuple[Broken, ...]
+    broken: tuple[BrokenRule, ...]
     n_steps: int
 
     @property
     def gap(self) -> float:
-        """How much better anything could be at most, as a share of the bound."""
+        """How much better any selection could be at most, as a share of the bound."""
         return max(self.bound - self.value, 0.0) / max(abs(self.bound), 1e-9)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A selection, how far it falls short of the limits (0 for within), and its value."""
+
+    selection: Int64Array
+    shortfall: float
+    value: float
+
+    @property
+    def sort_key(self) -> tuple[float, float]:
+        """Smaller is better."""
+        return self.shortfall, -self.value
 
 
 def solve(
     problem: Problem, priorities: Mapping[str, int] | None = None, max_steps: int = MAX_STEPS
 ) -> Solution:
-    """The best choices found. Chains must have choices that go together (`ChainProgramme.broken`).
+    """Return the best selection found.
 
-    `priorities` names the soft limits: the lowest number gives way first, hard limits after all of
-    them. Whatever gives way is kept as nearly as was found possible, and named.
+    Chains must have compatible choices (`ChainProgramme.find_infeasible_chains`). `priorities`
+    names the soft limits: the lowest number is relaxed first, hard limits after all of them.
+    Relaxed limits are satisfied as nearly as was found possible, and named.
     """
     programme = ChainProgramme(problem.choices, problem.links)
-    wanted = problem
-    solution, kept = _attempt(problem, programme, max_steps)
-    weakest_first = sorted(priorities or {}, key=lambda rule: (priorities or {})[rule])
+    original = problem
+    priorities = priorities or {}
+    solution, feasible = _search(problem, programme, max_steps)
+    weakest_first = sorted(priorities, key=lambda rule: priorities[rule])
     weakest_first += [limit.rule for limit in problem.limits if limit.rule not in weakest_first]
     for rule in weakest_first:
-        if kept:
+        if feasible:
             break
         if any(limit.rule == rule for limit in problem.limits):
-            problem = _eased(problem, programme, rule, max_steps)
-            solution, kept = _attempt(problem, programme, max_steps)
-    return replace(solution, broken=_broken(wanted, solution.chosen, priorities or {}))
+            problem = _relax_limit(problem, programme, rule, max_steps)
+            solution, feasible = _search(problem, programme, max_steps)
+    return replace(solution, broken=_list_broken_rules(original, solution.selection, priorities))
 
 
-def _attempt(problem: Problem, programme: ChainProgramme, max_steps: int) -> tuple[Solution, bool]:
-    """The best choices found, and whether they keep all limits."""
-    dual = minimise(problem, programme.best, max_steps)
-    found: tuple[float, float, Int64Array] | None = None
-    for start in dual.tries[:_STARTS]:
-        chosen = repair(problem, start, dual.multipliers)
-        short = shortfall(problem, problem.slack(chosen))
-        if not short:
-            chosen = improve(problem, chosen)
-        key = short, -problem.value(chosen)
-        if found is None or key < found[:2]:
-            found = (*key, chosen)
-        if not found[0] and dual.bound + found[1] <= _GOOD * abs(dual.bound):
+def _search(problem: Problem, programme: ChainProgramme, max_steps: int) -> tuple[Solution, bool]:
+    """Return the best selection found, and whether it satisfies all limits."""
+    dual = minimise_dual(problem, programme.maximise, max_steps)
+    best: _Attempt | None = None
+    for start in dual.selections[:_MAX_STARTS]:
+        attempt = _search_from(problem, start, dual.multipliers)
+        if best is None or attempt.sort_key < best.sort_key:
+            best = attempt
+        if not best.shortfall and dual.bound - best.value <= _GOOD_GAP * abs(dual.bound):
             break
-    if found is None:
-        raise ValueError("no choices were tried")
-    short, loss, chosen = found
+    if best is None:
+        raise ValueError("no selections were tried")
     bound = dual.bound
-    if len(problem.choices.prices) <= MOST_CHOICES and (
-        short or bound + loss > _CLOSE * abs(bound)
+    if len(problem.choices.prices) <= MAX_CHOICES and (
+        best.shortfall or bound - best.value > _MILP_GAP * abs(bound)
     ):
-        exact, proven = close(problem)
-        bound = min(bound, proven) if exact is not None else bound
-        if exact is not None and (short or problem.value(exact) > -loss):
-            short, loss, chosen = (
-                shortfall(problem, problem.slack(exact)),
-                -problem.value(exact),
-                exact,
-            )
-    return Solution(chosen, -loss, bound, dual.multipliers, (), dual.n_steps), not short
+        exact, proven_bound = solve_milp(problem)
+        bound = min(bound, proven_bound) if exact is not None else bound
+        if exact is not None and (best.shortfall or problem.total_value(exact) > best.value):
+            best = _evaluate(problem, exact)
+    solution = Solution(
+        selection=best.selection,
+        value=best.value,
+        bound=bound,
+        multipliers=dual.multipliers,
+        broken=(),
+        n_steps=dual.n_steps,
+    )
+    return solution, not best.shortfall
 
 
-def _eased(problem: Problem, programme: ChainProgramme, rule: str, max_steps: int) -> Problem:
-    """The problem with one limit asking for no more than can be reached beside the others."""
-    place = next(k for k, limit in enumerate(problem.limits) if limit.rule == rule)
-    limit = problem.limits[place]
-    others = tuple(each for each in problem.limits if each is not limit)
-    counted = np.where(np.repeat(limit.group, problem.choices.counts) >= 0, limit.amount, 0.0)
-    reach = replace(problem, limits=others, choices=replace(problem.choices, value=counted))
-    # With many groups each counts by how far it can move, so that none is given up for another.
+def _search_from(problem: Problem, start: Int64Array, multipliers: Float64Array) -> _Attempt:
+    """Return the result of local search from a selection."""
+    selection = repair(problem, start, multipliers)
+    attempt = _evaluate(problem, selection)
+    if attempt.shortfall:
+        return attempt
+    selection = improve(problem, selection)
+    return _Attempt(selection, attempt.shortfall, problem.total_value(selection))
+
+
+def _evaluate(problem: Problem, selection: Int64Array) -> _Attempt:
+    shortfall = measure_shortfall(problem, problem.compute_slack(selection))
+    return _Attempt(selection, shortfall, problem.total_value(selection))
+
+
+def _relax_limit(problem: Problem, programme: ChainProgramme, rule: str, max_steps: int) -> Problem:
+    """Return the problem with one limit lowered to what can be reached beside the others."""
+    index = next(k for k, limit in enumerate(problem.limits) if limit.rule == rule)
+    limit = problem.limits[index]
+    other_limits = tuple(other for other in problem.limits if other is not limit)
+    # With many groups each counts as a share of its range, so that none is sacrificed for another.
     alone = Problem(problem.choices, problem.links, (limit,))
     weight = np.append(1 / alone.scale, 0.0)[
         np.where(limit.group >= 0, limit.group, len(limit.least))
     ]
-    reach = replace(
-        reach,
-        choices=replace(reach.choices, value=counted * np.repeat(weight, problem.choices.counts)),
-    )
-    best, _ = _attempt(reach, programme, max_steps)
-    attained = alone.slack(best.chosen) + limit.least
-    least = np.minimum(limit.least, attained - _EASE * alone.scale)
-    limits = (*problem.limits[:place], replace(limit, least=least), *problem.limits[place + 1 :])
+    amounts = np.where(np.repeat(limit.group, problem.choices.counts) >= 0, limit.amount, 0.0)
+    weighted = amounts * np.repeat(weight, problem.choices.counts)
+    reach = replace(problem, limits=other_limits, choices=replace(problem.choices, value=weighted))
+    best, _ = _search(reach, programme, max_steps)
+    reached = alone.compute_slack(best.selection) + limit.least
+    relaxed = replace(limit, least=np.minimum(limit.least, reached - _ROOM * alone.scale))
+    limits = (*problem.limits[:index], relaxed, *problem.limits[index + 1 :])
     return replace(problem, limits=limits)
 
 
-def _broken(
-    problem: Problem, chosen: Int64Array, priorities: Mapping[str, int]
-) -> tuple[Broken, ...]:
-    found = []
+def _list_broken_rules(
+    problem: Problem, selection: Int64Array, priorities: Mapping[str, int]
+) -> tuple[BrokenRule, ...]:
+    """Return the limits that a selection does not satisfy."""
+    broken = []
     for limit in problem.limits:
         alone = Problem(problem.choices, problem.links, (limit,))
-        slack = alone.slack(chosen)
-        short = slack < -2 * _EASE * alone.scale
-        if short.any():
-            asked = float(limit.least[short].sum())
-            reached = asked + float(slack[short].sum())
-            found.append(
-                Broken(limit.rule, asked, reached, int(short.sum()), limit.rule not in priorities)
+        slack = alone.compute_slack(selection)
+        falls_short = slack < -2 * _ROOM * alone.scale
+        if falls_short.any():
+            asked = float(limit.least[falls_short].sum())
+            broken.append(
+                BrokenRule(
+                    rule=limit.rule,
+                    asked=asked,
+                    reached=asked + float(slack[falls_short].sum()),
+                    n_groups=int(falls_short.sum()),
+                    hard=limit.rule not in priorities,
+                )
             )
-    return tuple(found)
-
-
-def fewest(rule: str, changed: Float64Array, n_items: int, most: int) -> Limit:
-    """A limit on the number of changes: `changed` (N,) is 1 for each choice that is one."""
-    return Limit(rule, np.zeros(n_items, np.int64), -changed, np.array([-float(most)]))
+    return tuple(broken)

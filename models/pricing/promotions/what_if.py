@@ -1,8 +1,7 @@
-"""What a promotion would do: units, revenue and profit of its items, and what it takes from their
-families.
+"""What-if of a promotion: units, revenue and profit of its items, and the losses of their families.
 
-A promotion is judged by the mean price that it makes buyers pay; units follow the item's price
-response to it, and the lift of what supports it (`support`). Everybody gets the same terms: a
+A promotion is evaluated by the mean price that buyers pay under it; units follow the item's price
+response to it, and the lift of what supports it (`support_lift`). Everybody gets the same terms: a
 coupon is a public one.
 """
 
@@ -19,7 +18,11 @@ import numpy as np
 from features.contracts.arrays import Float64Array
 from features.contracts.errors import BadInput
 from features.contracts.pricing import Band, Effect, PricingItem
-from models.pricing.optimise.objective import Columns, differences, effects
+from models.pricing.optimise.objective import (
+    ItemColumns,
+    compare_with_current,
+    predict_effects,
+)
 
 MAX_PRICES = 100  # of one item, in one simulation
 MAX_ITEMS = 1_000  # of one promotion
@@ -49,18 +52,19 @@ _NEEDS = {
 class Campaign:
     """A promotion of some items in one zone from `starts_at` until `ends_at`.
 
+    Raises BadInput where a value that the mechanic needs is missing or out of range.
+
     percent             percent_off: the share taken off
     amount_minor        taken off (price_off, spend_save, coupon), or the price of a bundle
     threshold_minor     spend_save: what must be spent
     mean_basket_minor   spend_save: mean spend on the items of an order that holds any of them
-    repeats             spend_save: the saving is given for every threshold reached, not once
+    repeats             spend_save: the saving is given once for every multiple of the threshold
     take_up             share of the units that are bought in a bundle, or with the coupon
     switching           share of the additional units that buyers would else have bought within the
-                        family; counts where
-                        no effect of the item's price on its family was learnt, and for units that a
-                        support brings
+                        family; counts where the model has no effect of the item's price on its
+                        family, and for units that a support brings
     support             kinds of promotion that come with it beside its price, as display or mailer
-    reach               share of shops or visitors that the support meets
+    reach               share of shops or visitors that the support reaches
     """
 
     name: str
@@ -99,7 +103,7 @@ class Campaign:
 
     @property
     def weeks(self) -> float:
-        """How long it runs."""
+        """How many weeks it runs."""
         return (self.ends_at - self.starts_at) / _WEEK
 
 
@@ -111,7 +115,7 @@ class PromotedItem:
     expected        over the promotion
     against_none    less what the item would do without it
     cannibalised    what its family loses to it; profit and revenue below 0
-    known           whether the item's price response is; else the price adds no units
+    known           whether the item's price response is known; else the price adds no units
     lift            what the support multiplies units by
     """
 
@@ -127,8 +131,10 @@ class PromotedItem:
 
 @dataclass(frozen=True)
 class WhatIf:
-    """A promotion's items and their sums: `net` is against no promotion, with what the families
-    lose."""
+    """A promotion's items and their sums.
+
+    `net` is the effect against no promotion, with what the families lose.
+    """
 
     campaign: Campaign
     items: tuple[PromotedItem, ...]
@@ -138,14 +144,14 @@ class WhatIf:
     net: Effect
 
 
-def what_if(
+def evaluate_campaign(
     campaign: Campaign,
     items: Sequence[PricingItem],
     families: Sequence[PricingItem],
     horizon_weeks: int,
     lift: Float64Array | None = None,
 ) -> WhatIf:
-    """The effect of a promotion of `items`.
+    """Return the effect of a promotion of `items`.
 
     `families` are the other items of their families; forecasts of all cover `horizon_weeks` and are
     taken as even over the weeks. `lift` (n,) is what the campaign's support adds to log units, none
@@ -154,56 +160,66 @@ def what_if(
     """
     if not items:
         raise BadInput("a promotion needs items with a price and a forecast", where="item_ids")
-    paid = np.maximum(np.round(paid_prices(campaign, items)), 1.0)
-    columns = Columns.of(items)
-    columns = replace(columns, units=columns.units * campaign.weeks / horizon_weeks)
-    every = np.arange(len(items))
-    nobody = np.zeros(len(items))  # what the families lose stands apart
-    own = replace(columns, cross_units=nobody, cross_revenue=nobody, cross_profit=nobody)
-    lift = nobody if lift is None else lift
-    expected = effects(replace(own, units=own.units * np.exp(lift)), every, paid)
-    against, by_price = differences(own, every, paid, lift), differences(own, every, paid)
-    neighbours: dict[str, list[PricingItem]] = {}
-    for other in families:
-        neighbours.setdefault(other.family_id or "", []).append(other)
+    paid = np.maximum(np.round(compute_paid_prices(campaign, items)), 1.0)
+    share_of_horizon = campaign.weeks / horizon_weeks
+    columns = ItemColumns.from_items(items)
+    indices = np.arange(len(items))
+    zeros = np.zeros(len(items))
+    own = replace(  # what the families lose is reported apart
+        columns,
+        units=columns.units * campaign.weeks / horizon_weeks,
+        cross_units=zeros,
+        cross_revenue=zeros,
+        cross_profit=zeros,
+    )
+    lift = zeros if lift is None else lift
+    expected = predict_effects(replace(own, units=own.units * np.exp(lift)), indices, paid)
+    against_none = compare_with_current(own, indices, paid, lift)
+    by_price = compare_with_current(own, indices, paid)
+    members_of = _group_by_family(families)
     promoted = []
     for n, (item, price) in enumerate(zip(items, paid.tolist(), strict=True)):
-        near = neighbours.get(item.family_id or "", []) if item.family_id else []
-        gained = against[n].units
-        if learnt := _learnt(item, price, campaign.weeks / horizon_weeks):
-            by_support = _cannibalised(
-                _less(gained, by_price[n].units), near, campaign, horizon_weeks
-            )
-            lost = _total([learnt, by_support])
+        family = _Family.from_items(members_of.get(item.family_id or "", ()), share_of_horizon)
+        gained = against_none[n].units
+        by_cross_effects = _predict_family_loss(item, price, share_of_horizon)
+        if by_cross_effects is None:
+            lost = family.estimate_loss(gained, campaign.switching)
         else:
-            lost = _cannibalised(gained, near, campaign, horizon_weeks)
+            by_support = _subtract_bands(gained, by_price[n].units)
+            lost = _sum_effects(
+                [by_cross_effects, family.estimate_loss(by_support, campaign.switching)]
+            )
         promoted.append(
             PromotedItem(
                 item_id=item.item_id,
                 current_price_minor=item.current_price_minor,
                 price_minor=int(price),
                 expected=expected[n],
-                against_none=against[n],
+                against_none=against_none[n],
                 cannibalised=lost,
                 known=not math.isnan(item.elasticity),
                 lift=math.exp(lift[n]),
             )
         )
-    total = _total([each.expected for each in promoted])
-    more, less = (
-        _total([each.against_none for each in promoted]),
-        _total([each.cannibalised for each in promoted]),
+    total_against_none = _sum_effects([item.against_none for item in promoted])
+    total_cannibalised = _sum_effects([item.cannibalised for item in promoted])
+    return WhatIf(
+        campaign=campaign,
+        items=tuple(promoted),
+        expected=_sum_effects([item.expected for item in promoted]),
+        against_none=total_against_none,
+        cannibalised=total_cannibalised,
+        net=_sum_effects([total_against_none, total_cannibalised]),
     )
-    return WhatIf(campaign, tuple(promoted), total, more, less, _total([more, less]))
 
 
-def paid_prices(campaign: Campaign, items: Sequence[PricingItem]) -> Float64Array:
-    """The mean price paid for each item under the campaign, minor units (n,).
+def compute_paid_prices(campaign: Campaign, items: Sequence[PricingItem]) -> Float64Array:
+    """Return the mean price paid for each item under the campaign, minor units (n,).
 
     Spend-and-save: spend on the items is taken as exponential around its mean m, so that a share
     exp(-x / m) of the orders reaches x. Nobody is taken to buy more in order to reach it.
     """
-    prices = np.array([each.current_price_minor for each in items], np.float64)
+    prices = np.array([item.current_price_minor for item in items], np.float64)
     amount, take_up = float(campaign.amount_minor or 0), campaign.take_up or 0.0
     if campaign.mechanic is Mechanic.PERCENT_OFF:
         return np.asarray(prices * (1 - (campaign.percent or 0.0)))
@@ -212,66 +228,94 @@ def paid_prices(campaign: Campaign, items: Sequence[PricingItem]) -> Float64Arra
     if campaign.mechanic is Mechanic.COUPON:
         return prices - take_up * np.minimum(amount, prices)
     if campaign.mechanic is Mechanic.BUNDLE:
-        off = max(1 - amount / float(prices.sum()), 0.0)
-        return np.asarray(prices * (1 - take_up * off))
+        share_off = max(1 - amount / float(prices.sum()), 0.0)
+        return np.asarray(prices * (1 - take_up * share_off))
     mean = float(campaign.mean_basket_minor or 1)
-    reached = math.exp(-float(campaign.threshold_minor or 0) / mean)
-    times = reached / (1 - reached) if campaign.repeats else reached
-    return np.asarray(prices * (1 - min(amount * times / mean, 1.0)))
+    share_reaching = math.exp(-float(campaign.threshold_minor or 0) / mean)
+    n_savings = share_reaching / (1 - share_reaching) if campaign.repeats else share_reaching
+    return np.asarray(prices * (1 - min(amount * n_savings / mean, 1.0)))
 
 
-def _learnt(item: PricingItem, price: float, share: float) -> Effect | None:
-    """What the family loses to the price by the cross effects that were learnt; None where none
-    were."""
+def _group_by_family(items: Sequence[PricingItem]) -> dict[str, list[PricingItem]]:
+    """Return the items of each family; those without a family are left out."""
+    members_of: dict[str, list[PricingItem]] = {}
+    for item in items:
+        if item.family_id:
+            members_of.setdefault(item.family_id, []).append(item)
+    return members_of
+
+
+def _predict_family_loss(item: PricingItem, price: float, share_of_horizon: float) -> Effect | None:
+    """Return what the family loses to the price by the model's cross effects; None without any."""
     if not item.cross_units:
         return None
-    move = math.log(price / item.current_price_minor) * share
+    move = math.log(price / item.current_price_minor) * share_of_horizon
     gains = (item.cross_units, item.cross_revenue_minor, item.cross_profit_minor)
     return Effect(*(Band(gain * move, gain * move, gain * move) for gain in gains))
 
 
-def _cannibalised(
-    gained: Band, near: Sequence[PricingItem], campaign: Campaign, horizon_weeks: int
-) -> Effect:
-    """What the neighbours lose to an item that gains units: the switching share of them, at most
-    all that they sell."""
-    share = campaign.weeks / horizon_weeks
-    sold = np.array([each.units_mean * share for each in near])
-    total = float(sold.sum())
-    nothing = Band(0.0, 0.0, 0.0)
-    if total <= 0:
-        return Effect(nothing, nothing, nothing)
-    net = np.array([each.current_price_minor / each.tax_divisor for each in near])
-    margin = net - np.array([each.unit_cost_minor for each in near])
-    weights = sold / total
-    lost = [
-        -min(max(units, 0.0) * campaign.switching, total)
-        for units in (gained.p10, gained.p50, gained.p90)
-    ]
-    values = [
-        [units * float(weights @ each) for units in lost]
-        for each in (np.ones(len(near)), net, margin)
-    ]
-    return Effect(*(Band(min(row[0], row[2]), row[1], max(row[0], row[2])) for row in values))
+@dataclass(frozen=True)
+class _Family:
+    """The other items of a family (n,): units over the campaign, net price and net margin."""
+
+    units: Float64Array
+    net_price: Float64Array
+    margin: Float64Array
+
+    @classmethod
+    def from_items(cls, items: Sequence[PricingItem], share_of_horizon: float) -> _Family:
+        """Forecasts of `items` cover the horizon, of which the campaign is a share."""
+        net_price = np.array([item.current_price_minor / item.tax_divisor for item in items])
+        return cls(
+            units=np.array([item.units_mean * share_of_horizon for item in items]),
+            net_price=net_price,
+            margin=net_price - np.array([item.unit_cost_minor for item in items]),
+        )
+
+    def estimate_loss(self, gained: Band, switching: float) -> Effect:
+        """Return what the family loses to an item that gains units.
+
+        The `switching` share of them, at most all that the family sells.
+        """
+        total = float(self.units.sum())
+        if total <= 0:
+            zero = Band(0.0, 0.0, 0.0)
+            return Effect(zero, zero, zero)
+        weights = self.units / total
+        lost = [
+            -min(max(units, 0.0) * switching, total)
+            for units in (gained.p10, gained.p50, gained.p90)
+        ]
+        bands = []
+        for per_unit in (np.ones(len(self.units)), self.net_price, self.margin):
+            low, middle, high = (units * float(weights @ per_unit) for units in lost)
+            bands.append(Band(min(low, high), middle, max(low, high)))
+        return Effect(*bands)
 
 
-def _less(band: Band, other: Band) -> Band:
+def _subtract_bands(band: Band, other: Band) -> Band:
     return Band(band.p10 - other.p10, band.p50 - other.p50, band.p90 - other.p90)
 
 
-def _total(effects_: Sequence[Effect]) -> Effect:
-    bands = []
-    for name in ("units", "revenue", "profit"):
-        each = [getattr(effect, name) for effect in effects_]
-        bands.append(
-            Band(sum(b.p10 for b in each), sum(b.p50 for b in each), sum(b.p90 for b in each))
-        )
-    return Effect(*bands)
+def _sum_effects(effects: Sequence[Effect]) -> Effect:
+    return Effect(
+        units=_sum_bands([effect.units for effect in effects]),
+        revenue=_sum_bands([effect.revenue for effect in effects]),
+        profit=_sum_bands([effect.profit for effect in effects]),
+    )
+
+
+def _sum_bands(bands: Sequence[Band]) -> Band:
+    return Band(
+        p10=sum(band.p10 for band in bands),
+        p50=sum(band.p50 for band in bands),
+        p90=sum(band.p90 for band in bands),
+    )
 
 
 @dataclass(frozen=True)
 class PromotionRun:
-    """A promotion of one item that is planned already."""
+    """A planned promotion of one item."""
 
     name: str
     item_id: str
@@ -281,7 +325,7 @@ class PromotionRun:
 
 @dataclass(frozen=True)
 class CampaignConflict:
-    """Two promotions that get in each other's way, and for how long."""
+    """Two promotions that affect the same items, and the time in which both run."""
 
     item_id: str
     other: str
@@ -291,14 +335,14 @@ class CampaignConflict:
     why: str
 
 
-def conflicts(
+def find_conflicts(
     campaign: Campaign,
     item_ids: Sequence[str],
     runs: Sequence[PromotionRun],
     family_of: Mapping[str, str | None],
 ) -> list[CampaignConflict]:
-    """Promotions that run at the same time on the same item, or on another item of its family."""
-    found = []
+    """Return promotions that run at the same time on the same item or one of its family."""
+    conflicts = []
     for item_id in item_ids:
         family = family_of.get(item_id)
         for run in runs:
@@ -312,7 +356,22 @@ def conflicts(
                 why = "two items of one family take buyers from each other"
             else:
                 continue
-            found.append(CampaignConflict(item_id, run.name, run.item_id, starts_at, ends_at, why))
+            conflicts.append(
+                CampaignConflict(
+                    item_id=item_id,
+                    other=run.name,
+                    other_item_id=run.item_id,
+                    starts_at=starts_at,
+                    ends_at=ends_at,
+                    why=why,
+                )
+            )
     return sorted(
-        found, key=lambda each: (each.item_id, each.starts_at, each.other, each.other_item_id)
+        conflicts,
+        key=lambda conflict: (
+            conflict.item_id,
+            conflict.starts_at,
+            conflict.other,
+            conflict.other_item_id,
+        ),
     )

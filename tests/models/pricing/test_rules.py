@@ -4,7 +4,12 @@ from dataclasses import replace
 import pytest
 
 from features.contracts.errors import BadInput, UnknownName
-from models.pricing.optimise.bounds import PriceBound, allowed, bounds, ladder
+from models.pricing.optimise.bounds import (
+    PriceBound,
+    build_ladder,
+    find_allowed_prices,
+    list_bounds,
+)
 from models.pricing.rules import PricingRules
 from tests.shops.priced_items import item
 
@@ -16,7 +21,7 @@ def by_rule(limits):
 def test_bounds_as_arithmetic():
     rules = PricingRules(max_change=0.1, min_margin=0.2, tried_margin=0.05, max_over_list=0.02)
     found = by_rule(
-        bounds(
+        list_bounds(
             item(current=500, list_price=520, cost=300.0, tax=1.25, lowest=400, highest=510),
             rules,
         )
@@ -31,16 +36,18 @@ def test_bounds_as_arithmetic():
 def test_the_ceiling_stays_where_the_shops_own_list_price_puts_it():
     rules = PricingRules(max_over_list=0.1)
     raised = replace(item(current=540, list_price=540), opening_list_price_minor=500)
-    assert by_rule(bounds(raised, rules))["ceiling"] == pytest.approx((0, 500 * 1.1))
+    assert by_rule(list_bounds(raised, rules))["ceiling"] == pytest.approx((0, 500 * 1.1))
     above = replace(item(current=600, list_price=600), opening_list_price_minor=500)
-    assert by_rule(bounds(above, rules))["ceiling"] == (
+    assert by_rule(list_bounds(above, rules))["ceiling"] == (
         0,
         600,
     )  # it need not fall, and may not rise
 
 
 def test_without_evidence_there_is_no_range_tried():
-    assert "tried range" not in by_rule(bounds(item(lowest=None, highest=None), PricingRules()))
+    assert "tried range" not in by_rule(
+        list_bounds(item(lowest=None, highest=None), PricingRules())
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,36 +60,36 @@ def test_without_evidence_there_is_no_range_tried():
     ],
 )
 def test_ladders(endings, expected):
-    assert list(ladder(134.2, 300.9, endings)) == expected
+    assert list(build_ladder(134.2, 300.9, endings)) == expected
 
 
 def test_a_ladder_may_be_empty_and_holds_no_price_below_one():
-    assert list(ladder(200, 190, ())) == []
-    assert list(ladder(201, 205, (99,))) == []
-    assert list(ladder(-5, 3, ())) == [1, 2, 3]
+    assert list(build_ladder(200, 190, ())) == []
+    assert list(build_ladder(201, 205, (99,))) == []
+    assert list(build_ladder(-5, 3, ())) == [1, 2, 3]
 
 
 def test_soft_rules_are_given_up_in_order_and_only_when_needed():
     # The cost of 600 asks for 600 / .95 = 632, which is 26 % above the current price.
     under_cost = item(current=500, cost=600.0, list_price=700, lowest=450, highest=700)
     hard = PricingRules(max_change=0.1, min_margin=0.05)
-    assert not allowed(under_cost, hard).prices
+    assert not find_allowed_prices(under_cost, hard).prices
     soft = PricingRules(
         max_change=0.1,
         min_margin=0.05,
         soft={"margin floor": 90, "ending": 10, "maximum change": 50},
     )
-    choice = allowed(under_cost, soft)
+    choice = find_allowed_prices(under_cost, soft)
     assert choice.given_up == ("ending", "maximum change")
     assert choice.prices[0] == 632
     assert choice.prices[-1] <= 1000  # twice the current price, however many rules are given up
-    assert allowed(item(current=500, cost=100.0), soft).given_up == ()
+    assert find_allowed_prices(item(current=500, cost=100.0), soft).given_up == ()
 
 
 def test_the_nearest_whole_price_lies_within_the_bound():
     bound = PriceBound("any", 180.4, 212.6, "")
-    assert [bound.nearest(price) for price in (100, 190, 300)] == [181, 190, 212]
-    assert PriceBound("any", 100 * 0.9, 100 * 1.1, "").nearest(300) == 110
+    assert [bound.clamp(price) for price in (100, 190, 300)] == [181, 190, 212]
+    assert PriceBound("any", 100 * 0.9, 100 * 1.1, "").clamp(300) == 110
 
 
 @pytest.mark.parametrize(

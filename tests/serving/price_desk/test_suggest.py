@@ -14,7 +14,7 @@ from features.database import reading, transaction
 from features.prices.ledger import Ledger, PriceSource, opening_list_price
 from models.demand.lookup import ForecastTable
 from models.pricing.response.elasticity import ElasticityModel
-from models.pricing.rules import CompetitorRule, aimed
+from models.pricing.rules import CompetitorRule, set_objective
 from serving.forecasts.service import forecast
 from serving.price_desk import service as decide
 from serving.price_desk import suggest
@@ -97,7 +97,7 @@ def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_ans
     first = filed(engine, suggest_prices(given).run_id)["milk"]
     with transaction(engine) as connection:
         decide.approve(connection, decider(), first.id)
-    again = suggest_prices(replace(given, rules=aimed(RULES, "units")))
+    again = suggest_prices(replace(given, rules=set_objective(RULES, "units")))
     milk = filed(engine, again.run_id)["milk"]
     assert milk.current_price_minor == 96  # the forecast of 40 units was made at 100
     answered = forecast(
@@ -150,12 +150,12 @@ def test_what_is_not_known_keeps_its_price_and_is_counted(three_items):
 def test_the_objective_can_be_chosen(three_items):
     _, engine, _ = three_items
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
-    units = suggest_prices(replace(given, rules=aimed(RULES, "units")))
+    units = suggest_prices(replace(given, rules=set_objective(RULES, "units")))
     assert (
         filed(engine, units.run_id)["milk"].suggested_price_minor == 80
     )  # the largest change allowed
     with pytest.raises(UnknownName, match="profit"):
-        aimed(RULES, "profits")
+        set_objective(RULES, "profits")
 
 
 def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(three_items, monkeypatch):

@@ -25,7 +25,7 @@ from features.database import price_ledger, reading
 from features.facts.facts import Facts
 from features.pipelines.orders import spend_per_order
 from features.prices.ledger import NewPrice
-from models.pricing.optimise.optimiser import Suggested
+from models.pricing.optimise.optimiser import OptimisedPrices
 from models.pricing.promotions.what_if import Campaign, WhatIf
 from models.pricing.rules import PricingRules
 from serving.database.migrate import upgrade
@@ -229,7 +229,7 @@ def test_no_type_that_a_price_is_made_from_has_a_field_about_a_person():
         PricedZone,
         PricingItem,
         PriceSuggestion,
-        Suggested,
+        OptimisedPrices,
         Campaign,
         WhatIf,
         NewPrice,

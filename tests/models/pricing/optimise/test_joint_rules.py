@@ -13,8 +13,8 @@ from configs.loading import load, names
 from features.contracts.errors import BadInput
 from features.contracts.pricing import Objective
 from features.contracts.sizes import Size, parse_size
-from models.pricing.optimise.objective import Aims, Columns, worth
-from models.pricing.optimise.optimiser import suggest
+from models.pricing.optimise.objective import ItemColumns, ObjectiveColumns, evaluate_objective
+from models.pricing.optimise.optimiser import optimise_prices
 from models.pricing.rules import CompetitorRule, FamilyRule, GroupMargin, PricingRules
 from tests.shops.priced_items import item
 
@@ -46,10 +46,10 @@ def test_competitor_position_and_minimum_advertised_price_are_bounds():
     )
     rules = replace(FREE, competitor=CompetitorRule(lowest=0.9, highest=0.95))
     assert (
-        prices(suggest([one], rules)) == {}
+        prices(optimise_prices([one], rules)) == {}
     )  # 432 to 456 beside competitors, 470 at least: nothing is left
     soft = replace(rules, soft={"competitor position": 30})
-    (found,) = suggest([one], soft).suggestions
+    (found,) = optimise_prices([one], soft).suggestions
     assert found.suggested_price_minor == 470  # Lerner's 450 is below the minimum
     assert found.binding_rule == "minimum advertised price"
     assert [step.rule for step in found.waterfall if step.note.startswith("given up")] == [
@@ -59,13 +59,15 @@ def test_competitor_position_and_minimum_advertised_price_are_bounds():
 
 def test_a_price_that_changed_lately_rests():
     one = replace(item(current=500, cost=300.0, elasticity=-3.0), days_since_change=6.0)
-    assert prices(suggest([one], replace(FREE, min_days_between_changes=7))) == {}
-    assert prices(suggest([one], replace(FREE, min_days_between_changes=6))) == {"milk": 450}
+    assert prices(optimise_prices([one], replace(FREE, min_days_between_changes=7))) == {}
+    assert prices(optimise_prices([one], replace(FREE, min_days_between_changes=6))) == {
+        "milk": 450
+    }
 
 
 def test_a_price_on_hold_stays_and_says_why():
     held = replace(item(), hold="a promotion is running")
-    assert suggest([held], FREE).kept == {"a promotion is running": 1}
+    assert optimise_prices([held], FREE).kept == {"a promotion is running": 1}
 
 
 def pack(name, grams, **values):
@@ -77,8 +79,8 @@ def test_a_larger_pack_is_not_cheaper_and_not_dearer_per_gram():
     # they meet.
     small = pack("small", 100.0, current=500, cost=300.0, elasticity=-2.0)
     large = pack("large", 150.0, current=500, cost=300.0, elasticity=-3.0)
-    assert prices(suggest([small, large], FREE)) == {"small": 600, "large": 450}
-    found = suggest([small, large], replace(FREE, family=FamilyRule(order=True)))
+    assert prices(optimise_prices([small, large], FREE)) == {"small": 600, "large": 450}
+    found = optimise_prices([small, large], replace(FREE, family=FamilyRule(order=True)))
     # Both at one price p: maximise 40 (p / 500)^-2 (p - 300) + 40 (p / 500)^-3 (p - 300) over whole
     # prices.
     together = max(range(450, 601), key=lambda p: (units(small, p) + units(large, p)) * (p - 300))
@@ -86,7 +88,7 @@ def test_a_larger_pack_is_not_cheaper_and_not_dearer_per_gram():
     expected = {} if together == 500 else {"small": together, "large": together}
     assert prices(found) == expected
     assert all(each.binding_rule == "family order" for each in found.suggestions)
-    per_gram = suggest(
+    per_gram = optimise_prices(
         [
             pack("small", 100.0, elasticity=-3.0),
             pack("large", 150.0, current=700, cost=600.0, elasticity=-6.0),
@@ -99,9 +101,11 @@ def test_a_larger_pack_is_not_cheaper_and_not_dearer_per_gram():
 
 def test_packs_of_one_size_cost_the_same():
     kinds = [pack("green", 100.0, elasticity=-2.0), pack("black", 100.0, elasticity=-4.0)]
-    found = prices(suggest(kinds, replace(FREE, family=FamilyRule(order=True))))
+    found = prices(optimise_prices(kinds, replace(FREE, family=FamilyRule(order=True))))
     assert len({found.get(name, 500) for name in ("green", "black")}) == 1
-    apart = prices(suggest(kinds, replace(FREE, family=FamilyRule(order=True, same_size=False))))
+    apart = prices(
+        optimise_prices(kinds, replace(FREE, family=FamilyRule(order=True, same_size=False)))
+    )
     assert apart == {"green": 600, "black": 400}
 
 
@@ -110,9 +114,9 @@ def test_an_order_that_cannot_be_kept_is_given_up_where_it_is_soft():
     small = replace(pack("small", 100.0, current=900, cost=300.0), hold="resting")
     large = pack("large", 150.0, current=500, cost=300.0, elasticity=-3.0)
     rules = replace(FREE, max_change=0.1, family=FamilyRule(order=True))
-    hard = suggest([small, large], rules)
+    hard = optimise_prices([small, large], rules)
     assert hard.kept == {"resting": 1, "no price satisfies the family order": 1}
-    soft = suggest([small, large], replace(rules, soft={"family order": 20}))
+    soft = optimise_prices([small, large], replace(rules, soft={"family order": 20}))
     (found,) = soft.suggestions
     assert found.suggested_price_minor == 450
     assert [step.note for step in found.waterfall if step.rule == "family order"] == [
@@ -122,13 +126,16 @@ def test_an_order_that_cannot_be_kept_is_given_up_where_it_is_soft():
 
 def test_the_number_of_changes_is_capped_and_the_most_valuable_are_made():
     items = several()
-    free, capped = suggest(items, FREE), suggest(items, replace(FREE, max_changes=2))
+    free, capped = (
+        optimise_prices(items, FREE),
+        optimise_prices(items, replace(FREE, max_changes=2)),
+    )
     assert len(free.suggestions) == 6
     assert [each.item_id for each in capped.suggestions] == [
         each.item_id for each in free.suggestions[:2]
     ]
     assert capped.kept == {"kept for the rule number of changes": 4}
-    assert len(suggest(items, replace(FREE, max_changes_share=0.5)).suggestions) == 3
+    assert len(optimise_prices(items, replace(FREE, max_changes_share=0.5)).suggestions) == 3
 
 
 def test_a_hard_cap_holds_even_where_more_prices_break_a_rule():
@@ -137,12 +144,12 @@ def test_a_hard_cap_holds_even_where_more_prices_break_a_rule():
         for k in range(5)
     ]
     rules = replace(FREE, min_margin=0.05, max_changes=2)
-    found = suggest(under, rules)
+    found = optimise_prices(under, rules)
     assert [each.item_id for each in sorted(found.suggestions, key=lambda each: each.item_id)] == [
         "i3",
         "i4",
     ]
-    eased = suggest(under, replace(rules, soft={"number of changes": 10}))
+    eased = optimise_prices(under, replace(rules, soft={"number of changes": 10}))
     assert len(eased.suggestions) == 5
     (broken,) = eased.outcome.broken
     assert (broken.rule, broken.asked, broken.reached, broken.hard) == (
@@ -167,9 +174,9 @@ def test_a_revenue_floor_is_kept_at_the_least_loss_of_profit():
         return sum(units(each, cost[each.item_id]) * cost[each.item_id] for each in items)
 
     now = sum(each.units_mean * each.current_price_minor for each in items)
-    free = suggest(items, FREE)
+    free = optimise_prices(items, FREE)
     floor = 1.05 * revenue(free) / now
-    kept = suggest(items, replace(FREE, revenue_floor=floor))
+    kept = optimise_prices(items, replace(FREE, revenue_floor=floor))
     assert revenue(kept) >= floor * now * (1 - 1e-9)
     assert kept.outcome.value < free.outcome.value and kept.outcome.gap < 1e-4
     assert "revenue floor" in {each.binding_rule for each in kept.suggestions}
@@ -187,7 +194,7 @@ def test_the_margin_of_every_group_and_its_price_image_are_kept():
     rules = replace(
         FREE, objective=Objective.UNITS, group_margin=GroupMargin(depth=1), price_image=0.0
     )
-    found = prices(suggest(items, rules))
+    found = prices(optimise_prices(items, rules))
     cost = {each.item_id: found.get(each.item_id, each.current_price_minor) for each in items}
     for name in ("Tea", "Milk"):
         group = [each for each in items if each.category.startswith(name)]
@@ -202,7 +209,7 @@ def test_the_margin_of_every_group_and_its_price_image_are_kept():
         after = sum(n * (p - c) for n, p, c in sold) / sum(n * p for n, p, _ in sold)
         assert after >= before - 1e-9
     image = [each for each in items if each.price_image]
-    dearer = suggest(items, replace(FREE, objective=Objective.REVENUE, price_image=0.02))
+    dearer = optimise_prices(items, replace(FREE, objective=Objective.REVENUE, price_image=0.02))
     asked = {
         each.item_id: prices(dearer).get(each.item_id, each.current_price_minor) for each in image
     }
@@ -217,27 +224,31 @@ def test_a_mix_is_the_weighted_sum_of_its_objectives():
     )
     # .75 (p - 300) + .25 p = p - 225: the best price is 225 * 3 / 2 = 337.5.
     best = max(range(300, 950), key=lambda p: units(one, p) * (p - 225))
-    assert prices(suggest([one], rules)) == {"milk": best}
+    assert prices(optimise_prices([one], rules)) == {"milk": best}
     with pytest.raises(BadInput, match="mix"):
         PricingRules(objective=Objective.MIX)
 
 
 def test_risk_aversion_judges_a_price_by_the_worse_end_of_its_response():
     one = item(current=500, cost=300.0, elasticity=-3.0, error=0.4)
-    columns, price = Columns.of([one]), np.array([450.0])
+    columns, price = ItemColumns.from_items([one]), np.array([450.0])
     zero = np.zeros(1, np.int64)
     middle, worst = (
-        worth(columns, Aims.of([replace(FREE, risk_aversion=risk)]), zero, price)[0]
+        evaluate_objective(
+            columns, ObjectiveColumns.from_rules([replace(FREE, risk_aversion=risk)]), zero, price
+        )[0]
         for risk in (0.0, 1.0)
     )
     assert middle == pytest.approx(40 * 0.9**-3 * 150)
     assert worst == pytest.approx(
         40 * 0.9 ** -(3 - 1.2815515655446004 * 0.4) * 150
     )  # buyers who answer less
-    half = worth(columns, Aims.of([replace(FREE, risk_aversion=0.5)]), zero, price)[0]
+    half = evaluate_objective(
+        columns, ObjectiveColumns.from_rules([replace(FREE, risk_aversion=0.5)]), zero, price
+    )[0]
     assert half == pytest.approx((middle + worst) / 2)
     bold, careful = (
-        prices(suggest([one], replace(FREE, risk_aversion=risk))) for risk in (0.0, 1.0)
+        prices(optimise_prices([one], replace(FREE, risk_aversion=risk))) for risk in (0.0, 1.0)
     )
     assert bold == {"milk": 450} and careful.get("milk", 500) > 450
 
@@ -247,32 +258,34 @@ def test_sell_through_marks_down_until_the_stock_is_sold():
     one = replace(item(current=500, cost=300.0, elasticity=-2.0, **sure), stock_units=62.5)
     rules = replace(FREE, objective=Objective.SELL_THROUGH, min_margin=-1.0)
     # 40 (p / 500)^-2 = 62.5 at p = 400: no more can be sold below it, and above it revenue falls.
-    assert prices(suggest([one], rules)) == {"milk": 400}
+    assert prices(optimise_prices([one], rules)) == {"milk": 400}
     # Twice the time sells twice as much: 80 at the present price, so that the stock suffices for a
     # raise.
     longer = replace(one, weeks_to_sell=8.0)
-    assert prices(suggest([longer], rules))["milk"] == round(500 * math.sqrt(80 / 62.5))
-    assert suggest([replace(one, stock_units=None)], rules).kept == {
+    assert prices(optimise_prices([longer], rules))["milk"] == round(500 * math.sqrt(80 / 62.5))
+    assert optimise_prices([replace(one, stock_units=None)], rules).kept == {
         "no stock is known to sell off": 1
     }
 
 
 def test_an_amount_of_money_is_no_gain_below_the_least_one():
     one = item(current=500, cost=300.0, elasticity=-3.0, units=1.0)
-    (found,) = suggest([one], FREE).suggestions
+    (found,) = optimise_prices([one], FREE).suggestions
     gained = found.against_keeping.profit.p50
-    assert prices(suggest([one], replace(FREE, min_gain_minor=math.floor(gained)))) == {"milk": 450}
-    kept = suggest([one], replace(FREE, min_gain_minor=math.ceil(gained))).kept
+    assert prices(optimise_prices([one], replace(FREE, min_gain_minor=math.floor(gained)))) == {
+        "milk": 450
+    }
+    kept = optimise_prices([one], replace(FREE, min_gain_minor=math.ceil(gained))).kept
     assert kept == {"the gain is too small": 1}
 
 
 def test_a_raise_that_spoils_a_promotion_is_flagged_and_a_cut_below_it_is_not_made():
     promised = {"spoiled_above_minor": 500, "spoiled": "promotion easter", "law_floor_minor": 471}
     up = replace(item(current=500, cost=300.0, elasticity=-2.0), **promised)
-    (found,) = suggest([up], FREE).suggestions
+    (found,) = optimise_prices([up], FREE).suggestions
     assert (found.suggested_price_minor, found.flags) == (600, ("promotion easter",))
     down = replace(item(current=500, cost=300.0, elasticity=-3.0), **promised)
-    (found,) = suggest([down], FREE).suggestions
+    (found,) = optimise_prices([down], FREE).suggestions
     assert (found.suggested_price_minor, found.binding_rule, found.flags) == (471, "law", ())
     assert next(step for step in found.waterfall if step.rule == "law").hard
 
@@ -281,8 +294,8 @@ def test_items_without_evidence_follow_a_plain_strategy():
     unknown = item(
         grade="D", cost=300.0, elasticity=math.nan, error=math.nan, lowest=None, highest=None
     )
-    assert suggest([unknown], FREE).kept == {"no price response is known": 1}
-    (found,) = suggest(
+    assert optimise_prices([unknown], FREE).kept == {"no price response is known": 1}
+    (found,) = optimise_prices(
         [unknown], replace(FREE, without_evidence="cost_plus", markup=0.5)
     ).suggestions
     assert (found.suggested_price_minor, found.strategy, found.expected) == (450, "cost_plus", None)
@@ -292,9 +305,9 @@ def test_items_without_evidence_follow_a_plain_strategy():
         competitor_index=0.98,
         competitor=CompetitorRule(),
     )
-    (found,) = suggest([replace(unknown, competitor_minor=500.0)], beside).suggestions
+    (found,) = optimise_prices([replace(unknown, competitor_minor=500.0)], beside).suggestions
     assert (found.suggested_price_minor, found.waterfall[0].rule) == (490, "competitor_index")
-    assert suggest([unknown], beside).kept == {"no competitor's price is known": 1}
+    assert optimise_prices([unknown], beside).kept == {"no competitor's price is known": 1}
 
 
 def test_plain_prices_take_their_share_of_a_cap_those_furthest_from_their_target_first():
@@ -312,7 +325,7 @@ def test_plain_prices_take_their_share_of_a_cap_those_furthest_from_their_target
     ]
     rules = replace(FREE, without_evidence="cost_plus", markup=0.8, max_changes=4)
     found = prices(
-        suggest([*several(), *unknown], rules)
+        optimise_prices([*several(), *unknown], rules)
     )  # 540, 558, ... beside 500: half of the four changes
     assert {name for name in found if name.startswith("u")} == {"u4", "u5"}
     assert len(found) == 4
@@ -324,7 +337,7 @@ def test_an_items_stage_decides_under_which_preset_it_is_priced():
         replace(item("new", elasticity=-3.0), stage="introduction"),
     )
     presets = {"introduction": replace(FREE, objective=Objective.UNITS, max_change=0.2)}
-    found = suggest([old, new], FREE, presets)
+    found = optimise_prices([old, new], FREE, presets)
     assert prices(found) == {"old": 450, "new": 400}
     assert {each.item_id: each.stage for each in found.suggestions} == {
         "old": None,
@@ -360,8 +373,8 @@ def test_all_rules_hold_for_every_price_of_a_run(seed, cap, floor, order):
     rules = PricingRules(
         min_gain=0.0, max_changes=cap, revenue_floor=floor, family=FamilyRule(order=order)
     )
-    found = suggest(items, rules)
-    assert suggest(items[::-1], rules) == found
+    found = optimise_prices(items, rules)
+    assert optimise_prices(items[::-1], rules) == found
     assert found.outcome.value <= found.outcome.bound + 1e-6 * abs(found.outcome.bound)
     broken = {each.rule for each in found.outcome.broken}
     if cap is not None and "number of changes" not in broken:

@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.contracts.pricing import Objective
-from models.pricing.optimise.objective import difference, effect
-from models.pricing.optimise.optimiser import suggest
-from models.pricing.rules import NAMES, PricingRules
-from tests.shops.priced_items import item
+from models.pricing.optimise.optimiser import optimise_prices
+from models.pricing.rules import SOFT_RULES, PricingRules
+from tests.shops.priced_items import compare_price, item, predict_effect
 
 FREE = PricingRules(
     max_change=0.9, tried_margin=5.0, max_over_list=5.0, min_margin=0.0, endings=(), min_gain=0.0
@@ -20,7 +19,7 @@ FREE = PricingRules(
 
 
 def only(items, rules):
-    result = suggest(items, rules)
+    result = optimise_prices(items, rules)
     assert len(result.suggestions) == 1, result.kept
     return result.suggestions[0]
 
@@ -39,14 +38,14 @@ def test_tax_leaves_the_shop_before_the_margin_is_counted():
 
 def test_expected_effects_as_arithmetic():
     one = item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0, spread=2.0)
-    at = effect(one, 400)
+    at = predict_effect(one, 400)
     units = 40 * (400 / 500) ** -2
     assert (at.units.p10, at.units.p50, at.units.p90) == pytest.approx(
         (units / 2, units, units * 2)
     )
     assert at.revenue.p50 == pytest.approx(units * 400)
     assert at.profit.p50 == pytest.approx(units * 100)
-    against = difference(one, 400)
+    against = compare_price(one, 400)
     assert against.units.p50 == pytest.approx(units - 40)
     assert against.profit.p50 == pytest.approx(units * 100 - 40 * 200)
     # Without an error of the slope the gain scales with the forecast, so its sign is sure.
@@ -59,27 +58,27 @@ def test_the_band_of_a_gain_agrees_with_drawing_futures():
     before = 40 * np.exp(math.log(1.5) / 1.2815515655446004 * rng.normal(size=200_000))
     after = before * np.exp((-2.0 + 0.5 * rng.normal(size=200_000)) * math.log(550 / 500))
     gains = after * 250 - before * 200
-    band = difference(one, 550).profit
+    band = compare_price(one, 550).profit
     low, high = np.quantile(gains, [0.1, 0.9])
     assert (band.p10, band.p90) == pytest.approx((low, high), abs=0.15 * (high - low))
 
 
 def test_keeping_the_price_changes_nothing():
-    against = difference(item(), 500)
+    against = compare_price(item(), 500)
     for name in fields(against):
         band = getattr(against, name.name)
         assert (band.p10, band.p50, band.p90) == (0, 0, 0)
 
 
 def test_an_item_of_little_evidence_keeps_its_price():
-    result = suggest([item(grade=grade) for grade in "CD"], FREE)
+    result = optimise_prices([item(grade=grade) for grade in "CD"], FREE)
     assert result.suggestions == ()
     assert sum(result.kept.values()) == 2 and all(
         reason.startswith("evidence grade") for reason in result.kept
     )
     assert (
         len(
-            suggest(
+            optimise_prices(
                 [item(grade=grade) for grade in "ABCD"], replace(FREE, min_grade="C")
             ).suggestions
         )
@@ -102,7 +101,7 @@ def test_the_waterfall_leads_from_the_current_price_to_the_suggested_one():
 def test_a_soft_rule_that_is_broken_stands_in_the_waterfall():
     rules = PricingRules(max_change=0.1, endings=(), soft={"maximum change": 50})
     under_cost = item(current=500, cost=600.0, list_price=700, lowest=450, highest=700)
-    assert suggest([under_cost], replace(rules, soft={})).kept == {
+    assert optimise_prices([under_cost], replace(rules, soft={})).kept == {
         "no price satisfies all rules": 1
     }
     found = only([under_cost], rules)
@@ -168,7 +167,7 @@ def satisfies(one, rules, price):
     return change and margin and ceiling and low - 1e-6 <= price <= high + 1e-6 and ending
 
 
-def worth(one, rules, price):
+def objective_value(one, rules, price):
     units = one.units_mean * (price / one.current_price_minor) ** one.elasticity
     net = price / one.tax_divisor
     return {"units": units, "revenue": units * net, "profit": units * (net - one.unit_cost_minor)}[
@@ -179,16 +178,16 @@ def worth(one, rules, price):
 @settings(max_examples=300)
 @given(ITEMS, RULES)
 def test_no_suggestion_lies_outside_its_rules_and_none_is_better(one, rules):
-    result = suggest([one], rules)
+    result = optimise_prices([one], rules)
     every = [
         price for price in range(1, one.current_price_minor * 2) if satisfies(one, rules, price)
     ]
     if "no price satisfies all rules" in result.kept:
         assert every == []
     if "the current price is the best allowed" in result.kept:
-        now = worth(one, rules, one.current_price_minor)
+        now = objective_value(one, rules, one.current_price_minor)
         assert now == pytest.approx(
-            max(worth(one, rules, price) for price in every), rel=1e-9, abs=1e-9
+            max(objective_value(one, rules, price) for price in every), rel=1e-9, abs=1e-9
         )
     for each in result.suggestions:
         price = each.suggested_price_minor
@@ -198,8 +197,8 @@ def test_no_suggestion_lies_outside_its_rules_and_none_is_better(one, rules):
             each.waterfall[0].before_minor == one.current_price_minor
             and each.waterfall[-1].after_minor == price
         )
-        best = max(worth(one, rules, p) for p in every)
-        assert worth(one, rules, price) == pytest.approx(best, rel=1e-9, abs=1e-9)
+        best = max(objective_value(one, rules, p) for p in every)
+        assert objective_value(one, rules, price) == pytest.approx(best, rel=1e-9, abs=1e-9)
         for name in fields(each.expected):
             for band in (
                 getattr(each.expected, name.name),
@@ -209,9 +208,9 @@ def test_no_suggestion_lies_outside_its_rules_and_none_is_better(one, rules):
 
 
 @settings(max_examples=100)
-@given(ITEMS, RULES, st.lists(st.sampled_from(NAMES), max_size=3, unique=True))
+@given(ITEMS, RULES, st.lists(st.sampled_from(SOFT_RULES), max_size=3, unique=True))
 def test_only_soft_rules_are_ever_broken(one, rules, soft):
-    for each in suggest([one], replace(rules, soft=dict.fromkeys(soft, 50))).suggestions:
+    for each in optimise_prices([one], replace(rules, soft=dict.fromkeys(soft, 50))).suggestions:
         given_up = {step.rule for step in each.waterfall if step.note.startswith("given up")}
         assert given_up <= set(soft)
         if not given_up:
@@ -230,9 +229,11 @@ def test_repeating_gives_the_same_and_other_items_do_not_matter():
         for k in range(200)
     ]
     rules = PricingRules()
-    first = suggest(items, rules)
-    assert suggest(items[::-1], rules) == first
-    alone = {each.item_id: each for one in items for each in suggest([one], rules).suggestions}
+    first = optimise_prices(items, rules)
+    assert optimise_prices(items[::-1], rules) == first
+    alone = {
+        each.item_id: each for one in items for each in optimise_prices([one], rules).suggestions
+    }
     assert alone == {each.item_id: each for each in first.suggestions}
     gains = [each.against_keeping.profit.p50 for each in first.suggestions]
     assert gains == sorted(gains, reverse=True)
@@ -245,5 +246,5 @@ def test_fifteen_thousand_items_take_seconds():
         for k in range(15_000)
     ]
     start = time.process_time()
-    assert len(suggest(items, PricingRules()).suggestions) > 10_000
+    assert len(optimise_prices(items, PricingRules()).suggestions) > 10_000
     assert time.process_time() - start < 15

@@ -7,9 +7,9 @@ import pytest
 from features.contracts.errors import BadInput
 from models.pricing.promotions.what_if import (
     PromotionRun,
-    conflicts,
-    paid_prices,
-    what_if,
+    compute_paid_prices,
+    evaluate_campaign,
+    find_conflicts,
 )
 from tests.shops.campaigns import START, make_campaign
 from tests.shops.priced_items import item
@@ -32,9 +32,9 @@ from tests.shops.priced_items import item
     ],
 )
 def test_what_is_paid_as_arithmetic(given, paid):
-    assert paid_prices(given, [item(current=500), item(current=200)]).tolist() == pytest.approx(
-        paid
-    )
+    assert compute_paid_prices(
+        given, [item(current=500), item(current=200)]
+    ).tolist() == pytest.approx(paid)
 
 
 def test_spend_and_save_counts_the_orders_that_reach_the_threshold():
@@ -42,27 +42,29 @@ def test_spend_and_save_counts_the_orders_that_reach_the_threshold():
         "spend_save", amount_minor=500, threshold_minor=3000, mean_basket_minor=2000
     )
     reached = math.exp(-1.5)
-    assert paid_prices(given, [item(current=500)])[0] == pytest.approx(
+    assert compute_paid_prices(given, [item(current=500)])[0] == pytest.approx(
         500 * (1 - 500 * reached / 2000)
     )
     again = replace(given, repeats=True)
     times = sum(
         math.exp(-1.5 * k) for k in range(1, 60)
     )  # the first, the second, ... threshold reached
-    assert paid_prices(again, [item(current=500)])[0] == pytest.approx(
+    assert compute_paid_prices(again, [item(current=500)])[0] == pytest.approx(
         500 * (1 - 500 * times / 2000)
     )
 
 
 def test_the_effect_of_a_discount_as_arithmetic():
     one = item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0)
-    found = what_if(make_campaign(), [one], [], horizon_weeks=4)
+    found = evaluate_campaign(make_campaign(), [one], [], horizon_weeks=4)
     units = 20 * 0.8**-2  # two of the four weeks, 20 % off
     assert found.expected.units.p50 == pytest.approx(units)
     assert found.expected.revenue.p50 == pytest.approx(units * 400)
     assert found.against_none.profit.p50 == pytest.approx(units * 100 - 20 * 200)
     assert found.net == found.against_none  # no family, nothing to lose there
-    twice = what_if(make_campaign(), [one, replace(one, item_id="b")], [], horizon_weeks=4)
+    twice = evaluate_campaign(
+        make_campaign(), [one, replace(one, item_id="b")], [], horizon_weeks=4
+    )
     assert twice.net.profit.p50 == pytest.approx(2 * found.net.profit.p50)
 
 
@@ -75,7 +77,7 @@ def test_a_family_loses_what_buyers_switch():
         replace(item("c", current=600, cost=400.0, units=60.0), family_id="tea"),
         replace(item("d", units=500.0), family_id="milk"),
     ]
-    found = what_if(make_campaign(switching=0.5), [one], others, horizon_weeks=4)
+    found = evaluate_campaign(make_campaign(switching=0.5), [one], others, horizon_weeks=4)
     lost = 0.5 * (
         20 * 0.8**-2 - 20
     )  # half of the additional units, in proportion to what the others sell
@@ -83,7 +85,7 @@ def test_a_family_loses_what_buyers_switch():
     assert found.cannibalised.profit.p50 == pytest.approx(-lost * (100 * 0.25 + 200 * 0.75))
     assert found.net.units.p50 == pytest.approx(found.against_none.units.p50 - lost)
     few = [replace(each, units_mean=0.1) for each in others[:2]]
-    all_of_them = what_if(make_campaign(switching=1.0), [one], few, horizon_weeks=4)
+    all_of_them = evaluate_campaign(make_campaign(switching=1.0), [one], few, horizon_weeks=4)
     assert all_of_them.cannibalised.units.p50 == pytest.approx(
         -0.1
     )  # no more than they sell in two of four weeks
@@ -91,7 +93,7 @@ def test_a_family_loses_what_buyers_switch():
 
 def test_an_unknown_response_gives_no_additional_units():
     unknown = item(grade="D", elasticity=math.nan, error=math.nan, units=40.0)
-    (promoted,) = what_if(make_campaign(), [unknown], [], horizon_weeks=4).items
+    (promoted,) = evaluate_campaign(make_campaign(), [unknown], [], horizon_weeks=4).items
     assert not promoted.known and promoted.against_none.units.p50 == 0
     assert promoted.against_none.profit.p50 == pytest.approx(-20 * 100)
 
@@ -105,7 +107,7 @@ def test_promotions_that_get_in_each_others_way_are_found():
         PromotionRun("what-if", "a", days[0], days[20]),  # itself
         PromotionRun("milk", "z", days[0], days[20]),
     ]
-    found = conflicts(make_campaign(), ["a"], runs, {"a": "tea", "b": "tea", "z": "milk"})
+    found = find_conflicts(make_campaign(), ["a"], runs, {"a": "tea", "b": "tea", "z": "milk"})
     assert [(each.other, each.other_item_id, each.starts_at, each.ends_at) for each in found] == [
         ("tea week", "b", days[3], days[14]),
         ("easter", "a", days[10], days[14]),
@@ -126,4 +128,4 @@ def test_wrong_campaigns_are_refused(wrong):
     with pytest.raises(BadInput):
         make_campaign(**wrong)
     with pytest.raises(BadInput, match="items"):
-        what_if(make_campaign(), [], [], horizon_weeks=4)
+        evaluate_campaign(make_campaign(), [], [], horizon_weeks=4)

@@ -4,13 +4,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from models.pricing.optimise.objective import difference
-from models.pricing.optimise.optimiser import suggest
-from models.pricing.promotions.what_if import Campaign, Mechanic, what_if
+from models.pricing.optimise.optimiser import optimise_prices
+from models.pricing.promotions.what_if import Campaign, Mechanic, evaluate_campaign
 from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import CrossElasticities
 from models.pricing.rules import PricingRules
-from tests.shops.priced_items import item
+from tests.shops.priced_items import compare_price, item
 
 
 def family():
@@ -36,7 +35,7 @@ def test_what_the_neighbours_gain_is_effect_times_units_price_and_margin():
 def test_a_cut_is_charged_with_what_it_takes_from_its_neighbours():
     a, _, _ = family()
     alone = replace(a, cross_units=0.0, cross_revenue_minor=0.0, cross_profit_minor=0.0)
-    whole, own = difference(a, 450), difference(alone, 450)
+    whole, own = compare_price(a, 450), compare_price(alone, 450)
     move = np.log(450 / 500)
     assert whole.profit.p50 - own.profit.p50 == pytest.approx(0.5 * 100 * (400 - 150) * move)
     assert whole.units.p50 - own.units.p50 == pytest.approx(0.5 * 100 * move)
@@ -48,8 +47,8 @@ def test_the_optimiser_raises_a_price_where_the_neighbours_profit_from_it():
     steep = item(
         "a", elasticity=-3.0, cost=330.0
     )  # Lerner's price is 330 × 3 / 2 = 495: hardly worth a move
-    (own,) = suggest([steep], rules).suggestions
-    (shared,) = suggest([replace(steep, cross_profit_minor=8000.0)], rules).suggestions
+    (own,) = optimise_prices([steep], rules).suggestions
+    (shared,) = optimise_prices([replace(steep, cross_profit_minor=8000.0)], rules).suggestions
     assert own.suggested_price_minor == 495
     assert shared.suggested_price_minor > 520
 
@@ -61,9 +60,12 @@ def test_a_promotion_takes_from_the_family_what_was_learnt_once():
     campaign = Campaign(
         "spring", "default", monday, monday + week, Mechanic.PERCENT_OFF, percent=0.1
     )
-    found = what_if(campaign, [a], [b], horizon_weeks=4)
+    found = evaluate_campaign(campaign, [a], [b], horizon_weeks=4)
     move = np.log(0.9) / 4  # one week of the four
     assert found.cannibalised.units.p50 == pytest.approx(0.5 * 100 * move)
     assert found.cannibalised.profit.p50 == pytest.approx(0.5 * 100 * (400 - 150) * move)
     alone = replace(a, cross_units=0.0, cross_revenue_minor=0.0, cross_profit_minor=0.0)
-    assert found.against_none == what_if(campaign, [alone], [b], horizon_weeks=4).against_none
+    assert (
+        found.against_none
+        == evaluate_campaign(campaign, [alone], [b], horizon_weeks=4).against_none
+    )
