@@ -79,12 +79,7 @@ class BprFit:
     user_factors: Float32Array
 
 
-def fit_bpr(interactions: Interactions, config: BprConfig, *, seed: int) -> Bpr:
-    """Item factors; see `fit_bpr_and_users`."""
-    return fit_bpr_and_users(interactions, config, seed=seed).model
-
-
-def fit_bpr_and_users(interactions: Interactions, config: BprConfig, *, seed: int) -> BprFit:
+def fit_bpr(interactions: Interactions, config: BprConfig, *, seed: int) -> BprFit:
     """Fits on one thread: several would write to shared factors in an order that no seed
     decides."""
     matrix = interactions.binary()

@@ -99,23 +99,6 @@ class TwoTower:
         states, weight = self._states(batch_of(steps, pieces))  # (B, D), (B,)
         return shares(states @ self.vectors.T + self.bias + weight[:, None] * self.popularity)
 
-    def with_items(self, items: ItemFeatures) -> TwoTower:
-        """The same towers over more items: those it does not know yet get a vector from their
-        attributes."""
-        new = ~np.isin(items.item_ids, self.item_ids)
-        vectors, bias = self._from_attributes(rows_of(attributes_of(items)[new], self.values))
-        item_ids = np.concatenate([self.item_ids, items.item_ids[new]])
-        order = np.argsort(item_ids, kind="stable")
-        return TwoTower(
-            item_ids[order],
-            np.concatenate([self.vectors, vectors])[order],
-            np.concatenate([self.bias, bias])[order],
-            np.concatenate([self.popularity, np.zeros(len(bias), np.float32)])[order],
-            self.weights,
-            self.values,
-            max_steps=self.max_steps,
-        )
-
     def _from_attributes(self, rows: Int64Array) -> tuple[Float32Array, Float32Array]:
         """What `TwoTowerNetwork.item_vectors` says of items without a vector of their own: (N, D)
         and (N,)."""

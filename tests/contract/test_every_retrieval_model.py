@@ -61,7 +61,7 @@ CASES = {
     ),
     "bpr": Case(
         Bpr,
-        lambda i: fit_bpr(i, BprConfig(n_factors=4, min_buyers=1), seed=3),
+        lambda i: fit_bpr(i, BprConfig(n_factors=4, min_buyers=1), seed=3).model,
         lambda m, rows: m.score(rows),
     ),
     "item_knn": Case(

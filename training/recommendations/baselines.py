@@ -12,7 +12,7 @@ from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from models.ranking.model import RankingTask, Retrieval
 from models.retrieval.als import Als, AlsConfig, fit_als
-from models.retrieval.bpr import Bpr, BprConfig, fit_bpr_and_users
+from models.retrieval.bpr import Bpr, BprConfig, fit_bpr
 from models.retrieval.ease import Ease, EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions, inverse, positions
 from models.retrieval.item_knn import ItemKnn
@@ -48,7 +48,7 @@ def baseline_slates(
     popularity /= max(float(popularity.max()), 1e-9)
     index = {item_id: place for place, item_id in enumerate(item_ids)}
     als = fit_als(interactions, _ALS, seed=seed)
-    bpr = fit_bpr_and_users(interactions, _BPR, seed=seed)
+    bpr = fit_bpr(interactions, _BPR, seed=seed)
     nobody = np.zeros(bpr.user_factors.shape[1], np.float32)
     rows_of_users = {user: row for row, user in enumerate(interactions.user_ids)}
     counted = {task: _count_ease(interactions, ease, task) for task in users}

@@ -136,16 +136,6 @@ def test_numpy_answers_what_torch_does(sequence: SequenceModel) -> None:
     assert sequence.score([TEA, TEA[:2]]) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_new_item_of_a_tastes_category_stands_above_other_new_items(towers: TwoTower) -> None:
-    more = towers.with_items(items(new=3))
-    new = ~np.isin(more.item_ids, towers.item_ids)
-    for events, taste in ((TEA[:2], "tea"), ([Event("tool05", PURCHASE, 60.0)], "tool")):
-        order = more.item_ids[new][np.argsort(-more.score([events])[0][new], kind="stable")]
-        assert {str(each)[:-2] for each in order[:3]} == {taste}
-    old = more.score([TEA])[0][~new]
-    assert (old / old.sum()) == pytest.approx(towers.score([TEA])[0], abs=1e-5)
-
-
 def test_a_killed_training_goes_on_to_the_weights_it_would_have_had(
     tmp_path: Path, sequence: SequenceModel
 ) -> None:
