@@ -37,7 +37,7 @@ from models.demand.baselines import UNBIASED
 from serving.cli.evaluate import print_evaluation
 from serving.cli.evaluated_data import opened_data
 from tests.benchmarks import simulated_demand
-from tests.benchmarks.recommendations import Target
+from tests.benchmarks.targets import Target
 from training.demand import tables as demand_tables
 from training.demand import task as demand
 from training.demand.backtest import Backtester

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from serving.cli.evaluate import print_evaluation
 from serving.cli.evaluated_data import COMPLETE_JOURNEY, opened_data
 from serving.cli.shop import Shop
-from tests.benchmarks.recommendations import Target
 from tests.benchmarks.simulated_pricing import Judged, judge
+from tests.benchmarks.targets import Target
 from training.pricing.baselines import EMPIRICAL_BAYES
 from training.pricing.task import PRIMARY, PricingTask
 from training.run import TrainingRun, load_config

@@ -31,6 +31,7 @@ from models.ranking.recommender import Recommender
 from serving.cli.evaluate import print_evaluation
 from serving.cli.evaluated_data import EvaluatedData, opened_data
 from serving.cli.shop import Shop
+from tests.benchmarks.targets import Target
 from tests.shops import small_shop
 from training.recommendations import neural
 from training.recommendations.task import RecommendationsTask, train
@@ -41,18 +42,6 @@ LAST, BEFORE = "last 28 days", "28 days before them"
 ALL, NEW = "NDCG@10 all items", "NDCG@10 new items"
 CARTS = "recall@10 last of cart"
 COVERAGE_TIMES = 3.0  # ours against buy again + popularity
-
-
-@dataclass(frozen=True)
-class Target:
-    """One line of what must be shown."""
-
-    name: str
-    found: str
-    met: bool
-
-    def __str__(self) -> str:
-        return f"{'met' if self.met else 'missed':<8}{self.name}: {self.found}"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from features.facts.facts import Facts
 from features.sources.folder import import_folder
 from models.demand.model import DemandModel
 from models.demand.panel import DemandPanel
-from tests.benchmarks.recommendations import Target
+from tests.benchmarks.targets import Target
 from training.demand.config import DemandConfig
 from training.demand.panel import build_panel
 from training.demand.task import train

@@ -4,7 +4,6 @@ made later."""
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,11 @@ import sqlalchemy as sa
 
 from configs.loading import load
 from configs.settings import Settings
-from experiments.simulator.parameters import ShopParameters
 from features.contracts.tables import TABLES
 from features.database import transaction
 from features.facts.facts import Facts
 from features.prices.ledger import Ledger, NewPrice, PriceSource
 from models.demand.features import features, history
-from tests.benchmarks.simulated_demand import RATIOS, learnt, steps
 from training.demand.backtest import DemandConfig
 from training.demand.panel import build_panel, with_planned_prices
 from training.demand.task import train
@@ -139,17 +136,3 @@ def test_a_decision_after_the_last_origin_moves_what_is_served_and_no_figure(
     assert after.evaluation.comparisons == before.evaluation.comparisons
     prices = [trained.served.forecasts["price_minor"][0].as_py() for trained in (before, after)]
     assert prices == [200, 160]
-
-
-def test_where_a_price_list_exists_no_forecast_rises_with_the_planned_price(tmp_path: Path) -> None:
-    small = ShopParameters("choice", n_departments=1, n_families=2, family_size=3, n_weeks=40)
-    config = load(
-        "models/demand", DemandConfig, overrides={"fit.trees.n_trees": 40, "n_origins": 1}
-    )
-    model, panel = learnt(tmp_path, small, config, seed=3)
-    found = steps(model, panel)
-    assert found.n == small.n_items * 13 * (len(RATIOS) - 1)
-    assert found.rises == 0
-    assert (
-        found.lowest > 1.2 > 0.9 > found.highest
-    )  # true slopes about -2.4: 2.4 and .53 times as many

@@ -15,10 +15,10 @@ from tests.benchmarks.recommendations import (
     LAST,
     NEW,
     Bench,
-    Target,
     accuracy,
     coverage,
 )
+from tests.benchmarks.targets import Target
 from training.results import OURS, Comparison, Evaluation
 
 
