@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from configs.settings import Settings
 from features.contracts.clock import SystemClock
 from features.database import engine as open_engine
-from features.facts.event_ids import ImportedEvents
+from features.facts.known_events import ImportedEvents
 from features.online.online_store import OnlineHistories
 from models.registry import Registry
 from serving.audit import api as audit

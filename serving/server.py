@@ -10,7 +10,7 @@ from fastapi import Request
 
 from configs.settings import Settings
 from features.contracts.clock import Clock
-from features.facts.event_ids import ImportedEvents
+from features.facts.known_events import ImportedEvents
 from models.registry import Registry
 from serving.experiments.service import ExperimentDesk
 from serving.http.metrics import Metrics

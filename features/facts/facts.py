@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from configs.settings import Settings
 from features.contracts.errors import UnknownName
 from features.contracts.tables import EVENTS, PRICE_HISTORY, TABLES, TableSchema
-from features.facts.event_ids import MANIFEST, digests_file, write_digests
+from features.facts.known_events import MANIFEST, ImportedEvents, digests_file, write_digests
 from features.sources.report import WriteCount
 
 _MEMORY_LIMIT = "4GB"
@@ -102,6 +102,10 @@ class Facts:
     def is_empty(self, table: str) -> bool:
         """Whether `table` holds no row."""
         return bool(self.read(table).limit(1).count().to_pyarrow().as_py() == 0)
+
+    def knows_events(self, event_ids: Sequence[str]) -> list[bool]:
+        """Return for each id whether an imported event has it."""
+        return ImportedEvents(self._settings).contain(event_ids)
 
     def latest_event_at(self) -> datetime | None:
         """When the latest event occurred; None without events."""

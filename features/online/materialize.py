@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from configs.settings import Settings
 from features.contracts.tables import TIMESTAMP as TIMESTAMP_TYPE
-from features.facts.event_ids import write_digests
+from features.facts.known_events import write_digests
 from features.online import histories
 from features.online.erasure import forget_version
 from features.online.feast_definitions import (

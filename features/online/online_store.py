@@ -21,7 +21,7 @@ from features.contracts.clock import feature_time
 from features.contracts.errors import Unavailable
 from features.contracts.histories import UserHistory
 from features.database import BOUGHT, VIEWED, events, reading, user_consent
-from features.facts.event_ids import NONE, among, digests, read_digests
+from features.facts.known_events import NONE, digest_ids, mark_known, read_digests
 from features.online.snapshots import (
     Version,
     current_version,
@@ -157,7 +157,7 @@ class OnlineHistories:
                 for row in later.values()
                 if row.user_id is not None and row.occurred_at < as_of
             ]
-            for event_id, held in zip(late, among(digests(late), included), strict=True):
+            for event_id, held in zip(late, mark_known(digest_ids(late), included), strict=True):
                 if held:
                     del later[event_id]
             return list(later.values())

@@ -17,8 +17,8 @@ from configs.settings import Settings
 from features.contracts.tables import EVENTS
 from features.database import engine as open_engine
 from features.database import events, has_table, reading, transaction
-from features.facts.event_ids import among, digests, read_digests
 from features.facts.events import EventLog
+from features.facts.known_events import digest_ids, mark_known, read_digests
 from features.online.snapshots import current_version, included_file
 from features.pipelines.rules import VIEWED_DAYS
 
@@ -53,7 +53,7 @@ def seal(facts: Any, settings: Settings, now: datetime) -> int:
                 return n_sealed
             ids = rows["event_id"].to_pylist()
             after = ids[-1]
-            known = among(digests(ids), included)
+            known = mark_known(digest_ids(ids), included)
             rows = rows.filter(pa.array(known))
             if rows.num_rows:
                 facts.add({EVENTS.name: rows})

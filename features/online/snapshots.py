@@ -59,7 +59,7 @@ def version_folder(settings: Settings, name: str) -> Path:
 
 
 def included_file(settings: Settings, name: str) -> Path:
-    """Where the digests of the events that a version knows lie (features.facts.event_ids)."""
+    """Where the digests of the events that a version knows lie (features.facts.known_events)."""
     return version_folder(settings, name) / "events.npy"
 
 

@@ -7,7 +7,7 @@ SECONDS_PER_DAY = 24 * 3600
 # The zone of rows that look at all zones of the shop together.
 ALL_ZONES = "*"
 
-# Items viewed lately: how many and how long; VIEW_TYPES of contracts.tables says which events count.
+# Items viewed lately: how many and how long. Which events count: contracts.tables.VIEW_TYPES.
 MAX_VIEWED = 50
 VIEWED_DAYS = 28
 

@@ -8,9 +8,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -19,14 +18,14 @@ import pyarrow.csv as pa_csv
 
 from configs.settings import Settings
 from features.contracts.errors import BadInput, TooManyBadRows
-from features.contracts.tables import TABLES, TableSchema
-from features.sources.raw import BAD_ROWS, literal, load_raw
-from features.sources.report import FactStore, ImportReport, TableReport
-from features.sources.validation import summarise, validate
+from features.contracts.tables import EVENTS, TABLES, TableSchema
+from features.contracts.texts import sql_literal
+from features.contracts.validation import CLOCK_SKEW
+from features.sources.raw import BAD_ROWS, load_raw
+from features.sources.report import FactStore, ImportReport, TableReport, count_reasons
+from features.sources.validation import Validated, validate
 
 _REQUIRED = ("events", "items")
-# Clocks of shop systems differ; an event this far ahead is still now.
-_CLOCK_SKEW = timedelta(minutes=5)
 _MEMORY_LIMIT = "3GB"
 
 
@@ -38,22 +37,22 @@ def import_folder(
     now: datetime,
     progress: Callable[[str], None],
 ) -> ImportReport:
-    """Imports every canonical table found in `folder`; all of them are written in one step, or
-    none.
+    """Import every canonical table of `folder`; all of them are written in one step, or none.
 
     Rows that fail validation go to `quarantine/` in the state folder with file, row, reasons and
     raw values. Raises BadInput for a file that cannot be read as its table, TooManyBadRows above
     `settings.max_bad_share`.
     """
-    found = _find(folder, facts)
-    report = ImportReport(str(folder), ignored=_ignored(folder, found))
+    paths_of = _find_files(folder, facts)
+    report = ImportReport(str(folder), ignored=_list_ignored(folder, paths_of))
     tables: dict[str, pa.Table] = {}
-    for name, paths in found.items():
+    for name, paths in paths_of.items():
         progress(f"reading {name}")
-        tables[name], report.tables[name] = _read(
-            TABLES[name], paths, settings, now=now + _CLOCK_SKEW
+        validated, report.tables[name] = _read_table(
+            TABLES[name], paths, settings, latest=now + CLOCK_SKEW
         )
-    _judge(report, settings, now)
+        tables[name] = _keep_known_ids(validated, facts)
+    _refuse_many_bad_rows(report, settings, now)
     _note_unknown_items(tables, report)
     progress("writing tables")
     for name, count in facts.write(tables).items():
@@ -61,15 +60,15 @@ def import_folder(
     return report
 
 
-def _find(folder: Path, facts: FactStore) -> dict[str, list[Path]]:
-    """The files of each table in the folder."""
+def _find_files(folder: Path, facts: FactStore) -> dict[str, list[Path]]:
+    """Return the files of each table in the folder."""
     if not folder.is_dir():
         raise BadInput(
             "no such folder",
             where=str(folder),
             hint="Name a folder that holds events.csv and items.csv",
         )
-    found: dict[str, list[Path]] = {}
+    paths_of: dict[str, list[Path]] = {}
     for name in TABLES:
         single = [
             path for path in (folder / f"{name}.parquet", folder / f"{name}.csv") if path.exists()
@@ -82,51 +81,67 @@ def _find(folder: Path, facts: FactStore) -> dict[str, list[Path]]:
                 hint="Keep one of Parquet and CSV",
             )
         if single or parts:
-            found[name] = single or parts
-    missing = [name for name in _REQUIRED if name not in found and facts.is_empty(name)]
-    if missing or not found:
+            paths_of[name] = single or parts
+    missing = [name for name in _REQUIRED if name not in paths_of and facts.is_empty(name)]
+    if missing or not paths_of:
         held = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
         raise BadInput(
             f"the folder has no {' and no '.join(missing) or 'canonical table'}",
             where=str(folder),
             hint=f"It holds {held}; files are called NAME.csv or NAME.parquet for {', '.join(TABLES)}",
         )
-    return found
+    return paths_of
 
 
-def _read(
-    schema: TableSchema, paths: list[Path], settings: Settings, *, now: datetime
-) -> tuple[pa.Table, TableReport]:
-    """The valid rows of one table, and what became of the others."""
-    with _open(settings) as duck:
+def _read_table(
+    schema: TableSchema, paths: list[Path], settings: Settings, *, latest: datetime
+) -> tuple[Validated, TableReport]:
+    """Return the rows of one table after the checks, and the report of them."""
+    with _open_duck(settings) as duck:
         present, rejected = load_raw(duck, schema, paths)
         _refuse_missing_columns(schema, present, paths)
-        validated = validate(duck, schema, present, settings, now=now)
+        validated = validate(duck, schema, present, settings, latest=latest)
         n_raw = duck.sql("SELECT count(*) FROM raw").fetchone()
     report = TableReport(duplicates=validated.duplicates, attributes=validated.attributes)
     report.rows_read = int(n_raw[0]) + rejected.num_rows if n_raw else 0
     bad = pa.concat_tables([rejected, validated.bad.cast(BAD_ROWS)])
     if bad.num_rows:
         report.n_bad = bad.num_rows
-        report.quarantined = Counter(summarise(bad["reasons"].to_pylist()))
-        report.quarantine_file = _quarantine(schema.name, bad, settings)
-    return validated.good, report
+        report.quarantined = Counter(count_reasons(bad["reasons"].to_pylist()))
+        report.quarantine_file = _write_quarantine(schema.name, bad, settings)
+    return validated, report
+
+
+def _keep_known_ids(validated: Validated, facts: FactStore) -> pa.Table:
+    """Return the good rows; an event known under the id of an earlier rule keeps that id.
+
+    So the import of a file that was imported before the attributes of an id were sorted changes
+    nothing.
+    """
+    rows, earlier = validated.good, validated.earlier_ids
+    if earlier is None:
+        return rows
+    known = pa.array(facts.knows_events(earlier.to_pylist()), pa.bool_())
+    event_ids = pc.if_else(known, earlier, rows[EVENTS.key[0]])
+    return rows.set_column(
+        rows.schema.get_field_index(EVENTS.key[0]), rows.schema.field(EVENTS.key[0]), event_ids
+    )
 
 
 @contextmanager
-def _open(settings: Settings) -> Iterator[Any]:
-    """DuckDB in memory, which spills into the state folder what does not fit."""
+def _open_duck(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open DuckDB in memory; what does not fit spills into the state folder."""
     spill = settings.home / "spill"
     with duckdb.connect() as duck:
         duck.execute("SET TimeZone = 'UTC'")
         duck.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
-        duck.execute(f"SET temp_directory = {literal(str(spill))}")
+        duck.execute(f"SET temp_directory = {sql_literal(str(spill))}")
         yield duck
 
 
-def _judge(report: ImportReport, settings: Settings, now: datetime) -> None:
-    """Raises TooManyBadRows for an import above its share of bad rows, or with a table of which no
-    row is good."""
+def _refuse_many_bad_rows(report: ImportReport, settings: Settings, now: datetime) -> None:
+    """Raise TooManyBadRows for an import above its share of bad rows, or a table without a good
+    row."""
     lost = [
         name
         for name, table in report.tables.items()
@@ -155,7 +170,7 @@ def _judge(report: ImportReport, settings: Settings, now: datetime) -> None:
 
 
 def _note_unknown_items(tables: Mapping[str, pa.Table], report: ImportReport) -> None:
-    """Rows of items that are not among the items given with them are kept, and said aloud."""
+    """Count the rows of items that are not among the items given with them; they are kept."""
     if "items" not in tables:
         return
     for name, rows in tables.items():
@@ -164,9 +179,9 @@ def _note_unknown_items(tables: Mapping[str, pa.Table], report: ImportReport) ->
             report.tables[name].n_unknown_items = rows.num_rows - int(pc.sum(known).as_py() or 0)
 
 
-def _ignored(folder: Path, found: Mapping[str, list[Path]]) -> list[str]:
-    """Files that look like tables and are none; a misspelt name shows up here."""
-    used = {path for paths in found.values() for path in paths}
+def _list_ignored(folder: Path, paths_of: Mapping[str, list[Path]]) -> list[str]:
+    """Return files that look like tables and are none; a misspelt name shows up here."""
+    used = {path for paths in paths_of.values() for path in paths}
     return sorted(
         path.name
         for path in folder.iterdir()
@@ -192,9 +207,8 @@ def _refuse_missing_columns(schema: TableSchema, present: list[str], paths: list
     )
 
 
-def _quarantine(name: str, bad: pa.Table, settings: Settings) -> Path:
-    """Writes bad rows to a file named by its content, so that the same import writes the same
-    file."""
+def _write_quarantine(name: str, bad: pa.Table, settings: Settings) -> Path:
+    """Write bad rows to a file named by its content; the same import writes the same file."""
     folder = settings.home / "quarantine"
     folder.mkdir(parents=True, exist_ok=True)
     staging = folder / f".{name}.csv"

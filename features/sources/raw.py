@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from features.contracts.errors import BadInput
 from features.contracts.tables import TableSchema
+from features.contracts.texts import sql_literal, sql_name
 
 FILE, ROW = "__file", "__row"
 BAD_ROWS = pa.schema(
@@ -40,31 +41,21 @@ def load_raw(duck: Any, schema: TableSchema, paths: Sequence[Path]) -> tuple[lis
     return _load_parquet(duck, schema, paths), BAD_ROWS.empty_table()
 
 
-def quoted(name: str) -> str:
-    """A name in SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(value: str) -> str:
-    """A text in SQL."""
-    return "'" + value.replace("'", "''") + "'"
-
-
 def _load_parquet(duck: Any, schema: TableSchema, paths: Sequence[Path]) -> list[str]:
     for path in paths:
         try:
-            duck.execute(f"SELECT * FROM parquet_schema({literal(str(path))})")
+            duck.execute(f"SELECT * FROM parquet_schema({sql_literal(str(path))})")
         except duckdb.Error as error:
             raise BadInput(
                 "no readable Parquet file", where=str(path), hint=_first_line(error)
             ) from error
-    sources = ", ".join(literal(str(path)) for path in paths)
+    sources = ", ".join(sql_literal(str(path)) for path in paths)
     scan = f"read_parquet([{sources}], union_by_name = true"
     try:
         given = [row[0] for row in duck.sql(f"DESCRIBE SELECT * FROM {scan})").fetchall()]
         names = _canonical(schema, given, paths[0])
         columns = "".join(
-            f"{quoted(a)}::VARCHAR AS {quoted(b)}, " for a, b in zip(given, names, strict=True)
+            f"{sql_name(a)}::VARCHAR AS {sql_name(b)}, " for a, b in zip(given, names, strict=True)
         )
         duck.execute(
             f"CREATE TEMP TABLE raw AS SELECT {columns}filename AS {FILE}, (file_row_number + 1)::BIGINT AS {ROW} "
@@ -81,8 +72,8 @@ def _load_parquet(duck: Any, schema: TableSchema, paths: Sequence[Path]) -> list
 
 def _load_csv(duck: Any, schema: TableSchema, path: Path) -> tuple[list[str], pa.Table]:
     names = _canonical(schema, _header(path), path)
-    place = literal(str(path))
-    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+    place = sql_literal(str(path))
+    columns = ", ".join(f"{sql_literal(name)}: 'VARCHAR'" for name in names)
     try:
         duck.execute(
             f"CREATE TEMP TABLE raw AS SELECT *, {place} AS {FILE}, row_number() OVER () AS {ROW} "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +26,10 @@ class FactStore(Protocol):
 
     def is_empty(self, table: str) -> bool:
         """Whether `table` holds no row yet."""
+        ...
+
+    def knows_events(self, event_ids: Sequence[str]) -> list[bool]:
+        """For each id, whether an imported event has it."""
         ...
 
     def write(self, tables: Mapping[str, pa.Table]) -> dict[str, WriteCount]:
@@ -95,3 +99,16 @@ class ImportReport:
                 for name, table in self.tables.items()
             },
         }
+
+
+def count_reasons(reasons: Sequence[str]) -> dict[str, int]:
+    """Count how often each single reason was given, in reasons joined by "; ".
+
+    >>> count_reasons(["a; b", "a"])
+    {'a': 2, 'b': 1}
+    """
+    counts: dict[str, int] = {}
+    for joined in reasons:
+        for reason in joined.split("; "):
+            counts[reason] = counts.get(reason, 0) + 1
+    return counts

@@ -1,210 +1,26 @@
-"""Turns the rows of a file into rows of a canonical table, and says of every other row why it is
-not one.
+"""From the text rows of a file to rows of a canonical table, and the reasons of every bad row.
 
 Everything happens in SQL over whole columns. The input is a DuckDB table `raw` whose columns are
-all text, with file and row of where each row stood.
+all text, with file and row of where each row stood. The checks are those of contracts.validation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+import duckdb
 import pyarrow as pa
 
 from configs.settings import Settings
+from features.contracts.event_ids import event_id_sql
 from features.contracts.money import minor_digits
-from features.contracts.tables import (
-    ATTRIBUTES,
-    DEFAULT_ZONE,
-    EVENTS,
-    Column,
-    EventType,
-    Kind,
-    TableSchema,
-)
-from features.sources.raw import FILE, ROW, literal, quoted
-
-_KIND_NAMES = {
-    Kind.TIME: "time",
-    Kind.NUMBER: "number",
-    Kind.INTEGER: "whole number",
-    Kind.FLAG: "true or false",
-    Kind.MONEY: "amount of money",
-    Kind.UNIT_MONEY: "amount of money",
-}
-# Times and numbers beyond these are slips of a keyboard; an open end may be written as the year
-# 9999.
-_FIRST_TIME, _LAST_TIME = "1900-01-01 00:00:00+00", "9999-12-31 12:00:00+00"
-_LARGEST = 1e12
-# When something was seen to be; plans (promotions, prices) may lie ahead.
-_OBSERVED_AT = {"events": "occurred_at", "stock": "at", "competitor_prices": "observed_at"}
-# Pairs of times of which the first must lie before the second.
-_SPANS = (("starts_at", "ends_at"), ("valid_from", "valid_to"))
-
-
-@dataclass(frozen=True)
-class Validated:
-    """`good` is in stored schema, keys distinct; `bad` has file, row, reasons (joined by "; ") and
-    raw (JSON)."""
-
-    good: pa.Table
-    bad: pa.Table
-    duplicates: int
-    attributes: list[str]
-
-
-def validate(
-    duck: Any, schema: TableSchema, present: list[str], settings: Settings, *, now: datetime
-) -> Validated:
-    """Checks the table `raw`, whose columns besides file and row are `present`."""
-    known = [column for column in schema.columns if column.name in present]
-    extras = [name for name in present if name not in {column.name for column in schema.columns}]
-    typed = [
-        f"{_typed(column, schema, present, settings)} AS {quoted(column.stored_name)}"
-        for column in known
-    ]
-    typed.append(f"{_extras(extras)} AS {ATTRIBUTES}")
-    reasons = [
-        f"CASE WHEN {condition} THEN {literal(reason)} END"
-        for condition, reason in _faults(schema, known, now)
-    ]
-    raw = ", ".join(f"{literal(name)}, {quoted(name)}" for name in present)
-    duck.execute(
-        f"CREATE OR REPLACE TEMP TABLE typed AS SELECT {FILE}, {ROW}, {', '.join(typed)}, {_raw_values(known)} FROM raw"
-    )
-    joined = (
-        f"array_to_string(list_filter([{', '.join(reasons) or 'NULL'}], x -> x IS NOT NULL), '; ')"
-    )
-    duck.execute(f"CREATE OR REPLACE TEMP TABLE judged AS SELECT *, {joined} AS reasons FROM typed")
-    stored = ", ".join(_stored(schema, {column.name for column in known}))
-    duck.execute(
-        f"CREATE OR REPLACE TEMP TABLE kept AS SELECT {FILE}, {ROW}, {stored} FROM judged WHERE reasons = ''"
-    )
-    if schema is EVENTS:
-        _identify_events(duck, schema)
-    duplicates = _drop_repeated(duck, schema)
-    names = ", ".join(quoted(name) for name in schema.arrow.names)
-    good = (
-        duck.sql(f"SELECT {names} FROM kept ORDER BY {FILE}, {ROW}")
-        .to_arrow_table()
-        .cast(schema.arrow)
-    )
-    bad = duck.sql(
-        f'SELECT r.{FILE} AS file, r.{ROW} AS "row", b.reasons, json_object({raw})::VARCHAR AS raw FROM raw r JOIN ('
-        f"SELECT {FILE}, {ROW}, reasons FROM judged WHERE reasons <> '' UNION ALL SELECT * FROM repeated) b "
-        f"ON r.{FILE} = b.{FILE} AND r.{ROW} = b.{ROW} ORDER BY 1, 2"
-    ).to_arrow_table()
-    return Validated(good, bad, duplicates, extras)
-
-
-def _typed(column: Column, schema: TableSchema, present: list[str], settings: Settings) -> str:
-    """SQL for the typed value, null where the text is none of the kind."""
-    value = _value(column.name)
-    if column.kind is Kind.TEXT:
-        return value
-    if column.kind is Kind.TIME:
-        time = f"TRY_CAST({value} AS TIMESTAMPTZ)"
-        return f"CASE WHEN {time} >= '{_FIRST_TIME}' AND {time} < '{_LAST_TIME}' THEN {time} END"
-    if column.kind is Kind.INTEGER:
-        return (
-            f"CASE WHEN TRY_CAST({value} AS DOUBLE) % 1 = 0 THEN TRY_CAST({value} AS INTEGER) END"
-        )
-    if column.kind is Kind.FLAG:
-        return f"TRY_CAST({value} AS BOOLEAN)"
-    number = f"TRY_CAST({value} AS DOUBLE)"
-    finite = f"CASE WHEN abs({number}) < {_LARGEST} THEN {number} END"
-    if column.kind is Kind.NUMBER:
-        return finite
-    scale = _scale(schema, present, settings)
-    if column.kind is Kind.UNIT_MONEY:
-        return f"({finite}) * {scale}"
-    # The decimal is exact, so that half a cent is seen as such and goes to the even cent.
-    return f"TRY_CAST(round_even((TRY_CAST({value} AS DECIMAL(24, 6)) * {scale})::DOUBLE, 0) AS BIGINT)"
-
-
-def _scale(schema: TableSchema, present: list[str], settings: Settings) -> str:
-    """SQL for minor units in one major unit of the row's zone."""
-    default = 10 ** minor_digits(settings.zone(DEFAULT_ZONE).currency)
-    zones = {zone: 10 ** minor_digits(each.currency) for zone, each in settings.zones.items()}
-    if (
-        not zones
-        or "zone" not in present
-        or not any(column.name == "zone" for column in schema.columns)
-    ):
-        return str(default)
-    cases = " ".join(f"WHEN {literal(zone)} THEN {scale}" for zone, scale in zones.items())
-    return f"(CASE coalesce({_value('zone')}, {literal(DEFAULT_ZONE)}) {cases} ELSE {default} END)"
-
-
-def _faults(schema: TableSchema, known: list[Column], now: datetime) -> list[tuple[str, str]]:
-    """Conditions over the table `typed` that make a row bad, each with its reason."""
-    faults: list[tuple[str, str]] = []
-    for column in known:
-        stored, given = quoted(column.stored_name), quoted(f"raw {column.name}")
-        if column.required:
-            faults.append((f"{given} IS NULL", f"{column.name} is missing"))
-        if column.kind is not Kind.TEXT:
-            faults.append(
-                (
-                    f"{given} IS NOT NULL AND {stored} IS NULL",
-                    f"{column.name} is no {_KIND_NAMES[column.kind]}",
-                )
-            )
-        if column.minimum is not None:
-            faults.append(
-                (f"{stored} < {column.minimum}", f"{column.name} is below {column.minimum:g}")
-            )
-        if column.maximum is not None:
-            faults.append(
-                (f"{stored} > {column.maximum}", f"{column.name} is above {column.maximum:g}")
-            )
-    names = {column.name for column in known}
-    for first, last in _SPANS:
-        if {first, last} <= names:
-            faults.append((f"{last} <= {first}", f"{last} is not after {first}"))
-    seen_at = _OBSERVED_AT.get(schema.name)
-    if seen_at is not None:
-        faults.append(
-            (
-                f"{quoted(seen_at)} > TIMESTAMPTZ '{now.isoformat()}'",
-                f"{seen_at} lies in the future",
-            )
-        )
-    if schema is EVENTS:
-        types = ", ".join(literal(each) for each in EventType)
-        faults.append((f"event_type NOT IN ({types})", "event_type is unknown"))
-        faults.append(
-            (
-                "event_type IN ('purchase', 'refund') AND " + _no_quantity(names),
-                "quantity is not above 0",
-            )
-        )
-    return faults
-
-
-def _no_quantity(names: set[str]) -> str:
-    return "quantity <= 0" if "quantity" in names else "false"
-
-
-def _stored(schema: TableSchema, names: set[str]) -> list[str]:
-    """SQL for every stored column, with defaults, and with amounts of an event worked out from each
-    other."""
-    stored = []
-    for column in schema.columns:
-        name = quoted(column.stored_name)
-        value = name if column.name in names else "NULL"
-        if column.default is not None:
-            default = (
-                literal(column.default)
-                if isinstance(column.default, str)
-                else str(column.default).lower()
-            )
-            value = f"coalesce({value}, {default})"
-        stored.append(f"({value})::{_SQL_TYPES[column.kind]} AS {name}")
-    return [*stored, ATTRIBUTES]
-
+from features.contracts.tables import ATTRIBUTES, DEFAULT_ZONE, EVENTS, Kind, TableSchema
+from features.contracts.texts import sql_literal, sql_name
+from features.contracts.validation import amounts_sql, fault_conditions
+from features.contracts.values import raw_column, text_sql, value_sql
+from features.sources.raw import FILE, ROW
 
 _SQL_TYPES = {
     Kind.TEXT: "VARCHAR",
@@ -215,72 +31,180 @@ _SQL_TYPES = {
     Kind.MONEY: "BIGINT",
     Kind.UNIT_MONEY: "DOUBLE",
 }
+# The attributes in the order of their names, as the id of an event counts them.
+_SORTED_ATTRIBUTES = "sorted attributes"
 
 
-def _identify_events(duck: Any, schema: TableSchema) -> None:
-    """Amounts from each other; an event without an id gets the hash of its row and its ordinal
-    among identical rows."""
-    content = ", ".join(
-        f"coalesce({quoted(n)}::VARCHAR, '')" for n in schema.arrow.names if n != "event_id"
+@dataclass(frozen=True)
+class Validated:
+    """The rows of one table after the checks.
+
+    good         in stored schema, keys distinct
+    bad          file, row, reasons (joined by "; ") and raw (JSON)
+    duplicates   how many rows say again what another row says
+    attributes   the columns that the table does not know
+    earlier_ids  aligned with `good`: the id that an event without one got when attributes counted
+                 in the order of the file; None where that is the same id for every row
+    """
+
+    good: pa.Table
+    bad: pa.Table
+    duplicates: int
+    attributes: list[str]
+    earlier_ids: pa.ChunkedArray | None = None
+
+
+def validate(
+    duck: duckdb.DuckDBPyConnection,
+    schema: TableSchema,
+    present: list[str],
+    settings: Settings,
+    *,
+    latest: datetime,
+) -> Validated:
+    """Check the table `raw`, whose columns besides file and row are `present`.
+
+    `latest` is the latest time at which something may have been observed.
+    """
+    names = {column.name for column in schema.columns}
+    extras = [name for name in present if name not in names]
+    known = names & set(present)
+    _create_typed(duck, schema, known, extras, settings)
+    reasons = [
+        f"CASE WHEN {condition} THEN {sql_literal(reason)} END"
+        for condition, reason in fault_conditions(schema, known, latest)
+    ]
+    joined = (
+        f"array_to_string(list_filter([{', '.join(reasons) or 'NULL'}], x -> x IS NOT NULL), '; ')"
     )
+    duck.execute(f"CREATE OR REPLACE TEMP TABLE judged AS SELECT *, {joined} AS reasons FROM typed")
+    _create_kept(duck, schema, known)
+    in_file_order = extras == sorted(extras)
+    if schema is EVENTS:
+        _identify_events(duck, in_file_order=in_file_order)
+    duplicates = _drop_repeated(duck, schema)
+    kept = duck.sql(f"SELECT * FROM kept ORDER BY {FILE}, {ROW}").to_arrow_table()
+    earlier_ids = None if schema is not EVENTS or in_file_order else kept["earlier_id"]
+    return Validated(
+        good=kept.select(schema.arrow.names).cast(schema.arrow),
+        bad=_select_bad(duck, present),
+        duplicates=duplicates,
+        attributes=extras,
+        earlier_ids=earlier_ids,
+    )
+
+
+def _create_typed(
+    duck: duckdb.DuckDBPyConnection,
+    schema: TableSchema,
+    known: Collection[str],
+    extras: Sequence[str],
+    settings: Settings,
+) -> None:
+    """Make the table `typed`: each known column typed, its text beside it, and the attributes."""
+    scale = _minor_units_sql(schema, known, settings)
+    selected = [FILE, ROW]
+    for column in schema.columns:
+        if column.name in known:
+            selected += [
+                f"{value_sql(column, scale)} AS {sql_name(column.stored_name)}",
+                f"{text_sql(column.name)} AS {sql_name(raw_column(column.name))}",
+            ]
+    selected += [
+        f"{_attributes_sql(extras)} AS {ATTRIBUTES}",
+        f"{_attributes_sql(sorted(extras))} AS {sql_name(_SORTED_ATTRIBUTES)}",
+    ]
+    duck.execute(f"CREATE OR REPLACE TEMP TABLE typed AS SELECT {', '.join(selected)} FROM raw")
+
+
+def _create_kept(
+    duck: duckdb.DuckDBPyConnection, schema: TableSchema, known: Collection[str]
+) -> None:
+    """Make the table `kept`: the stored columns of the good rows, with defaults."""
+    stored = []
+    for column in schema.columns:
+        name = sql_name(column.stored_name)
+        value = name if column.name in known else "NULL"
+        if isinstance(column.default, str):
+            value = f"coalesce({value}, {sql_literal(column.default)})"
+        elif column.default is not None:
+            value = f"coalesce({value}, {str(column.default).lower()})"
+        stored.append(f"({value})::{_SQL_TYPES[column.kind]} AS {name}")
+    selected = ", ".join([FILE, ROW, *stored, ATTRIBUTES, sql_name(_SORTED_ATTRIBUTES)])
+    duck.execute(
+        f"CREATE OR REPLACE TEMP TABLE kept AS SELECT {selected} FROM judged WHERE reasons = ''"
+    )
+
+
+def _minor_units_sql(schema: TableSchema, known: Collection[str], settings: Settings) -> str:
+    """SQL for minor units in one major unit of the row's zone."""
+    by_zone = {
+        zone: 10 ** minor_digits(configured.currency) for zone, configured in settings.zones.items()
+    }
+    in_zones = any(column.name == "zone" for column in schema.columns)
+    default = 10 ** minor_digits(settings.zone(DEFAULT_ZONE).currency)
+    if not by_zone or not in_zones or "zone" not in known:
+        return str(default)
+    cases = " ".join(f"WHEN {sql_literal(zone)} THEN {scale}" for zone, scale in by_zone.items())
+    other = 10 ** minor_digits(settings.currency)
+    zone = f"coalesce({text_sql('zone')}, {sql_literal(DEFAULT_ZONE)})"
+    return f"(CASE {zone} {cases} ELSE {other} END)"
+
+
+def _identify_events(duck: duckdb.DuckDBPyConnection, *, in_file_order: bool) -> None:
+    """Give an event without an id the one of its content, and complete its amounts."""
+    order = f"{FILE}, {ROW}"
+    earlier = event_id_sql(ATTRIBUTES, order)
+    derived = event_id_sql(sql_name(_SORTED_ATTRIBUTES), order)
+    # Once is enough where both say the same: hashing is the expensive part.
+    also = "" if in_file_order else f", coalesce(event_id, {earlier}) AS earlier_id"
     duck.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE kept AS SELECT * REPLACE (
-            coalesce(event_id, sha256(concat_ws(chr(31), {content}, row_number() OVER (
-                PARTITION BY event_id, {content} ORDER BY {FILE}, {ROW})))) AS event_id,
-            coalesce(line_amount_minor, TRY_CAST(round_even(unit_price_minor * quantity, 0) AS BIGINT))
-                AS line_amount_minor,
-            coalesce(unit_price_minor, line_amount_minor / nullif(quantity, 0)) AS unit_price_minor
-        ) FROM kept
+            coalesce(event_id, {derived}) AS event_id, {amounts_sql()}
+        ){also} FROM kept
         """
     )
 
 
-def _drop_repeated(duck: Any, schema: TableSchema) -> int:
-    """Keeps the last row of each key. Earlier rows that say the same are counted, others go to the
+def _drop_repeated(duck: duckdb.DuckDBPyConnection, schema: TableSchema) -> int:
+    """Keep the last row of each key. Earlier rows that say the same are counted, others go to the
     table `repeated`."""
-    key = ", ".join(quoted(name) for name in schema.key)
-    names = ", ".join(quoted(name) for name in schema.arrow.names)
+    key = ", ".join(sql_name(name) for name in schema.key)
+    names = ", ".join(sql_name(name) for name in schema.arrow.names)
+    latest_first = f"(PARTITION BY {key} ORDER BY {FILE} DESC, {ROW} DESC)"
     duck.execute(
         f"CREATE OR REPLACE TEMP TABLE ranked AS SELECT *, "
-        f"row_number() OVER (PARTITION BY {key} ORDER BY {FILE} DESC, {ROW} DESC) AS place, hash({names}) AS content, "
-        f"first(hash({names})) OVER (PARTITION BY {key} ORDER BY {FILE} DESC, {ROW} DESC) AS last_content FROM kept"
+        f"row_number() OVER {latest_first} AS place, hash({names}) AS content, "
+        f"first(hash({names})) OVER {latest_first} AS last_content FROM kept"
     )
-    what = " and ".join(schema.key)
+    reason = sql_literal(f"a later row has the same {' and '.join(schema.key)}")
     duck.execute(
-        f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {FILE}, {ROW}, {literal(f'a later row has the same {what}')} "
-        "AS reasons FROM ranked WHERE place > 1 AND content <> last_content"
+        f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {FILE}, {ROW}, {reason} AS reasons "
+        "FROM ranked WHERE place > 1 AND content <> last_content"
     )
     same = duck.sql(
         "SELECT count(*) FROM ranked WHERE place > 1 AND content = last_content"
     ).fetchone()
     duck.execute("CREATE OR REPLACE TEMP TABLE kept AS SELECT * FROM ranked WHERE place = 1")
-    return int(same[0])
+    return int(same[0]) if same else 0
 
 
-def _raw_values(known: list[Column]) -> str:
-    return ", ".join(f"{_value(column.name)} AS {quoted(f'raw {column.name}')}" for column in known)
+def _select_bad(duck: duckdb.DuckDBPyConnection, present: Sequence[str]) -> pa.Table:
+    """The rows that failed, with their reasons and their values as given."""
+    raw = ", ".join(f"{sql_literal(name)}, {sql_name(name)}" for name in present)
+    return duck.sql(
+        f'SELECT r.{FILE} AS file, r.{ROW} AS "row", b.reasons, '
+        f"json_object({raw})::VARCHAR AS raw FROM raw r JOIN ("
+        f"SELECT {FILE}, {ROW}, reasons FROM judged WHERE reasons <> '' "
+        "UNION ALL SELECT * FROM repeated) b "
+        f"ON r.{FILE} = b.{FILE} AND r.{ROW} = b.{ROW} ORDER BY 1, 2"
+    ).to_arrow_table()
 
 
-def _extras(names: list[str]) -> str:
+def _attributes_sql(names: Sequence[str]) -> str:
+    """SQL for the values of unknown columns as JSON, null where none has a value."""
     if not names:
         return "NULL::VARCHAR"
-    pairs = ", ".join(f"{literal(name)}, {_value(name)}" for name in names)
+    pairs = ", ".join(f"{sql_literal(name)}, {text_sql(name)}" for name in names)
     return f"nullif(json_merge_patch('{{}}', json_object({pairs}))::VARCHAR, '{{}}')"
-
-
-def _value(name: str) -> str:
-    return f"nullif(trim({quoted(name)}), '')"
-
-
-def summarise(reasons: list[str]) -> dict[str, int]:
-    """How often each single reason was given.
-
-    >>> summarise(["a; b", "a"])
-    {'a': 2, 'b': 1}
-    """
-    counts: dict[str, int] = {}
-    for joined in reasons:
-        for reason in joined.split("; "):
-            counts[reason] = counts.get(reason, 0) + 1
-    return counts

@@ -1,4 +1,4 @@
-"""Which event ids are known already, as sorted 64-bit digests that are mapped into memory.
+"""The ids of imported events, as sorted 64-bit digests that are mapped into memory.
 
 An event may come by import and over HTTP, in either order. Every segment of imported events has
 such a file beside it, and so has every version of the materialized features. Two ids that share a
@@ -26,32 +26,33 @@ MANIFEST = "manifest.json"
 _KEY = EVENTS.key[0]
 
 
-def digests(event_ids: Iterable[str]) -> UInt64Array:
-    """One uint64 per id, in the order given."""
-    joined = b"".join([hashlib.sha256(each.encode()).digest()[:8] for each in event_ids])
+def digest_ids(event_ids: Iterable[str]) -> UInt64Array:
+    """Return one uint64 per id, in the order given."""
+    joined = b"".join([hashlib.sha256(event_id.encode()).digest()[:8] for event_id in event_ids])
     return np.frombuffer(joined, "<u8").astype(np.uint64)
 
 
-def among(wanted: UInt64Array, known: UInt64Array) -> BoolArray:
-    """Which of `wanted` are in `known`, which is sorted."""
+def mark_known(digests: UInt64Array, known: UInt64Array) -> BoolArray:
+    """Return which of `digests` are in `known`, which is sorted."""
     if not len(known):
-        return np.zeros(len(wanted), bool)
-    found: BoolArray = known[np.searchsorted(known, wanted).clip(max=len(known) - 1)] == wanted
-    return found
+        return np.zeros(len(digests), bool)
+    nearest = np.searchsorted(known, digests).clip(max=len(known) - 1)
+    is_known: BoolArray = known[nearest] == digests
+    return is_known
 
 
 def write_digests(path: Path, event_ids: Iterable[str]) -> None:
-    """Writes the sorted digests for good: in one rename, synced."""
+    """Write the sorted digests in one rename, synced."""
     staging = path.with_suffix(f".{os.getpid()}.staging")
     with staging.open("wb") as file:
-        np.save(file, np.sort(digests(event_ids)))
+        np.save(file, np.sort(digest_ids(event_ids)))
         file.flush()
         os.fsync(file.fileno())
     staging.replace(path)
 
 
 def read_digests(path: Path) -> UInt64Array:
-    """What `write_digests` wrote, mapped; none when there is no such file."""
+    """Return what `write_digests` wrote, mapped into memory; none when there is no such file."""
     try:
         mapped: UInt64Array = np.load(path, mmap_mode="r")
     except FileNotFoundError:
@@ -60,31 +61,30 @@ def read_digests(path: Path) -> UInt64Array:
 
 
 def digests_file(segment: Path) -> Path:
-    """Where the digests of a segment of events lie."""
+    """Return the file of the digests of a segment of events."""
     return segment.with_suffix(".ids.npy")
 
 
 class ImportedEvents:
-    """The ids of imported events, as the manifest stands at each call. Safe to share between
-    threads."""
+    """The ids of imported events, by the manifest of each call. Safe to share between threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._folder = settings.home / "tables"
         self._lock = Lock()
         self._opened: dict[str, UInt64Array] = {}
 
-    def known(self, event_ids: Sequence[str]) -> list[bool]:
-        """For each id, whether an import holds it."""
-        segments = self._segments()
+    def contain(self, event_ids: Sequence[str]) -> list[bool]:
+        """Return for each id whether an import holds it."""
+        segments = self._open_segments()
         if not segments:
             return [False] * len(event_ids)
-        wanted = digests(event_ids)
-        found = np.zeros(len(wanted), bool)
+        digests = digest_ids(event_ids)
+        is_known = np.zeros(len(digests), bool)
         for segment in segments:
-            found |= among(wanted, segment)
-        return found.tolist()
+            is_known |= mark_known(digests, segment)
+        return is_known.tolist()
 
-    def _segments(self) -> list[UInt64Array]:
+    def _open_segments(self) -> list[UInt64Array]:
         try:
             manifest: dict[str, list[str]] = json.loads(
                 (self._folder / MANIFEST).read_text(encoding="utf-8")
@@ -96,12 +96,12 @@ class ImportedEvents:
             self._opened = {name: self._opened.get(name, NONE) for name in names}
             for name, opened in self._opened.items():
                 if opened is NONE:
-                    self._opened[name] = _of_segment(self._folder / name)
+                    self._opened[name] = _read_segment_digests(self._folder / name)
             return list(self._opened.values())
 
 
-def _of_segment(segment: Path) -> UInt64Array:
-    """The digests of one segment; made now for one that was written without."""
+def _read_segment_digests(segment: Path) -> UInt64Array:
+    """Return the digests of one segment; made now for one that was written without."""
     path = digests_file(segment)
     if not path.exists():
         write_digests(path, pq.read_table(segment, columns=[_KEY])[_KEY].to_pylist())

@@ -1,0 +1,314 @@
+"""The checks of one row of a canonical table, for both doors: files and HTTP.
+
+A file has millions of rows and a request a few, so most checks are written twice, side by side:
+as SQL over the text columns of a file (DuckDB), and as Python for one event of a request. Both
+read a value alike to the last bit and name the same faults in the same order; a test sends the
+same rows through both. What differs, because the formats do:
+
+- HTTP takes JSON: a text column wants a JSON string. Files are text throughout.
+- HTTP wants times in ISO 8601 with an offset. In a file a time without one is UTC, and a date
+  alone is its midnight.
+- Files match column names without regard to case and blanks around them; HTTP does not.
+- Files count numbers that JSON does not know (NaN) as text of an unknown column; HTTP refuses them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from features.contracts.event_ids import attributes_content
+from features.contracts.tables import (
+    ATTRIBUTES,
+    DEFAULT_ZONE,
+    EVENTS,
+    Column,
+    EventType,
+    Kind,
+    TableSchema,
+)
+from features.contracts.texts import clean_text, sql_literal, sql_name
+from features.contracts.values import Value, as_sql_text, raw_column, read_value
+
+# How far the clock of a sender or of a shop system may be ahead.
+CLOCK_SKEW = timedelta(minutes=5)
+# Limits of an event. Longer texts are slips, and a database index does not take them.
+MAX_TEXT = 1_000
+MAX_ATTRIBUTES = 10_000
+EARLIEST_EVENT = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_LINE_AMOUNT_MINOR = 10**15
+
+_KIND_NAMES = {
+    Kind.TEXT: "text",
+    Kind.TIME: "time",
+    Kind.NUMBER: "number",
+    Kind.INTEGER: "whole number",
+    Kind.FLAG: "true or false",
+    Kind.MONEY: "amount of money",
+    Kind.UNIT_MONEY: "amount of money",
+}
+# When something was seen to be; plans (promotions, prices) may lie ahead.
+_OBSERVED_AT = {"events": "occurred_at", "stock": "at", "competitor_prices": "observed_at"}
+# Pairs of times of which the first must lie before the second.
+_SPANS = (("starts_at", "ends_at"), ("valid_from", "valid_to"))
+_COUNTED = (EventType.PURCHASE, EventType.REFUND)
+_EVENT_COLUMNS = frozenset(column.name for column in EVENTS.columns)
+
+EventRow = dict[str, Value | None]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a row is refused: a column and what is wrong with it; `given` where showing it helps."""
+
+    column: str
+    problem: str
+    given: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """The fault without the value, as imports count it."""
+        return f"{self.column} {self.problem}"
+
+    def message(self) -> str:
+        """The fault with the value, as HTTP answers it."""
+        shown = "" if self.given is None else f"{self.given!r} "
+        return f"{self.column}: {shown}{self.problem}"
+
+
+@dataclass(frozen=True)
+class EventRules:
+    """What the checks of an event depend on.
+
+    minor_units_of   minor units in one major unit of a zone's currency
+    latest           the latest time at which an event may have occurred
+    """
+
+    minor_units_of: Callable[[str], int]
+    latest: datetime
+
+
+@dataclass(frozen=True)
+class CheckedEvent:
+    """One event of a request after the checks.
+
+    row          the stored columns with defaults and both amounts; of use without faults only
+    content      what its id is made of when it has none, see event_ids
+    """
+
+    row: EventRow
+    content: tuple[str, ...]
+    faults: tuple[Fault, ...]
+
+
+def check_event(event: Mapping[str, object], rules: EventRules) -> CheckedEvent:
+    """Check one event of a request and turn it into a row of the table `events`.
+
+    Money comes in major units of the zone's currency. Names that are no columns are kept as
+    attributes.
+    """
+    faults: list[Fault] = []
+    zone = event.get("zone")
+    scale = rules.minor_units_of(
+        (clean_text(zone) if isinstance(zone, str) else None) or DEFAULT_ZONE
+    )
+    row: EventRow = {}
+    for column in EVENTS.columns:
+        given = event.get(column.name)
+        if isinstance(given, str):
+            given = clean_text(given)
+        value = None if given is None else read_value(column.kind, given, scale)
+        row[column.stored_name] = value
+        faults += _find_value_faults(column, given, value)
+    attributes = {
+        name: value
+        for name, value in event.items()
+        if name not in _EVENT_COLUMNS and value is not None
+    }
+    faults += _find_attribute_faults(attributes)
+    faults += _find_event_faults(row, rules.latest)
+    if faults:
+        return CheckedEvent(row, (), tuple(faults))
+    for column in EVENTS.columns:
+        if row[column.stored_name] is None:
+            row[column.stored_name] = column.default
+    content = (*map(as_sql_text, list(row.values())[1:]), attributes_content(attributes))
+    row[ATTRIBUTES] = _dump_attributes(attributes)
+    _complete_amounts(row)
+    return CheckedEvent(row, content, ())
+
+
+def fault_conditions(
+    schema: TableSchema, present: Collection[str], latest: datetime
+) -> list[tuple[str, str]]:
+    """Conditions in SQL that make a row bad, each with its reason.
+
+    They read typed values under the stored names, the texts under `raw_column`, and `attributes`,
+    for the columns named in `present`. The order is that of the faults of `check_event`.
+    """
+    faults: list[tuple[str, str]] = []
+    for column in schema.columns:
+        if column.name in present:
+            faults += _value_conditions(column, is_event=schema is EVENTS)
+    if schema is EVENTS:
+        faults += [
+            (f"length({ATTRIBUTES}) > {MAX_ATTRIBUTES}", _attributes_too_long().reason),
+            (f"contains({ATTRIBUTES}, '\\u0000')", _attributes_not_storable().reason),
+        ]
+    for first, last in _SPANS:
+        if first in present and last in present:
+            faults.append((f"{last} <= {first}", f"{last} is not after {first}"))
+    seen_at = _OBSERVED_AT.get(schema.name)
+    if schema is EVENTS:
+        faults.append((f"occurred_at < '{EARLIEST_EVENT}'", "occurred_at lies before 1970"))
+    if seen_at is not None:
+        faults.append((f"{sql_name(seen_at)} > '{latest}'", f"{seen_at} lies in the future"))
+    if schema is EVENTS:
+        faults += _event_conditions(present)
+    return faults
+
+
+def _value_conditions(column: Column, *, is_event: bool) -> list[tuple[str, str]]:
+    """The conditions of one column, in the order of `_find_value_faults`."""
+    stored, given = sql_name(column.stored_name), sql_name(raw_column(column.name))
+    faults: list[tuple[str, str]] = []
+    if column.required:
+        faults.append((f"{given} IS NULL", f"{column.name} is missing"))
+    if column.kind is not Kind.TEXT:
+        not_of_kind = f"{given} IS NOT NULL AND {stored} IS NULL"
+        faults.append((not_of_kind, f"{column.name} is no {_KIND_NAMES[column.kind]}"))
+    elif is_event:
+        too_long = Fault(column.name, f"is longer than {MAX_TEXT} characters")
+        not_storable = Fault(column.name, "holds a character that cannot be kept")
+        faults += [
+            (f"length({stored}) > {MAX_TEXT}", too_long.reason),
+            (f"contains({stored}, chr(0))", not_storable.reason),
+        ]
+    if column.minimum is not None:
+        below = f"{column.name} is below {column.minimum:g}"
+        faults.append((f"{stored} < {column.minimum}", below))
+    if column.maximum is not None:
+        above = f"{column.name} is above {column.maximum:g}"
+        faults.append((f"{stored} > {column.maximum}", above))
+    return faults
+
+
+def _find_value_faults(column: Column, given: object, value: Value | None) -> list[Fault]:
+    """The faults of one value of an event, in the order of `_value_conditions`."""
+    name = column.name
+    if given is None:
+        return [Fault(name, "is missing")] if column.required else []
+    if value is None:
+        if column.kind is Kind.TIME and isinstance(given, str):
+            no_zone = _lacks_zone(given)
+            return [Fault(name, "has no time zone" if no_zone else "is no time", given)]
+        return [Fault(name, f"is no {_KIND_NAMES[column.kind]}")]
+    faults = []
+    if isinstance(value, str):
+        if len(value) > MAX_TEXT:
+            faults.append(Fault(name, f"is longer than {MAX_TEXT} characters"))
+        if not _is_storable(value):
+            faults.append(Fault(name, "holds a character that cannot be kept"))
+    elif column.minimum is not None and isinstance(value, int | float) and value < column.minimum:
+        faults.append(Fault(name, f"is below {column.minimum:g}"))
+    return faults
+
+
+def _find_attribute_faults(attributes: Mapping[str, object]) -> list[Fault]:
+    try:
+        content = attributes_content(attributes)
+    except ValueError:
+        return [Fault(ATTRIBUTES, "hold a number that is none")]
+    faults = []
+    if len(content) > MAX_ATTRIBUTES:
+        faults.append(_attributes_too_long())
+    if "\\u0000" in content or not _is_storable(content):
+        faults.append(_attributes_not_storable())
+    return faults
+
+
+def _find_event_faults(row: EventRow, latest: datetime) -> list[Fault]:
+    """The faults of an event that concern its meaning; the twin of `_event_conditions`."""
+    faults = []
+    occurred_at, event_type, quantity = row["occurred_at"], row["event_type"], row["quantity"]
+    if isinstance(occurred_at, datetime):
+        if occurred_at < EARLIEST_EVENT:
+            faults.append(Fault("occurred_at", "lies before 1970"))
+        if occurred_at > latest:
+            faults.append(Fault("occurred_at", "lies in the future"))
+    if isinstance(event_type, str) and event_type not in tuple(EventType):
+        faults.append(Fault("event_type", "is unknown", event_type))
+    if event_type in _COUNTED and isinstance(quantity, float) and quantity <= 0:
+        faults.append(Fault("quantity", "is not above 0"))
+    if row["line_amount_minor"] is None and isinstance(row["unit_price_minor"], float):
+        units = quantity if isinstance(quantity, float) else 1.0
+        if row["unit_price_minor"] * units > MAX_LINE_AMOUNT_MINOR:
+            faults.append(Fault("unit_price", "times quantity is too large"))
+    return faults
+
+
+def _event_conditions(present: Collection[str]) -> list[tuple[str, str]]:
+    types = ", ".join(sql_literal(event_type) for event_type in EventType)
+    counted = ", ".join(sql_literal(event_type) for event_type in _COUNTED)
+    faults = [(f"event_type NOT IN ({types})", "event_type is unknown")]
+    if "quantity" in present:
+        none_moved = f"event_type IN ({counted}) AND quantity <= 0"
+        faults.append((none_moved, "quantity is not above 0"))
+    if "unit_price" in present:
+        units = "coalesce(quantity, 1)" if "quantity" in present else "1"
+        no_line = "line_amount_minor IS NULL AND " if "line_amount" in present else ""
+        too_large = f"{no_line}unit_price_minor * {units} > {MAX_LINE_AMOUNT_MINOR}"
+        faults.append((too_large, "unit_price times quantity is too large"))
+    return faults
+
+
+def amounts_sql() -> str:
+    """SQL that works out the two amounts of an event from each other, for `SELECT * REPLACE`.
+
+    The twin of `_complete_amounts`.
+    """
+    line = "TRY_CAST(round_even(unit_price_minor * quantity, 0) AS BIGINT)"
+    return (
+        f"coalesce(line_amount_minor, {line}) AS line_amount_minor, "
+        "coalesce(unit_price_minor, line_amount_minor / nullif(quantity, 0)) AS unit_price_minor"
+    )
+
+
+def _complete_amounts(row: EventRow) -> None:
+    """Set the amount of an event that was not given from the other one."""
+    line, unit, quantity = row["line_amount_minor"], row["unit_price_minor"], row["quantity"]
+    if not isinstance(quantity, float):
+        return
+    if line is None and isinstance(unit, float):
+        row["line_amount_minor"] = round(unit * quantity)
+    elif unit is None and isinstance(line, int) and quantity != 0:
+        row["unit_price_minor"] = line / quantity
+
+
+def _attributes_too_long() -> Fault:
+    return Fault(ATTRIBUTES, f"are longer than {MAX_ATTRIBUTES} characters")
+
+
+def _attributes_not_storable() -> Fault:
+    return Fault(ATTRIBUTES, "hold a character that cannot be kept")
+
+
+def _is_storable(text: str) -> bool:
+    """Whether a database keeps the text: none keeps NUL, and half a surrogate pair is no
+    character."""
+    return "\x00" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _lacks_zone(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is None
+    except ValueError:
+        return False
+
+
+def _dump_attributes(attributes: Mapping[str, object]) -> str | None:
+    if not attributes:
+        return None
+    return json.dumps(attributes, ensure_ascii=False, allow_nan=False, sort_keys=True)
