@@ -37,7 +37,7 @@ from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import CrossElasticities, fit_elasticities
 from models.pricing.rules import PricingRules
 from tests.benchmarks.simulated_pricing import pricing_items
-from training.pricing.panel import price_panel
+from training.pricing.panel import read_price_panel
 from training.pricing.task import PricingConfig
 
 _DRAWS = 3
@@ -101,7 +101,7 @@ def _known_items(shop: SimulatedShop, seed: int) -> list[PricingItem]:
         import_folder(
             Path(folder) / "tables", facts, settings, now=end(shop), progress=lambda _: None
         )
-        panel, _ = price_panel(facts, settings, end(shop))
+        panel, _ = read_price_panel(facts, settings, end(shop))
     units = shop.units_at(shop.current_minor[:, None])
     model = fit_elasticities(panel, load("models/pricing", PricingConfig).elasticity)
     items = pricing_items(shop, np.repeat(units, 4, axis=1), model)

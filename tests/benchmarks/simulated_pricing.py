@@ -32,8 +32,8 @@ from models.pricing.response.panel import PricePanel
 from models.pricing.rules import PricingRules
 from training.demand.config import DemandConfig
 from training.demand.task import train as train_demand
-from training.pricing.baselines import OWN, baseline_slopes
-from training.pricing.panel import price_panel
+from training.pricing.baselines import OWN, fit_baseline_slopes
+from training.pricing.panel import read_price_panel
 from training.pricing.task import PricingConfig
 
 ZONE = "default"
@@ -117,7 +117,7 @@ def _learnt(shop: SimulatedShop, seed: int) -> tuple[PricePanel, np.ndarray, Ela
         )
         facts = Facts(settings)
         import_folder(Path(folder) / "tables", facts, settings, now=end(shop), progress=_silent)
-        panel, _ = price_panel(facts, settings, end(shop))
+        panel, _ = read_price_panel(facts, settings, end(shop))
         demand = load("models/demand", DemandConfig, overrides={"n_origins": 1})
         trained = train_demand(facts, settings, demand, until=None, progress=_silent)
         response = load("models/pricing", PricingConfig).elasticity
@@ -171,7 +171,7 @@ def pricing_items(
 
 def _plain(panel: PricePanel, shop: SimulatedShop) -> np.ndarray:
     """(N,) slope of log units on log price by least squares, item by item."""
-    slopes = dict(zip(panel.item_ids, baseline_slopes(panel)[OWN], strict=True))
+    slopes = dict(zip(panel.item_ids, fit_baseline_slopes(panel)[OWN], strict=True))
     return np.array([slopes[item_id] for item_id in shop.item_ids])
 
 

@@ -10,17 +10,16 @@ from features.contracts.arrays import Float64Array
 _N_BINS = 20
 
 
-def foretold(expected: Float64Array, actual: Float64Array) -> Figure:
-    """Foretold against actual change in log units, held-out price changes in bins of equal
-    number."""
+def plot_predicted_changes(predicted: Float64Array, actual: Float64Array) -> Figure:
+    """Plot predicted against actual changes in log units (n,), means of bins of equal size."""
     figure = Figure(figsize=(5.5, 5), layout="constrained")
     axes = figure.subplots()
-    bins = np.array_split(np.argsort(expected, kind="stable"), min(_N_BINS, len(expected)))
-    points = np.array([[expected[rows].mean(), actual[rows].mean()] for rows in bins])
+    bins = np.array_split(np.argsort(predicted, kind="stable"), min(_N_BINS, len(predicted)))
+    points = np.array([[predicted[rows].mean(), actual[rows].mean()] for rows in bins])
     axes.plot(points[:, 0], points[:, 1], marker="o", label="mean of a bin")
     ends = [float(points.min()), float(points.max())]
-    axes.plot(ends, ends, color="black", linewidth=1, label="as foretold")
-    axes.set(xlabel="foretold change in log units", ylabel="actual change in log units")
+    axes.plot(ends, ends, color="black", linewidth=1, label="as predicted")
+    axes.set(xlabel="predicted change in log units", ylabel="actual change in log units")
     axes.grid(alpha=0.3)
     axes.legend()
     return figure

@@ -86,7 +86,7 @@ def optimise_prices(
     suggestions, kept = explain_prices(result, rules)
     suggestions.sort(
         key=lambda suggestion: (
-            -expected_gain(suggestion, rules.objective),
+            -estimate_gain(suggestion, rules.objective),
             suggestion.item_id,
             suggestion.zone,
         )
@@ -94,7 +94,7 @@ def optimise_prices(
     return OptimisedPrices(tuple(suggestions), kept, outcome)
 
 
-def expected_gain(suggestion: PriceSuggestion, objective: Objective) -> float:
+def estimate_gain(suggestion: PriceSuggestion, objective: Objective) -> float:
     """Return the expected gain in the objective against keeping the price.
 
     Units, or minor units; 0 where it is unknown.

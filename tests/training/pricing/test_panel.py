@@ -18,8 +18,8 @@ from features.contracts.tables import TABLES
 from features.facts.facts import Facts
 from features.sources.folder import import_folder
 from models.pricing.response.elasticity import fit_elasticities
-from training.pricing.baselines import OWN, baseline_slopes
-from training.pricing.panel import price_panel
+from training.pricing.baselines import OWN, fit_baseline_slopes
+from training.pricing.panel import read_price_panel
 from training.pricing.task import PricingConfig
 
 SHOP = ShopParameters(n_families=3, n_shoppers=100, stock_outs=0.05)
@@ -33,7 +33,7 @@ def known(tmp_path_factory: pytest.TempPathFactory):
     settings = Settings(home=root / "home", database_url=None)
     facts = Facts(settings)
     import_folder(root / "tables", facts, settings, now=end(shop), progress=lambda _: None)
-    panel, starts = price_panel(facts, settings, end(shop))
+    panel, starts = read_price_panel(facts, settings, end(shop))
     assert len(starts) == SHOP.n_weeks
     return shop, facts, settings, panel
 
@@ -63,7 +63,7 @@ def test_a_list_that_disagrees_with_what_was_paid_is_not_believed(known, tmp_pat
     schema = TABLES["price_history"].arrow
     tables = {name: facts.read(name).to_pyarrow() for name in ("events", "items", "promotions")}
     other.write({**tables, "price_history": pa.table(dearer.to_pyarrow()).cast(schema)})
-    panel, _ = price_panel(other, settings, end(shop))
+    panel, _ = read_price_panel(other, settings, end(shop))
     assert not panel.listed.any()
     assert panel.log_cost is None
     sold = shop.units > 0
@@ -74,7 +74,7 @@ def test_a_list_that_disagrees_with_what_was_paid_is_not_believed(known, tmp_pat
 
 def test_weeks_after_the_end_are_unknown(known) -> None:
     shop, facts, settings, panel = known
-    early, starts = price_panel(facts, settings, end(shop) - timedelta(weeks=10))
+    early, starts = read_price_panel(facts, settings, end(shop) - timedelta(weeks=10))
     assert len(starts) == SHOP.n_weeks - 10
     np.testing.assert_array_equal(early.units, panel.select_first_weeks(SHOP.n_weeks - 10).units)
     np.testing.assert_array_equal(
@@ -85,7 +85,7 @@ def test_weeks_after_the_end_are_unknown(known) -> None:
 def test_on_a_confounded_shop_least_squares_is_fooled_and_ours_is_not(known) -> None:
     shop, _, _, panel = known
     truth = np.diag(shop.elasticities())
-    plain = baseline_slopes(panel)[OWN] - truth
+    plain = fit_baseline_slopes(panel)[OWN] - truth
     model = fit_elasticities(panel, load("models/pricing", PricingConfig).elasticity)
     ours = model.columns["elasticity"] - truth
     assert plain.mean() < -0.5

@@ -18,8 +18,9 @@ from features.pipelines.demand import weekly_demand
 from models.pricing.rules import PricingRules
 from tests.shops.event_tables import arrow
 from tests.shops.tea_and_milk import MONDAY, N_WEEKS, FewFacts, sell_tea_and_milk
-from training.pricing.panel import price_panel
-from training.pricing.task import PRIMARY, PricingConfig, evaluate, share_at_a_bound, train
+from training.pricing.evaluate import measure_clipped_share
+from training.pricing.panel import read_price_panel
+from training.pricing.task import PRIMARY, PricingConfig, evaluate, train
 
 CONFIGURED = load("models/pricing", PricingConfig)
 PERSON = re.compile(r"user|visitor|session|customer|household|shopper|email|loyalty|consent", re.I)
@@ -157,7 +158,7 @@ def test_no_column_about_a_person_reaches_a_price(settings: Settings) -> None:
     read_columns = re.findall(r'"(\w+)"', str(ibis.to_sql(weekly, dialect="duckdb")))
     assert "item_id" in read_columns
     assert [name for name in read_columns if PERSON.search(name)] == []
-    panel, _ = price_panel(facts, settings, starts[-1])  # type: ignore[arg-type]
+    panel, _ = read_price_panel(facts, settings, starts[-1])  # type: ignore[arg-type]
     assert [each.name for each in fields(panel) if PERSON.search(each.name)] == []
 
 
@@ -180,7 +181,7 @@ def test_no_pricing_module_imports_a_persons_features() -> None:
 def test_an_empty_shop_and_one_whose_prices_never_move_are_bad_input(settings: Settings) -> None:
     with pytest.raises(BadInput, match="no purchases"):
         train(FewFacts({}), settings, CONFIGURED, until=None, progress=quiet)
-    with pytest.raises(BadInput, match="price response cannot be judged"):
+    with pytest.raises(BadInput, match="price response cannot be evaluated"):
         train(sell_tea_and_milk(promoted=0.0), settings, CONFIGURED, until=None, progress=quiet)
     with pytest.raises(BadInput):
         train(sell_tea_and_milk(n_weeks=3), settings, CONFIGURED, until=None, progress=quiet)
@@ -188,9 +189,9 @@ def test_an_empty_shop_and_one_whose_prices_never_move_are_bad_input(settings: S
 
 def test_slopes_that_were_cut_off_are_seen_and_others_are_not() -> None:
     slopes = np.array([-3.0, -1.5, -0.2, 0.4, 0.9])
-    assert share_at_a_bound(slopes) == 0
-    assert share_at_a_bound(np.minimum(slopes, 0.0)) == 2 / 5  # .4 and .9
-    assert share_at_a_bound(np.maximum(slopes, -1.5)) == 2 / 5  # -3 and -1.5 itself
+    assert measure_clipped_share(slopes) == 0
+    assert measure_clipped_share(np.minimum(slopes, 0.0)) == 2 / 5  # .4 and .9
+    assert measure_clipped_share(np.maximum(slopes, -1.5)) == 2 / 5  # -3 and -1.5 itself
 
 
 def test_shares_out_of_range_are_refused() -> None:
