@@ -10,7 +10,7 @@ from models.compiled.merge_candidates import merge_candidates
 from models.compiled.top_items import top_positions
 from models.ranking.columns import Catalogue, FactorScores, SourceScores, Visitor
 from models.ranking.model import CandidateConfig, Candidates, RankingTask, Retrieval
-from models.retrieval.interactions import inverse
+from models.retrieval.interactions import invert_positions
 
 # What was viewed speaks as loudly as what was bought once.
 _VIEW_WEIGHT = 1.0
@@ -27,8 +27,8 @@ class CandidateSource:
         self._ease_at = catalogue.positions(retrieval.ease.item_ids)
         self._als_at = catalogue.positions(retrieval.als.item_ids)
         self._factors = np.vstack([retrieval.als.factors, np.zeros_like(retrieval.als.factors[:1])])
-        self._to_ease = inverse(self._ease_at, catalogue.n_items)
-        self._to_als = inverse(self._als_at, catalogue.n_items)
+        self._to_ease = invert_positions(self._ease_at, catalogue.n_items)
+        self._to_als = invert_positions(self._als_at, catalogue.n_items)
         self._nothing, self._nobody = (
             np.zeros(len(retrieval.ease.item_ids), np.float32),
             np.zeros(0, np.int64),
@@ -60,7 +60,7 @@ class CandidateSource:
             SourceScores(seen, self._to_ease),
             SourceScores(decayed, self._to_ease),
             FactorScores(
-                als.user(als_rows[als_rows >= 0]), self._factors, als.nearest, self._to_als
+                als.fold_in(als_rows[als_rows >= 0]), self._factors, als.nearest, self._to_als
             ),
         )
 

@@ -10,7 +10,7 @@ from features.contracts.arrays import Float32Array, Int64Array
 from models.compiled.top_items import top_positions
 from models.ranking.columns import Catalogue, Visitor, column_names, columns
 from models.ranking.model import CartCandidates, Retrieval
-from models.retrieval.interactions import inverse, spread
+from models.retrieval.interactions import invert_positions, scatter_scores
 
 _CART = (
     "together_sum",
@@ -48,8 +48,8 @@ class CartSource:
         self._config = config
         self._association_at = catalogue.positions(self._association.item_ids)
         self._similar_at = catalogue.positions(self._similar.item_ids)
-        self._to_association = inverse(self._association_at, catalogue.n_items)
-        self._to_similar = inverse(self._similar_at, catalogue.n_items)
+        self._to_association = invert_positions(self._association_at, catalogue.n_items)
+        self._to_similar = invert_positions(self._similar_at, catalogue.n_items)
         self._popular = top_positions(catalogue.popularity, config.popular)
         price = catalogue.items.columns.get("price_minor")
         self._price = np.full(catalogue.n_items, np.nan, np.float32) if price is None else price
@@ -59,15 +59,15 @@ class CartSource:
         held = np.unique(self._catalogue.positions(np.array(item_ids, object)))
         held = held[held >= 0]
         rules = self._to_association[held]
-        summed, strongest = self._association.summed_and_strongest(rules[rules >= 0])
+        summed, strongest = self._association.sum_and_strongest(rules[rules >= 0])
         rows = self._to_similar[held]
         near = self._similar.score(rows[rows >= 0])
         n = self._catalogue.n_items
         together = (
-            spread(summed, self._association_at, n),
-            spread(strongest, self._association_at, n),
+            scatter_scores(summed, self._association_at, n),
+            scatter_scores(strongest, self._association_at, n),
         )
-        return Cart(held, *together, spread(near, self._similar_at, n))
+        return Cart(held, *together, scatter_scores(near, self._similar_at, n))
 
     def candidates(self, cart: Cart, visitor: Visitor) -> Int64Array:
         """Distinct positions outside the cart, ascending; popular items stand only beside
@@ -117,7 +117,7 @@ class CartSource:
         found: dict[str, float] = {}
         for held in cart.held:
             row = int(self._to_association[held])
-            rule = self._association.evidence(row, to) if row >= 0 and to >= 0 else None
+            rule = self._association.find_evidence(row, to) if row >= 0 and to >= 0 else None
             if rule is not None:
                 item_id = self._catalogue.items.item_ids[held]
                 found |= {

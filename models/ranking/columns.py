@@ -27,7 +27,7 @@ from models.compiled.candidate_columns import (
     make_candidate_columns,
 )
 from models.compiled.top_items import top_positions
-from models.retrieval.interactions import positions
+from models.retrieval.interactions import find_positions
 from models.retrieval.nearest import Nearest
 
 _CATEGORY_DEPTHS = (1, 2, 3)
@@ -79,7 +79,7 @@ class FactorScores:
     def best(self, k: int, but: Int64Array) -> Int64Array:
         """Rows of the k highest above 0, without those of the positions `but`."""
         rows = self.rows[but]
-        return self.nearest.best(self.user, k, rows[rows >= 0])
+        return self.nearest.search(self.user, k, rows[rows >= 0])
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Catalogue:
 
     def positions(self, ids: ObjectArray) -> Int64Array:
         """Where each id stands, -1 where it does not."""
-        return positions(self.index, ids)
+        return find_positions(self.index, ids)
 
     def positions_of_each(self, lists: Sequence[ObjectArray]) -> list[Int64Array]:
         """`positions` of each list, looked up for all of them at once."""

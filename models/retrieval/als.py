@@ -53,20 +53,20 @@ class Als:
     ) -> None:
         self.item_ids = item_ids
         self.factors = factors
-        self.nearest = Nearest.of(factors) if nearest is None else nearest
+        self.nearest = Nearest.build(factors) if nearest is None else nearest
         self._l2 = l2
         self._alpha = alpha
         self._gram = factors.T @ factors + l2 * np.eye(factors.shape[1], dtype=np.float32)
         self._inverse = np.asarray(np.linalg.inv(self._gram), np.float32)
 
-    def user(self, rows: Int64Array) -> Float32Array:
+    def fold_in(self, rows: Int64Array) -> Float32Array:
         """Factors (factors,) of a user who bought the items at `rows`: an item's score is the
         product with its own."""
         return fold_in_user(self.factors, rows, self._gram, self._inverse, np.float32(self._alpha))
 
     def score(self, rows: Int64Array) -> Float32Array:
         """Scores of all items (n_items,) for a user who bought the items at `rows`."""
-        return np.asarray(self.factors @ self.user(rows))
+        return np.asarray(self.factors @ self.fold_in(rows))
 
     def save(self, folder: Path) -> None:
         """Writes `model.json`, `factors.npz`, and `nearest.faiss` where there are many items."""
@@ -84,7 +84,7 @@ class Als:
 
 def fit_als(interactions: Interactions, config: AlsConfig, *, seed: int) -> Als:
     """Fits factors; no more of them than there are users or items less one."""
-    matrix = interactions.binary()
+    matrix = interactions.binarise()
     kept = np.flatnonzero(np.asarray(matrix.sum(0)).ravel() >= config.min_buyers)
     kept = kept if len(kept) else np.arange(matrix.shape[1])
     n_factors = max(1, min(config.n_factors, len(kept) - 1, matrix.shape[0] - 1))

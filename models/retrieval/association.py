@@ -79,9 +79,9 @@ class Association:
 
     def score(self, rows: Int64Array) -> Float32Array:
         """Summed strength of the rules from the items at `rows` to all items (n_items,)."""
-        return self.summed_and_strongest(rows)[0]
+        return self.sum_and_strongest(rows)[0]
 
-    def summed_and_strongest(self, rows: Int64Array) -> tuple[Float32Array, Float32Array]:
+    def sum_and_strongest(self, rows: Int64Array) -> tuple[Float32Array, Float32Array]:
         """Sum and maximum of the rules' strengths, each (n_items,), 0 where there is no rule."""
         summed = np.zeros(len(self.item_ids), np.float32)
         strongest = summed.copy()
@@ -92,7 +92,7 @@ class Association:
             strongest[at] = np.maximum(strongest[at], data)
         return summed, strongest
 
-    def evidence(self, row: int, to: int) -> Evidence | None:
+    def find_evidence(self, row: int, to: int) -> Evidence | None:
         """Support, confidence and lift of one rule, unshrunk; None where none was kept."""
         own = slice(self.pairs.indptr[row], self.pairs.indptr[row + 1])
         found = np.flatnonzero(self.pairs.indices[own] == to)

@@ -82,7 +82,7 @@ class BprFit:
 def fit_bpr(interactions: Interactions, config: BprConfig, *, seed: int) -> BprFit:
     """Fits on one thread: several would write to shared factors in an order that no seed
     decides."""
-    matrix = interactions.binary()
+    matrix = interactions.binarise()
     kept = np.flatnonzero(np.asarray(matrix.sum(0)).ravel() >= config.min_buyers)
     kept = kept if len(kept) else np.arange(matrix.shape[1])
     model = BayesianPersonalizedRanking(

@@ -20,7 +20,7 @@ from features.contracts.arrays import Float32Array, Float64Array, Int64Array, Ob
 from features.contracts.calendar import SECONDS_PER_WEEK
 from features.contracts.histories import UserHistory
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
-from models.retrieval.interactions import positions
+from models.retrieval.interactions import find_positions
 
 KIND = "buy_again"
 
@@ -167,7 +167,7 @@ def fit_buy_again(
 
 def _terms(gaps: Gaps, index: Mapping[str, int], history: UserHistory) -> Float64Array:
     """(items of the history, TERMS)."""
-    rows = positions(index, history.item_ids)
+    rows = find_positions(index, history.item_ids)
     known = rows >= 0
     gap, repeat = np.full(len(rows), gaps.usual_gap), np.full(len(rows), gaps.usual_repeat)
     gap[known], repeat[known] = gaps.gap_weeks[rows[known]], gaps.repeat[rows[known]]

@@ -87,7 +87,7 @@ def fit_ease(interactions: Interactions, config: EaseConfig, *, binary: bool = T
     """
     import torch  # here, because a server answers without it
 
-    matrix = interactions.binary() if binary else interactions.matrix
+    matrix = interactions.binarise() if binary else interactions.matrix
     buyers = np.bincount(matrix.indices, minlength=matrix.shape[1])
     kept = np.sort(np.argsort(-buyers, kind="stable")[: config.n_items])
     matrix = matrix[:, kept]

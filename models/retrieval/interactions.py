@@ -46,23 +46,23 @@ class Interactions:
         matrix = sparse.csr_matrix((counts, columns, pointers), shape=(len(kept), len(item_ids)))
         return cls(np.array(list(kept), object), item_ids, matrix)
 
-    def binary(self) -> sparse.csr_matrix:
+    def binarise(self) -> sparse.csr_matrix:
         """1 where the user bought the item."""
         ones = self.matrix.copy()
         ones.data = np.ones_like(ones.data)
         return ones
 
 
-def positions(index: Mapping[str, int], ids: ObjectArray) -> Int64Array:
+def find_positions(index: Mapping[str, int], ids: ObjectArray) -> Int64Array:
     """Where each id stands in `index`, -1 where it does not."""
     return np.fromiter(map(index.get, ids.tolist(), repeat(-1)), np.int64, len(ids))
 
 
-def inverse(at: Int64Array, n: int) -> Int64Array:
+def invert_positions(at: Int64Array, n: int) -> Int64Array:
     """For positions `at` among n (-1 for none), the row that stands at each of the n, -1 where none
     does.
 
-    >>> inverse(np.array([2, -1, 0]), 4).tolist()
+    >>> invert_positions(np.array([2, -1, 0]), 4).tolist()
     [2, -1, 0, -1]
     """
     rows = np.full(n, -1, np.int64)
@@ -71,7 +71,7 @@ def inverse(at: Int64Array, n: int) -> Int64Array:
     return rows
 
 
-def spread(scores: Float32Array, at: Int64Array, n: int) -> Float32Array:
+def scatter_scores(scores: Float32Array, at: Int64Array, n: int) -> Float32Array:
     """Scores of a source's items at their positions among n, 0 elsewhere."""
     known = at >= 0
     whole = np.zeros(n, np.float32)

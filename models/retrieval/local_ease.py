@@ -43,7 +43,7 @@ class LocalEaseConfig:
 
 def fit_local_ease(interactions: Interactions, config: LocalEaseConfig) -> Ease:
     """Fits on who bought what; the same inputs give the same weights."""
-    matrix = interactions.binary()
+    matrix = interactions.binarise()
     buyers = np.bincount(matrix.indices, minlength=matrix.shape[1])
     kept = np.flatnonzero(buyers >= config.min_buyers)
     kept = kept if len(kept) else np.arange(matrix.shape[1])

@@ -39,7 +39,7 @@ class Nearest:
             index.nprobe = _LOOKED_INTO
 
     @classmethod
-    def of(cls, factors: Float32Array, exact_up_to: int = EXACT_UP_TO) -> Self:
+    def build(cls, factors: Float32Array, exact_up_to: int = EXACT_UP_TO) -> Self:
         """Over `factors`, exact where they are few; the same factors give the same index."""
         if len(factors) <= exact_up_to:
             return cls(factors)
@@ -62,7 +62,7 @@ class Nearest:
         index.add(vectors)
         return cls(factors, index)
 
-    def best(self, vector: Float32Array, k: int, but: Int64Array) -> Int64Array:
+    def search(self, vector: Float32Array, k: int, but: Int64Array) -> Int64Array:
         """Rows of at most `k` items of the highest inner product above 0, highest first, without
         the rows `but`."""
         if k == 0:

@@ -15,7 +15,7 @@ import numpy as np
 
 from features.contracts.arrays import AnyArray, BoolArray, Float32Array, Int64Array, ObjectArray
 from features.contracts.sequences import Event, Sequences, as_sequences
-from models.retrieval.interactions import positions
+from models.retrieval.interactions import find_positions
 
 SECONDS_PER_HOUR = 3600
 SECONDS_PER_WEEK = 7 * 24 * 3600
@@ -66,7 +66,7 @@ class Steps:
     def of(cls, sequences: Sequences, item_ids: ObjectArray) -> Steps:
         """Lines of other items are dropped; their steps stay, as something that happened then."""
         index = {item_id: place for place, item_id in enumerate(item_ids)}
-        items = positions(index, sequences.item_ids)[sequences.items]
+        items = find_positions(index, sequences.item_ids)[sequences.items]
         known = items >= 0
         step_of_line = np.repeat(np.arange(len(sequences.at)), np.diff(sequences.item_starts))
         sizes = np.bincount(step_of_line[known], minlength=len(sequences.at))

@@ -25,7 +25,7 @@ from features.contracts.errors import BadInput
 from features.contracts.recommendations import ItemFeatures
 from features.contracts.sequences import Event, Sequences
 from models.artifact import read_meta, read_tensors, write_meta, write_tensors
-from models.retrieval.interactions import positions
+from models.retrieval.interactions import find_positions
 from models.retrieval.layers import gelu, linear, norm
 from models.retrieval.steps import (
     Batch,
@@ -203,7 +203,7 @@ def fit_two_tower(
     item_ids = most_met(sequences, config.loop)
     steps = Steps.of(sequences, item_ids)
     known = attributes_of(items)
-    place = positions({item_id: at for at, item_id in enumerate(items.item_ids)}, item_ids)
+    place = find_positions({item_id: at for at, item_id in enumerate(items.item_ids)}, item_ids)
     attributes = np.where(place[:, None] >= 0, known[place] if len(known) else "", "")
     told = sorted({each for each in attributes.ravel() if each and not each.endswith("=")})
     values = {value: row for row, value in enumerate(told, start=1)}

@@ -111,9 +111,11 @@ def measure(n_users: int, n_items: int, *, search_only: bool) -> Measured:
     with measured.step("ALS"):
         als = fit_als(interactions, config.als, seed=1)
     with measured.step("item-kNN"):
-        similar = fit_item_knn(interactions.item_ids, interactions.binary(), config.item_knn)
+        similar = fit_item_knn(interactions.item_ids, interactions.binarise(), config.item_knn)
     with measured.step("rules"):
-        together = fit_association(interactions.item_ids, interactions.binary(), config.association)
+        together = fit_association(
+            interactions.item_ids, interactions.binarise(), config.association
+        )
     measured.figures |= {"items in EASE": len(ease.item_ids), "items in ALS": len(als.item_ids)}
     _recommend(Retrieval(ease, als, similar, together), interactions, config, measured)
     measured.figures["GB"] = _gigabytes() - before
@@ -237,17 +239,17 @@ def _search(als: Als, interactions: Interactions, measured: Measured) -> None:
     row_of = {item_id: row for row, item_id in enumerate(als.item_ids)}
     exact = Nearest(als.factors)
     with measured.step("clusters"):
-        clusters = Nearest.of(als.factors, exact_up_to=0)
+        clusters = Nearest.build(als.factors, exact_up_to=0)
     held = [
         [row_of.get(each, -1) for each in interactions.item_ids[interactions.matrix[u].indices]]
         for u in range(_ASKED)
     ]
     rows = [np.array([each for each in user if each >= 0], np.int64) for user in held]
-    asked = [(als.user(each), _BEST, each) for each in rows]
+    asked = [(als.fold_in(each), _BEST, each) for each in rows]
     found = []
     for vector, k, but in asked:
-        best = exact.best(vector, k, but)
-        found.append(np.isin(best, clusters.best(vector, k, but)).mean() if len(best) else 1.0)
+        best = exact.search(vector, k, but)
+        found.append(np.isin(best, clusters.search(vector, k, but)).mean() if len(best) else 1.0)
     for name, search in (("exact", exact), ("clusters", clusters)):
         measured.figures[f"ms a search, {name}"] = _milliseconds(
             lambda search=search: [search.best(*each) for each in asked]

@@ -98,7 +98,7 @@ def fitted(facts: Facts) -> RecommendationModel:
     """Real sources, and rankers that learnt that what is due is bought."""
     histories, items = offline_histories(facts, NOW), offline_items(facts, NOW)
     interactions = Interactions.from_histories(histories)
-    binary = interactions.binary()
+    binary = interactions.binarise()
     knn = fit_item_knn(interactions.item_ids, binary, ItemKnnConfig())
     als = fit_als(interactions, AlsConfig(n_factors=3), seed=1)
     together = fit_association(interactions.item_ids, binary, AssociationConfig())

@@ -14,7 +14,7 @@ from models.ranking.model import RankingTask, Retrieval
 from models.retrieval.als import Als, AlsConfig, fit_als
 from models.retrieval.bpr import Bpr, BprConfig, fit_bpr
 from models.retrieval.ease import Ease, EaseConfig, fit_ease
-from models.retrieval.interactions import Interactions, inverse, positions
+from models.retrieval.interactions import Interactions, find_positions, invert_positions
 from models.retrieval.item_knn import ItemKnn
 
 _ALS = AlsConfig(n_factors=128, min_buyers=1)
@@ -42,9 +42,9 @@ def baseline_slates(
     """
     item_ids = interactions.item_ids
     catalogue = {item_id: place for place, item_id in enumerate(items.item_ids)}
-    popularity = np.nan_to_num(items.columns["orders_4w"][positions(catalogue, item_ids)]).astype(
-        np.float32
-    )
+    popularity = np.nan_to_num(
+        items.columns["orders_4w"][find_positions(catalogue, item_ids)]
+    ).astype(np.float32)
     popularity /= max(float(popularity.max()), 1e-9)
     index = {item_id: place for place, item_id in enumerate(item_ids)}
     als = fit_als(interactions, _ALS, seed=seed)
@@ -58,14 +58,14 @@ def baseline_slates(
         "BPR": bpr.model,
     }
     sources |= {f"EASE {task}": model for task, model in counted.items()}
-    at = {name: positions(index, source.item_ids) for name, source in sources.items()}
-    row_of = {name: inverse(places, len(item_ids)) for name, places in at.items()}
+    at = {name: find_positions(index, source.item_ids) for name, source in sources.items()}
+    row_of = {name: invert_positions(places, len(item_ids)) for name, places in at.items()}
     wanted = {task: set(each) for task, each in users.items()}
     slates: dict[RankingTask, dict[str, dict[str, list[str]]]] = {task: {} for task in users}
     by_popularity = np.argsort(-popularity, kind="stable")
     for user in sorted(set().union(*wanted.values())):
         history = histories[user]
-        own = positions(index, history.item_ids)
+        own = find_positions(index, history.item_ids)
         rows = {name: found[found >= 0] for name in at for found in [row_of[name][own]]}
         scores = {
             "ItemKNN": retrieval.similar.score(rows["ItemKNN"]),

@@ -35,7 +35,7 @@ from features.facts.facts import Facts
 from features.online.histories import offline_items
 from features.online.sequences import offline_sequences
 from models.retrieval.ease import EaseConfig, fit_ease
-from models.retrieval.interactions import Interactions, positions
+from models.retrieval.interactions import Interactions, find_positions
 from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
 from models.retrieval.steps import Steps, latest, popularity
 from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
@@ -122,7 +122,7 @@ def figures(
 ) -> list[Figure]:
     """NDCG@10 of the networks beside EASE and recent popularity; the full catalogue is ranked."""
     cut = int(window.cut.timestamp())
-    at = positions(
+    at = find_positions(
         {visitor: place for place, visitor in enumerate(past.visitor_ids)}, everything.visitor_ids
     )
     questions = _questions(everything, past, at, cut, int(window.end.timestamp()))
@@ -196,7 +196,7 @@ def _ndcgs(
     owned: sparse.csr_matrix,
 ) -> Float64Array:
     index = {item_id: place for place, item_id in enumerate(past.item_ids)}
-    columns = positions(index, item_ids)
+    columns = find_positions(index, item_ids)
     visitors = sorted(question.relevant)
     values = []
     for at in range(0, len(visitors), _BLOCK):
@@ -217,7 +217,7 @@ def _questions(
     """New items of the window, new items of the first basket in it, and all items of that
     basket."""
     index = {item_id: place for place, item_id in enumerate(past.item_ids)}
-    known = positions(index, everything.item_ids)
+    known = find_positions(index, everything.item_ids)
     window: dict[int, frozenset[int]] = {}
     basket: dict[int, frozenset[int]] = {}
     owned = _owned(past)

@@ -11,7 +11,7 @@ import numpy as np
 
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array, ObjectArray
 from features.contracts.categories import SEPARATOR, levels
-from models.retrieval.interactions import positions
+from models.retrieval.interactions import find_positions
 from training.recommendations import metrics
 from training.recommendations.evaluation_input import Slates, Subject
 
@@ -51,7 +51,7 @@ class Ruler:
         )
         self.n_relevant: Int64Array = (self._relevant >= 0).sum(1)
         n_buyers = np.zeros(len(item_ids))
-        n_buyers[: self.n_known] = np.asarray(interactions.binary().sum(0)).ravel()
+        n_buyers[: self.n_known] = np.asarray(interactions.binarise().sum(0)).ravel()
         n_users = len(interactions.user_ids)
         self._share_buyers = n_buyers / n_users
         self._information = metrics.self_information(n_buyers, n_users)
@@ -162,7 +162,7 @@ class Ruler:
         means = [
             self._share_buyers[places[places >= 0]].mean()
             for user in self.users
-            for places in [positions(self.index, histories[user].item_ids)]
+            for places in [find_positions(self.index, histories[user].item_ids)]
             if (places >= 0).any()
         ]
         return float(np.mean(means)) if means else float("nan")

@@ -68,7 +68,7 @@ class Workshop:
                 if local
                 else fit_ease(interactions, config.ease),
                 fit_als(interactions, config.als, seed=self.settings.seed),
-                fit_item_knn(interactions.item_ids, interactions.binary(), config.item_knn),
+                fit_item_knn(interactions.item_ids, interactions.binarise(), config.item_knn),
                 fit_association(*orders_before(self.facts, cut), config.association),
             )
             self._snapshots[cut] = Snapshot(

@@ -101,8 +101,8 @@ def model(shoppers: dict[str, UserHistory], items: ItemFeatures) -> Recommendati
     """Real sources; the rankers learnt that a high decayed frequency, else a high EASE score, is
     bought."""
     interactions = Interactions.from_histories(shoppers)
-    knn = fit_item_knn(interactions.item_ids, interactions.binary(), ItemKnnConfig())
-    together = fit_association(interactions.item_ids, interactions.binary(), AssociationConfig())
+    knn = fit_item_knn(interactions.item_ids, interactions.binarise(), ItemKnnConfig())
+    together = fit_association(interactions.item_ids, interactions.binarise(), AssociationConfig())
     als = fit_als(interactions, AlsConfig(n_factors=4), seed=1)
     retrieval = Retrieval(fit_ease(interactions, EaseConfig(l2=1.0)), als, knn, together)
     item_columns, user_columns = tuple(sorted(items.columns)), ("orders",)

@@ -77,7 +77,7 @@ def test_the_rules_of_each_context_item_are_told(
     first = ask(learnt if by_ranker else model, items, history(None), "i03").items[0]
     rules = model.retrieval.bought_together
     row, to = (rules.item_ids.tolist().index(each) for each in ("i03", first.item_id))
-    rule = rules.evidence(row, to)
+    rule = rules.find_evidence(row, to)
     assert rule is not None
     told = first.contributions or {}
     assert [told[f"{name} i03"] for name in ("support", "confidence", "lift")] == [

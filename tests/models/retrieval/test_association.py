@@ -22,7 +22,7 @@ def fitted(orders: list[tuple[int, ...]] = ORDERS, **options: float) -> Associat
 
 
 def test_support_confidence_and_lift_are_shares_of_orders() -> None:
-    found = fitted().evidence(BREAD, BUTTER)
+    found = fitted().find_evidence(BREAD, BUTTER)
     assert found is not None
     assert (found.support, found.confidence, found.lift) == pytest.approx(
         (3 / 8, 3 / 4, (3 / 4) / (4 / 8))
@@ -37,7 +37,7 @@ def test_the_score_is_shrunken_confidence_times_log_lift() -> None:
 
 
 def test_a_pair_rarer_than_chance_is_no_rule() -> None:
-    assert fitted().evidence(BREAD, SOAP) is None
+    assert fitted().find_evidence(BREAD, SOAP) is None
     assert fitted().score(np.array([BREAD]))[SOAP] == 0
 
 
@@ -46,7 +46,7 @@ def test_rules_of_several_items_add_up_and_the_strongest_is_told() -> None:
         [(1, 1, 1, 0), (1, 0, 1, 0), (0, 1, 1, 0), (0, 0, 0, 1), (0, 0, 0, 1), (0, 0, 0, 1)]
     )
     alone = [model.score(np.array([row]))[2] for row in (0, 1)]
-    summed, strongest = model.summed_and_strongest(np.array([0, 1]))
+    summed, strongest = model.sum_and_strongest(np.array([0, 1]))
     assert (summed[2], strongest[2]) == pytest.approx((sum(alone), max(alone)))
 
 
@@ -60,7 +60,7 @@ def test_one_common_order_does_not_outdo_many() -> None:
         + [(0, 0, 0, 0)] * 20
     )
     model = fitted(orders, prior=10.0)
-    assert model.evidence(0, 1).confidence > model.evidence(2, 3).confidence  # type: ignore[union-attr]
+    assert model.find_evidence(0, 1).confidence > model.find_evidence(2, 3).confidence  # type: ignore[union-attr]
     assert model.score(np.array([0]))[1] < model.score(np.array([2]))[3]
 
 

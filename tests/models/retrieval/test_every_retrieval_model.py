@@ -66,12 +66,12 @@ CASES = {
     ),
     "item_knn": Case(
         ItemKnn,
-        lambda i: fit_item_knn(i.item_ids, i.binary(), ItemKnnConfig(min_baskets=1)),
+        lambda i: fit_item_knn(i.item_ids, i.binarise(), ItemKnnConfig(min_baskets=1)),
         lambda m, rows: m.score(rows),
     ),
     "association": Case(
         Association,
-        lambda i: fit_association(i.item_ids, i.binary(), AssociationConfig(min_pairs=1)),
+        lambda i: fit_association(i.item_ids, i.binarise(), AssociationConfig(min_pairs=1)),
         lambda m, rows: m.score(rows),
     ),
     "sequence": Case(

@@ -26,20 +26,20 @@ def visitors(n: int) -> np.ndarray:
 
 
 def test_few_items_are_all_looked_at() -> None:
-    search = Nearest.of(np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0], [-1.0, 0.0]], np.float32))
+    search = Nearest.build(np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0], [-1.0, 0.0]], np.float32))
     who = np.array([1.0, 0.5], np.float32)  # products 1, .5, 3 and -1
-    assert search.best(who, 3, NONE).tolist() == [2, 0, 1]
-    assert search.best(who, 9, np.array([2])).tolist() == [0, 1]
-    assert search.best(who, 0, NONE).tolist() == []
+    assert search.search(who, 3, NONE).tolist() == [2, 0, 1]
+    assert search.search(who, 9, np.array([2])).tolist() == [0, 1]
+    assert search.search(who, 0, NONE).tolist() == []
 
 
 def test_clusters_find_nearly_all_of_the_best_and_none_that_is_left_out(
     factors: np.ndarray,
 ) -> None:
-    exact, near = Nearest.of(factors), Nearest.of(factors, exact_up_to=100)
+    exact, near = Nearest.build(factors), Nearest.build(factors, exact_up_to=100)
     found, left_out = [], np.arange(0, N, 3)
     for who in visitors(50):
-        best, some = exact.best(who, 40, left_out), near.best(who, 40, left_out)
+        best, some = exact.search(who, 40, left_out), near.search(who, 40, left_out)
         assert not np.isin(some, left_out).any()
         products = factors[some] @ who
         assert (products > 0).all() and (np.diff(products) <= 0).all()
@@ -50,11 +50,11 @@ def test_clusters_find_nearly_all_of_the_best_and_none_that_is_left_out(
 def test_the_same_factors_give_the_same_answers_also_through_disk(
     factors: np.ndarray, tmp_path: Path
 ) -> None:
-    first, second = (Nearest.of(factors, exact_up_to=100) for _ in range(2))
+    first, second = (Nearest.build(factors, exact_up_to=100) for _ in range(2))
     first.save(tmp_path / "nearest.faiss")
     loaded = Nearest.load(factors, tmp_path / "nearest.faiss")
-    Nearest.of(factors).save(tmp_path / "none.faiss")
+    Nearest.build(factors).save(tmp_path / "none.faiss")
     assert not (tmp_path / "none.faiss").exists()
     for who in visitors(20):
-        assert first.best(who, 20, NONE).tolist() == second.best(who, 20, NONE).tolist()
-        assert first.best(who, 20, NONE).tolist() == loaded.best(who, 20, NONE).tolist()
+        assert first.search(who, 20, NONE).tolist() == second.search(who, 20, NONE).tolist()
+        assert first.search(who, 20, NONE).tolist() == loaded.search(who, 20, NONE).tolist()

@@ -75,14 +75,14 @@ def test_ease_keeps_the_items_with_most_buyers_however_often_they_bought() -> No
 
 def test_item_knn_is_the_cosine_between_items() -> None:
     shop = bought((1, 1), (1, 1), (1, 0))
-    model = fit_item_knn(shop.item_ids, shop.binary(), ItemKnnConfig(min_baskets=1))
+    model = fit_item_knn(shop.item_ids, shop.binarise(), ItemKnnConfig(min_baskets=1))
     assert model.score(np.array([0])).tolist() == pytest.approx([0, 2 / math.sqrt(3 * 2)])
 
 
 def test_an_item_in_too_few_baskets_has_no_neighbours() -> None:
     shop = bought((1, 1), (1, 0), (1, 0))
     assert fit_item_knn(
-        shop.item_ids, shop.binary(), ItemKnnConfig(min_baskets=2)
+        shop.item_ids, shop.binarise(), ItemKnnConfig(min_baskets=2)
     ).item_ids.tolist() == ["i0"]
 
 
@@ -125,7 +125,7 @@ def test_interactions_count_orders_and_need_a_purchase() -> None:
     )
     found = Interactions.from_histories({"b": buyer, "a": nobody})
     assert (found.user_ids.tolist(), found.item_ids.tolist()) == (["b"], ["x", "y"])
-    assert (found.matrix.toarray().tolist(), found.binary().toarray().tolist()) == (
+    assert (found.matrix.toarray().tolist(), found.binarise().toarray().tolist()) == (
         [[2, 1]],
         [[1, 1]],
     )

@@ -202,7 +202,7 @@ def test_who_shows_everyone_the_most_bought_items_is_the_least_novel_and_the_mos
     figures = {
         name: dict(zip(table.columns, cells, strict=True)) for name, cells in table.rows.items()
     }
-    n = np.asarray(subject.interactions.binary().sum(0)).ravel()
+    n = np.asarray(subject.interactions.binarise().sum(0)).ravel()
     slate = [str(subject.interactions.item_ids[at]) for at in np.argsort(-n, kind="stable")[:20]]
     ruler = Ruler(subject, subject.relevant["all"])
     ranked = ruler.ranked(dict.fromkeys(subject.histories, slate), 20)
