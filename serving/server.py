@@ -1,31 +1,46 @@
-"""What a request finds on `request.app.state`, with its types."""
+"""The services of one server process, opened once: `open_server(settings, metrics)`."""
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
-from dataclasses import dataclass, field
+import logging
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from fastapi import Request
 
 from configs.settings import Settings
-from features.contracts.clock import Clock
+from features.contracts.clock import Clock, SystemClock
+from features.database import engine as open_engine
 from features.facts.known_events import ImportedEvents
+from features.online.online_store import OnlineHistories
 from models.registry import Registry
-from serving.experiments.service import ExperimentDesk
+from serving.audit.service import AuditService
+from serving.database.migrate import upgrade
+from serving.experiments.service import ExperimentService
+from serving.http.health import Readiness
+from serving.http.idempotency import IdempotencyService
 from serving.http.metrics import Metrics
 from serving.inventory.service import InventoryDesk
-from serving.models.served_models import Champions
+from serving.keys.service import KeyService
+from serving.models.served_models import ServedModels
+from serving.models.service import ModelService
+from serving.recommendations.allowed_items import AllowedItems
 from serving.recommendations.exposure_writer import ExposureWriter
-from serving.recommendations.service import RecommendService
+from serving.recommendations.service import RecommendationService
+
+log = logging.getLogger(__name__)
+
+# Slates are made a few at a time: more threads would only take the interpreter from each other.
+_SLATE_THREADS = 2
 
 
-@dataclass
+@dataclass(frozen=True)
 class Server:
-    """The parts of one server process; app.py puts them together.
+    """What a server process holds, and the services of its routers.
 
     workers     where slates are computed, away from the event loop
-    draining    set when the process was told to stop: it still answers, but wants no new traffic
+    readiness   what /readyz answers
     """
 
     settings: Settings
@@ -34,17 +49,114 @@ class Server:
     system_clock: Clock
     imported: ImportedEvents
     registry: Registry
-    champions: Champions
-    experiments: ExperimentDesk
-    recommend: RecommendService
+    served_models: ServedModels
+    models: ModelService
+    experiments: ExperimentService
+    recommendations: RecommendationService
     inventory: InventoryDesk
+    keys: KeyService
+    audit: AuditService
+    idempotency: IdempotencyService
     exposures: ExposureWriter
     metrics: Metrics
+    readiness: Readiness
     workers: Executor
-    draining: bool = field(default=False)
+
+    def services(self) -> tuple[object, ...]:
+        """Return what the routers use, for `provide`."""
+        return (
+            self.served_models,
+            self.models,
+            self.experiments,
+            self.recommendations,
+            self.keys,
+            self.audit,
+            self.idempotency,
+            self.metrics,
+            self.readiness,
+        )
+
+    def refresh(self) -> None:
+        """Read what other processes promoted, materialized, started or stopped."""
+        self.served_models.refresh()
+        self.experiments.refresh()
+        self.observe()
+
+    def observe(self) -> None:
+        """Bring the metrics that are not counted as they change up to date."""
+        self.metrics.observe(
+            exposures_waiting=self.exposures.waiting,
+            exposures_dropped=self.exposures.dropped,
+            served_versions=_served_versions(self.served_models),
+        )
+
+    def close(self) -> None:
+        """Finish what was begun, write what is queued, and close the database."""
+        self.workers.shutdown()
+        self.exposures.close()
+        self.metrics.close()
+        self.engine.dispose()
+
+
+def open_server(settings: Settings, metrics: Metrics) -> Server:
+    """Return the server of one shop. It opens without models or features too: `readiness` names
+    what is missing."""
+    engine = open_engine(settings)
+    upgrade(engine)
+    clock, system_clock = settings.business_clock(), SystemClock()
+    registry = Registry(settings.mlflow_url, settings.home)
+    served_models = ServedModels(settings, registry)
+    experiments = ExperimentService(settings, engine, clock, system_clock)
+    histories = OnlineHistories(settings, engine)
+    exposures = ExposureWriter(engine)
+    workers = ThreadPoolExecutor(_SLATE_THREADS, thread_name_prefix="slates")
+    recommendations = RecommendationService(
+        settings=settings,
+        clock=clock,
+        system_clock=system_clock,
+        models=served_models,
+        histories=histories,
+        allowed_items=AllowedItems(settings, engine),
+        experiments=lambda: experiments.current,
+        log=exposures.add,
+        workers=workers,
+    )
+    server = Server(
+        settings=settings,
+        engine=engine,
+        clock=clock,
+        system_clock=system_clock,
+        imported=ImportedEvents(settings),
+        registry=registry,
+        served_models=served_models,
+        models=ModelService(registry, system_clock),
+        experiments=experiments,
+        recommendations=recommendations,
+        inventory=InventoryDesk(settings, engine),
+        keys=KeyService(engine, system_clock),
+        audit=AuditService(engine),
+        idempotency=IdempotencyService(engine, system_clock),
+        exposures=exposures,
+        metrics=metrics,
+        readiness=Readiness(
+            missing=lambda: served_models.missing, versions=lambda: _served_versions(served_models)
+        ),
+        workers=workers,
+    )
+    server.refresh()
+    metrics.before_scrape = server.observe
+    try:
+        histories.warm()
+    except Exception as error:  # the first read reports it again
+        log.warning("online features are not open: %s", error)
+    return server
 
 
 def server(request: Request) -> Server:
-    """The server that got this request."""
+    """Return the server that got this request."""
     found: Server = request.app.state.server
     return found
+
+
+def _served_versions(served_models: ServedModels) -> dict[str, str]:
+    return {name: version.version for name, version in served_models.versions.items()}

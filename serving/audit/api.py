@@ -1,25 +1,28 @@
-"""`GET /v1/audit`: who did what, and whether the record is whole."""
+"""`GET /v1/audit`: who did what, and whether the log is whole."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
 from features.contracts.errors import BadInput
-from serving.audit import service as audit
-from serving.audit.repository import Head
+from serving.audit.repository import AuditFilter, AuditRecord
+from serving.audit.service import AuditService
+from serving.database.audit_log import Head
 from serving.http.auth import Caller, require
+from serving.http.dependencies import provided
 from serving.http.parameters import cursor_number, only, readable
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"], dependencies=[Depends(readable)])
+Audit = Annotated[AuditService, Depends(provided(AuditService))]
 Auditor = Annotated[Caller, Depends(require("audit.read"))]
 
 
-class DeedResponse(BaseModel):
-    """One deed; `hash` covers it and the deed before."""
+class ActionResponse(BaseModel):
+    """One action; `hash` covers it and the action before."""
 
     seq: int
     at: datetime
@@ -27,7 +30,7 @@ class DeedResponse(BaseModel):
     action: str
     subject_type: str
     subject_id: str
-    details: dict[str, Any]
+    details: dict[str, object]
     hash: str
 
 
@@ -39,9 +42,9 @@ class HeadResponse(BaseModel):
 
 
 class AuditResponse(BaseModel):
-    """A page of deeds, oldest first."""
+    """A page of actions, oldest first."""
 
-    items: list[DeedResponse]
+    items: list[ActionResponse]
     next_cursor: str | None
     head: HeadResponse
 
@@ -59,7 +62,7 @@ class VerificationResponse(BaseModel):
     "", dependencies=[Depends(only("subject_id", "actor", "action", "after", "cursor", "limit"))]
 )
 def get_audit(
-    request: Request,
+    audit: Audit,
     _caller: Auditor,
     subject_id: str | None = None,
     actor: str | None = None,
@@ -68,26 +71,20 @@ def get_audit(
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
 ) -> AuditResponse:
-    """Deeds in order."""
-    found = audit.page(
-        request.app.state.engine,
+    """Actions in order."""
+    page = audit.page(
+        AuditFilter(subject_id, actor, action),
         after=max(after, cursor_number(cursor)),
         limit=limit,
-        subject_id=subject_id,
-        actor=actor,
-        action=action,
     )
-    names = tuple(DeedResponse.model_fields)
-    items = [
-        DeedResponse(**{name: getattr(record, name) for name in names}) for record in found.records
-    ]
-    more = str(items[-1].seq) if len(items) == limit else None
-    return AuditResponse(items=items, next_cursor=more, head=_head(found.head))
+    items = [_describe_record(record) for record in page.records]
+    next_cursor = str(items[-1].seq) if len(items) == limit else None
+    return AuditResponse(items=items, next_cursor=next_cursor, head=_describe_head(page.head))
 
 
 @router.get("/verification", dependencies=[Depends(only("anchor_seq", "anchor_hash"))])
 def verify(
-    request: Request,
+    audit: Audit,
     _caller: Auditor,
     anchor_seq: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
     anchor_hash: str | None = None,
@@ -96,11 +93,18 @@ def verify(
     if (anchor_seq is None) != (anchor_hash is None):
         raise BadInput("an anchor is anchor_seq and anchor_hash together", where="query")
     anchor = None if anchor_seq is None or anchor_hash is None else Head(anchor_seq, anchor_hash)
-    found = audit.verify(request.app.state.engine, anchor)
+    verification = audit.verify(anchor)
     return VerificationResponse(
-        intact=found.intact, rows=found.rows, broken_at=found.broken_at, head=_head(found.head)
+        intact=verification.intact,
+        rows=verification.rows,
+        broken_at=verification.broken_at,
+        head=_describe_head(verification.head),
     )
 
 
-def _head(head: Head) -> HeadResponse:
+def _describe_record(record: AuditRecord) -> ActionResponse:
+    return ActionResponse.model_validate(record, from_attributes=True)
+
+
+def _describe_head(head: Head) -> HeadResponse:
     return HeadResponse(seq=head.seq, hash=head.hash)

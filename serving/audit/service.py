@@ -7,36 +7,31 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from features.database import reading
-from serving.audit.repository import AuditLog, AuditRecord, Head, Verification
+from serving.audit.repository import AuditFilter, AuditRecord, AuditRecords, Verification
+from serving.database.audit_log import Head
 
 
 @dataclass(frozen=True)
 class AuditPage:
-    """Deeds in order, and the end of the chain to anchor elsewhere."""
+    """Actions in order, and the end of the chain to note elsewhere."""
 
     records: list[AuditRecord]
     head: Head
 
 
-def page(
-    engine: sa.Engine,
-    *,
-    after: int,
-    limit: int,
-    subject_id: str | None = None,
-    actor: str | None = None,
-    action: str | None = None,
-) -> AuditPage:
-    """Deeds after number `after`."""
-    with reading(engine) as connection:
-        log = AuditLog(connection)
-        records = log.page(
-            after=after, limit=limit, subject_id=subject_id, actor=actor, action=action
-        )
-        return AuditPage(records, log.head())
+class AuditService:
+    """The audit log of one database."""
 
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
 
-def verify(engine: sa.Engine, anchor: Head | None = None) -> Verification:
-    """Walks the whole chain; an `anchor` noted earlier also shows whether its end was cut off."""
-    with reading(engine) as connection:
-        return AuditLog(connection).verify(anchor)
+    def page(self, which: AuditFilter, *, after: int, limit: int) -> AuditPage:
+        """Return actions after number `after`."""
+        with reading(self._engine) as connection:
+            records = AuditRecords(connection)
+            return AuditPage(records.page(which, after=after, limit=limit), records.head())
+
+    def verify(self, anchor: Head | None = None) -> Verification:
+        """Walk the whole chain; an `anchor` noted earlier shows whether its end was cut off."""
+        with reading(self._engine) as connection:
+            return AuditRecords(connection).verify(anchor)

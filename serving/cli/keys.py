@@ -36,7 +36,7 @@ def create(
 @app.command("list")
 def list_keys(json: JsonOption = False) -> None:
     """Every key, revoked ones too; never the key itself."""
-    records = _service(Shop()).all()
+    records = _service(Shop()).list_keys()
     if json:
         print_json({"items": [vars(record) for record in records]})
         return
@@ -63,7 +63,7 @@ def _said(scopes: Sequence[str]) -> str:
 def demo_key(shop: Shop) -> str:
     """The demo's key for everything, kept in the state folder for this user alone."""
     path: Path = shop.settings.home / "demo-key"
-    if path.exists() and _service(shop).recognise(key := path.read_text().strip()):
+    if path.exists() and _service(shop).find_caller(key := path.read_text().strip()):
         return key
     made = _service(shop).create("demo", SCOPES)
     path.unlink(missing_ok=True)

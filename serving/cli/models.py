@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from features.contracts.clock import SystemClock
 from models.registry import NAMES, Version
-from serving.audit.repository import OPERATOR
 from serving.cli.output import JsonOption, print_json, print_line, print_table
 from serving.cli.shop import Shop
+from serving.database.audit_log import OPERATOR
+
+if TYPE_CHECKING:
+    from serving.models.service import ModelService
 
 app = typer.Typer(help="Registered model versions", no_args_is_help=True)
 
@@ -62,13 +65,10 @@ def list_versions(
 def promote(name: NameArgument, version: str, json: JsonOption = False) -> None:
     """Make VERSION the champion; running servers pick it up by themselves."""
     from features.database import transaction
-    from serving.models import service
 
     shop = Shop()
     with transaction(shop.engine) as connection:
-        done = service.promote(
-            connection, shop.registry, name, version, actor=OPERATOR, at=SystemClock().now()
-        )
+        done = _service(shop).promote(connection, name, version, actor=OPERATOR)
     _say(done, json)
 
 
@@ -76,14 +76,17 @@ def promote(name: NameArgument, version: str, json: JsonOption = False) -> None:
 def rollback(name: NameArgument, json: JsonOption = False) -> None:
     """Make the previous champion the champion again."""
     from features.database import transaction
-    from serving.models import service
 
     shop = Shop()
     with transaction(shop.engine) as connection:
-        done = service.rollback(
-            connection, shop.registry, name, actor=OPERATOR, at=SystemClock().now()
-        )
+        done = _service(shop).rollback(connection, name, actor=OPERATOR)
     _say(done, json)
+
+
+def _service(shop: Shop) -> ModelService:
+    from serving.models.service import ModelService
+
+    return ModelService(shop.registry, SystemClock())
 
 
 def _say(version: Version, json: bool) -> None:

@@ -31,14 +31,16 @@ def recommend(
     from threadpoolctl import threadpool_limits
 
     from features.online.histories import offline_histories
-    from serving.models.served_models import Champions
+    from serving.models.served_models import ServedModels
     from serving.recommendations.batch import write_slates
 
     shop = Shop()
     chosen = None if users == "all" else _listed(Path(users))
-    champions = Champions(shop.settings, shop.registry)
-    if placement not in champions.placements:
-        raise UnknownName(placement, champions.placements, kind="placement", where="--placement")
+    served_models = ServedModels(shop.settings, shop.registry)
+    if placement not in served_models.placements:
+        raise UnknownName(
+            placement, served_models.placements, kind="placement", where="--placement"
+        )
     if out.exists() and (
         not out.is_dir() or any(each.suffix != ".parquet" for each in out.iterdir())
     ):
@@ -47,8 +49,8 @@ def recommend(
         )
     with steps(2) as progress, threadpool_limits(1):
         progress.say("loading the champion and the histories")
-        champions.refresh()
-        served = champions.recommender()
+        served_models.refresh()
+        served = served_models.recommender()
         histories = offline_histories(shop.facts, served.items.as_of, chosen)
         progress.done()
         progress.say(f"slates of {len(histories):,} users")

@@ -64,9 +64,9 @@ def _refuse_taken(host: str, port: int) -> None:
 def _count_together(home: Path) -> None:
     """Lets the workers to come keep their counters in one empty folder, so that any of them tells
     of all."""
-    from serving.http.metrics import SHARED_COUNTERS, shared_folder
+    from serving.http.metrics import SHARED_COUNTERS, counters_folder
 
-    folder = shared_folder(home)
+    folder = counters_folder(home)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     os.environ[SHARED_COUNTERS] = str(folder)

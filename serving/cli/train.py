@@ -14,10 +14,10 @@ from configs.loading import parse_override
 from features.contracts.clock import SystemClock, feature_time, parse_time
 from features.contracts.errors import BadInput
 from models.registry import NAMES, Version
-from serving.audit.repository import SYSTEM
 from serving.cli.evaluate import as_document, print_evaluation
 from serving.cli.output import JsonOption, Steps, print_json, print_line, steps
 from serving.cli.shop import Shop
+from serving.database.audit_log import SYSTEM
 
 if TYPE_CHECKING:
     from training.run import TrainingReport
@@ -121,10 +121,12 @@ def train_one(
 
 def _audit(shop: Shop, done: Version, before: Version | None) -> None:
     from features.database import transaction
-    from serving.models.service import promoted
+    from serving.models.service import ModelService
 
     with transaction(shop.engine) as connection:
-        promoted(connection, done, before, actor=SYSTEM, at=SystemClock().now())
+        ModelService(shop.registry, SystemClock()).record_promotion(
+            connection, done, before, actor=SYSTEM
+        )
 
 
 def print_training(report: TrainingReport) -> None:

@@ -1,24 +1,28 @@
-"""`/v1/experiments` and `/v1/assignments`: what is tried out, on whom, and what came of it."""
+"""`/v1/experiments` and `/v1/assignments`: experiments, their results, and the variant of a unit."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from datetime import UTC
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, Field
 
 from experiments.definition import Experiment, Status
 from features.contracts.money import mean_to_major
-from serving.experiments.service import assignments, results
+from serving.experiments.service import ExperimentService
 from serving.http.auth import Caller, require
-from serving.http.idempotency import Attempt, attempt, run_once
+from serving.http.dependencies import provided
+from serving.http.idempotency import Write
 from serving.http.parameters import only
-from serving.recommendations.api import Id, Name
-from serving.server import server
+from serving.http.types import Id, Name
+
+if TYPE_CHECKING:
+    from experiments.analysis.report import ExperimentReport, MetricResult, VariantResult
 
 router = APIRouter(prefix="/v1", tags=["experiments"])
+Experiments = Annotated[ExperimentService, Depends(provided(ExperimentService))]
 Manager = Annotated[Caller, Depends(require("experiments.manage"))]
 Key = Annotated[Name, Path(description="The experiment's key")]
 
@@ -137,70 +141,97 @@ class ResultsResponse(BaseModel):
 
 
 @router.get("/experiments")
-def get_experiments(request: Request, _caller: Manager) -> ExperimentsResponse:
+def get_experiments(experiments: Experiments, _caller: Manager) -> ExperimentsResponse:
     """Every experiment."""
-    found = server(request).experiments.current
-    return ExperimentsResponse(items=[_response(found[key]) for key in sorted(found)])
+    current = experiments.current
+    return ExperimentsResponse(
+        items=[_describe_experiment(current[key]) for key in sorted(current)]
+    )
 
 
 @router.get("/experiments/{key}/results")
-def get_results(request: Request, _caller: Manager, key: Key) -> ResultsResponse:
-    """What came of it so far, per variant and against the control."""
-    here = server(request)
-    document: dict[str, Any] = results(
-        here.engine, here.settings, here.experiments.get(key), here.clock.now()
-    )
-    for variant in document["variants"]:
-        revenue = variant["metrics"]["revenue_per_unit"]
-        for place, name in (
-            (revenue, "mean"),
-            *((revenue["difference"], each) for each in ("value", "low", "high")),
-        ):
-            if place is not None and place[name] is not None:
-                place[name] = mean_to_major(place[name], document["currency"])
-    return ResultsResponse(**document)
+def get_results(experiments: Experiments, _caller: Manager, key: Key) -> ResultsResponse:
+    """The results so far, per variant and against the control."""
+    return _describe_report(experiments.report(key), experiments.currency)
 
 
 @router.post("/experiments/{key}/{action}", response_model=ExperimentResponse)
 def switch(
-    request: Request,
+    experiments: Experiments,
     caller: Manager,
     key: Key,
     action: Literal["start", "stop"],
-    tried: Annotated[Attempt, Depends(attempt)],
+    write: Write,
 ) -> Response:
     """Starts or stops an experiment, in every server process within seconds."""
-    here = server(request)
     status: Status = "running" if action == "start" else "stopped"
 
     def work(connection: sa.Connection) -> ExperimentResponse:
-        now = here.system_clock.now()
-        return _response(
-            here.experiments.switch(connection, key, status, actor=caller.key_id, at=now)
-        )
+        switched = experiments.switch(connection, key, status, actor=caller.key_id)
+        return _describe_experiment(switched)
 
-    response = run_once(request, caller, tried, work)
-    here.experiments.refresh()
+    response = write.run_once(caller, work)
+    experiments.refresh()
     return response
 
 
 @router.get("/assignments", dependencies=[Depends(only("unit_id"))])
 def get_assignments(
-    request: Request,
+    experiments: Experiments,
     _caller: Manager,
     unit_id: Annotated[
         Id, Query(description="A user, else a visitor, else a session: what the experiment assigns")
     ],
 ) -> AssignmentsResponse:
     """Which variant a unit gets, without exposing it."""
-    found = assignments(server(request).experiments.current, unit_id)
     items = [
-        AssignmentResponse(experiment=experiment.key, variant=variant.name if variant else None)
-        for experiment, variant in found
+        AssignmentResponse(
+            experiment=assignment.experiment.key,
+            variant=None if assignment.variant is None else assignment.variant.name,
+        )
+        for assignment in experiments.assign_unit(unit_id)
     ]
     return AssignmentsResponse(unit_id=unit_id, items=items)
 
 
-def _response(experiment: Experiment) -> ExperimentResponse:
-    values = asdict(experiment)
-    return ExperimentResponse(**{name: values[name] for name in ExperimentResponse.model_fields})
+def _describe_experiment(experiment: Experiment) -> ExperimentResponse:
+    return ExperimentResponse.model_validate(experiment, from_attributes=True)
+
+
+def _describe_report(report: ExperimentReport, currency: str) -> ResultsResponse:
+    return ResultsResponse(
+        experiment=report.experiment,
+        status=report.status,
+        as_of=report.as_of.astimezone(UTC).isoformat(),
+        primary_metric=report.primary_metric,
+        control=report.control,
+        currency=currency,
+        variants=[_describe_variant(variant, currency) for variant in report.variants],
+        other_currency=list(report.other_currency),
+        n_mixed=report.n_mixed,
+        n_unknown=report.n_unknown,
+        sample_ratio_p_value=report.sample_ratio_p_value,
+        verdict=report.verdict,
+    )
+
+
+def _describe_variant(variant: VariantResult, currency: str) -> VariantResultResponse:
+    conversion = variant.metrics["purchase_conversion"]
+    metrics = MetricsResponse(
+        purchase_conversion=ShareResponse.model_validate(conversion, from_attributes=True),
+        revenue_per_unit=_describe_money(variant.metrics["revenue_per_unit"], currency),
+    )
+    return VariantResultResponse(name=variant.name, n=variant.n, metrics=metrics)
+
+
+def _describe_money(metric: MetricResult, currency: str) -> MoneyResponse:
+    mean = None if metric.mean is None else mean_to_major(metric.mean, currency)
+    if metric.difference is None:
+        return MoneyResponse(mean=mean, difference=None)
+    difference = MoneyDifferenceResponse(
+        value=mean_to_major(metric.difference.value, currency),
+        low=mean_to_major(metric.difference.low, currency),
+        high=mean_to_major(metric.difference.high, currency),
+        p_value=metric.difference.p_value,
+    )
+    return MoneyResponse(mean=mean, difference=difference)

@@ -1,31 +1,46 @@
-"""Experiments as they run: what their files say, and who started or stopped them since."""
+"""Experiments as they run now: their files, and who started or stopped them since."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from configs.settings import Settings
 from experiments.assignment import assign
 from experiments.definition import Experiment, Status, Variant, load_experiments
+from features.contracts.clock import Clock
 from features.contracts.errors import Conflict, NotFound
 from features.database import reading
 from features.facts.exposures import first_exposures
-from serving.audit.repository import AuditEntry, AuditLog
+from serving.database.audit_log import AuditEntry, AuditLog
 from serving.experiments.repository import ExperimentStates
 
+if TYPE_CHECKING:
+    from experiments.analysis.report import ExperimentReport
 
-class ExperimentDesk:
-    """The experiments of one process. `current` costs nothing; `refresh` sees what other processes
-    decided."""
 
-    def __init__(self, settings: Settings, engine: sa.Engine) -> None:
+@dataclass(frozen=True)
+class Assignment:
+    """The variant of a unit in an experiment; None where the rollout has not reached the unit."""
+
+    experiment: Experiment
+    variant: Variant | None
+
+
+class ExperimentService:
+    """The experiments of one process. `current` costs nothing; `refresh` reads what other processes
+    started or stopped."""
+
+    def __init__(
+        self, settings: Settings, engine: sa.Engine, clock: Clock, system_clock: Clock
+    ) -> None:
         self._settings = settings
         self._engine = engine
+        self._clock = clock
+        self._system_clock = system_clock
         self._defined = load_experiments(settings)
         self._current: Mapping[str, Experiment] = self._defined
 
@@ -35,72 +50,76 @@ class ExperimentDesk:
         return self._current
 
     def refresh(self) -> None:
-        """Reads the states anew."""
+        """Read the statuses again."""
         with reading(self._engine) as connection:
-            self._current = self._with(ExperimentStates(connection).all())
+            self._current = self._apply(ExperimentStates(connection).all())
 
     def get(self, key: str) -> Experiment:
-        """One experiment. Raises NotFound."""
-        return _found(self._current, key)
+        """Return one experiment. Raises NotFound."""
+        return _get(self._current, key)
 
     def switch(
-        self, connection: sa.Connection, key: str, status: Status, *, actor: str, at: datetime
+        self, connection: sa.Connection, key: str, status: Status, *, actor: str
     ) -> Experiment:
-        """Starts or stops an experiment within the caller's transaction, and writes it to the audit
+        """Start or stop an experiment within the caller's transaction, and write it to the audit
         log.
 
         Raises NotFound, and Conflict when another experiment runs on one of its placements. Call
         `refresh` after the commit.
         """
         states = ExperimentStates(connection)
-        present = self._with(states.all())
-        experiment = _found(present, key)
+        current = self._apply(states.all())
+        experiment = _get(current, key)
         if experiment.status == status:
             return experiment
         if status == "running":
-            _refuse_shared(experiment, present)
-        states.set(key, status, at)
+            _check_placements_free(experiment, current)
+        now = self._system_clock.now()
+        states.set(key, status, now)
         action = "start" if status == "running" else "stop"
-        AuditLog(connection).append([AuditEntry(actor, action, "experiment", key)], at)
+        AuditLog(connection).append([AuditEntry(actor, action, "experiment", key)], now)
         return replace(experiment, status=status)
 
-    def _with(self, states: Mapping[str, str]) -> dict[str, Experiment]:
-        found = dict(self._defined)
-        for key, status in states.items():
-            if key in found:
-                found[key] = replace(
-                    found[key], status="running" if status == "running" else "stopped"
+    def assign_unit(self, unit_id: str) -> list[Assignment]:
+        """Return the variant of `unit_id` in each running experiment, without exposing it."""
+        running = (experiment for experiment in self._current.values() if experiment.running)
+        return [Assignment(experiment, assign(experiment, unit_id)) for experiment in running]
+
+    def report(self, key: str) -> ExperimentReport:
+        """Return the results of an experiment until now; money in minor units of the shop's
+        currency."""
+        # These bring the analytical database with them; a server that answers nothing but slates
+        # never loads it.
+        from experiments.analysis.report import report
+        from features.facts.facts import Facts
+
+        experiment, now = self.get(key), self._clock.now()
+        with reading(self._engine) as connection:
+            exposures = first_exposures(connection, key, until=now)
+        settings = self._settings
+        other_currency = [
+            zone for zone in settings.zones if settings.zone(zone).currency != settings.currency
+        ]
+        events = Facts(settings).read("events")
+        return report(experiment, exposures, events, as_of=now, other_currency=other_currency)
+
+    @property
+    def currency(self) -> str:
+        """The currency of the money in reports."""
+        return self._settings.currency
+
+    def _apply(self, statuses: Mapping[str, str]) -> dict[str, Experiment]:
+        """Return the experiments with these statuses."""
+        experiments = dict(self._defined)
+        for key, status in statuses.items():
+            if key in experiments:
+                experiments[key] = replace(
+                    experiments[key], status="running" if status == "running" else "stopped"
                 )
-        return found
+        return experiments
 
 
-def assignments(
-    experiments: Mapping[str, Experiment], unit_id: str
-) -> list[tuple[Experiment, Variant | None]]:
-    """What `unit_id` gets in each running experiment; None where the rollout has not reached it."""
-    running = (experiment for experiment in experiments.values() if experiment.running)
-    return [(experiment, assign(experiment, unit_id)) for experiment in running]
-
-
-def results(
-    engine: sa.Engine, settings: Settings, experiment: Experiment, as_of: datetime
-) -> dict[str, Any]:
-    """The report of an experiment as plain values."""
-    # These bring the analytical database with them; a server that answers nothing but slates never
-    # loads it.
-    from experiments.analysis.report import report
-    from features.facts.facts import Facts
-
-    with reading(engine) as connection:
-        met = first_exposures(connection, experiment.key, until=as_of)
-    foreign = [zone for zone in settings.zones if settings.zone(zone).currency != settings.currency]
-    found = report(
-        experiment, met, Facts(settings).read("events"), as_of=as_of, other_currency=foreign
-    )
-    return found.as_dict() | {"currency": settings.currency}
-
-
-def _found(experiments: Mapping[str, Experiment], key: str) -> Experiment:
+def _get(experiments: Mapping[str, Experiment], key: str) -> Experiment:
     if key not in experiments:
         raise NotFound(
             f"no experiment {key!r}", hint=f"Known: {', '.join(sorted(experiments)) or 'none'}"
@@ -108,8 +127,8 @@ def _found(experiments: Mapping[str, Experiment], key: str) -> Experiment:
     return experiments[key]
 
 
-def _refuse_shared(experiment: Experiment, present: Mapping[str, Experiment]) -> None:
-    for other in present.values():
+def _check_placements_free(experiment: Experiment, current: Mapping[str, Experiment]) -> None:
+    for other in current.values():
         shared = set(other.placements) & set(experiment.placements)
         if other.running and other.key != experiment.key and shared:
             raise Conflict(

@@ -14,7 +14,7 @@ from models.demand.lookup import Forecast
 from serving.forecasts.service import Freq, forecast
 from serving.http.auth import Caller, require
 from serving.http.parameters import only
-from serving.recommendations.api import Id, ModelResponse, Name
+from serving.http.types import Id, ModelResponse, Name
 from serving.server import server
 
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"])
@@ -108,7 +108,7 @@ def get_forecast(
     before the horizon.
     """
     here = server(request)
-    served = here.champions.forecasts()
+    served = here.served_models.forecasts()
     found = forecast(
         here.engine,
         served.table,
@@ -117,7 +117,7 @@ def get_forecast(
         horizon,
         now=here.clock.now(),
         timezone=here.settings.timezone,
-        elasticity=here.champions.elasticity(item_id, zone),
+        elasticity=here.served_models.elasticity(item_id, zone),
         freq=freq,
     )
     adjustment = None

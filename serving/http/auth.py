@@ -1,4 +1,4 @@
-"""Who may do what: `Authorization: Bearer KEY` and the scope an endpoint asks for."""
+"""API keys of requests: `Authorization: Bearer KEY`, and the scope that an endpoint needs."""
 
 from __future__ import annotations
 
@@ -8,46 +8,45 @@ from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from features.contracts.errors import Forbidden, Unauthorized, UnknownName
+from serving.http.dependencies import service_of
 from serving.keys.service import SCOPES, Caller, KeyService
 
-__all__ = ["Caller", "identify", "require"]
+__all__ = ["Caller", "check_scope", "identify", "require"]
 
 
 def require(scope: str) -> Callable[[Request], Awaitable[Caller]]:
-    """A FastAPI dependency that yields the Caller, or raises Unauthorized (401) or Forbidden (403).
+    """Return a FastAPI dependency that yields the Caller.
 
-    It needs `engine` and `system_clock` on `request.app.state`.
+    It raises Unauthorized (401) without a valid key, Forbidden (403) for a key without the scope.
     """
     if scope not in SCOPES:
         raise UnknownName(scope, SCOPES, kind="scope")
 
-    async def caller_with_scope(request: Request) -> Caller:
+    async def read_caller(request: Request) -> Caller:
         caller = await identify(request)
-        if scope not in caller.scopes:
-            raise Forbidden(
-                f"this key lacks the scope {scope}", hint=f"Use a key made with --scope {scope}"
-            )
+        check_scope(caller, scope)
         return caller
 
-    return caller_with_scope
+    return read_caller
+
+
+def check_scope(caller: Caller, scope: str) -> None:
+    """Raise Forbidden where the caller's key lacks the scope."""
+    if scope not in caller.scopes:
+        raise Forbidden(
+            f"this key lacks the scope {scope}", hint=f"Use a key made with --scope {scope}"
+        )
 
 
 async def identify(request: Request) -> Caller:
-    """The caller behind the request's key. Raises Unauthorized."""
+    """Return the caller whose key the request carries. Raises Unauthorized."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     key = key.strip()
     if scheme.lower() != "bearer" or not key:
         raise Unauthorized("no API key", hint="Send the header: Authorization: Bearer KEY")
-    keys = _keys(request)
-    caller = keys.remembered(key) or await run_in_threadpool(keys.recognise, key)
+    keys = service_of(request, KeyService)
+    # A cached key costs no thread: the event loop answers it at once.
+    caller = keys.find_cached_caller(key) or await run_in_threadpool(keys.find_caller, key)
     if caller is None:
         raise Unauthorized("unknown or revoked API key", hint="Make one: shopwright keys create")
     return caller
-
-
-def _keys(request: Request) -> KeyService:
-    state = request.app.state
-    if not hasattr(state, "keys"):
-        state.keys = KeyService(state.engine, state.system_clock)
-    keys: KeyService = state.keys
-    return keys

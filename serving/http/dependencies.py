@@ -3,7 +3,7 @@ a router."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from fastapi import FastAPI, Request
@@ -17,15 +17,21 @@ def provide(app: FastAPI, *services: object) -> None:
     app.state.services = known | {type(service): service for service in services}
 
 
-def provided(kind: type[Service]) -> Callable[[Request], Service]:
+def provided(kind: type[Service]) -> Callable[[Request], Awaitable[Service]]:
     """Return a FastAPI dependency that yields the service of this type.
 
     A router declares `Prices = Annotated[PriceService, Depends(provided(PriceService))]` and gets
     exactly that service; a test provides another instance of the same type.
     """
 
-    def service_of(request: Request) -> Service:
-        service: Service = request.app.state.services[kind]
-        return service
+    # A coroutine, because FastAPI runs plain functions in a thread.
+    async def read_service(request: Request) -> Service:
+        return service_of(request, kind)
 
-    return service_of
+    return read_service
+
+
+def service_of(request: Request, kind: type[Service]) -> Service:
+    """Return the service of this type. Raises KeyError where the application does not provide one."""
+    service: Service = request.app.state.services[kind]
+    return service

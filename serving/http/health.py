@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-import orjson
-from fastapi import APIRouter, Request, Response
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
 
+from serving.http.dependencies import provided
 from serving.http.errors import problem
-from serving.models.served_models import PRICING
-from serving.server import server
 
 router = APIRouter(tags=["health"])
+
+
+@dataclass
+class Readiness:
+    """Whether this process may take new traffic.
+
+    missing    reads what it cannot answer without, with the reason, by name
+    versions   reads the version served, by model
+    draining   set when the process was told to stop: it still answers, but wants no new traffic
+    """
+
+    missing: Callable[[], Mapping[str, str]]
+    versions: Callable[[], Mapping[str, str]]
+    draining: bool = False
 
 
 class HealthResponse(BaseModel):
@@ -32,17 +48,14 @@ async def healthz() -> HealthResponse:
 
 
 @router.get("/readyz", response_model=ReadyResponse)
-async def readyz(request: Request) -> Response:
+async def readyz(
+    readiness: Annotated[Readiness, Depends(provided(Readiness))],
+) -> ReadyResponse | Response:
     """200 with the versions served; 503 while something is missing or the server drains."""
-    here = server(request)
-    if here.draining:
+    if readiness.draining:
         return problem(503, "Unavailable", "the server is stopping", headers={"Retry-After": "5"})
-    # Without a price model forecasts are not adjusted and nothing else is missed.
-    missing = {name: why for name, why in here.champions.missing.items() if name != PRICING}
+    missing = dict(readiness.missing())
     if missing:
         detail = "; ".join(f"{name}: {why}" for name, why in missing.items())
         return problem(503, "Unavailable", detail, headers={"Retry-After": "5"}, missing=missing)
-    models = {name: version.version for name, version in here.champions.versions.items()}
-    return Response(
-        orjson.dumps({"status": "ready", "models": models}), media_type="application/json"
-    )
+    return ReadyResponse(status="ready", models=dict(readiness.versions()))

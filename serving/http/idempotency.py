@@ -1,4 +1,5 @@
-"""`Idempotency-Key`: a write that is sent again is answered as the first time and done once.
+"""`Idempotency-Key`: a write that is sent again gets the response of the first time and is done
+once.
 
 The first status and body are kept in the transaction of the work itself, so that a crash leaves
 both or neither. The same key with another request is refused (422). Refusals (403, 404, 409, 412,
@@ -13,12 +14,15 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated
 
 import sqlalchemy as sa
-from fastapi import Header, Request, Response
+from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
+from features.contracts.clock import Clock
 from features.contracts.errors import (
     BadInput,
     Conflict,
@@ -28,7 +32,8 @@ from features.contracts.errors import (
     ShopwrightError,
 )
 from features.database import transaction
-from serving.http.idempotency_rows import IdempotentAnswers, StoredAnswer
+from serving.http.dependencies import service_of
+from serving.http.idempotency_repository import StoredResponse, StoredResponses
 from serving.keys.service import Caller
 
 REPLAYED = "Idempotent-Replayed"
@@ -38,15 +43,66 @@ _KEPT_ERRORS: dict[int, type[ShopwrightError]] = {
 }
 
 
+class IdempotencyService:
+    """Does writes in one transaction each, and repeats the first response to a repetition."""
+
+    def __init__(self, engine: sa.Engine, system_clock: Clock) -> None:
+        self._engine = engine
+        self._system_clock = system_clock
+
+    def run_once(
+        self, attempt: Attempt, caller: Caller, work: Callable[[sa.Connection], BaseModel]
+    ) -> Response:
+        """Return 200 with the document of `work`; for a repetition, the first response."""
+        now = self._system_clock.now()
+        try:
+            with transaction(self._engine) as connection:
+                responses = StoredResponses(connection)
+                if attempt.key is not None:
+                    first = responses.find(caller.key_id, attempt.key, now)
+                    if first is not None:
+                        return _replay(first, attempt)
+                body = work(connection).model_dump_json()
+                if attempt.key is not None:
+                    response = StoredResponse(attempt.fingerprint, HTTPStatus.OK, body)
+                    responses.add(caller.key_id, attempt.key, response, now)
+        except _Replayed as replayed:
+            raise replayed.error from None
+        except ShopwrightError as error:
+            if attempt.key is not None and error.status in _KEPT_ERRORS:
+                self._store_error(caller.key_id, attempt.key, attempt.fingerprint, error, now)
+            raise
+        return _make_response(body)
+
+    def _store_error(
+        self, key_id: str, key: str, fingerprint: str, error: ShopwrightError, now: datetime
+    ) -> None:
+        body = json.dumps({"what": error.what, "where": error.where, "hint": error.hint})
+        with transaction(self._engine) as connection:
+            responses = StoredResponses(connection)
+            if responses.find(key_id, key, now) is None:
+                responses.add(key_id, key, StoredResponse(fingerprint, error.status, body), now)
+
+
 @dataclass(frozen=True)
 class Attempt:
-    """A write that may be a repetition: its Idempotency-Key, None without one, and what it asks."""
+    """A write that may be a repetition.
+
+    key           its Idempotency-Key, None without one
+    fingerprint   digest of method, path, query, If-Match and body
+    """
 
     key: str | None
     fingerprint: str
+    service: IdempotencyService
+
+    def run_once(self, caller: Caller, work: Callable[[sa.Connection], BaseModel]) -> Response:
+        """Do `work` in one transaction and return 200 with its document; for a repetition, the
+        first response."""
+        return self.service.run_once(self, caller, work)
 
 
-async def attempt(
+async def read_attempt(
     request: Request,
     idempotency_key: Annotated[
         str | None, Header(description="Any text of your own; repeat it to retry")
@@ -66,32 +122,20 @@ async def attempt(
     ):
         digest.update(part.encode() + b"\n")
     digest.update(await request.body())
-    return Attempt(idempotency_key, digest.hexdigest())
+    return Attempt(idempotency_key, digest.hexdigest(), service_of(request, IdempotencyService))
+
+
+# The write of a request: `write.run_once(caller, work)`.
+Write = Annotated[Attempt, Depends(read_attempt)]
+
+attempt = read_attempt
 
 
 def run_once(
-    request: Request, caller: Caller, tried: Attempt, work: Callable[[sa.Connection], BaseModel]
+    _request: Request, caller: Caller, tried: Attempt, work: Callable[[sa.Connection], BaseModel]
 ) -> Response:
-    """Does `work` in one transaction and answers 200 with what it returns; a repetition gets the
-    first answer."""
-    engine, now = request.app.state.engine, request.app.state.system_clock.now()
-    try:
-        with transaction(engine) as connection:
-            answers = IdempotentAnswers(connection)
-            if tried.key is not None and (known := answers.find(caller.key_id, tried.key, now)):
-                return _replay(known, tried)
-            body = work(connection).model_dump_json()
-            if tried.key is not None:
-                answers.keep(
-                    caller.key_id, tried.key, StoredAnswer(tried.fingerprint, 200, body), now
-                )
-    except _Replayed as replayed:
-        raise replayed.error from None
-    except ShopwrightError as error:
-        if tried.key is not None and error.status in _KEPT_ERRORS:
-            _keep_error(engine, caller, tried, error, now)
-        raise
-    return _response(body)
+    """As `Attempt.run_once`."""
+    return tried.run_once(caller, work)
 
 
 class _Replayed(Exception):
@@ -102,8 +146,8 @@ class _Replayed(Exception):
         self.error = error
 
 
-def _replay(known: StoredAnswer, tried: Attempt) -> Response:
-    if known.fingerprint != tried.fingerprint:
+def _replay(first: StoredResponse, attempt: Attempt) -> Response:
+    if first.fingerprint != attempt.fingerprint:
         raise _Replayed(
             BadInput(
                 "this Idempotency-Key came with another request before",
@@ -111,29 +155,14 @@ def _replay(known: StoredAnswer, tried: Attempt) -> Response:
                 hint="Use a new key for a new request",
             )
         )
-    if known.status != 200:
-        raise _Replayed(_KEPT_ERRORS[known.status](**json.loads(known.body)))
-    response = _response(known.body)
+    if first.status != HTTPStatus.OK:
+        raise _Replayed(_KEPT_ERRORS[first.status](**json.loads(first.body)))
+    response = _make_response(first.body)
     response.headers[REPLAYED] = "true"
     return response
 
 
-def _keep_error(
-    engine: sa.Engine, caller: Caller, tried: Attempt, error: ShopwrightError, now: Any
-) -> None:
-    body = json.dumps({"what": error.what, "where": error.where, "hint": error.hint})
-    with transaction(engine) as connection:
-        answers = IdempotentAnswers(connection)
-        if answers.find(caller.key_id, tried.key or "", now) is None:
-            answers.keep(
-                caller.key_id,
-                tried.key or "",
-                StoredAnswer(tried.fingerprint, error.status, body),
-                now,
-            )
-
-
-def _response(body: str) -> Response:
+def _make_response(body: str) -> Response:
     version = json.loads(body).get("version")
     headers = {} if version is None else {"ETag": f'"{version}"'}
     return Response(body, media_type="application/json", headers=headers)

@@ -1,12 +1,13 @@
-"""`GET /metrics` in Prometheus' text format, and what is counted."""
+"""The counters of a server process, and `GET /metrics` in Prometheus' text format."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -18,11 +19,8 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.process_collector import ProcessCollector
 
-from features.contracts.errors import Forbidden
-from serving.http.auth import identify
-
-if TYPE_CHECKING:
-    from serving.server import Server
+from serving.http.auth import check_scope, identify
+from serving.http.dependencies import provided
 
 router = APIRouter(tags=["health"])
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -34,16 +32,21 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0
 SHARED_COUNTERS = "PROMETHEUS_MULTIPROC_DIR"
 
 
-def shared_folder(home: Path) -> Path:
-    """Where the workers of the shop at `home` count together."""
+def counters_folder(home: Path) -> Path:
+    """Return the folder in which the workers of the shop at `home` share their counters."""
     return home.absolute() / "metrics"
 
 
 class Metrics:
-    """The counters of one process; of all workers together where `serve` started several."""
+    """The counters of one process; of all workers together where `serve` started several.
+
+    before_scrape   called before a scrape is answered; whoever owns the process calls `observe`
+                    in it
+    """
 
     def __init__(self, home: Path | None = None) -> None:
-        folder = None if home is None else str(shared_folder(home))
+        self.before_scrape: Callable[[], None] = lambda: None
+        folder = None if home is None else str(counters_folder(home))
         self._shared = folder if folder == os.environ.get(SHARED_COUNTERS) else None
         self._models: set[tuple[str, str]] = set()
         self.registry = CollectorRegistry()
@@ -88,43 +91,51 @@ class Metrics:
             "shopwright_exposures_dropped", "Exposures lost", "sum"
         )
 
-    def _gauge(self, name: str, meaning: str, together: Any, *labels: str) -> Gauge:
-        return Gauge(name, meaning, labels, registry=self.registry, multiprocess_mode=together)
+    def _gauge(
+        self, name: str, meaning: str, mode: Literal["livesum", "livemax", "sum"], *labels: str
+    ) -> Gauge:
+        """A gauge whose values of several workers are put together by `mode`."""
+        return Gauge(name, meaning, labels, registry=self.registry, multiprocess_mode=mode)
 
-    def observe(self, server: Server) -> None:
-        """Takes the state that is not counted as it changes. Called from time to time, as other
-        workers cannot ask."""
-        self.exposures_waiting.set(server.exposures.waiting)
-        self.exposures_dropped.set(server.exposures.dropped)
-        served = {(name, version.version) for name, version in server.champions.versions.items()}
+    def observe(
+        self,
+        *,
+        exposures_waiting: int,
+        exposures_dropped: int,
+        served_versions: Mapping[str, str],
+    ) -> None:
+        """Set the gauges of state that is not counted as it changes.
+
+        Called from time to time too, as a scrape reaches one worker only. `served_versions` has
+        the version by model.
+        """
+        self.exposures_waiting.set(exposures_waiting)
+        self.exposures_dropped.set(exposures_dropped)
+        served = set(served_versions.items())
         self._models |= served
         for name, version in self._models:
             self.model.labels(name, version).set(float((name, version) in served))
 
     def text(self) -> bytes:
-        """Everything counted so far."""
+        """Return everything counted so far, in Prometheus' text format."""
         if self._shared is None:
             return bytes(generate_latest(self.registry))
-        together = CollectorRegistry()
-        MultiProcessCollector(together, self._shared)  # type: ignore[no-untyped-call]
-        return bytes(generate_latest(together))
+        combined = CollectorRegistry()
+        MultiProcessCollector(combined, self._shared)  # type: ignore[no-untyped-call]
+        return bytes(generate_latest(combined))
 
     def close(self) -> None:
-        """Takes this process's present state out of what the workers tell together; its counts
-        stay."""
+        """Remove this process's gauges from the sum of the workers; its counts stay."""
         if self._shared is not None:
             mark_process_dead(os.getpid(), self._shared)  # type: ignore[no-untyped-call]
 
 
 @router.get("/metrics", response_class=Response)
-async def get_metrics(request: Request) -> Response:
-    """Open on loopback; from elsewhere a key with the scope metrics is asked for."""
+async def get_metrics(
+    request: Request, metrics: Annotated[Metrics, Depends(provided(Metrics))]
+) -> Response:
+    """Open on loopback; from elsewhere it needs a key with the scope metrics."""
     if request.client is None or request.client.host not in _LOOPBACK:
-        caller = await identify(request)
-        if "metrics" not in caller.scopes:
-            raise Forbidden(
-                "this key lacks the scope metrics", hint="Use a key made with --scope metrics"
-            )
-    server: Server = request.app.state.server
-    server.metrics.observe(server)
-    return Response(server.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        check_scope(await identify(request), "metrics")
+    metrics.before_scrape()
+    return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import datetime
 
 from fastapi import Request
-from pydantic import AfterValidator, AwareDatetime
 
 from configs.settings import Settings
 from features.contracts.clock import parse_time
 from features.contracts.errors import BadInput, UnknownName
 from features.contracts.pricing import PriceLaw
-
-
-def _storable(text: str) -> str:
-    if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError("a text holds no NUL and no half of a surrogate pair")
-    return text
-
-
-def _in_utc(time: datetime) -> datetime:
-    try:
-        return time.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("the time lies outside the calendar") from error
-
-
-# A text that every database can keep, and a time with an offset, in UTC.
-Text = Annotated[str, AfterValidator(_storable)]
-Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+from serving.http.types import check_storable
 
 
 def price_law_of(request: Request) -> Callable[[str], PriceLaw]:
@@ -46,7 +27,7 @@ def readable(request: Request) -> None:
         *(value for _, value in request.query_params.multi_items()),
     ):
         try:
-            _storable(str(text))
+            check_storable(str(text))
         except ValueError as error:
             raise BadInput(str(error), where="path or query") from error
 

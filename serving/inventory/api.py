@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field
 
 from features.contracts.tables import DEFAULT_ZONE
 from serving.http.auth import Caller, require
-from serving.http.parameters import Text, cursor_number, only, readable
+from serving.http.parameters import cursor_number, only, readable
+from serving.http.types import ModelResponse, Name, Text
 from serving.inventory.service import InventoryRow
-from serving.recommendations.api import ModelResponse, Name
 from serving.server import server
 
 router = APIRouter(prefix="/v1/inventory", tags=["inventory"])
@@ -73,7 +73,7 @@ def get_inventory(
 ) -> InventoryResponse:
     """The replenishment list of a zone. 404 when no item of it has a forecast."""
     here = server(request)
-    served = here.champions.forecasts()
+    served = here.served_models.forecasts()
     found = here.inventory.of(served.table, served.version.version, zone, here.clock.now())
     rows = [row for row in found.rows if _shown(row, show) and _within(row.category, category)]
     start = cursor_number(cursor)

@@ -1,5 +1,4 @@
-"""API keys as rows. A key itself is never stored, only its SHA-256 and the first letters, to tell
-keys apart."""
+"""API keys as rows: the SHA-256 of a key and its first letters, never the key itself."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from serving.database.tables import api_keys
 
 @dataclass(frozen=True)
 class KeyRecord:
-    """What is known about a key."""
+    """One key, without its secret."""
 
     id: str
     name: str
@@ -30,7 +29,7 @@ class Keys:
         self._connection = connection
 
     def add(self, record: KeyRecord, digest: str) -> None:
-        """Stores a new key under the digest of its secret."""
+        """Store a new key under the digest of its secret."""
         self._connection.execute(
             api_keys.insert().values(
                 id=record.id,
@@ -44,31 +43,36 @@ class Keys:
         )
 
     def by_digest(self, digest: str) -> KeyRecord | None:
-        """The key with this digest, revoked or not."""
+        """Return the key with this digest, revoked or not."""
         row = self._connection.execute(
             sa.select(api_keys).where(api_keys.c.hash == digest)
         ).one_or_none()
-        return None if row is None else _record(row)
+        return None if row is None else _read_record(row)
 
     def all(self) -> list[KeyRecord]:
-        """Every key, oldest first."""
+        """Return every key, oldest first."""
         rows = self._connection.execute(
             sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
         )
-        return [_record(row) for row in rows]
+        return [_read_record(row) for row in rows]
 
     def revoke(self, key_id: str, at: datetime) -> bool:
-        """Whether there is such a key; one revoked before keeps its time."""
-        at_first = sa.func.coalesce(
+        """Revoke a key and return whether it exists; one revoked before keeps its time."""
+        first_time = sa.func.coalesce(
             api_keys.c.revoked_at, sa.bindparam("at", at, api_keys.c.revoked_at.type)
         )
-        done = self._connection.execute(
-            api_keys.update().where(api_keys.c.id == key_id).values(revoked_at=at_first)
+        result = self._connection.execute(
+            api_keys.update().where(api_keys.c.id == key_id).values(revoked_at=first_time)
         )
-        return done.rowcount == 1
+        return result.rowcount == 1
 
 
-def _record(row: sa.Row) -> KeyRecord:
+def _read_record(row: sa.Row) -> KeyRecord:
     return KeyRecord(
-        row.id, row.name, row.prefix, tuple(row.scopes.split()), row.created_at, row.revoked_at
+        id=row.id,
+        name=row.name,
+        prefix=row.prefix,
+        scopes=tuple(row.scopes.split()),
+        created_at=row.created_at,
+        revoked_at=row.revoked_at,
     )

@@ -1,4 +1,4 @@
-"""Makes, lists, revokes and recognises API keys."""
+"""Creates, lists, revokes and finds API keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from features.contracts.clock import Clock
 from features.contracts.errors import BadInput, NotFound, UnknownName
 from features.database import reading, transaction
-from serving.audit.repository import OPERATOR, AuditEntry, AuditLog
+from serving.database.audit_log import OPERATOR, AuditEntry, AuditLog
 from serving.keys.repository import KeyRecord, Keys
 
 SCOPES = (
@@ -29,11 +29,10 @@ SCOPES = (
     "privacy.manage",
     "metrics",
 )
-# Who may change prices may also look at them.
+# Whoever may change prices may also read them.
 IMPLIED = {"pricing.propose": ("pricing.read",), "pricing.approve": ("pricing.read",)}
 PREFIX_LENGTH = 10
-# How long a recognised key is believed without asking the database again: a revoked key dies within
-# this time.
+# How long a caller is cached: a revoked key stops working in every process within this time.
 CACHE_SECONDS = 5.0
 _CACHE_SIZE = 10_000
 
@@ -49,24 +48,24 @@ class Caller:
 
 @dataclass(frozen=True)
 class NewKey:
-    """A key just made; `key` is shown this once and cannot be read again."""
+    """A new key; `key` is shown this once and cannot be read again."""
 
     key: str
     record: KeyRecord
 
 
 class KeyService:
-    """Keys of one database. `recognise` remembers a key for CACHE_SECONDS, so that a busy key costs
-    no SQL."""
+    """Keys of one database. Callers are cached for CACHE_SECONDS, so that a busy key costs no
+    SQL."""
 
     def __init__(self, engine: sa.Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
-        self._known: dict[str, tuple[float, Caller]] = {}
+        self._cache: dict[str, tuple[float, Caller]] = {}
         self._lock = threading.Lock()
 
     def create(self, name: str, scopes: Sequence[str], *, actor: str = OPERATOR) -> NewKey:
-        """A new key, noted in the audit log.
+        """Create a key and write that to the audit log.
 
         Raises UnknownName for a scope nobody knows, BadInput without name or scope.
         """
@@ -78,55 +77,62 @@ class KeyService:
             if scope not in SCOPES:
                 raise UnknownName(scope, SCOPES, kind="scope")
         key = f"sw_{secrets.token_urlsafe(32)}"
-        chosen = tuple(scope for scope in SCOPES if scope in scopes)
-        key_id = f"key_{secrets.token_hex(6)}"
         record = KeyRecord(
-            key_id, name.strip(), key[:PREFIX_LENGTH], chosen, self._clock.now(), None
+            id=f"key_{secrets.token_hex(6)}",
+            name=name.strip(),
+            prefix=key[:PREFIX_LENGTH],
+            scopes=tuple(scope for scope in SCOPES if scope in scopes),
+            created_at=self._clock.now(),
+            revoked_at=None,
         )
-        details = {"name": record.name, "scopes": list(chosen)}
+        details = {"name": record.name, "scopes": list(record.scopes)}
+        entry = AuditEntry(actor, "create", "key", record.id, details)
         with transaction(self._engine) as connection:
             Keys(connection).add(record, _digest(key))
-            AuditLog(connection).append(
-                [AuditEntry(actor, "create", "key", key_id, details)], record.created_at
-            )
+            AuditLog(connection).append([entry], record.created_at)
         return NewKey(key, record)
 
-    def all(self) -> list[KeyRecord]:
-        """Every key, revoked ones too, oldest first."""
+    def list_keys(self) -> list[KeyRecord]:
+        """Return every key, revoked ones too, oldest first."""
         with reading(self._engine) as connection:
             return Keys(connection).all()
 
     def revoke(self, key_id: str, *, actor: str = OPERATOR) -> None:
-        """Ends a key, noted in the audit log. Other processes believe it for CACHE_SECONDS at most.
-        Raises NotFound."""
+        """Revoke a key and write that to the audit log. Raises NotFound.
+
+        Other processes accept the key for CACHE_SECONDS more at most.
+        """
         with transaction(self._engine) as connection:
             now = self._clock.now()
             if not Keys(connection).revoke(key_id, now):
                 raise NotFound(f"no key {key_id!r}", hint="See: shopwright keys list")
             AuditLog(connection).append([AuditEntry(actor, "revoke", "key", key_id)], now)
         with self._lock:
-            self._known.clear()
+            self._cache.clear()
 
-    def remembered(self, key: str) -> Caller | None:
-        """The caller with this key if it was recognised a moment ago; asks no database."""
-        found = self._known.get(_digest(key))
-        return found[1] if found is not None and found[0] > time.monotonic() else None
+    def find_cached_caller(self, key: str) -> Caller | None:
+        """Return the caller with this key if it is in the cache; reads no database."""
+        cached = self._cache.get(_digest(key))
+        if cached is None:
+            return None
+        expires, caller = cached
+        return caller if expires > time.monotonic() else None
 
-    def recognise(self, key: str) -> Caller | None:
-        """The caller with this key, None when there is none or it was revoked."""
-        if (caller := self.remembered(key)) is not None:
+    def find_caller(self, key: str) -> Caller | None:
+        """Return the caller with this key, None when there is none or it was revoked."""
+        if (caller := self.find_cached_caller(key)) is not None:
             return caller
         digest = _digest(key)
         with reading(self._engine) as connection:
             record = Keys(connection).by_digest(digest)
         if record is None or record.revoked_at is not None:
             return None
-        implied = {other for scope in record.scopes for other in IMPLIED.get(scope, ())}
+        implied = {name for scope in record.scopes for name in IMPLIED.get(scope, ())}
         caller = Caller(record.id, record.name, frozenset(record.scopes) | implied)
         with self._lock:
-            if len(self._known) >= _CACHE_SIZE:
-                self._known.clear()
-            self._known[digest] = (time.monotonic() + CACHE_SECONDS, caller)
+            if len(self._cache) >= _CACHE_SIZE:
+                self._cache.clear()
+            self._cache[digest] = (time.monotonic() + CACHE_SECONDS, caller)
         return caller
 
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from models.registry import NAMES, Version
 from serving.http.auth import Caller, require
-from serving.http.idempotency import Attempt, attempt, run_once
-from serving.models.service import promote, rollback
-from serving.recommendations.api import Name
-from serving.server import Server, server
+from serving.http.dependencies import provided
+from serving.http.idempotency import Write
+from serving.http.types import Name
+from serving.models.served_models import ServedModels
+from serving.models.service import ModelService
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
+Models = Annotated[ModelService, Depends(provided(ModelService))]
+Served = Annotated[ServedModels, Depends(provided(ServedModels))]
 Manager = Annotated[Caller, Depends(require("models.manage"))]
-Tried = Annotated[Attempt, Depends(attempt)]
 ModelName = Annotated[Name, Path(description=", ".join(NAMES))]
 
 
@@ -31,7 +32,7 @@ class VersionResponse(BaseModel):
     aliases: list[str]
     run_id: str
     created_at: datetime
-    metrics: dict[str, Any]
+    metrics: dict[str, object]
     tags: dict[str, str]
     served: bool
 
@@ -52,61 +53,64 @@ class PromoteRequest(BaseModel):
 
 
 @router.get("")
-def get_models(request: Request, _caller: Manager) -> ModelsResponse:
+def get_models(models: Models, served: Served, _caller: Manager) -> ModelsResponse:
     """Every registered version."""
-    here = server(request)
-    found = [version for name in NAMES for version in here.registry.versions(name)]
-    return ModelsResponse(items=[_response(here, version) for version in found])
+    items = [_describe_version(served, version) for version in models.list_versions()]
+    return ModelsResponse(items=items)
 
 
 @router.post("/{name}/promote", response_model=VersionResponse)
 def post_promote(
-    request: Request, caller: Manager, name: ModelName, body: PromoteRequest, tried: Tried
+    models: Models,
+    served: Served,
+    caller: Manager,
+    name: ModelName,
+    body: PromoteRequest,
+    write: Write,
 ) -> Response:
     """Makes a version the champion; every server process picks it up within seconds."""
-    here = server(request)
-
-    def work(connection: sa.Connection) -> VersionResponse:
-        at = here.system_clock.now()
-        done = promote(connection, here.registry, name, body.version, actor=caller.key_id, at=at)
-        return _response(here, done)
-
-    return _done(request, here, caller, tried, work)
+    response = write.run_once(
+        caller,
+        lambda connection: _describe_version(
+            served, models.promote(connection, name, body.version, actor=caller.key_id)
+        ),
+    )
+    return _load_champion(served, response)
 
 
 @router.post("/{name}/rollback", response_model=VersionResponse)
-def post_rollback(request: Request, caller: Manager, name: ModelName, tried: Tried) -> Response:
+def post_rollback(
+    models: Models, served: Served, caller: Manager, name: ModelName, write: Write
+) -> Response:
     """Makes the champion before this one the champion again."""
-    here = server(request)
-
-    def work(connection: sa.Connection) -> VersionResponse:
-        done = rollback(
-            connection, here.registry, name, actor=caller.key_id, at=here.system_clock.now()
-        )
-        return _response(here, done)
-
-    return _done(request, here, caller, tried, work)
+    response = write.run_once(
+        caller,
+        lambda connection: _describe_version(
+            served, models.rollback(connection, name, actor=caller.key_id)
+        ),
+    )
+    return _load_champion(served, response)
 
 
-def _done(request: Request, here: Server, caller: Caller, tried: Attempt, work: Any) -> Response:
-    response = run_once(request, caller, tried, work)
-    here.champions.refresh()
+def _load_champion(served: ServedModels, response: Response) -> Response:
+    served.refresh()
     # `version` of the body counts models, not edits of a resource.
     del response.headers["ETag"]
     return response
 
 
-def _response(here: Server, version: Version) -> VersionResponse:
-    served = here.champions.versions.get(version.name)
+def _describe_version(served: ServedModels, version: Version) -> VersionResponse:
+    metrics = {
+        name: value if value == value else None  # NaN is no JSON
+        for name, value in version.metrics.items()
+    }
     return VersionResponse(
         name=version.name,
         version=version.version,
         aliases=list(version.aliases),
         run_id=version.run_id,
         created_at=datetime.fromtimestamp(version.created_at_seconds, UTC),
-        metrics={
-            name: value if value == value else None for name, value in version.metrics.items()
-        },  # NaN is no JSON
+        metrics=metrics,
         tags=dict(version.tags),
-        served=served is not None and served.version == version.version,
+        served=served.serves(version),
     )

@@ -1,4 +1,4 @@
-"""The champions this process serves, exchanged when others are promoted or features are
+"""The champions that this process answers with, replaced when others are promoted or features are
 materialized."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from models.ranking.placement import Placement, check_rules
 from models.ranking.recommender import Recommender
 from models.ranking.slate.merchandising_rules import RuleSet
 from models.registry import NAMES, Registry, Version
+from models.served import ServedForecasts, ServedPricing, ServedRecommender
 
 if TYPE_CHECKING:
     from models.pricing.response.elasticity import ElasticityModel
@@ -35,39 +36,28 @@ RECOMMENDATIONS, DEMAND, PRICING = NAMES
 FEATURES = "features"
 _STOCK = "stock_on_hand"
 
-
-@dataclass(frozen=True)
-class ServedRecommender:
-    """A recommender with the version and the catalogue it was made from, and that catalogue with
-    each zone's stock."""
-
-    recommender: Recommender
-    items: ItemFeatures
-    version: Version
-    zones: Mapping[str, ItemFeatures]
-
-    def in_zone(self, zone: str) -> ItemFeatures:
-        """The catalogue with the stock of `zone`; of all zones where that one has no snapshot."""
-        return self.zones.get(zone, self.items)
+Model = TypeVar("Model")
 
 
 @dataclass(frozen=True)
-class ServedForecasts:
-    """The forecasts that came with a demand champion."""
+class _Loaded(Generic[Model]):
+    """A champion that was loaded."""
 
-    table: ForecastTable
     version: Version
+    model: Model
 
 
 def load_placements(settings: Settings) -> dict[str, Placement]:
-    """The shop's placements by name."""
+    """Return the shop's placements by name."""
     overlay = settings.config_dir
-    found = names("placements", overlay=overlay)
-    return {name: load(f"placements/{name}", Placement, overlay=overlay) for name in found}
+    return {
+        name: load(f"placements/{name}", Placement, overlay=overlay)
+        for name in names("placements", overlay=overlay)
+    }
 
 
 def load_rules(settings: Settings) -> dict[str, RuleSet]:
-    """The shop's sets of merchandising rules by name."""
+    """Return the shop's sets of merchandising rules by name."""
     overlay = settings.config_dir
     return {
         name: load(f"rules/{name}", RuleSet, overlay=overlay)
@@ -75,8 +65,8 @@ def load_rules(settings: Settings) -> dict[str, RuleSet]:
     }
 
 
-class Champions:
-    """Holds what is served; readers take no lock."""
+class ServedModels:
+    """Holds the loaded champions; readers take no lock."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._settings = settings
@@ -87,114 +77,127 @@ class Champions:
         self._lock = threading.Lock()
         self._registry_stamp: object = None
         self._features_stamp: object = None
-        self._models: dict[str, tuple[Version, Any]] = {}
+        self._recommendations: _Loaded[RecommendationModel] | None = None
+        self._demand: _Loaded[ForecastTable] | None = None
+        self._pricing: _Loaded[ElasticityModel] | None = None
         self._problems: dict[str, str] = dict.fromkeys((*NAMES, FEATURES), "not loaded yet")
         self._recommender: ServedRecommender | None = None
-        self._forecasts: ServedForecasts | None = None
 
     @property
     def missing(self) -> dict[str, str]:
-        """What this process cannot serve yet, and why, by name: a model's, or "features"."""
-        return dict(self._problems)
+        """What this process cannot answer without, and why it is missing, by name: a model's, or
+        "features"."""
+        # Without a price model forecasts are not adjusted and nothing else is missed.
+        return {name: why for name, why in self._problems.items() if name != PRICING}
 
     @property
     def placements(self) -> Mapping[str, Placement]:
+        """The shop's placements by name."""
         return self._placements
 
     @property
     def versions(self) -> dict[str, Version]:
         """The loaded versions by model name."""
-        return {name: version for name, (version, _) in self._models.items()}
+        loaded = (self._recommendations, self._demand, self._pricing)
+        return {model.version.name: model.version for model in loaded if model is not None}
+
+    def serves(self, version: Version) -> bool:
+        """Return whether this process answers with this version."""
+        loaded = self.versions.get(version.name)
+        return loaded is not None and loaded.version == version.version
 
     def elasticity(self, item_id: str, zone: str) -> float | None:
-        """The item's own-price elasticity; None where the pricing champion knows none, or without
-        one."""
-        held = self._models.get(PRICING)
-        if held is None:
+        """Return the item's own-price elasticity; None where no pricing champion knows one."""
+        if self._pricing is None:
             return None
-        value = float(held[1].find_response([item_id], zone).elasticity[0])
+        value = float(self._pricing.model.find_response([item_id], zone).elasticity[0])
         return None if math.isnan(value) else value
 
-    def pricing(self) -> tuple[Version, ElasticityModel]:
-        """The price response; Unavailable without a pricing champion."""
-        if PRICING not in self._models:
+    def pricing(self) -> ServedPricing:
+        """Return the price response. Raises Unavailable without a pricing champion."""
+        if self._pricing is None:
             raise self._unavailable(PRICING)
-        return self._models[PRICING]
+        return ServedPricing(self._pricing.model, self._pricing.version)
 
     def recommender(self) -> ServedRecommender:
-        """The recommender; Unavailable when model or features are missing."""
+        """Return the recommender. Raises Unavailable when model or features are missing."""
         if self._recommender is None:
             name = RECOMMENDATIONS if RECOMMENDATIONS in self._problems else FEATURES
             raise self._unavailable(name)
         return self._recommender
 
     def forecasts(self) -> ServedForecasts:
-        """The forecasts; Unavailable without a demand champion."""
-        if self._forecasts is None:
+        """Return the forecasts. Raises Unavailable without a demand champion."""
+        if self._demand is None:
             raise self._unavailable(DEMAND)
-        return self._forecasts
+        return ServedForecasts(self._demand.model, self._demand.version)
 
     def refresh(self) -> None:
-        """Loads what was promoted or materialized since the last call; where that fails, what is
+        """Load what was promoted or materialized since the last call; where that fails, what is
         served stays."""
         with self._lock:
             stamp = self._registry.stamp()
             if stamp is None or stamp != self._registry_stamp:
-                loaded = [self._refresh_model(name) for name in NAMES]
-                self._registry_stamp = stamp if all(loaded) else None
+                self._recommendations, recommendations_current = self._load_champion(
+                    RECOMMENDATIONS, RecommendationModel.load, self._recommendations
+                )
+                self._demand, demand_current = self._load_champion(
+                    DEMAND, load_forecasts, self._demand
+                )
+                self._pricing, pricing_current = self._load_champion(
+                    PRICING, _load_pricing, self._pricing
+                )
+                current = recommendations_current and demand_current and pricing_current
+                self._registry_stamp = stamp if current else None
             self._refresh_recommender()
 
-    def _refresh_model(self, name: str) -> bool:
-        """Whether the champion of `name`, if there is one, is served now."""
+    def _load_champion(
+        self, name: str, load_model: Callable[[Path], Model], served: _Loaded[Model] | None
+    ) -> tuple[_Loaded[Model] | None, bool]:
+        """Return what to serve from now on, and whether that is the champion of `name`, if there
+        is one."""
         try:
             version = self._registry.champion(name)
             if version is None:
                 self._problems[name] = f"no champion yet; try: shopwright train {name}"
-                return True
-            held = self._models.get(name)
-            if held is None or held[0].version != version.version:
-                self._serve(version, _LOADERS[name](self._registry.fetch(version)))
+                return served, True
+            if served is None or served.version.version != version.version:
+                served = _Loaded(version, load_model(self._registry.fetch(version)))
                 log.info("serving %s %s", name, version.version)
-        except (
-            Exception
-        ) as error:  # a broken version or registry must not stop what is served already
-            if name not in self._models:
-                self._problems[name] = _said(error)
-            log.warning("cannot load the champion of %s: %s", name, _said(error))
-            return False
+        # A broken version or registry must not stop what is served already.
+        except Exception as error:
+            if served is None:
+                self._problems[name] = _describe_error(error)
+            log.warning("cannot load the champion of %s: %s", name, _describe_error(error))
+            return served, False
         self._problems.pop(name, None)
-        return True
-
-    def _serve(self, version: Version, model: Any) -> None:
-        self._models[version.name] = (version, model)
-        if version.name == DEMAND:
-            self._forecasts = ServedForecasts(model, version)
+        return served, True
 
     def _refresh_recommender(self) -> None:
-        """A recommender for the present model and the present catalogue."""
+        """Make a recommender of the loaded model and the current catalogue."""
         stamp = pointer_stamp(self._settings)
-        held = self._models.get(RECOMMENDATIONS)
-        present = self._recommender
+        loaded = self._recommendations
+        current = self._recommender
         if (
-            present is not None
-            and held is not None
+            current is not None
+            and loaded is not None
             and stamp == self._features_stamp
-            and present.version == held[0]
+            and current.version == loaded.version
         ):
             return
         try:
             items = load_items(self._settings)
-            if held is not None:
-                version, model = held
-                zones = _stocked_by_zone(self._settings, items)
-                recommender = Recommender(model, items, self._placements, self._rules)
+            if loaded is not None:
+                zones = _catalogue_by_zone(self._settings, items)
+                recommender = Recommender(loaded.model, items, self._placements, self._rules)
                 recommender.warm()
-                made = ServedRecommender(recommender, items, version, zones)
-                self._recommender, self._features_stamp = made, stamp
-        except Exception as error:  # as above
-            if present is None:
-                self._problems[FEATURES] = _said(error)
-            log.warning("cannot use the features: %s", _said(error))
+                self._recommender = ServedRecommender(recommender, items, loaded.version, zones)
+                self._features_stamp = stamp
+        # As above.
+        except Exception as error:
+            if current is None:
+                self._problems[FEATURES] = _describe_error(error)
+            log.warning("cannot use the features: %s", _describe_error(error))
         else:
             self._problems.pop(FEATURES, None)
 
@@ -204,38 +207,33 @@ class Champions:
         )
 
 
-def _stocked_by_zone(settings: Settings, items: ItemFeatures) -> dict[str, ItemFeatures]:
-    """`items` with the stock of each zone that has a snapshot; all else stays, since rankers learnt
-    from all zones."""
+def _catalogue_by_zone(settings: Settings, items: ItemFeatures) -> dict[str, ItemFeatures]:
+    """Return `items` with the stock of each zone that has a snapshot.
+
+    All other columns stay, since rankers learnt from all zones.
+    """
     version = current_version(settings)
     zones = () if version is None or _STOCK not in items.columns else version.zones
-    found = {}
+    catalogues = {}
     for zone in zones:
         if zone == ALL_ZONES:
             continue
-        there = load_items(settings, zone)
+        zone_items = load_items(settings, zone)
         stock = items.columns[_STOCK].copy()
-        _, places, others = np.intersect1d(
-            items.item_ids, there.item_ids, assume_unique=True, return_indices=True
+        _, positions, zone_positions = np.intersect1d(
+            items.item_ids, zone_items.item_ids, assume_unique=True, return_indices=True
         )
-        counted = there.columns[_STOCK][others]
-        stock[places] = np.where(np.isnan(counted), stock[places], counted)
-        found[zone] = replace(items, columns={**items.columns, _STOCK: stock})
-    return found
+        zone_stock = zone_items.columns[_STOCK][zone_positions]
+        stock[positions] = np.where(np.isnan(zone_stock), stock[positions], zone_stock)
+        catalogues[zone] = replace(items, columns={**items.columns, _STOCK: stock})
+    return catalogues
 
 
-def _load_pricing(folder: Path) -> Any:
+def _load_pricing(folder: Path) -> ElasticityModel:
     from models.pricing.response.elasticity import ElasticityModel
 
     return ElasticityModel.load(folder)
 
 
-_LOADERS: dict[str, Callable[[Path], Any]] = {
-    RECOMMENDATIONS: RecommendationModel.load,
-    DEMAND: load_forecasts,
-    PRICING: _load_pricing,
-}
-
-
-def _said(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return str(error) if isinstance(error, ShopwrightError) else f"{type(error).__name__}: {error}"

@@ -12,22 +12,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.contracts.errors import UnknownName
 from features.contracts.money import to_major
-from serving.audit.repository import Decider
+from serving.database.audit_log import Decider
 from serving.database.tables import SUGGESTION_STATUSES
 from serving.http.auth import Caller, require
 from serving.http.idempotency import Attempt, attempt, run_once
 from serving.http.parameters import (
-    Text,
-    Time,
     cursor_number,
     entity_version,
     only,
     price_law_of,
     readable,
 )
+from serving.http.types import ReasonRequest, Text, Time
 from serving.price_desk import service as decide
 from serving.price_desk.repository import Suggestion, SuggestionFilter
-from serving.prices.api import ReasonRequest
 
 router = APIRouter(
     prefix="/v1/price-suggestions", tags=["price desk"], dependencies=[Depends(readable)]

@@ -37,7 +37,7 @@ from features.contracts.money import minor_digits, to_major, to_minor
 from features.database import lock, reading, transaction
 from features.prices.law import objections
 from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
-from serving.audit.repository import SYSTEM, AuditEntry, AuditLog, Decider
+from serving.database.audit_log import SYSTEM, AuditEntry, AuditLog, Decider
 from serving.price_desk.repository import (
     OPEN,
     Place,

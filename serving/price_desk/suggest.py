@@ -26,7 +26,7 @@ from features.prices.ledger import Ledger
 from models.pricing.optimise import optimiser
 from models.pricing.optimise.optimiser import OptimisedPrices, Outcome
 from models.pricing.rules import PricingRules
-from serving.audit.repository import SYSTEM, AuditEntry, AuditLog
+from serving.database.audit_log import SYSTEM, AuditEntry, AuditLog
 from serving.price_desk.repository import (
     OPEN,
     NewSuggestion,

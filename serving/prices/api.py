@@ -6,15 +6,16 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from features.contracts.money import to_major
 from features.contracts.tables import DEFAULT_ZONE
 from features.prices.ledger import Price
-from serving.audit.repository import Decider
+from serving.database.audit_log import Decider
 from serving.http.auth import Caller, require
 from serving.http.idempotency import Attempt, attempt, run_once
-from serving.http.parameters import Text, cursor_number, instant, only, price_law_of, readable
+from serving.http.parameters import cursor_number, instant, only, price_law_of, readable
+from serving.http.types import ReasonRequest
 from serving.prices import rollback as undo
 from serving.prices import service as prices
 
@@ -69,14 +70,6 @@ class PriceChangesResponse(BaseModel):
 
     items: list[PriceChangeResponse]
     next_cursor: str | None
-
-
-class ReasonRequest(BaseModel):
-    """Why."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reason: Text | None = Field(None, max_length=2_000)
 
 
 @router.get("/v1/prices", dependencies=[Depends(only("item_id", "zone", "at"))])

@@ -17,7 +17,7 @@ from features.contracts.tables import DEFAULT_ZONE, EventType
 from features.database import lock, transaction
 from features.facts.facts import Facts
 from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
-from serving.audit.repository import SYSTEM, AuditEntry, AuditLog
+from serving.database.audit_log import SYSTEM, AuditEntry, AuditLog
 
 OBSERVED_WEEKS = 4
 

@@ -8,7 +8,7 @@ from features.contracts.errors import Conflict, NotFound
 from features.contracts.money import to_major
 from features.database import lock
 from features.prices.ledger import Ledger, NewPrice, Price, PriceSource, price_without, stands
-from serving.audit.repository import AuditEntry, AuditLog, Decider
+from serving.database.audit_log import AuditEntry, AuditLog, Decider
 from serving.price_desk.repository import Suggestions
 
 

@@ -21,7 +21,8 @@ from features.contracts.tables import DEFAULT_ZONE
 from models.pricing.promotions.what_if import MAX_ITEMS, MAX_PRICES, Campaign, Mechanic
 from models.pricing.rules import PricingRules
 from serving.http.auth import Caller, require
-from serving.http.parameters import Text, Time, only, readable
+from serving.http.parameters import only, readable
+from serving.http.types import Text, Time
 from serving.server import Server, server
 
 if TYPE_CHECKING:
@@ -301,16 +302,16 @@ def _inputs(here: Server, zone: str, item_ids: list[str]) -> PricingInputs:
     from serving.what_if.service import ServedDemand
 
     rules = load("pricing/default", PricingRules, overlay=here.settings.config_dir)
-    forecasts, (version, pricing) = here.champions.forecasts(), here.champions.pricing()
+    forecasts, pricing = here.served_models.forecasts(), here.served_models.pricing()
     now = here.clock.now()
     return PricingInputs(
         facts=Facts(here.settings),
         engine=here.engine,
         settings=here.settings,
         demand_model=ServedDemand(forecasts.table, item_ids, zone, rules.horizon_weeks, now),
-        pricing_model=pricing,
+        pricing_model=pricing.model,
         rules=rules,
         now=now,
         presets={},
-        versions={"demand": forecasts.version.version, "pricing": version.version},
+        versions={"demand": forecasts.version.version, "pricing": pricing.version.version},
     )

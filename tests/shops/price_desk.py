@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from features.database import transaction
 from features.prices.ledger import Ledger, NewPrice, PriceSource
-from serving.audit.repository import SYSTEM, Decider
+from serving.database.audit_log import SYSTEM, Decider
 from serving.price_desk.repository import NewSuggestion, Suggestions
 
 NOW = datetime(2018, 1, 1, 5, tzinfo=UTC)

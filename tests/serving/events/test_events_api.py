@@ -149,7 +149,7 @@ def test_events_need_their_scope(shared):
 
 def test_an_imported_event_that_is_sent_again_is_a_duplicate_and_counts_once(served):
     def bought():
-        history = served.server.recommend._histories.read("u00", None, None, NOW)
+        history = served.server.recommendations.histories.read("u00", None, None, NOW)
         return dict(zip(history.item_ids.tolist(), history.quantity.tolist(), strict=True))
 
     facts, before = Facts(served.settings), bought()
@@ -179,6 +179,6 @@ def test_an_imported_event_that_is_sent_again_is_a_duplicate_and_counts_once(ser
     assert bought() == before | {"wine": before["wine"] + 2}
     materialize(facts, served.settings, NOW)
     assert bought() == before | {"wine": before["wine"] + 2}
-    assert served.server.recommend._histories.read("u00", None, None, NOW).n_orders.tolist() == [
-        *offline_histories(facts, NOW)["u00"].n_orders
-    ]
+    assert served.server.recommendations.histories.read(
+        "u00", None, None, NOW
+    ).n_orders.tolist() == [*offline_histories(facts, NOW)["u00"].n_orders]

@@ -19,7 +19,7 @@ def schema(shared):
     add_price_response(
         shared.settings, butter=-2.0
     )  # without a pricing champion simulations answer 503
-    shared.server.champions.refresh()
+    shared.server.served_models.refresh()
     return schemathesis.openapi.from_asgi("/openapi.json", shared.app)
 
 

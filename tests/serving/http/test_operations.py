@@ -22,7 +22,7 @@ from features.database import reading, transaction
 from features.prices.ledger import Ledger
 from models.demand.lookup import ForecastTable
 from serving.app import create_app
-from serving.audit.repository import AuditLog
+from serving.audit.repository import AuditFilter, AuditRecords
 from serving.cli import train
 from serving.cli.main import app as command_line
 from serving.cli.serve import _count_together, run_server
@@ -72,7 +72,7 @@ def test_a_server_without_anything_starts_and_says_what_is_missing(tmp_path):
 
 
 def test_a_draining_server_is_not_ready_but_answers(served):
-    served.server.draining = True
+    served.server.readiness.draining = True
     assert served.client.get("/readyz").status_code == 503
     assert served.client.get("/healthz").status_code == 200
     assert served.client.get("/v1/recommendations?placement=home").status_code == 200
@@ -105,7 +105,7 @@ def test_an_unexpected_error_is_a_problem_too(served, monkeypatch):
     def broken():
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(served.server.champions, "recommender", broken)
+    monkeypatch.setattr(served.server.served_models, "recommender", broken)
     client = TestClient(
         served.app, raise_server_exceptions=False, headers=dict(served.client.headers)
     )
@@ -126,7 +126,7 @@ def test_a_database_that_does_not_answer_is_not_our_fault(served, monkeypatch, e
     def silent(*_arguments, **_named):
         raise error
 
-    monkeypatch.setattr(served.server.champions, "recommender", silent)
+    monkeypatch.setattr(served.server.served_models, "recommender", silent)
     client = TestClient(
         served.app, raise_server_exceptions=False, headers=dict(served.client.headers)
     )
@@ -186,14 +186,13 @@ def test_metrics_need_a_scope_from_afar_and_none_on_loopback(shared):
 WORKER = """
 import sys
 from pathlib import Path
-from types import SimpleNamespace as Some
 from serving.http.metrics import Metrics
 metrics = Metrics(Path(sys.argv[1]))
 metrics.events.labels("accepted").inc(2)
-version = Some(version="1")
-metrics.observe(Some(exposures=Some(waiting=3, dropped=1), champions=Some(versions={"demand": version})))
-version.version = "2"
-metrics.observe(Some(exposures=Some(waiting=3, dropped=1), champions=Some(versions={"demand": version})))
+for version in ("1", "2"):
+    metrics.observe(
+        exposures_waiting=3, exposures_dropped=1, served_versions={"demand": version}
+    )
 text = metrics.text().decode()
 metrics.close()
 print(text)
@@ -449,7 +448,7 @@ def test_two_experiments_never_run_on_one_placement(tmp_path, tiny):
             pytest.raises(Conflict, match="home_ranker"),
             transaction(client.app.state.server.engine) as connection,
         ):
-            experiments.switch(connection, "other", "running", actor="k", at=NOW)
+            experiments.switch(connection, "other", "running", actor="k")
 
 
 def test_results_count_exposed_units_and_what_they_bought(served):
@@ -522,7 +521,7 @@ def test_the_command_line_and_the_gate_leave_deeds(tiny, monkeypatch):
     shop = Shop()
     train_one(shop, "recommendations", SimpleNamespace(say=print, done=lambda: None))
     with reading(shop.engine) as connection:
-        deeds = AuditLog(connection).page(subject_id="recommendations")
+        deeds = AuditRecords(connection).page(AuditFilter(subject_id="recommendations"))
     assert [(deed.actor, deed.action, deed.details) for deed in deeds] == [
         ("operator", "promote", {"version": "2", "before": "1"}),
         ("operator", "rollback", {"version": "1", "before": "2"}),

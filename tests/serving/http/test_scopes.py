@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.app import _ROUTERS
+from serving.app import ROUTERS
 from serving.keys.service import IMPLIED, SCOPES
 
 ASKED = {
@@ -37,8 +37,8 @@ ASKED = {
 OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")}
 ROUTES = sorted(
     (method, route.path)
-    for module in _ROUTERS
-    for route in module.router.routes
+    for router in ROUTERS
+    for route in router.routes
     for method in route.methods
 )
 

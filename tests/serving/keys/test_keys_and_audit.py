@@ -9,10 +9,11 @@ from alembic.runtime.migration import MigrationContext
 from features.contracts.clock import FixedClock
 from features.contracts.errors import BadInput, NotFound, UnknownName
 from features.database import Instant, metadata, reading, transaction
-from serving.audit.repository import ORIGIN, AuditEntry, AuditLog, Head
+from serving.audit.repository import AuditFilter, AuditRecords
+from serving.database.audit_log import ORIGIN, AuditEntry, AuditLog, Head
 from serving.database.migrate import upgrade
 from serving.database.tables import api_keys, audit_log
-from serving.http.idempotency_rows import KEPT, IdempotentAnswers, StoredAnswer
+from serving.http.idempotency_repository import RETENTION, StoredResponse, StoredResponses
 from serving.keys import service as keys
 from serving.keys.service import KeyService
 
@@ -27,7 +28,7 @@ def test_a_key_is_recognised_and_never_stored(engine):
     made = service(engine).create(" shop ", ["events", "storefront", "events"])
     assert made.record.scopes == ("storefront", "events")
     assert made.key.startswith(made.record.prefix)
-    caller = service(engine).recognise(made.key)
+    caller = service(engine).find_caller(made.key)
     assert (caller.key_id, caller.name, caller.scopes) == (
         made.record.id,
         "shop",
@@ -35,16 +36,16 @@ def test_a_key_is_recognised_and_never_stored(engine):
     )
     with reading(engine) as connection:
         assert made.key not in str(connection.execute(sa.select(api_keys)).all())
-    assert service(engine).recognise(made.key[:-1]) is None
-    assert service(engine).all() == [made.record]
+    assert service(engine).find_caller(made.key[:-1]) is None
+    assert service(engine).list_keys() == [made.record]
 
 
 def test_making_and_ending_a_key_are_deeds(engine):
     made = service(engine).create("anna", ["pricing.approve"])
     service(engine).revoke(made.record.id)
     with reading(engine) as connection:
-        deeds = AuditLog(connection).page(subject_id=made.record.id)
-        assert AuditLog(connection).verify().intact
+        deeds = AuditRecords(connection).page(AuditFilter(subject_id=made.record.id))
+        assert AuditRecords(connection).verify().intact
     assert [(deed.actor, deed.action, deed.subject_type) for deed in deeds] == [
         ("operator", "create", "key"),
         ("operator", "revoke", "key"),
@@ -55,7 +56,7 @@ def test_making_and_ending_a_key_are_deeds(engine):
 
 def test_whoever_may_change_prices_may_see_them(engine):
     made = service(engine).create("anna", ["pricing.approve"])
-    assert service(engine).recognise(made.key).scopes == {"pricing.approve", "pricing.read"}
+    assert service(engine).find_caller(made.key).scopes == {"pricing.approve", "pricing.read"}
     assert made.record.scopes == ("pricing.approve",)
 
 
@@ -71,23 +72,23 @@ def test_a_key_needs_a_name_and_known_scopes(engine, name, scopes, error):
 def test_a_busy_key_costs_no_sql_and_a_revoked_one_dies_soon(engine, monkeypatch):
     here, elsewhere = service(engine), service(engine)
     made = here.create("shop", ["storefront"])
-    assert here.remembered(made.key) is None
-    here.recognise(made.key)
+    assert here.find_cached_caller(made.key) is None
+    here.find_caller(made.key)
     statements = []
     sa.event.listen(
         engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2])
     )
-    assert here.recognise(made.key) is here.remembered(made.key) is not None
+    assert here.find_caller(made.key) is here.find_cached_caller(made.key) is not None
     assert statements == []
     elsewhere.revoke(made.record.id)
-    assert elsewhere.recognise(made.key) is None
+    assert elsewhere.find_caller(made.key) is None
     assert (
-        here.recognise(made.key) is not None
+        here.find_caller(made.key) is not None
     )  # another process, within the time a key is believed
     later = keys.time.monotonic() + keys.CACHE_SECONDS
     monkeypatch.setattr(keys.time, "monotonic", lambda: later)
-    assert here.recognise(made.key) is None
-    assert here.all()[0].revoked_at == NOW
+    assert here.find_caller(made.key) is None
+    assert here.list_keys()[0].revoked_at == NOW
     with pytest.raises(NotFound):
         here.revoke("key_none")
 
@@ -105,17 +106,18 @@ def test_the_audit_log_is_a_chain(engine):
     with transaction(engine) as connection:
         log = AuditLog(connection)
         assert log.head() == Head(0, ORIGIN)
-        assert log.verify().intact
+        assert AuditRecords(connection).verify().intact
         log.append(entries("a", "b"), NOW)
         log.append(entries("c"), NOW + timedelta(microseconds=1))
         log.append([], NOW)
     with reading(engine) as connection:
-        log = AuditLog(connection)
+        log = AuditRecords(connection)
         verified = log.verify(anchor=log.head())
         assert (verified.intact, verified.rows, verified.head) == (True, 3, log.head())
         assert [each.subject_id for each in log.page(after=1)] == ["b", "c"]
-        assert log.page(subject_id="a")[0].details == {"to": "1.10", "reason": "Käse"}
-        assert log.page(actor="key_ben") == log.page(action="reject") == []
+        assert log.page(AuditFilter(subject_id="a"))[0].details == {"to": "1.10", "reason": "Käse"}
+        assert log.page(AuditFilter(actor="key_ben")) == []
+        assert log.page(AuditFilter(action="reject")) == []
 
 
 @pytest.mark.parametrize(
@@ -133,8 +135,8 @@ def test_harm_to_the_audit_log_is_found(engine, harm, broken_at):
         anchor = AuditLog(connection).head()
     without_triggers(engine, harm)
     with reading(engine) as connection:
-        assert AuditLog(connection).verify(anchor).broken_at == broken_at
-        assert AuditLog(connection).verify().intact == (broken_at == 3)
+        assert AuditRecords(connection).verify(anchor).broken_at == broken_at
+        assert AuditRecords(connection).verify().intact == (broken_at == 3)
 
 
 def without_triggers(engine, statement):
@@ -163,17 +165,17 @@ def test_concurrent_deeds_make_one_chain(engine):
     for thread in threads:
         thread.join()
     with reading(engine) as connection:
-        assert AuditLog(connection).verify().rows == 40
+        assert AuditRecords(connection).verify().rows == 40
 
 
 def test_answers_are_kept_for_two_days(engine):
-    answer = StoredAnswer("print", 200, "{}")
+    answer = StoredResponse("print", 200, "{}")
     with transaction(engine) as connection:
-        answers = IdempotentAnswers(connection)
-        answers.keep("key_a", "k", answer, NOW)
-        assert answers.find("key_a", "k", NOW + KEPT) == answer
+        answers = StoredResponses(connection)
+        answers.add("key_a", "k", answer, NOW)
+        assert answers.find("key_a", "k", NOW + RETENTION) == answer
         assert answers.find("key_b", "k", NOW) is None
-        assert answers.find("key_a", "k", NOW + KEPT + timedelta(seconds=1)) is None
+        assert answers.find("key_a", "k", NOW + RETENTION + timedelta(seconds=1)) is None
 
 
 def test_the_migrations_make_the_tables_that_the_code_knows(engine):

@@ -10,7 +10,7 @@ import pytest
 
 from features.database import reading
 from features.prices.ledger import Ledger, PriceSource
-from serving.audit.repository import AuditLog
+from serving.audit.repository import AuditRecords
 from serving.price_desk.repository import SuggestionFilter, Suggestions
 from tests.shops.price_desk import file, suggestion
 
@@ -29,7 +29,7 @@ def approved(engine):
     """The ids approved according to status, ledger and audit, after checking that all three
     agree."""
     with reading(engine) as connection:
-        log = AuditLog(connection)
+        log = AuditRecords(connection)
         assert log.verify().intact
         live = {
             each.id: each.price_id

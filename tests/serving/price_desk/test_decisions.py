@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from features.contracts.errors import BadInput, Conflict, Forbidden, NotFound, PreconditionFailed
 from features.database import reading, transaction
 from features.prices.ledger import Ledger, PriceSource
-from serving.audit.repository import AuditLog
+from serving.audit.repository import AuditRecords
+from serving.database.audit_log import AuditLog
 from serving.price_desk import service as decide
 from serving.price_desk.repository import SuggestionFilter, Suggestions
 from serving.prices.rollback import rollback
@@ -16,8 +17,10 @@ from tests.shops.price_desk import NOW, decider, file, offers, statuses, suggest
 
 def deeds(engine):
     with reading(engine) as connection:
-        assert AuditLog(connection).verify().intact
-        return [(each.actor, each.action, each.subject_id) for each in AuditLog(connection).page()]
+        assert AuditRecords(connection).verify().intact
+        return [
+            (each.actor, each.action, each.subject_id) for each in AuditRecords(connection).page()
+        ]
 
 
 def test_approving_serves_the_price_at_once_and_says_who_did_it(engine):
@@ -318,7 +321,7 @@ def test_of_concurrent_decisions_exactly_one_wins(engine, verbs):
         live = [s.id for s in Suggestions(connection).by_ids(ids) if s.status == "live"]
         desk = [row for row in Ledger(connection).after(0, 100) if row.source is PriceSource.DESK]
         assert sorted(live) == sorted(row.suggestion_id for row in desk)
-        assert AuditLog(connection).verify().rows == 5
+        assert AuditRecords(connection).verify().rows == 5
 
 
 @pytest.mark.parametrize("statement", ["UPDATE audit_log SET actor = 'x'", "DELETE FROM audit_log"])

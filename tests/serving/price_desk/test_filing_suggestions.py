@@ -9,7 +9,7 @@ from features.contracts.tables import TABLES, TIMESTAMP
 from features.database import reading, transaction
 from features.facts.facts import Facts
 from features.prices.ledger import Ledger
-from serving.audit.repository import AuditLog
+from serving.audit.repository import AuditRecords
 from serving.price_desk import service as decide
 from serving.price_desk.suggest import file_suggestions
 from serving.pricing_inputs.inputs import horizon_forecast, item_terms
@@ -32,7 +32,7 @@ def test_a_new_run_takes_the_place_of_what_still_waits(engine):
     assert statuses(engine, [waiting, decided, other]) == ["superseded", "rejected", "submitted"]
     assert statuses(engine, filed.ids) == ["submitted", "submitted"]
     with reading(engine) as connection:
-        deeds = AuditLog(connection).page()
+        deeds = AuditRecords(connection).page()
     assert [deed.action for deed in deeds] == ["reject", "supersede", "suggest"]
     assert deeds[-1].details == {"objective": "profit", "filed": 2, "superseded": 1}
 
@@ -41,7 +41,7 @@ def test_a_run_without_suggestions_leaves_no_trace(engine):
     file(engine, suggestion("milk"))
     assert refile(engine).ids == []
     with reading(engine) as connection:
-        assert AuditLog(connection).page() == []
+        assert AuditRecords(connection).page() == []
 
 
 def forecasts(*rows):

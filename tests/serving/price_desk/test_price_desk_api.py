@@ -11,6 +11,9 @@ from features.contracts.errors import ShopwrightError
 from features.database import transaction
 from features.prices.ledger import Ledger
 from serving.audit import api as audit
+from serving.audit.service import AuditService
+from serving.http.dependencies import provide
+from serving.http.idempotency import IdempotencyService
 from serving.keys.service import KeyService
 from serving.price_desk import api as suggestions
 from serving.prices import api as prices
@@ -42,10 +45,12 @@ def desk(engine):
         FixedClock(NOW),
         FixedClock(SYSTEM_NOW),
     )
-    app.state.keys = KeyService(engine, app.state.system_clock)
+    system_clock = FixedClock(SYSTEM_NOW)
+    keys = KeyService(engine, system_clock)
+    provide(app, keys, AuditService(engine), IdempotencyService(engine, system_clock))
 
     def client(name, *scopes):
-        key = app.state.keys.create(name, scopes).key
+        key = keys.create(name, scopes).key
         return TestClient(app, headers={"Authorization": f"Bearer {key}"})
 
     return SimpleNamespace(

@@ -9,7 +9,7 @@ from features.contracts.tables import TABLES
 from features.database import reading
 from features.facts.facts import Facts
 from features.prices.ledger import Ledger
-from serving.audit.repository import AuditLog
+from serving.audit.repository import AuditRecords
 from serving.prices.opening import OpeningReport, open_ledger
 from tests.shops.price_desk import NOW
 
@@ -44,7 +44,7 @@ def shop(settings):
 
 def ledger_rows(engine):
     with reading(engine) as connection:
-        assert AuditLog(connection).verify().intact
+        assert AuditRecords(connection).verify().intact
         return [
             (row.item_id, row.zone, row.offer_price_minor, str(row.source), row.currency)
             for row in Ledger(connection).after(0, 1_000)

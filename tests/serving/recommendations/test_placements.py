@@ -91,10 +91,10 @@ def test_a_placement_that_names_unknown_rules_does_not_start(tiny_home, tmp_path
     (tmp_path / "placements" / "home.yaml").write_text("rules: [asortment]\n")
     settings = settings_of(tiny_home, config_dir=tmp_path)
     from models.registry import Registry
-    from serving.models.served_models import Champions
+    from serving.models.served_models import ServedModels
 
     with pytest.raises(UnknownName, match="Did you mean 'assortment'"):
-        Champions(settings, Registry(settings.mlflow_url, settings.home))
+        ServedModels(settings, Registry(settings.mlflow_url, settings.home))
     assert create_app  # the application asks the same object
 
 
@@ -237,7 +237,7 @@ def arrive(shop, *items, at=NOW - timedelta(minutes=1)):
     facts = Facts(shop.settings)
     facts.write({"items": rows_of("items", [known | item for item in items])})
     materialize(facts, shop.settings, NOW)
-    shop.server.champions.refresh()
+    shop.server.served_models.refresh()
 
 
 def test_an_item_that_arrived_a_minute_ago_in_a_new_category_is_shown_at_once(served):

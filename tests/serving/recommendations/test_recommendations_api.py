@@ -51,7 +51,7 @@ def test_the_variant_decides_by_which_policy_the_one_recommender_answers(shared,
     answer = ask(shared, user_id=unit, count=4, in_stock_only=False)
     assert answer["experiments"] == [{"experiment": "home_ranker", "variant": variant}]
     history = OnlineHistories(shared.settings, shared.server.engine).read(unit, None, None, NOW)
-    recommender = shared.server.champions.recommender().recommender
+    recommender = shared.server.served_models.recommender().recommender
     (slate,) = recommender.recommend([RecommendationQuery(history, "home", 4)], policy=policy)
     assert [(i["item_id"], i["score"], i["reason"]) for i in answer["items"]] == [
         (i.item_id, i.score, i.reason.value) for i in slate.items
@@ -180,7 +180,7 @@ def test_an_answer_without_history_is_better_than_none_and_says_so(shared, monke
     def silent(*_):
         raise Unavailable("online features do not answer")
 
-    monkeypatch.setattr(shared.server.recommend._histories, "read", silent)
+    monkeypatch.setattr(shared.server.recommendations.histories, "read", silent)
     answer = ask(shared, user_id="u00")
     assert answer["degraded"] is True
     assert answer["fallback"] == "popular"
@@ -205,10 +205,10 @@ def test_another_process_promotes_and_the_poll_sees_it(served):
 
 
 def test_materialized_features_are_served_without_a_restart(served):
-    before = served.server.champions.recommender().items.as_of
+    before = served.server.served_models.recommender().items.as_of
     materialize(Facts(served.settings), served.settings, NOW + timedelta(minutes=1))
-    served.server.champions.refresh()
-    assert served.server.champions.recommender().items.as_of == before + timedelta(minutes=1)
+    served.server.served_models.refresh()
+    assert served.server.served_models.recommender().items.as_of == before + timedelta(minutes=1)
     assert ids(ask(served, user_id="u00"))
 
 

@@ -1,0 +1,107 @@
+"""Writes the audit log: who did what, as a chain in which each row hashes the one before.
+
+Changing, removing or reordering a row breaks the chain from there on. Cutting off its end does not,
+so whoever verifies should keep a `Head` elsewhere (every answer of `GET /v1/audit` carries it).
+`serving.audit` reads and verifies the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from features.contracts.pricing import PriceLaw
+from features.database import lock
+from serving.database.tables import audit_log
+
+# The hash before the first row.
+ORIGIN = "0" * 64
+# The actor when no person acts.
+SYSTEM = "system"
+# The actor on the command line.
+OPERATOR = "operator"
+_HASHED = ("seq", "actor", "action", "subject_type", "subject_id", "details", "previous_hash")
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One action: `actor` is a key's id, "operator" or "system", `details` are plain JSON
+    values."""
+
+    actor: str
+    action: str
+    subject_type: str
+    subject_id: str
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decider:
+    """Who decides and when: `now` is business time (prices), `at` system time (audit).
+
+    `law_of` returns the price law of a zone: from which earlier prices a reduction is counted.
+    """
+
+    actor: str
+    now: datetime
+    at: datetime
+    reason: str | None = None
+    law_of: Callable[[str], PriceLaw] = field(default=lambda _zone: PriceLaw.EU30, compare=False)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The newest row's number and hash; number 0 when the log is empty."""
+
+    seq: int
+    hash: str
+
+
+class AuditLog:
+    """Appends to the log, on one connection."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def append(self, entries: Sequence[AuditEntry], at: datetime) -> None:
+        """Append the entries in the given order, in the transaction of what they describe."""
+        if not entries:
+            return
+        lock(self._connection, "audit_log")
+        head = self.head()
+        seq, previous = head.seq, head.hash
+        rows = []
+        for entry in entries:
+            seq += 1
+            row = {
+                "seq": seq,
+                "at": at,
+                "actor": entry.actor,
+                "action": entry.action,
+                "subject_type": entry.subject_type,
+                "subject_id": entry.subject_id,
+                "details": json.dumps(entry.details, sort_keys=True, ensure_ascii=False),
+                "previous_hash": previous,
+            }
+            previous = hash_row(row, at)
+            rows.append({**row, "hash": previous})
+        self._connection.execute(audit_log.insert(), rows)
+
+    def head(self) -> Head:
+        """Return the end of the chain."""
+        query = (
+            sa.select(audit_log.c.seq, audit_log.c.hash).order_by(audit_log.c.seq.desc()).limit(1)
+        )
+        row = self._connection.execute(query).one_or_none()
+        return Head(0, ORIGIN) if row is None else Head(row.seq, row.hash)
+
+
+def hash_row(row: Mapping[str, object], at: datetime) -> str:
+    """Return the SHA-256 of a row's values, the hash of the row before among them."""
+    values = [*(row[name] for name in _HASHED), at.isoformat(timespec="microseconds")]
+    return hashlib.sha256(json.dumps(values, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,101 @@
+"""The items that the filter and the stock condition of a request let through."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import sqlalchemy as sa
+
+from configs.settings import Settings
+from features.contracts.arrays import BoolArray
+from features.contracts.money import to_minor
+from features.contracts.recommendations import ItemFeatures
+from features.prices.offers import OfferPrices
+
+# How long the result of a filter is cached; prices and stock change meanwhile.
+_CACHE_SECONDS = 5.0
+_CACHE_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Conditions on an item. `price_max` is in major units of the zone's currency and is compared
+    with offer prices.
+
+    A category includes everything below it: "Grocery" also "Grocery > Dairy".
+    """
+
+    category: tuple[str, ...] = ()
+    brand: tuple[str, ...] = ()
+    price_max: str | None = None
+
+
+@dataclass(frozen=True)
+class ItemCondition:
+    """What an item must be to stand in a slate of this zone."""
+
+    filter: Filter
+    in_stock_only: bool
+    zone: str
+
+
+class AllowedItems:
+    """Applies conditions to a catalogue, and caches the results. Safe to share between threads."""
+
+    def __init__(self, settings: Settings, engine: sa.Engine) -> None:
+        self._settings = settings
+        self._offers = OfferPrices(engine)
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[tuple[object, ...], tuple[float, frozenset[str]]] = OrderedDict()
+
+    def select(
+        self, condition: ItemCondition, items: ItemFeatures, now: datetime
+    ) -> frozenset[str] | None:
+        """Return the ids of the items that meet the condition; None when all of them do."""
+        stock = items.columns.get("stock_on_hand")
+        all_in_stock = stock is None or not bool(np.any(stock <= 0))
+        if condition.filter == Filter() and (not condition.in_stock_only or all_in_stock):
+            return None
+        key = (condition, items.as_of, id(items))
+        cached = self._cache.get(key)
+        if cached is not None and cached[0] > time.monotonic():
+            return cached[1]
+        allowed = frozenset(items.item_ids[self._meet(condition, items, now)].tolist())
+        with self._lock:
+            # An equal set stays the same object, so that the recommender finds its mask again.
+            if cached is not None and cached[1] == allowed:
+                allowed = cached[1]
+            self._cache[key] = (time.monotonic() + _CACHE_SECONDS, allowed)
+            self._cache.move_to_end(key)
+            while len(self._cache) > _CACHE_SIZE:
+                self._cache.popitem(last=False)
+        return allowed
+
+    def _meet(self, condition: ItemCondition, items: ItemFeatures, now: datetime) -> BoolArray:
+        """Return a mask over the catalogue."""
+        given = condition.filter
+        mask = np.ones(len(items.item_ids), bool)
+        if given.category:
+            prefixes = tuple(f"{category} > " for category in given.category)
+            mask &= np.array(
+                [
+                    category in given.category or str(category).startswith(prefixes)
+                    for category in items.category
+                ],
+                bool,
+            )
+        if given.brand:
+            mask &= np.isin(items.brand.astype(str), np.array(given.brand))
+        stock = items.columns.get("stock_on_hand")
+        if condition.in_stock_only and stock is not None:
+            mask &= ~(stock <= 0)  # unknown stock is NaN and stays
+        if given.price_max is not None:
+            highest = to_minor(given.price_max, self._settings.zone(condition.zone).currency)
+            offers = self._offers.of(items.item_ids, condition.zone, now)
+            mask &= offers <= highest  # no price is NaN and does not pass
+        return mask
