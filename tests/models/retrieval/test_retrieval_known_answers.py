@@ -101,8 +101,8 @@ def test_the_fold_in_of_als_solves_its_equations(n_bought: int) -> None:
     exact, bought = factors.astype(np.float64), factors[rows].astype(np.float64)
     system = exact.T @ exact + 0.05 * np.eye(32) + (5 - 1) * bought.T @ bought
     user = np.linalg.solve(system, 5 * bought.sum(0))
-    assert np.linalg.norm(model.user(rows) - user) <= 1e-4 * np.linalg.norm(user)
-    assert not model.user(rows[:0]).any()
+    assert np.linalg.norm(model.fold_in(rows) - user) <= 1e-4 * np.linalg.norm(user)
+    assert not model.fold_in(rows[:0]).any()
 
 
 def test_bpr_folds_a_user_in_by_ridge_regression_and_adds_the_bias() -> None:
