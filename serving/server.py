@@ -17,6 +17,7 @@ from features.online.online_store import OnlineHistories
 from models.registry import Registry
 from serving.audit.service import AuditService
 from serving.database.migrate import upgrade
+from serving.events.service import EventService
 from serving.experiments.service import ExperimentService
 from serving.http.health import Readiness
 from serving.http.idempotency import IdempotencyService
@@ -47,12 +48,12 @@ class Server:
     engine: sa.Engine
     clock: Clock
     system_clock: Clock
-    imported: ImportedEvents
     registry: Registry
     served_models: ServedModels
     models: ModelService
     experiments: ExperimentService
     recommendations: RecommendationService
+    events: EventService
     inventory: InventoryDesk
     keys: KeyService
     audit: AuditService
@@ -69,6 +70,7 @@ class Server:
             self.models,
             self.experiments,
             self.recommendations,
+            self.events,
             self.keys,
             self.audit,
             self.idempotency,
@@ -121,17 +123,24 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         log=exposures.add,
         workers=workers,
     )
-    server = Server(
+    events = EventService(
         settings=settings,
         engine=engine,
         clock=clock,
         system_clock=system_clock,
         imported=ImportedEvents(settings),
+    )
+    server = Server(
+        settings=settings,
+        engine=engine,
+        clock=clock,
+        system_clock=system_clock,
         registry=registry,
         served_models=served_models,
         models=ModelService(registry, system_clock),
         experiments=experiments,
         recommendations=recommendations,
+        events=events,
         inventory=InventoryDesk(settings, engine),
         keys=KeyService(engine, system_clock),
         audit=AuditService(engine),

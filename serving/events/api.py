@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from serving.events.service import MAX_EVENTS, ingest
+from serving.events.service import MAX_EVENTS, EventService
 from serving.http.auth import Caller, require
-from serving.server import server
+from serving.http.dependencies import provided
+from serving.http.metrics import Metrics
 
 router = APIRouter(prefix="/v1", tags=["events"])
+Events = Annotated[EventService, Depends(provided(EventService))]
 
 
 class EventsRequest(BaseModel):
@@ -41,45 +42,39 @@ class EventsRequest(BaseModel):
         },
     )
 
-    events: list[dict[str, Any]] = Field(max_length=MAX_EVENTS)
+    events: list[dict[str, object]] = Field(max_length=MAX_EVENTS)
 
 
 class RejectedResponse(BaseModel):
-    """An event that was not taken: its place in the call, from 0, and why."""
+    """An event that was not stored: its position in the request, from 0, and why."""
 
     index: int
     reason: str
 
 
 class EventsResponse(BaseModel):
-    """What became of the events. Duplicates were known already; sending again is always safe."""
+    """How many events were stored. Duplicates were known already; sending again is always safe."""
 
     accepted: int
     duplicates: int
     rejected: list[RejectedResponse]
 
 
-@router.post("/events", status_code=202, response_model=EventsResponse)
+@router.post("/events", status_code=202)
 async def post_events(
-    request: Request, _caller: Annotated[Caller, Depends(require("events"))], body: EventsRequest
-) -> Response:
-    """Keeps the events and answers after the commit; the next recommendation has seen them."""
-    here = server(request)
-    done = await run_in_threadpool(
-        ingest,
-        here.engine,
-        here.settings,
-        here.clock,
-        here.system_clock,
-        here.imported,
-        body.events,
-    )
-    here.metrics.events.labels("accepted").inc(done.accepted)
-    here.metrics.events.labels("duplicate").inc(done.duplicates)
-    here.metrics.events.labels("rejected").inc(len(done.rejected))
+    events: Events,
+    metrics: Annotated[Metrics, Depends(provided(Metrics))],
+    _caller: Annotated[Caller, Depends(require("events"))],
+    body: EventsRequest,
+) -> EventsResponse:
+    """Stores the events and answers after the commit; the next recommendation has seen them."""
+    result = await run_in_threadpool(events.ingest, body.events)
+    metrics.events.labels("accepted").inc(result.accepted)
+    metrics.events.labels("duplicate").inc(result.duplicates)
+    metrics.events.labels("rejected").inc(len(result.rejected))
+    # A reason quotes the event, and half a surrogate pair cannot be sent.
     rejected = [
-        {"index": each.index, "reason": each.reason.encode("utf-8", "replace").decode()}
-        for each in done.rejected
+        RejectedResponse(index=event.index, reason=event.reason.encode("utf-8", "replace").decode())
+        for event in result.rejected
     ]
-    document = {"accepted": done.accepted, "duplicates": done.duplicates, "rejected": rejected}
-    return Response(orjson.dumps(document), 202, media_type="application/json")
+    return EventsResponse(accepted=result.accepted, duplicates=result.duplicates, rejected=rejected)

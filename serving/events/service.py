@@ -29,56 +29,64 @@ MAX_EVENTS = 1_000
 
 
 @dataclass(frozen=True)
-class Rejected:
-    """An event that was not taken: its position in the request, and why."""
+class RejectedEvent:
+    """An event that was not stored: its position in the request, and why."""
 
     index: int
     reason: str
 
 
 @dataclass(frozen=True)
-class Ingested:
-    """What became of the events of a request."""
+class IngestResult:
+    """How many events of a request were stored, how many were known before, and which were
+    rejected."""
 
     accepted: int
     duplicates: int
-    rejected: list[Rejected]
+    rejected: list[RejectedEvent]
 
 
-def ingest(
-    engine: sa.Engine,
-    settings: Settings,
-    clock: Clock,
-    system_clock: Clock,
-    imported: ImportedEvents,
-    sent: Sequence[Mapping[str, object]],
-) -> Ingested:
-    """Store the good events, each once however often it is sent, and return after the commit.
+@dataclass(frozen=True)
+class EventService:
+    """Stores events of one database.
 
-    One that an import holds is a duplicate. It is stored all the same, since the server sees what
-    is imported only after the next materialization; every reader counts it once.
+    imported   which events an import holds
     """
-    rules = EventRules(
-        minor_units_of=lambda zone: 10 ** minor_digits(settings.zone(zone).currency),
-        latest=clock.now() + CLOCK_SKEW,
-    )
-    checked = [check_event(event, rules) for event in sent]
-    rejected = [
-        Rejected(index, "; ".join(fault.message() for fault in event.faults))
-        for index, event in enumerate(checked)
-        if event.faults
-    ]
-    rows = _identify([event for event in checked if not event.faults])
-    if not rows:
-        return Ingested(0, 0, rejected)
-    is_imported = imported.contain([str(row["event_id"]) for row in rows])
-    again = [row for row, known in zip(rows, is_imported, strict=True) if known]
-    new = [row for row, known in zip(rows, is_imported, strict=True) if not known]
-    with transaction(engine) as connection:
-        log, now = EventLog(connection), system_clock.now()
-        log.append(again, now)
-        done = log.append(new, now)
-    return Ingested(done.accepted, done.duplicates + len(again), rejected)
+
+    settings: Settings
+    engine: sa.Engine
+    clock: Clock
+    system_clock: Clock
+    imported: ImportedEvents
+
+    def ingest(self, events: Sequence[Mapping[str, object]]) -> IngestResult:
+        """Store the good events, each once however often it is sent, and return after the commit.
+
+        One that an import holds is a duplicate. It is stored all the same, since the server sees
+        what is imported only after the next materialization; every reader counts it once.
+        """
+        rules = EventRules(minor_units_of=self._minor_units, latest=self.clock.now() + CLOCK_SKEW)
+        checked = [check_event(event, rules) for event in events]
+        rejected = [
+            RejectedEvent(index, "; ".join(fault.message() for fault in event.faults))
+            for index, event in enumerate(checked)
+            if event.faults
+        ]
+        rows = _identify([event for event in checked if not event.faults])
+        if not rows:
+            return IngestResult(0, 0, rejected)
+        is_imported = self.imported.contain([str(row["event_id"]) for row in rows])
+        again = [row for row, known in zip(rows, is_imported, strict=True) if known]
+        new = [row for row, known in zip(rows, is_imported, strict=True) if not known]
+        with transaction(self.engine) as connection:
+            log, now = EventLog(connection), self.system_clock.now()
+            log.append(again, now)
+            appended = log.append(new, now)
+        return IngestResult(appended.accepted, appended.duplicates + len(again), rejected)
+
+    def _minor_units(self, zone: str) -> int:
+        """Return the minor units of a major one, in the currency of the zone."""
+        return int(10 ** minor_digits(self.settings.zone(zone).currency))
 
 
 def _identify(checked: Sequence[CheckedEvent]) -> list[EventRow]:

@@ -1,4 +1,4 @@
-"""`/v1/experiments` and `/v1/assignments`: experiments, their results, and the variant of a unit."""
+"""`/v1/experiments` and `/v1/assignments`: experiments, their results, the variant of a unit."""
 
 from __future__ import annotations
 

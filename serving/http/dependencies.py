@@ -32,6 +32,6 @@ def provided(kind: type[Service]) -> Callable[[Request], Awaitable[Service]]:
 
 
 def service_of(request: Request, kind: type[Service]) -> Service:
-    """Return the service of this type. Raises KeyError where the application does not provide one."""
+    """Return the service of this type. Raises KeyError where `app` does not provide one."""
     service: Service = request.app.state.services[kind]
     return service
