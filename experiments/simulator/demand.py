@@ -17,20 +17,22 @@ class Demand(Protocol):
     """Expected units before the demand of the moment (season, shocks) scales them."""
 
     def units(self, log_prices: Float64Array, push: Float64Array) -> Float64Array:
-        """(N, W) units at prices (N, W); `push` (N, W) is the log lift of the promotions at
-        work."""
+        """Return units (N, W) at prices (N, W); `push` (N, W) is the log lift of promotions."""
         ...
 
     def elasticities(self, log_prices: Float64Array) -> Float64Array:
-        """(N, N) d ln units of the row's item / d ln price of the column's, at prices (N,), without
-        promotions."""
+        """Return d ln units of the row's item / d ln price of the column's (N, N).
+
+        At prices (N,), without promotions.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class LogLinear:
-    """ln units = base + own × (ln price - reference) + sum over the family of cross × the same of
-    each neighbour.
+    """Log-linear demand: ln units = base + own × gap + sum over the family of cross × their gaps.
+
+    The gap of an item is ln price - reference.
 
     base, own, reference   (N,)
     cross                  (N, N), 0 on the diagonal and between families
@@ -61,11 +63,10 @@ class LogLinear:
 
 @dataclass(frozen=True)
 class Choice:
-    """Of a family's shoppers each buys the item of highest utility, or nothing: a multinomial
-    logit.
+    """Choice demand: each of a family's shoppers buys the item of highest utility, or nothing.
 
-    McFadden, Conditional logit analysis of qualitative choice behavior, 1974. Buying nothing has
-    utility 0.
+    A multinomial logit (McFadden, Conditional logit analysis of qualitative choice behavior, 1974).
+    Buying nothing has utility 0.
 
     appeal, slope, reference   (N,): utility = appeal + slope × (ln price - reference) + push
     family                     (N,) number of the item's family
@@ -105,5 +106,6 @@ class Choice:
         column = log_prices[:, None]
         shares = self.units(column, np.zeros(column.shape)).ravel() / self.shoppers[self.family]
         # d ln q_i / d ln p_j = slope_j × (1 if i is j, less the share of j, within a family)
-        same = self.family[:, None] == self.family[None, :]
-        return np.asarray(self.slope[None, :] * (np.eye(len(shares)) - same * shares[None, :]))
+        same_family = self.family[:, None] == self.family[None, :]
+        own_less_share = np.eye(len(shares)) - same_family * shares[None, :]
+        return np.asarray(self.slope[None, :] * own_less_share)

@@ -1,46 +1,59 @@
-"""The best prices that anyone could set who knew demand: the measure of a suggestion's worth."""
+"""The best prices for a known true demand, and the share of their gain that others reach."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from experiments.simulator.world import SimulatedShop
+from experiments.simulator.shop import SimulatedShop
 from features.contracts.arrays import Int64Array
 
 _ROUNDS = 50
 
 
-def best_prices(shop: SimulatedShop, ladders: Sequence[Sequence[int]]) -> Int64Array:
-    """(N,) prices of highest true profit, each from its item's ladder or kept; what neighbours gain
-    is counted.
+def find_best_prices(shop: SimulatedShop, ladders: Sequence[Sequence[int]]) -> Int64Array:
+    """Return the prices (N,) of highest true profit, from each item's ladder or its current price.
 
-    One item after the other takes its best price, given the others', until none moves: within a
-    family profit has one peak on ladders as narrow as pricing rules make them (a test compares with
-    all combinations).
+    Cross effects are included. One item after the other takes its best price, given the others',
+    until none changes: within a family profit has one peak on ladders as narrow as pricing rules
+    make them (a test compares with all combinations).
     """
     prices = shop.current_minor.copy()
     for _ in range(_ROUNDS):
         before = prices.copy()
         for item, ladder in enumerate(ladders):
             choices = np.array(sorted({*ladder, int(shop.current_minor[item])}), np.int64)
-            sets = np.repeat(prices[:, None], len(choices), axis=1)
-            sets[item] = choices
-            prices[item] = choices[int(np.argmax(shop.profit_at(sets)))]
+            price_sets = np.repeat(prices[:, None], len(choices), axis=1)
+            price_sets[item] = choices
+            prices[item] = choices[int(np.argmax(shop.predict_profit(price_sets)))]
         if (prices == before).all():
             break
     return prices
 
 
-def captured(
-    shop: SimulatedShop, prices_minor: npt.ArrayLike, ladders: Sequence[Sequence[int]]
-) -> float:
-    """Share of the oracle's gain in true profit that `prices_minor` (N,) reaches; below 0 where
-    they lose."""
-    sets = np.stack(
-        [shop.current_minor, np.asarray(prices_minor), best_prices(shop, ladders)], axis=1
-    )
-    kept, ours, best = shop.profit_at(sets).tolist()
-    return float((ours - kept) / (best - kept)) if best > kept else 1.0
+@dataclass(frozen=True)
+class TrueProfits:
+    """True expected profit at the current, the suggested and the best prices, minor units."""
+
+    keeping: float
+    suggested: float
+    best: float
+
+    @property
+    def captured(self) -> float:
+        """Share of the best prices' gain that the suggested ones reach; below 0 where they lose."""
+        if self.best <= self.keeping:
+            return 1.0
+        return (self.suggested - self.keeping) / (self.best - self.keeping)
+
+
+def compare_profits(
+    shop: SimulatedShop, suggested_minor: npt.ArrayLike, best_minor: npt.ArrayLike
+) -> TrueProfits:
+    """Return the true profits at suggested prices (N,) and at the best ones (N,)."""
+    price_sets = [shop.current_minor, np.asarray(suggested_minor), np.asarray(best_minor)]
+    keeping, suggested, best = shop.predict_profit(np.stack(price_sets, axis=1)).tolist()
+    return TrueProfits(keeping, suggested, best)

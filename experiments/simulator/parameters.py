@@ -1,5 +1,7 @@
-"""What the simulated shop is like. Written before the models that it judges, and not moved to suit
-them."""
+"""Parameters of a simulated shop.
+
+They were written before the models that are evaluated on it, and are not tuned to them.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +15,25 @@ Form = Literal["loglinear", "choice"]
 
 @dataclass(frozen=True)
 class ShopParameters:
-    """Sizes, the demand's form, and how strongly things move. Spreads are standard deviations of
-    logarithms.
+    """Sizes, the form of demand, and how strongly things vary.
 
-    form              "loglinear": ln units is linear in ln prices, own and of the family; "choice":
-                      shoppers of a
-                      family choose one item or none (logit), so that what an item loses its
-                      neighbours partly gain
-    confounded        promotions come when demand is high anyway; else at the same rate, whatever
-                      demand does
+    Spreads are standard deviations of logarithms.
+
+    form              "loglinear": ln units is linear in ln prices, own and of the family;
+                      "choice": shoppers of a family choose one item or none (logit), so that the
+                      rest of the family gains part of what an item loses
+    confounded        promotions come when demand is high anyway; else at the same rate in any week
     foresight         weight of the coming demand in the choice of promotion weeks of a confounded
-                      shop, against 1 for
-                      chance
+                      shop, against 1 for chance
     slope, slope_spread   d ln units / d ln price of an item (of its utility, for choice); half of
-                          the spread is between
-                      categories
-    cross             log-linear: what all neighbours of a family gain together when an item gets 1
-                      % dearer, in percent
+                      the spread is between categories
+    cross             log-linear: what the rest of a family gains together when an item gets 1 %
+                      dearer, in percent
     inside            choice: share of a family's shoppers that buy one of its items at reference
                       prices
-    shock, drift      demand of a category from week to week, and of an item over months
-    season, holiday   half the swing of a category over the year; size of the weeks that lift or
+    shock, drift      variation of a category's demand from week to week, and of an item's over
+                      months
+    season, holiday   half the range of a category over the year; size of the weeks that raise or
                       lower a whole category
     noise             beyond the Poisson noise of each week's units
     lifts             log lift of a kind of promotion at full reach, beside that of its price; a
@@ -41,8 +41,7 @@ class ShopParameters:
     dip               loss of log units in the week after a price promotion, per depth: shoppers
                       have stocked up
     pass_through      share of a change in cost that the regular price follows
-    mark_up_noise     error of the costs that belong to the margin that suits the category on the
-                      whole
+    mark_up_noise     deviation of each item's cost from the one that fits its category's margin
     redeemed          share of a coupon item's lines on which the coupon is used
     stock_outs        share of weeks in which the delivery falls short, and the item sells out
     """
@@ -79,9 +78,7 @@ class ShopParameters:
     cost_steps: float = 0.05  # share of weeks in which a cost moves
     cost_spread: float = 0.08
     pass_through: float = 0.7
-    price_steps: float = (
-        0.04  # share of weeks in which a regular price moves for reasons of its own
-    )
+    price_steps: float = 0.04  # share of weeks in which a regular price moves on its own
     price_spread: float = 0.06
     mark_up_noise: float = 0.08
     redeemed: float = 0.3
@@ -90,7 +87,7 @@ class ShopParameters:
     def __post_init__(self) -> None:
         if self.form not in ("loglinear", "choice"):
             raise BadInput(
-                f"no form of demand is called {self.form!r}", hint="One of: loglinear, choice"
+                f"unknown form of demand {self.form!r}", hint="One of: loglinear, choice"
             )
         sizes = (
             self.n_departments,

@@ -32,8 +32,8 @@ def simulate(
     """Write a simulated shop: events, items, users, prices, promotions, costs, stock; and apart,
     what is true."""
     from experiments.simulator.parameters import ShopParameters
-    from experiments.simulator.tables import TRUTH, end, write_shop
-    from experiments.simulator.world import simulate as draw
+    from experiments.simulator.shop import simulate_shop
+    from experiments.simulator.tables import TRUTH, end_of_history, write_shop
     from features.contracts.seeds import generator
 
     if form not in ("loglinear", "choice"):
@@ -53,9 +53,9 @@ def simulate(
         n_families=families,
         n_shoppers=shoppers,
     )
-    shop = draw(parameters, generator(seed, "simulated shop"))
+    shop = simulate_shop(parameters, generator(seed, "simulated shop"))
     rows = write_shop(out, shop, generator(seed, "simulated shoppers"), clicks=clicks)
-    now = f"{end(shop):%Y-%m-%dT%H:%MZ}"
+    now = f"{end_of_history(shop):%Y-%m-%dT%H:%MZ}"
     if json:
         print_json(
             {"folder": str(out), "rows": rows, "truth": str(out / TRUTH), "clock_start": now}

@@ -23,10 +23,10 @@ import numpy as np
 
 from configs.loading import load
 from configs.settings import Settings
-from experiments.simulator.oracle import best_prices
+from experiments.simulator.oracle import find_best_prices
 from experiments.simulator.parameters import Form, ShopParameters
-from experiments.simulator.tables import end, write_shop
-from experiments.simulator.world import SimulatedShop, simulate
+from experiments.simulator.shop import SimulatedShop, simulate_shop
+from experiments.simulator.tables import end_of_history, write_shop
 from features.contracts.pricing import PricingItem
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
@@ -60,12 +60,16 @@ def errors(shop: SimulatedShop) -> np.ndarray:
 def bound(form: Form, seed: int) -> tuple[float, float]:
     """Mean standard error of the slopes, and the share of the oracle's gain, mean of draws of what
     is estimated."""
-    shop = simulate(ShopParameters(form=form), generator(seed, "simulated shop"))
+    shop = simulate_shop(ShopParameters(form=form), generator(seed, "simulated shop"))
     items = _known_items(shop, seed)
     rules = load("pricing/default", PricingRules)
     ladders = {each.item.item_id: each.prices for each in find_choices(items, rules, {})}
-    best = best_prices(shop, [ladders[item_id] for item_id in shop.item_ids])
-    truth, error, category = np.diag(shop.elasticities()), errors(shop), shop.catalogue.category
+    best = find_best_prices(shop, [ladders[item_id] for item_id in shop.item_ids])
+    truth, error, category = (
+        np.diag(shop.compute_elasticities()),
+        errors(shop),
+        shop.catalogue.category,
+    )
     mean = np.array([truth[category == each].mean() for each in category])
     spread = float(((truth - mean) ** 2).mean())
     share = spread / (spread + error**2)
@@ -85,7 +89,7 @@ def bound(form: Form, seed: int) -> tuple[float, float]:
         sets = np.stack(
             [shop.current_minor, np.array([prices[each] for each in shop.item_ids]), best], axis=1
         )
-        kept, ours, oracle = shop.profit_at(sets).tolist()
+        kept, ours, oracle = shop.predict_profit(sets).tolist()
         captured.append((ours - kept) / (oracle - kept))
     return float(error.mean()), statistics.fmean(captured)
 
@@ -93,19 +97,25 @@ def bound(form: Form, seed: int) -> tuple[float, float]:
 def _known_items(shop: SimulatedShop, seed: int) -> list[PricingItem]:
     """Items as pricing sees them, with true units at present prices and true cross effects."""
     with tempfile.TemporaryDirectory(prefix="shopwright-") as folder:
-        settings = Settings(home=Path(folder) / "home", database_url=None, clock_start=end(shop))
+        settings = Settings(
+            home=Path(folder) / "home", database_url=None, clock_start=end_of_history(shop)
+        )
         write_shop(
             Path(folder) / "tables", shop, generator(seed, "simulated shoppers"), clicks=False
         )
         facts = Facts(settings)
         import_folder(
-            Path(folder) / "tables", facts, settings, now=end(shop), progress=lambda _: None
+            Path(folder) / "tables",
+            facts,
+            settings,
+            now=end_of_history(shop),
+            progress=lambda _: None,
         )
-        panel, _ = read_price_panel(facts, settings, end(shop))
-    units = shop.units_at(shop.current_minor[:, None])
+        panel, _ = read_price_panel(facts, settings, end_of_history(shop))
+    units = shop.predict_units(shop.current_minor[:, None])
     model = fit_elasticities(panel, load("models/pricing", PricingConfig).elasticity)
     items = pricing_items(shop, np.repeat(units, 4, axis=1), model)
-    effects = shop.elasticities().copy()
+    effects = shop.compute_elasticities().copy()
     np.fill_diagonal(effects, 0)
     of, by = np.nonzero(effects)
     return add_cross_effects(items, CrossElasticities(of, by, effects[of, by]))

@@ -17,8 +17,8 @@ import numpy as np
 from configs.loading import load
 from configs.settings import Settings
 from experiments.simulator.parameters import Form, ShopParameters
-from experiments.simulator.tables import end, write_shop
-from experiments.simulator.world import simulate
+from experiments.simulator.shop import simulate_shop
+from experiments.simulator.tables import end_of_history, write_shop
 from features.contracts.arrays import Float64Array
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
@@ -74,11 +74,13 @@ def learnt(
     folder: Path, parameters: ShopParameters, config: DemandConfig, seed: int
 ) -> tuple[DemandModel, DemandPanel]:
     """The demand model of a simulated shop, and the panel that it forecasts from."""
-    shop = simulate(parameters, generator(seed, "simulated shop"))
-    settings = Settings(home=folder / "home", database_url=None, clock_start=end(shop))
+    shop = simulate_shop(parameters, generator(seed, "simulated shop"))
+    settings = Settings(home=folder / "home", database_url=None, clock_start=end_of_history(shop))
     write_shop(folder / "tables", shop, generator(seed, "simulated shoppers"), clicks=False)
     facts = Facts(settings)
-    import_folder(folder / "tables", facts, settings, now=end(shop), progress=lambda _: None)
+    import_folder(
+        folder / "tables", facts, settings, now=end_of_history(shop), progress=lambda _: None
+    )
     trained = train(facts, settings, config, until=None, progress=lambda _: None)
     panel, _ = build_panel(facts, settings, until=None, ahead=config.fit.horizon)
     return trained.served, panel

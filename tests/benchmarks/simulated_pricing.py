@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 
 from configs.loading import load
 from configs.settings import Settings
-from experiments.simulator.oracle import best_prices
+from experiments.simulator.oracle import find_best_prices
 from experiments.simulator.parameters import Form, ShopParameters
-from experiments.simulator.tables import end, write_shop
-from experiments.simulator.world import SimulatedShop, simulate
+from experiments.simulator.shop import SimulatedShop, simulate_shop
+from experiments.simulator.tables import end_of_history, write_shop
 from features.contracts.pricing import EvidenceGrade, PricingItem
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
@@ -74,7 +74,7 @@ class Judged:
 
 def judge(form: Form, seed: int, *, confounded: bool = True) -> Judged:
     """Draws the shop of `seed`, lets Shopwright price it, and compares with the truth."""
-    shop = simulate(
+    shop = simulate_shop(
         ShopParameters(form=form, confounded=confounded), generator(seed, "simulated shop")
     )
     panel, units, model = _learnt(shop, seed)
@@ -84,12 +84,12 @@ def judge(form: Form, seed: int, *, confounded: bool = True) -> Judged:
     now = dict(zip(shop.item_ids, shop.current_minor.tolist(), strict=True))
     prices = now | {each.item_id: each.suggested_price_minor for each in suggested.suggestions}
     ladders = {each.item.item_id: each.prices for each in find_choices(items, rules, {})}
-    best = best_prices(shop, [ladders[item_id] for item_id in shop.item_ids])
+    best = find_best_prices(shop, [ladders[item_id] for item_id in shop.item_ids])
     sets = np.stack(
         [shop.current_minor, np.array([prices[each] for each in shop.item_ids]), best], axis=1
     )
-    kept, ours, oracle = shop.profit_at(sets).tolist()
-    truth = np.diag(shop.elasticities())
+    kept, ours, oracle = shop.predict_profit(sets).tolist()
+    truth = np.diag(shop.compute_elasticities())
     slopes = np.array([item.elasticity for item in items])
     return Judged(
         form,
@@ -97,7 +97,7 @@ def judge(form: Form, seed: int, *, confounded: bool = True) -> Judged:
         float((_plain(panel, shop) - truth).mean()),
         float((slopes - truth).mean()),
         _wmape(shop.units[:, -_YEAR:].sum(1), slopes, _last_year(shop)),
-        _wmape(shop.units_at(shop.current_minor[:, None])[:, 0], slopes, _to_come(shop)),
+        _wmape(shop.predict_units(shop.current_minor[:, None])[:, 0], slopes, _to_come(shop)),
         _wmape(units[:, 0], slopes, _to_come(shop)),
         (ours - kept) / (oracle - kept),
         ours / kept - 1,
@@ -111,13 +111,17 @@ def _learnt(shop: SimulatedShop, seed: int) -> tuple[PricePanel, np.ndarray, Ela
     """The price panel, the forecast of units over the horizon (N, 4): mean, p10, p50, p90, and the
     price response."""
     with tempfile.TemporaryDirectory(prefix="shopwright-") as folder:
-        settings = Settings(home=Path(folder) / "home", database_url=None, clock_start=end(shop))
+        settings = Settings(
+            home=Path(folder) / "home", database_url=None, clock_start=end_of_history(shop)
+        )
         write_shop(
             Path(folder) / "tables", shop, generator(seed, "simulated shoppers"), clicks=False
         )
         facts = Facts(settings)
-        import_folder(Path(folder) / "tables", facts, settings, now=end(shop), progress=_silent)
-        panel, _ = read_price_panel(facts, settings, end(shop))
+        import_folder(
+            Path(folder) / "tables", facts, settings, now=end_of_history(shop), progress=_silent
+        )
+        panel, _ = read_price_panel(facts, settings, end_of_history(shop))
         demand = load("models/demand", DemandConfig, overrides={"n_origins": 1})
         trained = train_demand(facts, settings, demand, until=None, progress=_silent)
         response = load("models/pricing", PricingConfig).elasticity
@@ -189,7 +193,7 @@ def _to_come(shop: SimulatedShop) -> list[np.ndarray]:
     for ratio in _RATIOS:
         sets = np.repeat(shop.current_minor[:, None].astype(np.float64), len(shop.item_ids), axis=1)
         np.fill_diagonal(sets, sets.diagonal() * ratio)
-        found.append(np.diag(shop.units_at(sets)))
+        found.append(np.diag(shop.predict_units(sets)))
     return found
 
 
@@ -197,7 +201,10 @@ def _last_year(shop: SimulatedShop) -> list[np.ndarray]:
     """The same of the last year's weeks, with the promotions, the neighbours' prices and the demand
     that there were."""
     weeks = slice(shop.parameters.n_weeks - _YEAR, None)
-    prices, push = np.log(shop.plan.offer[:, weeks]), shop.plan.push(shop.parameters)[:, weeks]
+    prices, push = (
+        np.log(shop.plan.offer[:, weeks]),
+        shop.plan.compute_push(shop.parameters)[:, weeks],
+    )
     found = []
     for ratio in _RATIOS:
         units = np.zeros(len(prices))
@@ -205,7 +212,7 @@ def _last_year(shop: SimulatedShop) -> list[np.ndarray]:
             moved = prices.copy()
             moved[item] += np.log(ratio)
             units[item] = (
-                shop.demand.units(moved, push)[item] * shop.weather.past[item, weeks]
+                shop.demand.units(moved, push)[item] * shop.demand_factors.past[item, weeks]
             ).sum()
         found.append(units)
     return found

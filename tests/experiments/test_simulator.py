@@ -7,12 +7,19 @@ import pytest
 
 from configs.settings import Settings
 from experiments.simulator.demand import Choice, LogLinear
-from experiments.simulator.oracle import best_prices, captured
+from experiments.simulator.demand_factors import _autoregress, _predict_log_factor
+from experiments.simulator.oracle import compare_profits, find_best_prices
 from experiments.simulator.parameters import ShopParameters
-from experiments.simulator.plan import ending_in_9
-from experiments.simulator.tables import START, TRUTH, end, tables, truth, write_shop
-from experiments.simulator.weather import _expected, _memory
-from experiments.simulator.world import simulate
+from experiments.simulator.plan import round_to_ending_9
+from experiments.simulator.shop import simulate_shop
+from experiments.simulator.tables import (
+    START,
+    TRUTH,
+    build_tables,
+    describe_truth,
+    end_of_history,
+    write_shop,
+)
 from features.contracts.calendar import week_starts
 from features.contracts.errors import BadInput
 from features.contracts.seeds import generator
@@ -27,7 +34,7 @@ ONE_FAMILY = ShopParameters(
 
 
 def shop(parameters: ShopParameters = SMALL, seed: int = 4):
-    return simulate(parameters, generator(seed, "simulated shop"))
+    return simulate_shop(parameters, generator(seed, "simulated shop"))
 
 
 @pytest.mark.parametrize("form", ["loglinear", "choice"])
@@ -36,12 +43,12 @@ def test_twins_differ_in_their_promotion_weeks_only(form):
     confounded, free = (shop(replace(large, confounded=each)) for each in (True, False))
     np.testing.assert_array_equal(confounded.plan.regular, free.plan.regular)
     np.testing.assert_array_equal(confounded.plan.cost, free.plan.cost)
-    np.testing.assert_array_equal(confounded.weather.past, free.weather.past)
-    np.testing.assert_array_equal(confounded.elasticities(), free.elasticities())
+    np.testing.assert_array_equal(confounded.demand_factors.past, free.demand_factors.past)
+    np.testing.assert_array_equal(confounded.compute_elasticities(), free.compute_elasticities())
     rates = [(each.plan.depth > 0).mean() for each in (confounded, free)]
     assert rates == pytest.approx([0.16, 0.16], abs=0.01)  # 9,984 weeks of items
     together = [
-        np.corrcoef((each.plan.depth > 0).ravel(), np.log(each.weather.past).ravel())[0, 1]
+        np.corrcoef((each.plan.depth > 0).ravel(), np.log(each.demand_factors.past).ravel())[0, 1]
         for each in (confounded, free)
     ]
     assert together[0] > 0.2
@@ -72,7 +79,9 @@ def test_elasticities_are_the_derivatives_of_units(form):
         sets = np.stack([prices, prices], axis=1)
         sets[item] += (-step, step)
         low, high = np.log(found.demand.units(sets, np.zeros(sets.shape))).T
-        assert found.elasticities()[:, item] == pytest.approx((high - low) / (2 * step), abs=1e-5)
+        assert found.compute_elasticities()[:, item] == pytest.approx(
+            (high - low) / (2 * step), abs=1e-5
+        )
 
 
 def test_what_an_item_loses_its_neighbours_partly_gain_and_other_families_do_not():
@@ -84,7 +93,7 @@ def test_what_an_item_loses_its_neighbours_partly_gain_and_other_families_do_not
     assert dearer == pytest.approx([0, 400 / 3, 400 / 3], abs=1e-9)
     found = shop(replace(SMALL, form="choice"))
     other = found.catalogue.family[:, None] != found.catalogue.family[None, :]
-    assert (found.elasticities()[other] == 0).all()
+    assert (found.compute_elasticities()[other] == 0).all()
 
 
 def test_profit_and_units_to_come_are_sums_over_items_and_weeks():
@@ -92,20 +101,20 @@ def test_profit_and_units_to_come_are_sums_over_items_and_weeks():
     base = found.demand.units(
         np.log(found.current_minor[:, None].astype(float)), np.zeros((24, 1))
     )[:, 0]
-    units = base * found.weather.ahead.sum(1)
-    assert found.units_at(found.current_minor[:, None])[:, 0] == pytest.approx(units)
+    units = base * found.demand_factors.ahead.sum(1)
+    assert found.predict_units(found.current_minor[:, None])[:, 0] == pytest.approx(units)
     profit = ((found.current_minor - found.unit_cost_minor) * units).sum()
-    assert found.profit_at(found.current_minor[:, None]) == pytest.approx([profit])
+    assert found.predict_profit(found.current_minor[:, None]) == pytest.approx([profit])
 
 
 def test_demand_to_come_is_expected_from_the_last_week():
     # State 2, memory .5, spread .1: next week's state is normal with mean 1 and variance 1 - .25.
-    found = _expected(0.1, 0.5, np.array([2.0]), 2)
+    found = _predict_log_factor(0.1, 0.5, np.array([2.0]), 2)
     assert found == pytest.approx(
         np.array([[0.1 * 1 + 0.01 * 0.75 / 2, 0.1 * 0.5 + 0.01 * 0.9375 / 2]])
     )
     draws = np.random.default_rng(3).normal(size=(200, 400))
-    assert _memory(draws, 0.9)[:, 50:].std() == pytest.approx(1.0, abs=0.05)
+    assert _autoregress(draws, 0.9)[:, 50:].std() == pytest.approx(1.0, abs=0.05)
 
 
 @pytest.mark.parametrize("form", ["loglinear", "choice"])
@@ -113,7 +122,7 @@ def test_demand_to_come_is_expected_from_the_last_week():
 def test_the_oracle_finds_the_best_of_all_combinations(form, seed):
     found = shop(replace(ONE_FAMILY, form=form), seed)
     ladders = [
-        sorted({*ending_in_9(price * np.linspace(0.9, 1.1, 6)).tolist()})
+        sorted({*round_to_ending_9(price * np.linspace(0.9, 1.1, 6)).tolist()})
         for price in found.current_minor
     ]
     own = [
@@ -121,15 +130,15 @@ def test_the_oracle_finds_the_best_of_all_combinations(form, seed):
         for ladder, price in zip(ladders, found.current_minor.tolist(), strict=True)
     ]
     every = np.array(list(product(*own))).T
-    best = every[:, int(np.argmax(found.profit_at(every)))]
-    assert best_prices(found, ladders).tolist() == best.tolist()
-    assert captured(found, best, ladders) == 1.0
-    assert captured(found, found.current_minor, ladders) == 0.0
+    best = every[:, int(np.argmax(found.predict_profit(every)))]
+    assert find_best_prices(found, ladders).tolist() == best.tolist()
+    assert compare_profits(found, best, best).captured == 1.0
+    assert compare_profits(found, found.current_minor, best).captured == 0.0
 
 
 def test_the_same_seed_gives_the_same_tables_and_another_seed_others():
     first, second, third = (
-        tables(shop(seed=seed), generator(seed, "shoppers")) for seed in (1, 1, 2)
+        build_tables(shop(seed=seed), generator(seed, "shoppers")) for seed in (1, 1, 2)
     )
     assert all(first[name].equals(second[name]) for name in first)
     assert not first["events"].equals(third["events"])
@@ -141,14 +150,14 @@ def test_the_tables_are_taken_whole_and_hold_what_was_sold(tmp_path):
     settings = Settings(home=tmp_path / "home", database_url=None)
     facts = Facts(settings)
     report = import_folder(
-        tmp_path / "out", facts, settings, now=end(found), progress=lambda _: None
+        tmp_path / "out", facts, settings, now=end_of_history(found), progress=lambda _: None
     )
     assert {name: table.n_bad for name, table in report.tables.items()} == dict.fromkeys(rows, 0)
-    starts = week_starts(START, end(found) - timedelta(days=1), "UTC")
+    starts = week_starts(START, end_of_history(found) - timedelta(days=1), "UTC")
     assert len(starts) == SMALL.n_weeks
     promotions, prices = facts.read("promotions"), facts.read("price_history")
     weekly = weekly_demand(
-        facts.read("events"), promotions, prices, as_of=end(found), week_starts=starts
+        facts.read("events"), promotions, prices, as_of=end_of_history(found), week_starts=starts
     )
     for row in weekly.to_pyarrow().to_pylist():
         item, week = found.item_ids.index(row["item_id"]), starts.index(row["week_start"])
@@ -166,7 +175,7 @@ def test_a_short_delivery_sells_out_and_stock_says_so(tmp_path):
     assert 0.15 < out.mean() < 0.32
     zeros = [
         row
-        for row in tables(found, generator(1, "shoppers"), clicks=False)["stock"].to_pylist()
+        for row in build_tables(found, generator(1, "shoppers"), clicks=False)["stock"].to_pylist()
         if not row["on_hand"]
     ]
     assert (
@@ -177,11 +186,11 @@ def test_a_short_delivery_sells_out_and_stock_says_so(tmp_path):
 def test_the_truth_lies_in_a_file_of_its_own(tmp_path):
     found = shop()
     assert TRUTH == "truth.json"
-    item = truth(found)["items"]["s0004"]
+    item = describe_truth(found)["items"]["s0004"]
     at_ninety = found.current_minor[:, None].astype(float)
     at_ninety[4] *= 0.9
-    assert item["expected_units"]["0.90"] == pytest.approx(found.units_at(at_ninety)[4, 0])
-    assert item["elasticity"] == pytest.approx(found.elasticities()[4, 4])
+    assert item["expected_units"]["0.90"] == pytest.approx(found.predict_units(at_ninety)[4, 0])
+    assert item["elasticity"] == pytest.approx(found.compute_elasticities()[4, 4])
     assert set(item["cross"]) == {"s0003", "s0005"}
 
 

@@ -11,8 +11,8 @@ import pytest
 from configs.loading import load
 from configs.settings import Settings
 from experiments.simulator.parameters import ShopParameters
-from experiments.simulator.tables import end, write_shop
-from experiments.simulator.world import simulate
+from experiments.simulator.shop import simulate_shop
+from experiments.simulator.tables import end_of_history, write_shop
 from features.contracts.seeds import generator
 from features.contracts.tables import TABLES
 from features.facts.facts import Facts
@@ -28,12 +28,14 @@ SHOP = ShopParameters(n_families=3, n_shoppers=100, stock_outs=0.05)
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory):
     root = tmp_path_factory.mktemp("simulated")
-    shop = simulate(SHOP, generator(301, "simulated shop"))
+    shop = simulate_shop(SHOP, generator(301, "simulated shop"))
     write_shop(root / "tables", shop, generator(301, "simulated shoppers"), clicks=False)
     settings = Settings(home=root / "home", database_url=None)
     facts = Facts(settings)
-    import_folder(root / "tables", facts, settings, now=end(shop), progress=lambda _: None)
-    panel, starts = read_price_panel(facts, settings, end(shop))
+    import_folder(
+        root / "tables", facts, settings, now=end_of_history(shop), progress=lambda _: None
+    )
+    panel, starts = read_price_panel(facts, settings, end_of_history(shop))
     assert len(starts) == SHOP.n_weeks
     return shop, facts, settings, panel
 
@@ -63,7 +65,7 @@ def test_a_list_that_disagrees_with_what_was_paid_is_not_believed(known, tmp_pat
     schema = TABLES["price_history"].arrow
     tables = {name: facts.read(name).to_pyarrow() for name in ("events", "items", "promotions")}
     other.write({**tables, "price_history": pa.table(dearer.to_pyarrow()).cast(schema)})
-    panel, _ = read_price_panel(other, settings, end(shop))
+    panel, _ = read_price_panel(other, settings, end_of_history(shop))
     assert not panel.listed.any()
     assert panel.log_cost is None
     sold = shop.units > 0
@@ -74,7 +76,7 @@ def test_a_list_that_disagrees_with_what_was_paid_is_not_believed(known, tmp_pat
 
 def test_weeks_after_the_end_are_unknown(known) -> None:
     shop, facts, settings, panel = known
-    early, starts = read_price_panel(facts, settings, end(shop) - timedelta(weeks=10))
+    early, starts = read_price_panel(facts, settings, end_of_history(shop) - timedelta(weeks=10))
     assert len(starts) == SHOP.n_weeks - 10
     np.testing.assert_array_equal(early.units, panel.select_first_weeks(SHOP.n_weeks - 10).units)
     np.testing.assert_array_equal(
@@ -84,7 +86,7 @@ def test_weeks_after_the_end_are_unknown(known) -> None:
 
 def test_on_a_confounded_shop_least_squares_is_fooled_and_ours_is_not(known) -> None:
     shop, _, _, panel = known
-    truth = np.diag(shop.elasticities())
+    truth = np.diag(shop.compute_elasticities())
     plain = fit_baseline_slopes(panel)[OWN] - truth
     model = fit_elasticities(panel, load("models/pricing", PricingConfig).elasticity)
     ours = model.columns["elasticity"] - truth

@@ -1,8 +1,8 @@
-"""The simulated shop itself: what is for sale, what was planned and sold, and what demand truly is.
+"""A simulated shop: its items, plan and sales, and its true demand.
 
-Every random number is drawn in the same order and number whether the shop is confounded or not, so
-the two are twins: same items, tastes, seasons and chance, and promotions in other weeks. N items, T
-weeks that are over, H weeks to come.
+The same random numbers are drawn in the same order whether the shop is confounded or not, so the
+two have the same items, tastes, seasons and chance, and promotions in other weeks. N items, T weeks
+that are over, H weeks to come.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from scipy import stats
 
 from experiments.simulator.catalogue import Catalogue, draw_catalogue
 from experiments.simulator.demand import Demand
+from experiments.simulator.demand_factors import DemandFactors, draw_demand_factors
 from experiments.simulator.parameters import ShopParameters
 from experiments.simulator.plan import Plan, draw_plan
-from experiments.simulator.weather import Weather, draw_weather
 from features.contracts.arrays import Float64Array, Int64Array
 
 
 @dataclass(frozen=True)
 class SimulatedShop:
-    """A shop of which everything is known.
+    """A shop whose true demand is known.
 
     expected    (N, T) true expected units of each week, as planned and with that week's demand
     units       (N, T) units sold
@@ -35,7 +35,7 @@ class SimulatedShop:
     parameters: ShopParameters
     catalogue: Catalogue
     demand: Demand
-    weather: Weather
+    demand_factors: DemandFactors
     plan: Plan
     expected: Float64Array
     units: Int64Array
@@ -43,6 +43,7 @@ class SimulatedShop:
 
     @property
     def item_ids(self) -> list[str]:
+        """N ids."""
         return self.catalogue.item_ids
 
     @cached_property
@@ -55,46 +56,56 @@ class SimulatedShop:
         """(N,) after the last week."""
         return np.asarray(self.plan.cost[:, -1])
 
-    def units_at(self, prices_minor: npt.ArrayLike) -> Float64Array:
-        """(N, S) true expected units over the weeks to come, at S sets of prices (N, S) that hold
-        throughout."""
+    def predict_units(self, prices_minor: npt.ArrayLike) -> Float64Array:
+        """Return true expected units (N, S) over the weeks to come, at S sets of prices (N, S)."""
         log_prices = np.log(np.asarray(prices_minor, np.float64))
-        ahead = self.weather.ahead.sum(1)
+        ahead = self.demand_factors.ahead.sum(1)
         return np.asarray(
             self.demand.units(log_prices, np.zeros(log_prices.shape)) * ahead[:, None]
         )
 
-    def profit_at(self, prices_minor: npt.ArrayLike) -> Float64Array:
-        """(S,) true expected profit of the whole shop over the weeks to come, minor units."""
+    def predict_profit(self, prices_minor: npt.ArrayLike) -> Float64Array:
+        """Return the shop's true expected profit (S,) over the weeks to come, minor units."""
         prices = np.asarray(prices_minor, np.float64)
         margin = prices - self.unit_cost_minor[:, None]
-        return np.asarray((margin * self.units_at(prices)).sum(0))
+        return np.asarray((margin * self.predict_units(prices)).sum(0))
 
-    def elasticities(self) -> Float64Array:
-        """(N, N) true elasticities at the current prices; own ones on the diagonal."""
+    def compute_elasticities(self) -> Float64Array:
+        """Return true elasticities (N, N) at the current prices; own ones on the diagonal."""
         return self.demand.elasticities(np.log(self.current_minor.astype(np.float64)))
 
 
-def simulate(parameters: ShopParameters, rng: np.random.Generator) -> SimulatedShop:
-    """A shop drawn from `rng`; the same parameters and state of the generator give the same
-    shop."""
+def simulate_shop(parameters: ShopParameters, rng: np.random.Generator) -> SimulatedShop:
+    """Draw a shop; the same parameters and state of the generator give the same shop."""
     streams = rng.spawn(4)
     catalogue, demand = draw_catalogue(parameters, streams[0])
-    weather = draw_weather(parameters, catalogue, streams[1])
-    plan = draw_plan(parameters, catalogue, weather, streams[2])
-    expected = demand.units(np.log(plan.offer), plan.push(parameters)) * weather.past
-    units, available = _sales(parameters, expected, streams[3])
-    return SimulatedShop(parameters, catalogue, demand, weather, plan, expected, units, available)
+    factors = draw_demand_factors(parameters, catalogue, streams[1])
+    plan = draw_plan(parameters, catalogue, factors, streams[2])
+    expected = demand.units(np.log(plan.offer), plan.compute_push(parameters)) * factors.past
+    units, available = _draw_sales(parameters, expected, streams[3])
+    return SimulatedShop(
+        parameters=parameters,
+        catalogue=catalogue,
+        demand=demand,
+        demand_factors=factors,
+        plan=plan,
+        expected=expected,
+        units=units,
+        available=available,
+    )
 
 
-def _sales(
+def _draw_sales(
     parameters: ShopParameters, expected: Float64Array, rng: np.random.Generator
 ) -> tuple[Int64Array, Int64Array]:
-    """Units wanted are Poisson around a noisy mean; a short delivery cuts them off."""
+    """Draw units sold and units available (N, T).
+
+    Units demanded are Poisson around a noisy mean; a short delivery limits what is sold.
+    """
     noise = np.exp(parameters.noise * rng.normal(size=expected.shape) - parameters.noise**2 / 2)
-    wanted = stats.poisson.ppf(rng.random(expected.shape), expected * noise).astype(np.int64)
+    demanded = stats.poisson.ppf(rng.random(expected.shape), expected * noise).astype(np.int64)
     short = rng.random(expected.shape) < parameters.stock_outs
     delivered = np.floor(expected * rng.uniform(0.3, 0.8, expected.shape)).astype(np.int64)
-    plenty = wanted + 1 + np.ceil(expected).astype(np.int64)
+    plenty = demanded + 1 + np.ceil(expected).astype(np.int64)
     available = np.where(short, delivered, plenty)
-    return np.minimum(wanted, available), available
+    return np.minimum(demanded, available), available
