@@ -1,7 +1,9 @@
-"""What the law says of a reduction: from which price it is counted, and which price changes would
-make it a false one.
+"""The law of price reductions: the prior price, and the price changes that the law forbids.
 
-The window counts back from the start of the reduction, not from today.
+A reduction is *announced* where the offer price lies below the list price. It begins when it is
+announced at its offer price: a price that was the regular one before (list = offer) was no
+reduction, and a further step down is a reduction of its own. The window of the prior price counts
+back from that beginning, not from today.
 
 References: Directive 98/6/EC, article 6a; CJEU C-330/23; China's provisions on the marking of
 prices (seven days).
@@ -14,7 +16,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from features.contracts.pricing import PriceLaw
-from features.prices.ledger import Ledger, NewPrice, Price, in_force, timeline
+from features.prices.ledger import (
+    Ledger,
+    NewPrice,
+    Price,
+    PriceSource,
+    PriceStep,
+    find_price_at,
+    list_steps,
+)
 
 
 @dataclass(frozen=True)
@@ -27,169 +37,201 @@ class PlannedReduction:
     offer_minor: int | None
 
 
-def prior_price(
+def find_prior_price(
     history: Sequence[Price], at: datetime, rule: PriceLaw | str = PriceLaw.EU30
 ) -> int | None:
-    """The lowest offer price of the days before the reduction in force at `at` began, in minor
-    units.
+    """Return the lowest offer price of the days before the reduction at `at` began, minor units.
 
-    A reduction is an offer price below the list price, or below the offer price right before it; it
-    began when the present offer price began, so each further step down is a reduction of its own.
-    None where there is no reduction, or no price known before it. A reduction may be announced only
-    when the offer price is below this (80, then 100, then 90: the prior price is 80, so 90 is
-    none).
+    Counted as reduced is an announced reduction, and a regular price that lies below the one right
+    before it. None where there is neither, or no price is known before it. An announced reduction
+    is lawful only when its offer price is below the prior price (80, then 100, then 90: the prior
+    price is 80, so 90 is no reduction).
     """
-    steps = timeline(history, at)
-    if not steps:
-        return None
-    last = len(steps) - 1
-    price = steps[last][1]
-    while last > 0 and _offer(steps[last - 1][1]) == _offer(price):
-        last -= 1
-    if price is None or last == 0:
-        return None
-    before = steps[last - 1][1]
-    reduced = price.offer_price_minor < price.list_price_minor or (
-        before is not None and price.offer_price_minor < before.offer_price_minor
-    )
-    if not reduced:
-        return None
-    return _lowest(steps, last, rule)
+    return _find_prior_price(list_steps(history, at), rule)
 
 
-def _lowest(
-    steps: Sequence[tuple[datetime, Price | None]], began: int, rule: PriceLaw | str
-) -> int | None:
-    """The lowest offer price in the window before step `began`."""
-    window = steps[began][0] - timedelta(days=PriceLaw(rule).days)
-    ends = [start for start, _ in steps[1:]]
-    offers = [
-        step.offer_price_minor
-        for (_, step), end in zip(steps[:began], ends, strict=False)
-        if step is not None and end > window
-    ]
-    return min(offers, default=None)
-
-
-def prior_prices(
+def find_prior_prices(
     histories: Mapping[str, Sequence[Price]],
     item_ids: Iterable[str],
     at: datetime,
     rule: PriceLaw | str,
 ) -> dict[str, int | None]:
-    """`prior_price` of many items."""
-    return {item_id: prior_price(histories.get(item_id, ()), at, rule) for item_id in item_ids}
+    """Return `find_prior_price` of many items."""
+    return {item_id: find_prior_price(histories.get(item_id, ()), at, rule) for item_id in item_ids}
 
 
-def planned(history: Sequence[Price], at: datetime) -> list[PlannedReduction]:
-    """The reductions of a history that begin after `at`: offers below the list price that will be
-    in force."""
-    ahead = [
-        row
-        for row in history
-        if row.valid_from > at and row.offer_price_minor < row.list_price_minor
-    ]
+def find_unlawful_reductions(history: Sequence[Price], rule: PriceLaw | str) -> list[Price]:
+    """Return the first price of each announced reduction of a history that is unlawful."""
+    ends = [price.valid_to for price in history if price.valid_to is not None]
+    last = max([*(price.valid_from for price in history), *ends], default=None)
+    if last is None:
+        return []
+    steps = list_steps(history, last)
+    unlawful = []
+    for number, (_, price) in enumerate(steps, start=1):
+        until = steps[:number]
+        begins = _find_beginning(until) == number - 1
+        if price is not None and _is_announced(price) and begins and not _is_lawful(until, rule):
+            unlawful.append(price)
+    return unlawful
+
+
+def count_unlawful_imports(ledger: Ledger, law_of: Callable[[str], PriceLaw]) -> int:
+    """Count the unlawful announced reductions of the imported price list, in all zones.
+
+    `law_of` gives the rule of a zone.
+    """
+    count = 0
+    for zone in ledger.zones():
+        histories = ledger.histories(ledger.list_reduced_imports(zone), zone)
+        for history in histories.values():
+            unlawful = find_unlawful_reductions(history, law_of(zone))
+            count += sum(price.source is PriceSource.IMPORTED for price in unlawful)
+    return count
+
+
+def list_planned_reductions(history: Sequence[Price], at: datetime) -> list[PlannedReduction]:
+    """Return the announced reductions of a history that begin after `at` and will be valid."""
+    ahead = [row for row in history if row.valid_from > at and _is_announced(row)]
     return [
         PlannedReduction(row.promotion_id or row.price_id, row.valid_from, row.offer_price_minor)
         for row in ahead
-        if in_force(history, row.valid_from) == row
+        if find_price_at(history, row.valid_from) == row
     ]
 
 
-def running(history: Sequence[Price], at: datetime) -> bool:
-    """Whether a reduction with an end is in force at `at`."""
-    price = in_force(history, at)
-    return price is not None and price.valid_to is not None and _reduced(price)
+def is_reduction_running(history: Sequence[Price], at: datetime) -> bool:
+    """Return whether an announced reduction with an end is valid at `at`."""
+    price = find_price_at(history, at)
+    return price is not None and price.valid_to is not None and _is_announced(price)
 
 
-def floor_of(history: Sequence[Price], at: datetime, rule: PriceLaw | str) -> int | None:
-    """The lowest price from `at` on that leaves every planned reduction a true one, minor units;
-    None without any.
+def find_lawful_floor(history: Sequence[Price], at: datetime, rule: PriceLaw | str) -> int | None:
+    """Return the lowest price from `at` on that leaves every planned reduction lawful, minor units.
 
-    A price that holds until a reduction begins lies in its window, so it must stay above the
-    reduction's offer.
+    A price that is valid until a reduction begins lies in its window, so it must stay above the
+    offer of the reduction. None without a lawful planned reduction.
     """
     offers = [
-        each.offer_minor
-        for each in planned(history, at)
-        if each.offer_minor is not None and _true(history, each.starts_at, rule)
+        reduction.offer_minor
+        for reduction in list_planned_reductions(history, at)
+        if reduction.offer_minor is not None and _is_lawful_at(history, reduction.starts_at, rule)
     ]
     return max(offers) + 1 if offers else None
 
 
-def spoiled_by_raise(
+def find_spoiled_reduction(
     reductions: Iterable[PlannedReduction], at: datetime, rule: PriceLaw | str
 ) -> PlannedReduction | None:
-    """The first planned reduction that a raise at `at` would spoil.
+    """Return the first planned reduction that a raise at `at` would spoil.
 
     The present price would lie within its window: the reduction counts from that one, not from the
     raised price, so that what may be announced is smaller than what the list price shows, or
     nothing.
     """
     days = timedelta(days=PriceLaw(rule).days)
-    near = [each for each in reductions if at < each.starts_at < at + days]
-    return min(near, key=lambda each: each.starts_at, default=None)
+    near = [reduction for reduction in reductions if at < reduction.starts_at < at + days]
+    return min(near, key=lambda reduction: reduction.starts_at, default=None)
 
 
-def objection(history: Sequence[Price], row: NewPrice, rule: PriceLaw | str) -> str | None:
-    """Why the law forbids to append `row`, None where it does not.
+def explain_objection(history: Sequence[Price], row: NewPrice, rule: PriceLaw | str) -> str | None:
+    """Return why the law forbids to append `row`, None where it does not.
 
-    Forbidden is a reduction that is none, and a price that would turn a planned reduction into
-    none.
+    Forbidden is an announced reduction that is none, and a price that would turn a planned
+    reduction into none.
     """
     rule = PriceLaw(rule)
     number = max((price.seq for price in history), default=0) + 1
     after = [*history, Price(**vars(row), seq=number, price_id=row.content_id())]
-    if row.offer_price_minor < row.list_price_minor and not _true(after, row.valid_from, rule):
+    if _is_announced(row) and not _is_lawful_at(after, row.valid_from, rule):
         return (
             f"it is no reduction: the lowest price of the {rule.days} days before is not above it"
         )
-    for each in planned(history, row.valid_from):
-        if _true(history, each.starts_at, rule) and not _true(after, each.starts_at, rule):
-            day = each.starts_at.date().isoformat()
-            return f"the promotion planned for {day} would be no reduction: {rule.days} days count before it"
+    for reduction in list_planned_reductions(history, row.valid_from):
+        starts_at = reduction.starts_at
+        was_lawful = _is_lawful_at(history, starts_at, rule)
+        if was_lawful and not _is_lawful_at(after, starts_at, rule):
+            return (
+                f"the promotion planned for {starts_at.date().isoformat()} would be no reduction: "
+                f"{rule.days} days count before it"
+            )
     return None
 
 
-def objections(
+def explain_objections(
     ledger: Ledger, prices: Mapping[str, NewPrice], law_of: Callable[[str], PriceLaw]
 ) -> dict[str, str]:
-    """`objection` to some of many prices, by their keys; `law_of` tells the rule of a zone."""
-    found = {}
-    for zone in sorted({price.zone for price in prices.values()}):
-        here = {key: price for key, price in prices.items() if price.zone == zone}
-        histories = ledger.histories([price.item_id for price in here.values()], zone)
-        for key, price in here.items():
-            if why := objection(histories.get(price.item_id, ()), price, law_of(zone)):
-                found[key] = why
-    return found
+    """Return `explain_objection` of those of many prices that have one, by their keys.
 
-
-def _true(history: Sequence[Price], at: datetime, rule: PriceLaw | str) -> bool:
-    """Whether the reduction announced at `at` is one: below every price of its window, as far as
-    any is known.
-
-    One that goes on at the same offer began with the first of its rows; a regular price so low is
-    part of the window.
+    `law_of` gives the rule of a zone.
     """
-    steps = timeline(history, at)
-    began = len(steps) - 1
-    price = steps[began][1] if steps else None
+    objections = {}
+    for zone in sorted({price.zone for price in prices.values()}):
+        in_zone = {key: price for key, price in prices.items() if price.zone == zone}
+        histories = ledger.histories([price.item_id for price in in_zone.values()], zone)
+        for key, price in in_zone.items():
+            history = histories.get(price.item_id, ())
+            if objection := explain_objection(history, price, law_of(zone)):
+                objections[key] = objection
+    return objections
+
+
+def _is_lawful_at(history: Sequence[Price], at: datetime, rule: PriceLaw | str) -> bool:
+    """Return whether the reduction announced at `at` is lawful."""
+    return _is_lawful(list_steps(history, at), rule)
+
+
+def _is_lawful(steps: Sequence[PriceStep], rule: PriceLaw | str) -> bool:
+    """Return whether the offer price of the last step lies below the prior price, if one is
+    known."""
+    price = steps[-1].price if steps else None
     if price is None:
         return False
-    while (
-        began > 0
-        and _offer(steps[began - 1][1]) == price.offer_price_minor
-        and _reduced(steps[began - 1][1])
-    ):
-        began -= 1
-    prior = _lowest(steps, began, rule)
+    prior = _find_prior_price(steps, rule)
     return prior is None or price.offer_price_minor < prior
 
 
-def _reduced(price: Price | None) -> bool:
-    return price is not None and price.offer_price_minor < price.list_price_minor
+def _find_prior_price(steps: Sequence[PriceStep], rule: PriceLaw | str) -> int | None:
+    """Return the prior price of the last step."""
+    price = steps[-1].price if steps else None
+    if price is None:
+        return None
+    beginning = _find_beginning(steps)
+    if beginning == 0:
+        return None
+    before = steps[beginning - 1].price
+    was_cut = before is not None and price.offer_price_minor < before.offer_price_minor
+    if not _is_announced(price) and not was_cut:
+        return None
+    window = steps[beginning].since - timedelta(days=PriceLaw(rule).days)
+    ends = [step.since for step in steps[1:]]
+    offers = [
+        step.price.offer_price_minor
+        for step, end in zip(steps[:beginning], ends, strict=False)
+        if step.price is not None and end > window
+    ]
+    return min(offers, default=None)
 
 
-def _offer(price: Price | None) -> int | None:
-    return None if price is None else price.offer_price_minor
+def _find_beginning(steps: Sequence[PriceStep]) -> int:
+    """Return the position of the step at which the reduction of the last step began.
+
+    An announced reduction began with the first of the steps that announce it at its offer price. A
+    regular price began with the first step at that offer price.
+    """
+    beginning = len(steps) - 1
+    price = steps[beginning].price
+    while beginning > 0:
+        before = steps[beginning - 1].price
+        if price is None or before is None:
+            break
+        if before.offer_price_minor != price.offer_price_minor:
+            break
+        if _is_announced(price) and not _is_announced(before):
+            break
+        beginning -= 1
+    return beginning
+
+
+def _is_announced(price: NewPrice) -> bool:
+    return price.offer_price_minor < price.list_price_minor

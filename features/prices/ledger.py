@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -177,6 +177,16 @@ class Ledger:
                 found.setdefault(row.item_id, []).append(_price(row))
         return found
 
+    def list_reduced_imports(self, zone: str) -> list[str]:
+        """Return the items of a zone whose price list ever announced a reduction, sorted."""
+        table = price_ledger.c
+        query = sa.select(table.item_id).where(
+            table.zone == zone,
+            table.source == str(PriceSource.IMPORTED),
+            table.offer_price_minor < table.list_price_minor,
+        )
+        return list(self._connection.execute(query.distinct().order_by(table.item_id)).scalars())
+
     def by_id(self, price_id: str) -> Price | None:
         """The row with this price_id."""
         query = sa.select(price_ledger).where(price_ledger.c.price_id == price_id)
@@ -288,7 +298,7 @@ def mean_offer(history: Sequence[Price], start: datetime, end: datetime) -> floa
     }
     steps = [start, *sorted(time for time in times if start < time < end), end]
     held = [
-        (in_force(history, since), (until - since).total_seconds())
+        (find_price_at(history, since), (until - since).total_seconds())
         for since, until in pairwise(steps)
     ]
     known = [(price.offer_price_minor, seconds) for price, seconds in held if price is not None]
@@ -308,14 +318,14 @@ def opening_list_price(history: Sequence[Price], at: datetime) -> int | None:
 def stands(history: Sequence[Price], change: Price, at: datetime) -> bool:
     """Whether `change` decides the price at `at`: by itself, or because whatever came after it was
     rolled back."""
-    if in_force(history, at) == change:
+    if find_price_at(history, at) == change:
         return True
-    return change.reverts_price_id is None and in_force(_effective(history), at) == change
+    return change.reverts_price_id is None and find_price_at(_effective(history), at) == change
 
 
 def price_without(history: Sequence[Price], change: Price, at: datetime) -> Price | None:
     """The price that would be in force at `at` had `change` not been made."""
-    return in_force(_effective(history, without=change), at)
+    return find_price_at(_effective(history, without=change), at)
 
 
 def _effective(history: Sequence[Price], without: Price | None = None) -> list[Price]:
@@ -328,20 +338,44 @@ def _effective(history: Sequence[Price], without: Price | None = None) -> list[P
     return [row for row in history if row.seq not in undone and row.reverts_price_id is None]
 
 
-def in_force(history: Iterable[Price], at: datetime) -> Price | None:
-    """The price of a history that is in force at `at`, None where none is."""
-    holding = (p for p in history if p.valid_from <= at and (p.valid_to is None or at < p.valid_to))
-    return max(holding, key=lambda price: (price.valid_from, price.seq), default=None)
+def find_price_at(history: Iterable[Price], at: datetime) -> Price | None:
+    """Return the price of a history that is valid at `at`, None where none is."""
+    valid = (
+        price
+        for price in history
+        if price.valid_from <= at and (price.valid_to is None or at < price.valid_to)
+    )
+    return max(valid, key=_precedence, default=None)
 
 
-def timeline(history: Sequence[Price], at: datetime) -> list[tuple[datetime, Price | None]]:
-    """The price in force as steps (since when, which) up to `at`; None where none is."""
+class PriceStep(NamedTuple):
+    """The valid price from `since` until the next step; None where none is."""
+
+    since: datetime
+    price: Price | None
+
+
+def list_steps(history: Sequence[Price], at: datetime) -> list[PriceStep]:
+    """Return the valid price of every instant up to `at`, step by step."""
     times = {price.valid_from for price in history} | {
         price.valid_to for price in history if price.valid_to
     }
-    return [
-        (time, in_force(history, time)) for time in sorted(time for time in times if time <= at)
-    ]
+    waiting = sorted(history, key=_precedence, reverse=True)
+    # Of the prices that have begun the last is the valid one; what has ended never comes back.
+    begun: list[Price] = []
+    steps = []
+    for time in sorted(time for time in times if time <= at):
+        while waiting and waiting[-1].valid_from <= time:
+            begun.append(waiting.pop())
+        while begun and (end := begun[-1].valid_to) is not None and end <= time:
+            begun.pop()
+        steps.append(PriceStep(time, begun[-1] if begun else None))
+    return steps
+
+
+def _precedence(price: Price) -> tuple[datetime, int]:
+    """Of two valid prices the one with the greater precedence is used."""
+    return price.valid_from, price.seq
 
 
 def _holds(at: datetime) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 from features.contracts.money import to_major
-from features.prices.ledger import Price, timeline
+from features.prices.ledger import Price, list_steps
 
 COLUMNS = ("item_id", "zone", "valid_from", "valid_to", "list_price", "offer_price", "promotion_id")
 # Not of the table: kept as attributes by an import.
@@ -52,7 +52,7 @@ def _steps(history: Sequence[Price]) -> Iterator[Price]:
     last = max(
         time for price in history for time in (price.valid_from, price.valid_to) if time is not None
     )
-    steps = timeline(history, last)
+    steps = list_steps(history, last)
     ends: list[datetime | None] = [*(since for since, _ in steps[1:]), None]
     for (since, price), end in zip(steps, ends, strict=True):
         if price is not None:

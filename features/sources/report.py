@@ -1,4 +1,4 @@
-"""What an import read, kept, left out and why."""
+"""The report of an import: the rows read, kept and left out, with the reasons."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -22,30 +22,33 @@ class WriteCount:
 
 
 class FactStore(Protocol):
-    """Where validated rows go."""
+    """The store of the rows of an import."""
 
     def is_empty(self, table: str) -> bool:
-        """Whether `table` holds no row yet."""
+        """Return whether `table` holds no row yet."""
         ...
 
     def knows_events(self, event_ids: Sequence[str]) -> list[bool]:
-        """For each id, whether an imported event has it."""
+        """Return for each id whether an imported event has it."""
         ...
 
     def write(self, tables: Mapping[str, pa.Table]) -> dict[str, WriteCount]:
-        """Adds rows in stored schema to several tables in one step."""
+        """Add rows in stored schema to several tables in one step."""
         ...
 
 
 @dataclass
 class TableReport:
-    """One table. `excluded`: out of scope by a rule of the source; `quarantined`: failed
-    validation, by reason;
+    """What became of the rows of one table.
 
-    a row may have several reasons and counts once in `n_bad`. `duplicates`: rows that say again
-    what another row of the import says. `attributes`: columns that the table does not know, kept as
-    attributes. `n_unknown_items`: rows kept though their item is not among the items imported with
-    them.
+    duplicates             rows that say again what another row of the import says
+    excluded               rows out of scope, by the rule of the source
+    quarantined            rows that failed validation, by reason; a row may have several reasons
+    n_bad                  rows that failed validation
+    attributes             columns that the table does not know, kept as attributes
+    n_unknown_items        rows kept though their item is not among the items imported with them
+    n_unlawful_reductions  announced reductions of the price list that the price law does not allow,
+                           kept since they happened; of price_history only
     """
 
     rows_read: int = 0
@@ -57,6 +60,7 @@ class TableReport:
     quarantine_file: Path | None = None
     attributes: list[str] = field(default_factory=list)
     n_unknown_items: int = 0
+    n_unlawful_reductions: int = 0
 
 
 @dataclass
@@ -69,13 +73,13 @@ class ImportReport:
 
     @property
     def share_bad(self) -> float:
-        """Rows that failed validation as a share of the rows in scope."""
+        """Return the rows that failed validation as a share of the rows in scope."""
         n_read = sum(table.rows_read - table.excluded.total() for table in self.tables.values())
         n_bad = sum(table.n_bad for table in self.tables.values())
         return n_bad / n_read if n_read else 0.0
 
-    def as_dict(self) -> dict[str, Any]:
-        """For machines."""
+    def as_dict(self) -> dict[str, object]:
+        """Return the report as a JSON document."""
         return {
             "source": self.source,
             "share_bad": self.share_bad,
@@ -95,6 +99,7 @@ class ImportReport:
                     else None,
                     "attributes": table.attributes,
                     "n_unknown_items": table.n_unknown_items,
+                    "n_unlawful_reductions": table.n_unlawful_reductions,
                 }
                 for name, table in self.tables.items()
             },

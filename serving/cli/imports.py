@@ -46,6 +46,9 @@ def import_tables(
         )
         progress.say("bringing the shop's prices into the ledger")
         opened = _open_ledger(shop)
+        if "price_history" in report.tables:
+            unlawful = _count_unlawful_imports(shop)
+            report.tables["price_history"].n_unlawful_reductions = unlawful
         progress.done()
     if json:
         entered = {"imported": opened.imported, "catalogue": opened.catalogue}
@@ -88,6 +91,18 @@ def _open_ledger(shop: Shop) -> OpeningReport:
     return open_ledger(shop.facts, shop.engine, shop.settings, shop.clock, observe=False)
 
 
+def _count_unlawful_imports(shop: Shop) -> int:
+    """Count the announced reductions of the price list that the price law does not allow."""
+    from features.database import reading
+    from features.prices.law import count_unlawful_imports
+    from features.prices.ledger import Ledger
+
+    with reading(shop.engine) as connection:
+        return count_unlawful_imports(
+            Ledger(connection), lambda zone: shop.settings.zone(zone).price_law
+        )
+
+
 def print_report(report: ImportReport) -> None:
     """Rows per table, then what was left out and why."""
     rows = [
@@ -111,3 +126,8 @@ def print_report(report: ImportReport) -> None:
             print_line(f"{name}: {count:,} quarantined, {reason}")
         if table.quarantine_file:
             print_line(f"{name}: quarantined rows are in {table.quarantine_file}")
+        if table.n_unlawful_reductions:
+            print_line(
+                f"{name}: {table.n_unlawful_reductions:,} announced reductions are unlawful: the "
+                "offer price is not below the prior price. They are kept as history"
+            )

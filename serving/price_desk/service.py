@@ -35,7 +35,7 @@ from features.contracts.errors import (
 )
 from features.contracts.money import minor_digits, to_major, to_minor
 from features.database import lock, reading, transaction
-from features.prices.law import objections
+from features.prices.law import explain_objections
 from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
 from serving.database.audit_log import SYSTEM, AuditEntry, AuditLog, Decider
 from serving.price_desk.repository import (
@@ -298,7 +298,7 @@ def _approve_many(
         else:
             chosen[key] = suggestion
     prices = {s.id: _new_price(s, standing[s.id], decider.now) for s in chosen.values()}
-    unlawful = objections(Ledger(connection), prices, decider.law_of)
+    unlawful = explain_objections(Ledger(connection), prices, decider.law_of)
     refused += [
         Refusal(key, Conflict(why, hint="Edit the price, or the promotion"))
         for key, why in unlawful.items()

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from features.contracts.pricing import PriceLaw
 from features.database import reading
-from features.prices.law import prior_prices
+from features.prices.law import find_prior_prices
 from features.prices.ledger import Ledger, Price
 
 
@@ -33,7 +33,7 @@ def quote(
     with reading(engine) as connection:
         ledger = Ledger(connection)
         current = ledger.current(item_ids, zone, at)
-        prior = prior_prices(ledger.histories(current, zone), current, at, law)
+        prior = find_prior_prices(ledger.histories(current, zone), current, at, law)
     return [
         Quote(current[item], prior[item]) for item in dict.fromkeys(item_ids) if item in current
     ]

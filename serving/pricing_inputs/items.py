@@ -19,8 +19,14 @@ from features.contracts.pricing import PricingItem
 from features.contracts.sizes import parse_size
 from features.database import reading
 from features.facts.facts import Facts
-from features.prices.law import PlannedReduction, floor_of, planned, running, spoiled_by_raise
-from features.prices.ledger import Ledger, Price, opening_list_price, timeline
+from features.prices.law import (
+    PlannedReduction,
+    find_lawful_floor,
+    find_spoiled_reduction,
+    is_reduction_running,
+    list_planned_reductions,
+)
+from features.prices.ledger import Ledger, Price, list_steps, opening_list_price
 from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import ElasticityModel
 from models.pricing.rules import PricingRules
@@ -179,10 +185,10 @@ def _circumstances(
     """What rules may ask of an item beside its price, cost, demand and response."""
     now, rules, law = inputs.now, inputs.rules, inputs.settings.zone(zone).price_law
     term, history = sources.terms[item_id], sources.histories.get(item_id, ())
-    ahead = [*planned(history, now), *sources.promotions.get(item_id, ())]
-    spoiled = spoiled_by_raise(ahead, now, law)
+    ahead = [*list_planned_reductions(history, now), *sources.promotions.get(item_id, ())]
+    spoiled = find_spoiled_reduction(ahead, now, law)
     hold = None
-    if running(history, now):
+    if is_reduction_running(history, now):
         hold = "a promotion is running"
     elif sources.rejected.get(item_id) == price.price_id:
         hold = f"another price was rejected in the last {rules.rejected_days} days"
@@ -200,7 +206,7 @@ def _circumstances(
         "weeks_to_sell": None if sell_by is None else max((sell_by - now) / _WEEK, 1 / 7),
         "map_minor": None if map_price is None else to_minor(str(map_price), price.currency),
         "competitor_minor": sources.competitors.get(item_id),
-        "law_floor_minor": floor_of(history, now, law),
+        "law_floor_minor": find_lawful_floor(history, now, law),
         "spoiled_above_minor": None if spoiled is None else price.offer_price_minor,
         "spoiled": "" if spoiled is None else _spoils(spoiled, law.days),
         "days_since_change": _days_since_change(history, now) if _asks_for_rest(inputs) else None,
@@ -231,7 +237,7 @@ def _days_since_change(history: Sequence[Price], now: datetime) -> float | None:
     """Days since the offer price last changed; None where it never did."""
     offers = [
         (since, None if price is None else price.offer_price_minor)
-        for since, price in timeline(history, now)
+        for since, price in list_steps(history, now)
     ]
     changed = [
         since

@@ -15,7 +15,7 @@ from features.contracts.errors import BadInput, Conflict, NotFound
 from features.contracts.pricing import Effect, PricingItem
 from features.contracts.tables import TIMESTAMP
 from features.database import reading
-from features.prices.law import objection
+from features.prices.law import explain_objection
 from features.prices.ledger import Ledger, NewPrice, PriceSource
 from models.demand.lookup import ForecastTable
 from models.pricing.optimise.bounds import list_bounds
@@ -233,6 +233,6 @@ def _unlawful(inputs: PricingInputs, found: WhatIf) -> dict[str, str]:
             source=PriceSource.DESK,
             recorded_at=inputs.now,
         )
-        if why := objection(histories[each.item_id], row, law):
+        if why := explain_objection(histories[each.item_id], row, law):
             reasons[each.item_id] = why
     return reasons

@@ -10,7 +10,7 @@ from features.contracts.tables import PRICE_HISTORY
 from features.database import price_ledger, reading, transaction
 from features.facts.facts import Facts
 from features.pipelines.demand import weekly_prices
-from features.prices.law import prior_prices
+from features.prices.law import find_prior_prices
 from features.prices.ledger import Ledger, NewPrice, PriceSource, mean_offer, price_without, stands
 
 START = datetime(2018, 1, 1, tzinfo=UTC)
@@ -153,10 +153,15 @@ def test_the_database_refuses_impossible_prices(engine, bad):
             70,
         ),  # again within 30 days
         (
-            [price(0, 100), price(10, 90), price(12, 90, list_price=120)],
+            [price(0, 100), price(10, 90, list_price=100), price(12, 90, list_price=120)],
             15,
             100,
         ),  # same offer: same reduction
+        (
+            [price(0, 100), price(10, 90), price(12, 90, list_price=120)],
+            15,
+            90,
+        ),  # the regular price is part of the window once a reduction is announced
     ],
 )
 def test_the_prior_price_is_the_lowest_of_the_30_days_before_the_reduction_began(
@@ -166,7 +171,7 @@ def test_the_prior_price_is_the_lowest_of_the_30_days_before_the_reduction_began
         ledger = Ledger(connection)
         ledger.append(rows)
         histories = ledger.histories(["milk", "none"], "default")
-        assert prior_prices(histories, ["milk", "none"], day(at), "EU30") == {
+        assert find_prior_prices(histories, ["milk", "none"], day(at), "EU30") == {
             "milk": expected,
             "none": None,
         }

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from configs.settings import Settings
 from features.database import engine as open_engine
 from features.database import reading
-from features.prices.ledger import Ledger, in_force
+from features.prices.ledger import Ledger, find_price_at
 from serving.app import create_app
 from serving.cli.main import app
 from serving.keys.service import KeyService
@@ -51,7 +51,8 @@ def shop(settings, engine, monkeypatch, tmp_path):
         def import_(self):
             return self.run("import", str(folder))["prices_entered"]
 
-        def prices(self, *items, zone):
+        def quotes(self, *items, zone):
+            """List price, offer price and prior price by item."""
             with TestClient(create_app(Settings())) as client:
                 server = client.app.state.server
                 key = (
@@ -64,7 +65,14 @@ def shop(settings, engine, monkeypatch, tmp_path):
                     params={"item_id": items, "zone": zone},
                     headers={"Authorization": f"Bearer {key}"},
                 ).json()
-            return {each["item_id"]: each["offer_price"] for each in answer["items"]}
+            return {
+                quote["item_id"]: (quote["list_price"], quote["offer_price"], quote["prior_price"])
+                for quote in answer["items"]
+            }
+
+        def prices(self, *items, zone):
+            quotes = self.quotes(*items, zone=zone)
+            return {item_id: offer for item_id, (_, offer, _) in quotes.items()}
 
     made = Shop()
     made.write(events=EVENTS + "purchase,2024-05-30T10:00:00Z,tea,1,3.00,north\n", items=ITEMS)
@@ -137,7 +145,7 @@ def test_an_exported_ledger_is_a_price_list_that_can_be_imported(
         for zone in ("north", "tokyo"):
             for day in range(200):
                 at = datetime(2023, 12, 31, 6, tzinfo=UTC) + timedelta(days=day)
-                then = in_force(
+                then = find_price_at(
                     [price for price in before if price.zone == zone and price.item_id == "milk"],
                     at,
                 )
@@ -160,3 +168,28 @@ def test_prices_of_the_default_zone_hold_in_the_zones_of_its_currency_without_th
     assert shop.import_()["imported"] == 4
     assert shop.prices("milk", "rice", zone="north") == {"milk": "1.20", "rice": "2.00"}
     assert shop.prices("milk", "rice", zone="tokyo") == {}
+
+
+def test_an_unlawful_reduction_of_the_price_list_is_imported_counted_and_quoted(shop, tmp_path):
+    milk = (
+        "milk,north,2024-01-01,,1.00,1.00\n"
+        + "milk,north,2024-02-01,,0.80,0.80\n"  # a regular cut
+        + "milk,north,2024-05-01,,1.00,0.80\n"  # 90 days later announced: 0.80 is the prior price
+    )
+    lawful = (
+        "rice,north,2024-01-01,,2.00,2.00\n"
+        + "rice,north,2024-05-01,,2.00,1.50\n"
+        + "milk,tokyo,2024-01-01,,180,180\nmilk,tokyo,2024-05-01,,180,150\n"
+    )
+    shop.write(price_history=HEAD + milk + lawful)
+    report = shop.run("import", str(tmp_path / "tables"))
+    assert report["tables"]["price_history"]["n_unlawful_reductions"] == 1
+    assert report["tables"]["events"]["n_unlawful_reductions"] == 0
+    assert report["prices_entered"]["imported"] == 7
+    assert shop.quotes("milk", "rice", zone="north") == {
+        "milk": ("1.00", "0.80", "0.80"),
+        "rice": ("2.00", "1.50", "2.00"),
+    }
+    assert shop.quotes("milk", zone="tokyo") == {"milk": ("180", "150", "180")}
+    again = CliRunner().invoke(app, ["import", str(tmp_path / "tables")], catch_exceptions=False)
+    assert "price_history: 1 announced reductions are unlawful" in " ".join(again.stdout.split())
