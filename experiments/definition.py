@@ -1,14 +1,14 @@
-"""What an experiment is: the frozen type of configs/experiments/*.yaml, checked when it is made."""
+"""Experiments and variants: frozen types of configs/experiments/*.yaml, checked when made."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from configs.loading import load, names
+from configs import loading
 from configs.settings import Settings
 from features.contracts.errors import BadInput, UnknownName
 
@@ -22,7 +22,7 @@ CHAINS: dict[UnitKind, tuple[str, ...]] = {
     "visitor": ("visitor_id", "session_id"),
     "session": ("session_id",),
 }
-"""The columns that name a unit of each kind: the first one that is known does."""
+"""By kind of unit, the columns that can name it; the first known one is used."""
 
 _FOLDER = "experiments"
 _WEIGHT_TOLERANCE = 1e-6
@@ -30,10 +30,10 @@ _WEIGHT_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Variant:
-    """One arm: `weight` is its share of the units in the experiment, `policy` what answers them.
+    """One arm: `weight` is its share of the units in the experiment, `policy` serves them.
 
-    champion     what the champion model serves by
-    buy_again    decayed frequency of what was bought, popular items behind it
+    champion     the policy of the champion model
+    buy_again    items by decayed frequency of purchase, popular items after them
     """
 
     name: str
@@ -45,13 +45,13 @@ class Variant:
 class Experiment:
     """Units split over variants on some placements, and the one metric that decides.
 
-    unit        where the chain of CHAINS begins: "user" means user_id, else visitor_id, else
-                session_id
-    salt        seeds the hash; another salt shuffles the units anew, so it stays for as long as the
+    unit        kind of unit, see CHAINS: "user" means user_id, else visitor_id, else session_id
+    salt        seeds the hash; another salt assigns all units anew, so it must not change while the
                 experiment runs
-    coverage    share of all units that take part, 0..1; raise it to ramp up, nobody who is in moves
+    coverage    share of all units that take part, 0..1; raising it keeps the assignments of those
+                that take part already
 
-    Raises BadInput when the parts do not fit, UnknownName when the control is no variant.
+    Raises BadInput when the values do not fit together, UnknownName when the control is no variant.
     """
 
     key: str
@@ -75,10 +75,10 @@ class Experiment:
             )
         if len(self.variants) < 2:
             raise BadInput("an experiment needs two variants or more", where=where)
-        arms = [variant.name for variant in self.variants]
-        if twice := _repeated(arms):
-            raise BadInput(f"two variants are named {twice!r}", where=where)
-        if not all(arms):
+        names = [variant.name for variant in self.variants]
+        if repeated := _find_repeated(names):
+            raise BadInput(f"two variants are named {repeated!r}", where=where)
+        if not all(names):
             raise BadInput("a variant has no name", where=where)
         for variant in self.variants:
             if not 0 < variant.weight < 1:
@@ -90,59 +90,72 @@ class Experiment:
         if abs(total - 1) > _WEIGHT_TOLERANCE:
             hint = "For fewer units in all, lower coverage"
             raise BadInput(f"weights sum to {total:g}, not 1", where=where, hint=hint)
-        if self.control not in arms:
-            raise UnknownName(self.control, arms, kind="control variant", where=where)
+        if self.control not in names:
+            raise UnknownName(self.control, names, kind="control variant", where=where)
         if not 0 <= self.coverage <= 1:
             raise BadInput(f"coverage is {self.coverage:g}, not in [0, 1]", where=where)
 
     @property
     def running(self) -> bool:
+        """Whether units are assigned."""
         return self.status == "running"
 
     def variant(self, name: str) -> Variant:
-        """The variant of that name; raises UnknownName."""
+        """Return the variant of that name; raises UnknownName."""
         for variant in self.variants:
             if variant.name == name:
                 return variant
-        raise UnknownName(
-            name, [each.name for each in self.variants], kind="variant", where=self.key
-        )
+        names = [variant.name for variant in self.variants]
+        raise UnknownName(name, names, kind="variant", where=self.key)
 
 
 def load_experiments(settings: Settings) -> dict[str, Experiment]:
-    """All experiments, by key: the shipped files with the differences in settings.config_dir laid
-    over them.
+    """Return all experiments by key: the shipped files, changed by those of settings.config_dir.
 
     Raises BadInput when a key is not its file's name, when running experiments share a placement
     (one answer cannot follow two policies), or when two experiments share a salt (their splits
     would coincide).
     """
-    found: dict[str, Experiment] = {}
-    for name in names(_FOLDER, overlay=settings.config_dir):
-        experiment = load(f"{_FOLDER}/{name}", Experiment, overlay=settings.config_dir)
+    experiments: dict[str, Experiment] = {}
+    for name in loading.names(_FOLDER, overlay=settings.config_dir):
+        experiment = loading.load(f"{_FOLDER}/{name}", Experiment, overlay=settings.config_dir)
         if experiment.key != name:
             raise BadInput(
                 f"key {experiment.key!r} is not the file's name", where=f"{_FOLDER}/{name}.yaml"
             )
-        found[name] = experiment
-    running = [experiment for experiment in found.values() if experiment.running]
-    if placement := _repeated(
-        place for experiment in running for place in set(experiment.placements)
-    ):
-        keys = ", ".join(each.key for each in running if placement in each.placements)
-        hint = "Stop one of them (status: stopped)"
-        raise BadInput(
-            f"running experiments {keys} share the placement {placement!r}",
-            where=_FOLDER,
-            hint=hint,
-        )
-    if salt := _repeated(experiment.salt for experiment in found.values()):
-        keys = ", ".join(each.key for each in found.values() if each.salt == salt)
-        raise BadInput(
-            f"experiments {keys} share the salt {salt!r}", where=_FOLDER, hint="Give each its own"
-        )
-    return found
+        experiments[name] = experiment
+    _refuse_shared_placements(
+        [experiment for experiment in experiments.values() if experiment.running]
+    )
+    _refuse_shared_salts(list(experiments.values()))
+    return experiments
 
 
-def _repeated(values: Iterable[str]) -> str | None:
+def _refuse_shared_placements(running: Sequence[Experiment]) -> None:
+    placements: list[str] = []
+    for experiment in running:
+        placements += set(experiment.placements)
+    placement = _find_repeated(placements)
+    if placement is None:
+        return
+    keys = ", ".join(experiment.key for experiment in running if placement in experiment.placements)
+    raise BadInput(
+        f"running experiments {keys} share the placement {placement!r}",
+        where=_FOLDER,
+        hint="Stop one of them (status: stopped)",
+    )
+
+
+def _refuse_shared_salts(experiments: Sequence[Experiment]) -> None:
+    salt = _find_repeated(experiment.salt for experiment in experiments)
+    if salt is None:
+        return
+    keys = ", ".join(experiment.key for experiment in experiments if experiment.salt == salt)
+    raise BadInput(
+        f"experiments {keys} share the salt {salt!r}", where=_FOLDER, hint="Give each its own"
+    )
+
+
+def _find_repeated(values: Iterable[str]) -> str | None:
+    """Return the first value that occurs more than once; None where all differ."""
     return next((value for value, count in Counter(values).items() if count > 1), None)

@@ -1,45 +1,48 @@
-"""The row that says a unit met its variant, as the store keeps it (features/facts/exposures.py)."""
+"""Exposures of experiments: the row which records that a unit met its variant."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from experiments.definition import Experiment, Variant
 from features.facts.exposures import Exposure
 
-__all__ = ["Exposure", "exposure"]
+
+@dataclass(frozen=True)
+class ServedAnswer:
+    """The answer in which a unit met its variant.
+
+    occurred_at   business time; recorded_at is system time
+    model_name, model_version   the model that answered
+    """
+
+    recommendation_id: str
+    placement: str
+    occurred_at: datetime
+    recorded_at: datetime
+    model_name: str | None = None
+    model_version: str | None = None
 
 
-def exposure(
-    experiment: Experiment,
-    variant: Variant,
-    unit_id: str,
-    *,
-    recommendation_id: str,
-    placement: str,
-    occurred_at: datetime,
-    recorded_at: datetime,
-    model_name: str | None = None,
-    model_version: str | None = None,
+def build_exposure(
+    experiment: Experiment, variant: Variant, unit_id: str, answer: ServedAnswer
 ) -> Exposure:
-    """One answer under an experiment.
+    """Return the exposure of a unit to a variant by one answer.
 
-    occurred_at    business time; recorded_at is system time
-    propensity     the variant's weight: the chance of this variant for a unit that takes part
-
-    The exposure is named after experiment and recommendation, so an answer that is written twice
-    counts once.
+    Its propensity is the variant's weight: the chance of this variant for a unit that takes part.
+    Its id is made of experiment and recommendation, so an answer that is written twice counts once.
     """
     return Exposure(
-        exposure_id=f"{experiment.key}:{recommendation_id}",
+        exposure_id=f"{experiment.key}:{answer.recommendation_id}",
         experiment=experiment.key,
         variant=variant.name,
         unit_id=unit_id,
-        exposed_at=occurred_at,
-        recorded_at=recorded_at,
-        recommendation_id=recommendation_id,
-        placement=placement,
-        model_name=model_name,
-        model_version=model_version,
+        exposed_at=answer.occurred_at,
+        recorded_at=answer.recorded_at,
+        recommendation_id=answer.recommendation_id,
+        placement=answer.placement,
+        model_name=answer.model_name,
+        model_version=answer.model_version,
         propensity=variant.weight,
     )

@@ -1,5 +1,4 @@
-"""What an experiment says so far: per variant the metrics, their difference to the control, and a
-verdict.
+"""The report of an experiment: metrics by variant, differences to the control, and a verdict.
 
 A unit counts under the variant of its first exposure. Its outcomes are the purchases from that
 exposure on, strictly before `as_of`. The database reduces everything to one row per variant; the
@@ -9,44 +8,45 @@ statistics are arithmetic on those rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import ibis
+import ibis.expr.types as ir
 import pyarrow as pa
 
 from experiments.analysis.statistics import (
-    NOTHING,
+    NO_VALUES,
     Difference,
     Moments,
-    sample_ratio_p_value,
-    welch,
+    compare_means,
+    compute_sample_ratio_p_value,
 )
 from experiments.definition import CHAINS, Experiment, Metric
 from features.contracts.tables import EventType
 from features.pipelines.expressions import zone_of
 
 SAMPLE_RATIO_LEVEL = 0.001
-"""Below this p-value the split is taken for broken, and no verdict is given."""
+"""Below this p-value the split counts as broken, and no verdict is given."""
 
 SIGNIFICANCE = 0.05
-"""The chance of a false verdict, over all variants together (Bonferroni)."""
+"""The probability of a false verdict, over all variants together (Bonferroni)."""
 
 METRICS: tuple[Metric, ...] = ("purchase_conversion", "revenue_per_unit")
 
-_MIXED = ""
+_SEVERAL_VARIANTS = ""
 _WHOLE = "decimal(18, 0)"
 _SUM = "decimal(38, 0)"
 
 
 @dataclass(frozen=True)
 class MetricResult:
-    """`mean` over the variant's units: a share of units (purchase_conversion) or minor units of
-    money each.
+    """One metric of one variant.
 
-    `mean` is None without units; `difference` (variant minus control) is None for the control and
-    with fewer than two units on either side.
+    mean         over its units: a share of units (purchase_conversion) or minor units of money
+                 (revenue_per_unit); None without units
+    difference   variant minus control; None for the control, and with fewer than two units on
+                 either side
     """
 
     mean: float | None
@@ -55,7 +55,7 @@ class MetricResult:
 
 @dataclass(frozen=True)
 class VariantResult:
-    """One variant: how many units met it and its metrics by name."""
+    """One variant: the number of its units, and its metrics by name."""
 
     name: str
     n: int
@@ -64,14 +64,14 @@ class VariantResult:
 
 @dataclass(frozen=True)
 class ExperimentReport:
-    """The state of one experiment at `as_of`.
+    """The results of one experiment at `as_of`.
 
     other_currency          zones whose purchases count for conversion but not for revenue, which is
                             in one currency
     n_mixed                 units left out because they met several variants
     n_unknown               units left out because their variant is not in the definition (any more)
-    sample_ratio_p_value    chance of a split at least as uneven if the weights hold; None without
-                            units
+    sample_ratio_p_value    probability of a split at least as uneven if the weights hold; None
+                            without units
     verdict                 one line: a decision, or "no decision: " and why
     """
 
@@ -87,42 +87,39 @@ class ExperimentReport:
     sample_ratio_p_value: float | None
     verdict: str
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; `as_of` in ISO 8601, UTC."""
-        return {**asdict(self), "as_of": self.as_of.astimezone(UTC).isoformat()}
 
-
-def report(
+def build_report(
     experiment: Experiment,
-    exposures: Any,
-    events: Any,
+    exposures: pa.Table | ir.Table,
+    events: ir.Table,
     *,
     as_of: datetime,
     other_currency: Sequence[str] = (),
 ) -> ExperimentReport:
-    """The report of `experiment` at `as_of`.
+    """Return the report of `experiment` at `as_of`.
 
-    other_currency    zones that sell in another currency than the rest: what they sell is no
-                      revenue here
-    exposures    Arrow table or Ibis table of this experiment's exposures: unit_id, variant,
-                 exposed_at
-                 (features.facts.exposures.first_exposures gives it)
-    events       Ibis table in the stored schema of `events`
+    exposures        this experiment's exposures: unit_id, variant, exposed_at
+                     (features.facts.exposures.first_exposures returns it)
+    events           in the stored schema of `events`
+    other_currency   zones that sell in another currency than the rest: their sales are no revenue
+                     here
     """
     if isinstance(exposures, pa.Table):
         exposures = ibis.memtable(exposures.select(["unit_id", "variant", "exposed_at"]))
-    rows = moments_by_variant(
+    rows = aggregate_moments(
         exposures,
         events,
         unit_columns=CHAINS[experiment.unit],
         as_of=as_of,
         other_currency=other_currency,
-    ).to_pyarrow()
-    found = {row["variant"]: row for row in rows.to_pylist()}
-    arms = [variant.name for variant in experiment.variants]
-    results = _results(experiment, found)
+    )
+    sums_by_variant = _read_sums(rows.to_pyarrow())
+    names = [variant.name for variant in experiment.variants]
+    results = _compare_variants(experiment, sums_by_variant)
     weights = [variant.weight for variant in experiment.variants]
-    sample_ratio = sample_ratio_p_value([result.n for result in results], weights)
+    sample_ratio = compute_sample_ratio_p_value([result.n for result in results], weights)
+    several = sums_by_variant.get(_SEVERAL_VARIANTS)
+    unknown = set(sums_by_variant) - {*names, _SEVERAL_VARIANTS}
     return ExperimentReport(
         experiment=experiment.key,
         status=experiment.status,
@@ -131,36 +128,35 @@ def report(
         control=experiment.control,
         variants=results,
         other_currency=tuple(sorted(other_currency)),
-        n_mixed=found.get(_MIXED, {"n": 0})["n"],
-        n_unknown=sum(
-            row["n"] for name, row in found.items() if name not in arms and name != _MIXED
-        ),
+        n_mixed=0 if several is None else several.n,
+        n_unknown=sum(sums_by_variant[name].n for name in unknown),
         sample_ratio_p_value=sample_ratio,
-        verdict=_verdict(experiment, results, sample_ratio),
+        verdict=_decide(experiment, results, sample_ratio),
     )
 
 
-def moments_by_variant(
-    exposures: Any,
-    events: Any,
+def aggregate_moments(
+    exposures: ir.Table,
+    events: ir.Table,
     *,
     unit_columns: Sequence[str],
     as_of: datetime,
     other_currency: Sequence[str] = (),
-) -> Any:
-    """Ibis: per variant n, and the sum and sum of squares of each metric over its units, whole
-    numbers both.
+) -> ir.Table:
+    """Return one row per variant: n, and the sum and sum of squares of each metric over its units.
 
-    Columns variant, n, <metric>_sum, <metric>_squares (decimals, so that no order of rows changes
-    the last digit). Units that met several variants are gathered under the variant "".
+    Columns variant, n, <metric>_sum, <metric>_squares: whole numbers as decimals, so that no order
+    of rows changes the last digit. Units that met several variants are in the row of variant "".
     """
     now = ibis.literal(as_of.astimezone(UTC))
     units = (
         exposures.filter(exposures.exposed_at < now)
         .group_by("unit_id")
         .aggregate(
-            exposed_at=lambda t: t.exposed_at.min(),
-            variant=lambda t: ibis.ifelse(t.variant.nunique() > 1, _MIXED, t.variant.min()),
+            exposed_at=lambda rows: rows.exposed_at.min(),
+            variant=lambda rows: ibis.ifelse(
+                rows.variant.nunique() > 1, _SEVERAL_VARIANTS, rows.variant.min()
+            ),
         )
     )
     purchases = events.filter(
@@ -178,8 +174,8 @@ def moments_by_variant(
         )
         .group_by("unit_id", "variant")
         .aggregate(
-            purchase_conversion=lambda t: t.buyer.notnull().any().cast("int64").cast(_WHOLE),
-            revenue_per_unit=lambda t: t.amount.sum().coalesce(0).cast(_WHOLE),
+            purchase_conversion=lambda rows: rows.buyer.notnull().any().cast("int64").cast(_WHOLE),
+            revenue_per_unit=lambda rows: rows.amount.sum().coalesce(0).cast(_WHOLE),
         )
     )
     sums = {f"{metric}_sum": outcomes[metric].sum().cast(_SUM) for metric in METRICS}
@@ -190,38 +186,55 @@ def moments_by_variant(
     return outcomes.group_by("variant").aggregate(n=outcomes.count(), **sums, **squares)
 
 
-def _results(
-    experiment: Experiment, found: Mapping[str, Mapping[str, Any]]
+@dataclass(frozen=True)
+class _VariantSums:
+    """The number of a variant's units, and their moments by metric."""
+
+    n: int
+    moments: Mapping[Metric, Moments]
+
+
+def _read_sums(rows: pa.Table) -> dict[str, _VariantSums]:
+    """Return the sums by variant, of rows as `aggregate_moments` returns them."""
+    sums_by_variant = {}
+    for row in rows.to_pylist():
+        moments = {
+            metric: Moments.from_sums(
+                row["n"], int(row[f"{metric}_sum"]), int(row[f"{metric}_squares"])
+            )
+            for metric in METRICS
+        }
+        sums_by_variant[row["variant"]] = _VariantSums(row["n"], moments)
+    return sums_by_variant
+
+
+def _compare_variants(
+    experiment: Experiment, sums_by_variant: Mapping[str, _VariantSums]
 ) -> tuple[VariantResult, ...]:
-    def moments(name: str, metric: str) -> Moments:
-        row = found.get(name)
-        return (
-            Moments.of(row["n"], int(row[f"{metric}_sum"]), int(row[f"{metric}_squares"]))
-            if row
-            else NOTHING
-        )
-
-    def result(name: str, metric: str) -> MetricResult:
-        own = moments(name, metric)
-        control = moments(experiment.control, metric)
-        return MetricResult(own.mean, None if name == experiment.control else welch(own, control))
-
-    arms = [variant.name for variant in experiment.variants]
-    return tuple(
-        VariantResult(
-            name,
-            found[name]["n"] if name in found else 0,
-            {each: result(name, each) for each in METRICS},
-        )
-        for name in arms
-    )
+    """Return the result of each variant, in the order of the definition."""
+    without_units = _VariantSums(0, dict.fromkeys(METRICS, NO_VALUES))
+    control = sums_by_variant.get(experiment.control, without_units)
+    results = []
+    for variant in experiment.variants:
+        sums = sums_by_variant.get(variant.name, without_units)
+        metrics: dict[str, MetricResult] = {}
+        for metric in METRICS:
+            moments = sums.moments[metric]
+            is_control = variant.name == experiment.control
+            difference = None if is_control else compare_means(moments, control.moments[metric])
+            metrics[metric] = MetricResult(moments.mean, difference)
+        results.append(VariantResult(variant.name, sums.n, metrics))
+    return tuple(results)
 
 
-def _verdict(
+def _decide(
     experiment: Experiment, results: Sequence[VariantResult], sample_ratio: float | None
 ) -> str:
-    """One line. Only a stopped experiment decides: a test read again and again finds differences
-    that are not there."""
+    """Return the verdict, one line.
+
+    Only a stopped experiment decides: a test that is read again and again finds differences that
+    are not there.
+    """
     metric = experiment.primary_metric
     if sample_ratio is not None and sample_ratio < SAMPLE_RATIO_LEVEL:
         return "no decision: sample ratio mismatch"

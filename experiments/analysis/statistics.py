@@ -1,4 +1,4 @@
-"""The tests that a report rests on, from counts, means and variances alone."""
+"""Statistical tests of experiments, from counts, means and variances alone."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Moments:
-    """n values with their mean (None for n = 0) and sample variance, divisor n - 1 (None for n <
-    2)."""
+    """Mean (None for n = 0) and sample variance, divisor n - 1 (None for n < 2), of n values."""
 
     n: int
     mean: float | None
     variance: float | None
 
     @classmethod
-    def of(cls, n: int, total: int, squares: int) -> Moments:
-        """From the sum and the sum of squares of n whole numbers, without rounding before the last
-        division.
+    def from_sums(cls, n: int, total: int, squares: int) -> Moments:
+        """Compute from the sum and the sum of squares of n whole numbers.
 
-        >>> Moments.of(3, 1 + 2 + 6, 1 + 4 + 36)
+        Nothing is rounded before the last division.
+
+        >>> Moments.from_sums(3, 1 + 2 + 6, 1 + 4 + 36)
         Moments(n=3, mean=3.0, variance=7.0)
         """
         if n == 0:
-            return NOTHING
+            return NO_VALUES
         return cls(n, total / n, (n * squares - total**2) / (n * (n - 1)) if n > 1 else None)
 
 
-NOTHING = Moments(0, None, None)
+NO_VALUES = Moments(0, None, None)
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Difference:
     p_value: float
 
 
-def welch(treatment: Moments, control: Moments) -> Difference | None:
-    """Treatment minus control for unequal variances (Welch 1947); None when a side has no variance
-    to speak of.
+def compare_means(treatment: Moments, control: Moments) -> Difference | None:
+    """Return treatment minus control by Welch's test for unequal variances (Welch 1947).
 
-    With no spread on either side the interval is the difference itself, and p is 1 (equal) or 0.
+    None when a side has fewer than two values. With no variance on either side the interval is the
+    difference itself, and p is 1 (equal) or 0.
 
-    >>> welch(Moments(5, 4.0, 2.0), Moments(5, 4.0, 2.0)).p_value
+    >>> compare_means(Moments(5, 4.0, 2.0), Moments(5, 4.0, 2.0)).p_value
     1.0
     """
     if (
@@ -72,15 +72,15 @@ def welch(treatment: Moments, control: Moments) -> Difference | None:
     freedom = squared_error**2 / (
         parts[0] ** 2 / (treatment.n - 1) + parts[1] ** 2 / (control.n - 1)
     )
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
     p_value = float(2 * stats.t.sf(abs(value) / error, freedom))
-    return Difference(value, value - reach, value + reach, p_value)
+    return Difference(value, value - margin, value + margin, p_value)
 
 
-def sample_ratio_p_value(counts: Sequence[int], weights: Sequence[float]) -> float | None:
-    """Chi-square p-value of the counts if units fall by the weights; None without units.
+def compute_sample_ratio_p_value(counts: Sequence[int], weights: Sequence[float]) -> float | None:
+    """Return the chi-square p-value of the counts if weights hold; None without units.
 
-    >>> round(sample_ratio_p_value([50, 50], [0.5, 0.5]), 6)
+    >>> round(compute_sample_ratio_p_value([50, 50], [0.5, 0.5]), 6)
     1.0
     """
     observed = np.asarray(counts, dtype=float)  # [variants]

@@ -90,7 +90,7 @@ class ExperimentService:
         currency."""
         # These bring the analytical database with them; a server that answers nothing but slates
         # never loads it.
-        from experiments.analysis.report import report
+        from experiments.analysis.report import build_report
         from features.facts.facts import Facts
 
         experiment, now = self.get(key), self._clock.now()
@@ -101,7 +101,7 @@ class ExperimentService:
             zone for zone in settings.zones if settings.zone(zone).currency != settings.currency
         ]
         events = Facts(settings).read("events")
-        return report(experiment, exposures, events, as_of=now, other_currency=other_currency)
+        return build_report(experiment, exposures, events, as_of=now, other_currency=other_currency)
 
     @property
     def currency(self) -> str:

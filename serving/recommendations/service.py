@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from configs.settings import Settings
-from experiments.assignment import assign, unit_of
+from experiments.assignment import assign, find_unit
 from experiments.definition import Experiment, Variant
-from experiments.exposure import Exposure, exposure
+from experiments.exposure import ServedAnswer, build_exposure
 from features.contracts.clock import Clock
 from features.contracts.errors import Unavailable, UnknownName
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import Reason, RecommendationQuery, Slate
 from features.contracts.tables import DEFAULT_ZONE
+from features.facts.exposures import Exposure
 from features.facts.impressions import Impression
 from features.online.online_store import OnlineHistories
 from models.ranking.model import Policy
@@ -193,7 +194,7 @@ class RecommendationService:
         for experiment in self.experiments().values():
             if not experiment.running or request.placement not in experiment.placements:
                 continue
-            unit_id = unit_of(
+            unit_id = find_unit(
                 experiment.unit,
                 user_id=request.user_id,
                 visitor_id=request.visitor_id,
@@ -208,19 +209,15 @@ class RecommendationService:
         assigned = answer.assigned
         if assigned is None:
             return
-        self.log(
-            exposure(
-                assigned.experiment,
-                assigned.variant,
-                assigned.unit_id,
-                recommendation_id=answer.recommendation_id,
-                placement=answer.placement,
-                occurred_at=now,
-                recorded_at=self.system_clock.now(),
-                model_name=answer.version.name,
-                model_version=answer.version.version,
-            )
+        served = ServedAnswer(
+            recommendation_id=answer.recommendation_id,
+            placement=answer.placement,
+            occurred_at=now,
+            recorded_at=self.system_clock.now(),
+            model_name=answer.version.name,
+            model_version=answer.version.version,
         )
+        self.log(build_exposure(assigned.experiment, assigned.variant, assigned.unit_id, served))
 
     def _log_impressions(self, request: SlateRequest, answer: SlateAnswer, now: datetime) -> None:
         """Log what a placement that explores has shown, with the probability of each item."""

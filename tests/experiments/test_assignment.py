@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.analysis import statistics
-from experiments.assignment import assign, bucket, fnv1a32, participates, unit_of, variant_of
+from experiments.assignment import (
+    assign,
+    find_unit,
+    find_variant,
+    hash_fnv1a32,
+    hash_to_share,
+    participates,
+)
 from experiments.definition import Experiment, Variant
 
 HALVES = (Variant("champion", 0.5), Variant("buy_again", 0.5, "buy_again"))
@@ -34,20 +41,20 @@ UNITS = [f"user-{number}" for number in range(20_000)]
 def test_buckets_are_those_of_growthbooks_published_cases(
     seed: str, unit: str, share: float
 ) -> None:
-    assert bucket(seed, unit) == share
+    assert hash_to_share(seed, unit) == share
 
 
 def test_one_step_of_the_hash_by_hand() -> None:
-    assert fnv1a32("a") == ((0x811C9DC5 ^ 0x61) * 0x01000193) % 2**32
-    inner = fnv1a32("seed" + "a")
-    assert bucket("seed", "a") == fnv1a32(str(inner)) % 10_000 / 10_000
+    assert hash_fnv1a32("a") == ((0x811C9DC5 ^ 0x61) * 0x01000193) % 2**32
+    inner = hash_fnv1a32("seed" + "a")
+    assert hash_to_share("seed", "a") == hash_fnv1a32(str(inner)) % 10_000 / 10_000
 
 
 def test_ranges_are_half_open() -> None:
     parts = tuple(Variant(name, weight) for name, weight in (("a", 0.1), ("b", 0.2), ("c", 0.7)))
     experiment = replace(TRIAL, variants=parts, control="a")
     shares = (0.0, 0.0999, 0.1, 0.2999, 0.3, 0.9999)
-    assert [variant_of(experiment, share).name for share in shares] == [
+    assert [find_variant(experiment, share).name for share in shares] == [
         "a",
         "a",
         "b",
@@ -65,7 +72,7 @@ def test_units_fall_by_the_weights() -> None:
     counts = Counter(assign(experiment, unit).name for unit in UNITS)  # type: ignore[union-attr]
     for variant in parts:
         assert counts[variant.name] / len(UNITS) == pytest.approx(variant.weight, abs=0.012)
-    tenths = Counter(int(bucket("trial", unit) * 10) for unit in UNITS)
+    tenths = Counter(int(hash_to_share("trial", unit) * 10) for unit in UNITS)
     p_value = statistics.sample_ratio_p_value([tenths[tenth] for tenth in range(10)], [0.1] * 10)
     assert p_value is not None
     assert p_value > 0.001
@@ -113,7 +120,7 @@ def test_everyone_no_one_and_a_stopped_experiment() -> None:
 
 
 def test_the_unit_is_the_first_known_id_of_its_chain() -> None:
-    assert unit_of("user", user_id="u", visitor_id="v", session_id="s") == "u"
-    assert unit_of("user", user_id=None, visitor_id=None, session_id="s") == "s"
-    assert unit_of("visitor", user_id="u", visitor_id="v", session_id="s") == "v"
-    assert unit_of("session", user_id="u", visitor_id="v", session_id=None) is None
+    assert find_unit("user", user_id="u", visitor_id="v", session_id="s") == "u"
+    assert find_unit("user", user_id=None, visitor_id=None, session_id="s") == "s"
+    assert find_unit("visitor", user_id="u", visitor_id="v", session_id="s") == "v"
+    assert find_unit("session", user_id="u", visitor_id="v", session_id=None) is None

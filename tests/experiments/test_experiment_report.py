@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 import ibis
 import pyarrow as pa
 import pytest
 
-from experiments.analysis.report import ExperimentReport, report
-from experiments.analysis.statistics import Moments, sample_ratio_p_value, welch
+from experiments.analysis.report import ExperimentReport, build_report
+from experiments.analysis.statistics import Moments, compare_means, compute_sample_ratio_p_value
 from experiments.definition import Experiment, Variant
 from features.contracts.tables import EVENTS
 from features.facts.exposures import SCHEMA
@@ -49,7 +49,7 @@ def run(exposures, events, experiment=TRIAL, as_of=END, **options) -> Experiment
     ]
     shop = ibis.duckdb.connect()
     shop.con.register("events", pa.Table.from_pylist(rows, EVENTS.arrow))
-    return report(
+    return build_report(
         experiment,
         pa.Table.from_pylist(exposures, SCHEMA),
         shop.table("events"),
@@ -188,7 +188,8 @@ def test_verdicts(shop) -> None:
 
 def test_a_report_is_plain_json(shop) -> None:
     for found in (run(*shop), run([], [])):
-        values = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+        plain = asdict(found) | {"as_of": found.as_of.isoformat()}
+        values = json.loads(json.dumps(plain, allow_nan=False))
         assert values["as_of"] == "2018-01-08T12:00:00+00:00"
         assert [variant["name"] for variant in values["variants"]] == ["champion", "buy_again"]
     assert values["variants"][1]["n"] == 0
@@ -201,16 +202,16 @@ def test_a_report_is_plain_json(shop) -> None:
 
 def test_welch_without_spread_and_without_units() -> None:
     flat, higher = Moments(3, 1.0, 0.0), Moments(3, 2.0, 0.0)
-    assert welch(flat, flat) is not None
-    assert welch(flat, flat).p_value == 1  # type: ignore[union-attr]
-    assert welch(higher, flat).p_value == 0  # type: ignore[union-attr]
-    assert welch(Moments(1, 1.0, None), flat) is None
-    assert welch(flat, Moments(0, None, None)) is None
+    assert compare_means(flat, flat) is not None
+    assert compare_means(flat, flat).p_value == 1  # type: ignore[union-attr]
+    assert compare_means(higher, flat).p_value == 0  # type: ignore[union-attr]
+    assert compare_means(Moments(1, 1.0, None), flat) is None
+    assert compare_means(flat, Moments(0, None, None)) is None
 
 
 def test_the_sample_ratio_follows_the_weights() -> None:
-    assert sample_ratio_p_value([20, 80], [0.2, 0.8]) == pytest.approx(1.0)
-    assert sample_ratio_p_value([0, 0], [0.5, 0.5]) is None
+    assert compute_sample_ratio_p_value([20, 80], [0.2, 0.8]) == pytest.approx(1.0)
+    assert compute_sample_ratio_p_value([0, 0], [0.5, 0.5]) is None
 
 
 def test_revenue_is_of_one_currency_and_conversion_of_all(shop) -> None:
