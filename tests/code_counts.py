@@ -1,10 +1,10 @@
-"""Counts of what makes code hard to read, over the six packages (tests excluded).
+"""Counts of what makes code hard to read, over the six packages without tests and migrations.
 
     python -m tests.code_counts [--list]
 
-Prints one line a count: functions with more than six parameters, function names that are a bare
-participle, `Any` in signatures, file names that stand in several folders. `--list` names each.
-`tests/test_code_counts.py` keeps them within their limits.
+Prints a line per count: functions with more than six parameters, function names that are a bare
+participle, `Any` in signatures, and file names that repeat in several folders without a reason.
+`--list` prints where. `tests/test_code_counts.py` checks the limits.
 """
 
 from __future__ import annotations
@@ -34,6 +34,31 @@ _VERB_WORDS = "cut embed exceed feed left need proceed seed shed speed split spr
 VERBS = frozenset(_VERB_WORDS.split())
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
+# Names of roles: the folder names the subject, so the same role repeats in every subject.
+_ROLE_WORDS = (
+    "api service repository documents task config panel baselines metrics evaluate plots tables "
+    "report model"
+)
+ROLES = frozenset(_ROLE_WORDS.split())
+# One file per verb of the command line, named after the verb.
+VERB_FOLDER = "serving/cli/"
+# Every other repeated file name, and how the folders tell its meanings apart.
+REPEATED_NAMES = {
+    "aggregates": "models: quantiles of sums over items; training: the sums of a backtest",
+    "daily": "models: forecasts by day; training: their data and evaluation",
+    "demand": "pipelines: weekly demand from events; simulator: the true demand",
+    "errors": "contracts: the error types; http: their answers",
+    "histories": "contracts: the type; online: how it is computed",
+    "neural": "models: what the networks share; training: their evaluation",
+    "new_items": "models: forecasts of new items; training: their evaluation",
+    "parameters": "simulator: of the simulated shop; http: of a request",
+    "pricing": "contracts: the types; pipelines: the expressions",
+    "rules": "pipelines: numbers of feature definitions; models: pricing rules",
+    "sequences": "contracts: the type; online: how it is computed",
+    "snapshots": "online: versions of the features; training: what is known at a cut",
+    "validation": "contracts: the checks of a row; sources: the rows of a file",
+}
+
 
 @dataclass
 class Counts:
@@ -42,10 +67,19 @@ class Counts:
     many_parameters: list[str] = field(default_factory=list)
     participle_names: list[str] = field(default_factory=list)
     any_in_signatures: list[str] = field(default_factory=list)
-    repeated_stems: dict[str, list[str]] = field(default_factory=dict)
+    repeated_names: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def unexplained_names(self) -> dict[str, list[str]]:
+        """File names that repeat, are no role, and have no entry in `REPEATED_NAMES`."""
+        return {
+            stem: files
+            for stem, files in self.repeated_names.items()
+            if stem not in ROLES and stem not in REPEATED_NAMES
+        }
 
 
-def source_files() -> list[Path]:
+def list_source_files() -> list[Path]:
     """Return every Python file of the six packages, migrations left out."""
     files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
     return [path for path in files if "migrations" not in path.parts]
@@ -54,26 +88,20 @@ def source_files() -> list[Path]:
 def count_all() -> Counts:
     """Read every source file and count."""
     counts = Counts()
-    stems: dict[str, list[str]] = defaultdict(list)
-    for path in source_files():
-        name = str(path.relative_to(ROOT))
-        if path.stem != "__init__":
-            stems[path.stem].append(name)
+    files_by_stem: dict[str, list[str]] = defaultdict(list)
+    for path in list_source_files():
+        file = str(path.relative_to(ROOT))
+        if path.stem != "__init__" and not file.startswith(VERB_FOLDER):
+            files_by_stem[path.stem].append(file)
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        for function in _functions(tree):
-            where = f"{name}:{function.lineno} {function.name}"
-            exempt = name.startswith("serving/cli/") or _is_route(function)
-            if not exempt and _n_parameters(function) > MAX_PARAMETERS:
-                counts.many_parameters.append(f"{where} ({_n_parameters(function)})")
-            if is_bare_participle(function.name) and not _is_property(function):
-                counts.participle_names.append(where)
-            counts.any_in_signatures += [where] * _n_any(function)
-    counts.repeated_stems = {stem: files for stem, files in stems.items() if len(files) > 1}
+        for function in _iterate_functions(tree):
+            _count_function(counts, file, function)
+    counts.repeated_names = {stem: files for stem, files in files_by_stem.items() if len(files) > 1}
     return counts
 
 
 def is_bare_participle(name: str) -> bool:
-    """Whether a function's name begins with a participle instead of a verb.
+    """Return whether a function's name begins with a participle instead of a verb.
 
     >>> names = ("told", "_judged_days", "shrink_slopes", "embed")
     >>> [name for name in names if is_bare_participle(name)]
@@ -85,35 +113,48 @@ def is_bare_participle(name: str) -> bool:
     return first in IRREGULAR or (first.endswith("ed") and len(first) > 3)
 
 
-def _functions(tree: ast.Module) -> Iterator[FunctionNode]:
+def _count_function(counts: Counts, file: str, function: FunctionNode) -> None:
+    position = f"{file}:{function.lineno} {function.name}"
+    exempt = file.startswith(VERB_FOLDER) or _is_route(function)
+    n_parameters = _count_parameters(function)
+    if n_parameters > MAX_PARAMETERS and not exempt:
+        counts.many_parameters.append(f"{position} ({n_parameters})")
+    if is_bare_participle(function.name) and not _is_property(function):
+        counts.participle_names.append(position)
+    counts.any_in_signatures += [position] * _count_any(function)
+
+
+def _iterate_functions(tree: ast.Module) -> Iterator[FunctionNode]:
     for node in ast.walk(tree):
         if isinstance(node, FunctionNode):
             yield node
 
 
-def _n_parameters(function: FunctionNode) -> int:
+def _count_parameters(function: FunctionNode) -> int:
     arguments = function.args
     named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     return len([argument for argument in named if argument.arg not in ("self", "cls")])
 
 
-def _decorators(function: FunctionNode) -> list[str]:
+def _list_decorators(function: FunctionNode) -> list[str]:
     return [ast.unparse(decorator) for decorator in function.decorator_list]
 
 
 def _is_route(function: FunctionNode) -> bool:
-    return any(text.startswith("router.") for text in _decorators(function))
+    return any(text.startswith("router.") for text in _list_decorators(function))
 
 
 def _is_property(function: FunctionNode) -> bool:
-    return any(text in ("property", "cached_property") for text in _decorators(function))
+    return any(text in ("property", "cached_property") for text in _list_decorators(function))
 
 
-def _n_any(function: FunctionNode) -> int:
+def _count_any(function: FunctionNode) -> int:
     arguments = function.args
-    everything = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-    everything += [more for more in (arguments.vararg, arguments.kwarg) if more is not None]
-    annotations = [argument.annotation for argument in everything] + [function.returns]
+    parameters = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    parameters += [
+        parameter for parameter in (arguments.vararg, arguments.kwarg) if parameter is not None
+    ]
+    annotations = [parameter.annotation for parameter in parameters] + [function.returns]
     return sum(
         isinstance(node, ast.Name) and node.id == "Any"
         for annotation in annotations
@@ -124,21 +165,28 @@ def _n_any(function: FunctionNode) -> int:
 
 def main() -> None:
     """Print the counts."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--list", action="store_true", help="name each place")
-    listed = parser.parse_args().list
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--list", action="store_true", help="print where each count occurs")
+    print_positions = parser.parse_args().list
     counts = count_all()
-    for title, places in (
+    unexplained = [
+        f"{stem}: {', '.join(files)}" for stem, files in sorted(counts.unexplained_names.items())
+    ]
+    for title, positions in (
         (f"functions with more than {MAX_PARAMETERS} parameters", counts.many_parameters),
         ("function names that are a bare participle", counts.participle_names),
         ("Any in signatures", counts.any_in_signatures),
+        ("file names that repeat without a reason", unexplained),
     ):
-        print(f"{len(places):4d} {title}")
-        if listed:
-            print("\n".join(f"     {place}" for place in places))
-    print(f"{len(counts.repeated_stems):4d} file names in more than one folder")
-    for stem, files in sorted(counts.repeated_stems.items()):
-        print(f"     {stem}: {', '.join(files)}")
+        print(f"{len(positions):4d} {title}")
+        if print_positions:
+            print("".join(f"     {position}\n" for position in positions), end="")
+    if print_positions:
+        print(f"{len(counts.repeated_names):4d} file names in several folders")
+        for stem, files in sorted(counts.repeated_names.items()):
+            print(f"     {stem} ({REPEATED_NAMES.get(stem, 'a role')}): {', '.join(files)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The examples in docstrings print what they say."""
+"""The examples in docstrings of the six packages are run."""
 
 import doctest
 import importlib
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("configs", "features", "models", "training", "experiments", "serving")
+PACKAGES = ("configs", "features", "models", "training", "experiments", "serving")
 MODULES = sorted(
     str(path.relative_to(ROOT)).removesuffix(".py").replace("/", ".")
-    for room in ROOMS
-    for path in (ROOT / room).rglob("*.py")
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
     if ">>> " in path.read_text(encoding="utf-8")
 )
 
@@ -21,7 +21,7 @@ def test_there_are_modules_with_examples():
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings_print_what_they_say(name):
+def test_examples_print_the_documented_output(name):
     result = doctest.testmod(importlib.import_module(name))
     assert result.attempted > 0
     assert result.failed == 0
