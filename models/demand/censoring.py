@@ -1,4 +1,4 @@
-"""Weeks in which an item was out of stock say what could be sold, not what was wanted."""
+"""Weeks in which an item was out of stock: their units are a lower bound of the demand."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import numpy as np
 from features.contracts.arrays import BoolArray
 from models.demand.panel import DemandPanel
 
-_IN_STOCK = 0.95  # a week counts as sold from full shelves from this share of its time in stock
+_IN_STOCK = 0.95  # share of a week in stock from which its units count as the demand
 _MEMORY = 8
 
 
-def censored(panel: DemandPanel) -> BoolArray:
-    """N × n_known: weeks whose units are a lower bound. None where no stock is known."""
+def find_censored_weeks(panel: DemandPanel) -> BoolArray:
+    """Return N × n_known: weeks whose units are a lower bound; none where no stock is known."""
     if panel.in_stock is None:
         return np.zeros(panel.units.shape, bool)
     return np.asarray(panel.in_stock < _IN_STOCK)
 
 
-def uncensored(panel: DemandPanel) -> DemandPanel:
-    """The panel with censored weeks lifted to the mean of the eight weeks before, of which lifted
-    ones are part.
+def fill_censored_weeks(panel: DemandPanel) -> DemandPanel:
+    """Return the panel with censored weeks raised to the mean of the eight weeks before.
 
-    Only earlier weeks are looked at, so a feature at an origin still knows no later week.
+    Weeks raised earlier are part of that mean. Only earlier weeks are read, so a feature at an
+    origin still knows no later week.
     """
-    short = censored(panel)
-    if not short.any():
+    censored = find_censored_weeks(panel)
+    if not censored.any():
         return panel
     units = panel.units.copy()
-    for week in np.flatnonzero(short.any(axis=0)):
+    for week in np.flatnonzero(censored.any(axis=0)):
         if week:
-            rows = short[:, week]
+            rows = censored[:, week]
             usual = units[rows, max(week - _MEMORY, 0) : week].mean(axis=1)
             units[rows, week] = np.maximum(units[rows, week], usual)
     return replace(panel, units=units)

@@ -1,7 +1,6 @@
-"""Features of demand at an origin: what was sold before it, and what is planned for the week
-foretold.
+"""Features of demand at an origin: units sold before it, and plans for the week to forecast.
 
-Every function takes the number of known weeks (`origin`) and looks at units of earlier weeks only.
+Every function takes the number of known weeks (`origin`) and reads units of earlier weeks only.
 Quantities are relative to the series' own level (`base`), so that one tree serves small and large
 series.
 """
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.contracts.arrays import BoolArray, Float32Array
-from models.demand.panel import PRICE_MEMORY, DemandPanel, group_sums
+from models.demand.panel import PRICE_MEMORY, DemandPanel, sum_by_group
 
 SEASON_WEEKS = 52
 PRICES = ("price_to_list", "price_to_usual")  # the columns that fall when a planned price falls
@@ -28,57 +27,54 @@ _FLOOR = 0.02
 
 @dataclass(frozen=True)
 class History:
-    """What an origin knows of each series: its level, and the columns that are the same at every
-    horizon."""
+    """What an origin knows: each series' level, N, and the same columns for all weeks ahead."""
 
     origin: int
     base: Float32Array
     columns: dict[str, Float32Array]
 
 
-def history(panel: DemandPanel, origin: int) -> History:
-    """History columns at `origin` (weeks before it are known)."""
+def summarize_history(panel: DemandPanel, origin: int) -> History:
+    """Return the history columns at `origin`: weeks before it are known."""
     units = panel.units[:, :origin]
-    means = {n: _mean(units, n) for n in _MEANS}
+    means = {n_weeks: _mean_of_last(units, n_weeks) for n_weeks in _MEANS}
     base = 0.5 * means[8] + 0.3 * means[26] + 0.2 * means[4] + _FLOOR
     columns: dict[str, Float32Array] = {"log_base": np.log(base)}
     for lag in _LAGS:
         columns[f"lag_{lag}"] = units[:, -lag] / base
-    for n, mean in means.items():
-        columns[f"mean_{n}"] = mean / base
+    for n_weeks, mean in means.items():
+        columns[f"mean_{n_weeks}"] = mean / base
     for share in _DECAYS:
-        columns[f"decayed_{share}"] = decayed_mean(units, share) / base
-    columns |= _intermittency(units, base)
-    columns |= _levels(panel, units)
-    columns |= _past_promotions(panel, units, base, origin)
+        columns[f"decayed_{share}"] = decay_mean(units, share) / base
+    columns |= _intermittency_columns(units, base)
+    columns |= _group_columns(panel, units)
+    columns |= _past_promotion_columns(panel, units, base, origin)
     return History(origin, base.astype(np.float32), columns)
 
 
-def features(panel: DemandPanel, past: History, step: int) -> tuple[list[str], Float32Array]:
-    """Names and N × F columns for the week `step` weeks after the last known one (1: the first
-    unknown)."""
+def build_features(panel: DemandPanel, past: History, step: int) -> tuple[list[str], Float32Array]:
+    """Return names and N × F columns of the week `step` weeks after the last known one (from 1)."""
     target = past.origin + step - 1
     columns = dict(past.columns)
     columns["horizon"] = np.full(panel.n_series, step, np.float32)
-    columns |= _planned_promotions(panel, past, target)
-    columns |= _planned_price(panel, past.origin, target)
+    columns |= _planned_promotion_columns(panel, past, target)
+    columns |= _planned_price_columns(panel, past.origin, target)
     columns["season"] = _season(panel, past, target)
-    return list(columns), np.column_stack(
-        [np.asarray(values, np.float32) for values in columns.values()]
-    )
+    matrix = np.column_stack([np.asarray(values, np.float32) for values in columns.values()])
+    return list(columns), matrix
 
 
-def decayed_mean(units: Float32Array, share: float) -> Float32Array:
-    """Exponentially weighted mean, newest week with weight `share`, weights normalised to 1."""
+def decay_mean(units: Float32Array, share: float) -> Float32Array:
+    """Return the exponentially weighted mean: weights shrink by `share` a week and sum to 1."""
     weights = (1 - share) ** np.arange(units.shape[1] - 1, -1, -1)
     return np.asarray(units @ (weights / weights.sum()).astype(np.float32), np.float32)
 
 
-def _mean(units: Float32Array, n: int) -> Float32Array:
-    return np.asarray(units[:, -n:].mean(axis=1), np.float32)
+def _mean_of_last(units: Float32Array, n_weeks: int) -> Float32Array:
+    return np.asarray(units[:, -n_weeks:].mean(axis=1), np.float32)
 
 
-def _intermittency(units: Float32Array, base: Float32Array) -> dict[str, Float32Array]:
+def _intermittency_columns(units: Float32Array, base: Float32Array) -> dict[str, Float32Array]:
     n_weeks = units.shape[1]
     sold = units > 0
     recent = units[:, -13:]
@@ -96,20 +92,20 @@ def _intermittency(units: Float32Array, base: Float32Array) -> dict[str, Float32
     }
 
 
-def _levels(panel: DemandPanel, units: Float32Array) -> dict[str, Float32Array]:
-    """How the category, and the shop, sold lately against before."""
+def _group_columns(panel: DemandPanel, units: Float32Array) -> dict[str, Float32Array]:
+    """Return recent units of the department and of the category over those of 13 weeks."""
     four, thirteen = units[:, -4:].mean(axis=1), units[:, -13:].mean(axis=1)
     last = units[:, -1]
     columns: dict[str, Float32Array] = {}
     for name, codes in zip(("department", "category"), panel.groups, strict=True):
-        level = group_sums(thirteen, codes) + 0.5
-        columns[f"{name}_trend_4"] = (group_sums(four, codes) + 0.5) / level
-        columns[f"{name}_trend_1"] = (group_sums(last, codes) + 0.5) / level
+        level = sum_by_group(thirteen, codes) + 0.5
+        columns[f"{name}_trend_4"] = (sum_by_group(four, codes) + 0.5) / level
+        columns[f"{name}_trend_1"] = (sum_by_group(last, codes) + 0.5) / level
         columns[f"{name}_log_size"] = np.log(level / np.maximum(np.bincount(codes)[codes], 1))
     return columns
 
 
-def _past_promotions(
+def _past_promotion_columns(
     panel: DemandPanel, units: Float32Array, base: Float32Array, origin: int
 ) -> dict[str, Float32Array]:
     columns: dict[str, Float32Array] = {}
@@ -118,24 +114,26 @@ def _past_promotions(
         columns[f"reach_mean_4:{kind}"] = reach[:, max(origin - 4, 0) : origin].mean(axis=1)
         columns[f"reach_mean_26:{kind}"] = reach[:, max(origin - _MEMORY, 0) : origin].mean(axis=1)
     if panel.kinds:
-        promoted = np.any(
-            panel.reach[:, :, max(origin - _MEMORY, 0) : origin] >= PROMOTED_REACH, axis=0
-        )
+        reach = panel.reach[:, :, max(origin - _MEMORY, 0) : origin]
+        promoted = np.any(reach >= PROMOTED_REACH, axis=0)
         recent = units[:, -promoted.shape[1] :]
-        columns["mean_promoted"] = _share_mean(recent, promoted) / base
-        columns["mean_unpromoted"] = _share_mean(recent, ~promoted) / base
+        columns["mean_promoted"] = _mean_of_chosen(recent, promoted) / base
+        columns["mean_unpromoted"] = _mean_of_chosen(recent, ~promoted) / base
         columns["share_promoted"] = promoted.mean(axis=1)
     return columns
 
 
-def _share_mean(units: Float32Array, chosen: BoolArray) -> Float32Array:
-    """Mean over the chosen weeks; NaN where there are none."""
+def _mean_of_chosen(units: Float32Array, chosen: BoolArray) -> Float32Array:
+    """Return the mean over the chosen weeks; NaN where there are none."""
     count = chosen.sum(axis=1)
     sums = np.where(chosen, units, 0).sum(axis=1)
     return np.where(count > 0, sums / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
-def _planned_promotions(panel: DemandPanel, past: History, target: int) -> dict[str, Float32Array]:
+def _planned_promotion_columns(
+    panel: DemandPanel, past: History, target: int
+) -> dict[str, Float32Array]:
+    """Return the target week's promotions, and units of past weeks with similar ones."""
     columns: dict[str, Float32Array] = {}
     origin = past.origin
     for kind, reach in zip(panel.kinds, panel.reach, strict=True):
@@ -144,7 +142,7 @@ def _planned_promotions(panel: DemandPanel, past: History, target: int) -> dict[
         columns[f"reach_before:{kind}"] = reach[:, target - 1]
         category = panel.groups[1]
         size = np.bincount(category)[category].astype(np.float32)
-        columns[f"reach_category:{kind}"] = group_sums(planned, category) / size
+        columns[f"reach_category:{kind}"] = sum_by_group(planned, category) / size
     if panel.kinds:
         recent = slice(max(origin - _MEMORY, 0), origin)
         distance = np.abs(panel.reach[:, :, recent] - panel.reach[:, :, target, None]).sum(axis=0)
@@ -159,9 +157,8 @@ def _planned_promotions(panel: DemandPanel, past: History, target: int) -> dict[
     return columns
 
 
-def _planned_price(panel: DemandPanel, origin: int, target: int) -> dict[str, Float32Array]:
-    """The planned offer price against the planned list price, and against the list's mean of the
-    last 8 weeks."""
+def _planned_price_columns(panel: DemandPanel, origin: int, target: int) -> dict[str, Float32Array]:
+    """Return the target week's offer price over its list price, and over that of recent weeks."""
     if panel.offer_price is None or panel.list_price is None:
         return {}
     offer = panel.offer_price[:, target]
@@ -173,19 +170,21 @@ def _planned_price(panel: DemandPanel, origin: int, target: int) -> dict[str, Fl
         np.nan,
     )
     with np.errstate(divide="ignore", invalid="ignore"):
-        against = {
+        ratios = {
             "price_to_list": np.log(offer / panel.list_price[:, target]),
             "price_to_usual": np.log(offer / usual),
         }
     return {
         name: np.where(np.isfinite(values), values, np.nan).astype(np.float32)
-        for name, values in against.items()
+        for name, values in ratios.items()
     }
 
 
 def _season(panel: DemandPanel, past: History, target: int) -> Float32Array:
-    """The same weeks a year ago (mean of three) against the level around the origin a year ago; NaN
-    before that."""
+    """Return the three weeks around the target a year ago over the level at the origin a year ago.
+
+    NaN where these weeks are not known.
+    """
     year = target - SEASON_WEEKS
     level = past.origin - SEASON_WEEKS
     if level < 4 or year + 2 > past.origin:

@@ -1,10 +1,9 @@
-"""The learner: one gradient-boosted model over all series with Tweedie loss, direct for every week
-ahead.
+"""The learner: one gradient-boosted model of all series with Tweedie loss, for every week ahead.
 
-The trees learn a factor on each series' own level (the offset), so small and large series share
-what promotions do. What a whole week does to a zone is taken out before and put back after; demand
-falls as a planned price rises. References: Makridakis et al. (2022), M5 accuracy competition;
-Tweedie loss as in Zhou, Qian & Yang (2022).
+The trees learn a factor on each series' own level (the offset), so that small and large series
+share the effect of promotions. The effect of a whole week on a zone is divided out before and
+multiplied back after; forecasts never rise with a planned price. References: Makridakis et al.
+(2022), M5 accuracy competition; Tweedie loss as in Zhou, Qian & Yang (2022).
 """
 
 from __future__ import annotations
@@ -14,28 +13,27 @@ from dataclasses import dataclass, field
 
 import lightgbm as lgb
 import numpy as np
-import numpy.typing as npt
 
-from features.contracts.arrays import BoolArray, Float32Array, Float64Array
+from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from features.contracts.errors import BadInput
 from features.contracts.seeds import generator
 from models.demand.baselines import tsb
-from models.demand.blend import DENSE
-from models.demand.censoring import censored, uncensored
-from models.demand.features import PRICES, features, history
+from models.demand.blend import DENSE, METHODS, TREES, TSB
+from models.demand.censoring import fill_censored_weeks, find_censored_weeks
+from models.demand.features import PRICES, build_features, summarize_history
 from models.demand.panel import DemandPanel
 from models.demand.uncertainty.backtest_calibration import NEAR
 from models.demand.week_effects import WeekEffects, fit_week_effects
 
 BOTTOM_UP, MIN_TRACE = RECONCILE = ("bottom_up", "min_trace")
-_EARLIEST = 4  # weeks that a training origin must know
-# the learner's threads spin while they wait: two on a busy two-core machine take ten times as long
+_MIN_ORIGIN = 4  # weeks that a training origin must know
+# The learner's threads spin while they wait: two on a busy two-core machine take ten times as long.
 _THREADS = 1
 
 
 @dataclass(frozen=True)
 class TreesConfig:
-    """The learner. `power` is Tweedie's variance power, between 1 (Poisson) and 2 (gamma)."""
+    """Parameters of the trees; `power` is Tweedie's variance power, 1 (Poisson) to 2 (gamma)."""
 
     n_trees: int = 120
     learning_rate: float = 0.08
@@ -48,11 +46,10 @@ class TreesConfig:
 
 @dataclass(frozen=True)
 class FitConfig:
-    """What is learnt from: origins within `memory_weeks`, at most `max_rows` rows of series ×
-    origin × week.
+    """Training data: origins within `memory_weeks`, at most `max_rows` rows of series × week ahead.
 
-    `reconcile` says how forecasts agree with those of categories, departments and zones:
-    "bottom_up" or "min_trace".
+    `share_sparse` of the series that sell in few weeks are learnt from. `reconcile` is how
+    forecasts agree with those of categories, departments and zones: "bottom_up" or "min_trace".
     """
 
     horizon: int = 13
@@ -73,45 +70,47 @@ class FitConfig:
 
 @dataclass(frozen=True)
 class Trees:
-    """The fitted learner: a factor on each series' level."""
+    """The fitted learner: a factor on each series' level, and the effects of weeks on zones."""
 
     booster: lgb.Booster
     names: tuple[str, ...]
     effects: WeekEffects
 
-    def means(self, panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
-        """N × steps × METHODS: unblended means for the weeks after the panel's last known one."""
+    def predict(self, panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
+        """Return N × steps × METHODS means of the weeks after the panel's last known one.
+
+        Raises BadInput for a panel with other feature columns than the training data.
+        """
         factors = self.effects.factors(panel)
-        panel = uncensored(panel).divided_by(factors)
-        past = history(panel, panel.n_known)
-        result = np.empty((panel.n_series, len(steps), 2))
+        panel = fill_censored_weeks(panel).divide_units(factors)
+        past = summarize_history(panel, panel.n_known)
+        means = np.empty((panel.n_series, len(steps), len(METHODS)))
         level = tsb(panel.units.astype(np.float64))
         for column, step in enumerate(steps):
-            names, rows = features(panel, past, step)
+            names, matrix = build_features(panel, past, step)
             if tuple(names) != self.names:
                 raise BadInput(
                     "the panel has other features than the model was fitted on",
                     hint=f"Train again; the difference: {sorted(set(names) ^ set(self.names))}",
                 )
-            relative = np.exp(self.booster.predict(rows, raw_score=True, num_threads=_THREADS))
+            relative = np.exp(self.booster.predict(matrix, raw_score=True, num_threads=_THREADS))
             week = factors[:, panel.n_known + step - 1]
-            result[:, column, 0] = past.base * week * relative
-            result[:, column, 1] = level * week
-        return result
+            means[:, column, TREES] = past.base * week * relative
+            means[:, column, TSB] = level * week
+        return means
 
 
 def fit_trees(panel: DemandPanel, config: FitConfig, seed: int) -> Trees:
-    """Learns from every origin that the panel's known weeks can judge. Raises BadInput with too
-    little history."""
-    effects = fit_week_effects(uncensored(panel))
-    names, rows, actual, base = _training_rows(panel, effects.factors(panel), config, seed)
+    """Fit on every origin that has known weeks after it. Raises BadInput with too few weeks."""
+    effects = fit_week_effects(fill_censored_weeks(panel))
+    data = _build_training_data(panel, effects.factors(panel), config, seed)
     trees = config.trees
     parameters = {
         "objective": "tweedie",
         "tweedie_variance_power": trees.power,
         "learning_rate": trees.learning_rate,
         "num_leaves": trees.n_leaves,
-        "min_data_in_leaf": max(5, min(trees.min_rows, len(actual) // 50)),
+        "min_data_in_leaf": max(5, min(trees.min_rows, len(data.actual) // 50)),
         "feature_fraction": trees.share_features,
         "bagging_fraction": trees.share_rows,
         "bagging_freq": 1,
@@ -121,76 +120,95 @@ def fit_trees(panel: DemandPanel, config: FitConfig, seed: int) -> Trees:
         "deterministic": True,
         "force_row_wise": True,
         "boost_from_average": False,
-        "monotone_constraints": [-1 if name in PRICES else 0 for name in names],
+        "monotone_constraints": [-1 if name in PRICES else 0 for name in data.names],
         "verbosity": -1,
     }
-    data = lgb.Dataset(
-        rows, actual, init_score=np.log(base), feature_name=_safe(names), free_raw_data=True
+    dataset = lgb.Dataset(
+        data.features,
+        data.actual,
+        init_score=np.log(data.base),
+        feature_name=_clean_names(data.names),
+        free_raw_data=True,
     )
-    return Trees(lgb.train(parameters, data, num_boost_round=trees.n_trees), tuple(names), effects)
+    booster = lgb.train(parameters, dataset, num_boost_round=trees.n_trees)
+    return Trees(booster, tuple(data.names), effects)
 
 
-def _training_rows(
+@dataclass(frozen=True)
+class _TrainingData:
+    """R rows of series × origin × week ahead.
+
+    names      of F features
+    features   R × F
+    actual     R units sold
+    base       R, the level of the series, with the effect of the week
+    """
+
+    names: list[str]
+    features: Float32Array
+    actual: Float32Array
+    base: Float32Array
+
+
+def _build_training_data(
     panel: DemandPanel, factors: Float32Array, config: FitConfig, seed: int
-) -> tuple[list[str], Float32Array, Float32Array, Float32Array]:
-    """Series × origin × week ahead: all weeks ahead where they fit in `max_rows`, else some, the
-    near ones first."""
-    newest = panel.n_known - 1
-    origins = list(range(max(_EARLIEST, panel.n_known - config.memory_weeks), newest + 1))
+) -> _TrainingData:
+    """Return all weeks ahead if they fit in `max_rows`, else some of them, the near ones first."""
+    origins = range(max(_MIN_ORIGIN, panel.n_known - config.memory_weeks), panel.n_known)
     if not origins or not panel.n_series:
         raise BadInput(
             f"{panel.n_known} weeks of sales are too few to learn from",
-            hint=f"At least {_EARLIEST + 1} whole weeks and one item sold are needed",
+            hint=f"At least {_MIN_ORIGIN + 1} whole weeks and one item sold are needed",
         )
     rng = generator(seed, "demand rows")
-    chosen = _dense(panel) | (rng.random(panel.n_series) < config.share_sparse)
+    chosen = _find_dense(panel) | (rng.random(panel.n_series) < config.share_sparse)
     series = np.flatnonzero(chosen if chosen.any() else ~chosen)
     part, factors = panel.take(series), factors[series]
-    raw, told = part.units, ~censored(part)
-    part = uncensored(part).divided_by(factors)
-    per_origin = max(1, config.max_rows // (part.n_series * len(origins)))
-    share = min(1.0, config.max_rows / (part.n_series * len(origins) * per_origin))
-    blocks, actual, base = [], [], []
+    actual_units, uncensored = part.units, ~find_censored_weeks(part)
+    part = fill_censored_weeks(part).divide_units(factors)
+    steps_per_origin = max(1, config.max_rows // (part.n_series * len(origins)))
+    n_rows = part.n_series * len(origins) * steps_per_origin
+    share = min(1.0, config.max_rows / n_rows)
+    features, actual, base = [], [], []
     names: list[str] = []
     for origin in origins:
-        past = history(part, origin)
+        past = summarize_history(part, origin)
         possible = np.arange(1, min(config.horizon, panel.n_known - origin) + 1)
-        for step in _some(possible, per_origin, rng):
-            names, rows = features(part, past, int(step))
-            drawn = (
+        for step in _choose_steps(possible, steps_per_origin, rng):
+            week = origin + step - 1
+            names, matrix = build_features(part, past, int(step))
+            sampled = (
                 rng.random(part.n_series) < share if share < 1.0 else np.ones(part.n_series, bool)
             )
-            kept = np.flatnonzero(drawn & told[:, origin + step - 1])
-            blocks.append(rows[kept])
-            actual.append(raw[kept, origin + step - 1])
-            base.append(past.base[kept] * factors[kept, origin + step - 1])
-    return names, np.concatenate(blocks), np.concatenate(actual), np.concatenate(base)
+            rows = np.flatnonzero(sampled & uncensored[:, week])
+            features.append(matrix[rows])
+            actual.append(actual_units[rows, week])
+            base.append(past.base[rows] * factors[rows, week])
+    return _TrainingData(
+        names, np.concatenate(features), np.concatenate(actual), np.concatenate(base)
+    )
 
 
-def _some(
-    possible: npt.NDArray[np.integer], count: int, rng: np.random.Generator
-) -> npt.NDArray[np.integer]:
-    """`count` of the weeks ahead; half of them (rounded up) near."""
+def _choose_steps(possible: Int64Array, count: int, rng: np.random.Generator) -> Int64Array:
+    """Return at most `count` of the weeks ahead; half of them, rounded up, are near ones."""
     if len(possible) <= count:
         return possible
     near = possible[possible <= NEAR]
     far = possible[possible > NEAR]
     n_far = min(len(far), count // 2)
-    picked = [
+    chosen = [
         rng.choice(near, min(len(near), count - n_far), replace=False),
         rng.choice(far, n_far, replace=False),
     ]
-    return np.sort(np.concatenate(picked))
+    return np.sort(np.concatenate(chosen))
 
 
-def _dense(panel: DemandPanel) -> BoolArray:
-    """Series sold in a quarter of the known weeks."""
+def _find_dense(panel: DemandPanel) -> BoolArray:
+    """Return N: series sold in a quarter of the known weeks."""
     return np.asarray((panel.units > 0).mean(axis=1) >= DENSE)
 
 
-def _safe(names: Sequence[str]) -> list[str]:
-    """Column names without the characters that the learner refuses."""
-    return [
-        f"{number}_{''.join(c if c.isalnum() else '_' for c in name)}"
-        for number, name in enumerate(names)
-    ]
+def _clean_names(names: Sequence[str]) -> list[str]:
+    """Return column names without the characters that LightGBM refuses."""
+    cleaned = ["".join(c if c.isalnum() else "_" for c in name) for name in names]
+    return [f"{number}_{name}" for number, name in enumerate(cleaned)]

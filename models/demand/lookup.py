@@ -1,5 +1,7 @@
-"""The forecasts that come with a demand model, looked up by item and zone; loading them takes no
-model library."""
+"""The forecasts that come with a demand model, looked up by item and zone.
+
+Loading them takes no model library.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +20,19 @@ from features.contracts.calendar import SECONDS_PER_WEEK
 from features.contracts.errors import NotFound
 from features.contracts.tables import TIMESTAMP
 from models.demand.outlook import Outlook
-from models.demand.uncertainty.aggregates import Sums
-from models.demand.uncertainty.counts import QUANTILES
+from models.demand.uncertainty.aggregates import AggregateDistributions
+from models.demand.uncertainty.counts import QUANTILE_NAMES
 
 FILE, DAILY_FILE = "forecasts.parquet", "forecasts_daily.parquet"
 _WEEK, _DAY = timedelta(weeks=1), timedelta(days=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Forecast:
     """Units expected in the business week, or day, that begins at `start` (UTC).
 
-    `price_minor` is the offer price that they assume, minor units; None where no plan told the
-    model one.
+    `price_minor` is the offer price that they assume, minor units; None where the model learnt no
+    effect of the price.
     """
 
     start: datetime
@@ -42,13 +44,14 @@ class Forecast:
 
 
 class ForecastTable:
-    """Rows unique_id, zone, ds, mean, p10, p50, p90, kept as arrays sorted by series and time.
+    """Rows unique_id, zone, ds, mean, p10, p50, p90, as arrays sorted by series and time.
 
-    And price_minor, which tables of days have not, and tables written before it was kept may lack.
+    Weekly rows also have price_minor, alpha and dense, which tables of earlier releases may lack.
 
-    period    how long a row holds, but for an hour where the clocks change
-    daily     the same by day, of the series that sell on most days
-    sums      distributions of sums over weeks; None for days, and for a model of an earlier release
+    period       how long a row is valid (an hour more or less where the clocks change)
+    daily        the same by day, of the series that sell on most days
+    aggregates   distributions of sums over weeks; None for days, and for a model of an earlier
+                 release
     """
 
     def __init__(
@@ -56,108 +59,115 @@ class ForecastTable:
         rows: pa.Table,
         period: timedelta = _WEEK,
         daily: ForecastTable | None = None,
-        sums: Sums | None = None,
+        aggregates: AggregateDistributions | None = None,
     ) -> None:
-        self._period, self.daily, self._sums = period, daily, sums
+        self._period, self.daily, self._aggregates = period, daily, aggregates
         rows = rows.sort_by(
             [("unique_id", "ascending"), ("zone", "ascending"), ("ds", "ascending")]
         )
-        self._at = rows["ds"].cast(TIMESTAMP).cast(pa.int64()).to_numpy()
-        names = ("mean", "p10", "p50", "p90")
-        self._values: Float64Array = np.stack(
-            [rows[name].to_numpy().astype(np.float64) for name in names], axis=1
-        ).reshape(-1, len(names))
-        self._alpha, self._prices = (
-            _told(rows, "alpha"),
-            _told(rows, "price_minor"),
-        )  # NaN where no plan told one
-        self._dense = _told(rows, "dense") == 1
+        self._starts = rows["ds"].cast(TIMESTAMP).cast(pa.int64()).to_numpy()
+        self._mean = rows["mean"].to_numpy().astype(np.float64)
+        self._quantiles = [rows[name].to_numpy().astype(np.float64) for name in QUANTILE_NAMES]
+        self._alpha = _read_column(rows, "alpha")
+        self._prices = _read_column(rows, "price_minor")  # NaN where a forecast assumes none
+        self._dense = _read_column(rows, "dense") == 1
         self._slices: dict[tuple[str, str], tuple[int, int]] = {}
         keys = list(zip(rows["unique_id"].to_pylist(), rows["zone"].to_pylist(), strict=True))
         start = 0
-        for place, key in enumerate(keys):
-            if place + 1 == len(keys) or keys[place + 1] != key:
-                self._slices[key] = (start, place + 1)
-                start = place + 1
+        for row, key in enumerate(keys):
+            if row + 1 == len(keys) or keys[row + 1] != key:
+                self._slices[key] = (start, row + 1)
+                start = row + 1
 
-    def of(self, item_id: str, zone: str, horizon: int, now: datetime) -> list[Forecast]:
-        """The week (or day) of `now` and those after it, `horizon` in all, fewer when fewer are
-        known.
+    def look_up(self, item_id: str, zone: str, horizon: int, now: datetime) -> list[Forecast]:
+        """Return the week (or day) of `now` and those after it, at most `horizon` in all.
 
         Raises NotFound for a series without a forecast.
         """
-        found = self._slices.get((item_id, zone))
-        if found is None:
+        rows = self._slices.get((item_id, zone))
+        if rows is None:
             raise NotFound(
                 f"no forecast for item {item_id!r} in zone {zone!r}",
                 hint="Was it sold or for sale lately?",
             )
-        start, end = found
-        at = int(now.timestamp() * 1e6)
-        first = max(start, start + int(np.searchsorted(self._at[start:end], at, side="right")) - 1)
-        if first == end - 1 and at >= self._at[first] + self._period // timedelta(microseconds=1):
+        start, end = rows
+        instant = int(now.timestamp() * 1e6)
+        n_begun = int(np.searchsorted(self._starts[start:end], instant, side="right"))
+        first = max(start, start + n_begun - 1)
+        period = self._period // timedelta(microseconds=1)
+        if first == end - 1 and instant >= self._starts[first] + period:
             return []
-        return [self._row(row) for row in range(first, min(end, first + horizon))]
+        return [self._forecast(row) for row in range(first, min(end, first + horizon))]
 
-    def total(self, item_id: str, zone: str, weeks: Sequence[Forecast]) -> Forecast | None:
-        """What sells in all of these weeks together, which follow each other; None where no sums
-        are known.
+    def sum_weeks(self, item_id: str, zone: str, weeks: Sequence[Forecast]) -> Forecast | None:
+        """Return the forecast of successive weeks together; None where no sums were fitted.
 
-        Several weeks have the spread that sums from the cut on were seen to have, one week that of
-        its own forecast.
+        Several weeks have the distribution of sums over so many weeks after the cut, one week that
+        of its own forecast.
         """
-        if self._sums is None or not weeks:
+        if self._aggregates is None or not weeks:
             return None
         if len(weeks) == 1:
             return weeks[0]
         start, _ = self._slices[item_id, zone]
         mean = sum(week.mean for week in weeks)
         dense = self._dense[start : start + 1]
-        p10, p50, p90 = self._sums.quantiles(np.array([mean]), dense, len(weeks), QUANTILES)[
-            0
-        ].tolist()
-        return Forecast(weeks[0].start, mean, p10, p50, p90)
+        quantiles = self._aggregates.quantiles(np.array([mean]), dense, len(weeks))[0]
+        p10, p50, p90 = quantiles.tolist()
+        return Forecast(start=weeks[0].start, mean=mean, p10=p10, p50=p50, p90=p90)
 
     def __contains__(self, series: tuple[str, str]) -> bool:
         """Whether the series of this item and zone has forecasts."""
         return series in self._slices
 
     def outlook(self, zone: str, now: datetime) -> tuple[list[str], Outlook]:
-        """Items of `zone` that have a forecast from the week of `now` on, and what is foretold of
-        them.
+        """Return the items of `zone` with a forecast from the week of `now` on, and the forecasts.
 
-        All have as many weeks as most of them; a table written before sums were learnt has none.
+        All items have the same number of weeks; those with fewer are left out. A table of an
+        earlier release, without sums, has none.
         """
-        if self._sums is None:
-            return [], Outlook(np.zeros((0, 0)), np.zeros(0), np.zeros(0, bool), Sums((), {}))
+        if self._aggregates is None:
+            none = AggregateDistributions((), {})
+            return [], Outlook(np.zeros((0, 0)), np.zeros(0), np.zeros(0, bool), none)
         week_before = int((now.timestamp() - SECONDS_PER_WEEK) * 1e6)
-        found = []
-        for (item_id, place), (start, end) in self._slices.items():
-            first = start + int(np.searchsorted(self._at[start:end], week_before, side="right"))
-            if place == zone and first < end:
-                found.append((item_id, first, end - first))
-        n_weeks = max((length for _, _, length in found), default=0)
-        whole = [(item_id, first) for item_id, first, length in found if length == n_weeks]
+        spans = []
+        for (item_id, item_zone), (start, end) in self._slices.items():
+            n_over = int(np.searchsorted(self._starts[start:end], week_before, side="right"))
+            first = start + n_over
+            if item_zone == zone and first < end:
+                spans.append((item_id, first, end - first))
+        n_weeks = max((length for _, _, length in spans), default=0)
+        whole = [(item_id, first) for item_id, first, length in spans if length == n_weeks]
         firsts = np.array([first for _, first in whole], np.int64)
         rows = firsts[:, None] + np.arange(n_weeks)
-        mean, alpha, dense = self._values[rows, 0], self._alpha[firsts], self._dense[firsts]
-        return [item_id for item_id, _ in whole], Outlook(mean, alpha, dense, self._sums)
+        outlook = Outlook(
+            self._mean[rows], self._alpha[firsts], self._dense[firsts], self._aggregates
+        )
+        return [item_id for item_id, _ in whole], outlook
 
-    def _row(self, row: int) -> Forecast:
-        start, price = datetime.fromtimestamp(self._at[row] / 1e6, UTC), float(self._prices[row])
-        mean, p10, p50, p90 = self._values[row].tolist()
-        return Forecast(start, mean, p10, p50, p90, None if math.isnan(price) else price)
+    def _forecast(self, row: int) -> Forecast:
+        price = float(self._prices[row])
+        p10, p50, p90 = (float(values[row]) for values in self._quantiles)
+        return Forecast(
+            start=datetime.fromtimestamp(self._starts[row] / 1e6, UTC),
+            mean=float(self._mean[row]),
+            p10=p10,
+            p50=p50,
+            p90=p90,
+            price_minor=None if math.isnan(price) else price,
+        )
 
 
 def load_forecasts(folder: Path) -> ForecastTable:
-    """The forecasts of a demand artifact. Raises NotFound when the folder holds none."""
+    """Load the forecasts of a demand artifact. Raises NotFound when the folder holds none."""
     daily = read_daily(folder)
-    by_day = None if daily is None else ForecastTable(daily, _DAY)
-    return ForecastTable(read_weekly(folder), daily=by_day, sums=Sums.load(folder))
+    daily_table = None if daily is None else ForecastTable(daily, _DAY)
+    aggregates = AggregateDistributions.load(folder)
+    return ForecastTable(read_weekly(folder), daily=daily_table, aggregates=aggregates)
 
 
 def read_weekly(folder: Path) -> pa.Table:
-    """The rows by week. Raises NotFound when the folder holds none."""
+    """Return the rows by week. Raises NotFound when the folder holds none."""
     path = folder / FILE
     if not path.is_file():
         raise NotFound(
@@ -169,16 +179,14 @@ def read_weekly(folder: Path) -> pa.Table:
 
 
 def read_daily(folder: Path) -> pa.Table | None:
-    """The rows by day; None for a model of an earlier release."""
+    """Return the rows by day; None for a model of an earlier release."""
     path = folder / DAILY_FILE
     return pq.read_table(path) if path.is_file() else None
 
 
-def _told(rows: pa.Table, name: str) -> Float64Array:
-    """A column as numbers; NaN where it is null, or missing in a table of an earlier release."""
-    column = (
-        rows[name].cast(pa.float64())
-        if name in rows.column_names
-        else pa.nulls(len(rows), pa.float64())
-    )
+def _read_column(rows: pa.Table, name: str) -> Float64Array:
+    """Return a column as numbers; NaN where it is null or, in an earlier release, missing."""
+    if name not in rows.column_names:
+        return np.full(len(rows), np.nan)
+    column = rows[name].cast(pa.float64())
     return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)

@@ -1,42 +1,42 @@
-"""What an item without history sells a week: what items of its category, and within it of its
-brand, sell.
+"""Weekly rates of items that never sold: those of items of their category and brand.
 
-Each level is drawn to the one above as if by a few more items of that: zone -> category path ->
-category and brand. An item that has been listed for weeks without a sale sells less: as items that
-had none either went on to sell.
+Each level is shrunk towards the one above as if by a few more items of it: zone -> category path ->
+category and brand. An item that has been listed for weeks without a sale has a lower rate: it gets
+the rate of items that had waited as long and then sold or not.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
-from features.contracts.arrays import BoolArray, Float64Array, ObjectArray
+from features.contracts.arrays import BoolArray, Float64Array, Int64Array, ObjectArray
 from features.contracts.categories import levels, prefix
 from models.demand.panel import DemandPanel
 
 _WEEKS = 13
 _STRENGTH = 5.0  # items that a level needs before it counts as much as the one above
-_PATIENCE = 6  # weeks on sale after which an item without a sale is one that waits
-_WAITING_STRENGTH = 100.0  # as _STRENGTH, of items that wait: few of them sell, so one tells little
-_BRAND = "\x1f"  # stands between a category and a brand
+_WAITING_WEEKS = 6  # weeks on sale after which an item without a sale is one that waits
+# As _STRENGTH, of items that wait: few of them sell, so one is little evidence.
+_WAITING_STRENGTH = 100.0
+_BRAND = "\x1f"  # separates a category and a brand
 
-_Key = tuple[str, str]
+_Key = tuple[str, str]  # a zone, and a category prefix or a category and a brand
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ItemRates:
-    """Weekly units by zone and attributes: a category prefix ('' is the whole zone), or a category
-    and a brand.
+    """Weekly units by zone and attributes, K keys.
 
-    rates     of an item that comes to the shop
-    waiting   of one that never sold and was listed six weeks ago or earlier, or nobody knows when
+    attributes   a category prefix ('' is the whole zone), or a category and a brand
+    rates        of an item that is new in the shop
+    waiting      of one that never sold and was listed over six weeks ago, or without a date
     """
 
     zones: ObjectArray
@@ -49,81 +49,96 @@ class ItemRates:
         keys = zip(self.zones.tolist(), self.attributes.tolist(), strict=True)
         return dict(zip(keys, np.stack([self.rates, self.waiting], axis=1), strict=True))
 
-    def of(self, zone: str, category: str, brand: str = "", *, waits: bool = False) -> float:
-        """Of the nearest attributes that are known; the mean of all zones in a zone that is not."""
-        found = _nearest(self._by_key, zone, category, brand)
-        if found is None:
-            whole = [both for (_, name), both in self._by_key.items() if not name]
-            found = np.mean(whole, axis=0) if whole else np.zeros(2)
-        return float(found[int(waits)])
+    def look_up(self, zone: str, category: str, brand: str = "", *, waits: bool = False) -> float:
+        """Return the rate of the narrowest known attributes; in an unknown zone, of all zones."""
+        rates = _look_up_narrowest(self._by_key, zone, category, brand)
+        if rates is None:
+            by_zone = [rates for (_, name), rates in self._by_key.items() if not name]
+            rates = np.mean(by_zone, axis=0) if by_zone else np.zeros(2)
+        return float(rates[int(waits)])
 
 
-def waiting(panel: DemandPanel) -> BoolArray:
-    """N: series that no list says to have come in the last six weeks, or to come."""
-    return np.asarray(panel.listed_week < panel.n_known - _PATIENCE)
+def find_waiting(panel: DemandPanel) -> BoolArray:
+    """Return N: series that the catalogue does not list since six weeks ago, or later."""
+    return np.asarray(panel.listed_week < panel.n_known - _WAITING_WEEKS)
 
 
-def item_rates(panel: DemandPanel, unsold: DemandPanel) -> ItemRates:
-    """From the last weeks of all items; those of the catalogue that never sold count as 0.
+@dataclass(frozen=True)
+class _Attributes:
+    """Zones, categories and brands of n items."""
+
+    zones: ObjectArray
+    categories: ObjectArray
+    brands: ObjectArray
+
+    def take(self, rows: Int64Array) -> _Attributes:
+        return _Attributes(self.zones[rows], self.categories[rows], self.brands[rows])
+
+
+def fit_item_rates(panel: DemandPanel, unsold: DemandPanel) -> ItemRates:
+    """Fit rates to the last weeks of all items; those of the catalogue that never sold count as 0.
 
     panel    series that sold in the known weeks
     unsold   those of the catalogue that did not
 
-    What waits is read off series that had not sold six weeks ago. Few of them in a zone leave its
-    rates near those of items that come.
+    The rates of items that wait are fitted to series that had not sold six weeks ago. A zone with
+    few of them keeps its waiting rates near its other rates.
     """
-    both = [
-        np.concatenate([getattr(panel, name), getattr(unsold, name)])
-        for name in ("zones", "categories", "brands")
-    ]
-    nothing = np.zeros(unsold.n_series)
-    every = _drawn(
-        both, np.concatenate([panel.units[:, -_WEEKS:].mean(axis=1), nothing]), _STRENGTH
+    items = _Attributes(
+        np.concatenate([panel.zones, unsold.zones]),
+        np.concatenate([panel.categories, unsold.categories]),
+        np.concatenate([panel.brands, unsold.brands]),
     )
-    late = ~(panel.units[:, :-_PATIENCE] > 0).any(axis=1)
-    # Those that had waited as long six weeks ago already.
-    waited = [each.listed_week < each.n_known - 2 * _PATIENCE for each in (panel, unsold)]
-    rows = np.flatnonzero(np.concatenate([late & waited[0], waited[1]]))
-    since = np.concatenate([panel.units[:, -_PATIENCE:].mean(axis=1), nothing])
-    patient = _drawn([each[rows] for each in both], since[rows], _WAITING_STRENGTH)
-    counts = Counter(both[0][rows].tolist())
-    kept = sorted(every)
+    no_units = np.zeros(unsold.n_series)
+    recent = np.concatenate([panel.units[:, -_WEEKS:].mean(axis=1), no_units])
+    new_rates = _shrink_rates(items, recent, _STRENGTH)
+    late = ~(panel.units[:, :-_WAITING_WEEKS] > 0).any(axis=1)
+    waited = np.concatenate([late & _waited_then(panel), _waited_then(unsold)])
+    rows = np.flatnonzero(waited)
+    since = np.concatenate([panel.units[:, -_WAITING_WEEKS:].mean(axis=1), no_units])
+    waiting_rates = _shrink_rates(items.take(rows), since[rows], _WAITING_STRENGTH)
+    n_waited = Counter(items.zones[rows].tolist())
+    keys = sorted(new_rates)
+    combined = []
+    for key in keys:
+        zone, attributes = key
+        category, _, brand = attributes.partition(_BRAND)
+        waiting = _look_up_narrowest(waiting_rates, zone, category, brand)
+        combined.append(_combine_rates(new_rates[key], waiting, n_waited[zone]))
     return ItemRates(
-        np.array([zone for zone, _ in kept], object),
-        np.array([name for _, name in kept], object),
-        np.array([every[key] for key in kept], np.float64),
-        np.array(
-            [_waiting_rate(key, every[key], patient, counts[key[0]]) for key in kept], np.float64
-        ),
+        zones=np.array([zone for zone, _ in keys], object),
+        attributes=np.array([attributes for _, attributes in keys], object),
+        rates=np.array([new_rates[key] for key in keys], np.float64),
+        waiting=np.array(combined, np.float64),
     )
 
 
-def _waiting_rate(key: _Key, coming: float, patient: Mapping[_Key, float], n_seen: int) -> float:
-    """Between the rate of items that come and that of those that waited, by how many of these the
-    zone has."""
-    category, _, brand = key[1].partition(_BRAND)
-    found = _nearest(patient, key[0], category, brand)
-    trust = n_seen / (n_seen + _WAITING_STRENGTH)
-    return coming if found is None else trust * found + (1 - trust) * coming
+def _waited_then(panel: DemandPanel) -> BoolArray:
+    """Return N: series that, six weeks ago, had been listed for six weeks, or without a date."""
+    return np.asarray(panel.listed_week < panel.n_known - 2 * _WAITING_WEEKS)
 
 
-def _drawn(about: Sequence[ObjectArray], units: Float64Array, strength: float) -> dict[_Key, float]:
-    """Means of `units` by key, each drawn to the key above as if by `strength` more items.
+def _combine_rates(new: float, waiting: float | None, n_waited: int) -> float:
+    """Return a rate between that of new items and that of items that waited, by their number."""
+    weight = n_waited / (n_waited + _WAITING_STRENGTH)
+    return new if waiting is None else weight * waiting + (1 - weight) * new
 
-    about   zones, categories and brands
-    """
+
+def _shrink_rates(items: _Attributes, units: Float64Array, strength: float) -> dict[_Key, float]:
+    """Return means of `units` by key, each shrunk to the key above as if by `strength` items."""
     sums: dict[_Key, list[float]] = {}
     parents: dict[_Key, _Key | None] = {}
-    for zone, category, brand, mean in zip(*about, units.tolist(), strict=True):
+    columns = (items.zones, items.categories, items.brands, units.tolist())
+    for zone, category, brand, mean in zip(*columns, strict=True):
         parent = None
-        for attributes in _chain(str(category), str(brand)):
+        for attributes in _widest_first(str(category), str(brand)):
             key = (str(zone), attributes)
             total = sums.setdefault(key, [0.0, 0.0])
             total[0] += mean
             total[1] += 1.0
             parents[key], parent = parent, key
     rates: dict[_Key, float] = {}
-    for key, (total_units, count) in sums.items():  # a wider key always came before
+    for key, (total_units, count) in sums.items():  # a wider key always comes before
         above = parents[key]
         rates[key] = (
             total_units / count
@@ -133,13 +148,13 @@ def _drawn(about: Sequence[ObjectArray], units: Float64Array, strength: float) -
     return rates
 
 
-def _nearest(values: Mapping[_Key, T], zone: str, category: str, brand: str) -> T | None:
-    """That of the narrowest attributes that are known in the zone."""
-    chain = ((zone, attributes) for attributes in reversed(_chain(category, brand)))
-    return next((values[key] for key in chain if key in values), None)
+def _look_up_narrowest(values: Mapping[_Key, T], zone: str, category: str, brand: str) -> T | None:
+    """Return the value of the narrowest attributes that are known in the zone."""
+    keys = ((zone, attributes) for attributes in reversed(_widest_first(category, brand)))
+    return next((values[key] for key in keys if key in values), None)
 
 
-def _chain(category: str, brand: str) -> list[str]:
-    """Keys from the widest to the narrowest."""
-    keys = [prefix(category, depth) for depth in range(len(levels(category)) + 1)]
-    return [*keys, f"{keys[-1]}{_BRAND}{brand}"] if brand else keys
+def _widest_first(category: str, brand: str) -> list[str]:
+    """Return the attributes of an item's keys, from the widest to the narrowest."""
+    prefixes = [prefix(category, depth) for depth in range(len(levels(category)) + 1)]
+    return [*prefixes, f"{prefixes[-1]}{_BRAND}{brand}"] if brand else prefixes

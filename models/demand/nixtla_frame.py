@@ -1,5 +1,4 @@
-"""Forecasts of a long frame: unique_id, ds, y, h and level, as users of Nixtla's libraries know
-them.
+"""Forecasts of a long frame with the names of Nixtla's libraries: unique_id, ds, y, h, level.
 
     forecasts = fit_frame(df).predict(h=4, level=[80, 95])
 
@@ -8,10 +7,10 @@ A frame is anything that Arrow reads: a pandas or polars data frame, an Arrow ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +19,12 @@ import pyarrow.compute as pc
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from features.contracts.errors import BadInput
 from features.contracts.tables import TIMESTAMP
-from models.demand.blend import segments
+from models.demand.blend import segment_series
 from models.demand.learner import FitConfig, fit_trees
 from models.demand.model import DemandModel
-from models.demand.new_items import item_rates
+from models.demand.new_items import fit_item_rates
 from models.demand.panel import DemandPanel
-from models.demand.uncertainty.backtest_calibration import NEAR, Backtest, calibrate
+from models.demand.uncertainty.backtest_calibration import NEAR, PastForecasts, calibrate
 
 NAME = "Shopwright"
 REACH = "reach:"  # prefix of the columns of planned promotions, known for weeks to come
@@ -33,103 +32,116 @@ _WEEK = timedelta(weeks=1)
 _MIN_WEEKS = NEAR + 5
 
 
+class _ArrowStream(Protocol):
+    """A data frame that hands itself to Arrow."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
+
+
+ArrowFrame: TypeAlias = pa.Table | _ArrowStream | Mapping[str, Sequence[object]]
+
+
 @dataclass(frozen=True)
 class FrameModel:
-    """Fitted on a frame; forecasts the weeks after it."""
+    """A model fitted on a frame; it forecasts the weeks after it."""
 
     panel: DemandPanel
     model: DemandModel
 
-    def predict(self, h: int, level: Sequence[float] = (), X_df: Any = None) -> pa.Table:
-        """unique_id, ds, Shopwright, and Shopwright-lo-L and -hi-L of each level L (80: from p10 to
-        p90).
+    def predict(
+        self, h: int, level: Sequence[float] = (), X_df: ArrowFrame | None = None
+    ) -> pa.Table:
+        """Return unique_id, ds, Shopwright, and Shopwright-lo-L and -hi-L of each level L.
 
-        `X_df` holds unique_id, ds and the `reach:` columns of the weeks to come; without it none is
-        promoted. Raises BadInput for a level that is not between 0 and 100.
+        level   percent; 80 gives p10 and p90
+        X_df    unique_id, ds and the `reach:` columns of the weeks to come; without it nothing is
+                promoted
+
+        Raises BadInput for a level that is not between 0 and 100.
         """
-        for each in level:
-            if not 0 < each < 100:
-                raise BadInput(f"level {each} is not between 0 and 100", hint="80 gives p10 to p90")
-        panel = self.panel if X_df is None else _with_plans(self.panel, pa.table(X_df))
-        means = self.model.means(panel, self.model.unblended(panel, h))
-        at = [side for each in level for side in (0.5 - each / 200, 0.5 + each / 200)]
-        quantiles = self.model.quantiles(panel, means, at)
+        for percent in level:
+            if not 0 < percent < 100:
+                raise BadInput(
+                    f"level {percent} is not between 0 and 100", hint="80 gives p10 to p90"
+                )
+        panel = self.panel if X_df is None else _add_plans(self.panel, pa.table(X_df))
+        means = self.model.blend_means(panel, self.model.predict_methods(panel, h))
         weeks = np.array(
             [start.replace(tzinfo=None) for start in panel.week_starts], "datetime64[us]"
         )
-        columns: dict[str, Any] = {
+        columns = {
             "unique_id": pa.array(np.repeat(panel.item_ids, h), pa.string()),
             "ds": pa.array(np.tile(weeks[panel.n_known : panel.n_known + h], panel.n_series)),
-            NAME: means.ravel(),
+            NAME: pa.array(means.ravel()),
         }
-        for place, each in enumerate(level):
-            columns[f"{NAME}-lo-{each:g}"] = quantiles[:, :, 2 * place].ravel()
-            columns[f"{NAME}-hi-{each:g}"] = quantiles[:, :, 2 * place + 1].ravel()
+        for percent in level:
+            low, high = 0.5 - percent / 200, 0.5 + percent / 200
+            quantiles = self.model.quantiles(panel, means, (low, high))
+            columns[f"{NAME}-lo-{percent:g}"] = pa.array(quantiles[:, :, 0].ravel())
+            columns[f"{NAME}-hi-{percent:g}"] = pa.array(quantiles[:, :, 1].ravel())
         return pa.table(columns)
 
 
-def fit_frame(df: Any, config: FitConfig | None = None, seed: int = 17) -> FrameModel:
-    """Fits on weekly rows of unique_id, ds, y and, where there are any, zone, category, brand and
-    `reach:KIND`.
+def fit_frame(df: ArrowFrame, config: FitConfig | None = None, seed: int = 17) -> FrameModel:
+    """Fit on weekly rows of unique_id, ds, y and, if present, zone, category, brand, `reach:KIND`.
 
     A week without a row sold nothing. Raises BadInput when a column is missing, weeks are not seven
     days apart or there are too few of them.
     """
     config = config or FitConfig()
-    panel = _panel(pa.table(df), config.horizon)
+    panel = _build_panel(pa.table(df), config.horizon)
     if panel.n_known < _MIN_WEEKS:
         raise BadInput(
             f"{panel.n_known} weeks are too few to forecast from",
             hint=f"At least {_MIN_WEEKS} are needed",
         )
     origin = panel.n_known - NEAR
-    earlier = panel.known_until(origin)
+    earlier = panel.truncate(origin)
     steps = tuple(range(1, NEAR + 1))
-    means = fit_trees(earlier, config, seed).means(earlier, steps)
-    actual = panel.units[:, origin:].astype(np.float64)
-    seen = Backtest(origin, steps, segments(earlier), means, actual)
-    calibration = calibrate([seen], panel.n_known, np.random.default_rng(seed))
-    rates = item_rates(panel, panel.take(np.arange(0)))
-    cut = panel.week_starts[panel.n_known]
-    return FrameModel(
-        panel, DemandModel(fit_trees(panel, config, seed), calibration, rates, cut, config)
+    past = PastForecasts(
+        origin=origin,
+        steps=steps,
+        segments=segment_series(earlier),
+        means=fit_trees(earlier, config, seed).predict(earlier, steps),
+        actual=panel.units[:, origin:].astype(np.float64),
     )
+    model = DemandModel(
+        trees=fit_trees(panel, config, seed),
+        calibration=calibrate([past], panel.n_known, np.random.default_rng(seed)),
+        rates=fit_item_rates(panel, panel.take(np.arange(0))),
+        cut=panel.week_starts[panel.n_known],
+        config=config,
+    )
+    return FrameModel(panel, model)
 
 
-def _panel(rows: pa.Table, ahead: int) -> DemandPanel:
+def _build_panel(rows: pa.Table, ahead: int) -> DemandPanel:
     missing = sorted({"unique_id", "ds", "y"} - set(rows.column_names))
     if missing:
         raise BadInput(
             f"the frame lacks {', '.join(missing)}", hint=f"It has {', '.join(rows.column_names)}"
         )
-    names, series = np.unique(
-        rows["unique_id"].cast(pa.string()).to_numpy(zero_copy_only=False), return_inverse=True
-    )
-    known = sorted(set(_weeks(rows)))
+    ids = rows["unique_id"].cast(pa.string()).to_numpy(zero_copy_only=False)
+    names, first, series = np.unique(ids, return_index=True, return_inverse=True)
+    known = sorted(set(_read_weeks(rows)))
     n_known = round((known[-1] - known[0]) / _WEEK) + 1
     starts = tuple(known[0] + n * _WEEK for n in range(n_known + ahead))
     units = np.zeros((len(names), n_known), np.float32)
-    np.add.at(
-        units,
-        (series, _places(rows, starts)),
-        rows["y"].cast(pa.float64()).to_numpy(zero_copy_only=False),
-    )
-    first = np.unique(series, return_index=True)[1]
+    sold = rows["y"].cast(pa.float64()).to_numpy(zero_copy_only=False)
+    np.add.at(units, (series, _week_positions(rows, starts)), sold)
 
-    def said(name: str, default: str) -> ObjectArray:
+    def read_labels(name: str, default: str) -> ObjectArray:
         if name not in rows.column_names:
             return np.full(len(names), default, object)
-        return np.asarray(
-            rows[name].cast(pa.string()).to_numpy(zero_copy_only=False)[first], object
-        )
+        labels = rows[name].cast(pa.string()).to_numpy(zero_copy_only=False)
+        return np.asarray(labels[first], object)
 
-    kinds = tuple(
-        sorted(name.removeprefix(REACH) for name in rows.column_names if name.startswith(REACH))
-    )
+    reach_columns = [name for name in rows.column_names if name.startswith(REACH)]
+    kinds = tuple(sorted(name.removeprefix(REACH) for name in reach_columns))
     panel = DemandPanel(
         item_ids=names.astype(object),
-        zones=said("zone", "default"),
-        categories=said("category", ""),
+        zones=read_labels("zone", "default"),
+        categories=read_labels("category", ""),
         week_starts=starts,
         n_known=n_known,
         units=units,
@@ -138,38 +150,37 @@ def _panel(rows: pa.Table, ahead: int) -> DemandPanel:
         depth=None,
         list_price=None,
         offer_price=None,
-        brands=said("brand", ""),
+        brands=read_labels("brand", ""),
     )
-    return _with_plans(panel, rows)
+    return _add_plans(panel, rows)
 
 
-def _with_plans(panel: DemandPanel, rows: pa.Table) -> DemandPanel:
-    """The panel with the reach of these rows; rows of unknown series are left out."""
-    place = {name: n for n, name in enumerate(panel.item_ids.tolist())}
-    series = np.array(
-        [place.get(name, -1) for name in rows["unique_id"].cast(pa.string()).to_pylist()]
-    )
-    kept = series >= 0
-    weeks = _places(rows, panel.week_starts)[kept]
+def _add_plans(panel: DemandPanel, rows: pa.Table) -> DemandPanel:
+    """Return the panel with the reach of these rows; rows of unknown series are left out."""
+    series_of = {name: row for row, name in enumerate(panel.item_ids.tolist())}
+    ids = rows["unique_id"].cast(pa.string()).to_pylist()
+    series = np.array([series_of.get(item_id, -1) for item_id in ids])
+    known = series >= 0
+    weeks = _week_positions(rows, panel.week_starts)[known]
     reach: Float32Array = panel.reach.copy()
     for kind, name in enumerate(panel.kinds):
         if REACH + name in rows.column_names:
-            values = pc.fill_null(rows[REACH + name].cast(pa.float32()), 0.0).to_numpy(
-                zero_copy_only=False
-            )
-            reach[kind, series[kept], weeks] = values[kept]
+            column = pc.fill_null(rows[REACH + name].cast(pa.float32()), 0.0)
+            reach[kind, series[known], weeks] = column.to_numpy(zero_copy_only=False)[known]
     return replace(panel, reach=reach)
 
 
-def _weeks(rows: pa.Table) -> list[datetime]:
-    return [at.replace(tzinfo=UTC) for at in rows["ds"].cast(pa.timestamp("us")).to_pylist()]
+def _read_weeks(rows: pa.Table) -> list[datetime]:
+    starts = rows["ds"].cast(pa.timestamp("us")).to_pylist()
+    return [start.replace(tzinfo=UTC) for start in starts]
 
 
-def _places(rows: pa.Table, starts: Sequence[datetime]) -> Int64Array:
-    """Which week each row is of."""
-    found = pc.index_in(pa.array(_weeks(rows), TIMESTAMP), value_set=pa.array(starts, TIMESTAMP))
-    if found.null_count:
+def _week_positions(rows: pa.Table, starts: Sequence[datetime]) -> Int64Array:
+    """Return the position in `starts` of each row's week. Raises BadInput for any other week."""
+    weeks = pa.array(_read_weeks(rows), TIMESTAMP)
+    positions = pc.index_in(weeks, value_set=pa.array(starts, TIMESTAMP))
+    if positions.null_count:
         raise BadInput(
             "weeks are not seven days apart", where="ds", hint="Give one row a series and week"
         )
-    return np.asarray(found.to_numpy(), np.int64)
+    return np.asarray(positions.to_numpy(), np.int64)

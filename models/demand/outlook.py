@@ -1,24 +1,24 @@
-"""What is foretold of many items, as arrays: light, so that a server can hold it without model
-libraries."""
+"""Forecasts of many items as arrays; a server holds them without loading model libraries."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from features.contracts.arrays import BoolArray, Float64Array
-from models.demand.uncertainty.aggregates import Sums
+from models.demand.uncertainty.aggregates import AggregateDistributions
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """Forecasts of N items: mean N × weeks, this week first; alpha N (a week's variance = mean +
-    alpha mean²).
+    """Forecasts of N items.
 
-    dense N   items that sold in a quarter of the weeks or more: their sums over weeks have
-              distributions of their own
+    mean         N × weeks, the current week first
+    alpha        N, the dispersion: a week's variance = mean + alpha mean²
+    dense        N, items that sold in a quarter of the weeks or more
+    aggregates   distributions of sums over several weeks
     """
 
     mean: Float64Array
     alpha: Float64Array
     dense: BoolArray
-    sums: Sums
+    aggregates: AggregateDistributions

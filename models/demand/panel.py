@@ -1,4 +1,4 @@
-"""The panel a demand model learns from: series × weeks, as arrays.
+"""The panel that a demand model is fitted on: series × weeks, as arrays.
 
 N series (item × zone), T weeks of which the first `n_known` are over, K kinds of promotion.
 """
@@ -11,7 +11,6 @@ from datetime import datetime
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from features.contracts.arrays import Float32Array, Float64Array, Int64Array, ObjectArray
 from features.contracts.categories import prefix
@@ -21,14 +20,20 @@ PRICE_MEMORY = 8  # weeks whose planned prices are what an item usually costs
 
 @dataclass(frozen=True)
 class DemandPanel:
-    """Weekly units and plans. Nothing in it was read off a sale but the units themselves.
+    """Weekly units and plans; nothing in it was read off a sale but the units themselves.
 
-    units N × n_known; reach K × N × T (share of shops or visitors); depth N × T, offer_price and
-    list_price N × T (NaN where nothing is known, None when no series has any); item_ids, zones,
-    categories, brands N; week_starts T. signals, signal_names × signal_zones × T, are what is known
-    of whole weeks (holidays, weather, events). in_stock, N × n_known, is the share of a week in
-    which something was on hand (None: no stock is known). listed_week N is the place of the week in
-    which the catalogue says that an item comes, -inf where it does not say.
+    item_ids, zones, categories, brands   N
+    week_starts     T
+    units           N × n_known
+    reach           K × N × T, the planned share of shops or visitors
+    depth           N × T, of promotions
+    list_price, offer_price   N × T, minor units
+    signals         signal_names × signal_zones × T: holidays, weather, events of whole weeks
+    in_stock        N × n_known, the share of a week in which something was on hand
+    listed_week     N, the week in which the catalogue lists the item, -inf where it has no date
+
+    Depth and prices are NaN where nothing is known; they and `in_stock` are None when no series
+    has any.
     """
 
     item_ids: ObjectArray
@@ -57,40 +62,40 @@ class DemandPanel:
 
     @property
     def n_series(self) -> int:
+        """N."""
         return len(self.item_ids)
 
-    def known_until(self, n_known: int) -> DemandPanel:
-        """The panel as it stood after `n_known` weeks: later units are gone, plans stay."""
+    def truncate(self, n_known: int) -> DemandPanel:
+        """Return the panel as it was after `n_known` weeks: without later units, with all plans."""
         in_stock = None if self.in_stock is None else self.in_stock[:, :n_known]
         return replace(self, n_known=n_known, units=self.units[:, :n_known], in_stock=in_stock)
 
-    def divided_by(self, factors: Float32Array) -> DemandPanel:
-        """The panel with the units of each week over the N × T `factors`."""
+    def divide_units(self, factors: Float32Array) -> DemandPanel:
+        """Return the panel with units divided by the N × T `factors`."""
         return replace(self, units=self.units / factors[:, : self.n_known])
 
-    def assumed_prices(self, n_steps: int) -> Float64Array:
-        """N × n_steps: the offer price, minor units, that a forecast of the weeks after the known
-        ones assumes.
+    def forecast_prices(self, n_steps: int) -> Float64Array:
+        """Return N × n_steps: the offer prices, minor units, that forecasts assume.
 
-        It is the planned price where one stands in at least half of the last eight weeks: then the
-        series' level and the model's answer to a planned price come from weeks with known prices.
-        NaN elsewhere: no plan says what the item cost while it sold, and from a price decided since
-        then the model has learnt nothing.
+        The price of a week is the planned one if prices of at least half of the last eight weeks
+        are known too: then the series' level and the model's response to a planned price come from
+        weeks with known prices. It is NaN otherwise: no plan gives the price at which the item
+        sold, so the model could not learn the effect of a price that was decided later.
         """
-        assumed = np.full((self.n_series, n_steps), np.nan)
+        prices = np.full((self.n_series, n_steps), np.nan)
         if self.offer_price is None:
-            return assumed
+            return prices
         recent = np.isfinite(
             self.offer_price[:, max(self.n_known - PRICE_MEMORY, 0) : self.n_known]
         )
         learnt = 2 * recent.sum(axis=1) >= max(recent.shape[1], 1)
-        assumed[learnt] = self.offer_price[learnt, self.n_known : self.n_known + n_steps]
-        return assumed
+        prices[learnt] = self.offer_price[learnt, self.n_known : self.n_known + n_steps]
+        return prices
 
-    def take(self, series: npt.NDArray[np.integer]) -> DemandPanel:
-        """The panel of some series."""
+    def take(self, series: Int64Array) -> DemandPanel:
+        """Return the panel of some series."""
 
-        def some(array: Float32Array | None) -> Float32Array | None:
+        def take_rows(array: Float32Array | None) -> Float32Array | None:
             return None if array is None else array[series]
 
         return replace(
@@ -102,31 +107,28 @@ class DemandPanel:
             listed_week=self.listed_week[series],
             units=self.units[series],
             reach=self.reach[:, series],
-            depth=some(self.depth),
-            list_price=some(self.list_price),
-            offer_price=some(self.offer_price),
-            in_stock=some(self.in_stock),
+            depth=take_rows(self.depth),
+            list_price=take_rows(self.list_price),
+            offer_price=take_rows(self.offer_price),
+            in_stock=take_rows(self.in_stock),
         )
 
     @cached_property
     def groups(self) -> tuple[Int64Array, Int64Array]:
-        """Codes of two levels per zone: the first level of the category, and the whole category."""
-        tops = [prefix(category, 1) for category in self.categories]
-        keys = (
-            [f"{zone}\x1f{top}" for zone, top in zip(self.zones, tops, strict=True)],
-            [
-                f"{zone}\x1f{category}"
-                for zone, category in zip(self.zones, self.categories, strict=True)
-            ],
-        )
-        first, second = (
-            np.unique(np.array(each, str), return_inverse=True)[1].astype(np.int64) for each in keys
-        )
-        return first, second
+        """Codes of each series' department and category within its zone, N each."""
+        paths = list(zip(self.zones, self.categories, strict=True))
+        departments = [f"{zone}\x1f{prefix(category, 1)}" for zone, category in paths]
+        categories = [f"{zone}\x1f{category}" for zone, category in paths]
+        return encode(departments), encode(categories)
 
 
-def group_sums(values: Float32Array, codes: Int64Array) -> Float32Array:
-    """Per series, the sum of `values` over its group."""
+def encode(labels: Sequence[str]) -> Int64Array:
+    """Return the position of each label among the distinct ones, ascending."""
+    return np.unique(np.array(labels, str), return_inverse=True)[1].astype(np.int64)
+
+
+def sum_by_group(values: Float32Array, codes: Int64Array) -> Float32Array:
+    """Return for each series the sum of `values` over its group."""
     sums = np.bincount(codes, weights=values)
     return np.asarray(sums[codes], np.float32)
 
@@ -134,16 +136,15 @@ def group_sums(values: Float32Array, codes: Int64Array) -> Float32Array:
 def rolling_origins(
     n_weeks: int, *, horizon: int, step: int, count: int, skip_last: int, earliest: int
 ) -> Sequence[int]:
-    """Origins (weeks known before the first one foretold), oldest first, `step` apart, each with
-    `horizon` weeks after.
+    """Return origins `step` weeks apart, oldest first; each has `horizon` weeks after it.
 
-    The last ends `skip_last` weeks before the data; fewer than `count` where the first would lie
-    before `earliest`.
+    An origin is the number of weeks known before the first one that is forecast. The weeks after
+    the last origin end `skip_last` weeks before the data. There are fewer than `count` origins
+    where the first would be before `earliest`.
 
     >>> rolling_origins(53, horizon=4, step=4, count=3, skip_last=1, earliest=10)
     [40, 44, 48]
     """
     last = n_weeks - skip_last - horizon
-    return [
-        origin for origin in (last - step * k for k in reversed(range(count))) if origin >= earliest
-    ]
+    origins = [last - step * steps_back for steps_back in reversed(range(count))]
+    return [origin for origin in origins if origin >= earliest]

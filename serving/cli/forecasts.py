@@ -117,12 +117,12 @@ def _forecasts(folder: Path, freq: Freq, horizon: int | None) -> tuple[pa.Table,
 def _sums(folder: Path, rows: pa.Table, items: pa.Table, level: str, total: bool) -> pa.Table:
     """The rows of items as those of a level, and all weeks of a series as one row where the total
     is asked for."""
-    from models.demand.uncertainty.aggregate_rows import summed
-    from models.demand.uncertainty.aggregates import Sums
+    from models.demand.uncertainty.aggregate_rows import aggregate_forecasts
+    from models.demand.uncertainty.aggregates import AggregateDistributions
 
-    sums = Sums.load(folder)
-    if sums is None:
+    distributions = AggregateDistributions.load(folder)
+    if distributions is None:
         raise Unavailable(
             "the demand model is of an earlier release and knows no sums", hint="Train demand again"
         )
-    return summed(rows, items, level, sums, over_weeks=total)
+    return aggregate_forecasts(rows, items, level, distributions, over_weeks=total)

@@ -103,14 +103,16 @@ def forecast(
             hint="Ask for its weeks: freq=W",
         )
     source = table.daily if freq is Freq.DAY and table.daily is not None else table
-    found = source.of(item_id, zone, horizon or freq.usual_horizon, now)
+    found = source.look_up(item_id, zone, horizon or freq.usual_horizon, now)
     if horizon is not None and len(found) < horizon:
         raise beyond(horizon, len(found), freq, where="horizon")
-    total = table.total(item_id, zone, found) if freq is Freq.WEEK else None
+    total = table.sum_weeks(item_id, zone, found) if freq is Freq.WEEK else None
     if elasticity is None or not found:
         return ItemForecast(found, None, total)
     weeks = (
-        table.of(item_id, zone, len(found) // freq.per_week + 1, now) if freq is Freq.DAY else found
+        table.look_up(item_id, zone, len(found) // freq.per_week + 1, now)
+        if freq is Freq.DAY
+        else found
     )
     with reading(engine) as connection:
         history = Ledger(connection).history(item_id, zone)

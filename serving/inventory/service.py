@@ -18,7 +18,14 @@ from configs.settings import Settings
 from features.contracts.errors import NotFound
 from features.database import reading
 from features.prices.ledger import Ledger
-from models.demand.inventory import DAYS, Policy, abc, replenish, slow_movers, xyz
+from models.demand.inventory import (
+    DAYS,
+    Policy,
+    classify_abc,
+    classify_xyz,
+    find_slow_movers,
+    replenish,
+)
 from models.demand.lookup import ForecastTable
 from serving.inventory.stock import ItemStock, item_stock
 
@@ -108,8 +115,8 @@ def inventory(
         for item_id, item in zip(item_ids, items, strict=True)
     ]
     worth = outlook.mean.sum(axis=1) * _filled(prices)
-    classes, spreads = abc(worth), xyz(outlook)
-    slow = slow_movers(outlook, plan.days_of_cover)
+    classes, spreads = classify_abc(worth), classify_xyz(outlook)
+    slow = find_slow_movers(outlook, plan.days_of_cover)
     rows = [
         InventoryRow(
             item_id=item_ids[n],

@@ -77,7 +77,7 @@ class ServedDemand:
         rows = []
         for item_id in item_ids:
             try:
-                found = table.of(item_id, zone, weeks, now)
+                found = table.look_up(item_id, zone, weeks, now)
             except NotFound:
                 continue
             rows += [

@@ -1,4 +1,4 @@
-"""`make bench-demand`: what demand forecasts must show, on the Complete Journey, in one run.
+"""`make bench-demand`: targets of demand forecasts on the Complete Journey, in one run.
 
     python -m tests.benchmarks.demand
 
@@ -32,6 +32,7 @@ from statsforecast.models import (
 )
 
 from configs.settings import Settings
+from features.contracts.arrays import Float64Array
 from features.facts.facts import Facts
 from models.demand.baselines import UNBIASED
 from serving.cli.evaluate import print_evaluation
@@ -40,90 +41,86 @@ from tests.benchmarks import simulated_demand
 from tests.benchmarks.targets import Target
 from training.demand import tables as demand_tables
 from training.demand import task as demand
-from training.demand.backtest import Backtester
+from training.demand.backtest import Backtest
 from training.demand.config import DemandConfig
-from training.demand.daily import build_days
+from training.demand.data import DemandData, load_demand_data
+from training.demand.day_folds import evaluate_days
+from training.demand.folds import choose_series, evaluate_origin
 from training.demand.metrics import bias, wmape
-from training.demand.panel import as_planned, build_panel, catalogue
 from training.demand.task import DemandTask
 from training.results import Evaluation
 from training.run import load_config
 
 CHOSEN_ON = datetime.fromisoformat("2017-10-09T04:00:00+00:00")
+ORIGINS = (40, 44, 48)
 MOST_SECONDS = 120.0
 FORMAT = "complete-journey"
 
 
 def targets(evaluation: Evaluation) -> list[Target]:
-    """The figures that forecasts are judged by."""
+    """Return the targets of accuracy and calibration."""
     errors, scaled = (evaluation.comparison(name) for name in ("WMAPE", "revenue-weighted RMSSE"))
-    rival, other = errors.baselines[errors.strongest], scaled.baselines[scaled.strongest]
+    rival, scaled_rival = errors.baselines[errors.strongest], scaled.baselines[scaled.strongest]
     low, high = (evaluation.metrics[f"WMAPE gain {end}"] for end in ("low", "high"))
-    off = evaluation.metrics["bias"]
+    bias_of_ours = evaluation.metrics["bias"]
     table = evaluation.table(demand_tables.BY_VOLUME)
-    uniform, covered = (
-        [cell.value for cell in table.rows[name]] for name in ("PIT KS", "coverage p10-p90")
-    )
-    gain, scaled_gain = 1 - errors.ours / rival, 1 - scaled.ours / other
-    found = f"{errors.ours:.4f} against {errors.strongest} {rival:.4f}, {gain:.1%} less ({low:.1%} to {high:.1%})"
+    pit_distances = [cell.value for cell in table.rows["PIT KS"]]
+    coverages = [cell.value for cell in table.rows["coverage p10-p90"]]
+    gain, scaled_gain = 1 - errors.ours / rival, 1 - scaled.ours / scaled_rival
     return [
-        Target("bias of the served mean within 3 %", f"{off:+.2%}", abs(off) <= 0.03),
+        Target(
+            "bias of the served mean within 3 %",
+            f"{bias_of_ours:+.2%}",
+            abs(bias_of_ours) <= 0.03,
+        ),
         Target(
             "WMAPE at least 8 % below the best unbiased baseline, interval above 0",
-            found,
+            f"{errors.ours:.4f} against {errors.strongest} {rival:.4f}, "
+            f"{gain:.1%} less ({low:.1%} to {high:.1%})",
             gain >= 0.08 and low > 0,
         ),
         Target(
             "revenue-weighted RMSSE at least 5 % below the best baseline",
-            f"{scaled.ours:.4f} against {scaled.strongest} {other:.4f}, {scaled_gain:.1%} less",
+            f"{scaled.ours:.4f} against {scaled.strongest} {scaled_rival:.4f}, "
+            f"{scaled_gain:.1%} less",
             scaled_gain >= 0.05,
         ),
         Target(
             "randomised PIT within .03 of uniform in every fifth by volume",
-            _listed(uniform),
-            max(uniform) <= 0.03,
+            _format_list(pit_distances),
+            max(pit_distances) <= 0.03,
         ),
         Target(
             "p10-p90 covers at least .80 in every fifth by volume",
-            _listed(covered),
-            min(covered) >= 0.80,
+            _format_list(coverages),
+            min(coverages) >= 0.80,
         ),
     ]
 
 
-def _listed(values: list[float]) -> str:
+def _format_list(values: list[float]) -> str:
     return " ".join(f"{value:.3f}" for value in values)
 
 
-def seconds(facts: Facts, settings: Settings, config: DemandConfig) -> Target:
-    """One origin from nothing but the panel: three earlier fits to learn from, the fit, forecasts
-    with quantiles."""
-    panel, revenue = build_panel(facts, settings, until=None, ahead=config.fit.horizon)
-    origin = 48
-    shop = Backtester(
-        panel,
-        lambda at: as_planned(panel, facts, settings, known_at=panel.week_starts[at]),
-        config,
-        settings.seed,
-        lambda _: None,
-        build_days(panel, facts, settings),
-        settings.timezone,
-        catalogue(facts),
-    )
-    judged = np.flatnonzero((panel.units[:, :40] > 0).sum(axis=1) >= 10)
+def time_one_origin(facts: Facts, settings: Settings, config: DemandConfig) -> Target:
+    """Time one origin from the panel on: three earlier fits, the fit, forecasts with quantiles."""
+    data = load_demand_data(facts, settings, until=None, ahead=config.fit.horizon)
+    backtest = Backtest(data, config, settings.seed, lambda _: None)
+    series = choose_series(data.panel, ORIGINS[0], config)
     wall, cpu = time.monotonic(), time.process_time()
-    fold = shop.fold(origin, revenue, judged, 40)
-    shop.day_fold(origin, judged)
+    fold = evaluate_origin(backtest, ORIGINS[-1], series)
+    evaluate_days(backtest, ORIGINS[-1], series)
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
-    found = f"{wall:.0f} s on the clock, {cpu:.0f} s of CPU, one process, {len(fold.means):,} series with p10, p50, p90"
+    outcome = (
+        f"{wall:.0f} s on the clock, {cpu:.0f} s of CPU, one process, "
+        f"{len(fold.means):,} series with p10, p50, p90"
+    )
     name = f"trained and forecast within {MOST_SECONDS:.0f} s an origin on two cores"
-    return Target(name, found, wall <= MOST_SECONDS)
+    return Target(name, outcome, wall <= MOST_SECONDS)
 
 
-def statsforecast_itself(facts: Facts, settings: Settings, config: DemandConfig) -> list[str]:
-    """WMAPE and bias of the library's own methods on the same series and origins."""
-    panel, _ = build_panel(facts, settings, until=None, ahead=config.fit.horizon)
-    judged = np.flatnonzero((panel.units[:, :40] > 0).sum(axis=1) >= 10)
+def score_statsforecast(data: DemandData, config: DemandConfig) -> list[str]:
+    """Return WMAPE and bias of the library's own methods on the same series and origins."""
     methods = [
         ADIDA(),
         TSB(alpha_d=0.2, alpha_p=0.2),
@@ -132,30 +129,18 @@ def statsforecast_itself(facts: Facts, settings: Settings, config: DemandConfig)
         SeasonalNaive(season_length=4),
         CrostonSBA(),
     ]
-    sold, said = [], []
-    for origin in (40, 44, 48):
-        past = panel.units[judged, :origin].astype(np.float64)
-        frame = pd.DataFrame(
-            {
-                "unique_id": np.repeat(np.arange(len(judged)), origin),
-                "ds": np.tile(np.arange(origin), len(judged)),
-                "y": past.ravel(),
-            }
-        )
-        said.append(
-            StatsForecast(models=methods, freq=1, n_jobs=1).forecast(df=frame, h=config.horizon)
-        )
-        sold.append(
-            panel.units[judged, origin : origin + config.horizon].astype(np.float64).ravel()
-        )
-    return _errors(np.concatenate(sold), pd.concat(said))
+    units = data.panel.units
+    rows = choose_series(data.panel, ORIGINS[0], config).rows
+    sold, forecasts = [], []
+    for origin in ORIGINS:
+        past = units[rows, :origin].astype(np.float64)
+        forecasts.append(_forecast(methods, past, config.horizon))
+        sold.append(units[rows, origin : origin + config.horizon].astype(np.float64).ravel())
+    return _format_errors(np.concatenate(sold), pd.concat(forecasts))
 
 
-def statsforecast_by_day(facts: Facts, settings: Settings, config: DemandConfig) -> list[str]:
-    """Daily WMAPE and bias of the library's own methods on the same dense series and origins."""
-    panel, _ = build_panel(facts, settings, until=None, ahead=config.fit.horizon)
-    days = build_days(panel, facts, settings)
-    judged = np.flatnonzero((panel.units[:, :40] > 0).sum(axis=1) >= 10)
+def score_statsforecast_by_day(data: DemandData, config: DemandConfig) -> list[str]:
+    """Return daily WMAPE and bias of the library's own methods on the same dense series."""
     methods = [
         SeasonalNaive(season_length=7),
         SeasonalWindowAverage(season_length=7, window_size=8),
@@ -163,34 +148,41 @@ def statsforecast_by_day(facts: Facts, settings: Settings, config: DemandConfig)
         WindowAverage(window_size=56),
         DynamicOptimizedTheta(season_length=7),
     ]
-    sold, said = [], []
-    for origin in (40, 44, 48):
-        series = np.intersect1d(days.known_until(origin).dense(config.daily), judged)
-        past = days.of(series, 0, origin).reshape(len(series), -1)
-        frame = pd.DataFrame(
-            {
-                "unique_id": np.repeat(np.arange(len(series)), past.shape[1]),
-                "ds": np.tile(np.arange(past.shape[1]), len(series)),
-                "y": past.ravel(),
-            }
-        )
-        said.append(
-            StatsForecast(models=methods, freq=1, n_jobs=1).forecast(df=frame, h=7 * config.horizon)
-        )
-        sold.append(days.of(series, origin, origin + config.horizon).ravel())
-    return _errors(np.concatenate(sold), pd.concat(said))
+    rows = choose_series(data.panel, ORIGINS[0], config).rows
+    sold, forecasts = [], []
+    for origin in ORIGINS:
+        series = np.intersect1d(data.days.truncate(origin).find_dense(config.daily), rows)
+        past = data.days.by_day(series, 0, origin).reshape(len(series), -1)
+        forecasts.append(_forecast(methods, past, 7 * config.horizon))
+        sold.append(data.days.by_day(series, origin, origin + config.horizon).ravel())
+    return _format_errors(np.concatenate(sold), pd.concat(forecasts))
 
 
-def _errors(actual: np.ndarray, rows: pd.DataFrame) -> list[str]:
-    names = [name for name in rows.columns if name not in ("unique_id", "ds")]
-    return [
-        f"{name}: WMAPE {wmape(actual, rows[name].to_numpy()):.4f}, bias {bias(actual, rows[name].to_numpy()):+.1%}"
-        for name in names
-    ]
+def _forecast(methods: list[object], past: Float64Array, horizon: int) -> pd.DataFrame:
+    """Return statsforecast's forecasts of series × periods."""
+    n_series, n_periods = past.shape
+    frame = pd.DataFrame(
+        {
+            "unique_id": np.repeat(np.arange(n_series), n_periods),
+            "ds": np.tile(np.arange(n_periods), n_series),
+            "y": past.ravel(),
+        }
+    )
+    return StatsForecast(models=methods, freq=1, n_jobs=1).forecast(df=frame, h=horizon)
+
+
+def _format_errors(actual: Float64Array, forecasts: pd.DataFrame) -> list[str]:
+    lines = []
+    for name in forecasts.columns:
+        if name not in ("unique_id", "ds"):
+            forecast = forecasts[name].to_numpy()
+            error, excess = wmape(actual, forecast), bias(actual, forecast)
+            lines.append(f"{name}: WMAPE {error:.4f}, bias {excess:+.1%}")
+    return lines
 
 
 def run(facts: Facts, settings: Settings, progress: Callable[[str], None]) -> list[Target]:
-    """Prints the tables as they come and returns what was met and missed."""
+    """Print the tables as they come, and return the targets."""
     config: DemandConfig = load_config(DemandTask(), settings)
     print("\n# The origins that choices were made on (28, 32, 36)\n", flush=True)
     print_evaluation(demand.evaluate(facts, settings, config, until=CHOSEN_ON, progress=progress))
@@ -198,25 +190,26 @@ def run(facts: Facts, settings: Settings, progress: Callable[[str], None]) -> li
     evaluation = demand.evaluate(facts, settings, config, until=None, progress=progress)
     print_evaluation(evaluation, in_full=True)
     print("\n# statsforecast itself, same series and origins\n", flush=True)
-    for line in statsforecast_itself(facts, settings, config):
+    data = load_demand_data(facts, settings, until=None, ahead=config.fit.horizon)
+    for line in score_statsforecast(data, config):
         print(line, flush=True)
     print("\n# statsforecast itself by day, same dense series and origins\n", flush=True)
-    for line in statsforecast_by_day(facts, settings, config):
+    for line in score_statsforecast_by_day(data, config):
         print(line, flush=True)
     print(f"(in every evaluation, equal to them by a test: {', '.join(UNBIASED)})")
     prices = [simulated_demand.target(form) for form in ("loglinear", "choice")]
-    return [*targets(evaluation), *prices, seconds(facts, settings, config)]
+    return [*targets(evaluation), *prices, time_one_origin(facts, settings, config)]
 
 
 def main() -> None:
-    """Exits 1 when a target is missed."""
+    """Run all; exit 1 when a target is missed."""
     warnings.simplefilter("ignore")
     with opened_data(None, FORMAT, print) as data:
-        found = run(data.facts, data.settings, print)
+        reached = run(data.facts, data.settings, print)
     print()
-    for target in found:
+    for target in reached:
         print(target)
-    sys.exit(0 if all(target.met for target in found) else 1)
+    sys.exit(0 if all(target.met for target in reached) else 1)
 
 
 if __name__ == "__main__":

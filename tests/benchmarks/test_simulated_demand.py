@@ -6,8 +6,8 @@ from pathlib import Path
 
 from configs.loading import load
 from experiments.simulator.parameters import ShopParameters
-from tests.benchmarks.simulated_demand import RATIOS, learnt, steps
-from training.demand.backtest import DemandConfig
+from tests.benchmarks.simulated_demand import RATIOS, count_price_steps, train_on_simulated_shop
+from training.demand.config import DemandConfig
 
 
 def test_where_a_price_list_exists_no_forecast_rises_with_the_planned_price(tmp_path: Path) -> None:
@@ -15,10 +15,10 @@ def test_where_a_price_list_exists_no_forecast_rises_with_the_planned_price(tmp_
     config = load(
         "models/demand", DemandConfig, overrides={"fit.trees.n_trees": 40, "n_origins": 1}
     )
-    model, panel = learnt(tmp_path, small, config, seed=3)
-    found = steps(model, panel)
-    assert found.n == small.n_items * 13 * (len(RATIOS) - 1)
-    assert found.rises == 0
+    model, panel = train_on_simulated_shop(tmp_path, small, config, seed=3)
+    steps = count_price_steps(model, panel)
+    assert steps.n == small.n_items * 13 * (len(RATIOS) - 1)
+    assert steps.rises == 0
     assert (
-        found.lowest > 1.2 > 0.9 > found.highest
+        steps.lowest > 1.2 > 0.9 > steps.highest
     )  # true slopes about -2.4: 2.4 and .53 times as many

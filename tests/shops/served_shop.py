@@ -21,8 +21,13 @@ from features.facts.facts import Facts
 from features.online.histories import offline_histories, offline_items
 from features.online.materialize import materialize
 from models.demand.reconcile import LEVELS
-from models.demand.uncertainty.aggregates import NodeSpread, NodeSums, Spread, Sums
-from models.demand.uncertainty.counts import Counts
+from models.demand.uncertainty.aggregates import (
+    AggregateDistributions,
+    AggregateSpread,
+    ItemSpread,
+    LevelSpreads,
+)
+from models.demand.uncertainty.counts import CountDistribution
 from models.pricing.response.elasticity import ElasticityModel
 from models.ranking.calibration import fit_calibration
 from models.ranking.columns import column_names
@@ -147,13 +152,16 @@ def weekly_forecasts() -> pa.Table:
     return table.append_column("dense", pa.array(np.full(len(table), True)))
 
 
-def sums() -> Sums:
-    """Negative binomials over 1, 2, 4 and 8 weeks, of items and of nodes alike: dispersion .2, .15,
-    .1, .05."""
+def aggregate_distributions() -> AggregateDistributions:
+    """Negative binomials over 1, 2, 4 and 8 weeks, of items and of levels alike: dispersion .2,
+    .15, .1, .05."""
     alphas = (0.2, 0.15, 0.1, 0.05)
-    counts = [Counts((1.0,), (alpha, alpha), ((), ())) for alpha in alphas]
-    nodes = NodeSums(tuple(NodeSpread(1e-9, alpha) for alpha in alphas), NodeSpread(1e-9, 0.4))
-    return Sums(tuple(Spread(each, each) for each in counts), dict.fromkeys(LEVELS, nodes))
+    counts = [CountDistribution((1.0,), (alpha, alpha), ((), ())) for alpha in alphas]
+    level = LevelSpreads(
+        tuple(AggregateSpread(1e-9, alpha) for alpha in alphas), AggregateSpread(1e-9, 0.4)
+    )
+    items = tuple(ItemSpread(count, count) for count in counts)
+    return AggregateDistributions(items, dict.fromkeys(LEVELS, level))
 
 
 def daily_forecasts() -> pa.Table:
@@ -222,7 +230,7 @@ def build(home: Path) -> Settings:
         register(registry, "recommendations", home / "artifacts" / name)
     (home / "artifacts" / "demand").mkdir(parents=True)
     pq.write_table(weekly_forecasts(), home / "artifacts" / "demand" / "forecasts.parquet")
-    sums().save(home / "artifacts" / "demand")
+    aggregate_distributions().save(home / "artifacts" / "demand")
     pq.write_table(daily_forecasts(), home / "artifacts" / "demand" / "forecasts_daily.parquet")
     register(registry, "demand", home / "artifacts" / "demand")
     registry.promote("recommendations", "1")

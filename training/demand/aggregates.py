@@ -1,5 +1,4 @@
-"""Categories, departments and zones of a backtest: the nodes above all items, those without a sale
-yet included."""
+"""Categories, departments and zones of a shop: sums over all items, including those never sold."""
 
 from __future__ import annotations
 
@@ -8,44 +7,48 @@ from functools import cached_property
 import numpy as np
 
 from features.contracts.arrays import Float64Array
-from models.demand.new_items import ItemRates, waiting
+from models.demand.new_items import ItemRates, find_waiting
 from models.demand.panel import DemandPanel
-from models.demand.reconcile import Hierarchy, hierarchy
-from training.demand.panel import Catalogue, unsold_panel
+from models.demand.reconcile import Hierarchy, build_hierarchy
+from training.demand.catalogue import Catalogue, build_unsold_panel
 
 
-class Nodes:
-    """U nodes above the N series of a panel and the items of the catalogue that are not in it."""
+class CatalogueAggregates:
+    """U aggregates of the N series of a panel and of the catalogue's items that are not in it."""
 
     def __init__(self, panel: DemandPanel, items: Catalogue) -> None:
         self._panel = panel
-        self._never = unsold_panel(panel, items)
+        self._never_sold = build_unsold_panel(panel, items)
+        self._zones = np.concatenate([panel.zones, self._never_sold.zones])
+        self._categories = np.concatenate([panel.categories, self._never_sold.categories])
+        self._brands = np.concatenate([panel.brands, self._never_sold.brands])
 
     @cached_property
-    def tree(self) -> Hierarchy:
-        """The nodes."""
-        return hierarchy(self._both("zones"), self._both("categories"))
+    def hierarchy(self) -> Hierarchy:
+        """The aggregates."""
+        return build_hierarchy(self._zones, self._categories)
 
-    def _both(self, name: str) -> np.ndarray:
-        return np.concatenate([getattr(self._panel, name), getattr(self._never, name)])
+    def sum_units(self, units: Float64Array) -> Float64Array:
+        """Return U × H sums of the N × H units of the panel's series; the others sold none."""
+        none = np.zeros((self._never_sold.n_series, units.shape[1]))
+        return self.hierarchy.bottom_up(np.concatenate([units, none]))
 
-    def units(self, units: Float64Array) -> Float64Array:
-        """U × H sums of the N × H units of the panel's series; the others sold none."""
-        blank = np.zeros((self._never.n_series, units.shape[1]))
-        return self.tree.bottom_up(np.concatenate([units, blank]))
+    def sum_means(self, known: DemandPanel, rates: ItemRates, means: Float64Array) -> Float64Array:
+        """Return U × H sums of the N × H means of the panel's series.
 
-    def means(self, known: DemandPanel, rates: ItemRates, means: Float64Array) -> Float64Array:
-        """U × H sums of the N × H means of the panel's series; what had not sold yet counts with
-        the rate of its like.
-
-        known   the panel at the origin
+        known   the panel at the origin; series that had not sold then count with their rate
         """
-        never = self._never.known_until(known.n_known)
-        waits = np.concatenate([waiting(known), waiting(never)])
-        unsold = np.concatenate([~(known.units > 0).any(axis=1), np.ones(never.n_series, bool)])
-        whole = np.concatenate([means, np.zeros((never.n_series, means.shape[1]))])
-        about = [self._both(name) for name in ("zones", "categories", "brands")]
+        never_sold = self._never_sold.truncate(known.n_known)
+        waits = np.concatenate([find_waiting(known), find_waiting(never_sold)])
+        unsold = ~(known.units > 0).any(axis=1)
+        unsold = np.concatenate([unsold, np.ones(never_sold.n_series, bool)])
+        no_means = np.zeros((never_sold.n_series, means.shape[1]))
+        all_means = np.concatenate([means, no_means])
         for series in np.flatnonzero(unsold):
-            zone, category, brand = (str(values[series]) for values in about)
-            whole[series] = rates.of(zone, category, brand, waits=bool(waits[series]))
-        return self.tree.bottom_up(whole)
+            all_means[series] = rates.look_up(
+                str(self._zones[series]),
+                str(self._categories[series]),
+                str(self._brands[series]),
+                waits=bool(waits[series]),
+            )
+        return self.hierarchy.bottom_up(all_means)

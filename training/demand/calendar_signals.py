@@ -1,5 +1,4 @@
-"""What is known of whole weeks: the first days of a month, public holidays, and the regressors of
-the shop."""
+"""Signals of whole weeks: the first days of a month, public holidays, the shop's regressors."""
 
 from __future__ import annotations
 
@@ -18,69 +17,73 @@ from features.contracts.tables import DEFAULT_ZONE
 from features.facts.facts import Facts
 from features.pipelines.demand import week_spans
 from features.pipelines.expressions import instant
-from models.demand.daily import EVE, HOLIDAY, USUAL, WEEKDAYS
-from models.demand.daily import MONTH_BEGINS as BEGINS
+from models.demand.daily import EVE, HOLIDAY, MONTH_BEGINS, USUAL, WEEKDAYS
 
-MONTH_BEGINS, HOLIDAYS = "month_begins", "holidays"
-_FIRST_DAYS = 7  # wages and benefits come then
+MONTH_BEGINS_SIGNAL, HOLIDAYS_SIGNAL = "month_begins", "holidays"
+_FIRST_DAYS = 7  # wages and benefits are paid then
 
 
-def zone_signals(
+def read_zone_signals(
     facts: Facts,
     settings: Settings,
     starts: Sequence[datetime],
     zones: Sequence[str],
     known_at: datetime | None,
 ) -> tuple[tuple[str, ...], Float32Array]:
-    """Names R, and R × Z × T values: regressors as known at `known_at` (None: all of them).
+    """Return names R, and R × Z × T values: regressors as known at `known_at` (None: all of them).
 
     Raises BadInput for a country that the holidays library does not know.
     """
-    days = [_days(start, settings.timezone) for start in starts]
-    begins = np.array([sum(day.day <= _FIRST_DAYS for day in week) / len(week) for week in days])
-    found: dict[str, Float64Array] = {MONTH_BEGINS: np.tile(begins, (len(zones), 1))}
+    weeks = [_local_days(start, settings.timezone) for start in starts]
+    begins = np.array([sum(day.day <= _FIRST_DAYS for day in week) / len(week) for week in weeks])
+    signals: dict[str, Float64Array] = {MONTH_BEGINS_SIGNAL: np.tile(begins, (len(zones), 1))}
     countries = [settings.zone(zone).country or settings.country for zone in zones]
     if any(countries):
-        found[HOLIDAYS] = np.array([_holidays(country, days) for country in countries])
-    found |= _regressors(facts, starts, zones, known_at)
-    return tuple(found), np.stack(list(found.values())).astype(np.float32)
+        signals[HOLIDAYS_SIGNAL] = np.array(
+            [_count_holidays(country, weeks) for country in countries]
+        )
+    signals |= _read_regressors(facts, starts, zones, known_at)
+    return tuple(signals), np.stack(list(signals.values())).astype(np.float32)
 
 
-def _days(start: datetime, timezone: str) -> list[date]:
+def _local_days(start: datetime, timezone: str) -> list[date]:
+    """Return the dates of the week that begins at `start`."""
     return [day.astimezone(ZoneInfo(timezone)).date() for day in day_starts(start, timezone)]
 
 
-def day_kinds(settings: Settings, starts: Sequence[datetime], zones: Sequence[str]) -> Int8Array:
-    """Z × weeks × 7: the kind of each day (models.demand.daily)."""
-    days = [_days(start, settings.timezone) for start in starts]
+def classify_days(
+    settings: Settings, starts: Sequence[datetime], zones: Sequence[str]
+) -> Int8Array:
+    """Return Z × weeks × 7: the kind of each day, of models.demand.daily."""
+    days = [_local_days(start, settings.timezone) for start in starts]
     kinds = np.full((len(zones), len(days), WEEKDAYS), USUAL, np.int8)
-    for place, zone in enumerate(zones):
-        calendar = _calendar(settings.zone(zone).country or settings.country, days)
+    for row, zone in enumerate(zones):
+        holidays = _public_holidays(settings.zone(zone).country or settings.country, days)
         for week, weekday in np.ndindex(len(days), WEEKDAYS):
             day = days[week][weekday]
-            if day in calendar:
-                kinds[place, week, weekday] = HOLIDAY
-            elif day + timedelta(days=1) in calendar:
-                kinds[place, week, weekday] = EVE
+            if day in holidays:
+                kinds[row, week, weekday] = HOLIDAY
+            elif day + timedelta(days=1) in holidays:
+                kinds[row, week, weekday] = EVE
             elif day.day <= _FIRST_DAYS:
-                kinds[place, week, weekday] = BEGINS
+                kinds[row, week, weekday] = MONTH_BEGINS
     return kinds
 
 
-def _holidays(country: str, days: Sequence[Sequence[date]]) -> list[float]:
-    """Public holidays in each week; none without a country."""
-    calendar = _calendar(country, days)
-    return [float(sum(day in calendar for day in week)) for week in days]
+def _count_holidays(country: str, weeks: Sequence[Sequence[date]]) -> list[float]:
+    """Return the number of public holidays of each week; 0 without a country."""
+    holidays = _public_holidays(country, weeks)
+    return [float(sum(day in holidays for day in week)) for week in weeks]
 
 
-def _calendar(country: str, days: Sequence[Sequence[date]]) -> Collection[date]:
-    """Public holidays of the years of `days`, and of the next; "DE-BY" is Bavaria."""
+def _public_holidays(country: str, weeks: Sequence[Sequence[date]]) -> Collection[date]:
+    """Return those of the years of the weeks, and of the next; "DE-BY" is Bavaria."""
     if not country:
         return ()
     import holidays
 
     name, _, part = country.partition("-")
-    years = {day.year + ahead for week in days for day in week for ahead in (0, 1)}
+    years = {day.year + ahead for week in weeks for day in week for ahead in (0, 1)}
     try:
         return set(holidays.country_holidays(name, subdiv=part or None, years=years))
     except NotImplementedError as error:
@@ -89,14 +92,13 @@ def _calendar(country: str, days: Sequence[Sequence[date]]) -> Collection[date]:
         ) from error
 
 
-def _regressors(
+def _read_regressors(
     facts: Facts, starts: Sequence[datetime], zones: Sequence[str], known_at: datetime | None
 ) -> Mapping[str, Float64Array]:
-    """Weekly means by name; a zone without rows of its own takes those of the default zone, a week
-    without takes 0.
+    """Return Z × T weekly means by name, ascending.
 
-    A row whose `known_at` lies at or after the origin is not known yet; one without was known all
-    along.
+    A zone without rows of its own has those of the default zone, a week without rows has 0. A row
+    whose `known_at` lies at or after the origin is not known yet; one without was always known.
     """
     rows = facts.read("regressors")
     if known_at is not None:
@@ -107,26 +109,27 @@ def _regressors(
     means = rows.group_by(
         "name", zone=rows.zone.fill_null(DEFAULT_ZONE), week_start=rows.week_start
     ).aggregate(value=rows["value"].mean())
-    place = {start: week for week, start in enumerate(starts)}
-    values: dict[str, dict[str, Float64Array]] = {}
+    week_of = {start: week for week, start in enumerate(starts)}
+    by_name: dict[str, dict[str, Float64Array]] = {}
     for row in means.order_by(["name", "zone", ibis.asc("week_start")]).to_pyarrow().to_pylist():
-        weekly = values.setdefault(row["name"], {}).setdefault(
-            row["zone"], np.full(len(starts), np.nan)
-        )
-        weekly[place[row["week_start"]]] = row["value"]
+        by_zone = by_name.setdefault(row["name"], {})
+        weekly = by_zone.setdefault(row["zone"], np.full(len(starts), np.nan))
+        weekly[week_of[row["week_start"]]] = row["value"]
     blank = np.full(len(starts), np.nan)
-    chosen = {
-        name: np.array([by_zone.get(zone, by_zone.get(DEFAULT_ZONE, blank)) for zone in zones])
-        for name, by_zone in sorted(values.items())
-    }
-    return {name: _centred(weekly) for name, weekly in chosen.items()}
+    regressors = {}
+    for name, by_zone in sorted(by_name.items()):
+        usual = by_zone.get(DEFAULT_ZONE, blank)
+        regressors[name] = _standardize(np.array([by_zone.get(zone, usual) for zone in zones]))
+    return regressors
 
 
-def _centred(weekly: Float64Array) -> Float64Array:
-    """In standard deviations from the mean, so that one penalty suits all; unknown weeks are usual
-    ones."""
+def _standardize(weekly: Float64Array) -> Float64Array:
+    """Return values in two standard deviations from the mean, so that one penalty suits all.
+
+    Unknown weeks get the mean.
+    """
     known = np.isfinite(weekly)
     if not known.any():
         return np.zeros_like(weekly)
-    spread = float(weekly[known].std()) or 1.0
-    return np.where(known, (weekly - weekly[known].mean()) / spread / 2, 0.0)
+    deviation = float(weekly[known].std()) or 1.0
+    return np.where(known, (weekly - weekly[known].mean()) / deviation / 2, 0.0)

@@ -1,5 +1,4 @@
-"""Figures of a forecast against what was sold. Arrays are series × weeks ahead unless said
-otherwise."""
+"""Metrics of a forecast against what sold; arrays are series × weeks unless stated otherwise."""
 
 from __future__ import annotations
 
@@ -10,23 +9,25 @@ from features.contracts.arrays import Float64Array
 
 
 def wmape(actual: Float64Array, forecast: Float64Array) -> float:
-    """Sum of absolute errors over the sum of what was sold."""
-    return float(np.abs(actual - forecast).sum() / actual.sum())
+    """Return the sum of absolute errors over the units sold; NaN if nothing sold."""
+    total = actual.sum()
+    return float(np.abs(actual - forecast).sum() / total) if total > 0 else float("nan")
 
 
 def bias(actual: Float64Array, forecast: Float64Array) -> float:
-    """How much too much was foretold in all, as a share of what was sold."""
-    return float(forecast.sum() / actual.sum() - 1.0)
+    """Return the excess of all forecasts, as a share of the units sold; NaN if nothing sold."""
+    total = actual.sum()
+    return float(forecast.sum() / total - 1.0) if total > 0 else float("nan")
 
 
-def weighted_rmsse(
+def wrmsse(
     actual: Float64Array, forecast: Float64Array, past: Float64Array, weight: Float64Array
 ) -> float:
-    """Root mean squared scaled error, weighted (by revenue): each series by its own week-on-week
-    changes before.
+    """Return the weighted root mean squared scaled error.
 
-    `past` series × known weeks, from each series' first sale on; `weight` per series. Series that
-    never changed are left out. Makridakis, Spiliotis & Assimakopoulos (2022), M5.
+    Errors of a series are scaled by its own week-on-week changes before. `past` is series × known
+    weeks, used from each series' first sale on; `weight` (revenue) is per series. Series that never
+    changed are left out. Makridakis, Spiliotis & Assimakopoulos (2022), M5.
     """
     started = np.cumsum(past > 0, axis=1) > 0
     steps = started[:, 1:] & started[:, :-1]
@@ -35,33 +36,30 @@ def weighted_rmsse(
     usable = (scale > 0) & (weight > 0)
     squared = ((actual - forecast) ** 2).mean(axis=1)
     scaled = np.sqrt(squared[usable] / scale[usable])
-    return (
-        float((scaled * weight[usable]).sum() / weight[usable].sum())
-        if usable.any()
-        else float("nan")
-    )
+    if not usable.any():
+        return float("nan")
+    return float((scaled * weight[usable]).sum() / weight[usable].sum())
 
 
 def pinball(actual: Float64Array, quantile: Float64Array, level: float) -> float:
-    """Mean quantile loss at `level`."""
+    """Return the mean quantile loss at `level`."""
     error = actual - quantile
     return float(np.maximum(level * error, (level - 1) * error).mean())
 
 
 def interval_coverage(actual: Float64Array, low: Float64Array, high: Float64Array) -> float:
-    """Share of weeks within the interval, its ends included."""
+    """Return the share of weeks within the interval, its ends included."""
     return float(((actual >= low) & (actual <= high)).mean())
 
 
 def ks_uniform(values: Float64Array) -> float:
-    """The largest distance between the share of `values` up to x and x: 0 when they are uniform on
-    0..1."""
+    """Return the largest distance between the distribution of `values` and the uniform on 0..1."""
     return float(stats.kstest(values, "uniform").statistic)
 
 
-def paired_gain(actual: Float64Array, ours: Float64Array, theirs: Float64Array) -> float:
-    """p-value that our absolute error is not smaller, paired by series (t-test, one-sided)."""
-    gain = (np.abs(actual - theirs) - np.abs(actual - ours)).sum(axis=1)
+def gain_p_value(actual: Float64Array, ours: Float64Array, baseline: Float64Array) -> float:
+    """Return the p-value that our absolute error is not smaller, paired by series (t-test)."""
+    gain = (np.abs(actual - baseline) - np.abs(actual - ours)).sum(axis=1)
     if len(gain) < 2 or np.ptp(gain) == 0:
         return 1.0
     return float(stats.ttest_1samp(gain, 0.0, alternative="greater").pvalue)
@@ -70,14 +68,18 @@ def paired_gain(actual: Float64Array, ours: Float64Array, theirs: Float64Array) 
 def gain_interval(
     actual: Float64Array,
     ours: Float64Array,
-    theirs: Float64Array,
+    baseline: Float64Array,
     *,
     n_draws: int = 500,
     seed: int = 7,
 ) -> tuple[float, float]:
-    """95 % bootstrap interval, over series, of 1 - WMAPE of ours / WMAPE of theirs. A series keeps
-    all its weeks."""
-    errors = np.column_stack([np.abs(actual - forecast).sum(axis=1) for forecast in (ours, theirs)])
+    """Return the 95 % bootstrap interval of 1 - WMAPE of ours / WMAPE of the baseline.
+
+    Series are drawn, each with all its weeks.
+    """
+    errors = np.column_stack(
+        [np.abs(actual - forecast).sum(axis=1) for forecast in (ours, baseline)]
+    )
     rng = np.random.default_rng(seed)
     n = len(errors)
     sums = np.array([errors[rng.integers(0, n, n)].sum(axis=0) for _ in range(n_draws)])

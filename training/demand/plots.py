@@ -1,4 +1,4 @@
-"""Pictures of a demand evaluation."""
+"""Figures of a demand evaluation."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from models.demand.panel import DemandPanel
-from training.demand.backtest import Fold
+from training.demand.folds import Fold
 
 
-def total(panel: DemandPanel, folds: Sequence[Fold]) -> Figure:
-    """Units of all judged series a week, and what each origin foretold."""
+def plot_total(panel: DemandPanel, folds: Sequence[Fold]) -> Figure:
+    """Plot the weekly units of all evaluated series, and the forecasts of each origin."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
     last = folds[-1]
@@ -24,16 +24,15 @@ def total(panel: DemandPanel, folds: Sequence[Fold]) -> Figure:
             np.array(weeks),
             fold.means.sum(axis=0),
             marker="o",
-            label=f"foretold after {fold.origin} weeks",
+            label=f"forecast after {fold.origin} weeks",
         )
-    axes.set(xlabel="week", ylabel="units of all judged series", ylim=(0, None))
+    axes.set(xlabel="week", ylabel="units of all evaluated series", ylim=(0, None))
     axes.legend()
     return figure
 
 
-def calibration(folds: Sequence[Fold]) -> Figure:
-    """Randomised PIT (flat when calibrated), and mean sold against mean foretold by size of
-    forecast."""
+def plot_calibration(folds: Sequence[Fold]) -> Figure:
+    """Plot the randomised PIT (flat when calibrated), and mean units sold by size of forecast."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.hist(
@@ -44,10 +43,9 @@ def calibration(folds: Sequence[Fold]) -> Figure:
     means = np.concatenate([fold.means.ravel() for fold in folds])
     actual = np.concatenate([fold.actual.ravel() for fold in folds])
     groups = [group for group in np.array_split(np.argsort(means), 30) if len(group)]
-    foretold = np.array([means[group].mean() for group in groups])
-    right.loglog(
-        foretold, np.maximum([actual[group].mean() for group in groups], 1e-3), "o", color="black"
-    )
-    right.loglog(foretold, foretold, color="grey")
-    right.set(xlabel="mean foretold", ylabel="mean sold")
+    forecast = np.array([means[group].mean() for group in groups])
+    sold = np.maximum([actual[group].mean() for group in groups], 1e-3)
+    right.loglog(forecast, sold, "o", color="black")
+    right.loglog(forecast, forecast, color="grey")
+    right.set(xlabel="mean forecast", ylabel="mean sold")
     return figure

@@ -1,43 +1,46 @@
-"""Demand: rolling origins beside the statistical baselines -> the model fitted on all weeks -> the
-next 13 weeks."""
+"""The training task of demand: evaluated at rolling origins beside the baselines, then refitted."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 
 from configs.settings import Settings
-from features.contracts.arrays import Float64Array, Int64Array
+from features.contracts.arrays import Float64Array
 from features.contracts.errors import BadInput
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
 from models.demand.baselines import BIASED, UNBIASED
 from models.demand.model import DemandModel
 from models.demand.panel import DemandPanel
-from models.demand.uncertainty.counts import QUANTILES
-from training.demand import plots, tables
-from training.demand.aggregate_metrics import sum_folds, sums_table
-from training.demand.backtest import SEASONAL, Backtester, Fold
+from models.demand.uncertainty.counts import P10, P90
+from training.demand.aggregate_metrics import evaluate_aggregates, tabulate_aggregates
+from training.demand.backtest import Backtest
 from training.demand.config import DemandConfig
-from training.demand.daily import DayFold, build_days, judged_days
+from training.demand.data import load_demand_data
+from training.demand.day_folds import DayFold, compare_days, evaluate_days
+from training.demand.folds import SEASONAL, Fold, choose_series, evaluate_origin
 from training.demand.metrics import (
     bias,
     gain_interval,
+    gain_p_value,
     interval_coverage,
     ks_uniform,
-    paired_gain,
-    pinball,
-    weighted_rmsse,
     wmape,
+    wrmsse,
 )
-from training.demand.new_items import new_figures, new_items, new_table
+from training.demand.new_items import (
+    compute_new_item_metrics,
+    evaluate_new_items,
+    tabulate_new_items,
+)
 from training.demand.origins import MIN_ORIGIN, evaluation_origins
-from training.demand.panel import as_planned, build_panel, catalogue
-from training.results import Comparison, Evaluation, Trained
+from training.demand.plots import plot_calibration, plot_total
+from training.demand.tables import build_tables, compute_pinball_losses
+from training.results import OURS, Comparison, Evaluation, Trained
 from training.task import TIME, Progress
 
 PRIMARY = "WMAPE"
@@ -53,38 +56,37 @@ def train(
     refit: bool = True,
     progress: Progress,
 ) -> Trained[DemandModel]:
-    """Evaluates at rolling origins within the weeks before `until`, then refits the same on all of
-    them.
+    """Evaluate at rolling origins within the weeks before `until`, then refit on all of them.
 
     Raises BadInput with too little history, saying how many weeks there are and how many are
     needed.
     """
     progress("reading weekly demand")
-    panel, revenue = build_panel(facts, settings, until=until, ahead=config.fit.horizon)
-    origins = _origins(panel, config)
-
-    def planned(origin: int) -> DemandPanel:
-        """The whole panel with the prices that were planned when `origin` weeks were over."""
-        return as_planned(panel, facts, settings, known_at=panel.week_starts[origin])
-
-    days = build_days(panel, facts, settings)
-    shop = Backtester(
-        panel, planned, config, settings.seed, progress, days, settings.timezone, catalogue(facts)
-    )
-    judged = _judged(panel, origins[0], config)
-    folds = [shop.fold(origin, revenue, judged, origins[0]) for origin in origins]
-    by_day = [fold for origin in origins if (fold := shop.day_fold(origin, judged)) is not None]
-    new = [new_items(shop, panel, origin, config.horizon) for origin in origins]
+    data = load_demand_data(facts, settings, until=until, ahead=config.fit.horizon)
+    panel = data.panel
+    origins = _lay_origins(panel, config)
+    series = choose_series(panel, origins[0], config)
+    backtest = Backtest(data, config, settings.seed, progress)
+    folds = [evaluate_origin(backtest, origin, series) for origin in origins]
+    day_folds = [evaluate_days(backtest, origin, series) for origin in origins]
+    new_items = [evaluate_new_items(backtest, panel, origin, config.horizon) for origin in origins]
     rng = generator(settings.seed, "sums")
-    sums = [sum_folds(shop, panel, judged, origin, config.horizon, rng) for origin in origins]
-    evaluated = shop.fitted(origins[-1]) if refit else shop.model(origins[-1])
-    evaluation = _evaluation(panel, folds, by_day, config, origins)
+    aggregates = [evaluate_aggregates(backtest, origin, series, rng) for origin in origins]
+    evaluation = _summarize(panel, config, folds, [fold for fold in day_folds if fold is not None])
     evaluation = replace(
         evaluation,
-        metrics={**evaluation.metrics, **new_figures(new)},
-        tables=(*evaluation.tables, sums_table(sums), new_table(new)),
+        metrics={**evaluation.metrics, **compute_new_item_metrics(new_items)},
+        tables=(
+            *evaluation.tables,
+            tabulate_aggregates(aggregates),
+            tabulate_new_items(new_items),
+        ),
     )
-    return Trained(evaluation, evaluated, shop.model(panel.n_known) if refit else evaluated)
+    if not refit:
+        evaluated = backtest.model_with_forecasts_at(origins[-1])
+        return Trained(evaluation, evaluated, evaluated)
+    served = backtest.model_with_forecasts_at(panel.n_known)
+    return Trained(evaluation, backtest.model_at(origins[-1]), served)
 
 
 def evaluate(
@@ -96,148 +98,143 @@ def evaluate(
     split: str = TIME,  # noqa: ARG001
     progress: Progress,
 ) -> Evaluation:
-    """Ours beside the baselines at the rolling origins; the same figures as `train`."""
+    """Return ours beside the baselines at the rolling origins; the same metrics as `train`."""
     return train(facts, settings, config, until=until, refit=False, progress=progress).evaluation
 
 
-def _origins(panel: DemandPanel, config: DemandConfig) -> Sequence[int]:
+def _lay_origins(panel: DemandPanel, config: DemandConfig) -> Sequence[int]:
     origins = evaluation_origins(panel.n_known, config)
     if not origins:
         needed = MIN_ORIGIN + config.horizon + config.skip_last_weeks
         raise BadInput(
-            f"{panel.n_known} whole weeks of sales are too few to judge a demand model; {needed} are needed",
-            hint="Import more history, or lower horizon or skip_last_weeks in configs/models/demand.yaml",
+            f"{panel.n_known} whole weeks of sales are too few to evaluate a demand model; "
+            f"{needed} are needed",
+            hint="Import more history, "
+            "or lower horizon or skip_last_weeks in configs/models/demand.yaml",
         )
     return origins
 
 
-def _judged(panel: DemandPanel, first: int, config: DemandConfig) -> Int64Array:
-    """Series sold in enough of the weeks before the first origin."""
-    needed = math.ceil(config.min_share_sold * first)
-    judged = np.flatnonzero((panel.units[:, :first] > 0).sum(axis=1) >= needed)
-    if not len(judged):
-        raise BadInput(
-            f"no item sold in {needed} of the first {first} weeks, so no forecast can be judged",
-            hint="Lower min_share_sold in configs/models/demand.yaml",
-        )
-    return judged
-
-
-def _evaluation(
+def _summarize(
     panel: DemandPanel,
-    folds: Sequence[Fold],
-    by_day: Sequence[DayFold],
     config: DemandConfig,
-    origins: Sequence[int],
+    folds: Sequence[Fold],
+    day_folds: Sequence[DayFold],
 ) -> Evaluation:
-    """Figures over all origins together; RMSSE is the mean of the origins."""
+    """Return the metrics of all origins together; RMSSE is the mean of the origins."""
     actual = np.concatenate([fold.actual for fold in folds])
     ours = np.concatenate([fold.means for fold in folds])
-    theirs = {
+    baselines = {
         name: np.concatenate([fold.baselines[name] for fold in folds])
         for name in (*UNBIASED, SEASONAL)
     }
-    errors = {name: wmape(actual, forecast) for name, forecast in theirs.items()}
+    error, our_bias = wmape(actual, ours), bias(actual, ours)
+    errors = {name: wmape(actual, forecast) for name, forecast in baselines.items()}
     strongest = min(errors, key=lambda name: errors[name])
-    p_value = _paired(folds, strongest)
-    low, high = gain_interval(*_by_series(folds, strongest))
-    scaled = {name: _scaled(folds, name) for name in theirs}
-    rival = min(scaled, key=lambda name: scaled[name])
-    off = bias(actual, ours)
-    error = wmape(actual, ours)
-    days, figures_by_day = judged_days(by_day) if by_day else (None, {})
-    comparisons = (
+    by_series = _stack_by_series(folds, strongest)
+    p_value, (low, high) = gain_p_value(*by_series), gain_interval(*by_series)
+    scaled = {name: _mean_wrmsse(folds, name) for name in baselines}
+    strongest_scaled = min(scaled, key=lambda name: scaled[name])
+    comparisons = [
         Comparison(PRIMARY, error, errors, "lower", strongest, p_value),
-        Comparison("revenue-weighted RMSSE", _scaled(folds, None), scaled, "lower", rival),
-        *(() if days is None else (days,)),
-    )
+        Comparison(
+            "revenue-weighted RMSSE",
+            _mean_wrmsse(folds, OURS),
+            scaled,
+            "lower",
+            strongest_scaled,
+        ),
+    ]
+    day_metrics: Mapping[str, float] = {}
+    if day_folds:
+        day_comparison, day_metrics = compare_days(day_folds)
+        comparisons.append(day_comparison)
+    # A short history may bias every method: then ours may be no more biased than the baseline it
+    # replaces.
+    most_bias = max(MAX_BIAS, abs(bias(actual, baselines[strongest])))
     return Evaluation(
         task="demand",
-        cut=panel.week_starts[origins[-1]],
+        cut=panel.week_starts[folds[-1].origin],
         primary=PRIMARY,
-        comparisons=comparisons,
-        # A short history may bias every method: then ours may be no more biased than the baseline
-        # it replaces.
-        passed=error < errors[strongest]
-        and abs(off) <= max(MAX_BIAS, abs(bias(actual, theirs[strongest]))),
+        comparisons=tuple(comparisons),
+        passed=error < errors[strongest] and abs(our_bias) <= most_bias,
         metrics={
-            "bias": off,
+            "bias": our_bias,
             "WMAPE gain low": low,
             "WMAPE gain high": high,
-            **_figures(folds, actual),
-            **{f"bias {n}": bias(actual, f) for n, f in theirs.items()},
-            **figures_by_day,
+            **_compute_metrics(folds),
+            **{f"bias {name}": bias(actual, forecast) for name, forecast in baselines.items()},
+            **day_metrics,
         },
-        notes=_notes(panel, folds, config, actual),
+        notes=_write_notes(panel, config, folds),
         figures={
-            "demand_total": plots.total(panel, folds),
-            "demand_calibration": plots.calibration(folds),
+            "demand_total": plot_total(panel, folds),
+            "demand_calibration": plot_calibration(folds),
         },
-        tables=tables.all_tables(folds),
+        tables=build_tables(folds),
     )
 
 
-def _figures(folds: Sequence[Fold], actual: Float64Array) -> dict[str, float]:
+def _compute_metrics(folds: Sequence[Fold]) -> dict[str, float]:
+    actual = np.concatenate([fold.actual for fold in folds])
     quantiles = np.concatenate([fold.quantiles for fold in folds])
-    losses = {
-        f"pinball p{level * 100:.0f}": pinball(actual, quantiles[:, :, q], level)
-        for q, level in enumerate(QUANTILES)
-    }
     per_origin = {f"bias origin {fold.origin}": bias(fold.actual, fold.means) for fold in folds}
+    coverage = interval_coverage(actual, quantiles[..., P10], quantiles[..., P90])
     return {
         **per_origin,
-        **losses,
-        "coverage p10-p90": interval_coverage(actual, quantiles[:, :, 0], quantiles[:, :, 2]),
+        **compute_pinball_losses(actual, quantiles),
+        "coverage p10-p90": coverage,
         "PIT KS": ks_uniform(np.concatenate([fold.pit.ravel() for fold in folds])),
         "n_series": float(len(folds[0].actual)),
     }
 
 
-def _paired(folds: Sequence[Fold], rival: str) -> float:
-    """Paired by series: its absolute errors of all origins together."""
-    return paired_gain(*_by_series(folds, rival))
-
-
-def _by_series(
-    folds: Sequence[Fold], rival: str
+def _stack_by_series(
+    folds: Sequence[Fold], baseline: str
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Sold, ours, theirs: series × weeks of all origins."""
-    parts = zip(*((fold.actual, fold.means, fold.baselines[rival]) for fold in folds), strict=True)
-    actual, ours, theirs = (np.concatenate(each, axis=1) for each in parts)
-    return actual, ours, theirs
+    """Return units, ours and the baseline: series × weeks of all origins."""
+    return (
+        np.concatenate([fold.actual for fold in folds], axis=1),
+        np.concatenate([fold.means for fold in folds], axis=1),
+        np.concatenate([fold.baselines[baseline] for fold in folds], axis=1),
+    )
 
 
-def _scaled(folds: Sequence[Fold], name: str | None) -> float:
-    forecasts = [fold.means if name is None else fold.baselines[name] for fold in folds]
-    each = [
-        weighted_rmsse(f.actual, forecast, f.past, f.weight)
-        for f, forecast in zip(folds, forecasts, strict=True)
-    ]
-    return float(np.mean(each))
+def _mean_wrmsse(folds: Sequence[Fold], method: str) -> float:
+    """Return the mean of the origins."""
+    errors = [wrmsse(fold.actual, fold.forecast(method), fold.past, fold.weight) for fold in folds]
+    return float(np.mean(errors))
 
 
-def _notes(
-    panel: DemandPanel, folds: Sequence[Fold], config: DemandConfig, actual: Float64Array
+def _write_notes(
+    panel: DemandPanel, config: DemandConfig, folds: Sequence[Fold]
 ) -> tuple[str, ...]:
     (name,) = BIASED
+    actual = np.concatenate([fold.actual for fold in folds])
     median = np.concatenate([fold.baselines[name] for fold in folds])
     starts = ", ".join(f"{panel.week_starts[fold.origin]:%Y-%m-%d}" for fold in folds)
+    origins = ", ".join(str(fold.origin) for fold in folds)
     protocol = (
-        f"{len(folds[0].actual)} series sold in {config.min_share_sold:.0%} of the weeks before the first origin; "
-        f"{config.horizon} weeks from each of {starts} (after {', '.join(str(f.origin) for f in folds)} weeks)"
+        f"{len(folds[0].actual)} series sold in {config.min_share_sold:.0%} of the weeks before "
+        f"the first origin; {config.horizon} weeks from each of {starts} (after {origins} weeks)"
     )
-    notes = [
-        protocol,
-        f"{name}: WMAPE {wmape(actual, median):.3f} with a bias of {bias(actual, median):+.1%}, so it is no rival",
-        "promotions: the planned calendar, known in advance; prices: the price list only, never a price seen in sales",
-    ]
+    left_out = (
+        f"{name}: WMAPE {wmape(actual, median):.3f} with a bias of {bias(actual, median):+.1%}, "
+        "so it is no rival"
+    )
+    plans = (
+        "promotions: the planned calendar, known in advance; prices: the price list only, "
+        "never a price seen in sales"
+    )
+    notes = [protocol, left_out, plans]
     if panel.offer_price is None:
         notes.append(
             "no price list was imported: forecasts know planned promotions but no planned prices"
         )
     if len(folds) < config.n_origins:
         notes.append(
-            f"{panel.n_known} weeks of sales leave room for {len(folds)} of {config.n_origins} origins"
+            f"{panel.n_known} weeks of sales leave room for {len(folds)} of "
+            f"{config.n_origins} origins"
         )
     return tuple(notes)
 

@@ -1,5 +1,4 @@
-"""How far sums over items miss, learnt level by level on backtests of categories, departments and
-zones."""
+"""Spreads of categories, departments and zones, fitted level by level to errors of backtests."""
 
 from __future__ import annotations
 
@@ -13,71 +12,70 @@ from models.demand.reconcile import LEVELS
 from models.demand.uncertainty.aggregates import (
     FIRST_GUESS,
     SPANS,
-    NodeSpread,
-    NodeSums,
-    fit_node_spread,
+    AggregateSpread,
+    LevelSpreads,
+    fit_aggregate_spread,
 )
 from models.demand.uncertainty.backtest_calibration import NEAR
 
 
 @dataclass(frozen=True)
-class NodeBacktest:
-    """What was foretold at an origin of U nodes and what then came, U × the weeks from the first
-    one on."""
+class PastAggregates:
+    """Forecasts of U aggregates made at a past origin, and what sold: U × weeks from the first."""
 
     means: Float64Array
     actual: Float64Array
 
 
-def fit_nodes(
-    seen: Sequence[NodeBacktest], levels: StringArray, rng: np.random.Generator
-) -> Mapping[str, NodeSums]:
-    """By level, from the finest on, each drawn to the one below; `levels` U. Empty without
-    backtests."""
-    if not seen or not len(levels):
+def fit_level_spreads(
+    past: Sequence[PastAggregates], levels: StringArray, rng: np.random.Generator
+) -> Mapping[str, LevelSpreads]:
+    """Fit the spreads of each level, the finest first, each shrunk towards the one below.
+
+    `levels` U. Empty without backtests.
+    """
+    if not past or not len(levels):
         return {}
-    below = NodeSums((FIRST_GUESS,) * len(SPANS), FIRST_GUESS)
-    found = {}
+    below = LevelSpreads((FIRST_GUESS,) * len(SPANS), FIRST_GUESS)
+    fitted = {}
     for level in reversed(LEVELS):
-        part = [
-            NodeBacktest(each.means[levels == level], each.actual[levels == level]) for each in seen
-        ]
-        below = found[level] = _fit_level(part, below, rng)
-    return found
+        rows = levels == level
+        of_level = [PastAggregates(each.means[rows], each.actual[rows]) for each in past]
+        below = fitted[level] = _fit_level(of_level, below, rng)
+    return fitted
 
 
-def _fit_level(seen: Sequence[NodeBacktest], below: NodeSums, rng: np.random.Generator) -> NodeSums:
-    near = fit_node_spread(*_weeks(seen, 0, NEAR), below.spans[0], rng)
+def _fit_level(
+    past: Sequence[PastAggregates], below: LevelSpreads, rng: np.random.Generator
+) -> LevelSpreads:
+    near = _fit_weeks([_select_weeks(each, slice(NEAR)) for each in past], below.spans[0], rng)
     spans = [near]
     for weeks, guess in zip(SPANS[1:], below.spans[1:], strict=True):
-        whole = [each for each in seen if each.means.shape[1] >= weeks]
-        means = [each.means[:, :weeks].sum(axis=1) for each in whole]
-        actual = [each.actual[:, :weeks].sum(axis=1) for each in whole]
-        spans.append(_fitted(actual, means, guess, rng) or spans[-1])
-    beyond = _weeks(seen, NEAR, None)
-    far = fit_node_spread(*beyond, below.far, rng) if len(beyond[0]) else near
-    return NodeSums(tuple(spans), far)
+        whole = [forecasts for forecasts in past if forecasts.means.shape[1] >= weeks]
+        spans.append(_fit_sums(whole, weeks, guess, rng) if whole else spans[-1])
+    beyond = [_select_weeks(forecasts, slice(NEAR, None)) for forecasts in past]
+    n_beyond = sum(forecasts.means.size for forecasts in beyond)
+    far = _fit_weeks(beyond, below.far, rng) if n_beyond else near
+    return LevelSpreads(tuple(spans), far)
 
 
-def _fitted(
-    actual: list[Float64Array],
-    means: list[Float64Array],
-    guess: NodeSpread,
-    rng: np.random.Generator,
-) -> NodeSpread | None:
-    return (
-        fit_node_spread(np.concatenate(actual), np.concatenate(means), guess, rng)
-        if means
-        else None
-    )
+def _select_weeks(past: PastAggregates, weeks: slice) -> PastAggregates:
+    return PastAggregates(past.means[:, weeks], past.actual[:, weeks])
 
 
-def _weeks(
-    seen: Sequence[NodeBacktest], first: int, last: int | None
-) -> tuple[Float64Array, Float64Array]:
-    """Sold and foretold of single weeks, one after the other."""
-    parts = [
-        (each.actual[:, first:last].ravel(), each.means[:, first:last].ravel()) for each in seen
-    ]
-    actual, means = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return actual, means
+def _fit_weeks(
+    past: Sequence[PastAggregates], below: AggregateSpread, rng: np.random.Generator
+) -> AggregateSpread:
+    """Fit the spread of single weeks."""
+    actual = np.concatenate([forecasts.actual.ravel() for forecasts in past])
+    means = np.concatenate([forecasts.means.ravel() for forecasts in past])
+    return fit_aggregate_spread(actual, means, below, rng)
+
+
+def _fit_sums(
+    past: Sequence[PastAggregates], weeks: int, below: AggregateSpread, rng: np.random.Generator
+) -> AggregateSpread:
+    """Fit the spread of the first `weeks` weeks together."""
+    actual = np.concatenate([forecasts.actual[:, :weeks].sum(axis=1) for forecasts in past])
+    means = np.concatenate([forecasts.means[:, :weeks].sum(axis=1) for forecasts in past])
+    return fit_aggregate_spread(actual, means, below, rng)

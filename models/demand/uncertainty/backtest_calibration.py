@@ -1,5 +1,4 @@
-"""What backtests before an origin teach the forecasts made at it: which method to trust, how wide
-to spread counts."""
+"""Calibration of forecasts by past ones: the weights of the blend, and the spread of counts."""
 
 from __future__ import annotations
 
@@ -8,121 +7,166 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from features.contracts.arrays import Float64Array, Int64Array
-from models.demand.blend import Blend, fit_blend
-from models.demand.uncertainty.aggregates import SPANS, NodeSums, Spread
-from models.demand.uncertainty.counts import QUANTILES, fit_counts
+from features.contracts.arrays import Float64Array
+from models.demand.blend import Blend, Segments, fit_blend
+from models.demand.uncertainty.aggregates import SPANS, ItemSpread, LevelSpreads
+from models.demand.uncertainty.counts import QUANTILES, fit_count_distribution
 
 NEAR = 4  # horizons up to here share a distribution, those beyond another
-_ENOUGH = 1_000
+_MIN_ROWS = 1_000
 
 
 @dataclass(frozen=True)
-class Backtest:
-    """What the methods said at an origin and what then came: steps S, segment and N × S sold, N × S
-    × M means."""
+class PastForecasts:
+    """Unblended forecasts of N series made at a past origin, and what sold.
+
+    steps      S weeks ahead, 1 is the first week after the origin
+    segments   of the N series at the origin
+    means      N × S × METHODS
+    actual     N × S units
+    """
 
     origin: int
     steps: tuple[int, ...]
-    segment: Int64Array
+    segments: Segments
     means: Float64Array
     actual: Float64Array
 
-    def before(self, n_known: int) -> Backtest:
-        """The weeks that are over after `n_known` weeks."""
-        kept = [place for place, step in enumerate(self.steps) if self.origin + step <= n_known]
-        steps = tuple(self.steps[place] for place in kept)
-        return Backtest(self.origin, steps, self.segment, self.means[:, kept], self.actual[:, kept])
+    def select_steps(self, first: int, last: int | None = None) -> PastForecasts:
+        """Return those of `first` to `last` weeks ahead, both included; None has no upper end."""
+        columns = [
+            column
+            for column, step in enumerate(self.steps)
+            if first <= step and (last is None or step <= last)
+        ]
+        return PastForecasts(
+            self.origin,
+            tuple(self.steps[column] for column in columns),
+            self.segments,
+            self.means[:, columns],
+            self.actual[:, columns],
+        )
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Learnt on backtests before the origin: the blend, the spread near and far, and those of sums
-    over weeks.
+    """Fitted to forecasts of earlier origins.
 
-    sums    of items, by SPANS; the first one is `near`
-    nodes   of nodes above the items, by level; a plain set of backtests knows none
+    near, far    spreads of a week up to NEAR weeks ahead, and of one beyond
+    spans        spreads of one item's sums over SPANS weeks; the first one is `near`
+    levels       spreads of the aggregates above the items; empty unless they were fitted too
     """
 
     blend: Blend
-    near: Spread
-    far: Spread
-    sums: tuple[Spread, ...]
-    nodes: Mapping[str, NodeSums] = field(default_factory=dict)
+    near: ItemSpread
+    far: ItemSpread
+    spans: tuple[ItemSpread, ...]
+    levels: Mapping[str, LevelSpreads] = field(default_factory=dict)
+
+    def at_step(self, step: int) -> ItemSpread:
+        """Return the spread `step` weeks ahead."""
+        return self.near if step <= NEAR else self.far
 
     def quantiles(
-        self, mean: Float64Array, segment: Int64Array, step: int, at: Sequence[float] = QUANTILES
+        self,
+        means: Float64Array,
+        segments: Segments,
+        levels: Sequence[float] = QUANTILES,
     ) -> Float64Array:
-        """n × levels of n means `step` weeks ahead."""
-        return (self.near if step <= NEAR else self.far).quantiles(mean, segment, at)
+        """Return N × H × levels quantiles around the N × H means of the first H weeks ahead."""
+        by_step = [
+            self.at_step(step).quantiles(means[:, step - 1], segments.dense, levels)
+            for step in range(1, means.shape[1] + 1)
+        ]
+        return np.stack(by_step, axis=1)
 
     def pit(
         self,
         actual: Float64Array,
-        mean: Float64Array,
-        segment: Int64Array,
-        step: int,
+        means: Float64Array,
+        segments: Segments,
         rng: np.random.Generator,
     ) -> Float64Array:
-        """The randomised probability integral transform of n counts `step` weeks ahead."""
-        return (self.near if step <= NEAR else self.far).pit(actual, mean, segment, rng)
+        """Return the randomised PIT of N × H counts of the first H weeks ahead."""
+        by_step = [
+            self.at_step(step).pit(actual[:, step - 1], means[:, step - 1], segments.dense, rng)
+            for step in range(1, means.shape[1] + 1)
+        ]
+        return np.column_stack(by_step)
 
 
-def calibrate(backtests: Sequence[Backtest], n_known: int, rng: np.random.Generator) -> Calibration:
-    """From backtests of earlier origins, of which only weeks before `n_known` are looked at."""
-    seen = [backtest.before(n_known) for backtest in backtests]
-    near = [
-        _rows(each, [place for place, step in enumerate(each.steps) if step <= NEAR])
-        for each in seen
-    ]
-    actual, means, segment = (np.concatenate(part) for part in zip(*near, strict=True))
-    blend = fit_blend(actual, means, segment)
-    close = _spread(actual, blend(means, segment), segment, rng)
-    beyond = [
-        _rows(each, [place for place, step in enumerate(each.steps) if step > NEAR])
-        for each in seen
-    ]
-    actual, means, segment = (np.concatenate(part) for part in zip(*beyond, strict=True))
-    far = _spread(actual, blend(means, segment), segment, rng) if len(actual) >= _ENOUGH else close
-    sums = [close]
+def calibrate(past: Sequence[PastForecasts], n_known: int, rng: np.random.Generator) -> Calibration:
+    """Fit a calibration to forecasts of earlier origins; weeks from `n_known` on are left out."""
+    over = [forecasts.select_steps(1, n_known - forecasts.origin) for forecasts in past]
+    near_weeks = _stack_weeks([forecasts.select_steps(1, NEAR) for forecasts in over])
+    blend = fit_blend(near_weeks.actual, near_weeks.means, near_weeks.segments)
+    near = _fit_spread(near_weeks.blend(blend), rng)
+    far_weeks = _stack_weeks([forecasts.select_steps(NEAR + 1) for forecasts in over])
+    enough = len(far_weeks.actual) >= _MIN_ROWS
+    far = _fit_spread(far_weeks.blend(blend), rng) if enough else near
+    spans = [near]
     for weeks in SPANS[1:]:
-        found = _span(seen, blend, weeks)
-        sums.append(sums[-1] if found is None else _spread(*found, rng))
-    return Calibration(blend, close, far, tuple(sums))
+        sums = _sum_weeks(over, blend, weeks)
+        spans.append(spans[-1] if sums is None else _fit_spread(sums, rng))
+    return Calibration(blend, near, far, tuple(spans))
 
 
-def _span(
-    seen: Sequence[Backtest], blend: Blend, weeks: int
-) -> tuple[Float64Array, Float64Array, Int64Array] | None:
-    """Sold, foretold and segment of the first `weeks` weeks together; None where no backtest saw
-    all of them."""
-    whole = [each for each in seen if each.steps[:weeks] == tuple(range(1, weeks + 1))]
+@dataclass(frozen=True)
+class _Rows:
+    """R counts with their blended means."""
+
+    actual: Float64Array
+    mean: Float64Array
+    segments: Segments
+
+
+@dataclass(frozen=True)
+class _UnblendedRows:
+    """R counts with the means of the methods, R × METHODS."""
+
+    actual: Float64Array
+    means: Float64Array
+    segments: Segments
+
+    def blend(self, blend: Blend) -> _Rows:
+        return _Rows(self.actual, blend.combine(self.means, self.segments), self.segments)
+
+
+def _stack_weeks(past: Sequence[PastForecasts]) -> _UnblendedRows:
+    """Return a row for each series and week of the forecasts."""
+    means = [each.means.reshape(-1, each.means.shape[-1]) for each in past]
+    segments = [each.segments.repeat(len(each.steps)) for each in past]
+    return _UnblendedRows(
+        np.concatenate([each.actual.ravel() for each in past]),
+        np.concatenate(means),
+        Segments.concatenate(segments),
+    )
+
+
+def _sum_weeks(past: Sequence[PastForecasts], blend: Blend, weeks: int) -> _Rows | None:
+    """Return a row for each series: the sum of its first `weeks` weeks.
+
+    None where no forecasts have all of these weeks.
+    """
+    span = tuple(range(1, weeks + 1))
+    whole = [forecasts for forecasts in past if forecasts.steps[:weeks] == span]
     if not whole:
         return None
-    sold = [each.actual[:, :weeks].sum(axis=1) for each in whole]
-    foretold = [blend(each.means[:, :weeks], each.segment).sum(axis=1) for each in whole]
-    return (
-        np.concatenate(sold),
-        np.concatenate(foretold),
-        np.concatenate([each.segment for each in whole]),
+    means = [blend.combine(each.means[:, :weeks], each.segments).sum(axis=1) for each in whole]
+    return _Rows(
+        np.concatenate([forecasts.actual[:, :weeks].sum(axis=1) for forecasts in whole]),
+        np.concatenate(means),
+        Segments.concatenate([forecasts.segments for forecasts in whole]),
     )
 
 
-def _rows(backtest: Backtest, places: list[int]) -> tuple[Float64Array, Float64Array, Int64Array]:
-    """Sold R, means R × M and segment R of some steps."""
-    means = backtest.means[:, places]
-    return (
-        backtest.actual[:, places].ravel(),
-        means.reshape(-1, means.shape[-1]),
-        np.repeat(backtest.segment, len(places)),
+def _fit_spread(rows: _Rows, rng: np.random.Generator) -> ItemSpread:
+    """Fit distributions of sparse and of dense series; one for both where one has few rows."""
+    dense = rows.segments.dense
+    if min((~dense).sum(), dense.sum()) < _MIN_ROWS:
+        common = fit_count_distribution(rows.actual, rows.mean, rng)
+        return ItemSpread(common, common)
+    return ItemSpread(
+        fit_count_distribution(rows.actual[~dense], rows.mean[~dense], rng),
+        fit_count_distribution(rows.actual[dense], rows.mean[dense], rng),
     )
-
-
-def _spread(
-    actual: Float64Array, mean: Float64Array, segment: Int64Array, rng: np.random.Generator
-) -> Spread:
-    parts = [segment % 2 == 0, segment % 2 == 1]
-    if min(rows.sum() for rows in parts) < _ENOUGH:
-        whole = fit_counts(actual, mean, rng)
-        return Spread(whole, whole)
-    return Spread(*(fit_counts(actual[rows], mean[rows], rng) for rows in parts))

@@ -6,39 +6,49 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.contracts.errors import BadInput
-from models.demand.blend import fit_blend, segments
-from models.demand.censoring import uncensored
-from models.demand.features import features, history
+from models.demand.blend import SEGMENTS, TREES, TSB, Segment, Segments, fit_blend, segment_series
+from models.demand.censoring import fill_censored_weeks
+from models.demand.features import build_features, summarize_history
 from models.demand.learner import FitConfig, TreesConfig, fit_trees
 from models.demand.lookup import load_forecasts
 from models.demand.model import DemandModel
-from models.demand.new_items import item_rates
+from models.demand.new_items import fit_item_rates
 from models.demand.panel import DemandPanel, rolling_origins
-from models.demand.uncertainty.backtest_calibration import Backtest, calibrate
+from models.demand.uncertainty.backtest_calibration import PastForecasts, calibrate
 from models.demand.week_effects import fit_week_effects
 from tests.shops.demand_panels import make_panel
 
 CONFIG = FitConfig(max_rows=20_000, trees=TreesConfig(n_trees=40, min_rows=20))
 
 
-def fitted(panel: DemandPanel, seed: int = 5) -> DemandModel:
+def fit_model(panel: DemandPanel, seed: int = 5) -> DemandModel:
     origin = panel.n_known - 4
-    earlier = panel.known_until(origin)
-    means = fit_trees(earlier, CONFIG, seed).means(earlier, range(1, 5))
-    seen = Backtest(
-        origin, (1, 2, 3, 4), segments(earlier), means, panel.units[:, origin:].astype(float)
+    earlier = panel.truncate(origin)
+    means = fit_trees(earlier, CONFIG, seed).predict(earlier, range(1, 5))
+    past = PastForecasts(
+        origin=origin,
+        steps=(1, 2, 3, 4),
+        segments=segment_series(earlier),
+        means=means,
+        actual=panel.units[:, origin:].astype(float),
     )
     trees = fit_trees(panel, CONFIG, seed)
-    rates = item_rates(panel, panel.take(np.arange(0)))
-    calibration = calibrate([seen], panel.n_known, np.random.default_rng(seed))
-    return DemandModel(trees, calibration, rates, panel.week_starts[panel.n_known], CONFIG)
+    rates = fit_item_rates(panel, panel.take(np.arange(0)))
+    calibration = calibrate([past], panel.n_known, np.random.default_rng(seed))
+    return DemandModel(
+        trees=trees,
+        calibration=calibration,
+        rates=rates,
+        cut=panel.week_starts[panel.n_known],
+        config=CONFIG,
+    )
 
 
 def test_refit_is_fit_and_load_is_save(tmp_path: Path) -> None:
     panel = make_panel()
-    model = fitted(panel)
+    model = fit_model(panel)
     forecasts = model.predict(panel)
-    assert fitted(panel).predict(panel).equals(forecasts)
+    assert fit_model(panel).predict(panel).equals(forecasts)
     model.with_forecasts(forecasts).save(tmp_path)
     loaded = DemandModel.load(tmp_path)
     assert loaded.predict(panel).equals(forecasts)
@@ -49,8 +59,8 @@ def test_refit_is_fit_and_load_is_save(tmp_path: Path) -> None:
 
 def test_quantiles_are_ordered_and_bias_is_small() -> None:
     whole = make_panel(n_series=300, n_known=40)
-    panel = whole.known_until(30)
-    forecasts = fitted(panel).predict(panel, 4)
+    panel = whole.truncate(30)
+    forecasts = fit_model(panel).predict(panel, 4)
     p10, p50, p90 = (forecasts[name].to_numpy() for name in ("p10", "p50", "p90"))
     assert np.all(p10 <= p50)
     assert np.all(p50 <= p90)
@@ -68,9 +78,9 @@ def test_no_feature_sees_weeks_from_the_origin_on() -> None:
     units = panel.units.copy()
     units[:, 20:] = 999
     for step in (1, 4, 10):
-        names, rows = features(panel, history(panel, 20), step)
-        again = features(
-            replace(panel, units=units), history(replace(panel, units=units), 20), step
+        names, rows = build_features(panel, summarize_history(panel, 20), step)
+        again = build_features(
+            replace(panel, units=units), summarize_history(replace(panel, units=units), 20), step
         )
         assert names == again[0]
         assert np.array_equal(rows, again[1], equal_nan=True)
@@ -78,7 +88,7 @@ def test_no_feature_sees_weeks_from_the_origin_on() -> None:
 
 def test_an_item_without_history_gets_the_rate_of_its_category() -> None:
     panel = make_panel()
-    model = fitted(panel)
+    model = fit_model(panel)
     units = panel.units.copy()
     units[0] = 0
     listed = np.where(
@@ -93,8 +103,8 @@ def test_an_item_without_history_gets_the_rate_of_its_category() -> None:
     ].mean()  # all 60 of the south are food, so that drawing food to the whole changes nothing
     expected = (recent[milk_south].sum() + 5 * food) / (len(milk_south) + 5)
     assert row["mean"].to_pylist() == pytest.approx([expected, expected])
-    assert model.rates.of("south", "Food > Milk > Oat") == pytest.approx(expected)
-    assert model.rates.of("south", "Toys") == pytest.approx(recent[::2].mean(), rel=1e-5)
+    assert model.rates.look_up("south", "Food > Milk > Oat") == pytest.approx(expected)
+    assert model.rates.look_up("south", "Toys") == pytest.approx(recent[::2].mean(), rel=1e-5)
 
 
 def test_a_new_item_sells_like_its_brand_within_its_category() -> None:
@@ -104,18 +114,18 @@ def test_a_new_item_sells_like_its_brand_within_its_category() -> None:
     panel = replace(
         plain, units=units, brands=np.where(np.arange(12) < 6, "A", "B").astype(object), **about
     )
-    rates = item_rates(panel, panel.take(np.arange(0)))
+    rates = fit_item_rates(panel, panel.take(np.arange(0)))
     whole = (6 * 10 + 6 * 2) / 12
     tea = (72 + 5 * whole) / (12 + 5)
-    assert rates.of("z", "Tea") == pytest.approx(tea)
-    assert rates.of("z", "Tea", "A") == pytest.approx((60 + 5 * tea) / (6 + 5))
-    assert rates.of("z", "Tea", "unheard of") == pytest.approx(tea)
+    assert rates.look_up("z", "Tea") == pytest.approx(tea)
+    assert rates.look_up("z", "Tea", "A") == pytest.approx((60 + 5 * tea) / (6 + 5))
+    assert rates.look_up("z", "Tea", "unheard of") == pytest.approx(tea)
 
 
 def test_a_horizon_without_plans_is_refused() -> None:
     panel = make_panel(n_known=20, ahead=4)
     with pytest.raises(BadInput, match="horizon of 5 weeks"):
-        fitted(panel).predict(panel, 5)
+        fit_model(panel).predict(panel, 5)
 
 
 def test_too_few_weeks_are_refused() -> None:
@@ -129,7 +139,7 @@ def test_planned_prices_reach_the_features_where_a_list_exists() -> None:
     offer = price.copy()
     offer[:, 30] = 100.0
     priced = replace(panel, list_price=price, offer_price=offer)
-    names, rows = features(priced, history(priced, 30), 1)
+    names, rows = build_features(priced, summarize_history(priced, 30), 1)
     assert rows[0, names.index("price_to_list")] == pytest.approx(np.log(100 / 200))
     assert rows[0, names.index("price_to_usual")] == pytest.approx(np.log(100 / 200))
 
@@ -141,22 +151,28 @@ def test_origins_are_rolling() -> None:
 
 
 def test_the_blend_takes_out_the_bias_of_each_segment() -> None:
-    segment = np.repeat([1, 9], 100_000)
-    means = np.repeat([[1.0, 0.0], [10.0, 0.0]], 100_000, axis=0)
-    actual = np.where(segment == 1, 0.8, 12.0)
-    blended = fit_blend(actual, means, segment)(
-        np.array([[1.0, 0.0], [10.0, 0.0]]), np.array([1, 9])
+    small, large = (
+        Segments(np.array([0]), np.array([True])),
+        Segments(np.array([4]), np.array([True])),
     )
+    segments = Segments.concatenate([small.repeat(100_000), large.repeat(100_000)])
+    means = np.repeat([[1.0, 0.0], [10.0, 0.0]], 100_000, axis=0)
+    actual = np.where(segments.volume == 0, 0.8, 12.0)
+    blend = fit_blend(actual, means, segments)
+    both = Segments.concatenate([small, large])
+    blended = blend.combine(np.array([[1.0, 0.0], [10.0, 0.0]]), both)
     assert blended == pytest.approx(
         [0.8, 12.0], rel=0.02
-    )  # 3,000 rows draw 100,000 to the weight of all
+    )  # 3,000 rows shrink 100,000 to the weight of all
 
 
 def test_the_blend_trusts_the_method_that_was_right() -> None:
     rng = np.random.default_rng(1)
     means = rng.gamma(4.0, 1.0, (50_000, 2))
-    blend = fit_blend(means[:, 1], means, np.full(50_000, 5))
-    assert blend.weights[5][0] < 0.1 < 0.9 < blend.weights[5][1]
+    segments = Segments(np.full(50_000, 2), np.full(50_000, True))
+    blend = fit_blend(means[:, TSB], means, segments)
+    weights = blend.weights[SEGMENTS.index(Segment(2, dense=True))]
+    assert weights[TREES] < 0.1 < 0.9 < weights[TSB]
 
 
 def test_a_loud_week_is_no_new_level() -> None:
@@ -168,7 +184,7 @@ def test_a_loud_week_is_no_new_level() -> None:
     panel = replace(plain, units=units, signal_names=("loud",), signal_zones=zones, signals=signals)
     slopes = fit_week_effects(panel).slopes.ravel()
     assert slopes == pytest.approx(np.log(1.5), abs=0.08)  # drawn to 0 a little by the penalty
-    means = fit_trees(panel, CONFIG, 5).means(panel, range(1, 9))[:, :, 0].sum(axis=0)
+    means = fit_trees(panel, CONFIG, 5).predict(panel, range(1, 9))[:, :, 0].sum(axis=0)
     quiet, busy = means[loud[30:38] == 0].mean(), means[loud[30:38] == 1].mean()
     assert busy / quiet == pytest.approx(1.5, rel=0.12)
 
@@ -177,7 +193,7 @@ def test_sold_out_weeks_are_no_low_demand() -> None:
     panel = make_panel(n_series=2, n_known=5)
     units = np.array([[4, 6, 0, 5, 0], [4, 6, 0, 5, 0]], np.float32)
     stock = np.array([[1, 1, 0, 1, 0.5], [1, 1, 1, 1, 1]], np.float32)
-    seen = uncensored(replace(panel, units=units, in_stock=stock)).units
+    seen = fill_censored_weeks(replace(panel, units=units, in_stock=stock)).units
     assert seen[0].tolist() == [4, 6, (4 + 6) / 2, 5, (4 + 6 + 5 + 5) / 4]
     assert seen[1].tolist() == [4, 6, 0, 5, 0]
 
@@ -195,7 +211,7 @@ def test_forecasts_fall_as_a_planned_price_rises() -> None:
     for price in (120, 150, 180, 200, 240):
         planned = offer.copy()
         planned[:, 30] = price
-        at.append(trees.means(replace(panel, offer_price=planned), [1])[:, 0, 0])
+        at.append(trees.predict(replace(panel, offer_price=planned), [1])[:, 0, 0])
     assert np.all(np.diff(np.array(at), axis=0) <= 1e-9)  # of every item, at every step
     assert at[0].sum() > 1.3 * at[3].sum()
 
@@ -212,32 +228,32 @@ def test_a_forecast_assumes_the_planned_price_only_where_past_weeks_knew_one(
     prices[2, 26:] = 300  # four of the last eight weeks
     prices[0, 31] = 150
     panel = replace(plain, offer_price=prices, list_price=prices)
-    assumed = panel.assumed_prices(2)
+    assumed = panel.forecast_prices(2)
     assert np.array_equal(
         assumed, [[200, 150], [np.nan] * 2, [300, 300], [np.nan] * 2], equal_nan=True
     )
-    assert np.isnan(plain.assumed_prices(2)).all()
-    forecasts = fitted(panel).predict(panel, 2)
+    assert np.isnan(plain.forecast_prices(2)).all()
+    forecasts = fit_model(panel).predict(panel, 2)
     assert forecasts["price_minor"].to_pylist() == [200, 150, None, None, 300, 300, None, None]
-    model = fitted(panel).with_forecasts(forecasts)
+    model = fit_model(panel).with_forecasts(forecasts)
     model.save(tmp_path)
     assert [
         week.price_minor
-        for week in load_forecasts(tmp_path).of("i000", "south", 2, panel.week_starts[30])
+        for week in load_forecasts(tmp_path).look_up("i000", "south", 2, panel.week_starts[30])
     ] == [
         200,
         150,
     ]
 
 
-def test_forecasts_kept_without_assumed_prices_are_read_as_such(tmp_path: Path) -> None:
+def test_forecasts_kept_without_forecast_prices_are_read_as_such(tmp_path: Path) -> None:
     panel = make_panel(n_series=3)
-    model = fitted(panel)
+    model = fit_model(panel)
     model.with_forecasts(model.predict(panel)).save(tmp_path)
     file = tmp_path / "forecasts.parquet"
     pq.write_table(pq.read_table(file).drop_columns(["price_minor"]), file)
     assert DemandModel.load(tmp_path).forecasts["price_minor"].null_count == 3 * 13
     assert (
-        load_forecasts(tmp_path).of("i000", "south", 1, panel.week_starts[30])[0].price_minor
+        load_forecasts(tmp_path).look_up("i000", "south", 1, panel.week_starts[30])[0].price_minor
         is None
     )

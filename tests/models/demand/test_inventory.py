@@ -6,32 +6,35 @@ from scipy import stats
 
 from models.demand.inventory import (
     Policy,
-    abc,
+    classify_abc,
+    classify_xyz,
     days_of_cover,
-    expected_units,
+    expect_units,
+    find_slow_movers,
     replenish,
-    slow_movers,
-    xyz,
 )
 from models.demand.outlook import Outlook
-from models.demand.uncertainty.aggregates import Spread, Sums
-from models.demand.uncertainty.counts import Counts
+from models.demand.uncertainty.aggregates import AggregateDistributions, ItemSpread
+from models.demand.uncertainty.counts import CountDistribution
 
-NONE = np.array([np.nan])  # on order: nothing is told
+NONE = np.array([np.nan])  # on order: not known
 
 
 def outlook(mean: list[list[float]], alpha: float = 0.2, total: float = 0.1) -> Outlook:
-    """Sums over one week have dispersion `alpha`, over two 3/4 of it, over four and eight
-    `total`."""
+    """Return forecasts whose sums over one week have dispersion `alpha`.
+
+    Over two weeks they have 3/4 of it, over four and eight `total`.
+    """
     n = len(mean)
     counts = [
-        Counts((1.0,), (each, each), ((), ())) for each in (alpha, 0.75 * alpha, total, total)
+        CountDistribution((1.0,), (dispersion, dispersion), ((), ()))
+        for dispersion in (alpha, 0.75 * alpha, total, total)
     ]
     return Outlook(
         np.array(mean),
         np.full(n, alpha),
         np.ones(n, bool),
-        Sums(tuple(Spread(c, c) for c in counts), {}),
+        AggregateDistributions(tuple(ItemSpread(c, c) for c in counts), {}),
     )
 
 
@@ -117,8 +120,8 @@ def test_whoever_ordered_what_the_list_said_is_not_told_to_order_more(
 
 def test_weeks_beyond_the_forecast_are_like_its_last_one() -> None:
     mean = np.array([[7.0, 14.0]])
-    assert expected_units(mean, np.array([3.5]))[0] == 7 / 2
-    assert expected_units(mean, np.array([21.0]))[0] == 7 + 14 + 14
+    assert expect_units(mean, np.array([3.5]))[0] == 7 / 2
+    assert expect_units(mean, np.array([21.0]))[0] == 7 + 14 + 14
     cover = days_of_cover(np.repeat(mean, 4, axis=0), np.array([3.5, 14, 35, 0]))
     assert cover.tolist() == [3.5, 7 + 3.5, 14 + 7, 0]
 
@@ -131,14 +134,20 @@ def test_stock_of_what_never_sells_lasts_for_ever() -> None:
 
 
 def test_classes() -> None:
-    assert abc(np.array([50.0, 30.0, 15.0, 5.0, 0.0])).tolist() == ["A", "A", "B", "C", "C"]
+    assert classify_abc(np.array([50.0, 30.0, 15.0, 5.0, 0.0])).tolist() == [
+        "A",
+        "A",
+        "B",
+        "C",
+        "C",
+    ]
     steady, wild = outlook([[100.0], [4.0], [0.5]], alpha=0.01), outlook([[100.0]], alpha=4.0)
     # spreads: sqrt(.01 + .01) = .14, sqrt(.25 + .01) = .51, sqrt(2 + .01) = 1.42; sqrt(.01 + 4) =
     # 2.0
-    assert xyz(steady).tolist() == ["X", "Y", "Z"]
-    assert xyz(wild).tolist() == ["Z"]
+    assert classify_xyz(steady).tolist() == ["X", "Y", "Z"]
+    assert classify_xyz(wild).tolist() == ["Z"]
 
 
 def test_slow_movers_hardly_sell_or_lie_for_half_a_year() -> None:
     seen = outlook([[0.2] * 4, [10.0] * 4, [10.0] * 4])
-    assert slow_movers(seen, np.array([np.nan, 181.0, 179.0])).tolist() == [True, True, False]
+    assert find_slow_movers(seen, np.array([np.nan, 181.0, 179.0])).tolist() == [True, True, False]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.demand.new_items import item_rates, waiting
+from models.demand.new_items import find_waiting, fit_item_rates
 from models.demand.panel import DemandPanel
 from tests.shops.demand_panels import make_panel
 
@@ -31,13 +31,17 @@ def shop() -> tuple[DemandPanel, DemandPanel]:
 
 
 def test_an_item_that_waits_sells_as_those_that_had_waited_did() -> None:
-    rates = item_rates(*shop())
+    rates = fit_item_rates(*shop())
     coming = (200 * 4 + 10 * (2 * 3 / 13)) / 300
     waited = 10 * (2 * 3 / 6) / 100  # of the 100 that had not sold six weeks ago
     trust = 100 / (100 + 100)
-    assert rates.of("z", "Tea") == pytest.approx(coming)
-    assert rates.of("z", "Tea", waits=True) == pytest.approx(trust * waited + (1 - trust) * coming)
-    assert rates.of("elsewhere", "Tea", waits=True) == pytest.approx(rates.of("z", "", waits=True))
+    assert rates.look_up("z", "Tea") == pytest.approx(coming)
+    assert rates.look_up("z", "Tea", waits=True) == pytest.approx(
+        trust * waited + (1 - trust) * coming
+    )
+    assert rates.look_up("elsewhere", "Tea", waits=True) == pytest.approx(
+        rates.look_up("z", "", waits=True)
+    )
 
 
 def test_an_item_that_the_catalogue_lists_lately_does_not_wait() -> None:
@@ -51,15 +55,17 @@ def test_an_item_that_the_catalogue_lists_lately_does_not_wait() -> None:
         25,
     ]  # 20 weeks are known: from week 14 on it is six weeks or fewer ago, or planned
     unsold = replace(unsold, listed_week=listed)
-    assert waiting(unsold)[:6].tolist() == [True, True, False, False, False, True]
-    rates = item_rates(panel, unsold)
+    assert find_waiting(unsold)[:6].tolist() == [True, True, False, False, False, True]
+    rates = fit_item_rates(panel, unsold)
     # Nor had the one of week 13 waited for six weeks when the last six began.
     waited, trust = 10 * (2 * 3 / 6) / 96, 96 / (96 + 100)
-    coming = rates.of("z", "Tea")
-    assert rates.of("z", "Tea", waits=True) == pytest.approx(trust * waited + (1 - trust) * coming)
+    coming = rates.look_up("z", "Tea")
+    assert rates.look_up("z", "Tea", waits=True) == pytest.approx(
+        trust * waited + (1 - trust) * coming
+    )
 
 
 def test_without_items_that_waited_all_items_tell() -> None:
     panel, unsold = shop()
-    rates = item_rates(panel.take(np.arange(N_SOLD)), unsold.take(np.arange(0)))
-    assert rates.of("z", "Tea", waits=True) == rates.of("z", "Tea") == pytest.approx(4)
+    rates = fit_item_rates(panel.take(np.arange(N_SOLD)), unsold.take(np.arange(0)))
+    assert rates.look_up("z", "Tea", waits=True) == rates.look_up("z", "Tea") == pytest.approx(4)

@@ -303,13 +303,13 @@ def test_a_horizon_beyond_what_was_foretold_is_refused_and_not_cut(shared):
 def test_days_begin_with_today_and_end_with_the_table():
     table = ForecastTable(daily_forecasts(), timedelta(days=1))
     night = NOW + timedelta(days=3, hours=23, minutes=59)
-    assert table.of("milk", "default", 1, night)[0].start == NOW + timedelta(days=3)
-    assert table.of("milk", "default", 1, NOW + timedelta(days=4))[0].start == NOW + timedelta(
+    assert table.look_up("milk", "default", 1, night)[0].start == NOW + timedelta(days=3)
+    assert table.look_up("milk", "default", 1, NOW + timedelta(days=4))[0].start == NOW + timedelta(
         days=4
     )
     end = NOW + timedelta(weeks=13)
-    assert len(table.of("milk", "default", 5, end - timedelta(hours=1))) == 1
-    assert table.of("milk", "default", 5, end) == []
+    assert len(table.look_up("milk", "default", 5, end - timedelta(hours=1))) == 1
+    assert table.look_up("milk", "default", 5, end) == []
 
 
 def test_a_forecast_follows_a_price_approved_in_a_shop_without_a_price_history(tiny):

@@ -40,7 +40,7 @@ from serving.what_if import api as simulations
 from serving.what_if.baskets import Basket, mean_basket
 from tests.shops.tea_and_milk import MONDAY, sell_tea_and_milk
 from tests.shops.three_items import make_forecasts, make_inputs, make_responses
-from training.demand.backtest import DemandConfig
+from training.demand.config import DemandConfig
 from training.demand.task import train as train_demand
 from training.pricing.task import PricingConfig
 from training.pricing.task import train as train_pricing

@@ -1,4 +1,4 @@
-"""Nodes above the items of a shop, those without a sale included."""
+"""Sums over the items of a shop, including those without a sale."""
 
 from dataclasses import replace
 
@@ -8,8 +8,8 @@ import pytest
 from models.demand.new_items import ItemRates
 from models.demand.panel import DemandPanel
 from tests.shops.demand_panels import make_panel
-from training.demand.aggregates import Nodes
-from training.demand.panel import Catalogue
+from training.demand.aggregates import CatalogueAggregates
+from training.demand.catalogue import Catalogue
 
 ORIGIN = 20
 NOWHERE = np.full(4, np.datetime64("NaT", "us"))
@@ -32,9 +32,15 @@ def test_sums_of_units_and_of_means(panel: DemandPanel) -> None:
     catalogue = Catalogue(
         ids, np.array([*panel.categories, "Toys"], object), np.full(4, "", object), NOWHERE
     )
-    nodes = Nodes(panel, catalogue)
-    names = list(zip(nodes.tree.levels.tolist(), nodes.tree.categories.tolist(), strict=True))
-    sold = nodes.units(panel.units[:, ORIGIN : ORIGIN + 2].astype(float))
+    aggregates = CatalogueAggregates(panel, catalogue)
+    names = list(
+        zip(
+            aggregates.hierarchy.levels.tolist(),
+            aggregates.hierarchy.categories.tolist(),
+            strict=True,
+        )
+    )
+    sold = aggregates.sum_units(panel.units[:, ORIGIN : ORIGIN + 2].astype(float))
     assert dict(zip(names, sold[:, 0].tolist(), strict=True)) == {
         ("total", ""): 7,
         ("department", "Food"): 3,
@@ -46,8 +52,8 @@ def test_sums_of_units_and_of_means(panel: DemandPanel) -> None:
     rates = ItemRates(
         np.array(["z"], object), np.array([""], object), np.array([5.0]), np.array([0.25])
     )
-    said = nodes.means(
-        panel.known_until(ORIGIN), rates, np.array([[1.5, 1.5], [2.5, 2.5], [9.0, 9.0]])
+    means = aggregates.sum_means(
+        panel.truncate(ORIGIN), rates, np.array([[1.5, 1.5], [2.5, 2.5], [9.0, 9.0]])
     )
-    # The item that is to sell later and the one that never does are foretold alike: both wait.
-    assert dict(zip(names, said[:, 0].tolist(), strict=True))["total", ""] == 1.5 + 2.5 + 2 * 0.25
+    # The item that is to sell later and the one that never does have the same forecast: both wait.
+    assert dict(zip(names, means[:, 0].tolist(), strict=True))["total", ""] == 1.5 + 2.5 + 2 * 0.25

@@ -7,17 +7,19 @@ from models.demand.daily import DaySales
 from models.demand.learner import FitConfig, TreesConfig
 from models.demand.panel import DemandPanel
 from tests.shops.demand_panels import make_panel
-from training.demand.backtest import Backtester
+from training.demand.backtest import Backtest
+from training.demand.catalogue import Catalogue
 from training.demand.config import DemandConfig
+from training.demand.data import DemandData
+from training.demand.day_folds import evaluate_days
+from training.demand.folds import choose_series, evaluate_origin
 from training.demand.origins import calibration_origins, evaluation_origins
-from training.demand.panel import Catalogue
 
 N_KNOWN = 36
 CONFIG = DemandConfig(fit=FitConfig(max_rows=5_000, trees=TreesConfig(n_trees=5, min_rows=20)))
-JUDGED = np.arange(40)
 
 
-def make_backtest(panel: DemandPanel) -> Backtester:
+def make_backtest(panel: DemandPanel) -> Backtest:
     units = panel.units.astype(int)
     series, week = np.nonzero(units)
     days = DaySales(
@@ -36,7 +38,15 @@ def make_backtest(panel: DemandPanel) -> Backtester:
         panel.brands,
         np.full(panel.n_series, np.datetime64("NaT", "us")),
     )
-    return Backtester(panel, lambda _: panel, CONFIG, 5, lambda _: None, days, "UTC", items)
+    data = DemandData(
+        panel=panel,
+        revenue=np.ones((panel.n_series, N_KNOWN)),
+        days=days,
+        items=items,
+        timezone="UTC",
+        panel_planned_at=lambda _: panel,
+    )
+    return Backtest(data, CONFIG, 5, lambda _: None)
 
 
 def forecasts_by_origin(
@@ -44,17 +54,17 @@ def forecasts_by_origin(
 ) -> dict[int, list[Float64Array]]:
     """Weekly and daily quantiles of each origin, asked for in the given order."""
     backtest = make_backtest(panel)
-    revenue = np.ones((panel.n_series, N_KNOWN))
+    series = choose_series(panel, min(origins), CONFIG)
     forecasts = {}
     for origin in origins:
-        model = backtest.model(origin)
+        model = backtest.model_with_forecasts_at(origin)
         forecasts[origin] = [
             np.column_stack([table[name].to_numpy() for name in ("mean", "p10", "p90")])
             for table in (model.forecasts, model.daily)
         ]
         if origin < N_KNOWN:
-            fold = backtest.fold(origin, revenue, JUDGED, min(origins))
-            day_fold = backtest.day_fold(origin, JUDGED)
+            fold = evaluate_origin(backtest, origin, series)
+            day_fold = evaluate_days(backtest, origin, series)
             assert day_fold is not None
             forecasts[origin] += [fold.quantiles, fold.pit, day_fold.quantiles, day_fold.pit]
     return forecasts

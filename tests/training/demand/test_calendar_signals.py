@@ -13,7 +13,7 @@ from features.contracts.calendar import add_weeks
 from features.contracts.errors import BadInput
 from features.contracts.tables import TABLES
 from features.facts.facts import Facts
-from training.demand.calendar_signals import zone_signals
+from training.demand.calendar_signals import read_zone_signals
 
 FIRST = datetime(2017, 6, 26, 4, tzinfo=UTC)  # a Monday, New York
 STARTS = [add_weeks(FIRST, n, "America/New_York") for n in range(3)]
@@ -22,7 +22,7 @@ STARTS = [add_weeks(FIRST, n, "America/New_York") for n in range(3)]
 def signals(
     settings: Settings, zones: tuple[str, ...] = ("default",), known_at: datetime | None = None
 ) -> Any:
-    names, values = zone_signals(Facts(settings), settings, STARTS, zones, known_at)
+    names, values = read_zone_signals(Facts(settings), settings, STARTS, zones, known_at)
     return {name: values[n].tolist() for n, name in enumerate(names)}
 
 

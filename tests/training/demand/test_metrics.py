@@ -3,12 +3,12 @@ import pytest
 
 from training.demand.metrics import (
     bias,
+    gain_p_value,
     interval_coverage,
     ks_uniform,
-    paired_gain,
     pinball,
-    weighted_rmsse,
     wmape,
+    wrmsse,
 )
 
 ACTUAL = np.array([[2.0, 4.0], [0.0, 10.0]])
@@ -28,7 +28,7 @@ def test_rmsse_scales_by_changes_since_the_first_sale_and_weighs_by_revenue() ->
     past = np.array([[0.0, 1.0, 3.0, 3.0], [5.0, 4.0, 5.0, 4.0]])
     first = np.sqrt(((1 + 1) / 2) / ((2**2 + 0) / 2))
     second = np.sqrt(((1 + 4) / 2) / ((1 + 1 + 1) / 3))
-    assert weighted_rmsse(ACTUAL, FORECAST, past, np.array([3.0, 1.0])) == pytest.approx(
+    assert wrmsse(ACTUAL, FORECAST, past, np.array([3.0, 1.0])) == pytest.approx(
         (3 * first + second) / 4
     )
 
@@ -36,5 +36,5 @@ def test_rmsse_scales_by_changes_since_the_first_sale_and_weighs_by_revenue() ->
 def test_a_consistent_gain_is_significant_and_none_is_not() -> None:
     rng = np.random.default_rng(2)
     actual = rng.poisson(5, (200, 4)).astype(float)
-    assert paired_gain(actual, actual + 0.5, actual + 1 + rng.random((200, 4))) < 1e-6
-    assert paired_gain(actual, actual + 1, actual + 1) == 1.0
+    assert gain_p_value(actual, actual + 0.5, actual + 1 + rng.random((200, 4))) < 1e-6
+    assert gain_p_value(actual, actual + 1, actual + 1) == 1.0

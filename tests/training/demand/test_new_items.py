@@ -1,4 +1,4 @@
-"""How items that are new at an origin are judged."""
+"""Evaluation of items that are new at an origin."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,35 +8,41 @@ import pytest
 
 from models.demand.panel import DemandPanel
 from tests.shops.demand_panels import make_panel
-from training.demand.new_items import LAUNCHES, new_figures, new_items, new_table
+from training.demand.new_items import (
+    LAUNCHES,
+    NewItems,
+    compute_new_item_metrics,
+    evaluate_new_items,
+    tabulate_new_items,
+)
 from training.results import OURS
 
 ORIGIN, HORIZON = 20, 2
 N_OLD = 30
 
 
-class Shop:
-    """What a backtester tells, with forecasts of 1 for what sold and of .5 for what did not."""
+class FakeBacktest:
+    """A backtest whose model forecasts 1 of items that sold and .5 of those that did not."""
 
     def __init__(self, panel: DemandPanel, unsold: DemandPanel) -> None:
         self._panel, self._unsold = panel, unsold
 
-    def known(self, origin: int) -> DemandPanel:
-        return self._panel.known_until(origin)
+    def panel_at(self, origin: int) -> DemandPanel:
+        return self._panel.truncate(origin)
 
-    def served(self, origin: int) -> np.ndarray:
+    def forecast_means(self, origin: int) -> np.ndarray:
         return np.ones((self._panel.n_series, HORIZON))
 
-    def unsold(self, origin: int) -> DemandPanel:
-        return self._unsold.known_until(origin)
+    def unsold_at(self, origin: int) -> DemandPanel:
+        return self._unsold.truncate(origin)
 
-    def fitted(self, origin: int) -> Any:
+    def model_at(self, origin: int) -> Any:
         return self
 
-    def unblended(self, panel: DemandPanel, horizon: int) -> None:
+    def predict_methods(self, panel: DemandPanel, horizon: int) -> None:
         return None
 
-    def means(self, panel: DemandPanel, unblended: None) -> np.ndarray:
+    def blend_means(self, panel: DemandPanel, means_by_method: None) -> np.ndarray:
         return np.full((panel.n_series, HORIZON), 0.5)
 
 
@@ -60,41 +66,43 @@ def panel() -> DemandPanel:
     return replace(plain, units=units, **same)
 
 
-def found(panel: DemandPanel) -> Any:
-    return new_items(Shop(panel, panel.take(np.array([N_OLD + 3]))), panel, ORIGIN, HORIZON)  # type: ignore[arg-type]
+def evaluate(panel: DemandPanel) -> NewItems:
+    return evaluate_new_items(
+        FakeBacktest(panel, panel.take(np.array([N_OLD + 3]))), panel, ORIGIN, HORIZON
+    )  # type: ignore[arg-type]
 
 
 def test_items_of_one_to_four_weeks_and_those_without_a_sale_are_judged(panel: DemandPanel) -> None:
-    new = found(panel)
+    new = evaluate(panel)
     assert new.age.tolist() == [1, 3, 0]
     assert new.actual.tolist() == [[2, 2], [4, 4], [6, 6]]
-    assert new.said[OURS].tolist() == [[1, 1], [1, 1], [0.5, 0.5]]
+    assert new.forecasts[OURS].tolist() == [[1, 1], [1, 1], [0.5, 0.5]]
 
 
 def test_the_baseline_is_what_launches_sold_at_the_same_age(panel: DemandPanel) -> None:
-    new = found(panel)
+    new = evaluate(panel)
     # Launches known at an age of one week: the thirty at 3, one of week 17 at 4, one of 15 at 8. At
     # two weeks the same.
-    assert new.said[LAUNCHES][0] == pytest.approx([(30 * 3 + 4 + 8) / 32] * 2)
+    assert new.forecasts[LAUNCHES][0] == pytest.approx([(30 * 3 + 4 + 8) / 32] * 2)
     # Three and four weeks: the one of week 17 has not been that old.
-    assert new.said[LAUNCHES][1] == pytest.approx([(30 * 3 + 8) / 31] * 2)
+    assert new.forecasts[LAUNCHES][1] == pytest.approx([(30 * 3 + 8) / 31] * 2)
     # Without a sale two weeks before the origin: the one of week 19 (0 and 2) and the one that has
     # none yet.
-    assert new.said[LAUNCHES][2] == pytest.approx([(0 + (0 + 2) / 2) / 2] * 2)
+    assert new.forecasts[LAUNCHES][2] == pytest.approx([(0 + (0 + 2) / 2) / 2] * 2)
 
 
 def test_nothing_after_the_origin_is_known(panel: DemandPanel) -> None:
     units = panel.units.copy()
     units[:, ORIGIN:] += 100
-    ours, theirs = found(panel), found(replace(panel, units=units))
-    for name, said in ours.said.items():
-        assert np.array_equal(said, theirs.said[name])
+    ours, theirs = evaluate(panel), evaluate(replace(panel, units=units))
+    for name, said in ours.forecasts.items():
+        assert np.array_equal(said, theirs.forecasts[name])
     assert not np.array_equal(ours.actual, theirs.actual)
 
 
 def test_table_and_figures_are_sums_over_the_origins(panel: DemandPanel) -> None:
-    both = [found(panel)] * 2
-    table, figures = new_table(both), new_figures(both)
+    both = [evaluate(panel)] * 2
+    table, figures = tabulate_new_items(both), compute_new_item_metrics(both)
     cells = dict(zip(table.columns, table.rows[OURS], strict=True))
     assert (
         cells["1 to 4 weeks"].value
@@ -111,6 +119,6 @@ def test_table_and_figures_are_sums_over_the_origins(panel: DemandPanel) -> None
 
 def test_a_shop_whose_items_are_all_old_has_no_figures(panel: DemandPanel) -> None:
     old = panel.take(np.arange(N_OLD))
-    new = new_items(Shop(old, old.take(np.arange(0))), old, ORIGIN, HORIZON)  # type: ignore[arg-type]
-    assert new_figures([new]) == {}
-    assert np.isnan(new_table([new]).rows[OURS][0].value)
+    new = evaluate_new_items(FakeBacktest(old, old.take(np.arange(0))), old, ORIGIN, HORIZON)  # type: ignore[arg-type]
+    assert compute_new_item_metrics([new]) == {}
+    assert np.isnan(tabulate_new_items([new]).rows[OURS][0].value)

@@ -17,9 +17,9 @@ from features.contracts.tables import TABLES
 from features.database import transaction
 from features.facts.facts import Facts
 from features.prices.ledger import Ledger, NewPrice, PriceSource
-from models.demand.features import features, history
-from training.demand.backtest import DemandConfig
-from training.demand.panel import build_panel, with_planned_prices
+from models.demand.features import build_features, summarize_history
+from training.demand.config import DemandConfig
+from training.demand.panel import add_planned_prices, build_panel
 from training.demand.task import train
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -101,8 +101,8 @@ def decide(
 def planned(facts: Facts, settings: Settings, origin: int) -> np.ndarray:
     """The feature columns of the second week after an origin."""
     whole, _ = build_panel(facts, settings, until=None, ahead=13)
-    panel = with_planned_prices(whole, facts, settings, known_at=week(origin)).known_until(origin)
-    names, rows = features(panel, history(panel, origin), 2)
+    panel = add_planned_prices(whole, facts, settings, known_at=week(origin)).truncate(origin)
+    names, rows = build_features(panel, summarize_history(panel, origin), 2)
     return rows[0][[names.index("price_to_list"), names.index("price_to_usual")]]
 
 

@@ -12,8 +12,9 @@ from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.contracts.tables import TABLES
 from models.demand.model import DAILY_FORECASTS, FORECASTS
-from training.demand.backtest import DemandConfig
-from training.demand.panel import build_panel, catalogue, unsold_panel
+from training.demand.catalogue import build_unsold_panel, read_catalogue
+from training.demand.config import DemandConfig
+from training.demand.panel import build_panel
 from training.demand.task import evaluate, train
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -169,7 +170,7 @@ def test_a_small_shop_is_judged_and_forecast(settings: Settings) -> None:
     assert table.rows["PIT .1 to .9"][0].value == pytest.approx(
         0.8, abs=0.13
     )  # 80 sums: standard error 4.5 %
-    assert set(trained.served.sums.nodes) == {"category", "department", "total"}
+    assert set(trained.served.aggregates.levels) == {"category", "department", "total"}
     assert (
         evaluation.table("WMAPE of new items").n_users[-1] == 4
     )  # two items of the catalogue in two zones
@@ -245,7 +246,7 @@ def test_the_catalogue_says_when_items_come(settings: Settings) -> None:
     tables = {name: plain.read(name).to_pyarrow() for name in ("events", "promotions")}
     facts: Any = FewFacts({**tables, "items": stored("items", dated)})
     panel, _ = build_panel(facts, settings, until=None, ahead=13)
-    unsold = unsold_panel(panel, catalogue(facts))
+    unsold = build_unsold_panel(panel, read_catalogue(facts))
     assert panel.listed_week[:3].tolist() == [-1, 3, -np.inf]
     assert unsold.item_ids.tolist() == ["i40", "i40", "i41", "i41"]
     assert unsold.listed_week.tolist() == [0, 0, -np.inf, -np.inf]
@@ -253,7 +254,8 @@ def test_the_catalogue_says_when_items_come(settings: Settings) -> None:
 
 def test_too_little_history_says_what_is_needed(settings: Settings) -> None:
     with pytest.raises(
-        BadInput, match="12 whole weeks of sales are too few to judge a demand model; 14 are needed"
+        BadInput,
+        match="12 whole weeks of sales are too few to evaluate a demand model; 14 are needed",
     ):
         train(shop(n_weeks=12), settings, CONFIGURED, until=None, progress=quiet)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="no purchases"):
