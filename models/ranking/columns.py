@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,13 @@ from models.retrieval.interactions import find_positions
 from models.retrieval.nearest import Nearest
 
 _CATEGORY_DEPTHS = (1, 2, 3)
+
+
+class FeatureNames(NamedTuple):
+    """Names of the item features and of the user features that a ranker sees, in its order."""
+
+    item: tuple[str, ...]
+    user: tuple[str, ...]
 
 
 @dataclass(frozen=True)

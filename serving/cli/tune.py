@@ -42,8 +42,8 @@ def tune(
 ) -> None:
     """Search the rankers' parameters on windows that end before --until, and write the best as a
     config."""
-    from training.recommendations.tuning import tune as tune_rankers
-    from training.run import load_config, load_task
+    from training.recommendations.tuning import tune_rankers
+    from training.run import TrainingRun, load_config, load_task
 
     if not out.absolute().parent.is_dir():
         raise BadInput(
@@ -52,15 +52,9 @@ def tune(
     shop = Shop()
     instant = None if until is None else parse_time(until, where="--until")
     with steps(1) as progress:
-        tuned = tune_rankers(
-            shop.facts,
-            shop.settings,
-            shop.registry,
-            load_config(load_task(which), shop.settings, file=config),
-            until=instant,
-            n_trials=trials,
-            progress=progress.say,
-        )
+        run = TrainingRun(shop.facts, shop.settings, shop.registry, instant, progress.say)
+        ranker_config = load_config(load_task(which), shop.settings, file=config)
+        tuned = tune_rankers(run, ranker_config, n_trials=trials)
     found = {f"ranker_{each.task}": asdict(each.ranker) for each in tuned}
     out.write_text(yaml.safe_dump(found, sort_keys=False), encoding="utf-8")
     if json:

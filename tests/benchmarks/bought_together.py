@@ -21,10 +21,10 @@ def report(facts: Facts, settings: Settings, until: datetime | None = None) -> l
     """The lines to print: recall@10 and NDCG@10 of every method on the same orders, paired tests
     against ours."""
     config = load("models/recommendations", RecommendationsConfig, overlay=settings.config_dir)
-    window, figures = evaluate_carts(facts, settings, config, until=until, progress=lambda _: None)
-    n = len(figures.recall[OURS])
+    window, metrics = evaluate_carts(facts, settings, config, until=until, progress=lambda _: None)
+    n = len(metrics.recall[OURS])
     title = f"last item of {n} orders of five items or more, {window.cut:%Y-%m-%d} to {window.end:%Y-%m-%d}, all ranked"
-    return [title, *figures.lines(OURS, seed=settings.seed)]
+    return [title, *metrics.format_table(OURS, seed=settings.seed)]
 
 
 if __name__ == "__main__":

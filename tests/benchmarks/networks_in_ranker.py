@@ -26,17 +26,15 @@ from features.facts.facts import Facts
 from features.online.histories import offline_items
 from features.online.sequences import offline_sequences
 from models.ranking.candidates import CandidateSource
-from models.ranking.columns import Catalogue, column_names, columns
+from models.ranking.columns import Catalogue, FeatureNames, column_names, columns
 from models.ranking.lambdarank import fit_ranker
 from models.ranking.model import TASKS, RankingTask
 from models.retrieval.steps import Steps, latest
 from training.recommendations.neural import NeuralConfig, fit_networks
-from training.recommendations.ranking_rows import Names, Rows, joined
+from training.recommendations.ranking_rows import Rows, join_rows
 from training.recommendations.snapshots import (
-    Workshop,
-    item_columns_of,
-    relevant_items,
-    user_columns_of,
+    TrainingContext,
+    find_relevant_items,
 )
 from training.recommendations.task import RecommendationsTask
 from training.run import load_config
@@ -75,9 +73,9 @@ class _Judged:
 class _Window:
     """One window with both networks fitted at its cut."""
 
-    def __init__(self, workshop: Workshop, window: Window, names: Names) -> None:
-        self._workshop, self._window, self._names = workshop, window, names
-        facts, cut = workshop.facts, window.cut
+    def __init__(self, context: TrainingContext, window: Window, names: FeatureNames) -> None:
+        self._context, self._window, self._names = context, window, names
+        facts, cut = context.facts, window.cut
         config = load("models/neural", NeuralConfig)
         self._past = offline_sequences(facts, cut)
         items, now = offline_items(facts, cut), int(cut.timestamp())
@@ -86,11 +84,11 @@ class _Window:
             items,
             config,
             now=now,
-            seed=workshop.settings.seed,
+            seed=context.settings.seed,
             folder=None,
             progress=_quiet,
         )
-        self._catalogue = Catalogue(workshop.snapshot(cut).items, names[0])
+        self._catalogue = Catalogue(context.snapshot(cut).items, names.item)
         print(f"networks fitted at {cut:%Y-%m-%d}", flush=True)
 
     @cached_property
@@ -115,13 +113,13 @@ class _Window:
         return found
 
     def judged(self, task: RankingTask, *, thinned: bool) -> _Judged:
-        """As `ranking_rows` makes them, with what the networks say and bring."""
-        workshop, catalogue = self._workshop, self._catalogue
-        snapshot = workshop.snapshot(self._window.cut)
-        wanted_by = relevant_items(workshop.facts, self._window, snapshot)[task]
-        source = CandidateSource(catalogue, snapshot.retrieval, workshop.config.candidates)
-        rng = generator(workshop.settings.seed, f"networks {task} {self._window.cut.isoformat()}")
-        share = workshop.config.ranker(task).share_negatives if thinned else 1.0
+        """As `make_ranking_rows` makes them, with what the networks say and bring."""
+        context, catalogue = self._context, self._catalogue
+        snapshot = context.snapshot(self._window.cut)
+        wanted_by = find_relevant_items(context.facts, self._window, snapshot)[task]
+        source = CandidateSource(catalogue, snapshot.retrieval, context.config.candidates)
+        rng = generator(context.settings.seed, f"networks {task} {self._window.cut.isoformat()}")
+        share = context.config.ranker(task).share_negatives if thinned else 1.0
         matrices, labels, sizes, n_relevant, brought = [], [], [], [], []
         users = sorted(wanted_by)
         for start in range(0, len(users), _BLOCK):
@@ -135,7 +133,7 @@ class _Window:
                 kept = label | (rng.random(len(places)) < share)
                 if thinned and not (label & ~more).any():
                     continue
-                matrix = columns(catalogue, visitor, places, self._names[1])
+                matrix = columns(catalogue, visitor, places, self._names.user)
                 matrices.append(np.column_stack([matrix, *(each[places] for each in scores)])[kept])
                 labels.append(label[kept])
                 brought.append(more[kept])
@@ -157,11 +155,11 @@ def _best_new(scores: Float64Array, own: Int64Array) -> Int64Array:
 def report(facts: Facts, settings: Settings, end: datetime) -> None:
     """Prints NDCG@10 of each way, and the paired p-value against the rankers as they are."""
     config = load_config(RecommendationsTask(), settings)
-    workshop = Workshop(facts, settings, config, _quiet)
+    context = TrainingContext(facts, settings, config, _quiet)
     every = windows(end, 1 + config.n_windows, config.window_weeks, settings.timezone)
-    last = workshop.snapshot(every[0].cut)
-    names = item_columns_of(last.items), user_columns_of(last.histories)
-    judge, *past = [_Window(workshop, window, names) for window in every]
+    last = context.snapshot(every[0].cut)
+    names = last.feature_names()
+    judge, *past = [_Window(context, window, names) for window in every]
     n = len(column_names(*names))
     ways = {"as it is": ((), False), "sequence": ((0,), False), "two tower": ((1,), False)}
     ways |= {"both": ((0, 1), False), "both, and candidates": ((0, 1), True)}
@@ -172,7 +170,7 @@ def report(facts: Facts, settings: Settings, end: datetime) -> None:
         )
         plain = None
         for name, (which, brought) in ways.items():
-            rows = joined([each.part(n, brought=brought, which=which) for each in learnt])
+            rows = join_rows([each.part(n, brought=brought, which=which) for each in learnt])
             asked = judged.part(n, brought=brought, which=which)
             labels = tuple(str(column) for column in range(rows.matrix.shape[1]))
             given = rows.matrix, rows.relevant, rows.sizes, labels, config.ranker(task)

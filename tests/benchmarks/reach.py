@@ -19,7 +19,7 @@ from models.ranking.recommender import Recommender
 from models.ranking.slate.merchandising_rules import Rule, RuleSet
 from tests.benchmarks.printed import print_report
 from training.recommendations.metrics import ndcg, recall
-from training.recommendations.snapshots import Workshop, relevant_items
+from training.recommendations.snapshots import TrainingContext, find_relevant_items
 from training.recommendations.task import RecommendationsTask, train
 from training.run import load_config
 from training.significance import paired_p_value
@@ -36,8 +36,8 @@ def report(facts: Facts, settings: Settings, until: datetime | None = None) -> l
         end_of_data(facts, until, settings.timezone), 1, config.window_weeks, settings.timezone
     )
     model = train(facts, settings, config, until=until, refit=False, progress=_quiet).evaluated
-    known = Workshop(facts, settings, config, _quiet).snapshot(window.cut)
-    relevant = relevant_items(facts, window, known)["all"]
+    known = TrainingContext(facts, settings, config, _quiet).snapshot(window.cut)
+    relevant = find_relevant_items(facts, window, known)["all"]
     items = set(known.interactions.item_ids)
     lines = [f"{'':<24}{'NDCG@10':>9}{'p (NDCG)':>10}{'recall@20':>11}{'coverage@20':>13}"]
     plain = None

@@ -1,138 +1,178 @@
-"""The recommenders that ours must stand beside: same data, same cut, the full catalogue ranked."""
+"""Slates of the simpler recommenders: same data, same cut, the full catalogue ranked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from features.contracts.arrays import Float32Array, Int64Array
 from features.contracts.histories import UserHistory
-from features.contracts.recommendations import ItemFeatures
-from models.ranking.model import RankingTask, Retrieval
+from models.ranking.model import RankingTask
+from models.ranking.scorers.buy_again_rule import score_by_buy_again_rule
 from models.retrieval.als import Als, AlsConfig, fit_als
 from models.retrieval.bpr import Bpr, BprConfig, fit_bpr
 from models.retrieval.ease import Ease, EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions, find_positions, invert_positions
 from models.retrieval.item_knn import ItemKnn
+from training.recommendations.evaluation_input import EvaluationInput
+
+POPULARITY = "recent popularity"
+BUY_AGAIN = "buy again"
+EASE = "EASE"
 
 _ALS = AlsConfig(n_factors=128, min_buyers=1)
 _BPR = BprConfig(n_factors=64, n_iterations=40, min_buyers=1)
+_NO_ITEMS = np.zeros(0, np.int64)
+
+BaselineSlates = dict[RankingTask, dict[str, dict[str, list[str]]]]
 
 
-def baseline_slates(
-    users: Mapping[RankingTask, Sequence[str]],
-    histories: Mapping[str, UserHistory],
-    items: ItemFeatures,
-    interactions: Interactions,
-    retrieval: Retrieval,
-    *,
-    ease: EaseConfig,
-    k: int,
-    seed: int,
-) -> dict[RankingTask, dict[str, dict[str, list[str]]]]:
-    """Slates by task, baseline and user. For the task "new", what the user bought is left out of
-    every one.
+def make_baseline_slates(
+    data: EvaluationInput, tasks: Sequence[RankingTask], length: int
+) -> BaselineSlates:
+    """Return the slates of every known user by task, baseline and user.
 
-    recent popularity: orders of the last four weeks. buy again: decayed frequency with popularity
-    behind it. ALS and BPR: implicit's, 128 and 64 factors. ItemKNN: cosine. EASE: closed form on
-    the most bought items, in the form that is the strongest for each task: fitted on orders for
-    "all", on their logarithm for "new".
+    In the task "new" no baseline shows an item that the user has bought.
+
+    recent popularity   orders of the last four weeks
+    buy again           decayed frequency, popular items behind
+    ALS, BPR            of implicit, 128 and 64 factors
+    ItemKNN             cosine similarity
+    EASE                closed form on the most bought items, in the form that is strongest in each
+                        task: fitted on the number of orders for "all", on its logarithm for "new"
     """
-    item_ids = interactions.item_ids
-    catalogue = {item_id: place for place, item_id in enumerate(items.item_ids)}
-    popularity = np.nan_to_num(
-        items.columns["orders_4w"][find_positions(catalogue, item_ids)]
-    ).astype(np.float32)
-    popularity /= max(float(popularity.max()), 1e-9)
-    index = {item_id: place for place, item_id in enumerate(item_ids)}
-    als = fit_als(interactions, _ALS, seed=seed)
-    bpr = fit_bpr(interactions, _BPR, seed=seed)
-    nobody = np.zeros(bpr.user_factors.shape[1], np.float32)
-    rows_of_users = {user: row for row, user in enumerate(interactions.user_ids)}
-    counted = {task: _count_ease(interactions, ease, task) for task in users}
-    sources: dict[str, Ease | ItemKnn | Als | Bpr] = {
-        "ItemKNN": retrieval.similar,
-        "ALS": als,
-        "BPR": bpr.model,
-    }
-    sources |= {f"EASE {task}": model for task, model in counted.items()}
-    at = {name: find_positions(index, source.item_ids) for name, source in sources.items()}
-    row_of = {name: invert_positions(places, len(item_ids)) for name, places in at.items()}
-    wanted = {task: set(each) for task, each in users.items()}
-    slates: dict[RankingTask, dict[str, dict[str, list[str]]]] = {task: {} for task in users}
-    by_popularity = np.argsort(-popularity, kind="stable")
-    for user in sorted(set().union(*wanted.values())):
-        history = histories[user]
-        own = find_positions(index, history.item_ids)
-        rows = {name: found[found >= 0] for name in at for found in [row_of[name][own]]}
-        scores = {
-            "ItemKNN": retrieval.similar.score(rows["ItemKNN"]),
-            "ALS": als.score(rows["ALS"]),
-        }
-        row = rows_of_users.get(user)  # None for a user who only looked
-        scores["BPR"] = bpr.model.factors @ (bpr.user_factors[row] if row is not None else nobody)
-        for task, of_task in wanted.items():
-            if user not in of_task:
-                continue
-            name = f"EASE {task}"
-            held = _held(history.n_orders[row_of[name][own] >= 0], task)
-            scored = scores | {name: counted[task].score(rows[name], held[None])[0]}
-            best = {
-                name.removesuffix(f" {task}"): at[name][
-                    _best(each, rows[name] if task == "new" else rows[name][:0], k)
-                ]
-                for name, each in scored.items()
-            }
-            best["recent popularity"] = _popular(
-                by_popularity, own if task == "new" else own[:0], k
-            )
-            best["buy again"] = _buy_again(history, own, popularity, by_popularity, k, task)
-            for name, places in best.items():
-                slates[task].setdefault(name, {})[user] = [str(item_ids[place]) for place in places]
+    baselines = _Baselines(data, tasks, length)
+    item_ids = data.interactions.item_ids
+    slates: BaselineSlates = {task: {} for task in tasks}
+    for user in sorted(data.histories):
+        scores = baselines.score(user)
+        for task in tasks:
+            for name, best in baselines.rank(user, task, scores):
+                slate = [str(item_ids[position]) for position in best]
+                slates[task].setdefault(name, {})[user] = slate
     return slates
 
 
-def _count_ease(interactions: Interactions, config: EaseConfig, task: RankingTask) -> Ease:
+class _Source:
+    """A fitted source, with maps between its rows and the positions of the known items."""
+
+    def __init__(self, model: Ease | ItemKnn | Als | Bpr, index: dict[str, int]) -> None:
+        self.positions = find_positions(index, model.item_ids)
+        self._rows = invert_positions(self.positions, len(index))
+
+    def rows(self, own: Int64Array) -> Int64Array:
+        """Return the source's rows of the items at the positions `own`, -1 where it has none."""
+        return self._rows[own]
+
+    def known_rows(self, own: Int64Array) -> Int64Array:
+        """Return the rows of those of `own` that the source has."""
+        rows = self._rows[own]
+        return rows[rows >= 0]
+
+
+class _Baselines:
+    """Every baseline, fitted at the cut; positions are those of `Interactions.item_ids`."""
+
+    def __init__(self, data: EvaluationInput, tasks: Sequence[RankingTask], length: int) -> None:
+        interactions = data.interactions
+        item_ids = interactions.item_ids
+        self._histories, self._length = data.histories, length
+        self._index = {item_id: position for position, item_id in enumerate(item_ids)}
+        self._popularity = _popularity(data)
+        self._by_popularity = np.argsort(-self._popularity, kind="stable")
+        self._item_knn = data.model.retrieval.similar
+        self._als = fit_als(interactions, _ALS, seed=data.seed)
+        self._bpr = fit_bpr(interactions, _BPR, seed=data.seed)
+        self._users = {user: row for row, user in enumerate(interactions.user_ids)}
+        self._unknown_user = np.zeros(self._bpr.user_factors.shape[1], np.float32)
+        self._ease = {task: _fit_ease(interactions, data.ease, task) for task in tasks}
+        self._sources = {
+            "ItemKNN": _Source(self._item_knn, self._index),
+            "ALS": _Source(self._als, self._index),
+            "BPR": _Source(self._bpr.model, self._index),
+        }
+        self._ease_sources = {
+            task: _Source(model, self._index) for task, model in self._ease.items()
+        }
+
+    def score(self, user: str) -> dict[str, Float32Array]:
+        """Return the scores of the baselines that are the same in every task, by name."""
+        own = self._own_positions(self._histories[user])
+        row = self._users.get(user)  # None for a user who only viewed
+        factors = self._bpr.user_factors[row] if row is not None else self._unknown_user
+        return {
+            "ItemKNN": self._item_knn.score(self._sources["ItemKNN"].known_rows(own)),
+            "ALS": self._als.score(self._sources["ALS"].known_rows(own)),
+            "BPR": self._bpr.model.factors @ factors,
+        }
+
+    def rank(
+        self, user: str, task: RankingTask, scores: dict[str, Float32Array]
+    ) -> Iterator[tuple[str, Int64Array]]:
+        """Yield each baseline's name and the positions of its best items, best first."""
+        history = self._histories[user]
+        own = self._own_positions(history)
+        ease_scores = self._score_by_ease(history, own, task)
+        sources = {**self._sources, EASE: self._ease_sources[task]}
+        for name, values in {**scores, EASE: ease_scores}.items():
+            source = sources[name]
+            left_out = source.known_rows(own) if task == "new" else _NO_ITEMS
+            yield name, source.positions[_best_rows(values, left_out, self._length)]
+        yield POPULARITY, self._most_popular(own if task == "new" else _NO_ITEMS)
+        yield BUY_AGAIN, self._buy_again(history, own, task)
+
+    def _own_positions(self, history: UserHistory) -> Int64Array:
+        return find_positions(self._index, history.item_ids)
+
+    def _score_by_ease(
+        self, history: UserHistory, own: Int64Array, task: RankingTask
+    ) -> Float32Array:
+        source = self._ease_sources[task]
+        weights = _weigh_orders(history.n_orders[source.rows(own) >= 0], task)
+        scores: Float32Array = self._ease[task].score(source.known_rows(own), weights[None])[0]
+        return scores
+
+    def _most_popular(self, left_out: Int64Array) -> Int64Array:
+        first = self._by_popularity[: self._length + len(left_out)]
+        return first[~np.isin(first, left_out)][: self._length]
+
+    def _buy_again(self, history: UserHistory, own: Int64Array, task: RankingTask) -> Int64Array:
+        """Return what was bought by the rule, popular items behind; only these for "new"."""
+        behind = self._most_popular(own)
+        if task == "new":
+            return behind
+        scores = score_by_buy_again_rule(history.decayed_frequency, self._popularity[own])
+        return np.concatenate([own[np.lexsort((own, -scores))], behind])[: self._length]
+
+
+def _popularity(data: EvaluationInput) -> Float32Array:
+    """Return the orders of the last four weeks of each known item, as a share of the most."""
+    catalogue = {item_id: position for position, item_id in enumerate(data.items.item_ids)}
+    known = find_positions(catalogue, data.interactions.item_ids)
+    popularity = np.nan_to_num(data.items.columns["orders_4w"][known]).astype(np.float32)
+    popularity /= max(float(popularity.max()), 1e-9)
+    return popularity
+
+
+def _fit_ease(interactions: Interactions, config: EaseConfig, task: RankingTask) -> Ease:
     matrix = interactions.matrix.copy()
-    matrix.data = _held(matrix.data, task)
+    matrix.data = _weigh_orders(matrix.data, task)
     return fit_ease(replace(interactions, matrix=matrix), config, binary=False)
 
 
-def _held(n_orders: Float32Array, task: RankingTask) -> Float32Array:
-    """How much a user holds of an item that stood in so many orders."""
+def _weigh_orders(n_orders: Float32Array, task: RankingTask) -> Float32Array:
+    """Return the weight of an item that a user has ordered so many times."""
     return n_orders if task == "all" else np.log1p(n_orders)
 
 
-def _best(scores: Float32Array, left_out: Int64Array, k: int) -> Int64Array:
-    """Positions of the k highest, ties by position."""
+def _best_rows(scores: Float32Array, left_out: Int64Array, k: int) -> Int64Array:
+    """Return the rows of the k highest scores, the first of equal ones."""
     if len(left_out):
         scores = scores.copy()
         scores[left_out] = -np.inf
     k = min(k, len(scores))
     threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
-    found = np.flatnonzero(scores >= threshold)
-    return found[np.argsort(-scores[found], kind="stable")][:k]
-
-
-def _popular(by_popularity: Int64Array, left_out: Int64Array, k: int) -> Int64Array:
-    first = by_popularity[: k + len(left_out)]
-    return first[~np.isin(first, left_out)][:k]
-
-
-def _buy_again(
-    history: UserHistory,
-    own: Int64Array,
-    popularity: Float32Array,
-    by_popularity: Int64Array,
-    k: int,
-    task: RankingTask,
-) -> Int64Array:
-    """What was bought by decayed frequency, popular items behind it; only these where what was
-    bought is left out."""
-    behind = _popular(by_popularity, own, k)
-    if task == "new":
-        return behind
-    scores = history.decayed_frequency + popularity[own] * np.float32(1e-5)
-    return np.concatenate([own[np.lexsort((own, -scores))], behind])[:k]
+    candidates = np.flatnonzero(scores >= threshold)
+    return candidates[np.argsort(-scores[candidates], kind="stable")][:k]

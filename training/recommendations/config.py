@@ -1,5 +1,4 @@
-"""Everything that decides a recommendation model, as configs/models/recommendations.yaml holds
-it."""
+"""The settings of a recommendation model: the type of configs/models/recommendations.yaml."""
 
 from __future__ import annotations
 
@@ -21,8 +20,8 @@ from training.recommendations.carts import CartsConfig
 class RecommendationsConfig:
     """Everything that decides a recommendation model.
 
-    `ease_kind`: "exact" (EASE on its most bought items) or "local" (LocalEase on all of them), for
-    large catalogues.
+    ease_kind   "exact": EASE on the most bought items; "local": LocalEase on all items, for large
+                catalogues
     """
 
     window_weeks: int = 4
@@ -41,5 +40,5 @@ class RecommendationsConfig:
     carts: CartsConfig = field(default_factory=CartsConfig)
 
     def ranker(self, task: RankingTask) -> RankerConfig:
-        """That of one task."""
+        """Return the settings of the ranker of one task."""
         return {"all": self.ranker_all, "new": self.ranker_new, "cart": self.ranker_cart}[task]

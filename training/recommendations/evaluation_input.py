@@ -1,5 +1,4 @@
-"""What is judged: a recommendation model with all that was known at its cut, and what is to be
-foretold."""
+"""Input of an evaluation: a model, what was known at its cut, and the purchases to predict."""
 
 from __future__ import annotations
 
@@ -14,14 +13,16 @@ from models.retrieval.ease import EaseConfig
 from models.retrieval.interactions import Interactions
 
 Slates = Mapping[str, Sequence[str]]  # item ids by user, best first
+RelevantItems = Mapping[str, frozenset[str]]  # item ids by user
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model to be judged, and all that was known at the cut it was fitted at.
+class EvaluationInput:
+    """A model, and all that was known at the cut at which it was fitted.
 
-    `histories` are everyone's, `relevant` what is to be foretold, by task and user. `ease` and
-    `seed` are those of the model's configuration, which the baselines share.
+    histories   of every known user
+    relevant    the items to predict, by task and user
+    ease, seed  of the model's configuration; the baselines use the same
     """
 
     cut: datetime
@@ -29,6 +30,6 @@ class Subject:
     items: ItemFeatures
     interactions: Interactions
     model: RecommendationModel
-    relevant: Mapping[RankingTask, Mapping[str, frozenset[str]]]
+    relevant: Mapping[RankingTask, RelevantItems]
     ease: EaseConfig
     seed: int

@@ -11,11 +11,10 @@ from features.contracts.arrays import Float64Array
 from training.results import OURS, MetricTable
 
 
-def by_depth(
+def plot_metric_by_depth(
     curves: Mapping[str, Mapping[str, Float64Array]], depths: Sequence[int], *, metric: str = "NDCG"
 ) -> Figure:
-    """The mean of a metric at each depth of the slate, ours beside every baseline, one panel a
-    task."""
+    """Plot the mean of a metric at each depth of the slate by method, one panel a task."""
     figure = Figure(figsize=(5.5 * max(len(curves), 1), 4), layout="constrained")
     for number, (task, methods) in enumerate(curves.items(), start=1):
         axes = figure.add_subplot(1, len(curves), number)
@@ -36,8 +35,8 @@ def by_depth(
     return figure
 
 
-def by_part(tables: Sequence[MetricTable]) -> Figure:
-    """Each method in each part of the users or items, with its interval, one panel a table."""
+def plot_metric_by_part(tables: Sequence[MetricTable]) -> Figure:
+    """Plot each method in each part of the users or items with its interval, one panel a table."""
     figure = Figure(figsize=(9, 4 * max(len(tables), 1)), layout="constrained")
     for number, table in enumerate(tables, start=1):
         axes = figure.add_subplot(len(tables), 1, number)
@@ -45,10 +44,10 @@ def by_part(tables: Sequence[MetricTable]) -> Figure:
         for row, (name, cells) in enumerate(table.rows.items()):
             values = np.array([cell.value for cell in cells])
             ends = np.array([[cell.low, cell.high] for cell in cells], float).T
-            at = np.arange(len(cells)) + (row - (len(table.rows) - 1) / 2) * width
+            center = np.arange(len(cells)) + (row - (len(table.rows) - 1) / 2) * width
             errors = np.nan_to_num(np.abs(ends - values))
             axes.bar(
-                at,
+                center,
                 np.nan_to_num(values),
                 width,
                 yerr=errors,
@@ -57,7 +56,10 @@ def by_part(tables: Sequence[MetricTable]) -> Figure:
             )
         axes.set_xticks(
             range(len(table.columns)),
-            [f"{c}\n{n:,} users" for c, n in zip(table.columns, table.n_users, strict=True)],
+            [
+                f"{column}\n{n:,} users"
+                for column, n in zip(table.columns, table.n_users, strict=True)
+            ],
         )
         axes.set_title(table.title)
         axes.grid(axis="y", alpha=0.3)
@@ -67,12 +69,11 @@ def by_part(tables: Sequence[MetricTable]) -> Figure:
     return figure
 
 
-def reach(tables: Mapping[str, tuple[MetricTable, MetricTable]]) -> Figure:
-    """How much of the catalogue every method shows, against how well it foretells, one panel a
-    task.
+def plot_coverage_and_accuracy(tables: Mapping[str, tuple[MetricTable, MetricTable]]) -> Figure:
+    """Plot the coverage of every method against its accuracy, one panel a task.
 
-    The tables of a task: beyond accuracy, whose first column is coverage; accuracy, whose first
-    column is NDCG.
+    tables   by task: "beyond accuracy", whose first column is coverage, and "accuracy", whose first
+             column is NDCG
     """
     figure = Figure(figsize=(5.5 * max(len(tables), 1), 4), layout="constrained")
     for number, (task, (beyond, accuracy)) in enumerate(tables.items(), start=1):

@@ -1,8 +1,8 @@
-"""What the rankers of a visitor's items learn from, and are tuned on: candidates of one window with
-their labels."""
+"""Rows that the rankers of a visitor's items are fitted and tuned on: labelled candidates."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,13 +11,11 @@ import numpy as np
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from features.contracts.seeds import generator
 from models.ranking.candidates import CandidateSource
-from models.ranking.columns import Catalogue, column_names, columns
+from models.ranking.columns import Catalogue, FeatureNames, column_names, columns
 from models.ranking.model import RankingTask
 from training.recommendations.metrics import ndcgs
-from training.recommendations.snapshots import Workshop, relevant_items
+from training.recommendations.snapshots import TrainingContext, find_relevant_items
 from training.splits import Window
-
-Names = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -26,8 +24,8 @@ class Rows:
 
     matrix       float32 (rows, columns), the ranker's input
     relevant     bool (rows,)
-    sizes        int64 (users,), rows of each user or cart; they sum to the rows
-    n_relevant   int64 (users,), all that was wanted, candidates or not
+    sizes        int64 (users,), rows of each user or cart; they add up to the rows
+    n_relevant   int64 (users,), relevant items of each, candidates or not
     """
 
     matrix: Float32Array
@@ -36,8 +34,10 @@ class Rows:
     n_relevant: Int64Array
 
     def ndcg(self, scores: Float64Array, k: int) -> Float64Array:
-        """NDCG at k of each user (users,) when the rows are ranked by `scores`; what is no
-        candidate is missed."""
+        """Return NDCG at k of each user (users,) when the rows are ranked by `scores` (rows,).
+
+        A relevant item that is no candidate counts as missed.
+        """
         starts = np.concatenate([[0], np.cumsum(self.sizes)])
         hits = np.zeros((len(self.sizes), k), bool)
         for user, (start, end) in enumerate(pairwise(starts)):
@@ -46,43 +46,68 @@ class Rows:
         return ndcgs(hits, self.n_relevant, k)
 
 
-def ranking_rows(
-    workshop: Workshop, window: Window, task: RankingTask, names: Names, *, thinned: bool
-) -> Rows:
-    """The rows of one window, by what was known at its cut; `names` of the item and the user
-    columns.
+class RowsBuilder:
+    """Collects the candidates of one user or cart after another into `Rows`."""
 
-    `thinned`, to learn from: users without a relevant candidate are left out, and irrelevant
-    candidates thinned.
-    """
-    snapshot, config = workshop.snapshot(window.cut), workshop.config
-    wanted_by = relevant_items(workshop.facts, window, snapshot)[task]
-    catalogue = Catalogue(snapshot.items, names[0])
-    source = CandidateSource(catalogue, snapshot.retrieval, config.candidates)
-    rng = generator(workshop.settings.seed, f"negatives {task} {window.cut.isoformat()}")
-    matrices, labels = [np.zeros((0, len(column_names(*names))), np.float32)], [np.zeros(0, bool)]
-    sizes, n_relevant = [], []
-    for user_id in sorted(wanted_by):
-        visitor = source.visitor(snapshot.histories[user_id])
-        places = source.candidates(visitor, task)
-        wanted = catalogue.positions(np.array(sorted(wanted_by[user_id]), object))
-        label = np.isin(places, wanted)
-        kept = label | (
-            rng.random(len(places)) < (config.ranker(task).share_negatives if thinned else 1.0)
+    def __init__(self, n_columns: int) -> None:
+        self._matrices = [np.zeros((0, n_columns), np.float32)]
+        self._labels = [np.zeros(0, bool)]
+        self._n_relevant: list[int] = []
+
+    def add(self, matrix: Float32Array, labels: BoolArray, n_relevant: int) -> None:
+        """Add the rows of one user or cart."""
+        self._matrices.append(matrix)
+        self._labels.append(labels)
+        self._n_relevant.append(n_relevant)
+
+    def build(self) -> Rows:
+        """Return all rows that were added."""
+        return Rows(
+            np.concatenate(self._matrices),
+            np.concatenate(self._labels),
+            np.array([len(labels) for labels in self._labels[1:]], np.int64),
+            np.array(self._n_relevant, np.int64),
         )
-        if thinned and not label.any():
+
+
+def make_ranking_rows(
+    context: TrainingContext,
+    window: Window,
+    task: RankingTask,
+    names: FeatureNames,
+    *,
+    thinned: bool,
+) -> Rows:
+    """Return the rows of one window, by what was known at its cut.
+
+    `thinned`, to fit on: only some of the irrelevant candidates, and no users without a relevant
+    candidate.
+    """
+    snapshot, config = context.snapshot(window.cut), context.config
+    relevant_by_user = find_relevant_items(context.facts, window, snapshot)[task]
+    catalogue = Catalogue(snapshot.items, names.item)
+    source = CandidateSource(catalogue, snapshot.retrieval, config.candidates)
+    rng = generator(context.settings.seed, f"negatives {task} {window.cut.isoformat()}")
+    share_negatives = config.ranker(task).share_negatives if thinned else 1.0
+    rows = RowsBuilder(len(column_names(*names)))
+    for user_id in sorted(relevant_by_user):
+        visitor = source.visitor(snapshot.histories[user_id])
+        candidates = source.candidates(visitor, task)
+        relevant = catalogue.positions(np.array(sorted(relevant_by_user[user_id]), object))
+        labels = np.isin(candidates, relevant)
+        kept = labels | (rng.random(len(candidates)) < share_negatives)
+        if thinned and not labels.any():
             continue
-        matrices.append(columns(catalogue, visitor, places, names[1])[kept])
-        labels.append(label[kept])
-        sizes.append(int(kept.sum()))
-        n_relevant.append(len(wanted))
-    counts = np.array(sizes, np.int64), np.array(n_relevant, np.int64)
-    return Rows(np.concatenate(matrices), np.concatenate(labels), *counts)
+        matrix = columns(catalogue, visitor, candidates, names.user)
+        rows.add(matrix[kept], labels[kept], len(relevant))
+    return rows.build()
 
 
-def joined(rows: list[Rows]) -> Rows:
-    """Those of several windows."""
-    parts = zip(
-        *((each.matrix, each.relevant, each.sizes, each.n_relevant) for each in rows), strict=True
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of several windows as one."""
+    return Rows(
+        np.concatenate([rows.matrix for rows in parts]),
+        np.concatenate([rows.relevant for rows in parts]),
+        np.concatenate([rows.sizes for rows in parts]),
+        np.concatenate([rows.n_relevant for rows in parts]),
     )
-    return Rows(*map(np.concatenate, parts))

@@ -1,9 +1,8 @@
-"""From slates of item ids to figures: arrays over users for every metric, of all users and of parts
-of them."""
+"""Metrics of one method's slates: by user, of everyone together, by part of users and items."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,162 +12,161 @@ from features.contracts.arrays import BoolArray, Float64Array, Int64Array, Objec
 from features.contracts.categories import SEPARATOR, levels
 from models.retrieval.interactions import find_positions
 from training.recommendations import metrics
-from training.recommendations.evaluation_input import Slates, Subject
+from training.recommendations.evaluation_input import EvaluationInput, RelevantItems, Slates
 
-ACCURACY = ("NDCG", "recall", "hit rate", "MAP")
 ITEM_CLASSES = ("head", "torso", "tail")
-N_ACTIVITY_BUCKETS = 4
+N_ACTIVITY_GROUPS = 4
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """One method's slates as arrays: of the judged users (aligned with them), and of everyone."""
+class SlateArrays:
+    """One method's slates as arrays.
+
+    hits        bool (users, ranks), of the evaluated users: whether the item is relevant
+    positions   int64 (users, ranks), of the evaluated users: the item's position, -1 for none
+    everyone    int64 (all users, ranks), as `positions`, of every known user
+    """
 
     hits: BoolArray
-    places: Int64Array
+    positions: Int64Array
     everyone: Int64Array
 
 
-class Ruler:
-    """Measures slates of one task against what is relevant there.
+class SlateMetrics:
+    """Metrics of the slates of one task; `users` are those with a relevant item, sorted.
 
-    Items are numbered: the known ones (bought before the cut) first, those that only the catalogue
-    has after them. head, torso and tail are the items that carry the first, second and last third
-    of all orders before the cut.
+    Positions number the known items (bought before the cut) first, then those that only the
+    catalogue has. head, torso and tail are the items with the first, second and last third of all
+    orders before the cut.
     """
 
-    def __init__(self, subject: Subject, relevant: Mapping[str, frozenset[str]]) -> None:
+    def __init__(self, data: EvaluationInput, relevant: RelevantItems) -> None:
         self.users = sorted(relevant)
-        interactions = subject.interactions
+        interactions = data.interactions
         known = interactions.item_ids
-        others = np.setdiff1d(subject.items.item_ids.astype(str), known.astype(str)).astype(object)
+        others = np.setdiff1d(data.items.item_ids.astype(str), known.astype(str)).astype(object)
         item_ids = np.concatenate([known, others])
         self.n_known = len(known)
-        self.index = {str(item_id): place for place, item_id in enumerate(item_ids)}
-        self._subject = subject
-        self._relevant = self._matrix(
-            {user: sorted(relevant[user]) for user in self.users}, self.users
-        )
+        self.index = {str(item_id): position for position, item_id in enumerate(item_ids)}
+        self._histories = data.histories
+        relevant_ids = {user: sorted(relevant[user]) for user in self.users}
+        self._relevant = self._position_matrix(relevant_ids, self.users)
         self.n_relevant: Int64Array = (self._relevant >= 0).sum(1)
         n_buyers = np.zeros(len(item_ids))
         n_buyers[: self.n_known] = np.asarray(interactions.binarise().sum(0)).ravel()
         n_users = len(interactions.user_ids)
         self._share_buyers = n_buyers / n_users
         self._information = metrics.self_information(n_buyers, n_users)
-        self.item_class = _item_classes(
-            np.asarray(interactions.matrix.sum(0)).ravel(), len(item_ids)
-        )
-        self._paths = _paths(self._categories(item_ids))
-        self._own_popularity = self._popularity_of_histories()
+        n_orders = np.asarray(interactions.matrix.sum(0)).ravel()
+        self.item_class = _classify_items(n_orders, len(item_ids))
+        self._paths = _number_categories(_item_categories(data, item_ids))
+        self._history_popularity = self._mean_history_popularity()
 
-    def ranked(self, slates: Slates, length: int) -> Ranked:
-        """The slates of everyone as arrays of `length` places."""
+    def to_arrays(self, slates: Slates, length: int) -> SlateArrays:
+        """Return the slates of every known user as arrays of `length` ranks."""
         everyone = sorted(slates)
-        places = self._matrix(slates, everyone, length)
-        row = {user: place for place, user in enumerate(everyone)}
-        judged = places[[row[user] for user in self.users]]
-        return Ranked(_among(judged, self._relevant), judged, places)
+        every_position = self._position_matrix(slates, everyone, length)
+        row = {user: n for n, user in enumerate(everyone)}
+        evaluated = every_position[[row[user] for user in self.users]]
+        return SlateArrays(_find_hits(evaluated, self._relevant), evaluated, every_position)
 
-    def accuracy(self, ranked: Ranked, k: int) -> dict[str, Float64Array]:
-        """The metrics of ACCURACY at k, by user."""
-        return _accuracy(ranked.hits, self.n_relevant, k)
+    def measure_accuracy(self, slates: SlateArrays, k: int) -> dict[str, Float64Array]:
+        """Return NDCG, recall, hit rate and MAP at k by user (users,)."""
+        return _measure_accuracy(slates.hits, self.n_relevant, k)
 
-    def beyond(self, ranked: Ranked, k: int) -> dict[str, Float64Array]:
-        """What accuracy does not tell of the first k, by user.
+    def measure_beyond_accuracy(self, slates: SlateArrays, k: int) -> dict[str, Float64Array]:
+        """Return novelty, diversity and popularity of the first k by user (users,).
 
-        The popularity lift is the mean share of buyers of what is shown ÷ that of what the judged
-        users bought before, minus 1 (Abdollahpouri et al., The unfairness of popularity bias in
-        recommendation, RMSE 2019).
+        The popularity lift is the mean share of buyers of what is shown ÷ that of what the
+        evaluated users bought before, minus 1 (Abdollahpouri et al., The unfairness of popularity
+        bias in recommendation, RMSE 2019).
         """
-        shown = metrics.means_over_places(ranked.places, self._share_buyers, k)
+        shown = metrics.mean_values(slates.positions, self._share_buyers, k)
         head = (self.item_class == 0).astype(np.float64)
         return {
-            "novelty": metrics.means_over_places(ranked.places, self._information, k),
-            "diversity": metrics.diversities(ranked.places, self._paths, k),
-            "popularity lift": shown / self._own_popularity - 1,
-            "head share": metrics.means_over_places(ranked.places, head, k),
+            "novelty": metrics.mean_values(slates.positions, self._information, k),
+            "diversity": metrics.diversities(slates.positions, self._paths, k),
+            "popularity lift": shown / self._history_popularity - 1,
+            "head share": metrics.mean_values(slates.positions, head, k),
         }
 
-    def of_all(self, ranked: Ranked, k: int) -> dict[str, float]:
-        """Figures of everyone's slates together: those of users with nothing to be foretold too."""
-        known = np.where(ranked.everyone < self.n_known, ranked.everyone, -1)
+    def measure_all_slates(self, slates: SlateArrays, k: int) -> dict[str, float]:
+        """Return coverage and Gini of everyone's slates, users without a relevant item included."""
+        known = np.where(slates.everyone < self.n_known, slates.everyone, -1)
         return {
-            "coverage": metrics.covered(known, self.n_known, k),
+            "coverage": metrics.coverage(known, self.n_known, k),
             "Gini": metrics.gini(known, self.n_known, k),
         }
 
     @cached_property
     def item_parts(self) -> dict[str, BoolArray]:
-        """The relevant items in parts, aligned with them: bought before or new to the user, head to
-        tail."""
+        """Masks of the relevant items: bought before, new to the user, head, torso, tail."""
         ids = list(self.index)
-        own = [set(self._subject.histories[user].item_ids) for user in self.users]
-        repeat = [
-            [ids[at] in mine for at in row] for row, mine in zip(self._relevant, own, strict=True)
-        ]
-        bought = np.array(repeat, bool).reshape(self._relevant.shape)
+        bought_before = np.zeros(self._relevant.shape, bool)
+        for row, user in enumerate(self.users):
+            own = set(self._histories[user].item_ids)
+            bought_before[row] = [ids[position] in own for position in self._relevant[row]]
+        parts = {"bought before": bought_before, "new to the user": ~bought_before}
         classes = self.item_class[self._relevant]
-        parts = {"bought before": bought, "new to the user": ~bought}
-        return parts | {
-            f"{name} items": classes == number for number, name in enumerate(ITEM_CLASSES)
-        }
+        for number, name in enumerate(ITEM_CLASSES):
+            parts[f"{name} items"] = classes == number
+        return parts
 
-    def of_part(self, ranked: Ranked, part: BoolArray, metric: str, k: int) -> Float64Array:
-        """`metric` with only one of `item_parts` counted as relevant; NaN for users without such an
-        item."""
+    def measure_part(
+        self, slates: SlateArrays, part: BoolArray, metric: str, k: int
+    ) -> Float64Array:
+        """Return an accuracy metric with only one of `item_parts` counted as relevant.
+
+        (users,); NaN for users without such an item.
+        """
         relevant = np.where(part, self._relevant, -1)
         n_relevant = (relevant >= 0).sum(1)
-        values = _accuracy(_among(ranked.places, relevant), n_relevant, k)[metric]
+        hits = _find_hits(slates.positions, relevant)
+        values = _measure_accuracy(hits, n_relevant, k)[metric]
         return np.where(n_relevant > 0, values, np.nan)
 
-    def by_activity(self) -> dict[str, BoolArray]:
-        """The judged users in quantiles of their orders before the cut; fewer where many have the
-        same number."""
-        histories = self._subject.histories
-        n_orders = np.array([histories[user].features.get("frequency", 0.0) for user in self.users])
-        inner = np.quantile(n_orders, np.arange(1, N_ACTIVITY_BUCKETS) / N_ACTIVITY_BUCKETS)
-        bucket = np.searchsorted(np.unique(inner), n_orders, side="left")
-        found = {}
-        for number in np.unique(bucket):
-            members = bucket == number
+    def group_by_activity(self) -> dict[str, BoolArray]:
+        """Return masks (users,) of the quantiles of orders before the cut, by name.
+
+        There are fewer groups than N_ACTIVITY_GROUPS where many users have the same number.
+        """
+        n_orders = np.array(
+            [self._histories[user].features.get("frequency", 0.0) for user in self.users]
+        )
+        inner = np.quantile(n_orders, np.arange(1, N_ACTIVITY_GROUPS) / N_ACTIVITY_GROUPS)
+        group = np.searchsorted(np.unique(inner), n_orders, side="left")
+        groups = {}
+        for number in np.unique(group):
+            members = group == number
             low, high = n_orders[members].min(), n_orders[members].max()
             span = f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
-            found[f"{span} orders"] = members
-        return found
+            groups[f"{span} orders"] = members
+        return groups
 
-    def _matrix(
-        self, slates: Slates, users: Sequence[str], length: int | None = None
+    def _position_matrix(
+        self, item_ids: Slates, users: Sequence[str], length: int | None = None
     ) -> Int64Array:
-        """One row a user, -1 behind the end of a shorter slate."""
-        width = max((len(slates[user]) for user in users), default=0) if length is None else length
+        """Return the positions of each user's items, one row a user, -1 behind the last one."""
+        width = length
+        if width is None:
+            width = max((len(item_ids[user]) for user in users), default=0)
         matrix = np.full((len(users), width), -1, np.int64)
         for row, user in zip(matrix, users, strict=True):
-            found = [self.index[item] for item in slates[user][:width]]
-            row[: len(found)] = found
+            row_positions = [self.index[item] for item in item_ids[user][:width]]
+            row[: len(row_positions)] = row_positions
         return matrix
 
-    def _categories(self, item_ids: ObjectArray) -> list[str]:
-        items = self._subject.items
-        category = {
-            str(item_id): str(each)
-            for item_id, each in zip(items.item_ids, items.category, strict=True)
-        }
-        return [category.get(str(item_id), "") for item_id in item_ids]
-
-    def _popularity_of_histories(self) -> float:
-        """Mean over the judged users of the mean share of buyers of what each bought before the
-        cut."""
-        histories = self._subject.histories
-        means = [
-            self._share_buyers[places[places >= 0]].mean()
-            for user in self.users
-            for places in [find_positions(self.index, histories[user].item_ids)]
-            if (places >= 0).any()
-        ]
+    def _mean_history_popularity(self) -> float:
+        """Return the mean over users of the mean share of buyers of what each bought before."""
+        means = []
+        for user in self.users:
+            own = find_positions(self.index, self._histories[user].item_ids)
+            if (own >= 0).any():
+                means.append(self._share_buyers[own[own >= 0]].mean())
         return float(np.mean(means)) if means else float("nan")
 
 
-def _accuracy(hits: BoolArray, n_relevant: Int64Array, k: int) -> dict[str, Float64Array]:
+def _measure_accuracy(hits: BoolArray, n_relevant: Int64Array, k: int) -> dict[str, Float64Array]:
     return {
         "NDCG": metrics.ndcgs(hits, n_relevant, k),
         "recall": metrics.recalls(hits, n_relevant, k),
@@ -177,17 +175,19 @@ def _accuracy(hits: BoolArray, n_relevant: Int64Array, k: int) -> dict[str, Floa
     }
 
 
-def _among(places: Int64Array, relevant: Int64Array) -> BoolArray:
-    """Whether each place holds one of its own row's relevant items."""
-    width = int(max(places.max(initial=0), relevant.max(initial=0))) + 1
-    rows = np.arange(len(places))[:, None] * width
-    wanted = (relevant + rows)[relevant >= 0]
-    return np.asarray(np.isin(places + rows, wanted) & (places >= 0))
+def _find_hits(slates: Int64Array, relevant: Int64Array) -> BoolArray:
+    """Return whether each item of a slate is among the relevant items of the same row."""
+    width = int(max(slates.max(initial=0), relevant.max(initial=0))) + 1
+    offsets = np.arange(len(slates))[:, None] * width
+    relevant_keys = (relevant + offsets)[relevant >= 0]
+    return np.asarray(np.isin(slates + offsets, relevant_keys) & (slates >= 0))
 
 
-def _item_classes(n_orders: Float64Array, n_items: int) -> Int64Array:
-    """0, 1 and 2 for the items that carry the first, second and last third of the orders; 2 for
-    what nobody bought."""
+def _classify_items(n_orders: Float64Array, n_items: int) -> Int64Array:
+    """Return 0, 1 or 2 for the items with the first, second and last third of the orders.
+
+    2 for items that nobody bought.
+    """
     classes = np.full(n_items, len(ITEM_CLASSES) - 1, np.int64)
     order = np.argsort(-n_orders, kind="stable")
     before = np.cumsum(n_orders[order]) - n_orders[order]
@@ -197,10 +197,19 @@ def _item_classes(n_orders: Float64Array, n_items: int) -> Int64Array:
     return classes
 
 
-def _paths(categories: Sequence[str]) -> Int64Array:
-    """(items, levels): a number for each prefix of the category, -1 below its last level."""
+def _item_categories(data: EvaluationInput, item_ids: ObjectArray) -> list[str]:
+    items = data.items
+    category_of = {
+        str(item_id): str(category)
+        for item_id, category in zip(items.item_ids, items.category, strict=True)
+    }
+    return [category_of.get(str(item_id), "") for item_id in item_ids]
+
+
+def _number_categories(categories: Sequence[str]) -> Int64Array:
+    """Return (items, levels): a number for each prefix of the category, -1 below the last level."""
     split = [levels(category) for category in categories]
-    depth = max((len(each) for each in split), default=0)
+    depth = max((len(names) for names in split), default=0)
     numbers: dict[str, int] = {}
     paths = np.full((len(split), max(depth, 1)), -1, np.int64)
     for row, names in zip(paths, split, strict=True):

@@ -1,12 +1,10 @@
-"""What is known at a cut: histories, the catalogue and the sources fitted on what occurred before
-it."""
+"""What is known at a cut: histories, catalogue, and candidate sources fitted on earlier events."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import ibis
 import numpy as np
@@ -19,6 +17,7 @@ from features.contracts.recommendations import ItemFeatures
 from features.contracts.tables import EventType
 from features.online.histories import Tables, offline_histories, offline_items
 from features.pipelines.expressions import instant
+from models.ranking.columns import FeatureNames
 from models.ranking.model import RankingTask, Retrieval
 from models.retrieval.als import fit_als
 from models.retrieval.association import fit_association
@@ -30,10 +29,9 @@ from training.recommendations.config import RecommendationsConfig
 from training.splits import Window
 
 
-@dataclass
+@dataclass(frozen=True)
 class Snapshot:
-    """All that is known at one cut: histories, the catalogue, and the sources fitted on what
-    occurred before."""
+    """All that is known at one cut; `retrieval` are the sources fitted on what occurred before."""
 
     cut: datetime
     histories: dict[str, UserHistory]
@@ -41,9 +39,24 @@ class Snapshot:
     interactions: Interactions
     retrieval: Retrieval
 
+    def feature_names(self) -> FeatureNames:
+        """Return the names of the features that rankers see.
 
-class Workshop:
-    """Makes snapshots, each once, since the refit shares most of the evaluation's."""
+        Margin is only for the rules: nobody wants an item for it. Of the users only features that
+        every shop has: those of one category are matched with the items' categories instead.
+        """
+        user_names: set[str] = set()
+        for history in self.histories.values():
+            user_names.update(name for name in history.features if ":" not in name)
+        items = tuple(sorted(self.items.columns.keys() - {"margin"}))
+        return FeatureNames(items, tuple(sorted(user_names)))
+
+
+class TrainingContext:
+    """The facts and the configuration of one training, and a cache of its snapshots.
+
+    The refit shares most of the snapshots with the evaluation.
+    """
 
     def __init__(
         self,
@@ -56,92 +69,83 @@ class Workshop:
         self._snapshots: dict[datetime, Snapshot] = {}
 
     def snapshot(self, cut: datetime) -> Snapshot:
-        """The snapshot at `cut`."""
+        """Return the snapshot at `cut`, made at the first call."""
         if cut not in self._snapshots:
             self.progress(f"features and candidate sources as of {cut:%Y-%m-%d}")
-            config = self.config
             histories = offline_histories(self.facts, cut)
             interactions = Interactions.from_histories(histories)
-            local = config.ease_kind == "local"
-            retrieval = Retrieval(
-                fit_local_ease(interactions, config.local_ease)
-                if local
-                else fit_ease(interactions, config.ease),
-                fit_als(interactions, config.als, seed=self.settings.seed),
-                fit_item_knn(interactions.item_ids, interactions.binarise(), config.item_knn),
-                fit_association(*orders_before(self.facts, cut), config.association),
-            )
-            self._snapshots[cut] = Snapshot(
-                cut, histories, offline_items(self.facts, cut), interactions, retrieval
-            )
+            retrieval = self._fit_sources(cut, interactions)
+            items = offline_items(self.facts, cut)
+            self._snapshots[cut] = Snapshot(cut, histories, items, interactions, retrieval)
         return self._snapshots[cut]
 
-    def forget(self, kept: Sequence[datetime]) -> None:
-        """Frees snapshots that are no longer needed."""
-        self._snapshots = {cut: each for cut, each in self._snapshots.items() if cut in kept}
+    def keep_only(self, cuts: Collection[datetime]) -> None:
+        """Free the memory of all snapshots but those at `cuts`."""
+        self._snapshots = {
+            cut: snapshot for cut, snapshot in self._snapshots.items() if cut in cuts
+        }
+
+    def _fit_sources(self, cut: datetime, interactions: Interactions) -> Retrieval:
+        config = self.config
+        local = config.ease_kind == "local"
+        return Retrieval(
+            fit_local_ease(interactions, config.local_ease)
+            if local
+            else fit_ease(interactions, config.ease),
+            fit_als(interactions, config.als, seed=self.settings.seed),
+            fit_item_knn(interactions.item_ids, interactions.binarise(), config.item_knn),
+            fit_association(*read_orders(self.facts, cut), config.association),
+        )
 
 
-def relevant_items(
+def find_relevant_items(
     facts: Tables, window: Window, snapshot: Snapshot
 ) -> dict[RankingTask, dict[str, frozenset[str]]]:
-    """What each known user bought in the window: known items, and of these the ones new to the
-    user."""
+    """Return the known items that each known user bought in the window, by task and user."""
     events = facts.read("events")
-    bought = events.filter(
+    purchases = events.filter(
         (events.occurred_at >= instant(window.cut))
         & (events.occurred_at < instant(window.end))
         & (events.event_type == EventType.PURCHASE.value)
         & events.user_id.notnull()
     )
-    pairs = bought.select("user_id", "item_id").distinct().to_pyarrow().to_pydict()
-    return by_task(zip(pairs["user_id"], pairs["item_id"], strict=True), snapshot)
+    pairs = purchases.select("user_id", "item_id").distinct().to_pyarrow().to_pydict()
+    return group_by_task(zip(pairs["user_id"], pairs["item_id"], strict=True), snapshot)
 
 
-def by_task(
+def group_by_task(
     pairs: Iterable[tuple[str, str]], snapshot: Snapshot
 ) -> dict[RankingTask, dict[str, frozenset[str]]]:
-    """Known items of known users, and of these the ones new to the user, from pairs of user and
-    item."""
+    """Group pairs of user and item by task and user, without unknown users and items.
+
+    The task "all" has every item, "new" those that the user had not bought before the cut.
+    """
     known = set(snapshot.interactions.item_ids)
-    every: dict[str, set[str]] = {}
+    bought: dict[str, set[str]] = {}
     for user_id, item_id in pairs:
         if item_id in known and user_id in snapshot.histories:
-            every.setdefault(user_id, set()).add(item_id)
-    new = {user: items - set(snapshot.histories[user].item_ids) for user, items in every.items()}
+            bought.setdefault(user_id, set()).add(item_id)
+    new = {user: items - set(snapshot.histories[user].item_ids) for user, items in bought.items()}
     return {
-        "all": {user: frozenset(items) for user, items in every.items()},
+        "all": {user: frozenset(items) for user, items in bought.items()},
         "new": {user: frozenset(items) for user, items in new.items() if items},
     }
 
 
-def item_columns_of(items: ItemFeatures) -> tuple[str, ...]:
-    """Names of the item features that rankers see; margin is for the rules: nobody wants an item
-    for it."""
-    return tuple(sorted(items.columns.keys() - {"margin"}))
-
-
-def user_columns_of(histories: Mapping[str, UserHistory]) -> tuple[str, ...]:
-    """Names of the user features that every shop has; per-category ones are the item side's to
-    match."""
-    found = {name for history in histories.values() for name in history.features if ":" not in name}
-    return tuple(sorted(found))
-
-
-def orders_before(facts: Tables, cut: datetime) -> tuple[ObjectArray, sparse.csr_matrix]:
-    """Items and the binary CSR (orders, items) of purchases before `cut`."""
+def read_orders(facts: Tables, cut: datetime) -> tuple[ObjectArray, sparse.csr_matrix]:
+    """Return the items and the binary CSR matrix (orders, items) of purchases before `cut`."""
     events = facts.read("events")
-    bought = events.filter(
+    purchases = events.filter(
         (events.event_type == EventType.PURCHASE.value) & (events.occurred_at < instant(cut))
     )
-    order = bought.order_id.coalesce(bought.event_id)
-    pairs: Any = bought.select(order=order, item_id=bought.item_id).distinct()
+    order = purchases.order_id.coalesce(purchases.event_id)
+    pairs = purchases.select(order=order, item_id=purchases.item_id).distinct()
     table = pairs.order_by([ibis.asc("order"), ibis.asc("item_id")]).to_pyarrow()
     orders = table["order"].combine_chunks().dictionary_encode()
-    item_ids, columns_ = np.unique(
+    item_ids, item_rows = np.unique(
         np.array(table["item_id"].to_pylist(), object), return_inverse=True
     )
-    rows = orders.indices.to_numpy()
+    order_rows = orders.indices.to_numpy()
+    ones = np.ones(len(order_rows), np.float32)
     shape = (len(orders.dictionary), len(item_ids))
-    return item_ids, sparse.csr_matrix(
-        (np.ones(len(rows), np.float32), (rows, columns_)), shape=shape
-    )
+    return item_ids, sparse.csr_matrix((ones, (order_rows, item_rows)), shape=shape)

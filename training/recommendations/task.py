@@ -1,5 +1,4 @@
-"""Recommendations: windows of the past -> rankers -> slates at the cut beside the baselines -> the
-model to serve."""
+"""Training of recommendations: fit on past windows, evaluate at the cut, refit on all data."""
 
 from __future__ import annotations
 
@@ -15,35 +14,40 @@ from features.contracts.seeds import generator
 from features.facts.facts import Facts
 from models.ranking.calibration import Calibration, fit_calibration
 from models.ranking.cart import cart_columns
-from models.ranking.columns import column_names
+from models.ranking.columns import FeatureNames, column_names
 from models.ranking.lambdarank import Ranker, fit_ranker
 from models.ranking.model import TASKS, Policy, RankingTask, RecommendationModel
-from models.retrieval.buy_again import BuyAgain, fit_buy_again, fit_gaps
+from models.retrieval.buy_again import BuyAgain, BuyAgainConfig, Gaps, fit_buy_again, fit_gaps
 from models.retrieval.item_knn import fit_item_knn
-from training.recommendations.cart_rows import cart_rows
+from training.recommendations.cart_rows import make_cart_rows
 from training.recommendations.carts import (
-    ALONE,
-    CartFigures,
-    cart_figures,
-    held_out,
+    ASSOCIATION,
+    CartMetrics,
+    hold_out_last_items,
+    measure_carts,
 )
 from training.recommendations.config import RecommendationsConfig
-from training.recommendations.evaluate import judged
-from training.recommendations.evaluation_input import Subject
-from training.recommendations.leave_one_out import LEAVE_ONE_OUT, TIME_SPLIT, HeldOut, hold_out_last
-from training.recommendations.ranking_rows import Names, joined, ranking_rows
+from training.recommendations.evaluate import evaluate_model
+from training.recommendations.evaluation_input import EvaluationInput, RelevantItems
+from training.recommendations.leave_one_out import (
+    LEAVE_ONE_OUT,
+    TIME_SPLIT,
+    HeldOutPurchases,
+    hold_out_last_purchases,
+)
+from training.recommendations.ranking_rows import join_rows, make_ranking_rows
 from training.recommendations.snapshots import (
     Snapshot,
-    Workshop,
-    by_task,
-    item_columns_of,
-    orders_before,
-    relevant_items,
-    user_columns_of,
+    TrainingContext,
+    find_relevant_items,
+    group_by_task,
+    read_orders,
 )
 from training.results import OURS, Evaluation, Trained
 from training.splits import Window, end_of_data, windows
 from training.task import TIME, Progress
+
+_CART_RANKER_LOST = "the ranker of carts did not beat the rules between items here; the rules serve"
 
 
 def train(
@@ -55,14 +59,14 @@ def train(
     refit: bool = True,
     progress: Progress,
 ) -> Trained[RecommendationModel]:
-    """Fits at the last cut, measures beside the baselines, and refits on everything visible."""
+    """Fit at the last cut, evaluate beside the baselines, and refit on all visible data."""
     end = end_of_data(facts, until, settings.timezone)
-    workshop = Workshop(facts, settings, config, progress)
-    evaluated, evaluation = _evaluated(workshop, end)
+    context = TrainingContext(facts, settings, config, progress)
+    evaluated, evaluation = _fit_and_evaluate(context, end)
     if not refit:
         return Trained(evaluation, evaluated, evaluated)
     progress("refitting on all data")
-    served = _fit(workshop, end).with_policies(evaluated.policies)
+    served = _fit(context, end).with_policies(evaluated.policies)
     return Trained(evaluation, evaluated, served)
 
 
@@ -75,15 +79,15 @@ def evaluate(
     split: str = TIME,
     progress: Progress,
 ) -> Evaluation:
-    """The figures at the last cut, or with each user's last purchase held out; nothing is
-    refitted."""
+    """Evaluate at the last cut, or with each user's last purchase held out; nothing is refitted."""
     if split == TIME:
         return train(
             facts, settings, config, until=until, refit=False, progress=progress
         ).evaluation
     end = end_of_data(facts, until, settings.timezone)
-    held = hold_out_last(facts, end)
-    return _left_one_out(held, Workshop(held, settings, config, progress), end)
+    held_out = hold_out_last_purchases(facts, end)
+    context = TrainingContext(held_out, settings, config, progress)
+    return _evaluate_leave_one_out(held_out, context, end)
 
 
 def evaluate_carts(
@@ -93,115 +97,135 @@ def evaluate_carts(
     *,
     until: datetime | None,
     progress: Progress,
-) -> tuple[Window, CartFigures]:
-    """What completes a cart at the last cut, every order of the window after it; no other ranker is
-    fitted."""
-    workshop = Workshop(facts, settings, config, progress)
+) -> tuple[Window, CartMetrics]:
+    """Evaluate carts at the last cut on every order of the window after it.
+
+    No other ranker is fitted.
+    """
+    context = TrainingContext(facts, settings, config, progress)
     (window,) = windows(
         end_of_data(facts, until, settings.timezone), 1, config.window_weeks, settings.timezone
     )
     past = windows(window.cut, config.n_windows, config.window_weeks, settings.timezone)
-    final = workshop.snapshot(window.cut)
-    names = item_columns_of(final.items), user_columns_of(final.histories)
-    ranker = _cart_ranker(workshop, past, names)
-    rankers: dict[RankingTask, Ranker] = {} if ranker is None else {"cart": ranker}
+    snapshot = context.snapshot(window.cut)
+    names = snapshot.feature_names()
+    ranker = _fit_cart_ranker(context, past, names)
     model = RecommendationModel(
-        final.retrieval, config.candidates, rankers, *names, {"cart": "ranker"}, {}
+        retrieval=snapshot.retrieval,
+        candidates=config.candidates,
+        rankers={} if ranker is None else {"cart": ranker},
+        item_columns=names.item,
+        user_columns=names.user,
+        policies={"cart": "ranker"},
+        calibrations={},
     )
-    orders = held_out(facts, window, final.interactions.item_ids.tolist())
+    orders = hold_out_last_items(facts, window, snapshot.interactions.item_ids.tolist())
     progress(f"slates of {len(orders)} orders")
-    by_orders = fit_item_knn(*orders_before(facts, window.cut), config.item_knn)
-    return window, cart_figures(orders, model, final.histories, final.items, by_orders)
+    by_orders = fit_item_knn(*read_orders(facts, window.cut), config.item_knn)
+    return window, measure_carts(orders, model, snapshot.histories, snapshot.items, by_orders)
 
 
-def _left_one_out(held: HeldOut, workshop: Workshop, end: datetime) -> Evaluation:
-    """One model fitted on everything but the held-out purchases, asked for each of them."""
-    model = _fit(workshop, end)
-    snapshot = workshop.snapshot(end)
-    relevant = by_task(held.targets(), snapshot)
+def _evaluate_leave_one_out(
+    held_out: HeldOutPurchases, context: TrainingContext, end: datetime
+) -> Evaluation:
+    """Evaluate one model, fitted on all but the held-out purchases, on each of them."""
+    model = _fit(context, end)
+    snapshot = context.snapshot(end)
+    relevant = group_by_task(held_out.targets(), snapshot)
     if not relevant["all"]:
         raise BadInput("no user's last purchase is of a known item", hint="Import more history")
-    _, evaluation = judged(_subject(workshop, snapshot, model, relevant), workshop.progress)
-    data: dict[str, str | int] = {
+    data = _make_evaluation_input(context, snapshot, model, relevant)
+    _, evaluation = evaluate_model(data, context.progress)
+    described: dict[str, str | int] = {
         "protocol": LEAVE_ONE_OUT,
         "known": f"events before {end.isoformat()}, without the held-out ones",
         "purchases held out": sum(map(len, relevant["all"].values())),
     }
-    return replace(evaluation, data=data | _counts(snapshot, relevant))
+    return replace(evaluation, data=described | _count_data(snapshot, relevant))
 
 
-def _evaluated(workshop: Workshop, end: datetime) -> tuple[RecommendationModel, Evaluation]:
-    (window,) = windows(end, 1, workshop.config.window_weeks, workshop.settings.timezone)
-    model = _fit(workshop, window.cut)
-    snapshot = workshop.snapshot(window.cut)
-    relevant = relevant_items(workshop.facts, window, snapshot)
+def _fit_and_evaluate(
+    context: TrainingContext, end: datetime
+) -> tuple[RecommendationModel, Evaluation]:
+    """Fit at the cut of the last window before `end`, and evaluate on the purchases after it."""
+    (window,) = windows(end, 1, context.config.window_weeks, context.settings.timezone)
+    model = _fit(context, window.cut)
+    snapshot = context.snapshot(window.cut)
+    relevant = find_relevant_items(context.facts, window, snapshot)
     if not relevant["all"]:
         raise BadInput(
             "nobody bought a known item after the cut",
             hint="Import more history, or choose another --until",
         )
-    model, evaluation = judged(_subject(workshop, snapshot, model, relevant), workshop.progress)
-    model, evaluation = _with_carts(workshop, window, snapshot, model, evaluation)
-    data = {
+    data = _make_evaluation_input(context, snapshot, model, relevant)
+    model, evaluation = evaluate_model(data, context.progress)
+    model, evaluation = _evaluate_cart_ranker(context, window, model, evaluation)
+    described = {
         "protocol": TIME_SPLIT,
         "known": f"events before {window.cut.isoformat()}",
         "to be foretold": f"purchases until {window.end.isoformat()}",
     }
-    return model, replace(evaluation, data=data | _counts(snapshot, relevant))
+    return model, replace(evaluation, data=described | _count_data(snapshot, relevant))
 
 
-def _with_carts(
-    workshop: Workshop,
+def _evaluate_cart_ranker(
+    context: TrainingContext,
     window: Window,
-    snapshot: Snapshot,
     model: RecommendationModel,
     evaluation: Evaluation,
 ) -> tuple[RecommendationModel, Evaluation]:
-    """Adds what completes a cart. Where its ranker loses to the rules alone these serve; the figure
-    is the ranker's.
+    """Return the model with the policy that serves carts, and the evaluation with their metrics.
 
-    Whether the model may serve does not depend on it.
+    Where the ranker loses to the association rules these serve; the metrics are the ranker's.
+    Whether the model may serve does not depend on carts.
     """
-    seed, policies = workshop.settings.seed, dict(model.policies)
-    orders = held_out(workshop.facts, window, snapshot.interactions.item_ids.tolist())
+    seed, policies = context.settings.seed, dict(model.policies)
+    snapshot = context.snapshot(window.cut)
+    orders = hold_out_last_items(context.facts, window, snapshot.interactions.item_ids.tolist())
     if "cart" not in model.rankers or not orders:
         return model.with_policies(policies | {"cart": "association"}), evaluation
-    workshop.progress("what completes the carts of the test window, ours and the baselines'")
-    drawn = np.sort(
-        generator(seed, "judged carts").permutation(len(orders))[: workshop.config.carts.judged]
+    context.progress("what completes the carts of the test window, ours and the baselines'")
+    shuffled = generator(seed, "judged carts").permutation(len(orders))
+    evaluated = np.sort(shuffled[: context.config.carts.judged])
+    by_orders = fit_item_knn(*read_orders(context.facts, window.cut), context.config.item_knn)
+    carts = measure_carts(
+        [orders[row] for row in evaluated], model, snapshot.histories, snapshot.items, by_orders
     )
-    by_orders = fit_item_knn(*orders_before(workshop.facts, window.cut), workshop.config.item_knn)
-    found = cart_figures(
-        [orders[at] for at in drawn], model, snapshot.histories, snapshot.items, by_orders
-    )
-    comparisons, figures = found.summary(seed=seed)
-    won = found.recall[OURS].mean() >= found.recall[ALONE].mean()
-    notes = (
-        ()
-        if won
-        else ("the ranker of carts did not beat the rules between items here; the rules serve",)
-    )
-    added = replace(
+    comparisons, metrics = carts.compare(seed=seed)
+    policy: Policy = "ranker"
+    notes = evaluation.notes
+    if carts.recall[OURS].mean() < carts.recall[ASSOCIATION].mean():
+        policy = "association"
+        notes = (*notes, _CART_RANKER_LOST)
+    with_carts = replace(
         evaluation,
         comparisons=(*evaluation.comparisons, *comparisons),
-        metrics={**evaluation.metrics, **figures},
-        notes=(*evaluation.notes, *notes),
+        metrics={**evaluation.metrics, **metrics},
+        notes=notes,
     )
-    return model.with_policies(policies | {"cart": "ranker" if won else "association"}), added
+    return model.with_policies(policies | {"cart": policy}), with_carts
 
 
-def _subject(
-    workshop: Workshop,
+def _make_evaluation_input(
+    context: TrainingContext,
     snapshot: Snapshot,
     model: RecommendationModel,
-    relevant: Mapping[RankingTask, Mapping[str, frozenset[str]]],
-) -> Subject:
-    parts = snapshot.cut, snapshot.histories, snapshot.items, snapshot.interactions
-    return Subject(*parts, model, relevant, workshop.config.ease, workshop.settings.seed)
+    relevant: Mapping[RankingTask, RelevantItems],
+) -> EvaluationInput:
+    return EvaluationInput(
+        cut=snapshot.cut,
+        histories=snapshot.histories,
+        items=snapshot.items,
+        interactions=snapshot.interactions,
+        model=model,
+        relevant=relevant,
+        ease=context.config.ease,
+        seed=context.settings.seed,
+    )
 
 
-def _counts(
-    snapshot: Snapshot, relevant: Mapping[RankingTask, Mapping[str, frozenset[str]]]
+def _count_data(
+    snapshot: Snapshot, relevant: Mapping[RankingTask, RelevantItems]
 ) -> dict[str, str | int]:
     return {
         "users known": len(snapshot.histories),
@@ -211,79 +235,75 @@ def _counts(
     }
 
 
-def _fit(workshop: Workshop, cut: datetime) -> RecommendationModel:
-    """The model for `cut`: sources fitted there, rankers on the windows before it."""
-    config, settings = workshop.config, workshop.settings
+def _fit(context: TrainingContext, cut: datetime) -> RecommendationModel:
+    """Fit the model for `cut`: sources on all before it, rankers on the windows before it."""
+    config, settings = context.config, context.settings
     past = windows(cut, config.n_windows, config.window_weeks, settings.timezone)
-    workshop.forget([cut, *(window.cut for window in past)])
-    final = workshop.snapshot(cut)
-    item_columns = item_columns_of(final.items)
-    user_columns = user_columns_of(final.histories)
+    context.keep_only([cut, *(window.cut for window in past)])
+    snapshot = context.snapshot(cut)
+    names = snapshot.feature_names()
+    columns = column_names(*names)
     rankers: dict[RankingTask, Ranker] = {}
     calibrations: dict[RankingTask, Calibration] = {}
     for task in TASKS:
         ranker_config = config.ranker(task)
-        rows = joined(
-            [
-                ranking_rows(workshop, each, task, (item_columns, user_columns), thinned=True)
-                for each in past
-            ]
+        rows = join_rows(
+            [make_ranking_rows(context, window, task, names, thinned=True) for window in past]
         )
-        workshop.progress(f"fitting the ranker of {task} items")
+        context.progress(f"fitting the ranker of {task} items")
         if not rows.relevant.any():
             raise BadInput("no purchases to learn from before the cut", hint="Import more history")
-        names = column_names(item_columns, user_columns)
         rankers[task] = fit_ranker(
-            rows.matrix, rows.relevant, rows.sizes, names, ranker_config, seed=settings.seed
+            rows.matrix, rows.relevant, rows.sizes, columns, ranker_config, seed=settings.seed
         )
         weights = np.where(rows.relevant, 1.0, 1 / ranker_config.share_negatives)
-        calibrations[task] = fit_calibration(rows.matrix, rows.relevant, weights, names)
+        calibrations[task] = fit_calibration(rows.matrix, rows.relevant, weights, columns)
     policies: dict[RankingTask, Policy] = {"all": "ranker", "new": "ranker", "cart": "association"}
-    cart = _cart_ranker(workshop, past, (item_columns, user_columns))
-    if cart is not None:
-        rankers["cart"], policies["cart"] = cart, "ranker"
-    again = _buy_again(workshop, past[0], final)
+    cart_ranker = _fit_cart_ranker(context, past, names)
+    if cart_ranker is not None:
+        rankers["cart"], policies["cart"] = cart_ranker, "ranker"
     return RecommendationModel(
-        final.retrieval,
-        config.candidates,
-        rankers,
-        item_columns,
-        user_columns,
-        policies,
-        calibrations,
-        again,
+        retrieval=snapshot.retrieval,
+        candidates=config.candidates,
+        rankers=rankers,
+        item_columns=names.item,
+        user_columns=names.user,
+        policies=policies,
+        calibrations=calibrations,
+        buy_again=_fit_buy_again(context, past[0], snapshot),
     )
 
 
-def _buy_again(workshop: Workshop, window: Window, final: Snapshot) -> BuyAgain:
-    """The gaps of all that lies before the cut, with the weights that foretold the last window
-    before it."""
-    config, known = workshop.config.buy_again, workshop.snapshot(window.cut)
-    bought = relevant_items(workshop.facts, window, known)["all"]
-    before, now = (
-        fit_gaps(
-            each.histories, dict(zip(each.items.item_ids, each.items.category, strict=True)), config
-        )
-        for each in (known, final)
-    )
-    return BuyAgain(now, fit_buy_again(before, known.histories, bought, config))
+def _fit_buy_again(context: TrainingContext, window: Window, snapshot: Snapshot) -> BuyAgain:
+    """Fit gaps on all before the cut of `snapshot`, and weights on the last window before it."""
+    config, earlier = context.config.buy_again, context.snapshot(window.cut)
+    bought = find_relevant_items(context.facts, window, earlier)["all"]
+    weights = fit_buy_again(_fit_gaps(earlier, config), earlier.histories, bought, config)
+    return BuyAgain(_fit_gaps(snapshot, config), weights)
 
 
-def _cart_ranker(workshop: Workshop, past: Sequence[Window], names: Names) -> Ranker | None:
-    """The ranker of what completes a cart, from orders of the past windows; None where none is
-    large enough."""
-    rows = joined([cart_rows(workshop, window, names, thinned=True) for window in past])
+def _fit_gaps(snapshot: Snapshot, config: BuyAgainConfig) -> Gaps:
+    categories = dict(zip(snapshot.items.item_ids, snapshot.items.category, strict=True))
+    return fit_gaps(snapshot.histories, categories, config)
+
+
+def _fit_cart_ranker(
+    context: TrainingContext, past: Sequence[Window], names: FeatureNames
+) -> Ranker | None:
+    """Fit the ranker of carts on orders of past windows; None where no order is large enough."""
+    rows = join_rows([make_cart_rows(context, window, names, thinned=True) for window in past])
     if not rows.relevant.any():
         return None
-    workshop.progress("fitting the ranker of what completes a cart")
-    given = (
+    context.progress("fitting the ranker of what completes a cart")
+    return fit_ranker(
         rows.matrix,
         rows.relevant,
         rows.sizes,
         cart_columns(*names),
-        workshop.config.ranker_cart,
+        context.config.ranker_cart,
+        seed=context.settings.seed,
+        n_threads=1,
     )
-    return fit_ranker(*given, seed=workshop.settings.seed, n_threads=1)
 
 
 class RecommendationsTask:

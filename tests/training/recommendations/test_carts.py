@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from tests.shops.forty_shoppers import purchase_row, write_shop
-from training.recommendations.carts import ALONE, STRANGERS, CartFigures, held_out
+from training.recommendations.carts import (
+    ASSOCIATION,
+    OURS_UNKNOWN_VISITOR,
+    CartMetrics,
+    hold_out_last_items,
+)
 from training.results import OURS
 from training.splits import Window
 
@@ -27,32 +32,35 @@ def test_the_last_line_by_time_then_event_id_is_held_out(tmp_path: Path) -> None
     small = [purchase_row("u3", f"i{n:02}", at) for n in range(4)]
     before = [purchase_row("u4", f"i{n:02}", CUT - timedelta(hours=1)) for n in range(5)]
     facts, _ = write_shop(tmp_path, one + late + small + before)
-    found = {each.user_id: each for each in held_out(facts, WINDOW, [f"i{n:02}" for n in range(5)])}
+    found = {
+        each.user_id: each
+        for each in hold_out_last_items(facts, WINDOW, [f"i{n:02}" for n in range(5)])
+    }
     assert {user: each.target for user, each in found.items()} == {"u1": "i04", "u2": "i00"}
     assert found["u1"].context == ("i00", "i01", "i02", "i03")
 
 
 def test_an_item_that_training_does_not_know_is_no_target(tmp_path: Path) -> None:
     facts, _ = write_shop(tmp_path, [purchase_row("u1", f"i{n:02}", CUT) for n in range(5)])
-    assert held_out(facts, WINDOW, ["i00", "i01"]) == []
+    assert hold_out_last_items(facts, WINDOW, ["i00", "i01"]) == []
 
 
 def test_the_comparison_is_with_the_strongest_baseline_and_tells_the_rules_apart() -> None:
     hits = {
         OURS: [1, 1, 0, 1],
-        STRANGERS: [1, 0, 0, 0],
-        ALONE: [1, 1, 0, 0],
+        OURS_UNKNOWN_VISITOR: [1, 0, 0, 0],
+        ASSOCIATION: [1, 1, 0, 0],
         "a": [0, 0, 0, 1],
         "b": [0, 1, 0, 1],
     }
     of = {name: np.array(each, float) for name, each in hits.items()}
-    comparisons, figures = CartFigures(of, of).summary(seed=1)
+    comparisons, metrics = CartMetrics(of, of).compare(seed=1)
     assert [(each.metric, each.ours, each.strongest) for each in comparisons] == [
         ("recall@10 last of cart", 0.75, "b"),
         ("NDCG@10 last of cart", 0.75, "b"),
     ]
-    assert (figures["recall@10 cart strangers"], figures["recall@10 cart association"]) == (
+    assert (metrics["recall@10 cart strangers"], metrics["recall@10 cart association"]) == (
         0.25,
         0.5,
     )
-    assert figures["orders cart"] == pytest.approx(4)
+    assert metrics["orders cart"] == pytest.approx(4)

@@ -26,10 +26,10 @@ from tests.shops.forty_shoppers import (
 )
 from training.recommendations import evaluate as recommendation_judgement
 from training.recommendations import task as recommendations
-from training.recommendations.evaluation_input import Slates, Subject
-from training.recommendations.leave_one_out import hold_out_last
+from training.recommendations.evaluation_input import EvaluationInput, Slates
+from training.recommendations.leave_one_out import hold_out_last_purchases
 from training.recommendations.metrics import ndcg, recall
-from training.recommendations.slate_metrics import Ruler
+from training.recommendations.slate_metrics import SlateMetrics
 from training.recommendations.task import evaluate
 from training.results import OURS, Evaluation
 from training.significance import correct_p_values, paired_p_value
@@ -37,38 +37,38 @@ from training.significance import correct_p_values, paired_p_value
 BASELINES = {"recent popularity", "ALS", "BPR", "ItemKNN", "EASE", "buy again"}
 
 
-def remembering(monkeypatch: pytest.MonkeyPatch) -> list[Subject]:
-    """Every subject that is judged from now on."""
-    found: list[Subject] = []
-    honest = recommendations.judged
+def remembering(monkeypatch: pytest.MonkeyPatch) -> list[EvaluationInput]:
+    """The inputs of every evaluation from now on."""
+    found: list[EvaluationInput] = []
+    honest = recommendations.evaluate_model
 
-    def judged(subject: Subject, progress: Callable[[str], None]) -> Any:
-        found.append(subject)
-        return honest(subject, progress)
+    def evaluate_model(data: EvaluationInput, progress: Callable[[str], None]) -> Any:
+        found.append(data)
+        return honest(data, progress)
 
-    monkeypatch.setattr(recommendations, "judged", judged)
+    monkeypatch.setattr(recommendations, "evaluate_model", evaluate_model)
     return found
 
 
-def popularity_slates(subject: Subject, users: list[str], k: int) -> Slates:
+def popularity_slates(data: EvaluationInput, users: list[str], k: int) -> Slates:
     """The items of most orders in the last four weeks, for everyone alike."""
-    index = {item_id: place for place, item_id in enumerate(subject.items.item_ids)}
-    known = subject.interactions.item_ids
-    n = np.nan_to_num(subject.items.columns["orders_4w"][[index[each] for each in known]])
+    index = {item_id: place for place, item_id in enumerate(data.items.item_ids)}
+    known = data.interactions.item_ids
+    n = np.nan_to_num(data.items.columns["orders_4w"][[index[each] for each in known]])
     slate = [str(known[at]) for at in np.argsort(-n, kind="stable")[:k]]
     return dict.fromkeys(users, slate)
 
 
-def ours(subject: Subject) -> dict[str, list[str]]:
+def ours(data: EvaluationInput) -> dict[str, list[str]]:
     """The served object's slates by the ranker, whether or not the simple rule won."""
-    recommender = Recommender(subject.model, subject.items, {"all": Placement("all")})
+    recommender = Recommender(data.model, data.items, {"all": Placement("all")})
     queries = [
-        RecommendationQuery(subject.histories[user], "all", 20) for user in subject.relevant["all"]
+        RecommendationQuery(data.histories[user], "all", 20) for user in data.relevant["all"]
     ]
     slates = recommender.recommend(queries, policy="ranker")
     return {
         user: [item.item_id for item in s.items]
-        for user, s in zip(subject.relevant["all"], slates, strict=True)
+        for user, s in zip(data.relevant["all"], slates, strict=True)
     }
 
 
@@ -78,20 +78,20 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Facts, Settings]:
 
 
 @pytest.fixture(scope="module")
-def judgement(facts: tuple[Facts, Settings]) -> tuple[Evaluation, Subject]:
+def judgement(facts: tuple[Facts, Settings]) -> tuple[Evaluation, EvaluationInput]:
     with pytest.MonkeyPatch.context() as patch:
-        subjects = remembering(patch)
+        inputs = remembering(patch)
         evaluation = evaluate(*facts, CONFIG, until=None, progress=lambda _: None)
-    return evaluation, subjects[0]
+    return evaluation, inputs[0]
 
 
 @pytest.fixture(scope="module")
-def evaluation(judgement: tuple[Evaluation, Subject]) -> Evaluation:
+def evaluation(judgement: tuple[Evaluation, EvaluationInput]) -> Evaluation:
     return judgement[0]
 
 
 @pytest.fixture(scope="module")
-def subject(judgement: tuple[Evaluation, Subject]) -> Subject:
+def data(judgement: tuple[Evaluation, EvaluationInput]) -> EvaluationInput:
     return judgement[1]
 
 
@@ -106,8 +106,8 @@ def test_every_method_stands_in_every_table_ours_first(evaluation: Evaluation) -
     assert set(evaluation.comparisons[0].baselines) == BASELINES
 
 
-def test_the_tables_say_what_the_slates_say(evaluation: Evaluation, subject: Subject) -> None:
-    relevant, slates = items_bought_after_cut(), ours(subject)
+def test_the_tables_say_what_the_slates_say(evaluation: Evaluation, data: EvaluationInput) -> None:
+    relevant, slates = items_bought_after_cut(), ours(data)
     table = evaluation.table("all items: accuracy at 20")
     figures = dict(zip(table.columns, table.rows[OURS], strict=True))
     assert set(table.n_users) == {len(relevant)}
@@ -122,16 +122,16 @@ def test_the_tables_say_what_the_slates_say(evaluation: Evaluation, subject: Sub
 
 
 def test_every_baseline_is_tested_against_and_the_p_values_are_corrected_for_their_number(
-    evaluation: Evaluation, subject: Subject
+    evaluation: Evaluation, data: EvaluationInput
 ) -> None:
     comparison = evaluation.comparisons[0]
     assert set(comparison.p_values) == BASELINES
     assert set(comparison.intervals) == BASELINES | {OURS}
     assert comparison.p_value == comparison.p_values[comparison.strongest]
-    relevant, slates = subject.relevant["all"], ours(subject)
+    relevant, slates = data.relevant["all"], ours(data)
     users = sorted(relevant)
     mine = np.array([ndcg(slates[user], relevant[user], 10) for user in users])
-    theirs = popularity_slates(subject, users, 20)
+    theirs = popularity_slates(data, users, 20)
     popular = np.array([ndcg(theirs[user], relevant[user], 10) for user in users])
     cell = evaluation.table("all items: accuracy at 10").rows["recent popularity"][0]
     raw = paired_p_value(mine, popular)
@@ -149,20 +149,18 @@ def test_the_parts_of_the_users_together_are_all_users(evaluation: Evaluation) -
 
 
 def test_the_parts_of_the_items_split_what_is_relevant(
-    evaluation: Evaluation, subject: Subject
+    evaluation: Evaluation, data: EvaluationInput
 ) -> None:
-    ruler = Ruler(subject, subject.relevant["all"])
+    ruler = SlateMetrics(data, data.relevant["all"])
     n_orders = dict(
         zip(
-            subject.interactions.item_ids,
-            np.asarray(subject.interactions.matrix.sum(0)).ravel(),
+            data.interactions.item_ids,
+            np.asarray(data.interactions.matrix.sum(0)).ravel(),
             strict=True,
         )
     )
-    head = [
-        item for item in subject.interactions.item_ids if ruler.item_class[ruler.index[item]] == 0
-    ]
-    others = [item for item in subject.interactions.item_ids if item not in head]
+    head = [item for item in data.interactions.item_ids if ruler.item_class[ruler.index[item]] == 0]
+    others = [item for item in data.interactions.item_ids if item not in head]
     assert min(n_orders[item] for item in head) >= max(n_orders[item] for item in others)
     third = sum(n_orders.values()) / 3
     assert third <= sum(n_orders[item] for item in head) < third + max(n_orders.values())
@@ -173,40 +171,43 @@ def test_the_parts_of_the_items_split_what_is_relevant(
     )
     assert counted == ruler.item_parts["bought before"].size
     slates = evaluation.slates["all"]
-    ranked = ruler.ranked(slates, 20)
-    own = {user: set(subject.histories[user].item_ids) for user in slates}
-    again = {user: subject.relevant["all"][user] & own[user] for user in slates}
+    ranked = ruler.to_arrays(slates, 20)
+    own = {user: set(data.histories[user].item_ids) for user in slates}
+    again = {user: data.relevant["all"][user] & own[user] for user in slates}
     expected = [recall(slates[user], again[user], 20) for user in sorted(slates) if again[user]]
-    values = ruler.of_part(ranked, ruler.item_parts["bought before"], "recall", 20)
+    values = ruler.measure_part(ranked, ruler.item_parts["bought before"], "recall", 20)
     assert values[~np.isnan(values)].tolist() == pytest.approx(expected)
 
 
 def test_coverage_is_that_of_everyone_and_stands_beside_the_simple_rule(
-    evaluation: Evaluation, subject: Subject
+    evaluation: Evaluation, data: EvaluationInput
 ) -> None:
     table = evaluation.table("all items: beyond accuracy at 20")
     coverage = {
         name: cells[table.columns.index("coverage@20")] for name, cells in table.rows.items()
     }
-    assert table.n_users[0] == len(subject.histories) == 40
+    assert table.n_users[0] == len(data.histories) == 40
     assert evaluation.metrics["coverage@20 all"] == coverage[OURS].value
     assert evaluation.metrics["coverage@20 all buy again"] == coverage["buy again"].value
-    assert coverage["recent popularity"].value == 20 / len(subject.interactions.item_ids)
+    assert coverage["recent popularity"].value == 20 / len(data.interactions.item_ids)
     assert any("coverage@20" in note and "times" in note for note in evaluation.notes)
 
 
 def test_who_shows_everyone_the_most_bought_items_is_the_least_novel_and_the_most_popular(
-    evaluation: Evaluation, subject: Subject
+    evaluation: Evaluation, data: EvaluationInput
 ) -> None:
     table = evaluation.table("all items: beyond accuracy at 20")
     figures = {
         name: dict(zip(table.columns, cells, strict=True)) for name, cells in table.rows.items()
     }
-    n = np.asarray(subject.interactions.binarise().sum(0)).ravel()
-    slate = [str(subject.interactions.item_ids[at]) for at in np.argsort(-n, kind="stable")[:20]]
-    ruler = Ruler(subject, subject.relevant["all"])
-    ranked = ruler.ranked(dict.fromkeys(subject.histories, slate), 20)
-    beyond, gini = ruler.beyond(ranked, 20), ruler.of_all(ranked, 20)["Gini"]
+    n = np.asarray(data.interactions.binarise().sum(0)).ravel()
+    slate = [str(data.interactions.item_ids[at]) for at in np.argsort(-n, kind="stable")[:20]]
+    ruler = SlateMetrics(data, data.relevant["all"])
+    ranked = ruler.to_arrays(dict.fromkeys(data.histories, slate), 20)
+    beyond, gini = (
+        ruler.measure_beyond_accuracy(ranked, 20),
+        ruler.measure_all_slates(ranked, 20)["Gini"],
+    )
     for name in BASELINES | {OURS}:
         assert beyond["novelty"].mean() <= figures[name]["novelty@20"].value + 1e-9
         assert gini >= figures[name]["Gini@20"].value - 1e-9
@@ -214,18 +215,16 @@ def test_who_shows_everyone_the_most_bought_items_is_the_least_novel_and_the_mos
 
 
 def test_what_only_the_catalogue_has_takes_a_place_and_covers_nothing(
-    subject: Subject, evaluation: Evaluation
+    data: EvaluationInput, evaluation: Evaluation
 ) -> None:
-    known = subject.interactions.item_ids
-    fewer = replace(
-        subject.interactions, item_ids=known[:-1], matrix=subject.interactions.matrix[:, :-1]
-    )
+    known = data.interactions.item_ids
+    fewer = replace(data.interactions, item_ids=known[:-1], matrix=data.interactions.matrix[:, :-1])
     relevant = {"u00": frozenset([str(known[0])])}
-    ruler = Ruler(replace(subject, interactions=fewer), relevant)
-    ranked = ruler.ranked({"u00": [str(known[-1]), str(known[0])]}, 3)
+    ruler = SlateMetrics(replace(data, interactions=fewer), relevant)
+    ranked = ruler.to_arrays({"u00": [str(known[-1]), str(known[0])]}, 3)
     assert ranked.hits.tolist() == [[False, True, False]]
-    assert ruler.accuracy(ranked, 3)["NDCG"].tolist() == pytest.approx([1 / math.log2(3)])
-    assert ruler.of_all(ranked, 3)["coverage"] == 1 / (len(known) - 1)
+    assert ruler.measure_accuracy(ranked, 3)["NDCG"].tolist() == pytest.approx([1 / math.log2(3)])
+    assert ruler.measure_all_slates(ranked, 3)["coverage"] == 1 / (len(known) - 1)
 
 
 def test_leave_one_out_asks_the_served_object_for_the_last_purchase_of_each_user(
@@ -242,7 +241,7 @@ def test_leave_one_out_asks_the_served_object_for_the_last_purchase_of_each_user
     evaluation = evaluate(
         *facts, CONFIG, until=None, split="leave-one-out", progress=lambda _: None
     )
-    targets = dict(hold_out_last(facts[0], END).targets())
+    targets = dict(hold_out_last_purchases(facts[0], END).targets())
     assert len(targets) == 40
     assert found[0].relevant["all"] == {user: frozenset([item]) for user, item in targets.items()}
     slates = ours(found[0])
@@ -260,7 +259,7 @@ def test_the_model_of_leave_one_out_does_not_depend_on_what_is_held_out(
     facts: tuple[Facts, Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another item in the place of each held-out one: every slate stays as it is."""
-    targets = dict(hold_out_last(facts[0], END).targets())
+    targets = dict(hold_out_last_purchases(facts[0], END).targets())
     latest = {
         user: max(row["occurred_at"] for row in make_purchases() if row["user_id"] == user)
         for user in targets

@@ -12,7 +12,7 @@ import pytest
 from configs.settings import Settings
 from features.contracts.tables import TABLES
 from features.facts.facts import Facts
-from training.recommendations.leave_one_out import HeldOut, hold_out_last
+from training.recommendations.leave_one_out import HeldOutPurchases, hold_out_last_purchases
 
 END = datetime(2024, 5, 6, tzinfo=UTC)
 
@@ -29,17 +29,17 @@ def event(event_id: str, user: str | None, item: str, day: int, **others: Any) -
     }
 
 
-def held(home: Path, rows: list[dict[str, Any]], end: datetime = END) -> HeldOut:
+def held(home: Path, rows: list[dict[str, Any]], end: datetime = END) -> HeldOutPurchases:
     schema = TABLES["events"].arrow
     filled = [
         {name: ({"zone": "default"} | row).get(name) for name in schema.names} for row in rows
     ]
     facts = Facts(Settings(home=home))
     facts.write({"events": pa.Table.from_pylist(filled, schema)})
-    return hold_out_last(facts, end)
+    return hold_out_last_purchases(facts, end)
 
 
-def seen(found: HeldOut) -> set[str]:
+def seen(found: HeldOutPurchases) -> set[str]:
     return set(found.read("events").to_pyarrow()["event_id"].to_pylist())
 
 

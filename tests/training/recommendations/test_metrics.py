@@ -67,8 +67,9 @@ def test_two_thousand_users_six_methods_and_three_depths_take_seconds() -> None:
 
 def test_recall_and_coverage() -> None:
     assert recall(["a", "x", "b"], {"a", "b"}, 2) == 1 / 2
-    assert coverage([["a", "b"], ["a", "c"]], 4, 1) == 1 / 4
-    assert coverage([["a", "b"], ["a", "c"]], 4, 2) == 3 / 4
+    slates = np.array([[0, 1], [0, 2]])
+    assert coverage(slates, 4, 1) == 1 / 4
+    assert coverage(slates, 4, 2) == 3 / 4
 
 
 def test_windows_touch_the_latest_first_and_keep_local_midnight_through_a_change_of_clocks() -> (

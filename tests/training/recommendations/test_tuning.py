@@ -19,19 +19,18 @@ from serving.cli.main import app
 from tests.shops.forty_shoppers import CONFIG, END, make_purchases, purchase_row, write_shop
 from training.recommendations.metrics import ndcg
 from training.recommendations.ranking_rows import Rows
-from training.recommendations.tuning import Tuned, tune
+from training.recommendations.tuning import TuningResult, tune_rankers
+from training.run import TrainingRun
 
 UNTIL = END - timedelta(weeks=2)
 N_TRIALS = 3
 
 
-def tuned(home: Path, rows: list[dict[str, Any]]) -> tuple[list[Tuned], Registry]:
+def tuned(home: Path, rows: list[dict[str, Any]]) -> tuple[list[TuningResult], Registry]:
     facts, settings = write_shop(home, rows)
     registry = Registry(settings.mlflow_url, settings.home)
-    found = tune(
-        facts, settings, registry, CONFIG, until=UNTIL, n_trials=N_TRIALS, progress=lambda _: None
-    )
-    return found, registry
+    run = TrainingRun(facts, settings, registry, UNTIL, lambda _: None)
+    return tune_rankers(run, CONFIG, n_trials=N_TRIALS), registry
 
 
 def test_what_occurs_from_until_on_changes_nothing_and_the_best_is_at_least_what_was_given(
