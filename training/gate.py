@@ -71,7 +71,7 @@ def decide(
             "beats its baselines; the configuration of champion "
             f"{champion.version} is not known here",
         )
-    if _fitted_part(champion_config) == _fitted_part(challenger):
+    if _select_fitted(champion_config) == _select_fitted(challenger):
         return Verdict(
             True,
             "beats its baselines, with the configuration of champion "
@@ -81,7 +81,7 @@ def decide(
     return _compare(champion, champion_value, comparison, tolerance)
 
 
-def _fitted_part(config: EvaluatedConfig) -> dict[str, object]:
+def _select_fitted(config: EvaluatedConfig) -> dict[str, object]:
     """Return the fields of a config that decide what is fitted."""
     return {name: value for name, value in config.config.items() if name not in config.protocol}
 

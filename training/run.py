@@ -88,7 +88,7 @@ class TrainingRun:
         if self.registry is None:
             raise BadInput("a training needs a registry")
         started = time.monotonic()
-        evaluated_config = _evaluated_config(task, config)
+        evaluated_config = _describe_config(task, config)
         fitted_on = "all data" if refit else "data before the cut"
         tags = {"task": "train", "served_model_fitted_on": fitted_on}
         parameters = {**self._parameters(config), "refit": refit}
@@ -185,7 +185,7 @@ class TrainingRun:
         )
 
 
-def _evaluated_config(task: Task[Config], config: Config) -> EvaluatedConfig:
+def _describe_config(task: Task[Config], config: Config) -> EvaluatedConfig:
     values = json.loads(json.dumps(asdict(config)))
     return EvaluatedConfig(values, {name: values[name] for name in task.protocol})
 
@@ -195,6 +195,6 @@ def _champion_config(task: Task[Config], champion: Version) -> EvaluatedConfig |
     try:
         values = json.loads(champion.tags["config"])
         config = build(values, task.config, where="the champion's tags")
-        return _evaluated_config(task, config)
+        return _describe_config(task, config)
     except (KeyError, ValueError, BadInput):
         return None

@@ -13,7 +13,7 @@ from features.contracts.arrays import Float64Array
 _N_PARTS = 10  # in which draws are multiplied: all at once would take eight bytes a draw and user
 
 
-def paired_p_value(ours: Float64Array, theirs: Float64Array) -> float:
+def compute_paired_p_value(ours: Float64Array, theirs: Float64Array) -> float:
     """Return the p-value of a two-sided paired t-test over users; 1 without any difference.
 
     Users without a value (NaN) are left out.

@@ -38,7 +38,7 @@ from training.recommendations.snapshots import (
 )
 from training.recommendations.task import RecommendationsTask
 from training.run import load_config
-from training.significance import paired_p_value
+from training.significance import compute_paired_p_value
 from training.splits import Window, windows
 
 N_CANDIDATES = 60  # of each network, new to the visitor
@@ -182,7 +182,7 @@ def report(facts: Facts, settings: Settings, end: datetime) -> None:
                 0,
             )
             plain = values if plain is None else plain
-            p_value = "" if not which else f"  p = {paired_p_value(values, plain):.2g}"
+            p_value = "" if not which else f"  p = {compute_paired_p_value(values, plain):.2g}"
             print(f"{task} items, {name:22}{values.mean():.4f}{p_value}", flush=True)
 
 

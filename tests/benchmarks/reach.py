@@ -22,7 +22,7 @@ from training.recommendations.metrics import ndcg, recall
 from training.recommendations.snapshots import TrainingContext, find_relevant_items
 from training.recommendations.task import RecommendationsTask, train
 from training.run import load_config
-from training.significance import paired_p_value
+from training.significance import compute_paired_p_value
 from training.splits import end_of_data, windows
 
 FACTORS = (0.9, 0.7, 0.5, 0.3, 0.1)
@@ -58,7 +58,7 @@ def report(facts: Facts, settings: Settings, until: datetime | None = None) -> l
         }
         found = np.array([ndcg(slates[user], relevant[user], 10) for user in sorted(relevant)])
         plain = found if plain is None else plain
-        p_value = "" if factor is None else f"{paired_p_value(plain, found):.1e}"
+        p_value = "" if factor is None else f"{compute_paired_p_value(plain, found):.1e}"
         recalled = np.mean([recall(slates[user], relevant[user], 20) for user in sorted(relevant)])
         covered = len(
             items.intersection(each for slate in slates.values() for each in slate)

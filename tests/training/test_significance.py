@@ -3,7 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from training.significance import Bootstrap, bootstrap_interval, correct_p_values, paired_p_value
+from training.significance import (
+    Bootstrap,
+    bootstrap_interval,
+    compute_paired_p_value,
+    correct_p_values,
+)
 
 
 def test_holm_keeps_the_order_of_p_values_and_never_exceeds_one() -> None:
@@ -31,8 +36,8 @@ def test_bootstrap_draws_the_same_users_for_every_column_and_leaves_out_users_wi
 def test_the_paired_test_detects_a_small_constant_difference_between_noisy_users() -> None:
     rng = np.random.default_rng(2)
     theirs = rng.random(400)
-    assert paired_p_value(theirs + 0.02 + 0.01 * rng.standard_normal(400), theirs) < 1e-9
-    assert paired_p_value(theirs, theirs) == 1
+    assert compute_paired_p_value(theirs + 0.02 + 0.01 * rng.standard_normal(400), theirs) < 1e-9
+    assert compute_paired_p_value(theirs, theirs) == 1
 
 
 def test_the_bootstrap_interval_equals_the_normal_interval_for_many_users() -> None:

@@ -22,7 +22,7 @@ from models.pricing.response.placebo import fit_next_weeks_price, fit_permuted_p
 from training.pricing import plots
 from training.pricing.baselines import EMPIRICAL_BAYES, OWN, POOLED, compute_weekly_changes
 from training.results import Comparison, Evaluation
-from training.significance import paired_p_value
+from training.significance import compute_paired_p_value
 
 PRIMARY = "R2 of held-out price changes"
 ALONE = "R2 of held-out price changes, prices alone"
@@ -213,7 +213,7 @@ def _compare(
         baselines=scores,
         better="higher",
         strongest=strongest,
-        p_value=paired_p_value(our_errors, errors[strongest]),
+        p_value=compute_paired_p_value(our_errors, errors[strongest]),
     )
 
 

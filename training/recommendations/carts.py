@@ -29,7 +29,7 @@ from models.ranking.recommender import Recommender
 from models.retrieval.item_knn import ItemKnn
 from training.recommendations.metrics import ndcg, recall
 from training.results import OURS, Comparison
-from training.significance import bootstrap_interval, paired_p_value
+from training.significance import bootstrap_interval, compute_paired_p_value
 from training.splits import Window
 
 K = 10
@@ -124,7 +124,8 @@ class CartMetrics:
         for name, hits in self.recall.items():
             low, high = bootstrap_interval(hits, generator(seed, f"bootstrap cart {name}"))
             p_values = [
-                paired_p_value(values[ours], values[name]) for values in (self.recall, self.ndcg)
+                compute_paired_p_value(values[ours], values[name])
+                for values in (self.recall, self.ndcg)
             ]
             shown = ["" if name == ours else f"{p_value:.1e}" for p_value in p_values]
             lines.append(
@@ -141,7 +142,7 @@ def _compare(metric: str, values: Mapping[str, Float64Array]) -> Comparison:
         if name not in (OURS, OURS_UNKNOWN_VISITOR, ASSOCIATION)
     }
     strongest = max(means, key=lambda name: means[name])
-    p_value = paired_p_value(values[OURS], values[strongest])
+    p_value = compute_paired_p_value(values[OURS], values[strongest])
     return Comparison(
         metric=metric,
         ours=float(values[OURS].mean()),

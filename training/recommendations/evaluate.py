@@ -29,7 +29,7 @@ from training.recommendations.plots import (
 )
 from training.recommendations.slate_metrics import SlateMetrics
 from training.results import OURS, Comparison, Evaluation, MetricTable
-from training.significance import correct_p_values, paired_p_value
+from training.significance import compute_paired_p_value, correct_p_values
 
 K = 10
 DEPTHS = (1, 2, 3, 5, 10, 20)
@@ -187,7 +187,7 @@ def _make_comparison(
     """Compare ours with the baselines, whose `means` are given, by NDCG at K."""
     strongest = max(means, key=lambda name: means[name])
     p_values = correct_p_values(
-        {name: paired_p_value(scores[OURS], scores[name]) for name in means}
+        {name: compute_paired_p_value(scores[OURS], scores[name]) for name in means}
     )
     column = accuracy.columns.index(f"NDCG@{K}")
     intervals = {}
@@ -216,9 +216,12 @@ def _may_serve(
         # significantly behind.
         if strongest == BUY_AGAIN:
             return True
-        return paired_p_value(scores[BUY_AGAIN], scores[strongest]) > SIGNIFICANCE_LEVEL
+        return compute_paired_p_value(scores[BUY_AGAIN], scores[strongest]) > SIGNIFICANCE_LEVEL
     rival = scores[RIVALS[task]]
-    passed = bool(ours.mean() >= rival.mean()) or paired_p_value(ours, rival) > SIGNIFICANCE_LEVEL
+    passed = (
+        bool(ours.mean() >= rival.mean())
+        or compute_paired_p_value(ours, rival) > SIGNIFICANCE_LEVEL
+    )
     return passed and (task != "all" or bool(ours.mean() >= scores[strongest].mean()))
 
 

@@ -10,7 +10,7 @@ from features.contracts.arrays import Float64Array
 from training.recommendations.evaluation_input import Slates
 from training.recommendations.slate_metrics import SlateArrays, SlateMetrics
 from training.results import OURS, Cell, MetricTable
-from training.significance import Bootstrap, correct_p_values, paired_p_value
+from training.significance import Bootstrap, compute_paired_p_value, correct_p_values
 
 SLATE_LENGTH = 20
 TESTS_NOTE = (
@@ -139,7 +139,7 @@ def _test_column(values: Mapping[str, Float64Array], column: int) -> dict[str, f
     """Return the corrected p-values of ours against every other method in one column."""
     ours = values[OURS][:, column]
     p_values = {
-        name: paired_p_value(ours, matrix[:, column])
+        name: compute_paired_p_value(ours, matrix[:, column])
         for name, matrix in values.items()
         if name != OURS
     }

@@ -40,7 +40,7 @@ from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequenc
 from models.retrieval.steps import Steps, latest, popularity
 from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
 from training.recommendations.metrics import ndcg
-from training.significance import paired_p_value
+from training.significance import compute_paired_p_value
 from training.splits import Window, end_of_data, windows
 
 K = 10
@@ -141,7 +141,7 @@ def figures(
                 question.name,
                 name,
                 float(each.mean()),
-                None if name == "EASE" else paired_p_value(each, rival),
+                None if name == "EASE" else compute_paired_p_value(each, rival),
             )
             for name, each in values.items()
         ]

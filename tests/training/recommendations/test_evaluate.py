@@ -32,7 +32,7 @@ from training.recommendations.metrics import ndcg, recall
 from training.recommendations.slate_metrics import SlateMetrics
 from training.recommendations.task import evaluate
 from training.results import OURS, Evaluation
-from training.significance import correct_p_values, paired_p_value
+from training.significance import compute_paired_p_value, correct_p_values
 
 BASELINES = {"recent popularity", "ALS", "BPR", "ItemKNN", "EASE", "buy again"}
 
@@ -134,7 +134,7 @@ def test_every_baseline_is_tested_against_and_the_p_values_are_corrected_for_the
     theirs = popularity_slates(data, users, 20)
     popular = np.array([ndcg(theirs[user], relevant[user], 10) for user in users])
     cell = evaluation.table("all items: accuracy at 10").rows["recent popularity"][0]
-    raw = paired_p_value(mine, popular)
+    raw = compute_paired_p_value(mine, popular)
     assert raw <= (cell.p_value or 0) <= min(1, raw * len(BASELINES)) * (1 + 1e-9)
     assert all(value >= 0 for value in correct_p_values(dict(comparison.p_values)).values())
 
