@@ -1,4 +1,4 @@
-"""Implicit ALS: user and item factors by weighted least squares; a user is folded in at query time.
+"""Implicit ALS: item factors by weighted least squares; a user is folded in at query time.
 
 Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", ICDM 2008, as fitted
 by implicit.
@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.compiled.factor_fold_in import fold_in_user
-from models.retrieval.interactions import Interactions
+from models.retrieval.interactions import Interactions, select_items_by_buyers
 from models.retrieval.nearest import Nearest
 
 KIND = "als"
@@ -25,8 +25,11 @@ KIND = "als"
 
 @dataclass(frozen=True)
 class AlsConfig:
-    """`alpha` is the confidence of a purchase, that of all else being 1; an item needs `min_buyers`
-    to have factors."""
+    """How the factors are fitted.
+
+    alpha        confidence of a purchase; every other pair of user and item has confidence 1
+    min_buyers   an item of fewer buyers has no factors
+    """
 
     n_factors: int = 64
     l2: float = 0.05
@@ -40,7 +43,7 @@ class Als:
 
     item_ids   str objects, sorted
     factors    float32 (items, factors)
-    nearest    finds the items of the highest scores among them
+    nearest    search for the items of the highest scores
     """
 
     def __init__(
@@ -60,34 +63,35 @@ class Als:
         self._inverse = np.asarray(np.linalg.inv(self._gram), np.float32)
 
     def fold_in(self, rows: Int64Array) -> Float32Array:
-        """Factors (factors,) of a user who bought the items at `rows`: an item's score is the
-        product with its own."""
+        """Return the factors (factors,) of a user who bought the items at `rows`.
+
+        The score of an item is the product with its own factors.
+        """
         return fold_in_user(self.factors, rows, self._gram, self._inverse, np.float32(self._alpha))
 
     def score(self, rows: Int64Array) -> Float32Array:
-        """Scores of all items (n_items,) for a user who bought the items at `rows`."""
+        """Return the scores of all items (n_items,) for a user who bought the items at `rows`."""
         return np.asarray(self.factors @ self.fold_in(rows))
 
     def save(self, folder: Path) -> None:
-        """Writes `model.json`, `factors.npz`, and `nearest.faiss` where there are many items."""
+        """Write `model.json`, `factors.npz`, and `nearest.faiss` where there are many items."""
         write_meta(folder, KIND, {"l2": self._l2, "alpha": self._alpha})
         write_arrays(folder / "factors.npz", item_ids=self.item_ids, factors=self.factors)
         self.nearest.save(folder / "nearest.faiss")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote."""
+        """Read what `save` wrote."""
         meta, arrays = read_meta(folder, KIND), read_arrays(folder / "factors.npz")
         nearest = Nearest.load(arrays["factors"], folder / "nearest.faiss")
         return cls(arrays["item_ids"], arrays["factors"], meta["l2"], meta["alpha"], nearest)
 
 
 def fit_als(interactions: Interactions, config: AlsConfig, *, seed: int) -> Als:
-    """Fits factors; no more of them than there are users or items less one."""
+    """Fit at most as many factors as there are users, or items, less one."""
     matrix = interactions.binarise()
-    kept = np.flatnonzero(np.asarray(matrix.sum(0)).ravel() >= config.min_buyers)
-    kept = kept if len(kept) else np.arange(matrix.shape[1])
-    n_factors = max(1, min(config.n_factors, len(kept) - 1, matrix.shape[0] - 1))
+    fitted_items = select_items_by_buyers(matrix, config.min_buyers)
+    n_factors = max(1, min(config.n_factors, len(fitted_items) - 1, matrix.shape[0] - 1))
     # implicit threads by itself; a threaded BLAS under it is slower.
     with threadpool_limits(1, "blas"):
         model = AlternatingLeastSquares(
@@ -97,9 +101,9 @@ def fit_als(interactions: Interactions, config: AlsConfig, *, seed: int) -> Als:
             iterations=config.n_iterations,
             random_state=seed,
         )
-        model.fit(matrix[:, kept].tocsr(), show_progress=False)
+        model.fit(matrix[:, fitted_items].tocsr(), show_progress=False)
     return Als(
-        interactions.item_ids[kept],
+        interactions.item_ids[fitted_items],
         np.asarray(model.item_factors, np.float32),
         config.l2,
         config.alpha,

@@ -1,5 +1,4 @@
-"""Bayesian personalised ranking: item factors under which what was bought stands above what was
-not.
+"""Bayesian personalised ranking: item factors that rank what a user bought above all else.
 
 Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009, as fitted by
 implicit. A visitor is folded in at query time by the ridge regression of "bought" on the items'
@@ -17,15 +16,19 @@ from implicit.cpu.bpr import BayesianPersonalizedRanking
 
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
-from models.retrieval.interactions import Interactions
+from models.retrieval.interactions import Interactions, select_items_by_buyers
 
 KIND = "bpr"
 
 
 @dataclass(frozen=True)
 class BprConfig:
-    """`l2`: penalty of the fit; `fold_in_l2`: of the visitor's own factors; an item needs
-    `min_buyers`."""
+    """How the factors are fitted.
+
+    l2           penalty of the fit
+    fold_in_l2   penalty of a visitor's own factors at query time
+    min_buyers   an item of fewer buyers has no factors
+    """
 
     n_factors: int = 64
     learning_rate: float = 0.05
@@ -36,7 +39,7 @@ class BprConfig:
 
 
 class Bpr:
-    """Fitted item factors; the last of them is the item's bias, against which a visitor holds 1.
+    """Fitted item factors; the last of them is the item's bias: the visitor's factor for it is 1.
 
     item_ids   str objects, sorted
     factors    float32 (items, factors + 1)
@@ -48,8 +51,8 @@ class Bpr:
         self._l2 = fold_in_l2
 
     def score(self, rows: Int64Array) -> Float32Array:
-        """Scores of all items (n_items,) for a visitor who bought the items at `rows`; 0 who bought
-        nothing."""
+        """Return the scores of all items (n_items,) for a visitor who bought the items at `rows`; 0
+        for one who bought nothing."""
         if not len(rows):
             return np.zeros(len(self.item_ids), np.float32)
         own = self.factors[:, :-1]
@@ -59,42 +62,43 @@ class Bpr:
         return np.asarray(own @ user + self.factors[:, -1], np.float32)
 
     def save(self, folder: Path) -> None:
-        """Writes `model.json` and `factors.npz`."""
+        """Write `model.json` and `factors.npz`."""
         write_meta(folder, KIND, {"fold_in_l2": self._l2})
         write_arrays(folder / "factors.npz", item_ids=self.item_ids, factors=self.factors)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote."""
+        """Read what `save` wrote."""
         meta, arrays = read_meta(folder, KIND), read_arrays(folder / "factors.npz")
         return cls(arrays["item_ids"], arrays["factors"], meta["fold_in_l2"])
 
 
 @dataclass(frozen=True)
 class BprFit:
-    """A model and the factors of the users that it was fitted with, float32 (users, factors + 1),
-    the last 1."""
+    """A model and the factors of the users that it was fitted on.
+
+    user_factors   float32 (users, factors + 1), the last of each user 1
+    """
 
     model: Bpr
     user_factors: Float32Array
 
 
 def fit_bpr(interactions: Interactions, config: BprConfig, *, seed: int) -> BprFit:
-    """Fits on one thread: several would write to shared factors in an order that no seed
+    """Fit on one thread: several would write to shared factors in an order that no seed
     decides."""
     matrix = interactions.binarise()
-    kept = np.flatnonzero(np.asarray(matrix.sum(0)).ravel() >= config.min_buyers)
-    kept = kept if len(kept) else np.arange(matrix.shape[1])
+    fitted_items = select_items_by_buyers(matrix, config.min_buyers)
     model = BayesianPersonalizedRanking(
-        factors=max(1, min(config.n_factors, len(kept) - 1)),
+        factors=max(1, min(config.n_factors, len(fitted_items) - 1)),
         learning_rate=config.learning_rate,
         regularization=config.l2,
         iterations=config.n_iterations,
         num_threads=1,
         random_state=seed,
     )
-    model.fit(matrix[:, kept].tocsr(), show_progress=False)
-    items, users = (
-        np.asarray(each, np.float32) for each in (model.item_factors, model.user_factors)
-    )
-    return BprFit(Bpr(interactions.item_ids[kept], items, config.fold_in_l2), users)
+    model.fit(matrix[:, fitted_items].tocsr(), show_progress=False)
+    item_factors = np.asarray(model.item_factors, np.float32)
+    user_factors = np.asarray(model.user_factors, np.float32)
+    item_ids = interactions.item_ids[fitted_items]
+    return BprFit(Bpr(item_ids, item_factors, config.fold_in_l2), user_factors)

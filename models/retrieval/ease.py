@@ -2,6 +2,8 @@
 
 Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019. The weights are pruned to
 the strongest of each row, which keeps answers quick and the artifact small.
+
+    N  items that take part
 """
 
 from __future__ import annotations
@@ -26,8 +28,12 @@ KIND = "ease"
 
 @dataclass(frozen=True)
 class EaseConfig:
-    """`n_items`: the most bought items that take part; `l2`: ridge penalty; `n_weights`: weights
-    kept per item."""
+    """How the weights are fitted.
+
+    n_items     the most bought items take part
+    l2          ridge penalty
+    n_weights   weights of largest magnitude that each item keeps
+    """
 
     n_items: int = 8000
     l2: float = 500.0
@@ -38,27 +44,27 @@ class Ease:
     """Fitted weights between items.
 
     item_ids   str objects, sorted
-    weights    CSR float32 (items, items): row = what was bought, column = what it speaks for; the
-               diagonal is empty
+    weights    CSR float32 (items, items): row = the item bought, column = the item that it adds
+               score to; the diagonal is empty
     """
 
     def __init__(self, item_ids: ObjectArray, weights: sparse.csr_matrix) -> None:
         self.item_ids = item_ids
         self.weights = weights
-        # An answer waits for memory: short column numbers are read sooner.
+        # Memory access takes most of the time of an answer: short column numbers are read faster.
         self._columns = weights.indices.astype(np.uint16 if len(item_ids) <= 2**16 else np.int32)
 
     def score(self, rows: Int64Array, values: Float32Array) -> Float32Array:
-        """Scores of all items (n, n_items) for one user who holds items `rows` in n ways, with
-        weights `values`.
+        """Return n scores of all items (n, n_items) for one user who bought the items at `rows`.
 
-        A row of -1 is an item that is not among the model's and says nothing.
+        `values` (n, rows) are n weights of each of these items. A row of -1 stands for an item that
+        the model does not know.
         """
         add = add_rows_in_pairs if len(values) == 2 else add_rows
         return add(rows, values, self.weights.indptr, self._columns, self.weights.data)
 
     def save(self, folder: Path) -> None:
-        """Writes `model.json` and `weights.npz`."""
+        """Write `model.json` and `weights.npz`."""
         write_meta(folder, KIND, {"n_items": len(self.item_ids)})
         write_arrays(
             folder / "weights.npz",
@@ -70,7 +76,7 @@ class Ease:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote."""
+        """Read what `save` wrote."""
         n_items = read_meta(folder, KIND)["n_items"]
         arrays = read_arrays(folder / "weights.npz")
         shape = (n_items, n_items)
@@ -81,32 +87,32 @@ class Ease:
 
 
 def fit_ease(interactions: Interactions, config: EaseConfig, *, binary: bool = True) -> Ease:
-    """Fits on the `n_items` items with the most buyers; float32 on the GPU when there is one.
+    """Fit on the `n_items` items with the most buyers; float32 on the GPU when there is one.
 
-    `binary`: on who bought what; else on the values of the matrix.
+    binary   fit on whether a user bought an item; else on the values of the matrix
     """
     import torch  # here, because a server answers without it
 
     matrix = interactions.binarise() if binary else interactions.matrix
     buyers = np.bincount(matrix.indices, minlength=matrix.shape[1])
-    kept = np.sort(np.argsort(-buyers, kind="stable")[: config.n_items])
-    matrix = matrix[:, kept]
+    fitted_items = np.sort(np.argsort(-buyers, kind="stable")[: config.n_items])
+    matrix = matrix[:, fitted_items]
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    gram = torch.from_numpy((matrix.T @ matrix).toarray()).to(device)
+    gram = torch.from_numpy((matrix.T @ matrix).toarray()).to(device)  # (N, N)
     gram.diagonal().add_(config.l2)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))  # (N, N)
     del gram
-    weights = inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0)
-    return Ease(interactions.item_ids[kept], _pruned(weights, config.n_weights))
+    weights = inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0)  # (N, N)
+    return Ease(interactions.item_ids[fitted_items], _prune_weights(weights, config.n_weights))
 
 
-def _pruned(weights: torch.Tensor, n_kept: int) -> sparse.csr_matrix:
-    """The `n_kept` weights of largest magnitude in each row."""
+def _prune_weights(weights: torch.Tensor, n_weights: int) -> sparse.csr_matrix:
+    """Return the `n_weights` weights of largest magnitude in each row of `weights` (N, N)."""
     n = len(weights)
-    n_kept = min(n_kept, n)
-    columns = weights.abs().topk(n_kept, dim=1, sorted=False).indices.sort(dim=1).values
-    data = weights.gather(1, columns).cpu().numpy()
-    pointers = np.arange(0, n * n_kept + 1, n_kept)
+    n_weights = min(n_weights, n)
+    columns = weights.abs().topk(n_weights, dim=1, sorted=False).indices.sort(dim=1).values
+    data = weights.gather(1, columns).cpu().numpy()  # (N, n_weights), as `columns`
+    pointers = np.arange(0, n * n_weights + 1, n_weights)
     pruned = sparse.csr_matrix(
         (data.ravel(), columns.cpu().numpy().ravel().astype(np.int32), pointers), shape=(n, n)
     )

@@ -16,10 +16,10 @@ from features.contracts.histories import UserHistory
 
 @dataclass(frozen=True)
 class Interactions:
-    """Who bought what.
+    """Purchases of users by item.
 
     user_ids, item_ids   str objects, sorted ascending; the rows and columns of `matrix`
-    matrix               CSR float32 (users, items), distinct orders that held the item
+    matrix               CSR float32 (users, items), distinct orders that contained the item
     """
 
     user_ids: ObjectArray
@@ -28,52 +28,59 @@ class Interactions:
 
     @classmethod
     def from_histories(cls, histories: Mapping[str, UserHistory]) -> Interactions:
-        """One row a user with at least one purchase. Raises BadInput when nobody bought
+        """Build one row for each user with a purchase. Raises BadInput when nobody bought
         anything."""
-        kept = {
+        buyers = {
             user: histories[user] for user in sorted(histories) if len(histories[user].item_ids)
         }
-        if not kept:
+        if not buyers:
             raise BadInput(
                 "nobody bought anything before the cut",
                 hint="Import more history, or choose a later --until",
             )
-        bought = np.concatenate([history.item_ids for history in kept.values()])
+        bought = np.concatenate([history.item_ids for history in buyers.values()])
         item_ids, columns = np.unique(bought, return_inverse=True)
-        lengths = [len(history.item_ids) for history in kept.values()]
-        counts = np.concatenate([history.n_orders for history in kept.values()]).astype(np.float32)
+        lengths = [len(history.item_ids) for history in buyers.values()]
+        n_orders = np.concatenate([history.n_orders for history in buyers.values()])
         pointers = np.concatenate([[0], np.cumsum(lengths)])
-        matrix = sparse.csr_matrix((counts, columns, pointers), shape=(len(kept), len(item_ids)))
-        return cls(np.array(list(kept), object), item_ids, matrix)
+        matrix = sparse.csr_matrix(
+            (n_orders.astype(np.float32), columns, pointers), shape=(len(buyers), len(item_ids))
+        )
+        return cls(np.array(list(buyers), object), item_ids, matrix)
 
     def binarise(self) -> sparse.csr_matrix:
-        """1 where the user bought the item."""
+        """Return the matrix with 1 where the user bought the item."""
         ones = self.matrix.copy()
         ones.data = np.ones_like(ones.data)
         return ones
 
 
 def find_positions(index: Mapping[str, int], ids: ObjectArray) -> Int64Array:
-    """Where each id stands in `index`, -1 where it does not."""
+    """Return the position (n,) of each id in `index`, -1 where it is not there."""
     return np.fromiter(map(index.get, ids.tolist(), repeat(-1)), np.int64, len(ids))
 
 
-def invert_positions(at: Int64Array, n: int) -> Int64Array:
-    """For positions `at` among n (-1 for none), the row that stands at each of the n, -1 where none
-    does.
+def invert_positions(positions: Int64Array, n: int) -> Int64Array:
+    """Return the row of `positions` that holds each of the n positions, -1 where none does.
 
     >>> invert_positions(np.array([2, -1, 0]), 4).tolist()
     [2, -1, 0, -1]
     """
     rows = np.full(n, -1, np.int64)
-    known = at >= 0
-    rows[at[known]] = np.flatnonzero(known)
+    known = positions >= 0
+    rows[positions[known]] = np.flatnonzero(known)
     return rows
 
 
-def scatter_scores(scores: Float32Array, at: Int64Array, n: int) -> Float32Array:
-    """Scores of a source's items at their positions among n, 0 elsewhere."""
-    known = at >= 0
-    whole = np.zeros(n, np.float32)
-    whole[at[known]] = scores[known]
-    return whole
+def scatter_scores(scores: Float32Array, positions: Int64Array, n: int) -> Float32Array:
+    """Return the scores of a source's items at their positions among n, 0 elsewhere."""
+    known = positions >= 0
+    scattered = np.zeros(n, np.float32)
+    scattered[positions[known]] = scores[known]
+    return scattered
+
+
+def select_items_by_buyers(matrix: sparse.csr_matrix, min_buyers: int) -> Int64Array:
+    """Return the columns of a binary matrix that at least `min_buyers` users bought, else all."""
+    columns = np.flatnonzero(np.asarray(matrix.sum(0)).ravel() >= min_buyers)
+    return columns if len(columns) else np.arange(matrix.shape[1])

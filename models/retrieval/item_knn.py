@@ -1,4 +1,4 @@
-"""Item-kNN: cosine between items by who bought them, or by the orders that held them.
+"""Item-kNN: cosine between items by the users who bought them, or the orders that contain them.
 
 Sarwar et al., "Item-based collaborative filtering recommendation algorithms", WWW 2001, as counted
 by implicit.
@@ -22,8 +22,11 @@ KIND = "item_knn"
 
 @dataclass(frozen=True)
 class ItemKnnConfig:
-    """`n_neighbors` kept per item; items in fewer than `min_baskets` baskets have none, they would
-    be chance."""
+    """How the neighbours are fitted.
+
+    n_neighbors   neighbours of each item, the highest cosines
+    min_baskets   an item in fewer baskets has none: they would be chance
+    """
 
     n_neighbors: int = 100
     min_baskets: int = 3
@@ -41,14 +44,14 @@ class ItemKnn:
         self.similarity = similarity
 
     def score(self, rows: Int64Array) -> Float32Array:
-        """Summed similarity of all items (n_items,) to the items at `rows`."""
-        held = sparse.csr_matrix(
+        """Return the sum of similarities (n_items,) of every item to the items at `rows`."""
+        bought = sparse.csr_matrix(
             (np.ones(len(rows), np.float32), rows, [0, len(rows)]), shape=(1, len(self.item_ids))
         )
-        return np.asarray((held @ self.similarity).toarray()[0], np.float32)
+        return np.asarray((bought @ self.similarity).toarray()[0], np.float32)
 
     def save(self, folder: Path) -> None:
-        """Writes `model.json` and `similarity.npz`."""
+        """Write `model.json` and `similarity.npz`."""
         write_meta(folder, KIND, {"n_items": len(self.item_ids)})
         write_arrays(
             folder / "similarity.npz",
@@ -60,7 +63,7 @@ class ItemKnn:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote."""
+        """Read what `save` wrote."""
         n = read_meta(folder, KIND)["n_items"]
         arrays = read_arrays(folder / "similarity.npz")
         return cls(
@@ -72,12 +75,12 @@ class ItemKnn:
 def fit_item_knn(
     item_ids: ObjectArray, matrix: sparse.csr_matrix, config: ItemKnnConfig
 ) -> ItemKnn:
-    """Fits on a binary CSR (baskets, items), where a basket is a user or an order."""
-    kept = np.flatnonzero(np.asarray(matrix.sum(0)).ravel() >= config.min_baskets)
+    """Fit on a binary CSR (baskets, items), where a basket is a user or an order."""
+    fitted_items = np.flatnonzero(np.asarray(matrix.sum(0)).ravel() >= config.min_baskets)
     model = CosineRecommender(K=config.n_neighbors + 1)
-    model.fit(matrix[:, kept].tocsr().astype(np.float64), show_progress=False)
+    model.fit(matrix[:, fitted_items].tocsr().astype(np.float64), show_progress=False)
     similarity = model.similarity.tocsr().astype(np.float32)
     similarity.setdiag(0)
     similarity.eliminate_zeros()
     similarity.sort_indices()
-    return ItemKnn(item_ids[kept], similarity)
+    return ItemKnn(item_ids[fitted_items], similarity)

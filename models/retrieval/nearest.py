@@ -1,10 +1,9 @@
-"""The items whose vectors have the highest inner product with a visitor's, in large catalogues
-without looking at all.
+"""Search for the items of the highest inner product with a visitor's factors, exact or by clusters.
 
-An inverted file of clusters, as faiss builds it (Jégou, Douze and Schmid, Product quantization for
-nearest neighbor search, TPAMI 2011, without the quantization). A last coordinate makes all items
-equally long, so that the nearest are those of the highest inner product (Bachrach et al., Speeding
-up the Xbox recommender system, RecSys 2014).
+Large catalogues are searched by an inverted file of clusters, as faiss builds it (Jégou, Douze and
+Schmid, Product quantization for nearest neighbor search, TPAMI 2011, without the quantization). A
+last coordinate makes all items equally long, so that the nearest are those of the highest inner
+product (Bachrach et al., Speeding up the Xbox recommender system, RecSys 2014).
 """
 
 from __future__ import annotations
@@ -21,12 +20,13 @@ from models.compiled.top_items import top_positions
 if TYPE_CHECKING:
     import faiss
 
-# two meet.
+# Up to so many items the search is exact: `tests/benchmarks/retrieval_scale.py` finds where the
+# times of the two ways are equal.
 EXACT_UP_TO = 20_000
-_CLUSTERS = 4.0  # times the square root of the number of items
-_LOOKED_INTO = 64  # clusters
-_STEPS = 10
-_SAMPLED = 64  # items of each cluster that it is found from
+_CLUSTERS_PER_ROOT = 4.0  # clusters for each square root of the number of items
+_SEARCHED_CLUSTERS = 64
+_KMEANS_STEPS = 10
+_SAMPLED_ITEMS = 64  # items per cluster that k-means sees
 
 
 class Nearest:
@@ -36,11 +36,12 @@ class Nearest:
         self._factors = factors
         self._index = index
         if index is not None:
-            index.nprobe = _LOOKED_INTO
+            index.nprobe = _SEARCHED_CLUSTERS
 
     @classmethod
     def build(cls, factors: Float32Array, exact_up_to: int = EXACT_UP_TO) -> Self:
-        """Over `factors`, exact where they are few; the same factors give the same index."""
+        """Build a search over `factors`, exact where they are few; the same factors give the same
+        index."""
         if len(factors) <= exact_up_to:
             return cls(factors)
         import faiss  # here, because most shops do not need it
@@ -49,35 +50,38 @@ class Nearest:
         lengths = np.linalg.norm(factors, axis=1)
         rest = np.sqrt(np.maximum(lengths.max() ** 2 - lengths**2, 0))
         vectors = np.column_stack([factors, rest]).astype(np.float32)
-        n_clusters = int(_CLUSTERS * np.sqrt(len(factors)))
+        n_clusters = int(_CLUSTERS_PER_ROOT * np.sqrt(len(factors)))
         index = faiss.IndexIVFFlat(
             faiss.IndexFlatL2(vectors.shape[1]), vectors.shape[1], n_clusters, faiss.METRIC_L2
         )
-        index.cp.niter, index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = (
-            _STEPS,
-            1,
-            _SAMPLED,
-        )
+        index.cp.niter = _KMEANS_STEPS
+        index.cp.min_points_per_centroid = 1
+        index.cp.max_points_per_centroid = _SAMPLED_ITEMS
         index.train(vectors)
         index.add(vectors)
         return cls(factors, index)
 
-    def search(self, vector: Float32Array, k: int, but: Int64Array) -> Int64Array:
-        """Rows of at most `k` items of the highest inner product above 0, highest first, without
-        the rows `but`."""
+    def search(self, vector: Float32Array, k: int, excluded: Int64Array) -> Int64Array:
+        """Return the rows of at most `k` items of the highest inner product above 0, highest first.
+
+        vector     float32 (factors,)
+        excluded   rows that are left out
+        """
         if k == 0:
             return np.zeros(0, np.int64)
         if self._index is None:
             scores = self._factors @ vector
-            scores[but] = 0
+            scores[excluded] = 0
             return top_positions(scores, k)
-        wanted = np.append(vector, np.float32(0))[None]
-        found = self._index.search(wanted, min(k + len(but), len(self._factors)))[1][0]
-        found = np.sort(found[(found >= 0) & ~np.isin(found, but)])
-        return found[top_positions(self._factors[found] @ vector, k)]
+        # The last coordinate of a visitor is 0.
+        query = np.append(vector, np.float32(0))[None]
+        n_neighbours = min(k + len(excluded), len(self._factors))
+        neighbours = self._index.search(query, n_neighbours)[1][0]
+        rows = np.sort(neighbours[(neighbours >= 0) & ~np.isin(neighbours, excluded)])
+        return rows[top_positions(self._factors[rows] @ vector, k)]
 
     def save(self, path: Path) -> None:
-        """Writes the index where there is one."""
+        """Write the index where there is one."""
         if self._index is not None:
             import faiss
 
@@ -85,8 +89,10 @@ class Nearest:
 
     @classmethod
     def load(cls, factors: Float32Array, path: Path) -> Self:
-        """Over `factors` as they were saved, with the index of `path` when that exists; BadInput
-        for another index."""
+        """Build a search over `factors` as they were saved, with the index at `path` if it exists.
+
+        Raises BadInput for another kind of index.
+        """
         if not path.exists():
             return cls(factors)
         import faiss
