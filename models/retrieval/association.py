@@ -1,9 +1,8 @@
-"""Co-purchase association: what stands in one order with the items at hand, by support, confidence
-and lift.
+"""Association rules between items of one order, by support, confidence and lift.
 
 Agrawal, Imielinski, Swami, "Mining Association Rules between Sets of Items in Large Databases",
-SIGMOD 1993. A rule a -> b is scored by its confidence, shrunk towards the share of orders that hold
-b, times the logarithm of its lift.
+SIGMOD 1993. The strength of a rule a -> b is its confidence, shrunk towards the share of orders
+that contain b, times the logarithm of its lift.
 """
 
 from __future__ import annotations
@@ -20,18 +19,19 @@ from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 
 KIND = "association"
 
-# Columns of the pair counts that are held at once: the whole product of a large catalogue does not
-# fit in memory.
+# Items whose pairs are counted at a time: those of a whole large catalogue do not fit in memory.
 _BLOCK = 4096
 
 
 @dataclass(frozen=True)
 class AssociationConfig:
-    """`prior`: imagined orders with `a` in which `b` is as frequent as anywhere; `min_pairs`:
-    orders that hold both.
+    """How the rules are fitted.
 
-    An order of more than `max_lines` items counts by `max_lines` of them, evenly spaced: pairs grow
-    with the square.
+    prior         imagined orders with a in which b is as frequent as in all orders
+    min_pairs     orders with both that a rule needs
+    n_neighbors   rules of each item, the strongest
+    max_lines     a longer order counts by so many of its items, evenly spaced: the number of pairs
+                  grows with the square
     """
 
     prior: float = 10.0
@@ -42,8 +42,12 @@ class AssociationConfig:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of a -> b: share of orders with both, share of those with a that hold b, and that over the
-    share that hold b."""
+    """Evidence of a rule a -> b.
+
+    support      share of all orders that contain both
+    confidence   share of the orders with a that contain b
+    lift         confidence over the share of all orders that contain b
+    """
 
     support: float
     confidence: float
@@ -54,10 +58,10 @@ class Association:
     """Fitted rules.
 
     item_ids   str objects, sorted
-    pairs      CSR float32 (items, items): orders that held both, the strongest rules of each row,
-               no diagonal
-    counts     float64 (items,): orders that held the item
-    n_orders   orders in all
+    pairs      CSR float32 (items, items): orders with both, for the strongest rules of each row; no
+               diagonal
+    counts     float64 (items,): orders with the item
+    n_orders   all orders
     """
 
     def __init__(
@@ -73,39 +77,41 @@ class Association:
         self.counts = counts
         self.n_orders = n_orders
         self._prior = prior
-        of = np.repeat(np.arange(len(item_ids)), np.diff(pairs.indptr))
-        data = _strength(pairs.data, counts[of], counts[pairs.indices], n_orders, prior)
+        row = np.repeat(np.arange(len(item_ids)), np.diff(pairs.indptr))
+        data = _compute_strength(pairs.data, counts[row], counts[pairs.indices], n_orders, prior)
         self.strength = sparse.csr_matrix((data, pairs.indices, pairs.indptr), pairs.shape)
 
     def score(self, rows: Int64Array) -> Float32Array:
-        """Summed strength of the rules from the items at `rows` to all items (n_items,)."""
+        """Return the summed strength (n_items,) of the rules from the items at `rows`."""
         return self.sum_and_strongest(rows)[0]
 
     def sum_and_strongest(self, rows: Int64Array) -> tuple[Float32Array, Float32Array]:
-        """Sum and maximum of the rules' strengths, each (n_items,), 0 where there is no rule."""
-        summed = np.zeros(len(self.item_ids), np.float32)
-        strongest = summed.copy()
-        for row in rows:
-            own = slice(self.strength.indptr[row], self.strength.indptr[row + 1])
-            at, data = self.strength.indices[own], self.strength.data[own]
-            summed[at] += data
-            strongest[at] = np.maximum(strongest[at], data)
-        return summed, strongest
+        """Return sum and maximum of the strengths of the rules from the items at `rows`.
 
-    def find_evidence(self, row: int, to: int) -> Evidence | None:
-        """Support, confidence and lift of one rule, unshrunk; None where none was kept."""
-        own = slice(self.pairs.indptr[row], self.pairs.indptr[row + 1])
-        found = np.flatnonzero(self.pairs.indices[own] == to)
-        if not len(found):
+        Both are (n_items,), 0 where there is no rule.
+        """
+        total = np.zeros(len(self.item_ids), np.float32)
+        strongest = total.copy()
+        for row in rows:
+            rules = slice(self.strength.indptr[row], self.strength.indptr[row + 1])
+            targets, strengths = self.strength.indices[rules], self.strength.data[rules]
+            total[targets] += strengths
+            strongest[targets] = np.maximum(strongest[targets], strengths)
+        return total, strongest
+
+    def find_evidence(self, row: int, target: int) -> Evidence | None:
+        """Return support, confidence and lift of one rule, not shrunk; None where there is none."""
+        rules = slice(self.pairs.indptr[row], self.pairs.indptr[row + 1])
+        matches = np.flatnonzero(self.pairs.indices[rules] == target)
+        if not len(matches):
             return None
-        both = float(self.pairs.data[own][found[0]])
-        confidence = both / float(self.counts[row])
-        return Evidence(
-            both / self.n_orders, confidence, confidence * self.n_orders / float(self.counts[to])
-        )
+        n_both = float(self.pairs.data[rules][matches[0]])
+        confidence = n_both / float(self.counts[row])
+        lift = confidence * self.n_orders / float(self.counts[target])
+        return Evidence(n_both / self.n_orders, confidence, lift)
 
     def save(self, folder: Path) -> None:
-        """Writes `model.json` and `pairs.npz`."""
+        """Write `model.json` and `pairs.npz`."""
         write_meta(folder, KIND, {"n_orders": self.n_orders, "prior": self._prior})
         write_arrays(
             folder / "pairs.npz",
@@ -118,7 +124,7 @@ class Association:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote."""
+        """Read what `save` wrote."""
         meta, arrays = read_meta(folder, KIND), read_arrays(folder / "pairs.npz")
         n = len(arrays["item_ids"])
         pairs = sparse.csr_matrix(
@@ -130,64 +136,72 @@ class Association:
 def fit_association(
     item_ids: ObjectArray, matrix: sparse.csr_matrix, config: AssociationConfig
 ) -> Association:
-    """Fits on a binary CSR (orders, items)."""
+    """Fit on a binary CSR (orders, items)."""
     counts = np.asarray(matrix.sum(0), np.float64).ravel()
-    held = _capped(matrix, config.max_lines)
-    by_item = held.T.tocsr()
-    blocks = [
-        _strongest(by_item[start : start + _BLOCK] @ held, start, counts, matrix.shape[0], config)
-        for start in range(0, matrix.shape[1], _BLOCK)
-    ]
-    pairs = sparse.vstack(blocks, format="csr", dtype=np.float32)
-    return Association(item_ids, pairs, counts, matrix.shape[0], config.prior)
+    orders = _shorten_orders(matrix, config.max_lines)
+    by_item = orders.T.tocsr()
+    blocks = []
+    for start in range(0, matrix.shape[1], _BLOCK):
+        pairs = by_item[start : start + _BLOCK] @ orders
+        blocks.append(_select_strongest(pairs, start, counts, matrix.shape[0], config))
+    strongest = sparse.vstack(blocks, format="csr", dtype=np.float32)
+    return Association(item_ids, strongest, counts, matrix.shape[0], config.prior)
 
 
-def _strength(
-    both: Float32Array,
-    of: Float64Array,
-    to: Float64Array,
+def _compute_strength(
+    n_both: Float32Array,
+    n_source: Float64Array,
+    n_target: Float64Array,
     n_orders: int,
     prior: float,
 ) -> Float32Array:
-    """Shrunken confidence times the logarithm of its lift; 0 for a rule that says less than
-    chance."""
-    chance = to / max(n_orders, 1)
-    confidence = (both + prior * chance) / (of + prior)
+    """Return the strength of rules; 0 where source and target meet no more often than by chance.
+
+    n_both, n_source, n_target   orders with both items, with the source, and with the target
+    """
+    chance = n_target / max(n_orders, 1)
+    confidence = (n_both + prior * chance) / (n_source + prior)
     return np.asarray(confidence * np.log(np.maximum(confidence / chance, 1.0)), np.float32)
 
 
-def _capped(matrix: sparse.csr_matrix, max_lines: int) -> sparse.csr_matrix:
-    """The same orders, each with at most `max_lines` items, evenly spaced among those it held."""
+def _shorten_orders(matrix: sparse.csr_matrix, max_lines: int) -> sparse.csr_matrix:
+    """Return the same orders, each with at most `max_lines` of its items, evenly spaced."""
     matrix = matrix.astype(np.float32).tocsr()
     lengths = np.diff(matrix.indptr)
     if lengths.max(initial=0) <= max_lines:
         return matrix
-    place = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], lengths)
+    line = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], lengths)  # from 0, in its order
     length = np.repeat(lengths, lengths)
-    # Of n lines the k-th is kept where k * max_lines / n passes a whole number.
-    kept = (length <= max_lines) | ((place + 1) * max_lines // length > place * max_lines // length)
+    # Of n lines the k-th is chosen where k * max_lines / n passes a whole number.
+    is_chosen = (line + 1) * max_lines // length > line * max_lines // length
+    is_chosen |= length <= max_lines
     pointers = np.concatenate([[0], np.cumsum(np.minimum(lengths, max_lines))])
-    return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], pointers), matrix.shape)
+    data, columns = matrix.data[is_chosen], matrix.indices[is_chosen]
+    return sparse.csr_matrix((data, columns, pointers), matrix.shape)
 
 
-def _strongest(
+def _select_strongest(
     pairs: sparse.csr_matrix,
     start: int,
     counts: Float64Array,
     n_orders: int,
     config: AssociationConfig,
 ) -> sparse.csr_matrix:
-    """Of each row of the block that begins at item `start`: the `n_neighbors` strongest rules of
-    enough orders."""
+    """Return the `n_neighbors` strongest rules with enough orders of each row of `pairs`.
+
+    `pairs` is a block of rows that begins at item `start`.
+    """
     n_rows = pairs.shape[0]
-    of = np.repeat(np.arange(n_rows), np.diff(pairs.indptr))
-    kept = (pairs.data >= config.min_pairs) & (pairs.indices != of + start)
-    of, to, both = of[kept], pairs.indices[kept], pairs.data[kept]
-    strength = _strength(both, counts[of + start], counts[to], n_orders, config.prior)
-    order = np.lexsort((to, -strength, of))
-    first = np.searchsorted(of[order], np.arange(n_rows))
-    place = np.arange(len(order)) - first[of[order]]
-    order = order[(place < config.n_neighbors) & (strength[order] > 0)]
-    block = sparse.csr_matrix((both[order], (of[order], to[order])), shape=pairs.shape)
+    source = np.repeat(np.arange(n_rows), np.diff(pairs.indptr))
+    is_rule = (pairs.data >= config.min_pairs) & (pairs.indices != source + start)
+    source, target, n_both = source[is_rule], pairs.indices[is_rule], pairs.data[is_rule]
+    strength = _compute_strength(
+        n_both, counts[source + start], counts[target], n_orders, config.prior
+    )
+    order = np.lexsort((target, -strength, source))
+    first = np.searchsorted(source[order], np.arange(n_rows))
+    rank = np.arange(len(order)) - first[source[order]]  # from 0, within the row
+    order = order[(rank < config.n_neighbors) & (strength[order] > 0)]
+    block = sparse.csr_matrix((n_both[order], (source[order], target[order])), shape=pairs.shape)
     block.sort_indices()
     return block

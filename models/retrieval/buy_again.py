@@ -1,10 +1,9 @@
-"""Buy again with inter-purchase timing: how likely a visitor buys an item again in the coming
-weeks.
+"""Probability that a visitor buys an item again in the coming weeks, from the times of purchases.
 
 After Bhagat et al., "Buy It Again: Modeling Repeat Purchase Recommendations", KDD 2018: the share
-of an item's buyers who come back, and a Poisson rate per visitor and item with a gamma prior from
-all who buy the item. Here the two meet decayed frequency and the time since the last purchase, in
-gaps, in one logistic hazard whose weights are learnt.
+of an item's buyers who buy it again, and a Poisson rate per visitor and item with a gamma prior
+from all buyers of the item. Here these two, decayed frequency and the time since the last purchase
+(in mean gaps) are the terms of one logistic regression.
 """
 
 from __future__ import annotations
@@ -39,8 +38,13 @@ _N_STEPS = 12
 
 @dataclass(frozen=True)
 class BuyAgainConfig:
-    """Gaps and buyers of its category (and, for a category, of the shop) that an item's own
-    statistics start from."""
+    """How strongly statistics of an item are shrunk towards its category's, and these towards the
+    shop's.
+
+    prior_gaps     imagined gaps with the category's mean
+    prior_buyers   imagined buyers with the category's share of repeat buyers
+    l2             penalty of the weights
+    """
 
     prior_gaps: float = 5.0
     prior_buyers: float = 20.0
@@ -49,12 +53,12 @@ class BuyAgainConfig:
 
 @dataclass(frozen=True)
 class Gaps:
-    """How an item is bought again.
+    """Time between purchases, and share of repeat buyers, by item.
 
-    item_ids     str objects, sorted
-    gap_weeks    mean weeks between two orders of one visitor, shrunk to the category's
-    repeat       share of buyers with two orders or more, shrunk likewise
-    usual_gap, usual_repeat   those of the shop, for an item that is not known
+    item_ids     str objects (n,), sorted
+    gap_weeks    (n,) mean weeks between two orders of one visitor, shrunk towards the category's
+    repeat       (n,) share of buyers with two orders or more, shrunk in the same way
+    usual_gap, usual_repeat   those of the shop, for an unknown item
     """
 
     item_ids: ObjectArray
@@ -73,14 +77,15 @@ class BuyAgain:
         self._index = {item_id: row for row, item_id in enumerate(gaps.item_ids)}
 
     def score(self, history: UserHistory) -> Float32Array:
-        """Probability that each item of the history, in its order, is bought again in a window like
-        the learnt one."""
-        return np.asarray(
-            _sigmoid(_terms(self.gaps, self._index, history) @ self.weights), np.float32
-        )
+        """Return the probability that each item of the history is bought again, in its order.
+
+        The weeks meant are as many as those that the weights were fitted on.
+        """
+        terms = _compute_terms(self.gaps, self._index, history)
+        return np.asarray(_sigmoid(terms @ self.weights), np.float32)
 
     def save(self, folder: Path) -> None:
-        """Writes `model.json` and `gaps.npz`."""
+        """Write `model.json` and `gaps.npz`."""
         usual = {"usual_gap": self.gaps.usual_gap, "usual_repeat": self.gaps.usual_repeat}
         write_meta(
             folder, KIND, usual | {"weights": dict(zip(TERMS, self.weights.tolist(), strict=True))}
@@ -95,7 +100,7 @@ class BuyAgain:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote."""
+        """Read what `save` wrote."""
         meta, arrays = read_meta(folder, KIND), read_arrays(folder / "gaps.npz")
         stored = arrays["item_ids"], arrays["gap_weeks"], arrays["repeat"]
         weights = np.array([meta["weights"][name] for name in TERMS])
@@ -105,32 +110,32 @@ class BuyAgain:
 def fit_gaps(
     histories: Mapping[str, UserHistory], categories: Mapping[str, str], config: BuyAgainConfig
 ) -> Gaps:
-    """Statistics of the items of the histories; `categories` by item, "" or missing where
-    unknown."""
-    bought = [each for _, each in sorted(histories.items()) if len(each.item_ids)]
+    """Fit the statistics of the items in the histories.
+
+    categories   by item, "" or missing where unknown
+    """
+    buyers = [history for _, history in sorted(histories.items()) if len(history.item_ids)]
     item_ids, item = np.unique(
-        np.concatenate([each.item_ids for each in bought]), return_inverse=True
+        np.concatenate([history.item_ids for history in buyers]), return_inverse=True
     )
-    n_orders = np.concatenate([each.n_orders for each in bought]).astype(np.float64)
-    span = np.concatenate([each.last_at - each.first_at for each in bought]) / SECONDS_PER_WEEK
-    _, of = np.unique(
-        np.array([categories.get(each, "") for each in item_ids], object), return_inverse=True
-    )
-    counted: list[Float64Array] = [
-        span,
-        n_orders - 1,
-        (n_orders > 1).astype(np.float64),
-        np.ones(len(item)),
-    ]
-    sums = [np.bincount(item, each, len(item_ids)).astype(np.float64) for each in counted]
-    weeks, gaps, again, buyers = sums
-    usual_gap = max(float(weeks.sum()), 1.0) / max(float(gaps.sum()), 1.0)
-    usual_repeat = (float(again.sum()) + 1) / (float(buyers.sum()) + 2)
-    gap = _shrunk(weeks, gaps, of, usual_gap, config.prior_gaps)
+    n_orders = np.concatenate([history.n_orders for history in buyers]).astype(np.float64)
+    seconds = np.concatenate([history.last_at - history.first_at for history in buyers])
+    span = seconds / SECONDS_PER_WEEK
+    category_names = [categories.get(item_id, "") for item_id in item_ids]
+    _, category = np.unique(np.array(category_names, object), return_inverse=True)
+
+    def sum_by_item(values: Float64Array) -> Float64Array:
+        return np.bincount(item, values, len(item_ids)).astype(np.float64)
+
+    weeks, n_gaps = sum_by_item(span), sum_by_item(n_orders - 1)
+    n_repeating = sum_by_item((n_orders > 1).astype(np.float64))
+    n_buyers = sum_by_item(np.ones(len(item)))
+    usual_gap = max(float(weeks.sum()), 1.0) / max(float(n_gaps.sum()), 1.0)
+    usual_repeat = (float(n_repeating.sum()) + 1) / (float(n_buyers.sum()) + 2)
     return Gaps(
         item_ids,
-        gap,
-        _shrunk(again, buyers, of, usual_repeat, config.prior_buyers),
+        _shrink_means(weeks, n_gaps, category, usual_gap, config.prior_gaps),
+        _shrink_means(n_repeating, n_buyers, category, usual_repeat, config.prior_buyers),
         usual_gap,
         usual_repeat,
     )
@@ -142,17 +147,19 @@ def fit_buy_again(
     bought: Mapping[str, Set[str]],
     config: BuyAgainConfig,
 ) -> Float64Array:
-    """Weights of TERMS, by Newton's method on whether each pair of `histories` was `bought` in the
-    weeks after them."""
+    """Return the weights of TERMS (7,), fitted by Newton's method.
+
+    The label of a pair of user and item in `histories` is whether it was `bought` in the weeks
+    after them.
+    """
     index = {item_id: row for row, item_id in enumerate(gaps.item_ids)}
     users = sorted(user for user, history in histories.items() if len(history.item_ids))
-    terms = np.concatenate([_terms(gaps, index, histories[user]) for user in users])
-    label = np.concatenate(
-        [
-            np.fromiter((each in bought.get(user, ()) for each in histories[user].item_ids), bool)
-            for user in users
-        ]
-    )
+    terms = np.concatenate([_compute_terms(gaps, index, histories[user]) for user in users])
+    labels = []
+    for user in users:
+        bought_again = bought.get(user, ())
+        labels += [item_id in bought_again for item_id in histories[user].item_ids]
+    label = np.array(labels, bool)
     weights = np.zeros(len(TERMS))
     weights[0] = np.log((label.sum() + 1) / (len(label) - label.sum() + 1))
     penalty = np.full(len(TERMS), config.l2)
@@ -165,8 +172,8 @@ def fit_buy_again(
     return weights
 
 
-def _terms(gaps: Gaps, index: Mapping[str, int], history: UserHistory) -> Float64Array:
-    """(items of the history, TERMS)."""
+def _compute_terms(gaps: Gaps, index: Mapping[str, int], history: UserHistory) -> Float64Array:
+    """Return TERMS of each item of the history (items, 7)."""
     rows = find_positions(index, history.item_ids)
     known = rows >= 0
     gap, repeat = np.full(len(rows), gaps.usual_gap), np.full(len(rows), gaps.usual_repeat)
@@ -185,16 +192,15 @@ def _terms(gaps: Gaps, index: Mapping[str, int], history: UserHistory) -> Float6
     )
 
 
-def _shrunk(
-    total: Float64Array, n: Float64Array, of: Int64Array, usual: float, prior: float
+def _shrink_means(
+    total: Float64Array, n: Float64Array, category: Int64Array, usual: float, prior: float
 ) -> Float64Array:
-    """Mean of each item, starting from `prior` units of its category's mean, which starts from the
-    shop's."""
-    n_categories = int(of.max()) + 1
-    category = (np.bincount(of, total, n_categories) + prior * usual) / (
-        np.bincount(of, n, n_categories) + prior
-    )
-    return np.asarray((total + prior * category[of]) / (n + prior), np.float64)
+    """Return the mean of each item, shrunk by `prior` units towards its category's mean, which is
+    shrunk towards the `usual` one of the shop."""
+    n_categories = int(category.max()) + 1
+    category_total = np.bincount(category, total, n_categories) + prior * usual
+    category_mean = category_total / (np.bincount(category, n, n_categories) + prior)
+    return np.asarray((total + prior * category_mean[category]) / (n + prior), np.float64)
 
 
 def _sigmoid(values: Float64Array) -> Float64Array:
