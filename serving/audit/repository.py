@@ -23,6 +23,9 @@ class AuditFilter:
     action: str | None = None
 
 
+ALL_ACTIONS = AuditFilter()
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuditRecord(AuditEntry):
     """An action in the log."""
@@ -58,7 +61,7 @@ class AuditRecords:
         return AuditLog(self._connection).head()
 
     def page(
-        self, which: AuditFilter = AuditFilter(), *, after: int = 0, limit: int = 100
+        self, which: AuditFilter = ALL_ACTIONS, *, after: int = 0, limit: int = 100
     ) -> list[AuditRecord]:
         """Return actions after number `after`, in order."""
         query = (

@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema, from inside the program."""
+"""Migrates a database to the newest schema, from inside the program."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def upgrade(engine: sa.Engine) -> None:
-    """Runs the migrations that are missing, in one transaction; two processes at once wait for each
-    other."""
+    """Run the missing migrations in one transaction. Of two processes at once, one waits."""
     config = _config()
     scripts = ScriptDirectory.from_config(config)
     head = scripts.get_current_head()
@@ -26,12 +25,11 @@ def upgrade(engine: sa.Engine) -> None:
         return
     with transaction(engine) as connection:
         lock(connection, "migrations")
-        found = MigrationContext.configure(connection).get_current_revision()
-        if found is not None and found not in {
-            script.revision for script in scripts.walk_revisions()
-        }:
+        current = MigrationContext.configure(connection).get_current_revision()
+        known = {script.revision for script in scripts.walk_revisions()}
+        if current is not None and current not in known:
             raise BadInput(
-                f"the database is at revision {found!r}, which this version does not know",
+                f"the database is at revision {current!r}, which this version does not know",
                 hint="Run the version of Shopwright that migrated it, or a newer one",
             )
         config.attributes["connection"] = connection

@@ -1,5 +1,7 @@
-"""Tables of the service's own state: price desk, audit, keys, idempotency. They share the store's
-MetaData."""
+"""Tables of the service's own state: price desk, audit, keys, idempotency, experiments.
+
+They share the MetaData of features.database.
+"""
 
 from __future__ import annotations
 

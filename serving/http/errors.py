@@ -1,11 +1,10 @@
-"""Every error as problem+json (RFC 9457), in one place."""
+"""Errors as problem+json (RFC 9457)."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 
 import orjson
 import sqlalchemy as sa
@@ -37,23 +36,21 @@ class ProblemResponse(BaseModel):
     )
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
+PROBLEMS: dict[int | str, dict[str, object]] = {
     code: {"model": ProblemResponse, "description": "Problem", "content": {MEDIA_TYPE: {}}}
     for code in ("4XX", "5XX")
 }
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answers whatever is raised."""
-    app.add_exception_handler(ShopwrightError, _of_shopwright)
-    app.add_exception_handler(RequestValidationError, _of_validation)
-    app.add_exception_handler(HTTPException, _of_http)
-    for silent in (
-        sa.exc.OperationalError,
-        sa.exc.TimeoutError,
-    ):  # the latter: no connection of the pool came free
-        app.add_exception_handler(silent, _of_database)
-    app.add_exception_handler(Exception, _of_anything)
+    """Answer every exception that a route raises with a problem."""
+    app.add_exception_handler(ShopwrightError, _answer_shopwright_error)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    # TimeoutError: no connection of the pool came free.
+    for error in (sa.exc.OperationalError, sa.exc.TimeoutError):
+        app.add_exception_handler(error, _answer_database_error)
+    app.add_exception_handler(Exception, _answer_any_error)
 
 
 def problem(
@@ -62,9 +59,9 @@ def problem(
     detail: str,
     *,
     headers: Mapping[str, str] | None = None,
-    **more: Any,
+    **more: object,
 ) -> Response:
-    """A problem+json answer; values that are None are left out."""
+    """Return a problem+json response; values of `more` that are None are left out."""
     body = {
         "type": f"urn:shopwright:{title.lower().replace(' ', '-')}",
         "title": title,
@@ -75,38 +72,32 @@ def problem(
     return Response(orjson.dumps(body), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def of_error(error: ShopwrightError) -> Response:
-    """The answer to an error raised on purpose."""
+def _answer_shopwright_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ShopwrightError)  # noqa: S101 (the handler is registered for it)
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("%s", error)
     headers = {}
     seconds = getattr(error, "retry_after_seconds", None)
     if seconds is not None:
         headers["Retry-After"] = str(seconds)
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    where = _printable(error.where)
     return problem(
         error.status,
         error.title,
-        _printable(error.what) or "",
+        _replace_surrogates(error.what) or "",
         headers=headers,
-        where=where,
-        hint=_printable(error.hint),
+        where=_replace_surrogates(error.where),
+        hint=_replace_surrogates(error.hint),
     )
 
 
-def _of_shopwright(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, ShopwrightError)  # noqa: S101 (the handler is registered for it)
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.warning("%s", error)
-    return of_error(error)
-
-
-def _of_validation(_request: Request, error: Exception) -> Response:
+def _answer_validation_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     faults = [
         {
-            "where": ".".join(_printable(str(part)) or "" for part in fault["loc"]),
-            "what": _printable(fault["msg"]) or "",
+            "where": ".".join(_replace_surrogates(str(part)) or "" for part in fault["loc"]),
+            "what": _replace_surrogates(fault["msg"]) or "",
         }
         for fault in error.errors()[:_MAX_FAULTS]
     ]
@@ -116,14 +107,14 @@ def _of_validation(_request: Request, error: Exception) -> Response:
     )
 
 
-def _of_http(_request: Request, error: Exception) -> Response:
+def _answer_http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     hint = "See /docs for every address" if error.status_code == HTTPStatus.NOT_FOUND else None
     title = HTTPStatus(error.status_code).phrase.capitalize()
     return problem(error.status_code, title, str(error.detail), headers=error.headers, hint=hint)
 
 
-def _of_database(_request: Request, error: Exception) -> Response:
+def _answer_database_error(_request: Request, error: Exception) -> Response:
     log.error("the database does not answer: %s", error)
     return problem(
         503,
@@ -134,13 +125,13 @@ def _of_database(_request: Request, error: Exception) -> Response:
     )
 
 
-def _of_anything(request: Request, error: Exception) -> Response:
+def _answer_any_error(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(
         500, "Internal error", "this should not have happened; the server's log says more"
     )
 
 
-def _printable(text: str | None) -> str | None:
-    """Text that UTF-8 can carry: what a caller sent may hold half a surrogate pair."""
+def _replace_surrogates(text: str | None) -> str | None:
+    """Return a text that UTF-8 can carry: a caller may have sent half a surrogate pair."""
     return None if text is None else text.encode("utf-8", "replace").decode()

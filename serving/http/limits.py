@@ -1,10 +1,8 @@
-"""What stands before every request: the limit on its size, the limit on how many are in flight, and
-the counting."""
+"""Middleware before every request: limits on its size and on the requests in flight, and counts."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,7 +14,7 @@ _ALWAYS_ANSWERED = ("/healthz", "/readyz", "/metrics")
 
 
 class Limits:
-    """ASGI middleware. Requests beyond `max_inflight` get 503 at once instead of a place in a
+    """ASGI middleware. Requests beyond `max_inflight` get 503 at once and do not wait in a
     queue."""
 
     def __init__(self, app: ASGIApp, *, max_inflight: int, metrics: Metrics) -> None:
@@ -40,40 +38,37 @@ class Limits:
         self._n_inflight += 1
         self._metrics.in_flight.set(self._n_inflight)
         try:
-            await self._counted(scope, receive, send)
+            await self._count(scope, receive, send)
         finally:
             self._n_inflight -= 1
             self._metrics.in_flight.set(self._n_inflight)
 
-    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, and count route, status and seconds."""
         started = time.perf_counter()
         status = 500
 
-        async def noting(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._limited(scope, receive, noting)
+            await self._limit_size(scope, receive, send_and_note)
         finally:
-            route: Any = scope.get("route")
-            path = getattr(route, "path", "none")
+            path = getattr(scope.get("route"), "path", "none")
             self._metrics.requests.labels(scope["method"], path, str(status)).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - started)
 
-    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Reads the body first, so that one that is too large reaches nobody."""
+    async def _limit_size(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body first, so that one that is too large reaches no route."""
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         chunks: list[bytes] = []
         size, more = 0, True
         while more:
             if size > MAX_BODY_BYTES or (declared.isdigit() and int(declared) > MAX_BODY_BYTES):
-                too_large = problem(
-                    413, "Content too large", f"a body has at most {MAX_BODY_BYTES} bytes"
-                )
-                await too_large(scope, receive, send)
+                await _refuse_size(scope, receive, send)
                 return
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -82,10 +77,7 @@ class Limits:
             size += len(chunks[-1])
             more = message.get("more_body", False)
         if size > MAX_BODY_BYTES:
-            too_large = problem(
-                413, "Content too large", f"a body has at most {MAX_BODY_BYTES} bytes"
-            )
-            await too_large(scope, receive, send)
+            await _refuse_size(scope, receive, send)
             return
         body: list[Message] = [
             {"type": "http.request", "body": b"".join(chunks), "more_body": False}
@@ -95,3 +87,8 @@ class Limits:
             return body.pop() if body else await receive()
 
         await self._app(scope, replay, send)
+
+
+async def _refuse_size(scope: Scope, receive: Receive, send: Send) -> None:
+    response = problem(413, "Content too large", f"a body has at most {MAX_BODY_BYTES} bytes")
+    await response(scope, receive, send)

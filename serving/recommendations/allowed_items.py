@@ -35,6 +35,9 @@ class Filter:
     price_max: str | None = None
 
 
+NO_FILTER = Filter()
+
+
 @dataclass(frozen=True)
 class ItemCondition:
     """What an item must be to stand in a slate of this zone."""
@@ -59,7 +62,7 @@ class AllowedItems:
         """Return the ids of the items that meet the condition; None when all of them do."""
         stock = items.columns.get("stock_on_hand")
         all_in_stock = stock is None or not bool(np.any(stock <= 0))
-        if condition.filter == Filter() and (not condition.in_stock_only or all_in_stock):
+        if condition.filter == NO_FILTER and (not condition.in_stock_only or all_in_stock):
             return None
         key = (condition, items.as_of, id(items))
         cached = self._cache.get(key)

@@ -1,5 +1,5 @@
-"""Writes exposures and impressions behind the answers: a bounded queue, emptied in batches, flushed
-on drain."""
+"""Writes exposures and impressions after the answers: a bounded queue, written in batches by a
+thread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RETRY_SECONDS = 1.0
 
 
 class ExposureWriter:
-    """`add` never waits. When the queue is full a row is dropped and counted in `dropped`."""
+    """`add` never waits: when the queue is full, the row is dropped and counted in `dropped`."""
 
     def __init__(self, engine: sa.Engine, capacity: int = 20_000) -> None:
         self._engine = engine
@@ -33,11 +33,11 @@ class ExposureWriter:
         self.written = 0
 
     def start(self) -> None:
-        """Begins to write."""
+        """Start the thread that writes."""
         self._thread.start()
 
     def add(self, row: Exposure | Impression) -> None:
-        """Queues a row."""
+        """Queue a row."""
         try:
             self._queue.put_nowait(row)
         except queue.Full:
@@ -49,18 +49,18 @@ class ExposureWriter:
         return self._queue.qsize()
 
     def close(self) -> None:
-        """Writes what is queued and ends the thread."""
+        """Write what is queued and end the thread."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
         while not (self._stopping.is_set() and self._queue.empty()):
-            if batch := self._next():
+            if batch := self._take_batch():
                 self._write(batch)
 
-    def _next(self) -> list[Exposure | Impression]:
-        """Rows of about half a second, at most one batch."""
+    def _take_batch(self) -> list[Exposure | Impression]:
+        """Return the rows of about half a second, at most _BATCH."""
         if not self._stopping.is_set():
             self._stopping.wait(_WAIT_SECONDS)
         batch: list[Exposure | Impression] = []
@@ -72,17 +72,15 @@ class ExposureWriter:
         return batch
 
     def _write(self, batch: list[Exposure | Impression]) -> None:
-        """Tries until it is written; on the way out once more and no longer."""
+        """Try until the batch is written; while stopping, try once."""
+        exposure_rows = [row for row in batch if isinstance(row, Exposure)]
+        impression_rows = [row for row in batch if isinstance(row, Impression)]
         while True:
             last = self._stopping.is_set()
             try:
                 with transaction(self._engine) as connection:
-                    exposures.append(
-                        connection, [row for row in batch if isinstance(row, Exposure)]
-                    )
-                    impressions.append(
-                        connection, [row for row in batch if isinstance(row, Impression)]
-                    )
+                    exposures.append(connection, exposure_rows)
+                    impressions.append(connection, impression_rows)
             except sa.exc.SQLAlchemyError as error:
                 log.warning("exposures are not written: %s", error)
                 if last:

@@ -24,7 +24,7 @@ from features.online.online_store import OnlineHistories
 from models.ranking.model import Policy
 from models.registry import Version
 from models.served import ModelSource, ServedRecommender
-from serving.recommendations.allowed_items import AllowedItems, Filter, ItemCondition
+from serving.recommendations.allowed_items import NO_FILTER, AllowedItems, Filter, ItemCondition
 
 MAX_COUNT = 100
 
@@ -40,7 +40,7 @@ class SlateRequest:
     item_ids: tuple[str, ...] = ()
     count: int = 20
     zone: str = DEFAULT_ZONE
-    filter: Filter = Filter()
+    filter: Filter = NO_FILTER
     exclude_item_ids: frozenset[str] = frozenset()
     exclude_purchased: bool = False
     in_stock_only: bool = True
