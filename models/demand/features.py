@@ -57,8 +57,8 @@ def build_features(panel: DemandPanel, past: History, step: int) -> tuple[list[s
     target = past.origin + step - 1
     columns = dict(past.columns)
     columns["horizon"] = np.full(panel.n_series, step, np.float32)
-    columns |= _planned_promotion_columns(panel, past, target)
-    columns |= _planned_price_columns(panel, past.origin, target)
+    columns |= _promotion_plan_columns(panel, past, target)
+    columns |= _price_plan_columns(panel, past.origin, target)
     columns["season"] = _season(panel, past, target)
     matrix = np.column_stack([np.asarray(values, np.float32) for values in columns.values()])
     return list(columns), matrix
@@ -130,7 +130,7 @@ def _mean_of_chosen(units: Float32Array, chosen: BoolArray) -> Float32Array:
     return np.where(count > 0, sums / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
-def _planned_promotion_columns(
+def _promotion_plan_columns(
     panel: DemandPanel, past: History, target: int
 ) -> dict[str, Float32Array]:
     """Return the target week's promotions, and units of past weeks with similar ones."""
@@ -157,7 +157,7 @@ def _planned_promotion_columns(
     return columns
 
 
-def _planned_price_columns(panel: DemandPanel, origin: int, target: int) -> dict[str, Float32Array]:
+def _price_plan_columns(panel: DemandPanel, origin: int, target: int) -> dict[str, Float32Array]:
     """Return the target week's offer price over its list price, and over that of recent weeks."""
     if panel.offer_price is None or panel.list_price is None:
         return {}

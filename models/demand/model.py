@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self, TypedDict
 
 import lightgbm as lgb
 import numpy as np
@@ -23,7 +23,11 @@ from models.demand.lookup import DAILY_FILE, FILE, read_daily
 from models.demand.new_items import ItemRates, find_waiting
 from models.demand.panel import DemandPanel
 from models.demand.reconcile import Forecasts, reconcile_to_aggregates
-from models.demand.uncertainty.aggregates import AggregateDistributions, restore_item_spread
+from models.demand.uncertainty.aggregates import (
+    AggregateDistributions,
+    StoredItemSpread,
+    restore_item_spread,
+)
 from models.demand.uncertainty.backtest_calibration import Calibration
 from models.demand.uncertainty.counts import QUANTILE_NAMES, QUANTILES
 from models.demand.week_effects import WeekEffects
@@ -186,7 +190,7 @@ class DemandModel:
                 where=str(folder),
                 hint="Train demand again",
             )
-        daily = read_daily(folder)
+        config, daily = meta["config"], read_daily(folder)
         booster = lgb.Booster(model_str=(folder / "trees.txt").read_text(encoding="utf-8"))
         rates, effects = read_arrays(folder / "rates.npz"), read_arrays(folder / "effects.npz")
         week_effects = WeekEffects(
@@ -197,14 +201,25 @@ class DemandModel:
             calibration=_restore_calibration(meta["calibration"], aggregates),
             rates=ItemRates(rates["zones"], rates["attributes"], rates["rates"], rates["waiting"]),
             cut=datetime.fromisoformat(meta["cut"]).astimezone(UTC),
-            config=_restore_config(meta["config"]),
+            config=FitConfig(**{**config, "trees": TreesConfig(**config["trees"])}),
             forecasts=pq.read_table(folder / FILE, schema=FORECASTS),
             daily=DAILY_FORECASTS.empty_table() if daily is None else daily,
         )
 
 
+class _StoredBlend(TypedDict):
+    weights: list[list[float]]
+
+
+class _StoredCalibration(TypedDict):
+    """A calibration as JSON in model.json; sums.json holds its spans and levels."""
+
+    blend: _StoredBlend
+    near: StoredItemSpread
+    far: StoredItemSpread
+
+
 def _store_calibration(calibration: Calibration) -> Mapping[str, object]:
-    """Return the part of a calibration that stands in model.json; sums.json holds the rest."""
     return {
         "blend": asdict(calibration.blend),
         "near": asdict(calibration.near),
@@ -215,7 +230,7 @@ def _store_calibration(calibration: Calibration) -> Mapping[str, object]:
 
 
 def _restore_calibration(
-    stored: Mapping[str, Any], aggregates: AggregateDistributions
+    stored: _StoredCalibration, aggregates: AggregateDistributions
 ) -> Calibration:
     weights = tuple(tuple(row) for row in stored["blend"]["weights"])
     return Calibration(
@@ -225,7 +240,3 @@ def _restore_calibration(
         spans=aggregates.items,
         levels=aggregates.levels,
     )
-
-
-def _restore_config(stored: Mapping[str, Any]) -> FitConfig:
-    return FitConfig(**{**stored, "trees": TreesConfig(**stored["trees"])})

@@ -93,7 +93,7 @@ def fit_item_rates(panel: DemandPanel, unsold: DemandPanel) -> ItemRates:
     recent = np.concatenate([panel.units[:, -_WEEKS:].mean(axis=1), no_units])
     new_rates = _shrink_rates(items, recent, _STRENGTH)
     late = ~(panel.units[:, :-_WAITING_WEEKS] > 0).any(axis=1)
-    waited = np.concatenate([late & _waited_then(panel), _waited_then(unsold)])
+    waited = np.concatenate([late & _find_waiting_then(panel), _find_waiting_then(unsold)])
     rows = np.flatnonzero(waited)
     since = np.concatenate([panel.units[:, -_WAITING_WEEKS:].mean(axis=1), no_units])
     waiting_rates = _shrink_rates(items.take(rows), since[rows], _WAITING_STRENGTH)
@@ -113,7 +113,7 @@ def fit_item_rates(panel: DemandPanel, unsold: DemandPanel) -> ItemRates:
     )
 
 
-def _waited_then(panel: DemandPanel) -> BoolArray:
+def _find_waiting_then(panel: DemandPanel) -> BoolArray:
     """Return N: series that, six weeks ago, had been listed for six weeks, or without a date."""
     return np.asarray(panel.listed_week < panel.n_known - 2 * _WAITING_WEEKS)
 

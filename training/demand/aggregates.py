@@ -10,7 +10,7 @@ from features.contracts.arrays import Float64Array
 from models.demand.new_items import ItemRates, find_waiting
 from models.demand.panel import DemandPanel
 from models.demand.reconcile import Hierarchy, build_hierarchy
-from training.demand.catalogue import Catalogue, build_unsold_panel
+from training.demand.catalogue_items import Catalogue, build_unsold_panel
 
 
 class CatalogueAggregates:

@@ -28,7 +28,7 @@ from models.demand.panel import DemandPanel
 from models.demand.uncertainty.aggregate_errors import PastAggregates, fit_level_spreads
 from models.demand.uncertainty.backtest_calibration import Calibration, PastForecasts, calibrate
 from training.demand.aggregates import CatalogueAggregates
-from training.demand.catalogue import build_unsold_panel
+from training.demand.catalogue_items import build_unsold_panel
 from training.demand.config import DemandConfig
 from training.demand.daily import build_day_forecasts
 from training.demand.data import DemandData
@@ -49,7 +49,7 @@ class DenseSeries:
     profiles: DayProfiles
 
 
-def _cached(method: Callable[[Backtest, int], T]) -> Callable[[Backtest, int], T]:
+def _cache_by_origin(method: Callable[[Backtest, int], T]) -> Callable[[Backtest, int], T]:
     """Compute a method of an origin once for each origin."""
 
     @wraps(method)
@@ -80,23 +80,23 @@ class Backtest:
         self._progress = progress
         self._means: dict[int, tuple[tuple[int, ...], Float64Array]] = {}
 
-    @_cached
+    @_cache_by_origin
     def panel_at(self, origin: int) -> DemandPanel:
         """Return what was known after `origin` weeks: their units, and the plans at that time."""
         panel = self.data.panel
         planned = panel if origin == panel.n_known else self.data.panel_planned_at(origin)
         return planned.truncate(origin)
 
-    @_cached
+    @_cache_by_origin
     def unsold_at(self, origin: int) -> DemandPanel:
         """Return the catalogue's items that had not sold after `origin` weeks."""
-        return build_unsold_panel(self._sold_at(origin), self.data.items)
+        return build_unsold_panel(self._panel_of_sold(origin), self.data.items)
 
-    def _sold_at(self, origin: int) -> DemandPanel:
+    def _panel_of_sold(self, origin: int) -> DemandPanel:
         panel = self.panel_at(origin)
         return panel.take(np.flatnonzero((panel.units > 0).any(axis=1)))
 
-    @_cached
+    @_cache_by_origin
     def trees_at(self, origin: int) -> Trees:
         """Return the learner fitted after `origin` weeks."""
         self._progress(f"fitting demand on {origin} weeks")
@@ -123,7 +123,7 @@ class Backtest:
         """Return the origins whose forecasts calibrate the model of `origin`, newest first."""
         return calibration_origins(origin, self.data.panel.n_known, self.config)
 
-    @_cached
+    @_cache_by_origin
     def calibration_at(self, origin: int) -> Calibration:
         """Return the calibration by the forecasts of earlier origins."""
         rng = generator(self.seed, f"calibration {origin}")
@@ -162,19 +162,19 @@ class Backtest:
             self.aggregates.sum_units(units),
         )
 
-    @_cached
+    @_cache_by_origin
     def rates_at(self, origin: int) -> ItemRates:
         """Return the rates of items without a sale, fitted after `origin` weeks."""
-        return fit_item_rates(self._sold_at(origin), self.unsold_at(origin))
+        return fit_item_rates(self._panel_of_sold(origin), self.unsold_at(origin))
 
-    @_cached
+    @_cache_by_origin
     def dense_at(self, origin: int) -> DenseSeries:
         """Return the series that were dense after `origin` weeks, and the profiles at that time."""
         days = self.data.days.truncate(origin)
         series = days.find_dense(self.config.daily)
         return DenseSeries(series, fit_profiles(days, series))
 
-    @_cached
+    @_cache_by_origin
     def day_distributions_at(self, origin: int) -> DayDistributions | None:
         """Return the distributions of days, fitted to forecasts of earlier origins.
 
@@ -202,7 +202,7 @@ class Backtest:
             np.concatenate(actual), np.concatenate(means), np.concatenate(days_ahead), rng
         )
 
-    @_cached
+    @_cache_by_origin
     def model_at(self, origin: int) -> DemandModel:
         """Return the model fitted after `origin` weeks, without forecasts."""
         return DemandModel(

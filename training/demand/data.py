@@ -11,7 +11,7 @@ from features.contracts.arrays import Float64Array
 from features.facts.facts import Facts
 from models.demand.daily import DaySales
 from models.demand.panel import DemandPanel
-from training.demand.catalogue import Catalogue, read_catalogue
+from training.demand.catalogue_items import Catalogue, read_catalogue
 from training.demand.daily import build_day_sales
 from training.demand.panel import add_plans, build_panel
 

@@ -25,7 +25,7 @@ from features.pipelines.demand import (
 from features.pipelines.expressions import promotion_kinds
 from models.demand.panel import DemandPanel
 from training.demand.calendar_signals import read_zone_signals
-from training.demand.catalogue import find_listed_week, read_items, to_instants
+from training.demand.catalogue_items import find_listed_week, read_items, to_instants
 from training.splits import span_of_sales
 
 _SEPARATOR = "\x1f"  # between zone and item while both are one key

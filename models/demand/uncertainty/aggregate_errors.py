@@ -40,7 +40,9 @@ def fit_level_spreads(
     fitted = {}
     for level in reversed(LEVELS):
         rows = levels == level
-        of_level = [PastAggregates(each.means[rows], each.actual[rows]) for each in past]
+        of_level = [
+            PastAggregates(forecasts.means[rows], forecasts.actual[rows]) for forecasts in past
+        ]
         below = fitted[level] = _fit_level(of_level, below, rng)
     return fitted
 
@@ -48,7 +50,9 @@ def fit_level_spreads(
 def _fit_level(
     past: Sequence[PastAggregates], below: LevelSpreads, rng: np.random.Generator
 ) -> LevelSpreads:
-    near = _fit_weeks([_select_weeks(each, slice(NEAR)) for each in past], below.spans[0], rng)
+    near = _fit_weeks(
+        [_select_weeks(forecasts, slice(NEAR)) for forecasts in past], below.spans[0], rng
+    )
     spans = [near]
     for weeks, guess in zip(SPANS[1:], below.spans[1:], strict=True):
         whole = [forecasts for forecasts in past if forecasts.means.shape[1] >= weeks]

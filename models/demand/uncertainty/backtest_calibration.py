@@ -134,10 +134,10 @@ class _UnblendedRows:
 
 def _stack_weeks(past: Sequence[PastForecasts]) -> _UnblendedRows:
     """Return a row for each series and week of the forecasts."""
-    means = [each.means.reshape(-1, each.means.shape[-1]) for each in past]
-    segments = [each.segments.repeat(len(each.steps)) for each in past]
+    means = [forecasts.means.reshape(-1, forecasts.means.shape[-1]) for forecasts in past]
+    segments = [forecasts.segments.repeat(len(forecasts.steps)) for forecasts in past]
     return _UnblendedRows(
-        np.concatenate([each.actual.ravel() for each in past]),
+        np.concatenate([forecasts.actual.ravel() for forecasts in past]),
         np.concatenate(means),
         Segments.concatenate(segments),
     )
@@ -152,7 +152,10 @@ def _sum_weeks(past: Sequence[PastForecasts], blend: Blend, weeks: int) -> _Rows
     whole = [forecasts for forecasts in past if forecasts.steps[:weeks] == span]
     if not whole:
         return None
-    means = [blend.combine(each.means[:, :weeks], each.segments).sum(axis=1) for each in whole]
+    means = [
+        blend.combine(forecasts.means[:, :weeks], forecasts.segments).sum(axis=1)
+        for forecasts in whole
+    ]
     return _Rows(
         np.concatenate([forecasts.actual[:, :weeks].sum(axis=1) for forecasts in whole]),
         np.concatenate(means),

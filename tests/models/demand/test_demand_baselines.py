@@ -51,14 +51,14 @@ def test_equal_to_statsforecast() -> None:
     rng = np.random.default_rng(7)
     units = rng.poisson(rng.gamma(0.8, 2.0, 40)[:, None], (40, 44)).astype(float)
     units = units[(units > 0).sum(axis=1) > 3]
-    theirs = {
+    library = {
         "sba": CrostonSBA(),
         "tsb": TSB(alpha_d=0.2, alpha_p=0.2),
         "ses": SimpleExponentialSmoothing(alpha=0.1),
         "adida": ADIDA(),
     }
     ours = {"sba": croston_sba(units), "tsb": tsb(units), "ses": ses(units), "adida": adida(units)}
-    for name, model in theirs.items():
+    for name, model in library.items():
         expected = np.array([model.forecast(row, 1)["mean"][0] for row in units])
         tolerance = (
             0.03 if name == "adida" else 1e-6
@@ -68,12 +68,12 @@ def test_equal_to_statsforecast() -> None:
 
 def test_daily_ones_are_equal_to_statsforecast() -> None:
     days = np.random.default_rng(3).poisson(4.0, (10, 12, 7)).astype(float)
-    theirs = [
+    library = [
         SeasonalNaive(season_length=7),
         SeasonalWindowAverage(season_length=7, window_size=8),
         SeasonalExponentialSmoothing(season_length=7, alpha=0.1),
         WindowAverage(window_size=56),
     ]
-    for (name, level), model in zip(DAILY.items(), theirs, strict=True):
+    for (name, level), model in zip(DAILY.items(), library, strict=True):
         expected = np.array([model.forecast(row.ravel(), 7)["mean"] for row in days])
         assert level(days) == pytest.approx(expected, rel=1e-5), name

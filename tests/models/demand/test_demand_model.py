@@ -73,7 +73,7 @@ def test_quantiles_are_ordered_and_bias_is_small() -> None:
     assert mean[promoted].mean() > 1.5 * mean[~promoted].mean()  # a mailer doubles what sells
 
 
-def test_no_feature_sees_weeks_from_the_origin_on() -> None:
+def test_no_feature_reads_weeks_from_the_origin_on() -> None:
     panel = make_panel()
     units = panel.units.copy()
     units[:, 20:] = 999
@@ -183,19 +183,21 @@ def test_a_loud_week_is_no_new_level() -> None:
     units = np.round(plain.units * (1 + 0.5 * loud[:30])).astype(np.float32)
     panel = replace(plain, units=units, signal_names=("loud",), signal_zones=zones, signals=signals)
     slopes = fit_week_effects(panel).slopes.ravel()
-    assert slopes == pytest.approx(np.log(1.5), abs=0.08)  # drawn to 0 a little by the penalty
+    assert slopes == pytest.approx(
+        np.log(1.5), abs=0.08
+    )  # shrunk towards 0 a little by the penalty
     means = fit_trees(panel, CONFIG, 5).predict(panel, range(1, 9))[:, :, 0].sum(axis=0)
     quiet, busy = means[loud[30:38] == 0].mean(), means[loud[30:38] == 1].mean()
     assert busy / quiet == pytest.approx(1.5, rel=0.12)
 
 
-def test_sold_out_weeks_are_no_low_demand() -> None:
+def test_sold_out_weeks_are_not_low_demand() -> None:
     panel = make_panel(n_series=2, n_known=5)
     units = np.array([[4, 6, 0, 5, 0], [4, 6, 0, 5, 0]], np.float32)
     stock = np.array([[1, 1, 0, 1, 0.5], [1, 1, 1, 1, 1]], np.float32)
-    seen = fill_censored_weeks(replace(panel, units=units, in_stock=stock)).units
-    assert seen[0].tolist() == [4, 6, (4 + 6) / 2, 5, (4 + 6 + 5 + 5) / 4]
-    assert seen[1].tolist() == [4, 6, 0, 5, 0]
+    filled = fill_censored_weeks(replace(panel, units=units, in_stock=stock)).units
+    assert filled[0].tolist() == [4, 6, (4 + 6) / 2, 5, (4 + 6 + 5 + 5) / 4]
+    assert filled[1].tolist() == [4, 6, 0, 5, 0]
 
 
 def test_forecasts_fall_as_a_planned_price_rises() -> None:
@@ -222,9 +224,7 @@ def test_a_forecast_assumes_the_planned_price_only_where_past_weeks_knew_one(
     plain = make_panel(n_series=4, n_known=30)
     prices = np.full((4, 43), np.nan, np.float32)
     prices[0] = 200  # always listed
-    prices[1, 29:] = (
-        250  # decided a week ago: what sold before did so at a price that no plan tells
-    )
+    prices[1, 29:] = 250  # decided a week ago: what sold before did so at a price that no plan has
     prices[2, 26:] = 300  # four of the last eight weeks
     prices[0, 31] = 150
     panel = replace(plain, offer_price=prices, list_price=prices)
@@ -246,7 +246,7 @@ def test_a_forecast_assumes_the_planned_price_only_where_past_weeks_knew_one(
     ]
 
 
-def test_forecasts_kept_without_forecast_prices_are_read_as_such(tmp_path: Path) -> None:
+def test_saved_forecasts_without_assumed_prices_are_read_as_such(tmp_path: Path) -> None:
     panel = make_panel(n_series=3)
     model = fit_model(panel)
     model.with_forecasts(model.predict(panel)).save(tmp_path)

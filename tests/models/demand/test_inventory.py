@@ -106,12 +106,14 @@ def test_what_is_on_order_is_not_ordered_again_and_does_not_cover_a_day() -> Non
 
 
 @given(on_hand=st.floats(0, 100), on_order=st.floats(0, 100), weekly=st.floats(0.1, 50))
-def test_whoever_ordered_what_the_list_said_is_not_told_to_order_more(
+def test_after_the_order_is_placed_no_more_is_ordered(
     on_hand: float, on_order: float, weekly: float
 ) -> None:
     def order(hand: float, coming: float) -> float:
-        seen = outlook([[weekly] * 4])
-        return float(replenish(seen, policy(14, 7), np.array([hand]), np.array([coming])).order[0])
+        forecasts = outlook([[weekly] * 4])
+        return float(
+            replenish(forecasts, policy(14, 7), np.array([hand]), np.array([coming])).order[0]
+        )
 
     first = order(on_hand, on_order)
     assert first == order(on_hand + on_order, 0.0)  # the position counts, not where it lies
@@ -149,5 +151,9 @@ def test_classes() -> None:
 
 
 def test_slow_movers_hardly_sell_or_lie_for_half_a_year() -> None:
-    seen = outlook([[0.2] * 4, [10.0] * 4, [10.0] * 4])
-    assert find_slow_movers(seen, np.array([np.nan, 181.0, 179.0])).tolist() == [True, True, False]
+    forecasts = outlook([[0.2] * 4, [10.0] * 4, [10.0] * 4])
+    assert find_slow_movers(forecasts, np.array([np.nan, 181.0, 179.0])).tolist() == [
+        True,
+        True,
+        False,
+    ]

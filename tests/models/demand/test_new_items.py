@@ -1,4 +1,4 @@
-"""What items without a sale are thought to sell."""
+"""Rates of items without a sale."""
 
 from dataclasses import replace
 
@@ -65,7 +65,7 @@ def test_an_item_that_the_catalogue_lists_lately_does_not_wait() -> None:
     )
 
 
-def test_without_items_that_waited_all_items_tell() -> None:
+def test_without_items_that_waited_the_rate_is_that_of_all_items() -> None:
     panel, unsold = shop()
     rates = fit_item_rates(panel.take(np.arange(N_SOLD)), unsold.take(np.arange(0)))
     assert rates.look_up("z", "Tea", waits=True) == rates.look_up("z", "Tea") == pytest.approx(4)

@@ -32,8 +32,8 @@ def frame() -> pd.DataFrame:
 def test_a_long_frame_in_and_a_long_frame_out() -> None:
     sold = frame()
     model = fit_frame(sold, CONFIG)
-    found = model.predict(h=4, level=[80, 99]).to_pandas()
-    assert list(found.columns) == [
+    forecasts = model.predict(h=4, level=[80, 99]).to_pandas()
+    assert list(forecasts.columns) == [
         "unique_id",
         "ds",
         "Shopwright",
@@ -42,11 +42,11 @@ def test_a_long_frame_in_and_a_long_frame_out() -> None:
         "Shopwright-lo-99",
         "Shopwright-hi-99",
     ]
-    assert len(found) == N_SERIES * 4
-    assert found["ds"].min() == MONDAY + timedelta(weeks=N_WEEKS)
-    assert (found["Shopwright-lo-99"] <= found["Shopwright-lo-80"]).all()
-    assert (found["Shopwright-hi-80"] <= found["Shopwright-hi-99"]).all()
-    assert found["Shopwright"].sum() / 4 == pytest.approx(
+    assert len(forecasts) == N_SERIES * 4
+    assert forecasts["ds"].min() == MONDAY + timedelta(weeks=N_WEEKS)
+    assert (forecasts["Shopwright-lo-99"] <= forecasts["Shopwright-lo-80"]).all()
+    assert (forecasts["Shopwright-hi-80"] <= forecasts["Shopwright-hi-99"]).all()
+    assert forecasts["Shopwright"].sum() / 4 == pytest.approx(
         sold[sold["reach:mailer"] == 0]["y"].mean() * 80, rel=0.15
     )
 
@@ -67,7 +67,7 @@ def test_plans_for_weeks_to_come_lift_the_forecast() -> None:
     )  # a mailer doubles
 
 
-def test_what_cannot_be_read_is_said() -> None:
+def test_a_frame_that_cannot_be_read_is_refused() -> None:
     with pytest.raises(BadInput, match="lacks y"):
         fit_frame(frame().drop(columns="y"))
     with pytest.raises(BadInput, match="seven days apart"):

@@ -40,19 +40,19 @@ def test_exported_sums_agree_with_the_items() -> None:
             "category": ["Food > Tea > Green", "Food > Tea > Black", "Food > Milk"],
         }
     )
-    found = {
+    tables = {
         level: sum_to_level(rows, items, level) for level in ("total", "department", "category")
     }
     sums = {
-        level: dict(zip(*(each[n].to_pylist() for n in ("unique_id", "mean")), strict=True))
-        for level, each in found.items()
+        level: dict(zip(*(table[name].to_pylist() for name in ("unique_id", "mean")), strict=True))
+        for level, table in tables.items()
     }
     assert sums == {
         "total": {"total": 15},
         "department": {"": 8, "Food": 7},
         "category": {"": 8, "Food > Milk": 4, "Food > Tea": 3},
     }
-    assert found["total"].column_names == ["unique_id", "zone", "ds", "mean"]
+    assert tables["total"].column_names == ["unique_id", "zone", "ds", "mean"]
 
 
 def test_a_zone_is_a_tree_of_its_own() -> None:
@@ -68,10 +68,10 @@ def test_min_trace_is_the_generalised_least_squares_answer() -> None:
     ours = tree.min_trace(Forecasts(items, variance), Forecasts(aggregates, aggregate_variance))
     every = np.vstack([tree.sums.toarray(), np.eye(4)])  # S of the paper
     weights = np.diag(1 / np.concatenate([aggregate_variance, variance]))
-    theirs = np.linalg.solve(
+    least_squares = np.linalg.solve(
         every.T @ weights @ every, every.T @ weights @ np.vstack([aggregates, items])
     )
-    assert ours == pytest.approx(np.maximum(theirs, 0))
+    assert ours == pytest.approx(np.maximum(least_squares, 0))
 
 
 def test_a_sure_total_is_met_and_an_unsure_one_is_not() -> None:

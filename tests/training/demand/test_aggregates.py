@@ -9,7 +9,7 @@ from models.demand.new_items import ItemRates
 from models.demand.panel import DemandPanel
 from tests.shops.demand_panels import make_panel
 from training.demand.aggregates import CatalogueAggregates
-from training.demand.catalogue import Catalogue
+from training.demand.catalogue_items import Catalogue
 
 ORIGIN = 20
 NOWHERE = np.full(4, np.datetime64("NaT", "us"))

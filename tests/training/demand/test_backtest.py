@@ -8,7 +8,7 @@ from models.demand.learner import FitConfig, TreesConfig
 from models.demand.panel import DemandPanel
 from tests.shops.demand_panels import make_panel
 from training.demand.backtest import Backtest
-from training.demand.catalogue import Catalogue
+from training.demand.catalogue_items import Catalogue
 from training.demand.config import DemandConfig
 from training.demand.data import DemandData
 from training.demand.day_folds import evaluate_days

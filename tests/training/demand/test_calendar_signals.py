@@ -43,8 +43,8 @@ def test_the_first_seven_days_of_a_month_are_shared_among_weeks(tmp_path: Path) 
 
 def test_holidays_are_those_of_each_zones_country(tmp_path: Path) -> None:
     settings = shop(tmp_path, country="US", zones={"bavaria": {"country": "DE-BY"}, "home": {}})
-    found = signals(settings, ("bavaria", "home"))["holidays"]
-    assert found == [[0, 0, 0], [0, 1, 0]]  # 4 July
+    holidays = signals(settings, ("bavaria", "home"))["holidays"]
+    assert holidays == [[0, 0, 0], [0, 1, 0]]  # 4 July
     assert "holidays" not in signals(shop(tmp_path))
 
 

@@ -72,7 +72,9 @@ def evaluate(panel: DemandPanel) -> NewItems:
     )  # type: ignore[arg-type]
 
 
-def test_items_of_one_to_four_weeks_and_those_without_a_sale_are_judged(panel: DemandPanel) -> None:
+def test_items_of_one_to_four_weeks_and_those_without_a_sale_are_evaluated(
+    panel: DemandPanel,
+) -> None:
     new = evaluate(panel)
     assert new.age.tolist() == [1, 3, 0]
     assert new.actual.tolist() == [[2, 2], [4, 4], [6, 6]]
@@ -94,13 +96,13 @@ def test_the_baseline_is_what_launches_sold_at_the_same_age(panel: DemandPanel) 
 def test_nothing_after_the_origin_is_known(panel: DemandPanel) -> None:
     units = panel.units.copy()
     units[:, ORIGIN:] += 100
-    ours, theirs = evaluate(panel), evaluate(replace(panel, units=units))
-    for name, said in ours.forecasts.items():
-        assert np.array_equal(said, theirs.forecasts[name])
-    assert not np.array_equal(ours.actual, theirs.actual)
+    original, changed = evaluate(panel), evaluate(replace(panel, units=units))
+    for method, means in original.forecasts.items():
+        assert np.array_equal(means, changed.forecasts[method])
+    assert not np.array_equal(original.actual, changed.actual)
 
 
-def test_table_and_figures_are_sums_over_the_origins(panel: DemandPanel) -> None:
+def test_table_and_metrics_are_sums_over_the_origins(panel: DemandPanel) -> None:
     both = [evaluate(panel)] * 2
     table, figures = tabulate_new_items(both), compute_new_item_metrics(both)
     cells = dict(zip(table.columns, table.rows[OURS], strict=True))
@@ -117,7 +119,7 @@ def test_table_and_figures_are_sums_over_the_origins(panel: DemandPanel) -> None
     assert dict(zip(table.columns, table.n_users, strict=True))["1 to 4 weeks"] == 2
 
 
-def test_a_shop_whose_items_are_all_old_has_no_figures(panel: DemandPanel) -> None:
+def test_a_shop_whose_items_are_all_old_has_no_metrics(panel: DemandPanel) -> None:
     old = panel.take(np.arange(N_OLD))
     new = evaluate_new_items(FakeBacktest(old, old.take(np.arange(0))), old, ORIGIN, HORIZON)  # type: ignore[arg-type]
     assert compute_new_item_metrics([new]) == {}

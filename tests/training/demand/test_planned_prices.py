@@ -125,7 +125,7 @@ def test_a_price_decided_later_leaves_the_features_of_earlier_origins_as_they_we
     assert cut.offer_price is not None and cut.offer_price[0, 13] == 200
 
 
-def test_a_decision_after_the_last_origin_moves_what_is_served_and_no_figure(
+def test_a_decision_after_the_last_origin_changes_served_forecasts_and_no_metric(
     facts: Facts,
     settings: Settings,
     engine: sa.Engine,

@@ -12,7 +12,7 @@ from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.contracts.tables import TABLES
 from models.demand.model import DAILY_FORECASTS, FORECASTS
-from training.demand.catalogue import build_unsold_panel, read_catalogue
+from training.demand.catalogue_items import build_unsold_panel, read_catalogue
 from training.demand.config import DemandConfig
 from training.demand.panel import build_panel
 from training.demand.task import evaluate, train
@@ -120,12 +120,12 @@ def quiet(_: str) -> None:
     pass
 
 
-def test_a_small_shop_is_judged_and_forecast(settings: Settings) -> None:
+def test_a_small_shop_is_evaluated_and_forecast(settings: Settings) -> None:
     trained = train(shop(), settings, CONFIGURED, until=None, progress=quiet)
     evaluation = trained.evaluation
     assert evaluation.cut == MONDAY + timedelta(
         weeks=13
-    )  # 18 weeks, the last one skipped, 4 judged
+    )  # 18 weeks, the last one skipped, 4 evaluated
     comparison = evaluation.comparison("WMAPE")
     assert set(comparison.baselines) == {
         "naive",
@@ -137,7 +137,7 @@ def test_a_small_shop_is_judged_and_forecast(settings: Settings) -> None:
         "seasonal naive",
     }
     assert comparison.ours < min(comparison.baselines.values())
-    assert abs(evaluation.metrics["bias"]) < 0.1  # 320 judged weeks of mean 7.5
+    assert abs(evaluation.metrics["bias"]) < 0.1  # 320 evaluated weeks of mean 7.5
     assert 0.8 < evaluation.metrics["coverage p10-p90"] < 0.97
     assert evaluation.metrics["PIT KS"] < 0.1  # 1.36 / sqrt(320) = .076 at p = .05
     assert set(evaluation.figures) == {"demand_total", "demand_calibration"}
@@ -147,7 +147,10 @@ def test_a_small_shop_is_judged_and_forecast(settings: Settings) -> None:
     assert forecasts.num_rows == 42 * 2 * 13  # two of the 42 items never sold
     assert min(forecasts["ds"].to_pylist()) == trained.served.cut == MONDAY + timedelta(weeks=18)
     assert min(forecasts["mean"].to_pylist()) > 0
-    assert [each.metric for each in evaluation.comparisons] == ["WMAPE", "revenue-weighted RMSSE"]
+    assert [comparison.metric for comparison in evaluation.comparisons] == [
+        "WMAPE",
+        "revenue-weighted RMSSE",
+    ]
     assert trained.served.daily.num_rows == 0  # each item sells on one day a week
     table = evaluation.table("Quantiles of sums")
     assert table.columns == (
@@ -207,13 +210,13 @@ def test_dense_series_are_also_forecast_by_day(settings: Settings) -> None:
 
 def test_prices_seen_in_sales_change_no_feature_and_no_forecast(settings: Settings) -> None:
     plain, moved = shop(), shop(price_factor=9.0)
-    ours, theirs = (
+    original, repriced = (
         build_panel(facts, settings, until=None, ahead=13)[0] for facts in (plain, moved)
     )  # type: ignore[arg-type]
-    assert np.array_equal(ours.units, theirs.units)
-    assert np.array_equal(ours.reach, theirs.reach)
-    assert ours.offer_price is None
-    assert theirs.offer_price is None
+    assert np.array_equal(original.units, repriced.units)
+    assert np.array_equal(original.reach, repriced.reach)
+    assert original.offer_price is None
+    assert repriced.offer_price is None
     first, second = (
         train(facts, settings, CONFIGURED, until=None, progress=quiet) for facts in (plain, moved)
     )  # type: ignore[arg-type]
@@ -224,17 +227,17 @@ def test_prices_seen_in_sales_change_no_feature_and_no_forecast(settings: Settin
 def test_events_from_until_on_change_nothing(settings: Settings) -> None:
     until = MONDAY + timedelta(weeks=16)
     longer, shorter = shop(n_weeks=18), shop(n_weeks=18)
-    kept = shorter.read("events").filter(ibis._.occurred_at < until).to_pyarrow()
+    events = shorter.read("events").filter(ibis._.occurred_at < until).to_pyarrow()
     tables = {name: shorter.read(name).to_pyarrow() for name in ("promotions", "items")}
-    cut = FewFacts({**tables, "events": kept})
-    ours, theirs = (
+    cut = FewFacts({**tables, "events": events})
+    longer_evaluation, cut_evaluation = (
         evaluate(f, settings, CONFIGURED, until=until, progress=quiet) for f in (longer, cut)
     )  # type: ignore[arg-type]
-    assert ours.comparisons == theirs.comparisons
-    assert ours.cut == MONDAY + timedelta(weeks=11)
+    assert longer_evaluation.comparisons == cut_evaluation.comparisons
+    assert longer_evaluation.cut == MONDAY + timedelta(weeks=11)
 
 
-def test_the_catalogue_says_when_items_come(settings: Settings) -> None:
+def test_listing_dates_are_read_off_the_catalogue(settings: Settings) -> None:
     plain = shop()
     rows = plain.read("items").to_pyarrow().to_pylist()
     dates = {
