@@ -1,9 +1,10 @@
-"""Two clocks: the business clock decides prices, decay and forecasts;
-the system clock keys, sessions and audit."""
+"""Two clocks: business time for prices, decay and forecasts; system time for keys and audit.
+
+A clock is made where a process is composed (serving.server, serving.cli.shop) and passed on.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -11,33 +12,25 @@ from features.contracts.errors import BadInput
 
 
 class Clock(Protocol):
-    """Whatever tells the time."""
+    """A source of the present time."""
 
     def now(self) -> datetime:
-        """The present instant, timezone-aware, UTC."""
+        """Return the present instant, timezone-aware, UTC."""
         ...
 
 
 class SystemClock:
-    """The machine's time: keys, sessions, TTLs and audit always use it."""
+    """The time of the machine: keys, sessions, expiry and audit always use it."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
 
-@dataclass(frozen=True)
-class FixedClock:
-    """A clock that stands still, for tests and for work 'as of' an instant."""
-
-    at: datetime
-
-    def now(self) -> datetime:
-        return self.at
-
-
 class BusinessClock:
-    """The shop's time: `start` at the system instant `anchored_at`, ticking from there; system time
-    without a start."""
+    """The time of the shop: `start` at the system instant `anchored_at`, and running from there.
+
+    Without a start it is the system time.
+    """
 
     def __init__(self, start: datetime | None = None, anchored_at: datetime | None = None) -> None:
         self._start = start
@@ -49,7 +42,7 @@ class BusinessClock:
 
 
 def feature_time(now: datetime) -> datetime:
-    """`now` floored to the whole hour.
+    """Return `now` floored to the whole hour.
 
     Features are functions of this instant, so that two requests in one hour (and an evaluation at
     its start) see the same ages and decays, and their answers can be compared exactly.
@@ -58,7 +51,7 @@ def feature_time(now: datetime) -> datetime:
 
 
 def parse_time(text: str, *, where: str | None = None) -> datetime:
-    """An RFC 3339 instant as aware UTC; a time without an offset is refused.
+    """Return an RFC 3339 instant as aware UTC; a time without an offset is refused.
 
     >>> parse_time("2017-12-04T05:00Z").isoformat()
     '2017-12-04T05:00:00+00:00'

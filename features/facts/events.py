@@ -52,41 +52,9 @@ class EventLog:
         accepted = insert_new(self._connection, events, "event_id", ordered)
         return Appended(accepted, len(rows) - accepted)
 
-    def later(
-        self,
-        *,
-        user_id: str | None = None,
-        visitor_id: str | None = None,
-        session_id: str | None = None,
-        after: datetime,
-        until: datetime,
-    ) -> list[sa.Row[Any]]:
-        """Events of this user, visitor or session with after < occurred_at <= until, oldest first,
-        each once.
-
-        Rows have the columns of EVENTS as attributes.
-        """
-        given = {"user_id": user_id, "visitor_id": visitor_id, "session_id": session_id}
-        found: dict[str, sa.Row[Any]] = {}
-        for name, value in given.items():
-            if value is None:
-                continue
-            query = sa.select(*(events.c[column] for column in _COLUMNS)).where(
-                events.c[name] == value, events.c.occurred_at > after, events.c.occurred_at <= until
-            )
-            found.update((row.event_id, row) for row in self._connection.execute(query))
-        return sorted(found.values(), key=lambda row: (row.occurred_at, row.event_id))
-
     def erase(self, user_id: str) -> int:
         """Forgets a user's events; returns how many there were."""
         return self._connection.execute(events.delete().where(events.c.user_id == user_id)).rowcount
-
-    def latest_at(self) -> datetime | None:
-        """When the latest event happened."""
-        latest: datetime | None = self._connection.execute(
-            sa.select(events.c.occurred_at).order_by(events.c.occurred_at.desc()).limit(1)
-        ).scalar()
-        return latest
 
     def as_arrow(self) -> pa.Table:
         """Every event, in the stored schema of EVENTS, ordered by event_id."""

@@ -88,7 +88,9 @@ def _open_ledger(shop: Shop) -> OpeningReport:
     for a suggestion."""
     from serving.prices.opening import open_ledger
 
-    return open_ledger(shop.facts, shop.engine, shop.settings, shop.clock, observe=False)
+    return open_ledger(
+        shop.facts, shop.engine, shop.settings, shop.clock, shop.system_clock, observe=False
+    )
 
 
 def _count_unlawful_imports(shop: Shop) -> int:

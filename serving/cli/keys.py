@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from features.contracts.clock import SystemClock
 from serving.cli.output import JsonOption, print_json, print_line, print_table
 from serving.cli.shop import Shop
 from serving.keys.service import SCOPES, KeyService
@@ -73,4 +72,4 @@ def demo_key(shop: Shop) -> str:
 
 
 def _service(shop: Shop) -> KeyService:
-    return KeyService(shop.engine, SystemClock())
+    return KeyService(shop.engine, shop.system_clock)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from features.contracts.clock import SystemClock
 from models.registry import NAMES, Version
 from serving.cli.output import JsonOption, print_json, print_line, print_table
 from serving.cli.shop import Shop
@@ -86,7 +85,7 @@ def rollback(name: NameArgument, json: JsonOption = False) -> None:
 def _service(shop: Shop) -> ModelService:
     from serving.models.service import ModelService
 
-    return ModelService(shop.registry, SystemClock())
+    return ModelService(shop.registry, shop.system_clock)
 
 
 def _say(version: Version, json: bool) -> None:

@@ -146,10 +146,10 @@ def suggest_all(
     inputs = pricing_inputs(shop, progress, strategy=strategy, objective=objective, opening=True)
     if zone is None:
         progress.say("suggesting prices for every zone")
-        return suggest_everywhere(inputs)
+        return suggest_everywhere(inputs, shop.system_clock)
     check_zone(shop, zone)
     progress.say(f"suggesting prices for zone {zone}")
-    return ZonesReport((suggest_prices(inputs, zone),), {})
+    return ZonesReport((suggest_prices(inputs, shop.system_clock, zone),), {})
 
 
 def pricing_inputs(
@@ -176,7 +176,7 @@ def pricing_inputs(
     rules = set_objective(load(f"pricing/{strategy}", PricingRules, overlay=overlay), objective)
     if opening:
         progress.say("opening the price ledger")
-        open_ledger(shop.facts, shop.engine, shop.settings, shop.clock)
+        open_ledger(shop.facts, shop.engine, shop.settings, shop.clock, shop.system_clock)
     return PricingInputs(
         facts=shop.facts,
         engine=shop.engine,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from configs.settings import Settings
-from features.contracts.clock import Clock
+from features.contracts.clock import Clock, SystemClock
 from features.contracts.errors import BadInput
 from models.registry import Registry
 
@@ -64,6 +64,11 @@ class Shop:
     def clock(self) -> Clock:
         """The business clock."""
         return self.settings.business_clock()
+
+    @cached_property
+    def system_clock(self) -> Clock:
+        """The clock of keys and audit."""
+        return SystemClock()
 
     def now(self) -> datetime:
         """The shop's present."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from configs.loading import parse_override
-from features.contracts.clock import SystemClock, feature_time, parse_time
+from features.contracts.clock import feature_time, parse_time
 from features.contracts.errors import BadInput
 from models.registry import NAMES, Version
 from serving.cli.evaluate import as_document, print_evaluation
@@ -124,7 +124,7 @@ def _audit(shop: Shop, done: Version, before: Version | None) -> None:
     from serving.models.service import ModelService
 
     with transaction(shop.engine) as connection:
-        ModelService(shop.registry, SystemClock()).record_promotion(
+        ModelService(shop.registry, shop.system_clock).record_promotion(
             connection, done, before, actor=SYSTEM
         )
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from configs.settings import Settings
-from features.contracts.clock import SystemClock
+from features.contracts.clock import Clock
 from features.contracts.errors import Conflict
 from features.contracts.pricing import Objective, PriceSuggestion
 from features.contracts.tables import DEFAULT_ZONE
@@ -104,17 +104,19 @@ class FiledSuggestions:
     superseded: int
 
 
-def suggest_prices(inputs: PricingInputs, zone: str = DEFAULT_ZONE) -> SuggestReport:
+def suggest_prices(
+    inputs: PricingInputs, system_clock: Clock, zone: str = DEFAULT_ZONE
+) -> SuggestReport:
     """Files the best price within the rules for every item whose best price is another than the
     current one.
 
     The suggestions are `submitted` by `system`; open ones of the same items give way. Raises
     Conflict when the zone has no prices yet.
     """
-    return _file(inputs, [_compute(inputs, zone)])[0]
+    return _file(inputs, system_clock, [_compute(inputs, zone)])[0]
 
 
-def suggest_everywhere(inputs: PricingInputs) -> ZonesReport:
+def suggest_everywhere(inputs: PricingInputs, system_clock: Clock) -> ZonesReport:
     """`suggest_prices` in every zone that has prices and forecasts; all zones are filed in one
     transaction.
 
@@ -136,7 +138,7 @@ def suggest_everywhere(inputs: PricingInputs) -> ZonesReport:
             hint="Import price_history, or sales to read prices off",
         )
     runs = [_compute(inputs, zone) for zone in zones]
-    return ZonesReport(tuple(_file(inputs, runs)), dict(sorted(skipped.items())))
+    return ZonesReport(tuple(_file(inputs, system_clock, runs)), dict(sorted(skipped.items())))
 
 
 def _compute(inputs: PricingInputs, zone: str) -> _Run:
@@ -157,11 +159,11 @@ def _compute(inputs: PricingInputs, zone: str) -> _Run:
     return _Run(zone, run_id, rules, about, len(found.prices), suggested, kept, drafts)
 
 
-def _file(inputs: PricingInputs, runs: Sequence[_Run]) -> list[SuggestReport]:
+def _file(inputs: PricingInputs, system_clock: Clock, runs: Sequence[_Run]) -> list[SuggestReport]:
     """Files the runs together, or none of them."""
     reports, settings = [], inputs.settings
     with transaction(inputs.engine) as connection:
-        at = SystemClock().now()
+        at = system_clock.now()
         for run in runs:
             filed = file_suggestions(
                 connection, run.drafts, at=at, run={"zone": run.zone, **run.about}

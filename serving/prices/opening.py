@@ -12,7 +12,7 @@ import ibis
 import sqlalchemy as sa
 
 from configs.settings import Settings
-from features.contracts.clock import Clock, SystemClock
+from features.contracts.clock import Clock
 from features.contracts.tables import DEFAULT_ZONE, EventType
 from features.database import lock, transaction
 from features.facts.facts import Facts
@@ -37,7 +37,13 @@ class OpeningReport:
 
 
 def open_ledger(
-    facts: Facts, engine: sa.Engine, settings: Settings, clock: Clock, *, observe: bool = True
+    facts: Facts,
+    engine: sa.Engine,
+    settings: Settings,
+    clock: Clock,
+    system_clock: Clock,
+    *,
+    observe: bool = True,
 ) -> OpeningReport:
     """Appends what the ledger lacks, and can be repeated after every import.
 
@@ -70,7 +76,7 @@ def open_ledger(
         if report.total:
             counts = {"imported": imported, "catalogue": catalogue, "observed": observed}
             entry = AuditEntry(SYSTEM, "open", "price_ledger", "price_ledger", counts)
-            AuditLog(connection).append([entry], SystemClock().now())
+            AuditLog(connection).append([entry], system_clock.now())
     return report
 
 

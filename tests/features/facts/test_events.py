@@ -34,29 +34,6 @@ def test_an_event_counts_once_however_often_it_is_sent(engine):
     assert table.column("item_id").to_pylist() == ["milk", "milk", "milk"]
 
 
-def test_later_events_of_user_visitor_and_session_come_in_order_each_once(engine):
-    with transaction(engine) as connection:
-        EventLog(connection).append(
-            [
-                row("at", 0, user_id="u"),
-                row("second", 2, user_id="u", session_id="s"),
-                row("first", 1, visitor_id="v"),
-                row("until", 3, session_id="s"),
-                row("after", 4, user_id="u"),
-                row("other", 2, user_id="w", visitor_id="x"),
-            ],
-            NOON,
-        )
-    until = NOON + timedelta(minutes=3)
-    with reading(engine) as connection:
-        log = EventLog(connection)
-        found = log.later(user_id="u", visitor_id="v", session_id="s", after=NOON, until=until)
-        assert [each.event_id for each in found] == ["first", "second", "until"]
-        assert found[0].occurred_at == NOON + timedelta(minutes=1)
-        assert log.later(after=NOON, until=until) == []
-        assert log.latest_at() == NOON + timedelta(minutes=4)
-
-
 @pytest.mark.parametrize("who", ["user_id", "visitor_id", "session_id"])
 def test_later_events_are_found_through_an_index(engine, who):
     query = f"SELECT * FROM events WHERE {who} = 'u' AND occurred_at > '2018-01-01' AND occurred_at <= '2018-01-02'"
@@ -93,4 +70,3 @@ def test_a_rolled_back_write_leaves_nothing(engine):
         raise ZeroDivisionError
     with reading(engine) as connection:
         assert EventLog(connection).as_arrow().num_rows == 0
-        assert EventLog(connection).latest_at() is None

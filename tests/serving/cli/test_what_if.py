@@ -16,6 +16,7 @@ from models.pricing.price_tests import TOO_SLOW
 from serving.cli import price_tests, prices, promotions
 from serving.cli.main import app
 from serving.price_desk.suggest import suggest_prices
+from tests.shops.clocks import SYSTEM_CLOCK
 from tests.shops.three_items import RULES, Forecasts, make_forecasts, make_inputs, make_responses
 
 
@@ -110,7 +111,8 @@ def test_a_run_prints_how_near_it_came_to_the_best_and_which_rule_was_not_kept(t
     rules = replace(RULES, revenue_floor=3.0, soft={"revenue floor": 10})
     prices.print_suggestions(
         suggest_prices(
-            make_inputs(three_items, make_forecasts("milk"), make_responses("milk"), rules)
+            make_inputs(three_items, make_forecasts("milk"), make_responses("milk"), rules),
+            SYSTEM_CLOCK,
         )
     )
     shown = capsys.readouterr().out

@@ -6,7 +6,6 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from features.contracts.clock import FixedClock
 from features.contracts.errors import BadInput, NotFound, UnknownName
 from features.database import Instant, metadata, reading, transaction
 from serving.audit.repository import AuditFilter, AuditRecords
@@ -16,6 +15,7 @@ from serving.database.tables import api_keys, audit_log
 from serving.http.idempotency_repository import RETENTION, StoredResponse, StoredResponses
 from serving.keys import service as keys
 from serving.keys.service import KeyService
+from tests.shops.clocks import FixedClock
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -6,7 +6,6 @@ from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 
 from configs.settings import Settings
-from features.contracts.clock import FixedClock
 from features.contracts.errors import ShopwrightError
 from features.database import transaction
 from features.prices.ledger import Ledger
@@ -17,6 +16,7 @@ from serving.http.idempotency import IdempotencyService
 from serving.keys.service import KeyService
 from serving.price_desk import api as suggestions
 from serving.prices import api as prices
+from tests.shops.clocks import FixedClock
 from tests.shops.price_desk import (
     NOW,
     SYSTEM_NOW,

@@ -21,6 +21,7 @@ from serving.price_desk import suggest
 from serving.price_desk.repository import SuggestionFilter, Suggestions
 from serving.price_desk.suggest import suggest_everywhere, suggest_prices
 from serving.pricing_inputs.items import priced_zone
+from tests.shops.clocks import SYSTEM_CLOCK
 from tests.shops.price_desk import NOW, decider, opening_price
 from tests.shops.three_items import RULES, Forecasts, make_forecasts, make_inputs, make_responses
 
@@ -38,7 +39,9 @@ def test_the_best_price_is_filed_with_its_reasons(three_items):
     # Lerner: the best price is cost * e / (e + 1) = 72 * 4 / 3 = 96 for milk, and 70 * 4 / 3 = 93.3
     # for the others
     demand, pricing = make_forecasts("milk", "tea"), make_responses("milk", "tea")
-    report = suggest_prices(make_inputs(three_items, demand, pricing, versions={"demand": "3"}))
+    report = suggest_prices(
+        make_inputs(three_items, demand, pricing, versions={"demand": "3"}), SYSTEM_CLOCK
+    )
     assert (report.n_items, report.n_suggested, report.n_superseded, report.n_assumed_costs) == (
         2,
         2,
@@ -78,15 +81,15 @@ def test_the_best_price_is_filed_with_its_reasons(three_items):
 def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_it(three_items):
     _, engine, _ = three_items
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
-    first = suggest_prices(given)
-    again = suggest_prices(given)
+    first = suggest_prices(given, SYSTEM_CLOCK)
+    again = suggest_prices(given, SYSTEM_CLOCK)
     assert again.n_superseded == 1
     assert filed(engine, first.run_id)["milk"].status == "superseded"
     with transaction(engine) as connection:
         decide.approve(connection, decider(), filed(engine, again.run_id)["milk"].id)
         price = Ledger(connection).current(["milk"], "default", NOW)["milk"]
     assert (price.offer_price_minor, price.source) == (96, PriceSource.DESK)
-    last = suggest_prices(given)
+    last = suggest_prices(given, SYSTEM_CLOCK)
     assert last.n_suggested <= 1
     assert all(each.current_price_minor == 96 for each in filed(engine, last.run_id).values())
 
@@ -94,10 +97,10 @@ def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_i
 def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_answer(three_items):
     _, engine, _ = three_items
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
-    first = filed(engine, suggest_prices(given).run_id)["milk"]
+    first = filed(engine, suggest_prices(given, SYSTEM_CLOCK).run_id)["milk"]
     with transaction(engine) as connection:
         decide.approve(connection, decider(), first.id)
-    again = suggest_prices(replace(given, rules=set_objective(RULES, "units")))
+    again = suggest_prices(replace(given, rules=set_objective(RULES, "units")), SYSTEM_CLOCK)
     milk = filed(engine, again.run_id)["milk"]
     assert milk.current_price_minor == 96  # the forecast of 40 units was made at 100
     answered = forecast(
@@ -122,7 +125,7 @@ def test_approving_run_after_run_ends_at_the_ceiling(three_items):
         now = NOW + timedelta(hours=day)
         inelastic = make_responses("milk", elasticity=-1.2)
         report = suggest_prices(
-            make_inputs(three_items, make_forecasts("milk"), inelastic, rules, now)
+            make_inputs(three_items, make_forecasts("milk"), inelastic, rules, now), SYSTEM_CLOCK
         )
         for each in filed(engine, report.run_id).values():
             with transaction(engine) as connection:
@@ -141,7 +144,8 @@ def test_what_is_not_known_keeps_its_price_and_is_counted(three_items):
     report = suggest_prices(
         make_inputs(
             three_items, make_forecasts("milk", "salt", "rice"), make_responses("milk", "tea")
-        )
+        ),
+        SYSTEM_CLOCK,
     )
     assert (report.n_items, report.n_suggested) == (2, 1)
     assert report.kept == {"no price response is known": 1, "no price in the ledger": 1}
@@ -150,7 +154,7 @@ def test_what_is_not_known_keeps_its_price_and_is_counted(three_items):
 def test_the_objective_can_be_chosen(three_items):
     _, engine, _ = three_items
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
-    units = suggest_prices(replace(given, rules=set_objective(RULES, "units")))
+    units = suggest_prices(replace(given, rules=set_objective(RULES, "units")), SYSTEM_CLOCK)
     assert (
         filed(engine, units.run_id)["milk"].suggested_price_minor == 80
     )  # the largest change allowed
@@ -175,7 +179,7 @@ def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(three_i
         **make_responses("milk", "tea").columns,
     )
     given = make_inputs((facts, engine, settings), Forecasts(table), answers)
-    found = suggest_everywhere(given)
+    found = suggest_everywhere(given, SYSTEM_CLOCK)
     assert [(report.zone, report.n_suggested) for report in found.reports] == [
         ("default", 1),
         ("north", 1),
@@ -193,12 +197,13 @@ def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(three_i
         lambda given, zone: broken() if zone == "north" else once(given, zone),
     )
     with pytest.raises(Conflict, match="second"):
-        suggest_everywhere(given)
+        suggest_everywhere(given, SYSTEM_CLOCK)
     with reading(engine) as connection:
         assert [each.status for each in Suggestions(connection).by_ids(ids)] == ["submitted"] * 2
     with pytest.raises(Conflict, match="no zone can be priced"):
         suggest_everywhere(
-            make_inputs((facts, engine, settings), make_forecasts("milk", zone="south"), answers)
+            make_inputs((facts, engine, settings), make_forecasts("milk", zone="south"), answers),
+            SYSTEM_CLOCK,
         )
 
 
@@ -209,10 +214,10 @@ def test_a_zone_has_its_own_prices_currency_and_tax(three_items):
     demand, pricing = make_forecasts("milk", zone="north"), make_responses("milk", zone="north")
     given = make_inputs((facts, engine, settings), demand, pricing)
     with pytest.raises(Conflict, match="north"):
-        suggest_prices(given, zone="north")
+        suggest_prices(given, SYSTEM_CLOCK, zone="north")
     with transaction(engine) as connection:
         Ledger(connection).append([opening_price("milk", zone="north")])
-    report = suggest_prices(given, zone="north")
+    report = suggest_prices(given, SYSTEM_CLOCK, zone="north")
     assert report.currency == "EUR"
     # 72 * 4 / 3 = 96 net is 120 with tax, and the largest change allowed is 20 %
     assert filed(engine, report.run_id)["milk"].suggested_price_minor == 120
@@ -223,18 +228,23 @@ def test_a_rejected_suggestion_is_not_made_again_until_its_time_is_over_or_the_p
 ):
     _, engine, _ = three_items
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
-    key = filed(engine, suggest_prices(given).run_id)["milk"].id
+    key = filed(engine, suggest_prices(given, SYSTEM_CLOCK).run_id)["milk"].id
     with transaction(engine) as connection:
         decide.reject(connection, decider(reason="no"), key)
     tomorrow = replace(given, now=NOW + timedelta(days=1))
-    report = suggest_prices(tomorrow)
+    report = suggest_prices(tomorrow, SYSTEM_CLOCK)
     assert report.n_suggested == 0
     assert report.kept == {"another price was rejected in the last 28 days": 1}
     short = replace(tomorrow, rules=replace(RULES, rejected_days=1))
-    assert suggest_prices(replace(short, now=NOW + timedelta(days=1, seconds=1))).n_suggested == 1
+    assert (
+        suggest_prices(
+            replace(short, now=NOW + timedelta(days=1, seconds=1)), SYSTEM_CLOCK
+        ).n_suggested
+        == 1
+    )
     with transaction(engine) as connection:
         Ledger(connection).append([replace(opening_price("milk", 104), valid_from=NOW)])
-    assert suggest_prices(tomorrow).n_suggested == 1
+    assert suggest_prices(tomorrow, SYSTEM_CLOCK).n_suggested == 1
 
 
 def test_a_planned_promotion_bounds_cuts_and_flags_raises(three_items):
@@ -249,23 +259,25 @@ def test_a_planned_promotion_bounds_cuts_and_flags_raises(three_items):
     with transaction(engine) as connection:
         Ledger(connection).append([promotion])
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
-    milk = filed(engine, suggest_prices(given).run_id)["milk"]
+    milk = filed(engine, suggest_prices(given, SYSTEM_CLOCK).run_id)["milk"]
     assert (milk.suggested_price_minor, milk.binding_rule) == (
         98,
         "law",
     )  # not 96: the promotion asks for 97
-    raised = suggest_prices(replace(given, pricing_model=make_responses("milk", elasticity=-1.5)))
+    raised = suggest_prices(
+        replace(given, pricing_model=make_responses("milk", elasticity=-1.5)), SYSTEM_CLOCK
+    )
     assert raised.n_flagged == 1
     (flag,) = filed(engine, raised.run_id)["milk"].details["flags"]
     assert "easter begins on 2018-01-10" in flag
     running = replace(given, now=NOW + timedelta(days=10))
-    assert suggest_prices(running).kept == {"a promotion is running": 1}
+    assert suggest_prices(running, SYSTEM_CLOCK).kept == {"a promotion is running": 1}
 
 
 def test_an_approval_that_would_make_a_planned_promotion_unlawful_is_refused(three_items):
     _, engine, _ = three_items
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
-    key = filed(engine, suggest_prices(given).run_id)["milk"].id
+    key = filed(engine, suggest_prices(given, SYSTEM_CLOCK).run_id)["milk"].id
     promotion = replace(
         opening_price("milk", 97),
         list_price_minor=100,

@@ -173,13 +173,13 @@ def test_prices_of_the_default_zone_hold_in_the_zones_of_its_currency_without_th
 def test_an_unlawful_reduction_of_the_price_list_is_imported_counted_and_quoted(shop, tmp_path):
     milk = (
         "milk,north,2024-01-01,,1.00,1.00\n"
-        + "milk,north,2024-02-01,,0.80,0.80\n"  # a regular cut
-        + "milk,north,2024-05-01,,1.00,0.80\n"  # 90 days later announced: 0.80 is the prior price
+        "milk,north,2024-02-01,,0.80,0.80\n"  # a regular cut
+        "milk,north,2024-05-01,,1.00,0.80\n"  # 90 days later announced: 0.80 is the prior price
     )
     lawful = (
         "rice,north,2024-01-01,,2.00,2.00\n"
-        + "rice,north,2024-05-01,,2.00,1.50\n"
-        + "milk,tokyo,2024-01-01,,180,180\nmilk,tokyo,2024-05-01,,180,150\n"
+        "rice,north,2024-05-01,,2.00,1.50\n"
+        "milk,tokyo,2024-01-01,,180,180\nmilk,tokyo,2024-05-01,,180,150\n"
     )
     shop.write(price_history=HEAD + milk + lawful)
     report = shop.run("import", str(tmp_path / "tables"))

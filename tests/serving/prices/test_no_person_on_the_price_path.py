@@ -17,7 +17,6 @@ from sqlalchemy import event
 from configs.loading import load
 from configs.settings import Settings
 from features.contracts import pricing
-from features.contracts.clock import FixedClock
 from features.contracts.pricing import PriceSuggestion, PricingItem
 from features.contracts.tables import TABLES
 from features.database import engine as open_engine
@@ -38,6 +37,7 @@ from serving.prices.opening import open_ledger
 from serving.pricing_inputs.items import PricedZone, PricingInputs
 from serving.what_if import api as simulations
 from serving.what_if.baskets import Basket, mean_basket
+from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
 from tests.shops.tea_and_milk import MONDAY, sell_tea_and_milk
 from tests.shops.three_items import make_forecasts, make_inputs, make_responses
 from training.demand.config import DemandConfig
@@ -258,7 +258,8 @@ def test_no_sql_of_a_run_names_a_person(three_items, monkeypatch):
         three_items[1], "before_cursor_execute", lambda *given: statements.append(given[2])
     )
     suggest_prices(
-        make_inputs(three_items, make_forecasts("milk", "tea"), make_responses("milk", "tea"))
+        make_inputs(three_items, make_forecasts("milk", "tea"), make_responses("milk", "tea")),
+        SYSTEM_CLOCK,
     )
     assert len(statements) > 3
     assert [each for each in statements if PERSON.search(each)] == []
@@ -300,12 +301,12 @@ def test_permuting_who_bought_leaves_every_suggestion_equal_to_the_cent(tmp_path
         ).served
         engine = open_engine(settings)
         upgrade(engine)
-        open_ledger(facts, engine, settings, FixedClock(now))
+        open_ledger(facts, engine, settings, FixedClock(now), SYSTEM_CLOCK)
         rules = PricingRules(
             min_gain=0.0, tried_margin=0.5, revenue_floor=0.98, max_changes_share=0.8
         )
         given = PricingInputs(facts, engine, settings, demand, pricing, rules, now, {}, {})
-        report = suggest_prices(given)
+        report = suggest_prices(given, SYSTEM_CLOCK)
         with reading(engine) as connection:
             filed = Suggestions(connection).matching(SuggestionFilter(run_id=report.run_id))
         found.append(

@@ -4,13 +4,13 @@ import pyarrow as pa
 import pytest
 
 from configs.settings import ZoneSettings
-from features.contracts.clock import FixedClock
 from features.contracts.tables import TABLES
 from features.database import reading
 from features.facts.facts import Facts
 from features.prices.ledger import Ledger
 from serving.audit.repository import AuditRecords
 from serving.prices.opening import OpeningReport, open_ledger
+from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
 from tests.shops.price_desk import NOW
 
 CLOCK = FixedClock(NOW)
@@ -68,7 +68,7 @@ def test_without_a_price_history_the_ledger_opens_with_the_median_regular_price(
             )
         }
     )
-    assert open_ledger(facts, engine, settings, CLOCK) == OpeningReport(
+    assert open_ledger(facts, engine, settings, CLOCK, SYSTEM_CLOCK) == OpeningReport(
         imported=0, catalogue=0, observed=3
     )
     expected = [
@@ -78,7 +78,7 @@ def test_without_a_price_history_the_ledger_opens_with_the_median_regular_price(
     ]
     assert ledger_rows(engine) == expected
     later = FixedClock(NOW + timedelta(days=30))
-    assert open_ledger(facts, engine, settings, later).total == 0
+    assert open_ledger(facts, engine, settings, later, SYSTEM_CLOCK).total == 0
     assert ledger_rows(engine) == expected
 
 
@@ -119,7 +119,7 @@ def test_the_price_history_of_the_shop_comes_first_then_its_catalogue(engine, sh
         }
     )
     settings = settings.model_copy(update={"zones": {}})
-    assert open_ledger(facts, engine, settings, CLOCK) == OpeningReport(
+    assert open_ledger(facts, engine, settings, CLOCK, SYSTEM_CLOCK) == OpeningReport(
         imported=2, catalogue=1, observed=1
     )
     assert ledger_rows(engine) == [
@@ -134,10 +134,10 @@ def test_the_price_history_of_the_shop_comes_first_then_its_catalogue(engine, sh
         120,
         ends,
     )  # an offer above the list price lifts it
-    assert open_ledger(facts, engine, settings, CLOCK).total == 0
+    assert open_ledger(facts, engine, settings, CLOCK, SYSTEM_CLOCK).total == 0
 
 
 def test_an_empty_shop_has_an_empty_ledger(engine, shop):
     settings, facts = shop
-    assert open_ledger(facts, engine, settings, CLOCK).total == 0
+    assert open_ledger(facts, engine, settings, CLOCK, SYSTEM_CLOCK).total == 0
     assert ledger_rows(engine) == []
