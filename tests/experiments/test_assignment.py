@@ -73,7 +73,9 @@ def test_units_fall_by_the_weights() -> None:
     for variant in parts:
         assert counts[variant.name] / len(UNITS) == pytest.approx(variant.weight, abs=0.012)
     tenths = Counter(int(hash_to_share("trial", unit) * 10) for unit in UNITS)
-    p_value = statistics.compute_sample_ratio_p_value([tenths[tenth] for tenth in range(10)], [0.1] * 10)
+    p_value = statistics.compute_sample_ratio_p_value(
+        [tenths[tenth] for tenth in range(10)], [0.1] * 10
+    )
     assert p_value is not None
     assert p_value > 0.001
 
