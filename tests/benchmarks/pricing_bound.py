@@ -34,7 +34,8 @@ from features.sources.folder import import_folder
 from models.pricing.optimise.item_choices import find_choices
 from models.pricing.optimise.optimiser import optimise_prices
 from models.pricing.response.cross_effects import add_cross_effects
-from models.pricing.response.elasticity import CrossElasticities, fit_elasticities
+from models.pricing.response.elasticity import CrossElasticities
+from models.pricing.response.fit import fit_elasticities
 from models.pricing.rules import PricingRules
 from tests.benchmarks.simulated_pricing import pricing_items
 from training.pricing.panel import read_price_panel

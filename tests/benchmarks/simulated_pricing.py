@@ -27,7 +27,8 @@ from features.sources.folder import import_folder
 from models.pricing.optimise.item_choices import find_choices
 from models.pricing.optimise.optimiser import optimise_prices
 from models.pricing.response.cross_effects import add_cross_effects
-from models.pricing.response.elasticity import ElasticityModel, fit_elasticities
+from models.pricing.response.elasticity import ElasticityModel
+from models.pricing.response.fit import fit_elasticities
 from models.pricing.response.panel import PricePanel
 from models.pricing.rules import PricingRules
 from training.demand.config import DemandConfig

@@ -11,12 +11,8 @@ import numpy as np
 from features.contracts.arrays import Float64Array, Int64Array
 from features.contracts.pricing import EvidenceGrade
 from features.contracts.seeds import generator
-from models.pricing.response.elasticity import (
-    ElasticityConfig,
-    ElasticityModel,
-    FittedElasticities,
-    predict_log_units,
-)
+from models.pricing.response.elasticity import ElasticityModel, predict_log_units
+from models.pricing.response.fit import ElasticityConfig, FittedElasticities
 from models.pricing.response.panel import PricePanel
 from models.pricing.response.placebo import fit_next_weeks_price, fit_permuted_prices
 from training.pricing import plots

@@ -8,12 +8,8 @@ from datetime import datetime
 from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.facts.facts import Facts
-from models.pricing.response.elasticity import (
-    ElasticityConfig,
-    ElasticityModel,
-    fit_elasticities,
-    fit_with_residuals,
-)
+from models.pricing.response.elasticity import ElasticityModel
+from models.pricing.response.fit import ElasticityConfig, fit_elasticities, fit_with_residuals
 from training.pricing.baselines import fit_baseline_slopes
 from training.pricing.evaluate import (
     PRIMARY,

@@ -7,11 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from features.contracts.arrays import Float64Array
-from models.pricing.response.elasticity import (
-    ElasticityConfig,
-    FittedElasticities,
-    fit_with_residuals,
-)
+from models.pricing.response.fit import ElasticityConfig, FittedElasticities, fit_with_residuals
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from features.contracts.seeds import generator
 from features.contracts.tables import TABLES
 from features.facts.facts import Facts
 from features.sources.folder import import_folder
-from models.pricing.response.elasticity import fit_elasticities
+from models.pricing.response.fit import fit_elasticities
 from training.pricing.baselines import OWN, fit_baseline_slopes
 from training.pricing.panel import read_price_panel
 from training.pricing.task import PricingConfig

@@ -13,13 +13,8 @@ from models.pricing.response.controls import (
     sum_over_family,
 )
 from models.pricing.response.cross_weights import compute_cross_weights
-from models.pricing.response.elasticity import (
-    ElasticityConfig,
-    ElasticityModel,
-    fit_elasticities,
-    fit_with_residuals,
-    predict_log_units,
-)
+from models.pricing.response.elasticity import ElasticityModel, predict_log_units
+from models.pricing.response.fit import ElasticityConfig, fit_elasticities, fit_with_residuals
 from models.pricing.response.group_regression import (
     Groups,
     Levels,

@@ -5,12 +5,8 @@ import pytest
 
 from features.contracts.errors import BadInput
 from features.contracts.pricing import EvidenceGrade
-from models.pricing.response.elasticity import (
-    ElasticityConfig,
-    ElasticityModel,
-    fit_elasticities,
-    fit_with_residuals,
-)
+from models.pricing.response.elasticity import ElasticityModel
+from models.pricing.response.fit import ElasticityConfig, fit_elasticities, fit_with_residuals
 from tests.shops.price_panels import panel, panel_of
 
 CONFIG = ElasticityConfig()
