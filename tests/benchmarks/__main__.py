@@ -1,7 +1,6 @@
-"""`make bench`: model quality beside the baselines, then the latency of a recommendation beside its
-floor.
+"""`make bench`: metrics of all models beside their baselines, then the latency of recommendations.
 
-It works on the demo's state folder and builds it first when there is none.
+It works on the demo's state folder, and builds it first when there is none.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ SHOPWRIGHT = [sys.executable, "-m", "serving.cli.main"]
 
 
 def main() -> None:
-    """Runs each part and stops at the first that fails."""
+    """Run each part and stop at the first failure."""
     commands = [
         [*SHOPWRIGHT, "demo", "--no-serve"],
         [*SHOPWRIGHT, "evaluate", "recommendations"],

@@ -1,12 +1,10 @@
-"""How long a recommendation takes over HTTP, beside the floor: the same server sending a canned
-body of the same size.
+"""Latency of recommendations over HTTP, beside a constant answer of the same size.
 
     python -m tests.benchmarks.http_latency [--rate 50] [--seconds 20]
 
-Requests leave on a fixed schedule whether or not earlier ones were answered, and each is timed from
-the instant at which it was due: a server that stalls cannot hide the requests that it kept waiting
-(coordinated omission). Loopback only. The shop is the one that the environment names
-(SHOPWRIGHT_HOME); it must have been trained.
+Requests are sent on a fixed schedule whether or not earlier ones were answered, and each is timed
+from the instant at which it was due: a server that stalls cannot hide the requests that waited
+(coordinated omission). Loopback only. The shop is that of SHOPWRIGHT_HOME, with trained models.
 """
 
 from __future__ import annotations
@@ -43,8 +41,7 @@ _WARM_UP_SECONDS = 3
 
 @dataclass(frozen=True)
 class Timing:
-    """What came of one run. Quantiles in milliseconds, from the instant a request was due to its
-    last byte."""
+    """The result of one run; milliseconds from the instant a request was due to its last byte."""
 
     name: str
     n: int
@@ -58,37 +55,42 @@ class Timing:
     def __str__(self) -> str:
         return (
             f"{self.name:<26} n={self.n} failed={self.n_failed} body={self.mean_bytes:.0f} B  "
-            f"p50={self.p50:.1f} ms  p90={self.p90:.1f} ms  p99={self.p99:.1f} ms  max={self.worst:.1f} ms"
+            f"p50={self.p50:.1f} ms  p90={self.p90:.1f} ms  p99={self.p99:.1f} ms  "
+            f"max={self.worst:.1f} ms"
         )
 
 
 def measure(settings: Settings, *, rate: float, seconds: float) -> tuple[Timing, Timing]:
-    """The timing of recommendations for real users, and that of the floor."""
-    key, users = _key(settings), _users(settings)
-    with _server(["-m", "serving.cli.main", "serve", "--port"], settings, "/readyz") as port:
-        requests = [_request(port, key, user) for user in users]
-        asyncio.run(_drive("warm-up", port, requests, rate, _WARM_UP_SECONDS))
-        ours = asyncio.run(_drive("POST /v1/recommendations", port, requests, rate, seconds))
-    os.environ["CANNED_BYTES"] = str(round(ours.mean_bytes))
-    with _server(["-m", "tests.benchmarks.canned"], settings, "/healthz") as port:
-        requests = [_request(port, key, user) for user in users]
-        asyncio.run(_drive("warm-up", port, requests, rate, _WARM_UP_SECONDS))
-        floor = asyncio.run(_drive("floor: a canned body", port, requests, rate, seconds / 2))
+    """Return the timing of recommendations for real users, and that of a constant answer."""
+    key, users = _create_key(settings), _choose_users(settings)
+    with _run_server(["-m", "serving.cli.main", "serve", "--port"], settings, "/readyz") as port:
+        requests = [_encode_request(port, key, user) for user in users]
+        asyncio.run(_send_requests("warm-up", port, requests, rate, _WARM_UP_SECONDS))
+        ours = asyncio.run(
+            _send_requests("POST /v1/recommendations", port, requests, rate, seconds)
+        )
+    os.environ["ANSWER_BYTES"] = str(round(ours.mean_bytes))
+    with _run_server(["-m", "tests.benchmarks.constant_answer"], settings, "/healthz") as port:
+        requests = [_encode_request(port, key, user) for user in users]
+        asyncio.run(_send_requests("warm-up", port, requests, rate, _WARM_UP_SECONDS))
+        floor = asyncio.run(
+            _send_requests("floor: a constant body", port, requests, rate, seconds / 2)
+        )
     return ours, floor
 
 
-def _key(settings: Settings) -> str:
+def _create_key(settings: Settings) -> str:
     opened = open_engine(settings)
     upgrade(opened)
     keys = KeyService(opened, SystemClock())
-    made = keys.create("bench", ["storefront"])
+    created = keys.create("bench", ["storefront"])
     opened.dispose()
-    return made.key
+    return created.key
 
 
-def _users(settings: Settings) -> list[str]:
+def _choose_users(settings: Settings) -> list[str]:
     events = Facts(settings).read("events")
-    found = (
+    user_ids = (
         events.filter(events.user_id.notnull())
         .select("user_id")
         .distinct()
@@ -96,21 +98,24 @@ def _users(settings: Settings) -> list[str]:
         .to_pylist()
     )
     rng = np.random.default_rng(settings.seed)
-    return [str(user) for user in rng.permutation(sorted(found))[:_N_USERS]]
+    return [str(user) for user in rng.permutation(sorted(user_ids))[:_N_USERS]]
 
 
-def _request(port: int, key: str, user_id: str) -> bytes:
+def _encode_request(port: int, key: str, user_id: str) -> bytes:
     body = json.dumps({"placement": "home", "user_id": user_id, "count": 20}).encode()
     head = (
-        f"POST /v1/recommendations HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        "POST /v1/recommendations HTTP/1.1\r\n"
+        f"Host: 127.0.0.1:{port}\r\n"
+        f"Authorization: Bearer {key}\r\n"
+        "Content-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
 
 @contextlib.contextmanager
-def _server(arguments: Sequence[str], settings: Settings, ready: str) -> Iterator[int]:
-    """A server process of its own on a free port, stopped in the end."""
+def _run_server(arguments: Sequence[str], settings: Settings, ready: str) -> Iterator[int]:
+    """Run a server process on a free port, and stop it at the end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -121,7 +126,7 @@ def _server(arguments: Sequence[str], settings: Settings, ready: str) -> Iterato
     process = subprocess.Popen([sys.executable, *arguments, str(port)], env=environment)
     try:
         deadline = time.monotonic() + _START_SECONDS
-        while not _answers(f"http://127.0.0.1:{port}{ready}"):
+        while not _is_ready(f"http://127.0.0.1:{port}{ready}"):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(
                     "the server did not start; train first: shopwright demo --no-serve"
@@ -133,8 +138,8 @@ def _server(arguments: Sequence[str], settings: Settings, ready: str) -> Iterato
         process.wait(30)
 
 
-def _answers(url: str) -> bool:
-    """Whether the server is up; without price or demand models it still answers recommendations."""
+def _is_ready(url: str) -> bool:
+    """Return whether the server answers recommendations; it may lack price and demand models."""
     try:
         with urllib.request.urlopen(url, timeout=2) as response:
             return bool(response.status == 200)
@@ -145,19 +150,19 @@ def _answers(url: str) -> bool:
         return False
 
 
-async def _drive(
+async def _send_requests(
     name: str, port: int, requests: Sequence[bytes], rate: float, seconds: float
 ) -> Timing:
-    """Sends `rate` requests a second for `seconds`, whatever the answers do."""
+    """Send `rate` requests a second for `seconds`, independently of the answers."""
     idle: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.LifoQueue()
     for _ in range(_N_CONNECTIONS):
         idle.put_nowait(await asyncio.open_connection("127.0.0.1", port))
     n = int(rate * seconds)
-    took = np.full(n, np.nan)
+    latencies = np.full(n, np.nan)
     sizes: list[int] = []
     start = time.perf_counter() + 0.1
 
-    async def one(number: int) -> None:
+    async def send_request(number: int) -> None:
         due = start + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         reader, writer = await idle.get()
@@ -165,25 +170,34 @@ async def _drive(
             writer.close()
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(requests[number % len(requests)])
-        status, body = await _answer(reader)
+        status, body = await _read_answer(reader)
         if status == 200:
-            took[number] = time.perf_counter() - due
+            latencies[number] = time.perf_counter() - due
             sizes.append(len(body))
         idle.put_nowait((reader, writer))
 
-    await asyncio.wait_for(asyncio.gather(*(one(number) for number in range(n))), seconds + 30)
+    await asyncio.wait_for(
+        asyncio.gather(*(send_request(number) for number in range(n))), seconds + 30
+    )
     while not idle.empty():
         idle.get_nowait()[1].close()
-    answered = 1_000 * took[~np.isnan(took)]
+    answered = 1_000 * latencies[~np.isnan(latencies)]
     if not len(answered):
         raise SystemExit(f"{name}: no request was answered with 200")
-    p50, p90, p99 = (float(each) for each in np.percentile(answered, [50, 90, 99]))
+    p50, p90, p99 = map(float, np.percentile(answered, [50, 90, 99]))
     return Timing(
-        name, n, n - len(answered), p50, p90, p99, float(answered.max()), float(np.mean(sizes))
+        name=name,
+        n=n,
+        n_failed=n - len(answered),
+        p50=p50,
+        p90=p90,
+        p99=p99,
+        worst=float(answered.max()),
+        mean_bytes=float(np.mean(sizes)),
     )
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(
         int(line.split(b":")[1])
@@ -194,20 +208,21 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints both timings, and whether the target is met; exits 1 when it is not."""
+    """Print both timings, and whether the target is met; exit with 1 when it is not."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rate", type=float, default=50.0)
     parser.add_argument("--seconds", type=float, default=20.0)
-    chosen = parser.parse_args(arguments)
-    ours, floor = measure(Settings(), rate=chosen.rate, seconds=chosen.seconds)
-    print(f"HTTP at {chosen.rate:g} requests a second, one process, open loop")
+    options = parser.parse_args(arguments)
+    ours, floor = measure(Settings(), rate=options.rate, seconds=options.seconds)
+    print(f"HTTP at {options.rate:g} requests a second, one process, open loop")
     print(ours)
     print(floor)
     met = ours.p50 <= TARGET_P50_MS and ours.p99 <= TARGET_P99_MS and not ours.n_failed
     print(
-        f"target p50 <= {TARGET_P50_MS:g} ms, p99 <= {TARGET_P99_MS:g} ms: {'met' if met else 'missed'}"
+        f"target p50 <= {TARGET_P50_MS:g} ms, p99 <= {TARGET_P99_MS:g} ms: "
+        f"{'met' if met else 'missed'}"
     )
     if not met:
         raise SystemExit(1)

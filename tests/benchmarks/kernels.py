@@ -1,5 +1,8 @@
-"""What each compiled kernel saves: `python -m tests.benchmarks.kernels` prints the time of every
-kernel and of its numpy twin, and the share of an answer of 1 ms that the kernel saves.
+"""Time of every compiled kernel and of its numpy twin.
+
+    python -m tests.benchmarks.kernels
+
+It also prints the share of an answer of 1 ms that the kernel saves.
 
 Inputs are random, of the size of the demo's shop: 8,000 items that EASE knows, 400 weights each, a
 visitor with 100 of them bought, 300 candidates, rankers of 140 trees of 10 leaves. A kernel that is
@@ -51,7 +54,7 @@ class Measurement:
 
     @property
     def saved_share(self) -> float:
-        """Which share of an answer the kernel saves."""
+        """The share of an answer that the kernel saves."""
         return (self.twin - self.kernel) * self.n_calls / ANSWER
 
     def line(self) -> str:
@@ -108,7 +111,7 @@ def measure_all() -> list[Measurement]:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print a line per kernel."""
     print(f"{'kernel':28s} {'kernel µs':>10s} {'numpy µs':>10s} {'calls':>6s} {'saves':>10s}")
     for measurement in measure_all():
         print(measurement.line())

@@ -1,11 +1,10 @@
-"""Whether the rankers gain by what the networks say: their scores as two more columns, and their
-best as candidates.
+"""Effect of the neural networks on the rankers: their scores as columns, their best as candidates.
 
     python -m tests.benchmarks.networks_in_ranker TIME
 
-works on the state folder of SHOPWRIGHT_HOME. The window of 28 days that ends at TIME judges, the
-two before it are learnt from, and networks are fitted at the cut of each window, so that no score
-comes from a model that saw the answer.
+The data are those of SHOPWRIGHT_HOME. The rankers are evaluated on the window of 28 days that ends
+at TIME and learn from the two windows before it. Networks are fitted at the cut of each window, so
+no score comes from a model that was fitted on the answers.
 """
 
 from __future__ import annotations
@@ -42,31 +41,52 @@ from training.significance import compute_paired_p_value
 from training.splits import Window, windows
 
 N_CANDIDATES = 60  # of each network, new to the visitor
-SEEDS = range(1, 5)  # of the rankers; figures are means over them
+SEEDS = range(1, 5)  # of the rankers; metrics are means over them
 _BLOCK = 128
 _FAR = -50.0  # below any score: an item that a network does not know
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """Rows with the networks' scores in their last two columns, and which rows only the networks
-    brought."""
+class _Way:
+    """Which networks add a column to the rankers, and whether their candidates are added too."""
+
+    name: str
+    networks: tuple[int, ...] = ()
+    with_candidates: bool = False
+
+
+WAYS = (
+    _Way("as it is"),
+    _Way("sequence", (0,)),
+    _Way("two tower", (1,)),
+    _Way("both", (0, 1)),
+    _Way("both, and candidates", (0, 1), with_candidates=True),
+)
+
+
+@dataclass(frozen=True)
+class _NetworkRows:
+    """Rows with the networks' scores in their last two columns.
+
+    from_networks   which rows are candidates of the networks only
+    """
 
     rows: Rows
-    brought: BoolArray
+    from_networks: BoolArray
 
-    def part(self, n_columns: int, *, brought: bool, which: tuple[int, ...]) -> Rows:
-        """With the network columns `which` behind the first `n_columns`; the usual candidates only,
-        or all."""
-        kept = np.ones(len(self.brought), bool) if brought else ~self.brought
+    def select(self, n_columns: int, way: _Way) -> Rows:
+        """Return the rows of a way: `n_columns` and those of its networks, and its candidates."""
+        all_rows = np.ones(len(self.from_networks), bool)
+        selected = all_rows if way.with_candidates else ~self.from_networks
         sizes = np.add.reduceat(
-            kept.astype(np.int64), np.concatenate([[0], np.cumsum(self.rows.sizes)[:-1]])
+            selected.astype(np.int64), np.concatenate([[0], np.cumsum(self.rows.sizes)[:-1]])
         )
-        matrix = self.rows.matrix[kept][
-            :, [*range(n_columns), *(n_columns + each for each in which)]
-        ]
+        columns_of_way = [*range(n_columns), *(n_columns + network for network in way.networks)]
         return Rows(
-            matrix, self.rows.relevant[kept], sizes[sizes > 0], self.rows.n_relevant[sizes > 0]
+            self.rows.matrix[selected][:, columns_of_way],
+            self.rows.relevant[selected],
+            sizes[sizes > 0],
+            self.rows.n_relevant[sizes > 0],
         )
 
 
@@ -92,98 +112,100 @@ class _Window:
         print(f"networks fitted at {cut:%Y-%m-%d}", flush=True)
 
     @cached_property
-    def _known(self) -> dict[str, int]:
-        return {visitor: place for place, visitor in enumerate(self._past.visitor_ids)}
+    def _visitor_rows(self) -> dict[str, int]:
+        return {visitor: row for row, visitor in enumerate(self._past.visitor_ids)}
 
-    def _scores(self, users: list[str]) -> Float64Array:
-        """(networks, users, items of the catalogue): log odds against the best item; 0 for an
-        unknown visitor."""
-        found = np.zeros((2, len(users), self._catalogue.n_items), np.float32)
-        known = [at for at, user in enumerate(users) if user in self._known]
-        for network, scores in zip(self._networks, found, strict=True):
+    def _score(self, users: list[str]) -> Float64Array:
+        """Return log odds against the best item, 0 for an unknown visitor.
+
+        (networks, users, items of the catalogue)
+        """
+        all_scores = np.zeros((2, len(users), self._catalogue.n_items), np.float32)
+        known_users = [n for n, user in enumerate(users) if user in self._visitor_rows]
+        for network, scores in zip(self._networks, all_scores, strict=True):
             steps = Steps.of(self._past, network.item_ids)
             pieces = latest(steps, network.max_steps)
-            told = network.score_pieces(steps, [pieces[self._known[users[at]]] for at in known])
-            places = self._catalogue.positions(network.item_ids)
-            for at, row in zip(
-                known, np.asarray(told) - np.max(told, axis=1, keepdims=True), strict=True
-            ):
-                scores[at] = _FAR
-                scores[at, places[places >= 0]] = row[places >= 0]
-        return found
+            network_scores = network.score_pieces(
+                steps, [pieces[self._visitor_rows[users[n]]] for n in known_users]
+            )
+            log_odds = np.asarray(network_scores) - np.max(network_scores, axis=1, keepdims=True)
+            positions = self._catalogue.positions(network.item_ids)
+            for n, row in zip(known_users, log_odds, strict=True):
+                scores[n] = _FAR
+                scores[n, positions[positions >= 0]] = row[positions >= 0]
+        return all_scores
 
-    def judged(self, task: RankingTask, *, thinned: bool) -> _Judged:
-        """As `make_ranking_rows` makes them, with what the networks say and bring."""
+    def make_rows(self, task: RankingTask, *, thinned: bool) -> _NetworkRows:
+        """Return rows as `make_ranking_rows` makes them, with scores and candidates of the networks."""
         context, catalogue = self._context, self._catalogue
         snapshot = context.snapshot(self._window.cut)
-        wanted_by = find_relevant_items(context.facts, self._window, snapshot)[task]
+        relevant = find_relevant_items(context.facts, self._window, snapshot)[task]
         source = CandidateSource(catalogue, snapshot.retrieval, context.config.candidates)
         rng = generator(context.settings.seed, f"networks {task} {self._window.cut.isoformat()}")
         share = context.config.ranker(task).share_negatives if thinned else 1.0
-        matrices, labels, sizes, n_relevant, brought = [], [], [], [], []
-        users = sorted(wanted_by)
+        matrices, labels, sizes, n_relevant, from_networks = [], [], [], [], []
+        users = sorted(relevant)
         for start in range(0, len(users), _BLOCK):
             block = users[start : start + _BLOCK]
-            for user, scores in zip(block, self._scores(block).transpose(1, 0, 2), strict=True):
+            for user, scores in zip(block, self._score(block).transpose(1, 0, 2), strict=True):
                 visitor = source.visitor(snapshot.histories[user])
                 usual = source.candidates(visitor, task)
-                places = np.union1d(usual, _best_new(scores, visitor.own))
-                wanted = catalogue.positions(np.array(sorted(wanted_by[user]), object))
-                label, more = np.isin(places, wanted), ~np.isin(places, usual)
-                kept = label | (rng.random(len(places)) < share)
-                if thinned and not (label & ~more).any():
+                positions = np.union1d(usual, _find_best_new(scores, visitor.own))
+                targets = catalogue.positions(np.array(sorted(relevant[user]), object))
+                label, is_added = np.isin(positions, targets), ~np.isin(positions, usual)
+                selected = label | (rng.random(len(positions)) < share)
+                if thinned and not (label & ~is_added).any():
                     continue
-                matrix = columns(catalogue, visitor, places, self._names.user)
-                matrices.append(np.column_stack([matrix, *(each[places] for each in scores)])[kept])
-                labels.append(label[kept])
-                brought.append(more[kept])
-                sizes.append(int(kept.sum()))
-                n_relevant.append(len(wanted))
+                matrix = columns(catalogue, visitor, positions, self._names.user)
+                matrix = np.column_stack([matrix, *scores[:, positions]])
+                matrices.append(matrix[selected])
+                labels.append(label[selected])
+                from_networks.append(is_added[selected])
+                sizes.append(int(selected.sum()))
+                n_relevant.append(len(targets))
         counts = np.array(sizes, np.int64), np.array(n_relevant, np.int64)
-        return _Judged(
-            Rows(np.concatenate(matrices), np.concatenate(labels), *counts), np.concatenate(brought)
+        return _NetworkRows(
+            Rows(np.concatenate(matrices), np.concatenate(labels), *counts),
+            np.concatenate(from_networks),
         )
 
 
-def _best_new(scores: Float64Array, own: Int64Array) -> Int64Array:
-    """The best of each network that were not bought before."""
+def _find_best_new(scores: Float64Array, own: Int64Array) -> Int64Array:
+    """Return the positions of each network's best items among those not bought before."""
     others = scores.copy()
     others[:, own] = 2 * _FAR
     return np.argsort(-others, axis=1, kind="stable")[:, :N_CANDIDATES].ravel()
 
 
-def report(facts: Facts, settings: Settings, end: datetime) -> None:
-    """Prints NDCG@10 of each way, and the paired p-value against the rankers as they are."""
+def report_networks(facts: Facts, settings: Settings, end: datetime) -> None:
+    """Print NDCG@10 of each way, and the paired p-value against the rankers without networks."""
     config = load_config(RecommendationsTask(), settings)
     context = TrainingContext(facts, settings, config, _quiet)
-    every = windows(end, 1 + config.n_windows, config.window_weeks, settings.timezone)
-    last = context.snapshot(every[0].cut)
+    all_windows = windows(end, 1 + config.n_windows, config.window_weeks, settings.timezone)
+    last = context.snapshot(all_windows[0].cut)
     names = last.feature_names()
-    judge, *past = [_Window(context, window, names) for window in every]
-    n = len(column_names(*names))
-    ways = {"as it is": ((), False), "sequence": ((0,), False), "two tower": ((1,), False)}
-    ways |= {"both": ((0, 1), False), "both, and candidates": ((0, 1), True)}
+    test_window, *past_windows = [_Window(context, window, names) for window in all_windows]
+    n_columns = len(column_names(*names))
     for task in TASKS:
-        judged, learnt = (
-            judge.judged(task, thinned=False),
-            [window.judged(task, thinned=True) for window in past],
-        )
-        plain = None
-        for name, (which, brought) in ways.items():
-            rows = join_rows([each.part(n, brought=brought, which=which) for each in learnt])
-            asked = judged.part(n, brought=brought, which=which)
+        test_rows = test_window.make_rows(task, thinned=False)
+        past_rows = [window.make_rows(task, thinned=True) for window in past_windows]
+        values_without = None
+        for way in WAYS:
+            rows = join_rows([part.select(n_columns, way) for part in past_rows])
+            test = test_rows.select(n_columns, way)
             labels = tuple(str(column) for column in range(rows.matrix.shape[1]))
-            given = rows.matrix, rows.relevant, rows.sizes, labels, config.ranker(task)
-            values = np.mean(
-                [
-                    asked.ndcg(fit_ranker(*given, seed=seed, n_threads=1).score(asked.matrix), 10)
-                    for seed in SEEDS
-                ],
-                0,
-            )
-            plain = values if plain is None else plain
-            p_value = "" if not which else f"  p = {compute_paired_p_value(values, plain):.2g}"
-            print(f"{task} items, {name:22}{values.mean():.4f}{p_value}", flush=True)
+            inputs = rows.matrix, rows.relevant, rows.sizes, labels, config.ranker(task)
+            values_by_seed = []
+            for seed in SEEDS:
+                ranker = fit_ranker(*inputs, seed=seed, n_threads=1)
+                values_by_seed.append(test.ndcg(ranker.score(test.matrix), 10))
+            values = np.mean(values_by_seed, 0)
+            p_value = ""
+            if values_without is None:
+                values_without = values
+            else:
+                p_value = f"  p = {compute_paired_p_value(values, values_without):.2g}"
+            print(f"{task} items, {way.name:22}{values.mean():.4f}{p_value}", flush=True)
 
 
 def _quiet(_: str) -> None:
@@ -191,4 +213,4 @@ def _quiet(_: str) -> None:
 
 
 if __name__ == "__main__":
-    report(Facts(Settings()), Settings(), parse_time(sys.argv[1], where="TIME"))
+    report_networks(Facts(Settings()), Settings(), parse_time(sys.argv[1], where="TIME"))

@@ -1,11 +1,11 @@
-"""`make bench-recs`: recommendations beside every baseline on two windows, and what they must show.
+"""`make bench-recs`: recommendations beside every baseline on two windows, and their targets.
 
     python -m tests.benchmarks.recommendations
 
 The last 28 days of the Complete Journey and the 28 days before them; intervals and paired p-values
-in the tables, one line a target at the end. It works on the state folder when that holds the
-Complete Journey, else on a temporary one. Exits 1 when a target is missed. `PARTS` is a list: what
-else recommendations must show is one function more.
+in the tables, one line per target at the end. It works on the state folder when that holds the
+Complete Journey, else on a temporary one. It exits with 1 when a target is missed. Each function of
+`PARTS` checks some targets.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tests.benchmarks.targets import Target
 from tests.shops import small_shop
 from training.recommendations import neural
 from training.recommendations.task import RecommendationsTask, train
-from training.results import OURS, Evaluation, Trained
+from training.results import OURS, Comparison, Evaluation, Trained
 from training.run import TrainingRun, load_config
 
 LAST, BEFORE = "last 28 days", "28 days before them"
@@ -46,77 +46,89 @@ COVERAGE_TIMES = 3.0  # ours against buy again + popularity
 
 @dataclass(frozen=True)
 class Bench:
-    """What the parts look at: the data, and the evaluation of each window."""
+    """The data, and the evaluation of each window."""
 
     data: EvaluatedData
     evaluations: Mapping[str, Evaluation]
 
 
-def accuracy(bench: Bench) -> list[Target]:
-    """Above every baseline in both windows; the figures aimed at in the last one."""
+def check_accuracy(bench: Bench) -> list[Target]:
+    """Check NDCG: above every baseline in both windows, and its target values in the last one."""
     targets = []
     for window, evaluation in bench.evaluations.items():
-        targets.append(_above_all(evaluation, ALL, 0.01, window))
-        targets.append(_above_all(evaluation, NEW, 0.05, window))
+        targets.append(_check_baselines(evaluation, ALL, 0.01, window))
+        targets.append(_check_baselines(evaluation, NEW, 0.05, window))
     last = bench.evaluations[LAST]
-    for metric, aim in ((ALL, 0.42), (NEW, 0.052)):
+    for metric, minimum in ((ALL, 0.42), (NEW, 0.052)):
         comparison = last.comparison(metric)
         low, high = comparison.intervals[OURS]
-        found = f"{comparison.ours:.4f} ({low:.4f} to {high:.4f})"
-        targets.append(Target(f"{LAST}, {metric} at least {aim}", found, comparison.ours >= aim))
+        measured = f"{comparison.ours:.4f} ({low:.4f} to {high:.4f})"
+        name = f"{LAST}, {metric} at least {minimum}"
+        targets.append(Target(name, measured, comparison.ours >= minimum))
     return targets
 
 
-def _above_all(evaluation: Evaluation, metric: str, level: float, window: str) -> Target:
+def _check_baselines(evaluation: Evaluation, metric: str, level: float, window: str) -> Target:
     comparison = evaluation.comparison(metric)
     behind = [
         f"{name} {value:.4f} (p = {comparison.p_values[name]:.2g})"
         for name, value in comparison.baselines.items()
         if comparison.ours <= value or comparison.p_values[name] >= level
     ]
-    strongest = f"{comparison.strongest} {comparison.baselines[comparison.strongest]:.4f}, p = {comparison.p_value:.2g}"
-    found = f"{comparison.ours:.4f} against {strongest}" + (
-        f"; not above {', '.join(behind)}" if behind else ""
-    )
-    return Target(
-        f"{window}, {metric} above every baseline, corrected p < {level}", found, not behind
-    )
+    measured = f"{comparison.ours:.4f} against {_format_strongest(comparison)}"
+    if behind:
+        measured += f"; not above {', '.join(behind)}"
+    name = f"{window}, {metric} above every baseline, corrected p < {level}"
+    return Target(name, measured, not behind)
 
 
-def coverage(bench: Bench) -> list[Target]:
-    """How much of the catalogue the slates of all users show, against the simple rule, at no loss
-    of NDCG."""
+def _format_strongest(comparison: Comparison) -> str:
+    value = comparison.baselines[comparison.strongest]
+    return f"{comparison.strongest} {value:.4f}, p = {comparison.p_value:.2g}"
+
+
+def check_coverage(bench: Bench) -> list[Target]:
+    """Check coverage: the share of the catalogue in all slates, against the simple rule."""
     targets = []
     for window, evaluation in bench.evaluations.items():
-        ours, simple = (evaluation.metrics[f"coverage@20 all{name}"] for name in ("", " buy again"))
+        ours = evaluation.metrics["coverage@20 all"]
+        simple = evaluation.metrics["coverage@20 all buy again"]
         comparison = evaluation.comparison(ALL)
-        times, ahead = ours / simple, comparison.ours >= comparison.baselines["buy again"]
-        found = f"{ours:.4f} against {simple:.4f}, {times:.2f} times, NDCG {'not ' * (not ahead)}as good"
-        name = f"{window}, coverage@20 of all users at least {COVERAGE_TIMES:g} times buy again + popularity"
-        targets.append(Target(name, found, times >= COVERAGE_TIMES and ahead))
+        times = ours / simple
+        keeps_ndcg = comparison.ours >= comparison.baselines["buy again"]
+        measured = (
+            f"{ours:.4f} against {simple:.4f}, {times:.2f} times, "
+            f"NDCG {'' if keeps_ndcg else 'not '}as good"
+        )
+        name = (
+            f"{window}, coverage@20 of all users at least {COVERAGE_TIMES:g} times "
+            "buy again + popularity"
+        )
+        targets.append(Target(name, measured, times >= COVERAGE_TIMES and keeps_ndcg))
     return targets
 
 
-def carts(bench: Bench) -> list[Target]:
-    """What completes a cart, against every baseline: the last item of orders of five items or
-    more."""
+def check_carts(bench: Bench) -> list[Target]:
+    """Check cart completion against every baseline: the last item of orders of at least five."""
     targets = []
     for window, evaluation in bench.evaluations.items():
         comparison = evaluation.comparison(CARTS)
-        strongest = f"{comparison.strongest} {comparison.baselines[comparison.strongest]:.4f}, p = {comparison.p_value:.2g}"
         above = comparison.ours > max(comparison.baselines.values())
         name = f"{window}, {CARTS} (orders of five items or more) above item-kNN and popularity"
-        targets.append(Target(name, f"{comparison.ours:.4f} against {strongest}", above))
+        measured = f"{comparison.ours:.4f} against {_format_strongest(comparison)}"
+        targets.append(Target(name, measured, above))
     return targets
 
 
-def repeatable(bench: Bench) -> list[Target]:
-    """The small shop, trained twice and once through disk: the same figures, the same slates."""
+def check_repeats(bench: Bench) -> list[Target]:
+    """Check that refit, and save and load, give the same metrics and slates (small shop)."""
     with tempfile.TemporaryDirectory() as folder:
-        return _repeated(_small_shop(Path(folder) / "first"), _small_shop(Path(folder) / "second"))
+        first = _train_small_shop(Path(folder) / "first")
+        second = _train_small_shop(Path(folder) / "second")
+        return _compare_repeats(first, second)
 
 
-def _repeated(first: _SmallShop, second: _SmallShop) -> list[Target]:
+def _compare_repeats(first: _SmallShop, second: _SmallShop) -> list[Target]:
     same = (
         first.trained.evaluation.comparisons == second.trained.evaluation.comparisons
         and first.trained.evaluation.metrics == second.trained.evaluation.metrics
@@ -127,12 +139,14 @@ def _repeated(first: _SmallShop, second: _SmallShop) -> list[Target]:
     with tempfile.TemporaryDirectory() as folder:
         first.trained.served.save(Path(folder))
         loaded = RecommendationModel.load(Path(folder))
-    kept = first.slates(first.trained.served) == first.slates(loaded)
+    same_loaded = first.slates(first.trained.served) == first.slates(loaded)
     return [
         Target(
             "refit gives the same figures and slates (small shop)", f"{n} slates compared", same
         ),
-        Target("save and load gives the same answers (small shop)", f"{n} slates compared", kept),
+        Target(
+            "save and load gives the same answers (small shop)", f"{n} slates compared", same_loaded
+        ),
     ]
 
 
@@ -146,7 +160,7 @@ class _SmallShop:
         return sorted(offline_histories(self.facts, small_shop.NOW))
 
     def slates(self, model: RecommendationModel) -> list[object]:
-        """What the served object answers to every user, with scores and reasons."""
+        """Return the answers of the served object to every user, with scores and reasons."""
         histories, items = (
             offline_histories(self.facts, small_shop.NOW),
             offline_items(self.facts, small_shop.NOW),
@@ -160,7 +174,7 @@ class _SmallShop:
         return list(recommender.recommend(queries))
 
 
-def _small_shop(home: Path) -> _SmallShop:
+def _train_small_shop(home: Path) -> _SmallShop:
     small_shop.write_small_shop(home / "tables-given")
     zones = json.loads(small_shop.SETTINGS["SHOPWRIGHT_ZONES"])
     settings = Settings(
@@ -172,32 +186,35 @@ def _small_shop(home: Path) -> _SmallShop:
     return _SmallShop(train(facts, settings, config, until=None, progress=_quiet), facts)
 
 
-def networks(bench: Bench) -> list[Target]:
-    """The sequence model and the two towers on their own, beside EASE, on the last window."""
+def check_networks(bench: Bench) -> list[Target]:
+    """Check the sequence model and the two towers alone against EASE, on the last window."""
     config = load("models/neural", neural.NeuralConfig)
-    _, figures = neural.evaluate(
+    _, metrics = neural.evaluate(
         bench.data.facts, bench.data.settings, config, until=DEMO_CLOCK_START, progress=_quiet
     )
-    found = {(each.question, each.method): each for each in figures}
+    by_question = {(metric.question, metric.method): metric for metric in metrics}
     targets = []
-    for question in dict.fromkeys(each.question for each in figures):
-        ease = found[question, "EASE"].value
+    for question in dict.fromkeys(metric.question for metric in metrics):
+        ease = by_question[question, "EASE"].value
         for method in ("sequence", "two tower"):
-            figure = found[question, method]
-            said = f"{figure.value:.4f} against {ease:.4f}, p = {figure.p_value:.2g}"
-            targets.append(
-                Target(
-                    f"{LAST}, {method} on its own above EASE, {question}", said, figure.value > ease
-                )
-            )
+            metric = by_question[question, method]
+            measured = f"{metric.value:.4f} against {ease:.4f}, p = {metric.p_value:.2g}"
+            name = f"{LAST}, {method} on its own above EASE, {question}"
+            targets.append(Target(name, measured, metric.value > ease))
     return targets
 
 
-PARTS: list[Callable[[Bench], list[Target]]] = [accuracy, coverage, carts, repeatable, networks]
+PARTS: list[Callable[[Bench], list[Target]]] = [
+    check_accuracy,
+    check_coverage,
+    check_carts,
+    check_repeats,
+    check_networks,
+]
 
 
 def run() -> list[Target]:
-    """Evaluates both windows, prints their tables, and asks every part."""
+    """Evaluate both windows, print their tables, and check the targets of every part."""
     shop = Shop()
     demo = not shop.facts.is_empty("events") and shop.settings.timezone == TIMEZONE
     demo = demo and (shop.facts.latest_event_at() or DEMO_CLOCK_START) < DEMO_CLOCK_START
@@ -220,7 +237,7 @@ def _quiet(_: str) -> None:
 
 
 def main() -> None:
-    """Prints one line a target; exits 1 when one is missed."""
+    """Print a line per target; exit with 1 when one is missed."""
     warnings.simplefilter("ignore")
     targets = run()
     print()

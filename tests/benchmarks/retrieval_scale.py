@@ -1,12 +1,11 @@
-"""How fitting and recommending grow with the catalogue: seconds and memory, on synthetic data of a
-real shape.
+"""Seconds and memory of fitting and recommending by size of the catalogue, on synthetic data.
 
     python -m tests.benchmarks.retrieval_scale [--items 10000 100000 1000000] [--users 100000]
     [--search-only]
 
 Item popularity follows a power law, users differ in activity, and half of a user's purchases come
-from a taste that it shares with other users. Each size is measured in a process of its own, so that
-the memory told is its own.
+from a taste that the user shares with other users. Each size is measured in a process of its own,
+so that its memory is measured separately.
 """
 
 from __future__ import annotations
@@ -45,27 +44,27 @@ from models.retrieval.local_ease import fit_local_ease
 from models.retrieval.nearest import Nearest
 from training.recommendations.config import RecommendationsConfig
 
-_PER_USER = 30
+_N_PER_USER = 30
 _N_TASTES = 200
 _EXACT_UP_TO = 12_000  # a dense matrix of more items takes minutes to invert, and gigabytes
 _N_CATEGORIES = 300
 _AS_OF = datetime(2024, 3, 4, tzinfo=UTC)
-_ASKED = 200  # users that are recommended to
-_LEARNT = 300  # users that the ranker learns from
-_BEST = 60  # items that a search looks for
+_N_QUERIED = 200  # users for whom slates are made
+_N_LEARNT = 300  # users that the ranker learns from
+_N_BEST = 60  # items that a search returns
 
 
-def synthetic(n_users: int, n_items: int, seed: int = 1) -> Interactions:
-    """Who bought what, about `_PER_USER` items a user."""
+def draw_interactions(n_users: int, n_items: int, seed: int = 1) -> Interactions:
+    """Return random purchases, about `_N_PER_USER` items a user."""
     rng = np.random.default_rng(seed)
-    n_bought = np.maximum(rng.poisson(rng.gamma(2.0, _PER_USER / 2, n_users)), 1)
+    n_bought = np.maximum(rng.poisson(rng.gamma(2.0, _N_PER_USER / 2, n_users)), 1)
     user = np.repeat(np.arange(n_users), n_bought)
-    anything = _by_popularity(rng, n_items, len(user))
+    by_popularity = _draw_by_popularity(rng, n_items, len(user))
     taste = rng.integers(0, _N_TASTES, n_users)[user]
-    own = np.minimum(
-        _by_popularity(rng, n_items // _N_TASTES, len(user)) * _N_TASTES + taste, n_items - 1
+    by_taste = np.minimum(
+        _draw_by_popularity(rng, n_items // _N_TASTES, len(user)) * _N_TASTES + taste, n_items - 1
     )
-    item = np.where(rng.random(len(user)) < 0.5, own, anything)
+    item = np.where(rng.random(len(user)) < 0.5, by_taste, by_popularity)
     matrix = sparse.csr_matrix(
         (np.ones(len(user), np.float32), (user, item)), shape=(n_users, n_items)
     )
@@ -75,73 +74,73 @@ def synthetic(n_users: int, n_items: int, seed: int = 1) -> Interactions:
     return Interactions(*ids, matrix)
 
 
-def _by_popularity(rng: np.random.Generator, n_items: int, n: int) -> np.ndarray:
-    """Draws whose chances fall as rank to the power of -0.8."""
+def _draw_by_popularity(rng: np.random.Generator, n_items: int, n: int) -> np.ndarray:
+    """Return n items; the probability of an item is proportional to rank to the power of -0.8."""
     ranks = np.arange(1, n_items + 1, dtype=np.float64)
     cumulative = np.cumsum(ranks**-0.8)
     return np.searchsorted(cumulative, rng.random(n) * cumulative[-1])
 
 
 @dataclass
-class Measured:
-    """Seconds of each step of one size, and figures beside them."""
+class Measurement:
+    """Seconds of each step of one size, and other values."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    figures: dict[str, float] = field(default_factory=dict)
+    values: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Adds the seconds of a block."""
+        """Measure the seconds of a block."""
         started = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
 
-def measure(n_users: int, n_items: int, *, search_only: bool) -> Measured:
-    """Fits every source and a ranker, recommends, and searches; with `search_only` ALS alone is
-    fitted."""
-    config, measured = load("models/recommendations", RecommendationsConfig), Measured()
-    interactions = synthetic(n_users, n_items)
-    before = _gigabytes()
+def measure(n_users: int, n_items: int, *, search_only: bool) -> Measurement:
+    """Fit every source and a ranker, recommend, and search; `search_only`: fit and search ALS."""
+    config, measurement = load("models/recommendations", RecommendationsConfig), Measurement()
+    interactions = draw_interactions(n_users, n_items)
+    before = _read_peak_gigabytes()
     if search_only:
-        _search(fit_als(interactions, config.als, seed=1), interactions, measured)
-        return measured
-    with measured.step("EASE" if n_items <= _EXACT_UP_TO else "local EASE"):
-        ease = _ease(interactions, config, exact=n_items <= _EXACT_UP_TO)
-    with measured.step("ALS"):
+        _search_als(fit_als(interactions, config.als, seed=1), interactions, measurement)
+        return measurement
+    with measurement.step("EASE" if n_items <= _EXACT_UP_TO else "local EASE"):
+        ease = _fit_ease(interactions, config, exact=n_items <= _EXACT_UP_TO)
+    with measurement.step("ALS"):
         als = fit_als(interactions, config.als, seed=1)
-    with measured.step("item-kNN"):
+    with measurement.step("item-kNN"):
         similar = fit_item_knn(interactions.item_ids, interactions.binarise(), config.item_knn)
-    with measured.step("rules"):
+    with measurement.step("rules"):
         together = fit_association(
             interactions.item_ids, interactions.binarise(), config.association
         )
-    measured.figures |= {"items in EASE": len(ease.item_ids), "items in ALS": len(als.item_ids)}
-    _recommend(Retrieval(ease, als, similar, together), interactions, config, measured)
-    measured.figures["GB"] = _gigabytes() - before
-    _search(als, interactions, measured)
-    return measured
+    measurement.values |= {"items in EASE": len(ease.item_ids), "items in ALS": len(als.item_ids)}
+    _measure_recommendations(
+        Retrieval(ease, als, similar, together), interactions, config, measurement
+    )
+    measurement.values["GB"] = _read_peak_gigabytes() - before
+    _search_als(als, interactions, measurement)
+    return measurement
 
 
-def _ease(interactions: Interactions, config: RecommendationsConfig, *, exact: bool) -> Ease:
+def _fit_ease(interactions: Interactions, config: RecommendationsConfig, *, exact: bool) -> Ease:
     if exact:
         return fit_ease(interactions, replace(config.ease, n_items=interactions.matrix.shape[1]))
     return fit_local_ease(interactions, config.local_ease)
 
 
-def _recommend(
+def _measure_recommendations(
     retrieval: Retrieval,
     interactions: Interactions,
     config: RecommendationsConfig,
-    measured: Measured,
+    measurement: Measurement,
 ) -> None:
-    """A recommender of these sources over the whole catalogue, asked for slates of 20, one user at
-    a time."""
-    items = _catalogue(interactions)
-    histories = [_history(interactions, user) for user in range(_ASKED + _LEARNT)]
+    """Measure slates of 20 items over the whole catalogue, one user at a time."""
+    items = _draw_catalogue(interactions)
+    histories = [_draw_history(interactions, user) for user in range(_N_QUERIED + _N_LEARNT)]
     names = column_names(tuple(sorted(items.columns)), ())
-    with measured.step("ranker"):
-        ranker, calibration = _ranker(retrieval, items, histories[_ASKED:], names, config)
+    with measurement.step("ranker"):
+        ranker, calibration = _fit_ranker(retrieval, items, histories[_N_QUERIED:], names, config)
     model = RecommendationModel(
         retrieval,
         config.candidates,
@@ -151,25 +150,27 @@ def _recommend(
         dict.fromkeys(TASKS, "ranker"),
         dict.fromkeys(TASKS, calibration),
     )
-    with measured.step("bound to the catalogue"):
+    with measurement.step("bound to the catalogue"):
         recommender = Recommender(model, items, {task: Placement(task) for task in TASKS})
     for task in TASKS:
-        queries = [RecommendationQuery(history, task, 20) for history in histories[:_ASKED]]
+        queries = [RecommendationQuery(history, task, 20) for history in histories[:_N_QUERIED]]
         recommender.recommend(queries[:5])
-        measured.figures[f"ms a recommendation, {task}"] = _milliseconds(
+        measurement.values[f"ms a recommendation, {task}"] = _measure_milliseconds(
             lambda queries=queries: recommender.recommend(queries)
         )
 
 
-def _ranker(
+def _fit_ranker(
     retrieval: Retrieval,
     items: ItemFeatures,
     histories: Sequence[UserHistory],
     names: tuple[str, ...],
     config: RecommendationsConfig,
 ) -> tuple[Ranker, Calibration]:
-    """Learns what else a user bought, without seeing it; as many trees as the shipped one, and its
-    calibration."""
+    """Return a ranker with the shipped config, and its calibration.
+
+    It learns from a quarter of each user's items, which its columns do not include.
+    """
     catalogue = Catalogue(items, tuple(sorted(items.columns)))
     source = CandidateSource(catalogue, retrieval, config.candidates)
     matrices, labels = [], []
@@ -179,16 +180,16 @@ def _ranker(
         visitor = source.visitor(
             replace(history, **{name: getattr(history, name)[shown] for name in fields})
         )
-        places = source.candidates(visitor, "all")
-        matrices.append(columns(catalogue, visitor, places, ()))
-        labels.append(np.isin(places, catalogue.positions(history.item_ids[~shown])))
+        positions = source.candidates(visitor, "all")
+        matrices.append(columns(catalogue, visitor, positions, ()))
+        labels.append(np.isin(positions, catalogue.positions(history.item_ids[~shown])))
     sizes = np.array([len(label) for label in labels])
     matrix, label = np.concatenate(matrices), np.concatenate(labels)
     ranker = fit_ranker(matrix, label, sizes, names, config.ranker_all, seed=1)
     return ranker, fit_calibration(matrix, label, np.ones(len(label)), names)
 
 
-def _catalogue(interactions: Interactions) -> ItemFeatures:
+def _draw_catalogue(interactions: Interactions) -> ItemFeatures:
     rng = np.random.default_rng(2)
     n = len(interactions.item_ids)
     buyers = np.asarray(interactions.matrix.sum(0)).ravel().astype(np.float32)
@@ -213,7 +214,7 @@ def _catalogue(interactions: Interactions) -> ItemFeatures:
     )
 
 
-def _history(interactions: Interactions, user: int) -> UserHistory:
+def _draw_history(interactions: Interactions, user: int) -> UserHistory:
     rng = np.random.default_rng(user)
     row = interactions.matrix[user]
     n, now = row.nnz, int(_AS_OF.timestamp())
@@ -233,78 +234,67 @@ def _history(interactions: Interactions, user: int) -> UserHistory:
     )
 
 
-def _search(als: Als, interactions: Interactions, measured: Measured) -> None:
-    """The best items by ALS: all looked at, and by clusters; what share of the best the clusters
-    find."""
-    row_of = {item_id: row for row, item_id in enumerate(als.item_ids)}
+def _search_als(als: Als, interactions: Interactions, measurement: Measurement) -> None:
+    """Measure the search of the best items by ALS: the full one and that by clusters.
+
+    The share of the best items that the search by clusters finds is measured too.
+    """
+    rows_by_id = {item_id: row for row, item_id in enumerate(als.item_ids)}
     exact = Nearest(als.factors)
-    with measured.step("clusters"):
+    with measurement.step("clusters"):
         clusters = Nearest.build(als.factors, exact_up_to=0)
-    held = [
-        [row_of.get(each, -1) for each in interactions.item_ids[interactions.matrix[u].indices]]
-        for u in range(_ASKED)
-    ]
-    rows = [np.array([each for each in user if each >= 0], np.int64) for user in held]
-    asked = [(als.fold_in(each), _BEST, each) for each in rows]
-    found = []
-    for vector, k, but in asked:
-        best = exact.search(vector, k, but)
-        found.append(np.isin(best, clusters.search(vector, k, but)).mean() if len(best) else 1.0)
-    for name, search in (("exact", exact), ("clusters", clusters)):
-        measured.figures[f"ms a search, {name}"] = _milliseconds(
-            lambda search=search: [search.best(*each) for each in asked]
+    queries, shares = [], []
+    for user in range(_N_QUERIED):
+        bought = interactions.item_ids[interactions.matrix[user].indices]
+        rows = np.array([rows_by_id[item] for item in bought if item in rows_by_id], np.int64)
+        queries.append((als.fold_in(rows), _N_BEST, rows))
+    for vector, k, own_rows in queries:
+        best = exact.search(vector, k, own_rows)
+        by_clusters = clusters.search(vector, k, own_rows)
+        shares.append(np.isin(best, by_clusters).mean() if len(best) else 1.0)
+    for name, index in (("exact", exact), ("clusters", clusters)):
+        measurement.values[f"ms a search, {name}"] = _measure_milliseconds(
+            lambda index=index: [index.search(*query) for query in queries]
         )
-    measured.figures["share found"] = float(np.mean(found))
+    measurement.values["share found"] = float(np.mean(shares))
 
 
-def _milliseconds(ask: Callable[[], object]) -> float:
+def _measure_milliseconds(answer_all: Callable[[], object]) -> float:
     started = time.perf_counter()
-    ask()
-    return (time.perf_counter() - started) / _ASKED * 1000
+    answer_all()
+    return (time.perf_counter() - started) / _N_QUERIED * 1000
 
 
-def _gigabytes() -> float:
+def _read_peak_gigabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints what each size takes."""
+    """Print the measurements of each size."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--users", type=int, default=100_000)
-    parser.add_argument(
-        "--search-only", action="store_true", help="the two searches of ALS, and nothing else"
-    )
+    parser.add_argument("--search-only", action="store_true", help="the two searches of ALS only")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
-    chosen = parser.parse_args(arguments)
-    if chosen.one:
-        measured = measure(chosen.users, chosen.items[0], search_only=chosen.search_only)
-        print(json.dumps({"seconds": measured.seconds, "figures": measured.figures}))
+    options = parser.parse_args(arguments)
+    if options.one:
+        measurement = measure(options.users, options.items[0], search_only=options.search_only)
+        print(json.dumps({"seconds": measurement.seconds, "values": measurement.values}))
         return
-    print(f"{chosen.users:,} users, about {_PER_USER} items each")
-    for n_items in chosen.items:
+    print(f"{options.users:,} users, about {_N_PER_USER} items each")
+    for n_items in options.items:
         command = [sys.executable, "-m", "tests.benchmarks.retrieval_scale", "--one"]
-        command += [
-            "--items",
-            str(n_items),
-            "--users",
-            str(chosen.users),
-            *["--search-only"] * chosen.search_only,
-        ]
-        found = json.loads(
-            subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        )
+        command += ["--items", str(n_items), "--users", str(options.users)]
+        command += ["--search-only"] * options.search_only
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        result = json.loads(done.stdout)
+        seconds = [f"{name} {value:.1f}" for name, value in result["seconds"].items()]
+        values = [f"{name} {value:,.3g}" for name, value in result["values"].items()]
         print(f"\n{n_items:,} items")
-        print(
-            "  seconds: "
-            + ", ".join(f"{name} {value:.1f}" for name, value in found["seconds"].items())
-        )
-        print(
-            "  " + ", ".join(f"{name} {value:,.3g}" for name, value in found["figures"].items()),
-            flush=True,
-        )
+        print(f"  seconds: {', '.join(seconds)}")
+        print(f"  {', '.join(values)}", flush=True)
 
 
 if __name__ == "__main__":

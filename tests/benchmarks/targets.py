@@ -10,8 +10,8 @@ class Target:
     """One line of a benchmark: a target, what was measured, and whether the target is met."""
 
     name: str
-    found: str
+    measured: str
     met: bool
 
     def __str__(self) -> str:
-        return f"{'met' if self.met else 'missed':<8}{self.name}: {self.found}"
+        return f"{'met' if self.met else 'missed':<8}{self.name}: {self.measured}"

@@ -1,5 +1,4 @@
-"""The floor of http_latency.py: the same server stack, which answers a recommendation with a canned
-body."""
+"""The lower bound of http_latency.py: the same server stack with a constant answer."""
 
 from __future__ import annotations
 
@@ -14,12 +13,12 @@ from serving.http.metrics import Metrics
 
 
 def create_app() -> FastAPI:
-    """FastAPI with the middleware of the real server, and an answer of CANNED_BYTES bytes."""
+    """Return an application with the real middleware and an answer of ANSWER_BYTES bytes."""
     app = FastAPI()
-    body = b"x" * int(os.environ.get("CANNED_BYTES", "2000"))
+    body = b"x" * int(os.environ.get("ANSWER_BYTES", "2000"))
 
     @app.post("/v1/recommendations")
-    async def canned(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         await request.body()
         return Response(body, media_type="application/json")
 
@@ -33,7 +32,7 @@ def create_app() -> FastAPI:
 
 if __name__ == "__main__":
     uvicorn.run(
-        "tests.benchmarks.canned:create_app",
+        "tests.benchmarks.constant_answer:create_app",
         factory=True,
         port=int(sys.argv[1]),
         loop="uvloop",

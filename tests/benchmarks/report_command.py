@@ -12,9 +12,8 @@ from features.facts.facts import Facts
 Report = Callable[[Facts, Settings, datetime | None], list[str]]
 
 
-def print_report(report: Report) -> None:
-    """Prints the lines of `report`, of what lies before the TIME of the command line when there is
-    one."""
+def print_report(make_report: Report) -> None:
+    """Print the lines of a report, on the data before the TIME of the command line if given."""
     until = datetime.fromisoformat(sys.argv[1]) if len(sys.argv) > 1 else None
     settings = Settings()
-    print("\n".join(report(Facts(settings), settings, until)))
+    print("\n".join(make_report(Facts(settings), settings, until)))
