@@ -1,12 +1,11 @@
-"""`make bench-optimiser`: seconds, memory and proven gap of a whole run of suggestions, on a
-made-up catalogue.
+"""`make bench-optimiser`: seconds, memory and proven gap of a run on a made-up catalogue.
 
     python -m tests.benchmarks.optimiser [--items 10000 100000]
 
-Families of four packs in order of size, a revenue floor and a cap on the number of changes. Timed
-is `optimise_prices` as the service calls it: from items to suggestions with bounds, ladders, waterfalls and
-intervals. Each size runs in a process of its own, so that the memory told is its own; a first small
-run loads HiGHS. Exits 1 where a target is missed.
+Families of four packs in order of size, a revenue floor and a cap on the number of changes.
+`optimise_prices` is timed as the service calls it: from items to suggestions with bounds, ladders,
+waterfalls and intervals. Each size runs in a process of its own, so that the peak memory is its
+own; a first small run loads HiGHS. Exits 1 where a target is missed.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from models.pricing.optimise.optimiser import optimise_prices
 from models.pricing.rules import FamilyRule, PricingRules
 
 _PACKS = 4
-_GAP = 0.001
-_SECONDS = {10_000: 1.0, 100_000: 20.0}
+_MAX_GAP = 0.001
+_MAX_SECONDS = {10_000: 1.0, 100_000: 20.0}
 # Ladders of fifteen prices on average; the floor and the cap both bind.
 RULES = PricingRules(
     max_change=0.15,
@@ -39,8 +38,11 @@ RULES = PricingRules(
 )
 
 
-def catalogue(n_items: int, seed: int = 1) -> list[PricingItem]:
-    """Families of four packs: the larger dearer, and cheaper per gram; elasticities around -2.4."""
+def build_catalogue(n_items: int, seed: int = 1) -> list[PricingItem]:
+    """Return families of four packs: larger ones dearer, and cheaper per gram.
+
+    Elasticities are around -2.4.
+    """
     rng = np.random.default_rng(seed)
     base = np.round(rng.uniform(250, 750, n_items // _PACKS))
     items = []
@@ -75,16 +77,16 @@ def catalogue(n_items: int, seed: int = 1) -> list[PricingItem]:
 
 
 def measure(n_items: int) -> dict[str, float]:
-    """One run: seconds, peak memory, and what the run says of itself."""
-    items = catalogue(n_items)
+    """Return seconds, peak memory and outcome of one run."""
+    items = build_catalogue(n_items)
     optimise_prices(items[:400], RULES)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started, busy = time.perf_counter(), time.process_time()
-    found = optimise_prices(items, RULES)
+    optimised = optimise_prices(items, RULES)
     seconds = time.perf_counter() - started
     busy = time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    outcome = found.outcome
+    outcome = optimised.outcome
     return {
         "items": n_items,
         "seconds": seconds,
@@ -93,7 +95,7 @@ def measure(n_items: int) -> dict[str, float]:
         "gap of the gain": (outcome.bound - outcome.value)
         / max(outcome.bound - outcome.keeping, 1e-9),
         "steps": outcome.n_steps,
-        "suggestions": len(found.suggestions),
+        "suggestions": len(optimised.suggestions),
         "broken rules": len(outcome.broken),
         "memory, MB": peak / 1024,
         "of them by the run, MB": (peak - before) / 1024,
@@ -101,29 +103,28 @@ def measure(n_items: int) -> dict[str, float]:
 
 
 def main() -> int:
-    """Prints one line per size."""
+    """Print the metrics of each size, and whether its target is reached; return 1 for a miss."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--items", type=int, nargs="+", default=sorted(_SECONDS))
+    parser.add_argument("--items", type=int, nargs="+", default=sorted(_MAX_SECONDS))
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps(measure(arguments.one)))
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.one)))
         return 0
     missed = 0
-    for n_items in arguments.items:
+    for n_items in options.items:
         command = [sys.executable, "-m", "tests.benchmarks.optimiser", "--one", str(n_items)]
-        figures = json.loads(
-            subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        )
-        print(", ".join(f"{name} {value:,.6g}" for name, value in figures.items()), flush=True)
-        most = _SECONDS.get(n_items, float("inf"))
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        metrics = json.loads(output)
+        print(", ".join(f"{name} {value:,.6g}" for name, value in metrics.items()), flush=True)
+        max_seconds = _MAX_SECONDS.get(n_items, float("inf"))
         reached = (
-            figures["seconds"] <= most and figures["gap"] <= _GAP and not figures["broken rules"]
+            metrics["seconds"] <= max_seconds
+            and metrics["gap"] <= _MAX_GAP
+            and not metrics["broken rules"]
         )
-        print(
-            f"  target: {most:g} s, gap {_GAP:.1%}: {'reached' if reached else 'MISSED'}",
-            flush=True,
-        )
+        verdict = "reached" if reached else "MISSED"
+        print(f"  target: {max_seconds:g} s, gap {_MAX_GAP:.1%}: {verdict}", flush=True)
         missed += not reached
     return int(missed > 0)
 

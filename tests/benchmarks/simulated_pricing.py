@@ -1,25 +1,28 @@
-"""One simulated shop from its tables to suggested prices, judged by what is true of it.
+"""One simulated shop from its tables to suggested prices, compared with its true demand.
 
-The way of the data is a shop's own: tables are written and imported, the demand and the pricing
-task train on them, and the optimiser suggests under the shipped rules. Nothing is told to it that a
-shop would not know.
+The data take the path of any shop's: tables are written and imported, the demand and the pricing
+task train on them, and the optimiser suggests under the shipped rules. Nothing that a shop would
+not know is used.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.loading import load
 from configs.settings import Settings
-from experiments.simulator.oracle import find_best_prices
+from experiments.simulator.oracle import compare_profits, find_best_prices
 from experiments.simulator.parameters import Form, ShopParameters
 from experiments.simulator.shop import SimulatedShop, simulate_shop
 from experiments.simulator.tables import end_of_history, write_shop
+from features.contracts.arrays import Float64Array, Int64Array
 from features.contracts.pricing import EvidenceGrade, PricingItem
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
@@ -39,24 +42,24 @@ from training.pricing.task import PricingConfig
 
 ZONE = "default"
 _RATIOS = (0.9, 1.1)
-_YEAR = 52
+_YEAR_WEEKS = 52
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What one shop shows.
+class ShopResult:
+    """The result of one shop.
 
     least_squares, ours   mean error of the own elasticities: plain least squares, and the served
                           ones
-    wmape            of units at ±10 %, one price at a time: what would have been sold in the last
-                     year, from what was
-    wmape_response   of the weeks to come, from the true units at the present price: the error of
+    wmape            of units at ±10 %, one price at a time: of the last year's sales at other
+                     prices, predicted from the actual sales
+    wmape_response   of the weeks to come, from the true units at the current price: the error of
                      the response alone
     wmape_forecast   of the weeks to come, from the forecast: errors of forecast and response
                      together
-    captured      share of the oracle's gain in true profit; gained: true profit against keeping
-                  prices, a share of it
-    prices        suggested prices, minor units, by item
+    captured         share of the oracle's gain in true profit
+    gained, oracle   gain in true profit against keeping prices, a share of it: ours, the oracle's
+    prices           suggested prices, minor units, by item
     """
 
     form: str
@@ -73,81 +76,102 @@ class Judged:
     prices: dict[str, int]
 
 
-def judge(form: Form, seed: int, *, confounded: bool = True) -> Judged:
-    """Draws the shop of `seed`, lets Shopwright price it, and compares with the truth."""
-    shop = simulate_shop(
-        ShopParameters(form=form, confounded=confounded), generator(seed, "simulated shop")
-    )
-    panel, units, model = _learnt(shop, seed)
-    items = pricing_items(shop, units, model)
+def evaluate_shop(form: Form, seed: int, *, confounded: bool = True) -> ShopResult:
+    """Draw the shop of `seed`, let Shopwright price it, and compare with its true demand."""
+    parameters = ShopParameters(form=form, confounded=confounded)
+    shop = simulate_shop(parameters, generator(seed, "simulated shop"))
+    trained = _train(shop, seed)
+    items = build_pricing_items(shop, trained.units, trained.model)
     rules = load("pricing/default", PricingRules)
-    suggested = optimise_prices(items, rules)
-    now = dict(zip(shop.item_ids, shop.current_minor.tolist(), strict=True))
-    prices = now | {each.item_id: each.suggested_price_minor for each in suggested.suggestions}
-    ladders = {each.item.item_id: each.prices for each in find_choices(items, rules, {})}
-    best = find_best_prices(shop, [ladders[item_id] for item_id in shop.item_ids])
-    sets = np.stack(
-        [shop.current_minor, np.array([prices[each] for each in shop.item_ids]), best], axis=1
-    )
-    kept, ours, oracle = shop.predict_profit(sets).tolist()
+    optimised = optimise_prices(items, rules)
+    prices = dict(zip(shop.item_ids, shop.current_minor.tolist(), strict=True))
+    prices |= {
+        suggestion.item_id: suggestion.suggested_price_minor for suggestion in optimised.suggestions
+    }
+    suggested_minor = np.array([prices[item_id] for item_id in shop.item_ids])
+    profits = compare_profits(shop, suggested_minor, find_best_allowed_prices(shop, items, rules))
     truth = np.diag(shop.compute_elasticities())
     slopes = np.array([item.elasticity for item in items])
-    return Judged(
-        form,
-        seed,
-        float((_plain(panel, shop) - truth).mean()),
-        float((slopes - truth).mean()),
-        _wmape(shop.units[:, -_YEAR:].sum(1), slopes, _last_year(shop)),
-        _wmape(shop.predict_units(shop.current_minor[:, None])[:, 0], slopes, _to_come(shop)),
-        _wmape(units[:, 0], slopes, _to_come(shop)),
-        (ours - kept) / (oracle - kept),
-        ours / kept - 1,
-        oracle / kept - 1,
-        len(suggested.suggestions),
-        prices,
+    least_squares = _fit_least_squares(trained.panel, shop)
+    true_units = shop.predict_units(shop.current_minor[:, None])[:, 0]
+    last_year_units = shop.units[:, -_YEAR_WEEKS:].sum(1)
+    return ShopResult(
+        form=form,
+        seed=seed,
+        least_squares=float((least_squares - truth).mean()),
+        ours=float((slopes - truth).mean()),
+        wmape=_compute_wmape(last_year_units, slopes, _true_units_of_last_year(shop)),
+        wmape_response=_compute_wmape(true_units, slopes, _true_units_to_come(shop)),
+        wmape_forecast=_compute_wmape(trained.units[:, 0], slopes, _true_units_to_come(shop)),
+        captured=profits.captured,
+        gained=profits.suggested / profits.keeping - 1,
+        oracle=profits.best / profits.keeping - 1,
+        n_changes=len(optimised.suggestions),
+        prices=prices,
     )
 
 
-def _learnt(shop: SimulatedShop, seed: int) -> tuple[PricePanel, np.ndarray, ElasticityModel]:
-    """The price panel, the forecast of units over the horizon (N, 4): mean, p10, p50, p90, and the
-    price response."""
+def find_best_allowed_prices(
+    shop: SimulatedShop, items: Sequence[PricingItem], rules: PricingRules
+) -> Int64Array:
+    """Return the prices (N,) of highest true profit among those that the rules allow."""
+    prices_of = {choices.item.item_id: choices.prices for choices in find_choices(items, rules, {})}
+    return find_best_prices(shop, [prices_of[item_id] for item_id in shop.item_ids])
+
+
+def import_shop(folder: Path, shop: SimulatedShop, seed: int) -> tuple[Facts, Settings]:
+    """Write a shop's tables into `folder`, without clicks, and import them there."""
+    now = end_of_history(shop)
+    settings = Settings(home=folder / "home", database_url=None, clock_start=now)
+    write_shop(folder / "tables", shop, generator(seed, "simulated shoppers"), clicks=False)
+    facts = Facts(settings)
+    import_folder(folder / "tables", facts, settings, now=now, progress=ignore_progress)
+    return facts, settings
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """The price panel, the price response, and forecast units over the horizon.
+
+    units   (N, 4): mean, p10, p50, p90
+    """
+
+    panel: PricePanel
+    units: Float64Array
+    model: ElasticityModel
+
+
+def _train(shop: SimulatedShop, seed: int) -> _Trained:
     with tempfile.TemporaryDirectory(prefix="shopwright-") as folder:
-        settings = Settings(
-            home=Path(folder) / "home", database_url=None, clock_start=end_of_history(shop)
-        )
-        write_shop(
-            Path(folder) / "tables", shop, generator(seed, "simulated shoppers"), clicks=False
-        )
-        facts = Facts(settings)
-        import_folder(
-            Path(folder) / "tables", facts, settings, now=end_of_history(shop), progress=_silent
-        )
+        facts, settings = import_shop(Path(folder), shop, seed)
         panel, _ = read_price_panel(facts, settings, end_of_history(shop))
         demand = load("models/demand", DemandConfig, overrides={"n_origins": 1})
-        trained = train_demand(facts, settings, demand, until=None, progress=_silent)
-        response = load("models/pricing", PricingConfig).elasticity
-        return panel, _horizon(trained.served.forecasts, shop), fit_elasticities(panel, response)
+        trained = train_demand(facts, settings, demand, until=None, progress=ignore_progress)
+        units = _sum_over_horizon(trained.served.forecasts, shop)
+        config = load("models/pricing", PricingConfig).elasticity
+        return _Trained(panel, units, fit_elasticities(panel, config))
 
 
-def _horizon(forecasts: object, shop: SimulatedShop) -> np.ndarray:
-    """(N, 4) mean, p10, p50 and p90, summed over the first weeks to come."""
+def _sum_over_horizon(forecasts: pa.Table, shop: SimulatedShop) -> Float64Array:
+    """Return mean, p10, p50 and p90 (N, 4), summed over the first weeks to come."""
+    names = ("mean", "p10", "p50", "p90")
     weeks = sorted(set(forecasts["ds"].to_pylist()))[: shop.parameters.horizon_weeks]
     rows = forecasts.filter(pc.is_in(forecasts["ds"], pc.cast(weeks, forecasts["ds"].type)))
-    sums = rows.group_by("unique_id").aggregate(
-        [(name, "sum") for name in ("mean", "p10", "p50", "p90")]
+    sums = rows.group_by("unique_id").aggregate([(name, "sum") for name in names])
+    columns = zip(*(sums[f"{name}_sum"].to_pylist() for name in names), strict=True)
+    row_of: Mapping[str, tuple[float, ...]] = dict(
+        zip(sums["unique_id"].to_pylist(), columns, strict=True)
     )
-    columns = zip(
-        *(sums[f"{name}_sum"].to_pylist() for name in ("mean", "p10", "p50", "p90")), strict=True
-    )
-    known = dict(zip(sums["unique_id"].to_pylist(), columns, strict=True))
-    return np.array([known[item_id] for item_id in shop.item_ids])
+    return np.array([row_of[item_id] for item_id in shop.item_ids])
 
 
-def pricing_items(
-    shop: SimulatedShop, units: np.ndarray, model: ElasticityModel
+def build_pricing_items(
+    shop: SimulatedShop, units: Float64Array, model: ElasticityModel
 ) -> list[PricingItem]:
-    """What pricing knows of each item: forecast `units` (N, 4) of mean, p10, p50 and p90, and its
-    price response."""
+    """Return what pricing knows of each item.
+
+    Forecast `units` (N, 4) are mean, p10, p50 and p90 over the horizon.
+    """
     response = model.find_response(shop.item_ids, ZONE)
     items = [
         PricingItem(
@@ -174,50 +198,55 @@ def pricing_items(
     return add_cross_effects(items, model.find_cross_elasticities(shop.item_ids, ZONE))
 
 
-def _plain(panel: PricePanel, shop: SimulatedShop) -> np.ndarray:
-    """(N,) slope of log units on log price by least squares, item by item."""
-    slopes = dict(zip(panel.item_ids, fit_baseline_slopes(panel)[OWN], strict=True))
-    return np.array([slopes[item_id] for item_id in shop.item_ids])
+def _fit_least_squares(panel: PricePanel, shop: SimulatedShop) -> Float64Array:
+    """Return slopes of log units on log price by least squares, item by item (N,)."""
+    slope_of = dict(zip(panel.item_ids, fit_baseline_slopes(panel)[OWN], strict=True))
+    return np.array([slope_of[item_id] for item_id in shop.item_ids])
 
 
-def _wmape(base: np.ndarray, slopes: np.ndarray, truth: list[np.ndarray]) -> float:
-    """Sum of |foretold - true units| / sum of true units over items and ratios."""
-    told = [base * ratio**slopes for ratio in _RATIOS]
-    wrong = sum(float(np.abs(mine - true).sum()) for mine, true in zip(told, truth, strict=True))
-    return wrong / sum(float(true.sum()) for true in truth)
+def _compute_wmape(
+    base: Float64Array | Int64Array, slopes: Float64Array, truth: list[Float64Array]
+) -> float:
+    """Return the sum of |predicted - true units| / sum of true units over items and ratios.
 
-
-def _to_come(shop: SimulatedShop) -> list[np.ndarray]:
-    """By ratio, (N,) true units of the weeks to come of each item when its price alone is
-    multiplied by the ratio."""
-    found = []
-    for ratio in _RATIOS:
-        sets = np.repeat(shop.current_minor[:, None].astype(np.float64), len(shop.item_ids), axis=1)
-        np.fill_diagonal(sets, sets.diagonal() * ratio)
-        found.append(np.diag(shop.predict_units(sets)))
-    return found
-
-
-def _last_year(shop: SimulatedShop) -> list[np.ndarray]:
-    """The same of the last year's weeks, with the promotions, the neighbours' prices and the demand
-    that there were."""
-    weeks = slice(shop.parameters.n_weeks - _YEAR, None)
-    prices, push = (
-        np.log(shop.plan.offer[:, weeks]),
-        shop.plan.compute_push(shop.parameters)[:, weeks],
+    `base` (N,): units at the current price; `truth`: true units (N,) at each ratio.
+    """
+    predicted = [base * ratio**slopes for ratio in _RATIOS]
+    errors = sum(
+        float(np.abs(units - true_units).sum())
+        for units, true_units in zip(predicted, truth, strict=True)
     )
-    found = []
+    return errors / sum(float(true_units.sum()) for true_units in truth)
+
+
+def _true_units_to_come(shop: SimulatedShop) -> list[Float64Array]:
+    """Return by ratio the true units (N,) of the weeks to come, each price alone changed."""
+    units_by_ratio = []
     for ratio in _RATIOS:
-        units = np.zeros(len(prices))
-        for item in range(len(prices)):
-            moved = prices.copy()
-            moved[item] += np.log(ratio)
-            units[item] = (
-                shop.demand.units(moved, push)[item] * shop.demand_factors.past[item, weeks]
-            ).sum()
-        found.append(units)
-    return found
+        price_sets = np.repeat(
+            shop.current_minor[:, None].astype(np.float64), len(shop.item_ids), axis=1
+        )
+        np.fill_diagonal(price_sets, price_sets.diagonal() * ratio)
+        units_by_ratio.append(np.diag(shop.predict_units(price_sets)))
+    return units_by_ratio
 
 
-def _silent(_: str) -> None:
-    """Says nothing."""
+def _true_units_of_last_year(shop: SimulatedShop) -> list[Float64Array]:
+    """Return the same of the last year, with its promotions, other prices and demand factors."""
+    weeks = slice(shop.parameters.n_weeks - _YEAR_WEEKS, None)
+    log_prices = np.log(shop.plan.offer[:, weeks])
+    push = shop.plan.compute_push(shop.parameters)[:, weeks]
+    factors = shop.demand_factors.past[:, weeks]
+    units_by_ratio = []
+    for ratio in _RATIOS:
+        units = np.zeros(len(log_prices))
+        for item in range(len(log_prices)):
+            changed = log_prices.copy()
+            changed[item] += np.log(ratio)
+            units[item] = (shop.demand.units(changed, push)[item] * factors[item]).sum()
+        units_by_ratio.append(units)
+    return units_by_ratio
+
+
+def ignore_progress(_: str) -> None:
+    """Report nothing."""

@@ -20,16 +20,16 @@ def panel_of(
     """A panel of prices and units (S, W), items i000... of one zone unless told otherwise."""
     n, n_weeks = price.shape
     return PricePanel(
-        np.array([f"i{k:03}" for k in range(n)], object),
-        np.array(["default"] * n if zones is None else zones, object),
-        np.array([""] * n if category is None else category, object),
-        np.array([""] * n if family is None else family, object),
-        np.asarray(units, float),
-        np.log(price),
-        np.full(n, listed),
-        tuple(kinds),
-        np.zeros((0, n, n_weeks)) if reach is None else np.asarray(reach, float),
-        None if cost is None else np.log(cost),
+        item_ids=np.array([f"i{k:03}" for k in range(n)], object),
+        zones=np.array(["default"] * n if zones is None else zones, object),
+        category=np.array([""] * n if category is None else category, object),
+        family=np.array([""] * n if family is None else family, object),
+        units=np.asarray(units, float),
+        log_price=np.log(price),
+        listed=np.full(n, listed),
+        kinds=tuple(kinds),
+        reach=np.zeros((0, n, n_weeks)) if reach is None else np.asarray(reach, float),
+        log_cost=None if cost is None else np.log(cost),
     )
 
 
