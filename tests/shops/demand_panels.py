@@ -14,7 +14,7 @@ MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 def make_panel(
     n_series: int = 120, n_known: int = 30, ahead: int = 13, seed: int = 3
 ) -> DemandPanel:
-    """Return series of Poisson units around a level each; a mailer doubles the units of its weeks."""
+    """Return series of Poisson units around a level; a mailer doubles the units of a week."""
     rng = np.random.default_rng(seed)
     n_weeks = n_known + ahead
     level = rng.gamma(1.0, 3.0, n_series)

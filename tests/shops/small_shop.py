@@ -1,9 +1,8 @@
-"""A second, different shop as canonical tables: a boutique for fashion and electronics in two zones
-and currencies.
+"""A small shop as canonical tables: fashion and electronics in two zones and currencies.
 
-Shoppers have tastes, come back for what is used up, react to prices, coupons and banners, and send
-some of it back. Weeks are business weeks of `TIMEZONE`; everything observed lies before `NOW`,
-planned promotions lie after it.
+Shoppers have tastes, buy consumables again, respond to prices, coupons and banners, and return
+some items. Weeks are business weeks of `TIMEZONE`; everything observed lies before `NOW`, planned
+promotions lie after it.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ N_USERS = 300
 N_GUESTS = 700
 ZONES = ("north", "south")
 CURRENCIES = {"north": "EUR", "south": "SEK"}
-NO_PERSONALIZATION = "u007"  # the one user who said no
-SOLD_OUT = "sku-003"  # has no stock in the zone south
+NO_PERSONALIZATION = "u007"  # the one user who does not allow personalization
+SOLD_OUT = "sku-003"  # has no stock in zone south
 # The environment of a process that serves this shop.
 SETTINGS = {
     "SHOPWRIGHT_TIMEZONE": TIMEZONE,
@@ -46,8 +45,8 @@ SETTINGS = {
 }
 
 _SEK_PER_EUR = 11.3
-# Type of item: how many, price from and to in EUR, how it is used up (share of sessions that buy it
-# again), elasticity.
+# By type of item: number of items, lowest and highest price in EUR, share of sessions that buy an
+# owned item again, elasticity.
 _TYPES: dict[str, tuple[int, float, float, float, float]] = {
     "Fashion > Tops > T-shirts": (24, 12, 35, 0.0, -2.2),
     "Fashion > Tops > Knitwear": (15, 35, 90, 0.0, -1.8),
@@ -79,8 +78,10 @@ class _Catalogue:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Arrays over weeks (W, planned ones too), zones (Z) and items (I). Prices in the zone's major
-    units."""
+    """Arrays over weeks (W, planned weeks included), zones (Z) and items (I).
+
+    Prices are in major units of the zone's currency.
+    """
 
     list_price: np.ndarray  # W, Z, I
     offer_price: np.ndarray  # W, Z, I
@@ -89,37 +90,54 @@ class _Plan:
     banner: np.ndarray  # W, Z, I, reach, 0 for none
 
 
+@dataclass(frozen=True)
+class _Visit:
+    """Who visits which zone in which week; `user` is None for a guest."""
+
+    week_start: datetime
+    week: int
+    zone: int
+    user: int | None
+    visitor: str
+
+
 def write_small_shop(folder: Path, *, seed: int = 5) -> None:
-    """Writes all tables of the shop, some as CSV, some as Parquet, one in parts. The same seed
-    writes the same rows."""
+    """Write all tables of the shop, some as CSV, some as Parquet, one in parts.
+
+    The same seed writes the same rows.
+    """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     weeks = [add_weeks(NOW, n - N_WEEKS, TIMEZONE) for n in range(N_WEEKS + N_PLANNED_WEEKS + 1)]
-    catalogue = _catalogue(rng)
-    plan = _plan(rng, catalogue)
-    events = _events(rng, catalogue, plan, weeks)
+    catalogue = _draw_catalogue(rng)
+    plan = _draw_plan(rng, catalogue)
+    events = _draw_events(rng, catalogue, plan, weeks)
     _write_events(folder / "events", events)
-    _write_csv(folder / "items.csv", _items(rng, catalogue, plan, weeks))
+    _write_csv(folder / "items.csv", _draw_items(rng, catalogue, plan, weeks))
     users = [
         {"user_id": f"u{n:03d}", "personalization_allowed": f"u{n:03d}" != NO_PERSONALIZATION}
         for n in range(N_USERS)
     ]
     _write_csv(folder / "users.csv", users)
     pq.write_table(
-        pa.Table.from_pylist(_price_history(catalogue, plan, weeks)),
+        pa.Table.from_pylist(_make_price_history(catalogue, plan, weeks)),
         folder / "price_history.parquet",
     )
-    _write_csv(folder / "promotions.csv", _promotions(catalogue, plan, weeks))
-    _write_csv(folder / "costs.csv", _costs(rng, catalogue, weeks))
-    pq.write_table(pa.Table.from_pylist(_stock(rng, catalogue, weeks)), folder / "stock.parquet")
-    _write_csv(folder / "competitor_prices.csv", _competitor_prices(rng, catalogue, plan, weeks))
+    _write_csv(folder / "promotions.csv", _make_promotions(catalogue, plan, weeks))
+    _write_csv(folder / "costs.csv", _draw_costs(rng, catalogue, weeks))
+    pq.write_table(
+        pa.Table.from_pylist(_draw_stock(rng, catalogue, weeks)), folder / "stock.parquet"
+    )
+    _write_csv(
+        folder / "competitor_prices.csv", _draw_competitor_prices(rng, catalogue, plan, weeks)
+    )
 
 
-def _catalogue(rng: np.random.Generator) -> _Catalogue:
-    counts = [each[0] for each in _TYPES.values()]
+def _draw_catalogue(rng: np.random.Generator) -> _Catalogue:
+    counts = [values[0] for values in _TYPES.values()]
     kind = np.repeat(np.arange(len(_TYPES)), counts)
     n_items = len(kind)
-    low, high, reuse, elasticity = np.array([each[1:] for each in _TYPES.values()])[kind].T
+    low, high, reuse, elasticity = np.array([values[1:] for values in _TYPES.values()])[kind].T
     base_price = np.exp(rng.uniform(np.log(low), np.log(high)))
     arrives = np.zeros(n_items, dtype=int)
     arrives[rng.choice(n_items, 8, replace=False)] = rng.integers(N_WEEKS - 3, N_WEEKS, 8)
@@ -137,43 +155,41 @@ def _catalogue(rng: np.random.Generator) -> _Catalogue:
     )
 
 
-def _plan(rng: np.random.Generator, catalogue: _Catalogue) -> _Plan:
-    """Regular prices that move now and then, a coupon week for some items, a banner week for
-    others."""
+def _draw_plan(rng: np.random.Generator, catalogue: _Catalogue) -> _Plan:
+    """Draw regular prices with some changes, coupon weeks and banner weeks."""
     n_items = len(catalogue.ids)
     shape = (N_WEEKS + N_PLANNED_WEEKS, len(ZONES), n_items)
-    moved = rng.random(shape) < 0.12
-    moved[0] = False
-    moved[N_WEEKS:] = False
-    steps = np.where(moved, rng.choice([-0.14, -0.09, 0.08, 0.13], shape), 0.0)
+    changed = rng.random(shape) < 0.12
+    changed[0] = False
+    changed[N_WEEKS:] = False
+    steps = np.where(changed, rng.choice([-0.14, -0.09, 0.08, 0.13], shape), 0.0)
     level = np.clip(np.exp(np.cumsum(steps, axis=0)), 0.75, 1.35)
     rate = np.array([1.0, _SEK_PER_EUR])[:, None]
-    list_price = _ending(level * rate * catalogue.base_price)
+    list_price = _round_prices(level * rate * catalogue.base_price)
     coupon = np.where(rng.random(shape) < 0.07, rng.choice([0.1, 0.15, 0.2, 0.25], shape), 0.0)
     banner = np.where(rng.random(shape) < 0.06, rng.choice([0.5, 0.75, 1.0], shape), 0.0)
-    banner[:, 1] = banner[:, 0]  # a banner hangs in both zones
+    banner[:, 1] = banner[:, 0]  # a banner is shown in both zones
     lift = np.where(coupon > 0, _LIFT["coupon"], 1.0) * (1 + (_LIFT["banner"] - 1) * banner)
     return _Plan(
-        list_price,
-        np.where(coupon > 0, _ending(list_price * (1 - coupon)), list_price),
-        lift,
-        coupon,
-        banner,
+        list_price=list_price,
+        offer_price=np.where(coupon > 0, _round_prices(list_price * (1 - coupon)), list_price),
+        lift=lift,
+        coupon=coupon,
+        banner=banner,
     )
 
 
-def _ending(prices: np.ndarray) -> np.ndarray:
-    """Prices that end in .95 (EUR) or 9 (SEK); the zone is the second axis from the right."""
+def _round_prices(prices: np.ndarray) -> np.ndarray:
+    """Return prices that end in .95 (EUR) or 9 (SEK); the zone is the last axis but one."""
     euros = np.maximum(np.floor(prices[..., 0, :]), 1) + 0.95
     kronor = np.maximum(np.round(prices[..., 1, :] / 10) * 10, 20) - 1
     return np.stack([euros, kronor], axis=-2)
 
 
-def _events(
+def _draw_events(
     rng: np.random.Generator, catalogue: _Catalogue, plan: _Plan, weeks: list[datetime]
 ) -> list[dict[str, Any]]:
-    """Sessions of users and of guests; each looks at some items, puts some in the cart and buys
-    some of those."""
+    """Return the events of users and guests, who view, put into the cart and buy items."""
     n_types = len(_TYPES)
     taste = rng.dirichlet(np.full(n_types, 0.35), N_USERS)[:, catalogue.kind] + 0.01  # users x I
     activity = rng.gamma(2.0, 0.55, N_USERS)
@@ -203,7 +219,8 @@ def _events(
             chosen = list(dict.fromkeys([*again, *bought]))
             if user is not None:
                 owned[user].update(i for i in chosen if catalogue.reuse[i] > 0)
-            events += _session(rng, catalogue, plan, weeks, week, zone, user, visitor, seen, chosen)
+            visit = _Visit(weeks[week], week, zone, user, visitor)
+            events += _draw_visit_events(rng, catalogue, plan, visit, seen, chosen)
     for number, event in enumerate(
         sorted(events, key=lambda e: (e["occurred_at"], e["session_id"], e["event_type"]))
     ):
@@ -211,27 +228,22 @@ def _events(
     return sorted(events, key=lambda e: e["event_id"])
 
 
-def _session(
+def _draw_visit_events(
     rng: np.random.Generator,
     catalogue: _Catalogue,
     plan: _Plan,
-    weeks: list[datetime],
-    week: int,
-    zone: int,
-    user: int | None,
-    visitor: str,
+    visit: _Visit,
     seen: np.ndarray,
     chosen: list[int],
 ) -> list[dict[str, Any]]:
-    """The events of one visit, a minute apart; now and then something bought comes back days
-    later."""
-    at = weeks[week] + timedelta(minutes=int(rng.integers(0, 7 * 24 * 60 - 120)))
-    session = f"{visitor}-{week}-{int(at.timestamp()) // 60}"
+    """Return the events of one visit, a minute apart, and refunds some days later."""
+    started_at = visit.week_start + timedelta(minutes=int(rng.integers(0, 7 * 24 * 60 - 120)))
+    session = f"{visit.visitor}-{visit.week}-{int(started_at.timestamp()) // 60}"
     common = {
-        "user_id": None if user is None else f"u{user:03d}",
-        "visitor_id": visitor,
+        "user_id": None if visit.user is None else f"u{visit.user:03d}",
+        "visitor_id": visit.visitor,
         "session_id": session,
-        "zone": ZONES[zone],
+        "zone": ZONES[visit.zone],
         "device": ("phone", "desktop")[int(rng.integers(0, 2))],
     }
     steps = [("view_item", i) for i in seen]
@@ -242,7 +254,7 @@ def _session(
         event: dict[str, Any] = {
             **common,
             "event_type": event_type,
-            "occurred_at": at + timedelta(minutes=minute),
+            "occurred_at": started_at + timedelta(minutes=minute),
             "item_id": catalogue.ids[item],
             "quantity": 1.0,
             "unit_price": None,
@@ -253,16 +265,17 @@ def _session(
         if event_type != "purchase":
             continue
         event["quantity"] = float(1 + rng.poisson(0.9 if catalogue.reuse[item] else 0.05))
-        event["unit_price"] = round(float(plan.offer_price[week, zone, item]), 2)
-        event["list_price"] = round(float(plan.list_price[week, zone, item]), 2)
+        event["unit_price"] = round(float(plan.offer_price[visit.week, visit.zone, item]), 2)
+        event["list_price"] = round(float(plan.list_price[visit.week, visit.zone, item]), 2)
         event["order_id"] = f"o-{session}"
-        back = event["occurred_at"] + timedelta(days=int(rng.integers(3, 11)))
-        if not catalogue.reuse[item] and rng.random() < 0.06 and back < NOW:
-            events.append({**event, "event_type": "refund", "occurred_at": back, "quantity": 1.0})
+        returned_at = event["occurred_at"] + timedelta(days=int(rng.integers(3, 11)))
+        if not catalogue.reuse[item] and rng.random() < 0.06 and returned_at < NOW:
+            refund = {"event_type": "refund", "occurred_at": returned_at, "quantity": 1.0}
+            events.append({**event, **refund})
     return events
 
 
-def _items(
+def _draw_items(
     rng: np.random.Generator, catalogue: _Catalogue, plan: _Plan, weeks: list[datetime]
 ) -> list[dict[str, Any]]:
     names = list(_TYPES)
@@ -291,11 +304,10 @@ def _items(
     return rows
 
 
-def _price_history(
+def _make_price_history(
     catalogue: _Catalogue, plan: _Plan, weeks: list[datetime]
 ) -> list[dict[str, Any]]:
-    """A row for each span of weeks with one price; the last is the regular price, open-ended from
-    `NOW` or before."""
+    """Return a row per span of weeks with one price; the last price is regular and open-ended."""
     rows: list[dict[str, Any]] = []
     for zone, name in enumerate(ZONES):
         for i, item_id in enumerate(catalogue.ids):
@@ -327,10 +339,12 @@ def _price_history(
     return rows
 
 
-def _promotions(catalogue: _Catalogue, plan: _Plan, weeks: list[datetime]) -> list[dict[str, Any]]:
+def _make_promotions(
+    catalogue: _Catalogue, plan: _Plan, weeks: list[datetime]
+) -> list[dict[str, Any]]:
     rows = []
-    for kind, given in (("coupon", plan.coupon), ("banner", plan.banner)):
-        for w, zone, i in np.argwhere(given > 0):
+    for kind, values in (("coupon", plan.coupon), ("banner", plan.banner)):
+        for w, zone, i in np.argwhere(values > 0):
             if catalogue.arrives[i] > w:
                 continue
             rows.append(
@@ -341,19 +355,19 @@ def _promotions(catalogue: _Catalogue, plan: _Plan, weeks: list[datetime]) -> li
                     "starts_at": weeks[w].isoformat(),
                     "ends_at": weeks[w + 1].isoformat(),
                     "kind": kind,
-                    "depth": float(given[w, zone, i]) if kind == "coupon" else None,
-                    "reach": float(given[w, zone, i]) if kind == "banner" else None,
+                    "depth": float(values[w, zone, i]) if kind == "coupon" else None,
+                    "reach": float(values[w, zone, i]) if kind == "banner" else None,
                 }
             )
     return rows
 
 
-def _costs(
+def _draw_costs(
     rng: np.random.Generator, catalogue: _Catalogue, weeks: list[datetime]
 ) -> list[dict[str, Any]]:
-    """What an item costs in the zone's currency; suppliers raised some prices after eight weeks."""
+    """Return costs in the zone's currency; some rise after eight weeks."""
     share = rng.uniform(0.35, 0.55, len(catalogue.ids))
-    raised = rng.random(len(catalogue.ids)) < 0.3
+    is_raised = rng.random(len(catalogue.ids)) < 0.3
     return [
         {
             "item_id": item_id,
@@ -363,14 +377,14 @@ def _costs(
         }
         for zone, rate in zip(ZONES, (1.0, _SEK_PER_EUR), strict=True)
         for i, item_id in enumerate(catalogue.ids)
-        for week, factor in ((0, 1.0), *(((8, 1.06),) if raised[i] else ()))
+        for week, factor in ((0, 1.0), *(((8, 1.06),) if is_raised[i] else ()))
     ]
 
 
-def _stock(
+def _draw_stock(
     rng: np.random.Generator, catalogue: _Catalogue, weeks: list[datetime]
 ) -> list[dict[str, Any]]:
-    """Counted every fourth week and last at `NOW`."""
+    """Return counts of every fourth week, the last at `NOW`."""
     return [
         {
             "item_id": item_id,
@@ -386,10 +400,10 @@ def _stock(
     ]
 
 
-def _competitor_prices(
+def _draw_competitor_prices(
     rng: np.random.Generator, catalogue: _Catalogue, plan: _Plan, weeks: list[datetime]
 ) -> list[dict[str, Any]]:
-    """Two competitors, in EUR, observed in the last four weeks."""
+    """Return prices of two competitors, in EUR, observed in the last four weeks."""
     return [
         {
             "item_id": catalogue.ids[i],
@@ -404,7 +418,7 @@ def _competitor_prices(
 
 
 def _write_events(folder: Path, events: list[dict[str, Any]]) -> None:
-    """Two parts, as an export by halves of the year would be."""
+    """Write two parts, like an export by halves of the year."""
     folder.mkdir(exist_ok=True)
     rows = pa.Table.from_pylist(events)
     half = rows.num_rows // 2
