@@ -1,4 +1,4 @@
-"""Rules of the tree of tests: what they import, and where they stand."""
+"""Rules of the tree: what tests import, where they are, and where the system clock is made."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
+PACKAGES = ("configs", "features", "models", "training", "experiments", "serving")
+# Modules that put a process together; only they choose the system clock.
+COMPOSITION_ROOTS = ("serving/app.py", "serving/server.py", "serving/cli/")
 # Folders of tests that have no counterpart in the packages.
 TEST_FOLDERS = ("shops", "benchmarks", "e2e")
 TEST_FILES = sorted(TESTS.rglob("*.py"))
 
 
-def imported_modules(path: Path) -> Iterator[str]:
+def list_imported_modules(path: Path) -> Iterator[str]:
     """Yield every module that a file imports; for `from a import b` both `a` and `a.b`."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -43,7 +46,7 @@ def test_helpers_are_imported_from_tests_shops() -> None:
     offenders = [
         f"{path.relative_to(ROOT)} imports {module}"
         for path in TEST_FILES
-        for module in imported_modules(path)
+        for module in list_imported_modules(path)
         if module.split(".")[0] == "tests" and not is_allowed(path, module)
     ]
     assert offenders == []
@@ -61,3 +64,21 @@ def test_every_folder_of_tests_has_its_counterpart() -> None:
 def test_no_helper_is_a_test_module() -> None:
     helpers = [*TESTS.glob("shops/**/*.py")]
     assert [path.name for path in helpers if path.name.startswith("test_")] == []
+
+
+def calls_system_clock(path: Path) -> bool:
+    """Return whether a file calls `SystemClock()`, by name or as an attribute of its module."""
+    calls = [
+        node.func
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    ]
+    names = {getattr(call, "id", getattr(call, "attr", "")) for call in calls}
+    return "SystemClock" in names
+
+
+def test_the_system_clock_is_made_in_composition_roots_only() -> None:
+    files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    callers = [str(path.relative_to(ROOT)) for path in files if calls_system_clock(path)]
+    assert "serving/app.py" in callers or "serving/server.py" in callers
+    assert [name for name in callers if not name.startswith(COMPOSITION_ROOTS)] == []
