@@ -121,6 +121,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         allowed_items=AllowedItems(settings, engine),
         experiments=lambda: experiments.current,
         log=exposures.add,
+        count=lambda answer: metrics.count_slate(answer.placement, answer.slate.fallback),
         workers=workers,
     )
     events = EventService(

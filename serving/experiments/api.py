@@ -57,15 +57,14 @@ class ExperimentsResponse(BaseModel):
 
 
 class AssignmentResponse(BaseModel):
-    """What a unit gets in a running experiment; variant is null where the rollout has not reached
-    it."""
+    """The variant of a unit in an experiment; null where the rollout has not reached it."""
 
     experiment: str
     variant: str | None
 
 
 class AssignmentsResponse(BaseModel):
-    """What a unit gets in every running experiment."""
+    """The variants of a unit in every running experiment."""
 
     unit_id: str
     items: list[AssignmentResponse]
@@ -105,14 +104,14 @@ class MoneyResponse(BaseModel):
 
 
 class MetricsResponse(BaseModel):
-    """What the units did after they met the variant."""
+    """What the units did from their first exposure on."""
 
     purchase_conversion: ShareResponse
     revenue_per_unit: MoneyResponse
 
 
 class VariantResultResponse(BaseModel):
-    """How many units met the variant, and its metrics."""
+    """How many units were exposed to the variant, and its metrics."""
 
     name: str
     n: int
@@ -120,7 +119,7 @@ class VariantResultResponse(BaseModel):
 
 
 class ResultsResponse(BaseModel):
-    """The state of an experiment now."""
+    """The results of an experiment until now."""
 
     experiment: str
     status: str
@@ -135,7 +134,7 @@ class ResultsResponse(BaseModel):
     n_mixed: int
     n_unknown: int
     sample_ratio_p_value: float | None = Field(
-        description="Below 0.001 the split is broken and no verdict is given"
+        description="Below 0.001 the split is taken for broken and there is no verdict"
     )
     verdict: str
 
@@ -183,7 +182,7 @@ def get_assignments(
         Id, Query(description="A user, else a visitor, else a session: what the experiment assigns")
     ],
 ) -> AssignmentsResponse:
-    """Which variant a unit gets, without exposing it."""
+    """The variants of a unit, without exposing it."""
     items = [
         AssignmentResponse(
             experiment=assignment.experiment.key,

@@ -97,6 +97,10 @@ class Metrics:
         """A gauge whose values of several workers are put together by `mode`."""
         return Gauge(name, meaning, labels, registry=self.registry, multiprocess_mode=mode)
 
+    def count_slate(self, placement: str, fallback: str | None) -> None:
+        """Count a slate, and why popular items stood in for personal ones if they did."""
+        self.slates.labels(placement, fallback or "none").inc()
+
     def observe(
         self,
         *,

@@ -1,5 +1,5 @@
-"""Slates of many users at once, for mail: the served recommender over shares of the users, one
-process each."""
+"""Slates of many users as Parquet files, for mail: several processes take shares of the users in
+turn."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,18 +33,31 @@ SLATES = pa.schema(
         ("model_version", pa.string()),
     ]
 )
-_PER_SHARE = 2_000  # users a file, at most
-_SHARES = 6  # of each process, at least: who is done early takes another
-_FEW = 10  # users a share, on average, at least
+# A share is a file: at most so many users, on average at least so many.
+_MAX_USERS = 2_000
+_MIN_USERS = 10
+# Shares per process, at least: a process that is done early takes another.
+_MIN_SHARES = 6
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Some of the users, and the file of their slates."""
+
+    path: Path
+    user_ids: Sequence[str]
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What every share needs, the shares, and how many of them are taken (a shared number with a
-    lock)."""
+    """The shares and what each of them needs.
 
-    shares: Sequence[tuple[Path, Sequence[str]]]
-    taken: Any
+    n_taken   how many shares are taken, in memory that the processes share
+    allowed   ids of the items that may be shown; None for all
+    """
+
+    shares: Sequence[_Share]
+    n_taken: Synchronized[int]
     recommender: Recommender
     histories: Mapping[str, UserHistory]
     allowed: frozenset[str] | None
@@ -53,7 +66,7 @@ class _Work:
     version: str
 
 
-# What a worker inherits from the process that forks it, so that nothing is sent through a pipe.
+# A worker inherits this from the process that forks it, so that nothing is sent through a pipe.
 _inherited: list[_Work] = []
 
 
@@ -68,37 +81,38 @@ def write_slates(
     count: int,
     n_processes: int,
 ) -> int:
-    """Writes SLATES rows as `part-NNNNN.parquet` files into `folder`, which is replaced whole;
-    returns their number.
+    """Write SLATES rows as `part-NNNNN.parquet` files into `folder`, which is replaced whole;
+    return the number of rows.
 
     A user without history, or who refuses personalization, has no rows. The slates are those that
     the server gives at the instant of the histories, of items in stock, without an experiment's
     treatment.
     """
-    known = [user_id for user_id in user_ids if user_id in histories]
+    known_ids = [user_id for user_id in user_ids if user_id in histories]
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     retired = staging.with_suffix(".retired")
     staging.mkdir()
-    allowed, processes = _in_stock(recommender.items), multiprocessing.get_context("fork")
-    shares = enumerate(_shared_out(known, n_processes))
-    named = [(staging / f"part-{number:05}.parquet", share) for number, share in shares]
+    processes = multiprocessing.get_context("fork")
     work = _Work(
-        named,
-        processes.Value("q"),
-        recommender,
-        histories,
-        allowed,
-        placement,
-        count,
-        version.version,
+        shares=[
+            _Share(staging / f"part-{number:05}.parquet", share_ids)
+            for number, share_ids in enumerate(_split_users(known_ids, n_processes))
+        ],
+        n_taken=processes.Value("q"),
+        recommender=recommender,
+        histories=histories,
+        allowed=_ids_in_stock(recommender.items),
+        placement=placement,
+        count=count,
+        version=version.version,
     )
     _inherited.append(work)
     try:
-        # what the processes share is not searched for garbage, which would copy all of it
+        # Garbage collection would copy all that the processes share.
         gc.freeze()
         try:
-            n_rows = _written(n_processes, processes)
+            n_rows = _write_in_processes(n_processes, processes)
         finally:
             gc.unfreeze()
         if folder.exists():
@@ -113,19 +127,19 @@ def write_slates(
     return n_rows
 
 
-def _shared_out(users: Sequence[str], n_processes: int) -> list[Sequence[str]]:
-    """Each share is smaller than the one before, so that at the end no process waits long for
-    another."""
+def _split_users(user_ids: Sequence[str], n_processes: int) -> list[Sequence[str]]:
+    """Return shares of falling size, so that at the end no process waits long for another."""
+    n_users = len(user_ids)
     n_shares = max(
-        -(-2 * len(users) // _PER_SHARE), min(_SHARES * n_processes, len(users) // _FEW), 1
+        -(-2 * n_users // _MAX_USERS), min(_MIN_SHARES * n_processes, n_users // _MIN_USERS), 1
     )
     left = 1 - np.arange(n_shares + 1) / n_shares
-    ends = np.rint(len(users) * (1 - left**2)).astype(np.int64).tolist()
-    return [users[start:end] for start, end in pairwise(ends) if end > start]
+    ends = np.rint(n_users * (1 - left**2)).astype(np.int64).tolist()
+    return [user_ids[start:end] for start, end in pairwise(ends) if end > start]
 
 
-def _in_stock(items: ItemFeatures) -> frozenset[str] | None:
-    """The items that are not known to be out of stock; None when all are."""
+def _ids_in_stock(items: ItemFeatures) -> frozenset[str] | None:
+    """Return the ids of the items that are not known to be sold out; None when none is."""
     stock = items.columns.get("stock_on_hand")
     if stock is None or not (stock <= 0).any():
         return None
@@ -138,42 +152,45 @@ def _query(work: _Work, user_id: str) -> RecommendationQuery:
     )
 
 
-def _written(n_processes: int, processes: multiprocessing.context.ForkContext) -> int:
-    """Rows of all shares; this process takes its part of them."""
+def _write_in_processes(n_processes: int, processes: multiprocessing.context.ForkContext) -> int:
+    """Write all shares and return the number of rows; this process takes its part of them."""
     if n_processes == 1:
         return _write_shares()
     pool = ProcessPoolExecutor(n_processes - 1, processes)
     try:
-        others = [pool.submit(_write_shares) for _ in range(n_processes - 1)]
-        n_rows = _write_shares() + sum(each.result() for each in others)
+        futures = [pool.submit(_write_shares) for _ in range(n_processes - 1)]
+        n_rows = _write_shares() + sum(future.result() for future in futures)
     except BaseException:
-        pool.shutdown()  # nobody writes any more when the files are removed
+        # The files are removed next: wait until nobody writes any more.
+        pool.shutdown()
         raise
-    pool.shutdown(wait=False)  # the end of so large a process takes as long as a hundred slates
+    # The end of so large a process takes as long as a hundred slates: do not wait for it.
+    pool.shutdown(wait=False)
     return n_rows
 
 
 def _write_shares() -> int:
-    """Writes shares until none is left; after a failure none is."""
+    """Write shares until none is left, which a failure sees to; return the number of rows."""
     (work,) = _inherited
     n_rows = 0
     try:
-        while (number := _take(work)) is not None:
-            n_rows += _write_share(work, *work.shares[number])
+        while (share := _take_share(work)) is not None:
+            n_rows += _write_share(work, share)
     except BaseException:
-        work.taken.value = len(work.shares)
+        work.n_taken.value = len(work.shares)
         raise
     return n_rows
 
 
-def _take(work: _Work) -> int | None:
-    with work.taken.get_lock():
-        number = int(work.taken.value)
-        work.taken.value = number + 1
-    return number if number < len(work.shares) else None
+def _take_share(work: _Work) -> _Share | None:
+    with work.n_taken.get_lock():
+        number = work.n_taken.value
+        work.n_taken.value = number + 1
+    return work.shares[number] if number < len(work.shares) else None
 
 
-def _write_share(work: _Work, path: Path, user_ids: Sequence[str]) -> int:
+def _write_share(work: _Work, share: _Share) -> int:
+    user_ids = share.user_ids
     slates = work.recommender.lines([_query(work, user_id) for user_id in user_ids])
     lengths = np.array([len(slate.item_ids) for slate in slates], np.int64)
     n_rows = int(lengths.sum())
@@ -185,5 +202,5 @@ def _write_share(work: _Work, path: Path, user_ids: Sequence[str]) -> int:
         "reason": [reason for slate in slates for reason in slate.reasons],
         "model_version": np.full(n_rows, work.version, object),
     }
-    pq.write_table(pa.Table.from_pydict(columns, schema=SLATES), path, compression="zstd")
+    pq.write_table(pa.Table.from_pydict(columns, schema=SLATES), share.path, compression="zstd")
     return n_rows

@@ -88,6 +88,7 @@ class RecommendationService:
     models        source of the recommender that answers now
     experiments   reads the experiments as they are now, by key
     log           takes exposures and impressions; never waits
+    count         called with every answer
     workers       where slates are computed, away from the event loop
     """
 
@@ -99,6 +100,7 @@ class RecommendationService:
     allowed_items: AllowedItems
     experiments: Callable[[], Mapping[str, Experiment]]
     log: Callable[[Exposure | Impression], None]
+    count: Callable[[SlateAnswer], None]
     workers: Executor
 
     def answer(self, request: SlateRequest) -> SlateAnswer:
@@ -163,6 +165,7 @@ class RecommendationService:
         )
         self._log_exposure(answer, visit.now)
         self._log_impressions(request, answer, visit.now)
+        self.count(answer)
         return answer
 
     def _query(

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from features.contracts.errors import BadInput, UnknownName
 from models.ranking.recommender import Recommender
 from serving.cli.main import app
-from serving.recommendations.batch import _inherited, _shared_out
+from serving.recommendations.batch import _inherited, _split_users
 from tests.shops.served_shop import NOW, REFUSER, running, user
 
 RUN = CliRunner()
@@ -93,7 +93,7 @@ def test_a_process_that_fails_leaves_the_older_slates_and_nothing_half_written(
         if (os.getpid() == first) == fails_in_first:
             raise BadInput("cannot go on")
         while (
-            not fails_in_first and _inherited[0].taken.value < 2
+            not fails_in_first and _inherited[0].n_taken.value < 2
         ):  # the other process has a share as well
             time.sleep(0.01)
         return whole(self, queries)
@@ -107,6 +107,6 @@ def test_a_process_that_fails_leaves_the_older_slates_and_nothing_half_written(
 @pytest.mark.parametrize("n_users", [0, 1, 9, 40, 9_000])
 def test_every_user_is_in_one_share(n_users):
     users = [str(n) for n in range(n_users)]
-    shares = _shared_out(users, 2)
+    shares = _split_users(users, 2)
     assert [user for share in shares for user in share] == users
     assert all(0 < len(share) <= 2_000 for share in shares)

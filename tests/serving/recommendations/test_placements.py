@@ -14,6 +14,7 @@ from features.database import impressions, reading
 from features.facts.facts import Facts
 from features.online.materialize import materialize
 from serving.app import create_app
+from serving.recommendations.api import RecommendationResponse
 from tests.shops.served_shop import NOW, rows_of, running, settings_of
 
 PLACEMENTS = {
@@ -70,6 +71,8 @@ def test_a_new_placement_is_a_file_and_its_rules_another(shop):
     assert "wine" not in ids(answer)
     assert {"beer", "butter"} <= set(ids(answer))  # the rule that has ended hides nothing
     assert {"item_id": "wine", "rule": "dairy.no_wine", "effect": "hidden"} in answer["withheld"]
+    typed = RecommendationResponse.model_validate(answer, strict=True)
+    assert typed.model_dump(mode="json", exclude_unset=True) == answer
     known = ask(shop, "dairy_wall", user_id="u00", in_stock_only=False)
     assert known["fallback"] is None
     assert ids(known)[0] == "cheese"

@@ -14,6 +14,7 @@ from features.facts.facts import Facts
 from features.online.materialize import materialize
 from features.online.online_store import OnlineHistories
 from features.prices.ledger import Ledger
+from serving.recommendations.api import PageResponse, RecommendationResponse
 from tests.shops.served_shop import NOW, REFUSER, price, rows_of, running, user
 
 
@@ -43,6 +44,29 @@ def test_an_answer_has_the_shape_of_the_contract(shared):
     assert set(answer["items"][0]) == {"item_id", "rank", "score", "reason"}
     assert (answer["fallback"], answer["degraded"]) == (None, False)
     assert answer["recommendation_id"] != ask(shared, user_id="u00")["recommendation_id"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"user_id": "u00"},
+        {"user_id": "u00", "explain": True},
+        {"item_ids": ["beer"], "explain": True, "in_stock_only": False},
+        {},
+    ],
+)
+def test_bodies_are_what_the_response_types_describe(shared, body):
+    answer = ask(shared, **body)
+    assert fields_set(RecommendationResponse, answer) == answer
+    page = shared.client.post(
+        "/v1/recommendations/page", json={"placements": ["home", "trending"], **body}
+    ).json()
+    assert fields_set(PageResponse, page) == page
+
+
+def fields_set(response, body):
+    """The body as its type reads it, without what the type adds: a field unknown to it is lost."""
+    return response.model_validate(body, strict=True).model_dump(mode="json", exclude_unset=True)
 
 
 @pytest.mark.parametrize(("variant", "policy"), [("champion", None), ("buy_again", "buy_again")])
