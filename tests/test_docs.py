@@ -22,6 +22,12 @@ PAGES = {
 TEXT = "\n".join(PAGES.values())
 
 
+def list_anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 def list_architecture_paths(text: str) -> set[str]:
     """Return the paths on the architecture page: those of its tree, and those in backticks.
 
@@ -76,8 +82,10 @@ def test_every_model_is_documented() -> None:
 
 def test_no_link_is_dead() -> None:
     for page, text in PAGES.items():
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
+            path = (page.parent / target).resolve() if target else page
+            assert path.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in list_anchors(path), f"{page.name}: {target}#{anchor}"
 
 
 def test_every_path_on_the_architecture_page_exists() -> None:
