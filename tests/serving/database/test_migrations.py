@@ -1,0 +1,46 @@
+"""The schema: migrations against the tables that the code knows, and times in UTC."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from features.contracts.errors import BadInput
+from features.database import Instant, metadata, reading, transaction
+from serving.database.audit_log import AuditEntry, AuditLog
+from serving.database.migrate import upgrade
+from serving.database.tables import audit_log
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_the_migrations_create_the_tables_that_the_code_knows(engine):
+    with reading(engine) as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    upgrade(engine)  # again: nothing to do
+
+
+def test_a_database_from_a_newer_version_is_refused(engine):
+    with transaction(engine) as connection:
+        revision = connection.execute(
+            sa.text("SELECT version_num FROM alembic_version")
+        ).scalar_one()
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(BadInput, match="9999"):
+        upgrade(engine)
+    with transaction(engine) as connection:
+        connection.execute(
+            sa.text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision}
+        )
+
+
+def test_times_are_stored_in_utc_and_never_without_a_zone(engine):
+    with pytest.raises(sa.exc.StatementError, match="zone"), reading(engine) as connection:
+        connection.execute(sa.select(sa.literal(datetime(2018, 1, 1), Instant)))  # noqa: DTZ001
+    with transaction(engine) as connection:
+        entry = AuditEntry("key_anna", "approve", "price_suggestion", "a")
+        AuditLog(connection).append([entry], NOW.astimezone(tz=None))
+        at = connection.execute(sa.select(audit_log.c.at)).scalar_one()
+    assert (at, at.utcoffset()) == (NOW, timedelta(0))
