@@ -1,4 +1,4 @@
-"""Rows of a shop small enough to work out by hand."""
+"""Rows of events that are small enough to compute by hand, and rows as tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def days_before(days: float, as_of: datetime = AS_OF) -> datetime:
 def event(
     user_id: str | None, item_id: str, at: datetime, kind: str = "purchase", **values: Any
 ) -> dict[str, Any]:
-    """A row of `events`; a purchase of one unit at 100 unless told otherwise."""
+    """Return a row of `events`; by default a purchase of one unit at 100."""
     row = {
         "event_id": f"e{next(_NUMBERS)}",
         "event_type": kind,
@@ -38,18 +38,18 @@ def event(
 
 
 def arrow(name: str, rows: Iterable[Mapping[str, Any]] = ()) -> pa.Table:
-    """Rows in the stored schema of a table."""
+    """Return rows in the stored schema of a table."""
     return pa.Table.from_pylist([dict(row) for row in rows], schema=TABLES[name].arrow)
 
 
 def table(name: str, rows: Iterable[Mapping[str, Any]] = ()) -> Any:
-    """Rows as an Ibis table."""
+    """Return rows as an Ibis table."""
     return ibis.memtable(arrow(name, rows))
 
 
 def by_key(relation: Any, *keys: str) -> dict[Any, dict[str, Any]]:
-    """The rows of a relation by key."""
+    """Return the rows of a relation by key."""
     rows = relation.to_pyarrow().to_pylist()
-    found = {tuple(row.pop(key) for key in keys): row for row in rows}
-    assert len(found) == len(rows)
-    return {key[0] if len(keys) == 1 else key: row for key, row in found.items()}
+    by_key = {tuple(row.pop(key) for key in keys): row for row in rows}
+    assert len(by_key) == len(rows)
+    return {key[0] if len(keys) == 1 else key: row for key, row in by_key.items()}

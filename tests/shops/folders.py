@@ -52,5 +52,5 @@ class Shop:
         )
 
     def rows(self, table: str = "events") -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.facts.read(table).to_pyarrow().to_pylist()
-        return found
+        rows: list[dict[str, Any]] = self.facts.read(table).to_pyarrow().to_pylist()
+        return rows

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from configs.settings import Settings
 from features.contracts.tables import TABLES
@@ -15,6 +14,7 @@ from features.facts.facts import Facts
 from models.ranking.lambdarank import RankerConfig
 from models.retrieval.als import AlsConfig
 from models.retrieval.ease import EaseConfig
+from tests.shops.event_tables import arrow
 from training.recommendations.task import RecommendationsConfig
 
 END = datetime(2024, 5, 6, tzinfo=UTC)
@@ -30,8 +30,7 @@ CONFIG = RecommendationsConfig(
 
 
 def make_purchases() -> list[dict[str, Any]]:
-    """Forty shoppers with tastes over thirty items, who buy up to seven a week and come back for
-    some."""
+    """Return purchases of forty shoppers with tastes over thirty items, up to eight a week."""
     rng = np.random.default_rng(11)
     rows = []
     for n in range(40):
@@ -64,23 +63,15 @@ def write_shop(home: Path, rows: list[dict[str, Any]]) -> tuple[Facts, Settings]
     settings = Settings(home=home)
     facts = Facts(settings)
     items = [{"item_id": f"i{n:02}", "category": f"Food > {n % 3}"} for n in range(30)]
-    names = TABLES["items"].arrow.names
-    facts.write(
-        {
-            "events": pa.Table.from_pylist(rows, TABLES["events"].arrow),
-            "items": pa.Table.from_pylist(
-                [{n: each.get(n) for n in names} for each in items], TABLES["items"].arrow
-            ),
-        }
-    )
+    facts.write({"events": arrow("events", rows), "items": arrow("items", items)})
     return facts, settings
 
 
 def items_bought_after_cut() -> dict[str, set[str]]:
     rows = make_purchases()
-    known = {each["item_id"] for each in rows if each["occurred_at"] < CUT}
-    after: dict[str, set[str]] = {}
-    for each in rows:
-        if each["occurred_at"] >= CUT and each["item_id"] in known:
-            after.setdefault(each["user_id"], set()).add(each["item_id"])
-    return after
+    known = {row["item_id"] for row in rows if row["occurred_at"] < CUT}
+    by_user: dict[str, set[str]] = {}
+    for row in rows:
+        if row["occurred_at"] >= CUT and row["item_id"] in known:
+            by_user.setdefault(row["user_id"], set()).add(row["item_id"])
+    return by_user

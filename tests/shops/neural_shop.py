@@ -1,5 +1,4 @@
-"""The contract suite's shop as sequences: every item a user bought is an order of its own, an hour
-apart."""
+"""Interactions as sequences: every item that a user bought is one order, an hour apart."""
 
 from __future__ import annotations
 
@@ -24,17 +23,17 @@ LOOP = LoopConfig(
 
 def sequences_of(interactions: Interactions) -> Sequences:
     users, items = interactions.matrix.nonzero()
-    place = np.arange(len(users)) - np.searchsorted(users, users)
+    hours = np.arange(len(users)) - np.searchsorted(users, users)
     kinds = np.full(len(users), PURCHASE, np.int8)
     return Sequences.from_lines(
-        interactions.user_ids[users], place * 3600, kinds, interactions.item_ids[items]
+        interactions.user_ids[users], hours * 3600, kinds, interactions.item_ids[items]
     )
 
 
 def plain_items(item_ids: np.ndarray) -> ItemFeatures:
-    """Items of which nothing is known but their ids."""
-    nothing = np.full(len(item_ids), "", object)
-    return ItemFeatures(datetime(2024, 1, 1, tzinfo=UTC), item_ids, {}, nothing, nothing)
+    """Return items of which only the ids are known."""
+    unknown = np.full(len(item_ids), "", object)
+    return ItemFeatures(datetime(2024, 1, 1, tzinfo=UTC), item_ids, {}, unknown, unknown)
 
 
 def bought(item_ids: np.ndarray, rows: np.ndarray) -> list[Event]:

@@ -10,18 +10,20 @@ from models.pricing.optimise.problem import Choices, Limit, Links, Problem
 
 
 def exact(problem: Problem) -> float | None:
-    """The value of the best choices; None when no choices keep all limits."""
+    """Return the value of the best choices; None when no choices satisfy all limits."""
     choices, links = problem.choices, problem.links
     n, size = len(choices.starts) - 1, len(choices.prices)
-    one = sparse.csr_matrix((np.ones(size), (choices.item, np.arange(size))), shape=(n, size))
-    constraints = [LinearConstraint(one, 1, 1)]
+    one_per_item = sparse.csr_matrix(
+        (np.ones(size), (choices.item, np.arange(size))), shape=(n, size)
+    )
+    constraints = [LinearConstraint(one_per_item, 1, 1)]
     # A choice of an item may be taken only with one of the choices first:end of the item before.
     rows = []
-    for place in range(size):
-        if links.previous[choices.item[place]] >= 0:
+    for choice in range(size):
+        if links.previous[choices.item[choice]] >= 0:
             row = np.zeros(size)
-            row[place] = 1
-            row[links.first[place] : links.end[place]] -= 1
+            row[choice] = 1
+            row[links.first[choice] : links.end[choice]] -= 1
             rows.append(row)
     if rows:
         constraints.append(LinearConstraint(np.array(rows), -np.inf, 0))
@@ -30,14 +32,14 @@ def exact(problem: Problem) -> float | None:
             row = np.where(np.repeat(limit.group, choices.counts) == group, limit.amount, 0.0)
             constraints.append(LinearConstraint(row, least, np.inf))
     options = {"mip_rel_gap": 1e-9}
-    found = milp(
+    solution = milp(
         -choices.value,
         constraints=constraints,
         integrality=np.ones(size),
         bounds=Bounds(0, 1),
         options=options,
     )
-    return None if found.x is None else float(-found.fun)
+    return None if solution.x is None else float(-solution.fun)
 
 
 def random_problem(
@@ -51,8 +53,10 @@ def random_problem(
     n_groups: int = 0,
     equal: bool = False,
 ) -> Problem:
-    """Chains of items of which the later is not cheaper (or costs the same), a revenue floor, a
-    cap, group margins."""
+    """Return chains of items with a revenue floor, a cap on changes and group margins.
+
+    The later item of a chain is not cheaper, or with `equal` costs the same.
+    """
     rng = np.random.default_rng(seed)
     n = n_chains * length
     current = rng.integers(100, 400, n_chains)[None, :] + 40 * np.arange(length)[:, None] * (
@@ -70,20 +74,23 @@ def random_problem(
     previous = np.concatenate([np.full(n_chains, -1), np.arange(n - n_chains)])
     first, end = np.zeros(n * n_prices, np.int64), np.zeros(n * n_prices, np.int64)
     for item in range(n_chains, n):
-        before, here = prices[previous[item]], slice(item * n_prices, (item + 1) * n_prices)
-        first[here] = starts[previous[item]] + (
-            np.searchsorted(before, prices[item]) if equal else 0
+        previous_prices, rows = (
+            prices[previous[item]],
+            slice(item * n_prices, (item + 1) * n_prices),
         )
-        end[here] = starts[previous[item]] + np.searchsorted(before, prices[item], "right")
-    everyone = np.zeros(n, np.int64)
+        first[rows] = starts[previous[item]] + (
+            np.searchsorted(previous_prices, prices[item]) if equal else 0
+        )
+        end[rows] = starts[previous[item]] + np.searchsorted(previous_prices, prices[item], "right")
+    one_group = np.zeros(n, np.int64)
     limits = []
     if floor is not None:
         now = revenue[:, n_prices // 2].sum()
-        limits.append(Limit("revenue floor", everyone, revenue.ravel(), np.array([floor * now])))
+        limits.append(Limit("revenue floor", one_group, revenue.ravel(), np.array([floor * now])))
     if most_changes is not None:
         changed = (prices != current[:, None]).astype(float)
         limits.append(
-            Limit("changes", everyone, -changed.ravel(), np.array([-float(most_changes)]))
+            Limit("changes", one_group, -changed.ravel(), np.array([-float(most_changes)]))
         )
     if n_groups:
         group = rng.integers(0, n_groups, n)

@@ -65,7 +65,7 @@ def suggestion(item, price=110, zone="default", base=None, **values):
 
 
 def file(engine, *suggestions):
-    """Opens the ledger for the suggestions' items and files them; returns their ids."""
+    """Open the ledger for the suggestions' items and file them; return their ids."""
     with transaction(engine) as connection:
         Ledger(connection).append([opening_price(s.item_id, zone=s.zone) for s in suggestions])
         return Suggestions(connection).add(suggestions)

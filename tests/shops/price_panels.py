@@ -1,4 +1,4 @@
-"""Simulated weeks with a price response that is known."""
+"""Simulated weeks with a known price response."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def panel_of(
     listed=False,
     cost=None,
 ):
-    """A panel of prices and units (S, W), items i000... of one zone unless told otherwise."""
+    """Return a panel of prices and units (S, W); by default of items i000... in one zone."""
     n, n_weeks = price.shape
     return PricePanel(
         item_ids=np.array([f"i{k:03}" for k in range(n)], object),
@@ -42,9 +42,9 @@ def panel(
     shock: float = 0.0,
     seed: int = 1,
 ) -> PricePanel:
-    """Items i000... in two categories, each promoted in a quarter of the weeks by 10 to 40 %.
+    """Return items i000... in two categories, promoted in a quarter of the weeks by 10 to 40 %.
 
-    `shock` moves all units of a week together, the more the more items are promoted in it.
+    `shock` is the standard deviation of a common change of all log units of a week.
     """
     rng = np.random.default_rng(seed)
     n = len(elasticities) * len(zones)
@@ -56,11 +56,11 @@ def panel(
     common = shock * rng.normal(size=n_weeks)
     units = rng.uniform(3, 5, n)[:, None] + slopes * (price - price.mean(1, keepdims=True)) + common
     units += rng.normal(0, noise, (n, n_weeks))
-    made = panel_of(
+    simulated = panel_of(
         np.exp(price),
         np.exp(units),
         category=[f"Food > {'Tea' if k < n / 2 else 'Milk'} > Any" for k in range(n)],
         zones=[zone for _ in elasticities for zone in zones],
     )
-    made.item_ids[:] = [f"i{k:03}" for k in range(len(elasticities)) for _ in zones]
-    return made
+    simulated.item_ids[:] = [f"i{k:03}" for k in range(len(elasticities)) for _ in zones]
+    return simulated

@@ -22,7 +22,7 @@ def item(
     lowest: int | None = 350,
     highest: int | None = 600,
 ) -> PricingItem:
-    """`units` over the horizon, p10 and p90 a factor `spread` away."""
+    """Return an item with `units` over the horizon; p10 and p90 are a factor `spread` away."""
     return PricingItem(
         item_id=item_id,
         zone="default",

@@ -1,5 +1,4 @@
-"""A tiny shop with what a server needs: facts, features, two champions. Built once, copied per
-test."""
+"""A tiny shop with what a server needs: facts, features and two champions."""
 
 from __future__ import annotations
 
@@ -90,7 +89,7 @@ def purchase(n: int, week: int, item: str) -> dict:
 
 
 def purchases() -> list[dict]:
-    """Each user's basket, in each of eight weeks; what is third in it every other week."""
+    """Return the basket of every user in each of eight weeks, its third item every other week."""
     return [
         purchase(n, week, item)
         for n in range(N_USERS)
@@ -100,7 +99,7 @@ def purchases() -> list[dict]:
 
 
 def fitted(facts: Facts) -> RecommendationModel:
-    """Real sources, and rankers that learnt that what is due is bought."""
+    """Return real sources, and rankers that learnt from a random first column."""
     histories, items = offline_histories(facts, NOW), offline_items(facts, NOW)
     interactions = Interactions.from_histories(histories)
     binary = interactions.binarise()
@@ -109,9 +108,8 @@ def fitted(facts: Facts) -> RecommendationModel:
     together = fit_association(interactions.item_ids, binary, AssociationConfig())
     retrieval = Retrieval(fit_ease(interactions, EaseConfig(l2=1.0)), als, knn, together)
     item_columns = tuple(sorted(items.columns))
-    user_columns = tuple(
-        sorted({n for h in histories.values() for n in h.features if ":" not in n})
-    )
+    names = {name for history in histories.values() for name in history.features}
+    user_columns = tuple(sorted(name for name in names if ":" not in name))
     columns = column_names(item_columns, user_columns)
     matrix = np.random.default_rng(1).random((400, len(columns))).astype(np.float32)
     config = RankerConfig(n_trees=5, n_leaves=4, share_features=1.0)
@@ -165,7 +163,7 @@ def aggregate_distributions() -> AggregateDistributions:
 
 
 def daily_forecasts() -> pa.Table:
-    """Milk by day: a seventh of its week, through all 13 weeks."""
+    """Return forecasts of milk by day: a seventh of its week, through all 13 weeks."""
     weekly = weekly_forecasts()
     milk = weekly.filter(pc.equal(weekly["unique_id"], "milk")).select(weekly.column_names[:7])
     days = [
@@ -184,8 +182,7 @@ def register(registry: Registry, name: str, folder: Path) -> str:
 def add_price_response(
     settings: Settings, lifts: Mapping[str, float] | None = None, **elasticities: float
 ) -> None:
-    """A pricing champion that knows these items of the default zone, and the same lifts by kind for
-    all of them."""
+    """Promote a price response of these items in the default zone, with the same lifts for all."""
     n = len(elasticities)
     columns = {
         name: np.full(n, value)

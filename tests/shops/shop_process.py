@@ -1,4 +1,4 @@
-"""Runs the real command line and the real server process, the way a shop does."""
+"""A shop run by its real command line and its real server process."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ START_TIMEOUT_SECONDS = 60
 
 
 class ShopProcess:
-    """One shop: a state folder, its settings, and a server that can be started, killed and started
-    again."""
+    """A state folder, its settings, and a server that can be killed and started again."""
 
     def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
         self.home = home
@@ -37,7 +36,7 @@ class ShopProcess:
         self.key = ""
 
     def run(self, *arguments: str, expect: int = 0) -> str:
-        """`shopwright ARGUMENTS`; its stdout. The exit code must be `expect`."""
+        """Run `shopwright ARGUMENTS` and return its stdout; the exit code must be `expect`."""
         done = subprocess.run(
             [sys.executable, "-m", "serving.cli.main", *arguments],
             env=self.env,
@@ -50,23 +49,22 @@ class ShopProcess:
         return done.stdout
 
     def run_json(self, *arguments: str) -> Any:
-        """`shopwright ARGUMENTS --json`, parsed."""
+        """Run `shopwright ARGUMENTS --json` and return the parsed document."""
         return json.loads(self.run(*arguments, "--json"))
 
     def now(self) -> datetime:
-        """The shop's present, by its business clock."""
+        """Return the current time of the shop's business clock."""
         start = datetime.fromisoformat(self.env["SHOPWRIGHT_CLOCK_START"])
         return Settings(home=self.home, clock_start=start).business_clock().now()
 
     def create_key(self, *scopes: str) -> str:
-        """A new key for the server; the next requests carry it."""
+        """Create a key; the next requests of `client` use it."""
         created = self.run_json("keys", "create", "--scope", ",".join(scopes), "--name", "tests")
         self.key = created["key"]
         return self.key
 
     def start(self, until: str = "/readyz") -> None:
-        """Starts the server and waits until `until` answers 200: by default, until it may take
-        traffic."""
+        """Start the server and wait until the path `until` answers 200."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -90,14 +88,14 @@ class ShopProcess:
         raise AssertionError(f"the server was not ready in time\n{self.log()}")
 
     def kill(self) -> None:
-        """kill -9: no goodbye."""
+        """Kill the server with SIGKILL."""
         assert self._server is not None
         self._server.send_signal(signal.SIGKILL)
         self._server.wait()
         self._server = None
 
     def stop(self) -> None:
-        """SIGTERM, then wait for the drain."""
+        """Stop the server with SIGTERM and wait until it has drained."""
         if self._server is not None:
             self._server.terminate()
             self._server.wait(timeout=30)
@@ -108,11 +106,11 @@ class ShopProcess:
         return f"http://127.0.0.1:{self.port}"
 
     def log(self) -> str:
-        """What the server said so far."""
+        """Return the end of the server's log."""
         return (self.home / "server.log").read_text(errors="replace")[-4000:]
 
     def client(self) -> httpx.Client:
-        """A client that carries the key."""
+        """Return a client that sends the key."""
         return httpx.Client(
             base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=30
         )

@@ -1,5 +1,4 @@
-"""A shop of known structure: half of the visitors buy tea, half buy tools, one order of two items a
-day."""
+"""Visitors of known tastes: half buy tea, half buy tools, one order of two items a day."""
 
 from __future__ import annotations
 
@@ -42,9 +41,9 @@ def shop(n_visitors: int = 40) -> Sequences:
 
 
 def items(*, new: int = 0) -> ItemFeatures:
-    """The catalogue; `new` more items of each taste that nobody has bought."""
+    """Return the catalogue, with `new` more items of each taste that nobody has bought."""
     ids = sorted(f"{taste}{n:02}" for taste in TASTES for n in range(N_ITEMS + new))
-    category = [f"Shop > {each[:-2]}" for each in ids]
+    category = [f"Shop > {item_id[:-2]}" for item_id in ids]
     price = {"list_price_minor": np.full(len(ids), 500, np.float32)}
     brands = np.full(len(ids), "National", object)
     at = datetime(2024, 1, 1, tzinfo=UTC)

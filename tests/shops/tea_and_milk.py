@@ -37,8 +37,7 @@ class FewFacts:
 def sell_tea_and_milk(
     *, n_items: int = 30, n_weeks: int = N_WEEKS, promoted: float = 0.3, users: int = 7
 ) -> FewFacts:
-    """Items of elasticity -1 (tea) and -3 (milk), sold to `users` people who are the same to every
-    price."""
+    """Return sales of items with elasticity -1 (tea) and -3 (milk) to `users` people."""
     rng = np.random.default_rng(21)
     events = []
     for item in range(n_items):

@@ -17,10 +17,12 @@ ITEMS = [{"item_id": f"i{n}", "category": f"Shelf {n % 3} > x", "brand": "b"} fo
 
 
 def busy_weeks(seed: int, first_day: float, last_day: float, n: int) -> list[dict]:
-    """Purchases, refunds and views around T, some orders spread over days, some refunds ahead of
-    their purchase."""
+    """Return random purchases, refunds and views around T.
+
+    Some orders take several days, and some refunds come before their purchase.
+    """
     rng = np.random.default_rng(seed)
-    found = []
+    rows = []
     for _ in range(n):
         kind = str(
             rng.choice(
@@ -29,22 +31,22 @@ def busy_weeks(seed: int, first_day: float, last_day: float, n: int) -> list[dic
             )
         )
         cents = int(rng.integers(50, 900))
-        listed = [None, float(cents), cents * 1.25][int(rng.integers(3))]
+        list_price = [None, float(cents), cents * 1.25][int(rng.integers(3))]
         values = {
             "order_id": None if rng.random() < 0.2 else f"o{rng.integers(30)}",
             "quantity": None if rng.random() < 0.1 else float(rng.integers(1, 4)),
             "zone": str(rng.choice(["eu", "jp"], p=[0.7, 0.3])),
             "line_amount_minor": None if rng.random() < 0.2 else cents,
             "unit_price_minor": cents / 2,
-            "list_price_minor": None if rng.random() < 0.1 else listed,
+            "list_price_minor": None if rng.random() < 0.1 else list_price,
             "visitor_id": "v",
         }
         at = T + timedelta(
             seconds=int(rng.integers(first_day * 86_400, last_day * 86_400)),
             microseconds=int(rng.integers(1_000_000)),
         )
-        found.append(event(f"u{rng.integers(4)}", f"i{rng.integers(12)}", at, kind, **values))
-    return found
+        rows.append(event(f"u{rng.integers(4)}", f"i{rng.integers(12)}", at, kind, **values))
+    return rows
 
 
 def receive_events(engine, rows) -> None:
