@@ -75,8 +75,8 @@ def shop():
 
 
 def test_differences_and_intervals_are_those_computed_by_hand(shop) -> None:
-    found = run(*shop)
-    control, treatment = found.variants
+    report = run(*shop)
+    control, treatment = report.variants
     assert (control.name, control.n, treatment.name, treatment.n) == ("champion", 5, "buy_again", 5)
 
     # Both variances are (200^2 + 100^2 + 0 + 100^2 + 200^2) / 4 = 25,000: standard error sqrt(2 *
@@ -101,8 +101,8 @@ def test_differences_and_intervals_are_those_computed_by_hand(shop) -> None:
     assert conversion.high == pytest.approx(0.2 + 2.776445105 * 0.2)
     assert conversion.p_value == pytest.approx(1 - 2 * (3 / 8) / math.sqrt(5 / 4) * (1 - 1 / 15))
 
-    assert found.sample_ratio_p_value == pytest.approx(1.0)
-    assert found.verdict == "no decision: no difference in purchase_conversion beyond chance"
+    assert report.sample_ratio_p_value == pytest.approx(1.0)
+    assert report.verdict == "no decision: no difference in purchase_conversion beyond chance"
 
 
 def test_only_purchases_from_the_first_exposure_until_now_count(shop) -> None:
@@ -138,8 +138,8 @@ def test_units_of_visitors_and_sessions_are_matched_by_the_chain() -> None:
         bought(20, session_id="s1"),
         bought(40, user_id="u1", visitor_id="v1"),  # v1 has logged in: this is u1's
     ]
-    found = run(exposures, events)
-    assert [variant.metrics["revenue_per_unit"].mean for variant in found.variants] == [
+    report = run(exposures, events)
+    assert [variant.metrics["revenue_per_unit"].mean for variant in report.variants] == [
         (10 + 20) / 2,
         40,
     ]
@@ -154,9 +154,9 @@ def test_units_of_several_or_unknown_variants_are_left_out_and_counted(shop) -> 
         exposed("m", "buy_again", NOON + HOUR),
         exposed("x", "retired"),
     ]
-    found = run(exposures + odd, [*events, bought(7_000, user_id="m"), bought(7_000, user_id="x")])
-    assert (found.n_mixed, found.n_unknown) == (1, 1)
-    assert found.variants == run(exposures, events).variants
+    report = run(exposures + odd, [*events, bought(7_000, user_id="m"), bought(7_000, user_id="x")])
+    assert (report.n_mixed, report.n_unknown) == (1, 1)
+    assert report.variants == run(exposures, events).variants
 
 
 def test_an_uneven_split_blocks_the_verdict() -> None:
@@ -164,9 +164,9 @@ def test_an_uneven_split_blocks_the_verdict() -> None:
     exposures = [exposed(f"c{n}", "champion") for n in range(40)] + [
         exposed(f"t{n}", "buy_again") for n in range(80)
     ]
-    found = run(exposures, [bought(100, user_id=f"t{n}") for n in range(80)])
-    assert found.sample_ratio_p_value == pytest.approx(math.erfc(math.sqrt(40 / 3 / 2)))
-    assert found.verdict == "no decision: sample ratio mismatch"
+    report = run(exposures, [bought(100, user_id=f"t{n}") for n in range(80)])
+    assert report.sample_ratio_p_value == pytest.approx(math.erfc(math.sqrt(40 / 3 / 2)))
+    assert report.verdict == "no decision: sample ratio mismatch"
 
 
 def test_verdicts(shop) -> None:
@@ -187,8 +187,8 @@ def test_verdicts(shop) -> None:
 
 
 def test_a_report_is_plain_json(shop) -> None:
-    for found in (run(*shop), run([], [])):
-        plain = asdict(found) | {"as_of": found.as_of.isoformat()}
+    for report in (run(*shop), run([], [])):
+        plain = asdict(report) | {"as_of": report.as_of.isoformat()}
         values = json.loads(json.dumps(plain, allow_nan=False))
         assert values["as_of"] == "2018-01-08T12:00:00+00:00"
         assert [variant["name"] for variant in values["variants"]] == ["champion", "buy_again"]
@@ -220,9 +220,9 @@ def test_revenue_is_of_one_currency_and_conversion_of_all(shop) -> None:
         bought(10_000, user_id="c0", zone="south"),
         bought(10_000, user_id="t0", zone="south"),
     ]
-    found = run(exposures, [*events, *abroad], other_currency=("south",))
-    control, treatment = found.variants
-    assert found.other_currency == ("south",)
+    report = run(exposures, [*events, *abroad], other_currency=("south",))
+    control, treatment = report.variants
+    assert report.other_currency == ("south",)
     assert control.metrics["revenue_per_unit"].mean == (0 + 100 + 200 + 300 + 400) / 5
     assert treatment.metrics["revenue_per_unit"].mean == (100 + 200 + 300 + 400 + 500) / 5
     assert (

@@ -40,16 +40,18 @@ def shop(parameters: ShopParameters = SMALL, seed: int = 4):
 @pytest.mark.parametrize("form", ["loglinear", "choice"])
 def test_twins_differ_in_their_promotion_weeks_only(form):
     large = ShopParameters(form=form, n_weeks=104)
-    confounded, free = (shop(replace(large, confounded=each)) for each in (True, False))
+    confounded, free = (
+        shop(replace(large, confounded=is_confounded)) for is_confounded in (True, False)
+    )
     np.testing.assert_array_equal(confounded.plan.regular, free.plan.regular)
     np.testing.assert_array_equal(confounded.plan.cost, free.plan.cost)
     np.testing.assert_array_equal(confounded.demand_factors.past, free.demand_factors.past)
     np.testing.assert_array_equal(confounded.compute_elasticities(), free.compute_elasticities())
-    rates = [(each.plan.depth > 0).mean() for each in (confounded, free)]
+    rates = [(twin.plan.depth > 0).mean() for twin in (confounded, free)]
     assert rates == pytest.approx([0.16, 0.16], abs=0.01)  # 9,984 weeks of items
     together = [
-        np.corrcoef((each.plan.depth > 0).ravel(), np.log(each.demand_factors.past).ravel())[0, 1]
-        for each in (confounded, free)
+        np.corrcoef((twin.plan.depth > 0).ravel(), np.log(twin.demand_factors.past).ravel())[0, 1]
+        for twin in (confounded, free)
     ]
     assert together[0] > 0.2
     assert abs(together[1]) < 0.04
@@ -72,14 +74,14 @@ def test_log_linear_units_follow_the_formula():
 
 @pytest.mark.parametrize("form", ["loglinear", "choice"])
 def test_elasticities_are_the_derivatives_of_units(form):
-    found = shop(replace(SMALL, form=form))
-    prices = np.log(found.current_minor.astype(float))
+    simulated = shop(replace(SMALL, form=form))
+    prices = np.log(simulated.current_minor.astype(float))
     step = 1e-6
     for item in (0, 5):
         sets = np.stack([prices, prices], axis=1)
         sets[item] += (-step, step)
-        low, high = np.log(found.demand.units(sets, np.zeros(sets.shape))).T
-        assert found.compute_elasticities()[:, item] == pytest.approx(
+        low, high = np.log(simulated.demand.units(sets, np.zeros(sets.shape))).T
+        assert simulated.compute_elasticities()[:, item] == pytest.approx(
             (high - low) / (2 * step), abs=1e-5
         )
 
@@ -91,26 +93,26 @@ def test_what_an_item_loses_its_neighbours_partly_gain_and_other_families_do_not
     kept, dearer = demand.units(np.array([[0.0, 30.0], [0.0, 0.0], [0.0, 0.0]]), np.zeros((3, 2))).T
     assert kept == pytest.approx([100, 100, 100])
     assert dearer == pytest.approx([0, 400 / 3, 400 / 3], abs=1e-9)
-    found = shop(replace(SMALL, form="choice"))
-    other = found.catalogue.family[:, None] != found.catalogue.family[None, :]
-    assert (found.compute_elasticities()[other] == 0).all()
+    simulated = shop(replace(SMALL, form="choice"))
+    other = simulated.catalogue.family[:, None] != simulated.catalogue.family[None, :]
+    assert (simulated.compute_elasticities()[other] == 0).all()
 
 
 def test_profit_and_units_to_come_are_sums_over_items_and_weeks():
-    found = shop()
-    base = found.demand.units(
-        np.log(found.current_minor[:, None].astype(float)), np.zeros((24, 1))
+    simulated = shop()
+    base = simulated.demand.units(
+        np.log(simulated.current_minor[:, None].astype(float)), np.zeros((24, 1))
     )[:, 0]
-    units = base * found.demand_factors.ahead.sum(1)
-    assert found.predict_units(found.current_minor[:, None])[:, 0] == pytest.approx(units)
-    profit = ((found.current_minor - found.unit_cost_minor) * units).sum()
-    assert found.predict_profit(found.current_minor[:, None]) == pytest.approx([profit])
+    units = base * simulated.demand_factors.ahead.sum(1)
+    assert simulated.predict_units(simulated.current_minor[:, None])[:, 0] == pytest.approx(units)
+    profit = ((simulated.current_minor - simulated.unit_cost_minor) * units).sum()
+    assert simulated.predict_profit(simulated.current_minor[:, None]) == pytest.approx([profit])
 
 
 def test_demand_to_come_is_expected_from_the_last_week():
     # State 2, memory .5, spread .1: next week's state is normal with mean 1 and variance 1 - .25.
-    found = _predict_log_factor(0.1, 0.5, np.array([2.0]), 2)
-    assert found == pytest.approx(
+    log_factor = _predict_log_factor(0.1, 0.5, np.array([2.0]), 2)
+    assert log_factor == pytest.approx(
         np.array([[0.1 * 1 + 0.01 * 0.75 / 2, 0.1 * 0.5 + 0.01 * 0.9375 / 2]])
     )
     draws = np.random.default_rng(3).normal(size=(200, 400))
@@ -120,20 +122,20 @@ def test_demand_to_come_is_expected_from_the_last_week():
 @pytest.mark.parametrize("form", ["loglinear", "choice"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_oracle_finds_the_best_of_all_combinations(form, seed):
-    found = shop(replace(ONE_FAMILY, form=form), seed)
+    simulated = shop(replace(ONE_FAMILY, form=form), seed)
     ladders = [
         sorted({*round_to_ending_9(price * np.linspace(0.9, 1.1, 6)).tolist()})
-        for price in found.current_minor
+        for price in simulated.current_minor
     ]
     own = [
         sorted({*ladder, price})
-        for ladder, price in zip(ladders, found.current_minor.tolist(), strict=True)
+        for ladder, price in zip(ladders, simulated.current_minor.tolist(), strict=True)
     ]
     every = np.array(list(product(*own))).T
-    best = every[:, int(np.argmax(found.predict_profit(every)))]
-    assert find_best_prices(found, ladders).tolist() == best.tolist()
-    assert compare_profits(found, best, best).captured == 1.0
-    assert compare_profits(found, found.current_minor, best).captured == 0.0
+    best = every[:, int(np.argmax(simulated.predict_profit(every)))]
+    assert find_best_prices(simulated, ladders).tolist() == best.tolist()
+    assert compare_profits(simulated, best, best).captured == 1.0
+    assert compare_profits(simulated, simulated.current_minor, best).captured == 0.0
 
 
 def test_the_same_seed_gives_the_same_tables_and_another_seed_others():
@@ -145,37 +147,43 @@ def test_the_same_seed_gives_the_same_tables_and_another_seed_others():
 
 
 def test_the_tables_are_taken_whole_and_hold_what_was_sold(tmp_path):
-    found = shop()
-    rows = write_shop(tmp_path / "out", found, generator(1, "shoppers"))
+    simulated = shop()
+    rows = write_shop(tmp_path / "out", simulated, generator(1, "shoppers"))
     settings = Settings(home=tmp_path / "home", database_url=None)
     facts = Facts(settings)
     report = import_folder(
-        tmp_path / "out", facts, settings, now=end_of_history(found), progress=lambda _: None
+        tmp_path / "out", facts, settings, now=end_of_history(simulated), progress=lambda _: None
     )
     assert {name: table.n_bad for name, table in report.tables.items()} == dict.fromkeys(rows, 0)
-    starts = week_starts(START, end_of_history(found) - timedelta(days=1), "UTC")
+    starts = week_starts(START, end_of_history(simulated) - timedelta(days=1), "UTC")
     assert len(starts) == SMALL.n_weeks
     promotions, prices = facts.read("promotions"), facts.read("price_history")
     weekly = weekly_demand(
-        facts.read("events"), promotions, prices, as_of=end_of_history(found), week_starts=starts
+        facts.read("events"),
+        promotions,
+        prices,
+        as_of=end_of_history(simulated),
+        week_starts=starts,
     )
     for row in weekly.to_pyarrow().to_pylist():
-        item, week = found.item_ids.index(row["item_id"]), starts.index(row["week_start"])
-        assert row["units"] == found.units[item, week]
-        assert row["planned_offer_price_minor"] == pytest.approx(found.plan.offer[item, week])
-        assert row["planned_list_price_minor"] == pytest.approx(found.plan.regular[item, week])
-        assert row["reach:display"] == pytest.approx(found.plan.display[item, week], abs=1e-3)
+        item, week = simulated.item_ids.index(row["item_id"]), starts.index(row["week_start"])
+        assert row["units"] == simulated.units[item, week]
+        assert row["planned_offer_price_minor"] == pytest.approx(simulated.plan.offer[item, week])
+        assert row["planned_list_price_minor"] == pytest.approx(simulated.plan.regular[item, week])
+        assert row["reach:display"] == pytest.approx(simulated.plan.display[item, week], abs=1e-3)
     kinds = set(facts.read("events").event_type.to_pyarrow().to_pylist())
     assert kinds == {"view_item", "add_to_cart", "purchase"}
 
 
 def test_a_short_delivery_sells_out_and_stock_says_so(tmp_path):
-    found = shop(replace(SMALL, stock_outs=0.3))
-    out = found.units == found.available
+    simulated = shop(replace(SMALL, stock_outs=0.3))
+    out = simulated.units == simulated.available
     assert 0.15 < out.mean() < 0.32
     zeros = [
         row
-        for row in build_tables(found, generator(1, "shoppers"), clicks=False)["stock"].to_pylist()
+        for row in build_tables(simulated, generator(1, "shoppers"), clicks=False)[
+            "stock"
+        ].to_pylist()
         if not row["on_hand"]
     ]
     assert (
@@ -184,13 +192,13 @@ def test_a_short_delivery_sells_out_and_stock_says_so(tmp_path):
 
 
 def test_the_truth_lies_in_a_file_of_its_own(tmp_path):
-    found = shop()
+    simulated = shop()
     assert TRUTH == "truth.json"
-    item = describe_truth(found)["items"]["s0004"]
-    at_ninety = found.current_minor[:, None].astype(float)
+    item = describe_truth(simulated)["items"]["s0004"]
+    at_ninety = simulated.current_minor[:, None].astype(float)
     at_ninety[4] *= 0.9
-    assert item["expected_units"]["0.90"] == pytest.approx(found.predict_units(at_ninety)[4, 0])
-    assert item["elasticity"] == pytest.approx(found.compute_elasticities()[4, 4])
+    assert item["expected_units"]["0.90"] == pytest.approx(simulated.predict_units(at_ninety)[4, 0])
+    assert item["elasticity"] == pytest.approx(simulated.compute_elasticities()[4, 4])
     assert set(item["cross"]) == {"s0003", "s0005"}
 
 

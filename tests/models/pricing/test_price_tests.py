@@ -16,13 +16,13 @@ RULES = PricingRules(endings=(), max_change=0.1, horizon_weeks=4)
 def test_an_item_of_little_evidence_gets_a_test_between_the_ends_of_its_rules():
     # 400 units in four weeks: weekly noise 4 / 400 + .1. Prices 450 and 550: spread (ln(550 / 450)
     # / 2)².
-    (found,) = propose_tests([item("a", grade="D", units=400.0, error=0.8)], RULES).tests
-    assert (found.lower_price_minor, found.higher_price_minor) == (450, 550)
+    (proposals,) = propose_tests([item("a", grade="D", units=400.0, error=0.8)], RULES).tests
+    assert (proposals.lower_price_minor, proposals.higher_price_minor) == (450, 550)
     noise, spread, before = 4 / 400 + 0.1, (math.log(550 / 450) / 2) ** 2, 1 / 0.8**2
     weeks = 2 * math.ceil(noise / spread * (1 / 0.6**2 - before) / 2)
-    assert found.weeks == weeks
-    assert found.error_after == pytest.approx(1 / math.sqrt(before + weeks * spread / noise))
-    assert found.error_after <= 0.6
+    assert proposals.weeks == weeks
+    assert proposals.error_after == pytest.approx(1 / math.sqrt(before + weeks * spread / noise))
+    assert proposals.error_after <= 0.6
 
 
 def test_items_with_evidence_get_none_and_others_that_cannot_be_tested_say_why():
@@ -32,15 +32,15 @@ def test_items_with_evidence_get_none_and_others_that_cannot_be_tested_say_why()
         "fixed", grade="D", units=400.0, error=0.8, cost=600.0
     )  # no price satisfies the margin floor
     dead = item("dead", grade="D", units=0.0, error=0.8)
-    found = propose_tests([item("a"), slow, held, fixed, dead], RULES)
-    assert (found.tests, found.n_known) == ((), 1)
-    assert {each.item_id: each.reason for each in found.untestable} == {
+    proposals = propose_tests([item("a"), slow, held, fixed, dead], RULES)
+    assert (proposals.tests, proposals.n_known) == ((), 1)
+    assert {untestable.item_id: untestable.reason for untestable in proposals.untestable} == {
         "held": "a promotion is running",
         "fixed": NO_ROOM,
         "slow": TOO_SLOW,
         "dead": TOO_SLOW,
     }
-    assert found.reasons == {TOO_SLOW: 2, "a promotion is running": 1, NO_ROOM: 1}
+    assert proposals.reasons == {TOO_SLOW: 2, "a promotion is running": 1, NO_ROOM: 1}
     assert NO_ROOM == "the rules leave no two prices 3% apart"
 
 
@@ -55,9 +55,9 @@ def test_what_nothing_is_known_of_is_tested_too_and_fast_sellers_come_first():
         highest=None,
     )
     some = item("some", grade="C", units=400.0, error=0.8)
-    found = propose_tests([some, unknown], RULES).tests
-    assert [each.item_id for each in found] == ["unknown", "some"]
-    assert all(each.error_after <= 0.6 for each in found)
+    proposals = propose_tests([some, unknown], RULES).tests
+    assert [test.item_id for test in proposals] == ["unknown", "some"]
+    assert all(test.error_after <= 0.6 for test in proposals)
 
 
 @given(
@@ -71,8 +71,8 @@ def test_every_item_is_known_or_tested_or_told_why_not(grades, units, cost, min_
         item(f"i{n}", grade=grade, units=units, cost=cost, error=0.8)
         for n, grade in enumerate(grades)
     ]
-    found = propose_tests(items, replace(RULES, min_grade=EvidenceGrade(min_grade)))
-    assert found.n_known == sum(grade <= min_grade for grade in grades)
-    told = [each.item_id for each in (*found.tests, *found.untestable)]
-    assert len(told) == len(set(told)) == len(items) - found.n_known
-    assert sum(found.reasons.values()) == len(found.untestable)
+    proposals = propose_tests(items, replace(RULES, min_grade=EvidenceGrade(min_grade)))
+    assert proposals.n_known == sum(grade <= min_grade for grade in grades)
+    item_ids = [result.item_id for result in (*proposals.tests, *proposals.untestable)]
+    assert len(item_ids) == len(set(item_ids)) == len(items) - proposals.n_known
+    assert sum(proposals.reasons.values()) == len(proposals.untestable)

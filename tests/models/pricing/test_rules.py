@@ -20,17 +20,17 @@ def by_rule(limits):
 
 def test_bounds_as_arithmetic():
     rules = PricingRules(max_change=0.1, min_margin=0.2, tried_margin=0.05, max_over_list=0.02)
-    found = by_rule(
+    bounds = by_rule(
         list_bounds(
             item(current=500, list_price=520, cost=300.0, tax=1.25, lowest=400, highest=510),
             rules,
         )
     )
-    assert found["tried range"] == pytest.approx((400 * 0.95, 510 * 1.05))
-    assert found["ceiling"] == pytest.approx((0, 520 * 1.02))
-    assert found["maximum change"] == pytest.approx((450, 550))
+    assert bounds["tried range"] == pytest.approx((400 * 0.95, 510 * 1.05))
+    assert bounds["ceiling"] == pytest.approx((0, 520 * 1.02))
+    assert bounds["maximum change"] == pytest.approx((450, 550))
     # net price p / 1.25 with margin (net - 300) / net >= .2, so net >= 375 and p >= 468.75
-    assert found["margin floor"] == (pytest.approx(468.75), math.inf)
+    assert bounds["margin floor"] == (pytest.approx(468.75), math.inf)
 
 
 def test_the_ceiling_stays_where_the_shops_own_list_price_puts_it():

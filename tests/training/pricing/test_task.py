@@ -77,8 +77,8 @@ def test_the_judged_weeks_are_not_fitted_on(settings: Settings) -> None:
         {"events": arrow("events", events), "items": facts.read("items").to_pyarrow()}
     )
     before, after = (
-        train(each, settings, CONFIGURED, until=None, refit=False, progress=quiet)
-        for each in (facts, changed)
+        train(given, settings, CONFIGURED, until=None, refit=False, progress=quiet)
+        for given in (facts, changed)
     )
     np.testing.assert_array_equal(
         before.evaluated.columns["elasticity"], after.evaluated.columns["elasticity"]
@@ -102,7 +102,7 @@ def test_a_newest_week_that_may_still_fill_up_is_left_out(settings: Settings) ->
         {"events": arrow("events", events + begun), "items": facts.read("items").to_pyarrow()}
     )
     whole, cut = (
-        train(each, settings, CONFIGURED, until=None, progress=quiet) for each in (facts, longer)
+        train(given, settings, CONFIGURED, until=None, progress=quiet) for given in (facts, longer)
     )
     np.testing.assert_array_equal(
         whole.served.columns["elasticity"], cut.served.columns["elasticity"]
@@ -149,7 +149,7 @@ def test_no_column_about_a_person_reaches_a_price(settings: Settings) -> None:
         records.Effect,
         PricingRules,
     ):
-        assert [each.name for each in fields(record) if PERSON.search(each.name)] == []
+        assert [field.name for field in fields(record) if PERSON.search(field.name)] == []
     facts = sell_tea_and_milk(n_items=2)
     starts = week_starts(MONDAY, MONDAY + timedelta(weeks=5), "UTC")
     tables = [facts.read(name) for name in ("events", "promotions", "price_history")]
@@ -159,7 +159,7 @@ def test_no_column_about_a_person_reaches_a_price(settings: Settings) -> None:
     assert "item_id" in read_columns
     assert [name for name in read_columns if PERSON.search(name)] == []
     panel, _ = read_price_panel(facts, settings, starts[-1])  # type: ignore[arg-type]
-    assert [each.name for each in fields(panel) if PERSON.search(each.name)] == []
+    assert [field.name for field in fields(panel) if PERSON.search(field.name)] == []
 
 
 def test_no_pricing_module_imports_a_persons_features() -> None:

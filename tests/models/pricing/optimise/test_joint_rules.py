@@ -23,8 +23,10 @@ FREE = PricingRules(
 )
 
 
-def prices(found):
-    return {each.item_id: each.suggested_price_minor for each in found.suggestions}
+def prices(optimised):
+    return {
+        suggestion.item_id: suggestion.suggested_price_minor for suggestion in optimised.suggestions
+    }
 
 
 def units(one, price):
@@ -49,10 +51,10 @@ def test_competitor_position_and_minimum_advertised_price_are_bounds():
         prices(optimise_prices([one], rules)) == {}
     )  # 432 to 456 beside competitors, 470 at least: nothing is left
     soft = replace(rules, soft={"competitor position": 30})
-    (found,) = optimise_prices([one], soft).suggestions
-    assert found.suggested_price_minor == 470  # Lerner's 450 is below the minimum
-    assert found.binding_rule == "minimum advertised price"
-    assert [step.rule for step in found.waterfall if step.note.startswith("given up")] == [
+    (suggestion,) = optimise_prices([one], soft).suggestions
+    assert suggestion.suggested_price_minor == 470  # Lerner's 450 is below the minimum
+    assert suggestion.binding_rule == "minimum advertised price"
+    assert [step.rule for step in suggestion.waterfall if step.note.startswith("given up")] == [
         "competitor position"
     ]
 
@@ -80,14 +82,14 @@ def test_a_larger_pack_is_not_cheaper_and_not_dearer_per_gram():
     small = pack("small", 100.0, current=500, cost=300.0, elasticity=-2.0)
     large = pack("large", 150.0, current=500, cost=300.0, elasticity=-3.0)
     assert prices(optimise_prices([small, large], FREE)) == {"small": 600, "large": 450}
-    found = optimise_prices([small, large], replace(FREE, family=FamilyRule(order=True)))
+    optimised = optimise_prices([small, large], replace(FREE, family=FamilyRule(order=True)))
     # Both at one price p: maximise 40 (p / 500)^-2 (p - 300) + 40 (p / 500)^-3 (p - 300) over whole
     # prices.
     together = max(range(450, 601), key=lambda p: (units(small, p) + units(large, p)) * (p - 300))
     # A price of 500 is the present one of both: then nothing is suggested.
     expected = {} if together == 500 else {"small": together, "large": together}
-    assert prices(found) == expected
-    assert all(each.binding_rule == "family order" for each in found.suggestions)
+    assert prices(optimised) == expected
+    assert all(suggestion.binding_rule == "family order" for suggestion in optimised.suggestions)
     per_gram = optimise_prices(
         [
             pack("small", 100.0, elasticity=-3.0),
@@ -101,8 +103,8 @@ def test_a_larger_pack_is_not_cheaper_and_not_dearer_per_gram():
 
 def test_packs_of_one_size_cost_the_same():
     kinds = [pack("green", 100.0, elasticity=-2.0), pack("black", 100.0, elasticity=-4.0)]
-    found = prices(optimise_prices(kinds, replace(FREE, family=FamilyRule(order=True))))
-    assert len({found.get(name, 500) for name in ("green", "black")}) == 1
+    new_prices = prices(optimise_prices(kinds, replace(FREE, family=FamilyRule(order=True))))
+    assert len({new_prices.get(name, 500) for name in ("green", "black")}) == 1
     apart = prices(
         optimise_prices(kinds, replace(FREE, family=FamilyRule(order=True, same_size=False)))
     )
@@ -117,9 +119,9 @@ def test_an_order_that_cannot_be_kept_is_given_up_where_it_is_soft():
     hard = optimise_prices([small, large], rules)
     assert hard.kept == {"resting": 1, "no price satisfies the family order": 1}
     soft = optimise_prices([small, large], replace(rules, soft={"family order": 20}))
-    (found,) = soft.suggestions
-    assert found.suggested_price_minor == 450
-    assert [step.note for step in found.waterfall if step.rule == "family order"] == [
+    (suggestion,) = soft.suggestions
+    assert suggestion.suggested_price_minor == 450
+    assert [step.note for step in suggestion.waterfall if step.rule == "family order"] == [
         "given up: no two prices of neighbours go together"
     ]
 
@@ -131,8 +133,8 @@ def test_the_number_of_changes_is_capped_and_the_most_valuable_are_made():
         optimise_prices(items, replace(FREE, max_changes=2)),
     )
     assert len(free.suggestions) == 6
-    assert [each.item_id for each in capped.suggestions] == [
-        each.item_id for each in free.suggestions[:2]
+    assert [suggestion.item_id for suggestion in capped.suggestions] == [
+        suggestion.item_id for suggestion in free.suggestions[:2]
     ]
     assert capped.kept == {"kept for the rule number of changes": 4}
     assert len(optimise_prices(items, replace(FREE, max_changes_share=0.5)).suggestions) == 3
@@ -144,8 +146,11 @@ def test_a_hard_cap_holds_even_where_more_prices_break_a_rule():
         for k in range(5)
     ]
     rules = replace(FREE, min_margin=0.05, max_changes=2)
-    found = optimise_prices(under, rules)
-    assert [each.item_id for each in sorted(found.suggestions, key=lambda each: each.item_id)] == [
+    optimised = optimise_prices(under, rules)
+    assert [
+        suggestion.item_id
+        for suggestion in sorted(optimised.suggestions, key=lambda suggestion: suggestion.item_id)
+    ] == [
         "i3",
         "i4",
     ]
@@ -159,62 +164,68 @@ def test_a_hard_cap_holds_even_where_more_prices_break_a_rule():
         False,
     )
     assert all(
-        any(s.note.startswith("not kept") for s in each.waterfall) for each in eased.suggestions
+        any(s.note.startswith("not kept") for s in suggestion.waterfall)
+        for suggestion in eased.suggestions
     )
 
 
 def test_a_revenue_floor_is_kept_at_the_least_loss_of_profit():
     items = several()
 
-    def revenue(found):
+    def revenue(optimised):
         cost = {
-            each.item_id: prices(found).get(each.item_id, each.current_price_minor)
-            for each in items
+            priced.item_id: prices(optimised).get(priced.item_id, priced.current_price_minor)
+            for priced in items
         }
-        return sum(units(each, cost[each.item_id]) * cost[each.item_id] for each in items)
+        return sum(units(priced, cost[priced.item_id]) * cost[priced.item_id] for priced in items)
 
-    now = sum(each.units_mean * each.current_price_minor for each in items)
+    now = sum(priced.units_mean * priced.current_price_minor for priced in items)
     free = optimise_prices(items, FREE)
     floor = 1.05 * revenue(free) / now
     kept = optimise_prices(items, replace(FREE, revenue_floor=floor))
     assert revenue(kept) >= floor * now * (1 - 1e-9)
     assert kept.outcome.value < free.outcome.value and kept.outcome.gap < 1e-4
-    assert "revenue floor" in {each.binding_rule for each in kept.suggestions}
+    assert "revenue floor" in {suggestion.binding_rule for suggestion in kept.suggestions}
 
 
 def test_the_margin_of_every_group_and_its_price_image_are_kept():
     items = [
         replace(
-            each,
+            priced,
             category=f"{'Tea' if k % 2 else 'Milk'} > Any",
             price_image="key items" if k < 3 else None,
         )
-        for k, each in enumerate(several())
+        for k, priced in enumerate(several())
     ]
     rules = replace(
         FREE, objective=Objective.UNITS, group_margin=GroupMargin(depth=1), price_image=0.0
     )
-    found = prices(optimise_prices(items, rules))
-    cost = {each.item_id: found.get(each.item_id, each.current_price_minor) for each in items}
+    new_prices = prices(optimise_prices(items, rules))
+    cost = {
+        priced.item_id: new_prices.get(priced.item_id, priced.current_price_minor)
+        for priced in items
+    }
     for name in ("Tea", "Milk"):
-        group = [each for each in items if each.category.startswith(name)]
+        group = [priced for priced in items if priced.category.startswith(name)]
         before = sum(
-            each.units_mean * (each.current_price_minor - each.unit_cost_minor) for each in group
+            member.units_mean * (member.current_price_minor - member.unit_cost_minor)
+            for member in group
         )
-        before /= sum(each.units_mean * each.current_price_minor for each in group)
+        before /= sum(member.units_mean * member.current_price_minor for member in group)
         sold = [
-            (units(each, cost[each.item_id]), cost[each.item_id], each.unit_cost_minor)
-            for each in group
+            (units(member, cost[member.item_id]), cost[member.item_id], member.unit_cost_minor)
+            for member in group
         ]
         after = sum(n * (p - c) for n, p, c in sold) / sum(n * p for n, p, _ in sold)
         assert after >= before - 1e-9
-    image = [each for each in items if each.price_image]
+    image = [priced for priced in items if priced.price_image]
     dearer = optimise_prices(items, replace(FREE, objective=Objective.REVENUE, price_image=0.02))
     asked = {
-        each.item_id: prices(dearer).get(each.item_id, each.current_price_minor) for each in image
+        priced.item_id: prices(dearer).get(priced.item_id, priced.current_price_minor)
+        for priced in image
     }
-    now = sum(each.units_mean * each.current_price_minor for each in image)
-    assert sum(each.units_mean * asked[each.item_id] for each in image) <= 1.02 * now + 1e-6
+    now = sum(priced.units_mean * priced.current_price_minor for priced in image)
+    assert sum(priced.units_mean * asked[priced.item_id] for priced in image) <= 1.02 * now + 1e-6
 
 
 def test_a_mix_is_the_weighted_sum_of_its_objectives():
@@ -270,8 +281,8 @@ def test_sell_through_marks_down_until_the_stock_is_sold():
 
 def test_an_amount_of_money_is_no_gain_below_the_least_one():
     one = item(current=500, cost=300.0, elasticity=-3.0, units=1.0)
-    (found,) = optimise_prices([one], FREE).suggestions
-    gained = found.against_keeping.profit.p50
+    (suggestion,) = optimise_prices([one], FREE).suggestions
+    gained = suggestion.against_keeping.profit.p50
     assert prices(optimise_prices([one], replace(FREE, min_gain_minor=math.floor(gained)))) == {
         "milk": 450
     }
@@ -282,12 +293,16 @@ def test_an_amount_of_money_is_no_gain_below_the_least_one():
 def test_a_raise_that_spoils_a_promotion_is_flagged_and_a_cut_below_it_is_not_made():
     promised = {"spoiled_above_minor": 500, "spoiled": "promotion easter", "law_floor_minor": 471}
     up = replace(item(current=500, cost=300.0, elasticity=-2.0), **promised)
-    (found,) = optimise_prices([up], FREE).suggestions
-    assert (found.suggested_price_minor, found.flags) == (600, ("promotion easter",))
+    (suggestion,) = optimise_prices([up], FREE).suggestions
+    assert (suggestion.suggested_price_minor, suggestion.flags) == (600, ("promotion easter",))
     down = replace(item(current=500, cost=300.0, elasticity=-3.0), **promised)
-    (found,) = optimise_prices([down], FREE).suggestions
-    assert (found.suggested_price_minor, found.binding_rule, found.flags) == (471, "law", ())
-    assert next(step for step in found.waterfall if step.rule == "law").hard
+    (suggestion,) = optimise_prices([down], FREE).suggestions
+    assert (suggestion.suggested_price_minor, suggestion.binding_rule, suggestion.flags) == (
+        471,
+        "law",
+        (),
+    )
+    assert next(step for step in suggestion.waterfall if step.rule == "law").hard
 
 
 def test_items_without_evidence_follow_a_plain_strategy():
@@ -295,18 +310,25 @@ def test_items_without_evidence_follow_a_plain_strategy():
         grade="D", cost=300.0, elasticity=math.nan, error=math.nan, lowest=None, highest=None
     )
     assert optimise_prices([unknown], FREE).kept == {"no price response is known": 1}
-    (found,) = optimise_prices(
+    (suggestion,) = optimise_prices(
         [unknown], replace(FREE, without_evidence="cost_plus", markup=0.5)
     ).suggestions
-    assert (found.suggested_price_minor, found.strategy, found.expected) == (450, "cost_plus", None)
+    assert (suggestion.suggested_price_minor, suggestion.strategy, suggestion.expected) == (
+        450,
+        "cost_plus",
+        None,
+    )
     beside = replace(
         FREE,
         without_evidence="competitor_index",
         competitor_index=0.98,
         competitor=CompetitorRule(),
     )
-    (found,) = optimise_prices([replace(unknown, competitor_minor=500.0)], beside).suggestions
-    assert (found.suggested_price_minor, found.waterfall[0].rule) == (490, "competitor_index")
+    (suggestion,) = optimise_prices([replace(unknown, competitor_minor=500.0)], beside).suggestions
+    assert (suggestion.suggested_price_minor, suggestion.waterfall[0].rule) == (
+        490,
+        "competitor_index",
+    )
     assert optimise_prices([unknown], beside).kept == {"no competitor's price is known": 1}
 
 
@@ -324,11 +346,11 @@ def test_plain_prices_take_their_share_of_a_cap_those_furthest_from_their_target
         for k in range(6)
     ]
     rules = replace(FREE, without_evidence="cost_plus", markup=0.8, max_changes=4)
-    found = prices(
+    new_prices = prices(
         optimise_prices([*several(), *unknown], rules)
     )  # 540, 558, ... beside 500: half of the four changes
-    assert {name for name in found if name.startswith("u")} == {"u4", "u5"}
-    assert len(found) == 4
+    assert {name for name in new_prices if name.startswith("u")} == {"u4", "u5"}
+    assert len(new_prices) == 4
 
 
 def test_an_items_stage_decides_under_which_preset_it_is_priced():
@@ -337,9 +359,9 @@ def test_an_items_stage_decides_under_which_preset_it_is_priced():
         replace(item("new", elasticity=-3.0), stage="introduction"),
     )
     presets = {"introduction": replace(FREE, objective=Objective.UNITS, max_change=0.2)}
-    found = optimise_prices([old, new], FREE, presets)
-    assert prices(found) == {"old": 450, "new": 400}
-    assert {each.item_id: each.stage for each in found.suggestions} == {
+    optimised = optimise_prices([old, new], FREE, presets)
+    assert prices(optimised) == {"old": 450, "new": 400}
+    assert {suggestion.item_id: suggestion.stage for suggestion in optimised.suggestions} == {
         "old": None,
         "new": "introduction",
     }
@@ -373,20 +395,20 @@ def test_all_rules_hold_for_every_price_of_a_run(seed, cap, floor, order):
     rules = PricingRules(
         min_gain=0.0, max_changes=cap, revenue_floor=floor, family=FamilyRule(order=order)
     )
-    found = optimise_prices(items, rules)
-    assert optimise_prices(items[::-1], rules) == found
-    assert found.outcome.value <= found.outcome.bound + 1e-6 * abs(found.outcome.bound)
-    broken = {each.rule for each in found.outcome.broken}
+    optimised = optimise_prices(items, rules)
+    assert optimise_prices(items[::-1], rules) == optimised
+    assert optimised.outcome.value <= optimised.outcome.bound + 1e-6 * abs(optimised.outcome.bound)
+    broken = {broken_rule.rule for broken_rule in optimised.outcome.broken}
     if cap is not None and "number of changes" not in broken:
-        assert len(found.suggestions) <= cap
+        assert len(optimised.suggestions) <= cap
     if floor is not None and "revenue floor" not in broken:
         cost = {
-            each.item_id: prices(found).get(each.item_id, each.current_price_minor)
-            for each in items
+            priced.item_id: prices(optimised).get(priced.item_id, priced.current_price_minor)
+            for priced in items
         }
-        asked = floor * sum(each.units_mean * each.current_price_minor for each in items)
+        asked = floor * sum(priced.units_mean * priced.current_price_minor for priced in items)
         assert sum(
-            units(each, cost[each.item_id]) * cost[each.item_id] for each in items
+            units(priced, cost[priced.item_id]) * cost[priced.item_id] for priced in items
         ) >= asked * (1 - 1e-9)
 
 

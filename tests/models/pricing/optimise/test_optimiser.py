@@ -25,15 +25,15 @@ def only(items, rules):
 
 
 def test_without_binding_rules_the_best_price_is_lerners():
-    found = only([item(current=500, cost=300.0, elasticity=-3.0)], FREE)
-    assert found.suggested_price_minor == 450  # 300 * 3 / (3 - 1)
-    assert found.binding_rule is None
+    suggestion = only([item(current=500, cost=300.0, elasticity=-3.0)], FREE)
+    assert suggestion.suggested_price_minor == 450  # 300 * 3 / (3 - 1)
+    assert suggestion.binding_rule is None
 
 
 def test_tax_leaves_the_shop_before_the_margin_is_counted():
-    found = only([item(current=500, cost=240.0, elasticity=-3.0, tax=1.25)], FREE)
-    assert found.suggested_price_minor == 450  # net best 240 * 3 / 2 = 360, with tax 450
-    assert found.expected.revenue.p50 == pytest.approx(found.expected.units.p50 * 360)
+    suggestion = only([item(current=500, cost=240.0, elasticity=-3.0, tax=1.25)], FREE)
+    assert suggestion.suggested_price_minor == 450  # net best 240 * 3 / 2 = 360, with tax 450
+    assert suggestion.expected.revenue.p50 == pytest.approx(suggestion.expected.units.p50 * 360)
 
 
 def test_expected_effects_as_arithmetic():
@@ -88,14 +88,15 @@ def test_an_item_of_little_evidence_keeps_its_price():
 
 def test_the_waterfall_leads_from_the_current_price_to_the_suggested_one():
     rules = PricingRules(max_change=0.1, endings=(99,), min_margin=0.0)
-    found = only([item(current=619, cost=300.0, elasticity=-3.0)], rules)
-    steps = found.waterfall
+    suggestion = only([item(current=619, cost=300.0, elasticity=-3.0)], rules)
+    steps = suggestion.waterfall
     assert (
-        steps[0].before_minor == 619 and steps[-1].after_minor == found.suggested_price_minor == 599
+        steps[0].before_minor == 619
+        and steps[-1].after_minor == suggestion.suggested_price_minor == 599
     )
     assert all(first.after_minor == second.before_minor for first, second in pairwise(steps))
     assert [step.rule for step in steps] == ["optimum", "maximum change", "ending"]
-    assert found.binding_rule == "maximum change"
+    assert suggestion.binding_rule == "maximum change"
 
 
 def test_a_soft_rule_that_is_broken_stands_in_the_waterfall():
@@ -104,15 +105,15 @@ def test_a_soft_rule_that_is_broken_stands_in_the_waterfall():
     assert optimise_prices([under_cost], replace(rules, soft={})).kept == {
         "no price satisfies all rules": 1
     }
-    found = only([under_cost], rules)
-    assert found.suggested_price_minor >= 632
-    broken = [step for step in found.waterfall if step.note.startswith("given up")]
+    suggestion = only([under_cost], rules)
+    assert suggestion.suggested_price_minor >= 632
+    broken = [step for step in suggestion.waterfall if step.note.startswith("given up")]
     assert [(step.rule, step.hard) for step in broken] == [("maximum change", False)]
 
 
 def test_an_assumed_cost_is_said_with_the_suggestion():
-    found = only([item(source="assumed", elasticity=-4.0)], FREE)
-    assert found.cost_source == "assumed"
+    suggestion = only([item(source="assumed", elasticity=-4.0)], FREE)
+    assert suggestion.cost_source == "assumed"
     # The best price, 480 * 15 / 14 = 514, lies below the floor of 480 / 0.9 = 533.
     tight = only(
         [item(source="assumed", current=500, cost=480.0, elasticity=-15.0)],
@@ -162,7 +163,8 @@ def satisfies(one, rules, price):
     high = max(one.highest_tried_minor, one.current_price_minor) * (1 + rules.tried_margin)
     text = f"{price:02}"
     ending = not rules.endings or any(
-        text.endswith(str(each)) if each < 10 else text[-2:] == str(each) for each in rules.endings
+        text.endswith(str(ending)) if ending < 10 else text[-2:] == str(ending)
+        for ending in rules.endings
     )
     return change and margin and ceiling and low - 1e-6 <= price <= high + 1e-6 and ending
 
@@ -189,20 +191,20 @@ def test_no_suggestion_lies_outside_its_rules_and_none_is_better(one, rules):
         assert now == pytest.approx(
             max(objective_value(one, rules, price) for price in every), rel=1e-9, abs=1e-9
         )
-    for each in result.suggestions:
-        price = each.suggested_price_minor
+    for suggestion in result.suggestions:
+        price = suggestion.suggested_price_minor
         assert satisfies(one, rules, price)
-        assert each.evidence_grade <= rules.min_grade
+        assert suggestion.evidence_grade <= rules.min_grade
         assert (
-            each.waterfall[0].before_minor == one.current_price_minor
-            and each.waterfall[-1].after_minor == price
+            suggestion.waterfall[0].before_minor == one.current_price_minor
+            and suggestion.waterfall[-1].after_minor == price
         )
         best = max(objective_value(one, rules, p) for p in every)
         assert objective_value(one, rules, price) == pytest.approx(best, rel=1e-9, abs=1e-9)
-        for name in fields(each.expected):
+        for name in fields(suggestion.expected):
             for band in (
-                getattr(each.expected, name.name),
-                getattr(each.against_keeping, name.name),
+                getattr(suggestion.expected, name.name),
+                getattr(suggestion.against_keeping, name.name),
             ):
                 assert band.p10 <= band.p50 <= band.p90
 
@@ -210,11 +212,13 @@ def test_no_suggestion_lies_outside_its_rules_and_none_is_better(one, rules):
 @settings(max_examples=100)
 @given(ITEMS, RULES, st.lists(st.sampled_from(SOFT_RULES), max_size=3, unique=True))
 def test_only_soft_rules_are_ever_broken(one, rules, soft):
-    for each in optimise_prices([one], replace(rules, soft=dict.fromkeys(soft, 50))).suggestions:
-        given_up = {step.rule for step in each.waterfall if step.note.startswith("given up")}
+    for suggestion in optimise_prices(
+        [one], replace(rules, soft=dict.fromkeys(soft, 50))
+    ).suggestions:
+        given_up = {step.rule for step in suggestion.waterfall if step.note.startswith("given up")}
         assert given_up <= set(soft)
         if not given_up:
-            assert satisfies(one, rules, each.suggested_price_minor)
+            assert satisfies(one, rules, suggestion.suggested_price_minor)
 
 
 def test_repeating_gives_the_same_and_other_items_do_not_matter():
@@ -232,10 +236,12 @@ def test_repeating_gives_the_same_and_other_items_do_not_matter():
     first = optimise_prices(items, rules)
     assert optimise_prices(items[::-1], rules) == first
     alone = {
-        each.item_id: each for one in items for each in optimise_prices([one], rules).suggestions
+        suggestion.item_id: suggestion
+        for one in items
+        for suggestion in optimise_prices([one], rules).suggestions
     }
-    assert alone == {each.item_id: each for each in first.suggestions}
-    gains = [each.against_keeping.profit.p50 for each in first.suggestions]
+    assert alone == {suggestion.item_id: suggestion for suggestion in first.suggestions}
+    gains = [suggestion.against_keeping.profit.p50 for suggestion in first.suggestions]
     assert gains == sorted(gains, reverse=True)
 
 

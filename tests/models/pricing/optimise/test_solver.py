@@ -41,19 +41,19 @@ def test_small_problems_are_solved_as_highs_solves_them(problem):
     if len(ChainProgramme(problem.choices, problem.links).find_infeasible_chains()):
         assert exact(problem) is None
         return
-    best, found = exact(problem), solve(problem)
-    assert keeps_orders(problem, found.selection)
+    best, solution = exact(problem), solve(problem)
+    assert keeps_orders(problem, solution.selection)
     if best is None:
-        assert found.broken and all(each.hard for each in found.broken)
+        assert solution.broken and all(broken_rule.hard for broken_rule in solution.broken)
         return
     assert (
-        found.broken == ()
-        and measure_shortfall(problem, problem.compute_slack(found.selection)) == 0
+        solution.broken == ()
+        and measure_shortfall(problem, problem.compute_slack(solution.selection)) == 0
     )
     tolerance = 1e-6 * max(abs(best), 1)
-    assert found.value <= best + tolerance and best <= found.bound + tolerance
-    assert found.bound - found.value <= found.gap * abs(found.bound) + tolerance
-    assert found.value == pytest.approx(best, rel=2e-6)
+    assert solution.value <= best + tolerance and best <= solution.bound + tolerance
+    assert solution.bound - solution.value <= solution.gap * abs(solution.bound) + tolerance
+    assert solution.value == pytest.approx(best, rel=2e-6)
 
 
 @settings(max_examples=150)
@@ -79,8 +79,8 @@ def test_without_highs_the_optimum_lies_between_what_is_found_and_the_bound(prob
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 6))
 def test_chains_without_limits_are_solved_exactly(seed, n_chains, length):
     problem = random_problem(seed, n_chains=n_chains, length=length, floor=None, most_changes=None)
-    found, best = solve(problem), exact(problem)
-    assert found.value == pytest.approx(best) == pytest.approx(found.bound)
+    solution, best = solve(problem), exact(problem)
+    assert solution.value == pytest.approx(best) == pytest.approx(solution.bound)
 
 
 def two_items():
@@ -93,18 +93,18 @@ def two_items():
 
 def test_a_cap_leaves_the_most_valuable_change():
     choices, _, changed = two_items()
-    found = solve(
+    solution = solve(
         Problem(choices, leave_unlinked(2, 4), (limit_changes("changes", changed, 2, 1),))
     )
-    assert (found.selection.tolist(), found.value) == ([1, 2], 10.0)
+    assert (solution.selection.tolist(), solution.value) == ([1, 2], 10.0)
 
 
 def test_a_floor_takes_the_change_that_costs_least():
     choices, revenue, _ = two_items()
     floor = Limit("revenue floor", np.zeros(2, np.int64), revenue, np.array([-2.0]))
-    found = solve(Problem(choices, leave_unlinked(2, 4), (floor,)))
-    assert (found.selection.tolist(), found.value) == ([0, 3], 6.0)
-    assert found.bound == pytest.approx(6.0)
+    solution = solve(Problem(choices, leave_unlinked(2, 4), (floor,)))
+    assert (solution.selection.tolist(), solution.value) == ([0, 3], 6.0)
+    assert solution.bound == pytest.approx(6.0)
 
 
 def test_what_cannot_be_kept_gives_way_by_priority_and_no_further_than_it_must():
@@ -116,23 +116,27 @@ def test_what_cannot_be_kept_gives_way_by_priority_and_no_further_than_it_must()
     problem = Problem(choices, leave_unlinked(2, 4), (floor, both))
     first = solve(problem, {"revenue floor": 10, "changes": 90})
     assert first.selection.tolist() == [1, 3]
-    assert [(each.rule, each.asked, each.reached, each.hard) for each in first.broken] == [
-        ("revenue floor", -1.0, -5.0, False)
-    ]
+    assert [
+        (broken_rule.rule, broken_rule.asked, broken_rule.reached, broken_rule.hard)
+        for broken_rule in first.broken
+    ] == [("revenue floor", -1.0, -5.0, False)]
     second = solve(problem, {"revenue floor": 90, "changes": 10})
     assert second.selection.tolist() == [0, 3]  # one change is the most that the floor allows
-    assert [(each.rule, each.asked, each.reached) for each in second.broken] == [
-        ("changes", 2.0, 1.0)
-    ]
-    assert [each.hard for each in solve(problem).broken] == [True]
+    assert [
+        (broken_rule.rule, broken_rule.asked, broken_rule.reached) for broken_rule in second.broken
+    ] == [("changes", 2.0, 1.0)]
+    assert [broken_rule.hard for broken_rule in solve(problem).broken] == [True]
 
 
 def test_of_many_groups_only_those_fall_short_that_must():
     choices, revenue, _ = two_items()
     limit = Limit("group margin", np.array([0, 1]), revenue, np.array([1.0, -0.5]))
-    found = solve(Problem(choices, leave_unlinked(2, 4), (limit,)), {"group margin": 50})
-    assert found.selection.tolist() == [0, 2]
-    assert [(each.asked, each.reached, each.n_groups) for each in found.broken] == [(1.0, 0.0, 1)]
+    solution = solve(Problem(choices, leave_unlinked(2, 4), (limit,)), {"group margin": 50})
+    assert solution.selection.tolist() == [0, 2]
+    assert [
+        (broken_rule.asked, broken_rule.reached, broken_rule.n_groups)
+        for broken_rule in solution.broken
+    ] == [(1.0, 0.0, 1)]
 
 
 def test_a_chain_without_choices_that_go_together_is_named():
@@ -152,5 +156,5 @@ def test_a_thousand_items_come_within_a_thousandth_of_the_bound():
     problem = random_problem(
         5, n_chains=300, length=4, n_prices=11, floor=1.01, most_changes=300, n_groups=5
     )
-    found = solve(problem)
-    assert found.broken == () and found.gap <= 0.001
+    solution = solve(problem)
+    assert solution.broken == () and solution.gap <= 0.001

@@ -20,13 +20,13 @@ NOTHING = {}
 
 def test_lifts_of_all_kinds_add_up_and_what_is_not_known_is_said():
     given = make_campaign(support=("display", "mailer", "banner"))
-    found = compute_support_lift(given, LEARNT, NOTHING, 2)
-    assert found.log_units.tolist() == pytest.approx([0.4 + 0.2, 0.3])
-    assert found.notes[:2] == (
+    lift = compute_support_lift(given, LEARNT, NOTHING, 2)
+    assert lift.log_units.tolist() == pytest.approx([0.4 + 0.2, 0.3])
+    assert lift.notes[:2] == (
         "no lift of 'display' was learnt for 1 of 2 items: it is not counted there",
         "no lift of 'banner' was learnt: it is not counted",
     )
-    assert "not in the intervals" in found.notes[2]
+    assert "not in the intervals" in lift.notes[2]
     nothing = compute_support_lift(make_campaign(), LEARNT, NOTHING, 2)
     assert (nothing.log_units.tolist(), nothing.notes) == ([0, 0], ())
     unknown = compute_support_lift(make_campaign(support=("price",)), LEARNT, NOTHING, 2)
@@ -38,10 +38,10 @@ def test_lifts_of_all_kinds_add_up_and_what_is_not_known_is_said():
 
 def test_only_the_reach_that_the_forecast_does_not_hold_is_counted():
     given = make_campaign(support=("mailer",), reach=0.8)
-    found = compute_support_lift(given, LEARNT, {"mailer": np.array([0.5, 0.8])}, 2)
-    assert found.log_units.tolist() == pytest.approx([0.2 * (0.8 - 0.5), 0])
+    lift = compute_support_lift(given, LEARNT, {"mailer": np.array([0.5, 0.8])}, 2)
+    assert lift.log_units.tolist() == pytest.approx([0.2 * (0.8 - 0.5), 0])
     assert (
-        "'mailer' is planned for 2 of 2 items already: the forecast holds that part" in found.notes
+        "'mailer' is planned for 2 of 2 items already: the forecast holds that part" in lift.notes
     )
     whole = compute_support_lift(given, LEARNT, {"mailer": np.array([0.8, 0.8])}, 2)
     assert (whole.log_units.tolist(), len(whole.notes)) == ([0, 0], 1)
@@ -63,18 +63,18 @@ def test_a_coupon_is_not_counted_by_its_price_and_as_a_support():
 
 def test_the_effect_of_a_supported_discount_as_arithmetic():
     one = item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0)
-    found = evaluate_campaign(make_campaign(), [one], [], 4, np.array([math.log(1.5)]))
+    what_if = evaluate_campaign(make_campaign(), [one], [], 4, np.array([math.log(1.5)]))
     units = 20 * 1.5 * 0.8**-2  # two of the four weeks, half as much again, 20 % off
-    assert found.expected.units.p50 == pytest.approx(units)
-    assert found.expected.revenue.p50 == pytest.approx(units * 400)
-    assert found.against_none.units.p50 == pytest.approx(units - 20)
-    assert found.against_none.profit.p50 == pytest.approx(units * 100 - 20 * 200)
-    assert found.items[0].lift == pytest.approx(1.5)
+    assert what_if.expected.units.p50 == pytest.approx(units)
+    assert what_if.expected.revenue.p50 == pytest.approx(units * 400)
+    assert what_if.against_none.units.p50 == pytest.approx(units - 20)
+    assert what_if.against_none.profit.p50 == pytest.approx(units * 100 - 20 * 200)
+    assert what_if.items[0].lift == pytest.approx(1.5)
     unsupported = evaluate_campaign(make_campaign(), [one], [], 4)
     assert unsupported.items[0].lift == 1
     # The forecast is uncertain, the lift is taken as it is: its band is as wide as without it, in
     # logarithms.
-    supported, plain = found.expected.units, unsupported.expected.units
+    supported, plain = what_if.expected.units, unsupported.expected.units
     assert supported.p90 / supported.p10 == pytest.approx(plain.p90 / plain.p10)
 
 
@@ -92,14 +92,16 @@ def test_the_family_loses_to_the_lift_as_well():
     )
     other = replace(item("b", current=400, cost=300.0, units=200.0), family_id="tea")
     lift = np.array([math.log(1.5)])
-    found = evaluate_campaign(make_campaign(switching=0.5), [one], [other], 4, lift)
-    assert found.cannibalised.units.p50 == pytest.approx(-0.5 * (20 * 1.5 * 0.8**-2 - 20))
+    what_if = evaluate_campaign(make_campaign(switching=0.5), [one], [other], 4, lift)
+    assert what_if.cannibalised.units.p50 == pytest.approx(-0.5 * (20 * 1.5 * 0.8**-2 - 20))
     # Where the price's effect on the family was learnt it holds, and the switching share of what
     # the lift alone brings.
     learnt = replace(one, cross_units=10.0, cross_revenue_minor=4000.0, cross_profit_minor=1000.0)
-    found = evaluate_campaign(make_campaign(switching=0.5), [learnt], [other], 4, lift)
+    what_if = evaluate_campaign(make_campaign(switching=0.5), [learnt], [other], 4, lift)
     by_price = 10 * math.log(0.8) * 2 / 4
-    assert found.cannibalised.units.p50 == pytest.approx(by_price - 0.5 * 20 * 0.8**-2 * (1.5 - 1))
+    assert what_if.cannibalised.units.p50 == pytest.approx(
+        by_price - 0.5 * 20 * 0.8**-2 * (1.5 - 1)
+    )
     assert evaluate_campaign(
         make_campaign(), [learnt], [other], 4
     ).cannibalised.units.p50 == pytest.approx(by_price)

@@ -56,16 +56,16 @@ def test_spend_and_save_counts_the_orders_that_reach_the_threshold():
 
 def test_the_effect_of_a_discount_as_arithmetic():
     one = item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0)
-    found = evaluate_campaign(make_campaign(), [one], [], horizon_weeks=4)
+    what_if = evaluate_campaign(make_campaign(), [one], [], horizon_weeks=4)
     units = 20 * 0.8**-2  # two of the four weeks, 20 % off
-    assert found.expected.units.p50 == pytest.approx(units)
-    assert found.expected.revenue.p50 == pytest.approx(units * 400)
-    assert found.against_none.profit.p50 == pytest.approx(units * 100 - 20 * 200)
-    assert found.net == found.against_none  # no family, nothing to lose there
+    assert what_if.expected.units.p50 == pytest.approx(units)
+    assert what_if.expected.revenue.p50 == pytest.approx(units * 400)
+    assert what_if.against_none.profit.p50 == pytest.approx(units * 100 - 20 * 200)
+    assert what_if.net == what_if.against_none  # no family, nothing to lose there
     twice = evaluate_campaign(
         make_campaign(), [one, replace(one, item_id="b")], [], horizon_weeks=4
     )
-    assert twice.net.profit.p50 == pytest.approx(2 * found.net.profit.p50)
+    assert twice.net.profit.p50 == pytest.approx(2 * what_if.net.profit.p50)
 
 
 def test_a_family_loses_what_buyers_switch():
@@ -77,14 +77,14 @@ def test_a_family_loses_what_buyers_switch():
         replace(item("c", current=600, cost=400.0, units=60.0), family_id="tea"),
         replace(item("d", units=500.0), family_id="milk"),
     ]
-    found = evaluate_campaign(make_campaign(switching=0.5), [one], others, horizon_weeks=4)
+    what_if = evaluate_campaign(make_campaign(switching=0.5), [one], others, horizon_weeks=4)
     lost = 0.5 * (
         20 * 0.8**-2 - 20
     )  # half of the additional units, in proportion to what the others sell
-    assert found.cannibalised.units.p50 == pytest.approx(-lost)
-    assert found.cannibalised.profit.p50 == pytest.approx(-lost * (100 * 0.25 + 200 * 0.75))
-    assert found.net.units.p50 == pytest.approx(found.against_none.units.p50 - lost)
-    few = [replace(each, units_mean=0.1) for each in others[:2]]
+    assert what_if.cannibalised.units.p50 == pytest.approx(-lost)
+    assert what_if.cannibalised.profit.p50 == pytest.approx(-lost * (100 * 0.25 + 200 * 0.75))
+    assert what_if.net.units.p50 == pytest.approx(what_if.against_none.units.p50 - lost)
+    few = [replace(other, units_mean=0.1) for other in others[:2]]
     all_of_them = evaluate_campaign(make_campaign(switching=1.0), [one], few, horizon_weeks=4)
     assert all_of_them.cannibalised.units.p50 == pytest.approx(
         -0.1
@@ -107,8 +107,11 @@ def test_promotions_that_get_in_each_others_way_are_found():
         PromotionRun("what-if", "a", days[0], days[20]),  # itself
         PromotionRun("milk", "z", days[0], days[20]),
     ]
-    found = find_conflicts(make_campaign(), ["a"], runs, {"a": "tea", "b": "tea", "z": "milk"})
-    assert [(each.other, each.other_item_id, each.starts_at, each.ends_at) for each in found] == [
+    conflicts = find_conflicts(make_campaign(), ["a"], runs, {"a": "tea", "b": "tea", "z": "milk"})
+    assert [
+        (conflict.other, conflict.other_item_id, conflict.starts_at, conflict.ends_at)
+        for conflict in conflicts
+    ] == [
         ("tea week", "b", days[3], days[14]),
         ("easter", "a", days[10], days[14]),
     ]

@@ -66,7 +66,9 @@ def test_promotions_that_come_when_demand_is_high_anyway_do_not_fool_it():
     promoted = rng.normal(size=(N_ITEMS, N_WEEKS)) + 1.5 * season / 0.4 > 1.5
     price = np.log(500) - promoted * rng.uniform(0.1, 0.3, promoted.shape)
     units = 3.5 - 2.0 * (price - np.log(500)) + season + 0.1 * rng.normal(size=promoted.shape)
-    centred_price, centred_units = (each - each.mean(1, keepdims=True) for each in (price, units))
+    centred_price, centred_units = (
+        values - values.mean(1, keepdims=True) for values in (price, units)
+    )
     plain = (centred_price * centred_units).sum() / (centred_price**2).sum()
     model = fit_elasticities(panel_of(np.exp(price), np.exp(units)), CONFIG)
     assert plain < -3.0
@@ -132,18 +134,18 @@ def test_costs_mend_what_promotions_in_good_weeks_of_single_items_spoil():
         .columns["elasticity"]
         .mean()
     )
-    found = fit_elasticities(panel_of(np.exp(price), np.exp(units), cost=np.exp(cost)), CONFIG)
+    model = fit_elasticities(panel_of(np.exp(price), np.exp(units), cost=np.exp(cost)), CONFIG)
     assert without < -2.4
-    assert abs(found.columns["elasticity"].mean() + 2.0) < 0.6 * abs(without + 2.0)
-    assert (found.columns["error"] > 0).all()
+    assert abs(model.columns["elasticity"].mean() + 2.0) < 0.6 * abs(without + 2.0)
+    assert (model.columns["error"] > 0).all()
 
 
 def test_costs_that_prices_do_not_follow_change_nothing():
     rng, _, price, units = world()
     cost = np.exp(np.log(300) + np.cumsum(0.01 * rng.normal(size=price.shape), axis=1))
     without = fit_elasticities(panel_of(np.exp(price), np.exp(units)), CONFIG)
-    found = fit_elasticities(panel_of(np.exp(price), np.exp(units), cost=cost), CONFIG)
-    np.testing.assert_array_equal(found.columns["elasticity"], without.columns["elasticity"])
+    model = fit_elasticities(panel_of(np.exp(price), np.exp(units), cost=cost), CONFIG)
+    np.testing.assert_array_equal(model.columns["elasticity"], without.columns["elasticity"])
 
 
 def test_placebos_find_nothing_where_there_is_nothing_and_something_where_there_is():
@@ -216,10 +218,10 @@ def test_common_movement_is_that_of_others_outside_the_family():
 
 def test_neighbours_count_by_their_pull():
     data = panel_of(np.full((3, 1), 100.0), np.ones((3, 1)), family=["f", "f", "f"])
-    found = sum_over_family(
+    sums = sum_over_family(
         np.array([[1.0], [2.0], [4.0]]), np.array([1.0, 2.0, 3.0]), Levels.from_panel(data, (1,))
     )
-    assert found[:, 0] == pytest.approx([2 * 2 + 3 * 4, 1 * 1 + 3 * 4, 1 * 1 + 2 * 2])
+    assert sums[:, 0] == pytest.approx([2 * 2 + 3 * 4, 1 * 1 + 3 * 4, 1 * 1 + 2 * 2])
 
 
 def test_pull_is_alike_or_by_what_an_item_sells():
@@ -281,8 +283,8 @@ def test_coefficients_are_least_squares_and_narrow_groups_depart_from_wide_ones(
     truth = np.where(np.arange(40)[:, None] < 20, [1.0, -1.0], [3.0, -1.0])
     target = np.einsum("sf,fsw->sw", truth, controls)
     groups = [Groups.from_values(np.zeros(40)), Groups.from_values(np.arange(40) // 20)]
-    found = fit_nested_ridge(controls, target[None], np.ones((40, 50)), groups, 1e-9)[0]
-    assert found == pytest.approx(truth, abs=1e-6)
+    coefficients = fit_nested_ridge(controls, target[None], np.ones((40, 50)), groups, 1e-9)[0]
+    assert coefficients == pytest.approx(truth, abs=1e-6)
 
 
 def test_usual_prices_and_weeks_around():

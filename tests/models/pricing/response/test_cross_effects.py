@@ -60,12 +60,12 @@ def test_a_promotion_takes_from_the_family_what_was_learnt_once():
     campaign = Campaign(
         "spring", "default", monday, monday + week, Mechanic.PERCENT_OFF, percent=0.1
     )
-    found = evaluate_campaign(campaign, [a], [b], horizon_weeks=4)
+    what_if = evaluate_campaign(campaign, [a], [b], horizon_weeks=4)
     move = np.log(0.9) / 4  # one week of the four
-    assert found.cannibalised.units.p50 == pytest.approx(0.5 * 100 * move)
-    assert found.cannibalised.profit.p50 == pytest.approx(0.5 * 100 * (400 - 150) * move)
+    assert what_if.cannibalised.units.p50 == pytest.approx(0.5 * 100 * move)
+    assert what_if.cannibalised.profit.p50 == pytest.approx(0.5 * 100 * (400 - 150) * move)
     alone = replace(a, cross_units=0.0, cross_revenue_minor=0.0, cross_profit_minor=0.0)
     assert (
-        found.against_none
+        what_if.against_none
         == evaluate_campaign(campaign, [alone], [b], horizon_weeks=4).against_none
     )
