@@ -25,11 +25,11 @@ from serving.http.limits import Limits
 from serving.http.metrics import Metrics
 from serving.inventory import api as inventory
 from serving.models import api as models
-from serving.price_desk import api as suggestions
+from serving.price_desk import api as price_desk
 from serving.prices import api as prices
 from serving.recommendations import api as recommendations
 from serving.server import Server, open_server
-from serving.what_if import api as simulations
+from serving.what_if import api as what_if
 
 log = logging.getLogger(__name__)
 
@@ -37,22 +37,20 @@ POLL_SECONDS = 2.0
 # How long a stopping server still answers, so that a balancer sees /readyz fail before connections
 # do.
 DRAIN_SECONDS = 1.0
-ROUTERS = tuple(
-    module.router
-    for module in (
-        recommendations,
-        events,
-        prices,
-        simulations,
-        suggestions,
-        forecasts,
-        inventory,
-        experiments,
-        models,
-        audit,
-        health,
-        metrics,
-    )
+ROUTERS = (
+    recommendations.router,
+    events.router,
+    prices.router,
+    what_if.router,
+    price_desk.router,
+    price_desk.changes_router,
+    forecasts.router,
+    inventory.router,
+    experiments.router,
+    models.router,
+    audit.router,
+    health.router,
+    metrics.router,
 )
 # What `signal.getsignal` returns.
 SignalHandler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
@@ -68,13 +66,6 @@ def create_app(settings: Settings) -> FastAPI:
         server = await asyncio.to_thread(open_server, settings, counters)
         provide(app, *server.services())
         app.state.server = server
-        # Where routers look that do not use `provided` yet.
-        app.state.settings = settings
-        app.state.engine, app.state.clock, app.state.system_clock = (
-            server.engine,
-            server.clock,
-            server.system_clock,
-        )
         server.exposures.start()
         poller = asyncio.create_task(_poll(server))
         # One slate is too small to divide: threads of the linear algebra would spend their time on

@@ -7,7 +7,6 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from fastapi import Request
 
 from configs.settings import Settings
 from features.contracts.clock import Clock, SystemClock
@@ -19,16 +18,20 @@ from serving.audit.service import AuditService
 from serving.database.migrate import upgrade
 from serving.events.service import EventService
 from serving.experiments.service import ExperimentService
+from serving.forecasts.service import ForecastService
 from serving.http.health import Readiness
 from serving.http.idempotency import IdempotencyService
 from serving.http.metrics import Metrics
-from serving.inventory.service import InventoryDesk
+from serving.inventory.service import InventoryService
 from serving.keys.service import KeyService
 from serving.models.served_models import ServedModels
 from serving.models.service import ModelService
+from serving.price_desk.service import PriceDeskService
+from serving.prices.service import PriceService
 from serving.recommendations.allowed_items import AllowedItems
 from serving.recommendations.exposure_writer import ExposureWriter
 from serving.recommendations.service import RecommendationService
+from serving.what_if.service import WhatIfService
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +57,11 @@ class Server:
     experiments: ExperimentService
     recommendations: RecommendationService
     events: EventService
-    inventory: InventoryDesk
+    prices: PriceService
+    price_desk: PriceDeskService
+    what_if: WhatIfService
+    forecasts: ForecastService
+    inventory: InventoryService
     keys: KeyService
     audit: AuditService
     idempotency: IdempotencyService
@@ -71,6 +78,11 @@ class Server:
             self.experiments,
             self.recommendations,
             self.events,
+            self.prices,
+            self.price_desk,
+            self.what_if,
+            self.forecasts,
+            self.inventory,
             self.keys,
             self.audit,
             self.idempotency,
@@ -142,7 +154,11 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         experiments=experiments,
         recommendations=recommendations,
         events=events,
-        inventory=InventoryDesk(settings, engine),
+        prices=PriceService(settings, engine, clock),
+        price_desk=PriceDeskService(settings, engine, clock, system_clock),
+        what_if=WhatIfService(settings, engine, clock, served_models),
+        forecasts=ForecastService(settings, engine, clock, served_models),
+        inventory=InventoryService(settings, engine, clock, served_models),
         keys=KeyService(engine, system_clock),
         audit=AuditService(engine),
         idempotency=IdempotencyService(engine, system_clock),
@@ -160,12 +176,6 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     except Exception as error:  # the first read reports it again
         log.warning("online features are not open: %s", error)
     return server
-
-
-def server(request: Request) -> Server:
-    """Return the server that got this request."""
-    found: Server = request.app.state.server
-    return found
 
 
 def _served_versions(served_models: ServedModels) -> dict[str, str]:

@@ -1,19 +1,19 @@
-"""`shopwright demo`: the main job on real data, from import to a served price."""
+"""`shopwright demo`: every step on real data, from import to a served price."""
 
 from __future__ import annotations
 
 import shlex
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from features.contracts.clock import feature_time
 from models.registry import NAMES
 from serving.cli import imports, prices, train
-from serving.cli.evaluate import as_document
-from serving.cli.keys import demo_key
+from serving.cli.evaluate import evaluation_document
+from serving.cli.keys import read_demo_key
 from serving.cli.output import JsonOption, print_json, print_line, steps
 from serving.cli.serve import run_server
 from serving.cli.shop import Shop
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from serving.price_desk.suggest import SuggestReport
     from training.run import TrainingReport
 
-_BUILT = "demo-built"
+_MARKER = "demo-built"
 
 
 @dataclass(frozen=True)
-class _Built:
-    """What a build left to tell."""
+class _Build:
+    """The reports of a build."""
 
-    imported: ImportReport
+    import_report: ImportReport
     features: MaterializeReport
     trainings: list[TrainingReport]
     suggestions: list[SuggestReport]
@@ -50,30 +50,33 @@ def demo(
     """
     started = time.monotonic()
     shop = Shop()
-    marker = shop.settings.home / _BUILT
-    built = None
+    marker = shop.settings.home / _MARKER
+    build = None
     if not marker.exists():
-        built = _build(shop)
+        build = _build_shop(shop)
         marker.touch()
-    command = _curl(shop, host, port)
+    command = _curl_command(shop, host, port)
     seconds = time.monotonic() - started
     if json:
-        print_json({"seconds": seconds, "curl": command, **(_document(built) if built else {})})
+        document = {} if build is None else _build_document(build)
+        print_json({"seconds": seconds, "curl": command, **document})
     else:
-        if built:
-            _print_summary(built)
+        if build:
+            _print_summary(build)
         _print_addresses(shop, command, host, port, seconds)
     if serve:
         run_server(shop, host=host, port=port, workers=1, announce=not json)
 
 
-def _build(shop: Shop) -> _Built:
-    """Everything up to the suggestions. Each step can be repeated, so a build that was stopped
-    begins anew."""
+def _build_shop(shop: Shop) -> _Build:
+    """Run every step up to the suggestions.
+
+    Each step can be repeated, so a build that was stopped begins again.
+    """
     from features.online.materialize import materialize
 
     with steps(len(NAMES) + 3) as progress:
-        imported = imports.import_demo_data(shop, progress)
+        import_report = imports.import_demo_data(shop, progress)
         progress.done()
         progress.say("building and materializing features")
         features = materialize(shop.facts, shop.settings, feature_time(shop.now()), progress.say)
@@ -81,22 +84,22 @@ def _build(shop: Shop) -> _Built:
         trainings = [train.train_one(shop, name, progress) for name in NAMES]
         suggestions = list(prices.suggest_all(shop, progress).reports)
         progress.done()
-    return _Built(imported, features, trainings, suggestions)
+    return _Build(import_report, features, trainings, suggestions)
 
 
-def _print_summary(built: _Built) -> None:
-    imports.print_report(built.imported)
+def _print_summary(build: _Build) -> None:
+    imports.print_report(build.import_report)
     print_line()
-    features = built.features
+    features = build.features
     print_line(
         f"Features as of {features.as_of:%Y-%m-%dT%H:%MZ}: {features.n_users:,} users, "
         f"{features.n_pairs:,} user × item pairs, {features.n_items:,} items"
     )
     print_line()
-    for training in built.trainings:
+    for training in build.trainings:
         train.print_training(training)
         print_line()
-    for report in built.suggestions:
+    for report in build.suggestions:
         prices.print_suggestions(report)
         print_line()
 
@@ -105,21 +108,21 @@ def _print_addresses(shop: Shop, command: str, host: str, port: int, seconds: fl
     print_line(f"Ready after {seconds:.0f} s. State: {shop.settings.home.absolute()}")
     print_line(f"  API and its documentation   http://{host}:{port}/docs")
     print_line(f"  health, readiness, metrics  http://{host}:{port}/healthz /readyz /metrics")
-    print_line(f"  a key with every scope      {demo_key(shop)}")
+    print_line(f"  a key with every scope      {read_demo_key(shop)}")
     print_line()
     print_line("A recommendation:")
     print_line(f"  {command}")
 
 
-def _curl(shop: Shop, host: str, port: int) -> str:
-    """A command that asks for a recommendation and works when pasted."""
-    body = f'{{"placement": "home", "user_id": "{_a_user(shop)}", "count": 5}}'
+def _curl_command(shop: Shop, host: str, port: int) -> str:
+    """Return a command that requests a recommendation and can be pasted into a shell."""
+    body = f'{{"placement": "home", "user_id": "{_first_user(shop)}", "count": 5}}'
     words = [
         "curl",
         "-s",
         f"http://{host}:{port}/v1/recommendations",
         "-H",
-        f"Authorization: Bearer {demo_key(shop)}",
+        f"Authorization: Bearer {read_demo_key(shop)}",
         "-H",
         "Content-Type: application/json",
         "-d",
@@ -128,16 +131,16 @@ def _curl(shop: Shop, host: str, port: int) -> str:
     return shlex.join(words)
 
 
-def _a_user(shop: Shop) -> str:
-    """The user with the smallest id, so that every start shows the same command."""
+def _first_user(shop: Shop) -> str:
+    """Return the user with the smallest id, so that every start shows the same command."""
     users = shop.facts.read("users")
     return str(users.user_id.min().to_pyarrow().as_py())
 
 
-def _document(built: _Built) -> dict[str, Any]:
+def _build_document(build: _Build) -> dict[str, object]:
     return {
-        "import": built.imported.as_dict(),
-        "features": vars(built.features),
-        "evaluations": [as_document(training.evaluation) for training in built.trainings],
-        "suggestions": [prices.as_document(report) for report in built.suggestions],
+        "import": build.import_report.as_dict(),
+        "features": vars(build.features),
+        "evaluations": [evaluation_document(training.evaluation) for training in build.trainings],
+        "suggestions": [prices.report_document(report) for report in build.suggestions],
     }

@@ -1,19 +1,18 @@
-"""`shopwright evaluate recommendations|demand|pricing`: ours beside the baselines, same data, same
-run."""
+"""`shopwright evaluate recommendations|demand|pricing`: a model beside its baselines in one run."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from configs.loading import parse_override
 from features.contracts.clock import parse_time
 from features.contracts.errors import BadInput
-from serving.cli.evaluated_data import opened_data
+from serving.cli.evaluation_data import open_data
 from serving.cli.output import JsonOption, print_json, print_line, print_table, steps
 
 if TYPE_CHECKING:
@@ -44,8 +43,7 @@ def evaluate(
     report: Annotated[Path | None, typer.Option(help="HTML file for tables and plots")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit at the cut and measure on what came after it, all baselines in the same run; also written
-    to MLflow.
+    """Fit at the cut, evaluate on what came after it with all baselines, and write it to MLflow.
 
     With --data or --format the shop's state folder is neither read nor written.
     """
@@ -58,7 +56,7 @@ def evaluate(
         )
     overrides = dict(parse_override(text) for text in set_ or [])
     instant = None if until is None else parse_time(until, where="--until")
-    with steps(1) as progress, opened_data(data, format_, progress.say) as shop:
+    with steps(1) as progress, open_data(data, format_, progress.say) as shop:
         task = load_task(which)
         task_config = load_config(task, shop.settings, file=config, overrides=overrides)
         run = TrainingRun(shop.facts, shop.settings, shop.registry, instant, progress.say)
@@ -66,14 +64,16 @@ def evaluate(
     if report is not None:
         report.write_text(render_html(evaluation), encoding="utf-8")
     if json:
-        print_json(as_document(evaluation))
+        print_json(evaluation_document(evaluation))
     else:
         print_evaluation(evaluation, in_full=True)
 
 
 def print_evaluation(evaluation: Evaluation, *, in_full: bool = False) -> None:
-    """One row a metric and method, ours first; all tables when asked for in full; then further
-    figures and notes."""
+    """Print one row per metric and method, ours first, then data, further metrics and notes.
+
+    With `in_full` all tables are printed too.
+    """
     for comparison in evaluation.comparisons:
         _print_comparison(evaluation, comparison)
     for table in evaluation.tables if in_full else ():
@@ -86,7 +86,7 @@ def print_evaluation(evaluation: Evaluation, *, in_full: bool = False) -> None:
         print_line()
     if evaluation.data:
         print_line(
-            ", ".join(f"{name}: {_counted(value)}" for name, value in evaluation.data.items())
+            ", ".join(f"{name}: {_count_cell(value)}" for name, value in evaluation.data.items())
         )
     if evaluation.metrics:
         print_line(", ".join(f"{name} {value:.4g}" for name, value in evaluation.metrics.items()))
@@ -95,9 +95,11 @@ def print_evaluation(evaluation: Evaluation, *, in_full: bool = False) -> None:
 
 
 def _print_comparison(evaluation: Evaluation, comparison: Comparison) -> None:
-    against = "" if comparison.p_values else _against(comparison.p_value, comparison.strongest)
-    worst_first = comparison.better == "higher"
-    ordered = sorted(comparison.baselines.items(), key=lambda each: each[1], reverse=worst_first)
+    against = ""
+    if not comparison.p_values:
+        against = _against_strongest(comparison.p_value, comparison.strongest)
+    best_first = comparison.better == "higher"
+    ordered = sorted(comparison.baselines.items(), key=lambda entry: entry[1], reverse=best_first)
     methods = [("Shopwright", comparison.ours, against)]
     methods += [(name, value, _p_value(comparison.p_values.get(name))) for name, value in ordered]
     columns: tuple[str, ...] = ("method", comparison.metric, "paired test")
@@ -111,8 +113,8 @@ def _print_comparison(evaluation: Evaluation, comparison: Comparison) -> None:
     print_line()
 
 
-def as_document(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation for machines."""
+def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
+    """Return the evaluation as JSON values."""
     return {
         "task": evaluation.task,
         "cut": evaluation.cut.isoformat(),
@@ -126,22 +128,21 @@ def as_document(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _table_document(table: MetricTable) -> dict[str, Any]:
-    """A figure that does not exist is null: NaN is no JSON."""
-
-    def known(cell: Cell) -> dict[str, float | None]:
-        return {
-            name: None if value is None or isnan(value) else value
-            for name, value in asdict(cell).items()
-        }
-
-    rows = {name: [known(cell) for cell in row] for name, row in table.rows.items()}
+def _table_document(table: MetricTable) -> dict[str, object]:
     return {
         "title": table.title,
         "columns": table.columns,
         "n_users": table.n_users,
-        "rows": rows,
+        "rows": {name: [_cell_document(cell) for cell in row] for name, row in table.rows.items()},
         "note": table.note,
+    }
+
+
+def _cell_document(cell: Cell) -> dict[str, float | None]:
+    """Return the cell with null for a value that does not exist: JSON has no NaN."""
+    return {
+        name: None if value is None or isnan(value) else value
+        for name, value in asdict(cell).items()
     }
 
 
@@ -156,9 +157,9 @@ def _p_value(value: float | None) -> str:
     return "p < 1e-12" if value < 1e-12 else f"p = {value:.2g}"
 
 
-def _counted(value: str | int) -> str:
+def _count_cell(value: str | int) -> str:
     return f"{value:,}" if isinstance(value, int) else value
 
 
-def _against(p_value: float | None, strongest: str) -> str:
+def _against_strongest(p_value: float | None, strongest: str) -> str:
     return "" if p_value is None else f"p = {p_value:.2g} against {strongest}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,11 +24,11 @@ AsOfOption = Annotated[
 
 @app.command()
 def build(as_of: AsOfOption = None, json: JsonOption = False) -> None:
-    """Compute all features and say how many there are; nothing is written."""
+    """Compute all features and print how many there are; nothing is written."""
     from features.online.histories import offline_histories, offline_items
 
     shop = Shop()
-    instant = _instant(shop, as_of)
+    instant = _feature_instant(shop, as_of)
     with steps(2) as progress:
         progress.say("user and user × item features")
         histories = offline_histories(shop.facts, instant)
@@ -35,7 +36,7 @@ def build(as_of: AsOfOption = None, json: JsonOption = False) -> None:
         progress.say("item features")
         items = offline_items(shop.facts, instant)
         progress.done()
-    _say(
+    _print_values(
         {
             "as_of": instant,
             "users": len(histories),
@@ -49,29 +50,28 @@ def build(as_of: AsOfOption = None, json: JsonOption = False) -> None:
 
 @app.command()
 def materialize(as_of: AsOfOption = None, json: JsonOption = False) -> None:
-    """Compute all features and publish them for the server; running servers pick them up by
+    """Compute all features and publish them for the server; running servers load them by
     themselves."""
     from features.online.materialize import materialize as publish
 
     shop = Shop()
     with steps(1) as progress:
-        report = publish(shop.facts, shop.settings, _instant(shop, as_of), progress.say)
+        report = publish(shop.facts, shop.settings, _feature_instant(shop, as_of), progress.say)
         progress.done()
-    _say(asdict(report), json)
+    _print_values(asdict(report), json)
 
 
 @app.command()
 def check(as_of: AsOfOption = None, json: JsonOption = False) -> None:
-    """Join a sample point in time through the feature store and compare with direct values; and
-    online with offline."""
+    """Compare a sample of the feature store's values with direct ones, and online with offline."""
     from features.online.parity_check import check as compare
 
     shop = Shop()
-    report = compare(shop.facts, shop.settings, _instant(shop, as_of))
+    report = compare(shop.facts, shop.settings, _feature_instant(shop, as_of))
     if json:
         print_json({"passed": report.passed, **asdict(report)})
     else:
-        rows = [tuple(asdict(each).values()) for each in report.comparisons]
+        rows = [tuple(asdict(comparison).values()) for comparison in report.comparisons]
         names = tuple(asdict(report.comparisons[0])) if report.comparisons else ()
         print_table("Compared", names, rows)
         print_line("all the same" if report.passed else "DIFFERENCES FOUND")
@@ -79,7 +79,7 @@ def check(as_of: AsOfOption = None, json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _instant(shop: Shop, as_of: str | None) -> datetime:
+def _feature_instant(shop: Shop, as_of: str | None) -> datetime:
     if shop.facts.is_empty("events"):
         raise BadInput(
             "there are no events to compute features from", hint="Try: shopwright import DIR"
@@ -87,8 +87,8 @@ def _instant(shop: Shop, as_of: str | None) -> datetime:
     return feature_time(shop.now()) if as_of is None else parse_time(as_of, where="--as-of")
 
 
-def _say(figures: dict[str, Any], json: bool) -> None:
+def _print_values(values: Mapping[str, object], json: bool) -> None:
     if json:
-        print_json(figures)
+        print_json(values)
     else:
-        print_line(", ".join(f"{name} {value}" for name, value in figures.items()))
+        print_line(", ".join(f"{name} {value}" for name, value in values.items()))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from features.contracts.errors import BadInput, NotFound, Unavailable, UnknownName
-from serving.cli.models import no_champion
 from serving.cli.output import JsonOption, print_json, print_line, replacing
 from serving.cli.shop import Shop
 
@@ -60,19 +59,12 @@ def export(
             "sums are by week", where="--level, --total", hint="Leave --freq D out, or these"
         )
     shop = Shop()
-    champion = shop.registry.champion("demand")
-    if champion is None:
-        raise Unavailable("no demand model is champion yet", hint=no_champion("demand"))
+    champion = shop.champion("demand")
     folder = shop.registry.fetch(champion)
-    rows, n_periods = _forecasts(folder, Freq(freq), horizon)
+    rows, n_periods = _read_forecasts(folder, Freq(freq), horizon)
     if level != ITEM or total:
-        rows = _sums(
-            folder,
-            rows,
-            shop.facts.read("items").select("item_id", "category").to_pyarrow(),
-            level,
-            total,
-        )
+        items = shop.facts.read("items").select("item_id", "category").to_pyarrow()
+        rows = _sum_forecasts(folder, rows, items, level, total)
     rows = rows.select(_COLUMNS).append_column(
         "model_version", pa.array([champion.version] * rows.num_rows)
     )
@@ -80,24 +72,24 @@ def export(
         pq.write_table(rows, staging)
     periods = f"{Freq(freq).noun}s"
     if json:
-        told = {
+        document = {
             "rows": rows.num_rows,
             periods: n_periods,
             "file": str(out),
             "model_version": champion.version,
         }
-        print_json(told)
+        print_json(document)
     else:
         print_line(f"{rows.num_rows:,} rows for {n_periods} {periods} in {out}")
 
 
-def _forecasts(folder: Path, freq: Freq, horizon: int | None) -> tuple[pa.Table, int]:
-    """The rows of the periods asked for, and how many periods these are."""
+def _read_forecasts(folder: Path, freq: Freq, horizon: int | None) -> tuple[pa.Table, int]:
+    """Return the rows of the first periods of the horizon, and the number of periods."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from models.demand.lookup import read_daily, read_weekly
-    from serving.forecasts.service import Freq, beyond
+    from serving.forecasts.service import Freq, horizon_error
 
     rows = read_daily(folder) if freq is Freq.DAY else read_weekly(folder)
     if rows is None or (freq is Freq.DAY and not rows.num_rows):
@@ -108,21 +100,22 @@ def _forecasts(folder: Path, freq: Freq, horizon: int | None) -> tuple[pa.Table,
         )
     starts = sorted(set(rows["ds"].to_pylist()))
     if horizon is not None and horizon > len(starts):
-        raise beyond(horizon, len(starts), freq, where="--horizon")
+        raise horizon_error(horizon, len(starts), freq, where="--horizon")
     periods = starts[: horizon or freq.usual_horizon]
     rows = rows.filter(pc.is_in(rows["ds"], pa.array(periods, rows.schema.field("ds").type)))
     return rows, len(periods)
 
 
-def _sums(folder: Path, rows: pa.Table, items: pa.Table, level: str, total: bool) -> pa.Table:
-    """The rows of items as those of a level, and all weeks of a series as one row where the total
-    is asked for."""
+def _sum_forecasts(
+    folder: Path, rows: pa.Table, items: pa.Table, level: str, total: bool
+) -> pa.Table:
+    """Return the rows of items summed to a level; with `total`, one row per series."""
     from models.demand.uncertainty.aggregate_rows import aggregate_forecasts
     from models.demand.uncertainty.aggregates import AggregateDistributions
 
     distributions = AggregateDistributions.load(folder)
     if distributions is None:
         raise Unavailable(
-            "the demand model is of an earlier release and knows no sums", hint="Train demand again"
+            "the demand model is of an earlier release and has no sums", hint="Train demand again"
         )
     return aggregate_forecasts(rows, items, level, distributions, over_weeks=total)

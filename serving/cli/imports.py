@@ -45,25 +45,26 @@ def import_tables(
             else _import_folder(shop, folder, progress)
         )
         progress.say("bringing the shop's prices into the ledger")
-        opened = _open_ledger(shop)
+        opening = _open_ledger(shop)
         if "price_history" in report.tables:
             unlawful = _count_unlawful_imports(shop)
             report.tables["price_history"].n_unlawful_reductions = unlawful
         progress.done()
     if json:
-        entered = {"imported": opened.imported, "catalogue": opened.catalogue}
+        entered = {"imported": opening.imported, "catalogue": opening.catalogue}
         print_json({**report.as_dict(), "prices_entered": entered})
         return
     print_report(report)
-    if opened.total:
+    if opening.total:
         print_line(
-            f"ledger: {opened.imported:,} prices of price_history, {opened.catalogue:,} of the catalogue entered"
+            f"ledger: {opening.imported:,} prices of price_history, "
+            f"{opening.catalogue:,} of the catalogue entered"
         )
 
 
 def import_demo_data(shop: Shop, progress: Steps) -> ImportReport:
-    """Imports the Complete Journey and lets the state folder remember its time zone, currency,
-    country and clock."""
+    """Import the Complete Journey, and store its time zone, currency, country and clock in the
+    state folder."""
     from features.sources import complete_journey as source
 
     if shop.facts.is_empty("events") and shop.settings.timezone != source.TIMEZONE:
@@ -84,12 +85,19 @@ def _import_folder(shop: Shop, folder: Path, progress: Steps) -> ImportReport:
 
 
 def _open_ledger(shop: Shop) -> OpeningReport:
-    """The price list and the catalogue's prices are served from now on. Prices seen in sales wait
-    for a suggestion."""
+    """Append the prices of the price list and the catalogue, which are served from now on.
+
+    Prices derived from sales are appended when prices are suggested.
+    """
     from serving.prices.opening import open_ledger
 
     return open_ledger(
-        shop.facts, shop.engine, shop.settings, shop.clock, shop.system_clock, observe=False
+        shop.facts,
+        shop.engine,
+        shop.settings,
+        shop.clock,
+        shop.system_clock,
+        observe=False,
     )
 
 
@@ -106,18 +114,18 @@ def _count_unlawful_imports(shop: Shop) -> int:
 
 
 def print_report(report: ImportReport) -> None:
-    """Rows per table, then what was left out and why."""
+    """Print rows per table, then what was left out and why."""
     rows = [
         (
             name,
-            t.rows_read,
-            t.written.new,
-            t.written.replaced,
-            t.written.unchanged,
-            t.excluded.total(),
-            t.n_bad,
+            table.rows_read,
+            table.written.new,
+            table.written.replaced,
+            table.written.unchanged,
+            table.excluded.total(),
+            table.n_bad,
         )
-        for name, t in report.tables.items()
+        for name, table in report.tables.items()
     ]
     columns = ("table", "read", "new", "replaced", "unchanged", "excluded", "quarantined")
     print_table(f"Imported {report.source}", columns, rows)

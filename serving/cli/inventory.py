@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from features.contracts.errors import Unavailable
 from features.contracts.tables import DEFAULT_ZONE
-from serving.cli.models import no_champion
 from serving.cli.output import JsonOption, print_json, print_line, print_table, replacing
 from serving.cli.shop import Shop
 
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from serving.inventory.service import Inventory
 
 _SHOWN = 20
+_FIELDS = ("on_hand", "on_order", "days_of_cover", "reorder_point", "safety_stock", "order")
 
 
 def inventory(
@@ -25,68 +24,62 @@ def inventory(
     out: Annotated[Path | None, typer.Option(help="CSV file for the whole list")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Say what to order, with reorder point, safety stock, days of cover, ABC and XYZ class, and
+    """List what to order, with reorder point, safety stock, days of cover, ABC and XYZ class, and
     slow movers."""
     from models.demand.lookup import load_forecasts
-    from serving.inventory.service import inventory as replenishment
+    from serving.inventory.service import plan_inventory
 
     shop = Shop()
-    champion = shop.registry.champion("demand")
-    if champion is None:
-        raise Unavailable("no demand model is champion yet", hint=no_champion("demand"))
+    champion = shop.champion("demand")
     table = load_forecasts(shop.registry.fetch(champion))
-    found = replenishment(shop.facts, shop.engine, shop.settings, table, zone, shop.now())
+    inventory = plan_inventory(shop.facts, shop.engine, shop.settings, table, zone, shop.now())
     if out is not None:
-        _write(found, out)
+        _write_csv(inventory, out)
     if json:
-        about = {
+        document = {
             "zone": zone,
             "model_version": champion.version,
-            "classes": found.classes,
-            "notes": found.notes,
+            "classes": inventory.classes,
+            "notes": inventory.notes,
+            "n_to_order": inventory.n_to_order,
+            "items": [asdict(row) for row in inventory.rows],
         }
-        print_json(
-            {**about, "n_to_order": found.n_to_order, "items": [asdict(row) for row in found.rows]}
-        )
+        print_json(document)
         return
-    columns = (
-        "item",
-        "class",
-        "on hand",
-        "on order",
-        "days of cover",
-        "reorder point",
-        "safety stock",
-        "order",
-    )
-    shown = ("on_hand", "on_order", "days_of_cover", "reorder_point", "safety_stock", "order")
-    rows = [
-        (row.item_id, row.abc + row.xyz, *(_whole(getattr(row, name)) for name in shown))
-        for row in found.rows[:_SHOWN]
-    ]
-    print_table(
-        f"inventory of zone {zone}, first {len(rows)} of {len(found.rows):,} items", columns, rows
-    )
-    slow = sum(row.slow_mover for row in found.rows)
-    classes = ", ".join(f"{name} {count:,}" for name, count in found.classes.items())
-    print_line(f"{found.n_to_order:,} items to order, {slow:,} slow movers; classes: {classes}")
-    for note in found.notes:
-        print_line(f"Note: {note}")
+    _print_inventory(inventory)
     if out is not None:
-        print_line(f"{len(found.rows):,} rows in {out}")
+        print_line(f"{len(inventory.rows):,} rows in {out}")
 
 
-def _write(found: Inventory, out: Path) -> None:
+def _print_inventory(inventory: Inventory) -> None:
+    rows = [
+        (row.item_id, row.abc + row.xyz, *(_round_units(getattr(row, name)) for name in _FIELDS))
+        for row in inventory.rows[:_SHOWN]
+    ]
+    n_rows = len(inventory.rows)
+    title = f"inventory of zone {inventory.zone}, first {len(rows)} of {n_rows:,} items"
+    columns = ("item", "class", *(name.replace("_", " ") for name in _FIELDS))
+    print_table(title, columns, rows)
+    n_slow = sum(row.slow_mover for row in inventory.rows)
+    classes = ", ".join(f"{name} {count:,}" for name, count in inventory.classes.items())
+    print_line(
+        f"{inventory.n_to_order:,} items to order, {n_slow:,} slow movers; classes: {classes}"
+    )
+    for note in inventory.notes:
+        print_line(f"Note: {note}")
+
+
+def _write_csv(inventory: Inventory, out: Path) -> None:
     import csv
 
     from serving.inventory.service import InventoryRow
 
-    names = [each.name for each in fields(InventoryRow)]
+    names = [column.name for column in fields(InventoryRow)]
     with replacing(out) as staging, staging.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["zone", *names])
         writer.writeheader()
-        writer.writerows({"zone": found.zone, **asdict(row)} for row in found.rows)
+        writer.writerows({"zone": inventory.zone, **asdict(row)} for row in inventory.rows)
 
 
-def _whole(value: float | None) -> int | None:
+def _round_units(value: float | None) -> int | None:
     return None if value is None else round(value)

@@ -1,4 +1,4 @@
-"""`shopwright keys create|list|revoke`: who may speak to the server, and about what."""
+"""`shopwright keys create|list|revoke`: API keys and their scopes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ def create(
     json: JsonOption = False,
 ) -> None:
     """Make a key. It is shown this once; only its hash is kept."""
-    made = _service(Shop()).create(
-        name, [each.strip() for each in scope.split(",") if each.strip()]
-    )
+    scopes = [text.strip() for text in scope.split(",") if text.strip()]
+    made = _key_service(Shop()).create(name, scopes)
     if json:
         print_json({"key": made.key, "id": made.record.id, "scopes": list(made.record.scopes)})
     else:
@@ -34,14 +33,20 @@ def create(
 
 @app.command("list")
 def list_keys(json: JsonOption = False) -> None:
-    """Every key, revoked ones too; never the key itself."""
-    records = _service(Shop()).list_keys()
+    """List every key, revoked ones too; never the key itself."""
+    records = _key_service(Shop()).list_keys()
     if json:
         print_json({"items": [vars(record) for record in records]})
         return
     rows = [
-        (r.id, r.name, f"{r.prefix}...", _said(r.scopes), "revoked" if r.revoked_at else "active")
-        for r in records
+        (
+            record.id,
+            record.name,
+            f"{record.prefix}...",
+            _describe_scopes(record.scopes),
+            "revoked" if record.revoked_at else "active",
+        )
+        for record in records
     ]
     print_table("Keys", ("id", "name", "key", "scopes", ""), rows)
 
@@ -50,26 +55,26 @@ def list_keys(json: JsonOption = False) -> None:
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys list` shows it")],
 ) -> None:
-    """End a key. A running server stops believing it within seconds."""
-    _service(Shop()).revoke(key_id)
+    """Revoke a key. A running server refuses it within seconds."""
+    _key_service(Shop()).revoke(key_id)
     print_line(f"{key_id} is revoked")
 
 
-def _said(scopes: Sequence[str]) -> str:
+def _describe_scopes(scopes: Sequence[str]) -> str:
     return "all" if set(scopes) == set(SCOPES) else ", ".join(scopes)
 
 
-def demo_key(shop: Shop) -> str:
-    """The demo's key for everything, kept in the state folder for this user alone."""
+def read_demo_key(shop: Shop) -> str:
+    """Return the demo's key for every scope, kept in the state folder for this user alone."""
     path: Path = shop.settings.home / "demo-key"
-    if path.exists() and _service(shop).find_caller(key := path.read_text().strip()):
+    if path.exists() and _key_service(shop).find_caller(key := path.read_text().strip()):
         return key
-    made = _service(shop).create("demo", SCOPES)
+    made = _key_service(shop).create("demo", SCOPES)
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(made.key + "\n")
     return made.key
 
 
-def _service(shop: Shop) -> KeyService:
+def _key_service(shop: Shop) -> KeyService:
     return KeyService(shop.engine, shop.system_clock)

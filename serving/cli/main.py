@@ -25,10 +25,10 @@ from serving.cli import (
     promotions,
     recommend,
     serve,
+    synthetic_shop,
     train,
     tune,
 )
-from serving.cli import synthetic_shop as simulate
 from serving.cli.output import print_error
 
 app = typer.Typer(
@@ -50,7 +50,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(forecasts.app, name="forecasts")
 prices.app.command("tests")(price_tests.tests)
 app.add_typer(prices.app, name="prices")
-app.command("simulate")(simulate.simulate)
+app.command("simulate")(synthetic_shop.simulate)
 app.add_typer(promotions.app, name="promotions")
 app.command("inventory")(inventory.inventory)
 app.command("recommend")(recommend.recommend)
@@ -60,12 +60,12 @@ app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:
-    """Runs the verb and turns errors into messages and exit codes."""
+    """Run the verb and turn errors into messages and exit codes."""
     if not os.environ.get("SHOPWRIGHT_DEBUG"):
         warnings.simplefilter("ignore")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        for chatty in ("alembic", "mlflow", "feast"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        for library in ("alembic", "mlflow", "feast"):
+            logging.getLogger(library).setLevel(logging.WARNING)
     as_json = "--json" in sys.argv
     try:
         code = app(standalone_mode=False)

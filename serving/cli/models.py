@@ -1,4 +1,4 @@
-"""`shopwright models list|promote|rollback`: which version the server loads."""
+"""`shopwright models list|promote|rollback`: model versions and the one that is served."""
 
 from __future__ import annotations
 
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Registered model versions", no_args_is_help=True)
 
 
-def no_champion(name: str) -> str:
-    """What to try where no version of `name` is live."""
-    return (
-        f"Try: shopwright train {name}. A version that the gate refused stands in `shopwright models list {name}` "
-        f"with the reason; `shopwright models promote {name} VERSION` makes it live all the same"
-    )
-
-
 NameArgument = Annotated[str, typer.Argument(help="recommendations, demand or pricing")]
 
 
@@ -35,11 +27,10 @@ def list_versions(
     name: Annotated[str | None, typer.Argument(help="One model only")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Versions, newest first, with their aliases and what was measured."""
+    """List versions, newest first, with their aliases and metrics."""
     registry = Shop().registry
-    versions = [
-        version for each in ([name] if name else NAMES) for version in registry.versions(each)
-    ]
+    names = [name] if name else NAMES
+    versions = [version for model_name in names for version in registry.versions(model_name)]
     if json:
         print_json({"items": [asdict(version) for version in versions]})
         return
@@ -62,13 +53,13 @@ def list_versions(
 
 @app.command()
 def promote(name: NameArgument, version: str, json: JsonOption = False) -> None:
-    """Make VERSION the champion; running servers pick it up by themselves."""
+    """Make VERSION the champion; running servers load it by themselves."""
     from features.database import transaction
 
     shop = Shop()
     with transaction(shop.engine) as connection:
-        done = _service(shop).promote(connection, name, version, actor=OPERATOR)
-    _say(done, json)
+        champion = _model_service(shop).promote(connection, name, version, actor=OPERATOR)
+    _print_champion(champion, json)
 
 
 @app.command()
@@ -78,17 +69,17 @@ def rollback(name: NameArgument, json: JsonOption = False) -> None:
 
     shop = Shop()
     with transaction(shop.engine) as connection:
-        done = _service(shop).rollback(connection, name, actor=OPERATOR)
-    _say(done, json)
+        champion = _model_service(shop).rollback(connection, name, actor=OPERATOR)
+    _print_champion(champion, json)
 
 
-def _service(shop: Shop) -> ModelService:
+def _model_service(shop: Shop) -> ModelService:
     from serving.models.service import ModelService
 
     return ModelService(shop.registry, shop.system_clock)
 
 
-def _say(version: Version, json: bool) -> None:
+def _print_champion(version: Version, json: bool) -> None:
     if json:
         print_json(asdict(version))
     else:

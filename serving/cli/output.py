@@ -1,4 +1,4 @@
-"""How the command line speaks: tables and progress for people, one JSON document for machines."""
+"""Output of the command line: tables and progress for people, one JSON document for machines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -31,19 +31,19 @@ JsonOption = Annotated[
 _stderr = Console(stderr=True, highlight=False)
 
 
-def print_json(document: Any) -> None:
-    """One JSON document on stdout."""
+def print_json(document: object) -> None:
+    """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=1, default=str) + "\n")
 
 
 def print_line(text: str = "") -> None:
-    """One plain line on stdout; long lines are not wrapped, so that commands can be copied."""
+    """Print one line on stdout; long lines are not wrapped, so that commands can be copied."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on stdout: text to the left, numbers to the right."""
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table on stdout: text to the left, numbers to the right."""
     print_line(title)
     table = Table(header_style="bold", box=None, pad_edge=False)
     numeric = [
@@ -53,12 +53,12 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     for name, is_number in zip(columns, numeric, strict=True):
         table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    # A pipe or a log has no width; a table cut at 80 columns would lose figures there.
+        table.add_row(*(_format_cell(value) for value in row))
+    # A pipe or a log has no width; a table cut at 80 columns would lose numbers there.
     Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -75,7 +75,7 @@ class Steps:
         self._started = time.monotonic()
 
     def say(self, text: str) -> None:
-        """What is being done right now."""
+        """Show what is being done right now."""
         if self._progress and self._task is not None:
             self._progress.update(self._task, description=text)
         else:
@@ -84,14 +84,14 @@ class Steps:
             )
 
     def done(self) -> None:
-        """One step is finished."""
+        """Count one step as finished."""
         if self._progress and self._task is not None:
             self._progress.advance(self._task)
 
 
 @contextmanager
 def steps(total: int) -> Iterator[Steps]:
-    """Progress over `total` steps."""
+    """Yield the progress over `total` steps."""
     if not _stderr.is_terminal:
         yield Steps(None, total)
         return
@@ -108,8 +108,10 @@ def steps(total: int) -> Iterator[Steps]:
 
 @contextmanager
 def replacing(out: Path) -> Iterator[Path]:
-    """A file to write; it becomes `out` in one rename. Raises BadInput where `out` has no folder to
-    lie in."""
+    """Yield a file to write, which replaces `out` in one rename.
+
+    Raises BadInput where the folder of `out` does not exist.
+    """
     if not out.parent.is_dir():
         raise BadInput(
             "there is no such folder",
@@ -122,7 +124,7 @@ def replacing(out: Path) -> Iterator[Path]:
 
 
 def print_error(error: Exception, *, as_json: bool) -> None:
-    """What, where and what to try, on stderr; as JSON on stdout when asked for."""
+    """Print what happened, where, and what to try on stderr; with `as_json` on stdout too."""
     if as_json:
         fields = {name: getattr(error, name, None) for name in ("what", "where", "hint")}
         fields["what"] = fields["what"] or str(error)

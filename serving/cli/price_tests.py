@@ -1,21 +1,19 @@
-"""`shopwright prices tests`: price tests for items of which too little is known to suggest a
-price."""
+"""`shopwright prices tests`: price tests for items whose price response is hardly known."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from features.contracts.money import to_major
 from features.contracts.tables import DEFAULT_ZONE
 from serving.cli.output import JsonOption, print_json, print_line, print_table, replacing, steps
-from serving.cli.prices import check_zone, pricing_inputs
+from serving.cli.pricing import check_zone, load_pricing_inputs
 from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from serving.pricing_inputs.items import PricedZone
 
 _SHOWN = 20
-_COLUMNS = (
+_CSV_COLUMNS = (
     "item_id",
     "zone",
     "evidence_grade",
@@ -34,6 +32,17 @@ _COLUMNS = (
     "error_now",
     "error_after",
 )
+_COLUMNS = (
+    "item",
+    "title",
+    "grade",
+    "now",
+    "lower",
+    "higher",
+    "weeks",
+    "error now",
+    "error after",
+)
 
 
 def tests(
@@ -41,99 +50,86 @@ def tests(
     out: Annotated[Path | None, typer.Option(help="CSV file for all of them")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Propose tests for items whose evidence grade is too low for a suggestion: two prices in turn,
-    for some weeks."""
+    """Propose tests for items whose evidence grade is too low for a suggestion: two prices that
+    alternate for some weeks."""
     from models.pricing.price_tests import propose_tests
-    from serving.pricing_inputs.items import priced_zone
+    from serving.pricing_inputs.items import read_priced_zone
 
     shop = Shop()
     check_zone(shop, zone)
     with steps(1) as progress:
-        inputs = pricing_inputs(shop, progress)
-        priced = priced_zone(inputs, zone)
-        found = propose_tests(priced.items, inputs.rules)
+        inputs = load_pricing_inputs(shop, progress)
+        priced = read_priced_zone(inputs, zone)
+        proposals = propose_tests(priced.items, inputs.rules)
         progress.done()
     if out is not None:
-        rows = [tuple(_cells(each).values()) for each in found.tests]
+        rows = [_csv_row(test) for test in proposals.tests]
         with replacing(out) as staging, staging.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([_COLUMNS, *rows])
+            csv.writer(file).writerows([_CSV_COLUMNS, *rows])
     if json:
-        print_json(as_document(found))
+        print_json(_proposals_document(proposals))
         return
-    print_tests(found, priced)
+    _print_tests(proposals, priced)
     if out is not None:
-        print_line(f"{len(found.tests):,} tests in {out}")
+        print_line(f"{len(proposals.tests):,} tests in {out}")
 
 
-def print_tests(found: Proposals, priced: PricedZone) -> None:
-    """The tests of the fastest sellers, then how many items need none, and how many cannot be
-    tested and why."""
-    rows = []
-    for each in found.tests[:_SHOWN]:
-        cells = _cells(each)
-        title = (priced.terms[each.item_id].title or "")[:32]
-        prices = (cells["price"], cells["lower"], cells["higher"])
-        now = "unknown" if cells["error_now"] is None else f"{each.error_now:.2f}"
-        rows.append(
-            (
-                each.item_id,
-                title,
-                cells["evidence_grade"],
-                *prices,
-                each.weeks,
-                now,
-                f"{each.error_after:.2f}",
-            )
+def _print_tests(proposals: Proposals, priced: PricedZone) -> None:
+    """Print the tests of the fastest sellers, and how many items need none or cannot be tested."""
+    rows = [
+        (
+            test.item_id,
+            (priced.terms[test.item_id].title or "")[:32],
+            str(test.evidence_grade),
+            *_prices(test),
+            test.weeks,
+            "unknown" if math.isnan(test.error_now) else f"{test.error_now:.2f}",
+            f"{test.error_after:.2f}",
         )
-    many = len(found.tests)
-    which = f"the {len(rows)} fastest sellers" if many > len(rows) else "the fastest sellers first"
-    columns = (
-        "item",
-        "title",
-        "grade",
-        "now",
-        "lower",
-        "higher",
-        "weeks",
-        "error now",
-        "error after",
-    )
-    print_table(
-        f"Price tests, zone {priced.zone}: {many:,} of {len(priced.items):,} items; {which}",
-        columns,
-        rows,
-    )
-    print_line(f"{found.n_known:,} items need none: enough is known of them to suggest a price")
-    if found.untestable:
-        why = "; ".join(f"{count:,} {reason}" for reason, count in found.reasons.items())
-        print_line(f"{len(found.untestable):,} items cannot be tested: {why}")
+        for test in proposals.tests[:_SHOWN]
+    ]
+    n_tests = len(proposals.tests)
+    which = f"the {len(rows)} fastest sellers"
+    if n_tests <= len(rows):
+        which = "the fastest sellers first"
+    title = f"Price tests, zone {priced.zone}: {n_tests:,} of {len(priced.items):,} items; {which}"
+    print_table(title, _COLUMNS, rows)
+    print_line(f"{proposals.n_known:,} items need none: their price response is known well enough")
+    if proposals.untestable:
+        reasons = "; ".join(f"{count:,} {reason}" for reason, count in proposals.reasons.items())
+        print_line(f"{len(proposals.untestable):,} items cannot be tested: {reasons}")
 
 
-def as_document(found: Proposals) -> Mapping[str, Any]:
-    """The proposals for machines; `error_now` is null where nothing is known."""
+def _proposals_document(proposals: Proposals) -> dict[str, object]:
+    """Return the proposals as JSON values; `error_now` is null where nothing is known."""
     return {
-        "items": [asdict(each) | {"error_now": _known(each.error_now)} for each in found.tests],
-        "untestable": [asdict(each) for each in found.untestable],
-        "reasons": found.reasons,
-        "n_known": found.n_known,
+        "items": [
+            asdict(test) | {"error_now": _none_for_nan(test.error_now)} for test in proposals.tests
+        ],
+        "untestable": [asdict(item) for item in proposals.untestable],
+        "reasons": proposals.reasons,
+        "n_known": proposals.n_known,
     }
 
 
-def _cells(test: PriceTest) -> dict[str, Any]:
-    """The columns of a test in the CSV file, money in major units."""
-    prices = (test.current_price_minor, test.lower_price_minor, test.higher_price_minor)
-    now = _known(test.error_now)
-    values = (
+def _csv_row(test: PriceTest) -> tuple[str | float | None, ...]:
+    """Return a test as a row of the CSV file, money in major units."""
+    error_now = _none_for_nan(test.error_now)
+    return (
         test.item_id,
         test.zone,
         str(test.evidence_grade),
-        *(to_major(price, test.currency) for price in prices),
+        *_prices(test),
         test.weeks,
-        None if now is None else round(now, 3),
+        None if error_now is None else round(error_now, 3),
         round(test.error_after, 3),
     )
-    return dict(zip(_COLUMNS, values, strict=True))
 
 
-def _known(error: float) -> float | None:
+def _prices(test: PriceTest) -> tuple[str, ...]:
+    prices = (test.current_price_minor, test.lower_price_minor, test.higher_price_minor)
+    return tuple(to_major(price, test.currency) for price in prices)
+
+
+def _none_for_nan(error: float) -> float | None:
     return None if math.isnan(error) else error

@@ -1,22 +1,20 @@
-"""`shopwright promotions simulate`: what a promotion would do."""
+"""`shopwright promotions simulate`: the expected effect of a promotion."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from features.contracts.clock import parse_time
 from features.contracts.errors import UnknownName
-from features.contracts.money import to_major
 from features.contracts.tables import DEFAULT_ZONE
 from serving.cli.output import JsonOption, print_json, print_line, print_table, steps
-from serving.cli.prices import check_zone, pricing_inputs
+from serving.cli.pricing import check_zone, load_pricing_inputs
 from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
-    from serving.what_if.service import PromotionSimulation
+    from serving.what_if.documents import PromotionSimulationResponse
 
 app = typer.Typer(help="What-if of promotions", no_args_is_help=True)
 
@@ -61,18 +59,19 @@ def simulate(
     zone: Annotated[str, typer.Option(help="Zone")] = DEFAULT_ZONE,
     json: JsonOption = False,
 ) -> None:
-    """Expected units, revenue and profit of a promotion, what it takes from families, and what it
-    collides with."""
+    """Show expected units, revenue and profit of a promotion, the loss of its items' families, and
+    its conflicts with other promotions."""
     from models.pricing.promotions.what_if import Mechanic
-    from serving.what_if.api import PromotionRequest, basket_of, campaign_of, promotion_document
-    from serving.what_if.service import simulate_promotion
+    from serving.what_if.baskets import mean_basket as measure_basket
+    from serving.what_if.documents import PromotionRequest, describe_promotion
+    from serving.what_if.simulation import simulate_promotion
 
     if mechanic not in tuple(Mechanic):
         raise UnknownName(mechanic, tuple(Mechanic), kind="mechanic", where="--mechanic")
     shop = Shop()
     check_zone(shop, zone)
     currency = shop.settings.zone(zone).currency
-    wanted = PromotionRequest(
+    request = PromotionRequest(
         item_ids=item,
         zone=zone,
         starts_at=parse_time(starts_at, where="--from"),
@@ -89,63 +88,61 @@ def simulate(
         reach=reach,
     )
     with steps(1) as progress:
-        inputs = pricing_inputs(shop, progress)
-        basket = basket_of(inputs.facts, wanted, inputs.now)
-        found = simulate_promotion(inputs, campaign_of(wanted, currency, basket), item)
+        inputs = load_pricing_inputs(shop, progress)
+        basket = None
+        if request.lacks_basket:
+            basket = measure_basket(inputs.facts, item, zone, inputs.now)
+        simulation = simulate_promotion(inputs, request.to_campaign(currency, basket), item)
         progress.done()
-    document = promotion_document(found, currency, basket)
+    document = describe_promotion(simulation, currency, basket)
     if json:
-        print_json(document)
+        print_json(document.model_dump())
         return
-    print_what_if(found, f"{mechanic}, zone {zone}", currency, document["notes"])
+    title = f"{mechanic}, zone {zone}, {len(document.items)} items, {currency}: mean (p10 to p90)"
+    _print_effects(document, title)
+    _print_remarks(document, support or [])
 
 
-def print_what_if(
-    found: PromotionSimulation, title: str, currency: str, notes: Sequence[str]
-) -> None:
-    """A table of what it brings, and a line for each conflict, each item that is left out and what
-    was assumed."""
-    what_if = found.what_if
-    named = {
-        "without it, more by": what_if.against_none,
-        "its families lose": what_if.cannibalised,
-        "net": what_if.net,
+def _print_effects(document: PromotionSimulationResponse, title: str) -> None:
+    """Print the effect of the promotion, one row each with it, against none and in the family."""
+    effects = {
+        "with it": document.expected,
+        "without it, more by": document.against_none,
+        "its families lose": document.cannibalised,
+        "net": document.net,
     }
-    rows = []
-    for name, effect in {"with it": what_if.expected, **named}.items():
-        bands = (effect.revenue, effect.profit)
-        money_cells = [
-            f"{to_major(round(b.p50), currency)} ({_range(b.p10, b.p90, currency)})" for b in bands
-        ]
-        rows.append((name, f"{effect.units.p50:,.1f}", *money_cells))
-    print_table(
-        f"{title}, {len(what_if.items)} items, {currency}: mean (p10 to p90)",
-        ("", "units", "revenue", "profit"),
-        rows,
-    )
-    for clash in found.conflicts:
+    rows = [
+        (
+            name,
+            f"{effect.units.p50:,.1f}",
+            *(f"{band.p50} ({band.p10} to {band.p90})" for band in (effect.revenue, effect.profit)),
+        )
+        for name, effect in effects.items()
+    ]
+    print_table(title, ("", "units", "revenue", "profit"), rows)
+
+
+def _print_remarks(document: PromotionSimulationResponse, support: list[str]) -> None:
+    """Print conflicts, unlawful reductions, items that are left out, and the assumptions."""
+    for clash in document.conflicts:
         print_line(
             f"Conflict: {clash.item_id} with {clash.other} on {clash.other_item_id}: {clash.why}"
         )
-    for item_id, why in found.unlawful.items():
-        print_line(f"May not be announced on {item_id}: {why}")
-    for item_id in found.missing:
+    for item in document.items:
+        if item.unlawful is not None:
+            print_line(f"May not be announced on {item.item_id}: {item.unlawful}")
+    for item_id in document.missing:
         print_line(f"Left out: {item_id} has no price or no forecast")
-    if what_if.campaign.support:
-        low, high = (
-            min(each.lift for each in what_if.items),
-            max(each.lift for each in what_if.items),
-        )
+    if support:
+        lifts = [item.lift for item in document.items]
         print_line(
-            f"Support ({', '.join(what_if.campaign.support)}) multiplies units by {low:.2f} to {high:.2f}"
+            f"Support ({', '.join(support)}) multiplies units by "
+            f"{min(lifts):.2f} to {max(lifts):.2f}"
         )
-    for note in notes:
+    for note in document.notes:
         print_line(f"Note: {note}")
-    if unknown := sum(not each.known for each in what_if.items):
+    if n_unknown := sum(not item.response_known for item in document.items):
         print_line(
-            f"Note: how {unknown} of the items answer to a price is not known; it brings no additional units"
+            f"Note: the price response of {n_unknown} of the items is not known; "
+            "the price brings no additional units of them"
         )
-
-
-def _range(low: float, high: float, currency: str) -> str:
-    return f"{to_major(round(low), currency)} to {to_major(round(high), currency)}"

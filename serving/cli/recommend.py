@@ -1,4 +1,4 @@
-"""`shopwright recommend`: slates of many users as Parquet, for mail."""
+"""`shopwright recommend`: slates of many users as Parquet files, for mail."""
 
 from __future__ import annotations
 
@@ -35,17 +35,19 @@ def recommend(
     from serving.recommendations.batch import write_slates
 
     shop = Shop()
-    chosen = None if users == "all" else _listed(Path(users))
+    chosen = None if users == "all" else _read_users(Path(users))
     served_models = ServedModels(shop.settings, shop.registry)
     if placement not in served_models.placements:
         raise UnknownName(
             placement, served_models.placements, kind="placement", where="--placement"
         )
     if out.exists() and (
-        not out.is_dir() or any(each.suffix != ".parquet" for each in out.iterdir())
+        not out.is_dir() or any(file.suffix != ".parquet" for file in out.iterdir())
     ):
         raise BadInput(
-            "holds something else than slates", where=str(out), hint="Choose a new folder for --out"
+            "the folder contains other files than slates",
+            where=str(out),
+            hint="Choose a new folder for --out",
         )
     with steps(2) as progress, threadpool_limits(1):
         progress.say("loading the champion and the histories")
@@ -72,11 +74,11 @@ def recommend(
             {"users": len(histories), "rows": n_rows, "seconds": seconds, "folder": str(out)}
         )
     else:
-        pace = f"{len(histories) / seconds:,.0f} users a second"
-        print_line(f"{n_rows:,} rows of {len(histories):,} users in {out}, {pace}")
+        speed = f"{len(histories) / seconds:,.0f} users a second"
+        print_line(f"{n_rows:,} rows of {len(histories):,} users in {out}, {speed}")
 
 
-def _listed(path: Path) -> list[str]:
+def _read_users(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:

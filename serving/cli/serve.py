@@ -20,17 +20,17 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Server processes")] = 1,
 ) -> None:
-    """Answer HTTP. SIGTERM drains: readiness goes first, requests in flight finish."""
+    """Serve HTTP. After SIGTERM the server is not ready any more, and requests in flight finish."""
     run_server(Shop(), host=host, port=port, workers=workers)
 
 
 def run_server(shop: Shop, *, host: str, port: int, workers: int, announce: bool = True) -> None:
-    """Runs uvicorn until it is told to stop; `announce` says on stdout where it listens."""
+    """Run uvicorn until it is stopped; with `announce`, print its address on stdout."""
     import uvicorn
 
-    _refuse_taken(host, port)
+    _check_port(host, port)
     if workers > 1:
-        _count_together(shop.settings.home)
+        _share_counters(shop.settings.home)
     if announce:
         print_line(f"Shopwright listens on http://{host}:{port} (docs at /docs)")
     uvicorn.run(
@@ -48,8 +48,8 @@ def run_server(shop: Shop, *, host: str, port: int, workers: int, announce: bool
     )
 
 
-def _refuse_taken(host: str, port: int) -> None:
-    """Says so at once, not after the models are loaded."""
+def _check_port(host: str, port: int) -> None:
+    """Raise BadInput for a port in use at once, not after the models are loaded."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -61,9 +61,8 @@ def _refuse_taken(host: str, port: int) -> None:
             ) from error
 
 
-def _count_together(home: Path) -> None:
-    """Lets the workers to come keep their counters in one empty folder, so that any of them tells
-    of all."""
+def _share_counters(home: Path) -> None:
+    """Make the workers keep their counters in one empty folder, so that each reports all."""
     from serving.http.metrics import SHARED_COUNTERS, counters_folder
 
     folder = counters_folder(home)

@@ -1,4 +1,4 @@
-"""Opens what a verb works on: settings, facts, database, registry and clock, each on first use."""
+"""The shop that a verb works on: settings, facts, database, registry and clocks, opened on use."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pydantic_settings import SettingsError
 
 from configs.settings import Settings
 from features.contracts.clock import Clock, SystemClock
-from features.contracts.errors import BadInput
-from models.registry import Registry
+from features.contracts.errors import BadInput, Unavailable
+from models.registry import Registry, Version
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -71,5 +71,17 @@ class Shop:
         return SystemClock()
 
     def now(self) -> datetime:
-        """The shop's present."""
+        """Return the present business time."""
         return self.clock.now()
+
+    def champion(self, name: str) -> Version:
+        """Return the live version of a model. Raises Unavailable where there is none."""
+        champion = self.registry.champion(name)
+        if champion is None:
+            raise Unavailable(
+                f"no {name} model is champion yet",
+                hint=f"Try: shopwright train {name}. A version that the gate refused is listed by "
+                f"`shopwright models list {name}` with the reason; "
+                f"`shopwright models promote {name} VERSION` makes it live all the same",
+            )
+        return champion

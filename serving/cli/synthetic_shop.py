@@ -1,5 +1,4 @@
-"""`shopwright simulate --out FOLDER`: a shop of which demand is known, as tables that `shopwright
-import` takes."""
+"""`shopwright simulate --out FOLDER`: a shop with known demand, as tables to import."""
 
 from __future__ import annotations
 
@@ -17,9 +16,9 @@ def simulate(
         Path, typer.Option(help="Folder for the tables and truth.json; made if it is missing")
     ],
     seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same shop")] = 0,
-    form: Annotated[str, typer.Option(help="Of demand: loglinear or choice")] = "loglinear",
+    form: Annotated[str, typer.Option(help="Form of demand: loglinear or choice")] = "loglinear",
     confounded: Annotated[
-        bool, typer.Option(help="Promotions come when demand is high anyway; else in any week")
+        bool, typer.Option(help="Promotions fall into weeks of high demand; else into any week")
     ] = True,
     weeks: Annotated[int, typer.Option(min=8, help="Weeks of history")] = 104,
     families: Annotated[
@@ -29,8 +28,8 @@ def simulate(
     clicks: Annotated[bool, typer.Option(help="Views and carts beside the purchases")] = True,
     json: JsonOption = False,
 ) -> None:
-    """Write a simulated shop: events, items, users, prices, promotions, costs, stock; and apart,
-    what is true."""
+    """Write a simulated shop: events, items, users, prices, promotions, costs, stock; and its true
+    demand in a file of its own."""
     from experiments.simulator.parameters import ShopParameters
     from experiments.simulator.shop import simulate_shop
     from experiments.simulator.tables import TRUTH, end_of_history, write_shop
@@ -44,7 +43,7 @@ def simulate(
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(
-            "there is something here already", where=str(out), hint="Name a new or an empty folder"
+            "the folder is not empty", where=str(out), hint="Name a new or an empty folder"
         )
     parameters = ShopParameters(
         form=form,  # type: ignore[arg-type]
@@ -63,5 +62,5 @@ def simulate(
         return
     for name, count in rows.items():
         print_line(f"{name}: {count:,} rows")
-    print_line(f"what is true of it: {out / TRUTH}")
+    print_line(f"its true demand: {out / TRUTH}")
     print_line(f"Try: SHOPWRIGHT_CLOCK_START={now} shopwright import {out}")

@@ -1,12 +1,12 @@
-"""`shopwright train` and `shopwright retrain`: fit, measure beside the baselines, register,
-promote."""
+"""`shopwright train` and `shopwright retrain`: fit, evaluate, register, promote."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ from configs.loading import parse_override
 from features.contracts.clock import feature_time, parse_time
 from features.contracts.errors import BadInput
 from models.registry import NAMES, Version
-from serving.cli.evaluate import as_document, print_evaluation
+from serving.cli.evaluate import evaluation_document, print_evaluation
 from serving.cli.output import JsonOption, Steps, print_json, print_line, steps
 from serving.cli.shop import Shop
 from serving.database.audit_log import SYSTEM
@@ -44,11 +44,11 @@ def train(
         typer.Option(help="Refit on all data after the evaluation; else serve the one at the cut"),
     ] = True,
     slates: Annotated[
-        Path | None, typer.Option(help="JSON file for the judged slates, by task and user")
+        Path | None, typer.Option(help="JSON file for the evaluated slates, by task and user")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit at the cut, measure beside the baselines, refit on all data, register, and promote what
+    """Fit at the cut, evaluate beside the baselines, refit on all data, register, and promote what
     passes the gate."""
     names = NAMES if which == "all" else (which,)
     if len(names) > 1 and (config or set_):
@@ -63,9 +63,9 @@ def train(
                 shop,
                 name,
                 progress,
-                until=parsed(until),
+                until=parse_until(until),
                 file=config,
-                overrides=overrides(set_),
+                overrides=parse_overrides(set_),
                 refit=refit,
             )
             for name in names
@@ -73,7 +73,7 @@ def train(
     if slates is not None:
         slates.write_text(dumps(dict(reports[0].evaluation.slates)), encoding="utf-8")
     if json:
-        print_json({"items": [_document(report) for report in reports]})
+        print_json({"items": [_training_document(report) for report in reports]})
         return
     for report in reports:
         print_training(report)
@@ -89,7 +89,7 @@ def retrain(json: JsonOption = False) -> None:
         progress.done()
         reports = [train_one(shop, name, progress) for name in NAMES]
     if json:
-        print_json({"items": [_document(report) for report in reports]})
+        print_json({"items": [_training_document(report) for report in reports]})
         return
     for report in reports:
         print_training(report)
@@ -102,10 +102,10 @@ def train_one(
     *,
     until: datetime | None = None,
     file: Path | None = None,
-    overrides: dict[str, Any] | None = None,
+    overrides: Mapping[str, object] | None = None,
     refit: bool = True,
 ) -> TrainingReport:
-    """One training, as one step."""
+    """Train one model, as one step of the progress."""
     from training.run import TrainingRun, load_config, load_task
 
     before = shop.registry.champion(name)
@@ -114,47 +114,47 @@ def train_one(
     run = TrainingRun(shop.facts, shop.settings, shop.registry, until, progress.say)
     report = run.train(task, config, refit=refit)
     if report.verdict.promote:
-        _audit(shop, report.version, before)
+        _log_promotion(shop, report.version, before)
     progress.done()
     return report
 
 
-def _audit(shop: Shop, done: Version, before: Version | None) -> None:
+def _log_promotion(shop: Shop, version: Version, before: Version | None) -> None:
     from features.database import transaction
     from serving.models.service import ModelService
 
     with transaction(shop.engine) as connection:
-        ModelService(shop.registry, shop.system_clock).record_promotion(
-            connection, done, before, actor=SYSTEM
-        )
+        service = ModelService(shop.registry, shop.system_clock)
+        service.record_promotion(connection, version, before, actor=SYSTEM)
 
 
 def print_training(report: TrainingReport) -> None:
-    """The evaluation table, then what the gate said."""
+    """Print the evaluation table, then the verdict of the gate."""
     print_evaluation(report.evaluation)
     version = report.version
     state = "promoted to champion" if report.verdict.promote else "not promoted"
     print_line(
-        f"{version.name} {version.version}: {state} ({report.verdict.reason}), {report.seconds:.0f} s"
+        f"{version.name} {version.version}: {state} ({report.verdict.reason}), "
+        f"{report.seconds:.0f} s"
     )
 
 
-def parsed(until: str | None) -> datetime | None:
-    """The value of --until."""
+def parse_until(until: str | None) -> datetime | None:
+    """Return the value of --until."""
     return None if until is None else parse_time(until, where="--until")
 
 
-def overrides(settings: list[str] | None) -> dict[str, Any]:
-    """The values of --set."""
+def parse_overrides(settings: list[str] | None) -> dict[str, object]:
+    """Return the values of --set."""
     return dict(parse_override(text) for text in settings or [])
 
 
-def _document(report: TrainingReport) -> dict[str, Any]:
+def _training_document(report: TrainingReport) -> dict[str, object]:
     return {
         "name": report.version.name,
         "version": report.version.version,
         "promoted": report.verdict.promote,
         "reason": report.verdict.reason,
         "seconds": report.seconds,
-        "evaluation": as_document(report.evaluation),
+        "evaluation": evaluation_document(report.evaluation),
     }

@@ -1,5 +1,4 @@
-"""`shopwright tune recommendations`: ranker parameters by Optuna on past windows, every trial in
-MLflow."""
+"""`shopwright tune recommendations`: ranker parameters by Optuna, every trial in MLflow."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ from serving.cli.shop import Shop
 
 
 class Tunable(StrEnum):
-    """What can be tuned."""
+    """The models that can be tuned."""
 
     RECOMMENDATIONS = "recommendations"
 
@@ -27,11 +26,9 @@ def tune(
     which: Annotated[Tunable, typer.Argument(help="recommendations")],
     out: Annotated[
         Path,
-        typer.Option(help="YAML file for the parameters found, to train with: train --config FILE"),
+        typer.Option(help="YAML file for the best parameters, to train with: train --config FILE"),
     ],
-    until: Annotated[
-        str | None, typer.Option(help="Nothing from this instant on is looked at")
-    ] = None,
+    until: Annotated[str | None, typer.Option(help="Nothing from this instant on is used")] = None,
     trials: Annotated[
         int, typer.Option(min=1, help="Trials for each ranker; the first is the present config")
     ] = 30,
@@ -54,14 +51,15 @@ def tune(
     with steps(1) as progress:
         run = TrainingRun(shop.facts, shop.settings, shop.registry, instant, progress.say)
         ranker_config = load_config(load_task(which), shop.settings, file=config)
-        tuned = tune_rankers(run, ranker_config, n_trials=trials)
-    found = {f"ranker_{each.task}": asdict(each.ranker) for each in tuned}
-    out.write_text(yaml.safe_dump(found, sort_keys=False), encoding="utf-8")
+        results = tune_rankers(run, ranker_config, n_trials=trials)
+    parameters = {f"ranker_{result.task}": asdict(result.ranker) for result in results}
+    out.write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
     if json:
-        print_json({"items": [asdict(each) for each in tuned], "file": str(out)})
+        print_json({"items": [asdict(result) for result in results], "file": str(out)})
         return
-    for each in tuned:
+    for result in results:
         print_line(
-            f"ranker_{each.task}: NDCG@10 {each.before:.4f} as given, {each.best:.4f} best of {each.n_trials} trials"
+            f"ranker_{result.task}: NDCG@10 {result.before:.4f} with the present config, "
+            f"{result.best:.4f} best of {result.n_trials} trials"
         )
     print_line(f"Train with it: shopwright train {which} --config {out}")

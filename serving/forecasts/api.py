@@ -5,20 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, Field
 
 from features.contracts.money import to_major
 from features.contracts.tables import DEFAULT_ZONE
 from models.demand.lookup import Forecast
-from serving.forecasts.service import Freq, forecast
+from serving.forecasts.service import ForecastService, Freq, PriceAdjustment
 from serving.http.auth import Caller, require
+from serving.http.dependencies import provided
 from serving.http.parameters import only
 from serving.http.types import Id, ModelResponse, Name
-from serving.server import server
 
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"])
-MAX_HORIZON = 13 * 7  # days; what a model foretold may end before, and says so
+Forecasts = Annotated[ForecastService, Depends(provided(ForecastService))]
+MAX_HORIZON = 13 * 7  # days; the forecasts of a model may end before, which is an error of its own
 
 
 class WeekResponse(BaseModel):
@@ -51,11 +52,10 @@ class TotalResponse(BaseModel):
 
 
 class AdjustmentResponse(BaseModel):
-    """The price is not the one that the forecast assumes; `factor` is (price now / price then) **
-    elasticity.
+    """The price moved since the forecast: `factor` is (price now / price then) ** elasticity.
 
-    Prices and factor are those of the first week it concerns. Where a planned price ends, weeks
-    differ: each week's numbers, and those of its days, were multiplied by its own of
+    Prices and factor are those of the first week that is adjusted. Where a planned price ends,
+    weeks differ: each week's numbers, and those of its days, were multiplied by its own of
     `week_factors`.
     """
 
@@ -86,8 +86,8 @@ class ForecastResponse(BaseModel):
 
 @router.get("/{item_id}", dependencies=[Depends(only("horizon", "zone", "freq"))])
 def get_forecast(
-    request: Request,
     _caller: Annotated[Caller, Depends(require("pricing.read"))],
+    forecasts: Forecasts,
     item_id: Annotated[Id, Path()],
     horizon: Annotated[
         int | None,
@@ -107,50 +107,43 @@ def get_forecast(
     404 when the model knows no such item in this zone, or not by day; 422 when its forecasts end
     before the horizon.
     """
-    here = server(request)
-    served = here.served_models.forecasts()
-    found = forecast(
-        here.engine,
-        served.table,
-        item_id,
-        zone,
-        horizon,
-        now=here.clock.now(),
-        timezone=here.settings.timezone,
-        elasticity=here.served_models.elasticity(item_id, zone),
-        freq=freq,
-    )
-    adjustment = None
-    if found.adjustment is not None:
-        currency = here.settings.zone(zone).currency
-        adjustment = AdjustmentResponse(
-            price_then=to_major(found.adjustment.price_then_minor, currency),
-            price_now=to_major(found.adjustment.price_now_minor, currency),
-            currency=currency,
-            elasticity=found.adjustment.elasticity,
-            factor=found.adjustment.factor,
-            week_factors=list(found.adjustment.week_factors),
-        )
+    forecast = forecasts.forecast_item(item_id, zone, horizon, freq)
+    periods, total = forecast.periods, forecast.total
     return ForecastResponse(
         item_id=item_id,
         zone=zone,
-        weeks=[_week(each) for each in found.periods] if freq is Freq.WEEK else [],
-        days=[_day(each) for each in found.periods] if freq is Freq.DAY else [],
-        total=None if found.total is None else _total(found.total),
-        model=ModelResponse(name=served.version.name, version=served.version.version),
-        price_adjustment=adjustment,
+        weeks=[_describe_week(week) for week in periods] if freq is Freq.WEEK else [],
+        days=[_describe_day(day) for day in periods] if freq is Freq.DAY else [],
+        total=None if total is None else _describe_total(total),
+        model=ModelResponse(name=forecast.version.name, version=forecast.version.version),
+        price_adjustment=_describe_adjustment(forecast.adjustment, forecasts.currency(zone)),
     )
 
 
-def _week(week: Forecast) -> WeekResponse:
+def _describe_adjustment(
+    adjustment: PriceAdjustment | None, currency: str
+) -> AdjustmentResponse | None:
+    if adjustment is None:
+        return None
+    return AdjustmentResponse(
+        price_then=to_major(adjustment.price_then_minor, currency),
+        price_now=to_major(adjustment.price_now_minor, currency),
+        currency=currency,
+        elasticity=adjustment.elasticity,
+        factor=adjustment.factor,
+        week_factors=list(adjustment.week_factors),
+    )
+
+
+def _describe_week(week: Forecast) -> WeekResponse:
     return WeekResponse(
         week_start=week.start, mean=week.mean, p10=week.p10, p50=week.p50, p90=week.p90
     )
 
 
-def _day(day: Forecast) -> DayResponse:
+def _describe_day(day: Forecast) -> DayResponse:
     return DayResponse(day_start=day.start, mean=day.mean, p10=day.p10, p50=day.p50, p90=day.p90)
 
 
-def _total(weeks: Forecast) -> TotalResponse:
+def _describe_total(weeks: Forecast) -> TotalResponse:
     return TotalResponse(mean=weeks.mean, p10=weeks.p10, p50=weeks.p50, p90=weeks.p90)

@@ -7,17 +7,9 @@ from datetime import datetime
 
 from fastapi import Request
 
-from configs.settings import Settings
 from features.contracts.clock import parse_time
 from features.contracts.errors import BadInput, UnknownName
-from features.contracts.pricing import PriceLaw
 from serving.http.types import check_storable
-
-
-def price_law_of(request: Request) -> Callable[[str], PriceLaw]:
-    """Tells the price law of a zone."""
-    settings: Settings = request.app.state.settings
-    return lambda zone: settings.zone(zone).price_law
 
 
 def readable(request: Request) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from features.contracts.tables import DEFAULT_ZONE
 from serving.http.auth import Caller, require
+from serving.http.dependencies import provided
 from serving.http.parameters import cursor_number, only, readable
 from serving.http.types import ModelResponse, Name, Text
-from serving.inventory.service import InventoryRow
-from serving.server import server
+from serving.inventory.service import InventoryRow, InventoryService
 
 router = APIRouter(prefix="/v1/inventory", tags=["inventory"])
+Inventories = Annotated[InventoryService, Depends(provided(InventoryService))]
 _NAMES = ("zone", "category", "show", "cursor", "limit")
 
 
@@ -28,7 +29,7 @@ class InventoryRowResponse(BaseModel):
     weekly_units: float
     on_hand: float | None
     on_order: float | None = Field(
-        description="null where the latest count does not say: nothing is taken to be"
+        description="null where the latest count does not say: nothing is assumed to be"
     )
     days_of_cover: float | None = Field(description="null also where nothing is expected to sell")
     reorder_point: float
@@ -59,8 +60,8 @@ class InventoryResponse(BaseModel):
 
 @router.get("", dependencies=[Depends(readable), Depends(only(*_NAMES))])
 def get_inventory(
-    request: Request,
     _caller: Annotated[Caller, Depends(require("pricing.read"))],
+    inventories: Inventories,
     zone: Name = DEFAULT_ZONE,
     category: Annotated[
         Text | None, Query(description="Only this category and those below it")
@@ -72,10 +73,10 @@ def get_inventory(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> InventoryResponse:
     """The replenishment list of a zone. 404 when no item of it has a forecast."""
-    here = server(request)
-    served = here.served_models.forecasts()
-    found = here.inventory.of(served.table, served.version.version, zone, here.clock.now())
-    rows = [row for row in found.rows if _shown(row, show) and _within(row.category, category)]
+    version, inventory = inventories.list_items(zone)
+    rows = [
+        row for row in inventory.rows if _is_shown(row, show) and _is_within(row.category, category)
+    ]
     start = cursor_number(cursor)
     end = start + limit
     return InventoryResponse(
@@ -83,16 +84,16 @@ def get_inventory(
         items=[InventoryRowResponse(**asdict(row)) for row in rows[start:end]],
         next_cursor=str(end) if end < len(rows) else None,
         matched=len(rows),
-        n_to_order=found.n_to_order,
-        classes=dict(found.classes),
-        notes=list(found.notes),
-        model=ModelResponse(name=served.version.name, version=served.version.version),
+        n_to_order=inventory.n_to_order,
+        classes=dict(inventory.classes),
+        notes=list(inventory.notes),
+        model=ModelResponse(name=version.name, version=version.version),
     )
 
 
-def _shown(row: InventoryRow, show: str) -> bool:
+def _is_shown(row: InventoryRow, show: str) -> bool:
     return show == "all" or (bool(row.order) if show == "order" else row.slow_mover)
 
 
-def _within(category: str, wanted: str | None) -> bool:
-    return wanted is None or category == wanted or category.startswith(f"{wanted} > ")
+def _is_within(category: str, parent: str | None) -> bool:
+    return parent is None or category == parent or category.startswith(f"{parent} > ")

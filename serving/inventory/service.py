@@ -1,5 +1,4 @@
-"""The replenishment list: per item when to order, how much, and how long the stock lasts. No HTTP,
-no SQL text."""
+"""The replenishment list: per item when to order, how much, and how long the stock lasts."""
 
 from __future__ import annotations
 
@@ -15,6 +14,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from configs.settings import Settings
+from features.contracts.arrays import Float64Array
+from features.contracts.clock import Clock
 from features.contracts.errors import NotFound
 from features.database import reading
 from features.prices.ledger import Ledger
@@ -27,22 +28,24 @@ from models.demand.inventory import (
     replenish,
 )
 from models.demand.lookup import ForecastTable
-from serving.inventory.stock import ItemStock, item_stock
+from models.registry import Version
+from models.served import ModelSource
+from serving.inventory.stock import ItemStock, read_item_stock
 
 if TYPE_CHECKING:
     from features.facts.facts import Facts
 
-_KEPT_FOR = timedelta(hours=1)
-_NOTHING = ItemStock()
+_CACHED_FOR = timedelta(hours=1)
+_UNKNOWN = ItemStock()
 
 
 @dataclass(frozen=True)
 class InventoryRow:
     """One item in one zone; on_hand, days_of_cover and order are None where no stock is known.
 
-    weekly_units   expected a week, over all weeks foretold
-    on_order       ordered and not yet arrived; None where the latest count does not say: nothing is
-                   taken to be
+    weekly_units   expected a week, the mean of all weeks of the forecast
+    on_order       ordered and not yet arrived; None where the latest count does not say: then 0 is
+                   assumed
     days_of_cover  None also where nothing is expected to sell
     """
 
@@ -66,8 +69,10 @@ class InventoryRow:
 
 @dataclass(frozen=True)
 class Inventory:
-    """The list, what must be ordered first: then by class, then by revenue. `notes` say what was
-    assumed."""
+    """The rows of a zone: what must be ordered first, then by class, then by revenue.
+
+    notes   what was assumed
+    """
 
     zone: str
     rows: tuple[InventoryRow, ...]
@@ -84,7 +89,7 @@ class Inventory:
         return dict(sorted(Counter(row.abc + row.xyz for row in self.rows).items()))
 
 
-def inventory(
+def plan_inventory(
     facts: Facts,
     engine: sa.Engine,
     settings: Settings,
@@ -92,21 +97,19 @@ def inventory(
     zone: str,
     now: datetime,
 ) -> Inventory:
-    """Of every item of `zone` that has a forecast. Raises NotFound when none has."""
+    """Return the list of every item of `zone` with a forecast. Raises NotFound when none has."""
     item_ids, outlook = forecasts.outlook(zone, now)
     if not item_ids:
         raise NotFound(f"no forecasts for zone {zone!r}", hint="Try: shopwright train demand")
-    known = item_stock(facts, zone, now)
-    items = [known.get(item_id, _NOTHING) for item_id in item_ids]
+    stock = read_item_stock(facts, zone, now)
+    items = [stock.get(item_id, _UNKNOWN) for item_id in item_ids]
     policy = Policy(
         np.array([item.lead_time_days or settings.lead_time_days for item in items]),
         np.full(len(items), settings.review_days),
         np.array([item.service_level or settings.service_level for item in items]),
     )
-    on_hand, on_order = (
-        _doubles([item.on_hand for item in items]),
-        _doubles([item.on_order for item in items]),
-    )
+    on_hand = _to_array([item.on_hand for item in items])
+    on_order = _to_array([item.on_order for item in items])
     plan = replenish(outlook, policy, on_hand, on_order)
     with reading(engine) as connection:
         offers = Ledger(connection).offers(zone, now)
@@ -114,8 +117,8 @@ def inventory(
         offers.get(item_id, item.list_price_minor)
         for item_id, item in zip(item_ids, items, strict=True)
     ]
-    worth = outlook.mean.sum(axis=1) * _filled(prices)
-    classes, spreads = classify_abc(worth), classify_xyz(outlook)
+    revenue = outlook.mean.sum(axis=1) * _fill_prices(prices)
+    abc_classes, xyz_classes = classify_abc(revenue), classify_xyz(outlook)
     slow = find_slow_movers(outlook, plan.days_of_cover)
     rows = [
         InventoryRow(
@@ -125,100 +128,119 @@ def inventory(
             weekly_units=float(outlook.mean[n].mean()),
             on_hand=item.on_hand,
             on_order=item.on_order,
-            days_of_cover=_finite(plan.days_of_cover[n]),
+            days_of_cover=_to_finite(plan.days_of_cover[n]),
             reorder_point=float(plan.reorder_point[n]),
             safety_stock=float(plan.safety_stock[n]),
             order_up_to=float(plan.order_up_to[n]),
-            order=_finite(plan.order[n]),
-            abc=str(classes[n]),
-            xyz=str(spreads[n]),
+            order=_to_finite(plan.order[n]),
+            abc=str(abc_classes[n]),
+            xyz=str(xyz_classes[n]),
             slow_mover=bool(slow[n]),
             lead_time_days=float(policy.lead_time_days[n]),
             service_level=float(policy.service_level[n]),
         )
         for n, item in enumerate(items)
     ]
-    order = sorted(
-        range(len(rows)), key=lambda n: (not rows[n].order, rows[n].abc, -worth[n], rows[n].item_id)
+    ordered = sorted(
+        range(len(rows)),
+        key=lambda n: (not rows[n].order, rows[n].abc, -revenue[n], rows[n].item_id),
     )
-    return Inventory(
-        zone, tuple(rows[n] for n in order), _notes(items, prices, outlook.mean.shape[1])
-    )
-
-
-class InventoryDesk:
-    """The list of each zone, made once for all its pages.
-
-    It is made anew with another model, an import, or a price that was decided or begins to hold,
-    and after an hour.
-    """
-
-    def __init__(self, settings: Settings, engine: sa.Engine) -> None:
-        self._settings, self._engine = settings, engine
-        self._lock = threading.Lock()
-        self._kept: dict[str, _Kept] = {}
-
-    def of(self, forecasts: ForecastTable, version: str, zone: str, now: datetime) -> Inventory:
-        """As `inventory`."""
-        from features.facts.facts import Facts  # here, because a server is ready without its engine
-
-        facts = Facts(self._settings)
-        with reading(self._engine) as connection:
-            ledger = Ledger(connection)
-            made_of = version, facts.stamp, ledger.last_seq()
-            change = ledger.next_change(zone, now)
-        with self._lock:
-            kept = self._kept.get(zone)
-            if kept is None or kept.made_of != made_of or not kept.since <= now < kept.until:
-                until = min(each for each in (change, now + _KEPT_FOR) if each is not None)
-                found = inventory(facts, self._engine, self._settings, forecasts, zone, now)
-                kept = self._kept[zone] = _Kept(made_of, now, until, found)
-            return kept.inventory
+    notes = _describe_assumptions(items, prices, outlook.mean.shape[1])
+    return Inventory(zone, tuple(rows[n] for n in ordered), notes)
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """A list, what it was made of, and from when to when it holds."""
+class _State:
+    """What a list depends on: the demand model, the imported tables and the price ledger."""
 
-    made_of: tuple[str, str, int]
+    model_version: str
+    facts_stamp: str
+    last_price: int
+
+
+@dataclass(frozen=True)
+class _CachedList:
+    """A list, the state that it was made from, and the time for which it is valid."""
+
+    state: _State
     since: datetime
     until: datetime
     inventory: Inventory
 
 
-def _filled(prices: list[int | None]) -> np.ndarray:
-    """Items without a price are taken to cost what the middle one does; 1 each where no price is
-    known."""
-    values = _doubles(prices)
+class InventoryService:
+    """The replenishment list of each zone by the served demand champion.
+
+    A list is made once for all its pages. It is made again with another model, an import, or a
+    price that was decided or becomes valid, and after an hour.
+    """
+
+    def __init__(
+        self, settings: Settings, engine: sa.Engine, clock: Clock, models: ModelSource
+    ) -> None:
+        self._settings, self._engine = settings, engine
+        self._clock, self._models = clock, models
+        self._lock = threading.Lock()
+        self._lists: dict[str, _CachedList] = {}
+
+    def list_items(self, zone: str) -> tuple[Version, Inventory]:
+        """Return the demand model's version and the list. Raises NotFound as `plan_inventory`."""
+        from features.facts.facts import Facts  # here, because a server is ready without its engine
+
+        served, now = self._models.forecasts(), self._clock.now()
+        facts = Facts(self._settings)
+        with reading(self._engine) as connection:
+            ledger = Ledger(connection)
+            state = _State(served.version.version, facts.stamp, ledger.last_seq())
+            next_change = ledger.next_change(zone, now)
+        with self._lock:
+            cached = self._lists.get(zone)
+            if cached is None or cached.state != state or not cached.since <= now < cached.until:
+                until = min(time for time in (next_change, now + _CACHED_FOR) if time is not None)
+                inventory = plan_inventory(
+                    facts, self._engine, self._settings, served.table, zone, now
+                )
+                cached = self._lists[zone] = _CachedList(state, now, until, inventory)
+            return served.version, cached.inventory
+
+
+def _fill_prices(prices: list[int | None]) -> Float64Array:
+    """Return the prices with the median price where an item has none; 1 where no item has one."""
+    values = _to_array(prices)
     known = values[np.isfinite(values)]
     return np.where(np.isfinite(values), values, np.median(known) if len(known) else 1.0)
 
 
-def _doubles(values: Sequence[float | None]) -> np.ndarray:
-    """NaN for None."""
+def _to_array(values: Sequence[float | None]) -> Float64Array:
+    """Return the values with NaN for None."""
     return np.array([math.nan if value is None else float(value) for value in values])
 
 
-def _notes(items: list[ItemStock], prices: list[int | None], n_weeks: int) -> tuple[str, ...]:
+def _describe_assumptions(
+    items: list[ItemStock], prices: list[int | None], n_weeks: int
+) -> tuple[str, ...]:
     notes = []
     unknown = sum(item.on_hand is None for item in items)
     if unknown:
         notes.append(
-            f"{unknown:,} of {len(items):,} items have no known stock: no order and no cover for them"
+            f"{unknown:,} of {len(items):,} items have no known stock: "
+            "no order and no cover for them"
         )
     silent = sum(item.on_hand is not None and item.on_order is None for item in items)
     if silent:
         notes.append(
-            f"{silent:,} items have a stock that does not say what is on order: nothing is taken to be"
+            f"{silent:,} items have a stock that does not say what is on order: "
+            "nothing is assumed to be"
         )
     unpriced = sum(price is None for price in prices)
     if unpriced:
-        notes.append(f"{unpriced:,} items have no price: their class takes the middle price")
+        notes.append(f"{unpriced:,} items have no price: their class takes the median price")
     notes.append(
-        f"classes by expected revenue of {n_weeks} weeks; beyond {n_weeks * DAYS:.0f} days the last week holds"
+        f"classes by expected revenue of {n_weeks} weeks; "
+        f"beyond {n_weeks * DAYS:.0f} days the last week is repeated"
     )
     return tuple(notes)
 
 
-def _finite(value: float) -> float | None:
+def _to_finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What is on hand and on order of each item, and what the catalogue says of ordering it."""
+"""Stock on hand and on order of each item, and its terms of ordering in the catalogue."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ _ATTRIBUTES = ("lead_time_days", "service_level")
 
 @dataclass(frozen=True)
 class ItemStock:
-    """None where nothing is known. `list_price_minor` is that of the catalogue; on_hand and
-    on_order are units."""
+    """Stock and terms of one item, each None where it is not known.
+
+    list_price_minor    of the catalogue
+    on_hand, on_order   units
+    """
 
     title: str | None = None
     category: str = ""
@@ -30,26 +33,25 @@ class ItemStock:
     service_level: float | None = None
 
 
-def item_stock(facts: Facts, zone: str, now: datetime) -> Mapping[str, ItemStock]:
-    """Every item of the catalogue: the latest count of `zone` up to `now`, else what the catalogue
-    says is on hand.
+def read_item_stock(facts: Facts, zone: str, now: datetime) -> Mapping[str, ItemStock]:
+    """Return every item of the catalogue with its latest count in `zone` up to `now`.
 
-    The catalogue's number counts for the default zone, and for any in a shop that counts no stock
-    by zone. On order is what the same count says: an earlier one knows nothing of what has arrived
-    since.
+    Without a count the catalogue's number is used in the default zone, and in any zone of a shop
+    that counts no stock by zone. On order is taken from the same count: an earlier one does not
+    know what has arrived since.
     """
-    counted = _latest_counts(facts, zone, now)
+    counts = _latest_counts(facts, zone, now)
     by_zone = not facts.is_empty("stock") and zone != DEFAULT_ZONE
     items = facts.read("items")
     columns = ("item_id", "title", "category", "list_price_minor", "stock_on_hand", "attributes")
-    found = {}
+    stock = {}
     for row in items.select(*columns).to_pyarrow().to_pylist():
-        more = json.loads(row["attributes"]) if row["attributes"] else {}
-        lead, level = (_number(more.get(name)) for name in _ATTRIBUTES)
-        on_hand, on_order = counted.get(
-            row["item_id"], (None if by_zone else row["stock_on_hand"], None)
-        )
-        found[row["item_id"]] = ItemStock(
+        item_id = row["item_id"]
+        attributes = json.loads(row["attributes"]) if row["attributes"] else {}
+        lead, level = (_parse_number(attributes.get(name)) for name in _ATTRIBUTES)
+        uncounted = None if by_zone else row["stock_on_hand"], None
+        on_hand, on_order = counts.get(item_id, uncounted)
+        stock[item_id] = ItemStock(
             title=row["title"],
             category=row["category"] or "",
             list_price_minor=row["list_price_minor"],
@@ -58,25 +60,24 @@ def item_stock(facts: Facts, zone: str, now: datetime) -> Mapping[str, ItemStock
             lead_time_days=lead if lead is not None and lead > 0 else None,
             service_level=level if level is not None and 0 < level < 1 else None,
         )
-    return found
+    return stock
 
 
 def _latest_counts(facts: Facts, zone: str, now: datetime) -> dict[str, tuple[float, float | None]]:
-    """On hand and on order of each item, by its latest count up to `now`."""
+    """Return on hand and on order of each item, by its latest count up to `now`."""
     import ibis  # here, because a server is ready without it
 
     stock = facts.read("stock")
     known = stock.filter(stock["at"] <= ibis.literal(now, "timestamp('UTC')"), stock.zone == zone)
-    # Not the latest value of each column: that would pass over a count that says nothing of orders.
-    place = ibis.row_number().over(ibis.window(group_by="item_id", order_by=known["at"].desc()))
-    latest = known.mutate(place=place)
-    latest = latest.filter(latest.place == 0).select("item_id", "on_hand", "on_order")
-    return {
-        row["item_id"]: (row["on_hand"], row["on_order"]) for row in latest.to_pyarrow().to_pylist()
-    }
+    # Not the latest value of each column: that would skip a count that says nothing of orders.
+    newest_first = ibis.window(group_by="item_id", order_by=known["at"].desc())
+    numbered = known.mutate(age_rank=ibis.row_number().over(newest_first))
+    latest = numbered.filter(numbered.age_rank == 0).select("item_id", "on_hand", "on_order")
+    rows = latest.to_pyarrow().to_pylist()
+    return {row["item_id"]: (row["on_hand"], row["on_order"]) for row in rows}
 
 
-def _number(text: object) -> float | None:
+def _parse_number(text: object) -> float | None:
     try:
         return float(str(text))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The price desk over HTTP: list, read, approve, reject, edit, in bulk."""
+"""The price desk over HTTP: list, read, approve, reject and edit suggestions, roll back changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from features.contracts.errors import UnknownName
@@ -15,35 +15,37 @@ from features.contracts.money import to_major
 from serving.database.audit_log import Decider
 from serving.database.tables import SUGGESTION_STATUSES
 from serving.http.auth import Caller, require
-from serving.http.idempotency import Attempt, attempt, run_once
-from serving.http.parameters import (
-    cursor_number,
-    entity_version,
-    only,
-    price_law_of,
-    readable,
-)
+from serving.http.dependencies import provided
+from serving.http.idempotency import Write
+from serving.http.parameters import cursor_number, entity_version, only, readable
 from serving.http.types import ReasonRequest, Text, Time
-from serving.price_desk import service as decide
+from serving.price_desk import decisions
+from serving.price_desk.decisions import BulkResult, PriceEdit
 from serving.price_desk.repository import Suggestion, SuggestionFilter
+from serving.price_desk.rollback import roll_back
+from serving.price_desk.service import PriceDeskService
+from serving.prices.documents import PriceChangeResponse, describe_change
 
 router = APIRouter(
     prefix="/v1/price-suggestions", tags=["price desk"], dependencies=[Depends(readable)]
+)
+changes_router = APIRouter(
+    prefix="/v1/price-changes", tags=["prices"], dependencies=[Depends(readable)]
 )
 _FILTERS = ("status", "category", "min_change", "zone", "item_id", "evidence_grade", "run_id")
 
 Reader = Annotated[Caller, Depends(require("pricing.read"))]
 Proposer = Annotated[Caller, Depends(require("pricing.propose"))]
 Approver = Annotated[Caller, Depends(require("pricing.approve"))]
-Tried = Annotated[Attempt, Depends(attempt)]
+Desk = Annotated[PriceDeskService, Depends(provided(PriceDeskService))]
 IfMatch = Annotated[
     str | None, Header(description="The ETag of the suggestion as you read it; 412 when it changed")
 ]
 
 
 class SuggestionResponse(BaseModel):
-    """A price suggestion. Money is a decimal in major units; `expected` counts over the whole
-    horizon of the run."""
+    """A price suggestion. Money is a decimal in major units; `expected` is over the whole horizon
+    of the run."""
 
     id: str
     item_id: str
@@ -118,6 +120,18 @@ class FilterRequest(BaseModel):
     evidence_grade: Text | None = None
     run_id: Text | None = None
 
+    def to_filter(self) -> SuggestionFilter:
+        """Return the filter. Raises UnknownName for a status that does not exist."""
+        return SuggestionFilter(
+            status=_parse_statuses(_to_list(self.status)),
+            category=self.category,
+            min_change=self.min_change,
+            zone=self.zone,
+            item_ids=tuple(_to_list(self.item_id)),
+            evidence_grade=self.evidence_grade,
+            run_id=self.run_id,
+        )
+
 
 class BulkRequest(ReasonRequest):
     """A decision on many suggestions in one transaction: those of `filter`, or those of `ids`."""
@@ -129,7 +143,7 @@ class BulkRequest(ReasonRequest):
 
 
 class RefusedResponse(BaseModel):
-    """A suggestion that was left as it was."""
+    """A suggestion that was left unchanged."""
 
     id: str
     reason: str
@@ -145,8 +159,8 @@ class BulkResponse(BaseModel):
 
 @router.get("", dependencies=[Depends(only(*_FILTERS, "cursor", "limit"))])
 def list_suggestions(
-    request: Request,
     _caller: Reader,
+    desk: Desk,
     status: Annotated[
         list[str] | None, Query(description="May be repeated, or several joined by commas")
     ] = None,
@@ -165,8 +179,8 @@ def list_suggestions(
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
 ) -> SuggestionsResponse:
     """Suggestions, oldest first."""
-    which = SuggestionFilter(
-        status=_statuses(status),
+    criteria = SuggestionFilter(
+        status=_parse_statuses(status),
         category=category,
         min_change=min_change,
         zone=zone,
@@ -174,191 +188,180 @@ def list_suggestions(
         evidence_grade=evidence_grade,
         run_id=run_id,
     )
-    state = request.app.state
-    found = decide.queue(
-        state.engine,
-        which,
-        after=cursor_number(cursor),
-        limit=limit,
-        now=state.clock.now(),
-        at=state.system_clock.now(),
-    )
-    more = str(found[-1].seq) if len(found) == limit else None
+    page = desk.list_suggestions(criteria, after=cursor_number(cursor), limit=limit)
     return SuggestionsResponse(
-        items=[SuggestionResponse(**_fields(each)) for each in found], next_cursor=more
+        items=[SuggestionResponse.model_validate(_fields(suggestion)) for suggestion in page],
+        next_cursor=str(page[-1].seq) if len(page) == limit else None,
     )
 
 
 @router.get("/{suggestion_id}", dependencies=[Depends(only())])
 def get_suggestion(
-    request: Request, response: Response, suggestion_id: str, _caller: Reader
+    response: Response, suggestion_id: str, _caller: Reader, desk: Desk
 ) -> SuggestionDetailResponse:
     """One suggestion with its waterfall; the ETag is what `If-Match` asks for."""
-    state = request.app.state
-    found = decide.read(
-        state.engine, suggestion_id, now=state.clock.now(), at=state.system_clock.now()
-    )
-    response.headers["ETag"] = f'"{found.version}"'
-    return _detail(found)
+    suggestion = desk.read_suggestion(suggestion_id)
+    response.headers["ETag"] = f'"{suggestion.version}"'
+    return _describe(suggestion)
 
 
 @router.post("/bulk", response_model=BulkResponse)
-def bulk(request: Request, caller: Approver, tried: Tried, body: BulkRequest) -> Response:
+def bulk(caller: Approver, write: Write, desk: Desk, body: BulkRequest) -> Response:
     """Approves or rejects many in one transaction; what cannot be decided is named with its
     reason."""
-    which = None if body.filter is None else _filter(body.filter)
+    criteria = None if body.filter is None else body.filter.to_filter()
 
-    def work(connection: sa.Connection) -> BulkResponse:
-        done = decide.decide_many(
+    def decide(connection: sa.Connection) -> BulkResponse:
+        result = decisions.decide_many(
             connection,
-            _decider(request, caller, body.reason),
+            desk.decider(caller.key_id, body.reason),
             body.action,
             ids=body.ids,
-            which=which,
+            criteria=criteria,
             expected_matched=body.expected_matched,
         )
-        refused = [
-            RefusedResponse(id=each.suggestion_id, reason=str(each.error)) for each in done.refused
-        ]
-        return BulkResponse(matched=done.matched, changed=len(done.changed), refused=refused)
+        return _describe_bulk(result)
 
-    return run_once(request, caller, tried, work)
+    return write.run_once(caller, decide)
 
 
 @router.post("/{suggestion_id}/approve", response_model=SuggestionDetailResponse)
 def approve(
-    request: Request,
     suggestion_id: str,
     caller: Approver,
-    tried: Tried,
+    write: Write,
+    desk: Desk,
     body: ReasonRequest | None = None,
     if_match: IfMatch = None,
 ) -> Response:
     """Puts the suggested price into the ledger: live at once, or scheduled."""
-    return _single(request, caller, tried, suggestion_id, body, if_match, decide.approve)
+    decider = desk.decider(caller.key_id, body.reason if body else None)
+    work = _decide(decisions.approve, decider, suggestion_id, entity_version(if_match))
+    return write.run_once(caller, work)
 
 
 @router.post("/{suggestion_id}/reject", response_model=SuggestionDetailResponse)
 def reject(
-    request: Request,
     suggestion_id: str,
     caller: Approver,
-    tried: Tried,
+    write: Write,
+    desk: Desk,
     body: ReasonRequest | None = None,
     if_match: IfMatch = None,
 ) -> Response:
-    """Turns the suggestion down."""
-    return _single(request, caller, tried, suggestion_id, body, if_match, decide.reject)
+    """Rejects the suggestion."""
+    decider = desk.decider(caller.key_id, body.reason if body else None)
+    work = _decide(decisions.reject, decider, suggestion_id, entity_version(if_match))
+    return write.run_once(caller, work)
 
 
 @router.post("/{suggestion_id}/edit", response_model=SuggestionDetailResponse)
 def edit(
-    request: Request,
     suggestion_id: str,
     caller: Proposer,
-    tried: Tried,
+    write: Write,
+    desk: Desk,
     body: EditRequest,
     if_match: IfMatch = None,
 ) -> Response:
     """Suggests another price; someone else must approve it."""
     version = entity_version(if_match)
+    change = PriceEdit(body.suggested_price, body.effective_from, body.confirm_large_change)
 
     def work(connection: sa.Connection) -> SuggestionDetailResponse:
-        decider = _decider(request, caller, body.reason)
-        changed = decide.edit(
-            connection,
-            decider,
-            suggestion_id,
-            body.suggested_price,
-            version=version,
-            effective_from=body.effective_from,
-            confirmed=body.confirm_large_change,
-        )
-        return _detail(changed)
+        decider = desk.decider(caller.key_id, body.reason)
+        return _describe(decisions.edit(connection, decider, suggestion_id, change, version))
 
-    return run_once(request, caller, tried, work)
+    return write.run_once(caller, work)
 
 
-def _single(
-    request: Request,
-    caller: Caller,
-    tried: Attempt,
-    suggestion_id: str,
-    body: ReasonRequest | None,
-    if_match: str | None,
-    decision: Callable[[sa.Connection, Decider, str, int | None], Suggestion],
+@changes_router.post("/{price_id}/rollback", response_model=PriceChangeResponse)
+def rollback(
+    price_id: str,
+    caller: Approver,
+    write: Write,
+    desk: Desk,
+    body: ReasonRequest | None = None,
 ) -> Response:
-    version = entity_version(if_match)
-    decider = _decider(request, caller, body.reason if body else None)
-    return run_once(
-        request,
-        caller,
-        tried,
-        lambda connection: _detail(decision(connection, decider, suggestion_id, version)),
-    )
+    """Restores the price before a change, as a new row of the ledger."""
+    decider = desk.decider(caller.key_id, body.reason if body else None)
+
+    def work(connection: sa.Connection) -> PriceChangeResponse:
+        return describe_change(roll_back(connection, decider, price_id))
+
+    return write.run_once(caller, work)
 
 
-def _decider(request: Request, caller: Caller, reason: str | None) -> Decider:
-    state = request.app.state
-    law_of = price_law_of(request)
-    return Decider(caller.key_id, state.clock.now(), state.system_clock.now(), reason, law_of)
+def _decide(
+    decision: Callable[[sa.Connection, Decider, str, int | None], Suggestion],
+    decider: Decider,
+    suggestion_id: str,
+    version: int | None,
+) -> Callable[[sa.Connection], SuggestionDetailResponse]:
+    """Return the work of one decision, to be done inside a transaction."""
+
+    def work(connection: sa.Connection) -> SuggestionDetailResponse:
+        return _describe(decision(connection, decider, suggestion_id, version))
+
+    return work
 
 
-def _statuses(given: list[str] | None) -> tuple[str, ...]:
-    names = tuple(name for text in given or () for name in text.split(",") if name)
+def _parse_statuses(texts: list[str] | None) -> tuple[str, ...]:
+    """Return the statuses of a query, in which each text may join several by commas."""
+    names = tuple(name for text in texts or () for name in text.split(",") if name)
     for name in names:
         if name not in SUGGESTION_STATUSES:
             raise UnknownName(name, SUGGESTION_STATUSES, kind="status", where="status")
     return names
 
 
-def _filter(body: FilterRequest) -> SuggestionFilter:
-    return SuggestionFilter(
-        status=_statuses(_listed(body.status)),
-        category=body.category,
-        min_change=body.min_change,
-        zone=body.zone,
-        item_ids=tuple(_listed(body.item_id)),
-        evidence_grade=body.evidence_grade,
-        run_id=body.run_id,
-    )
-
-
-def _listed(value: str | list[str] | None) -> list[str]:
+def _to_list(value: str | list[str] | None) -> list[str]:
     return [value] if isinstance(value, str) else value or []
 
 
-def _fields(suggestion: Suggestion) -> dict[str, Any]:
+def _describe_bulk(result: BulkResult) -> BulkResponse:
+    refused = [
+        RefusedResponse(id=refusal.suggestion_id, reason=str(refusal.error))
+        for refusal in result.refused
+    ]
+    return BulkResponse(matched=result.matched, changed=len(result.changed), refused=refused)
+
+
+def _describe(suggestion: Suggestion) -> SuggestionDetailResponse:
+    currency = suggestion.currency
+    reasons = {
+        "waterfall": [_in_major_units(step, currency) for step in suggestion.waterfall],
+        "details": _in_major_units(suggestion.details, currency),
+    }
+    return SuggestionDetailResponse.model_validate(_fields(suggestion) | reasons)
+
+
+def _fields(suggestion: Suggestion) -> dict[str, object]:
+    """Return the fields of a SuggestionResponse."""
     currency = suggestion.currency
     values = {name: getattr(suggestion, name, None) for name in SuggestionResponse.model_fields}
     for name in ("list_price", "current_price", "suggested_price"):
         values[name] = to_major(getattr(suggestion, f"{name}_minor"), currency)
     if suggestion.expected is not None:
         values["expected"] = {
-            name: value if name == "units" else _major(value, currency)
+            name: value if name == "units" else _amounts_to_major(value, currency)
             for name, value in suggestion.expected.items()
         }
     return values
 
 
-def _detail(suggestion: Suggestion) -> SuggestionDetailResponse:
-    currency = suggestion.currency
-    waterfall = [_shown(step, currency) for step in suggestion.waterfall]
-    return SuggestionDetailResponse(
-        **_fields(suggestion), waterfall=waterfall, details=_shown(suggestion.details, currency)
-    )
-
-
-def _shown(values: Mapping[str, Any], currency: str) -> dict[str, Any]:
-    """The values with each amount `NAME_minor` as a decimal `NAME`."""
+def _in_major_units(values: Mapping[str, object], currency: str) -> dict[str, object]:
+    """Return the values with each amount `NAME_minor` as a decimal `NAME`."""
     return {
-        name.removesuffix("_minor"): _major(value, currency) if name.endswith("_minor") else value
+        name.removesuffix("_minor"): _amounts_to_major(value, currency)
+        if name.endswith("_minor")
+        else value
         for name, value in values.items()
     }
 
 
-def _major(value: Any, currency: str) -> Any:
-    """Amounts in minor units, however deep they lie, as decimals in major units."""
+def _amounts_to_major(value: object, currency: str) -> object:
+    """Return amounts in minor units, at any depth of dicts, as decimals in major units."""
     if isinstance(value, dict):
-        return {name: _major(inner, currency) for name, inner in value.items()}
+        return {name: _amounts_to_major(inner, currency) for name, inner in value.items()}
     return to_major(round(value), currency) if isinstance(value, int | float) else value

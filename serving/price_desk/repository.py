@@ -1,4 +1,4 @@
-"""Price suggestions as rows. What may become what is decided in serving/price_desk/service.py."""
+"""Price suggestions as rows. Which status may follow which is decided in decisions.py."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ _REASONS = ("expected", "waterfall", "details")
 
 
 def share_change(price_minor: int, before_minor: int) -> float:
-    """By which share a price changes, to nine digits so that 1.90 for 2.00 is 5 % and no hair
-    less."""
+    """Return the share by which a price changes.
+
+    It is rounded to nine digits, so that 1.90 for 2.00 is 5 % exactly.
+    """
     return round(price_minor / before_minor - 1, 9) if before_minor else 0.0
 
 
@@ -28,8 +30,8 @@ def share_change(price_minor: int, before_minor: int) -> float:
 class NewSuggestion:
     """A suggestion to file; money in minor units of `currency`, times in business time.
 
-    base_price_id  the ledger row it was computed against: when another is in force, the suggestion
-                   is stale
+    base_price_id  the ledger row it was computed against: when another price is valid, the
+                   suggestion is stale
     share_change   suggested / current - 1
     expected       {"units"|"revenue"|"profit": {"p10", "p50", "p90"}, "against_keeping": {the
                    same}}; None when unknown
@@ -64,7 +66,7 @@ class NewSuggestion:
 
     @property
     def share_change(self) -> float:
-        """By which share the price changes."""
+        """The share by which the price changes."""
         return share_change(self.suggested_price_minor, self.current_price_minor)
 
 
@@ -83,8 +85,8 @@ class Suggestion(NewSuggestion):
     price_id: str | None = None
 
 
-class Place(NamedTuple):
-    """A suggestion's place in the queue."""
+class QueueEntry(NamedTuple):
+    """A suggestion as far as another one of the same item may replace it."""
 
     seq: int
     id: str
@@ -95,8 +97,11 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class SuggestionFilter:
-    """Which suggestions. `category` matches it and all below; `min_change` is a share of the price,
-    0.05 = 5 %."""
+    """Conditions that a suggestion meets all of; empty ones are left out.
+
+    category     matches the category and all below it
+    min_change   a share of the price, 0.05 = 5 %
+    """
 
     status: tuple[str, ...] = ()
     category: str | None = None
@@ -114,64 +119,64 @@ class Suggestions:
         self._connection = connection
 
     def add(self, rows: Sequence[NewSuggestion]) -> list[str]:
-        """Files suggestions and returns their ids, in the same order."""
+        """File suggestions and return their ids, in the same order."""
         ids = [f"sug_{secrets.token_hex(10)}" for _ in rows]
         values = [
             {
                 **vars(row),
                 "waterfall": list(row.waterfall),
                 "share_change": row.share_change,
-                "id": key,
+                "id": suggestion_id,
                 "version": 1,
                 "updated_at": row.created_at,
             }
-            for key, row in zip(ids, rows, strict=True)
+            for suggestion_id, row in zip(ids, rows, strict=True)
         ]
         if values:
             self._connection.execute(price_suggestions.insert(), values)
         return ids
 
     def get(self, suggestion_id: str) -> Suggestion | None:
-        """The suggestion with this id."""
-        found = self.by_ids([suggestion_id])
-        return found[0] if found else None
+        """Return the suggestion with this id."""
+        suggestions = self.by_ids([suggestion_id])
+        return suggestions[0] if suggestions else None
 
     def by_ids(self, ids: Iterable[str], *, reasons: bool = True) -> list[Suggestion]:
-        """The suggestions with these ids, oldest first; unknown ids are left out.
+        """Return the suggestions with these ids, oldest first; unknown ids are left out.
 
         Without `reasons`, expected, waterfall and details are not read: thousands are decided
         without them.
         """
         distinct = list(dict.fromkeys(ids))
-        found: list[Suggestion] = []
+        suggestions: list[Suggestion] = []
         for start in range(0, len(distinct), _CHUNK):
             chosen = price_suggestions.c.id.in_(distinct[start : start + _CHUNK])
-            found += self._select(sa.select(*_columns(reasons)).where(chosen))
-        return sorted(found, key=lambda suggestion: suggestion.seq)
+            suggestions += self._read(_select(reasons).where(chosen))
+        return sorted(suggestions, key=lambda suggestion: suggestion.seq)
 
     def matching(
         self,
-        which: SuggestionFilter,
+        criteria: SuggestionFilter,
         *,
         after: int = 0,
         limit: int | None = None,
         reasons: bool = True,
     ) -> list[Suggestion]:
-        """The suggestions of a filter after number `after`, oldest first; `reasons` as in
-        `by_ids`."""
-        query = sa.select(*_columns(reasons)).where(
-            price_suggestions.c.seq > after, *_conditions(which)
-        )
-        return self._select(query.order_by(price_suggestions.c.seq).limit(limit))
+        """Return the suggestions of a filter after number `after`, oldest first.
 
-    def largest_gains(self, which: SuggestionFilter, limit: int) -> list[Suggestion]:
-        """The suggestions of a filter with the largest expected gain in profit, largest first."""
+        `reasons` as in `by_ids`.
+        """
+        query = _select(reasons).where(price_suggestions.c.seq > after, *_conditions(criteria))
+        return self._read(query.order_by(price_suggestions.c.seq).limit(limit))
+
+    def largest_gains(self, criteria: SuggestionFilter, limit: int) -> list[Suggestion]:
+        """Return the suggestions with the largest expected gain in profit, largest first."""
         gain = price_suggestions.c.gain_minor
-        query = sa.select(price_suggestions).where(gain.is_not(None), *_conditions(which))
-        return self._select(query.order_by(gain.desc(), price_suggestions.c.seq).limit(limit))
+        query = _select(reasons=True).where(gain.is_not(None), *_conditions(criteria))
+        return self._read(query.order_by(gain.desc(), price_suggestions.c.seq).limit(limit))
 
-    def change(self, ids: Sequence[str], now: datetime, **values: Any) -> None:
-        """Sets the same values on many suggestions and counts their versions up."""
+    def change(self, ids: Sequence[str], now: datetime, **values: object) -> None:
+        """Set the same values on many suggestions and increase their versions."""
         for start in range(0, len(ids), _CHUNK):
             chosen = price_suggestions.c.id.in_(ids[start : start + _CHUNK])
             self._connection.execute(
@@ -180,79 +185,72 @@ class Suggestions:
                 .values(version=price_suggestions.c.version + 1, updated_at=now, **values)
             )
 
-    def enact(self, ids: Sequence[str], now: datetime, **values: Any) -> None:
-        """As `change`, and names the ledger row that each suggestion became: it must be there
-        already."""
-        table = price_ledger.c
-        became = sa.select(table.price_id).where(table.suggestion_id == price_suggestions.c.id)
-        self.change(ids, now, price_id=became.scalar_subquery(), **values)
+    def enact(self, ids: Sequence[str], now: datetime, **values: object) -> None:
+        """As `change`, and set the id of the ledger row that each suggestion became.
 
-    def of_items(self, pairs: Iterable[tuple[str, str]], statuses: Sequence[str]) -> list[Place]:
-        """Suggestions in one of the statuses for any of the (item, zone) pairs, oldest first."""
-        wanted = set(pairs)
-        items = sorted({item for item, _ in wanted})
+        The rows must be in the ledger already.
+        """
+        table = price_ledger.c
+        price_id = sa.select(table.price_id).where(table.suggestion_id == price_suggestions.c.id)
+        self.change(ids, now, price_id=price_id.scalar_subquery(), **values)
+
+    def of_items(
+        self, keys: Iterable[tuple[str, str]], statuses: Sequence[str]
+    ) -> list[QueueEntry]:
+        """Return suggestions of one of the statuses and (item, zone) keys, oldest first."""
+        pairs = set(keys)
+        items = sorted({item_id for item_id, _ in pairs})
         table = price_suggestions.c
-        found: list[Place] = []
+        entries: list[QueueEntry] = []
         for start in range(0, len(items), _CHUNK):
-            query = sa.select(*(table[name] for name in Place._fields)).where(
+            query = sa.select(*(table[name] for name in QueueEntry._fields)).where(
                 table.item_id.in_(items[start : start + _CHUNK]), table.status.in_(statuses)
             )
-            rows = (Place(*row) for row in self._connection.execute(query))
-            found += [row for row in rows if (row.item_id, row.zone) in wanted]
-        return sorted(found)
-
-    def rejected(self, zone: str, since: datetime) -> dict[str, str]:
-        """Items of a zone with a suggestion turned down after `since`, and the ledger row it was
-        computed against."""
-        table = price_suggestions.c
-        query = sa.select(table.item_id, table.base_price_id).where(
-            table.zone == zone, table.status == "rejected", table.decided_at > since
-        )
-        rows = self._connection.execute(query.order_by(table.decided_at, table.seq))
-        return {row.item_id: row.base_price_id for row in rows}
+            chunk = (QueueEntry(*row) for row in self._connection.execute(query))
+            entries += [entry for entry in chunk if (entry.item_id, entry.zone) in pairs]
+        return sorted(entries)
 
     def due(self, now: datetime) -> list[Suggestion]:
-        """Suggestions whose status time has overtaken: open ones that expire, scheduled ones that
-        begin, live promotions that end."""
+        """Return suggestions whose status must change by now: open ones that expire, scheduled ones
+        that begin, live promotions that end."""
         table = price_suggestions.c
-        return self._select(
-            sa.select(price_suggestions)
-            .where(
-                sa.or_(
-                    sa.and_(table.status.in_(OPEN), table.expires_at <= now),
-                    sa.and_(table.status == "scheduled", table.effective_from <= now),
-                    sa.and_(table.status == "live", table.ends_at <= now),
-                )
-            )
-            .order_by(table.seq)
+        overdue = sa.or_(
+            sa.and_(table.status.in_(OPEN), table.expires_at <= now),
+            sa.and_(table.status == "scheduled", table.effective_from <= now),
+            sa.and_(table.status == "live", table.ends_at <= now),
         )
+        return self._read(_select(reasons=True).where(overdue).order_by(table.seq))
 
-    def _select(self, query: sa.Select[Any]) -> list[Suggestion]:
-        return [_suggestion(row) for row in self._connection.execute(query)]
-
-
-def _columns(reasons: bool) -> list[sa.Column[Any]]:
-    return [column for column in price_suggestions.c if reasons or column.name not in _REASONS]
+    def _read(self, query: sa.Select[tuple[object, ...]]) -> list[Suggestion]:
+        return [_suggestion(row) for row in self._connection.execute(query).mappings()]
 
 
-def _conditions(which: SuggestionFilter) -> list[sa.ColumnElement[bool]]:
+def _select(reasons: bool) -> sa.Select[tuple[object, ...]]:
+    """Return a query of suggestions, with or without the columns of reasons."""
+    columns = (column for column in price_suggestions.c if reasons or column.name not in _REASONS)
+    return sa.select(*columns)
+
+
+def _conditions(criteria: SuggestionFilter) -> list[sa.ColumnElement[bool]]:
     table = price_suggestions.c
-    found: list[sa.ColumnElement[bool]] = []
-    if which.status:
-        found.append(table.status.in_(which.status))
-    if which.category is not None:
-        below = table.category.startswith(f"{which.category} > ", autoescape=True)
-        found.append(sa.or_(table.category == which.category, below))
-    if which.min_change is not None:
-        found.append(sa.func.abs(table.share_change) >= which.min_change)
-    if which.item_ids:
-        found.append(table.item_id.in_(which.item_ids))
-    plain = {name: getattr(which, name) for name in ("zone", "evidence_grade", "run_id")}
-    found += [table[name] == value for name, value in plain.items() if value is not None]
-    return found
+    conditions: list[sa.ColumnElement[bool]] = []
+    if criteria.status:
+        conditions.append(table.status.in_(criteria.status))
+    if criteria.category is not None:
+        below = table.category.startswith(f"{criteria.category} > ", autoescape=True)
+        conditions.append(sa.or_(table.category == criteria.category, below))
+    if criteria.min_change is not None:
+        conditions.append(sa.func.abs(table.share_change) >= criteria.min_change)
+    if criteria.item_ids:
+        conditions.append(table.item_id.in_(criteria.item_ids))
+    for name in ("zone", "evidence_grade", "run_id"):
+        value = getattr(criteria, name)
+        if value is not None:
+            conditions.append(table[name] == value)
+    return conditions
 
 
-def _suggestion(row: sa.Row[Any]) -> Suggestion:
-    values = dict(row._mapping)
+def _suggestion(row: sa.RowMapping) -> Suggestion:
+    values = dict(row)
     del values["share_change"]
     return Suggestion(**values)

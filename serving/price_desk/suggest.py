@@ -1,7 +1,7 @@
-"""Files price suggestions against the price ledger.
+"""A run that computes the best prices of a zone and files them as suggestions.
 
-What goes into a suggestion is the ledger's price, costs, the forecast of demand and the item's
-price response: all of them per item and zone, none of them about a person.
+A suggestion is made from the ledger's price, costs, the forecast of demand and the item's price
+response: all of them per item and zone, none of them about a person.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import pyarrow.compute as pc
 import sqlalchemy as sa
@@ -34,7 +33,7 @@ from serving.price_desk.repository import (
     SuggestionFilter,
     Suggestions,
 )
-from serving.pricing_inputs.items import PricedZone, PricingInputs, priced_zone
+from serving.pricing_inputs.items import PricedZone, PricingInputs, read_priced_zone
 
 # A suggestion that nobody decides on is worthless after this time: prices and forecasts have moved
 # on.
@@ -44,10 +43,10 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class SuggestReport:
-    """What a run of `suggest_prices` did.
+    """The result of a run of `suggest_prices` in one zone.
 
     n_items    items with a price and a forecast for the horizon
-    kept       why items keep their price: reason to count
+    kept       number of items that keep their price, by reason
     n_flagged  suggestions with something that whoever approves should know
     outcome    how near the prices together are to the best possible ones, and the rules that could
                not be kept
@@ -80,12 +79,15 @@ class ZonesReport:
 
 @dataclass(frozen=True)
 class _Run:
-    """What one zone's run computed, before anything is written."""
+    """The suggestions of one zone, before anything is written.
+
+    about   objective, horizon, gap and model versions, stored with each suggestion
+    """
 
     zone: str
     run_id: str
     rules: PricingRules
-    about: Mapping[str, Any]
+    about: Mapping[str, object]
     n_items: int
     suggested: OptimisedPrices
     kept: Mapping[str, int]
@@ -93,12 +95,13 @@ class _Run:
 
     @property
     def n_assumed_costs(self) -> int:
-        return sum(each.cost_source == "assumed" for each in self.suggested.suggestions)
+        suggestions = self.suggested.suggestions
+        return sum(suggestion.cost_source == "assumed" for suggestion in suggestions)
 
 
 @dataclass(frozen=True)
 class FiledSuggestions:
-    """The ids of a run's suggestions in the order filed, and how many open ones gave way."""
+    """The ids of a run's suggestions in the order filed, and the number of superseded ones."""
 
     ids: list[str]
     superseded: int
@@ -107,44 +110,41 @@ class FiledSuggestions:
 def suggest_prices(
     inputs: PricingInputs, system_clock: Clock, zone: str = DEFAULT_ZONE
 ) -> SuggestReport:
-    """Files the best price within the rules for every item whose best price is another than the
-    current one.
+    """File the best price within the rules for every item whose best price is not the current one.
 
-    The suggestions are `submitted` by `system`; open ones of the same items give way. Raises
+    The suggestions are `submitted` by `system` and supersede open ones of the same items. Raises
     Conflict when the zone has no prices yet.
     """
-    return _file(inputs, system_clock, [_compute(inputs, zone)])[0]
+    return _file_runs(inputs, [_compute_run(inputs, zone)], system_clock)[0]
 
 
 def suggest_everywhere(inputs: PricingInputs, system_clock: Clock) -> ZonesReport:
-    """`suggest_prices` in every zone that has prices and forecasts; all zones are filed in one
-    transaction.
+    """Run `suggest_prices` in every zone with prices and forecasts, filed in one transaction.
 
     Raises Conflict when no zone has both.
     """
     with reading(inputs.engine) as connection:
         priced = Ledger(connection).zones()
-    foretold = set(pc.unique(inputs.demand_model.forecasts["zone"]).to_pylist())
-    skipped = dict.fromkeys({*inputs.settings.zones, *foretold} - set(priced), "it has no prices")
-    skipped |= {zone: "it has no forecasts" for zone in priced if zone not in foretold}
-    zones = [zone for zone in priced if zone in foretold]
+    forecast = set(pc.unique(inputs.demand_model.forecasts["zone"]).to_pylist())
+    unpriced = {*inputs.settings.zones, *forecast} - set(priced)
+    skipped = dict.fromkeys(unpriced, "it has no prices")
+    skipped |= {zone: "it has no forecasts" for zone in priced if zone not in forecast}
+    zones = [zone for zone in priced if zone in forecast]
     if not zones:
-        why = (
-            "; ".join(f"{zone}: {reason}" for zone, reason in sorted(skipped.items()))
-            or "there are no prices"
-        )
+        reasons = "; ".join(f"{zone}: {reason}" for zone, reason in sorted(skipped.items()))
         raise Conflict(
-            f"no zone can be priced ({why})",
-            hint="Import price_history, or sales to read prices off",
+            f"no zone can be priced ({reasons or 'there are no prices'})",
+            hint="Import price_history, or sales to derive prices from",
         )
-    runs = [_compute(inputs, zone) for zone in zones]
-    return ZonesReport(tuple(_file(inputs, system_clock, runs)), dict(sorted(skipped.items())))
+    runs = [_compute_run(inputs, zone) for zone in zones]
+    reports = _file_runs(inputs, runs, system_clock)
+    return ZonesReport(tuple(reports), dict(sorted(skipped.items())))
 
 
-def _compute(inputs: PricingInputs, zone: str) -> _Run:
-    """One zone's suggestions; nothing is written."""
-    found, rules = priced_zone(inputs, zone), inputs.rules
-    suggested = optimiser.optimise_prices(found.items, rules, inputs.presets)
+def _compute_run(inputs: PricingInputs, zone: str) -> _Run:
+    """Compute one zone's suggestions; nothing is written."""
+    priced, rules = read_priced_zone(inputs, zone), inputs.rules
+    suggested = optimiser.optimise_prices(priced.items, rules, inputs.presets)
     run_id = f"run_{secrets.token_hex(8)}"
     about = {
         "objective": str(rules.objective),
@@ -153,43 +153,54 @@ def _compute(inputs: PricingInputs, zone: str) -> _Run:
         "versions": dict(inputs.versions),
     }
     kept = dict(suggested.kept)
-    if unpriced := found.n_forecast - len(found.prices):
+    if unpriced := priced.n_forecast - len(priced.prices):
         kept["no price in the ledger"] = unpriced
-    drafts = [_draft(each, found, run_id, inputs.now, about) for each in suggested.suggestions]
-    return _Run(zone, run_id, rules, about, len(found.prices), suggested, kept, drafts)
+    return _Run(
+        zone=zone,
+        run_id=run_id,
+        rules=rules,
+        about=about,
+        n_items=len(priced.prices),
+        suggested=suggested,
+        kept=kept,
+        drafts=[
+            _draft_suggestion(suggestion, priced, run_id, inputs.now, about)
+            for suggestion in suggested.suggestions
+        ],
+    )
 
 
-def _file(inputs: PricingInputs, system_clock: Clock, runs: Sequence[_Run]) -> list[SuggestReport]:
-    """Files the runs together, or none of them."""
-    reports, settings = [], inputs.settings
+def _file_runs(
+    inputs: PricingInputs, runs: Sequence[_Run], system_clock: Clock
+) -> list[SuggestReport]:
+    """File the runs together, or none of them."""
     with transaction(inputs.engine) as connection:
         at = system_clock.now()
-        for run in runs:
-            filed = file_suggestions(
-                connection, run.drafts, at=at, run={"zone": run.zone, **run.about}
-            )
-            largest = Suggestions(connection).largest_gains(
-                SuggestionFilter(run_id=run.run_id), SHOWN
-            )
-            reports.append(
-                SuggestReport(
-                    run_id=run.run_id,
-                    zone=run.zone,
-                    currency=settings.zone(run.zone).currency,
-                    objective=run.rules.objective,
-                    horizon_weeks=run.rules.horizon_weeks,
-                    n_items=run.n_items,
-                    n_suggested=len(filed.ids),
-                    n_superseded=filed.superseded,
-                    n_assumed_costs=run.n_assumed_costs,
-                    n_flagged=sum(bool(each.flags) for each in run.suggested.suggestions),
-                    outcome=run.suggested.outcome,
-                    kept=run.kept,
-                    largest=tuple(largest),
-                    notes=_notes(settings, run.n_assumed_costs, run.rules),
-                )
-            )
-    return reports
+        return [_file_run(connection, inputs.settings, run, at) for run in runs]
+
+
+def _file_run(
+    connection: sa.Connection, settings: Settings, run: _Run, at: datetime
+) -> SuggestReport:
+    about = {"zone": run.zone, **run.about}
+    filed = file_suggestions(connection, run.drafts, at=at, about=about)
+    largest = Suggestions(connection).largest_gains(SuggestionFilter(run_id=run.run_id), SHOWN)
+    return SuggestReport(
+        run_id=run.run_id,
+        zone=run.zone,
+        currency=settings.zone(run.zone).currency,
+        objective=run.rules.objective,
+        horizon_weeks=run.rules.horizon_weeks,
+        n_items=run.n_items,
+        n_suggested=len(filed.ids),
+        n_superseded=filed.superseded,
+        n_assumed_costs=run.n_assumed_costs,
+        n_flagged=sum(bool(suggestion.flags) for suggestion in run.suggested.suggestions),
+        outcome=run.suggested.outcome,
+        kept=run.kept,
+        largest=tuple(largest),
+        notes=_describe_assumptions(settings, run.n_assumed_costs, run.rules),
+    )
 
 
 def file_suggestions(
@@ -197,61 +208,63 @@ def file_suggestions(
     drafts: Sequence[NewSuggestion],
     *,
     at: datetime,
-    run: Mapping[str, Any],
+    about: Mapping[str, object],
 ) -> FiledSuggestions:
-    """Files a run's suggestions in the given order; open ones of the same items and zones give way
-    to them.
+    """File a run's suggestions in the given order; they supersede open ones of the same items.
 
-    `at` is system time; `run` says in the audit log what the run was (objective, versions, zone).
+    `at` is system time; `about` describes the run in the audit log (objective, versions, zone).
     Every draft has the same creation time and run.
     """
     lock(connection, "price_desk")
     repository = Suggestions(connection)
     waiting = repository.of_items(((draft.item_id, draft.zone) for draft in drafts), OPEN)
     ids = repository.add(drafts)
-    deeds = []
+    entries = []
     if drafts:
-        repository.change(
-            [place.id for place in waiting], drafts[0].created_at, status="superseded"
-        )
-        deeds = [
+        waiting_ids = [entry.id for entry in waiting]
+        repository.change(waiting_ids, drafts[0].created_at, status="superseded")
+        entries = [
             AuditEntry(
                 SYSTEM,
                 "supersede",
                 "price_suggestion",
-                place.id,
-                {"item_id": place.item_id, "zone": place.zone},
+                entry.id,
+                {"item_id": entry.item_id, "zone": entry.zone},
             )
-            for place in waiting
+            for entry in waiting
         ]
-        counts = {"filed": len(ids), "superseded": len(waiting)}
-        deeds.append(
-            AuditEntry(SYSTEM, "suggest", "pricing_run", drafts[0].run_id, {**run, **counts})
-        )
-    AuditLog(connection).append(deeds, at)
+        details = {**about, "filed": len(ids), "superseded": len(waiting)}
+        entries.append(AuditEntry(SYSTEM, "suggest", "pricing_run", drafts[0].run_id, details))
+    AuditLog(connection).append(entries, at)
     return FiledSuggestions(ids, len(waiting))
 
 
-def _notes(settings: Settings, n_assumed: int, rules: PricingRules) -> tuple[str, ...]:
-    notes = [
-        f"effects are expected over {rules.horizon_weeks} weeks, net of tax, from the response to past prices"
-    ]
-    if n_assumed:
-        notes.append(
-            f"{n_assumed} suggestions rest on an assumed cost: a margin of {settings.assumed_margin:.0%} of the net "
-            "list price (SHOPWRIGHT_ASSUMED_MARGIN); import `costs` or `items.unit_cost` to replace it"
-        )
-    return tuple(notes)
+def _describe_assumptions(
+    settings: Settings, n_assumed: int, rules: PricingRules
+) -> tuple[str, ...]:
+    effects = (
+        f"effects are expected over {rules.horizon_weeks} weeks, net of tax, "
+        "from the response to past prices"
+    )
+    if not n_assumed:
+        return (effects,)
+    costs = (
+        f"{n_assumed} suggestions rest on an assumed cost: a margin of "
+        f"{settings.assumed_margin:.0%} of the net list price (SHOPWRIGHT_ASSUMED_MARGIN); "
+        "import `costs` or `items.unit_cost` to replace it"
+    )
+    return (effects, costs)
 
 
-def _draft(
+def _draft_suggestion(
     suggestion: PriceSuggestion,
-    found: PricedZone,
+    priced: PricedZone,
     run_id: str,
     now: datetime,
-    about: Mapping[str, Any],
+    about: Mapping[str, object],
 ) -> NewSuggestion:
-    term = found.terms[suggestion.item_id]
+    term = priced.terms[suggestion.item_id]
+    against = suggestion.against_keeping
     return NewSuggestion(
         item_id=suggestion.item_id,
         zone=suggestion.zone,
@@ -262,18 +275,18 @@ def _draft(
         current_price_minor=suggestion.current_price_minor,
         suggested_price_minor=suggestion.suggested_price_minor,
         run_id=run_id,
-        base_price_id=found.prices[suggestion.item_id].price_id,
+        base_price_id=priced.prices[suggestion.item_id].price_id,
         effective_from=now,
         created_at=now,
         proposed_by=SYSTEM,
         category=term.category,
         title=term.title,
-        expected=_expected(suggestion),
+        expected=_effect_document(suggestion),
         waterfall=[asdict(step) for step in suggestion.waterfall],
         details={
             **about,
-            "elasticity": _known(suggestion.elasticity),
-            "elasticity_error": _known(suggestion.elasticity_error),
+            "elasticity": _none_for_nan(suggestion.elasticity),
+            "elasticity_error": _none_for_nan(suggestion.elasticity_error),
             "unit_cost_minor": suggestion.unit_cost_minor,
             "cost_source": suggestion.cost_source,
             "propensity": suggestion.propensity,
@@ -281,26 +294,26 @@ def _draft(
             "stage": suggestion.stage,
             "flags": list(suggestion.flags),
         },
-        gain_minor=None
-        if suggestion.against_keeping is None
-        else suggestion.against_keeping.profit.p50,
+        gain_minor=None if against is None else against.profit.p50,
         evidence_grade=str(suggestion.evidence_grade),
         binding_rule=suggestion.binding_rule,
         expires_at=now + EXPIRES,
     )
 
 
-def _expected(suggestion: PriceSuggestion) -> dict[str, Any] | None:
-    """The expected effect as it is kept; None where the item's response is not known."""
-    at, against = suggestion.expected, suggestion.against_keeping
-    if at is None or against is None:
+def _effect_document(suggestion: PriceSuggestion) -> dict[str, dict[str, object]] | None:
+    """Return the expected effect as it is stored; None where the item's response is not known."""
+    expected, against = suggestion.expected, suggestion.against_keeping
+    if expected is None or against is None:
         return None
-    names = ("units", "revenue", "profit")
     return {
-        name: {**asdict(getattr(at, name)), "against_keeping": asdict(getattr(against, name))}
-        for name in names
+        name: {
+            **asdict(getattr(expected, name)),
+            "against_keeping": asdict(getattr(against, name)),
+        }
+        for name in ("units", "revenue", "profit")
     }
 
 
-def _known(number: float) -> float | None:
+def _none_for_nan(number: float) -> float | None:
     return None if math.isnan(number) else number

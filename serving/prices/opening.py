@@ -1,12 +1,11 @@
-"""Brings the shop's own prices into the price ledger: its price list, its catalogue, else what its
-sales show."""
+"""The import of the shop's own prices into the ledger: its price list, its catalogue, its sales."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TypedDict
 
 import ibis
 import sqlalchemy as sa
@@ -24,7 +23,7 @@ OBSERVED_WEEKS = 4
 
 @dataclass(frozen=True)
 class OpeningReport:
-    """How many prices each way gave; 0 everywhere when the ledger held them all already."""
+    """The number of new prices from each source; all 0 when the ledger had them already."""
 
     imported: int
     catalogue: int
@@ -36,6 +35,18 @@ class OpeningReport:
         return self.imported + self.catalogue + self.observed
 
 
+class _ListedRow(TypedDict):
+    """A row of the table price_history."""
+
+    item_id: str
+    zone: str
+    valid_from: datetime
+    valid_to: datetime | None
+    list_price_minor: int
+    offer_price_minor: int
+    promotion_id: str | None
+
+
 def open_ledger(
     facts: Facts,
     engine: sa.Engine,
@@ -45,13 +56,13 @@ def open_ledger(
     *,
     observe: bool = True,
 ) -> OpeningReport:
-    """Appends what the ledger lacks, and can be repeated after every import.
+    """Append the prices that the ledger lacks; may be repeated after every import.
 
-    Every row of `price_history` is taken as it stands; one that says something else than it said
+    Every row of `price_history` is taken unchanged. One that differs from what the price list said
     before is a correction, and a later row of the ledger. In a shop whose zones do not include the
-    default zone, rows of the default zone hold in each zone of the shop's own currency for the
-    items without rows of that zone. An item and zone without any price begins now with the list
-    price of the catalogue, else, with `observe`, with the median regular price of the last four
+    default zone, rows of the default zone are valid in each zone of the shop's own currency, for
+    the items without rows of that zone. An item and zone without any price gets one from now on:
+    the list price of the catalogue, else, with `observe`, the median regular price of the last four
     weeks of sales (`source=observed`), which is an opening balance for the desk and never a feature
     of demand.
     """
@@ -59,19 +70,11 @@ def open_ledger(
     with transaction(engine) as connection:
         lock(connection, "price_ledger")
         ledger = Ledger(connection)
-        listed = list(_listed(facts, settings, now))
-        imported = ledger.append(list(_unsaid(listed, ledger.everything())))
-        imported += ledger.append(list(_restated(listed, ledger.openings(), now)))
-        priced = ledger.priced()
-        catalogue = ledger.append(
-            [row for row in _catalogue(facts, settings, now) if _key(row) not in priced]
-        )
-        observed = 0
-        if observe:
-            priced = ledger.priced()
-            observed = ledger.append(
-                [row for row in _observed(facts, settings, now) if _key(row) not in priced]
-            )
+        listed = list(_read_price_list(facts, settings, now))
+        imported = ledger.append(list(_select_changed(listed, ledger.everything())))
+        imported += ledger.append(list(_continue_past_openings(listed, ledger.openings(), now)))
+        catalogue = _append_unpriced(ledger, _read_catalogue(facts, settings, now))
+        observed = _append_unpriced(ledger, _read_sales(facts, settings, now)) if observe else 0
         report = OpeningReport(imported, catalogue, observed)
         if report.total:
             counts = {"imported": imported, "catalogue": catalogue, "observed": observed}
@@ -80,19 +83,27 @@ def open_ledger(
     return report
 
 
-def _listed(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
-    """The price list, each row in the zones in which it holds."""
-    zones = [] if DEFAULT_ZONE in settings.zones else _own_zones(settings)
-    rows = list(_rows(facts.imported("price_history").order_by(["valid_from", "item_id", "zone"])))
-    own = {(row["item_id"], row["zone"]) for row in rows}
+def _append_unpriced(ledger: Ledger, prices: Iterable[NewPrice]) -> int:
+    """Append the prices of items and zones that have none, and return their number."""
+    priced = ledger.priced()
+    return ledger.append([price for price in prices if _key(price) not in priced])
+
+
+def _read_price_list(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
+    """Yield the rows of the price list, each in the zones in which it is valid."""
+    zones = [] if DEFAULT_ZONE in settings.zones else _own_currency_zones(settings)
+    table = facts.imported("price_history").order_by(["valid_from", "item_id", "zone"])
+    rows: list[_ListedRow] = table.to_pyarrow().to_pylist()
+    keys = {(row["item_id"], row["zone"]) for row in rows}
     for row in rows:
-        yield _price_of(row, row["zone"], settings, now)
+        yield _listed_price(row, row["zone"], settings, now)
         if row["zone"] == DEFAULT_ZONE:
-            lacking = (zone for zone in zones if (row["item_id"], zone) not in own)
-            yield from (_price_of(row, zone, settings, now) for zone in lacking)
+            for zone in zones:
+                if (row["item_id"], zone) not in keys:
+                    yield _listed_price(row, zone, settings, now)
 
 
-def _price_of(row: dict[str, Any], zone: str, settings: Settings, now: datetime) -> NewPrice:
+def _listed_price(row: _ListedRow, zone: str, settings: Settings, now: datetime) -> NewPrice:
     offer = row["offer_price_minor"]
     return NewPrice(
         item_id=row["item_id"],
@@ -108,54 +119,55 @@ def _price_of(row: dict[str, Any], zone: str, settings: Settings, now: datetime)
     )
 
 
-def _unsaid(listed: Iterable[NewPrice], held: Iterable[Price]) -> Iterator[NewPrice]:
-    """The listed rows that say something else than the price list said last, or the ledger holds,
-    for their beginning.
+def _select_changed(listed: Iterable[NewPrice], ledger_rows: Iterable[Price]) -> Iterator[NewPrice]:
+    """Yield the listed rows that differ from the last row of the ledger with their beginning.
 
-    What comes back to an earlier price undoes the correction that stands between
-    (`reverts_price_id`).
+    A row that equals the last one of the price list, or the last one of any source, is no change.
+    What returns to an earlier price undoes the correction made in between (`reverts_price_id`).
     """
     last: dict[tuple[str, str, datetime], Price] = {}
     last_listed: dict[tuple[str, str, datetime], Price] = {}
     known = set()
-    for price in held:
-        place = price.item_id, price.zone, price.valid_from
-        last[place] = price
+    for price in ledger_rows:
+        key = price.item_id, price.zone, price.valid_from
+        last[key] = price
         known.add(price.price_id)
         if price.source is PriceSource.IMPORTED:
-            last_listed[place] = price
+            last_listed[key] = price
     for row in listed:
-        place = row.item_id, row.zone, row.valid_from
-        before = last_listed.get(place)
-        if any(
-            other is not None and _says(other) == _says(row) for other in (before, last.get(place))
-        ):
+        key = row.item_id, row.zone, row.valid_from
+        before = last_listed.get(key)
+        if _is_same(before, row) or _is_same(last.get(key), row):
             continue
         if before is not None and row.content_id() in known:
             row = replace(row, reverts_price_id=before.price_id)
         yield row
 
 
-def _restated(
+def _is_same(price: Price | None, row: NewPrice) -> bool:
+    return price is not None and _terms(price) == _terms(row)
+
+
+def _continue_past_openings(
     listed: Iterable[NewPrice], openings: Iterable[Price], now: datetime
 ) -> Iterator[NewPrice]:
-    """Listed prices that hold when an item's ledger opened without them, from that instant on.
+    """Yield listed prices that were valid when an item's ledger opened without them, from then on.
 
     An opening balance begins later than the price list that is imported after it, and would hide
     it.
     """
-    opened = {(price.item_id, price.zone): price.valid_from for price in openings}
-    rows = [row for row in listed if (row.item_id, row.zone) in opened]
-    said = {(row.item_id, row.zone, row.valid_from) for row in rows}
+    opened_at = {(price.item_id, price.zone): price.valid_from for price in openings}
+    rows = [row for row in listed if _key(row) in opened_at]
+    beginnings = {(row.item_id, row.zone, row.valid_from) for row in rows}
     for row in rows:
-        since = opened[_key(row)]
-        holds = row.valid_from < since and (row.valid_to is None or row.valid_to > since)
-        if holds and (row.item_id, row.zone, since) not in said:
+        since = opened_at[_key(row)]
+        valid = row.valid_from < since and (row.valid_to is None or row.valid_to > since)
+        if valid and (row.item_id, row.zone, since) not in beginnings:
             yield replace(row, valid_from=since, recorded_at=now)
 
 
-def _says(price: NewPrice) -> tuple[object, ...]:
-    """What a row says of the time from its beginning on."""
+def _terms(price: NewPrice) -> tuple[object, ...]:
+    """Return what a row says of the time from its beginning on."""
     return (
         price.valid_to,
         price.list_price_minor,
@@ -165,25 +177,33 @@ def _says(price: NewPrice) -> tuple[object, ...]:
     )
 
 
-def _own_zones(settings: Settings) -> list[str]:
-    """The configured zones that use the shop's own currency; the default zone where none is
-    configured."""
+def _own_currency_zones(settings: Settings) -> list[str]:
+    """Return the configured zones with the shop's own currency; the default zone without any."""
     zones = settings.zones or (DEFAULT_ZONE,)
     return [zone for zone in zones if settings.zone(zone).currency == settings.currency]
 
 
-def _catalogue(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
-    """List prices of the catalogue, for the zones that use the shop's own currency."""
+def _read_catalogue(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
+    """Yield the list prices of the catalogue, in the zones with the shop's own currency."""
     items = facts.read("items")
-    zones = _own_zones(settings)
-    for row in _rows(items.filter(items.list_price_minor.notnull()).order_by("item_id")):
+    zones = _own_currency_zones(settings)
+    listed = items.filter(items.list_price_minor.notnull()).order_by("item_id")
+    for row in listed.to_pyarrow().to_pylist():
         for zone in zones:
-            yield _plain(
-                row["item_id"], zone, row["list_price_minor"], PriceSource.IMPORTED, settings, now
+            yield NewPrice(
+                item_id=row["item_id"],
+                zone=zone,
+                valid_from=now,
+                list_price_minor=row["list_price_minor"],
+                offer_price_minor=row["list_price_minor"],
+                currency=settings.zone(zone).currency,
+                source=PriceSource.IMPORTED,
+                recorded_at=now,
             )
 
 
-def _observed(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
+def _read_sales(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
+    """Yield the median regular price of the last weeks of sales, by item and zone."""
     events = facts.read("events")
     since = now - timedelta(weeks=OBSERVED_WEEKS)
     sold = events.filter(
@@ -194,35 +214,19 @@ def _observed(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPr
     paid = sold.unit_price_minor.fill_null(sold.line_amount_minor / sold.quantity.nullif(0))
     regular = sold.mutate(regular=sold.list_price_minor.fill_null(paid)).filter(ibis._.regular > 0)
     medians = regular.group_by(["item_id", "zone"]).aggregate(price=regular.regular.median())
-    for row in _rows(medians.order_by(["item_id", "zone"])):
+    for row in medians.order_by(["item_id", "zone"]).to_pyarrow().to_pylist():
         price = max(1, round(row["price"]))
-        yield _plain(row["item_id"], row["zone"], price, PriceSource.OBSERVED, settings, now)
+        yield NewPrice(
+            item_id=row["item_id"],
+            zone=row["zone"],
+            valid_from=now,
+            list_price_minor=price,
+            offer_price_minor=price,
+            currency=settings.zone(row["zone"]).currency,
+            source=PriceSource.OBSERVED,
+            recorded_at=now,
+        )
 
 
-def _plain(
-    item_id: str,
-    zone: str,
-    price_minor: int,
-    source: PriceSource,
-    settings: Settings,
-    now: datetime,
-) -> NewPrice:
-    return NewPrice(
-        item_id=item_id,
-        zone=zone,
-        valid_from=now,
-        list_price_minor=price_minor,
-        offer_price_minor=price_minor,
-        currency=settings.zone(zone).currency,
-        source=source,
-        recorded_at=now,
-    )
-
-
-def _rows(table: Any) -> Iterator[dict[str, Any]]:
-    for batch in table.to_pyarrow().to_batches():
-        yield from batch.to_pylist()
-
-
-def _key(row: NewPrice) -> tuple[str, str]:
-    return row.item_id, row.zone
+def _key(price: NewPrice) -> tuple[str, str]:
+    return price.item_id, price.zone

@@ -1,4 +1,4 @@
-"""Which price holds: read from the ledger and from nothing else. No person is known here."""
+"""The valid prices and the changes of prices: read from the ledger and from nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from features.contracts.pricing import PriceLaw
+from configs.settings import Settings
+from features.contracts.clock import Clock
 from features.database import reading
 from features.prices.law import find_prior_prices
 from features.prices.ledger import Ledger, Price
@@ -23,23 +24,35 @@ class Quote:
     prior_price_minor: int | None
 
 
-def quote(
-    engine: sa.Engine, item_ids: Sequence[str], zone: str, at: datetime, law: PriceLaw
-) -> list[Quote]:
-    """The prices in force at `at`, in the order of `item_ids`; items without a price are left out.
+@dataclass(frozen=True)
+class PriceService:
+    """Reads prices. No person is known here."""
 
-    `law` says from which earlier prices a reduction is counted in this zone.
-    """
-    with reading(engine) as connection:
-        ledger = Ledger(connection)
-        current = ledger.current(item_ids, zone, at)
-        prior = find_prior_prices(ledger.histories(current, zone), current, at, law)
-    return [
-        Quote(current[item], prior[item]) for item in dict.fromkeys(item_ids) if item in current
-    ]
+    settings: Settings
+    engine: sa.Engine
+    clock: Clock
 
+    def now(self) -> datetime:
+        """Return the present business time."""
+        return self.clock.now()
 
-def changes(engine: sa.Engine, after: int, limit: int, zone: str | None = None) -> list[Price]:
-    """The ledger's rows after number `after`, in order."""
-    with reading(engine) as connection:
-        return Ledger(connection).after(after, limit, zone)
+    def quote_items(self, item_ids: Sequence[str], zone: str, at: datetime) -> list[Quote]:
+        """Return the prices valid at `at`, in the order of `item_ids`.
+
+        Items without a price are left out. A reduction is counted by the price law of the zone.
+        """
+        law = self.settings.zone(zone).price_law
+        with reading(self.engine) as connection:
+            ledger = Ledger(connection)
+            current = ledger.current(item_ids, zone, at)
+            prior = find_prior_prices(ledger.histories(current, zone), current, at, law)
+        return [
+            Quote(current[item_id], prior[item_id])
+            for item_id in dict.fromkeys(item_ids)
+            if item_id in current
+        ]
+
+    def list_changes(self, after: int, limit: int, zone: str | None = None) -> list[Price]:
+        """Return the ledger's rows after number `after`, in order."""
+        with reading(self.engine) as connection:
+            return Ledger(connection).after(after, limit, zone)

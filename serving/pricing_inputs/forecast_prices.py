@@ -1,5 +1,4 @@
-"""How far the price has moved from the one that a forecast assumes. One rule, for answers and for
-suggestions."""
+"""How far the price of an item has moved from the one that its forecast assumes."""
 
 from __future__ import annotations
 
@@ -15,37 +14,37 @@ _SAME = 1e-6  # forecasts keep prices as the model saw them, in single precision
 
 @dataclass(frozen=True)
 class PriceMove:
-    """The offer price that a week's forecast assumes, and the one that holds; minor units."""
+    """The offer price that a week's forecast assumes, and the one of the ledger; minor units."""
 
     then_minor: float
     now_minor: float
 
     def factor(self, elasticity: float) -> float:
-        """What units are multiplied by: (price now / price then) ** elasticity."""
+        """Return the factor of the units: (price now / price then) ** elasticity."""
         return float((self.now_minor / self.then_minor) ** elasticity)
 
 
-def price_moves(
+def find_price_moves(
     history: Sequence[Price],
     weeks: Iterable[tuple[datetime, float | None]],
     now: datetime,
     timezone: str,
 ) -> list[PriceMove | None]:
-    """One per week, None where the price is as the forecast assumes or no price is known.
+    """Return one move per week, None where the price is as assumed or no price is known.
 
     history     the ledger's rows of the item and zone, in the order of appending
     weeks       start of each week, and the price its forecast assumes, minor units
     timezone    the shop's, for the ends of the weeks
 
     A forecast without an assumed price was learnt from sales alone. They were made at the price
-    with which the ledger opened (it was read off them, or is the shop's own): that one is taken. A
-    price planned for a part of a week counts for that part; in the week of `now`, a price that
-    moved against the plan counts as it holds from now on.
+    with which the ledger opened (it was derived from them, or is the shop's own): that one is
+    taken. A price planned for a part of a week counts for that part; in the week of `now`, a price
+    that moved against the plan counts for the rest of the week only.
     """
-    return [_move(history, start, assumed, now, timezone) for start, assumed in weeks]
+    return [_find_move(history, start, assumed, now, timezone) for start, assumed in weeks]
 
 
-def _move(
+def _find_move(
     history: Sequence[Price], start: datetime, assumed: float | None, now: datetime, timezone: str
 ) -> PriceMove | None:
     if not history:
@@ -53,11 +52,13 @@ def _move(
     then = float(history[0].offer_price_minor) if assumed is None else assumed
     end = add_weeks(start, 1, timezone)
     planned = mean_offer(history, start, end)
-    if planned is None or min(planned, then) <= 0 or _equal(planned, then):
+    if planned is None or min(planned, then) <= 0 or _is_same(planned, then):
         return None
     ahead = mean_offer(history, max(start, now), end) if start < now < end else planned
-    return None if ahead is None or ahead <= 0 or _equal(ahead, then) else PriceMove(then, ahead)
+    if ahead is None or ahead <= 0 or _is_same(ahead, then):
+        return None
+    return PriceMove(then, ahead)
 
 
-def _equal(one: float, other: float) -> bool:
-    return abs(one - other) <= _SAME * max(one, other)
+def _is_same(price: float, other: float) -> bool:
+    return abs(price - other) <= _SAME * max(price, other)

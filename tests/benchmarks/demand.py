@@ -36,7 +36,7 @@ from features.contracts.arrays import Float64Array
 from features.facts.facts import Facts
 from models.demand.baselines import UNBIASED
 from serving.cli.evaluate import print_evaluation
-from serving.cli.evaluated_data import opened_data
+from serving.cli.evaluation_data import open_data
 from tests.benchmarks import simulated_demand
 from tests.benchmarks.targets import Target
 from training.demand import tables as demand_tables
@@ -204,7 +204,7 @@ def run(facts: Facts, settings: Settings, progress: Callable[[str], None]) -> li
 def main() -> None:
     """Run all; exit 1 when a target is missed."""
     warnings.simplefilter("ignore")
-    with opened_data(None, FORMAT, print) as data:
+    with open_data(None, FORMAT, print) as data:
         reached = run(data.facts, data.settings, print)
     print()
     for target in reached:

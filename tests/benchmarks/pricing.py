@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from experiments.simulator.parameters import Form
 from serving.cli.evaluate import print_evaluation
-from serving.cli.evaluated_data import COMPLETE_JOURNEY, opened_data
+from serving.cli.evaluation_data import COMPLETE_JOURNEY, open_data
 from serving.cli.shop import Shop
 from tests.benchmarks.simulated_pricing import ShopResult, evaluate_shop
 from tests.benchmarks.targets import Target
@@ -34,7 +34,7 @@ def evaluate_held_out_changes() -> list[Target]:
     """Evaluate on real price changes that the model has not seen, beside its baselines."""
     shop = Shop()
     own = not shop.facts.is_empty("promotions")
-    with opened_data(None, None if own else COMPLETE_JOURNEY, print) as data:
+    with open_data(None, None if own else COMPLETE_JOURNEY, print) as data:
         task = PricingTask()
         run = TrainingRun(data.facts, data.settings, None, None, lambda _: None)
         evaluation = run.evaluate(task, load_config(task, data.settings))

@@ -29,7 +29,7 @@ from models.ranking.model import TASKS, RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
 from serving.cli.evaluate import print_evaluation
-from serving.cli.evaluated_data import EvaluatedData, opened_data
+from serving.cli.evaluation_data import EvaluationData, open_data
 from serving.cli.shop import Shop
 from tests.benchmarks.targets import Target
 from tests.shops import small_shop
@@ -48,7 +48,7 @@ COVERAGE_TIMES = 3.0  # ours against buy again + popularity
 class Bench:
     """The data, and the evaluation of each window."""
 
-    data: EvaluatedData
+    data: EvaluationData
     evaluations: Mapping[str, Evaluation]
 
 
@@ -218,7 +218,7 @@ def run() -> list[Target]:
     shop = Shop()
     demo = not shop.facts.is_empty("events") and shop.settings.timezone == TIMEZONE
     demo = demo and (shop.facts.latest_event_at() or DEMO_CLOCK_START) < DEMO_CLOCK_START
-    with opened_data(None, None if demo else "complete-journey", _quiet) as data:
+    with open_data(None, None if demo else "complete-journey", _quiet) as data:
         task = RecommendationsTask()
         config = load_config(task, data.settings)
         evaluations = {}

@@ -1,17 +1,34 @@
-"""A small price desk for tests: items at 1.00 in the ledger, and suggestions filed against them."""
+"""A small price desk for tests: items at 1.00 in the ledger, and suggestions filed for them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 from features.database import transaction
 from features.prices.ledger import Ledger, NewPrice, PriceSource
+from models.demand.lookup import ForecastTable
+from models.registry import Version
 from serving.database.audit_log import SYSTEM, Decider
 from serving.price_desk.repository import NewSuggestion, Suggestions
 
 NOW = datetime(2018, 1, 1, 5, tzinfo=UTC)
 SYSTEM_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class FixedModels:
+    """Served models: one table of forecasts, and one elasticity for every item."""
+
+    table: ForecastTable
+    own_elasticity: float | None
+
+    def forecasts(self):
+        return SimpleNamespace(table=self.table, version=Version("demand", "1", "run", (), 0.0))
+
+    def elasticity(self, _item_id, _zone):
+        return self.own_elasticity
 
 
 def decider(actor="key_anna", days=0.0, reason=None):

@@ -14,7 +14,7 @@ import pyarrow.csv as pa_csv
 import pytest
 from typer.testing import CliRunner
 
-from serving.cli import evaluated_data
+from serving.cli import evaluation_data
 from serving.cli.main import app
 from tests.shops.forty_shoppers import END, make_purchases
 
@@ -133,7 +133,7 @@ def test_the_complete_journey_is_read_by_its_format_into_a_state_folder_of_its_o
         return ImportReport("complete_journey")
 
     monkeypatch.setattr(complete_journey, "import_complete_journey", imported)
-    with evaluated_data.opened_data(None, "complete-journey", lambda _: None) as data:
+    with evaluation_data.open_data(None, "complete-journey", lambda _: None) as data:
         assert data.settings.home.exists()
         assert data.settings.home != home
     assert not data.settings.home.exists()

@@ -26,7 +26,7 @@ def run(three_items, monkeypatch, tmp_path):
     monkeypatch.setenv("SHOPWRIGHT_HOME", str(tmp_path / "home"))
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
     for module in (price_tests, prices, promotions):
-        monkeypatch.setattr(module, "pricing_inputs", lambda *_, **__: given)
+        monkeypatch.setattr(module, "load_pricing_inputs", lambda *_, **__: given)
         monkeypatch.setattr(module, "check_zone", lambda *_: None)
 
     def verb(*words):
@@ -37,10 +37,10 @@ def run(three_items, monkeypatch, tmp_path):
 
 
 def test_an_item_at_other_prices_is_printed_and_told_to_machines(run):
-    told = json.loads(
+    document = json.loads(
         run("prices", "simulate", "milk", "--price", "0.90", "--price", "1.00", "--json")
     )
-    cheap, present = told["items"]
+    cheap, present = document["items"]
     assert cheap["expected"]["units"]["p50"] == pytest.approx(40 * 0.9**-4)
     assert present["expected"]["profit"]["against_keeping"]["p50"] == "0.00"
     shown = run("prices", "simulate", "milk", "--price", "0.50")
@@ -59,9 +59,9 @@ def test_a_promotion_is_printed_and_told_to_machines(run):
         "percent_off",
     ]
     words += ["--percent", "0.1", "--from", "2018-01-08T00:00Z", "--to", "2018-01-22T00:00Z"]
-    told = json.loads(run(*words, "--json"))
-    assert told["expected"]["units"]["p50"] == pytest.approx(20 * 0.9**-4)
-    assert told["missing"] == ["rice"]
+    document = json.loads(run(*words, "--json"))
+    assert document["expected"]["units"]["p50"] == pytest.approx(20 * 0.9**-4)
+    assert document["missing"] == ["rice"]
     shown = run(*words)
     assert "percent_off, zone default, 1 items" in shown and "Left out: rice" in shown
     shown = run(*words, "--support", "display")
@@ -83,7 +83,7 @@ def test_price_tests_are_printed_and_items_that_cannot_be_tested_say_why(
         [make_forecasts("milk", "tea").forecasts, make_forecasts("salt", units=0.1).forecasts]
     )
     given = make_inputs(three_items, Forecasts(sold), make_responses("milk"))
-    monkeypatch.setattr(price_tests, "pricing_inputs", lambda *_, **__: given)
+    monkeypatch.setattr(price_tests, "load_pricing_inputs", lambda *_, **__: given)
     shown = run("prices", "tests")
     assert "Price tests, zone default: 1 of 3 items" in shown
     # Between .80 and 1.20 within 20 %; weekly noise 4 / 40 + .1 over the spread (ln(1.2 / .8) /
@@ -92,11 +92,11 @@ def test_price_tests_are_printed_and_items_that_cannot_be_tested_say_why(
     assert re.search(rf"tea +D +1\.00 +0\.80 +1\.20 +{weeks} +unknown +0\.\d\d", shown)
     assert "1 items need none" in shown
     assert f"1 items cannot be tested: 1 {TOO_SLOW}" in shown
-    told = json.loads(run("prices", "tests", "--json", "--out", str(tmp_path / "tests.csv")))
-    (tea,) = told["items"]
+    document = json.loads(run("prices", "tests", "--json", "--out", str(tmp_path / "tests.csv")))
+    (tea,) = document["items"]
     assert (tea["item_id"], tea["weeks"], tea["error_now"]) == ("tea", weeks, None)
-    assert told["untestable"] == [{"item_id": "salt", "zone": "default", "reason": TOO_SLOW}]
-    assert (told["reasons"], told["n_known"]) == ({TOO_SLOW: 1}, 1)
+    assert document["untestable"] == [{"item_id": "salt", "zone": "default", "reason": TOO_SLOW}]
+    assert (document["reasons"], document["n_known"]) == ({TOO_SLOW: 1}, 1)
     with (tmp_path / "tests.csv").open(newline="", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert (row["item_id"], row["lower"], row["higher"], row["error_now"]) == (

@@ -25,15 +25,16 @@ from serving.app import create_app
 from serving.audit.repository import AuditFilter, AuditRecords
 from serving.cli import train
 from serving.cli.main import app as command_line
-from serving.cli.serve import _count_together, run_server
+from serving.cli.serve import _share_counters, run_server
 from serving.cli.shop import Shop
 from serving.cli.train import train_one
-from serving.forecasts.service import Freq, forecast
+from serving.forecasts.service import ForecastService, Freq
 from serving.http.limits import Limits
 from serving.http.metrics import SHARED_COUNTERS, Metrics
 from serving.keys.service import SCOPES, KeyService
 from serving.price_desk.repository import Suggestions
-from tests.shops.price_desk import suggestion
+from tests.shops.clocks import FixedClock
+from tests.shops.price_desk import FixedModels, suggestion
 from tests.shops.served_shop import (
     NOW,
     add_price_response,
@@ -203,7 +204,7 @@ def test_any_of_several_workers_tells_the_counts_of_all(tmp_path, monkeypatch):
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "counter_1.db").write_bytes(b"of an earlier start")
     monkeypatch.setenv(SHARED_COUNTERS, "")  # given back afterwards
-    _count_together(tmp_path)
+    _share_counters(tmp_path)
     assert os.environ[SHARED_COUNTERS] == str(tmp_path / "metrics")
     assert list((tmp_path / "metrics").iterdir()) == []
     texts = [
@@ -353,38 +354,22 @@ def test_only_the_weeks_whose_price_differs_from_the_plan_are_adjusted(served):
         Ledger(connection).append(
             [price("milk", 90, days=-300), price("milk", 100, days=-30), promotion]
         )
-    found = forecast(
-        served.server.engine, table, "milk", "default", 3, now=NOW, timezone="UTC", elasticity=-1.0
-    )
+
+    def service(elasticity, now=NOW):
+        models = FixedModels(table, elasticity)
+        return ForecastService(served.settings, served.server.engine, FixedClock(now), models)
+
+    found = service(-1.0).forecast_item("milk", "default", 3)
     assert found.adjustment.week_factors == pytest.approx((1, 2, 1))  # (50 / 100) ** -1
     assert (found.adjustment.price_then_minor, found.adjustment.price_now_minor) == (100, 50)
     assert [each.mean for each in found.periods] == pytest.approx([11, 2 * 12, 13])
     by_day = ForecastTable(daily_forecasts(), timedelta(days=1))
     table.daily = by_day
-    days = forecast(
-        served.server.engine,
-        table,
-        "milk",
-        "default",
-        16,
-        now=NOW,
-        timezone="UTC",
-        elasticity=-1.0,
-        freq=Freq.DAY,
-    )
+    days = service(-1.0).forecast_item("milk", "default", 16, Freq.DAY)
     assert [each.mean for each in days.periods] == pytest.approx(
         [11 / 7] * 7 + [2 * 12 / 7] * 7 + [13 / 7] * 2
     )
-    later = forecast(
-        served.server.engine,
-        table,
-        "milk",
-        "default",
-        1,
-        now=NOW + 3 * week,
-        timezone="UTC",
-        elasticity=None,
-    )
+    later = service(None, NOW + 3 * week).forecast_item("milk", "default", 1)
     assert later.adjustment is None
 
 

@@ -139,8 +139,8 @@ def test_a_list_is_made_once_for_its_pages_and_anew_when_stock_or_a_price_moved(
         made.append(given)
         return once(*given)  # type: ignore[arg-type]
 
-    once = module.inventory
-    monkeypatch.setattr(module, "inventory", counted)
+    once = module.plan_inventory
+    monkeypatch.setattr(module, "plan_inventory", counted)
     for served in running(tiny):  # type: ignore[arg-type]
         get = served.client.get
 

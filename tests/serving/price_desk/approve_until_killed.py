@@ -7,7 +7,7 @@ import sys
 
 from configs.settings import Settings
 from features.database import engine, transaction
-from serving.price_desk import service as decide
+from serving.price_desk import decisions
 from serving.price_desk.repository import SuggestionFilter, Suggestions
 from tests.shops.price_desk import decider
 
@@ -15,19 +15,17 @@ from tests.shops.price_desk import decider
 def main(how: str) -> None:
     opened = engine(Settings())
     with transaction(opened) as connection:
-        ids = [
-            each.id
-            for each in Suggestions(connection).matching(SuggestionFilter(status=("submitted",)))
-        ]
+        submitted = Suggestions(connection).matching(SuggestionFilter(status=("submitted",)))
+        ids = [suggestion.id for suggestion in submitted]
     print("ready", flush=True)
     if how == "bulk":
         with transaction(opened) as connection:
-            decide.decide_many(connection, decider(), "approve", ids=ids)
+            decisions.decide_many(connection, decider(), "approve", ids=ids)
         print("done", flush=True)
         return
     for key in ids:
         with transaction(opened) as connection:
-            decide.approve(connection, decider(), key)
+            decisions.approve(connection, decider(), key)
         print(key, flush=True)
 
 

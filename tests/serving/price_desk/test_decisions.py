@@ -9,9 +9,11 @@ from features.database import reading, transaction
 from features.prices.ledger import Ledger, PriceSource
 from serving.audit.repository import AuditRecords
 from serving.database.audit_log import AuditLog
-from serving.price_desk import service as decide
+from serving.price_desk import decisions
+from serving.price_desk.decisions import PriceEdit
+from serving.price_desk.lifecycle import settle_due
 from serving.price_desk.repository import SuggestionFilter, Suggestions
-from serving.prices.rollback import rollback
+from serving.price_desk.rollback import roll_back
 from tests.shops.price_desk import NOW, decider, file, offers, statuses, suggestion
 
 
@@ -26,7 +28,7 @@ def deeds(engine):
 def test_approving_serves_the_price_at_once_and_says_who_did_it(engine):
     (key,) = file(engine, suggestion("milk", 110))
     with transaction(engine) as connection:
-        approved = decide.approve(connection, decider(reason="fine"), key, version=1)
+        approved = decisions.approve(connection, decider(reason="fine"), key, version=1)
     assert (approved.status, approved.decided_by, approved.reason) == ("live", "key_anna", "fine")
     assert approved.version > 1
     with reading(engine) as connection:
@@ -48,13 +50,13 @@ def test_a_later_beginning_is_scheduled_and_goes_live_with_time(engine):
         suggestion("tea", 90, effective_from=NOW + timedelta(days=7)),
     )
     with transaction(engine) as connection:
-        assert decide.approve(connection, decider(), later).status == "scheduled"
-        assert decide.approve(connection, decider(), first).status == "live"
+        assert decisions.approve(connection, decider(), later).status == "scheduled"
+        assert decisions.approve(connection, decider(), first).status == "live"
     assert offers(engine, "tea", at=NOW + timedelta(days=6)) == [100]
     assert offers(engine, "tea", at=NOW + timedelta(days=7)) == [90]
     with transaction(engine) as connection:
-        assert decide.settle(connection, NOW + timedelta(days=8), NOW) == 1
-        assert decide.settle(connection, NOW + timedelta(days=8), NOW) == 0
+        assert settle_due(connection, NOW + timedelta(days=8), NOW) == 1
+        assert settle_due(connection, NOW + timedelta(days=8), NOW) == 0
     assert statuses(engine, [later]) == ["live"]
 
 
@@ -62,12 +64,12 @@ def test_a_promotion_lowers_the_offer_until_its_end(engine):
     ends = NOW + timedelta(days=7)
     (key,) = file(engine, suggestion("milk", 80, kind="promotion", starts_at=NOW, ends_at=ends))
     with transaction(engine) as connection:
-        approved = decide.approve(connection, decider(), key)
+        approved = decisions.approve(connection, decider(), key)
         price = Ledger(connection).by_id(approved.price_id)
     assert (price.list_price_minor, price.offer_price_minor, price.valid_to) == (100, 80, ends)
     assert offers(engine, "milk", at=NOW) + offers(engine, "milk", at=ends) == [80, 100]
     with transaction(engine) as connection:
-        decide.settle(connection, ends, ends)
+        settle_due(connection, ends, ends)
     assert statuses(engine, [key]) == ["expired"]
 
 
@@ -78,11 +80,11 @@ def test_an_edit_that_slipped_by_a_digit_must_be_confirmed(engine):
             pytest.raises(BadInput, match="changes the current price"),
             transaction(engine) as connection,
         ):
-            decide.edit(connection, decider("key_anna"), key, slipped)
+            decisions.edit(connection, decider("key_anna"), key, PriceEdit(slipped))
     with transaction(engine) as connection:
         assert (
-            decide.edit(
-                connection, decider("key_anna"), key, "11.00", confirmed=True
+            decisions.edit(
+                connection, decider("key_anna"), key, PriceEdit("11.00", confirmed=True)
             ).suggested_price_minor
             == 1100
         )
@@ -91,10 +93,10 @@ def test_an_edit_that_slipped_by_a_digit_must_be_confirmed(engine):
 def test_nobody_approves_what_they_proposed_or_edited(engine):
     own, edited = file(engine, suggestion("milk", proposed_by="key_anna"), suggestion("tea"))
     with pytest.raises(Forbidden), transaction(engine) as connection:
-        decide.approve(connection, decider("key_anna"), own)
+        decisions.approve(connection, decider("key_anna"), own)
     with transaction(engine) as connection:
-        changed = decide.edit(
-            connection, decider("key_anna", reason="round"), edited, "1.20", version=1
+        changed = decisions.edit(
+            connection, decider("key_anna", reason="round"), edited, PriceEdit("1.20"), version=1
         )
     assert (changed.suggested_price_minor, changed.status, changed.expected) == (
         120,
@@ -104,10 +106,10 @@ def test_nobody_approves_what_they_proposed_or_edited(engine):
     step = {"rule": "edit", "before_minor": 110, "after_minor": 120, "hard": False, "note": "round"}
     assert changed.waterfall[-1] == step
     with pytest.raises(Forbidden), transaction(engine) as connection:
-        decide.approve(connection, decider("key_anna"), edited)
+        decisions.approve(connection, decider("key_anna"), edited)
     with transaction(engine) as connection:
-        decide.approve(connection, decider("key_ben"), edited)
-        decide.approve(connection, decider("key_ben"), own)
+        decisions.approve(connection, decider("key_ben"), edited)
+        decisions.approve(connection, decider("key_ben"), own)
     assert offers(engine, "milk", "tea") == [110, 120]
 
 
@@ -115,38 +117,38 @@ def test_nobody_approves_what_they_proposed_or_edited(engine):
 def test_an_edit_needs_a_price_that_can_be_charged(engine, price):
     (key,) = file(engine, suggestion("milk"))
     with pytest.raises(BadInput), transaction(engine) as connection:
-        decide.edit(connection, decider(), key, price)
+        decisions.edit(connection, decider(), key, PriceEdit(price))
 
 
 def test_a_decision_names_what_it_has_seen(engine):
     (key,) = file(engine, suggestion("milk"))
     with transaction(engine) as connection:
-        decide.edit(connection, decider("key_ben"), key, "1.20", version=1)
-    for verb in (decide.approve, decide.reject):
+        decisions.edit(connection, decider("key_ben"), key, PriceEdit("1.20"), version=1)
+    for verb in (decisions.approve, decisions.reject):
         with pytest.raises(PreconditionFailed), transaction(engine) as connection:
             verb(connection, decider(), key, 1)
     with pytest.raises(NotFound), transaction(engine) as connection:
-        decide.approve(connection, decider(), "sug_none")
+        decisions.approve(connection, decider(), "sug_none")
 
 
 def test_a_decision_is_taken_once(engine):
     (key,) = file(engine, suggestion("milk"))
     with transaction(engine) as connection:
-        assert decide.reject(connection, decider(reason="too dear"), key).reason == "too dear"
-    for again in (decide.approve, decide.reject):
+        assert decisions.reject(connection, decider(reason="too dear"), key).reason == "too dear"
+    for again in (decisions.approve, decisions.reject):
         with pytest.raises(Conflict, match="rejected"), transaction(engine) as connection:
             again(connection, decider(), key)
     with pytest.raises(Conflict), transaction(engine) as connection:
-        decide.edit(connection, decider(), key, "1.20")
+        decisions.edit(connection, decider(), key, PriceEdit("1.20"))
     assert offers(engine, "milk") == [100]
 
 
 def test_a_suggestion_against_a_price_that_changed_meanwhile_is_refused(engine):
     first, second = file(engine, suggestion("milk", 110), suggestion("milk", 120))
     with transaction(engine) as connection:
-        decide.approve(connection, decider(), first)
+        decisions.approve(connection, decider(), first)
     with pytest.raises(Conflict, match="another price"), transaction(engine) as connection:
-        decide.approve(connection, decider(), second)
+        decisions.approve(connection, decider(), second)
 
 
 def test_a_newer_approval_supersedes_older_suggestions_of_the_item(engine):
@@ -154,18 +156,18 @@ def test_a_newer_approval_supersedes_older_suggestions_of_the_item(engine):
         engine, suggestion("milk", 105), suggestion("milk", 110), suggestion("tea", 105)
     )
     with transaction(engine) as connection:
-        approved = decide.approve(connection, decider(), chosen)
+        approved = decisions.approve(connection, decider(), chosen)
     assert statuses(engine, [old, chosen, other]) == ["superseded", "live", "submitted"]
     (newest,) = file(engine, suggestion("milk", 115, base=approved.price_id))
     with transaction(engine) as connection:
-        decide.approve(connection, decider(), newest)
+        decisions.approve(connection, decider(), newest)
     assert statuses(engine, [chosen, newest]) == ["superseded", "live"]
 
 
 def test_open_suggestions_expire(engine):
     (key,) = file(engine, suggestion("milk", expires_at=NOW + timedelta(days=1)))
     with pytest.raises(Conflict, match="expired"), transaction(engine) as connection:
-        decide.approve(connection, decider(days=1), key)
+        decisions.approve(connection, decider(days=1), key)
 
 
 def test_bulk_decides_what_it_can_and_names_what_it_refused(engine):
@@ -181,15 +183,15 @@ def test_bulk_decides_what_it_can_and_names_what_it_refused(engine):
         transaction(engine) as connection,
     ):
         food = SuggestionFilter(status=("submitted",), category="Food", min_change=0.05)
-        decide.decide_many(connection, decider(), "approve", which=food, expected_matched=3)
+        decisions.decide_many(connection, decider(), "approve", criteria=food, expected_matched=3)
     with transaction(engine) as connection:
-        result = decide.decide_many(
-            connection, decider(), "approve", which=food, expected_matched=2
+        result = decisions.decide_many(
+            connection, decider(), "approve", criteria=food, expected_matched=2
         )
     assert (result.matched, result.changed) == (2, (milk,))
     assert [(each.suggestion_id, type(each.error)) for each in result.refused] == [(own, Forbidden)]
     with transaction(engine) as connection:
-        result = decide.decide_many(
+        result = decisions.decide_many(
             connection, decider(reason="no"), "reject", ids=[tea, low, tea, milk, "sug_x"]
         )
     assert (result.matched, result.changed) == (3, (tea, low))
@@ -204,16 +206,16 @@ def test_bulk_decides_what_it_can_and_names_what_it_refused(engine):
 def test_bulk_approves_one_price_per_item(engine):
     first, second = file(engine, suggestion("milk", 110), suggestion("milk", 120))
     with transaction(engine) as connection:
-        result = decide.decide_many(connection, decider(), "approve", ids=[first, second])
+        result = decisions.decide_many(connection, decider(), "approve", ids=[first, second])
     assert (result.changed, len(result.refused)) == ((first,), 1)
     assert offers(engine, "milk") == [110]
 
 
 def test_bulk_needs_a_known_action_and_one_choice(engine):
-    for arguments in ({"ids": []}, {"ids": [], "which": SuggestionFilter()}, {}):
+    for arguments in ({"ids": []}, {"ids": [], "criteria": SuggestionFilter()}, {}):
         action = "approve" if len(arguments) != 1 else "submit"
         with pytest.raises(BadInput), transaction(engine) as connection:
-            decide.decide_many(connection, decider(), action, **arguments)
+            decisions.decide_many(connection, decider(), action, **arguments)
 
 
 def test_a_failure_in_the_middle_changes_nothing(engine, monkeypatch):
@@ -224,7 +226,7 @@ def test_a_failure_in_the_middle_changes_nothing(engine, monkeypatch):
 
     monkeypatch.setattr(AuditLog, "append", fail)
     with pytest.raises(ZeroDivisionError), transaction(engine) as connection:
-        decide.approve(connection, decider(), key)
+        decisions.approve(connection, decider(), key)
     monkeypatch.undo()
     assert offers(engine, "milk") == [100]
     assert statuses(engine, [key]) == ["submitted"]
@@ -234,12 +236,12 @@ def test_a_failure_in_the_middle_changes_nothing(engine, monkeypatch):
 def approve_change(engine, item, price, base=None, days=0.0, **values):
     (key,) = file(engine, suggestion(item, price, base=base, **values))
     with transaction(engine) as connection:
-        return decide.approve(connection, decider(days=days), key)
+        return decisions.approve(connection, decider(days=days), key)
 
 
 def undo(engine, price_id, days=1.0):
     with transaction(engine) as connection:
-        return rollback(connection, decider(days=days), price_id)
+        return roll_back(connection, decider(days=days), price_id)
 
 
 def test_a_rollback_appends_the_price_before(engine):
@@ -305,7 +307,7 @@ def test_of_concurrent_decisions_exactly_one_wins(engine, verbs):
         for key in ids:
             try:
                 with transaction(engine) as connection:
-                    getattr(decide, verb)(connection, decider(f"key_{number}"), key, 1)
+                    getattr(decisions, verb)(connection, decider(f"key_{number}"), key, 1)
                 won.append(key)
             except (Conflict, PreconditionFailed) as error:
                 lost.append(error)

@@ -10,15 +10,16 @@ from features.database import reading, transaction
 from features.facts.facts import Facts
 from features.prices.ledger import Ledger
 from serving.audit.repository import AuditRecords
-from serving.price_desk import service as decide
+from serving.price_desk import decisions
 from serving.price_desk.suggest import file_suggestions
-from serving.pricing_inputs.inputs import horizon_forecast, item_terms
+from serving.pricing_inputs.horizon_forecast import select_horizon
+from serving.pricing_inputs.item_facts import read_item_terms
 from tests.shops.price_desk import NOW, SYSTEM_NOW, decider, file, statuses, suggestion
 
 
 def refile(engine, *drafts):
     with transaction(engine) as connection:
-        return file_suggestions(connection, drafts, at=SYSTEM_NOW, run={"objective": "profit"})
+        return file_suggestions(connection, drafts, at=SYSTEM_NOW, about={"objective": "profit"})
 
 
 def test_a_new_run_takes_the_place_of_what_still_waits(engine):
@@ -26,7 +27,7 @@ def test_a_new_run_takes_the_place_of_what_still_waits(engine):
         engine, suggestion("milk"), suggestion("tea"), suggestion("milk", zone="north")
     )
     with transaction(engine) as connection:
-        decide.reject(connection, decider(), decided)
+        decisions.reject(connection, decider(), decided)
     filed = refile(engine, suggestion("milk", 120), suggestion("tea", 120))
     assert (len(filed.ids), filed.superseded) == (2, 1)
     assert statuses(engine, [waiting, decided, other]) == ["superseded", "rejected", "submitted"]
@@ -59,12 +60,12 @@ def test_the_forecast_of_a_horizon_is_the_sum_of_its_weeks(late):
         *(("tea", "default", week, 1.0, 0.0, 1.0, 2.0) for week in weeks[:2]),  # too short
         *(("milk", "north", week, 9.0, 9.0, 9.0, 9.0) for week in weeks),
     )
-    found = horizon_forecast(table, "default", NOW + late, weeks=3)
+    found = select_horizon(table, "default", NOW + late, weeks=3)
     assert found.item_ids == ["milk"]
     assert np.array_equal(
         np.stack([found.mean, found.p10, found.p50, found.p90]), [[6.0], [3.0], [6.0], [12.0]]
     )
-    assert horizon_forecast(table, "south", NOW, weeks=3).item_ids == []
+    assert select_horizon(table, "south", NOW, weeks=3).item_ids == []
     assert found.mean is found.mean  # summed once, however many items ask for their own
 
 
@@ -106,7 +107,7 @@ def test_a_cost_is_the_zones_own_then_the_shops_then_the_items_then_assumed(engi
     file(engine, *(suggestion(item, zone="south") for item in ("milk", "rice", "salt", "tea")))
     with reading(engine) as connection:
         prices = Ledger(connection).current(["milk", "rice", "salt", "tea"], "south", NOW)
-    terms = item_terms(facts, settings, prices, "south", NOW)
+    terms = read_item_terms(facts, settings, prices, "south", NOW)
     assert {item: (each.unit_cost_minor, each.cost_assumed) for item, each in terms.items()} == {
         "milk": (41.0, False),
         "rice": (20.0, False),
@@ -114,7 +115,7 @@ def test_a_cost_is_the_zones_own_then_the_shops_then_the_items_then_assumed(engi
         "tea": (100 / 1.25 * (1 - 0.4), True),
     }
     kronor = settings.model_copy(update={"zones": {"south": ZoneSettings(currency="SEK")}})
-    terms_of_another_currency = item_terms(facts, kronor, prices, "south", NOW)
+    terms_of_another_currency = read_item_terms(facts, kronor, prices, "south", NOW)
     assert {
         item: (each.unit_cost_minor, each.cost_assumed)
         for item, each in terms_of_another_currency.items()
@@ -136,7 +137,7 @@ def test_an_assumed_cost_does_not_follow_the_prices_that_rest_on_it(engine, sett
     opening = {
         "tea": raised["tea"].list_price_minor - 20
     }  # what the shop itself asked before the desk raised it
-    terms = item_terms(Facts(settings), settings, raised, "default", NOW, opening)
+    terms = read_item_terms(Facts(settings), settings, raised, "default", NOW, opening)
     assert terms["tea"].unit_cost_minor == pytest.approx(
         opening["tea"] * (1 - settings.assumed_margin)
     )

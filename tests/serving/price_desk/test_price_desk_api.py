@@ -14,8 +14,10 @@ from serving.audit.service import AuditService
 from serving.http.dependencies import provide
 from serving.http.idempotency import IdempotencyService
 from serving.keys.service import KeyService
-from serving.price_desk import api as suggestions
+from serving.price_desk import api as price_desk
+from serving.price_desk.service import PriceDeskService
 from serving.prices import api as prices
+from serving.prices.service import PriceService
 from tests.shops.clocks import FixedClock
 from tests.shops.price_desk import (
     NOW,
@@ -33,21 +35,22 @@ def desk(engine):
     """An app with the price routes, and clients with keys: a shop, two approvers, a proposer, an
     auditor."""
     app = FastAPI()
-    for module in (prices, suggestions, audit):
-        app.include_router(module.router)
+    for router in (prices.router, price_desk.router, price_desk.changes_router, audit.router):
+        app.include_router(router)
     app.add_exception_handler(
         ShopwrightError,
         lambda _, error: JSONResponse({"detail": str(error)}, status_code=error.status),
     )
-    app.state.settings = Settings()
-    app.state.engine, app.state.clock, app.state.system_clock = (
-        engine,
-        FixedClock(NOW),
-        FixedClock(SYSTEM_NOW),
-    )
-    system_clock = FixedClock(SYSTEM_NOW)
+    settings, clock, system_clock = Settings(), FixedClock(NOW), FixedClock(SYSTEM_NOW)
     keys = KeyService(engine, system_clock)
-    provide(app, keys, AuditService(engine), IdempotencyService(engine, system_clock))
+    provide(
+        app,
+        keys,
+        PriceService(settings, engine, clock),
+        PriceDeskService(settings, engine, clock, system_clock),
+        AuditService(engine),
+        IdempotencyService(engine, system_clock),
+    )
 
     def client(name, *scopes):
         key = keys.create(name, scopes).key

@@ -15,14 +15,13 @@ from features.prices.ledger import Ledger, PriceSource, opening_list_price
 from models.demand.lookup import ForecastTable
 from models.pricing.response.elasticity import ElasticityModel
 from models.pricing.rules import CompetitorRule, set_objective
-from serving.forecasts.service import forecast
-from serving.price_desk import service as decide
-from serving.price_desk import suggest
+from serving.forecasts.service import ForecastService
+from serving.price_desk import decisions, suggest
 from serving.price_desk.repository import SuggestionFilter, Suggestions
 from serving.price_desk.suggest import suggest_everywhere, suggest_prices
-from serving.pricing_inputs.items import priced_zone
-from tests.shops.clocks import SYSTEM_CLOCK
-from tests.shops.price_desk import NOW, decider, opening_price
+from serving.pricing_inputs.items import read_priced_zone
+from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
+from tests.shops.price_desk import NOW, FixedModels, decider, opening_price
 from tests.shops.three_items import RULES, Forecasts, make_forecasts, make_inputs, make_responses
 
 
@@ -86,7 +85,7 @@ def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_i
     assert again.n_superseded == 1
     assert filed(engine, first.run_id)["milk"].status == "superseded"
     with transaction(engine) as connection:
-        decide.approve(connection, decider(), filed(engine, again.run_id)["milk"].id)
+        decisions.approve(connection, decider(), filed(engine, again.run_id)["milk"].id)
         price = Ledger(connection).current(["milk"], "default", NOW)["milk"]
     assert (price.offer_price_minor, price.source) == (96, PriceSource.DESK)
     last = suggest_prices(given, SYSTEM_CLOCK)
@@ -95,23 +94,17 @@ def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_i
 
 
 def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_answer(three_items):
-    _, engine, _ = three_items
+    _, engine, settings = three_items
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
     first = filed(engine, suggest_prices(given, SYSTEM_CLOCK).run_id)["milk"]
     with transaction(engine) as connection:
-        decide.approve(connection, decider(), first.id)
+        decisions.approve(connection, decider(), first.id)
     again = suggest_prices(replace(given, rules=set_objective(RULES, "units")), SYSTEM_CLOCK)
     milk = filed(engine, again.run_id)["milk"]
     assert milk.current_price_minor == 96  # the forecast of 40 units was made at 100
-    answered = forecast(
-        engine,
-        ForecastTable(make_forecasts("milk").forecasts),
-        "milk",
-        "default",
-        4,
-        now=NOW,
-        timezone="UTC",
-        elasticity=-4.0,
+    models = FixedModels(ForecastTable(make_forecasts("milk").forecasts), -4.0)
+    answered = ForecastService(settings, engine, FixedClock(NOW), models).forecast_item(
+        "milk", "default", 4
     )
     keeping = milk.expected["units"]["p50"] - milk.expected["units"]["against_keeping"]["p50"]
     assert keeping == pytest.approx(40 * 0.96**-4) == sum(week.mean for week in answered.periods)
@@ -129,7 +122,7 @@ def test_approving_run_after_run_ends_at_the_ceiling(three_items):
         )
         for each in filed(engine, report.run_id).values():
             with transaction(engine) as connection:
-                decide.approve(connection, decider(days=day / 24), each.id)
+                decisions.approve(connection, decider(days=day / 24), each.id)
             prices.append(each.suggested_price_minor)
     assert prices == [
         108,
@@ -190,10 +183,10 @@ def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(three_i
     def broken(*_, **__):
         raise Conflict("the second zone fails")
 
-    once = suggest.priced_zone
+    once = suggest.read_priced_zone
     monkeypatch.setattr(
         suggest,
-        "priced_zone",
+        "read_priced_zone",
         lambda given, zone: broken() if zone == "north" else once(given, zone),
     )
     with pytest.raises(Conflict, match="second"):
@@ -230,7 +223,7 @@ def test_a_rejected_suggestion_is_not_made_again_until_its_time_is_over_or_the_p
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
     key = filed(engine, suggest_prices(given, SYSTEM_CLOCK).run_id)["milk"].id
     with transaction(engine) as connection:
-        decide.reject(connection, decider(reason="no"), key)
+        decisions.reject(connection, decider(reason="no"), key)
     tomorrow = replace(given, now=NOW + timedelta(days=1))
     report = suggest_prices(tomorrow, SYSTEM_CLOCK)
     assert report.n_suggested == 0
@@ -290,7 +283,7 @@ def test_an_approval_that_would_make_a_planned_promotion_unlawful_is_refused(thr
         pytest.raises(Conflict, match="2018-01-10 would be no reduction"),
         transaction(engine) as connection,
     ):
-        decide.approve(connection, decider(), key)
+        decisions.approve(connection, decider(), key)
 
 
 def table(name, *rows):
@@ -332,7 +325,7 @@ def test_the_catalogue_the_stock_and_competitors_tell_what_rules_ask(three_items
     )
     facts.write(table("competitor_prices", *rows))
     rules = replace(RULES, competitor=CompetitorRule(reference="mean"), min_days_between_changes=1)
-    found = priced_zone(
+    found = read_priced_zone(
         make_inputs(three_items, make_forecasts("milk", "tea"), make_responses("milk"), rules),
         "default",
     )

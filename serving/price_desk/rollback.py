@@ -1,4 +1,4 @@
-"""Undoes a price change: the ledger is never rewritten, so the price before it is appended anew."""
+"""Rollback of a price change: the ledger is never rewritten, the price before is appended again."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from serving.database.audit_log import AuditEntry, AuditLog, Decider
 from serving.price_desk.repository import Suggestions
 
 
-def rollback(connection: sa.Connection, decider: Decider, price_id: str) -> Price:
-    """Restores the price before a change, by a new row of the ledger.
+def roll_back(connection: sa.Connection, decider: Decider, price_id: str) -> Price:
+    """Restore the price before a change by a new row of the ledger, and return that row.
 
-    A change that has not begun yet is undone from its beginning, a promotion until its end. Raises
-    NotFound, and Conflict when it was undone before, nothing came before it, or a later price
-    stands.
+    A change that has not begun yet is undone from its beginning, a promotion until its end. The
+    suggestion that the change came from is rolled back with it. Raises NotFound, and Conflict when
+    the change was undone before, nothing came before it, or a later price is valid.
     """
     lock(connection, "price_desk")
     ledger = Ledger(connection)
     change = ledger.by_id(price_id)
     if change is None:
         raise NotFound(f"no price change {price_id!r}", hint="See: GET /v1/price-changes")
-    begins = max(change.valid_from, decider.now)
+    begins_at = max(change.valid_from, decider.now)
     history = ledger.history(change.item_id, change.zone)
     if any(row.reverts_price_id == price_id for row in history):
         raise Conflict("this change was rolled back before")
     if change.valid_to is not None and change.valid_to <= decider.now:
         raise Conflict("this change has ended by itself")
-    if not stands(history, change, begins):
-        raise Conflict("a later price stands", hint="Roll that one back first")
-    before = price_without(history, change, begins)
+    if not stands(history, change, begins_at):
+        raise Conflict("a later price is valid", hint="Roll that one back first")
+    before = price_without(history, change, begins_at)
     if before is None:
         raise Conflict("no price came before this one", hint="File a new suggestion instead")
     restored = NewPrice(
         item_id=change.item_id,
         zone=change.zone,
-        valid_from=begins,
+        valid_from=begins_at,
         valid_to=change.valid_to or before.valid_to,
         list_price_minor=before.list_price_minor,
         offer_price_minor=before.offer_price_minor,
@@ -55,9 +55,8 @@ def rollback(connection: sa.Connection, decider: Decider, price_id: str) -> Pric
     details = {
         "restored": restored.content_id(),
         "offer_price": to_major(before.offer_price_minor, before.currency),
+        "reason": decider.reason,
     }
-    entry = AuditEntry(
-        decider.actor, "rollback", "price_change", price_id, {**details, "reason": decider.reason}
-    )
+    entry = AuditEntry(decider.actor, "rollback", "price_change", price_id, details)
     AuditLog(connection).append([entry], decider.at)
     return ledger.history(change.item_id, change.zone)[-1]

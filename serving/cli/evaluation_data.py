@@ -1,5 +1,4 @@
-"""Where `shopwright evaluate` takes its data from: the state folder, or one that lives as long as
-the command."""
+"""The data of `shopwright evaluate`: the state folder, or a temporary one for other tables."""
 
 from __future__ import annotations
 
@@ -24,8 +23,8 @@ FORMATS = (CANONICAL, COMPLETE_JOURNEY)
 
 
 @dataclass(frozen=True)
-class EvaluatedData:
-    """What is evaluated on. Without a registry the tracking run is left out."""
+class EvaluationData:
+    """The data to evaluate on. Without a registry no tracking run is written."""
 
     facts: Facts
     settings: Settings
@@ -33,17 +32,17 @@ class EvaluatedData:
 
 
 @contextmanager
-def opened_data(
+def open_data(
     folder: Path | None, format_: str | None, say: Callable[[str], None]
-) -> Iterator[EvaluatedData]:
-    """The shop's own data; or with a folder or a format, those tables in a temporary state folder.
+) -> Iterator[EvaluationData]:
+    """Yield the shop's own data; with a folder or a format, those tables in a temporary folder.
 
-    Of the shop only the environment counts then: no table, no database, no tracking run is read or
-    written.
+    Then only the environment of the shop is used: none of its tables, no database and no tracking
+    run is read or written.
     """
     shop = Shop()
     if folder is None and format_ is None:
-        yield EvaluatedData(shop.facts, shop.settings, shop.registry)
+        yield EvaluationData(shop.facts, shop.settings, shop.registry)
         return
     chosen = format_ or CANONICAL
     if chosen not in FORMATS:
@@ -60,10 +59,10 @@ def opened_data(
             "the Complete Journey comes with its package", where="--data", hint="Leave --data out"
         )
     with tempfile.TemporaryDirectory(prefix="shopwright-") as home:
-        yield _imported(Path(home), folder, say)
+        yield _import_data(Path(home), folder, say)
 
 
-def _imported(home: Path, folder: Path | None, say: Callable[[str], None]) -> EvaluatedData:
+def _import_data(home: Path, folder: Path | None, say: Callable[[str], None]) -> EvaluationData:
     from features.facts.facts import Facts
     from features.sources.complete_journey import (
         COUNTRY,
@@ -73,8 +72,8 @@ def _imported(home: Path, folder: Path | None, say: Callable[[str], None]) -> Ev
     )
     from features.sources.folder import import_folder
 
-    # Given values win over the environment: the events of the shop's own database are not part of
-    # this data.
+    # These values come before the environment: the events of the shop's own database are not part
+    # of this data.
     if folder is None:
         settings = Settings(
             home=home, database_url=None, timezone=TIMEZONE, currency=CURRENCY, country=COUNTRY
@@ -91,11 +90,11 @@ def _imported(home: Path, folder: Path | None, say: Callable[[str], None]) -> Ev
         except TooManyBadRows as error:
             hint = f"Bad rows and their reasons: shopwright import {folder}"
             raise TooManyBadRows(error.what, where=str(folder), hint=hint) from error
-    _say_what_was_read(report, say)
-    return EvaluatedData(facts, settings, None)
+    _report_rows(report, say)
+    return EvaluationData(facts, settings, None)
 
 
-def _say_what_was_read(report: ImportReport, say: Callable[[str], None]) -> None:
+def _report_rows(report: ImportReport, say: Callable[[str], None]) -> None:
     for name, table in report.tables.items():
-        left_out = f", {table.n_bad:,} bad ones left out" if table.n_bad else ""
-        say(f"{name}: {table.written.new:,} rows{left_out}")
+        bad_rows = f", {table.n_bad:,} bad ones left out" if table.n_bad else ""
+        say(f"{name}: {table.written.new:,} rows{bad_rows}")
