@@ -17,8 +17,8 @@ from features.database import reading
 from features.prices.ledger import Ledger
 from models.demand.lookup import Forecast, ForecastTable
 from models.registry import Version
-from models.served import ModelSource
 from serving.pricing_inputs.forecast_prices import PriceMove, find_price_moves
+from serving.pricing_inputs.price_models import PriceModels
 
 _USUAL_WEEKS = 4
 
@@ -83,7 +83,7 @@ class ForecastService:
     settings: Settings
     engine: sa.Engine
     clock: Clock
-    models: ModelSource
+    models: PriceModels
 
     def forecast_item(
         self, item_id: str, zone: str, horizon: int | None, freq: Freq = Freq.WEEK

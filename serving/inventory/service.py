@@ -29,8 +29,8 @@ from models.demand.inventory import (
 )
 from models.demand.lookup import ForecastTable
 from models.registry import Version
-from models.served import ModelSource
 from serving.inventory.stock import ItemStock, read_item_stock
+from serving.pricing_inputs.price_models import PriceModels
 
 if TYPE_CHECKING:
     from features.facts.facts import Facts
@@ -176,7 +176,7 @@ class InventoryService:
     """
 
     def __init__(
-        self, settings: Settings, engine: sa.Engine, clock: Clock, models: ModelSource
+        self, settings: Settings, engine: sa.Engine, clock: Clock, models: PriceModels
     ) -> None:
         self._settings, self._engine = settings, engine
         self._clock, self._models = clock, models

@@ -16,7 +16,7 @@ from configs.settings import Settings
 from features.contracts.clock import Clock
 from features.contracts.money import to_minor
 from models.pricing.rules import PricingRules
-from models.served import ModelSource
+from serving.pricing_inputs.price_models import PriceModels
 from serving.what_if.documents import (
     PriceSimulationResponse,
     PromotionRequest,
@@ -36,7 +36,7 @@ class WhatIfService:
     settings: Settings
     engine: sa.Engine
     clock: Clock
-    models: ModelSource
+    models: PriceModels
 
     def simulate_prices(
         self, item_id: str, prices: Sequence[str], zone: str

@@ -180,6 +180,7 @@ SUGGESTING_MODULES = (
     "serving/pricing_inputs/horizon_forecast.py",
     "serving/pricing_inputs/item_facts.py",
     "serving/pricing_inputs/items.py",
+    "serving/pricing_inputs/price_models.py",
     "serving/pricing_inputs/promotion_plans.py",
     "serving/pricing_inputs/repository.py",
 )
