@@ -1,4 +1,4 @@
-"""The sequence model's network, in torch; `sequence.py` answers with the same arithmetic in numpy.
+"""The sequence model's network, in torch; `sequence.py` predicts with the same arithmetic in numpy.
 
 B  visitors in the batch    T  steps    L  lines (item × step)    N  items with a vector
 D  width of a vector        H  heads    C  width of a head, D / H
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from features.contracts.sequences import N_KINDS
-from models.retrieval.neural import Network, TensorBatch
 from models.retrieval.steps import N_GAPS
+from models.retrieval.training_loop import Network, TensorBatch
 
 
 class Block(nn.Module):
-    """Causal attention with a bias by age, then two linear layers; each normalised before and added
-    on."""
+    """Causal attention with a bias by age, then two linear layers; each with a norm before it and a
+    residual connection."""
 
     def __init__(self, width: int, n_heads: int, dropout: float) -> None:
         super().__init__()
@@ -33,24 +33,23 @@ class Block(nn.Module):
             nn.init.zeros_(weight)
 
     def forward(self, x: Tensor, ages: Tensor, causal: Tensor) -> Tensor:
-        """`x` (B, T, D), `ages` (B, T, T) buckets, `causal` (T, T) -> (B, T, D)."""
+        """Return (B, T, D) of `x` (B, T, D), `ages` (B, T, T) buckets and `causal` (T, T)."""
         B, T, D = x.shape
         C = D // self.n_heads
-        q, k, v = (
-            self.qkv(self.norm_1(x)).view(B, T, 3, self.n_heads, C).permute(2, 0, 3, 1, 4)
-        )  # each (B, H, T, C)
+        qkv = self.qkv(self.norm_1(x)).view(B, T, 3, self.n_heads, C)  # (B, T, 3, H, C)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, C)
         weights = q @ k.transpose(-1, -2) / math.sqrt(C)  # (B, H, T, T)
         weights = weights + self.age(ages).permute(0, 3, 1, 2)  # (B, H, T, T)
-        weights = self.dropout(weights.masked_fill(~causal, -1e9).softmax(-1))
-        mixed = (weights @ v).transpose(1, 2).reshape(B, T, D)
-        x = x + self.dropout(self.out(mixed))
+        weights = self.dropout(weights.masked_fill(~causal, -1e9).softmax(-1))  # (B, H, T, T)
+        attended = (weights @ v).transpose(1, 2).reshape(B, T, D)
+        x = x + self.dropout(self.out(attended))  # (B, T, D)
         hidden = functional.gelu(self.up(self.norm_2(x)))  # (B, T, 2 D)
-        moved: Tensor = self.dropout(self.down(hidden))
-        return x + moved
+        residual: Tensor = self.dropout(self.down(hidden))  # (B, T, D)
+        return x + residual
 
 
 class SequenceNetwork(Network):
-    """The item vectors that are read are those that are foretold."""
+    """The same item vectors are the input of a step and the output that is predicted."""
 
     def __init__(
         self, n_items: int, width: int, n_layers: int, n_heads: int, dropout: float
@@ -67,11 +66,11 @@ class SequenceNetwork(Network):
         nn.init.normal_(self.gap.weight, std=0.02)
 
     def item_vectors(self) -> tuple[Tensor, Tensor]:
-        """(N, D) and (N,)."""
+        """Return (N, D) and (N,)."""
         return self.items.weight, self.bias
 
     def states(self, batch: TensorBatch, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, D) and (B, T)."""
+        """Return (B, T, D) and (B, T)."""
         B, T = batch.kind.shape
         x = functional.embedding_bag(
             batch.items, vectors, batch.offsets, mode="sum", include_last_offset=True
@@ -81,8 +80,8 @@ class SequenceNetwork(Network):
         x = self.dropout(self.norm_in(x + self.kind(batch.kind) + self.gap(batch.gap)))
         age = (batch.hours[:, :, None] - batch.hours[:, None, :]).clamp(min=0.5)  # (B, T, T)
         ages = (age.log2().floor().long() + 2).clamp(1, N_GAPS - 1)  # (B, T, T)
-        causal = torch.ones(T, T, dtype=torch.bool, device=x.device).tril()
+        causal = torch.ones(T, T, dtype=torch.bool, device=x.device).tril()  # (T, T)
         for block in self.blocks:
-            x = block(x, ages, causal)
+            x = block(x, ages, causal)  # (B, T, D)
         x = self.norm_out(x)
         return x, self.popular(x).squeeze(-1)

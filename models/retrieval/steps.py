@@ -1,14 +1,17 @@
-"""Visitors' steps as a network reads them: known items only, cut in pieces, padded into batches.
-Numpy alone.
+"""Visitors' steps as input of a network: known items only, cut into segments, padded into batches.
 
-B  visitors in the batch    T  steps of the longest    N  items with a vector    L  lines: item ×
-   step
+Numpy alone. A step is all that a visitor did in one way at one instant (`features.contracts.
+sequences`); a segment is the steps from its first number to before its second.
+
+B  segments in the batch    T  steps of the longest    N  items with a vector
+L  lines: one for each item of each step
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -21,17 +24,21 @@ SECONDS_PER_HOUR = 3600
 SECONDS_PER_WEEK = 7 * 24 * 3600
 N_GAPS = 16
 POPULARITY_WEEKS = 4
+Segment = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class LoopConfig:
     """How a network is trained.
 
-    `targets`: foretell all items of the next step, or those new to the visitor. Vectors are learnt
-    for the `n_items` items that most visitors met, each met by `min_visitors`. Early stopping looks
-    at the last `validation_weeks` and gives up after `patience` epochs without progress; then the
-    network is trained anew on everything, for as many epochs as were best. 0 `validation_weeks`
-    train for `n_epochs`.
+    targets            predict all items of the next step, or only those new to the visitor
+    n_items            the items that most visitors met have a vector, so many at most
+    min_visitors       visitors who met an item that has a vector
+    max_steps          steps of a visitor that the network reads, the latest
+    n_epochs           at most, and exactly where nothing is validated
+    validation_weeks   last weeks by which training stops early; it is then repeated on all data for
+                       the best number of epochs. 0: no validation
+    patience           epochs without progress after which training stops
     """
 
     targets: Literal["new", "all"] = "new"
@@ -48,12 +55,31 @@ class LoopConfig:
     n_threads: int = 1
 
 
+def _report_nothing(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """Time, seed, checkpoints and progress reports of one training.
+
+    now        epoch seconds; the data lie before it
+    folder     where checkpoints are kept; None keeps none
+    progress   is called with a line after every epoch
+    """
+
+    now: int
+    seed: int
+    folder: Path | None = None
+    progress: Callable[[str], None] = _report_nothing
+
+
 @dataclass(frozen=True)
 class Steps:
     """Steps of visitors whose items are positions in a model's own item list.
 
-    starts (n_visitors + 1,), at (n_steps,), kind (n_steps,), item_starts (n_steps + 1,), items
-    (L,): as in `Sequences`
+    starts (n_visitors + 1,), at (n_steps,), kind (n_steps,), item_starts (n_steps + 1,) and
+    items (L,) as in `Sequences`
     """
 
     starts: Int64Array
@@ -63,9 +89,9 @@ class Steps:
     items: Int64Array
 
     @classmethod
-    def of(cls, sequences: Sequences, item_ids: ObjectArray) -> Steps:
-        """Lines of other items are dropped; their steps stay, as something that happened then."""
-        index = {item_id: place for place, item_id in enumerate(item_ids)}
+    def from_sequences(cls, sequences: Sequences, item_ids: ObjectArray) -> Steps:
+        """Drop lines of items that are not in `item_ids`; their steps remain, without items."""
+        index = {item_id: position for position, item_id in enumerate(item_ids)}
         items = find_positions(index, sequences.item_ids)[sequences.items]
         known = items >= 0
         step_of_line = np.repeat(np.arange(len(sequences.at)), np.diff(sequences.item_starts))
@@ -78,34 +104,34 @@ class Steps:
             items[known],
         )
 
-    def before(self, second: int) -> Steps:
-        """What occurred before `second`; visitors keep their places, some without a step."""
-        kept = self.at < second
+    def select_before(self, second: int) -> Steps:
+        """Return the steps before `second`; visitors keep their index, some without a step."""
+        is_before = self.at < second
         sizes = np.diff(self.item_starts)
         return Steps(
-            np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)[self.starts],
-            self.at[kept],
-            self.kind[kept],
-            np.concatenate([[0], np.cumsum(sizes[kept])]).astype(np.int64),
-            self.items[np.repeat(kept, sizes)],
+            np.concatenate([[0], np.cumsum(is_before)]).astype(np.int64)[self.starts],
+            self.at[is_before],
+            self.kind[is_before],
+            np.concatenate([[0], np.cumsum(sizes[is_before])]).astype(np.int64),
+            self.items[np.repeat(is_before, sizes)],
         )
 
-    def lines(self, first: int, last: int) -> tuple[Int64Array, Int64Array]:
-        """The items of steps `first` to `last`, and for each the step, counted from `first`."""
-        sizes = np.diff(self.item_starts[first : last + 1])
-        return self.items[self.item_starts[first] : self.item_starts[last]], np.repeat(
-            np.arange(len(sizes)), sizes
-        )
+    def list_lines(self, first: int, end: int) -> tuple[Int64Array, Int64Array]:
+        """Return the items of the steps from `first` to before `end`, and the step of each item,
+        counted from `first`."""
+        sizes = np.diff(self.item_starts[first : end + 1])
+        items = self.items[self.item_starts[first] : self.item_starts[end]]
+        return items, np.repeat(np.arange(len(sizes)), sizes)
 
 
 @dataclass(frozen=True)
 class Batch:
     """Padded steps.
 
-    items, offsets   (L,), (B * T + 1,): the items of step (b, t) are items[offsets[b * T +
-                     t]:offsets[b * T + t + 1]]
+    items, offsets   (L,), (B * T + 1,): the items of step (b, t) are items[offsets[b * T + t] :
+                     offsets[b * T + t + 1]]
     kind, gap        (B, T): kind of each step, and bucket of the time since the step before it
-    hours            (B, T): time of each step in hours, rising; only differences mean something
+    hours            (B, T): time of each step in hours, ascending; only differences have a meaning
     valid            (B, T): false where padded
     """
 
@@ -117,64 +143,64 @@ class Batch:
     valid: BoolArray
 
 
-def batch_of(steps: Steps, pieces: Sequence[tuple[int, int]]) -> Batch:
-    """One row a piece; a piece is the steps from its first to before its second number."""
-    n_rows, n_steps = len(pieces), max([last - first for first, last in pieces], default=0)
-    shape = (n_rows, n_steps)
-    kind, valid, seconds = (
-        np.zeros(shape, np.int64),
-        np.zeros(shape, bool),
-        np.zeros(shape, np.int64),
-    )
-    sizes, items = np.zeros(shape, np.int64), []
-    for row, (first, last) in enumerate(pieces):
-        length = last - first
+def make_batch(steps: Steps, segments: Sequence[Segment]) -> Batch:
+    """Return one row for each segment."""
+    n_steps = max([end - first for first, end in segments], default=0)
+    shape = (len(segments), n_steps)
+    kind, valid = np.zeros(shape, np.int64), np.zeros(shape, bool)
+    seconds, sizes = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    items = []
+    for row, (first, end) in enumerate(segments):
+        length = end - first
         valid[row, :length] = True
-        kind[row, :length] = steps.kind[first:last]
+        kind[row, :length] = steps.kind[first:end]
         if length:
-            seconds[row] = steps.at[last - 1] - steps.at[first]
-            seconds[row, :length] = steps.at[first:last] - steps.at[first]
-        sizes[row, :length] = np.diff(steps.item_starts[first : last + 1])
-        items.append(steps.items[steps.item_starts[first] : steps.item_starts[last]])
+            seconds[row] = steps.at[end - 1] - steps.at[first]
+            seconds[row, :length] = steps.at[first:end] - steps.at[first]
+        sizes[row, :length] = np.diff(steps.item_starts[first : end + 1])
+        items.append(steps.items[steps.item_starts[first] : steps.item_starts[end]])
     gap = np.zeros(shape, np.int64)
     if n_steps > 1:
-        gap[:, 1:] = gaps(np.diff(seconds, axis=1) / SECONDS_PER_HOUR)
-    offsets = np.concatenate([[0], np.cumsum(sizes.ravel())]).astype(np.int64)
-    flat = np.concatenate(items) if items else np.zeros(0, np.int64)
-    return Batch(flat, offsets, kind, gap, (seconds / SECONDS_PER_HOUR).astype(np.float32), valid)
+        gap[:, 1:] = bucket_times(np.diff(seconds, axis=1) / SECONDS_PER_HOUR)
+    return Batch(
+        items=np.concatenate(items) if items else np.zeros(0, np.int64),
+        offsets=np.concatenate([[0], np.cumsum(sizes.ravel())]).astype(np.int64),
+        kind=kind,
+        gap=gap,
+        hours=(seconds / SECONDS_PER_HOUR).astype(np.float32),
+        valid=valid,
+    )
 
 
-def gaps(hours: AnyArray) -> Int64Array:
-    """Bucket of a time: 1 is under an hour, each next one twice as long, N_GAPS - 1 all that is
-    longer."""
+def bucket_times(hours: AnyArray) -> Int64Array:
+    """Return the bucket of each time: 1 is under an hour, each next one is twice as long, and
+    N_GAPS - 1 holds all longer times."""
     doublings = np.floor(np.log2(np.maximum(hours, 0.5))).astype(np.int64)
     return np.asarray(np.clip(doublings + 2, 1, N_GAPS - 1), np.int64)
 
 
-def latest(steps: Steps, n_steps: int) -> list[tuple[int, int]]:
-    """The piece of the last `n_steps` steps of every visitor."""
+def select_latest(steps: Steps, n_steps: int) -> list[Segment]:
+    """Return the segment of the last `n_steps` steps of every visitor."""
     return [
-        (max(first, last - n_steps), last)
-        for first, last in zip(steps.starts[:-1], steps.starts[1:], strict=True)
+        (max(first, end - n_steps), end)
+        for first, end in zip(steps.starts[:-1], steps.starts[1:], strict=True)
     ]
 
 
-def steps_of(
+def build_steps(
     visitors: Sequence[Sequence[Event]], item_ids: ObjectArray
 ) -> tuple[Steps, Int64Array]:
-    """Steps of the visitors who did anything, and their places in the order given."""
+    """Return the steps of the visitors with events, and the index of each in `visitors`."""
     sequences = as_sequences(visitors)
-    places = (
-        sequences.visitor_ids.astype(np.int64) if sequences.n_visitors else np.zeros(0, np.int64)
-    )
-    return Steps.of(sequences, item_ids), places
+    if not sequences.n_visitors:
+        return Steps.from_sequences(sequences, item_ids), np.zeros(0, np.int64)
+    return Steps.from_sequences(sequences, item_ids), sequences.visitor_ids.astype(np.int64)
 
 
-def popularity(steps: Steps, n_items: int, now: int, n_weeks: int) -> Float32Array:
-    """log(1 + steps that held the item) in the POPULARITY_WEEKS weeks up to `now` less 0, 1, 2...
-    weeks: (n_weeks, N).
+def compute_popularity(steps: Steps, n_items: int, now: int, n_weeks: int) -> Float32Array:
+    """Return log(1 + steps with the item) in POPULARITY_WEEKS weeks, (n_weeks, N).
 
-    Scaled so that the most popular item of a row has 1.
+    The weeks of row k end k weeks before `now`. Each row is scaled: its most popular item has 1.
     """
     times = np.repeat(steps.at, np.diff(steps.item_starts))
     weeks_ago = (now - 1 - times) // SECONDS_PER_WEEK
@@ -185,20 +211,22 @@ def popularity(steps: Steps, n_items: int, now: int, n_weeks: int) -> Float32Arr
     return np.asarray(table / np.maximum(table.max(axis=1, keepdims=True), 1e-9), np.float32)
 
 
-def most_met(sequences: Sequences, config: LoopConfig) -> ObjectArray:
-    """The ids of the items that get a vector, ascending; all of them where none was met by enough
-    visitors."""
+def select_items(sequences: Sequences, config: LoopConfig) -> ObjectArray:
+    """Return the ids of the items that have a vector, ascending.
+
+    Where no item was met by enough visitors, those that most visitors met.
+    """
     visitor_of_step = np.repeat(np.arange(sequences.n_visitors), np.diff(sequences.starts))
     visitor = np.repeat(visitor_of_step, np.diff(sequences.item_starts))
     n_items = len(sequences.item_ids)
     pairs = np.unique(visitor * n_items + sequences.items)
     n_visitors = np.bincount(pairs % n_items, minlength=n_items)
-    kept = np.argsort(-n_visitors, kind="stable")[: config.n_items]
-    often = kept[n_visitors[kept] >= config.min_visitors]
-    return sequences.item_ids[np.sort(often if len(often) else kept)]
+    most_met = np.argsort(-n_visitors, kind="stable")[: config.n_items]
+    selected = most_met[n_visitors[most_met] >= config.min_visitors]
+    return sequences.item_ids[np.sort(selected if len(selected) else most_met)]
 
 
-def shares(logits: Float32Array) -> Float32Array:
-    """Softmax of each row."""
+def softmax(logits: Float32Array) -> Float32Array:
+    """Return the softmax of each row."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

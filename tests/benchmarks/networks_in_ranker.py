@@ -28,7 +28,7 @@ from models.ranking.candidates import CandidateSource
 from models.ranking.columns import Catalogue, FeatureNames, column_names, columns
 from models.ranking.lambdarank import fit_ranker
 from models.ranking.model import TASKS, RankingTask
-from models.retrieval.steps import Steps, latest
+from models.retrieval.steps import Steps, TrainingRun, select_latest
 from training.recommendations.neural import NeuralConfig, fit_networks
 from training.recommendations.ranking_rows import Rows, join_rows
 from training.recommendations.snapshots import (
@@ -99,15 +99,8 @@ class _Window:
         config = load("models/neural", NeuralConfig)
         self._past = offline_sequences(facts, cut)
         items, now = offline_items(facts, cut), int(cut.timestamp())
-        self._networks = fit_networks(
-            self._past,
-            items,
-            config,
-            now=now,
-            seed=context.settings.seed,
-            folder=None,
-            progress=_quiet,
-        )
+        run = TrainingRun(now, context.settings.seed)
+        self._networks = fit_networks(self._past, items, config, run)
         self._catalogue = Catalogue(context.snapshot(cut).items, names.item)
         print(f"networks fitted at {cut:%Y-%m-%d}", flush=True)
 
@@ -123,10 +116,10 @@ class _Window:
         all_scores = np.zeros((2, len(users), self._catalogue.n_items), np.float32)
         known_users = [n for n, user in enumerate(users) if user in self._visitor_rows]
         for network, scores in zip(self._networks, all_scores, strict=True):
-            steps = Steps.of(self._past, network.item_ids)
-            pieces = latest(steps, network.max_steps)
-            network_scores = network.score_pieces(
-                steps, [pieces[self._visitor_rows[users[n]]] for n in known_users]
+            steps = Steps.from_sequences(self._past, network.item_ids)
+            segments = select_latest(steps, network.max_steps)
+            network_scores = network.score_segments(
+                steps, [segments[self._visitor_rows[users[n]]] for n in known_users]
             )
             log_odds = np.asarray(network_scores) - np.max(network_scores, axis=1, keepdims=True)
             positions = self._catalogue.positions(network.item_ids)

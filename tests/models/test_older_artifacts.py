@@ -137,10 +137,10 @@ def test_forecasts_of_an_older_demand_model() -> None:
         else:
             assert predictions[name].to_pylist() == pytest.approx(values, rel=EXACT), name
     for stored in expected["new_item_rates"]:
-        rate = model.rates.of(stored["zone"], stored["category"], stored["brand"])
+        rate = model.rates.look_up(stored["zone"], stored["category"], stored["brand"])
         assert rate == pytest.approx(stored["units"], rel=EXACT)
     for stored in expected["aggregates"]:
-        spread = model.sums.nodes[stored["level"]]
+        spread = model.aggregates.levels[stored["level"]]
         quantiles = spread.quantiles(np.array(stored["mean"]), stored["weeks"])
         assert quantiles.tolist() == stored["quantiles"]
 
@@ -151,16 +151,16 @@ def test_lookups_in_an_older_demand_model() -> None:
     now = datetime.fromisoformat(expected["now"])
     for stored in expected["lookups"]:
         series = stored["item_id"], stored["zone"]
-        weeks = table.of(*series, 4, now)
+        weeks = table.look_up(*series, 4, now)
         for week, expected_week in zip(weeks, stored["weeks"], strict=True):
             check_forecast(week, expected_week)
-        total = table.total(*series, weeks)
+        total = table.sum_weeks(*series, weeks)
         assert total is not None
         check_forecast(total, stored["total"])
         assert table.daily is not None
         assert (series in table.daily) == (stored["days"] is not None)
         if stored["days"] is not None:
-            days = table.daily.of(*series, 7, now)
+            days = table.daily.look_up(*series, 7, now)
             for day, expected_day in zip(days, stored["days"], strict=True):
                 check_forecast(day, expected_day)
 

@@ -1,14 +1,13 @@
-"""The networks on their own: fitted at the cut by one process or several, and measured beside EASE
-and popularity.
+"""Fitting and evaluation of the two networks at the cut, beside EASE and popularity.
 
     python -m training.recommendations.neural                                    one process
     torchrun --nproc-per-node 2 -m training.recommendations.neural               two, each with its
-    share of every mini-batch
-    python -m training.recommendations.neural --set sequence.loop.targets=all    foretell new and
-    known items alike
+                                                                share of every mini-batch
+    python -m training.recommendations.neural --set sequence.loop.targets=all    predict new and
+                                                                known items alike
 
-Checkpoints and the fitted models lie in `SHOPWRIGHT_HOME/neural`; what was killed goes on from its
-last whole epoch.
+Checkpoints and the fitted models are written to `SHOPWRIGHT_HOME/neural`; a training that was
+killed continues after its last whole epoch.
 """
 
 from __future__ import annotations
@@ -16,10 +15,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 from scipy import sparse
@@ -36,8 +34,9 @@ from features.online.histories import offline_items
 from features.online.sequences import offline_sequences
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions, find_positions
+from models.retrieval.next_step_model import NextStepModel
 from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
-from models.retrieval.steps import Steps, latest, popularity
+from models.retrieval.steps import Steps, TrainingRun, compute_popularity, select_latest
 from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
 from training.recommendations.metrics import ndcg
 from training.significance import compute_paired_p_value
@@ -51,7 +50,7 @@ Score = Callable[[list[int]], Float32Array]
 
 @dataclass(frozen=True)
 class NeuralConfig:
-    """Both networks, and the weeks after the cut that judge them."""
+    """Both networks, and the number of weeks after the cut that they are evaluated on."""
 
     window_weeks: int = 4
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
@@ -60,7 +59,7 @@ class NeuralConfig:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """NDCG@10 of one method on one question, and the p-value of the paired test against EASE."""
 
     question: str
@@ -71,198 +70,193 @@ class Figure:
 
 @dataclass(frozen=True)
 class _Question:
-    """What each visitor is to be foretold; `new`: what was bought is left out of the answer."""
+    """The items to predict for each visitor.
+
+    relevant   by index of the visitor, the positions of the items
+    only_new   items bought before are left out of the slate
+    """
 
     name: str
     relevant: Mapping[int, frozenset[int]]
-    new: bool
+    only_new: bool
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """A method: the items that it knows, and its scores (visitors, items) of some visitors."""
+
+    item_ids: ObjectArray
+    score: Score
 
 
 def fit_networks(
-    past: Sequences,
-    items: ItemFeatures,
-    config: NeuralConfig,
-    *,
-    now: int,
-    seed: int,
-    folder: Path | None,
-    progress: Progress,
+    past: Sequences, items: ItemFeatures, config: NeuralConfig, run: TrainingRun
 ) -> tuple[SequenceModel, TwoTower]:
-    """Both networks on what occurred before `now`; checkpoints in `folder`."""
-    folders = {
-        name: None if folder is None else folder / "checkpoints" / name
-        for name in ("sequence", "two_tower")
-    }
-    sequence = fit_sequence(
-        past,
-        config.sequence,
-        now=now,
-        seed=seed,
-        folder=folders["sequence"],
-        progress=_named("sequence", progress),
-    )
+    """Fit both networks on the steps before `run.now`."""
+    sequence = fit_sequence(past, config.sequence, _describe_run(run, "sequence", "sequence"))
     towers = fit_two_tower(
-        past,
-        items,
-        config.two_tower,
-        now=now,
-        seed=seed,
-        folder=folders["two_tower"],
-        progress=_named("two tower", progress),
+        past, items, config.two_tower, _describe_run(run, "two_tower", "two tower")
     )
     return sequence, towers
 
 
-def figures(
+def _describe_run(run: TrainingRun, folder_name: str, title: str) -> TrainingRun:
+    """Return the run with a folder of its own for checkpoints, and progress under its title."""
+    folder = None if run.folder is None else run.folder / "checkpoints" / folder_name
+    return replace(run, folder=folder, progress=lambda text: run.progress(f"{title}, {text}"))
+
+
+def evaluate_networks(
     everything: Sequences,
     past: Sequences,
     window: Window,
     models: tuple[SequenceModel, TwoTower],
     config: NeuralConfig,
-) -> list[Figure]:
-    """NDCG@10 of the networks beside EASE and recent popularity; the full catalogue is ranked."""
+) -> list[Metric]:
+    """Return NDCG@10 of the networks, EASE and recent popularity; all items are ranked."""
+    orders = _count_orders(past)
     cut = int(window.cut.timestamp())
-    at = find_positions(
-        {visitor: place for place, visitor in enumerate(past.visitor_ids)}, everything.visitor_ids
-    )
-    questions = _questions(everything, past, at, cut, int(window.end.timestamp()))
-    steps = Steps.of(past, past.item_ids)
-    owned = _owned(past)
-    found = []
-    for question in questions:
-        scorers = _scorers(past, steps, owned, models, config.ease, cut, new=question.new)
-        values = {
-            name: _ndcgs(score, ids, past, question, owned)
-            for name, (ids, score) in scorers.items()
+    metrics = []
+    for question in _build_questions(everything, past, orders, window):
+        scorers = {
+            "sequence": _score_by_network(past, models[0]),
+            "two tower": _score_by_network(past, models[1]),
+            "EASE": _score_by_ease(past, orders, config.ease, only_new=question.only_new),
+            "recent popularity": _score_by_popularity(past, cut),
         }
-        rival = values["EASE"]
-        found += [
-            Figure(
-                question.name,
-                name,
-                float(each.mean()),
-                None if name == "EASE" else compute_paired_p_value(each, rival),
-            )
-            for name, each in values.items()
-        ]
-    return found
+        values = {
+            name: _compute_ndcgs(scorer, past, question, orders) for name, scorer in scorers.items()
+        }
+        for name, ndcgs in values.items():
+            p_value = None if name == "EASE" else compute_paired_p_value(ndcgs, values["EASE"])
+            metrics.append(Metric(question.name, name, float(ndcgs.mean()), p_value))
+    return metrics
 
 
-def _scorers(
-    past: Sequences,
-    steps: Steps,
-    owned: sparse.csr_matrix,
-    models: tuple[SequenceModel, TwoTower],
-    config: EaseConfig,
-    cut: int,
-    *,
-    new: bool,
-) -> dict[str, tuple[ObjectArray, Score]]:
-    """By name: the items that a method knows, and its scores of them for some visitors."""
-    popular = popularity(steps, len(past.item_ids), cut, 1)[0]
-    # EASE in the form that is the stronger for each question, as
-    # `training.recommendations.baselines` has it.
-    held = owned.log1p() if new else owned
-    visitors = np.array([f"{n:09}" for n in range(owned.shape[0])], object)
-    ease = fit_ease(Interactions(visitors, past.item_ids, held), config, binary=False)
+def _score_by_network(past: Sequences, model: NextStepModel) -> _Scorer:
+    steps = Steps.from_sequences(past, model.item_ids)
+    segments = select_latest(steps, model.max_steps)
+    return _Scorer(
+        model.item_ids,
+        lambda visitors: model.score_segments(steps, [segments[visitor] for visitor in visitors]),
+    )
+
+
+def _score_by_ease(
+    past: Sequences, orders: sparse.csr_matrix, config: EaseConfig, *, only_new: bool
+) -> _Scorer:
+    """Score by EASE in the form that is the stronger for each question, as
+    `training.recommendations.baselines` does."""
+    weights = orders.log1p() if only_new else orders
+    visitors = np.array([f"{n:09}" for n in range(orders.shape[0])], object)
+    ease = fit_ease(Interactions(visitors, past.item_ids, weights), config, binary=False)
     columns = np.searchsorted(past.item_ids.astype(str), ease.item_ids.astype(str))
-    reduced = held[:, columns]
-
-    def by_ease(asked: list[int]) -> Float32Array:
-        return np.asarray((reduced[asked] @ ease.weights).toarray(), np.float32)
-
-    def by_popularity(asked: list[int]) -> Float32Array:
-        return np.broadcast_to(popular, (len(asked), len(popular)))
-
-    def by(model: SequenceModel | TwoTower) -> Score:
-        own = Steps.of(past, model.item_ids)
-        pieces = latest(own, model.max_steps)
-        return lambda asked: model.score_pieces(own, [pieces[visitor] for visitor in asked])
-
-    sequence, towers = models
-    return {
-        "sequence": (sequence.item_ids, by(sequence)),
-        "two tower": (towers.item_ids, by(towers)),
-        "EASE": (ease.item_ids, by_ease),
-        "recent popularity": (past.item_ids, by_popularity),
-    }
+    known = weights[:, columns]
+    return _Scorer(
+        ease.item_ids,
+        lambda visitors: np.asarray((known[visitors] @ ease.weights).toarray(), np.float32),
+    )
 
 
-def _ndcgs(
-    score: Score,
-    item_ids: ObjectArray,
-    past: Sequences,
-    question: _Question,
-    owned: sparse.csr_matrix,
+def _score_by_popularity(past: Sequences, cut: int) -> _Scorer:
+    steps = Steps.from_sequences(past, past.item_ids)
+    popularity = compute_popularity(steps, len(past.item_ids), cut, 1)[0]
+    return _Scorer(
+        past.item_ids,
+        lambda visitors: np.broadcast_to(popularity, (len(visitors), len(popularity))),
+    )
+
+
+def _compute_ndcgs(
+    scorer: _Scorer, past: Sequences, question: _Question, orders: sparse.csr_matrix
 ) -> Float64Array:
-    index = {item_id: place for place, item_id in enumerate(past.item_ids)}
-    columns = find_positions(index, item_ids)
+    """Return NDCG@10 of each visitor of the question (visitors,)."""
+    index = {item_id: position for position, item_id in enumerate(past.item_ids)}
+    positions = find_positions(index, scorer.item_ids)
     visitors = sorted(question.relevant)
     values = []
-    for at in range(0, len(visitors), _BLOCK):
-        asked = visitors[at : at + _BLOCK]
-        scores = np.array(score(asked), np.float32)
-        if question.new:
-            scores[owned[asked][:, columns].toarray() > 0] = -np.inf
+    for start in range(0, len(visitors), _BLOCK):
+        block = visitors[start : start + _BLOCK]
+        scores = np.array(scorer.score(block), np.float32)
+        if question.only_new:
+            scores[orders[block][:, positions].toarray() > 0] = -np.inf
         best = np.argsort(-scores, axis=1, kind="stable")[:, :K]
-        for visitor, row in zip(asked, columns[best].tolist(), strict=True):
-            relevant = {str(each) for each in question.relevant[visitor]}
-            values.append(ndcg([str(each) for each in row], relevant, K))
+        for visitor, slate in zip(block, positions[best].tolist(), strict=True):
+            relevant = {str(position) for position in question.relevant[visitor]}
+            values.append(ndcg([str(position) for position in slate], relevant, K))
     return np.array(values)
 
 
-def _questions(
-    everything: Sequences, past: Sequences, at: Int64Array, cut: int, end: int
+def _build_questions(
+    everything: Sequences, past: Sequences, orders: sparse.csr_matrix, window: Window
 ) -> list[_Question]:
-    """New items of the window, new items of the first basket in it, and all items of that
-    basket."""
-    index = {item_id: place for place, item_id in enumerate(past.item_ids)}
-    known = find_positions(index, everything.item_ids)
-    window: dict[int, frozenset[int]] = {}
-    basket: dict[int, frozenset[int]] = {}
-    owned = _owned(past)
-    for place, (first, last) in enumerate(
+    """Return three questions: new items of the window, new items of the first basket in it, and all
+    items of that basket."""
+    visitor_index = {visitor: index for index, visitor in enumerate(past.visitor_ids)}
+    visitors = find_positions(visitor_index, everything.visitor_ids)
+    in_window: dict[int, frozenset[int]] = {}
+    first_basket: dict[int, frozenset[int]] = {}
+    for row, baskets in _list_baskets(everything, past, window):
+        visitor = int(visitors[row])
+        if visitor >= 0:
+            in_window[visitor] = frozenset(np.concatenate(baskets).tolist()) - {-1}
+            first_basket[visitor] = frozenset(baskets[0].tolist()) - {-1}
+    bought_before = {visitor: frozenset(orders[visitor].indices.tolist()) for visitor in in_window}
+
+    def select_relevant(
+        items: Mapping[int, frozenset[int]], *, only_new: bool
+    ) -> dict[int, frozenset[int]]:
+        """Return the items to predict of every visitor who bought before and has some."""
+        relevant = {}
+        for visitor, bought in items.items():
+            targets = bought - bought_before[visitor] if only_new else bought
+            if targets and bought_before[visitor]:
+                relevant[visitor] = targets
+        return relevant
+
+    return [
+        _Question("new items, 4 weeks", select_relevant(in_window, only_new=True), True),
+        _Question("new items, next basket", select_relevant(first_basket, only_new=True), True),
+        _Question("all items, next basket", select_relevant(first_basket, only_new=False), False),
+    ]
+
+
+def _list_baskets(
+    everything: Sequences, past: Sequences, window: Window
+) -> Iterator[tuple[int, list[Int64Array]]]:
+    """Yield each visitor with orders in the window, and the positions (-1 for an unknown item) of
+    the items of each order."""
+    index = {item_id: position for position, item_id in enumerate(past.item_ids)}
+    positions = find_positions(index, everything.item_ids)
+    cut, end = int(window.cut.timestamp()), int(window.end.timestamp())
+    for row, (first, last) in enumerate(
         zip(everything.starts[:-1], everything.starts[1:], strict=True)
     ):
         steps = np.arange(first, last)
         steps = steps[(everything.at[steps] >= cut) & (everything.at[steps] < end)]
         steps = steps[everything.kind[steps] == PURCHASE]
-        if at[place] < 0 or not len(steps):
-            continue
-        bought = [
-            known[everything.items[everything.item_starts[each] : everything.item_starts[each + 1]]]
-            for each in steps
-        ]
-        window[int(at[place])] = frozenset(np.concatenate(bought).tolist()) - {-1}
-        basket[int(at[place])] = frozenset(bought[0].tolist()) - {-1}
-    has = {visitor: frozenset(owned[visitor].indices.tolist()) for visitor in window}
-
-    def kept(relevant: Mapping[int, frozenset[int]], *, new: bool) -> dict[int, frozenset[int]]:
-        left = {
-            visitor: items - has[visitor] if new else items for visitor, items in relevant.items()
-        }
-        return {visitor: items for visitor, items in left.items() if items and has[visitor]}
-
-    return [
-        _Question("new items, 4 weeks", kept(window, new=True), True),
-        _Question("new items, next basket", kept(basket, new=True), True),
-        _Question("all items, next basket", kept(basket, new=False), False),
-    ]
+        baskets = []
+        for step in steps:
+            lines = slice(everything.item_starts[step], everything.item_starts[step + 1])
+            baskets.append(positions[everything.items[lines]])
+        if baskets:
+            yield row, baskets
 
 
-def _owned(past: Sequences) -> sparse.csr_matrix:
-    """Orders (visitors, items) that held the item."""
+def _count_orders(past: Sequences) -> sparse.csr_matrix:
+    """Return the number of orders (visitors, items) that contained the item."""
     sizes = np.diff(past.item_starts)
-    bought = np.repeat(past.kind == PURCHASE, sizes)
-    visitor = np.repeat(np.repeat(np.arange(past.n_visitors), np.diff(past.starts)), sizes)[bought]
+    is_bought = np.repeat(past.kind == PURCHASE, sizes)
+    visitor_of_step = np.repeat(np.arange(past.n_visitors), np.diff(past.starts))
+    visitor = np.repeat(visitor_of_step, sizes)[is_bought]
     ones = np.ones(len(visitor), np.float32)
     return sparse.csr_matrix(
-        (ones, (visitor, past.items[bought])), shape=(past.n_visitors, len(past.item_ids))
+        (ones, (visitor, past.items[is_bought])), shape=(past.n_visitors, len(past.item_ids))
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fits, saves and prints one table; only the first of several processes writes and prints."""
+    """Fit, save and print one table; only the first of several processes writes and prints."""
     parser = argparse.ArgumentParser(
         prog="python -m training.recommendations.neural",
         description=(__doc__ or "").splitlines()[0],
@@ -284,17 +278,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{time.monotonic() - started:6.0f} s  {text}", file=sys.stderr, flush=True)
 
     try:
-        window, found = evaluate(Facts(settings), settings, config, until=until, progress=progress)
+        window, metrics = evaluate(
+            Facts(settings), settings, config, until=until, progress=progress
+        )
     except ShopwrightError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    if found:
+    if metrics:
         print(
             f"NDCG@{K}, cut {window.cut:%Y-%m-%dT%H:%MZ}, full ranking; p: paired test against EASE"
         )
-    for figure in found:
-        p_value = "" if figure.p_value is None else f"p = {figure.p_value:.2g}"
-        print(f"{figure.question:24} {figure.method:18} {figure.value:.4f}  {p_value}")
+    for metric in metrics:
+        p_value = "" if metric.p_value is None else f"p = {metric.p_value:.2g}"
+        print(f"{metric.question:24} {metric.method:18} {metric.value:.4f}  {p_value}")
     return 0
 
 
@@ -305,10 +301,9 @@ def evaluate(
     *,
     until: datetime | None,
     progress: Progress,
-) -> tuple[Window, list[Figure]]:
-    """Fits at the last cut, saves, and measures; of several processes only the first has
-    figures."""
-    from models.retrieval.neural import processes
+) -> tuple[Window, list[Metric]]:
+    """Fit at the last cut, save, and evaluate; of several processes only the first has metrics."""
+    from models.retrieval.process_group import join_processes
 
     end = end_of_data(facts, until, settings.timezone)
     (window,) = windows(end, 1, config.window_weeks, settings.timezone)
@@ -320,26 +315,24 @@ def evaluate(
         )
     items = offline_items(facts, window.cut)
     folder = settings.home / "neural"
-    with processes() as rank:
-        now = int(window.cut.timestamp())
-        said = _quiet if rank else progress
-        models = fit_networks(
-            past, items, config, now=now, seed=settings.seed, folder=folder, progress=said
+    with join_processes() as rank:
+        run = TrainingRun(
+            now=int(window.cut.timestamp()),
+            seed=settings.seed,
+            folder=folder,
+            progress=_report_nothing if rank else progress,
         )
+        models = fit_networks(past, items, config, run)
         if rank:
             return window, []
     sequence, towers = models
     sequence.save(folder / "sequence")
     towers.save(folder / "two_tower")
-    return window, figures(everything, past, window, models, config)
+    return window, evaluate_networks(everything, past, window, models, config)
 
 
-def _quiet(_: str) -> None:
+def _report_nothing(_: str) -> None:
     pass
-
-
-def _named(name: str, progress: Progress) -> Progress:
-    return lambda text: progress(f"{name}, {text}")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from models.retrieval.neural import processes
+from models.retrieval.process_group import join_processes
 from models.retrieval.sequence import fit_sequence
+from models.retrieval.steps import TrainingRun
 from tests.shops.tastes import CONFIG, NOW, shop
 
 if __name__ == "__main__":
-    with processes() as rank:
-        model = fit_sequence(
-            shop(), CONFIG, now=NOW, seed=5, folder=Path(sys.argv[1]) / "checkpoints"
-        )
+    with join_processes() as rank:
+        run = TrainingRun(NOW, seed=5, folder=Path(sys.argv[1]) / "checkpoints")
+        model = fit_sequence(shop(), CONFIG, run)
         if not rank:
             model.save(Path(sys.argv[1]) / "model")

@@ -21,6 +21,7 @@ from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
 from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
 from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
+from models.retrieval.steps import TrainingRun
 from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
 from tests.shops.neural_shop import LOOP, bought, plain_items, sequences_of
 
@@ -77,7 +78,9 @@ CASES = {
     "sequence": Case(
         SequenceModel,
         lambda i: fit_sequence(
-            sequences_of(i), SequenceConfig(width=8, dropout=0.0, loop=LOOP), now=NOW, seed=3
+            sequences_of(i),
+            SequenceConfig(width=8, dropout=0.0, loop=LOOP),
+            TrainingRun(NOW, seed=3),
         ),
         times_chance,
     ),
@@ -87,8 +90,7 @@ CASES = {
             sequences_of(i),
             plain_items(i.item_ids),
             TwoTowerConfig(width=8, dropout=0.0, loop=LOOP),
-            now=NOW,
-            seed=3,
+            TrainingRun(NOW, seed=3),
         ),
         times_chance,
     ),

@@ -13,10 +13,19 @@ import torch
 
 from features.contracts.errors import BadInput
 from features.contracts.sequences import CART, PURCHASE, VIEW, Event, Sequences, as_sequences
-from models.retrieval.neural import Examples, Pairs, TensorBatch
+from models.retrieval.examples import Examples, Pairs
 from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
 from models.retrieval.sequence_network import SequenceNetwork
-from models.retrieval.steps import SECONDS_PER_WEEK, Steps, batch_of, latest, popularity, steps_of
+from models.retrieval.steps import (
+    SECONDS_PER_WEEK,
+    Steps,
+    TrainingRun,
+    build_steps,
+    compute_popularity,
+    make_batch,
+    select_latest,
+)
+from models.retrieval.training_loop import TensorBatch
 from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
 from tests.shops.tastes import CONFIG, DAY, LOOP, NOW, items, shop
 
@@ -30,13 +39,13 @@ TEA = [
 
 @pytest.fixture(scope="module")
 def sequence() -> SequenceModel:
-    return fit_sequence(shop(), CONFIG, now=NOW, seed=5)
+    return fit_sequence(shop(), CONFIG, TrainingRun(NOW, 5))
 
 
 @pytest.fixture(scope="module")
 def towers() -> TwoTower:
     config = TwoTowerConfig(width=8, dropout=0.0, id_dropout=0.3, loop=LOOP)
-    return fit_two_tower(shop(), items(), config, now=NOW, seed=5)
+    return fit_two_tower(shop(), items(), config, TrainingRun(NOW, 5))
 
 
 def share(model: SequenceModel | TwoTower, events: list[Event], taste: str) -> float:
@@ -64,25 +73,27 @@ def test_an_order_is_foretold_from_the_steps_before_it_and_never_from_itself() -
         Event("c", PURCHASE, 5.0),
         Event("a", CART, 1.0),
     ]
-    steps, _ = steps_of([orders], np.array(["a", "b", "c"], object))
-    every = Pairs.of(Examples.of(steps, "all"), [(0, 3)], 2)
+    steps, _ = build_steps([orders], np.array(["a", "b", "c"], object))
+    every = Pairs.from_segments(Examples.from_steps(steps, "all"), [(0, 3)], 2)
     assert [(int(every.state[p]), int(i)) for p, i in zip(every.pair, every.item, strict=True)] == [
         (0, 1),
         (0, 2),
         (1, 0),
     ]
-    new = Pairs.of(Examples.of(steps, "new"), [(0, 3)], 2)
+    new = Pairs.from_segments(Examples.from_steps(steps, "new"), [(0, 3)], 2)
     assert new.item.tolist() == [1, 2]  # a was met before
 
 
 def test_a_state_does_not_change_with_what_comes_after_it() -> None:
-    steps = Steps.of(shop(4), shop(4).item_ids)
+    steps = Steps.from_sequences(shop(4), shop(4).item_ids)
     torch.manual_seed(0)
     network = SequenceNetwork(len(shop(4).item_ids), 8, 2, 2, 0.0).eval()
     for block in network.blocks:
         torch.nn.init.normal_(block.out.weight)
     long, short = (
-        network.states(TensorBatch.of(batch_of(steps, [(0, end)]), "cpu"), network.items.weight)[0]
+        network.states(
+            TensorBatch.from_batch(make_batch(steps, [(0, end)]), "cpu"), network.items.weight
+        )[0]
         for end in (6, 3)
     )
     assert torch.allclose(long[0, :3], short[0], atol=1e-6)
@@ -93,10 +104,10 @@ def test_popularity_looks_back_and_never_at_its_own_week() -> None:
         Event("a", PURCHASE, 0.5 * SECONDS_PER_WEEK),
         Event("b", PURCHASE, 5.5 * SECONDS_PER_WEEK),
     ]
-    steps, _ = steps_of([orders], np.array(["a", "b"], object))
+    steps, _ = build_steps([orders], np.array(["a", "b"], object))
     # As of now a was bought in the last 4 weeks; as of 1 week ago nothing was, of 2 to 5 weeks ago
     # b.
-    assert popularity(steps, 2, 0, 4).tolist() == [[1, 0], [0, 0], [0, 1], [0, 1]]
+    assert compute_popularity(steps, 2, 0, 4).tolist() == [[1, 0], [0, 0], [0, 1], [0, 1]]
 
 
 @pytest.mark.parametrize("name", ["sequence", "towers"])
@@ -124,11 +135,11 @@ def test_numpy_answers_what_torch_does(sequence: SequenceModel) -> None:
     network.load_state_dict(
         {name: torch.from_numpy(each) for name, each in sequence.weights.items()}
     )
-    steps, _ = steps_of([TEA, TEA[:2]], sequence.item_ids)
-    batch = batch_of(steps, latest(steps, 64))
+    steps, _ = build_steps([TEA, TEA[:2]], sequence.item_ids)
+    batch = make_batch(steps, select_latest(steps, 64))
     with torch.no_grad():
         vectors, bias = network.item_vectors()
-        states, weight = network.states(TensorBatch.of(batch, "cpu"), vectors)
+        states, weight = network.states(TensorBatch.from_batch(batch, "cpu"), vectors)
         logits = (
             states @ vectors.T + bias + weight[..., None] * torch.from_numpy(sequence.popularity)
         )
@@ -146,24 +157,24 @@ def test_a_killed_training_goes_on_to_the_weights_it_would_have_had(
             raise KeyboardInterrupt
 
     config = replace(CONFIG, dropout=0.1)
-    whole = fit_sequence(shop(), config, now=NOW, seed=5)
+    whole = fit_sequence(shop(), config, TrainingRun(NOW, 5))
     with pytest.raises(KeyboardInterrupt):
-        fit_sequence(shop(), config, now=NOW, seed=5, folder=tmp_path, progress=killed)
-    resumed = fit_sequence(shop(), config, now=NOW, seed=5, folder=tmp_path, progress=told.append)
-    assert told[0] == "final: going on after epoch 7"
+        fit_sequence(shop(), config, TrainingRun(NOW, 5, tmp_path, killed))
+    resumed = fit_sequence(shop(), config, TrainingRun(NOW, 5, tmp_path, told.append))
+    assert told[0] == "final: continuing after epoch 7"
     assert len(told) == 1 + LOOP.n_epochs - 7
     for name, weights in whole.weights.items():
         assert resumed.weights[name].tolist() == weights.tolist(), name
     # Another seed is another training.
     other: list[str] = []
-    fit_sequence(shop(), config, now=NOW, seed=6, folder=tmp_path, progress=other.append)
+    fit_sequence(shop(), config, TrainingRun(NOW, 6, tmp_path, other.append))
     assert other[0].startswith("final: epoch 1 ")
 
 
 def test_early_stopping_gives_up_where_nothing_gets_better() -> None:
     told: list[str] = []
     loop = replace(LOOP, validation_weeks=1, patience=2, n_epochs=30)
-    fit_sequence(shop(), replace(CONFIG, loop=loop), now=NOW, seed=5, progress=told.append)
+    fit_sequence(shop(), replace(CONFIG, loop=loop), TrainingRun(NOW, 5, progress=told.append))
     searched = [each for each in told if each.startswith("search")]
     refitted = [each for each in told if each.startswith("final")]
     assert len(searched) < 30
@@ -203,6 +214,6 @@ def test_nobody_and_an_odd_width_are_refused() -> None:
     nobody = as_sequences([])
     assert isinstance(nobody, Sequences)
     with pytest.raises(BadInput, match="no visitor"):
-        fit_sequence(nobody, CONFIG, now=NOW, seed=1)
+        fit_sequence(nobody, CONFIG, TrainingRun(NOW, 1))
     with pytest.raises(BadInput, match="no multiple"):
-        fit_sequence(shop(), SequenceConfig(width=9, n_heads=2), now=NOW, seed=1)
+        fit_sequence(shop(), SequenceConfig(width=9, n_heads=2), TrainingRun(NOW, 1))

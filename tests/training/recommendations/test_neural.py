@@ -12,9 +12,10 @@ import numpy as np
 from features.contracts.sequences import PURCHASE, Sequences
 from models.retrieval.ease import EaseConfig
 from models.retrieval.sequence import SequenceConfig
+from models.retrieval.steps import TrainingRun
 from models.retrieval.two_tower import TwoTowerConfig
 from tests.shops.tastes import DAY, LOOP, items, shop
-from training.recommendations.neural import NeuralConfig, figures, fit_networks
+from training.recommendations.neural import NeuralConfig, evaluate_networks, fit_networks
 from training.splits import Window
 
 CUT = 5 * DAY  # of six days
@@ -42,13 +43,11 @@ def test_networks_that_learn_tastes_stand_above_popularity() -> None:
         two_tower=TwoTowerConfig(width=8, dropout=0.0, loop=loop),
         ease=EaseConfig(l2=10.0),
     )
-    models = fit_networks(
-        past, items(), config, now=CUT, seed=1, folder=None, progress=lambda _: None
-    )
+    models = fit_networks(past, items(), config, TrainingRun(CUT, seed=1))
     window = Window(datetime.fromtimestamp(CUT, UTC), datetime.fromtimestamp(CUT + DAY, UTC))
     found = {
         (each.question, each.method): each
-        for each in figures(everything, past, window, models, config)
+        for each in evaluate_networks(everything, past, window, models, config)
     }
     assert len(found) == 3 * 4
     popular = found["new items, 4 weeks", "recent popularity"].value
