@@ -12,11 +12,11 @@ from pydantic import BaseModel, Field
 from experiments.definition import Experiment, Status
 from features.contracts.money import mean_to_major
 from serving.experiments.service import ExperimentService
+from serving.field_types import Id, Name
 from serving.http.auth import Caller, require
 from serving.http.dependencies import provided
 from serving.http.idempotency import Write
 from serving.http.parameters import only
-from serving.http.types import Id, Name
 
 if TYPE_CHECKING:
     from experiments.analysis.report import ExperimentReport, MetricResult, VariantResult

@@ -11,11 +11,11 @@ from pydantic import BaseModel, Field
 from features.contracts.money import to_major
 from features.contracts.tables import DEFAULT_ZONE
 from models.demand.lookup import Forecast
+from serving.field_types import Id, ModelResponse, Name
 from serving.forecasts.service import ForecastService, Freq, PriceAdjustment
 from serving.http.auth import Caller, require
 from serving.http.dependencies import provided
 from serving.http.parameters import only
-from serving.http.types import Id, ModelResponse, Name
 
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"])
 Forecasts = Annotated[ForecastService, Depends(provided(ForecastService))]

@@ -17,8 +17,8 @@ from features.database import reading
 from features.prices.ledger import Ledger
 from models.demand.lookup import Forecast, ForecastTable
 from models.registry import Version
+from models.served_prices import PriceModels
 from serving.pricing_inputs.forecast_prices import PriceMove, find_price_moves
-from serving.pricing_inputs.price_models import PriceModels
 
 _USUAL_WEEKS = 4
 

@@ -9,7 +9,7 @@ from fastapi import Request
 
 from features.contracts.clock import parse_time
 from features.contracts.errors import BadInput, UnknownName
-from serving.http.types import check_storable
+from serving.field_types import check_storable
 
 
 def readable(request: Request) -> None:

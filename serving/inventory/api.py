@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from features.contracts.tables import DEFAULT_ZONE
+from serving.field_types import ModelResponse, Name, Text
 from serving.http.auth import Caller, require
 from serving.http.dependencies import provided
 from serving.http.parameters import cursor_number, only, readable
-from serving.http.types import ModelResponse, Name, Text
 from serving.inventory.service import InventoryRow, InventoryService
 
 router = APIRouter(prefix="/v1/inventory", tags=["inventory"])

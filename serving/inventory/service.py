@@ -29,8 +29,8 @@ from models.demand.inventory import (
 )
 from models.demand.lookup import ForecastTable
 from models.registry import Version
+from models.served_prices import PriceModels
 from serving.inventory.stock import ItemStock, read_item_stock
-from serving.pricing_inputs.price_models import PriceModels
 
 if TYPE_CHECKING:
     from features.facts.facts import Facts

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Depends, Path, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from models.registry import NAMES, Version
+from serving.field_types import Name
 from serving.http.auth import Caller, require
 from serving.http.dependencies import provided
 from serving.http.idempotency import Write
-from serving.http.types import Name
 from serving.models.served_models import ServedModels
 from serving.models.service import ModelService
 

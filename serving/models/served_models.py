@@ -25,7 +25,8 @@ from models.ranking.placement import Placement, check_rules
 from models.ranking.recommender import Recommender
 from models.ranking.slate.merchandising_rules import RuleSet
 from models.registry import NAMES, Registry, Version
-from models.served import ServedForecasts, ServedPricing, ServedRecommender
+from models.served_prices import ServedForecasts, ServedPricing
+from models.served_recommender import ServedRecommender
 
 if TYPE_CHECKING:
     from models.pricing.response.elasticity import ElasticityModel

@@ -14,11 +14,11 @@ from features.contracts.errors import UnknownName
 from features.contracts.money import to_major
 from serving.database.audit_log import Decider
 from serving.database.tables import SUGGESTION_STATUSES
+from serving.field_types import ReasonRequest, Text, Time
 from serving.http.auth import Caller, require
 from serving.http.dependencies import provided
 from serving.http.idempotency import Write
 from serving.http.parameters import cursor_number, entity_version, only, readable
-from serving.http.types import ReasonRequest, Text, Time
 from serving.price_desk import decisions
 from serving.price_desk.decisions import BulkResult, PriceEdit
 from serving.price_desk.repository import Suggestion, SuggestionFilter

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.contracts.recommendations import ScoredItem
 from features.contracts.tables import DEFAULT_ZONE
+from serving.field_types import Id, ModelResponse, Name
 from serving.http.auth import Caller, require
 from serving.http.dependencies import provided
-from serving.http.types import Id, ModelResponse, Name
 from serving.recommendations.allowed_items import Filter
 from serving.recommendations.service import (
     MAX_COUNT,

@@ -23,7 +23,7 @@ from features.facts.impressions import Impression
 from features.online.online_store import OnlineHistories
 from models.ranking.model import Policy
 from models.registry import Version
-from models.served import ModelSource, ServedRecommender
+from models.served_recommender import RecommenderSource, ServedRecommender
 from serving.recommendations.allowed_items import NO_FILTER, AllowedItems, Filter, ItemCondition
 
 MAX_COUNT = 100
@@ -95,7 +95,7 @@ class RecommendationService:
     settings: Settings
     clock: Clock
     system_clock: Clock
-    models: ModelSource
+    models: RecommenderSource
     histories: OnlineHistories
     allowed_items: AllowedItems
     experiments: Callable[[], Mapping[str, Experiment]]

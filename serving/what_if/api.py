@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.contracts.tables import DEFAULT_ZONE
 from models.pricing.promotions.what_if import MAX_PRICES
+from serving.field_types import Text
 from serving.http.auth import Caller, require
 from serving.http.dependencies import provided
 from serving.http.parameters import only, readable
-from serving.http.types import Text
 from serving.what_if.documents import (
     Money,
     PriceSimulationResponse,

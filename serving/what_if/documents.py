@@ -13,7 +13,7 @@ from features.contracts.money import to_major, to_minor
 from features.contracts.pricing import Band, Effect
 from features.contracts.tables import DEFAULT_ZONE
 from models.pricing.promotions.what_if import MAX_ITEMS, Campaign, Mechanic
-from serving.http.types import Text, Time
+from serving.field_types import Text, Time
 
 if TYPE_CHECKING:
     from serving.what_if.baskets import Basket

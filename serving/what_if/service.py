@@ -16,7 +16,7 @@ from configs.settings import Settings
 from features.contracts.clock import Clock
 from features.contracts.money import to_minor
 from models.pricing.rules import PricingRules
-from serving.pricing_inputs.price_models import PriceModels
+from models.served_prices import PriceModels
 from serving.what_if.documents import (
     PriceSimulationResponse,
     PromotionRequest,

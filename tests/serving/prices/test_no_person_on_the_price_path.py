@@ -164,6 +164,7 @@ SUGGESTING_MODULES = (
     "training/pricing/task.py",
     "training/pricing/panel.py",
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "models/pricing").rglob("*.py"))),
+    "models/served_prices.py",
     "features/contracts/sizes.py",
     "serving/what_if/api.py",
     "serving/what_if/documents.py",
@@ -180,7 +181,6 @@ SUGGESTING_MODULES = (
     "serving/pricing_inputs/horizon_forecast.py",
     "serving/pricing_inputs/item_facts.py",
     "serving/pricing_inputs/items.py",
-    "serving/pricing_inputs/price_models.py",
     "serving/pricing_inputs/promotion_plans.py",
     "serving/pricing_inputs/repository.py",
 )

@@ -1,0 +1,37 @@
+"""A recommender as a process serves it: with the version and the catalogue it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from features.contracts.recommendations import ItemFeatures
+from models.ranking.recommender import Recommender
+from models.registry import Version
+
+
+@dataclass(frozen=True)
+class ServedRecommender:
+    """A recommender with its model version, and the catalogue it was made from.
+
+    zones   the same catalogue with the stock of each zone that counts its own
+    """
+
+    recommender: Recommender
+    items: ItemFeatures
+    version: Version
+    zones: Mapping[str, ItemFeatures]
+
+    def in_zone(self, zone: str) -> ItemFeatures:
+        """Return the catalogue with the stock of `zone`; of all zones where that one has no
+        snapshot."""
+        return self.zones.get(zone, self.items)
+
+
+class RecommenderSource(Protocol):
+    """Holds the recommender that answers now; the next call may return another."""
+
+    def recommender(self) -> ServedRecommender:
+        """Return the recommender. Raises Unavailable while model or features are missing."""
+        ...
