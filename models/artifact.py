@@ -1,5 +1,4 @@
-"""Saving and loading fitted models: a folder with `model.json` and native files beside it, never
-pickle."""
+"""Files of a fitted model: a folder with `model.json` and arrays in native formats, no pickle."""
 
 from __future__ import annotations
 
@@ -11,20 +10,21 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from features.contracts.arrays import AnyArray
 from features.contracts.errors import BadInput
 
 _META = "model.json"
 
 
-def write_meta(folder: Path, kind: str, meta: Mapping[str, Any]) -> None:
-    """Writes `model.json`: the model's `kind` and what is small enough for JSON."""
+def write_meta(folder: Path, kind: str, meta: Mapping[str, object]) -> None:
+    """Write `model.json`: the model's `kind` and what is small enough for JSON."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"kind": kind, **meta}, indent=1, sort_keys=True, allow_nan=False)
     (folder / _META).write_text(text + "\n", encoding="utf-8")
 
 
 def read_meta(folder: Path, kind: str) -> dict[str, Any]:
-    """Reads `model.json` and refuses a folder that holds another kind of model."""
+    """Read `model.json`. Raises BadInput for a folder without it, or with another kind of model."""
     try:
         meta: dict[str, Any] = json.loads((folder / _META).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -38,10 +38,10 @@ def read_meta(folder: Path, kind: str) -> dict[str, Any]:
     return meta
 
 
-def write_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Saves arrays uncompressed; text is stored as UTF-8 bytes and lengths so that no pickle is
-    needed."""
-    plain: dict[str, np.ndarray] = {}
+def write_arrays(path: Path, **arrays: AnyArray) -> None:
+    """Save arrays uncompressed; text is stored as UTF-8 bytes and their lengths, so that no pickle
+    is needed."""
+    plain: dict[str, AnyArray] = {}
     for name, array in arrays.items():
         if array.dtype == object or array.dtype.kind == "U":
             encoded = [str(value).encode() for value in array]
@@ -52,11 +52,11 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
     np.savez(path, **plain)  # type: ignore[arg-type]
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Loads what `write_arrays` wrote; text comes back as an object array of str."""
+def read_arrays(path: Path) -> dict[str, AnyArray]:
+    """Load what `write_arrays` wrote; text is returned as an object array of str."""
     with np.load(path, allow_pickle=False) as stored:
         plain = {name: stored[name] for name in stored.files}
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, AnyArray] = {}
     for name, array in plain.items():
         if name.endswith(".lengths"):
             base = name.removesuffix(".lengths")
@@ -71,12 +71,12 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def write_tensors(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Saves a network's weights as safetensors."""
+def write_tensors(path: Path, arrays: Mapping[str, AnyArray]) -> None:
+    """Save a network's weights as safetensors."""
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
 
 
-def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """Loads what `write_tensors` wrote."""
-    arrays: dict[str, np.ndarray] = load_file(path)
+def read_tensors(path: Path) -> dict[str, AnyArray]:
+    """Load what `write_tensors` wrote."""
+    arrays: dict[str, AnyArray] = load_file(path)
     return arrays

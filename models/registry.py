@@ -1,4 +1,4 @@
-"""Model versions and their aliases in MLflow's registry. `champion` is what the server loads.
+"""Model versions and their aliases in MLflow's registry. `champion` is the version that serves.
 
 MLflow is imported on first use: it takes seconds, and most commands do not need it.
 """
@@ -10,10 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from features.contracts.errors import BadInput, Conflict, NotFound
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -35,15 +39,17 @@ class Version:
 
 
 class Registry:
-    """Versions of the registered models in the MLflow at `url`; files of remote versions are kept
-    under `home`."""
+    """Versions of the registered models in the MLflow at `url`.
+
+    Files of versions on another machine are stored under `home`.
+    """
 
     def __init__(self, url: str, home: Path) -> None:
         self.url = os.environ.get("MLFLOW_TRACKING_URI", url)
         self._home = home
 
     @cached_property
-    def _client(self) -> Any:
+    def _client(self) -> MlflowClient:
         os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         if self.url.startswith("sqlite:///"):
             self._home.mkdir(parents=True, exist_ok=True)
@@ -51,24 +57,26 @@ class Registry:
 
         return MlflowClient(tracking_uri=self.url, registry_uri=self.url)
 
-    def stamp(self) -> object:
-        """Changes with every write to a registry in a local file; None where that cannot be seen
-        from here."""
+    def read_stamp(self) -> object:
+        """Return a value that changes with every write to a registry in a local file.
+
+        None for another registry, whose writes cannot be seen from here.
+        """
         if not self.url.startswith("sqlite:///"):
             return None
         path = self.url.removeprefix("sqlite:///")
-        found = []
+        files = []
         for suffix in ("", "-wal"):
             try:
                 stat = Path(path + suffix).stat()
             except FileNotFoundError:
                 continue
-            found.append((suffix, stat.st_mtime_ns, stat.st_size))
-        return tuple(found)
+            files.append((suffix, stat.st_mtime_ns, stat.st_size))
+        return tuple(files)
 
     def register(self, name: str, *, run_id: str, source: str, tags: Mapping[str, str]) -> Version:
-        """A new version of `name` whose files lie at `source` (an MLflow artifact address)."""
-        _known(name)
+        """Create a version of `name` whose files are at `source`, an MLflow artifact address."""
+        _check_name(name)
         from mlflow.exceptions import MlflowException
 
         try:
@@ -80,45 +88,44 @@ class Registry:
             name, source=source, run_id=run_id, tags=dict(tags)
         )
         self._client.set_registered_model_alias(name, CHALLENGER, entry.version)
-        return self.version(name, str(entry.version))
+        return self.find_version(name, str(entry.version))
 
-    def champion(self, name: str) -> Version | None:
-        """The version the server loads, or None before the first promotion."""
-        return self._by_alias(name, CHAMPION)
+    def find_champion(self, name: str) -> Version | None:
+        """Return the version that serves, or None before the first promotion."""
+        return self._find_by_alias(name, CHAMPION)
 
-    def version(self, name: str, version: str) -> Version:
-        """One version; NotFound when there is none."""
-        _known(name)
+    def find_version(self, name: str, version: str) -> Version:
+        """Return one version. Raises NotFound when there is none."""
+        _check_name(name)
         from mlflow.exceptions import MlflowException
 
         try:
-            return self._described(self._client.get_model_version(name, version))
+            return self._describe_version(self._client.get_model_version(name, version))
         except MlflowException as error:
             raise NotFound(
                 f"no version {version} of {name}", hint=f"See: shopwright models list {name}"
             ) from error
 
-    def versions(self, name: str) -> list[Version]:
-        """All versions, newest first."""
-        _known(name)
-        found = self._client.search_model_versions(f"name = '{name}'")
-        return sorted(
-            (self.version(name, str(v.version)) for v in found), key=lambda v: -int(v.version)
-        )
+    def list_versions(self, name: str) -> list[Version]:
+        """Return all versions, the newest first."""
+        _check_name(name)
+        entries = self._client.search_model_versions(f"name = '{name}'")
+        versions = [self.find_version(name, str(entry.version)) for entry in entries]
+        return sorted(versions, key=lambda version: -int(version.version))
 
     def promote(self, name: str, version: str) -> Version:
-        """Makes `version` the champion and remembers the one it replaces."""
-        target, present = self.version(name, version), self.champion(name)
+        """Make `version` the champion, and remember the one that it replaces."""
+        target, present = self.find_version(name, version), self.find_champion(name)
         if present is not None and present.version == target.version:
             return present
         if present is not None:
             self._client.set_registered_model_alias(name, _PREVIOUS, present.version)
         self._client.set_registered_model_alias(name, CHAMPION, version)
-        return self.version(name, version)
+        return self.find_version(name, version)
 
     def rollback(self, name: str) -> Version:
-        """Makes the previous champion the champion again; Conflict when there was none."""
-        previous = self._by_alias(name, _PREVIOUS)
+        """Make the previous champion the champion again. Raises Conflict when there is none."""
+        previous = self._find_by_alias(name, _PREVIOUS)
         if previous is None:
             raise Conflict(
                 f"{name} has no earlier champion to go back to",
@@ -126,8 +133,8 @@ class Registry:
             )
         return self.promote(name, previous.version)
 
-    def fetch(self, version: Version) -> Path:
-        """The local folder that holds the version's files; a remote one is downloaded once."""
+    def fetch_files(self, version: Version) -> Path:
+        """Return the local folder with the version's files; files elsewhere are downloaded once."""
         uri = self._client.get_model_version_download_uri(version.name, version.version)
         address = urlparse(uri)
         if address.scheme in ("", "file"):
@@ -143,23 +150,25 @@ class Registry:
 
             staging = target.with_name(f".{target.name}")
             staging.mkdir(parents=True, exist_ok=True)
-            Path(
-                download_artifacts(artifact_uri=uri, dst_path=str(staging), tracking_uri=self.url)
-            ).replace(target)
+            downloaded = download_artifacts(
+                artifact_uri=uri, dst_path=str(staging), tracking_uri=self.url
+            )
+            Path(downloaded).replace(target)
         return target
 
-    def _by_alias(self, name: str, alias: str) -> Version | None:
-        _known(name)
+    def _find_by_alias(self, name: str, alias: str) -> Version | None:
+        _check_name(name)
         from mlflow.exceptions import MlflowException
 
         try:
-            return self._described(self._client.get_model_version_by_alias(name, alias))
+            entry = self._client.get_model_version_by_alias(name, alias)
+            return self._describe_version(entry)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
 
-    def _described(self, entry: Any) -> Version:
+    def _describe_version(self, entry: ModelVersion) -> Version:
         metrics = self._client.get_run(entry.run_id).data.metrics if entry.run_id else {}
         return Version(
             name=entry.name,
@@ -172,6 +181,6 @@ class Registry:
         )
 
 
-def _known(name: str) -> None:
+def _check_name(name: str) -> None:
     if name not in NAMES:
         raise BadInput(f"no model is called {name!r}", hint=f"One of: {', '.join(NAMES)}")

@@ -173,7 +173,7 @@ class TrainingRun:
             config = build(values, task.config, where="the champion's configuration")
             return self._evaluate(task, config, TIME)
 
-        champion = registry.champion(task.name)
+        champion = registry.find_champion(task.name)
         champion_config = None if champion is None else _champion_config(task, champion)
         return decide(
             evaluation,

@@ -120,10 +120,10 @@ def _check_features(shop: Shop) -> str:
 
 
 def _check_champion(shop: Shop, name: str) -> str:
-    champion = shop.registry.champion(name)
+    champion = shop.registry.find_champion(name)
     if champion is None:
         raise ShopwrightError("none yet", hint=f"Try: shopwright train {name}")
-    shop.registry.fetch(champion)
+    shop.registry.fetch_files(champion)
     return f"version {champion.version}"
 
 

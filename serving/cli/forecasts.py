@@ -60,7 +60,7 @@ def export(
         )
     shop = Shop()
     champion = shop.champion("demand")
-    folder = shop.registry.fetch(champion)
+    folder = shop.registry.fetch_files(champion)
     rows, n_periods = _read_forecasts(folder, Freq(freq), horizon)
     if level != ITEM or total:
         items = shop.facts.read("items").select("item_id", "category").to_pyarrow()

@@ -31,7 +31,7 @@ def inventory(
 
     shop = Shop()
     champion = shop.champion("demand")
-    table = load_forecasts(shop.registry.fetch(champion))
+    table = load_forecasts(shop.registry.fetch_files(champion))
     inventory = plan_inventory(shop.facts, shop.engine, shop.settings, table, zone, shop.now())
     if out is not None:
         _write_csv(inventory, out)

@@ -30,7 +30,7 @@ def list_versions(
     """List versions, newest first, with their aliases and metrics."""
     registry = Shop().registry
     names = [name] if name else NAMES
-    versions = [version for model_name in names for version in registry.versions(model_name)]
+    versions = [version for model_name in names for version in registry.list_versions(model_name)]
     if json:
         print_json({"items": [asdict(version) for version in versions]})
         return

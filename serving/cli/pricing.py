@@ -47,8 +47,8 @@ def load_pricing_inputs(
         facts=shop.facts,
         engine=shop.engine,
         settings=shop.settings,
-        demand_model=DemandModel.load(shop.registry.fetch(demand_version)),
-        pricing_model=ElasticityModel.load(shop.registry.fetch(pricing_version)),
+        demand_model=DemandModel.load(shop.registry.fetch_files(demand_version)),
+        pricing_model=ElasticityModel.load(shop.registry.fetch_files(pricing_version)),
         rules=rules,
         now=shop.now(),
         presets={

@@ -76,7 +76,7 @@ class Shop:
 
     def champion(self, name: str) -> Version:
         """Return the live version of a model. Raises Unavailable where there is none."""
-        champion = self.registry.champion(name)
+        champion = self.registry.find_champion(name)
         if champion is None:
             raise Unavailable(
                 f"no {name} model is champion yet",

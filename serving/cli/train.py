@@ -108,7 +108,7 @@ def train_one(
     """Train one model, as one step of the progress."""
     from training.run import TrainingRun, load_config, load_task
 
-    before = shop.registry.champion(name)
+    before = shop.registry.find_champion(name)
     task = load_task(name)
     config = load_config(task, shop.settings, file=file, overrides=overrides)
     run = TrainingRun(shop.facts, shop.settings, shop.registry, until, progress.say)

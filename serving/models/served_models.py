@@ -137,7 +137,7 @@ class ServedModels:
         """Load what was promoted or materialized since the last call; where that fails, what is
         served stays."""
         with self._lock:
-            stamp = self._registry.stamp()
+            stamp = self._registry.read_stamp()
             if stamp is None or stamp != self._registry_stamp:
                 self._recommendations, recommendations_current = self._load_champion(
                     RECOMMENDATIONS, RecommendationModel.load, self._recommendations
@@ -158,12 +158,12 @@ class ServedModels:
         """Return what to serve from now on, and whether that is the champion of `name`, if there
         is one."""
         try:
-            version = self._registry.champion(name)
+            version = self._registry.find_champion(name)
             if version is None:
                 self._problems[name] = f"no champion yet; try: shopwright train {name}"
                 return served, True
             if served is None or served.version.version != version.version:
-                served = _Loaded(version, load_model(self._registry.fetch(version)))
+                served = _Loaded(version, load_model(self._registry.fetch_files(version)))
                 log.info("serving %s %s", name, version.version)
         # A broken version or registry must not stop what is served already.
         except Exception as error:

@@ -18,18 +18,18 @@ class ModelService:
 
     def list_versions(self) -> list[Version]:
         """Return every registered version by model, newest first."""
-        return [version for name in NAMES for version in self._registry.versions(name)]
+        return [version for name in NAMES for version in self._registry.list_versions(name)]
 
     def promote(self, connection: sa.Connection, name: str, version: str, *, actor: str) -> Version:
         """Make `version` the champion. Raises NotFound, BadInput for a model nobody knows."""
-        previous = self._registry.champion(name)
+        previous = self._registry.find_champion(name)
         champion = self._registry.promote(name, version)
         self._record(connection, "promote", champion, previous, actor)
         return champion
 
     def rollback(self, connection: sa.Connection, name: str, *, actor: str) -> Version:
         """Make the previous champion the champion again. Raises Conflict when there was none."""
-        previous = self._registry.champion(name)
+        previous = self._registry.find_champion(name)
         champion = self._registry.rollback(name)
         self._record(connection, "rollback", champion, previous, actor)
         return champion

@@ -138,7 +138,7 @@ def registry(settings: Settings) -> Registry:
 
 
 def test_versions_runs_and_aliases(settings: Settings, registry: Registry) -> None:
-    assert registry.champion("recommendations") is None
+    assert registry.find_champion("recommendations") is None
     with pytest.raises(Conflict):
         registry.rollback("recommendations")
     versions = []
@@ -157,14 +157,14 @@ def test_versions_runs_and_aliases(settings: Settings, registry: Registry) -> No
     first, second = versions
     assert registry.promote("recommendations", first.version).aliases == ("champion",)
     registry.promote("recommendations", second.version)
-    champion = registry.champion("recommendations")
+    champion = registry.find_champion("recommendations")
     assert champion is not None
     assert champion.version == second.version
     assert champion.metrics["NDCG_10"] == pytest.approx(0.42)
     assert champion.metrics["NDCG_10.buy_again"] == pytest.approx(0.39)
-    assert json.loads((registry.fetch(champion) / "model.json").read_text()) == {"value": 2}
+    assert json.loads((registry.fetch_files(champion) / "model.json").read_text()) == {"value": 2}
     assert registry.rollback("recommendations").version == first.version
-    assert [version.version for version in registry.versions("recommendations")] == [
+    assert [version.version for version in registry.list_versions("recommendations")] == [
         second.version,
         first.version,
     ]
@@ -201,11 +201,11 @@ def test_a_failed_training_leaves_a_failed_run_and_no_version(
     ):
         raise RuntimeError("out of memory")
     assert run.client.get_run(run.run_id).info.status == "FAILED"
-    assert registry.champion("demand") is None
+    assert registry.find_champion("demand") is None
 
 
 def test_unknown_names_and_versions_are_refused(registry: Registry) -> None:
     with pytest.raises(BadInput, match="recommendations"):
-        registry.champion("recomendations")
+        registry.find_champion("recomendations")
     with pytest.raises(NotFound):
-        registry.version("pricing", "7")
+        registry.find_version("pricing", "7")
