@@ -14,7 +14,7 @@ from serving.cli.pricing import check_zone, load_pricing_inputs
 from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
-    from serving.what_if.documents import PromotionSimulationResponse
+    from serving.what_if.documents import PromotionRequest, PromotionSimulationResponse
 
 app = typer.Typer(help="What-if of promotions", no_args_is_help=True)
 
@@ -62,15 +62,12 @@ def simulate(
     """Show expected units, revenue and profit of a promotion, the loss of its items' families, and
     its conflicts with other promotions."""
     from models.pricing.promotions.what_if import Mechanic
-    from serving.what_if.baskets import mean_basket as measure_basket
-    from serving.what_if.documents import PromotionRequest, describe_promotion
-    from serving.what_if.simulation import simulate_promotion
+    from serving.what_if.documents import PromotionRequest
 
     if mechanic not in tuple(Mechanic):
         raise UnknownName(mechanic, tuple(Mechanic), kind="mechanic", where="--mechanic")
     shop = Shop()
     check_zone(shop, zone)
-    currency = shop.settings.zone(zone).currency
     request = PromotionRequest(
         item_ids=item,
         zone=zone,
@@ -87,20 +84,31 @@ def simulate(
         support=support or [],
         reach=reach,
     )
+    document = _simulate_request(shop, request)
+    if json:
+        print_json(document.model_dump())
+        return
+    n_items, currency = len(document.items), document.currency
+    title = f"{mechanic}, zone {zone}, {n_items} items, {currency}: mean (p10 to p90)"
+    _print_effects(document, title)
+    _print_remarks(document, request.support)
+
+
+def _simulate_request(shop: Shop, request: PromotionRequest) -> PromotionSimulationResponse:
+    from serving.what_if.baskets import mean_basket
+    from serving.what_if.documents import describe_promotion
+    from serving.what_if.simulation import simulate_promotion
+
+    currency = shop.settings.zone(request.zone).currency
     with steps(1) as progress:
         inputs = load_pricing_inputs(shop, progress)
         basket = None
         if request.lacks_basket:
-            basket = measure_basket(inputs.facts, item, zone, inputs.now)
-        simulation = simulate_promotion(inputs, request.to_campaign(currency, basket), item)
+            basket = mean_basket(inputs.facts, request.item_ids, request.zone, inputs.now)
+        campaign = request.to_campaign(currency, basket)
+        simulation = simulate_promotion(inputs, campaign, request.item_ids)
         progress.done()
-    document = describe_promotion(simulation, currency, basket)
-    if json:
-        print_json(document.model_dump())
-        return
-    title = f"{mechanic}, zone {zone}, {len(document.items)} items, {currency}: mean (p10 to p90)"
-    _print_effects(document, title)
-    _print_remarks(document, support or [])
+    return describe_promotion(simulation, currency, basket)
 
 
 def _print_effects(document: PromotionSimulationResponse, title: str) -> None:

@@ -41,14 +41,7 @@ def recommend(
         raise UnknownName(
             placement, served_models.placements, kind="placement", where="--placement"
         )
-    if out.exists() and (
-        not out.is_dir() or any(file.suffix != ".parquet" for file in out.iterdir())
-    ):
-        raise BadInput(
-            "the folder contains other files than slates",
-            where=str(out),
-            hint="Choose a new folder for --out",
-        )
+    _check_folder(out)
     with steps(2) as progress, threadpool_limits(1):
         progress.say("loading the champion and the histories")
         served_models.refresh()
@@ -76,6 +69,18 @@ def recommend(
     else:
         speed = f"{len(histories) / seconds:,.0f} users a second"
         print_line(f"{n_rows:,} rows of {len(histories):,} users in {out}, {speed}")
+
+
+def _check_folder(out: Path) -> None:
+    """Raise BadInput for a folder that contains other files than slates."""
+    if out.exists() and (
+        not out.is_dir() or any(file.suffix != ".parquet" for file in out.iterdir())
+    ):
+        raise BadInput(
+            "the folder contains other files than slates",
+            where=str(out),
+            hint="Choose a new folder for --out",
+        )
 
 
 def _read_users(path: Path) -> list[str]:

@@ -96,14 +96,14 @@ def _read_price_list(facts: Facts, settings: Settings, now: datetime) -> Iterato
     rows: list[_ListedRow] = table.to_pyarrow().to_pylist()
     keys = {(row["item_id"], row["zone"]) for row in rows}
     for row in rows:
-        yield _listed_price(row, row["zone"], settings, now)
+        yield _build_listed_price(row, row["zone"], settings, now)
         if row["zone"] == DEFAULT_ZONE:
             for zone in zones:
                 if (row["item_id"], zone) not in keys:
-                    yield _listed_price(row, zone, settings, now)
+                    yield _build_listed_price(row, zone, settings, now)
 
 
-def _listed_price(row: _ListedRow, zone: str, settings: Settings, now: datetime) -> NewPrice:
+def _build_listed_price(row: _ListedRow, zone: str, settings: Settings, now: datetime) -> NewPrice:
     offer = row["offer_price_minor"]
     return NewPrice(
         item_id=row["item_id"],
