@@ -14,9 +14,9 @@ from serving.audit.service import AuditService
 from serving.database.audit_log import Head
 from serving.http.auth import Caller, require
 from serving.http.dependencies import provided
-from serving.http.parameters import cursor_number, only, readable
+from serving.http.parameters import allow_only, check_text, parse_cursor
 
-router = APIRouter(prefix="/v1/audit", tags=["audit"], dependencies=[Depends(readable)])
+router = APIRouter(prefix="/v1/audit", tags=["audit"], dependencies=[Depends(check_text)])
 Audit = Annotated[AuditService, Depends(provided(AuditService))]
 Auditor = Annotated[Caller, Depends(require("audit.read"))]
 
@@ -59,7 +59,8 @@ class VerificationResponse(BaseModel):
 
 
 @router.get(
-    "", dependencies=[Depends(only("subject_id", "actor", "action", "after", "cursor", "limit"))]
+    "",
+    dependencies=[Depends(allow_only("subject_id", "actor", "action", "after", "cursor", "limit"))],
 )
 def get_audit(
     audit: Audit,
@@ -74,7 +75,7 @@ def get_audit(
     """Actions in order."""
     page = audit.page(
         AuditFilter(subject_id, actor, action),
-        after=max(after, cursor_number(cursor)),
+        after=max(after, parse_cursor(cursor)),
         limit=limit,
     )
     items = [_describe_record(record) for record in page.records]
@@ -82,7 +83,7 @@ def get_audit(
     return AuditResponse(items=items, next_cursor=next_cursor, head=_describe_head(page.head))
 
 
-@router.get("/verification", dependencies=[Depends(only("anchor_seq", "anchor_hash"))])
+@router.get("/verification", dependencies=[Depends(allow_only("anchor_seq", "anchor_hash"))])
 def verify(
     audit: Audit,
     _caller: Auditor,

@@ -16,7 +16,7 @@ from serving.field_types import Id, Name
 from serving.http.auth import Caller, require
 from serving.http.dependencies import provided
 from serving.http.idempotency import Write
-from serving.http.parameters import only
+from serving.http.parameters import allow_only
 
 if TYPE_CHECKING:
     from experiments.analysis.report import ExperimentReport, MetricResult, VariantResult
@@ -174,7 +174,7 @@ def switch(
     return response
 
 
-@router.get("/assignments", dependencies=[Depends(only("unit_id"))])
+@router.get("/assignments", dependencies=[Depends(allow_only("unit_id"))])
 def get_assignments(
     experiments: Experiments,
     _caller: Manager,

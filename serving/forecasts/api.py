@@ -15,7 +15,7 @@ from serving.field_types import Id, ModelResponse, Name
 from serving.forecasts.service import ForecastService, Freq, PriceAdjustment
 from serving.http.auth import Caller, require
 from serving.http.dependencies import provided
-from serving.http.parameters import only
+from serving.http.parameters import allow_only
 
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"])
 Forecasts = Annotated[ForecastService, Depends(provided(ForecastService))]
@@ -84,7 +84,7 @@ class ForecastResponse(BaseModel):
     )
 
 
-@router.get("/{item_id}", dependencies=[Depends(only("horizon", "zone", "freq"))])
+@router.get("/{item_id}", dependencies=[Depends(allow_only("horizon", "zone", "freq"))])
 def get_forecast(
     _caller: Annotated[Caller, Depends(require("pricing.read"))],
     forecasts: Forecasts,

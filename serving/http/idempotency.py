@@ -128,15 +128,6 @@ async def read_attempt(
 # The write of a request: `write.run_once(caller, work)`.
 Write = Annotated[Attempt, Depends(read_attempt)]
 
-attempt = read_attempt
-
-
-def run_once(
-    _request: Request, caller: Caller, tried: Attempt, work: Callable[[sa.Connection], BaseModel]
-) -> Response:
-    """As `Attempt.run_once`."""
-    return tried.run_once(caller, work)
-
 
 class _Replayed(Exception):
     """Carries a kept error past the handler that would keep it again."""

@@ -1,4 +1,4 @@
-"""Query parameters that several endpoints read the same way."""
+"""Reads and checks parameters that several endpoints have: cursors, times, versions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from features.contracts.errors import BadInput, UnknownName
 from serving.field_types import check_storable
 
 
-def readable(request: Request) -> None:
-    """A FastAPI dependency that refuses a path or query no database can look for (422)."""
+def check_text(request: Request) -> None:
+    """A FastAPI dependency that refuses (422) a path or query that no database can keep."""
     for text in (
         *request.path_params.values(),
         *(value for _, value in request.query_params.multi_items()),
@@ -24,10 +24,10 @@ def readable(request: Request) -> None:
             raise BadInput(str(error), where="path or query") from error
 
 
-def only(*names: str) -> Callable[[Request], None]:
-    """A FastAPI dependency that refuses every query parameter but these (422).
+def allow_only(*names: str) -> Callable[[Request], None]:
+    """Return a FastAPI dependency that refuses (422) every query parameter but these.
 
-    On the price path it keeps out whatever would tell who is asking: a price is the same for
+    On the price path it keeps out whatever describes the visitor: a price is the same for
     everybody.
     """
 
@@ -39,8 +39,8 @@ def only(*names: str) -> Callable[[Request], None]:
     return refuse_others
 
 
-def cursor_number(text: str | None, *, where: str = "cursor") -> int:
-    """The row number that a cursor stands for; 0 without a cursor."""
+def parse_cursor(text: str | None, *, where: str = "cursor") -> int:
+    """Return the row number in a cursor; 0 without a cursor."""
     if text is None:
         return 0
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
@@ -50,13 +50,16 @@ def cursor_number(text: str | None, *, where: str = "cursor") -> int:
     return int(text)
 
 
-def instant(text: str | None, default: datetime, *, where: str) -> datetime:
-    """An RFC 3339 time; `+00:00` arrives as ` 00:00` when the plus was not escaped."""
+def parse_instant(text: str | None, default: datetime, *, where: str) -> datetime:
+    """Return an RFC 3339 time, `default` without one.
+
+    `+00:00` arrives as ` 00:00` when the plus was not escaped.
+    """
     return default if text is None else parse_time(text.replace(" ", "+"), where=where)
 
 
-def entity_version(if_match: str | None) -> int | None:
-    """The version that `If-Match` names; None for `*` or without the header."""
+def parse_if_match(if_match: str | None) -> int | None:
+    """Return the version in `If-Match`; None for `*` or without the header."""
     if if_match is None or if_match.strip() == "*":
         return None
     text = if_match.strip().removeprefix("W/").strip('"')

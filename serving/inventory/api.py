@@ -12,7 +12,7 @@ from features.contracts.tables import DEFAULT_ZONE
 from serving.field_types import ModelResponse, Name, Text
 from serving.http.auth import Caller, require
 from serving.http.dependencies import provided
-from serving.http.parameters import cursor_number, only, readable
+from serving.http.parameters import allow_only, check_text, parse_cursor
 from serving.inventory.service import InventoryRow, InventoryService
 
 router = APIRouter(prefix="/v1/inventory", tags=["inventory"])
@@ -58,7 +58,7 @@ class InventoryResponse(BaseModel):
     model: ModelResponse
 
 
-@router.get("", dependencies=[Depends(readable), Depends(only(*_NAMES))])
+@router.get("", dependencies=[Depends(check_text), Depends(allow_only(*_NAMES))])
 def get_inventory(
     _caller: Annotated[Caller, Depends(require("pricing.read"))],
     inventories: Inventories,
@@ -77,7 +77,7 @@ def get_inventory(
     rows = [
         row for row in inventory.rows if _is_shown(row, show) and _is_within(row.category, category)
     ]
-    start = cursor_number(cursor)
+    start = parse_cursor(cursor)
     end = start + limit
     return InventoryResponse(
         zone=zone,

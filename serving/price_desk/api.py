@@ -18,7 +18,7 @@ from serving.field_types import ReasonRequest, Text, Time
 from serving.http.auth import Caller, require
 from serving.http.dependencies import provided
 from serving.http.idempotency import Write
-from serving.http.parameters import cursor_number, entity_version, only, readable
+from serving.http.parameters import allow_only, check_text, parse_cursor, parse_if_match
 from serving.price_desk import decisions
 from serving.price_desk.decisions import BulkResult, PriceEdit
 from serving.price_desk.repository import Suggestion, SuggestionFilter
@@ -27,10 +27,10 @@ from serving.price_desk.service import PriceDeskService
 from serving.prices.documents import PriceChangeResponse, describe_change
 
 router = APIRouter(
-    prefix="/v1/price-suggestions", tags=["price desk"], dependencies=[Depends(readable)]
+    prefix="/v1/price-suggestions", tags=["price desk"], dependencies=[Depends(check_text)]
 )
 changes_router = APIRouter(
-    prefix="/v1/price-changes", tags=["prices"], dependencies=[Depends(readable)]
+    prefix="/v1/price-changes", tags=["prices"], dependencies=[Depends(check_text)]
 )
 _FILTERS = ("status", "category", "min_change", "zone", "item_id", "evidence_grade", "run_id")
 
@@ -157,7 +157,7 @@ class BulkResponse(BaseModel):
     refused: list[RefusedResponse]
 
 
-@router.get("", dependencies=[Depends(only(*_FILTERS, "cursor", "limit"))])
+@router.get("", dependencies=[Depends(allow_only(*_FILTERS, "cursor", "limit"))])
 def list_suggestions(
     _caller: Reader,
     desk: Desk,
@@ -188,14 +188,14 @@ def list_suggestions(
         evidence_grade=evidence_grade,
         run_id=run_id,
     )
-    page = desk.list_suggestions(criteria, after=cursor_number(cursor), limit=limit)
+    page = desk.list_suggestions(criteria, after=parse_cursor(cursor), limit=limit)
     return SuggestionsResponse(
         items=[SuggestionResponse.model_validate(_fields(suggestion)) for suggestion in page],
         next_cursor=str(page[-1].seq) if len(page) == limit else None,
     )
 
 
-@router.get("/{suggestion_id}", dependencies=[Depends(only())])
+@router.get("/{suggestion_id}", dependencies=[Depends(allow_only())])
 def get_suggestion(
     response: Response, suggestion_id: str, _caller: Reader, desk: Desk
 ) -> SuggestionDetailResponse:
@@ -236,7 +236,7 @@ def approve(
 ) -> Response:
     """Puts the suggested price into the ledger: live at once, or scheduled."""
     decider = desk.decider(caller.key_id, body.reason if body else None)
-    work = _decide(decisions.approve, decider, suggestion_id, entity_version(if_match))
+    work = _decide(decisions.approve, decider, suggestion_id, parse_if_match(if_match))
     return write.run_once(caller, work)
 
 
@@ -251,7 +251,7 @@ def reject(
 ) -> Response:
     """Rejects the suggestion."""
     decider = desk.decider(caller.key_id, body.reason if body else None)
-    work = _decide(decisions.reject, decider, suggestion_id, entity_version(if_match))
+    work = _decide(decisions.reject, decider, suggestion_id, parse_if_match(if_match))
     return write.run_once(caller, work)
 
 
@@ -265,7 +265,7 @@ def edit(
     if_match: IfMatch = None,
 ) -> Response:
     """Suggests another price; someone else must approve it."""
-    version = entity_version(if_match)
+    version = parse_if_match(if_match)
     change = PriceEdit(body.suggested_price, body.effective_from, body.confirm_large_change)
 
     def work(connection: sa.Connection) -> SuggestionDetailResponse:

@@ -12,11 +12,11 @@ from features.contracts.money import to_major
 from features.contracts.tables import DEFAULT_ZONE
 from serving.http.auth import Caller, require
 from serving.http.dependencies import provided
-from serving.http.parameters import cursor_number, instant, only, readable
+from serving.http.parameters import allow_only, check_text, parse_cursor, parse_instant
 from serving.prices.documents import PriceChangeResponse, describe_change
 from serving.prices.service import PriceService, Quote
 
-router = APIRouter(tags=["prices"], dependencies=[Depends(readable)])
+router = APIRouter(tags=["prices"], dependencies=[Depends(check_text)])
 Prices = Annotated[PriceService, Depends(provided(PriceService))]
 MAX_ITEMS = 500
 
@@ -53,7 +53,7 @@ class PriceChangesResponse(BaseModel):
     next_cursor: str | None
 
 
-@router.get("/v1/prices", dependencies=[Depends(only("item_id", "zone", "at"))])
+@router.get("/v1/prices", dependencies=[Depends(allow_only("item_id", "zone", "at"))])
 def get_prices(
     _caller: Annotated[Caller, Depends(require("storefront"))],
     prices: Prices,
@@ -62,7 +62,7 @@ def get_prices(
     at: Annotated[str | None, Query(description="RFC 3339; now without it")] = None,
 ) -> PricesResponse:
     """The prices of items. Refuses any parameter about a user, a visitor or a session."""
-    quotes = prices.quote_items(item_id, zone, instant(at, prices.now(), where="at"))
+    quotes = prices.quote_items(item_id, zone, parse_instant(at, prices.now(), where="at"))
     priced = {quote.price.item_id for quote in quotes}
     return PricesResponse(
         items=[_describe_quote(quote) for quote in quotes],
@@ -70,7 +70,9 @@ def get_prices(
     )
 
 
-@router.get("/v1/price-changes", dependencies=[Depends(only("after", "cursor", "limit", "zone"))])
+@router.get(
+    "/v1/price-changes", dependencies=[Depends(allow_only("after", "cursor", "limit", "zone"))]
+)
 def get_price_changes(
     _caller: Annotated[Caller, Depends(require("pricing.read"))],
     prices: Prices,
@@ -81,7 +83,7 @@ def get_price_changes(
 ) -> PriceChangesResponse:
     """The ledger in the order of appending: a shop system that asks for what came after the last
     `seq` misses none."""
-    start = max(after, cursor_number(cursor))
+    start = max(after, parse_cursor(cursor))
     rows = prices.list_changes(start, limit, zone)
     next_cursor = str(rows[-1].seq) if len(rows) == limit else None
     return PriceChangesResponse(

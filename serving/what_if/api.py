@@ -12,7 +12,7 @@ from models.pricing.promotions.what_if import MAX_PRICES
 from serving.field_types import Text
 from serving.http.auth import Caller, require
 from serving.http.dependencies import provided
-from serving.http.parameters import only, readable
+from serving.http.parameters import allow_only, check_text
 from serving.what_if.documents import (
     Money,
     PriceSimulationResponse,
@@ -21,7 +21,7 @@ from serving.what_if.documents import (
 )
 from serving.what_if.service import WhatIfService
 
-router = APIRouter(tags=["prices"], dependencies=[Depends(readable), Depends(only())])
+router = APIRouter(tags=["prices"], dependencies=[Depends(check_text), Depends(allow_only())])
 Reader = Annotated[Caller, Depends(require("pricing.read"))]
 WhatIf = Annotated[WhatIfService, Depends(provided(WhatIfService))]
 
