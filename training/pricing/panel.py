@@ -38,7 +38,7 @@ def read_price_panel(
     events, promotions = facts.read("events"), facts.read("promotions")
     first = events.occurred_at.min().to_pyarrow().as_py()
     starts = [start for start in week_starts(first, end, settings.timezone) if start < end]
-    foreign = [name for name, zone in settings.zones.items() if zone.currency != settings.currency]
+    foreign = _list_foreign_zones(settings)
     kinds = promotion_kinds(promotions)
     weekly = weekly_demand(
         events,
@@ -88,6 +88,11 @@ def read_price_panel(
         log_cost=_log(costs) if costs.any() else None,
     )
     return panel, starts
+
+
+def _list_foreign_zones(settings: Settings) -> list[str]:
+    """Return the zones that sell in another currency than the shop's."""
+    return [name for name, zone in settings.zones.items() if zone.currency != settings.currency]
 
 
 class _PanelIndex:

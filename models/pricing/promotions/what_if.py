@@ -201,15 +201,20 @@ def evaluate_campaign(
                 lift=math.exp(lift[n]),
             )
         )
-    total_against_none = _sum_effects([item.against_none for item in promoted])
-    total_cannibalised = _sum_effects([item.cannibalised for item in promoted])
+    return _sum_up(campaign, promoted)
+
+
+def _sum_up(campaign: Campaign, promoted: Sequence[PromotedItem]) -> WhatIf:
+    """Return the items with the sums of their effects."""
+    against_none = _sum_effects([item.against_none for item in promoted])
+    cannibalised = _sum_effects([item.cannibalised for item in promoted])
     return WhatIf(
         campaign=campaign,
         items=tuple(promoted),
         expected=_sum_effects([item.expected for item in promoted]),
-        against_none=total_against_none,
-        cannibalised=total_cannibalised,
-        net=_sum_effects([total_against_none, total_cannibalised]),
+        against_none=against_none,
+        cannibalised=cannibalised,
+        net=_sum_effects([against_none, cannibalised]),
     )
 
 
