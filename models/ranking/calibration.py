@@ -19,6 +19,7 @@ from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int
 from features.contracts.recommendations import Reason
 from models.compiled.source_chances import interpolate_chances, likeliest_sources
 
+# For each source: the ranker column that holds its score, and the reason it gives an item.
 SOURCES: dict[str, tuple[str, Reason]] = {
     "EASE": ("ease", Reason.SIMILAR),
     "EASE, decayed": ("ease_decayed", Reason.SIMILAR),

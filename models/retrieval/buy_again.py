@@ -23,6 +23,7 @@ from models.retrieval.interactions import find_positions
 
 KIND = "buy_again"
 
+# The hazard is linear in these terms; purchases of a minute and of an hour ago count alike.
 TERMS = (
     "constant",
     "log_frequency",

@@ -33,6 +33,7 @@ from models.ranking.slate.merchandising_rules import (
     pins,
 )
 
+# Diversity looks at this many of the best candidates.
 _DEPTH = 500
 _FILL = 200
 
