@@ -32,7 +32,7 @@ def recommend(
 
     from features.online.histories import offline_histories
     from serving.models.served_models import ServedModels
-    from serving.recommendations.batch import write_slates
+    from serving.recommendations.batch import BatchRequest, write_slates
 
     shop = Shop()
     chosen = None if users == "all" else _read_users(Path(users))
@@ -52,12 +52,13 @@ def recommend(
         started = time.perf_counter()
         n_rows = write_slates(
             out,
-            served.recommender,
-            served.version,
+            served,
             histories,
-            chosen if chosen is not None else sorted(histories),
-            placement=placement,
-            count=count,
+            BatchRequest(
+                user_ids=chosen if chosen is not None else sorted(histories),
+                placement=placement,
+                count=count,
+            ),
             n_processes=processes or os.cpu_count() or 1,
         )
         seconds = time.perf_counter() - started

@@ -20,8 +20,7 @@ import pyarrow.parquet as pq
 
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, RecommendationQuery
-from models.ranking.recommender import Recommender
-from models.registry import Version
+from models.served_recommender import ServedRecommender
 
 SLATES = pa.schema(
     [
@@ -38,6 +37,15 @@ _MAX_USERS = 2_000
 _MIN_USERS = 10
 # Shares per process, at least: a process that is done early takes another.
 _MIN_SHARES = 6
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """Whose slates to write, for which placement, and how many items each has."""
+
+    user_ids: Sequence[str]
+    placement: str
+    count: int
 
 
 @dataclass(frozen=True)
@@ -58,12 +66,10 @@ class _Work:
 
     shares: Sequence[_Share]
     n_taken: Synchronized[int]
-    recommender: Recommender
+    served: ServedRecommender
     histories: Mapping[str, UserHistory]
     allowed: frozenset[str] | None
-    placement: str
-    count: int
-    version: str
+    request: BatchRequest
 
 
 # A worker inherits this from the process that forks it, so that nothing is sent through a pipe.
@@ -72,13 +78,10 @@ _inherited: list[_Work] = []
 
 def write_slates(
     folder: Path,
-    recommender: Recommender,
-    version: Version,
+    served: ServedRecommender,
     histories: Mapping[str, UserHistory],
-    user_ids: Sequence[str],
+    request: BatchRequest,
     *,
-    placement: str,
-    count: int,
     n_processes: int,
 ) -> int:
     """Write SLATES rows as `part-NNNNN.parquet` files into `folder`, which is replaced whole;
@@ -88,7 +91,7 @@ def write_slates(
     the server gives at the instant of the histories, of items in stock, without an experiment's
     treatment.
     """
-    known_ids = [user_id for user_id in user_ids if user_id in histories]
+    known_ids = [user_id for user_id in request.user_ids if user_id in histories]
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     retired = staging.with_suffix(".retired")
@@ -100,12 +103,10 @@ def write_slates(
             for number, share_ids in enumerate(_split_users(known_ids, n_processes))
         ],
         n_taken=processes.Value("q"),
-        recommender=recommender,
+        served=served,
         histories=histories,
-        allowed=_ids_in_stock(recommender.items),
-        placement=placement,
-        count=count,
-        version=version.version,
+        allowed=_ids_in_stock(served.recommender.items),
+        request=request,
     )
     _inherited.append(work)
     try:
@@ -148,7 +149,10 @@ def _ids_in_stock(items: ItemFeatures) -> frozenset[str] | None:
 
 def _query(work: _Work, user_id: str) -> RecommendationQuery:
     return RecommendationQuery(
-        work.histories[user_id], work.placement, work.count, allowed_item_ids=work.allowed
+        work.histories[user_id],
+        work.request.placement,
+        work.request.count,
+        allowed_item_ids=work.allowed,
     )
 
 
@@ -191,7 +195,7 @@ def _take_share(work: _Work) -> _Share | None:
 
 def _write_share(work: _Work, share: _Share) -> int:
     user_ids = share.user_ids
-    slates = work.recommender.lines([_query(work, user_id) for user_id in user_ids])
+    slates = work.served.recommender.lines([_query(work, user_id) for user_id in user_ids])
     lengths = np.array([len(slate.item_ids) for slate in slates], np.int64)
     n_rows = int(lengths.sum())
     columns = {
@@ -200,7 +204,7 @@ def _write_share(work: _Work, share: _Share) -> int:
         "item_id": np.concatenate([slate.item_ids for slate in slates]),
         "score": np.concatenate([slate.scores for slate in slates]),
         "reason": [reason for slate in slates for reason in slate.reasons],
-        "model_version": np.full(n_rows, work.version, object),
+        "model_version": np.full(n_rows, work.served.version.version, object),
     }
     pq.write_table(pa.Table.from_pydict(columns, schema=SLATES), share.path, compression="zstd")
     return n_rows
