@@ -133,9 +133,9 @@ def _values_at_numpy(values: Float32Array, rows: Int64Array, positions: Int64Arr
     """Do the same with a mask."""
     rows_at = rows[positions]
     known = rows_at >= 0
-    found = np.zeros(len(positions), values.dtype)
-    found[known] = values[rows_at[known]]
-    return found
+    selected = np.zeros(len(positions), values.dtype)
+    selected[known] = values[rows_at[known]]
+    return selected
 
 
 def _category_columns_numpy(
@@ -231,12 +231,12 @@ def _values_at(values: Float32Array, rows: Int64Array, positions: Int64Array) ->
 
     `rows` (n_items,) is the row of each position in `values`; where it is -1 the value is 0.
     """
-    found = np.zeros(len(positions), values.dtype)
+    selected = np.zeros(len(positions), values.dtype)
     for index in range(len(positions)):
         row = rows[positions[index]]
         if row >= 0:
-            found[index] = values[row]
-    return found
+            selected[index] = values[row]
+    return selected
 
 
 @compile_kernel(fastmath={"reassoc", "contract"})

@@ -32,8 +32,8 @@ class Trees(NamedTuple):
     the leaves.
 
     A column has two lists of tests: those that send a missing value to the left, and those that
-    send it to the right. Numbers are compared as integers of the same order, in which NaN has a
-    place: below all others, or above them.
+    send it to the right. Numbers are compared as integers of the same order, in which NaN is below
+    all others, or above them.
 
     first_tests   int32 (2 × columns + 1,), the tests of list i go from `first_tests[i]` to before
                   `first_tests[i + 1]`

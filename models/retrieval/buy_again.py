@@ -80,7 +80,7 @@ class BuyAgain:
     def score(self, history: UserHistory) -> Float32Array:
         """Return the probability that each item of the history is bought again, in its order.
 
-        The weeks meant are as many as those that the weights were fitted on.
+        The period is as long as the one that the weights were fitted on.
         """
         terms = _compute_terms(self.gaps, self._index, history)
         return np.asarray(_sigmoid(terms @ self.weights), np.float32)

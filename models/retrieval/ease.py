@@ -1,7 +1,7 @@
 """EASE: one ridge regression of every item on all others, in closed form.
 
 Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019. The weights are pruned to
-the strongest of each row, which keeps answers quick and the artifact small.
+the strongest of each row, so that scoring is fast and the artifact small.
 
     N  items that take part
 """

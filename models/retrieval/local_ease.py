@@ -2,7 +2,7 @@
 
 EASE inverts one matrix of items × items, whose memory grows with the square of the catalogue and
 whose time with its cube. Almost all of its weights lie near zero. Here each item has a ridge
-regression of its own on the few items it stands closest to (fsSLIM of Ning and Karypis, "SLIM:
+regression of its own on its few nearest items (fsSLIM of Ning and Karypis, "SLIM:
 Sparse Linear Methods for Top-N Recommender Systems", ICDM 2011, in the closed form of Steck 2019):
 memory and time grow with the number of items. With all other items for neighbours the weights are
 those of EASE.
@@ -21,7 +21,7 @@ from models.retrieval.ease import Ease
 from models.retrieval.interactions import Interactions
 
 _BLOCK = 1024  # items whose co-occurrences are counted at a time
-_SOLVED = 256  # regressions solved at a time
+_N_SOLVED = 256  # regressions solved at a time
 
 
 @dataclass(frozen=True)
@@ -111,19 +111,19 @@ def _fit_weights(
     parts = []
     # The systems are small: threads would wait longer than they work.
     with threadpool_limits(1, "blas"):
-        for start in range(0, n, _SOLVED):
-            near = neighbors[start : start + _SOLVED]
+        for start in range(0, n, _N_SOLVED):
+            near = neighbors[start : start + _N_SOLVED]
             target = np.arange(start, start + len(near))
             system = _look_up_entries(keys, data, near[:, :, None], near[:, None, :], n)
             # A missing neighbour has an equation of its own, whose solution is 0.
             system[:, diagonal, diagonal] = np.where(near >= 0, n_buyers[near], 1.0) + l2
             right = _look_up_entries(keys, data, near, target[:, None], n)
-            solved = np.linalg.solve(
+            solution = np.linalg.solve(
                 system.astype(np.float64), right[:, :, None].astype(np.float64)
             )[:, :, 0]
             known = near >= 0
             parts.append(
-                (near[known], np.broadcast_to(target[:, None], near.shape)[known], solved[known])
+                (near[known], np.broadcast_to(target[:, None], near.shape)[known], solution[known])
             )
     rows, columns, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     weights = sparse.csr_matrix((values.astype(np.float32), (rows, columns)), shape=(n, n))

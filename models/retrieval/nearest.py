@@ -100,7 +100,7 @@ class Nearest:
         index = faiss.read_index(str(path))
         if not isinstance(index, faiss.IndexIVFFlat):
             raise BadInput(
-                "holds another kind of index",
+                "contains another kind of index",
                 where=str(path),
                 hint="Train anew: shopwright train recommendations",
             )

@@ -90,7 +90,7 @@ class Steps:
 
     @classmethod
     def from_sequences(cls, sequences: Sequences, item_ids: ObjectArray) -> Steps:
-        """Drop lines of items that are not in `item_ids`; their steps remain, without items."""
+        """Build the steps without lines of items that are not in `item_ids`; every step remains."""
         index = {item_id: position for position, item_id in enumerate(item_ids)}
         items = find_positions(index, sequences.item_ids)[sequences.items]
         known = items >= 0

@@ -70,7 +70,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class _Question:
-    """The items to predict for each visitor.
+    """Items to predict, by visitor.
 
     relevant   by index of the visitor, the positions of the items
     only_new   items bought before are left out of the slate

@@ -30,7 +30,7 @@ GAPS = Gaps(
 
 def history(bought: Mapping[str, tuple[int, float, float]], user_id: str = "u") -> UserHistory:
     """From `item: (orders, weeks since the first, weeks since the last)`."""
-    n, first, last = (np.array(each) for each in zip(*bought.values(), strict=True))
+    n, first, last = (np.array(column) for column in zip(*bought.values(), strict=True))
     now = int(AS_OF.timestamp())
     return replace(
         UserHistory.unknown(AS_OF),
@@ -43,7 +43,7 @@ def history(bought: Mapping[str, tuple[int, float, float]], user_id: str = "u") 
     )
 
 
-def weighted(**weights: float) -> BuyAgain:
+def make_model(**weights: float) -> BuyAgain:
     return BuyAgain(GAPS, np.array([weights.get(name, 0.0) for name in TERMS]))
 
 
@@ -53,20 +53,20 @@ def chance(log_odds: float) -> float:
 
 def test_the_rate_has_a_prior_of_one_purchase_a_gap() -> None:
     # Three orders, the first 9 weeks ago; the item is bought every 2 weeks: (3 + 1) / (9 + 2).
-    score = weighted(log_rate=1.0).score(history({"milk": (3, 9.0, 1.0)}))
+    score = make_model(log_rate=1.0).score(history({"milk": (3, 9.0, 1.0)}))
     assert score[0] == pytest.approx(chance(math.log(4 / 11)))
 
 
-def test_due_is_the_time_since_the_last_purchase_over_the_visitors_own_gap_shrunk_to_the_items() -> (
-    None
-):
+def test_due_is_the_time_since_the_last_purchase_over_the_shrunk_gap_of_the_visitor() -> None:
     # Span 8 weeks in two gaps, and one gap of 2 weeks more: (8 + 2) / 3; three weeks ago.
-    score = weighted(log_due=1.0).score(history({"milk": (3, 11.0, 3.0)}))
+    score = make_model(log_due=1.0).score(history({"milk": (3, 11.0, 3.0)}))
     assert score[0] == pytest.approx(chance(math.log(3 / (10 / 3))))
 
 
 def test_an_unknown_item_is_bought_again_as_the_usual_one() -> None:
-    score = weighted(log_repeat=1.0).score(history({"ghost": (1, 3.0, 3.0), "milk": (1, 3.0, 3.0)}))
+    score = make_model(log_repeat=1.0).score(
+        history({"ghost": (1, 3.0, 3.0), "milk": (1, 3.0, 3.0)})
+    )
     assert score.tolist() == pytest.approx([chance(math.log(0.5)), chance(math.log(0.8))])
 
 
@@ -83,9 +83,9 @@ def test_gaps_and_repeat_shrink_to_the_category_and_that_to_the_shop() -> None:
     assert gaps.repeat.tolist() == pytest.approx([(0 + repeat_food) / 2, (1 + repeat_drinks) / 2])
 
 
-def due_shoppers() -> tuple[dict[str, UserHistory], dict[str, frozenset[str]]]:
-    """Every one bought milk five times; those for whom two weeks or more have passed buy it
-    again."""
+def make_shoppers() -> tuple[dict[str, UserHistory], dict[str, frozenset[str]]]:
+    """Return shoppers who bought milk five times, and who buys it again: those whose last purchase
+    is two weeks ago or more."""
     histories, bought = {}, {}
     for n in range(200):
         since = 0.2 + 3.6 * n / 200
@@ -95,7 +95,7 @@ def due_shoppers() -> tuple[dict[str, UserHistory], dict[str, frozenset[str]]]:
 
 
 def test_the_hazard_learns_that_what_is_due_is_bought_and_a_refit_equals_it() -> None:
-    histories, bought = due_shoppers()
+    histories, bought = make_shoppers()
     weights = fit_buy_again(GAPS, histories, bought, BuyAgainConfig())
     model = BuyAgain(GAPS, weights)
     early, due = (
@@ -106,9 +106,9 @@ def test_the_hazard_learns_that_what_is_due_is_bought_and_a_refit_equals_it() ->
 
 
 def test_a_loaded_model_equals_the_saved_one(tmp_path: Path) -> None:
-    histories, bought = due_shoppers()
+    histories, bought = make_shoppers()
     model = BuyAgain(GAPS, fit_buy_again(GAPS, histories, bought, BuyAgainConfig()))
     model.save(tmp_path)
-    asked = history({"ghost": (2, 5.0, 1.0), "milk": (3, 5.0, 0.0)})
-    assert BuyAgain.load(tmp_path).score(asked).tolist() == model.score(asked).tolist()
+    query = history({"ghost": (2, 5.0, 1.0), "milk": (3, 5.0, 0.0)})
+    assert BuyAgain.load(tmp_path).score(query).tolist() == model.score(query).tolist()
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".npz"}

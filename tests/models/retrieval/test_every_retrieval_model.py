@@ -28,12 +28,14 @@ from tests.shops.neural_shop import LOOP, bought, plain_items, sequences_of
 
 @dataclass(frozen=True)
 class Case:
-    """How one algorithm is fitted and asked; the numbers of items and neighbours are far above the
-    tiny shop's."""
+    """How one model is fitted and how it scores.
+
+    Its numbers of items and neighbours are far above those of the tiny shop.
+    """
 
     kind: type[Any]
     fit: Callable[[Interactions], Any]
-    ask: Callable[[Any, np.ndarray], np.ndarray]
+    score: Callable[[Any, np.ndarray], np.ndarray]
 
 
 NOW = 7 * 24 * 3600  # after every order of the tiny shop
@@ -117,13 +119,13 @@ def shop() -> Interactions:
 def test_what_the_same_circle_buys_scores_above_what_the_other_buys(
     case: Case, shop: Interactions
 ) -> None:
-    scores = case.ask(case.fit(shop), np.array([0, 2]))
+    scores = case.score(case.fit(shop), np.array([0, 2]))
     assert scores[[4, 6, 8, 10]].mean() > scores[1::2].mean() + 0.1
 
 
 def test_a_refit_equals_the_fit(case: Case, shop: Interactions) -> None:
     rows = np.array([1, 3])
-    assert case.ask(case.fit(shop), rows).tolist() == case.ask(case.fit(shop), rows).tolist()
+    assert case.score(case.fit(shop), rows).tolist() == case.score(case.fit(shop), rows).tolist()
 
 
 def test_a_loaded_model_equals_the_saved_one_and_holds_no_pickle(
@@ -133,28 +135,28 @@ def test_a_loaded_model_equals_the_saved_one_and_holds_no_pickle(
     model.save(tmp_path)
     loaded = case.kind.load(tmp_path)
     for rows in (np.array([0]), np.array([1, 4, 7])):
-        assert case.ask(loaded, rows).tolist() == case.ask(model, rows).tolist()
+        assert case.score(loaded, rows).tolist() == case.score(model, rows).tolist()
     assert loaded.item_ids.tolist() == model.item_ids.tolist()
     assert {path.suffix for path in tmp_path.iterdir()} <= {".json", ".npz", ".safetensors"}
 
 
 def test_another_kind_of_model_is_refused(case: Case, shop: Interactions, tmp_path: Path) -> None:
-    other = next(each for each in CASES.values() if each.kind is not case.kind)
+    other = next(other for other in CASES.values() if other.kind is not case.kind)
     other.fit(shop).save(tmp_path)
     with pytest.raises(BadInput, match="was expected"):
         case.kind.load(tmp_path)
 
 
 def test_who_bought_nothing_scores_nothing(case: Case, shop: Interactions) -> None:
-    assert not case.ask(case.fit(shop), np.zeros(0, np.int64)).any()
+    assert not case.score(case.fit(shop), np.zeros(0, np.int64)).any()
 
 
 def test_more_than_the_catalogue_is_not_there_to_give(case: Case, shop: Interactions) -> None:
-    best = top_positions(case.ask(case.fit(shop), np.array([0, 1])), 1000)
+    best = top_positions(case.score(case.fit(shop), np.array([0, 1])), 1000)
     assert len(best) == len(set(best.tolist())) <= 12
 
 
 def test_two_users_and_two_items_are_enough(case: Case) -> None:
     ids = np.array(["a", "b"], object)
     tiny = Interactions(ids, ids, sparse.csr_matrix(np.array([[1, 1], [1, 0]], np.float32)))
-    assert np.isfinite(case.ask(case.fit(tiny), np.array([0]))).all()
+    assert np.isfinite(case.score(case.fit(tiny), np.array([0]))).all()

@@ -48,25 +48,23 @@ def towers() -> TwoTower:
     return fit_two_tower(shop(), items(), config, TrainingRun(NOW, 5))
 
 
-def share(model: SequenceModel | TwoTower, events: list[Event], taste: str) -> float:
-    """How much of the chance of what comes next lies with a taste."""
-    mine = np.array([str(each).startswith(taste) for each in model.item_ids])
-    return float(model.score([events])[0][mine].sum())
+def compute_share(model: SequenceModel | TwoTower, events: list[Event], taste: str) -> float:
+    """Return the probability that the next item is of a taste."""
+    of_taste = np.array([str(item_id).startswith(taste) for item_id in model.item_ids])
+    return float(model.score([events])[0][of_taste].sum())
 
 
 def test_items_of_one_order_are_one_step_and_repeated_rows_count_once() -> None:
-    found = as_sequences(
+    sequences = as_sequences(
         [[Event("b", PURCHASE, 5.0), Event("a", PURCHASE, 5.0), Event("a", PURCHASE, 5.0)], []]
     )
-    assert (found.at.tolist(), found.item_starts.tolist(), found.items.tolist()) == (
-        [-5],
-        [0, 2],
-        [0, 1],
-    )
-    assert found.events(0, 0) == [Event("a", PURCHASE, 5.0), Event("b", PURCHASE, 5.0)]
+    assert sequences.at.tolist() == [-5]
+    assert sequences.item_starts.tolist() == [0, 2]
+    assert sequences.items.tolist() == [0, 1]
+    assert sequences.events(0, 0) == [Event("a", PURCHASE, 5.0), Event("b", PURCHASE, 5.0)]
 
 
-def test_an_order_is_foretold_from_the_steps_before_it_and_never_from_itself() -> None:
+def test_an_order_is_predicted_from_the_steps_before_it_and_never_from_itself() -> None:
     orders = [
         Event("a", PURCHASE, 9.0),
         Event("b", PURCHASE, 5.0),
@@ -74,12 +72,9 @@ def test_an_order_is_foretold_from_the_steps_before_it_and_never_from_itself() -
         Event("a", CART, 1.0),
     ]
     steps, _ = build_steps([orders], np.array(["a", "b", "c"], object))
-    every = Pairs.from_segments(Examples.from_steps(steps, "all"), [(0, 3)], 2)
-    assert [(int(every.state[p]), int(i)) for p, i in zip(every.pair, every.item, strict=True)] == [
-        (0, 1),
-        (0, 2),
-        (1, 0),
-    ]
+    pairs = Pairs.from_segments(Examples.from_steps(steps, "all"), [(0, 3)], 2)
+    states_and_items = zip(pairs.state[pairs.pair].tolist(), pairs.item.tolist(), strict=True)
+    assert list(states_and_items) == [(0, 1), (0, 2), (1, 0)]
     new = Pairs.from_segments(Examples.from_steps(steps, "new"), [(0, 3)], 2)
     assert new.item.tolist() == [1, 2]  # a was met before
 
@@ -105,8 +100,7 @@ def test_popularity_looks_back_and_never_at_its_own_week() -> None:
         Event("b", PURCHASE, 5.5 * SECONDS_PER_WEEK),
     ]
     steps, _ = build_steps([orders], np.array(["a", "b"], object))
-    # As of now a was bought in the last 4 weeks; as of 1 week ago nothing was, of 2 to 5 weeks ago
-    # b.
+    # In the 4 weeks up to now a was bought; in those up to a week ago nothing, before that b.
     assert compute_popularity(steps, 2, 0, 4).tolist() == [[1, 0], [0, 0], [0, 1], [0, 1]]
 
 
@@ -114,8 +108,8 @@ def test_popularity_looks_back_and_never_at_its_own_week() -> None:
 def test_a_session_of_views_moves_to_its_taste(name: str, request: pytest.FixtureRequest) -> None:
     model = request.getfixturevalue(name)
     viewed = [Event("tool03", PURCHASE, 30.0), Event("tool04", PURCHASE, 20.0)]
-    assert share(model, TEA[:2], "tea") > 0.75
-    assert share(model, viewed, "tool") > 0.75
+    assert compute_share(model, TEA[:2], "tea") > 0.75
+    assert compute_share(model, viewed, "tool") > 0.75
 
 
 @pytest.mark.parametrize("name", ["sequence", "towers"])
@@ -130,10 +124,10 @@ def test_an_answer_does_not_depend_on_who_else_is_asked_for(
     assert together[2].sum() == pytest.approx(1, abs=1e-4)
 
 
-def test_numpy_answers_what_torch_does(sequence: SequenceModel) -> None:
+def test_numpy_computes_what_torch_does(sequence: SequenceModel) -> None:
     network = SequenceNetwork(len(sequence.item_ids), 8, 1, 2, 0.0).eval()
     network.load_state_dict(
-        {name: torch.from_numpy(each) for name, each in sequence.weights.items()}
+        {name: torch.from_numpy(weight) for name, weight in sequence.weights.items()}
     )
     steps, _ = build_steps([TEA, TEA[:2]], sequence.item_ids)
     batch = make_batch(steps, select_latest(steps, 64))
@@ -147,22 +141,22 @@ def test_numpy_answers_what_torch_does(sequence: SequenceModel) -> None:
     assert sequence.score([TEA, TEA[:2]]) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_killed_training_goes_on_to_the_weights_it_would_have_had(
+def test_a_killed_training_continues_to_the_weights_it_would_have_had(
     tmp_path: Path, sequence: SequenceModel
 ) -> None:
-    told: list[str] = []
+    reports: list[str] = []
 
-    def killed(text: str) -> None:
+    def kill_at_epoch_7(text: str) -> None:
         if "epoch 7" in text:
             raise KeyboardInterrupt
 
     config = replace(CONFIG, dropout=0.1)
     whole = fit_sequence(shop(), config, TrainingRun(NOW, 5))
     with pytest.raises(KeyboardInterrupt):
-        fit_sequence(shop(), config, TrainingRun(NOW, 5, tmp_path, killed))
-    resumed = fit_sequence(shop(), config, TrainingRun(NOW, 5, tmp_path, told.append))
-    assert told[0] == "final: continuing after epoch 7"
-    assert len(told) == 1 + LOOP.n_epochs - 7
+        fit_sequence(shop(), config, TrainingRun(NOW, 5, tmp_path, kill_at_epoch_7))
+    resumed = fit_sequence(shop(), config, TrainingRun(NOW, 5, tmp_path, reports.append))
+    assert reports[0] == "final: continuing after epoch 7"
+    assert len(reports) == 1 + LOOP.n_epochs - 7
     for name, weights in whole.weights.items():
         assert resumed.weights[name].tolist() == weights.tolist(), name
     # Another seed is another training.
@@ -171,12 +165,12 @@ def test_a_killed_training_goes_on_to_the_weights_it_would_have_had(
     assert other[0].startswith("final: epoch 1 ")
 
 
-def test_early_stopping_gives_up_where_nothing_gets_better() -> None:
-    told: list[str] = []
+def test_training_stops_early_where_nothing_improves() -> None:
+    reports: list[str] = []
     loop = replace(LOOP, validation_weeks=1, patience=2, n_epochs=30)
-    fit_sequence(shop(), replace(CONFIG, loop=loop), TrainingRun(NOW, 5, progress=told.append))
-    searched = [each for each in told if each.startswith("search")]
-    refitted = [each for each in told if each.startswith("final")]
+    fit_sequence(shop(), replace(CONFIG, loop=loop), TrainingRun(NOW, 5, progress=reports.append))
+    searched = [report for report in reports if report.startswith("search")]
+    refitted = [report for report in reports if report.startswith("final")]
     assert len(searched) < 30
     assert len(refitted) == len(searched) - loop.patience
 
@@ -203,10 +197,12 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         models[n] = SequenceModel.load(tmp_path / str(n) / "model")
     for name, weights in models[1].weights.items():
-        matter = np.ones(len(weights), bool)
+        is_compared = np.ones(len(weights), bool)
         if name.endswith("qkv.bias"):
-            matter[len(weights) // 3 : 2 * len(weights) // 3] = False
-        assert models[2].weights[name][matter] == pytest.approx(weights[matter], abs=1e-3), name
+            is_compared[len(weights) // 3 : 2 * len(weights) // 3] = False
+        assert models[2].weights[name][is_compared] == pytest.approx(
+            weights[is_compared], abs=1e-3
+        ), name
     assert models[2].score([TEA]) == pytest.approx(models[1].score([TEA]), abs=1e-3)
 
 

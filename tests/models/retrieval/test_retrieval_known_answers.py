@@ -25,7 +25,7 @@ from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
 ONE = np.ones((1, 1), np.float32)
 
 
-def bought(*rows: tuple[float, ...]) -> Interactions:
+def make_interactions(*rows: tuple[float, ...]) -> Interactions:
     users = np.array([f"u{n}" for n in range(len(rows))], object)
     items = np.array([f"i{n}" for n in range(len(rows[0]))], object)
     return Interactions(users, items, sparse.csr_matrix(np.array(rows, np.float32)))
@@ -34,7 +34,7 @@ def bought(*rows: tuple[float, ...]) -> Interactions:
 def test_ease_is_the_ridge_regression_of_each_item_on_the_others() -> None:
     # Gram plus 1 on the diagonal: [[3 + 1, 2], [2, 2 + 1]]; a regression on one item is 2 over its
     # diagonal.
-    model = fit_ease(bought((1, 1), (1, 1), (1, 0)), EaseConfig(l2=1.0))
+    model = fit_ease(make_interactions((1, 1), (1, 1), (1, 0)), EaseConfig(l2=1.0))
     assert model.score(np.array([0]), ONE)[0].tolist() == pytest.approx([0, 2 / 4])
     assert model.score(np.array([1]), ONE)[0].tolist() == pytest.approx([2 / 3, 0])
 
@@ -43,7 +43,7 @@ def test_local_ease_with_all_neighbours_is_ease_and_with_one_the_regression_on_t
     None
 ):
     rng = np.random.default_rng(3)
-    shop = bought(*(rng.random((40, 9)) < 0.4).astype(float).tolist())
+    shop = make_interactions(*(rng.random((40, 9)) < 0.4).astype(float).tolist())
     whole = fit_ease(shop, EaseConfig(l2=2.0))
     local = fit_local_ease(
         shop, LocalEaseConfig(n_neighbors=8, n_co_occurring=8, min_buyers=1, l2=2.0)
@@ -52,35 +52,35 @@ def test_local_ease_with_all_neighbours_is_ease_and_with_one_the_regression_on_t
     np.testing.assert_allclose(local.weights.toarray(), whole.weights.toarray(), atol=1e-5)
 
     # i0 and i2 were bought by the same three, i1 by two of them.
-    near = bought((1, 1, 1), (1, 1, 1), (1, 0, 1), (0, 0, 0))
-    one = fit_local_ease(
-        near, LocalEaseConfig(n_neighbors=1, min_buyers=1, l2=1.0)
-    ).weights.toarray()
-    assert one[:, 1].tolist() == pytest.approx(
-        [2 / (3 + 1), 0, 0]
-    )  # i0 and i2 are as near to i1: the first is taken
-    assert one[:, 2].tolist() == pytest.approx([3 / (3 + 1), 0, 0])
+    near = make_interactions((1, 1, 1), (1, 1, 1), (1, 0, 1), (0, 0, 0))
+    config = LocalEaseConfig(n_neighbors=1, min_buyers=1, l2=1.0)
+    weights = fit_local_ease(near, config).weights.toarray()
+    # i0 and i2 are as near to i1: the first is chosen.
+    assert weights[:, 1].tolist() == pytest.approx([2 / (3 + 1), 0, 0])
+    assert weights[:, 2].tolist() == pytest.approx([3 / (3 + 1), 0, 0])
 
 
 def test_ease_on_values_weighs_orders() -> None:
     # Gram plus 1: [[9 + 1 + 1, 3], [3, 1 + 1]].
-    model = fit_ease(bought((3, 1), (1, 0)), EaseConfig(l2=1.0), binary=False)
+    model = fit_ease(make_interactions((3, 1), (1, 0)), EaseConfig(l2=1.0), binary=False)
     assert model.score(np.array([0]), ONE)[0].tolist() == pytest.approx([0, 3 / 11])
 
 
 def test_ease_keeps_the_items_with_most_buyers_however_often_they_bought() -> None:
-    model = fit_ease(bought((1, 9, 1), (1, 0, 1)), EaseConfig(n_items=2, l2=1.0), binary=False)
+    model = fit_ease(
+        make_interactions((1, 9, 1), (1, 0, 1)), EaseConfig(n_items=2, l2=1.0), binary=False
+    )
     assert model.item_ids.tolist() == ["i0", "i2"]
 
 
 def test_item_knn_is_the_cosine_between_items() -> None:
-    shop = bought((1, 1), (1, 1), (1, 0))
+    shop = make_interactions((1, 1), (1, 1), (1, 0))
     model = fit_item_knn(shop.item_ids, shop.binarise(), ItemKnnConfig(min_baskets=1))
     assert model.score(np.array([0])).tolist() == pytest.approx([0, 2 / math.sqrt(3 * 2)])
 
 
 def test_an_item_in_too_few_baskets_has_no_neighbours() -> None:
-    shop = bought((1, 1), (1, 0), (1, 0))
+    shop = make_interactions((1, 1), (1, 0), (1, 0))
     assert fit_item_knn(
         shop.item_ids, shop.binarise(), ItemKnnConfig(min_baskets=2)
     ).item_ids.tolist() == ["i0"]
@@ -123,12 +123,11 @@ def test_interactions_count_orders_and_need_a_purchase() -> None:
     buyer = replace(
         nobody, item_ids=np.array(["x", "y"], object), n_orders=np.array([2, 1], np.float32)
     )
-    found = Interactions.from_histories({"b": buyer, "a": nobody})
-    assert (found.user_ids.tolist(), found.item_ids.tolist()) == (["b"], ["x", "y"])
-    assert (found.matrix.toarray().tolist(), found.binarise().toarray().tolist()) == (
-        [[2, 1]],
-        [[1, 1]],
-    )
+    interactions = Interactions.from_histories({"b": buyer, "a": nobody})
+    assert interactions.user_ids.tolist() == ["b"]
+    assert interactions.item_ids.tolist() == ["x", "y"]
+    assert interactions.matrix.toarray().tolist() == [[2, 1]]
+    assert interactions.binarise().toarray().tolist() == [[1, 1]]
     with pytest.raises(BadInput, match="nobody bought anything"):
         Interactions.from_histories({"a": nobody})
 
@@ -138,7 +137,6 @@ def test_interactions_count_orders_and_need_a_purchase() -> None:
     k=st.sampled_from([0, 1, 7, 200, 201, 500]),
 )
 def test_the_best_are_the_same_however_many_are_asked_for(scores: list[float], k: int) -> None:
-    expected = sorted(
-        (at for at, score in enumerate(scores) if score > 0), key=lambda at: (-scores[at], at)
-    )[:k]
+    positive = [position for position, score in enumerate(scores) if score > 0]
+    expected = sorted(positive, key=lambda position: (-scores[position], position))[:k]
     assert top_positions(np.array(scores, np.float32), k).tolist() == expected
