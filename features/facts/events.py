@@ -62,7 +62,7 @@ class EventLog:
             sa.select(*(events.c[name] for name in _COLUMNS)).order_by(events.c.event_id)
         )
 
-    def settled(self, before: datetime, after_id: str, limit: int = _SETTLED) -> pa.Table:
+    def read_sealable(self, before: datetime, after_id: str, limit: int = _SETTLED) -> pa.Table:
         """Up to `limit` events that occurred before `before` and are no purchase or refund without
         a user.
 

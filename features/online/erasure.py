@@ -1,5 +1,4 @@
-"""Erasing features: of one user everywhere, and the online rows of a version nobody reads any
-more."""
+"""Erasure of features: of one user in all versions, and of the online rows of an old version."""
 
 from __future__ import annotations
 
@@ -7,44 +6,47 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from configs.settings import Settings
 from features.online.feast_definitions import open_store
-from features.online.snapshots import folder, store_place
+from features.online.snapshots import features_folder, locate_store
+
+if TYPE_CHECKING:
+    import redis
 
 
 def forget_user(settings: Settings, user_id: str) -> None:
-    """Removes every online row and every offline row of a user, in all versions kept."""
-    key = _entity_key(user_id)
-    for version in _versions(settings):
-        place = store_place(settings, version)
-        if place.redis_url is not None:
-            _redis(place.redis_url).delete(key + place.project.encode())
-        elif place.online.exists():
-            _delete_rows(place.online, key)
-    for path in folder(settings).glob("**/*.parquet"):
+    """Remove every online row and every offline row of a user, in all stored versions."""
+    key = _build_entity_key(user_id)
+    for version in _list_versions(settings):
+        location = locate_store(settings, version)
+        if location.redis_url is not None:
+            _connect_redis(location.redis_url).delete(key + location.project.encode())
+        elif location.online.exists():
+            _delete_rows(location.online, key)
+    for path in features_folder(settings).glob("**/*.parquet"):
         if "user_id" in pq.read_schema(path).names:
             _rewrite_without(path, user_id)
 
 
 def forget_version(settings: Settings, version: str) -> None:
-    """Removes a version's online rows from Redis; those in SQLite go with the version's folder."""
-    place = store_place(settings, version)
-    if place.redis_url is not None and place.registry.exists():
-        store = open_store(place)
+    """Remove the online rows of a version from Redis; those in SQLite are in the version folder."""
+    location = locate_store(settings, version)
+    if location.redis_url is not None and location.registry.exists():
+        store = open_store(location)
         store._get_provider().online_store.delete_entity_values(store.config, ["user_id"])
 
 
-def _versions(settings: Settings) -> Iterator[str]:
-    for path in sorted((folder(settings) / "versions").glob("*")):
+def _list_versions(settings: Settings) -> Iterator[str]:
+    for path in sorted((features_folder(settings) / "versions").glob("*")):
         yield path.name
 
 
-def _entity_key(user_id: str) -> bytes:
+def _build_entity_key(user_id: str) -> bytes:
     from feast.infra.key_encoding_utils import serialize_entity_key
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value
@@ -67,14 +69,14 @@ def _delete_rows(database: Path, key: bytes) -> None:
 
 def _rewrite_without(path: Path, user_id: str) -> None:
     rows = pq.read_table(path)
-    kept = rows.filter(pc.not_equal(rows["user_id"], user_id))
-    if kept.num_rows < rows.num_rows:
+    others = rows.filter(pc.not_equal(rows["user_id"], user_id))
+    if others.num_rows < rows.num_rows:
         staging = path.with_suffix(".staging")
-        pq.write_table(kept, staging)
+        pq.write_table(others, staging)
         staging.replace(path)
 
 
-def _redis(url: str) -> Any:
+def _connect_redis(url: str) -> redis.Redis:
     import redis
 
     return redis.Redis.from_url(url)

@@ -1,15 +1,12 @@
-"""The feature store's definitions, for Feast: entities, views, services; DuckDB offline, SQLite or
-Redis online.
+"""The definitions of the feature store for Feast: entities, views and services.
 
     view                 entities      offline                       online
     user_features        user          one row per user × as_of      yes
-    user_item            user          lists, one row per user       no: computed from user_state
-                         when read
-    user_state           user          packed order lines            yes, what the server reads
-    item_features        item, zone    one row per item × as_of      no: the server maps a columnar
-                         snapshot
+    user_item            user          lists, one row per user       no, computed from user_state
+    user_state           user          packed order lines            yes, read by the server
+    item_features        item, zone    one row per item × as_of      no, the server maps snapshots
 
-Feast takes seconds to import, so it is imported inside the functions. Its offline half is imported
+Offline is DuckDB, online SQLite or Redis. Feast takes seconds to import, so it is imported inside the functions. Its offline half is imported
 on first use only: a process that reads online rows never loads it.
 """
 
@@ -22,10 +19,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from features.contracts.errors import BadInput
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+    from feast.types import FeastType
 
 USER_FEATURES, USER_ITEM, USER_STATE, ITEM_FEATURES = (
     "user_features",
@@ -40,9 +41,12 @@ STATE = "state"
 
 
 @dataclass(frozen=True)
-class StorePlace:
-    """Where one feature store lies: `online` is an SQLite file, unless `redis_url` is set;
-    `sources` Parquet globs."""
+class StoreLocation:
+    """Where one feature store lies.
+
+    online    an SQLite file, unless `redis_url` is set
+    sources   Parquet globs by view
+    """
 
     project: str
     registry: Path
@@ -52,32 +56,30 @@ class StorePlace:
 
 
 def project_name(version: str) -> str:
-    """A project per version (whose name is unique), so that versions and shops that share a Redis
-    keep apart."""
+    """Return the project of a version, unique so that shops and versions can share one Redis."""
     return f"shopwright_{version}"
 
 
-def open_store(place: StorePlace) -> Any:
-    """The `feast.FeatureStore` at `place`; it reports nothing to anybody."""
+def open_store(location: StoreLocation) -> FeatureStore:
+    """Return the feature store at `location`; it sends no usage reports."""
     os.environ["FEAST_USAGE"] = "False"
-    with quiet():
+    with suppress_output():
         from feast import FeatureStore, RepoConfig
 
         config = RepoConfig(
-            project=place.project,
+            project=location.project,
             provider="local",
             # The registry of a version never changes: it is read once.
-            registry={"path": str(place.registry), "cache_ttl_seconds": 0},
+            registry={"path": str(location.registry), "cache_ttl_seconds": 0},
             offline_store="duckdb",
-            online_store=_online_store(place),
+            online_store=_configure_online_store(location),
             entity_key_serialization_version=3,
         )
         return FeatureStore(config=config)
 
 
-def apply_definitions(store: Any, place: StorePlace, kinds: Sequence[str]) -> None:
-    """Registers every definition; `kinds` are the shop's kinds of promotion, which name columns of
-    item_features."""
+def apply_definitions(store: FeatureStore, location: StoreLocation, kinds: Sequence[str]) -> None:
+    """Register every definition; the `kinds` of promotion name columns of item_features."""
     from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
     from feast.types import Array, Bytes, Float32, Float64, Int64, String
 
@@ -103,15 +105,16 @@ def apply_definitions(store: Any, place: StorePlace, kinds: Sequence[str]) -> No
         description="A price zone; * is all",
     )
 
-    def view(name: str, entities: list[Any], fields: dict[str, Any], *, online: bool) -> Any:
+    def define_view(
+        name: str, entities: list[Entity], fields: dict[str, FeastType], *, online: bool
+    ) -> FeatureView:
+        keys = [Field(name=entity.join_key, dtype=String) for entity in entities]
+        values = [Field(name=name, dtype=kind) for name, kind in fields.items()]
         return FeatureView(
             name=name,
             entities=entities,
-            schema=[
-                Field(name=each, dtype=String) for entity in entities for each in [entity.join_key]
-            ]
-            + [Field(name=each, dtype=kind) for each, kind in fields.items()],
-            source=FileSource(name=name, path=place.sources[name], timestamp_field=TIMESTAMP),
+            schema=keys + values,
+            source=FileSource(name=name, path=location.sources[name], timestamp_field=TIMESTAMP),
             online=online,
         )
 
@@ -125,12 +128,12 @@ def apply_definitions(store: Any, place: StorePlace, kinds: Sequence[str]) -> No
         "last_at": Array(Int64),
     }
     views = {
-        USER_FEATURES: view(
+        USER_FEATURES: define_view(
             USER_FEATURES, [user], dict.fromkeys(USER_COLUMNS, Float64) | affinity, online=True
         ),
-        USER_ITEM: view(USER_ITEM, [user], lists, online=False),
-        USER_STATE: view(USER_STATE, [user], {STATE: Bytes}, online=True),
-        ITEM_FEATURES: view(
+        USER_ITEM: define_view(USER_ITEM, [user], lists, online=False),
+        USER_STATE: define_view(USER_STATE, [user], {STATE: Bytes}, online=True),
+        ITEM_FEATURES: define_view(
             ITEM_FEATURES, [item, zone], dict.fromkeys(item_columns(kinds), Float64), online=False
         ),
     }
@@ -138,14 +141,13 @@ def apply_definitions(store: Any, place: StorePlace, kinds: Sequence[str]) -> No
         FeatureService(name="recommendations", features=[views[name] for name in OFFLINE]),
         FeatureService(name="online", features=[views[USER_STATE]]),
     ]
-    with quiet():
+    with suppress_output():
         store.apply([user, item, zone, *views.values(), *services])
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps the feature store's chatter (progress, deprecations of its own parts) away from our
-    output."""
+def suppress_output() -> Iterator[None]:
+    """Hide what the feature store prints (progress, deprecations of its own parts)."""
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -155,14 +157,14 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _online_store(place: StorePlace) -> dict[str, str]:
-    if place.redis_url is None:
-        return {"type": "sqlite", "path": str(place.online)}
-    return {"type": "redis", "connection_string": redis_connection(place.redis_url)}
+def _configure_online_store(location: StoreLocation) -> dict[str, str]:
+    if location.redis_url is None:
+        return {"type": "sqlite", "path": str(location.online)}
+    return {"type": "redis", "connection_string": redis_connection(location.redis_url)}
 
 
 def redis_connection(url: str) -> str:
-    """A Redis URL in the form that Feast reads.
+    """Return a Redis URL in the form that Feast reads.
 
     >>> redis_connection("redis://:secret@cache:6380/2")
     'cache:6380,db=2,password=secret'

@@ -1,8 +1,7 @@
-"""Materializing: computes the features as of an instant and makes them the version that the server
-reads.
+"""Materialization: features as of an instant become the version that the server reads.
 
-Nobody sees half of it: a version is written beside the current one, and one rename makes it
-current. What happens after `as_of` is merged from the events table when a user is read.
+Readers never see a part of it: a version is written beside the current one, and one rename makes it
+current. Later events are merged from the events table when a user is read.
 """
 
 from __future__ import annotations
@@ -11,19 +10,21 @@ import fcntl
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.settings import Settings
+from features.contracts.arrays import UInt64Array
 from features.contracts.tables import TIMESTAMP as TIMESTAMP_TYPE
+from features.facts.facts import Facts
 from features.facts.known_events import write_digests
 from features.online import histories
 from features.online.erasure import forget_version
@@ -36,22 +37,22 @@ from features.online.feast_definitions import (
     USER_FEATURES,
     USER_ITEM,
     USER_STATE,
-    StorePlace,
+    StoreLocation,
     apply_definitions,
     open_store,
-    quiet,
+    suppress_output,
 )
-from features.online.sealing import seal
+from features.online.sealing import seal_events
 from features.online.snapshots import (
     Version,
     current_version,
-    folder,
-    included_file,
+    features_folder,
     items_file,
+    known_ids_file,
     load_items,
+    locate_store,
     publish,
     source_folder,
-    store_place,
     version_folder,
     write_items,
 )
@@ -59,21 +60,21 @@ from features.online.user_state import NEVER, UserState, order_digest
 from features.pipelines import item, user
 from features.pipelines.expressions import before, promotion_kinds, zone_of
 from features.pipelines.rules import AFFINITY, ALL_ZONES
-from features.pipelines.user_item import history_of, kept_lines, order_lines
+from features.pipelines.user_item import order_lines, select_kept_lines, user_item_history
 
 __all__ = ["MaterializeReport", "load_items", "materialize"]
 
 KEPT_SNAPSHOTS = 4
 # The zone of a line of which only a refund is known.
-_NOWHERE = ""
-# Events whose transaction may still have been open when the facts were read: looked for, and told
-# from those that were seen by their ids.
+_NO_ZONE = ""
+# The transaction of an event this old may still have been open when the facts were read: such events
+# are read again, and those that were seen are recognised by their ids.
 _SLACK = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class MaterializeReport:
-    """What a materialization made."""
+    """The result of a materialization."""
 
     version: str
     as_of: datetime
@@ -86,41 +87,44 @@ class MaterializeReport:
 
 
 def materialize(
-    facts: Any,
+    facts: Facts,
     settings: Settings,
     as_of: datetime,
     progress: Callable[[str], None] = lambda _: None,
 ) -> MaterializeReport:
-    """Seals old received events, then computes and publishes all features as of `as_of` (to the
-    whole second)."""
+    """Seal old received events, then compute and publish all features as of `as_of`.
+
+    `as_of` is cut to the whole second.
+    """
     started = time.monotonic()
     as_of = as_of.astimezone(UTC).replace(microsecond=0)
     stamp = as_of.strftime("%Y%m%dT%H%M%S")
     name = f"{stamp}_{uuid.uuid4().hex[:8]}"
     received_after = datetime.now(UTC) - _SLACK
-    with _locked(settings):
+    with _hold_lock(settings):
         target = version_folder(settings, name)
         target.mkdir(parents=True)
         try:
-            n_sealed = seal(facts, settings, min(as_of, settings.business_clock().now()))
+            n_sealed = seal_events(facts, settings, min(as_of, settings.business_clock().now()))
             progress("features of users")
             events = facts.read("events")
-            rows = user_rows(facts, events, as_of)
+            rows = compute_user_rows(facts, events, as_of)
             known = before(events, as_of).select("event_id").to_pyarrow()
-            write_digests(included_file(settings, name), known["event_id"].to_pylist())
+            write_digests(known_ids_file(settings, name), known["event_id"].to_pylist())
             progress("features of items")
             kinds = promotion_kinds(facts.read("promotions"))
-            items = item_rows(facts, events, as_of, kinds)
+            items = compute_item_rows(facts, events, as_of, kinds)
             for zone in items:
                 write_items(
-                    target / items_file(tuple(items), zone), histories.items_of(items[zone], as_of)
+                    target / items_file(tuple(items), zone),
+                    histories.build_item_features(items[zone], as_of),
                 )
             progress("online rows")
-            place = store_place(settings, name)
-            rows[ITEM_FEATURES] = _stamped(pa.concat_tables(items.values()), as_of)
+            location = locate_store(settings, name)
+            rows[ITEM_FEATURES] = _add_timestamp(pa.concat_tables(items.values()), as_of)
             for view, table in rows.items():
                 _write_parquet(source_folder(settings, name, view) / f"{stamp}.parquet", table)
-            _write_online(place, kinds, as_of)
+            _write_online(location, kinds, as_of)
             version = Version(
                 name, as_of, received_after, tuple(items), settings.redis_url is not None
             )
@@ -129,66 +133,74 @@ def materialize(
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
-        _prune(settings, keep=[name] + ([previous.name] if previous else []))
+        _remove_old_versions(settings, keep=[name] + ([previous.name] if previous else []))
     n_pairs = int(
         pa.compute.sum(pa.compute.list_value_length(rows[USER_ITEM]["item_ids"])).as_py() or 0
     )
     return MaterializeReport(
-        name,
-        as_of,
-        rows[USER_STATE].num_rows,
-        n_pairs,
-        items[ALL_ZONES].num_rows,
-        tuple(items),
-        n_sealed,
-        round(time.monotonic() - started, 1),
+        version=name,
+        as_of=as_of,
+        n_users=rows[USER_STATE].num_rows,
+        n_pairs=n_pairs,
+        n_items=items[ALL_ZONES].num_rows,
+        zones=tuple(items),
+        n_sealed=n_sealed,
+        seconds=round(time.monotonic() - started, 1),
     )
 
 
-def user_rows(facts: Any, events: Any, as_of: datetime) -> dict[str, pa.Table]:
-    """The rows of user_features, user_item and user_state, each with its event timestamp."""
-    allowed = histories.without_refused(facts, events)
-    with histories.temporary(facts, order_lines(allowed, as_of)) as lines:
-        kept = kept_lines(lines)
-        pairs = histories.sorted_arrow(history_of(kept, as_of), ["user_id", "item_id"])
-        features = histories.user_feature_rows(kept, facts.read("items"), as_of)
-        all_lines = histories.sorted_arrow(lines, ["user_id", "item_id", "at"])
-    viewed = histories.viewed_by_user(allowed, as_of)
+def compute_user_rows(facts: Facts, events: ir.Table, as_of: datetime) -> dict[str, pa.Table]:
+    """Return the rows of user_features, user_item and user_state, with their event timestamp."""
+    allowed = histories.drop_refused_users(facts, events)
+    with histories.open_temporary_table(facts, order_lines(allowed, as_of)) as lines:
+        kept = select_kept_lines(lines)
+        pairs = histories.fetch_sorted(user_item_history(kept, as_of), ["user_id", "item_id"])
+        features = histories.compute_user_features(kept, facts.read("items"), as_of)
+        all_lines = histories.fetch_sorted(lines, ["user_id", "item_id", "at"])
+    viewed = histories.find_viewed_items(allowed, as_of)
     refused = facts.read("users").filter(
         lambda users: ~users.personalization_allowed.coalesce(True)
     )
-    states = packed_states(all_lines, viewed, refused.user_id.to_pyarrow().to_pylist())
+    states = pack_states(all_lines, viewed, refused.user_id.to_pyarrow().to_pylist())
     return {
-        USER_FEATURES: _stamped(feature_table(features), as_of),
-        USER_ITEM: _stamped(list_table(pairs), as_of),
-        USER_STATE: _stamped(states, as_of),
+        USER_FEATURES: _add_timestamp(build_feature_table(features), as_of),
+        USER_ITEM: _add_timestamp(build_list_table(pairs), as_of),
+        USER_STATE: _add_timestamp(states, as_of),
     }
 
 
-def feature_table(features: dict[str, dict[str, float]]) -> pa.Table:
-    """user_features rows: the fixed columns, and category affinity as two aligned lists."""
-    prefix = len(AFFINITY)
-    affinity = [
-        {name[prefix:]: value for name, value in values.items() if name.startswith(AFFINITY)}
-        for values in features.values()
-    ]
-    columns: dict[str, Any] = {"user_id": pa.array(features, pa.string())}
+def build_feature_table(features: dict[str, dict[str, float]]) -> pa.Table:
+    """Return user_features rows: the fixed columns, and category affinity as two aligned lists."""
+    affinity = [_select_prefixed(values, AFFINITY) for values in features.values()]
+    columns: dict[str, pa.Array] = {"user_id": pa.array(features, pa.string())}
     for name in user.NAMES:
         columns[name] = pa.array([values[name] for values in features.values()], pa.float64())
     columns["affinity_categories"] = pa.array(
-        [list(each) for each in affinity], pa.list_(pa.string())
+        [list(shares) for shares in affinity], pa.list_(pa.string())
     )
     columns["affinity_shares"] = pa.array(
-        [list(each.values()) for each in affinity], pa.list_(pa.float64())
+        [list(shares.values()) for shares in affinity], pa.list_(pa.float64())
     )
     return pa.table(columns)
 
 
-def list_table(pairs: pa.Table) -> pa.Table:
-    """user_item rows: one per user, lists aligned by item, from pairs sorted by user and item."""
-    cut = histories.slices(pairs["user_id"])
+def _select_prefixed(values: Mapping[str, float], prefix: str) -> dict[str, float]:
+    """Return the values whose names begin with `prefix`, without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in values.items()
+        if name.startswith(prefix)
+    }
+
+
+def build_list_table(pairs: pa.Table) -> pa.Table:
+    """Return user_item rows: one per user, lists aligned by item.
+
+    `pairs` are sorted by user and item.
+    """
+    cut = histories.slice_by_user(pairs["user_id"])
     offsets = pa.array(cut.starts, pa.int32())
-    columns: dict[str, Any] = {"user_id": pa.array(cut.users, pa.string())}
+    columns: dict[str, pa.Array] = {"user_id": pa.array(cut.users, pa.string())}
     for name in pairs.column_names:
         if name != "user_id":
             values = pairs[name].combine_chunks()
@@ -198,89 +210,79 @@ def list_table(pairs: pa.Table) -> pa.Table:
     return pa.table(columns)
 
 
-def packed_states(
+def pack_states(
     lines: pa.Table,
-    viewed: dict[str, tuple[tuple[str, ...], tuple[int, ...]]],
+    viewed: Mapping[str, histories.RecentViews],
     refused: Sequence[str],
 ) -> pa.Table:
-    """user_state rows from order lines sorted by user and item, the views, and users who refuse
-    personalization."""
+    """Return user_state rows.
+
+    `lines` are order lines sorted by user and item, `viewed` the views by user, `refused` the users
+    who do not allow personalization.
+    """
     states: dict[str, bytes] = {}
-    item_ids, zones = (
-        histories.objects(lines["item_id"]),
-        histories.objects(lines["zone"].fill_null(_NOWHERE)),
-    )
+    item_ids = histories.to_objects(lines["item_id"])
+    zones = histories.to_objects(lines["zone"].fill_null(_NO_ZONE))
     columns = {
-        "order": _digests(lines["order_key"]),
+        "order": _digest_orders(lines["order_key"]),
         "at": lines["at"].fill_null(NEVER).cast(pa.int64()).to_numpy(),
         "bought": lines["bought"].to_numpy(),
         "refunded": lines["refunded"].to_numpy(),
         "paid": lines["paid_minor"].to_numpy(),
         "listed": lines["list_minor"].fill_null(np.nan).to_numpy(),
     }
-    left = dict(viewed)
-    for user_id, rows in histories.slices(lines["user_id"]).items():
-        mine = dict.fromkeys(item_ids[rows])
-        names = tuple(sorted(set(zones[rows]) - {_NOWHERE}))
-        places = {name: place for place, name in enumerate(mine)}
-        zone_places = {_NOWHERE: NEVER} | {name: place for place, name in enumerate(names)}
+    without_lines = dict(viewed)
+    for user_id, rows in histories.slice_by_user(lines["user_id"]).items():
+        user_items = tuple(dict.fromkeys(item_ids[rows]))
+        user_zones = tuple(sorted(set(zones[rows]) - {_NO_ZONE}))
+        item_index = {item_id: index for index, item_id in enumerate(user_items)}
+        zone_index = {_NO_ZONE: NEVER} | {zone: index for index, zone in enumerate(user_zones)}
         indexes = {
-            "item": np.array([places[each] for each in item_ids[rows]], np.int32),
-            "zone": np.array([zone_places[each] for each in zones[rows]], np.int32),
+            "item": np.array([item_index[item_id] for item_id in item_ids[rows]], np.int32),
+            "zone": np.array([zone_index[zone] for zone in zones[rows]], np.int32),
         }
-        views = dict(zip(*left.pop(user_id, ((), ())), strict=True))
-        state = UserState(
-            tuple(mine), names, indexes | {k: v[rows] for k, v in columns.items()}, views
-        )
-        states[user_id] = state.packed()
-    for user_id, (views_ids, viewed_at) in left.items():
+        views = dict(zip(*without_lines.pop(user_id, histories.RecentViews()), strict=True))
+        user_lines = indexes | {name: column[rows] for name, column in columns.items()}
+        states[user_id] = UserState(user_items, user_zones, user_lines, views).pack()
+    for user_id, (viewed_ids, viewed_at) in without_lines.items():
         states[user_id] = replace(
-            UserState.empty(), viewed=dict(zip(views_ids, viewed_at, strict=True))
-        ).packed()
-    states.update(dict.fromkeys(refused, replace(UserState.empty(), allowed=False).packed()))
+            UserState.empty(), viewed=dict(zip(viewed_ids, viewed_at, strict=True))
+        ).pack()
+    states.update(dict.fromkeys(refused, replace(UserState.empty(), allowed=False).pack()))
     return pa.table(
         {"user_id": pa.array(states, pa.string()), STATE: pa.array(states.values(), pa.binary())}
     )
 
 
-def item_rows(
-    facts: Any, events: Any, as_of: datetime, kinds: Sequence[str]
+def compute_item_rows(
+    facts: Facts, events: ir.Table, as_of: datetime, kinds: Sequence[str]
 ) -> dict[str, pa.Table]:
-    """item_features rows by zone, sorted by item: all zones together first, then each, when there
-    are several.
+    """Return item_features rows by zone, sorted by item.
 
-    A zone is one where something happened or something is on hand.
+    All zones together come first, then each zone where there are several: those with an event or
+    with stock.
     """
     read = facts.read
     zones = events.select(zone=zone_of(events)).union(
         read("stock").select(zone=zone_of(read("stock"))), distinct=True
     )
     names = zones.order_by("zone").to_pyarrow()["zone"].to_pylist()
+    tables = replace(item.ItemTables.read(read), events=events)
     rows: dict[str, pa.Table] = {}
     for zone in [ALL_ZONES] + (names if len(names) > 1 else []):
-        features = item.item_features(
-            events,
-            read("items"),
-            read("promotions"),
-            read("price_history"),
-            as_of,
-            stock=read("stock"),
-            costs=read("costs"),
-            kinds=kinds,
-            zone=zone,
-        )
-        rows[zone] = histories.sorted_arrow(features, ["item_id"])
+        features = item.item_features(tables, as_of, kinds=kinds, zone=zone)
+        rows[zone] = histories.fetch_sorted(features, ["item_id"])
     return rows
 
 
-def _write_online(place: StorePlace, kinds: Sequence[str], as_of: datetime) -> None:
-    store = open_store(place)
-    apply_definitions(store, place, kinds)
-    with quiet():
+def _write_online(location: StoreLocation, kinds: Sequence[str], as_of: datetime) -> None:
+    store = open_store(location)
+    apply_definitions(store, location, kinds)
+    with suppress_output():
         store.materialize(as_of - timedelta(seconds=1), as_of, feature_views=list(ONLINE))
 
 
-def _stamped(rows: pa.Table, as_of: datetime) -> pa.Table:
+def _add_timestamp(rows: pa.Table, as_of: datetime) -> pa.Table:
     return rows.append_column(TIMESTAMP, pa.array([as_of] * rows.num_rows, TIMESTAMP_TYPE))
 
 
@@ -291,28 +293,27 @@ def _write_parquet(path: Path, rows: pa.Table) -> None:
     staging.replace(path)
 
 
-def _digests(order_keys: pa.ChunkedArray) -> Any:
+def _digest_orders(order_keys: pa.ChunkedArray) -> UInt64Array:
     codes = order_keys.combine_chunks().dictionary_encode()
     digests = np.fromiter((order_digest(key) for key in codes.dictionary.to_pylist()), np.uint64)
     return digests[codes.indices.to_numpy()] if len(codes) else np.zeros(0, np.uint64)
 
 
-def _prune(settings: Settings, keep: Sequence[str]) -> None:
-    for path in (folder(settings) / "versions").iterdir():
+def _remove_old_versions(settings: Settings, keep: Sequence[str]) -> None:
+    for path in (features_folder(settings) / "versions").iterdir():
         if path.name not in keep:
             forget_version(settings, path.name)
             shutil.rmtree(path, ignore_errors=True)
     for view in OFFLINE:
-        for path in sorted((folder(settings) / "offline" / view).glob("*.parquet"))[
-            :-KEPT_SNAPSHOTS
-        ]:
+        snapshots = sorted((features_folder(settings) / "offline" / view).glob("*.parquet"))
+        for path in snapshots[:-KEPT_SNAPSHOTS]:
             path.unlink()
 
 
 @contextmanager
-def _locked(settings: Settings) -> Iterator[None]:
-    """One materialization at a time, across processes; the lock goes with its process."""
-    folder(settings).mkdir(parents=True, exist_ok=True)
-    with (folder(settings) / ".lock").open("w") as lock:
+def _hold_lock(settings: Settings) -> Iterator[None]:
+    """Allow one materialization at a time, across processes; the lock ends with its process."""
+    features_folder(settings).mkdir(parents=True, exist_ok=True)
+    with (features_folder(settings) / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,5 +1,4 @@
-"""`shopwright features check`: do the feature store, the direct computation and the online rows say
-the same?"""
+"""The check that the feature store, direct computation and online rows agree (`features check`)."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,23 +22,27 @@ from features.contracts.seeds import generator
 from features.database import engine as open_engine
 from features.database import events as received
 from features.database import has_table, metadata
+from features.facts.facts import Facts
 from features.online.feast_definitions import (
     ITEM_FEATURES,
     OFFLINE,
     TIMESTAMP,
     USER_ITEM,
     USER_STATE,
-    StorePlace,
+    StoreLocation,
     apply_definitions,
     open_store,
-    quiet,
+    suppress_output,
 )
-from features.online.histories import offline_histories
-from features.online.materialize import item_rows, user_rows
+from features.online.histories import compute_offline_histories
+from features.online.materialize import compute_item_rows, compute_user_rows
 from features.online.online_store import OnlineHistories
 from features.online.snapshots import current_version
 from features.pipelines.expressions import promotion_kinds
 from features.pipelines.rules import ALL_ZONES
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
 
 SAMPLE = 200
 _EARLIER = timedelta(days=28)
@@ -49,8 +52,8 @@ _RELATIVE = 1e-5
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One comparison: how many values, how many differ, and the first that does."""
+class Comparison:
+    """One comparison: the numbers of values and of differences, and the first difference."""
 
     name: str
     n_rows: int
@@ -61,23 +64,29 @@ class Compared:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was compared as of `as_of`."""
+    """The comparisons as of `as_of`."""
 
     as_of: datetime
-    comparisons: tuple[Compared, ...]
+    comparisons: tuple[Comparison, ...]
     seconds: float
 
     @property
     def passed(self) -> bool:
-        """Whether every value was the same, and there was something to compare."""
-        return all(each.n_different == 0 for each in self.comparisons) and any(
-            c.n_values for c in self.comparisons
-        )
+        """Whether there were values to compare, and all were the same."""
+        compared = any(comparison.n_values for comparison in self.comparisons)
+        return compared and all(comparison.n_different == 0 for comparison in self.comparisons)
 
 
-def check(facts: Any, settings: Settings, as_of: datetime) -> CheckReport:
-    """Joins a sample of users and items point in time through the feature store and compares with
-    direct values.
+class _ValuePair(NamedTuple):
+    """One value as it was given and as it should be."""
+
+    name: str
+    given: object
+    expected: object
+
+
+def check_parity(facts: Facts, settings: Settings, as_of: datetime) -> CheckReport:
+    """Join a sample of users and items through the feature store and compare with direct values.
 
     Two snapshots, 28 days apart, are joined at instants before, between and after them: each must
     give the snapshot that was known then, or nothing. Then, when features are materialized, online
@@ -87,15 +96,15 @@ def check(facts: Any, settings: Settings, as_of: datetime) -> CheckReport:
     started = time.monotonic()
     as_of = as_of.astimezone(UTC).replace(microsecond=0)
     rng = generator(settings.seed, "features check")
-    comparisons = list(_joined(facts, as_of, rng))
-    comparisons += _online(facts, settings, rng)
+    comparisons = list(_compare_joins(facts, as_of, rng))
+    comparisons += _compare_online(facts, settings, rng)
     return CheckReport(as_of, tuple(comparisons), round(time.monotonic() - started, 1))
 
 
-def _joined(facts: Any, as_of: datetime, rng: np.random.Generator) -> Iterator[Compared]:
+def _compare_joins(facts: Facts, as_of: datetime, rng: np.random.Generator) -> Iterator[Comparison]:
     kinds = promotion_kinds(facts.read("promotions"))
-    users = _sampled_users(facts, rng)
-    snapshots = {at: _snapshot(facts, at, users, kinds) for at in (as_of - _EARLIER, as_of)}
+    users = _sample_users(facts, rng)
+    snapshots = {at: _compute_snapshot(facts, at, users, kinds) for at in (as_of - _EARLIER, as_of)}
     with tempfile.TemporaryDirectory(prefix="shopwright-check-") as name:
         folder = Path(name)
         for at, tables in snapshots.items():
@@ -103,36 +112,35 @@ def _joined(facts: Any, as_of: datetime, rng: np.random.Generator) -> Iterator[C
                 (folder / view).mkdir(exist_ok=True)
                 pq.write_table(rows, folder / view / f"{at:%Y%m%dT%H%M%S}.parquet")
         sources = {view: str(folder / view / "*.parquet") for view in (*OFFLINE, USER_STATE)}
-        place = StorePlace(
+        location = StoreLocation(
             "shopwright_check", folder / "registry.db", folder / "online.db", None, sources
         )
-        store = open_store(place)
-        apply_definitions(store, place, kinds)
+        store = open_store(location)
+        apply_definitions(store, location, kinds)
         for view in OFFLINE:
-            yield _compare_view(
-                store, view, {at: tables[view] for at, tables in snapshots.items()}, rng
-            )
+            rows_of_view = {at: tables[view] for at, tables in snapshots.items()}
+            yield _compare_view(store, view, rows_of_view, rng)
 
 
-def _sampled_users(facts: Any, rng: np.random.Generator) -> list[str]:
+def _sample_users(facts: Facts, rng: np.random.Generator) -> list[str]:
     known = facts.read("events").user_id.to_pyarrow().unique().drop_null().sort().to_pylist()
-    return [known[place] for place in rng.permutation(len(known))[:SAMPLE]]
+    return [known[index] for index in rng.permutation(len(known))[:SAMPLE]]
 
 
-def _snapshot(
-    facts: Any, at: datetime, users: Sequence[str], kinds: Sequence[str]
+def _compute_snapshot(
+    facts: Facts, at: datetime, users: Sequence[str], kinds: Sequence[str]
 ) -> dict[str, pa.Table]:
     events = facts.read("events")
-    items = item_rows(facts, events, at, kinds)[ALL_ZONES]
-    rows = user_rows(facts, events.filter(events.user_id.isin(users)), at)
+    items = compute_item_rows(facts, events, at, kinds)[ALL_ZONES]
+    rows = compute_user_rows(facts, events.filter(events.user_id.isin(users)), at)
     stamps = pa.array([at] * items.num_rows, rows[USER_ITEM][TIMESTAMP].type)
     return rows | {ITEM_FEATURES: items.append_column(TIMESTAMP, stamps)}
 
 
 def _compare_view(
-    store: Any, view: str, tables: Mapping[datetime, pa.Table], rng: np.random.Generator
-) -> Compared:
-    """Joins sampled entities at instants before, between and after the snapshots."""
+    store: FeatureStore, view: str, tables: Mapping[datetime, pa.Table], rng: np.random.Generator
+) -> Comparison:
+    """Join sampled entities at instants before, between and after the snapshots, and compare."""
     keys = ["item_id", "zone"] if view == ITEM_FEATURES else ["user_id"]
     earlier, later = tables
     newest = tables[later]
@@ -150,7 +158,7 @@ def _compare_view(
     names = [
         name for name in newest.column_names if name not in (*keys, TIMESTAMP, "category", "brand")
     ]
-    with quiet():
+    with suppress_output():
         joined = store.get_historical_features(
             entities.to_pandas(), [f"{view}:{name}" for name in names]
         ).to_arrow()
@@ -162,32 +170,36 @@ def _compare_view(
             hint="Do not train on it",
         )
     given = joined.select(names).to_pylist()
-    expected: list[dict[str, Any] | None] = []
-    wanted = chosen.to_pylist()
+    expected: list[dict[str, object] | None] = []
+    sampled = chosen.to_pylist()
     for source in instants.values():
-        known = {} if source is None else _by_key(tables[source], keys, wanted)
-        expected += [known.get(tuple(each.values())) for each in wanted]
+        known = {} if source is None else _index_by_key(tables[source], keys, sampled)
+        expected += [known.get(tuple(entity.values())) for entity in sampled]
     pairs = [
-        (f"{entities[keys[0]][row]} {name}", values[name], None if truth is None else truth[name])
+        _ValuePair(
+            f"{entities[keys[0]][row]} {name}",
+            values[name],
+            None if truth is None else truth[name],
+        )
         for row, (values, truth) in enumerate(zip(given, expected, strict=True))
         for name in names
     ]
-    return _compared(f"{view}: point-in-time join", entities.num_rows, pairs)
+    return _summarise_pairs(f"{view}: point-in-time join", entities.num_rows, pairs)
 
 
-def _by_key(
-    rows: pa.Table, keys: list[str], wanted: list[dict[str, Any]]
-) -> dict[tuple[Any, ...], dict[str, Any]]:
-    chosen = pa.compute.is_in(rows[keys[0]], pa.array([each[keys[0]] for each in wanted]))
+def _index_by_key(
+    rows: pa.Table, keys: Sequence[str], entities: Sequence[Mapping[str, object]]
+) -> dict[tuple[object, ...], dict[str, object]]:
+    chosen = pa.compute.is_in(rows[keys[0]], pa.array([entity[keys[0]] for entity in entities]))
     return {tuple(row[key] for key in keys): row for row in rows.filter(chosen).to_pylist()}
 
 
-def _online(facts: Any, settings: Settings, rng: np.random.Generator) -> list[Compared]:
+def _compare_online(facts: Facts, settings: Settings, rng: np.random.Generator) -> list[Comparison]:
     version = current_version(settings)
     if version is None:
         return []
-    users = _sampled_users(facts, rng)
-    offline = offline_histories(facts, version.as_of, users)
+    users = _sample_users(facts, rng)
+    offline = compute_offline_histories(facts, version.as_of, users)
     engine = open_engine(settings)
     if not has_table(engine, received.name):
         engine.dispose()
@@ -195,16 +207,16 @@ def _online(facts: Any, settings: Settings, rng: np.random.Generator) -> list[Co
         metadata.create_all(engine)
     try:
         online = OnlineHistories(settings, engine)
-        pairs: list[tuple[str, Any, Any]] = []
+        pairs: list[_ValuePair] = []
         for user_id in users:
             direct = offline.get(user_id, UserHistory.unknown(version.as_of))
-            pairs += _pairs(user_id, online.read(user_id, None, None, version.as_of), direct)
+            pairs += _pair_values(user_id, online.read(user_id, None, None, version.as_of), direct)
     finally:
         engine.dispose()
-    return [_compared("online rows against offline histories", len(users), pairs)]
+    return [_summarise_pairs("online rows against offline histories", len(users), pairs)]
 
 
-def _pairs(user_id: str, online: UserHistory, offline: UserHistory) -> list[tuple[str, Any, Any]]:
+def _pair_values(user_id: str, online: UserHistory, offline: UserHistory) -> list[_ValuePair]:
     names = (
         "item_ids",
         "n_orders",
@@ -214,45 +226,48 @@ def _pairs(user_id: str, online: UserHistory, offline: UserHistory) -> list[tupl
         "viewed_item_ids",
         "viewed_at",
     )
-    pairs: list[tuple[str, Any, Any]] = [
-        (f"{user_id} {name}", list(getattr(online, name)), list(getattr(offline, name)))
+    pairs = [
+        _ValuePair(f"{user_id} {name}", list(getattr(online, name)), list(getattr(offline, name)))
         for name in names
     ]
     if online.as_of == offline.as_of:  # ages are counted from whole hours online
         pairs.append(
-            (
+            _ValuePair(
                 f"{user_id} decayed_frequency",
                 list(online.decayed_frequency),
                 list(offline.decayed_frequency),
             )
         )
         pairs += [
-            (f"{user_id} {name}", online.features.get(name), offline.features.get(name))
+            _ValuePair(f"{user_id} {name}", online.features.get(name), offline.features.get(name))
             for name in sorted(online.features.keys() | offline.features.keys())
         ]
     return pairs
 
 
-def _compared(name: str, n_rows: int, pairs: Sequence[tuple[str, Any, Any]]) -> Compared:
+def _summarise_pairs(name: str, n_rows: int, pairs: Sequence[_ValuePair]) -> Comparison:
     different = [
-        f"{what}: {left!r}, not {right!r}" for what, left, right in pairs if not _same(left, right)
+        f"{pair.name}: {pair.given!r}, not {pair.expected!r}"
+        for pair in pairs
+        if not _is_same(pair.given, pair.expected)
     ]
-    return Compared(
+    return Comparison(
         name, n_rows, len(pairs), len(different), different[0][:300] if different else None
     )
 
 
-def _same(left: Any, right: Any) -> bool:
-    """Equal; numbers to the last digits; NaN is null."""
+def _is_same(left: object, right: object) -> bool:
+    """Return whether two values are equal: numbers up to the last digits, NaN as null."""
     if isinstance(left, list | tuple) and isinstance(right, list | tuple):
         if len(left) == len(right) and left and not isinstance(left[0], str):
             return bool(np.allclose(left, right, rtol=_RELATIVE, atol=1e-9))
         return list(left) == list(right)
     left, right = (
-        None if isinstance(each, float) and np.isnan(each) else each for each in (left, right)
+        None if isinstance(value, float) and np.isnan(value) else value for value in (left, right)
     )
     if left is None or right is None:
         return left is None and right is None
     if isinstance(left, str | bytes):
         return bool(left == right)
-    return bool(np.isclose(left, right, rtol=_RELATIVE, atol=1e-9))
+    numbers = np.array([left, right], np.float64)
+    return bool(np.isclose(numbers[0], numbers[1], rtol=_RELATIVE, atol=1e-9))

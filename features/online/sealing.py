@@ -1,15 +1,13 @@
-"""Sealing: received events that no online read asks for any more move from the database into
-Parquet segments.
+"""Sealing: old received events move from the database into Parquet segments.
 
-They leave the database after the manifest names their segment. Whoever dies between leaves them in
-both, which readers count once and the next sealing tidies up; readers look at the database first,
-so they never find them in neither.
+No online read needs them any more. They leave the database after the manifest names their segment.
+A crash between leaves them in both: readers count them once, and the next sealing removes them.
+Readers look at the database first, so they always find them in at least one.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import pyarrow as pa
 
@@ -18,27 +16,27 @@ from features.contracts.tables import EVENTS
 from features.database import engine as open_engine
 from features.database import events, has_table, reading, transaction
 from features.facts.events import EventLog
+from features.facts.facts import Facts
 from features.facts.known_events import digest_ids, mark_known, read_digests
-from features.online.snapshots import current_version, included_file
+from features.online.snapshots import current_version, known_ids_file
 from features.pipelines.rules import VIEWED_DAYS
 
-# A week beyond what histories look back to.
+# A week more than the time that histories look back.
 SEALED_AFTER = timedelta(days=VIEWED_DAYS + 7)
 
 
-def seal(facts: Any, settings: Settings, now: datetime) -> int:
-    """Seals what the current version of the features knows and is older than SEALED_AFTER; returns
-    how many left SQL.
+def seal_events(facts: Facts, settings: Settings, now: datetime) -> int:
+    """Seal the events older than SEALED_AFTER that the current features include; return how many.
 
-    Purchases without a user stay: a visitor is known by them, and they stand in no materialized
-    row.
+    Purchases without a user stay: the history of a visitor needs them, and no materialized row
+    has them.
     """
     version = current_version(settings)
     if version is None or (
         settings.database_url is None and not (settings.home / "shopwright.db").exists()
     ):
         return 0
-    included = read_digests(included_file(settings, version.name))
+    included = read_digests(known_ids_file(settings, version.name))
     before = min(version.as_of, now) - SEALED_AFTER
     n_sealed = 0
     opened = open_engine(settings)
@@ -48,7 +46,7 @@ def seal(facts: Any, settings: Settings, now: datetime) -> int:
         after = ""
         while True:
             with reading(opened) as connection:
-                rows = EventLog(connection).settled(before, after)
+                rows = EventLog(connection).read_sealable(before, after)
             if not rows.num_rows:
                 return n_sealed
             ids = rows["event_id"].to_pylist()

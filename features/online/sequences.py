@@ -1,16 +1,15 @@
-"""Visitors' sequences computed from the facts, as of any instant."""
+"""Sequences of visitors computed from the facts, as of any instant."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import ibis
 import numpy as np
 
 from features.contracts.sequences import CART, PURCHASE, VIEW, Sequences
 from features.contracts.tables import EventType
-from features.online.histories import Tables, allowed_events, objects
+from features.online.histories import Tables, select_allowed_events, to_objects
 from features.pipelines.expressions import before, epoch_seconds
 
 _KINDS = {
@@ -22,14 +21,13 @@ _KINDS = {
 }
 
 
-def offline_sequences(facts: Tables, as_of: datetime) -> Sequences:
-    """What every visitor viewed, put in a cart and bought before `as_of`, anonymous visitors
-    included.
+def compute_offline_sequences(facts: Tables, as_of: datetime) -> Sequences:
+    """Return what every visitor, known or anonymous, viewed, put in a cart and bought before `as_of`.
 
-    Lines of one order stand at the order's first second. Who does not allow personalization is left
-    out.
+    Lines of one order have the time of its first line. Users who do not allow personalization are
+    left out.
     """
-    known: Any = before(allowed_events(facts), as_of)
+    known = before(select_allowed_events(facts), as_of)
     visitor = known.user_id.coalesce(known.visitor_id, known.session_id)
     known = known.filter(visitor.notnull() & known.event_type.isin(list(_KINDS)))
     order = ibis.ifelse(
@@ -53,8 +51,8 @@ def offline_sequences(facts: Tables, as_of: datetime) -> Sequences:
     kinds = rows["event_type"].combine_chunks().dictionary_encode()
     codes = np.array([_KINDS[name] for name in kinds.dictionary.to_pylist()], np.int8)
     return Sequences.from_lines(
-        objects(rows["visitor"]),
+        to_objects(rows["visitor"]),
         rows["second"].to_numpy(),
         codes[kinds.indices.to_numpy()] if rows.num_rows else np.zeros(0, np.int8),
-        objects(rows["item_id"]),
+        to_objects(rows["item_id"]),
     )

@@ -1,10 +1,9 @@
-"""Versions of the materialized features, the pointer to the current one, and the memory-mapped item
-snapshot.
+"""Versions of the materialized features, the pointer to the current one, and item snapshots.
 
 features/current.json                 names the current version; replaced in one rename
 features/versions/VERSION/            registry, online rows (SQLite), item snapshots, packed states,
                                       ids of events
-features/offline/VIEW/AS_OF.parquet   what point-in-time joins read, one file per as_of
+features/offline/VIEW/AS_OF.parquet   rows of point-in-time joins, one file per as_of
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +22,7 @@ import pyarrow as pa
 from configs.settings import Settings
 from features.contracts.errors import Unavailable, UnknownName
 from features.contracts.recommendations import ItemFeatures
-from features.online.feast_definitions import OFFLINE, USER_STATE, StorePlace, project_name
+from features.online.feast_definitions import OFFLINE, USER_STATE, StoreLocation, project_name
 from features.pipelines.rules import ALL_ZONES
 
 _POINTER = "current.json"
@@ -35,7 +34,7 @@ _HINT = "Try: shopwright features materialize"
 class Version:
     """One materialization.
 
-    as_of             features know the events before it
+    as_of             the features include the events before it
     received_after    received events that arrived after this system time may be missing from it
     zones             zones with an item snapshot, ALL_ZONES first
     redis             whether the online rows are in Redis
@@ -48,49 +47,59 @@ class Version:
     redis: bool
 
 
-def folder(settings: Settings) -> Path:
-    """Where the features of this state folder lie."""
+class _StoredVersion(TypedDict):
+    """The pointer file."""
+
+    name: str
+    as_of: str
+    received_after: str
+    zones: list[str]
+    redis: bool
+
+
+def features_folder(settings: Settings) -> Path:
+    """Return the folder of the features of this state folder."""
     return settings.home / "features"
 
 
 def version_folder(settings: Settings, name: str) -> Path:
-    """Where one version lies."""
-    return folder(settings) / "versions" / name
+    """Return the folder of one version."""
+    return features_folder(settings) / "versions" / name
 
 
-def included_file(settings: Settings, name: str) -> Path:
-    """Where the digests of the events that a version knows lie (features.facts.known_events)."""
+def known_ids_file(settings: Settings, name: str) -> Path:
+    """Return the file of the digests of the events in a version (features.facts.known_events)."""
     return version_folder(settings, name) / "events.npy"
 
 
 def pointer_stamp(settings: Settings) -> tuple[int, int]:
-    """Changes whenever another version becomes the current one."""
+    """Return a stamp that changes whenever another version becomes the current one."""
     try:
-        stat = os.stat(folder(settings) / _POINTER)  # noqa: PTH116 (read before every answer)
+        stat = os.stat(features_folder(settings) / _POINTER)  # noqa: PTH116 (read before every answer)
     except FileNotFoundError:
         return 0, 0
     return stat.st_mtime_ns, stat.st_ino
 
 
 def current_version(settings: Settings) -> Version | None:
-    """The version that readers use; None before the first."""
+    """Return the version that readers use; None before the first."""
     try:
-        stored: dict[str, Any] = json.loads(
-            (folder(settings) / _POINTER).read_text(encoding="utf-8")
+        stored: _StoredVersion = json.loads(
+            (features_folder(settings) / _POINTER).read_text(encoding="utf-8")
         )
     except FileNotFoundError:
         return None
     return Version(
-        stored["name"],
-        datetime.fromisoformat(stored["as_of"]),
-        datetime.fromisoformat(stored["received_after"]),
-        tuple(stored["zones"]),
-        stored["redis"],
+        name=stored["name"],
+        as_of=datetime.fromisoformat(stored["as_of"]),
+        received_after=datetime.fromisoformat(stored["received_after"]),
+        zones=tuple(stored["zones"]),
+        redis=stored["redis"],
     )
 
 
 def publish(settings: Settings, version: Version) -> None:
-    """Makes `version` the current one, in one rename."""
+    """Make `version` the current one, in one rename."""
     stored = {
         "name": version.name,
         "as_of": version.as_of.isoformat(),
@@ -98,7 +107,7 @@ def publish(settings: Settings, version: Version) -> None:
         "zones": version.zones,
         "redis": version.redis,
     }
-    path = folder(settings) / _POINTER
+    path = features_folder(settings) / _POINTER
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, delete=False, encoding="utf-8"
     ) as staging:
@@ -108,33 +117,33 @@ def publish(settings: Settings, version: Version) -> None:
     Path(staging.name).replace(path)
 
 
-def store_place(settings: Settings, name: str) -> StorePlace:
-    """Where the feature store of a version lies."""
+def locate_store(settings: Settings, name: str) -> StoreLocation:
+    """Return where the feature store of a version lies."""
     target = version_folder(settings, name)
-    return StorePlace(
-        project_name(name),
-        target.absolute() / "registry.db",
-        target.absolute() / "online.db",
-        settings.redis_url,
-        {
-            view: str(source_folder(settings, name, view).absolute() / "*.parquet")
-            for view in (*OFFLINE, USER_STATE)
-        },
+    sources = {
+        view: str(source_folder(settings, name, view).absolute() / "*.parquet")
+        for view in (*OFFLINE, USER_STATE)
+    }
+    return StoreLocation(
+        project=project_name(name),
+        registry=target.absolute() / "registry.db",
+        online=target.absolute() / "online.db",
+        redis_url=settings.redis_url,
+        sources=sources,
     )
 
 
 def source_folder(settings: Settings, name: str, view: str) -> Path:
-    """Where a view's Parquet files lie; packed states belong to their version alone."""
+    """Return the folder of the Parquet files of a view; packed states belong to their version."""
     return (
-        folder(settings) / "offline" / view
+        features_folder(settings) / "offline" / view
         if view in OFFLINE
         else version_folder(settings, name) / view
     )
 
 
 def write_items(path: Path, items: ItemFeatures) -> None:
-    """Writes an uncompressed Arrow file of one batch, so that readers map the columns instead of
-    loading them."""
+    """Write an uncompressed Arrow file of one batch, whose columns readers map into memory."""
     arrays = [
         pa.array(getattr(items, name), pa.string()) for name in ("item_ids", "category", "brand")
     ]
@@ -151,23 +160,22 @@ def write_items(path: Path, items: ItemFeatures) -> None:
 
 
 def load_items(settings: Settings, zone: str = ALL_ZONES) -> ItemFeatures:
-    """The current item snapshot, of one zone or of all together; number columns are mapped, not
-    copied."""
+    """Return the current item snapshot of one zone or of all together; number columns are mapped."""
     version = current_version(settings)
     if version is None:
-        raise Unavailable("no features yet", where=str(folder(settings)), hint=_HINT)
+        raise Unavailable("no features yet", where=str(features_folder(settings)), hint=_HINT)
     if zone not in version.zones:
         raise UnknownName(zone, version.zones, kind="zone")
     return read_items(version_folder(settings, version.name) / items_file(version.zones, zone))
 
 
 def items_file(zones: tuple[str, ...], zone: str) -> str:
-    """The file name of a zone's snapshot."""
+    """Return the file name of the snapshot of a zone."""
     return f"items-{zones.index(zone)}.arrow"
 
 
 def read_items(path: Path) -> ItemFeatures:
-    """What `write_items` wrote."""
+    """Return what `write_items` wrote."""
     with pa.memory_map(str(path)) as source:
         table = pa.ipc.open_file(source).read_all()
     texts = {name: np.array(table[name].to_pylist(), object) for name in _TEXTS}

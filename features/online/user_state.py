@@ -1,11 +1,9 @@
-"""What is materialized of one user: the order lines, packed into bytes, from which any later state
-follows exactly.
+"""The materialized state of one user: order lines packed into bytes, and the features from them.
 
-Lists of Python values cost Feast milliseconds to turn into protobuf and back, bytes cost nothing;
-so a row is one JSON header followed by raw little-endian arrays. The features are computed from the
-lines when the row is read, with the same definitions as features/pipelines (a parity test holds the
-two together): refunds, orders that go on after the row was written, and events that come late merge
-exactly.
+Feast needs milliseconds to turn lists of Python values into protobuf and back, and nothing for
+bytes; so a row is one JSON header followed by raw little-endian arrays. The features are computed
+from the lines when the row is read, with the same definitions as features/pipelines (a parity test
+compares both). So refunds, later lines of an order and late events merge exactly.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import repeat
-from typing import Any, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -44,13 +42,51 @@ _LINES = {
     "paid": "<f8",
     "listed": "<f8",
 }
-NEVER = -1  # `at` of a line of which only a refund is known
+NEVER = -1  # `at` and `zone` of a line of which only a refund is known
 _VIEWS = frozenset(VIEW_TYPES)
 
 
 def order_digest(order_key: str) -> int:
-    """64 bits that stand for an order."""
+    """Return the 64-bit digest of an order."""
     return int.from_bytes(hashlib.blake2b(order_key.encode(), digest_size=8).digest(), "little")
+
+
+class EventRecord(Protocol):
+    """The columns of EVENTS that a state is merged from, as attributes."""
+
+    @property
+    def event_id(self) -> str: ...
+    @property
+    def event_type(self) -> str: ...
+    @property
+    def occurred_at(self) -> datetime: ...
+    @property
+    def item_id(self) -> str: ...
+    @property
+    def zone(self) -> str | None: ...
+    @property
+    def quantity(self) -> float | None: ...
+    @property
+    def line_amount_minor(self) -> int | None: ...
+    @property
+    def unit_price_minor(self) -> float | None: ...
+    @property
+    def list_price_minor(self) -> float | None: ...
+    @property
+    def order_id(self) -> str | None: ...
+
+
+class _LineRow(NamedTuple):
+    """One line as it is packed, see `UserState`."""
+
+    item: int
+    zone: int
+    order: int
+    at: int
+    bought: float
+    refunded: float
+    paid: float
+    listed: float
 
 
 @dataclass(frozen=True)
@@ -62,25 +98,23 @@ class Categories:
     features: tuple[str, ...]
 
     @classmethod
-    def of(cls, item_ids: Iterable[str], categories: Iterable[str]) -> Self:
-        """From items and their whole categories."""
+    def from_items(cls, item_ids: Iterable[str], categories: Iterable[str]) -> Self:
+        """Return the categories of items from their whole paths."""
         firsts = [prefix(category, 1) for category in categories]
         names = sorted(set(firsts) - {""})
-        places = {name: place for place, name in enumerate(["", *names])}
-        codes = dict(zip(item_ids, (places[first] for first in firsts), strict=True))
+        code_of = {name: code for code, name in enumerate(["", *names])}
+        codes = dict(zip(item_ids, (code_of[first] for first in firsts), strict=True))
         return cls(codes, ("", *(AFFINITY + name for name in names)))
 
 
 @dataclass(frozen=True)
 class UserState:
-    """Order lines of one user (one per item × order), refunded ones included, and the items viewed
-    lately.
+    """The order lines of one user (one per item × order), refunded or not, and recent views.
 
     items, zones    names that `lines["item"]` and `lines["zone"]` index
-    lines           item, zone, order (digest), at (epoch seconds, NEVER when not bought), bought,
-                    refunded (units),
-                    paid (minor units, for all bought), listed (at list price, NaN when unknown);
-                    aligned
+    lines           aligned arrays: item, zone, order (digest), at (epoch seconds, NEVER when not
+                    bought), bought and refunded (units), paid (minor units, for all bought),
+                    listed (at list price, NaN when unknown)
     viewed          item -> epoch seconds of the latest view
     allowed         whether the user allows personalization, as imported
     """
@@ -93,11 +127,11 @@ class UserState:
 
     @classmethod
     def empty(cls) -> Self:
-        """Nothing known."""
+        """Return the state of a user of whom nothing is known."""
         return cls((), (), {name: np.zeros(0, kind) for name, kind in _LINES.items()}, {})
 
-    def packed(self) -> bytes:
-        """The row that is kept online."""
+    def pack(self) -> bytes:
+        """Return the row that is stored online."""
         header = {
             "format": _FORMAT,
             "n": len(self.lines["item"]),
@@ -113,12 +147,14 @@ class UserState:
         return b"".join([len(text).to_bytes(4, "little"), text, *arrays])
 
     @classmethod
-    def unpacked(cls, row: bytes) -> Self:
-        """The state that `packed` wrote."""
+    def unpack(cls, row: bytes) -> Self:
+        """Return the state that `pack` wrote."""
         length = int.from_bytes(row[:4], "little")
         header = json.loads(row[4 : 4 + length])
         if header["format"] != _FORMAT:
-            raise ValueError(f"state of format {header['format']}, not {_FORMAT}: materialize anew")
+            raise ValueError(
+                f"state of format {header['format']}, not {_FORMAT}: materialize the features again"
+            )
         lines, offset = {}, 4 + length
         for name, kind in _LINES.items():
             lines[name] = np.frombuffer(row, kind, header["n"], offset)
@@ -131,9 +167,8 @@ class UserState:
             header["allowed"],
         )
 
-    def merged(self, events: Iterable[Any]) -> Self:
-        """With later events: rows that have the columns of EVENTS as attributes, each event
-        once."""
+    def merge(self, events: Iterable[EventRecord]) -> Self:
+        """Return the state with later events, each of which comes once."""
         viewed = dict(self.viewed)
         changes: dict[tuple[str, int], _Line] = {}
         for event in events:
@@ -143,46 +178,47 @@ class UserState:
             elif event.event_type in (EventType.PURCHASE, EventType.REFUND):
                 key = event.item_id, order_digest(event.order_id or event.event_id)
                 changes.setdefault(key, _Line()).add(event, second)
-        state = self._with_lines(changes) if changes else self
+        state = self._merge_lines(changes) if changes else self
         return replace(state, viewed=viewed)
 
-    def _with_lines(self, changes: Mapping[tuple[str, int], _Line]) -> Self:
+    def _merge_lines(self, changes: Mapping[tuple[str, int], _Line]) -> Self:
         items, zones = dict.fromkeys(self.items), dict.fromkeys(self.zones)
         items.update(dict.fromkeys(item_id for item_id, _ in changes))
         zones.update(dict.fromkeys(line.zone for line in changes.values() if line.zone is not None))
-        item_index = {name: place for place, name in enumerate(items)}
-        zone_index = {name: place for place, name in enumerate(zones)}
+        item_index = {name: index for index, name in enumerate(items)}
+        zone_index = {name: index for index, name in enumerate(zones)}
         lines = {
             name: np.append(array, np.zeros(0, array.dtype)) for name, array in self.lines.items()
         }
-        new: list[dict[str, Any]] = []
+        new: list[_LineRow] = []
         for (item_id, order), change in changes.items():
-            place = np.flatnonzero(
+            rows = np.flatnonzero(
                 (lines["order"] == order) & (lines["item"] == item_index[item_id])
             )
-            if len(place):
-                change.update(lines, int(place[0]), tuple(zones), zone_index)
+            if len(rows):
+                change.update_row(lines, int(rows[0]), tuple(zones), zone_index)
             else:
-                new.append(change.row(item_index[item_id], order, zone_index))
+                new.append(change.build_row(item_index[item_id], order, zone_index))
         if new:
             lines = {
-                name: np.append(array, np.array([row[name] for row in new], array.dtype))
+                name: np.append(array, np.array([getattr(row, name) for row in new], array.dtype))
                 for name, array in lines.items()
             }
         return replace(self, items=tuple(items), zones=tuple(zones), lines=lines)
 
-    def history(self, user_id: str | None, as_of: datetime, categories: Categories) -> UserHistory:
-        """The features of this state as of `as_of`; `categories` gives the first level of each
-        item's category."""
-        viewed = _viewed_lately(self.viewed, as_of)
+    def build_history(
+        self, user_id: str | None, as_of: datetime, categories: Categories
+    ) -> UserHistory:
+        """Return the history of this state as of `as_of`."""
+        viewed_ids, viewed_at = _select_recent_views(self.viewed, as_of)
         lines = self.lines
         kept = np.flatnonzero(lines["bought"] > lines["refunded"])
         empty = UserHistory.unknown(as_of)
         if len(kept) == 0:
-            return replace(empty, user_id=user_id, viewed_item_ids=viewed[0], viewed_at=viewed[1])
+            return replace(empty, user_id=user_id, viewed_item_ids=viewed_ids, viewed_at=viewed_at)
         lines = {name: array[kept] for name, array in lines.items()}
         used, item = np.unique(lines["item"], return_inverse=True)
-        names = np.array([self.items[place] for place in used], object)
+        names = np.array([self.items[index] for index in used], object)
         order = np.argsort(names, kind="stable")
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
@@ -194,26 +230,26 @@ class UserState:
         np.maximum.at(last, item, at)
         decayed: Float64Array = np.bincount(item, weight, n).astype(np.float64)
         return UserHistory(
-            user_id,
-            as_of,
-            names,
+            user_id=user_id,
+            as_of=as_of,
+            item_ids=names,
             n_orders=np.bincount(item, minlength=n).astype(np.float32),
             quantity=np.bincount(item, lines["bought"] - lines["refunded"], n).astype(np.float32),
             decayed_frequency=decayed.astype(np.float32),
             first_at=first,
             last_at=last,
             features={
-                **user_values(lines, self.zones, as_of),
-                **_affinity(names, decayed, categories),
+                **compute_user_values(lines, self.zones, as_of),
+                **_compute_affinity(names, decayed, categories),
             },
-            viewed_item_ids=viewed[0],
-            viewed_at=viewed[1],
+            viewed_item_ids=viewed_ids,
+            viewed_at=viewed_at,
         )
 
 
 @dataclass
 class _Line:
-    """What later events say about one item × order."""
+    """The changes of one item × order by later events."""
 
     zone: str | None = None
     at: int = NEVER
@@ -222,7 +258,8 @@ class _Line:
     paid: float = 0.0
     listed: float = 0.0
 
-    def add(self, event: Any, second: int) -> None:
+    def add(self, event: EventRecord, second: int) -> None:
+        """Add one purchase or refund."""
         units = 1.0 if event.quantity is None else event.quantity
         if event.event_type == EventType.REFUND:
             self.refunded += units
@@ -237,48 +274,51 @@ class _Line:
             self.paid += event.unit_price_minor * units
         self.listed += np.nan if event.list_price_minor is None else event.list_price_minor * units
 
-    def row(self, item: int, order: int, zones: Mapping[str, int]) -> dict[str, Any]:
-        """As a new line."""
+    def build_row(self, item: int, order: int, zones: Mapping[str, int]) -> _LineRow:
+        """Return the changes as a new line."""
         zone = NEVER if self.zone is None else zones[self.zone]
-        amounts = {
-            "bought": self.bought,
-            "refunded": self.refunded,
-            "paid": self.paid,
-            "listed": self.listed,
-        }
-        return {"item": item, "zone": zone, "order": order, "at": self.at, **amounts}
+        return _LineRow(
+            item=item,
+            zone=zone,
+            order=order,
+            at=self.at,
+            bought=self.bought,
+            refunded=self.refunded,
+            paid=self.paid,
+            listed=self.listed,
+        )
 
-    def update(
+    def update_row(
         self,
         lines: Mapping[str, AnyArray],
-        place: int,
+        row: int,
         names: tuple[str, ...],
         zones: Mapping[str, int],
     ) -> None:
-        """Adds to the line at `place`."""
-        lines["refunded"][place] += self.refunded
+        """Add the changes to the line in `row`."""
+        lines["refunded"][row] += self.refunded
         if self.at == NEVER:
             return
-        known = lines["at"][place] != NEVER
-        lines["at"][place] = min(self.at, lines["at"][place]) if known else self.at
+        known = lines["at"][row] != NEVER
+        lines["at"][row] = min(self.at, lines["at"][row]) if known else self.at
         zone = str(self.zone)
-        lines["zone"][place] = zones[min(zone, names[lines["zone"][place]]) if known else zone]
-        lines["bought"][place] += self.bought
-        lines["paid"][place] += self.paid
-        lines["listed"][place] = self.listed + (lines["listed"][place] if known else 0.0)
+        lines["zone"][row] = zones[min(zone, names[lines["zone"][row]]) if known else zone]
+        lines["bought"][row] += self.bought
+        lines["paid"][row] += self.paid
+        lines["listed"][row] = self.listed + (lines["listed"][row] if known else 0.0)
 
 
 def decay(at: Int64Array, as_of: datetime) -> Float64Array:
-    """DECAY_PER_WEEK ** (age in weeks), never above 1."""
+    """Return DECAY_PER_WEEK ** (age in weeks), never above 1."""
     age = np.maximum(int(as_of.timestamp()) - at, 0)
     weights: Float64Array = DECAY_PER_WEEK ** (age / SECONDS_PER_WEEK)
     return weights
 
 
-def user_values(
+def compute_user_values(
     lines: Mapping[str, AnyArray], zones: tuple[str, ...], as_of: datetime
 ) -> dict[str, float]:
-    """The columns of features/pipelines/user.py from kept lines, in its order."""
+    """Return the columns of features/pipelines/user.py from kept lines, in its order."""
     now, at = int(as_of.timestamp()), lines["at"]
     n_lines = len(at)
     digests, order = np.unique(lines["order"], return_inverse=True)
@@ -296,33 +336,33 @@ def user_values(
         if n_orders > 1
         else float("nan"),
         "lines_per_order": n_lines / n_orders,
-        **_money(lines, zones, as_of),
+        **_compute_money(lines, zones, as_of),
     }
 
 
-def _money(
+def _compute_money(
     lines: Mapping[str, AnyArray], zones: tuple[str, ...], as_of: datetime
 ) -> dict[str, float]:
-    """The money features, over the lines of the zone with the most lines."""
+    """Return the money features, over the lines of the zone with the most lines."""
     counts = np.bincount(lines["zone"], minlength=len(zones))
-    main = min(np.flatnonzero(counts == counts.max()), key=lambda place: zones[place])
-    here = lines["zone"] == main
-    bought = lines["bought"][here]
-    share = (bought - lines["refunded"][here]) / bought
-    paid, listed = lines["paid"][here] * share, lines["listed"][here] * share
+    main = min(np.flatnonzero(counts == counts.max()), key=lambda zone: zones[zone])
+    in_main = lines["zone"] == main
+    bought = lines["bought"][in_main]
+    share = (bought - lines["refunded"][in_main]) / bought
+    paid, listed = lines["paid"][in_main] * share, lines["listed"][in_main] * share
     known = ~np.isnan(listed)
     list_value = float(listed[known].sum())
     saved = float(np.maximum(listed[known] - paid[known], 0.0).sum())
     reduced = paid[known] <= listed[known] * (1.0 - REDUCED_SHARE)
     return {
         "monetary_minor": float(paid.sum()),
-        "monetary_decayed_minor": float((paid * decay(lines["at"][here], as_of)).sum()),
+        "monetary_decayed_minor": float((paid * decay(lines["at"][in_main], as_of)).sum()),
         "discount_share": saved / list_value if list_value else float("nan"),
         "price_sensitivity": float(reduced.mean()) if known.any() else float("nan"),
     }
 
 
-def _affinity(
+def _compute_affinity(
     item_ids: ObjectArray, decayed: Float64Array, categories: Categories
 ) -> dict[str, float]:
     codes = np.fromiter(map(categories.codes.get, item_ids, repeat(0)), np.int64, len(item_ids))
@@ -331,7 +371,7 @@ def _affinity(
     return {categories.features[code]: float(shares[code]) for code in present}
 
 
-def _viewed_lately(
+def _select_recent_views(
     viewed: Mapping[str, int], as_of: datetime
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     first = int(as_of.timestamp()) - VIEWED_DAYS * SECONDS_PER_DAY

@@ -1,18 +1,18 @@
 """Weekly demand: the one relation item × zone × week that forecasting and pricing both read.
 
-It holds no column about a person. Sales prices (what was paid, what the till called regular) are
-for pricing only: a price seen in sales exists only where a sale exists, and tells a forecaster that
-one happened. What is planned in advance (promotion calendar, price list) is known for weeks to
-come.
+It holds no column about a person. Prices of sales (paid, and regular at the till) are for pricing
+only: a price seen in sales exists only where a sale exists, and so leaks to a forecaster that one
+happened. What is planned in advance (promotion calendar, price list) is known for weeks to come.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import ibis
+import ibis.expr.types as ir
 
 from features.contracts.tables import DEFAULT_ZONE, EventType
 from features.pipelines.expressions import (
@@ -28,37 +28,46 @@ REACH = "reach:"  # prefix of the columns that hold the planned reach of one kin
 KEY = ("item_id", "zone", "week_start")
 
 
+@dataclass(frozen=True)
+class Plans:
+    """What a shop plans, as Ibis tables in their stored schemas.
+
+    prices    the table `price_history`
+    foreign   zones that use another currency than the default zone
+    """
+
+    promotions: ir.Table
+    prices: ir.Table
+    foreign: Sequence[str] = ()
+
+
 def weekly_demand(
-    events: Any,
-    promotions: Any,
-    prices: Any,
+    events: ir.Table,
+    plans: Plans,
     *,
     as_of: datetime,
     week_starts: Sequence[datetime],
     kinds: Sequence[str] | None = None,
-    foreign: Sequence[str] = (),
-) -> Any:
-    """Item × zone × week: what was sold before `as_of`, and what was or is planned.
+) -> ir.Table:
+    """Return item × zone × week: what was sold before `as_of`, and what was or is planned.
 
-    `events`, `promotions` and `prices` (the table `price_history`) are in their stored schemas.
-    `week_starts` are consecutive business weeks (`features.contracts.calendar`); those from `as_of`
-    on hold plans only. A row stands where something was sold, promoted or listed; a missing row
-    means nothing sold, no promotion, no known price. `foreign` zones use another currency than the
-    default zone.
+    `events` are in their stored schema. `week_starts` are consecutive business weeks
+    (`features.contracts.calendar`); those from `as_of` on hold plans only. There is a row where
+    something was sold, promoted or listed; a missing row means nothing sold, no promotion, no known
+    price.
 
     Columns: item_id, zone, week_start; units (purchases less what was refunded in that week, never
     below 0; null from `as_of` on), revenue_minor, n_lines, mean_unit_price_minor (paid),
     median_list_price_minor (regular price seen in sales), planned_list_price_minor and
     planned_offer_price_minor (price list, mean over the week), promotion_depth (largest planned),
-    and `reach:KIND` for each of `kinds` (default: every kind in `promotions`), 0..1.
+    and `reach:KIND` for each of `kinds` (default: every kind of promotion planned), 0..1.
     """
     weeks = week_spans(week_starts)
     sales = weekly_sales(before(events, as_of), weeks)
-    promoted = weekly_promotions(
-        promotions, events, weeks, promotion_kinds(promotions) if kinds is None else kinds
-    )
-    listed = weekly_prices(prices, events, weeks, foreign)
-    whole = _outer(_outer(sales, promoted), listed)
+    kinds = promotion_kinds(plans.promotions) if kinds is None else kinds
+    promoted = weekly_promotions(plans.promotions, events, weeks, kinds)
+    listed = weekly_prices(plans.prices, events, weeks, plans.foreign)
+    whole = _join_outer(_join_outer(sales, promoted), listed)
     reaches = {name: whole[name].fill_null(0.0) for name in whole.columns if name.startswith(REACH)}
     known = whole.week_start < instant(as_of)
     return whole.mutate(
@@ -69,11 +78,10 @@ def weekly_demand(
     )
 
 
-def weekly_sales(events: Any, weeks: Any) -> Any:
-    """Units, revenue, lines and prices seen in sales. A refund counts against the week in which it
-    was made.
+def weekly_sales(events: ir.Table, weeks: ir.Table) -> ir.Table:
+    """Return units, revenue, lines and prices seen in sales.
 
-    So a week once over never changes, whatever comes back later.
+    A refund counts against the week in which it was made, so a past week never changes.
     """
     types = (EventType.PURCHASE.value, EventType.REFUND.value)
     quantity = events.quantity.fill_null(1.0)
@@ -105,8 +113,8 @@ def weekly_sales(events: Any, weeks: Any) -> Any:
     )
 
 
-def daily_units(events: Any, day_starts: Sequence[datetime], *, as_of: datetime) -> Any:
-    """Item × zone × day_start: units sold before `as_of`, of all days with a sale or refund.
+def daily_units(events: ir.Table, day_starts: Sequence[datetime], *, as_of: datetime) -> ir.Table:
+    """Return item × zone × day_start: units sold before `as_of`, of all days with a sale or refund.
 
     `day_starts` are consecutive business days, the last one at or after `as_of`. A refund counts
     against its own day, so a week with refunds may sum to a little more than its weekly units.
@@ -115,14 +123,17 @@ def daily_units(events: Any, day_starts: Sequence[datetime], *, as_of: datetime)
     return days.select("item_id", "zone", day_start=days.week_start, units=days.units)
 
 
-def weekly_promotions(promotions: Any, events: Any, weeks: Any, kinds: Sequence[str]) -> Any:
-    """Planned reach by kind (reach × share of the week covered, summed, at most 1) and the largest
-    depth."""
+def weekly_promotions(
+    promotions: ir.Table, events: ir.Table, weeks: ir.Table, kinds: Sequence[str]
+) -> ir.Table:
+    """Return the planned reach by kind and the largest depth.
+
+    The reach of a week is the sum of reach × share of the week covered, at most 1.
+    """
     plans = promotions.mutate(kind=kind_of(promotions), reach=promotions.reach.fill_null(1.0))
     plans = spread_plans(plans.drop("attributes", "promotion_id"), events)
-    spans = plans.select(
-        "starts_at", "ends_at"
-    ).distinct()  # few: far cheaper to lay beside the weeks than the plans
+    # There are few distinct spans: joining them to the weeks is far cheaper than joining the plans.
+    spans = plans.select("starts_at", "ends_at").distinct()
     spans = spans.join(weeks, [spans.starts_at < weeks.week_end, spans.ends_at > weeks.week_start])
     start = ibis.greatest(spans.starts_at, spans.week_start)
     end = ibis.least(spans.ends_at, spans.week_end)
@@ -137,9 +148,10 @@ def weekly_promotions(promotions: Any, events: Any, weeks: Any, kinds: Sequence[
     return plans.group_by(KEY).aggregate(promotion_depth=plans.depth.max(), **reach)
 
 
-def weekly_prices(prices: Any, events: Any, weeks: Any, foreign: Sequence[str] = ()) -> Any:
-    """The price list's mean list and offer price over each week, weighted by the time each was
-    valid.
+def weekly_prices(
+    prices: ir.Table, events: ir.Table, weeks: ir.Table, foreign: Sequence[str] = ()
+) -> ir.Table:
+    """Return the mean list and offer price of the price list in each week, weighted by time.
 
     Prices of the default zone do not reach the zones in which the item has prices of its own, nor
     the `foreign` ones, which use another currency.
@@ -152,7 +164,7 @@ def weekly_prices(prices: Any, events: Any, weeks: Any, foreign: Sequence[str] =
     )
     rows = rows.filter(rows.is_own | rows.zone.notin(list(foreign))) if foreign else rows
     rows = rows.mutate(has_own=rows.is_own.any().over(ibis.window(group_by=["item_id", "zone"])))
-    rows = _in_force(rows.filter(rows.is_own | ~rows.has_own).drop("is_own", "has_own"))
+    rows = _split_into_steps(rows.filter(rows.is_own | ~rows.has_own).drop("is_own", "has_own"))
     rows = rows.join(weeks, rows.since < weeks.week_end)
     rows = rows.filter(rows.until.isnull() | (rows.until > rows.week_start))
     start = ibis.greatest(rows.since, rows.week_start)
@@ -166,12 +178,11 @@ def weekly_prices(prices: Any, events: Any, weeks: Any, foreign: Sequence[str] =
     )
 
 
-def weekly_stock(stock: Any, weeks: Any, *, as_of: datetime) -> Any:
-    """Item × zone × week: the share of the week, as far as a count is known, in which something was
-    on hand.
+def weekly_stock(stock: ir.Table, weeks: ir.Table, *, as_of: datetime) -> ir.Table:
+    """Return item × zone × week: the share of the week in which something was on hand.
 
-    A count holds until the next one of the same item and zone, at most until `as_of`; weeks before
-    the first miss.
+    A count is valid until the next one of the same item and zone, at most until `as_of`. The share
+    is of the time with a valid count; weeks before the first count have no row.
     """
     series = ["item_id", "zone"]
     rows = stock.filter(stock["at"] < instant(as_of))
@@ -186,13 +197,12 @@ def weekly_stock(stock: Any, weeks: Any, *, as_of: datetime) -> Any:
     return rows.group_by(KEY).aggregate(share_in_stock=filled / rows.covered.sum())
 
 
-def _in_force(rows: Any) -> Any:
-    """The price list as steps that do not overlap: since, until (null: for good) and the price that
-    holds there.
+def _split_into_steps(rows: ir.Table) -> ir.Table:
+    """Return the price list as steps that do not overlap: since, until (null: no end), the price.
 
-    Of the rows that hold at an instant the one that began last is in force, so a promotion that
-    ends gives way to the price before it. The ledger says the same (features.prices.ledger), and a
-    test holds them to it.
+    Of the rows that are valid at an instant the one that began last is used, so the end of a
+    promotion restores the price before it. The ledger has the same rule (features.prices.ledger),
+    and a test compares both.
     """
     series = ["item_id", "zone"]
     begins = rows.select(*series, since=rows.valid_from)
@@ -201,32 +211,33 @@ def _in_force(rows: Any) -> Any:
     times = times.mutate(
         until=times.since.lead().over(ibis.window(group_by=series, order_by="since"))
     )
-    held = times.join(rows, series)
-    held = held.filter(
-        (held.valid_from <= held.since) & (held.valid_to.isnull() | (held.valid_to > held.since))
+    valid = times.join(rows, series)
+    valid = valid.filter(
+        (valid.valid_from <= valid.since)
+        & (valid.valid_to.isnull() | (valid.valid_to > valid.since))
     )
     latest = ibis.row_number().over(
-        ibis.window(group_by=[*series, "since"], order_by=held.valid_from.desc())
+        ibis.window(group_by=[*series, "since"], order_by=valid.valid_from.desc())
     )
-    held = held.mutate(place=latest)
-    return held.filter(held.place == 0).drop("place", "valid_from", "valid_to")
+    valid = valid.mutate(place=latest)
+    return valid.filter(valid.place == 0).drop("place", "valid_from", "valid_to")
 
 
-def week_spans(week_starts: Sequence[datetime]) -> Any:
-    """week_start, week_end (the next start; the last week has seven days)."""
+def week_spans(week_starts: Sequence[datetime]) -> ir.Table:
+    """Return week_start and week_end (the next start; the last week has seven days)."""
     starts = list(week_starts)
     ends = [*starts[1:], starts[-1] + timedelta(days=7)]
     columns = {"week_start": "timestamp('UTC')", "week_end": "timestamp('UTC')"}
     return ibis.memtable({"week_start": starts, "week_end": ends}, schema=columns)
 
 
-def _seconds(start: Any, end: Any) -> Any:
-    """Seconds between two instants."""
+def _seconds(start: ir.TimestampValue, end: ir.TimestampValue) -> ir.NumericValue:
+    """Return the seconds between two instants."""
     return (end.epoch_seconds() - start.epoch_seconds()).cast("float64")
 
 
-def _outer(left: Any, right: Any) -> Any:
-    """Full outer join on the key, which stays whole."""
+def _join_outer(left: ir.Table, right: ir.Table) -> ir.Table:
+    """Return the full outer join on the key, which is never null."""
     joined = left.join(right, KEY, how="outer")
     whole = {name: ibis.coalesce(joined[name], joined[f"{name}_right"]) for name in KEY}
     return joined.mutate(**whole).drop(*(f"{name}_right" for name in KEY))

@@ -1,19 +1,20 @@
 """Item features: one pure function per column or column group, each keyed by item_id.
 
 They look at one zone, or at all zones together. Promotions are a calendar that is known in advance:
-the features look at the planned weeks ahead as well as at those behind. All else knows only what
-occurred before `as_of`.
+their features use planned weeks ahead and past weeks. All others use only what occurred before
+`as_of`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
-from typing import Any
 
 import ibis
+import ibis.expr.types as ir
 
 from features.contracts.histories import FAST_DECAY_PER_WEEK
 from features.contracts.tables import EventType
@@ -31,7 +32,7 @@ from features.pipelines.expressions import (
     zone_of,
 )
 from features.pipelines.rules import ALL_ZONES, PRICE_DAYS, PROMOTION_WINDOWS, SECONDS_PER_DAY
-from features.pipelines.user_item import history_of, kept_lines, order_lines
+from features.pipelines.user_item import order_lines, select_kept_lines, user_item_history
 
 NAMES = (
     "units_1w",
@@ -63,13 +64,12 @@ NAMES = (
 )
 
 
-def velocity(purchases: Any, as_of: datetime) -> Any:
-    """Units and purchase events a week over the last 1, 4 and 13 weeks, and the decayed numbers of
-    purchase events."""
+def velocity(purchases: ir.Table, as_of: datetime) -> ir.Table:
+    """Return units and purchases a week over the last 1, 4 and 13 weeks, and decayed purchases."""
     second = epoch_seconds(purchases.occurred_at)
     units = purchases.quantity.coalesce(1.0)
 
-    def within(weeks: int) -> Any:
+    def within(weeks: int) -> ir.BooleanValue:
         return purchases.occurred_at >= instant(as_of - timedelta(weeks=weeks))
 
     return purchases.group_by("item_id").aggregate(
@@ -85,9 +85,11 @@ def velocity(purchases: Any, as_of: datetime) -> Any:
     )
 
 
-def repeat_rate(history: Any) -> Any:
-    """From user × item rows: buyers, the share of them with two orders or more, and the mean days
-    between orders."""
+def repeat_rate(history: ir.Table) -> ir.Table:
+    """Return buyers, the share of them with two orders or more, and the mean days between orders.
+
+    `history` has user × item rows.
+    """
     again = history.n_orders > 1
     span = (history.last_at - history.first_at).sum(where=again)
     gaps = (history.n_orders - 1).sum(where=again).nullif(0)
@@ -98,15 +100,15 @@ def repeat_rate(history: Any) -> Any:
     )
 
 
-def views_1w(events: Any, as_of: datetime) -> Any:
-    """Views of the item's page in the last 7 days."""
+def views_1w(events: ir.Table, as_of: datetime) -> ir.Table:
+    """Return the views of the item's page in the last 7 days."""
     viewed = since(before(events, as_of), as_of, 7)
     viewed = viewed.filter(viewed.event_type == EventType.VIEW_ITEM.value)
     return viewed.group_by("item_id").aggregate(views_1w=viewed.count().cast("float64"))
 
 
-def age_days(events: Any, items: Any, as_of: datetime) -> Any:
-    """Days since the item is available, else since its first event before `as_of`."""
+def age_days(events: ir.Table, items: ir.Table, as_of: datetime) -> ir.Table:
+    """Return the days since the item is available, else since its first event before `as_of`."""
     known = before(events, as_of)
     first = known.group_by("item_id").aggregate(at=known.occurred_at.min())
     nothing = ibis.null("float64")
@@ -119,9 +121,11 @@ def age_days(events: Any, items: Any, as_of: datetime) -> Any:
     )
 
 
-def observed_price(purchases: Any, as_of: datetime) -> Any:
-    """item_id, zone, price_minor and list_price_minor: medians per unit over the last PRICE_DAYS
-    days of sales."""
+def observed_price(purchases: ir.Table, as_of: datetime) -> ir.Table:
+    """Return item_id, zone, price_minor and list_price_minor: medians of the last PRICE_DAYS days.
+
+    Per unit sold.
+    """
     recent = since(purchases, as_of, PRICE_DAYS)
     paid = (recent.line_amount_minor / recent.quantity.coalesce(1.0).nullif(0.0)).coalesce(
         recent.unit_price_minor
@@ -133,20 +137,19 @@ def observed_price(purchases: Any, as_of: datetime) -> Any:
     )
 
 
-def ruling_price(price_history: Any, as_of: datetime) -> Any:
-    """item_id, zone, price_minor (offer) and list_price_minor of the price that rules at
-    `as_of`."""
-    ruling = price_history.filter(
+def valid_price(price_history: ir.Table, as_of: datetime) -> ir.Table:
+    """Return item_id, zone, price_minor (offer) and list_price_minor, valid at `as_of`."""
+    valid = price_history.filter(
         (price_history.valid_from <= instant(as_of))
         & (price_history.valid_to.isnull() | (price_history.valid_to > instant(as_of)))
     )
-    ruling = ruling.mutate(zone=zone_of(ruling))
-    latest = ruling.mutate(
-        place=ibis.row_number().over(
-            ibis.window(group_by=[ruling.item_id, ruling.zone], order_by=ruling.valid_from.desc())
+    valid = valid.mutate(zone=zone_of(valid))
+    latest = valid.mutate(
+        order=ibis.row_number().over(
+            ibis.window(group_by=[valid.item_id, valid.zone], order_by=valid.valid_from.desc())
         )
     )
-    return latest.filter(latest.place == 0).select(
+    return latest.filter(latest.order == 0).select(
         "item_id",
         "zone",
         price_minor=latest.offer_price_minor.cast("float64"),
@@ -154,28 +157,32 @@ def ruling_price(price_history: Any, as_of: datetime) -> Any:
     )
 
 
-def latest_cost(costs: Any, as_of: datetime) -> Any:
-    """cost_item, cost_zone and cost_minor: the unit cost that holds at `as_of`."""
+def latest_cost(costs: ir.Table, as_of: datetime) -> ir.Table:
+    """Return cost_item, cost_zone and cost_minor: the unit cost that is valid at `as_of`."""
     known = costs.filter(costs.valid_from <= instant(as_of))
     by = known.group_by(cost_item=known.item_id, cost_zone=known.zone)
     return by.aggregate(cost_minor=known.unit_cost_minor.argmax(known.valid_from))
 
 
 def price_position(
-    purchases: Any, items: Any, price_history: Any, as_of: datetime, costs: Any | None = None
-) -> Any:
-    """price_minor, list_price_minor, discount_depth, margin and price_position per item.
+    purchases: ir.Table,
+    items: ir.Table,
+    price_history: ir.Table,
+    as_of: datetime,
+    costs: ir.Table | None = None,
+) -> ir.Table:
+    """Return price_minor, list_price_minor, discount_depth, margin and price_position per item.
 
-    The price is the ruling one, else the observed one. discount_depth = 1 - price ÷ list price, at
+    The price is the one of the price list, else the one observed in sales. discount_depth = 1 - price ÷ list price, at
     least 0. margin = 1 - unit cost ÷ price; the cost is the zone's in `costs`, else the
     catalogue's; without `costs` it is unknown. price_position: share of the category's other items
-    in the zone that are cheaper (0 cheapest, 1 dearest; ties share the lowest place; null in a
-    category of one). Over all zones, an item is described by the zone in which it sold most lately
+    in the zone that are cheaper (0 cheapest, 1 the most expensive; ties share the lowest value; null
+    in a category of one). Over all zones, an item is described by the zone in which it sold most lately
     (the first by name among equals), since zones may differ in currency.
     """
-    ruling = ruling_price(price_history, as_of)
+    valid = valid_price(price_history, as_of)
     observed = observed_price(purchases, as_of)
-    both = ruling.outer_join(observed, ["item_id", "zone"])
+    both = valid.outer_join(observed, ["item_id", "zone"])
     prices = both.select(
         item_id=both.item_id.coalesce(both.item_id_right),
         zone=both.zone.coalesce(both.zone_right),
@@ -184,21 +191,21 @@ def price_position(
         n_sales=both.n_sales.coalesce(0),
     )
     prices = prices.filter(prices.price_minor.notnull())
-    placed = prices.left_join(items.select("item_id", "category"), "item_id")
-    placed = placed.mutate(
+    ranked = prices.left_join(items.select("item_id", "category"), "item_id")
+    ranked = ranked.mutate(
         price_position=ibis.percent_rank().over(
             ibis.window(
-                group_by=[placed.zone, placed.category.coalesce("")], order_by=placed.price_minor
+                group_by=[ranked.zone, ranked.category.coalesce("")], order_by=ranked.price_minor
             )
         ),
-        n_category=placed.count().over(
-            ibis.window(group_by=[placed.zone, placed.category.coalesce("")])
+        n_category=ranked.count().over(
+            ibis.window(group_by=[ranked.zone, ranked.category.coalesce("")])
         ),
-        place=ibis.row_number().over(
-            ibis.window(group_by=placed.item_id, order_by=[placed.n_sales.desc(), placed.zone])
+        order=ibis.row_number().over(
+            ibis.window(group_by=ranked.item_id, order_by=[ranked.n_sales.desc(), ranked.zone])
         ),
     )
-    main = placed.filter(placed.place == 0)
+    main = ranked.filter(ranked.order == 0)
     if costs is None:
         main = main.mutate(cost_minor=ibis.null("float64"))
     else:
@@ -221,12 +228,12 @@ def price_position(
 
 
 def promotion_column(kind: str, window: str) -> str:
-    """Name of the reach column of one kind, `promotion_reach_display_next_1w`."""
+    """Return the name of the reach column of one kind, `promotion_reach_display_next_1w`."""
     return f"promotion_reach_{re.sub('[^0-9a-z]+', '_', kind.lower()).strip('_')}_{window}"
 
 
-def promotion_state(promotions: Any, as_of: datetime, kinds: Sequence[str]) -> Any:
-    """Reach and depth of the item's promotions in the weeks ahead (planned) and behind.
+def promotion_state(promotions: ir.Table, as_of: datetime, kinds: Sequence[str]) -> ir.Table:
+    """Return reach and depth of an item's promotions in past weeks and in planned weeks ahead.
 
     Reach of a window: the sum over its promotions of reach × share of the window they cover, at
     most 1; over all kinds together and for each kind. Depth: the deepest discount in the window,
@@ -235,7 +242,7 @@ def promotion_state(promotions: Any, as_of: datetime, kinds: Sequence[str]) -> A
     now = int(as_of.timestamp())
     starts, ends = epoch_seconds(promotions.starts_at), epoch_seconds(promotions.ends_at)
     reach = promotions.reach.coalesce(1.0)
-    columns: dict[str, Any] = {}
+    columns: dict[str, ir.Value] = {}
     for window, (first, last) in PROMOTION_WINDOWS.items():
         low, high = now + first * SECONDS_PER_DAY, now + last * SECONDS_PER_DAY
         covered = ibis.greatest(ibis.least(ends, high) - ibis.greatest(starts, low), 0)
@@ -245,12 +252,11 @@ def promotion_state(promotions: Any, as_of: datetime, kinds: Sequence[str]) -> A
         for kind in kinds:
             of_kind = share.sum(where=kind_of(promotions) == kind).coalesce(0.0)
             columns[promotion_column(kind, window)] = ibis.least(of_kind, 1.0)
-    return _within_windows(promotions, as_of).group_by("item_id").aggregate(**columns)
+    return _select_within_windows(promotions, as_of).group_by("item_id").aggregate(**columns)
 
 
-def stock_on_hand(stock: Any, items: Any, as_of: datetime) -> Any:
-    """Units on hand: the latest count before `as_of`, summed over zones, else what the catalogue
-    states."""
+def stock_on_hand(stock: ir.Table, items: ir.Table, as_of: datetime) -> ir.Table:
+    """Return units on hand: the latest count before `as_of`, over zones, else the catalogue's."""
     known = stock.filter(stock["at"] < instant(as_of))
     latest = known.group_by(item_id=known.item_id, zone=zone_of(known)).aggregate(
         on_hand=known.on_hand.argmax(known["at"])
@@ -260,26 +266,43 @@ def stock_on_hand(stock: Any, items: Any, as_of: datetime) -> Any:
     return joined.select("item_id", stock_on_hand=joined.on_hand.coalesce(joined.stock_on_hand))
 
 
+@dataclass(frozen=True)
+class ItemTables:
+    """The tables from which item features are computed, in their stored schemas.
+
+    Without `stock` and `costs` what is on hand and the margin are unknown.
+    """
+
+    events: ir.Table
+    items: ir.Table
+    promotions: ir.Table
+    price_history: ir.Table
+    stock: ir.Table | None = None
+    costs: ir.Table | None = None
+
+    @classmethod
+    def read(cls, read_table: Callable[[str], ir.Table]) -> ItemTables:
+        """Return the tables that `read_table` gives under their names."""
+        names = ("events", "items", "promotions", "price_history", "stock", "costs")
+        return cls(**{name: read_table(name) for name in names})
+
+
 def item_features(
-    events: Any,
-    items: Any,
-    promotions: Any,
-    price_history: Any,
+    tables: ItemTables,
     as_of: datetime,
     *,
-    stock: Any | None = None,
-    costs: Any | None = None,
     kinds: Sequence[str] | None = None,
     zone: str = ALL_ZONES,
-) -> Any:
-    """One row per item that is in the catalogue (and available) or had an event before `as_of`, in
-    no order.
+) -> ir.Table:
+    """Return one row per item of the catalogue (if available) or with an event before `as_of`.
 
     item_id, zone, category, brand ("" where unknown), the columns of NAMES and one reach column per
     promotion kind and window (float64, null where unknown; counts are 0 where nothing happened).
+    The rows have no order.
     """
+    items, promotions, price_history = tables.items, tables.promotions, tables.price_history
     kinds = promotion_kinds(promotions) if kinds is None else kinds
-    events = before(events, as_of)
+    events = before(tables.events, as_of)
     if zone != ALL_ZONES:  # over all zones together a plan counts once
         promotions = in_zone(spread_plans(promotions, events), zone)
         price_history = in_zone(spread_plans(price_history, events), zone)
@@ -288,21 +311,21 @@ def item_features(
         items.available_from.isnull() | (items.available_from <= instant(as_of))
     )
     purchases = events.filter(events.event_type == EventType.PURCHASE.value)
-    history = history_of(kept_lines(order_lines(events, as_of)), as_of)
+    history = user_item_history(select_kept_lines(order_lines(events, as_of)), as_of)
     parts = [
         velocity(purchases, as_of),
         repeat_rate(history),
         views_1w(events, as_of),
-        price_position(purchases, items, price_history, as_of, costs),
+        price_position(purchases, items, price_history, as_of, tables.costs),
         promotion_state(promotions, as_of, kinds),
     ]
-    if stock is not None:
-        parts.append(stock_on_hand(in_zone(stock, zone), items, as_of))
-    return _joined(age_days(events, available, as_of), items, parts, columns(kinds), zone)
+    if tables.stock is not None:
+        parts.append(stock_on_hand(in_zone(tables.stock, zone), items, as_of))
+    return _join_parts(age_days(events, available, as_of), items, parts, columns(kinds), zone)
 
 
 def columns(kinds: Sequence[str]) -> tuple[str, ...]:
-    """Names of all number columns of `item_features` in a shop with these kinds of promotion."""
+    """Return the names of all number columns of `item_features` in a shop with these kinds of promotion."""
     return NAMES + tuple(
         promotion_column(kind, window) for kind in kinds for window in PROMOTION_WINDOWS
     )
@@ -324,8 +347,12 @@ _ZERO = frozenset(
 )
 
 
-def _joined(base: Any, items: Any, parts: Sequence[Any], columns: Sequence[str], zone: str) -> Any:
-    def add(left: Any, right: Any) -> Any:
+def _join_parts(
+    base: ir.Table, items: ir.Table, parts: Sequence[ir.Table], columns: Sequence[str], zone: str
+) -> ir.Table:
+    """Return the columns of all parts beside the items of `base`, with texts of the catalogue."""
+
+    def join_part(left: ir.Table, right: ir.Table) -> ir.Table:
         extra = [name for name in right.columns if name != "item_id"]
         joined = left.left_join(right, left.item_id == right.item_id)
         return joined.select(
@@ -333,8 +360,8 @@ def _joined(base: Any, items: Any, parts: Sequence[Any], columns: Sequence[str],
         )
 
     texts = items.select("item_id", "category", "brand")
-    joined = reduce(add, [texts, *parts], base)
-    values: dict[str, Any] = {}
+    joined = reduce(join_part, [texts, *parts], base)
+    values: dict[str, ir.Value] = {}
     for name in columns:
         if name not in joined.columns:
             values[name] = ibis.null("float64")
@@ -351,12 +378,12 @@ def _joined(base: Any, items: Any, parts: Sequence[Any], columns: Sequence[str],
     )
 
 
-def _seconds(time: Any) -> Any:
-    """Epoch seconds as a type that does not depend on whether the column may be null."""
+def _seconds(time: ir.TimestampValue) -> ir.NumericValue:
+    """Return epoch seconds in a type that does not depend on whether the column may be null."""
     return epoch_seconds(time).cast("float64")
 
 
-def _within_windows(promotions: Any, as_of: datetime) -> Any:
+def _select_within_windows(promotions: ir.Table, as_of: datetime) -> ir.Table:
     first = as_of + timedelta(days=min(low for low, _ in PROMOTION_WINDOWS.values()))
     last = as_of + timedelta(days=max(high for _, high in PROMOTION_WINDOWS.values()))
     return promotions.filter(

@@ -1,23 +1,23 @@
-"""What orders spend on some items, as one number: no row of it tells one order, or anybody's, from
-another."""
+"""The mean spend of orders on some items: one number over all orders, nothing about a person."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+
+import ibis.expr.types as ir
 
 from features.contracts.tables import EventType
 from features.pipelines.expressions import before, instant, zone_of
 
 
 def spend_per_order(
-    events: Any, item_ids: Sequence[str], zone: str, *, since: datetime, until: datetime
-) -> Any:
-    """One row: mean_minor (of what an order that holds any of the items spent on them), n_orders.
+    events: ir.Table, item_ids: Sequence[str], zone: str, *, since: datetime, until: datetime
+) -> ir.Table:
+    """Return one row: mean_minor (spend of an order with any of the items on them), n_orders.
 
     Purchases of `zone` from `since` until just before `until`. Lines without an order_id or without
-    an amount tell nothing and are left out; without any line mean_minor is null and n_orders 0.
+    an amount are left out; without any line mean_minor is null and n_orders 0.
     """
     amount = events.line_amount_minor.cast("float64").fill_null(
         events.unit_price_minor * events.quantity

@@ -1,5 +1,4 @@
-"""Numbers and names that a feature's definition rests on, shared by its offline and its online
-computation."""
+"""Constants of feature definitions, shared by the offline and the online computation."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """User features: one pure function per column, over the user's kept order lines
-(`user_item.kept_lines`).
+(`user_item.select_kept_lines`).
 
 Money is compared within one zone only, since zones may differ in currency: the money features look
 at the zone in which the user bought the most lines (the first by name among equals).
@@ -8,74 +8,74 @@ at the zone in which the user bought the most lines (the first by name among equ
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import ibis
+import ibis.expr.types as ir
 
 from features.contracts.categories import SEPARATOR
 from features.pipelines.expressions import age_seconds, decay
 from features.pipelines.rules import REDUCED_SHARE, SECONDS_PER_DAY
-from features.pipelines.user_item import kept_lines, order_lines
 
 
-def recency_days(lines: Any, as_of: datetime) -> Any:
-    """Days since the last purchase."""
+def recency_days(lines: ir.Table, as_of: datetime) -> ir.NumericScalar:
+    """Return the days since the last purchase."""
     return age_seconds(lines["at"].max(), as_of) / float(SECONDS_PER_DAY)
 
 
-def tenure_days(lines: Any, as_of: datetime) -> Any:
-    """Days since the first purchase."""
+def tenure_days(lines: ir.Table, as_of: datetime) -> ir.NumericScalar:
+    """Return the days since the first purchase."""
     return age_seconds(lines["at"].min(), as_of) / float(SECONDS_PER_DAY)
 
 
-def repeat_share(lines: Any) -> Any:
-    """Share of the order lines whose item the user had bought before: 1 - items ÷ lines."""
+def repeat_share(lines: ir.Table) -> ir.NumericScalar:
+    """Return the share of the order lines whose item the user had bought before: 1 - items ÷ lines."""
     return 1.0 - lines.item_id.nunique() / lines.count()
 
 
-def frequency(orders: Any) -> Any:
-    """Orders ever."""
+def frequency(orders: ir.Table) -> ir.NumericScalar:
+    """Return the number of orders."""
     return orders.count().cast("float64")
 
 
-def frequency_decayed(orders: Any, as_of: datetime) -> Any:
-    """Sum over orders of DECAY_PER_WEEK ** (age in weeks)."""
+def frequency_decayed(orders: ir.Table, as_of: datetime) -> ir.NumericScalar:
+    """Return the sum over orders of DECAY_PER_WEEK ** (age in weeks)."""
     return decay(orders["at"], as_of).sum()
 
 
-def order_interval_days(orders: Any) -> Any:
-    """Mean days between orders; null below two."""
+def order_interval_days(orders: ir.Table) -> ir.NumericScalar:
+    """Return the mean days between orders; null below two."""
     gaps = (orders.count() - 1).nullif(0)
     return (orders["at"].max() - orders["at"].min()) / float(SECONDS_PER_DAY) / gaps
 
 
-def lines_per_order(orders: Any) -> Any:
-    """Mean different items in an order."""
+def lines_per_order(orders: ir.Table) -> ir.NumericScalar:
+    """Return the mean number of different items in an order."""
     return orders.n_lines.mean()
 
 
-def monetary_minor(lines: Any) -> Any:
-    """Spend ever, minor units, in the user's main zone."""
+def monetary_minor(lines: ir.Table) -> ir.NumericScalar:
+    """Return the spend, minor units, in the user's main zone."""
     return lines.paid_minor.sum()
 
 
-def monetary_decayed_minor(lines: Any, as_of: datetime) -> Any:
-    """Spend with each line weighed by DECAY_PER_WEEK ** (age in weeks), in the user's main zone."""
+def monetary_decayed_minor(lines: ir.Table, as_of: datetime) -> ir.NumericScalar:
+    """Return the spend weighted by DECAY_PER_WEEK ** (age in weeks), in the user's main zone."""
     return (lines.paid_minor * decay(lines["at"], as_of)).sum()
 
 
-def discount_share(lines: Any) -> Any:
-    """Money saved ÷ list value, over lines with a known list price, in the main zone; null without
-    one."""
+def discount_share(lines: ir.Table) -> ir.NumericScalar:
+    """Return money saved ÷ list value over lines with a list price, in the main zone, else null."""
     saved = ibis.greatest(lines.list_minor - lines.paid_minor, 0.0).sum(
         where=lines.list_minor.notnull()
     )
     return saved / lines.list_minor.sum().nullif(0.0)
 
 
-def price_sensitivity(lines: Any) -> Any:
-    """Share of the lines with a known list price that were bought reduced, in the main zone; null
-    without one."""
+def price_sensitivity(lines: ir.Table) -> ir.NumericScalar:
+    """Return the share of lines bought reduced, of those with a list price, in the main zone.
+
+    Null without such a line.
+    """
     reduced = lines.paid_minor <= lines.list_minor * (1.0 - REDUCED_SHARE)
     return reduced.mean(where=lines.list_minor.notnull())
 
@@ -95,14 +95,11 @@ NAMES = (
 )
 
 
-def user_features(events: Any, as_of: datetime) -> Any:
-    """One row per user with a kept purchase before `as_of`: user_id and the columns of NAMES
-    (float64), no order."""
-    return features_of(kept_lines(order_lines(events, as_of)), as_of)
+def user_features(lines: ir.Table, as_of: datetime) -> ir.Table:
+    """Return one row per user with a kept line: user_id and the columns of NAMES (float64).
 
-
-def features_of(lines: Any, as_of: datetime) -> Any:
-    """`user_features` from kept lines."""
+    The rows have no order.
+    """
     orders = lines.group_by(["user_id", "order_key"]).aggregate(
         at=lines["at"].min(), n_lines=lines.count()
     )
@@ -117,19 +114,19 @@ def features_of(lines: Any, as_of: datetime) -> Any:
         order_interval_days=order_interval_days(orders),
         lines_per_order=lines_per_order(orders),
     )
-    joined = by_lines.join(by_orders, "user_id").join(_main_zone(lines, as_of), "user_id")
+    joined = by_lines.join(by_orders, "user_id").join(_sum_main_zone(lines, as_of), "user_id")
     return joined.select("user_id", **{name: joined[name].cast("float64") for name in NAMES})
 
 
-def category_affinity(lines: Any, items: Any, as_of: datetime) -> Any:
-    """user_id, category (the first level), affinity: the category's share of the user's decayed
-    order lines.
+def category_affinity(lines: ir.Table, items: ir.Table, as_of: datetime) -> ir.Table:
+    """Return user_id, category (the first level) and affinity.
 
-    Lines of items without a category count in the whole and have no row.
+    The affinity is the share of the category in the decayed order lines of the user. Lines of items
+    without a category count in the total and have no row.
     """
     top = items.select("item_id", category=items.category.split(SEPARATOR)[0])
-    weighed = lines.select("user_id", "item_id", weight=decay(lines["at"], as_of))
-    joined = weighed.left_join(top, "item_id")
+    weighted = lines.select("user_id", "item_id", weight=decay(lines["at"], as_of))
+    joined = weighted.left_join(top, "item_id")
     sums = joined.group_by(["user_id", "category"]).aggregate(weight=joined.weight.sum())
     shares = sums.mutate(affinity=sums.weight / sums.weight.sum().over(group_by=sums.user_id))
     return shares.filter(shares.category.notnull() & (shares.category != "")).select(
@@ -137,7 +134,7 @@ def category_affinity(lines: Any, items: Any, as_of: datetime) -> Any:
     )
 
 
-def _main_zone(lines: Any, as_of: datetime) -> Any:
+def _sum_main_zone(lines: ir.Table, as_of: datetime) -> ir.Table:
     by_zone = lines.group_by(["user_id", "zone"]).aggregate(
         n_lines=lines.count(),
         monetary_minor=monetary_minor(lines),
@@ -145,9 +142,9 @@ def _main_zone(lines: Any, as_of: datetime) -> Any:
         discount_share=discount_share(lines),
         price_sensitivity=price_sensitivity(lines),
     )
-    placed = by_zone.mutate(
-        place=ibis.row_number().over(
+    ranked = by_zone.mutate(
+        order=ibis.row_number().over(
             ibis.window(group_by=by_zone.user_id, order_by=[by_zone.n_lines.desc(), by_zone.zone])
         )
     )
-    return placed.filter(placed.place == 0).drop("zone", "n_lines", "place")
+    return ranked.filter(ranked.order == 0).drop("zone", "n_lines", "order")

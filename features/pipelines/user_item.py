@@ -1,25 +1,25 @@
-"""User × item features: what a user bought, how often, and when.
+"""User × item features: the items that a user bought, how often, and when.
 
-Everything starts from *order lines*: one row per user × item × order, refunds taken off. A refund
-names its order and takes its quantity back at the price paid; a line that is refunded whole no
-longer counts. A refund that names no order, or one that never sold the item, changes nothing. An
-order is its order_id, else the purchase's own event.
+All features are computed from *order lines*: one row per user × item × order, less refunds. A
+refund names its order and takes its quantity back at the price paid; a line that is wholly refunded
+no longer counts. A refund without an order, or of an order without the item, changes nothing. An
+order is its order_id, else the purchase event itself.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import ibis
+import ibis.expr.types as ir
 
 from features.contracts.tables import VIEW_TYPES, EventType
 from features.pipelines.expressions import before, decay, epoch_seconds, since, zone_of
 from features.pipelines.rules import MAX_VIEWED, VIEWED_DAYS
 
 
-def order_lines(events: Any, as_of: datetime) -> Any:
-    """One row per user × item × order that occurred before `as_of`, refunded ones included.
+def order_lines(events: ir.Table, as_of: datetime) -> ir.Table:
+    """Return one row per user × item × order that occurred before `as_of`, refunded ones included.
 
     user_id, item_id, order_key; zone; at (epoch seconds of the first purchase of the line, null
     when only a refund is known); bought and refunded (units); paid_minor (for all units bought);
@@ -57,9 +57,11 @@ def order_lines(events: Any, as_of: datetime) -> Any:
     return lines.mutate(list_minor=ibis.ifelse(lines.list_minor.isnan(), None, lines.list_minor))
 
 
-def kept_lines(lines: Any) -> Any:
-    """Order lines of which something was kept; quantity, paid_minor and list_minor shrink with
-    refunds."""
+def select_kept_lines(lines: ir.Table) -> ir.Table:
+    """Return the order lines of which something was kept.
+
+    quantity, paid_minor and list_minor are those of the units kept.
+    """
     kept = lines.filter(lines.bought > lines.refunded)
     share = (kept.bought - kept.refunded) / kept.bought
     return kept.select(
@@ -74,42 +76,36 @@ def kept_lines(lines: Any) -> Any:
     )
 
 
-def n_orders(lines: Any) -> Any:
-    """Distinct orders that held the item (one kept line is one order)."""
+def n_orders(lines: ir.Table) -> ir.NumericScalar:
+    """Return the distinct orders that held the item (one kept line is one order)."""
     return lines.count().cast("float32")
 
 
-def quantity(lines: Any) -> Any:
-    """Units kept."""
+def quantity(lines: ir.Table) -> ir.NumericScalar:
+    """Return the units kept."""
     return lines.quantity.sum().cast("float32")
 
 
-def decayed_frequency(lines: Any, as_of: datetime) -> Any:
-    """Sum over those orders of DECAY_PER_WEEK ** (age in weeks at `as_of`)."""
+def decayed_frequency(lines: ir.Table, as_of: datetime) -> ir.NumericScalar:
+    """Return the sum over those orders of DECAY_PER_WEEK ** (age in weeks at `as_of`)."""
     return decay(lines["at"], as_of).sum().cast("float32")
 
 
-def first_at(lines: Any) -> Any:
-    """Epoch seconds of the first purchase."""
+def first_at(lines: ir.Table) -> ir.NumericScalar:
+    """Return the epoch seconds of the first purchase."""
     return lines["at"].min().cast("int64")
 
 
-def last_at(lines: Any) -> Any:
-    """Epoch seconds of the last purchase."""
+def last_at(lines: ir.Table) -> ir.NumericScalar:
+    """Return the epoch seconds of the last purchase."""
     return lines["at"].max().cast("int64")
 
 
-def user_item_history(events: Any, as_of: datetime) -> Any:
-    """One row per user × item bought before `as_of` and not wholly refunded by then, in no order.
+def user_item_history(lines: ir.Table, as_of: datetime) -> ir.Table:
+    """Return one row per user × item of which something was kept, from `select_kept_lines`.
 
-    user_id, item_id, n_orders, quantity, decayed_frequency, first_at, last_at. The due ratio
-    follows from them (`due_ratio`).
+    user_id, item_id, n_orders, quantity, decayed_frequency, first_at, last_at; in no order.
     """
-    return history_of(kept_lines(order_lines(events, as_of)), as_of)
-
-
-def history_of(lines: Any, as_of: datetime) -> Any:
-    """`user_item_history` from kept lines."""
     return lines.group_by(["user_id", "item_id"]).aggregate(
         n_orders=n_orders(lines),
         quantity=quantity(lines),
@@ -119,22 +115,11 @@ def history_of(lines: Any, as_of: datetime) -> Any:
     )
 
 
-def due_ratio(n_orders: Any, first_at: Any, last_at: Any, as_of_seconds: int) -> Any:
-    """Time since the last purchase ÷ the user's mean interval between purchases of the item.
+def select_viewed_items(events: ir.Table, as_of: datetime) -> ir.Table:
+    """Return the latest MAX_VIEWED items that each user viewed in the VIEWED_DAYS before `as_of`.
 
-    1 means due now. Works on numpy arrays and Ibis columns alike; null (or NaN) below two orders is
-    the caller's, as the interval then is 0 ÷ 0.
-    """
-    interval = (last_at - first_at) / (n_orders - 1)
-    return (as_of_seconds - last_at) / interval
-
-
-def viewed_items(events: Any, as_of: datetime) -> Any:
-    """The latest MAX_VIEWED items each user viewed, selected or carted in the VIEWED_DAYS days
-    before `as_of`.
-
-    user_id, item_id, viewed_at (epoch seconds of the latest), place (0 is the latest; equal times
-    by item_id).
+    A selection and an addition to the cart are views too. user_id, item_id, viewed_at (epoch
+    seconds of the latest), order (0 is the latest; equal times by item_id).
     """
     known = since(before(events, as_of), as_of, VIEWED_DAYS)
     known = known.filter(known.user_id.notnull() & known.event_type.isin(VIEW_TYPES))
@@ -142,9 +127,9 @@ def viewed_items(events: Any, as_of: datetime) -> Any:
     latest = known.group_by(["user_id", "item_id"]).aggregate(
         viewed_at=known.second.max().cast("int64")
     )
-    placed = latest.mutate(
-        place=ibis.row_number().over(
+    ranked = latest.mutate(
+        order=ibis.row_number().over(
             ibis.window(group_by=latest.user_id, order_by=[latest.viewed_at.desc(), latest.item_id])
         )
     )
-    return placed.filter(placed.place < MAX_VIEWED)
+    return ranked.filter(ranked.order < MAX_VIEWED)

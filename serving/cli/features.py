@@ -25,16 +25,16 @@ AsOfOption = Annotated[
 @app.command()
 def build(as_of: AsOfOption = None, json: JsonOption = False) -> None:
     """Compute all features and print how many there are; nothing is written."""
-    from features.online.histories import offline_histories, offline_items
+    from features.online.histories import compute_offline_histories, compute_offline_items
 
     shop = Shop()
     instant = _feature_instant(shop, as_of)
     with steps(2) as progress:
         progress.say("user and user × item features")
-        histories = offline_histories(shop.facts, instant)
+        histories = compute_offline_histories(shop.facts, instant)
         progress.done()
         progress.say("item features")
-        items = offline_items(shop.facts, instant)
+        items = compute_offline_items(shop.facts, instant)
         progress.done()
     _print_values(
         {
@@ -64,10 +64,10 @@ def materialize(as_of: AsOfOption = None, json: JsonOption = False) -> None:
 @app.command()
 def check(as_of: AsOfOption = None, json: JsonOption = False) -> None:
     """Compare a sample of the feature store's values with direct ones, and online with offline."""
-    from features.online.parity_check import check as compare
+    from features.online.parity_check import check_parity
 
     shop = Shop()
-    report = compare(shop.facts, shop.settings, _feature_instant(shop, as_of))
+    report = check_parity(shop.facts, shop.settings, _feature_instant(shop, as_of))
     if json:
         print_json({"passed": report.passed, **asdict(report)})
     else:

@@ -30,7 +30,7 @@ def recommend(
     features' time."""
     from threadpoolctl import threadpool_limits
 
-    from features.online.histories import offline_histories
+    from features.online.histories import compute_offline_histories
     from serving.models.served_models import ServedModels
     from serving.recommendations.batch import BatchRequest, write_slates
 
@@ -46,7 +46,7 @@ def recommend(
         progress.say("loading the champion and the histories")
         served_models.refresh()
         served = served_models.recommender()
-        histories = offline_histories(shop.facts, served.items.as_of, chosen)
+        histories = compute_offline_histories(shop.facts, served.items.as_of, chosen)
         progress.done()
         progress.say(f"slates of {len(histories):,} users")
         started = time.perf_counter()

@@ -22,8 +22,8 @@ from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.clock import parse_time
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
-from features.online.histories import offline_items
-from features.online.sequences import offline_sequences
+from features.online.histories import compute_offline_items
+from features.online.sequences import compute_offline_sequences
 from models.ranking.candidates import CandidateSource
 from models.ranking.columns import Catalogue, FeatureNames, column_names, columns
 from models.ranking.lambdarank import fit_ranker
@@ -97,8 +97,8 @@ class _Window:
         self._context, self._window, self._names = context, window, names
         facts, cut = context.facts, window.cut
         config = load("models/neural", NeuralConfig)
-        self._past = offline_sequences(facts, cut)
-        items, now = offline_items(facts, cut), int(cut.timestamp())
+        self._past = compute_offline_sequences(facts, cut)
+        items, now = compute_offline_items(facts, cut), int(cut.timestamp())
         run = TrainingRun(now, context.settings.seed)
         self._networks = fit_networks(self._past, items, config, run)
         self._catalogue = Catalogue(context.snapshot(cut).items, names.item)

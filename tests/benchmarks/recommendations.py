@@ -22,7 +22,7 @@ from configs.loading import load
 from configs.settings import Settings
 from features.contracts.recommendations import RecommendationQuery
 from features.facts.facts import Facts
-from features.online.histories import offline_histories, offline_items
+from features.online.histories import compute_offline_histories, compute_offline_items
 from features.sources.complete_journey import DEMO_CLOCK_START, DEMO_CUT, TIMEZONE
 from features.sources.folder import import_folder
 from models.ranking.model import TASKS, RecommendationModel
@@ -157,13 +157,13 @@ class _SmallShop:
 
     @property
     def queries(self) -> list[str]:
-        return sorted(offline_histories(self.facts, small_shop.NOW))
+        return sorted(compute_offline_histories(self.facts, small_shop.NOW))
 
     def slates(self, model: RecommendationModel) -> list[object]:
         """Return the answers of the served object to every user, with scores and reasons."""
         histories, items = (
-            offline_histories(self.facts, small_shop.NOW),
-            offline_items(self.facts, small_shop.NOW),
+            compute_offline_histories(self.facts, small_shop.NOW),
+            compute_offline_items(self.facts, small_shop.NOW),
         )
         recommender = Recommender(model, items, {task: Placement(task) for task in TASKS})
         queries = [

@@ -24,7 +24,7 @@ from features.contracts.calendar import week_starts
 from features.contracts.errors import BadInput
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
-from features.pipelines.demand import weekly_demand
+from features.pipelines.demand import Plans, weekly_demand
 from features.sources.folder import import_folder
 
 SMALL = ShopParameters(n_categories=2, n_families=2, family_size=3, n_weeks=30, n_shoppers=60)
@@ -157,11 +157,10 @@ def test_the_tables_are_taken_whole_and_hold_what_was_sold(tmp_path):
     assert {name: table.n_bad for name, table in report.tables.items()} == dict.fromkeys(rows, 0)
     starts = week_starts(START, end_of_history(simulated) - timedelta(days=1), "UTC")
     assert len(starts) == SMALL.n_weeks
-    promotions, prices = facts.read("promotions"), facts.read("price_history")
+    plans = Plans(facts.read("promotions"), facts.read("price_history"))
     weekly = weekly_demand(
         facts.read("events"),
-        promotions,
-        prices,
+        plans,
         as_of=end_of_history(simulated),
         week_starts=starts,
     )

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from configs.settings import Settings
 from features.contracts.tables import TABLES, TIMESTAMP
 from features.facts.facts import Facts
-from features.online.histories import offline_histories, offline_items
+from features.online.histories import compute_offline_histories, compute_offline_items
 from features.online.materialize import materialize
 from models.demand.reconcile import LEVELS
 from models.demand.uncertainty.aggregates import (
@@ -100,7 +100,7 @@ def purchases() -> list[dict]:
 
 def fitted(facts: Facts) -> RecommendationModel:
     """Return real sources, and rankers that learnt from a random first column."""
-    histories, items = offline_histories(facts, NOW), offline_items(facts, NOW)
+    histories, items = compute_offline_histories(facts, NOW), compute_offline_items(facts, NOW)
     interactions = Interactions.from_histories(histories)
     binary = interactions.binarise()
     knn = fit_item_knn(interactions.item_ids, binary, ItemKnnConfig())

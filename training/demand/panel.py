@@ -17,6 +17,7 @@ from features.contracts.tables import TIMESTAMP
 from features.facts.facts import Facts
 from features.pipelines.demand import (
     REACH,
+    Plans,
     week_spans,
     weekly_demand,
     weekly_prices,
@@ -46,8 +47,7 @@ def build_panel(
     kinds = promotion_kinds(promotions)
     relation = weekly_demand(
         facts.read("events"),
-        promotions,
-        facts.read("price_history").limit(0),
+        Plans(promotions, facts.read("price_history").limit(0)),
         as_of=end,
         week_starts=starts,
         kinds=kinds,

@@ -15,7 +15,7 @@ from features.contracts.calendar import week_starts
 from features.contracts.errors import BadInput
 from features.contracts.tables import TIMESTAMP
 from features.facts.facts import Facts
-from features.pipelines.demand import REACH, week_spans, weekly_demand
+from features.pipelines.demand import REACH, Plans, week_spans, weekly_demand
 from features.pipelines.expressions import promotion_kinds
 from features.pipelines.pricing import weekly_costs, weekly_stock_outs
 from models.pricing.response.panel import PricePanel
@@ -42,12 +42,10 @@ def read_price_panel(
     kinds = promotion_kinds(promotions)
     weekly = weekly_demand(
         events,
-        promotions,
-        facts.read("price_history", known_at=end),
+        Plans(promotions, facts.read("price_history", known_at=end), foreign),
         as_of=end,
         week_starts=starts,
         kinds=kinds,
-        foreign=foreign,
     )
     columns = [
         "item_id",

@@ -17,7 +17,7 @@ import ibis.expr.types as ir
 
 from features.contracts.tables import EventType
 from features.facts.facts import Facts
-from features.online.histories import sorted_arrow
+from features.online.histories import fetch_sorted
 from features.pipelines.expressions import before
 
 TIME_SPLIT = (
@@ -56,7 +56,7 @@ class HeldOutPurchases:
 
     def targets(self) -> Iterable[tuple[str, str]]:
         """Return user and item of each held-out purchase."""
-        rows = sorted_arrow(self.last, ["user_id"]).to_pydict()
+        rows = fetch_sorted(self.last, ["user_id"]).to_pydict()
         return zip(rows["user_id"], rows["item_id"], strict=True)
 
 

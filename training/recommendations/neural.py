@@ -30,8 +30,8 @@ from features.contracts.errors import BadInput, ShopwrightError
 from features.contracts.recommendations import ItemFeatures
 from features.contracts.sequences import PURCHASE, Sequences
 from features.facts.facts import Facts
-from features.online.histories import offline_items
-from features.online.sequences import offline_sequences
+from features.online.histories import compute_offline_items
+from features.online.sequences import compute_offline_sequences
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions, find_positions
 from models.retrieval.next_step_model import NextStepModel
@@ -307,13 +307,16 @@ def evaluate(
 
     end = end_of_data(facts, until, settings.timezone)
     (window,) = windows(end, 1, config.window_weeks, settings.timezone)
-    past, everything = offline_sequences(facts, window.cut), offline_sequences(facts, window.end)
+    past, everything = (
+        compute_offline_sequences(facts, window.cut),
+        compute_offline_sequences(facts, window.end),
+    )
     if not past.n_visitors:
         raise BadInput(
             "no visitor did anything before the cut",
             hint="Import more history, or choose another --until",
         )
-    items = offline_items(facts, window.cut)
+    items = compute_offline_items(facts, window.cut)
     folder = settings.home / "neural"
     with join_processes() as rank:
         run = TrainingRun(

@@ -15,7 +15,7 @@ from features.contracts.arrays import ObjectArray
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from features.contracts.tables import EventType
-from features.online.histories import Tables, offline_histories, offline_items
+from features.online.histories import Tables, compute_offline_histories, compute_offline_items
 from features.pipelines.expressions import instant
 from models.ranking.columns import FeatureNames
 from models.ranking.model import RankingTask, Retrieval
@@ -72,10 +72,10 @@ class TrainingContext:
         """Return the snapshot at `cut`, made at the first call."""
         if cut not in self._snapshots:
             self.progress(f"features and candidate sources as of {cut:%Y-%m-%d}")
-            histories = offline_histories(self.facts, cut)
+            histories = compute_offline_histories(self.facts, cut)
             interactions = Interactions.from_histories(histories)
             retrieval = self._fit_sources(cut, interactions)
-            items = offline_items(self.facts, cut)
+            items = compute_offline_items(self.facts, cut)
             self._snapshots[cut] = Snapshot(cut, histories, items, interactions, retrieval)
         return self._snapshots[cut]
 

@@ -5,7 +5,7 @@ from features.online.feast_definitions import OFFLINE, USER_STATE
 from features.pipelines.item import NAMES as ITEM_NAMES
 from features.pipelines.rules import AFFINITY
 from features.pipelines.user import NAMES as USER_NAMES
-from features.pipelines.user_item import user_item_history
+from features.pipelines.user_item import order_lines, select_kept_lines, user_item_history
 from tests.shops.event_tables import AS_OF, table
 
 GUIDE = Path(__file__).parents[3] / "docs" / "user-guide" / "features.md"
@@ -20,7 +20,9 @@ def test_every_feature_stands_in_the_guide_with_its_unit_and_formula():
     }
     pairs = [
         name
-        for name in user_item_history(table("events"), AS_OF).columns
+        for name in user_item_history(
+            select_kept_lines(order_lines(table("events"), AS_OF)), AS_OF
+        ).columns
         if name not in ("user_id", "item_id")
     ]
     assert set(documented) == {*pairs, *USER_NAMES, f"{AFFINITY}NAME", *ITEM_NAMES}

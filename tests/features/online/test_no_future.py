@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.online.histories import offline_histories, offline_items
+from features.online.histories import compute_offline_histories, compute_offline_items
 from tests.shops.event_tables import AS_OF, arrow, days_before, event
 
 USERS = st.sampled_from(["u", "v", "new"])
@@ -85,7 +85,7 @@ FUTURE_STOCK = [{"item_id": "milk", "zone": "default", "at": AS_OF, "on_hand": 9
 
 
 def everything(tables: Tables) -> tuple[dict, dict]:
-    histories = offline_histories(tables, AS_OF)
+    histories = compute_offline_histories(tables, AS_OF)
     people = {
         user_id: {
             "items": history.item_ids.tolist(),
@@ -101,7 +101,7 @@ def everything(tables: Tables) -> tuple[dict, dict]:
     }
     zones = {}
     for zone in ("*", "default", "jp"):
-        items = offline_items(tables, AS_OF, zone)
+        items = compute_offline_items(tables, AS_OF, zone)
         columns = {name: values.tolist() for name, values in items.columns.items()}
         zones[zone] = {
             "ids": items.item_ids.tolist(),
@@ -143,10 +143,13 @@ def test_two_users_are_read_as_if_all_were():
         event("w", "tea", days_before(1)),
     ]
     tables = Tables(events=past, items=ITEMS)
-    everyone, two = offline_histories(tables, AS_OF), offline_histories(tables, AS_OF, ["u", "w"])
+    everyone, two = (
+        compute_offline_histories(tables, AS_OF),
+        compute_offline_histories(tables, AS_OF, ["u", "w"]),
+    )
     assert sorted(two) == ["u", "w"]
     np.testing.assert_equal(two["w"].features, everyone["w"].features)
-    assert offline_histories(tables, AS_OF, []) == {}
+    assert compute_offline_histories(tables, AS_OF, []) == {}
 
 
 def test_who_refuses_personalization_has_no_history():
@@ -155,14 +158,14 @@ def test_who_refuses_personalization_has_no_history():
         {"user_id": "u", "personalization_allowed": False},
         {"user_id": "v", "personalization_allowed": True},
     ]
-    found = offline_histories(Tables(events=past, items=ITEMS, users=users), AS_OF)
+    found = compute_offline_histories(Tables(events=past, items=ITEMS, users=users), AS_OF)
     assert list(found) == ["v"]
     assert (found["v"].viewed_item_ids, found["v"].item_ids.tolist()) == (("tea",), [])
 
 
 def test_an_empty_shop_has_no_histories_and_no_items():
-    assert offline_histories(Tables(), AS_OF) == {}
-    assert offline_items(Tables(), AS_OF).item_ids.tolist() == []
+    assert compute_offline_histories(Tables(), AS_OF) == {}
+    assert compute_offline_items(Tables(), AS_OF).item_ids.tolist() == []
 
 
 def test_the_instant_may_carry_any_zone():
@@ -171,6 +174,6 @@ def test_the_instant_may_carry_any_zone():
         ZoneInfo("Asia/Tokyo"),
     )
     np.testing.assert_equal(
-        offline_histories(tables, AS_OF.astimezone(elsewhere))["u"].features,
-        offline_histories(tables, AS_OF)["u"].features,
+        compute_offline_histories(tables, AS_OF.astimezone(elsewhere))["u"].features,
+        compute_offline_histories(tables, AS_OF)["u"].features,
     )

@@ -18,11 +18,11 @@ from features.database import BOUGHT, events, reading, transaction, user_consent
 from features.database import engine as open_engine
 from features.facts.facts import Facts
 from features.online.feast_definitions import redis_connection
-from features.online.histories import offline_histories, offline_items
+from features.online.histories import compute_offline_histories, compute_offline_items
 from features.online.materialize import load_items, materialize
 from features.online.online_store import OnlineHistories
-from features.online.parity_check import check
-from features.online.snapshots import current_version, folder
+from features.online.parity_check import check_parity
+from features.online.snapshots import current_version, features_folder
 from tests.shops.event_tables import AS_OF, arrow, event
 from tests.shops.user_histories import (
     T,
@@ -45,11 +45,11 @@ def test_rows_materialized_then_merged_with_later_events_equal_the_offline_histo
     receive_events(engine, received_before)
     materialize(facts, settings, T)
     online = OnlineHistories(settings, engine)
-    offline = offline_histories(facts, T)
+    offline = compute_offline_histories(facts, T)
     for user_id in offline:
         assert_same_history(online.read(user_id, None, None, T), offline[user_id])
     receive_events(engine, late + later)
-    offline = offline_histories(facts, LATER)
+    offline = compute_offline_histories(facts, LATER)
     assert len(offline) == 4
     for user_id in offline:
         assert_same_history(online.read(user_id, "v", "s", LATER), offline[user_id])
@@ -208,7 +208,7 @@ def test_who_refuses_personalization_is_unknown(shop):
 
 def test_without_a_materialization_the_received_events_are_all_there_is(shop):
     settings, engine, _ = shop
-    shutil.rmtree(folder(settings))
+    shutil.rmtree(features_folder(settings))
     online = OnlineHistories(settings, engine)
     online.warm()
     receive_events(engine, [event("u", "i3", T)])
@@ -225,7 +225,7 @@ def test_forgetting_a_user_leaves_nothing_and_nobody_else_loses_anything(shop):
     assert_same_history(online.read("w", None, None, T), others)
     marks = [
         path
-        for path in folder(settings).rglob("*")
+        for path in features_folder(settings).rglob("*")
         if path.is_file() and b'"i2"' in path.read_bytes()
     ]
     assert marks == []
@@ -238,7 +238,7 @@ def test_readers_see_the_old_version_or_the_new_one(shop, monkeypatch):
     assert online.read("w", None, None, T).item_ids.tolist() == [
         "i1"
     ]  # imports wait for the materialization
-    folders = sorted((folder(settings) / "versions").iterdir())
+    folders = sorted((features_folder(settings) / "versions").iterdir())
 
     def broken(*_):
         raise OSError("disk full")
@@ -247,17 +247,17 @@ def test_readers_see_the_old_version_or_the_new_one(shop, monkeypatch):
         patch.setattr("features.online.materialize._write_online", broken)
         materialize(facts, settings, T)
     assert current_version(settings) == first
-    assert sorted((folder(settings) / "versions").iterdir()) == folders
+    assert sorted((features_folder(settings) / "versions").iterdir()) == folders
     materialize(facts, settings, T)
     assert online.read("w", None, None, T).item_ids.tolist() == ["i1", "i7"]
     assert current_version(settings).name != first.name
-    assert len(list((folder(settings) / "versions").iterdir())) == 2
+    assert len(list((features_folder(settings) / "versions").iterdir())) == 2
 
 
 def test_the_item_snapshot_equals_the_offline_items_by_zone(shop):
     settings, _, facts = shop
     for zone in ("*", "default", "jp"):
-        stored, direct = load_items(settings, zone), offline_items(facts, T, zone)
+        stored, direct = load_items(settings, zone), compute_offline_items(facts, T, zone)
         assert stored.as_of == direct.as_of
         assert stored.item_ids.tolist() == direct.item_ids.tolist()
         assert stored.category.tolist() == direct.category.tolist()
@@ -269,7 +269,7 @@ def test_the_item_snapshot_equals_the_offline_items_by_zone(shop):
 
 def test_joins_direct_values_and_online_rows_agree(shop, capfd):
     settings, _, facts = shop
-    report = check(facts, settings, T)
+    report = check_parity(facts, settings, T)
     assert report.passed
     assert [each.n_different for each in report.comparisons] == [0, 0, 0, 0]
     assert all(each.n_values for each in report.comparisons)
@@ -280,7 +280,7 @@ def test_joins_direct_values_and_online_rows_agree(shop, capfd):
 def test_a_wrong_online_row_is_found(shop):
     settings, engine, facts = shop
     OnlineHistories(settings, engine).forget("u")
-    report = check(facts, settings, T)
+    report = check_parity(facts, settings, T)
     assert not report.passed
     assert report.comparisons[-1].example.startswith("u ")
 
@@ -305,10 +305,10 @@ def test_online_rows_may_live_in_redis(shop):
             materialize(facts, settings, T - timedelta(days=days)).version for days in (2, 1, 0)
         )
         online = OnlineHistories(settings, engine)
-        offline = offline_histories(facts, T)
+        offline = compute_offline_histories(facts, T)
         for user_id in offline:
             assert_same_history(online.read(user_id, None, None, T), offline[user_id])
-        assert not list((folder(settings) / "versions").glob("*/online.db"))
+        assert not list((features_folder(settings) / "versions").glob("*/online.db"))
         assert list(client.scan_iter(f"*{names[0]}")) == []  # swept up once nobody reads it
         online.forget("u")
         assert online.read("u", None, None, T).user_id is None

@@ -15,10 +15,10 @@ from features.database import events, reading
 from features.facts import facts as facts_module
 from features.facts.events import EventLog
 from features.facts.facts import Facts
-from features.online.histories import offline_histories
+from features.online.histories import compute_offline_histories
 from features.online.materialize import materialize
 from features.online.online_store import OnlineHistories
-from features.online.sealing import SEALED_AFTER, seal
+from features.online.sealing import SEALED_AFTER, seal_events
 from tests.shops.event_tables import event
 from tests.shops.user_histories import (
     T,
@@ -67,7 +67,7 @@ def shop(settings, engine):
 def test_what_is_sealed_is_read_as_before(shop):
     settings, engine, facts, (bought, seen, late) = shop
     before, everything, in_sql = histories(settings, engine), known(facts), kept(engine)
-    n_sealed = seal(facts, settings, T)
+    n_sealed = seal_events(facts, settings, T)
     left = kept(engine)
     assert n_sealed == len(in_sql) - len(left) > 20
     assert {bought, late} <= left  # what a visitor is known by, and what no row holds yet
@@ -75,14 +75,14 @@ def test_what_is_sealed_is_read_as_before(shop):
     assert known(facts) == known(Facts(settings)) == everything
     for user, history in histories(settings, engine).items():
         assert_same_history(history, before[user])
-    assert seal(facts, settings, T) == 0
+    assert seal_events(facts, settings, T) == 0
     report = materialize(facts, settings, T)
     assert report.n_sealed == 0
     for user, history in histories(settings, engine).items():
         assert_same_history(history, before[user])
-    assert seal(facts, settings, T) == 1
+    assert seal_events(facts, settings, T) == 1
     assert late not in kept(engine)
-    offline = offline_histories(facts, T)
+    offline = compute_offline_histories(facts, T)
     online = OnlineHistories(settings, engine)
     for user in offline:
         assert_same_history(online.read(user, None, None, T), offline[user])
@@ -91,9 +91,12 @@ def test_what_is_sealed_is_read_as_before(shop):
 def test_a_sealed_event_that_is_sent_again_counts_once(shop):
     settings, engine, facts, _ = shop
     with reading(engine) as connection:
-        rows = [dict(row) for row in EventLog(connection).settled(T - SEALED_AFTER, "").to_pylist()]
+        rows = [
+            dict(row)
+            for row in EventLog(connection).read_sealable(T - SEALED_AFTER, "").to_pylist()
+        ]
     before, everything = histories(settings, engine), known(facts)
-    seal(facts, settings, T)
+    seal_events(facts, settings, T)
     receive_events(engine, rows)
     assert known(facts) == everything
     for user, history in histories(settings, engine).items():
@@ -103,10 +106,10 @@ def test_a_sealed_event_that_is_sent_again_counts_once(shop):
 def test_an_imported_row_stays_when_the_received_one_is_sealed(shop):
     settings, engine, facts, _ = shop
     with reading(engine) as connection:
-        rows = EventLog(connection).settled(T - SEALED_AFTER, "")
+        rows = EventLog(connection).read_sealable(T - SEALED_AFTER, "")
     first = rows.slice(0, 1).to_pylist()[0]
     facts.write({"events": rows.slice(0, 1).from_pylist([first | {"quantity": 77.0}], rows.schema)})
-    seal(facts, settings, T)
+    seal_events(facts, settings, T)
     assert first["event_id"] not in kept(engine)
     found = (
         facts.read("events")
@@ -124,7 +127,7 @@ def test_a_reader_between_the_manifest_and_the_deletion_loses_nothing(shop, monk
     def sealed_meanwhile(self):
         rows = received(self)
         if self is reader:
-            seal(facts, settings, T)
+            seal_events(facts, settings, T)
         return rows
 
     monkeypatch.setattr(Facts, "_received", sealed_meanwhile)
@@ -135,7 +138,7 @@ def test_many_small_segments_become_one(shop, monkeypatch):
     settings, _, facts, _ = shop
     monkeypatch.setattr(facts_module, "_MAX_SEGMENTS", 1)
     everything = known(facts)
-    seal(facts, settings, T)
+    seal_events(facts, settings, T)
     assert len(facts._manifest()["events"]) == 1
     assert known(facts) == everything
 
@@ -178,16 +181,16 @@ def test_a_crash_at_any_step_loses_nothing_and_counts_nothing_twice(
             patch.setattr(os, "fsync", dying(os.fsync))
             patch.setattr(Path, "replace", dying(Path.replace))
             patch.setattr(Path, "touch", dying(Path.touch))
-            patch.setattr(EventLog, "settled", dying(EventLog.settled))
+            patch.setattr(EventLog, "read_sealable", dying(EventLog.read_sealable))
             patch.setattr(EventLog, "remove", dying(EventLog.remove))
             with contextlib.suppress(Killed):
-                finished = seal(Facts(settings), settings, T) > 0
+                finished = seal_events(Facts(settings), settings, T) > 0
         opened = open_engine(settings)
         for _ in range(2):
             assert known(Facts(settings)) == everything
             for user, history in histories(settings, opened).items():
                 assert_same_history(history, before[user])
-            seal(Facts(settings), settings, T)  # the next one goes on from there
+            seal_events(Facts(settings), settings, T)  # the next one goes on from there
         assert not np.any([each < T - SEALED_AFTER for each in occurred(opened)])
         opened.dispose()
         if finished:

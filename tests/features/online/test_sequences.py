@@ -3,7 +3,7 @@ from datetime import timedelta
 import ibis
 
 from features.contracts.sequences import CART, PURCHASE, VIEW, Event
-from features.online.sequences import offline_sequences
+from features.online.sequences import compute_offline_sequences
 from tests.shops.event_tables import AS_OF, arrow, days_before, event
 
 
@@ -34,7 +34,7 @@ def test_an_order_is_one_step_and_who_has_no_name_has_a_sequence_too():
         ],
         users=[{"user_id": "refused", "personalization_allowed": False}],
     )
-    found = offline_sequences(facts, AS_OF)
+    found = compute_offline_sequences(facts, AS_OF)
     now = int(AS_OF.timestamp())
     assert {
         str(name): found.events(place, now) for place, name in enumerate(found.visitor_ids)
@@ -50,4 +50,4 @@ def test_an_order_is_one_step_and_who_has_no_name_has_a_sequence_too():
 
 
 def test_no_events_are_no_sequences():
-    assert offline_sequences(Tables(), AS_OF).n_visitors == 0
+    assert compute_offline_sequences(Tables(), AS_OF).n_visitors == 0

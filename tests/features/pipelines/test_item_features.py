@@ -2,8 +2,8 @@ from datetime import timedelta
 
 import pytest
 
-from features.pipelines.demand import weekly_demand
-from features.pipelines.item import columns, item_features
+from features.pipelines.demand import Plans, weekly_demand
+from features.pipelines.item import ItemTables, columns, item_features
 from tests.shops.event_tables import AS_OF, by_key, days_before, event, table
 
 ITEMS = [
@@ -20,13 +20,15 @@ ITEMS = [
 
 def features(events=(), promotions=(), prices=(), stock=(), costs=(), items=ITEMS, **options):
     relation = item_features(
-        table("events", events),
-        table("items", items),
-        table("promotions", promotions),
-        table("price_history", prices),
+        ItemTables(
+            table("events", events),
+            table("items", items),
+            table("promotions", promotions),
+            table("price_history", prices),
+            stock=table("stock", stock),
+            costs=table("costs", costs),
+        ),
         AS_OF,
-        stock=table("stock", stock),
-        costs=table("costs", costs),
         **options,
     )
     return by_key(relation, "item_id")
@@ -266,10 +268,8 @@ def test_a_plan_of_the_default_zone_holds_where_demand_says_so():
     listed = [price("milk", 10, 80, 100)]
     weeks = [AS_OF, AS_OF + timedelta(days=7)]
     for events, holds in ((sold, True), ([*sold, event("u", "milk", days_before(2))], False)):
-        relations = [table(name, rows) for name, rows in (("events", events), ("promotions", plan))]
-        panel = weekly_demand(
-            *relations, table("price_history", listed), as_of=AS_OF, week_starts=weeks
-        )
+        plans = Plans(table("promotions", plan), table("price_history", listed))
+        panel = weekly_demand(table("events", events), plans, as_of=AS_OF, week_starts=weeks)
         demand = by_key(panel, "item_id", "zone", "week_start")
         for zone in ("eu", "jp"):
             found = features(events, plan, listed, zone=zone)["milk"]

@@ -3,12 +3,16 @@ import math
 import pytest
 
 from features.pipelines.user import NAMES, category_affinity, user_features
-from features.pipelines.user_item import kept_lines, order_lines
+from features.pipelines.user_item import order_lines, select_kept_lines
 from tests.shops.event_tables import AS_OF, by_key, days_before, event, table
 
 
+def keep(rows):
+    return select_kept_lines(order_lines(table("events", rows), AS_OF))
+
+
 def features(*rows):
-    return by_key(user_features(table("events", rows), AS_OF), "user_id")
+    return by_key(user_features(keep(rows), AS_OF), "user_id")
 
 
 def test_recency_frequency_and_monetary_value_by_hand():
@@ -75,7 +79,7 @@ def test_category_affinity_is_the_decayed_share_of_lines():
         {"item_id": "soap", "category": "Care"},
         {"item_id": "mystery", "category": None},
     ]
-    lines = kept_lines(order_lines(table("events", rows), AS_OF))
+    lines = keep(rows)
     found = by_key(category_affinity(lines, table("items", items), AS_OF), "category")
     fresh = 0.9 ** (round(0.0001 * 86_400) / (7 * 86_400))
     assert found.keys() == {"Grocery", "Care"}

@@ -6,11 +6,10 @@ import pytest
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from features.pipelines.user_item import (
-    due_ratio,
-    kept_lines,
     order_lines,
+    select_kept_lines,
+    select_viewed_items,
     user_item_history,
-    viewed_items,
 )
 from models.ranking.columns import (
     Catalogue,
@@ -24,8 +23,12 @@ from models.retrieval.nearest import Nearest
 from tests.shops.event_tables import AS_OF, by_key, days_before, event, table
 
 
+def keep(rows):
+    return select_kept_lines(order_lines(table("events", rows), AS_OF))
+
+
 def history(*rows):
-    return by_key(user_item_history(table("events", rows), AS_OF), "user_id", "item_id")
+    return by_key(user_item_history(keep(rows), AS_OF), "user_id", "item_id")
 
 
 def test_orders_units_and_decay_are_counted_per_user_and_item():
@@ -96,7 +99,7 @@ def test_a_partly_refunded_line_keeps_its_share_of_the_money():
         ),
         AS_OF,
     )
-    line = by_key(kept_lines(lines), "item_id")["milk"]
+    line = by_key(select_kept_lines(lines), "item_id")["milk"]
     assert (line["quantity"], line["paid_minor"], line["list_minor"]) == (
         3.0,
         400 * 3 / 4,
@@ -127,13 +130,7 @@ def test_what_happens_at_the_instant_itself_is_the_future():
     assert history(event("u", "milk", AS_OF - timedelta(microseconds=1))).keys() == {("u", "milk")}
 
 
-def test_due_ratio_is_the_wait_over_the_usual_interval():
-    day = 86_400
-    ratio = due_ratio(np.array([3.0]), np.array([0]), np.array([20 * day]), 25 * day)
-    assert ratio.tolist() == [(25 - 20) / ((20 - 0) / (3 - 1))]
-
-
-def test_the_ranker_counts_the_same_due_ratio():
+def test_the_due_ratio_of_the_ranker_is_the_wait_over_the_usual_interval():
     rng = np.random.default_rng(3)
     names = [f"i{n:02d}" for n in range(40)]
     rows = [
@@ -142,7 +139,7 @@ def test_the_ranker_counts_the_same_due_ratio():
         )
         for n in range(150)
     ]
-    offline = user_item_history(table("events", rows), AS_OF).order_by("item_id").to_pyarrow()
+    offline = user_item_history(keep(rows), AS_OF).order_by("item_id").to_pyarrow()
     known = {
         name: offline[name].to_numpy() for name in ("n_orders", "quantity", "decayed_frequency")
     }
@@ -163,9 +160,8 @@ def test_the_ranker_counts_the_same_due_ratio():
     visitor = Visitor(person, own, np.arange(len(own)), nothing, silent, silent, silent, factors)
     ranked = columns(catalogue, visitor, own, ())[:, column_names((), ()).index("due_ratio")]
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = due_ratio(
-            known["n_orders"], times["first_at"], times["last_at"], int(AS_OF.timestamp())
-        )
+        interval = (times["last_at"] - times["first_at"]) / (known["n_orders"] - 1)
+        ratio = (int(AS_OF.timestamp()) - times["last_at"]) / interval
     again = known["n_orders"] > 1
     assert 10 < again.sum() < len(again)
     np.testing.assert_allclose(ranked[again], ratio[again], rtol=1e-5)
@@ -182,8 +178,8 @@ def test_the_latest_views_of_four_weeks_come_latest_first():
         event("u", "list", days_before(1), "view_item_list"),
         event(None, "anonymous", days_before(1), "view_item"),
     ]
-    found = by_key(viewed_items(table("events", rows), AS_OF), "place")
-    assert [found[place]["item_id"] for place in sorted(found)] == ["milk", "rice", "tea"]
+    found = by_key(select_viewed_items(table("events", rows), AS_OF), "order")
+    assert [found[order]["item_id"] for order in sorted(found)] == ["milk", "rice", "tea"]
     assert found[0]["viewed_at"] == int(days_before(1).timestamp())
 
 
@@ -192,5 +188,5 @@ def test_no_more_than_fifty_views_are_kept():
         event("u", f"i{minute}", AS_OF - timedelta(minutes=minute), "view_item")
         for minute in range(1, 61)
     ]
-    found = by_key(viewed_items(table("events", rows), AS_OF), "item_id")
+    found = by_key(select_viewed_items(table("events", rows), AS_OF), "item_id")
     assert found.keys() == {f"i{minute}" for minute in range(1, 51)}

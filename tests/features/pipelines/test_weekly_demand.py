@@ -7,7 +7,7 @@ import pytest
 
 from features.contracts.calendar import add_weeks, day_starts
 from features.contracts.tables import TABLES
-from features.pipelines.demand import daily_units, week_spans, weekly_demand, weekly_stock
+from features.pipelines.demand import Plans, daily_units, week_spans, weekly_demand, weekly_stock
 
 ZONE = "America/New_York"
 FIRST = datetime(2017, 3, 6, 5, tzinfo=UTC)  # daylight saving starts on the Sunday of this week
@@ -51,6 +51,7 @@ def demand(
     events: list[dict[str, Any]],
     promotions: list[dict[str, Any]] | None = None,
     prices: list[Any] | None = None,
+    foreign: tuple[str, ...] = (),
     **more: Any,
 ) -> dict[tuple[str, str, int], dict[str, Any]]:
     backend = ibis.duckdb.connect()
@@ -59,8 +60,7 @@ def demand(
         table(
             "events", [{"event_id": str(n), "zone": "north", **row} for n, row in enumerate(events)]
         ),
-        table("promotions", promotions or []),
-        table("price_history", prices or []),
+        Plans(table("promotions", promotions or []), table("price_history", prices or []), foreign),
         as_of=AS_OF,
         week_starts=WEEKS,
         **more,

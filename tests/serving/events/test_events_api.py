@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from features.database import events as events_table
 from features.database import reading
 from features.facts.facts import Facts
-from features.online.histories import offline_histories
+from features.online.histories import compute_offline_histories
 from features.online.materialize import materialize
 from tests.shops.served_shop import NOW, purchase, rows_of
 
@@ -181,4 +181,4 @@ def test_an_imported_event_that_is_sent_again_is_a_duplicate_and_counts_once(ser
     assert bought() == before | {"wine": before["wine"] + 2}
     assert served.server.recommendations.histories.read(
         "u00", None, None, NOW
-    ).n_orders.tolist() == [*offline_histories(facts, NOW)["u00"].n_orders]
+    ).n_orders.tolist() == [*compute_offline_histories(facts, NOW)["u00"].n_orders]

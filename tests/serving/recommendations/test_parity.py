@@ -6,7 +6,7 @@ import numpy as np
 
 from features.contracts.tables import EventType
 from features.facts.facts import Facts
-from features.online.histories import offline_histories
+from features.online.histories import compute_offline_histories
 from features.online.online_store import OnlineHistories
 from tests.shops.served_shop import (
     ITEMS,
@@ -101,7 +101,7 @@ def test_events_sent_over_http_read_as_the_facts_say(tiny):
         facts.write({"events": received.cast(rows_of("events", []).schema)})
         online, offline = (
             OnlineHistories(settings, shop.server.engine),
-            offline_histories(facts, LATER),
+            compute_offline_histories(facts, LATER),
         )
         for n in range(N_USERS):
             same(online.read(user(n), None, None, LATER), offline.get(user(n)))

@@ -14,7 +14,7 @@ from configs.settings import Settings
 from features.contracts import pricing as records
 from features.contracts.calendar import week_starts
 from features.contracts.errors import BadInput
-from features.pipelines.demand import weekly_demand
+from features.pipelines.demand import Plans, weekly_demand
 from models.pricing.rules import PricingRules
 from tests.shops.event_tables import arrow
 from tests.shops.tea_and_milk import MONDAY, N_WEEKS, FewFacts, sell_tea_and_milk
@@ -152,8 +152,10 @@ def test_no_column_about_a_person_reaches_a_price(settings: Settings) -> None:
         assert [field.name for field in fields(record) if PERSON.search(field.name)] == []
     facts = sell_tea_and_milk(n_items=2)
     starts = week_starts(MONDAY, MONDAY + timedelta(weeks=5), "UTC")
-    tables = [facts.read(name) for name in ("events", "promotions", "price_history")]
-    weekly = weekly_demand(*tables, as_of=starts[-1], week_starts=starts, kinds=())
+    plans = Plans(facts.read("promotions"), facts.read("price_history"))
+    weekly = weekly_demand(
+        facts.read("events"), plans, as_of=starts[-1], week_starts=starts, kinds=()
+    )
     assert not PERSON.search(" ".join(weekly.columns))
     read_columns = re.findall(r'"(\w+)"', str(ibis.to_sql(weekly, dialect="duckdb")))
     assert "item_id" in read_columns
