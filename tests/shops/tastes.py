@@ -40,9 +40,9 @@ def shop(n_visitors: int = 40) -> Sequences:
     )
 
 
-def items(*, new: int = 0) -> ItemFeatures:
-    """Return the catalogue, with `new` more items of each taste that nobody has bought."""
-    ids = sorted(f"{taste}{n:02}" for taste in TASTES for n in range(N_ITEMS + new))
+def items() -> ItemFeatures:
+    """Return the catalogue."""
+    ids = sorted(f"{taste}{n:02}" for taste in TASTES for n in range(N_ITEMS))
     category = [f"Shop > {item_id[:-2]}" for item_id in ids]
     price = {"list_price_minor": np.full(len(ids), 500, np.float32)}
     brands = np.full(len(ids), "National", object)
