@@ -230,14 +230,14 @@ def _describe_assumptions(
     if silent:
         notes.append(
             f"{silent:,} items have a stock that does not say what is on order: "
-            "nothing is assumed to be"
+            "nothing is taken to be"
         )
     unpriced = sum(price is None for price in prices)
     if unpriced:
-        notes.append(f"{unpriced:,} items have no price: their class takes the median price")
+        notes.append(f"{unpriced:,} items have no price: their class takes the middle price")
     notes.append(
         f"classes by expected revenue of {n_weeks} weeks; "
-        f"beyond {n_weeks * DAYS:.0f} days the last week is repeated"
+        f"beyond {n_weeks * DAYS:.0f} days the last week holds"
     )
     return tuple(notes)
 
