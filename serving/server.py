@@ -101,7 +101,7 @@ class Server:
         self.metrics.observe(
             exposures_waiting=self.exposures.waiting,
             exposures_dropped=self.exposures.dropped,
-            served_versions=_served_versions(self.served_models),
+            served_versions=_read_versions(self.served_models),
         )
 
     def close(self) -> None:
@@ -165,7 +165,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         exposures=exposures,
         metrics=metrics,
         readiness=Readiness(
-            missing=lambda: served_models.missing, versions=lambda: _served_versions(served_models)
+            missing=lambda: served_models.missing, versions=lambda: _read_versions(served_models)
         ),
         workers=workers,
     )
@@ -178,5 +178,5 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     return server
 
 
-def _served_versions(served_models: ServedModels) -> dict[str, str]:
+def _read_versions(served_models: ServedModels) -> dict[str, str]:
     return {name: version.version for name, version in served_models.versions.items()}
