@@ -89,12 +89,12 @@ def test_acknowledged_events_survive_kill_9(tiny_home, tmp_path):
                 ids = [f"{call}-{n}" for n in range(5)]
                 sent = [
                     {
-                        "event_id": each,
+                        "event_id": event_id,
                         "event_type": "view_item",
                         "occurred_at": NOW.isoformat(),
                         "item_id": "milk",
                     }
-                    for each in ids
+                    for event_id in ids
                 ]
                 try:
                     answer = client.post("/v1/events", json={"events": sent})
@@ -111,14 +111,14 @@ def test_acknowledged_events_survive_kill_9(tiny_home, tmp_path):
         sender.join()
     opened = open_engine(settings_of(home))
     with reading(opened) as connection:
-        kept = set(
+        stored = set(
             connection.execute(events.select().with_only_columns(events.c.event_id)).scalars()
         )
     opened.dispose()
     assert len(acknowledged) >= 50
-    assert set(acknowledged) <= kept
+    assert set(acknowledged) <= stored
     # Whatever was not acknowledged is one call at most, whole or not at all.
-    assert len(kept - set(acknowledged)) in (0, 5)
+    assert len(stored - set(acknowledged)) in (0, 5)
 
 
 def test_sigterm_takes_readiness_away_first_and_flushes_exposures(tiny_home, tmp_path):

@@ -15,14 +15,14 @@ from tests.shops.served_shop import NOW, purchase, rows_of
 
 
 def event(**values):
-    given = {
+    fields = {
         "event_type": "view_item",
         "occurred_at": NOW.isoformat(),
         "item_id": "wine",
         "visitor_id": "v",
         **values,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def send(shop, *sent):
@@ -31,7 +31,7 @@ def send(shop, *sent):
     return answer.json()
 
 
-def kept(shop, event_id):
+def read_event(shop, event_id):
     with reading(shop.server.engine) as connection:
         return connection.execute(
             sa.select(events_table).where(events_table.c.event_id == event_id)
@@ -57,7 +57,7 @@ def test_money_becomes_minor_units_and_amounts_follow_from_each_other(shared):
         event(event_id="unit", unit_price="0.335", list_price=0.5, **bought),
         event(event_id="line", line_amount=1.0, colour="red", **bought),
     )
-    unit, line = kept(shared, "unit"), kept(shared, "line")
+    unit, line = read_event(shared, "unit"), read_event(shared, "line")
     # 3 x 33.5 = 100.5, to the even cent: 100
     assert (unit.unit_price_minor, unit.line_amount_minor, unit.list_price_minor) == (
         33.5,
@@ -100,7 +100,7 @@ def test_money_becomes_minor_units_and_amounts_follow_from_each_other(shared):
         ({"rank": 0}, "rank: is below 1"),
     ],
 )
-def test_a_bad_event_is_named_and_the_good_ones_are_kept(shared, bad, reason):
+def test_a_bad_event_is_named_and_the_good_ones_are_read_event(shared, bad, reason):
     answer = send(shared, event(event_id=f"good {reason}"), event(**bad))
     assert answer == {"accepted": 1, "duplicates": 0, "rejected": [{"index": 1, "reason": reason}]}
 

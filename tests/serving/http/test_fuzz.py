@@ -27,8 +27,8 @@ def test_nothing_crashes_the_server(shared, schema):
     """Every operation, a bounded number of examples each, seeded."""
     answered: dict[str, set[int]] = {}
     headers = {"Authorization": shared.client.headers["Authorization"]}
-    for found in schema.get_all_operations():
-        operation = found.ok()
+    for result in schema.get_all_operations():
+        operation = result.ok()
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             # An operation without any input has nothing that could be wrong.
             with contextlib.suppress(Unsatisfiable):

@@ -1,11 +1,11 @@
-"""Every route of /v1 asks for a key, and for the scope that the contract names."""
+"""Every route of /v1 requires a key with the scope that the contract names."""
 
 import pytest
 
 from serving.app import ROUTERS
 from serving.keys.service import IMPLIED, SCOPES
 
-ASKED = {
+REQUIRED_SCOPES = {
     ("POST", "/v1/recommendations"): "storefront",
     ("POST", "/v1/recommendations/page"): "storefront",
     ("GET", "/v1/recommendations"): "storefront",
@@ -47,14 +47,14 @@ ROUTES = sorted(
 def keys(shared):
     """A key with every scope but one (and those that imply it), and a key with that one alone, by
     scope."""
-    found = {}
-    for scope in sorted(set(ASKED.values())):
-        others = [each for each in SCOPES if each != scope and scope not in IMPLIED.get(each, ())]
-        found[scope] = (
+    keys = {}
+    for scope in sorted(set(REQUIRED_SCOPES.values())):
+        others = [name for name in SCOPES if name != scope and scope not in IMPLIED.get(name, ())]
+        keys[scope] = (
             shared.keys.create("others", others).key,
             shared.keys.create("alone", [scope]).key,
         )
-    return found
+    return keys
 
 
 def status(shared, method, path, authorization):
@@ -65,10 +65,10 @@ def status(shared, method, path, authorization):
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_a_route_asks_for_a_key_and_for_its_scope(shared, keys, method, path):
+def test_a_route_requires_a_key_with_its_scope(shared, keys, method, path):
     if (method, path) in OPEN:
         return
-    without, alone = keys[ASKED[method, path]]
+    without, alone = keys[REQUIRED_SCOPES[method, path]]
     assert status(shared, method, path, "") == 401
     assert status(shared, method, path, "Bearer sw_nonsense") == 401
     assert status(shared, method, path, f"Bearer {without}") == 403
@@ -76,7 +76,7 @@ def test_a_route_asks_for_a_key_and_for_its_scope(shared, keys, method, path):
 
 
 def test_no_route_is_forgotten(shared):
-    assert ASKED.keys() | OPEN == set(ROUTES)
+    assert REQUIRED_SCOPES.keys() | OPEN == set(ROUTES)
     described = shared.app.openapi()["paths"]
     assert {
         (method.upper(), path) for path, methods in described.items() for method in methods

@@ -33,7 +33,7 @@ def random_event(rng: np.random.Generator, n: int) -> dict:
         EventType.PURCHASE,
         EventType.REFUND,
     ]
-    kind = str(rng.choice([each.value for each in kinds]))
+    kind = str(rng.choice([event_type.value for event_type in kinds]))
     days = rng.uniform(-40, 0) if rng.random() < 0.33 else rng.uniform(0, 8.9)
     at = NOW + timedelta(seconds=round(days * 86_400, int(rng.integers(0, 7))))
     money = {}
@@ -47,7 +47,7 @@ def random_event(rng: np.random.Generator, n: int) -> dict:
         ][int(rng.integers(4))]
         if rng.random() < 0.7:
             money["list_price"] = str(amount + 0.5)
-    given = {
+    fields = {
         "event_id": f"http-{n}" if rng.random() < 0.67 else None,
         "event_type": kind,
         "occurred_at": at.isoformat(),
@@ -61,7 +61,7 @@ def random_event(rng: np.random.Generator, n: int) -> dict:
         "colour": "red" if rng.random() < 0.1 else None,
         **money,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def test_events_sent_over_http_read_as_the_facts_say(tiny):
@@ -69,7 +69,7 @@ def test_events_sent_over_http_read_as_the_facts_say(tiny):
     sent = [random_event(rng, n) for n in range(N_EVENTS)]
     settings = settings_of(tiny.home, clock_start=LATER, zones={"yen": {"currency": "JPY"}})
     facts = Facts(settings)
-    known = facts.imported("events").limit(20).to_pyarrow().to_pylist()
+    imported = facts.imported("events").limit(20).to_pyarrow().to_pylist()
     repeated = [
         {
             name: row[name]
@@ -80,7 +80,7 @@ def test_events_sent_over_http_read_as_the_facts_say(tiny):
             "line_amount": "1.00",
             "list_price": "1.00",
         }
-        for row in known
+        for row in imported
     ]
     for shop in running(settings):
 

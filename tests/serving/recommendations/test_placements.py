@@ -1,5 +1,4 @@
-"""Placements from YAML alone, several on one page, what exploring leaves behind, and who or what is
-new."""
+"""Placements from YAML alone, pages of several, logged exploration, new visitors and new items."""
 
 from __future__ import annotations
 
@@ -18,7 +17,10 @@ from serving.recommendations.api import RecommendationResponse
 from tests.shops.served_shop import NOW, rows_of, running, settings_of
 
 PLACEMENTS = {
-    "dairy_wall": "scorer: all\nrules: [dairy]\nfallback: trending\ndiversity: 0.2\ncandidates: {als: 0, popular: 5}\n",
+    "dairy_wall": (
+        "scorer: all\nrules: [dairy]\nfallback: trending\ndiversity: 0.2\n"
+        "candidates: {als: 0, popular: 5}\n"
+    ),
     "lab": "scorer: all\nexploration: {places: 2}\n",
     "honest": "scorer: buy_again\nfallback: none\n",
 }
@@ -56,8 +58,8 @@ def ids(answer):
 
 def send(shop, *events):
     rows = [
-        {"event_id": f"{id(events)}-{n}", "occurred_at": NOW.isoformat(), **each}
-        for n, each in enumerate(events)
+        {"event_id": f"{id(events)}-{n}", "occurred_at": NOW.isoformat(), **event}
+        for n, event in enumerate(events)
     ]
     assert shop.client.post("/v1/events", json={"events": rows}).json()["accepted"] == len(rows)
 
@@ -113,14 +115,14 @@ def test_what_exploring_shows_is_kept_with_its_chance(shop):
     assert {row.placement for row in rows} == {"lab"}
     assert {row.unit_id for row in rows} == {"u00", "v"}
     for answer in answers:
-        mine = [row for row in rows if row.recommendation_id == answer["recommendation_id"]]
-        assert [row.item_id for row in mine] == ids(answer)
-        assert [row.explored for row in mine] == [
+        shown = [row for row in rows if row.recommendation_id == answer["recommendation_id"]]
+        assert [row.item_id for row in shown] == ids(answer)
+        assert [row.explored for row in shown] == [
             item["reason"] == "exploration" for item in answer["items"]
         ]
-        assert mine[0].propensity == 1
-        assert all(0 < row.propensity <= 1 for row in mine)
-        assert {(row.model_name, row.model_version) for row in mine} == {("recommendations", "1")}
+        assert shown[0].propensity == 1
+        assert all(0 < row.propensity <= 1 for row in shown)
+        assert {(row.model_name, row.model_version) for row in shown} == {("recommendations", "1")}
 
 
 # --- a page ---
@@ -155,7 +157,7 @@ def test_no_item_stands_twice_on_a_page(shared):
     }  # fmt: skip
 
 
-def test_a_spot_overrides_what_the_page_says(shared):
+def test_a_placement_overrides_what_the_page_says(shared):
     slates = page(
         shared,
         {"placement": "trending", "filter": {"category": ["Food"]}},
@@ -168,7 +170,7 @@ def test_a_spot_overrides_what_the_page_says(shared):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ({"placements": []}, "placements"),
         ({"placements": ["hom"]}, "Did you mean 'home'?"),
@@ -176,10 +178,10 @@ def test_a_spot_overrides_what_the_page_says(shared):
         ({"placements": ["home"], "colour": "red"}, "colour"),
     ],
 )
-def test_a_page_that_cannot_be_is_refused(shared, body, said):
+def test_a_page_that_cannot_be_is_refused(shared, body, message):
     answer = shared.client.post("/v1/recommendations/page", json=body)
     assert answer.status_code == 422
-    assert said in answer.text
+    assert message in answer.text
 
 
 # --- who or what is new ---
@@ -236,9 +238,9 @@ def test_a_user_with_two_events_has_a_slate_of_their_own(served):
 
 def arrive(shop, *items, at=NOW - timedelta(minutes=1)):
     """Imports items that arrive `at`, and materializes what is known at NOW."""
-    known = {"available_from": at, "stock_on_hand": 3}
+    fields = {"available_from": at, "stock_on_hand": 3}
     facts = Facts(shop.settings)
-    facts.write({"items": rows_of("items", [known | item for item in items])})
+    facts.write({"items": rows_of("items", [fields | item for item in items])})
     materialize(facts, shop.settings, NOW)
     shop.server.served_models.refresh()
 
@@ -252,8 +254,8 @@ def test_an_item_that_arrived_a_minute_ago_in_a_new_category_is_shown_at_once(se
     assert [(item["item_id"], item["reason"]) for item in arrived["items"]] == [("kale", "new")]
     # A category that no model has ever seen is no empty page, whoever asks.
     for who in ({}, {"user_id": "u00"}):
-        found = ask(served, filter={"category": ["Greens"]}, **who)
-        assert [(item["item_id"], item["reason"]) for item in found["items"]] == [("kale", "new")]
+        answer = ask(served, filter={"category": ["Greens"]}, **who)
+        assert [(item["item_id"], item["reason"]) for item in answer["items"]] == [("kale", "new")]
     assert "kale" in ids(ask(served, filter={"brand": ["Feld"]}))
 
 

@@ -1,4 +1,4 @@
-"""Slates over HTTP: what is asked for is what comes, and the experiment decides by which policy."""
+"""Slates over HTTP: what a request may say, and the experiment that decides the policy."""
 
 import time
 from datetime import timedelta
@@ -181,7 +181,7 @@ def test_the_simple_form_is_the_same(shared):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ({"placement": "hom"}, "Did you mean 'home'?"),
         ({"placement": "home", "count": 0}, "count"),
@@ -193,11 +193,11 @@ def test_the_simple_form_is_the_same(shared):
         ([], "body"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_where(shared, body, said):
+def test_what_cannot_be_used_is_refused_with_where(shared, body, message):
     answer = shared.client.post("/v1/recommendations", json=body)
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
-    assert said in answer.text
+    assert message in answer.text
 
 
 def test_an_answer_without_history_is_better_than_none_and_says_so(shared, monkeypatch):
@@ -246,8 +246,8 @@ def test_what_is_sold_out_in_a_zone_is_not_shown_there(tiny):
     materialize(facts, tiny, NOW)
     for shop in running(tiny):
 
-        def shown(shop=shop, **given):
-            body = {"placement": "buy_again", "user_id": "u00", "strict": False, **given}
+        def shown(shop=shop, **fields):
+            body = {"placement": "buy_again", "user_id": "u00", "strict": False, **fields}
             return {
                 item["item_id"]
                 for item in shop.client.post("/v1/recommendations", json=body).json()["items"]

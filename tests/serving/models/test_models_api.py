@@ -1,0 +1,67 @@
+"""Model versions over HTTP and by the command line, and what the audit log says of them."""
+
+from types import SimpleNamespace
+
+from typer.testing import CliRunner
+
+from features.database import reading
+from serving.audit.repository import AuditFilter, AuditRecords
+from serving.cli.main import app as command_line
+from serving.cli.shop import Shop
+from serving.cli.train import train_one
+from tests.shops.served_shop import (
+    NOW,
+)
+
+
+def test_models_are_listed_and_promotions_are_audited(served):
+    items = served.client.get("/v1/models").json()["items"]
+    assert [(item["name"], item["version"], item["served"]) for item in items] == [
+        ("recommendations", "2", False),
+        ("recommendations", "1", True),
+        ("demand", "1", True),
+    ]
+    assert (
+        served.client.post("/v1/models/recommendations/promote", json={"version": "9"}).status_code
+        == 404
+    )
+    assert served.client.post("/v1/models/nope/promote", json={"version": "1"}).status_code == 422
+    assert served.client.post("/v1/models/demand/rollback").status_code == 409
+    headers = {"Idempotency-Key": "k"}
+    for _ in range(2):
+        done = served.client.post(
+            "/v1/models/recommendations/promote", json={"version": "2"}, headers=headers
+        )
+        assert done.status_code == 200
+    records = served.client.get("/v1/audit?action=promote").json()["items"]
+    assert [(record["subject_id"], record["details"]) for record in records] == [
+        ("recommendations", {"version": "2", "before": "1"})
+    ]
+
+
+def test_promotions_by_command_line_and_gate_are_audited(tiny, monkeypatch):
+    monkeypatch.setenv("SHOPWRIGHT_HOME", str(tiny.home))
+    monkeypatch.setenv("SHOPWRIGHT_CLOCK_START", NOW.isoformat())
+    for arguments in (("promote", "recommendations", "2"), ("rollback", "recommendations")):
+        assert (
+            CliRunner()
+            .invoke(command_line, ["models", *arguments], catch_exceptions=False)
+            .exit_code
+            == 0
+        )
+
+    def train(run, task, *_, **__):
+        return SimpleNamespace(
+            verdict=SimpleNamespace(promote=True), version=run.registry.promote(task.name, "2")
+        )
+
+    monkeypatch.setattr("training.run.TrainingRun.train", train)
+    shop = Shop()
+    train_one(shop, "recommendations", SimpleNamespace(say=print, done=lambda: None))
+    with reading(shop.engine) as connection:
+        records = AuditRecords(connection).page(AuditFilter(subject_id="recommendations"))
+    assert [(record.actor, record.action, record.details) for record in records] == [
+        ("operator", "promote", {"version": "2", "before": "1"}),
+        ("operator", "rollback", {"version": "1", "before": "2"}),
+        ("system", "promote", {"version": "2", "before": "1"}),
+    ]
