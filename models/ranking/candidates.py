@@ -2,140 +2,161 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from features.contracts.arrays import Float32Array, Int64Array
 from features.contracts.histories import UserHistory
 from models.compiled.merge_candidates import merge_candidates
 from models.compiled.top_items import top_positions
-from models.ranking.columns import Catalogue, FactorScores, SourceScores, Visitor
+from models.ranking.catalogue import Catalogue
 from models.ranking.model import CandidateConfig, Candidates, RankingTask, Retrieval
+from models.ranking.visitor import FactorScores, SourceScores, Visitor
 from models.retrieval.interactions import invert_positions
 
-# What was viewed speaks as loudly as what was bought once.
+# A view weighs as much as one purchase.
 _VIEW_WEIGHT = 1.0
 
 
 class CandidateSource:
-    """Sources bound to one catalogue: maps between their items and the catalogue's positions are
-    made once."""
+    """The sources of one model bound to a catalogue."""
 
     def __init__(self, catalogue: Catalogue, retrieval: Retrieval, config: Candidates) -> None:
         self._catalogue = catalogue
         self._retrieval = retrieval
         self._config = config
-        self._ease_at = catalogue.positions(retrieval.ease.item_ids)
-        self._als_at = catalogue.positions(retrieval.als.item_ids)
+        self._ease_positions = catalogue.positions(retrieval.ease.item_ids)
+        self._als_positions = catalogue.positions(retrieval.als.item_ids)
         self._factors = np.vstack([retrieval.als.factors, np.zeros_like(retrieval.als.factors[:1])])
-        self._to_ease = invert_positions(self._ease_at, catalogue.n_items)
-        self._to_als = invert_positions(self._als_at, catalogue.n_items)
-        self._nothing, self._nobody = (
-            np.zeros(len(retrieval.ease.item_ids), np.float32),
-            np.zeros(0, np.int64),
-        )
-        self.popular = top_positions(catalogue.popularity, catalogue.n_items)
-        self._promoted = top_positions(_promoted(catalogue), catalogue.n_items)
+        self._ease_rows = invert_positions(self._ease_positions, catalogue.n_items)
+        self._als_rows = invert_positions(self._als_positions, catalogue.n_items)
+        self._no_scores = np.zeros(len(retrieval.ease.item_ids), np.float32)
+        self._no_items = np.zeros(0, np.int64)
+        self._popular = top_positions(catalogue.popularity, catalogue.n_items)
+        self._promoted = top_positions(_promotion_weights(catalogue), catalogue.n_items)
 
-    def visitor(self, history: UserHistory, places: Int64Array | None = None) -> Visitor:
-        """The visitor's items and the sources' scores, in positions of the catalogue.
+    def make_visitor(
+        self, history: UserHistory, history_positions: Int64Array | None = None
+    ) -> Visitor:
+        """Bind a history to the catalogue, with the sources' scores.
 
-        `places` are the positions of the history's items where they have been looked up already.
+        `history_positions` are those of the history's items, where they are already known.
         """
-        places = self._catalogue.positions(history.item_ids) if places is None else places
-        rows, own, weights = _select_known(places, history.decayed_frequency)
-        bought, decayed = self._ease(own, weights)
-        viewed, touched, seen = self._nobody, own, self._nothing
+        if history_positions is None:
+            history_positions = self._catalogue.positions(history.item_ids)
+        purchases = _select_known(history_positions, history.decayed_frequency)
+        bought = purchases.positions
+        ease, decayed = self._score_by_ease(bought, purchases.weights)
+        viewed, viewed_scores = self._no_items, self._no_scores
+        als_items = bought
         if history.viewed_item_ids:
             viewed = self._catalogue.positions(np.array(history.viewed_item_ids, object))
             viewed = viewed[viewed >= 0]
-            touched = np.concatenate([own, viewed])
-            (seen,) = self._ease(viewed, np.full((1, len(viewed)), _VIEW_WEIGHT, np.float32))
-        als, als_rows = self._retrieval.als, self._to_als[touched]
+            als_items = np.concatenate([bought, viewed])
+            view_weights = np.full((1, len(viewed)), _VIEW_WEIGHT, np.float32)
+            (viewed_scores,) = self._score_by_ease(viewed, view_weights)
+            if len(viewed):
+                ease = ease + viewed_scores
+        als, als_rows = self._retrieval.als, self._als_rows[als_items]
         return Visitor(
-            history,
-            own,
-            rows,
-            viewed,
-            SourceScores(bought + seen if len(viewed) else bought, self._to_ease),
-            SourceScores(seen, self._to_ease),
-            SourceScores(decayed, self._to_ease),
-            FactorScores(
-                als.fold_in(als_rows[als_rows >= 0]), self._factors, als.nearest, self._to_als
+            history=history,
+            bought=bought,
+            history_rows=purchases.rows,
+            viewed=viewed,
+            ease=SourceScores(ease, self._ease_rows),
+            ease_viewed=SourceScores(viewed_scores, self._ease_rows),
+            ease_decayed=SourceScores(decayed, self._ease_rows),
+            als=FactorScores(
+                als.fold_in(als_rows[als_rows >= 0]), self._factors, als.nearest, self._als_rows
             ),
         )
 
-    def candidates(
+    def find_candidates(
         self, visitor: Visitor, task: RankingTask, config: CandidateConfig | None = None
     ) -> Int64Array:
-        """Distinct positions, ascending, as many of each source as `config` says or the model
-        learnt from.
+        """Return distinct positions, ascending; the task "new" leaves out what was bought.
 
-        The task "new" leaves out what was bought.
+        `config` says how many of each source; without it as many as the model was fitted with.
         """
         config = config or self._config.of(task)
+        bought = visitor.bought
         parts = [
-            self._ease_at[visitor.ease.best(config.ease, visitor.own)],
-            self._ease_at[visitor.ease_decayed.best(config.ease_decayed, visitor.own)],
-            self._als_at[visitor.als.best(config.als, visitor.own)],
+            self._ease_positions[visitor.ease.best_rows(config.ease, bought)],
+            self._ease_positions[visitor.ease_decayed.best_rows(config.ease_decayed, bought)],
+            self._als_positions[visitor.als.best_rows(config.als, bought)],
             visitor.viewed,
-            self.popular[: config.popular],
+            self._popular[: config.popular],
             self._promoted[: config.promoted],
         ]
-        likeliest = visitor.own[:0]
+        bought_again = self._no_items
         if task == "all":
-            likeliest = _select_most_frequent(
-                visitor.own, visitor.rows, visitor.history.decayed_frequency, config.own
-            )
-        return merge_candidates(np.concatenate([*parts, likeliest]), visitor.own, likeliest)
+            frequency = visitor.history.decayed_frequency[visitor.history_rows]
+            bought_again = _select_most_frequent(bought, frequency, config.own)
+        return merge_candidates(np.concatenate([*parts, bought_again]), bought, bought_again)
 
-    def because(self, visitor: Visitor, places: Int64Array) -> list[str | None]:
-        """The viewed item that speaks most for each of `places`, itself where it was viewed; None
-        where none does."""
+    def find_viewed_reasons(self, visitor: Visitor, positions: Int64Array) -> list[str | None]:
+        """Return the viewed item with the highest EASE weight for each of `positions`.
+
+        An item that was viewed is its own reason; None where no view has a weight.
+        """
         ids = self._catalogue.items.item_ids
-        found: list[str | None] = [
-            str(ids[place]) if place in visitor.viewed else None for place in places
+        reasons: list[str | None] = [
+            str(ids[position]) if position in visitor.viewed else None for position in positions
         ]
-        viewed = visitor.viewed[self._to_ease[visitor.viewed] >= 0]
-        columns = self._to_ease[places]
+        viewed = visitor.viewed[self._ease_rows[visitor.viewed] >= 0]
         if not len(viewed):
-            return found
-        weights = self._retrieval.ease.weights[self._to_ease[viewed]].tocsc()
-        for n, column in enumerate(columns):
-            if found[n] is None and column >= 0:
-                spoken = weights[:, [column]].toarray().ravel()
-                if spoken.max() > 0:
-                    found[n] = str(ids[viewed[spoken.argmax()]])
-        return found
+            return reasons
+        weights = self._retrieval.ease.weights[self._ease_rows[viewed]].tocsc()
+        for n, column in enumerate(self._ease_rows[positions]):
+            if reasons[n] is None and column >= 0:
+                by_viewed = weights[:, [column]].toarray().ravel()
+                if by_viewed.max() > 0:
+                    reasons[n] = str(ids[viewed[by_viewed.argmax()]])
+        return reasons
 
-    def _ease(self, held: Int64Array, weights: Float32Array) -> Float32Array:
-        """Scores (n, items of EASE) of who holds the items at `held`, weighed in n ways (n,
-        held)."""
-        return self._retrieval.ease.score(self._to_ease[held], weights)
+    def _score_by_ease(self, positions: Int64Array, weights: Float32Array) -> Float32Array:
+        """Return scores (n, items of EASE) from the items at `positions`, by n kinds of weights.
+
+        weights   (n, positions)
+        """
+        return self._retrieval.ease.score(self._ease_rows[positions], weights)
 
 
-def _promoted(catalogue: Catalogue) -> Float32Array:
-    """Planned promotion in the coming weeks, weighed by how well the item sells."""
+class _KnownPurchases(NamedTuple):
+    """The purchases of a history whose item is in the catalogue.
+
+    rows        int64 (n,), in the history's arrays
+    positions   int64 (n,)
+    weights     float32 (2, n), in both kinds of EASE scores: 1, and the decayed frequency
+    """
+
+    rows: Int64Array
+    positions: Int64Array
+    weights: Float32Array
+
+
+def _select_known(positions: Int64Array, decayed_frequency: Float32Array) -> _KnownPurchases:
+    rows = np.flatnonzero(positions >= 0)
+    weights = np.stack([np.ones(len(rows), np.float32), decayed_frequency[rows]])
+    return _KnownPurchases(rows, positions[rows], weights)
+
+
+def _select_most_frequent(
+    positions: Int64Array, decayed_frequency: Float32Array, k: int
+) -> Int64Array:
+    """Return the k of `positions` of highest decayed frequency, in their order.
+
+    The first of equal ones.
+    """
+    order = np.argsort(-decayed_frequency, kind="stable")
+    return positions[np.sort(order[:k])]
+
+
+def _promotion_weights(catalogue: Catalogue) -> Float32Array:
+    """Return the reach of planned promotions of the coming weeks, times log sales (n_items,)."""
     columns = catalogue.items.columns
     missing = np.zeros(catalogue.n_items, np.float32)
     reach = np.nan_to_num(columns.get("promotion_reach_next_4w", missing))
     sales = np.nan_to_num(columns.get("units_13w", missing))
     return np.asarray(reach * np.log1p(sales), np.float32)
-
-
-def _select_known(
-    positions: Int64Array, decayed_frequency: Float32Array
-) -> tuple[Int64Array, Int64Array, Float32Array]:
-    """Return the rows of a history whose item is in the catalogue, the positions of these, and
-    their weights (2, n) in both kinds of EASE scores: 1, and the decayed frequency."""
-    rows = np.flatnonzero(positions >= 0)
-    weights = np.stack([np.ones(len(rows), np.float32), decayed_frequency[rows]])
-    return rows, positions[rows], weights
-
-
-def _select_most_frequent(
-    positions: Int64Array, rows: Int64Array, decayed_frequency: Float32Array, k: int
-) -> Int64Array:
-    """Return the k of `positions` of highest decayed frequency, in their order; the first of equal
-    ones. `rows`: the rows of the positions in `decayed_frequency`."""
-    order = np.argsort(-decayed_frequency[rows], kind="stable")
-    return positions[np.sort(order[:k])]

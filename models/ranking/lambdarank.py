@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import lightgbm
 import numpy as np
@@ -19,16 +19,14 @@ from models.ranking.trees import parse_trees
 
 # Below this many rows threads wait for each other longer than they work.
 _ROWS_FOR_TWO_THREADS = 100_000
-# The first trees tell which candidates can still be among the best; the others do not go through
-# the rest of them.
-_FIRST_TREES = 10
-_BELOW = 1e-3  # and stand this far below the lowest that did
+# After the first trees only the candidates that can still be among the best go on to the others.
+_N_FIRST_TREES = 10
+_GAP = 1e-3  # between the lowest score of those and the highest of the rest
 
 
 @dataclass(frozen=True)
 class RankerConfig:
-    """Trees of one ranker. `share_negatives`: share of the irrelevant candidates that are trained
-    on."""
+    """Trees of one ranker; `share_negatives` of the irrelevant candidates are trained on."""
 
     n_trees: int = 120
     learning_rate: float = 0.05
@@ -46,6 +44,21 @@ class RankerConfig:
             raise BadInput(f"n_leaves is in 2..{MAX_LEAVES}", where="the ranker")
 
 
+class GroupedRows(NamedTuple):
+    """Rows to fit a ranker on, grouped by query.
+
+    matrix        float32 (n, columns)
+    relevant      bool (n,)
+    group_sizes   int64 (queries,), rows of each query; they add up to n
+    columns       names of the columns
+    """
+
+    matrix: Float32Array
+    relevant: BoolArray
+    group_sizes: Int64Array
+    columns: tuple[str, ...]
+
+
 class Ranker:
     """A fitted booster and the names of its columns."""
 
@@ -53,14 +66,14 @@ class Ranker:
         self.booster = booster
         self.columns: tuple[str, ...] = tuple(booster.feature_name())
         text = booster.model_to_string()
-        self._first = parse_trees(text, end=_FIRST_TREES)
-        self._others = parse_trees(text, _FIRST_TREES)
+        self._first = parse_trees(text, end=_N_FIRST_TREES)
+        self._others = parse_trees(text, _N_FIRST_TREES)
 
     def score(self, matrix: Float32Array, *, best: int | None = None) -> Float64Array:
-        """Scores (n,) of the rows of `matrix` (n, columns); comparable within one query only.
+        """Return the scores (n,) of `matrix` (n, columns); comparable within one query only.
 
-        With `best` only so many rows, the best after the first trees, are scored by all of them;
-        the rest stand below these, in the order of the first trees (Cambazoglu et al., Early Exit
+        With `best` only so many rows, the best after the first trees, are scored by all trees; the
+        rest are scored below these, in the order of the first trees (Cambazoglu et al., Early Exit
         Optimizations for Additive Machine Learned Ranking Systems, WSDM 2010).
         """
         scores = np.zeros(len(matrix))
@@ -69,52 +82,42 @@ class Ranker:
             add_tree_scores(self._others, matrix, scores)
             return scores
         order = np.argsort(-scores, kind="stable")
-        kept, left = order[:best], order[best:]
-        going_on = scores[kept]
-        add_tree_scores(self._others, matrix[kept], going_on)
-        scores[left] += min(0.0, float(going_on.min()) - float(scores[left[0]])) - _BELOW
-        scores[kept] = going_on
+        first, rest = order[:best], order[best:]
+        full_scores = scores[first]
+        add_tree_scores(self._others, matrix[first], full_scores)
+        scores[rest] += min(0.0, float(full_scores.min()) - float(scores[rest[0]])) - _GAP
+        scores[first] = full_scores
         return scores
 
     def contributions(self, matrix: Float32Array) -> Float64Array:
-        """SHAP values (n, columns) of the rows: a row's sum is its score less one constant, the
-        same for all rows."""
+        """Return the SHAP values (n, columns) of the rows.
+
+        The sum of a row is its score less a constant that is the same for all rows.
+        """
         return np.asarray(
             self.booster.predict(matrix, num_threads=1, pred_contrib=True), np.float64
         )[:, :-1]
 
     def save(self, path: Path) -> None:
-        """Writes LightGBM's own text format."""
+        """Write LightGBM's own text format."""
         self.booster.save_model(str(path))
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Reads what `save` wrote."""
+        """Read what `save` wrote."""
         if not path.exists():
             raise BadInput("no ranker here", where=str(path))
         return cls(lightgbm.Booster(model_file=str(path)))
 
 
-def fit_ranker(
-    matrix: Float32Array,
-    relevant: BoolArray,
-    group_sizes: Int64Array,
-    columns: tuple[str, ...],
-    config: RankerConfig,
-    *,
-    seed: int,
-    n_threads: int = 2,
-) -> Ranker:
-    """Fits on rows grouped by query: `matrix` (n, columns), `relevant` (n,), `group_sizes` summing
-    to n.
-
-    Few rows are fitted on one thread, more on `n_threads`.
-    """
+def fit_ranker(rows: GroupedRows, config: RankerConfig, *, seed: int, n_threads: int = 2) -> Ranker:
+    """Fit a ranker; few rows on one thread, more on `n_threads`."""
+    n_rows = len(rows.matrix)
     parameters = {
         "objective": "lambdarank",
         "learning_rate": config.learning_rate,
         "num_leaves": config.n_leaves,
-        "min_data_in_leaf": min(config.min_rows_in_leaf, max(1, len(matrix) // 50)),
+        "min_data_in_leaf": min(config.min_rows_in_leaf, max(1, n_rows // 50)),
         "feature_fraction": config.share_features,
         "bagging_fraction": config.share_rows,
         "bagging_freq": 1,
@@ -123,15 +126,15 @@ def fit_ranker(
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": n_threads if len(matrix) >= _ROWS_FOR_TWO_THREADS else 1,
+        "num_threads": n_threads if n_rows >= _ROWS_FOR_TWO_THREADS else 1,
         "verbose": -1,
         "max_bin": config.n_bins,
     }
     data = lightgbm.Dataset(
-        matrix,
-        relevant.astype(np.int8),
-        group=group_sizes,
-        feature_name=list(columns),
+        rows.matrix,
+        rows.relevant.astype(np.int8),
+        group=rows.group_sizes,
+        feature_name=list(rows.columns),
         params={"verbose": -1, "max_bin": config.n_bins},
     )
     return Ranker(lightgbm.train(parameters, data, num_boost_round=config.n_trees))

@@ -1,5 +1,4 @@
-"""The recommendation model: what is fitted on one cut of the data, saved and loaded as one
-artifact."""
+"""The recommendation model: all that is fitted at one cut, saved and loaded as one artifact."""
 
 from __future__ import annotations
 
@@ -29,8 +28,7 @@ TASKS: tuple[RankingTask, ...] = ("all", "new")
 
 @dataclass(frozen=True)
 class CandidateConfig:
-    """How many candidates each source brings; `own`: of the items bought before, those of the
-    highest frequency."""
+    """How many candidates each source gives; `own`: items bought before, the most frequent."""
 
     own: int = 150
     ease: int = 150
@@ -42,8 +40,10 @@ class CandidateConfig:
 
 @dataclass(frozen=True)
 class CartCandidates:
-    """The same for a cart: rules from it, neighbours of its items, the visitor's most bought, and
-    popular items."""
+    """How many candidates of a cart each source gives.
+
+    Association rules, neighbours of its items, the visitor's most frequent items, popular items.
+    """
 
     together: int = 150
     near: int = 40
@@ -53,7 +53,7 @@ class CartCandidates:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Per task. What is bought anyway needs few new items; finding new ones needs many."""
+    """Numbers of candidates per task: "new" needs many new items, "all" only a few."""
 
     all: CandidateConfig = field(
         default_factory=lambda: CandidateConfig(
@@ -64,7 +64,7 @@ class Candidates:
     cart: CartCandidates = field(default_factory=CartCandidates)
 
     def of(self, task: RankingTask) -> CandidateConfig:
-        """Those of a task of TASKS."""
+        """Return those of a task of TASKS."""
         return self.all if task == "all" else self.new
 
 
@@ -82,12 +82,12 @@ class Retrieval:
 class RecommendationModel:
     """Sources, one ranker per task, and what they were fitted with.
 
-    candidates     how many of each source the rankers learnt from, and rank
+    candidates     how many of each source the rankers were fitted on, and rank
     item_columns   names of the item features (ItemFeatures.columns) in the rankers' order
     user_columns   names of the user features (UserHistory.features) in the rankers' order
-    policies       per task, the policy that won on the cut and serves
-    calibrations   per task of TASKS, what the sources' scores are worth
-    buy_again      orders what is bought again; None: decayed frequency does
+    policies       per task, the policy that won at the cut and serves
+    calibrations   per task of TASKS, the chances of the sources' scores
+    buy_again      scores what is bought again; None: decayed frequency does
     """
 
     retrieval: Retrieval
@@ -100,11 +100,11 @@ class RecommendationModel:
     buy_again: BuyAgain | None = None
 
     def with_policies(self, policies: dict[RankingTask, Policy]) -> RecommendationModel:
-        """The same model serving by other policies."""
+        """Return the same model with other policies."""
         return replace(self, policies=policies)
 
     def save(self, folder: Path) -> None:
-        """Writes one subfolder per source, one text file per ranker, and `model.json`."""
+        """Write one subfolder per source, one text file per ranker, and `model.json`."""
         write_meta(
             folder,
             KIND,
@@ -113,7 +113,9 @@ class RecommendationModel:
                 "item_columns": list(self.item_columns),
                 "user_columns": list(self.user_columns),
                 "policies": dict(self.policies),
-                "calibrations": {task: each.meta() for task, each in self.calibrations.items()},
+                "calibrations": {
+                    task: calibration.to_meta() for task, calibration in self.calibrations.items()
+                },
             },
         )
         self.retrieval.ease.save(folder / "ease")
@@ -127,8 +129,7 @@ class RecommendationModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote; BadInput when the folder holds something else, or what an older
-        version wrote."""
+        """Read what `save` wrote; BadInput where the folder holds something else or is too old."""
         meta = read_meta(folder, KIND)
         if "calibrations" not in meta:
             hint = "Train it anew: shopwright train recommendations"
@@ -148,7 +149,15 @@ class RecommendationModel:
             CandidateConfig(**counts["new"]),
             CartCandidates(**counts["cart"]),
         )
-        columns = tuple(meta["item_columns"]), tuple(meta["user_columns"])
-        calibrations = {task: Calibration.read(meta["calibrations"][task]) for task in TASKS}
-        again = BuyAgain.load(folder / "buy_again") if (folder / "buy_again").exists() else None
-        return cls(retrieval, candidates, rankers, *columns, meta["policies"], calibrations, again)
+        calibrations = {task: Calibration.from_meta(meta["calibrations"][task]) for task in TASKS}
+        has_buy_again = (folder / "buy_again").exists()
+        return cls(
+            retrieval=retrieval,
+            candidates=candidates,
+            rankers=rankers,
+            item_columns=tuple(meta["item_columns"]),
+            user_columns=tuple(meta["user_columns"]),
+            policies=meta["policies"],
+            calibrations=calibrations,
+            buy_again=BuyAgain.load(folder / "buy_again") if has_buy_again else None,
+        )

@@ -1,4 +1,4 @@
-"""A placement: what a spot on the storefront asks for. One YAML file each in configs/placements."""
+"""Placements: spots on the storefront, one YAML file each in configs/placements."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from features.contracts.errors import BadInput, UnknownName
 from models.ranking.model import CandidateConfig
 from models.ranking.slate.assemble import Exploration
 
-Scorer = Literal[
+ScorerName = Literal[
     "all", "new", "similar", "bought_together", "trending", "new_arrivals", "buy_again"
 ]
 Fallback = Literal["popular", "trending", "new", "none"]
-LEARNT: tuple[Scorer, ...] = ("all", "new")
+LEARNT: tuple[ScorerName, ...] = ("all", "new")
 
 
 @dataclass(frozen=True)
 class Placement:
-    """`scorer` decides what is ranked and how:
+    """What is ranked at one spot, and how; `scorer` is one of:
 
-    all               what the visitor will buy anyway, learnt
+    all               what the visitor will buy in any case, learnt
     new               what the visitor will buy for the first time, learnt
     similar           near the context items, by who bought them
     bought_together   what completes the cart of the context items, learnt from past orders
-    trending          orders of late against the usual ones
-    new_arrivals      lately arrived
+    trending          recent orders against the usual ones
+    new_arrivals      arrived in the last weeks
     buy_again         bought before, by how likely it is bought again now
 
-    candidates         source -> how many at most, for learnt scorers; the rankers know no more than
-                       the model's own
-                       numbers, so a placement can take less of a source, or none (0), and not more
-    rules              the sets of rules it obeys, by the names of their files in configs/rules
-    fallback           what stands where nothing is known, and behind a short slate; "none" answers
-                       fewer
-    diversity          where the request does not say
-    exploration        how much of a slate is drawn
+    candidates         source -> how many at most, for learnt scorers. The rankers know no more than
+                       the model's own numbers, so that a placement can take fewer of a source, or
+                       none (0), and not more
+    rules              the sets of rules that apply, by the names of their files in configs/rules
+    fallback           what is shown where nothing is known, and at the end of a short slate;
+                       "none": the slate stays short
+    diversity          where the request has none
+    exploration        how much of a slate is drawn at random
     """
 
-    scorer: Scorer
+    scorer: ScorerName
     exclude_purchased: bool = False
     description: str = ""
     candidates: Mapping[str, int] = field(default_factory=dict)
@@ -63,16 +63,17 @@ class Placement:
             if n < 0:
                 raise BadInput(f"{name}: a number of candidates is at least 0", where="placement")
 
-    def restricted(self, config: CandidateConfig) -> CandidateConfig:
-        """The model's numbers of candidates, less where the placement takes less."""
+    def restrict_candidates(self, config: CandidateConfig) -> CandidateConfig:
+        """Return the model's numbers of candidates, fewer where the placement takes fewer."""
         return replace(
             config, **{name: min(n, getattr(config, name)) for name, n in self.candidates.items()}
         )
 
 
 def check_rules(placements: Mapping[str, Placement], sets: Mapping[str, object]) -> None:
-    """Raises UnknownName where a placement obeys a set of rules that does not exist."""
+    """Raise UnknownName where a placement names a set of rules that does not exist."""
     for name, placement in placements.items():
-        for each in placement.rules:
-            if each not in sets:
-                raise UnknownName(each, sets, kind="set of rules", where=f"placements/{name}.yaml")
+        for rule_set in placement.rules:
+            if rule_set not in sets:
+                where = f"placements/{name}.yaml"
+                raise UnknownName(rule_set, sets, kind="set of rules", where=where)

@@ -1,5 +1,4 @@
-"""Items with scores and reasons: what every way of ranking gives, and what the slate is made
-from."""
+"""Items with scores and reasons: what every scorer returns, and what a slate is made from."""
 
 from __future__ import annotations
 
@@ -16,67 +15,69 @@ from models.ranking.cart import Cart
 from models.ranking.model import RankingTask
 
 # Arrays may hold the values instead; a call of Reason costs ten times as much.
-_REASON = {each.value: each for each in Reason}
+_REASON_OF_VALUE = {reason.value: reason for reason in Reason}
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Positions with scores and reasons, in any order, each position once.
+class ScoredItems:
+    """Positions with scores and reasons, in any order, each position once; a row is one of them.
 
-    matrix   the ranker's input when a ranker scored; rows beyond its own were added later and
-             nobody ranked them
+    matrix   the ranker's input, when a ranker scored; rows behind it were added later, unranked
     task     the ranker's
-    cart     what rules between items were followed from
-    tell     reasons of rows of `matrix`, in place of those in `reasons`: few of many candidates are
-             asked for theirs
+    cart     the cart whose association rules were followed
+    explain_rows   returns the reasons of rows of `matrix`, which replace those in `reasons`: the
+                   reasons of only a few of many candidates are needed
     """
 
-    places: Int64Array
+    positions: Int64Array
     scores: Float64Array
     reasons: ObjectArray
     matrix: Float32Array | None = None
     task: RankingTask | None = None
     cart: Cart | None = None
-    tell: Callable[[Int64Array], ObjectArray] | None = None
+    explain_rows: Callable[[Int64Array], ObjectArray] | None = None
 
     @classmethod
-    def of(cls, places: Int64Array, scores: Float64Array, reason: Reason) -> Self:
-        """All for one reason."""
-        return cls(places, scores, np.full(len(places), reason, object))
+    def with_reason(cls, positions: Int64Array, scores: Float64Array, reason: Reason) -> Self:
+        """Return items that all have one reason."""
+        return cls(positions, scores, np.full(len(positions), reason, object))
 
     @classmethod
-    def nothing(cls) -> Self:
-        """No item."""
+    def empty(cls) -> Self:
+        """Return no items."""
         return cls(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, object))
 
     def reasons_of(self, rows: Int64Array) -> list[Reason]:
-        """Why the items at `rows` are here."""
-        found = self.reasons[rows]
-        if self.tell is not None and self.matrix is not None:
+        """Return the reason of each of `rows`."""
+        reasons = self.reasons[rows]
+        if self.explain_rows is not None and self.matrix is not None:
             ranked = np.flatnonzero(rows < len(self.matrix))
-            found[ranked] = self.tell(rows[ranked])
-        return [_REASON[each] for each in found]
+            reasons[ranked] = self.explain_rows(rows[ranked])
+        return [_REASON_OF_VALUE[reason] for reason in reasons]
 
-    def best_first(self, rows: Int64Array) -> Int64Array:
-        """`rows` by score, the highest first; equal scores by position."""
-        return rows[np.lexsort((self.places[rows], -self.scores[rows]))]
+    def order_rows(self, rows: Int64Array) -> Int64Array:
+        """Return `rows` by score, the highest first; equal scores by position."""
+        return rows[np.lexsort((self.positions[rows], -self.scores[rows]))]
 
-    def best(self, allowed: BoolArray, count: int) -> Int64Array:
-        """The first `count` rows of `best_first`, of items (n_items,) that are `allowed`."""
-        return best_allowed_rows(self.places, self.scores, allowed, count)
+    def best_rows(self, allowed: BoolArray, count: int) -> Int64Array:
+        """Return the first `count` of the ordered rows whose items (n_items,) are `allowed`."""
+        return best_allowed_rows(self.positions, self.scores, allowed, count)
 
-    def sorted(self) -> Self:
-        """The same, the best first; only of what no ranker scored."""
-        order = self.best_first(np.arange(len(self.places)))
-        return replace(
-            self, places=self.places[order], scores=self.scores[order], reasons=self.reasons[order]
-        )
-
-    def with_more(self, more: Scored) -> Self:
-        """With `more` behind."""
+    def order(self) -> Self:
+        """Return the same items, best first; only for items that no ranker scored."""
+        rows = self.order_rows(np.arange(len(self.positions)))
         return replace(
             self,
-            places=np.concatenate([self.places, more.places]),
+            positions=self.positions[rows],
+            scores=self.scores[rows],
+            reasons=self.reasons[rows],
+        )
+
+    def append(self, more: ScoredItems) -> Self:
+        """Return these items with `more` behind."""
+        return replace(
+            self,
+            positions=np.concatenate([self.positions, more.positions]),
             scores=np.concatenate([self.scores, more.scores]),
             reasons=np.concatenate([self.reasons, more.reasons]),
         )

@@ -191,7 +191,7 @@ class ServedModels:
             if loaded is not None:
                 zones = _catalogue_by_zone(self._settings, items)
                 recommender = Recommender(loaded.model, items, self._placements, self._rules)
-                recommender.warm()
+                recommender.warm_up()
                 self._recommender = ServedRecommender(recommender, items, loaded.version, zones)
                 self._features_stamp = stamp
         # As above.

@@ -195,7 +195,9 @@ def _take_share(work: _Work) -> _Share | None:
 
 def _write_share(work: _Work, share: _Share) -> int:
     user_ids = share.user_ids
-    slates = work.served.recommender.lines([_query(work, user_id) for user_id in user_ids])
+    slates = work.served.recommender.recommend_columns(
+        [_query(work, user_id) for user_id in user_ids]
+    )
     lengths = np.array([len(slate.item_ids) for slate in slates], np.int64)
     n_rows = int(lengths.sum())
     columns = {

@@ -25,7 +25,8 @@ from features.facts.facts import Facts
 from features.online.histories import compute_offline_items
 from features.online.sequences import compute_offline_sequences
 from models.ranking.candidates import CandidateSource
-from models.ranking.columns import Catalogue, FeatureNames, column_names, columns
+from models.ranking.catalogue import Catalogue
+from models.ranking.columns import FeatureNames, column_names, make_columns
 from models.ranking.lambdarank import fit_ranker
 from models.ranking.model import TASKS, RankingTask
 from models.retrieval.steps import Steps, TrainingRun, select_latest
@@ -141,15 +142,15 @@ class _Window:
         for start in range(0, len(users), _BLOCK):
             block = users[start : start + _BLOCK]
             for user, scores in zip(block, self._score(block).transpose(1, 0, 2), strict=True):
-                visitor = source.visitor(snapshot.histories[user])
-                usual = source.candidates(visitor, task)
-                positions = np.union1d(usual, _find_best_new(scores, visitor.own))
+                visitor = source.make_visitor(snapshot.histories[user])
+                usual = source.find_candidates(visitor, task)
+                positions = np.union1d(usual, _find_best_new(scores, visitor.bought))
                 targets = catalogue.positions(np.array(sorted(relevant[user]), object))
                 label, is_added = np.isin(positions, targets), ~np.isin(positions, usual)
                 selected = label | (rng.random(len(positions)) < share)
                 if thinned and not (label & ~is_added).any():
                     continue
-                matrix = columns(catalogue, visitor, positions, self._names.user)
+                matrix = make_columns(catalogue, visitor, positions, self._names.user)
                 matrix = np.column_stack([matrix, *scores[:, positions]])
                 matrices.append(matrix[selected])
                 labels.append(label[selected])
@@ -187,10 +188,10 @@ def report_networks(facts: Facts, settings: Settings, end: datetime) -> None:
             rows = join_rows([part.select(n_columns, way) for part in past_rows])
             test = test_rows.select(n_columns, way)
             labels = tuple(str(column) for column in range(rows.matrix.shape[1]))
-            inputs = rows.matrix, rows.relevant, rows.sizes, labels, config.ranker(task)
+            grouped = rows.to_grouped(labels)
             values_by_seed = []
             for seed in SEEDS:
-                ranker = fit_ranker(*inputs, seed=seed, n_threads=1)
+                ranker = fit_ranker(grouped, config.ranker(task), seed=seed, n_threads=1)
                 values_by_seed.append(test.ndcg(ranker.score(test.matrix), 10))
             values = np.mean(values_by_seed, 0)
             p_value = ""

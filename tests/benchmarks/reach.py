@@ -51,7 +51,7 @@ def report_rules(facts: Facts, settings: Settings, until: datetime | None = None
         recommender = Recommender(model, snapshot.items, {"all": placement}, rules)
         slates = {
             user: slate.item_ids.tolist()
-            for user, slate in zip(users, recommender.lines(queries), strict=True)
+            for user, slate in zip(users, recommender.recommend_columns(queries), strict=True)
         }
         ndcg_values = np.array(
             [ndcg(slates[user], relevant[user], 10) for user in sorted(relevant)]

@@ -30,8 +30,9 @@ from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, RecommendationQuery
 from models.ranking.calibration import Calibration, fit_calibration
 from models.ranking.candidates import CandidateSource
-from models.ranking.columns import Catalogue, column_names, columns
-from models.ranking.lambdarank import Ranker, fit_ranker
+from models.ranking.catalogue import Catalogue
+from models.ranking.columns import column_names, make_columns
+from models.ranking.lambdarank import GroupedRows, Ranker, fit_ranker
 from models.ranking.model import TASKS, RecommendationModel, Retrieval
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
@@ -177,15 +178,15 @@ def _fit_ranker(
     for history in histories:
         shown = np.arange(len(history.item_ids)) % 4 > 0
         fields = ("item_ids", "n_orders", "quantity", "decayed_frequency", "first_at", "last_at")
-        visitor = source.visitor(
+        visitor = source.make_visitor(
             replace(history, **{name: getattr(history, name)[shown] for name in fields})
         )
-        positions = source.candidates(visitor, "all")
-        matrices.append(columns(catalogue, visitor, positions, ()))
+        positions = source.find_candidates(visitor, "all")
+        matrices.append(make_columns(catalogue, visitor, positions, ()))
         labels.append(np.isin(positions, catalogue.positions(history.item_ids[~shown])))
     sizes = np.array([len(label) for label in labels])
     matrix, label = np.concatenate(matrices), np.concatenate(labels)
-    ranker = fit_ranker(matrix, label, sizes, names, config.ranker_all, seed=1)
+    ranker = fit_ranker(GroupedRows(matrix, label, sizes, names), config.ranker_all, seed=1)
     return ranker, fit_calibration(matrix, label, np.ones(len(label)), names)
 
 

@@ -30,7 +30,7 @@ from models.demand.uncertainty.counts import CountDistribution
 from models.pricing.response.elasticity import ElasticityModel
 from models.ranking.calibration import fit_calibration
 from models.ranking.columns import column_names
-from models.ranking.lambdarank import RankerConfig, fit_ranker
+from models.ranking.lambdarank import GroupedRows, RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Candidates, RecommendationModel, Retrieval
 from models.registry import Registry
 from models.retrieval.als import AlsConfig, fit_als
@@ -113,7 +113,9 @@ def fitted(facts: Facts) -> RecommendationModel:
     columns = column_names(item_columns, user_columns)
     matrix = np.random.default_rng(1).random((400, len(columns))).astype(np.float32)
     config = RankerConfig(n_trees=5, n_leaves=4, share_features=1.0)
-    ranker = fit_ranker(matrix, matrix[:, 0] > 0.7, np.full(20, 20), columns, config, seed=1)
+    ranker = fit_ranker(
+        GroupedRows(matrix, matrix[:, 0] > 0.7, np.full(20, 20), columns), config, seed=1
+    )
     policies = dict.fromkeys(TASKS, "ranker")
     rankers = dict.fromkeys(TASKS, ranker)
     calibrations = dict.fromkeys(

@@ -8,7 +8,9 @@ from features.contracts.histories import UserHistory
 from features.contracts.seeds import generator
 from models.ranking.candidates import CandidateSource
 from models.ranking.cart import CartSource, cart_columns
-from models.ranking.columns import Catalogue, FeatureNames, Visitor
+from models.ranking.catalogue import Catalogue
+from models.ranking.columns import FeatureNames
+from models.ranking.visitor import Visitor
 from training.recommendations.carts import hold_out_last_items
 from training.recommendations.ranking_rows import Rows, RowsBuilder
 from training.recommendations.snapshots import TrainingContext
@@ -32,21 +34,21 @@ def make_cart_rows(
     source = CandidateSource(catalogue, snapshot.retrieval, config.candidates)
     cart_source = CartSource(catalogue, snapshot.retrieval, config.candidates.cart)
     visitors: dict[str, Visitor] = {}
-    unknown = source.visitor(UserHistory.unknown(window.cut))
+    unknown = source.make_visitor(UserHistory.unknown(window.cut))
     share_negatives = config.ranker_cart.share_negatives if thinned else 1.0
     rows = RowsBuilder(len(cart_columns(*names)))
     for row in np.sort(rng.permutation(len(orders))[: config.carts.learnt]):
         order, visitor = orders[row], unknown
         if order.user_id in snapshot.histories and rng.random() >= _SHARE_UNKNOWN:
             if order.user_id not in visitors:
-                visitors[order.user_id] = source.visitor(snapshot.histories[order.user_id])
+                visitors[order.user_id] = source.make_visitor(snapshot.histories[order.user_id])
             visitor = visitors[order.user_id]
-        cart = cart_source.cart(order.context)
-        candidates = cart_source.candidates(cart, visitor)
+        cart = cart_source.make_cart(order.context)
+        candidates = cart_source.find_candidates(cart, visitor)
         labels = candidates == catalogue.index[order.target]
         kept = labels | (rng.random(len(candidates)) < share_negatives)
         if thinned and not labels.any():
             continue
-        matrix = cart_source.columns(cart, visitor, candidates, names.user)
+        matrix = cart_source.make_columns(cart, visitor, candidates, names.user)
         rows.add(matrix[kept], labels[kept], 1)
     return rows.build()

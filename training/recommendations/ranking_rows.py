@@ -11,7 +11,9 @@ import numpy as np
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from features.contracts.seeds import generator
 from models.ranking.candidates import CandidateSource
-from models.ranking.columns import Catalogue, FeatureNames, column_names, columns
+from models.ranking.catalogue import Catalogue
+from models.ranking.columns import FeatureNames, column_names, make_columns
+from models.ranking.lambdarank import GroupedRows
 from models.ranking.model import RankingTask
 from training.recommendations.metrics import ndcgs
 from training.recommendations.snapshots import TrainingContext, find_relevant_items
@@ -32,6 +34,10 @@ class Rows:
     relevant: BoolArray
     sizes: Int64Array
     n_relevant: Int64Array
+
+    def to_grouped(self, columns: tuple[str, ...]) -> GroupedRows:
+        """Return the rows as a ranker is fitted on them; `columns` are the names of the columns."""
+        return GroupedRows(self.matrix, self.relevant, self.sizes, columns)
 
     def ndcg(self, scores: Float64Array, k: int) -> Float64Array:
         """Return NDCG at k of each user (users,) when the rows are ranked by `scores` (rows,).
@@ -91,14 +97,14 @@ def make_ranking_rows(
     share_negatives = config.ranker(task).share_negatives if thinned else 1.0
     rows = RowsBuilder(len(column_names(*names)))
     for user_id in sorted(relevant_by_user):
-        visitor = source.visitor(snapshot.histories[user_id])
-        candidates = source.candidates(visitor, task)
+        visitor = source.make_visitor(snapshot.histories[user_id])
+        candidates = source.find_candidates(visitor, task)
         relevant = catalogue.positions(np.array(sorted(relevant_by_user[user_id]), object))
         labels = np.isin(candidates, relevant)
         kept = labels | (rng.random(len(candidates)) < share_negatives)
         if thinned and not labels.any():
             continue
-        matrix = columns(catalogue, visitor, candidates, names.user)
+        matrix = make_columns(catalogue, visitor, candidates, names.user)
         rows.add(matrix[kept], labels[kept], len(relevant))
     return rows.build()
 

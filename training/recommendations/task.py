@@ -253,9 +253,7 @@ def _fit(context: TrainingContext, cut: datetime) -> RecommendationModel:
         context.progress(f"fitting the ranker of {task} items")
         if not rows.relevant.any():
             raise BadInput("no purchases to learn from before the cut", hint="Import more history")
-        rankers[task] = fit_ranker(
-            rows.matrix, rows.relevant, rows.sizes, columns, ranker_config, seed=settings.seed
-        )
+        rankers[task] = fit_ranker(rows.to_grouped(columns), ranker_config, seed=settings.seed)
         weights = np.where(rows.relevant, 1.0, 1 / ranker_config.share_negatives)
         calibrations[task] = fit_calibration(rows.matrix, rows.relevant, weights, columns)
     policies: dict[RankingTask, Policy] = {"all": "ranker", "new": "ranker", "cart": "association"}
@@ -295,15 +293,8 @@ def _fit_cart_ranker(
     if not rows.relevant.any():
         return None
     context.progress("fitting the ranker of what completes a cart")
-    return fit_ranker(
-        rows.matrix,
-        rows.relevant,
-        rows.sizes,
-        cart_columns(*names),
-        context.config.ranker_cart,
-        seed=context.settings.seed,
-        n_threads=1,
-    )
+    grouped, config = rows.to_grouped(cart_columns(*names)), context.config.ranker_cart
+    return fit_ranker(grouped, config, seed=context.settings.seed, n_threads=1)
 
 
 class RecommendationsTask:

@@ -72,16 +72,8 @@ class _Folds:
         """Return the mean NDCG at K over the users of all folds."""
         values = []
         for fold in self.folds:
-            past = fold.past
-            ranker = fit_ranker(
-                past.matrix,
-                past.relevant,
-                past.sizes,
-                self.columns,
-                config,
-                seed=seed,
-                n_threads=1,
-            )
+            past = fold.past.to_grouped(self.columns)
+            ranker = fit_ranker(past, config, seed=seed, n_threads=1)
             values.append(fold.test.ndcg(ranker.score(fold.test.matrix), K))
         return float(np.concatenate(values).mean())
 

@@ -1,4 +1,4 @@
-"""What is the same for everybody: popular, trending and new items, the best first."""
+"""Lists that are the same for everybody, best first: popular, trending, new and unseen items."""
 
 from __future__ import annotations
 
@@ -11,52 +11,63 @@ from features.contracts.calendar import DECAY_PER_WEEK
 from features.contracts.histories import FAST_DECAY_PER_WEEK
 from features.contracts.recommendations import Reason
 from models.compiled.top_items import top_positions
-from models.ranking.columns import Catalogue
-from models.ranking.scored_items import Scored
+from models.ranking.catalogue import Catalogue
+from models.ranking.scored_items import ScoredItems
+from models.ranking.scorers.scorer import ScoringRequest
 
 _NEW_ARRIVAL_DAYS = 28
-# Orders a week that are imagined behind every item: one order of a rarity is not a trend.
+# Orders a week that are added to every item: one order of a rare item is no trend.
 _TRENDING_PRIOR = 5.0
 
 
-def stand_ins(catalogue: Catalogue) -> Mapping[str, Scored]:
-    """By name: popular, trending, new, and unseen."""
+class FixedListScorer:
+    """The scorer of the placements trending and new_arrivals: one list for every request."""
+
+    def __init__(self, items: ScoredItems) -> None:
+        self._items = items
+
+    def score(self, _request: ScoringRequest) -> ScoredItems:
+        """Return the list."""
+        return self._items
+
+
+def make_fixed_lists(catalogue: Catalogue) -> Mapping[str, ScoredItems]:
+    """Return the lists by name: popular, trending, new, and unseen."""
     return {
-        "popular": _popular(catalogue),
-        "trending": _trending(catalogue),
-        "new": _new_arrivals(catalogue),
-        "unseen": _unseen(catalogue),
+        "popular": _find_popular(catalogue),
+        "trending": _find_trending(catalogue),
+        "new": _find_new_arrivals(catalogue),
+        "unseen": _find_unseen(catalogue),
     }
 
 
-def _popular(catalogue: Catalogue) -> Scored:
-    places = top_positions(catalogue.popularity, catalogue.n_items)
-    scores = catalogue.popularity[places].astype(np.float64)
-    return Scored.of(places, scores, Reason.POPULAR)
+def _find_popular(catalogue: Catalogue) -> ScoredItems:
+    positions = top_positions(catalogue.popularity, catalogue.n_items)
+    scores = catalogue.popularity[positions].astype(np.float64)
+    return ScoredItems.with_reason(positions, scores, Reason.POPULAR)
 
 
-def _trending(catalogue: Catalogue) -> Scored:
-    """Rising: orders a week now over the usual ones, by two decays, both with _TRENDING_PRIOR
-    orders added.
+def _find_trending(catalogue: Catalogue) -> ScoredItems:
+    """Return rising items: orders a week now over the usual ones, by two decays.
 
-    A steady r orders a week sum up to r / -ln(decay), so each sum times -ln(decay) is a weekly
-    rate.
+    Both have _TRENDING_PRIOR orders added. A steady r orders a week add up to r / -ln(decay), so
+    that each sum times -ln(decay) is a weekly rate.
     """
     now = catalogue.column("orders_decayed_fast") * -math.log(FAST_DECAY_PER_WEEK)
     usual = catalogue.column("orders_decayed") * -math.log(DECAY_PER_WEEK)
     scores = np.log((now + _TRENDING_PRIOR) / (usual + _TRENDING_PRIOR))
-    found = np.flatnonzero(scores > 0)
-    return Scored.of(found, scores[found], Reason.TRENDING).sorted()
+    rising = np.flatnonzero(scores > 0)
+    return ScoredItems.with_reason(rising, scores[rising], Reason.TRENDING).order()
 
 
-def _new_arrivals(catalogue: Catalogue) -> Scored:
-    """Arrived in the last four weeks, the newest first."""
+def _find_new_arrivals(catalogue: Catalogue) -> ScoredItems:
+    """Return the items that arrived in the last four weeks, the newest first."""
     age = catalogue.column("age_days", missing=np.inf)
-    found = np.flatnonzero(age <= _NEW_ARRIVAL_DAYS)
-    return Scored.of(found, -age[found], Reason.NEW).sorted()
+    new = np.flatnonzero(age <= _NEW_ARRIVAL_DAYS)
+    return ScoredItems.with_reason(new, -age[new], Reason.NEW).order()
 
 
-def _unseen(catalogue: Catalogue) -> Scored:
-    """Items without a date of arrival that nobody has bought or viewed yet."""
-    found = np.flatnonzero(np.isinf(catalogue.column("age_days", missing=np.inf)))
-    return Scored.of(found, np.zeros(len(found)), Reason.NEW)
+def _find_unseen(catalogue: Catalogue) -> ScoredItems:
+    """Return items without a date of arrival that nobody has bought or viewed yet."""
+    unseen = np.flatnonzero(np.isinf(catalogue.column("age_days", missing=np.inf)))
+    return ScoredItems.with_reason(unseen, np.zeros(len(unseen)), Reason.NEW)

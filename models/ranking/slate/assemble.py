@@ -1,4 +1,4 @@
-"""The slate, place by place: pins, at most so many of a kind, diversity, exploration."""
+"""The slate, rank by rank: pins, caps by group, diversity, exploration."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.errors import BadInput
-from models.ranking.slate.diversity import Likeness
+from models.ranking.slate.diversity import CategorySimilarity
 
 
 @dataclass(frozen=True)
 class Exploration:
-    """How much of a slate learns instead of earns; nothing by default.
+    """How much of a slate is drawn at random to learn; nothing by default.
 
-    places      the last so many places are drawn
-    share       every other place is drawn with this chance
-    pool        drawn from this many of the next candidates
+    places      the last so many ranks are drawn
+    share       every other rank is drawn with this chance
+    pool        from so many of the next candidates
     arrivals    and from so many of the newest items, which no ranker can know yet
 
     Items that were seen and sold little have the better chance: the weight of an item is the root
-    of its relevance over 1 + ln(1 + views and orders of the week). Each place is one Plackett-Luce
+    of its relevance over 1 + ln(1 + views and orders of the week). Each rank is one Plackett-Luce
     draw, so its probability is known.
     """
 
@@ -41,36 +41,42 @@ class Exploration:
 
     @property
     def on(self) -> bool:
+        """Whether any rank is drawn."""
         return self.places > 0 or self.share > 0
 
 
 @dataclass(frozen=True)
 class Cap:
-    """At most `n` items of each group; `group` (n_candidates,), -1 where it does not count."""
+    """At most `n` items of each group.
 
-    name: str
+    group   (n_candidates,), -1 for a candidate that does not count
+    """
+
     group: Int64Array
     n: int
 
 
-class Chosen(NamedTuple):
-    """One place: which candidate, with which chance given the places before it, and whether it was
-    explored."""
+class Choice(NamedTuple):
+    """The candidate at one rank.
 
-    at: int
+    propensity   its chance at this rank, given the ranks before
+    explored     whether it was drawn, and is not the best one
+    """
+
+    row: int
     propensity: float
     explored: bool = False
 
 
 @dataclass(frozen=True)
-class Plan:
+class SlatePlan:
     """How to fill a slate from candidates, best first; arrays are aligned with them.
 
     relevance    falls
-    pins         place (from 1) -> candidate; a pin beyond the last place is none
-    usual        candidates that may stand without being explored
-    likeness     with diversity above 0
-    weights      with exploration; 0 where nothing is to be explored
+    pins         rank -> candidate; a pin beyond the last rank is none
+    usual        candidates that may be chosen without exploration; None: all
+    similarity   needed with diversity above 0
+    weights      needed with exploration; 0 for candidates that are not drawn
     """
 
     relevance: Float64Array
@@ -78,97 +84,103 @@ class Plan:
     caps: Sequence[Cap] = ()
     usual: BoolArray | None = None
     diversity: float = 0.0
-    likeness: Likeness | None = None
+    similarity: CategorySimilarity | None = None
     exploration: Exploration = field(default_factory=Exploration)
     weights: Float64Array | None = None
 
 
-def assemble(plan: Plan, count: int, rng: np.random.Generator | None = None) -> list[Chosen]:
-    """At most `count` places.
+def fill_slate(plan: SlatePlan, count: int, rng: np.random.Generator | None = None) -> list[Choice]:
+    """Choose a candidate for each of `count` ranks, or fewer where candidates or caps end.
 
-    Without a pin a place goes to the candidate with the highest (1 - diversity) * relevance -
-    diversity * likeness to the nearest one chosen before (maximal marginal relevance, Carbonell and
-    Goldstein 1998). With `rng` some are drawn.
+    A rank without a pin gets the candidate with the highest (1 - diversity) * relevance - diversity
+    * similarity to the most similar one chosen before (maximal marginal relevance, Carbonell and
+    Goldstein 1998). With `rng` some ranks are drawn instead.
     """
     n = len(plan.relevance)
-    pinned = {place: at for place, at in plan.pins.items() if place <= count}
+    pinned = {rank: row for rank, row in plan.pins.items() if rank <= count}
     left = np.ones(n, bool)
     left[list(pinned.values())] = False
-    caps = _Caps(plan.caps, n, pinned.values())
+    caps = _OpenCaps(plan.caps, n, pinned.values())
     usual = np.ones(n, bool) if plan.usual is None else plan.usual
-    nearest = np.zeros(n)
-    slate: list[Chosen] = []
-    for place in range(1, count + 1):
-        if place in pinned:
-            chosen = Chosen(pinned.pop(place), 1.0)
+    max_similarity = np.zeros(n)
+    slate: list[Choice] = []
+    for rank in range(1, count + 1):
+        if rank in pinned:
+            choice = Choice(pinned.pop(rank), 1.0)
         else:
-            found = _next(
-                plan,
-                left & caps.open,
-                usual,
-                nearest,
-                _chance(plan.exploration, place, count, rng),
-                rng,
-            )
-            if found is None:
+            available = _Available(left & caps.open, usual, max_similarity)
+            chance = _exploration_chance(plan.exploration, rank, count, rng)
+            next_choice = _choose(plan, available, chance, rng)
+            if next_choice is None:
                 break
-            chosen = found
-            left[chosen.at] = False
-            caps.take(chosen.at)
-        slate.append(chosen)
-        if plan.diversity and plan.likeness is not None:
-            nearest = np.maximum(nearest, plan.likeness.to(chosen.at))
-    # A short slate has its later pins at the end.
-    slate += [Chosen(at, 1.0) for _, at in sorted(pinned.items())]
+            choice = next_choice
+            left[choice.row] = False
+            caps.count(choice.row)
+        slate.append(choice)
+        if plan.diversity and plan.similarity is not None:
+            max_similarity = np.maximum(max_similarity, plan.similarity.to_item(choice.row))
+    # In a slate that ended early the remaining pins come last.
+    slate += [Choice(row, 1.0) for _, row in sorted(pinned.items())]
     return slate
 
 
-def _next(
-    plan: Plan,
-    free: BoolArray,
-    usual: BoolArray,
-    nearest: Float64Array,
-    chance: float,
-    rng: np.random.Generator | None,
-) -> Chosen | None:
-    best = _best(plan, free & usual, nearest)
+class _Available(NamedTuple):
+    """The candidates for one rank.
+
+    free             neither chosen before nor in a full group
+    usual            as in SlatePlan
+    max_similarity   to the most similar candidate chosen before
+    """
+
+    free: BoolArray
+    usual: BoolArray
+    max_similarity: Float64Array
+
+
+def _choose(
+    plan: SlatePlan, available: _Available, chance: float, rng: np.random.Generator | None
+) -> Choice | None:
+    """Choose the best candidate, or with `chance` draw one; None where none is left."""
+    free, usual = available.free, available.usual
+    best = _best_row(plan, free & usual, available.max_similarity)
     if chance <= 0 or rng is None or plan.weights is None:
-        return None if best is None else Chosen(best, 1.0)
+        return None if best is None else Choice(best, 1.0)
     pool = np.flatnonzero(free & usual)[: plan.exploration.pool]
     pool = np.concatenate([pool, np.flatnonzero(free & ~usual)])
     pool = pool[plan.weights[pool] > 0]
     if not len(pool):
-        return None if best is None else Chosen(best, 1.0)
+        return None if best is None else Choice(best, 1.0)
     weights = plan.weights[pool] / plan.weights[pool].sum()
     chance = 1.0 if best is None else chance
-    at = best
-    if at is None or rng.random() < chance:
-        drawn_at = int(np.searchsorted(np.cumsum(weights), rng.random(), side="right"))
-        at = int(pool[min(drawn_at, len(pool) - 1)])
-    drawn = float(weights[pool == at].sum())
-    return Chosen(at, min(1.0, chance * drawn + (1.0 - chance) * (at == best)), explored=at != best)
+    row = best
+    if row is None or rng.random() < chance:
+        drawn = int(np.searchsorted(np.cumsum(weights), rng.random(), side="right"))
+        row = int(pool[min(drawn, len(pool) - 1)])
+    draw_chance = float(weights[pool == row].sum())
+    propensity = min(1.0, chance * draw_chance + (1.0 - chance) * (row == best))
+    return Choice(row, propensity, explored=row != best)
 
 
-def _best(plan: Plan, free: BoolArray, nearest: Float64Array) -> int | None:
-    found = np.flatnonzero(free)
-    if not len(found):
+def _best_row(plan: SlatePlan, free: BoolArray, max_similarity: Float64Array) -> int | None:
+    rows = np.flatnonzero(free)
+    if not len(rows):
         return None
     if not plan.diversity:
-        return int(found[0])
-    value = (1 - plan.diversity) * plan.relevance[found] - plan.diversity * nearest[found]
-    return int(found[np.argmax(value)])
+        return int(rows[0])
+    value = (1 - plan.diversity) * plan.relevance[rows] - plan.diversity * max_similarity[rows]
+    return int(rows[np.argmax(value)])
 
 
-def _chance(
-    exploration: Exploration, place: int, count: int, rng: np.random.Generator | None
+def _exploration_chance(
+    exploration: Exploration, rank: int, count: int, rng: np.random.Generator | None
 ) -> float:
     if rng is None:
         return 0.0
-    return 1.0 if place > count - exploration.places else exploration.share
+    return 1.0 if rank > count - exploration.places else exploration.share
 
 
-class _Caps:
-    """Which candidates no cap has closed yet."""
+class _OpenCaps:
+    """Which candidates are in no full group; `open` (n_candidates,)."""
 
     def __init__(self, caps: Sequence[Cap], n: int, pinned: Iterable[int]) -> None:
         self._caps = caps
@@ -177,13 +189,13 @@ class _Caps:
         for cap in caps:
             if cap.n == 0:
                 self.open &= cap.group < 0
-        for at in pinned:
-            self.take(at)
+        for row in pinned:
+            self.count(row)
 
-    def take(self, at: int) -> None:
-        """Counts the candidate at `at`."""
+    def count(self, row: int) -> None:
+        """Count a chosen candidate in its groups."""
         for cap, counts in zip(self._caps, self._counts, strict=True):
-            group = int(cap.group[at])
+            group = int(cap.group[row])
             if group < 0:
                 continue
             counts[group] = counts.get(group, 0) + 1

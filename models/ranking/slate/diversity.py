@@ -1,4 +1,4 @@
-"""Relevance between 0 and 1 from scores, and how alike two items are by their categories."""
+"""Relevance between 0 and 1 from scores, and how similar two items are by their categories."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from features.contracts.arrays import Float64Array
 from features.contracts.categories import levels
 
 
-def relevance(scores: Float64Array, *, log_odds: bool) -> Float64Array:
-    """Scores (n,) as relevance in [0, 1], the best at 1, in the same order.
+def scale_to_relevance(scores: Float64Array, *, log_odds: bool) -> Float64Array:
+    """Return scores (n,) as relevance in [0, 1], the best at 1, in the same order.
 
     LambdaRank learns log odds: of two items of one query the first wins with sigmoid(difference)
     (Burges 2010), so an item's relevance is twice its chance against the best one. Other scores are
     shares of the best, from 0 or the worst.
 
-    >>> relevance(np.array([2.0, 2.0 - np.log(3)]), log_odds=True).tolist()
+    >>> scale_to_relevance(np.array([2.0, 2.0 - np.log(3)]), log_odds=True).tolist()
     [1.0, 0.5]
-    >>> relevance(np.array([4.0, 1.0]), log_odds=False).tolist()
+    >>> scale_to_relevance(np.array([4.0, 1.0]), log_odds=False).tolist()
     [1.0, 0.25]
     """
     if not len(scores):
@@ -31,23 +31,22 @@ def relevance(scores: Float64Array, *, log_odds: bool) -> Float64Array:
     return (scores - lowest) / span if span > 0 else np.ones(len(scores))
 
 
-class Likeness:
-    """How alike items are: the share of levels of the category path that two have in common."""
+class CategorySimilarity:
+    """Similarity of items: the share of levels of the category path that two have in common."""
 
     def __init__(self, categories: list[str]) -> None:
         paths = [levels(category) for category in categories]
         self._depth = np.array([len(path) for path in paths], np.int64)
-        names: dict[tuple[str, ...], int] = {}
+        codes: dict[tuple[str, ...], int] = {}
         width = int(self._depth.max(initial=0))
         # codes[i, d]: a number for the first d + 1 levels of item i, -1 below its path.
         self._codes = np.full((len(paths), width), -1, np.int64)
         for row, path in enumerate(paths):
             for depth in range(len(path)):
-                self._codes[row, depth] = names.setdefault(path[: depth + 1], len(names))
+                self._codes[row, depth] = codes.setdefault(path[: depth + 1], len(codes))
 
-    def to(self, at: int) -> Float64Array:
-        """Likeness (n,) of every item to the one at `at`."""
-        shared = ((self._codes == self._codes[at]) & (self._codes >= 0)).sum(1)
-        return np.asarray(
-            shared / np.maximum(np.maximum(self._depth, self._depth[at]), 1), np.float64
-        )
+    def to_item(self, index: int) -> Float64Array:
+        """Return the similarity (n,) of every item to the item at `index`."""
+        shared = ((self._codes == self._codes[index]) & (self._codes >= 0)).sum(1)
+        deeper = np.maximum(self._depth, self._depth[index])
+        return np.asarray(shared / np.maximum(deeper, 1), np.float64)

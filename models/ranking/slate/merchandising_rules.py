@@ -1,8 +1,7 @@
-"""Merchandising rules: what the shop wants of its slates, applied after ranking and before the
-slate is cut.
+"""Merchandising rules: the shop's changes to slates, after ranking and before the slate is cut.
 
-A set of rules is one YAML file in configs/rules; a placement names the sets that it obeys.
-`RuleBook` binds them to one catalogue, so that at an answer only masks are looked up.
+A set of rules is one YAML file in configs/rules; a placement names the sets that it follows.
+`RuleBook` binds them to one catalogue, so that an answer only looks up masks.
 """
 
 from __future__ import annotations
@@ -10,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.categories import SEPARATOR, codes
 from features.contracts.errors import BadInput, UnknownName
-from features.contracts.recommendations import ItemFeatures
+from features.contracts.recommendations import AppliedRule, ItemFeatures
 
 Action = Literal["pin", "boost", "bury", "hide", "in_stock", "at_most"]
 Per = Literal["together", "category_1", "category_2", "category_3", "brand"]
 
 STOCK = "stock_on_hand"
-# What each action takes beside the choice of items, the window and the zones.
-_TAKES: Mapping[str, tuple[str, ...]] = {
+# The fields of each action beside the choice of items, the window and the zones.
+_FIELDS: Mapping[str, tuple[str, ...]] = {
     "pin": ("place",),
     "boost": ("factor", "places", "by"),
     "bury": ("factor", "places", "by"),
@@ -36,8 +35,7 @@ _TAKES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Range:
-    """A number of an item from `least` to `most`, both included; an unknown number lies in no
-    range."""
+    """A range of an item feature, `least` and `most` included; an unknown value is outside."""
 
     least: float | None = None
     most: float | None = None
@@ -49,7 +47,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Rule:
-    """What is done, to which items, when and where.
+    """An action on some items, at some time in some zones.
 
     action       pin        the items of item_ids, in their order, from `place` on
                  boost      relevance times `factor` (above 1), or `places` further up
@@ -59,13 +57,13 @@ class Rule:
                  at_most    `n` in a slate: of the chosen items together, or of each category or
                             brand among them
     item_ids, categories, brands, features
-                 the items: every condition that is given holds; within one, any value. A category
-                 holds all below it. `features` are ranges of item features, such as stock_on_hand.
-                 None given: all items
-    by           an item feature that weighs a factor: the item with the most of it gets all of it,
-                 the least none
+                 the items that meet every given condition, each by any of its values. A category
+                 includes all below it. `features` are ranges of item features, such as
+                 stock_on_hand. None given: all items
+    by           an item feature that weights the factor: the item with the highest value gets all
+                 of it, the lowest none
     valid_from, valid_to    half-open, on the business clock
-    zones        where it holds; none given: everywhere
+    zones        where the rule is valid; none given: everywhere
     """
 
     action: Action
@@ -86,7 +84,7 @@ class Rule:
     def __post_init__(self) -> None:
         where = f"rule: {self.action}"
         for name in ("place", "factor", "places", "by", "n", "per"):
-            if getattr(self, name) is not None and name not in _TAKES[self.action]:
+            if getattr(self, name) is not None and name not in _FIELDS[self.action]:
                 raise BadInput(f"{self.action} takes no {name}", where=where)
         if self.action == "pin" and (not self.item_ids or (self.place or 0) < 1):
             raise BadInput("pin needs item_ids and a place from 1", where=where)
@@ -94,8 +92,8 @@ class Rule:
             self._check_move(where)
         if self.action == "at_most" and (self.n is None or self.n < 0):
             raise BadInput("at_most needs n, at least 0", where=where)
-        for at in (self.valid_from, self.valid_to):
-            if at is not None and at.tzinfo is None:
+        for instant in (self.valid_from, self.valid_to):
+            if instant is not None and instant.tzinfo is None:
                 raise BadInput("a time needs an offset", where=where, hint="End it with Z for UTC")
         if (
             self.valid_from is not None
@@ -120,8 +118,8 @@ class Rule:
                 "the factor of a bury lies in 0..1", where=where, hint="Above 1 is action: boost"
             )
 
-    def holds(self, zone: str, at: datetime) -> bool:
-        """Whether the rule holds in `zone` at the business time `at`."""
+    def is_valid(self, zone: str, at: datetime) -> bool:
+        """Return whether the rule is valid in `zone` at the business time `at`."""
         if self.zones and zone not in self.zones:
             return False
         started = self.valid_from is None or self.valid_from <= at
@@ -137,7 +135,7 @@ class RuleSet:
 
 
 @dataclass(frozen=True)
-class Bound:
+class BoundRule:
     """A rule in the positions of a catalogue.
 
     name     "set.rule"
@@ -155,72 +153,73 @@ class Bound:
     pins: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Moved:
-    """Candidates after boosts and buries: `order` sorts them anew, `relevance` falls along it;
-    `effects` by place."""
+class Pin(NamedTuple):
+    """A pinned item, and the name of the rule that pins it."""
 
-    order: Int64Array
-    relevance: Float64Array
+    position: int
+    rule: str
 
 
 class RuleBook:
-    """Every set of rules, bound to one catalogue. Raises UnknownName for an item feature it does
-    not have."""
+    """Every set of rules, bound to one catalogue.
+
+    Raises UnknownName for an item feature that the catalogue does not have.
+    """
 
     def __init__(self, items: ItemFeatures, sets: Mapping[str, RuleSet]) -> None:
         self._items = items
-        self._index = {str(item_id): place for place, item_id in enumerate(items.item_ids)}
-        self._bound = {
-            name: tuple(self._bind(f"{name}.{each}", rule) for each, rule in rules.rules.items())
-            for name, rules in sets.items()
-        }
+        self._index = {str(item_id): position for position, item_id in enumerate(items.item_ids)}
+        self._bound: dict[str, tuple[BoundRule, ...]] = {}
+        for set_name, rule_set in sets.items():
+            self._bound[set_name] = tuple(
+                self._bind(f"{set_name}.{name}", rule) for name, rule in rule_set.rules.items()
+            )
 
-    def active(self, names: Sequence[str], zone: str, at: datetime) -> tuple[Bound, ...]:
-        """The rules of these sets that hold, in the order of the sets and their files."""
+    def find_valid(self, names: Sequence[str], zone: str, at: datetime) -> tuple[BoundRule, ...]:
+        """Return the valid rules of these sets, in the order of the sets and their files."""
         return tuple(
-            bound for name in names for bound in self._bound[name] if bound.rule.holds(zone, at)
+            bound for name in names for bound in self._bound[name] if bound.rule.is_valid(zone, at)
         )
 
-    def _bind(self, name: str, rule: Rule) -> Bound:
-        items = self._chosen(rule)
+    def _bind(self, name: str, rule: Rule) -> BoundRule:
+        items = self._select_items(rule)
         factor = group = None
         if rule.factor is not None:
             weight = items.astype(np.float64)
             if rule.by is not None:
-                weight *= _standing(self._column(rule.by))
+                weight *= _scale_ranks(self._column(rule.by))
             factor = np.power(max(rule.factor, 1e-9), weight)
         if rule.action == "at_most":
-            group = np.where(items, self._groups(rule.per or "together"), -1)
+            group = np.where(items, self._group_items(rule.per or "together"), -1)
         if rule.action == "in_stock":
             stock = self._items.columns.get(STOCK)
             items &= np.zeros(len(items), bool) if stock is None else stock <= 0
-        pins = (
-            tuple(self._index[each] for each in rule.item_ids if each in self._index)
-            if rule.action == "pin"
-            else ()
-        )
-        return Bound(name, rule, items, factor, group, pins)
+        pins: tuple[int, ...] = ()
+        if rule.action == "pin":
+            known = [item_id for item_id in rule.item_ids if item_id in self._index]
+            pins = tuple(self._index[item_id] for item_id in known)
+        return BoundRule(name, rule, items, factor=factor, group=group, pins=pins)
 
-    def _chosen(self, rule: Rule) -> BoolArray:
-        chosen = np.ones(len(self._items.item_ids), bool)
+    def _select_items(self, rule: Rule) -> BoolArray:
+        selected = np.ones(len(self._items.item_ids), bool)
         if rule.item_ids:
-            chosen &= np.isin(self._items.item_ids.astype(str), np.array(rule.item_ids, str))
+            selected &= np.isin(self._items.item_ids.astype(str), np.array(rule.item_ids, str))
         if rule.categories:
-            below = tuple(each + SEPARATOR for each in rule.categories)
-            found = [
-                str(c) in rule.categories or str(c).startswith(below) for c in self._items.category
+            below = tuple(category + SEPARATOR for category in rule.categories)
+            in_categories = [
+                str(category) in rule.categories or str(category).startswith(below)
+                for category in self._items.category
             ]
-            chosen &= np.array(found, bool)
+            selected &= np.array(in_categories, bool)
         if rule.brands:
-            chosen &= np.isin(self._items.brand.astype(str), np.array(rule.brands, str))
-        for name, wanted in rule.features.items():
+            selected &= np.isin(self._items.brand.astype(str), np.array(rule.brands, str))
+        for name, limits in rule.features.items():
             values = self._column(name)
-            if wanted.least is not None:
-                chosen &= values >= wanted.least
-            if wanted.most is not None:
-                chosen &= values <= wanted.most
-        return chosen
+            if limits.least is not None:
+                selected &= values >= limits.least
+            if limits.most is not None:
+                selected &= values <= limits.most
+        return selected
 
     def _column(self, name: str) -> Float64Array:
         values = self._items.columns.get(name)
@@ -228,88 +227,88 @@ class RuleBook:
             raise UnknownName(name, self._items.columns, kind="item feature", where="rules")
         return values.astype(np.float64)
 
-    def _groups(self, per: Per) -> Int64Array:
+    def _group_items(self, per: Per) -> Int64Array:
         n_items = len(self._items.item_ids)
         if per == "together":
             return np.zeros(n_items, np.int64)
         if per == "brand":
-            # Nobody's brand is no brand: such items do not stand in each other's way.
+            # Items without a brand are in no group: they do not count against each other.
             known = self._items.brand != ""
             return np.where(known, codes(self._items.brand, 1), -1)
         depth = int(per[-1])
         return np.where(self._items.category != "", codes(self._items.category, depth), -1)
 
 
-def hidden(active: Sequence[Bound], n_items: int) -> BoolArray:
-    """The items (n_items,) that may not be shown."""
-    mask = np.zeros(n_items, bool)
-    for bound in active:
+def find_hidden(rules: Sequence[BoundRule], n_items: int) -> BoolArray:
+    """Return the items (n_items,) that may not be shown."""
+    hidden = np.zeros(n_items, bool)
+    for bound in rules:
         if bound.rule.action in ("hide", "in_stock"):
-            mask |= bound.items
-    return mask
+            hidden |= bound.items
+    return hidden
 
 
-def moved(active: Sequence[Bound], places: Int64Array, relevance: Float64Array) -> Moved:
-    """Boosts and buries of candidates at `places`, best first: factors, then places, each in the
-    order written."""
-    order = np.arange(len(places))
+def reorder(
+    rules: Sequence[BoundRule], positions: Int64Array, relevance: Float64Array
+) -> tuple[Int64Array, Float64Array]:
+    """Apply boosts and buries to candidates, best first: factors, then places, in written order.
+
+    Returns the new order of the candidates, and the relevance that falls along it.
+    """
+    order = np.arange(len(positions))
     relevance = relevance.copy()
-    for bound in active:
+    for bound in rules:
         if bound.factor is not None:
-            relevance *= bound.factor[places]
-    if any(bound.factor is not None for bound in active):
+            relevance *= bound.factor[positions]
+    if any(bound.factor is not None for bound in rules):
         order = np.argsort(-relevance, kind="stable")
         relevance = relevance[order]
-    for bound in active:
+    for bound in rules:
         if bound.rule.places is not None:
-            concerned = bound.items[places[order]]
             step = bound.rule.places + 0.5
-            key = np.arange(len(order)) + np.where(
-                concerned, -step if bound.rule.action == "boost" else step, 0.0
-            )
+            if bound.rule.action == "boost":
+                step = -step
+            key = np.arange(len(order)) + np.where(bound.items[positions[order]], step, 0.0)
             order = order[np.argsort(key, kind="stable")]
-    return Moved(order, relevance)
+    return order, relevance
 
 
-def pins(active: Sequence[Bound], keep: BoolArray) -> dict[int, tuple[int, str]]:
-    """What is pinned where: place -> position and the rule's name. Who comes first has the place,
-    others the next."""
-    found: dict[int, tuple[int, str]] = {}
-    taken: set[int] = set()
-    for bound in active:
-        place = bound.rule.place or 0
+def place_pins(rules: Sequence[BoundRule], allowed: BoolArray) -> dict[int, Pin]:
+    """Return the pinned items by rank: the first rule has its rank, later ones the next free."""
+    pins: dict[int, Pin] = {}
+    pinned: set[int] = set()
+    for bound in rules:
+        rank = bound.rule.place or 0
         for position in bound.pins:
-            if not keep[position] or position in taken:
+            if not allowed[position] or position in pinned:
                 continue
-            while place in found:
-                place += 1
-            found[place] = (position, bound.name)
-            taken.add(position)
-    return found
+            while rank in pins:
+                rank += 1
+            pins[rank] = Pin(position, bound.name)
+            pinned.add(position)
+    return pins
 
 
-def effects(active: Sequence[Bound], position: int) -> list[tuple[str, str]]:
-    """What boosts and buries did to an item: the rule's name and the deed."""
-    said: list[tuple[str, str]] = []
-    for bound in active:
+def describe_effects(rules: Sequence[BoundRule], position: int) -> list[AppliedRule]:
+    """Return what boosts and buries did to an item."""
+    effects: list[AppliedRule] = []
+    for bound in rules:
         if not bound.items[position]:
             continue
         if bound.factor is not None:
-            said.append((bound.name, f"relevance x {bound.factor[position]:.3g}"))
+            effect = f"relevance x {bound.factor[position]:.3g}"
+            effects.append(AppliedRule(bound.name, effect))
         elif bound.rule.places is not None:
-            said.append(
-                (
-                    bound.name,
-                    f"{bound.rule.places} places {'up' if bound.rule.action == 'boost' else 'down'}",
-                )
-            )
-    return said
+            direction = "up" if bound.rule.action == "boost" else "down"
+            effect = f"{bound.rule.places} places {direction}"
+            effects.append(AppliedRule(bound.name, effect))
+    return effects
 
 
-def _standing(values: Float64Array) -> Float64Array:
-    """0 for the least, 1 for the most, by rank; equal values stand alike, unknown ones at 0."""
+def _scale_ranks(values: Float64Array) -> Float64Array:
+    """Return ranks scaled to 0 for the least and 1 for the most; unknown values at 0."""
     known = np.unique(values[~np.isnan(values)])
     if len(known) < 2:
         return np.where(np.isnan(values), 0.0, 1.0)
-    standing = np.searchsorted(known, values).clip(max=len(known) - 1) / (len(known) - 1)
-    return np.where(np.isnan(values), 0.0, standing)
+    scaled = np.searchsorted(known, values).clip(max=len(known) - 1) / (len(known) - 1)
+    return np.where(np.isnan(values), 0.0, scaled)

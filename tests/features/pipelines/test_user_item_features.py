@@ -11,14 +11,9 @@ from features.pipelines.user_item import (
     select_viewed_items,
     user_item_history,
 )
-from models.ranking.columns import (
-    Catalogue,
-    FactorScores,
-    SourceScores,
-    Visitor,
-    column_names,
-    columns,
-)
+from models.ranking.catalogue import Catalogue
+from models.ranking.columns import column_names, make_columns
+from models.ranking.visitor import FactorScores, SourceScores, Visitor
 from models.retrieval.nearest import Nearest
 from tests.shops.event_tables import AS_OF, by_key, days_before, event, table
 
@@ -158,7 +153,7 @@ def test_the_due_ratio_of_the_ranker_is_the_wait_over_the_usual_interval():
     nowhere = np.zeros((41, 1), np.float32)
     factors = FactorScores(zeros[:1], nowhere, Nearest(nowhere[:40]), np.arange(40))
     visitor = Visitor(person, own, np.arange(len(own)), nothing, silent, silent, silent, factors)
-    ranked = columns(catalogue, visitor, own, ())[:, column_names((), ()).index("due_ratio")]
+    ranked = make_columns(catalogue, visitor, own, ())[:, column_names((), ()).index("due_ratio")]
     with np.errstate(invalid="ignore", divide="ignore"):
         interval = (times["last_at"] - times["first_at"]) / (known["n_orders"] - 1)
         ratio = (int(AS_OF.timestamp()) - times["last_at"]) / interval

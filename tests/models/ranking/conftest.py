@@ -10,7 +10,7 @@ from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from models.ranking.calibration import fit_calibration
 from models.ranking.columns import column_names
-from models.ranking.lambdarank import RankerConfig, fit_ranker
+from models.ranking.lambdarank import GroupedRows, RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Candidates, RecommendationModel, Retrieval
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
@@ -110,7 +110,7 @@ def model(shoppers: dict[str, UserHistory], items: ItemFeatures) -> Recommendati
     matrix = np.random.default_rng(1).random((1000, len(names))).astype(np.float32)
     signal = matrix[:, names.index("decayed_frequency")] + matrix[:, names.index("ease")]
     config = RankerConfig(n_trees=20, n_leaves=7, share_features=1.0)
-    ranker = fit_ranker(matrix, signal > 1.3, np.full(50, 20), names, config, seed=1)
+    ranker = fit_ranker(GroupedRows(matrix, signal > 1.3, np.full(50, 20), names), config, seed=1)
     return RecommendationModel(
         retrieval,
         Candidates(),

@@ -17,7 +17,7 @@ def table(ease: list[float], orders: list[float]) -> np.ndarray:
 
 def test_between_two_knots_a_chance_is_interpolated_and_beyond_the_ends_the_end_s() -> None:
     calibration = Calibration(("EASE",), np.array([[0.0, 1.0, 3.0]]), np.array([[0.1, 0.2, 0.6]]))
-    found = calibration.of(np.array([[-5, 0, 0.5, 2, 9, np.nan]], np.float32).T)
+    found = calibration.chances_of(np.array([[-5, 0, 0.5, 2, 9, np.nan]], np.float32).T)
     # halfway from .1 to .2; halfway from .2 to .6; nothing is known of a missing score
     assert found[:, 0].tolist() == pytest.approx([0.1, 0.1, 0.15, 0.4, 0.6, 0.0])
 
@@ -32,7 +32,7 @@ def test_chances_are_the_shares_that_were_bought_and_thinned_rows_count_for_thos
     kept = bought | (rng.random(n) < 0.25)
     matrix = table(ease, orders)[kept]
     weights = np.where(bought[kept], 1.0, 4.0)
-    found = fit_calibration(matrix, bought[kept], weights, NAMES).of(
+    found = fit_calibration(matrix, bought[kept], weights, NAMES).chances_of(
         table([0.1, 0.5, 0.9], [50] * 3)
     )
     assert found[:, 0] == pytest.approx([0.03, 0.07, 0.11], abs=0.015)
@@ -53,10 +53,11 @@ def test_a_higher_score_never_has_a_lower_chance(
         matrix, np.array([label for _, label in rows]), np.ones(len(rows)), NAMES
     )
     assert calibration.sources == ("EASE",)  # a source that says nothing is none
-    found = calibration.of(table(sorted(asked), [0] * len(asked))[:, :1])[:, 0]
+    found = calibration.chances_of(table(sorted(asked), [0] * len(asked))[:, :1])[:, 0]
     assert (np.diff(found) >= -1e-9).all() and ((found >= 0) & (found <= 1)).all()
     assert np.array_equal(
-        Calibration.read(calibration.meta()).of(matrix[:, :1]), calibration.of(matrix[:, :1])
+        Calibration.from_meta(calibration.to_meta()).chances_of(matrix[:, :1]),
+        calibration.chances_of(matrix[:, :1]),
     )
 
 

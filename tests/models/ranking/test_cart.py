@@ -12,7 +12,7 @@ import pytest
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, Slate
 from models.ranking.cart import cart_columns
-from models.ranking.lambdarank import RankerConfig, fit_ranker
+from models.ranking.lambdarank import GroupedRows, RankerConfig, fit_ranker
 from models.ranking.model import RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
@@ -28,7 +28,7 @@ def learnt(model: RecommendationModel) -> RecommendationModel:
     matrix[::2, often] = np.nan
     signal = matrix[:, together] / 0.3 + np.nan_to_num(matrix[:, often])
     config = RankerConfig(n_trees=20, n_leaves=7, share_features=1.0)
-    ranker = fit_ranker(matrix, signal > 0.8, np.full(50, 20), names, config, seed=1)
+    ranker = fit_ranker(GroupedRows(matrix, signal > 0.8, np.full(50, 20), names), config, seed=1)
     return replace(
         model,
         rankers=model.rankers | {"cart": ranker},

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, Slate
-from models.ranking.columns import Catalogue
-from models.ranking.current_visit import focus
+from models.ranking.catalogue import Catalogue
+from models.ranking.current_visit import find_focus
 from models.ranking.model import RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
@@ -49,7 +49,7 @@ def test_a_view_is_a_reason_only_where_it_carried_the_score(
         [RecommendationQuery(blind, "all", len(given), candidate_ids=given)]
     )[0]
     scores = {item.item_id: item.score for item in without.items}
-    about = focus(recommender._catalogue, who)
+    about = find_focus(recommender._catalogue, who)
     ease = recommender.model.retrieval.ease
     row = {str(item): n for n, item in enumerate(ease.item_ids)}
     for item in slate.items:
@@ -122,7 +122,7 @@ def test_a_visit_is_about_the_deepest_category_with_three_views_of_today(
     catalogue = Catalogue(replace(items, category=np.array(names, object)), ())
 
     def about(*viewed: str) -> list[str]:
-        found = focus(catalogue, history(None, viewed=viewed))
+        found = find_focus(catalogue, history(None, viewed=viewed))
         return [] if found is None else sorted({names[n] for n in np.flatnonzero(found)})
 
     assert about("i00", "i01") == []
@@ -131,7 +131,7 @@ def test_a_visit_is_about_the_deepest_category_with_three_views_of_today(
     assert about("i04", "i05", "i06") == ["E"]  # unless the shop has nothing below
     assert about("i04", "i05", "ghost") == []
     old = replace(history(None, viewed=("i04", "i05", "i06")), viewed_at=(0, 0, 0))
-    assert focus(catalogue, old) is None
+    assert find_focus(catalogue, old) is None
 
 
 # --- after a purchase ---

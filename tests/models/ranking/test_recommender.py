@@ -90,7 +90,7 @@ def test_it_warms_up_however_few_items_there_are(
         **{name: getattr(items, name)[:n_items] for name in ("item_ids", "category", "brand")},
     )
     small = Recommender(recommender.model, some, recommender.placements)
-    small.warm()
+    small.warm_up()
     unknown = RecommendationQuery(UserHistory.unknown(some.as_of), "all", 5)
     assert len(small.recommend([unknown])[0].items) == n_items
 
@@ -114,11 +114,11 @@ def test_lines_are_those_of_the_slate(
         [(item.item_id, item.score, item.reason) for item in slate.items]
         for slate in recommender.recommend(asked)
     ]
-    lines = recommender.lines(asked)
+    lines = recommender.recommend_columns(asked)
     assert [
         list(zip(each.item_ids, each.scores, each.reasons, strict=True)) for each in lines
     ] == told
-    assert recommender.lines([]) == []
+    assert recommender.recommend_columns([]) == []
 
 
 @pytest.mark.parametrize(

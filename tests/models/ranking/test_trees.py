@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from features.contracts.errors import BadInput
 from models.compiled.tree_scoring import add_tree_scores
-from models.ranking.lambdarank import Ranker, RankerConfig, fit_ranker
+from models.ranking.lambdarank import GroupedRows, Ranker, RankerConfig, fit_ranker
 from models.ranking.trees import parse_trees
 
 N_COLUMNS = 6
@@ -32,7 +32,9 @@ def ranker(seed: int, *, n_leaves: int = 15, missing: float = 0.2, n_trees: int 
     matrix = table(seed, 3_000, missing=missing)
     wanted = np.nan_to_num(matrix[:, 0], posinf=1) + np.nan_to_num(matrix[:, 1]) > 1.5
     config = RankerConfig(n_trees=n_trees, n_leaves=n_leaves, min_rows_in_leaf=20)
-    return fit_ranker(matrix, wanted, np.full(100, 30), tuple("abcdef"), config, seed=seed)
+    return fit_ranker(
+        GroupedRows(matrix, wanted, np.full(100, 30), tuple("abcdef")), config, seed=seed
+    )
 
 
 @settings(max_examples=12)
@@ -53,10 +55,7 @@ def test_scores_are_lightgbms_to_the_bit(
 
 def test_a_tree_without_a_split_adds_its_only_leaf() -> None:
     constant = fit_ranker(
-        np.zeros((40, 1), np.float32),
-        np.arange(40) % 2 == 0,
-        np.full(4, 10),
-        ("a",),
+        GroupedRows(np.zeros((40, 1), np.float32), np.arange(40) % 2 == 0, np.full(4, 10), ("a",)),
         RankerConfig(),
         seed=1,
     )

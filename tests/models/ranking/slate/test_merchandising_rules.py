@@ -17,7 +17,7 @@ from features.contracts.recommendations import ItemFeatures, Reason, Recommendat
 from models.ranking.model import RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
-from models.ranking.slate.merchandising_rules import Rule, RuleBook, RuleSet, moved, pins
+from models.ranking.slate.merchandising_rules import Rule, RuleBook, RuleSet, place_pins, reorder
 
 NOON = datetime(2024, 3, 4, 12, tzinfo=UTC)
 CATEGORY = ["Food > Tea > Green", "Food > Tea > Black", "Food > Milk", "Home", "", "Food > Tea"]
@@ -41,7 +41,7 @@ def rule(**values: Any) -> Rule:
 
 
 def bound(shelf: ItemFeatures, **values: Any):
-    return RuleBook(shelf, {"s": RuleSet({"r": rule(**values)})}).active(["s"], "default", NOON)
+    return RuleBook(shelf, {"s": RuleSet({"r": rule(**values)})}).find_valid(["s"], "default", NOON)
 
 
 def chosen(shelf: ItemFeatures, **where: Any) -> str:
@@ -95,23 +95,23 @@ def test_in_stock_takes_out_what_is_known_to_be_gone(shelf: ItemFeatures) -> Non
 )
 def test_boosts_and_buries(shelf: ItemFeatures, values: Any, expected: str) -> None:
     relevance = np.array([1.0, 0.8, 0.5, 0.4, 0.2, 0.1])
-    change = moved(bound(shelf, **values), np.arange(6), relevance)
-    assert "".join(shelf.item_ids[change.order]) == expected
-    assert (np.diff(change.relevance) <= 0).all()
+    order, new_relevance = reorder(bound(shelf, **values), np.arange(6), relevance)
+    assert "".join(shelf.item_ids[order]) == expected
+    assert (np.diff(new_relevance) <= 0).all()
 
 
 def test_pins_stand_in_their_order_and_give_way_to_those_before(shelf: ItemFeatures) -> None:
     first = rule(action="pin", item_ids=["c", "a"], place=2)
     second = rule(action="pin", item_ids=["f", "c", "ghost", "b"], place=2)
-    active = RuleBook(shelf, {"s": RuleSet({"one": first, "two": second})}).active(
+    active = RuleBook(shelf, {"s": RuleSet({"one": first, "two": second})}).find_valid(
         ["s"], "default", NOON
     )
     keep = np.ones(6, bool)
-    assert {place: shelf.item_ids[at] for place, (at, _) in pins(active, keep).items()} == {
+    assert {place: shelf.item_ids[at] for place, (at, _) in place_pins(active, keep).items()} == {
         2: "c", 3: "a", 4: "f", 5: "b"
     }  # fmt: skip
     keep[2] = False
-    assert {place: shelf.item_ids[at] for place, (at, _) in pins(active, keep).items()} == {
+    assert {place: shelf.item_ids[at] for place, (at, _) in place_pins(active, keep).items()} == {
         2: "a",
         3: "f",
         4: "b",
@@ -123,11 +123,11 @@ def test_a_rule_holds_in_its_zones_from_its_first_instant_to_before_its_last(
 ) -> None:
     window = {"valid_from": NOON, "valid_to": NOON + timedelta(hours=1)}
     timed = rule(action="hide", **window, zones=["north"])
-    assert timed.holds("north", NOON)
-    assert not timed.holds("north", NOON - timedelta(seconds=1))
-    assert not timed.holds("north", NOON + timedelta(hours=1))
-    assert not timed.holds("south", NOON)
-    assert rule(action="hide").holds("anywhere", NOON)
+    assert timed.is_valid("north", NOON)
+    assert not timed.is_valid("north", NOON - timedelta(seconds=1))
+    assert not timed.is_valid("north", NOON + timedelta(hours=1))
+    assert not timed.is_valid("south", NOON)
+    assert rule(action="hide").is_valid("anywhere", NOON)
 
 
 @pytest.mark.parametrize(

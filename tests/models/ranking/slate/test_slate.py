@@ -19,42 +19,42 @@ from features.contracts.seeds import generator
 from models.ranking.model import RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
-from models.ranking.slate.assemble import Cap, Exploration, Plan, assemble
-from models.ranking.slate.diversity import Likeness, relevance
+from models.ranking.slate.assemble import Cap, Exploration, SlatePlan, fill_slate
+from models.ranking.slate.diversity import CategorySimilarity, scale_to_relevance
 
 WORTH = np.array([1.0, 0.9, 0.6, 0.5, 0.2, 0.1])
 PATHS = ["Food > Tea", "Food > Tea", "Food > Milk", "Home", "", "Home > Lamp"]
 N_DRAWS = 4_000
 
 
-def order(plan: Plan, count: int = 6) -> list[int]:
-    return [each.at for each in assemble(plan, count)]
+def order(plan: SlatePlan, count: int = 6) -> list[int]:
+    return [choice.row for choice in fill_slate(plan, count)]
 
 
 def test_likeness_is_the_share_of_levels_in_common() -> None:
-    assert Likeness(PATHS).to(0).tolist() == [1, 1, 1 / 2, 0, 0, 0]
-    assert Likeness(PATHS).to(5).tolist() == [0, 0, 0, 1 / 2, 0, 1]
-    assert Likeness(["", ""]).to(0).tolist() == [0, 0]
+    assert CategorySimilarity(PATHS).to_item(0).tolist() == [1, 1, 1 / 2, 0, 0, 0]
+    assert CategorySimilarity(PATHS).to_item(5).tolist() == [0, 0, 0, 1 / 2, 0, 1]
+    assert CategorySimilarity(["", ""]).to_item(0).tolist() == [0, 0]
 
 
 def test_diversity_weighs_relevance_itself_and_not_only_ranks() -> None:
-    likeness = Likeness(PATHS)
-    assert order(Plan(WORTH)) == [0, 1, 2, 3, 4, 5]
+    similarity = CategorySimilarity(PATHS)
+    assert order(SlatePlan(WORTH)) == [0, 1, 2, 3, 4, 5]
     # Half of .9 less half of the likeness 1 is below half of .5 less nothing, and half of .6 less a
     # quarter.
-    assert order(Plan(WORTH, diversity=0.5, likeness=likeness), 3) == [0, 3, 4]
+    assert order(SlatePlan(WORTH, diversity=0.5, similarity=similarity), 3) == [0, 3, 4]
     # A tenth of likeness does not outweigh .9 against .6.
-    assert order(Plan(WORTH, diversity=0.1, likeness=likeness), 2) == [0, 1]
+    assert order(SlatePlan(WORTH, diversity=0.1, similarity=similarity), 2) == [0, 1]
 
 
 def test_relevance_keeps_the_order_of_scores_and_lies_between_0_and_1() -> None:
     for log_odds in (True, False):
         for scores in ([3.0, 1.0, -2.0], [0.0, 0.0], [-1.0, -5.0], [900.0, -900.0]):
-            found = relevance(np.array(scores), log_odds=log_odds)
+            found = scale_to_relevance(np.array(scores), log_odds=log_odds)
             assert found[0] == 1
             assert ((found >= 0) & (found <= 1)).all()
             assert (np.diff(found) <= 0).all()
-    assert len(relevance(np.zeros(0), log_odds=True)) == 0
+    assert len(scale_to_relevance(np.zeros(0), log_odds=True)) == 0
 
 
 @settings(max_examples=60)
@@ -71,17 +71,17 @@ def test_relevance_keeps_the_order_of_scores_and_lies_between_0_and_1() -> None:
 def test_no_item_twice_no_cap_broken_every_pin_in_its_place(
     count: int, group: list[int], n: int, pins: dict[int, int], diversity: float, explored: int
 ) -> None:
-    plan = Plan(
+    plan = SlatePlan(
         WORTH,
         pins=pins,
-        caps=[Cap("c", np.array(group), n)],
+        caps=[Cap(np.array(group), n)],
         diversity=diversity,
-        likeness=Likeness(PATHS),
+        similarity=CategorySimilarity(PATHS),
         exploration=Exploration(places=explored, share=0.3),
         weights=WORTH,
     )
-    slate = assemble(plan, count, np.random.default_rng(3))
-    chosen = [each.at for each in slate]
+    slate = fill_slate(plan, count, np.random.default_rng(3))
+    chosen = [choice.row for choice in slate]
     assert len(set(chosen)) == len(chosen) <= count
     assert all(0 < each.propensity <= 1 for each in slate)
     pinned = {at for place, at in pins.items() if place <= count}
@@ -92,30 +92,28 @@ def test_no_item_twice_no_cap_broken_every_pin_in_its_place(
 
 
 def test_a_pin_beyond_a_short_slate_stands_at_its_end() -> None:
-    assert order(Plan(WORTH[:2], pins={2: 1}), 5) == [0, 1]
-    assert order(Plan(WORTH[:2], pins={5: 0}), 5) == [1, 0]
-    assert order(Plan(WORTH[:2], pins={9: 0}), 5) == [0, 1]
+    assert order(SlatePlan(WORTH[:2], pins={2: 1}), 5) == [0, 1]
+    assert order(SlatePlan(WORTH[:2], pins={5: 0}), 5) == [1, 0]
+    assert order(SlatePlan(WORTH[:2], pins={9: 0}), 5) == [0, 1]
 
 
 def test_the_logged_chance_is_the_frequency_of_the_draw() -> None:
     exploration = Exploration(places=1, share=0.4, pool=3)
     weights = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-    plan = Plan(WORTH, exploration=exploration, weights=weights)
+    plan = SlatePlan(WORTH, exploration=exploration, weights=weights)
     rng = generator(5, "draws")
-    slates = [assemble(plan, 2, rng) for _ in range(N_DRAWS)]
+    slates = [fill_slate(plan, 2, rng) for _ in range(N_DRAWS)]
     # The first place: the best with .6, and .4 over the first three by weight.
     expected = {0: 0.6 + 0.4 / 6, 1: 0.4 * 2 / 6, 2: 0.4 * 3 / 6}
-    counts = Counter(slate[0].at for slate in slates)
-    assert {at: slate[0].propensity for slate in slates for at in [slate[0].at]} == pytest.approx(
-        expected
-    )
+    counts = Counter(slate[0].row for slate in slates)
+    assert {slate[0].row: slate[0].propensity for slate in slates} == pytest.approx(expected)
     for at, share in expected.items():
         assert abs(counts[at] / N_DRAWS - share) < 4 * np.sqrt(share * (1 - share) / N_DRAWS)
-    assert all(slate[0].explored == (slate[0].at != 0) for slate in slates)
+    assert all(slate[0].explored == (slate[0].row != 0) for slate in slates)
     # Inverse propensity weights of whole slates sum to one for each slate that can be.
     weighed = Counter()
     for slate in slates:
-        weighed[tuple(each.at for each in slate)] += (
+        weighed[tuple(choice.row for choice in slate)] += (
             1 / (slate[0].propensity * slate[1].propensity) / N_DRAWS
         )
     assert len(weighed) == 3 * 3
@@ -123,8 +121,8 @@ def test_the_logged_chance_is_the_frequency_of_the_draw() -> None:
 
 
 def test_nothing_is_drawn_without_a_generator_or_by_default() -> None:
-    exploring = Plan(WORTH, exploration=Exploration(places=3), weights=WORTH)
-    assert [each.propensity for each in assemble(exploring, 6)] == [1.0] * 6
+    exploring = SlatePlan(WORTH, exploration=Exploration(places=3), weights=WORTH)
+    assert [each.propensity for each in fill_slate(exploring, 6)] == [1.0] * 6
     assert order(exploring) == [0, 1, 2, 3, 4, 5]
     assert not Exploration().on
     for wrong in ({"places": -1}, {"share": 1.5}, {"pool": 0}):

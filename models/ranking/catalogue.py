@@ -1,0 +1,72 @@
+"""The catalogue that a model ranks: item features, categories, and the position of each item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.contracts.arrays import Float32Array, Float64Array, Int64Array, ObjectArray
+from features.contracts.categories import codes
+from features.contracts.recommendations import ItemFeatures
+from models.retrieval.interactions import find_positions
+
+CATEGORY_DEPTHS = (1, 2, 3)
+
+
+class Catalogue:
+    """Item features as of one instant, with arrays by position prepared once.
+
+    matrix           float32 (n_items, item columns), the item features that a ranker sees
+    categories       int64 (depths, n_items), the code of the item's category at each depth
+    n_categories     int64 (depths,)
+    popularity       float32 (n_items,), orders of four weeks as a share of the most popular item's
+    whole_category   (n_items,), the index of the item's category in `category_names`
+    buyers, repeat_rate   float64 (n_items,), 0 where unknown
+    """
+
+    def __init__(self, items: ItemFeatures, item_columns: Sequence[str]) -> None:
+        self.items = items
+        self.n_items = len(items.item_ids)
+        self.index = {item_id: position for position, item_id in enumerate(items.item_ids)}
+        self._ids = pa.array(items.item_ids, pa.string())
+        missing = np.full(self.n_items, np.nan, np.float32)
+        self.matrix: Float32Array = np.ascontiguousarray(
+            np.stack([items.columns.get(name, missing) for name in item_columns], axis=1)
+            if item_columns
+            else np.zeros((self.n_items, 0), np.float32)
+        )
+        self.categories: Int64Array = np.stack(
+            [codes(items.category, depth) for depth in CATEGORY_DEPTHS]
+        )
+        self.n_categories: Int64Array = self.categories.max(1, initial=-1) + 1
+        popularity = np.nan_to_num(items.columns.get("orders_4w", missing))
+        self.popularity: Float32Array = popularity / max(float(popularity.max(initial=0.0)), 1e-9)
+        names, self.whole_category = np.unique(items.category.astype(str), return_inverse=True)
+        self.category_names: tuple[str, ...] = tuple(names.tolist())
+        self.buyers = np.nan_to_num(items.columns.get("buyers", missing).astype(np.float64))
+        self.repeat_rate = np.nan_to_num(
+            items.columns.get("repeat_rate", missing).astype(np.float64)
+        )
+
+    def column(self, name: str, missing: float = 0.0) -> Float64Array:
+        """Return an item feature (n_items,), `missing` where it is unknown."""
+        values = self.items.columns.get(name)
+        if values is None:
+            return np.full(self.n_items, missing)
+        return np.nan_to_num(values.astype(np.float64), nan=missing, posinf=missing)
+
+    def positions(self, ids: ObjectArray) -> Int64Array:
+        """Return the position of each id, -1 for an unknown one."""
+        return find_positions(self.index, ids)
+
+    def positions_of_each(self, lists: Sequence[ObjectArray]) -> list[Int64Array]:
+        """Return `positions` of each list, looked up for all lists at once."""
+        if not lists:
+            return []
+        ids = pa.array(np.concatenate([*lists, np.zeros(0, object)]), pa.string())
+        indices = pc.fill_null(pc.index_in(ids, value_set=self._ids), -1)
+        ends = np.cumsum([len(item_ids) for item_ids in lists])
+        return np.split(indices.to_numpy().astype(np.int64), ends[:-1])

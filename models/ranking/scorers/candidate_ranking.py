@@ -1,0 +1,70 @@
+"""Scores of given candidates: by the ranker of a task, or by the rule "buy again"."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.contracts.arrays import Int64Array
+from features.contracts.recommendations import Reason
+from models.ranking.catalogue import Catalogue
+from models.ranking.columns import make_columns
+from models.ranking.model import RankingTask, RecommendationModel
+from models.ranking.reasons import Reasons
+from models.ranking.scored_items import ScoredItems
+from models.ranking.scorers.buy_again_rule import score_by_buy_again_rule
+from models.ranking.scorers.scorer import ScoringRequest
+from models.ranking.visitor import Visitor
+
+
+class CandidateRanking:
+    """The rankers of one model, bound to a catalogue."""
+
+    def __init__(self, model: RecommendationModel, catalogue: Catalogue, reasons: Reasons) -> None:
+        self._model, self._catalogue, self._reasons = model, catalogue, reasons
+
+    def score(
+        self,
+        request: ScoringRequest,
+        positions: Int64Array,
+        task: RankingTask,
+        *,
+        n_in_full: int | None = None,
+    ) -> ScoredItems:
+        """Score the candidates at `positions`; those that are not eligible get -inf.
+
+        The columns are made of all candidates, as in training, so that a filter changes no score.
+
+        n_in_full   of the candidates this many go through every tree of the ranker; None: all
+        """
+        visitor = request.visitor
+        if (request.policy or self._model.policies[task]) == "buy_again":
+            return self._score_by_rule(visitor, positions)
+        if not len(positions):
+            return ScoredItems.empty()
+        matrix = make_columns(self._catalogue, visitor, positions, self._model.user_columns)
+        ranker = self._model.rankers[task]
+        eligible = request.eligible[positions]
+        if eligible.all():  # the usual case
+            scores = ranker.score(matrix, best=n_in_full)
+        else:
+            scores = np.full(len(positions), -np.inf)
+            scores[eligible] = ranker.score(matrix[eligible], best=n_in_full)
+        return ScoredItems(
+            positions=positions,
+            scores=scores,
+            reasons=np.empty(len(positions), object),
+            matrix=matrix,
+            task=task,
+            explain_rows=lambda rows: self._reasons.find_reasons(
+                visitor, positions[rows], task, matrix[rows]
+            ),
+        )
+
+    def _score_by_rule(self, visitor: Visitor, positions: Int64Array) -> ScoredItems:
+        decayed_frequency = np.zeros(self._catalogue.n_items)
+        decayed_frequency[visitor.bought] = visitor.history.decayed_frequency[visitor.history_rows]
+        popularity = self._catalogue.popularity[positions].astype(np.float64)
+        scores = score_by_buy_again_rule(decayed_frequency[positions], popularity)
+        is_bought = np.isin(positions, visitor.bought)
+        reasons = np.where(is_bought, Reason.BUY_AGAIN, Reason.POPULAR).astype(object)
+        return ScoredItems(positions, scores, reasons)

@@ -1,0 +1,46 @@
+"""The scorer of a given list, and the items of the list that the catalogue does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+
+import numpy as np
+
+from features.contracts.recommendations import Reason, RecommendationQuery, ScoredItem
+from models.ranking.catalogue import Catalogue
+from models.ranking.scored_items import ScoredItems
+from models.ranking.scorers.candidate_ranking import CandidateRanking
+from models.ranking.scorers.scorer import ScoringRequest
+
+
+class GivenListScorer:
+    """Ranks the candidates of the query; for an unknown visitor by popularity."""
+
+    def __init__(self, catalogue: Catalogue, ranking: CandidateRanking) -> None:
+        self._catalogue, self._ranking = catalogue, ranking
+
+    def score(self, request: ScoringRequest) -> ScoredItems:
+        """Score the items of the list that the catalogue knows."""
+        positions = self._catalogue.positions(np.array(request.query.candidate_ids, object))
+        positions = np.unique(positions[positions >= 0])
+        if not request.visitor.is_known:
+            popularity = self._catalogue.popularity[positions].astype(np.float64)
+            return ScoredItems.with_reason(positions, popularity, Reason.POPULAR)
+        return self._ranking.score(request, positions, "all")
+
+
+def append_unknown_items(
+    query: RecommendationQuery, slate: Sequence[ScoredItem], known: Container[str]
+) -> tuple[ScoredItem, ...]:
+    """Append the items of the given list that are not `known`, in the order given."""
+    lowest = min((item.score for item in slate), default=0.0)
+    unknown = [
+        item_id
+        for item_id in dict.fromkeys(query.candidate_ids or ())
+        if item_id not in known and item_id not in query.exclude_item_ids
+    ]
+    behind = [
+        ScoredItem(item_id, len(slate) + n, lowest - n, Reason.POPULAR)
+        for n, item_id in enumerate(unknown, start=1)
+    ]
+    return tuple([*slate, *behind][: query.count])

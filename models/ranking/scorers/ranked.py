@@ -1,0 +1,61 @@
+"""The scorer of the placements home and discover: candidates of one task, by its ranker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from features.contracts.arrays import BoolArray, Int64Array
+from models.ranking.candidates import CandidateSource
+from models.ranking.catalogue import Catalogue
+from models.ranking.model import CandidateConfig, RankingTask
+from models.ranking.scored_items import ScoredItems
+from models.ranking.scorers.candidate_ranking import CandidateRanking
+from models.ranking.scorers.scorer import ScoringRequest
+from models.ranking.visitor import Visitor
+
+# Candidates that a visit about a category gets from it.
+_N_FOCUS_CANDIDATES = 20
+# At least so many candidates go through every tree of the ranker, and three for each rank.
+_MIN_IN_FULL = 60
+
+
+class RankedScorer:
+    """Ranks candidates for a known visitor.
+
+    configs   by placement, how many candidates each source gives
+    """
+
+    def __init__(
+        self,
+        task: RankingTask,
+        catalogue: Catalogue,
+        source: CandidateSource,
+        ranking: CandidateRanking,
+        configs: Mapping[str, CandidateConfig],
+    ) -> None:
+        self._task, self._catalogue = task, catalogue
+        self._source, self._ranking, self._configs = source, ranking, configs
+
+    def score(self, request: ScoringRequest) -> ScoredItems:
+        """Score the visitor's candidates, and items of the categories that the visit is about."""
+        query, visitor = request.query, request.visitor
+        if not visitor.is_known:
+            return ScoredItems.empty()
+        config = self._configs[query.placement]
+        candidates = self._source.find_candidates(visitor, self._task, config)
+        if request.focus is not None:
+            focused = self._find_focus_candidates(request.focus, visitor)
+            candidates = np.union1d(candidates, focused)
+        n_in_full = max(_MIN_IN_FULL, 3 * query.count)
+        return self._ranking.score(request, candidates, self._task, n_in_full=n_in_full)
+
+    def _find_focus_candidates(self, focus: BoolArray, visitor: Visitor) -> Int64Array:
+        """Return the items in focus that sell best, the newest of those that sell alike."""
+        positions = np.flatnonzero(focus)
+        if self._task == "new":
+            positions = np.setdiff1d(positions, visitor.bought)
+        age = self._catalogue.column("age_days", missing=np.inf)[positions]
+        order = np.lexsort((age, -self._catalogue.popularity[positions]))
+        return positions[order][:_N_FOCUS_CANDIDATES]
