@@ -82,3 +82,13 @@ def test_the_system_clock_is_made_in_composition_roots_only() -> None:
     callers = [str(path.relative_to(ROOT)) for path in files if calls_system_clock(path)]
     assert "serving/app.py" in callers or "serving/server.py" in callers
     assert [name for name in callers if not name.startswith(COMPOSITION_ROOTS)] == []
+
+
+def test_only_the_http_room_looks_into_the_state_of_the_application() -> None:
+    # A router gets its service by `Depends(provided(...))`; app.py fills the state.
+    readers = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "serving").rglob("*.py"))
+        if "app.state" in path.read_text(encoding="utf-8")
+    ]
+    assert readers == ["serving/app.py", "serving/http/dependencies.py"]

@@ -14,7 +14,7 @@ from configs.settings import Settings
 from features.database import engine as open_engine
 from features.facts.facts import Facts
 from serving.database.migrate import upgrade
-from tests.shops.served_shop import build, running, settings_of
+from tests.shops.served_shop import build, run_shop, settings_of
 from tests.shops.three_items import write_three_items
 
 
@@ -39,7 +39,7 @@ def tiny(tiny_home: Path, tmp_path: Path) -> Settings:
 @pytest.fixture
 def served(tiny: Settings) -> Iterator[SimpleNamespace]:
     """A running application of the tiny shop: app, client (with every scope), server, keys."""
-    yield from running(tiny)
+    yield from run_shop(tiny)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def shared(tiny_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """The same for the tests of one file that leave no trace."""
     home = tmp_path_factory.mktemp("shared") / "home"
     shutil.copytree(tiny_home, home)
-    yield from running(settings_of(home))
+    yield from run_shop(settings_of(home))
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def purchases() -> list[dict]:
     ]
 
 
-def fitted(facts: Facts) -> RecommendationModel:
+def fit_model(facts: Facts) -> RecommendationModel:
     """Return real sources, and rankers that learnt from a random first column."""
     histories, items = compute_offline_histories(facts, NOW), compute_offline_items(facts, NOW)
     interactions = Interactions.from_histories(histories)
@@ -223,7 +223,7 @@ def build(home: Path) -> Settings:
     )
     materialize(facts, settings, NOW)
     registry = Registry(settings.mlflow_url, home)
-    model = fitted(facts)
+    model = fit_model(facts)
     for name in ("first", "second"):
         model.save(home / "artifacts" / name)
         register(registry, "recommendations", home / "artifacts" / name)
@@ -241,7 +241,7 @@ def settings_of(home: Path, **values: object) -> Settings:
     return Settings(home=home, **{"clock_start": NOW, "currency": "EUR", **values})
 
 
-def running(settings: Settings) -> Iterator[SimpleNamespace]:
+def run_shop(settings: Settings) -> Iterator[SimpleNamespace]:
     app = create_app(settings)
     with TestClient(app) as client:
         server = app.state.server

@@ -14,7 +14,7 @@ from features.contracts.errors import BadInput, UnknownName
 from models.ranking.recommender import Recommender
 from serving.cli.main import app
 from serving.recommendations.batch import _inherited, _split_users
-from tests.shops.served_shop import NOW, REFUSER, running, user
+from tests.shops.served_shop import NOW, REFUSER, run_shop, user
 
 RUN = CliRunner()
 
@@ -52,7 +52,7 @@ def test_the_files_hold_the_slates_that_the_server_answers(shop, tmp_path, proce
         slates.setdefault(row["user_id"], []).append((row["rank"], row["item_id"], row["reason"]))
     assert len(slates) == told["users"] > 20
     assert REFUSER not in slates
-    for served in running(shop):
+    for served in run_shop(shop):
         for user_id, slate in slates.items():
             body = {"placement": "discover", "user_id": user_id, "count": 4}
             items = served.client.post("/v1/recommendations", json=body).json()["items"]

@@ -20,7 +20,7 @@ from tests.shops.served_shop import (
     add_price_response,
     daily_forecasts,
     price,
-    running,
+    run_shop,
     weekly_forecasts,
 )
 
@@ -94,7 +94,7 @@ def test_days_begin_with_today_and_end_with_the_table():
 
 def test_a_forecast_follows_a_price_approved_in_a_shop_without_a_price_history(tiny):
     add_price_response(tiny, milk=-2.0)
-    with closing(running(tiny)) as shops:
+    with closing(run_shop(tiny)) as shops:
         shop = next(shops)
         # The ledger opens after the training, with what the price was in the sales that it learnt
         # from.

@@ -18,7 +18,7 @@ from features.facts.facts import Facts
 from features.prices.ledger import Ledger
 from serving.cli.main import app as command_line
 from serving.inventory import service as module
-from tests.shops.served_shop import price, rows_of, running, settings_of
+from tests.shops.served_shop import price, rows_of, run_shop, settings_of
 
 EXPECTED = 11 + 12 + 13  # lead time 14 days and review 7 days: three weeks from now
 
@@ -77,7 +77,7 @@ def test_counts_prices_and_attributes_of_an_item_are_used(tiny: object) -> None:
     }
     counted = {"item_id": "bread", "zone": "default", "at": now, "on_hand": 40.0}
     facts.write({"items": rows_of("items", [item]), "stock": rows_of("stock", [counted])})
-    for served in running(tiny):  # type: ignore[arg-type]
+    for served in run_shop(tiny):  # type: ignore[arg-type]
         with transaction(served.server.engine) as connection:
             Ledger(connection).append([price("bread", 900), price("beer", 1)])
         rows = {row["item_id"]: row for row in served.client.get("/v1/inventory").json()["items"]}
@@ -109,7 +109,7 @@ def test_what_was_ordered_yesterday_is_not_ordered_again(tiny: object) -> None:
         count("bread", -1, 5, 0),  # known tomorrow only
     ]
     Facts(tiny).write({"stock": rows_of("stock", stock)})  # type: ignore[arg-type]
-    for served in running(tiny):  # type: ignore[arg-type]
+    for served in run_shop(tiny):  # type: ignore[arg-type]
         answer = served.client.get("/v1/inventory").json()
     rows = {row["item_id"]: row for row in answer["items"]}
     assert {item: rows[item]["on_order"] for item in ("beer", "wine", "bread", "butter")} == {
@@ -141,7 +141,7 @@ def test_a_list_is_made_once_for_its_pages_and_anew_when_stock_or_a_price_moved(
 
     once = module.plan_inventory
     monkeypatch.setattr(module, "plan_inventory", counted)
-    for served in running(tiny):  # type: ignore[arg-type]
+    for served in run_shop(tiny):  # type: ignore[arg-type]
         get = served.client.get
 
         def rows(get: Callable[..., Any] = get) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from tests.shops.served_shop import (
     NOW,
     REFUSER,
     rows_of,
-    running,
+    run_shop,
     settings_of,
     user,
 )
@@ -82,7 +82,7 @@ def test_events_sent_over_http_read_as_the_facts_say(tiny):
         }
         for row in imported
     ]
-    for shop in running(settings):
+    for shop in run_shop(settings):
 
         def post(events, shop=shop):
             answer = shop.client.post("/v1/events", json={"events": events}).json()

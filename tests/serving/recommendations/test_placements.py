@@ -14,7 +14,7 @@ from features.facts.facts import Facts
 from features.online.materialize import materialize
 from serving.app import create_app
 from serving.recommendations.api import RecommendationResponse
-from tests.shops.served_shop import NOW, rows_of, running, settings_of
+from tests.shops.served_shop import NOW, rows_of, run_shop, settings_of
 
 PLACEMENTS = {
     "dairy_wall": (
@@ -43,7 +43,7 @@ def shop(tiny_home, tmp_path_factory):
         (root / "configs" / folder).mkdir(parents=True)
         for name, text in files.items():
             (root / "configs" / folder / f"{name}.yaml").write_text(text)
-    yield from running(settings_of(root / "home", config_dir=root / "configs"))
+    yield from run_shop(settings_of(root / "home", config_dir=root / "configs"))
 
 
 def ask(shop, placement="home", **body):

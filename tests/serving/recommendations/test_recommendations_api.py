@@ -15,7 +15,7 @@ from features.online.materialize import materialize
 from features.online.online_store import OnlineHistories
 from features.prices.ledger import Ledger
 from serving.recommendations.api import PageResponse, RecommendationResponse
-from tests.shops.served_shop import NOW, REFUSER, price, rows_of, running, user
+from tests.shops.served_shop import NOW, REFUSER, price, rows_of, run_shop, user
 
 
 def ask(shop, placement="home", **body):
@@ -244,7 +244,7 @@ def test_what_is_sold_out_in_a_zone_is_not_shown_there(tiny):
     ]
     facts.write({"stock": rows_of("stock", stock)})
     materialize(facts, tiny, NOW)
-    for shop in running(tiny):
+    for shop in run_shop(tiny):
 
         def shown(shop=shop, **fields):
             body = {"placement": "buy_again", "user_id": "u00", "strict": False, **fields}

@@ -18,7 +18,7 @@ from tests.shops.served_shop import (
     price,
     purchase,
     rows_of,
-    running,
+    run_shop,
 )
 
 
@@ -33,7 +33,7 @@ def shop(tiny):
     ]
     facts.write({"items": pa.Table.from_pylist(items, TABLES["items"].arrow)})
     add_price_response(tiny, {"display": math.log(1.5)}, butter=-2.0)
-    for found in running(tiny):
+    for found in run_shop(tiny):
         with transaction(found.server.engine) as connection:
             Ledger(connection).append(
                 [price("butter", 100, days=-60), price("cheese", 100, days=-60)]
