@@ -14,7 +14,7 @@ from configs.settings import Settings
 from features.database import engine as open_engine
 from features.facts.facts import Facts
 from serving.database.migrate import upgrade
-from tests.shops.served_shop import build, run_shop, settings_of
+from tests.shops.served_shop import build_shop, make_settings, run_shop
 from tests.shops.three_items import write_three_items
 
 
@@ -22,7 +22,7 @@ from tests.shops.three_items import write_three_items
 def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shop, built and not to be changed."""
     home = tmp_path_factory.mktemp("tiny") / "home"
-    build(home)
+    build_shop(home)
     opened = open_engine(Settings(home=home))
     upgrade(opened)
     opened.dispose()
@@ -33,7 +33,7 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(tiny_home: Path, tmp_path: Path) -> Settings:
     """The settings of a copy of the shop."""
     shutil.copytree(tiny_home, tmp_path / "home")
-    return settings_of(tmp_path / "home")
+    return make_settings(tmp_path / "home")
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def shared(tiny_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """The same for the tests of one file that leave no trace."""
     home = tmp_path_factory.mktemp("shared") / "home"
     shutil.copytree(tiny_home, home)
-    yield from run_shop(settings_of(home))
+    yield from run_shop(make_settings(home))
 
 
 @pytest.fixture

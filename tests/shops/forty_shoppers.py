@@ -38,13 +38,13 @@ def make_purchases() -> list[dict[str, Any]]:
         for week in range(N_WEEKS):
             at = END - timedelta(weeks=week, hours=30 + n)
             rows.extend(
-                purchase_row(f"u{n:02}", f"i{item:02}", at)
+                make_purchase(f"u{n:02}", f"i{item:02}", at)
                 for item in sorted(set(rng.choice(30, 8, p=taste)))
             )
     return rows
 
 
-def purchase_row(user_id: str, item_id: str, at: datetime) -> dict[str, Any]:
+def make_purchase(user_id: str, item_id: str, at: datetime) -> dict[str, Any]:
     values = {
         "event_id": f"{user_id} {item_id} {at.isoformat()}",
         "event_type": "purchase",
@@ -67,7 +67,7 @@ def write_shop(home: Path, rows: list[dict[str, Any]]) -> tuple[Facts, Settings]
     return facts, settings
 
 
-def items_bought_after_cut() -> dict[str, set[str]]:
+def list_items_bought_after_cut() -> dict[str, set[str]]:
     rows = make_purchases()
     known = {row["item_id"] for row in rows if row["occurred_at"] < CUT}
     by_user: dict[str, set[str]] = {}

@@ -21,7 +21,7 @@ LOOP = LoopConfig(
 )
 
 
-def sequences_of(interactions: Interactions) -> Sequences:
+def make_sequences(interactions: Interactions) -> Sequences:
     users, items = interactions.matrix.nonzero()
     hours = np.arange(len(users)) - np.searchsorted(users, users)
     kinds = np.full(len(users), PURCHASE, np.int8)
@@ -30,11 +30,11 @@ def sequences_of(interactions: Interactions) -> Sequences:
     )
 
 
-def plain_items(item_ids: np.ndarray) -> ItemFeatures:
+def make_plain_items(item_ids: np.ndarray) -> ItemFeatures:
     """Return items of which only the ids are known."""
     unknown = np.full(len(item_ids), "", object)
     return ItemFeatures(datetime(2024, 1, 1, tzinfo=UTC), item_ids, {}, unknown, unknown)
 
 
-def bought(item_ids: np.ndarray, rows: np.ndarray) -> list[Event]:
+def make_purchases(item_ids: np.ndarray, rows: np.ndarray) -> list[Event]:
     return [Event(item_ids[row], PURCHASE, 3600.0 * (len(rows) - n)) for n, row in enumerate(rows)]

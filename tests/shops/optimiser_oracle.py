@@ -9,7 +9,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from models.pricing.optimise.problem import Choices, Limit, Links, Problem
 
 
-def exact(problem: Problem) -> float | None:
+def solve_exactly(problem: Problem) -> float | None:
     """Return the value of the best choices; None when no choices satisfy all limits."""
     choices, links = problem.choices, problem.links
     n, size = len(choices.starts) - 1, len(choices.prices)
@@ -42,7 +42,7 @@ def exact(problem: Problem) -> float | None:
     return None if solution.x is None else float(-solution.fun)
 
 
-def random_problem(
+def draw_problem(
     seed: int,
     *,
     n_chains: int = 8,

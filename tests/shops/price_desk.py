@@ -31,11 +31,11 @@ class FixedModels:
         return self.own_elasticity
 
 
-def decider(actor="key_anna", days=0.0, reason=None):
+def make_decider(actor="key_anna", days=0.0, reason=None):
     return Decider(actor, NOW + timedelta(days=days), SYSTEM_NOW + timedelta(days=days), reason)
 
 
-def opening_price(item, offer=100, zone="default"):
+def make_opening_price(item, offer=100, zone="default"):
     return NewPrice(
         item_id=item,
         zone=zone,
@@ -48,7 +48,7 @@ def opening_price(item, offer=100, zone="default"):
     )
 
 
-def suggestion(item, price=110, zone="default", base=None, **values):
+def make_suggestion(item, price=110, zone="default", base=None, **values):
     return replace(
         NewSuggestion(
             item_id=item,
@@ -60,7 +60,7 @@ def suggestion(item, price=110, zone="default", base=None, **values):
             current_price_minor=100,
             suggested_price_minor=price,
             run_id="run",
-            base_price_id=base or opening_price(item, zone=zone).content_id(),
+            base_price_id=base or make_opening_price(item, zone=zone).content_id(),
             effective_from=NOW,
             created_at=NOW,
             proposed_by=SYSTEM,
@@ -81,20 +81,20 @@ def suggestion(item, price=110, zone="default", base=None, **values):
     )
 
 
-def file(engine, *suggestions):
+def store_suggestions(engine, *suggestions):
     """Open the ledger for the suggestions' items and file them; return their ids."""
     with transaction(engine) as connection:
-        Ledger(connection).append([opening_price(s.item_id, zone=s.zone) for s in suggestions])
+        Ledger(connection).append([make_opening_price(s.item_id, zone=s.zone) for s in suggestions])
         return Suggestions(connection).add(suggestions)
 
 
-def offers(engine, *items, at=NOW, zone="default"):
+def read_offer_prices(engine, *items, at=NOW, zone="default"):
     with transaction(engine) as connection:
         current = Ledger(connection).current(items, zone, at)
     return [current[item].offer_price_minor for item in items]
 
 
-def statuses(engine, ids):
+def read_statuses(engine, ids):
     with transaction(engine) as connection:
         repository = Suggestions(connection)
         return [repository.get(key).status for key in ids]

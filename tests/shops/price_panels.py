@@ -5,7 +5,7 @@ import numpy as np
 from models.pricing.response.panel import PricePanel
 
 
-def panel_of(
+def make_price_panel(
     price,
     units,
     *,
@@ -33,7 +33,7 @@ def panel_of(
     )
 
 
-def panel(
+def draw_price_panel(
     elasticities: np.ndarray,
     *,
     n_weeks: int = 52,
@@ -56,7 +56,7 @@ def panel(
     common = shock * rng.normal(size=n_weeks)
     units = rng.uniform(3, 5, n)[:, None] + slopes * (price - price.mean(1, keepdims=True)) + common
     units += rng.normal(0, noise, (n, n_weeks))
-    simulated = panel_of(
+    simulated = make_price_panel(
         np.exp(price),
         np.exp(units),
         category=[f"Food > {'Tea' if k < n / 2 else 'Milk'} > Any" for k in range(n)],

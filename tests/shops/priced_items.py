@@ -6,7 +6,7 @@ from features.contracts.pricing import Effect, EvidenceGrade, PricingItem
 from models.pricing.optimise.objective import ItemColumns, compare_with_current, predict_effects
 
 
-def item(
+def make_item(
     item_id: str = "milk",
     *,
     current: int = 500,

@@ -40,7 +40,7 @@ from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
 from serving.app import create_app
 from serving.keys.service import SCOPES, KeyService
-from tests.shops.price_desk import opening_price
+from tests.shops.price_desk import make_opening_price
 
 NOW = datetime(2018, 1, 1, 5, tzinfo=UTC)
 ITEMS = {
@@ -61,7 +61,7 @@ N_USERS = 24
 REFUSER = "u23"
 
 
-def user(n: int) -> str:
+def make_user_id(n: int) -> str:
     return f"u{n:02d}"
 
 
@@ -72,26 +72,26 @@ def rows_of(table: str, rows: Sequence[dict]) -> pa.Table:
     )
 
 
-def purchase(n: int, week: int, item: str) -> dict:
+def make_purchase(n: int, week: int, item: str) -> dict:
     return {
-        "event_id": f"{user(n)}-{week}-{item}",
+        "event_id": f"{make_user_id(n)}-{week}-{item}",
         "event_type": "purchase",
         "occurred_at": NOW - timedelta(weeks=week, hours=30 + n),
-        "user_id": user(n),
+        "user_id": make_user_id(n),
         "item_id": item,
         "zone": "default",
         "quantity": 1.0,
         "line_amount_minor": 100,
         "unit_price_minor": 100.0,
         "list_price_minor": 100.0,
-        "order_id": f"{user(n)}-{week}",
+        "order_id": f"{make_user_id(n)}-{week}",
     }
 
 
-def purchases() -> list[dict]:
+def make_purchases() -> list[dict]:
     """Return the basket of every user in each of eight weeks, its third item every other week."""
     return [
-        purchase(n, week, item)
+        make_purchase(n, week, item)
         for n in range(N_USERS)
         for week in range(8)
         for item in BASKETS[KINDS[n % 3]][: 3 if week % 2 else 2]
@@ -126,7 +126,7 @@ def fit_model(facts: Facts) -> RecommendationModel:
     )
 
 
-def weekly_forecasts() -> pa.Table:
+def make_weekly_forecasts() -> pa.Table:
     rows = [
         {
             "unique_id": item,
@@ -152,7 +152,7 @@ def weekly_forecasts() -> pa.Table:
     return table.append_column("dense", pa.array(np.full(len(table), True)))
 
 
-def aggregate_distributions() -> AggregateDistributions:
+def make_aggregate_distributions() -> AggregateDistributions:
     """Negative binomials over 1, 2, 4 and 8 weeks, of items and of levels alike: dispersion .2,
     .15, .1, .05."""
     alphas = (0.2, 0.15, 0.1, 0.05)
@@ -164,9 +164,9 @@ def aggregate_distributions() -> AggregateDistributions:
     return AggregateDistributions(items, dict.fromkeys(LEVELS, level))
 
 
-def daily_forecasts() -> pa.Table:
+def make_daily_forecasts() -> pa.Table:
     """Return forecasts of milk by day: a seventh of its week, through all 13 weeks."""
-    weekly = weekly_forecasts()
+    weekly = make_weekly_forecasts()
     milk = weekly.filter(pc.equal(weekly["unique_id"], "milk")).select(weekly.column_names[:7])
     days = [
         row | {"ds": row["ds"] + timedelta(days=n)} for row in milk.to_pylist() for n in range(7)
@@ -177,7 +177,7 @@ def daily_forecasts() -> pa.Table:
     )
 
 
-def register(registry: Registry, name: str, folder: Path) -> str:
+def register_model(registry: Registry, name: str, folder: Path) -> str:
     return registry.register(name, run_id="", source=folder.as_uri(), tags={}).version
 
 
@@ -203,10 +203,10 @@ def add_price_response(
     folder = settings.home / "artifacts" / "pricing"
     model.save(folder)
     registry = Registry(settings.mlflow_url, settings.home)
-    registry.promote("pricing", register(registry, "pricing", folder))
+    registry.promote("pricing", register_model(registry, "pricing", folder))
 
 
-def build(home: Path) -> Settings:
+def build_shop(home: Path) -> Settings:
     settings = Settings(home=home, clock_start=NOW, currency="EUR")
     facts = Facts(settings)
     items = [
@@ -216,7 +216,7 @@ def build(home: Path) -> Settings:
     refuser = [{"user_id": REFUSER, "personalization_allowed": False}]
     facts.write(
         {
-            "events": rows_of("events", purchases()),
+            "events": rows_of("events", make_purchases()),
             "items": rows_of("items", items),
             "users": rows_of("users", refuser),
         }
@@ -226,18 +226,20 @@ def build(home: Path) -> Settings:
     model = fit_model(facts)
     for name in ("first", "second"):
         model.save(home / "artifacts" / name)
-        register(registry, "recommendations", home / "artifacts" / name)
+        register_model(registry, "recommendations", home / "artifacts" / name)
     (home / "artifacts" / "demand").mkdir(parents=True)
-    pq.write_table(weekly_forecasts(), home / "artifacts" / "demand" / "forecasts.parquet")
-    aggregate_distributions().save(home / "artifacts" / "demand")
-    pq.write_table(daily_forecasts(), home / "artifacts" / "demand" / "forecasts_daily.parquet")
-    register(registry, "demand", home / "artifacts" / "demand")
+    pq.write_table(make_weekly_forecasts(), home / "artifacts" / "demand" / "forecasts.parquet")
+    make_aggregate_distributions().save(home / "artifacts" / "demand")
+    pq.write_table(
+        make_daily_forecasts(), home / "artifacts" / "demand" / "forecasts_daily.parquet"
+    )
+    register_model(registry, "demand", home / "artifacts" / "demand")
     registry.promote("recommendations", "1")
     registry.promote("demand", "1")
     return settings
 
 
-def settings_of(home: Path, **values: object) -> Settings:
+def make_settings(home: Path, **values: object) -> Settings:
     return Settings(home=home, **{"clock_start": NOW, "currency": "EUR", **values})
 
 
@@ -250,5 +252,5 @@ def run_shop(settings: Settings) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(app=app, client=client, server=server, keys=keys, settings=settings)
 
 
-def price(item: str, offer: int, days: float = -1.0):
-    return replace(opening_price(item, offer), valid_from=NOW + timedelta(days=days))
+def make_price(item: str, offer: int, days: float = -1.0):
+    return replace(make_opening_price(item, offer), valid_from=NOW + timedelta(days=days))

@@ -26,7 +26,7 @@ TASTES = ("tea", "tool")
 N_ITEMS = 20  # of each taste
 
 
-def shop(n_visitors: int = 40) -> Sequences:
+def draw_sequences(n_visitors: int = 40) -> Sequences:
     rng = np.random.default_rng(11)
     rows = [
         (f"v{visitor:02}", day * DAY + 7 * visitor, PURCHASE, f"{TASTES[visitor % 2]}{item:02}")
@@ -40,7 +40,7 @@ def shop(n_visitors: int = 40) -> Sequences:
     )
 
 
-def items() -> ItemFeatures:
+def make_items() -> ItemFeatures:
     """Return the catalogue."""
     ids = sorted(f"{taste}{n:02}" for taste in TASTES for n in range(N_ITEMS))
     category = [f"Shop > {item_id[:-2]}" for item_id in ids]

@@ -17,7 +17,7 @@ from features.prices.ledger import Ledger
 from models.pricing.response.elasticity import ElasticityModel
 from models.pricing.rules import PricingRules
 from serving.pricing_inputs.items import PricingInputs
-from tests.shops.price_desk import NOW, opening_price
+from tests.shops.price_desk import NOW, make_opening_price
 
 WEEKS = [NOW + timedelta(weeks=n) for n in range(4)]
 RULES = PricingRules(
@@ -63,7 +63,7 @@ def write_three_items(engine: sa.Engine, settings: Settings) -> tuple[Facts, sa.
     ]
     facts.write({"items": pa.Table.from_pylist(items, TABLES["items"].arrow)})
     with transaction(engine) as connection:
-        Ledger(connection).append([opening_price(item) for item in ("milk", "tea", "salt")])
+        Ledger(connection).append([make_opening_price(item) for item in ("milk", "tea", "salt")])
     return facts, engine, settings
 
 

@@ -11,7 +11,7 @@ from models.pricing.optimise.bounds import (
     list_bounds,
 )
 from models.pricing.rules import PricingRules
-from tests.shops.priced_items import item
+from tests.shops.priced_items import make_item
 
 
 def by_rule(limits):
@@ -22,7 +22,7 @@ def test_bounds_as_arithmetic():
     rules = PricingRules(max_change=0.1, min_margin=0.2, tried_margin=0.05, max_over_list=0.02)
     bounds = by_rule(
         list_bounds(
-            item(current=500, list_price=520, cost=300.0, tax=1.25, lowest=400, highest=510),
+            make_item(current=500, list_price=520, cost=300.0, tax=1.25, lowest=400, highest=510),
             rules,
         )
     )
@@ -35,9 +35,9 @@ def test_bounds_as_arithmetic():
 
 def test_the_ceiling_stays_where_the_shops_own_list_price_puts_it():
     rules = PricingRules(max_over_list=0.1)
-    raised = replace(item(current=540, list_price=540), opening_list_price_minor=500)
+    raised = replace(make_item(current=540, list_price=540), opening_list_price_minor=500)
     assert by_rule(list_bounds(raised, rules))["ceiling"] == pytest.approx((0, 500 * 1.1))
-    above = replace(item(current=600, list_price=600), opening_list_price_minor=500)
+    above = replace(make_item(current=600, list_price=600), opening_list_price_minor=500)
     assert by_rule(list_bounds(above, rules))["ceiling"] == (
         0,
         600,
@@ -46,7 +46,7 @@ def test_the_ceiling_stays_where_the_shops_own_list_price_puts_it():
 
 def test_without_evidence_there_is_no_range_tried():
     assert "tried range" not in by_rule(
-        list_bounds(item(lowest=None, highest=None), PricingRules())
+        list_bounds(make_item(lowest=None, highest=None), PricingRules())
     )
 
 
@@ -71,7 +71,7 @@ def test_a_ladder_may_be_empty_and_holds_no_price_below_one():
 
 def test_soft_rules_are_given_up_in_order_and_only_when_needed():
     # The cost of 600 asks for 600 / .95 = 632, which is 26 % above the current price.
-    under_cost = item(current=500, cost=600.0, list_price=700, lowest=450, highest=700)
+    under_cost = make_item(current=500, cost=600.0, list_price=700, lowest=450, highest=700)
     hard = PricingRules(max_change=0.1, min_margin=0.05)
     assert not find_allowed_prices(under_cost, hard).prices
     soft = PricingRules(
@@ -83,7 +83,7 @@ def test_soft_rules_are_given_up_in_order_and_only_when_needed():
     assert choice.given_up == ("ending", "maximum change")
     assert choice.prices[0] == 632
     assert choice.prices[-1] <= 1000  # twice the current price, however many rules are given up
-    assert find_allowed_prices(item(current=500, cost=100.0), soft).given_up == ()
+    assert find_allowed_prices(make_item(current=500, cost=100.0), soft).given_up == ()
 
 
 def test_the_nearest_whole_price_lies_within_the_bound():

@@ -23,7 +23,7 @@ from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
 from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
 from models.retrieval.steps import TrainingRun
 from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
-from tests.shops.neural_shop import LOOP, bought, plain_items, sequences_of
+from tests.shops.neural_shop import LOOP, make_plain_items, make_purchases, make_sequences
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ NOW = 7 * 24 * 3600  # after every order of the tiny shop
 
 def times_chance(model: Any, rows: np.ndarray) -> np.ndarray:
     """The networks answer with chances: here as multiples of an item drawn at random."""
-    return np.asarray(model.score([bought(model.item_ids, rows)])[0] * len(model.item_ids))
+    return np.asarray(model.score([make_purchases(model.item_ids, rows)])[0] * len(model.item_ids))
 
 
 CASES = {
@@ -80,7 +80,7 @@ CASES = {
     "sequence": Case(
         SequenceModel,
         lambda i: fit_sequence(
-            sequences_of(i),
+            make_sequences(i),
             SequenceConfig(width=8, dropout=0.0, loop=LOOP),
             TrainingRun(NOW, seed=3),
         ),
@@ -89,8 +89,8 @@ CASES = {
     "two_tower": Case(
         TwoTower,
         lambda i: fit_two_tower(
-            sequences_of(i),
-            plain_items(i.item_ids),
+            make_sequences(i),
+            make_plain_items(i.item_ids),
             TwoTowerConfig(width=8, dropout=0.0, loop=LOOP),
             TrainingRun(NOW, seed=3),
         ),

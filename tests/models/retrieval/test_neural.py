@@ -27,7 +27,7 @@ from models.retrieval.steps import (
 )
 from models.retrieval.training_loop import TensorBatch
 from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
-from tests.shops.tastes import CONFIG, DAY, LOOP, NOW, items, shop
+from tests.shops.tastes import CONFIG, DAY, LOOP, NOW, draw_sequences, make_items
 
 ROOT = Path(__file__).parents[3]
 TEA = [
@@ -39,13 +39,13 @@ TEA = [
 
 @pytest.fixture(scope="module")
 def sequence() -> SequenceModel:
-    return fit_sequence(shop(), CONFIG, TrainingRun(NOW, 5))
+    return fit_sequence(draw_sequences(), CONFIG, TrainingRun(NOW, 5))
 
 
 @pytest.fixture(scope="module")
 def towers() -> TwoTower:
     config = TwoTowerConfig(width=8, dropout=0.0, id_dropout=0.3, loop=LOOP)
-    return fit_two_tower(shop(), items(), config, TrainingRun(NOW, 5))
+    return fit_two_tower(draw_sequences(), make_items(), config, TrainingRun(NOW, 5))
 
 
 def compute_share(model: SequenceModel | TwoTower, events: list[Event], taste: str) -> float:
@@ -80,9 +80,9 @@ def test_an_order_is_predicted_from_the_steps_before_it_and_never_from_itself() 
 
 
 def test_a_state_does_not_change_with_what_comes_after_it() -> None:
-    steps = Steps.from_sequences(shop(4), shop(4).item_ids)
+    steps = Steps.from_sequences(draw_sequences(4), draw_sequences(4).item_ids)
     torch.manual_seed(0)
-    network = SequenceNetwork(len(shop(4).item_ids), 8, 2, 2, 0.0).eval()
+    network = SequenceNetwork(len(draw_sequences(4).item_ids), 8, 2, 2, 0.0).eval()
     for block in network.blocks:
         torch.nn.init.normal_(block.out.weight)
     long, short = (
@@ -151,24 +151,26 @@ def test_a_killed_training_continues_to_the_weights_it_would_have_had(
             raise KeyboardInterrupt
 
     config = replace(CONFIG, dropout=0.1)
-    whole = fit_sequence(shop(), config, TrainingRun(NOW, 5))
+    whole = fit_sequence(draw_sequences(), config, TrainingRun(NOW, 5))
     with pytest.raises(KeyboardInterrupt):
-        fit_sequence(shop(), config, TrainingRun(NOW, 5, tmp_path, kill_at_epoch_7))
-    resumed = fit_sequence(shop(), config, TrainingRun(NOW, 5, tmp_path, reports.append))
+        fit_sequence(draw_sequences(), config, TrainingRun(NOW, 5, tmp_path, kill_at_epoch_7))
+    resumed = fit_sequence(draw_sequences(), config, TrainingRun(NOW, 5, tmp_path, reports.append))
     assert reports[0] == "final: continuing after epoch 7"
     assert len(reports) == 1 + LOOP.n_epochs - 7
     for name, weights in whole.weights.items():
         assert resumed.weights[name].tolist() == weights.tolist(), name
     # Another seed is another training.
     other: list[str] = []
-    fit_sequence(shop(), config, TrainingRun(NOW, 6, tmp_path, other.append))
+    fit_sequence(draw_sequences(), config, TrainingRun(NOW, 6, tmp_path, other.append))
     assert other[0].startswith("final: epoch 1 ")
 
 
 def test_training_stops_early_where_nothing_improves() -> None:
     reports: list[str] = []
     loop = replace(LOOP, validation_weeks=1, patience=2, n_epochs=30)
-    fit_sequence(shop(), replace(CONFIG, loop=loop), TrainingRun(NOW, 5, progress=reports.append))
+    fit_sequence(
+        draw_sequences(), replace(CONFIG, loop=loop), TrainingRun(NOW, 5, progress=reports.append)
+    )
     searched = [report for report in reports if report.startswith("search")]
     refitted = [report for report in reports if report.startswith("final")]
     assert len(searched) < 30
@@ -212,4 +214,4 @@ def test_nobody_and_an_odd_width_are_refused() -> None:
     with pytest.raises(BadInput, match="no visitor"):
         fit_sequence(nobody, CONFIG, TrainingRun(NOW, 1))
     with pytest.raises(BadInput, match="no multiple"):
-        fit_sequence(shop(), SequenceConfig(width=9, n_heads=2), TrainingRun(NOW, 1))
+        fit_sequence(draw_sequences(), SequenceConfig(width=9, n_heads=2), TrainingRun(NOW, 1))

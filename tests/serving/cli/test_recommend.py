@@ -14,7 +14,7 @@ from features.contracts.errors import BadInput, UnknownName
 from models.ranking.recommender import Recommender
 from serving.cli.main import app
 from serving.recommendations.batch import _inherited, _split_users
-from tests.shops.served_shop import NOW, REFUSER, run_shop, user
+from tests.shops.served_shop import NOW, REFUSER, make_user_id, run_shop
 
 RUN = CliRunner()
 
@@ -61,11 +61,14 @@ def test_the_files_hold_the_slates_that_the_server_answers(shop, tmp_path, proce
 
 def test_a_list_of_users_may_be_given_and_an_older_folder_is_replaced(shop, tmp_path):
     listed = tmp_path / "users.txt"
-    listed.write_text(f"{user(3)}\nnobody\n{user(1)}\n")
+    listed.write_text(f"{make_user_id(3)}\nnobody\n{make_user_id(1)}\n")
     out = tmp_path / "slates"
     recommend("--out", str(out), "--processes", "1")
     recommend("--out", str(out), "--processes", "1", "--users", str(listed))
-    assert list(dict.fromkeys(pq.read_table(out)["user_id"].to_pylist())) == [user(3), user(1)]
+    assert list(dict.fromkeys(pq.read_table(out)["user_id"].to_pylist())) == [
+        make_user_id(3),
+        make_user_id(1),
+    ]
 
 
 def test_what_cannot_be_is_refused_and_nothing_is_lost(shop, tmp_path):

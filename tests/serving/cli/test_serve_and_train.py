@@ -9,13 +9,13 @@ from serving.cli import train
 from serving.cli.serve import run_server
 from tests.shops.served_shop import (
     NOW,
-    settings_of,
+    make_settings,
 )
 
 
 def test_the_demo_says_nothing_on_stdout_beside_its_document(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(uvicorn, "run", lambda *_arguments, **_named: None)
-    shop = SimpleNamespace(settings=settings_of(tmp_path))
+    shop = SimpleNamespace(settings=make_settings(tmp_path))
     run_server(shop, host="127.0.0.1", port=1, workers=1, announce=False)
     assert capsys.readouterr().out == ""
     run_server(shop, host="127.0.0.1", port=1, workers=1)

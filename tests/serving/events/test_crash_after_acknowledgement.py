@@ -17,13 +17,13 @@ from features.contracts.clock import SystemClock
 from features.database import engine as open_engine
 from features.database import events, reading
 from serving.keys.service import KeyService
-from tests.shops.served_shop import NOW, settings_of
+from tests.shops.served_shop import NOW, make_settings
 
 
 @contextmanager
 def process(home):
     """A server on a free port, and a client with a key."""
-    opened = open_engine(settings_of(home))
+    opened = open_engine(make_settings(home))
     key = KeyService(opened, SystemClock()).create("crash", ["events", "storefront"]).key
     opened.dispose()
     with socket.socket() as probe:
@@ -109,7 +109,7 @@ def test_acknowledged_events_survive_kill_9(tiny_home, tmp_path):
         running.send_signal(signal.SIGKILL)
         running.wait()
         sender.join()
-    opened = open_engine(settings_of(home))
+    opened = open_engine(make_settings(home))
     with reading(opened) as connection:
         stored = set(
             connection.execute(events.select().with_only_columns(events.c.event_id)).scalars()
@@ -136,7 +136,7 @@ def test_sigterm_takes_readiness_away_first_and_flushes_exposures(tiny_home, tmp
             == 200
         )
         assert running.wait(timeout=15) in (0, -signal.SIGTERM)
-    opened = open_engine(settings_of(home))
+    opened = open_engine(make_settings(home))
     with reading(opened) as connection:
         units = (
             connection.exec_driver_sql("SELECT unit_id FROM exposures ORDER BY unit_id")

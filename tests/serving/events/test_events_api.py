@@ -11,7 +11,7 @@ from features.database import reading
 from features.facts.facts import Facts
 from features.online.histories import compute_offline_histories
 from features.online.materialize import materialize
-from tests.shops.served_shop import NOW, purchase, rows_of
+from tests.shops.served_shop import NOW, make_purchase, rows_of
 
 
 def event(**values):
@@ -153,7 +153,7 @@ def test_an_imported_event_that_is_sent_again_is_a_duplicate_and_counts_once(ser
         return dict(zip(history.item_ids.tolist(), history.quantity.tolist(), strict=True))
 
     facts, before = Facts(served.settings), bought()
-    imported = purchase(0, 3, "beer")
+    imported = make_purchase(0, 3, "beer")
     again = {
         name: imported[name]
         for name in ("event_id", "event_type", "user_id", "item_id", "zone", "quantity", "order_id")
@@ -161,7 +161,7 @@ def test_an_imported_event_that_is_sent_again_is_a_duplicate_and_counts_once(ser
     assert send(served, again) == {"accepted": 0, "duplicates": 1, "rejected": []}
     assert bought() == before
     # The other way round: sent first, imported and materialized later, and sent once more.
-    fresh = purchase(0, 20, "wine")
+    fresh = make_purchase(0, 20, "wine")
     sent = again | {"event_id": fresh["event_id"], "item_id": "wine", "order_id": fresh["order_id"]}
     sent["occurred_at"] = fresh["occurred_at"].isoformat()
     assert send(served, sent)["accepted"] == 1
@@ -172,7 +172,7 @@ def test_an_imported_event_that_is_sent_again_is_a_duplicate_and_counts_once(ser
     assert send(served, sent) == {"accepted": 0, "duplicates": 1, "rejected": []}
     assert bought() == before | {"wine": before["wine"] + 1}
     # Imported but not materialized yet: known, and seen because it was sent.
-    newer = purchase(0, 21, "wine")
+    newer = make_purchase(0, 21, "wine")
     facts.write({"events": rows_of("events", [newer])})
     sent |= {"event_id": newer["event_id"], "order_id": newer["order_id"]}
     assert send(served, sent)["duplicates"] == 1

@@ -14,14 +14,14 @@ from models.demand.lookup import ForecastTable
 from serving.forecasts.service import ForecastService, Freq
 from serving.price_desk.repository import Suggestions
 from tests.shops.clocks import FixedClock
-from tests.shops.price_desk import FixedModels, suggestion
+from tests.shops.price_desk import FixedModels, make_suggestion
 from tests.shops.served_shop import (
     NOW,
     add_price_response,
-    daily_forecasts,
-    price,
+    make_daily_forecasts,
+    make_price,
+    make_weekly_forecasts,
     run_shop,
-    weekly_forecasts,
 )
 
 
@@ -81,7 +81,7 @@ def test_a_horizon_beyond_the_forecasts_is_refused_and_not_cut(shared):
 
 
 def test_days_begin_with_today_and_end_with_the_table():
-    table = ForecastTable(daily_forecasts(), timedelta(days=1))
+    table = ForecastTable(make_daily_forecasts(), timedelta(days=1))
     night = NOW + timedelta(days=3, hours=23, minutes=59)
     assert table.look_up("milk", "default", 1, night)[0].start == NOW + timedelta(days=3)
     assert table.look_up("milk", "default", 1, NOW + timedelta(days=4))[0].start == NOW + timedelta(
@@ -98,11 +98,11 @@ def test_a_forecast_follows_a_price_approved_in_a_shop_without_a_price_history(t
         shop = next(shops)
         # The ledger opens after the training, with what the price was in the sales that it learnt
         # from.
-        opened = price("milk", 100, days=0)
+        opened = make_price("milk", 100, days=0)
         with transaction(shop.server.engine) as connection:
             Ledger(connection).append([opened])
             (key,) = Suggestions(connection).add(
-                [suggestion("milk", 110, base=opened.content_id())]
+                [make_suggestion("milk", 110, base=opened.content_id())]
             )
         before = shop.client.get("/v1/forecasts/milk?horizon=2").json()
         assert before["price_adjustment"] is None
@@ -126,12 +126,12 @@ def test_a_forecast_follows_a_price_approved_in_a_shop_without_a_price_history(t
 def test_only_the_weeks_whose_price_differs_from_the_plan_are_adjusted(served):
     week = timedelta(weeks=1)
     table = ForecastTable(
-        weekly_forecasts().append_column("price_minor", pa.array([100.0] * 2 * 42))
+        make_weekly_forecasts().append_column("price_minor", pa.array([100.0] * 2 * 42))
     )
-    promotion = replace(price("milk", 50, days=7), valid_to=NOW + 2 * week)
+    promotion = replace(make_price("milk", 50, days=7), valid_to=NOW + 2 * week)
     with transaction(served.server.engine) as connection:
         Ledger(connection).append(
-            [price("milk", 90, days=-300), price("milk", 100, days=-30), promotion]
+            [make_price("milk", 90, days=-300), make_price("milk", 100, days=-30), promotion]
         )
 
     def service(elasticity, now=NOW):
@@ -142,7 +142,7 @@ def test_only_the_weeks_whose_price_differs_from_the_plan_are_adjusted(served):
     assert forecast.adjustment.week_factors == pytest.approx((1, 2, 1))  # (50 / 100) ** -1
     assert (forecast.adjustment.price_then_minor, forecast.adjustment.price_now_minor) == (100, 50)
     assert [period.mean for period in forecast.periods] == pytest.approx([11, 2 * 12, 13])
-    by_day = ForecastTable(daily_forecasts(), timedelta(days=1))
+    by_day = ForecastTable(make_daily_forecasts(), timedelta(days=1))
     table.daily = by_day
     days = service(-1.0).forecast_item("milk", "default", 16, Freq.DAY)
     assert [period.mean for period in days.periods] == pytest.approx(

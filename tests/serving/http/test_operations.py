@@ -15,7 +15,7 @@ from serving.http.limits import Limits
 from serving.http.metrics import SHARED_COUNTERS, Metrics
 from serving.keys.service import SCOPES, KeyService
 from tests.shops.served_shop import (
-    settings_of,
+    make_settings,
 )
 
 
@@ -26,7 +26,7 @@ def test_a_ready_server_names_what_it_serves(shared):
 
 
 def test_a_server_without_anything_starts_and_names_what_is_missing(tmp_path):
-    app = create_app(settings_of(tmp_path / "home"))
+    app = create_app(make_settings(tmp_path / "home"))
     with TestClient(app) as client:
         ready = client.get("/readyz")
         assert ready.status_code == 503

@@ -18,7 +18,7 @@ from features.facts.facts import Facts
 from features.prices.ledger import Ledger
 from serving.cli.main import app as command_line
 from serving.inventory import service as module
-from tests.shops.served_shop import price, rows_of, run_shop, settings_of
+from tests.shops.served_shop import make_price, make_settings, rows_of, run_shop
 
 EXPECTED = 11 + 12 + 13  # lead time 14 days and review 7 days: three weeks from now
 
@@ -79,7 +79,7 @@ def test_counts_prices_and_attributes_of_an_item_are_used(tiny: object) -> None:
     facts.write({"items": rows_of("items", [item]), "stock": rows_of("stock", [counted])})
     for served in run_shop(tiny):  # type: ignore[arg-type]
         with transaction(served.server.engine) as connection:
-            Ledger(connection).append([price("bread", 900), price("beer", 1)])
+            Ledger(connection).append([make_price("bread", 900), make_price("beer", 1)])
         rows = {row["item_id"]: row for row in served.client.get("/v1/inventory").json()["items"]}
     bread = rows["bread"]
     assert (bread["on_hand"], bread["lead_time_days"], bread["service_level"]) == (40, 7, 0.99)
@@ -158,7 +158,7 @@ def test_a_list_is_made_once_for_its_pages_and_anew_when_stock_or_a_price_moved(
         assert rows()["beer"]["on_hand"] == 9
         assert len(made) == 2
         with transaction(served.server.engine) as connection:
-            Ledger(connection).append([price("beer", 100_000)])
+            Ledger(connection).append([make_price("beer", 100_000)])
         assert rows()["beer"]["abc"] == "A"
         assert len(made) == 3
 
@@ -166,7 +166,7 @@ def test_a_list_is_made_once_for_its_pages_and_anew_when_stock_or_a_price_moved(
 def test_the_command_prints_the_list_and_writes_it(
     tiny_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings_of(tiny_home)
+    settings = make_settings(tiny_home)
     monkeypatch.setenv("SHOPWRIGHT_HOME", str(tiny_home))
     monkeypatch.setenv("SHOPWRIGHT_CLOCK_START", settings.clock_start.isoformat())  # type: ignore[union-attr]
     run = CliRunner().invoke

@@ -9,7 +9,7 @@ from configs.settings import Settings
 from features.database import engine, transaction
 from serving.price_desk import decisions
 from serving.price_desk.repository import SuggestionFilter, Suggestions
-from tests.shops.price_desk import decider
+from tests.shops.price_desk import make_decider
 
 
 def main(how: str) -> None:
@@ -20,12 +20,12 @@ def main(how: str) -> None:
     print("ready", flush=True)
     if how == "bulk":
         with transaction(opened) as connection:
-            decisions.decide_many(connection, decider(), "approve", ids=ids)
+            decisions.decide_many(connection, make_decider(), "approve", ids=ids)
         print("done", flush=True)
         return
     for key in ids:
         with transaction(opened) as connection:
-            decisions.approve(connection, decider(), key)
+            decisions.approve(connection, make_decider(), key)
         print(key, flush=True)
 
 

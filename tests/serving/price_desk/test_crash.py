@@ -12,7 +12,7 @@ from features.database import reading
 from features.prices.ledger import Ledger, PriceSource
 from serving.audit.repository import AuditRecords
 from serving.price_desk.repository import SuggestionFilter, Suggestions
-from tests.shops.price_desk import file, suggestion
+from tests.shops.price_desk import make_suggestion, store_suggestions
 
 
 def start(settings, how):
@@ -50,7 +50,7 @@ def approved(engine):
 
 
 def test_a_killed_process_leaves_whole_approvals(engine, settings):
-    ids = file(engine, *(suggestion(f"item{n}") for n in range(200)))
+    ids = store_suggestions(engine, *(make_suggestion(f"item{n}") for n in range(200)))
     acknowledged: set[str] = set()
     for wanted in (1, 15):
         process = start(settings, "singly")
@@ -63,7 +63,7 @@ def test_a_killed_process_leaves_whole_approvals(engine, settings):
 
 @pytest.mark.parametrize("seconds", [0.02, pytest.param(0.15, marks=pytest.mark.slow)])
 def test_a_killed_bulk_approval_is_done_or_not_begun(engine, settings, seconds):
-    ids = file(engine, *(suggestion(f"item{n}") for n in range(3_000)))
+    ids = store_suggestions(engine, *(make_suggestion(f"item{n}") for n in range(3_000)))
     process = start(settings, "bulk")
     time.sleep(seconds)
     process.kill()

@@ -14,7 +14,14 @@ from serving.price_desk.decisions import PriceEdit
 from serving.price_desk.lifecycle import settle_due
 from serving.price_desk.repository import SuggestionFilter, Suggestions
 from serving.price_desk.rollback import roll_back
-from tests.shops.price_desk import NOW, decider, file, offers, statuses, suggestion
+from tests.shops.price_desk import (
+    NOW,
+    make_decider,
+    make_suggestion,
+    read_offer_prices,
+    read_statuses,
+    store_suggestions,
+)
 
 
 def deeds(engine):
@@ -26,9 +33,9 @@ def deeds(engine):
 
 
 def test_approving_serves_the_price_at_once_and_says_who_did_it(engine):
-    (key,) = file(engine, suggestion("milk", 110))
+    (key,) = store_suggestions(engine, make_suggestion("milk", 110))
     with transaction(engine) as connection:
-        approved = decisions.approve(connection, decider(reason="fine"), key, version=1)
+        approved = decisions.approve(connection, make_decider(reason="fine"), key, version=1)
     assert (approved.status, approved.decided_by, approved.reason) == ("live", "key_anna", "fine")
     assert approved.version > 1
     with reading(engine) as connection:
@@ -39,64 +46,74 @@ def test_approving_serves_the_price_at_once_and_says_who_did_it(engine):
         PriceSource.DESK,
     )
     assert (price.suggestion_id, price.valid_from) == (key, NOW)
-    assert offers(engine, "milk") == [110]
+    assert read_offer_prices(engine, "milk") == [110]
     assert deeds(engine) == [("key_anna", "approve", key)]
 
 
 def test_a_later_beginning_is_scheduled_and_goes_live_with_time(engine):
-    first, later = file(
+    first, later = store_suggestions(
         engine,
-        suggestion("milk", 110),
-        suggestion("tea", 90, effective_from=NOW + timedelta(days=7)),
+        make_suggestion("milk", 110),
+        make_suggestion("tea", 90, effective_from=NOW + timedelta(days=7)),
     )
     with transaction(engine) as connection:
-        assert decisions.approve(connection, decider(), later).status == "scheduled"
-        assert decisions.approve(connection, decider(), first).status == "live"
-    assert offers(engine, "tea", at=NOW + timedelta(days=6)) == [100]
-    assert offers(engine, "tea", at=NOW + timedelta(days=7)) == [90]
+        assert decisions.approve(connection, make_decider(), later).status == "scheduled"
+        assert decisions.approve(connection, make_decider(), first).status == "live"
+    assert read_offer_prices(engine, "tea", at=NOW + timedelta(days=6)) == [100]
+    assert read_offer_prices(engine, "tea", at=NOW + timedelta(days=7)) == [90]
     with transaction(engine) as connection:
         assert settle_due(connection, NOW + timedelta(days=8), NOW) == 1
         assert settle_due(connection, NOW + timedelta(days=8), NOW) == 0
-    assert statuses(engine, [later]) == ["live"]
+    assert read_statuses(engine, [later]) == ["live"]
 
 
 def test_a_promotion_lowers_the_offer_until_its_end(engine):
     ends = NOW + timedelta(days=7)
-    (key,) = file(engine, suggestion("milk", 80, kind="promotion", starts_at=NOW, ends_at=ends))
+    (key,) = store_suggestions(
+        engine, make_suggestion("milk", 80, kind="promotion", starts_at=NOW, ends_at=ends)
+    )
     with transaction(engine) as connection:
-        approved = decisions.approve(connection, decider(), key)
+        approved = decisions.approve(connection, make_decider(), key)
         price = Ledger(connection).by_id(approved.price_id)
     assert (price.list_price_minor, price.offer_price_minor, price.valid_to) == (100, 80, ends)
-    assert offers(engine, "milk", at=NOW) + offers(engine, "milk", at=ends) == [80, 100]
+    assert read_offer_prices(engine, "milk", at=NOW) + read_offer_prices(
+        engine, "milk", at=ends
+    ) == [80, 100]
     with transaction(engine) as connection:
         settle_due(connection, ends, ends)
-    assert statuses(engine, [key]) == ["expired"]
+    assert read_statuses(engine, [key]) == ["expired"]
 
 
 def test_an_edit_that_slipped_by_a_digit_must_be_confirmed(engine):
-    (key,) = file(engine, suggestion("milk"))
+    (key,) = store_suggestions(engine, make_suggestion("milk"))
     for slipped in ("0.01", "11.00"):
         with (
             pytest.raises(BadInput, match="changes the current price"),
             transaction(engine) as connection,
         ):
-            decisions.edit(connection, decider("key_anna"), key, PriceEdit(slipped))
+            decisions.edit(connection, make_decider("key_anna"), key, PriceEdit(slipped))
     with transaction(engine) as connection:
         assert (
             decisions.edit(
-                connection, decider("key_anna"), key, PriceEdit("11.00", confirmed=True)
+                connection, make_decider("key_anna"), key, PriceEdit("11.00", confirmed=True)
             ).suggested_price_minor
             == 1100
         )
 
 
 def test_nobody_approves_what_they_proposed_or_edited(engine):
-    own, edited = file(engine, suggestion("milk", proposed_by="key_anna"), suggestion("tea"))
+    own, edited = store_suggestions(
+        engine, make_suggestion("milk", proposed_by="key_anna"), make_suggestion("tea")
+    )
     with pytest.raises(Forbidden), transaction(engine) as connection:
-        decisions.approve(connection, decider("key_anna"), own)
+        decisions.approve(connection, make_decider("key_anna"), own)
     with transaction(engine) as connection:
         changed = decisions.edit(
-            connection, decider("key_anna", reason="round"), edited, PriceEdit("1.20"), version=1
+            connection,
+            make_decider("key_anna", reason="round"),
+            edited,
+            PriceEdit("1.20"),
+            version=1,
         )
     assert (changed.suggested_price_minor, changed.status, changed.expected) == (
         120,
@@ -106,142 +123,158 @@ def test_nobody_approves_what_they_proposed_or_edited(engine):
     step = {"rule": "edit", "before_minor": 110, "after_minor": 120, "hard": False, "note": "round"}
     assert changed.waterfall[-1] == step
     with pytest.raises(Forbidden), transaction(engine) as connection:
-        decisions.approve(connection, decider("key_anna"), edited)
+        decisions.approve(connection, make_decider("key_anna"), edited)
     with transaction(engine) as connection:
-        decisions.approve(connection, decider("key_ben"), edited)
-        decisions.approve(connection, decider("key_ben"), own)
-    assert offers(engine, "milk", "tea") == [110, 120]
+        decisions.approve(connection, make_decider("key_ben"), edited)
+        decisions.approve(connection, make_decider("key_ben"), own)
+    assert read_offer_prices(engine, "milk", "tea") == [110, 120]
 
 
 @pytest.mark.parametrize("price", ["0", "-1", "abc", "NaN", "Infinity", "1e400", "1e11", "1.999"])
 def test_an_edit_needs_a_price_that_can_be_charged(engine, price):
-    (key,) = file(engine, suggestion("milk"))
+    (key,) = store_suggestions(engine, make_suggestion("milk"))
     with pytest.raises(BadInput), transaction(engine) as connection:
-        decisions.edit(connection, decider(), key, PriceEdit(price))
+        decisions.edit(connection, make_decider(), key, PriceEdit(price))
 
 
 def test_a_decision_names_what_it_has_seen(engine):
-    (key,) = file(engine, suggestion("milk"))
+    (key,) = store_suggestions(engine, make_suggestion("milk"))
     with transaction(engine) as connection:
-        decisions.edit(connection, decider("key_ben"), key, PriceEdit("1.20"), version=1)
+        decisions.edit(connection, make_decider("key_ben"), key, PriceEdit("1.20"), version=1)
     for verb in (decisions.approve, decisions.reject):
         with pytest.raises(PreconditionFailed), transaction(engine) as connection:
-            verb(connection, decider(), key, 1)
+            verb(connection, make_decider(), key, 1)
     with pytest.raises(NotFound), transaction(engine) as connection:
-        decisions.approve(connection, decider(), "sug_none")
+        decisions.approve(connection, make_decider(), "sug_none")
 
 
 def test_a_decision_is_taken_once(engine):
-    (key,) = file(engine, suggestion("milk"))
+    (key,) = store_suggestions(engine, make_suggestion("milk"))
     with transaction(engine) as connection:
-        assert decisions.reject(connection, decider(reason="too dear"), key).reason == "too dear"
+        assert (
+            decisions.reject(connection, make_decider(reason="too dear"), key).reason == "too dear"
+        )
     for again in (decisions.approve, decisions.reject):
         with pytest.raises(Conflict, match="rejected"), transaction(engine) as connection:
-            again(connection, decider(), key)
+            again(connection, make_decider(), key)
     with pytest.raises(Conflict), transaction(engine) as connection:
-        decisions.edit(connection, decider(), key, PriceEdit("1.20"))
-    assert offers(engine, "milk") == [100]
+        decisions.edit(connection, make_decider(), key, PriceEdit("1.20"))
+    assert read_offer_prices(engine, "milk") == [100]
 
 
 def test_a_suggestion_against_a_price_that_changed_meanwhile_is_refused(engine):
-    first, second = file(engine, suggestion("milk", 110), suggestion("milk", 120))
+    first, second = store_suggestions(
+        engine, make_suggestion("milk", 110), make_suggestion("milk", 120)
+    )
     with transaction(engine) as connection:
-        decisions.approve(connection, decider(), first)
+        decisions.approve(connection, make_decider(), first)
     with pytest.raises(Conflict, match="another price"), transaction(engine) as connection:
-        decisions.approve(connection, decider(), second)
+        decisions.approve(connection, make_decider(), second)
 
 
 def test_a_newer_approval_supersedes_older_suggestions_of_the_item(engine):
-    old, chosen, other = file(
-        engine, suggestion("milk", 105), suggestion("milk", 110), suggestion("tea", 105)
+    old, chosen, other = store_suggestions(
+        engine,
+        make_suggestion("milk", 105),
+        make_suggestion("milk", 110),
+        make_suggestion("tea", 105),
     )
     with transaction(engine) as connection:
-        approved = decisions.approve(connection, decider(), chosen)
-    assert statuses(engine, [old, chosen, other]) == ["superseded", "live", "submitted"]
-    (newest,) = file(engine, suggestion("milk", 115, base=approved.price_id))
+        approved = decisions.approve(connection, make_decider(), chosen)
+    assert read_statuses(engine, [old, chosen, other]) == ["superseded", "live", "submitted"]
+    (newest,) = store_suggestions(engine, make_suggestion("milk", 115, base=approved.price_id))
     with transaction(engine) as connection:
-        decisions.approve(connection, decider(), newest)
-    assert statuses(engine, [chosen, newest]) == ["superseded", "live"]
+        decisions.approve(connection, make_decider(), newest)
+    assert read_statuses(engine, [chosen, newest]) == ["superseded", "live"]
 
 
 def test_open_suggestions_expire(engine):
-    (key,) = file(engine, suggestion("milk", expires_at=NOW + timedelta(days=1)))
+    (key,) = store_suggestions(engine, make_suggestion("milk", expires_at=NOW + timedelta(days=1)))
     with pytest.raises(Conflict, match="expired"), transaction(engine) as connection:
-        decisions.approve(connection, decider(days=1), key)
+        decisions.approve(connection, make_decider(days=1), key)
 
 
 def test_bulk_decides_what_it_can_and_names_what_it_refused(engine):
-    milk, own, tea, low = file(
+    milk, own, tea, low = store_suggestions(
         engine,
-        suggestion("milk", 110),
-        suggestion("rice", 110, proposed_by="key_anna"),
-        suggestion("tea", 105, category="Drinks > Tea"),
-        suggestion("salt", 102),
+        make_suggestion("milk", 110),
+        make_suggestion("rice", 110, proposed_by="key_anna"),
+        make_suggestion("tea", 105, category="Drinks > Tea"),
+        make_suggestion("salt", 102),
     )
     with (
         pytest.raises(Conflict, match="2 suggestions match, not 3"),
         transaction(engine) as connection,
     ):
         food = SuggestionFilter(status=("submitted",), category="Food", min_change=0.05)
-        decisions.decide_many(connection, decider(), "approve", criteria=food, expected_matched=3)
+        decisions.decide_many(
+            connection, make_decider(), "approve", criteria=food, expected_matched=3
+        )
     with transaction(engine) as connection:
         result = decisions.decide_many(
-            connection, decider(), "approve", criteria=food, expected_matched=2
+            connection, make_decider(), "approve", criteria=food, expected_matched=2
         )
     assert (result.matched, result.changed) == (2, (milk,))
     assert [(each.suggestion_id, type(each.error)) for each in result.refused] == [(own, Forbidden)]
     with transaction(engine) as connection:
         result = decisions.decide_many(
-            connection, decider(reason="no"), "reject", ids=[tea, low, tea, milk, "sug_x"]
+            connection, make_decider(reason="no"), "reject", ids=[tea, low, tea, milk, "sug_x"]
         )
     assert (result.matched, result.changed) == (3, (tea, low))
     assert {each.suggestion_id: type(each.error) for each in result.refused} == {
         "sug_x": NotFound,
         milk: Conflict,
     }
-    assert statuses(engine, [milk, own, tea, low]) == ["live", "submitted", "rejected", "rejected"]
+    assert read_statuses(engine, [milk, own, tea, low]) == [
+        "live",
+        "submitted",
+        "rejected",
+        "rejected",
+    ]
     assert len(deeds(engine)) == 3
 
 
 def test_bulk_approves_one_price_per_item(engine):
-    first, second = file(engine, suggestion("milk", 110), suggestion("milk", 120))
+    first, second = store_suggestions(
+        engine, make_suggestion("milk", 110), make_suggestion("milk", 120)
+    )
     with transaction(engine) as connection:
-        result = decisions.decide_many(connection, decider(), "approve", ids=[first, second])
+        result = decisions.decide_many(connection, make_decider(), "approve", ids=[first, second])
     assert (result.changed, len(result.refused)) == ((first,), 1)
-    assert offers(engine, "milk") == [110]
+    assert read_offer_prices(engine, "milk") == [110]
 
 
 def test_bulk_needs_a_known_action_and_one_choice(engine):
     for arguments in ({"ids": []}, {"ids": [], "criteria": SuggestionFilter()}, {}):
         action = "approve" if len(arguments) != 1 else "submit"
         with pytest.raises(BadInput), transaction(engine) as connection:
-            decisions.decide_many(connection, decider(), action, **arguments)
+            decisions.decide_many(connection, make_decider(), action, **arguments)
 
 
 def test_a_failure_in_the_middle_changes_nothing(engine, monkeypatch):
-    (key,) = file(engine, suggestion("milk"))
+    (key,) = store_suggestions(engine, make_suggestion("milk"))
 
     def fail(*_):
         raise ZeroDivisionError
 
     monkeypatch.setattr(AuditLog, "append", fail)
     with pytest.raises(ZeroDivisionError), transaction(engine) as connection:
-        decisions.approve(connection, decider(), key)
+        decisions.approve(connection, make_decider(), key)
     monkeypatch.undo()
-    assert offers(engine, "milk") == [100]
-    assert statuses(engine, [key]) == ["submitted"]
+    assert read_offer_prices(engine, "milk") == [100]
+    assert read_statuses(engine, [key]) == ["submitted"]
     assert deeds(engine) == []
 
 
 def approve_change(engine, item, price, base=None, days=0.0, **values):
-    (key,) = file(engine, suggestion(item, price, base=base, **values))
+    (key,) = store_suggestions(engine, make_suggestion(item, price, base=base, **values))
     with transaction(engine) as connection:
-        return decisions.approve(connection, decider(days=days), key)
+        return decisions.approve(connection, make_decider(days=days), key)
 
 
 def undo(engine, price_id, days=1.0):
     with transaction(engine) as connection:
-        return roll_back(connection, decider(days=days), price_id)
+        return roll_back(connection, make_decider(days=days), price_id)
 
 
 def test_a_rollback_appends_the_price_before(engine):
@@ -249,13 +282,13 @@ def test_a_rollback_appends_the_price_before(engine):
     restored = undo(engine, change.price_id, days=2)
     assert (restored.offer_price_minor, restored.source) == (100, PriceSource.ROLLBACK)
     assert restored.valid_from == NOW + timedelta(days=2)
-    assert offers(engine, "milk", at=NOW + timedelta(days=1)) + offers(
+    assert read_offer_prices(engine, "milk", at=NOW + timedelta(days=1)) + read_offer_prices(
         engine, "milk", at=restored.valid_from
     ) == [
         110,
         100,
     ]
-    assert statuses(engine, [change.id]) == ["rolled_back"]
+    assert read_statuses(engine, [change.id]) == ["rolled_back"]
     with pytest.raises(Conflict, match="before"):
         undo(engine, change.price_id, days=3)
     with pytest.raises(NotFound):
@@ -283,15 +316,15 @@ def test_a_scheduled_change_is_undone_from_its_beginning(engine):
     begins = NOW + timedelta(days=7)
     change = approve_change(engine, "milk", 110, effective_from=begins)
     assert undo(engine, change.price_id).valid_from == begins
-    assert offers(engine, "milk", at=begins) == [100]
-    assert statuses(engine, [change.id]) == ["rolled_back"]
+    assert read_offer_prices(engine, "milk", at=begins) == [100]
+    assert read_statuses(engine, [change.id]) == ["rolled_back"]
 
 
 def test_a_promotion_is_undone_until_its_end(engine):
     ends = NOW + timedelta(days=7)
     change = approve_change(engine, "milk", 80, kind="promotion", starts_at=NOW, ends_at=ends)
     assert undo(engine, change.price_id).valid_to == ends
-    assert offers(engine, "milk", at=NOW + timedelta(days=2)) == [100]
+    assert read_offer_prices(engine, "milk", at=NOW + timedelta(days=2)) == [100]
     later = approve_change(engine, "tea", 80, kind="promotion", starts_at=NOW, ends_at=ends)
     with pytest.raises(Conflict, match="ended"):
         undo(engine, later.price_id, days=8)
@@ -299,7 +332,7 @@ def test_a_promotion_is_undone_until_its_end(engine):
 
 @pytest.mark.parametrize("verbs", [("approve", "approve"), ("approve", "reject")])
 def test_of_concurrent_decisions_exactly_one_wins(engine, verbs):
-    ids = file(engine, *(suggestion(f"item{n}") for n in range(5)))
+    ids = store_suggestions(engine, *(make_suggestion(f"item{n}") for n in range(5)))
     won: list[str] = []
     lost: list[Exception] = []
 
@@ -307,7 +340,7 @@ def test_of_concurrent_decisions_exactly_one_wins(engine, verbs):
         for key in ids:
             try:
                 with transaction(engine) as connection:
-                    getattr(decisions, verb)(connection, decider(f"key_{number}"), key, 1)
+                    getattr(decisions, verb)(connection, make_decider(f"key_{number}"), key, 1)
                 won.append(key)
             except (Conflict, PreconditionFailed) as error:
                 lost.append(error)

@@ -14,7 +14,14 @@ from serving.price_desk import decisions
 from serving.price_desk.suggest import file_suggestions
 from serving.pricing_inputs.horizon_forecast import select_horizon
 from serving.pricing_inputs.item_facts import read_item_terms
-from tests.shops.price_desk import NOW, SYSTEM_NOW, decider, file, statuses, suggestion
+from tests.shops.price_desk import (
+    NOW,
+    SYSTEM_NOW,
+    make_decider,
+    make_suggestion,
+    read_statuses,
+    store_suggestions,
+)
 
 
 def refile(engine, *drafts):
@@ -23,15 +30,22 @@ def refile(engine, *drafts):
 
 
 def test_a_new_run_takes_the_place_of_what_still_waits(engine):
-    waiting, decided, other = file(
-        engine, suggestion("milk"), suggestion("tea"), suggestion("milk", zone="north")
+    waiting, decided, other = store_suggestions(
+        engine,
+        make_suggestion("milk"),
+        make_suggestion("tea"),
+        make_suggestion("milk", zone="north"),
     )
     with transaction(engine) as connection:
-        decisions.reject(connection, decider(), decided)
-    filed = refile(engine, suggestion("milk", 120), suggestion("tea", 120))
+        decisions.reject(connection, make_decider(), decided)
+    filed = refile(engine, make_suggestion("milk", 120), make_suggestion("tea", 120))
     assert (len(filed.ids), filed.superseded) == (2, 1)
-    assert statuses(engine, [waiting, decided, other]) == ["superseded", "rejected", "submitted"]
-    assert statuses(engine, filed.ids) == ["submitted", "submitted"]
+    assert read_statuses(engine, [waiting, decided, other]) == [
+        "superseded",
+        "rejected",
+        "submitted",
+    ]
+    assert read_statuses(engine, filed.ids) == ["submitted", "submitted"]
     with reading(engine) as connection:
         deeds = AuditRecords(connection).page()
     assert [deed.action for deed in deeds] == ["reject", "supersede", "suggest"]
@@ -39,7 +53,7 @@ def test_a_new_run_takes_the_place_of_what_still_waits(engine):
 
 
 def test_a_run_without_suggestions_leaves_no_trace(engine):
-    file(engine, suggestion("milk"))
+    store_suggestions(engine, make_suggestion("milk"))
     assert refile(engine).ids == []
     with reading(engine) as connection:
         assert AuditRecords(connection).page() == []
@@ -104,7 +118,9 @@ def test_a_cost_is_the_zones_own_then_the_shops_then_the_items_then_assumed(engi
             ),
         }
     )
-    file(engine, *(suggestion(item, zone="south") for item in ("milk", "rice", "salt", "tea")))
+    store_suggestions(
+        engine, *(make_suggestion(item, zone="south") for item in ("milk", "rice", "salt", "tea"))
+    )
     with reading(engine) as connection:
         prices = Ledger(connection).current(["milk", "rice", "salt", "tea"], "south", NOW)
     terms = read_item_terms(facts, settings, prices, "south", NOW)
@@ -131,7 +147,7 @@ def test_a_cost_is_the_zones_own_then_the_shops_then_the_items_then_assumed(engi
 
 
 def test_an_assumed_cost_does_not_follow_the_prices_that_rest_on_it(engine, settings):
-    file(engine, suggestion("tea", zone="default"))
+    store_suggestions(engine, make_suggestion("tea", zone="default"))
     with reading(engine) as connection:
         raised = Ledger(connection).current(["tea"], "default", NOW)
     opening = {

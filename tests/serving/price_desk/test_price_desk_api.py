@@ -22,11 +22,11 @@ from tests.shops.clocks import FixedClock
 from tests.shops.price_desk import (
     NOW,
     SYSTEM_NOW,
-    file,
-    offers,
-    opening_price,
-    statuses,
-    suggestion,
+    make_opening_price,
+    make_suggestion,
+    read_offer_prices,
+    read_statuses,
+    store_suggestions,
 )
 
 
@@ -73,7 +73,7 @@ def post(client, path, body=None, key=None, version=None):
 
 
 def test_prices_come_from_the_ledger_as_decimals(desk):
-    (key,) = file(desk.engine, suggestion("milk", 90))
+    (key,) = store_suggestions(desk.engine, make_suggestion("milk", 90))
     assert post(desk.ben, f"{key}/approve").status_code == 200
     answer = desk.shop.get("/v1/prices", params={"item_id": ["milk", "none", "milk"]})
     assert answer.json() == {
@@ -122,7 +122,7 @@ def test_a_price_question_that_cannot_be_read_is_refused(desk, params):
 
 
 def test_each_endpoint_asks_for_its_scope(desk):
-    (key,) = file(desk.engine, suggestion("milk"))
+    (key,) = store_suggestions(desk.engine, make_suggestion("milk"))
     asked = [
         (desk.reader, "GET", "/v1/prices?item_id=milk", 403),
         (desk.shop, "GET", "/v1/price-suggestions", 403),
@@ -143,8 +143,8 @@ def test_each_endpoint_asks_for_its_scope(desk):
 
 
 def test_the_queue_is_filtered_and_paged(desk):
-    rows = [suggestion(f"item{n}", 100 + n) for n in range(1, 8)]
-    ids = file(desk.engine, *rows, suggestion("tea", 150, category="Drinks"))
+    rows = [make_suggestion(f"item{n}", 100 + n) for n in range(1, 8)]
+    ids = store_suggestions(desk.engine, *rows, make_suggestion("tea", 150, category="Drinks"))
     first = desk.reader.get(
         "/v1/price-suggestions", params={"category": "Food", "min_change": 0.03, "limit": 3}
     ).json()
@@ -170,9 +170,9 @@ def test_the_queue_is_filtered_and_paged(desk):
 
 
 def test_a_suggestion_shows_its_reasons(desk):
-    (key,) = file(
+    (key,) = store_suggestions(
         desk.engine,
-        suggestion("milk", 110, expected={"units": {"p50": 7.5}, "profit": {"p50": 1250.4}}),
+        make_suggestion("milk", 110, expected={"units": {"p50": 7.5}, "profit": {"p50": 1250.4}}),
     )
     answer = desk.reader.get(f"/v1/price-suggestions/{key}")
     shown = answer.json()
@@ -189,7 +189,7 @@ def test_a_suggestion_shows_its_reasons(desk):
 
 
 def test_if_match_guards_against_deciding_on_something_else(desk):
-    (key,) = file(desk.engine, suggestion("milk"))
+    (key,) = store_suggestions(desk.engine, make_suggestion("milk"))
     edited = post(
         desk.anna, f"{key}/edit", {"suggested_price": "1.19", "reason": "ending"}, version='"1"'
     )
@@ -204,17 +204,17 @@ def test_if_match_guards_against_deciding_on_something_else(desk):
     approved = post(desk.ben, f"{key}/approve", version='W/"2"')
     assert (approved.status_code, approved.json()["status"]) == (200, "live")
     assert post(desk.ben, f"{key}/approve", version="*").status_code == 409
-    assert offers(desk.engine, "milk") == [119]
+    assert read_offer_prices(desk.engine, "milk") == [119]
 
 
 @pytest.mark.parametrize("price", ["abc", "-1", "0", 5])
 def test_an_edit_that_is_no_price_is_refused(desk, price):
-    (key,) = file(desk.engine, suggestion("milk"))
+    (key,) = store_suggestions(desk.engine, make_suggestion("milk"))
     assert post(desk.anna, f"{key}/edit", {"suggested_price": price}).status_code == 422
 
 
 def test_a_repeated_write_is_answered_as_the_first_time(desk):
-    first, second = file(desk.engine, suggestion("milk"), suggestion("tea"))
+    first, second = store_suggestions(desk.engine, make_suggestion("milk"), make_suggestion("tea"))
     done = post(desk.ben, f"{first}/approve", {"reason": "yes"}, key="k1")
     again = post(desk.ben, f"{first}/approve", {"reason": "yes"}, key="k1")
     assert (again.status_code, again.content, again.headers["ETag"]) == (
@@ -233,18 +233,20 @@ def test_a_repeated_write_is_answered_as_the_first_time(desk):
 
 
 def test_a_repeated_refusal_stays_a_refusal(desk):
-    (key,) = file(desk.engine, suggestion("milk"))
+    (key,) = store_suggestions(desk.engine, make_suggestion("milk"))
     bulk = {"action": "approve", "filter": {}, "expected_matched": 2}
     refused = post(desk.ben, "bulk", bulk, key="k1")
     assert refused.status_code == 409
-    file(desk.engine, suggestion("tea"))  # now two match, but the answer under this key stands
+    store_suggestions(
+        desk.engine, make_suggestion("tea")
+    )  # now two match, but the answer under this key stands
     again = post(desk.ben, "bulk", bulk, key="k1")
     assert (again.status_code, again.json()) == (409, refused.json())
-    assert statuses(desk.engine, [key]) == ["submitted"]
+    assert read_statuses(desk.engine, [key]) == ["submitted"]
 
 
 def test_bulk_over_http(desk):
-    milk, tea = file(desk.engine, suggestion("milk"), suggestion("tea"))
+    milk, tea = store_suggestions(desk.engine, make_suggestion("milk"), make_suggestion("tea"))
     edited = post(desk.anna, f"{tea}/edit", {"suggested_price": "1.05"})
     assert edited.status_code == 200
     body = {
@@ -266,7 +268,7 @@ def test_bulk_over_http(desk):
 
 
 def test_the_feed_gives_every_change_in_order_and_undoes_one(desk):
-    (key,) = file(desk.engine, suggestion("milk", 110))
+    (key,) = store_suggestions(desk.engine, make_suggestion("milk", 110))
     post(desk.ben, f"{key}/approve")
     opened, changed = desk.reader.get("/v1/price-changes").json()["items"]
     assert (opened["source"], changed["source"], changed["suggestion_id"]) == (
@@ -293,7 +295,7 @@ def test_the_feed_gives_every_change_in_order_and_undoes_one(desk):
 
 
 def test_the_audit_log_over_http(desk):
-    milk, tea = file(desk.engine, suggestion("milk"), suggestion("tea"))
+    milk, tea = store_suggestions(desk.engine, make_suggestion("milk"), make_suggestion("tea"))
     post(desk.ben, f"{milk}/approve", {"reason": "yes"})
     post(desk.ben, f"{tea}/reject")
     made = desk.auditor.get("/v1/audit", params={"action": "create"}).json()["items"]
@@ -328,7 +330,7 @@ def test_the_audit_log_over_http(desk):
 def test_prices_of_many_items_are_answered_in_the_order_asked(desk):
     items = [f"item{n}" for n in range(200)]
     with transaction(desk.engine) as connection:
-        Ledger(connection).append([opening_price(item) for item in reversed(items)])
+        Ledger(connection).append([make_opening_price(item) for item in reversed(items)])
     answer = desk.shop.get("/v1/prices", params={"item_id": items}).json()
     assert [each["item_id"] for each in answer["items"]] == items
 
@@ -362,6 +364,6 @@ def test_what_no_database_can_look_for_is_refused(desk, path):
     ],
 )
 def test_what_no_database_can_keep_is_refused(desk, more):
-    (key,) = file(desk.engine, suggestion("milk"))
+    (key,) = store_suggestions(desk.engine, make_suggestion("milk"))
     assert post(desk.anna, f"{key}/edit", {"suggested_price": "1.20", **more}).status_code == 422
-    assert statuses(desk.engine, [key]) == ["submitted"]
+    assert read_statuses(desk.engine, [key]) == ["submitted"]

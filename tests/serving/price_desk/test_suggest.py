@@ -21,7 +21,7 @@ from serving.price_desk.repository import SuggestionFilter, Suggestions
 from serving.price_desk.suggest import suggest_everywhere, suggest_prices
 from serving.pricing_inputs.items import read_priced_zone
 from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
-from tests.shops.price_desk import NOW, FixedModels, decider, opening_price
+from tests.shops.price_desk import NOW, FixedModels, make_decider, make_opening_price
 from tests.shops.three_items import RULES, Forecasts, make_forecasts, make_inputs, make_responses
 
 
@@ -60,7 +60,7 @@ def test_the_best_price_is_filed_with_its_reasons(three_items):
         "Milk",
         "Food > Dairy",
     )
-    assert milk.base_price_id == opening_price("milk").content_id()
+    assert milk.base_price_id == make_opening_price("milk").content_id()
     assert milk.expires_at == NOW + timedelta(days=14)
     before, after = 40 * (100 - 72), 40 * 0.96**-4 * (96 - 72)
     assert milk.expected["profit"]["p50"] == pytest.approx(after)
@@ -85,7 +85,7 @@ def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_i
     assert again.n_superseded == 1
     assert filed(engine, first.run_id)["milk"].status == "superseded"
     with transaction(engine) as connection:
-        decisions.approve(connection, decider(), filed(engine, again.run_id)["milk"].id)
+        decisions.approve(connection, make_decider(), filed(engine, again.run_id)["milk"].id)
         price = Ledger(connection).current(["milk"], "default", NOW)["milk"]
     assert (price.offer_price_minor, price.source) == (96, PriceSource.DESK)
     last = suggest_prices(given, SYSTEM_CLOCK)
@@ -98,7 +98,7 @@ def test_units_are_those_at_the_price_in_force_by_the_factor_of_the_forecast_ans
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
     first = filed(engine, suggest_prices(given, SYSTEM_CLOCK).run_id)["milk"]
     with transaction(engine) as connection:
-        decisions.approve(connection, decider(), first.id)
+        decisions.approve(connection, make_decider(), first.id)
     again = suggest_prices(replace(given, rules=set_objective(RULES, "units")), SYSTEM_CLOCK)
     milk = filed(engine, again.run_id)["milk"]
     assert milk.current_price_minor == 96  # the forecast of 40 units was made at 100
@@ -122,7 +122,7 @@ def test_approving_run_after_run_ends_at_the_ceiling(three_items):
         )
         for each in filed(engine, report.run_id).values():
             with transaction(engine) as connection:
-                decisions.approve(connection, decider(days=day / 24), each.id)
+                decisions.approve(connection, make_decider(days=day / 24), each.id)
             prices.append(each.suggested_price_minor)
     assert prices == [
         108,
@@ -162,7 +162,9 @@ def test_zones_come_from_the_ledger_and_are_filed_together_or_not_at_all(three_i
         update={"zones": {"default": ZoneSettings(), "south": ZoneSettings()}}
     )
     with transaction(engine) as connection:
-        Ledger(connection).append([opening_price("milk", zone=zone) for zone in ("north", "west")])
+        Ledger(connection).append(
+            [make_opening_price("milk", zone=zone) for zone in ("north", "west")]
+        )
     table = pa.concat_tables(
         make_forecasts("milk", zone=zone).forecasts for zone in ("default", "north", "south")
     )
@@ -209,7 +211,7 @@ def test_a_zone_has_its_own_prices_currency_and_tax(three_items):
     with pytest.raises(Conflict, match="north"):
         suggest_prices(given, SYSTEM_CLOCK, zone="north")
     with transaction(engine) as connection:
-        Ledger(connection).append([opening_price("milk", zone="north")])
+        Ledger(connection).append([make_opening_price("milk", zone="north")])
     report = suggest_prices(given, SYSTEM_CLOCK, zone="north")
     assert report.currency == "EUR"
     # 72 * 4 / 3 = 96 net is 120 with tax, and the largest change allowed is 20 %
@@ -223,7 +225,7 @@ def test_a_rejected_suggestion_is_not_made_again_until_its_time_is_over_or_the_p
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
     key = filed(engine, suggest_prices(given, SYSTEM_CLOCK).run_id)["milk"].id
     with transaction(engine) as connection:
-        decisions.reject(connection, decider(reason="no"), key)
+        decisions.reject(connection, make_decider(reason="no"), key)
     tomorrow = replace(given, now=NOW + timedelta(days=1))
     report = suggest_prices(tomorrow, SYSTEM_CLOCK)
     assert report.n_suggested == 0
@@ -236,14 +238,14 @@ def test_a_rejected_suggestion_is_not_made_again_until_its_time_is_over_or_the_p
         == 1
     )
     with transaction(engine) as connection:
-        Ledger(connection).append([replace(opening_price("milk", 104), valid_from=NOW)])
+        Ledger(connection).append([replace(make_opening_price("milk", 104), valid_from=NOW)])
     assert suggest_prices(tomorrow, SYSTEM_CLOCK).n_suggested == 1
 
 
 def test_a_planned_promotion_bounds_cuts_and_flags_raises(three_items):
     _, engine, _ = three_items
     promotion = replace(
-        opening_price("milk", 97),
+        make_opening_price("milk", 97),
         list_price_minor=100,
         valid_from=NOW + timedelta(days=9),
         valid_to=NOW + timedelta(days=16),
@@ -272,7 +274,7 @@ def test_an_approval_that_would_make_a_planned_promotion_unlawful_is_refused(thr
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
     key = filed(engine, suggest_prices(given, SYSTEM_CLOCK).run_id)["milk"].id
     promotion = replace(
-        opening_price("milk", 97),
+        make_opening_price("milk", 97),
         list_price_minor=100,
         valid_from=NOW + timedelta(days=9),
         valid_to=NOW + timedelta(days=16),
@@ -283,7 +285,7 @@ def test_an_approval_that_would_make_a_planned_promotion_unlawful_is_refused(thr
         pytest.raises(Conflict, match="2018-01-10 would be no reduction"),
         transaction(engine) as connection,
     ):
-        decisions.approve(connection, decider(), key)
+        decisions.approve(connection, make_decider(), key)
 
 
 def table(name, *rows):

@@ -13,10 +13,10 @@ from tests.shops.served_shop import (
     N_USERS,
     NOW,
     REFUSER,
+    make_settings,
+    make_user_id,
     rows_of,
     run_shop,
-    settings_of,
-    user,
 )
 
 LATER = NOW + timedelta(days=9)
@@ -51,7 +51,7 @@ def random_event(rng: np.random.Generator, n: int) -> dict:
         "event_id": f"http-{n}" if rng.random() < 0.67 else None,
         "event_type": kind,
         "occurred_at": at.isoformat(),
-        "user_id": user(int(rng.integers(N_USERS))) if rng.random() < 0.9 else None,
+        "user_id": make_user_id(int(rng.integers(N_USERS))) if rng.random() < 0.9 else None,
         "visitor_id": "v",
         "session_id": f"s{rng.integers(9)}",
         "item_id": str(rng.choice([*ITEMS, "unheard of"])),
@@ -67,7 +67,7 @@ def random_event(rng: np.random.Generator, n: int) -> dict:
 def test_events_sent_over_http_read_as_the_facts_say(tiny):
     rng = np.random.default_rng(11)
     sent = [random_event(rng, n) for n in range(N_EVENTS)]
-    settings = settings_of(tiny.home, clock_start=LATER, zones={"yen": {"currency": "JPY"}})
+    settings = make_settings(tiny.home, clock_start=LATER, zones={"yen": {"currency": "JPY"}})
     facts = Facts(settings)
     imported = facts.imported("events").limit(20).to_pyarrow().to_pylist()
     repeated = [
@@ -104,7 +104,7 @@ def test_events_sent_over_http_read_as_the_facts_say(tiny):
             compute_offline_histories(facts, LATER),
         )
         for n in range(N_USERS):
-            same(online.read(user(n), None, None, LATER), offline.get(user(n)))
+            same(online.read(make_user_id(n), None, None, LATER), offline.get(make_user_id(n)))
         assert REFUSER not in offline
         assert len(offline) == N_USERS - 1
 

@@ -14,7 +14,7 @@ from features.facts.facts import Facts
 from features.online.materialize import materialize
 from serving.app import create_app
 from serving.recommendations.api import RecommendationResponse
-from tests.shops.served_shop import NOW, rows_of, run_shop, settings_of
+from tests.shops.served_shop import NOW, make_settings, rows_of, run_shop
 
 PLACEMENTS = {
     "dairy_wall": (
@@ -43,7 +43,7 @@ def shop(tiny_home, tmp_path_factory):
         (root / "configs" / folder).mkdir(parents=True)
         for name, text in files.items():
             (root / "configs" / folder / f"{name}.yaml").write_text(text)
-    yield from run_shop(settings_of(root / "home", config_dir=root / "configs"))
+    yield from run_shop(make_settings(root / "home", config_dir=root / "configs"))
 
 
 def ask(shop, placement="home", **body):
@@ -94,7 +94,7 @@ def test_a_placement_without_a_fallback_answers_fewer(shop):
 def test_a_placement_that_names_unknown_rules_does_not_start(tiny_home, tmp_path):
     (tmp_path / "placements").mkdir()
     (tmp_path / "placements" / "home.yaml").write_text("rules: [asortment]\n")
-    settings = settings_of(tiny_home, config_dir=tmp_path)
+    settings = make_settings(tiny_home, config_dir=tmp_path)
     from models.registry import Registry
     from serving.models.served_models import ServedModels
 

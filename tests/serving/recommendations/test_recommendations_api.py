@@ -15,7 +15,7 @@ from features.online.materialize import materialize
 from features.online.online_store import OnlineHistories
 from features.prices.ledger import Ledger
 from serving.recommendations.api import PageResponse, RecommendationResponse
-from tests.shops.served_shop import NOW, REFUSER, price, rows_of, run_shop, user
+from tests.shops.served_shop import NOW, REFUSER, make_price, make_user_id, rows_of, run_shop
 
 
 def ask(shop, placement="home", **body):
@@ -30,7 +30,9 @@ def ids(answer):
 
 def unit_in(shop, variant):
     experiment = shop.server.experiments.current["home_ranker"]
-    return next(user(n) for n in range(20) if assign(experiment, user(n)).name == variant)
+    return next(
+        make_user_id(n) for n in range(20) if assign(experiment, make_user_id(n)).name == variant
+    )
 
 
 def test_an_answer_has_the_shape_of_the_contract(shared):
@@ -118,7 +120,7 @@ def test_what_is_sold_out_is_left_out_unless_asked_for_and_unknown_stock_stays(s
 
 def test_price_max_holds_offer_prices_of_the_ledger(served):
     with transaction(served.server.engine) as connection:
-        Ledger(connection).append([price("beer", 199), price("wine", 500)])
+        Ledger(connection).append([make_price("beer", 199), make_price("wine", 500)])
     assert ids(ask(served, filter={"price_max": 1.99})) == ["beer"]
     assert set(ids(ask(served, filter={"price_max": 5}))) == {"beer", "wine"}
 

@@ -15,8 +15,8 @@ from tests.shops.served_shop import (
     N_USERS,
     NOW,
     add_price_response,
-    price,
-    purchase,
+    make_price,
+    make_purchase,
     rows_of,
     run_shop,
 )
@@ -36,7 +36,7 @@ def shop(tiny):
     for found in run_shop(tiny):
         with transaction(found.server.engine) as connection:
             Ledger(connection).append(
-                [price("butter", 100, days=-60), price("cheese", 100, days=-60)]
+                [make_price("butter", 100, days=-60), make_price("cheese", 100, days=-60)]
             )
         yield found
 
@@ -110,7 +110,9 @@ def test_a_promotion_with_its_family_its_conflicts_and_the_law(shop):
         {"promotions": pa.Table.from_pylist([{**easter, **times}], TABLES["promotions"].arrow)}
     )
     with transaction(shop.server.engine) as connection:
-        Ledger(connection).append([price("butter", 78, days=-20), price("butter", 100, days=-10)])
+        Ledger(connection).append(
+            [make_price("butter", 78, days=-20), make_price("butter", 100, days=-10)]
+        )
     asked = {
         "item_ids": ["butter", "nothing"],
         "mechanic": "percent_off",
@@ -235,7 +237,7 @@ def test_a_mean_basket_without_orders_is_asked_for(shop):
         "amount": "1",
         "threshold": "2",
     }
-    late = purchase(2, 0, "cheese") | {
+    late = make_purchase(2, 0, "cheese") | {
         "event_id": "late",
         "order_id": "late",
         "line_amount_minor": 900_000,

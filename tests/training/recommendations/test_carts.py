@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.shops.forty_shoppers import purchase_row, write_shop
+from tests.shops.forty_shoppers import make_purchase, write_shop
 from training.recommendations.carts import (
     ASSOCIATION,
     OURS_UNKNOWN_VISITOR,
@@ -24,13 +24,13 @@ WINDOW = Window(CUT, CUT + timedelta(weeks=4))
 
 def test_the_last_line_by_time_then_event_id_is_held_out(tmp_path: Path) -> None:
     at = CUT + timedelta(days=1)
-    one = [purchase_row("u1", f"i{n:02}", at) for n in range(5)]
+    one = [make_purchase("u1", f"i{n:02}", at) for n in range(5)]
     late = [
-        purchase_row("u2", f"i{n:02}", at) | {"occurred_at": at + timedelta(minutes=9 - n)}
+        make_purchase("u2", f"i{n:02}", at) | {"occurred_at": at + timedelta(minutes=9 - n)}
         for n in range(5)
     ]
-    small = [purchase_row("u3", f"i{n:02}", at) for n in range(4)]
-    before = [purchase_row("u4", f"i{n:02}", CUT - timedelta(hours=1)) for n in range(5)]
+    small = [make_purchase("u3", f"i{n:02}", at) for n in range(4)]
+    before = [make_purchase("u4", f"i{n:02}", CUT - timedelta(hours=1)) for n in range(5)]
     facts, _ = write_shop(tmp_path, one + late + small + before)
     found = {
         each.user_id: each
@@ -41,7 +41,7 @@ def test_the_last_line_by_time_then_event_id_is_held_out(tmp_path: Path) -> None
 
 
 def test_an_item_that_training_does_not_know_is_no_target(tmp_path: Path) -> None:
-    facts, _ = write_shop(tmp_path, [purchase_row("u1", f"i{n:02}", CUT) for n in range(5)])
+    facts, _ = write_shop(tmp_path, [make_purchase("u1", f"i{n:02}", CUT) for n in range(5)])
     assert hold_out_last_items(facts, WINDOW, ["i00", "i01"]) == []
 
 

@@ -20,7 +20,7 @@ from models.ranking.recommender import Recommender
 from tests.shops.forty_shoppers import (
     CONFIG,
     END,
-    items_bought_after_cut,
+    list_items_bought_after_cut,
     make_purchases,
     write_shop,
 )
@@ -107,7 +107,7 @@ def test_every_method_stands_in_every_table_ours_first(evaluation: Evaluation) -
 
 
 def test_the_tables_say_what_the_slates_say(evaluation: Evaluation, data: EvaluationInput) -> None:
-    relevant, slates = items_bought_after_cut(), ours(data)
+    relevant, slates = list_items_bought_after_cut(), ours(data)
     table = evaluation.table("all items: accuracy at 20")
     figures = dict(zip(table.columns, table.rows[OURS], strict=True))
     assert set(table.n_users) == {len(relevant)}
@@ -142,7 +142,7 @@ def test_every_baseline_is_tested_against_and_the_p_values_are_corrected_for_the
 def test_the_parts_of_the_users_together_are_all_users(evaluation: Evaluation) -> None:
     whole = evaluation.comparisons[0]
     table = evaluation.table("all items: NDCG@10 by activity of the user")
-    assert sum(table.n_users) == len(items_bought_after_cut())
+    assert sum(table.n_users) == len(list_items_bought_after_cut())
     for name in ("EASE", "buy again"):
         values = [cell.value for cell in table.rows[name]]
         assert np.average(values, weights=table.n_users) == pytest.approx(whole.baselines[name])

@@ -14,7 +14,7 @@ from models.retrieval.ease import EaseConfig
 from models.retrieval.sequence import SequenceConfig
 from models.retrieval.steps import TrainingRun
 from models.retrieval.two_tower import TwoTowerConfig
-from tests.shops.tastes import DAY, LOOP, items, shop
+from tests.shops.tastes import DAY, LOOP, draw_sequences, make_items
 from training.recommendations.neural import NeuralConfig, evaluate_networks, fit_networks
 from training.splits import Window
 
@@ -35,7 +35,7 @@ def past_of(everything: Sequences) -> Sequences:
 
 
 def test_networks_that_learn_tastes_stand_above_popularity() -> None:
-    everything = shop(80)
+    everything = draw_sequences(80)
     past = past_of(everything)
     loop = replace(LOOP, n_epochs=10)
     config = NeuralConfig(
@@ -43,7 +43,7 @@ def test_networks_that_learn_tastes_stand_above_popularity() -> None:
         two_tower=TwoTowerConfig(width=8, dropout=0.0, loop=loop),
         ease=EaseConfig(l2=10.0),
     )
-    models = fit_networks(past, items(), config, TrainingRun(CUT, seed=1))
+    models = fit_networks(past, make_items(), config, TrainingRun(CUT, seed=1))
     window = Window(datetime.fromtimestamp(CUT, UTC), datetime.fromtimestamp(CUT + DAY, UTC))
     found = {
         (each.question, each.method): each

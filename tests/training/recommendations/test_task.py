@@ -18,9 +18,9 @@ from tests.shops.forty_shoppers import (
     CONFIG,
     CUT,
     END,
-    items_bought_after_cut,
+    list_items_bought_after_cut,
+    make_purchase,
     make_purchases,
-    purchase_row,
     write_shop,
 )
 from training.recommendations.metrics import ndcg
@@ -82,7 +82,7 @@ def test_the_figure_is_that_of_the_slates_by_the_written_protocol(
     result: Trained[RecommendationModel],
 ) -> None:
     own, slates = bought_before_the_cut(), result.evaluation.slates["new"]
-    new = {user: items - own[user] for user, items in items_bought_after_cut().items()}
+    new = {user: items - own[user] for user, items in list_items_bought_after_cut().items()}
     relevant = {user: items for user, items in new.items() if items}
     assert set(slates) == set(relevant)
     mean = np.mean([ndcg(slates[user], relevant[user], 10) for user in relevant])
@@ -108,7 +108,7 @@ def test_where_the_ranker_loses_the_simple_rule_serves_and_the_rankers_own_figur
     comparison = result.evaluation.comparison("NDCG@10 all items")
     assert comparison.ours < comparison.baselines["buy again"]
     relevant, slates = (
-        items_bought_after_cut(),
+        list_items_bought_after_cut(),
         result.evaluation.slates["all"],
     )  # those that will be served
     served = np.mean([ndcg(slates[user], relevant[user], 10) for user in relevant])
@@ -126,7 +126,7 @@ def test_a_plot_stands_beside_the_figures(result: Trained[RecommendationModel]) 
 def test_the_same_data_and_seed_give_the_same_slates_and_nothing_after_until_is_seen(
     facts: tuple[Facts, Settings], result: Trained[RecommendationModel], tmp_path: Path
 ) -> None:
-    later = [purchase_row(f"u{n:02}", "i29", END + timedelta(days=1 + n)) for n in range(10)]
+    later = [make_purchase(f"u{n:02}", "i29", END + timedelta(days=1 + n)) for n in range(10)]
     again = trained(*write_shop(tmp_path, make_purchases() + later), until=END, refit=False)
     assert again.evaluation.slates == result.evaluation.slates
     assert again.evaluation.comparisons == result.evaluation.comparisons
@@ -137,7 +137,8 @@ def test_what_is_bought_after_the_cut_does_not_move_the_model_that_is_judged(
 ) -> None:
     before = [each for each in make_purchases() if each["occurred_at"] < CUT]
     after = [
-        purchase_row(user, "i00", END - timedelta(hours=30)) for user in items_bought_after_cut()
+        make_purchase(user, "i00", END - timedelta(hours=30))
+        for user in list_items_bought_after_cut()
     ]
     other = trained(*write_shop(tmp_path, before + after), refit=False)
     assert other.evaluation.cut == CUT
@@ -154,6 +155,6 @@ def test_without_history_before_the_cut_the_message_says_so(tmp_path: Path) -> N
     empty = write_shop(tmp_path / "empty", [])
     with pytest.raises(BadInput, match="no events"):
         evaluate(*empty, CONFIG, until=None, progress=lambda _: None)
-    young = write_shop(tmp_path / "young", [purchase_row("u1", "i01", END - timedelta(days=2))])
+    young = write_shop(tmp_path / "young", [make_purchase("u1", "i01", END - timedelta(days=2))])
     with pytest.raises(BadInput, match="nobody bought anything before the cut"):
         evaluate(*young, CONFIG, until=None, progress=lambda _: None)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from features.contracts.errors import BadInput
 from models.registry import Registry
 from serving.cli.main import app
-from tests.shops.forty_shoppers import CONFIG, END, make_purchases, purchase_row, write_shop
+from tests.shops.forty_shoppers import CONFIG, END, make_purchase, make_purchases, write_shop
 from training.recommendations.metrics import ndcg
 from training.recommendations.ranking_rows import Rows
 from training.recommendations.tuning import TuningResult, tune_rankers
@@ -37,7 +37,7 @@ def test_what_occurs_from_until_on_changes_nothing_and_the_best_is_at_least_what
     tmp_path: Path,
 ) -> None:
     first, registry = tuned(tmp_path / "a", make_purchases())
-    later = [purchase_row(f"u{n:02}", "i29", END - timedelta(days=n % 12)) for n in range(40)]
+    later = [make_purchase(f"u{n:02}", "i29", END - timedelta(days=n % 12)) for n in range(40)]
     second, _ = tuned(tmp_path / "b", [*make_purchases(), *later])
     assert first == second
     assert [each.task for each in first] == ["all", "new", "cart"]
@@ -78,12 +78,12 @@ def test_a_shop_without_orders_of_several_items_has_no_ranker_of_carts_to_tune(
 
 def test_nothing_to_learn_from_is_an_error_and_no_empty_file(tmp_path: Path) -> None:
     old = [
-        purchase_row(f"u{n}", f"i{m:02}", UNTIL - timedelta(weeks=40))
+        make_purchase(f"u{n}", f"i{m:02}", UNTIL - timedelta(weeks=40))
         for n in range(9)
         for m in range(n, 12)
     ]
     with pytest.raises(BadInput, match="learn from"):
-        tuned(tmp_path, [*old, purchase_row("somebody new", "i29", UNTIL - timedelta(hours=1))])
+        tuned(tmp_path, [*old, make_purchase("somebody new", "i29", UNTIL - timedelta(hours=1))])
 
 
 def _runs(registry: Registry) -> list[Any]:

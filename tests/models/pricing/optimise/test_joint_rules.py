@@ -16,7 +16,7 @@ from features.contracts.sizes import Size, parse_size
 from models.pricing.optimise.objective import ItemColumns, ObjectiveColumns, evaluate_objective
 from models.pricing.optimise.optimiser import optimise_prices
 from models.pricing.rules import CompetitorRule, FamilyRule, GroupMargin, PricingRules
-from tests.shops.priced_items import item
+from tests.shops.priced_items import make_item
 
 FREE = PricingRules(
     max_change=0.9, tried_margin=5.0, max_over_list=5.0, min_margin=0.0, endings=(), min_gain=0.0
@@ -35,7 +35,7 @@ def units(one, price):
 
 def several(n=6, **values):
     return [
-        item(
+        make_item(
             f"i{k}", current=400 + 40 * k, cost=160.0 + 20 * k, elasticity=-2.0 - 0.3 * k, **values
         )
         for k in range(n)
@@ -44,7 +44,7 @@ def several(n=6, **values):
 
 def test_competitor_position_and_minimum_advertised_price_are_bounds():
     one = replace(
-        item(current=500, cost=300.0, elasticity=-3.0), competitor_minor=480.0, map_minor=470
+        make_item(current=500, cost=300.0, elasticity=-3.0), competitor_minor=480.0, map_minor=470
     )
     rules = replace(FREE, competitor=CompetitorRule(lowest=0.9, highest=0.95))
     assert (
@@ -60,7 +60,7 @@ def test_competitor_position_and_minimum_advertised_price_are_bounds():
 
 
 def test_a_price_that_changed_lately_rests():
-    one = replace(item(current=500, cost=300.0, elasticity=-3.0), days_since_change=6.0)
+    one = replace(make_item(current=500, cost=300.0, elasticity=-3.0), days_since_change=6.0)
     assert prices(optimise_prices([one], replace(FREE, min_days_between_changes=7))) == {}
     assert prices(optimise_prices([one], replace(FREE, min_days_between_changes=6))) == {
         "milk": 450
@@ -68,12 +68,12 @@ def test_a_price_that_changed_lately_rests():
 
 
 def test_a_price_on_hold_stays_and_says_why():
-    held = replace(item(), hold="a promotion is running")
+    held = replace(make_item(), hold="a promotion is running")
     assert optimise_prices([held], FREE).kept == {"a promotion is running": 1}
 
 
 def pack(name, grams, **values):
-    return replace(item(name, **values), family_id="tea", size=Size(grams, "g"))
+    return replace(make_item(name, **values), family_id="tea", size=Size(grams, "g"))
 
 
 def test_a_larger_pack_is_not_cheaper_and_not_dearer_per_gram():
@@ -142,7 +142,7 @@ def test_the_number_of_changes_is_capped_and_the_most_valuable_are_made():
 
 def test_a_hard_cap_holds_even_where_more_prices_break_a_rule():
     under = [
-        item(f"i{k}", current=500, cost=600.0 + k, list_price=800, elasticity=-3.0)
+        make_item(f"i{k}", current=500, cost=600.0 + k, list_price=800, elasticity=-3.0)
         for k in range(5)
     ]
     rules = replace(FREE, min_margin=0.05, max_changes=2)
@@ -229,7 +229,7 @@ def test_the_margin_of_every_group_and_its_price_image_are_kept():
 
 
 def test_a_mix_is_the_weighted_sum_of_its_objectives():
-    one = item(current=500, cost=300.0, elasticity=-3.0)
+    one = make_item(current=500, cost=300.0, elasticity=-3.0)
     rules = replace(
         FREE, objective=Objective.MIX, mix={Objective.PROFIT: 0.75, Objective.REVENUE: 0.25}
     )
@@ -241,7 +241,7 @@ def test_a_mix_is_the_weighted_sum_of_its_objectives():
 
 
 def test_risk_aversion_judges_a_price_by_the_worse_end_of_its_response():
-    one = item(current=500, cost=300.0, elasticity=-3.0, error=0.4)
+    one = make_item(current=500, cost=300.0, elasticity=-3.0, error=0.4)
     columns, price = ItemColumns.from_items([one]), np.array([450.0])
     zero = np.zeros(1, np.int64)
     middle, worst = (
@@ -266,7 +266,7 @@ def test_risk_aversion_judges_a_price_by_the_worse_end_of_its_response():
 
 def test_sell_through_marks_down_until_the_stock_is_sold():
     sure = {"spread": 1.0, "error": 0.0, "units": 40.0}
-    one = replace(item(current=500, cost=300.0, elasticity=-2.0, **sure), stock_units=62.5)
+    one = replace(make_item(current=500, cost=300.0, elasticity=-2.0, **sure), stock_units=62.5)
     rules = replace(FREE, objective=Objective.SELL_THROUGH, min_margin=-1.0)
     # 40 (p / 500)^-2 = 62.5 at p = 400: no more can be sold below it, and above it revenue falls.
     assert prices(optimise_prices([one], rules)) == {"milk": 400}
@@ -280,7 +280,7 @@ def test_sell_through_marks_down_until_the_stock_is_sold():
 
 
 def test_an_amount_of_money_is_no_gain_below_the_least_one():
-    one = item(current=500, cost=300.0, elasticity=-3.0, units=1.0)
+    one = make_item(current=500, cost=300.0, elasticity=-3.0, units=1.0)
     (suggestion,) = optimise_prices([one], FREE).suggestions
     gained = suggestion.against_keeping.profit.p50
     assert prices(optimise_prices([one], replace(FREE, min_gain_minor=math.floor(gained)))) == {
@@ -292,10 +292,10 @@ def test_an_amount_of_money_is_no_gain_below_the_least_one():
 
 def test_a_raise_that_spoils_a_promotion_is_flagged_and_a_cut_below_it_is_not_made():
     promised = {"spoiled_above_minor": 500, "spoiled": "promotion easter", "law_floor_minor": 471}
-    up = replace(item(current=500, cost=300.0, elasticity=-2.0), **promised)
+    up = replace(make_item(current=500, cost=300.0, elasticity=-2.0), **promised)
     (suggestion,) = optimise_prices([up], FREE).suggestions
     assert (suggestion.suggested_price_minor, suggestion.flags) == (600, ("promotion easter",))
-    down = replace(item(current=500, cost=300.0, elasticity=-3.0), **promised)
+    down = replace(make_item(current=500, cost=300.0, elasticity=-3.0), **promised)
     (suggestion,) = optimise_prices([down], FREE).suggestions
     assert (suggestion.suggested_price_minor, suggestion.binding_rule, suggestion.flags) == (
         471,
@@ -306,7 +306,7 @@ def test_a_raise_that_spoils_a_promotion_is_flagged_and_a_cut_below_it_is_not_ma
 
 
 def test_items_without_evidence_follow_a_plain_strategy():
-    unknown = item(
+    unknown = make_item(
         grade="D", cost=300.0, elasticity=math.nan, error=math.nan, lowest=None, highest=None
     )
     assert optimise_prices([unknown], FREE).kept == {"no price response is known": 1}
@@ -334,7 +334,7 @@ def test_items_without_evidence_follow_a_plain_strategy():
 
 def test_plain_prices_take_their_share_of_a_cap_those_furthest_from_their_target_first():
     unknown = [
-        item(
+        make_item(
             f"u{k}",
             grade="D",
             cost=300.0 + 10 * k,
@@ -355,8 +355,8 @@ def test_plain_prices_take_their_share_of_a_cap_those_furthest_from_their_target
 
 def test_an_items_stage_decides_under_which_preset_it_is_priced():
     old, new = (
-        item("old", elasticity=-3.0),
-        replace(item("new", elasticity=-3.0), stage="introduction"),
+        make_item("old", elasticity=-3.0),
+        replace(make_item("new", elasticity=-3.0), stage="introduction"),
     )
     presets = {"introduction": replace(FREE, objective=Objective.UNITS, max_change=0.2)}
     optimised = optimise_prices([old, new], FREE, presets)
@@ -385,7 +385,7 @@ def test_all_rules_hold_for_every_price_of_a_run(seed, cap, floor, order):
     rng = np.random.default_rng(seed)
     items = [
         replace(
-            item(f"i{k:02}", current=int(rng.integers(100, 900)), cost=float(rng.uniform(50, 500)),
+            make_item(f"i{k:02}", current=int(rng.integers(100, 900)), cost=float(rng.uniform(50, 500)),
                  elasticity=-float(rng.gamma(4, 0.6)), units=float(rng.gamma(1, 40)) + 0.01),
             family_id=f"f{k % 4}",
             size=Size(100.0 * (1 + k // 4), "g"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from features.contracts.pricing import Objective
 from models.pricing.optimise.optimiser import optimise_prices
 from models.pricing.rules import SOFT_RULES, PricingRules
-from tests.shops.priced_items import compare_price, item, predict_effect
+from tests.shops.priced_items import compare_price, make_item, predict_effect
 
 FREE = PricingRules(
     max_change=0.9, tried_margin=5.0, max_over_list=5.0, min_margin=0.0, endings=(), min_gain=0.0
@@ -25,19 +25,19 @@ def only(items, rules):
 
 
 def test_without_binding_rules_the_best_price_is_lerners():
-    suggestion = only([item(current=500, cost=300.0, elasticity=-3.0)], FREE)
+    suggestion = only([make_item(current=500, cost=300.0, elasticity=-3.0)], FREE)
     assert suggestion.suggested_price_minor == 450  # 300 * 3 / (3 - 1)
     assert suggestion.binding_rule is None
 
 
 def test_tax_leaves_the_shop_before_the_margin_is_counted():
-    suggestion = only([item(current=500, cost=240.0, elasticity=-3.0, tax=1.25)], FREE)
+    suggestion = only([make_item(current=500, cost=240.0, elasticity=-3.0, tax=1.25)], FREE)
     assert suggestion.suggested_price_minor == 450  # net best 240 * 3 / 2 = 360, with tax 450
     assert suggestion.expected.revenue.p50 == pytest.approx(suggestion.expected.units.p50 * 360)
 
 
 def test_expected_effects_as_arithmetic():
-    one = item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0, spread=2.0)
+    one = make_item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0, spread=2.0)
     at = predict_effect(one, 400)
     units = 40 * (400 / 500) ** -2
     assert (at.units.p10, at.units.p50, at.units.p90) == pytest.approx(
@@ -53,7 +53,7 @@ def test_expected_effects_as_arithmetic():
 
 
 def test_the_band_of_a_gain_agrees_with_drawing_futures():
-    one = item(error=0.5, spread=1.5)
+    one = make_item(error=0.5, spread=1.5)
     rng = np.random.default_rng(4)
     before = 40 * np.exp(math.log(1.5) / 1.2815515655446004 * rng.normal(size=200_000))
     after = before * np.exp((-2.0 + 0.5 * rng.normal(size=200_000)) * math.log(550 / 500))
@@ -64,14 +64,14 @@ def test_the_band_of_a_gain_agrees_with_drawing_futures():
 
 
 def test_keeping_the_price_changes_nothing():
-    against = compare_price(item(), 500)
+    against = compare_price(make_item(), 500)
     for name in fields(against):
         band = getattr(against, name.name)
         assert (band.p10, band.p50, band.p90) == (0, 0, 0)
 
 
 def test_an_item_of_little_evidence_keeps_its_price():
-    result = optimise_prices([item(grade=grade) for grade in "CD"], FREE)
+    result = optimise_prices([make_item(grade=grade) for grade in "CD"], FREE)
     assert result.suggestions == ()
     assert sum(result.kept.values()) == 2 and all(
         reason.startswith("evidence grade") for reason in result.kept
@@ -79,7 +79,7 @@ def test_an_item_of_little_evidence_keeps_its_price():
     assert (
         len(
             optimise_prices(
-                [item(grade=grade) for grade in "ABCD"], replace(FREE, min_grade="C")
+                [make_item(grade=grade) for grade in "ABCD"], replace(FREE, min_grade="C")
             ).suggestions
         )
         == 3
@@ -88,7 +88,7 @@ def test_an_item_of_little_evidence_keeps_its_price():
 
 def test_the_waterfall_leads_from_the_current_price_to_the_suggested_one():
     rules = PricingRules(max_change=0.1, endings=(99,), min_margin=0.0)
-    suggestion = only([item(current=619, cost=300.0, elasticity=-3.0)], rules)
+    suggestion = only([make_item(current=619, cost=300.0, elasticity=-3.0)], rules)
     steps = suggestion.waterfall
     assert (
         steps[0].before_minor == 619
@@ -101,7 +101,7 @@ def test_the_waterfall_leads_from_the_current_price_to_the_suggested_one():
 
 def test_a_soft_rule_that_is_broken_stands_in_the_waterfall():
     rules = PricingRules(max_change=0.1, endings=(), soft={"maximum change": 50})
-    under_cost = item(current=500, cost=600.0, list_price=700, lowest=450, highest=700)
+    under_cost = make_item(current=500, cost=600.0, list_price=700, lowest=450, highest=700)
     assert optimise_prices([under_cost], replace(rules, soft={})).kept == {
         "no price satisfies all rules": 1
     }
@@ -112,11 +112,11 @@ def test_a_soft_rule_that_is_broken_stands_in_the_waterfall():
 
 
 def test_an_assumed_cost_is_said_with_the_suggestion():
-    suggestion = only([item(source="assumed", elasticity=-4.0)], FREE)
+    suggestion = only([make_item(source="assumed", elasticity=-4.0)], FREE)
     assert suggestion.cost_source == "assumed"
     # The best price, 480 * 15 / 14 = 514, lies below the floor of 480 / 0.9 = 533.
     tight = only(
-        [item(source="assumed", current=500, cost=480.0, elasticity=-15.0)],
+        [make_item(source="assumed", current=500, cost=480.0, elasticity=-15.0)],
         replace(FREE, min_margin=0.1),
     )
     assert tight.binding_rule == "margin floor"
@@ -125,7 +125,7 @@ def test_an_assumed_cost_is_said_with_the_suggestion():
 
 PRICES = st.integers(50, 5_000)
 ITEMS = st.builds(
-    item,
+    make_item,
     current=PRICES,
     list_price=PRICES,
     cost=st.floats(1, 5_000),
@@ -224,7 +224,7 @@ def test_only_soft_rules_are_ever_broken(one, rules, soft):
 def test_repeating_gives_the_same_and_other_items_do_not_matter():
     rng = np.random.default_rng(8)
     items = [
-        item(
+        make_item(
             f"i{k}",
             current=int(rng.integers(100, 900)),
             cost=float(rng.uniform(50, 500)),
@@ -248,7 +248,7 @@ def test_repeating_gives_the_same_and_other_items_do_not_matter():
 @pytest.mark.slow
 def test_fifteen_thousand_items_take_seconds():
     items = [
-        item(f"i{k}", current=200 + k % 700, cost=100.0, elasticity=-1.5 - k % 5)
+        make_item(f"i{k}", current=200 + k % 700, cost=100.0, elasticity=-1.5 - k % 5)
         for k in range(15_000)
     ]
     start = time.process_time()

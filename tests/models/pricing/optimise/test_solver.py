@@ -11,10 +11,10 @@ from models.pricing.optimise.lagrangian import minimise_dual
 from models.pricing.optimise.local_search import improve, measure_shortfall, repair
 from models.pricing.optimise.problem import Choices, Limit, Links, Problem
 from models.pricing.optimise.solver import solve
-from tests.shops.optimiser_oracle import exact, leave_unlinked, random_problem
+from tests.shops.optimiser_oracle import draw_problem, leave_unlinked, solve_exactly
 
 PROBLEMS = st.builds(
-    random_problem,
+    draw_problem,
     st.integers(0, 10**6),
     n_chains=st.integers(1, 8),
     length=st.integers(1, 4),
@@ -39,9 +39,9 @@ def keeps_orders(problem, selection):
 @given(PROBLEMS)
 def test_small_problems_are_solved_as_highs_solves_them(problem):
     if len(ChainProgramme(problem.choices, problem.links).find_infeasible_chains()):
-        assert exact(problem) is None
+        assert solve_exactly(problem) is None
         return
-    best, solution = exact(problem), solve(problem)
+    best, solution = solve_exactly(problem), solve(problem)
     assert keeps_orders(problem, solution.selection)
     if best is None:
         assert solution.broken and all(broken_rule.hard for broken_rule in solution.broken)
@@ -60,7 +60,7 @@ def test_small_problems_are_solved_as_highs_solves_them(problem):
 @given(PROBLEMS)
 def test_without_highs_the_optimum_lies_between_what_is_found_and_the_bound(problem):
     programme = ChainProgramme(problem.choices, problem.links)
-    best = exact(problem)
+    best = solve_exactly(problem)
     if best is None:
         return
     dual = minimise_dual(problem, programme.maximise, 80)
@@ -78,8 +78,8 @@ def test_without_highs_the_optimum_lies_between_what_is_found_and_the_bound(prob
 @settings(max_examples=100)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 6))
 def test_chains_without_limits_are_solved_exactly(seed, n_chains, length):
-    problem = random_problem(seed, n_chains=n_chains, length=length, floor=None, most_changes=None)
-    solution, best = solve(problem), exact(problem)
+    problem = draw_problem(seed, n_chains=n_chains, length=length, floor=None, most_changes=None)
+    solution, best = solve(problem), solve_exactly(problem)
     assert solution.value == pytest.approx(best) == pytest.approx(solution.bound)
 
 
@@ -147,13 +147,13 @@ def test_a_chain_without_choices_that_go_together_is_named():
 
 
 def test_the_same_problem_gives_the_same_answer():
-    problem = random_problem(3, n_chains=200, length=3, n_prices=9, most_changes=150)
+    problem = draw_problem(3, n_chains=200, length=3, n_prices=9, most_changes=150)
     first, second = solve(problem), solve(replace(problem))
     assert (first.selection == second.selection).all() and first.bound == second.bound
 
 
 def test_a_thousand_items_come_within_a_thousandth_of_the_bound():
-    problem = random_problem(
+    problem = draw_problem(
         5, n_chains=300, length=4, n_prices=11, floor=1.01, most_changes=300, n_groups=5
     )
     solution = solve(problem)

@@ -12,7 +12,7 @@ from features.contracts.errors import BadInput
 from models.pricing.promotions.support_lift import compute_support_lift
 from models.pricing.promotions.what_if import evaluate_campaign
 from tests.shops.campaigns import make_campaign
-from tests.shops.priced_items import item
+from tests.shops.priced_items import make_item
 
 LEARNT = {"display": np.array([0.4, math.nan]), "mailer": np.array([0.2, 0.3])}
 NOTHING = {}
@@ -62,7 +62,7 @@ def test_a_coupon_is_not_counted_by_its_price_and_as_a_support():
 
 
 def test_the_effect_of_a_supported_discount_as_arithmetic():
-    one = item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0)
+    one = make_item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0)
     what_if = evaluate_campaign(make_campaign(), [one], [], 4, np.array([math.log(1.5)]))
     units = 20 * 1.5 * 0.8**-2  # two of the four weeks, half as much again, 20 % off
     assert what_if.expected.units.p50 == pytest.approx(units)
@@ -79,7 +79,7 @@ def test_the_effect_of_a_supported_discount_as_arithmetic():
 
 
 def test_an_unknown_price_response_leaves_the_lift_alone():
-    unknown = item(grade="D", elasticity=math.nan, error=math.nan, units=40.0)
+    unknown = make_item(grade="D", elasticity=math.nan, error=math.nan, units=40.0)
     (promoted,) = evaluate_campaign(
         make_campaign(), [unknown], [], 4, np.array([math.log(1.5)])
     ).items
@@ -88,9 +88,9 @@ def test_an_unknown_price_response_leaves_the_lift_alone():
 
 def test_the_family_loses_to_the_lift_as_well():
     one = replace(
-        item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0), family_id="tea"
+        make_item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0), family_id="tea"
     )
-    other = replace(item("b", current=400, cost=300.0, units=200.0), family_id="tea")
+    other = replace(make_item("b", current=400, cost=300.0, units=200.0), family_id="tea")
     lift = np.array([math.log(1.5)])
     what_if = evaluate_campaign(make_campaign(switching=0.5), [one], [other], 4, lift)
     assert what_if.cannibalised.units.p50 == pytest.approx(-0.5 * (20 * 1.5 * 0.8**-2 - 20))
@@ -117,7 +117,7 @@ def test_more_of_it_planned_means_less_to_add_and_a_band_holds_its_middle(lift, 
         ).log_units
 
     assert 0 <= added(held)[0] <= added(0.0)[0] == lift * reach
-    one = item(current=500, elasticity=-2.0, error=error, units=40.0)
+    one = make_item(current=500, elasticity=-2.0, error=error, units=40.0)
     less, more = (evaluate_campaign(given, [one], [], 4, added(planned)) for planned in (held, 0.0))
     assert less.expected.units.p50 <= more.expected.units.p50 * (1 + 1e-12)
     for band in (more.expected.units, more.against_none.units, more.against_none.profit):

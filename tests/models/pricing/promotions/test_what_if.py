@@ -12,7 +12,7 @@ from models.pricing.promotions.what_if import (
     find_conflicts,
 )
 from tests.shops.campaigns import START, make_campaign
-from tests.shops.priced_items import item
+from tests.shops.priced_items import make_item
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from tests.shops.priced_items import item
 )
 def test_what_is_paid_as_arithmetic(given, paid):
     assert compute_paid_prices(
-        given, [item(current=500), item(current=200)]
+        given, [make_item(current=500), make_item(current=200)]
     ).tolist() == pytest.approx(paid)
 
 
@@ -42,20 +42,20 @@ def test_spend_and_save_counts_the_orders_that_reach_the_threshold():
         "spend_save", amount_minor=500, threshold_minor=3000, mean_basket_minor=2000
     )
     reached = math.exp(-1.5)
-    assert compute_paid_prices(given, [item(current=500)])[0] == pytest.approx(
+    assert compute_paid_prices(given, [make_item(current=500)])[0] == pytest.approx(
         500 * (1 - 500 * reached / 2000)
     )
     again = replace(given, repeats=True)
     times = sum(
         math.exp(-1.5 * k) for k in range(1, 60)
     )  # the first, the second, ... threshold reached
-    assert compute_paid_prices(again, [item(current=500)])[0] == pytest.approx(
+    assert compute_paid_prices(again, [make_item(current=500)])[0] == pytest.approx(
         500 * (1 - 500 * times / 2000)
     )
 
 
 def test_the_effect_of_a_discount_as_arithmetic():
-    one = item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0)
+    one = make_item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0)
     what_if = evaluate_campaign(make_campaign(), [one], [], horizon_weeks=4)
     units = 20 * 0.8**-2  # two of the four weeks, 20 % off
     assert what_if.expected.units.p50 == pytest.approx(units)
@@ -70,12 +70,12 @@ def test_the_effect_of_a_discount_as_arithmetic():
 
 def test_a_family_loses_what_buyers_switch():
     one = replace(
-        item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0), family_id="tea"
+        make_item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0), family_id="tea"
     )
     others = [
-        replace(item("b", current=400, cost=300.0, units=20.0), family_id="tea"),
-        replace(item("c", current=600, cost=400.0, units=60.0), family_id="tea"),
-        replace(item("d", units=500.0), family_id="milk"),
+        replace(make_item("b", current=400, cost=300.0, units=20.0), family_id="tea"),
+        replace(make_item("c", current=600, cost=400.0, units=60.0), family_id="tea"),
+        replace(make_item("d", units=500.0), family_id="milk"),
     ]
     what_if = evaluate_campaign(make_campaign(switching=0.5), [one], others, horizon_weeks=4)
     lost = 0.5 * (
@@ -92,7 +92,7 @@ def test_a_family_loses_what_buyers_switch():
 
 
 def test_an_unknown_response_gives_no_additional_units():
-    unknown = item(grade="D", elasticity=math.nan, error=math.nan, units=40.0)
+    unknown = make_item(grade="D", elasticity=math.nan, error=math.nan, units=40.0)
     (promoted,) = evaluate_campaign(make_campaign(), [unknown], [], horizon_weeks=4).items
     assert not promoted.known and promoted.against_none.units.p50 == 0
     assert promoted.against_none.profit.p50 == pytest.approx(-20 * 100)

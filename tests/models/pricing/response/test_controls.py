@@ -22,7 +22,7 @@ from models.pricing.response.group_regression import (
     fit_nested_ridge,
 )
 from models.pricing.response.placebo import fit_next_weeks_price, fit_permuted_prices
-from tests.shops.price_panels import panel, panel_of
+from tests.shops.price_panels import draw_price_panel, make_price_panel
 
 CONFIG = ElasticityConfig()
 N_ITEMS, N_WEEKS = 60, 104
@@ -42,7 +42,7 @@ def test_a_display_that_comes_with_a_cut_is_not_taken_for_the_cut():
     display = (promoted & (rng.random(promoted.shape) < 0.6)) * rng.uniform(
         0.5, 1.0, promoted.shape
     )
-    data = panel_of(
+    data = make_price_panel(
         np.exp(price),
         np.exp(units + 0.8 * display),
         kinds=("display", "price"),
@@ -54,7 +54,7 @@ def test_a_display_that_comes_with_a_cut_is_not_taken_for_the_cut():
     assert set(lifts) == {"display"}  # a promotion of kind price is nothing but its price
     assert lifts["display"][0] == pytest.approx(0.8, abs=0.05)
     assert np.isnan(lifts["display"][1])
-    plain = fit_elasticities(panel_of(np.exp(price), np.exp(units + 0.8 * display)), CONFIG)
+    plain = fit_elasticities(make_price_panel(np.exp(price), np.exp(units + 0.8 * display)), CONFIG)
     assert (
         plain.columns["elasticity"].mean() < -2.8
     )  # without the calendar, the cut takes the display's part
@@ -70,7 +70,7 @@ def test_promotions_that_come_when_demand_is_high_anyway_do_not_fool_it():
         values - values.mean(1, keepdims=True) for values in (price, units)
     )
     plain = (centred_price * centred_units).sum() / (centred_price**2).sum()
-    model = fit_elasticities(panel_of(np.exp(price), np.exp(units)), CONFIG)
+    model = fit_elasticities(make_price_panel(np.exp(price), np.exp(units)), CONFIG)
     assert plain < -3.0
     assert model.columns["elasticity"].mean() == pytest.approx(-2.0, abs=0.2)
 
@@ -82,7 +82,7 @@ def test_what_a_cut_takes_from_its_neighbours_is_found():
     np.add.at(total, family, price)
     others = (total[family] - price) / 2
     units = units + 0.6 * (others - np.log(500))
-    data = panel_of(np.exp(price), np.exp(units), family=[f"f{k}" for k in family])
+    data = make_price_panel(np.exp(price), np.exp(units), family=[f"f{k}" for k in family])
     model = fit_elasticities(data, CONFIG)
     assert model.columns["elasticity"].mean() == pytest.approx(-2.0, abs=0.05)
     cross = model.find_cross_elasticities(["i000", "i001", "i002", "i003", "nobody"], "default")
@@ -108,10 +108,10 @@ def test_small_counts_are_counted_zeros_among_them():
     units = rng.poisson(mean).astype(float)
     assert (units == 0).mean() > 0.05
     listed = fit_elasticities(
-        panel_of(np.exp(price), units, listed=True), replace(CONFIG, noise=0.0)
+        make_price_panel(np.exp(price), units, listed=True), replace(CONFIG, noise=0.0)
     )
     paid = np.where(units > 0, price, np.nan)
-    logged = fit_elasticities(panel_of(np.exp(paid), units), replace(CONFIG, noise=0.0))
+    logged = fit_elasticities(make_price_panel(np.exp(paid), units), replace(CONFIG, noise=0.0))
     assert listed.columns["elasticity"].mean() == pytest.approx(
         -2.0, abs=0.1
     )  # three standard errors
@@ -130,11 +130,13 @@ def test_costs_mend_what_promotions_in_good_weeks_of_single_items_spoil():
     price = cost + 0.5 - 0.15 * (rng.normal(size=shape) + 2 * mood / 0.3 > 2)
     units = 3.5 - 2.0 * (price - np.log(500)) + mood + 0.1 * rng.normal(size=shape)
     without = (
-        fit_elasticities(panel_of(np.exp(price), np.exp(units)), CONFIG)
+        fit_elasticities(make_price_panel(np.exp(price), np.exp(units)), CONFIG)
         .columns["elasticity"]
         .mean()
     )
-    model = fit_elasticities(panel_of(np.exp(price), np.exp(units), cost=np.exp(cost)), CONFIG)
+    model = fit_elasticities(
+        make_price_panel(np.exp(price), np.exp(units), cost=np.exp(cost)), CONFIG
+    )
     assert without < -2.4
     assert abs(model.columns["elasticity"].mean() + 2.0) < 0.6 * abs(without + 2.0)
     assert (model.columns["error"] > 0).all()
@@ -143,14 +145,14 @@ def test_costs_mend_what_promotions_in_good_weeks_of_single_items_spoil():
 def test_costs_that_prices_do_not_follow_change_nothing():
     rng, _, price, units = world()
     cost = np.exp(np.log(300) + np.cumsum(0.01 * rng.normal(size=price.shape), axis=1))
-    without = fit_elasticities(panel_of(np.exp(price), np.exp(units)), CONFIG)
-    model = fit_elasticities(panel_of(np.exp(price), np.exp(units), cost=cost), CONFIG)
+    without = fit_elasticities(make_price_panel(np.exp(price), np.exp(units)), CONFIG)
+    model = fit_elasticities(make_price_panel(np.exp(price), np.exp(units), cost=cost), CONFIG)
     np.testing.assert_array_equal(model.columns["elasticity"], without.columns["elasticity"])
 
 
 def test_placebos_find_nothing_where_there_is_nothing_and_something_where_there_is():
     _, _, price, units = world()
-    fitted = fit_with_residuals(panel_of(np.exp(price), np.exp(units)), CONFIG)
+    fitted = fit_with_residuals(make_price_panel(np.exp(price), np.exp(units)), CONFIG)
     drawn = fit_permuted_prices(fitted, CONFIG, np.random.default_rng(1))
     following = fit_next_weeks_price(fitted)
     assert drawn.true_slope == pytest.approx(-2.0, abs=0.05)
@@ -159,7 +161,7 @@ def test_placebos_find_nothing_where_there_is_nothing_and_something_where_there_
     ahead = units.copy()
     ahead[:, :-1] += -1.0 * (price[:, 1:] - np.log(500))  # shoppers who know next week's price
     knowing = fit_next_weeks_price(
-        fit_with_residuals(panel_of(np.exp(price), np.exp(ahead)), CONFIG)
+        fit_with_residuals(make_price_panel(np.exp(price), np.exp(ahead)), CONFIG)
     )
     assert knowing.slope == pytest.approx(-1.0, abs=0.2) and knowing.fails
 
@@ -167,7 +169,7 @@ def test_placebos_find_nothing_where_there_is_nothing_and_something_where_there_
 def test_foretold_units_are_slope_times_price_and_effect_times_control():
     _, promoted, price, units = world()
     display = promoted * 1.0
-    data = panel_of(
+    data = make_price_panel(
         np.exp(price), np.exp(units + 0.5 * display), kinds=("display",), reach=[display]
     )
     model = fit_elasticities(data, CONFIG)
@@ -200,7 +202,7 @@ def shifted(values, by):
 
 
 def test_common_movement_is_that_of_others_outside_the_family():
-    data = panel_of(np.full((4, 1), 100.0), np.ones((4, 1)), family=["f", "f", "", ""])
+    data = make_price_panel(np.full((4, 1), 100.0), np.ones((4, 1)), family=["f", "f", "", ""])
     levels = Levels.from_panel(data, (1,))
     values, weights = np.array([[1.0], [2.0], [3.0], [5.0]]), np.ones((4, 1))
     # Variance 1 counts as one more week of 0. First the zone: (3 + 5) / (2 + 1), ..., (1 + 2 + 5) /
@@ -217,7 +219,7 @@ def test_common_movement_is_that_of_others_outside_the_family():
 
 
 def test_neighbours_count_by_their_pull():
-    data = panel_of(np.full((3, 1), 100.0), np.ones((3, 1)), family=["f", "f", "f"])
+    data = make_price_panel(np.full((3, 1), 100.0), np.ones((3, 1)), family=["f", "f", "f"])
     sums = sum_over_family(
         np.array([[1.0], [2.0], [4.0]]), np.array([1.0, 2.0, 3.0]), Levels.from_panel(data, (1,))
     )
@@ -226,7 +228,7 @@ def test_neighbours_count_by_their_pull():
 
 def test_pull_is_alike_or_by_what_an_item_sells():
     units = np.array([[3.0], [1.0], [7.0]])
-    data = panel_of(np.full((3, 1), 100.0), units, family=["f", "f", ""])
+    data = make_price_panel(np.full((3, 1), 100.0), units, family=["f", "f", ""])
     levels = Levels.from_panel(data, (1,))
     assert compute_cross_weights(data, levels, "equal").tolist() == [
         1.0,
@@ -251,7 +253,7 @@ def family_world(pull, noise):
     rng = np.random.default_rng(3)
     units = 4.0 + np.log(share)[:, None] - 2.0 * gap + 0.9 * (pulled[family] - pull[:, None] * gap)
     units += noise * rng.normal(size=units.shape)
-    data = panel_of(np.exp(price), np.exp(units), family=[f"f{k}" for k in family])
+    data = make_price_panel(np.exp(price), np.exp(units), family=[f"f{k}" for k in family])
     cross = fit_elasticities(data, CONFIG).find_cross_elasticities(
         ["i000", "i001", "i002"], "default"
     )
@@ -301,7 +303,7 @@ def test_usual_prices_and_weeks_around():
 
 
 def test_a_saved_model_keeps_lifts_and_cross_effects(tmp_path):
-    data = panel(np.linspace(-3, -1, 20))
+    data = draw_price_panel(np.linspace(-3, -1, 20))
     rng = np.random.default_rng(4)
     display = (rng.random(data.units.shape) < 0.1) * 1.0
     data = replace(

@@ -9,7 +9,7 @@ from models.pricing.promotions.what_if import Campaign, Mechanic, evaluate_campa
 from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import CrossElasticities
 from models.pricing.rules import PricingRules
-from tests.shops.priced_items import compare_price, item
+from tests.shops.priced_items import compare_price, make_item
 
 
 def family():
@@ -17,7 +17,12 @@ def family():
     percent."""
     cross = CrossElasticities(np.array([1, 0]), np.array([0, 1]), np.array([0.5, 0.2]))
     return add_cross_effects(
-        [item("a", units=40), item("b", units=100, current=400, cost=150.0), item("c")], cross
+        [
+            make_item("a", units=40),
+            make_item("b", units=100, current=400, cost=150.0),
+            make_item("c"),
+        ],
+        cross,
     )
 
 
@@ -44,7 +49,7 @@ def test_a_cut_is_charged_with_what_it_takes_from_its_neighbours():
 
 def test_the_optimiser_raises_a_price_where_the_neighbours_profit_from_it():
     rules = PricingRules(endings=(), min_gain=0.0)
-    steep = item(
+    steep = make_item(
         "a", elasticity=-3.0, cost=330.0
     )  # Lerner's price is 330 × 3 / 2 = 495: hardly worth a move
     (own,) = optimise_prices([steep], rules).suggestions

@@ -7,14 +7,14 @@ from features.contracts.errors import BadInput
 from features.contracts.pricing import EvidenceGrade
 from models.pricing.response.elasticity import ElasticityModel
 from models.pricing.response.fit import ElasticityConfig, fit_elasticities, fit_with_residuals
-from tests.shops.price_panels import panel, panel_of
+from tests.shops.price_panels import draw_price_panel, make_price_panel
 
 CONFIG = ElasticityConfig()
 
 
 def test_known_elasticities_are_recovered_within_their_stated_errors():
     truth = np.random.default_rng(2).normal(-2.0, 0.5, 60)
-    model = fit_elasticities(panel(truth), CONFIG)
+    model = fit_elasticities(draw_price_panel(truth), CONFIG)
     error = model.columns["elasticity"] - truth
     assert np.abs(error).mean() < 0.15
     # 95 % of a normal lies within 1.96 standard errors; 60 draws: at least 51 with p > .99
@@ -23,7 +23,7 @@ def test_known_elasticities_are_recovered_within_their_stated_errors():
 
 def test_shrunken_slopes_are_nearer_the_truth_than_own_ones_where_data_are_noisy():
     truth = np.random.default_rng(2).normal(-2.0, 0.3, 100)
-    model = fit_elasticities(panel(truth, n_weeks=20, noise=0.8), CONFIG)
+    model = fit_elasticities(draw_price_panel(truth, n_weeks=20, noise=0.8), CONFIG)
     own, shrunk = model.columns["own"] - truth, model.columns["elasticity"] - truth
     assert np.square(shrunk).mean() < 0.6 * np.square(own).mean()
 
@@ -31,19 +31,21 @@ def test_shrunken_slopes_are_nearer_the_truth_than_own_ones_where_data_are_noisy
 def test_one_exact_item_gives_its_exact_slope():
     # One item: ln q = 12 - 2 ln p without noise; nobody else moves, and no week depends on another.
     price = np.exp(np.random.default_rng(7).uniform(4.4, 4.6, (1, 200)))
-    fitted = fit_with_residuals(panel_of(price, np.exp(12 - 2 * np.log(price))), CONFIG)
+    fitted = fit_with_residuals(make_price_panel(price, np.exp(12 - 2 * np.log(price))), CONFIG)
     assert fitted.model.columns["own"] == pytest.approx([-2.0], abs=0.01)
     assert fitted.model.columns["own_error"][0] < 0.02
 
 
 def test_a_common_movement_is_no_response_to_price():
     truth = np.full(80, -2.0)
-    calm, shaken = (fit_elasticities(panel(truth, shock=shock), CONFIG) for shock in (0.0, 1.0))
+    calm, shaken = (
+        fit_elasticities(draw_price_panel(truth, shock=shock), CONFIG) for shock in (0.0, 1.0)
+    )
     assert shaken.columns["elasticity"] == pytest.approx(calm.columns["elasticity"], abs=0.1)
 
 
 def test_zones_have_slopes_of_their_own():
-    both = panel(np.array([-1.0, -3.0] * 20), zones=("north", "south"))
+    both = draw_price_panel(np.array([-1.0, -3.0] * 20), zones=("north", "south"))
     # In the south nobody buys less when prices rise: the slope in the north must not move.
     units = np.where((both.zones == "south")[:, None], np.exp(4.0), both.units)
     model = fit_elasticities(replace(both, units=units), CONFIG)
@@ -54,24 +56,24 @@ def test_zones_have_slopes_of_their_own():
 
 def test_grades_follow_the_evidence():
     truth = np.full(12, -2.0)
-    much = fit_elasticities(panel(truth), CONFIG)
+    much = fit_elasticities(draw_price_panel(truth), CONFIG)
     assert set(much.find_response(["i000", "i011"], "default").grade) == {EvidenceGrade.A}
-    little = fit_elasticities(panel(truth, n_weeks=9, noise=0.9), CONFIG)
+    little = fit_elasticities(draw_price_panel(truth, n_weeks=9, noise=0.9), CONFIG)
     assert (
         EvidenceGrade.A
         not in little.find_response([f"i{k:03}" for k in range(12)], "default").grade
     )
-    still = panel(truth)
+    still = draw_price_panel(truth)
     still = replace(still, log_price=np.full(still.units.shape, np.log(500.0)))
     assert set(fit_elasticities(still, CONFIG).find_response(["i000"], "default").grade) == {
         EvidenceGrade.D
     }
-    upward = fit_elasticities(panel(np.full(12, 1.0)), CONFIG)
+    upward = fit_elasticities(draw_price_panel(np.full(12, 1.0)), CONFIG)
     assert set(upward.find_response(["i000"], "default").grade) == {EvidenceGrade.D}
 
 
 def test_the_range_tried_is_that_of_the_prices_paid():
-    one = panel(np.full(3, -2.0))
+    one = draw_price_panel(np.full(3, -2.0))
     model = fit_elasticities(one, CONFIG)
     prices = np.exp(one.log_price[0])
     response = model.find_response(["i000"], "default")
@@ -79,18 +81,20 @@ def test_the_range_tried_is_that_of_the_prices_paid():
 
 
 def test_unknown_items_and_zones_have_no_evidence():
-    response = fit_elasticities(panel(np.full(3, -2.0)), CONFIG).find_response(
+    response = fit_elasticities(draw_price_panel(np.full(3, -2.0)), CONFIG).find_response(
         ["nobody", "i001"], "default"
     )
     assert response.grade[0] is EvidenceGrade.D
     assert np.isnan(response.elasticity[0]) and np.isnan(response.lowest_minor[0])
     assert response.elasticity[1] == pytest.approx(-2.0, abs=0.2)
-    elsewhere = fit_elasticities(panel(np.full(3, -2.0)), CONFIG).find_response(["i001"], "moon")
+    elsewhere = fit_elasticities(draw_price_panel(np.full(3, -2.0)), CONFIG).find_response(
+        ["i001"], "moon"
+    )
     assert elsewhere.grade == [EvidenceGrade.D]
 
 
 def test_refit_equals_fit_and_a_saved_model_is_the_same(tmp_path):
-    data = panel(np.linspace(-3, -1, 20), zones=("north", "süd"))
+    data = draw_price_panel(np.linspace(-3, -1, 20), zones=("north", "süd"))
     first, second = fit_elasticities(data, CONFIG), fit_elasticities(data, CONFIG)
     first.save(tmp_path)
     for other in (second, ElasticityModel.load(tmp_path)):
@@ -103,4 +107,4 @@ def test_refit_equals_fit_and_a_saved_model_is_the_same(tmp_path):
 
 def test_too_little_history_is_bad_input():
     with pytest.raises(BadInput, match="8 weeks"):
-        fit_elasticities(panel(np.full(3, -2.0), n_weeks=5), CONFIG)
+        fit_elasticities(draw_price_panel(np.full(3, -2.0), n_weeks=5), CONFIG)
