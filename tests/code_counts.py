@@ -45,6 +45,8 @@ VERB_FOLDER = "serving/cli/"
 # Every other repeated file name, and how the folders tell its meanings apart.
 REPEATED_NAMES = {
     "aggregates": "models: quantiles of sums over items; training: the sums of a backtest",
+    "buy_again": "retrieval: the fitted model; scorers: the placement's scorer",
+    "catalogue": "ranking: items by position; simulator: the items of the simulated shop",
     "daily": "models: forecasts by day; training: their data and evaluation",
     "demand": "pipelines: weekly demand from events; simulator: the true demand",
     "errors": "contracts: the error types; http: their answers",

@@ -27,10 +27,27 @@ SCORE_COLUMNS = ("ease", "ease_decayed", "ease_rank", "als")
 VIEWED_COLUMNS = ("viewed_weeks_ago",)
 CATEGORY_COLUMNS = ("affinity", "share", "n_items", "recency_weeks")
 
-# Index of the first column of each group.
-_SCORES = len(PURCHASE_COLUMNS)
-VIEWED_COLUMN = _SCORES + len(SCORE_COLUMNS)
-_CATEGORIES = VIEWED_COLUMN + len(VIEWED_COLUMNS)
+# The index of each column, from its place in the names above: in the row of a table, or for
+# CATEGORY_COLUMNS in the part of one depth.
+_FIRST_COLUMNS = PURCHASE_COLUMNS + SCORE_COLUMNS + VIEWED_COLUMNS
+_N_ORDERS = _FIRST_COLUMNS.index("n_orders")
+_QUANTITY = _FIRST_COLUMNS.index("quantity")
+_FREQUENCY = _FIRST_COLUMNS.index("decayed_frequency")
+_RECENCY = _FIRST_COLUMNS.index("recency_weeks")
+_SPAN = _FIRST_COLUMNS.index("span_weeks")
+_GAP = _FIRST_COLUMNS.index("gap_weeks")
+_DUE_RATIO = _FIRST_COLUMNS.index("due_ratio")
+_EASE = _FIRST_COLUMNS.index("ease")
+_EASE_DECAYED = _FIRST_COLUMNS.index("ease_decayed")
+_EASE_RANK = _FIRST_COLUMNS.index("ease_rank")
+_ALS = _FIRST_COLUMNS.index("als")
+VIEWED_COLUMN = _FIRST_COLUMNS.index("viewed_weeks_ago")
+_AFFINITY = CATEGORY_COLUMNS.index("affinity")
+_SHARE = CATEGORY_COLUMNS.index("share")
+_N_ITEMS = CATEGORY_COLUMNS.index("n_items")
+_CATEGORY_RECENCY = CATEGORY_COLUMNS.index("recency_weeks")
+_N_PURCHASE_COLUMNS = len(PURCHASE_COLUMNS)
+_CATEGORIES = len(_FIRST_COLUMNS)
 _N_PER_DEPTH = len(CATEGORY_COLUMNS)
 
 
@@ -115,8 +132,16 @@ def _purchase_columns_numpy(candidates: Int64Array, purchases: Purchases) -> Flo
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = np.where(n_orders > 1, span / (n_orders - np.float32(1)), np.float32(np.nan))
         due_ratio = np.where(gap > 0, recency / gap, np.float32(np.nan))
-    quantity, frequency = purchases.quantity[rows], purchases.decayed_frequency[rows]
-    columns[bought] = np.stack([n_orders, quantity, frequency, recency, span, gap, due_ratio], 1)
+    by_name = {
+        "n_orders": n_orders,
+        "quantity": purchases.quantity[rows],
+        "decayed_frequency": purchases.decayed_frequency[rows],
+        "recency_weeks": recency,
+        "span_weeks": span,
+        "gap_weeks": gap,
+        "due_ratio": due_ratio,
+    }
+    columns[bought] = np.stack([by_name[name] for name in PURCHASE_COLUMNS], axis=1)
     return columns
 
 
@@ -126,7 +151,8 @@ def _score_columns_numpy(candidates: Int64Array, scores: VisitorScores) -> Float
     rank = np.empty(len(candidates), np.float32)
     rank[np.argsort(-ease, kind="stable")] = np.arange(len(candidates))
     als = scores.factors[scores.als_rows[candidates]] @ scores.user
-    return np.stack([ease, decayed, rank, als], axis=1)
+    by_name = {"ease": ease, "ease_decayed": decayed, "ease_rank": rank, "als": als}
+    return np.stack([by_name[name] for name in SCORE_COLUMNS], axis=1)
 
 
 def _values_at_numpy(values: Float32Array, rows: Int64Array, positions: Int64Array) -> Float32Array:
@@ -153,7 +179,13 @@ def _category_columns_numpy(
         n_items = np.bincount(own_codes, minlength=n_codes)[candidate_codes]
         recency = np.full(n_codes, np.nan, np.float32)
         np.fmin.at(recency, own_codes, weeks)
-        columns += [affinity, affinity / total, n_items, recency[candidate_codes]]
+        by_name = {
+            "affinity": affinity,
+            "share": affinity / total,
+            "n_items": n_items,
+            "recency_weeks": recency[candidate_codes],
+        }
+        columns += [by_name[name] for name in CATEGORY_COLUMNS]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -198,7 +230,7 @@ def _write_purchase_columns(
         while index < len(bought) and bought[index] < position:
             index += 1
         if index == len(bought) or bought[index] != position:
-            table[row, :_SCORES] = np.nan
+            table[row, :_N_PURCHASE_COLUMNS] = np.nan
             continue
         item = purchases.rows[index]
         recency = np.float32((purchases.as_of - last[item]) / SECONDS_PER_WEEK)
@@ -206,10 +238,10 @@ def _write_purchase_columns(
         gap = np.float32(np.nan)
         if n_orders[item] > 1:
             gap = np.float32(span / (n_orders[item] - np.float32(1)))
-        table[row, 0], table[row, 1] = n_orders[item], quantity[item]
-        table[row, 2] = purchases.decayed_frequency[item]
-        table[row, 3], table[row, 4], table[row, 5] = recency, span, gap
-        table[row, 6] = recency / gap if gap > 0 else np.float32(np.nan)
+        table[row, _N_ORDERS], table[row, _QUANTITY] = n_orders[item], quantity[item]
+        table[row, _FREQUENCY] = purchases.decayed_frequency[item]
+        table[row, _RECENCY], table[row, _SPAN], table[row, _GAP] = recency, span, gap
+        table[row, _DUE_RATIO] = recency / gap if gap > 0 else np.float32(np.nan)
 
 
 @compile_kernel()
@@ -221,8 +253,8 @@ def _write_score_columns(
     decayed = _values_at(scores.ease_decayed, scores.ease_rows, candidates)
     als = _dot_at(scores.user, scores.factors, scores.als_rows, candidates)
     for rank, row in enumerate(np.argsort(-ease, kind="mergesort")):
-        table[row, _SCORES], table[row, _SCORES + 1] = ease[row], decayed[row]
-        table[row, _SCORES + 2], table[row, _SCORES + 3] = rank, als[row]
+        table[row, _EASE], table[row, _EASE_DECAYED] = ease[row], decayed[row]
+        table[row, _EASE_RANK], table[row, _ALS] = rank, als[row]
 
 
 @compile_kernel()
@@ -279,9 +311,10 @@ def _write_category_columns(
         column = _CATEGORIES + _N_PER_DEPTH * depth
         for row in range(len(candidates)):
             code = codes[candidates[row]]
-            table[row, column] = affinity[code]
-            table[row, column + 1] = np.float32(np.float32(affinity[code]) / total)
-            table[row, column + 2], table[row, column + 3] = n_items[code], recency[code]
+            share = np.float32(np.float32(affinity[code]) / total)
+            table[row, column + _AFFINITY], table[row, column + _SHARE] = affinity[code], share
+            table[row, column + _N_ITEMS] = n_items[code]
+            table[row, column + _CATEGORY_RECENCY] = recency[code]
 
 
 @compile_kernel()

@@ -54,7 +54,7 @@ def find_focus(catalogue: Catalogue, history: UserHistory) -> BoolArray | None:
     ]
     if len(recent) < FOCUS_VIEWS:
         return None
-    names = _browsed_categories(catalogue, recent)
+    names = _find_browsed_categories(catalogue, recent)
     if not names:
         return None
     focus = np.zeros(catalogue.n_items, bool)
@@ -65,7 +65,7 @@ def find_focus(catalogue: Catalogue, history: UserHistory) -> BoolArray | None:
     return focus if focus.any() else None
 
 
-def _browsed_categories(catalogue: Catalogue, item_ids: list[str]) -> set[str]:
+def _find_browsed_categories(catalogue: Catalogue, item_ids: list[str]) -> set[str]:
     """Return the deepest categories with FOCUS_VIEWS of the items."""
     counts: Counter[tuple[str, ...]] = Counter()
     for item_id in item_ids:
@@ -109,11 +109,11 @@ class RepeatRates:
         columns = catalogue.items.columns
         self._known = "repeat_rate" in columns and "buyers" in columns
 
-    def bought_once(self, bought: Int64Array) -> Int64Array:
+    def find_bought_once(self, bought: Int64Array) -> Int64Array:
         """Return those positions of `bought` that hardly anybody buys twice."""
         return bought[self._bought_once[bought]] if self._known else bought[:0]
 
-    def just_bought(self, visitor: Visitor) -> dict[int, float]:
+    def find_just_bought(self, visitor: Visitor) -> dict[int, float]:
         """Return the repeat rates of the items bought on this visit, by position.
 
         Their relevance is multiplied by it. For everything else the ranker knows when it is due.

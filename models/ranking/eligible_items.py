@@ -30,7 +30,7 @@ class EligibleItems:
         if query.allowed_item_ids is None:
             eligible = np.ones(self._catalogue.n_items, bool)
         else:
-            eligible = self._allowed_mask(query.allowed_item_ids).copy()
+            eligible = self._mask_allowed(query.allowed_item_ids).copy()
         is_given_list = query.candidate_ids is not None
         context = () if is_given_list else query.context_item_ids
         for item_id in (*query.exclude_item_ids, *context):
@@ -41,7 +41,7 @@ class EligibleItems:
             eligible[visitor.bought] = False
         return eligible
 
-    def _allowed_mask(self, allowed: frozenset[str]) -> BoolArray:
+    def _mask_allowed(self, allowed: frozenset[str]) -> BoolArray:
         mask = self._masks.get(allowed)
         if mask is None:
             mask = np.zeros(self._catalogue.n_items, bool)

@@ -206,8 +206,8 @@ class Recommender:
         eligible = self._eligible.find(query, placement, visitor)
         repeat_rates: Mapping[int, float] = {}
         if placement.scorer in ("all", "buy_again"):
-            eligible[self._repeat_rates.bought_once(visitor.bought)] = False
-            repeat_rates = self._repeat_rates.just_bought(visitor)
+            eligible[self._repeat_rates.find_bought_once(visitor.bought)] = False
+            repeat_rates = self._repeat_rates.find_just_bought(visitor)
         scorer = self._choose_scorer(query, placement)
         scored = scorer.score(ScoringRequest(query, visitor, policy, eligible, focus))
         fallback: Fallback | None = None

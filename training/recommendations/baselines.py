@@ -62,11 +62,11 @@ class _Source:
         self.positions = find_positions(index, model.item_ids)
         self._rows = invert_positions(self.positions, len(index))
 
-    def rows(self, own: Int64Array) -> Int64Array:
+    def find_rows(self, own: Int64Array) -> Int64Array:
         """Return the source's rows of the items at the positions `own`, -1 where it has none."""
         return self._rows[own]
 
-    def known_rows(self, own: Int64Array) -> Int64Array:
+    def find_known_rows(self, own: Int64Array) -> Int64Array:
         """Return the rows of those of `own` that the source has."""
         rows = self._rows[own]
         return rows[rows >= 0]
@@ -99,12 +99,12 @@ class _Baselines:
 
     def score(self, user: str) -> dict[str, Float32Array]:
         """Return the scores of the baselines that are the same in every task, by name."""
-        own = self._own_positions(self._histories[user])
+        own = self._find_positions(self._histories[user])
         row = self._users.get(user)  # None for a user who only viewed
         factors = self._bpr.user_factors[row] if row is not None else self._unknown_user
         return {
-            "ItemKNN": self._item_knn.score(self._sources["ItemKNN"].known_rows(own)),
-            "ALS": self._als.score(self._sources["ALS"].known_rows(own)),
+            "ItemKNN": self._item_knn.score(self._sources["ItemKNN"].find_known_rows(own)),
+            "ALS": self._als.score(self._sources["ALS"].find_known_rows(own)),
             "BPR": self._bpr.model.factors @ factors,
         }
 
@@ -113,25 +113,25 @@ class _Baselines:
     ) -> Iterator[tuple[str, Int64Array]]:
         """Yield each baseline's name and the positions of its best items, best first."""
         history = self._histories[user]
-        own = self._own_positions(history)
+        own = self._find_positions(history)
         ease_scores = self._score_by_ease(history, own, task)
         sources = {**self._sources, EASE: self._ease_sources[task]}
         for name, values in {**scores, EASE: ease_scores}.items():
             source = sources[name]
-            left_out = source.known_rows(own) if task == "new" else _NO_ITEMS
+            left_out = source.find_known_rows(own) if task == "new" else _NO_ITEMS
             yield name, source.positions[_best_rows(values, left_out, self._length)]
         yield POPULARITY, self._most_popular(own if task == "new" else _NO_ITEMS)
         yield BUY_AGAIN, self._buy_again(history, own, task)
 
-    def _own_positions(self, history: UserHistory) -> Int64Array:
+    def _find_positions(self, history: UserHistory) -> Int64Array:
         return find_positions(self._index, history.item_ids)
 
     def _score_by_ease(
         self, history: UserHistory, own: Int64Array, task: RankingTask
     ) -> Float32Array:
         source = self._ease_sources[task]
-        weights = _weigh_orders(history.n_orders[source.rows(own) >= 0], task)
-        scores: Float32Array = self._ease[task].score(source.known_rows(own), weights[None])[0]
+        weights = _weigh_orders(history.n_orders[source.find_rows(own) >= 0], task)
+        scores: Float32Array = self._ease[task].score(source.find_known_rows(own), weights[None])[0]
         return scores
 
     def _most_popular(self, left_out: Int64Array) -> Int64Array:
