@@ -85,7 +85,7 @@ def test_the_system_clock_is_made_in_composition_roots_only() -> None:
 
 
 def test_only_the_http_room_looks_into_the_state_of_the_application() -> None:
-    # A router gets its service by `Depends(provided(...))`; app.py fills the state.
+    # A router gets its service by `Depends(inject(...))`; app.py fills the state.
     readers = [
         str(path.relative_to(ROOT))
         for path in sorted((ROOT / "serving").rglob("*.py"))

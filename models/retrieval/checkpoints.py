@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.retrieval.steps import LoopConfig, Steps, TrainingRun
+from models.retrieval.steps import LoopConfig, NetworkTraining, Steps
 
 _NETWORK, _OPTIMIZER = "network.", "optimizer."
 
@@ -75,7 +75,7 @@ class Checkpoint:
 
 
 def compute_key(
-    phase: str, steps: Steps, config: LoopConfig, run: TrainingRun, network: nn.Module
+    phase: str, steps: Steps, config: LoopConfig, run: NetworkTraining, network: nn.Module
 ) -> str:
     """Return a digest of what makes two trainings the same: data, configuration, seed, shape of the
     network, and the version of torch."""

@@ -30,9 +30,9 @@ from models.retrieval.next_step_model import NextStepModel
 from models.retrieval.steps import (
     Batch,
     LoopConfig,
+    NetworkTraining,
     Segment,
     Steps,
-    TrainingRun,
     bucket_times,
     compute_popularity,
     make_batch,
@@ -141,7 +141,9 @@ class SequenceModel(NextStepModel):
         )
 
 
-def fit_sequence(sequences: Sequences, config: SequenceConfig, run: TrainingRun) -> SequenceModel:
+def fit_sequence(
+    sequences: Sequences, config: SequenceConfig, run: NetworkTraining
+) -> SequenceModel:
     """Fit on the steps before `run.now`.
 
     Raises BadInput when there is no visitor, or `width` is no multiple of `n_heads`.

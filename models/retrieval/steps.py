@@ -60,7 +60,7 @@ def _report_nothing(_: str) -> None:
 
 
 @dataclass(frozen=True)
-class TrainingRun:
+class NetworkTraining:
     """Time, seed, checkpoints and progress reports of one training.
 
     now        epoch seconds; the data lie before it

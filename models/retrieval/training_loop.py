@@ -36,9 +36,9 @@ from models.retrieval.steps import (
     SECONDS_PER_WEEK,
     Batch,
     LoopConfig,
+    NetworkTraining,
     Segment,
     Steps,
-    TrainingRun,
     compute_popularity,
     make_batch,
     select_latest,
@@ -81,7 +81,11 @@ class Network(nn.Module, ABC):
 
 
 def train_network(
-    build: Callable[[], Network], steps: Steps, n_items: int, config: LoopConfig, run: TrainingRun
+    build: Callable[[], Network],
+    steps: Steps,
+    n_items: int,
+    config: LoopConfig,
+    run: NetworkTraining,
 ) -> Network:
     """Return a trained network in evaluation mode, on the CPU.
 
@@ -166,7 +170,7 @@ class _Loop:
         steps: Steps,
         n_items: int,
         config: LoopConfig,
-        run: TrainingRun,
+        run: NetworkTraining,
     ) -> None:
         self._phase, self._config, self._run = phase, config, run
         self._device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -32,9 +32,9 @@ from models.retrieval.next_step_model import NextStepModel
 from models.retrieval.steps import (
     Batch,
     LoopConfig,
+    NetworkTraining,
     Segment,
     Steps,
-    TrainingRun,
     compute_popularity,
     make_batch,
     select_items,
@@ -184,7 +184,7 @@ def _vectors_from_attributes(
 
 
 def fit_two_tower(
-    sequences: Sequences, items: ItemFeatures, config: TwoTowerConfig, run: TrainingRun
+    sequences: Sequences, items: ItemFeatures, config: TwoTowerConfig, run: NetworkTraining
 ) -> TwoTower:
     """Fit on the steps before `run.now`. Raises BadInput when there is no visitor."""
     # Here, because a server predicts without torch.

@@ -13,11 +13,11 @@ from serving.audit.repository import AuditFilter, AuditRecord
 from serving.audit.service import AuditService
 from serving.database.audit_log import Head
 from serving.http.auth import Caller, require
-from serving.http.dependencies import provided
+from serving.http.dependencies import inject
 from serving.http.parameters import allow_only, check_text, parse_cursor
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"], dependencies=[Depends(check_text)])
-Audit = Annotated[AuditService, Depends(provided(AuditService))]
+Audit = Annotated[AuditService, Depends(inject(AuditService))]
 Auditor = Annotated[Caller, Depends(require("audit.read"))]
 
 

@@ -10,11 +10,11 @@ from starlette.concurrency import run_in_threadpool
 
 from serving.events.service import MAX_EVENTS, EventService
 from serving.http.auth import Caller, require
-from serving.http.dependencies import provided
+from serving.http.dependencies import inject
 from serving.http.metrics import Metrics
 
 router = APIRouter(prefix="/v1", tags=["events"])
-Events = Annotated[EventService, Depends(provided(EventService))]
+Events = Annotated[EventService, Depends(inject(EventService))]
 
 
 class EventsRequest(BaseModel):
@@ -63,7 +63,7 @@ class EventsResponse(BaseModel):
 @router.post("/events", status_code=202)
 async def post_events(
     events: Events,
-    metrics: Annotated[Metrics, Depends(provided(Metrics))],
+    metrics: Annotated[Metrics, Depends(inject(Metrics))],
     _caller: Annotated[Caller, Depends(require("events"))],
     body: EventsRequest,
 ) -> EventsResponse:

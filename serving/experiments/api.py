@@ -14,7 +14,7 @@ from features.contracts.money import mean_to_major
 from serving.experiments.service import ExperimentService
 from serving.field_types import Id, Name
 from serving.http.auth import Caller, require
-from serving.http.dependencies import provided
+from serving.http.dependencies import inject
 from serving.http.idempotency import Write
 from serving.http.parameters import allow_only
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from experiments.analysis.report import ExperimentReport, MetricResult, VariantResult
 
 router = APIRouter(prefix="/v1", tags=["experiments"])
-Experiments = Annotated[ExperimentService, Depends(provided(ExperimentService))]
+Experiments = Annotated[ExperimentService, Depends(inject(ExperimentService))]
 Manager = Annotated[Caller, Depends(require("experiments.manage"))]
 Key = Annotated[Name, Path(description="The experiment's key")]
 

@@ -14,11 +14,11 @@ from models.demand.lookup import Forecast
 from serving.field_types import Id, ModelResponse, Name
 from serving.forecasts.service import ForecastService, Freq, PriceAdjustment
 from serving.http.auth import Caller, require
-from serving.http.dependencies import provided
+from serving.http.dependencies import inject
 from serving.http.parameters import allow_only
 
 router = APIRouter(prefix="/v1/forecasts", tags=["forecasts"])
-Forecasts = Annotated[ForecastService, Depends(provided(ForecastService))]
+Forecasts = Annotated[ForecastService, Depends(inject(ForecastService))]
 MAX_HORIZON = 13 * 7  # days; the forecasts of a model may end before, which is an error of its own
 
 

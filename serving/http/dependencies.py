@@ -1,4 +1,4 @@
-"""The services of one server process, by type: `provide` at the start, `Depends(provided(...))` in
+"""The services of one server process, by type: `provide` at the start, `Depends(inject(...))` in
 a router."""
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ def provide(app: FastAPI, *services: object) -> None:
     app.state.services = known | {type(service): service for service in services}
 
 
-def provided(kind: type[Service]) -> Callable[[Request], Awaitable[Service]]:
+def inject(kind: type[Service]) -> Callable[[Request], Awaitable[Service]]:
     """Return a FastAPI dependency that yields the service of this type.
 
-    A router declares `Prices = Annotated[PriceService, Depends(provided(PriceService))]` and gets
+    A router declares `Prices = Annotated[PriceService, Depends(inject(PriceService))]` and gets
     exactly that service; a test provides another instance of the same type.
     """
 

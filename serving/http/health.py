@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
 
-from serving.http.dependencies import provided
+from serving.http.dependencies import inject
 from serving.http.errors import problem
 
 router = APIRouter(tags=["health"])
@@ -49,7 +49,7 @@ async def healthz() -> HealthResponse:
 
 @router.get("/readyz", response_model=ReadyResponse)
 async def readyz(
-    readiness: Annotated[Readiness, Depends(provided(Readiness))],
+    readiness: Annotated[Readiness, Depends(inject(Readiness))],
 ) -> ReadyResponse | Response:
     """200 with the versions served; 503 while something is missing or the server drains."""
     if readiness.draining:

@@ -20,7 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.process_collector import ProcessCollector
 
 from serving.http.auth import check_scope, identify
-from serving.http.dependencies import provided
+from serving.http.dependencies import inject
 
 router = APIRouter(tags=["health"])
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -136,7 +136,7 @@ class Metrics:
 
 @router.get("/metrics", response_class=Response)
 async def get_metrics(
-    request: Request, metrics: Annotated[Metrics, Depends(provided(Metrics))]
+    request: Request, metrics: Annotated[Metrics, Depends(inject(Metrics))]
 ) -> Response:
     """Open on loopback; from elsewhere it needs a key with the scope metrics."""
     if request.client is None or request.client.host not in _LOOPBACK:

@@ -11,12 +11,12 @@ from pydantic import BaseModel, Field
 from features.contracts.tables import DEFAULT_ZONE
 from serving.field_types import ModelResponse, Name, Text
 from serving.http.auth import Caller, require
-from serving.http.dependencies import provided
+from serving.http.dependencies import inject
 from serving.http.parameters import allow_only, check_text, parse_cursor
 from serving.inventory.service import InventoryRow, InventoryService
 
 router = APIRouter(prefix="/v1/inventory", tags=["inventory"])
-Inventories = Annotated[InventoryService, Depends(provided(InventoryService))]
+Inventories = Annotated[InventoryService, Depends(inject(InventoryService))]
 _NAMES = ("zone", "category", "show", "cursor", "limit")
 
 

@@ -11,14 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from models.registry import NAMES, Version
 from serving.field_types import Name
 from serving.http.auth import Caller, require
-from serving.http.dependencies import provided
+from serving.http.dependencies import inject
 from serving.http.idempotency import Write
 from serving.models.served_models import ServedModels
 from serving.models.service import ModelService
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
-Models = Annotated[ModelService, Depends(provided(ModelService))]
-Served = Annotated[ServedModels, Depends(provided(ServedModels))]
+Models = Annotated[ModelService, Depends(inject(ModelService))]
+Served = Annotated[ServedModels, Depends(inject(ServedModels))]
 Manager = Annotated[Caller, Depends(require("models.manage"))]
 ModelName = Annotated[Name, Path(description=", ".join(NAMES))]
 

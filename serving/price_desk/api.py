@@ -16,7 +16,7 @@ from serving.database.audit_log import Decider
 from serving.database.tables import SUGGESTION_STATUSES
 from serving.field_types import ReasonRequest, Text, Time
 from serving.http.auth import Caller, require
-from serving.http.dependencies import provided
+from serving.http.dependencies import inject
 from serving.http.idempotency import Write
 from serving.http.parameters import allow_only, check_text, parse_cursor, parse_if_match
 from serving.price_desk import decisions
@@ -37,7 +37,7 @@ _FILTERS = ("status", "category", "min_change", "zone", "item_id", "evidence_gra
 Reader = Annotated[Caller, Depends(require("pricing.read"))]
 Proposer = Annotated[Caller, Depends(require("pricing.propose"))]
 Approver = Annotated[Caller, Depends(require("pricing.approve"))]
-Desk = Annotated[PriceDeskService, Depends(provided(PriceDeskService))]
+Desk = Annotated[PriceDeskService, Depends(inject(PriceDeskService))]
 IfMatch = Annotated[
     str | None, Header(description="The ETag of the suggestion as you read it; 412 when it changed")
 ]

@@ -11,13 +11,13 @@ from pydantic import BaseModel, Field
 from features.contracts.money import to_major
 from features.contracts.tables import DEFAULT_ZONE
 from serving.http.auth import Caller, require
-from serving.http.dependencies import provided
+from serving.http.dependencies import inject
 from serving.http.parameters import allow_only, check_text, parse_cursor, parse_instant
 from serving.prices.documents import PriceChangeResponse, describe_change
 from serving.prices.service import PriceService, Quote
 
 router = APIRouter(tags=["prices"], dependencies=[Depends(check_text)])
-Prices = Annotated[PriceService, Depends(provided(PriceService))]
+Prices = Annotated[PriceService, Depends(inject(PriceService))]
 MAX_ITEMS = 500
 
 

@@ -14,7 +14,7 @@ from features.contracts.recommendations import ScoredItem
 from features.contracts.tables import DEFAULT_ZONE
 from serving.field_types import Id, ModelResponse, Name
 from serving.http.auth import Caller, require
-from serving.http.dependencies import provided
+from serving.http.dependencies import inject
 from serving.recommendations.allowed_items import Filter
 from serving.recommendations.service import (
     MAX_COUNT,
@@ -24,7 +24,7 @@ from serving.recommendations.service import (
 )
 
 router = APIRouter(prefix="/v1", tags=["recommendations"])
-Recommendations = Annotated[RecommendationService, Depends(provided(RecommendationService))]
+Recommendations = Annotated[RecommendationService, Depends(inject(RecommendationService))]
 Storefront = Annotated[Caller, Depends(require("storefront"))]
 
 Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]

@@ -11,7 +11,7 @@ from features.contracts.tables import DEFAULT_ZONE
 from models.pricing.promotions.what_if import MAX_PRICES
 from serving.field_types import Text
 from serving.http.auth import Caller, require
-from serving.http.dependencies import provided
+from serving.http.dependencies import inject
 from serving.http.parameters import allow_only, check_text
 from serving.what_if.documents import (
     Money,
@@ -23,7 +23,7 @@ from serving.what_if.service import WhatIfService
 
 router = APIRouter(tags=["prices"], dependencies=[Depends(check_text), Depends(allow_only())])
 Reader = Annotated[Caller, Depends(require("pricing.read"))]
-WhatIf = Annotated[WhatIfService, Depends(provided(WhatIfService))]
+WhatIf = Annotated[WhatIfService, Depends(inject(WhatIfService))]
 
 
 class PricesRequest(BaseModel):

@@ -29,7 +29,7 @@ from models.ranking.catalogue import Catalogue
 from models.ranking.columns import FeatureNames, column_names, make_columns
 from models.ranking.lambdarank import fit_ranker
 from models.ranking.model import TASKS, RankingTask
-from models.retrieval.steps import Steps, TrainingRun, select_latest
+from models.retrieval.steps import NetworkTraining, Steps, select_latest
 from training.recommendations.neural import NeuralConfig, fit_networks
 from training.recommendations.ranking_rows import Rows, join_rows
 from training.recommendations.snapshots import (
@@ -100,7 +100,7 @@ class _Window:
         config = load("models/neural", NeuralConfig)
         self._past = compute_offline_sequences(facts, cut)
         items, now = compute_offline_items(facts, cut), int(cut.timestamp())
-        run = TrainingRun(now, context.settings.seed)
+        run = NetworkTraining(now, context.settings.seed)
         self._networks = fit_networks(self._past, items, config, run)
         self._catalogue = Catalogue(context.snapshot(cut).items, names.item)
         print(f"networks fitted at {cut:%Y-%m-%d}", flush=True)

@@ -36,7 +36,7 @@ from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions, find_positions
 from models.retrieval.next_step_model import NextStepModel
 from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
-from models.retrieval.steps import Steps, TrainingRun, compute_popularity, select_latest
+from models.retrieval.steps import NetworkTraining, Steps, compute_popularity, select_latest
 from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
 from training.recommendations.metrics import ndcg
 from training.significance import compute_paired_p_value
@@ -90,7 +90,7 @@ class _Scorer:
 
 
 def fit_networks(
-    past: Sequences, items: ItemFeatures, config: NeuralConfig, run: TrainingRun
+    past: Sequences, items: ItemFeatures, config: NeuralConfig, run: NetworkTraining
 ) -> tuple[SequenceModel, TwoTower]:
     """Fit both networks on the steps before `run.now`."""
     sequence = fit_sequence(past, config.sequence, _describe_run(run, "sequence", "sequence"))
@@ -100,7 +100,7 @@ def fit_networks(
     return sequence, towers
 
 
-def _describe_run(run: TrainingRun, folder_name: str, title: str) -> TrainingRun:
+def _describe_run(run: NetworkTraining, folder_name: str, title: str) -> NetworkTraining:
     """Return the run with a folder of its own for checkpoints, and progress under its title."""
     folder = None if run.folder is None else run.folder / "checkpoints" / folder_name
     return replace(run, folder=folder, progress=lambda text: run.progress(f"{title}, {text}"))
@@ -319,7 +319,7 @@ def evaluate(
     items = compute_offline_items(facts, window.cut)
     folder = settings.home / "neural"
     with join_processes() as rank:
-        run = TrainingRun(
+        run = NetworkTraining(
             now=int(window.cut.timestamp()),
             seed=settings.seed,
             folder=folder,

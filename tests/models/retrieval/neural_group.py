@@ -8,12 +8,12 @@ from pathlib import Path
 
 from models.retrieval.process_group import join_processes
 from models.retrieval.sequence import fit_sequence
-from models.retrieval.steps import TrainingRun
+from models.retrieval.steps import NetworkTraining
 from tests.shops.tastes import CONFIG, NOW, draw_sequences
 
 if __name__ == "__main__":
     with join_processes() as rank:
-        run = TrainingRun(NOW, seed=5, folder=Path(sys.argv[1]) / "checkpoints")
+        run = NetworkTraining(NOW, seed=5, folder=Path(sys.argv[1]) / "checkpoints")
         model = fit_sequence(draw_sequences(), CONFIG, run)
         if not rank:
             model.save(Path(sys.argv[1]) / "model")

@@ -21,7 +21,7 @@ from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
 from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
 from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
-from models.retrieval.steps import TrainingRun
+from models.retrieval.steps import NetworkTraining
 from models.retrieval.two_tower import TwoTower, TwoTowerConfig, fit_two_tower
 from tests.shops.neural_shop import LOOP, make_plain_items, make_purchases, make_sequences
 
@@ -82,7 +82,7 @@ CASES = {
         lambda i: fit_sequence(
             make_sequences(i),
             SequenceConfig(width=8, dropout=0.0, loop=LOOP),
-            TrainingRun(NOW, seed=3),
+            NetworkTraining(NOW, seed=3),
         ),
         times_chance,
     ),
@@ -92,7 +92,7 @@ CASES = {
             make_sequences(i),
             make_plain_items(i.item_ids),
             TwoTowerConfig(width=8, dropout=0.0, loop=LOOP),
-            TrainingRun(NOW, seed=3),
+            NetworkTraining(NOW, seed=3),
         ),
         times_chance,
     ),

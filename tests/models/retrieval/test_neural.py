@@ -18,8 +18,8 @@ from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequenc
 from models.retrieval.sequence_network import SequenceNetwork
 from models.retrieval.steps import (
     SECONDS_PER_WEEK,
+    NetworkTraining,
     Steps,
-    TrainingRun,
     build_steps,
     compute_popularity,
     make_batch,
@@ -39,13 +39,13 @@ TEA = [
 
 @pytest.fixture(scope="module")
 def sequence() -> SequenceModel:
-    return fit_sequence(draw_sequences(), CONFIG, TrainingRun(NOW, 5))
+    return fit_sequence(draw_sequences(), CONFIG, NetworkTraining(NOW, 5))
 
 
 @pytest.fixture(scope="module")
 def towers() -> TwoTower:
     config = TwoTowerConfig(width=8, dropout=0.0, id_dropout=0.3, loop=LOOP)
-    return fit_two_tower(draw_sequences(), make_items(), config, TrainingRun(NOW, 5))
+    return fit_two_tower(draw_sequences(), make_items(), config, NetworkTraining(NOW, 5))
 
 
 def compute_share(model: SequenceModel | TwoTower, events: list[Event], taste: str) -> float:
@@ -151,17 +151,19 @@ def test_a_killed_training_continues_to_the_weights_it_would_have_had(
             raise KeyboardInterrupt
 
     config = replace(CONFIG, dropout=0.1)
-    whole = fit_sequence(draw_sequences(), config, TrainingRun(NOW, 5))
+    whole = fit_sequence(draw_sequences(), config, NetworkTraining(NOW, 5))
     with pytest.raises(KeyboardInterrupt):
-        fit_sequence(draw_sequences(), config, TrainingRun(NOW, 5, tmp_path, kill_at_epoch_7))
-    resumed = fit_sequence(draw_sequences(), config, TrainingRun(NOW, 5, tmp_path, reports.append))
+        fit_sequence(draw_sequences(), config, NetworkTraining(NOW, 5, tmp_path, kill_at_epoch_7))
+    resumed = fit_sequence(
+        draw_sequences(), config, NetworkTraining(NOW, 5, tmp_path, reports.append)
+    )
     assert reports[0] == "final: continuing after epoch 7"
     assert len(reports) == 1 + LOOP.n_epochs - 7
     for name, weights in whole.weights.items():
         assert resumed.weights[name].tolist() == weights.tolist(), name
     # Another seed is another training.
     other: list[str] = []
-    fit_sequence(draw_sequences(), config, TrainingRun(NOW, 6, tmp_path, other.append))
+    fit_sequence(draw_sequences(), config, NetworkTraining(NOW, 6, tmp_path, other.append))
     assert other[0].startswith("final: epoch 1 ")
 
 
@@ -169,7 +171,9 @@ def test_training_stops_early_where_nothing_improves() -> None:
     reports: list[str] = []
     loop = replace(LOOP, validation_weeks=1, patience=2, n_epochs=30)
     fit_sequence(
-        draw_sequences(), replace(CONFIG, loop=loop), TrainingRun(NOW, 5, progress=reports.append)
+        draw_sequences(),
+        replace(CONFIG, loop=loop),
+        NetworkTraining(NOW, 5, progress=reports.append),
     )
     searched = [report for report in reports if report.startswith("search")]
     refitted = [report for report in reports if report.startswith("final")]
@@ -212,6 +216,6 @@ def test_nobody_and_an_odd_width_are_refused() -> None:
     nobody = as_sequences([])
     assert isinstance(nobody, Sequences)
     with pytest.raises(BadInput, match="no visitor"):
-        fit_sequence(nobody, CONFIG, TrainingRun(NOW, 1))
+        fit_sequence(nobody, CONFIG, NetworkTraining(NOW, 1))
     with pytest.raises(BadInput, match="no multiple"):
-        fit_sequence(draw_sequences(), SequenceConfig(width=9, n_heads=2), TrainingRun(NOW, 1))
+        fit_sequence(draw_sequences(), SequenceConfig(width=9, n_heads=2), NetworkTraining(NOW, 1))

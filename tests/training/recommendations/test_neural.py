@@ -12,7 +12,7 @@ import numpy as np
 from features.contracts.sequences import PURCHASE, Sequences
 from models.retrieval.ease import EaseConfig
 from models.retrieval.sequence import SequenceConfig
-from models.retrieval.steps import TrainingRun
+from models.retrieval.steps import NetworkTraining
 from models.retrieval.two_tower import TwoTowerConfig
 from tests.shops.tastes import DAY, LOOP, draw_sequences, make_items
 from training.recommendations.neural import NeuralConfig, evaluate_networks, fit_networks
@@ -43,7 +43,7 @@ def test_networks_that_learn_tastes_stand_above_popularity() -> None:
         two_tower=TwoTowerConfig(width=8, dropout=0.0, loop=loop),
         ease=EaseConfig(l2=10.0),
     )
-    models = fit_networks(past, make_items(), config, TrainingRun(CUT, seed=1))
+    models = fit_networks(past, make_items(), config, NetworkTraining(CUT, seed=1))
     window = Window(datetime.fromtimestamp(CUT, UTC), datetime.fromtimestamp(CUT + DAY, UTC))
     found = {
         (each.question, each.method): each
