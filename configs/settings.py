@@ -24,7 +24,7 @@ ENGINES = ("duckdb",)
 
 
 class ZoneSettings(BaseModel):
-    """What differs between zones. Given as JSON in SHOPWRIGHT_ZONES, keyed by zone."""
+    """The settings of one zone; SHOPWRIGHT_ZONES gives them as JSON, by zone."""
 
     currency: str = "USD"
     prices_include_tax: bool = False
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
 
     @field_validator("engine")
     @classmethod
-    def _known_engine(cls, engine: str) -> str:
+    def _check_engine(cls, engine: str) -> str:
         if engine not in ENGINES:
             raise ValueError(
                 f"there is no engine {engine!r} yet; unset it, or set it to {' or '.join(ENGINES)}"
@@ -114,7 +114,7 @@ class Settings(BaseSettings):
         return engine
 
     def zone(self, zone: str) -> ZoneSettings:
-        """The settings of `zone`."""
+        """Return the settings of `zone`."""
         return self.zones.get(zone) or ZoneSettings(
             currency=self.currency,
             prices_include_tax=self.prices_include_tax,
@@ -132,8 +132,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments win over the environment, which wins over what the state folder remembers of
-        its shop."""
+        """Prefer arguments to the environment, and that to the values stored in the state folder."""
         home = (
             init_settings().get("home")
             or env_settings().get("home")
@@ -143,13 +142,17 @@ class Settings(BaseSettings):
         return init_settings, env_settings, remembered
 
     def remember(self, **values: str) -> None:
-        """Keeps facts about the shop (time zone, currency, clock) in the state folder; the
-        environment wins."""
+        """Store facts about the shop (time zone, currency, clock) in the state folder.
+
+        The environment has precedence.
+        """
         _write_json(self.home / REMEMBERED, values)
 
     def business_clock(self) -> BusinessClock:
-        """The shop's clock. All processes on one state folder, and every restart, read the same
-        time from it."""
+        """Return the clock of the shop.
+
+        All processes on one state folder, and every restart, read the same time from it.
+        """
         if self.clock_start is None:
             return BusinessClock()
         start = self.clock_start.astimezone(UTC)
@@ -165,12 +168,12 @@ class Settings(BaseSettings):
 
     @property
     def sqlalchemy_url(self) -> str:
-        """Where the database is."""
+        """The URL of the database."""
         return self.database_url or f"sqlite:///{self.home.absolute() / 'shopwright.db'}"
 
     @property
     def mlflow_url(self) -> str:
-        """Where MLflow is when MLFLOW_TRACKING_URI does not say."""
+        """The URL of MLflow when MLFLOW_TRACKING_URI is not set."""
         return f"sqlite:///{self.home.absolute() / 'mlflow.db'}"
 
 

@@ -117,7 +117,7 @@ def load_experiments(settings: Settings) -> dict[str, Experiment]:
     would coincide).
     """
     experiments: dict[str, Experiment] = {}
-    for name in loading.names(_FOLDER, overlay=settings.config_dir):
+    for name in loading.list_configs(_FOLDER, overlay=settings.config_dir):
         experiment = loading.load(f"{_FOLDER}/{name}", Experiment, overlay=settings.config_dir)
         if experiment.key != name:
             raise BadInput(

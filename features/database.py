@@ -1,4 +1,4 @@
-"""The one SQL database: its MetaData, the tables of what the store knows, and the unit of work.
+"""The SQL database: its MetaData, the tables of facts, and the unit of work.
 
 SQLite (WAL, one writer at a time, BEGIN IMMEDIATE) and PostgreSQL (psycopg 3) hold the same tables.
 Write inside `transaction(engine)`; read inside `reading(engine)`. The schema is created by
@@ -8,13 +8,14 @@ migrations (serving/database/migrate.py).
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
 from configs.settings import Settings
@@ -57,10 +58,9 @@ class Instant(sa.TypeDecorator[datetime]):
 # SQLite numbers rows by itself only in a column of type INTEGER.
 RowNumber = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
-# What a history is made of, as literals: a partial index is used by queries that say the same.
+# The events of a history, as literals: a query uses a partial index only with the same condition.
 BOUGHT = sa.text("event_type IN ('purchase', 'refund')")
 VIEWED = sa.text(f"event_type IN {tuple(VIEW_TYPES)}")
-_OF_BOUGHT: dict[str, Any] = {"sqlite_where": BOUGHT, "postgresql_where": BOUGHT}
 
 events = sa.Table(
     "events",
@@ -89,7 +89,13 @@ events = sa.Table(
     sa.Index(None, "occurred_at"),
     sa.Index(None, "received_at"),
     *(
-        sa.Index(f"ix_events_{who}_bought", f"{who}_id", "occurred_at", **_OF_BOUGHT)
+        sa.Index(
+            f"ix_events_{who}_bought",
+            f"{who}_id",
+            "occurred_at",
+            sqlite_where=BOUGHT,
+            postgresql_where=BOUGHT,
+        )
         for who in ("visitor", "session")
     ),
 )
@@ -176,15 +182,15 @@ user_consent = sa.Table(
 
 
 def engine(settings: Settings) -> sa.Engine:
-    """The database of the settings, opened but not migrated; SQLite files get their folder."""
+    """Return the database of the settings, not migrated; the folder of a SQLite file is made."""
     url = make_url(settings.sqlalchemy_url)
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
             settings.home.mkdir(parents=True, exist_ok=True)
-        opened = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
-        event.listen(opened, "connect", _open_sqlite)
-        event.listen(opened, "begin", _begin_sqlite)
-        return opened
+        sqlite = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+        event.listen(sqlite, "connect", _open_sqlite)
+        event.listen(sqlite, "begin", _begin_sqlite)
+        return sqlite
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg")
     return sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
@@ -192,21 +198,23 @@ def engine(settings: Settings) -> sa.Engine:
 
 @contextmanager
 def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """One unit of work: commits when the block ends, rolls back when it raises. SQLite locks for
-    writing at once."""
+    """Run one unit of work: commit when the block ends, roll back when it raises.
+
+    SQLite locks for writing at once.
+    """
     with engine.execution_options(**{_WRITES: True}).begin() as connection:
         yield connection
 
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection to read with."""
+    """Open a connection to read with."""
     with engine.connect() as connection:
         yield connection
 
 
 def lock(connection: sa.Connection, name: str) -> None:
-    """Waits until this transaction is the only one that holds `name`.
+    """Wait until this transaction is the only one that holds `name`.
 
     On SQLite a writing transaction is alone already. On PostgreSQL rows whose order matters
     (ledger, audit) are numbered under such a lock, so that a reader who has seen number n never
@@ -218,26 +226,21 @@ def lock(connection: sa.Connection, name: str) -> None:
 
 
 def has_table(engine: sa.Engine, name: str) -> bool:
-    """Whether the database has the table already."""
+    """Return whether the database has the table."""
     return sa.inspect(engine).has_table(name)
 
 
-def insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """An INSERT that can say `on_conflict_do_nothing` and `on_conflict_do_update` on either
-    engine."""
+def insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    """Return an INSERT with `on_conflict_do_nothing` and `on_conflict_do_update`."""
     if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as of_postgresql
-
-        return of_postgresql(table)
-    from sqlalchemy.dialects.sqlite import insert as of_sqlite
-
-    return of_sqlite(table)
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def insert_new(
-    connection: sa.Connection, table: sa.Table, key: str, rows: Sequence[Mapping[str, Any]]
+    connection: sa.Connection, table: sa.Table, key: str, rows: Sequence[Mapping[str, object]]
 ) -> int:
-    """Inserts the rows, in order, whose `key` is not there yet; returns how many were inserted."""
+    """Insert the rows, in order, whose `key` is new; return how many were inserted."""
     if not rows:
         return 0
     statement = insert(connection, table).on_conflict_do_nothing(index_elements=[key])
@@ -248,8 +251,8 @@ def insert_new(
     return int(result.rowcount)
 
 
-def _open_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver would otherwise begin transactions of its own
+def _open_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # otherwise the driver begins transactions of its own
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 

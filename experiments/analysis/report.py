@@ -99,7 +99,7 @@ def build_report(
     """Return the report of `experiment` at `as_of`.
 
     exposures        this experiment's exposures: unit_id, variant, exposed_at
-                     (features.facts.exposures.first_exposures returns it)
+                     (features.facts.exposures.read_first_exposures returns it)
     events           in the stored schema of `events`
     other_currency   zones that sell in another currency than the rest: their sales are no revenue
                      here

@@ -1,4 +1,4 @@
-"""Exposures: that a unit met its variant, with the model that answered."""
+"""Exposures: the answers that a unit got under a variant, with the model that answered."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCHEMA = pa.schema(
 class Exposure:
     """One answer that a unit got under an experiment.
 
-    exposure_id    names the exposure, so that writing it twice keeps it once
+    exposure_id    the key: writing it twice stores it once
     unit_id        what the experiment assigns (a user or a visitor)
     exposed_at     business time
     recorded_at    system time
@@ -47,24 +47,23 @@ class Exposure:
 
 
 def append(connection: sa.Connection, rows: Sequence[Exposure]) -> int:
-    """Keeps each exposure once; returns how many were new."""
+    """Store each exposure once and return how many were new."""
     ordered = sorted(
         {row.exposure_id: row for row in rows}.values(), key=lambda row: row.exposure_id
     )
     return insert_new(connection, exposures, "exposure_id", [vars(row) for row in ordered])
 
 
-def first_exposures(
+def read_first_exposures(
     connection: sa.Connection,
     experiment: str,
     *,
     after: datetime | None = None,
     until: datetime | None = None,
 ) -> pa.Table:
-    """Per unit and variant of an experiment: when they first met and how often. A unit in two
-    variants has two rows.
+    """Return the first exposure and the number of exposures by unit and variant.
 
-    Columns of SCHEMA, ordered by unit and variant. `after` and `until` bound exposed_at, half-open
+    A unit in two variants has two rows. Columns of SCHEMA, ordered by unit and variant. `after` and `until` bound exposed_at, half-open
     on the left.
     """
     table = exposures.c
@@ -88,5 +87,5 @@ def first_exposures(
 
 
 def erase(connection: sa.Connection, unit_id: str) -> int:
-    """Forgets a unit's exposures; returns how many there were."""
+    """Erase the exposures of a unit and return how many there were."""
     return connection.execute(exposures.delete().where(exposures.c.unit_id == unit_id)).rowcount

@@ -1,5 +1,7 @@
-"""Impressions: the items that placements which explore have shown, each with its chance, for
-off-policy estimates."""
+"""Impressions: the items shown by placements that explore, with their propensities.
+
+Off-policy estimates need them.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +29,14 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Impression:
-    """One place of one slate.
+    """One rank of one slate.
 
-    impression_id   names it, so that writing it twice keeps it once
-    propensity      chance of this item at this place given the places before it, 0 < p <= 1; the
-                    product over a slate
-                    is the chance of the slate. The chance of the experiment's variant is not in it
-                    (see exposures)
-    explored        whether it was drawn instead of the best that was left
-    unit_id         the user, else visitor, else session; None when nobody was named
+    impression_id   the key: writing it twice stores it once
+    propensity      probability of this item at this rank given the ranks before it, 0 < p <= 1; the
+                    product over a slate is the probability of the slate. The probability of the
+                    variant of an experiment is not in it (see exposures)
+    explored        whether it was drawn at random instead of the best remaining item
+    unit_id         the user, else visitor, else session; None when none was given
     shown_at        business time; recorded_at is system time
     """
 
@@ -54,22 +55,24 @@ class Impression:
 
 
 def append(connection: sa.Connection, rows: Sequence[Impression]) -> int:
-    """Keeps each impression once; returns how many were new."""
+    """Store each impression once and return how many were new."""
     ordered = sorted(
         {row.impression_id: row for row in rows}.values(), key=lambda row: row.impression_id
     )
     return insert_new(connection, impressions, "impression_id", [vars(row) for row in ordered])
 
 
-def of_placement(
+def read_placement(
     connection: sa.Connection,
     placement: str,
     *,
     after: datetime | None = None,
     until: datetime | None = None,
 ) -> pa.Table:
-    """The slates of a placement place by place, columns of SCHEMA; `after` < shown_at <=
-    `until`."""
+    """Return the slates of a placement rank by rank; `after` < shown_at <= `until`.
+
+    Columns of SCHEMA.
+    """
     table = impressions.c
     query = (
         sa.select(*(table[name] for name in SCHEMA.names))
@@ -84,7 +87,6 @@ def of_placement(
 
 
 def erase(connection: sa.Connection, unit_id: str) -> int:
-    """Forgets whom a unit's impressions were shown to; what was shown and with which chance stays.
-    Returns how many."""
+    """Erase the unit of its impressions and return how many; the items and propensities stay."""
     query = impressions.update().where(impressions.c.unit_id == unit_id).values(unit_id=None)
     return connection.execute(query).rowcount

@@ -82,8 +82,8 @@ def count_unlawful_imports(ledger: Ledger, law_of: Callable[[str], PriceLaw]) ->
     `law_of` gives the rule of a zone.
     """
     count = 0
-    for zone in ledger.zones():
-        histories = ledger.histories(ledger.list_reduced_imports(zone), zone)
+    for zone in ledger.list_zones():
+        histories = ledger.read_histories(ledger.list_reduced_imports(zone), zone)
         for history in histories.values():
             unlawful = find_unlawful_reductions(history, law_of(zone))
             count += sum(price.source is PriceSource.IMPORTED for price in unlawful)
@@ -168,7 +168,7 @@ def explain_objections(
     objections = {}
     for zone in sorted({price.zone for price in prices.values()}):
         in_zone = {key: price for key, price in prices.items() if price.zone == zone}
-        histories = ledger.histories([price.item_id for price in in_zone.values()], zone)
+        histories = ledger.read_histories([price.item_id for price in in_zone.values()], zone)
         for key, price in in_zone.items():
             history = histories.get(price.item_id, ())
             if objection := explain_objection(history, price, law_of(zone)):

@@ -1,10 +1,9 @@
-"""The price ledger: append-only, keyed by item, zone and time, and the only place a served price
-comes from.
+"""The price ledger: append-only, by item, zone and time; the only source of served prices.
 
-A row holds from `valid_from` until `valid_to` (open when None). Of the rows that hold at an instant
-the one that began last is in force, and of those that began together the one appended last. So a
-promotion with an end gives way to the price before it, and a correction is a later row with the
-same beginning. Nothing is ever rewritten.
+A row is valid from `valid_from` until `valid_to` (no end when None). Of the valid rows of an instant
+the one that began last is the current price, and of those that began together the one appended
+last. So the end of a promotion restores the price before it, and a correction is a later row with
+the same beginning. Nothing is ever rewritten.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +29,7 @@ _FETCH = 50_000
 
 
 class PriceSource(StrEnum):
-    """Where a price came from."""
+    """The origin of a price."""
 
     IMPORTED = "imported"  # the shop's own price history
     OBSERVED = (
@@ -61,8 +60,7 @@ class NewPrice:
     reverts_price_id: str | None = None
 
     def content_id(self) -> str:
-        """Named after what it says, not when it was recorded: appending the same price twice keeps
-        it once."""
+        """Return an id of the content without `recorded_at`: the same price is stored once."""
         parts = (
             self.item_id,
             self.zone,
@@ -94,48 +92,48 @@ class Ledger:
         self._connection = connection
 
     def append(self, rows: Sequence[NewPrice]) -> int:
-        """Appends prices in the given order and returns how many were new."""
+        """Append prices in the given order and return how many were new."""
         if not rows:
             return 0
         lock(self._connection, "price_ledger")
         values = [{**vars(row), "price_id": row.content_id()} for row in rows]
         return insert_new(self._connection, price_ledger, "price_id", values)
 
-    def current(self, item_ids: Iterable[str], zone: str, at: datetime) -> dict[str, Price]:
-        """The price in force at `at`, by item; items without one are absent."""
+    def find_current(self, item_ids: Iterable[str], zone: str, at: datetime) -> dict[str, Price]:
+        """Return the current price at `at`, by item; items without one are absent."""
         table = price_ledger.c
         latest = sa.func.row_number().over(
             partition_by=table.item_id, order_by=(table.valid_from.desc(), table.seq.desc())
         )
-        found: dict[str, Price] = {}
+        prices: dict[str, Price] = {}
         for chunk in _chunks(item_ids):
             ranked = (
-                sa.select(price_ledger, latest.label("place"))
-                .where(table.item_id.in_(chunk), table.zone == zone, *_holds(at))
+                sa.select(price_ledger, latest.label("recency"))
+                .where(table.item_id.in_(chunk), table.zone == zone, *_is_valid_at(at))
                 .subquery()
             )
-            rows = self._connection.execute(sa.select(ranked).where(ranked.c.place == 1))
-            found.update((row.item_id, _price(row)) for row in rows)
-        return found
+            rows = self._connection.execute(sa.select(ranked).where(ranked.c.recency == 1))
+            prices.update((row.item_id, _build_price(row)) for row in rows)
+        return prices
 
-    def offers(self, zone: str, at: datetime) -> dict[str, int]:
-        """The offer price in force at `at` of every item of a zone that has one, minor units."""
+    def read_offers(self, zone: str, at: datetime) -> dict[str, int]:
+        """Return the current offer price at `at` of every item of a zone, minor units."""
         table = price_ledger.c
         query = sa.select(table.item_id, table.offer_price_minor).where(
-            table.zone == zone, *_holds(at)
+            table.zone == zone, *_is_valid_at(at)
         )
-        # The last to be put in is the one in force.
+        # Of an item the last row overwrites the others: it is the current price.
         rows = self._connection.execute(query.order_by(table.valid_from, table.seq))
         return {row.item_id: row.offer_price_minor for row in rows}
 
-    def last_seq(self) -> int:
-        """The number of the row appended last, 0 in an empty ledger."""
+    def read_last_seq(self) -> int:
+        """Return the number of the row appended last, 0 in an empty ledger."""
         return (
             self._connection.execute(sa.select(sa.func.max(price_ledger.c.seq))).scalar_one() or 0
         )
 
-    def next_change(self, zone: str, at: datetime) -> datetime | None:
-        """When after `at` the next price of a zone begins or ends, as far as the ledger knows."""
+    def find_next_change(self, zone: str, at: datetime) -> datetime | None:
+        """Return when after `at` the next known price of a zone begins or ends."""
         table = price_ledger.c
         times = [
             self._connection.execute(
@@ -145,28 +143,30 @@ class Ledger:
         ]
         return min((time for time in times if time is not None), default=None)
 
-    def touched(self, zone: str, *, after: int, since: datetime, until: datetime) -> list[str]:
-        """Items of a zone with a row appended after number `after`, or one that began or ended
-        after `since`.
+    def list_changed_items(
+        self, zone: str, *, after: int, since: datetime, until: datetime
+    ) -> list[str]:
+        """Return the items of a zone whose price may have changed.
 
-        Up to and with `until`.
+        Those with a row appended after number `after`, or one that began or ended after `since`, up
+        to and including `until`.
         """
         table = price_ledger.c
-        touches = [table.seq > after]
+        changes = [table.seq > after]
         if since < until:
-            touches += [
+            changes += [
                 sa.and_(time > since, time <= until) for time in (table.valid_from, table.valid_to)
             ]
-        query = sa.select(table.item_id).where(table.zone == zone, sa.or_(*touches)).distinct()
+        query = sa.select(table.item_id).where(table.zone == zone, sa.or_(*changes)).distinct()
         return list(self._connection.execute(query).scalars())
 
-    def history(self, item_id: str, zone: str) -> list[Price]:
-        """Every row of an item, in the order of appending."""
-        return self.histories([item_id], zone).get(item_id, [])
+    def read_history(self, item_id: str, zone: str) -> list[Price]:
+        """Return every row of an item, in the order of appending."""
+        return self.read_histories([item_id], zone).get(item_id, [])
 
-    def histories(self, item_ids: Iterable[str], zone: str) -> dict[str, list[Price]]:
-        """`history` of many items; those without a price are absent."""
-        found: dict[str, list[Price]] = {}
+    def read_histories(self, item_ids: Iterable[str], zone: str) -> dict[str, list[Price]]:
+        """Return `read_history` of many items; those without a price are absent."""
+        histories: dict[str, list[Price]] = {}
         for chunk in _chunks(item_ids):
             query = (
                 sa.select(price_ledger)
@@ -174,8 +174,8 @@ class Ledger:
                 .order_by(price_ledger.c.seq)
             )
             for row in self._connection.execute(query):
-                found.setdefault(row.item_id, []).append(_price(row))
-        return found
+                histories.setdefault(row.item_id, []).append(_build_price(row))
+        return histories
 
     def list_reduced_imports(self, zone: str) -> list[str]:
         """Return the items of a zone whose price list ever announced a reduction, sorted."""
@@ -187,15 +187,14 @@ class Ledger:
         )
         return list(self._connection.execute(query.distinct().order_by(table.item_id)).scalars())
 
-    def by_id(self, price_id: str) -> Price | None:
-        """The row with this price_id."""
+    def find_by_id(self, price_id: str) -> Price | None:
+        """Return the row with this price_id, None without one."""
         query = sa.select(price_ledger).where(price_ledger.c.price_id == price_id)
         row = self._connection.execute(query).one_or_none()
-        return None if row is None else _price(row)
+        return None if row is None else _build_price(row)
 
-    def after(self, seq: int, limit: int, zone: str | None = None) -> list[Price]:
-        """The rows appended after number `seq`, in order: the feed a shop system follows without
-        missing any."""
+    def list_after(self, seq: int, limit: int, zone: str | None = None) -> list[Price]:
+        """Return the rows appended after number `seq`, in order: the feed of a shop system."""
         query = (
             sa.select(price_ledger)
             .where(price_ledger.c.seq > seq)
@@ -204,47 +203,48 @@ class Ledger:
         )
         if zone is not None:
             query = query.where(price_ledger.c.zone == zone)
-        return [_price(row) for row in self._connection.execute(query)]
+        return [_build_price(row) for row in self._connection.execute(query)]
 
     def is_empty(self, zone: str | None = None) -> bool:
-        """Whether no price was ever appended (in the zone)."""
+        """Return whether no price was ever appended (in the zone)."""
         query = sa.select(price_ledger.c.seq).limit(1)
         if zone is not None:
             query = query.where(price_ledger.c.zone == zone)
         return self._connection.execute(query).first() is None
 
-    def zones(self) -> list[str]:
-        """The zones that ever had a price, sorted."""
+    def list_zones(self) -> list[str]:
+        """Return the zones that ever had a price, sorted."""
         query = sa.select(price_ledger.c.zone).distinct().order_by(price_ledger.c.zone)
         return list(self._connection.execute(query).scalars())
 
-    def everything(self) -> Iterator[Price]:
-        """Every row, in the order of appending."""
+    def read_all(self) -> Iterator[Price]:
+        """Return every row, in the order of appending."""
         query = (
             sa.select(price_ledger).order_by(price_ledger.c.seq).execution_options(yield_per=_FETCH)
         )
-        return (_price(row) for row in self._connection.execute(query))
+        return (_build_price(row) for row in self._connection.execute(query))
 
-    def openings(self) -> list[Price]:
-        """The opening balances: first rows of an item and zone that were recorded as they began."""
+    def list_openings(self) -> list[Price]:
+        """Return the opening balances: first rows of an item and zone that were recorded when they
+        began."""
         table = price_ledger.c
         first = sa.select(sa.func.min(table.seq)).group_by(table.item_id, table.zone)
         opened = table.source.in_([str(PriceSource.IMPORTED), str(PriceSource.OBSERVED)])
         query = sa.select(price_ledger).where(
             table.seq.in_(first), table.valid_from == table.recorded_at, opened
         )
-        return [_price(row) for row in self._connection.execute(query)]
+        return [_build_price(row) for row in self._connection.execute(query)]
 
-    def priced(self) -> set[tuple[str, str]]:
-        """Every (item, zone) that ever had a price."""
+    def list_priced(self) -> set[tuple[str, str]]:
+        """Return every (item, zone) that ever had a price."""
         query = sa.select(price_ledger.c.item_id, price_ledger.c.zone).distinct()
         return {(row.item_id, row.zone) for row in self._connection.execute(query)}
 
     def as_arrow(self, sources: Iterable[PriceSource] = tuple(PriceSource)) -> pa.Table:
-        """The ledger in the stored schema of PRICE_HISTORY followed by seq, price_id, source,
-        recorded_at; by seq.
+        """Return the ledger by seq, in the schema of PRICE_HISTORY and seq, price_id, source,
+        recorded_at.
 
-        Leave out OBSERVED where demand is learnt: those prices were read off sales.
+        Leave OBSERVED out where demand is learnt: those prices were derived from sales.
         """
         columns = [name for name in _ARROW.names if name != "attributes"]
         query = (
@@ -253,83 +253,81 @@ class Ledger:
             .order_by(price_ledger.c.seq)
         )
         result = self._connection.execute(query.execution_options(stream_results=True))
-        batches = [_batch(columns, rows) for rows in result.partitions(_FETCH)]
+        batches = [_build_batch(columns, rows) for rows in result.partitions(_FETCH)]
         return pa.Table.from_batches(batches, _ARROW)
 
 
-def known_prices(settings: Settings, at: datetime | None = None) -> pa.Table | None:
-    """The ledger's prices that were not read off sales, in the stored schema of PRICE_HISTORY, each
-    key once.
+def read_known_prices(settings: Settings, at: datetime | None = None) -> pa.Table | None:
+    """Return the prices of the ledger that were not observed in sales, each key once.
 
-    With `at`, without the decisions (desk and rollback) recorded from then on, business time:
-    nobody knew of them. None when the settings' database has no ledger yet.
+    In the stored schema of PRICE_HISTORY. With `at` (business time), without the decisions (desk
+    and rollback) recorded from then on, which were not known yet. None when the database has no
+    ledger yet.
     """
     if settings.database_url is None and not (settings.home / "shopwright.db").exists():
         return None
-    opened = engine(settings)
+    database = engine(settings)
     try:
-        if not has_table(opened, price_ledger.name):
+        if not has_table(database, price_ledger.name):
             return None
-        with reading(opened) as connection:
+        with reading(database) as connection:
             rows = Ledger(connection).as_arrow(
-                [each for each in PriceSource if each is not PriceSource.OBSERVED]
+                [source for source in PriceSource if source is not PriceSource.OBSERVED]
             )
     finally:
-        opened.dispose()
+        database.dispose()
     if at is not None:
-        decided = pc.is_in(rows["source"], value_set=pa.array([str(each) for each in DECIDED]))
+        decided = pc.is_in(rows["source"], value_set=pa.array([str(source) for source in DECIDED]))
         rows = rows.filter(
             pc.or_(pc.invert(decided), pc.less(rows["recorded_at"], pa.scalar(at, TIMESTAMP)))
         )
-    # Of the rows that begin together the one appended last is in force.
+    # Of the rows that begin together the one appended last is valid.
     last = rows.group_by(PRICE_HISTORY.key).aggregate([("seq", "max")])["seq_max"]
-    kept = rows.filter(pc.is_in(rows["seq"], value_set=last.combine_chunks()))
-    return kept.select(PRICE_HISTORY.arrow.names)
+    latest = rows.filter(pc.is_in(rows["seq"], value_set=last.combine_chunks()))
+    return latest.select(PRICE_HISTORY.arrow.names)
 
 
-def mean_offer(history: Sequence[Price], start: datetime, end: datetime) -> float | None:
-    """The mean offer price from `start` until `end`, minor units, over the time in which a price is
-    in force.
+def compute_mean_offer(history: Sequence[Price], start: datetime, end: datetime) -> float | None:
+    """Return the mean offer price from `start` until `end`, minor units, weighted by time.
 
-    None when none is. The same mean that `features.pipelines.demand.weekly_prices` takes of a week.
+    Time without a valid price does not count; None when there is none at all. The same mean as that
+    of a week in `features.pipelines.demand.weekly_prices`.
     """
     times = {
         time for price in history for time in (price.valid_from, price.valid_to) if time is not None
     }
     steps = [start, *sorted(time for time in times if start < time < end), end]
-    held = [
+    spans = [
         (find_price_at(history, since), (until - since).total_seconds())
         for since, until in pairwise(steps)
     ]
-    known = [(price.offer_price_minor, seconds) for price, seconds in held if price is not None]
+    known = [(price.offer_price_minor, seconds) for price, seconds in spans if price is not None]
     if not known:
         return None
     return sum(offer * seconds for offer, seconds in known) / sum(seconds for _, seconds in known)
 
 
-def opening_list_price(history: Sequence[Price], at: datetime) -> int | None:
-    """The latest list price up to `at` that the desk did not set, minor units: the shop's own list,
-    or the opening."""
-    own = [p for p in history if p.source not in DECIDED and p.valid_from <= at]
+def find_opening_list_price(history: Sequence[Price], at: datetime) -> int | None:
+    """Return the latest list price up to `at` that the desk did not set, minor units."""
+    own = [price for price in history if price.source not in DECIDED and price.valid_from <= at]
     latest = max(own, key=lambda price: (price.valid_from, price.seq), default=None)
     return None if latest is None else latest.list_price_minor
 
 
-def stands(history: Sequence[Price], change: Price, at: datetime) -> bool:
-    """Whether `change` decides the price at `at`: by itself, or because whatever came after it was
-    rolled back."""
+def is_effective(history: Sequence[Price], change: Price, at: datetime) -> bool:
+    """Return whether `change` decides the price at `at`, after all later rollbacks."""
     if find_price_at(history, at) == change:
         return True
-    return change.reverts_price_id is None and find_price_at(_effective(history), at) == change
+    return change.reverts_price_id is None and find_price_at(_drop_undone(history), at) == change
 
 
-def price_without(history: Sequence[Price], change: Price, at: datetime) -> Price | None:
-    """The price that would be in force at `at` had `change` not been made."""
-    return find_price_at(_effective(history, without=change), at)
+def find_price_without(history: Sequence[Price], change: Price, at: datetime) -> Price | None:
+    """Return the price that would be current at `at` without `change`."""
+    return find_price_at(_drop_undone(history, without=change), at)
 
 
-def _effective(history: Sequence[Price], without: Price | None = None) -> list[Price]:
-    """What is left when each rollback is taken out together with the change that it undid."""
+def _drop_undone(history: Sequence[Price], without: Price | None = None) -> list[Price]:
+    """Return the history without rollbacks and the changes that they undid."""
     numbers = {row.price_id: row.seq for row in history}
     undone = set() if without is None else {without.seq}
     for row in sorted(history, key=lambda price: -price.seq):
@@ -378,7 +376,7 @@ def _precedence(price: Price) -> tuple[datetime, int]:
     return price.valid_from, price.seq
 
 
-def _holds(at: datetime) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+def _is_valid_at(at: datetime) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     table = price_ledger.c
     return table.valid_from <= at, sa.or_(table.valid_to.is_(None), table.valid_to > at)
 
@@ -388,9 +386,9 @@ def _chunks(item_ids: Iterable[str]) -> Iterable[list[str]]:
     return (distinct[start : start + _CHUNK] for start in range(0, len(distinct), _CHUNK))
 
 
-def _price(row: sa.Row[Any]) -> Price:
+def _build_price(row: sa.Row) -> Price:
     values = dict(row._mapping)
-    values.pop("place", None)
+    values.pop("recency", None)
     return Price(**{**values, "source": PriceSource(values["source"])})
 
 
@@ -405,7 +403,7 @@ _ARROW = pa.schema(
 )
 
 
-def _batch(columns: Sequence[str], rows: Iterable[sa.Row[Any]]) -> pa.RecordBatch:
+def _build_batch(columns: Sequence[str], rows: Iterable[sa.Row]) -> pa.RecordBatch:
     values = dict(zip(columns, zip(*rows, strict=True), strict=True))
     length = len(next(iter(values.values())))
     arrays = [

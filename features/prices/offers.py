@@ -1,8 +1,7 @@
-"""The offer prices in force, kept in memory per zone: what a filter by price looks at.
+"""The current offer prices of each zone in memory, for filters by price.
 
-The ledger stays the source: its last number tells whether a price was appended, and the next
-instant at which a price begins or ends tells when time alone moves one. Only items that either
-touches are read again.
+The ledger stays the source: a new last number means that a price was appended, and a price may begin
+or end at the next known change. Only the items concerned are read again.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from features.contracts.arrays import Float64Array, ObjectArray
 from features.database import reading
 from features.prices.ledger import Ledger
 
-# Threads that ask at once have read the clock a moment apart, and come in any order.
-_APART = timedelta(seconds=1)
+# Concurrent threads have read the clock a moment apart, and come in any order.
+_CLOCK_SPREAD = timedelta(seconds=1)
 
 
 @dataclass
-class _Zone:
-    """`offers` as read at `at` from the rows up to number `seq`; nothing moves before `until` by
-    time alone.
+class _ZoneOffers:
+    """The offers of a zone, as read at `at` from the rows up to number `seq`.
 
-    `aligned` holds the same in the order of `item_ids`, the array it was last asked for with.
+    No price begins or ends before `until`. `aligned` has the offers in the order of `item_ids`, the
+    array of the last call.
     """
 
     seq: int
@@ -44,43 +43,49 @@ class OfferPrices:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._zones: dict[str, _Zone] = {}
+        self._zones: dict[str, _ZoneOffers] = {}
 
-    def of(self, item_ids: ObjectArray, zone: str, at: datetime) -> Float64Array:
-        """The offer price of each item at `at`, minor units; NaN where it has none. Not to be
-        written to."""
+    def read(self, item_ids: ObjectArray, zone: str, at: datetime) -> Float64Array:
+        """Return the offer price of each item at `at`, minor units; NaN without one.
+
+        The array is shared: do not write to it.
+        """
         with self._lock:
             with reading(self._engine) as connection:
-                held = self._fresh(Ledger(connection), zone, at)
-            if held.aligned is None or held.item_ids is not item_ids:
-                offers = held.offers
-                held.aligned = np.array(
+                cached = self._refresh(Ledger(connection), zone, at)
+            if cached.aligned is None or cached.item_ids is not item_ids:
+                offers = cached.offers
+                cached.aligned = np.array(
                     [offers.get(item_id, np.nan) for item_id in item_ids], np.float64
                 )
-                held.item_ids = item_ids
-            return held.aligned
+                cached.item_ids = item_ids
+            return cached.aligned
 
-    def _fresh(self, ledger: Ledger, zone: str, at: datetime) -> _Zone:
-        seq, held = ledger.last_seq(), self._zones.get(zone)
-        if held is None or at < held.at - _APART:
-            held = _Zone(seq, at, ledger.next_change(zone, at), ledger.offers(zone, at))
-            self._zones[zone] = held
-            return held
-        at = max(at, held.at)
-        due = held.until is not None and held.until <= at
-        if seq == held.seq and not due:
-            return held
-        touched = ledger.touched(zone, after=held.seq, since=held.at if due else at, until=at)
-        if touched:
-            current = ledger.current(touched, zone, at)
-            for item_id in touched:
+    def _refresh(self, ledger: Ledger, zone: str, at: datetime) -> _ZoneOffers:
+        seq, cached = ledger.read_last_seq(), self._zones.get(zone)
+        if cached is None or at < cached.at - _CLOCK_SPREAD:
+            cached = _ZoneOffers(
+                seq, at, ledger.find_next_change(zone, at), ledger.read_offers(zone, at)
+            )
+            self._zones[zone] = cached
+            return cached
+        at = max(at, cached.at)
+        due = cached.until is not None and cached.until <= at
+        if seq == cached.seq and not due:
+            return cached
+        changed = ledger.list_changed_items(
+            zone, after=cached.seq, since=cached.at if due else at, until=at
+        )
+        if changed:
+            current = ledger.find_current(changed, zone, at)
+            for item_id in changed:
                 price = current.get(item_id)
                 if price is None:
-                    held.offers.pop(item_id, None)
+                    cached.offers.pop(item_id, None)
                 else:
-                    held.offers[item_id] = price.offer_price_minor
-            held.aligned = None
-        if touched or due:
-            held.until = ledger.next_change(zone, at)
-        held.seq, held.at = seq, at
-        return held
+                    cached.offers[item_id] = price.offer_price_minor
+            cached.aligned = None
+        if changed or due:
+            cached.until = ledger.find_next_change(zone, at)
+        cached.seq, cached.at = seq, at
+        return cached

@@ -1,5 +1,4 @@
-"""The price ledger as a price list: rows that `shopwright import` takes as the table
-price_history."""
+"""The price ledger as a price list, which `shopwright import` reads as price_history."""
 
 from __future__ import annotations
 
@@ -14,17 +13,16 @@ from features.contracts.money import to_major
 from features.prices.ledger import Price, list_steps
 
 COLUMNS = ("item_id", "zone", "valid_from", "valid_to", "list_price", "offer_price", "promotion_id")
-# Not of the table: kept as attributes by an import.
-TOLD = ("currency", "source")
+# Not columns of the table: an import stores them as attributes.
+EXTRA_COLUMNS = ("currency", "source")
 
 
-def price_list(rows: Iterable[Price]) -> Iterator[Price]:
-    """The same prices at every instant, by item and zone, no two with the same item, zone and
-    beginning.
+def build_price_list(rows: Iterable[Price]) -> Iterator[Price]:
+    """Yield the same prices at every instant, with one row per item, zone and beginning.
 
-    Items whose rows begin at different times keep them as they are. Of others the steps of the
-    price in force are given, each from its beginning to its end: of what a correction replaced only
-    the time after it is left.
+    Items whose rows begin at different times keep their rows. Others get one row per step of the
+    current price, from its beginning to its end: of a corrected price only the time after the
+    correction is left.
     """
     ordered = sorted(rows, key=lambda price: (price.item_id, price.zone, price.seq))
     for _, group in groupby(ordered, key=lambda price: (price.item_id, price.zone)):
@@ -32,23 +30,25 @@ def price_list(rows: Iterable[Price]) -> Iterator[Price]:
         if len({price.valid_from for price in history}) == len(history):
             yield from sorted(history, key=lambda price: price.valid_from)
         else:
-            yield from _steps(history)
+            yield from _split_into_steps(history)
 
 
 def write_price_list(path: Path, prices: Iterable[Price]) -> int:
-    """Writes a CSV file with amounts in major units and times in RFC 3339; returns the number of
-    rows."""
+    """Write a CSV file and return the number of rows.
+
+    Amounts are in major units, times in RFC 3339.
+    """
     count = 0
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow((*COLUMNS, *TOLD))
+        writer.writerow((*COLUMNS, *EXTRA_COLUMNS))
         for price in prices:
-            writer.writerow(_line(price))
+            writer.writerow(_format_line(price))
             count += 1
     return count
 
 
-def _steps(history: Sequence[Price]) -> Iterator[Price]:
+def _split_into_steps(history: Sequence[Price]) -> Iterator[Price]:
     last = max(
         time for price in history for time in (price.valid_from, price.valid_to) if time is not None
     )
@@ -59,12 +59,12 @@ def _steps(history: Sequence[Price]) -> Iterator[Price]:
             yield replace(price, valid_from=since, valid_to=end)
 
 
-def _line(price: Price) -> tuple[str, ...]:
+def _format_line(price: Price) -> tuple[str, ...]:
     return (
         price.item_id,
         price.zone,
-        _time(price.valid_from),
-        "" if price.valid_to is None else _time(price.valid_to),
+        _format_time(price.valid_from),
+        "" if price.valid_to is None else _format_time(price.valid_to),
         to_major(price.list_price_minor, price.currency),
         to_major(price.offer_price_minor, price.currency),
         price.promotion_id or "",
@@ -73,5 +73,5 @@ def _line(price: Price) -> tuple[str, ...]:
     )
 
 
-def _time(at: datetime) -> str:
+def _format_time(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

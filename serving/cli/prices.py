@@ -133,10 +133,10 @@ def export(
     again."""
     from features.database import reading
     from features.prices.ledger import Ledger
-    from features.prices.price_list import price_list, write_price_list
+    from features.prices.price_list import build_price_list, write_price_list
 
     with replacing(out) as staging, reading(Shop().engine) as connection:
-        n_rows = write_price_list(staging, price_list(Ledger(connection).everything()))
+        n_rows = write_price_list(staging, build_price_list(Ledger(connection).read_all()))
     if json:
         print_json({"rows": n_rows, "file": str(out)})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from configs.loading import load, names
+from configs.loading import list_configs, load
 from features.contracts.errors import BadInput, UnknownName
 from serving.cli.output import Steps
 from serving.cli.shop import Shop
@@ -36,7 +36,7 @@ def load_pricing_inputs(
 
     demand_version, pricing_version = shop.champion("demand"), shop.champion("pricing")
     overlay = shop.settings.config_dir
-    strategies = names("pricing", overlay=overlay)
+    strategies = list_configs("pricing", overlay=overlay)
     if strategy not in strategies:
         raise UnknownName(strategy, strategies, kind="strategy")
     rules = set_objective(load(f"pricing/{strategy}", PricingRules, overlay=overlay), objective)
@@ -65,7 +65,7 @@ def check_zone(shop: Shop, zone: str) -> None:
     from features.prices.ledger import Ledger
 
     with reading(shop.engine) as connection:
-        priced = Ledger(connection).zones()
+        priced = Ledger(connection).list_zones()
     if zone not in priced and zone not in shop.settings.zones:
         raise BadInput(
             f"no zone is called {zone!r}", hint=f"Zones with prices: {', '.join(priced) or 'none'}"

@@ -14,7 +14,7 @@ from experiments.definition import Experiment, Status, Variant, load_experiments
 from features.contracts.clock import Clock
 from features.contracts.errors import Conflict, NotFound
 from features.database import reading
-from features.facts.exposures import first_exposures
+from features.facts.exposures import read_first_exposures
 from serving.database.audit_log import AuditEntry, AuditLog
 from serving.experiments.repository import ExperimentStates
 
@@ -95,7 +95,7 @@ class ExperimentService:
 
         experiment, now = self.get(key), self._clock.now()
         with reading(self._engine) as connection:
-            exposures = first_exposures(connection, key, until=now)
+            exposures = read_first_exposures(connection, key, until=now)
         settings = self._settings
         other_currency = [
             zone for zone in settings.zones if settings.zone(zone).currency != settings.currency

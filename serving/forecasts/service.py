@@ -119,7 +119,7 @@ class ForecastService:
         self, item_id: str, zone: str, weeks: Sequence[Forecast], now: datetime
     ) -> list[PriceMove | None]:
         with reading(self.engine) as connection:
-            history = Ledger(connection).history(item_id, zone)
+            history = Ledger(connection).read_history(item_id, zone)
         assumed = ((week.start, week.price_minor) for week in weeks)
         return find_price_moves(history, assumed, now, self.settings.timezone)
 

@@ -112,7 +112,7 @@ def plan_inventory(
     on_order = _to_array([item.on_order for item in items])
     plan = replenish(outlook, policy, on_hand, on_order)
     with reading(engine) as connection:
-        offers = Ledger(connection).offers(zone, now)
+        offers = Ledger(connection).read_offers(zone, now)
     prices = [
         offers.get(item_id, item.list_price_minor)
         for item_id, item in zip(item_ids, items, strict=True)
@@ -191,8 +191,8 @@ class InventoryService:
         facts = Facts(self._settings)
         with reading(self._engine) as connection:
             ledger = Ledger(connection)
-            state = _State(served.version.version, facts.stamp, ledger.last_seq())
-            next_change = ledger.next_change(zone, now)
+            state = _State(served.version.version, facts.stamp, ledger.read_last_seq())
+            next_change = ledger.find_next_change(zone, now)
         with self._lock:
             cached = self._lists.get(zone)
             if cached is None or cached.state != state or not cached.since <= now < cached.until:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
-from configs.loading import load, names
+from configs.loading import list_configs, load
 from configs.settings import Settings
 from features.contracts.errors import ShopwrightError, Unavailable
 from features.contracts.recommendations import ItemFeatures
@@ -53,7 +53,7 @@ def load_placements(settings: Settings) -> dict[str, Placement]:
     overlay = settings.config_dir
     return {
         name: load(f"placements/{name}", Placement, overlay=overlay)
-        for name in names("placements", overlay=overlay)
+        for name in list_configs("placements", overlay=overlay)
     }
 
 
@@ -62,7 +62,7 @@ def load_rules(settings: Settings) -> dict[str, RuleSet]:
     overlay = settings.config_dir
     return {
         name: load(f"rules/{name}", RuleSet, overlay=overlay)
-        for name in names("rules", overlay=overlay)
+        for name in list_configs("rules", overlay=overlay)
     }
 
 

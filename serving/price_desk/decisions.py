@@ -310,7 +310,7 @@ def _find_current_prices(
         groups.setdefault((suggestion.zone, _begins_at(suggestion, now)), []).append(suggestion)
     prices: dict[str, Price] = {}
     for (zone, begins_at), members in groups.items():
-        current = Ledger(connection).current([s.item_id for s in members], zone, begins_at)
+        current = Ledger(connection).find_current([s.item_id for s in members], zone, begins_at)
         prices.update((s.id, current[s.item_id]) for s in members if s.item_id in current)
     return prices
 

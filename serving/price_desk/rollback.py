@@ -7,7 +7,14 @@ import sqlalchemy as sa
 from features.contracts.errors import Conflict, NotFound
 from features.contracts.money import to_major
 from features.database import lock
-from features.prices.ledger import Ledger, NewPrice, Price, PriceSource, price_without, stands
+from features.prices.ledger import (
+    Ledger,
+    NewPrice,
+    Price,
+    PriceSource,
+    find_price_without,
+    is_effective,
+)
 from serving.database.audit_log import AuditEntry, AuditLog, Decider
 from serving.price_desk.repository import Suggestions
 
@@ -21,18 +28,18 @@ def roll_back(connection: sa.Connection, decider: Decider, price_id: str) -> Pri
     """
     lock(connection, "price_desk")
     ledger = Ledger(connection)
-    change = ledger.by_id(price_id)
+    change = ledger.find_by_id(price_id)
     if change is None:
         raise NotFound(f"no price change {price_id!r}", hint="See: GET /v1/price-changes")
     begins_at = max(change.valid_from, decider.now)
-    history = ledger.history(change.item_id, change.zone)
+    history = ledger.read_history(change.item_id, change.zone)
     if any(row.reverts_price_id == price_id for row in history):
         raise Conflict("this change was rolled back before")
     if change.valid_to is not None and change.valid_to <= decider.now:
         raise Conflict("this change has ended by itself")
-    if not stands(history, change, begins_at):
+    if not is_effective(history, change, begins_at):
         raise Conflict("a later price is valid", hint="Roll that one back first")
-    before = price_without(history, change, begins_at)
+    before = find_price_without(history, change, begins_at)
     if before is None:
         raise Conflict("no price came before this one", hint="File a new suggestion instead")
     restored = NewPrice(
@@ -59,4 +66,4 @@ def roll_back(connection: sa.Connection, decider: Decider, price_id: str) -> Pri
     }
     entry = AuditEntry(decider.actor, "rollback", "price_change", price_id, details)
     AuditLog(connection).append([entry], decider.at)
-    return ledger.history(change.item_id, change.zone)[-1]
+    return ledger.read_history(change.item_id, change.zone)[-1]

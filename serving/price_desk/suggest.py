@@ -124,7 +124,7 @@ def suggest_everywhere(inputs: PricingInputs, system_clock: Clock) -> ZonesRepor
     Raises Conflict when no zone has both.
     """
     with reading(inputs.engine) as connection:
-        priced = Ledger(connection).zones()
+        priced = Ledger(connection).list_zones()
     forecast = set(pc.unique(inputs.demand_model.forecasts["zone"]).to_pylist())
     unpriced = {*inputs.settings.zones, *forecast} - set(priced)
     skipped = dict.fromkeys(unpriced, "it has no prices")

@@ -71,8 +71,10 @@ def open_ledger(
         lock(connection, "price_ledger")
         ledger = Ledger(connection)
         listed = list(_read_price_list(facts, settings, now))
-        imported = ledger.append(list(_select_changed(listed, ledger.everything())))
-        imported += ledger.append(list(_continue_past_openings(listed, ledger.openings(), now)))
+        imported = ledger.append(list(_select_changed(listed, ledger.read_all())))
+        imported += ledger.append(
+            list(_continue_past_openings(listed, ledger.list_openings(), now))
+        )
         catalogue = _append_unpriced(ledger, _read_catalogue(facts, settings, now))
         observed = _append_unpriced(ledger, _read_sales(facts, settings, now)) if observe else 0
         report = OpeningReport(imported, catalogue, observed)
@@ -85,14 +87,14 @@ def open_ledger(
 
 def _append_unpriced(ledger: Ledger, prices: Iterable[NewPrice]) -> int:
     """Append the prices of items and zones that have none, and return their number."""
-    priced = ledger.priced()
+    priced = ledger.list_priced()
     return ledger.append([price for price in prices if _key(price) not in priced])
 
 
 def _read_price_list(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
     """Yield the rows of the price list, each in the zones in which it is valid."""
     zones = [] if DEFAULT_ZONE in settings.zones else _own_currency_zones(settings)
-    table = facts.imported("price_history").order_by(["valid_from", "item_id", "zone"])
+    table = facts.read_imported("price_history").order_by(["valid_from", "item_id", "zone"])
     rows: list[_ListedRow] = table.to_pyarrow().to_pylist()
     keys = {(row["item_id"], row["zone"]) for row in rows}
     for row in rows:

@@ -44,8 +44,8 @@ class PriceService:
         law = self.settings.zone(zone).price_law
         with reading(self.engine) as connection:
             ledger = Ledger(connection)
-            current = ledger.current(item_ids, zone, at)
-            prior = find_prior_prices(ledger.histories(current, zone), current, at, law)
+            current = ledger.find_current(item_ids, zone, at)
+            prior = find_prior_prices(ledger.read_histories(current, zone), current, at, law)
         return [
             Quote(current[item_id], prior[item_id])
             for item_id in dict.fromkeys(item_ids)
@@ -55,4 +55,4 @@ class PriceService:
     def list_changes(self, after: int, limit: int, zone: str | None = None) -> list[Price]:
         """Return the ledger's rows after number `after`, in order."""
         with reading(self.engine) as connection:
-            return Ledger(connection).after(after, limit, zone)
+            return Ledger(connection).list_after(after, limit, zone)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from features.contracts.calendar import add_weeks
-from features.prices.ledger import Price, mean_offer
+from features.prices.ledger import Price, compute_mean_offer
 
 _SAME = 1e-6  # forecasts keep prices as the model saw them, in single precision
 
@@ -51,10 +51,10 @@ def _find_move(
         return None
     then = float(history[0].offer_price_minor) if assumed is None else assumed
     end = add_weeks(start, 1, timezone)
-    planned = mean_offer(history, start, end)
+    planned = compute_mean_offer(history, start, end)
     if planned is None or min(planned, then) <= 0 or _is_same(planned, then):
         return None
-    ahead = mean_offer(history, max(start, now), end) if start < now < end else planned
+    ahead = compute_mean_offer(history, max(start, now), end) if start < now < end else planned
     if ahead is None or ahead <= 0 or _is_same(ahead, then):
         return None
     return PriceMove(then, ahead)

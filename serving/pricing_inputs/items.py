@@ -25,7 +25,7 @@ from features.prices.law import (
     is_reduction_running,
     list_planned_reductions,
 )
-from features.prices.ledger import Ledger, Price, list_steps, opening_list_price
+from features.prices.ledger import Ledger, Price, find_opening_list_price, list_steps
 from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import ElasticityModel, PriceResponse
 from models.pricing.rules import PricingRules
@@ -153,11 +153,13 @@ def _read_sources(inputs: PricingInputs, zone: str, item_ids: Sequence[str]) -> 
                 f"zone {zone!r} has no prices yet",
                 hint="Import price_history, or sales to derive prices from",
             )
-        prices = ledger.current(item_ids, zone, now)
-        histories = ledger.histories(item_ids, zone)
+        prices = ledger.find_current(item_ids, zone, now)
+        histories = ledger.read_histories(item_ids, zone)
         since = now - timedelta(days=inputs.rules.rejected_days)
         rejections = find_rejections(connection, zone, since)
-    opening = {item_id: opening_list_price(history, now) for item_id, history in histories.items()}
+    opening = {
+        item_id: find_opening_list_price(history, now) for item_id, history in histories.items()
+    }
     competitor = next(
         (rules.competitor for rules in inputs.all_rules if rules.competitor is not None), None
     )
@@ -207,7 +209,7 @@ def _build_item(
         evidence_grade=response.grade[row],
         lowest_tried_minor=_round_price(response.lowest_minor[row]),
         highest_tried_minor=_round_price(response.highest_minor[row]),
-        opening_list_price_minor=opening_list_price(history, now),
+        opening_list_price_minor=find_opening_list_price(history, now),
         hold=_find_hold(inputs, sources, price),
         category=term.category,
         family_id=term.family_id,

@@ -99,6 +99,6 @@ class AllowedItems:
             mask &= ~(stock <= 0)  # unknown stock is NaN and stays
         if given.price_max is not None:
             highest = to_minor(given.price_max, self._settings.zone(condition.zone).currency)
-            offers = self._offers.of(items.item_ids, condition.zone, now)
+            offers = self._offers.read(items.item_ids, condition.zone, now)
             mask &= offers <= highest  # no price is NaN and does not pass
         return mask

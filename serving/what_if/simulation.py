@@ -165,7 +165,7 @@ def _find_ledger_runs(
 ) -> list[PromotionRun]:
     """Return the reductions of the ledger that overlap the campaign."""
     with reading(inputs.engine) as connection:
-        histories = Ledger(connection).histories(item_ids, campaign.zone)
+        histories = Ledger(connection).read_histories(item_ids, campaign.zone)
     return [
         PromotionRun(row.promotion_id or row.price_id, row.item_id, row.valid_from, row.valid_to)
         for history in histories.values()
@@ -188,8 +188,8 @@ def _find_unlawful(inputs: PricingInputs, effect: WhatIf) -> dict[str, str]:
     law = inputs.price_law(campaign.zone)
     with reading(inputs.engine) as connection:
         ledger = Ledger(connection)
-        histories = ledger.histories(item_ids, campaign.zone)
-        prices = ledger.current(item_ids, campaign.zone, campaign.starts_at)
+        histories = ledger.read_histories(item_ids, campaign.zone)
+        prices = ledger.find_current(item_ids, campaign.zone, campaign.starts_at)
     reasons = {}
     for item in effect.items:
         price = prices.get(item.item_id)

@@ -90,7 +90,7 @@ def store_suggestions(engine, *suggestions):
 
 def read_offer_prices(engine, *items, at=NOW, zone="default"):
     with transaction(engine) as connection:
-        current = Ledger(connection).current(items, zone, at)
+        current = Ledger(connection).find_current(items, zone, at)
     return [current[item].offer_price_minor for item in items]
 
 

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from features.contracts.tables import EVENTS
 from features.database import reading, transaction
-from features.facts.events import Appended, EventLog, received_events
+from features.facts.events import Appended, EventLog, read_received_events
 
 NOON = datetime(2018, 1, 1, 12, tzinfo=UTC)
 
@@ -55,13 +55,13 @@ def test_the_log_reads_as_the_stored_schema_and_forgets_on_request(engine, setti
             ],
             NOON,
         )
-    table = received_events(settings)
+    table = read_received_events(settings)
     assert table.schema == EVENTS.arrow
     assert table.column("zone").to_pylist() == ["default", "north"]
     assert table.column("line_amount_minor").to_pylist() == [398, None]
     with transaction(engine) as connection:
         assert EventLog(connection).erase("u") == 1
-    assert received_events(settings).column("event_id").to_pylist() == ["b"]
+    assert read_received_events(settings).column("event_id").to_pylist() == ["b"]
 
 
 def test_a_rolled_back_write_leaves_nothing(engine):

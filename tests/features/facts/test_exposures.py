@@ -23,7 +23,7 @@ def test_exposures_are_kept_once_and_read_by_unit(engine):
         assert exposures.append(connection, rows[:1]) == 0
         assert exposures.append(connection, []) == 0
     with reading(engine) as connection:
-        table = exposures.first_exposures(connection, "ranker")
+        table = exposures.read_first_exposures(connection, "ranker")
         assert table.schema == exposures.SCHEMA
         assert table.to_pylist() == [
             {
@@ -39,8 +39,10 @@ def test_exposures_are_kept_once_and_read_by_unit(engine):
                 "n_exposures": 1,
             },
         ]
-        late = exposures.first_exposures(connection, "ranker", after=NOON + timedelta(minutes=2))
+        late = exposures.read_first_exposures(
+            connection, "ranker", after=NOON + timedelta(minutes=2)
+        )
         assert late.column("unit_id").to_pylist() == ["w"]
-        assert exposures.first_exposures(connection, "ranker", until=NOON).num_rows == 0
+        assert exposures.read_first_exposures(connection, "ranker", until=NOON).num_rows == 0
     with transaction(engine) as connection:
         assert exposures.erase(connection, "u") == 2

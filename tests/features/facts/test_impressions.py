@@ -31,14 +31,16 @@ def test_impressions_are_kept_once_and_read_place_by_place(engine):
         assert impressions.append(connection, rows) == 3
         assert impressions.append(connection, rows[:1]) == 0
     with reading(engine) as connection:
-        table = impressions.of_placement(connection, "home")
+        table = impressions.read_placement(connection, "home")
         assert table.schema == impressions.SCHEMA
         assert [(row["recommendation_id"], row["rank"], row["propensity"]) for row in table.to_pylist()] == [
             ("a", 1, 0.5), ("b", 1, 1.0), ("b", 2, 0.5)
         ]  # fmt: skip
-        assert impressions.of_placement(connection, "home", after=NOON).num_rows == 0
-        assert impressions.of_placement(connection, "home", until=NOON - timedelta(1)).num_rows == 0
-        assert impressions.of_placement(connection, "cart").num_rows == 0
+        assert impressions.read_placement(connection, "home", after=NOON).num_rows == 0
+        assert (
+            impressions.read_placement(connection, "home", until=NOON - timedelta(1)).num_rows == 0
+        )
+        assert impressions.read_placement(connection, "cart").num_rows == 0
 
 
 def test_erasing_a_unit_leaves_what_was_shown(engine):
@@ -52,7 +54,7 @@ def test_erasing_a_unit_leaves_what_was_shown(engine):
             .all()
         )
         assert units == ["w", None]
-        assert impressions.of_placement(connection, "home").num_rows == 2
+        assert impressions.read_placement(connection, "home").num_rows == 2
 
 
 @pytest.mark.parametrize("propensity", [0.0, 1.5])

@@ -261,7 +261,7 @@ def test_the_check_before_an_approval_follows_the_same_rule(case, engine):
         objections = explain_objections(ledger, {"last": last}, law_of(case))
         assert ("no reduction" in objections.get("last", "")) == (case.lawful is False)
         ledger.append([last])
-        histories = ledger.histories(["milk"], last.zone)
+        histories = ledger.read_histories(["milk"], last.zone)
     assert find_prior_prices(histories, ["milk"], last.valid_from, case.rule) == {
         "milk": case.prior
     }
@@ -273,7 +273,7 @@ def test_the_count_of_an_import_follows_the_same_rule(case, engine):
         ledger = Ledger(connection)
         ledger.append(case.rows)
         assert count_unlawful_imports(ledger, law_of(case)) == len(unlawful)
-        rows = ledger.history("milk", case.rows[-1].zone)
+        rows = ledger.read_history("milk", case.rows[-1].zone)
     reductions = find_unlawful_reductions(rows, case.rule)
     assert [row.valid_from for row in reductions] == [row.valid_from for row in unlawful]
 

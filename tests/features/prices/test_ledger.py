@@ -11,7 +11,14 @@ from features.database import price_ledger, reading, transaction
 from features.facts.facts import Facts
 from features.pipelines.demand import weekly_prices
 from features.prices.law import find_prior_prices
-from features.prices.ledger import Ledger, NewPrice, PriceSource, mean_offer, price_without, stands
+from features.prices.ledger import (
+    Ledger,
+    NewPrice,
+    PriceSource,
+    compute_mean_offer,
+    find_price_without,
+    is_effective,
+)
 
 START = datetime(2018, 1, 1, tzinfo=UTC)
 
@@ -36,7 +43,7 @@ def price(n, offer, item="milk", until=None, list_price=None, **values):
 
 
 def offers(ledger, *days, item="milk", zone="default"):
-    found = [ledger.current([item], zone, day(n)).get(item) for n in days]
+    found = [ledger.find_current([item], zone, day(n)).get(item) for n in days]
     return [None if each is None else each.offer_price_minor for each in found]
 
 
@@ -57,7 +64,7 @@ def test_one_price_is_in_force_at_a_time(engine):
         # later row
         assert offers(ledger, -1, 0, 10, 19.9, 20, 30) == [None, 100, 90, 90, 100, 105]
         assert offers(ledger, 12, zone="north") == [70]
-        assert ledger.current([], "default", day(0)) == {}
+        assert ledger.find_current([], "default", day(0)) == {}
 
 
 def test_appending_the_same_price_again_keeps_it_once(engine):
@@ -69,16 +76,16 @@ def test_appending_the_same_price_again_keeps_it_once(engine):
         assert ledger.append([]) == 0
         assert not ledger.is_empty("default")
         assert ledger.is_empty("north")
-        assert [row.seq for row in ledger.after(0, 10)] == sorted(
-            row.seq for row in ledger.after(0, 10)
+        assert [row.seq for row in ledger.list_after(0, 10)] == sorted(
+            row.seq for row in ledger.list_after(0, 10)
         )
-        first, *rest = ledger.after(0, 10)
-        assert [row.price_id for row in ledger.after(first.seq, 10)] == [
+        first, *rest = ledger.list_after(0, 10)
+        assert [row.price_id for row in ledger.list_after(first.seq, 10)] == [
             row.price_id for row in rest
         ]
-        assert ledger.by_id(first.price_id) == first
+        assert ledger.find_by_id(first.price_id) == first
         assert first.content_id() == first.price_id
-        assert ledger.by_id("price_none") is None
+        assert ledger.find_by_id("price_none") is None
 
 
 @pytest.mark.parametrize(
@@ -170,7 +177,7 @@ def test_the_prior_price_is_the_lowest_of_the_30_days_before_the_reduction_began
     with transaction(engine) as connection:
         ledger = Ledger(connection)
         ledger.append(rows)
-        histories = ledger.histories(["milk", "none"], "default")
+        histories = ledger.read_histories(["milk", "none"], "default")
         assert find_prior_prices(histories, ["milk", "none"], day(at), "EU30") == {
             "milk": expected,
             "none": None,
@@ -202,7 +209,7 @@ def test_many_items_at_once(engine):
     with transaction(engine) as connection:
         ledger = Ledger(connection)
         ledger.append([price(0, 100 + n, item=item) for n, item in enumerate(items)])
-        found = ledger.current(items, "default", day(1))
+        found = ledger.find_current(items, "default", day(1))
     assert [found[item].offer_price_minor for item in items] == [100 + n for n in range(5_000)]
 
 
@@ -215,16 +222,16 @@ def test_sql_and_python_agree_on_the_price_in_force(engine):
     with transaction(engine) as connection:
         ledger = Ledger(connection)
         ledger.append(rows)
-        history = ledger.history("milk", "default")
+        history = ledger.read_history("milk", "default")
         for at in range(-1, 45):
-            in_force = ledger.current(["milk"], "default", day(at)).get("milk")
-            assert [each for each in history if stands(history, each, day(at))] == (
+            in_force = ledger.find_current(["milk"], "default", day(at)).get("milk")
+            assert [each for each in history if is_effective(history, each, day(at))] == (
                 [in_force] if in_force else []
             )
             if in_force:
                 rest = [each for each in history if each != in_force]
-                without = price_without(history, in_force, day(at))
-                assert [each for each in rest if stands(rest, each, day(at))] == (
+                without = find_price_without(history, in_force, day(at))
+                assert [each for each in rest if is_effective(rest, each, day(at))] == (
                     [without] if without else []
                 )
 
@@ -269,7 +276,7 @@ def test_planned_prices_are_the_ledgers_and_none_was_read_off_sales(engine, sett
         ("milk", day(7), 80),  # decided later than the imported price of the same day
         ("milk", day(14), 70),
     ]
-    assert facts.imported("price_history").count().to_pyarrow().as_py() == 2
+    assert facts.read_imported("price_history").count().to_pyarrow().as_py() == 2
     weeks = ibis.memtable(
         {
             "week_start": [day(7 * n) for n in range(4)],
@@ -305,8 +312,8 @@ def test_weekly_prices_are_the_ledgers_price_in_force_averaged_over_the_week(eng
         expected
     )
     with reading(engine) as connection:
-        history = Ledger(connection).history("milk", "default")
-    means = {day(7 * n): mean_offer(history, day(7 * n), day(7 * n + 7)) for n in range(8)}
+        history = Ledger(connection).read_history("milk", "default")
+    means = {day(7 * n): compute_mean_offer(history, day(7 * n), day(7 * n + 7)) for n in range(8)}
     assert {week: mean for week, mean in means.items() if mean is not None} == pytest.approx(
         expected
     )

@@ -47,29 +47,29 @@ def queries(engine):
 def test_prices_follow_the_ledger_and_the_clock(engine):
     prices = OfferPrices(engine)
     append(engine, price("milk", 0, 100), price("tea", 5, 300), price("milk", 0, 7, zone="north"))
-    assert prices.of(IDS, "default", day(1)).tolist() == pytest.approx(
+    assert prices.read(IDS, "default", day(1)).tolist() == pytest.approx(
         [np.nan, 100, np.nan], nan_ok=True
     )
     append(engine, price("milk", 2, 80, until=4))  # after the first look, and ahead of it
-    assert prices.of(IDS, "default", day(1)).tolist() == pytest.approx(
+    assert prices.read(IDS, "default", day(1)).tolist() == pytest.approx(
         [np.nan, 100, np.nan], nan_ok=True
     )
-    assert prices.of(IDS, "default", day(2)).tolist() == pytest.approx(
+    assert prices.read(IDS, "default", day(2)).tolist() == pytest.approx(
         [np.nan, 80, np.nan], nan_ok=True
     )
-    assert prices.of(IDS, "default", day(4)).tolist() == pytest.approx(
+    assert prices.read(IDS, "default", day(4)).tolist() == pytest.approx(
         [np.nan, 100, np.nan], nan_ok=True
     )
-    assert prices.of(IDS, "default", day(5)).tolist() == pytest.approx(
+    assert prices.read(IDS, "default", day(5)).tolist() == pytest.approx(
         [np.nan, 100, 300], nan_ok=True
     )
-    assert prices.of(IDS[::-1], "default", day(5)).tolist() == pytest.approx(
+    assert prices.read(IDS[::-1], "default", day(5)).tolist() == pytest.approx(
         [300, 100, np.nan], nan_ok=True
     )
-    assert prices.of(IDS, "north", day(5)).tolist() == pytest.approx(
+    assert prices.read(IDS, "north", day(5)).tolist() == pytest.approx(
         [np.nan, 7, np.nan], nan_ok=True
     )
-    assert prices.of(IDS, "default", day(1)).tolist() == pytest.approx(
+    assert prices.read(IDS, "default", day(1)).tolist() == pytest.approx(
         [np.nan, 100, np.nan], nan_ok=True
     )
 
@@ -77,9 +77,9 @@ def test_prices_follow_the_ledger_and_the_clock(engine):
 def test_while_nothing_moves_one_number_is_asked_for(engine, queries):
     append(engine, price("milk", 0, 100, until=9), price("tea", 5, 300))
     prices = OfferPrices(engine)
-    first = prices.of(IDS, "default", day(6))
+    first = prices.read(IDS, "default", day(6))
     queries.clear()
-    assert prices.of(IDS, "default", day(8)) is first
+    assert prices.read(IDS, "default", day(8)) is first
     assert len([each for each in queries if each.startswith("SELECT")]) == 1
 
 
@@ -101,6 +101,6 @@ def test_a_random_ledger_is_the_ledger_at_every_instant(engine):
             ),
         )
         with reading(engine) as connection:
-            current = Ledger(connection).current(IDS, "default", day(at))
+            current = Ledger(connection).find_current(IDS, "default", day(at))
         expected = [current[item].offer_price_minor if item in current else np.nan for item in IDS]
-        assert prices.of(IDS, "default", day(at)).tolist() == pytest.approx(expected, nan_ok=True)
+        assert prices.read(IDS, "default", day(at)).tolist() == pytest.approx(expected, nan_ok=True)

@@ -37,11 +37,11 @@ def approved(engine):
         }
         desk = {
             row.suggestion_id: row.price_id
-            for row in Ledger(connection).after(0, 10_000)
+            for row in Ledger(connection).list_after(0, 10_000)
             if row.source == "desk"
         }
         deeds = {each.subject_id: each.details["price_id"] for each in log.page(limit=10_000)}
-        assert {row.source for row in Ledger(connection).after(0, 10_000)} <= {
+        assert {row.source for row in Ledger(connection).list_after(0, 10_000)} <= {
             PriceSource.DESK,
             PriceSource.OBSERVED,
         }

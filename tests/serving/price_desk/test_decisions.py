@@ -39,7 +39,7 @@ def test_approving_serves_the_price_at_once_and_says_who_did_it(engine):
     assert (approved.status, approved.decided_by, approved.reason) == ("live", "key_anna", "fine")
     assert approved.version > 1
     with reading(engine) as connection:
-        price = Ledger(connection).by_id(approved.price_id)
+        price = Ledger(connection).find_by_id(approved.price_id)
     assert (price.offer_price_minor, price.list_price_minor, price.source) == (
         110,
         110,
@@ -74,7 +74,7 @@ def test_a_promotion_lowers_the_offer_until_its_end(engine):
     )
     with transaction(engine) as connection:
         approved = decisions.approve(connection, make_decider(), key)
-        price = Ledger(connection).by_id(approved.price_id)
+        price = Ledger(connection).find_by_id(approved.price_id)
     assert (price.list_price_minor, price.offer_price_minor, price.valid_to) == (100, 80, ends)
     assert read_offer_prices(engine, "milk", at=NOW) + read_offer_prices(
         engine, "milk", at=ends
@@ -307,7 +307,7 @@ def test_changes_are_undone_from_the_last_to_the_first_and_redone(engine):
     assert undo(engine, redone.price_id, days=4).offer_price_minor == 110
     assert undo(engine, first.price_id, days=5).offer_price_minor == 100
     with reading(engine) as connection:
-        opening = Ledger(connection).history("milk", "default")[0]
+        opening = Ledger(connection).read_history("milk", "default")[0]
     with pytest.raises(Conflict, match="no price came before"):
         undo(engine, opening.price_id, days=6)
 
@@ -354,7 +354,9 @@ def test_of_concurrent_decisions_exactly_one_wins(engine, verbs):
     assert len(lost) == 3 * 5
     with reading(engine) as connection:
         live = [s.id for s in Suggestions(connection).by_ids(ids) if s.status == "live"]
-        desk = [row for row in Ledger(connection).after(0, 100) if row.source is PriceSource.DESK]
+        desk = [
+            row for row in Ledger(connection).list_after(0, 100) if row.source is PriceSource.DESK
+        ]
         assert sorted(live) == sorted(row.suggestion_id for row in desk)
         assert AuditRecords(connection).verify().rows == 5
 

@@ -122,7 +122,7 @@ def test_a_cost_is_the_zones_own_then_the_shops_then_the_items_then_assumed(engi
         engine, *(make_suggestion(item, zone="south") for item in ("milk", "rice", "salt", "tea"))
     )
     with reading(engine) as connection:
-        prices = Ledger(connection).current(["milk", "rice", "salt", "tea"], "south", NOW)
+        prices = Ledger(connection).find_current(["milk", "rice", "salt", "tea"], "south", NOW)
     terms = read_item_terms(facts, settings, prices, "south", NOW)
     assert {item: (each.unit_cost_minor, each.cost_assumed) for item, each in terms.items()} == {
         "milk": (41.0, False),
@@ -149,7 +149,7 @@ def test_a_cost_is_the_zones_own_then_the_shops_then_the_items_then_assumed(engi
 def test_an_assumed_cost_does_not_follow_the_prices_that_rest_on_it(engine, settings):
     store_suggestions(engine, make_suggestion("tea", zone="default"))
     with reading(engine) as connection:
-        raised = Ledger(connection).current(["tea"], "default", NOW)
+        raised = Ledger(connection).find_current(["tea"], "default", NOW)
     opening = {
         "tea": raised["tea"].list_price_minor - 20
     }  # what the shop itself asked before the desk raised it

@@ -11,7 +11,7 @@ from features.contracts.errors import Conflict, UnknownName
 from features.contracts.sizes import Size
 from features.contracts.tables import TABLES
 from features.database import reading, transaction
-from features.prices.ledger import Ledger, PriceSource, opening_list_price
+from features.prices.ledger import Ledger, PriceSource, find_opening_list_price
 from models.demand.lookup import ForecastTable
 from models.pricing.response.elasticity import ElasticityModel
 from models.pricing.rules import CompetitorRule, set_objective
@@ -86,7 +86,7 @@ def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_i
     assert filed(engine, first.run_id)["milk"].status == "superseded"
     with transaction(engine) as connection:
         decisions.approve(connection, make_decider(), filed(engine, again.run_id)["milk"].id)
-        price = Ledger(connection).current(["milk"], "default", NOW)["milk"]
+        price = Ledger(connection).find_current(["milk"], "default", NOW)["milk"]
     assert (price.offer_price_minor, price.source) == (96, PriceSource.DESK)
     last = suggest_prices(given, SYSTEM_CLOCK)
     assert last.n_suggested <= 1
@@ -129,8 +129,8 @@ def test_approving_run_after_run_ends_at_the_ceiling(three_items):
         110,
     ]  # 10 % over the list price of 100 with which the ledger opened, however often
     with reading(engine) as connection:
-        history = Ledger(connection).history("milk", "default")
-    assert (history[-1].list_price_minor, opening_list_price(history, now)) == (110, 100)
+        history = Ledger(connection).read_history("milk", "default")
+    assert (history[-1].list_price_minor, find_opening_list_price(history, now)) == (110, 100)
 
 
 def test_what_is_not_known_keeps_its_price_and_is_counted(three_items):

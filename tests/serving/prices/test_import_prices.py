@@ -130,7 +130,7 @@ def test_an_exported_ledger_is_a_price_list_that_can_be_imported(
     out = tmp_path / "exported.csv"
     assert shop.run("prices", "export", "--out", str(out))["rows"] == 7
     with reading(engine) as connection:
-        before = list(Ledger(connection).everything())
+        before = list(Ledger(connection).read_all())
     assert (
         "milk,north,2024-05-20T00:00:00Z,2024-06-20T12:30:00Z,1.25,0.99,,EUR,imported"
         in out.read_text()
@@ -149,7 +149,7 @@ def test_an_exported_ledger_is_a_price_list_that_can_be_imported(
                     [price for price in before if price.zone == zone and price.item_id == "milk"],
                     at,
                 )
-                now = ledger.current(["milk"], zone, at).get("milk")
+                now = ledger.find_current(["milk"], zone, at).get("milk")
                 assert _money(now) == _money(then)
     assert shop.import_() == {"imported": 0, "catalogue": 0}
 

@@ -47,7 +47,7 @@ def ledger_rows(engine):
         assert AuditRecords(connection).verify().intact
         return [
             (row.item_id, row.zone, row.offer_price_minor, str(row.source), row.currency)
-            for row in Ledger(connection).after(0, 1_000)
+            for row in Ledger(connection).list_after(0, 1_000)
         ]
 
 
@@ -129,7 +129,7 @@ def test_the_price_history_of_the_shop_comes_first_then_its_catalogue(engine, sh
         ("tea", "default", 150, "observed", "EUR"),
     ]
     with reading(engine) as connection:
-        current = Ledger(connection).current(["milk"], "default", NOW)["milk"]
+        current = Ledger(connection).find_current(["milk"], "default", NOW)["milk"]
     assert (current.list_price_minor, current.valid_from) == (
         120,
         ends,

@@ -69,7 +69,7 @@ def test_events_sent_over_http_read_as_the_facts_say(tiny):
     sent = [random_event(rng, n) for n in range(N_EVENTS)]
     settings = make_settings(tiny.home, clock_start=LATER, zones={"yen": {"currency": "JPY"}})
     facts = Facts(settings)
-    imported = facts.imported("events").limit(20).to_pyarrow().to_pylist()
+    imported = facts.read_imported("events").limit(20).to_pyarrow().to_pylist()
     repeated = [
         {
             name: row[name]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.loading import load, names
+from configs.loading import list_configs, load
 from features.contracts.errors import BadInput
 from features.contracts.pricing import Objective
 from features.contracts.sizes import Size, parse_size
@@ -368,7 +368,7 @@ def test_an_items_stage_decides_under_which_preset_it_is_priced():
 
 
 def test_shipped_presets_load_and_every_stage_has_one():
-    known = names("pricing")
+    known = list_configs("pricing")
     rules = {name: load(f"pricing/{name}", PricingRules) for name in known}
     assert set(rules["default"].stages.values()) <= set(known)
     assert rules["decline"].objective is Objective.SELL_THROUGH

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from configs.loading import build, load, names
+from configs.loading import build, list_configs, load
 from features.contracts.errors import BadInput, UnknownName
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, Reason, RecommendationQuery, Slate
@@ -160,7 +160,7 @@ def test_a_feature_that_no_item_has_is_refused_with_the_nearest_name(shelf: Item
 
 
 def test_an_overlay_changes_one_rule_of_a_set(tmp_path: Path) -> None:
-    assert "assortment" in names("rules")
+    assert "assortment" in list_configs("rules")
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "assortment.yaml").write_text(
         "rules:\n  few_of_a_brand: {n: 2}\n  gone: {action: hide, brands: [X], valid_from: 2024-01-01T00:00:00Z}\n"
