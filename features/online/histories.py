@@ -18,7 +18,7 @@ from features.contracts.arrays import Int64Array, ObjectArray
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from features.pipelines import item, user
-from features.pipelines.rules import AFFINITY, ALL_ZONES
+from features.pipelines.feature_constants import AFFINITY, ALL_ZONES
 from features.pipelines.user_item import (
     order_lines,
     select_kept_lines,

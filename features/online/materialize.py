@@ -59,7 +59,7 @@ from features.online.snapshots import (
 from features.online.user_state import NEVER, UserState, order_digest
 from features.pipelines import item, user
 from features.pipelines.expressions import before, promotion_kinds, zone_of
-from features.pipelines.rules import AFFINITY, ALL_ZONES
+from features.pipelines.feature_constants import AFFINITY, ALL_ZONES
 from features.pipelines.user_item import order_lines, select_kept_lines, user_item_history
 
 __all__ = ["MaterializeReport", "load_items", "materialize"]

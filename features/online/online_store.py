@@ -31,7 +31,7 @@ from features.online.snapshots import (
     pointer_stamp,
 )
 from features.online.user_state import Categories, UserState
-from features.pipelines.rules import MAX_VIEWED, VIEWED_DAYS
+from features.pipelines.feature_constants import MAX_VIEWED, VIEWED_DAYS
 
 if TYPE_CHECKING:
     from feast import FeatureStore

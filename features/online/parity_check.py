@@ -39,7 +39,7 @@ from features.online.materialize import compute_item_rows, compute_user_rows
 from features.online.online_store import OnlineHistories
 from features.online.snapshots import current_version
 from features.pipelines.expressions import promotion_kinds
-from features.pipelines.rules import ALL_ZONES
+from features.pipelines.feature_constants import ALL_ZONES
 
 if TYPE_CHECKING:
     from feast import FeatureStore

@@ -19,7 +19,7 @@ from features.facts.events import EventLog
 from features.facts.facts import Facts
 from features.facts.known_events import digest_ids, mark_known, read_digests
 from features.online.snapshots import current_version, known_ids_file
-from features.pipelines.rules import VIEWED_DAYS
+from features.pipelines.feature_constants import VIEWED_DAYS
 
 # A week more than the time that histories look back.
 SEALED_AFTER = timedelta(days=VIEWED_DAYS + 7)

@@ -23,7 +23,7 @@ from configs.settings import Settings
 from features.contracts.errors import Unavailable, UnknownName
 from features.contracts.recommendations import ItemFeatures
 from features.online.feast_definitions import OFFLINE, USER_STATE, StoreLocation, project_name
-from features.pipelines.rules import ALL_ZONES
+from features.pipelines.feature_constants import ALL_ZONES
 
 _POINTER = "current.json"
 _TEXTS = ("item_id", "category", "brand")

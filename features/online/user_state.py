@@ -23,7 +23,7 @@ from features.contracts.calendar import DECAY_PER_WEEK, SECONDS_PER_WEEK
 from features.contracts.categories import prefix
 from features.contracts.histories import UserHistory
 from features.contracts.tables import DEFAULT_ZONE, VIEW_TYPES, EventType
-from features.pipelines.rules import (
+from features.pipelines.feature_constants import (
     AFFINITY,
     MAX_VIEWED,
     REDUCED_SHARE,

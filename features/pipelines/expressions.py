@@ -9,7 +9,7 @@ import ibis.expr.types as ir
 
 from features.contracts.calendar import DECAY_PER_WEEK, SECONDS_PER_WEEK
 from features.contracts.tables import DEFAULT_ZONE
-from features.pipelines.rules import ALL_ZONES, NO_KIND
+from features.pipelines.feature_constants import ALL_ZONES, NO_KIND
 
 
 def instant(at: datetime) -> ir.TimestampScalar:

@@ -31,7 +31,12 @@ from features.pipelines.expressions import (
     spread_plans,
     zone_of,
 )
-from features.pipelines.rules import ALL_ZONES, PRICE_DAYS, PROMOTION_WINDOWS, SECONDS_PER_DAY
+from features.pipelines.feature_constants import (
+    ALL_ZONES,
+    PRICE_DAYS,
+    PROMOTION_WINDOWS,
+    SECONDS_PER_DAY,
+)
 from features.pipelines.user_item import order_lines, select_kept_lines, user_item_history
 
 NAMES = (

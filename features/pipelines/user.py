@@ -14,7 +14,7 @@ import ibis.expr.types as ir
 
 from features.contracts.categories import SEPARATOR
 from features.pipelines.expressions import age_seconds, decay
-from features.pipelines.rules import REDUCED_SHARE, SECONDS_PER_DAY
+from features.pipelines.feature_constants import REDUCED_SHARE, SECONDS_PER_DAY
 
 
 def recency_days(lines: ir.Table, as_of: datetime) -> ir.NumericScalar:

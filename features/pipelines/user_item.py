@@ -15,7 +15,7 @@ import ibis.expr.types as ir
 
 from features.contracts.tables import VIEW_TYPES, EventType
 from features.pipelines.expressions import before, decay, epoch_seconds, since, zone_of
-from features.pipelines.rules import MAX_VIEWED, VIEWED_DAYS
+from features.pipelines.feature_constants import MAX_VIEWED, VIEWED_DAYS
 
 
 def order_lines(events: ir.Table, as_of: datetime) -> ir.Table:

@@ -4,7 +4,6 @@ NAME/*.parquet."""
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,13 +13,13 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 
 from configs.settings import Settings
 from features.contracts.errors import BadInput, TooManyBadRows
+from features.contracts.row_checks import CLOCK_SKEW
 from features.contracts.tables import EVENTS, TABLES, TableSchema
 from features.contracts.texts import sql_literal
-from features.contracts.validation import CLOCK_SKEW
+from features.sources.quarantine import write_quarantine
 from features.sources.raw import BAD_ROWS, load_raw
 from features.sources.report import FactStore, ImportReport, TableReport, count_reasons
 from features.sources.validation import Validated, validate
@@ -108,7 +107,7 @@ def _read_table(
     if bad.num_rows:
         report.n_bad = bad.num_rows
         report.quarantined = Counter(count_reasons(bad["reasons"].to_pylist()))
-        report.quarantine_file = _write_quarantine(schema.name, bad, settings)
+        report.quarantine_file = write_quarantine(schema.name, bad, settings)
     return validated, report
 
 
@@ -205,14 +204,3 @@ def _refuse_missing_columns(schema: TableSchema, present: list[str], paths: list
         where=str(paths[0]),
         hint=hint[0].upper() + hint[1:],
     )
-
-
-def _write_quarantine(name: str, bad: pa.Table, settings: Settings) -> Path:
-    """Write bad rows to a file named by its content; the same import writes the same file."""
-    folder = settings.home / "quarantine"
-    folder.mkdir(parents=True, exist_ok=True)
-    staging = folder / f".{name}.csv"
-    pa_csv.write_csv(bad, staging)
-    path = folder / f"{name}-{hashlib.sha256(staging.read_bytes()).hexdigest()[:12]}.csv"
-    staging.replace(path)
-    return path

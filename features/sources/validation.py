@@ -1,7 +1,7 @@
 """From the text rows of a file to rows of a canonical table, and the reasons of every bad row.
 
 Everything happens in SQL over whole columns. The input is a DuckDB table `raw` whose columns are
-all text, with file and row of where each row stood. The checks are those of contracts.validation.
+all text, with file and row of where each row stood. The checks are those of contracts.row_checks.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import pyarrow as pa
 from configs.settings import Settings
 from features.contracts.event_ids import event_id_sql
 from features.contracts.money import minor_digits
+from features.contracts.row_checks import amounts_sql, fault_conditions
 from features.contracts.tables import ATTRIBUTES, DEFAULT_ZONE, EVENTS, Kind, TableSchema
 from features.contracts.texts import sql_literal, sql_name
-from features.contracts.validation import amounts_sql, fault_conditions
 from features.contracts.values import raw_column, text_sql, value_sql
 from features.sources.raw import FILE, ROW
 

@@ -1,6 +1,6 @@
 """The service of `POST /v1/events`: all good events are committed before they are acknowledged.
 
-The checks and the ids of events are those of files, see features.contracts.validation.
+The checks and the ids of events are those of files, see features.contracts.row_checks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from configs.settings import Settings
 from features.contracts.clock import Clock
 from features.contracts.event_ids import derive_event_ids
 from features.contracts.money import minor_digits
-from features.contracts.validation import (
+from features.contracts.row_checks import (
     CLOCK_SKEW,
     CheckedEvent,
     EventRow,

@@ -18,7 +18,7 @@ from configs.settings import Settings
 from features.contracts.errors import ShopwrightError, Unavailable
 from features.contracts.recommendations import ItemFeatures
 from features.online.snapshots import current_version, load_items, pointer_stamp
-from features.pipelines.rules import ALL_ZONES
+from features.pipelines.feature_constants import ALL_ZONES
 from models.demand.lookup import ForecastTable, load_forecasts
 from models.ranking.model import RecommendationModel
 from models.ranking.placement import Placement, check_rules

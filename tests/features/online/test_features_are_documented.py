@@ -2,8 +2,8 @@ import re
 from pathlib import Path
 
 from features.online.feast_definitions import OFFLINE, USER_STATE
+from features.pipelines.feature_constants import AFFINITY
 from features.pipelines.item import NAMES as ITEM_NAMES
-from features.pipelines.rules import AFFINITY
 from features.pipelines.user import NAMES as USER_NAMES
 from features.pipelines.user_item import order_lines, select_kept_lines, user_item_history
 from tests.shops.event_tables import AS_OF, table

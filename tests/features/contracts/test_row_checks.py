@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from configs.settings import Settings
 from features.contracts.event_ids import derive_event_ids
 from features.contracts.money import minor_digits
+from features.contracts.row_checks import EventRules, check_event
 from features.contracts.tables import ATTRIBUTES, EVENTS, EventType
-from features.contracts.validation import EventRules, check_event
 from features.sources.validation import validate
 
 LATEST = datetime(2024, 6, 1, tzinfo=UTC)
