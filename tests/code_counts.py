@@ -51,7 +51,6 @@ REPEATED_NAMES = {
     "demand": "pipelines: weekly demand from events; simulator: the true demand",
     "errors": "contracts: the error types; http: their answers",
     "histories": "contracts: the type; online: how it is computed",
-    "neural": "models: what the networks share; training: their evaluation",
     "new_items": "models: forecasts of new items; training: their evaluation",
     "parameters": "simulator: of the simulated shop; http: of a request",
     "pricing": "contracts: the types; pipelines: the expressions",
