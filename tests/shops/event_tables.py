@@ -20,7 +20,7 @@ def days_before(days: float, as_of: datetime = AS_OF) -> datetime:
     return as_of - timedelta(days=days)
 
 
-def event(
+def make_event(
     user_id: str | None, item_id: str, at: datetime, kind: str = "purchase", **values: Any
 ) -> dict[str, Any]:
     """Return a row of `events`; by default a purchase of one unit at 100."""
@@ -37,17 +37,17 @@ def event(
     return row | values
 
 
-def arrow(name: str, rows: Iterable[Mapping[str, Any]] = ()) -> pa.Table:
+def make_table(name: str, rows: Iterable[Mapping[str, Any]] = ()) -> pa.Table:
     """Return rows in the stored schema of a table."""
     return pa.Table.from_pylist([dict(row) for row in rows], schema=TABLES[name].arrow)
 
 
-def table(name: str, rows: Iterable[Mapping[str, Any]] = ()) -> Any:
+def make_relation(name: str, rows: Iterable[Mapping[str, Any]] = ()) -> Any:
     """Return rows as an Ibis table."""
-    return ibis.memtable(arrow(name, rows))
+    return ibis.memtable(make_table(name, rows))
 
 
-def by_key(relation: Any, *keys: str) -> dict[Any, dict[str, Any]]:
+def read_by_key(relation: Any, *keys: str) -> dict[Any, dict[str, Any]]:
     """Return the rows of a relation by key."""
     rows = relation.to_pyarrow().to_pylist()
     by_key = {tuple(row.pop(key) for key in keys): row for row in rows}

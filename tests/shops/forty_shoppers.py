@@ -14,7 +14,7 @@ from features.facts.facts import Facts
 from models.ranking.lambdarank import RankerConfig
 from models.retrieval.als import AlsConfig
 from models.retrieval.ease import EaseConfig
-from tests.shops.event_tables import arrow
+from tests.shops.event_tables import make_table
 from training.recommendations.task import RecommendationsConfig
 
 END = datetime(2024, 5, 6, tzinfo=UTC)
@@ -63,7 +63,7 @@ def write_shop(home: Path, rows: list[dict[str, Any]]) -> tuple[Facts, Settings]
     settings = Settings(home=home)
     facts = Facts(settings)
     items = [{"item_id": f"i{n:02}", "category": f"Food > {n % 3}"} for n in range(30)]
-    facts.write({"events": arrow("events", rows), "items": arrow("items", items)})
+    facts.write({"events": make_table("events", rows), "items": make_table("items", items)})
     return facts, settings
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from fastapi.testclient import TestClient
 
 from configs.settings import Settings
-from features.contracts.tables import TABLES, TIMESTAMP
+from features.contracts.tables import TIMESTAMP
 from features.facts.facts import Facts
 from features.online.histories import compute_offline_histories, compute_offline_items
 from features.online.materialize import materialize
@@ -40,6 +40,7 @@ from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
 from serving.app import create_app
 from serving.keys.service import SCOPES, KeyService
+from tests.shops.event_tables import make_table
 from tests.shops.price_desk import make_opening_price
 
 NOW = datetime(2018, 1, 1, 5, tzinfo=UTC)
@@ -63,13 +64,6 @@ REFUSER = "u23"
 
 def make_user_id(n: int) -> str:
     return f"u{n:02d}"
-
-
-def rows_of(table: str, rows: Sequence[dict]) -> pa.Table:
-    schema = TABLES[table].arrow
-    return pa.Table.from_pylist(
-        [{name: row.get(name) for name in schema.names} for row in rows], schema
-    )
 
 
 def make_purchase(n: int, week: int, item: str) -> dict:
@@ -216,9 +210,9 @@ def build_shop(home: Path) -> Settings:
     refuser = [{"user_id": REFUSER, "personalization_allowed": False}]
     facts.write(
         {
-            "events": rows_of("events", make_purchases()),
-            "items": rows_of("items", items),
-            "users": rows_of("users", refuser),
+            "events": make_table("events", make_purchases()),
+            "items": make_table("items", items),
+            "users": make_table("users", refuser),
         }
     )
     materialize(facts, settings, NOW)

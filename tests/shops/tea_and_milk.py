@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.contracts.tables import TABLES
-from tests.shops.event_tables import arrow
+from tests.shops.event_tables import make_table
 
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 N_WEEKS = 40
@@ -62,4 +62,4 @@ def sell_tea_and_milk(
         {"item_id": f"i{item:02}", "category": f"Food > {'Tea' if item < n_items / 2 else 'Milk'}"}
         for item in range(n_items)
     ]
-    return FewFacts({"events": arrow("events", events), "items": arrow("items", items)})
+    return FewFacts({"events": make_table("events", events), "items": make_table("items", items)})

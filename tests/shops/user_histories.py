@@ -10,13 +10,13 @@ from configs.settings import Settings
 from features.database import transaction
 from features.facts.events import EventLog
 from features.facts.facts import Facts
-from tests.shops.event_tables import AS_OF, arrow, event
+from tests.shops.event_tables import AS_OF, make_event, make_table
 
 T = AS_OF
 ITEMS = [{"item_id": f"i{n}", "category": f"Shelf {n % 3} > x", "brand": "b"} for n in range(12)]
 
 
-def busy_weeks(seed: int, first_day: float, last_day: float, n: int) -> list[dict]:
+def draw_events(seed: int, first_day: float, last_day: float, n: int) -> list[dict]:
     """Return random purchases, refunds and views around T.
 
     Some orders take several days, and some refunds come before their purchase.
@@ -45,7 +45,7 @@ def busy_weeks(seed: int, first_day: float, last_day: float, n: int) -> list[dic
             seconds=int(rng.integers(first_day * 86_400, last_day * 86_400)),
             microseconds=int(rng.integers(1_000_000)),
         )
-        rows.append(event(f"u{rng.integers(4)}", f"i{rng.integers(12)}", at, kind, **values))
+        rows.append(make_event(f"u{rng.integers(4)}", f"i{rng.integers(12)}", at, kind, **values))
     return rows
 
 
@@ -56,7 +56,7 @@ def receive_events(engine, rows) -> None:
 
 def import_events(settings: Settings, rows) -> Facts:
     facts = Facts(settings)
-    facts.write({"events": arrow("events", rows), "items": arrow("items", ITEMS)})
+    facts.write({"events": make_table("events", rows), "items": make_table("items", ITEMS)})
     return facts
 
 

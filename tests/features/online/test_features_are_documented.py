@@ -6,7 +6,7 @@ from features.pipelines.feature_constants import AFFINITY
 from features.pipelines.item import NAMES as ITEM_NAMES
 from features.pipelines.user import NAMES as USER_NAMES
 from features.pipelines.user_item import order_lines, select_kept_lines, user_item_history
-from tests.shops.event_tables import AS_OF, table
+from tests.shops.event_tables import AS_OF, make_relation
 
 GUIDE = Path(__file__).parents[3] / "docs" / "user-guide" / "features.md"
 
@@ -21,7 +21,7 @@ def test_every_feature_stands_in_the_guide_with_its_unit_and_formula():
     pairs = [
         name
         for name in user_item_history(
-            select_kept_lines(order_lines(table("events"), AS_OF)), AS_OF
+            select_kept_lines(order_lines(make_relation("events"), AS_OF)), AS_OF
         ).columns
         if name not in ("user_id", "item_id")
     ]

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.online.histories import compute_offline_histories, compute_offline_items
-from tests.shops.event_tables import AS_OF, arrow, days_before, event
+from tests.shops.event_tables import AS_OF, days_before, make_event, make_table
 
 USERS = st.sampled_from(["u", "v", "new"])
 KINDS = st.sampled_from(["purchase", "refund", "view_item", "add_to_cart", "view_item_list"])
@@ -17,7 +17,7 @@ ORDERS = st.sampled_from(["1", "2", "3", None])
 def rows(first_minute: int, last_minute: int, items: list[str]) -> st.SearchStrategy[list[dict]]:
     """Events between two instants, minutes from AS_OF."""
     one = st.builds(
-        lambda user, item, minute, kind, order, units, zone, cents: event(
+        lambda user, item, minute, kind, order, units, zone, cents: make_event(
             user,
             item,
             AS_OF + timedelta(minutes=minute),
@@ -49,7 +49,7 @@ class Tables:
         self._tables = tables
 
     def read(self, name: str):
-        return ibis.memtable(arrow(name, self._tables.get(name, [])))
+        return ibis.memtable(make_table(name, self._tables.get(name, [])))
 
 
 def price(days: float, offer: int) -> dict:
@@ -138,9 +138,9 @@ def test_nothing_that_happens_at_or_after_the_instant_changes_a_feature(past, fu
 
 def test_two_users_are_read_as_if_all_were():
     past = [
-        event("u", "milk", days_before(3)),
-        event("v", "tea", days_before(2)),
-        event("w", "tea", days_before(1)),
+        make_event("u", "milk", days_before(3)),
+        make_event("v", "tea", days_before(2)),
+        make_event("w", "tea", days_before(1)),
     ]
     tables = Tables(events=past, items=ITEMS)
     everyone, two = (
@@ -153,7 +153,10 @@ def test_two_users_are_read_as_if_all_were():
 
 
 def test_who_refuses_personalization_has_no_history():
-    past = [event("u", "milk", days_before(3)), event("v", "tea", days_before(2), "view_item")]
+    past = [
+        make_event("u", "milk", days_before(3)),
+        make_event("v", "tea", days_before(2), "view_item"),
+    ]
     users = [
         {"user_id": "u", "personalization_allowed": False},
         {"user_id": "v", "personalization_allowed": True},
@@ -170,7 +173,7 @@ def test_an_empty_shop_has_no_histories_and_no_items():
 
 def test_the_instant_may_carry_any_zone():
     tables, elsewhere = (
-        Tables(events=[event("u", "milk", days_before(3))], items=ITEMS),
+        Tables(events=[make_event("u", "milk", days_before(3))], items=ITEMS),
         ZoneInfo("Asia/Tokyo"),
     )
     np.testing.assert_equal(

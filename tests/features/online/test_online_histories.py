@@ -23,11 +23,11 @@ from features.online.materialize import load_items, materialize
 from features.online.online_store import OnlineHistories
 from features.online.parity_check import check_parity
 from features.online.snapshots import current_version, features_folder
-from tests.shops.event_tables import AS_OF, arrow, event
+from tests.shops.event_tables import AS_OF, make_event, make_table
 from tests.shops.user_histories import (
     T,
     assert_same_history,
-    busy_weeks,
+    draw_events,
     import_events,
     receive_events,
 )
@@ -39,8 +39,8 @@ REDIS_URL = os.environ.get("SHOPWRIGHT_TEST_REDIS_URL", "redis://127.0.0.1:6379/
 def test_rows_materialized_then_merged_with_later_events_equal_the_offline_history(
     engine, settings
 ):
-    past, later = busy_weeks(1, -40, 0, 200), busy_weeks(2, 0, 15, 100)
-    received_before, late = busy_weeks(3, -20, 0, 30), busy_weeks(4, -20, 0, 30)
+    past, later = draw_events(1, -40, 0, 200), draw_events(2, 0, 15, 100)
+    received_before, late = draw_events(3, -20, 0, 30), draw_events(4, -20, 0, 30)
     facts = import_events(settings, past)
     receive_events(engine, received_before)
     materialize(facts, settings, T)
@@ -61,13 +61,15 @@ def built(tmp_path_factory, migrated_sqlite):
     settings = Settings(home=tmp_path_factory.mktemp("built"))
     shutil.copy(migrated_sqlite, settings.home / "shopwright.db")
     rows = [
-        event("u", "i1", T - timedelta(days=7), order_id="1", quantity=2.0),
-        event("u", "i2", T - timedelta(days=1), "view_item"),
-        event("w", "i1", T - timedelta(hours=3), zone="jp"),
-        event("x", "i4", T - timedelta(days=3)),
+        make_event("u", "i1", T - timedelta(days=7), order_id="1", quantity=2.0),
+        make_event("u", "i2", T - timedelta(days=1), "view_item"),
+        make_event("w", "i1", T - timedelta(hours=3), zone="jp"),
+        make_event("x", "i4", T - timedelta(days=3)),
     ]
     facts = import_events(settings, rows)
-    facts.write({"users": arrow("users", [{"user_id": "x", "personalization_allowed": False}])})
+    facts.write(
+        {"users": make_table("users", [{"user_id": "x", "personalization_allowed": False}])}
+    )
     materialize(facts, settings, T - timedelta(days=1))
     materialize(facts, settings, T)
     return settings.home
@@ -88,7 +90,7 @@ def test_an_event_is_seen_by_the_very_next_read(shop):
     online, now = OnlineHistories(settings, engine), T + timedelta(minutes=90)
     assert online.read("u", None, None, now).viewed_item_ids == ("i2",)
     receive_events(
-        engine, [event("u", "i5", now, "view_item"), event("u", "i9", now, order_id="2")]
+        engine, [make_event("u", "i5", now, "view_item"), make_event("u", "i9", now, order_id="2")]
     )
     history = online.read("u", None, None, now)
     assert history.viewed_item_ids == ("i5", "i2")
@@ -97,7 +99,7 @@ def test_an_event_is_seen_by_the_very_next_read(shop):
     assert (
         history.decayed_frequency[1] == 1.0
     )  # bought after the whole hour that ages are counted from
-    receive_events(engine, [event("u", "i1", now, "refund", order_id="1", quantity=2.0)])
+    receive_events(engine, [make_event("u", "i1", now, "refund", order_id="1", quantity=2.0)])
     assert online.read("u", None, None, now).item_ids.tolist() == ["i9"]
 
 
@@ -107,12 +109,14 @@ def test_visitors_and_sessions_have_histories_of_their_own(shop):
     receive_events(
         engine,
         [
-            event(
+            make_event(
                 None, "i3", T + timedelta(minutes=1), "view_item", visitor_id="v", session_id="s"
             ),
-            event(None, "i4", T + timedelta(minutes=2), "view_item", session_id="s"),
-            event("w", "i5", T + timedelta(minutes=3), "view_item", visitor_id="v", session_id="s"),
-            event(None, "i6", now + timedelta(microseconds=1), "view_item", visitor_id="v"),
+            make_event(None, "i4", T + timedelta(minutes=2), "view_item", session_id="s"),
+            make_event(
+                "w", "i5", T + timedelta(minutes=3), "view_item", visitor_id="v", session_id="s"
+            ),
+            make_event(None, "i6", now + timedelta(microseconds=1), "view_item", visitor_id="v"),
         ],
     )
     online = OnlineHistories(settings, engine)
@@ -131,15 +135,15 @@ def test_what_a_visitor_looked_at_long_ago_is_not_read(shop):
     old, lately = now - timedelta(days=28, minutes=1), now - timedelta(hours=1)
     who = {"visitor_id": "v", "session_id": "s"}
     views = [
-        event(None, f"i{n % 12}", old - timedelta(seconds=n), "view_item", **who)
+        make_event(None, f"i{n % 12}", old - timedelta(seconds=n), "view_item", **who)
         for n in range(20_000)
     ]
     views += [
-        event(None, f"i{n % 12}", lately - timedelta(seconds=n), "view_item", **who)
+        make_event(None, f"i{n % 12}", lately - timedelta(seconds=n), "view_item", **who)
         for n in range(3_000)
     ]
     receive_events(
-        engine, [*views, event(None, "i9", old, **who), event(None, "i8", lately, **who)]
+        engine, [*views, make_event(None, "i9", old, **who), make_event(None, "i8", lately, **who)]
     )
     read = []
     with monitored(engine, read):
@@ -185,7 +189,7 @@ def test_who_refuses_personalization_is_unknown(shop):
     settings, engine, _ = shop
     online, now = OnlineHistories(settings, engine), T + timedelta(minutes=5)
     receive_events(
-        engine, [event(user, "i3", T, "view_item", session_id="s") for user in ("u", "x")]
+        engine, [make_event(user, "i3", T, "view_item", session_id="s") for user in ("u", "x")]
     )
     assert online.read("x", None, None, now).user_id is None
     assert online.read("x", None, None, now).viewed_item_ids == ()
@@ -211,7 +215,7 @@ def test_without_a_materialization_the_received_events_are_all_there_is(shop):
     shutil.rmtree(features_folder(settings))
     online = OnlineHistories(settings, engine)
     online.warm()
-    receive_events(engine, [event("u", "i3", T)])
+    receive_events(engine, [make_event("u", "i3", T)])
     assert online.read("u", None, None, T).item_ids.tolist() == ["i3"]
     assert online.as_of is None
 
@@ -234,7 +238,7 @@ def test_forgetting_a_user_leaves_nothing_and_nobody_else_loses_anything(shop):
 def test_readers_see_the_old_version_or_the_new_one(shop, monkeypatch):
     settings, engine, facts = shop
     online, first = OnlineHistories(settings, engine), current_version(settings)
-    facts.write({"events": arrow("events", [event("w", "i7", T - timedelta(hours=1))])})
+    facts.write({"events": make_table("events", [make_event("w", "i7", T - timedelta(hours=1))])})
     assert online.read("w", None, None, T).item_ids.tolist() == [
         "i1"
     ]  # imports wait for the materialization

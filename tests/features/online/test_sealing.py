@@ -19,11 +19,11 @@ from features.online.histories import compute_offline_histories
 from features.online.materialize import materialize
 from features.online.online_store import OnlineHistories
 from features.online.sealing import SEALED_AFTER, seal_events
-from tests.shops.event_tables import event
+from tests.shops.event_tables import make_event
 from tests.shops.user_histories import (
     T,
     assert_same_history,
-    busy_weeks,
+    draw_events,
     import_events,
     receive_events,
 )
@@ -53,13 +53,13 @@ def histories(settings, engine):
 def shop(settings, engine):
     """With received events of every age, materialized; one that came since, and one of each kind
     without a user."""
-    facts = import_events(settings, busy_weeks(1, -80, 0, 60))
-    receive_events(engine, busy_weeks(2, -80, 0, 120))
-    bought = event(None, "i1", OLD, **ANONYMOUS)
-    seen = event(None, "i2", OLD, "view_item", **ANONYMOUS)
+    facts = import_events(settings, draw_events(1, -80, 0, 60))
+    receive_events(engine, draw_events(2, -80, 0, 120))
+    bought = make_event(None, "i1", OLD, **ANONYMOUS)
+    seen = make_event(None, "i2", OLD, "view_item", **ANONYMOUS)
     receive_events(engine, [bought, seen])
     materialize(facts, settings, T)
-    late = event("u0", "i3", OLD, order_id="late")
+    late = make_event("u0", "i3", OLD, order_id="late")
     receive_events(engine, [late])
     return settings, engine, facts, (bought["event_id"], seen["event_id"], late["event_id"])
 
@@ -158,8 +158,8 @@ def test_a_crash_at_any_step_loses_nothing_and_counts_nothing_twice(
     built.home.mkdir()
     shutil.copy(migrated_sqlite, built.home / "shopwright.db")
     opened = open_engine(built)
-    facts = import_events(built, busy_weeks(1, -80, 0, 30))
-    receive_events(opened, busy_weeks(2, -80, 0, 60))
+    facts = import_events(built, draw_events(1, -80, 0, 30))
+    receive_events(opened, draw_events(2, -80, 0, 60))
     materialize(facts, built, T)
     everything, before = known(facts), histories(built, opened)
     opened.dispose()

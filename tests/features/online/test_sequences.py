@@ -4,7 +4,7 @@ import ibis
 
 from features.contracts.sequences import CART, PURCHASE, VIEW, Event
 from features.online.sequences import compute_offline_sequences
-from tests.shops.event_tables import AS_OF, arrow, days_before, event
+from tests.shops.event_tables import AS_OF, days_before, make_event, make_table
 
 
 class Tables:
@@ -16,21 +16,21 @@ class Tables:
         self._tables = tables
 
     def read(self, name):
-        return ibis.memtable(arrow(name, self._tables.get(name, ())))
+        return ibis.memtable(make_table(name, self._tables.get(name, ())))
 
 
 def test_an_order_is_one_step_and_who_has_no_name_has_a_sequence_too():
     day, minute = days_before(1), timedelta(minutes=1)
     facts = Tables(
         events=[
-            event("u", "milk", day + minute, order_id="1"),
-            event("u", "bread", day, order_id="1"),
-            event("u", "milk", days_before(2), "view_item"),
-            event("u", "late", AS_OF),
-            event("u", "back", day, "refund"),
-            event(None, "tea", day, "add_to_cart", visitor_id="v", session_id="s"),
-            event(None, "cake", day + minute, "select_item", session_id="s"),
-            event("refused", "milk", day),
+            make_event("u", "milk", day + minute, order_id="1"),
+            make_event("u", "bread", day, order_id="1"),
+            make_event("u", "milk", days_before(2), "view_item"),
+            make_event("u", "late", AS_OF),
+            make_event("u", "back", day, "refund"),
+            make_event(None, "tea", day, "add_to_cart", visitor_id="v", session_id="s"),
+            make_event(None, "cake", day + minute, "select_item", session_id="s"),
+            make_event("refused", "milk", day),
         ],
         users=[{"user_id": "refused", "personalization_allowed": False}],
     )

@@ -4,7 +4,7 @@ import pytest
 
 from features.pipelines.demand import Plans, weekly_demand
 from features.pipelines.item import ItemTables, columns, item_features
-from tests.shops.event_tables import AS_OF, by_key, days_before, event, table
+from tests.shops.event_tables import AS_OF, days_before, make_event, make_relation, read_by_key
 
 ITEMS = [
     {
@@ -21,17 +21,17 @@ ITEMS = [
 def features(events=(), promotions=(), prices=(), stock=(), costs=(), items=ITEMS, **options):
     relation = item_features(
         ItemTables(
-            table("events", events),
-            table("items", items),
-            table("promotions", promotions),
-            table("price_history", prices),
-            stock=table("stock", stock),
-            costs=table("costs", costs),
+            make_relation("events", events),
+            make_relation("items", items),
+            make_relation("promotions", promotions),
+            make_relation("price_history", prices),
+            stock=make_relation("stock", stock),
+            costs=make_relation("costs", costs),
         ),
         AS_OF,
         **options,
     )
-    return by_key(relation, "item_id")
+    return read_by_key(relation, "item_id")
 
 
 def promotion(item_id, start_days, end_days, **values):
@@ -64,9 +64,9 @@ def price(item_id, from_days, offer, listed, zone="default", until_days=None):
 def test_velocity_counts_units_and_orders_a_week():
     milk = features(
         [
-            event("u", "milk", days_before(3), quantity=2.0),
-            event("v", "milk", days_before(10), quantity=4.0),
-            event("v", "milk", days_before(80), quantity=7.0),
+            make_event("u", "milk", days_before(3), quantity=2.0),
+            make_event("v", "milk", days_before(10), quantity=4.0),
+            make_event("v", "milk", days_before(80), quantity=7.0),
         ]
     )["milk"]
     assert milk["units_1w"] == 2
@@ -87,10 +87,10 @@ def test_velocity_counts_units_and_orders_a_week():
 def test_repeat_rate_is_the_share_of_buyers_who_came_back():
     milk = features(
         [
-            event("u", "milk", days_before(30)),
-            event("u", "milk", days_before(20)),
-            event("u", "milk", days_before(14)),
-            event("v", "milk", days_before(9)),
+            make_event("u", "milk", days_before(30)),
+            make_event("u", "milk", days_before(20)),
+            make_event("u", "milk", days_before(14)),
+            make_event("v", "milk", days_before(9)),
         ]
     )["milk"]
     assert milk["buyers"] == 2
@@ -112,7 +112,10 @@ def test_an_item_without_events_has_zero_sales_and_unknown_rates():
 
 def test_age_counts_from_availability_else_from_the_first_event():
     found = features(
-        [event("u", "soap", days_before(12), "view_item"), event("u", "found", days_before(5))]
+        [
+            make_event("u", "soap", days_before(12), "view_item"),
+            make_event("u", "found", days_before(5)),
+        ]
     )
     assert found["milk"]["age_days"] == 100
     assert found["soap"]["age_days"] == 12
@@ -132,8 +135,8 @@ def test_an_item_that_is_not_available_yet_is_not_in_the_catalogue():
 def test_the_ruling_price_goes_before_the_observed_one():
     found = features(
         [
-            event("u", "milk", days_before(2), line_amount_minor=500),
-            event(
+            make_event("u", "milk", days_before(2), line_amount_minor=500),
+            make_event(
                 "u",
                 "cream",
                 days_before(2),
@@ -236,9 +239,9 @@ def test_stock_is_the_latest_count_summed_over_zones_else_the_catalogue():
 
 def test_a_zone_sees_its_own_sales_prices_and_promotions():
     events = [
-        event("u", "milk", days_before(2), zone="eu", line_amount_minor=100),
-        event("v", "milk", days_before(2), zone="jp", line_amount_minor=15_000),
-        event("w", "milk", days_before(2), zone="jp", line_amount_minor=15_000),
+        make_event("u", "milk", days_before(2), zone="eu", line_amount_minor=100),
+        make_event("v", "milk", days_before(2), zone="jp", line_amount_minor=15_000),
+        make_event("w", "milk", days_before(2), zone="jp", line_amount_minor=15_000),
     ]
     promotions = [promotion("milk", 0, 7, zone="jp", kind="mailer")]
     eu = features(events, promotions, zone="eu", kinds=("mailer",))["milk"]
@@ -263,14 +266,16 @@ def test_a_zone_sees_its_own_sales_prices_and_promotions():
 
 
 def test_a_plan_of_the_default_zone_holds_where_demand_says_so():
-    sold = [event("u", "milk", days_before(2), zone=zone) for zone in ("eu", "jp")]
+    sold = [make_event("u", "milk", days_before(2), zone=zone) for zone in ("eu", "jp")]
     plan = [promotion("milk", 0, 7, kind=None, zone="default")]
     listed = [price("milk", 10, 80, 100)]
     weeks = [AS_OF, AS_OF + timedelta(days=7)]
-    for events, holds in ((sold, True), ([*sold, event("u", "milk", days_before(2))], False)):
-        plans = Plans(table("promotions", plan), table("price_history", listed))
-        panel = weekly_demand(table("events", events), plans, as_of=AS_OF, week_starts=weeks)
-        demand = by_key(panel, "item_id", "zone", "week_start")
+    for events, holds in ((sold, True), ([*sold, make_event("u", "milk", days_before(2))], False)):
+        plans = Plans(make_relation("promotions", plan), make_relation("price_history", listed))
+        panel = weekly_demand(
+            make_relation("events", events), plans, as_of=AS_OF, week_starts=weeks
+        )
+        demand = read_by_key(panel, "item_id", "zone", "week_start")
         for zone in ("eu", "jp"):
             found = features(events, plan, listed, zone=zone)["milk"]
             planned = demand.get(("milk", zone, AS_OF), {"reach:other": 0.0})

@@ -4,23 +4,23 @@ import pytest
 
 from features.pipelines.user import NAMES, category_affinity, user_features
 from features.pipelines.user_item import order_lines, select_kept_lines
-from tests.shops.event_tables import AS_OF, by_key, days_before, event, table
+from tests.shops.event_tables import AS_OF, days_before, make_event, make_relation, read_by_key
 
 
 def keep(rows):
-    return select_kept_lines(order_lines(table("events", rows), AS_OF))
+    return select_kept_lines(order_lines(make_relation("events", rows), AS_OF))
 
 
 def features(*rows):
-    return by_key(user_features(keep(rows), AS_OF), "user_id")
+    return read_by_key(user_features(keep(rows), AS_OF), "user_id")
 
 
 def test_recency_frequency_and_monetary_value_by_hand():
     found = features(
-        event("u", "milk", days_before(21), order_id="1", line_amount_minor=100),
-        event("u", "tea", days_before(21), order_id="1", line_amount_minor=300),
-        event("u", "milk", days_before(7), order_id="2", line_amount_minor=200),
-        event("v", "tea", days_before(1)),
+        make_event("u", "milk", days_before(21), order_id="1", line_amount_minor=100),
+        make_event("u", "tea", days_before(21), order_id="1", line_amount_minor=300),
+        make_event("u", "milk", days_before(7), order_id="2", line_amount_minor=200),
+        make_event("v", "tea", days_before(1)),
     )
     u = found["u"]
     assert tuple(u) == NAMES
@@ -38,41 +38,41 @@ def test_recency_frequency_and_monetary_value_by_hand():
 
 def test_discounts_count_where_a_list_price_is_known():
     u = features(
-        event("u", "milk", days_before(3), line_amount_minor=80, list_price_minor=100.0),
-        event("u", "tea", days_before(3), line_amount_minor=300, list_price_minor=300.0),
-        event("u", "rice", days_before(3), line_amount_minor=50),
+        make_event("u", "milk", days_before(3), line_amount_minor=80, list_price_minor=100.0),
+        make_event("u", "tea", days_before(3), line_amount_minor=300, list_price_minor=300.0),
+        make_event("u", "rice", days_before(3), line_amount_minor=50),
     )["u"]
     assert u["discount_share"] == pytest.approx(20 / (100 + 300))
     assert u["price_sensitivity"] == 1 / 2
-    unlisted = features(event("u", "milk", days_before(3)))["u"]
+    unlisted = features(make_event("u", "milk", days_before(3)))["u"]
     assert unlisted["discount_share"] is None
     assert unlisted["price_sensitivity"] is None
 
 
 def test_money_is_summed_in_the_zone_of_most_lines_only():
     rows = [
-        event("u", "milk", days_before(3), zone="jp", line_amount_minor=50_000),
-        event("u", "tea", days_before(3), zone="eu", line_amount_minor=100),
-        event("u", "rice", days_before(3), zone="eu", line_amount_minor=200),
+        make_event("u", "milk", days_before(3), zone="jp", line_amount_minor=50_000),
+        make_event("u", "tea", days_before(3), zone="eu", line_amount_minor=100),
+        make_event("u", "rice", days_before(3), zone="eu", line_amount_minor=200),
     ]
     assert features(*rows)["u"]["monetary_minor"] == 100 + 200
-    tied = features(*rows, event("u", "soap", days_before(3), zone="jp", line_amount_minor=1))
+    tied = features(*rows, make_event("u", "soap", days_before(3), zone="jp", line_amount_minor=1))
     assert tied["u"]["monetary_minor"] == 100 + 200  # eu comes before jp
     assert tied["u"]["frequency"] == 4
 
 
 def test_refunded_orders_leave_no_trace():
-    bought = event("u", "milk", days_before(21), order_id="1")
-    returned = event("u", "tea", days_before(7), order_id="2")
-    refund = event("u", "tea", days_before(6), "refund", order_id="2")
+    bought = make_event("u", "milk", days_before(21), order_id="1")
+    returned = make_event("u", "tea", days_before(7), order_id="2")
+    refund = make_event("u", "tea", days_before(6), "refund", order_id="2")
     assert features(bought, returned, refund) == features(bought)
 
 
 def test_category_affinity_is_the_decayed_share_of_lines():
     rows = [
-        event("u", "milk", days_before(7)),
-        event("u", "soap", days_before(0.0001)),
-        event("u", "mystery", days_before(7)),
+        make_event("u", "milk", days_before(7)),
+        make_event("u", "soap", days_before(0.0001)),
+        make_event("u", "mystery", days_before(7)),
     ]
     items = [
         {"item_id": "milk", "category": "Grocery > Dairy > Milk"},
@@ -80,7 +80,7 @@ def test_category_affinity_is_the_decayed_share_of_lines():
         {"item_id": "mystery", "category": None},
     ]
     lines = keep(rows)
-    found = by_key(category_affinity(lines, table("items", items), AS_OF), "category")
+    found = read_by_key(category_affinity(lines, make_relation("items", items), AS_OF), "category")
     fresh = 0.9 ** (round(0.0001 * 86_400) / (7 * 86_400))
     assert found.keys() == {"Grocery", "Care"}
     assert math.isclose(found["Grocery"]["affinity"], 0.9 / (0.9 + fresh + 0.9), rel_tol=1e-5)

@@ -15,24 +15,24 @@ from models.ranking.catalogue import Catalogue
 from models.ranking.columns import column_names, make_columns
 from models.ranking.visitor import FactorScores, SourceScores, Visitor
 from models.retrieval.nearest import Nearest
-from tests.shops.event_tables import AS_OF, by_key, days_before, event, table
+from tests.shops.event_tables import AS_OF, days_before, make_event, make_relation, read_by_key
 
 
 def keep(rows):
-    return select_kept_lines(order_lines(table("events", rows), AS_OF))
+    return select_kept_lines(order_lines(make_relation("events", rows), AS_OF))
 
 
 def history(*rows):
-    return by_key(user_item_history(keep(rows), AS_OF), "user_id", "item_id")
+    return read_by_key(user_item_history(keep(rows), AS_OF), "user_id", "item_id")
 
 
 def test_orders_units_and_decay_are_counted_per_user_and_item():
     found = history(
-        event("u", "milk", days_before(14), order_id="1", quantity=2.0),
-        event("u", "milk", days_before(7), order_id="2", quantity=3.0),
-        event("u", "milk", days_before(7) + timedelta(minutes=1), order_id="2"),
-        event("v", "milk", days_before(7), order_id="3"),
-        event("u", "milk", days_before(1), "view_item"),
+        make_event("u", "milk", days_before(14), order_id="1", quantity=2.0),
+        make_event("u", "milk", days_before(7), order_id="2", quantity=3.0),
+        make_event("u", "milk", days_before(7) + timedelta(minutes=1), order_id="2"),
+        make_event("v", "milk", days_before(7), order_id="3"),
+        make_event("u", "milk", days_before(1), "view_item"),
     )
     assert found.keys() == {("u", "milk"), ("v", "milk")}
     milk = found["u", "milk"]
@@ -44,18 +44,20 @@ def test_orders_units_and_decay_are_counted_per_user_and_item():
 
 
 def test_a_purchase_without_an_order_is_an_order_of_its_own():
-    found = history(event("u", "milk", days_before(2)), event("u", "milk", days_before(2)))
+    found = history(
+        make_event("u", "milk", days_before(2)), make_event("u", "milk", days_before(2))
+    )
     assert found["u", "milk"]["n_orders"] == 2
 
 
 def test_a_refund_takes_its_quantity_back_and_a_whole_one_the_order():
     found = history(
-        event("u", "milk", days_before(21), order_id="1", quantity=3.0),
-        event("u", "milk", days_before(20), "refund", order_id="1", quantity=1.0),
-        event("u", "milk", days_before(7), order_id="2", quantity=2.0),
-        event("u", "milk", days_before(6), "refund", order_id="2", quantity=2.0),
-        event("u", "tea", days_before(5), order_id="2"),
-        event("u", "tea", days_before(4), "refund", order_id="2"),
+        make_event("u", "milk", days_before(21), order_id="1", quantity=3.0),
+        make_event("u", "milk", days_before(20), "refund", order_id="1", quantity=1.0),
+        make_event("u", "milk", days_before(7), order_id="2", quantity=2.0),
+        make_event("u", "milk", days_before(6), "refund", order_id="2", quantity=2.0),
+        make_event("u", "tea", days_before(5), order_id="2"),
+        make_event("u", "tea", days_before(4), "refund", order_id="2"),
     )
     assert found.keys() == {("u", "milk")}
     assert found["u", "milk"]["n_orders"] == 1
@@ -65,22 +67,22 @@ def test_a_refund_takes_its_quantity_back_and_a_whole_one_the_order():
 
 
 def test_a_refund_of_nothing_known_changes_nothing():
-    bought = event("u", "milk", days_before(7), order_id="1", quantity=2.0)
+    bought = make_event("u", "milk", days_before(7), order_id="1", quantity=2.0)
     alone = history(bought)
     assert alone == history(
         bought,
-        event("u", "milk", days_before(6), "refund"),
-        event("u", "milk", days_before(6), "refund", order_id="9"),
-        event("u", "tea", days_before(6), "refund", order_id="1"),
+        make_event("u", "milk", days_before(6), "refund"),
+        make_event("u", "milk", days_before(6), "refund", order_id="9"),
+        make_event("u", "tea", days_before(6), "refund", order_id="1"),
     )
 
 
 def test_a_partly_refunded_line_keeps_its_share_of_the_money():
     lines = order_lines(
-        table(
+        make_relation(
             "events",
             [
-                event(
+                make_event(
                     "u",
                     "milk",
                     days_before(7),
@@ -89,12 +91,12 @@ def test_a_partly_refunded_line_keeps_its_share_of_the_money():
                     line_amount_minor=400,
                     list_price_minor=120.0,
                 ),
-                event("u", "milk", days_before(6), "refund", order_id="1"),
+                make_event("u", "milk", days_before(6), "refund", order_id="1"),
             ],
         ),
         AS_OF,
     )
-    line = by_key(select_kept_lines(lines), "item_id")["milk"]
+    line = read_by_key(select_kept_lines(lines), "item_id")["milk"]
     assert (line["quantity"], line["paid_minor"], line["list_minor"]) == (
         3.0,
         400 * 3 / 4,
@@ -104,7 +106,7 @@ def test_a_partly_refunded_line_keeps_its_share_of_the_money():
 
 def test_price_per_unit_stands_in_for_the_amount_of_a_line_and_lists_may_be_unknown():
     rows = [
-        event(
+        make_event(
             "u",
             "milk",
             days_before(7),
@@ -113,23 +115,25 @@ def test_price_per_unit_stands_in_for_the_amount_of_a_line_and_lists_may_be_unkn
             line_amount_minor=None,
             unit_price_minor=49.5,
         ),
-        event("u", "milk", days_before(7), order_id="1", list_price_minor=120.0),
+        make_event("u", "milk", days_before(7), order_id="1", list_price_minor=120.0),
     ]
-    line = by_key(order_lines(table("events", rows), AS_OF), "item_id")["milk"]
+    line = read_by_key(order_lines(make_relation("events", rows), AS_OF), "item_id")["milk"]
     assert line["paid_minor"] == 2 * 49.5 + 100
     assert line["list_minor"] is None
 
 
 def test_what_happens_at_the_instant_itself_is_the_future():
-    assert history(event("u", "milk", AS_OF)) == {}
-    assert history(event("u", "milk", AS_OF - timedelta(microseconds=1))).keys() == {("u", "milk")}
+    assert history(make_event("u", "milk", AS_OF)) == {}
+    assert history(make_event("u", "milk", AS_OF - timedelta(microseconds=1))).keys() == {
+        ("u", "milk")
+    }
 
 
 def test_the_due_ratio_of_the_ranker_is_the_wait_over_the_usual_interval():
     rng = np.random.default_rng(3)
     names = [f"i{n:02d}" for n in range(40)]
     rows = [
-        event(
+        make_event(
             "u", str(rng.choice(names)), days_before(float(rng.uniform(0.01, 300))), order_id=str(n)
         )
         for n in range(150)
@@ -165,23 +169,23 @@ def test_the_due_ratio_of_the_ranker_is_the_wait_over_the_usual_interval():
 
 def test_the_latest_views_of_four_weeks_come_latest_first():
     rows = [
-        event("u", "milk", days_before(3), "view_item"),
-        event("u", "milk", days_before(1), "add_to_cart"),
-        event("u", "tea", days_before(2), "select_item"),
-        event("u", "rice", days_before(2), "view_item"),
-        event("u", "old", days_before(28) - timedelta(seconds=1), "view_item"),
-        event("u", "list", days_before(1), "view_item_list"),
-        event(None, "anonymous", days_before(1), "view_item"),
+        make_event("u", "milk", days_before(3), "view_item"),
+        make_event("u", "milk", days_before(1), "add_to_cart"),
+        make_event("u", "tea", days_before(2), "select_item"),
+        make_event("u", "rice", days_before(2), "view_item"),
+        make_event("u", "old", days_before(28) - timedelta(seconds=1), "view_item"),
+        make_event("u", "list", days_before(1), "view_item_list"),
+        make_event(None, "anonymous", days_before(1), "view_item"),
     ]
-    found = by_key(select_viewed_items(table("events", rows), AS_OF), "order")
+    found = read_by_key(select_viewed_items(make_relation("events", rows), AS_OF), "order")
     assert [found[order]["item_id"] for order in sorted(found)] == ["milk", "rice", "tea"]
     assert found[0]["viewed_at"] == int(days_before(1).timestamp())
 
 
 def test_no_more_than_fifty_views_are_kept():
     rows = [
-        event("u", f"i{minute}", AS_OF - timedelta(minutes=minute), "view_item")
+        make_event("u", f"i{minute}", AS_OF - timedelta(minutes=minute), "view_item")
         for minute in range(1, 61)
     ]
-    found = by_key(select_viewed_items(table("events", rows), AS_OF), "item_id")
+    found = read_by_key(select_viewed_items(make_relation("events", rows), AS_OF), "item_id")
     assert found.keys() == {f"i{minute}" for minute in range(1, 51)}

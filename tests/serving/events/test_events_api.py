@@ -11,7 +11,8 @@ from features.database import reading
 from features.facts.facts import Facts
 from features.online.histories import compute_offline_histories
 from features.online.materialize import materialize
-from tests.shops.served_shop import NOW, make_purchase, rows_of
+from tests.shops.event_tables import make_table
+from tests.shops.served_shop import NOW, make_purchase
 
 
 def event(**values):
@@ -166,14 +167,14 @@ def test_an_imported_event_that_is_sent_again_is_a_duplicate_and_counts_once(ser
     sent["occurred_at"] = fresh["occurred_at"].isoformat()
     assert send(served, sent)["accepted"] == 1
     assert bought() == before | {"wine": before["wine"] + 1}
-    facts.write({"events": rows_of("events", [fresh])})
+    facts.write({"events": make_table("events", [fresh])})
     assert bought() == before | {"wine": before["wine"] + 1}
     materialize(facts, served.settings, NOW)
     assert send(served, sent) == {"accepted": 0, "duplicates": 1, "rejected": []}
     assert bought() == before | {"wine": before["wine"] + 1}
     # Imported but not materialized yet: known, and seen because it was sent.
     newer = make_purchase(0, 21, "wine")
-    facts.write({"events": rows_of("events", [newer])})
+    facts.write({"events": make_table("events", [newer])})
     sent |= {"event_id": newer["event_id"], "order_id": newer["order_id"]}
     assert send(served, sent)["duplicates"] == 1
     assert bought() == before | {"wine": before["wine"] + 2}

@@ -18,7 +18,8 @@ from features.facts.facts import Facts
 from features.prices.ledger import Ledger
 from serving.cli.main import app as command_line
 from serving.inventory import service as module
-from tests.shops.served_shop import make_price, make_settings, rows_of, run_shop
+from tests.shops.event_tables import make_table
+from tests.shops.served_shop import make_price, make_settings, run_shop
 
 EXPECTED = 11 + 12 + 13  # lead time 14 days and review 7 days: three weeks from now
 
@@ -76,7 +77,7 @@ def test_counts_prices_and_attributes_of_an_item_are_used(tiny: object) -> None:
         "attributes": about,
     }
     counted = {"item_id": "bread", "zone": "default", "at": now, "on_hand": 40.0}
-    facts.write({"items": rows_of("items", [item]), "stock": rows_of("stock", [counted])})
+    facts.write({"items": make_table("items", [item]), "stock": make_table("stock", [counted])})
     for served in run_shop(tiny):  # type: ignore[arg-type]
         with transaction(served.server.engine) as connection:
             Ledger(connection).append([make_price("bread", 900), make_price("beer", 1)])
@@ -108,7 +109,7 @@ def test_what_was_ordered_yesterday_is_not_ordered_again(tiny: object) -> None:
         count("bread", 1, 5, 1_000),
         count("bread", -1, 5, 0),  # known tomorrow only
     ]
-    Facts(tiny).write({"stock": rows_of("stock", stock)})  # type: ignore[arg-type]
+    Facts(tiny).write({"stock": make_table("stock", stock)})  # type: ignore[arg-type]
     for served in run_shop(tiny):  # type: ignore[arg-type]
         answer = served.client.get("/v1/inventory").json()
     rows = {row["item_id"]: row for row in answer["items"]}
@@ -154,7 +155,7 @@ def test_a_list_is_made_once_for_its_pages_and_anew_when_stock_or_a_price_moved(
         assert len(made) == 1
         now = tiny.clock_start  # type: ignore[attr-defined]
         stock = [{"item_id": "beer", "zone": "default", "at": now, "on_hand": 9.0}]
-        Facts(tiny).write({"stock": rows_of("stock", stock)})  # type: ignore[arg-type]
+        Facts(tiny).write({"stock": make_table("stock", stock)})  # type: ignore[arg-type]
         assert rows()["beer"]["on_hand"] == 9
         assert len(made) == 2
         with transaction(served.server.engine) as connection:

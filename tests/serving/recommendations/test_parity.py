@@ -8,6 +8,7 @@ from features.contracts.tables import EventType
 from features.facts.facts import Facts
 from features.online.histories import compute_offline_histories
 from features.online.online_store import OnlineHistories
+from tests.shops.event_tables import make_table
 from tests.shops.served_shop import (
     ITEMS,
     N_USERS,
@@ -15,7 +16,6 @@ from tests.shops.served_shop import (
     REFUSER,
     make_settings,
     make_user_id,
-    rows_of,
     run_shop,
 )
 
@@ -98,7 +98,7 @@ def test_events_sent_over_http_read_as_the_facts_say(tiny):
             .limit(60)
             .to_pyarrow()
         )
-        facts.write({"events": received.cast(rows_of("events", []).schema)})
+        facts.write({"events": received.cast(make_table("events", []).schema)})
         online, offline = (
             OnlineHistories(settings, shop.server.engine),
             compute_offline_histories(facts, LATER),

@@ -14,7 +14,8 @@ from features.facts.facts import Facts
 from features.online.materialize import materialize
 from serving.app import create_app
 from serving.recommendations.api import RecommendationResponse
-from tests.shops.served_shop import NOW, make_settings, rows_of, run_shop
+from tests.shops.event_tables import make_table
+from tests.shops.served_shop import NOW, make_settings, run_shop
 
 PLACEMENTS = {
     "dairy_wall": (
@@ -240,7 +241,7 @@ def arrive(shop, *items, at=NOW - timedelta(minutes=1)):
     """Imports items that arrive `at`, and materializes what is known at NOW."""
     fields = {"available_from": at, "stock_on_hand": 3}
     facts = Facts(shop.settings)
-    facts.write({"items": rows_of("items", [fields | item for item in items])})
+    facts.write({"items": make_table("items", [fields | item for item in items])})
     materialize(facts, shop.settings, NOW)
     shop.server.served_models.refresh()
 

@@ -15,7 +15,8 @@ from features.online.materialize import materialize
 from features.online.online_store import OnlineHistories
 from features.prices.ledger import Ledger
 from serving.recommendations.api import PageResponse, RecommendationResponse
-from tests.shops.served_shop import NOW, REFUSER, make_price, make_user_id, rows_of, run_shop
+from tests.shops.event_tables import make_table
+from tests.shops.served_shop import NOW, REFUSER, make_price, make_user_id, run_shop
 
 
 def ask(shop, placement="home", **body):
@@ -244,7 +245,7 @@ def test_what_is_sold_out_in_a_zone_is_not_shown_there(tiny):
         {"item_id": "beer", "zone": zone, "at": NOW - timedelta(days=1), "on_hand": on_hand}
         for zone, on_hand in (("north", 9.0), ("south", 0.0))
     ]
-    facts.write({"stock": rows_of("stock", stock)})
+    facts.write({"stock": make_table("stock", stock)})
     materialize(facts, tiny, NOW)
     for shop in run_shop(tiny):
 

@@ -11,13 +11,13 @@ from features.database import transaction
 from features.facts.facts import Facts
 from features.prices.ledger import Ledger
 from serving.keys.service import KeyService
+from tests.shops.event_tables import make_table
 from tests.shops.served_shop import (
     N_USERS,
     NOW,
     add_price_response,
     make_price,
     make_purchase,
-    rows_of,
     run_shop,
 )
 
@@ -168,7 +168,7 @@ def planned(shop, name, *, days, zone="default", kind="display", reach=1.0):
         "reach": reach,
         **times,
     }
-    Facts(shop.settings).write({"promotions": rows_of("promotions", [row])})
+    Facts(shop.settings).write({"promotions": make_table("promotions", [row])})
 
 
 def test_a_display_adds_its_lift_but_for_what_is_planned_already(shop):
@@ -246,7 +246,7 @@ def test_a_mean_basket_without_orders_is_asked_for(shop):
         late | {"occurred_at": NOW + timedelta(hours=1)},
         late | {"event_id": "far", "zone": "north"},
     ]
-    Facts(shop.settings).write({"events": rows_of("events", rows)})
+    Facts(shop.settings).write({"events": make_table("events", rows)})
     assert (
         float(promoted(shop, **wanted).json()["mean_basket"]) == 1
     )  # neither what is to come nor another zone

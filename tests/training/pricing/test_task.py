@@ -16,7 +16,7 @@ from features.contracts.calendar import week_starts
 from features.contracts.errors import BadInput
 from features.pipelines.demand import Plans, weekly_demand
 from models.pricing.rules import PricingRules
-from tests.shops.event_tables import arrow
+from tests.shops.event_tables import make_table
 from tests.shops.tea_and_milk import MONDAY, N_WEEKS, FewFacts, sell_tea_and_milk
 from training.pricing.evaluate import measure_clipped_share
 from training.pricing.panel import read_price_panel
@@ -74,7 +74,7 @@ def test_the_judged_weeks_are_not_fitted_on(settings: Settings) -> None:
         if event["occurred_at"] >= MONDAY + timedelta(weeks=30):
             event["quantity"] = 1.0  # nobody responds any more, and all prices are other ones
     changed = FewFacts(
-        {"events": arrow("events", events), "items": facts.read("items").to_pyarrow()}
+        {"events": make_table("events", events), "items": facts.read("items").to_pyarrow()}
     )
     before, after = (
         train(given, settings, CONFIGURED, until=None, refit=False, progress=quiet)
@@ -99,7 +99,7 @@ def test_a_newest_week_that_may_still_fill_up_is_left_out(settings: Settings) ->
         if event["occurred_at"] < MONDAY + timedelta(weeks=1)
     ]
     longer = FewFacts(
-        {"events": arrow("events", events + begun), "items": facts.read("items").to_pyarrow()}
+        {"events": make_table("events", events + begun), "items": facts.read("items").to_pyarrow()}
     )
     whole, cut = (
         train(given, settings, CONFIGURED, until=None, progress=quiet) for given in (facts, longer)
@@ -123,7 +123,7 @@ def test_the_same_data_give_the_same_model_and_until_hides_what_comes_later(
     facts, until = sell_tea_and_milk(), MONDAY + timedelta(weeks=32)
     early = train(facts, settings, CONFIGURED, until=until, progress=quiet)
     events = facts.read("events").to_pyarrow().to_pylist()
-    seen = arrow("events", [event for event in events if event["occurred_at"] < until])
+    seen = make_table("events", [event for event in events if event["occurred_at"] < until])
     short = FewFacts({"events": seen, "items": facts.read("items").to_pyarrow()})
     alone = train(short, settings, CONFIGURED, until=None, progress=quiet)
     np.testing.assert_array_equal(
