@@ -57,7 +57,6 @@ REPEATED_NAMES = {
     "rules": "pipelines: numbers of feature definitions; models: pricing rules",
     "sequences": "contracts: the type; online: how it is computed",
     "snapshots": "online: versions of the features; training: what is known at a cut",
-    "validation": "contracts: the checks of a row; sources: the rows of a file",
 }
 
 
