@@ -132,7 +132,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Prefer arguments to the environment, and that to the values stored in the state folder."""
+        """Prefer arguments to the environment, and that to the values of the state folder."""
         home = (
             init_settings().get("home")
             or env_settings().get("home")

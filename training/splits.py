@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from features.contracts.calendar import add_weeks, week_start
+from features.contracts.calendar import add_weeks, find_week_start
 from features.contracts.errors import BadInput
 from features.contracts.tables import EventType
 from features.facts.facts import Facts
@@ -32,7 +32,7 @@ def end_of_data(facts: Facts, until: datetime | None, timezone: str) -> datetime
         raise BadInput("there are no events to train on", hint="Try: shopwright import DIR")
     if until is not None and until <= latest:
         return until
-    start = week_start(latest, timezone)
+    start = find_week_start(latest, timezone)
     return start if start == latest else add_weeks(start, 1, timezone)
 
 
@@ -54,7 +54,7 @@ def span_of_sales(facts: Facts, until: datetime | None, timezone: str) -> tuple[
     if row["first"] is None:
         raise BadInput("there are no purchases to learn from", hint="Try: shopwright import DIR")
     latest = row["last"] + _LAST_DAYS
-    return row["first"], week_start(latest if until is None else min(until, latest), timezone)
+    return row["first"], find_week_start(latest if until is None else min(until, latest), timezone)
 
 
 def windows(end: datetime, n: int, n_weeks: int, timezone: str) -> list[Window]:

@@ -1,4 +1,4 @@
-"""Business weeks: Monday 00:00 in the shop's time zone, as UTC instants."""
+"""Business weeks and days: Monday 00:00 in the time zone of the shop, as UTC instants."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ SECONDS_PER_WEEK = 7 * 24 * 3600
 DECAY_PER_WEEK = 0.9
 
 
-def week_start(at: datetime, timezone: str) -> datetime:
-    """The UTC instant at which the business week that contains `at` began.
+def find_week_start(at: datetime, timezone: str) -> datetime:
+    """Return the UTC instant at which the business week that contains `at` began.
 
-    >>> week_start(datetime(2017, 12, 6, 12, tzinfo=UTC), "America/New_York").isoformat()
+    >>> find_week_start(datetime(2017, 12, 6, 12, tzinfo=UTC), "America/New_York").isoformat()
     '2017-12-04T05:00:00+00:00'
     """
     local = at.astimezone(ZoneInfo(timezone))
@@ -24,24 +24,21 @@ def week_start(at: datetime, timezone: str) -> datetime:
 
 
 def add_weeks(start: datetime, n: int, timezone: str) -> datetime:
-    """The start of the week `n` weeks after the week that starts at `start` (daylight saving
-    respected)."""
+    """Return the start of the week `n` weeks later, with daylight saving."""
     local = start.astimezone(ZoneInfo(timezone)).replace(tzinfo=None) + timedelta(weeks=n)
     return local.replace(tzinfo=ZoneInfo(timezone)).astimezone(UTC)
 
 
 def week_starts(first: datetime, last: datetime, timezone: str) -> list[datetime]:
-    """Starts of all business weeks from the one that contains `first` to the one that contains
-    `last`."""
-    starts = [week_start(first, timezone)]
+    """Return the starts of all business weeks from that of `first` to that of `last`."""
+    starts = [find_week_start(first, timezone)]
     while (following := add_weeks(starts[-1], 1, timezone)) <= last:
         starts.append(following)
     return starts
 
 
 def day_starts(week: datetime, timezone: str) -> list[datetime]:
-    """The starts of the seven days of the week that starts at `week`: local midnights, so 23, 24 or
-    25 hours apart.
+    """Return the starts of the seven days of a week: local midnights, 23, 24 or 25 hours apart.
 
     >>> week = datetime(2017, 10, 30, 4, tzinfo=UTC)  # summer time ends on its Sunday
     >>> sunday = day_starts(week, "America/New_York")[-1]

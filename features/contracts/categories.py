@@ -1,4 +1,4 @@
-"""Categories are paths, "Department > Category > Type"; "" where none is known."""
+"""Categories: paths like "Department > Category > Type", "" where unknown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SEPARATOR = " > "
 
 
 def levels(category: str) -> tuple[str, ...]:
-    """The levels of a category, the widest first; none where it is unknown.
+    """Return the levels of a category, the widest first; none where it is unknown.
 
     >>> levels("Grocery > Dairy"), levels("")
     (('Grocery', 'Dairy'), ())
@@ -21,7 +21,7 @@ def levels(category: str) -> tuple[str, ...]:
 
 
 def prefix(category: str, n_levels: int) -> str:
-    """The first `n_levels` levels of a category.
+    """Return the first `n_levels` levels of a category.
 
     >>> prefix("Grocery > Dairy > Milk", 2)
     'Grocery > Dairy'
@@ -30,14 +30,14 @@ def prefix(category: str, n_levels: int) -> str:
 
 
 def codes(categories: Iterable[str], n_levels: int) -> Int64Array:
-    """A number for each distinct prefix of `n_levels` levels, 0 and up in the order of the text.
+    """Return a number for each distinct prefix of `n_levels` levels, from 0 in text order.
 
     >>> codes(["b > x", "a", "b > y"], 1).tolist()
     [1, 0, 1]
     """
-    cut = np.array([prefix(str(category), n_levels) for category in categories], object)
+    prefixes = np.array([prefix(str(category), n_levels) for category in categories], object)
     return (
-        np.asarray(np.unique(cut, return_inverse=True)[1]).astype(np.int64)
-        if len(cut)
+        np.asarray(np.unique(prefixes, return_inverse=True)[1]).astype(np.int64)
+        if len(prefixes)
         else np.zeros(0, np.int64)
     )

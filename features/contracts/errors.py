@@ -50,7 +50,7 @@ class BadInput(ShopwrightError):
 
 
 class UnknownName(BadInput):
-    """A name that is not among the valid ones."""
+    """A name that is not valid; the nearest valid one is named."""
 
     title = "Unknown name"
 

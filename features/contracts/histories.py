@@ -1,7 +1,7 @@
-"""What is known about one visitor at one instant: the state that recommendations are made from.
+"""The history of one visitor at one instant: the input of recommendations.
 
 Offline it is computed from events as of a time; online it is the materialized row merged with later
-events. Both give the same `UserHistory`, and a parity test holds them to it.
+events. Both give the same `UserHistory`, as a parity test checks.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ FAST_DECAY_PER_WEEK = 0.5
 
 @dataclass(frozen=True)
 class UserHistory:
-    """One visitor's purchases by item, as of `as_of`; arrays are aligned, one entry per item ever
-    bought.
+    """The purchases of one visitor by item as of `as_of`; aligned arrays, one entry per item.
 
     item_ids            str objects, sorted ascending
     n_orders            float32, distinct orders (an order is order_id, else the purchase's event)
@@ -48,15 +47,15 @@ class UserHistory:
 
     @classmethod
     def unknown(cls, as_of: datetime) -> UserHistory:
-        """The history of someone nothing is known about."""
+        """Return the history of a visitor of whom nothing is known."""
         empty = np.zeros(0, np.float32)
         return cls(
-            None,
-            as_of,
-            np.zeros(0, object),
-            empty,
-            empty,
-            empty,
-            np.zeros(0, np.int64),
-            np.zeros(0, np.int64),
+            user_id=None,
+            as_of=as_of,
+            item_ids=np.zeros(0, object),
+            n_orders=empty,
+            quantity=empty,
+            decayed_frequency=empty,
+            first_at=np.zeros(0, np.int64),
+            last_at=np.zeros(0, np.int64),
         )

@@ -1,4 +1,4 @@
-"""Money is an integer number of minor units (cents, yen); major units exist only at the edges."""
+"""Conversions between money in integer minor units (cents, yen) and major units at the edges."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _EXPONENTS = {
 
 
 def minor_digits(currency: str) -> int:
-    """Digits after the decimal point of `currency` (ISO 4217).
+    """Return the digits after the decimal point of `currency` (ISO 4217).
 
     >>> minor_digits("EUR"), minor_digits("JPY"), minor_digits("KWD")
     (2, 0, 3)
@@ -47,7 +47,7 @@ def minor_digits(currency: str) -> int:
 
 
 def to_minor(major: Decimal | str | int, currency: str) -> int:
-    """Major units to integer minor units, half to even.
+    """Return integer minor units of an amount in major units, half to even.
 
     >>> to_minor("1.99", "EUR"), to_minor("120", "JPY")
     (199, 120)
@@ -62,8 +62,7 @@ def to_minor(major: Decimal | str | int, currency: str) -> int:
 
 
 def mean_to_major(minor: float, currency: str) -> str:
-    """A mean of amounts in minor units as a decimal string in major units, two digits finer than a
-    payment.
+    """Return a mean amount as a decimal string in major units, with two more digits.
 
     >>> mean_to_major(1234.567, "EUR"), mean_to_major(-0.5, "JPY")
     ('12.3457', '-0.50')
@@ -73,7 +72,7 @@ def mean_to_major(minor: float, currency: str) -> str:
 
 
 def to_major(minor: int, currency: str) -> str:
-    """Minor units as a decimal string in major units.
+    """Return minor units as a decimal string in major units.
 
     >>> to_major(199, "EUR"), to_major(-5, "EUR"), to_major(120, "JPY")
     ('1.99', '-0.05', '120')

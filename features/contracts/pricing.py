@@ -1,5 +1,4 @@
-"""What a price suggestion is: frozen records that the optimiser makes, the desk stores and HTTP
-shows.
+"""Price suggestions: frozen records that the optimiser makes, the desk stores and HTTP shows.
 
 Money is in minor units of the suggestion's currency; revenue and profit are net of tax. No record
 has a field about a person, and none may get one.
@@ -15,17 +14,17 @@ from features.contracts.sizes import Size
 
 
 class Objective(StrEnum):
-    """What a suggested price is best at."""
+    """The quantity that a suggested price maximises."""
 
     PROFIT = "profit"
     REVENUE = "revenue"
     UNITS = "units"
-    SELL_THROUGH = "sell_through"  # what a finite stock brings in until a date
+    SELL_THROUGH = "sell_through"  # revenue of a finite stock until a date
     MIX = "mix"  # a weighted sum of profit, revenue and units
 
 
 class PriceLaw(StrEnum):
-    """From which earlier prices an announced reduction is counted."""
+    """The earlier prices from which an announced reduction is counted."""
 
     # the lowest of the 30 days before it began: Directive 98/6/EC, article 6a; CJEU C-330/23
     EU30 = "EU30"
@@ -38,7 +37,7 @@ class PriceLaw(StrEnum):
 
 
 class EvidenceGrade(StrEnum):
-    """How much the data say about an item's price response: A much, D nothing."""
+    """The evidence of the data on the price response of an item: A much, D none."""
 
     A = "A"
     B = "B"
@@ -66,7 +65,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class WaterfallStep:
-    """One rule and what it did to the price. A soft rule may be broken, a hard one never is."""
+    """One rule and its effect on the price; a soft rule may be broken, a hard one never is."""
 
     rule: str
     before_minor: int
@@ -80,15 +79,13 @@ class PriceSuggestion:
     """One price for one item in one zone, with its reasons.
 
     expected          at the suggested price
-    against_keeping   expected at the suggested price less expected at the current one, and what the
-                      rest of the
-                      family gains or loses by it
-                      (both None where a plain strategy priced an item whose response is unknown)
-    binding_rule      the rule that kept the price from its optimum; None when none did
+    against_keeping   expected at the suggested price less expected at the current one, with the
+                      change of the rest of the family (both None where a plain strategy priced
+                      an item whose response is unknown)
+    binding_rule      the rule that prevented the optimal price; None when none did
     strategy          "optimise", or the plain strategy that gave the price
     stage             lifecycle stage whose preset priced the item; None where none did
-    flags             what whoever approves should know: a planned promotion that a raise would
-                      spoil
+    flags             notes for the approver: a planned promotion that a raise would spoil
     propensity        probability with which this price was drawn; 1 for a deterministic suggestion
     """
 
@@ -115,29 +112,26 @@ class PriceSuggestion:
 
 @dataclass(frozen=True)
 class PricingItem:
-    """All that the optimiser may know about one item in one zone.
+    """The inputs of the optimiser for one item in one zone.
 
     opening_list_price_minor   the list price before the price desk moved it; None where that is not
                                known
     units_*            forecast units over the horizon at the current price
     elasticity         mean and standard error of d ln units / d ln price; NaN and grade D when
                        unknown
-    lowest_tried_minor, highest_tried_minor   the range of prices seen; None when there is no
-    evidence
+    lowest_tried_minor, highest_tried_minor   the range of prices seen; None without evidence
     cross_*            what the rest of the family gains over the horizon per unit of the log of
                        this item's price
-    hold               why the price must stay as it is, whatever would be best; None where it may
-                       move
+    hold               why the price must not change; None where it may
     category, family_id, size, price_image   groups that rules speak of; size is comparable within
     its unit
     stage              lifecycle stage; None where none is known
     stock_units        on hand; weeks_to_sell: how long it may take to sell them; None where not
                        known
-    map_minor          minimum advertised price; competitor_minor: what competitors ask, as the
-                       rules reckon it
+    map_minor          minimum advertised price
+    competitor_minor   price of the competitors, as the rules compute it
     law_floor_minor    lowest price that leaves the planned promotions lawful
-    spoiled_above_minor   a price above this one spoils a planned promotion; spoiled says which and
-                          why
+    spoiled_above_minor   a price above this one spoils the planned promotion that `spoiled` names
     days_since_change  days since the price last changed; None where it never did
     """
 

@@ -1,4 +1,4 @@
-"""What is asked of a recommender and what it answers."""
+"""The request to a recommender and its answer."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class ItemFeatures:
 
 @dataclass(frozen=True)
 class RecommendationQuery:
-    """One request for a slate. `candidate_ids` is set when a given list is to be re-ranked
-    (`/v1/rank`).
+    """One request for a slate.
 
-    zone         decides which rules hold
-    at           business time, for the validity of rules; the history's when None
-    diversity    0..1; the placement's when None
-    draw         names the draw of a placement that explores; None explores nothing
+    candidate_ids   a given list to re-rank (`/v1/rank`)
+    zone            decides which rules are valid
+    at              business time, for the validity of rules; that of the history when None
+    diversity       0..1; that of the placement when None
+    draw            seed text of a placement that explores; None explores nothing
     """
 
     history: UserHistory
@@ -72,7 +72,7 @@ class RecommendationQuery:
 
 @dataclass(frozen=True)
 class AppliedRule:
-    """What a merchandising rule did to an item; `rule` is "set.name"."""
+    """The effect of a merchandising rule on an item; `rule` is "set.name"."""
 
     rule: str
     effect: str
@@ -80,14 +80,14 @@ class AppliedRule:
 
 @dataclass(frozen=True)
 class ScoredItem:
-    """One place in a slate; `rank` starts at 1.
+    """One item of a slate; `rank` starts at 1.
 
-    score             the ranker's, before rules, diversity and exploration moved the item
-    because_item_id   the item that the reason speaks of: the one viewed, or the one on the page
-    contributions     what each feature added to the score, when asked for
-    rules             what rules did to the item, when asked for
-    propensity        chance of the item at this place given those before; None where the placement
-                      explores nothing
+    score             that of the ranker, before rules, diversity and exploration moved the item
+    because_item_id   the item that the reason names: the one viewed, or the one on the page
+    contributions     the addition of each feature to the score, when requested
+    rules             the effects of rules on the item, when requested
+    propensity        probability of the item at this rank given the ranks before; None where the
+                      placement explores nothing
     """
 
     item_id: str
@@ -102,7 +102,7 @@ class ScoredItem:
 
 @dataclass(frozen=True)
 class WithheldItem:
-    """An item that would stand in the slate but for a rule."""
+    """An item that a rule removed from the slate."""
 
     item_id: str
     rule: str
@@ -113,8 +113,8 @@ class WithheldItem:
 class Slate:
     """The answer.
 
-    fallback    what stands in for personal items ("popular"), None when nothing does
-    withheld    what rules kept out of the slate, when asked to explain
+    fallback    the source in place of personal items ("popular"), None when there are such items
+    withheld    the items that rules removed from the slate, when an explanation is requested
     """
 
     items: tuple[ScoredItem, ...]

@@ -1,4 +1,4 @@
-"""Randomness is a passed-in generator; one seed and a purpose make one stream."""
+"""Random generators: one stream per seed and purpose."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:
-    """A generator that depends on nothing but `seed` and `purpose`, so that adding a stream never
-    moves another."""
+    """Return a generator that depends on `seed` and `purpose` only: no stream moves another."""
     digest = hashlib.sha256(f"{seed}:{purpose}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))

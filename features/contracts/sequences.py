@@ -1,8 +1,7 @@
-"""What visitors did, in order: the input of models that look at sequences.
+"""The actions of visitors in order: the input of sequence models.
 
-A *step* is all that one visitor did in one way at one instant: the items of one order, or one
-viewed item. Items of a step have no order among them, so that nothing of a basket may foretell the
-rest of it.
+A *step* is one kind of action of one visitor at one instant: the items of one order, or one viewed
+item. Items of a step have no order, so that no part of a basket predicts the rest of it.
 """
 
 from __future__ import annotations
@@ -57,8 +56,7 @@ class Sequences:
         kind: Int8Array,
         item_ids: ObjectArray,
     ) -> Sequences:
-        """From one row per visitor × instant × kind × item, in any order; repeated rows count
-        once."""
+        """Return the sequences of rows visitor × instant × kind × item; repeats count once."""
         visitors, visitor = np.unique(visitor_ids, return_inverse=True)
         known, item = np.unique(item_ids, return_inverse=True)
         rows = np.stack([visitor, at, kind, item], axis=1).astype(np.int64)
@@ -82,11 +80,11 @@ class Sequences:
 
     @property
     def n_visitors(self) -> int:
-        """How many visitors have at least one step."""
+        """The number of visitors with at least one step."""
         return len(self.visitor_ids)
 
     def events(self, visitor: int, now: int) -> list[Event]:
-        """The events of one visitor, by position, with their age at `now`."""
+        """Return the events of one visitor, by index, with their age at `now`."""
         return [
             Event(str(self.item_ids[item]), int(self.kind[step]), float(now - self.at[step]))
             for step in range(int(self.starts[visitor]), int(self.starts[visitor + 1]))
@@ -94,9 +92,8 @@ class Sequences:
         ]
 
 
-def as_sequences(visitors: Iterable[Iterable[Event]]) -> Sequences:
-    """Sequences of the events of some visitors, named by their place in the order given; now is
-    second 0."""
+def build_sequences(visitors: Iterable[Iterable[Event]]) -> Sequences:
+    """Return sequences of the events of visitors, named by their order; now is second 0."""
     rows = [
         (f"{n:09}", -round(age), kind, item)
         for n, events in enumerate(visitors)

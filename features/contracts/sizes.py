@@ -1,4 +1,4 @@
-"""Pack sizes as the catalogue writes them, made comparable: "14.5 OZ", "6 x 330 ml", "20 CT"."""
+"""Pack sizes of the catalogue ("14.5 OZ", "6 x 330 ml", "20 CT") as comparable amounts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _UNITS = {
     "count": {"ct": 1.0, "pc": 1.0, "pcs": 1.0, "pk": 1.0, "pack": 1.0, "ea": 1.0, "dz": 12.0},
 }
 _KNOWN = {name: (unit, factor) for unit, names in _UNITS.items() for name, factor in names.items()}
-_WRITTEN = re.compile(r"(?:(\d+)\s*(?:x|×|/|pk)\s*)?(\d+(?:[.,]\d+)?)\s*([a-z][a-z. ]*)")
+_PATTERN = re.compile(r"(?:(\d+)\s*(?:x|×|/|pk)\s*)?(\d+(?:[.,]\d+)?)\s*([a-z][a-z. ]*)")
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class Size:
 
 
 def parse_size(text: str | None) -> Size | None:
-    """The size that a text says, None where it says none.
+    """Return the size in a text, None where there is none.
 
     >>> parse_size("6 x 330 ml"), parse_size("1 LB") == parse_size("16 OZ"), parse_size("large")
     (Size(amount=1980.0, unit='ml'), True, None)
     """
-    found = _WRITTEN.fullmatch((text or "").strip().lower())
-    if found is None:
+    match = _PATTERN.fullmatch((text or "").strip().lower())
+    if match is None:
         return None
-    times, number, written = found.groups()
-    name = " ".join(written.replace(".", " ").split())
+    times, number, unit_text = match.groups()
+    name = " ".join(unit_text.replace(".", " ").split())
     if name not in _KNOWN:
         return None
     unit, factor = _KNOWN[name]

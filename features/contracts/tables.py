@@ -1,9 +1,9 @@
 """The canonical tables: one schema each, the one place of column names.
 
-A `Column` says how a value looks in a file (`kind`) and how it is kept (`stored`, an Arrow type).
+A `Column` defines how a value looks in a file (`kind`) and how it is stored (an Arrow type).
 Money is a decimal in major units in files and integer minor units inside, under the same name with
-the suffix `_minor`. Unknown extra columns are kept as JSON in `attributes`. Times are microseconds,
-UTC.
+the suffix `_minor`. Unknown extra columns are stored as JSON in `attributes`. Times are UTC, in
+microseconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ATTRIBUTES = "attributes"
 
 
 class EventType(StrEnum):
-    """What happened, in the e-commerce names of GA4."""
+    """The kinds of events, in the e-commerce names of GA4."""
 
     VIEW_ITEM = "view_item"
     VIEW_ITEM_LIST = "view_item_list"
@@ -44,10 +44,8 @@ class Kind(StrEnum):
     NUMBER = "number"
     INTEGER = "integer"
     FLAG = "flag"
-    MONEY = "money"  # kept as whole minor units
-    UNIT_MONEY = (
-        "unit_money"  # kept as fractional minor units: a price per unit that is never rounded
-    )
+    MONEY = "money"  # stored as whole minor units
+    UNIT_MONEY = "unit_money"  # stored as fractional minor units: a price per unit, never rounded
 
 
 _STORED = {
@@ -83,8 +81,10 @@ class Column:
 
 @dataclass(frozen=True)
 class TableSchema:
-    """A canonical table. `key` names the stored columns that identify a row; a later import of a
-    key replaces it."""
+    """A canonical table.
+
+    `key` names the stored columns that identify a row; a later import of a key replaces the row.
+    """
 
     name: str
     columns: tuple[Column, ...]
@@ -92,7 +92,7 @@ class TableSchema:
 
     @property
     def arrow(self) -> pa.Schema:
-        """How the table is kept: every column, then `attributes`."""
+        """The stored schema: every column, then `attributes`."""
         fields = [
             pa.field(c.stored_name, c.stored_type, nullable=not c.required) for c in self.columns
         ]

@@ -63,8 +63,8 @@ def read_first_exposures(
 ) -> pa.Table:
     """Return the first exposure and the number of exposures by unit and variant.
 
-    A unit in two variants has two rows. Columns of SCHEMA, ordered by unit and variant. `after` and `until` bound exposed_at, half-open
-    on the left.
+    A unit in two variants has two rows. Columns of SCHEMA, ordered by unit and variant;
+    `after` < exposed_at <= `until`.
     """
     table = exposures.c
     query = (

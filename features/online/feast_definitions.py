@@ -6,8 +6,9 @@
     user_state           user          packed order lines            yes, read by the server
     item_features        item, zone    one row per item × as_of      no, the server maps snapshots
 
-Offline is DuckDB, online SQLite or Redis. Feast takes seconds to import, so it is imported inside the functions. Its offline half is imported
-on first use only: a process that reads online rows never loads it.
+Offline is DuckDB, online SQLite or Redis. Feast takes seconds to import, so it is imported inside
+the functions. Its offline half is imported on first use only: a process that reads online rows
+never loads it.
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@ __all__ = ["MaterializeReport", "load_items", "materialize"]
 KEPT_SNAPSHOTS = 4
 # The zone of a line of which only a refund is known.
 _NO_ZONE = ""
-# The transaction of an event this old may still have been open when the facts were read: such events
-# are read again, and those that were seen are recognised by their ids.
+# The transaction of an event this old may still have been open when the facts were read: such
+# events are read again, and those that were seen are recognised by their ids.
 _SLACK = timedelta(minutes=1)
 
 

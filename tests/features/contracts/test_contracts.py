@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.contracts.calendar import add_weeks, week_start, week_starts
+from features.contracts.calendar import add_weeks, find_week_start, week_starts
 from features.contracts.clock import BusinessClock, feature_time, parse_time
 from features.contracts.errors import BadInput, UnknownName
 from features.contracts.money import to_major, to_minor
@@ -38,7 +38,7 @@ def test_a_week_across_daylight_saving_is_an_hour_longer_or_shorter() -> None:
     start = datetime(2017, 10, 30, 4, tzinfo=UTC)  # Monday 00:00 in New York, summer time
     following = add_weeks(start, 1, "America/New_York")
     assert following - start == timedelta(days=7, hours=1)  # clocks went back on 5 November
-    assert week_start(following - timedelta(seconds=1), "America/New_York") == start
+    assert find_week_start(following - timedelta(seconds=1), "America/New_York") == start
 
 
 @given(st.integers(0, 40 * 365 * 24), st.integers(0, 60))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from features.contracts.errors import BadInput
-from features.contracts.sequences import CART, PURCHASE, VIEW, Event, Sequences, as_sequences
+from features.contracts.sequences import CART, PURCHASE, VIEW, Event, Sequences, build_sequences
 from models.retrieval.examples import Examples, Pairs
 from models.retrieval.sequence import SequenceConfig, SequenceModel, fit_sequence
 from models.retrieval.sequence_network import SequenceNetwork
@@ -55,7 +55,7 @@ def compute_share(model: SequenceModel | TwoTower, events: list[Event], taste: s
 
 
 def test_items_of_one_order_are_one_step_and_repeated_rows_count_once() -> None:
-    sequences = as_sequences(
+    sequences = build_sequences(
         [[Event("b", PURCHASE, 5.0), Event("a", PURCHASE, 5.0), Event("a", PURCHASE, 5.0)], []]
     )
     assert sequences.at.tolist() == [-5]
@@ -213,7 +213,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
 
 
 def test_nobody_and_an_odd_width_are_refused() -> None:
-    nobody = as_sequences([])
+    nobody = build_sequences([])
     assert isinstance(nobody, Sequences)
     with pytest.raises(BadInput, match="no visitor"):
         fit_sequence(nobody, CONFIG, NetworkTraining(NOW, 1))
