@@ -54,7 +54,6 @@ REPEATED_NAMES = {
     "new_items": "models: forecasts of new items; training: their evaluation",
     "parameters": "simulator: of the simulated shop; http: of a request",
     "pricing": "contracts: the types; pipelines: the expressions",
-    "rules": "pipelines: numbers of feature definitions; models: pricing rules",
     "sequences": "contracts: the type; online: how it is computed",
     "snapshots": "online: versions of the features; training: what is known at a cut",
 }
