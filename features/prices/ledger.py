@@ -2,8 +2,8 @@
 
 A row is valid from `valid_from` until `valid_to` (no end when None). Of the rows valid at an
 instant the one that began last is the current price, and of those that began together the one
-appended last. So the end of a promotion restores the price before it, and a correction is a later row with
-the same beginning. Nothing is ever rewritten.
+appended last. So the end of a promotion restores the price before it, and a correction is a later
+row with the same beginning. Nothing is ever rewritten.
 """
 
 from __future__ import annotations

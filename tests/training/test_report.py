@@ -14,9 +14,15 @@ HOSTILE = "<script>alert('x')</script> & \"co\""
 
 def an_evaluation() -> Evaluation:
     comparison = Comparison(
-        "NDCG@10", 0.5, {HOSTILE: 0.25, "EASE": 0.375}, "higher", "EASE", 1e-7, {HOSTILE: 1e-7, "EASE": 0.0123},
-        {"Shopwright": (0.45, 0.55)},
-    )  # fmt: skip
+        metric="NDCG@10",
+        ours=0.5,
+        baselines={HOSTILE: 0.25, "EASE": 0.375},
+        better="higher",
+        strongest="EASE",
+        p_value=1e-7,
+        p_values={HOSTILE: 1e-7, "EASE": 0.0123},
+        intervals={"Shopwright": (0.45, 0.55)},
+    )
     table = MetricTable(
         "all items",
         ("NDCG@10", HOSTILE),
@@ -26,9 +32,16 @@ def an_evaluation() -> Evaluation:
     figure = Figure()
     figure.subplots().plot([1, 2])
     return Evaluation(
-        "recommendations", datetime(2024, 5, 6, tzinfo=UTC), "NDCG@10", (comparison,), True,
-        notes=(HOSTILE,), figures={"ndcg_by_depth": figure}, tables=(table,), data={"users known": 98765},
-    )  # fmt: skip
+        "recommendations",
+        datetime(2024, 5, 6, tzinfo=UTC),
+        "NDCG@10",
+        (comparison,),
+        True,
+        notes=(HOSTILE,),
+        figures={"ndcg_by_depth": figure},
+        tables=(table,),
+        data={"users known": 98765},
+    )
 
 
 def test_every_name_is_escaped_and_nothing_is_fetched() -> None:

@@ -36,7 +36,10 @@ def test_an_event_counts_once_however_often_it_is_sent(engine):
 
 @pytest.mark.parametrize("who", ["user_id", "visitor_id", "session_id"])
 def test_later_events_are_found_through_an_index(engine, who):
-    query = f"SELECT * FROM events WHERE {who} = 'u' AND occurred_at > '2018-01-01' AND occurred_at <= '2018-01-02'"
+    query = (
+        f"SELECT * FROM events WHERE {who} = 'u' "
+        "AND occurred_at > '2018-01-01' AND occurred_at <= '2018-01-02'"
+    )
     with reading(engine) as connection:
         if engine.dialect.name == "sqlite":
             plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {query}")).all()

@@ -33,9 +33,12 @@ def test_impressions_are_kept_once_and_read_place_by_place(engine):
     with reading(engine) as connection:
         table = impressions.read_placement(connection, "home")
         assert table.schema == impressions.SCHEMA
-        assert [(row["recommendation_id"], row["rank"], row["propensity"]) for row in table.to_pylist()] == [
-            ("a", 1, 0.5), ("b", 1, 1.0), ("b", 2, 0.5)
-        ]  # fmt: skip
+        columns = table.select(["recommendation_id", "rank", "propensity"]).to_pylist()
+        assert [tuple(row.values()) for row in columns] == [
+            ("a", 1, 0.5),
+            ("b", 1, 1.0),
+            ("b", 2, 0.5),
+        ]
         assert impressions.read_placement(connection, "home", after=NOON).num_rows == 0
         assert (
             impressions.read_placement(connection, "home", until=NOON - timedelta(1)).num_rows == 0

@@ -221,8 +221,11 @@ def test_a_mean_basket_that_is_not_given_is_that_of_recent_orders(shop):
     weeks = [week for n in range(N_USERS) for week in range(8) if n % 3 == 1]
     mean = round(100 * sum(2 if week % 2 else 1 for week in weeks) / len(weeks))
     assert found["mean_basket"] == f"{mean / 100:.2f}"
-    told = f"mean_basket {mean / 100:.2f} EUR was not given: it is the mean of {len(weeks)} orders of the last 8 weeks"
-    assert any(note.startswith(told) for note in found["notes"])
+    note_start = (
+        f"mean_basket {mean / 100:.2f} EUR was not given: "
+        f"it is the mean of {len(weeks)} orders of the last 8 weeks"
+    )
+    assert any(note.startswith(note_start) for note in found["notes"])
     given = promoted(shop, **wanted, mean_basket=found["mean_basket"]).json()
     assert given["expected"] == found["expected"]
     assert (given["mean_basket"], given["notes"]) == (found["mean_basket"], [])

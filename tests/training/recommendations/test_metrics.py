@@ -24,9 +24,7 @@ def test_ndcg_discounts_by_rank_and_its_ideal_is_cut_at_the_number_of_relevant_i
     assert ndcg(["a"], set(), 10) == 0
 
 
-def test_a_metric_of_many_slates_is_that_of_each_by_itself_and_short_slates_miss_their_last_places() -> (
-    None
-):
+def test_metrics_of_many_slates_equal_those_of_single_slates_also_of_short_ones() -> None:
     slates = [["a", "x", "b"], ["x"], []]
     relevant = [{"a", "b", "c"}, {"y"}, {"a"}]
     hits = np.array([[True, False, True], [False] * 3, [False] * 3])
@@ -39,9 +37,7 @@ def test_a_metric_of_many_slates_is_that_of_each_by_itself_and_short_slates_miss
         assert together.tolist() == [list(each) for each in alone]
 
 
-def test_diversity_compares_every_pair_by_levels_and_leaves_unknown_categories_and_missing_places_out() -> (
-    None
-):
+def test_diversity_compares_pairs_by_levels_without_unknown_categories_and_empty_ranks() -> None:
     paths = np.array(
         [[0, 0, 0], [0, 0, 1], [1, 2, -1], [-1, -1, -1]]
     )  # a > b > c, a > b > d, e > f, unknown

@@ -385,13 +385,18 @@ def test_all_rules_hold_for_every_price_of_a_run(seed, cap, floor, order):
     rng = np.random.default_rng(seed)
     items = [
         replace(
-            make_item(f"i{k:02}", current=int(rng.integers(100, 900)), cost=float(rng.uniform(50, 500)),
-                 elasticity=-float(rng.gamma(4, 0.6)), units=float(rng.gamma(1, 40)) + 0.01),
+            make_item(
+                f"i{k:02}",
+                current=int(rng.integers(100, 900)),
+                cost=float(rng.uniform(50, 500)),
+                elasticity=-float(rng.gamma(4, 0.6)),
+                units=float(rng.gamma(1, 40)) + 0.01,
+            ),
             family_id=f"f{k % 4}",
             size=Size(100.0 * (1 + k // 4), "g"),
         )
         for k in range(12)
-    ]  # fmt: skip
+    ]
     rules = PricingRules(
         min_gain=0.0, max_changes=cap, revenue_floor=floor, family=FamilyRule(order=order)
     )

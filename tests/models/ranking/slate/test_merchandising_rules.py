@@ -163,7 +163,9 @@ def test_an_overlay_changes_one_rule_of_a_set(tmp_path: Path) -> None:
     assert "assortment" in list_configs("rules")
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "assortment.yaml").write_text(
-        "rules:\n  few_of_a_brand: {n: 2}\n  gone: {action: hide, brands: [X], valid_from: 2024-01-01T00:00:00Z}\n"
+        "rules:\n"
+        "  few_of_a_brand: {n: 2}\n"
+        "  gone: {action: hide, brands: [X], valid_from: 2024-01-01T00:00:00Z}\n"
     )
     found = load("rules/assortment", RuleSet, overlay=tmp_path).rules
     assert (found["few_of_a_brand"].n, found["few_of_a_brand"].action) == (2, "at_most")
