@@ -48,7 +48,7 @@ from features.online.snapshots import (
     current_version,
     features_folder,
     items_file,
-    known_ids_file,
+    event_digests_file,
     load_items,
     locate_store,
     publish,
@@ -110,7 +110,7 @@ def materialize(
             events = facts.read("events")
             rows = compute_user_rows(facts, events, as_of)
             known = before(events, as_of).select("event_id").to_pyarrow()
-            write_digests(known_ids_file(settings, name), known["event_id"].to_pylist())
+            write_digests(event_digests_file(settings, name), known["event_id"].to_pylist())
             progress("features of items")
             kinds = promotion_kinds(facts.read("promotions"))
             items = compute_item_rows(facts, events, as_of, kinds)

@@ -25,7 +25,7 @@ from features.facts.known_events import NONE, digest_ids, mark_known, read_diges
 from features.online.snapshots import (
     Version,
     current_version,
-    known_ids_file,
+    event_digests_file,
     load_items,
     locate_store,
     pointer_stamp,
@@ -219,7 +219,7 @@ class OnlineHistories:
 
         store = open_store(locate_store(self._settings, version.name))
         items = load_items(self._settings)
-        included = read_digests(known_ids_file(self._settings, version.name))
+        included = read_digests(event_digests_file(self._settings, version.name))
         return _OpenVersion(
             version, store, Categories.from_items(items.item_ids.tolist(), items.category), included
         )

@@ -18,7 +18,7 @@ from features.database import events, has_table, reading, transaction
 from features.facts.events import EventLog
 from features.facts.facts import Facts
 from features.facts.known_events import digest_ids, mark_known, read_digests
-from features.online.snapshots import current_version, known_ids_file
+from features.online.snapshots import current_version, event_digests_file
 from features.pipelines.feature_constants import VIEWED_DAYS
 
 # A week more than the time that histories look back.
@@ -36,7 +36,7 @@ def seal_events(facts: Facts, settings: Settings, now: datetime) -> int:
         settings.database_url is None and not (settings.home / "shopwright.db").exists()
     ):
         return 0
-    included = read_digests(known_ids_file(settings, version.name))
+    included = read_digests(event_digests_file(settings, version.name))
     before = min(version.as_of, now) - SEALED_AFTER
     n_sealed = 0
     opened = open_engine(settings)

@@ -67,7 +67,7 @@ def version_folder(settings: Settings, name: str) -> Path:
     return features_folder(settings) / "versions" / name
 
 
-def known_ids_file(settings: Settings, name: str) -> Path:
+def event_digests_file(settings: Settings, name: str) -> Path:
     """Return the file of the digests of the events in a version (features.facts.known_events)."""
     return version_folder(settings, name) / "events.npy"
 

@@ -126,7 +126,7 @@ def age_days(events: ir.Table, items: ir.Table, as_of: datetime) -> ir.Table:
     )
 
 
-def observed_price(purchases: ir.Table, as_of: datetime) -> ir.Table:
+def sale_price(purchases: ir.Table, as_of: datetime) -> ir.Table:
     """Return item_id, zone, price_minor and list_price_minor: medians of the last PRICE_DAYS days.
 
     Per unit sold.
@@ -187,7 +187,7 @@ def price_position(
     currency.
     """
     valid = valid_price(price_history, as_of)
-    observed = observed_price(purchases, as_of)
+    observed = sale_price(purchases, as_of)
     both = valid.outer_join(observed, ["item_id", "zone"])
     prices = both.select(
         item_id=both.item_id.coalesce(both.item_id_right),

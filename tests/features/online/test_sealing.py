@@ -122,7 +122,7 @@ def test_an_imported_row_stays_when_the_received_one_is_sealed(shop):
 def test_a_reader_between_the_manifest_and_the_deletion_loses_nothing(shop, monkeypatch):
     settings, _, facts, _ = shop
     everything = known(facts)
-    reader, received = Facts(settings), Facts._received
+    reader, received = Facts(settings), Facts._read_received
 
     def sealed_meanwhile(self):
         rows = received(self)
@@ -130,7 +130,7 @@ def test_a_reader_between_the_manifest_and_the_deletion_loses_nothing(shop, monk
             seal_events(facts, settings, T)
         return rows
 
-    monkeypatch.setattr(Facts, "_received", sealed_meanwhile)
+    monkeypatch.setattr(Facts, "_read_received", sealed_meanwhile)
     assert known(reader) == everything
 
 
@@ -139,7 +139,7 @@ def test_many_small_segments_become_one(shop, monkeypatch):
     monkeypatch.setattr(facts_module, "_MAX_SEGMENTS", 1)
     everything = known(facts)
     seal_events(facts, settings, T)
-    assert len(facts._manifest()["events"]) == 1
+    assert len(facts._read_manifest()["events"]) == 1
     assert known(facts) == everything
 
 

@@ -106,7 +106,7 @@ def rows(facts: Facts, table: str) -> list[dict[str, Any]]:
 class TestTinySource:
     @pytest.fixture(autouse=True)
     def _tiny(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(source, "_open", tiny_source)
+        monkeypatch.setattr(source, "_open_duck", tiny_source)
 
     def test_lines_out_of_scope_are_counted_by_rule_and_are_not_bad(
         self, facts: Facts, tmp_path: Path
