@@ -52,7 +52,7 @@ ROUTERS = (
     health.router,
     metrics.router,
 )
-# What `signal.getsignal` returns.
+# The values that `signal.getsignal` returns.
 SignalHandler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
 
 

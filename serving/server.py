@@ -41,7 +41,7 @@ _SLATE_THREADS = 2
 
 @dataclass(frozen=True)
 class Server:
-    """What a server process holds, and the services of its routers.
+    """The parts of a server process, and the services of its routers.
 
     workers     where slates are computed, away from the event loop
     readiness   what /readyz answers
@@ -105,7 +105,7 @@ class Server:
         )
 
     def close(self) -> None:
-        """Finish what was begun, write what is queued, and close the database."""
+        """Finish the slates begun, write the queued exposures, and close the database."""
         self.workers.shutdown()
         self.exposures.close()
         self.metrics.close()

@@ -104,7 +104,7 @@ class MoneyResponse(BaseModel):
 
 
 class MetricsResponse(BaseModel):
-    """What the units did from their first exposure on."""
+    """The metrics of the units from their first exposure on."""
 
     purchase_conversion: ShareResponse
     revenue_per_unit: MoneyResponse

@@ -86,8 +86,7 @@ class ServedModels:
 
     @property
     def missing(self) -> dict[str, str]:
-        """What this process cannot answer without, and why it is missing, by name: a model's, or
-        "features"."""
+        """Why a model, or "features", that answers need is missing, by its name."""
         # Without a price model forecasts are not adjusted and nothing else is missed.
         return {name: why for name, why in self._problems.items() if name != PRICING}
 

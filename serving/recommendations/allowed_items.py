@@ -40,7 +40,7 @@ NO_FILTER = Filter()
 
 @dataclass(frozen=True)
 class ItemCondition:
-    """What an item must be to stand in a slate of this zone."""
+    """The conditions on an item for a slate of this zone."""
 
     filter: Filter
     in_stock_only: bool
