@@ -143,13 +143,13 @@ def _measure_recommendations(
     with measurement.step("ranker"):
         ranker, calibration = _fit_ranker(retrieval, items, histories[_N_QUERIED:], names, config)
     model = RecommendationModel(
-        retrieval,
-        config.candidates,
-        dict.fromkeys(TASKS, ranker),
-        tuple(sorted(items.columns)),
-        (),
-        dict.fromkeys(TASKS, "ranker"),
-        dict.fromkeys(TASKS, calibration),
+        retrieval=retrieval,
+        candidates=config.candidates,
+        rankers=dict.fromkeys(TASKS, ranker),
+        item_columns=tuple(sorted(items.columns)),
+        user_columns=(),
+        policies=dict.fromkeys(TASKS, "ranker"),
+        calibrations=dict.fromkeys(TASKS, calibration),
     )
     with measurement.step("bound to the catalogue"):
         recommender = Recommender(model, items, {task: Placement(task) for task in TASKS})

@@ -116,7 +116,13 @@ def fit_model(facts: Facts) -> RecommendationModel:
         TASKS, fit_calibration(matrix, matrix[:, 0] > 0.7, np.ones(len(matrix)), columns)
     )
     return RecommendationModel(
-        retrieval, Candidates(), rankers, item_columns, user_columns, policies, calibrations
+        retrieval=retrieval,
+        candidates=Candidates(),
+        rankers=rankers,
+        item_columns=item_columns,
+        user_columns=user_columns,
+        policies=policies,
+        calibrations=calibrations,
     )
 
 

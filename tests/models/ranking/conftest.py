@@ -111,14 +111,15 @@ def model(shoppers: dict[str, UserHistory], items: ItemFeatures) -> Recommendati
     signal = matrix[:, names.index("decayed_frequency")] + matrix[:, names.index("ease")]
     config = RankerConfig(n_trees=20, n_leaves=7, share_features=1.0)
     ranker = fit_ranker(GroupedRows(matrix, signal > 1.3, np.full(50, 20), names), config, seed=1)
+    calibration = fit_calibration(matrix, signal > 1.3, np.ones(len(matrix)), names)
     return RecommendationModel(
-        retrieval,
-        Candidates(),
-        dict.fromkeys(TASKS, ranker),
-        item_columns,
-        user_columns,
-        dict.fromkeys(TASKS, "ranker"),
-        dict.fromkeys(TASKS, fit_calibration(matrix, signal > 1.3, np.ones(len(matrix)), names)),
+        retrieval=retrieval,
+        candidates=Candidates(),
+        rankers=dict.fromkeys(TASKS, ranker),
+        item_columns=item_columns,
+        user_columns=user_columns,
+        policies=dict.fromkeys(TASKS, "ranker"),
+        calibrations=dict.fromkeys(TASKS, calibration),
     )
 
 

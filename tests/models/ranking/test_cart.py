@@ -36,7 +36,7 @@ def learnt(model: RecommendationModel) -> RecommendationModel:
     )
 
 
-def ask(
+def complete_cart(
     model: RecommendationModel,
     items: ItemFeatures,
     who: UserHistory,
@@ -59,7 +59,7 @@ def test_a_strangers_cart_is_completed_from_its_own_circle_and_never_by_itself(
     history: Callable[..., UserHistory],
     by_ranker: bool,
 ) -> None:
-    slate = ask(learnt if by_ranker else model, items, history(None), "i03", "i05")
+    slate = complete_cart(learnt if by_ranker else model, items, history(None), "i03", "i05")
     assert slate.items
     assert not {"i03", "i05"} & {item.item_id for item in slate.items}
     assert slate.items[0].reason == Reason.BOUGHT_TOGETHER
@@ -67,20 +67,20 @@ def test_a_strangers_cart_is_completed_from_its_own_circle_and_never_by_itself(
 
 
 @pytest.mark.parametrize("by_ranker", [False, True])
-def test_the_rules_of_each_context_item_are_told(
+def test_the_rules_of_each_context_item_are_contributions(
     model: RecommendationModel,
     learnt: RecommendationModel,
     items: ItemFeatures,
     history: Callable[..., UserHistory],
     by_ranker: bool,
 ) -> None:
-    first = ask(learnt if by_ranker else model, items, history(None), "i03").items[0]
+    first = complete_cart(learnt if by_ranker else model, items, history(None), "i03").items[0]
     rules = model.retrieval.bought_together
-    row, to = (rules.item_ids.tolist().index(each) for each in ("i03", first.item_id))
+    row, to = (rules.item_ids.tolist().index(item_id) for item_id in ("i03", first.item_id))
     rule = rules.find_evidence(row, to)
     assert rule is not None
-    told = first.contributions or {}
-    assert [told[f"{name} i03"] for name in ("support", "confidence", "lift")] == [
+    contributions = first.contributions or {}
+    assert [contributions[f"{name} i03"] for name in ("support", "confidence", "lift")] == [
         rule.support,
         rule.confidence,
         rule.lift,
@@ -90,14 +90,14 @@ def test_the_rules_of_each_context_item_are_told(
 def test_the_visitors_own_items_take_part(
     learnt: RecommendationModel, items: ItemFeatures, history: Callable[..., UserHistory]
 ) -> None:
-    slate = ask(learnt, items, history("u", {"i08": (4, 0.5)}), "i03", count=17)
+    slate = complete_cart(learnt, items, history("u", {"i08": (4, 0.5)}), "i03", count=17)
     assert Reason.BUY_AGAIN in {item.reason for item in slate.items if item.item_id == "i08"}
 
 
 def test_an_unknown_cart_of_an_unknown_visitor_is_completed_by_nothing(
     learnt: RecommendationModel, items: ItemFeatures, history: Callable[..., UserHistory]
 ) -> None:
-    assert ask(learnt, items, history(None), "ghost").items == ()
+    assert complete_cart(learnt, items, history(None), "ghost").items == ()
 
 
 def test_a_loaded_model_completes_alike(
@@ -108,7 +108,7 @@ def test_a_loaded_model_completes_alike(
 ) -> None:
     learnt.save(tmp_path)
     who = history("u", {"i08": (4, 0.5)})
-    assert ask(RecommendationModel.load(tmp_path), items, who, "i03") == ask(
+    assert complete_cart(RecommendationModel.load(tmp_path), items, who, "i03") == complete_cart(
         learnt, items, who, "i03"
     )
 
@@ -119,8 +119,8 @@ def test_trending_is_a_rise_over_the_usual_that_one_order_of_a_rarity_does_not_m
     """Steady: 10 a week by both decays. Rising: 10 to 20. A rarity: its first order."""
     rates = {"i00": (10, 10), "i01": (20, 10), "i02": (1, 0.1)}
     fast, slow = np.zeros((2, len(items.item_ids)), np.float32)
-    for place, (now, usual) in enumerate(rates.values()):
-        fast[place], slow[place] = now / -np.log(0.5), usual / -np.log(0.9)
+    for position, (now, usual) in enumerate(rates.values()):
+        fast[position], slow[position] = now / -np.log(0.5), usual / -np.log(0.9)
     changed = replace(
         items,
         columns={

@@ -1,5 +1,4 @@
-"""Reasons that are true, and what a visit does to a slate: views, a page's item, a purchase just
-made."""
+"""True reasons, and effects of a visit on a slate: views, the item on the page, a purchase."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ from models.ranking.recommender import Recommender
 ITEMS = st.sampled_from([f"i{n:02}" for n in range(16)])
 
 
-def ids(slate: Slate) -> list[str]:
+def list_ids(slate: Slate) -> list[str]:
     return [item.item_id for item in slate.items]
 
 
@@ -49,7 +48,7 @@ def test_a_view_is_a_reason_only_where_it_carried_the_score(
         [RecommendationQuery(blind, "all", len(given), candidate_ids=given)]
     )[0]
     scores = {item.item_id: item.score for item in without.items}
-    about = find_focus(recommender._catalogue, who)
+    focus = find_focus(recommender._catalogue, who)
     ease = recommender.model.retrieval.ease
     row = {str(item): n for n, item in enumerate(ease.item_ids)}
     for item in slate.items:
@@ -57,12 +56,14 @@ def test_a_view_is_a_reason_only_where_it_carried_the_score(
             assert item.because_item_id is None
             continue
         assert item.because_item_id in viewed
-        if about is not None and about[recommender._catalogue.index[item.item_id]]:
+        if focus is not None and focus[recommender._catalogue.index[item.item_id]]:
             continue  # moved up by the category that is being browsed
         assert not bought or item.score > scores[item.item_id] - 1e-9
         if item.because_item_id != item.item_id:
             weights = {
-                each: ease.weights[row[each], row[item.item_id]] for each in viewed if each in row
+                item_id: ease.weights[row[item_id], row[item.item_id]]
+                for item_id in viewed
+                if item_id in row
             }
             assert weights[item.because_item_id] == max(weights.values()) > 0
 
@@ -96,11 +97,11 @@ def test_an_unknown_visitor_in_front_of_an_item_gets_what_goes_with_it(
     assert slate.fallback is None
     assert slate.items[0].reason == Reason.BECAUSE_YOU_VIEWED
     assert slate.items[0].because_item_id == "i09"
-    assert ids(slate) == [item for item in ids(viewed) if item != "i09"][:6]
+    assert list_ids(slate) == [item for item in list_ids(viewed) if item != "i09"][:6]
 
 
 @pytest.mark.parametrize("bought", [{}, {"i00": (3, 1.0), "i02": (2, 2.0)}])
-def test_after_three_views_in_a_category_every_other_place_is_from_there(
+def test_after_three_views_in_a_category_every_other_rank_is_from_there(
     recommender: Recommender, history: Callable[..., UserHistory], items: ItemFeatures, bought: dict
 ) -> None:
     category = dict(zip(items.item_ids, items.category, strict=True))
@@ -110,9 +111,9 @@ def test_after_three_views_in_a_category_every_other_place_is_from_there(
     three = recommender.recommend(
         [RecommendationQuery(history("u", bought, ("i05", "i07", "i11")), "all", 6)]
     )[0]
-    of_tea = [category[item] == "Food > Tea" for item in ids(three)]
+    of_tea = [category[item] == "Food > Tea" for item in list_ids(three)]
     assert of_tea[::2] == [True] * 3
-    assert sum(of_tea) >= sum(category[item] == "Food > Tea" for item in ids(two))
+    assert sum(of_tea) >= sum(category[item] == "Food > Tea" for item in list_ids(two))
 
 
 def test_a_visit_is_about_the_deepest_category_with_three_views_of_today(
@@ -121,15 +122,15 @@ def test_a_visit_is_about_the_deepest_category_with_three_views_of_today(
     names = ["A > B > C", "A > B > C", "A > B > D", "A > X", "E", "E", "E", *["F"] * 10]
     catalogue = Catalogue(replace(items, category=np.array(names, object)), ())
 
-    def about(*viewed: str) -> list[str]:
-        found = find_focus(catalogue, history(None, viewed=viewed))
-        return [] if found is None else sorted({names[n] for n in np.flatnonzero(found)})
+    def list_focus(*viewed: str) -> list[str]:
+        focus = find_focus(catalogue, history(None, viewed=viewed))
+        return [] if focus is None else sorted({names[n] for n in np.flatnonzero(focus)})
 
-    assert about("i00", "i01") == []
-    assert about("i00", "i01", "i02") == ["A > B > C", "A > B > D"]
-    assert about("i00", "i01", "i03") == []  # a department alone is too wide
-    assert about("i04", "i05", "i06") == ["E"]  # unless the shop has nothing below
-    assert about("i04", "i05", "ghost") == []
+    assert list_focus("i00", "i01") == []
+    assert list_focus("i00", "i01", "i02") == ["A > B > C", "A > B > D"]
+    assert list_focus("i00", "i01", "i03") == []  # a department alone is too wide
+    assert list_focus("i04", "i05", "i06") == ["E"]  # unless the shop has nothing below
+    assert list_focus("i04", "i05", "ghost") == []
     old = replace(history(None, viewed=("i04", "i05", "i06")), viewed_at=(0, 0, 0))
     assert find_focus(catalogue, old) is None
 
@@ -157,9 +158,11 @@ def test_what_is_bought_once_in_a_lifetime_leaves_and_what_is_bought_weekly_stay
         slates = sells_again.recommend(
             [RecommendationQuery(who, "home", 12) for who in (before, after)], policy=policy
         )
-        assert "i04" in ids(slates[0])
-        assert "i04" not in ids(slates[1])
-    again = ids(sells_again.recommend([RecommendationQuery(after, "again", 5, strict=True)])[0])
+        assert "i04" in list_ids(slates[0])
+        assert "i04" not in list_ids(slates[1])
+    again = list_ids(
+        sells_again.recommend([RecommendationQuery(after, "again", 5, strict=True)])[0]
+    )
     # i02 was bought last, like i06; most buyers come back for it.
     assert "i04" not in again
     assert again.index("i02") < again.index("i06")
@@ -173,7 +176,7 @@ def test_what_was_just_bought_drops_by_its_repeat_rate_and_is_back_when_the_visi
     (slate,) = sells_again.recommend(
         [RecommendationQuery(history("u", bought), "again", 2, strict=True)]
     )
-    assert ids(slate) == ["i00", "i06"]  # a decayed frequency of .73 against 1 times a tenth
+    assert list_ids(slate) == ["i00", "i06"]  # a decayed frequency of .73 against 1 times a tenth
     later = history("u", {"i00": (1, 3.0), "i06": (1, 0.1)})
     (slate,) = sells_again.recommend([RecommendationQuery(later, "again", 2, strict=True)])
-    assert ids(slate) == ["i06", "i00"]
+    assert list_ids(slate) == ["i06", "i00"]

@@ -23,48 +23,50 @@ BUYER = {"i00": (1, 5.0), "i02": (3, 1.0), "i04": (1, 0.0)}
 
 
 @pytest.fixture
-def ask(recommender: Recommender, history: Callable[..., UserHistory]) -> Callable[..., Slate]:
-    def asked(
+def recommend(
+    recommender: Recommender, history: Callable[..., UserHistory]
+) -> Callable[..., Slate]:
+    def recommend_one(
         placement: str = "all", who: UserHistory | None = None, count: int = 5, **options: Any
     ) -> Slate:
         policy = options.pop("policy", None)
         query = RecommendationQuery(who or history("u", BUYER), placement, count, **options)
         return recommender.recommend([query], policy=policy)[0]
 
-    return asked
+    return recommend_one
 
 
-def ids(slate: Slate) -> list[str]:
+def list_ids(slate: Slate) -> list[str]:
     return [item.item_id for item in slate.items]
 
 
-def queries(shoppers: dict[str, UserHistory]) -> list[RecommendationQuery]:
+def make_queries(shoppers: dict[str, UserHistory]) -> list[RecommendationQuery]:
     return [
-        RecommendationQuery(each, name, 8, explain=True)
+        RecommendationQuery(history, name, 8, explain=True)
         for name in ("all", "new")
-        for each in shoppers.values()
+        for history in shoppers.values()
     ]
 
 
 def test_an_answer_does_not_depend_on_what_else_is_asked(
     recommender: Recommender, shoppers: dict[str, UserHistory]
 ) -> None:
-    every = queries(shoppers)
-    together = recommender.recommend(every)
-    assert [recommender.recommend([query])[0] for query in every] == together
-    assert recommender.recommend(every[::-1]) == together[::-1]
+    all_queries = make_queries(shoppers)
+    together = recommender.recommend(all_queries)
+    assert [recommender.recommend([query])[0] for query in all_queries] == together
+    assert recommender.recommend(all_queries[::-1]) == together[::-1]
 
 
 def test_a_filter_changes_no_score(
     recommender: Recommender, shoppers: dict[str, UserHistory]
 ) -> None:
-    for each in shoppers.values():
-        whole = RecommendationQuery(each, "all", 20, strict=True)
-        every = {item.item_id: item.score for item in recommender.recommend([whole])[0].items}
-        allowed = frozenset(list(every)[1::2])
+    for history in shoppers.values():
+        whole = RecommendationQuery(history, "all", 20, strict=True)
+        scores = {item.item_id: item.score for item in recommender.recommend([whole])[0].items}
+        allowed = frozenset(list(scores)[1::2])
         (some,) = recommender.recommend([replace(whole, allowed_item_ids=allowed)])
         assert {item.item_id: item.score for item in some.items} == {
-            item_id: every[item_id] for item_id in allowed
+            item_id: scores[item_id] for item_id in allowed
         }
 
 
@@ -73,11 +75,14 @@ def test_a_rule_that_touches_no_item_changes_no_slate(
 ) -> None:
     idle = {"idle": RuleSet({"nothing": Rule("hide", item_ids=("ghost",))})}
     placements = {
-        name: replace(each, rules=("idle",)) for name, each in recommender.placements.items()
+        name: replace(placement, rules=("idle",))
+        for name, placement in recommender.placements.items()
     }
     ruled = Recommender(recommender.model, recommender.items, placements, idle)
-    asked = [replace(query, count=count) for query in queries(shoppers) for count in (1, 8, 17)]
-    assert ruled.recommend(asked) == recommender.recommend(asked)
+    requests = [
+        replace(query, count=count) for query in make_queries(shoppers) for count in (1, 8, 17)
+    ]
+    assert ruled.recommend(requests) == recommender.recommend(requests)
 
 
 @pytest.mark.parametrize("n_items", [0, 1, 3])
@@ -96,28 +101,26 @@ def test_it_warms_up_however_few_items_there_are(
 
 
 @pytest.mark.parametrize("viewed", [(), ("i05", "i07", "i11")])
-def test_lines_are_those_of_the_slate(
+def test_slate_columns_are_those_of_the_slate(
     recommender: Recommender, shoppers: dict[str, UserHistory], viewed: tuple[str, ...]
 ) -> None:
     at = (int(recommender.items.as_of.timestamp()) - 60,) * len(viewed)
-    asked = [
-        query
-        for each in shoppers.values()
-        for who in [replace(each, viewed_item_ids=viewed, viewed_at=at)]
-        for query in (
-            RecommendationQuery(who, "all", 8),
-            RecommendationQuery(who, "new", 8, strict=True),
-            RecommendationQuery(who, "all", 8, candidate_ids=("i01", "ghost", "i03")),
-        )
-    ]
-    told = [
+    requests = []
+    for history in shoppers.values():
+        visitor = replace(history, viewed_item_ids=viewed, viewed_at=at)
+        requests += [
+            RecommendationQuery(visitor, "all", 8),
+            RecommendationQuery(visitor, "new", 8, strict=True),
+            RecommendationQuery(visitor, "all", 8, candidate_ids=("i01", "ghost", "i03")),
+        ]
+    expected = [
         [(item.item_id, item.score, item.reason) for item in slate.items]
-        for slate in recommender.recommend(asked)
+        for slate in recommender.recommend(requests)
     ]
-    lines = recommender.recommend_columns(asked)
+    columns = recommender.recommend_columns(requests)
     assert [
-        list(zip(each.item_ids, each.scores, each.reasons, strict=True)) for each in lines
-    ] == told
+        list(zip(slate.item_ids, slate.scores, slate.reasons, strict=True)) for slate in columns
+    ] == expected
     assert recommender.recommend_columns([]) == []
 
 
@@ -135,7 +138,8 @@ def test_of_what_was_bought_the_most_frequent_are_candidates_and_of_equals_the_f
     )
     who = history("u", {"i00": (1, 1.0), "i02": (1, 1.0), "i04": (1, 0.0)})
     assert (
-        set(ids(bound.recommend([RecommendationQuery(who, "own", 5, strict=True)])[0])) == expected
+        set(list_ids(bound.recommend([RecommendationQuery(who, "own", 5, strict=True)])[0]))
+        == expected
     )
 
 
@@ -160,7 +164,7 @@ def test_a_loaded_model_gives_the_same_slates(
     loaded = Recommender(
         RecommendationModel.load(tmp_path), recommender.items, recommender.placements
     )
-    assert loaded.recommend(queries(shoppers)) == recommender.recommend(queries(shoppers))
+    assert loaded.recommend(make_queries(shoppers)) == recommender.recommend(make_queries(shoppers))
     few = replace(model, candidates=Candidates(all=CandidateConfig(ease=1, als=1)))
     few.save(tmp_path / "few")
     assert RecommendationModel.load(tmp_path / "few").candidates == few.candidates
@@ -171,116 +175,125 @@ def test_a_loaded_model_gives_the_same_slates(
 def test_scores_fall_ranks_rise_and_equal_scores_go_by_item_id(
     recommender: Recommender, shoppers: dict[str, UserHistory]
 ) -> None:
-    for slate in recommender.recommend(queries(shoppers)):
+    for slate in recommender.recommend(make_queries(shoppers)):
         order = [(-item.score, item.item_id) for item in slate.items]
         assert order == sorted(order)
         assert [item.rank for item in slate.items] == list(range(1, len(order) + 1))
-        assert len(set(ids(slate))) == len(order)
+        assert len(set(list_ids(slate))) == len(order)
 
 
-def test_bought_again_goes_by_decayed_frequency(ask: Callable[..., Slate]) -> None:
-    slate = ask("buy_again", strict=True)
-    assert ids(slate) == ["i02", "i04", "i00"]
+def test_bought_again_goes_by_decayed_frequency(recommend: Callable[..., Slate]) -> None:
+    slate = recommend("buy_again", strict=True)
+    assert list_ids(slate) == ["i02", "i04", "i00"]
     assert [item.score for item in slate.items] == pytest.approx([0.9 + 0.81 + 0.729, 1, 0.9**5])
     assert {item.reason for item in slate.items} == {Reason.BUY_AGAIN}
 
 
 def test_the_simple_policy_is_buying_again_with_popular_items_behind(
-    ask: Callable[..., Slate],
+    recommend: Callable[..., Slate],
 ) -> None:
-    assert ids(ask(policy="buy_again", count=6)) == ["i02", "i04", "i00", "i01", "i03", "i05"]
+    assert list_ids(recommend(policy="buy_again", count=6)) == [
+        "i02",
+        "i04",
+        "i00",
+        "i01",
+        "i03",
+        "i05",
+    ]
 
 
 def test_a_short_slate_is_filled_with_popular_items_that_say_so_unless_strict(
-    ask: Callable[..., Slate],
+    recommend: Callable[..., Slate],
 ) -> None:
-    filled = ask("buy_again", count=5).items
+    filled = recommend("buy_again", count=5).items
     assert [item.item_id for item in filled[3:]] == ["i01", "i03"]
     assert [item.reason for item in filled[3:]] == [Reason.POPULAR] * 2
     assert filled[2].score > filled[3].score > filled[4].score
-    assert len(ask("buy_again", count=5, strict=True).items) == 3
+    assert len(recommend("buy_again", count=5, strict=True).items) == 3
 
 
 @pytest.mark.parametrize("placement", ["all", "new", "buy_again"])
 def test_who_is_unknown_gets_popular_items_and_the_slate_names_the_fallback(
-    ask: Callable[..., Slate], history: Callable[..., UserHistory], placement: str
+    recommend: Callable[..., Slate], history: Callable[..., UserHistory], placement: str
 ) -> None:
-    slate = ask(placement, history(None), count=3)
-    assert (ids(slate), slate.fallback) == (["i00", "i01", "i02"], "popular")
+    slate = recommend(placement, history(None), count=3)
+    assert (list_ids(slate), slate.fallback) == (["i00", "i01", "i02"], "popular")
 
 
 @pytest.mark.parametrize("placement", ["all", "new", "buy_again", "similar"])
 def test_who_is_unknown_gets_nothing_where_the_query_is_strict(
-    ask: Callable[..., Slate], history: Callable[..., UserHistory], placement: str
+    recommend: Callable[..., Slate], history: Callable[..., UserHistory], placement: str
 ) -> None:
-    slate = ask(placement, history(None), strict=True, context_item_ids=("ghost",))
-    assert (ids(slate), slate.fallback) == ([], None)
+    slate = recommend(placement, history(None), strict=True, context_item_ids=("ghost",))
+    assert (list_ids(slate), slate.fallback) == ([], None)
 
 
 def test_what_was_bought_stays_out_where_the_placement_or_the_query_says_so(
-    ask: Callable[..., Slate],
+    recommend: Callable[..., Slate],
 ) -> None:
-    for slate in (ask("new", count=30), ask("all", count=30, exclude_purchased=True)):
-        assert not set(ids(slate)) & set(BUYER)
+    for slate in (recommend("new", count=30), recommend("all", count=30, exclude_purchased=True)):
+        assert not set(list_ids(slate)) & set(BUYER)
 
 
 def test_a_view_moves_the_slate_towards_what_goes_with_it(
-    ask: Callable[..., Slate], recommender: Recommender, history: Callable[..., UserHistory]
+    recommend: Callable[..., Slate], recommender: Recommender, history: Callable[..., UserHistory]
 ) -> None:
     ease = recommender.model.retrieval.ease
     weights = ease.weights.toarray()[list(ease.item_ids).index("i09")]
-    slate = ask("all", history(None, viewed=("i09",)), count=5)
+    slate = recommend("all", history(None, viewed=("i09",)), count=5)
     assert slate.fallback is None
     assert slate.items[0].item_id == ease.item_ids[weights.argmax()] != "i00"
     assert slate.items[0].reason == Reason.BECAUSE_YOU_VIEWED
 
 
-def test_neighbours_of_the_item_on_the_page_without_itself(ask: Callable[..., Slate]) -> None:
-    slate = ask("similar", context_item_ids=("i03",), count=4)
-    assert "i03" not in ids(slate)
-    assert all(int(item[1:]) % 2 for item in ids(slate))
+def test_neighbours_of_the_item_on_the_page_without_itself(recommend: Callable[..., Slate]) -> None:
+    slate = recommend("similar", context_item_ids=("i03",), count=4)
+    assert "i03" not in list_ids(slate)
+    assert all(int(item[1:]) % 2 for item in list_ids(slate))
     assert {item.reason for item in slate.items} == {Reason.SIMILAR}
 
 
-def test_an_item_that_the_model_never_saw_can_arrive(ask: Callable[..., Slate]) -> None:
-    slate = ask("new_arrivals", strict=True)
-    assert (ids(slate), slate.items[0].reason) == (["z-new"], Reason.NEW)
+def test_an_item_that_the_model_never_saw_can_arrive(recommend: Callable[..., Slate]) -> None:
+    slate = recommend("new_arrivals", strict=True)
+    assert (list_ids(slate), slate.items[0].reason) == (["z-new"], Reason.NEW)
 
 
-def test_only_allowed_items_and_none_excluded(ask: Callable[..., Slate]) -> None:
+def test_only_allowed_items_and_none_excluded(recommend: Callable[..., Slate]) -> None:
     allowed = frozenset({"i01", "i02", "i04", "i05", "gone"})
     for placement in ("all", "trending", "buy_again"):
-        slate = ask(
+        slate = recommend(
             placement, allowed_item_ids=allowed, exclude_item_ids=frozenset({"i04"}), count=30
         )
-        assert set(ids(slate)) == {"i01", "i02", "i05"}
+        assert set(list_ids(slate)) == {"i01", "i02", "i05"}
 
 
 def test_a_given_list_comes_back_whole_with_unknown_items_at_its_end(
-    ask: Callable[..., Slate], history: Callable[..., UserHistory]
+    recommend: Callable[..., Slate], history: Callable[..., UserHistory]
 ) -> None:
     given = ("ghost", "i07", "i02", "phantom", "i04", "i07")
     for who in (history("u", BUYER), history(None)):
-        slate = ask("all", who, candidate_ids=given, count=10)
-        assert sorted(ids(slate)[:3]) == ["i02", "i04", "i07"]
-        assert ids(slate)[3:] == ["ghost", "phantom"]
-    assert ids(ask("all", candidate_ids=given, count=10))[2] == "i07"
+        slate = recommend("all", who, candidate_ids=given, count=10)
+        assert sorted(list_ids(slate)[:3]) == ["i02", "i04", "i07"]
+        assert list_ids(slate)[3:] == ["ghost", "phantom"]
+    assert list_ids(recommend("all", candidate_ids=given, count=10))[2] == "i07"
 
 
 def test_a_given_list_keeps_what_was_bought_unless_the_query_leaves_it_out(
-    ask: Callable[..., Slate],
+    recommend: Callable[..., Slate],
 ) -> None:
     given = ("i07", "i02", "i04")
-    slate = ask("new", candidate_ids=given, count=10)
-    assert sorted(ids(slate)) == ["i02", "i04", "i07"]
+    slate = recommend("new", candidate_ids=given, count=10)
+    assert sorted(list_ids(slate)) == ["i02", "i04", "i07"]
     assert {item.reason for item in slate.items if item.item_id in BUYER} == {Reason.BUY_AGAIN}
-    assert ids(ask("all", candidate_ids=given, count=10, exclude_purchased=True)) == ["i07"]
-    assert ids(ask("all", candidate_ids=given, count=10, allowed_item_ids=frozenset({"i02"}))) == [
-        "i02"
+    assert list_ids(recommend("all", candidate_ids=given, count=10, exclude_purchased=True)) == [
+        "i07"
     ]
+    assert list_ids(
+        recommend("all", candidate_ids=given, count=10, allowed_item_ids=frozenset({"i02"}))
+    ) == ["i02"]
 
 
-def test_more_than_the_catalogue_is_asked_for(
+def test_a_slate_longer_than_the_catalogue_has_no_more_than_its_items(
     recommender: Recommender, shoppers: dict[str, UserHistory], items: ItemFeatures
 ) -> None:
     for placement in recommender.placements:
@@ -288,30 +301,34 @@ def test_more_than_the_catalogue_is_asked_for(
         assert 0 < len(slate.items) <= len(items.item_ids)
 
 
-def test_contributions_add_up_to_the_score_less_one_constant(ask: Callable[..., Slate]) -> None:
-    slate = ask("all", explain=True, count=8, strict=True)
-    told = [item.contributions or {} for item in slate.items]
+def test_contributions_add_up_to_the_score_less_one_constant(
+    recommend: Callable[..., Slate],
+) -> None:
+    slate = recommend("all", explain=True, count=8, strict=True)
+    contributions = [item.contributions or {} for item in slate.items]
     sums = [
-        sum(value for name, value in each.items() if not name.startswith("chance by "))
-        for each in told
+        sum(value for name, value in by_name.items() if not name.startswith("chance by "))
+        for by_name in contributions
     ]
     constants = [item.score - total for item, total in zip(slate.items, sums, strict=True)]
     assert constants == pytest.approx([constants[0]] * len(constants), abs=1e-6)
-    assert ask("all").items[0].contributions is None
+    assert recommend("all").items[0].contributions is None
 
 
-def test_an_unknown_placement_is_refused_with_the_nearest_name(ask: Callable[..., Slate]) -> None:
+def test_an_unknown_placement_is_refused_with_the_nearest_name(
+    recommend: Callable[..., Slate],
+) -> None:
     with pytest.raises(UnknownName, match="trending"):
-        ask("trendin")
+        recommend("trendin")
 
 
 def test_items_of_unknown_history_do_not_matter(
-    ask: Callable[..., Slate], history: Callable[..., UserHistory]
+    recommend: Callable[..., Slate], history: Callable[..., UserHistory]
 ) -> None:
-    with_ghost: Sequence[str] = ids(
-        ask("buy_again", history("u", BUYER | {"ghost": (9, 0.0)}), strict=True)
+    with_ghost: Sequence[str] = list_ids(
+        recommend("buy_again", history("u", BUYER | {"ghost": (9, 0.0)}), strict=True)
     )
     assert list(with_ghost) == ["i02", "i04", "i00"]
     assert np.isfinite(
-        [item.score for item in ask("all", history("u", {"ghost": (9, 0.0)})).items]
+        [item.score for item in recommend("all", history("u", {"ghost": (9, 0.0)})).items]
     ).all()

@@ -32,12 +32,12 @@ def test_the_last_line_by_time_then_event_id_is_held_out(tmp_path: Path) -> None
     small = [make_purchase("u3", f"i{n:02}", at) for n in range(4)]
     before = [make_purchase("u4", f"i{n:02}", CUT - timedelta(hours=1)) for n in range(5)]
     facts, _ = write_shop(tmp_path, one + late + small + before)
-    found = {
-        each.user_id: each
-        for each in hold_out_last_items(facts, WINDOW, [f"i{n:02}" for n in range(5)])
+    carts = {
+        cart.user_id: cart
+        for cart in hold_out_last_items(facts, WINDOW, [f"i{n:02}" for n in range(5)])
     }
-    assert {user: each.target for user, each in found.items()} == {"u1": "i04", "u2": "i00"}
-    assert found["u1"].context == ("i00", "i01", "i02", "i03")
+    assert {user: cart.target for user, cart in carts.items()} == {"u1": "i04", "u2": "i00"}
+    assert carts["u1"].context == ("i00", "i01", "i02", "i03")
 
 
 def test_an_item_that_training_does_not_know_is_no_target(tmp_path: Path) -> None:
@@ -53,9 +53,9 @@ def test_the_comparison_is_with_the_strongest_baseline_and_tells_the_rules_apart
         "a": [0, 0, 0, 1],
         "b": [0, 1, 0, 1],
     }
-    of = {name: np.array(each, float) for name, each in hits.items()}
-    comparisons, metrics = CartMetrics(of, of).compare(seed=1)
-    assert [(each.metric, each.ours, each.strongest) for each in comparisons] == [
+    by_method = {name: np.array(values, float) for name, values in hits.items()}
+    comparisons, metrics = CartMetrics(by_method, by_method).compare(seed=1)
+    assert [(row.metric, row.ours, row.strongest) for row in comparisons] == [
         ("recall@10 last of cart", 0.75, "b"),
         ("NDCG@10 last of cart", 0.75, "b"),
     ]

@@ -1,4 +1,4 @@
-"""The judgement of recommendations: every figure by hand or by its written protocol, both
+"""The evaluated of recommendations: every figure by hand or by its written protocol, both
 protocols, every method."""
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.shops.forty_shoppers import (
     make_purchases,
     write_shop,
 )
-from training.recommendations import evaluate as recommendation_judgement
+from training.recommendations import evaluate as recommendation_evaluation
 from training.recommendations import task as recommendations
 from training.recommendations.evaluation_input import EvaluationInput, Slates
 from training.recommendations.leave_one_out import hold_out_last_purchases
@@ -37,29 +37,29 @@ from training.significance import compute_paired_p_value, correct_p_values
 BASELINES = {"recent popularity", "ALS", "BPR", "ItemKNN", "EASE", "buy again"}
 
 
-def remembering(monkeypatch: pytest.MonkeyPatch) -> list[EvaluationInput]:
+def record_inputs(monkeypatch: pytest.MonkeyPatch) -> list[EvaluationInput]:
     """The inputs of every evaluation from now on."""
-    found: list[EvaluationInput] = []
-    honest = recommendations.evaluate_model
+    inputs: list[EvaluationInput] = []
+    evaluate_unchanged = recommendations.evaluate_model
 
     def evaluate_model(data: EvaluationInput, progress: Callable[[str], None]) -> Any:
-        found.append(data)
-        return honest(data, progress)
+        inputs.append(data)
+        return evaluate_unchanged(data, progress)
 
     monkeypatch.setattr(recommendations, "evaluate_model", evaluate_model)
-    return found
+    return inputs
 
 
-def popularity_slates(data: EvaluationInput, users: list[str], k: int) -> Slates:
+def make_popularity_slates(data: EvaluationInput, users: list[str], k: int) -> Slates:
     """The items of most orders in the last four weeks, for everyone alike."""
-    index = {item_id: place for place, item_id in enumerate(data.items.item_ids)}
+    index = {item_id: position for position, item_id in enumerate(data.items.item_ids)}
     known = data.interactions.item_ids
-    n = np.nan_to_num(data.items.columns["orders_4w"][[index[each] for each in known]])
-    slate = [str(known[at]) for at in np.argsort(-n, kind="stable")[:k]]
+    n = np.nan_to_num(data.items.columns["orders_4w"][[index[item_id] for item_id in known]])
+    slate = [str(known[row]) for row in np.argsort(-n, kind="stable")[:k]]
     return dict.fromkeys(users, slate)
 
 
-def ours(data: EvaluationInput) -> dict[str, list[str]]:
+def make_our_slates(data: EvaluationInput) -> dict[str, list[str]]:
     """The served object's slates by the ranker, whether or not the simple rule won."""
     recommender = Recommender(data.model, data.items, {"all": Placement("all")})
     queries = [
@@ -67,8 +67,8 @@ def ours(data: EvaluationInput) -> dict[str, list[str]]:
     ]
     slates = recommender.recommend(queries, policy="ranker")
     return {
-        user: [item.item_id for item in s.items]
-        for user, s in zip(data.relevant["all"], slates, strict=True)
+        user: [item.item_id for item in slate.items]
+        for user, slate in zip(data.relevant["all"], slates, strict=True)
     }
 
 
@@ -78,21 +78,21 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Facts, Settings]:
 
 
 @pytest.fixture(scope="module")
-def judgement(facts: tuple[Facts, Settings]) -> tuple[Evaluation, EvaluationInput]:
+def evaluated(facts: tuple[Facts, Settings]) -> tuple[Evaluation, EvaluationInput]:
     with pytest.MonkeyPatch.context() as patch:
-        inputs = remembering(patch)
+        inputs = record_inputs(patch)
         evaluation = evaluate(*facts, CONFIG, until=None, progress=lambda _: None)
     return evaluation, inputs[0]
 
 
 @pytest.fixture(scope="module")
-def evaluation(judgement: tuple[Evaluation, EvaluationInput]) -> Evaluation:
-    return judgement[0]
+def evaluation(evaluated: tuple[Evaluation, EvaluationInput]) -> Evaluation:
+    return evaluated[0]
 
 
 @pytest.fixture(scope="module")
-def data(judgement: tuple[Evaluation, EvaluationInput]) -> EvaluationInput:
-    return judgement[1]
+def data(evaluated: tuple[Evaluation, EvaluationInput]) -> EvaluationInput:
+    return evaluated[1]
 
 
 def test_every_method_stands_in_every_table_ours_first(evaluation: Evaluation) -> None:
@@ -107,18 +107,18 @@ def test_every_method_stands_in_every_table_ours_first(evaluation: Evaluation) -
 
 
 def test_the_tables_say_what_the_slates_say(evaluation: Evaluation, data: EvaluationInput) -> None:
-    relevant, slates = list_items_bought_after_cut(), ours(data)
+    relevant, slates = list_items_bought_after_cut(), make_our_slates(data)
     table = evaluation.table("all items: accuracy at 20")
-    figures = dict(zip(table.columns, table.rows[OURS], strict=True))
+    values = dict(zip(table.columns, table.rows[OURS], strict=True))
     assert set(table.n_users) == {len(relevant)}
     mean_ndcg = np.mean([ndcg(slates[user], relevant[user], 20) for user in relevant])
-    assert figures["NDCG@20"].value == pytest.approx(mean_ndcg)
-    assert figures["recall@20"].value == pytest.approx(
+    assert values["NDCG@20"].value == pytest.approx(mean_ndcg)
+    assert values["recall@20"].value == pytest.approx(
         np.mean([recall(slates[u], relevant[u], 20) for u in relevant])
     )
     hit = np.mean([bool(set(slates[user]) & relevant[user]) for user in relevant])
-    assert figures["hit rate@20"].value == pytest.approx(hit)
-    assert figures["NDCG@20"].low < mean_ndcg < figures["NDCG@20"].high
+    assert values["hit rate@20"].value == pytest.approx(hit)
+    assert values["NDCG@20"].low < mean_ndcg < values["NDCG@20"].high
 
 
 def test_every_baseline_is_tested_against_and_the_p_values_are_corrected_for_their_number(
@@ -128,13 +128,13 @@ def test_every_baseline_is_tested_against_and_the_p_values_are_corrected_for_the
     assert set(comparison.p_values) == BASELINES
     assert set(comparison.intervals) == BASELINES | {OURS}
     assert comparison.p_value == comparison.p_values[comparison.strongest]
-    relevant, slates = data.relevant["all"], ours(data)
+    relevant, slates = data.relevant["all"], make_our_slates(data)
     users = sorted(relevant)
-    mine = np.array([ndcg(slates[user], relevant[user], 10) for user in users])
-    theirs = popularity_slates(data, users, 20)
-    popular = np.array([ndcg(theirs[user], relevant[user], 10) for user in users])
+    ours = np.array([ndcg(slates[user], relevant[user], 10) for user in users])
+    popular_slates = make_popularity_slates(data, users, 20)
+    popular = np.array([ndcg(popular_slates[user], relevant[user], 10) for user in users])
     cell = evaluation.table("all items: accuracy at 10").rows["recent popularity"][0]
-    raw = compute_paired_p_value(mine, popular)
+    raw = compute_paired_p_value(ours, popular)
     assert raw <= (cell.p_value or 0) <= min(1, raw * len(BASELINES)) * (1 + 1e-9)
     assert all(value >= 0 for value in correct_p_values(dict(comparison.p_values)).values())
 
@@ -151,7 +151,7 @@ def test_the_parts_of_the_users_together_are_all_users(evaluation: Evaluation) -
 def test_the_parts_of_the_items_split_what_is_relevant(
     evaluation: Evaluation, data: EvaluationInput
 ) -> None:
-    ruler = SlateMetrics(data, data.relevant["all"])
+    slate_metrics = SlateMetrics(data, data.relevant["all"])
     n_orders = dict(
         zip(
             data.interactions.item_ids,
@@ -159,23 +159,29 @@ def test_the_parts_of_the_items_split_what_is_relevant(
             strict=True,
         )
     )
-    head = [item for item in data.interactions.item_ids if ruler.item_class[ruler.index[item]] == 0]
+    head = [
+        item
+        for item in data.interactions.item_ids
+        if slate_metrics.item_class[slate_metrics.index[item]] == 0
+    ]
     others = [item for item in data.interactions.item_ids if item not in head]
     assert min(n_orders[item] for item in head) >= max(n_orders[item] for item in others)
     third = sum(n_orders.values()) / 3
     assert third <= sum(n_orders[item] for item in head) < third + max(n_orders.values())
     counted = sum(
         part.sum()
-        for name, part in ruler.item_parts.items()
+        for name, part in slate_metrics.item_parts.items()
         if name in ("bought before", "new to the user")
     )
-    assert counted == ruler.item_parts["bought before"].size
+    assert counted == slate_metrics.item_parts["bought before"].size
     slates = evaluation.slates["all"]
-    ranked = ruler.to_arrays(slates, 20)
+    arrays = slate_metrics.to_arrays(slates, 20)
     own = {user: set(data.histories[user].item_ids) for user in slates}
     again = {user: data.relevant["all"][user] & own[user] for user in slates}
     expected = [recall(slates[user], again[user], 20) for user in sorted(slates) if again[user]]
-    values = ruler.measure_part(ranked, ruler.item_parts["bought before"], "recall", 20)
+    values = slate_metrics.measure_part(
+        arrays, slate_metrics.item_parts["bought before"], "recall", 20
+    )
     assert values[~np.isnan(values)].tolist() == pytest.approx(expected)
 
 
@@ -197,20 +203,20 @@ def test_who_shows_everyone_the_most_bought_items_is_the_least_novel_and_the_mos
     evaluation: Evaluation, data: EvaluationInput
 ) -> None:
     table = evaluation.table("all items: beyond accuracy at 20")
-    figures = {
+    values = {
         name: dict(zip(table.columns, cells, strict=True)) for name, cells in table.rows.items()
     }
     n = np.asarray(data.interactions.binarise().sum(0)).ravel()
     slate = [str(data.interactions.item_ids[at]) for at in np.argsort(-n, kind="stable")[:20]]
-    ruler = SlateMetrics(data, data.relevant["all"])
-    ranked = ruler.to_arrays(dict.fromkeys(data.histories, slate), 20)
+    slate_metrics = SlateMetrics(data, data.relevant["all"])
+    arrays = slate_metrics.to_arrays(dict.fromkeys(data.histories, slate), 20)
     beyond, gini = (
-        ruler.measure_beyond_accuracy(ranked, 20),
-        ruler.measure_all_slates(ranked, 20)["Gini"],
+        slate_metrics.measure_beyond_accuracy(arrays, 20),
+        slate_metrics.measure_all_slates(arrays, 20)["Gini"],
     )
     for name in BASELINES | {OURS}:
-        assert beyond["novelty"].mean() <= figures[name]["novelty@20"].value + 1e-9
-        assert gini >= figures[name]["Gini@20"].value - 1e-9
+        assert beyond["novelty"].mean() <= values[name]["novelty@20"].value + 1e-9
+        assert gini >= values[name]["Gini@20"].value - 1e-9
     assert beyond["popularity lift"].mean() > 0
 
 
@@ -220,37 +226,37 @@ def test_what_only_the_catalogue_has_takes_a_place_and_covers_nothing(
     known = data.interactions.item_ids
     fewer = replace(data.interactions, item_ids=known[:-1], matrix=data.interactions.matrix[:, :-1])
     relevant = {"u00": frozenset([str(known[0])])}
-    ruler = SlateMetrics(replace(data, interactions=fewer), relevant)
-    ranked = ruler.to_arrays({"u00": [str(known[-1]), str(known[0])]}, 3)
-    assert ranked.hits.tolist() == [[False, True, False]]
-    assert ruler.measure_accuracy(ranked, 3)["NDCG"].tolist() == pytest.approx([1 / math.log2(3)])
-    assert ruler.measure_all_slates(ranked, 3)["coverage"] == 1 / (len(known) - 1)
+    slate_metrics = SlateMetrics(replace(data, interactions=fewer), relevant)
+    arrays = slate_metrics.to_arrays({"u00": [str(known[-1]), str(known[0])]}, 3)
+    assert arrays.hits.tolist() == [[False, True, False]]
+    assert slate_metrics.measure_accuracy(arrays, 3)["NDCG"].tolist() == pytest.approx(
+        [1 / math.log2(3)]
+    )
+    assert slate_metrics.measure_all_slates(arrays, 3)["coverage"] == 1 / (len(known) - 1)
 
 
 def test_leave_one_out_asks_the_served_object_for_the_last_purchase_of_each_user(
     facts: tuple[Facts, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = remembering(monkeypatch)
-    honest = recommendation_judgement.Recommender
+    inputs = record_inputs(monkeypatch)
+    make_recommender = recommendation_evaluation.Recommender
 
     def recommender(model, items, placements):  # type: ignore[no-untyped-def]
         assert items.as_of == END
-        return honest(model, items, placements)
+        return make_recommender(model, items, placements)
 
-    monkeypatch.setattr(recommendation_judgement, "Recommender", recommender)
+    monkeypatch.setattr(recommendation_evaluation, "Recommender", recommender)
     evaluation = evaluate(
         *facts, CONFIG, until=None, split="leave-one-out", progress=lambda _: None
     )
     targets = dict(hold_out_last_purchases(facts[0], END).targets())
     assert len(targets) == 40
-    assert found[0].relevant["all"] == {user: frozenset([item]) for user, item in targets.items()}
-    slates = ours(found[0])
+    assert inputs[0].relevant["all"] == {user: frozenset([item]) for user, item in targets.items()}
+    slates = make_our_slates(inputs[0])
     hits = [item in slates[user][:10] for user, item in targets.items()]
     table = evaluation.table("all items: accuracy at 10")
-    figures = dict(zip(table.columns, table.rows[OURS], strict=True))
-    assert (
-        figures["recall@10"].value == figures["hit rate@10"].value == pytest.approx(np.mean(hits))
-    )
+    values = dict(zip(table.columns, table.rows[OURS], strict=True))
+    assert values["recall@10"].value == values["hit rate@10"].value == pytest.approx(np.mean(hits))
     assert "leave-one-out" in str(evaluation.data["protocol"])
     assert evaluation.data["purchases held out"] == 40
 
@@ -277,7 +283,7 @@ def test_the_model_of_leave_one_out_does_not_depend_on_what_is_held_out(
         if row["occurred_at"] < latest[row["user_id"]] or is_target(row)
     ]
     changed = [{**row, "item_id": "i00"} if is_target(row) else row for row in kept]
-    found = remembering(monkeypatch)
+    inputs = record_inputs(monkeypatch)
     for name, rows in (("kept", kept), ("changed", changed)):
         evaluate(
             *write_shop(tmp_path / name, rows),
@@ -286,6 +292,6 @@ def test_the_model_of_leave_one_out_does_not_depend_on_what_is_held_out(
             split="leave-one-out",
             progress=lambda _: None,
         )
-    assert found[0].relevant["all"].keys() == found[1].relevant["all"].keys() == targets.keys()
-    assert set(found[1].relevant["all"].values()) == {frozenset(["i00"])}
-    assert ours(found[0]) == ours(found[1])
+    assert inputs[0].relevant["all"].keys() == inputs[1].relevant["all"].keys() == targets.keys()
+    assert set(inputs[1].relevant["all"].values()) == {frozenset(["i00"])}
+    assert make_our_slates(inputs[0]) == make_our_slates(inputs[1])

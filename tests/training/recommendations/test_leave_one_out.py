@@ -17,7 +17,9 @@ from training.recommendations.leave_one_out import HeldOutPurchases, hold_out_la
 END = datetime(2024, 5, 6, tzinfo=UTC)
 
 
-def event(event_id: str, user: str | None, item: str, day: int, **others: Any) -> dict[str, Any]:
+def make_event(
+    event_id: str, user: str | None, item: str, day: int, **others: Any
+) -> dict[str, Any]:
     at = END - timedelta(days=100 - day)
     return {
         "event_id": event_id,
@@ -29,7 +31,7 @@ def event(event_id: str, user: str | None, item: str, day: int, **others: Any) -
     }
 
 
-def held(home: Path, rows: list[dict[str, Any]], end: datetime = END) -> HeldOutPurchases:
+def hold_out(home: Path, rows: list[dict[str, Any]], end: datetime = END) -> HeldOutPurchases:
     schema = TABLES["events"].arrow
     filled = [
         {name: ({"zone": "default"} | row).get(name) for name in schema.names} for row in rows
@@ -39,62 +41,66 @@ def held(home: Path, rows: list[dict[str, Any]], end: datetime = END) -> HeldOut
     return hold_out_last_purchases(facts, end)
 
 
-def seen(found: HeldOutPurchases) -> set[str]:
-    return set(found.read("events").to_pyarrow()["event_id"].to_pylist())
+def list_visible_events(held_out: HeldOutPurchases) -> set[str]:
+    return set(held_out.read("events").to_pyarrow()["event_id"].to_pylist())
 
 
 def test_the_last_purchase_of_each_user_is_asked_for_and_equal_times_go_by_event_id(
     tmp_path: Path,
 ) -> None:
     rows = [
-        event("e1", "ann", "milk", 1),
-        event("e4", "ann", "beer", 9),
-        event("e3", "ann", "wine", 9),
-        event("e5", "bob", "milk", 2),
-        event("e6", "bob", "bread", 3),
-        event("e7", None, "milk", 9),
+        make_event("e1", "ann", "milk", 1),
+        make_event("e4", "ann", "beer", 9),
+        make_event("e3", "ann", "wine", 9),
+        make_event("e5", "bob", "milk", 2),
+        make_event("e6", "bob", "bread", 3),
+        make_event("e7", None, "milk", 9),
     ]
     for name, given in (("one", rows), ("other", rows[::-1])):
-        found = held(tmp_path / name, given)
-        assert list(found.targets()) == [("ann", "beer"), ("bob", "bread")]
-        assert seen(found) == {"e1", "e3", "e5", "e7"}
+        held_out = hold_out(tmp_path / name, given)
+        assert list(held_out.targets()) == [("ann", "beer"), ("bob", "bread")]
+        assert list_visible_events(held_out) == {"e1", "e3", "e5", "e7"}
 
 
 def test_who_bought_once_is_not_asked_and_nothing_from_the_end_on_is_looked_at(
     tmp_path: Path,
 ) -> None:
     rows = [
-        event("e1", "ann", "milk", 1),
-        event("e2", "bob", "milk", 1),
-        event("e3", "bob", "beer", 2),
+        make_event("e1", "ann", "milk", 1),
+        make_event("e2", "bob", "milk", 1),
+        make_event("e3", "bob", "beer", 2),
     ]
-    rows += [event("e4", "ann", "beer", 100), event("e5", "bob", "wine", 101)]
-    assert list(held(tmp_path, rows).targets()) == [("bob", "beer")]
+    rows += [make_event("e4", "ann", "beer", 100), make_event("e5", "bob", "wine", 101)]
+    assert list(hold_out(tmp_path, rows).targets()) == [("bob", "beer")]
 
 
 @pytest.mark.parametrize(
     "telling",
     [
-        event("t", "ann", "beer", 9, event_type="view_item"),  # at the same instant
-        event("t", "ann", "beer", 8, order_id="o9"),  # another line of it in the same order
-        event("t", "ann", "beer", 10, event_type="refund"),
-        event("t", "ann", "wine", 11, event_type="view_item"),  # whatever the user did later
+        make_event("t", "ann", "beer", 9, event_type="view_item"),  # at the same instant
+        make_event("t", "ann", "beer", 8, order_id="o9"),  # another line of it in the same order
+        make_event("t", "ann", "beer", 10, event_type="refund"),
+        make_event("t", "ann", "wine", 11, event_type="view_item"),  # whatever the user did later
     ],
 )
 def test_what_would_tell_the_held_out_purchase_is_hidden_with_it(
     tmp_path: Path, telling: dict[str, Any]
 ) -> None:
-    rows = [event("e1", "ann", "milk", 1), event("e2", "ann", "beer", 9, order_id="o9"), telling]
-    found = held(tmp_path, rows)
-    assert list(found.targets()) == [("ann", "beer")]
-    assert seen(found) == {"e1"}
+    rows = [
+        make_event("e1", "ann", "milk", 1),
+        make_event("e2", "ann", "beer", 9, order_id="o9"),
+        telling,
+    ]
+    held_out = hold_out(tmp_path, rows)
+    assert list(held_out.targets()) == [("ann", "beer")]
+    assert list_visible_events(held_out) == {"e1"}
 
 
 def test_earlier_purchases_of_the_item_and_the_rest_of_the_order_stay(tmp_path: Path) -> None:
     rows = [
-        event("e1", "ann", "beer", 1, order_id="o1"),
-        event("e2", "ann", "bread", 9, order_id="o9"),
-        event("e3", "ann", "beer", 9, order_id="o9"),
-        event("e9", "bob", "beer", 50),
+        make_event("e1", "ann", "beer", 1, order_id="o1"),
+        make_event("e2", "ann", "bread", 9, order_id="o9"),
+        make_event("e3", "ann", "beer", 9, order_id="o9"),
+        make_event("e9", "bob", "beer", 50),
     ]
-    assert seen(held(tmp_path, rows)) == {"e1", "e2", "e9"}
+    assert list_visible_events(hold_out(tmp_path, rows)) == {"e1", "e2", "e9"}

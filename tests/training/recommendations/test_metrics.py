@@ -1,4 +1,4 @@
-"""Figures of a slate, worked out by hand, and the windows they are taken over."""
+"""Metrics of slates against values by hand, and the windows that they are taken over."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def test_two_thousand_users_six_methods_and_three_depths_take_seconds() -> None:
     paths = rng.integers(0, 30, (20_000, 3)).cumsum(1)
     started = time.perf_counter()
     for _ in range(6):
-        places = rng.integers(0, 20_000, (2_000, 20))
-        hits, n_relevant = places % 11 == 0, np.full(2_000, 9)
+        positions = rng.integers(0, 20_000, (2_000, 20))
+        hits, n_relevant = positions % 11 == 0, np.full(2_000, 9)
         for k in (5, 10, 20):
-            for figure in (metrics.ndcgs, metrics.recalls, metrics.average_precisions):
-                figure(hits, n_relevant, k)
-            metrics.diversities(places, paths, k)
-            metrics.gini(places, 20_000, k)
+            for metric in (metrics.ndcgs, metrics.recalls, metrics.average_precisions):
+                metric(hits, n_relevant, k)
+            metrics.diversities(positions, paths, k)
+            metrics.gini(positions, 20_000, k)
     assert time.perf_counter() - started < 20  # about 1 s on an idle core
 
 

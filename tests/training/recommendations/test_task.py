@@ -28,7 +28,7 @@ from training.recommendations.task import evaluate, train
 from training.results import Trained
 
 
-def trained(facts: Facts, settings: Settings, **options: Any) -> Trained[RecommendationModel]:
+def run_training(facts: Facts, settings: Settings, **options: Any) -> Trained[RecommendationModel]:
     return train(
         facts,
         settings,
@@ -46,7 +46,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Facts, Settings]:
 
 @pytest.fixture(scope="module")
 def result(facts: tuple[Facts, Settings]) -> Trained[RecommendationModel]:
-    return trained(*facts)
+    return run_training(*facts)
 
 
 def test_the_cut_and_every_baseline_stand_in_the_evaluation(
@@ -54,12 +54,18 @@ def test_the_cut_and_every_baseline_stand_in_the_evaluation(
 ) -> None:
     assert result.evaluation.cut == CUT
     visitors, carts = result.evaluation.comparisons[:2], result.evaluation.comparisons[2:]
-    assert [each.metric for each in visitors] == ["NDCG@10 all items", "NDCG@10 new items"]
-    assert [each.metric for each in carts] == ["recall@10 last of cart", "NDCG@10 last of cart"]
-    for each in carts:
-        assert set(each.baselines) == {"recent popularity", "ItemKNN", "ItemKNN orders"}
-    for each in visitors:
-        assert set(each.baselines) == {
+    assert [comparison.metric for comparison in visitors] == [
+        "NDCG@10 all items",
+        "NDCG@10 new items",
+    ]
+    assert [comparison.metric for comparison in carts] == [
+        "recall@10 last of cart",
+        "NDCG@10 last of cart",
+    ]
+    for comparison in carts:
+        assert set(comparison.baselines) == {"recent popularity", "ItemKNN", "ItemKNN orders"}
+    for comparison in visitors:
+        assert set(comparison.baselines) == {
             "recent popularity",
             "ALS",
             "BPR",
@@ -67,21 +73,22 @@ def test_the_cut_and_every_baseline_stand_in_the_evaluation(
             "EASE",
             "buy again",
         }
-        assert each.baselines[each.strongest] == max(each.baselines.values())
+        strongest = comparison.baselines[comparison.strongest]
+        assert strongest == max(comparison.baselines.values())
 
 
-def bought_before_the_cut() -> dict[str, set[str]]:
+def list_items_bought_before_cut() -> dict[str, set[str]]:
     own: dict[str, set[str]] = {}
-    for each in make_purchases():
-        if each["occurred_at"] < CUT:
-            own.setdefault(each["user_id"], set()).add(each["item_id"])
+    for row in make_purchases():
+        if row["occurred_at"] < CUT:
+            own.setdefault(row["user_id"], set()).add(row["item_id"])
     return own
 
 
 def test_the_figure_is_that_of_the_slates_by_the_written_protocol(
     result: Trained[RecommendationModel],
 ) -> None:
-    own, slates = bought_before_the_cut(), result.evaluation.slates["new"]
+    own, slates = list_items_bought_before_cut(), result.evaluation.slates["new"]
     new = {user: items - own[user] for user, items in list_items_bought_after_cut().items()}
     relevant = {user: items for user, items in new.items() if items}
     assert set(slates) == set(relevant)
@@ -92,7 +99,7 @@ def test_the_figure_is_that_of_the_slates_by_the_written_protocol(
 def test_slates_of_new_items_hold_nothing_bought_before(
     result: Trained[RecommendationModel],
 ) -> None:
-    own = bought_before_the_cut()
+    own = list_items_bought_before_cut()
     for user, slate in result.evaluation.slates["new"].items():
         assert not set(slate) & own[user]
 
@@ -100,9 +107,9 @@ def test_slates_of_new_items_hold_nothing_bought_before(
 def test_where_the_ranker_loses_the_simple_rule_serves_and_the_rankers_own_figure_is_told(
     facts: tuple[Facts, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = Ranker.score
-    monkeypatch.setattr(Ranker, "score", lambda self, matrix, best=None: -honest(self, matrix))
-    result = trained(*facts, refit=False)
+    score = Ranker.score
+    monkeypatch.setattr(Ranker, "score", lambda self, matrix, best=None: -score(self, matrix))
+    result = run_training(*facts, refit=False)
     assert result.served.policies["all"] == "buy_again"
     assert any("the simple rule serves" in note for note in result.evaluation.notes)
     comparison = result.evaluation.comparison("NDCG@10 all items")
@@ -117,7 +124,7 @@ def test_where_the_ranker_loses_the_simple_rule_serves_and_the_rankers_own_figur
 
 def test_a_plot_stands_beside_the_figures(result: Trained[RecommendationModel]) -> None:
     axes = result.evaluation.figures["ndcg_by_depth"].axes
-    assert [each.get_title() for each in axes] == ["all items", "new items"]
+    assert [panel.get_title() for panel in axes] == ["all items", "new items"]
     drawn = {line.get_label(): line.get_ydata()[4] for line in axes[0].lines}  # at ten places
     comparison = result.evaluation.comparison("NDCG@10 all items")
     assert drawn == pytest.approx({"Shopwright": comparison.ours, **comparison.baselines})
@@ -127,7 +134,7 @@ def test_the_same_data_and_seed_give_the_same_slates_and_nothing_after_until_is_
     facts: tuple[Facts, Settings], result: Trained[RecommendationModel], tmp_path: Path
 ) -> None:
     later = [make_purchase(f"u{n:02}", "i29", END + timedelta(days=1 + n)) for n in range(10)]
-    again = trained(*write_shop(tmp_path, make_purchases() + later), until=END, refit=False)
+    again = run_training(*write_shop(tmp_path, make_purchases() + later), until=END, refit=False)
     assert again.evaluation.slates == result.evaluation.slates
     assert again.evaluation.comparisons == result.evaluation.comparisons
 
@@ -135,12 +142,12 @@ def test_the_same_data_and_seed_give_the_same_slates_and_nothing_after_until_is_
 def test_what_is_bought_after_the_cut_does_not_move_the_model_that_is_judged(
     result: Trained[RecommendationModel], tmp_path: Path
 ) -> None:
-    before = [each for each in make_purchases() if each["occurred_at"] < CUT]
+    before = [row for row in make_purchases() if row["occurred_at"] < CUT]
     after = [
         make_purchase(user, "i00", END - timedelta(hours=30))
         for user in list_items_bought_after_cut()
     ]
-    other = trained(*write_shop(tmp_path, before + after), refit=False)
+    other = run_training(*write_shop(tmp_path, before + after), refit=False)
     assert other.evaluation.cut == CUT
     for task, ranker in other.evaluated.rankers.items():
         assert (

@@ -26,7 +26,7 @@ UNTIL = END - timedelta(weeks=2)
 N_TRIALS = 3
 
 
-def tuned(home: Path, rows: list[dict[str, Any]]) -> tuple[list[TuningResult], Registry]:
+def run_tuning(home: Path, rows: list[dict[str, Any]]) -> tuple[list[TuningResult], Registry]:
     facts, settings = write_shop(home, rows)
     registry = Registry(settings.mlflow_url, settings.home)
     run = TrainingRun(facts, settings, registry, UNTIL, lambda _: None)
@@ -36,25 +36,25 @@ def tuned(home: Path, rows: list[dict[str, Any]]) -> tuple[list[TuningResult], R
 def test_what_occurs_from_until_on_changes_nothing_and_the_best_is_at_least_what_was_given(
     tmp_path: Path,
 ) -> None:
-    first, registry = tuned(tmp_path / "a", make_purchases())
+    first, registry = run_tuning(tmp_path / "a", make_purchases())
     later = [make_purchase(f"u{n:02}", "i29", END - timedelta(days=n % 12)) for n in range(40)]
-    second, _ = tuned(tmp_path / "b", [*make_purchases(), *later])
+    second, _ = run_tuning(tmp_path / "b", [*make_purchases(), *later])
     assert first == second
-    assert [each.task for each in first] == ["all", "new", "cart"]
-    assert all(each.best >= each.before > 0 for each in first)
+    assert [result.task for result in first] == ["all", "new", "cart"]
+    assert all(result.best >= result.before > 0 for result in first)
     # What is searched changed, what is not stayed.
-    kept = [
+    with_given = [
         replace(
-            each.ranker,
+            result.ranker,
             **{
-                name: getattr(CONFIG.ranker(each.task), name)
+                name: getattr(CONFIG.ranker(result.task), name)
                 for name in ("n_bins", "share_negatives")
             },
         )
-        for each in first
+        for result in first
     ]
-    assert kept == [each.ranker for each in first]
-    runs = _runs(registry)
+    assert with_given == [result.ranker for result in first]
+    runs = list_runs(registry)
     trials = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
     assert len(trials) == 3 * N_TRIALS
     assert {run.info.status for run in runs} == {"FINISHED"}
@@ -71,9 +71,9 @@ def test_what_occurs_from_until_on_changes_nothing_and_the_best_is_at_least_what
 def test_a_shop_without_orders_of_several_items_has_no_ranker_of_carts_to_tune(
     tmp_path: Path,
 ) -> None:
-    alone = [{**each, "order_id": f"{n}"} for n, each in enumerate(make_purchases())]
-    found, _ = tuned(tmp_path, alone)
-    assert [each.task for each in found] == ["all", "new"]
+    single_items = [{**row, "order_id": f"{n}"} for n, row in enumerate(make_purchases())]
+    results, _ = run_tuning(tmp_path, single_items)
+    assert [result.task for result in results] == ["all", "new"]
 
 
 def test_nothing_to_learn_from_is_an_error_and_no_empty_file(tmp_path: Path) -> None:
@@ -83,16 +83,18 @@ def test_nothing_to_learn_from_is_an_error_and_no_empty_file(tmp_path: Path) -> 
         for m in range(n, 12)
     ]
     with pytest.raises(BadInput, match="learn from"):
-        tuned(tmp_path, [*old, make_purchase("somebody new", "i29", UNTIL - timedelta(hours=1))])
+        run_tuning(
+            tmp_path, [*old, make_purchase("somebody new", "i29", UNTIL - timedelta(hours=1))]
+        )
 
 
-def _runs(registry: Registry) -> list[Any]:
+def list_runs(registry: Registry) -> list[Any]:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=registry.url)
-    found = client.get_experiment_by_name("recommendations")
-    assert found is not None
-    return list(client.search_runs([found.experiment_id]))
+    experiment = client.get_experiment_by_name("recommendations")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id]))
 
 
 def test_the_rows_ndcg_counts_what_is_no_candidate_as_missed() -> None:
@@ -115,8 +117,17 @@ def test_the_command_writes_a_config_that_a_training_takes(
     out = tmp_path / "tuned.yaml"
     light = tmp_path / "light.yaml"
     light.write_text("ease: {l2: 5}\nals: {n_factors: 4, n_iterations: 3}\n")
-    asked = ["tune", "recommendations", "--trials", "1", "--out", str(out), "--config", str(light)]
-    result = CliRunner().invoke(app, asked, catch_exceptions=False)
+    arguments = [
+        "tune",
+        "recommendations",
+        "--trials",
+        "1",
+        "--out",
+        str(out),
+        "--config",
+        str(light),
+    ]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert f"shopwright train recommendations --config {out}" in result.output
     written = yaml.safe_load(out.read_text())

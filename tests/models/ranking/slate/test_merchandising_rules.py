@@ -36,17 +36,19 @@ def shelf() -> ItemFeatures:
     )
 
 
-def rule(**values: Any) -> Rule:
+def make_rule(**values: Any) -> Rule:
     return build(values, Rule, where="test")
 
 
-def bound(shelf: ItemFeatures, **values: Any):
-    return RuleBook(shelf, {"s": RuleSet({"r": rule(**values)})}).find_valid(["s"], "default", NOON)
+def bind_rule(shelf: ItemFeatures, **values: Any):
+    return RuleBook(shelf, {"s": RuleSet({"r": make_rule(**values)})}).find_valid(
+        ["s"], "default", NOON
+    )
 
 
-def chosen(shelf: ItemFeatures, **where: Any) -> str:
-    (found,) = bound(shelf, action="hide", **where)
-    return "".join(shelf.item_ids[found.items])
+def select_items(shelf: ItemFeatures, **where: Any) -> str:
+    (bound,) = bind_rule(shelf, action="hide", **where)
+    return "".join(shelf.item_ids[bound.items])
 
 
 @pytest.mark.parametrize(
@@ -69,12 +71,12 @@ def chosen(shelf: ItemFeatures, **where: Any) -> str:
 def test_the_items_of_a_rule_meet_all_its_conditions(
     shelf: ItemFeatures, where: Any, expected: str
 ) -> None:
-    assert chosen(shelf, **where) == expected
+    assert select_items(shelf, **where) == expected
 
 
 def test_in_stock_takes_out_what_is_known_to_be_gone(shelf: ItemFeatures) -> None:
-    (found,) = bound(shelf, action="in_stock")
-    assert "".join(shelf.item_ids[found.items]) == "a"
+    (bound,) = bind_rule(shelf, action="in_stock")
+    assert "".join(shelf.item_ids[bound.items]) == "a"
 
 
 @pytest.mark.parametrize(
@@ -95,43 +97,42 @@ def test_in_stock_takes_out_what_is_known_to_be_gone(shelf: ItemFeatures) -> Non
 )
 def test_boosts_and_buries(shelf: ItemFeatures, values: Any, expected: str) -> None:
     relevance = np.array([1.0, 0.8, 0.5, 0.4, 0.2, 0.1])
-    order, new_relevance = reorder(bound(shelf, **values), np.arange(6), relevance)
+    order, new_relevance = reorder(bind_rule(shelf, **values), np.arange(6), relevance)
     assert "".join(shelf.item_ids[order]) == expected
     assert (np.diff(new_relevance) <= 0).all()
 
 
-def test_pins_stand_in_their_order_and_give_way_to_those_before(shelf: ItemFeatures) -> None:
-    first = rule(action="pin", item_ids=["c", "a"], place=2)
-    second = rule(action="pin", item_ids=["f", "c", "ghost", "b"], place=2)
-    active = RuleBook(shelf, {"s": RuleSet({"one": first, "two": second})}).find_valid(
+def test_pins_keep_their_order_and_take_the_next_free_rank(shelf: ItemFeatures) -> None:
+    first = make_rule(action="pin", item_ids=["c", "a"], place=2)
+    second = make_rule(action="pin", item_ids=["f", "c", "ghost", "b"], place=2)
+    rules = RuleBook(shelf, {"s": RuleSet({"one": first, "two": second})}).find_valid(
         ["s"], "default", NOON
     )
-    keep = np.ones(6, bool)
-    assert {place: shelf.item_ids[at] for place, (at, _) in place_pins(active, keep).items()} == {
-        2: "c", 3: "a", 4: "f", 5: "b"
-    }  # fmt: skip
-    keep[2] = False
-    assert {place: shelf.item_ids[at] for place, (at, _) in place_pins(active, keep).items()} == {
-        2: "a",
-        3: "f",
-        4: "b",
-    }
+    allowed = np.ones(6, bool)
+
+    def list_pinned() -> dict[int, str]:
+        pins = place_pins(rules, allowed)
+        return {rank: shelf.item_ids[pin.position] for rank, pin in pins.items()}
+
+    assert list_pinned() == {2: "c", 3: "a", 4: "f", 5: "b"}
+    allowed[2] = False
+    assert list_pinned() == {2: "a", 3: "f", 4: "b"}
 
 
-def test_a_rule_holds_in_its_zones_from_its_first_instant_to_before_its_last(
+def test_a_rule_is_valid_in_its_zones_from_its_first_instant_to_before_its_last(
     shelf: ItemFeatures,
 ) -> None:
     window = {"valid_from": NOON, "valid_to": NOON + timedelta(hours=1)}
-    timed = rule(action="hide", **window, zones=["north"])
+    timed = make_rule(action="hide", **window, zones=["north"])
     assert timed.is_valid("north", NOON)
     assert not timed.is_valid("north", NOON - timedelta(seconds=1))
     assert not timed.is_valid("north", NOON + timedelta(hours=1))
     assert not timed.is_valid("south", NOON)
-    assert rule(action="hide").is_valid("anywhere", NOON)
+    assert make_rule(action="hide").is_valid("anywhere", NOON)
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"action": "pin", "item_ids": ["a"]}, "a place from 1"),
         ({"action": "pin", "place": 1}, "item_ids"),
@@ -149,14 +150,14 @@ def test_a_rule_holds_in_its_zones_from_its_first_instant_to_before_its_last(
         ({"action": "hide", "brand": ["X"]}, "Did you mean 'brands'"),
     ],
 )
-def test_what_makes_no_sense_is_refused(values: Any, said: str) -> None:
-    with pytest.raises(BadInput, match=said):
-        rule(**values)
+def test_what_makes_no_sense_is_refused(values: Any, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        make_rule(**values)
 
 
 def test_a_feature_that_no_item_has_is_refused_with_the_nearest_name(shelf: ItemFeatures) -> None:
     with pytest.raises(UnknownName, match="stock_on_hand"):
-        bound(shelf, action="hide", features={"stock_on_hnd": {"least": 1}})
+        bind_rule(shelf, action="hide", features={"stock_on_hnd": {"least": 1}})
 
 
 def test_an_overlay_changes_one_rule_of_a_set(tmp_path: Path) -> None:
@@ -167,116 +168,122 @@ def test_an_overlay_changes_one_rule_of_a_set(tmp_path: Path) -> None:
         "  few_of_a_brand: {n: 2}\n"
         "  gone: {action: hide, brands: [X], valid_from: 2024-01-01T00:00:00Z}\n"
     )
-    found = load("rules/assortment", RuleSet, overlay=tmp_path).rules
-    assert (found["few_of_a_brand"].n, found["few_of_a_brand"].action) == (2, "at_most")
-    assert found["gone"].valid_from == datetime(2024, 1, 1, tzinfo=UTC)
+    rules = load("rules/assortment", RuleSet, overlay=tmp_path).rules
+    assert (rules["few_of_a_brand"].n, rules["few_of_a_brand"].action) == (2, "at_most")
+    assert rules["gone"].valid_from == datetime(2024, 1, 1, tzinfo=UTC)
 
 
 # --- in a slate ---
 
 
 @pytest.fixture
-def slate(
+def make_slate(
     model: RecommendationModel, items: ItemFeatures, history: Callable[..., UserHistory]
 ) -> Callable[..., Slate]:
     """Items i00 ... i15 by popularity (even: Milk, odd: Tea), under the rules given."""
 
-    def ask(
+    def recommend(
         rules: dict[str, dict[str, Any]],
         count: int = 4,
         placement: dict[str, Any] | None = None,
         **query: Any,
     ):
-        sets = {"s": RuleSet({name: rule(**values) for name, values in rules.items()})}
+        sets = {"s": RuleSet({name: make_rule(**values) for name, values in rules.items()})}
         known = {"home": Placement("all", rules=("s",), **(placement or {}))}
-        asked = RecommendationQuery(history(None), "home", count, **query)
-        return Recommender(model, items, known, sets).recommend([asked])[0]
+        request = RecommendationQuery(history(None), "home", count, **query)
+        return Recommender(model, items, known, sets).recommend([request])[0]
 
-    return ask
-
-
-def ids(found: Slate) -> list[str]:
-    return [item.item_id for item in found.items]
+    return recommend
 
 
-def test_a_pinned_item_stands_at_its_place_though_nobody_ranked_it(
-    slate: Callable[..., Slate],
+def list_ids(slate: Slate) -> list[str]:
+    return [item.item_id for item in slate.items]
+
+
+def test_a_pinned_item_is_at_its_rank_though_no_ranker_scored_it(
+    make_slate: Callable[..., Slate],
 ) -> None:
-    found = slate(
+    slate = make_slate(
         {"new": {"action": "pin", "item_ids": ["z-new", "i03"], "place": 2}}, explain=True
     )
-    assert ids(found) == ["i00", "z-new", "i03", "i01"]
-    assert [item.rank for item in found.items] == [1, 2, 3, 4]
-    assert [item.reason for item in found.items] == [
+    assert list_ids(slate) == ["i00", "z-new", "i03", "i01"]
+    assert [item.rank for item in slate.items] == [1, 2, 3, 4]
+    assert [item.reason for item in slate.items] == [
         Reason.POPULAR,
         Reason.PROMOTED,
         Reason.PROMOTED,
         Reason.POPULAR,
     ]
-    assert [(each.rule, each.effect) for each in found.items[1].rules or ()] == [
+    assert [(applied.rule, applied.effect) for applied in slate.items[1].rules or ()] == [
         ("s.new", "pinned")
     ]
-    assert found.items[0].rules == ()
+    assert slate.items[0].rules == ()
 
 
-def test_a_pin_never_shows_what_the_query_leaves_out(slate: Callable[..., Slate]) -> None:
-    found = slate(
+def test_a_pin_never_shows_what_the_query_leaves_out(make_slate: Callable[..., Slate]) -> None:
+    slate = make_slate(
         {"new": {"action": "pin", "item_ids": ["i07"], "place": 1}},
         exclude_item_ids=frozenset({"i07"}),
     )
-    assert ids(found) == ["i00", "i01", "i02", "i03"]
+    assert list_ids(slate) == ["i00", "i01", "i02", "i03"]
 
 
 def test_at_most_two_of_a_category_and_the_answer_says_what_was_withheld(
-    slate: Callable[..., Slate],
+    make_slate: Callable[..., Slate],
 ) -> None:
     few = {"few": {"action": "at_most", "n": 1, "per": "category_2", "categories": ["Food > Milk"]}}
-    found = slate(few, explain=True)
-    assert ids(found) == ["i00", "i01", "i03", "i05"]
-    assert [(each.item_id, each.rule, each.effect) for each in found.withheld] == [
+    slate = make_slate(few, explain=True)
+    assert list_ids(slate) == ["i00", "i01", "i03", "i05"]
+    assert [(item.item_id, item.rule, item.effect) for item in slate.withheld] == [
         ("i02", "s.few", "at most 1 of its kind")
     ]
-    together = slate({"few": {"action": "at_most", "n": 1, "categories": ["Food"]}}, count=10)
-    assert ids(together) == ["i00"]
+    together = make_slate({"few": {"action": "at_most", "n": 1, "categories": ["Food"]}}, count=10)
+    assert list_ids(together) == ["i00"]
 
 
-def test_a_hidden_item_is_withheld_by_its_rule(slate: Callable[..., Slate]) -> None:
-    found = slate({"gone": {"action": "hide", "item_ids": ["i01"]}}, explain=True)
-    assert ids(found) == ["i00", "i02", "i03", "i04"]
-    assert [(each.item_id, each.rule) for each in found.withheld] == [("i01", "s.gone")]
-    assert slate({"gone": {"action": "hide", "item_ids": ["i01"]}}).withheld == ()
+def test_a_hidden_item_is_withheld_by_its_rule(make_slate: Callable[..., Slate]) -> None:
+    slate = make_slate({"gone": {"action": "hide", "item_ids": ["i01"]}}, explain=True)
+    assert list_ids(slate) == ["i00", "i02", "i03", "i04"]
+    assert [(item.item_id, item.rule) for item in slate.withheld] == [("i01", "s.gone")]
+    assert make_slate({"gone": {"action": "hide", "item_ids": ["i01"]}}).withheld == ()
 
 
-def test_a_rule_that_does_not_hold_now_does_nothing(slate: Callable[..., Slate]) -> None:
+def test_a_rule_that_is_not_valid_now_does_nothing(make_slate: Callable[..., Slate]) -> None:
     soon = {"gone": {"action": "hide", "item_ids": ["i00"], "valid_from": NOON}}
-    assert ids(slate(soon, at=NOON))[0] == "i01"
-    assert ids(slate(soon, at=NOON - timedelta(minutes=1)))[0] == "i00"
+    assert list_ids(make_slate(soon, at=NOON))[0] == "i01"
+    assert list_ids(make_slate(soon, at=NOON - timedelta(minutes=1)))[0] == "i00"
     north = {"gone": {"action": "hide", "item_ids": ["i00"], "zones": ["north"]}}
-    assert ids(slate(north, zone="north"))[0] == "i01"
-    assert ids(slate(north))[0] == "i00"
+    assert list_ids(make_slate(north, zone="north"))[0] == "i01"
+    assert list_ids(make_slate(north))[0] == "i00"
 
 
-def test_a_given_list_obeys_no_rules(slate: Callable[..., Slate]) -> None:
-    found = slate({"gone": {"action": "hide", "item_ids": ["i00"]}}, candidate_ids=("i00", "i03"))
-    assert ids(found) == ["i00", "i03"]
+def test_no_rule_applies_to_a_given_list(make_slate: Callable[..., Slate]) -> None:
+    slate = make_slate(
+        {"gone": {"action": "hide", "item_ids": ["i00"]}}, candidate_ids=("i00", "i03")
+    )
+    assert list_ids(slate) == ["i00", "i03"]
 
 
-def test_diversity_is_the_placements_unless_the_query_says(slate: Callable[..., Slate]) -> None:
-    assert ids(slate({}, placement={"diversity": 0.9})) == ["i00", "i01", "i02", "i03"]
+def test_diversity_is_the_placements_unless_the_query_says(
+    make_slate: Callable[..., Slate],
+) -> None:
+    assert list_ids(make_slate({}, placement={"diversity": 0.9})) == ["i00", "i01", "i02", "i03"]
     milk = frozenset({"i00", "i02", "i04", "i05"})
-    assert ids(slate({}, placement={"diversity": 0.9}, allowed_item_ids=milk)) == [
+    assert list_ids(make_slate({}, placement={"diversity": 0.9}, allowed_item_ids=milk)) == [
         "i00",
         "i05",
         "i02",
         "i04",
     ]
     assert (
-        ids(slate({}, placement={"diversity": 0.9}, allowed_item_ids=milk, diversity=0.0))[1]
+        list_ids(
+            make_slate({}, placement={"diversity": 0.9}, allowed_item_ids=milk, diversity=0.0)
+        )[1]
         == "i02"
     )
 
 
-def test_a_placement_cannot_obey_rules_that_do_not_exist(
+def test_a_placement_cannot_name_rules_that_do_not_exist(
     model: RecommendationModel, items: ItemFeatures
 ) -> None:
     with pytest.raises(UnknownName, match="Did you mean 'spring'"):
