@@ -219,10 +219,11 @@ class Recommender:
         return _Answer(self._builder.build(query, placement, scored, context), fallback)
 
     def _choose_scorer(self, query: RecommendationQuery, placement: Placement) -> Scorer:
-        """Return the placement's scorer; without context items to score, the personal one."""
+        """Return the placement's scorer; the personal one where that has nothing to score."""
+        personal = self._scorers["all"]
         if placement.scorer in ("similar", "bought_together") and not query.context_item_ids:
-            return self._scorers["all"]
-        return self._scorers[placement.scorer]
+            return personal
+        return self._scorers.get(placement.scorer, personal)
 
     def _choose_fillers(self, fallback: Fallback) -> list[ScoredItems]:
         """Return what fills a short slate, the placement's fallback first.
