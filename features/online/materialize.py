@@ -46,9 +46,9 @@ from features.online.sealing import seal_events
 from features.online.snapshots import (
     Version,
     current_version,
+    event_digests_file,
     features_folder,
     items_file,
-    event_digests_file,
     load_items,
     locate_store,
     publish,
