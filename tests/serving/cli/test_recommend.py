@@ -90,18 +90,18 @@ def test_a_process_that_fails_leaves_the_older_slates_and_nothing_half_written(
     out, first = tmp_path / "mail" / "slates", os.getpid()
     recommend("--out", str(out), "--processes", "2")
     before = pq.read_table(out)
-    whole = Recommender.lines
+    recommend_all = Recommender.recommend_columns
 
-    def lines(self, queries):
+    def recommend_columns(self, queries):
         if (os.getpid() == first) == fails_in_first:
             raise BadInput("cannot go on")
         while (
             not fails_in_first and _inherited[0].n_taken.value < 2
         ):  # the other process has a share as well
             time.sleep(0.01)
-        return whole(self, queries)
+        return recommend_all(self, queries)
 
-    monkeypatch.setattr(Recommender, "lines", lines)
+    monkeypatch.setattr(Recommender, "recommend_columns", recommend_columns)
     assert isinstance(recommend("--out", str(out), "--processes", "2").exception, BadInput)
     assert pq.read_table(out).equals(before)
     assert [each.name for each in out.parent.iterdir()] == ["slates"]
