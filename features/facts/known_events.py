@@ -94,8 +94,8 @@ class ImportedEvents:
         names = manifest.get(EVENTS.name, [])
         with self._lock:
             self._opened = {name: self._opened.get(name, NONE) for name in names}
-            for name, opened in self._opened.items():
-                if opened is NONE:
+            for name, digests in self._opened.items():
+                if digests is NONE:
                     self._opened[name] = _read_segment_digests(self._folder / name)
             return list(self._opened.values())
 

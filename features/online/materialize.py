@@ -153,9 +153,9 @@ def compute_user_rows(facts: Facts, events: ir.Table, as_of: datetime) -> dict[s
     """Return the rows of user_features, user_item and user_state, with their event timestamp."""
     allowed = histories.drop_refused_users(facts, events)
     with histories.open_temporary_table(facts, order_lines(allowed, as_of)) as lines:
-        kept = select_kept_lines(lines)
-        pairs = histories.fetch_sorted(user_item_history(kept, as_of), ["user_id", "item_id"])
-        features = histories.compute_user_features(kept, facts.read("items"), as_of)
+        kept_lines = select_kept_lines(lines)
+        pairs = histories.fetch_sorted(user_item_history(kept_lines, as_of), ["user_id", "item_id"])
+        features = histories.compute_user_features(kept_lines, facts.read("items"), as_of)
         all_lines = histories.fetch_sorted(lines, ["user_id", "item_id", "at"])
     viewed = histories.find_viewed_items(allowed, as_of)
     refused = facts.read("users").filter(

@@ -86,7 +86,7 @@ class OnlineHistories:
         self._engine = engine
         self._lock = threading.Lock()
         self._stamp: tuple[int, int] | None = None
-        self._opened: _OpenVersion | None = None
+        self._current: _OpenVersion | None = None
 
     def warm(self) -> None:
         """Import and open everything that the first read needs."""
@@ -109,18 +109,20 @@ class OnlineHistories:
         unknown. Raises Unavailable when the online store does not answer.
         """
         as_of = feature_time(now)
-        state, opened = UserState.empty(), self._open_current()
+        state, current = UserState.empty(), self._open_current()
         with reading(self._engine) as connection:
             if user_id is not None:
-                state = self._read_state(opened, user_id)
+                state = self._read_state(current, user_id)
                 if not self._allows_personalization(connection, user_id, state):
                     return UserHistory.unknown(as_of)
             ids = _VisitorIds(user_id, visitor_id, session_id)
-            rows = self._read_later_events(connection, opened, ids, now)
+            rows = self._read_later_events(connection, current, ids, now)
         state = state.merge(rows)
         if not state.items and not state.viewed:
             return UserHistory.unknown(as_of)
-        return state.build_history(user_id, as_of, opened.categories if opened else _NO_CATEGORIES)
+        return state.build_history(
+            user_id, as_of, current.categories if current else _NO_CATEGORIES
+        )
 
     def forget(self, user_id: str) -> None:
         """Erase the features of a user, online and offline; their repository erases the events."""
@@ -140,7 +142,7 @@ class OnlineHistories:
     def _read_later_events(
         self,
         connection: sa.Connection,
-        opened: _OpenVersion | None,
+        current: _OpenVersion | None,
         ids: _VisitorIds,
         now: datetime,
     ) -> Sequence[sa.Row]:
@@ -149,9 +151,9 @@ class OnlineHistories:
         Of a user those that the materialized row does not include, of a visitor or session all.
         """
         as_of, received_after, included = _BEGINNING, _BEGINNING, NONE
-        if opened is not None:
-            as_of, received_after = opened.version.as_of, opened.version.received_after
-            included = opened.included
+        if current is not None:
+            as_of, received_after = current.version.as_of, current.version.received_after
+            included = current.included
         query = _QUERIES[_WithIds(*(value is not None for value in ids))]
         if query is None:
             return ()
@@ -180,21 +182,21 @@ class OnlineHistories:
             user_id
             for user_id in {row.user_id for row in later.values()} - {None}
             if not self._allows_personalization(
-                connection, user_id, self._read_state(opened, user_id)
+                connection, user_id, self._read_state(current, user_id)
             )
         }
         return [row for row in later.values() if row.user_id not in refused]
 
-    def _read_state(self, opened: _OpenVersion | None, user_id: str) -> UserState:
+    def _read_state(self, current: _OpenVersion | None, user_id: str) -> UserState:
         """Return the materialized row; empty when there is none."""
-        if opened is None:
+        if current is None:
             return UserState.empty()
         try:
             with self._lock:
-                answer = opened.store.get_online_features(
+                answer = current.store.get_online_features(
                     ["user_state:state"], [{"user_id": user_id}]
                 )
-        except (OSError, RuntimeError, _redis_error_type(opened.version.redis)) as error:
+        except (OSError, RuntimeError, _redis_error_type(current.version.redis)) as error:
             raise Unavailable(
                 "online features do not answer", hint="Is the store of SHOPWRIGHT_REDIS_URL up?"
             ) from error
@@ -207,9 +209,9 @@ class OnlineHistories:
         if stamp != self._stamp:
             with self._lock:
                 if stamp != self._stamp:
-                    self._opened = self._open_version()
+                    self._current = self._open_version()
                     self._stamp = stamp
-        return self._opened
+        return self._current
 
     def _open_version(self) -> _OpenVersion | None:
         version = current_version(self._settings)

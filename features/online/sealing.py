@@ -39,13 +39,13 @@ def seal_events(facts: Facts, settings: Settings, now: datetime) -> int:
     included = read_digests(event_digests_file(settings, version.name))
     before = min(version.as_of, now) - SEALED_AFTER
     n_sealed = 0
-    opened = open_engine(settings)
+    database = open_engine(settings)
     try:
-        if not has_table(opened, events.name):
+        if not has_table(database, events.name):
             return 0
         after = ""
         while True:
-            with reading(opened) as connection:
+            with reading(database) as connection:
                 rows = EventLog(connection).read_sealable(before, after)
             if not rows.num_rows:
                 return n_sealed
@@ -55,7 +55,7 @@ def seal_events(facts: Facts, settings: Settings, now: datetime) -> int:
             rows = rows.filter(pa.array(known))
             if rows.num_rows:
                 facts.add({EVENTS.name: rows})
-                with transaction(opened) as connection:
+                with transaction(database) as connection:
                     n_sealed += EventLog(connection).remove(rows["event_id"].to_pylist())
     finally:
-        opened.dispose()
+        database.dispose()

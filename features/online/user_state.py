@@ -212,11 +212,11 @@ class UserState:
         """Return the history of this state as of `as_of`."""
         viewed_ids, viewed_at = _select_recent_views(self.viewed, as_of)
         lines = self.lines
-        kept = np.flatnonzero(lines["bought"] > lines["refunded"])
+        kept_rows = np.flatnonzero(lines["bought"] > lines["refunded"])
         empty = UserHistory.unknown(as_of)
-        if len(kept) == 0:
+        if len(kept_rows) == 0:
             return replace(empty, user_id=user_id, viewed_item_ids=viewed_ids, viewed_at=viewed_at)
-        lines = {name: array[kept] for name, array in lines.items()}
+        lines = {name: array[kept_rows] for name, array in lines.items()}
         used, item = np.unique(lines["item"], return_inverse=True)
         names = np.array([self.items[index] for index in used], object)
         order = np.argsort(names, kind="stable")

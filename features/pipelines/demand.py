@@ -219,8 +219,8 @@ def _split_into_steps(rows: ir.Table) -> ir.Table:
     latest = ibis.row_number().over(
         ibis.window(group_by=[*series, "since"], order_by=valid.valid_from.desc())
     )
-    valid = valid.mutate(place=latest)
-    return valid.filter(valid.place == 0).drop("place", "valid_from", "valid_to")
+    valid = valid.mutate(order=latest)
+    return valid.filter(valid.order == 0).drop("order", "valid_from", "valid_to")
 
 
 def week_spans(week_starts: Sequence[datetime]) -> ir.Table:

@@ -62,17 +62,17 @@ def select_kept_lines(lines: ir.Table) -> ir.Table:
 
     quantity, paid_minor and list_minor are those of the units kept.
     """
-    kept = lines.filter(lines.bought > lines.refunded)
-    share = (kept.bought - kept.refunded) / kept.bought
-    return kept.select(
-        kept.user_id,
-        kept.item_id,
-        kept.order_key,
-        kept.zone,
-        kept["at"],
-        quantity=kept.bought - kept.refunded,
-        paid_minor=kept.paid_minor * share,
-        list_minor=kept.list_minor * share,
+    remaining = lines.filter(lines.bought > lines.refunded)
+    share = (remaining.bought - remaining.refunded) / remaining.bought
+    return remaining.select(
+        remaining.user_id,
+        remaining.item_id,
+        remaining.order_key,
+        remaining.zone,
+        remaining["at"],
+        quantity=remaining.bought - remaining.refunded,
+        paid_minor=remaining.paid_minor * share,
+        list_minor=remaining.list_minor * share,
     )
 
 
@@ -82,7 +82,7 @@ def n_orders(lines: ir.Table) -> ir.NumericScalar:
 
 
 def quantity(lines: ir.Table) -> ir.NumericScalar:
-    """Return the units kept."""
+    """Return the units remaining."""
     return lines.quantity.sum().cast("float32")
 
 

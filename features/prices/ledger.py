@@ -229,9 +229,9 @@ class Ledger:
         began."""
         table = price_ledger.c
         first = sa.select(sa.func.min(table.seq)).group_by(table.item_id, table.zone)
-        opened = table.source.in_([str(PriceSource.IMPORTED), str(PriceSource.OBSERVED)])
+        is_opening_source = table.source.in_([str(PriceSource.IMPORTED), str(PriceSource.OBSERVED)])
         query = sa.select(price_ledger).where(
-            table.seq.in_(first), table.valid_from == table.recorded_at, opened
+            table.seq.in_(first), table.valid_from == table.recorded_at, is_opening_source
         )
         return [_build_price(row) for row in self._connection.execute(query)]
 

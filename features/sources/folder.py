@@ -82,12 +82,12 @@ def _find_files(folder: Path, facts: FactStore) -> dict[str, list[Path]]:
             paths_of[name] = single or parts
     missing = [name for name in _REQUIRED if name not in paths_of and facts.is_empty(name)]
     if missing or not paths_of:
-        held = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+        contents = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
         raise BadInput(
             f"the folder has no {' and no '.join(missing) or 'canonical table'}",
             where=str(folder),
             hint=(
-                f"It holds {held}; files are called NAME.csv or NAME.parquet for "
+                f"It holds {contents}; files are called NAME.csv or NAME.parquet for "
                 f"{', '.join(TABLES)}"
             ),
         )

@@ -78,15 +78,16 @@ def validate(
         f"array_to_string(list_filter([{', '.join(reasons) or 'NULL'}], x -> x IS NOT NULL), '; ')"
     )
     duck.execute(f"CREATE OR REPLACE TEMP TABLE judged AS SELECT *, {joined} AS reasons FROM typed")
-    _create_kept(duck, schema, known)
-    in_file_order = extras == sorted(extras)
+    in_file_order = schema is not EVENTS or extras == sorted(extras)
+    attributes = [ATTRIBUTES] if in_file_order else [ATTRIBUTES, sql_name(_SORTED_ATTRIBUTES)]
+    _create_kept(duck, schema, known, attributes)
     if schema is EVENTS:
         _identify_events(duck, in_file_order=in_file_order)
     duplicates = _drop_repeated(duck, schema)
-    kept = duck.sql(f"SELECT * FROM kept ORDER BY {FILE}, {ROW}").to_arrow_table()
-    earlier_ids = None if schema is not EVENTS or in_file_order else kept["earlier_id"]
+    rows = duck.sql(f"SELECT * FROM kept ORDER BY {FILE}, {ROW}").to_arrow_table()
+    earlier_ids = None if in_file_order else rows["earlier_id"]
     return Validated(
-        good=kept.select(schema.arrow.names).cast(schema.arrow),
+        good=rows.select(schema.arrow.names).cast(schema.arrow),
         bad=_select_bad(duck, present),
         duplicates=duplicates,
         attributes=extras,
@@ -110,17 +111,20 @@ def _create_typed(
                 f"{value_sql(column, scale)} AS {sql_name(column.stored_name)}",
                 f"{text_sql(column.name)} AS {sql_name(raw_column(column.name))}",
             ]
-    selected += [
-        f"{_attributes_sql(extras)} AS {ATTRIBUTES}",
-        f"{_attributes_sql(sorted(extras))} AS {sql_name(_SORTED_ATTRIBUTES)}",
-    ]
+    selected.append(f"{_attributes_sql(extras)} AS {ATTRIBUTES}")
+    if schema is EVENTS and extras != sorted(extras):
+        by_name = _attributes_sql(sorted(extras))
+        selected.append(f"{by_name} AS {sql_name(_SORTED_ATTRIBUTES)}")
     duck.execute(f"CREATE OR REPLACE TEMP TABLE typed AS SELECT {', '.join(selected)} FROM raw")
 
 
 def _create_kept(
-    duck: duckdb.DuckDBPyConnection, schema: TableSchema, known: Collection[str]
+    duck: duckdb.DuckDBPyConnection,
+    schema: TableSchema,
+    known: Collection[str],
+    attributes: Sequence[str],
 ) -> None:
-    """Make the table `kept`: the stored columns of the good rows, with defaults."""
+    """Make the table `kept`: the stored columns of the good rows with defaults, and attributes."""
     stored = []
     for column in schema.columns:
         name = sql_name(column.stored_name)
@@ -130,7 +134,7 @@ def _create_kept(
         elif column.default is not None:
             value = f"coalesce({value}, {str(column.default).lower()})"
         stored.append(f"({value})::{_SQL_TYPES[column.kind]} AS {name}")
-    selected = ", ".join([FILE, ROW, *stored, ATTRIBUTES, sql_name(_SORTED_ATTRIBUTES)])
+    selected = ", ".join([FILE, ROW, *stored, *attributes])
     duck.execute(
         f"CREATE OR REPLACE TEMP TABLE kept AS SELECT {selected} FROM judged WHERE reasons = ''"
     )
@@ -154,15 +158,16 @@ def _minor_units_sql(schema: TableSchema, known: Collection[str], settings: Sett
 def _identify_events(duck: duckdb.DuckDBPyConnection, *, in_file_order: bool) -> None:
     """Give an event without an id the one of its content, and complete its amounts."""
     order = f"{FILE}, {ROW}"
-    earlier = event_id_sql(ATTRIBUTES, order)
-    derived = event_id_sql(sql_name(_SORTED_ATTRIBUTES), order)
-    # Once is enough where both say the same: hashing is the expensive part.
-    also = "" if in_file_order else f", coalesce(event_id, {earlier}) AS earlier_id"
+    by_file = event_id_sql(ATTRIBUTES, order)
+    event_id, earlier_id = by_file, ""
+    if not in_file_order:
+        event_id = event_id_sql(sql_name(_SORTED_ATTRIBUTES), order)
+        earlier_id = f", coalesce(event_id, {by_file}) AS earlier_id"
     duck.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE kept AS SELECT * REPLACE (
-            coalesce(event_id, {derived}) AS event_id, {amounts_sql()}
-        ){also} FROM kept
+            coalesce(event_id, {event_id}) AS event_id, {amounts_sql()}
+        ){earlier_id} FROM kept
         """
     )
 
@@ -175,18 +180,18 @@ def _drop_repeated(duck: duckdb.DuckDBPyConnection, schema: TableSchema) -> int:
     latest_first = f"(PARTITION BY {key} ORDER BY {FILE} DESC, {ROW} DESC)"
     duck.execute(
         f"CREATE OR REPLACE TEMP TABLE ranked AS SELECT *, "
-        f"row_number() OVER {latest_first} AS place, hash({names}) AS content, "
+        f"row_number() OVER {latest_first} AS recency, hash({names}) AS content, "
         f"first(hash({names})) OVER {latest_first} AS last_content FROM kept"
     )
     reason = sql_literal(f"a later row has the same {' and '.join(schema.key)}")
     duck.execute(
         f"CREATE OR REPLACE TEMP TABLE repeated AS SELECT {FILE}, {ROW}, {reason} AS reasons "
-        "FROM ranked WHERE place > 1 AND content <> last_content"
+        "FROM ranked WHERE recency > 1 AND content <> last_content"
     )
     same = duck.sql(
-        "SELECT count(*) FROM ranked WHERE place > 1 AND content = last_content"
+        "SELECT count(*) FROM ranked WHERE recency > 1 AND content = last_content"
     ).fetchone()
-    duck.execute("CREATE OR REPLACE TEMP TABLE kept AS SELECT * FROM ranked WHERE place = 1")
+    duck.execute("CREATE OR REPLACE TEMP TABLE kept AS SELECT * FROM ranked WHERE recency = 1")
     return int(same[0]) if same else 0
 
 
