@@ -16,15 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from features.contracts.pricing import PriceLaw
-from features.prices.ledger import (
-    Ledger,
-    NewPrice,
-    Price,
-    PriceSource,
-    PriceStep,
-    find_price_at,
-    list_steps,
-)
+from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
+from features.prices.timeline import PriceStep, find_price_at, list_steps
 
 
 @dataclass(frozen=True)

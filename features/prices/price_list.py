@@ -10,7 +10,8 @@ from itertools import groupby
 from pathlib import Path
 
 from features.contracts.money import to_major
-from features.prices.ledger import Price, list_steps
+from features.prices.ledger import Price
+from features.prices.timeline import list_steps
 
 COLUMNS = ("item_id", "zone", "valid_from", "valid_to", "list_price", "offer_price", "promotion_id")
 # Not columns of the table: an import stores them as attributes.

@@ -7,14 +7,8 @@ import sqlalchemy as sa
 from features.contracts.errors import Conflict, NotFound
 from features.contracts.money import to_major
 from features.database import lock
-from features.prices.ledger import (
-    Ledger,
-    NewPrice,
-    Price,
-    PriceSource,
-    find_price_without,
-    is_effective,
-)
+from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
+from features.prices.timeline import find_price_without, is_effective
 from serving.database.audit_log import AuditEntry, AuditLog, Decider
 from serving.price_desk.repository import Suggestions
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from features.contracts.calendar import add_weeks
-from features.prices.ledger import Price, compute_mean_offer
+from features.prices.ledger import Price
+from features.prices.timeline import compute_mean_offer
 
 _SAME = 1e-6  # forecasts keep prices as the model saw them, in single precision
 

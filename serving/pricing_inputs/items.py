@@ -25,7 +25,8 @@ from features.prices.law import (
     is_reduction_running,
     list_planned_reductions,
 )
-from features.prices.ledger import Ledger, Price, find_opening_list_price, list_steps
+from features.prices.ledger import Ledger, Price
+from features.prices.timeline import find_opening_list_price, list_steps
 from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import ElasticityModel, PriceResponse
 from models.pricing.rules import PricingRules

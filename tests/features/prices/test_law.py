@@ -20,15 +20,8 @@ from features.prices.law import (
     is_reduction_running,
     list_planned_reductions,
 )
-from features.prices.ledger import (
-    Ledger,
-    NewPrice,
-    Price,
-    PriceSource,
-    PriceStep,
-    find_price_at,
-    list_steps,
-)
+from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
+from features.prices.timeline import PriceStep, find_price_at, list_steps
 
 START = datetime(2018, 1, 1, tzinfo=UTC)
 

@@ -11,14 +11,8 @@ from features.database import price_ledger, reading, transaction
 from features.facts.facts import Facts
 from features.pipelines.demand import weekly_prices
 from features.prices.law import find_prior_prices
-from features.prices.ledger import (
-    Ledger,
-    NewPrice,
-    PriceSource,
-    compute_mean_offer,
-    find_price_without,
-    is_effective,
-)
+from features.prices.ledger import Ledger, NewPrice, PriceSource
+from features.prices.timeline import compute_mean_offer, find_price_without, is_effective
 
 START = datetime(2018, 1, 1, tzinfo=UTC)
 

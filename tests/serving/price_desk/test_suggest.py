@@ -11,7 +11,8 @@ from features.contracts.errors import Conflict, UnknownName
 from features.contracts.sizes import Size
 from features.contracts.tables import TABLES
 from features.database import reading, transaction
-from features.prices.ledger import Ledger, PriceSource, find_opening_list_price
+from features.prices.ledger import Ledger, PriceSource
+from features.prices.timeline import find_opening_list_price
 from models.demand.lookup import ForecastTable
 from models.pricing.response.elasticity import ElasticityModel
 from models.pricing.rules import CompetitorRule, set_objective

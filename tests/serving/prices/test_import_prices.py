@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from configs.settings import Settings
 from features.database import engine as open_engine
 from features.database import reading
-from features.prices.ledger import Ledger, find_price_at
+from features.prices.ledger import Ledger
+from features.prices.timeline import find_price_at
 from serving.app import create_app
 from serving.cli.main import app
 from serving.keys.service import KeyService

@@ -58,6 +58,7 @@ PRICE_MODULES = (
     "features/contracts/pricing.py",
     "features/prices/ledger.py",
     "features/prices/law.py",
+    "features/prices/timeline.py",
     "serving/prices/service.py",
     "serving/price_desk/service.py",
     "serving/price_desk/decisions.py",

@@ -1,0 +1,99 @@
+"""The price history of one item over time: current price, steps, mean, and undone changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import NamedTuple
+
+from features.prices.ledger import DECIDED, Price
+
+
+def compute_mean_offer(history: Sequence[Price], start: datetime, end: datetime) -> float | None:
+    """Return the mean offer price from `start` until `end`, minor units, weighted by time.
+
+    Time without a valid price does not count; None when there is none at all. The same mean as that
+    of a week in `features.pipelines.demand.weekly_prices`.
+    """
+    times = {
+        time for price in history for time in (price.valid_from, price.valid_to) if time is not None
+    }
+    steps = [start, *sorted(time for time in times if start < time < end), end]
+    spans = [
+        (find_price_at(history, since), (until - since).total_seconds())
+        for since, until in pairwise(steps)
+    ]
+    known = [(price.offer_price_minor, seconds) for price, seconds in spans if price is not None]
+    if not known:
+        return None
+    return sum(offer * seconds for offer, seconds in known) / sum(seconds for _, seconds in known)
+
+
+def find_opening_list_price(history: Sequence[Price], at: datetime) -> int | None:
+    """Return the latest list price up to `at` that the desk did not set, minor units."""
+    own = [price for price in history if price.source not in DECIDED and price.valid_from <= at]
+    latest = max(own, key=lambda price: (price.valid_from, price.seq), default=None)
+    return None if latest is None else latest.list_price_minor
+
+
+def is_effective(history: Sequence[Price], change: Price, at: datetime) -> bool:
+    """Return whether `change` decides the price at `at`, after all later rollbacks."""
+    if find_price_at(history, at) == change:
+        return True
+    return change.reverts_price_id is None and find_price_at(_drop_undone(history), at) == change
+
+
+def find_price_without(history: Sequence[Price], change: Price, at: datetime) -> Price | None:
+    """Return the price that would be current at `at` without `change`."""
+    return find_price_at(_drop_undone(history, without=change), at)
+
+
+def _drop_undone(history: Sequence[Price], without: Price | None = None) -> list[Price]:
+    """Return the history without rollbacks and the changes that they undid."""
+    numbers = {row.price_id: row.seq for row in history}
+    undone = set() if without is None else {without.seq}
+    for row in sorted(history, key=lambda price: -price.seq):
+        if row.reverts_price_id is not None and row.seq not in undone:
+            undone.add(numbers[row.reverts_price_id])
+    return [row for row in history if row.seq not in undone and row.reverts_price_id is None]
+
+
+def find_price_at(history: Iterable[Price], at: datetime) -> Price | None:
+    """Return the price of a history that is valid at `at`, None where none is."""
+    valid = (
+        price
+        for price in history
+        if price.valid_from <= at and (price.valid_to is None or at < price.valid_to)
+    )
+    return max(valid, key=_precedence, default=None)
+
+
+class PriceStep(NamedTuple):
+    """The valid price from `since` until the next step; None where none is."""
+
+    since: datetime
+    price: Price | None
+
+
+def list_steps(history: Sequence[Price], at: datetime) -> list[PriceStep]:
+    """Return the valid price of every instant up to `at`, step by step."""
+    times = {price.valid_from for price in history} | {
+        price.valid_to for price in history if price.valid_to
+    }
+    waiting = sorted(history, key=_precedence, reverse=True)
+    # Of the prices that have begun the last is the valid one; what has ended never comes back.
+    begun: list[Price] = []
+    steps = []
+    for time in sorted(time for time in times if time <= at):
+        while waiting and waiting[-1].valid_from <= time:
+            begun.append(waiting.pop())
+        while begun and (end := begun[-1].valid_to) is not None and end <= time:
+            begun.pop()
+        steps.append(PriceStep(time, begun[-1] if begun else None))
+    return steps
+
+
+def _precedence(price: Price) -> tuple[datetime, int]:
+    """Of two valid prices the one with the greater precedence is used."""
+    return price.valid_from, price.seq
