@@ -113,8 +113,10 @@ class Server:
 
 
 def open_server(settings: Settings, metrics: Metrics) -> Server:
-    """Return the server of one shop. It opens without models or features too: `readiness` names
-    what is missing."""
+    """Return the server of one shop.
+
+    It opens without models or features too: `readiness` names what is missing.
+    """
     engine = open_engine(settings)
     upgrade(engine)
     clock, system_clock = settings.business_clock(), SystemClock()
@@ -171,11 +173,16 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     )
     server.refresh()
     metrics.before_scrape = server.observe
+    _warm_histories(histories)
+    return server
+
+
+def _warm_histories(histories: OnlineHistories) -> None:
+    """Open the online features before the first visitor asks for them."""
     try:
         histories.warm()
     except Exception as error:  # the first read reports it again
         log.warning("online features are not open: %s", error)
-    return server
 
 
 def _read_versions(served_models: ServedModels) -> dict[str, str]:

@@ -196,7 +196,7 @@ def test_a_display_adds_its_lift_but_for_what_is_planned_already(shop):
     assert promoted(shop, support=["display"]).json()["items"][0]["lift"] == pytest.approx(
         1.5, rel=1e-4
     )
-    # Three of the four weeks that are foretold, so .45 of the reach is in the forecast.
+    # Three of the four weeks of the forecast, so .45 of the reach is in the forecast.
     planned(shop, "easter", days=(7, 30), reach=0.6)
     held = promoted(shop, support=["display"]).json()
     assert held["items"][0]["lift"] == pytest.approx(1.5 ** (1 - 0.45), rel=1e-4)
