@@ -16,14 +16,24 @@ from features.contracts.arrays import Float64Array, Int64Array
 class Demand(Protocol):
     """Expected units before the demand of the moment (season, shocks) scales them."""
 
+    @property
+    def reference(self) -> Float64Array:
+        """(N,) log prices at which the appeal of the items is defined."""
+        ...
+
+    @property
+    def slopes(self) -> Float64Array:
+        """(N,) of log units, or of the utility, on the logarithm of the item's regular price."""
+        ...
+
     def units(self, log_prices: Float64Array, push: Float64Array) -> Float64Array:
         """Return units (N, W) at prices (N, W); `push` (N, W) is the log lift of promotions."""
         ...
 
-    def elasticities(self, log_prices: Float64Array) -> Float64Array:
+    def elasticities(self, log_prices: Float64Array, push: Float64Array) -> Float64Array:
         """Return d ln units of the row's item / d ln price of the column's (N, N).
 
-        At prices (N,), without promotions.
+        At prices (N,) and log lifts (N,).
         """
         ...
 
@@ -51,14 +61,18 @@ class LogLinear:
     cross: Float64Array
     reference: Float64Array
 
+    @property
+    def slopes(self) -> Float64Array:
+        return self.own
+
     def units(self, log_prices: Float64Array, push: Float64Array) -> Float64Array:
         gap = log_prices - self.reference[:, None]
         return np.asarray(
             np.exp(self.base[:, None] + self.own[:, None] * gap + self.cross @ gap + push)
         )
 
-    def elasticities(self, log_prices: Float64Array) -> Float64Array:
-        return np.asarray(np.diag(self.own) + self.cross + 0 * log_prices[:, None])
+    def elasticities(self, log_prices: Float64Array, push: Float64Array) -> Float64Array:
+        return np.asarray(np.diag(self.own) + self.cross + 0 * (log_prices + push)[:, None])
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,10 @@ class Choice:
     family: Int64Array
     shoppers: Float64Array
 
+    @property
+    def slopes(self) -> Float64Array:
+        return self.slope
+
     def units(self, log_prices: Float64Array, push: Float64Array) -> Float64Array:
         utility = (
             self.appeal[:, None]
@@ -102,9 +120,9 @@ class Choice:
         np.add.at(total, self.family, weight)
         return np.asarray(self.shoppers[self.family][:, None] * weight / total[self.family])
 
-    def elasticities(self, log_prices: Float64Array) -> Float64Array:
-        column = log_prices[:, None]
-        shares = self.units(column, np.zeros(column.shape)).ravel() / self.shoppers[self.family]
+    def elasticities(self, log_prices: Float64Array, push: Float64Array) -> Float64Array:
+        units = self.units(log_prices[:, None], push[:, None]).ravel()
+        shares = units / self.shoppers[self.family]
         # d ln q_i / d ln p_j = slope_j × (1 if i is j, less the share of j, within a family)
         same_family = self.family[:, None] == self.family[None, :]
         own_less_share = np.eye(len(shares)) - same_family * shares[None, :]

@@ -30,9 +30,15 @@ class DemandFactors:
 
 
 def draw_demand_factors(
-    parameters: ShopParameters, catalogue: Catalogue, rng: np.random.Generator
+    parameters: ShopParameters,
+    catalogue: Catalogue,
+    rng: np.random.Generator,
+    rng_of_extras: np.random.Generator,
 ) -> DemandFactors:
-    """Draw the factors of the past and compute the expected ones to come."""
+    """Draw the factors of the past and compute the expected ones to come.
+
+    What is off by default draws from `rng_of_extras`.
+    """
     n_categories, n_items = int(catalogue.category.max()) + 1, len(catalogue.item_ids)
     n_past, n_ahead = parameters.n_weeks, parameters.horizon_weeks
     yearly = _draw_yearly_factors(parameters, n_categories, rng)
@@ -43,6 +49,11 @@ def draw_demand_factors(
         + parameters.drift * drift
         + yearly[catalogue.category, :n_past]
     )
+    item_draws = rng_of_extras.normal(size=(n_items, n_past))
+    item_shock = _autoregress(item_draws, parameters.item_shock_memory)
+    walk = np.cumsum(rng_of_extras.normal(size=(n_items, n_past)), axis=1)
+    past = past + parameters.item_shock * item_shock
+    past = past + parameters.level_drift / np.sqrt(_WEEKS_A_YEAR) * (walk - walk[:, -1:])
     expected_shock = _predict_log_factor(
         parameters.shock, parameters.shock_memory, shock[:, -1], n_ahead
     )
@@ -52,6 +63,9 @@ def draw_demand_factors(
     ahead = yearly[catalogue.category, n_past:]
     ahead = ahead + expected_shock[catalogue.category]
     ahead = ahead + expected_drift
+    ahead = ahead + _predict_log_factor(
+        parameters.item_shock, parameters.item_shock_memory, item_shock[:, -1], n_ahead
+    )
     return DemandFactors(np.exp(past), np.exp(ahead))
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from features.contracts.arrays import Int64Array
 from features.contracts.errors import BadInput
 
 Form = Literal["loglinear", "choice"]
@@ -44,6 +47,41 @@ class ShopParameters:
     mark_up_noise     deviation of each item's cost from the one that fits its category's margin
     redeemed          share of a coupon item's lines on which the coupon is used
     stock_outs        share of weeks in which the delivery falls short, and the item sells out
+
+    The following make a shop harder. Each is off by default, and draws its random numbers from a
+    generator of its own: a shop without them does not change.
+
+    regular_share, regular_share_spread   response to a regular price as a share of the response to
+                      the depth of a reduction; by item normal around the mean, kept in .4 to 1
+    announcement, announcement_spread   log lift of an announced reduction (a row of kind `price` in
+                      promotions) beside its depth; half of the spread is between categories; never
+                      below 0
+    unannounced       share of the reductions that nobody announces: the shelf price is lower, and
+                      promotions has no row
+    dip_memory        share of the dip after a price promotion that is left a week later
+    reference_gain, reference_loss, reference_memory   d ln units / d ln (reference / price) where
+                      the price paid is below or above the reference price, an exponentially
+                      smoothed past price that keeps `reference_memory` of itself each week
+    item_shock, item_shock_memory   variation of an item's demand from week to week, which promotion
+                      weeks and regular prices may foresee as they foresee the rest
+    price_foresight   correlation of a regular price's own changes with the item's demand in the
+                      weeks after; in a confounded shop only
+    level_drift, slope_drift   random walk of an item's log demand, and of the logarithm of its
+                      slopes, over a year; level and slopes of the last week are those of the shop
+    slow_share, slow_units   share of items that sell little; their weekly units at reference
+                      prices, log-uniform
+    unknown_families  share of families that no table names; their items' categories have two levels
+    competitor        d ln units / d ln price of a competitor who sells the same items
+    competitor_steps, competitor_spread   share of weeks in which a price of the competitor moves on
+                      its own; costs move it too
+    competitor_match  share of the competitor's moves that regular prices follow
+    competitor_seen   share of the items whose competitor price is in the tables
+    cost_rounds, cost_round_size   share of weeks in which the costs of a whole category move;
+                      mean and standard deviation of the move
+    price_stickiness, largest_change   a regular price moves only when it is that far from what
+                      costs and chance want, and by at most so much (logarithms)
+    never_repriced    share of items whose regular price never moves
+    short_promotions  how much likelier a short delivery is in a week of a price promotion, a factor
     """
 
     form: Form = "loglinear"
@@ -83,6 +121,34 @@ class ShopParameters:
     mark_up_noise: float = 0.08
     redeemed: float = 0.3
     stock_outs: float = 0.02
+    regular_share: float = 1.0
+    regular_share_spread: float = 0.0
+    announcement: float = 0.0
+    announcement_spread: float = 0.0
+    unannounced: float = 0.0
+    dip_memory: float = 0.0
+    reference_gain: float = 0.0
+    reference_loss: float = 0.0
+    reference_memory: float = 0.8
+    item_shock: float = 0.0
+    item_shock_memory: float = 0.5
+    price_foresight: float = 0.0
+    level_drift: float = 0.0
+    slope_drift: float = 0.0
+    slow_share: float = 0.0
+    slow_units: tuple[float, float] = (0.5, 3.0)
+    unknown_families: float = 0.0
+    competitor: float = 0.0
+    competitor_steps: float = 0.03
+    competitor_spread: float = 0.06
+    competitor_match: float = 0.0
+    competitor_seen: float = 1.0
+    cost_rounds: float = 0.0
+    cost_round_size: tuple[float, float] = (0.03, 0.02)
+    price_stickiness: float = 0.0
+    largest_change: float = 0.14
+    never_repriced: float = 0.0
+    short_promotions: float = 1.0
 
     def __post_init__(self) -> None:
         if self.form not in ("loglinear", "choice"):
@@ -105,3 +171,13 @@ class ShopParameters:
     def n_items(self) -> int:
         """How many items the shop sells."""
         return self.n_departments * self.n_categories * self.n_families * self.family_size
+
+    @property
+    def item_family(self) -> Int64Array:
+        """(N,) number of each item's family."""
+        return np.arange(self.n_items) // self.family_size
+
+    @property
+    def item_category(self) -> Int64Array:
+        """(N,) number of each item's category."""
+        return self.item_family // self.n_families

@@ -9,6 +9,7 @@ from scipy import stats
 
 from experiments.simulator.catalogue import Catalogue
 from experiments.simulator.demand_factors import DemandFactors
+from experiments.simulator.list_prices import draw_list_prices, round_to_ending_9
 from experiments.simulator.parameters import ShopParameters
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 
@@ -24,6 +25,8 @@ class Plan:
     depth      discount of a price promotion; 0 without one
     display, mailer   reach; 0 without one
     coupon     depth of a public coupon; 0 without one. The shelf price stays
+    announced  whether the reduction is announced; False without one
+    competitor     the competitor's prices
     """
 
     regular: Int64Array
@@ -33,13 +36,23 @@ class Plan:
     display: Float64Array
     mailer: Float64Array
     coupon: Float64Array
+    announced: BoolArray
+    competitor: Int64Array
+
+    @property
+    def competitor_gap(self) -> Float64Array:
+        """Return ln of the competitor's prices over those of the first week (N, T)."""
+        return np.asarray(np.log(self.competitor / self.competitor[:, :1]))
 
     def compute_push(self, parameters: ShopParameters) -> Float64Array:
         """Return the log lift of promotions beside their price (N, T).
 
         It includes the dip after a price promotion.
         """
-        before = np.concatenate([np.zeros((len(self.depth), 1)), self.depth[:, :-1]], axis=1)
+        before = np.zeros_like(self.depth)
+        for week in range(1, self.depth.shape[-1]):
+            left = parameters.dip_memory * before[:, week - 1]
+            before[:, week] = self.depth[:, week - 1] + left
         lift = parameters.display_lift * self.display + parameters.mailer_lift * self.mailer
         return np.asarray(lift + parameters.coupon_lift * self.coupon - parameters.dip * before)
 
@@ -49,28 +62,23 @@ def draw_plan(
     catalogue: Catalogue,
     factors: DemandFactors,
     rng: np.random.Generator,
+    rng_of_extras: np.random.Generator,
 ) -> Plan:
     """Draw regular prices, costs and promotions.
 
-    Regular prices follow costs and chance; promotions follow chance, and in a confounded shop the
-    demand to come.
+    Promotions follow chance, and in a confounded shop the demand to come.
     """
     shape = factors.past.shape
-    cost_steps = _draw_steps(rng, shape, parameters.cost_steps, parameters.cost_spread, add=True)
-    price_steps = _draw_steps(
-        rng, shape, parameters.price_steps, parameters.price_spread, add=False
-    )
-    cost = np.rint(catalogue.cost[:, None] * np.exp(cost_steps)).astype(np.int64)
-    regular = round_to_ending_9(
-        catalogue.price[:, None] * np.exp(parameters.pass_through * cost_steps + price_steps)
-    )
     demand = np.log(factors.past)
     demand = (demand - demand.mean(1, keepdims=True)) / demand.std(1, keepdims=True)
+    prices = draw_list_prices(parameters, catalogue, demand, rng, rng_of_extras)
+    regular = prices.regular
     foreseen = parameters.foresight * demand if parameters.confounded else 0.0
     scale = np.hypot(1.0, parameters.foresight) if parameters.confounded else 1.0
     promoted = (rng.normal(size=shape) + foreseen) / scale > stats.norm.isf(parameters.promoted)
     depth = np.where(promoted, rng.choice(parameters.depths, shape), 0.0)
     offer = np.where(promoted, round_to_ending_9(regular * (1 - depth)), regular)
+    announced = (offer < regular) & (rng_of_extras.random(shape) >= parameters.unannounced)
 
     def draw_support(share: float) -> BoolArray:
         return np.asarray(rng.random(shape) < np.where(promoted, share, _ALONE))
@@ -81,34 +89,11 @@ def draw_plan(
     return Plan(
         regular=regular,
         offer=offer,
-        cost=cost,
+        cost=prices.cost,
         depth=1 - offer / regular,
         display=display,
         mailer=mailer,
         coupon=coupon,
+        announced=announced,
+        competitor=prices.competitor,
     )
-
-
-def round_to_ending_9(prices: Float64Array) -> Int64Array:
-    """Return the nearest price that ends in 9.
-
-    >>> round_to_ending_9(np.array([151.0, 146.0, 3.0])).tolist()
-    [149, 149, 9]
-    """
-    return np.asarray(np.maximum(np.rint((prices - 9) / 10), 0).astype(np.int64) * 10 + 9)
-
-
-def _draw_steps(
-    rng: np.random.Generator, shape: tuple[int, ...], share: float, spread: float, *, add: bool
-) -> Float64Array:
-    """Draw levels (N, T) from 0 on that change in a `share` of weeks.
-
-    Each new draw is added to the level before, or replaces it.
-    """
-    changed = rng.random(shape) < share
-    changed[:, 0] = False
-    sizes = np.where(changed, spread * rng.normal(size=shape), 0.0)
-    if add:
-        return np.asarray(np.cumsum(sizes, axis=1))
-    latest = np.maximum.accumulate(np.where(changed, np.arange(shape[1]), 0), axis=1)
-    return np.take_along_axis(sizes, latest, axis=1)

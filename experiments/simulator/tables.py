@@ -27,28 +27,40 @@ def end_of_history(shop: SimulatedShop) -> datetime:
 
 
 def build_tables(
-    shop: SimulatedShop, rng: np.random.Generator, *, clicks: bool = True
+    shop: SimulatedShop, rng: np.random.Generator, *, clicks: bool = True, costs: bool = True
 ) -> dict[str, pa.Table]:
-    """Return canonical tables by name, in the form of files: money in major units."""
-    return {
+    """Return canonical tables by name, in the form of files: money in major units.
+
+    Without `costs` neither the table of costs nor the items' unit costs are there.
+    """
+    tables = {
         "events": draw_events(shop, START, rng, clicks=clicks),
-        "items": _collect_rows(_list_items(shop)),
+        "items": _collect_rows(_list_items(shop, costs=costs)),
         "users": _collect_rows(
             {"user_id": f"u{number:04d}"} for number in range(shop.parameters.n_shoppers)
         ),
         "price_history": _collect_rows(_list_prices(shop)),
         "promotions": _collect_rows(_list_promotions(shop)),
-        "costs": _collect_rows(_list_costs(shop)),
-        "stock": _collect_rows(_list_stock(shop)),
     }
+    if costs:
+        tables["costs"] = _collect_rows(_list_costs(shop))
+    tables["stock"] = _collect_rows(_list_stock(shop))
+    if shop.parameters.competitor and shop.parameters.competitor_seen:
+        tables["competitor_prices"] = _collect_rows(_list_competitor_prices(shop))
+    return tables
 
 
 def write_shop(
-    folder: Path, shop: SimulatedShop, rng: np.random.Generator, *, clicks: bool = True
+    folder: Path,
+    shop: SimulatedShop,
+    rng: np.random.Generator,
+    *,
+    clicks: bool = True,
+    costs: bool = True,
 ) -> dict[str, int]:
     """Write every table as Parquet, and `truth.json`; return the number of rows of each table."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = build_tables(shop, rng, clicks=clicks)
+    written = build_tables(shop, rng, clicks=clicks, costs=costs)
     for name, rows in written.items():
         pq.write_table(rows, folder / f"{name}.parquet")
     (folder / TRUTH).write_text(json.dumps(describe_truth(shop), indent=1) + "\n", encoding="utf-8")
@@ -56,11 +68,15 @@ def write_shop(
 
 
 def describe_truth(shop: SimulatedShop) -> dict[str, object]:
-    """Return what no shop knows: parameters, and by item elasticities and expected units.
+    """Return what no shop knows: parameters, and by item responses and expected units.
 
-    Expected units are those at 90, 100 and 110 % of the current price.
+    Elasticities and cross effects are those of regular prices that stay. Expected units are those
+    at 90, 100 and 110 % of the current price.
     """
     elasticities = shop.compute_elasticities()
+    first_week = shop.compute_first_week_elasticities()
+    depth = shop.compute_depth_elasticities()
+    announcement = shop.compute_announcement_lifts()
     units_at_ratio = {f"{ratio:.2f}": _predict_one_by_one(shop, ratio) for ratio in (0.9, 1.0, 1.1)}
     items = {}
     for item, item_id in enumerate(shop.item_ids):
@@ -69,6 +85,9 @@ def describe_truth(shop: SimulatedShop) -> dict[str, object]:
             "price": shop.current_minor[item] / 100,
             "unit_cost": shop.unit_cost_minor[item] / 100,
             "elasticity": elasticities[item, item],
+            "first_week_elasticity": first_week[item],
+            "depth_elasticity": depth[item],
+            "announcement_lift": announcement[item],
             "cross": {
                 shop.item_ids[other]: elasticities[item, other]
                 for other in related
@@ -91,17 +110,21 @@ def _predict_one_by_one(shop: SimulatedShop, ratio: float) -> Float64Array:
     return np.asarray(np.diag(shop.predict_units(price_sets)))
 
 
-def _list_items(shop: SimulatedShop) -> Iterator[Row]:
+def _list_items(shop: SimulatedShop, *, costs: bool) -> Iterator[Row]:
+    names_families = bool(shop.catalogue.family_is_known.any())
     for item, item_id in enumerate(shop.item_ids):
-        yield {
+        row: dict[str, object] = {
             "item_id": item_id,
             "title": f"Item {item}",
             "category": shop.catalogue.category_path(item),
             "brand": f"Brand {item % 7}",
             "list_price": shop.current_minor[item] / 100,
-            "unit_cost": shop.unit_cost_minor[item] / 100,
-            "family_id": f"f{shop.catalogue.family[item]:03d}",
         }
+        if costs:
+            row["unit_cost"] = shop.unit_cost_minor[item] / 100
+        if names_families:
+            row["family_id"] = shop.catalogue.family_id(item)
+        yield row
 
 
 def _list_prices(shop: SimulatedShop) -> Iterator[Row]:
@@ -115,14 +138,14 @@ def _list_prices(shop: SimulatedShop) -> Iterator[Row]:
             week for week in range(len(offer)) if week == 0 or _price_changes(offer, regular, week)
         ]
         for week, following in zip(starts, [*starts[1:], None], strict=True):
-            reduced = offer[week] < regular[week]
+            is_announced = week < plan.announced.shape[1] and bool(plan.announced[item, week])
             yield {
                 "item_id": item_id,
                 "valid_from": _monday(week),
                 "valid_to": None if following is None else _monday(following),
                 "list_price": regular[week] / 100,
                 "offer_price": offer[week] / 100,
-                "promotion_id": f"price-{item_id}-{week}" if reduced else None,
+                "promotion_id": f"price-{item_id}-{week}" if is_announced else None,
             }
 
 
@@ -133,7 +156,7 @@ def _price_changes(offer: list[int], regular: list[int], week: int) -> bool:
 def _list_promotions(shop: SimulatedShop) -> Iterator[Row]:
     plan = shop.plan
     sizes = {
-        "price": plan.depth,
+        "price": plan.depth * plan.announced,
         "display": plan.display,
         "mailer": plan.mailer,
         "coupon": plan.coupon,
@@ -161,6 +184,20 @@ def _list_costs(shop: SimulatedShop) -> Iterator[Row]:
             "valid_from": _monday(week),
             "unit_cost": cost[item, week] / 100,
         }
+
+
+def _list_competitor_prices(shop: SimulatedShop) -> Iterator[Row]:
+    """One row a week of each item that the shop watches: every so many, from the first on."""
+    seen = np.arange(len(shop.item_ids)) * shop.parameters.competitor_seen % 1
+    watched = seen < shop.parameters.competitor_seen
+    for item in np.flatnonzero(watched).tolist():
+        for week, price in enumerate(shop.plan.competitor[item].tolist()):
+            yield {
+                "item_id": shop.item_ids[item],
+                "competitor": "Shop next door",
+                "observed_at": _monday(week),
+                "price": price / 100,
+            }
 
 
 def _list_stock(shop: SimulatedShop) -> Iterator[Row]:

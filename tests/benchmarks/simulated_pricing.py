@@ -234,16 +234,14 @@ def _true_units_to_come(shop: SimulatedShop) -> list[Float64Array]:
 def _true_units_of_last_year(shop: SimulatedShop) -> list[Float64Array]:
     """Return the same of the last year, with its promotions, other prices and demand factors."""
     weeks = slice(shop.parameters.n_weeks - _YEAR_WEEKS, None)
-    log_prices = np.log(shop.plan.offer[:, weeks])
-    push = shop.plan.compute_push(shop.parameters)[:, weeks]
-    factors = shop.demand_factors.past[:, weeks]
+    n_items = len(shop.item_ids)
     units_by_ratio = []
     for ratio in _RATIOS:
-        units = np.zeros(len(log_prices))
-        for item in range(len(log_prices)):
-            changed = log_prices.copy()
-            changed[item] += np.log(ratio)
-            units[item] = (shop.demand.units(changed, push)[item] * factors[item]).sum()
+        units = np.zeros(n_items)
+        for item in range(n_items):
+            log_ratio = np.zeros(n_items)
+            log_ratio[item] = np.log(ratio)
+            units[item] = shop.compute_past_units(log_ratio)[item, weeks].sum()
         units_by_ratio.append(units)
     return units_by_ratio
 

@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
@@ -8,9 +9,9 @@ import pytest
 from configs.settings import Settings
 from experiments.simulator.demand import Choice, LogLinear
 from experiments.simulator.demand_factors import _autoregress, _predict_log_factor
+from experiments.simulator.list_prices import round_to_ending_9
 from experiments.simulator.oracle import compare_profits, find_best_prices
 from experiments.simulator.parameters import ShopParameters
-from experiments.simulator.plan import round_to_ending_9
 from experiments.simulator.shop import simulate_shop
 from experiments.simulator.tables import (
     START,
@@ -55,6 +56,25 @@ def test_twins_differ_in_their_promotion_weeks_only(form):
     ]
     assert together[0] > 0.2
     assert abs(together[1]) < 0.04
+
+
+# SHA-256 of prices, costs, units sold and units on hand, before anything could be switched on.
+STANDARD_SHOPS = {
+    ("loglinear", True): "428692455e3ed8eed3e25e1e4efee12267f494dae9ef4f835c86a6a3451a021a",
+    ("loglinear", False): "f90bd49aa369ae350baa8084b73ef9b5a6dafbdade7dca63e0b6a24cadd96440",
+    ("choice", True): "784aaf822d4bd2ccdf83c488358210a2f84028b806810d5e980424ad8eb65e04",
+    ("choice", False): "9a95c59b2e00dd2ee207d6e04e9ffbbd60c9431d6670894bcfc9f2ee26655b6d",
+}
+
+
+@pytest.mark.parametrize(("form", "confounded"), list(STANDARD_SHOPS))
+def test_the_standard_world_stays_as_it_was(form, confounded):
+    standard = shop(ShopParameters(form=form, confounded=confounded), 1)
+    digest = hashlib.sha256()
+    plan = standard.plan
+    for array in (plan.regular, plan.offer, plan.cost, standard.units, standard.available):
+        digest.update(np.ascontiguousarray(array, np.int64).tobytes())
+    assert digest.hexdigest() == STANDARD_SHOPS[form, confounded]
 
 
 def test_log_linear_units_follow_the_formula():
