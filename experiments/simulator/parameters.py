@@ -14,6 +14,18 @@ from features.contracts.arrays import Int64Array
 from features.contracts.errors import BadInput
 
 Form = Literal["loglinear", "choice"]
+_SHARES = (
+    "unannounced",
+    "dip_memory",
+    "reference_memory",
+    "item_shock_memory",
+    "price_foresight",
+    "slow_share",
+    "unknown_families",
+    "competitor_match",
+    "competitor_seen",
+    "never_repriced",
+)
 
 
 @dataclass(frozen=True)
@@ -166,6 +178,11 @@ class ShopParameters:
             raise BadInput(
                 "a shop has at least one family, one shopper, eight weeks and one week to come"
             )
+        for name in _SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise BadInput(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
+        if not 0 < self.slow_units[0] <= self.slow_units[1]:
+            raise BadInput(f"slow_units are two positive numbers in order, not {self.slow_units}")
 
     @property
     def n_items(self) -> int:
