@@ -1,33 +1,55 @@
 """`make bench-pricing`: price response on held-out price changes, and on shops of known demand.
 
-    python -m tests.benchmarks.pricing [--seeds 20] [--first-seed 1]
+    python -m tests.benchmarks.pricing [--seeds 20] [--first-seed 1] [--world real] [--form choice]
+        [--quick] [--processes 2] [--keep FOLDER] [--set NAME=VALUE]
 
 On the Complete Journey (of the state folder when that holds it, else a temporary one), and on
-simulated shops of both forms of demand, confounded. Prints one line per target at the end. Exits 1
-when a target is missed.
+simulated shops of both forms of demand, confounded: of the world `standard`, and of the world
+`real` with costs known to the shop and not. Prints one line per shop, and one line per target at
+the end. Exits 1 when a target is missed.
+
+--quick       three seeds, and simulated shops only
+--processes   shops at a time, each on one thread; the results do not depend on it
+--keep        a folder where imported tables and forecasts stay, for the next run with the same
+              parameters; delete it after a change to the import or to demand
+--set         another value of a parameter of every simulated shop (a number), to see what one
+              difficulty costs; may be repeated
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import os
 import sys
-import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
 
 from experiments.simulator.parameters import Form
+from experiments.simulator.worlds import WORLDS, World
 from serving.cli.evaluate import print_evaluation
 from serving.cli.evaluation_data import COMPLETE_JOURNEY, open_data
 from serving.cli.shop import Shop
-from tests.benchmarks.simulated_pricing import ShopResult, evaluate_shop
+from tests.benchmarks.simulated_pricing import OURS, ShopResult, evaluate_shop, prepare_shop
+from tests.benchmarks.simulated_pricing_targets import (
+    Series,
+    list_targets,
+    list_world_targets,
+    print_header,
+    print_responses,
+    print_shop,
+)
 from tests.benchmarks.targets import Target
 from training.pricing.baselines import EMPIRICAL_BAYES
 from training.pricing.task import PRIMARY, PricingTask
 from training.run import TrainingRun, load_config
 
 MIN_GAIN, MAX_POSITIVE = 0.05, 0.03
-MIN_LEAST_SQUARES_ERROR, MAX_WMAPE, MIN_CAPTURED = 0.20, 0.08, 0.80
+SEEDS, QUICK_SEEDS = 20, 3
+FORMS: tuple[Form, ...] = ("loglinear", "choice")
 
 
 def evaluate_held_out_changes() -> list[Target]:
@@ -59,82 +81,98 @@ def evaluate_held_out_changes() -> list[Target]:
     ]
 
 
-def evaluate_simulated_shops(form: Form, seeds: Sequence[int]) -> list[Target]:
-    """Evaluate on confounded simulated shops; print one line per shop."""
-    print(
-        f"\n{form}: error of least squares, of ours; WMAPE at ±10 % of the last year, of the "
-        "response alone, from the forecast; share of the oracle's gain, gain in true profit, the "
-        "oracle's; prices changed; seconds"
-    )
-    results: list[ShopResult] = []
-    for seed in seeds:
-        started = time.monotonic()
-        result = evaluate_shop(form, seed)
-        results.append(result)
-        print(
-            f"seed {seed:3d}  {result.least_squares:+.2f} {result.ours:+.2f}  "
-            f"{result.wmape:.3f} {result.wmape_response:.3f} {result.wmape_forecast:.3f}  "
-            f"{result.captured:6.1%} {result.gained:+.2%} {result.oracle:+.2%}  "
-            f"{result.n_changes:3d}  {time.monotonic() - started:.0f}",
-            flush=True,
-        )
-    least_squares = statistics.fmean(result.least_squares for result in results)
-    ours = statistics.fmean(result.ours for result in results)
-    wmape = statistics.fmean(result.wmape for result in results)
-    wmape_response = statistics.fmean(result.wmape_response for result in results)
-    wmape_forecast = statistics.fmean(result.wmape_forecast for result in results)
-    captured = statistics.fmean(result.captured for result in results)
-    worst = min(results, key=lambda result: result.gained)
-    n_gained = sum(result.gained >= 0 for result in results)
-    return [
-        Target(
-            f"{form}: least squares errs by {MIN_LEAST_SQUARES_ERROR:.2f}",
-            f"{least_squares:+.2f} (ours {ours:+.2f})",
-            abs(least_squares) >= MIN_LEAST_SQUARES_ERROR,
-        ),
-        Target(
-            f"{form}: WMAPE at ±10 %, at most {MAX_WMAPE:.2f}",
-            f"{wmape:.3f} (response alone {wmape_response:.3f}, "
-            f"from the forecast {wmape_forecast:.3f})",
-            wmape <= MAX_WMAPE,
-        ),
-        Target(
-            f"{form}: share of the oracle's gain, at least {MIN_CAPTURED:.0%}",
-            f"{captured:.1%}",
-            captured >= MIN_CAPTURED,
-        ),
-        Target(
-            f"{form}: true profit at least that of keeping prices, every seed",
-            f"{n_gained} of {len(results)}, least {worst.gained:+.2%} (seed {worst.seed})",
-            worst.gained >= 0,
-        ),
-    ]
+def evaluate_simulated_shops(
+    case: Case, seeds: Sequence[int], pool: ProcessPoolExecutor
+) -> list[Series]:
+    """Evaluate shops; print one line per shop, then ours beside the baselines."""
+    series_of_costs = []
+    results = list(pool.map(case.evaluate, seeds))
+    for index, costs in enumerate(case.knowledge_of_costs):
+        series = Series(case.world, case.form, costs, [of_seed[index] for of_seed in results])
+        print_header(series.name)
+        for shop in series.shops:
+            print_shop(shop)
+        print_responses(series)
+        series_of_costs.append(series)
+    return series_of_costs
 
 
-def check_repetition(form: Form, seed: int) -> Target:
+@dataclass(frozen=True)
+class Case:
+    """One world and form of demand, with other values of some parameters; shops are kept here."""
+
+    world: World
+    form: Form
+    changes: Mapping[str, float]
+    kept: Path | None
+
+    @property
+    def knowledge_of_costs(self) -> tuple[bool, ...]:
+        """With costs known, and in the real world also with costs unknown."""
+        return (True, False) if self.world == "real" else (True,)
+
+    def evaluate(self, seed: int) -> list[ShopResult]:
+        """Return the results of one shop, by what it knows of costs."""
+        warnings.simplefilter("ignore")
+        parameters = replace(WORLDS[self.world](self.form), **self.changes)
+        prepared = prepare_shop(parameters, seed, self.kept)
+        return [evaluate_shop(prepared, costs=costs) for costs in self.knowledge_of_costs]
+
+
+def check_repetition(case: Case, seed: int, pool: ProcessPoolExecutor) -> Target:
     """Check that the same data and seed give the same suggestions."""
-    first, second = (evaluate_shop(form, seed).prices for _ in range(2))
-    n_differing = sum(first[item_id] != second[item_id] for item_id in first)
+    again = replace(case, kept=None)
+    first, second = pool.map(again.evaluate, [seed, seed])
+    prices, repeated = first[0].results[OURS].prices, second[0].results[OURS].prices
+    n_differing = sum(prices[item_id] != repeated[item_id] for item_id in prices)
     return Target(
         "same data, same seed: same prices to the cent",
-        f"{n_differing} of {len(first)} differ",
+        f"{n_differing} of {len(prices)} differ",
         not n_differing,
     )
+
+
+def open_pool(n_processes: int) -> ProcessPoolExecutor:
+    """Return a pool of processes, each on one thread: a result depends on the seed alone."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[variable] = "1"
+    return ProcessPoolExecutor(n_processes, mp_context=get_context("spawn"))
+
+
+def parse_options() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--world", choices=list(WORLDS))
+    parser.add_argument("--form", choices=FORMS)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    return parser.parse_args()
 
 
 def main() -> int:
     """Print one line per target; return 1 when one is missed."""
     warnings.simplefilter("ignore")
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--first-seed", type=int, default=1)
-    options = parser.parse_args()
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
-    targets = evaluate_held_out_changes()
-    forms: tuple[Form, ...] = ("loglinear", "choice")
-    for form in forms:
-        targets += evaluate_simulated_shops(form, seeds)
-    targets.append(check_repetition("loglinear", options.first_seed))
+    options = parse_options()
+    n_seeds = options.seeds or (QUICK_SEEDS if options.quick else SEEDS)
+    seeds = range(options.first_seed, options.first_seed + n_seeds)
+    changes = {name: float(value) for name, value in (text.split("=") for text in options.set)}
+    worlds: list[World] = [options.world] if options.world else list(WORLDS)
+    forms: list[Form] = [options.form] if options.form else list(FORMS)
+    targets = [] if options.quick else evaluate_held_out_changes()
+    with open_pool(options.processes) as pool:
+        for world in worlds:
+            of_world: list[Series] = []
+            for form in forms:
+                case = Case(world, form, changes, options.keep)
+                of_world += evaluate_simulated_shops(case, seeds, pool)
+            targets += [target for series in of_world for target in list_targets(series)]
+            targets += list_world_targets(of_world)
+        if not options.quick:
+            targets.append(check_repetition(Case(worlds[0], forms[0], {}, None), seeds[0], pool))
     print()
     for target in targets:
         print(target)

@@ -7,9 +7,11 @@ not know is used.
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +21,10 @@ import pyarrow.compute as pc
 from configs.loading import load
 from configs.settings import Settings
 from experiments.simulator.oracle import compare_profits, find_best_prices
-from experiments.simulator.parameters import Form, ShopParameters
+from experiments.simulator.parameters import ShopParameters
 from experiments.simulator.shop import SimulatedShop, simulate_shop
 from experiments.simulator.tables import end_of_history, write_shop
-from features.contracts.arrays import Float64Array, Int64Array
+from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.pricing import EvidenceGrade, PricingItem
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
@@ -34,122 +36,295 @@ from models.pricing.response.elasticity import ElasticityModel
 from models.pricing.response.fit import fit_elasticities
 from models.pricing.response.panel import PricePanel
 from models.pricing.rules import PricingRules
+from training.demand.backtest import Backtest
 from training.demand.config import DemandConfig
-from training.demand.task import train as train_demand
-from training.pricing.baselines import OWN, fit_baseline_slopes
+from training.demand.data import load_demand_data
+from training.pricing.baselines import EMPIRICAL_BAYES, OWN, fit_baseline_slopes
 from training.pricing.panel import read_price_panel
 from training.pricing.task import PricingConfig
 
 ZONE = "default"
+OURS, LEAST_SQUARES = "ours", "least squares"
+_NINETY = 1.6449  # standard errors on each side of a 90 % interval
 _RATIOS = (0.9, 1.1)
 _YEAR_WEEKS = 52
 
 
 @dataclass(frozen=True)
-class ShopResult:
-    """The result of one shop.
+class PreparedShop:
+    """What a shop knows when it sets prices, and its truth.
 
-    least_squares, ours   mean error of the own elasticities: plain least squares, and the served
-                          ones
+    panel   prices, units and promotions of past weeks, with costs
+    units   (N, 4) forecast over the weeks to come at current prices: mean, p10, p50, p90
+    """
+
+    seed: int
+    shop: SimulatedShop
+    panel: PricePanel
+    units: Float64Array
+
+
+@dataclass(frozen=True)
+class SuggestionResult:
+    """What the suggestions of one price response bring.
+
+    bias, bias_suggested   mean of the elasticity that decisions use, less the true response to a
+                           regular price that stays: over all items with an elasticity, and over
+                           those whose price is to change
+    n_suggested, n_losing   suggestions; those that lose true profit against keeping the item's
+                           price, all other prices as suggested
+    captured               share of the gain of the best prices on the same ladders
+    captured_all           the same, when every item has a ladder, whatever its evidence
+    gained                 gain in true profit against keeping all prices, a share of it
+    """
+
+    bias: float
+    bias_suggested: float
+    n_suggested: int
+    n_losing: int
+    captured: float
+    captured_all: float
+    gained: float
+    prices: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ShopResult:
+    """The results of one shop.
+
+    results          by price response: ours, least squares, empirical Bayes
+    covered, covered_suggested   whether the 90 % interval of each item (n,) holds the truth: all
+                     items with an elasticity, those with a suggestion of ours
+    grades           number of items by evidence grade
+    oracle           gain of the best prices on every item's ladder, a share of profit
     wmape            of units at ±10 %, one price at a time: of the last year's sales at other
                      prices, predicted from the actual sales
     wmape_response   of the weeks to come, from the true units at the current price: the error of
                      the response alone
     wmape_forecast   of the weeks to come, from the forecast: errors of forecast and response
                      together
-    captured         share of the oracle's gain in true profit
-    gained, oracle   gain in true profit against keeping prices, a share of it: ours, the oracle's
-    prices           suggested prices, minor units, by item
     """
 
-    form: str
     seed: int
-    least_squares: float
-    ours: float
+    results: dict[str, SuggestionResult]
+    covered: BoolArray
+    covered_suggested: BoolArray
+    grades: Counter[str]
+    oracle: float
     wmape: float
     wmape_response: float
     wmape_forecast: float
-    captured: float
-    gained: float
-    oracle: float
-    n_changes: int
-    prices: dict[str, int]
 
 
-def evaluate_shop(form: Form, seed: int, *, confounded: bool = True) -> ShopResult:
-    """Draw the shop of `seed`, let Shopwright price it, and compare with its true demand."""
-    parameters = ShopParameters(form=form, confounded=confounded)
+def prepare_shop(parameters: ShopParameters, seed: int, kept: Path | None = None) -> PreparedShop:
+    """Draw the shop of `seed`, import its tables and forecast its demand.
+
+    In the folder `kept` the imported tables and the forecasts stay, and are used again.
+    """
     shop = simulate_shop(parameters, generator(seed, "simulated shop"))
-    trained = _train(shop, seed)
-    items = build_pricing_items(shop, trained.units, trained.model)
-    rules = load("pricing/default", PricingRules)
-    optimised = optimise_prices(items, rules)
-    prices = dict(zip(shop.item_ids, shop.current_minor.tolist(), strict=True))
-    prices |= {
-        suggestion.item_id: suggestion.suggested_price_minor for suggestion in optimised.suggestions
-    }
-    suggested_minor = np.array([prices[item_id] for item_id in shop.item_ids])
-    profits = compare_profits(shop, suggested_minor, find_best_allowed_prices(shop, items, rules))
-    truth = np.diag(shop.compute_elasticities())
-    slopes = np.array([item.elasticity for item in items])
-    least_squares = _fit_least_squares(trained.panel, shop)
-    true_units = shop.predict_units(shop.current_minor[:, None])[:, 0]
-    last_year_units = shop.units[:, -_YEAR_WEEKS:].sum(1)
-    return ShopResult(
-        form=form,
-        seed=seed,
-        least_squares=float((least_squares - truth).mean()),
-        ours=float((slopes - truth).mean()),
-        wmape=_compute_wmape(last_year_units, slopes, _true_units_of_last_year(shop)),
-        wmape_response=_compute_wmape(true_units, slopes, _true_units_to_come(shop)),
-        wmape_forecast=_compute_wmape(trained.units[:, 0], slopes, _true_units_to_come(shop)),
-        captured=profits.captured,
-        gained=profits.suggested / profits.keeping - 1,
-        oracle=profits.best / profits.keeping - 1,
-        n_changes=len(optimised.suggestions),
-        prices=prices,
-    )
+    with tempfile.TemporaryDirectory(prefix="shopwright-") as temporary:
+        folder = Path(temporary) if kept is None else kept / _name_folder(parameters, seed)
+        forecast = folder / "units.npy"
+        if forecast.exists():
+            settings = _settings_of(folder, shop)
+            facts, units = Facts(settings), np.load(forecast)
+        else:
+            facts, settings = import_shop(folder, shop, seed)
+            units = _forecast_units(facts, settings, shop)
+            np.save(forecast, units)
+        panel, _ = read_price_panel(facts, settings, end_of_history(shop))
+    return PreparedShop(seed, shop, panel, units)
 
 
-def find_best_allowed_prices(
-    shop: SimulatedShop, items: Sequence[PricingItem], rules: PricingRules
-) -> Int64Array:
-    """Return the prices (N,) of highest true profit among those that the rules allow."""
-    prices_of = {choices.item.item_id: choices.prices for choices in find_choices(items, rules, {})}
-    return find_best_prices(shop, [prices_of[item_id] for item_id in shop.item_ids])
-
-
-def import_shop(folder: Path, shop: SimulatedShop, seed: int) -> tuple[Facts, Settings]:
+def import_shop(
+    folder: Path, shop: SimulatedShop, seed: int, *, costs: bool = True
+) -> tuple[Facts, Settings]:
     """Write a shop's tables into `folder`, without clicks, and import them there."""
-    now = end_of_history(shop)
-    settings = Settings(home=folder / "home", database_url=None, clock_start=now)
-    write_shop(folder / "tables", shop, generator(seed, "simulated shoppers"), clicks=False)
+    settings = _settings_of(folder, shop)
+    rng = generator(seed, "simulated shoppers")
+    write_shop(folder / "tables", shop, rng, clicks=False, costs=costs)
     facts = Facts(settings)
+    now = end_of_history(shop)
     import_folder(folder / "tables", facts, settings, now=now, progress=ignore_progress)
     return facts, settings
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """The price panel, the price response, and forecast units over the horizon.
+def evaluate_shop(prepared: PreparedShop, *, costs: bool = True) -> ShopResult:
+    """Let Shopwright price a shop, and compare with its true demand.
 
-    units   (N, 4): mean, p10, p50, p90
+    Without `costs` the shop knows no cost: not those of the past, and not today's.
     """
+    shop = prepared.shop
+    panel = prepared.panel if costs else forget_costs(prepared.panel)
+    model = fit_elasticities(panel, load("models/pricing", PricingConfig).elasticity)
+    items = build_pricing_items(shop, prepared.units, model, costs=costs)
+    baselines = _fit_baselines(panel, shop)
+    results = {
+        name: evaluate_suggestions(shop, replaced)
+        for name, replaced in {
+            OURS: items,
+            LEAST_SQUARES: replace_slopes(items, baselines[OWN]),
+            EMPIRICAL_BAYES: replace_slopes(items, baselines[EMPIRICAL_BAYES]),
+        }.items()
+    }
+    truth = np.diag(shop.compute_elasticities())
+    slopes = np.array([item.elasticity for item in items])
+    errors = np.array([item.elasticity_error for item in items])
+    known = np.isfinite(slopes)
+    covered = np.abs(slopes - truth) <= _NINETY * errors
+    prices = results[OURS].prices
+    is_suggested = shop.current_minor != [prices[item_id] for item_id in shop.item_ids]
+    best = find_best_allowed_prices(shop, let_all_be_priced(items))
+    profits = compare_profits(shop, best, best)
+    usable = np.where(known, slopes, 0.0)
+    true_units = shop.predict_units(shop.current_minor[:, None])[:, 0]
+    last_year_units = shop.units[:, -_YEAR_WEEKS:].sum(1)
+    return ShopResult(
+        seed=prepared.seed,
+        results=results,
+        covered=covered[known],
+        covered_suggested=covered[known & is_suggested],
+        grades=Counter(item.evidence_grade.name for item in items),
+        oracle=profits.best / profits.keeping - 1,
+        wmape=_compute_wmape(last_year_units, usable, _true_units_of_last_year(shop)),
+        wmape_response=_compute_wmape(true_units, usable, _true_units_to_come(shop)),
+        wmape_forecast=_compute_wmape(prepared.units[:, 0], usable, _true_units_to_come(shop)),
+    )
 
-    panel: PricePanel
-    units: Float64Array
-    model: ElasticityModel
+
+def evaluate_suggestions(shop: SimulatedShop, items: Sequence[PricingItem]) -> SuggestionResult:
+    """Optimise the prices of `items` under the shipped rules, and compare with the truth."""
+    optimised = optimise_prices(items, load("pricing/default", PricingRules))
+    prices = dict(zip(shop.item_ids, shop.current_minor.tolist(), strict=True))
+    prices |= {
+        suggestion.item_id: suggestion.suggested_price_minor for suggestion in optimised.suggestions
+    }
+    suggested = np.array([prices[item_id] for item_id in shop.item_ids])
+    is_suggested = suggested != shop.current_minor
+    error = np.array([item.elasticity for item in items]) - np.diag(shop.compute_elasticities())
+    profits = compare_profits(shop, suggested, find_best_allowed_prices(shop, items))
+    best_of_all = find_best_allowed_prices(shop, let_all_be_priced(items))
+    return SuggestionResult(
+        bias=_average(error[np.isfinite(error)]),
+        bias_suggested=_average(error[is_suggested]),
+        n_suggested=int(is_suggested.sum()),
+        n_losing=int((compute_item_gains(shop, suggested)[is_suggested] < 0).sum()),
+        captured=profits.captured,
+        captured_all=compare_profits(shop, suggested, best_of_all).captured,
+        gained=profits.suggested / profits.keeping - 1,
+        prices=prices,
+    )
 
 
-def _train(shop: SimulatedShop, seed: int) -> _Trained:
-    with tempfile.TemporaryDirectory(prefix="shopwright-") as folder:
-        facts, settings = import_shop(Path(folder), shop, seed)
-        panel, _ = read_price_panel(facts, settings, end_of_history(shop))
-        demand = load("models/demand", DemandConfig, overrides={"n_origins": 1})
-        trained = train_demand(facts, settings, demand, until=None, progress=ignore_progress)
-        units = _sum_over_horizon(trained.served.forecasts, shop)
-        config = load("models/pricing", PricingConfig).elasticity
-        return _Trained(panel, units, fit_elasticities(panel, config))
+def compute_item_gains(shop: SimulatedShop, suggested_minor: Int64Array) -> Float64Array:
+    """Return what each item's suggested price adds to the shop's true profit (N,), minor units.
+
+    Against keeping that item's price, while all other prices are as suggested (N,).
+    """
+    price_sets = np.repeat(suggested_minor[:, None], len(suggested_minor), axis=1)
+    np.fill_diagonal(price_sets, shop.current_minor)
+    with_all = shop.predict_profit(suggested_minor[:, None])[0]
+    return np.asarray(with_all - shop.predict_profit(price_sets))
+
+
+def find_best_allowed_prices(shop: SimulatedShop, items: Sequence[PricingItem]) -> Int64Array:
+    """Return the prices (N,) of highest true profit on the ladders that the rules allow."""
+    rules = load("pricing/default", PricingRules)
+    prices_of = {choices.item.item_id: choices.prices for choices in find_choices(items, rules, {})}
+    return find_best_prices(shop, [prices_of[item_id] for item_id in shop.item_ids])
+
+
+def let_all_be_priced(items: Sequence[PricingItem]) -> list[PricingItem]:
+    """Return the items as if the evidence for each were good: all get a ladder."""
+    return [
+        replace(item, evidence_grade=EvidenceGrade.A, elasticity=-2.0, elasticity_error=0.1)
+        for item in items
+    ]
+
+
+def replace_slopes(items: Sequence[PricingItem], slopes: Float64Array) -> list[PricingItem]:
+    """Return the items with other elasticities (N,), taken as certain, and no cross effects.
+
+    A slope that is not below 0 has grade D.
+    """
+    return [
+        replace(
+            item,
+            elasticity=float(slope),
+            elasticity_error=0.0,
+            evidence_grade=EvidenceGrade.A if slope < 0 else EvidenceGrade.D,
+            cross_units=0.0,
+            cross_revenue_minor=0.0,
+            cross_profit_minor=0.0,
+        )
+        for item, slope in zip(items, slopes, strict=True)
+    ]
+
+
+def forget_costs(panel: PricePanel) -> PricePanel:
+    """Return the panel that is read when the shop has no costs."""
+    return replace(panel, log_cost=None)
+
+
+def build_pricing_items(
+    shop: SimulatedShop, units: Float64Array, model: ElasticityModel, *, costs: bool = True
+) -> list[PricingItem]:
+    """Return what pricing knows of each item.
+
+    Forecast `units` (N, 4) are mean, p10, p50 and p90 over the horizon. Without `costs` the assumed
+    margin of the settings takes their place.
+    """
+    response = model.find_response(shop.item_ids, ZONE)
+    assumed = shop.current_minor * (1 - Settings().assumed_margin)
+    unit_cost = shop.unit_cost_minor if costs else assumed
+    items = [
+        PricingItem(
+            item_id=item_id,
+            zone=ZONE,
+            currency="USD",
+            list_price_minor=int(shop.current_minor[n]),
+            current_price_minor=int(shop.current_minor[n]),
+            unit_cost_minor=float(unit_cost[n]),
+            cost_source="known" if costs else "assumed",
+            tax_divisor=1.0,
+            units_mean=float(units[n, 0]),
+            units_p10=float(units[n, 1]),
+            units_p50=float(units[n, 2]),
+            units_p90=float(units[n, 3]),
+            elasticity=float(response.elasticity[n]),
+            elasticity_error=float(response.error[n]),
+            evidence_grade=EvidenceGrade(response.grade[n]),
+            lowest_tried_minor=_round_price(response.lowest_minor[n]),
+            highest_tried_minor=_round_price(response.highest_minor[n]),
+        )
+        for n, item_id in enumerate(shop.item_ids)
+    ]
+    return add_cross_effects(items, model.find_cross_elasticities(shop.item_ids, ZONE))
+
+
+def ignore_progress(_: str) -> None:
+    """Report nothing."""
+
+
+def _name_folder(parameters: ShopParameters, seed: int) -> str:
+    digest = hashlib.sha256(repr(parameters).encode()).hexdigest()[:12]
+    return f"{parameters.form}-{digest}-{seed}"
+
+
+def _settings_of(folder: Path, shop: SimulatedShop) -> Settings:
+    return Settings(home=folder / "home", database_url=None, clock_start=end_of_history(shop))
+
+
+def _forecast_units(facts: Facts, settings: Settings, shop: SimulatedShop) -> Float64Array:
+    """Return forecast units (N, 4) over the weeks to come, by the model that training would serve.
+
+    It is fitted on all weeks, without the evaluation that comes before in a training.
+    """
+    config = load("models/demand", DemandConfig)
+    data = load_demand_data(facts, settings, until=None, ahead=config.fit.horizon)
+    backtest = Backtest(data, config, settings.seed, ignore_progress)
+    model = backtest.model_with_forecasts_at(data.panel.n_known)
+    return _sum_over_horizon(model.forecasts, shop)
 
 
 def _sum_over_horizon(forecasts: pa.Table, shop: SimulatedShop) -> Float64Array:
@@ -162,46 +337,28 @@ def _sum_over_horizon(forecasts: pa.Table, shop: SimulatedShop) -> Float64Array:
     row_of: Mapping[str, tuple[float, ...]] = dict(
         zip(sums["unique_id"].to_pylist(), columns, strict=True)
     )
-    return np.array([row_of[item_id] for item_id in shop.item_ids])
+    return np.array([row_of.get(item_id, (0.0,) * len(names)) for item_id in shop.item_ids])
 
 
-def build_pricing_items(
-    shop: SimulatedShop, units: Float64Array, model: ElasticityModel
-) -> list[PricingItem]:
-    """Return what pricing knows of each item.
-
-    Forecast `units` (N, 4) are mean, p10, p50 and p90 over the horizon.
-    """
-    response = model.find_response(shop.item_ids, ZONE)
-    items = [
-        PricingItem(
-            item_id=item_id,
-            zone=ZONE,
-            currency="USD",
-            list_price_minor=int(shop.current_minor[n]),
-            current_price_minor=int(shop.current_minor[n]),
-            unit_cost_minor=float(shop.unit_cost_minor[n]),
-            cost_source="known",
-            tax_divisor=1.0,
-            units_mean=float(units[n, 0]),
-            units_p10=float(units[n, 1]),
-            units_p50=float(units[n, 2]),
-            units_p90=float(units[n, 3]),
-            elasticity=float(response.elasticity[n]),
-            elasticity_error=float(response.error[n]),
-            evidence_grade=EvidenceGrade(response.grade[n]),
-            lowest_tried_minor=round(response.lowest_minor[n]),
-            highest_tried_minor=round(response.highest_minor[n]),
-        )
-        for n, item_id in enumerate(shop.item_ids)
-    ]
-    return add_cross_effects(items, model.find_cross_elasticities(shop.item_ids, ZONE))
+def _fit_baselines(panel: PricePanel, shop: SimulatedShop) -> dict[str, Float64Array]:
+    """Return slopes of log units on log price by baseline, item by item (N,); NaN where unsold."""
+    slopes = fit_baseline_slopes(panel)
+    return {
+        name: _align(dict(zip(panel.item_ids, slopes[name], strict=True)), shop)
+        for name in (OWN, EMPIRICAL_BAYES)
+    }
 
 
-def _fit_least_squares(panel: PricePanel, shop: SimulatedShop) -> Float64Array:
-    """Return slopes of log units on log price by least squares, item by item (N,)."""
-    slope_of = dict(zip(panel.item_ids, fit_baseline_slopes(panel)[OWN], strict=True))
-    return np.array([slope_of[item_id] for item_id in shop.item_ids])
+def _align(value_of: Mapping[str, float], shop: SimulatedShop) -> Float64Array:
+    return np.array([value_of.get(item_id, np.nan) for item_id in shop.item_ids])
+
+
+def _average(values: Float64Array) -> float:
+    return float(values.mean()) if len(values) else 0.0
+
+
+def _round_price(minor: float) -> int | None:
+    return round(minor) if np.isfinite(minor) else None
 
 
 def _compute_wmape(
@@ -244,7 +401,3 @@ def _true_units_of_last_year(shop: SimulatedShop) -> list[Float64Array]:
             units[item] = shop.compute_past_units(log_ratio)[item, weeks].sum()
         units_by_ratio.append(units)
     return units_by_ratio
-
-
-def ignore_progress(_: str) -> None:
-    """Report nothing."""
