@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import (
     BaseSettings,
     JsonConfigSettingsSource,
@@ -26,11 +26,29 @@ ENGINES = ("duckdb",)
 class ZoneSettings(BaseModel):
     """The settings of one zone; SHOPWRIGHT_ZONES gives them as JSON, by zone."""
 
+    model_config = ConfigDict(extra="forbid")
+
     currency: str = "USD"
     prices_include_tax: bool = False
     tax_rate: float = Field(0.0, ge=0, le=1)
     price_law: PriceLaw = PriceLaw.EU30
+    perishable_days: int | None = Field(None, ge=0, le=30)
+    new_arrival_days: int | None = Field(None, ge=1, le=30)
+    progressive_reductions: bool = False
     country: str = ""
+
+    def describe_law(self) -> str:
+        """Return the price law with its options, in words."""
+        parts = [f"{self.price_law} ({self.price_law.days} days)"]
+        if self.perishable_days == 0:
+            parts.append("perishables count from the price right before")
+        elif self.perishable_days is not None:
+            parts.append(f"perishables {self.perishable_days} days")
+        if self.new_arrival_days is not None:
+            parts.append(f"new arrivals {self.new_arrival_days} days")
+        if self.progressive_reductions:
+            parts.append("progressive reductions count from their first step")
+        return ", ".join(parts)
 
 
 class Settings(BaseSettings):
@@ -61,7 +79,8 @@ class Settings(BaseSettings):
     )
     zones: dict[str, ZoneSettings] = Field(
         default_factory=dict,
-        description="Per zone: currency, prices_include_tax, tax_rate, price_law, country (JSON)",
+        description="Per zone, as JSON: currency, prices_include_tax, tax_rate, country, "
+        "price_law, perishable_days, new_arrival_days, progressive_reductions",
     )
     currency: str = Field(
         "USD", description="ISO 4217 currency of zones not named in SHOPWRIGHT_ZONES"
@@ -78,6 +97,24 @@ class Settings(BaseSettings):
     price_law: PriceLaw = Field(
         PriceLaw.EU30,
         description="Prior price of a reduction in zones not in SHOPWRIGHT_ZONES: EU30 or CN7",
+    )
+    perishable_days: int | None = Field(
+        None,
+        ge=0,
+        le=30,
+        description="Days that count before a reduction of a perishable item there; "
+        "0: the price right before; those of the law if unset",
+    )
+    new_arrival_days: int | None = Field(
+        None,
+        ge=1,
+        le=30,
+        description="Days that count before a reduction of an item on the market for less than "
+        "30 days there; those of the law if unset",
+    )
+    progressive_reductions: bool = Field(
+        False,
+        description="Whether a reduction there that grows step by step counts from its first step",
     )
     assumed_margin: float = Field(
         0.3,
@@ -120,6 +157,9 @@ class Settings(BaseSettings):
             prices_include_tax=self.prices_include_tax,
             tax_rate=self.tax_rate,
             price_law=self.price_law,
+            perishable_days=self.perishable_days,
+            new_arrival_days=self.new_arrival_days,
+            progressive_reductions=self.progressive_reductions,
             country=self.country,
         )
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from configs.settings import Settings
 from features.contracts.clock import Clock, SystemClock
 from features.database import engine as open_engine
+from features.facts.item_rules import ItemRules
 from features.facts.known_events import ImportedEvents
 from features.online.online_store import OnlineHistories
 from models.registry import Registry
@@ -145,6 +146,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         system_clock=system_clock,
         imported=ImportedEvents(settings),
     )
+    item_rules = ItemRules(settings, clock)
     server = Server(
         settings=settings,
         engine=engine,
@@ -156,8 +158,8 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         experiments=experiments,
         recommendations=recommendations,
         events=events,
-        prices=PriceService(settings, engine, clock),
-        price_desk=PriceDeskService(settings, engine, clock, system_clock),
+        prices=PriceService(settings, engine, clock, item_rules),
+        price_desk=PriceDeskService(settings, engine, clock, system_clock, item_rules),
         what_if=WhatIfService(settings, engine, clock, served_models),
         forecasts=ForecastService(settings, engine, clock, served_models),
         inventory=InventoryService(settings, engine, clock, served_models),

@@ -5,19 +5,28 @@ announced at its offer price: a price that was the regular one before (list = of
 reduction, and a further step down is a reduction of its own. The window of the prior price counts
 back from that beginning, not from today.
 
+The window and its options are those of the item's `ReductionRule`. An item without any price
+before has no prior price: its first price cannot be announced as reduced. The same rule applies to
+what lowers the price of everybody in another way: a coupon that all may use, a percentage off
+everything.
+
 References: Directive 98/6/EC, article 6a; CJEU C-330/23; China's provisions on the marking of
 prices (seven days).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from features.contracts.pricing import PriceLaw
 from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
+from features.prices.reduction_rule import FindRules, ReductionRule
 from features.prices.timeline import PriceStep, find_price_at, list_steps
+
+Rule = ReductionRule | PriceLaw | str  # a law by its name is that law without any option
 
 
 @dataclass(frozen=True)
@@ -31,30 +40,34 @@ class PlannedReduction:
 
 
 def find_prior_price(
-    history: Sequence[Price], at: datetime, rule: PriceLaw | str = PriceLaw.EU30
+    history: Sequence[Price], at: datetime, rule: Rule = PriceLaw.EU30
 ) -> int | None:
     """Return the lowest offer price of the days before the reduction at `at` began, minor units.
 
-    Counted as reduced is an announced reduction, and a regular price that lies below the one right
-    before it. None where there is neither, or no price is known before it. An announced reduction
-    is lawful only when its offer price is below the prior price (80, then 100, then 90: the prior
-    price is 80, so 90 is no reduction).
+    Where no price was valid in these days, the last price before them. Counted as reduced is an
+    announced reduction, and a regular price that lies below the one right before it. None where
+    there is neither, or no price is known before it. An announced reduction is lawful only when its
+    offer price is below the prior price (80, then 100, then 90: the prior price is 80, so 90 is no
+    reduction).
     """
-    return _find_prior_price(list_steps(history, at), rule)
+    return _find_prior_price(list_steps(history, at), _read_rule(rule))
 
 
 def find_prior_prices(
     histories: Mapping[str, Sequence[Price]],
-    item_ids: Iterable[str],
     at: datetime,
-    rule: PriceLaw | str,
+    rules: Mapping[str, ReductionRule],
 ) -> dict[str, int | None]:
-    """Return `find_prior_price` of many items."""
-    return {item_id: find_prior_price(histories.get(item_id, ()), at, rule) for item_id in item_ids}
+    """Return `find_prior_price` of many items, each under its rule."""
+    return {
+        item_id: find_prior_price(histories.get(item_id, ()), at, rule)
+        for item_id, rule in rules.items()
+    }
 
 
-def find_unlawful_reductions(history: Sequence[Price], rule: PriceLaw | str) -> list[Price]:
+def find_unlawful_reductions(history: Sequence[Price], rule: Rule) -> list[Price]:
     """Return the first price of each announced reduction of a history that is unlawful."""
+    rule = _read_rule(rule)
     ends = [price.valid_to for price in history if price.valid_to is not None]
     last = max([*(price.valid_from for price in history), *ends], default=None)
     if last is None:
@@ -63,22 +76,20 @@ def find_unlawful_reductions(history: Sequence[Price], rule: PriceLaw | str) -> 
     unlawful = []
     for number, (_, price) in enumerate(steps, start=1):
         until = steps[:number]
-        begins = _find_beginning(until) == number - 1
+        begins = _find_beginning(until, rule) == number - 1
         if price is not None and _is_announced(price) and begins and not _is_lawful(until, rule):
             unlawful.append(price)
     return unlawful
 
 
-def count_unlawful_imports(ledger: Ledger, law_of: Callable[[str], PriceLaw]) -> int:
-    """Count the unlawful announced reductions of the imported price list, in all zones.
-
-    `law_of` gives the rule of a zone.
-    """
+def count_unlawful_imports(ledger: Ledger, find_rules: FindRules) -> int:
+    """Count the unlawful announced reductions of the imported price list, in all zones."""
     count = 0
     for zone in ledger.list_zones():
-        histories = ledger.read_histories(ledger.list_reduced_imports(zone), zone)
-        for history in histories.values():
-            unlawful = find_unlawful_reductions(history, law_of(zone))
+        item_ids = ledger.list_reduced_imports(zone)
+        rules = find_rules(zone, item_ids)
+        for item_id, history in ledger.read_histories(item_ids, zone).items():
+            unlawful = find_unlawful_reductions(history, rules[item_id])
             count += sum(price.source is PriceSource.IMPORTED for price in unlawful)
     return count
 
@@ -99,12 +110,13 @@ def is_reduction_running(history: Sequence[Price], at: datetime) -> bool:
     return price is not None and price.valid_to is not None and _is_announced(price)
 
 
-def find_lawful_floor(history: Sequence[Price], at: datetime, rule: PriceLaw | str) -> int | None:
+def find_lawful_floor(history: Sequence[Price], at: datetime, rule: Rule) -> int | None:
     """Return the lowest price from `at` on that leaves every planned reduction lawful, minor units.
 
     A price that is valid until a reduction begins lies in its window, so it must stay above the
     offer of the reduction. None without a lawful planned reduction.
     """
+    rule = _read_rule(rule)
     offers = [
         reduction.offer_minor
         for reduction in list_planned_reductions(history, at)
@@ -114,7 +126,7 @@ def find_lawful_floor(history: Sequence[Price], at: datetime, rule: PriceLaw | s
 
 
 def find_spoiled_reduction(
-    reductions: Iterable[PlannedReduction], at: datetime, rule: PriceLaw | str
+    reductions: Iterable[PlannedReduction], at: datetime, rule: Rule
 ) -> PlannedReduction | None:
     """Return the first planned reduction that a raise at `at` would spoil.
 
@@ -122,107 +134,151 @@ def find_spoiled_reduction(
     raised price, so that what may be announced is smaller than what the list price shows, or
     nothing.
     """
-    days = timedelta(days=PriceLaw(rule).days)
+    days = timedelta(days=_read_rule(rule).days)
     near = [reduction for reduction in reductions if at < reduction.starts_at < at + days]
     return min(near, key=lambda reduction: reduction.starts_at, default=None)
 
 
-def explain_objection(history: Sequence[Price], row: NewPrice, rule: PriceLaw | str) -> str | None:
+def explain_objection(history: Sequence[Price], row: NewPrice, rule: Rule) -> str | None:
     """Return why the law forbids to append `row`, None where it does not.
 
     Forbidden is an announced reduction that is none, and a price that would turn a planned
     reduction into none.
     """
-    rule = PriceLaw(rule)
+    rule = _read_rule(rule)
     number = max((price.seq for price in history), default=0) + 1
     after = [*history, Price(**vars(row), seq=number, price_id=row.content_id())]
     if _is_announced(row) and not _is_lawful_at(after, row.valid_from, rule):
-        return (
-            f"it is no reduction: the lowest price of the {rule.days} days before is not above it"
-        )
+        if find_prior_price(after, row.valid_from, rule) is None:
+            return "it is no reduction: no price of this item is known before it"
+        return f"it is no reduction: {rule.describe_prior()} is not above it"
     for reduction in list_planned_reductions(history, row.valid_from):
         starts_at = reduction.starts_at
         was_lawful = _is_lawful_at(history, starts_at, rule)
         if was_lawful and not _is_lawful_at(after, starts_at, rule):
             return (
                 f"the promotion planned for {starts_at.date().isoformat()} would be no reduction: "
-                f"{rule.days} days count before it"
+                f"it counts from {rule.describe_prior()}"
             )
     return None
 
 
 def explain_objections(
-    ledger: Ledger, prices: Mapping[str, NewPrice], law_of: Callable[[str], PriceLaw]
+    ledger: Ledger, prices: Mapping[str, NewPrice], find_rules: FindRules
 ) -> dict[str, str]:
-    """Return `explain_objection` of those of many prices that have one, by their keys.
-
-    `law_of` gives the rule of a zone.
-    """
+    """Return `explain_objection` of those of many prices that have one, by their keys."""
     objections = {}
     for zone in sorted({price.zone for price in prices.values()}):
         in_zone = {key: price for key, price in prices.items() if price.zone == zone}
-        histories = ledger.read_histories([price.item_id for price in in_zone.values()], zone)
+        item_ids = list(dict.fromkeys(price.item_id for price in in_zone.values()))
+        histories, rules = ledger.read_histories(item_ids, zone), find_rules(zone, item_ids)
         for key, price in in_zone.items():
             history = histories.get(price.item_id, ())
-            if objection := explain_objection(history, price, law_of(zone)):
+            if objection := explain_objection(history, price, rules[price.item_id]):
                 objections[key] = objection
     return objections
 
 
-def _is_lawful_at(history: Sequence[Price], at: datetime, rule: PriceLaw | str) -> bool:
+def _read_rule(rule: Rule) -> ReductionRule:
+    return rule if isinstance(rule, ReductionRule) else ReductionRule.from_law(rule)
+
+
+def _is_lawful_at(history: Sequence[Price], at: datetime, rule: ReductionRule) -> bool:
     """Return whether the reduction announced at `at` is lawful."""
     return _is_lawful(list_steps(history, at), rule)
 
 
-def _is_lawful(steps: Sequence[PriceStep], rule: PriceLaw | str) -> bool:
-    """Return whether the offer price of the last step lies below the prior price, if one is
-    known."""
+def _is_lawful(steps: Sequence[PriceStep], rule: ReductionRule) -> bool:
+    """Return whether the offer price of the last step lies below the prior price."""
     price = steps[-1].price if steps else None
     if price is None:
         return False
     prior = _find_prior_price(steps, rule)
-    return prior is None or price.offer_price_minor < prior
+    return prior is not None and price.offer_price_minor < prior
 
 
-def _find_prior_price(steps: Sequence[PriceStep], rule: PriceLaw | str) -> int | None:
+def _find_prior_price(steps: Sequence[PriceStep], rule: ReductionRule) -> int | None:
     """Return the prior price of the last step."""
     price = steps[-1].price if steps else None
     if price is None:
         return None
-    beginning = _find_beginning(steps)
+    beginning = _find_beginning(steps, rule)
     if beginning == 0:
         return None
     before = steps[beginning - 1].price
     was_cut = before is not None and price.offer_price_minor < before.offer_price_minor
     if not _is_announced(price) and not was_cut:
         return None
-    window = steps[beginning].since - timedelta(days=PriceLaw(rule).days)
-    ends = [step.since for step in steps[1:]]
-    offers = [
+    begins_at = steps[beginning].since
+    days = rule.find_window_days(begins_at, steps[0].since)
+    window = begins_at - timedelta(days=days)
+    if rule.sold:
+        sold = _find_lowest_sold(steps[: beginning + 1], window, rule)
+        if sold is not None:
+            return sold
+    offers = _list_offers(steps[: beginning + 1], window)
+    if offers:
+        return min(offers)
+    earlier = [step.price for step in steps[:beginning] if step.price is not None]
+    return earlier[-1].offer_price_minor if earlier else None
+
+
+def _list_offers(steps: Sequence[PriceStep], since: datetime) -> list[int]:
+    """Return the offer prices that were valid between `since` and the last step."""
+    return [
         step.price.offer_price_minor
-        for step, end in zip(steps[:beginning], ends, strict=False)
-        if step.price is not None and end > window
+        for step, after in pairwise(steps)
+        if step.price is not None and after.since > since
     ]
-    return min(offers, default=None)
 
 
-def _find_beginning(steps: Sequence[PriceStep]) -> int:
+def _find_lowest_sold(
+    steps: Sequence[PriceStep], window: datetime, rule: ReductionRule
+) -> int | None:
+    """Return the lowest price at which the item was sold between `window` and the last step.
+
+    What is not sold yet counts by its offer price. Without either, the price of the last sale
+    before; None where there is none.
+    """
+    begins_at = steps[-1].since
+    prices = [
+        sold.price_minor
+        for sold in rule.sold
+        if any(window <= at < begins_at for at in (sold.first_at, sold.last_at))
+    ]
+    if rule.sold_until is not None and rule.sold_until < begins_at:
+        prices += _list_offers(steps, max(window, rule.sold_until))
+    if prices:
+        return round(min(prices))
+    earlier = [
+        (at, sold.price_minor)
+        for sold in rule.sold
+        for at in (sold.first_at, sold.last_at)
+        if at < begins_at
+    ]
+    return round(max(earlier)[1]) if earlier else None
+
+
+def _find_beginning(steps: Sequence[PriceStep], rule: ReductionRule) -> int:
     """Return the position of the step at which the reduction of the last step began.
 
-    An announced reduction began with the first of the steps that announce it at its offer price. A
-    regular price began with the first step at that offer price.
+    An announced reduction began with the first of the steps that announce it at its offer price;
+    under a rule of progressive reductions, with the first of the announced steps none of which is
+    lower than the one after it. A regular price began with the first step at that offer price.
     """
     beginning = len(steps) - 1
     price = steps[beginning].price
+    if price is None:
+        return beginning
+    announced = _is_announced(price)
     while beginning > 0:
         before = steps[beginning - 1].price
-        if price is None or before is None:
+        if before is None or (announced and not _is_announced(before)):
             break
-        if before.offer_price_minor != price.offer_price_minor:
+        change = before.offer_price_minor - price.offer_price_minor
+        if change != 0 and not (announced and rule.progressive and change > 0):
             break
-        if _is_announced(price) and not _is_announced(before):
-            break
-        beginning -= 1
+        price, beginning = before, beginning - 1
     return beginning
 
 

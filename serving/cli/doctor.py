@@ -10,6 +10,7 @@ import typer
 
 from configs.settings import Settings
 from features.contracts.errors import ShopwrightError
+from features.contracts.tables import DEFAULT_ZONE
 from models.registry import NAMES
 from serving.cli.output import JsonOption, print_json, print_line, print_table
 from serving.cli.shop import Shop
@@ -70,6 +71,7 @@ def _list_checks(shop: Shop) -> dict[str, Callable[[], str]]:
     return {
         "state folder": lambda: _check_folder(shop),
         "database": lambda: _check_database(shop),
+        "price law": lambda: _describe_laws(shop),
         "tables": lambda: _check_tables(shop),
         "features": lambda: _check_features(shop),
         **{
@@ -103,6 +105,12 @@ def _check_database(shop: Shop) -> str:
     with shop.engine.connect() as connection:
         connection.execute(text("SELECT 1"))
     return f"{shop.engine.dialect.name}, migrated"
+
+
+def _describe_laws(shop: Shop) -> str:
+    """Return the price law of each zone with its options; `default` is every zone not named."""
+    zones = dict.fromkeys([DEFAULT_ZONE, *shop.settings.zones])
+    return "; ".join(f"{zone}: {shop.settings.zone(zone).describe_law()}" for zone in zones)
 
 
 def _check_tables(shop: Shop) -> str:

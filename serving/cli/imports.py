@@ -104,13 +104,12 @@ def _open_ledger(shop: Shop) -> OpeningReport:
 def _count_unlawful_imports(shop: Shop) -> int:
     """Count the announced reductions of the price list that the price law does not allow."""
     from features.database import reading
+    from features.facts.item_rules import ItemRules
     from features.prices.law import count_unlawful_imports
     from features.prices.ledger import Ledger
 
     with reading(shop.engine) as connection:
-        return count_unlawful_imports(
-            Ledger(connection), lambda zone: shop.settings.zone(zone).price_law
-        )
+        return count_unlawful_imports(Ledger(connection), ItemRules(shop.settings, shop.clock))
 
 
 def print_report(report: ImportReport) -> None:
@@ -139,5 +138,6 @@ def print_report(report: ImportReport) -> None:
         if table.n_unlawful_reductions:
             print_line(
                 f"{name}: {table.n_unlawful_reductions:,} announced reductions are unlawful: the "
-                "offer price is not below the prior price. They are kept as history"
+                "offer price is not below the prior price, or no price before is known. "
+                "They are kept as history"
             )

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from features.contracts.pricing import PriceLaw
 from features.database import lock
+from features.prices.reduction_rule import PLAIN_RULES, FindRules
 from serving.database.tables import audit_log
 
 # The hash before the first row.
@@ -44,14 +44,14 @@ class AuditEntry:
 class Decider:
     """Who decides and when: `now` is business time (prices), `at` system time (audit).
 
-    `law_of` returns the price law of a zone: from which earlier prices a reduction is counted.
+    `find_rules` returns from which earlier prices the reductions of items are counted.
     """
 
     actor: str
     now: datetime
     at: datetime
     reason: str | None = None
-    law_of: Callable[[str], PriceLaw] = field(default=lambda _zone: PriceLaw.EU30, compare=False)
+    find_rules: FindRules = field(default=PLAIN_RULES, compare=False)
 
 
 @dataclass(frozen=True)

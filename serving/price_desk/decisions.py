@@ -240,7 +240,7 @@ def _approve_all(
         else:
             chosen[key] = suggestion
     prices = {s.id: _new_price(s, current[s.id], decider.now) for s in chosen.values()}
-    unlawful = explain_objections(Ledger(connection), prices, decider.law_of)
+    unlawful = explain_objections(Ledger(connection), prices, decider.find_rules)
     refused += [
         Refusal(suggestion_id, Conflict(why, hint="Edit the price, or the promotion"))
         for suggestion_id, why in unlawful.items()

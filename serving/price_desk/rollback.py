@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from features.contracts.errors import Conflict, NotFound
 from features.contracts.money import to_major
 from features.database import lock
+from features.prices.law import explain_objections
 from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
 from features.prices.timeline import find_price_without, is_effective
 from serving.database.audit_log import AuditEntry, AuditLog, Decider
@@ -18,7 +19,8 @@ def roll_back(connection: sa.Connection, decider: Decider, price_id: str) -> Pri
 
     A change that has not begun yet is undone from its beginning, a promotion until its end. The
     suggestion that the change came from is rolled back with it. Raises NotFound, and Conflict when
-    the change was undone before, nothing came before it, or a later price is valid.
+    the change was undone before, nothing came before it, a later price is valid, or the price law
+    forbids the price before: a reduction that ended is announced anew.
     """
     lock(connection, "price_desk")
     ledger = Ledger(connection)
@@ -50,6 +52,8 @@ def roll_back(connection: sa.Connection, decider: Decider, price_id: str) -> Pri
         suggestion_id=change.suggestion_id,
         reverts_price_id=price_id,
     )
+    if why := explain_objections(ledger, {price_id: restored}, decider.find_rules).get(price_id):
+        raise Conflict(why, hint="File a suggestion of another price instead")
     ledger.append([restored])
     if change.suggestion_id is not None and change.source is PriceSource.DESK:
         Suggestions(connection).change([change.suggestion_id], decider.now, status="rolled_back")

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.clock import Clock
-from features.contracts.pricing import PriceLaw
 from features.database import reading, transaction
+from features.prices.reduction_rule import FindRules
 from serving.database.audit_log import Decider
 from serving.price_desk.decisions import require_version
 from serving.price_desk.lifecycle import settle_due
@@ -28,6 +28,7 @@ class PriceDeskService:
     engine: sa.Engine
     clock: Clock
     system_clock: Clock
+    find_rules: FindRules
 
     def list_suggestions(
         self, criteria: SuggestionFilter, *, after: int, limit: int
@@ -45,10 +46,7 @@ class PriceDeskService:
 
     def decider(self, actor: str, reason: str | None) -> Decider:
         """Return who decides now, under the price laws of the shop's zones."""
-        return Decider(actor, self.clock.now(), self.system_clock.now(), reason, self._price_law)
-
-    def _price_law(self, zone: str) -> PriceLaw:
-        return self.settings.zone(zone).price_law
+        return Decider(actor, self.clock.now(), self.system_clock.now(), reason, self.find_rules)
 
     def _catch_up(self) -> None:
         now: datetime = self.clock.now()

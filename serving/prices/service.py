@@ -13,6 +13,7 @@ from features.contracts.clock import Clock
 from features.database import reading
 from features.prices.law import find_prior_prices
 from features.prices.ledger import Ledger, Price
+from features.prices.reduction_rule import FindRules
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class PriceService:
     settings: Settings
     engine: sa.Engine
     clock: Clock
+    find_rules: FindRules
 
     def now(self) -> datetime:
         """Return the present business time."""
@@ -41,11 +43,11 @@ class PriceService:
 
         Items without a price are left out. A reduction is counted by the price law of the zone.
         """
-        law = self.settings.zone(zone).price_law
         with reading(self.engine) as connection:
             ledger = Ledger(connection)
             current = ledger.find_current(item_ids, zone, at)
-            prior = find_prior_prices(ledger.read_histories(current, zone), current, at, law)
+            histories = ledger.read_histories(current, zone)
+        prior = find_prior_prices(histories, at, self.find_rules(zone, current))
         return [
             Quote(current[item_id], prior[item_id])
             for item_id in dict.fromkeys(item_ids)

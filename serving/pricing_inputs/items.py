@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from configs.settings import Settings
 from features.contracts.errors import Conflict
 from features.contracts.money import to_minor
-from features.contracts.pricing import PriceLaw, PricingItem
+from features.contracts.pricing import PricingItem
 from features.contracts.sizes import parse_size
 from features.database import reading
 from features.facts.facts import Facts
+from features.facts.item_rules import find_item_rules
 from features.prices.law import (
     PlannedReduction,
     find_lawful_floor,
@@ -26,6 +27,7 @@ from features.prices.law import (
     list_planned_reductions,
 )
 from features.prices.ledger import Ledger, Price
+from features.prices.reduction_rule import ReductionRule
 from features.prices.timeline import find_opening_list_price, list_steps
 from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import ElasticityModel, PriceResponse
@@ -76,9 +78,9 @@ class PricingInputs:
         """The rules and those of every preset."""
         return [self.rules, *self.presets.values()]
 
-    def price_law(self, zone: str) -> PriceLaw:
-        """Return the price law of a zone."""
-        return self.settings.zone(zone).price_law
+    def find_rules(self, zone: str, item_ids: Iterable[str]) -> Mapping[str, ReductionRule]:
+        """Return from which earlier prices the reductions of items are counted."""
+        return find_item_rules(self.settings, zone, item_ids, self.now)
 
     def is_own_currency(self, zone: str) -> bool:
         """Whether the zone's prices are in the shop's own currency."""
@@ -107,6 +109,7 @@ class _Sources:
     competitors: Mapping[str, float]
     promotions: Mapping[str, list[PlannedReduction]]
     rejections: Mapping[str, str]
+    rules: Mapping[str, ReductionRule]
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,7 @@ def _read_sources(inputs: PricingInputs, zone: str, item_ids: Sequence[str]) -> 
         competitors=competitors,
         promotions=find_planned_reductions(facts, zone, now),
         rejections=rejections,
+        rules=inputs.find_rules(zone, prices),
     )
 
 
@@ -186,10 +190,10 @@ def _build_item(
     """Return the item of one row of the forecast, which has this price."""
     forecast, response = demand.forecast, demand.response
     item_id, zone, now = price.item_id, price.zone, inputs.now
-    law, tax = inputs.price_law(zone), inputs.settings.zone(zone)
+    rule, tax = sources.rules[item_id], inputs.settings.zone(zone)
     term, history = sources.terms[item_id], sources.histories.get(item_id, ())
     ahead = [*list_planned_reductions(history, now), *sources.promotions.get(item_id, ())]
-    spoiled = find_spoiled_reduction(ahead, now, law)
+    spoiled = find_spoiled_reduction(ahead, now, rule)
     map_price = term.attributes.get("map_price") if inputs.is_own_currency(zone) else None
     sell_by = _parse_date(term.attributes.get("sell_by")) or _parse_date(inputs.rules.sell_by)
     return PricingItem(
@@ -221,9 +225,9 @@ def _build_item(
         weeks_to_sell=None if sell_by is None else max((sell_by - now) / _WEEK, 1 / 7),
         map_minor=None if map_price is None else to_minor(str(map_price), price.currency),
         competitor_minor=sources.competitors.get(item_id),
-        law_floor_minor=find_lawful_floor(history, now, law),
+        law_floor_minor=find_lawful_floor(history, now, rule),
         spoiled_above_minor=None if spoiled is None else price.offer_price_minor,
-        spoiled="" if spoiled is None else _describe_spoiled(spoiled, law.days),
+        spoiled="" if spoiled is None else _describe_spoiled(spoiled, rule),
         days_since_change=_days_since_change(history, now) if _limits_changes(inputs) else None,
     )
 
@@ -237,10 +241,10 @@ def _find_hold(inputs: PricingInputs, sources: _Sources, price: Price) -> str | 
     return None
 
 
-def _describe_spoiled(promotion: PlannedReduction, days: int) -> str:
+def _describe_spoiled(promotion: PlannedReduction, rule: ReductionRule) -> str:
     return (
         f"promotion {promotion.name} begins on {promotion.starts_at.date().isoformat()}: "
-        f"its reduction counts from the lowest price of the {days} days before, "
+        f"its reduction counts from {rule.describe_prior()}, "
         "not from a price raised now"
     )
 

@@ -185,7 +185,7 @@ def _find_unlawful(inputs: PricingInputs, effect: WhatIf) -> dict[str, str]:
     if campaign.mechanic not in (Mechanic.PERCENT_OFF, Mechanic.PRICE_OFF):
         return {}
     item_ids = [item.item_id for item in effect.items]
-    law = inputs.price_law(campaign.zone)
+    rules = inputs.find_rules(campaign.zone, item_ids)
     with reading(inputs.engine) as connection:
         ledger = Ledger(connection)
         histories = ledger.read_histories(item_ids, campaign.zone)
@@ -206,6 +206,6 @@ def _find_unlawful(inputs: PricingInputs, effect: WhatIf) -> dict[str, str]:
             source=PriceSource.DESK,
             recorded_at=inputs.now,
         )
-        if reason := explain_objection(histories[item.item_id], reduction, law):
+        if reason := explain_objection(histories[item.item_id], reduction, rules[item.item_id]):
             reasons[item.item_id] = reason
     return reasons

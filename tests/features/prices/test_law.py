@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.contracts.pricing import PriceLaw
 from features.database import transaction
 from features.prices.law import (
     PlannedReduction,
@@ -21,6 +20,7 @@ from features.prices.law import (
     list_planned_reductions,
 )
 from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
+from features.prices.reduction_rule import ReductionRule, apply_to_all
 from features.prices.timeline import PriceStep, find_price_at, list_steps
 
 START = datetime(2018, 1, 1, tzinfo=UTC)
@@ -140,7 +140,7 @@ CASES = [
         "new item, announced from its first day on",
         [new(0, 80, list_price=100)],
         prior=None,  # no price is known before
-        lawful=True,
+        lawful=False,  # an item's first price is no reduction
     ),
     Case(
         "several zones, the other one cheaper",
@@ -234,7 +234,7 @@ def case(request):
 
 
 def law_of(case):
-    return lambda _zone: PriceLaw(case.rule)
+    return apply_to_all(ReductionRule.from_law(case.rule))
 
 
 def test_the_prior_price_counts_from_the_announcement(case):
@@ -255,9 +255,8 @@ def test_the_check_before_an_approval_follows_the_same_rule(case, engine):
         assert ("no reduction" in objections.get("last", "")) == (case.lawful is False)
         ledger.append([last])
         histories = ledger.read_histories(["milk"], last.zone)
-    assert find_prior_prices(histories, ["milk"], last.valid_from, case.rule) == {
-        "milk": case.prior
-    }
+    rules = {"milk": ReductionRule.from_law(case.rule)}
+    assert find_prior_prices(histories, last.valid_from, rules) == {"milk": case.prior}
 
 
 def test_the_count_of_an_import_follows_the_same_rule(case, engine):
@@ -326,7 +325,7 @@ def test_a_reduction_that_is_none_is_forbidden():
     assert "no reduction" in explain_objection(rows, promotion, "EU30")
     assert explain_objection(rows, promotion, "CN7") is None
     assert explain_objection(rows, new(40, 79, until=50, list_price=100), "EU30") is None
-    assert explain_objection([], promotion, "EU30") is None  # nothing is known before
+    assert "no price of this item is known before" in explain_objection([], promotion, "EU30")
 
 
 def test_a_raise_within_the_window_before_a_promotion_spoils_it():

@@ -12,6 +12,7 @@ from features.facts.facts import Facts
 from features.pipelines.demand import weekly_prices
 from features.prices.law import find_prior_prices
 from features.prices.ledger import Ledger, NewPrice, PriceSource
+from features.prices.reduction_rule import PLAIN_RULES
 from features.prices.timeline import compute_mean_offer, find_price_without, is_effective
 
 START = datetime(2018, 1, 1, tzinfo=UTC)
@@ -172,7 +173,7 @@ def test_the_prior_price_is_the_lowest_of_the_30_days_before_the_reduction_began
         ledger = Ledger(connection)
         ledger.append(rows)
         histories = ledger.read_histories(["milk", "none"], "default")
-        assert find_prior_prices(histories, ["milk", "none"], day(at), "EU30") == {
+        assert find_prior_prices(histories, day(at), PLAIN_RULES("default", ["milk", "none"])) == {
             "milk": expected,
             "none": None,
         }

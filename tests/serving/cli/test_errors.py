@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -43,6 +44,23 @@ def test_a_file_in_a_folder_that_is_not_there_is_refused(home: Path) -> None:
 def test_a_setting_that_is_no_json_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOPWRIGHT_ZONES", "eu=EUR")
     assert "zones" in str(refused("doctor"))
+
+
+def test_the_doctor_says_which_price_law_holds_in_each_zone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = '"new_arrival_days": 10, "perishable_days": 0, "progressive_reductions": true'
+    monkeypatch.setenv("SHOPWRIGHT_ZONES", f'{{"de": {{{options}}}, "cn": {{"price_law": "CN7"}}}}')
+    result = RUN.invoke(app, ["doctor", "--json"])
+    checks = {check["check"]: check for check in json.loads(result.stdout)["checks"]}
+    assert checks["price law"]["ok"]
+    assert checks["price law"]["says"] == (
+        "default: EU30 (30 days); "
+        "de: EU30 (30 days), perishables count from the price right before, new arrivals 10 days, "
+        "progressive reductions count from their first step; cn: CN7 (7 days)"
+    )
+    monkeypatch.setenv("SHOPWRIGHT_ZONES", '{"de": {"progressive": true}}')
+    assert "ZONES_DE_PROGRESSIVE" in str(refused("doctor"))
 
 
 def test_where_no_model_is_live_the_way_out_is_told(home: Path) -> None:

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from serving.price_desk.rollback import roll_back
 from tests.shops.price_desk import (
     NOW,
     make_decider,
+    make_opening_price,
     make_suggestion,
     read_offer_prices,
     read_statuses,
@@ -293,6 +295,19 @@ def test_a_rollback_appends_the_price_before(engine):
         undo(engine, change.price_id, days=3)
     with pytest.raises(NotFound):
         undo(engine, "price_none")
+
+
+def test_a_rollback_announces_no_reduction_that_the_law_forbids(engine):
+    opening = make_opening_price("milk")
+    reduced = replace(opening, offer_price_minor=80, valid_from=NOW - timedelta(days=5))
+    with transaction(engine) as connection:
+        Ledger(connection).append([opening, reduced])
+    change = approve_change(engine, "milk", 100, base=reduced.content_id(), current_price_minor=80)
+    # The 80 was asked within the 30 days before: announced anew, it is no reduction.
+    with pytest.raises(Conflict, match="no reduction: the lowest price of the 30 days"):
+        undo(engine, change.price_id, days=2)
+    assert read_offer_prices(engine, "milk", at=NOW + timedelta(days=3)) == [100]
+    assert undo(engine, change.price_id, days=40).offer_price_minor == 80
 
 
 def test_changes_are_undone_from_the_last_to_the_first_and_redone(engine):

@@ -58,6 +58,7 @@ PRICE_MODULES = (
     "features/contracts/pricing.py",
     "features/prices/ledger.py",
     "features/prices/law.py",
+    "features/prices/reduction_rule.py",
     "features/prices/timeline.py",
     "serving/prices/service.py",
     "serving/price_desk/service.py",
@@ -160,6 +161,7 @@ def test_the_walk_over_imports_finds_what_is_there():
 # What suggests a price reads sales, but only what was paid for which item, where and when.
 SUGGESTING_MODULES = (
     "features/contracts/pricing.py",
+    "features/facts/item_rules.py",
     "features/pipelines/orders.py",
     "features/pipelines/pricing.py",
     "training/pricing/task.py",

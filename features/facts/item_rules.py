@@ -1,0 +1,87 @@
+"""The rule of reductions of each item, from the settings of its zone, the catalogue and the sales.
+
+Only what an item is and at which prices it was sold is read: nothing about a person.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from configs.settings import Settings
+from features.contracts.clock import Clock
+from features.contracts.pricing import PriceLaw
+from features.prices.reduction_rule import ReductionRule, SoldPrice
+
+PERISHABLE = "perishable"  # an extra column of the table items
+SOLD_DAYS = 400  # sales before are not looked at for the price of the last transaction
+_TRUE = ("true", "1", "1.0", "yes", "y")
+
+
+@dataclass(frozen=True)
+class ItemRules:
+    """Finds the rules of items as of now; a `FindRules`."""
+
+    settings: Settings
+    clock: Clock
+
+    def __call__(self, zone: str, item_ids: Iterable[str]) -> Mapping[str, ReductionRule]:
+        """Return the rule of each item of a zone."""
+        return find_item_rules(self.settings, zone, item_ids, self.clock.now())
+
+
+def find_item_rules(
+    settings: Settings, zone: str, item_ids: Iterable[str], now: datetime
+) -> dict[str, ReductionRule]:
+    """Return the rule of each item; the tables are read only where the zone's law needs them."""
+    law, wanted = settings.zone(zone), list(dict.fromkeys(item_ids))
+    plain = ReductionRule.from_zone(law)
+    rules = dict.fromkeys(wanted, plain)
+    if not wanted:
+        return rules
+    if law.perishable_days is not None or law.new_arrival_days is not None:
+        perishable = ReductionRule.from_zone(law, perishable=True)
+        for item_id, (is_perishable, since) in _read_catalogue(settings, wanted).items():
+            rule = perishable if is_perishable else plain
+            rules[item_id] = replace(rule, on_market_since=since)
+    if law.price_law is PriceLaw.CN7:
+        for item_id, sold in _read_sold_prices(settings, wanted, zone, now).items():
+            rules[item_id] = replace(rules[item_id], sold=sold, sold_until=now)
+    return rules
+
+
+def _read_catalogue(
+    settings: Settings, item_ids: list[str]
+) -> dict[str, tuple[bool, datetime | None]]:
+    """Return whether an item is perishable and since when it is sold, of the known items."""
+    from features.facts.facts import Facts
+
+    items = Facts(settings).read("items")
+    chosen = items.filter(items.item_id.isin(item_ids))
+    rows = chosen.select("item_id", "available_from", "attributes").to_pyarrow().to_pylist()
+    return {
+        row["item_id"]: (_is_perishable(row["attributes"]), row["available_from"]) for row in rows
+    }
+
+
+def _read_sold_prices(
+    settings: Settings, item_ids: list[str], zone: str, now: datetime
+) -> dict[str, tuple[SoldPrice, ...]]:
+    """Return the prices at which items were sold lately, by item id."""
+    from features.facts.facts import Facts
+    from features.pipelines.orders import list_sold_prices
+
+    events, since = Facts(settings).read("events"), now - timedelta(days=SOLD_DAYS)
+    table = list_sold_prices(events, item_ids, zone, since=since, until=now)
+    sold: dict[str, list[SoldPrice]] = {}
+    for row in table.to_pyarrow().to_pylist():
+        price = SoldPrice(row["price_minor"], row["first_at"], row["last_at"])
+        sold.setdefault(row["item_id"], []).append(price)
+    return {item_id: tuple(prices) for item_id, prices in sold.items()}
+
+
+def _is_perishable(attributes: str | None) -> bool:
+    value = json.loads(attributes or "{}").get(PERISHABLE)
+    return str(value).strip().lower() in _TRUE
