@@ -54,6 +54,8 @@ class Facts:
         """An in-memory Ibis DuckDB backend whose session time zone is UTC."""
         backend = ibis.duckdb.connect()
         backend.raw_sql("SET TimeZone = 'UTC'")
+        # Standard output is for answers: `--json` is read by programs.
+        backend.raw_sql("SET enable_progress_bar = false")
         backend.raw_sql(f"SET memory_limit = '{_MEMORY_LIMIT}'")
         spill = str(self._settings.home / "spill").replace("'", "''")
         backend.raw_sql(f"SET temp_directory = '{spill}'")

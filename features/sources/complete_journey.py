@@ -81,6 +81,7 @@ def _open_duck() -> duckdb.DuckDBPyConnection:
     folder = Path(package.submodule_search_locations[0]) / "data"
     duck = duckdb.connect()
     duck.execute("SET TimeZone = 'UTC'")
+    duck.execute("SET enable_progress_bar = false")
     for name in ("transactions", "products", "promotions"):
         path = str(folder / f"{name}.parquet").replace("'", "''")
         duck.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{path}')")

@@ -135,6 +135,7 @@ def _open_duck(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
     spill = settings.home / "spill"
     with duckdb.connect() as duck:
         duck.execute("SET TimeZone = 'UTC'")
+        duck.execute("SET enable_progress_bar = false")
         duck.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
         duck.execute(f"SET temp_directory = {sql_literal(str(spill))}")
         yield duck

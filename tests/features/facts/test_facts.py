@@ -341,3 +341,8 @@ def test_a_million_events_are_counted_and_summed_without_reading_their_ids(shop:
 
     summed = seconds(lambda events: events.quantity.sum())
     assert summed < seconds(lambda events: events.event_id.nunique()) / 4
+
+
+def test_a_long_query_draws_no_progress_bar_on_standard_output(shop: Settings) -> None:
+    cursor = Facts(shop).connection.raw_sql("SELECT current_setting('enable_progress_bar')")
+    assert cursor.fetchall() == [(False,)]
