@@ -14,7 +14,7 @@ endif
 # Byte code is kept, or every start would compile two thousand modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all check bench bench-recs bench-demand bench-pricing bench-optimiser format lock install clean
+.PHONY: demo test test-all check bench bench-recs bench-demand bench-pricing bench-optimiser bench-gate format lock install clean
 
 install: $(STAMP)
 
@@ -52,6 +52,9 @@ bench-demand: install
 
 bench-pricing: bench-optimiser
 	$(BIN)/python -m tests.benchmarks.pricing
+
+bench-gate: install
+	$(BIN)/python -m tests.benchmarks.gate
 
 bench-optimiser: install
 	$(BIN)/python -m tests.benchmarks.optimiser

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 _PREVIOUS = "previous_champion"
+SERVED, EVALUATED = "model", "evaluated"  # folders of a version's files
 NAMES = ("recommendations", "demand", "pricing")
 
 
@@ -133,9 +134,15 @@ class Registry:
             )
         return self.promote(name, previous.version)
 
-    def fetch_files(self, version: Version) -> Path:
-        """Return the local folder with the version's files; files elsewhere are downloaded once."""
+    def fetch_files(self, version: Version, part: str = SERVED) -> Path:
+        """Return the local folder with the version's files; files elsewhere are downloaded once.
+
+        `part` is SERVED, or EVALUATED for the model that was fitted at the cut. Raises NotFound
+        where there are no such files.
+        """
         uri = self._client.get_model_version_download_uri(version.name, version.version)
+        if part != SERVED:
+            uri = f"{uri.rpartition('/')[0]}/{part}"
         address = urlparse(uri)
         if address.scheme in ("", "file"):
             folder = Path(unquote(address.path))
@@ -145,14 +152,22 @@ class Registry:
                 )
             return folder
         target = self._home / "models" / version.name / version.version
+        if part != SERVED:
+            target = target.with_name(f"{version.version}.{part}")
         if not target.exists():
             from mlflow.artifacts import download_artifacts
+            from mlflow.exceptions import MlflowException
 
             staging = target.with_name(f".{target.name}")
             staging.mkdir(parents=True, exist_ok=True)
-            downloaded = download_artifacts(
-                artifact_uri=uri, dst_path=str(staging), tracking_uri=self.url
-            )
+            try:
+                downloaded = download_artifacts(
+                    artifact_uri=uri, dst_path=str(staging), tracking_uri=self.url
+                )
+            except MlflowException as error:
+                raise NotFound(
+                    f"the files of {version.name} {version.version} cannot be downloaded", where=uri
+                ) from error
             Path(downloaded).replace(target)
         return target
 

@@ -1,109 +1,244 @@
-"""The gate before a model goes live: better than its baselines, not worse than the champion."""
+"""The gate before a model goes live: not measurably worse than the champion, in any metric.
+
+A candidate is compared with the champion and with the anchor: the best champion so far. Without the
+anchor a series of candidates, each a little worse than the one before, could lose any amount. A
+metric passes where the upper bounds of both losses stay within its margin. A candidate that is
+worse by a margin must pass a test that it passes at rate `level` at most, whatever the number of
+metrics, so no correction is needed against bad candidates (intersection-union test: Berger,
+Technometrics 1982). What many metrics cost is refusals of good candidates: the margins of noisier
+metrics are wider for that reason.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from models.registry import Version
-from training.results import Comparison, Evaluation
+from features.contracts.errors import BadInput
+from training.data_checks import DataLimits
+from training.non_inferiority import PASS_RATE, PairedLoss, compute_pass_rate, widen_error
+
+_GAIN_LEVEL = 0.05  # of the test whether a candidate is better than the anchor and replaces it
+
+
+@dataclass(frozen=True)
+class RecommendationMargins:
+    """Shares of the champion's NDCG@10 and of its recall@10 of carts that may be lost."""
+
+    all_items: float = 0.02
+    new_items: float = 0.1
+    carts: float = 0.1
+
+
+@dataclass(frozen=True)
+class DemandMargins:
+    """The share by which WMAPE may grow, and by how much |bias| may: shares of the units sold."""
+
+    wmape: float = 0.02
+    bias: float = 0.02
+
+
+@dataclass(frozen=True)
+class PricingMargins:
+    """Share of the champion's R² that may be lost."""
+
+    r2: float = 0.1
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """How the gate compares a candidate with the champion.
+
+    level          rate at which a candidate passes that loses a margin to the champion
+    anchor_level   the same against the best champion so far; five candidates in a row that lose a
+                   margin in sum pass at five times this rate
+    widen_to       with few units a margin is widened until an equal candidate passes nine times in
+                   ten, up to this many times the margin; at 1 margins are kept, and an equal
+                   candidate is refused more often the fewer units there are
+    data           how far the data may differ from before; else nothing is trained
+    """
+
+    level: float = 0.05
+    anchor_level: float = 0.008
+    widen_to: float = 1.0
+    data: DataLimits = field(default_factory=DataLimits)
+    recommendations: RecommendationMargins = field(default_factory=RecommendationMargins)
+    demand: DemandMargins = field(default_factory=DemandMargins)
+    pricing: PricingMargins = field(default_factory=PricingMargins)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.anchor_level <= self.level < 0.5 or self.widen_to < 1:
+            raise BadInput(
+                "0 < anchor_level <= level < 0.5, and widen_to is at least 1", where="gate.yaml"
+            )
+        margins = [
+            margin
+            for part in (self.recommendations, self.demand, self.pricing)
+            for margin in vars(part).values()
+        ]
+        if min(margins) <= 0:
+            raise BadInput("a margin is above 0", where="gate.yaml")
+
+    def margins(self, task: str) -> Mapping[str, float]:
+        """Return the margin of each metric of a task."""
+        margins: dict[str, float] = vars(getattr(self, task))
+        return margins
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A version that a candidate was compared with, on the same units.
+
+    losses   of the candidate to it, by the name of the margin
+    """
+
+    version: str
+    losses: Mapping[str, PairedLoss]
+
+
+@dataclass(frozen=True)
+class MetricTest:
+    """One metric against one version: whether the loss is surely within what is allowed.
+
+    level   rate at which a candidate passes that loses what is allowed
+    """
+
+    version: str
+    paired: PairedLoss
+    allowed: float
+    level: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the upper bound of the loss is within what is allowed."""
+        return self.paired.bound_above(self.level) <= self.allowed
+
+    @property
+    def pass_rate(self) -> float:
+        """How often a candidate that is exactly as good would pass with as many units."""
+        return compute_pass_rate(self.allowed, self.paired.error, self.level)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the challenger becomes champion, and the reason."""
+    """Whether the candidate becomes champion, and the reason.
+
+    tests     every metric against the champion and, where it is another version, the anchor
+    anchor    the best champion once the candidate is champion; None: the candidate itself
+    carried   loss and error of the candidate against that anchor, by metric
+    """
 
     promote: bool
     reason: str
+    tests: tuple[MetricTest, ...] = ()
+    anchor: str | None = None
+    carried: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class EvaluatedConfig:
-    """The configuration of a version as its tags keep it.
+def compare_metric(
+    paired: PairedLoss, version: str, margin: float, level: float, widen_to: float
+) -> MetricTest:
+    """Return the test of one metric against one version."""
+    widened = min(widen_error(paired.error, level), widen_to * margin)
+    return MetricTest(version, paired, max(margin, widened), level)
 
-    protocol   the part of `config` that decides how the model is evaluated, not what is fitted
+
+def decide(task: str, champion: Reference, anchor: Reference, config: GateConfig) -> Verdict:
+    """Return the verdict on a candidate that is not behind its baselines.
+
+    A metric without units on the window is left out. Where champion and anchor are one version the
+    stricter test of the anchor is the only one.
     """
-
-    config: Mapping[str, object]
-    protocol: Mapping[str, object]
-
-
-def decide(
-    evaluation: Evaluation,
-    challenger: EvaluatedConfig,
-    champion: Version | None,
-    champion_config: EvaluatedConfig | None,
-    evaluate_again: Callable[[EvaluatedConfig], Evaluation],
-    *,
-    tolerance: float,
-) -> Verdict:
-    """Compare the challenger's primary metric with its baselines' and with the champion's.
-
-    The champion's value counts as it was measured when cut and protocol are the same. Otherwise the
-    two values come from different data: a champion of another configuration is fitted and evaluated
-    at the challenger's cut (`evaluate_again`); one of the same configuration would only repeat the
-    challenger. A challenger that was measured on older data than the champion is refused.
-
-    `tolerance` is the share by which a challenger may be worse than the champion and still replace
-    it, since it has seen newer data.
-    """
-    comparison = evaluation.comparison(evaluation.primary)
-    if not evaluation.passed:
-        return Verdict(False, _describe_failure(comparison))
-    if champion is None:
-        return Verdict(
-            True, "first model, and not measurably behind any baseline that it must beat"
-        )
-    cut = datetime.fromisoformat(champion.tags["cut"])
-    if evaluation.cut < cut:
-        return Verdict(
-            False,
-            f"measured on older data than champion {champion.version}, whose cut is {cut:%Y-%m-%d}",
-        )
-    same_protocol = champion_config is not None and champion_config.protocol == challenger.protocol
-    if evaluation.cut == cut and same_protocol:
-        champion_value = float(champion.tags["primary"])
-        return _compare(champion, champion_value, comparison, tolerance)
-    if champion_config is None:
-        return Verdict(
-            True,
-            "beats its baselines; the configuration of champion "
-            f"{champion.version} is not known here",
-        )
-    if _select_fitted(champion_config) == _select_fitted(challenger):
-        return Verdict(
-            True,
-            "beats its baselines, with the configuration of champion "
-            f"{champion.version} on newer data",
-        )
-    champion_value = evaluate_again(champion_config).comparison(evaluation.primary).ours
-    return _compare(champion, champion_value, comparison, tolerance)
-
-
-def _select_fitted(config: EvaluatedConfig) -> dict[str, object]:
-    """Return the fields of a config that decide what is fitted."""
-    return {name: value for name, value in config.config.items() if name not in config.protocol}
-
-
-def _compare(
-    champion: Version, champion_value: float, comparison: Comparison, tolerance: float
-) -> Verdict:
-    values = f"{comparison.ours:.4f} against {champion_value:.4f}"
-    higher_is_better = comparison.better == "higher"
-    gain = (
-        comparison.ours - champion_value if higher_is_better else champion_value - comparison.ours
+    margins = config.margins(task)
+    references = [(anchor, config.anchor_level)]
+    if champion.version != anchor.version:
+        references.insert(0, (champion, config.level))
+    tests = tuple(
+        compare_metric(paired, reference.version, margins[name], level, config.widen_to)
+        for reference, level in references
+        for name, paired in reference.losses.items()
+        if paired.n_units and not math.isnan(paired.loss)
     )
-    if -gain > tolerance * abs(champion_value):
-        return Verdict(False, f"worse than champion {champion.version}: {values}")
-    return Verdict(True, f"as good as champion {champion.version}: {values}")
+    moves = _is_better(anchor)
+    failed = [test for test in tests if not test.passed]
+    shown = failed or tests
+    verb = "not shown to be as good as before" if failed else "not worse than before"
+    return Verdict(
+        promote=not failed,
+        reason=f"{verb}: {'; '.join(_describe(test) for test in shown)}",
+        tests=tests,
+        anchor=None if moves else anchor.version,
+        carried={} if moves else {n: (p.loss, p.error) for n, p in anchor.losses.items()},
+    )
 
 
-def _describe_failure(comparison: Comparison) -> str:
-    strongest = comparison.strongest
-    baseline = comparison.baselines[strongest]
-    values = f"{comparison.metric} {comparison.ours:.4f} against {baseline:.4f} of {strongest}"
-    higher_is_better = comparison.better == "higher"
-    beats = comparison.ours > baseline if higher_is_better else comparison.ours < baseline
-    reason = "fails another bar of its task" if beats else "does not beat its baseline"
-    return f"{reason}: {values}"
+def _is_better(anchor: Reference) -> bool:
+    """Return whether a candidate beats the anchor measurably in a metric and loses in none."""
+    losses = [paired for paired in anchor.losses.values() if not math.isnan(paired.loss)]
+    return any(paired.bound_above(_GAIN_LEVEL) < 0 for paired in losses) and all(
+        paired.loss <= 0 for paired in losses
+    )
+
+
+def _describe(test: MetricTest) -> str:
+    """Return both values, the loss, its interval, what is allowed, and what to try."""
+    paired = test.paired
+    low, high = paired.bound_below(test.level), paired.bound_above(test.level)
+    change = "worse" if paired.loss > 0 else "better"
+    text = (
+        f"{paired.metric} {paired.candidate:.4f} against {paired.reference:.4f} of version "
+        f"{test.version}, {abs(paired.loss):.1%} {change} over {paired.n_units:,} {paired.unit} "
+        f"({100 - 200 * test.level:.3g}% interval of the loss {low:+.1%} to {high:+.1%}, "
+        f"{test.allowed:.1%} allowed)"
+    )
+    if test.passed:
+        return text
+    if low > 0:
+        return f"{text}: measurably worse, look at the latest data and what changed in the config"
+    needed = math.inf if math.isinf(paired.error) else _count_needed_units(test)
+    few = "" if math.isinf(needed) else f", with about {needed:,} {paired.unit} in {PASS_RATE:.0%}"
+    return (
+        f"{text}: an equal model passes here in {test.pass_rate:.0%} of trainings{few}; wait for "
+        "more data, widen the margin in gate.yaml, or promote it by hand"
+    )
+
+
+def _count_needed_units(test: MetricTest) -> int:
+    """Return the number of units, in hundreds, at which an equal model passes at PASS_RATE."""
+    ratio = widen_error(test.paired.error, test.level) / test.allowed
+    return math.ceil(test.paired.n_units * ratio**2 / 100) * 100
+
+
+def carry_over(
+    champion: Reference, carried: Mapping[str, tuple[float, float]], anchor: str
+) -> Reference:
+    """Return the candidate's losses to an anchor that can no longer be evaluated.
+
+    They are what the champion had lost to the anchor when it was promoted, and what the candidate
+    loses to the champion; the errors are independent, since the windows differ.
+    """
+    losses = {}
+    for name, paired in champion.losses.items():
+        loss, error = carried.get(name, (0.0, 0.0))
+        losses[name] = PairedLoss(
+            metric=f"{paired.metric} (in sum)",
+            unit=paired.unit,
+            candidate=paired.candidate,
+            reference=paired.reference,
+            loss=paired.loss + loss,
+            error=math.hypot(paired.error, error),
+            n_units=paired.n_units,
+        )
+    return Reference(anchor, losses)
+
+
+def write_carried(verdict: Verdict) -> str:
+    """Return the tag with the losses that a version carries on."""
+    return json.dumps({name: list(pair) for name, pair in verdict.carried.items()})
+
+
+def read_carried(tag: str | None) -> dict[str, tuple[float, float]]:
+    """Return what `write_carried` wrote; nothing for a version without such a tag."""
+    return {name: (loss, error) for name, (loss, error) in json.loads(tag or "{}").items()}

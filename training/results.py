@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
+
+from training.non_inferiority import UnitValues
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +24,7 @@ class SavedModel(Protocol):
 
 
 M = TypeVar("M", bound=SavedModel, covariant=True)
+Measure = Callable[[Path | None], Mapping[str, UnitValues]]
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,16 @@ class Evaluation:
 class Trained(Generic[M]):
     """A finished training.
 
-    evaluation   the metrics at the cut
-    evaluated    the model that was fitted and evaluated at the cut
-    served       the same configuration fitted on all data
+    evaluation     the metrics at the cut
+    evaluated      the model that was fitted and evaluated at the cut
+    served         the same configuration fitted on all data
+    fitted_until   the instant before which `served` has seen the data
+    measure        metrics by unit of the model saved in a folder, or of `evaluated` (None), on the
+                   test window of this training; by the names of the gate's margins
     """
 
     evaluation: Evaluation
     evaluated: M
     served: M
+    fitted_until: datetime
+    measure: Measure

@@ -16,14 +16,37 @@ from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.facts.facts import Facts
 from models.registry import NAMES, Registry, Version
-from training.gate import EvaluatedConfig, Verdict, decide
-from training.results import Evaluation, SavedModel, Trained
+from training.champion import Candidate, compare_with_champion, describe_carried
+from training.data_checks import (
+    DataProfile,
+    find_data_problems,
+    read_data_profile,
+    read_weeks,
+    write_weeks,
+)
+from training.gate import GateConfig, Verdict
+from training.non_inferiority import UnitValues
+from training.results import Comparison, Evaluation, SavedModel, Trained
 from training.task import TIME, Config, Progress, Task
 from training.tracking import tracking_run
 
-# A challenger has seen newer data than the champion; a loss below this share on the same cut counts
-# as noise.
-GATE_TOLERANCE = 0.01
+_TAG_LENGTH = 4000  # MLflow's tags take 5,000 characters
+
+
+@dataclass(frozen=True)
+class EvaluatedConfig:
+    """The configuration of a version as its tags keep it.
+
+    protocol   the part of `values` that decides how the model is evaluated, not what is fitted
+    """
+
+    values: Mapping[str, object]
+    protocol: Mapping[str, object]
+
+    @property
+    def fitted(self) -> dict[str, object]:
+        """The part that decides what is fitted."""
+        return {name: value for name, value in self.values.items() if name not in self.protocol}
 
 
 @dataclass(frozen=True)
@@ -69,8 +92,10 @@ def load_config(
 class TrainingRun:
     """A shop's data and registry, and the instant at which its data end for this run.
 
-    registry   None: nothing is tracked; needed for `train`
-    until      None: all data
+    registry      None: nothing is tracked; needed for `train`
+    until         None: all data
+    now           business time, where old data must stop a training
+    accept_data   train although the data look wrong
     """
 
     facts: Facts
@@ -78,16 +103,20 @@ class TrainingRun:
     registry: Registry | None
     until: datetime | None
     progress: Progress
+    now: datetime | None = None
+    accept_data: bool = False
 
     def train(self, task: Task[Config], config: Config, *, refit: bool = True) -> TrainingReport:
         """Train, register a new version, and promote it when the gate allows it.
 
         The metrics are those of the model fitted at the cut; the version holds the same
         configuration refitted on all visible data, or with `refit=False` the model at the cut.
+        Raises BadInput where the data differ too much from those of the champion.
         """
         if self.registry is None:
             raise BadInput("a training needs a registry")
         started = time.monotonic()
+        profile = self._check_data(task.name, self.registry)
         evaluated_config = _describe_config(task, config)
         fitted_on = "all data" if refit else "data before the cut"
         tags = {"task": "train", "served_model_fitted_on": fitted_on}
@@ -98,16 +127,20 @@ class TrainingRun:
             trained = self._fit(task, config, refit=refit)
             evaluation = trained.evaluation
             run.log_evaluation(evaluation)
-            verdict = self._pass_gate(task, evaluated_config, evaluation, self.registry)
+            verdict = self._pass_gate(task, trained, evaluated_config, self.registry)
             tags = {
                 "cut": evaluation.cut.isoformat(),
                 "fitted_on": fitted_on,
                 "metric": evaluation.primary,
                 "primary": repr(evaluation.comparison(evaluation.primary).ours),
-                "config": json.dumps(evaluated_config.config),
-                "verdict": verdict.reason,
+                "config": json.dumps(evaluated_config.values),
+                "weeks": write_weeks(profile),
+                "fitted_until": trained.fitted_until.isoformat(),
+                "verdict": verdict.reason[:_TAG_LENGTH],
+                **describe_carried(verdict),
             }
-            version = run.register(task.name, trained.served, tags=tags)
+            evaluated = trained.evaluated if refit else None
+            version = run.register(task.name, trained.served, evaluated=evaluated, tags=tags)
         if verdict.promote:
             version = self.registry.promote(task.name, version.version)
         return TrainingReport(evaluation, version, verdict, time.monotonic() - started)
@@ -132,6 +165,26 @@ class TrainingRun:
             evaluation = self._evaluate(task, config, split)
             run.log_evaluation(evaluation)
         return evaluation
+
+    def _check_data(self, name: str, registry: Registry) -> DataProfile | None:
+        """Return the profile of the data. Raises BadInput where it would not do for a retraining;
+        a first training has nothing to compare with."""
+        profile = read_data_profile(self.facts, self.until)
+        champion = registry.find_champion(name)
+        if champion is None or profile is None or self.accept_data:
+            return profile
+        limits = self._gate_config().data
+        former = read_weeks(champion.tags.get("weeks"))
+        if problems := find_data_problems(profile, former, self.now, limits):
+            raise BadInput(
+                f"{name} is not trained: {'; '.join(problems)}",
+                where="the imported events",
+                hint="Import what is missing, or train anyway with --accept-data",
+            )
+        return profile
+
+    def _gate_config(self) -> GateConfig:
+        return load("gate", GateConfig, overlay=self.settings.config_dir)
 
     def _fit(self, task: Task[Config], config: Config, *, refit: bool) -> Trained[SavedModel]:
         return task.train(
@@ -160,29 +213,41 @@ class TrainingRun:
     def _pass_gate(
         self,
         task: Task[Config],
+        trained: Trained[SavedModel],
         challenger: EvaluatedConfig,
-        evaluation: Evaluation,
         registry: Registry,
     ) -> Verdict:
         """Compare the challenger with its baselines and with the champion."""
-
-        def evaluate_again(champion: EvaluatedConfig) -> Evaluation:
-            """Fit and evaluate the champion's configuration at the challenger's cut."""
-            self.progress("fitting the champion's configuration at the same cut")
-            values = {**champion.config, **challenger.protocol}
-            config = build(values, task.config, where="the champion's configuration")
-            return self._evaluate(task, config, TIME)
-
+        evaluation = trained.evaluation
+        if not evaluation.passed:
+            return Verdict(False, _describe_failure(evaluation.comparison(evaluation.primary)))
         champion = registry.find_champion(task.name)
-        champion_config = None if champion is None else _champion_config(task, champion)
-        return decide(
-            evaluation,
-            challenger,
-            champion,
-            champion_config,
-            evaluate_again,
-            tolerance=GATE_TOLERANCE,
-        )
+        if champion is None:
+            reason = "first model, and not measurably behind any baseline that it must beat"
+            return Verdict(True, reason)
+
+        def refit(version: Version) -> Mapping[str, UnitValues] | None:
+            """Fit the version's configuration at the challenger's cut and measure it there."""
+            former = _read_config(task, version)
+            if former is None or former.fitted == challenger.fitted:
+                return None
+            self.progress("fitting the champion's configuration at the same cut")
+            values = {**former.values, **challenger.protocol}
+            config = build(values, task.config, where="the champion's configuration")
+            return self._fit(task, config, refit=False).measure(None)
+
+        candidate = Candidate(task.name, trained, self._gate_config(), refit, self.progress)
+        return compare_with_champion(candidate, champion, registry)
+
+
+def _describe_failure(comparison: Comparison) -> str:
+    strongest = comparison.strongest
+    baseline = comparison.baselines[strongest]
+    values = f"{comparison.metric} {comparison.ours:.4f} against {baseline:.4f} of {strongest}"
+    higher_is_better = comparison.better == "higher"
+    beats = comparison.ours > baseline if higher_is_better else comparison.ours < baseline
+    reason = "fails another bar of its task" if beats else "does not beat its baseline"
+    return f"{reason}: {values}"
 
 
 def _describe_config(task: Task[Config], config: Config) -> EvaluatedConfig:
@@ -190,11 +255,11 @@ def _describe_config(task: Task[Config], config: Config) -> EvaluatedConfig:
     return EvaluatedConfig(values, {name: values[name] for name in task.protocol})
 
 
-def _champion_config(task: Task[Config], champion: Version) -> EvaluatedConfig | None:
+def _read_config(task: Task[Config], version: Version) -> EvaluatedConfig | None:
     """Return None where the version has no config, or one that this release does not know."""
     try:
-        values = json.loads(champion.tags["config"])
-        config = build(values, task.config, where="the champion's tags")
+        values = json.loads(version.tags["config"])
+        config = build(values, task.config, where="the version's tags")
         return _describe_config(task, config)
     except (KeyError, ValueError, BadInput):
         return None

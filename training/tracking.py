@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.settings import Settings
-from models.registry import Registry, Version
+from models.registry import EVALUATED, SERVED, Registry, Version
 from training.report import render_html
 from training.results import OURS, Comparison, Evaluation, MetricTable, SavedModel
 
@@ -82,14 +82,26 @@ class TrackingRun:
         with _open_run(child, parameters) as opened:
             yield opened
 
-    def register(self, name: str, model: SavedModel, *, tags: Mapping[str, str]) -> Version:
-        """Save `model` as the run's artifact and register it as a new version of `name`."""
+    def register(
+        self,
+        name: str,
+        model: SavedModel,
+        *,
+        evaluated: SavedModel | None = None,
+        tags: Mapping[str, str],
+    ) -> Version:
+        """Save `model` as the run's artifact and register it as a new version of `name`.
+
+        `evaluated`, the model at the cut where that is another one, is saved beside it.
+        """
+        parts = {SERVED: model} if evaluated is None else {SERVED: model, EVALUATED: evaluated}
         with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) / "model"
-            folder.mkdir()
-            model.save(folder)
-            self.client.log_artifacts(self.run_id, str(folder), "model")
-        source = f"{self.client.get_run(self.run_id).info.artifact_uri}/model"
+            for part, saved in parts.items():
+                folder = Path(temporary) / part
+                folder.mkdir()
+                saved.save(folder)
+                self.client.log_artifacts(self.run_id, str(folder), part)
+        source = f"{self.client.get_run(self.run_id).info.artifact_uri}/{SERVED}"
         return self.registry.register(name, run_id=self.run_id, source=source, tags=tags)
 
 

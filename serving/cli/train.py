@@ -33,6 +33,10 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="One difference, a.b=1; may be repeated")
 ]
 
+AcceptDataOption = Annotated[
+    bool, typer.Option("--accept-data", help="Train although days or rows are missing")
+]
+
 
 def train(
     which: WhichArgument,
@@ -46,6 +50,7 @@ def train(
     slates: Annotated[
         Path | None, typer.Option(help="JSON file for the evaluated slates, by task and user")
     ] = None,
+    accept_data: AcceptDataOption = False,
     json: JsonOption = False,
 ) -> None:
     """Fit at the cut, evaluate beside the baselines, refit on all data, register, and promote what
@@ -67,6 +72,7 @@ def train(
                 file=config,
                 overrides=parse_overrides(set_),
                 refit=refit,
+                accept_data=accept_data,
             )
             for name in names
         ]
@@ -79,15 +85,20 @@ def train(
         print_training(report)
 
 
-def retrain(json: JsonOption = False) -> None:
-    """Materialize features, train every model, pass the gate, promote: for cron."""
+def retrain(accept_data: AcceptDataOption = False, json: JsonOption = False) -> None:
+    """Materialize features, train every model, pass the gate, promote: for cron.
+
+    Old data, missing days and lost rows stop it with exit code 2."""
     from features.online.materialize import materialize
 
     shop = Shop()
     with steps(len(NAMES) + 1) as progress:
         materialize(shop.facts, shop.settings, feature_time(shop.now()), progress=progress.say)
         progress.done()
-        reports = [train_one(shop, name, progress) for name in NAMES]
+        reports = [
+            train_one(shop, name, progress, accept_data=accept_data, now=shop.now())
+            for name in NAMES
+        ]
     if json:
         print_json({"items": [_training_document(report) for report in reports]})
         return
@@ -104,14 +115,24 @@ def train_one(
     file: Path | None = None,
     overrides: Mapping[str, object] | None = None,
     refit: bool = True,
+    accept_data: bool = False,
+    now: datetime | None = None,
 ) -> TrainingReport:
-    """Train one model, as one step of the progress."""
+    """Train one model, as one step of the progress; `now`: events older than days stop it."""
     from training.run import TrainingRun, load_config, load_task
 
     before = shop.registry.find_champion(name)
     task = load_task(name)
     config = load_config(task, shop.settings, file=file, overrides=overrides)
-    run = TrainingRun(shop.facts, shop.settings, shop.registry, until, progress.say)
+    run = TrainingRun(
+        shop.facts,
+        shop.settings,
+        shop.registry,
+        until,
+        progress.say,
+        now=now,
+        accept_data=accept_data,
+    )
     report = run.train(task, config, refit=refit)
     if report.verdict.promote:
         _log_promotion(shop, report.version, before)

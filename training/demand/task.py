@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -39,7 +40,9 @@ from training.demand.new_items import (
 )
 from training.demand.origins import MIN_ORIGIN, evaluation_origins
 from training.demand.plots import plot_calibration, plot_total
+from training.demand.series_values import SeriesWindow
 from training.demand.tables import build_tables, compute_pinball_losses
+from training.non_inferiority import UnitValues
 from training.results import OURS, Comparison, Evaluation, Trained
 from training.task import TIME, Progress
 
@@ -82,11 +85,16 @@ def train(
             tabulate_new_items(new_items),
         ),
     )
-    if not refit:
-        evaluated = backtest.model_with_forecasts_at(origins[-1])
-        return Trained(evaluation, evaluated, evaluated)
-    served = backtest.model_with_forecasts_at(panel.n_known)
-    return Trained(evaluation, backtest.model_at(origins[-1]), served)
+    evaluated = backtest.model_at(origins[-1])
+    window = SeriesWindow(backtest.panel_at(origins[-1]), series.rows, folds[-1].actual)
+
+    def measure(folder: Path | None) -> dict[str, UnitValues]:
+        return window.measure(evaluated if folder is None else DemandModel.load(folder))
+
+    fitted_on = panel.n_known if refit else origins[-1]
+    served = backtest.model_with_forecasts_at(fitted_on)
+    fitted_until = evaluation.cut if fitted_on == origins[-1] else panel.week_starts[fitted_on]
+    return Trained(evaluation, evaluated if refit else served, served, fitted_until, measure)
 
 
 def evaluate(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.facts.facts import Facts
 from models.pricing.response.elasticity import ElasticityModel
 from models.pricing.response.fit import ElasticityConfig, fit_elasticities, fit_with_residuals
+from training.non_inferiority import UnitValues
 from training.pricing.baselines import fit_baseline_slopes
+from training.pricing.change_values import ChangeWindow
 from training.pricing.evaluate import (
     PRIMARY,
     add_placebo_tests,
@@ -79,10 +82,16 @@ def train(
     )
     progress("placebo tests")
     evaluation = add_placebo_tests(evaluation, fitted, config.elasticity, settings.seed)
+    window = ChangeWindow(evaluated, n_fit, config.elasticity)
+
+    def measure(folder: Path | None) -> dict[str, UnitValues]:
+        return window.measure(fitted.model if folder is None else ElasticityModel.load(folder))
+
     if not refit:
-        return Trained(evaluation, fitted.model, fitted.model)
+        return Trained(evaluation, fitted.model, fitted.model, evaluation.cut, measure)
     progress("refitting on all data")
-    return Trained(evaluation, fitted.model, fit_elasticities(panel, config.elasticity))
+    served = fit_elasticities(panel, config.elasticity)
+    return Trained(evaluation, fitted.model, served, end, measure)
 
 
 def evaluate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -19,10 +20,12 @@ from models.ranking.lambdarank import Ranker, fit_ranker
 from models.ranking.model import TASKS, Policy, RankingTask, RecommendationModel
 from models.retrieval.buy_again import BuyAgain, BuyAgainConfig, Gaps, fit_buy_again, fit_gaps
 from models.retrieval.item_knn import fit_item_knn
+from training.non_inferiority import UnitValues
 from training.recommendations.cart_rows import make_cart_rows
 from training.recommendations.carts import (
     ASSOCIATION,
     CartMetrics,
+    IncompleteCart,
     hold_out_last_items,
     measure_carts,
 )
@@ -43,7 +46,8 @@ from training.recommendations.snapshots import (
     group_by_task,
     read_orders,
 )
-from training.results import OURS, Evaluation, Trained
+from training.recommendations.user_values import UserWindow
+from training.results import OURS, Evaluation, Measure, Trained
 from training.splits import Window, end_of_data, windows
 from training.task import TIME, Progress
 
@@ -63,11 +67,12 @@ def train(
     end = end_of_data(facts, until, settings.timezone)
     context = TrainingContext(facts, settings, config, progress)
     evaluated, evaluation = _fit_and_evaluate(context, end)
+    measure = _prepare_measure(context, end, evaluated)
     if not refit:
-        return Trained(evaluation, evaluated, evaluated)
+        return Trained(evaluation, evaluated, evaluated, evaluation.cut, measure)
     progress("refitting on all data")
     served = _fit(context, end).with_policies(evaluated.policies)
-    return Trained(evaluation, evaluated, served)
+    return Trained(evaluation, evaluated, served, end, measure)
 
 
 def evaluate(
@@ -168,6 +173,31 @@ def _fit_and_evaluate(
     return model, replace(evaluation, data=described | _count_data(snapshot, relevant))
 
 
+def _prepare_measure(
+    context: TrainingContext, end: datetime, evaluated: RecommendationModel
+) -> Measure:
+    """Return what measures a model by user on the last window before `end`."""
+    (window,) = windows(end, 1, context.config.window_weeks, context.settings.timezone)
+    snapshot = context.snapshot(window.cut)
+
+    def measure(folder: Path | None) -> dict[str, UnitValues]:
+        model = evaluated if folder is None else RecommendationModel.load(folder)
+        relevant = find_relevant_items(context.facts, window, snapshot)
+        orders = _choose_orders(context, window, snapshot)
+        return UserWindow(snapshot.histories, snapshot.items, relevant, orders).measure(model)
+
+    return measure
+
+
+def _choose_orders(
+    context: TrainingContext, window: Window, snapshot: Snapshot
+) -> list[IncompleteCart]:
+    """Return the orders that are evaluated, drawn by the seed."""
+    orders = hold_out_last_items(context.facts, window, snapshot.interactions.item_ids.tolist())
+    shuffled = generator(context.settings.seed, "judged carts").permutation(len(orders))
+    return [orders[row] for row in np.sort(shuffled[: context.config.carts.judged])]
+
+
 def _evaluate_cart_ranker(
     context: TrainingContext,
     window: Window,
@@ -181,16 +211,12 @@ def _evaluate_cart_ranker(
     """
     seed, policies = context.settings.seed, dict(model.policies)
     snapshot = context.snapshot(window.cut)
-    orders = hold_out_last_items(context.facts, window, snapshot.interactions.item_ids.tolist())
+    orders = _choose_orders(context, window, snapshot)
     if "cart" not in model.rankers or not orders:
         return model.with_policies(policies | {"cart": "association"}), evaluation
     context.progress("what completes the carts of the test window, ours and the baselines'")
-    shuffled = generator(seed, "judged carts").permutation(len(orders))
-    evaluated = np.sort(shuffled[: context.config.carts.judged])
     by_orders = fit_item_knn(*read_orders(context.facts, window.cut), context.config.item_knn)
-    carts = measure_carts(
-        [orders[row] for row in evaluated], model, snapshot.histories, snapshot.items, by_orders
-    )
+    carts = measure_carts(orders, model, snapshot.histories, snapshot.items, by_orders)
     comparisons, metrics = carts.compare(seed=seed)
     policy: Policy = "ranker"
     notes = evaluation.notes

@@ -1,18 +1,17 @@
-"""A model goes live only through the gate, and the registry says which one is live."""
+"""The registry holds versions, their files and tags, and which one is live."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from configs.settings import Settings
 from features.contracts.errors import BadInput, Conflict, NotFound
-from models.registry import Registry, Version
-from training.gate import EvaluatedConfig, Verdict, decide
+from models.registry import Registry
 from training.results import Cell, Comparison, Evaluation, MetricTable
 from training.tracking import tracking_run
 
@@ -28,95 +27,6 @@ def an_evaluation(
     return Evaluation(
         "recommendations", cut, "NDCG@10", (comparison,), passed, metrics={"coverage@20": 0.2}
     )
-
-
-def a_champion(primary: float, cut: datetime = CUT) -> Version:
-    return Version(
-        "recommendations",
-        "1",
-        "run",
-        ("champion",),
-        0.0,
-        tags={"cut": cut.isoformat(), "primary": str(primary)},
-    )
-
-
-OURS = EvaluatedConfig({"n_trees": 100, "window_weeks": 4}, {"window_weeks": 4})
-
-
-def decided(
-    evaluation: Evaluation,
-    champion: Version | None = None,
-    held: EvaluatedConfig | None = OURS,
-    *,
-    champion_value: float | None = None,
-    tolerance: float = 0.0,
-) -> Verdict:
-    """`champion_value` is what the champion's configuration scores in the challenger's place; None:
-    nobody may ask."""
-
-    def evaluate_again(config: EvaluatedConfig) -> Evaluation:
-        assert champion_value is not None
-        assert config == held
-        return an_evaluation(champion_value, cut=evaluation.cut)
-
-    return decide(evaluation, OURS, champion, held, evaluate_again, tolerance=tolerance)
-
-
-class TestGate:
-    def test_a_model_that_does_not_beat_its_baseline_does_not_serve(self) -> None:
-        verdict = decided(an_evaluation(0.38, passed=False))
-        assert not verdict.promote
-        assert "buy again" in verdict.reason
-
-    def test_the_first_model_that_beats_its_baselines_serves(self) -> None:
-        assert decided(an_evaluation(0.41)).promote
-
-    def test_a_worse_challenger_is_not_promoted(self) -> None:
-        assert not decided(an_evaluation(0.40), a_champion(0.42), tolerance=0.01).promote
-
-    def test_a_loss_within_tolerance_is_promoted_for_its_newer_data(self) -> None:
-        # 0.42 * (1 - 0.01) = 0.4158
-        assert decided(an_evaluation(0.4159), a_champion(0.42), tolerance=0.01).promote
-        assert not decided(an_evaluation(0.4157), a_champion(0.42), tolerance=0.01).promote
-
-    def test_lower_is_better_for_errors(self) -> None:
-        assert not decided(
-            an_evaluation(0.70, better="lower"), a_champion(0.64), tolerance=0.01
-        ).promote
-        assert decided(
-            an_evaluation(0.63, better="lower"), a_champion(0.64), tolerance=0.01
-        ).promote
-
-    def test_a_challenger_measured_on_older_data_is_refused_however_good(self) -> None:
-        verdict = decided(an_evaluation(0.99), a_champion(0.40, cut=CUT + timedelta(weeks=1)))
-        assert not verdict.promote
-        assert "older data" in verdict.reason
-
-    def test_on_newer_data_the_same_configuration_is_not_held_to_a_figure_of_other_data(
-        self,
-    ) -> None:
-        assert decided(an_evaluation(0.41), a_champion(0.99, cut=CUT - timedelta(weeks=4))).promote
-
-    def test_on_newer_data_another_configuration_must_match_the_champion_s_fitted_there(
-        self,
-    ) -> None:
-        champion = a_champion(0.10, cut=CUT - timedelta(weeks=4))
-        other = replace(OURS, config={"n_trees": 50, "window_weeks": 4})
-        assert not decided(
-            an_evaluation(0.41), champion, other, champion_value=0.42, tolerance=0.01
-        ).promote
-        assert decided(
-            an_evaluation(0.42), champion, other, champion_value=0.42, tolerance=0.01
-        ).promote
-
-    def test_figures_by_another_protocol_are_not_compared(self) -> None:
-        weekly = EvaluatedConfig({"n_trees": 50, "window_weeks": 1}, {"window_weeks": 1})
-        assert decided(an_evaluation(0.41), a_champion(0.99), weekly, champion_value=0.40).promote
-        longer = EvaluatedConfig({"n_trees": 100, "window_weeks": 1}, {"window_weeks": 1})
-        assert decided(
-            an_evaluation(0.41), a_champion(0.99), longer
-        ).promote  # fitted alike, only judged otherwise
 
 
 class AModel:

@@ -1,0 +1,162 @@
+"""The versions that a candidate is compared with, measured on the candidate's test window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from features.contracts.errors import ShopwrightError
+from models.registry import EVALUATED, SERVED, Registry, Version
+from training.gate import (
+    GateConfig,
+    Reference,
+    Verdict,
+    carry_over,
+    decide,
+    read_carried,
+    write_carried,
+)
+from training.non_inferiority import PairedLoss, UnitValues, measure_loss
+from training.results import SavedModel, Trained
+from training.task import Progress
+
+Refit = Callable[[Version], Mapping[str, UnitValues] | None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished training, and how the gate compares it.
+
+    refit   fits a version's configuration at the candidate's cut and measures it there; None where
+            the configuration is unknown, or is the candidate's own
+    """
+
+    task: str
+    trained: Trained[SavedModel]
+    config: GateConfig
+    refit: Refit
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Metrics by unit of a version, and what was measured, in words."""
+
+    values: Mapping[str, UnitValues]
+    note: str
+
+
+def compare_with_champion(candidate: Candidate, champion: Version, registry: Registry) -> Verdict:
+    """Return the verdict on a candidate beside the champion and the best champion before it."""
+    cut = candidate.trained.evaluation.cut
+    champion_cut = datetime.fromisoformat(champion.tags["cut"])
+    if cut < champion_cut:
+        return Verdict(
+            False,
+            f"measured on older data than champion {champion.version}, whose cut is "
+            f"{champion_cut:%Y-%m-%d}",
+        )
+    candidate.progress(f"version {champion.version} on the same test data")
+    measured = _measure_version(candidate, champion, registry)
+    if measured is None:
+        return Verdict(
+            True,
+            f"not behind its baselines; champion {champion.version} cannot be measured here and "
+            "has the same configuration, or one that is not known",
+            anchor=champion.tags.get("anchor") or champion.version,
+            carried=read_carried(champion.tags.get("carried")),
+        )
+    ours = candidate.trained.measure(None)
+    beside = Reference(champion.version, _measure_losses(ours, measured.values))
+    anchor = _measure_anchor(candidate, champion, beside, registry, ours)
+    verdict = decide(candidate.task, beside, anchor, candidate.config)
+    return Verdict(
+        verdict.promote,
+        f"{verdict.reason} [{measured.note}]",
+        verdict.tests,
+        verdict.anchor,
+        verdict.carried,
+    )
+
+
+def describe_carried(verdict: Verdict) -> dict[str, str]:
+    """Return the tags with which a version carries its losses on; the anchor only where it is
+    another version."""
+    if verdict.anchor is None:
+        return {}
+    return {"anchor": verdict.anchor, "carried": write_carried(verdict)}
+
+
+def _measure_anchor(
+    candidate: Candidate,
+    champion: Version,
+    beside: Reference,
+    registry: Registry,
+    ours: Mapping[str, UnitValues],
+) -> Reference:
+    """Return the losses to the best champion so far; in sum where it cannot be measured."""
+    number = champion.tags.get("anchor") or champion.version
+    if number == champion.version:
+        return beside
+    try:
+        version = registry.find_version(candidate.task, number)
+        candidate.progress(f"version {number} on the same test data")
+        measured = _measure_files(candidate, version, registry)
+    except ShopwrightError:
+        measured = None
+    if measured is None:
+        return carry_over(beside, read_carried(champion.tags.get("carried")), number)
+    return Reference(number, _measure_losses(ours, measured.values))
+
+
+def _measure_version(
+    candidate: Candidate, version: Version, registry: Registry
+) -> _Measured | None:
+    """Measure a version's files, else its configuration fitted at the candidate's cut."""
+    measured = _measure_files(candidate, version, registry)
+    if measured is not None:
+        return measured
+    values = candidate.refit(version)
+    if values is None:
+        return None
+    note = f"version {version.version}: its configuration fitted at the same cut"
+    return _Measured(values, note)
+
+
+def _measure_files(candidate: Candidate, version: Version, registry: Registry) -> _Measured | None:
+    """Measure the model that served where it has not seen the test window, else its twin.
+
+    The twin has the same configuration, and was fitted before its own test window. Against the
+    candidate's, which is fitted at the cut, it is older by as much as the served ones differ.
+    None where neither can be read, or was fitted before the test window.
+    """
+    cut = candidate.trained.evaluation.cut
+    parts = []
+    if (until := version.tags.get("fitted_until")) and datetime.fromisoformat(until) <= cut:
+        parts.append((SERVED, f"version {version.version} as it serves"))
+    if datetime.fromisoformat(version.tags["cut"]) <= cut:
+        note = (
+            f"version {version.version} as fitted before {version.tags['cut'][:10]}: the one that "
+            "serves has seen the test data"
+        )
+        parts.append((EVALUATED, note))
+    for part, note in parts:
+        try:
+            folder: Path = registry.fetch_files(version, part)
+            return _Measured(candidate.trained.measure(folder), note)
+        except ShopwrightError:
+            continue
+    return None
+
+
+def _measure_losses(
+    ours: Mapping[str, UnitValues], theirs: Mapping[str, UnitValues]
+) -> dict[str, PairedLoss]:
+    """Return the loss in each metric that both have on this window."""
+    losses = {
+        name: measure_loss(values, theirs[name]) for name, values in ours.items() if name in theirs
+    }
+    return {name: loss for name, loss in losses.items() if not math.isnan(loss.loss)}
