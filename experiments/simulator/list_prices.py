@@ -132,7 +132,7 @@ def _average_coming(demand: Float64Array) -> Float64Array:
     """Return the mean (N, T) over each week and those after it, of spread 1 by item.
 
     >>> _average_coming(np.array([[0.0, 0.0, 2.0, 2.0]])).round(3).tolist()
-    [[-1.414, -0.471, 0.943, 0.943]]
+    [[-1.347, -0.577, 0.962, 0.962]]
     """
     sums = np.cumsum(demand[:, ::-1], axis=1)[:, ::-1]
     n_weeks = demand.shape[1]

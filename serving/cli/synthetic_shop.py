@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ def simulate(
     ],
     seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same shop")] = 0,
     form: Annotated[str, typer.Option(help="Form of demand: loglinear or choice")] = "loglinear",
+    world: Annotated[str, typer.Option(help="Which difficulties: standard or real")] = "standard",
     confounded: Annotated[
         bool, typer.Option(help="Promotions fall into weeks of high demand; else into any week")
     ] = True,
@@ -26,13 +28,14 @@ def simulate(
     ] = 4,
     shoppers: Annotated[int, typer.Option(min=1, help="How many people buy")] = 1500,
     clicks: Annotated[bool, typer.Option(help="Views and carts beside the purchases")] = True,
+    costs: Annotated[bool, typer.Option(help="The costs; else no table has any")] = True,
     json: JsonOption = False,
 ) -> None:
     """Write a simulated shop: events, items, users, prices, promotions, costs, stock; and its true
     demand in a file of its own."""
-    from experiments.simulator.parameters import ShopParameters
     from experiments.simulator.shop import simulate_shop
     from experiments.simulator.tables import TRUTH, end_of_history, write_shop
+    from experiments.simulator.worlds import WORLDS
     from features.contracts.seeds import generator
 
     if form not in ("loglinear", "choice"):
@@ -41,19 +44,23 @@ def simulate(
             where="--form",
             hint="One of: loglinear, choice",
         )
+    if world not in WORLDS:
+        raise BadInput(
+            f"no world is called {world!r}", where="--world", hint=f"One of: {', '.join(WORLDS)}"
+        )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(
             "the folder is not empty", where=str(out), hint="Name a new or an empty folder"
         )
-    parameters = ShopParameters(
-        form=form,  # type: ignore[arg-type]
+    parameters = replace(
+        WORLDS[world](form),  # type: ignore[index,arg-type]
         confounded=confounded,
         n_weeks=weeks,
         n_families=families,
         n_shoppers=shoppers,
     )
     shop = simulate_shop(parameters, generator(seed, "simulated shop"))
-    rows = write_shop(out, shop, generator(seed, "simulated shoppers"), clicks=clicks)
+    rows = write_shop(out, shop, generator(seed, "simulated shoppers"), clicks=clicks, costs=costs)
     now = f"{end_of_history(shop):%Y-%m-%dT%H:%MZ}"
     if json:
         print_json(

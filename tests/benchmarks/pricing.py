@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
-from experiments.simulator.parameters import Form
+from experiments.simulator.parameters import Form, ShopParameters
 from experiments.simulator.worlds import WORLDS, World
 from serving.cli.evaluate import print_evaluation
 from serving.cli.evaluation_data import COMPLETE_JOURNEY, open_data
@@ -153,13 +153,24 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def parse_change(text: str) -> tuple[str, float]:
+    """Return name and value of a parameter, a number of the type that it has by default.
+
+    >>> parse_change("n_weeks=52"), parse_change("announcement=0")
+    (('n_weeks', 52), ('announcement', 0.0))
+    """
+    name, value = text.split("=")
+    default = getattr(ShopParameters(), name)
+    return name, type(default)(value)
+
+
 def main() -> int:
     """Print one line per target; return 1 when one is missed."""
     warnings.simplefilter("ignore")
     options = parse_options()
     n_seeds = options.seeds or (QUICK_SEEDS if options.quick else SEEDS)
     seeds = range(options.first_seed, options.first_seed + n_seeds)
-    changes = {name: float(value) for name, value in (text.split("=") for text in options.set)}
+    changes = dict(parse_change(text) for text in options.set)
     worlds: list[World] = [options.world] if options.world else list(WORLDS)
     forms: list[Form] = [options.form] if options.form else list(FORMS)
     targets = [] if options.quick else evaluate_held_out_changes()
