@@ -1,7 +1,6 @@
-"""The blend of two methods, the learner and TSB, with weights by segment fitted on backtests.
+"""The blend of the learner and simple methods, with weights by segment fitted on backtests.
 
-Segments are volume × intermittence of the last year. The weights also take out the bias: they need
-not sum to 1.
+The weights are not negative and sum to 1. Segments are volume × intermittence of the last year.
 """
 
 from __future__ import annotations
@@ -10,21 +9,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from models.demand.panel import DemandPanel
+from models.demand.simple_methods import SIMPLE
+from models.demand.stacking import Evidence, Prior, fit_weights
 
-METHODS = ("trees", "TSB")
-TREES, TSB = range(len(METHODS))  # their positions on the last axis of an array of means
+FITTED = ("trees", "TSB")  # the learner, and TSB without the effects of whole weeks
+METHODS = (*FITTED, *SIMPLE)
+TREES, TSB = range(len(FITTED))  # their positions on the last axis of an array of means
 VOLUMES = (0.15, 0.4, 1.0, 2.5, 8.0, 25.0)  # weekly units at which one volume class ends
 DENSE = 0.25  # a series is dense that sold in at least this share of the weeks
 _MEMORY = 52
-# Rows that a segment needs before its own weights count as much as those of all series.
-_SEGMENT_STRENGTH = 3_000
-# Rows that a shop needs before its weights count as much as the learner alone.
-_SHOP_STRENGTH = 1_000
-_FLOOR = 0.05
+# Methods that suit most shops share the weight before any backtest; the others must earn theirs.
+_EXPECTED = (
+    "TSB",
+    "mean of 8 weeks",
+    "mean of 26 weeks",
+    "decaying mean",
+    "fast decaying mean",
+    "CrostonSBA",
+    "ADIDA",
+)
+_PRIOR_WEIGHTS = np.array([name in _EXPECTED for name in METHODS]) / len(_EXPECTED)
+# Standard deviations of a weight around its prior: of a shop's best simple forecast around the
+# expected one, of the blend around the best simple forecast, of a segment around the shop.
+_SIMPLE_DEVIATION, _LEARNER_DEVIATION, _SEGMENT_DEVIATION = 0.2, 0.2, 0.1
 
 
 @dataclass(frozen=True)
@@ -79,8 +89,8 @@ class Segments:
     def concatenate(cls, parts: Sequence[Segments]) -> Segments:
         """Return the segments of all parts, in their order."""
         return cls(
-            np.concatenate([part.volume for part in parts]),
-            np.concatenate([part.dense for part in parts]),
+            np.concatenate([np.zeros(0, np.int64), *[part.volume for part in parts]]),
+            np.concatenate([np.zeros(0, bool), *[part.dense for part in parts]]),
         )
 
 
@@ -104,43 +114,35 @@ class Blend:
         return np.asarray(np.einsum("i...m,im->i...", means, weights), np.float64)
 
 
-def fit_blend(actual: Float64Array, means: Float64Array, segments: Segments) -> Blend:
-    """Fit the weights by non-negative least squares, errors weighted by one over the mean.
+PRIOR_BLEND = Blend((tuple(_PRIOR_WEIGHTS.tolist()),) * len(SEGMENTS))
 
-    Weights of a segment with few rows are shrunk towards those of all rows.
-    `actual` R, `means` R × METHODS, `segments` of R rows.
+
+def fit_blend(evidence: Evidence, segments: Segments) -> Blend:
+    """Fit the weights in three steps, each the prior of the next.
+
+    The simple methods alone, then all methods where the learner was fitted too (its means are NaN
+    elsewhere), then each segment. So the learner replaces the best simple forecast as far as
+    backtests of this shop prove it better, and a segment departs from the shop as far as its own
+    do. `segments` of the evidence's R rows.
     """
-    weight = 1.0 / np.maximum(means[:, TREES], _FLOOR)
-    learner_alone = np.eye(len(METHODS))[TREES]
-    overall = _fit_weights(actual, means, weight, _Prior(learner_alone, _SHOP_STRENGTH))
-    prior = _Prior(overall, _SEGMENT_STRENGTH)
-    codes = segments.codes
-    fitted = []
-    for code in range(len(SEGMENTS)):
-        rows = np.flatnonzero(codes == code)
-        fitted.append(
-            _fit_weights(actual[rows], means[rows], weight[rows], prior) if len(rows) else overall
-        )
+    simple = _fit_simple(evidence)
+    learnt = np.flatnonzero(np.isfinite(evidence.means[:, TREES]))
+    if not len(learnt):
+        return Blend((tuple(simple.tolist()),) * len(SEGMENTS))
+    with_learner, codes = evidence.take(learnt), segments.codes[learnt]
+    overall = fit_weights(with_learner, Prior(simple, _LEARNER_DEVIATION))
+    prior = Prior(overall, _SEGMENT_DEVIATION)
+    fitted = [
+        fit_weights(with_learner.take(np.flatnonzero(codes == code)), prior)
+        for code in range(len(SEGMENTS))
+    ]
     return Blend(tuple(tuple(weights.tolist()) for weights in fitted))
 
 
-@dataclass(frozen=True)
-class _Prior:
-    """Weights of METHODS that count as much as `strength` rows."""
-
-    weights: Float64Array
-    strength: float
-
-
-def _fit_weights(
-    actual: Float64Array, means: Float64Array, weight: Float64Array, prior: _Prior
-) -> Float64Array:
-    """Return the weights of METHODS, shrunk towards the prior."""
-    n_methods = len(prior.weights)
-    gram = (means * weight[:, None]).T @ means
-    ridge = prior.strength * np.trace(gram) / n_methods / max(len(actual), 1)
-    if ridge <= 0:
-        return prior.weights
-    root = np.linalg.cholesky(gram + ridge * np.eye(n_methods))
-    moment = means.T @ (weight * actual) + ridge * prior.weights
-    return np.asarray(nnls(root.T, np.linalg.solve(root, moment))[0], np.float64)
+def _fit_simple(evidence: Evidence) -> Float64Array:
+    """Return weights of METHODS in which the learner has none."""
+    others = np.flatnonzero(np.arange(len(METHODS)) != TREES)
+    simple = Evidence(evidence.actual, evidence.means[:, others], evidence.origin, evidence.week)
+    weights = np.zeros(len(METHODS))
+    weights[others] = fit_weights(simple, Prior(_PRIOR_WEIGHTS[others], _SIMPLE_DEVIATION))
+    return weights

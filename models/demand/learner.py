@@ -18,7 +18,7 @@ from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int
 from features.contracts.errors import BadInput
 from features.contracts.seeds import generator
 from models.demand.baselines import tsb
-from models.demand.blend import DENSE, METHODS, TREES, TSB
+from models.demand.blend import DENSE, FITTED, TREES, TSB
 from models.demand.censoring import fill_censored_weeks, find_censored_weeks
 from models.demand.features import PRICES, build_features, summarize_history
 from models.demand.panel import DemandPanel
@@ -77,14 +77,14 @@ class Trees:
     effects: WeekEffects
 
     def predict(self, panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
-        """Return N × steps × METHODS means of the weeks after the panel's last known one.
+        """Return N × steps × FITTED means of the weeks after the panel's last known one.
 
         Raises BadInput for a panel with other feature columns than the training data.
         """
         factors = self.effects.factors(panel)
         panel = fill_censored_weeks(panel).divide_units(factors)
         past = summarize_history(panel, panel.n_known)
-        means = np.empty((panel.n_series, len(steps), len(METHODS)))
+        means = np.empty((panel.n_series, len(steps), len(FITTED)))
         level = tsb(panel.units.astype(np.float64))
         for column, step in enumerate(steps):
             names, matrix = build_features(panel, past, step)

@@ -1,4 +1,4 @@
-"""The demand model: learner and TSB blended, with a count distribution around each mean."""
+"""The demand model: the learner and simple methods blended, with a count distribution."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from features.contracts.arrays import Float64Array
 from features.contracts.errors import BadInput
 from features.contracts.tables import TIMESTAMP
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
-from models.demand.blend import METHODS, Blend, segment_series
+from models.demand.baselines import tsb
+from models.demand.blend import FITTED, METHODS, TSB, Blend, segment_series
+from models.demand.censoring import fill_censored_weeks
 from models.demand.learner import MIN_TRACE, FitConfig, Trees, TreesConfig
 from models.demand.lookup import DAILY_FILE, FILE, read_daily
 from models.demand.new_items import ItemRates, find_waiting
 from models.demand.panel import DemandPanel
 from models.demand.reconcile import Forecasts, reconcile_to_aggregates
+from models.demand.simple_methods import predict_simple
 from models.demand.uncertainty.aggregates import (
     AggregateDistributions,
     StoredItemSpread,
@@ -46,6 +49,21 @@ FORECASTS = pa.schema(
         ("dense", pa.bool_()),  # sold in a quarter of the last year's weeks or more
     ]
 )
+
+
+def predict_all_methods(trees: Trees, panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
+    """Return N × steps × METHODS means of the weeks after the panel's last known one."""
+    return np.concatenate([trees.predict(panel, steps), predict_simple(panel, steps)], axis=2)
+
+
+def predict_without_learner(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
+    """Return N × steps × METHODS means in which the learner's are NaN.
+
+    TSB reads the units as they are, since no effects of weeks were fitted.
+    """
+    fitted = np.full((panel.n_series, len(steps), len(FITTED)), np.nan)
+    fitted[:, :, TSB] = tsb(fill_censored_weeks(panel).units.astype(np.float64))[:, None]
+    return np.concatenate([fitted, predict_simple(panel, steps)], axis=2)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,7 +105,7 @@ class DemandModel:
             )
         # Features of a category are read off all its series, so the learner gets the whole panel.
         if (panel.units > 0).any():
-            return self.trees.predict(panel, range(1, n_steps + 1))
+            return predict_all_methods(self.trees, panel, range(1, n_steps + 1))
         return np.zeros((panel.n_series, n_steps, len(METHODS)))
 
     def blend_means(self, panel: DemandPanel, means_by_method: Float64Array) -> Float64Array:
@@ -207,7 +225,10 @@ class DemandModel:
         )
 
 
-class _StoredBlend(TypedDict):
+class _StoredBlend(TypedDict, total=False):
+    """Weights of `methods` by segment; an earlier release had FITTED only and named none."""
+
+    methods: list[str]
     weights: list[list[float]]
 
 
@@ -221,7 +242,7 @@ class _StoredCalibration(TypedDict):
 
 def _store_calibration(calibration: Calibration) -> Mapping[str, object]:
     return {
-        "blend": asdict(calibration.blend),
+        "blend": {"methods": METHODS, "weights": calibration.blend.weights},
         "near": asdict(calibration.near),
         "far": asdict(calibration.far),
         "sums": (),
@@ -232,11 +253,27 @@ def _store_calibration(calibration: Calibration) -> Mapping[str, object]:
 def _restore_calibration(
     stored: _StoredCalibration, aggregates: AggregateDistributions
 ) -> Calibration:
-    weights = tuple(tuple(row) for row in stored["blend"]["weights"])
     return Calibration(
-        blend=Blend(weights),
+        blend=_restore_blend(stored["blend"]),
         near=restore_item_spread(stored["near"]),
         far=restore_item_spread(stored["far"]),
         spans=aggregates.items,
         levels=aggregates.levels,
     )
+
+
+def _restore_blend(stored: _StoredBlend) -> Blend:
+    """Return the stored weights in the order of METHODS; methods without one have weight 0.
+
+    Raises BadInput for a method that this release does not know.
+    """
+    names = stored.get("methods", list(FITTED))
+    unknown = sorted(set(names) - set(METHODS))
+    if unknown:
+        raise BadInput(
+            f"the demand model blends methods of another release: {', '.join(unknown)}",
+            hint="Train demand again",
+        )
+    weights = np.zeros((len(stored["weights"]), len(METHODS)))
+    weights[:, [METHODS.index(name) for name in names]] = stored["weights"]
+    return Blend(tuple(tuple(row) for row in weights.tolist()))

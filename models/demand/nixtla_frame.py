@@ -21,7 +21,7 @@ from features.contracts.errors import BadInput
 from features.contracts.tables import TIMESTAMP
 from models.demand.blend import segment_series
 from models.demand.learner import FitConfig, fit_trees
-from models.demand.model import DemandModel
+from models.demand.model import DemandModel, predict_all_methods
 from models.demand.new_items import fit_item_rates
 from models.demand.panel import DemandPanel
 from models.demand.uncertainty.backtest_calibration import NEAR, PastForecasts, calibrate
@@ -102,7 +102,7 @@ def fit_frame(df: ArrowFrame, config: FitConfig | None = None, seed: int = 17) -
         origin=origin,
         steps=steps,
         segments=segment_series(earlier),
-        means=fit_trees(earlier, config, seed).predict(earlier, steps),
+        means=predict_all_methods(fit_trees(earlier, config, seed), earlier, steps),
         actual=panel.units[:, origin:].astype(np.float64),
     )
     model = DemandModel(

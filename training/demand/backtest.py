@@ -22,22 +22,31 @@ from models.demand.daily import (
     fit_profiles,
 )
 from models.demand.learner import Trees, fit_trees
-from models.demand.model import DemandModel
+from models.demand.model import DemandModel, predict_all_methods, predict_without_learner
 from models.demand.new_items import ItemRates, fit_item_rates
 from models.demand.panel import DemandPanel
 from models.demand.uncertainty.aggregate_errors import PastAggregates, fit_level_spreads
-from models.demand.uncertainty.backtest_calibration import Calibration, PastForecasts, calibrate
+from models.demand.uncertainty.backtest_calibration import (
+    NEAR,
+    Calibration,
+    PastForecasts,
+    calibrate,
+)
 from training.demand.aggregates import CatalogueAggregates
 from training.demand.catalogue_items import build_unsold_panel
 from training.demand.config import DemandConfig
 from training.demand.daily import build_day_forecasts
 from training.demand.data import DemandData
-from training.demand.origins import calibration_origins
+from training.demand.origins import MOST_OF_LARGE, MOST_OF_SMALL, calibration_origins
 from training.task import Progress
 
 _ALIVE_WEEKS = 26  # a series that sold in none of them calibrates nothing
 _ALL_STEPS = 8  # a calibration reads each of these weeks, so that their sums are known,
 _FAR_STEPS = (10, 12)  # and these
+# Origins at which the simple methods alone are compared: this many weeks apart, as many as fit.
+_SIMPLE_STEP, _MOST_SIMPLE, _SIMPLE_ROWS = 2, 40, 100_000
+_MIN_SIMPLE_FIT = 3
+_ROWS_OF_LARGE = 100_000  # training rows from which a fit takes long: then few origins calibrate
 T = TypeVar("T")
 
 
@@ -108,7 +117,7 @@ class Backtest:
         computed, means = self._means.get(origin, ((), none))
         if not set(steps) <= set(computed):
             computed = tuple(sorted({*steps, *self._calibration_steps()}))
-            means = self.trees_at(origin).predict(self.panel_at(origin), computed)
+            means = predict_all_methods(self.trees_at(origin), self.panel_at(origin), computed)
             self._means[origin] = computed, means
         return means[:, [computed.index(step) for step in steps]]
 
@@ -121,7 +130,9 @@ class Backtest:
 
     def earlier_origins(self, origin: int) -> list[int]:
         """Return the origins whose forecasts calibrate the model of `origin`, newest first."""
-        return calibration_origins(origin, self.data.panel.n_known, self.config)
+        rows = self.data.panel.n_series * self.config.fit.memory_weeks * self.config.fit.horizon
+        most = MOST_OF_LARGE if rows > _ROWS_OF_LARGE else MOST_OF_SMALL
+        return calibration_origins(origin, self.data.panel.n_known, self.config, most)
 
     @_cache_by_origin
     def calibration_at(self, origin: int) -> Calibration:
@@ -129,7 +140,10 @@ class Backtest:
         rng = generator(self.seed, f"calibration {origin}")
         earlier = self.earlier_origins(origin)
         past = [self._past_forecasts(past_origin, origin) for past_origin in earlier]
-        calibration = calibrate(past, origin, rng)
+        simple = [
+            self._past_simple_forecasts(past_origin) for past_origin in self._simple_origins(origin)
+        ]
+        calibration = calibrate(past, origin, rng, simple)
         aggregates = [
             self._past_aggregates(past_origin, origin, calibration.blend) for past_origin in earlier
         ]
@@ -138,17 +152,37 @@ class Backtest:
 
     def _past_forecasts(self, past_origin: int, origin: int) -> PastForecasts:
         """Return what was forecast at `past_origin` of the weeks before `origin`."""
-        panel = self.panel_at(past_origin)
-        steps = tuple(self._calibration_steps(origin - past_origin))
+        steps = self._calibration_steps(origin - past_origin)
+        return self._compare(past_origin, steps, self.predict_methods(past_origin, steps))
+
+    @_cache_by_origin
+    def _past_simple_forecasts(self, past_origin: int) -> PastForecasts:
+        """Return what simple methods forecast at `past_origin` of the weeks after it."""
+        steps = range(1, min(NEAR, self.data.panel.n_known - past_origin) + 1)
+        means = predict_without_learner(self.data.panel.truncate(past_origin), steps)
+        return self._compare(past_origin, steps, means)
+
+    def _compare(
+        self, past_origin: int, steps: Sequence[int], means: Float64Array
+    ) -> PastForecasts:
+        """Return the forecasts of series that are alive at `past_origin`, and what sold."""
+        panel = self.data.panel.truncate(past_origin)
         alive = np.flatnonzero((panel.units[:, -_ALIVE_WEEKS:] > 0).any(axis=1))
         weeks = np.array(steps, np.int64) + past_origin - 1
         return PastForecasts(
             origin=past_origin,
-            steps=steps,
+            steps=tuple(steps),
             segments=segment_series(panel).take(alive),
-            means=self.predict_methods(past_origin, steps)[alive],
+            means=means[alive],
             actual=self._demand[alive][:, weeks].astype(np.float64),
         )
+
+    def _simple_origins(self, origin: int) -> list[int]:
+        """Return further origins, at which simple methods alone are compared, newest first."""
+        n_origins = min(_MOST_SIMPLE, _SIMPLE_ROWS // max(NEAR * self.data.panel.n_series, 1))
+        learnt = set(self.earlier_origins(origin))
+        recent = range(origin - 1, _MIN_SIMPLE_FIT - 1, -1)[: _SIMPLE_STEP * n_origins]
+        return [past_origin for past_origin in recent[::_SIMPLE_STEP] if past_origin not in learnt]
 
     def _past_aggregates(self, past_origin: int, origin: int, blend: Blend) -> PastAggregates:
         """Return what was forecast at `past_origin` of aggregates in the weeks before `origin`."""

@@ -13,8 +13,10 @@ from training.demand.config import DemandConfig
 # Weeks before the first evaluated origin: those of one earlier fit, and those it is compared with.
 MIN_ORIGIN = 9
 _MIN_FIT = 5  # weeks that the only calibrating fit must know
-_MIN_FURTHER_FIT = 20  # weeks that a second and third one must know
-_MOST = 3
+_MIN_FURTHER_FIT = 9  # weeks that any further one must know
+# Earlier origins that calibrate a model. Forecasts of few series prove little, so a small shop,
+# whose fits take a second, is compared at more of them.
+MOST_OF_LARGE, MOST_OF_SMALL = 3, 8
 
 
 def evaluation_origins(n_known: int, config: DemandConfig) -> Sequence[int]:
@@ -29,8 +31,10 @@ def evaluation_origins(n_known: int, config: DemandConfig) -> Sequence[int]:
     )
 
 
-def calibration_origins(origin: int, n_known: int, config: DemandConfig) -> list[int]:
-    """Return one to three earlier origins whose errors calibrate the model fitted at `origin`.
+def calibration_origins(
+    origin: int, n_known: int, config: DemandConfig, most: int = MOST_OF_LARGE
+) -> list[int]:
+    """Return one to `most` earlier origins whose errors calibrate the model fitted at `origin`.
 
     They are the newest whose first `horizon` weeks are over at `origin`, newest first, taken from
     the evaluation origins (which are fitted anyway) and from those that lead up to the first one.
@@ -39,14 +43,14 @@ def calibration_origins(origin: int, n_known: int, config: DemandConfig) -> list
     ([36, 32, 28], [48, 44, 40])
     """
     evaluated = evaluation_origins(n_known, config)
-    before = _origins_before(min([origin, *evaluated[:1]]), config)
+    before = _origins_before(min([origin, *evaluated[:1]]), config, most)
     over = [earlier for earlier in {*evaluated, *before} if earlier + config.horizon <= origin]
-    return sorted(over, reverse=True)[:_MOST] or before
+    return sorted(over, reverse=True)[:most] or before
 
 
-def _origins_before(first: int, config: DemandConfig) -> list[int]:
-    """Return one to three origins before `first`, a horizon and then further steps earlier."""
+def _origins_before(first: int, config: DemandConfig, most: int) -> list[int]:
+    """Return one to `most` origins before `first`, a horizon and then further steps earlier."""
     origins = [max(first - config.horizon, _MIN_FIT)]
-    while len(origins) < _MOST and origins[-1] - config.step_weeks >= _MIN_FURTHER_FIT:
+    while len(origins) < most and origins[-1] - config.step_weeks >= _MIN_FURTHER_FIT:
         origins.append(origins[-1] - config.step_weeks)
     return origins

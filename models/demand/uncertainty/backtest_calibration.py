@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from features.contracts.arrays import Float64Array
-from models.demand.blend import Blend, Segments, fit_blend
+from models.demand.blend import METHODS, Blend, Segments, fit_blend
+from models.demand.stacking import Evidence
 from models.demand.uncertainty.aggregates import SPANS, ItemSpread, LevelSpreads
 from models.demand.uncertainty.counts import QUANTILES, fit_count_distribution
 
@@ -22,7 +23,7 @@ class PastForecasts:
 
     steps      S weeks ahead, 1 is the first week after the origin
     segments   of the N series at the origin
-    means      N × S × METHODS
+    means      N × S × METHODS; NaN of the learner where it was not fitted
     actual     N × S units
     """
 
@@ -95,20 +96,34 @@ class Calibration:
         return np.column_stack(by_step)
 
 
-def calibrate(past: Sequence[PastForecasts], n_known: int, rng: np.random.Generator) -> Calibration:
-    """Fit a calibration to forecasts of earlier origins; weeks from `n_known` on are left out."""
+def calibrate(
+    past: Sequence[PastForecasts],
+    n_known: int,
+    rng: np.random.Generator,
+    simple: Sequence[PastForecasts] = (),
+) -> Calibration:
+    """Fit a calibration to forecasts of earlier origins; weeks from `n_known` on are left out.
+
+    past     with all methods; spreads and blend are fitted to them
+    simple   of further origins, without the learner; the blend reads them too
+    """
     over = [forecasts.select_steps(1, n_known - forecasts.origin) for forecasts in past]
-    near_weeks = _stack_weeks([forecasts.select_steps(1, NEAR) for forecasts in over])
-    blend = fit_blend(near_weeks.actual, near_weeks.means, near_weeks.segments)
-    near = _fit_spread(near_weeks.blend(blend), rng)
+    near = [forecasts.select_steps(1, NEAR) for forecasts in over]
+    further = [
+        forecasts.select_steps(1, min(NEAR, n_known - forecasts.origin)) for forecasts in simple
+    ]
+    all_weeks = _stack_weeks([*near, *further])
+    blend = fit_blend(all_weeks.evidence, all_weeks.segments)
+    near_weeks = _stack_weeks(near)
+    near_spread = _fit_spread(near_weeks.blend(blend), rng)
     far_weeks = _stack_weeks([forecasts.select_steps(NEAR + 1) for forecasts in over])
-    enough = len(far_weeks.actual) >= _MIN_ROWS
-    far = _fit_spread(far_weeks.blend(blend), rng) if enough else near
-    spans = [near]
+    enough = len(far_weeks.evidence.actual) >= _MIN_ROWS
+    far = _fit_spread(far_weeks.blend(blend), rng) if enough else near_spread
+    spans = [near_spread]
     for weeks in SPANS[1:]:
         sums = _sum_weeks(over, blend, weeks)
         spans.append(spans[-1] if sums is None else _fit_spread(sums, rng))
-    return Calibration(blend, near, far, tuple(spans))
+    return Calibration(blend, near_spread, far, tuple(spans))
 
 
 @dataclass(frozen=True)
@@ -124,23 +139,34 @@ class _Rows:
 class _UnblendedRows:
     """R counts with the means of the methods, R × METHODS."""
 
-    actual: Float64Array
-    means: Float64Array
+    evidence: Evidence
     segments: Segments
 
     def blend(self, blend: Blend) -> _Rows:
-        return _Rows(self.actual, blend.combine(self.means, self.segments), self.segments)
+        means = blend.combine(self.evidence.means, self.segments)
+        return _Rows(self.evidence.actual, means, self.segments)
 
 
 def _stack_weeks(past: Sequence[PastForecasts]) -> _UnblendedRows:
     """Return a row for each series and week of the forecasts."""
-    means = [forecasts.means.reshape(-1, forecasts.means.shape[-1]) for forecasts in past]
-    segments = [forecasts.segments.repeat(len(forecasts.steps)) for forecasts in past]
-    return _UnblendedRows(
-        np.concatenate([forecasts.actual.ravel() for forecasts in past]),
-        np.concatenate(means),
-        Segments.concatenate(segments),
+    n_methods = len(METHODS)
+    weeks = [
+        np.tile(np.array(forecasts.steps, np.int64) + forecasts.origin - 1, len(forecasts.actual))
+        for forecasts in past
+    ]
+    origins = [
+        np.full(len(week), forecasts.origin) for week, forecasts in zip(weeks, past, strict=True)
+    ]
+    evidence = Evidence(
+        actual=np.concatenate([np.zeros(0), *[forecasts.actual.ravel() for forecasts in past]]),
+        means=np.concatenate(
+            [np.zeros((0, n_methods)), *[f.means.reshape(-1, n_methods) for f in past]]
+        ),
+        origin=np.concatenate([np.zeros(0, np.int64), *origins]),
+        week=np.concatenate([np.zeros(0, np.int64), *weeks]),
     )
+    segments = [forecasts.segments.repeat(len(forecasts.steps)) for forecasts in past]
+    return _UnblendedRows(evidence, Segments.concatenate(segments))
 
 
 def _sum_weeks(past: Sequence[PastForecasts], blend: Blend, weeks: int) -> _Rows | None:

@@ -6,12 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.contracts.errors import BadInput
-from models.demand.blend import SEGMENTS, TREES, TSB, Segment, Segments, fit_blend, segment_series
+from models.demand.blend import segment_series
 from models.demand.censoring import fill_censored_weeks
 from models.demand.features import build_features, summarize_history
 from models.demand.learner import FitConfig, TreesConfig, fit_trees
 from models.demand.lookup import load_forecasts
-from models.demand.model import DemandModel
+from models.demand.model import DemandModel, predict_all_methods
 from models.demand.new_items import fit_item_rates
 from models.demand.panel import DemandPanel, rolling_origins
 from models.demand.uncertainty.backtest_calibration import PastForecasts, calibrate
@@ -24,7 +24,7 @@ CONFIG = FitConfig(max_rows=20_000, trees=TreesConfig(n_trees=40, min_rows=20))
 def fit_model(panel: DemandPanel, seed: int = 5) -> DemandModel:
     origin = panel.n_known - 4
     earlier = panel.truncate(origin)
-    means = fit_trees(earlier, CONFIG, seed).predict(earlier, range(1, 5))
+    means = predict_all_methods(fit_trees(earlier, CONFIG, seed), earlier, range(1, 5))
     past = PastForecasts(
         origin=origin,
         steps=(1, 2, 3, 4),
@@ -148,31 +148,6 @@ def test_origins_are_rolling() -> None:
     assert rolling_origins(53, horizon=4, step=4, count=3, skip_last=1, earliest=9) == [40, 44, 48]
     assert rolling_origins(16, horizon=4, step=4, count=3, skip_last=1, earliest=9) == [11]
     assert rolling_origins(12, horizon=4, step=4, count=3, skip_last=1, earliest=9) == []
-
-
-def test_the_blend_takes_out_the_bias_of_each_segment() -> None:
-    small, large = (
-        Segments(np.array([0]), np.array([True])),
-        Segments(np.array([4]), np.array([True])),
-    )
-    segments = Segments.concatenate([small.repeat(100_000), large.repeat(100_000)])
-    means = np.repeat([[1.0, 0.0], [10.0, 0.0]], 100_000, axis=0)
-    actual = np.where(segments.volume == 0, 0.8, 12.0)
-    blend = fit_blend(actual, means, segments)
-    both = Segments.concatenate([small, large])
-    blended = blend.combine(np.array([[1.0, 0.0], [10.0, 0.0]]), both)
-    assert blended == pytest.approx(
-        [0.8, 12.0], rel=0.02
-    )  # 3,000 rows shrink 100,000 to the weight of all
-
-
-def test_the_blend_trusts_the_method_that_was_right() -> None:
-    rng = np.random.default_rng(1)
-    means = rng.gamma(4.0, 1.0, (50_000, 2))
-    segments = Segments(np.full(50_000, 2), np.full(50_000, True))
-    blend = fit_blend(means[:, TSB], means, segments)
-    weights = blend.weights[SEGMENTS.index(Segment(2, dense=True))]
-    assert weights[TREES] < 0.1 < 0.9 < weights[TSB]
 
 
 def test_a_loud_week_is_no_new_level() -> None:

@@ -14,9 +14,9 @@ def test_an_origin_is_calibrated_by_the_newest_origins_whose_weeks_are_over() ->
 def test_a_horizon_longer_than_a_step_leaves_out_origins_whose_weeks_are_not_over() -> None:
     config = DemandConfig(horizon=8, step_weeks=3, n_origins=4)
     assert evaluation_origins(44, config) == [26, 29, 32, 35]
-    assert calibration_origins(26, 44, config) == [26 - 8]  # 18 - 3 weeks are too few to add
-    assert calibration_origins(32, 44, config) == [18]  # 26 + 8 > 32
-    assert calibration_origins(35, 44, config) == [26, 18]
+    assert calibration_origins(26, 44, config) == [26 - 8, 18 - 3, 15 - 3]
+    assert calibration_origins(32, 44, config) == [18, 15, 12]  # 26 + 8 > 32
+    assert calibration_origins(35, 44, config) == [26, 18, 15]
 
 
 def test_little_history_has_one_earlier_origin() -> None:
@@ -25,3 +25,8 @@ def test_little_history_has_one_earlier_origin() -> None:
     assert calibration_origins(14, 14, config) == [9, 5]
     assert evaluation_origins(13, config) == []
     assert calibration_origins(13, 13, config) == [13 - 4]
+
+
+def test_a_small_shop_is_calibrated_at_more_origins() -> None:
+    expected = [36, 32, 28, 24, 20, 16, 12]  # the next one, 8, knows fewer than 9 weeks
+    assert calibration_origins(40, 53, DemandConfig(), most=8) == expected

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from models.demand.blend import Segments
+from models.demand.blend import METHODS, Segments
 from models.demand.uncertainty.aggregate_errors import PastAggregates, fit_level_spreads
 from models.demand.uncertainty.aggregate_rows import aggregate_forecasts
 from models.demand.uncertainty.aggregates import (
@@ -92,7 +92,7 @@ def test_weeks_with_common_errors_make_a_wider_sum_than_independent_weeks() -> N
             origin=20,
             steps=tuple(range(1, 9)),
             segments=Segments(np.full(n, 4), np.full(n, True)),
-            means=np.stack([means, means], axis=2),
+            means=np.stack([means] * len(METHODS), axis=2),
             actual=actual,
         )
         sums = AggregateDistributions(calibrate([past], 28, rng).spans, {})

@@ -1,0 +1,164 @@
+"""Simple forecasts of every series, which the blend chooses among: levels, trends and seasons.
+
+They read units in which weeks without stock or with closed doors are filled, and in which a single
+week far above all others, as a bulk order makes, is lowered to the second largest. Baselines of an
+evaluation read the units as they are.
+
+References: Gardner (2006), Exponential smoothing: the state of the art, part II (damped trend);
+Assimakopoulos & Nikolopoulos (2000), The theta model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from features.contracts.arrays import Float64Array, Int64Array
+from models.demand.baselines import (
+    YEAR,
+    adida,
+    croston_sba,
+    naive,
+    seasonal_naive,
+    ses,
+)
+from models.demand.censoring import fill_censored_weeks
+from models.demand.panel import DemandPanel
+
+_HALF_YEAR = 26
+_SLOW, _FAST = 0.1, 0.3  # shares by which a decaying mean forgets in a week
+# A launch is a first sale after weeks in which more than this many units were to be expected: the
+# chance that an item which was there all along sold none is exp(-3) = 5 %.
+_UNITS_MISSED = 3.0
+_SPIKE, _SPIKE_UNITS = 5.0, 2.0  # a spike exceeds 5 × (the second largest week + 2 units)
+_SPIKE_MEMORY = 26
+_SPIKE_MIN_WEEKS = 6
+_THETA_SMOOTHING = 0.2
+_DAMPING, _TREND_SMOOTHING = 0.9, 0.05
+_LEVEL_WEEKS, _PROFILE_WEEKS = 8, 3
+_PROFILE_STRENGTH = 20.0  # weekly units of a category that count as much as the shop's own season
+_SHOP_STRENGTH = 5.0
+
+
+def predict_simple(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
+    """Return N × steps × SIMPLE means of the weeks after the panel's last known one."""
+    units = lower_spikes(fill_censored_weeks(panel).units.astype(np.float64))
+    flat = [np.repeat(level(units)[:, None], len(steps), axis=1) for level in _LEVELS.values()]
+    moving = [
+        predict_theta(units, steps),
+        predict_damped_trend(units, steps),
+        seasonal_naive(units, max(steps, default=0))[:, [step - 1 for step in steps]],
+        mean_since_launch(units, _LEVEL_WEEKS)[:, None]
+        * estimate_season(units, panel.groups[1], steps),
+    ]
+    return np.stack([*flat, *moving], axis=-1)
+
+
+def lower_spikes(units: Float64Array) -> Float64Array:
+    """Return units with a single week far above all others of the last half year lowered.
+
+    >>> lower_spikes(np.array([[1.0, 2, 1, 0, 40, 1]])).tolist()
+    [[1.0, 2.0, 1.0, 0.0, 2.0, 1.0]]
+    """
+    recent = units[:, -_SPIKE_MEMORY:]
+    if recent.shape[1] < _SPIKE_MIN_WEEKS:
+        return units
+    second = np.partition(recent, -2, axis=1)[:, -2:-1]
+    lowered = units.copy()
+    is_spike = recent > _SPIKE * (second + _SPIKE_UNITS)
+    lowered[:, -_SPIKE_MEMORY:] = np.where(is_spike, second, recent)
+    return lowered
+
+
+def find_launch_weeks(units: Float64Array) -> Int64Array:
+    """Return N: the week of the first sale of a launched series, 0 of one that was there before.
+
+    A first sale is a launch when the rate since then makes the weeks before it improbable.
+    """
+    n_weeks = units.shape[1]
+    sold = units > 0
+    first = np.where(sold.any(axis=1), np.argmax(sold, axis=1), 0)
+    rows = np.arange(len(units))
+    after = units.sum(axis=1) - units[rows, first]
+    rate = after / np.maximum(n_weeks - first - 1, 1)
+    return np.where(rate * first > _UNITS_MISSED, first, 0).astype(np.int64)
+
+
+def mean_since_launch(units: Float64Array, n_weeks: int) -> Float64Array:
+    """Return the mean of the last `n_weeks`, without weeks before a launch."""
+    age = np.arange(units.shape[1])[::-1]
+    return _weighted_mean(units, (age < n_weeks).astype(np.float64))
+
+
+def decaying_mean(units: Float64Array, share: float) -> Float64Array:
+    """Return the mean with weights that shrink by `share` a week, without weeks before a launch.
+
+    Unlike simple exponential smoothing it does not start from the first week.
+    """
+    age = np.arange(units.shape[1])[::-1]
+    return _weighted_mean(units, np.power(1 - share, age, dtype=np.float64))
+
+
+def _weighted_mean(units: Float64Array, weights: Float64Array) -> Float64Array:
+    since_launch = np.arange(units.shape[1]) >= find_launch_weeks(units)[:, None]
+    by_series = since_launch * weights
+    return np.asarray((units * by_series).sum(axis=1) / by_series.sum(axis=1), np.float64)
+
+
+def predict_theta(units: Float64Array, steps: Sequence[int]) -> Float64Array:
+    """Return N × steps: a smoothed level with half the slope of the straight line, at least 0."""
+    n_weeks, alpha = units.shape[1], _THETA_SMOOTHING
+    week = np.arange(n_weeks) - (n_weeks - 1) / 2
+    slope = units @ week / max(float((week**2).sum()), 1.0)
+    start = (1 - (1 - alpha) ** n_weeks) / alpha
+    rise = np.array(steps) - 1 + start
+    return np.asarray(np.maximum(ses(units, alpha)[:, None] + slope[:, None] / 2 * rise, 0.0))
+
+
+def predict_damped_trend(units: Float64Array, steps: Sequence[int]) -> Float64Array:
+    """Return N × steps of Holt's method with a trend that fades, at least 0."""
+    level, trend = units[:, :4].mean(axis=1), np.zeros(len(units))
+    for week in range(units.shape[1]):
+        expected = level + _DAMPING * trend
+        new_level = expected + _THETA_SMOOTHING * (units[:, week] - expected)
+        trend = _DAMPING * trend + _TREND_SMOOTHING * (new_level - level - _DAMPING * trend)
+        level = new_level
+    reach = np.array([sum(_DAMPING**k for k in range(1, step + 1)) for step in steps])
+    return np.asarray(np.maximum(level[:, None] + trend[:, None] * reach, 0.0))
+
+
+def estimate_season(
+    units: Float64Array, categories: Int64Array, steps: Sequence[int]
+) -> Float64Array:
+    """Return N × steps: a week's sales over those of the weeks before the origin, in past years.
+
+    Ratios of a category's sums, shrunk towards the shop's; 1 where no year before is known.
+    """
+    n_weeks, n_categories = units.shape[1], int(categories.max(initial=-1)) + 1
+    by_category = np.zeros((n_categories, n_weeks))
+    np.add.at(by_category, categories, units)
+    factors = np.ones((n_categories, len(steps)))
+    for column, step in enumerate(steps):
+        then, level = np.zeros(n_categories), np.zeros(n_categories)
+        for origin in range(n_weeks - YEAR, 3, -YEAR):
+            target = origin + step - 1
+            around = slice(max(target - 1, 0), target - 1 + _PROFILE_WEEKS)
+            then += by_category[:, around].mean(axis=1)
+            level += by_category[:, max(origin - _LEVEL_WEEKS, 0) : origin].mean(axis=1)
+        shop = (then.sum() + _SHOP_STRENGTH) / (level.sum() + _SHOP_STRENGTH)
+        factors[:, column] = (then + _PROFILE_STRENGTH * shop) / (level + _PROFILE_STRENGTH)
+    return factors[categories]
+
+
+_LEVELS: Mapping[str, Callable[[Float64Array], Float64Array]] = {
+    "naive": naive,
+    "mean of 8 weeks": lambda units: mean_since_launch(units, _LEVEL_WEEKS),
+    "mean of 26 weeks": lambda units: mean_since_launch(units, _HALF_YEAR),
+    "mean of 52 weeks": lambda units: mean_since_launch(units, YEAR),
+    "decaying mean": lambda units: decaying_mean(units, _SLOW),
+    "fast decaying mean": lambda units: decaying_mean(units, _FAST),
+    "CrostonSBA": croston_sba,
+    "ADIDA": adida,
+}
+SIMPLE = (*_LEVELS, "Theta", "damped trend", "seasonal naive", "seasonal profile")

@@ -1,0 +1,93 @@
+"""Weights of forecasts that sum to one, fitted to backtests with a prior.
+
+Stacked regression (Breiman 1996) on the simplex: the weights minimise squared errors over the level
+of the series, as a Poisson count's variance demands, plus the squared distance from prior weights.
+Squared errors make the combination estimate the mean; absolute ones would reward a forecast below
+it, since the median of small counts lies below their mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+from features.contracts.arrays import Float64Array, Int64Array
+
+_FLOOR = 0.05  # weekly units below which a level counts as this one
+_HALF_LIFE = 52.0  # weeks after which a backtest counts half
+# Share of the error variance that the series of one week have in common: a week of n series is
+# evidence of n / (1 + share × n) rows.
+_COMMON_SHARE = 0.002
+_SUM_PENALTY = 1e3  # of the sum of weights off 1, in root-mean-squares of the columns
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """R backtested forecasts: what sold, and the M forecasts of it.
+
+    actual   R units
+    means    R × M
+    origin   R, the number of weeks that were known
+    week     R, the number of the week that was forecast
+    """
+
+    actual: Float64Array
+    means: Float64Array
+    origin: Int64Array
+    week: Int64Array
+
+    def take(self, rows: Int64Array) -> Evidence:
+        """Return some rows."""
+        return Evidence(self.actual[rows], self.means[rows], self.origin[rows], self.week[rows])
+
+    def count_rows(self) -> Float64Array:
+        """Return R: how much each row counts.
+
+        Rows of an old week count less, a week that several origins forecast counts once, and the
+        many series of one week count less than as many single ones.
+        """
+        if not len(self.week):
+            return np.zeros(0)
+        pairs = np.unique(np.stack([self.week, self.origin]), axis=1)
+        n_origins = np.bincount(pairs[0])[self.week]
+        n_series = np.bincount(self.week)[self.week] / n_origins
+        age = self.week.max() - self.week
+        recency = 0.5 ** (age / _HALF_LIFE)
+        return np.asarray(recency / n_origins / (1 + _COMMON_SHARE * n_series), np.float64)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Weights that are expected before any backtest, M, and the standard deviation around them."""
+
+    weights: Float64Array
+    deviation: float
+
+
+def fit_weights(evidence: Evidence, prior: Prior) -> Float64Array:
+    """Return M non-negative weights of sum 1; the prior's without evidence.
+
+    >>> weeks = np.arange(40)
+    >>> sold, means = np.full(40, 3.0), np.tile([3.0, 6.0], (40, 1))
+    >>> evidence = Evidence(sold, means, weeks, weeks + 1)
+    >>> fit_weights(evidence, Prior(np.array([0.5, 0.5]), 0.2)).round(2).tolist()
+    [0.86, 0.14]
+    """
+    counts = evidence.count_rows()
+    n_methods = len(prior.weights)
+    errors = evidence.means - evidence.actual[:, None]
+    level = np.maximum(evidence.means.mean(axis=1), _FLOOR)
+    importance = counts / level
+    variance = (importance * (errors @ prior.weights) ** 2).sum() / max(counts.sum(), 1e-9)
+    if variance <= 0:
+        return prior.weights
+    scatter = (errors * importance[:, None]).T @ errors / variance
+    precision = 1 / prior.deviation**2
+    root = np.linalg.cholesky(scatter + precision * np.eye(n_methods)).T
+    target = np.linalg.solve(root.T, precision * prior.weights)
+    penalty = _SUM_PENALTY * np.sqrt(np.trace(scatter) / n_methods + precision)
+    matrix = np.vstack([root, np.full((1, n_methods), penalty)])
+    weights = nnls(matrix, np.append(target, penalty), maxiter=100 * n_methods)[0]
+    return np.asarray(weights / weights.sum(), np.float64)
