@@ -19,7 +19,6 @@ _SHARES = (
     "dip_memory",
     "reference_memory",
     "item_shock_memory",
-    "price_foresight",
     "slow_share",
     "unknown_families",
     "competitor_match",
@@ -181,6 +180,8 @@ class ShopParameters:
         for name in _SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise BadInput(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
+        if not -1 <= self.price_foresight <= 1:
+            raise BadInput(f"price_foresight is a correlation, not {self.price_foresight}")
         if not 0 < self.slow_units[0] <= self.slow_units[1]:
             raise BadInput(f"slow_units are two positive numbers in order, not {self.slow_units}")
 

@@ -2,6 +2,8 @@
 
 standard   one response to every price; families, costs and promotions are known
 real       what shops report and the literature measures, all at once
+varied     every shop has its own parameters, from ranges around those of `real`: a model that fits
+           one set of parameters only fails here
 
 Sources of `real`:
 
@@ -31,11 +33,50 @@ Sources of `real`:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from dataclasses import asdict
+from typing import Literal, cast
+
+import numpy as np
 
 from experiments.simulator.parameters import Form, ShopParameters
+from features.contracts.errors import BadInput
+from features.contracts.seeds import generator
 
 World = Literal["standard", "real"]
+VARIED = "varied"
+_RANGES = {
+    "slope": (-3.6, -2.4),
+    "regular_share": (0.45, 0.95),
+    "regular_share_spread": (0.0, 0.2),
+    "announcement": (0.0, 0.5),
+    "announcement_spread": (0.0, 0.2),
+    "unannounced": (0.0, 0.3),
+    "dip": (0.2, 0.8),
+    "dip_memory": (0.0, 0.7),
+    "reference_gain": (0.0, 0.5),
+    "reference_loss": (0.0, 0.7),
+    "item_shock": (0.0, 0.3),
+    "foresight": (0.0, 1.0),
+    "price_foresight": (-0.3, 0.5),
+    "level_drift": (0.0, 0.25),
+    "slope_drift": (0.0, 0.2),
+    "units": (6.0, 25.0),
+    "slow_share": (0.0, 0.6),
+    "unknown_families": (0.0, 1.0),
+    "cross": (0.2, 0.5),
+    "inside": (0.2, 0.5),
+    "competitor": (0.0, 0.5),
+    "competitor_match": (0.0, 0.5),
+    "competitor_seen": (0.0, 1.0),
+    "cost_steps": (0.01, 0.04),
+    "cost_rounds": (0.0, 0.02),
+    "price_steps": (0.005, 0.04),
+    "price_stickiness": (0.02, 0.05),
+    "never_repriced": (0.0, 0.5),
+    "promoted": (0.06, 0.25),
+    "stock_outs": (0.02, 0.1),
+    "short_promotions": (1.0, 3.0),
+}
 
 
 def build_standard_world(form: Form) -> ShopParameters:
@@ -82,3 +123,23 @@ WORLDS: Mapping[World, Callable[[Form], ShopParameters]] = {
     "standard": build_standard_world,
     "real": build_real_world,
 }
+
+
+def draw_varied_world(form: Form, rng: np.random.Generator) -> ShopParameters:
+    """Return the parameters of one shop of the world `varied`, each uniform in its range."""
+    drawn = {name: float(rng.uniform(low, high)) for name, (low, high) in _RANGES.items()}
+    n_weeks = int(rng.choice([78, 104, 156]))
+    return ShopParameters(**(asdict(build_real_world(form)) | drawn | {"n_weeks": n_weeks}))
+
+
+def build_parameters(world: str, form: Form, seed: int) -> ShopParameters:
+    """Return the parameters of one shop of a world, `varied` among them.
+
+    Raises BadInput for a world that is not known.
+    """
+    if world == VARIED:
+        return draw_varied_world(form, generator(seed, "varied world"))
+    if world not in WORLDS:
+        names = ", ".join([*WORLDS, VARIED])
+        raise BadInput(f"no world is called {world!r}", hint=f"One of: {names}")
+    return WORLDS[cast(World, world)](form)

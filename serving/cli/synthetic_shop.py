@@ -18,7 +18,9 @@ def simulate(
     ],
     seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same shop")] = 0,
     form: Annotated[str, typer.Option(help="Form of demand: loglinear or choice")] = "loglinear",
-    world: Annotated[str, typer.Option(help="Which difficulties: standard or real")] = "standard",
+    world: Annotated[
+        str, typer.Option(help="Which difficulties: standard, real or varied")
+    ] = "standard",
     confounded: Annotated[
         bool, typer.Option(help="Promotions fall into weeks of high demand; else into any week")
     ] = True,
@@ -35,7 +37,7 @@ def simulate(
     demand in a file of its own."""
     from experiments.simulator.shop import simulate_shop
     from experiments.simulator.tables import TRUTH, end_of_history, write_shop
-    from experiments.simulator.worlds import WORLDS
+    from experiments.simulator.worlds import build_parameters
     from features.contracts.seeds import generator
 
     if form not in ("loglinear", "choice"):
@@ -44,16 +46,12 @@ def simulate(
             where="--form",
             hint="One of: loglinear, choice",
         )
-    if world not in WORLDS:
-        raise BadInput(
-            f"no world is called {world!r}", where="--world", hint=f"One of: {', '.join(WORLDS)}"
-        )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(
             "the folder is not empty", where=str(out), hint="Name a new or an empty folder"
         )
     parameters = replace(
-        WORLDS[world](form),  # type: ignore[index,arg-type]
+        build_parameters(world, form, seed),  # type: ignore[arg-type]
         confounded=confounded,
         n_weeks=weeks,
         n_families=families,

@@ -8,6 +8,7 @@ simulated shops of both forms of demand, confounded: of the world `standard`, an
 `real` with costs known to the shop and not. Prints one line per shop, and one line per target at
 the end. Exits 1 when a target is missed.
 
+--world       one world; `varied` only when it is named
 --quick       three seeds, and simulated shops only
 --processes   shops at a time, each on one thread; the results do not depend on it
 --keep        a folder where imported tables and forecasts stay, for the next run with the same
@@ -29,7 +30,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from experiments.simulator.parameters import Form, ShopParameters
-from experiments.simulator.worlds import WORLDS, World
+from experiments.simulator.worlds import VARIED, WORLDS, build_parameters
 from serving.cli.evaluate import print_evaluation
 from serving.cli.evaluation_data import COMPLETE_JOURNEY, open_data
 from serving.cli.shop import Shop
@@ -101,20 +102,20 @@ def evaluate_simulated_shops(
 class Case:
     """One world and form of demand, with other values of some parameters; shops are kept here."""
 
-    world: World
+    world: str
     form: Form
     changes: Mapping[str, float]
     kept: Path | None
 
     @property
     def knowledge_of_costs(self) -> tuple[bool, ...]:
-        """With costs known, and in the real world also with costs unknown."""
-        return (True, False) if self.world == "real" else (True,)
+        """With costs known, and in all worlds but the standard one also with costs unknown."""
+        return (True,) if self.world == "standard" else (True, False)
 
     def evaluate(self, seed: int) -> list[ShopResult]:
         """Return the results of one shop, by what it knows of costs."""
         warnings.simplefilter("ignore")
-        parameters = replace(WORLDS[self.world](self.form), **self.changes)
+        parameters = replace(build_parameters(self.world, self.form, seed), **self.changes)
         prepared = prepare_shop(parameters, seed, self.kept)
         return [evaluate_shop(prepared, costs=costs) for costs in self.knowledge_of_costs]
 
@@ -144,7 +145,7 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--world", choices=list(WORLDS))
+    parser.add_argument("--world", choices=[*WORLDS, VARIED])
     parser.add_argument("--form", choices=FORMS)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--processes", type=int, default=2)
@@ -171,7 +172,7 @@ def main() -> int:
     n_seeds = options.seeds or (QUICK_SEEDS if options.quick else SEEDS)
     seeds = range(options.first_seed, options.first_seed + n_seeds)
     changes = dict(parse_change(text) for text in options.set)
-    worlds: list[World] = [options.world] if options.world else list(WORLDS)
+    worlds: list[str] = [options.world] if options.world else list(WORLDS)
     forms: list[Form] = [options.form] if options.form else list(FORMS)
     targets = [] if options.quick else evaluate_held_out_changes()
     with open_pool(options.processes) as pool:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from experiments.simulator.parameters import Form
-from experiments.simulator.worlds import World
 from tests.benchmarks.simulated_pricing import LEAST_SQUARES, OURS, ShopResult, SuggestionResult
 from tests.benchmarks.targets import Target
 from training.pricing.baselines import EMPIRICAL_BAYES
@@ -27,7 +26,7 @@ _NORMAL_95 = 1.96
 class Series:
     """The shops of one world and form of demand, with or without known costs."""
 
-    world: World
+    world: str
     form: Form
     costs: bool
     shops: Sequence[ShopResult]
@@ -136,7 +135,7 @@ def list_targets(series: Series) -> list[Target]:
     """Return the targets of one world, form and knowledge of costs."""
     targets = [*_bias_targets(series), _coverage_target(series), _losing_target(series)]
     targets += [*_captured_targets(series), _least_gain_target(series)]
-    return targets if series.world == "real" else [*targets, *_standard_targets(series)]
+    return [*targets, *_standard_targets(series)] if series.world == "standard" else targets
 
 
 def list_world_targets(all_series: Sequence[Series]) -> list[Target]:
@@ -202,7 +201,7 @@ def _losing_target(series: Series) -> Target:
 
 def _captured_targets(series: Series) -> list[Target]:
     required = MIN_CAPTURED_REAL[series.costs]
-    if series.world != "real":
+    if series.world == "standard":
         required = MIN_CAPTURED[series.form]
     shares = {
         "same ladders": series.collect(lambda result: result.captured),

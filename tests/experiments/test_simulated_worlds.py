@@ -10,7 +10,7 @@ from experiments.simulator.list_prices import hold_prices
 from experiments.simulator.parameters import ShopParameters
 from experiments.simulator.shop import SimulatedShop, simulate_shop
 from experiments.simulator.tables import build_tables, describe_truth, end_of_history, write_shop
-from experiments.simulator.worlds import WORLDS
+from experiments.simulator.worlds import VARIED, WORLDS, build_parameters
 from features.contracts.errors import BadInput
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
@@ -274,6 +274,19 @@ def test_the_real_world_switches_everything_on():
     same = {name for name in added if getattr(real, name) == getattr(off, name)}
     assert same == shapes
     assert WORLDS["standard"]("choice") == ShopParameters(form="choice")
+
+
+def test_every_shop_of_the_varied_world_has_its_own_parameters():
+    worlds = [build_parameters(VARIED, "choice", seed) for seed in range(1, 41)]
+    assert build_parameters(VARIED, "choice", 1) == worlds[0]
+    shares = np.array([world.regular_share for world in worlds])
+    assert len(set(shares)) == 40
+    assert shares.mean() == pytest.approx(0.7, abs=0.08)  # uniform from .45 to .95, of 40
+    assert 0.45 <= shares.min() < 0.55 < 0.85 < shares.max() <= 0.95
+    assert {world.n_weeks for world in worlds} == {78, 104, 156}
+    assert build_parameters("real", "choice", 1) == WORLDS["real"]("choice")
+    with pytest.raises(BadInput, match="no world is called 'flat'"):
+        build_parameters("flat", "choice", 1)
 
 
 @pytest.mark.parametrize("form", FORMS)
