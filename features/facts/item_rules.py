@@ -9,13 +9,17 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
 
 from configs.settings import Settings
 from features.contracts.clock import Clock
 from features.contracts.pricing import PriceLaw
-from features.prices.reduction_rule import ReductionRule, SoldPrice
+from features.contracts.tables import DEFAULT_ZONE
+from features.prices.reduction_rule import PublicCoupon, ReductionRule, SoldPrice
 
 PERISHABLE = "perishable"  # an extra column of the table items
+COUPON_KIND = "coupon"  # of the table promotions
 SOLD_DAYS = 400  # sales before are not looked at for the price of the last transaction
 _TRUE = ("true", "1", "1.0", "yes", "y")
 
@@ -46,6 +50,8 @@ def find_item_rules(
         for item_id, (is_perishable, since) in _read_catalogue(settings, wanted).items():
             rule = perishable if is_perishable else plain
             rules[item_id] = replace(rule, on_market_since=since)
+    for item_id, coupons in _find_coupons(settings, wanted, zone).items():
+        rules[item_id] = replace(rules[item_id], coupons=coupons)
     if law.price_law is PriceLaw.CN7:
         for item_id, sold in _read_sold_prices(settings, wanted, zone, now).items():
             rules[item_id] = replace(rules[item_id], sold=sold, sold_until=now)
@@ -80,6 +86,43 @@ def _read_sold_prices(
         price = SoldPrice(row["price_minor"], row["first_at"], row["last_at"])
         sold.setdefault(row["item_id"], []).append(price)
     return {item_id: tuple(prices) for item_id, prices in sold.items()}
+
+
+def _find_coupons(
+    settings: Settings, item_ids: list[str], zone: str
+) -> dict[str, tuple[PublicCoupon, ...]]:
+    """Return the coupons for everybody of those items of a zone that have any."""
+    manifest = settings.home / "tables" / "manifest.json"
+    if not manifest.exists():
+        return {}
+    coupons = _read_all_coupons(settings.home, manifest.stat().st_mtime_ns)
+    found = {
+        item_id: (*coupons.get((item_id, DEFAULT_ZONE), ()), *coupons.get((item_id, zone), ()))
+        if zone != DEFAULT_ZONE
+        else coupons.get((item_id, zone), ())
+        for item_id in item_ids
+    }
+    return {item_id: item_coupons for item_id, item_coupons in found.items() if item_coupons}
+
+
+@lru_cache(maxsize=4)
+def _read_all_coupons(
+    home: Path,
+    _changed_at: int,  # the tables are read once after each import
+) -> dict[tuple[str, str], tuple[PublicCoupon, ...]]:
+    """Return the coupons of the table promotions that reach everybody, by item and zone."""
+    from features.facts.facts import Facts
+
+    table = Facts(Settings(home=home)).read("promotions")
+    reach = table.reach.fill_null(1)
+    public = table.filter(table.kind == COUPON_KIND, table.depth > 0, reach >= 1)
+    rows = public.select("item_id", "zone", "starts_at", "ends_at", "depth")
+    coupons: dict[tuple[str, str], tuple[PublicCoupon, ...]] = {}
+    for row in rows.order_by(["item_id", "zone", "starts_at"]).to_pyarrow().to_pylist():
+        key = row["item_id"], row["zone"] or DEFAULT_ZONE
+        coupon = PublicCoupon(row["starts_at"], row["ends_at"], row["depth"])
+        coupons[key] = (*coupons.get(key, ()), coupon)
+    return coupons
 
 
 def _is_perishable(attributes: str | None) -> bool:

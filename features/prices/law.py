@@ -216,20 +216,27 @@ def _find_prior_price(steps: Sequence[PriceStep], rule: ReductionRule) -> int | 
         sold = _find_lowest_sold(steps[: beginning + 1], window, rule)
         if sold is not None:
             return sold
-    offers = _list_offers(steps[: beginning + 1], window)
+    offers = _list_offers(steps[: beginning + 1], window, rule)
     if offers:
         return min(offers)
     earlier = [step.price for step in steps[:beginning] if step.price is not None]
     return earlier[-1].offer_price_minor if earlier else None
 
 
-def _list_offers(steps: Sequence[PriceStep], since: datetime) -> list[int]:
-    """Return the offer prices that were valid between `since` and the last step."""
-    return [
-        step.price.offer_price_minor
-        for step, after in pairwise(steps)
-        if step.price is not None and after.since > since
-    ]
+def _list_offers(steps: Sequence[PriceStep], since: datetime, rule: ReductionRule) -> list[int]:
+    """Return the prices that everybody could pay between `since` and the last step."""
+    offers = []
+    for step, after in pairwise(steps):
+        if step.price is None or after.since <= since:
+            continue
+        offers.append(step.price.offer_price_minor)
+        list_price = step.price.list_price_minor
+        offers += [
+            round(list_price * (1 - coupon.depth))
+            for coupon in rule.coupons
+            if coupon.starts_at < after.since and coupon.ends_at > max(step.since, since)
+        ]
+    return offers
 
 
 def _find_lowest_sold(
@@ -247,7 +254,7 @@ def _find_lowest_sold(
         if any(window <= at < begins_at for at in (sold.first_at, sold.last_at))
     ]
     if rule.sold_until is not None and rule.sold_until < begins_at:
-        prices += _list_offers(steps, max(window, rule.sold_until))
+        prices += _list_offers(steps, max(window, rule.sold_until), rule)
     if prices:
         return round(min(prices))
     earlier = [

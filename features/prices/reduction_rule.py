@@ -28,6 +28,15 @@ class SoldPrice:
 
 
 @dataclass(frozen=True)
+class PublicCoupon:
+    """A coupon for everybody: it lowers the list price by the share `depth` while it runs."""
+
+    starts_at: datetime
+    ends_at: datetime
+    depth: float
+
+
+@dataclass(frozen=True)
 class ReductionRule:
     """How the prior price of an item's reductions is found.
 
@@ -38,6 +47,7 @@ class ReductionRule:
     sold               prices at which the item was sold, for a law that counts transactions; where
                        there are none, offer prices count
     sold_until         until when sales are known; offer prices count from then on
+    coupons            coupons for everybody, past and planned: their prices count as asked
     """
 
     days: int
@@ -46,6 +56,7 @@ class ReductionRule:
     progressive: bool = False
     sold: tuple[SoldPrice, ...] = ()
     sold_until: datetime | None = None
+    coupons: tuple[PublicCoupon, ...] = ()
 
     @classmethod
     def from_law(cls, law: PriceLaw | str) -> ReductionRule:

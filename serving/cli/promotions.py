@@ -14,7 +14,13 @@ from serving.cli.pricing import check_zone, load_pricing_inputs
 from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
-    from serving.what_if.documents import PromotionRequest, PromotionSimulationResponse
+    from serving.what_if.documents import (
+        MoneyResponse,
+        PromotionRequest,
+        PromotionSimulationResponse,
+        SpendSaveResponse,
+        UnitsResponse,
+    )
 
 app = typer.Typer(help="What-if of promotions", no_args_is_help=True)
 
@@ -28,12 +34,12 @@ def _group() -> None:
 def simulate(
     item: Annotated[list[str], typer.Option(help="An item of the promotion; may be repeated")],
     mechanic: Annotated[
-        str, typer.Option(help="percent_off, price_off, bundle, spend_save or coupon")
+        str, typer.Option(help="percent_off, price_off, bundle, spend_save, coupon or buy_get")
     ],
     starts_at: Annotated[str, typer.Option("--from", help="RFC 3339 time")],
     ends_at: Annotated[str, typer.Option("--to", help="RFC 3339 time")],
     percent: Annotated[
-        float | None, typer.Option(min=0, max=1, help="percent_off: share taken off, .2 is 20 %")
+        float | None, typer.Option(min=0, max=1, help="percent_off, coupon: share taken off")
     ] = None,
     amount: Annotated[str | None, typer.Option(help="Taken off; the price of a bundle")] = None,
     threshold: Annotated[str | None, typer.Option(help="spend_save: what must be spent")] = None,
@@ -44,12 +50,32 @@ def simulate(
     repeats: Annotated[bool, typer.Option(help="spend_save: for every threshold reached")] = False,
     take_up: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="bundle, coupon: share of the units bought that way"),
+        typer.Option(
+            min=0,
+            max=1,
+            help="bundle, buy_get: share of the units bought that way; coupon: share of those who "
+            "got one, as past coupons tell if unset",
+        ),
     ] = None,
+    coupon_reach: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="coupon: share of the demand whose buyers get one"),
+    ] = None,
+    stretch: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=20,
+            help="spend_save: mean gap that orders close, as a multiple of the saving; learnt from "
+            "past campaigns if unset",
+        ),
+    ] = None,
+    buy: Annotated[int, typer.Option(min=1, help="buy_get: units that are paid")] = 1,
+    free: Annotated[int, typer.Option(min=1, help="buy_get: units that come free")] = 1,
     switching: Annotated[
-        float,
+        float | None,
         typer.Option(min=0, max=1, help="Share of the additional units taken from the family"),
-    ] = 0.25,
+    ] = None,
     support: Annotated[
         list[str] | None, typer.Option(help="display, mailer, ... with it; may be repeated")
     ] = None,
@@ -61,7 +87,7 @@ def simulate(
 ) -> None:
     """Show expected units, revenue and profit of a promotion, the loss of its items' families, and
     its conflicts with other promotions."""
-    from models.pricing.promotions.what_if import Mechanic
+    from models.pricing.promotions.mechanics import Mechanic
     from serving.what_if.documents import PromotionRequest
 
     if mechanic not in tuple(Mechanic):
@@ -80,6 +106,10 @@ def simulate(
         mean_basket=mean_basket,
         repeats=repeats,
         take_up=take_up,
+        coupon_reach=coupon_reach,
+        stretch=stretch,
+        buy=buy,
+        free=free,
         switching=switching,
         support=support or [],
         reach=reach,
@@ -95,20 +125,17 @@ def simulate(
 
 
 def _simulate_request(shop: Shop, request: PromotionRequest) -> PromotionSimulationResponse:
-    from serving.what_if.baskets import mean_basket
+    from serving.what_if.campaign import build_campaign
     from serving.what_if.documents import describe_promotion
     from serving.what_if.simulation import simulate_promotion
 
     currency = shop.settings.zone(request.zone).currency
     with steps(1) as progress:
         inputs = load_pricing_inputs(shop, progress)
-        basket = None
-        if request.lacks_basket:
-            basket = mean_basket(inputs.facts, request.item_ids, request.zone, inputs.now)
-        campaign = request.to_campaign(currency, basket)
-        simulation = simulate_promotion(inputs, campaign, request.item_ids)
+        requested = build_campaign(request, inputs.facts, currency, inputs.now)
+        simulation = simulate_promotion(inputs, requested.campaign, request.item_ids)
         progress.done()
-    return describe_promotion(simulation, currency, basket)
+    return describe_promotion(simulation, currency, requested.inputs)
 
 
 def _print_effects(document: PromotionSimulationResponse, title: str) -> None:
@@ -117,6 +144,7 @@ def _print_effects(document: PromotionSimulationResponse, title: str) -> None:
         "with it": document.expected,
         "without it, more by": document.against_none,
         "its families lose": document.cannibalised,
+        "the week after loses": document.after,
         "net": document.net,
     }
     rows = [
@@ -128,6 +156,29 @@ def _print_effects(document: PromotionSimulationResponse, title: str) -> None:
         for name, effect in effects.items()
     ]
     print_table(title, ("", "units", "revenue", "profit"), rows)
+    if document.redeemed is not None:
+        print_line(f"Units bought with the coupon: {_describe_band(document.redeemed)}")
+    if document.spend_save is not None:
+        _print_spend_save(document.spend_save, document.currency)
+
+
+def _print_spend_save(result: SpendSaveResponse, currency: str) -> None:
+    bands: dict[str, UnitsResponse | MoneyResponse] = {
+        "Orders with any of the items": result.orders,
+        "Orders that reach the threshold": result.qualifying,
+        "of which spend more to reach it": result.stretching,
+        f"Spend added to reach it, {currency}": result.spend_added,
+        f"Discount given, {currency}": result.discount,
+        f"Net profit, {currency}": result.net_profit,
+    }
+    for name, band in bands.items():
+        print_line(f"{name}: {_describe_band(band)}")
+
+
+def _describe_band(band: UnitsResponse | MoneyResponse) -> str:
+    values = (band.p50, band.p10, band.p90)
+    mean, low, high = (value if isinstance(value, str) else f"{value:,.1f}" for value in values)
+    return f"{mean} ({low} to {high})"
 
 
 def _print_remarks(document: PromotionSimulationResponse, support: list[str]) -> None:
@@ -146,6 +197,11 @@ def _print_remarks(document: PromotionSimulationResponse, support: list[str]) ->
         print_line(
             f"Support ({', '.join(support)}) multiplies units by "
             f"{min(lifts):.2f} to {max(lifts):.2f}"
+        )
+    for number in document.inputs:
+        band = "" if number.low is None else f" ({number.low:.3g} to {number.high:.3g})"
+        print_line(
+            f"{number.source.capitalize()}: {number.name} {number.value:.3g}{band}: {number.note}"
         )
     for note in document.notes:
         print_line(f"Note: {note}")

@@ -10,7 +10,7 @@ from features.contracts.tables import DEFAULT_ZONE
 from features.facts.facts import Facts
 from features.pipelines.expressions import kind_of, spread_plans
 from features.prices.law import PlannedReduction
-from models.pricing.promotions.what_if import PromotionRun
+from models.pricing.promotions.conflicts import PromotionRun
 
 
 def find_planned_reductions(

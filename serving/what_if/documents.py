@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from features.contracts.money import to_major, to_minor
 from features.contracts.pricing import Band, Effect
 from features.contracts.tables import DEFAULT_ZONE
-from models.pricing.promotions.what_if import MAX_ITEMS, Campaign, Mechanic
+from models.pricing.promotions.mechanics import Campaign, Mechanic
+from models.pricing.promotions.what_if import MAX_ITEMS, ThresholdResult
 from serving.field_types import Text, Time
 
 if TYPE_CHECKING:
-    from serving.what_if.baskets import Basket
     from serving.what_if.simulation import PriceSimulation, PromotionSimulation
 
 Money = Annotated[Text, Field(max_length=32, description="A decimal in major units")]
@@ -105,7 +105,9 @@ class PromotionRequest(BaseModel):
     starts_at: Time
     ends_at: Time
     mechanic: Mechanic
-    percent: float | None = Field(None, ge=0, le=1, description="percent_off: share taken off")
+    percent: float | None = Field(
+        None, ge=0, le=1, description="percent_off, coupon: share taken off"
+    )
     amount: Money | None = Field(
         None, description="price_off, spend_save, coupon: taken off; bundle: its price"
     )
@@ -116,11 +118,35 @@ class PromotionRequest(BaseModel):
         "that of the last weeks if absent",
     )
     repeats: bool = Field(False, description="spend_save: given for every threshold reached")
-    take_up: float | None = Field(
-        None, ge=0, le=1, description="bundle, coupon: share of the units bought that way"
+    stretch: float | None = Field(
+        None,
+        ge=0,
+        le=20,
+        description="spend_save: mean gap to the threshold that orders close, as a multiple of the "
+        "saving; learnt from past campaigns if absent, else assumed",
     )
-    switching: float = Field(
-        0.25, ge=0, le=1, description="Share of the additional units taken from the family"
+    take_up: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="bundle, buy_get: share of the units bought that way; coupon: share of the "
+        "units of those who got one, estimated from past coupons if absent, else assumed",
+    )
+    coupon_reach: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="coupon: share of the demand whose buyers get one; that of past coupons if "
+        "absent, else everybody",
+    )
+    buy: int = Field(1, ge=1, le=100, description="buy_get: units that are paid, ...")
+    free: int = Field(1, ge=1, le=100, description="... and units that come free with them")
+    switching: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of the additional units taken from the family, where the model has no "
+        "effects within families; .25 is assumed if absent",
     )
     support: list[Text] = Field(
         [], max_length=20, description="Kinds of promotion beside the price: display, mailer"
@@ -129,15 +155,10 @@ class PromotionRequest(BaseModel):
         1.0, ge=0, le=1, description="Share of shops or visitors that the support meets"
     )
 
-    @property
-    def lacks_basket(self) -> bool:
-        """Whether the mechanic needs a mean basket and none is given."""
-        return self.mechanic is Mechanic.SPEND_SAVE and self.mean_basket is None
-
-    def to_campaign(self, currency: str, basket: Basket | None) -> Campaign:
+    def to_campaign(self, currency: str, values: Mapping[str, float | int | None]) -> Campaign:
         """Return the campaign, money in minor units of `currency`.
 
-        `basket` is the mean basket of recent orders, where the request lacks one.
+        `values` are fields of the campaign that the request may lack.
         """
 
         def minor(value: str | None) -> int | None:
@@ -152,12 +173,12 @@ class PromotionRequest(BaseModel):
             percent=self.percent,
             amount_minor=minor(self.amount),
             threshold_minor=minor(self.threshold),
-            mean_basket_minor=minor(self.mean_basket) if basket is None else basket.mean_minor,
             repeats=self.repeats,
-            take_up=self.take_up,
-            switching=self.switching,
+            buy=self.buy,
+            free=self.free,
             support=tuple(self.support),
             reach=self.reach,
+            **values,  # type: ignore[arg-type]
         )
 
 
@@ -169,7 +190,11 @@ class PromotedItemResponse(BaseModel):
     price: str = Field(description="What is paid on average")
     expected: EffectResponse
     against_none: EffectResponse
+    lost_to_others: EffectResponse = Field(
+        description="Part of against_none: what the other promoted items take from it"
+    )
     cannibalised: EffectResponse
+    after: EffectResponse = Field(description="What the week after loses: buyers stocked up")
     response_known: bool = Field(description="When false, the price brings no additional units")
     lift: float = Field(
         description="What the support multiplies units by, beyond what the forecast contains of it"
@@ -188,9 +213,31 @@ class CampaignConflictResponse(BaseModel):
     why: str
 
 
+class CampaignInput(BaseModel):
+    """A number that the what-if rests on, and where it comes from."""
+
+    name: str
+    value: float
+    low: float | None = Field(description="p10, where it is uncertain")
+    high: float | None = Field(description="p90")
+    source: Literal["given", "estimated", "assumed"]
+    note: str
+
+
+class SpendSaveResponse(BaseModel):
+    """Orders over the promotion, and money with tax as decimals in major units."""
+
+    orders: UnitsResponse = Field(description="Orders that hold any of the items")
+    qualifying: UnitsResponse = Field(description="Of them, those that reach the threshold")
+    stretching: UnitsResponse = Field(description="Of these, those that spend more to reach it")
+    spend_added: MoneyResponse = Field(description="Spend that is added to reach the threshold")
+    discount: MoneyResponse = Field(description="What is given away")
+    net_profit: MoneyResponse = Field(description="Net of tax, against none")
+
+
 class PromotionSimulationResponse(BaseModel):
     """A promotion's effect over its time: `net` is against none, with what the items' families
-    lose."""
+    and the week after lose."""
 
     name: str
     zone: str
@@ -198,11 +245,15 @@ class PromotionSimulationResponse(BaseModel):
     expected: EffectResponse
     against_none: EffectResponse
     cannibalised: EffectResponse
+    after: EffectResponse = Field(description="What the week after loses: buyers stocked up")
     net: EffectResponse
     items: list[PromotedItemResponse]
     conflicts: list[CampaignConflictResponse]
     missing: list[str] = Field(description="Items without a price or a forecast")
-    mean_basket: str | None = Field(description="spend_save: the mean spend that was assumed")
+    mean_basket: str | None = Field(description="spend_save: the mean spend that was used")
+    spend_save: SpendSaveResponse | None
+    redeemed: UnitsResponse | None = Field(description="coupon: units bought with it")
+    inputs: list[CampaignInput] = Field(description="Numbers that the request did not give")
     notes: list[str] = Field(description="What was assumed")
 
 
@@ -232,9 +283,9 @@ def describe_prices(simulation: PriceSimulation) -> PriceSimulationResponse:
 
 
 def describe_promotion(
-    simulation: PromotionSimulation, currency: str, basket: Basket | None
+    simulation: PromotionSimulation, currency: str, inputs: Sequence[CampaignInput]
 ) -> PromotionSimulationResponse:
-    """Return the document of a promotion; `basket` is the mean basket that was assumed."""
+    """Return the document of a promotion; `inputs` are what it rests on beside the request."""
     effect = simulation.what_if
     mean = effect.campaign.mean_basket_minor
     return PromotionSimulationResponse(
@@ -244,12 +295,31 @@ def describe_promotion(
         expected=_effect(effect.expected, currency),
         against_none=_effect(effect.against_none, currency),
         cannibalised=_effect(effect.cannibalised, currency),
+        after=_effect(effect.after, currency),
         net=_effect(effect.net, currency),
         items=_describe_items(simulation, currency),
         conflicts=[CampaignConflictResponse(**asdict(clash)) for clash in simulation.conflicts],
         missing=list(simulation.missing),
         mean_basket=None if mean is None else to_major(mean, currency),
-        notes=[*simulation.notes, *([] if basket is None else [basket.describe(currency)])],
+        spend_save=_describe_threshold(effect.threshold, effect.net, currency),
+        redeemed=None if effect.redeemed is None else UnitsResponse(**_units(effect.redeemed)),
+        inputs=list(inputs),
+        notes=[*simulation.notes, *effect.notes],
+    )
+
+
+def _describe_threshold(
+    result: ThresholdResult | None, net: Effect, currency: str
+) -> SpendSaveResponse | None:
+    if result is None:
+        return None
+    return SpendSaveResponse(
+        orders=UnitsResponse(**_units(result.orders)),
+        qualifying=UnitsResponse(**_units(result.qualifying)),
+        stretching=UnitsResponse(**_units(result.stretching)),
+        spend_added=MoneyResponse(**_money(result.added, currency)),
+        discount=MoneyResponse(**_money(result.saved, currency)),
+        net_profit=MoneyResponse(**_money(net.profit, currency)),
     )
 
 
@@ -261,7 +331,9 @@ def _describe_items(simulation: PromotionSimulation, currency: str) -> list[Prom
             price=to_major(item.price_minor, currency),
             expected=_effect(item.expected, currency),
             against_none=_effect(item.against_none, currency),
+            lost_to_others=_effect(item.lost_to_others, currency),
             cannibalised=_effect(item.cannibalised, currency),
+            after=_effect(item.after, currency),
             response_known=item.known,
             lift=item.lift,
             unlawful=simulation.unlawful.get(item.item_id),

@@ -56,18 +56,16 @@ class WhatIfService:
         """Return what a promotion would do. Raises BadInput for one that cannot be simulated."""
         from features.facts.facts import Facts
         from serving.pricing_inputs.item_facts import add_family_items
-        from serving.what_if.baskets import mean_basket
+        from serving.what_if.campaign import build_campaign
         from serving.what_if.simulation import simulate_promotion
 
         currency = self.settings.zone(request.zone).currency
-        facts, basket = Facts(self.settings), None
-        if request.lacks_basket:
-            basket = mean_basket(facts, request.item_ids, request.zone, self.clock.now())
-        campaign = request.to_campaign(currency, basket)
+        facts = Facts(self.settings)
+        requested = build_campaign(request, facts, currency, self.clock.now())
         item_ids = add_family_items(facts, request.item_ids)
         inputs = self._read_inputs(request.zone, item_ids)
-        simulation = simulate_promotion(inputs, campaign, request.item_ids)
-        return describe_promotion(simulation, currency, basket)
+        simulation = simulate_promotion(inputs, requested.campaign, request.item_ids)
+        return describe_promotion(simulation, currency, requested.inputs)
 
     def _read_inputs(self, zone: str, item_ids: Sequence[str]) -> PricingInputs:
         from features.facts.facts import Facts

@@ -17,18 +17,11 @@ from features.prices.law import explain_objection
 from features.prices.ledger import Ledger, NewPrice, PriceSource
 from models.pricing.optimise.bounds import list_bounds
 from models.pricing.optimise.objective import ItemColumns, compare_with_current, predict_effects
+from models.pricing.promotions.conflicts import CampaignConflict, PromotionRun, find_conflicts
+from models.pricing.promotions.mechanics import Campaign, compute_reduced_prices
+from models.pricing.promotions.promotion_response import read_promotion_response
 from models.pricing.promotions.support_lift import SupportLift, compute_support_lift
-from models.pricing.promotions.what_if import (
-    MAX_ITEMS,
-    MAX_PRICES,
-    Campaign,
-    CampaignConflict,
-    Mechanic,
-    PromotionRun,
-    WhatIf,
-    evaluate_campaign,
-    find_conflicts,
-)
+from models.pricing.promotions.what_if import MAX_ITEMS, MAX_PRICES, WhatIf, evaluate_campaign
 from serving.pricing_inputs.item_facts import add_family_items
 from serving.pricing_inputs.items import PricingInputs, read_priced_zone
 from serving.pricing_inputs.promotion_plans import average_planned_reach, find_promotion_runs
@@ -127,8 +120,11 @@ def simulate_promotion(
     ]
     promoted_ids = [item.item_id for item in items]
     support = _lift_of_support(inputs, campaign, promoted_ids)
+    response = read_promotion_response(
+        inputs.pricing_model, [item.item_id for item in (*items, *relatives)], campaign.zone
+    )
     effect = evaluate_campaign(
-        campaign, items, relatives, inputs.rules.horizon_weeks, support.log_units
+        campaign, items, relatives, inputs.rules.horizon_weeks, response, support.log_units
     )
     runs = find_promotion_runs(inputs.facts, campaign.zone, campaign.starts_at, campaign.ends_at)
     runs += _find_ledger_runs(inputs, campaign, [item.item_id for item in (*items, *relatives)])
@@ -179,10 +175,11 @@ def _find_ledger_runs(
 def _find_unlawful(inputs: PricingInputs, effect: WhatIf) -> dict[str, str]:
     """Return by item id why its reduction may not be announced.
 
-    Only mechanics that lower the offer price itself announce a reduction.
+    A price that is lower for everybody is an announced reduction, also by a coupon that everybody
+    may use or by the same percentage off everything.
     """
     campaign = effect.campaign
-    if campaign.mechanic not in (Mechanic.PERCENT_OFF, Mechanic.PRICE_OFF):
+    if not campaign.is_reduction:
         return {}
     item_ids = [item.item_id for item in effect.items]
     rules = inputs.find_rules(campaign.zone, item_ids)
@@ -195,17 +192,20 @@ def _find_unlawful(inputs: PricingInputs, effect: WhatIf) -> dict[str, str]:
         price = prices.get(item.item_id)
         if price is None:
             continue
+        current = np.array([float(item.current_price_minor)])
+        reduced = max(round(float(compute_reduced_prices(campaign, current)[0])), 0)
         reduction = NewPrice(
             item_id=item.item_id,
             zone=campaign.zone,
             valid_from=campaign.starts_at,
             valid_to=campaign.ends_at,
-            list_price_minor=max(price.list_price_minor, item.price_minor),
-            offer_price_minor=item.price_minor,
+            list_price_minor=max(price.list_price_minor, reduced),
+            offer_price_minor=reduced,
             currency=price.currency,
             source=PriceSource.DESK,
             recorded_at=inputs.now,
         )
-        if reason := explain_objection(histories[item.item_id], reduction, rules[item.item_id]):
+        rule = rules[item.item_id]
+        if reason := explain_objection(histories[item.item_id], reduction, rule):
             reasons[item.item_id] = reason
     return reasons

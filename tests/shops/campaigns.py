@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from models.pricing.promotions.what_if import Campaign, Mechanic
+from models.pricing.promotions.mechanics import Campaign, Mechanic
 
 START = datetime(2018, 1, 8, tzinfo=UTC)
 

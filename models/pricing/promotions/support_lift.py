@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.contracts.arrays import Float64Array
-from models.pricing.promotions.what_if import Campaign, Mechanic
+from models.pricing.promotions.mechanics import Campaign, Mechanic
 
 COUPON = "coupon"
 _MIN_PLANNED_REACH = 0.005  # a planned reach above this is mentioned in the notes

@@ -1,110 +1,34 @@
 """What-if of a promotion: units, revenue and profit of its items, and the losses of their families.
 
-A promotion is evaluated by the mean price that buyers pay under it; units follow the item's price
-response to it, and the lift of what supports it (`support_lift`). Everybody gets the same terms: a
-coupon is a public one.
+All promoted items are evaluated together, in the same possible futures: what one takes from another
+is counted once, and the weeks after lose what buyers stocked up.
+
+n   promoted items; N: those and the others of their families, the promoted ones first
+F   possible futures, the last of which is the middle
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import NormalDist
 
 import numpy as np
 
 from features.contracts.arrays import Float64Array
 from features.contracts.errors import BadInput
 from features.contracts.pricing import Band, Effect, PricingItem
-from models.pricing.optimise.objective import (
-    ItemColumns,
-    compare_with_current,
-    predict_effects,
-)
+from models.pricing.optimise.objective import ItemColumns
+from models.pricing.promotions.family_switching import share_family_units
+from models.pricing.promotions.mechanics import Campaign, Mechanic, compute_paid_prices
+from models.pricing.promotions.promotion_response import PromotionResponse
 
 MAX_PRICES = 100  # of one item, in one simulation
 MAX_ITEMS = 1_000  # of one promotion
-_WEEK = timedelta(weeks=1)
-
-
-class Mechanic(StrEnum):
-    """How a promotion lowers what is paid."""
-
-    PERCENT_OFF = "percent_off"
-    PRICE_OFF = "price_off"
-    BUNDLE = "bundle"  # one of each item for one price
-    SPEND_SAVE = "spend_save"  # whoever spends x on the items saves y
-    COUPON = "coupon"  # a share of the buyers hands in a public coupon
-
-
-_NEEDS = {
-    Mechanic.PERCENT_OFF: ("percent",),
-    Mechanic.PRICE_OFF: ("amount_minor",),
-    Mechanic.BUNDLE: ("amount_minor", "take_up"),
-    Mechanic.SPEND_SAVE: ("amount_minor", "threshold_minor", "mean_basket_minor"),
-    Mechanic.COUPON: ("amount_minor", "take_up"),
-}
-
-
-@dataclass(frozen=True)
-class Campaign:
-    """A promotion of some items in one zone from `starts_at` until `ends_at`.
-
-    Raises BadInput where a value that the mechanic needs is missing or out of range.
-
-    percent             percent_off: the share taken off
-    amount_minor        taken off (price_off, spend_save, coupon), or the price of a bundle
-    threshold_minor     spend_save: what must be spent
-    mean_basket_minor   spend_save: mean spend on the items of an order that holds any of them
-    repeats             spend_save: the saving is given once for every multiple of the threshold
-    take_up             share of the units that are bought in a bundle, or with the coupon
-    switching           share of the additional units that buyers would else have bought within the
-                        family; counts where the model has no effect of the item's price on its
-                        family, and for units that a support brings
-    support             kinds of promotion that come with it beside its price, as display or mailer
-    reach               share of shops or visitors that the support reaches
-    """
-
-    name: str
-    zone: str
-    starts_at: datetime
-    ends_at: datetime
-    mechanic: Mechanic
-    percent: float | None = None
-    amount_minor: int | None = None
-    threshold_minor: int | None = None
-    mean_basket_minor: int | None = None
-    repeats: bool = False
-    take_up: float | None = None
-    switching: float = 0.25
-    support: tuple[str, ...] = ()
-    reach: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.ends_at <= self.starts_at:
-            raise BadInput("a promotion ends after it starts", where="ends_at")
-        for name in _NEEDS[self.mechanic]:
-            if getattr(self, name) is None:
-                raise BadInput(
-                    f"{self.mechanic} needs {name.removesuffix('_minor')}", where="promotion"
-                )
-        for name in ("percent", "take_up", "switching", "reach"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise BadInput(f"{name} is a share, 0 to 1", where="promotion")
-        for name in ("amount_minor", "threshold_minor", "mean_basket_minor"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise BadInput(f"{name.removesuffix('_minor')} is above 0", where="promotion")
-        if len(set(self.support)) < len(self.support):
-            raise BadInput("name each kind of support once", where="support")
-
-    @property
-    def weeks(self) -> float:
-        """How many weeks it runs."""
-        return (self.ends_at - self.starts_at) / _WEEK
+_N_POINTS = 9  # equally likely values of each source of error
+_NORMAL = np.array([NormalDist().inv_cdf((k + 0.5) / _N_POINTS) for k in range(_N_POINTS)])
 
 
 @dataclass(frozen=True)
@@ -114,7 +38,9 @@ class PromotedItem:
     price_minor     mean price paid
     expected        over the promotion
     against_none    less what the item would do without it
-    cannibalised    what its family loses to it; profit and revenue below 0
+    lost_to_others  part of `against_none`: what the other promoted items take from it
+    cannibalised    what the rest of its family loses to it; profit and revenue below 0
+    after           what the week after loses, since buyers stocked up
     known           whether the item's price response is known; else the price adds no units
     lift            what the support multiplies units by
     """
@@ -124,16 +50,37 @@ class PromotedItem:
     price_minor: int
     expected: Effect
     against_none: Effect
+    lost_to_others: Effect
     cannibalised: Effect
+    after: Effect
     known: bool
     lift: float = 1.0
+
+
+@dataclass(frozen=True)
+class ThresholdResult:
+    """Orders under spend-and-save over the campaign; money in minor units, tax included.
+
+    orders          that hold any of the items
+    qualifying      of them, those that reach the threshold
+    stretching      of these, those that spend more in order to reach it
+    added           spend that is added to reach it
+    saved           what is given away
+    """
+
+    orders: Band
+    qualifying: Band
+    stretching: Band
+    added: Band
+    saved: Band
 
 
 @dataclass(frozen=True)
 class WhatIf:
     """A promotion's items and their sums.
 
-    `net` is the effect against no promotion, with what the families lose.
+    `net` is the effect against no promotion, with what the families and the week after lose. Bands
+    of sums are those of the sum in each possible future, in which all items err alike: wide ones.
     """
 
     campaign: Campaign
@@ -141,7 +88,11 @@ class WhatIf:
     expected: Effect
     against_none: Effect
     cannibalised: Effect
+    after: Effect
     net: Effect
+    threshold: ThresholdResult | None = None
+    redeemed: Band | None = None
+    notes: tuple[str, ...] = ()
 
 
 def evaluate_campaign(
@@ -149,234 +100,358 @@ def evaluate_campaign(
     items: Sequence[PricingItem],
     families: Sequence[PricingItem],
     horizon_weeks: int,
+    response: PromotionResponse | None = None,
     lift: Float64Array | None = None,
 ) -> WhatIf:
     """Return the effect of a promotion of `items`.
 
     `families` are the other items of their families; forecasts of all cover `horizon_weeks` and are
-    taken as even over the weeks. `lift` (n,) is what the campaign's support adds to log units, none
-    without it. Sums of quantiles are quantiles of the sum only when all move together: the
-    intervals are wide ones.
+    taken as even over the weeks. `response` is that of the items and then the others, in this
+    order; the elasticities of the items without it. `lift` (n,) is what the campaign's support adds
+    to log units, none without it.
     """
     if not items:
         raise BadInput("a promotion needs items with a price and a forecast", where="item_ids")
-    paid = np.maximum(np.round(compute_paid_prices(campaign, items)), 1.0)
-    share_of_horizon = campaign.weeks / horizon_weeks
-    columns = ItemColumns.from_items(items)
-    indices = np.arange(len(items))
-    zeros = np.zeros(len(items))
-    own = replace(  # what the families lose is reported apart
-        columns,
-        units=columns.units * campaign.weeks / horizon_weeks,
-        cross_units=zeros,
-        cross_revenue=zeros,
-        cross_profit=zeros,
+    everything = [*items, *families]
+    lift = np.zeros(len(items)) if lift is None else lift
+    if response is None:
+        response = PromotionResponse.from_items(everything)
+    evaluation = _Evaluation(
+        campaign, everything, len(items), horizon_weeks, response, np.asarray(lift)
     )
-    lift = zeros if lift is None else lift
-    expected = predict_effects(replace(own, units=own.units * np.exp(lift)), indices, paid)
-    against_none = compare_with_current(own, indices, paid, lift)
-    by_price = compare_with_current(own, indices, paid)
-    members_of = _group_by_family(families)
-    promoted = []
-    for n, (item, price) in enumerate(zip(items, paid.tolist(), strict=True)):
-        family = _Family.from_items(members_of.get(item.family_id or "", ()), share_of_horizon)
-        gained = against_none[n].units
-        by_cross_effects = _predict_family_loss(item, price, share_of_horizon)
-        if by_cross_effects is None:
-            lost = family.estimate_loss(gained, campaign.switching)
-        else:
-            by_support = _subtract_bands(gained, by_price[n].units)
-            lost = _sum_effects(
-                [by_cross_effects, family.estimate_loss(by_support, campaign.switching)]
-            )
-        promoted.append(
-            PromotedItem(
-                item_id=item.item_id,
-                current_price_minor=item.current_price_minor,
-                price_minor=int(price),
-                expected=expected[n],
-                against_none=against_none[n],
-                cannibalised=lost,
-                known=not math.isnan(item.elasticity),
-                lift=math.exp(lift[n]),
-            )
-        )
-    return _sum_up(campaign, promoted)
-
-
-def _sum_up(campaign: Campaign, promoted: Sequence[PromotedItem]) -> WhatIf:
-    """Return the items with the sums of their effects."""
-    against_none = _sum_effects([item.against_none for item in promoted])
-    cannibalised = _sum_effects([item.cannibalised for item in promoted])
-    return WhatIf(
-        campaign=campaign,
-        items=tuple(promoted),
-        expected=_sum_effects([item.expected for item in promoted]),
-        against_none=against_none,
-        cannibalised=cannibalised,
-        net=_sum_effects([against_none, cannibalised]),
-    )
-
-
-def compute_paid_prices(campaign: Campaign, items: Sequence[PricingItem]) -> Float64Array:
-    """Return the mean price paid for each item under the campaign, minor units (n,).
-
-    Spend-and-save: spend on the items is taken as exponential around its mean m, so that a share
-    exp(-x / m) of the orders reaches x. Nobody is taken to buy more in order to reach it.
-    """
-    prices = np.array([item.current_price_minor for item in items], np.float64)
-    amount, take_up = float(campaign.amount_minor or 0), campaign.take_up or 0.0
-    if campaign.mechanic is Mechanic.PERCENT_OFF:
-        return np.asarray(prices * (1 - (campaign.percent or 0.0)))
-    if campaign.mechanic is Mechanic.PRICE_OFF:
-        return prices - np.minimum(amount, prices)
-    if campaign.mechanic is Mechanic.COUPON:
-        return prices - take_up * np.minimum(amount, prices)
-    if campaign.mechanic is Mechanic.BUNDLE:
-        share_off = max(1 - amount / float(prices.sum()), 0.0)
-        return np.asarray(prices * (1 - take_up * share_off))
-    mean = float(campaign.mean_basket_minor or 1)
-    share_reaching = math.exp(-float(campaign.threshold_minor or 0) / mean)
-    n_savings = share_reaching / (1 - share_reaching) if campaign.repeats else share_reaching
-    return np.asarray(prices * (1 - min(amount * n_savings / mean, 1.0)))
-
-
-def _group_by_family(items: Sequence[PricingItem]) -> dict[str, list[PricingItem]]:
-    """Return the items of each family; those without a family are left out."""
-    members_of: dict[str, list[PricingItem]] = {}
-    for item in items:
-        if item.family_id:
-            members_of.setdefault(item.family_id, []).append(item)
-    return members_of
-
-
-def _predict_family_loss(item: PricingItem, price: float, share_of_horizon: float) -> Effect | None:
-    """Return what the family loses to the price by the model's cross effects; None without any."""
-    if not item.cross_units:
-        return None
-    move = math.log(price / item.current_price_minor) * share_of_horizon
-    gains = (item.cross_units, item.cross_revenue_minor, item.cross_profit_minor)
-    return Effect(*(Band(gain * move, gain * move, gain * move) for gain in gains))
+    return evaluation.summarise()
 
 
 @dataclass(frozen=True)
-class _Family:
-    """The other items of a family (n,): units over the campaign, net price and net margin."""
+class _Money:
+    """Units, net revenue and net profit in each future, of one item or summed (F,)."""
 
     units: Float64Array
-    net_price: Float64Array
-    margin: Float64Array
+    revenue: Float64Array
+    profit: Float64Array
 
-    @classmethod
-    def from_items(cls, items: Sequence[PricingItem], share_of_horizon: float) -> _Family:
-        """Forecasts of `items` cover the horizon, of which the campaign is a share."""
-        net_price = np.array([item.current_price_minor / item.tax_divisor for item in items])
-        return cls(
-            units=np.array([item.units_mean * share_of_horizon for item in items]),
-            net_price=net_price,
-            margin=net_price - np.array([item.unit_cost_minor for item in items]),
+    def to_effect(self) -> Effect:
+        """Return the bands."""
+        return Effect(build_band(self.units), build_band(self.revenue), build_band(self.profit))
+
+    def add(self, other: _Money) -> _Money:
+        """Return the sum."""
+        return _Money(
+            self.units + other.units, self.revenue + other.revenue, self.profit + other.profit
         )
 
-    def estimate_loss(self, gained: Band, switching: float) -> Effect:
-        """Return what the family loses to an item that gains units.
 
-        The `switching` share of them, at most all that the family sells.
-        """
-        total = float(self.units.sum())
-        if total <= 0:
-            zero = Band(0.0, 0.0, 0.0)
-            return Effect(zero, zero, zero)
-        weights = self.units / total
-        lost = [
-            -min(max(units, 0.0) * switching, total)
-            for units in (gained.p10, gained.p50, gained.p90)
-        ]
-        bands = []
-        for per_unit in (np.ones(len(self.units)), self.net_price, self.margin):
-            low, middle, high = (units * float(weights @ per_unit) for units in lost)
-            bands.append(Band(min(low, high), middle, max(low, high)))
-        return Effect(*bands)
+def build_band(values: Float64Array) -> Band:
+    """Return p10, p50, p90 of values (F,), the last of which is the middle.
 
-
-def _subtract_bands(band: Band, other: Band) -> Band:
-    return Band(band.p10 - other.p10, band.p50 - other.p50, band.p90 - other.p90)
-
-
-def _sum_effects(effects: Sequence[Effect]) -> Effect:
-    return Effect(
-        units=_sum_bands([effect.units for effect in effects]),
-        revenue=_sum_bands([effect.revenue for effect in effects]),
-        profit=_sum_bands([effect.profit for effect in effects]),
-    )
-
-
-def _sum_bands(bands: Sequence[Band]) -> Band:
-    return Band(
-        p10=sum(band.p10 for band in bands),
-        p50=sum(band.p50 for band in bands),
-        p90=sum(band.p90 for band in bands),
-    )
+    A band contains its middle, also where the value has its extreme within it.
+    """
+    middle = float(values[-1])
+    futures = np.sort(values[:-1])
+    low, high = futures[int(0.1 * len(futures))], futures[-1 - int(0.1 * len(futures))]
+    return Band(min(float(low), middle), middle, max(float(high), middle))
 
 
 @dataclass(frozen=True)
-class PromotionRun:
-    """A planned promotion of one item."""
+class _Evaluation:
+    """The arrays behind one what-if; see the module for the letters of shapes."""
 
-    name: str
-    item_id: str
-    starts_at: datetime
-    ends_at: datetime | None
+    campaign: Campaign
+    items: Sequence[PricingItem]
+    n_promoted: int
+    horizon_weeks: int
+    response: PromotionResponse
+    lift: Float64Array
 
+    @cached_property
+    def columns(self) -> ItemColumns:
+        return ItemColumns.from_items(self.items)
 
-@dataclass(frozen=True)
-class CampaignConflict:
-    """Two promotions that affect the same items, and the time in which both run."""
+    @cached_property
+    def futures(self) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Errors of forecast, response and terms in each future (F,), in standard errors; last the
+        middle, without any."""
+        campaign = self.campaign
+        uncertain_terms = campaign.take_up_error > 0 or campaign.mechanic is Mechanic.SPEND_SAVE
+        terms = _NORMAL if uncertain_terms else np.zeros(1)
+        axes = np.meshgrid(_NORMAL, _NORMAL, terms, indexing="ij")
+        scale, slope, term = (np.append(axis.ravel(), 0.0) for axis in axes)
+        return scale, slope, term
 
-    item_id: str
-    other: str
-    other_item_id: str
-    starts_at: datetime
-    ends_at: datetime
-    why: str
+    @cached_property
+    def base_units(self) -> Float64Array:
+        """Units over the campaign without it (N, F)."""
+        scale, _, _ = self.futures
+        units = self.columns.units * self.campaign.weeks / self.horizon_weeks
+        return np.asarray(units[:, None] * np.exp(self.columns.spread[:, None] * scale))
 
+    @cached_property
+    def threshold(self) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array] | None:
+        """Per order in each future (F,): qualifying and stretching shares, spend added and
+        saved."""
+        if self.campaign.mechanic is not Mechanic.SPEND_SAVE:
+            return None
+        _, _, term = self.futures
+        stretch = self.campaign.stretch * np.exp(self.campaign.stretch_log_error * term)
+        values, index = np.unique(stretch, return_inverse=True)
+        outcome = self.campaign.spend_orders.apply_offer(self.campaign.spend_offer, values)
+        return (
+            outcome.qualifying[index],
+            outcome.stretching[index],
+            outcome.added[index],
+            outcome.saved[index],
+        )
 
-def find_conflicts(
-    campaign: Campaign,
-    item_ids: Sequence[str],
-    runs: Sequence[PromotionRun],
-    family_of: Mapping[str, str | None],
-) -> list[CampaignConflict]:
-    """Return promotions that run at the same time on the same item or one of its family."""
-    conflicts = []
-    for item_id in item_ids:
-        family = family_of.get(item_id)
-        for run in runs:
-            starts_at = max(run.starts_at, campaign.starts_at)
-            ends_at = min(run.ends_at or campaign.ends_at, campaign.ends_at)
-            if starts_at >= ends_at or run.name == campaign.name:
-                continue
-            if run.item_id == item_id:
-                why = "both lower the price of this item"
-            elif family and family_of.get(run.item_id) == family and run.item_id not in item_ids:
-                why = "two items of one family take buyers from each other"
-            else:
-                continue
-            conflicts.append(
-                CampaignConflict(
-                    item_id=item_id,
-                    other=run.name,
-                    other_item_id=run.item_id,
-                    starts_at=starts_at,
-                    ends_at=ends_at,
-                    why=why,
+    @cached_property
+    def response_prices(self) -> Float64Array:
+        """Mean price to which demand responds, of the share that the terms apply to (N, F)."""
+        campaign, n = self.campaign, self.n_promoted
+        _, _, term = self.futures
+        prices = self.columns.current
+        take_ups = np.clip((campaign.take_up or 0.0) + campaign.take_up_error * term, 0, 1)
+        values, index = np.unique(take_ups, return_inverse=True)
+        table = np.tile(prices[:, None], (1, len(values)))
+        for column, take_up in enumerate(values.tolist()):
+            table[:n, column] = compute_paid_prices(campaign, prices[:n], take_up)
+        if campaign.mechanic in (Mechanic.PERCENT_OFF, Mechanic.PRICE_OFF):
+            table = np.round(table)  # a price that is announced is a whole one
+        return np.asarray(np.maximum(table, 1.0)[:, index])
+
+    @cached_property
+    def log_moves(self) -> Float64Array:
+        """Log of the price that demand responds to over the current one (N, F)."""
+        return np.asarray(np.log(self.response_prices / self.columns.current[:, None]))
+
+    @cached_property
+    def own_log(self) -> Float64Array:
+        """What price and announcement add to the log units of the share they apply to (N, F)."""
+        _, slope_z, _ = self.futures
+        response, moved = self.response, np.zeros((len(self.items), 1))
+        moved[: self.n_promoted] = 1.0 if self.campaign.is_reduction else 0.0
+        slopes = np.nan_to_num(response.slope)[:, None]
+        slopes = slopes + np.nan_to_num(response.slope_error)[:, None] * slope_z
+        # Both errors raise units in the same futures: a wide interval.
+        steps = np.nan_to_num(response.step)[:, None]
+        steps = steps - np.nan_to_num(response.step_error)[:, None] * slope_z
+        return np.asarray(slopes * self.log_moves + steps * moved)
+
+    @cached_property
+    def own_factor(self) -> Float64Array:
+        """What price, announcement and stocking up multiply the units by (N, F)."""
+        share, weeks = self.campaign.demand_share, self.campaign.weeks
+        mixed = 1 - share + share * np.exp(self.own_log)
+        first = min(weeks, 1.0)
+        return np.asarray(mixed * (first + (weeks - first) * self.dip_factor) / weeks)
+
+    @cached_property
+    def dip_factor(self) -> Float64Array:
+        """What a week of the campaign multiplies the units of the week after it by (N, F)."""
+        share, first = self.campaign.demand_share, min(self.campaign.weeks, 1.0)
+        log_dip = -np.nan_to_num(self.response.dip)[:, None] * self.log_moves * share
+        for kind in self.campaign.support:
+            effect = self.response.kind_dips.get(kind)
+            if effect is not None:
+                promoted = np.arange(len(self.items)) < self.n_promoted
+                log_dip += (np.nan_to_num(effect) * promoted * self.campaign.reach)[:, None]
+        return np.asarray(np.exp(log_dip * first))
+
+    @cached_property
+    def lift_log(self) -> Float64Array:
+        """What support and stretching to a threshold add to log units (N, F)."""
+        scale, _, _ = self.futures
+        log_units = np.zeros((len(self.items), len(scale)))
+        log_units[: self.n_promoted] += self.lift[:, None]
+        if self.threshold is not None:
+            added = self.threshold[2]
+            log_units[: self.n_promoted] += np.log1p(added / self.campaign.spend_orders.mean)
+        return log_units
+
+    @cached_property
+    def family_log(self) -> Float64Array:
+        """What the promotion of other items adds to log units by learnt effects (N, F)."""
+        family = self.response.family
+        log_units = np.zeros(self.log_moves.shape)
+        if family is None:
+            return log_units
+        promoted = family.price_of < self.n_promoted
+        units_of, price_of = family.units_of[promoted], family.price_of[promoted]
+        moves = self.log_moves[price_of] * self.campaign.demand_share
+        effects = family.price[promoted][:, None] * moves
+        effects += family.deep[promoted][:, None] * moves**2
+        for kind in self.campaign.support:
+            if kind in family.kinds:
+                effects += (family.kinds[kind][promoted] * self.campaign.reach)[:, None]
+        np.add.at(log_units, units_of, effects)
+        return log_units
+
+    @cached_property
+    def units_alone(self) -> Float64Array:
+        """Units of each item if no other was promoted (N, F)."""
+        return np.asarray(self.base_units * self.own_factor * np.exp(self.lift_log))
+
+    @cached_property
+    def units(self) -> Float64Array:
+        """Units of each item under the campaign (N, F)."""
+        learnt = np.exp(self.family_log)
+        known_kinds = self.response.family is not None and all(
+            kind in self.response.family.kinds for kind in self.campaign.support
+        )
+        units = self.units_alone * learnt
+        if known_kinds and self.threshold is None:
+            return np.asarray(units)
+        # Where effects within the family are learnt, switching counts for the lift alone.
+        without = self.base_units * learnt
+        if self.response.family is not None:
+            without = without * self.own_factor
+        for members in self._list_families():
+            units[members] = share_family_units(
+                without[members], units[members], self.campaign.switching
+            )
+        return np.asarray(units)
+
+    def _list_families(self) -> list[list[int]]:
+        members_of: dict[str, list[int]] = {}
+        for index, item in enumerate(self.items):
+            if item.family_id:
+                members_of.setdefault(item.family_id, []).append(index)
+        return list(members_of.values())
+
+    @cached_property
+    def paid(self) -> Float64Array:
+        """Mean price paid per unit (N, F)."""
+        share, current = self.campaign.demand_share, self.columns.current[:, None]
+        if self.threshold is not None:
+            _, _, added, saved = self.threshold
+            paid = np.tile(current, (1, len(added)))
+            spend = self.campaign.spend_orders.mean + added
+            paid[: self.n_promoted] *= np.maximum(1 - saved / spend, 0.0)
+            return np.asarray(paid)
+        if share == 1:
+            return self.response_prices
+        reduced = share * np.exp(self.own_log)
+        reduced = reduced / (1 - share + reduced)
+        return np.asarray(current * (1 - reduced) + self.response_prices * reduced)
+
+    def _count_money(self, units: Float64Array, paid: Float64Array) -> _Money:
+        """Return units, revenue and profit of the items (N, F) at mean prices paid (N, F or 1)."""
+        net_price = paid / self.columns.tax[:, None]
+        revenue = units * net_price
+        return _Money(units, revenue, revenue - units * self.columns.cost[:, None])
+
+    @cached_property
+    def after(self) -> _Money:
+        """What the week after the campaign loses (N, F)."""
+        week = self.base_units / self.campaign.weeks
+        lost = week * (self.dip_factor - 1)
+        lost[self.n_promoted :] = 0.0
+        return self._count_money(lost, self.columns.current[:, None])
+
+    def summarise(self) -> WhatIf:
+        """Return the what-if."""
+        n, current = self.n_promoted, self.columns.current[:, None]
+        expected = self._count_money(self.units, self.paid)
+        base = self._count_money(self.base_units, current)
+        against = _subtract(expected, base)
+        alone = self._count_money(self.units_alone, self.paid)
+        lost = _subtract(expected, alone)
+        cannibalised = self._share_out_losses(_select(against, slice(n, None)))
+        promoted = []
+        for index, item in enumerate(self.items[:n]):
+            promoted.append(
+                PromotedItem(
+                    item_id=item.item_id,
+                    current_price_minor=item.current_price_minor,
+                    price_minor=round(float(self.paid[index, -1])),
+                    expected=_select(expected, index).to_effect(),
+                    against_none=_select(against, index).to_effect(),
+                    lost_to_others=_select(lost, index).to_effect(),
+                    cannibalised=_select(cannibalised, index).to_effect(),
+                    after=_select(self.after, index).to_effect(),
+                    known=not math.isnan(self.response.slope[index]),
+                    lift=math.exp(self.lift[index]),
                 )
             )
-    return sorted(
-        conflicts,
-        key=lambda conflict: (
-            conflict.item_id,
-            conflict.starts_at,
-            conflict.other,
-            conflict.other_item_id,
-        ),
+        totals = [
+            _sum_items(_select(money, slice(0, n)))
+            for money in (expected, against, cannibalised, self.after)
+        ]
+        return WhatIf(
+            campaign=self.campaign,
+            items=tuple(promoted),
+            expected=totals[0].to_effect(),
+            against_none=totals[1].to_effect(),
+            cannibalised=totals[2].to_effect(),
+            after=totals[3].to_effect(),
+            net=totals[1].add(totals[2]).add(totals[3]).to_effect(),
+            threshold=self._summarise_threshold(),
+            redeemed=self._count_redeemed(),
+            notes=self._list_notes(),
+        )
+
+    def _share_out_losses(self, others: _Money) -> _Money:
+        """Return what the rest of the families loses, by the promoted item it loses to (n, F).
+
+        Of a family in which several items are promoted, in proportion to what each gains alone.
+        """
+        n = self.n_promoted
+        gained = np.maximum(self.units_alone[:n] - self.base_units[:n], 0.0) + 1e-12
+        shares = {name: np.zeros(gained.shape) for name in ("units", "revenue", "profit")}
+        for members in self._list_families():
+            promoted = [member for member in members if member < n]
+            rest = [member - n for member in members if member >= n]
+            if not promoted or not rest:
+                continue
+            weights = gained[promoted] / gained[promoted].sum(0)
+            for name, values in shares.items():
+                values[promoted] = weights * getattr(others, name)[rest].sum(0)
+        return _Money(**shares)
+
+    def _summarise_threshold(self) -> ThresholdResult | None:
+        if self.threshold is None:
+            return None
+        n = self.n_promoted
+        qualifying, stretching, added, saved = self.threshold
+        spend = (self.base_units * self.own_factor * self.columns.current[:, None])[:n].sum(0)
+        orders = spend / self.campaign.spend_orders.mean
+        bands = (orders, *(orders * value for value in (qualifying, stretching, added, saved)))
+        return ThresholdResult(*(build_band(band) for band in bands))
+
+    def _count_redeemed(self) -> Band | None:
+        """Return the units bought with the coupon; None without one."""
+        campaign, n = self.campaign, self.n_promoted
+        if campaign.mechanic is not Mechanic.COUPON:
+            return None
+        _, _, term = self.futures
+        take_up = np.clip((campaign.take_up or 0.0) + campaign.take_up_error * term, 0, 1)
+        share = campaign.demand_share * np.exp(self.own_log[:n])
+        share = share / (1 - campaign.demand_share + share)
+        return build_band((self.units[:n] * share).sum(0) * take_up)
+
+    def _list_notes(self) -> tuple[str, ...]:
+        notes = []
+        n_without = int(np.isnan(self.response.dip[: self.n_promoted]).sum())
+        if n_without:
+            notes.append(
+                f"no dip after promotions was estimated for {n_without:,} of "
+                f"{self.n_promoted:,} items: the week after loses nothing there"
+            )
+        if len(self.items) > 1 and self.response.family is None and self._list_families():
+            notes.append(
+                "no effects within families were estimated: of additional units "
+                f"{self.campaign.switching:.0%} are assumed to come from the family"
+            )
+        return tuple(notes)
+
+
+def _subtract(money: _Money, other: _Money) -> _Money:
+    return _Money(
+        money.units - other.units, money.revenue - other.revenue, money.profit - other.profit
     )
+
+
+def _select(money: _Money, index: int | slice) -> _Money:
+    return _Money(money.units[index], money.revenue[index], money.profit[index])
+
+
+def _sum_items(money: _Money) -> _Money:
+    return _Money(money.units.sum(0), money.revenue.sum(0), money.profit.sum(0))

@@ -1,5 +1,5 @@
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -19,35 +19,10 @@ from features.prices.law import (
     is_reduction_running,
     list_planned_reductions,
 )
-from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
+from features.prices.ledger import Ledger, NewPrice
 from features.prices.reduction_rule import ReductionRule, apply_to_all
 from features.prices.timeline import PriceStep, find_price_at, list_steps
-
-START = datetime(2018, 1, 1, tzinfo=UTC)
-
-
-def day(n):
-    return START + timedelta(days=n)
-
-
-def new(n, offer, until=None, list_price=None, zone="default"):
-    return NewPrice(
-        item_id="milk",
-        zone=zone,
-        valid_from=day(n),
-        valid_to=None if until is None else day(until),
-        list_price_minor=list_price or offer,
-        offer_price_minor=offer,
-        currency="EUR",
-        source=PriceSource.IMPORTED,
-        recorded_at=START,
-    )
-
-
-def history(*rows):
-    return [
-        Price(**vars(row), seq=seq, price_id=row.content_id()) for seq, row in enumerate(rows, 1)
-    ]
+from tests.shops.price_histories import day, history, new
 
 
 @dataclass(frozen=True)

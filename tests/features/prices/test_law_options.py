@@ -15,7 +15,7 @@ from features.prices.law import (
     find_unlawful_reductions,
 )
 from features.prices.reduction_rule import ReductionRule, SoldPrice
-from tests.features.prices.test_law import day, history, new
+from tests.shops.price_histories import day, history, new
 
 EU30, CN7 = ReductionRule.from_law("EU30"), ReductionRule.from_law("CN7")
 PROGRESSIVE = replace(EU30, progressive=True)

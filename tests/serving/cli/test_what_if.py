@@ -67,7 +67,7 @@ def test_a_promotion_is_printed_and_told_to_machines(run):
     shown = run(*words, "--support", "display")
     assert "Support (display) multiplies units by 1.00 to 1.00" in shown
     assert "Note: no lift of 'display' was learnt" in shown
-    with pytest.raises(BadInput, match="mean_basket: 0 orders of the last 8 weeks"):
+    with pytest.raises(BadInput, match="mean_basket: fewer than 20 orders of the last 8 weeks"):
         run(*words[:7], "spend_save", *words[8:], "--amount", "1", "--threshold", "5")
     with pytest.raises(BadParameter, match="less than or equal to 1"):
         run(*words, "--reach", "2")

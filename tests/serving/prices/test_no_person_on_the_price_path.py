@@ -1,6 +1,7 @@
 """No way leads from a person's data to a price: not by column, not by parameter, not by import."""
 
 import ast
+import math
 import re
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
@@ -11,6 +12,7 @@ from typing import get_args, get_type_hints
 import ibis
 import numpy as np
 import pyarrow as pa
+import pytest
 from fastapi import FastAPI
 from sqlalchemy import event
 
@@ -25,7 +27,8 @@ from features.facts.facts import Facts
 from features.pipelines.orders import spend_per_order
 from features.prices.ledger import NewPrice
 from models.pricing.optimise.optimiser import OptimisedPrices
-from models.pricing.promotions.what_if import Campaign, WhatIf
+from models.pricing.promotions.mechanics import Campaign
+from models.pricing.promotions.what_if import WhatIf
 from models.pricing.rules import PricingRules
 from serving.database.migrate import upgrade
 from serving.database.tables import price_suggestions
@@ -36,7 +39,7 @@ from serving.prices import api as prices
 from serving.prices.opening import open_ledger
 from serving.pricing_inputs.items import PricedZone, PricingInputs
 from serving.what_if import api as simulations
-from serving.what_if.baskets import Basket, mean_basket
+from serving.what_if.baskets import Basket, read_basket
 from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
 from tests.shops.tea_and_milk import MONDAY, sell_tea_and_milk
 from tests.shops.three_items import make_forecasts, make_inputs, make_responses
@@ -180,6 +183,8 @@ SUGGESTING_MODULES = (
     "serving/what_if/service.py",
     "serving/price_desk/suggest.py",
     "serving/what_if/baskets.py",
+    "serving/what_if/campaign.py",
+    "serving/what_if/coupons.py",
     "serving/pricing_inputs/forecast_prices.py",
     "serving/pricing_inputs/horizon_forecast.py",
     "serving/pricing_inputs/item_facts.py",
@@ -354,13 +359,22 @@ def test_of_orders_one_row_without_an_id_is_read_and_no_column_of_a_person(setti
         facts = Facts(settings.model_copy(update={"home": settings.home / str(seed)}))
         dealt = people_permuted(rows, seed)
         facts.write({"events": pa.Table.from_pylist(dealt, TABLES["events"].arrow)})
-        found.append(mean_basket(facts, ["tea", "salt"], "default", MONDAY))
+        found.append(read_basket(facts, ["tea", "salt"], "default", MONDAY))
         spend = spend_per_order(
             facts.read("events"), ["tea"], "default", since=MONDAY, until=MONDAY
         )
-        assert spend.columns == ("mean_minor", "n_orders")
-    assert found[0] == found[1] == Basket(round((100 + 300 + 200) / 2), 20)
-    assert [field.name for field in fields(Basket)] == ["mean_minor", "n_orders"]
+        assert spend.columns == ("mean_minor", "log_mean", "log_sd", "n_orders")
+    log_sd = math.log(400 / 200) / 2  # ten orders spend 400, ten spend 200
+    log_mean = (math.log(400) + math.log(200)) / 2
+    mean = round((100 + 300 + 200) / 2)
+    expected = Basket(mean, pytest.approx(log_mean), pytest.approx(log_sd), 20)
+    assert found == [expected, expected]
+    assert [field.name for field in fields(Basket)] == [
+        "mean_minor",
+        "log_mean",
+        "log_sd",
+        "n_orders",
+    ]
     columns = list(TABLES["events"].arrow.names)
     lean = ibis.table(
         {name: facts.read("events").schema()[name] for name in columns if not PERSON.search(name)}

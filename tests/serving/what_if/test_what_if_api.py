@@ -3,6 +3,7 @@
 import math
 from datetime import timedelta
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -10,6 +11,7 @@ from features.contracts.tables import TABLES
 from features.database import transaction
 from features.facts.facts import Facts
 from features.prices.ledger import Ledger
+from models.pricing.promotions.spend_threshold import SpendOffer, SpendOrders
 from serving.keys.service import KeyService
 from tests.shops.event_tables import make_table
 from tests.shops.served_shop import (
@@ -140,7 +142,11 @@ def test_a_promotion_with_its_family_its_conflicts_and_the_law(shop):
     assert "no reduction" in butter["unlawful"]  # .78 was charged within the 30 days before
     coupon = {**asked, "mechanic": "coupon", "amount": "0.20", "take_up": 0.5, "percent": None}
     (butter,) = shop.client.post("/v1/promotions/simulate", json=coupon).json()["items"]
-    assert (butter["price"], butter["unlawful"]) == ("0.90", None)
+    # A coupon for everybody announces .80, which is above the .78 of the days before.
+    assert butter["price"] == "0.90" and "no reduction" in butter["unlawful"]
+    tied = {**asked, "mechanic": "buy_get", "take_up": 0.5, "percent": None}
+    (butter,) = shop.client.post("/v1/promotions/simulate", json=tied).json()["items"]
+    assert (butter["price"], butter["unlawful"]) == ("0.75", None)
     wrong = shop.client.post("/v1/promotions/simulate", json={**asked, "mechanic": "bundle"})
     assert wrong.status_code == 422 and "bundle needs amount" in wrong.json()["detail"]
 
@@ -173,7 +179,8 @@ def planned(shop, name, *, days, zone="default", kind="display", reach=1.0):
 
 def test_a_display_adds_its_lift_but_for_what_is_planned_already(shop):
     alone = promoted(shop).json()
-    assert (alone["items"][0]["lift"], alone["notes"]) == (1, [])
+    assert alone["items"][0]["lift"] == 1
+    assert [note for note in alone["notes"] if "lift" in note] == []
     sold = alone["expected"]["units"]["p50"]
     found = promoted(shop, support=["display", "banner"]).json()
     assert found["items"][0]["lift"] == pytest.approx(1.5)
@@ -207,29 +214,143 @@ def test_a_display_adds_its_lift_but_for_what_is_planned_already(shop):
     assert whole["expected"]["units"]["p50"] == pytest.approx(sold)
 
 
-def test_a_mean_basket_that_is_not_given_is_that_of_recent_orders(shop):
-    wanted = {
-        "item_ids": ["butter", "milk"],
-        "mechanic": "spend_save",
-        "percent": None,
-        "amount": "1",
-        "threshold": "2",
-    }
+SPEND_SAVE = {
+    "item_ids": ["butter", "milk"],
+    "mechanic": "spend_save",
+    "percent": None,
+    "amount": "1",
+    "threshold": "2",
+}
+
+
+def test_the_spend_that_is_not_given_is_that_of_recent_orders(shop):
     # In each of eight weeks a third of the users buys butter, and milk beside it in every other
     # week, each for 1.00.
-    found = promoted(shop, **wanted).json()
+    found = promoted(shop, **SPEND_SAVE).json()
     weeks = [week for n in range(N_USERS) for week in range(8) if n % 3 == 1]
-    mean = round(100 * sum(2 if week % 2 else 1 for week in weeks) / len(weeks))
-    assert found["mean_basket"] == f"{mean / 100:.2f}"
-    note_start = (
-        f"mean_basket {mean / 100:.2f} EUR was not given: "
-        f"it is the mean of {len(weeks)} orders of the last 8 weeks"
-    )
-    assert any(note.startswith(note_start) for note in found["notes"])
-    given = promoted(shop, **wanted, mean_basket=found["mean_basket"]).json()
+    spend = np.array([2.0 if week % 2 else 1.0 for week in weeks])
+    inputs = {each["name"]: each for each in found["inputs"]}
+    assert found["mean_basket"] == f"{spend.mean():.2f}"
+    assert inputs["mean_basket"]["value"] == pytest.approx(spend.mean(), abs=0.005)
+    assert f"mean spend of {len(weeks)} orders of the last 8 weeks" in inputs["mean_basket"]["note"]
+    assert inputs["basket_log_sd"]["value"] == pytest.approx(np.log(spend).std())
+    assert (inputs["stretch"]["source"], inputs["stretch"]["value"]) == ("assumed", 0.5)
+    given = promoted(shop, **SPEND_SAVE, mean_basket=found["mean_basket"]).json()
     assert given["expected"] == found["expected"]
-    assert (given["mean_basket"], given["notes"]) == (found["mean_basket"], [])
-    assert promoted(shop).json()["mean_basket"] is None
+    assert "mean_basket" not in {each["name"] for each in given["inputs"]}
+    plain = promoted(shop).json()
+    assert (plain["mean_basket"], plain["spend_save"], plain["redeemed"]) == (None, None, None)
+
+
+def test_spend_and_save_answers_orders_spend_discount_and_profit(shop):
+    given = {"mean_basket": "1.50", "stretch": 0.5}
+    found = promoted(shop, **SPEND_SAVE, **given).json()
+    result = found["spend_save"]
+    log_sd = {each["name"]: each["value"] for each in found["inputs"]}["basket_log_sd"]
+    outcome = SpendOrders.from_mean(150, log_sd).apply_offer(SpendOffer(200, 100), np.array([0.5]))
+    orders = result["orders"]["p50"]
+    assert result["qualifying"]["p50"] == pytest.approx(orders * outcome.qualifying[0])
+    assert result["stretching"]["p50"] == pytest.approx(orders * outcome.stretching[0])
+    added, discount = float(result["spend_added"]["p50"]), float(result["discount"]["p50"])
+    assert added == pytest.approx(orders * outcome.added[0] / 100, abs=0.01)
+    assert discount == pytest.approx(orders * outcome.saved[0] / 100, abs=0.01)
+    assert result["net_profit"] == found["net"]["profit"]
+    more = promoted(shop, **SPEND_SAVE, mean_basket="1.50", stretch=2.0).json()["spend_save"]
+    assert float(more["spend_added"]["p50"]) > added
+
+
+def test_the_stretch_is_learnt_from_a_past_campaign(shop):
+    rng = np.random.default_rng(9)
+    start = NOW - timedelta(weeks=20)
+    offer = SpendOffer(3_000.0, 500.0)
+    usual = np.exp(math.log(2_000) + 0.6 * rng.standard_normal(1_500))
+    during = np.exp(math.log(2_000) + 0.6 * rng.standard_normal(1_500))
+    gap = np.maximum(offer.threshold - during, 0)
+    during += gap * (rng.random(1_500) < np.exp(-gap / (1.2 * offer.saving)))
+    rows = [
+        make_purchase(0, 0, "butter")
+        | {
+            "event_id": f"old-{number}",
+            "order_id": f"old-{number}",
+            "line_amount_minor": round(spend),
+            "occurred_at": start + timedelta(weeks=-4 if number < 1_500 else 0, hours=1),
+        }
+        for number, spend in enumerate([*usual, *during])
+    ]
+    past = {
+        "promotion_id": "singles day",
+        "item_id": "butter",
+        "zone": "default",
+        "kind": "满减",
+        "starts_at": start,
+        "ends_at": start + timedelta(weeks=1),
+        "attributes": '{"threshold": "30", "amount": "5"}',
+    }
+    Facts(shop.settings).write(
+        {"events": make_table("events", rows), "promotions": make_table("promotions", [past])}
+    )
+    found = promoted(shop, **SPEND_SAVE).json()
+    stretch = {each["name"]: each for each in found["inputs"]}["stretch"]
+    assert (
+        stretch["source"] == "estimated" and "1,500 orders of 1 past campaigns" in stretch["note"]
+    )
+    log_error = math.log(stretch["high"] / stretch["value"]) / 1.2816
+    assert log_error < 0.3  # assumed is 1
+    assert abs(math.log(stretch["value"] / 1.2)) < 3 * log_error
+
+
+def test_reach_and_take_up_of_a_coupon_come_from_past_coupons(shop):
+    wanted = {"mechanic": "coupon", "amount": "0.20", "percent": None}
+    unknown = {each["name"]: each for each in promoted(shop, **wanted).json()["inputs"]}
+    assert (unknown["coupon_reach"]["value"], unknown["coupon_reach"]["source"]) == (1, "assumed")
+    assert (unknown["take_up"]["value"], unknown["take_up"]["source"]) == (0.3, "assumed")
+    start = NOW - timedelta(weeks=20)
+    rows = [
+        make_purchase(0, 0, "butter")
+        | {
+            "event_id": f"old-{number}",
+            "order_id": f"old-{number}",
+            "line_amount_minor": 80 if number < 36 else 100,
+            "unit_price_minor": None,
+            "occurred_at": start + timedelta(hours=1),
+        }
+        for number in range(120)
+    ]
+    past = {
+        "promotion_id": "spring",
+        "item_id": "butter",
+        "zone": "default",
+        "kind": "coupon",
+        "depth": 0.2,
+        "reach": 0.6,
+        "starts_at": start,
+        "ends_at": start + timedelta(weeks=1),
+    }
+    Facts(shop.settings).write(
+        {"events": make_table("events", rows), "promotions": make_table("promotions", [past])}
+    )
+    found = promoted(shop, **wanted).json()
+    inputs = {each["name"]: each for each in found["inputs"]}
+    assert inputs["coupon_reach"]["value"] == pytest.approx(0.6)
+    assert inputs["take_up"]["value"] == pytest.approx(36 / 120 / 0.6)  # of those who got one
+    assert inputs["take_up"]["low"] < 0.5 < inputs["take_up"]["high"]
+    assert inputs["take_up"]["source"] == "estimated"
+    assert found["redeemed"]["p10"] < found["redeemed"]["p50"] < found["redeemed"]["p90"]
+    given = promoted(shop, **wanted, coupon_reach=0.5, take_up=0.5).json()
+    assert [each["name"] for each in given["inputs"]] == ["switching"]
+
+
+def test_a_past_coupon_for_everybody_lowers_the_prior_price(shop):
+    days = {"starts_at": NOW - timedelta(days=9), "ends_at": NOW - timedelta(days=2)}
+    past = {"item_id": "butter", "zone": "default", "kind": "coupon", "depth": 0.3, **days}
+    some = {**past, "promotion_id": "some", "reach": 0.5}
+    facts = Facts(shop.settings)
+    facts.write({"promotions": make_table("promotions", [some])})
+    assert promoted(shop).json()["items"][0]["unlawful"] is None
+    facts.write({"promotions": make_table("promotions", [{**past, "promotion_id": "all"}])})
+    assert "no reduction" in promoted(shop).json()["items"][0]["unlawful"]  # .80 after .70
+    deeper = promoted(shop, percent=0.31).json()["items"][0]
+    assert deeper["unlawful"] is None
 
 
 def test_a_mean_basket_without_orders_is_asked_for(shop):
@@ -255,10 +376,5 @@ def test_a_mean_basket_without_orders_is_asked_for(shop):
     )  # neither what is to come nor another zone
     unknown = promoted(shop, **wanted | {"item_ids": ["honey"]})
     assert unknown.status_code == 422
-    assert (
-        unknown.json()["where"],
-        "0 orders of the last 8 weeks" in unknown.json()["detail"],
-    ) == (
-        "mean_basket",
-        True,
-    )
+    assert unknown.json()["where"] == "mean_basket"
+    assert "fewer than 20 orders of the last 8 weeks" in unknown.json()["detail"]

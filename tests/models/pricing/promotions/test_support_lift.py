@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.contracts.errors import BadInput
+from models.pricing.promotions.promotion_response import FamilyEffects, PromotionResponse
 from models.pricing.promotions.support_lift import compute_support_lift
 from models.pricing.promotions.what_if import evaluate_campaign
 from tests.shops.campaigns import make_campaign
@@ -63,7 +64,7 @@ def test_a_coupon_is_not_counted_by_its_price_and_as_a_support():
 
 def test_the_effect_of_a_supported_discount_as_arithmetic():
     one = make_item(current=500, cost=300.0, elasticity=-2.0, error=0.0, units=40.0)
-    what_if = evaluate_campaign(make_campaign(), [one], [], 4, np.array([math.log(1.5)]))
+    what_if = evaluate_campaign(make_campaign(), [one], [], 4, lift=np.array([math.log(1.5)]))
     units = 20 * 1.5 * 0.8**-2  # two of the four weeks, half as much again, 20 % off
     assert what_if.expected.units.p50 == pytest.approx(units)
     assert what_if.expected.revenue.p50 == pytest.approx(units * 400)
@@ -81,7 +82,7 @@ def test_the_effect_of_a_supported_discount_as_arithmetic():
 def test_an_unknown_price_response_leaves_the_lift_alone():
     unknown = make_item(grade="D", elasticity=math.nan, error=math.nan, units=40.0)
     (promoted,) = evaluate_campaign(
-        make_campaign(), [unknown], [], 4, np.array([math.log(1.5)])
+        make_campaign(), [unknown], [], 4, lift=np.array([math.log(1.5)])
     ).items
     assert promoted.against_none.units.p50 == pytest.approx(20 * 0.5)
 
@@ -92,19 +93,20 @@ def test_the_family_loses_to_the_lift_as_well():
     )
     other = replace(make_item("b", current=400, cost=300.0, units=200.0), family_id="tea")
     lift = np.array([math.log(1.5)])
-    what_if = evaluate_campaign(make_campaign(switching=0.5), [one], [other], 4, lift)
+    what_if = evaluate_campaign(make_campaign(switching=0.5), [one], [other], 4, lift=lift)
     assert what_if.cannibalised.units.p50 == pytest.approx(-0.5 * (20 * 1.5 * 0.8**-2 - 20))
     # Where the price's effect on the family was learnt it holds, and the switching share of what
     # the lift alone brings.
-    learnt = replace(one, cross_units=10.0, cross_revenue_minor=4000.0, cross_profit_minor=1000.0)
-    what_if = evaluate_campaign(make_campaign(switching=0.5), [learnt], [other], 4, lift)
-    by_price = 10 * math.log(0.8) * 2 / 4
-    assert what_if.cannibalised.units.p50 == pytest.approx(
-        by_price - 0.5 * 20 * 0.8**-2 * (1.5 - 1)
-    )
-    assert evaluate_campaign(
-        make_campaign(), [learnt], [other], 4
-    ).cannibalised.units.p50 == pytest.approx(by_price)
+    units_of, price_of = np.array([1]), np.array([0])
+    effects = FamilyEffects(units_of, price_of, np.array([0.2]), np.zeros(1))
+    response = replace(PromotionResponse.from_items([one, other]), family=effects)
+    campaign = make_campaign(switching=0.5, support=("display",))
+    what_if = evaluate_campaign(campaign, [one], [other], 4, response, lift)
+    by_price = 100 * (0.8**0.2 - 1)
+    by_lift = 0.5 * 20 * 0.8**-2 * (1.5 - 1)
+    assert what_if.cannibalised.units.p50 == pytest.approx(by_price - by_lift)
+    plain = evaluate_campaign(make_campaign(), [one], [other], 4, response)
+    assert plain.cannibalised.units.p50 == pytest.approx(by_price)
 
 
 @given(lift=st.floats(0, 2), held=st.floats(0, 1), reach=st.floats(0, 1), error=st.floats(0, 0.5))
@@ -118,7 +120,9 @@ def test_more_of_it_planned_means_less_to_add_and_a_band_holds_its_middle(lift, 
 
     assert 0 <= added(held)[0] <= added(0.0)[0] == lift * reach
     one = make_item(current=500, elasticity=-2.0, error=error, units=40.0)
-    less, more = (evaluate_campaign(given, [one], [], 4, added(planned)) for planned in (held, 0.0))
+    less, more = (
+        evaluate_campaign(given, [one], [], 4, lift=added(planned)) for planned in (held, 0.0)
+    )
     assert less.expected.units.p50 <= more.expected.units.p50 * (1 + 1e-12)
     for band in (more.expected.units, more.against_none.units, more.against_none.profit):
         assert band.p10 <= band.p50 <= band.p90

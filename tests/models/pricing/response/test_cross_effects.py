@@ -1,11 +1,9 @@
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
 from models.pricing.optimise.optimiser import optimise_prices
-from models.pricing.promotions.what_if import Campaign, Mechanic, evaluate_campaign
 from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import CrossElasticities
 from models.pricing.rules import PricingRules
@@ -56,21 +54,3 @@ def test_the_optimiser_raises_a_price_where_the_neighbours_profit_from_it():
     (shared,) = optimise_prices([replace(steep, cross_profit_minor=8000.0)], rules).suggestions
     assert own.suggested_price_minor == 495
     assert shared.suggested_price_minor > 520
-
-
-def test_a_promotion_takes_from_the_family_what_was_learnt_once():
-    a, b, _ = family()
-    week = timedelta(weeks=1)
-    monday = datetime(2024, 1, 1, tzinfo=UTC)
-    campaign = Campaign(
-        "spring", "default", monday, monday + week, Mechanic.PERCENT_OFF, percent=0.1
-    )
-    what_if = evaluate_campaign(campaign, [a], [b], horizon_weeks=4)
-    move = np.log(0.9) / 4  # one week of the four
-    assert what_if.cannibalised.units.p50 == pytest.approx(0.5 * 100 * move)
-    assert what_if.cannibalised.profit.p50 == pytest.approx(0.5 * 100 * (400 - 150) * move)
-    alone = replace(a, cross_units=0.0, cross_revenue_minor=0.0, cross_profit_minor=0.0)
-    assert (
-        what_if.against_none
-        == evaluate_campaign(campaign, [alone], [b], horizon_weeks=4).against_none
-    )
