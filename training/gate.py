@@ -37,7 +37,7 @@ class DemandMargins:
     """The share by which WMAPE may grow, and by how much |bias| may: shares of the units sold."""
 
     wmape: float = 0.02
-    bias: float = 0.02
+    bias: float = 0.03
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class MetricTest:
     @property
     def pass_rate(self) -> float:
         """How often a candidate that is exactly as good would pass with as many units."""
-        return compute_pass_rate(self.allowed, self.paired.error, self.level)
+        return compute_pass_rate(self.allowed, self.paired.equal_error, self.level)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def compare_metric(
     paired: PairedLoss, version: str, margin: float, level: float, widen_to: float
 ) -> MetricTest:
     """Return the test of one metric against one version."""
-    widened = min(widen_error(paired.error, level), widen_to * margin)
+    widened = min(widen_error(paired.equal_error, level), widen_to * margin)
     return MetricTest(version, paired, max(margin, widened), level)
 
 
@@ -197,7 +197,7 @@ def _describe(test: MetricTest) -> str:
         return text
     if low > 0:
         return f"{text}: measurably worse, look at the latest data and what changed in the config"
-    needed = math.inf if math.isinf(paired.error) else _count_needed_units(test)
+    needed = math.inf if math.isinf(paired.equal_error) else _count_needed_units(test)
     few = "" if math.isinf(needed) else f", with about {needed:,} {paired.unit} in {PASS_RATE:.0%}"
     return (
         f"{text}: an equal model passes here in {test.pass_rate:.0%} of trainings{few}; wait for "
@@ -207,7 +207,7 @@ def _describe(test: MetricTest) -> str:
 
 def _count_needed_units(test: MetricTest) -> int:
     """Return the number of units, in hundreds, at which an equal model passes at PASS_RATE."""
-    ratio = widen_error(test.paired.error, test.level) / test.allowed
+    ratio = widen_error(test.paired.equal_error, test.level) / test.allowed
     return math.ceil(test.paired.n_units * ratio**2 / 100) * 100
 
 
@@ -229,6 +229,7 @@ def carry_over(
             reference=paired.reference,
             loss=paired.loss + loss,
             error=math.hypot(paired.error, error),
+            equal_error=math.hypot(paired.equal_error, error),
             n_units=paired.n_units,
         )
     return Reference(anchor, losses)

@@ -12,6 +12,7 @@ from scipy import special
 from features.contracts.arrays import AnyArray, Float64Array
 
 Better = Literal["higher", "lower", "nearer"]
+_N_DRAWS, _DRAW_SEED = 4000, 1
 PASS_RATE = 0.9  # of an equal model, at which a comparison counts as able to decide
 
 
@@ -47,6 +48,7 @@ class PairedLoss:
 
     loss      share of the reference's value, or for a bias its growth in size (both in shares)
     error     standard error of `loss`; infinite with fewer than two units that differ
+    equal_error   the same for a candidate that is as good; only for a bias another one
     n_units   number of independent units
     """
 
@@ -56,6 +58,7 @@ class PairedLoss:
     reference: float
     loss: float
     error: float
+    equal_error: float
     n_units: int
 
     def bound_above(self, level: float) -> float:
@@ -98,10 +101,12 @@ def measure_loss(candidate: UnitValues, reference: UnitValues) -> PairedLoss:
         for parts in (candidate.amounts, reference.amounts, reference.scales)
     )
     total, n_units = float(scales.sum()), len(scales)
+    equal_error = None
     if not n_units or not total:
         loss, error = math.nan, math.inf
     elif candidate.better == "nearer":
-        loss, error = _compare_sizes(ours, theirs, total)
+        loss, error = _compare_sizes(ours / total, theirs / total)
+        equal_error = _error_of_sum((ours - theirs) / total)
     elif theirs.sum() > 0:
         ratio = float(ours.sum() / theirs.sum())
         sign = -1.0 if candidate.better == "higher" else 1.0
@@ -120,15 +125,24 @@ def measure_loss(candidate: UnitValues, reference: UnitValues) -> PairedLoss:
         reference=reference.value,
         loss=loss,
         error=error,
+        equal_error=error if equal_error is None else equal_error,
         n_units=n_units,
     )
 
 
-def _compare_sizes(ours: Float64Array, theirs: Float64Array, total: float) -> tuple[float, float]:
-    """Return the growth of |bias| and its error, with the signs of both biases as estimated."""
-    our_sign, their_sign = (1.0 if parts.sum() >= 0 else -1.0 for parts in (ours, theirs))
-    parts = (our_sign * ours - their_sign * theirs) / total
-    return float(parts.sum()), _error_of_sum(parts)
+def _compare_sizes(ours: Float64Array, theirs: Float64Array) -> tuple[float, float]:
+    """Return the growth of |bias| and its error; parts by unit that sum to the biases.
+
+    The size of a bias has a kink at 0, so the error is that of normal draws of both biases.
+    """
+    loss = abs(float(ours.sum())) - abs(float(theirs.sum()))
+    if len(ours) < 2:
+        return loss, math.inf
+    covariance = np.cov(ours, theirs) * len(ours)
+    rng = np.random.default_rng(_DRAW_SEED)
+    drawn = rng.multivariate_normal([ours.sum(), theirs.sum()], covariance, _N_DRAWS)
+    growth = np.abs(drawn[:, 0]) - np.abs(drawn[:, 1])
+    return loss, float(growth.std())
 
 
 def _error_of_sum(parts: Float64Array) -> float:

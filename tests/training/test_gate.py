@@ -43,6 +43,7 @@ def a_loss(loss: float, error: float, n_units: int = 1001) -> PairedLoss:
         reference=0.4,
         loss=loss,
         error=error,
+        equal_error=error,
         n_units=n_units,
     )
 
@@ -82,6 +83,24 @@ class TestPairedLoss:
         low = replace(before, amounts=np.array([-3.0, -1.0]))
         assert measure_loss(low, before).loss == pytest.approx(4 / 40 - 2 / 40)
         assert measure_loss(before, low).loss == pytest.approx(-2 / 40)
+
+    def test_the_error_of_a_bias_knows_that_the_sign_may_be_another(self) -> None:
+        rng = np.random.default_rng(5)
+        noise = rng.normal(0, 1, 400)
+        ids, ones = np.arange(400), np.ones(400)
+        far = UnitValues("bias", "series", ids, 9 + noise, ones, "nearer")
+        near = UnitValues("bias", "series", ids, noise - noise.mean(), ones, "nearer")
+        # Far from 0 both move together: 9 + e and 10 + e.
+        assert measure_loss(replace(far, amounts=10 + noise), far).error == pytest.approx(
+            0.0, abs=1e-6
+        )
+        # From -.05 - e to .05 - e: |b'| - |b| lies between -.1 and .1, and e has an error of .05.
+        loss = measure_loss(
+            replace(near, amounts=near.amounts + 0.05), replace(near, amounts=near.amounts - 0.05)
+        )
+        assert loss.loss == pytest.approx(0.0, abs=1e-9)
+        assert 0.05 < loss.error < 0.1
+        assert loss.equal_error == pytest.approx(0.0, abs=1e-9)
 
     def test_other_units_are_never_paired(self) -> None:
         with pytest.raises(ValueError, match="same units"):
