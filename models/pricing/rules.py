@@ -9,6 +9,7 @@ from typing import Literal
 
 from features.contracts.errors import BadInput, UnknownName
 from features.contracts.pricing import EvidenceGrade, Objective
+from models.pricing.optimise.batch_guards import BatchGuards
 
 # Rules of one item, in the order in which the waterfall applies them.
 TRIED = "tried range"
@@ -134,6 +135,7 @@ class PricingRules:
     without_evidence   keep, cost_plus (cost plus `markup`) or competitor_index (`competitor_index`
                        x the reference)
     stages             lifecycle stage of an item -> the preset of configs/pricing that prices it
+    guards             limits of a whole run, see their type
     introduction_days  days for which an item without attribute `lifecycle_stage` is in stage
                        introduction
     """
@@ -167,6 +169,7 @@ class PricingRules:
     competitor_index: float = 1.0
     stages: Mapping[str, str] = field(default_factory=dict)
     introduction_days: int = 56
+    guards: BatchGuards = field(default_factory=BatchGuards)
 
     def __post_init__(self) -> None:
         for is_wrong, message in self._list_checks():

@@ -1,4 +1,4 @@
-"""`shopwright prices suggest|simulate|export`: suggested prices, simulated prices, the ledger."""
+"""`shopwright prices suggest|submit|simulate|export`: suggestions, what-if, the ledger."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from serving.cli.output import (
 )
 from serving.cli.pricing import DEFAULT_RULES, check_zone, load_pricing_inputs
 from serving.cli.shop import Shop
+from serving.database.audit_log import OPERATOR, Decider
 
 if TYPE_CHECKING:
     from serving.price_desk.suggest import SuggestReport, ZonesReport
@@ -64,6 +65,33 @@ def suggest(
         print_suggestions(zone_report)
     for name, reason in report.skipped.items():
         print_line(f"Zone {name} is skipped: {reason}")
+
+
+@app.command()
+def submit(
+    run_id: Annotated[str, typer.Argument(help="The run whose suggestions were held back")],
+    reason: Annotated[
+        str | None, typer.Option(help="Why they are right, for the audit log")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Submit the suggestions of a run that its guards held back; they can be approved then."""
+    from features.database import transaction
+    from serving.price_desk.decisions import decide_many
+    from serving.price_desk.repository import SuggestionFilter
+
+    shop = Shop()
+    decider = Decider(OPERATOR, shop.now(), shop.system_clock.now(), reason)
+    with transaction(shop.engine) as connection:
+        result = decide_many(
+            connection, decider, "submit", criteria=SuggestionFilter(run_id=run_id)
+        )
+    if json:
+        print_json({"run_id": run_id, "matched": result.matched, "changed": len(result.changed)})
+    elif result.matched:
+        print_line(f"{len(result.changed):,} suggestions of {run_id} are submitted")
+    else:
+        print_line(f"{run_id} has no suggestion that was held back")
 
 
 @app.command()
@@ -180,6 +208,13 @@ def print_suggestions(report: SuggestReport) -> None:
         )
         for suggestion in report.largest
     ]
+    for reason in report.held:
+        print_line(f"Held back: {reason}")
+    if report.held:
+        print_line(
+            f"The {report.n_suggested:,} suggestions of {report.run_id} are filed as suggested. "
+            f"Look at the inputs, then: shopwright prices submit {report.run_id}"
+        )
     title = (
         f"Price suggestions, zone {report.zone}: "
         f"{report.n_suggested:,} filed of {report.n_items:,} items "

@@ -1,4 +1,4 @@
-"""The price desk over HTTP: list, read, approve, reject and edit suggestions, roll back changes."""
+"""The price desk over HTTP: list, read, submit, approve, reject, edit suggestions; roll back."""
 
 from __future__ import annotations
 
@@ -142,6 +142,15 @@ class BulkRequest(ReasonRequest):
     expected_matched: int | None = Field(None, ge=0, description="409 when another number matches")
 
 
+class SubmitRequest(ReasonRequest):
+    """Suggestions that a run held back, to be submitted in one transaction: those of `filter` (by
+    default all suggested ones of it, as by `run_id`), or those of `ids`."""
+
+    filter: FilterRequest | None = None
+    ids: list[Text] | None = Field(None, max_length=100_000)
+    expected_matched: int | None = Field(None, ge=0, description="409 when another number matches")
+
+
 class RefusedResponse(BaseModel):
     """A suggestion that was left unchanged."""
 
@@ -223,6 +232,40 @@ def bulk(caller: Approver, write: Write, desk: Desk, body: BulkRequest) -> Respo
         return _describe_bulk(result)
 
     return write.run_once(caller, decide)
+
+
+@router.post("/submit", response_model=BulkResponse)
+def submit_many(caller: Proposer, write: Write, desk: Desk, body: SubmitRequest) -> Response:
+    """Submits what a run held back because the batch as a whole looked wrong."""
+    criteria = None if body.filter is None else body.filter.to_filter()
+
+    def work(connection: sa.Connection) -> BulkResponse:
+        result = decisions.decide_many(
+            connection,
+            desk.decider(caller.key_id, body.reason),
+            "submit",
+            ids=body.ids,
+            criteria=criteria,
+            expected_matched=body.expected_matched,
+        )
+        return _describe_bulk(result)
+
+    return write.run_once(caller, work)
+
+
+@router.post("/{suggestion_id}/submit", response_model=SuggestionDetailResponse)
+def submit(
+    suggestion_id: str,
+    caller: Proposer,
+    write: Write,
+    desk: Desk,
+    body: ReasonRequest | None = None,
+    if_match: IfMatch = None,
+) -> Response:
+    """Submits one suggestion that a run held back; it can be approved then."""
+    decider = desk.decider(caller.key_id, body.reason if body else None)
+    work = _decide(decisions.submit, decider, suggestion_id, parse_if_match(if_match))
+    return write.run_once(caller, work)
 
 
 @router.post("/{suggestion_id}/approve", response_model=SuggestionDetailResponse)

@@ -1,4 +1,4 @@
-"""Approval, rejection and edit of suggestions, one by one or in bulk.
+"""Submission, approval, rejection and edit of suggestions, one by one or in bulk.
 
 Each decision works on the connection of one transaction: the status, the ledger row and the audit
 row are committed together or not at all. Decisions wait for each other (a lock), so of two at once
@@ -7,7 +7,7 @@ exactly one succeeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -36,7 +36,13 @@ from serving.price_desk.repository import (
     share_change,
 )
 
-DECIDABLE = {"approve": ("submitted",), "reject": OPEN, "edit": OPEN}
+DECIDABLE = {
+    "submit": ("suggested",),
+    "approve": ("submitted",),
+    "reject": OPEN,
+    "edit": OPEN,
+}
+_ACTED_ON = {"submit": ("suggested",)}  # by an action on a filter without status; else submitted
 MAX_PRICE_MINOR = 10**12
 # An edit that moves the current price by a larger share must be confirmed.
 MAX_EDIT = 0.5
@@ -85,6 +91,13 @@ def approve(
     against, or the law forbids it).
     """
     return _decide_one(connection, decider, suggestion_id, version, _approve_all)
+
+
+def submit(
+    connection: sa.Connection, decider: Decider, suggestion_id: str, version: int | None = None
+) -> Suggestion:
+    """Submit a suggestion that a run held back. Raises NotFound, PreconditionFailed, Conflict."""
+    return _decide_one(connection, decider, suggestion_id, version, _submit_all)
 
 
 def reject(
@@ -151,16 +164,20 @@ def decide_many(
     criteria: SuggestionFilter | None = None,
     expected_matched: int | None = None,
 ) -> BulkResult:
-    """Approve or reject suggestions by `ids` or by filter; those that cannot be decided are
-    refused, one by one.
+    """Submit, approve or reject suggestions by `ids` or by filter; those that cannot be decided
+    are refused, one by one.
 
-    A filter without status means the submitted ones. Raises Conflict when `expected_matched`
-    differs from the number that match.
+    A filter without status means the submitted ones, or for `submit` the suggested ones. Raises
+    Conflict when `expected_matched` differs from the number that match.
     """
-    actions: dict[str, Decide] = {"approve": _approve_all, "reject": _reject_all}
+    actions: dict[str, Decide] = {
+        "submit": _submit_all,
+        "approve": _approve_all,
+        "reject": _reject_all,
+    }
     if action not in actions:
         raise BadInput(
-            f"{action!r} is no bulk action", where="action", hint="Use approve or reject"
+            f"{action!r} is no bulk action", where="action", hint="Use submit, approve or reject"
         )
     if (ids is None) == (criteria is None):
         raise BadInput("give either filter or ids")
@@ -171,7 +188,8 @@ def decide_many(
     if ids is not None:
         suggestions = repository.by_ids(ids, reasons=False)
     elif criteria is not None:
-        chosen = criteria if criteria.status else replace(criteria, status=("submitted",))
+        acted_on = _ACTED_ON.get(action, ("submitted",))
+        chosen = criteria if criteria.status else replace(criteria, status=acted_on)
         suggestions = repository.matching(chosen, reasons=False)
     if expected_matched is not None and len(suggestions) != expected_matched:
         raise Conflict(
@@ -279,6 +297,21 @@ def _enact(
     log_changes(connection, decider, "approve", approved, details)
 
 
+def _submit_all(
+    connection: sa.Connection, decider: Decider, suggestions: Sequence[Suggestion]
+) -> list[Refusal]:
+    """Submit those that were held back, and return the others.
+
+    The system stays their proposer, so that whoever submits them may approve them too.
+    """
+    errors = {s.id: _check_status(s, "submit") for s in suggestions}
+    submitted = [s for s in suggestions if errors[s.id] is None]
+    ids = [s.id for s in submitted]
+    Suggestions(connection).change(ids, decider.now, status="submitted", reason=decider.reason)
+    log_changes(connection, decider, "submit", submitted)
+    return _list_refusals(errors)
+
+
 def _reject_all(
     connection: sa.Connection, decider: Decider, suggestions: Sequence[Suggestion]
 ) -> list[Refusal]:
@@ -294,6 +327,11 @@ def _reject_all(
         reason=decider.reason,
     )
     log_changes(connection, decider, "reject", rejected)
+    return _list_refusals(errors)
+
+
+def _list_refusals(errors: Mapping[str, ShopwrightError | None]) -> list[Refusal]:
+    """Return the refusals among errors by suggestion id."""
     return [
         Refusal(suggestion_id, error)
         for suggestion_id, error in errors.items()

@@ -1,7 +1,7 @@
 """Changes of status that follow from time or from a newer price, and the audit of all changes.
 
-suggested ──edit──> submitted ──approve──> approved ──> live        valid now
-    │                 │   │                    └──────> scheduled   valid from effective_from
+suggested ─submit─> submitted ──approve──> approved ──> live        valid now
+    │       (edit)    │   │                    └──────> scheduled   valid from effective_from
     │                 │   └─reject─> rejected                       on, then live
     └────────┬────────┘
              ├─> superseded   a newer suggestion or a newer price replaced it (a live one too)

@@ -23,6 +23,7 @@ from features.contracts.tables import DEFAULT_ZONE
 from features.database import lock, reading, transaction
 from features.prices.ledger import Ledger
 from models.pricing.optimise import optimiser
+from models.pricing.optimise.batch_guards import find_batch_problems
 from models.pricing.optimise.optimiser import OptimisedPrices, Outcome
 from models.pricing.rules import PricingRules
 from serving.database.audit_log import SYSTEM, AuditEntry, AuditLog
@@ -48,6 +49,8 @@ class SuggestReport:
     n_items    items with a price and a forecast for the horizon
     kept       number of items that keep their price, by reason
     n_flagged  suggestions with something that whoever approves should know
+    status     submitted, or suggested where the batch as a whole looks wrong
+    held       why an analyst must submit the suggestions; empty where they are submitted
     outcome    how near the prices together are to the best possible ones, and the rules that could
                not be kept
     largest    the suggestions with the largest expected gain in profit, largest first
@@ -67,6 +70,8 @@ class SuggestReport:
     kept: Mapping[str, int]
     largest: tuple[Suggestion, ...]
     notes: tuple[str, ...]
+    status: str = "submitted"
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ class _Run:
     """The suggestions of one zone, before anything is written.
 
     about   objective, horizon, gap and model versions, stored with each suggestion
+    held    the guards that the batch trips, in words
     """
 
     zone: str
@@ -92,6 +98,12 @@ class _Run:
     suggested: OptimisedPrices
     kept: Mapping[str, int]
     drafts: Sequence[NewSuggestion]
+    held: tuple[str, ...]
+
+    @property
+    def status(self) -> str:
+        """The status of the suggestions when they are filed."""
+        return "suggested" if self.held else "submitted"
 
     @property
     def n_assumed_costs(self) -> int:
@@ -112,8 +124,9 @@ def suggest_prices(
 ) -> SuggestReport:
     """File the best price within the rules for every item whose best price is not the current one.
 
-    The suggestions are `submitted` by `system` and supersede open ones of the same items. Raises
-    Conflict when the zone has no prices yet.
+    The suggestions are `submitted` by `system`, or filed as `suggested` where a guard of the batch
+    trips, and supersede open ones of the same items. Raises Conflict when the zone has no prices
+    yet.
     """
     return _file_runs(inputs, [_compute_run(inputs, zone)], system_clock)[0]
 
@@ -146,11 +159,15 @@ def _compute_run(inputs: PricingInputs, zone: str) -> _Run:
     priced, rules = read_priced_zone(inputs, zone), inputs.rules
     suggested = optimiser.optimise_prices(priced.items, rules, inputs.presets)
     run_id = f"run_{secrets.token_hex(8)}"
+    held = find_batch_problems(
+        suggested.suggestions, priced.items, _read_week_ago(inputs, priced), rules.guards
+    )
     about = {
         "objective": str(rules.objective),
         "horizon_weeks": rules.horizon_weeks,
         "gap": suggested.outcome.gap,
         "versions": dict(inputs.versions),
+        "held": list(held),
     }
     kept = dict(suggested.kept)
     if unpriced := priced.n_forecast - len(priced.prices):
@@ -167,7 +184,17 @@ def _compute_run(inputs: PricingInputs, zone: str) -> _Run:
             _draft_suggestion(suggestion, priced, run_id, inputs.now, about)
             for suggestion in suggested.suggestions
         ],
+        held=held,
     )
+
+
+def _read_week_ago(inputs: PricingInputs, priced: PricedZone) -> dict[str, int]:
+    """Return the list prices of a week ago by item."""
+    with reading(inputs.engine) as connection:
+        prices = Ledger(connection).find_current(
+            priced.prices, priced.zone, inputs.now - timedelta(days=7)
+        )
+    return {item_id: price.list_price_minor for item_id, price in prices.items()}
 
 
 def _file_runs(
@@ -182,7 +209,7 @@ def _file_runs(
 def _file_run(
     connection: sa.Connection, settings: Settings, run: _Run, at: datetime
 ) -> SuggestReport:
-    about = {"zone": run.zone, **run.about}
+    about = {"zone": run.zone, "status": run.status, **run.about}
     filed = file_suggestions(connection, run.drafts, at=at, about=about)
     largest = Suggestions(connection).largest_gains(SuggestionFilter(run_id=run.run_id), SHOWN)
     return SuggestReport(
@@ -200,6 +227,8 @@ def _file_run(
         kept=run.kept,
         largest=tuple(largest),
         notes=_describe_assumptions(settings, run.n_assumed_costs, run.rules),
+        status=run.status,
+        held=run.held,
     )
 
 
@@ -268,7 +297,7 @@ def _draft_suggestion(
     return NewSuggestion(
         item_id=suggestion.item_id,
         zone=suggestion.zone,
-        status="submitted",
+        status="suggested" if about["held"] else "submitted",
         kind="regular",
         currency=suggestion.currency,
         list_price_minor=suggestion.list_price_minor,

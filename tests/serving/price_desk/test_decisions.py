@@ -248,7 +248,7 @@ def test_bulk_approves_one_price_per_item(engine):
 
 def test_bulk_needs_a_known_action_and_one_choice(engine):
     for arguments in ({"ids": []}, {"ids": [], "criteria": SuggestionFilter()}, {}):
-        action = "approve" if len(arguments) != 1 else "submit"
+        action = "approve" if len(arguments) != 1 else "publish"
         with pytest.raises(BadInput), transaction(engine) as connection:
             decisions.decide_many(connection, make_decider(), action, **arguments)
 
