@@ -85,17 +85,20 @@ def evaluate_held_out_changes() -> list[Target]:
 def evaluate_simulated_shops(
     case: Case, seeds: Sequence[int], pool: ProcessPoolExecutor
 ) -> list[Series]:
-    """Evaluate shops; print one line per shop, then ours beside the baselines."""
-    series_of_costs = []
-    results = list(pool.map(case.evaluate, seeds))
-    for index, costs in enumerate(case.knowledge_of_costs):
-        series = Series(case.world, case.form, costs, [of_seed[index] for of_seed in results])
-        print_header(series.name)
-        for shop in series.shops:
-            print_shop(shop)
+    """Evaluate shops; print their lines as they are done, then ours beside the baselines."""
+    print_header(f"{case.world}, {case.form}")
+    results: list[list[ShopResult]] = []
+    for of_seed in pool.map(case.evaluate, seeds):
+        results.append(of_seed)
+        for costs, shop in zip(case.knowledge_of_costs, of_seed, strict=True):
+            print_shop(shop, costs=costs)
+    all_series = [
+        Series(case.world, case.form, costs, [of_seed[index] for of_seed in results])
+        for index, costs in enumerate(case.knowledge_of_costs)
+    ]
+    for series in all_series:
         print_responses(series)
-        series_of_costs.append(series)
-    return series_of_costs
+    return all_series
 
 
 @dataclass(frozen=True)

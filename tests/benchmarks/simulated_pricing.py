@@ -32,7 +32,7 @@ from features.sources.folder import import_folder
 from models.pricing.optimise.item_choices import find_choices
 from models.pricing.optimise.optimiser import optimise_prices
 from models.pricing.response.cross_effects import add_cross_effects
-from models.pricing.response.elasticity import ElasticityModel
+from models.pricing.response.elasticity import CrossElasticities, ElasticityModel
 from models.pricing.response.fit import fit_elasticities
 from models.pricing.response.panel import PricePanel
 from models.pricing.rules import PricingRules
@@ -44,7 +44,7 @@ from training.pricing.panel import read_price_panel
 from training.pricing.task import PricingConfig
 
 ZONE = "default"
-OURS, LEAST_SQUARES = "ours", "least squares"
+OURS, LEAST_SQUARES, TRUE_RESPONSE = "ours", "least squares", "true response"
 _NINETY = 1.6449  # standard errors on each side of a 90 % interval
 _RATIOS = (0.9, 1.1)
 _YEAR_WEEKS = 52
@@ -70,10 +70,11 @@ class SuggestionResult:
 
     bias, bias_suggested   mean of the elasticity that decisions use, less the true response to a
                            regular price that stays: over all items with an elasticity, and over
-                           those whose price is to change
+                           those whose price is to change (NaN without one)
     n_suggested, n_losing   suggestions; those that lose true profit against keeping the item's
                            price, all other prices as suggested
-    captured               share of the gain of the best prices on the same ladders
+    captured               share of the gain of the best prices on the same ladders; NaN where no
+                           price on them is better than the current ones
     captured_all           the same, when every item has a ladder, whatever its evidence
     gained                 gain in true profit against keeping all prices, a share of it
     """
@@ -92,7 +93,7 @@ class SuggestionResult:
 class ShopResult:
     """The results of one shop.
 
-    results          by price response: ours, least squares, empirical Bayes
+    results          by price response: ours, least squares, empirical Bayes, the true one
     covered, covered_suggested   whether the 90 % interval of each item (n,) holds the truth: all
                      items with an elasticity, those with a suggestion of ours
     grades           number of items by evidence grade
@@ -165,6 +166,7 @@ def evaluate_shop(prepared: PreparedShop, *, costs: bool = True) -> ShopResult:
             OURS: items,
             LEAST_SQUARES: replace_slopes(items, baselines[OWN]),
             EMPIRICAL_BAYES: replace_slopes(items, baselines[EMPIRICAL_BAYES]),
+            TRUE_RESPONSE: tell_true_response(items, shop),
         }.items()
     }
     truth = np.diag(shop.compute_elasticities())
@@ -209,7 +211,7 @@ def evaluate_suggestions(shop: SimulatedShop, items: Sequence[PricingItem]) -> S
         bias_suggested=_average(error[is_suggested]),
         n_suggested=int(is_suggested.sum()),
         n_losing=int((compute_item_gains(shop, suggested)[is_suggested] < 0).sum()),
-        captured=profits.captured,
+        captured=profits.captured if profits.best > profits.keeping else np.nan,
         captured_all=compare_profits(shop, suggested, best_of_all).captured,
         gained=profits.suggested / profits.keeping - 1,
         prices=prices,
@@ -259,6 +261,15 @@ def replace_slopes(items: Sequence[PricingItem], slopes: Float64Array) -> list[P
         )
         for item, slope in zip(items, slopes, strict=True)
     ]
+
+
+def tell_true_response(items: Sequence[PricingItem], shop: SimulatedShop) -> list[PricingItem]:
+    """Return the items with their true elasticities and cross effects."""
+    elasticities = shop.compute_elasticities()
+    own = np.diag(elasticities)
+    units_of, price_of = np.nonzero(elasticities - np.diag(own))
+    cross = CrossElasticities(units_of, price_of, elasticities[units_of, price_of])
+    return add_cross_effects(replace_slopes(items, own), cross)
 
 
 def forget_costs(panel: PricePanel) -> PricePanel:
@@ -354,7 +365,7 @@ def _align(value_of: Mapping[str, float], shop: SimulatedShop) -> Float64Array:
 
 
 def _average(values: Float64Array) -> float:
-    return float(values.mean()) if len(values) else 0.0
+    return float(values.mean()) if len(values) else np.nan
 
 
 def _round_price(minor: float) -> int | None:

@@ -8,7 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from experiments.simulator.parameters import Form
-from tests.benchmarks.simulated_pricing import LEAST_SQUARES, OURS, ShopResult, SuggestionResult
+from tests.benchmarks.simulated_pricing import (
+    LEAST_SQUARES,
+    OURS,
+    TRUE_RESPONSE,
+    ShopResult,
+    SuggestionResult,
+)
 from tests.benchmarks.targets import Target
 from training.pricing.baselines import EMPIRICAL_BAYES
 
@@ -83,21 +89,22 @@ class Estimate:
         return f"{self.mean:.1%} ({low * 100:.1f} to {high * 100:.1f})"
 
 
-def print_header(series_name: str) -> None:
+def print_header(name: str) -> None:
     """Print what the columns of the lines by shop are."""
     print(
-        f"\n{series_name}: bias of all items, of those with a suggestion; 90 % intervals that hold,"
-        " all, with a suggestion; suggestions, those that lose; share of the gain on the same "
-        "ladders, on every item's; gain in true profit, the best; items by grade"
+        f"\n{name}: costs known or not; bias of all items, of those with a suggestion; 90 % "
+        "intervals that hold, all, with a suggestion; suggestions, those that lose; share of the "
+        "gain on the same ladders, on every item's; gain in true profit, the best; items by grade"
     )
 
 
-def print_shop(shop: ShopResult) -> None:
+def print_shop(shop: ShopResult, *, costs: bool) -> None:
     """Print one line."""
     ours = shop.results[OURS]
     grades = " ".join(f"{grade}{shop.grades[grade]}" for grade in "ABCD")
     print(
-        f"seed {shop.seed:4d}  {ours.bias:+.2f} {ours.bias_suggested:+.2f}  "
+        f"seed {shop.seed:4d} {'known  ' if costs else 'unknown'}  "
+        f"{ours.bias:+.2f} {ours.bias_suggested:+.2f}  "
         f"{_share(shop.covered):4.0%} {_share(shop.covered_suggested):4.0%}  "
         f"{ours.n_suggested:3d} {ours.n_losing:3d}  "
         f"{ours.captured:7.1%} {ours.captured_all:7.1%}  "
@@ -107,16 +114,23 @@ def print_shop(shop: ShopResult) -> None:
 
 
 def print_responses(series: Series) -> None:
-    """Print one line per price response: ours, the baselines, and keeping all prices."""
+    """Print one line per price response, and one for keeping all prices.
+
+    With the true response, the forecast and, where costs are unknown, the assumed costs still err.
+    """
+    print(f"\n{series.name}")
     print(f"{'':16}bias   suggested losing  same ladders  all items    gain   least")
-    for name in (OURS, EMPIRICAL_BAYES, LEAST_SQUARES):
+    for name in (OURS, EMPIRICAL_BAYES, LEAST_SQUARES, TRUE_RESPONSE):
         gains = series.collect(lambda result: result.gained, name)
+        bias = _average(series.collect(lambda result: result.bias, name))
+        captured = _average(series.collect(lambda result: result.captured, name))
+        captured_all = _average(series.collect(lambda result: result.captured_all, name))
         n_suggested = sum(series.collect(lambda result: result.n_suggested, name))
         n_losing = sum(series.collect(lambda result: result.n_losing, name))
         print(
-            f"{name:16}{_mean_bias(series, name):+.2f}  "
+            f"{name:16}{bias:+.2f}  "
             f"{n_suggested / len(series.shops):8.1f} {n_losing / max(n_suggested, 1):7.1%}  "
-            f"{_mean_captured(series, name):12.1%} {_mean_captured_of_all(series, name):10.1%}  "
+            f"{captured:12.1%} {captured_all:10.1%}  "
             f"{statistics.fmean(gains):+.2%}  {min(gains):+.2%}"
         )
     print(f"{'keep all prices':16}{'':7}{0:8.1f} {'':7}  {0:12.1%} {0:10.1%}  {0:+.2%}  {0:+.2%}")
@@ -142,7 +156,7 @@ def list_world_targets(all_series: Sequence[Series]) -> list[Target]:
     """Return the target of the intervals over both forms of demand of a world."""
     world = all_series[0].world
     shares = [_share(shop.covered) for series in all_series for shop in series.shops]
-    estimate = Estimate.of_shops(shares)
+    estimate = Estimate.of_shops(_drop_unknown(shares) or [math.nan])
     low, high = COVERAGE_OF_WORLD
     return [
         Target(
@@ -154,10 +168,9 @@ def list_world_targets(all_series: Sequence[Series]) -> list[Target]:
 
 
 def _bias_targets(series: Series) -> list[Target]:
-    suggesting = [shop for shop in series.shops if shop.results[OURS].n_suggested]
     biases = {
         "all items": series.collect(lambda result: result.bias),
-        "items with a suggestion": [shop.results[OURS].bias_suggested for shop in suggesting],
+        "items with a suggestion": series.collect(lambda result: result.bias_suggested),
     }
     return [
         _compare_bias(f"{series.name}: bias, {of}, at most {MAX_BIAS}", values)
@@ -166,14 +179,18 @@ def _bias_targets(series: Series) -> list[Target]:
 
 
 def _compare_bias(name: str, values: Sequence[float]) -> Target:
-    if not values:
-        return Target(name, "no suggestion in any shop", met=False)
-    estimate = Estimate.of_shops(values)
+    known = _drop_unknown(values)
+    if not known:
+        return Target(name, "no such item in any shop", met=False)
+    estimate = Estimate.of_shops(known)
     return Target(name, estimate.as_number(), abs(estimate.mean) <= MAX_BIAS)
 
 
 def _coverage_target(series: Series) -> Target:
-    estimate = Estimate.of_shops([_share(shop.covered) for shop in series.shops])
+    shares = _drop_unknown([_share(shop.covered) for shop in series.shops])
+    if not shares:
+        return Target(f"{series.name}: 90 % intervals", "no item has one", met=False)
+    estimate = Estimate.of_shops(shares)
     suggested = [hit for shop in series.shops for hit in shop.covered_suggested.tolist()]
     of_suggested = f"{statistics.fmean(suggested):.1%}" if suggested else "none"
     low, high = COVERAGE
@@ -209,14 +226,14 @@ def _captured_targets(series: Series) -> list[Target]:
     }
     targets = []
     for ladders, values in shares.items():
-        estimate = Estimate.of_shops(values)
-        targets.append(
-            Target(
-                f"{series.name}: share of the best gain, {ladders}, at least {required:.0%}",
-                estimate.as_share(),
-                estimate.mean >= required,
-            )
-        )
+        name = f"{series.name}: share of the best gain, {ladders}, at least {required:.0%}"
+        known = _drop_unknown(values)
+        if not known:
+            targets.append(Target(name, "no item may change its price in any shop", met=False))
+            continue
+        estimate = Estimate.of_shops(known)
+        measured = f"{estimate.as_share()}, {len(known)} shops"
+        targets.append(Target(name, measured, estimate.mean >= required))
     return targets
 
 
@@ -250,16 +267,14 @@ def _standard_targets(series: Series) -> list[Target]:
     ]
 
 
-def _mean_bias(series: Series, of: str) -> float:
-    return statistics.fmean(series.collect(lambda result: result.bias, of))
+def _average(values: Sequence[float]) -> float:
+    """Return the mean of the values that are known; NaN without one."""
+    known = _drop_unknown(values)
+    return statistics.fmean(known) if known else math.nan
 
 
-def _mean_captured(series: Series, of: str) -> float:
-    return statistics.fmean(series.collect(lambda result: result.captured, of))
-
-
-def _mean_captured_of_all(series: Series, of: str) -> float:
-    return statistics.fmean(series.collect(lambda result: result.captured_all, of))
+def _drop_unknown(values: Sequence[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]
 
 
 def _share(flags: Sequence[bool]) -> float:

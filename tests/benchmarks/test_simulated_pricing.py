@@ -14,8 +14,6 @@ from experiments.simulator.shop import SimulatedShop, simulate_shop
 from experiments.simulator.tables import end_of_history
 from features.contracts.pricing import EvidenceGrade, PricingItem
 from features.contracts.seeds import generator
-from models.pricing.response.cross_effects import add_cross_effects
-from models.pricing.response.elasticity import CrossElasticities
 from models.pricing.response.panel import PricePanel
 from tests.benchmarks.simulated_pricing import (
     EMPIRICAL_BAYES,
@@ -30,6 +28,7 @@ from tests.benchmarks.simulated_pricing import (
     import_shop,
     let_all_be_priced,
     replace_slopes,
+    tell_true_response,
 )
 from tests.benchmarks.simulated_pricing_targets import Series, list_targets, list_world_targets
 from training.pricing.panel import read_price_panel
@@ -44,7 +43,6 @@ def shop(**changes: object) -> SimulatedShop:
 def build_true_items(simulated: SimulatedShop) -> list[PricingItem]:
     """Return the items of a shop that knows its true demand."""
     units = simulated.predict_units(simulated.current_minor[:, None])[:, 0]
-    elasticities = simulated.compute_elasticities()
     items = [
         PricingItem(
             item_id=item_id,
@@ -59,7 +57,7 @@ def build_true_items(simulated: SimulatedShop) -> list[PricingItem]:
             units_p10=float(units[n]),
             units_p50=float(units[n]),
             units_p90=float(units[n]),
-            elasticity=float(elasticities[n, n]),
+            elasticity=-2.0,
             elasticity_error=0.1,
             evidence_grade=EvidenceGrade.A,
             lowest_tried_minor=int(simulated.plan.offer[n].min()),
@@ -67,11 +65,7 @@ def build_true_items(simulated: SimulatedShop) -> list[PricingItem]:
         )
         for n, item_id in enumerate(simulated.item_ids)
     ]
-    cross = elasticities - np.diag(np.diag(elasticities))
-    units_of, price_of = np.nonzero(cross)
-    return add_cross_effects(
-        items, CrossElasticities(units_of, price_of, cross[units_of, price_of])
-    )
+    return tell_true_response(items, simulated)
 
 
 @pytest.mark.parametrize("form", ["loglinear", "choice"])
@@ -97,7 +91,7 @@ def test_a_shop_without_evidence_keeps_its_prices_and_gains_nothing_of_what_it_c
     items = [replace(of, evidence_grade=EvidenceGrade.D) for of in build_true_items(simulated)]
     kept = evaluate_suggestions(simulated, items)
     assert (kept.n_suggested, kept.n_losing, kept.gained) == (0, 0, 0.0)
-    assert kept.captured == 1.0  # of no gain on ladders of one price
+    assert np.isnan(kept.captured)  # ladders of one price allow no gain
     assert kept.captured_all == 0.0
     assert all(of.evidence_grade is EvidenceGrade.A for of in let_all_be_priced(items))
 
@@ -207,6 +201,16 @@ def test_intervals_of_a_world_hold_for_both_forms_together() -> None:
     assert list_world_targets([series])[0].met
     assert not list_world_targets([series, too_wide])[0].met  # 95 %
     assert not any("hold" in target.name and target.met for target in list_targets(too_wide))
+
+
+def test_a_model_that_suggests_nothing_misses_what_needs_suggestions() -> None:
+    silent = {"n_suggested": 0, "n_losing": 0, "bias_suggested": np.nan, "gained": 0.0}
+    shop_of_keeping = make_result(1, **silent, captured=np.nan, captured_all=0.0)
+    series = Series("real", "choice", costs=True, shops=[shop_of_keeping])
+    missed = [target.name for target in list_targets(series) if not target.met]
+    parts = ("with a suggestion", "that lose", "same ladders", "every item's ladder")
+    assert len(missed) == len(parts)
+    assert all(part in name for part, name in zip(parts, missed, strict=True))
 
 
 def test_without_costs_less_of_the_gain_is_asked_for() -> None:
