@@ -34,7 +34,7 @@ from experiments.simulator.worlds import VARIED, WORLDS, build_parameters
 from serving.cli.evaluate import print_evaluation
 from serving.cli.evaluation_data import COMPLETE_JOURNEY, open_data
 from serving.cli.shop import Shop
-from tests.benchmarks.simulated_pricing import OURS, ShopResult, evaluate_shop, prepare_shop
+from tests.benchmarks.simulated_pricing import OURS, ShopResult, evaluate_shop
 from tests.benchmarks.simulated_pricing_targets import (
     Series,
     list_targets,
@@ -43,6 +43,7 @@ from tests.benchmarks.simulated_pricing_targets import (
     print_responses,
     print_shop,
 )
+from tests.benchmarks.simulated_shop_data import prepare_shop
 from tests.benchmarks.targets import Target
 from training.pricing.baselines import EMPIRICAL_BAYES
 from training.pricing.task import PRIMARY, PricingTask

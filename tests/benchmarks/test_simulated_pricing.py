@@ -24,13 +24,12 @@ from tests.benchmarks.simulated_pricing import (
     SuggestionResult,
     compute_item_gains,
     evaluate_suggestions,
-    forget_costs,
-    import_shop,
     let_all_be_priced,
     replace_slopes,
     tell_true_response,
 )
 from tests.benchmarks.simulated_pricing_targets import Series, list_targets, list_world_targets
+from tests.benchmarks.simulated_shop_data import forget_costs, import_shop
 from training.pricing.panel import read_price_panel
 
 SMALL = ShopParameters(n_families=2, family_size=3, n_weeks=40, n_shoppers=60)
