@@ -1,6 +1,7 @@
 """The blend of the learner and simple methods, with weights by segment fitted on backtests.
 
-The weights are not negative and sum to 1. Segments are volume × intermittence of the last year.
+The weights are not negative and sum to 1, but for one factor on all that takes out the bias.
+Segments are volume × intermittence of the last year.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from models.demand.panel import DemandPanel
 from models.demand.simple_methods import SIMPLE
-from models.demand.stacking import Evidence, Prior, fit_weights
+from models.demand.stacking import Evidence, Prior, fit_scale, fit_weights
 
 FITTED = ("trees", "TSB")  # the learner, and TSB without the effects of whole weeks
 METHODS = (*FITTED, *SIMPLE)
@@ -109,9 +110,13 @@ class Blend:
     weights: tuple[tuple[float, ...], ...]
 
     def combine(self, means: Float64Array, segments: Segments) -> Float64Array:
-        """Return n × ... blended means of the n × ... × METHODS `means` of n series."""
+        """Return n × ... blended means of the n × ... × METHODS `means` of n series.
+
+        A method without a forecast, NaN, has no weight: it was not compared either.
+        """
         weights = np.array(self.weights)[segments.codes]
-        return np.asarray(np.einsum("i...m,im->i...", means, weights), np.float64)
+        known = np.nan_to_num(means, nan=0.0)
+        return np.asarray(np.einsum("i...m,im->i...", known, weights), np.float64)
 
 
 PRIOR_BLEND = Blend((tuple(_PRIOR_WEIGHTS.tolist()),) * len(SEGMENTS))
@@ -123,7 +128,8 @@ def fit_blend(evidence: Evidence, segments: Segments) -> Blend:
     The simple methods alone, then all methods where the learner was fitted too (its means are NaN
     elsewhere), then each segment. So the learner replaces the best simple forecast as far as
     backtests of this shop prove it better, and a segment departs from the shop as far as its own
-    do. `segments` of the evidence's R rows.
+    do. In the end a factor near 1 takes out the bias that they prove. `segments` of the evidence's
+    R rows.
     """
     simple = _fit_simple(evidence)
     learnt = np.flatnonzero(np.isfinite(evidence.means[:, TREES]))
@@ -136,7 +142,10 @@ def fit_blend(evidence: Evidence, segments: Segments) -> Blend:
         fit_weights(with_learner.take(np.flatnonzero(codes == code)), prior)
         for code in range(len(SEGMENTS))
     ]
-    return Blend(tuple(tuple(weights.tolist()) for weights in fitted))
+    blend = Blend(tuple(tuple(weights.tolist()) for weights in fitted))
+    mean = blend.combine(with_learner.means, segments.take(learnt))
+    scale = fit_scale(with_learner.actual, mean, with_learner.week)
+    return Blend(tuple(tuple((scale * weights).tolist()) for weights in fitted))
 
 
 def _fit_simple(evidence: Evidence) -> Float64Array:

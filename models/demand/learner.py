@@ -27,6 +27,7 @@ from models.demand.week_effects import WeekEffects, fit_week_effects
 
 BOTTOM_UP, MIN_TRACE = RECONCILE = ("bottom_up", "min_trace")
 _MIN_ORIGIN = 4  # weeks that a training origin must know
+MIN_LEARNT_WEEKS = _MIN_ORIGIN + 1  # below them there is nothing to learn from
 # The learner's threads spin while they wait: two on a busy two-core machine take ten times as long.
 _THREADS = 1
 
@@ -70,22 +71,29 @@ class FitConfig:
 
 @dataclass(frozen=True)
 class Trees:
-    """The fitted learner: a factor on each series' level, and the effects of weeks on zones."""
+    """The fitted learner: a factor on each series' level, and the effects of weeks on zones.
 
-    booster: lgb.Booster
+    booster   None where too few weeks were known to learn from
+    """
+
+    booster: lgb.Booster | None
     names: tuple[str, ...]
     effects: WeekEffects
 
     def predict(self, panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
         """Return N × steps × FITTED means of the weeks after the panel's last known one.
 
-        Raises BadInput for a panel with other feature columns than the training data.
+        Those of the learner are NaN where too few weeks were known to fit it. Raises BadInput for a
+        panel with other feature columns than the training data.
         """
         factors = self.effects.factors(panel)
         panel = fill_censored_weeks(panel).divide_units(factors)
+        weeks = factors[:, [panel.n_known + step - 1 for step in steps]]
+        means = np.full((panel.n_series, len(steps), len(FITTED)), np.nan)
+        means[:, :, TSB] = tsb(panel.units.astype(np.float64))[:, None] * weeks
+        if self.booster is None:
+            return means
         past = summarize_history(panel, panel.n_known)
-        means = np.empty((panel.n_series, len(steps), len(FITTED)))
-        level = tsb(panel.units.astype(np.float64))
         for column, step in enumerate(steps):
             names, matrix = build_features(panel, past, step)
             if tuple(names) != self.names:
@@ -94,15 +102,18 @@ class Trees:
                     hint=f"Train again; the difference: {sorted(set(names) ^ set(self.names))}",
                 )
             relative = np.exp(self.booster.predict(matrix, raw_score=True, num_threads=_THREADS))
-            week = factors[:, panel.n_known + step - 1]
-            means[:, column, TREES] = past.base * week * relative
-            means[:, column, TSB] = level * week
+            means[:, column, TREES] = past.base * weeks[:, column] * relative
         return means
 
 
 def fit_trees(panel: DemandPanel, config: FitConfig, seed: int) -> Trees:
-    """Fit on every origin that has known weeks after it. Raises BadInput with too few weeks."""
+    """Fit on every origin that has known weeks after it; no trees with too few weeks.
+
+    Raises BadInput for a panel without series.
+    """
     effects = fit_week_effects(fill_censored_weeks(panel))
+    if panel.n_known < MIN_LEARNT_WEEKS:
+        return Trees(None, (), effects)
     data = _build_training_data(panel, effects.factors(panel), config, seed)
     trees = config.trees
     parameters = {
@@ -155,11 +166,8 @@ def _build_training_data(
 ) -> _TrainingData:
     """Return all weeks ahead if they fit in `max_rows`, else some of them, the near ones first."""
     origins = range(max(_MIN_ORIGIN, panel.n_known - config.memory_weeks), panel.n_known)
-    if not origins or not panel.n_series:
-        raise BadInput(
-            f"{panel.n_known} weeks of sales are too few to learn from",
-            hint=f"At least {_MIN_ORIGIN + 1} whole weeks and one item sold are needed",
-        )
+    if not panel.n_series:
+        raise BadInput("no item was sold: there is nothing to learn from")
     rng = generator(seed, "demand rows")
     chosen = _find_dense(panel) | (rng.random(panel.n_series) < config.share_sparse)
     series = np.flatnonzero(chosen if chosen.any() else ~chosen)

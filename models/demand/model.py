@@ -36,6 +36,7 @@ from models.demand.uncertainty.counts import QUANTILE_NAMES, QUANTILES
 from models.demand.week_effects import WeekEffects
 
 KIND = "demand"
+_TREES_FILE = "trees.txt"
 _KEY = [("unique_id", pa.string()), ("zone", pa.string()), ("ds", TIMESTAMP)]
 _UNITS = [(name, pa.float64()) for name in ("mean", *QUANTILE_NAMES)]
 DAILY_FORECASTS = pa.schema([*_KEY, *_UNITS])
@@ -173,8 +174,8 @@ class DemandModel:
     def save(self, folder: Path) -> None:
         """Write the model's files.
 
-        They are model.json, trees.txt (LightGBM's text), rates.npz, effects.npz, sums.json, and the
-        forecasts by week and by day.
+        They are model.json, trees.txt (LightGBM's text, where the learner was fitted), rates.npz,
+        effects.npz, sums.json, and the forecasts by week and by day.
         """
         effects = self.trees.effects
         write_meta(
@@ -189,7 +190,9 @@ class DemandModel:
                 "zones": list(effects.zones),
             },
         )
-        (folder / "trees.txt").write_text(self.trees.booster.model_to_string(), encoding="utf-8")
+        booster = self.trees.booster
+        if booster is not None:
+            (folder / _TREES_FILE).write_text(booster.model_to_string(), encoding="utf-8")
         rates = {column.name: getattr(self.rates, column.name) for column in fields(self.rates)}
         write_arrays(folder / "rates.npz", **rates)
         write_arrays(folder / "effects.npz", slopes=effects.slopes, usual=effects.usual)
@@ -209,7 +212,9 @@ class DemandModel:
                 hint="Train demand again",
             )
         config, daily = meta["config"], read_daily(folder)
-        booster = lgb.Booster(model_str=(folder / "trees.txt").read_text(encoding="utf-8"))
+        booster = None
+        if meta["names"]:
+            booster = lgb.Booster(model_str=(folder / _TREES_FILE).read_text(encoding="utf-8"))
         rates, effects = read_arrays(folder / "rates.npz"), read_arrays(folder / "effects.npz")
         week_effects = WeekEffects(
             tuple(meta["zones"]), tuple(meta["signals"]), effects["slopes"], effects["usual"]

@@ -20,6 +20,21 @@ def bias(actual: Float64Array, forecast: Float64Array) -> float:
     return float(forecast.sum() / total - 1.0) if total > 0 else float("nan")
 
 
+def bias_error(actual: Float64Array, forecast: Float64Array) -> float:
+    """Return the standard error of the bias, from how the sums of weeks err; 0 with fewer than 4.
+
+    >>> actual, forecast = np.full((3, 4), 10.0), np.full((3, 4), 10.0)
+    >>> forecast[:, 1], forecast[:, 2] = 12.0, 8.0
+    >>> round(bias_error(actual, forecast), 4)  # weeks err by 0, 6, -6 and 0 of 30 units
+    0.0816
+    """
+    total, n_weeks = actual.sum(), actual.shape[1]
+    if n_weeks < 4 or total <= 0:
+        return 0.0
+    errors = (forecast - actual).sum(axis=0)
+    return float(errors.std(ddof=1) * np.sqrt(n_weeks) / total)
+
+
 def wrmsse(
     actual: Float64Array, forecast: Float64Array, past: Float64Array, weight: Float64Array
 ) -> float:

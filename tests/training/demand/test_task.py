@@ -255,11 +255,22 @@ def test_listing_dates_are_read_off_the_catalogue(settings: Settings) -> None:
     assert unsold.listed_week.tolist() == [0, 0, -np.inf, -np.inf]
 
 
+@pytest.mark.parametrize("n_weeks", [3, 4, 5, 6, 9, 13])
+def test_a_shop_of_a_few_weeks_gets_forecasts(n_weeks: int, settings: Settings) -> None:
+    trained = train(shop(n_weeks=n_weeks), settings, CONFIGURED, until=None, progress=quiet)  # type: ignore[arg-type]
+    forecasts = trained.served.forecasts
+    assert forecasts.num_rows == 42 * 2 * 13
+    mean, low, high = (forecasts[name].to_numpy() for name in ("mean", "p10", "p90"))
+    assert np.isfinite(mean).all()
+    assert mean.min() > 0
+    assert (low <= high).all()
+    assert (high > low).mean() > 0.9  # a few weeks are no certainty
+    assert mean[: 40 * 13].mean() == pytest.approx(7.5, rel=0.35)  # 6 units, a quarter doubled
+    assert any("weeks of sales" in note for note in trained.evaluation.notes)
+
+
 def test_too_little_history_says_what_is_needed(settings: Settings) -> None:
-    with pytest.raises(
-        BadInput,
-        match="12 whole weeks of sales are too few to evaluate a demand model; 14 are needed",
-    ):
-        train(shop(n_weeks=12), settings, CONFIGURED, until=None, progress=quiet)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="2 whole weeks of sales are too few to forecast; 3 are"):
+        train(shop(n_weeks=2), settings, CONFIGURED, until=None, progress=quiet)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="no purchases"):
         train(FewFacts({}), settings, CONFIGURED, until=None, progress=quiet)  # type: ignore[arg-type]
