@@ -151,25 +151,26 @@ def evaluate_objective(
     interval.
     """
     slope = columns.elasticity[item]
-    middle = _evaluate_at_slopes(columns, objectives, item, prices, slope)
+    middle = evaluate_at_slopes(columns, objectives, item, prices, slope)
     risk = objectives.risk[item]
     if not risk.any():
         return middle
     width = Z10 * columns.error[item]
     ends = [
-        _evaluate_at_slopes(columns, objectives, item, prices, slope + sign * width)
+        evaluate_at_slopes(columns, objectives, item, prices, slope + sign * width)
         for sign in (-1, 1)
     ]
     return np.asarray((1 - risk) * middle + risk * np.minimum(middle, np.minimum(*ends)))
 
 
-def _evaluate_at_slopes(
+def evaluate_at_slopes(
     columns: ItemColumns,
     objectives: ObjectiveColumns,
     item: Int64Array,
     prices: Float64Array,
     slopes: Float64Array,
 ) -> Float64Array:
+    """Return the objective value of each price (m,) if the elasticities were `slopes` (m,)."""
     units = predict_units(columns, item, prices, slopes)
     net_price = prices / columns.tax[item]
     value = units * (

@@ -11,6 +11,7 @@ import numpy as np
 from features.contracts.pricing import Objective, PriceSuggestion, PricingItem
 from models.pricing.optimise.aggregate_limits import build_limits, count_allowed_changes
 from models.pricing.optimise.chain_programme import ChainProgramme
+from models.pricing.optimise.confidence import drop_uncertain_prices
 from models.pricing.optimise.item_choices import (
     OPTIMISE,
     ItemChoices,
@@ -79,7 +80,7 @@ def optimise_prices(
         find_choices(items, rules, presets or {}),
         key=lambda of_item: (of_item.item.item_id, of_item.item.zone),
     )
-    choices = _apply_change_cap(choices, rules)
+    choices = _apply_change_cap(drop_uncertain_prices(choices), rules)
     choices, packs = _order_families(choices, rules)
     choices = [choices[index] for index in packs.order]
     result, outcome = _search(choices, packs, rules)

@@ -8,18 +8,15 @@ import numpy as np
 from scipy.signal import lfilter
 
 from features.contracts.arrays import Float64Array
-from models.pricing.response.group_regression import Groups, Levels
+from models.pricing.response.nests import Nests
 from models.pricing.response.panel import PricePanel
+from models.pricing.response.treatments import PRICE_KIND
 
-# A promotion of this kind is nothing but its price: beside the price it has no effect of its own.
-PRICE_KIND = "price"
 # Names of controls, as artifacts store them.
 FAMILY_PRICE = "neighbours: price"
-FAMILY_DEEP_REDUCTION = "neighbours: deep reduction"
 FAMILY_PREFIX = "neighbours: "
 REDUCTION_BEFORE = "reduction before"
 BEFORE_SUFFIX, AFTER_SUFFIX = " before", " after"
-_USUAL_WEEKS = 4  # the usual price is the median of so many weeks before and after
 
 
 @dataclass(frozen=True)
@@ -36,19 +33,27 @@ class Controls:
 
 
 def list_lift_kinds(panel: PricePanel) -> list[int]:
-    """Return the numbers of the promotion kinds that can have an effect beside their price."""
+    """Return the numbers of the promotion kinds other than a reduced price, which is a treatment."""
     return [number for number, kind in enumerate(panel.kinds) if kind != PRICE_KIND]
 
 
+@dataclass(frozen=True)
+class NestControls:
+    """Nests whose other items act on an item, and the cross weight of each series (S,)."""
+
+    nests: Nests
+    cross_weights: Float64Array
+
+
 def build_controls(
-    panel: PricePanel, price: Float64Array, levels: Levels, cross_weights: Float64Array
+    panel: PricePanel, price: Float64Array, neighbours: NestControls | None
 ) -> tuple[tuple[str, ...], Float64Array]:
     """Return the names and the values (F, S, W) of the controls.
 
-    Each kind of promotion in its week, in the week after and in the week before; how much cheaper
-    than usual the week before was, since shoppers stock up; and where items have families: prices,
-    deep reductions (squared: they take more than their share) and promotions of the others, summed
-    with the `cross_weights` (S,) of each. `price` (S, W) is the centred log price, 0 where unknown.
+    Each kind of promotion in its week, in the week after and in the week before; the reduction of
+    the week before, since shoppers stock up; and with `neighbours` the prices of the other items of
+    the nest, summed with the cross weight of each. `price` (S, W) is the centred log price, 0 where
+    unknown.
     """
     kinds = list_lift_kinds(panel)
     reach = panel.reach[kinds]
@@ -58,50 +63,27 @@ def build_controls(
         *reach,
         *_shift_weeks(reach, 1),
         *_shift_weeks(reach, -1),
-        _shift_weeks(measure_reductions(panel.log_price), 1),
+        _shift_weeks(measure_reductions(panel), 1),
     ]
     names.append(REDUCTION_BEFORE)
-    if levels.family is not None:
-        names += [FAMILY_PRICE, FAMILY_DEEP_REDUCTION]
-        names += [FAMILY_PREFIX + panel.kinds[kind] for kind in kinds]
-        of_one_item = (price, measure_reductions(panel.log_price) ** 2, *reach)
-        parts += [sum_over_family(values, cross_weights, levels) for values in of_one_item]
+    if neighbours is not None:
+        names.append(FAMILY_PRICE)
+        parts.append(sum_over_nest(price, neighbours.cross_weights, neighbours.nests))
     return tuple(names), np.stack(parts)
 
 
-def sum_over_family(
-    values: Float64Array, cross_weights: Float64Array, levels: Levels
-) -> Float64Array:
-    """Return the sum (S, W) of `values` over the other items of the family.
+def sum_over_nest(values: Float64Array, cross_weights: Float64Array, nests: Nests) -> Float64Array:
+    """Return the sum (S, W) of `values` over the other items of the nest.
 
     Each value counts times the cross weight (S,) of its series.
     """
-    family = levels.family or Groups.from_values(np.arange(len(cross_weights)))
     weighted = cross_weights[:, None] * values
-    return family.sum_by_group(weighted)[family.codes] - weighted
+    return nests.groups.sum_by_group(weighted)[nests.groups.codes] - weighted
 
 
-def measure_reductions(log_price: Float64Array) -> Float64Array:
-    """Return how far log prices lie below the usual one (S, W); 0 where unknown.
-
-    The usual price is the median of the weeks around.
-
-    >>> measure_reductions(np.log([[2.0, 2.0, 1.0, 2.0, 2.5]])).round(4).tolist()  # ln 2 - ln 1
-    [[0.0, 0.0, 0.6931, 0.0, 0.0]]
-    """
-    reductions = np.zeros(log_price.shape)
-    # In blocks of series, since the windows need nine times the memory of the prices.
-    for rows in np.array_split(np.arange(len(log_price)), len(log_price) // 20_000 + 1):
-        padded = np.pad(
-            log_price[rows], ((0, 0), (_USUAL_WEEKS, _USUAL_WEEKS)), constant_values=np.nan
-        )
-        windows = np.sort(
-            np.lib.stride_tricks.sliding_window_view(padded, 2 * _USUAL_WEEKS + 1, axis=1), axis=2
-        )
-        counts = np.isfinite(windows).sum(2)
-        usual = np.take_along_axis(windows, np.maximum(counts // 2, 0)[:, :, None], axis=2)[:, :, 0]
-        reductions[rows] = np.nan_to_num(np.maximum(usual - log_price[rows], 0.0))
-    return reductions
+def measure_reductions(panel: PricePanel) -> Float64Array:
+    """Return how far log prices lie below the list price (S, W); 0 where unknown."""
+    return np.nan_to_num(np.maximum(panel.log_list - panel.log_price, 0.0))
 
 
 def average_other_weeks(values: Float64Array, weights: Float64Array, memory: float) -> Float64Array:

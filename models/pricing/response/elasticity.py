@@ -1,8 +1,8 @@
-"""The fitted price response: slopes of log units on log price, lifts and cross elasticities."""
+"""The fitted price response: regular price, depth, announcement, lifts and cross elasticities."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -13,16 +13,20 @@ from features.contracts.arrays import AnyArray, Float64Array, Int64Array, Object
 from features.contracts.errors import BadInput
 from features.contracts.pricing import EvidenceGrade
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
+from models.pricing.response.choice_form import sum_attraction
 from models.pricing.response.controls import (
     AFTER_SUFFIX,
     BEFORE_SUFFIX,
     FAMILY_PREFIX,
     FAMILY_PRICE,
     REDUCTION_BEFORE,
+    NestControls,
     build_controls,
 )
-from models.pricing.response.group_regression import Levels, apply_coefficients, centre_series
+from models.pricing.response.group_regression import apply_coefficients, centre_series
+from models.pricing.response.nests import build_nests
 from models.pricing.response.panel import PricePanel
+from models.pricing.response.treatments import centre_treatments, combine_treatments
 
 KIND = "pricing"
 _GRADES = tuple(EvidenceGrade)
@@ -30,13 +34,31 @@ _GRADES = tuple(EvidenceGrade)
 
 @dataclass(frozen=True)
 class PriceResponse:
-    """Price response of n items in one zone; unknown items have grade D and NaN prices."""
+    """Response of n items in one zone to a regular price; unknown items have grade D and NaN prices.
+
+    n_changes   moves of the item's own regular price that were seen
+    """
 
     elasticity: Float64Array
     error: Float64Array
     grade: list[EvidenceGrade]
+    n_changes: Int64Array
     lowest_minor: Float64Array
     highest_minor: Float64Array
+
+
+@dataclass(frozen=True)
+class ReductionResponse:
+    """Response of n items to an announced reduction; NaN for unknown items.
+
+    depth       d ln units / d ln (offer price / list price), beside the announcement
+    announced   what being announced as reduced adds to log units, whatever the depth
+    """
+
+    depth: Float64Array
+    depth_error: Float64Array
+    announced: Float64Array
+    announced_error: Float64Array
 
 
 @dataclass(frozen=True)
@@ -44,23 +66,32 @@ class CrossElasticities:
     """d ln units of item `units_of` / d ln price of item `price_of`, for P pairs of items.
 
     Items are numbered by their index in a list. All arrays (P,).
+
+    error   standard error of an elasticity, a share of it
     """
 
     units_of: Int64Array
     price_of: Int64Array
     elasticity: Float64Array
+    error: Float64Array
 
 
 class ElasticityModel:
-    """Fitted slopes, aligned by series (S).
+    """Fitted responses, aligned by series (S).
 
     Columns:
-    elasticity, error   posterior mean and standard error
-    own, own_error      the item's own slope before shrinkage
-    n_changes           number of price changes; lowest, highest: range of prices, minor units
+    responses           (S, 3) as in `treatments`, of log units or, in the choice form, of utility
+    elasticity, error   posterior mean and standard error of the response to a regular price
+    depth, announced    the same of a reduction, with `depth_error`, `announced_error`
+    own, own_responses  the series' own estimates before shrinkage: (S,), (S, 3)
+    n_changes           number of moves of the regular price; n_reductions: weeks with a reduction
+    lowest, highest     range of prices, minor units
     grade               index into EvidenceGrade
-    effects             (S, F) effect of each of `controls` on log units
-    family, pull        which items replace each other, and the cross weight of each
+    effects             (S, F) effect of each of `controls` on log units or utility
+    family, share, inside   nest, share of its sales, and (choice form) of shoppers who buy
+    pull                cross weight of the log-linear form
+    cross_received, cross_sent, cross_error   the cross elasticity of i to the price of j is
+                        received (i) × sent (j), with a standard error that is a share of it (j)
     """
 
     def __init__(
@@ -69,11 +100,13 @@ class ElasticityModel:
         zones: ObjectArray,
         *,
         controls: Sequence[str] = (),
+        form: str = "",
         **columns: AnyArray,
     ) -> None:
         self.item_ids = item_ids
         self.zones = zones
         self.controls = tuple(controls)
+        self.form = form
         self.columns = columns
         keys = zip(item_ids, zones, strict=True)
         self._series_of = {key: series for series, key in enumerate(keys)}
@@ -86,20 +119,29 @@ class ElasticityModel:
         """Return what is known about `item_ids` in `zone`, in that order."""
         series = self._find_items(item_ids, zone)
         known = series >= 0
-
-        def select_column(name: str) -> Float64Array:
-            values = np.full(len(series), np.nan)
-            values[known] = self.columns[name][series[known]]
-            return values
-
         grades = np.where(known, self.columns["grade"][series], _GRADES.index(EvidenceGrade.D))
         return PriceResponse(
-            elasticity=select_column("elasticity"),
-            error=select_column("error"),
+            elasticity=self._select("elasticity", series),
+            error=self._select("error", series),
             grade=[_GRADES[code] for code in grades],
-            lowest_minor=select_column("lowest"),
-            highest_minor=select_column("highest"),
+            n_changes=np.where(known, self.columns["n_changes"][series], 0),
+            lowest_minor=self._select("lowest", series),
+            highest_minor=self._select("highest", series),
         )
+
+    def find_reduction_response(self, item_ids: Sequence[str], zone: str) -> ReductionResponse:
+        """Return what an announced reduction does to the units of `item_ids` in `zone`."""
+        series = self._find_items(item_ids, zone)
+        return ReductionResponse(
+            depth=self._select("depth", series),
+            depth_error=self._select("depth_error", series),
+            announced=self._select("announced", series),
+            announced_error=self._select("announced_error", series),
+        )
+
+    def _select(self, name: str, series: Int64Array) -> Float64Array:
+        """Return a column at the series (n,); NaN where the series is -1."""
+        return np.where(series >= 0, self.columns[name][series], np.nan)
 
     def find_lifts(self, item_ids: Sequence[str], zone: str) -> dict[str, Float64Array]:
         """Return what each kind of promotion adds to log units (n,) at full reach, price apart.
@@ -116,14 +158,7 @@ class ElasticityModel:
         }
 
     def find_cross_elasticities(self, item_ids: Sequence[str], zone: str) -> CrossElasticities:
-        """Return the cross elasticities between items of one family among `item_ids`.
-
-        The effect of the family's prices on an item, times the cross weight of the item whose price
-        it is.
-        """
-        if FAMILY_PRICE not in self.controls:
-            empty = np.zeros(0, np.int64)
-            return CrossElasticities(empty, empty, np.zeros(0))
+        """Return the cross elasticities between items of one nest among `item_ids`."""
         series = self._find_items(item_ids, zone)
         family = self.columns["family"]
         members_of: dict[str, list[int]] = {}
@@ -134,14 +169,19 @@ class ElasticityModel:
         for members in members_of.values():
             pairs += [(i, j) for i in members for j in members if i != j]
         units_of, price_of = np.array(pairs, np.int64).reshape(-1, 2).T
-        effect = self.columns["effects"][series[units_of], self.controls.index(FAMILY_PRICE)]
-        return CrossElasticities(
-            units_of, price_of, effect * self.columns["pull"][series[price_of]]
-        )
+        received = self.columns["cross_received"][series[units_of]]
+        sent = self.columns["cross_sent"][series[price_of]]
+        error = self.columns["cross_error"][series[price_of]]
+        return CrossElasticities(units_of, price_of, received * sent, error)
 
     def save(self, folder: Path) -> None:
         """Write `model.json` and `elasticities.npz`."""
-        write_meta(folder, KIND, {"n_series": len(self.item_ids), "controls": list(self.controls)})
+        meta = {
+            "n_series": len(self.item_ids),
+            "controls": list(self.controls),
+            "form": self.form,
+        }
+        write_meta(folder, KIND, meta)
         write_arrays(
             folder / "elasticities.npz", item_ids=self.item_ids, zones=self.zones, **self.columns
         )
@@ -150,7 +190,10 @@ class ElasticityModel:
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; BadInput when the folder holds something else."""
         meta = read_meta(folder, KIND)
-        return cls(controls=meta.get("controls", ()), **read_arrays(folder / "elasticities.npz"))
+        arrays = read_arrays(folder / "elasticities.npz")
+        if "responses" not in arrays:
+            arrays |= _complete_older_columns(arrays, meta.get("controls", ()))
+        return cls(controls=meta.get("controls", ()), form=meta.get("form", ""), **arrays)
 
     def _find_items(self, item_ids: Sequence[str], zone: str) -> Int64Array:
         return self.find_series((item_id, zone) for item_id in item_ids)
@@ -163,28 +206,59 @@ def _is_promotion_kind(control: str) -> bool:
     return control != REDUCTION_BEFORE
 
 
-def predict_log_units(
-    model: ElasticityModel, panel: PricePanel, depths: Sequence[int]
-) -> tuple[Float64Array, Float64Array]:
-    """Return predicted log units, without their level, by price alone and by all effects; (S, W).
+def _complete_older_columns(
+    columns: Mapping[str, AnyArray], controls: Sequence[str]
+) -> dict[str, AnyArray]:
+    """Return the columns that artifacts lack which knew one response to every price."""
+    elasticity, error = columns["elasticity"], columns["error"]
+    zero = np.zeros(len(elasticity))
+    received = zero
+    if FAMILY_PRICE in controls:
+        received = columns["effects"][:, list(controls).index(FAMILY_PRICE)]
+    return {
+        "responses": np.stack([elasticity, elasticity, zero], axis=1),
+        "depth": elasticity,
+        "depth_error": error,
+        "announced": zero,
+        "announced_error": zero,
+        "cross_received": received,
+        "cross_sent": columns.get("pull", zero),
+        "cross_error": zero,
+        "inside": zero,
+    }
 
-    All effects are the price's, those of promotions and those of the family. Both arrays are NaN
-    for series that the model does not know. `panel` may hold weeks after those of the training.
+
+def predict_log_units(
+    model: ElasticityModel, panel: PricePanel
+) -> tuple[Float64Array, Float64Array]:
+    """Return predicted log units, without their level, by own prices alone and by all effects.
+
+    (S, W) each. All effects are those of prices, promotions and the nest. Both arrays are NaN for
+    series that the model does not know. `panel` may hold weeks after those of the training.
     """
     series = model.find_series(zip(panel.item_ids, panel.zones, strict=True))
+    columns = {name: values[series] for name, values in model.columns.items()}
     price = centre_series(
         np.where(np.isfinite(panel.log_price), panel.log_price, 0.0),
         panel.observed.astype(np.float64),
     )
-    cross_weights = np.where(series >= 0, model.columns["pull"][series], 0.0)
-    levels = Levels.from_panel(panel, depths)
-    names, controls = build_controls(panel, price, levels, cross_weights)
+    nests = build_nests(panel)
+    neighbours = None
+    if FAMILY_PRICE in model.controls:
+        neighbours = NestControls(nests, np.where(series >= 0, columns["pull"], 0.0))
+    names, controls = build_controls(panel, price, neighbours)
     if names != model.controls:
         raise BadInput(
             "the model knows other kinds of promotion",
             hint="Train it anew: shopwright train pricing",
         )
-    by_price = model.columns["elasticity"][series][:, None] * price
-    by_all = by_price + apply_coefficients(model.columns["effects"][series], controls)
+    treatments = centre_treatments(panel)
+    own = np.stack([columns[name] for name in ("elasticity", "depth", "announced")], axis=1)
+    by_price = combine_treatments(own, treatments)
+    utility = combine_treatments(columns["responses"], treatments)
+    utility += apply_coefficients(columns["effects"], controls)
+    attraction = sum_attraction(nests, utility)
+    inside = np.where(series >= 0, columns["inside"], 0.0)
+    by_all = utility - np.log1p(inside[:, None] * attraction)
     unknown = series[:, None] < 0
     return np.where(unknown, np.nan, by_price), np.where(unknown, np.nan, by_all)

@@ -1,35 +1,57 @@
-"""Fits a price response: one slope of log units on log price per item and zone.
+"""Fits a price response: to regular prices, to the depth of reductions, and to being announced.
 
 What else explains prices and units is taken out first, predicted from other weeks (`double_ml`);
-each slope is then shrunk towards its category's and department's (`shrinkage`). Units are fitted as
-counts where prices are listed.
+the responses of each item are then shrunk towards its category's and department's
+(`shrink_responses`). Units are fitted as counts. How items of a nest take from each other is either
+log-linear, or that of shoppers who choose one of them (`choice_form`), or nothing: the form that
+predicts better.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from features.contracts.arrays import Float64Array, Int64Array
+from features.contracts.arrays import AnyArray, Float64Array, Int64Array
 from features.contracts.categories import codes
 from features.contracts.errors import BadInput
-from models.pricing.response.cross_weights import choose_cross_weights, compute_cross_weights
-from models.pricing.response.double_ml import (
-    Residuals,
-    build_log_response,
-    build_poisson_response,
-    fit_control_effects,
-    residualise,
+from models.pricing.response.choice_form import (
+    Inside,
+    compute_inclusive_values,
+    estimate_inside,
 )
+from models.pricing.response.controls import FAMILY_PRICE, NestControls, build_controls
+from models.pricing.response.cross_weights import choose_cross_weights
+from models.pricing.response.double_ml import Residuals, fit_control_effects, residualise
 from models.pricing.response.elasticity import ElasticityModel
-from models.pricing.response.group_regression import Levels, apply_coefficients
+from models.pricing.response.evidence import grade_evidence, measure_evidence
+from models.pricing.response.group_regression import Levels, apply_coefficients, centre_series
 from models.pricing.response.instruments import correct_with_costs
+from models.pricing.response.margins import UsualProfits
+from models.pricing.response.nests import Nests, build_nests
+from models.pricing.response.own_responses import OwnResponses, fit_own_responses
 from models.pricing.response.panel import PricePanel
-from models.pricing.response.shrinkage import shrink_slopes
+from models.pricing.response.shrink_responses import ShrunkenResponses, shrink_responses
+from models.pricing.response.treatments import (
+    ANNOUNCED,
+    DEPTH,
+    REGULAR,
+    centre_treatments,
+    combine_treatments,
+)
+from models.pricing.response.working_response import (
+    WorkingResponse,
+    build_count_response,
+    build_log_response,
+)
 
-_NO_EVIDENCE = 1e4  # the variance of a slope about which nothing is known
+ALONE, LOG_LINEAR, CHOICE = "alone", "log-linear", "choice"
 _SCORING_STEPS = 4  # the first on log units, the others on counts
+_FORM_STEPS = 3  # further ones for each form of the nests, from the fit without nests on
+# Items of a nest differ in how much they take from each other by about so much of it.
+_CROSS_HETEROGENEITY = 0.3
 
 
 @dataclass(frozen=True)
@@ -37,9 +59,9 @@ class ElasticityConfig:
     """How a price response is fitted.
 
     noise             variance of log units beyond the Poisson part 1 / units
-    min_weeks         selling weeks that a slope needs
-    min_change        a price change is larger than this in log price from one week to the next
-    category_depths   levels of the category path towards which slopes are shrunk
+    min_weeks         selling weeks that a response needs
+    min_change        a reduction is deeper than this, in log price; so are held-out changes
+    category_depths   levels of the category path towards which responses are shrunk
     n_folds           blocks of weeks; each is predicted by models fitted on the others
     """
 
@@ -52,7 +74,7 @@ class ElasticityConfig:
 
 @dataclass(frozen=True)
 class FittedElasticities:
-    """A model, and the panel and residuals that its slopes were last fitted on."""
+    """A model, and the panel and residuals that its responses were last fitted on."""
 
     model: ElasticityModel
     panel: PricePanel
@@ -65,7 +87,7 @@ def fit_elasticities(panel: PricePanel, config: ElasticityConfig) -> ElasticityM
 
 
 def fit_with_residuals(panel: PricePanel, config: ElasticityConfig) -> FittedElasticities:
-    """Fit as `fit_elasticities` does, and return what the slopes were fitted on as well."""
+    """Fit as `fit_elasticities` does, and return what the responses were fitted on as well."""
     sells_enough = panel.sold.sum(1) >= config.min_weeks
     if not sells_enough.any():
         raise BadInput(
@@ -73,164 +95,236 @@ def fit_with_residuals(panel: PricePanel, config: ElasticityConfig) -> FittedEla
             hint="Import more history, or lower min_weeks with --set",
         )
     panel = panel.select_series(sells_enough)
-    levels = Levels.from_panel(panel, config.category_depths)
-    fit = _fit_cross_weights_and_slopes(panel, levels, config)
-    residuals, slopes = fit.residuals, fit.slopes
-    mean, variance = correct_with_costs(panel, residuals, levels, slopes.mean, slopes.variance)
-    error = np.sqrt(variance)
-    price_range = _measure_price_range(panel, config.min_change)
+    fitter = _Fitter(panel, config)
+    fit = fitter.fit_best_form()
+    shrunken = fitter.add_margins(fit)
+    correction, variance = correct_with_costs(panel, fit.residuals, fitter.levels, shrunken.mean)
+    responses, covariance = shrunken.mean.copy(), shrunken.covariance.copy()
+    responses[:, REGULAR] += correction
+    covariance[:, REGULAR, REGULAR] += variance
+    columns = _describe_responses(fit, fitter.nests, responses, covariance)
+    evidence = measure_evidence(panel, config.min_change)
+    columns |= {
+        "n_changes": evidence.n_regular_changes,
+        "n_reductions": evidence.n_reductions,
+        "lowest": evidence.lowest,
+        "highest": evidence.highest,
+        "grade": grade_evidence(columns["elasticity"], columns["error"], evidence),
+    }
     model = ElasticityModel(
         panel.item_ids,
         panel.zones,
-        controls=residuals.controls.names,
-        elasticity=mean,
-        error=error,
-        own=slopes.own,
-        own_error=np.sqrt(slopes.own_variance),
-        n_changes=price_range.n_changes,
-        lowest=price_range.lowest,
-        highest=price_range.highest,
-        grade=_grade_evidence(mean, error, price_range),
-        effects=slopes.effects,
-        family=panel.family,
-        pull=fit.cross_weights,
+        controls=fit.residuals.controls.names,
+        form=fit.form,
+        **columns,
     )
-    return FittedElasticities(model, panel, residuals)
+    return FittedElasticities(model, panel, fit.residuals)
+
+
+def _describe_responses(
+    fit: _FormFit, nests: Nests, responses: Float64Array, covariance: Float64Array
+) -> dict[str, AnyArray]:
+    """Return the columns of a model: elasticities, lifts and what nests do to each other.
+
+    In the choice form a utility that rises takes from the nest, the item itself included: log units
+    of the item rise by 1 - inside × share of it.
+    """
+    inside = fit.inside.spread(nests) if fit.form == CHOICE else np.zeros(len(responses))
+    own_share = 1 - inside * nests.share
+    errors = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    elasticity = responses * own_share[:, None]
+    errors = errors * own_share[:, None]
+    received, sent = np.zeros(len(responses)), np.zeros(len(responses))
+    cross_error = np.full(len(responses), _CROSS_HETEROGENEITY)
+    cross_weights = np.zeros(len(responses))
+    if fit.neighbours is not None:
+        cross_weights = fit.neighbours.cross_weights
+        received = fit.effects[:, fit.residuals.controls.names.index(FAMILY_PRICE)]
+        sent = cross_weights
+    if fit.form == CHOICE:
+        received, sent = np.ones(len(responses)), -responses[:, REGULAR] * inside * nests.share
+        cross_error = np.hypot(cross_error, fit.inside.spread_relative_errors(nests))
+    return {
+        "responses": responses,
+        "elasticity": elasticity[:, REGULAR],
+        "error": errors[:, REGULAR],
+        "depth": elasticity[:, DEPTH],
+        "depth_error": errors[:, DEPTH],
+        "announced": elasticity[:, ANNOUNCED],
+        "announced_error": errors[:, ANNOUNCED],
+        "own": fit.own.estimate[:, REGULAR] * own_share,
+        "own_responses": fit.own.estimate,
+        "effects": fit.effects,
+        "family": nests.names,
+        "share": nests.share,
+        "inside": inside,
+        "pull": cross_weights,
+        "cross_received": np.where(nests.nested, received, 0.0),
+        "cross_sent": np.where(nests.nested, sent, 0.0),
+        "cross_error": np.where(nests.nested, cross_error, 0.0),
+    }
 
 
 @dataclass(frozen=True)
-class _Slopes:
-    """Price slopes with their variances (S,), and effects of the controls (S, F).
+class _FormFit:
+    """A fit of one form of the nests.
 
-    own    of each series alone; mean: shrunk towards its category's
+    response      the working response of the next step
+    effects       (S, F) effects of the controls
+    unexplained   (S, W) log units that nothing explains
+    neighbours    of the log-linear form
+    inside        of the choice form
     """
 
-    own: Float64Array
-    own_variance: Float64Array
-    mean: Float64Array
-    variance: Float64Array
-    effects: Float64Array
-
-
-@dataclass(frozen=True)
-class _SlopeFit:
-    """Cross weights, the slopes fitted with them, their data, and unexplained log units (S, W)."""
-
-    cross_weights: Float64Array
+    form: str
     residuals: Residuals
-    slopes: _Slopes
+    own: OwnResponses
+    shrunken: ShrunkenResponses
+    effects: Float64Array
+    response: WorkingResponse
     unexplained: Float64Array
+    neighbours: NestControls | None
+    inside: Inside
 
-
-def _fit_cross_weights_and_slopes(
-    panel: PricePanel, levels: Levels, config: ElasticityConfig
-) -> _SlopeFit:
-    """Fit as if no item had a family, choose cross weights by what that leaves, and fit again."""
-    equal_weights = compute_cross_weights(panel, levels, "equal")
-    alone = _fit_with_cross_weights(panel, replace(levels, family=None), equal_weights, config)
-    if levels.family is None:
-        return alone
-    cross_weights = choose_cross_weights(panel, levels, alone.unexplained, alone.residuals.weights)
-    return _fit_with_cross_weights(panel, levels, cross_weights, config)
-
-
-def _fit_with_cross_weights(
-    panel: PricePanel, levels: Levels, cross_weights: Float64Array, config: ElasticityConfig
-) -> _SlopeFit:
-    log_response = response = build_log_response(panel, config.noise)
-    for _ in range(_SCORING_STEPS):
-        residuals = residualise(panel, response, levels, cross_weights, config.n_folds)
-        slopes = _fit_slopes(residuals, levels, panel, config)
-        explained = slopes.mean[:, None] * residuals.price + apply_coefficients(
-            slopes.effects, residuals.controls.residual
+    def measure_misfits(self, weights: Float64Array) -> Float64Array:
+        """Return the weighted squares (S,) of log units that other weeks' fits do not predict."""
+        residuals = self.residuals
+        missed = residuals.units_residual - combine_treatments(
+            self.shrunken.mean, residuals.treatments_residual
         )
-        response = build_poisson_response(
-            panel, log_response, residuals.level + explained, config.noise
+        return np.asarray((weights * missed**2).sum(1))
+
+
+def _is_better(misfits: Float64Array, others: Float64Array) -> bool:
+    """Return whether the first misfits (S,) are smaller beyond chance, two standard errors."""
+    gain = others - misfits
+    return float(gain.sum()) > 2 * float(np.sqrt(len(gain)) * gain.std())
+
+
+class _Fitter:
+    """Fits one panel: first without nests, then each form of them from there on."""
+
+    def __init__(self, panel: PricePanel, config: ElasticityConfig) -> None:
+        self._panel = panel
+        self._config = config
+        self._log_response = build_log_response(panel, config.noise)
+        self._tree: Sequence[Int64Array] = [
+            codes(panel.category, depth) for depth in config.category_depths
+        ]
+        self.levels = Levels.from_panel(panel, config.category_depths)
+        self.nests = build_nests(panel)
+
+    def fit_best_form(self) -> _FormFit:
+        """Return the fit of the choice form, or of another that predicts units better.
+
+        The choice form never moves more units within a nest than an item gains or loses.
+
+        Items of families that the shop names replace each other, the question is how; whether the
+        items of a category do is to be seen.
+        """
+        alone = self._fit(ALONE, self._log_response, None, _SCORING_STEPS)
+        if not self.nests.nested.any():
+            return alone
+        weights = alone.residuals.weights
+        cross_weights = choose_cross_weights(
+            self._panel, self.nests, self.levels, alone.unexplained, weights
         )
-    return _SlopeFit(cross_weights, residuals, slopes, residuals.units - explained)
+        neighbours = NestControls(self.nests, cross_weights)
+        best = self._fit(CHOICE, alone.response, None, _FORM_STEPS)
+        others = [self._fit(LOG_LINEAR, alone.response, neighbours, _FORM_STEPS)]
+        if not self.nests.declared.any():
+            others.append(alone)
+        for other in others:
+            if _is_better(other.measure_misfits(weights), best.measure_misfits(weights)):
+                best = other
+        return best
+
+    def add_margins(self, fit: _FormFit) -> ShrunkenResponses:
+        """Return the responses with the evidence of the shop's usual margins; the same without."""
+        profits = UsualProfits.measure(self._panel, self.nests)
+        if profits is None or not self._tree:
+            return fit.shrunken
+        n = len(self._panel.units)
+        kept, gained = np.ones(n), np.zeros(n)
+        if fit.form == CHOICE:
+            sent = fit.inside.spread(self.nests) * self.nests.share
+            kept = 1 - sent - sent * profits.sum_of_others(np.ones(n), self.nests)
+        elif fit.neighbours is not None:
+            received = fit.effects[:, fit.residuals.controls.names.index(FAMILY_PRICE)]
+            others = profits.sum_of_others(received, self.nests)
+            gained = fit.neighbours.cross_weights * others
+        implied = profits.imply_slopes(self._tree[0], kept, gained)
+        return shrink_responses(fit.own, self._tree, implied)
+
+    def _fit(
+        self,
+        form: str,
+        response: WorkingResponse,
+        neighbours: NestControls | None,
+        n_steps: int,
+    ) -> _FormFit:
+        panel, inside = self._panel, Inside()
+        inclusive = np.zeros(panel.units.shape)
+        treatments = centre_treatments(panel) if form == CHOICE else np.zeros((0, 0, 0))
+        for _ in range(n_steps):
+            price = centre_series(
+                np.where(response.weights > 0, panel.log_price, 0.0), response.weights
+            )
+            controls = build_controls(panel, price, neighbours)
+            with_inclusive = WorkingResponse(response.values + inclusive, response.weights)
+            residuals = residualise(
+                panel, with_inclusive, self.levels, controls, self._config.n_folds
+            )
+            own, shrunken, effects = self._fit_responses(residuals)
+            explained = combine_treatments(shrunken.mean, residuals.treatments)
+            explained += apply_coefficients(effects, residuals.controls.residual)
+            unexplained = residuals.units - explained
+            fitted = residuals.level + explained - inclusive
+            if form == CHOICE:
+                utility = combine_treatments(shrunken.mean, treatments)
+                utility += apply_coefficients(effects, _centre_weeks(controls[1]))
+                inside = estimate_inside(
+                    self.nests,
+                    self.levels,
+                    inside,
+                    utility,
+                    (unexplained, residuals.weights),
+                )
+                inclusive = compute_inclusive_values(self.nests, inside, utility)
+            response = build_count_response(panel, fitted, self._config.noise)
+        return _FormFit(
+            form=form,
+            residuals=residuals,
+            own=own,
+            shrunken=shrunken,
+            effects=effects,
+            response=response,
+            unexplained=unexplained,
+            neighbours=neighbours,
+            inside=inside,
+        )
+
+    def _fit_responses(
+        self, residuals: Residuals
+    ) -> tuple[OwnResponses, ShrunkenResponses, Float64Array]:
+        """Return own and shrunken responses, and the effects of the controls (S, F).
+
+        First on the residuals of units and prices: right on average, whatever the controls do to
+        both. From these follow the effects of the controls, which many series share and which are
+        known well. With these taken from the units, each series' responses are fitted on all changes
+        of its prices, also those that come with a promotion: more precise, and as unbiased.
+        """
+        first = fit_own_responses(
+            residuals.weights, residuals.treatments_residual, residuals.units_residual
+        )
+        first_mean = shrink_responses(first, self._tree).mean
+        first_effects = fit_control_effects(residuals, first_mean, self.levels)
+        net_units = residuals.units - apply_coefficients(first_effects, residuals.controls.residual)
+        own = fit_own_responses(residuals.weights, residuals.treatments, net_units)
+        shrunken = shrink_responses(own, self._tree)
+        return own, shrunken, fit_control_effects(residuals, shrunken.mean, self.levels)
 
 
-def _fit_slopes(
-    residuals: Residuals, levels: Levels, panel: PricePanel, config: ElasticityConfig
-) -> _Slopes:
-    """Fit the slopes in two steps.
-
-    First on the residuals of units and price: right on average, whatever the controls do to both.
-    From it follow the effects of the controls, which many series share and which are known well.
-    With these taken from the units, each series' slope is fitted on all changes of its price, also
-    those that come with a promotion: more precise, and as unbiased.
-    """
-    tree = [codes(panel.category, depth) for depth in config.category_depths]
-    first_slopes, first_variances = fit_own_slopes(
-        residuals.weights, residuals.price_residual, residuals.units_residual
-    )
-    first_mean, _ = shrink_slopes(first_slopes, first_variances, tree, relative=True)
-    first_effects = fit_control_effects(residuals, first_mean, levels)
-    net_units = residuals.units - apply_coefficients(first_effects, residuals.controls.residual)
-    own, own_variance = fit_own_slopes(residuals.weights, residuals.price, net_units)
-    mean, variance = shrink_slopes(own, own_variance, tree, relative=True)
-    return _Slopes(
-        own=own,
-        own_variance=own_variance,
-        mean=mean,
-        variance=variance,
-        effects=fit_control_effects(residuals, mean, levels),
-    )
-
-
-def fit_own_slopes(
-    weights: Float64Array, price: Float64Array, units: Float64Array
-) -> tuple[Float64Array, Float64Array]:
-    """Return each series' weighted least-squares slope of units on price (S,), and its variance.
-
-    All arguments (S, W).
-    """
-    spread = (weights * price**2).sum(1)
-    slopes = (weights * price * units).sum(1) / np.maximum(spread, 1e-9)
-    n_weeks = (weights > 0).sum(1)
-    noise = (weights * (units - slopes[:, None] * price) ** 2).sum(1) / np.maximum(n_weeks - 2, 1)
-    pooled = float((noise * n_weeks).sum() / max(n_weeks.sum(), 1))
-    # The noise of a short series is itself uncertain: it borrows ten weeks of the pooled one.
-    noise = (noise * n_weeks + pooled * 10) / (n_weeks + 10)
-    price_moved = spread > 1e-4
-    variances = np.where(price_moved, noise / np.maximum(spread, 1e-9), _NO_EVIDENCE)
-    return np.where(price_moved, slopes, 0.0), np.maximum(variances, 1e-9)
-
-
-@dataclass(frozen=True)
-class _PriceRange:
-    """(S,) number of price changes, and the 5 % and 95 % quantile of the prices, minor units."""
-
-    n_changes: Int64Array
-    lowest: Float64Array
-    highest: Float64Array
-
-
-def _measure_price_range(panel: PricePanel, min_change: float) -> _PriceRange:
-    """Count and measure over the observed weeks; a change is larger than `min_change` in logs."""
-    price = np.where(panel.observed, panel.log_price, np.nan)
-    changed = np.abs(np.diff(price, axis=1)) > min_change
-    ascending = np.sort(price, axis=1)  # NaN comes last
-    counts = panel.observed.sum(1)
-    series = np.arange(len(counts))
-    lowest = ascending[series, (0.05 * (counts - 1)).astype(np.int64)]
-    highest = ascending[series, np.ceil(0.95 * (counts - 1)).astype(np.int64)]
-    return _PriceRange(changed.sum(1).astype(np.int64), np.exp(lowest), np.exp(highest))
-
-
-def _grade_evidence(
-    mean: Float64Array, error: Float64Array, price_range: _PriceRange
-) -> Int64Array:
-    """Return the index of each series' grade (S,).
-
-    A to D by how often the price changed, how far, and how narrow the interval is; a slope not
-    below 0 is D.
-    """
-    n_changes = price_range.n_changes
-    width = np.log(price_range.highest / price_range.lowest)
-    grade = np.full(len(mean), 3, np.int64)
-    grade[n_changes >= 3] = 2
-    grade[(n_changes >= 6) & (width >= 0.08) & (error <= 0.6)] = 1
-    grade[(n_changes >= 12) & (width >= 0.15) & (error <= 0.35)] = 0
-    grade[mean + error >= 0] = 3
-    return grade
+def _centre_weeks(controls: Float64Array) -> Float64Array:
+    """Return controls (F, S, W) less the mean of each series."""
+    return np.asarray(controls - controls.mean(2, keepdims=True))

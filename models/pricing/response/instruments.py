@@ -14,6 +14,7 @@ from models.pricing.response.group_regression import (
     fit_nested_ridge,
 )
 from models.pricing.response.panel import PricePanel
+from models.pricing.response.treatments import REGULAR, combine_treatments
 
 _CHANCE = 2.0  # standard errors of the slopes' common error that count as chance
 _STRONG = 10.0  # the least F of costs on prices (Staiger and Stock, Econometrica 1997)
@@ -23,26 +24,30 @@ def correct_with_costs(
     panel: PricePanel,
     residuals: Residuals,
     levels: Levels,
-    slopes: Float64Array,
-    variances: Float64Array,
+    responses: Float64Array,
 ) -> tuple[Float64Array, Float64Array]:
-    """Return slopes (S,) and their variances, corrected by the error common to a zone's slopes.
+    """Return the error common to the regular slopes of a series' zone (S,), and its variance.
 
-    Where the slopes are right, the units that the price leaves unexplained are uncorrelated with
+    To be added to slopes and variances; 0 where nothing is to be corrected.
+
+    Where the `responses` (S, 3) are right, the units that the price leaves unexplained are uncorrelated with
     costs. A correlation beyond chance (two standard errors; Hausman, Econometrica 1978) is the
     slopes' common error. Nothing changes without costs, or where prices hardly follow them.
     """
     if panel.log_cost is None:
-        return slopes, variances
+        return np.zeros(len(responses)), np.zeros(len(responses))
     weights = np.where(np.isfinite(panel.log_cost), residuals.weights, 0.0)
     cost = _residualise_cost(panel.log_cost, weights, residuals, levels)
-    unexplained = residuals.units_residual - slopes[:, None] * residuals.price_residual
+    regular = residuals.treatments_residual[REGULAR]
+    unexplained = residuals.units_residual - combine_treatments(
+        responses, residuals.treatments_residual
+    )
     zone = levels.zone
     # Sums by zone: variance of the cost, its covariance with the price, and noise per week.
     cost_square = zone.sum_by_group((weights * cost**2).sum(1))
-    covariance = zone.sum_by_group((weights * cost * residuals.price_residual).sum(1))
+    covariance = zone.sum_by_group((weights * cost * regular).sum(1))
     n = np.maximum(zone.sum_by_group((weights > 0).sum(1).astype(np.float64)), 1)
-    price_noise = zone.sum_by_group((weights * residuals.price_residual**2).sum(1)) / n
+    price_noise = zone.sum_by_group((weights * regular**2).sum(1)) / n
     noise = zone.sum_by_group((weights * unexplained**2).sum(1)) / n
     strong = covariance**2 > _STRONG * price_noise * cost_square
     safe_covariance = np.where(strong, covariance, 1.0)
@@ -52,8 +57,7 @@ def correct_with_costs(
     beyond_chance = np.where(
         strong, np.maximum(1 - _CHANCE**2 * variance / np.maximum(error**2, 1e-12), 0.0), 0.0
     )
-    corrected_slopes = slopes + (beyond_chance * error)[zone.codes]
-    return corrected_slopes, variances + (beyond_chance * variance)[zone.codes]
+    return (beyond_chance * error)[zone.codes], (beyond_chance * variance)[zone.codes]
 
 
 def _residualise_cost(

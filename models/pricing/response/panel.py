@@ -18,10 +18,14 @@ class PricePanel:
     units       (S, W) sold
     log_price   (S, W) of minor units; NaN where the price is unknown, and where the item sold out:
                 such a week is no observation
+    log_list    (S, W) of the regular price, in minor units; never below the price; NaN where unknown
+    announced   (S, W) share of the week in which the price was announced as reduced, 0..1
     listed      (S,) prices come from a price list, so weeks without a sale have a price as well
     kinds       K names
     reach       (K, S, W) share of shops or visitors that a promotion reached, 0..1
     log_cost    (S, W), NaN where the cost is unknown; None without any costs
+    margin      (S,) usual margin of the regular price, a share of the net price; NaN where the cost
+                is unknown, None without any costs
     """
 
     item_ids: ObjectArray
@@ -30,10 +34,13 @@ class PricePanel:
     family: ObjectArray
     units: Float64Array
     log_price: Float64Array
+    log_list: Float64Array
+    announced: Float64Array
     listed: BoolArray
     kinds: tuple[str, ...]
     reach: Float64Array
     log_cost: Float64Array | None = None
+    margin: Float64Array | None = None
 
     @property
     def n_weeks(self) -> int:
@@ -57,6 +64,8 @@ class PricePanel:
             self,
             units=self.units[:, :n_weeks],
             log_price=self.log_price[:, :n_weeks],
+            log_list=self.log_list[:, :n_weeks],
+            announced=self.announced[:, :n_weeks],
             reach=self.reach[:, :, :n_weeks],
             log_cost=log_cost,
         )
@@ -71,7 +80,40 @@ class PricePanel:
             family=self.family[mask],
             units=self.units[mask],
             log_price=self.log_price[mask],
+            log_list=self.log_list[mask],
+            announced=self.announced[mask],
             listed=self.listed[mask],
             reach=self.reach[:, mask],
             log_cost=None if self.log_cost is None else self.log_cost[mask],
+            margin=None if self.margin is None else self.margin[mask],
         )
+
+
+_USUAL_WEEKS = 4  # the usual price is the median of so many weeks before and after
+_MIN_REDUCTION = 0.01  # a smaller distance from the usual price is no reduction
+
+
+def infer_list_prices(log_price: Float64Array) -> Float64Array:
+    """Return log list prices (S, W) where none are recorded: the usual price of the weeks around.
+
+    The median of the known weeks around, or the price itself where that is higher or hardly lower;
+    NaN where the price is unknown.
+
+    >>> prices = np.log([[2.0, 2.0, 1.0, 2.0, 2.5]])
+    >>> np.exp(infer_list_prices(prices)).round(4).tolist()
+    [[2.0, 2.0, 2.0, 2.0, 2.5]]
+    """
+    usual_prices = np.empty(log_price.shape)
+    # In blocks of series, since the windows need nine times the memory of the prices.
+    for rows in np.array_split(np.arange(len(log_price)), len(log_price) // 20_000 + 1):
+        padded = np.pad(
+            log_price[rows], ((0, 0), (_USUAL_WEEKS, _USUAL_WEEKS)), constant_values=np.nan
+        )
+        windows = np.sort(
+            np.lib.stride_tricks.sliding_window_view(padded, 2 * _USUAL_WEEKS + 1, axis=1), axis=2
+        )
+        counts = np.isfinite(windows).sum(2)
+        middle = np.maximum(counts // 2, 0)[:, :, None]
+        usual_prices[rows] = np.take_along_axis(windows, middle, axis=2)[:, :, 0]
+    is_reduced = log_price < usual_prices - _MIN_REDUCTION
+    return np.where(is_reduced, usual_prices, log_price)

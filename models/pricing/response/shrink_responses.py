@@ -1,0 +1,179 @@
+"""Price responses shrunk over the tree of categories, with what is known before the data.
+
+The published prior: 1,851 price elasticities have a mean of -2.62 (Bijmolt, van Heerde and Pieters,
+New empirical generalizations on the determinants of price elasticity, Journal of Marketing Research
+2005); they vary by about 1 between categories and shops. Announcements sell beside the price
+(Inman, McAlister and Hoyer, Promotion signal, Journal of Consumer Research 1990).
+
+How much the response to a regular price differs from the response to a reduction is learnt from the
+shop: where they are the same on average they are taken to be nearly the same for each item, and
+where reductions draw more buyers the ratio is one item's own matter too.
+
+A shop's usual margins are evidence as well: prices that were set to earn fit the mean response of a
+category (Lerner, The concept of monopoly, 1934), not that of each item. How well they fit is
+learnt: where margins disagree with the sales they do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.contracts.arrays import Float64Array, Int64Array
+from models.pricing.response.hierarchy import (
+    FittedTree,
+    GroupEvidence,
+    Messages,
+    Posterior,
+    TreePrior,
+    fit_tree,
+    list_parents,
+)
+from models.pricing.response.own_responses import (
+    OwnResponses,
+    measure_shared_errors,
+)
+from models.pricing.response.treatments import ANNOUNCED, DEPTH, REGULAR
+
+PUBLISHED_MEAN = np.array([-2.62, -2.62, 0.1])
+_PUBLISHED_SPREAD = np.array([1.0, 1.2, 0.3])
+_ITEM_SPREAD = np.array([0.45, 0.55, 0.12])
+_CORRELATION = np.array([[1.0, 0.6, 0.0], [0.6, 1.0, 0.0], [0.0, 0.0, 1.0]])
+# How many items, and categories or departments, the spreads above count as.
+_ITEM_STRENGTH, _GROUP_STRENGTH = 10.0, 6.0
+_ITEM_LEVEL, _GROUP_LEVEL = 0, 1  # of the tree
+# Spread of an item's difference between its two slopes: a share of the mean difference, and a rest.
+_SHARE_OF_DIFFERENCE, _LEAST_DIFFERENCE = 0.5, 0.02
+_SHARE_OF_STEP, _LEAST_STEP = 0.3, 0.02
+_GROUP_SHARE = 0.4  # of the spread of differences between items: that between categories
+# Spread of implied slopes around the true ones before the data, and how many groups it counts as.
+_IMPLIED_SPREAD, _IMPLIED_STRENGTH = 0.5, 2.0
+_SMALLEST_RATIO, _LARGEST_RATIO = 0.2, 1.3
+
+
+@dataclass(frozen=True)
+class ShrunkenResponses:
+    """Posterior of the responses (S, 3) in the order of `treatments`, with covariances (S, 3, 3).
+
+    ratio   mean response to a regular price over the mean response to a reduction's depth
+    """
+
+    mean: Float64Array
+    covariance: Float64Array
+    ratio: float
+
+
+def shrink_responses(
+    own: OwnResponses, levels: Sequence[Int64Array], implied: Float64Array | None = None
+) -> ShrunkenResponses:
+    """Return the posteriors; `levels` hold group codes (S,), the finest level first.
+
+    `implied` (G,) are the regular slopes that the groups' usual margins imply, NaN where unknown.
+    """
+    messages = own.messages
+    n = len(own.estimate)
+    parents = list_parents(levels, n)
+    shared = measure_shared_errors(own, levels[0]) if levels else None
+    shared_by_all = measure_shared_errors(own, np.zeros(n, np.int64))[0]
+    of_groups = GroupEvidence(_GROUP_LEVEL, shared)
+    first = fit_tree(messages, parents, _build_published_prior(len(parents)), of_groups)
+    if implied is not None and levels:
+        of_groups = GroupEvidence(
+            _GROUP_LEVEL, shared, _read_implied_slopes(implied, first.levels[_GROUP_LEVEL])
+        )
+    shop = Posterior(first.levels[-1].mean[0], first.levels[-1].covariance[0])
+    ratio = float(
+        np.clip(shop.mean[REGULAR] / min(shop.mean[DEPTH], -0.3), _SMALLEST_RATIO, _LARGEST_RATIO)
+    )
+    # From here on the first coefficient is the regular slope less ratio × the depth slope.
+    transform = np.eye(3)
+    transform[REGULAR, DEPTH] = ratio
+    tree = _fit_transformed(messages, parents, shop, transform, of_groups)
+    items = tree.levels[_ITEM_LEVEL]
+    covariance = transform @ items.covariance @ transform.T + shared_by_all
+    return ShrunkenResponses(items.mean @ transform.T, covariance, ratio)
+
+
+def _build_published_prior(n_levels: int) -> TreePrior:
+    spread = np.outer(_ITEM_SPREAD, _ITEM_SPREAD) * _CORRELATION
+    return TreePrior(
+        mean=PUBLISHED_MEAN,
+        covariance=np.outer(_PUBLISHED_SPREAD, _PUBLISHED_SPREAD) * _CORRELATION,
+        spreads=(spread,) * n_levels,
+        strength=(_ITEM_STRENGTH, *[_GROUP_STRENGTH] * (n_levels - 1)),
+    )
+
+
+def _fit_transformed(
+    messages: Messages,
+    parents: Sequence[Int64Array],
+    shop: Posterior,
+    transform: Float64Array,
+    of_groups: GroupEvidence,
+) -> FittedTree:
+    """Fit the tree in coordinates theta' with theta = transform × theta'."""
+    covariance = shop.covariance
+    difference = np.sqrt(
+        (shop.mean[REGULAR] - shop.mean[DEPTH]) ** 2
+        + covariance[REGULAR, REGULAR]
+        + covariance[DEPTH, DEPTH]
+        - 2 * covariance[REGULAR, DEPTH]
+    )
+    step = np.sqrt(shop.mean[ANNOUNCED] ** 2 + covariance[ANNOUNCED, ANNOUNCED])
+    spread = np.array(
+        [
+            _LEAST_DIFFERENCE + _SHARE_OF_DIFFERENCE * difference,
+            _ITEM_SPREAD[DEPTH],
+            _LEAST_STEP + _SHARE_OF_STEP * step,
+        ]
+    )
+    published = _build_published_prior(len(parents))
+    inverse = np.linalg.inv(transform)
+    item_covariance = np.diag(spread**2)
+    # Categories differ in how far their slopes differ by less than their items do.
+    group_covariance = np.diag((spread * np.array([_GROUP_SHARE, 1.0, 1.0])) ** 2)
+    prior = TreePrior(
+        mean=inverse @ published.mean,
+        covariance=inverse @ published.covariance @ inverse.T,
+        spreads=(
+            item_covariance,
+            *[group_covariance] * (len(parents) - 1),
+        ),
+        strength=published.strength,
+    )
+    shared, implied = of_groups.shared, of_groups.messages
+    return fit_tree(
+        _transform(messages, transform),
+        parents,
+        prior,
+        GroupEvidence(
+            of_groups.level,
+            None if shared is None else inverse @ shared @ inverse.T,
+            None if implied is None else _transform(implied, transform),
+        ),
+    )
+
+
+def _transform(messages: Messages, transform: Float64Array) -> Messages:
+    return Messages(transform.T @ messages.precision @ transform, messages.weighted @ transform)
+
+
+def _read_implied_slopes(implied: Float64Array, groups: Posterior) -> Messages:
+    """Return what implied slopes (G,) say of the groups, given the groups' first posteriors.
+
+    They count as observations with a variance that is estimated from how far they lie from what
+    the sales say, beyond the uncertainty of that.
+    """
+    known = np.isfinite(implied)
+    distance = np.where(known, implied - groups.mean[:, REGULAR], 0.0)
+    excess = np.maximum(distance**2 - groups.covariance[:, REGULAR, REGULAR], 0.0)[known]
+    prior_weight = _IMPLIED_STRENGTH * _IMPLIED_SPREAD**2
+    variance = (prior_weight + float(excess.sum())) / (_IMPLIED_STRENGTH + len(excess))
+    n_groups, n_coefficients = groups.mean.shape
+    precision = np.zeros((n_groups, n_coefficients, n_coefficients))
+    precision[known, REGULAR, REGULAR] = 1 / variance
+    weighted = np.zeros((n_groups, n_coefficients))
+    weighted[known, REGULAR] = implied[known] / variance
+    return Messages(precision, weighted)

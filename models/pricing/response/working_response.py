@@ -1,0 +1,53 @@
+"""What the price regression explains: log units, or the working values of counts.
+
+Weeks without a sale are information: where prices are listed they are counts of 0, and where a
+price is known only from sales the counts are truncated at 0, and are fitted as such. In logs alone
+such weeks are lost, which shrinks the slopes of slow items towards 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.contracts.arrays import Float64Array
+from models.pricing.response.panel import PricePanel
+
+_LEAST, _LARGEST = -4.0, 15.0  # log means; beyond them exponentials mean nothing
+
+
+@dataclass(frozen=True)
+class WorkingResponse:
+    """The target of the regression: log units or their working values, with weights; (S, W)."""
+
+    values: Float64Array
+    weights: Float64Array
+
+
+def build_log_response(panel: PricePanel, noise: float) -> WorkingResponse:
+    """Return the log units of weeks with a sale, weighted by 1 / (1 / units + noise).
+
+    A week of few units carries little information on log units.
+    """
+    units = np.where(panel.sold, panel.units, 1.0)
+    weights = np.where(panel.sold, 1 / (1 / units + noise), 0.0)
+    return WorkingResponse(np.log(units), weights)
+
+
+def build_count_response(panel: PricePanel, fitted: Float64Array, noise: float) -> WorkingResponse:
+    """Return the working values of a Fisher scoring step for counts; `fitted` (S, W) log means.
+
+    Quasi-likelihood of Poisson form (McCullagh and Nelder, Generalized linear models, 2.5) with
+    `noise`, the variance of log means. With mean m the working value is fitted + (units - m) / m,
+    of weight 1 / (1 / m + noise). Where prices are known from sales only, units are those of a
+    Poisson distribution truncated at 0: expected value m / (1 - exp(-m)), variance and slope
+    v = expected × (1 + m - expected).
+    """
+    mean = np.exp(np.clip(fitted, _LEAST, _LARGEST))
+    listed = panel.listed[:, None]
+    expected = np.where(listed, mean, mean / -np.expm1(-mean))
+    slope = np.where(listed, mean, expected * (1 + mean - expected))
+    values = fitted + (panel.units - expected) / slope
+    weights = np.where(panel.observed, 1 / (1 / slope + noise), 0.0)
+    return WorkingResponse(np.where(panel.observed, values, 0.0), weights)
