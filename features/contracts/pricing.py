@@ -121,7 +121,9 @@ class PricingItem:
                        unknown
     lowest_tried_minor, highest_tried_minor   the range of prices seen; None without evidence
     cross_*            what the rest of the family gains over the horizon per unit of the log of
-                       this item's price
+                       this item's price; cross_error: standard error of that, a share of it
+    n_regular_changes  moves of the item's own regular price that its response was learnt from; None
+                       where that is not known
     hold               why the price must not change; None where it may
     category, family_id, size, price_image   groups that rules speak of; size is comparable within
     its unit
@@ -170,3 +172,5 @@ class PricingItem:
     cross_units: float = 0.0
     cross_revenue_minor: float = 0.0
     cross_profit_minor: float = 0.0
+    cross_error: float = 0.0
+    n_regular_changes: int | None = None

@@ -24,6 +24,7 @@ from features.pipelines.expressions import (
     zone_of,
 )
 
+_REDUCED = 0.99  # of the list price: who pays less bought at a reduced price
 REACH = "reach:"  # prefix of the columns that hold the planned reach of one kind of promotion
 KEY = ("item_id", "zone", "week_start")
 
@@ -58,9 +59,11 @@ def weekly_demand(
 
     Columns: item_id, zone, week_start; units (purchases less what was refunded in that week, never
     below 0; null from `as_of` on), revenue_minor, n_lines, mean_unit_price_minor (paid),
-    median_list_price_minor (regular price seen in sales), planned_list_price_minor and
-    planned_offer_price_minor (price list, mean over the week), promotion_depth (largest planned),
-    and `reach:KIND` for each of `kinds` (default: every kind of promotion planned), 0..1.
+    median_list_price_minor (regular price seen in sales), share_bought_reduced (share of the units
+    bought below it), planned_list_price_minor and planned_offer_price_minor (price list, mean over
+    the week), planned_share_reduced (share of the week with an offer below the list price),
+    promotion_depth (largest planned), and `reach:KIND` for each of `kinds` (default: every kind of
+    promotion planned), 0..1.
     """
     weeks = week_spans(week_starts)
     sales = weekly_sales(before(events, as_of), weeks)
@@ -98,6 +101,7 @@ def weekly_sales(events: ir.Table, weeks: ir.Table) -> ir.Table:
         quantity=quantity,
         amount=amount,
         list_price_minor=events.list_price_minor,
+        is_reduced=(amount < _REDUCED * quantity * events.list_price_minor).fill_null(False),
     )
     lines = lines.asof_join(weeks, lines.occurred_at >= weeks.week_start)
     lines = lines.filter(lines.occurred_at < lines.week_end)
@@ -110,6 +114,10 @@ def weekly_sales(events: ir.Table, weeks: ir.Table) -> ir.Table:
         n_lines=lines.bought.sum(),
         mean_unit_price_minor=paid / bought.nullif(0.0),
         median_list_price_minor=lines.list_price_minor.median(where=lines.bought),
+        share_bought_reduced=lines.quantity.sum(where=lines.bought & lines.is_reduced).fill_null(
+            0.0
+        )
+        / bought.nullif(0.0),
     )
 
 
@@ -151,7 +159,9 @@ def weekly_promotions(
 def weekly_prices(
     prices: ir.Table, events: ir.Table, weeks: ir.Table, foreign: Sequence[str] = ()
 ) -> ir.Table:
-    """Return the mean list and offer price of the price list in each week, weighted by time.
+    """Return mean list and offer price of the price list in each week, and the share reduced.
+
+    Weighted by time.
 
     Prices of the default zone do not reach the zones in which the item has prices of its own, nor
     the `foreign` ones, which use another currency.
@@ -174,6 +184,10 @@ def weekly_prices(
     return rows.group_by(KEY).aggregate(
         planned_list_price_minor=(rows.list_price_minor * rows.covered).sum() / rows.covered.sum(),
         planned_offer_price_minor=(rows.offer_price_minor * rows.covered).sum()
+        / rows.covered.sum(),
+        planned_share_reduced=rows.covered.sum(
+            where=rows.offer_price_minor < rows.list_price_minor
+        ).fill_null(0.0)
         / rows.covered.sum(),
     )
 

@@ -15,6 +15,7 @@ from models.pricing.optimise.batch_guards import BatchGuards
 TRIED = "tried range"
 CEILING = "ceiling"
 CHANGE = "maximum change"
+UNTESTED = "untested step"
 COMPETITOR = "competitor position"
 MARGIN = "margin floor"
 MAP = "minimum advertised price"
@@ -32,6 +33,7 @@ SOFT_RULES = (
     TRIED,
     CEILING,
     CHANGE,
+    UNTESTED,
     COMPETITOR,
     MARGIN,
     MAP,
@@ -112,6 +114,7 @@ class PricingRules:
     salvage_share      with objective sell_through: the value of a unit left over, a share of its
                        cost
     max_change         largest change of the offer price, a share of it
+    untested_step      the same for items whose regular price never moved
     min_margin         least margin, a share of the net price; 0 is the cost floor, below 0 allows a
                        loss
     tried_margin       how far beyond the range of past prices a suggestion may go, a share
@@ -149,6 +152,7 @@ class PricingRules:
     sell_by: date | None = None
     salvage_share: float = 0.0
     max_change: float = 0.1
+    untested_step: float = 0.05
     min_margin: float = 0.05
     tried_margin: float = 0.05
     max_over_list: float = 0.1
@@ -206,8 +210,10 @@ class PricingRules:
         mixed = {objective for objective, weight in self.mix.items() if weight}
         return [
             (
-                not 0 < self.max_change < 1 or not -1 <= self.min_margin < 1,
-                "max_change in 0..1, min_margin in -1..1",
+                not 0 < self.max_change < 1
+                or not 0 < self.untested_step < 1
+                or not -1 <= self.min_margin < 1,
+                "max_change and untested_step in 0..1, min_margin in -1..1",
             ),
             (
                 any(not 0 <= ending <= 99 for ending in self.endings),

@@ -212,6 +212,7 @@ def _build_item(
         elasticity=float(response.elasticity[row]),
         elasticity_error=float(response.error[row]),
         evidence_grade=response.grade[row],
+        n_regular_changes=int(response.n_changes[row]),
         lowest_tried_minor=_round_price(response.lowest_minor[row]),
         highest_tried_minor=_round_price(response.highest_minor[row]),
         opening_list_price_minor=find_opening_list_price(history, now),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.pricing.response.panel import PricePanel
+from models.pricing.response.panel import PricePanel, infer_list_prices
 
 
 def make_price_panel(
@@ -16,16 +16,24 @@ def make_price_panel(
     reach=None,
     listed=False,
     cost=None,
+    list_price=None,
 ):
-    """Return a panel of prices and units (S, W); by default of items i000... in one zone."""
+    """Return a panel of prices and units (S, W); by default of items i000... in one zone.
+
+    Without a `list_price` (S, W) it is inferred from the prices.
+    """
     n, n_weeks = price.shape
+    log_price = np.log(price)
+    log_list = infer_list_prices(log_price) if list_price is None else np.log(list_price)
     return PricePanel(
         item_ids=np.array([f"i{k:03}" for k in range(n)], object),
         zones=np.array(["default"] * n if zones is None else zones, object),
         category=np.array([""] * n if category is None else category, object),
         family=np.array([""] * n if family is None else family, object),
         units=np.asarray(units, float),
-        log_price=np.log(price),
+        log_price=log_price,
+        log_list=log_list,
+        announced=(log_price < log_list - 0.005) * 1.0,
         listed=np.full(n, listed),
         kinds=tuple(kinds),
         reach=np.zeros((0, n, n_weeks)) if reach is None else np.asarray(reach, float),

@@ -58,7 +58,7 @@ def collect_held_out_changes(
     price = np.where(changes.sold_in_both, changes.price, 0.0)
     held_out = changes.sold_in_both & (np.abs(price) > config.min_change)
     held_out[:, : first_week - 1] = False
-    by_price, by_all = predict_log_units(model, panel, config.category_depths)
+    by_price, by_all = predict_log_units(model, panel)
     return HeldOutChanges(
         n_series=len(panel.item_ids),
         series=np.nonzero(held_out)[0],

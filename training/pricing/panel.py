@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -18,13 +19,15 @@ from features.facts.facts import Facts
 from features.pipelines.demand import REACH, Plans, week_spans, weekly_demand
 from features.pipelines.expressions import promotion_kinds
 from features.pipelines.pricing import weekly_costs, weekly_stock_outs
-from models.pricing.response.panel import PricePanel
+from models.pricing.response.panel import PricePanel, infer_list_prices
 
 _SEPARATOR = "\x1f"  # between item and zone in a key
 # A price list is used where it covers this share of the selling weeks, ...
 _MIN_COVERAGE = 0.5
 # ... and the median deviation of what was paid from it, in logarithms, is smaller than this.
 _MAX_DEVIATION = 0.02
+# A price is reduced that lies below the list price by more than this, in logarithms.
+_MIN_REDUCTION = 0.005
 
 
 def read_price_panel(
@@ -33,7 +36,8 @@ def read_price_panel(
     """Return all weeks before `end` of every series that ever sold, and the starts of the weeks.
 
     Prices are those of the price list where it covers what was sold and agrees with what was paid;
-    else the mean paid. Raises BadInput where nothing was sold.
+    else the mean paid, and the list price seen in sales. Where no list price is known the usual
+    price of the weeks around is taken for it. Raises BadInput where nothing was sold.
     """
     events, promotions = facts.read("events"), facts.read("promotions")
     first = events.occurred_at.min().to_pyarrow().as_py()
@@ -54,6 +58,10 @@ def read_price_panel(
         "units",
         "mean_unit_price_minor",
         "planned_offer_price_minor",
+        "planned_list_price_minor",
+        "planned_share_reduced",
+        "median_list_price_minor",
+        "share_bought_reduced",
     ]
     rows = weekly.select(*columns, *(REACH + kind for kind in kinds)).to_pyarrow()
     index = _PanelIndex(rows, starts)
@@ -72,6 +80,7 @@ def read_price_panel(
     costs = index.build_matrix(
         weekly_costs(facts.read("costs"), events, weeks, foreign).to_pyarrow(), "unit_cost_minor", 0
     )
+    prices = _arrange_prices(index, rows, listed, price)
     reach = [index.build_matrix(rows, REACH + kind, 0.0) for kind in kinds]
     panel = PricePanel(
         item_ids=index.item_ids,
@@ -79,13 +88,66 @@ def read_price_panel(
         category=_read_attribute(facts, index.item_ids, "category"),
         family=_read_attribute(facts, index.item_ids, "family_id"),
         units=index.build_matrix(rows, "units", 0.0),
-        log_price=_log(price),
+        log_price=prices.log_price,
+        log_list=prices.log_list,
+        announced=prices.announced,
         listed=listed,
         kinds=kinds,
         reach=np.stack(reach) if reach else np.zeros((0, *price.shape)),
         log_cost=_log(costs) if costs.any() else None,
+        margin=_measure_margins(settings, index.zones, prices.log_list, costs),
     )
     return panel, starts
+
+
+@dataclass(frozen=True)
+class _Prices:
+    """(S, W) each, as in `PricePanel`."""
+
+    log_price: Float64Array
+    log_list: Float64Array
+    announced: Float64Array
+
+
+def _arrange_prices(
+    index: _PanelIndex, rows: pa.Table, listed: BoolArray, price: Float64Array
+) -> _Prices:
+    """Return log prices with the regular ones beside them.
+
+    A list price seen in sales counts where it is at or above what was paid.
+    """
+    log_price = _log(price)
+    of_list = _log(index.build_matrix(rows, "planned_list_price_minor", np.nan))
+    seen = _log(index.build_matrix(rows, "median_list_price_minor", np.nan))
+    log_list = np.where(listed[:, None], of_list, seen)
+    inferred = infer_list_prices(log_price)
+    has_list = np.isfinite(log_list).sum(1) >= _MIN_COVERAGE * np.isfinite(log_price).sum(1)
+    log_list = np.where(has_list[:, None] & np.isfinite(log_list), log_list, inferred)
+    log_list = np.fmax(log_list, log_price)
+    reduced = log_price < log_list - _MIN_REDUCTION
+    announced = np.where(
+        listed[:, None],
+        index.build_matrix(rows, "planned_share_reduced", 0.0),
+        index.build_matrix(rows, "share_bought_reduced", 0.0),
+    )
+    announced = np.where(has_list[:, None], announced, 1.0)
+    return _Prices(log_price, log_list, np.where(reduced, announced, 0.0))
+
+
+def _measure_margins(
+    settings: Settings, zones: ObjectArray, log_list: Float64Array, costs: Float64Array
+) -> Float64Array | None:
+    """Return the mean net margin of the regular price (S,); NaN where no cost is known."""
+    if not costs.any():
+        return None
+    divisor = np.ones(len(zones))
+    for zone in set(zones.tolist()):
+        tax = settings.zone(zone)
+        divisor[zones == zone] = 1 + tax.tax_rate if tax.prices_include_tax else 1.0
+    known = np.isfinite(log_list) & (costs > 0)
+    net_price = np.exp(np.where(known, log_list, 0.0)) / divisor[:, None]
+    margin = np.where(known, 1 - costs / net_price, 0.0).sum(1) / np.maximum(known.sum(1), 1)
+    return np.where(known.any(1), margin, np.nan)
 
 
 def _list_foreign_zones(settings: Settings) -> list[str]:

@@ -20,11 +20,12 @@ from models.pricing.rules import (
     MARGIN,
     MAX_PRICE_RATIO,
     TRIED,
+    UNTESTED,
     PricingRules,
 )
 
 _TINY = 1e-9  # 100 * 1.1 is 110.00000000000001
-_ITEM_RULES = (TRIED, CEILING, CHANGE, COMPETITOR, MARGIN, MAP, FREQUENCY, ENDING)
+_ITEM_RULES = (TRIED, CEILING, CHANGE, UNTESTED, COMPETITOR, MARGIN, MAP, FREQUENCY, ENDING)
 
 
 class PriceBound(NamedTuple):
@@ -74,6 +75,10 @@ def _generate_bounds(item: PricingItem, rules: PricingRules) -> Iterator[PriceBo
     step = rules.max_change * current
     note = f"at most {_format_percent(rules.max_change)} from the current price"
     yield PriceBound(CHANGE, current - step, current + step, note)
+    if item.n_regular_changes == 0:
+        step = rules.untested_step * current
+        note = f"its regular price never moved: {_format_percent(rules.untested_step)} at most"
+        yield PriceBound(UNTESTED, current - step, current + step, note)
     if rules.competitor is not None and item.competitor_minor is not None:
         low = rules.competitor.lowest * item.competitor_minor
         high = rules.competitor.highest * item.competitor_minor

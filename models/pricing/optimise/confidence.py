@@ -14,6 +14,7 @@ from models.pricing.optimise.item_choices import OPTIMISE, ItemChoices, restrict
 from models.pricing.optimise.objective import (
     ItemColumns,
     ObjectiveColumns,
+    compute_cross_values,
     evaluate_at_slopes,
 )
 from models.pricing.optimise.problem import Choices, flatten_ladders
@@ -24,10 +25,10 @@ UNCERTAIN = "the evidence does not say which other price would gain: test the pr
 def drop_uncertain_prices(choices: Sequence[ItemChoices]) -> list[ItemChoices]:
     """Return the choices without the prices that gain with too little confidence.
 
-    A price gains with confidence c where it is better than the current one at the slope that is
-    less favourable to it with probability c: units fall more than expected after a raise, and rise
-    less than expected after a cut. Items that must change keep all their prices, and so do those
-    whose stock is to be sold off.
+    A price gains with confidence c where it is better than the current one even at the c quantile
+    of the errors: units fall more than expected after a raise, and rise less after a cut; the family
+    gains less after a raise, and loses more after a cut. Items that must change keep all their
+    prices, and so do those whose stock is to be sold off.
     """
     rows = [row for row, of_item in enumerate(choices) if _is_tested(of_item)]
     result = list(choices)
@@ -72,9 +73,13 @@ def _find_confident_gains(choices: Sequence[ItemChoices]) -> BoolArray:
     item = Choices(starts, ladder, np.zeros(len(ladder))).item
     prices = ladder.astype(np.float64)
     width = np.array([NormalDist().inv_cdf(of_item.rules.min_confidence) for of_item in choices])
-    move = np.sign(prices - columns.current[item])
-    slopes = columns.elasticity[item] - move * (width * columns.error)[item]
+    log_ratio = np.log(prices / columns.current[item])
     items = np.arange(len(choices))
     current = evaluate_at_slopes(columns, objectives, items, columns.current, columns.elasticity)
-    value = evaluate_at_slopes(columns, objectives, item, prices, slopes)
-    return np.asarray((move == 0) | (value > current[item]))
+    expected = evaluate_at_slopes(columns, objectives, item, prices, columns.elasticity[item])
+    slopes = columns.elasticity[item] - np.sign(log_ratio) * (width * columns.error)[item]
+    at_slopes = evaluate_at_slopes(columns, objectives, item, prices, slopes)
+    of_family = compute_cross_values(columns, objectives) * columns.cross_error * width
+    # The two errors are independent of each other.
+    shortfall = np.hypot(expected - at_slopes, of_family[item] * log_ratio)
+    return np.asarray((log_ratio == 0) | (expected - shortfall > current[item]))

@@ -35,7 +35,8 @@ class ItemColumns:
     units           mean forecast over the horizon; spread: standard deviation of log units
     error           standard error of the elasticity
     stock, weeks    units on hand and weeks to sell them; NaN where unknown
-    cross_*         what the rest of the family gains per unit of the log price
+    cross_*         what the rest of the family gains per unit of the log price; cross_error: the
+                    standard error of that, a share of it
     """
 
     current: Float64Array
@@ -50,6 +51,7 @@ class ItemColumns:
     cross_units: Float64Array
     cross_revenue: Float64Array
     cross_profit: Float64Array
+    cross_error: Float64Array
 
     @classmethod
     def from_items(cls, items: Sequence[PricingItem]) -> ItemColumns:
@@ -75,6 +77,7 @@ class ItemColumns:
             cross_units=read_column("cross_units"),
             cross_revenue=read_column("cross_revenue_minor"),
             cross_profit=read_column("cross_profit_minor"),
+            cross_error=read_column("cross_error"),
         )
 
 
@@ -178,10 +181,7 @@ def evaluate_at_slopes(
         + objectives.revenue[item] * net_price
         + objectives.units[item]
     )
-    cross_value = (
-        objectives.profit * columns.cross_profit + objectives.revenue * columns.cross_revenue
-    )
-    cross_value = cross_value + objectives.units * columns.cross_units
+    cross_value = compute_cross_values(columns, objectives)
     value += cross_value[item] * np.log(prices / columns.current[item])
     selling = np.flatnonzero(objectives.sell_through[item] * ~np.isnan(columns.stock[item]))
     if len(selling):
@@ -189,6 +189,12 @@ def evaluate_at_slopes(
             columns, objectives, item[selling], net_price[selling], units[selling]
         )
     return np.asarray(value)
+
+
+def compute_cross_values(columns: ItemColumns, objectives: ObjectiveColumns) -> Float64Array:
+    """Return the objective value (n,) that the rest of the family gains per unit of log price."""
+    value = objectives.profit * columns.cross_profit + objectives.revenue * columns.cross_revenue
+    return np.asarray(value + objectives.units * columns.cross_units)
 
 
 def _predict_proceeds(

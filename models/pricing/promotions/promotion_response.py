@@ -15,12 +15,10 @@ from features.contracts.arrays import Float64Array, Int64Array
 from features.contracts.pricing import PricingItem
 from models.pricing.response.controls import (
     BEFORE_SUFFIX,
-    FAMILY_DEEP_REDUCTION,
-    FAMILY_PREFIX,
-    FAMILY_PRICE,
     REDUCTION_BEFORE,
 )
-from models.pricing.response.elasticity import ElasticityModel
+from models.pricing.response.elasticity import CHOICE, ElasticityModel
+from models.pricing.response.treatments import ANNOUNCED, DEPTH
 
 
 @dataclass(frozen=True)
@@ -28,14 +26,14 @@ class FamilyEffects:
     """Effects on log units of item `units_of` of a promotion of item `price_of`; arrays (P,).
 
     price       per log price of the promoted item
-    deep        per squared log reduction of it
+    announced   of its being announced as reduced
     kinds       per reach of a kind of promotion of it
     """
 
     units_of: Int64Array
     price_of: Int64Array
     price: Float64Array
-    deep: Float64Array
+    announced: Float64Array
     kinds: Mapping[str, Float64Array] = field(default_factory=dict)
 
 
@@ -75,14 +73,13 @@ def read_promotion_response(
     model: ElasticityModel, item_ids: Sequence[str], zone: str
 ) -> PromotionResponse:
     """Return the response to promotions of `item_ids` in a zone, in that order."""
-    response = model.find_response(item_ids, zone)
-    n = len(item_ids)
+    response = model.find_reduction_response(item_ids, zone)
     kinds = list(model.find_lifts(item_ids, zone))
     return PromotionResponse(
-        slope=response.elasticity,
-        slope_error=response.error,
-        step=np.zeros(n),
-        step_error=np.zeros(n),
+        slope=response.depth,
+        slope_error=response.depth_error,
+        step=response.announced,
+        step_error=response.announced_error,
         dip=_read_effect(model, REDUCTION_BEFORE, item_ids, zone),
         kind_dips={
             kind: _read_effect(model, kind + BEFORE_SUFFIX, item_ids, zone) for kind in kinds
@@ -94,24 +91,31 @@ def read_promotion_response(
 def _read_family_effects(
     model: ElasticityModel, item_ids: Sequence[str], zone: str
 ) -> FamilyEffects | None:
-    if FAMILY_PRICE not in model.controls:
-        return None
+    """Return what promotions of items do to their families; None where nothing was learnt.
+
+    In the choice form whatever raises an item's utility takes from the others; in the log-linear
+    form only prices were learnt.
+    """
     cross = model.find_cross_elasticities(item_ids, zone)
-    pull = _read_column(model, "pull", item_ids, zone)[cross.price_of]
+    if not len(cross.elasticity):
+        return None
+    none = np.zeros(len(cross.elasticity))
+    if model.form != CHOICE:
+        return FamilyEffects(cross.units_of, cross.price_of, cross.elasticity, none)
+    taken = _read_column(model, "inside", item_ids, zone) * _read_column(
+        model, "share", item_ids, zone
+    )
+    responses = _read_column(model, "responses", item_ids, zone)
 
-    def read_pairs(control: str) -> Float64Array:
-        effect = _read_effect(model, control, item_ids, zone)
-        return np.nan_to_num(effect[cross.units_of] * pull)
+    def take(utility: Float64Array) -> Float64Array:
+        return np.nan_to_num(-utility * taken)[cross.price_of]
 
-    kinds = [
-        name for name in model.find_lifts(item_ids, zone) if FAMILY_PREFIX + name in model.controls
-    ]
     return FamilyEffects(
         units_of=cross.units_of,
         price_of=cross.price_of,
-        price=cross.elasticity,
-        deep=read_pairs(FAMILY_DEEP_REDUCTION),
-        kinds={kind: read_pairs(FAMILY_PREFIX + kind) for kind in kinds},
+        price=take(responses[:, DEPTH]),
+        announced=take(responses[:, ANNOUNCED]),
+        kinds={kind: take(lift) for kind, lift in model.find_lifts(item_ids, zone).items()},
     )
 
 

@@ -277,7 +277,8 @@ class _Evaluation:
         units_of, price_of = family.units_of[promoted], family.price_of[promoted]
         moves = self.log_moves[price_of] * self.campaign.demand_share
         effects = family.price[promoted][:, None] * moves
-        effects += family.deep[promoted][:, None] * moves**2
+        if self.campaign.is_reduction:
+            effects += (family.announced[promoted] * self.campaign.demand_share)[:, None]
         for kind in self.campaign.support:
             if kind in family.kinds:
                 effects += (family.kinds[kind][promoted] * self.campaign.reach)[:, None]

@@ -33,7 +33,7 @@ class Controls:
 
 
 def list_lift_kinds(panel: PricePanel) -> list[int]:
-    """Return the numbers of the promotion kinds other than a reduced price, which is a treatment."""
+    """Return the numbers of the promotion kinds but reduced prices, which are a treatment."""
     return [number for number, kind in enumerate(panel.kinds) if kind != PRICE_KIND]
 
 

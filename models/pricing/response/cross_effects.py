@@ -25,12 +25,17 @@ def add_cross_effects(items: Sequence[PricingItem], cross: CrossElasticities) ->
         np.bincount(cross.price_of, gained_units * amount[cross.units_of], len(items)).tolist()
         for amount in (np.ones(len(items)), net_price, margin)
     )
+    weights = np.abs(gained_units)
+    total = np.bincount(cross.price_of, weights, len(items))
+    uncertain = np.bincount(cross.price_of, weights * cross.error, len(items))
+    error = (uncertain / np.where(total > 0, total, 1.0)).tolist()
     return [
         replace(
             item,
             cross_units=cross_units[index],
             cross_revenue_minor=cross_revenue[index],
             cross_profit_minor=cross_profit[index],
+            cross_error=error[index],
         )
         for index, item in enumerate(items)
     ]

@@ -29,12 +29,13 @@ from models.pricing.response.panel import PricePanel
 from models.pricing.response.treatments import centre_treatments, combine_treatments
 
 KIND = "pricing"
+ALONE, LOG_LINEAR, CHOICE = "alone", "log-linear", "choice"  # forms of the nests
 _GRADES = tuple(EvidenceGrade)
 
 
 @dataclass(frozen=True)
 class PriceResponse:
-    """Response of n items in one zone to a regular price; unknown items have grade D and NaN prices.
+    """Response of n items in a zone to a regular price; unknown items have grade D and NaN prices.
 
     n_changes   moves of the item's own regular price that were seen
     """

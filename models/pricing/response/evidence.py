@@ -79,8 +79,8 @@ def grade_evidence(
 ) -> Int64Array:
     """Return the index of each series' grade (S,) for decisions on its regular price.
 
-    By the changes of its own regular price and the width of the interval of its response: reductions
-    alone give at most C. A response whose 80 % interval reaches 0 is D.
+    By the changes of its own regular price and the width of the interval of its response:
+    reductions alone give at most C. A response whose 80 % interval reaches 0 is D.
     """
     grade = np.full(len(elasticity), _GRADES.index(EvidenceGrade.D), np.int64)
     for name in (EvidenceGrade.C, EvidenceGrade.B, EvidenceGrade.A):

@@ -25,7 +25,7 @@ from models.pricing.response.choice_form import (
 from models.pricing.response.controls import FAMILY_PRICE, NestControls, build_controls
 from models.pricing.response.cross_weights import choose_cross_weights
 from models.pricing.response.double_ml import Residuals, fit_control_effects, residualise
-from models.pricing.response.elasticity import ElasticityModel
+from models.pricing.response.elasticity import ALONE, CHOICE, LOG_LINEAR, ElasticityModel
 from models.pricing.response.evidence import grade_evidence, measure_evidence
 from models.pricing.response.group_regression import Levels, apply_coefficients, centre_series
 from models.pricing.response.instruments import correct_with_costs
@@ -47,7 +47,6 @@ from models.pricing.response.working_response import (
     build_log_response,
 )
 
-ALONE, LOG_LINEAR, CHOICE = "alone", "log-linear", "choice"
 _SCORING_STEPS = 4  # the first on log units, the others on counts
 _FORM_STEPS = 3  # further ones for each form of the nests, from the fit without nests on
 # Items of a nest differ in how much they take from each other by about so much of it.
@@ -311,8 +310,8 @@ class _Fitter:
 
         First on the residuals of units and prices: right on average, whatever the controls do to
         both. From these follow the effects of the controls, which many series share and which are
-        known well. With these taken from the units, each series' responses are fitted on all changes
-        of its prices, also those that come with a promotion: more precise, and as unbiased.
+        known well. With these taken from the units, each series' responses are fitted on all
+        changes of its prices, also those that come with a promotion: more precise, and as unbiased.
         """
         first = fit_own_responses(
             residuals.weights, residuals.treatments_residual, residuals.units_residual

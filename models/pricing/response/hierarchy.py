@@ -77,7 +77,7 @@ class Posterior:
 
 @dataclass(frozen=True)
 class FittedTree:
-    """Posteriors of the nodes of each level, the shop last, and covariances around their parents."""
+    """Posteriors of the nodes of each level, the shop last, and their spreads around parents."""
 
     levels: tuple[Posterior, ...]
     spreads: tuple[Float64Array, ...]
@@ -144,7 +144,7 @@ def _count_measured(messages: Messages, spread: Float64Array) -> float:
     n_coefficients = messages.weighted.shape[1]
     identity = np.eye(n_coefficients)
     gain: Float64Array = identity - np.linalg.inv(identity + spread @ messages.precision)
-    return float(np.trace(gain, axis1=1, axis2=2).sum()) / n_coefficients
+    return float(np.trace(gain, axis1=1, axis2=2).sum() / n_coefficients)
 
 
 def _estimate_spreads(
@@ -194,8 +194,8 @@ def _link(messages: Messages, spread: Float64Array) -> tuple[_Link, Messages]:
     `spread` (K, K) or (n, K, K) is the covariance of a child around its parent.
     """
     identity = np.eye(messages.weighted.shape[1])
-    gain: Float64Array = np.linalg.inv(identity + spread @ messages.precision)
-    covariance: Float64Array = gain @ spread
+    gain = np.asarray(np.linalg.inv(identity + spread @ messages.precision), np.float64)
+    covariance = np.asarray(gain @ spread, np.float64)
     offset = _multiply(covariance, messages.weighted)
     upward = Messages(
         messages.precision @ gain, _multiply(gain.transpose(0, 2, 1), messages.weighted)

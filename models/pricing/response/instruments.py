@@ -30,9 +30,10 @@ def correct_with_costs(
 
     To be added to slopes and variances; 0 where nothing is to be corrected.
 
-    Where the `responses` (S, 3) are right, the units that the price leaves unexplained are uncorrelated with
-    costs. A correlation beyond chance (two standard errors; Hausman, Econometrica 1978) is the
-    slopes' common error. Nothing changes without costs, or where prices hardly follow them.
+    Where the `responses` (S, 3) are right, the units that the price leaves unexplained are
+    uncorrelated with costs. A correlation beyond chance (two standard errors; Hausman, Econometrica
+    1978) is the slopes' common error. Nothing changes without costs, or where prices hardly follow
+    them.
     """
     if panel.log_cost is None:
         return np.zeros(len(responses)), np.zeros(len(responses))

@@ -18,7 +18,7 @@ class PricePanel:
     units       (S, W) sold
     log_price   (S, W) of minor units; NaN where the price is unknown, and where the item sold out:
                 such a week is no observation
-    log_list    (S, W) of the regular price, in minor units; never below the price; NaN where unknown
+    log_list    (S, W) of the regular price; never below the price; NaN where unknown
     announced   (S, W) share of the week in which the price was announced as reduced, 0..1
     listed      (S,) prices come from a price list, so weeks without a sale have a price as well
     kinds       K names
