@@ -5,8 +5,8 @@
 
 On the Complete Journey (of the state folder when that holds it, else a temporary one), and on
 simulated shops of both forms of demand, confounded: of the world `standard`, and of the world
-`real` with costs known to the shop and not. Prints one line per shop, and one line per target at
-the end. Exits 1 when a target is missed.
+`real` with the history of costs known to the shop, only today's costs, and none. Prints one line
+per shop, and one line per target at the end. Exits 1 when a target is missed.
 
 --world       one world; `varied` only when it is named
 --quick       three seeds, and simulated shops only
@@ -34,7 +34,7 @@ from experiments.simulator.worlds import VARIED, WORLDS, build_parameters
 from serving.cli.evaluate import print_evaluation
 from serving.cli.evaluation_data import COMPLETE_JOURNEY, open_data
 from serving.cli.shop import Shop
-from tests.benchmarks.simulated_pricing import OURS, ShopResult, evaluate_shop
+from tests.benchmarks.simulated_pricing import OURS, Costs, ShopResult, evaluate_shop
 from tests.benchmarks.simulated_pricing_targets import (
     Series,
     list_targets,
@@ -92,7 +92,7 @@ def evaluate_simulated_shops(
     for of_seed in pool.map(case.evaluate, seeds):
         results.append(of_seed)
         for costs, shop in zip(case.knowledge_of_costs, of_seed, strict=True):
-            print_shop(shop, costs=costs)
+            print_shop(shop, costs)
     all_series = [
         Series(case.world, case.form, costs, [of_seed[index] for of_seed in results])
         for index, costs in enumerate(case.knowledge_of_costs)
@@ -112,16 +112,16 @@ class Case:
     kept: Path | None
 
     @property
-    def knowledge_of_costs(self) -> tuple[bool, ...]:
-        """With costs known, and in all worlds but the standard one also with costs unknown."""
-        return (True,) if self.world == "standard" else (True, False)
+    def knowledge_of_costs(self) -> tuple[Costs, ...]:
+        """All costs; and in all worlds but the standard one also fewer."""
+        return ("history",) if self.world == "standard" else ("history", "today", "none")
 
     def evaluate(self, seed: int) -> list[ShopResult]:
         """Return the results of one shop, by what it knows of costs."""
         warnings.simplefilter("ignore")
         parameters = replace(build_parameters(self.world, self.form, seed), **self.changes)
         prepared = prepare_shop(parameters, seed, self.kept)
-        return [evaluate_shop(prepared, costs=costs) for costs in self.knowledge_of_costs]
+        return [evaluate_shop(prepared, costs) for costs in self.knowledge_of_costs]
 
 
 def check_repetition(case: Case, seed: int, pool: ProcessPoolExecutor) -> Target:

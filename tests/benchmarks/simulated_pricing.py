@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -31,6 +32,8 @@ from training.pricing.baselines import EMPIRICAL_BAYES, OWN, fit_baseline_slopes
 from training.pricing.task import PricingConfig
 
 ZONE = "default"
+# What a shop knows of costs: those of past weeks too, only today's (`unit_cost` of items), nothing.
+Costs = Literal["history", "today", "none"]
 OURS, LEAST_SQUARES, TRUE_RESPONSE = "ours", "least squares", "true response"
 _NINETY = 1.6449  # standard errors on each side of a 90 % interval
 _RATIOS = (0.9, 1.1)
@@ -90,15 +93,12 @@ class ShopResult:
     wmape_forecast: float
 
 
-def evaluate_shop(prepared: PreparedShop, *, costs: bool = True) -> ShopResult:
-    """Let Shopwright price a shop, and compare with its true demand.
-
-    Without `costs` the shop knows no cost: not those of the past, and not today's.
-    """
+def evaluate_shop(prepared: PreparedShop, costs: Costs = "history") -> ShopResult:
+    """Let Shopwright price a shop, and compare with its true demand."""
     shop = prepared.shop
-    panel = prepared.panel if costs else forget_costs(prepared.panel)
+    panel = prepared.panel if costs == "history" else forget_costs(prepared.panel)
     model = fit_elasticities(panel, load("models/pricing", PricingConfig).elasticity)
-    items = build_pricing_items(shop, prepared.units, model, costs=costs)
+    items = build_pricing_items(shop, prepared.units, model, knows_cost=costs != "none")
     baselines = _fit_baselines(panel, shop)
     results = {
         name: evaluate_suggestions(shop, replaced)
@@ -198,6 +198,7 @@ def replace_slopes(items: Sequence[PricingItem], slopes: Float64Array) -> list[P
             cross_units=0.0,
             cross_revenue_minor=0.0,
             cross_profit_minor=0.0,
+            cross_error=0.0,
         )
         for item, slope in zip(items, slopes, strict=True)
     ]
@@ -208,21 +209,22 @@ def tell_true_response(items: Sequence[PricingItem], shop: SimulatedShop) -> lis
     elasticities = shop.compute_elasticities()
     own = np.diag(elasticities)
     units_of, price_of = np.nonzero(elasticities - np.diag(own))
-    cross = CrossElasticities(units_of, price_of, elasticities[units_of, price_of])
+    values = elasticities[units_of, price_of]
+    cross = CrossElasticities(units_of, price_of, values, np.zeros(len(values)))
     return add_cross_effects(replace_slopes(items, own), cross)
 
 
 def build_pricing_items(
-    shop: SimulatedShop, units: Float64Array, model: ElasticityModel, *, costs: bool = True
+    shop: SimulatedShop, units: Float64Array, model: ElasticityModel, *, knows_cost: bool = True
 ) -> list[PricingItem]:
     """Return what pricing knows of each item.
 
-    Forecast `units` (N, 4) are mean, p10, p50 and p90 over the horizon. Without `costs` the assumed
-    margin of the settings takes their place.
+    Forecast `units` (N, 4) are mean, p10, p50 and p90 over the horizon. Without today's cost the
+    assumed margin of the settings takes its place.
     """
     response = model.find_response(shop.item_ids, ZONE)
     assumed = shop.current_minor * (1 - Settings().assumed_margin)
-    unit_cost = shop.unit_cost_minor if costs else assumed
+    unit_cost = shop.unit_cost_minor if knows_cost else assumed
     items = [
         PricingItem(
             item_id=item_id,
@@ -231,7 +233,7 @@ def build_pricing_items(
             list_price_minor=int(shop.current_minor[n]),
             current_price_minor=int(shop.current_minor[n]),
             unit_cost_minor=float(unit_cost[n]),
-            cost_source="known" if costs else "assumed",
+            cost_source="known" if knows_cost else "assumed",
             tax_divisor=1.0,
             units_mean=float(units[n, 0]),
             units_p10=float(units[n, 1]),
@@ -240,6 +242,7 @@ def build_pricing_items(
             elasticity=float(response.elasticity[n]),
             elasticity_error=float(response.error[n]),
             evidence_grade=EvidenceGrade(response.grade[n]),
+            n_regular_changes=int(response.n_changes[n]),
             lowest_tried_minor=_round_price(response.lowest_minor[n]),
             highest_tried_minor=_round_price(response.highest_minor[n]),
         )

@@ -81,8 +81,8 @@ def import_shop(
 
 
 def forget_costs(panel: PricePanel) -> PricePanel:
-    """Return the panel that is read when the shop has no costs."""
-    return replace(panel, log_cost=None)
+    """Return the panel that is read when the shop has no table of costs."""
+    return replace(panel, log_cost=None, margin=None)
 
 
 def ignore_progress(_: str) -> None:

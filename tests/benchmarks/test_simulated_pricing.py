@@ -186,7 +186,9 @@ def make_result(seed: int, **changes: float) -> ShopResult:
 def test_each_target_is_missed_for_its_own_reason(
     changes: dict[str, float], missed: list[str]
 ) -> None:
-    series = Series("real", "choice", costs=True, shops=[make_result(1), make_result(2, **changes)])
+    series = Series(
+        "real", "choice", costs="history", shops=[make_result(1), make_result(2, **changes)]
+    )
     names = [target.name for target in list_targets(series) if not target.met]
     assert len(names) == len(missed)
     assert all(part in name for part, name in zip(missed, names, strict=True))
@@ -195,8 +197,8 @@ def test_each_target_is_missed_for_its_own_reason(
 def test_intervals_of_a_world_hold_for_both_forms_together() -> None:
     good = make_result(1)
     wide = replace(good, covered=np.ones(100, bool))
-    series = Series("real", "choice", costs=True, shops=[good, good])
-    too_wide = Series("real", "loglinear", costs=True, shops=[wide, wide])
+    series = Series("real", "choice", costs="history", shops=[good, good])
+    too_wide = Series("real", "loglinear", costs="history", shops=[wide, wide])
     assert list_world_targets([series])[0].met
     assert not list_world_targets([series, too_wide])[0].met  # 95 %
     assert not any("hold" in target.name and target.met for target in list_targets(too_wide))
@@ -205,7 +207,7 @@ def test_intervals_of_a_world_hold_for_both_forms_together() -> None:
 def test_a_model_that_suggests_nothing_misses_what_needs_suggestions() -> None:
     silent = {"n_suggested": 0, "n_losing": 0, "bias_suggested": np.nan, "gained": 0.0}
     shop_of_keeping = make_result(1, **silent, captured=np.nan, captured_all=0.0)
-    series = Series("real", "choice", costs=True, shops=[shop_of_keeping])
+    series = Series("real", "choice", costs="history", shops=[shop_of_keeping])
     missed = [target.name for target in list_targets(series) if not target.met]
     parts = ("with a suggestion", "that lose", "same ladders", "every item's ladder")
     assert len(missed) == len(parts)
@@ -215,6 +217,7 @@ def test_a_model_that_suggests_nothing_misses_what_needs_suggestions() -> None:
 def test_without_costs_less_of_the_gain_is_asked_for() -> None:
     shops = [make_result(1, captured=0.3, captured_all=0.3)]
     with_costs, without = (
-        list_targets(Series("real", "choice", costs=costs, shops=shops)) for costs in (True, False)
+        list_targets(Series("real", "choice", costs=costs, shops=shops))
+        for costs in ("history", "none")
     )
     assert sum(target.met for target in without) == sum(target.met for target in with_costs) + 2
