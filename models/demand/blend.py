@@ -33,6 +33,7 @@ _EXPECTED = (
     "ADIDA",
 )
 _PRIOR_WEIGHTS = np.array([name in _EXPECTED for name in METHODS]) / len(_EXPECTED)
+_PLANNED_SHARE = 0.5  # of the learner before any backtest, where plans are known
 # Standard deviations of a weight around its prior: of a shop's best simple forecast around the
 # expected one, of the blend around the best simple forecast, of a segment around the shop.
 _SIMPLE_DEVIATION, _LEARNER_DEVIATION, _SEGMENT_DEVIATION = 0.2, 0.2, 0.1
@@ -122,21 +123,32 @@ class Blend:
 PRIOR_BLEND = Blend((tuple(_PRIOR_WEIGHTS.tolist()),) * len(SEGMENTS))
 
 
-def fit_blend(evidence: Evidence, segments: Segments) -> Blend:
+def expect_learner(panel: DemandPanel) -> float:
+    """Return the learner's share before any backtest.
+
+    It is 0 where it knows what simple methods know too; half where plans are known, for simple
+    methods read neither promotions nor prices.
+    """
+    return _PLANNED_SHARE if panel.kinds or panel.offer_price is not None else 0.0
+
+
+def fit_blend(evidence: Evidence, segments: Segments, learner_share: float = 0.0) -> Blend:
     """Fit the weights in three steps, each the prior of the next.
 
     The simple methods alone, then all methods where the learner was fitted too (its means are NaN
     elsewhere), then each segment. So the learner replaces the best simple forecast as far as
     backtests of this shop prove it better, and a segment departs from the shop as far as its own
     do. In the end a factor near 1 takes out the bias that they prove. `segments` of the evidence's
-    R rows.
+    R rows; `learner_share` as of expect_learner.
     """
     simple = _fit_simple(evidence)
     learnt = np.flatnonzero(np.isfinite(evidence.means[:, TREES]))
     if not len(learnt):
         return Blend((tuple(simple.tolist()),) * len(SEGMENTS))
     with_learner, codes = evidence.take(learnt), segments.codes[learnt]
-    overall = fit_weights(with_learner, Prior(simple, _LEARNER_DEVIATION))
+    expected = (1 - learner_share) * simple
+    expected[TREES] = learner_share
+    overall = fit_weights(with_learner, Prior(expected, _LEARNER_DEVIATION))
     prior = Prior(overall, _SEGMENT_DEVIATION)
     fitted = [
         fit_weights(with_learner.take(np.flatnonzero(codes == code)), prior)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from features.contracts.errors import BadInput
 from features.contracts.tables import TIMESTAMP
-from models.demand.blend import segment_series
+from models.demand.blend import expect_learner, segment_series
 from models.demand.learner import FitConfig, fit_trees
 from models.demand.model import DemandModel, predict_all_methods
 from models.demand.new_items import fit_item_rates
@@ -107,7 +107,12 @@ def fit_frame(df: ArrowFrame, config: FitConfig | None = None, seed: int = 17) -
     )
     model = DemandModel(
         trees=fit_trees(panel, config, seed),
-        calibration=calibrate([past], panel.n_known, np.random.default_rng(seed)),
+        calibration=calibrate(
+            [past],
+            panel.n_known,
+            np.random.default_rng(seed),
+            learner_share=expect_learner(panel),
+        ),
         rates=fit_item_rates(panel, panel.take(np.arange(0))),
         cut=panel.week_starts[panel.n_known],
         config=config,

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from features.contracts.arrays import Float64Array, Int64Array
 from features.contracts.seeds import generator
-from models.demand.blend import METHODS, Blend, segment_series
+from models.demand.blend import METHODS, Blend, expect_learner, segment_series
 from models.demand.censoring import fill_censored_weeks
 from models.demand.daily import (
     WEEKDAYS,
@@ -143,7 +143,7 @@ class Backtest:
         simple = [
             self._past_simple_forecasts(past_origin) for past_origin in self._simple_origins(origin)
         ]
-        calibration = calibrate(past, origin, rng, simple)
+        calibration = calibrate(past, origin, rng, simple, expect_learner(self.data.panel))
         aggregates = [
             self._past_aggregates(past_origin, origin, calibration.blend) for past_origin in earlier
         ]

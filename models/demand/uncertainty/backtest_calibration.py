@@ -101,11 +101,13 @@ def calibrate(
     n_known: int,
     rng: np.random.Generator,
     simple: Sequence[PastForecasts] = (),
+    learner_share: float = 0.0,
 ) -> Calibration:
     """Fit a calibration to forecasts of earlier origins; weeks from `n_known` on are left out.
 
     past     with all methods; spreads and blend are fitted to them
     simple   of further origins, without the learner; the blend reads them too
+    learner_share   of the blend before any backtest
     """
     over = [forecasts.select_steps(1, n_known - forecasts.origin) for forecasts in past]
     near = [forecasts.select_steps(1, NEAR) for forecasts in over]
@@ -113,7 +115,7 @@ def calibrate(
         forecasts.select_steps(1, min(NEAR, n_known - forecasts.origin)) for forecasts in simple
     ]
     all_weeks = _stack_weeks([*near, *further])
-    blend = fit_blend(all_weeks.evidence, all_weeks.segments)
+    blend = fit_blend(all_weeks.evidence, all_weeks.segments, learner_share)
     near_weeks = _stack_weeks(near)
     near_spread = _fit_spread(near_weeks.blend(blend), rng)
     far_weeks = _stack_weeks([forecasts.select_steps(NEAR + 1) for forecasts in over])

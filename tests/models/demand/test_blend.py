@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,9 +14,11 @@ from models.demand.blend import (
     TSB,
     Segment,
     Segments,
+    expect_learner,
     fit_blend,
 )
 from models.demand.stacking import Evidence, Prior, fit_weights
+from tests.shops.demand_panels import make_panel
 
 MIDDLE = Segment(2, dense=True)
 NAIVE = METHODS.index("naive")
@@ -61,6 +65,28 @@ def test_the_method_that_was_right_gets_the_weight(method: int) -> None:
 def test_a_learner_that_is_no_better_gets_little_from_few_rows() -> None:
     sold, means = draw(40)
     assert weights_of(*compare(sold, means))[TREES] < 0.2
+
+
+def test_a_learner_that_alone_knows_the_plans_starts_with_half_the_weight() -> None:
+    plain = make_panel(n_series=4)
+    assert expect_learner(plain) == 0.5  # it has a mailer
+    assert expect_learner(replace(plain, kinds=(), reach=plain.reach[:0])) == 0.0
+    sold, means = draw(40)
+    weights = [
+        np.array(fit_blend(*compare(sold, means), share).weights[SEGMENTS.index(MIDDLE)])[TREES]
+        for share in (0.0, 0.5)
+    ]
+    assert weights[0] < 0.2 < 0.25 < weights[1]
+
+
+def test_a_bias_that_every_week_shows_is_taken_out() -> None:
+    sold, means = draw(5_000)
+    blend_of = {}
+    for factor in (1.0, 0.9):
+        evidence, segments = compare(sold, factor * means)
+        blend_of[factor] = fit_blend(evidence, segments)
+    low = blend_of[0.9].combine(0.9 * means, segments)
+    assert low.sum() == pytest.approx(sold.sum(), rel=0.02)  # the bias is shrunk a little to 0
 
 
 def test_a_learner_that_is_far_off_gets_nothing() -> None:
