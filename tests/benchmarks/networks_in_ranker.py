@@ -130,7 +130,7 @@ class _Window:
         return all_scores
 
     def make_rows(self, task: RankingTask, *, thinned: bool) -> _NetworkRows:
-        """Return rows like `make_ranking_rows`, with scores and candidates of the networks."""
+        """Return rows like `make_thinned_rows`, with scores and candidates of the networks."""
         context, catalogue = self._context, self._catalogue
         snapshot = context.snapshot(self._window.cut)
         relevant = find_relevant_items(context.facts, self._window, snapshot)[task]

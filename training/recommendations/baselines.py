@@ -2,31 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight
+from scipy import sparse
 
 from features.contracts.arrays import Float32Array, Int64Array
-from features.contracts.histories import UserHistory
+from features.contracts.calendar import DECAY_PER_WEEK
+from features.contracts.recommendations import ItemFeatures
+from models.compiled.top_items import top_positions
 from models.ranking.model import RankingTask
 from models.ranking.scorers.buy_again_rule import score_by_buy_again_rule
-from models.retrieval.als import Als, AlsConfig, fit_als
-from models.retrieval.bpr import Bpr, BprConfig, fit_bpr
-from models.retrieval.ease import Ease, EaseConfig, fit_ease
-from models.retrieval.interactions import Interactions, find_positions, invert_positions
-from models.retrieval.item_knn import ItemKnn
+from models.retrieval.als import AlsConfig, fit_als
+from models.retrieval.bpr import BprConfig, fit_bpr
+from models.retrieval.ease import EaseConfig, fit_ease
+from models.retrieval.interactions import Interactions, find_positions
+from training.recommendations.baseline_config import (
+    Bm25KnnConfig,
+    BuyAgainRuleConfig,
+    EaseBaselineConfig,
+    TaskBaselines,
+    Weighting,
+)
 from training.recommendations.evaluation_input import EvaluationInput
+from training.recommendations.purchases import Purchases
+from training.recommendations.tifu_knn import TifuKnn, TifuKnnConfig
 
 POPULARITY = "recent popularity"
 BUY_AGAIN = "buy again"
+BUY_AGAIN_RULE = "buy again, as served"
+TIFU_KNN = "TIFU-kNN"
 EASE = "EASE"
 
-_ALS = AlsConfig(n_factors=128, min_buyers=1)
-_BPR = BprConfig(n_factors=64, n_iterations=40, min_buyers=1)
+_SCORES_AT_ONCE = 2**23  # bounds the memory of one block of users
 _NO_ITEMS = np.zeros(0, np.int64)
 
 BaselineSlates = dict[RankingTask, dict[str, dict[str, list[str]]]]
+# Takes rows of users, returns their scores of all items, float32 (rows, items); an item without a
+# score above 0 is behind the popular ones.
+Score = Callable[[Int64Array], Float32Array]
+MethodConfig = (
+    BuyAgainRuleConfig | TifuKnnConfig | Bm25KnnConfig | AlsConfig | BprConfig | EaseBaselineConfig
+)
+
+
+@dataclass(frozen=True)
+class BaselineData:
+    """What the baselines are fitted on.
+
+    popularity   float32 (items,), orders of the last four weeks as a share of the most
+    """
+
+    interactions: Interactions
+    purchases: Purchases
+    popularity: Float32Array
+    seed: int
 
 
 def make_baseline_slates(
@@ -34,145 +66,208 @@ def make_baseline_slates(
 ) -> BaselineSlates:
     """Return the slates of every known user by task, baseline and user.
 
-    In the task "new" no baseline shows an item that the user has bought.
+    In the task "new" no baseline shows an item that the user has bought. Popular items follow where
+    a baseline has no more scores. Their settings are tuned like those of the rankers
+    (training/recommendations/baseline_tuning.py).
 
-    recent popularity   orders of the last four weeks
-    buy again           decayed frequency, popular items behind
-    ALS, BPR            of implicit, 128 and 64 factors
-    ItemKNN             cosine similarity
-    EASE                closed form on the most bought items, in the form that is strongest in each
-                        task: fitted on the number of orders for "all", on its logarithm for "new"
+    recent popularity      orders of the last four weeks
+    buy again              decayed frequency
+    buy again, as served   the same with the decay of the served rule
+    TIFU-kNN               decayed frequency, mixed with that of the nearest users
+    ItemKNN                BM25 weights, each item its own neighbour too
+    ALS, BPR               of implicit
+    EASE                   closed form on the most bought items
     """
-    baselines = _Baselines(data, tasks, length)
-    item_ids = data.interactions.item_ids
-    slates: BaselineSlates = {task: {} for task in tasks}
-    for user in sorted(data.histories):
-        scores = baselines.score(user)
-        for task in tasks:
-            for name, best in baselines.rank(user, task, scores):
-                slate = [str(item_ids[position]) for position in best]
-                slates[task].setdefault(name, {})[user] = slate
+    interactions = data.interactions
+    fitted = FittedBaselines(
+        BaselineData(
+            interactions, data.purchases, measure_popularity(data.items, interactions), data.seed
+        )
+    )
+    users = sorted(data.histories)
+    rows = find_positions(
+        {user: row for row, user in enumerate(interactions.user_ids)}, np.array(users, object)
+    )
+    slates: BaselineSlates = {}
+    for task in tasks:
+        slates[task] = {}
+        for name, config in list_methods(data.baselines.of(task)).items():
+            ranked = fitted.rank(config, rows, [task], length)
+            slates[task][name] = {
+                user: interactions.item_ids[best[task]].tolist()
+                for user, best in zip(users, ranked, strict=True)
+            }
     return slates
 
 
-class _Source:
-    """A fitted source, with maps between its rows and the positions of the known items."""
-
-    def __init__(self, model: Ease | ItemKnn | Als | Bpr, index: dict[str, int]) -> None:
-        self.positions = find_positions(index, model.item_ids)
-        self._rows = invert_positions(self.positions, len(index))
-
-    def find_rows(self, own: Int64Array) -> Int64Array:
-        """Return the source's rows of the items at the positions `own`, -1 where it has none."""
-        return self._rows[own]
-
-    def find_known_rows(self, own: Int64Array) -> Int64Array:
-        """Return the rows of those of `own` that the source has."""
-        rows = self._rows[own]
-        return rows[rows >= 0]
+def list_methods(config: TaskBaselines) -> dict[str, MethodConfig | None]:
+    """Return the settings of each baseline of one task by its name; None for popularity."""
+    return {
+        "ItemKNN": config.item_knn,
+        "ALS": config.als,
+        "BPR": config.bpr,
+        EASE: config.ease,
+        POPULARITY: None,
+        BUY_AGAIN: config.buy_again,
+        BUY_AGAIN_RULE: BuyAgainRuleConfig(DECAY_PER_WEEK),
+        TIFU_KNN: config.tifu_knn,
+    }
 
 
-class _Baselines:
-    """Every baseline, fitted at the cut; positions are those of `Interactions.item_ids`."""
-
-    def __init__(self, data: EvaluationInput, tasks: Sequence[RankingTask], length: int) -> None:
-        interactions = data.interactions
-        item_ids = interactions.item_ids
-        self._histories, self._length = data.histories, length
-        self._index = {item_id: position for position, item_id in enumerate(item_ids)}
-        self._popularity = _popularity(data)
-        self._by_popularity = np.argsort(-self._popularity, kind="stable")
-        self._item_knn = data.model.retrieval.similar
-        self._als = fit_als(interactions, _ALS, seed=data.seed)
-        self._bpr = fit_bpr(interactions, _BPR, seed=data.seed)
-        self._users = {user: row for row, user in enumerate(interactions.user_ids)}
-        self._unknown_user = np.zeros(self._bpr.user_factors.shape[1], np.float32)
-        self._ease = {task: _fit_ease(interactions, data.ease, task) for task in tasks}
-        self._sources = {
-            "ItemKNN": _Source(self._item_knn, self._index),
-            "ALS": _Source(self._als, self._index),
-            "BPR": _Source(self._bpr.model, self._index),
-        }
-        self._ease_sources = {
-            task: _Source(model, self._index) for task, model in self._ease.items()
-        }
-
-    def score(self, user: str) -> dict[str, Float32Array]:
-        """Return the scores of the baselines that are the same in every task, by name."""
-        own = self._find_positions(self._histories[user])
-        row = self._users.get(user)  # None for a user who only viewed
-        factors = self._bpr.user_factors[row] if row is not None else self._unknown_user
-        return {
-            "ItemKNN": self._item_knn.score(self._sources["ItemKNN"].find_known_rows(own)),
-            "ALS": self._als.score(self._sources["ALS"].find_known_rows(own)),
-            "BPR": self._bpr.model.factors @ factors,
-        }
-
-    def rank(
-        self, user: str, task: RankingTask, scores: dict[str, Float32Array]
-    ) -> Iterator[tuple[str, Int64Array]]:
-        """Yield each baseline's name and the positions of its best items, best first."""
-        history = self._histories[user]
-        own = self._find_positions(history)
-        ease_scores = self._score_by_ease(history, own, task)
-        sources = {**self._sources, EASE: self._ease_sources[task]}
-        for name, values in {**scores, EASE: ease_scores}.items():
-            source = sources[name]
-            left_out = source.find_known_rows(own) if task == "new" else _NO_ITEMS
-            yield name, source.positions[_best_rows(values, left_out, self._length)]
-        yield POPULARITY, self._most_popular(own if task == "new" else _NO_ITEMS)
-        yield BUY_AGAIN, self._buy_again(history, own, task)
-
-    def _find_positions(self, history: UserHistory) -> Int64Array:
-        return find_positions(self._index, history.item_ids)
-
-    def _score_by_ease(
-        self, history: UserHistory, own: Int64Array, task: RankingTask
-    ) -> Float32Array:
-        source = self._ease_sources[task]
-        weights = _weigh_orders(history.n_orders[source.find_rows(own) >= 0], task)
-        scores: Float32Array = self._ease[task].score(source.find_known_rows(own), weights[None])[0]
-        return scores
-
-    def _most_popular(self, left_out: Int64Array) -> Int64Array:
-        first = self._by_popularity[: self._length + len(left_out)]
-        return first[~np.isin(first, left_out)][: self._length]
-
-    def _buy_again(self, history: UserHistory, own: Int64Array, task: RankingTask) -> Int64Array:
-        """Return what was bought by the rule, popular items behind; only these for "new"."""
-        behind = self._most_popular(own)
-        if task == "new":
-            return behind
-        scores = score_by_buy_again_rule(history.decayed_frequency, self._popularity[own])
-        return np.concatenate([own[np.lexsort((own, -scores))], behind])[: self._length]
-
-
-def _popularity(data: EvaluationInput) -> Float32Array:
+def measure_popularity(items: ItemFeatures, interactions: Interactions) -> Float32Array:
     """Return the orders of the last four weeks of each known item, as a share of the most."""
-    catalogue = {item_id: position for position, item_id in enumerate(data.items.item_ids)}
-    known = find_positions(catalogue, data.interactions.item_ids)
-    popularity = np.nan_to_num(data.items.columns["orders_4w"][known]).astype(np.float32)
+    catalogue = {item_id: position for position, item_id in enumerate(items.item_ids)}
+    known = find_positions(catalogue, interactions.item_ids)
+    popularity = np.nan_to_num(items.columns["orders_4w"][known]).astype(np.float32)
     popularity /= max(float(popularity.max()), 1e-9)
     return popularity
 
 
-def _fit_ease(interactions: Interactions, config: EaseConfig, task: RankingTask) -> Ease:
-    matrix = interactions.matrix.copy()
-    matrix.data = _weigh_orders(matrix.data, task)
-    return fit_ease(replace(interactions, matrix=matrix), config, binary=False)
+class FittedBaselines:
+    """Baselines that are fitted when first ranked; equal settings of two tasks are fitted once."""
+
+    def __init__(self, data: BaselineData) -> None:
+        self._data = data
+        self._by_popularity = np.argsort(-data.popularity, kind="stable")
+        self._fitted: dict[MethodConfig, Score] = {}
+
+    def rank(
+        self,
+        config: MethodConfig | None,
+        rows: Int64Array,
+        tasks: Sequence[RankingTask],
+        length: int,
+    ) -> Iterator[dict[RankingTask, Int64Array]]:
+        """Yield the positions of the best items of each user by task, best first.
+
+        rows   of the users in the matrix; -1 for one who bought nothing
+        """
+        scores = iter(()) if config is None else self._score(config, rows[rows >= 0])
+        for row in rows.tolist():
+            values = next(scores, None) if row >= 0 else None
+            own = self._find_own(row)
+            yield {task: self._find_best(values, own, task, length) for task in tasks}
+
+    def _find_best(
+        self, values: Float32Array | None, own: Int64Array, task: RankingTask, length: int
+    ) -> Int64Array:
+        """Return the positions of the highest scores above 0, and of popular items behind."""
+        left_out = own if task == "new" else _NO_ITEMS
+        best = _NO_ITEMS
+        if values is not None:
+            own_values = values[left_out]
+            values[left_out] = 0
+            best = top_positions(values, length)
+            values[left_out] = own_values
+        behind = self._find_popular(np.union1d(best, left_out), length - len(best))
+        return np.concatenate([best, behind])
+
+    def _score(self, config: MethodConfig, rows: Int64Array) -> Iterator[Float32Array]:
+        """Yield the scores (items,) of each row, which may be changed."""
+        if config not in self._fitted:
+            self._fitted[config] = fit_method(self._data, config)
+        n_at_once = max(1, _SCORES_AT_ONCE // max(len(self._data.popularity), 1))
+        for start in range(0, len(rows), n_at_once):
+            yield from self._fitted[config](rows[start : start + n_at_once])
+
+    def _find_own(self, row: int) -> Int64Array:
+        if row < 0:
+            return _NO_ITEMS
+        matrix = self._data.interactions.matrix
+        own = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
+        return np.asarray(own, np.int64)
+
+    def _find_popular(self, left_out: Int64Array, count: int) -> Int64Array:
+        first = self._by_popularity[: count + len(left_out)]
+        return first[~np.isin(first, left_out)][:count]
 
 
-def _weigh_orders(n_orders: Float32Array, task: RankingTask) -> Float32Array:
-    """Return the weight of an item that a user has ordered so many times."""
-    return n_orders if task == "all" else np.log1p(n_orders)
+def fit_method(data: BaselineData, config: MethodConfig) -> Score:
+    """Fit one baseline."""
+    if isinstance(config, BuyAgainRuleConfig):
+        return _fit_buy_again(data, config)
+    if isinstance(config, TifuKnnConfig):
+        return TifuKnn(data.purchases.decay(config.decay_per_week), config).score
+    if isinstance(config, Bm25KnnConfig):
+        return _fit_item_knn(data.interactions, config)
+    if isinstance(config, EaseBaselineConfig):
+        return _fit_ease(data.interactions, config)
+    return _fit_factors(data, config)
 
 
-def _best_rows(scores: Float32Array, left_out: Int64Array, k: int) -> Int64Array:
-    """Return the rows of the k highest scores, the first of equal ones."""
-    if len(left_out):
-        scores = scores.copy()
-        scores[left_out] = -np.inf
-    k = min(k, len(scores))
-    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
-    candidates = np.flatnonzero(scores >= threshold)
-    return candidates[np.argsort(-scores[candidates], kind="stable")][:k]
+def _fit_buy_again(data: BaselineData, config: BuyAgainRuleConfig) -> Score:
+    decayed = data.purchases.decay(config.decay_per_week)
+    return lambda rows: score_by_buy_again_rule(decayed[rows].toarray(), data.popularity)
+
+
+def _fit_item_knn(interactions: Interactions, config: Bm25KnnConfig) -> Score:
+    """Fit implicit's item-kNN on BM25 weights.
+
+    Robertson and Walker, Some simple effective approximations to the 2-Poisson model, SIGIR 1994.
+    """
+    orders = interactions.matrix.T.astype(np.float64)  # (items, users)
+    model = ItemItemRecommender(K=config.n_neighbors)
+    model.fit(bm25_weight(orders, config.k1, config.b).T.tocsr(), show_progress=False)
+    similarity = model.similarity.tocsr().astype(np.float32)
+    weights = weigh_orders(interactions.matrix, config.weighting)
+    return lambda rows: np.asarray((weights[rows] @ similarity).toarray(), np.float32)
+
+
+def _fit_ease(interactions: Interactions, config: EaseBaselineConfig) -> Score:
+    weighted = weigh_orders(interactions.matrix, config.weighting)
+    model = fit_ease(
+        replace(interactions, matrix=weighted),
+        EaseConfig(config.n_items, config.l2, config.n_weights),
+        binary=False,
+    )
+    index = {item_id: position for position, item_id in enumerate(interactions.item_ids)}
+    positions = find_positions(index, model.item_ids)
+    n_items = len(interactions.item_ids)
+
+    def score(rows: Int64Array) -> Float32Array:
+        scores = np.zeros((len(rows), n_items), np.float32)
+        scores[:, positions] = (weighted[rows][:, positions] @ model.weights).toarray()
+        return scores
+
+    return score
+
+
+def _fit_factors(data: BaselineData, config: AlsConfig | BprConfig) -> Score:
+    """Fit ALS or BPR; every score is raised above 0, which changes no order."""
+    interactions = data.interactions
+    index = {item_id: position for position, item_id in enumerate(interactions.item_ids)}
+    if isinstance(config, AlsConfig):
+        als = fit_als(interactions, config, seed=data.seed)
+        positions, factors = find_positions(index, als.item_ids), als.factors
+        matrix = interactions.matrix[:, positions].tocsr()
+        users = np.stack(
+            [
+                als.fold_in(matrix.indices[start:end].astype(np.int64))
+                for start, end in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True)
+            ]
+        )
+    else:
+        bpr = fit_bpr(interactions, config, seed=data.seed)
+        positions, factors = find_positions(index, bpr.model.item_ids), bpr.model.factors
+        users = bpr.user_factors
+    n_items = len(interactions.item_ids)
+
+    def score(rows: Int64Array) -> Float32Array:
+        values = users[rows] @ factors.T
+        scores = np.zeros((len(rows), n_items), np.float32)
+        scores[:, positions] = values - values.min(1, keepdims=True) + 1e-6
+        return scores
+
+    return score
+
+
+def weigh_orders(matrix: sparse.csr_matrix, weighting: Weighting) -> sparse.csr_matrix:
+    """Return the matrix of numbers of orders with the weights of `Weighting`."""
+    weigh: Mapping[Weighting, Callable[[Float32Array], Float32Array]] = {
+        "binary": np.ones_like,
+        "log": np.log1p,
+        "orders": np.copy,
+    }
+    weighted = matrix.copy()
+    weighted.data = weigh[weighting](weighted.data)
+    return weighted

@@ -20,16 +20,16 @@ _SHARE_UNKNOWN = 0.2  # of the orders are learnt from as those of an unknown vis
 
 
 def make_cart_rows(
-    context: TrainingContext, window: Window, names: FeatureNames, *, thinned: bool
+    context: TrainingContext, window: Window, names: FeatureNames, seed: int, *, thinned: bool
 ) -> Rows:
     """Return the rows of the window's orders, by what was known at its cut.
 
-    At most `carts.learnt` orders. `thinned`, to fit on: only some of the other candidates, and no
-    orders whose held-out item is no candidate.
+    At most `carts.learnt` orders, drawn by the seed. `thinned`, to fit on: only some of the other
+    candidates, and no orders whose held-out item is no candidate.
     """
     snapshot, config = context.snapshot(window.cut), context.config
     orders = hold_out_last_items(context.facts, window, snapshot.interactions.item_ids.tolist())
-    rng = generator(context.settings.seed, f"carts {window.cut.isoformat()}")
+    rng = generator(seed, f"carts {window.cut.isoformat()}")
     catalogue = Catalogue(snapshot.items, names.item)
     source = CandidateSource(catalogue, snapshot.retrieval, config.candidates)
     cart_source = CartSource(catalogue, snapshot.retrieval, config.candidates.cart)

@@ -13,6 +13,7 @@ from models.retrieval.buy_again import BuyAgainConfig
 from models.retrieval.ease import EaseConfig
 from models.retrieval.item_knn import ItemKnnConfig
 from models.retrieval.local_ease import LocalEaseConfig
+from training.recommendations.baseline_config import BaselinesConfig
 from training.recommendations.carts import CartsConfig
 
 
@@ -22,6 +23,7 @@ class RecommendationsConfig:
 
     ease_kind   "exact": EASE on the most bought items; "local": LocalEase on all items, for large
                 catalogues
+    baselines   of the baselines that a model is evaluated beside; they change no model
     """
 
     window_weeks: int = 4
@@ -38,6 +40,7 @@ class RecommendationsConfig:
     ranker_new: RankerConfig = field(default_factory=RankerConfig)
     ranker_cart: RankerConfig = field(default_factory=lambda: RankerConfig(share_negatives=0.25))
     carts: CartsConfig = field(default_factory=CartsConfig)
+    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
 
     def ranker(self, task: RankingTask) -> RankerConfig:
         """Return the settings of the ranker of one task."""

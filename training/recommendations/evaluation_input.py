@@ -9,8 +9,9 @@ from datetime import datetime
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from models.ranking.model import RankingTask, RecommendationModel
-from models.retrieval.ease import EaseConfig
 from models.retrieval.interactions import Interactions
+from training.recommendations.baseline_config import BaselinesConfig
+from training.recommendations.purchases import Purchases
 
 Slates = Mapping[str, Sequence[str]]  # item ids by user, best first
 RelevantItems = Mapping[str, frozenset[str]]  # item ids by user
@@ -22,7 +23,8 @@ class EvaluationInput:
 
     histories   of every known user
     relevant    the items to predict, by task and user
-    ease, seed  of the model's configuration; the baselines use the same
+    purchases   those that `interactions` counts, with their times
+    baselines   the settings of the baselines
     """
 
     cut: datetime
@@ -31,5 +33,6 @@ class EvaluationInput:
     interactions: Interactions
     model: RecommendationModel
     relevant: Mapping[RankingTask, RelevantItems]
-    ease: EaseConfig
+    purchases: Purchases
+    baselines: BaselinesConfig
     seed: int

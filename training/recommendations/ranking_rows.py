@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -76,37 +77,67 @@ class RowsBuilder:
         )
 
 
-def make_ranking_rows(
+class _LabelledCandidates(NamedTuple):
+    """The candidates of one user.
+
+    matrix       float32 (candidates, columns)
+    labels       bool (candidates,), whether each is relevant
+    n_relevant   relevant items of the user, candidates or not
+    """
+
+    matrix: Float32Array
+    labels: BoolArray
+    n_relevant: int
+
+
+def make_test_rows(
+    context: TrainingContext, window: Window, task: RankingTask, names: FeatureNames
+) -> Rows:
+    """Return the rows of all candidates of one window, by what was known at its cut."""
+    rows = RowsBuilder(len(column_names(*names)))
+    for candidates in _label_candidates(context, window, task, names):
+        rows.add(*candidates)
+    return rows.build()
+
+
+def make_thinned_rows(
     context: TrainingContext,
     window: Window,
     task: RankingTask,
     names: FeatureNames,
-    *,
-    thinned: bool,
-) -> Rows:
-    """Return the rows of one window, by what was known at its cut.
+    seeds: Sequence[int],
+) -> list[Rows]:
+    """Return rows of one window to fit on, once for each of `seeds`.
 
-    `thinned`, to fit on: only some of the irrelevant candidates, and no users without a relevant
-    candidate.
+    Only some of the irrelevant candidates, drawn by the seed, and no users without a relevant
+    candidate. The columns, which take most of the time, are made once.
     """
-    snapshot, config = context.snapshot(window.cut), context.config
+    cut = window.cut.isoformat()
+    rngs = [generator(seed, f"negatives {task} {cut}") for seed in seeds]
+    share_negatives = context.config.ranker(task).share_negatives
+    builders = [RowsBuilder(len(column_names(*names))) for _ in seeds]
+    for matrix, labels, n_relevant in _label_candidates(context, window, task, names):
+        for rng, rows in zip(rngs, builders, strict=True):
+            kept = labels | (rng.random(len(labels)) < share_negatives)
+            if labels.any():
+                rows.add(matrix[kept], labels[kept], n_relevant)
+    return [rows.build() for rows in builders]
+
+
+def _label_candidates(
+    context: TrainingContext, window: Window, task: RankingTask, names: FeatureNames
+) -> Iterator[_LabelledCandidates]:
+    """Yield the candidates of each user of the window with a relevant item."""
+    snapshot = context.snapshot(window.cut)
     relevant_by_user = find_relevant_items(context.facts, window, snapshot)[task]
     catalogue = Catalogue(snapshot.items, names.item)
-    source = CandidateSource(catalogue, snapshot.retrieval, config.candidates)
-    rng = generator(context.settings.seed, f"negatives {task} {window.cut.isoformat()}")
-    share_negatives = config.ranker(task).share_negatives if thinned else 1.0
-    rows = RowsBuilder(len(column_names(*names)))
+    source = CandidateSource(catalogue, snapshot.retrieval, context.config.candidates)
     for user_id in sorted(relevant_by_user):
         visitor = source.make_visitor(snapshot.histories[user_id])
         candidates = source.find_candidates(visitor, task)
         relevant = catalogue.positions(np.array(sorted(relevant_by_user[user_id]), object))
-        labels = np.isin(candidates, relevant)
-        kept = labels | (rng.random(len(candidates)) < share_negatives)
-        if thinned and not labels.any():
-            continue
         matrix = make_columns(catalogue, visitor, candidates, names.user)
-        rows.add(matrix[kept], labels[kept], len(relevant))
-    return rows.build()
+        yield _LabelledCandidates(matrix, np.isin(candidates, relevant), len(relevant))
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import ibis
 import numpy as np
@@ -98,8 +99,18 @@ class TrainingContext:
         )
 
 
+class KnownAtCut(Protocol):
+    """The users and items that are known at a cut."""
+
+    @property
+    def histories(self) -> Mapping[str, UserHistory]: ...
+
+    @property
+    def interactions(self) -> Interactions: ...
+
+
 def find_relevant_items(
-    facts: Tables, window: Window, snapshot: Snapshot
+    facts: Tables, window: Window, known: KnownAtCut
 ) -> dict[RankingTask, dict[str, frozenset[str]]]:
     """Return the known items that each known user bought in the window, by task and user."""
     events = facts.read("events")
@@ -110,22 +121,22 @@ def find_relevant_items(
         & events.user_id.notnull()
     )
     pairs = purchases.select("user_id", "item_id").distinct().to_pyarrow().to_pydict()
-    return group_by_task(zip(pairs["user_id"], pairs["item_id"], strict=True), snapshot)
+    return group_by_task(zip(pairs["user_id"], pairs["item_id"], strict=True), known)
 
 
 def group_by_task(
-    pairs: Iterable[tuple[str, str]], snapshot: Snapshot
+    pairs: Iterable[tuple[str, str]], known: KnownAtCut
 ) -> dict[RankingTask, dict[str, frozenset[str]]]:
     """Group pairs of user and item by task and user, without unknown users and items.
 
     The task "all" has every item, "new" those that the user had not bought before the cut.
     """
-    known = set(snapshot.interactions.item_ids)
+    known_items = set(known.interactions.item_ids)
     bought: dict[str, set[str]] = {}
     for user_id, item_id in pairs:
-        if item_id in known and user_id in snapshot.histories:
+        if item_id in known_items and user_id in known.histories:
             bought.setdefault(user_id, set()).add(item_id)
-    new = {user: items - set(snapshot.histories[user].item_ids) for user, items in bought.items()}
+    new = {user: items - set(known.histories[user].item_ids) for user, items in bought.items()}
     return {
         "all": {user: frozenset(items) for user, items in bought.items()},
         "new": {user: frozenset(items) for user, items in new.items() if items},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -13,15 +13,9 @@ from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
-from models.ranking.calibration import Calibration, fit_calibration
-from models.ranking.cart import cart_columns
-from models.ranking.columns import FeatureNames, column_names
-from models.ranking.lambdarank import Ranker, fit_ranker
-from models.ranking.model import TASKS, Policy, RankingTask, RecommendationModel
-from models.retrieval.buy_again import BuyAgain, BuyAgainConfig, Gaps, fit_buy_again, fit_gaps
+from models.ranking.model import Policy, RankingTask, RecommendationModel
 from models.retrieval.item_knn import fit_item_knn
 from training.non_inferiority import UnitValues
-from training.recommendations.cart_rows import make_cart_rows
 from training.recommendations.carts import (
     ASSOCIATION,
     CartMetrics,
@@ -38,7 +32,8 @@ from training.recommendations.leave_one_out import (
     HeldOutPurchases,
     hold_out_last_purchases,
 )
-from training.recommendations.ranking_rows import join_rows, make_ranking_rows
+from training.recommendations.model_fitting import fit_cart_ranker, fit_model
+from training.recommendations.purchases import read_purchases
 from training.recommendations.snapshots import (
     Snapshot,
     TrainingContext,
@@ -71,7 +66,7 @@ def train(
     if not refit:
         return Trained(evaluation, evaluated, evaluated, evaluation.cut, measure)
     progress("refitting on all data")
-    served = _fit(context, end).with_policies(evaluated.policies)
+    served = fit_model(context, end).with_policies(evaluated.policies)
     return Trained(evaluation, evaluated, served, end, measure)
 
 
@@ -114,7 +109,7 @@ def evaluate_carts(
     past = windows(window.cut, config.n_windows, config.window_weeks, settings.timezone)
     snapshot = context.snapshot(window.cut)
     names = snapshot.feature_names()
-    ranker = _fit_cart_ranker(context, past, names)
+    ranker = fit_cart_ranker(context, past, names, context.settings.seed)
     model = RecommendationModel(
         retrieval=snapshot.retrieval,
         candidates=config.candidates,
@@ -134,12 +129,12 @@ def _evaluate_leave_one_out(
     held_out: HeldOutPurchases, context: TrainingContext, end: datetime
 ) -> Evaluation:
     """Evaluate one model, fitted on all but the held-out purchases, on each of them."""
-    model = _fit(context, end)
+    model = fit_model(context, end)
     snapshot = context.snapshot(end)
     relevant = group_by_task(held_out.targets(), snapshot)
     if not relevant["all"]:
         raise BadInput("no user's last purchase is of a known item", hint="Import more history")
-    data = _make_evaluation_input(context, snapshot, model, relevant)
+    data = make_evaluation_input(context, snapshot, model, relevant)
     _, evaluation = evaluate_model(data, context.progress)
     described: dict[str, str | int] = {
         "protocol": LEAVE_ONE_OUT,
@@ -154,7 +149,7 @@ def _fit_and_evaluate(
 ) -> tuple[RecommendationModel, Evaluation]:
     """Fit at the cut of the last window before `end`, and evaluate on the purchases after it."""
     (window,) = windows(end, 1, context.config.window_weeks, context.settings.timezone)
-    model = _fit(context, window.cut)
+    model = fit_model(context, window.cut)
     snapshot = context.snapshot(window.cut)
     relevant = find_relevant_items(context.facts, window, snapshot)
     if not relevant["all"]:
@@ -162,9 +157,9 @@ def _fit_and_evaluate(
             "nobody bought a known item after the cut",
             hint="Import more history, or choose another --until",
         )
-    data = _make_evaluation_input(context, snapshot, model, relevant)
+    data = make_evaluation_input(context, snapshot, model, relevant)
     model, evaluation = evaluate_model(data, context.progress)
-    model, evaluation = _evaluate_cart_ranker(context, window, model, evaluation)
+    model, evaluation = evaluate_cart_ranker(context, window, model, evaluation)
     described = {
         "protocol": TIME_SPLIT,
         "known": f"events before {window.cut.isoformat()}",
@@ -198,7 +193,7 @@ def _choose_orders(
     return [orders[row] for row in np.sort(shuffled[: context.config.carts.judged])]
 
 
-def _evaluate_cart_ranker(
+def evaluate_cart_ranker(
     context: TrainingContext,
     window: Window,
     model: RecommendationModel,
@@ -209,15 +204,12 @@ def _evaluate_cart_ranker(
     Where the ranker loses to the association rules these serve; the metrics are the ranker's.
     Whether the model may serve does not depend on carts.
     """
-    seed, policies = context.settings.seed, dict(model.policies)
-    snapshot = context.snapshot(window.cut)
-    orders = _choose_orders(context, window, snapshot)
-    if "cart" not in model.rankers or not orders:
-        return model.with_policies(policies | {"cart": "association"}), evaluation
+    policies = dict(model.policies)
     context.progress("what completes the carts of the test window, ours and the baselines'")
-    by_orders = fit_item_knn(*read_orders(context.facts, window.cut), context.config.item_knn)
-    carts = measure_carts(orders, model, snapshot.histories, snapshot.items, by_orders)
-    comparisons, metrics = carts.compare(seed=seed)
+    carts = measure_window_carts(context, window, model)
+    if carts is None:
+        return model.with_policies(policies | {"cart": "association"}), evaluation
+    comparisons, metrics = carts.compare(seed=context.settings.seed)
     policy: Policy = "ranker"
     notes = evaluation.notes
     if carts.recall[OURS].mean() < carts.recall[ASSOCIATION].mean():
@@ -232,12 +224,28 @@ def _evaluate_cart_ranker(
     return model.with_policies(policies | {"cart": policy}), with_carts
 
 
-def _make_evaluation_input(
+def measure_window_carts(
+    context: TrainingContext, window: Window, model: RecommendationModel
+) -> CartMetrics | None:
+    """Return the metrics of the window's orders, or of `carts.judged` of them, drawn by the seed.
+
+    None without a ranker of carts, or without orders.
+    """
+    snapshot = context.snapshot(window.cut)
+    orders = _choose_orders(context, window, snapshot)
+    if "cart" not in model.rankers or not orders:
+        return None
+    by_orders = fit_item_knn(*read_orders(context.facts, window.cut), context.config.item_knn)
+    return measure_carts(orders, model, snapshot.histories, snapshot.items, by_orders)
+
+
+def make_evaluation_input(
     context: TrainingContext,
     snapshot: Snapshot,
     model: RecommendationModel,
     relevant: Mapping[RankingTask, RelevantItems],
 ) -> EvaluationInput:
+    """Return the input of `evaluate_model` for a model that was fitted at the snapshot's cut."""
     return EvaluationInput(
         cut=snapshot.cut,
         histories=snapshot.histories,
@@ -245,7 +253,8 @@ def _make_evaluation_input(
         interactions=snapshot.interactions,
         model=model,
         relevant=relevant,
-        ease=context.config.ease,
+        purchases=read_purchases(context.facts, snapshot.cut, snapshot.interactions),
+        baselines=context.config.baselines,
         seed=context.settings.seed,
     )
 
@@ -259,68 +268,6 @@ def _count_data(
         "users judged, all items": len(relevant["all"]),
         "users judged, items new to the user": len(relevant["new"]),
     }
-
-
-def _fit(context: TrainingContext, cut: datetime) -> RecommendationModel:
-    """Fit the model for `cut`: sources on all before it, rankers on the windows before it."""
-    config, settings = context.config, context.settings
-    past = windows(cut, config.n_windows, config.window_weeks, settings.timezone)
-    context.keep_only([cut, *(window.cut for window in past)])
-    snapshot = context.snapshot(cut)
-    names = snapshot.feature_names()
-    columns = column_names(*names)
-    rankers: dict[RankingTask, Ranker] = {}
-    calibrations: dict[RankingTask, Calibration] = {}
-    for task in TASKS:
-        ranker_config = config.ranker(task)
-        rows = join_rows(
-            [make_ranking_rows(context, window, task, names, thinned=True) for window in past]
-        )
-        context.progress(f"fitting the ranker of {task} items")
-        if not rows.relevant.any():
-            raise BadInput("no purchases to learn from before the cut", hint="Import more history")
-        rankers[task] = fit_ranker(rows.to_grouped(columns), ranker_config, seed=settings.seed)
-        weights = np.where(rows.relevant, 1.0, 1 / ranker_config.share_negatives)
-        calibrations[task] = fit_calibration(rows.matrix, rows.relevant, weights, columns)
-    policies: dict[RankingTask, Policy] = {"all": "ranker", "new": "ranker", "cart": "association"}
-    cart_ranker = _fit_cart_ranker(context, past, names)
-    if cart_ranker is not None:
-        rankers["cart"], policies["cart"] = cart_ranker, "ranker"
-    return RecommendationModel(
-        retrieval=snapshot.retrieval,
-        candidates=config.candidates,
-        rankers=rankers,
-        item_columns=names.item,
-        user_columns=names.user,
-        policies=policies,
-        calibrations=calibrations,
-        buy_again=_fit_buy_again(context, past[0], snapshot),
-    )
-
-
-def _fit_buy_again(context: TrainingContext, window: Window, snapshot: Snapshot) -> BuyAgain:
-    """Fit gaps on all before the cut of `snapshot`, and weights on the last window before it."""
-    config, earlier = context.config.buy_again, context.snapshot(window.cut)
-    bought = find_relevant_items(context.facts, window, earlier)["all"]
-    weights = fit_buy_again(_fit_gaps(earlier, config), earlier.histories, bought, config)
-    return BuyAgain(_fit_gaps(snapshot, config), weights)
-
-
-def _fit_gaps(snapshot: Snapshot, config: BuyAgainConfig) -> Gaps:
-    categories = dict(zip(snapshot.items.item_ids, snapshot.items.category, strict=True))
-    return fit_gaps(snapshot.histories, categories, config)
-
-
-def _fit_cart_ranker(
-    context: TrainingContext, past: Sequence[Window], names: FeatureNames
-) -> Ranker | None:
-    """Fit the ranker of carts on orders of past windows; None where no order is large enough."""
-    rows = join_rows([make_cart_rows(context, window, names, thinned=True) for window in past])
-    if not rows.relevant.any():
-        return None
-    context.progress("fitting the ranker of what completes a cart")
-    grouped, config = rows.to_grouped(cart_columns(*names)), context.config.ranker_cart
-    return fit_ranker(grouped, config, seed=context.settings.seed, n_threads=1)
 
 
 class RecommendationsTask:

@@ -23,7 +23,12 @@ from models.ranking.model import TASKS, RankingTask
 from models.registry import Registry
 from training.recommendations.cart_rows import make_cart_rows
 from training.recommendations.config import RecommendationsConfig
-from training.recommendations.ranking_rows import Rows, join_rows, make_ranking_rows
+from training.recommendations.ranking_rows import (
+    Rows,
+    join_rows,
+    make_test_rows,
+    make_thinned_rows,
+)
 from training.recommendations.snapshots import TrainingContext
 from training.run import TrainingRun
 from training.splits import Window, end_of_data, windows
@@ -209,5 +214,8 @@ def _make_rows(
     thinned: bool,
 ) -> Rows:
     if task == "cart":
-        return make_cart_rows(context, window, names, thinned=thinned)
-    return make_ranking_rows(context, window, task, names, thinned=thinned)
+        return make_cart_rows(context, window, names, context.settings.seed, thinned=thinned)
+    if not thinned:
+        return make_test_rows(context, window, task, names)
+    (rows,) = make_thinned_rows(context, window, task, names, [context.settings.seed])
+    return rows

@@ -12,6 +12,7 @@ from models.ranking.recommender import Recommender
 from tests.shops.forty_shoppers import CONFIG, CUT, make_purchases, write_shop
 from training.recommendations.baselines import make_baseline_slates
 from training.recommendations.evaluation_input import EvaluationInput
+from training.recommendations.purchases import read_purchases
 from training.recommendations.snapshots import TrainingContext
 from training.recommendations.task import train
 
@@ -33,7 +34,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> EvaluationInput:
         interactions=snapshot.interactions,
         model=trained.evaluated,
         relevant={},
-        ease=CONFIG.ease,
+        purchases=read_purchases(facts, CUT, snapshot.interactions),
+        baselines=CONFIG.baselines,
         seed=settings.seed,
     )
 
@@ -42,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> EvaluationInput:
 def test_the_served_policy_gives_the_slates_of_the_baseline(
     data: EvaluationInput, length: int
 ) -> None:
-    baseline = make_baseline_slates(data, ["all"], length)["all"]["buy again"]
+    baseline = make_baseline_slates(data, ["all"], length)["all"]["buy again, as served"]
     recommender = Recommender(data.model, data.items, {"all": Placement("all")})
     assert len(data.histories) == 40
     for user, history in data.histories.items():

@@ -34,7 +34,16 @@ from training.recommendations.task import evaluate
 from training.results import OURS, Evaluation
 from training.significance import compute_paired_p_value, correct_p_values
 
-BASELINES = {"recent popularity", "ALS", "BPR", "ItemKNN", "EASE", "buy again"}
+BASELINES = {
+    "recent popularity",
+    "ALS",
+    "BPR",
+    "ItemKNN",
+    "EASE",
+    "buy again",
+    "buy again, as served",
+    "TIFU-kNN",
+}
 
 
 def record_inputs(monkeypatch: pytest.MonkeyPatch) -> list[EvaluationInput]:

@@ -1,0 +1,69 @@
+"""The settings of the baselines, by task: part of configs/models/recommendations.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from features.contracts.calendar import DECAY_PER_WEEK
+from models.ranking.model import RankingTask
+from models.retrieval.als import AlsConfig
+from models.retrieval.bpr import BprConfig
+from training.recommendations.tifu_knn import TifuKnnConfig
+
+# How an item counts that a user has ordered n times: 1, ln(1 + n), or n.
+Weighting = Literal["binary", "log", "orders"]
+
+
+@dataclass(frozen=True)
+class BuyAgainRuleConfig:
+    """The decay of an order's weight."""
+
+    decay_per_week: float = DECAY_PER_WEEK
+
+
+@dataclass(frozen=True)
+class Bm25KnnConfig:
+    """Item-kNN on orders weighted by BM25; an item is its own neighbour too.
+
+    k1, b   how fast the weight of more orders saturates, and how much a long history is divided
+    """
+
+    n_neighbors: int = 100
+    k1: float = 1.2
+    b: float = 0.75
+    weighting: Weighting = "orders"
+
+
+@dataclass(frozen=True)
+class EaseBaselineConfig:
+    """EASE on the `n_items` most bought items; each keeps `n_weights` weights."""
+
+    n_items: int = 8000
+    l2: float = 500.0
+    n_weights: int = 400
+    weighting: Weighting = "orders"
+
+
+@dataclass(frozen=True)
+class TaskBaselines:
+    """The settings of every baseline in one task."""
+
+    buy_again: BuyAgainRuleConfig = field(default_factory=BuyAgainRuleConfig)
+    tifu_knn: TifuKnnConfig = field(default_factory=TifuKnnConfig)
+    item_knn: Bm25KnnConfig = field(default_factory=Bm25KnnConfig)
+    als: AlsConfig = field(default_factory=lambda: AlsConfig(n_factors=128, min_buyers=1))
+    bpr: BprConfig = field(default_factory=lambda: BprConfig(n_iterations=40, min_buyers=1))
+    ease: EaseBaselineConfig = field(default_factory=EaseBaselineConfig)
+
+
+@dataclass(frozen=True)
+class BaselinesConfig:
+    """The settings of every baseline, by task."""
+
+    all: TaskBaselines = field(default_factory=TaskBaselines)
+    new: TaskBaselines = field(default_factory=TaskBaselines)
+
+    def of(self, task: RankingTask) -> TaskBaselines:
+        """Return those of a task of TASKS."""
+        return self.all if task == "all" else self.new
