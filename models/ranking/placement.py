@@ -9,6 +9,7 @@ from typing import Literal
 from features.contracts.errors import BadInput, UnknownName
 from models.ranking.model import CandidateConfig
 from models.ranking.slate.assemble import Exploration
+from models.ranking.slate.long_tail import LongTail
 
 ScorerName = Literal[
     "all", "new", "similar", "bought_together", "trending", "new_arrivals", "buy_again"
@@ -37,6 +38,7 @@ class Placement:
                        "none": the slate stays short
     diversity          where the request has none
     exploration        how much of a slate is drawn at random
+    long_tail          how many of the last ranks are for items that few users are shown
     """
 
     scorer: ScorerName
@@ -47,10 +49,15 @@ class Placement:
     fallback: Fallback = "popular"
     diversity: float = 0.0
     exploration: Exploration = field(default_factory=Exploration)
+    long_tail: LongTail = field(default_factory=LongTail)
 
     def __post_init__(self) -> None:
         if not 0 <= self.diversity <= 1:
             raise BadInput("diversity lies in 0..1", where="placement")
+        if self.long_tail.places and self.exploration.on:
+            raise BadInput(
+                "exploration and long_tail would fill the same ranks: choose one", where="placement"
+            )
         if self.candidates and self.scorer not in LEARNT:
             raise BadInput(
                 f"the scorer {self.scorer} has no candidates to choose", where="placement"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Self
 
 import numpy as np
 
-from features.contracts.arrays import Float64Array, Int64Array, ObjectArray
+from features.contracts.arrays import BoolArray, Float64Array, Int64Array, ObjectArray
 from features.contracts.errors import UnknownName
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import (
@@ -36,6 +36,12 @@ from models.ranking.scorers.ranked import RankedScorer
 from models.ranking.scorers.scorer import Scorer, ScoringRequest
 from models.ranking.scorers.similar import SimilarScorer
 from models.ranking.slate.builder import DraftSlate, SlateBuilder, SlateContext
+from models.ranking.slate.long_tail import (
+    LongTail,
+    choose_by_hash,
+    fill_last_places,
+    find_eligible,
+)
 from models.ranking.slate.merchandising_rules import RuleSet
 from models.ranking.visitor import Visitor
 
@@ -60,6 +66,18 @@ class SlateColumns(NamedTuple):
             np.array([item.score for item in items]),
             tuple(item.reason for item in items),
         )
+
+
+class LongSlate(NamedTuple):
+    """A usual slate and the next candidates behind it, for an assignment of the last ranks.
+
+    relevance   float64 (ranks,), falls
+    open        bool (ranks,), a candidate of the scorer that no rule pins
+    """
+
+    columns: SlateColumns
+    relevance: Float64Array
+    open: BoolArray
 
 
 class _Visit(NamedTuple):
@@ -153,16 +171,31 @@ class Recommender:
 
         The items of all histories are looked up at once.
         """
+        return [self._make_slate_columns(visit) for visit in self._make_visits(queries)]
+
+    def recommend_long_slates(
+        self, queries: Sequence[RecommendationQuery], n_more: int
+    ) -> list[LongSlate]:
+        """Return the usual slates, and behind each up to `n_more` of the next candidates.
+
+        The long_tail of a placement changes nothing here.
+        """
+        slates = []
+        for visit in self._make_visits(queries):
+            draft = self._answer(visit, None, n_more).draft
+            columns = self._make_columns(visit, draft)
+            slates.append(LongSlate(columns, draft.measure_relevance(), ~draft.fixed))
+        return slates
+
+    def _make_visits(self, queries: Sequence[RecommendationQuery]) -> Iterator[_Visit]:
+        """Yield the visit of each query; some of them are made one right after the other."""
         bought = self._catalogue.positions_of_each([query.history.item_ids for query in queries])
-        slates: list[SlateColumns] = []
         for start in range(0, len(queries), _N_VISITORS_AT_ONCE):
             part = slice(start, start + _N_VISITORS_AT_ONCE)
-            visits = [
+            yield from [
                 self._make_visit(query, positions)
                 for query, positions in zip(queries[part], bought[part], strict=True)
             ]
-            slates += map(self._make_slate_columns, visits)
-        return slates
 
     def _make_ranked_scorer(self, task: RankingTask, ranking: CandidateRanking) -> RankedScorer:
         learnt = self.model.candidates.of(task)
@@ -175,7 +208,9 @@ class Recommender:
     def _make_slate_columns(self, visit: _Visit) -> SlateColumns:
         if visit.query.candidate_ids is not None:
             return SlateColumns.from_items(self._rank_given_list(visit, None).items)
-        draft = self._answer(visit, None).draft
+        return self._make_columns(visit, self._answer(visit, None).draft)
+
+    def _make_columns(self, visit: _Visit, draft: DraftSlate) -> SlateColumns:
         if Reason.BECAUSE_YOU_VIEWED in draft.reasons:
             items = self._reasons.explain_slate(visit.query, visit.visitor, draft)
             return SlateColumns.from_items(items)
@@ -198,7 +233,7 @@ class Recommender:
             query = replace(query, history=add_views(query.history, query.context_item_ids))
         return _Visit(query, placement, self._source.make_visitor(query.history, bought))
 
-    def _answer(self, visit: _Visit, policy: Policy | None) -> _Answer:
+    def _answer(self, visit: _Visit, policy: Policy | None, n_more: int | None = None) -> _Answer:
         query, placement, visitor = visit
         focus = None
         if placement.scorer in LEARNT:
@@ -216,7 +251,26 @@ class Recommender:
             scored, fallback = fillers[0], placement.fallback
         arrivals = self._fixed_lists["new"].positions
         context = SlateContext(eligible, fillers, arrivals, focus, repeat_rates)
-        return _Answer(self._builder.build(query, placement, scored, context), fallback)
+        long_tail, user_id = placement.long_tail, query.history.user_id
+        if n_more is None and long_tail.places and user_id is not None:
+            draft = self._builder.build(query, placement, scored, context, n_more=long_tail.pool)
+            return _Answer(self._fill_last_places(draft, query.count, long_tail, user_id), fallback)
+        draft = self._builder.build(query, placement, scored, context, n_more=n_more or 0)
+        return _Answer(draft, fallback)
+
+    def _fill_last_places(
+        self, draft: DraftSlate, count: int, long_tail: LongTail, user_id: str
+    ) -> DraftSlate:
+        """Return the slate with items of few buyers at its last ranks, chosen by a hash."""
+        is_open, n_head = ~draft.fixed, max(count - long_tail.places, 0)
+        positions = draft.scored.positions[draft.rows()][n_head:]
+        given = np.zeros(len(is_open), bool)
+        given[n_head:] = find_eligible(
+            draft.measure_relevance()[n_head:], is_open[n_head:], long_tail
+        ) & choose_by_hash(
+            user_id, self.items.item_ids[positions], self._catalogue.buyers[positions], long_tail
+        )
+        return draft.select(fill_last_places(is_open, given, count, n_head))
 
     def _choose_scorer(self, query: RecommendationQuery, placement: Placement) -> Scorer:
         """Return the placement's scorer; the personal one where that has nothing to score."""

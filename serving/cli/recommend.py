@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,14 @@ def recommend(
     processes: Annotated[
         int | None, typer.Option(min=1, help="As many as there are cores if unset")
     ] = None,
+    long_tail: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Assign so many of the last ranks to items that few users are shown; "
+            "long_tail.places of the placement if unset",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Write user_id, rank, item_id, score, reason, model_version: the server's answers as of the
@@ -37,10 +46,11 @@ def recommend(
     shop = Shop()
     chosen = None if users == "all" else _read_users(Path(users))
     served_models = ServedModels(shop.settings, shop.registry)
-    if placement not in served_models.placements:
-        raise UnknownName(
-            placement, served_models.placements, kind="placement", where="--placement"
-        )
+    placements = served_models.placements
+    if placement not in placements:
+        raise UnknownName(placement, placements, kind="placement", where="--placement")
+    configured = placements[placement].long_tail
+    places = configured.places if long_tail is None else long_tail
     _check_folder(out)
     with steps(2) as progress, threadpool_limits(1):
         progress.say("loading the champion and the histories")
@@ -58,6 +68,7 @@ def recommend(
                 user_ids=chosen if chosen is not None else sorted(histories),
                 placement=placement,
                 count=count,
+                long_tail=replace(configured, places=places),
             ),
             n_processes=processes or os.cpu_count() or 1,
         )

@@ -1,5 +1,9 @@
 """Slates of many users as Parquet files, for mail: several processes take shares of the users in
-turn."""
+turn.
+
+Where the last ranks are to show more of the catalogue, the processes write longer slates, and this
+one chooses from all of them together.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -18,8 +22,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.contracts.arrays import Int64Array
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, RecommendationQuery
+from features.online.histories import slice_by_user
+from models.ranking.recommender import SlateColumns
+from models.ranking.slate.long_tail import LongTail, SlateOptions, assign_last_places
 from models.served_recommender import ServedRecommender
 
 SLATES = pa.schema(
@@ -32,6 +40,8 @@ SLATES = pa.schema(
         ("model_version", pa.string()),
     ]
 )
+# What is written first where the last ranks are assigned: longer slates.
+_LONG_SLATES = pa.schema([*SLATES, ("relevance", pa.float64()), ("open", pa.bool_())])
 # A share is a file: at most so many users, on average at least so many.
 _MAX_USERS = 2_000
 _MIN_USERS = 10
@@ -41,11 +51,15 @@ _MIN_SHARES = 6
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """Whose slates to write, for which placement, and how many items each has."""
+    """Whose slates to write, for which placement, and how many items each has.
+
+    long_tail   how the last ranks are assigned to items that few of the users are shown
+    """
 
     user_ids: Sequence[str]
     placement: str
     count: int
+    long_tail: LongTail = field(default_factory=LongTail)
 
 
 @dataclass(frozen=True)
@@ -89,9 +103,9 @@ def write_slates(
 
     A user without history, or who refuses personalization, has no rows. The slates are those that
     the server gives at the instant of the histories, of items in stock, without an experiment's
-    treatment.
+    treatment; the last ranks are those of the request's `long_tail`.
     """
-    known_ids = [user_id for user_id in request.user_ids if user_id in histories]
+    known_ids = [user_id for user_id in dict.fromkeys(request.user_ids) if user_id in histories]
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     retired = staging.with_suffix(".retired")
@@ -116,6 +130,8 @@ def write_slates(
             n_rows = _write_in_processes(n_processes, processes)
         finally:
             gc.unfreeze()
+        if request.long_tail.places and work.shares:
+            n_rows = _assign_last_places([share.path for share in work.shares], request)
         if folder.exists():
             folder.replace(retired)
         staging.replace(folder)
@@ -194,19 +210,73 @@ def _take_share(work: _Work) -> _Share | None:
 
 
 def _write_share(work: _Work, share: _Share) -> int:
-    user_ids = share.user_ids
-    slates = work.served.recommender.recommend_columns(
-        [_query(work, user_id) for user_id in user_ids]
-    )
+    user_ids, recommender = share.user_ids, work.served.recommender
+    queries = [_query(work, user_id) for user_id in user_ids]
+    long_tail, version = work.request.long_tail, work.served.version.version
+    if long_tail.places:
+        long_slates = recommender.recommend_long_slates(queries, long_tail.pool)
+        columns = _make_columns(user_ids, [slate.columns for slate in long_slates], version)
+        columns["relevance"] = np.concatenate([slate.relevance for slate in long_slates])
+        columns["open"] = np.concatenate([slate.open for slate in long_slates])
+        table = pa.Table.from_pydict(columns, schema=_LONG_SLATES)
+    else:
+        slates = recommender.recommend_columns(queries)
+        table = pa.Table.from_pydict(_make_columns(user_ids, slates, version), schema=SLATES)
+    pq.write_table(table, share.path, compression="zstd")
+    return int(table.num_rows)
+
+
+def _make_columns(
+    user_ids: Sequence[str], slates: Sequence[SlateColumns], version: str
+) -> dict[str, object]:
     lengths = np.array([len(slate.item_ids) for slate in slates], np.int64)
     n_rows = int(lengths.sum())
-    columns = {
+    return {
         "user_id": np.repeat(np.array(user_ids, object), lengths),
-        "rank": np.arange(n_rows) - np.repeat(np.cumsum(lengths) - lengths, lengths) + 1,
+        "rank": _number_ranks(lengths),
         "item_id": np.concatenate([slate.item_ids for slate in slates]),
         "score": np.concatenate([slate.scores for slate in slates]),
         "reason": [reason for slate in slates for reason in slate.reasons],
-        "model_version": np.full(n_rows, work.served.version.version, object),
+        "model_version": np.full(n_rows, version, object),
     }
-    pq.write_table(pa.Table.from_pydict(columns, schema=SLATES), share.path, compression="zstd")
-    return n_rows
+
+
+def _number_ranks(lengths: Int64Array) -> Int64Array:
+    """Return the ranks, from 1, of slates of these lengths one after another."""
+    n_rows = int(lengths.sum())
+    ranks = np.arange(n_rows) - np.repeat(np.cumsum(lengths) - lengths, lengths) + 1
+    return np.asarray(ranks, np.int64)
+
+
+def _assign_last_places(paths: Sequence[Path], request: BatchRequest) -> int:
+    """Replace the longer slates in the files by slates with assigned last ranks.
+
+    Returns the number of rows. Only numbers of all users are in memory at once, 25 bytes for each
+    row of the longer slates.
+    """
+    tables = [pq.read_table(path, columns=["user_id", "item_id"]) for path in paths]
+    ids = pa.concat_tables(tables).combine_chunks()
+    items = ids["item_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    users = slice_by_user(ids["user_id"])
+    values = pa.concat_tables(
+        [pq.read_table(path, columns=["relevance", "open"]) for path in paths]
+    )
+    options = SlateOptions(
+        user_ids=np.array(users.users, object),
+        starts=users.starts,
+        items=items.astype(np.int64),
+        relevance=values["relevance"].to_numpy(),
+        open=values["open"].to_numpy(),
+        count=request.count,
+    )
+    rows = assign_last_places(options, request.long_tail)
+    first = 0
+    for path, table in zip(paths, tables, strict=True):
+        of_file = rows[(rows >= first) & (rows < first + table.num_rows)] - first
+        first += table.num_rows
+        slates = pq.read_table(path).select(SLATES.names).take(of_file)
+        lengths = np.diff(slice_by_user(slates["user_id"]).starts)
+        ranks = pa.array(_number_ranks(lengths), pa.int32())
+        slates = slates.set_column(SLATES.get_field_index("rank"), SLATES.field("rank"), ranks)
+        pq.write_table(slates.cast(SLATES), path, compression="zstd")
+    return len(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -64,6 +64,7 @@ class DraftSlate:
 
     focused    rows that moved up because of this visit's views
     rules      what rules did, by rank
+    fixed      by rank, whether the item is pinned, or no candidate of the scorer
     explores   whether ranks could be drawn, so that every item has a propensity
     """
 
@@ -71,6 +72,7 @@ class DraftSlate:
     choices: tuple[Choice, ...]
     reasons: tuple[Reason, ...]
     rules: tuple[tuple[AppliedRule, ...], ...]
+    fixed: BoolArray
     focused: frozenset[int] = frozenset()
     withheld: tuple[WithheldItem, ...] = ()
     explores: bool = False
@@ -78,6 +80,23 @@ class DraftSlate:
     def rows(self) -> Int64Array:
         """Return the rows of `scored` in the slate, by rank."""
         return np.array([choice.row for choice in self.choices], np.int64)
+
+    def measure_relevance(self) -> Float64Array:
+        """Return the relevance of each rank by its score; rules let it only fall."""
+        scores = self.scored.scores[self.rows()]
+        relevance = scale_to_relevance(scores, log_odds=self.scored.task is not None)
+        return np.asarray(np.minimum.accumulate(relevance))
+
+    def select(self, ranks: Int64Array) -> DraftSlate:
+        """Return the slate of some of the ranks, from 0, in the order given."""
+        chosen = ranks.tolist()
+        return replace(
+            self,
+            choices=tuple([self.choices[rank] for rank in chosen]),
+            reasons=tuple([self.reasons[rank] for rank in chosen]),
+            rules=tuple([self.rules[rank] for rank in chosen]),
+            fixed=self.fixed[ranks],
+        )
 
     def make_items(self, items: ItemFeatures, *, explain: bool) -> list[ScoredItem]:
         """Return the items of the slate, ranks from 1."""
@@ -175,13 +194,19 @@ class SlateBuilder:
         placement: Placement,
         scored: ScoredItems,
         context: SlateContext,
+        *,
+        n_more: int = 0,
     ) -> DraftSlate:
-        """Return a slate of at most `query.count` items."""
+        """Return a slate of at most `query.count` items.
+
+        n_more   so many of the next candidates follow behind; the rules are valid for all together
+        """
         request = self._make_request(query, placement, context)
         if request.keeps_order():
-            best = scored.best_rows(request.allowed, query.count)
-            if len(best) == query.count:
+            best = scored.best_rows(request.allowed, query.count + n_more)
+            if len(best) >= query.count:
                 return _draft_unchanged(scored, best)
+        n_scored = len(scored.positions)
         ranked, focused = _rank(scored, request)
         if len(ranked.rows) < query.count or request.caps:
             n_needed = query.count if not request.caps else len(request.allowed)
@@ -189,7 +214,7 @@ class SlateBuilder:
         if request.rules and len(ranked.rows):
             order, relevance = reorder(request.rules, ranked.positions(), ranked.relevance)
             ranked = _Ranked(ranked.scored, ranked.rows[order], relevance)
-        scored, choices, pin_rules = self._choose(request, ranked)
+        scored, choices, pin_rules = self._choose(request, ranked, query.count + n_more)
         reasons, rules = _explain(scored, choices, pin_rules, focused, request.rules)
         withheld: tuple[WithheldItem, ...] = ()
         if query.explain and request.rules:
@@ -200,6 +225,9 @@ class SlateBuilder:
             choices=tuple(choices),
             reasons=tuple(reasons),
             rules=tuple(rules),
+            fixed=np.array(
+                [choice.row >= n_scored or choice.row in pin_rules for choice in choices], bool
+            ),
             focused=focused,
             withheld=withheld,
             explores=request.exploration is not None,
@@ -225,16 +253,18 @@ class SlateBuilder:
         )
 
     def _choose(
-        self, request: _SlateRequest, ranked: _Ranked
+        self, request: _SlateRequest, ranked: _Ranked, count: int
     ) -> tuple[ScoredItems, list[Choice], dict[int, str]]:
-        """Choose the rows of the slate, and name the rule of each pinned row.
+        """Choose `count` rows, and name the rule of each row that is pinned in the slate.
 
         Also returns the scored items, with those that only pins and exploration added.
         """
         query, exploration = request.query, request.exploration
         pins = place_pins(request.rules, request.allowed) if request.rules else {}
+        if count > query.count:
+            pins = {rank: pin for rank, pin in pins.items() if rank <= query.count}
         if not (pins or request.diversity or exploration is not None or request.caps):
-            choices = [Choice(row, 1.0) for row in ranked.rows[: query.count].tolist()]
+            choices = [Choice(row, 1.0) for row in ranked.rows[:count].tolist()]
             return ranked.scored, choices, {}
         ranked, usual = _add_unranked(request, ranked, pins)
         positions = ranked.positions()
@@ -263,7 +293,7 @@ class SlateBuilder:
         )
         choices = [
             choice._replace(row=int(ranked.rows[choice.row]))
-            for choice in fill_slate(plan, query.count, rng)
+            for choice in fill_slate(plan, count, rng)
         ]
         pin_rules = {int(ranked.rows[index[pin.position]]): pin.rule for pin in pins.values()}
         return ranked.scored, choices, pin_rules
@@ -306,6 +336,7 @@ def _draft_unchanged(scored: ScoredItems, rows: Int64Array) -> DraftSlate:
         choices=tuple([Choice(row, 1.0) for row in rows.tolist()]),
         reasons=tuple(scored.reasons_of(rows)),
         rules=((),) * len(rows),
+        fixed=np.zeros(len(rows), bool),
     )
 
 

@@ -59,6 +59,38 @@ def test_the_files_hold_the_slates_that_the_server_answers(shop, tmp_path, proce
             assert [(each["rank"], each["item_id"], each["reason"]) for each in items] == slate
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_the_last_ranks_are_assigned_and_the_first_ranks_stay(shop, tmp_path, processes):
+    usual, more = tmp_path / "usual", tmp_path / "more"
+    arguments = ["--count", "2", "--processes", processes]
+    recommend("--out", str(usual), *arguments)
+    recommend("--out", str(more), *arguments, "--long-tail", "1")
+    slates = {}
+    for name, folder in (("usual", usual), ("more", more)):
+        rows = sorted(pq.read_table(folder).to_pylist(), key=lambda row: row["user_id"])
+        slates[name] = {}
+        for row in rows:
+            slates[name].setdefault(row["user_id"], []).append(row)
+    assert slates["usual"].keys() == slates["more"].keys()
+    for user_id, slate in slates["more"].items():
+        items = [row["item_id"] for row in slate]
+        assert len(set(items)) == len(slate) == len(slates["usual"][user_id])
+        assert [row["rank"] for row in slate] == list(range(1, len(slate) + 1))
+        assert slate[0] == slates["usual"][user_id][0]
+    shown = {
+        name: {row["item_id"] for slate in by_user.values() for row in slate}
+        for name, by_user in slates.items()
+    }
+    assert shown["more"] == {"beer", "bread", "butter", "milk", "wine"} > shown["usual"]
+    # One process or two: the same slates.
+    again = tmp_path / "again"
+    recommend("--out", str(again), "--count", "2", "--processes", "1", "--long-tail", "1")
+    key = ["user_id", "rank"]
+    assert pq.read_table(again).sort_by([(name, "ascending") for name in key]) == pq.read_table(
+        more
+    ).sort_by([(name, "ascending") for name in key])
+
+
 def test_a_list_of_users_may_be_given_and_an_older_folder_is_replaced(shop, tmp_path):
     listed = tmp_path / "users.txt"
     listed.write_text(f"{make_user_id(3)}\nnobody\n{make_user_id(1)}\n")
