@@ -251,8 +251,8 @@ def _number_ranks(lengths: Int64Array) -> Int64Array:
 def _assign_last_places(paths: Sequence[Path], request: BatchRequest) -> int:
     """Replace the longer slates in the files by slates with assigned last ranks.
 
-    Returns the number of rows. Only numbers of all users are in memory at once, 25 bytes for each
-    row of the longer slates.
+    Returns the number of rows. All users are in memory at once, about 70 bytes for each row of the
+    longer slates.
     """
     tables = [pq.read_table(path, columns=["user_id", "item_id"]) for path in paths]
     ids = pa.concat_tables(tables).combine_chunks()

@@ -62,7 +62,9 @@ class BaselinesConfig:
     """The settings of every baseline, by task."""
 
     all: TaskBaselines = field(default_factory=TaskBaselines)
-    new: TaskBaselines = field(default_factory=TaskBaselines)
+    new: TaskBaselines = field(
+        default_factory=lambda: TaskBaselines(ease=EaseBaselineConfig(weighting="log"))
+    )
 
     def of(self, task: RankingTask) -> TaskBaselines:
         """Return those of a task of TASKS."""

@@ -16,6 +16,8 @@ import numpy as np
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array, ObjectArray
 from features.contracts.errors import BadInput
 
+_PAIRS_AT_ONCE = 1_000_000  # bounds the memory of the pairs as Python numbers
+
 
 @dataclass(frozen=True)
 class LongTail:
@@ -104,14 +106,19 @@ def _assign(
     order = np.lexsort((rows, hashes, -options.relevance[rows]))
     given = np.zeros(len(options.items), bool)
     places, left = n_free.tolist(), capacity.tolist()
-    ordered = rows[order]
-    for row, user, item in zip(
-        ordered.tolist(), users[order].tolist(), options.items[ordered].tolist(), strict=True
-    ):
-        if places[user] > 0 and left[item] > 0:
-            places[user] -= 1
-            left[item] -= 1
-            given[row] = True
+    for start in range(0, len(order), _PAIRS_AT_ONCE):
+        part = order[start : start + _PAIRS_AT_ONCE]
+        pairs = zip(
+            rows[part].tolist(),
+            users[part].tolist(),
+            options.items[rows[part]].tolist(),
+            strict=True,
+        )
+        for row, user, item in pairs:
+            if places[user] > 0 and left[item] > 0:
+                places[user] -= 1
+                left[item] -= 1
+                given[row] = True
     return given
 
 
