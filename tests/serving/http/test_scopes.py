@@ -23,6 +23,8 @@ REQUIRED_SCOPES = {
     ("POST", "/v1/price-suggestions/{suggestion_id}/approve"): "pricing.approve",
     ("POST", "/v1/price-suggestions/{suggestion_id}/reject"): "pricing.approve",
     ("POST", "/v1/price-suggestions/bulk"): "pricing.approve",
+    ("POST", "/v1/price-suggestions/submit"): "pricing.propose",
+    ("POST", "/v1/price-suggestions/{suggestion_id}/submit"): "pricing.propose",
     ("POST", "/v1/price-changes/{price_id}/rollback"): "pricing.approve",
     ("GET", "/v1/experiments"): "experiments.manage",
     ("GET", "/v1/experiments/{key}/results"): "experiments.manage",
