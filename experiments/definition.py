@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from configs import loading
@@ -26,6 +27,7 @@ CHAINS: dict[UnitKind, tuple[str, ...]] = {
 
 _FOLDER = "experiments"
 _WEIGHT_TOLERANCE = 1e-6
+MAX_ATTRIBUTION_DAYS = 365
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,22 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class NonInferiority:
+    """The hypothesis that a variant loses less than `margin` of the control's mean of `metric`."""
+
+    margin: float
+    metric: Metric = "purchase_conversion"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.margin < 1:
+            raise BadInput(
+                f"a margin is a share between 0 and 1, not {self.margin:g}",
+                where="non_inferiority",
+                hint="Write margin: 0.02 where a loss below 2 % is accepted",
+            )
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Units split over variants on some placements, and the one metric that decides.
 
@@ -50,6 +68,10 @@ class Experiment:
                 experiment runs
     coverage    share of all units that take part, 0..1; raising it keeps the assignments of those
                 that take part already
+    attribution_days   purchases count for so many days after the stop
+    stopped_at  business time of the stop; exposures after it do not count. None while it runs, and
+                where a file says `stopped` without a time: then it is the last exposure
+    non_inferiority    states that a variant is not worse than the control; None: that it is better
 
     Raises BadInput when the values do not fit together, UnknownName when the control is no variant.
     """
@@ -64,6 +86,9 @@ class Experiment:
     coverage: float = 1.0
     status: Status = "running"
     primary_metric: Metric = "purchase_conversion"
+    attribution_days: float = 7.0
+    stopped_at: datetime | None = None
+    non_inferiority: NonInferiority | None = None
 
     def __post_init__(self) -> None:
         where = f"experiment {self.key!r}"
@@ -94,6 +119,23 @@ class Experiment:
             raise UnknownName(self.control, names, kind="control variant", where=where)
         if not 0 <= self.coverage <= 1:
             raise BadInput(f"coverage is {self.coverage:g}, not in [0, 1]", where=where)
+        self._check_stop(where)
+
+    def _check_stop(self, where: str) -> None:
+        if not 0 <= self.attribution_days <= MAX_ATTRIBUTION_DAYS:
+            raise BadInput(
+                f"attribution_days is {self.attribution_days:g}, "
+                f"not in [0, {MAX_ATTRIBUTION_DAYS}]",
+                where=where,
+            )
+        if self.stopped_at is None:
+            return
+        if self.stopped_at.tzinfo is None:
+            hint = "Write 2024-05-06T00:00:00Z"
+            raise BadInput("stopped_at has no time zone", where=where, hint=hint)
+        if self.running:
+            hint = "Write status: stopped"
+            raise BadInput("stopped_at of a running experiment", where=where, hint=hint)
 
     @property
     def running(self) -> bool:

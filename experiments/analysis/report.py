@@ -1,15 +1,16 @@
 """The report of an experiment: metrics by variant, differences to the control, and a verdict.
 
-A unit counts under the variant of its first exposure. Its outcomes are the purchases from that
-exposure on, strictly before `as_of`. The database reduces everything to one row per variant; the
-statistics are arithmetic on those rows.
+A unit counts under the variant of its first exposure, up to the stop of the experiment. Its
+outcomes are the purchases from that exposure on, strictly before the stop and the attribution
+window after it: asked later, the report says the same. The database reduces everything to one row
+per variant; the statistics are arithmetic on those rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import ibis
 import ibis.expr.types as ir
@@ -18,11 +19,13 @@ import pyarrow as pa
 from experiments.analysis.statistics import (
     NO_VALUES,
     Difference,
+    MarginTest,
     Moments,
     compare_means,
+    compare_with_margin,
     compute_sample_ratio_p_value,
 )
-from experiments.definition import CHAINS, Experiment, Metric
+from experiments.definition import CHAINS, Experiment, Metric, NonInferiority
 from features.contracts.tables import EventType
 from features.pipelines.expressions import zone_of
 
@@ -63,9 +66,27 @@ class VariantResult:
 
 
 @dataclass(frozen=True)
+class NonInferiorityResult:
+    """One variant beside the control by the stated margin.
+
+    shown   the variant loses less than the margin, at the level of the verdict; None: no test is
+            possible
+    """
+
+    variant: str
+    test: MarginTest | None
+    shown: bool | None
+
+
+@dataclass(frozen=True)
 class ExperimentReport:
     """The results of one experiment at `as_of`.
 
+    stopped_at              exposures until then count; None while the experiment runs
+    counted_until           purchases before this instant count: `as_of`, or the stop and the
+                            attribution window after it
+    non_inferiority         the stated hypothesis, and its result by variant; None and empty where
+                            none was stated
     other_currency          zones whose purchases count for conversion but not for revenue, which is
                             in one currency
     n_mixed                 units left out because they met several variants
@@ -78,6 +99,8 @@ class ExperimentReport:
     experiment: str
     status: str
     as_of: datetime
+    stopped_at: datetime | None
+    counted_until: datetime
     primary_metric: str
     control: str
     variants: tuple[VariantResult, ...]
@@ -86,6 +109,8 @@ class ExperimentReport:
     n_unknown: int
     sample_ratio_p_value: float | None
     verdict: str
+    non_inferiority: NonInferiority | None = None
+    non_inferiority_results: tuple[NonInferiorityResult, ...] = ()
 
 
 def build_report(
@@ -106,11 +131,15 @@ def build_report(
     """
     if isinstance(exposures, pa.Table):
         exposures = ibis.memtable(exposures.select(["unit_id", "variant", "exposed_at"]))
+    span = _find_span(experiment, exposures, as_of)
+    if span.stopped_at is not None:
+        stop = ibis.literal(span.stopped_at.astimezone(UTC))
+        exposures = exposures.filter(exposures.exposed_at <= stop)
     rows = aggregate_moments(
         exposures,
         events,
         unit_columns=CHAINS[experiment.unit],
-        as_of=as_of,
+        as_of=span.counted_until,
         other_currency=other_currency,
     )
     sums_by_variant = _read_sums(rows.to_pyarrow())
@@ -120,10 +149,13 @@ def build_report(
     sample_ratio = compute_sample_ratio_p_value([result.n for result in results], weights)
     several = sums_by_variant.get(_SEVERAL_VARIANTS)
     unknown = set(sums_by_variant) - {*names, _SEVERAL_VARIANTS}
+    non_inferiority = _test_margins(experiment, sums_by_variant)
     return ExperimentReport(
         experiment=experiment.key,
         status=experiment.status,
         as_of=as_of,
+        stopped_at=span.stopped_at,
+        counted_until=span.counted_until,
         primary_metric=experiment.primary_metric,
         control=experiment.control,
         variants=results,
@@ -131,8 +163,38 @@ def build_report(
         n_mixed=0 if several is None else several.n,
         n_unknown=sum(sums_by_variant[name].n for name in unknown),
         sample_ratio_p_value=sample_ratio,
-        verdict=_decide(experiment, results, sample_ratio),
+        verdict=_find_obstacle(span, results, sample_ratio)
+        or _decide(experiment, results, non_inferiority),
+        non_inferiority=experiment.non_inferiority,
+        non_inferiority_results=non_inferiority,
     )
+
+
+@dataclass(frozen=True)
+class _Span:
+    """When an experiment stopped, until when purchases count, and until when they will in the end.
+
+    stopped_at, ends_at   None while it runs
+    """
+
+    stopped_at: datetime | None
+    counted_until: datetime
+    ends_at: datetime | None
+
+
+def _find_span(experiment: Experiment, exposures: ir.Table, as_of: datetime) -> _Span:
+    """Return the span that a report at `as_of` counts.
+
+    An experiment whose file says `stopped` without a time stopped at its last exposure.
+    """
+    if experiment.running:
+        return _Span(None, as_of, None)
+    stopped_at = experiment.stopped_at
+    if stopped_at is None:
+        known = exposures.filter(exposures.exposed_at < ibis.literal(as_of.astimezone(UTC)))
+        stopped_at = known.exposed_at.max().to_pyarrow().as_py() or as_of
+    ends_at = stopped_at + timedelta(days=experiment.attribution_days)
+    return _Span(stopped_at, min(as_of, ends_at), ends_at)
 
 
 def aggregate_moments(
@@ -227,22 +289,60 @@ def _compare_variants(
     return tuple(results)
 
 
-def _decide(
-    experiment: Experiment, results: Sequence[VariantResult], sample_ratio: float | None
-) -> str:
-    """Return the verdict, one line.
+def _test_margins(
+    experiment: Experiment, sums_by_variant: Mapping[str, _VariantSums]
+) -> tuple[NonInferiorityResult, ...]:
+    """Return the tests of the stated margin by variant; none where none is stated."""
+    hypothesis = experiment.non_inferiority
+    if hypothesis is None:
+        return ()
+    without_units = _VariantSums(0, dict.fromkeys(METRICS, NO_VALUES))
+    control = sums_by_variant.get(experiment.control, without_units)
+    results = []
+    for variant in experiment.variants:
+        if variant.name == experiment.control:
+            continue
+        sums = sums_by_variant.get(variant.name, without_units)
+        test = compare_with_margin(
+            sums.moments[hypothesis.metric], control.moments[hypothesis.metric], hypothesis.margin
+        )
+        shown = None if test is None else test.p_value < SIGNIFICANCE / _count_rivals(experiment)
+        results.append(NonInferiorityResult(variant.name, test, shown))
+    return tuple(results)
 
-    Only a stopped experiment decides: a test that is read again and again finds differences that
-    are not there.
+
+def _count_rivals(experiment: Experiment) -> int:
+    return len(experiment.variants) - 1
+
+
+def _find_obstacle(
+    span: _Span, results: Sequence[VariantResult], sample_ratio: float | None
+) -> str | None:
+    """Return why there is no decision yet; None where there may be one.
+
+    Only an experiment that stopped, and whose purchases are all counted, decides: a test that is
+    read again and again finds differences that are not there.
     """
-    metric = experiment.primary_metric
     if sample_ratio is not None and sample_ratio < SAMPLE_RATIO_LEVEL:
         return "no decision: sample ratio mismatch"
     if any(result.n < 2 for result in results):
         return "no decision: fewer than two units in a variant"
-    if experiment.running:
+    if span.ends_at is None:
         return "no decision: still running"
-    level = SIGNIFICANCE / (len(results) - 1)
+    if span.counted_until < span.ends_at:
+        ends_at = span.ends_at.astimezone(UTC)
+        return f"no decision: purchases count until {ends_at:%Y-%m-%d %H:%M} UTC"
+    return None
+
+
+def _decide(
+    experiment: Experiment,
+    results: Sequence[VariantResult],
+    non_inferiority: Sequence[NonInferiorityResult],
+) -> str:
+    """Return the verdict, one line: who is better, then who is not worse by the stated margin."""
+    metric = experiment.primary_metric
+    level = SIGNIFICANCE / _count_rivals(experiment)
     winners: list[tuple[float, str]] = []
     losers: list[str] = []
     for result in results:
@@ -255,6 +355,20 @@ def _decide(
             losers.append(result.name)
     if winners:
         return f"{max(winners)[1]} beats {experiment.control} on {metric}"
+    hypothesis = experiment.non_inferiority
+    not_worse = [
+        (result.test.change, result.variant)
+        for result in non_inferiority
+        if result.test is not None and result.shown
+    ]
+    if hypothesis is not None and not_worse:
+        lost = f"{hypothesis.margin * 100:.3g}% of {hypothesis.metric}"
+        return (
+            f"{max(not_worse)[1]} is not worse than {experiment.control}: it loses less than {lost}"
+        )
     if len(losers) == len(results) - 1:
         return f"keep {experiment.control}: better on {metric} than {', '.join(losers)}"
+    if hypothesis is not None:
+        lost = f"{hypothesis.margin * 100:.3g}% of {hypothesis.metric}"
+        return f"no decision: a loss of {lost} against {experiment.control} is not ruled out"
     return f"no decision: no difference in {metric} beyond chance"

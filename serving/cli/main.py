@@ -14,6 +14,7 @@ from serving.cli import (
     demo,
     doctor,
     evaluate,
+    experiments,
     features,
     forecasts,
     imports,
@@ -55,6 +56,7 @@ app.add_typer(promotions.app, name="promotions")
 app.command("inventory")(inventory.inventory)
 app.command("recommend")(recommend.recommend)
 app.command("serve")(serve.serve)
+app.add_typer(experiments.app, name="experiments")
 app.add_typer(keys.app, name="keys")
 app.command("doctor")(doctor.doctor)
 

@@ -120,5 +120,6 @@ experiment_states = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
+    sa.Column("stopped_at", Instant),  # business time; null while it runs
     sa.CheckConstraint("status IN ('running', 'stopped')", name="known_status"),
 )

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import TYPE_CHECKING, Annotated, Literal
+from datetime import datetime
+from typing import Annotated, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from experiments.definition import Experiment, Status
-from features.contracts.money import mean_to_major
+from serving.experiments.documents import ResultsResponse, describe_report
 from serving.experiments.service import ExperimentService
 from serving.field_types import Id, Name
 from serving.http.auth import Caller, require
 from serving.http.dependencies import inject
 from serving.http.idempotency import Write
 from serving.http.parameters import allow_only
-
-if TYPE_CHECKING:
-    from experiments.analysis.report import ExperimentReport, MetricResult, VariantResult
 
 router = APIRouter(prefix="/v1", tags=["experiments"])
 Experiments = Annotated[ExperimentService, Depends(inject(ExperimentService))]
@@ -35,6 +32,13 @@ class VariantResponse(BaseModel):
     policy: str
 
 
+class HypothesisResponse(BaseModel):
+    """A variant loses less than `margin` of the control's mean of `metric`."""
+
+    metric: str
+    margin: float
+
+
 class ExperimentResponse(BaseModel):
     """An experiment as it is now."""
 
@@ -47,6 +51,9 @@ class ExperimentResponse(BaseModel):
     control: str
     coverage: float
     primary_metric: str
+    attribution_days: float
+    stopped_at: datetime | None
+    non_inferiority: HypothesisResponse | None
 
 
 class ExperimentsResponse(BaseModel):
@@ -71,74 +78,6 @@ class AssignmentsResponse(BaseModel):
     next_cursor: None = None
 
 
-class DifferenceResponse(BaseModel):
-    """Variant minus control, with the 95 % confidence interval and the two-sided p-value."""
-
-    value: float
-    low: float
-    high: float
-    p_value: float
-
-
-class MoneyDifferenceResponse(BaseModel):
-    """The same in major units of the report's currency."""
-
-    value: str
-    low: str
-    high: str
-    p_value: float
-
-
-class ShareResponse(BaseModel):
-    """A share of units; difference is null for the control."""
-
-    mean: float | None
-    difference: DifferenceResponse | None
-
-
-class MoneyResponse(BaseModel):
-    """Major units of the report's currency for each unit; difference is null for the control."""
-
-    mean: str | None
-    difference: MoneyDifferenceResponse | None
-
-
-class MetricsResponse(BaseModel):
-    """The metrics of the units from their first exposure on."""
-
-    purchase_conversion: ShareResponse
-    revenue_per_unit: MoneyResponse
-
-
-class VariantResultResponse(BaseModel):
-    """How many units were exposed to the variant, and its metrics."""
-
-    name: str
-    n: int
-    metrics: MetricsResponse
-
-
-class ResultsResponse(BaseModel):
-    """The results of an experiment until now."""
-
-    experiment: str
-    status: str
-    as_of: str
-    primary_metric: str
-    control: str
-    currency: str
-    variants: list[VariantResultResponse]
-    other_currency: list[str] = Field(
-        description="Zones whose purchases are no revenue here: another currency"
-    )
-    n_mixed: int
-    n_unknown: int
-    sample_ratio_p_value: float | None = Field(
-        description="Below 0.001 the split is taken for broken and there is no verdict"
-    )
-    verdict: str
-
-
 @router.get("/experiments")
 def get_experiments(experiments: Experiments, _caller: Manager) -> ExperimentsResponse:
     """Every experiment."""
@@ -150,8 +89,9 @@ def get_experiments(experiments: Experiments, _caller: Manager) -> ExperimentsRe
 
 @router.get("/experiments/{key}/results")
 def get_results(experiments: Experiments, _caller: Manager, key: Key) -> ResultsResponse:
-    """The results so far, per variant and against the control."""
-    return _describe_report(experiments.report(key), experiments.currency)
+    """The results by variant and against the control: so far, or until the stop and what it still
+    causes."""
+    return describe_report(experiments.report(key), experiments.currency)
 
 
 @router.post("/experiments/{key}/{action}", response_model=ExperimentResponse)
@@ -195,42 +135,3 @@ def get_assignments(
 
 def _describe_experiment(experiment: Experiment) -> ExperimentResponse:
     return ExperimentResponse.model_validate(experiment, from_attributes=True)
-
-
-def _describe_report(report: ExperimentReport, currency: str) -> ResultsResponse:
-    return ResultsResponse(
-        experiment=report.experiment,
-        status=report.status,
-        as_of=report.as_of.astimezone(UTC).isoformat(),
-        primary_metric=report.primary_metric,
-        control=report.control,
-        currency=currency,
-        variants=[_describe_variant(variant, currency) for variant in report.variants],
-        other_currency=list(report.other_currency),
-        n_mixed=report.n_mixed,
-        n_unknown=report.n_unknown,
-        sample_ratio_p_value=report.sample_ratio_p_value,
-        verdict=report.verdict,
-    )
-
-
-def _describe_variant(variant: VariantResult, currency: str) -> VariantResultResponse:
-    conversion = variant.metrics["purchase_conversion"]
-    metrics = MetricsResponse(
-        purchase_conversion=ShareResponse.model_validate(conversion, from_attributes=True),
-        revenue_per_unit=_describe_money(variant.metrics["revenue_per_unit"], currency),
-    )
-    return VariantResultResponse(name=variant.name, n=variant.n, metrics=metrics)
-
-
-def _describe_money(metric: MetricResult, currency: str) -> MoneyResponse:
-    mean = None if metric.mean is None else mean_to_major(metric.mean, currency)
-    if metric.difference is None:
-        return MoneyResponse(mean=mean, difference=None)
-    difference = MoneyDifferenceResponse(
-        value=mean_to_major(metric.difference.value, currency),
-        low=mean_to_major(metric.difference.low, currency),
-        high=mean_to_major(metric.difference.high, currency),
-        p_value=metric.difference.p_value,
-    )
-    return MoneyResponse(mean=mean, difference=difference)

@@ -16,7 +16,7 @@ from features.contracts.errors import Conflict, NotFound
 from features.database import reading
 from features.facts.exposures import read_first_exposures
 from serving.database.audit_log import AuditEntry, AuditLog
-from serving.experiments.repository import ExperimentStates
+from serving.experiments.repository import ExperimentState, ExperimentStates
 
 if TYPE_CHECKING:
     from experiments.analysis.report import ExperimentReport
@@ -75,10 +75,11 @@ class ExperimentService:
         if status == "running":
             _check_placements_free(experiment, current)
         now = self._system_clock.now()
-        states.set(key, status, now)
+        state = ExperimentState(status, self._clock.now() if status == "stopped" else None)
+        states.set(key, state, now)
         action = "start" if status == "running" else "stop"
         AuditLog(connection).append([AuditEntry(actor, action, "experiment", key)], now)
-        return replace(experiment, status=status)
+        return replace(experiment, status=status, stopped_at=state.stopped_at)
 
     def assign_unit(self, unit_id: str) -> list[Assignment]:
         """Return the variant of `unit_id` in each running experiment, without exposing it."""
@@ -86,8 +87,8 @@ class ExperimentService:
         return [Assignment(experiment, assign(experiment, unit_id)) for experiment in running]
 
     def report(self, key: str) -> ExperimentReport:
-        """Return the results of an experiment until now; money in minor units of the shop's
-        currency."""
+        """Return the results of an experiment until now, or until its stop and the attribution
+        window after it; money in minor units of the shop's currency."""
         # These bring the analytical database with them; a server that answers nothing but slates
         # never loads it.
         from experiments.analysis.report import build_report
@@ -108,13 +109,15 @@ class ExperimentService:
         """The currency of the money in reports."""
         return self._settings.currency
 
-    def _apply(self, statuses: Mapping[str, str]) -> dict[str, Experiment]:
-        """Return the experiments with these statuses."""
+    def _apply(self, states: Mapping[str, ExperimentState]) -> dict[str, Experiment]:
+        """Return the experiments with these states."""
         experiments = dict(self._defined)
-        for key, status in statuses.items():
+        for key, state in states.items():
             if key in experiments:
                 experiments[key] = replace(
-                    experiments[key], status="running" if status == "running" else "stopped"
+                    experiments[key],
+                    status="running" if state.status == "running" else "stopped",
+                    stopped_at=state.stopped_at,
                 )
         return experiments
 

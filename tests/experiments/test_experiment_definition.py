@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from configs.settings import Settings
-from experiments.definition import Experiment, Variant, load_experiments
+from experiments.definition import Experiment, NonInferiority, Variant, load_experiments
 from features.contracts.errors import BadInput, UnknownName
 
 HALVES = (Variant("champion", 0.5), Variant("buy_again", 0.5, "buy_again"))
@@ -44,6 +45,28 @@ def test_the_shipped_experiment_compares_the_champion_with_buying_again(tmp_path
 def test_an_overlay_stops_an_experiment(tmp_path: Path) -> None:
     settings = overlay(tmp_path, home_ranker="status: stopped\n")
     assert not load_experiments(settings)["home_ranker"].running
+
+
+def test_the_shipped_experiment_states_that_buying_again_is_not_worse(tmp_path: Path) -> None:
+    experiment = load_experiments(Settings(home=tmp_path))["home_ranker"]
+    assert experiment.non_inferiority == NonInferiority(0.02, "purchase_conversion")
+
+
+def test_a_file_tells_when_an_experiment_stopped(tmp_path: Path) -> None:
+    settings = overlay(tmp_path, home_ranker="status: stopped\nstopped_at: 2024-05-06T00:00:00Z\n")
+    stopped_at = load_experiments(settings)["home_ranker"].stopped_at
+    assert stopped_at == datetime(2024, 5, 6, tzinfo=UTC)
+
+
+def test_stops_windows_and_margins_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(BadInput, match="share between 0 and 1"):
+        NonInferiority(0.0)
+    with pytest.raises(BadInput, match="attribution_days"):
+        replace(TRIAL, attribution_days=-1)
+    with pytest.raises(BadInput, match="running"):
+        replace(TRIAL, stopped_at=datetime(2024, 5, 6, tzinfo=UTC))
+    with pytest.raises(BadInput, match="time zone"):
+        replace(TRIAL, status="stopped", stopped_at=datetime(2024, 5, 6))  # noqa: DTZ001
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,13 @@ import pyarrow as pa
 import pytest
 
 from experiments.analysis.report import ExperimentReport, build_report
-from experiments.analysis.statistics import Moments, compare_means, compute_sample_ratio_p_value
-from experiments.definition import Experiment, Variant
+from experiments.analysis.statistics import (
+    Moments,
+    compare_means,
+    compare_with_margin,
+    compute_sample_ratio_p_value,
+)
+from experiments.definition import Experiment, NonInferiority, Variant
 from features.contracts.tables import EVENTS
 from features.facts.exposures import SCHEMA
 
@@ -22,7 +27,15 @@ END = NOON + timedelta(days=7)
 HOUR = timedelta(hours=1)
 VARIANTS = (Variant("champion", 0.5), Variant("buy_again", 0.5, "buy_again"))
 TRIAL = Experiment(
-    "trial", ("home",), VARIANTS, "champion", "trial", "they sell alike", status="stopped"
+    "trial",
+    ("home",),
+    VARIANTS,
+    "champion",
+    "trial",
+    "they sell alike",
+    status="stopped",
+    stopped_at=NOON + timedelta(days=1),
+    attribution_days=6,
 )
 
 
@@ -180,15 +193,123 @@ def test_verdicts(shop) -> None:
         run(exposures, of_control).verdict
         == "keep champion: better on purchase_conversion than buy_again"
     )
-    running = replace(TRIAL, status="running")
+    running = replace(TRIAL, status="running", stopped_at=None)
     assert run(exposures, of_treatment, running).verdict == "no decision: still running"
     assert run(exposures[:41], []).verdict == "no decision: sample ratio mismatch"
     assert run([], []).verdict == "no decision: fewer than two units in a variant"
 
 
+def test_a_stopped_experiment_says_the_same_a_year_later(shop) -> None:
+    exposures, events = shop
+    stop = TRIAL.stopped_at
+    assert stop is not None
+    late = [
+        *(bought(100_000, user_id=f"c{n}", at=END + HOUR) for n in range(5)),
+        bought(100_000, user_id="after", at=stop + 2 * HOUR),
+    ]
+    after = [exposed("after", "champion", stop + HOUR)]
+    first = run(exposures, events)
+    assert first.counted_until == END == stop + timedelta(days=6)
+    again = run(exposures + after, events + late, as_of=END + timedelta(days=365))
+    assert replace(again, as_of=first.as_of) == first
+
+
+def test_purchases_in_the_attribution_window_count_and_the_verdict_waits_for_its_end(shop) -> None:
+    exposures, events = shop
+    stop = TRIAL.stopped_at
+    assert stop is not None
+    inside = [bought(500, user_id="c0", at=END - HOUR)]
+    before = run(exposures, events, as_of=stop + HOUR)
+    assert before.verdict == "no decision: purchases count until 2018-01-08 12:00 UTC"
+    assert before.counted_until == stop + HOUR
+    control = run(exposures, events + inside).variants[0]
+    assert control.metrics["revenue_per_unit"].mean == (500 + 100 + 200 + 300 + 400) / 5
+
+
+def test_an_experiment_that_stopped_without_a_time_stopped_at_its_last_exposure(shop) -> None:
+    exposures, events = shop
+    exposures = [*exposures, exposed("last", "champion", NOON + 3 * HOUR)]
+    untimed = replace(TRIAL, stopped_at=None, attribution_days=1)
+    report = run(exposures, events, untimed)
+    assert report.stopped_at == NOON + 3 * HOUR
+    assert report.counted_until == NOON + 27 * HOUR
+
+
+def sells(n_control: int, n_treatment: int, of: int = 1000) -> tuple[list, list]:
+    """Return exposures and purchases of two variants of `of` units each."""
+    arms = (("c", "champion", n_control), ("t", "buy_again", n_treatment))
+    exposures = [exposed(f"{key}{n}", name) for key, name, _ in arms for n in range(of)]
+    events = [bought(100, user_id=f"{key}{n}") for key, _, sold in arms for n in range(sold)]
+    return exposures, events
+
+
+NOT_WORSE = replace(TRIAL, non_inferiority=NonInferiority(margin=0.1))
+
+
+def test_a_loss_of_the_margin_is_ruled_out_by_hand() -> None:
+    report = run(*sells(500, 495), NOT_WORSE)
+    (result,) = report.non_inferiority_results
+    assert result.test is not None
+    # .495 - .9 * .5 = .045; variances n / (n - 1) * p (1 - p)
+    error = math.sqrt((0.495 * 0.505 + 0.81 * 0.5 * 0.5) / 999)
+    assert result.test.p_value == pytest.approx(
+        math.erfc(0.045 / error / math.sqrt(2)) / 2, rel=0.03
+    )  # with some 2,000 degrees of freedom t is nearly normal
+    assert result.test.change == pytest.approx(-0.01)
+    assert result.shown
+    assert report.verdict == (
+        "buy_again is not worse than champion: it loses less than 10% of purchase_conversion"
+    )
+
+
+def test_the_lower_end_is_the_margin_at_which_the_test_would_turn() -> None:
+    treatment, control = Moments(400, 9.0, 16.0), Moments(500, 10.0, 25.0)
+    test = compare_with_margin(treatment, control, 0.2)
+    assert test is not None
+    at_the_end = compare_with_margin(treatment, control, -test.low)
+    assert at_the_end is not None
+    assert at_the_end.p_value == pytest.approx(0.05)
+    assert test.low < test.change == pytest.approx(-0.1)
+
+
+def test_a_loss_that_may_reach_the_margin_is_not_ruled_out() -> None:
+    report = run(*sells(500, 470), NOT_WORSE)
+    assert report.non_inferiority_results[0].shown is False
+    assert report.verdict == (
+        "no decision: a loss of 10% of purchase_conversion against champion is not ruled out"
+    )
+
+
+def test_a_better_variant_is_called_better_whatever_the_margin() -> None:
+    report = run(*sells(400, 600), NOT_WORSE)
+    assert report.verdict == "buy_again beats champion on purchase_conversion"
+    assert report.non_inferiority_results[0].shown
+
+
+def test_a_worse_variant_is_told_as_worse_where_the_margin_is_not_kept() -> None:
+    report = run(*sells(500, 300), NOT_WORSE)
+    assert report.verdict == "keep champion: better on purchase_conversion than buy_again"
+
+
+def test_a_margin_needs_units_and_a_mean_above_nothing() -> None:
+    report = run(*sells(0, 10), NOT_WORSE)
+    assert report.non_inferiority_results[0].test is None
+    assert report.non_inferiority_results[0].shown is None
+    assert compare_with_margin(Moments(1, 1.0, None), Moments(5, 1.0, 1.0), 0.1) is None
+
+
+def test_equal_variants_without_spread_are_not_worse() -> None:
+    same = Moments(5, 1.0, 0.0)
+    test = compare_with_margin(same, same, 0.1)
+    assert test is not None
+    assert test.p_value == 0.0
+    assert test.low == pytest.approx(0.0, abs=1e-9)
+
+
 def test_a_report_is_plain_json(shop) -> None:
     for report in (run(*shop), run([], [])):
-        plain = asdict(report) | {"as_of": report.as_of.isoformat()}
+        times = ("as_of", "counted_until", "stopped_at")
+        plain = asdict(report) | {name: getattr(report, name).isoformat() for name in times}
         values = json.loads(json.dumps(plain, allow_nan=False))
         assert values["as_of"] == "2018-01-08T12:00:00+00:00"
         assert [variant["name"] for variant in values["variants"]] == ["champion", "buy_again"]

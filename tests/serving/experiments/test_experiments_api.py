@@ -1,6 +1,8 @@
 """Experiments over HTTP: started, stopped, assigned, and their results."""
 
+import json
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from fastapi.testclient import TestClient
@@ -8,6 +10,8 @@ from fastapi.testclient import TestClient
 from features.contracts.errors import Conflict
 from features.database import transaction
 from serving.app import create_app
+from serving.cli import experiments as cli_experiments
+from tests.shops.served_shop import make_settings
 
 
 def test_an_experiment_is_stopped_and_started_for_every_process(served):
@@ -84,3 +88,58 @@ def test_results_count_exposed_units_and_what_they_bought(served):
         for item in served.client.get(f"/v1/assignments?unit_id={unit}").json()["items"]
     }
     assert assigned == {variant["name"] for variant in variants if variant["n"]}
+
+
+def test_results_end_with_the_stop_over_http_and_on_the_command_line(served, monkeypatch, capsys):
+    units = [f"u{number:02}" for number in range(8)]
+    for unit in units:
+        served.client.post("/v1/recommendations", json={"placement": "home", "user_id": unit})
+    served.server.exposures.close()
+    before = served.server.clock.now()
+    assert served.client.post("/v1/experiments/home_ranker/stop").status_code == 200
+    (experiment,) = served.client.get("/v1/experiments").json()["items"]
+    stopped_at = datetime.fromisoformat(experiment["stopped_at"])
+    assert before <= stopped_at <= served.server.clock.now()
+    assert experiment["attribution_days"] == 7
+    assert experiment["non_inferiority"] == {"metric": "purchase_conversion", "margin": 0.02}
+    results = served.client.get("/v1/experiments/home_ranker/results").json()
+    assert datetime.fromisoformat(results["stopped_at"]) == stopped_at
+    (margin,) = results["non_inferiority"]["variants"]
+    assert (margin["variant"], margin["shown"]) == ("buy_again", None)  # nobody bought yet
+    assert results["verdict"].startswith("no decision")
+
+    # Eight days later the window is over, and a purchase of then does not count.
+    later = make_settings(served.settings.home, clock_start=stopped_at + timedelta(days=8))
+    with TestClient(create_app(later), headers=served.client.headers) as client:
+        purchase = {
+            "event_type": "purchase",
+            "occurred_at": (stopped_at + timedelta(days=7, hours=1)).isoformat(),
+            "item_id": "wine",
+            "line_amount": "12.50",
+            "user_id": "u00",
+        }
+        client.post("/v1/events", json={"events": [purchase]})
+        final = client.get("/v1/experiments/home_ranker/results").json()
+    assert datetime.fromisoformat(final["counted_until"]) == stopped_at + timedelta(days=7)
+    assert [variant["metrics"]["purchase_conversion"]["mean"] for variant in final["variants"]] in (
+        [0.0, 0.0],
+        [0.0, None],
+        [None, 0.0],
+    )
+
+    def open_later(shop):
+        shop.settings = later
+
+    monkeypatch.setattr(cli_experiments.Shop, "__init__", open_later)
+    cli_experiments.report("home_ranker", json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed | {"as_of": None} == final | {"as_of": None}
+    cli_experiments.report("home_ranker")
+    text = capsys.readouterr().out
+    assert "no test of the margin is possible yet" in text
+    assert "Verdict: no decision" in text
+    cli_experiments.start("home_ranker")
+    assert capsys.readouterr().out == "home_ranker is running\n"
+    cli_experiments.list_experiments(json=True)
+    (listed,) = json.loads(capsys.readouterr().out)["items"]
+    assert (listed["key"], listed["status"]) == ("home_ranker", "running")
