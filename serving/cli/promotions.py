@@ -1,4 +1,4 @@
-"""`shopwright promotions simulate`: the expected effect of a promotion."""
+"""`shopwright promotions simulate|suggest`: the expected effect of a promotion, and a plan."""
 
 from __future__ import annotations
 
@@ -16,18 +16,14 @@ from serving.cli.shop import Shop
 if TYPE_CHECKING:
     from serving.what_if.documents import (
         MoneyResponse,
+        PromotionPlanResponse,
         PromotionRequest,
         PromotionSimulationResponse,
         SpendSaveResponse,
         UnitsResponse,
     )
 
-app = typer.Typer(help="What-if of promotions", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `simulate` a verb of its own while it is the only one."""
+app = typer.Typer(help="What-if of promotions, and promotions to plan", no_args_is_help=True)
 
 
 @app.command()
@@ -122,6 +118,82 @@ def simulate(
     title = f"{mechanic}, zone {zone}, {n_items} items, {currency}: mean (p10 to p90)"
     _print_effects(document, title)
     _print_remarks(document, request.support)
+
+
+@app.command()
+def suggest(
+    item: Annotated[
+        list[str] | None, typer.Option(help="A candidate; may be repeated; all items if unset")
+    ] = None,
+    weeks: Annotated[int, typer.Option(min=1, max=13, help="Weeks to plan")] = 8,
+    depth: Annotated[
+        list[float] | None, typer.Option(help="A share off to try; may be repeated: .1, .2, .3")
+    ] = None,
+    max_per_week: Annotated[int, typer.Option(min=1, help="Promotions in one week")] = 20,
+    max_per_item: Annotated[int, typer.Option(min=1, help="Promotions of one item")] = 2,
+    spacing: Annotated[
+        int, typer.Option(min=0, help="Weeks between two promotions of one item")
+    ] = 5,
+    risk_aversion: Annotated[
+        float, typer.Option(min=0, max=1, help="0: by the mean gain; 1: by the worse end")
+    ] = 0.5,
+    zone: Annotated[str, typer.Option(help="Zone")] = DEFAULT_ZONE,
+    json: JsonOption = False,
+) -> None:
+    """Suggest which items to promote, how deep and in which weeks. Nothing is written."""
+    from models.pricing.promotions.plan import PlanLimits
+    from serving.what_if.documents import describe_plan
+    from serving.what_if.promotion_plan import suggest_promotions
+
+    shop = Shop()
+    check_zone(shop, zone)
+    with steps(1) as progress:
+        inputs = load_pricing_inputs(shop, progress)
+        limits = PlanLimits(
+            depths=tuple(depth or PlanLimits.depths),
+            max_per_week=max_per_week,
+            max_per_item=max_per_item,
+            spacing_weeks=spacing,
+            min_margin=inputs.rules.min_margin,
+            min_gain_minor=inputs.rules.min_gain_minor,
+            risk_aversion=risk_aversion,
+        )
+        document = describe_plan(suggest_promotions(inputs, zone, weeks, limits, item))
+        progress.done()
+    if json:
+        print_json(document.model_dump(mode="json"))
+    else:
+        _print_plan(document)
+
+
+def _print_plan(document: PromotionPlanResponse) -> None:
+    profit = document.net_profit
+    title = (
+        f"Promotions, zone {document.zone}: {len(document.items)} of {document.n_items:,} items "
+        f"and their weeks; net profit {profit.p50} ({profit.p10} to {profit.p90}) "
+        f"{document.currency}"
+    )
+    rows = [
+        (
+            item.item_id,
+            item.starts_at.date().isoformat(),
+            f"{item.depth:.0%}",
+            item.current_price,
+            item.price,
+            _describe_band(item.net.profit),
+            item.evidence_grade,
+            "; ".join(item.reasons),
+        )
+        for item in document.items
+    ]
+    columns = ("item", "week", "off", "now", "price", "net profit", "grade", "why")
+    print_table(title, columns, rows)
+    for reason, count in document.left_out.items():
+        print_line(f"{count:,} items have none: {reason}")
+    for item_id in document.missing:
+        print_line(f"Left out: {item_id} has no price or no forecast")
+    for note in document.notes:
+        print_line(f"Note: {note}")
 
 
 def _simulate_request(shop: Shop, request: PromotionRequest) -> PromotionSimulationResponse:

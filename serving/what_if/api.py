@@ -1,4 +1,5 @@
-"""`POST /v1/prices/simulate` and `POST /v1/promotions/simulate`; nothing is written."""
+"""`POST /v1/prices/simulate`, `/v1/promotions/simulate` and `/v1/promotions/suggest`; nothing is
+written."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from serving.http.dependencies import inject
 from serving.http.parameters import allow_only, check_text
 from serving.what_if.documents import (
     Money,
+    PlanRequest,
     PriceSimulationResponse,
+    PromotionPlanResponse,
     PromotionRequest,
     PromotionSimulationResponse,
 )
@@ -49,3 +52,9 @@ def post_promotion(
     """Effect of a promotion, its conflicts with others, and where the law forbids to announce
     it."""
     return what_if.simulate_promotion(body)
+
+
+@router.post("/v1/promotions/suggest")
+def post_plan(_caller: Reader, what_if: WhatIf, body: PlanRequest) -> PromotionPlanResponse:
+    """Which of some items to promote, how deep and in which weeks, within limits and the law."""
+    return what_if.suggest_promotions(body)

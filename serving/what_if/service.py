@@ -18,9 +18,12 @@ from features.contracts.money import to_minor
 from models.pricing.rules import PricingRules
 from models.served_prices import PriceModels
 from serving.what_if.documents import (
+    PlanRequest,
     PriceSimulationResponse,
+    PromotionPlanResponse,
     PromotionRequest,
     PromotionSimulationResponse,
+    describe_plan,
     describe_prices,
     describe_promotion,
 )
@@ -67,7 +70,22 @@ class WhatIfService:
         simulation = simulate_promotion(inputs, requested.campaign, request.item_ids)
         return describe_promotion(simulation, currency, requested.inputs)
 
-    def _read_inputs(self, zone: str, item_ids: Sequence[str]) -> PricingInputs:
+    def suggest_promotions(self, request: PlanRequest) -> PromotionPlanResponse:
+        """Return the promotions that gain most within the limits of the request."""
+        from features.facts.facts import Facts
+        from serving.pricing_inputs.item_facts import add_family_items
+        from serving.what_if.promotion_plan import suggest_promotions
+
+        item_ids = add_family_items(Facts(self.settings), request.item_ids)
+        inputs = self._read_inputs(request.zone, item_ids, request.weeks)
+        limits = request.to_limits(inputs.rules)
+        return describe_plan(
+            suggest_promotions(inputs, request.zone, request.weeks, limits, request.item_ids)
+        )
+
+    def _read_inputs(
+        self, zone: str, item_ids: Sequence[str], weeks: int | None = None
+    ) -> PricingInputs:
         from features.facts.facts import Facts
         from serving.pricing_inputs.items import PricingInputs
         from serving.what_if.served_demand import ServedDemand
@@ -79,7 +97,9 @@ class WhatIfService:
             facts=Facts(self.settings),
             engine=self.engine,
             settings=self.settings,
-            demand_model=ServedDemand(forecasts.table, item_ids, zone, rules.horizon_weeks, now),
+            demand_model=ServedDemand(
+                forecasts.table, item_ids, zone, weeks or rules.horizon_weeks, now
+            ),
             pricing_model=pricing.model,
             rules=rules,
             now=now,

@@ -36,6 +36,19 @@ class FamilyEffects:
     announced: Float64Array
     kinds: Mapping[str, Float64Array] = field(default_factory=dict)
 
+    def select(self, items: Int64Array) -> FamilyEffects:
+        """Return the effects among some of the items, numbered by their new order."""
+        number_of = {item: number for number, item in enumerate(items.tolist())}
+        inside = np.isin(self.units_of, items) & np.isin(self.price_of, items)
+        units_of, price_of = self.units_of[inside].tolist(), self.price_of[inside].tolist()
+        return FamilyEffects(
+            units_of=np.array([number_of[item] for item in units_of], np.int64),
+            price_of=np.array([number_of[item] for item in price_of], np.int64),
+            price=self.price[inside],
+            deep=self.deep[inside],
+            kinds={kind: effect[inside] for kind, effect in self.kinds.items()},
+        )
+
 
 @dataclass(frozen=True)
 class PromotionResponse:
@@ -66,6 +79,19 @@ class PromotionResponse:
             step=np.zeros(n),
             step_error=np.zeros(n),
             dip=np.full(n, np.nan),
+        )
+
+    def select(self, items: Int64Array) -> PromotionResponse:
+        """Return the response of some of the items, in a new order."""
+        family = None if self.family is None else self.family.select(items)
+        return PromotionResponse(
+            slope=self.slope[items],
+            slope_error=self.slope_error[items],
+            step=self.step[items],
+            step_error=self.step_error[items],
+            dip=self.dip[items],
+            kind_dips={kind: effect[items] for kind, effect in self.kind_dips.items()},
+            family=family,
         )
 
 

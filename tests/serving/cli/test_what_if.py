@@ -75,6 +75,30 @@ def test_a_promotion_is_printed_and_told_to_machines(run):
         run(*words[:7], "percent_of", *words[8:])
 
 
+def test_a_plan_of_promotions_is_printed_and_told_to_machines(run):
+    document = json.loads(
+        run(
+            "promotions",
+            "suggest",
+            "--weeks",
+            "4",
+            "--depth",
+            "0.05",
+            "--risk-aversion",
+            "0",
+            "--json",
+        )
+    )
+    (milk,) = document["items"]
+    assert (milk["item_id"], milk["price"], document["n_items"]) == ("milk", "0.95", 1)
+    # Ten units a week at 1.00 and a cost of .72; 10 * .95 ** -4 at .95.
+    gain = 10 * 0.95**-4 * 0.23 - 10 * 0.28
+    assert float(milk["net"]["profit"]["p50"]) == pytest.approx(gain, abs=0.005)
+    assert "no gain" in run("promotions", "suggest", "--weeks", "4", "--depth", "0.25")
+    with pytest.raises(BadInput, match="depths"):
+        run("promotions", "suggest", "--depth", "2")
+
+
 def test_price_tests_are_printed_and_items_that_cannot_be_tested_say_why(
     run, three_items, monkeypatch, tmp_path
 ):

@@ -16,6 +16,7 @@ REQUIRED_SCOPES = {
     ("GET", "/v1/inventory"): "pricing.read",
     ("POST", "/v1/prices/simulate"): "pricing.read",
     ("POST", "/v1/promotions/simulate"): "pricing.read",
+    ("POST", "/v1/promotions/suggest"): "pricing.read",
     ("GET", "/v1/price-suggestions"): "pricing.read",
     ("GET", "/v1/price-suggestions/{suggestion_id}"): "pricing.read",
     ("GET", "/v1/price-changes"): "pricing.read",

@@ -184,6 +184,7 @@ SUGGESTING_MODULES = (
     "serving/price_desk/suggest.py",
     "serving/what_if/baskets.py",
     "serving/what_if/campaign.py",
+    "serving/what_if/promotion_plan.py",
     "serving/what_if/coupons.py",
     "serving/pricing_inputs/forecast_prices.py",
     "serving/pricing_inputs/horizon_forecast.py",

@@ -1,7 +1,7 @@
 """Simulations over HTTP: the arithmetic of an item at other prices and of a promotion."""
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -378,3 +378,44 @@ def test_a_mean_basket_without_orders_is_asked_for(shop):
     assert unknown.status_code == 422
     assert unknown.json()["where"] == "mean_basket"
     assert "fewer than 20 orders of the last 8 weeks" in unknown.json()["detail"]
+
+
+def suggest(shop, **limits):
+    body = {
+        "item_ids": ["butter", "cheese", "honey"],
+        "weeks": 4,
+        "spacing_weeks": 5,
+        "risk_aversion": 0,
+    }
+    body |= limits
+    return shop.client.post("/v1/promotions/suggest", json=body)
+
+
+def test_promotions_are_suggested_within_limits_and_the_law(shop):
+    # At 1.00 a cost of .72 and an elasticity of -2 gain nothing by a cut; at .05 they do.
+    none = suggest(shop, depths=[0.1]).json()
+    assert none["items"] == [] and none["missing"] == ["honey"]
+    assert none["left_out"] == {
+        "no gain that is worth a promotion": 1,
+        "the response to its price is not known": 1,
+    }
+    cheap = {"item_id": "butter", "valid_from": NOW - timedelta(days=1), "unit_cost_minor": 5}
+    facts = Facts(shop.settings)
+    facts.write({"costs": make_table("costs", [cheap | {"zone": "default"}])})
+    answer = suggest(shop, depths=[0.1, 0.2])
+    assert answer.status_code == 200, answer.text
+    (found,) = answer.json()["items"]
+    assert (found["item_id"], found["depth"], found["price"]) == ("butter", 0.2, "0.80")
+    # Forecasts grow by a unit every week, so the last week is the best one.
+    assert found["starts_at"] == max(found["starts_at"], (NOW + timedelta(weeks=2)).isoformat())
+    assert any("largest demand" in reason for reason in found["reasons"])
+    assert found["net"]["profit"] == answer.json()["net_profit"]
+    with transaction(shop.server.engine) as connection:
+        Ledger(connection).append(
+            [make_price("butter", 78, days=-20), make_price("butter", 100, days=-10)]
+        )
+    # .78 was asked within 30 days before each of the weeks that begin before day 20.
+    starts = [each["starts_at"] for each in suggest(shop, depths=[0.2]).json()["items"]]
+    assert all(datetime.fromisoformat(start) >= NOW + timedelta(days=20) for start in starts)
+    assert suggest(shop, depths=[1.5]).status_code == 422
+    assert suggest(shop, weeks=99).status_code == 422
