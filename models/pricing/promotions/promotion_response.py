@@ -45,7 +45,7 @@ class FamilyEffects:
             units_of=np.array([number_of[item] for item in units_of], np.int64),
             price_of=np.array([number_of[item] for item in price_of], np.int64),
             price=self.price[inside],
-            deep=self.deep[inside],
+            announced=self.announced[inside],
             kinds={kind: effect[inside] for kind, effect in self.kinds.items()},
         )
 
