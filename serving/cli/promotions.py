@@ -141,7 +141,7 @@ def suggest(
     json: JsonOption = False,
 ) -> None:
     """Suggest which items to promote, how deep and in which weeks. Nothing is written."""
-    from models.pricing.promotions.plan import PlanLimits
+    from models.pricing.promotions.weekly_plan import PlanLimits
     from serving.what_if.documents import describe_plan
     from serving.what_if.promotion_plan import suggest_promotions
 

@@ -13,7 +13,7 @@ from features.contracts.money import to_major, to_minor
 from features.contracts.pricing import Band, Effect
 from features.contracts.tables import DEFAULT_ZONE
 from models.pricing.promotions.mechanics import Campaign, Mechanic
-from models.pricing.promotions.plan import MAX_WEEKS, PlanLimits
+from models.pricing.promotions.weekly_plan import MAX_WEEKS, PlanLimits
 from models.pricing.promotions.what_if import MAX_ITEMS, ThresholdResult
 from models.pricing.rules import PricingRules
 from serving.field_types import Text, Time

@@ -14,7 +14,8 @@ from features.database import reading
 from features.prices.law import explain_objection
 from features.prices.ledger import Ledger, NewPrice, PriceSource
 from models.pricing.promotions.conflicts import PromotionRun
-from models.pricing.promotions.plan import (
+from models.pricing.promotions.promotion_response import read_promotion_response
+from models.pricing.promotions.weekly_plan import (
     PLANNED,
     UNLAWFUL,
     PlanInput,
@@ -23,7 +24,6 @@ from models.pricing.promotions.plan import (
     list_reduced_prices,
     plan_promotions,
 )
-from models.pricing.promotions.promotion_response import read_promotion_response
 from serving.pricing_inputs.horizon_forecast import select_horizon
 from serving.pricing_inputs.item_facts import add_family_items
 from serving.pricing_inputs.items import PricingInputs, read_priced_zone

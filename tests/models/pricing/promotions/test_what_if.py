@@ -103,6 +103,25 @@ def test_effects_within_a_family_that_were_learnt_count_for_all_promoted_items()
     assert halo.cannibalised.units.p50 == pytest.approx(40 * (0.8**-0.3 - 1))
 
 
+def test_an_announcement_takes_from_the_family_what_was_learnt():
+    items = make_family()
+    response = learn_family(items, 0.0)
+    announced = replace(response.family, announced=np.full(6, -0.1))
+    response = replace(response, family=announced)
+    what_if = evaluate_campaign(make_campaign(), items[:1], items[1:], 4, response)
+    assert what_if.cannibalised.units.p50 == pytest.approx(40 * (math.exp(-0.1) - 1))
+    tied = make_campaign("buy_get", take_up=0.5)  # announces no reduction of the item
+    untouched = evaluate_campaign(tied, items[:1], items[1:], 4, response)
+    assert untouched.cannibalised.units.p50 == pytest.approx(0, abs=1e-12)
+    # The same among some of the items only.
+    few = response.select(np.array([2, 0]))
+    assert few.family.announced.tolist() == [-0.1, -0.1]
+    assert sorted(zip(few.family.units_of.tolist(), few.family.price_of.tolist(), strict=True)) == [
+        (0, 1),
+        (1, 0),
+    ]
+
+
 def test_a_display_takes_from_the_family_what_was_learnt():
     a, b, c = make_family()
     response = learn_family([a, b, c], 0.0, kinds={"display": np.full(6, -0.2)})

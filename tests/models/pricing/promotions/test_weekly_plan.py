@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.contracts.errors import BadInput
-from models.pricing.promotions.plan import (
+from models.pricing.promotions.promotion_response import PromotionResponse
+from models.pricing.promotions.weekly_plan import (
     LIMITED,
     NO_GAIN,
     THIN_MARGIN,
@@ -22,7 +23,6 @@ from models.pricing.promotions.plan import (
     list_reduced_prices,
     plan_promotions,
 )
-from models.pricing.promotions.promotion_response import PromotionResponse
 from tests.shops.campaigns import START
 from tests.shops.priced_items import make_item
 
