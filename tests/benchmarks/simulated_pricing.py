@@ -49,20 +49,29 @@ class SuggestionResult:
                            those whose price is to change (NaN without one)
     n_suggested, n_losing   suggestions; those that lose true profit against keeping the item's
                            price, all other prices as suggested
-    captured               share of the gain of the best prices on the same ladders; NaN where no
-                           price on them is better than the current ones
-    captured_all           the same, when every item has a ladder, whatever its evidence
     gained                 gain in true profit against keeping all prices, a share of it
+    best                   the same of the best prices on the same ladders
+    best_of_all            the same when every item has a ladder, whatever its evidence
     """
 
     bias: float
     bias_suggested: float
     n_suggested: int
     n_losing: int
-    captured: float
-    captured_all: float
     gained: float
+    best: float
+    best_of_all: float
     prices: dict[str, int]
+
+    @property
+    def captured(self) -> float:
+        """Share of the best gain on the same ladders; NaN where no price on them gains."""
+        return self.gained / self.best if self.best > 0 else np.nan
+
+    @property
+    def captured_of_all(self) -> float:
+        """Share of the best gain when every item has a ladder; NaN where no price gains."""
+        return self.gained / self.best_of_all if self.best_of_all > 0 else np.nan
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,6 @@ class ShopResult:
     covered, covered_suggested   whether the 90 % interval of each item (n,) holds the truth: all
                      items with an elasticity, those with a suggestion of ours
     grades           number of items by evidence grade
-    oracle           gain of the best prices on every item's ladder, a share of profit
     wmape            of units at ±10 %, one price at a time: of the last year's sales at other
                      prices, predicted from the actual sales
     wmape_response   of the weeks to come, from the true units at the current price: the error of
@@ -87,7 +95,6 @@ class ShopResult:
     covered: BoolArray
     covered_suggested: BoolArray
     grades: Counter[str]
-    oracle: float
     wmape: float
     wmape_response: float
     wmape_forecast: float
@@ -116,8 +123,6 @@ def evaluate_shop(prepared: PreparedShop, costs: Costs = "history") -> ShopResul
     covered = np.abs(slopes - truth) <= _NINETY * errors
     prices = results[OURS].prices
     is_suggested = shop.current_minor != [prices[item_id] for item_id in shop.item_ids]
-    best = find_best_allowed_prices(shop, let_all_be_priced(items))
-    profits = compare_profits(shop, best, best)
     usable = np.where(known, slopes, 0.0)
     true_units = shop.predict_units(shop.current_minor[:, None])[:, 0]
     last_year_units = shop.units[:, -_YEAR_WEEKS:].sum(1)
@@ -127,7 +132,6 @@ def evaluate_shop(prepared: PreparedShop, costs: Costs = "history") -> ShopResul
         covered=covered[known],
         covered_suggested=covered[known & is_suggested],
         grades=Counter(item.evidence_grade.name for item in items),
-        oracle=profits.best / profits.keeping - 1,
         wmape=_compute_wmape(last_year_units, usable, _true_units_of_last_year(shop)),
         wmape_response=_compute_wmape(true_units, usable, _true_units_to_come(shop)),
         wmape_forecast=_compute_wmape(prepared.units[:, 0], usable, _true_units_to_come(shop)),
@@ -145,15 +149,17 @@ def evaluate_suggestions(shop: SimulatedShop, items: Sequence[PricingItem]) -> S
     is_suggested = suggested != shop.current_minor
     error = np.array([item.elasticity for item in items]) - np.diag(shop.compute_elasticities())
     profits = compare_profits(shop, suggested, find_best_allowed_prices(shop, items))
-    best_of_all = find_best_allowed_prices(shop, let_all_be_priced(items))
+    of_all = compare_profits(
+        shop, suggested, find_best_allowed_prices(shop, let_all_be_priced(items))
+    )
     return SuggestionResult(
         bias=_average(error[np.isfinite(error)]),
         bias_suggested=_average(error[is_suggested]),
         n_suggested=int(is_suggested.sum()),
         n_losing=int((compute_item_gains(shop, suggested)[is_suggested] < 0).sum()),
-        captured=profits.captured if profits.best > profits.keeping else np.nan,
-        captured_all=compare_profits(shop, suggested, best_of_all).captured,
         gained=profits.suggested / profits.keeping - 1,
+        best=profits.best / profits.keeping - 1,
+        best_of_all=of_all.best / profits.keeping - 1,
         prices=prices,
     )
 
