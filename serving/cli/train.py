@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from json import dumps
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ from serving.cli.shop import Shop
 from serving.database.audit_log import SYSTEM
 
 if TYPE_CHECKING:
+    from training.gate import MetricTest
     from training.run import TrainingReport
 
 WhichArgument = Annotated[str, typer.Argument(help="recommendations, demand, pricing or all")]
@@ -176,6 +178,26 @@ def _training_document(report: TrainingReport) -> dict[str, object]:
         "version": report.version.version,
         "promoted": report.verdict.promote,
         "reason": report.verdict.reason,
+        "comparisons": [_comparison_document(test) for test in report.verdict.tests],
         "seconds": report.seconds,
         "evaluation": evaluation_document(report.evaluation),
+    }
+
+
+def _comparison_document(test: MetricTest) -> dict[str, object]:
+    """Return one metric beside one version; a bound that is not known is null."""
+    paired = test.paired
+    low, high = paired.bound_below(test.level), paired.bound_above(test.level)
+    return {
+        "metric": paired.metric,
+        "version": test.version,
+        "candidate": paired.candidate,
+        "reference": paired.reference,
+        "loss": paired.loss,
+        "low": low if isfinite(low) else None,
+        "high": high if isfinite(high) else None,
+        "level": test.level,
+        "allowed": test.allowed,
+        "passed": test.passed,
+        paired.unit: paired.n_units,
     }
