@@ -9,7 +9,7 @@ import numpy as np
 from features.contracts.arrays import BoolArray, Float64Array
 from features.contracts.categories import codes
 from models.pricing.response.panel import PricePanel
-from models.pricing.response.shrinkage import shrink_slopes
+from training.pricing.empirical_bayes import shrink_slopes
 
 POOLED = "pooled"
 CATEGORY = "category"

@@ -26,9 +26,9 @@ def drop_uncertain_prices(choices: Sequence[ItemChoices]) -> list[ItemChoices]:
     """Return the choices without the prices that gain with too little confidence.
 
     A price gains with confidence c where it is better than the current one even at the c quantile
-    of the errors: units fall more than expected after a raise, and rise less after a cut; the family
-    gains less after a raise, and loses more after a cut. Items that must change keep all their
-    prices, and so do those whose stock is to be sold off.
+    of the errors: units fall more than expected after a raise, and rise less after a cut; the
+    family gains less after a raise, and loses more after a cut. Items that must change keep all
+    their prices, and so do those whose stock is to be sold off.
     """
     rows = [row for row, of_item in enumerate(choices) if _is_tested(of_item)]
     result = list(choices)

@@ -84,8 +84,8 @@ def measure_shared_errors(own: OwnResponses, groups: Int64Array) -> Float64Array
 
     Series of a group move together in a week for reasons that nothing here explains, so errors are
     clustered by week (Cameron and Miller, A practitioner's guide to cluster-robust inference,
-    2015): the scores of a group vary by more than those of its members do. The excess per pair of series
-    is pooled over the groups.
+    2015): the scores of a group vary by more than those of its members do. The excess per pair of
+    series is pooled over the groups.
     """
     n = int(groups.max()) + 1
     precision = own.messages.precision

@@ -16,24 +16,18 @@ from features.contracts.arrays import Float64Array, Int64Array
 # The spread within a small group is hardly known: it counts as this many members of the spread over
 # all groups.
 _BORROWED = 8.0
-# The same where spreads are taken to grow with the mean, which is known better than the spread of
-# any one group.
-_BORROWED_RELATIVE = 400.0
 
 
 def shrink_slopes(
     estimates: Float64Array,
     variances: Float64Array,
     levels: Sequence[Int64Array],
-    *,
-    relative: bool = False,
 ) -> tuple[Float64Array, Float64Array]:
     """Return posterior means and variances (n,) of `estimates` (n,) with sampling `variances` (n,).
 
     `levels` holds a group code per item, from the finest level to the coarsest; each group lies
     within one group of the next level. A group's spread is estimated from its own members and from
-    those of all groups; with `relative` the latter is a share of the group's mean: where items
-    hardly respond to prices, their responses hardly differ.
+    those of all groups.
 
     >>> mean, variance = shrink_slopes(np.array([-1.0, -3.0]), np.array([4.0, 4.0]), [])
 
@@ -50,7 +44,7 @@ def shrink_slopes(
     for level in [*levels, np.zeros(len(estimates), np.int64)]:
         parent = np.zeros(int(finer_level.max()) + 1, np.int64)
         parent[finer_level] = level
-        mean, error, spread = _estimate_groups(means[-1], errors[-1], parent, relative)
+        mean, error, spread = _estimate_groups(means[-1], errors[-1], parent)
         parents.append(parent)
         means.append(mean)
         errors.append(error)
@@ -68,7 +62,7 @@ def shrink_slopes(
 
 
 def _estimate_groups(
-    estimates: Float64Array, variances: Float64Array, parent: Int64Array, relative: bool
+    estimates: Float64Array, variances: Float64Array, parent: Int64Array
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return per group the precision-weighted mean, its variance, and the spread of true values."""
     n = int(parent.max()) + 1
@@ -78,12 +72,10 @@ def _estimate_groups(
     size = np.bincount(parent, minlength=n)
     excess = np.bincount(parent, weights * (estimates - mean[parent]) ** 2, n) - (size - 1)
     scale = total - np.bincount(parent, weights**2, n) / total
-    square = np.maximum(mean**2 - 1 / total, 0.0) if relative else np.ones(n)
-    known = float((scale * square).sum())
-    overall = np.maximum(excess.sum() / known * square, 1e-6) if known > 0 else np.full(n, 1e-6)
-    borrowed = _BORROWED_RELATIVE if relative else _BORROWED
+    known = float(scale.sum())
+    overall = max(float(excess.sum()) / known, 1e-6) if known > 0 else 1e-6
     own = np.where(size > 1, np.maximum(excess, 0) / np.maximum(scale, 1e-12), overall)
-    spread = (own * size + overall * borrowed) / (size + borrowed)
+    spread = (own * size + overall * _BORROWED) / (size + _BORROWED)
     weights = 1 / (variances + spread[parent])
     total = np.bincount(parent, weights, n)
     return np.bincount(parent, weights * estimates, n) / total, 1 / total, spread

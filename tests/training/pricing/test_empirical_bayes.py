@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.pricing.response.shrinkage import shrink_slopes
+from training.pricing.empirical_bayes import shrink_slopes
 
 
 def test_two_items_meet_halfway_between_their_own_slope_and_the_mean():
@@ -46,14 +46,3 @@ def test_the_order_of_items_does_not_matter():
     again, variance_again = shrink_slopes(estimates[order], variances[order], [codes[order]])
     assert again == pytest.approx(mean[order])
     assert variance_again == pytest.approx(variance[order])
-
-
-def test_relative_spreads_are_the_same_share_of_each_groups_mean():
-    # Two groups of 1,000 whose true slopes spread by a quarter of their means, -4 and -1.
-    rng = np.random.default_rng(8)
-    truth = np.repeat([-4.0, -1.0], 1000) * (1 + 0.25 * rng.normal(size=2000))
-    estimates, variances = truth + 0.5 * rng.normal(size=2000), np.full(2000, 0.25)
-    _, variance = shrink_slopes(estimates, variances, [np.repeat([0, 1], 1000)], relative=True)
-    # Posterior variances: 1 / (1 / .25 + 1 / 1) and 1 / (1 / .25 + 1 / .0625)
-    assert variance[0] == pytest.approx(1 / (4 + 1), rel=0.1)
-    assert variance[-1] == pytest.approx(1 / (4 + 16), rel=0.25)
