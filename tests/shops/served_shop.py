@@ -27,7 +27,6 @@ from models.demand.uncertainty.aggregates import (
     LevelSpreads,
 )
 from models.demand.uncertainty.counts import CountDistribution
-from models.pricing.response.elasticity import ElasticityModel
 from models.ranking.calibration import fit_calibration
 from models.ranking.columns import column_names
 from models.ranking.lambdarank import GroupedRows, RankerConfig, fit_ranker
@@ -41,6 +40,7 @@ from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
 from serving.app import create_app
 from serving.keys.service import SCOPES, KeyService
 from tests.shops.event_tables import make_table
+from tests.shops.fitted_responses import make_fitted_response
 from tests.shops.price_desk import make_opening_price
 
 NOW = datetime(2018, 1, 1, 5, tzinfo=UTC)
@@ -185,20 +185,8 @@ def add_price_response(
     settings: Settings, lifts: Mapping[str, float] | None = None, **elasticities: float
 ) -> None:
     """Promote a price response of these items in the default zone, with the same lifts for all."""
-    n = len(elasticities)
-    columns = {
-        name: np.full(n, value)
-        for name, value in {"error": 0.1, "lowest": 50.0, "highest": 200.0}.items()
-    }
-    lifts = lifts or {}
-    model = ElasticityModel(
-        np.array(list(elasticities), object),
-        np.array(["default"] * n, object),
-        controls=tuple(lifts),
-        effects=np.tile(list(lifts.values()), (n, 1)),
-        elasticity=np.array(list(elasticities.values())),
-        grade=np.zeros(n, np.int64),
-        **columns,
+    model = make_fitted_response(
+        list(elasticities), np.array(list(elasticities.values())), lifts=lifts
     )
     folder = settings.home / "artifacts" / "pricing"
     model.save(folder)

@@ -14,9 +14,9 @@ from features.contracts.tables import TABLES, TIMESTAMP
 from features.database import transaction
 from features.facts.facts import Facts
 from features.prices.ledger import Ledger
-from models.pricing.response.elasticity import ElasticityModel
 from models.pricing.rules import PricingRules
 from serving.pricing_inputs.items import PricingInputs
+from tests.shops.fitted_responses import make_fitted_response
 from tests.shops.price_desk import NOW, make_opening_price
 
 WEEKS = [NOW + timedelta(weeks=n) for n in range(4)]
@@ -41,16 +41,7 @@ def make_forecasts(*items, zone="default", units=10.0):
 
 
 def make_responses(*items, elasticity=-4.0, zone="default"):
-    n = len(items)
-    return ElasticityModel(
-        np.array(items, object),
-        np.array([zone] * n, object),
-        elasticity=np.full(n, elasticity),
-        error=np.full(n, 0.1),
-        grade=np.zeros(n, np.int64),
-        lowest=np.full(n, 50.0),
-        highest=np.full(n, 200.0),
-    )
+    return make_fitted_response(items, np.full(len(items), elasticity), zone=zone)
 
 
 def write_three_items(engine: sa.Engine, settings: Settings) -> tuple[Facts, sa.Engine, Settings]:
