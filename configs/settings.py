@@ -120,7 +120,8 @@ class Settings(BaseSettings):
         0.3,
         ge=0,
         lt=1,
-        description="Share of the net list price assumed to be margin where no cost is known",
+        description="Share of the net list price assumed to be margin where neither a cost nor the "
+        "response of the item's category to prices is known",
     )
     seed: int = Field(17, description="Seed of every random stream")
     max_bad_share: float = Field(

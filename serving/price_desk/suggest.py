@@ -278,7 +278,8 @@ def _describe_assumptions(
     if not n_assumed:
         return (effects,)
     costs = (
-        f"{n_assumed} suggestions rest on an assumed cost: a margin of "
+        f"{n_assumed} suggestions rest on an assumed cost: that at which the prices of a category "
+        "are right on average, and without a known response a margin of "
         f"{settings.assumed_margin:.0%} of the net list price (SHOPWRIGHT_ASSUMED_MARGIN); "
         "import `costs` or `items.unit_cost` to replace it"
     )

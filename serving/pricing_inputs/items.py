@@ -29,6 +29,7 @@ from features.prices.law import (
 from features.prices.ledger import Ledger, Price
 from features.prices.reduction_rule import ReductionRule
 from features.prices.timeline import find_opening_list_price, list_steps
+from models.pricing.implied_costs import imply_costs
 from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import ElasticityModel, PriceResponse
 from models.pricing.rules import PricingRules
@@ -145,6 +146,8 @@ def read_priced_zone(
         [item.item_id for item in items], zone
     )
     items = add_cross_effects(items, cross_effects)
+    if any(item.cost_source == "assumed" for item in items):
+        items = add_cross_effects(imply_costs(items), cross_effects)
     return PricedZone(zone, items, sources.prices, sources.terms, len(forecast.item_ids))
 
 

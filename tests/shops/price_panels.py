@@ -33,6 +33,7 @@ def make_price_panel(
         units=np.asarray(units, float),
         log_price=log_price,
         log_list=log_list,
+        log_ratio=np.minimum(log_price - log_list, 0.0),
         announced=(log_price < log_list - 0.005) * 1.0,
         listed=np.full(n, listed),
         kinds=tuple(kinds),

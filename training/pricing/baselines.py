@@ -1,4 +1,8 @@
-"""Simpler slopes that a price response must beat: pooled, by category, own, empirical Bayes."""
+"""Simpler predictions that a price response must beat, on the same prices and promotions.
+
+One slope for all, by category, own, empirical Bayes; and empirical Bayes with what promotions add
+by category, which knows the same calendar as the price response does.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.contracts.arrays import BoolArray, Float64Array
+from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.categories import codes
 from models.pricing.response.panel import PricePanel
 from training.pricing.empirical_bayes import shrink_slopes
@@ -16,6 +20,9 @@ CATEGORY = "category"
 OWN = "own OLS"
 OWN_CHANGES = "own OLS of changes"
 EMPIRICAL_BAYES = "empirical Bayes"
+WITH_PROMOTIONS = "empirical Bayes with promotions"
+_JOINT_STEPS = 4  # slopes and effects of promotions, in turn
+_RIDGE_WEEKS = 5.0  # weight of the prior that promotions of a category have no effect
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,61 @@ def fit_baseline_slopes(panel: PricePanel) -> dict[str, Float64Array]:
         OWN_CHANGES: of_changes,
         EMPIRICAL_BAYES: shrunk,
     }
+
+
+@dataclass(frozen=True)
+class CalendarBaseline:
+    """Slopes (S,), and what each kind of promotion adds to log units at full reach (K, S)."""
+
+    slopes: Float64Array
+    lifts: Float64Array
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Slopes (S,) by baseline, and the baseline that knows the promotions."""
+
+    slopes: dict[str, Float64Array]
+    calendar: CalendarBaseline
+
+    @classmethod
+    def fit(cls, panel: PricePanel) -> Baselines:
+        """Fit all baselines on the weeks of a panel."""
+        return cls(fit_baseline_slopes(panel), fit_calendar_baseline(panel))
+
+
+def fit_calendar_baseline(panel: PricePanel) -> CalendarBaseline:
+    """Return empirical-Bayes slopes with the effects of promotions by category.
+
+    In turn: effects of the kinds by least squares over a category's weeks, given the slopes; and
+    slopes of what the effects leave, shrunk towards the category's mean.
+    """
+    sold, category = panel.sold, codes(panel.category, 2)
+    price, units = _centre(panel.log_price, sold), _centre(_log_units(panel), sold)
+    reach = np.zeros((0, *price.shape))
+    if len(panel.reach):
+        reach = np.stack([_centre(of_kind, sold) for of_kind in panel.reach])
+    lifts = np.zeros((len(reach), len(category)))
+    pooled = fit_baseline_slopes(panel)[POOLED][0]
+    slopes = np.full(len(category), pooled)
+    for _ in range(_JOINT_STEPS):
+        remainder = units - slopes[:, None] * price
+        lifts = _fit_lifts(reach, np.where(sold, remainder, 0.0), category)
+        net_units = units - np.einsum("ks,ksw->sw", lifts, reach)
+        own, variances = _fit_least_squares(price, np.where(sold, net_units, 0.0), sold, pooled)
+        slopes, _ = shrink_slopes(own, variances, [category])
+    return CalendarBaseline(slopes, lifts)
+
+
+def _fit_lifts(reach: Float64Array, remainder: Float64Array, category: Int64Array) -> Float64Array:
+    """Return effects (K, S) by category of reach (K, S, W) on the remainder (S, W)."""
+    n_kinds, n = len(reach), int(category.max()) + 1
+    grams, targets = np.zeros((n, n_kinds, n_kinds)), np.zeros((n, n_kinds))
+    np.add.at(grams, category, np.einsum("ksw,jsw->skj", reach, reach, optimize=True))
+    np.add.at(targets, category, np.einsum("ksw,sw->sk", reach, remainder, optimize=True))
+    system = grams + _RIDGE_WEEKS * np.eye(n_kinds)
+    effects = np.linalg.solve(system, targets[:, :, None])[:, :, 0]
+    return np.asarray(effects[category].T)
 
 
 def _log_units(panel: PricePanel) -> Float64Array:

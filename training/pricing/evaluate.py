@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,13 +17,21 @@ from models.pricing.response.fit import ElasticityConfig, FittedElasticities
 from models.pricing.response.panel import PricePanel
 from models.pricing.response.placebo import fit_next_weeks_price, fit_permuted_prices
 from training.pricing import plots
-from training.pricing.baselines import EMPIRICAL_BAYES, OWN, POOLED, compute_weekly_changes
+from training.pricing.baselines import (
+    EMPIRICAL_BAYES,
+    OWN,
+    POOLED,
+    WITH_PROMOTIONS,
+    Baselines,
+    compute_weekly_changes,
+)
 from training.results import Comparison, Evaluation
 from training.significance import compute_paired_p_value
 
 PRIMARY = "R2 of held-out price changes"
 ALONE = "R2 of held-out price changes, prices alone"
 _N_DRAWS = 1000
+_SALES_LEVELS = (0.0, 1.0, 3.0, 10.0, np.inf)  # mean units a week
 _LEVEL = 0.05  # of the test whether ours is worse than the strongest baseline
 _NOTES = (
     "where regular prices hardly change, what is learnt is the response to promotions",
@@ -38,6 +47,7 @@ class HeldOutChanges:
 
     n_series      number of evaluated series
     series        index of each change's series among them
+    reach         (K, n) change of the reach of each kind of promotion
     by_price      change of log units predicted from the price alone
     by_all        the same with promotions, which are planned, and the prices of the family
     """
@@ -46,6 +56,7 @@ class HeldOutChanges:
     series: Int64Array
     price: Float64Array
     units: Float64Array
+    reach: Float64Array
     by_price: Float64Array
     by_all: Float64Array
 
@@ -64,6 +75,7 @@ def collect_held_out_changes(
         series=np.nonzero(held_out)[0],
         price=changes.price[held_out],
         units=changes.units[held_out],
+        reach=np.diff(panel.reach, axis=2)[:, held_out],
         by_price=np.diff(by_price, axis=1)[held_out],
         by_all=np.diff(by_all, axis=1)[held_out],
     )
@@ -73,23 +85,25 @@ def evaluate_predictions(
     fitted: FittedElasticities,
     panel: PricePanel,
     changes: HeldOutChanges,
-    baseline_slopes: Mapping[str, Float64Array],
+    baselines: Baselines,
     cut: datetime,
     seed: int,
 ) -> Evaluation:
-    """Return our R² beside that of the baseline slopes (S,), on the same price changes.
+    """Return our R² beside that of the baselines, on the same price changes.
 
     `panel` has the evaluated series; the model was fitted on the weeks before `cut`.
     """
     errors = {
         name: (changes.units - slopes[changes.series] * changes.price) ** 2
-        for name, slopes in baseline_slopes.items()
+        for name, slopes in baselines.slopes.items()
     }
+    errors[WITH_PROMOTIONS] = (changes.units - _predict_calendar(baselines, changes)) ** 2
     our_errors = (changes.units - changes.by_all) ** 2
     by_all = _compare(PRIMARY, our_errors, errors, changes)
     by_price = _compare(ALONE, (changes.units - changes.by_price) ** 2, errors, changes)
     metrics = _measure_gain(by_all, our_errors, errors[EMPIRICAL_BAYES], changes, seed)
-    metrics |= _describe_slopes(fitted.model, panel, changes, baseline_slopes)
+    metrics |= _describe_slopes(fitted.model, panel, changes, baselines.slopes)
+    metrics |= _describe_sales_levels(fitted)
     metrics |= _describe_model(fitted.model, panel)
     # Below 0 the model predicts worse than "nothing changes"; a tie with the strongest is not held
     # against it. One slope for all takes what promotions do for the price's, so either of ours may
@@ -107,6 +121,27 @@ def evaluate_predictions(
         notes=_NOTES,
         figures={"price_response": plots.plot_predicted_changes(changes.by_all, changes.units)},
     )
+
+
+def _predict_calendar(baselines: Baselines, changes: HeldOutChanges) -> Float64Array:
+    """Return the changes of log units (n,) that prices and promotions predict by the baseline."""
+    baseline, series = baselines.calendar, changes.series
+    by_promotions = (baseline.lifts[:, series] * changes.reach).sum(0)
+    return np.asarray(baseline.slopes[series] * changes.price + by_promotions)
+
+
+def _describe_sales_levels(fitted: FittedElasticities) -> dict[str, float]:
+    """Return the mean responses of all fitted series by level of sales: it should not matter."""
+    model, panel = fitted.model, fitted.panel
+    weekly = panel.units.mean(1)
+    metrics = {}
+    for low, high in itertools.pairwise(_SALES_LEVELS):
+        rows = np.flatnonzero((weekly >= low) & (weekly < high))
+        level = f"{low:g} to {high:g} a week" if np.isfinite(high) else f"{low:g} a week and more"
+        for name, column in (("regular", "elasticity"), ("depth", "depth")):
+            mean = float(model.columns[column][rows].mean()) if len(rows) else np.nan
+            metrics[f"mean {name} response, {level}"] = mean
+    return metrics
 
 
 def add_placebo_tests(

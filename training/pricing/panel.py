@@ -19,7 +19,7 @@ from features.facts.facts import Facts
 from features.pipelines.demand import REACH, Plans, week_spans, weekly_demand
 from features.pipelines.expressions import promotion_kinds
 from features.pipelines.pricing import weekly_costs, weekly_stock_outs
-from models.pricing.response.panel import PricePanel, infer_list_prices
+from models.pricing.response.panel import PricePanel, find_usual_prices, infer_list_prices
 
 _SEPARATOR = "\x1f"  # between item and zone in a key
 # A price list is used where it covers this share of the selling weeks, ...
@@ -90,6 +90,7 @@ def read_price_panel(
         units=index.build_matrix(rows, "units", 0.0),
         log_price=prices.log_price,
         log_list=prices.log_list,
+        log_ratio=prices.log_ratio,
         announced=prices.announced,
         listed=listed,
         kinds=kinds,
@@ -106,6 +107,7 @@ class _Prices:
 
     log_price: Float64Array
     log_list: Float64Array
+    log_ratio: Float64Array
     announced: Float64Array
 
 
@@ -114,24 +116,34 @@ def _arrange_prices(
 ) -> _Prices:
     """Return log prices with the regular ones beside them.
 
-    A list price seen in sales counts where it is at or above what was paid.
+    A list price seen in sales is a median of what few buyers found on the shelves of many shops: it
+    counts as the median of the weeks around.
     """
     log_price = _log(price)
     of_list = _log(index.build_matrix(rows, "planned_list_price_minor", np.nan))
     seen = _log(index.build_matrix(rows, "median_list_price_minor", np.nan))
-    log_list = np.where(listed[:, None], of_list, seen)
-    inferred = infer_list_prices(log_price)
-    has_list = np.isfinite(log_list).sum(1) >= _MIN_COVERAGE * np.isfinite(log_price).sum(1)
-    log_list = np.where(has_list[:, None] & np.isfinite(log_list), log_list, inferred)
-    log_list = np.fmax(log_list, log_price)
-    reduced = log_price < log_list - _MIN_REDUCTION
+    recorded = np.where(listed[:, None], of_list, seen)
+    n_known = np.isfinite(log_price).sum(1)
+    has_list = np.isfinite(recorded).sum(1) >= _MIN_COVERAGE * n_known
+    recorded = np.where(has_list[:, None], recorded, infer_list_prices(log_price))
+    log_list = np.where(listed[:, None], recorded, find_usual_prices(recorded))
+    log_list = np.where(has_list[:, None], log_list, recorded)
+    log_ratio = np.minimum(log_price - recorded, 0.0)
     announced = np.where(
         listed[:, None],
         index.build_matrix(rows, "planned_share_reduced", 0.0),
         index.build_matrix(rows, "share_bought_reduced", 0.0),
     )
     announced = np.where(has_list[:, None], announced, 1.0)
-    return _Prices(log_price, log_list, np.where(reduced, announced, 0.0))
+    is_reduced = log_ratio < -_MIN_REDUCTION
+    return _Prices(
+        log_price=log_price,
+        log_list=np.where(np.isfinite(log_list), log_list, log_price),
+        log_ratio=np.where(
+            np.isfinite(log_ratio), log_ratio, np.where(np.isnan(log_price), np.nan, 0)
+        ),
+        announced=np.where(is_reduced, announced, 0.0),
+    )
 
 
 def _measure_margins(

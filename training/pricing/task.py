@@ -12,7 +12,7 @@ from features.facts.facts import Facts
 from models.pricing.response.elasticity import ElasticityModel
 from models.pricing.response.fit import ElasticityConfig, fit_elasticities, fit_with_residuals
 from training.non_inferiority import UnitValues
-from training.pricing.baselines import fit_baseline_slopes
+from training.pricing.baselines import Baselines
 from training.pricing.change_values import ChangeWindow
 from training.pricing.evaluate import (
     PRIMARY,
@@ -76,7 +76,7 @@ def train(
             f"{n_weeks - n_fit} of {n_weeks} weeks, so price response cannot be evaluated",
             hint="Import more history",
         )
-    baselines = fit_baseline_slopes(evaluated.select_first_weeks(n_fit))
+    baselines = Baselines.fit(evaluated.select_first_weeks(n_fit))
     evaluation = evaluate_predictions(
         fitted, evaluated, changes, baselines, week_starts[n_fit], settings.seed
     )

@@ -83,7 +83,7 @@ def sum_over_nest(values: Float64Array, cross_weights: Float64Array, nests: Nest
 
 def measure_reductions(panel: PricePanel) -> Float64Array:
     """Return how far log prices lie below the list price (S, W); 0 where unknown."""
-    return np.nan_to_num(np.maximum(panel.log_list - panel.log_price, 0.0))
+    return np.nan_to_num(-panel.log_ratio)
 
 
 def average_other_weeks(values: Float64Array, weights: Float64Array, memory: float) -> Float64Array:

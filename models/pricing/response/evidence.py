@@ -43,7 +43,7 @@ def measure_evidence(panel: PricePanel, min_change: float) -> PriceEvidence:
     series = np.arange(len(counts))
     lowest = ascending[series, (0.05 * (counts - 1)).astype(np.int64)]
     highest = ascending[series, np.ceil(0.95 * (counts - 1)).astype(np.int64)]
-    reductions = panel.observed & (panel.log_list - panel.log_price > min_change)
+    reductions = panel.observed & (panel.log_ratio < -min_change)
     return PriceEvidence(
         n_regular_changes=count_regular_changes(panel.log_list),
         n_reductions=reductions.sum(1).astype(np.int64),

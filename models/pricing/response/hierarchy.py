@@ -20,6 +20,7 @@ import numpy as np
 from features.contracts.arrays import Float64Array, Int64Array
 
 _MAX_STEPS = 60
+_MOST_ITEMS = 3_000  # of which spreads are estimated
 _TOLERANCE = 1e-3  # relative change of the covariances at which their estimation ends
 # Gauss-Hermite points and weights of a standard normal.
 _POINTS = ((-np.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (np.sqrt(3.0), 1 / 6))
@@ -112,7 +113,10 @@ def fit_tree(
     The spread of items within their groups is not known exactly: posteriors are averaged over it
     (three points of its approximate posterior), so their covariances contain this uncertainty.
     """
-    spreads = _estimate_spreads(messages, parents, prior, of_groups)
+    # Spreads are known well from some thousand items; every so many of more stand for all.
+    rows = slice(None, None, 1 + len(messages.weighted) // _MOST_ITEMS)
+    some = Messages(messages.precision[rows], messages.weighted[rows])
+    spreads = _estimate_spreads(some, [parents[0][rows], *parents[1:]], prior, of_groups)
     n_measured = _count_measured(messages, spreads[0])
     deviation = np.sqrt(2 / (prior.strength[0] + n_measured))
     smoothed = [
@@ -203,8 +207,8 @@ def _link(messages: Messages, spread: Float64Array) -> tuple[_Link, Messages]:
     return _Link(gain, offset, covariance), upward
 
 
-def _sum_messages(messages: Messages, parent: Int64Array) -> Messages:
-    n, k = int(parent.max()) + 1, messages.weighted.shape[1]
+def _sum_messages(messages: Messages, parent: Int64Array, n: int) -> Messages:
+    k = messages.weighted.shape[1]
     precision, weighted = np.zeros((n, k, k)), np.zeros((n, k))
     np.add.at(precision, parent, messages.precision)
     np.add.at(weighted, parent, messages.weighted)
@@ -232,7 +236,8 @@ def _smooth(
             messages = _add_messages(messages, of_groups.messages)
         link, upward = _link(messages, spreads[level])
         links.append(link)
-        messages = _sum_messages(upward, parent)
+        n_above = len(parents[level + 1]) if level + 1 < len(parents) else 1
+        messages = _sum_messages(upward, parent, n_above)
     prior_precision = np.linalg.inv(prior.covariance)
     covariance = np.linalg.inv(messages.precision + prior_precision)
     shop = Posterior(

@@ -18,7 +18,9 @@ class PricePanel:
     units       (S, W) sold
     log_price   (S, W) of minor units; NaN where the price is unknown, and where the item sold out:
                 such a week is no observation
-    log_list    (S, W) of the regular price; never below the price; NaN where unknown
+    log_list    (S, W) of the regular price; NaN where unknown
+    log_ratio   (S, W) of the offer price over the regular price of the same week, 0 or below; NaN
+                where unknown
     announced   (S, W) share of the week in which the price was announced as reduced, 0..1
     listed      (S,) prices come from a price list, so weeks without a sale have a price as well
     kinds       K names
@@ -35,6 +37,7 @@ class PricePanel:
     units: Float64Array
     log_price: Float64Array
     log_list: Float64Array
+    log_ratio: Float64Array
     announced: Float64Array
     listed: BoolArray
     kinds: tuple[str, ...]
@@ -65,6 +68,7 @@ class PricePanel:
             units=self.units[:, :n_weeks],
             log_price=self.log_price[:, :n_weeks],
             log_list=self.log_list[:, :n_weeks],
+            log_ratio=self.log_ratio[:, :n_weeks],
             announced=self.announced[:, :n_weeks],
             reach=self.reach[:, :, :n_weeks],
             log_cost=log_cost,
@@ -81,6 +85,7 @@ class PricePanel:
             units=self.units[mask],
             log_price=self.log_price[mask],
             log_list=self.log_list[mask],
+            log_ratio=self.log_ratio[mask],
             announced=self.announced[mask],
             listed=self.listed[mask],
             reach=self.reach[:, mask],
@@ -96,12 +101,23 @@ _MIN_REDUCTION = 0.01  # a smaller distance from the usual price is no reduction
 def infer_list_prices(log_price: Float64Array) -> Float64Array:
     """Return log list prices (S, W) where none are recorded: the usual price of the weeks around.
 
-    The median of the known weeks around, or the price itself where that is higher or hardly lower;
-    NaN where the price is unknown.
+    The usual price, or the price itself where that is higher or hardly lower; NaN where the price
+    is unknown.
 
     >>> prices = np.log([[2.0, 2.0, 1.0, 2.0, 2.5]])
     >>> np.exp(infer_list_prices(prices)).round(4).tolist()
     [[2.0, 2.0, 2.0, 2.0, 2.5]]
+    """
+    usual_prices = find_usual_prices(log_price)
+    is_reduced = log_price < usual_prices - _MIN_REDUCTION
+    return np.where(is_reduced, usual_prices, log_price)
+
+
+def find_usual_prices(log_price: Float64Array) -> Float64Array:
+    """Return the median of the known prices of the weeks around (S, W); NaN where there are none.
+
+    >>> np.exp(find_usual_prices(np.log([[2.0, 2.0, 1.0, 2.0, 2.5]]))).round(4).tolist()
+    [[2.0, 2.0, 2.0, 2.0, 2.0]]
     """
     usual_prices = np.empty(log_price.shape)
     # In blocks of series, since the windows need nine times the memory of the prices.
@@ -115,5 +131,4 @@ def infer_list_prices(log_price: Float64Array) -> Float64Array:
         counts = np.isfinite(windows).sum(2)
         middle = np.maximum(counts // 2, 0)[:, :, None]
         usual_prices[rows] = np.take_along_axis(windows, middle, axis=2)[:, :, 0]
-    is_reduced = log_price < usual_prices - _MIN_REDUCTION
-    return np.where(is_reduced, usual_prices, log_price)
+    return usual_prices

@@ -48,6 +48,7 @@ def fit_permuted_prices(
         panel,
         log_price=shuffle(panel.log_price),
         log_list=shuffle(panel.log_list),
+        log_ratio=shuffle(panel.log_ratio),
         announced=shuffle(panel.announced),
         log_cost=None,
         margin=None,

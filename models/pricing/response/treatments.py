@@ -29,7 +29,7 @@ def build_treatments(panel: PricePanel) -> Float64Array:
     """Return the treatments (3, S, W) in the order above; 0 where the price is unknown."""
     known = np.isfinite(panel.log_price)
     regular = np.where(known, panel.log_list, 0.0)
-    depth = np.where(known, np.minimum(panel.log_price - panel.log_list, 0.0), 0.0)
+    depth = np.where(known, panel.log_ratio, 0.0)
     announced = np.where(known, panel.announced, 0.0)
     return np.stack([regular, depth, announced])
 
