@@ -82,10 +82,15 @@ class DraftSlate:
         return np.array([choice.row for choice in self.choices], np.int64)
 
     def measure_relevance(self) -> Float64Array:
-        """Return the relevance of each rank by its score; rules let it only fall."""
-        scores = self.scored.scores[self.rows()]
-        relevance = scale_to_relevance(scores, log_odds=self.scored.task is not None)
-        return np.asarray(np.minimum.accumulate(relevance))
+        """Return the relevance of each rank by its score; rules let it only fall.
+
+        A fixed item, which has no score of its own, has that of the rank before.
+        """
+        relevance = np.full(len(self.choices), np.inf)
+        scores = self.scored.scores[self.rows()][~self.fixed]
+        log_odds = self.scored.task is not None
+        relevance[~self.fixed] = scale_to_relevance(scores, log_odds=log_odds)
+        return np.asarray(np.minimum(np.minimum.accumulate(relevance), 1.0))
 
     def select(self, ranks: Int64Array) -> DraftSlate:
         """Return the slate of some of the ranks, from 0, in the order given."""

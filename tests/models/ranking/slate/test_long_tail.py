@@ -12,6 +12,11 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from features.contracts.errors import BadInput
+from features.contracts.recommendations import Reason
+from models.ranking.placement import Placement
+from models.ranking.scored_items import ScoredItems
+from models.ranking.slate.assemble import Choice, Exploration
+from models.ranking.slate.builder import DraftSlate
 from models.ranking.slate.long_tail import (
     LongTail,
     SlateOptions,
@@ -157,6 +162,24 @@ def test_a_hash_opens_an_item_to_the_share_of_users_that_follows_from_its_buyers
     assert abs(chosen[:, 1].sum() - 200) < 4 * 13.4
     again = choose_by_hash("user 7", items, np.array([0.0, 9.0]), LongTail())
     assert again.tolist() == chosen[7].tolist()
+
+
+def test_a_slate_is_either_explored_or_filled_from_the_long_tail() -> None:
+    with pytest.raises(BadInput, match="choose one"):
+        Placement("all", exploration=Exploration(places=1), long_tail=LongTail(places=1))
+
+
+def test_a_pin_of_a_low_score_does_not_lower_the_relevance_of_the_items_below() -> None:
+    scored = ScoredItems.with_reason(np.arange(3), np.array([4.0, 2.0, 0.0]), Reason.POPULAR)
+    draft = DraftSlate(
+        scored=scored,
+        choices=(Choice(2, 1.0), Choice(0, 1.0), Choice(1, 1.0)),
+        reasons=(Reason.PROMOTED, Reason.POPULAR, Reason.POPULAR),
+        rules=((), (), ()),
+        fixed=np.array([True, False, False]),
+    )
+    assert draft.measure_relevance().tolist() == [1, 1, 2 / 4]
+    assert draft.select(np.array([1, 2])).reasons == (Reason.POPULAR, Reason.POPULAR)
 
 
 @pytest.mark.parametrize(
