@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array
+from models.demand import planned_baseline
 from models.demand.panel import DemandPanel
 from models.demand.simple_methods import SIMPLE
 from models.demand.stacking import Evidence, Prior, fit_scale, fit_weights
@@ -24,7 +25,7 @@ DENSE = 0.25  # a series is dense that sold in at least this share of the weeks
 _MEMORY = 52
 # Methods that suit most shops share the weight before any backtest; the others must earn theirs.
 _EXPECTED = (
-    "TSB",
+    planned_baseline.NAME,
     "mean of 8 weeks",
     "mean of 26 weeks",
     "decaying mean",

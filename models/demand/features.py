@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.contracts.arrays import BoolArray, Float32Array
+from features.contracts.arrays import BoolArray, Float32Array, Int64Array
 from models.demand.panel import PRICE_MEMORY, DemandPanel, sum_by_group
 
 SEASON_WEEKS = 52
@@ -27,18 +27,30 @@ _FLOOR = 0.02
 
 @dataclass(frozen=True)
 class History:
-    """What an origin knows: each series' level, N, and the same columns for all weeks ahead."""
+    """What an origin knows of R series: each one's level and the same columns for all weeks ahead.
+
+    rows    R, of the panel; None for all its series
+    """
 
     origin: int
+    rows: Int64Array | None
     base: Float32Array
     columns: dict[str, Float32Array]
 
+    def select(self, values: Float32Array) -> Float32Array:
+        """Return the rows of N values, or rows of N series."""
+        return values if self.rows is None else values[self.rows]
 
-def summarize_history(panel: DemandPanel, origin: int) -> History:
-    """Return the history columns at `origin`: weeks before it are known."""
-    units = panel.units[:, :origin]
+
+def summarize_history(panel: DemandPanel, origin: int, rows: Int64Array | None = None) -> History:
+    """Return the history columns at `origin`: weeks before it are known.
+
+    With `rows`, of these series only; what they share with their category is that of the whole
+    panel all the same.
+    """
+    units = panel.units[:, :origin] if rows is None else panel.units[rows, :origin]
     means = {n_weeks: _mean_of_last(units, n_weeks) for n_weeks in _MEANS}
-    base = 0.5 * means[8] + 0.3 * means[26] + 0.2 * means[4] + _FLOOR
+    base = compute_level(units) + _FLOOR
     columns: dict[str, Float32Array] = {"log_base": np.log(base)}
     for lag in _LAGS:
         columns[f"lag_{lag}"] = units[:, -lag] / base
@@ -47,21 +59,30 @@ def summarize_history(panel: DemandPanel, origin: int) -> History:
     for share in _DECAYS:
         columns[f"decayed_{share}"] = decay_mean(units, share) / base
     columns |= _intermittency_columns(units, base)
-    columns |= _group_columns(panel, units)
-    columns |= _past_promotion_columns(panel, units, base, origin)
-    return History(origin, base.astype(np.float32), columns)
+    past = History(origin, rows, base.astype(np.float32), columns)
+    columns |= _group_columns(panel, past)
+    columns |= _past_promotion_columns(panel, past, units)
+    return past
 
 
 def build_features(panel: DemandPanel, past: History, step: int) -> tuple[list[str], Float32Array]:
-    """Return names and N × F columns of the week `step` weeks after the last known one (from 1)."""
+    """Return names and R × F columns of the week `step` weeks after the last known one (from 1)."""
     target = past.origin + step - 1
     columns = dict(past.columns)
-    columns["horizon"] = np.full(panel.n_series, step, np.float32)
+    columns["horizon"] = np.full(len(past.base), step, np.float32)
     columns |= _promotion_plan_columns(panel, past, target)
-    columns |= _price_plan_columns(panel, past.origin, target)
+    columns |= _price_plan_columns(panel, past, target)
     columns["season"] = _season(panel, past, target)
     matrix = np.column_stack([np.asarray(values, np.float32) for values in columns.values()])
     return list(columns), matrix
+
+
+def compute_level(units: Float32Array) -> Float32Array:
+    """Return the level of each row after the last of its weeks."""
+    shares = {8: 0.5, 26: 0.3, 4: 0.2}
+    return np.asarray(
+        sum(share * _mean_of_last(units, n_weeks) for n_weeks, share in shares.items()), np.float32
+    )
 
 
 def decay_mean(units: Float32Array, share: float) -> Float32Array:
@@ -92,8 +113,9 @@ def _intermittency_columns(units: Float32Array, base: Float32Array) -> dict[str,
     }
 
 
-def _group_columns(panel: DemandPanel, units: Float32Array) -> dict[str, Float32Array]:
+def _group_columns(panel: DemandPanel, past: History) -> dict[str, Float32Array]:
     """Return recent units of the department and of the category over those of 13 weeks."""
+    units = panel.units[:, max(past.origin - 13, 0) : past.origin]
     four, thirteen = units[:, -4:].mean(axis=1), units[:, -13:].mean(axis=1)
     last = units[:, -1]
     columns: dict[str, Float32Array] = {}
@@ -102,25 +124,32 @@ def _group_columns(panel: DemandPanel, units: Float32Array) -> dict[str, Float32
         columns[f"{name}_trend_4"] = (sum_by_group(four, codes) + 0.5) / level
         columns[f"{name}_trend_1"] = (sum_by_group(last, codes) + 0.5) / level
         columns[f"{name}_log_size"] = np.log(level / np.maximum(np.bincount(codes)[codes], 1))
-    return columns
+    return {name: past.select(values) for name, values in columns.items()}
 
 
 def _past_promotion_columns(
-    panel: DemandPanel, units: Float32Array, base: Float32Array, origin: int
+    panel: DemandPanel, past: History, units: Float32Array
 ) -> dict[str, Float32Array]:
     columns: dict[str, Float32Array] = {}
-    for kind, reach in zip(panel.kinds, panel.reach, strict=True):
-        columns[f"reach_last:{kind}"] = reach[:, origin - 1]
-        columns[f"reach_mean_4:{kind}"] = reach[:, max(origin - 4, 0) : origin].mean(axis=1)
-        columns[f"reach_mean_26:{kind}"] = reach[:, max(origin - _MEMORY, 0) : origin].mean(axis=1)
+    recent_reach = _reach_before(panel, past)
+    for kind, reach in zip(panel.kinds, recent_reach, strict=True):
+        columns[f"reach_last:{kind}"] = reach[:, -1]
+        columns[f"reach_mean_4:{kind}"] = reach[:, -4:].mean(axis=1)
+        columns[f"reach_mean_26:{kind}"] = reach.mean(axis=1)
     if panel.kinds:
-        reach = panel.reach[:, :, max(origin - _MEMORY, 0) : origin]
+        base, reach = past.base, recent_reach
         promoted = np.any(reach >= PROMOTED_REACH, axis=0)
         recent = units[:, -promoted.shape[1] :]
         columns["mean_promoted"] = _mean_of_chosen(recent, promoted) / base
         columns["mean_unpromoted"] = _mean_of_chosen(recent, ~promoted) / base
         columns["share_promoted"] = promoted.mean(axis=1)
     return columns
+
+
+def _reach_before(panel: DemandPanel, past: History) -> Float32Array:
+    """Return K × R × weeks: the reach of the last weeks before the origin."""
+    recent = panel.reach[:, :, max(past.origin - _MEMORY, 0) : past.origin]
+    return recent if past.rows is None else recent[:, past.rows]
 
 
 def _mean_of_chosen(units: Float32Array, chosen: BoolArray) -> Float32Array:
@@ -135,49 +164,68 @@ def _promotion_plan_columns(
 ) -> dict[str, Float32Array]:
     """Return the target week's promotions, and units of past weeks with similar ones."""
     columns: dict[str, Float32Array] = {}
-    origin = past.origin
     for kind, reach in zip(panel.kinds, panel.reach, strict=True):
-        planned = reach[:, target]
-        columns[f"reach:{kind}"] = planned
-        columns[f"reach_before:{kind}"] = reach[:, target - 1]
-        category = panel.groups[1]
-        size = np.bincount(category)[category].astype(np.float32)
-        columns[f"reach_category:{kind}"] = sum_by_group(planned, category) / size
+        columns[f"reach:{kind}"] = past.select(reach[:, target])
+        columns[f"reach_before:{kind}"] = past.select(reach[:, target - 1])
+        columns[f"reach_category:{kind}"] = past.select(_mean_of_category(panel, reach[:, target]))
     if panel.kinds:
-        recent = slice(max(origin - _MEMORY, 0), origin)
-        distance = np.abs(panel.reach[:, :, recent] - panel.reach[:, :, target, None]).sum(axis=0)
-        weights = np.exp(-distance / _SIMILARITY)
+        planned = np.stack([columns[f"reach:{kind}"] for kind in panel.kinds])
+        distance = np.abs(_reach_before(panel, past) - planned[:, :, None])
+        # All past weeks are alike for a kind of which the plan is not known.
+        weights = np.exp(-np.nansum(distance, axis=0) / _SIMILARITY)
         weights *= 0.95 ** np.arange(weights.shape[1] - 1, -1, -1, dtype=np.float32)
         total = weights.sum(axis=1)
-        similar = (weights * panel.units[:, recent]).sum(axis=1)
+        units = past.select(panel.units[:, max(past.origin - _MEMORY, 0) : past.origin])
+        similar = (weights * units).sum(axis=1)
         columns["mean_similar"] = (similar + 0.5 * past.base) / (total + 0.5) / past.base
         columns["n_similar"] = total
     if panel.depth is not None:
-        columns["depth"] = panel.depth[:, target]
+        columns["depth"] = past.select(panel.depth[:, target])
     return columns
 
 
-def _price_plan_columns(panel: DemandPanel, origin: int, target: int) -> dict[str, Float32Array]:
-    """Return the target week's offer price over its list price, and over that of recent weeks."""
+def _mean_of_category(panel: DemandPanel, planned: Float32Array) -> Float32Array:
+    """Return the mean planned reach of each series' category; NaN where most of it is unknown."""
+    category = panel.groups[1]
+    size = np.bincount(category)[category].astype(np.float32)
+    n_unknown = sum_by_group(np.isnan(planned).astype(np.float32), category)
+    mean = sum_by_group(np.nan_to_num(planned), category) / size
+    return np.where(2 * n_unknown > size, np.nan, mean).astype(np.float32)
+
+
+def _price_plan_columns(panel: DemandPanel, past: History, target: int) -> dict[str, Float32Array]:
+    """Return the target week's offer price over its list price, and over that of recent weeks.
+
+    Where it is not known whether the price will be reduced, the list price is compared with those
+    of recent weeks.
+    """
     if panel.offer_price is None or panel.list_price is None:
         return {}
-    offer = panel.offer_price[:, target]
-    recent = panel.offer_price[:, max(origin - PRICE_MEMORY, 0) : origin]
-    known = np.isfinite(recent)
-    usual = np.where(
-        known.any(axis=1),
-        np.where(known, recent, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1),
-        np.nan,
-    )
+    recent = slice(max(past.origin - PRICE_MEMORY, 0), past.origin)
+    offer = past.select(panel.offer_price[:, target])
+    list_price = past.select(panel.list_price[:, target])
+    usual_offer = _mean_of_known(past.select(panel.offer_price[:, recent]))
+    usual_list = _mean_of_known(past.select(panel.list_price[:, recent]))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = {
-            "price_to_list": np.log(offer / panel.list_price[:, target]),
-            "price_to_usual": np.log(offer / usual),
+            "price_to_list": np.log(offer / list_price),
+            "price_to_usual": np.where(
+                np.isfinite(offer), np.log(offer / usual_offer), np.log(list_price / usual_list)
+            ),
         }
     return {
         name: np.where(np.isfinite(values), values, np.nan).astype(np.float32)
         for name, values in ratios.items()
     }
+
+
+def _mean_of_known(prices: Float32Array) -> Float32Array:
+    """Return the mean of each row's known prices; NaN where none is known."""
+    known = np.isfinite(prices)
+    sums = np.where(known, prices, 0).sum(axis=1)
+    return np.where(known.any(axis=1), sums / np.maximum(known.sum(axis=1), 1), np.nan).astype(
+        np.float32
+    )
 
 
 def _season(panel: DemandPanel, past: History, target: int) -> Float32Array:
@@ -188,7 +236,7 @@ def _season(panel: DemandPanel, past: History, target: int) -> Float32Array:
     year = target - SEASON_WEEKS
     level = past.origin - SEASON_WEEKS
     if level < 4 or year + 2 > past.origin:
-        return np.full(panel.n_series, np.nan, np.float32)
-    then = panel.units[:, year - 1 : year + 2].mean(axis=1)
-    usual = panel.units[:, level - 4 : level].mean(axis=1)
+        return np.full(len(past.base), np.nan, np.float32)
+    then = past.select(panel.units[:, year - 1 : year + 2]).mean(axis=1)
+    usual = past.select(panel.units[:, level - 4 : level]).mean(axis=1)
     return np.asarray((then + past.base * 0.25) / (usual + past.base * 0.25), np.float32)

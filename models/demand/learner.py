@@ -8,7 +8,7 @@ multiplied back after; forecasts never rise with a planned price. References: Ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import lightgbm as lgb
@@ -20,14 +20,19 @@ from features.contracts.seeds import generator
 from models.demand.baselines import tsb
 from models.demand.blend import DENSE, FITTED, TREES, TSB
 from models.demand.censoring import fill_censored_weeks, find_censored_weeks
-from models.demand.features import PRICES, build_features, summarize_history
+from models.demand.features import PRICES, History, build_features, summarize_history
+from models.demand.level_drift import measure_drift
 from models.demand.panel import DemandPanel
+from models.demand.plan_horizon import hide_target_week
 from models.demand.uncertainty.backtest_calibration import NEAR
 from models.demand.week_effects import WeekEffects, fit_week_effects
 
 BOTTOM_UP, MIN_TRACE = RECONCILE = ("bottom_up", "min_trace")
 _MIN_ORIGIN = 4  # weeks that a training origin must know
 MIN_LEARNT_WEEKS = _MIN_ORIGIN + 1  # below them there is nothing to learn from
+_MUCH = 0.5  # units a week from which a series that sells in few weeks is always learnt from
+_MIN_STEPS = 3  # weeks ahead learnt from at each origin, so that far ones are among them
+_SHARE_OF_SOME_KINDS = 0.25  # of the unknown plans, those in which only some kinds are unknown
 # The learner's threads spin while they wait: two on a busy two-core machine take ten times as long.
 _THREADS = 1
 
@@ -49,7 +54,8 @@ class TreesConfig:
 class FitConfig:
     """Training data: origins within `memory_weeks`, at most `max_rows` rows of series × week ahead.
 
-    `share_sparse` of the series that sell in few weeks are learnt from. `reconcile` is how
+    `share_sparse` of the series that sell in few weeks are learnt from. In `share_unplanned` of the
+    rows the plans end before the week to forecast. `reconcile` is how
     forecasts agree with those of categories, departments and zones: "bottom_up" or "min_trace".
     """
 
@@ -57,6 +63,7 @@ class FitConfig:
     memory_weeks: int = 30
     max_rows: int = 400_000
     share_sparse: float = 0.1
+    share_unplanned: float = 0.4
     reconcile: str = "bottom_up"
     trees: TreesConfig = field(default_factory=TreesConfig)
 
@@ -73,12 +80,15 @@ class FitConfig:
 class Trees:
     """The fitted learner: a factor on each series' level, and the effects of weeks on zones.
 
-    booster   None where too few weeks were known to learn from
+    booster         None where too few weeks were known to learn from
+    without_drift   it was fitted without the movement of the zones' levels, so their trend is
+                    forecast apart; learners of an earlier release learnt it themselves
     """
 
     booster: lgb.Booster | None
     names: tuple[str, ...]
     effects: WeekEffects
+    without_drift: bool = True
 
     def predict(self, panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
         """Return N × steps × FITTED means of the weeks after the panel's last known one.
@@ -91,6 +101,10 @@ class Trees:
         weeks = factors[:, [panel.n_known + step - 1 for step in steps]]
         means = np.full((panel.n_series, len(steps), len(FITTED)), np.nan)
         means[:, :, TSB] = tsb(panel.units.astype(np.float64))[:, None] * weeks
+        drift = np.ones((panel.n_series, len(steps)))
+        if self.without_drift:
+            drift = measure_drift(panel).forecast(steps)
+            means[:, :, TSB] *= drift
         if self.booster is None:
             return means
         past = summarize_history(panel, panel.n_known)
@@ -102,7 +116,7 @@ class Trees:
                     hint=f"Train again; the difference: {sorted(set(names) ^ set(self.names))}",
                 )
             relative = np.exp(self.booster.predict(matrix, raw_score=True, num_threads=_THREADS))
-            means[:, column, TREES] = past.base * weeks[:, column] * relative
+            means[:, column, TREES] = past.base * weeks[:, column] * relative * drift[:, column]
         return means
 
 
@@ -137,6 +151,7 @@ def fit_trees(panel: DemandPanel, config: FitConfig, seed: int) -> Trees:
     dataset = lgb.Dataset(
         data.features,
         data.actual,
+        weight=data.weight,
         init_score=np.log(data.base),
         feature_name=_clean_names(data.names),
         free_raw_data=True,
@@ -153,12 +168,25 @@ class _TrainingData:
     features   R × F
     actual     R units sold
     base       R, the level of the series, with the effect of the week
+    weight     R, how many series the row's stands for
     """
 
     names: list[str]
     features: Float32Array
     actual: Float32Array
     base: Float32Array
+    weight: Float32Array
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[_TrainingData]) -> _TrainingData:
+        """Return the rows of all parts, in their order."""
+        return cls(
+            names=parts[0].names,
+            features=np.concatenate([part.features for part in parts]),
+            actual=np.concatenate([part.actual for part in parts]),
+            base=np.concatenate([part.base for part in parts]),
+            weight=np.concatenate([part.weight for part in parts]),
+        )
 
 
 def _build_training_data(
@@ -169,32 +197,74 @@ def _build_training_data(
     if not panel.n_series:
         raise BadInput("no item was sold: there is nothing to learn from")
     rng = generator(seed, "demand rows")
-    chosen = _find_dense(panel) | (rng.random(panel.n_series) < config.share_sparse)
-    series = np.flatnonzero(chosen if chosen.any() else ~chosen)
-    part, factors = panel.take(series), factors[series]
-    actual_units, uncensored = part.units, ~find_censored_weeks(part)
-    part = fill_censored_weeks(part).divide_units(factors)
-    steps_per_origin = max(1, config.max_rows // (part.n_series * len(origins)))
-    n_rows = part.n_series * len(origins) * steps_per_origin
+    series, weights = _choose_series(panel, config.share_sparse, rng)
+    uncensored, actual_units = ~find_censored_weeks(panel)[series], panel.units[series]
+    whole = fill_censored_weeks(panel).divide_units(factors)
+    drift = measure_drift(whole).take(series)
+    steps_per_origin = max(_MIN_STEPS, config.max_rows // (len(series) * len(origins)))
+    n_rows = len(series) * len(origins) * min(steps_per_origin, config.horizon)
     share = min(1.0, config.max_rows / n_rows)
-    features, actual, base = [], [], []
-    names: list[str] = []
+    parts: list[_TrainingData] = []
     for origin in origins:
-        past = summarize_history(part, origin)
+        past = summarize_history(whole, origin, series)
         possible = np.arange(1, min(config.horizon, panel.n_known - origin) + 1)
-        for step in _choose_steps(possible, steps_per_origin, rng):
+        for step in _choose_steps(possible, steps_per_origin, rng).tolist():
             week = origin + step - 1
-            names, matrix = build_features(part, past, int(step))
-            sampled = (
-                rng.random(part.n_series) < share if share < 1.0 else np.ones(part.n_series, bool)
+            names, matrix = _build_rows(whole, past, step, config.share_unplanned, rng)
+            rows = np.flatnonzero((rng.random(len(series)) < share) & uncensored[:, week])
+            level = past.base * factors[series, week] * drift.factors(origin, week)
+            parts.append(
+                _TrainingData(
+                    names=names,
+                    features=matrix[rows],
+                    actual=actual_units[rows, week],
+                    base=level[rows],
+                    weight=weights[rows],
+                )
             )
-            rows = np.flatnonzero(sampled & uncensored[:, week])
-            features.append(matrix[rows])
-            actual.append(actual_units[rows, week])
-            base.append(past.base[rows] * factors[rows, week])
-    return _TrainingData(
-        names, np.concatenate(features), np.concatenate(actual), np.concatenate(base)
-    )
+    return _TrainingData.concatenate(parts)
+
+
+def _choose_series(
+    panel: DemandPanel, share_sparse: float, rng: np.random.Generator
+) -> tuple[Int64Array, Float32Array]:
+    """Return the series to learn from, and how many series each one stands for.
+
+    All that sell often or much, and a share of the others. Without the weights the learner would
+    take items that fade or begin for ones that sell on as usual.
+    """
+    mean = panel.units.mean(axis=1)
+    certain = _find_dense(panel) | (mean >= _MUCH)
+    chosen = certain | (rng.random(panel.n_series) < share_sparse)
+    series = np.flatnonzero(chosen if chosen.any() else ~chosen)
+    weights = np.where(certain, 1.0, 1.0 / share_sparse if chosen.any() else 1.0)
+    return series, weights[series].astype(np.float32)
+
+
+def _build_rows(
+    panel: DemandPanel, past: History, step: int, share_unplanned: float, rng: np.random.Generator
+) -> tuple[list[str], Float32Array]:
+    """Return names and features of a week ahead; of some series without knowing its plan."""
+    names, matrix = build_features(panel, past, step)
+    if panel.kinds or panel.offer_price is not None:
+        unknown = rng.random(len(matrix)) < share_unplanned
+        masked = hide_target_week(panel, *_draw_unknown_plans(panel, past, step, rng))
+        matrix[unknown] = build_features(masked, past, step)[1][unknown]
+    return names, matrix
+
+
+def _draw_unknown_plans(
+    panel: DemandPanel, past: History, step: int, rng: np.random.Generator
+) -> tuple[Collection[int], int, int]:
+    """Return kinds of which a plan is unknown at an origin, from which week on, and the target.
+
+    Mostly all kinds, since the plans of a shop tend to end together.
+    """
+    target = past.origin + step - 1
+    kinds = np.arange(len(panel.kinds))
+    if len(kinds) > 1 and rng.random() < _SHARE_OF_SOME_KINDS:
+        kinds = rng.choice(kinds, rng.integers(1, len(kinds)), replace=False)
+    return kinds.tolist(), past.origin + int(rng.integers(step)), target
 
 
 def _choose_steps(possible: Int64Array, count: int, rng: np.random.Generator) -> Int64Array:

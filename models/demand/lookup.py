@@ -61,7 +61,7 @@ class ForecastTable:
         daily: ForecastTable | None = None,
         aggregates: AggregateDistributions | None = None,
     ) -> None:
-        self._period, self.daily, self._aggregates = period, daily, aggregates
+        self._period, self.daily, self.aggregates = period, daily, aggregates
         rows = rows.sort_by(
             [("unique_id", "ascending"), ("zone", "ascending"), ("ds", "ascending")]
         )
@@ -99,20 +99,25 @@ class ForecastTable:
             return []
         return [self._forecast(row) for row in range(first, min(end, first + horizon))]
 
+    def is_dense(self, item_id: str, zone: str) -> bool:
+        """Return whether a series with forecasts sold in a quarter of the weeks or more."""
+        start, _ = self._slices[item_id, zone]
+        return bool(self._dense[start])
+
     def sum_weeks(self, item_id: str, zone: str, weeks: Sequence[Forecast]) -> Forecast | None:
         """Return the forecast of successive weeks together; None where no sums were fitted.
 
         Several weeks have the distribution of sums over so many weeks after the cut, one week that
         of its own forecast.
         """
-        if self._aggregates is None or not weeks:
+        if self.aggregates is None or not weeks:
             return None
         if len(weeks) == 1:
             return weeks[0]
         start, _ = self._slices[item_id, zone]
         mean = sum(week.mean for week in weeks)
         dense = self._dense[start : start + 1]
-        quantiles = self._aggregates.quantiles(np.array([mean]), dense, len(weeks))[0]
+        quantiles = self.aggregates.quantiles(np.array([mean]), dense, len(weeks))[0]
         p10, p50, p90 = quantiles.tolist()
         return Forecast(start=weeks[0].start, mean=mean, p10=p10, p50=p50, p90=p90)
 
@@ -126,7 +131,7 @@ class ForecastTable:
         All items have the same number of weeks; those with fewer are left out. A table of an
         earlier release, without sums, has none.
         """
-        if self._aggregates is None:
+        if self.aggregates is None:
             none = AggregateDistributions((), {})
             return [], Outlook(np.zeros((0, 0)), np.zeros(0), np.zeros(0, bool), none)
         week_before = int((now.timestamp() - SECONDS_PER_WEEK) * 1e6)
@@ -141,7 +146,7 @@ class ForecastTable:
         firsts = np.array([first for _, first in whole], np.int64)
         rows = firsts[:, None] + np.arange(n_weeks)
         outlook = Outlook(
-            self._mean[rows], self._alpha[firsts], self._dense[firsts], self._aggregates
+            self._mean[rows], self._alpha[firsts], self._dense[firsts], self.aggregates
         )
         return [item_id for item_id, _ in whole], outlook
 

@@ -188,6 +188,7 @@ class DemandModel:
                 "calibration": _store_calibration(self.calibration),
                 "signals": list(effects.names),
                 "zones": list(effects.zones),
+                "without_drift": self.trees.without_drift,
             },
         )
         booster = self.trees.booster
@@ -220,7 +221,9 @@ class DemandModel:
             tuple(meta["zones"]), tuple(meta["signals"]), effects["slopes"], effects["usual"]
         )
         return cls(
-            trees=Trees(booster, tuple(meta["names"]), week_effects),
+            trees=Trees(
+                booster, tuple(meta["names"]), week_effects, bool(meta.get("without_drift", False))
+            ),
             calibration=_restore_calibration(meta["calibration"], aggregates),
             rates=ItemRates(rates["zones"], rates["attributes"], rates["rates"], rates["waiting"]),
             cut=datetime.fromisoformat(meta["cut"]).astimezone(UTC),

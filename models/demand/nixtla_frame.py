@@ -21,9 +21,11 @@ from features.contracts.errors import BadInput
 from features.contracts.tables import TIMESTAMP
 from models.demand.blend import expect_learner, segment_series
 from models.demand.learner import FitConfig, fit_trees
+from models.demand.level_drift import measure_past_drift
 from models.demand.model import DemandModel, predict_all_methods
 from models.demand.new_items import fit_item_rates
 from models.demand.panel import DemandPanel
+from models.demand.plan_horizon import find_plan_ends, hide_unplanned_weeks
 from models.demand.uncertainty.backtest_calibration import NEAR, PastForecasts, calibrate
 
 NAME = "Shopwright"
@@ -54,8 +56,8 @@ class FrameModel:
         """Return unique_id, ds, Shopwright, and Shopwright-lo-L and -hi-L of each level L.
 
         level   percent; 80 gives p10 and p90
-        X_df    unique_id, ds and the `reach:` columns of the weeks to come; without it nothing is
-                promoted
+        X_df    unique_id, ds and the `reach:` columns of the weeks to come; without it no plan
+                of them is known
 
         Raises BadInput for a level that is not between 0 and 100.
         """
@@ -64,7 +66,10 @@ class FrameModel:
                 raise BadInput(
                     f"level {percent} is not between 0 and 100", hint="80 gives p10 to p90"
                 )
-        panel = self.panel if X_df is None else _add_plans(self.panel, pa.table(X_df))
+        if X_df is None:
+            panel = hide_unplanned_weeks(self.panel, find_plan_ends(self.panel))
+        else:
+            panel = _add_plans(self.panel, pa.table(X_df))
         means = self.model.blend_means(panel, self.model.predict_methods(panel, h))
         weeks = np.array(
             [start.replace(tzinfo=None) for start in panel.week_starts], "datetime64[us]"
@@ -98,12 +103,14 @@ def fit_frame(df: ArrowFrame, config: FitConfig | None = None, seed: int = 17) -
     origin = panel.n_known - NEAR
     earlier = panel.truncate(origin)
     steps = tuple(range(1, NEAR + 1))
+    trees = fit_trees(earlier, config, seed)
     past = PastForecasts(
         origin=origin,
         steps=steps,
         segments=segment_series(earlier),
-        means=predict_all_methods(fit_trees(earlier, config, seed), earlier, steps),
+        means=predict_all_methods(trees, earlier, steps),
         actual=panel.units[:, origin:].astype(np.float64),
+        drift=measure_past_drift(panel, trees.effects, origin, np.arange(origin, panel.n_known)),
     )
     model = DemandModel(
         trees=fit_trees(panel, config, seed),

@@ -25,7 +25,7 @@ class DemandPanel:
     item_ids, zones, categories, brands   N
     week_starts     T
     units           N × n_known
-    reach           K × N × T, the planned share of shops or visitors
+    reach           K × N × T, the planned share of shops or visitors; NaN where no plan is known
     depth           N × T, of promotions
     list_price, offer_price   N × T, minor units
     signals         signal_names × signal_zones × T: holidays, weather, events of whole weeks
@@ -33,7 +33,8 @@ class DemandPanel:
     listed_week     N, the week in which the catalogue lists the item, -inf where it has no date
 
     Depth and prices are NaN where nothing is known; they and `in_stock` are None when no series
-    has any.
+    has any. An unknown offer price beside a known list price means that the list price is planned,
+    and that it is not known yet whether it will be reduced (`plan_horizon`).
     """
 
     item_ids: ObjectArray
@@ -80,7 +81,8 @@ class DemandPanel:
         The price of a week is the planned one if prices of at least half of the last eight weeks
         are known too: then the series' level and the model's response to a planned price come from
         weeks with known prices. It is NaN otherwise: no plan gives the price at which the item
-        sold, so the model could not learn the effect of a price that was decided later.
+        sold, so the model could not learn the effect of a price that was decided later. Where a
+        reduction may follow, the price is the list price.
         """
         prices = np.full((self.n_series, n_steps), np.nan)
         if self.offer_price is None:
@@ -89,7 +91,11 @@ class DemandPanel:
             self.offer_price[:, max(self.n_known - PRICE_MEMORY, 0) : self.n_known]
         )
         learnt = 2 * recent.sum(axis=1) >= max(recent.shape[1], 1)
-        prices[learnt] = self.offer_price[learnt, self.n_known : self.n_known + n_steps]
+        ahead = slice(self.n_known, self.n_known + n_steps)
+        planned = self.offer_price[:, ahead]
+        if self.list_price is not None:
+            planned = np.where(np.isfinite(planned), planned, self.list_price[:, ahead])
+        prices[learnt] = planned[learnt]
         return prices
 
     def take(self, series: Int64Array) -> DemandPanel:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from features.contracts.arrays import Float64Array, Int64Array
+from models.demand import planned_baseline
 from models.demand.baselines import (
     YEAR,
     adida,
@@ -25,6 +26,7 @@ from models.demand.baselines import (
 )
 from models.demand.censoring import fill_censored_weeks
 from models.demand.panel import DemandPanel
+from models.demand.planned_baseline import forecast_by_plan
 
 _HALF_YEAR = 26
 _SLOW, _FAST = 0.1, 0.3  # shares by which a decaying mean forgets in a week
@@ -43,7 +45,8 @@ _SHOP_STRENGTH = 5.0
 
 def predict_simple(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
     """Return N × steps × SIMPLE means of the weeks after the panel's last known one."""
-    units = lower_spikes(fill_censored_weeks(panel).units.astype(np.float64))
+    filled = fill_censored_weeks(panel)
+    units = lower_spikes(filled.units.astype(np.float64))
     flat = [np.repeat(level(units)[:, None], len(steps), axis=1) for level in _LEVELS.values()]
     moving = [
         predict_theta(units, steps),
@@ -51,6 +54,7 @@ def predict_simple(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
         seasonal_naive(units, max(steps, default=0))[:, [step - 1 for step in steps]],
         mean_since_launch(units, _LEVEL_WEEKS)[:, None]
         * estimate_season(units, panel.groups[1], steps),
+        forecast_by_plan(filled, steps),
     ]
     return np.stack([*flat, *moving], axis=-1)
 
@@ -161,4 +165,11 @@ _LEVELS: Mapping[str, Callable[[Float64Array], Float64Array]] = {
     "CrostonSBA": croston_sba,
     "ADIDA": adida,
 }
-SIMPLE = (*_LEVELS, "Theta", "damped trend", "seasonal naive", "seasonal profile")
+SIMPLE = (
+    *_LEVELS,
+    "Theta",
+    "damped trend",
+    "seasonal naive",
+    "seasonal profile",
+    planned_baseline.NAME,
+)

@@ -7,51 +7,81 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.contracts.arrays import Float64Array
+from features.contracts.arrays import BoolArray, Float64Array
 from features.contracts.tables import TIMESTAMP
 from features.prices.ledger import Price
+from models.demand.uncertainty.aggregates import AggregateDistributions
+from models.demand.uncertainty.counts import P10, P50, P90
 from serving.pricing_inputs.forecast_prices import find_price_moves
 
-_COLUMNS = ("mean", "p10", "p50", "p90", "price_minor")
+_COLUMNS = ("mean", "p10", "p50", "p90", "price_minor", "dense")
 
 
-@dataclass(frozen=True)
+class Forecaster(Protocol):
+    """A demand model as far as prices need it."""
+
+    @property
+    def forecasts(self) -> pa.Table:
+        """Rows unique_id, zone, ds, mean, p10, p50, p90: one per item, zone and week.
+
+        They may have price_minor and dense, which models of earlier releases lack.
+        """
+        ...
+
+    @property
+    def aggregates(self) -> AggregateDistributions | None:
+        """Distributions of sums over weeks; None for a model of an earlier release."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
 class HorizonForecast:
-    """Units of n items in each of the horizon's W weeks, and their sums over the weeks.
+    """Units of n items in each of the horizon's W weeks, and over all of them.
 
-    weeks    float64 (n, W, 4): mean, p10, p50, p90
-    assumed  float64 (n, W): the offer price that each forecast assumes, minor units; NaN where the
-             forecast was made without a planned price
-
-    A sum of quantiles is the quantile of the sum only when all weeks rise and fall together: the
-    interval is a wide one.
+    weeks       float64 (n, W, 4): mean, p10, p50, p90
+    assumed     float64 (n, W): the offer price that each forecast assumes, minor units; NaN where
+                the forecast was made without a planned price
+    dense       bool (n,): items that sold in a quarter of the weeks or more
+    aggregates  distributions of sums over weeks; None for a model of an earlier release: its sums
+                of quantiles give an interval that is too wide
     """
 
     item_ids: list[str]
     week_starts: list[datetime]
     weeks: Float64Array
     assumed: Float64Array
+    dense: BoolArray
+    aggregates: AggregateDistributions | None = None
 
     @cached_property
     def mean(self) -> Float64Array:
-        return self._sum_weeks(0)
+        return np.asarray(self.weeks[:, :, 0].sum(axis=1))
 
     @cached_property
+    def quantiles(self) -> Float64Array:
+        """(n, 3): p10, p50 and p90 of the units of all weeks together."""
+        n_weeks = len(self.week_starts)
+        if n_weeks <= 1 or self.aggregates is None:
+            return np.asarray(self.weeks[:, :, 1:].sum(axis=1))
+        return self.aggregates.quantiles(self.mean, self.dense, n_weeks)
+
+    @property
     def p10(self) -> Float64Array:
-        return self._sum_weeks(1)
+        return self.quantiles[:, P10]
 
-    @cached_property
+    @property
     def p50(self) -> Float64Array:
-        return self._sum_weeks(2)
+        return self.quantiles[:, P50]
 
-    @cached_property
+    @property
     def p90(self) -> Float64Array:
-        return self._sum_weeks(3)
+        return self.quantiles[:, P90]
 
     def at_ledger_prices(
         self,
@@ -76,18 +106,19 @@ class HorizonForecast:
             ]
         return replace(self, weeks=self.weeks * factors[:, :, None])
 
-    def _sum_weeks(self, column: int) -> Float64Array:
-        return np.asarray(self.weeks[:, :, column].sum(axis=1))
-
 
 def select_horizon(
-    forecasts: pa.Table, zone: str, now: datetime, weeks: int, item_ids: Sequence[str] | None = None
+    model: Forecaster,
+    zone: str,
+    now: datetime,
+    weeks: int,
+    item_ids: Sequence[str] | None = None,
 ) -> HorizonForecast:
     """Return the first `weeks` weeks that end after `now`, of every item with that many weeks.
 
-    `forecasts` has the columns unique_id, zone, ds, mean, p10, p50, p90, and may have price_minor.
     With `item_ids`, other items are left out.
     """
+    forecasts = model.forecasts
     week_before = pa.scalar(now - timedelta(weeks=1), TIMESTAMP)
     not_over = pc.greater(forecasts["ds"].cast(TIMESTAMP), week_before)
     later = forecasts.filter(pc.and_(pc.equal(forecasts["zone"], zone), not_over))
@@ -95,17 +126,23 @@ def select_horizon(
     chosen = later.filter(pc.is_in(later["ds"], pa.array(starts, later["ds"].type)))
     if item_ids is not None:
         chosen = chosen.filter(pc.is_in(chosen["unique_id"], pa.array(list(item_ids), pa.string())))
-    if "price_minor" not in chosen.column_names:
-        chosen = chosen.append_column("price_minor", pa.nulls(chosen.num_rows, pa.float64()))
+    for name in ("price_minor", "dense"):
+        if name not in chosen.column_names:
+            chosen = chosen.append_column(name, pa.nulls(chosen.num_rows, pa.float64()))
     counts = chosen.group_by("unique_id").aggregate([("ds", "count")])
     complete = counts.filter(pc.equal(counts["ds_count"], len(starts)))["unique_id"]
     rows = chosen.filter(pc.is_in(chosen["unique_id"], complete.combine_chunks()))
     rows = rows.sort_by([("unique_id", "ascending"), ("ds", "ascending")])
-    columns = [rows[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in _COLUMNS]
+    columns = [
+        rows[name].cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+        for name in _COLUMNS
+    ]
     values = np.stack(columns, axis=1).reshape(len(complete), len(starts), len(_COLUMNS))
     return HorizonForecast(
         item_ids=rows["unique_id"].to_pylist()[:: max(len(starts), 1)],
         week_starts=starts,
         weeks=values[:, :, :4],
         assumed=values[:, :, 4],
+        dense=values[:, 0, 5] == 1 if len(starts) else np.zeros(len(complete), bool),
+        aggregates=model.aggregates,
     )

@@ -6,9 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
-import pyarrow as pa
 import sqlalchemy as sa
 
 from configs.settings import Settings
@@ -33,7 +31,11 @@ from models.pricing.implied_costs import imply_costs
 from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import ElasticityModel, PriceResponse
 from models.pricing.rules import PricingRules
-from serving.pricing_inputs.horizon_forecast import HorizonForecast, select_horizon
+from serving.pricing_inputs.horizon_forecast import (
+    Forecaster,
+    HorizonForecast,
+    select_horizon,
+)
 from serving.pricing_inputs.item_facts import (
     ItemTerms,
     read_competitor_prices,
@@ -45,15 +47,6 @@ from serving.pricing_inputs.repository import find_rejections
 
 INTRODUCTION = "introduction"
 _WEEK = timedelta(weeks=1)
-
-
-class Forecaster(Protocol):
-    """A demand model as far as prices need it."""
-
-    @property
-    def forecasts(self) -> pa.Table:
-        """Rows unique_id, zone, ds, mean, p10, p50, p90: one per item, zone and week."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -129,7 +122,7 @@ def read_priced_zone(
     Raises Conflict where the zone has no prices.
     """
     forecast = select_horizon(
-        inputs.demand_model.forecasts, zone, inputs.now, inputs.rules.horizon_weeks, item_ids
+        inputs.demand_model, zone, inputs.now, inputs.rules.horizon_weeks, item_ids
     )
     response = inputs.pricing_model.find_response(forecast.item_ids, zone)
     sources = _read_sources(inputs, zone, forecast.item_ids)

@@ -18,12 +18,13 @@ _FORECASTS = pa.schema(
         ("zone", pa.string()),
         ("ds", TIMESTAMP),
         *((name, pa.float64()) for name in _NUMBERS),
+        ("dense", pa.bool_()),
     ]
 )
 
 
 class ServedDemand:
-    """Rows unique_id, zone, ds, mean, p10, p50, p90, price_minor of the items with a forecast."""
+    """Forecasts by week of the items that have some, and distributions of sums over weeks."""
 
     def __init__(
         self, table: ForecastTable, item_ids: Sequence[str], zone: str, weeks: int, now: datetime
@@ -34,7 +35,9 @@ class ServedDemand:
                 forecasts = table.look_up(item_id, zone, weeks, now)
             except NotFound:
                 continue
+            series = {"unique_id": item_id, "zone": zone, "dense": table.is_dense(item_id, zone)}
             for week in forecasts:
                 numbers = {name: getattr(week, name) for name in _NUMBERS}
-                rows.append({"unique_id": item_id, "zone": zone, "ds": week.start, **numbers})
+                rows.append({**series, "ds": week.start, **numbers})
+        self.aggregates = table.aggregates
         self.forecasts = pa.Table.from_pylist(rows, _FORECASTS)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
 
-from features.contracts.arrays import Float64Array, Int64Array
+from features.contracts.arrays import Float32Array, Float64Array, Int64Array
 from features.contracts.seeds import generator
-from models.demand.blend import METHODS, Blend, expect_learner, segment_series
+from models.demand.blend import Blend, expect_learner, segment_series
 from models.demand.censoring import fill_censored_weeks
 from models.demand.daily import (
     WEEKDAYS,
@@ -22,9 +23,11 @@ from models.demand.daily import (
     fit_profiles,
 )
 from models.demand.learner import Trees, fit_trees
+from models.demand.level_drift import measure_past_drift
 from models.demand.model import DemandModel, predict_all_methods, predict_without_learner
 from models.demand.new_items import ItemRates, fit_item_rates
 from models.demand.panel import DemandPanel
+from models.demand.plan_horizon import find_plan_ends
 from models.demand.uncertainty.aggregate_errors import PastAggregates, fit_level_spreads
 from models.demand.uncertainty.backtest_calibration import (
     NEAR,
@@ -38,6 +41,7 @@ from training.demand.config import DemandConfig
 from training.demand.daily import build_day_forecasts
 from training.demand.data import DemandData
 from training.demand.origins import MOST_OF_LARGE, MOST_OF_SMALL, calibration_origins
+from training.demand.plan_views import PlanView, find_same_view, hide_plans_at
 from training.task import Progress
 
 _ALIVE_WEEKS = 26  # a series that sold in none of them calibrates nothing
@@ -63,12 +67,31 @@ def _cache_by_origin(method: Callable[[Backtest, int], T]) -> Callable[[Backtest
 
     @wraps(method)
     def read_or_compute(self: Backtest, origin: int) -> T:
-        cache: dict[int, T] = self.__dict__.setdefault(f"_cache_{method.__name__}", {})
-        if origin not in cache:
-            cache[origin] = method(self, origin)
-        return cache[origin]
+        return _read_or_compute(self._cached, method, self, origin)
 
     return read_or_compute
+
+
+def _cache_for_all_views(method: Callable[[Backtest, int], T]) -> Callable[[Backtest, int], T]:
+    """Compute a method that depends on no plan of the weeks to come once for each origin."""
+
+    @wraps(method)
+    def read_or_compute(self: Backtest, origin: int) -> T:
+        return _read_or_compute(self._cached_for_all, method, self, origin)
+
+    return read_or_compute
+
+
+def _read_or_compute(
+    caches: dict[str, dict[int, object]],
+    method: Callable[[Backtest, int], T],
+    backtest: Backtest,
+    origin: int,
+) -> T:
+    cache = cast(dict[int, T], caches.setdefault(method.__name__, {}))
+    if origin not in cache:
+        cache[origin] = method(backtest, origin)
+    return cache[origin]
 
 
 class Backtest:
@@ -83,20 +106,48 @@ class Backtest:
     ) -> None:
         self.data = data
         self.config = config
+        self.plans = PlanView.FULL
         self.aggregates = CatalogueAggregates(data.panel, data.items)
         self._demand = fill_censored_weeks(data.panel).units
+        self._plan_ends = find_plan_ends(data.panel)
         self.seed = seed
         self._progress = progress
-        self._means: dict[int, tuple[tuple[int, ...], Float64Array]] = {}
+        self._cached_for_all: dict[str, dict[int, object]] = {}
+        self._reset_view(PlanView.FULL)
+        self._views = {PlanView.FULL: self}
+
+    def _reset_view(self, plans: PlanView) -> None:
+        self.plans = plans
+        self._cached: dict[str, dict[int, object]] = {}
+        self._means: dict[int, Float32Array] = {}
+
+    def with_plans(self, plans: PlanView) -> Backtest:
+        """Return the backtest whose forecasts know the plans of the view, with the same learners.
+
+        Where plans leave no difference, two views are one.
+        """
+        ends, n_weeks = self._plan_ends, self.data.panel.n_known
+        plans = find_same_view(ends, n_weeks, self.config.fit.horizon, plans)
+        if plans not in self._views:
+            view = copy(self)
+            view._reset_view(plans)
+            self._views[plans] = view
+        return self._views[plans]
 
     @_cache_by_origin
     def panel_at(self, origin: int) -> DemandPanel:
         """Return what was known after `origin` weeks: their units, and the plans at that time."""
+        ends, n_weeks = self._plan_ends, self.data.panel.n_known
+        return hide_plans_at(self._planned_panel_at(origin), ends, n_weeks, self.plans)
+
+    @_cache_for_all_views
+    def _planned_panel_at(self, origin: int) -> DemandPanel:
+        """Return the panel after `origin` weeks with all later plans."""
         panel = self.data.panel
         planned = panel if origin == panel.n_known else self.data.panel_planned_at(origin)
         return planned.truncate(origin)
 
-    @_cache_by_origin
+    @_cache_for_all_views
     def unsold_at(self, origin: int) -> DemandPanel:
         """Return the catalogue's items that had not sold after `origin` weeks."""
         return build_unsold_panel(self._panel_of_sold(origin), self.data.items)
@@ -105,21 +156,20 @@ class Backtest:
         panel = self.panel_at(origin)
         return panel.take(np.flatnonzero((panel.units > 0).any(axis=1)))
 
-    @_cache_by_origin
+    @_cache_for_all_views
     def trees_at(self, origin: int) -> Trees:
         """Return the learner fitted after `origin` weeks."""
         self._progress(f"fitting demand on {origin} weeks")
         return fit_trees(self.panel_at(origin), self.config.fit, self.seed)
 
     def predict_methods(self, origin: int, steps: Sequence[int]) -> Float64Array:
-        """Return N × steps × METHODS means; those that calibrations need are computed with them."""
-        none = np.zeros((self.data.panel.n_series, 0, len(METHODS)))
-        computed, means = self._means.get(origin, ((), none))
-        if not set(steps) <= set(computed):
-            computed = tuple(sorted({*steps, *self._calibration_steps()}))
-            means = predict_all_methods(self.trees_at(origin), self.panel_at(origin), computed)
-            self._means[origin] = computed, means
-        return means[:, [computed.index(step) for step in steps]]
+        """Return N × steps × METHODS means; all weeks ahead are computed at once."""
+        if origin not in self._means:
+            ahead = range(1, self.config.fit.horizon + 1)
+            trees, panel = self.trees_at(origin), self.panel_at(origin)
+            means = predict_all_methods(trees, panel, ahead)
+            self._means[origin] = means.astype(np.float32)  # many origins are held at once
+        return self._means[origin][:, np.array(steps, np.int64) - 1].astype(np.float64)
 
     def _calibration_steps(self, n_weeks: int | None = None) -> list[int]:
         """Return the weeks ahead that calibrate, of the first `n_weeks` (None: of the horizon)."""
@@ -153,17 +203,26 @@ class Backtest:
     def _past_forecasts(self, past_origin: int, origin: int) -> PastForecasts:
         """Return what was forecast at `past_origin` of the weeks before `origin`."""
         steps = self._calibration_steps(origin - past_origin)
-        return self._compare(past_origin, steps, self.predict_methods(past_origin, steps))
+        means = self.predict_methods(past_origin, steps)
+        weeks = np.array(steps, np.int64) + past_origin - 1
+        known, effects = self._planned_panel_at(origin), self.trees_at(past_origin).effects
+        drift = measure_past_drift(known, effects, past_origin, weeks)
+        return self._compare(past_origin, steps, means, drift)
 
     @_cache_by_origin
     def _past_simple_forecasts(self, past_origin: int) -> PastForecasts:
         """Return what simple methods forecast at `past_origin` of the weeks after it."""
         steps = range(1, min(NEAR, self.data.panel.n_known - past_origin) + 1)
-        means = predict_without_learner(self.data.panel.truncate(past_origin), steps)
-        return self._compare(past_origin, steps, means)
+        ends, n_weeks = self._plan_ends, self.data.panel.n_known
+        panel = hide_plans_at(self.data.panel.truncate(past_origin), ends, n_weeks, self.plans)
+        return self._compare(past_origin, steps, predict_without_learner(panel, steps))
 
     def _compare(
-        self, past_origin: int, steps: Sequence[int], means: Float64Array
+        self,
+        past_origin: int,
+        steps: Sequence[int],
+        means: Float64Array,
+        drift: Float64Array | None = None,
     ) -> PastForecasts:
         """Return the forecasts of series that are alive at `past_origin`, and what sold."""
         panel = self.data.panel.truncate(past_origin)
@@ -175,6 +234,7 @@ class Backtest:
             segments=segment_series(panel).take(alive),
             means=means[alive],
             actual=self._demand[alive][:, weeks].astype(np.float64),
+            drift=None if drift is None else drift[alive],
         )
 
     def _simple_origins(self, origin: int) -> list[int]:
@@ -196,12 +256,12 @@ class Backtest:
             self.aggregates.sum_units(units),
         )
 
-    @_cache_by_origin
+    @_cache_for_all_views
     def rates_at(self, origin: int) -> ItemRates:
         """Return the rates of items without a sale, fitted after `origin` weeks."""
         return fit_item_rates(self._panel_of_sold(origin), self.unsold_at(origin))
 
-    @_cache_by_origin
+    @_cache_for_all_views
     def dense_at(self, origin: int) -> DenseSeries:
         """Return the series that were dense after `origin` weeks, and the profiles at that time."""
         days = self.data.days.truncate(origin)
@@ -247,10 +307,10 @@ class Backtest:
             config=self.config.fit,
         )
 
-    def forecast_means(self, origin: int) -> Float64Array:
-        """Return N × horizon means as served after `origin` weeks."""
+    def forecast_means(self, origin: int, horizon: int | None = None) -> Float64Array:
+        """Return N × horizon means as served after `origin` weeks; None: the evaluated horizon."""
         model = self.model_at(origin)
-        by_method = self.predict_methods(origin, range(1, self.config.horizon + 1))
+        by_method = self.predict_methods(origin, range(1, (horizon or self.config.horizon) + 1))
         return model.blend_means(self.panel_at(origin), by_method)
 
     def model_with_forecasts_at(self, origin: int) -> DemandModel:

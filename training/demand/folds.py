@@ -11,9 +11,11 @@ import numpy as np
 from features.contracts.arrays import Float64Array, Int64Array, ObjectArray
 from features.contracts.errors import BadInput
 from features.contracts.seeds import generator
+from models.demand import planned_baseline
 from models.demand.baselines import BIASED, UNBIASED, seasonal_naive
 from models.demand.blend import Segments, segment_series
 from models.demand.panel import DemandPanel
+from models.demand.planned_baseline import forecast_by_plan
 from training.demand.backtest import Backtest
 from training.demand.config import DemandConfig
 from training.results import OURS
@@ -110,6 +112,9 @@ def evaluate_origin(backtest: Backtest, origin: int, series: EvaluatedSeries) ->
         name: np.repeat(level(past)[:, None], horizon, axis=1)
         for name, level in {**UNBIASED, **BIASED}.items()
     }
+    if known.kinds:
+        planned = forecast_by_plan(known, range(1, horizon + 1))
+        baselines[planned_baseline.NAME] = planned[rows]
     return Fold(
         origin=origin,
         actual=actual,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from configs.settings import Settings
 from features.contracts.arrays import Float64Array
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
-from models.demand.baselines import BIASED, UNBIASED
+from models.demand.baselines import BIASED
 from models.demand.model import DemandModel
 from models.demand.panel import DemandPanel
 from models.demand.uncertainty.counts import P10, P90
@@ -22,7 +22,7 @@ from training.demand.backtest import Backtest
 from training.demand.config import DemandConfig
 from training.demand.data import load_demand_data
 from training.demand.day_folds import DayFold, compare_days, evaluate_days
-from training.demand.folds import SEASONAL, Fold, choose_series, evaluate_origin
+from training.demand.folds import EvaluatedSeries, Fold, choose_series, evaluate_origin
 from training.demand.metrics import (
     bias,
     bias_error,
@@ -39,6 +39,12 @@ from training.demand.new_items import (
     tabulate_new_items,
 )
 from training.demand.origins import evaluation_origins, shorten_protocol
+from training.demand.plan_metrics import (
+    compute_plan_metrics,
+    evaluate_plans,
+    tabulate_plans,
+)
+from training.demand.plan_views import PlanView
 from training.demand.plots import plot_calibration, plot_total
 from training.demand.series_values import SeriesWindow
 from training.demand.served_weights import describe_weights, tabulate_weights
@@ -70,20 +76,60 @@ def train(
     panel = data.panel
     protocol = shorten_protocol(config, panel.n_known)
     origins = evaluation_origins(panel.n_known, protocol)
-    series = choose_series(panel, origins[0], protocol)
     backtest = Backtest(data, protocol, settings.seed, progress)
+    at_origins = evaluate_origins(backtest, origins, config)
+    evaluation = at_origins.evaluation
+    evaluated, known = backtest.model_at(origins[-1]), backtest.panel_at(origins[-1])
+    window = SeriesWindow(known, at_origins.series.rows, at_origins.folds[-1].actual)
+
+    def measure(folder: Path | None) -> dict[str, UnitValues]:
+        return window.measure(evaluated if folder is None else DemandModel.load(folder))
+
+    fitted_on = panel.n_known if refit else origins[-1]
+    # Served forecasts are calibrated by backtests that know as little of the plans as they do.
+    view = PlanView.AS_KNOWN if refit else PlanView.FULL
+    served = backtest.with_plans(view).model_with_forecasts_at(fitted_on)
+    fitted_until = evaluation.cut if fitted_on == origins[-1] else panel.week_starts[fitted_on]
+    return Trained(evaluation, evaluated if refit else served, served, fitted_until, measure)
+
+
+@dataclass(frozen=True)
+class EvaluatedOrigins:
+    """The evaluation of a backtest at some origins, its series, and a fold for each origin."""
+
+    evaluation: Evaluation
+    series: EvaluatedSeries
+    folds: Sequence[Fold]
+
+
+def evaluate_origins(
+    backtest: Backtest, origins: Sequence[int], config: DemandConfig
+) -> EvaluatedOrigins:
+    """Return ours beside the baselines at the origins, oldest first.
+
+    config   as requested; that of the backtest may be shorter
+    """
+    panel, protocol = backtest.data.panel, backtest.config
+    series = choose_series(panel, origins[0], protocol)
     folds = [evaluate_origin(backtest, origin, series) for origin in origins]
     day_folds = [evaluate_days(backtest, origin, series) for origin in origins]
     horizon = protocol.horizon
     new_items = [evaluate_new_items(backtest, panel, origin, horizon) for origin in origins]
-    rng = generator(settings.seed, "sums")
+    rng = generator(backtest.seed, "sums")
     aggregates = [evaluate_aggregates(backtest, origin, series, rng) for origin in origins]
+    n_weeks = panel.n_known - protocol.skip_last_weeks
+    plan_folds = [evaluate_plans(backtest, origin, series, n_weeks) for origin in origins]
     evaluation = _summarize(panel, config, folds, [fold for fold in day_folds if fold is not None])
     evaluated, known = backtest.model_at(origins[-1]), backtest.panel_at(origins[-1])
     evaluation = replace(
         evaluation,
-        metrics={**evaluation.metrics, **compute_new_item_metrics(new_items)},
+        metrics={
+            **evaluation.metrics,
+            **compute_new_item_metrics(new_items),
+            **compute_plan_metrics(plan_folds),
+        },
         tables=(
+            *tabulate_plans(plan_folds),
             *evaluation.tables,
             tabulate_aggregates(aggregates),
             tabulate_new_items(new_items),
@@ -91,15 +137,7 @@ def train(
         ),
         notes=(*evaluation.notes, *describe_weights(evaluated, known)),
     )
-    window = SeriesWindow(known, series.rows, folds[-1].actual)
-
-    def measure(folder: Path | None) -> dict[str, UnitValues]:
-        return window.measure(evaluated if folder is None else DemandModel.load(folder))
-
-    fitted_on = panel.n_known if refit else origins[-1]
-    served = backtest.model_with_forecasts_at(fitted_on)
-    fitted_until = evaluation.cut if fitted_on == origins[-1] else panel.week_starts[fitted_on]
-    return Trained(evaluation, evaluated if refit else served, served, fitted_until, measure)
+    return EvaluatedOrigins(evaluation, series, folds)
 
 
 def evaluate(
@@ -126,7 +164,8 @@ def _summarize(
     ours = np.concatenate([fold.means for fold in folds])
     baselines = {
         name: np.concatenate([fold.baselines[name] for fold in folds])
-        for name in (*UNBIASED, SEASONAL)
+        for name in folds[0].baselines
+        if name not in BIASED
     }
     error, our_bias = wmape(actual, ours), bias(actual, ours)
     errors = {name: wmape(actual, forecast) for name, forecast in baselines.items()}
@@ -229,8 +268,8 @@ def _write_notes(
         "so it is no rival"
     )
     plans = (
-        "promotions: the planned calendar, known in advance; prices: the price list only, "
-        "never a price seen in sales"
+        "promotions: the planned calendar, known in advance, but where a table says otherwise; "
+        "prices: the price list only, never a price seen in sales"
     )
     notes = [protocol, left_out, plans]
     if panel.offer_price is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class PastForecasts:
     segments   of the N series at the origin
     means      N × S × METHODS; NaN of the learner where it was not fitted
     actual     N × S units
+    drift      N × S, how far the zone's level had moved by that week (None: not at all); nobody
+               could know it, so the blend is not fitted to it, while the spread of counts holds it
     """
 
     origin: int
@@ -32,6 +34,7 @@ class PastForecasts:
     segments: Segments
     means: Float64Array
     actual: Float64Array
+    drift: Float64Array | None = None
 
     def select_steps(self, first: int, last: int | None = None) -> PastForecasts:
         """Return those of `first` to `last` weeks ahead, both included; None has no upper end."""
@@ -46,6 +49,7 @@ class PastForecasts:
             self.segments,
             self.means[:, columns],
             self.actual[:, columns],
+            None if self.drift is None else self.drift[:, columns],
         )
 
 
@@ -115,7 +119,7 @@ def calibrate(
         forecasts.select_steps(1, min(NEAR, n_known - forecasts.origin)) for forecasts in simple
     ]
     all_weeks = _stack_weeks([*near, *further])
-    blend = fit_blend(all_weeks.evidence, all_weeks.segments, learner_share)
+    blend = fit_blend(all_weeks.move_with_drift(), all_weeks.segments, learner_share)
     near_weeks = _stack_weeks(near)
     near_spread = _fit_spread(near_weeks.blend(blend), rng)
     far_weeks = _stack_weeks([forecasts.select_steps(NEAR + 1) for forecasts in over])
@@ -139,10 +143,15 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _UnblendedRows:
-    """R counts with the means of the methods, R × METHODS."""
+    """R counts with the means of the methods, R × METHODS, and the drift of their zones, R."""
 
     evidence: Evidence
     segments: Segments
+    drift: Float64Array
+
+    def move_with_drift(self) -> Evidence:
+        """Return the evidence as if the movement of the zones had been known."""
+        return replace(self.evidence, means=self.evidence.means * self.drift[:, None])
 
     def blend(self, blend: Blend) -> _Rows:
         means = blend.combine(self.evidence.means, self.segments)
@@ -168,7 +177,13 @@ def _stack_weeks(past: Sequence[PastForecasts]) -> _UnblendedRows:
         week=np.concatenate([np.zeros(0, np.int64), *weeks]),
     )
     segments = [forecasts.segments.repeat(len(forecasts.steps)) for forecasts in past]
-    return _UnblendedRows(evidence, Segments.concatenate(segments))
+    drift = [
+        np.ones(forecasts.actual.size) if forecasts.drift is None else forecasts.drift.ravel()
+        for forecasts in past
+    ]
+    return _UnblendedRows(
+        evidence, Segments.concatenate(segments), np.concatenate([np.zeros(0), *drift])
+    )
 
 
 def _sum_weeks(past: Sequence[PastForecasts], blend: Blend, weeks: int) -> _Rows | None:

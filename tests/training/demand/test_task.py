@@ -11,6 +11,7 @@ from configs.loading import load
 from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.contracts.tables import TABLES
+from models.demand import planned_baseline
 from models.demand.model import DAILY_FORECASTS, FORECASTS
 from training.demand.catalogue_items import build_unsold_panel, read_catalogue
 from training.demand.config import DemandConfig
@@ -135,6 +136,7 @@ def test_a_small_shop_is_evaluated_and_forecast(settings: Settings) -> None:
         "mean of 8 weeks",
         "ADIDA",
         "seasonal naive",
+        planned_baseline.NAME,
     }
     assert comparison.ours < min(comparison.baselines.values())
     assert abs(evaluation.metrics["bias"]) < 0.1  # 320 evaluated weeks of mean 7.5
