@@ -193,7 +193,7 @@ class Backtest:
         simple = [
             self._past_simple_forecasts(past_origin) for past_origin in self._simple_origins(origin)
         ]
-        calibration = calibrate(past, origin, rng, simple, expect_learner(self.data.panel))
+        calibration = calibrate(past, origin, rng, simple, expect_learner(self.panel_at(origin)))
         aggregates = [
             self._past_aggregates(past_origin, origin, calibration.blend) for past_origin in earlier
         ]
