@@ -122,8 +122,8 @@ class PricingRules:
                        prices do not raise it
     endings            last two digits that a price may have; empty allows all
     min_grade          items with less evidence are priced by `without_evidence`
-    min_confidence     a price is considered only where it gains with at least this probability, by
-                       the interval of the response; 0 leaves the interval aside
+    max_losing_share   share of the suggestions that may be expected to lose, by the intervals of
+                       the responses: the surest are made; 1 leaves the intervals aside
     min_gain           minimum expected gain, a share of the objective at the current price ...
     min_gain_minor     ... and in money; for objective units, in units
     min_days_between_changes   a price that changed more recently stays
@@ -158,7 +158,7 @@ class PricingRules:
     max_over_list: float = 0.1
     endings: tuple[int, ...] = (9,)
     min_grade: EvidenceGrade = EvidenceGrade.B
-    min_confidence: float = 0.0
+    max_losing_share: float = 1.0
     min_gain: float = 0.005
     min_gain_minor: int = 0
     min_days_between_changes: int = 0
@@ -222,7 +222,7 @@ class PricingRules:
             (min(*shares, *days, *floors) < 0, "shares, amounts, days and counts are at least 0"),
             (self.horizon_weeks < 1, "horizon_weeks is at least 1"),
             (not 0 <= self.risk_aversion <= 1, "risk_aversion lies in 0..1"),
-            (not 0 <= self.min_confidence < 1, "min_confidence lies in 0..1, below 1"),
+            (not 0 < self.max_losing_share <= 1, "max_losing_share lies in 0..1, above 0"),
             (not 0 <= self.salvage_share <= 1, "salvage_share lies in 0..1"),
             (self.competitor_index <= 0, "competitor_index is above 0"),
             (

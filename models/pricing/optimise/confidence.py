@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import NormalDist
 
 import numpy as np
+from scipy.special import ndtr
 
-from features.contracts.arrays import BoolArray
+from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.pricing import Objective
 from models.pricing.optimise.item_choices import OPTIMISE, ItemChoices, restrict_to_current
 from models.pricing.optimise.objective import (
@@ -17,7 +17,7 @@ from models.pricing.optimise.objective import (
     compute_cross_values,
     evaluate_at_slopes,
 )
-from models.pricing.optimise.problem import Choices, flatten_ladders
+from models.pricing.optimise.problem import Choices, argmax_in_windows, flatten_ladders
 
 UNCERTAIN = "the evidence does not say which other price would gain: test the price"
 
@@ -25,21 +25,22 @@ UNCERTAIN = "the evidence does not say which other price would gain: test the pr
 def drop_uncertain_prices(choices: Sequence[ItemChoices]) -> list[ItemChoices]:
     """Return the choices without the prices that gain with too little confidence.
 
-    A price gains with confidence c where it is better than the current one even at the c quantile
-    of the errors: units fall more than expected after a raise, and rise less after a cut; the
-    family gains less after a raise, and loses more after a cut. Items that must change keep all
-    their prices, and so do those whose stock is to be sold off.
+    Every suggestion may turn out to lose. Of the items' best prices, the surest are taken until
+    the expected share of those that lose would exceed `max_losing_share` (as false discovery rates
+    are controlled; Storey, A direct approach to false discovery rates, JRSS B 2002): the confidence
+    of the last one is what every price needs. Items that must change keep all their prices, and so
+    do those whose stock is to be sold off.
     """
     rows = [row for row, of_item in enumerate(choices) if _is_tested(of_item)]
     result = list(choices)
     if not rows:
         return result
     tested = [choices[row] for row in rows]
-    gains = _find_confident_gains(tested)
+    is_kept = _find_confident_prices(tested)
     start = 0
     for row, of_item in zip(rows, tested, strict=True):
         end = start + len(of_item.prices)
-        kept = gains[start:end]
+        kept = is_kept[start:end]
         start = end
         if kept.all():
             continue
@@ -54,7 +55,7 @@ def drop_uncertain_prices(choices: Sequence[ItemChoices]) -> list[ItemChoices]:
 def _is_tested(of_item: ItemChoices) -> bool:
     rules = of_item.rules
     return (
-        rules.min_confidence > 0
+        rules.max_losing_share < 1
         and rules.objective is not Objective.SELL_THROUGH
         and of_item.strategy == OPTIMISE
         and of_item.kept_reason is None
@@ -62,24 +63,54 @@ def _is_tested(of_item: ItemChoices) -> bool:
     )
 
 
-def _find_confident_gains(choices: Sequence[ItemChoices]) -> BoolArray:
-    """Return whether each price of the ladders, one item after the other, gains for sure enough.
+def _find_confident_prices(choices: Sequence[ItemChoices]) -> BoolArray:
+    """Return which prices of the ladders, one item after the other, gain for sure enough.
 
-    The current price always stays.
+    The current price always stays. Items under different rules are told apart by their
+    `max_losing_share`.
     """
     columns = ItemColumns.from_items([of_item.item for of_item in choices])
     objectives = ObjectiveColumns.from_rules([of_item.rules for of_item in choices])
     starts, ladder = flatten_ladders([of_item.prices for of_item in choices])
     item = Choices(starts, ladder, np.zeros(len(ladder))).item
-    prices = ladder.astype(np.float64)
-    width = np.array([NormalDist().inv_cdf(of_item.rules.min_confidence) for of_item in choices])
+    gain, error = _estimate_gains(columns, objectives, item, ladder.astype(np.float64))
+    is_current = ladder == columns.current[item]
+    gain = np.where(is_current, 0.0, gain)
+    confidence = ndtr(gain / np.maximum(error, 1e-9))
+    best = argmax_in_windows(gain, starts[:-1], starts[1:])
+    shares = np.array([of_item.rules.max_losing_share for of_item in choices])
+    needed = np.ones(len(choices))
+    for share in np.unique(shares):
+        members = shares == share
+        needed[members] = _find_needed_confidence(confidence[best[members]], float(share))
+    return np.asarray(is_current | ((gain > 0) & (confidence >= needed[item])))
+
+
+def _find_needed_confidence(confidence: Float64Array, max_losing_share: float) -> float:
+    """Return the confidence of the last best price (n,) that may be taken, the surest first.
+
+    >>> _find_needed_confidence(np.array([0.99, 0.6, 0.9, 0.5]), 0.2)  # .01, .1 and .4: .17 on average
+    0.6
+    """
+    surest_first = np.sort(confidence[confidence > 0.5])[::-1]
+    losing = np.cumsum(1 - surest_first) / np.arange(1, len(surest_first) + 1)
+    n_taken = int((losing <= max_losing_share).sum())
+    return float(surest_first[n_taken - 1]) if n_taken else 1.0
+
+
+def _estimate_gains(
+    columns: ItemColumns, objectives: ObjectiveColumns, item: Int64Array, prices: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Return the expected gain of each price (m,) against the current one, and its standard error.
+
+    From the error of the response, and that of what the family gains, independent of each other.
+    """
     log_ratio = np.log(prices / columns.current[item])
-    items = np.arange(len(choices))
-    current = evaluate_at_slopes(columns, objectives, items, columns.current, columns.elasticity)
-    expected = evaluate_at_slopes(columns, objectives, item, prices, columns.elasticity[item])
-    slopes = columns.elasticity[item] - np.sign(log_ratio) * (width * columns.error)[item]
-    at_slopes = evaluate_at_slopes(columns, objectives, item, prices, slopes)
-    of_family = compute_cross_values(columns, objectives) * columns.cross_error * width
-    # The two errors are independent of each other.
-    shortfall = np.hypot(expected - at_slopes, of_family[item] * log_ratio)
-    return np.asarray((log_ratio == 0) | (expected - shortfall > current[item]))
+    slopes = columns.elasticity
+    items = np.arange(len(slopes))
+    current = evaluate_at_slopes(columns, objectives, items, columns.current, slopes)[item]
+    expected = evaluate_at_slopes(columns, objectives, item, prices, slopes[item])
+    worse = slopes[item] - np.sign(log_ratio) * columns.error[item]
+    at_worse = evaluate_at_slopes(columns, objectives, item, prices, worse)
+    of_family = compute_cross_values(columns, objectives) * columns.cross_error
+    return expected - current, np.hypot(expected - at_worse, of_family[item] * log_ratio)

@@ -17,7 +17,7 @@ _BLOCK_WEEKS = 2
 # A weak prior where a response has no evidence at all; it only makes least squares solvable.
 _RIDGE = np.array([0.02, 0.02, 0.2])
 _CENTRE = np.array([-2.6, -2.6, 0.1])
-_LEAST_DESIGN, _LARGEST_DESIGN = 1.0, 4.0
+_LEAST_DESIGN, _LARGEST_DESIGN = 0.8, 4.0
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ _CORRELATION = np.array([[1.0, 0.6, 0.0], [0.6, 1.0, 0.0], [0.0, 0.0, 1.0]])
 _ITEM_STRENGTH, _GROUP_STRENGTH = 10.0, 6.0
 _ITEM_LEVEL, _GROUP_LEVEL = 0, 1  # of the tree
 # Spread of an item's difference between its two slopes: a share of the mean difference, and a rest.
-_SHARE_OF_DIFFERENCE, _LEAST_DIFFERENCE = 0.5, 0.02
+_SHARE_OF_DIFFERENCE, _LEAST_DIFFERENCE = 0.4, 0.02
 _SHARE_OF_STEP, _LEAST_STEP = 0.3, 0.02
 _GROUP_SHARE = 0.4  # of the spread of differences between items: that between categories
 # Spread of implied slopes around the true ones before the data, and how many groups it counts as.
