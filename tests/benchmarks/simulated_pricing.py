@@ -20,6 +20,8 @@ from experiments.simulator.oracle import compare_profits, find_best_prices
 from experiments.simulator.shop import SimulatedShop
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.pricing import EvidenceGrade, PricingItem
+from models.pricing.implied_costs import imply_costs
+from models.pricing.optimise.confidence import drop_uncertain_prices
 from models.pricing.optimise.item_choices import find_choices
 from models.pricing.optimise.optimiser import optimise_prices
 from models.pricing.response.cross_effects import add_cross_effects
@@ -148,9 +150,13 @@ def evaluate_suggestions(shop: SimulatedShop, items: Sequence[PricingItem]) -> S
     suggested = np.array([prices[item_id] for item_id in shop.item_ids])
     is_suggested = suggested != shop.current_minor
     error = np.array([item.elasticity for item in items]) - np.diag(shop.compute_elasticities())
-    profits = compare_profits(shop, suggested, find_best_allowed_prices(shop, items))
+    rules = load("pricing/default", PricingRules)
+    profits = compare_profits(shop, suggested, find_best_allowed_prices(shop, items, rules))
+    without_evidence = replace(rules, max_losing_share=1.0)
     of_all = compare_profits(
-        shop, suggested, find_best_allowed_prices(shop, let_all_be_priced(items))
+        shop,
+        suggested,
+        find_best_allowed_prices(shop, let_all_be_priced(items), without_evidence),
     )
     return SuggestionResult(
         bias=_average(error[np.isfinite(error)]),
@@ -175,10 +181,15 @@ def compute_item_gains(shop: SimulatedShop, suggested_minor: Int64Array) -> Floa
     return np.asarray(with_all - shop.predict_profit(price_sets))
 
 
-def find_best_allowed_prices(shop: SimulatedShop, items: Sequence[PricingItem]) -> Int64Array:
-    """Return the prices (N,) of highest true profit on the ladders that the rules allow."""
-    rules = load("pricing/default", PricingRules)
-    prices_of = {choices.item.item_id: choices.prices for choices in find_choices(items, rules, {})}
+def find_best_allowed_prices(
+    shop: SimulatedShop, items: Sequence[PricingItem], rules: PricingRules
+) -> Int64Array:
+    """Return the prices (N,) of highest true profit on the ladders that the rules allow.
+
+    Rules on evidence are among them: an item, or a price, of which too little is known.
+    """
+    choices = drop_uncertain_prices(find_choices(items, rules, {}))
+    prices_of = {of_item.item.item_id: of_item.prices for of_item in choices}
     return find_best_prices(shop, [prices_of[item_id] for item_id in shop.item_ids])
 
 
@@ -225,8 +236,8 @@ def build_pricing_items(
 ) -> list[PricingItem]:
     """Return what pricing knows of each item.
 
-    Forecast `units` (N, 4) are mean, p10, p50 and p90 over the horizon. Without today's cost the
-    assumed margin of the settings takes its place.
+    Forecast `units` (N, 4) are mean, p10, p50 and p90 over the horizon. Without today's cost it is
+    implied by prices that are right on average.
     """
     response = model.find_response(shop.item_ids, ZONE)
     assumed = shop.current_minor * (1 - Settings().assumed_margin)
@@ -249,12 +260,16 @@ def build_pricing_items(
             elasticity_error=float(response.error[n]),
             evidence_grade=EvidenceGrade(response.grade[n]),
             n_regular_changes=int(response.n_changes[n]),
+            category=shop.catalogue.category_path(n),
+            family_id=shop.catalogue.family_id(n),
             lowest_tried_minor=_round_price(response.lowest_minor[n]),
             highest_tried_minor=_round_price(response.highest_minor[n]),
         )
         for n, item_id in enumerate(shop.item_ids)
     ]
-    return add_cross_effects(items, model.find_cross_elasticities(shop.item_ids, ZONE))
+    cross_effects = model.find_cross_elasticities(shop.item_ids, ZONE)
+    items = add_cross_effects(items, cross_effects)
+    return items if knows_cost else add_cross_effects(imply_costs(items), cross_effects)
 
 
 def _fit_baselines(panel: PricePanel, shop: SimulatedShop) -> dict[str, Float64Array]:

@@ -89,7 +89,9 @@ def _find_confident_prices(choices: Sequence[ItemChoices]) -> BoolArray:
 def _find_needed_confidence(confidence: Float64Array, max_losing_share: float) -> float:
     """Return the confidence of the last best price (n,) that may be taken, the surest first.
 
-    >>> _find_needed_confidence(np.array([0.99, 0.6, 0.9, 0.5]), 0.2)  # .01, .1 and .4: .17 on average
+    Those of .99, .9 and .6 lose with .01, .1 and .4: .17 on average.
+
+    >>> _find_needed_confidence(np.array([0.99, 0.6, 0.9, 0.5]), 0.2)
     0.6
     """
     surest_first = np.sort(confidence[confidence > 0.5])[::-1]
