@@ -49,27 +49,51 @@ def draw_price_panel(
     noise: float = 0.1,
     zones: tuple[str, ...] = ("default",),
     shock: float = 0.0,
+    regular_moves: int = 0,
+    lift: float = 0.0,
     seed: int = 1,
 ) -> PricePanel:
-    """Return items i000... in two categories, promoted in a quarter of the weeks by 10 to 40 %.
+    """Return items i000... in two categories, reduced in a quarter of the weeks by 10 to 40 %.
 
-    `shock` is the standard deviation of a common change of all log units of a week.
+    `shock` is the standard deviation of a common change of all log units of a week. Every item's
+    list price moves `regular_moves` times, up and down by turns. An announced reduction adds
+    `lift` to log units beside its price.
     """
     rng = np.random.default_rng(seed)
     n = len(elasticities) * len(zones)
-    promoted = rng.random((n, n_weeks)) < 0.25
-    price = np.log(rng.uniform(150, 900, n))[:, None] + promoted * np.log(
-        1 - rng.uniform(0.1, 0.4, (n, n_weeks))
-    )
+    reduced = rng.random((n, n_weeks)) < 0.25
+    regular = np.log(rng.uniform(150, 900, n))[:, None] + np.zeros((n, n_weeks))
+    price = regular + reduced * np.log(1 - rng.uniform(0.1, 0.4, (n, n_weeks)))
     slopes = np.repeat(elasticities, len(zones))[:, None]
     common = shock * rng.normal(size=n_weeks)
-    units = rng.uniform(3, 5, n)[:, None] + slopes * (price - price.mean(1, keepdims=True)) + common
-    units += rng.normal(0, noise, (n, n_weeks))
+    level = rng.uniform(3, 5, n)[:, None]
+    errors = rng.normal(0, noise, (n, n_weeks))
+    moves = draw_regular_moves(n, n_weeks, regular_moves, rng)
+    regular, price = regular + moves, price + moves
+    units = level + slopes * (price - price.mean(1, keepdims=True)) + common + errors
     simulated = make_price_panel(
         np.exp(price),
-        np.exp(units),
+        np.exp(units + lift * reduced),
         category=[f"Food > {'Tea' if k < n / 2 else 'Milk'} > Any" for k in range(n)],
         zones=[zone for _ in elasticities for zone in zones],
+        list_price=np.exp(regular),
     )
     simulated.item_ids[:] = [f"i{k:03}" for k in range(len(elasticities)) for _ in zones]
     return simulated
+
+
+def draw_regular_moves(n: int, n_weeks: int, n_moves: int, rng: np.random.Generator) -> np.ndarray:
+    """Return log list prices (n, n_weeks) that move `n_moves` times, up and down by turns.
+
+    They lie 5 to 12 % above or below 0.
+    """
+    moves = np.zeros((n, n_weeks))
+    if n_moves:
+        # One move within each of so many equal parts of the weeks, near the middle of it.
+        part = n_weeks // n_moves
+        sign = rng.choice([-1, 1], n)
+        for first in range(0, part * n_moves, part):
+            week = first + part // 2 + rng.integers(-(part // 4), part // 4 + 1, n)
+            level, sign = sign * rng.uniform(0.05, 0.12, n), -sign
+            moves = np.where(np.arange(n_weeks) >= week[:, None], level[:, None], moves)
+    return moves

@@ -68,7 +68,9 @@ def train(
     n_fit = int(config.fit_share * n_weeks)
     evaluated = panel.select_series(panel.sold.sum(1) >= config.min_selling_share * n_weeks)
     progress("fitting price response on the earlier weeks")
-    fitted = fit_with_residuals(panel.select_first_weeks(n_fit), config.elasticity)
+    # Read anew: usual prices, margins and what is a price list must not know later weeks.
+    earlier, _ = read_price_panel(facts, settings, week_starts[n_fit])
+    fitted = fit_with_residuals(earlier, config.elasticity)
     changes = collect_held_out_changes(fitted.model, evaluated, n_fit, config.elasticity)
     if not len(changes.series):
         raise BadInput(

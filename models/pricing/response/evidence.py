@@ -12,7 +12,9 @@ from models.pricing.response.panel import PricePanel
 
 _GRADES = tuple(EvidenceGrade)
 _REAL_CHANGE = 0.01  # a list price that moves by less, in logs, has not changed
-_HELD_WEEKS = 2  # and it stays for so many weeks before and after
+# And it stays for so many weeks before and after, longer than most reductions run: a usual price
+# that is inferred from sales falls where reductions follow on each other.
+_HELD_WEEKS = 4
 # A grade needs: changes of the item's own regular price, and an error of its response at most.
 _NEEDS = {EvidenceGrade.A: (6, 0.35), EvidenceGrade.B: (1, 0.6), EvidenceGrade.C: (0, 1.2)}
 
@@ -55,7 +57,8 @@ def measure_evidence(panel: PricePanel, min_change: float) -> PriceEvidence:
 def count_regular_changes(log_list: Float64Array) -> Int64Array:
     """Return how often list prices (S, W), NaN where unknown, moved and stayed (S,).
 
-    >>> count_regular_changes(np.log([[2.0, 2.0, 2.2, 2.2, 2.2, 1.0, 2.2, 2.2]])).tolist()
+    >>> stayed = [2.0] * 4 + [2.2] * 4 + [1.0] + [2.2] * 4
+    >>> count_regular_changes(np.log([stayed])).tolist()
     [1]
     """
     before = _find_level(log_list, range(-_HELD_WEEKS, 0))

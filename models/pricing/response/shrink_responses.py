@@ -76,7 +76,7 @@ def shrink_responses(
     n = len(own.estimate)
     parents = list_parents(levels, n)
     shared = measure_shared_errors(own, levels[0]) if levels else None
-    shared_by_all = measure_shared_errors(own, np.zeros(n, np.int64))[0]
+    shared_by_all = _measure_error_of_shop(own)
     of_groups = GroupEvidence(_GROUP_LEVEL, shared)
     first = fit_tree(messages, parents, _build_published_prior(len(parents)), of_groups)
     if implied is not None and levels:
@@ -94,6 +94,19 @@ def shrink_responses(
     items = tree.levels[_ITEM_LEVEL]
     covariance = transform @ items.covariance @ transform.T + shared_by_all
     return ShrunkenResponses(items.mean @ transform.T, covariance, ratio)
+
+
+def _measure_error_of_shop(own: OwnResponses) -> Float64Array:
+    """Return the covariance (3, 3) of the error that the posterior means of all items share.
+
+    Where the data say nothing, as of depth and step where all reductions are of one depth, the
+    posterior follows the prior and not the error of the estimates.
+    """
+    total = own.messages.precision.sum(0)
+    prior_precision = np.diag(1 / _PUBLISHED_SPREAD**2)
+    reaching = np.linalg.solve(total + prior_precision, total)
+    shared = measure_shared_errors(own, np.zeros(len(own.estimate), np.int64))[0]
+    return np.asarray(reaching @ shared @ reaching.T)
 
 
 def _build_published_prior(n_levels: int) -> TreePrior:

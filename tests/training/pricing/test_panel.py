@@ -94,8 +94,8 @@ def test_on_a_confounded_shop_least_squares_is_fooled_and_ours_is_not(known) -> 
     assert abs(ours.mean()) < 0.25
     assert np.abs(ours).mean() < 0.35
     # 90 % of a normal lies within 1.645 standard errors; 72 draws: at least 58 with p > .99
-    own = np.abs(model.columns["own"] - truth) < 1.645 * model.columns["own_error"]
-    assert own.sum() >= 58
+    within = np.abs(ours) < 1.645 * model.columns["error"]
+    assert within.sum() >= 58
     without = fit_elasticities(
         replace(panel, log_cost=None), load("models/pricing", PricingConfig).elasticity
     )

@@ -13,7 +13,9 @@ from tests.shops.priced_items import compare_price, make_item
 def family():
     """a and b are in one family; a's price moves b's units by .5 %, b's price a's by .2 %, for each
     percent."""
-    cross = CrossElasticities(np.array([1, 0]), np.array([0, 1]), np.array([0.5, 0.2]))
+    cross = CrossElasticities(
+        np.array([1, 0]), np.array([0, 1]), np.array([0.5, 0.2]), np.array([0.3, 0.6])
+    )
     return add_cross_effects(
         [
             make_item("a", units=40),
@@ -33,6 +35,17 @@ def test_what_the_neighbours_gain_is_effect_times_units_price_and_margin():
     )
     assert b.cross_profit_minor == 0.2 * 40 * (500 - 300)
     assert c.cross_profit_minor == 0
+    assert (a.cross_error, b.cross_error, c.cross_error) == (0.3, 0.6, 0.0)
+
+
+def test_the_error_of_a_family_is_the_mean_of_its_members_by_what_they_gain():
+    cross = CrossElasticities(
+        np.array([1, 2]), np.array([0, 0]), np.array([0.5, 0.2]), np.array([0.3, 0.6])
+    )
+    items = [make_item("a", units=40), make_item("b", units=100), make_item("c", units=50)]
+    gained = [0.5 * 100, 0.2 * 50]
+    expected = (gained[0] * 0.3 + gained[1] * 0.6) / sum(gained)
+    assert add_cross_effects(items, cross)[0].cross_error == pytest.approx(expected)
 
 
 def test_a_cut_is_charged_with_what_it_takes_from_its_neighbours():
