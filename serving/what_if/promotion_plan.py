@@ -66,7 +66,7 @@ def suggest_promotions(
     chosen = set(wanted if wanted is not None else [item.item_id for item in priced.items])
     items = [item for item in priced.items if item.item_id in chosen and item.hold is None]
     others = [item for item in priced.items if item.item_id not in {i.item_id for i in items}]
-    forecast = select_horizon(inputs.demand_model.forecasts, zone, inputs.now, weeks, read)
+    forecast = select_horizon(inputs.demand_model, zone, inputs.now, weeks, read)
     planned = [n for n, start in enumerate(forecast.week_starts) if start >= inputs.now]
     if not planned:
         raise Conflict(

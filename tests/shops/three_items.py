@@ -14,6 +14,7 @@ from features.contracts.tables import TABLES, TIMESTAMP
 from features.database import transaction
 from features.facts.facts import Facts
 from features.prices.ledger import Ledger
+from models.demand.uncertainty.aggregates import AggregateDistributions
 from models.pricing.rules import PricingRules
 from serving.pricing_inputs.items import PricingInputs
 from tests.shops.fitted_responses import make_fitted_response
@@ -28,6 +29,7 @@ RULES = PricingRules(
 @dataclass(frozen=True)
 class Forecasts:
     forecasts: pa.Table
+    aggregates: AggregateDistributions | None = None
 
 
 def make_forecasts(*items, zone="default", units=10.0):
