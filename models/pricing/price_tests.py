@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from features.contracts.pricing import EvidenceGrade, PricingItem
 from models.pricing.optimise.bounds import find_allowed_prices
@@ -88,7 +88,8 @@ def propose_tests(items: Sequence[PricingItem], rules: PricingRules) -> Proposal
 def _propose_test(item: PricingItem, rules: PricingRules) -> PriceTest | Untestable:
     if item.hold:
         return Untestable(item.item_id, item.zone, item.hold)
-    prices = find_allowed_prices(item, rules).prices
+    # A test is how a regular price that never moved gets to be known: no step limits it.
+    prices = find_allowed_prices(replace(item, n_regular_changes=None), rules).prices
     if len(prices) < 2 or math.log(prices[-1] / prices[0]) < _MIN_LOG_RATIO:
         return Untestable(item.item_id, item.zone, NO_ROOM)
     if item.units_mean <= 0:
