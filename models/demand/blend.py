@@ -1,7 +1,7 @@
 """The blend of the learner and simple methods, with weights by segment fitted on backtests.
 
-The weights are not negative and sum to 1, but for one factor on all that takes out the bias.
-Segments are volume × intermittence of the last year.
+The weights are not negative and sum to 1, but for a factor that takes out the bias. Segments are
+volume × intermittence of the last year.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _EXPECTED = (
     "mean of 26 weeks",
     "decaying mean",
     "fast decaying mean",
+    "mean while alive",
     "CrostonSBA",
     "ADIDA",
 )
@@ -38,6 +39,8 @@ _PLANNED_SHARE = 0.5  # of the learner before any backtest, where plans are know
 # Standard deviations of a weight around its prior: of a shop's best simple forecast around the
 # expected one, of the blend around the best simple forecast, of a segment around the shop.
 _SIMPLE_DEVIATION, _LEARNER_DEVIATION, _SEGMENT_DEVIATION = 0.2, 0.2, 0.1
+# Standard deviations of the bias of a shop, and of a segment around that of its shop.
+_SHOP_BIAS, _SEGMENT_BIAS = 0.05, 0.02
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def fit_blend(evidence: Evidence, segments: Segments, learner_share: float = 0.0
     The simple methods alone, then all methods where the learner was fitted too (its means are NaN
     elsewhere), then each segment. So the learner replaces the best simple forecast as far as
     backtests of this shop prove it better, and a segment departs from the shop as far as its own
-    do. In the end a factor near 1 takes out the bias that they prove. `segments` of the evidence's
+    do. In the end factors near 1 take out the bias that they prove. `segments` of the evidence's
     R rows; `learner_share` as of expect_learner.
     """
     simple = _fit_simple(evidence)
@@ -156,9 +159,20 @@ def fit_blend(evidence: Evidence, segments: Segments, learner_share: float = 0.0
         for code in range(len(SEGMENTS))
     ]
     blend = Blend(tuple(tuple(weights.tolist()) for weights in fitted))
-    mean = blend.combine(with_learner.means, segments.take(learnt))
-    scale = fit_scale(with_learner.actual, mean, with_learner.week)
-    return Blend(tuple(tuple((scale * weights).tolist()) for weights in fitted))
+    return _take_out_bias(blend, with_learner, segments.take(learnt))
+
+
+def _take_out_bias(blend: Blend, evidence: Evidence, segments: Segments) -> Blend:
+    """Return the weights times a factor of the shop and one of the segment, both near 1."""
+    mean = blend.combine(evidence.means, segments)
+    shop = fit_scale(evidence.actual, mean, evidence.week, _SHOP_BIAS)
+    scaled = []
+    for code, weights in enumerate(blend.weights):
+        rows = np.flatnonzero(segments.codes == code)
+        sold, expected = evidence.actual[rows], shop * mean[rows]
+        own = fit_scale(sold, expected, evidence.week[rows], _SEGMENT_BIAS)
+        scaled.append(tuple(shop * own * weight for weight in weights))
+    return Blend(tuple(scaled))
 
 
 def _fit_simple(evidence: Evidence) -> Float64Array:

@@ -36,6 +36,9 @@ _UNITS_MISSED = 3.0
 _SPIKE, _SPIKE_UNITS = 5.0, 2.0  # a spike exceeds 5 × (the second largest week + 2 units)
 _SPIKE_MEMORY = 26
 _SPIKE_MIN_WEEKS = 6
+_END_OF_ITEM = 0.01  # the chance that an item is given up in a week
+_EMPTY_WEEKS = 0.03, 0.999  # bounds of the chance of a week without a sale
+_MOST_SILENT = 60.0
 _THETA_SMOOTHING = 0.2
 _DAMPING, _TREND_SMOOTHING = 0.9, 0.05
 _LEVEL_WEEKS, _PROFILE_WEEKS = 8, 3
@@ -104,6 +107,29 @@ def decaying_mean(units: Float64Array, share: float) -> Float64Array:
     return _weighted_mean(units, np.power(1 - share, age, dtype=np.float64))
 
 
+def mean_while_alive(units: Float64Array) -> Float64Array:
+    """Return the decaying mean times the chance that the item is still sold.
+
+    A week without a sale is a chance event or the end of the item, which is as likely in any week.
+    How rare weeks without a sale were between its first and its last sale decides between both.
+
+    >>> mean_while_alive(np.array([[8.0, 8, 8, 8, 8, 8, 0, 0]])).round(2).tolist()
+    [0.43]
+    """
+    n_weeks = units.shape[1]
+    sold = units > 0
+    silent = np.where(sold.any(axis=1), np.argmax(sold[:, ::-1], axis=1), 0)
+    week = np.arange(n_weeks)
+    active = (np.cumsum(sold, axis=1) > 0) & (week < (n_weeks - silent)[:, None])
+    n_active = np.maximum(active.sum(axis=1), 1)
+    rate = (units * active).sum(axis=1) / n_active
+    n_empty = (active & ~sold).sum(axis=1)
+    empty = np.clip((n_empty + np.exp(-rate)) / (n_active + 1), *_EMPTY_WEEKS)
+    # Ended one, two, ... or `silent` weeks ago; the silent weeks before the end are chance.
+    ended = _END_OF_ITEM * (empty ** -np.minimum(silent, _MOST_SILENT) - 1) / (1 - empty)
+    return np.asarray(decaying_mean(units, _SLOW) / (1 + ended), np.float64)
+
+
 def _weighted_mean(units: Float64Array, weights: Float64Array) -> Float64Array:
     since_launch = np.arange(units.shape[1]) >= find_launch_weeks(units)[:, None]
     by_series = since_launch * weights
@@ -162,6 +188,7 @@ _LEVELS: Mapping[str, Callable[[Float64Array], Float64Array]] = {
     "mean of 52 weeks": lambda units: mean_since_launch(units, YEAR),
     "decaying mean": lambda units: decaying_mean(units, _SLOW),
     "fast decaying mean": lambda units: decaying_mean(units, _FAST),
+    "mean while alive": mean_while_alive,
     "CrostonSBA": croston_sba,
     "ADIDA": adida,
 }

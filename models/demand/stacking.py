@@ -17,12 +17,12 @@ from features.contracts.arrays import Float64Array, Int64Array
 
 _FLOOR = 0.05  # weekly units below which a level counts as this one
 _HALF_LIFE = 52.0  # weeks after which a backtest counts half
-# Share of the error variance that the series of one week have in common: a week of n series is
-# evidence of n / (1 + share × n) rows.
-_COMMON_SHARE = 0.002
-# A shop's bias before any backtest: 0 with this standard deviation. The errors of successive weeks
-# are alike, so their mean is less certain than that of independent weeks.
-_SCALE_DEVIATION, _SCALE_INFLATION, _SCALE_WEEKS = 0.05, 1.5, 4
+# The share of the error variance that the series of one week have in common is at least this one. A
+# week of n series is evidence of n / (1 + share × (n - 1)) rows (the design effect: Kish 1965).
+_LEAST_COMMON_SHARE = 0.002
+# The errors of successive weeks are alike, so their mean is less certain than that of as many
+# independent weeks.
+_SCALE_INFLATION, _SCALE_WEEKS = 1.5, 4
 _SUM_PENALTY = 1e3  # of the sum of weights off 1, in root-mean-squares of the columns
 
 
@@ -45,20 +45,24 @@ class Evidence:
         """Return some rows."""
         return Evidence(self.actual[rows], self.means[rows], self.origin[rows], self.week[rows])
 
-    def count_rows(self) -> Float64Array:
-        """Return R: how much each row counts.
+    def count_rows(self, errors: Float64Array) -> Float64Array:
+        """Return R: how much each row counts, given R standardized errors of one forecast.
 
         Rows of an old week count less, a week that several origins forecast counts once, and the
-        many series of one week count less than as many single ones.
+        many series of one week count less the more their errors have in common.
         """
         if not len(self.week):
             return np.zeros(0)
-        pairs = np.unique(np.stack([self.week, self.origin]), axis=1)
+        pairs, pair_row = np.unique(np.stack([self.week, self.origin]), axis=1, return_inverse=True)
+        pair_row = pair_row.ravel()
         n_origins = np.bincount(pairs[0])[self.week]
-        n_series = np.bincount(self.week)[self.week] / n_origins
-        age = self.week.max() - self.week
-        recency = 0.5 ** (age / _HALF_LIFE)
-        return np.asarray(recency / n_origins / (1 + _COMMON_SHARE * n_series), np.float64)
+        n_series = np.bincount(pair_row)
+        sums, squares = np.bincount(pair_row, errors), np.bincount(pair_row, errors**2)
+        possible = ((n_series - 1) * squares).sum()
+        share = (sums**2 - squares).sum() / possible if possible > 0 else 0.0
+        design_effect = 1 + np.clip(share, _LEAST_COMMON_SHARE, 1.0) * (n_series - 1)
+        recency = 0.5 ** ((self.week.max() - self.week) / _HALF_LIFE)
+        return np.asarray(recency / n_origins / design_effect[pair_row], np.float64)
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,10 @@ def fit_weights(evidence: Evidence, prior: Prior) -> Float64Array:
     >>> fit_weights(evidence, Prior(np.array([0.5, 0.5]), 0.2)).round(2).tolist()
     [0.86, 0.14]
     """
-    counts = evidence.count_rows()
     n_methods = len(prior.weights)
     errors = evidence.means - evidence.actual[:, None]
     level = np.maximum(evidence.means.mean(axis=1), _FLOOR)
+    counts = evidence.count_rows(errors @ prior.weights / np.sqrt(level))
     importance = counts / level
     variance = (importance * (errors @ prior.weights) ** 2).sum() / max(counts.sum(), 1e-9)
     if variance <= 0:
@@ -96,10 +100,13 @@ def fit_weights(evidence: Evidence, prior: Prior) -> Float64Array:
     return np.asarray(weights / weights.sum(), np.float64)
 
 
-def fit_scale(actual: Float64Array, mean: Float64Array, week: Int64Array) -> float:
+def fit_scale(
+    actual: Float64Array, mean: Float64Array, week: Int64Array, expected_deviation: float = 0.05
+) -> float:
     """Return the factor on R means that takes out their bias, shrunk to 1 as far as it is chance.
 
-    Chance is read off how the sums of weeks err: series of one week err together.
+    Chance is read off how the sums of weeks err: series of one week err together. Before any
+    backtest the bias is 0 with a standard deviation of `expected_deviation`.
 
     >>> week = np.arange(400) // 20
     >>> sold = np.full(400, 11.0)
@@ -115,4 +122,5 @@ def fit_scale(actual: Float64Array, mean: Float64Array, week: Int64Array) -> flo
     excess = sold.sum() / expected.sum() - 1
     errors = sold - expected * (1 + excess)
     deviation = errors.std(ddof=1) * np.sqrt(len(errors)) / expected.sum() * _SCALE_INFLATION
-    return float(1 + excess * _SCALE_DEVIATION**2 / (_SCALE_DEVIATION**2 + deviation**2))
+    trust = expected_deviation**2 / (expected_deviation**2 + deviation**2)
+    return float(1 + excess * trust)

@@ -20,6 +20,7 @@ from features.pipelines.expressions import instant
 from models.demand.daily import EVE, HOLIDAY, MONTH_BEGINS, USUAL, WEEKDAYS
 
 MONTH_BEGINS_SIGNAL, HOLIDAYS_SIGNAL = "month_begins", "holidays"
+CALENDAR_SIGNALS = {MONTH_BEGINS_SIGNAL, HOLIDAYS_SIGNAL}  # known years ahead
 _FIRST_DAYS = 7  # wages and benefits are paid then
 
 

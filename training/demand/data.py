@@ -11,6 +11,7 @@ from features.contracts.arrays import Float64Array
 from features.facts.facts import Facts
 from models.demand.daily import DaySales
 from models.demand.panel import DemandPanel
+from training.demand.calendar_signals import CALENDAR_SIGNALS
 from training.demand.catalogue_items import Catalogue, read_catalogue
 from training.demand.daily import build_day_sales
 from training.demand.panel import add_plans, build_panel
@@ -44,8 +45,11 @@ def load_demand_data(
     Raises BadInput without sales.
     """
     panel, revenue = build_panel(facts, settings, until=until, ahead=ahead)
+    calendar_only = set(panel.signal_names) <= CALENDAR_SIGNALS and panel.offer_price is None
 
     def panel_planned_at(origin: int) -> DemandPanel:
+        if calendar_only:  # no price and no regressor that was not known yet
+            return panel
         return add_plans(panel, facts, settings, known_at=panel.week_starts[origin])
 
     return DemandData(
