@@ -71,6 +71,14 @@ class DemandPanel:
         in_stock = None if self.in_stock is None else self.in_stock[:, :n_known]
         return replace(self, n_known=n_known, units=self.units[:, :n_known], in_stock=in_stock)
 
+    def replace_plans(
+        self, reach: Float32Array, depth: Float32Array | None, offer_price: Float32Array | None
+    ) -> DemandPanel:
+        """Return the panel of the same series with other plans."""
+        panel = replace(self, reach=reach, depth=depth, offer_price=offer_price)
+        vars(panel)["groups"] = self.groups  # encoding the categories of a large shop takes long
+        return panel
+
     def divide_units(self, factors: Float32Array) -> DemandPanel:
         """Return the panel with units divided by the N × T `factors`."""
         return replace(self, units=self.units / factors[:, : self.n_known])

@@ -176,4 +176,4 @@ def hide_target_week(
     if offer is not None:
         offer = offer.copy()
         offer[:, target] = np.nan
-    return replace(panel, reach=reach, depth=depth, offer_price=offer)
+    return panel.replace_plans(reach, depth, offer)

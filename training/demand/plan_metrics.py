@@ -115,7 +115,8 @@ def _select(fold: PlanFold, name: str, span: tuple[int, int]) -> tuple[Float64Ar
 
 
 def _stack(pairs: Sequence[tuple[Float64Array, Float64Array]]) -> tuple[Float64Array, Float64Array]:
+    """Return all units and forecasts; the last origins of a short history have fewer weeks."""
     return (
-        np.concatenate([actual for actual, _ in pairs]),
-        np.concatenate([forecast for _, forecast in pairs]),
+        np.concatenate([actual.ravel() for actual, _ in pairs]),
+        np.concatenate([forecast.ravel() for _, forecast in pairs]),
     )
