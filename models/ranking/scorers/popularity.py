@@ -68,6 +68,18 @@ def _find_new_arrivals(catalogue: Catalogue) -> ScoredItems:
 
 
 def _find_unseen(catalogue: Catalogue) -> ScoredItems:
-    """Return items without a date of arrival that nobody has bought or viewed yet."""
+    """Return items without a date of arrival that nobody has bought or viewed yet.
+
+    Those of popular categories come first, the deepest level before those above it.
+    """
     unseen = np.flatnonzero(np.isinf(catalogue.column("age_days", missing=np.inf)))
-    return ScoredItems.with_reason(unseen, np.zeros(len(unseen)), Reason.NEW)
+    keys = [-unseen]
+    for codes in catalogue.categories:
+        known = codes >= 0
+        totals = np.bincount(
+            codes[known], catalogue.popularity[known], minlength=int(codes.max(initial=0)) + 1
+        )
+        keys.append(np.where(known, totals[codes], 0.0)[unseen])
+    ordered = unseen[np.lexsort(keys)[::-1]]
+    scores = np.arange(len(ordered), 0, -1, dtype=np.float64)
+    return ScoredItems.with_reason(ordered, scores, Reason.NEW)
