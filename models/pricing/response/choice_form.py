@@ -18,14 +18,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from features.contracts.arrays import BoolArray, Float64Array
-from models.pricing.response.double_ml import remove_levels
+from models.pricing.response.double_ml import Residuals, remove_levels
 from models.pricing.response.group_regression import Levels
 from models.pricing.response.nests import Nests
+from models.pricing.response.treatments import combine_treatments
 
 _LARGEST_INSIDE = 0.95
 # Before the data: how much of a nest's demand stays in it. Where a shop names families, their
 # share is the prior of nests that are only the rest of a category.
 _PRIOR_INSIDE, _PRIOR_SPREAD = 0.15, 0.15
+# The responses lag behind by a step, so full steps of `inside` go too far, and back.
+_DAMPING = 0.6
+_RIDGE = 0.02  # only makes least squares solvable where a treatment never moves
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,13 @@ class Inside:
         """Return the value of each series (S,); 0 where it has no nest."""
         value = np.where(nests.declared, self.families, self.rests)
         return np.where(nests.nested, value, 0.0)
+
+    def is_near(self, other: Inside) -> bool:
+        """Whether both values differ from the other's by less than half their standard errors."""
+        return (
+            abs(self.families - other.families) < self.families_error / 2
+            and abs(self.rests - other.rests) < self.rests_error / 2
+        )
 
     def spread_relative_errors(self, nests: Nests) -> Float64Array:
         """Return the standard error over the value (S,)."""
@@ -69,24 +80,28 @@ def estimate_inside(
     levels: Levels,
     before: Inside,
     utility: Float64Array,
-    weighted: tuple[Float64Array, Float64Array],
+    residuals: Residuals,
+    unexplained: Float64Array,
 ) -> Inside:
     """Return `inside` after one Gauss-Newton step.
 
-    `weighted` holds the residual log units at `before` (S, W), and their weights.
+    `unexplained` (S, W) are the residual log units at `before`. An item's own responses are fitted
+    anew for another `inside`, so only what they leave of the derivative counts (Frisch and Waugh,
+    Partial time regressions, Econometrica 1933).
     """
-    residual, weights = weighted
+    weights = residuals.weights
     attraction = sum_attraction(nests, utility)
     derivative = attraction / (1 + before.spread(nests)[:, None] * attraction)
     derivative = remove_levels(derivative, weights, levels)
+    derivative = _remove_own_treatments(derivative, residuals)
 
     def step(series: BoolArray, value: float, prior: tuple[float, float]) -> tuple[float, float]:
         information = float((weights * derivative**2)[series].sum())
-        slope = float((weights * derivative * residual)[series].sum())
+        slope = float((weights * derivative * unexplained)[series].sum())
         centre, spread = prior
         precision = information + 1 / spread**2
         # Units fall with the inclusive value: what it explains too little of is -slope.
-        moved = value - (slope + (value - centre) / spread**2) / precision
+        moved = value - _DAMPING * (slope + (value - centre) / spread**2) / precision
         return float(np.clip(moved, 0.0, _LARGEST_INSIDE)), precision**-0.5
 
     families, families_error = step(
@@ -102,3 +117,13 @@ def estimate_inside(
         families_error=families_error,
         rests_error=rests_error,
     )
+
+
+def _remove_own_treatments(values: Float64Array, residuals: Residuals) -> Float64Array:
+    """Return values (S, W) less their regression on each series' own treatments."""
+    weights, treatments = residuals.weights, residuals.treatments
+    products = np.einsum("sw,asw,bsw->sab", weights, treatments, treatments, optimize=True)
+    sums = np.einsum("sw,asw,sw->sa", weights, treatments, values, optimize=True)
+    system = products + _RIDGE * np.eye(len(treatments))
+    coefficients = np.linalg.solve(system, sums[:, :, None])[:, :, 0]
+    return np.where(weights > 0, values - combine_treatments(coefficients, treatments), 0.0)

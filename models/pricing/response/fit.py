@@ -49,6 +49,7 @@ from models.pricing.response.working_response import (
 
 _SCORING_STEPS = 4  # the first on log units, the others on counts
 _FORM_STEPS = 3  # further ones for each form of the nests, from the fit without nests on
+_CHOICE_STEPS = 7  # at most, of the choice form: `inside` and the responses depend on each other
 # Items of a nest differ in how much they take from each other by about so much of it.
 _CROSS_HETEROGENEITY = 0.3
 
@@ -229,7 +230,7 @@ class _Fitter:
             self._panel, self.nests, self.levels, alone.unexplained, weights
         )
         neighbours = NestControls(self.nests, cross_weights)
-        best = self._fit(CHOICE, alone.response, None, _FORM_STEPS)
+        best = self._fit(CHOICE, alone.response, None, _CHOICE_STEPS)
         others = [self._fit(LOG_LINEAR, alone.response, neighbours, _FORM_STEPS)]
         if not self.nests.declared.any():
             others.append(alone)
@@ -265,7 +266,8 @@ class _Fitter:
         panel, inside = self._panel, Inside()
         inclusive = np.zeros(panel.units.shape)
         treatments = centre_treatments(panel) if form == CHOICE else np.zeros((0, 0, 0))
-        for _ in range(n_steps):
+        for step in range(n_steps):
+            before = inside
             price = centre_series(
                 np.where(response.weights > 0, panel.log_price, 0.0), response.weights
             )
@@ -283,14 +285,12 @@ class _Fitter:
                 utility = combine_treatments(shrunken.mean, treatments)
                 utility += apply_coefficients(effects, _centre_weeks(controls[1]))
                 inside = estimate_inside(
-                    self.nests,
-                    self.levels,
-                    inside,
-                    utility,
-                    (unexplained, residuals.weights),
+                    self.nests, self.levels, inside, utility, residuals, unexplained
                 )
                 inclusive = compute_inclusive_values(self.nests, inside, utility)
             response = build_count_response(panel, fitted, self._config.noise)
+            if form == CHOICE and step + 1 >= _FORM_STEPS and inside.is_near(before):
+                break
         return _FormFit(
             form=form,
             residuals=residuals,

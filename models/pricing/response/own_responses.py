@@ -85,7 +85,7 @@ def measure_shared_errors(own: OwnResponses, groups: Int64Array) -> Float64Array
     Series of a group move together in a week for reasons that nothing here explains, so errors are
     clustered by week (Cameron and Miller, A practitioner's guide to cluster-robust inference,
     2015): the scores of a group vary by more than those of its members do. The excess per pair of
-    series is pooled over the groups.
+    series is pooled over the groups, for each treatment apart: list prices often move together.
     """
     n = int(groups.max()) + 1
     precision = own.messages.precision
@@ -102,9 +102,11 @@ def measure_shared_errors(own: OwnResponses, groups: Int64Array) -> Float64Array
         np.bincount(groups, size**2, n), 1e-12
     )
     inverse = np.linalg.inv(total + 1e-6 * np.eye(N_TREATMENTS))
-    excess = np.trace(inverse @ (clustered - independent), axis1=1, axis2=2).sum()
-    n_pairs = float((N_TREATMENTS * (n_effective - 1)).sum())
+    n_pairs = float((n_effective - 1).sum())
     if n_pairs <= 0:
         return np.zeros((n, N_TREATMENTS, N_TREATMENTS))
-    per_pair = max(float(excess) / n_pairs, 0.0)
-    return np.asarray(per_pair * (n_effective - 1)[:, None, None] * inverse)
+    of_scores = np.diagonal(clustered - independent, axis1=1, axis2=2)
+    stated = np.diagonal(total, axis1=1, axis2=2)
+    excess = (of_scores / np.maximum(stated, 1e-6)).sum(0)
+    root = np.sqrt(np.maximum(excess / n_pairs, 0.0))
+    return np.asarray(np.outer(root, root) * (n_effective - 1)[:, None, None] * inverse)
