@@ -85,6 +85,33 @@ def test_units_money_and_prices_of_a_week() -> None:
     assert row["median_list_price_minor"] == 120
 
 
+def test_the_share_bought_below_the_list_price_is_that_of_units() -> None:
+    rows = demand(
+        [
+            event(FIRST, 3, line_amount_minor=3 * 90, list_price_minor=100.0),
+            event(FIRST, 5, line_amount_minor=5 * 100, list_price_minor=100.0),
+            event(FIRST, 2, line_amount_minor=199, list_price_minor=100.0),  # a rounding
+            event(FIRST, 1, line_amount_minor=50, list_price_minor=None),  # unknown: not reduced
+            event(WEEKS[1], 4, line_amount_minor=400, list_price_minor=100.0),
+        ]
+    )
+    assert rows["a", "north", 0]["share_bought_reduced"] == pytest.approx(3 / 11)
+    assert rows["a", "north", 1]["share_bought_reduced"] == 0
+
+
+def test_the_share_of_a_week_with_a_reduced_price_is_that_of_its_time() -> None:
+    row = {"item_id": "a", "zone": "north", "list_price_minor": 300}
+    prices = [
+        {**row, "valid_from": FIRST, "offer_price_minor": 300},
+        {**row, "valid_from": WEEKS[1], "offer_price_minor": 200},
+        {**row, "valid_from": WEEKS[1] + timedelta(days=3.5), "offer_price_minor": 300},
+    ]
+    rows = demand([event(FIRST), event(WEEKS[1])], [], prices)
+    assert rows["a", "north", 0]["planned_share_reduced"] == 0
+    assert rows["a", "north", 1]["planned_share_reduced"] == pytest.approx(0.5)
+    assert rows["a", "north", 1]["planned_offer_price_minor"] == pytest.approx(250)
+
+
 def test_a_refund_counts_in_its_own_week_and_never_below_zero() -> None:
     rows = demand([event(FIRST, 3), event(FIRST, 1, "refund"), event(WEEKS[1], 2, "refund")])
     assert rows["a", "north", 0]["units"] == 3 - 1

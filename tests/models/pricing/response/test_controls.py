@@ -225,12 +225,13 @@ def test_neighbours_count_by_their_pull():
     assert sums[:, 0] == pytest.approx([2 * 2 + 3 * 4, 1 * 1 + 3 * 4, 1 * 1 + 2 * 2])
 
 
-def test_pull_is_by_what_an_item_sells_or_alike_for_those_that_sell_enough():
+def test_pull_is_alike_or_limited_or_by_what_an_item_sells():
     units = np.array([[3.0], [1.0], [7.0]])
     data = make_price_panel(np.full((3, 1), 100.0), units, family=["f", "f", ""])
     nests = build_nests(data)
     # One other each; the second sells half of the mean of its family; the last has nobody.
-    assert compute_cross_weights(nests, "equal").tolist() == [1.0, 0.5, 1.0]
+    assert compute_cross_weights(nests, "equal").tolist() == [1.0, 1.0, 1.0]
+    assert compute_cross_weights(nests, "limited").tolist() == [1.0, 0.5, 1.0]
     assert compute_cross_weights(nests, "sales").tolist() == [0.75, 0.25, 1.0]
 
 

@@ -96,7 +96,7 @@ def test_the_range_tried_is_that_of_the_prices_paid():
 
 
 def test_unknown_items_and_zones_have_no_evidence():
-    panel = draw_price_panel(np.full(3, -2.0), noise=0.03, regular_moves=6)
+    panel = draw_price_panel(np.full(20, -2.0), regular_moves=6)
     model = fit_elasticities(panel, CONFIG)
     response = model.find_response(["nobody", "i001"], "default")
     assert response.grade[0] is EvidenceGrade.D
