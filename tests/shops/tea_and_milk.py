@@ -35,15 +35,25 @@ class FewFacts:
 
 
 def sell_tea_and_milk(
-    *, n_items: int = 30, n_weeks: int = N_WEEKS, promoted: float = 0.3, users: int = 7
+    *,
+    n_items: int = 30,
+    n_weeks: int = N_WEEKS,
+    promoted: float = 0.3,
+    users: int = 7,
+    list_prices: tuple[int, ...] = (500,),
 ) -> FewFacts:
-    """Return sales of items with elasticity -1 (tea) and -3 (milk) to `users` people."""
+    """Return sales of items with elasticity -1 (tea) and -3 (milk) to `users` people.
+
+    Items have the `list_prices` one after the other, for equally long and in weeks of their own.
+    """
     rng = np.random.default_rng(21)
     events = []
     for item in range(n_items):
         slope = -1.0 if item < n_items / 2 else -3.0
         for week in range(n_weeks):
-            price = 500 * (1 - (0.3 if rng.random() < promoted else 0.0))
+            part = (week + 2 * item) * len(list_prices) // n_weeks
+            list_price = list_prices[part % len(list_prices)]
+            price = list_price * (1 - (0.3 if rng.random() < promoted else 0.0))
             units = rng.poisson(60 * (price / 500) ** slope)
             events.append(
                 {
@@ -56,6 +66,7 @@ def sell_tea_and_milk(
                     "quantity": float(units),
                     "line_amount_minor": round(price * units),
                     "unit_price_minor": price,
+                    "list_price_minor": float(list_price) if len(list_prices) > 1 else None,
                 }
             )
     items = [

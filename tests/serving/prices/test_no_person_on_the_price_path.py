@@ -305,7 +305,7 @@ def people_permuted(rows, seed):
 
 
 def test_permuting_who_bought_leaves_every_suggestion_equal_to_the_cent(tmp_path):
-    few = sell_tea_and_milk(n_items=16, n_weeks=36)
+    few = sell_tea_and_milk(n_items=16, n_weeks=36, list_prices=(500, 560, 480))
     rows, items = (few.read(name).to_pyarrow() for name in ("events", "items"))
     now = MONDAY + timedelta(weeks=36)
     found = []
