@@ -83,7 +83,10 @@ def _find_confident_prices(choices: Sequence[ItemChoices]) -> BoolArray:
     for share in np.unique(shares):
         members = shares == share
         needed[members] = _find_needed_confidence(confidence[best[members]], float(share))
-    return np.asarray(is_current | ((gain > 0) & (confidence >= needed[item])))
+    # An item whose best price is too uncertain gets no smaller step either.
+    passes = confidence[best] >= needed
+    is_sure = passes[item] & (confidence >= needed[item])
+    return np.asarray(is_current | ((gain > 0) & is_sure))
 
 
 def _find_needed_confidence(confidence: Float64Array, max_losing_share: float) -> float:

@@ -45,6 +45,7 @@ from models.pricing.response.working_response import (
     WorkingResponse,
     build_count_response,
     build_log_response,
+    measure_misfits,
 )
 
 _SCORING_STEPS = 4  # the first on log units, the others on counts
@@ -172,6 +173,7 @@ class _FormFit:
     response      the working response of the next step
     effects       (S, F) effects of the controls
     unexplained   (S, W) log units that nothing explains
+    misfits       (S,) how badly units are predicted by fits on other weeks (`measure_misfits`)
     neighbours    of the log-linear form
     inside        of the choice form
     """
@@ -183,16 +185,9 @@ class _FormFit:
     effects: Float64Array
     response: WorkingResponse
     unexplained: Float64Array
+    misfits: Float64Array
     neighbours: NestControls | None
     inside: Inside
-
-    def measure_misfits(self, weights: Float64Array) -> Float64Array:
-        """Return the weighted squares (S,) of log units that other weeks' fits do not predict."""
-        residuals = self.residuals
-        missed = residuals.units_residual - combine_treatments(
-            self.shrunken.mean, residuals.treatments_residual
-        )
-        return np.asarray((weights * missed**2).sum(1))
 
 
 def _is_better(misfits: Float64Array, others: Float64Array) -> bool:
@@ -235,7 +230,7 @@ class _Fitter:
         if not self.nests.declared.any():
             others.append(alone)
         for other in others:
-            if _is_better(other.measure_misfits(weights), best.measure_misfits(weights)):
+            if _is_better(other.misfits, best.misfits):
                 best = other
         return best
 
@@ -267,7 +262,7 @@ class _Fitter:
         inclusive = np.zeros(panel.units.shape)
         treatments = centre_treatments(panel) if form == CHOICE else np.zeros((0, 0, 0))
         for step in range(n_steps):
-            before = inside
+            before, previous_inclusive = inside, inclusive
             price = centre_series(
                 np.where(response.weights > 0, panel.log_price, 0.0), response.weights
             )
@@ -291,6 +286,10 @@ class _Fitter:
             response = build_count_response(panel, fitted, self._config.noise)
             if form == CHOICE and step + 1 >= _FORM_STEPS and inside.is_near(before):
                 break
+        missed = residuals.units_residual - combine_treatments(
+            shrunken.mean, residuals.treatments_residual
+        )
+        predicted = with_inclusive.values - previous_inclusive - missed
         return _FormFit(
             form=form,
             residuals=residuals,
@@ -299,6 +298,7 @@ class _Fitter:
             effects=effects,
             response=response,
             unexplained=unexplained,
+            misfits=measure_misfits(panel, predicted, self._config.noise),
             neighbours=neighbours,
             inside=inside,
         )

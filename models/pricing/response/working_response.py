@@ -51,3 +51,18 @@ def build_count_response(panel: PricePanel, fitted: Float64Array, noise: float) 
     values = fitted + (panel.units - expected) / slope
     weights = np.where(panel.observed, 1 / (1 / slope + noise), 0.0)
     return WorkingResponse(np.where(panel.observed, values, 0.0), weights)
+
+
+def measure_misfits(panel: PricePanel, predicted: Float64Array, noise: float) -> Float64Array:
+    """Return minus the log-likelihood of each series' units (S,), less a constant.
+
+    Negative binomial with the variance mean + noise × mean², truncated at 0 where prices are known
+    from sales only; `predicted` (S, W) are log means.
+    """
+    mean = np.exp(np.clip(predicted, _LEAST, _LARGEST))
+    size = 1 / max(noise, 1e-6)
+    log_zero = -size * np.log1p(mean / size)  # of a week without a sale
+    log_likelihood = panel.units * np.log(mean / (mean + size)) + log_zero
+    truncated = log_likelihood - np.log(-np.expm1(log_zero))
+    log_likelihood = np.where(panel.listed[:, None], log_likelihood, truncated)
+    return np.asarray(-np.where(panel.observed, log_likelihood, 0.0).sum(1))
