@@ -17,22 +17,22 @@ from models.pricing.response.group_regression import Levels, centre_series
 from models.pricing.response.nests import Nests
 from models.pricing.response.panel import PricePanel
 
-Weighting = Literal["equal", "limited", "sales"]
+Weighting = Literal["equal", "sales"]
+_LIMITED_BELOW = 0.5  # of the mean sales of the nest
 WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 
 
 def compute_cross_weights(nests: Nests, weighting: Weighting) -> Float64Array:
     """Return the cross weight of each series (S,).
 
-    equal     one over the number of others in the nest
-    limited   the same, but in proportion to its sales for an item that sells less than the mean of
-              its nest: it has not that much to take
-    sales     its share of the nest's sales
+    equal   one over the number of others in the nest; in proportion to its sales for an item that
+            sells less than half the mean of its nest: it has not that much to take
+    sales   its share of the nest's sales
     """
     if weighting == "sales":
         return nests.share
     n = nests.groups.sum_by_group(np.ones(len(nests.share)))[nests.groups.codes]
-    limit = np.minimum(n * nests.share, 1.0) if weighting == "limited" else np.ones(len(n))
+    limit = np.minimum(n * nests.share / _LIMITED_BELOW, 1.0)
     return np.asarray(limit / np.maximum(n - 1, 1))
 
 

@@ -191,9 +191,9 @@ class _FormFit:
 
 
 def _is_better(misfits: Float64Array, others: Float64Array) -> bool:
-    """Return whether the first misfits (S,) are smaller beyond chance, two standard errors."""
+    """Return whether the first misfits (S,) are smaller by more than one standard error."""
     gain = others - misfits
-    return float(gain.sum()) > 2 * float(np.sqrt(len(gain)) * gain.std())
+    return float(gain.sum()) > float(np.sqrt(len(gain)) * gain.std())
 
 
 class _Fitter:
