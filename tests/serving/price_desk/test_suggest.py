@@ -11,6 +11,7 @@ from features.contracts.errors import Conflict, UnknownName
 from features.contracts.sizes import Size
 from features.contracts.tables import TABLES
 from features.database import reading, transaction
+from features.facts.facts import Facts
 from features.prices.ledger import Ledger, PriceSource
 from features.prices.timeline import find_opening_list_price
 from models.demand.lookup import ForecastTable
@@ -22,6 +23,7 @@ from serving.price_desk.repository import SuggestionFilter, Suggestions
 from serving.price_desk.suggest import suggest_everywhere, suggest_prices
 from serving.pricing_inputs.items import read_priced_zone
 from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
+from tests.shops.fitted_responses import make_fitted_response
 from tests.shops.price_desk import NOW, FixedModels, make_decider, make_opening_price
 from tests.shops.three_items import RULES, Forecasts, make_forecasts, make_inputs, make_responses
 
@@ -36,24 +38,20 @@ def filed(engine, run_id):
 
 def test_the_best_price_is_filed_with_its_reasons(three_items):
     _, engine, _ = three_items
-    # Lerner: the best price is cost * e / (e + 1) = 72 * 4 / 3 = 96 for milk, and 70 * 4 / 3 = 93.3
-    # for the others
+    # Lerner: the best price is cost * e / (e + 1) = 72 * 4 / 3 = 96 for milk. Nobody knows what tea
+    # costs, and it is alone in its category: its price counts as right.
     demand, pricing = make_forecasts("milk", "tea"), make_responses("milk", "tea")
     report = suggest_prices(
         make_inputs(three_items, demand, pricing, versions={"demand": "3"}), SYSTEM_CLOCK
     )
     assert (report.n_items, report.n_suggested, report.n_superseded, report.n_assumed_costs) == (
         2,
-        2,
-        0,
         1,
+        0,
+        0,
     )
-    assert any("30%" in note for note in report.notes)
     found = filed(engine, report.run_id)
-    assert {item: each.suggested_price_minor for item, each in found.items()} == {
-        "milk": 96,
-        "tea": 93,
-    }
+    assert {item: each.suggested_price_minor for item, each in found.items()} == {"milk": 96}
     milk = found["milk"]
     assert (milk.status, milk.proposed_by, milk.title, milk.category) == (
         "submitted",
@@ -71,11 +69,27 @@ def test_the_best_price_is_filed_with_its_reasons(three_items):
         == milk.gain_minor
     )
     assert milk.details["versions"] == {"demand": "3"}
-    assert (milk.details["cost_source"], found["tea"].details["cost_source"]) == (
-        "known",
-        "assumed",
+    assert milk.details["cost_source"] == "known"
+    assert [each.item_id for each in report.largest] == ["milk"]
+
+
+def test_unknown_costs_are_implied_by_prices_that_are_right_on_average(three_items):
+    _, engine, settings = three_items
+    # Both are in one category: the mean response of tea and salt is -4, so the margin is
+    # a quarter and the cost 75. The best prices are 75 * 3 / 2 = 112.5 and 75 * 5 / 4 = 93.75.
+    facts = Facts(settings)
+    items = [{"item_id": item, "category": "Food > Dry"} for item in ("tea", "salt")]
+    facts.write({"items": pa.Table.from_pylist(items, TABLES["items"].arrow)})
+    pricing = make_fitted_response(["tea", "salt"], np.array([-3.0, -5.0]))
+    report = suggest_prices(
+        make_inputs(three_items, make_forecasts("tea", "salt"), pricing), SYSTEM_CLOCK
     )
-    assert [each.item_id for each in report.largest] == ["tea", "milk"]
+    found = filed(engine, report.run_id)
+    assert found["tea"].suggested_price_minor in (112, 113)
+    assert found["salt"].suggested_price_minor in (93, 94)
+    assert found["tea"].details["cost_source"] == "assumed"
+    assert report.n_assumed_costs == 2
+    assert any("right on average" in note for note in report.notes)
 
 
 def test_an_approved_suggestion_becomes_the_price_and_the_next_run_starts_from_it(three_items):

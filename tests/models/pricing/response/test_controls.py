@@ -225,14 +225,14 @@ def test_neighbours_count_by_their_pull():
     assert sums[:, 0] == pytest.approx([2 * 2 + 3 * 4, 1 * 1 + 3 * 4, 1 * 1 + 2 * 2])
 
 
-def test_pull_is_alike_or_limited_or_by_what_an_item_sells():
-    units = np.array([[3.0], [1.0], [7.0]])
+def test_pull_is_alike_but_for_small_sellers_or_by_what_an_item_sells():
+    units = np.array([[9.0], [1.0], [7.0]])
     data = make_price_panel(np.full((3, 1), 100.0), units, family=["f", "f", ""])
     nests = build_nests(data)
-    # One other each; the second sells half of the mean of its family; the last has nobody.
-    assert compute_cross_weights(nests, "equal").tolist() == [1.0, 1.0, 1.0]
-    assert compute_cross_weights(nests, "limited").tolist() == [1.0, 0.5, 1.0]
-    assert compute_cross_weights(nests, "sales").tolist() == [0.75, 0.25, 1.0]
+    # One other each; the second sells a fifth of the mean of its family, .4 of half of it; the last
+    # has nobody.
+    assert compute_cross_weights(nests, "equal") == pytest.approx([1.0, 0.4, 1.0])
+    assert compute_cross_weights(nests, "sales") == pytest.approx([0.9, 0.1, 1.0])
 
 
 def family_world(pull, noise, share=(0.7, 0.2, 0.1)):
