@@ -45,7 +45,7 @@ from tests.benchmarks.simulated_pricing_targets import (
 )
 from tests.benchmarks.simulated_shop_data import prepare_shop
 from tests.benchmarks.targets import Target
-from training.pricing.baselines import EMPIRICAL_BAYES
+from training.pricing.baselines import EMPIRICAL_BAYES, WITH_PROMOTIONS
 from training.pricing.task import PRIMARY, PricingTask
 from training.run import TrainingRun, load_config
 
@@ -64,22 +64,31 @@ def evaluate_held_out_changes() -> list[Target]:
         evaluation = run.evaluate(task, load_config(task, data.settings))
     print_evaluation(evaluation)
     comparison, metrics = evaluation.comparison(PRIMARY), evaluation.metrics
-    gain, positive = metrics["gain over empirical Bayes"], metrics["share positive elasticities"]
-    low, high = (metrics[f"gain over empirical Bayes, {end} %"] for end in ("2.5", "97.5"))
-    r2 = f"R2 {comparison.ours:.3f} against {comparison.baselines[EMPIRICAL_BAYES]:.3f}"
-    interval = f"{low:+.1%} to {high:+.1%}, items drawn with replacement"
-    clipped = f"share clipped {metrics['share clipped']:.1%}"
-    return [
+    n_items, clipped = metrics["items judged"], metrics["share clipped"]
+    required = {EMPIRICAL_BAYES: MIN_GAIN, WITH_PROMOTIONS: 0.0}
+    targets = []
+    for name, least in required.items():
+        low, high = (metrics[f"gain over {name}, {end} %"] for end in ("2.5", "97.5"))
+        gain = metrics[f"gain over {name}"]
+        targets.append(
+            Target(
+                f"held-out price changes, more than {least:.0%} above {name}, paired by item",
+                f"R2 {comparison.ours:.4f} against {comparison.baselines[name]:.4f}, {gain:+.1%} "
+                f"({low:+.1%} to {high:+.1%}, items drawn with replacement)",
+                gain > least and low > 0,
+            )
+        )
+    responses = {
+        "regular prices": metrics["share positive elasticities"],
+        "depth": metrics["share positive responses to depth"],
+    }
+    return targets + [
         Target(
-            f"held-out price changes, at least {MIN_GAIN:.0%} above empirical Bayes",
-            f"{r2}, {gain:+.1%} ({interval})",
-            gain >= MIN_GAIN,
-        ),
-        Target(
-            f"positive elasticities, at most {MAX_POSITIVE:.0%}",
-            f"{positive:.1%} of {metrics['items judged']:.0f} items, {clipped}",
-            positive <= MAX_POSITIVE,
-        ),
+            f"positive responses to {name}, at most {MAX_POSITIVE:.0%}",
+            f"{share:.1%} of {n_items:.0f} items, share clipped {clipped:.1%}",
+            share <= MAX_POSITIVE,
+        )
+        for name, share in responses.items()
     ]
 
 

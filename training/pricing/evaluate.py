@@ -101,7 +101,9 @@ def evaluate_predictions(
     our_errors = (changes.units - changes.by_all) ** 2
     by_all = _compare(PRIMARY, our_errors, errors, changes)
     by_price = _compare(ALONE, (changes.units - changes.by_price) ** 2, errors, changes)
-    metrics = _measure_gain(by_all, our_errors, errors[EMPIRICAL_BAYES], changes, seed)
+    metrics: dict[str, float] = {}
+    for name in (EMPIRICAL_BAYES, WITH_PROMOTIONS):
+        metrics |= _measure_gain(by_all, our_errors, (name, errors[name]), changes, seed)
     metrics |= _describe_slopes(fitted.model, panel, changes, baselines.slopes)
     metrics |= _describe_sales_levels(fitted)
     metrics |= _describe_model(fitted.model, panel)
@@ -179,17 +181,18 @@ def measure_clipped_share(slopes: Float64Array) -> float:
 def _measure_gain(
     comparison: Comparison,
     our_errors: Float64Array,
-    bayes_errors: Float64Array,
+    baseline: tuple[str, Float64Array],
     changes: HeldOutChanges,
     seed: int,
 ) -> dict[str, float]:
-    """Return our R² over that of empirical Bayes less 1, with its interval."""
-    bayes = comparison.baselines[EMPIRICAL_BAYES]
-    low, high = _bootstrap_gain(our_errors, bayes_errors, changes, seed)
+    """Return our R² over that of a baseline (its name, errors (n,)) less 1, with its interval."""
+    name, errors = baseline
+    r2 = comparison.baselines[name]
+    low, high = _bootstrap_gain(our_errors, errors, changes, seed)
     return {
-        "gain over empirical Bayes": comparison.ours / bayes - 1 if bayes > 0 else np.nan,
-        "gain over empirical Bayes, 2.5 %": low,
-        "gain over empirical Bayes, 97.5 %": high,
+        f"gain over {name}": comparison.ours / r2 - 1 if r2 > 0 else np.nan,
+        f"gain over {name}, 2.5 %": low,
+        f"gain over {name}, 97.5 %": high,
     }
 
 
@@ -201,13 +204,14 @@ def _describe_slopes(
 ) -> dict[str, float]:
     """Return metrics of the slopes of series with a held-out price change."""
     evaluated = np.unique(changes.series)
-    elasticity_of = dict(
-        zip(zip(model.item_ids, model.zones, strict=True), model.columns["elasticity"], strict=True)
+    series = model.find_series(zip(panel.item_ids, panel.zones, strict=True))[evaluated]
+    slopes, depths = (
+        np.where(series >= 0, model.columns[name][series], np.nan)
+        for name in ("elasticity", "depth")
     )
-    keys = zip(panel.item_ids, panel.zones, strict=True)
-    slopes = np.array([elasticity_of.get(key, np.nan) for key in keys])[evaluated]
     return {
         "share positive elasticities": float((slopes > 0).mean()),
+        "share positive responses to depth": float((depths > 0).mean()),
         "share clipped": measure_clipped_share(slopes),
         "share positive, own slopes": float((baseline_slopes[OWN][evaluated] > 0).mean()),
         "items judged": float(len(slopes)),
