@@ -34,9 +34,11 @@ _N_DRAWS = 1000
 _SALES_LEVELS = (0.0, 1.0, 3.0, 10.0, np.inf)  # mean units a week
 _LEVEL = 0.05  # of the test whether ours is worse than the strongest baseline
 _NOTES = (
-    "where regular prices hardly change, what is learnt is the response to promotions",
+    "held-out price changes are mostly promotions; suggested regular prices rely on the response "
+    "to regular prices, which is known where these have moved",
     "prices are those of the price list where it agrees with what was paid, else what was paid",
-    "ours predicts from price and promotion calendar; the second table has its price part alone",
+    "ours predicts from prices and promotion calendar, as empirical Bayes with promotions does; the "
+    "second table has its price part alone",
     "no slope is clipped; items whose slope is not clearly below 0 have grade D and no suggestion",
 )
 

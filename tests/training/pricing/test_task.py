@@ -54,6 +54,7 @@ def test_the_evaluation_stands_beside_its_baselines(settings: Settings) -> None:
         "own OLS",
         "own OLS of changes",
         "empirical Bayes",
+        "empirical Bayes with promotions",
     }
     assert comparison.ours > comparison.baselines["pooled"] + 0.1
     assert evaluation.passed
