@@ -34,11 +34,9 @@ _N_DRAWS = 1000
 _SALES_LEVELS = (0.0, 1.0, 3.0, 10.0, np.inf)  # mean units a week
 _LEVEL = 0.05  # of the test whether ours is worse than the strongest baseline
 _NOTES = (
-    "held-out price changes are mostly promotions; suggested regular prices rely on the response "
-    "to regular prices, which is known where these have moved",
+    "held-out price changes are mostly promotions; suggestions rely on the regular response",
     "prices are those of the price list where it agrees with what was paid, else what was paid",
-    "ours predicts from prices and promotion calendar, as empirical Bayes with promotions does; the "
-    "second table has its price part alone",
+    "ours knows the promotion calendar, as does empirical Bayes with promotions",
     "no slope is clipped; items whose slope is not clearly below 0 have grade D and no suggestion",
 )
 
