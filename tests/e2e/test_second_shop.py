@@ -25,10 +25,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProcess]:
     write_small_shop(root / "tables")
     home = root / "home"
     home.mkdir()
-    # Sixteen weeks are little evidence: this shop lets grade C through, in a file that holds only
-    # the difference.
+    # Sixteen weeks are little evidence: this shop lets grade C and unsure prices through, in a file
+    # that holds only the difference.
     (root / "configs" / "pricing").mkdir(parents=True)
-    (root / "configs" / "pricing" / "default.yaml").write_text("min_grade: C\n")
+    (root / "configs" / "pricing" / "default.yaml").write_text(
+        "min_grade: C\nmax_losing_share: 1.0\n"
+    )
     process = ShopProcess(home, SETTINGS | {"SHOPWRIGHT_CONFIG_DIR": str(root / "configs")})
     report = process.run_json("import", str(root / "tables"))
     assert report["share_bad"] < 0.01

@@ -57,7 +57,9 @@ def opened(
     write_small_shop(root / "tables")
     week = keep_back_the_last_week(root / "tables")
     (root / "configs" / "pricing").mkdir(parents=True)
-    (root / "configs" / "pricing" / "default.yaml").write_text("min_grade: C\n")
+    (root / "configs" / "pricing" / "default.yaml").write_text(
+        "min_grade: C\nmax_losing_share: 1.0\n"
+    )
     settings = SETTINGS | {
         "SHOPWRIGHT_CLOCK_START": OPENING.isoformat(),
         "SHOPWRIGHT_CONFIG_DIR": str(root / "configs"),

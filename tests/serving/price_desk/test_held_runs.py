@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 
 from features.contracts.errors import ShopwrightError
+from features.contracts.tables import TABLES
 from features.database import transaction
 from features.prices.ledger import Ledger
 from features.prices.reduction_rule import PLAIN_RULES
@@ -31,8 +33,10 @@ ITEMS = [f"item {number:02}" for number in range(60)]
 
 @pytest.fixture
 def held(three_items):
-    """Sixty items without known costs, whose best prices all lie 6.7 % lower."""
-    _, engine, _ = three_items
+    """Sixty items that cost .70, whose best prices all lie 6.7 % lower."""
+    facts, engine, _ = three_items
+    rows = [{"item_id": item, "unit_cost_minor": 70} for item in ITEMS]
+    facts.write({"items": pa.Table.from_pylist(rows, TABLES["items"].arrow)})
     with transaction(engine) as connection:
         Ledger(connection).append([make_opening_price(item) for item in ITEMS])
     inputs = make_inputs(three_items, make_forecasts(*ITEMS), make_responses(*ITEMS))

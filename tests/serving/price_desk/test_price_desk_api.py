@@ -9,6 +9,7 @@ from configs.settings import Settings
 from features.contracts.errors import ShopwrightError
 from features.database import transaction
 from features.prices.ledger import Ledger
+from features.prices.reduction_rule import PLAIN_RULES
 from serving.audit import api as audit
 from serving.audit.service import AuditService
 from serving.http.dependencies import provide
@@ -46,8 +47,8 @@ def desk(engine):
     provide(
         app,
         keys,
-        PriceService(settings, engine, clock),
-        PriceDeskService(settings, engine, clock, system_clock),
+        PriceService(settings, engine, clock, PLAIN_RULES),
+        PriceDeskService(settings, engine, clock, system_clock, PLAIN_RULES),
         AuditService(engine),
         IdempotencyService(engine, system_clock),
     )
