@@ -26,7 +26,11 @@ from models.demand.baselines import (
 )
 from models.demand.censoring import fill_censored_weeks
 from models.demand.panel import DemandPanel
-from models.demand.planned_baseline import forecast_by_plan
+from models.demand.planned_baseline import (
+    forecast_by_plan,
+    gather_price_cuts,
+    predict_plan_factors,
+)
 
 _HALF_YEAR = 26
 _SLOW, _FAST = 0.1, 0.3  # shares by which a decaying mean forgets in a week
@@ -47,19 +51,23 @@ _SHOP_STRENGTH = 5.0
 
 
 def predict_simple(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
-    """Return N × steps × SIMPLE means of the weeks after the panel's last known one."""
+    """Return N × steps × SIMPLE means of the weeks after the panel's last known one.
+
+    Where a price list is known they are moved to the planned prices.
+    """
     filled = fill_censored_weeks(panel)
     units = lower_spikes(filled.units.astype(np.float64))
     flat = [np.repeat(level(units)[:, None], len(steps), axis=1) for level in _LEVELS.values()]
+    by_price = predict_plan_factors(filled, gather_price_cuts(filled), steps)
     moving = [
         predict_theta(units, steps),
         predict_damped_trend(units, steps),
         seasonal_naive(units, max(steps, default=0))[:, [step - 1 for step in steps]],
         mean_since_launch(units, _LEVEL_WEEKS)[:, None]
         * estimate_season(units, panel.groups[1], steps),
-        forecast_by_plan(filled, steps),
     ]
-    return np.stack([*flat, *moving], axis=-1)
+    at_planned_prices = [by_price * forecast for forecast in (*flat, *moving)]
+    return np.stack([*at_planned_prices, forecast_by_plan(filled, steps)], axis=-1)
 
 
 def lower_spikes(units: Float64Array) -> Float64Array:
