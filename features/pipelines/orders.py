@@ -72,16 +72,9 @@ def _sum_orders(
     without: Spans = (),
 ) -> ir.Table:
     """Return the spend of each order on the items, minor units, without its id: column amount."""
-    amount = events.line_amount_minor.cast("float64").fill_null(
-        events.unit_price_minor * events.quantity
-    )
-    lines = before(events, until).filter(
-        events.event_type == EventType.PURCHASE.value,
-        events.item_id.isin(list(item_ids)),
-        zone_of(events) == zone,
-        events.occurred_at >= instant(since),
-        events.order_id.notnull(),
-        amount > 0,
+    amount = _compute_amount(events)
+    lines = _select_purchases(events, zone, since, until).filter(
+        events.item_id.isin(list(item_ids)), events.order_id.notnull(), amount > 0
     )
     lines = lines.select("order_id", "occurred_at", amount=amount)
     for start, end in without:
@@ -114,12 +107,8 @@ def count_redemptions(
         reach=coupons.reach.fill_null(1.0),
     )
     paid = (events.line_amount_minor / events.quantity.nullif(0)).fill_null(events.unit_price_minor)
-    lines = before(events, until).filter(
-        events.event_type == EventType.PURCHASE.value,
-        zone_of(events) == zone,
-        events.occurred_at >= instant(since),
-        events.list_price_minor > 0,
-        paid > 0,
+    lines = _select_purchases(events, zone, since, until).filter(
+        events.list_price_minor > 0, paid > 0
     )
     lines = lines.select("item_id", "occurred_at", share_off=1 - paid / lines.list_price_minor)
     bought = lines.join(
@@ -145,16 +134,9 @@ def list_sold_prices(
     Purchases of `zone` from `since` until just before `until`; lines without an amount are left
     out.
     """
-    amount = events.line_amount_minor.cast("float64").fill_null(
-        events.unit_price_minor * events.quantity
-    )
-    lines = before(events, until).filter(
-        events.event_type == EventType.PURCHASE.value,
-        events.item_id.isin(list(item_ids)),
-        zone_of(events) == zone,
-        events.occurred_at >= instant(since),
-        events.quantity > 0,
-        amount > 0,
+    amount = _compute_amount(events)
+    lines = _select_purchases(events, zone, since, until).filter(
+        events.item_id.isin(list(item_ids)), events.quantity > 0, amount > 0
     )
     lines = lines.select(
         "item_id",
@@ -167,3 +149,19 @@ def list_sold_prices(
     )
     ordered = days.order_by(["item_id", "day", "price_minor"])
     return ordered.select("item_id", "price_minor", "first_at", "last_at")
+
+
+def _select_purchases(events: ir.Table, zone: str, since: datetime, until: datetime) -> ir.Table:
+    """Return the purchases of `zone` from `since` until just before `until`."""
+    return before(events, until).filter(
+        events.event_type == EventType.PURCHASE.value,
+        zone_of(events) == zone,
+        events.occurred_at >= instant(since),
+    )
+
+
+def _compute_amount(events: ir.Table) -> ir.FloatingColumn:
+    """Return what was paid for each line, minor units; null where that is not known."""
+    return events.line_amount_minor.cast("float64").fill_null(
+        events.unit_price_minor * events.quantity
+    )

@@ -133,22 +133,23 @@ class FilterRequest(BaseModel):
         )
 
 
-class BulkRequest(ReasonRequest):
+class ManyRequest(ReasonRequest):
+    """Many suggestions for one transaction: those of `filter`, or those of `ids`."""
+
+    filter: FilterRequest | None = None
+    ids: list[Text] | None = Field(None, max_length=100_000)
+    expected_matched: int | None = Field(None, ge=0, description="409 when another number matches")
+
+
+class BulkRequest(ManyRequest):
     """A decision on many suggestions in one transaction: those of `filter`, or those of `ids`."""
 
     action: Literal["approve", "reject"]
-    filter: FilterRequest | None = None
-    ids: list[Text] | None = Field(None, max_length=100_000)
-    expected_matched: int | None = Field(None, ge=0, description="409 when another number matches")
 
 
-class SubmitRequest(ReasonRequest):
+class SubmitRequest(ManyRequest):
     """Suggestions that a run held back, to be submitted in one transaction: those of `filter` (by
     default all suggested ones of it, as by `run_id`), or those of `ids`."""
-
-    filter: FilterRequest | None = None
-    ids: list[Text] | None = Field(None, max_length=100_000)
-    expected_matched: int | None = Field(None, ge=0, description="409 when another number matches")
 
 
 class RefusedResponse(BaseModel):
@@ -218,39 +219,15 @@ def get_suggestion(
 def bulk(caller: Approver, write: Write, desk: Desk, body: BulkRequest) -> Response:
     """Approves or rejects many in one transaction; what cannot be decided is named with its
     reason."""
-    criteria = None if body.filter is None else body.filter.to_filter()
-
-    def decide(connection: sa.Connection) -> BulkResponse:
-        result = decisions.decide_many(
-            connection,
-            desk.decider(caller.key_id, body.reason),
-            body.action,
-            ids=body.ids,
-            criteria=criteria,
-            expected_matched=body.expected_matched,
-        )
-        return _describe_bulk(result)
-
-    return write.run_once(caller, decide)
+    decider = desk.decider(caller.key_id, body.reason)
+    return write.run_once(caller, _decide_many(decider, body.action, body))
 
 
 @router.post("/submit", response_model=BulkResponse)
 def submit_many(caller: Proposer, write: Write, desk: Desk, body: SubmitRequest) -> Response:
     """Submits what a run held back because the batch as a whole looked wrong."""
-    criteria = None if body.filter is None else body.filter.to_filter()
-
-    def work(connection: sa.Connection) -> BulkResponse:
-        result = decisions.decide_many(
-            connection,
-            desk.decider(caller.key_id, body.reason),
-            "submit",
-            ids=body.ids,
-            criteria=criteria,
-            expected_matched=body.expected_matched,
-        )
-        return _describe_bulk(result)
-
-    return write.run_once(caller, work)
+    decider = desk.decider(caller.key_id, body.reason)
+    return write.run_once(caller, _decide_many(decider, "submit", body))
 
 
 @router.post("/{suggestion_id}/submit", response_model=SuggestionDetailResponse)
@@ -345,6 +322,26 @@ def _decide(
 
     def work(connection: sa.Connection) -> SuggestionDetailResponse:
         return _describe(decision(connection, decider, suggestion_id, version))
+
+    return work
+
+
+def _decide_many(
+    decider: Decider, action: str, body: ManyRequest
+) -> Callable[[sa.Connection], BulkResponse]:
+    """Return the work of one decision on many suggestions, to be done inside a transaction."""
+    criteria = None if body.filter is None else body.filter.to_filter()
+
+    def work(connection: sa.Connection) -> BulkResponse:
+        result = decisions.decide_many(
+            connection,
+            decider,
+            action,
+            ids=body.ids,
+            criteria=criteria,
+            expected_matched=body.expected_matched,
+        )
+        return _describe_bulk(result)
 
     return work
 

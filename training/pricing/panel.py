@@ -21,6 +21,18 @@ from features.pipelines.expressions import promotion_kinds
 from features.pipelines.pricing import weekly_costs, weekly_stock_outs
 from models.pricing.response.panel import PricePanel, find_usual_prices, infer_list_prices
 
+_WEEKLY = (
+    "item_id",
+    "zone",
+    "week_start",
+    "units",
+    "mean_unit_price_minor",
+    "planned_offer_price_minor",
+    "planned_list_price_minor",
+    "planned_share_reduced",
+    "median_list_price_minor",
+    "share_bought_reduced",
+)
 _SEPARATOR = "\x1f"  # between item and zone in a key
 # A price list is used where it covers this share of the selling weeks, ...
 _MIN_COVERAGE = 0.5
@@ -44,26 +56,9 @@ def read_price_panel(
     starts = [start for start in week_starts(first, end, settings.timezone) if start < end]
     foreign = _list_foreign_zones(settings)
     kinds = promotion_kinds(promotions)
-    weekly = weekly_demand(
-        events,
-        Plans(promotions, facts.read("price_history", known_at=end), foreign),
-        as_of=end,
-        week_starts=starts,
-        kinds=kinds,
-    )
-    columns = [
-        "item_id",
-        "zone",
-        "week_start",
-        "units",
-        "mean_unit_price_minor",
-        "planned_offer_price_minor",
-        "planned_list_price_minor",
-        "planned_share_reduced",
-        "median_list_price_minor",
-        "share_bought_reduced",
-    ]
-    rows = weekly.select(*columns, *(REACH + kind for kind in kinds)).to_pyarrow()
+    plans = Plans(promotions, facts.read("price_history", known_at=end), foreign)
+    weekly = weekly_demand(events, plans, as_of=end, week_starts=starts, kinds=kinds)
+    rows = weekly.select(*_WEEKLY, *(REACH + kind for kind in kinds)).to_pyarrow()
     index = _PanelIndex(rows, starts)
     if not len(index.keys):
         raise BadInput(

@@ -182,8 +182,3 @@ def compute_paid_prices(
     offer, orders = campaign.spend_offer, campaign.spend_orders
     saved = offer.saving * orders.count_thresholds(offer)
     return np.asarray(prices * (1 - min(saved / orders.mean, 1.0)))
-
-
-def compute_depth(prices: Float64Array, paid: Float64Array) -> Float64Array:
-    """Return the share taken off each price (n,) on average."""
-    return np.asarray(1 - paid / prices)

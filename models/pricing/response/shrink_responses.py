@@ -55,14 +55,10 @@ _SMALLEST_RATIO, _LARGEST_RATIO = 0.2, 1.3
 
 @dataclass(frozen=True)
 class ShrunkenResponses:
-    """Posterior of the responses (S, 3) in the order of `treatments`, with covariances (S, 3, 3).
-
-    ratio   mean response to a regular price over the mean response to a reduction's depth
-    """
+    """Posterior means (S, 3) of the responses to `treatments`, and covariances (S, 3, 3)."""
 
     mean: Float64Array
     covariance: Float64Array
-    ratio: float
 
 
 def shrink_responses(
@@ -93,7 +89,7 @@ def shrink_responses(
     tree = _fit_transformed(messages, parents, shop, transform, of_groups)
     items = tree.levels[_ITEM_LEVEL]
     covariance = transform @ items.covariance @ transform.T + shared_by_all
-    return ShrunkenResponses(items.mean @ transform.T, covariance, ratio)
+    return ShrunkenResponses(items.mean @ transform.T, covariance)
 
 
 def _measure_error_of_shop(own: OwnResponses) -> Float64Array:
