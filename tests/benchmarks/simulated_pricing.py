@@ -37,6 +37,7 @@ ZONE = "default"
 # What a shop knows of costs: those of past weeks too, only today's (`unit_cost` of items), nothing.
 Costs = Literal["history", "today", "none"]
 OURS, LEAST_SQUARES, TRUE_RESPONSE = "ours", "least squares", "true response"
+EVERY_SUGGESTION = "ours, all"  # with max_losing_share 1
 _NINETY = 1.6449  # standard errors on each side of a 90 % interval
 _RATIOS = (0.9, 1.1)
 _YEAR_WEEKS = 52
@@ -80,7 +81,8 @@ class SuggestionResult:
 class ShopResult:
     """The results of one shop.
 
-    results          by price response: ours, least squares, empirical Bayes, the true one
+    results          by price response: ours, least squares, empirical Bayes, the true one; and ours
+                     without the rule that holds uncertain prices back
     covered, covered_suggested   whether the 90 % interval of each item (n,) holds the truth: all
                      items with an elasticity, those with a suggestion of ours
     grades           number of items by evidence grade
@@ -118,6 +120,10 @@ def evaluate_shop(prepared: PreparedShop, costs: Costs = "history") -> ShopResul
             TRUE_RESPONSE: tell_true_response(items, shop),
         }.items()
     }
+    rules = load("pricing/default", PricingRules)
+    results[EVERY_SUGGESTION] = evaluate_suggestions(
+        shop, items, replace(rules, max_losing_share=1.0)
+    )
     truth = np.diag(shop.compute_elasticities())
     slopes = np.array([item.elasticity for item in items])
     errors = np.array([item.elasticity_error for item in items])
@@ -140,9 +146,12 @@ def evaluate_shop(prepared: PreparedShop, costs: Costs = "history") -> ShopResul
     )
 
 
-def evaluate_suggestions(shop: SimulatedShop, items: Sequence[PricingItem]) -> SuggestionResult:
-    """Optimise the prices of `items` under the shipped rules, and compare with the truth."""
-    optimised = optimise_prices(items, load("pricing/default", PricingRules))
+def evaluate_suggestions(
+    shop: SimulatedShop, items: Sequence[PricingItem], rules: PricingRules | None = None
+) -> SuggestionResult:
+    """Optimise the prices of `items` under the shipped or other rules; compare with the truth."""
+    rules = load("pricing/default", PricingRules) if rules is None else rules
+    optimised = optimise_prices(items, rules)
     prices = dict(zip(shop.item_ids, shop.current_minor.tolist(), strict=True))
     prices |= {
         suggestion.item_id: suggestion.suggested_price_minor for suggestion in optimised.suggestions
@@ -150,7 +159,6 @@ def evaluate_suggestions(shop: SimulatedShop, items: Sequence[PricingItem]) -> S
     suggested = np.array([prices[item_id] for item_id in shop.item_ids])
     is_suggested = suggested != shop.current_minor
     error = np.array([item.elasticity for item in items]) - np.diag(shop.compute_elasticities())
-    rules = load("pricing/default", PricingRules)
     profits = compare_profits(shop, suggested, find_best_allowed_prices(shop, items, rules))
     without_evidence = replace(rules, max_losing_share=1.0)
     of_all = compare_profits(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from experiments.simulator.parameters import Form
 from tests.benchmarks.simulated_pricing import (
+    EVERY_SUGGESTION,
     LEAST_SQUARES,
     OURS,
     TRUE_RESPONSE,
@@ -138,11 +139,12 @@ def print_shop(shop: ShopResult, costs: Costs) -> None:
 def print_responses(series: Series) -> None:
     """Print one line per price response, and one for keeping all prices.
 
-    With the true response, the forecast and, where costs are unknown, the assumed costs still err.
+    "ours, all" leaves the intervals aside (max_losing_share 1). With the true response, the
+    forecast and, where costs are unknown, the assumed costs still err.
     """
     print(f"\n{series.name}")
     print(f"{'':16}bias   suggested losing  same ladders  all items    gain   least")
-    for name in (OURS, EMPIRICAL_BAYES, LEAST_SQUARES, TRUE_RESPONSE):
+    for name in (OURS, EVERY_SUGGESTION, EMPIRICAL_BAYES, LEAST_SQUARES, TRUE_RESPONSE):
         gains = series.collect(lambda result: result.gained, name)
         bias = _average(series.collect(lambda result: result.bias, name))
         captured = Estimate.of_ratio(gains, series.collect(lambda result: result.best, name))

@@ -58,13 +58,18 @@ class TaskBaselines:
 
 
 @dataclass(frozen=True)
+class NewItemBaselines(TaskBaselines):
+    """The same in the task "new", in which EASE is strongest on the logarithm of orders."""
+
+    ease: EaseBaselineConfig = field(default_factory=lambda: EaseBaselineConfig(weighting="log"))
+
+
+@dataclass(frozen=True)
 class BaselinesConfig:
     """The settings of every baseline, by task."""
 
     all: TaskBaselines = field(default_factory=TaskBaselines)
-    new: TaskBaselines = field(
-        default_factory=lambda: TaskBaselines(ease=EaseBaselineConfig(weighting="log"))
-    )
+    new: NewItemBaselines = field(default_factory=NewItemBaselines)
 
     def of(self, task: RankingTask) -> TaskBaselines:
         """Return those of a task of TASKS."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.loading import load
 from features.contracts.errors import BadInput
 from tests.shops.forty_shoppers import CUT, make_purchases, write_shop
 from training.recommendations.baseline_config import BaselinesConfig, BuyAgainRuleConfig
@@ -17,6 +18,7 @@ from training.recommendations.baseline_tuning import (
     make_test_window,
     tune_baselines,
 )
+from training.recommendations.config import RecommendationsConfig
 from training.splits import windows
 
 
@@ -70,3 +72,9 @@ def test_a_range_is_picked_from_by_its_scale() -> None:
 def test_unknown_settings_are_refused() -> None:
     with pytest.raises(BadInput):
         draw_configs("tifu_knn", BuyAgainRuleConfig(), 1, seed=0)
+
+
+def test_settings_of_a_file_leave_the_others_at_the_defaults_of_their_task() -> None:
+    # In the task "new" EASE is strongest on the logarithm of orders, on this data and elsewhere.
+    shipped = load("models/recommendations", RecommendationsConfig).baselines
+    assert (shipped.all.ease.weighting, shipped.new.ease.weighting) == ("orders", "log")
