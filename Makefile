@@ -14,7 +14,7 @@ endif
 # Byte code is kept, or every start would compile two thousand modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all check bench bench-recs bench-demand bench-pricing bench-optimiser bench-gate format lock install clean
+.PHONY: demo test test-all test-browser pictures check bench bench-recs bench-demand bench-pricing bench-optimiser bench-gate bench-desk format lock install clean
 
 install: $(STAMP)
 
@@ -34,6 +34,14 @@ test: install
 
 test-all: install
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# In the Chromium of the machine: apt-get install chromium.
+test-browser: install
+	$(BIN)/pytest -m browser
+
+# The pictures of the user guide, taken anew.
+pictures: install
+	$(BIN)/python -m tests.pictures
 
 check: install
 	$(BIN)/ruff format --check .
@@ -55,6 +63,9 @@ bench-pricing: bench-optimiser
 
 bench-gate: install
 	$(BIN)/python -m tests.benchmarks.gate
+
+bench-desk: install
+	$(BIN)/python -m tests.benchmarks.desk
 
 bench-optimiser: install
 	$(BIN)/python -m tests.benchmarks.optimiser

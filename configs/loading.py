@@ -14,10 +14,27 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from features.contracts.errors import BadInput, UnknownName
+from features.contracts.numbers import parse_decimal
 
 T = TypeVar("T")
 
 SHIPPED = Path(__file__).parent
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the numbers of files and HTTP: `12_0`, `1:30`, `0x1F` and `.inf` are none."""
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """Return the number. Raises ConstructorError for a text that is none."""
+        number = parse_decimal(node.value)
+        if number is None:
+            message = f"{node.value!r} is no number; a text stands in quotes"
+            raise yaml.constructor.ConstructorError(None, None, message, node.start_mark)
+        return float(number) if node.tag.endswith("float") else int(number)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 
 
 def load(
@@ -34,16 +51,43 @@ def load(
     `overlay`, then `file`, then `overrides` (dotted keys to values, "ranker.n_trees") each hold
     only differences. Unknown keys raise UnknownName.
     """
+    values = read_values(name, overlay=overlay)
+    if file is not None:
+        values = _merge(values, _read_values(file))
+    return build(change_values(values, overrides or {}), kind, where=f"{name}.yaml")
+
+
+def change_values(
+    values: Mapping[str, object], overrides: Mapping[str, object]
+) -> dict[str, object]:
+    """Return values with those of dotted keys changed, "ranker.n_trees"."""
+    changed = dict(values)
+    for key, value in overrides.items():
+        changed = _merge(changed, _nest_value(key, value))
+    return changed
+
+
+def read_values(name: str, *, overlay: Path | None = None) -> dict[str, object]:
+    """Return the values of the shipped `NAME.yaml` with those of `overlay` laid over them.
+
+    Raises BadInput where there is neither.
+    """
     paths = [folder / f"{name}.yaml" for folder in (SHIPPED, overlay) if folder is not None]
     existing = [path for path in paths if path.exists()]
     if not existing:
         raise BadInput(f"no config {name!r}", where=str(overlay or SHIPPED))
     values: dict[str, object] = {}
-    for path in [*existing, *([file] if file else [])]:
+    for path in existing:
         values = _merge(values, _read_values(path))
-    for key, value in (overrides or {}).items():
-        values = _merge(values, _nest_value(key, value))
-    return build(values, kind, where=f"{name}.yaml")
+    return values
+
+
+def parse_yaml(text: str, *, where: str) -> dict[str, object]:
+    """Return the mapping in a text of YAML. Raises BadInput where it is none."""
+    values = _parse_yaml(text, where=where) or {}
+    if not isinstance(values, dict):
+        raise BadInput("a config is a mapping of names to values", where=where)
+    return values
 
 
 def build(values: Mapping[str, object], kind: type[T], *, where: str) -> T:
@@ -71,19 +115,24 @@ def parse_override(text: str) -> tuple[str, object]:
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise BadInput(f"{text!r} is no setting", hint="Write --set key.sub=value")
-    return key, yaml.safe_load(value)
+    return key, _parse_yaml(value, where="--set")
 
 
 def _read_values(path: Path) -> dict[str, object]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise BadInput("no such file", where=str(path)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise BadInput("no valid YAML", where=str(path), hint=str(error)) from error
-    if not isinstance(values, dict):
-        raise BadInput("a config is a mapping of names to values", where=str(path))
-    return values
+    return parse_yaml(text, where=str(path))
+
+
+def _parse_yaml(text: str, *, where: str) -> object:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise BadInput("no valid YAML", where=where, hint=str(error)) from error
 
 
 def _nest_value(key: str, value: object) -> dict[str, object]:

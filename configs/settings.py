@@ -2,25 +2,76 @@
 
 from __future__ import annotations
 
+import difflib
+import ipaddress
 import json
-import tempfile
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import quote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
-    JsonConfigSettingsSource,
+    InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from features.contracts.clock import BusinessClock
+from features.contracts.errors import BadInput, Damaged, UnknownName
+from features.contracts.event_types import DEFAULT_ZONE
+from features.contracts.files import read_json, write_json
+from features.contracts.money import minor_digits
 from features.contracts.pricing import PriceLaw
 
 REMEMBERED = "shop.json"
+_RESTORE = (
+    "Restore it from a backup; or delete it, and set SHOPWRIGHT_TIMEZONE, SHOPWRIGHT_CURRENCY and "
+    "SHOPWRIGHT_CLOCK_START as they were"
+)
 ENGINES = ("duckdb",)
+# What a server answers, as /readyz names it.
+PARTS = ("recommendations", "forecasts", "prices")
+PREFIX = "SHOPWRIGHT_"
+# Variables that are no settings: warnings of libraries, servers of the tests.
+_OTHER_VARIABLES = ("DEBUG", "TEST_POSTGRES_URL", "TEST_REDIS_URL")
+_NEAR = 0.75  # similarity from which an unknown variable counts as a misspelt one
+
+
+def _check_currency(code: str) -> str:
+    """Return the code. Raises ValueError where it is no currency."""
+    try:
+        minor_digits(code)
+    except BadInput as error:
+        raise ValueError(str(error)) from error
+    return code
+
+
+def _check_timezone(name: str) -> str:
+    """Return the name. Raises ValueError where it is no time zone."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"{name!r} is no time zone; write it like Europe/Berlin") from error
+    return name
+
+
+Currency = Annotated[str, AfterValidator(_check_currency)]
+TimeZone = Annotated[str, AfterValidator(_check_timezone)]
 
 
 class ZoneSettings(BaseModel):
@@ -28,7 +79,7 @@ class ZoneSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    currency: str = "USD"
+    currency: Currency = "USD"
     prices_include_tax: bool = False
     tax_rate: float = Field(0.0, ge=0, le=1)
     price_law: PriceLaw = PriceLaw.EU30
@@ -36,6 +87,17 @@ class ZoneSettings(BaseModel):
     new_arrival_days: int | None = Field(None, ge=1, le=30)
     progressive_reductions: bool = False
     country: str = ""
+    timezone: TimeZone | None = None
+    price_endings: tuple[str, ...] | None = None
+    price_step: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_names(cls, values: object) -> object:
+        for name in values if isinstance(values, Mapping) else ():
+            if name not in cls.model_fields:
+                raise ValueError(str(UnknownName(str(name), cls.model_fields, kind="name")))
+        return values
 
     def describe_law(self) -> str:
         """Return the price law with its options, in words."""
@@ -54,7 +116,7 @@ class ZoneSettings(BaseModel):
 class Settings(BaseSettings):
     """One frozen set of settings per process."""
 
-    model_config = SettingsConfigDict(env_prefix="SHOPWRIGHT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     home: Path = Field(
         Path(".shopwright"), description="State folder: tables, features, models, SQLite files"
@@ -71,6 +133,11 @@ class Settings(BaseSettings):
     clock_start: datetime | None = Field(
         None, description="The business clock starts here and ticks; system time if unset"
     )
+    data_until: datetime | None = Field(
+        None,
+        description="Sales are complete until this time, and later weeks missing; without it weeks "
+        "without a sale up to now count as weeks in which nothing sold",
+    )
     config_dir: Path | None = Field(
         None, description="Folder of YAML files laid over the shipped configs, by same name"
     )
@@ -79,11 +146,14 @@ class Settings(BaseSettings):
     )
     zones: dict[str, ZoneSettings] = Field(
         default_factory=dict,
-        description="Per zone, as JSON: currency, prices_include_tax, tax_rate, country, "
-        "price_law, perishable_days, new_arrival_days, progressive_reductions",
+        description="Per zone, as JSON: currency, prices_include_tax, tax_rate, country, timezone, "
+        "price_law, perishable_days, new_arrival_days, progressive_reductions, price_endings, "
+        "price_step",
     )
-    currency: str = Field(
-        "USD", description="ISO 4217 currency of zones not named in SHOPWRIGHT_ZONES"
+    currency: Currency = Field(
+        "USD",
+        description="ISO 4217 currency of the shop: of the default zone, of the catalogue, and of "
+        "zones that name none",
     )
     country: str = Field(
         "", description="Country whose public holidays forecasts know, ISO 3166 (US, DE-BY)"
@@ -116,6 +186,14 @@ class Settings(BaseSettings):
         False,
         description="Whether a reduction there that grows step by step counts from its first step",
     )
+    price_endings: tuple[str, ...] | None = Field(
+        None,
+        description='Ends of suggested prices there, as JSON: ["9"], [".99"], ["9.00"], [] for '
+        "all; learnt from the list prices if unset",
+    )
+    price_step: str | None = Field(
+        None, description="Smallest step of suggested prices there, major units: 0.05, 1.00"
+    )
     assumed_margin: float = Field(
         0.3,
         ge=0,
@@ -127,6 +205,14 @@ class Settings(BaseSettings):
     max_bad_share: float = Field(
         0.01, ge=0, le=1, description="Import fails above this share of bad rows"
     )
+    max_unknown_items: float = Field(
+        0.5, ge=0, le=1, description="Import fails above this share of events of unknown items"
+    )
+    unknown_zones: Literal["quarantine", "default"] = Field(
+        "quarantine",
+        description="Rows of zones that neither the settings nor the price list know: quarantine "
+        "refuses them, default makes them rows of the zone default",
+    )
     lead_time_days: float = Field(
         14.0, gt=0, description="Days from order to shelf of items that do not say their own"
     )
@@ -137,10 +223,67 @@ class Settings(BaseSettings):
         lt=1,
         description="Share of cycles without a stock-out, of items that do not say their own",
     )
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s]+$",
+        description="Address at which people reach the server; cookies are Secure where it is "
+        "https. The address of each request if unset",
+    )
+    session_idle_minutes: int = Field(
+        60, ge=1, description="Minutes without a request after which a sign-in ends"
+    )
+    session_hours: int = Field(12, ge=1, description="Hours after which every sign-in ends")
+    openid_issuer: str | None = Field(
+        None, description="Issuer of the OpenID provider by which people may sign in"
+    )
+    openid_client_id: str | None = Field(None, description="Our client id at that provider")
+    openid_client_secret: SecretStr | None = Field(
+        None, description="Our client secret there; none for a public client"
+    )
+    openid_name_claim: str = Field(
+        "preferred_username",
+        description="Claim that holds the sign-in name; email counts where it is verified",
+    )
+    orders_per_buyer: int = Field(
+        1,
+        ge=1,
+        description="So many orders of an item by one buyer in a week, and so many views by one "
+        "visitor, count for what is popular and trending",
+    )
+    webhook_targets: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Where webhooks may be sent, with commas between them: "
+        "https://hooks.example.com, http://10.0.0.7:9000; nowhere if unset",
+    )
+    webhook_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Private networks in which such a target may lie, with commas between them: "
+        "10.0.0.0/8; public addresses alone if unset",
+    )
+    serves: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="What must be answered before /readyz is 200, of recommendations, forecasts "
+        "and prices, with commas between them; what has a champion, or prices, if unset",
+    )
     max_inflight: int = Field(
         64, ge=1, description="Requests in flight before the server sheds load"
     )
+    request_seconds: float = Field(
+        20.0,
+        gt=0,
+        description="A caller has so many seconds to send the headers of a request, as many again "
+        "for its body, and to take an answer",
+    )
     log_level: str = Field("info", description="Log level of the server")
+
+    @model_validator(mode="after")
+    def _check_openid(self) -> Self:
+        if self.openid_issuer and not (self.openid_client_id and self.public_url):
+            raise ValueError(
+                "SHOPWRIGHT_OPENID_ISSUER needs SHOPWRIGHT_OPENID_CLIENT_ID and "
+                "SHOPWRIGHT_PUBLIC_URL too"
+            )
+        return self
 
     @field_validator("engine")
     @classmethod
@@ -150,6 +293,69 @@ class Settings(BaseSettings):
                 f"there is no engine {engine!r} yet; unset it, or set it to {' or '.join(ENGINES)}"
             )
         return engine
+
+    @field_validator("serves", "webhook_targets", "webhook_networks", mode="before")
+    @classmethod
+    def _read_names(cls, given: str | Sequence[str]) -> Sequence[str]:
+        """Return the names of a text: JSON, or names with commas between them."""
+        if isinstance(given, str):
+            names = json.loads(given) if given.startswith("[") else given.split(",")
+            return [str(name).strip() for name in names if name]
+        return given
+
+    @field_validator("serves")
+    @classmethod
+    def _check_parts(cls, parts: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in parts if name not in PARTS]:
+            raise ValueError(str(UnknownName(unknown[0], PARTS, kind="part")))
+        return parts
+
+    @field_validator("webhook_targets")
+    @classmethod
+    def _check_targets(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        for target in targets:
+            if not re.fullmatch(r"https?://[^/\s@?#]+", target):
+                raise ValueError(
+                    f"{target!r} is no target; write https://HOST or https://HOST:PORT"
+                )
+        return targets
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _check_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ipaddress.ip_network(network)  # raises ValueError with the reason
+        return networks
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_misspelt_variables(cls, values: object) -> object:
+        for variable in list_unknown_variables():
+            name = variable.removeprefix(PREFIX).lower()
+            nearest = difflib.get_close_matches(name, cls.model_fields, n=1, cutoff=_NEAR)
+            if nearest:
+                meant = f"{PREFIX}{nearest[0].upper()}"
+                raise ValueError(f"{variable} is no setting. Did you mean {meant}?")
+        return values
+
+    @model_validator(mode="after")
+    def _complete_zones(self) -> Self:
+        """Give zones that name no currency the shop's, which the default zone always has."""
+        for name, zone in self.zones.items():
+            if "currency" not in zone.model_fields_set:
+                self.zones[name] = zone.model_copy(update={"currency": self.currency})
+            elif name == DEFAULT_ZONE and zone.currency != self.currency:
+                raise ValueError(
+                    f"the zone {name!r} has the currency of the shop, which is {self.currency}. "
+                    f"Set {PREFIX}CURRENCY={zone.currency}"
+                )
+        return self
+
+    @field_validator("data_until")
+    @classmethod
+    def _read_as_utc(cls, at: datetime | None) -> datetime | None:
+        """Return a time without an offset as UTC."""
+        return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
 
     def zone(self, zone: str) -> ZoneSettings:
         """Return the settings of `zone`."""
@@ -162,7 +368,13 @@ class Settings(BaseSettings):
             new_arrival_days=self.new_arrival_days,
             progressive_reductions=self.progressive_reductions,
             country=self.country,
+            price_endings=self.price_endings,
+            price_step=self.price_step,
         )
+
+    def find_timezone(self, zone: str) -> str:
+        """Return the time zone in which the prices of a zone begin and end, else the shop's."""
+        return self.zone(zone).timezone or self.timezone
 
     @classmethod
     def settings_customise_sources(
@@ -179,7 +391,7 @@ class Settings(BaseSettings):
             or env_settings().get("home")
             or cls.model_fields["home"].default
         )
-        remembered = JsonConfigSettingsSource(settings_cls, json_file=Path(home) / REMEMBERED)
+        remembered = InitSettingsSource(settings_cls, _read_stored(Path(home) / REMEMBERED))
         return init_settings, env_settings, remembered
 
     def remember(self, **values: str) -> None:
@@ -187,7 +399,7 @@ class Settings(BaseSettings):
 
         The environment has precedence.
         """
-        _write_json(self.home / REMEMBERED, values)
+        write_json(self.home / REMEMBERED, values)
 
     def business_clock(self) -> BusinessClock:
         """Return the clock of the shop.
@@ -198,30 +410,50 @@ class Settings(BaseSettings):
             return BusinessClock()
         start = self.clock_start.astimezone(UTC)
         path = self.home / "clock.json"
-        try:
-            anchor = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            anchor = {}
+        anchor = _read_stored(path)
         if anchor.get("start") != start.isoformat():
             anchor = {"start": start.isoformat(), "anchored_at": datetime.now(UTC).isoformat()}
-            _write_json(path, anchor)
-        return BusinessClock(start, datetime.fromisoformat(anchor["anchored_at"]))
+            write_json(path, anchor)
+        try:
+            anchored_at = datetime.fromisoformat(anchor["anchored_at"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Damaged(
+                "the file is damaged: no time in anchored_at", where=str(path), hint=_RESTORE
+            ) from error
+        return BusinessClock(start, anchored_at)
 
     @property
     def sqlalchemy_url(self) -> str:
         """The URL of the database."""
-        return self.database_url or f"sqlite:///{self.home.absolute() / 'shopwright.db'}"
+        return self.database_url or _sqlite_url(self.home.absolute() / "shopwright.db")
 
     @property
     def mlflow_url(self) -> str:
         """The URL of MLflow when MLFLOW_TRACKING_URI is not set."""
-        return f"sqlite:///{self.home.absolute() / 'mlflow.db'}"
+        return _sqlite_url(self.home.absolute() / "mlflow.db")
 
 
-def _write_json(path: Path, values: Mapping[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, delete=False, encoding="utf-8"
-    ) as staging:
-        json.dump(values, staging, indent=1)
-    Path(staging.name).replace(path)
+def _sqlite_url(path: Path) -> str:
+    """Return the URL of an SQLite file.
+
+    Question marks and percent signs would not be read as parts of the path. Where there are any
+    the slashes are escaped too: MLflow makes the folder in the URL, and takes it as it is written.
+    """
+    text = str(path)
+    return f"sqlite:///{quote(text, safe='') if set(text) & set('?%') else text}"
+
+
+def list_unknown_variables() -> list[str]:
+    """Return the variables of the environment that are named like settings and are none."""
+    known = {PREFIX + name.upper() for name in (*Settings.model_fields, *_OTHER_VARIABLES)}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+
+
+def _read_stored(path: Path) -> dict[str, str]:
+    """Return the values of a file of the state folder, none without one. Raises Damaged."""
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        return {}
+    except Damaged as error:
+        raise Damaged(error.what, where=error.where, hint=_RESTORE) from error

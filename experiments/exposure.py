@@ -15,6 +15,7 @@ class ServedAnswer:
 
     occurred_at   business time; recorded_at is system time
     model_name, model_version   the model that answered
+    visitor_id    the visitor as whom a user came
     """
 
     recommendation_id: str
@@ -23,6 +24,7 @@ class ServedAnswer:
     recorded_at: datetime
     model_name: str | None = None
     model_version: str | None = None
+    visitor_id: str | None = None
 
 
 def build_exposure(
@@ -45,4 +47,5 @@ def build_exposure(
         model_name=answer.model_name,
         model_version=answer.model_version,
         propensity=variant.weight,
+        visitor_id=answer.visitor_id,
     )

@@ -1,216 +1,201 @@
-"""The SQL database: its MetaData, the tables of facts, and the unit of work.
+"""The SQL database: how it is opened, and the unit of work.
 
 SQLite (WAL, one writer at a time, BEGIN IMMEDIATE) and PostgreSQL (psycopg 3) hold the same tables.
 Write inside `transaction(engine)`; read inside `reading(engine)`. The schema is created by
-migrations (serving/database/migrate.py).
+migrations (serving/database/migrate.py). How long a process waits for the database is its
+`Patience`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
 from configs.settings import Settings
-from features.contracts.tables import VIEW_TYPES
+from features.contracts.breaker import Breaker
+from features.contracts.errors import Damaged
+from features.contracts.manifest import MANIFEST
 
-BUSY_TIMEOUT_SECONDS = 30
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+
 _WRITES = "shopwright_writes"
-
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+_PATIENCE = "shopwright_patience"
 
 
-class Instant(sa.TypeDecorator[datetime]):
-    """An aware UTC time, to the microsecond; a time without a zone is refused."""
+@dataclass(frozen=True)
+class Patience:
+    """How long a process waits for the database (in seconds), and over how many connections.
 
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
+    lock          for another writer, and for a connection of the pool
+    read, write   for the answer to one statement, None without a limit; SQLite knows no other wait
+                  than that for another writer
+    connections   how many are kept open; in a rush there are three times as many
+    breaker       leaves a database alone that did not answer; None: every call tries
+    """
 
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone cannot be stored")
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+    lock: float = 30.0
+    read: float | None = None
+    write: float | None = None
+    connections: int = 10
+    breaker: Breaker | None = None
 
 
-# SQLite numbers rows by itself only in a column of type INTEGER.
-RowNumber = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-
-# The events of a history, as literals: a query uses a partial index only with the same condition.
-BOUGHT = sa.text("event_type IN ('purchase', 'refund')")
-VIEWED = sa.text(f"event_type IN {tuple(VIEW_TYPES)}")
-
-events = sa.Table(
-    "events",
-    metadata,
-    sa.Column("event_id", sa.Text, primary_key=True),
-    sa.Column("event_type", sa.Text, nullable=False),
-    sa.Column("occurred_at", Instant, nullable=False),
-    sa.Column("user_id", sa.Text),
-    sa.Column("visitor_id", sa.Text),
-    sa.Column("session_id", sa.Text),
-    sa.Column("item_id", sa.Text, nullable=False),
-    sa.Column("zone", sa.Text, nullable=False),
-    sa.Column("quantity", sa.Double),
-    sa.Column("line_amount_minor", sa.BigInteger),
-    sa.Column("unit_price_minor", sa.Double),
-    sa.Column("list_price_minor", sa.Double),
-    sa.Column("order_id", sa.Text),
-    sa.Column("recommendation_id", sa.Text),
-    sa.Column("placement", sa.Text),
-    sa.Column("rank", sa.Integer),
-    sa.Column("attributes", sa.Text),
-    sa.Column("received_at", Instant, nullable=False),
-    sa.Index(None, "user_id", "occurred_at"),
-    sa.Index(None, "visitor_id", "occurred_at"),
-    sa.Index(None, "session_id", "occurred_at"),
-    sa.Index(None, "occurred_at"),
-    sa.Index(None, "received_at"),
-    *(
-        sa.Index(
-            f"ix_events_{who}_bought",
-            f"{who}_id",
-            "occurred_at",
-            sqlite_where=BOUGHT,
-            postgresql_where=BOUGHT,
-        )
-        for who in ("visitor", "session")
-    ),
-)
-
-price_ledger = sa.Table(
-    "price_ledger",
-    metadata,
-    sa.Column("seq", RowNumber, primary_key=True, autoincrement=True),
-    sa.Column("price_id", sa.Text, nullable=False, unique=True),
-    sa.Column("item_id", sa.Text, nullable=False),
-    sa.Column("zone", sa.Text, nullable=False),
-    sa.Column("valid_from", Instant, nullable=False),
-    sa.Column("valid_to", Instant),
-    sa.Column("list_price_minor", sa.BigInteger, nullable=False),
-    sa.Column("offer_price_minor", sa.BigInteger, nullable=False),
-    sa.Column("currency", sa.Text, nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("promotion_id", sa.Text),
-    sa.Column("suggestion_id", sa.Text),
-    sa.Column("reverts_price_id", sa.Text, unique=True),
-    sa.Column("recorded_at", Instant, nullable=False),
-    sa.CheckConstraint(
-        "offer_price_minor >= 0 AND offer_price_minor <= list_price_minor", name="offer_within_list"
-    ),
-    sa.CheckConstraint("valid_to IS NULL OR valid_to > valid_from", name="ends_after_start"),
-    sa.CheckConstraint(
-        "source IN ('imported', 'observed', 'desk', 'rollback')", name="known_source"
-    ),
-    sa.Index(None, "item_id", "zone", "valid_from", "seq"),
-    sa.Index(None, "suggestion_id"),
-    sqlite_autoincrement=True,
-)
-
-exposures = sa.Table(
-    "exposures",
-    metadata,
-    sa.Column("exposure_id", sa.Text, primary_key=True),
-    sa.Column("experiment", sa.Text, nullable=False),
-    sa.Column("variant", sa.Text, nullable=False),
-    sa.Column("unit_id", sa.Text, nullable=False),
-    sa.Column("exposed_at", Instant, nullable=False),
-    sa.Column("recommendation_id", sa.Text),
-    sa.Column("placement", sa.Text),
-    sa.Column("model_name", sa.Text),
-    sa.Column("model_version", sa.Text),
-    sa.Column("propensity", sa.Double),
-    sa.Column("recorded_at", Instant, nullable=False),
-    sa.CheckConstraint(
-        "propensity IS NULL OR (propensity > 0 AND propensity <= 1)", name="propensity_is_share"
-    ),
-    sa.Index(None, "experiment", "unit_id", "exposed_at"),
-    sa.Index(None, "unit_id"),
-)
-
-impressions = sa.Table(
-    "impressions",
-    metadata,
-    sa.Column("impression_id", sa.Text, primary_key=True),
-    sa.Column("recommendation_id", sa.Text, nullable=False),
-    sa.Column("placement", sa.Text, nullable=False),
-    sa.Column("rank", sa.Integer, nullable=False),
-    sa.Column("item_id", sa.Text, nullable=False),
-    sa.Column("propensity", sa.Double, nullable=False),
-    sa.Column("explored", sa.Boolean, nullable=False),
-    sa.Column("unit_id", sa.Text),
-    sa.Column("model_name", sa.Text),
-    sa.Column("model_version", sa.Text),
-    sa.Column("shown_at", Instant, nullable=False),
-    sa.Column("recorded_at", Instant, nullable=False),
-    sa.CheckConstraint("propensity > 0 AND propensity <= 1", name="propensity_is_share"),
-    sa.CheckConstraint("rank >= 1", name="rank_from_one"),
-    sa.Index(None, "recommendation_id"),
-    sa.Index(None, "placement", "shown_at"),
-    sa.Index(None, "unit_id"),
-)
-
-user_consent = sa.Table(
-    "user_consent",
-    metadata,
-    sa.Column("user_id", sa.Text, primary_key=True),
-    sa.Column("personalization_allowed", sa.Boolean, nullable=False),
-    sa.Column("updated_at", Instant, nullable=False),
-)
+# Of a command that nobody else waits for.
+PATIENT = Patience()
 
 
-def engine(settings: Settings) -> sa.Engine:
+RESTORE_DATABASE = "Stop the server and restore the file from a backup: it holds all prices"
+
+
+def engine(settings: Settings, patience: Patience = PATIENT) -> sa.Engine:
     """Return the database of the settings, not migrated; the folder of a SQLite file is made."""
     url = make_url(settings.sqlalchemy_url)
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
             settings.home.mkdir(parents=True, exist_ok=True)
-        sqlite = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
-        event.listen(sqlite, "connect", _open_sqlite)
-        event.listen(sqlite, "begin", _begin_sqlite)
-        return sqlite
+            _refuse_empty_file(Path(url.database), settings)
+        opened = sa.create_engine(
+            url, connect_args={"timeout": patience.lock}, **_pool_limits(url, patience)
+        )
+        event.listen(opened, "connect", lambda made, _: _open_sqlite(made, url.database))
+        event.listen(opened, "handle_error", _name_damaged_file)
+        event.listen(opened, "begin", _begin_sqlite)
+        return opened
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg")
-    return sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    return _open_postgresql(url, patience)
+
+
+def _refuse_empty_file(path: Path, settings: Settings) -> None:
+    """Raise Damaged for a file without a byte in a shop that has tables: SQLite would take it for a
+    new database, and all prices would be gone without a word."""
+    try:
+        is_empty = path.stat().st_size == 0
+    except FileNotFoundError:
+        return
+    if is_empty and (settings.home / "tables" / MANIFEST).exists():
+        raise Damaged(
+            "the database is damaged: it is empty", where=str(path), hint=RESTORE_DATABASE
+        )
+
+
+def refuse_missing_file(settings: Settings) -> None:
+    """Raise Damaged where the database is gone from a shop that has tables. An import writes it
+    before the tables; a new one would have no prices, keys or people."""
+    if settings.database_url is not None:
+        return
+    path = settings.home.absolute() / "shopwright.db"
+    if not path.exists() and (settings.home / "tables" / MANIFEST).exists():
+        hint = f"{RESTORE_DATABASE}. To begin anew, import into an empty SHOPWRIGHT_HOME"
+        raise Damaged("the database is gone", where=str(path), hint=hint)
+
+
+def _open_postgresql(url: sa.URL, patience: Patience) -> sa.Engine:
+    from features.postgresql import NETWORK_LIMITS, TimedConnection, set_server_limits
+
+    limits = {name: value for name, value in NETWORK_LIMITS.items() if name not in url.query}
+    opened = sa.create_engine(
+        url, connect_args=limits, pool_pre_ping=True, **_pool_limits(url, patience)
+    )
+    opened.update_execution_options(**{_PATIENCE: patience})
+
+    @event.listens_for(opened, "do_connect")
+    def connect(_dialect: object, _record: object, args: list[str], values: dict) -> object:
+        made = TimedConnection.connect(*args, **values)
+        made.answer_seconds = patience.read
+        return made
+
+    @event.listens_for(opened, "connect")
+    def set_limits(connection: TimedConnection, _record: object) -> None:
+        set_server_limits(connection, patience.lock)
+
+    return opened
+
+
+def _pool_limits(url: sa.URL, patience: Patience) -> dict[str, int | float]:
+    if url.database == ":memory:":
+        return {}
+    return {
+        "pool_size": patience.connections,
+        "max_overflow": 2 * patience.connections,
+        "pool_timeout": patience.lock,
+    }
 
 
 @contextmanager
 def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     """Run one unit of work: commit when the block ends, roll back when it raises.
 
-    SQLite locks for writing at once.
+    SQLite locks for writing at once. Raises Unavailable where a server's database does not answer.
     """
-    with engine.execution_options(**{_WRITES: True}).begin() as connection:
+    writing = engine.execution_options(**{_WRITES: True})
+    with (
+        _guard(engine),
+        writing.connect() as connection,
+        _allow_long_answers(engine, connection),
+        connection.begin(),
+    ):
         yield connection
 
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Open a connection to read with."""
-    with engine.connect() as connection:
+    """Open a connection to read with. Raises Unavailable where a server's database does not
+    answer."""
+    with _guard(engine), engine.connect() as connection:
         yield connection
+
+
+def _patience_of(engine: sa.Engine) -> Patience:
+    patience: Patience = engine.get_execution_options().get(_PATIENCE, PATIENT)
+    return patience
+
+
+@contextmanager
+def _allow_long_answers(engine: sa.Engine, connection: sa.Connection) -> Iterator[None]:
+    """Wait for the answers of a transaction as long as those of writes."""
+    patience = _patience_of(engine)
+    raw: Any = connection.connection.dbapi_connection
+    if patience.write == patience.read:
+        yield
+        return
+    raw.answer_seconds = patience.write
+    try:
+        yield
+    finally:
+        raw.answer_seconds = patience.read
+
+
+@contextmanager
+def _guard(engine: sa.Engine) -> Iterator[None]:
+    """Report to the breaker whether the database answered."""
+    breaker = _patience_of(engine).breaker
+    if breaker is None:
+        yield
+        return
+    breaker.enter()
+    try:
+        yield
+    except sa.exc.TimeoutError as error:  # all connections wait
+        raise breaker.unavailable() from error
+    except sa.exc.OperationalError as error:
+        # Without a statement it was the connection that failed.
+        if error.statement is not None and not error.connection_invalidated:
+            raise
+        breaker.fail(error)
+        raise breaker.unavailable() from error
+    breaker.succeed()
 
 
 def lock(connection: sa.Connection, name: str) -> None:
@@ -225,15 +210,45 @@ def lock(connection: sa.Connection, name: str) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
 
+def give_way(engine: sa.Engine) -> None:
+    """Let others write before the next of many transactions.
+
+    SQLite hands its lock to whoever asks first; those who wait ask every tenth of a second.
+    """
+    if engine.dialect.name == "sqlite":
+        time.sleep(0.12)
+
+
 def has_table(engine: sa.Engine, name: str) -> bool:
     """Return whether the database has the table."""
     return sa.inspect(engine).has_table(name)
 
 
+@contextmanager
+def reading_stored(settings: Settings, table: sa.Table) -> Iterator[sa.Connection | None]:
+    """Open a connection of its own to read `table` with; None while there is no such table."""
+    if settings.database_url is None and not (settings.home / "shopwright.db").exists():
+        yield None
+        return
+    database = engine(settings)
+    try:
+        if not has_table(database, table.name):
+            yield None
+            return
+        with reading(database) as connection:
+            yield connection
+    finally:
+        database.dispose()
+
+
 def insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
     """Return an INSERT with `on_conflict_do_nothing` and `on_conflict_do_update`."""
     if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
         return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
     return sqlite.insert(table)
 
 
@@ -251,10 +266,33 @@ def insert_new(
     return int(result.rowcount)
 
 
-def _open_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+def _open_sqlite(connection: sqlite3.Connection, path: str | None) -> None:
     connection.isolation_level = None  # otherwise the driver begins transactions of its own
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.DatabaseError as error:
+        if not _is_damage(error):
+            raise
+        raise _describe_damage(error, path) from error
+
+
+def _name_damaged_file(context: sa.engine.ExceptionContext) -> None:
+    """Raise Damaged, with the name of the file, for an error that says that it is damaged."""
+    error = context.original_exception
+    if _is_damage(error):
+        path = context.engine.url.database if context.engine is not None else None
+        raise _describe_damage(error, path) from error
+
+
+def _is_damage(error: BaseException) -> bool:
+    code: int = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _describe_damage(error: BaseException, path: str | None) -> Damaged:
+    what = f"the database is damaged: {error}"
+    return Damaged(what, where=path, hint=RESTORE_DATABASE)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -5,35 +5,49 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import FrameType
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits
 
 from configs.settings import Settings
 from serving.audit import api as audit
+from serving.effects import api as effects
 from serving.events import api as events
 from serving.experiments import api as experiments
 from serving.forecasts import api as forecasts
 from serving.http import health, metrics
+from serving.http.connections import REQUEST_SECONDS
 from serving.http.dependencies import provide
+from serving.http.documentation import add_documentation
 from serving.http.errors import PROBLEMS, add_error_handlers
+from serving.http.escaped_slashes import EscapedSlashes
 from serving.http.limits import Limits
 from serving.http.metrics import Metrics
 from serving.inventory import api as inventory
 from serving.models import api as models
+from serving.people import api as people
 from serving.price_desk import api as price_desk
+from serving.price_desk import comments_api as price_comments
+from serving.price_desk import controls_api as price_desk_controls
+from serving.price_desk import decisions_api as price_decisions
+from serving.price_desk import locks_api as price_locks
+from serving.price_desk import proposals_api as price_proposals
+from serving.price_desk import runs_api as pricing_runs
+from serving.price_desk import scenarios_api as price_scenarios
 from serving.prices import api as prices
+from serving.pricing_rules import api as pricing_rules
+from serving.promotions import api as promotions
 from serving.recommendations import api as recommendations
-from serving.server import Server, open_server
+from serving.server import Refresher, Server, open_server
+from serving.webhooks import api as webhooks
 from serving.what_if import api as what_if
 
-log = logging.getLogger(__name__)
-
-POLL_SECONDS = 2.0
 # How long a stopping server still answers, so that a balancer sees /readyz fail before connections
 # do.
 DRAIN_SECONDS = 1.0
@@ -42,12 +56,25 @@ ROUTERS = (
     events.router,
     prices.router,
     what_if.router,
+    promotions.router,
     price_desk.router,
     price_desk.changes_router,
+    price_proposals.router,
+    price_comments.router,
+    price_decisions.router,
+    price_locks.router,
+    price_desk_controls.router,
+    pricing_runs.router,
+    price_scenarios.router,
+    effects.router,
     forecasts.router,
     inventory.router,
     experiments.router,
     models.router,
+    people.sessions_router,
+    people.people_router,
+    webhooks.router,
+    pricing_rules.router,
     audit.router,
     health.router,
     metrics.router,
@@ -62,20 +89,23 @@ def create_app(settings: Settings) -> FastAPI:
     counters = Metrics(settings.home)
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, float]]:
         server = await asyncio.to_thread(open_server, settings, counters)
         provide(app, *server.services())
         app.state.server = server
         server.exposures.start()
-        poller = asyncio.create_task(_poll(server))
+        refresher = Refresher(server)
+        refresher.start()
+        if settings.webhook_targets:
+            server.deliverer.start()
+        # A request in flight never waits for a thread: the number of places is the only limit.
+        current_default_thread_limiter().total_tokens = settings.max_inflight
         # One slate is too small to divide: threads of the linear algebra would spend their time on
         # waiting.
         with threadpool_limits(1), _drain_on_sigterm(server):
-            yield
+            yield {REQUEST_SECONDS: settings.request_seconds}
         server.readiness.draining = True
-        poller.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await poller
+        refresher.stop()
         await asyncio.to_thread(server.close)
 
     app = FastAPI(
@@ -86,16 +116,29 @@ def create_app(settings: Settings) -> FastAPI:
         ),
         lifespan=lifespan,
         responses=PROBLEMS,
+        docs_url=None,
+        redoc_url=None,
     )
     for router in ROUTERS:
         app.include_router(router)
+    add_documentation(app)
     add_error_handlers(app)
-    app.add_middleware(Limits, max_inflight=settings.max_inflight, metrics=counters)
+    app.add_middleware(EscapedSlashes)
+    app.add_middleware(
+        Limits,
+        max_inflight=settings.max_inflight,
+        request_seconds=settings.request_seconds,
+        metrics=counters,
+    )
     return app
 
 
 def create_app_from_environment() -> FastAPI:
     """Return the application of the shop that the environment names."""
+    os.umask(0o077)  # the state folder is of this user alone
+    # A registry that hangs would hold its callers for a quarter of an hour.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     settings = Settings()
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -103,16 +146,6 @@ def create_app_from_environment() -> FastAPI:
     for name in ("alembic", "mlflow", "feast"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return create_app(settings)
-
-
-async def _poll(server: Server) -> None:
-    """Refresh the server every POLL_SECONDS."""
-    while True:
-        await asyncio.sleep(POLL_SECONDS)
-        try:
-            await asyncio.to_thread(server.refresh)
-        except Exception as error:  # the next round may succeed
-            log.warning("cannot read what other processes changed: %s", error)
 
 
 @contextlib.contextmanager

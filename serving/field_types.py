@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+
+from features.contracts.clock import parse_time
+from features.contracts.errors import BadInput
+from features.contracts.money import parse_amount
+from features.contracts.texts import clean_text
 
 
 def check_storable(text: str) -> str:
@@ -15,19 +28,62 @@ def check_storable(text: str) -> str:
     return text
 
 
-def _convert_to_utc(time: datetime) -> datetime:
+def _read_time(given: object) -> object:
+    """Return the instant of a text in UTC; numbers are no times, and a time needs an offset."""
+    if isinstance(given, datetime):
+        return given
+    if not isinstance(given, str):
+        raise ValueError("a time is a text such as 2018-01-01T05:00:00Z")
     try:
-        return time.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("the time lies outside the calendar") from error
+        return parse_time(given)
+    except BadInput as error:
+        raise ValueError(str(error)) from error
+
+
+def _clean_id(text: str) -> str:
+    """Return an id as imports store it. Raises ValueError where nothing is left."""
+    cleaned = clean_text(text)
+    if cleaned is None:
+        raise ValueError("an id is more than blanks")
+    return cleaned
+
+
+def _check_amount(given: object) -> object:
+    """Return what was given. Raises ValueError for a text that is no amount of money."""
+    if isinstance(given, str):
+        try:
+            parse_amount(given)
+        except BadInput as error:
+            raise ValueError(str(error)) from error
+    return given
 
 
 # No database keeps NUL in text.
-Id = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=r"^[^\x00]+$")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+_STORABLE = r"^[^\x00]+$"
+Id = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1_000, pattern=_STORABLE),
+    AfterValidator(_clean_id),
+]
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200, pattern=_STORABLE),
+    AfterValidator(_clean_id),
+]
 # A text that every database can keep, and a time with an offset, in UTC.
 Text = Annotated[str, AfterValidator(check_storable)]
-Time = Annotated[AwareDatetime, AfterValidator(_convert_to_utc)]
+Time = Annotated[AwareDatetime, BeforeValidator(_read_time)]
+
+# An amount of money in major units.
+Money = Annotated[
+    str,
+    Field(max_length=32, description="A decimal in major units"),
+    AfterValidator(_check_amount),
+]
+# The same as a number of JSON, or as text.
+MoneyNumber = Annotated[
+    float, BeforeValidator(_check_amount), Field(ge=0, le=1e9, allow_inf_nan=False)
+]
 
 
 class ModelResponse(BaseModel):

@@ -30,23 +30,26 @@ _IRREGULAR_WORDS = (
 )
 IRREGULAR = frozenset(_IRREGULAR_WORDS.split())
 # Verbs whose base form looks like a participle, and nouns that end in -ed.
-_VERB_WORDS = "cut embed exceed feed left need proceed seed shed speed split spread"
+_VERB_WORDS = "cut embed exceed feed left need proceed seed shed speed split spread succeed"
 VERBS = frozenset(_VERB_WORDS.split())
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 # Names of roles: the folder names the subject, so the same role repeats in every subject.
 _ROLE_WORDS = (
     "api service repository documents task config panel baselines metrics evaluate plots tables "
-    "report model"
+    "report model actions decisions lifecycle"
 )
 ROLES = frozenset(_ROLE_WORDS.split())
-# One file per verb of the command line, named after the verb.
+# One file per verb of the command line, named after the verb, and one per page of the console.
 VERB_FOLDER = "serving/cli/"
+PAGE_FOLDER = "serving/console/pages/"
 # Every other repeated file name, and how the folders tell its meanings apart.
 REPEATED_NAMES = {
+    "app": "serving: the HTTP server; console: the console, a process of its own",
     "aggregates": "models: quantiles of sums over items; training: the sums of a backtest",
     "buy_again": "retrieval: the fitted model; scorers: the placement's scorer",
     "catalogue": "ranking: items by position; simulator: the items of the simulated shop",
+    "controls": "response: control variables; price_desk: the stop switch and auto-approval",
     "daily": "models: forecasts by day; training: their data and evaluation",
     "demand": "pipelines: weekly demand from events; simulator: the true demand",
     "errors": "contracts: the error types; http: their answers",
@@ -55,6 +58,8 @@ REPEATED_NAMES = {
     "parameters": "simulator: of the simulated shop; http: of a request",
     "pricing": "contracts: the types; pipelines: the expressions",
     "sequences": "contracts: the type; online: how it is computed",
+    "sheets": "http: the answer as a file; price_desk, prices: the table in it",
+    "texts": "contracts: how texts are cleaned; console: its words in each language",
     "snapshots": "online: versions of the features; training: what is known at a cut",
 }
 
@@ -90,7 +95,7 @@ def count_all() -> Counts:
     files_by_stem: dict[str, list[str]] = defaultdict(list)
     for path in list_source_files():
         file = str(path.relative_to(ROOT))
-        if path.stem != "__init__" and not file.startswith(VERB_FOLDER):
+        if path.stem != "__init__" and not file.startswith((VERB_FOLDER, PAGE_FOLDER)):
             files_by_stem[path.stem].append(file)
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for function in _iterate_functions(tree):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,35 +14,20 @@ import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.database import engine as open_engine
-from features.database import metadata
+from features.database_tables import metadata
 from serving.database.migrate import upgrade
+from tests.shops.private_servers import POSTGRES_URL, open_schema
 
 # The first example may compile for seconds; no test is a time limit.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
-POSTGRES_URL = os.environ.get(
-    "SHOPWRIGHT_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
-)
-
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str | None]:
     """The URL of a PostgreSQL schema made for this test session, None without a server."""
-    admin = sa.create_engine(POSTGRES_URL, connect_args={"connect_timeout": 3})
-    schema = f"test_{uuid.uuid4().hex[:12]}"
-    try:
-        with admin.begin() as connection:
-            connection.execute(sa.text(f"CREATE SCHEMA {schema}"))
-    except sa.exc.OperationalError:
-        admin.dispose()
-        yield None
-        return
-    url = sa.make_url(POSTGRES_URL).update_query_dict({"options": f"-csearch_path={schema}"})
-    yield url.render_as_string(hide_password=False)
-    with admin.begin() as connection:
-        connection.execute(sa.text(f"DROP SCHEMA {schema} CASCADE"))
-    admin.dispose()
+    with open_schema(POSTGRES_URL) as url:
+        yield None if url is None else url.render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
@@ -84,9 +68,16 @@ def engine(settings: Settings) -> Iterator[sa.Engine]:
     opened.dispose()
 
 
+_RESET_SEQUENCES = """
+SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false)
+FROM pg_sequences WHERE schemaname = current_schema() AND last_value IS NOT NULL
+"""
+
+
 def _empty_tables(opened: sa.Engine) -> None:
+    """Delete all rows and count from one again: for a few rows much faster than TRUNCATE."""
     with opened.begin() as connection:
-        # Lets append-only tables be emptied too.
+        # Lets append-only tables be emptied too, and in any order.
         connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
-        names = ", ".join(metadata.tables)
-        connection.execute(sa.text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+        connection.execute(sa.text(";".join(f"DELETE FROM {name}" for name in metadata.tables)))
+        connection.execute(sa.text(_RESET_SEQUENCES))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from features.contracts.errors import ShopwrightError
@@ -17,6 +17,8 @@ from training.gate import (
     carry_over,
     decide,
     read_carried,
+    renew,
+    replace_stand_in,
     write_carried,
 )
 from training.non_inferiority import PairedLoss, UnitValues, measure_loss
@@ -51,35 +53,51 @@ class _Measured:
 
 def compare_with_champion(candidate: Candidate, champion: Version, registry: Registry) -> Verdict:
     """Return the verdict on a candidate beside the champion and the best champion before it."""
-    cut = candidate.trained.evaluation.cut
-    champion_cut = datetime.fromisoformat(champion.tags["cut"])
-    if cut < champion_cut:
+    if _is_older(candidate.trained, champion):
         return Verdict(
             False,
             f"measured on older data than champion {champion.version}, whose cut is "
-            f"{champion_cut:%Y-%m-%d}",
+            f"{datetime.fromisoformat(champion.tags['cut']):%Y-%m-%d}",
         )
     candidate.progress(f"version {champion.version} on the same test data")
     measured = _measure_version(candidate, champion, registry)
+    stands_in = not _has_same_metric(candidate.trained, champion)
     if measured is None:
-        return Verdict(
+        verdict = Verdict(
             True,
             f"not behind its baselines; champion {champion.version} cannot be measured here and "
             "has the same configuration, or one that is not known",
             anchor=champion.tags.get("anchor") or champion.version,
             carried=read_carried(champion.tags.get("carried")),
         )
+        return replace_stand_in(verdict) if stands_in else verdict
     ours = candidate.trained.measure(None)
     beside = Reference(champion.version, _measure_losses(ours, measured.values))
     anchor = _measure_anchor(candidate, champion, beside, registry, ours)
     verdict = decide(candidate.task, beside, anchor, candidate.config)
-    return Verdict(
-        verdict.promote,
-        f"{verdict.reason} [{measured.note}]",
-        verdict.tests,
-        verdict.anchor,
-        verdict.carried,
-    )
+    if stands_in:
+        verdict = replace_stand_in(verdict)
+    elif candidate.task == "demand" and (known := champion.tags.get("fitted_until")):
+        newer = candidate.trained.fitted_until - datetime.fromisoformat(known)
+        verdict = renew(verdict, newer / timedelta(weeks=1), candidate.config)
+    return replace(verdict, reason=f"{verdict.reason} [{measured.note}]")
+
+
+def _is_older(trained: Trained[SavedModel], champion: Version) -> bool:
+    """Return whether a candidate was measured on older data than the champion.
+
+    Evaluations by the same metric hold out as much, so their cuts compare; others hold out another
+    part of the data, so the ends of the data do.
+    """
+    if _has_same_metric(trained, champion):
+        return trained.evaluation.cut < datetime.fromisoformat(champion.tags["cut"])
+    ends = champion.tags.get("fitted_until", champion.tags["cut"])
+    return trained.fitted_until < datetime.fromisoformat(ends)
+
+
+def _has_same_metric(trained: Trained[SavedModel], champion: Version) -> bool:
+    """Return whether both were evaluated by one metric, as all models but a stand-in are."""
+    return champion.tags.get("metric", trained.evaluation.primary) == trained.evaluation.primary
 
 
 def describe_carried(verdict: Verdict) -> dict[str, str]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from features.contracts.errors import BadInput
 from training.data_checks import DataLimits
@@ -57,12 +57,15 @@ class GateConfig:
     widen_to       with few units a margin is widened until an equal candidate passes nine times in
                    ten, up to this many times the margin; at 1 margins are kept, and an equal
                    candidate is refused more often the fewer units there are
+    demand_renewal_weeks   of the last weeks that a demand champion does not know, from which on a
+                   candidate replaces it that is not measurably worse: forecasts run out
     data           how far the data may differ from before; else nothing is trained
     """
 
     level: float = 0.05
     anchor_level: float = 0.008
     widen_to: float = 1.0
+    demand_renewal_weeks: float = 4.0
     data: DataLimits = field(default_factory=DataLimits)
     recommendations: RecommendationMargins = field(default_factory=RecommendationMargins)
     demand: DemandMargins = field(default_factory=DemandMargins)
@@ -137,6 +140,37 @@ class Verdict:
     carried: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
+def renew(verdict: Verdict, n_weeks_newer: float, config: GateConfig) -> Verdict:
+    """Return the verdict on a demand candidate that knows `n_weeks_newer` more than the champion.
+
+    Forecasts end some weeks after the last one known, so a champion cannot serve for ever. With few
+    units a candidate that is as good is often refused: it is promoted in the end.
+    """
+    if n_weeks_newer < config.demand_renewal_weeks:
+        return verdict
+    return _accept_not_worse(
+        verdict, f"the champion does not know the last {n_weeks_newer:.0f} weeks"
+    )
+
+
+def replace_stand_in(verdict: Verdict) -> Verdict:
+    """Return the verdict beside a champion that was only to serve until there is such a candidate.
+
+    It was evaluated by another metric, for the data taught no better model yet. They are still few,
+    so a candidate that is better is often refused. It is no anchor of later candidates.
+    """
+    accepted = _accept_not_worse(verdict, "the champion served only until there was such a model")
+    return replace(accepted, anchor=None, carried={})
+
+
+def _accept_not_worse(verdict: Verdict, why: str) -> Verdict:
+    """Return a verdict that promotes, unless the candidate is measurably worse."""
+    if verdict.promote or any(test.paired.bound_below(test.level) > 0 for test in verdict.tests):
+        return verdict
+    reason = f"not measurably worse, and {why}; {verdict.reason}"
+    return replace(verdict, promote=True, reason=reason)
+
+
 def compare_metric(
     paired: PairedLoss, version: str, margin: float, level: float, widen_to: float
 ) -> MetricTest:
@@ -165,9 +199,10 @@ def decide(task: str, champion: Reference, anchor: Reference, config: GateConfig
     failed = [test for test in tests if not test.passed]
     shown = failed or tests
     verb = "not shown to be as good as before" if failed else "not worse than before"
+    described = "; ".join(describe_test(test) for test in shown) or "no metric is measured for both"
     return Verdict(
         promote=not failed,
-        reason=f"{verb}: {'; '.join(_describe(test) for test in shown)}",
+        reason=f"{verb}: {described}",
         tests=tests,
         anchor=None if moves else anchor.version,
         carried={} if moves else {n: (p.loss, p.error) for n, p in anchor.losses.items()},
@@ -182,7 +217,7 @@ def _is_better(anchor: Reference) -> bool:
     )
 
 
-def _describe(test: MetricTest) -> str:
+def describe_test(test: MetricTest) -> str:
     """Return both values, the loss, its interval, what is allowed, and what to try."""
     paired = test.paired
     low, high = paired.bound_below(test.level), paired.bound_above(test.level)

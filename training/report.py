@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from training.results import OURS, Cell, Evaluation
+from training.results import OURS, Cell, Evaluation, MetricTable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +34,7 @@ def render_html(evaluation: Evaluation) -> str:
         trim_blocks=True,
     )
     environment.filters |= {
-        "figure": _format_value,
+        "value": _format_value,
         "interval": _format_interval,
         "p_value": _format_p_value,
     }
@@ -40,9 +42,39 @@ def render_html(evaluation: Evaluation) -> str:
         (name, _CAPTIONS.get(name, name.replace("_", " ")), _encode_png(figure))
         for name, figure in evaluation.figures.items()
     ]
+    metrics = {name: value for name, value in evaluation.metrics.items() if not math.isnan(value)}
     return environment.get_template("report.html.j2").render(
-        evaluation=evaluation, images=images, ours=OURS
+        evaluation=evaluation,
+        images=images,
+        metrics=metrics,
+        ours=OURS,
+        bar=_draw_bar,
+        tables=[_drop_empty_columns(table) for table in evaluation.tables],
     )
+
+
+def _drop_empty_columns(table: MetricTable) -> MetricTable:
+    """Return the table without the columns in which no method has a value."""
+    columns = [
+        number
+        for number in range(len(table.columns))
+        if not all(math.isnan(cells[number].value) for cells in table.rows.values())
+    ]
+    return replace(
+        table,
+        columns=tuple(table.columns[number] for number in columns),
+        rows={
+            name: tuple(cells[number] for number in columns) for name, cells in table.rows.items()
+        },
+        n_users=tuple(table.n_users[number] for number in columns),
+    )
+
+
+def _draw_bar(value: float, beside: Iterable[float]) -> str:
+    """Return the style of a cell with a bar as long as its value among those of its column."""
+    longest = max((abs(other) for other in beside if not math.isnan(other)), default=0.0)
+    share = 0.0 if math.isnan(value) or not longest else abs(value) / longest
+    return f"background-size: {share:.1%} 4px"
 
 
 def _encode_png(figure: Figure) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,6 +48,11 @@ class Comparison:
     p_values: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
+    def describe(self) -> str:
+        """Return our value beside that of the strongest baseline."""
+        baseline = self.baselines[self.strongest]
+        return f"{self.metric} {self.ours:.4f} against {baseline:.4f} of {self.strongest}"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -78,25 +84,45 @@ class MetricTable:
 class Evaluation:
     """The metrics of a task at one cut.
 
-    primary   the metric of the comparison that decides between challenger and champion
-    passed    the model beats the baselines that it must beat, so it may serve
-    figures   plots by name
-    slates    the evaluated item ids by ranking task and user, where the task makes slates
-    tables    more detail than the comparisons
-    data      what was measured on, in words and counts
+    primary       the metric of the comparison that decides between challenger and champion
+    failed_bars   what the model must reach and does not, in words with both values
+    comparisons   empty where the data leave nothing to evaluate on; the notes say why
+    figures       plots by name
+    slates        the evaluated item ids by ranking task and user, where the task makes slates
+    tables        more detail than the comparisons
+    data          what was measured on, in words and counts
     """
 
     task: str
     cut: datetime
     primary: str
     comparisons: tuple[Comparison, ...]
-    passed: bool
+    failed_bars: tuple[str, ...]
     metrics: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     figures: Mapping[str, Figure] = field(default_factory=dict)
     slates: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     tables: tuple[MetricTable, ...] = ()
     data: Mapping[str, str | int] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the model beats the baselines that it must beat, so that it may serve."""
+        return not self.failed_bars
+
+    def describe_result(self) -> str:
+        """Return in one sentence whether the model may serve, and why."""
+        if self.failed_bars:
+            return f"Not good enough to serve: {'; '.join(self.failed_bars)}."
+        if not self.comparisons:
+            return "Not evaluated: it serves until the data allow a comparison."
+        comparison = self.comparison(self.primary)
+        return f"Good enough to serve: {comparison.describe()}, the strongest baseline."
+
+    @property
+    def primary_value(self) -> float:
+        """The primary metric of ours; NaN where nothing was evaluated."""
+        return self.comparison(self.primary).ours if self.comparisons else math.nan
 
     def comparison(self, metric: str) -> Comparison:
         """Return the comparison on `metric`."""

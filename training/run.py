@@ -15,7 +15,7 @@ from configs.loading import build, load
 from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.facts.facts import Facts
-from models.registry import NAMES, Registry, Version
+from models.registry import NAMES, PASSED, REFUSED, Registry, Version
 from training.champion import Candidate, compare_with_champion, describe_carried
 from training.data_checks import (
     DataProfile,
@@ -26,7 +26,7 @@ from training.data_checks import (
 )
 from training.gate import GateConfig, Verdict
 from training.non_inferiority import UnitValues
-from training.results import Comparison, Evaluation, SavedModel, Trained
+from training.results import Evaluation, SavedModel, Trained
 from training.task import TIME, Config, Progress, Task
 from training.tracking import tracking_run
 
@@ -132,11 +132,12 @@ class TrainingRun:
                 "cut": evaluation.cut.isoformat(),
                 "fitted_on": fitted_on,
                 "metric": evaluation.primary,
-                "primary": repr(evaluation.comparison(evaluation.primary).ours),
+                "primary": repr(evaluation.primary_value),
                 "config": json.dumps(evaluated_config.values),
                 "weeks": write_weeks(profile),
                 "fitted_until": trained.fitted_until.isoformat(),
                 "verdict": verdict.reason[:_TAG_LENGTH],
+                "gate": PASSED if verdict.promote else REFUSED,
                 **describe_carried(verdict),
             }
             evaluated = trained.evaluated if refit else None
@@ -220,8 +221,17 @@ class TrainingRun:
         """Compare the challenger with its baselines and with the champion."""
         evaluation = trained.evaluation
         if not evaluation.passed:
-            return Verdict(False, _describe_failure(evaluation.comparison(evaluation.primary)))
+            return Verdict(False, "; ".join(evaluation.failed_bars))
         champion = registry.find_champion(task.name)
+        former = evaluation.primary if champion is None else champion.tags.get("metric")
+        if former not in (None, evaluation.primary) and not trained.measure(None):
+            return Verdict(
+                False,
+                f"cannot be compared with the champion, which was evaluated by {former}: "
+                f"{'; '.join(evaluation.notes)}",
+            )
+        if not evaluation.comparisons:
+            return Verdict(True, "too little data to compare it with anything else")
         if champion is None:
             reason = "first model, and not measurably behind any baseline that it must beat"
             return Verdict(True, reason)
@@ -238,16 +248,6 @@ class TrainingRun:
 
         candidate = Candidate(task.name, trained, self._gate_config(), refit, self.progress)
         return compare_with_champion(candidate, champion, registry)
-
-
-def _describe_failure(comparison: Comparison) -> str:
-    strongest = comparison.strongest
-    baseline = comparison.baselines[strongest]
-    values = f"{comparison.metric} {comparison.ours:.4f} against {baseline:.4f} of {strongest}"
-    higher_is_better = comparison.better == "higher"
-    beats = comparison.ours > baseline if higher_is_better else comparison.ours < baseline
-    reason = "fails another bar of its task" if beats else "does not beat its baseline"
-    return f"{reason}: {values}"
 
 
 def _describe_config(task: Task[Config], config: Config) -> EvaluatedConfig:

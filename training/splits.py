@@ -5,13 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from configs.settings import Settings
 from features.contracts.calendar import add_weeks, find_week_start
-from features.contracts.errors import BadInput
+from features.contracts.errors import TooLittleData
 from features.contracts.tables import EventType
 from features.facts.facts import Facts
 from features.pipelines.expressions import before
 
 _LAST_DAYS = timedelta(days=2)  # of a week: a sale on one of them shows that the week is over
+_WEEK = timedelta(weeks=1)
+_LATE_WEEKS = 1  # without sales before the present: data that come late, not a stop
+_FEW_WEEKS = 3  # below them the last week counts even if its last days have no sale
+# Weeks from the data to the present that a forecast bridges: that are missing, that sold nothing.
+MOST_MISSING, MOST_SILENT = 26, 52
 
 
 @dataclass(frozen=True)
@@ -25,22 +31,51 @@ class Window:
 def end_of_data(facts: Facts, until: datetime | None, timezone: str) -> datetime:
     """Return the start of the first business week after the last visible event.
 
-    `until` hides what occurs from then on. Raises BadInput without events.
+    `until` hides what occurs from then on. Raises TooLittleData without events.
     """
     latest = facts.latest_event_at()
     if latest is None:
-        raise BadInput("there are no events to train on", hint="Try: shopwright import DIR")
+        raise TooLittleData("there are no events to train on", hint="Try: shopwright import DIR")
     if until is not None and until <= latest:
         return until
     start = find_week_start(latest, timezone)
     return start if start == latest else add_weeks(start, 1, timezone)
 
 
-def span_of_sales(facts: Facts, until: datetime | None, timezone: str) -> tuple[datetime, datetime]:
-    """Return the time of the first sale, and the end of the last whole week before `until`.
+@dataclass(frozen=True)
+class SalesSpan:
+    """What is known of sales, and the present.
+
+    first, last   the first and the last sale
+    sold_until    end of the last whole week with sales
+    end           end of the last week that is known; weeks from `sold_until` on had no sale
+    present       start of the week of the present, with which forecasts begin: `end` or later
+    """
+
+    first: datetime
+    last: datetime
+    sold_until: datetime
+    end: datetime
+    present: datetime
+
+    @property
+    def n_silent(self) -> int:
+        """Whole weeks from the end of the sales to the present."""
+        return round((self.present - self.sold_until) / _WEEK)
+
+    @property
+    def n_missing(self) -> int:
+        """Whole weeks before the present of which the data are missing."""
+        return round((self.present - self.end) / _WEEK)
+
+
+def span_of_sales(facts: Facts, until: datetime | None, settings: Settings) -> SalesSpan:
+    """Return the sales before `until`, which is the present; None: the present ends with the data.
 
     A week with a sale on one of its last two days counts as over: a week that is still being filled
-    would look like a slump. Raises BadInput without sales.
+    would look like a slump. Several weeks without any sale before the present count as weeks in
+    which nothing sold, but where the settings say until when the data are complete (data_until).
+    Raises TooLittleData without a whole week of sales, and where they are too long ago.
     """
     events = facts.read("events")
     events = events.filter(events.event_type == EventType.PURCHASE.value)
@@ -52,9 +87,58 @@ def span_of_sales(facts: Facts, until: datetime | None, timezone: str) -> tuple[
         .to_pylist()[0]
     )
     if row["first"] is None:
-        raise BadInput("there are no purchases to learn from", hint="Try: shopwright import DIR")
+        raise TooLittleData(
+            "there are no purchases to learn from", hint="Import sales: shopwright import DIR"
+        )
+    timezone = settings.timezone
     latest = row["last"] + _LAST_DAYS
-    return row["first"], find_week_start(latest if until is None else min(until, latest), timezone)
+    sold_until = find_week_start(latest if until is None else min(until, latest), timezone)
+    present = sold_until if until is None else find_week_start(until, timezone)
+    first_week = find_week_start(row["first"], timezone)
+    if round((sold_until - first_week) / _WEEK) < _FEW_WEEKS:
+        # A young shop has no week to leave out.
+        sold_until = min(present, add_weeks(sold_until, 1, timezone))
+    end = present if round((present - sold_until) / _WEEK) > _LATE_WEEKS else sold_until
+    complete = settings.data_until
+    if complete is not None and complete < present:
+        end = min(find_week_start(complete, timezone), present)
+    if end <= first_week:
+        raise TooLittleData(
+            f"sales began on {row['first']:%Y-%m-%d}, and no whole week of them is known",
+            hint=f"Train again after {add_weeks(first_week, 1, timezone):%Y-%m-%d}",
+        )
+    span = SalesSpan(row["first"], row["last"], sold_until, end, present)
+    _refuse_long_gap(span)
+    return span
+
+
+def _refuse_long_gap(span: SalesSpan) -> None:
+    most = MOST_MISSING if span.n_missing > _LATE_WEEKS else MOST_SILENT
+    if max(span.n_silent, span.n_missing) > most:
+        raise TooLittleData(
+            f"the last sale was on {span.last:%Y-%m-%d}, {span.n_silent} weeks before the present "
+            f"({span.present:%Y-%m-%d}); a forecast bridges {most}",
+            hint="Import newer sales; or set SHOPWRIGHT_CLOCK_START to a time right after the "
+            "last sale to try the shop as of then",
+        )
+
+
+def describe_gap(span: SalesSpan) -> tuple[str, ...]:
+    """Return a sentence on weeks between data and present; none where there are none."""
+    if not span.n_silent and not span.n_missing:
+        return ()
+    gap = max(span.n_silent, span.n_missing)
+    weeks = "1 week" if gap == 1 else f"{gap} weeks"
+    stated = f"data end {span.last:%Y-%m-%d}, {weeks} before now ({span.present:%Y-%m-%d})"
+    if span.n_missing > _LATE_WEEKS or span.end < span.sold_until:
+        return (f"{stated}: complete until {span.end:%Y-%m-%d}, later weeks count as missing",)
+    if span.n_missing:
+        return (f"{stated}: the last week is not complete yet and is left out",)
+    remedy = (
+        f"If data are missing, say until when they are complete: --data-until "
+        f"{span.sold_until:%Y-%m-%d}T00:00Z, or SHOPWRIGHT_DATA_UNTIL"
+    )
+    return (f"{stated}: they count as weeks without sales. {remedy}",)
 
 
 def windows(end: datetime, n: int, n_weeks: int, timezone: str) -> list[Window]:

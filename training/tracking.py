@@ -12,8 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from configs.settings import Settings
-from models.registry import EVALUATED, SERVED, Registry, Version
+from models.digests import write_digests
+from models.registry import DIGESTS, EVALUATED, SERVED, Registry, Version, find_artifacts
 from training.report import render_html
 from training.results import OURS, Comparison, Evaluation, MetricTable, SavedModel
 
@@ -95,13 +98,16 @@ class TrackingRun:
         `evaluated`, the model at the cut where that is another one, is saved beside it.
         """
         parts = {SERVED: model} if evaluated is None else {SERVED: model, EVALUATED: evaluated}
+        digests: dict[str, str] = {}
         with tempfile.TemporaryDirectory() as temporary:
             for part, saved in parts.items():
                 folder = Path(temporary) / part
                 folder.mkdir()
                 saved.save(folder)
+                digests[part] = write_digests(folder)
                 self.client.log_artifacts(self.run_id, str(folder), part)
         source = f"{self.client.get_run(self.run_id).info.artifact_uri}/{SERVED}"
+        tags = {**tags, DIGESTS: digests[SERVED]}
         return self.registry.register(name, run_id=self.run_id, source=source, tags=tags)
 
 
@@ -120,19 +126,42 @@ def tracking_run(
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=registry.url, registry_uri=registry.url)
+    # A tracking server chooses where artifacts are kept; with a bare database they are kept in the
+    # state folder.
+    is_server = registry.url.startswith(("http://", "https://"))
+    location = None if is_server else find_artifacts(settings.home, name).as_uri()
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        # A tracking server chooses where artifacts are kept; with a bare database they are kept in
-        # the state folder.
-        is_server = registry.url.startswith(("http://", "https://"))
-        local_folder = (settings.home.absolute() / "mlartifacts" / name).as_uri()
-        location = None if is_server else local_folder
         experiment_id = client.create_experiment(name, artifact_location=location)
     else:
         experiment_id = experiment.experiment_id
+        if location is not None and experiment.artifact_location != location:
+            _move_experiment(registry.url, experiment_id, experiment.artifact_location, location)
     run = client.create_run(experiment_id, run_name=name, tags=dict(tags))
     with _open_run(TrackingRun(client, run.info.run_id, registry), parameters) as opened:
         yield opened
+
+
+def _move_experiment(url: str, experiment_id: str, before: str, location: str) -> None:
+    """Make the runs of an experiment keep their artifacts at `location`, old ones too.
+
+    The state folder was moved or copied, and the place before may be another shop's by now. MLflow
+    stores absolute paths, and has no call that changes them.
+    """
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            rows = sa.table(table, sa.column("experiment_id"), sa.column(column))
+            path = rows.c[column]
+            connection.execute(
+                sa.update(rows)
+                .where(
+                    rows.c.experiment_id == int(experiment_id),
+                    sa.func.substr(path, 1, len(before)) == before,
+                )
+                .values({path: sa.literal(location) + sa.func.substr(path, len(before) + 1)})
+            )
+    engine.dispose()
 
 
 @contextmanager

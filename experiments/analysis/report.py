@@ -1,9 +1,10 @@
 """The report of an experiment: metrics by variant, differences to the control, and a verdict.
 
-A unit counts under the variant of its first exposure, up to the stop of the experiment. Its
-outcomes are the purchases from that exposure on, strictly before the stop and the attribution
-window after it: asked later, the report says the same. The database reduces everything to one row
-per variant; the statistics are arithmetic on those rows.
+A unit counts under the variant of its first exposure, up to the stop of the experiment. A visitor
+who came back as a user is one unit with that user. The outcomes of a unit are the purchases from
+that exposure on, strictly before the stop and the attribution window after it: asked later, the
+report says the same. The database reduces everything to one row per variant; the statistics are
+arithmetic on those rows.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
+from experiments.analysis.links import merge_units, select_links
 from experiments.analysis.statistics import (
     NO_VALUES,
     Difference,
@@ -119,6 +121,7 @@ def build_report(
     events: ir.Table,
     *,
     as_of: datetime,
+    links: pa.Table | None = None,
     other_currency: Sequence[str] = (),
 ) -> ExperimentReport:
     """Return the report of `experiment` at `as_of`.
@@ -126,6 +129,8 @@ def build_report(
     exposures        this experiment's exposures: unit_id, variant, exposed_at
                      (features.facts.exposures.read_first_exposures returns it)
     events           in the stored schema of `events`
+    links            the visitors who came back as users: visitor_id, user_id, linked_at
+                     (features.facts.exposures.read_links returns it). Each counts as that user
     other_currency   zones that sell in another currency than the rest: their sales are no revenue
                      here
     """
@@ -139,6 +144,7 @@ def build_report(
         exposures,
         events,
         unit_columns=CHAINS[experiment.unit],
+        links=select_links(links, min(as_of, span.stopped_at or as_of)),
         as_of=span.counted_until,
         other_currency=other_currency,
     )
@@ -203,16 +209,19 @@ def aggregate_moments(
     *,
     unit_columns: Sequence[str],
     as_of: datetime,
+    links: Mapping[str, str],
     other_currency: Sequence[str] = (),
 ) -> ir.Table:
     """Return one row per variant: n, and the sum and sum of squares of each metric over its units.
 
     Columns variant, n, <metric>_sum, <metric>_squares: whole numbers as decimals, so that no order
     of rows changes the last digit. Units that met several variants are in the row of variant "".
+    `links` has the users by the visitors they were: exposures and purchases of both are of one
+    unit.
     """
     now = ibis.literal(as_of.astimezone(UTC))
     units = (
-        exposures.filter(exposures.exposed_at < now)
+        merge_units(exposures.filter(exposures.exposed_at < now), "unit_id", links)
         .group_by("unit_id")
         .aggregate(
             exposed_at=lambda rows: rows.exposed_at.min(),
@@ -230,6 +239,7 @@ def aggregate_moments(
             zone_of(events).isin(tuple(other_currency)), 0, events.line_amount_minor.coalesce(0)
         ),
     )
+    purchases = merge_units(purchases, "buyer", links)
     outcomes = (
         units.left_join(
             purchases, [units.unit_id == purchases.buyer, units.exposed_at <= purchases.occurred_at]

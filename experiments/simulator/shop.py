@@ -141,7 +141,7 @@ def simulate_shop(parameters: ShopParameters, rng: np.random.Generator) -> Simul
     plan = draw_plan(parameters, catalogue, factors, streams[2], extras[3])
     push = compute_push(parameters, customers, demand, plan, np.zeros(parameters.n_items))
     expected = demand.units(np.log(plan.offer), push) * factors.past
-    units, available = _draw_sales(parameters, plan, expected, streams[3])
+    units, available = draw_sales(parameters, plan, expected, streams[3])
     return SimulatedShop(
         parameters=parameters,
         catalogue=catalogue,
@@ -155,7 +155,7 @@ def simulate_shop(parameters: ShopParameters, rng: np.random.Generator) -> Simul
     )
 
 
-def _draw_sales(
+def draw_sales(
     parameters: ShopParameters, plan: Plan, expected: Float64Array, rng: np.random.Generator
 ) -> tuple[Int64Array, Int64Array]:
     """Draw units sold and units available (N, T).

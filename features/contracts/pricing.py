@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from features.contracts.sizes import Size
+
+# The name of the pricing rules where none is named.
+DEFAULT_RULES = "default"
 
 
 class Objective(StrEnum):
@@ -43,6 +46,15 @@ class EvidenceGrade(StrEnum):
     B = "B"
     C = "C"
     D = "D"
+
+
+class PresentItem(NamedTuple):
+    """What is known of an item now: unit cost (minor units, net of tax), stock, and the price of
+    competitors as a rule counts it; None where nothing is."""
+
+    unit_cost_minor: float | None
+    stock_on_hand: float | None
+    competitor_minor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -125,8 +137,8 @@ class PricingItem:
     n_regular_changes  moves of the item's own regular price that its response was learnt from; None
                        where that is not known
     hold               why the price must not change; None where it may
-    category, family_id, size, price_image   groups that rules speak of; size is comparable within
-    its unit
+    category, brand, family_id, size, price_image   groups that rules speak of; size is comparable
+    within its unit
     stage              lifecycle stage; None where none is known
     stock_units        on hand; weeks_to_sell: how long it may take to sell them; None where not
                        known
@@ -157,6 +169,7 @@ class PricingItem:
     opening_list_price_minor: int | None = None
     hold: str | None = None
     category: str = ""
+    brand: str = ""
     family_id: str | None = None
     size: Size | None = None
     price_image: str | None = None

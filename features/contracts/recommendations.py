@@ -34,6 +34,8 @@ class ItemFeatures:
     columns     float32 arrays by feature name, NaN where unknown
     category    str objects, "Department > Category > Type", "" where unknown
     brand       str objects, "" where unknown
+    family      str objects, the items that are one style in several sizes, "" where there is none;
+                None: nothing is known of families
     """
 
     as_of: datetime
@@ -41,6 +43,7 @@ class ItemFeatures:
     columns: Mapping[str, Float32Array]
     category: ObjectArray
     brand: ObjectArray
+    family: ObjectArray | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class ScoredItem:
     """One item of a slate; `rank` starts at 1.
 
     score             that of the ranker, before rules, diversity and exploration moved the item
+    falling_score     the same, lowered so that it falls, or stays, with rank: what is answered
     because_item_id   the item that the reason names: the one viewed, or the one on the page
     contributions     the addition of each feature to the score, when requested
     rules             the effects of rules on the item, when requested
@@ -94,6 +98,7 @@ class ScoredItem:
     rank: int
     score: float
     reason: Reason
+    falling_score: float = 0.0
     contributions: Mapping[str, float] | None = None
     because_item_id: str | None = None
     rules: tuple[AppliedRule, ...] | None = None

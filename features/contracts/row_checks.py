@@ -6,10 +6,10 @@ read a value alike to the last bit and name the same faults in the same order; a
 same rows through both. What differs, because the formats do:
 
 - HTTP takes JSON: a text column wants a JSON string. Files are text throughout.
-- HTTP wants times in ISO 8601 with an offset. In a file a time without one is UTC, and a date
-  alone is its midnight.
 - Files match column names without regard to case and blanks around them; HTTP does not.
 - Files count numbers that JSON does not know (NaN) as text of an unknown column; HTTP refuses them.
+- A file quarantines an event whose time has not come; HTTP stores it as occurring now, and marked:
+  nobody sends it again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from features.contracts.event_ids import attributes_content
+from features.contracts.event_ids import NO_CONTENT, attributes_content
 from features.contracts.tables import (
     ATTRIBUTES,
     DEFAULT_ZONE,
@@ -34,11 +34,12 @@ from features.contracts.values import Value, as_sql_text, raw_column, read_value
 
 # How far the clock of a sender or of a shop system may be ahead.
 CLOCK_SKEW = timedelta(minutes=5)
-# Limits of an event. Longer texts are slips, and a database index does not take them.
-MAX_TEXT = 1_000
+# Longer texts are slips. An index of PostgreSQL takes 2,700 bytes, which may be two ids.
+_MAX_ID_BYTES = 1_200
 MAX_ATTRIBUTES = 10_000
 EARLIEST_EVENT = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_LINE_AMOUNT_MINOR = 10**15
+UNKNOWN_ZONE = "zone is unknown"
 
 _KIND_NAMES = {
     Kind.TEXT: "text",
@@ -52,7 +53,11 @@ _KIND_NAMES = {
 # When something was seen to be; plans (promotions, prices) may lie ahead.
 _OBSERVED_AT = {"events": "occurred_at", "stock": "at", "competitor_prices": "observed_at"}
 # Pairs of times of which the first must lie before the second.
-_SPANS = (("starts_at", "ends_at"), ("valid_from", "valid_to"))
+_SPANS = (
+    ("starts_at", "ends_at"),
+    ("valid_from", "valid_to"),
+    ("available_from", "available_to"),
+)
 _COUNTED = (EventType.PURCHASE, EventType.REFUND)
 _EVENT_COLUMNS = frozenset(column.name for column in EVENTS.columns)
 
@@ -79,15 +84,31 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class ZoneRules:
+    """The zones that rows may name, and whether a row of another one is of the default zone."""
+
+    known: frozenset[str]
+    unknown_become_default: bool = False
+
+    def settle(self, zone: str | None) -> str | None:
+        """Return the zone as it is stored. The twin of `settle_zone_sql`."""
+        if zone is None or zone in self.known or not self.unknown_become_default:
+            return zone
+        return DEFAULT_ZONE
+
+
+@dataclass(frozen=True)
 class EventRules:
     """What the checks of an event depend on.
 
     minor_units_of   minor units in one major unit of a zone's currency
     latest           the latest time at which an event may have occurred
+    zones            None where every zone is known
     """
 
     minor_units_of: Callable[[str], int]
     latest: datetime
+    zones: ZoneRules | None = None
 
 
 @dataclass(frozen=True)
@@ -110,13 +131,15 @@ def check_event(event: Mapping[str, object], rules: EventRules) -> CheckedEvent:
     attributes.
     """
     faults: list[Fault] = []
-    zone = event.get("zone")
-    scale = rules.minor_units_of(
-        (clean_text(zone) if isinstance(zone, str) else None) or DEFAULT_ZONE
-    )
+    zone, given_zone = event.get("zone"), DEFAULT_ZONE
+    if isinstance(zone, str):
+        zone = clean_text(zone)
+        given_zone = zone or DEFAULT_ZONE
+        zone = zone if rules.zones is None else rules.zones.settle(zone)
+    scale = rules.minor_units_of((zone if isinstance(zone, str) else None) or DEFAULT_ZONE)
     row: EventRow = {}
     for column in EVENTS.columns:
-        given = event.get(column.name)
+        given = zone if column.name == "zone" else event.get(column.name)
         if isinstance(given, str):
             given = clean_text(given)
         value = None if given is None else read_value(column.kind, given, scale)
@@ -128,35 +151,59 @@ def check_event(event: Mapping[str, object], rules: EventRules) -> CheckedEvent:
         if name not in _EVENT_COLUMNS and value is not None
     }
     faults += _find_attribute_faults(attributes)
-    faults += _find_event_faults(row, rules.latest)
+    faults += _find_event_faults(row, rules)
     if faults:
         return CheckedEvent(row, (), tuple(faults))
     for column in EVENTS.columns:
         if row[column.stored_name] is None:
             row[column.stored_name] = column.default
-    content = (*map(as_sql_text, list(row.values())[1:]), attributes_content(attributes))
+    sent: EventRow = {**row, "zone": given_zone}
+    values = [value for name, value in sent.items() if name not in NO_CONTENT]
+    content = (*map(as_sql_text, values), attributes_content(attributes))
     row[ATTRIBUTES] = _dump_attributes(attributes)
     _complete_amounts(row)
     return CheckedEvent(row, content, ())
 
 
+def settle_zone_sql(zones: ZoneRules) -> str:
+    """SQL for the zone of a row as it is stored, null without one. The twin of `ZoneRules.settle`.
+
+    It reads the cleaned text of the column `zone`.
+    """
+    if not zones.unknown_become_default:
+        return "zone"
+    default = sql_literal(DEFAULT_ZONE)
+    return f"CASE WHEN zone IS NULL OR {_is_known_zone(zones)} THEN zone ELSE {default} END"
+
+
+def _is_known_zone(zones: ZoneRules) -> str:
+    return f"zone IN ({', '.join(map(sql_literal, sorted(zones.known)))})"
+
+
 def fault_conditions(
-    schema: TableSchema, present: Collection[str], latest: datetime
+    schema: TableSchema,
+    present: Collection[str],
+    latest: datetime,
+    zones: ZoneRules | None = None,
 ) -> list[tuple[str, str]]:
     """Conditions in SQL that make a row bad, each with its reason.
 
-    They read typed values under the stored names, the texts under `raw_column`, and `attributes`,
-    for the columns named in `present`. The order is that of the faults of `check_event`.
+    `latest` and `zones` as in EventRules. The conditions read typed values under the stored names,
+    the texts under `raw_column`, and `attributes`, for the columns named in `present`. Their order
+    is that of the faults of `check_event`.
     """
     faults: list[tuple[str, str]] = []
     for column in schema.columns:
         if column.name in present:
-            faults += _value_conditions(column, is_event=schema is EVENTS)
-    if schema is EVENTS:
-        faults += [
-            (f"length({ATTRIBUTES}) > {MAX_ATTRIBUTES}", _attributes_too_long().reason),
-            (f"contains({ATTRIBUTES}, '\\u0000')", _attributes_not_storable().reason),
-        ]
+            faults += _value_conditions(column)
+            if column.kind is Kind.MONEY and schema is not EVENTS:
+                faults.append((_rounds_to_nothing(column), f"{column.name} rounds to nothing"))
+    faults += [
+        (f"length({ATTRIBUTES}) > {MAX_ATTRIBUTES}", _attributes_too_long().reason),
+        (f"contains({ATTRIBUTES}, '\\u0000')", _attributes_not_storable().reason),
+    ]
+    if zones is not None and "zone" in present:
+        faults.append((f"NOT {_is_known_zone(zones)}", UNKNOWN_ZONE))
     for first, last in _SPANS:
         if first in present and last in present:
             faults.append((f"{last} <= {first}", f"{last} is not after {first}"))
@@ -170,7 +217,7 @@ def fault_conditions(
     return faults
 
 
-def _value_conditions(column: Column, *, is_event: bool) -> list[tuple[str, str]]:
+def _value_conditions(column: Column) -> list[tuple[str, str]]:
     """The conditions of one column, in the order of `_find_value_faults`."""
     stored, given = sql_name(column.stored_name), sql_name(raw_column(column.name))
     faults: list[tuple[str, str]] = []
@@ -179,13 +226,17 @@ def _value_conditions(column: Column, *, is_event: bool) -> list[tuple[str, str]
     if column.kind is not Kind.TEXT:
         not_of_kind = f"{given} IS NOT NULL AND {stored} IS NULL"
         faults.append((not_of_kind, f"{column.name} is no {_KIND_NAMES[column.kind]}"))
-    elif is_event:
-        too_long = Fault(column.name, f"is longer than {MAX_TEXT} characters")
-        not_storable = Fault(column.name, "holds a character that cannot be kept")
-        faults += [
-            (f"length({stored}) > {MAX_TEXT}", too_long.reason),
-            (f"contains({stored}, chr(0))", not_storable.reason),
-        ]
+    else:
+        is_long = f"length({stored}) > {column.max_length}"
+        faults.append((is_long, _text_too_long(column).reason))
+        if column.is_id:
+            many_bytes = f"NOT {is_long} AND strlen({stored}) > {_MAX_ID_BYTES}"
+            faults.append((many_bytes, _id_too_long(column).reason))
+        faults.append((f"contains({stored}, chr(0))", _text_not_storable(column).reason))
+    if column.choices:
+        texts = ", ".join(sql_literal(choice) for choice in column.choices)
+        unknown = f"{column.name} is none of {', '.join(column.choices)}"
+        faults.append((f"lower({stored}) NOT IN ({texts})", unknown))
     if column.minimum is not None:
         below = f"{column.name} is below {column.minimum:g}"
         faults.append((f"{stored} < {column.minimum}", below))
@@ -195,6 +246,12 @@ def _value_conditions(column: Column, *, is_event: bool) -> list[tuple[str, str]
     return faults
 
 
+def _rounds_to_nothing(column: Column) -> str:
+    """SQL for an amount above 0 that is less than half of the smallest one of its currency."""
+    stored, given = sql_name(column.stored_name), sql_name(raw_column(column.name))
+    return f"{stored} = 0 AND TRY_CAST({given} AS DOUBLE) <> 0"
+
+
 def _find_value_faults(column: Column, given: object, value: Value | None) -> list[Fault]:
     """The faults of one value of an event, in the order of `_value_conditions`."""
     name = column.name
@@ -202,15 +259,16 @@ def _find_value_faults(column: Column, given: object, value: Value | None) -> li
         return [Fault(name, "is missing")] if column.required else []
     if value is None:
         if column.kind is Kind.TIME and isinstance(given, str):
-            no_zone = _lacks_zone(given)
-            return [Fault(name, "has no time zone" if no_zone else "is no time", given)]
+            return [Fault(name, "is no time", given)]
         return [Fault(name, f"is no {_KIND_NAMES[column.kind]}")]
     faults = []
     if isinstance(value, str):
-        if len(value) > MAX_TEXT:
-            faults.append(Fault(name, f"is longer than {MAX_TEXT} characters"))
+        if len(value) > column.max_length:
+            faults.append(_text_too_long(column))
+        elif column.is_id and len(value.encode(errors="replace")) > _MAX_ID_BYTES:
+            faults.append(_id_too_long(column))
         if not _is_storable(value):
-            faults.append(Fault(name, "holds a character that cannot be kept"))
+            faults.append(_text_not_storable(column))
     elif column.minimum is not None and isinstance(value, int | float) and value < column.minimum:
         faults.append(Fault(name, f"is below {column.minimum:g}"))
     return faults
@@ -229,9 +287,12 @@ def _find_attribute_faults(attributes: Mapping[str, object]) -> list[Fault]:
     return faults
 
 
-def _find_event_faults(row: EventRow, latest: datetime) -> list[Fault]:
+def _find_event_faults(row: EventRow, rules: EventRules) -> list[Fault]:
     """The faults of an event that concern its meaning; the twin of `_event_conditions`."""
-    faults = []
+    faults, latest = [], rules.latest
+    zone = row["zone"]
+    if isinstance(zone, str) and rules.zones is not None and zone not in rules.zones.known:
+        faults.append(Fault("zone", "is unknown", zone))
     occurred_at, event_type, quantity = row["occurred_at"], row["event_type"], row["quantity"]
     if isinstance(occurred_at, datetime):
         if occurred_at < EARLIEST_EVENT:
@@ -287,6 +348,18 @@ def _complete_amounts(row: EventRow) -> None:
         row["unit_price_minor"] = line / quantity
 
 
+def _text_too_long(column: Column) -> Fault:
+    return Fault(column.name, f"is longer than {column.max_length} characters")
+
+
+def _id_too_long(column: Column) -> Fault:
+    return Fault(column.name, f"is longer than {_MAX_ID_BYTES} bytes")
+
+
+def _text_not_storable(column: Column) -> Fault:
+    return Fault(column.name, "holds a character that cannot be kept")
+
+
 def _attributes_too_long() -> Fault:
     return Fault(ATTRIBUTES, f"are longer than {MAX_ATTRIBUTES} characters")
 
@@ -299,13 +372,6 @@ def _is_storable(text: str) -> bool:
     """Whether a database keeps the text: none keeps NUL, and half a surrogate pair is no
     character."""
     return "\x00" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-def _lacks_zone(text: str) -> bool:
-    try:
-        return datetime.fromisoformat(text).tzinfo is None
-    except ValueError:
-        return False
 
 
 def _dump_attributes(attributes: Mapping[str, object]) -> str | None:

@@ -13,27 +13,20 @@ from enum import StrEnum
 
 import pyarrow as pa
 
+from features.contracts.event_types import DEFAULT_ZONE as DEFAULT_ZONE
+from features.contracts.event_types import VIEW_TYPES as VIEW_TYPES
+from features.contracts.event_types import EventType as EventType
+
 TIMESTAMP = pa.timestamp("us", tz="UTC")
-DEFAULT_ZONE = "default"
 ATTRIBUTES = "attributes"
 
 
-class EventType(StrEnum):
-    """The kinds of events, in the e-commerce names of GA4."""
+class ItemStatus(StrEnum):
+    """Whether a shop offers an item: only active ones are on sale."""
 
-    VIEW_ITEM = "view_item"
-    VIEW_ITEM_LIST = "view_item_list"
-    SELECT_ITEM = "select_item"
-    ADD_TO_CART = "add_to_cart"
-    REMOVE_FROM_CART = "remove_from_cart"
-    ADD_TO_WISHLIST = "add_to_wishlist"
-    BEGIN_CHECKOUT = "begin_checkout"
-    PURCHASE = "purchase"
-    REFUND = "refund"
-
-
-# The events that count as looking at an item.
-VIEW_TYPES = (EventType.VIEW_ITEM.value, EventType.SELECT_ITEM.value, EventType.ADD_TO_CART.value)
+    ACTIVE = "active"
+    DRAFT = "draft"
+    ARCHIVED = "archived"
 
 
 class Kind(StrEnum):
@@ -61,7 +54,11 @@ _STORED = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a canonical table."""
+    """One column of a canonical table.
+
+    choices      the only texts it takes, in any case
+    max_length   of a text, in characters
+    """
 
     name: str
     kind: Kind
@@ -69,10 +66,17 @@ class Column:
     default: str | float | bool | None = None
     minimum: float | None = None
     maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    max_length: int = 1_000
 
     @property
     def stored_name(self) -> str:
         return f"{self.name}_minor" if self.kind in (Kind.MONEY, Kind.UNIT_MONEY) else self.name
+
+    @property
+    def is_id(self) -> bool:
+        """Whether the values name something, as keys and joins do."""
+        return self.kind is Kind.TEXT and (self.name.endswith("_id") or self.name == "zone")
 
     @property
     def stored_type(self) -> pa.DataType:
@@ -84,11 +88,19 @@ class TableSchema:
     """A canonical table.
 
     `key` names the stored columns that identify a row; a later import of a key replaces the row.
+    `used_attributes` are the extra columns that something reads; all others are only stored.
+    `aliases` are further names of columns in files, each with the name of its column.
     """
 
     name: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    used_attributes: tuple[str, ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
+
+    def find(self, name: str) -> Column | None:
+        """Return the column with this name, None where there is none."""
+        return next((column for column in self.columns if column.name == name), None)
 
     @property
     def arrow(self) -> pa.Schema:
@@ -122,6 +134,8 @@ def _number(
     return Column(name, Kind.NUMBER, required, default, minimum, maximum)
 
 
+# Of texts that nothing is looked up by.
+_MAX_DESCRIPTION = 10_000
 _ZONE = _text("zone", default=DEFAULT_ZONE)
 
 EVENTS = TableSchema(
@@ -143,6 +157,7 @@ EVENTS = TableSchema(
         _text("recommendation_id"),
         _text("placement"),
         Column("rank", Kind.INTEGER, minimum=1),
+        Column("exclude", Kind.FLAG),
     ),
     key=("event_id",),
 )
@@ -150,18 +165,31 @@ ITEMS = TableSchema(
     "items",
     (
         _text("item_id", required=True),
-        _text("title"),
-        _text("category"),
+        Column("title", Kind.TEXT, max_length=_MAX_DESCRIPTION),
+        Column("category", Kind.TEXT, max_length=_MAX_DESCRIPTION),
         _text("brand"),
         _money("list_price"),
         _money("unit_cost"),
         _number("stock_on_hand", minimum=0),
+        _time("stock_on_hand_at"),
         _text("family_id"),
         _text("size"),
         _time("available_from"),
-        _text("image_url"),
+        _time("available_to"),
+        Column("status", Kind.TEXT, choices=tuple(ItemStatus)),
+        Column("published", Kind.FLAG),
+        Column("image_url", Kind.TEXT, max_length=_MAX_DESCRIPTION),
     ),
     key=("item_id",),
+    used_attributes=(
+        "lead_time_days",
+        "lifecycle_stage",
+        "map_price",
+        "perishable",
+        "price_image",
+        "sell_by",
+        "service_level",
+    ),
 )
 USERS = TableSchema(
     "users",
@@ -194,6 +222,7 @@ PROMOTIONS = TableSchema(
         _number("reach", default=1.0, minimum=0, maximum=1),
     ),
     key=("promotion_id", "item_id", "zone", "starts_at"),
+    used_attributes=("amount", "repeats", "threshold"),
 )
 COSTS = TableSchema(
     "costs",
@@ -237,6 +266,38 @@ REGRESSORS = TableSchema(
     ),
     key=("name", "zone", "at"),
 )
+# What `shopwright rows` decides of events; `rule` is a filter as JSON.
+EXCLUSIONS = TableSchema(
+    "exclusions",
+    (
+        _text("rule", required=True),
+        Column("excluded", Kind.FLAG, required=True),
+        _time("decided_at", required=True),
+        _text("reason"),
+    ),
+    key=("rule",),
+)
+# What `shopwright items` decides; kept beside the tables that are imported.
+RETIRED_ITEMS = TableSchema(
+    "retired_items",
+    (
+        _text("item_id", required=True),
+        Column("retired", Kind.FLAG, required=True),
+        _time("decided_at", required=True),
+    ),
+    key=("item_id",),
+)
+CLOSURES = TableSchema(
+    "closures",
+    (
+        _ZONE,
+        _time("starts_at", required=True),
+        _time("ends_at", required=True),
+        _text("name"),
+    ),
+    key=("zone", "starts_at"),
+    aliases=(("from", "starts_at"), ("to", "ends_at")),
+)
 
 TABLES: dict[str, TableSchema] = {
     schema.name: schema
@@ -250,5 +311,6 @@ TABLES: dict[str, TableSchema] = {
         STOCK,
         COMPETITOR_PRICES,
         REGRESSORS,
+        CLOSURES,
     )
 }

@@ -6,23 +6,24 @@ Python for a JSON value; both give the same value to the last bit.
 
 from __future__ import annotations
 
-import math
-from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
 
-from features.contracts.clock import parse_time
-from features.contracts.errors import BadInput
+from features.contracts.numbers import NUMBER_FORM, parse_decimal
 from features.contracts.tables import Column, Kind
-from features.contracts.texts import sql_name
+from features.contracts.texts import sql_literal, sql_name
+from features.contracts.times import read_time, time_sql
 
-# Times and numbers beyond these are slips of a keyboard; an open end may be written as the year
-# 9999.
-_FIRST_TIME = datetime(1900, 1, 1, tzinfo=UTC)
-_LAST_TIME = datetime(9999, 12, 31, 12, tzinfo=UTC)
-_LARGEST = 1e12
+# Numbers beyond this are slips of a keyboard.
+_LARGEST = 10**12
 _MAX_INTEGER = 2**31 - 1
 # Amounts of money are read to this many decimals.
 _MONEY_DECIMALS = 6
+
+_FLAGS = {
+    **dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "0", "0.0"), False),
+}
 
 Value = str | float | int | bool | datetime
 
@@ -35,39 +36,40 @@ def read_value(kind: Kind, given: object, scale: int) -> Value | None:
     if kind is Kind.TEXT:
         return given if isinstance(given, str) else None
     if kind is Kind.TIME:
-        return _read_time(given)
+        return read_time(given) if isinstance(given, str) else None
     if kind is Kind.FLAG:
-        return given if isinstance(given, bool) else None
-    number = _read_number(given)
-    if number is None:
+        return given if isinstance(given, bool) else _FLAGS.get(str(given).lower())
+    decimal = _read_decimal(given)
+    if decimal is None:
         return None
+    number = float(decimal)
     if kind is Kind.NUMBER:
         return number
     if kind is Kind.INTEGER:
         return int(number) if number % 1 == 0 and abs(number) <= _MAX_INTEGER else None
     if kind is Kind.UNIT_MONEY:
         return number * scale
-    return _read_money(str(given), scale)
+    return _read_money(decimal, scale)
 
 
 def value_sql(column: Column, scale: str) -> str:
-    """SQL for the typed value of a text column, null where the text is none of its kind.
+    """SQL for the typed value of a cleaned text column, null where the text is none of its kind.
 
     The twin of `read_value`.
     """
-    value = text_sql(column.name)
+    value = sql_name(column.name)
     if column.kind is Kind.TEXT:
         return value
     if column.kind is Kind.TIME:
-        time = f"TRY_CAST({value} AS TIMESTAMPTZ)"
-        within = f"{time} >= '{_FIRST_TIME}' AND {time} < '{_LAST_TIME}'"
-        return f"CASE WHEN {within} THEN {time} END"
+        return time_sql(value)
+    if column.kind is Kind.FLAG:
+        cases = " ".join(f"WHEN '{text}' THEN {flag}" for text, flag in _FLAGS.items())
+        return f"CASE lower({value}) {cases} END"
+    value = f"CASE WHEN regexp_full_match({value}, {sql_literal(NUMBER_FORM)}) THEN {value} END"
     if column.kind is Kind.INTEGER:
         return (
             f"CASE WHEN TRY_CAST({value} AS DOUBLE) % 1 = 0 THEN TRY_CAST({value} AS INTEGER) END"
         )
-    if column.kind is Kind.FLAG:
-        return f"TRY_CAST({value} AS BOOLEAN)"
     number = f"TRY_CAST({value} AS DOUBLE)"
     in_range = f"abs({number}) < {_LARGEST}"
     if column.kind is Kind.NUMBER:
@@ -78,11 +80,6 @@ def value_sql(column: Column, scale: str) -> str:
     decimal = f"TRY_CAST({value} AS DECIMAL(24, {_MONEY_DECIMALS}))"
     minor = f"TRY_CAST(round_even(({decimal} * {scale})::DOUBLE, 0) AS BIGINT)"
     return f"CASE WHEN {in_range} THEN {minor} END"
-
-
-def text_sql(name: str) -> str:
-    """SQL for the text of a column without blanks around it, null when nothing is left."""
-    return f"nullif(trim({sql_name(name)}), '')"
 
 
 def raw_column(name: str) -> str:
@@ -100,34 +97,20 @@ def as_sql_text(value: Value | None) -> str:
     return str(value)
 
 
-def _read_time(given: object) -> datetime | None:
-    if not isinstance(given, str):
-        return None
-    try:
-        moment = parse_time(given)
-    except BadInput:
-        return None
-    return moment if _FIRST_TIME <= moment < _LAST_TIME else None
-
-
-def _read_number(given: object) -> float | None:
+def _read_decimal(given: object) -> Decimal | None:
+    """Return the number as it was written: 0.1 is a tenth."""
     if isinstance(given, bool) or not isinstance(given, int | float | str):
         return None
-    if isinstance(given, str) and not given.isascii():
+    # The text of a whole number without end takes long to write.
+    if isinstance(given, int) and abs(given) >= _LARGEST:
         return None
-    try:
-        number = float(given)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) and abs(number) < _LARGEST else None
+    number = parse_decimal(str(given))
+    return None if number is None or abs(float(number)) >= _LARGEST else number
 
 
-def _read_money(text: str, scale: int) -> int | None:
-    """The amount as it was written, in minor units, half to even: 0.1 is a tenth."""
-    try:
-        decimal = Decimal(text).quantize(Decimal(1).scaleb(-_MONEY_DECIMALS), ROUND_HALF_UP)
-    except InvalidOperation:
-        return None
+def _read_money(decimal: Decimal, scale: int) -> int:
+    """Return the amount in minor units, half to even."""
+    decimal = decimal.quantize(Decimal(1).scaleb(-_MONEY_DECIMALS), ROUND_HALF_UP)
     parts = 10**_MONEY_DECIMALS
     total = abs(int(decimal.scaleb(_MONEY_DECIMALS))) * scale
     # DuckDB turns a decimal that no double holds exactly into one in two steps.

@@ -11,7 +11,9 @@ import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.tables import DEFAULT_ZONE, EVENTS, EventType
-from features.database import engine, events, has_table, insert_new, reading
+from features.database import insert_new, reading_stored
+from features.database_tables import events
+from features.facts.exclusions import RowFilter
 
 _COLUMNS = tuple(EVENTS.arrow.names)
 _FETCH = 50_000
@@ -50,9 +52,31 @@ class EventLog:
         accepted = insert_new(self._connection, events, "event_id", ordered)
         return Appended(accepted, len(rows) - accepted)
 
+    def summarize(self) -> tuple[int, datetime | None]:
+        """Return how many events are stored here, and when the last one was received."""
+        query = sa.select(sa.func.count(), sa.func.max(events.c.received_at))
+        count, latest = self._connection.execute(query.select_from(events)).one()
+        return count, latest
+
+    def find(self, event_ids: Sequence[str]) -> dict[str, dict[str, object]]:
+        """Return the stored events with these ids, by id."""
+        query = sa.select(*(events.c[name] for name in _COLUMNS))
+        rows = self._connection.execute(query.where(events.c.event_id.in_(event_ids))).mappings()
+        return {row["event_id"]: dict(row) for row in rows}
+
     def erase(self, user_id: str) -> int:
         """Erase the events of a user and return how many there were."""
         return self._connection.execute(events.delete().where(events.c.user_id == user_id)).rowcount
+
+    def mark(self, rows: RowFilter, *, exclude: bool) -> int:
+        """Mark the events as counted for nothing, or as counted; return how many changed."""
+        differs = events.c.exclude.is_not(sa.true() if exclude else sa.null())
+        statement = events.update().where(rows.build_clause(events), differs)
+        return self._connection.execute(statement.values(exclude=exclude or None)).rowcount
+
+    def remove_matching(self, rows: RowFilter) -> int:
+        """Remove the events for good and return how many there were."""
+        return self._connection.execute(events.delete().where(rows.build_clause(events))).rowcount
 
     def as_arrow(self) -> pa.Table:
         """Return every event, in the stored schema of EVENTS, ordered by event_id."""
@@ -92,16 +116,8 @@ class EventLog:
 
 def read_received_events(settings: Settings) -> pa.Table | None:
     """Return the received events of the database, None when it has no such table yet."""
-    if settings.database_url is None and not (settings.home / "shopwright.db").exists():
-        return None
-    database = engine(settings)
-    try:
-        if not has_table(database, events.name):
-            return None
-        with reading(database) as connection:
-            return EventLog(connection).as_arrow()
-    finally:
-        database.dispose()
+    with reading_stored(settings, events) as connection:
+        return None if connection is None else EventLog(connection).as_arrow()
 
 
 def _build_batch(rows: Iterable[sa.Row]) -> pa.RecordBatch:

@@ -10,7 +10,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from features.contracts.tables import TIMESTAMP
-from features.database import exposures, insert_new
+from features.database import insert_new
+from features.database_tables import exposures
 
 SCHEMA = pa.schema(
     [
@@ -20,6 +21,7 @@ SCHEMA = pa.schema(
         ("n_exposures", pa.int64()),
     ]
 )
+LINKS = pa.schema([("visitor_id", pa.string()), ("user_id", pa.string()), ("linked_at", TIMESTAMP)])
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Exposure:
     exposed_at     business time
     recorded_at    system time
     propensity     probability with which this variant was chosen, 0 < p <= 1
+    visitor_id     the visitor as whom the user came; None where the unit is no user
     """
 
     exposure_id: str
@@ -44,6 +47,7 @@ class Exposure:
     model_name: str | None = None
     model_version: str | None = None
     propensity: float | None = None
+    visitor_id: str | None = None
 
 
 def append(connection: sa.Connection, rows: Sequence[Exposure]) -> int:
@@ -84,6 +88,51 @@ def read_first_exposures(
         query = query.where(table.exposed_at <= until)
     rows = connection.execute(query).mappings().all()
     return pa.Table.from_pylist([dict(row) for row in rows], SCHEMA)
+
+
+def read_links(connection: sa.Connection, experiment: str, *, until: datetime) -> pa.Table:
+    """Return the visitors who were exposed as a user, with the first such user and instant.
+
+    Columns of LINKS, ordered by visitor. A browser that several people share belongs to the first
+    who signed in, so that it does not join them to one unit.
+    """
+    table = exposures.c
+    linked_at = sa.func.min(table.exposed_at, type_=table.exposed_at.type).label("linked_at")
+    query = (
+        sa.select(table.visitor_id, table.unit_id.label("user_id"), linked_at)
+        .where(table.experiment == experiment, table.exposed_at <= until)
+        .where(table.visitor_id.is_not(None), table.visitor_id != table.unit_id)
+        .group_by(table.visitor_id, table.unit_id)
+        .order_by(table.visitor_id, linked_at, table.unit_id)
+    )
+    first_links: dict[str, dict[str, object]] = {}
+    for row in connection.execute(query).mappings():
+        first_links.setdefault(row["visitor_id"], dict(row))
+    return pa.Table.from_pylist(list(first_links.values()), LINKS)
+
+
+def find_first_variant(connection: sa.Connection, experiment: str, unit_id: str) -> str | None:
+    """Return the variant that the unit met first; None where it met none."""
+    table = exposures.c
+    query = (
+        sa.select(table.variant)
+        .where(table.experiment == experiment, table.unit_id == unit_id)
+        .order_by(table.exposed_at, table.exposure_id)
+        .limit(1)
+    )
+    return connection.execute(query).scalar()
+
+
+def find_joined_variant(connection: sa.Connection, experiment: str, user_id: str) -> str | None:
+    """Return the variant that a user met first, where a visitor ever became this user; else None,
+    and the user's own hash decides."""
+    table = exposures.c
+    query = sa.select(table.exposure_id).where(
+        table.experiment == experiment, table.unit_id == user_id, table.visitor_id.is_not(None)
+    )
+    if connection.execute(query.limit(1)).first() is None:
+        return None
+    return find_first_variant(connection, experiment, user_id)
 
 
 def erase(connection: sa.Connection, unit_id: str) -> int:

@@ -7,30 +7,52 @@ manifest names. DuckDB is in memory.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from configs.settings import Settings
 from features.contracts.errors import UnknownName
-from features.contracts.tables import EVENTS, PRICE_HISTORY, TABLES, TableSchema
+from features.contracts.files import hold_lock
+from features.contracts.manifest import (
+    CURRENCIES,
+    is_whole,
+    read_segments,
+    write_manifest,
+)
+from features.contracts.row_checks import ZoneRules
+from features.contracts.tables import (
+    DEFAULT_ZONE,
+    EVENTS,
+    EXCLUSIONS,
+    PRICE_HISTORY,
+    PROMOTIONS,
+    RETIRED_ITEMS,
+    TABLES,
+    Kind,
+    TableSchema,
+)
+from features.contracts.texts import sql_literal, sql_path
 from features.facts.events import read_received_events
-from features.facts.known_events import MANIFEST, ImportedEvents, digests_file, write_digests
-from features.prices.ledger import read_known_prices
+from features.facts.exclusions import Exclusions, RowFilter, mark_rows
+from features.facts.known_events import ImportedEvents
+from features.facts.segments import read_names, remove_unnamed, write_segment
+from features.facts.zones import build_zone_rules
+from features.prices.currencies import (
+    KeptCurrency,
+    find_currencies,
+    read_manifest_currencies,
+    refuse_other_currencies,
+)
+from features.prices.ledger import read_known_prices, read_priced_zones
+from features.prices.promotions import read_promotions
 from features.sources.report import WriteCount
 
 if TYPE_CHECKING:
@@ -39,15 +61,28 @@ if TYPE_CHECKING:
 _MEMORY_LIMIT = "4GB"
 # Beyond this many an addition writes the table anew: readers and look-ups open every segment.
 _MAX_SEGMENTS = 16
-_GRACE_SECONDS = 24 * 60 * 60
 
 
 class Facts:
     """The canonical tables of one state folder."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        before_publish: Callable[[Facts], None] | None = None,
+        manifest: dict[str, list[str]] | None = None,
+    ) -> None:
+        """Open the tables.
+
+        before_publish   called by `write` with the tables as they will be, before anybody else sees
+                         them; when it raises, nothing is published
+        manifest         the segments to read instead of the published ones
+        """
         self._settings = settings
         self._folder = settings.home / "tables"
+        self._before_publish = before_publish
+        self._manifest = manifest
 
     @cached_property
     def connection(self) -> Backend:
@@ -57,28 +92,37 @@ class Facts:
         # Standard output is for answers: `--json` is read by programs.
         backend.raw_sql("SET enable_progress_bar = false")
         backend.raw_sql(f"SET memory_limit = '{_MEMORY_LIMIT}'")
-        spill = str(self._settings.home / "spill").replace("'", "''")
-        backend.raw_sql(f"SET temp_directory = '{spill}'")
+        backend.raw_sql(f"SET temp_directory = {sql_literal(str(self._settings.home / 'spill'))}")
         return backend
 
     def read(self, table: str, known_at: datetime | None = None) -> ir.Table:
         """Return `table` in its stored schema, each key once, with the rows of the database.
 
-        `events` has those received over HTTP, `price_history` the prices of the ledger except those
-        observed in sales; with `known_at` (business time) it lacks the decisions of the price desk
-        from then on.
+        `events` has those received over HTTP and lacks those marked `exclude`. `price_history` has
+        the prices of the ledger except those observed in sales, `promotions` those that the price
+        desk approved; with `known_at` (business time) they lack its decisions from then on.
         """
         schema = _find_schema(table)
         if schema is EVENTS:
-            # The database first: what is sealed leaves it only after the manifest names it.
-            received = self._read_received()
-            return self._join_rows(self.read_imported(table), received, ("event_id",))
+            events = self.read_all_events()
+            return events.filter(~events.exclude.fill_null(False))
         stored = self.read_imported(table)
+        mark = str(known_at or "")
+        if schema is PROMOTIONS:
+            planned = read_promotions(self._settings, known_at)
+            return self._join_rows(stored, planned, PROMOTIONS.key, mark=mark)
         if schema is PRICE_HISTORY:
             decided = self._read_decided(known_at)
-            mark = str(known_at or "")
-            return self._join_rows(stored, decided, schema.key, replaces=True, mark=mark)
+            # Of an item that the ledger prices it has all rows, except those that wait.
+            key = ("item_id", "zone")
+            return self._join_rows(stored, decided, key, replaces=True, mark=mark)
         return stored
+
+    def read_all_events(self) -> ir.Table:
+        """Return the events with those that count for nothing."""
+        # The database first: what is sealed leaves it only after the manifest names it.
+        received = self._read_received()
+        return self._join_rows(self.read_imported(EVENTS.name), received, EVENTS.key)
 
     def read_imported(self, table: str) -> ir.Table:
         """Return `table` as imported, in its stored schema."""
@@ -111,7 +155,19 @@ class Facts:
 
     def is_empty(self, table: str) -> bool:
         """Return whether `table` holds no row."""
-        return bool(self.read(table).limit(1).count().to_pyarrow().as_py() == 0)
+        rows = self.read_all_events() if table == EVENTS.name else self.read(table)
+        return bool(rows.limit(1).count().to_pyarrow().as_py() == 0)
+
+    def read_columns(self, table: str, names: Sequence[str]) -> pa.Table:
+        """Return columns of the imported rows of `table`, in stored types."""
+        return self.read_imported(table).select(*names).to_pyarrow()
+
+    def find_zone_rules(self, priced: Iterable[str] = ()) -> ZoneRules:
+        """Return the zones that rows may name: those of the settings, of the price list, and
+        `priced`."""
+        listed = self.read_imported(PRICE_HISTORY.name).zone.to_pyarrow().unique().to_pylist()
+        in_ledger = read_priced_zones(self._settings)
+        return build_zone_rules(self._settings, {*priced, *listed, *in_ledger})
 
     def knows_events(self, event_ids: Sequence[str]) -> list[bool]:
         """Return for each id whether an imported event has it."""
@@ -126,27 +182,31 @@ class Facts:
         """Add rows in stored schema to several tables in one step; readers see all or nothing.
 
         Keys within the given rows must be distinct. A row whose key is known replaces the earlier
-        row; a row that is stored already changes nothing.
+        row; a row that is stored already changes nothing. Raises BadInput where the amounts of a
+        zone are kept in another currency than the settings say.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        with self._hold_lock():
-            manifest = self._read_manifest()
+        with hold_lock(self._folder / ".lock"):
+            manifest = read_segments(self._folder)
             counts = {}
             for name, rows in tables.items():
                 schema = _find_schema(name)
-                counts[name], manifest[name] = self._merge(
-                    schema, rows.cast(schema.arrow), manifest.get(name, [])
-                )
-            if any(count.new or count.replaced for count in counts.values()):
-                self._publish(manifest)
-            self._remove_unnamed(manifest)
+                given = rows.cast(schema.arrow)
+                if schema is EVENTS:
+                    given = mark_rows(given, Exclusions(self._settings).find())
+                counts[name], manifest[name] = self._merge(schema, given, manifest.get(name, []))
+            if self._before_publish is not None:
+                self._before_publish(Facts(self._settings, manifest=manifest))
+            changed = any(count.new or count.replaced for count in counts.values())
+            self._publish(manifest, tables, changed=changed)
+            remove_unnamed(self._folder, manifest)
         return counts
 
     def add(self, tables: Mapping[str, pa.Table]) -> dict[str, int]:
         """Add the rows whose key is new, as `write` does; return how many by table."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        with self._hold_lock():
-            manifest = self._read_manifest()
+        with hold_lock(self._folder / ".lock"):
+            manifest = read_segments(self._folder)
             counts = {}
             for name, rows in tables.items():
                 schema, segments = _find_schema(name), manifest.get(name, [])
@@ -159,29 +219,58 @@ class Facts:
                 if new.num_rows:
                     new = new.select(schema.arrow.names).cast(schema.arrow)
                     manifest[name] = self._append_segment(schema, new, segments)
-            if any(counts.values()):
-                self._publish(manifest)
-            self._remove_unnamed(manifest)
+            self._publish(manifest, tables, changed=any(counts.values()))
+            remove_unnamed(self._folder, manifest)
         return counts
+
+    def rewrite(self, table: str, rows: RowFilter, value: str | None) -> int:
+        """Set the mark `exclude` of the imported rows that match, or with None remove them.
+
+        `value` is SQL. Returns how many rows changed.
+        """
+        schema = _find_schema(table)
+        condition, parameters = rows.build_sql()
+        if value is not None:
+            condition = f"{condition} AND exclude IS DISTINCT FROM {value}"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with hold_lock(self._folder / ".lock"):
+            manifest, duck = read_segments(self._folder), self.connection.con
+            names = _quote_columns(schema.arrow.names)
+            stored = f"FROM (SELECT *, {condition} AS matches FROM {self._scan(schema)})"
+            count = duck.sql(
+                f"SELECT count(*) {stored} WHERE matches", params=parameters
+            ).fetchone()
+            if count is None or count[0] == 0:
+                return 0
+            query = f"SELECT {names} {stored} WHERE NOT matches"
+            if value is not None:
+                query = f"SELECT * EXCLUDE (matches) REPLACE (CASE WHEN matches THEN {value} "
+                query += f"ELSE exclude END AS exclude) {stored}"
+            kept = duck.sql(query, params=parameters).to_arrow_table()
+            kept = kept.select(schema.arrow.names).cast(schema.arrow)
+            manifest[table] = [write_segment(self._folder, schema, kept)] if kept.num_rows else []
+            self._publish(manifest, {table: kept}, changed=True)
+            remove_unnamed(self._folder, manifest)
+        return int(count[0])
 
     def _append_segment(
         self, schema: TableSchema, rows: pa.Table, segments: list[str]
     ) -> list[str]:
         """Return the segments with one more for `rows`; many small ones become one."""
         if len(segments) < _MAX_SEGMENTS:
-            return [*segments, self._write_segment(schema, rows)]
+            return [*segments, write_segment(self._folder, schema, rows)]
         stored = self.connection.con.sql(
             f"SELECT {_quote_columns(schema.arrow.names)} FROM {self._scan(schema)}"
         )
         whole = pa.concat_tables([stored.to_arrow_table().cast(schema.arrow), rows])
-        return [self._write_segment(schema, whole)]
+        return [write_segment(self._folder, schema, whole)]
 
     def _merge(
         self, schema: TableSchema, rows: pa.Table, segments: list[str]
     ) -> tuple[WriteCount, list[str]]:
         """Return the counts of `rows` against the stored rows, and the segments of both."""
         if not segments:
-            new_segments = [self._write_segment(schema, rows)] if rows.num_rows else []
+            new_segments = [write_segment(self._folder, schema, rows)] if rows.num_rows else []
             return WriteCount(rows.num_rows, 0, 0), new_segments
         duck = self.connection.con
         duck.register("incoming", rows)
@@ -200,30 +289,14 @@ class Facts:
         if not changed.num_rows:
             return count, segments
         if not n_replaced:
-            return count, [*segments, self._write_segment(schema, changed)]
+            return count, [*segments, write_segment(self._folder, schema, changed)]
         duck.register("changed", changed)
         columns = _quote_columns(schema.arrow.names)
         whole = duck.sql(
             f"SELECT {columns} FROM {self._scan(schema)} ANTI JOIN changed USING ({key})"
             f" UNION ALL SELECT {columns} FROM changed"
         ).to_arrow_table()
-        return count, [self._write_segment(schema, whole.cast(schema.arrow))]
-
-    def _write_segment(self, schema: TableSchema, rows: pa.Table) -> str:
-        """Write one Parquet file named by its content; return its path in the tables folder."""
-        folder = self._folder / schema.name
-        folder.mkdir(exist_ok=True)
-        staging = folder / ".staging"
-        pq.write_table(rows, staging, compression="zstd", row_group_size=200_000)
-        with staging.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()[:20]
-            os.fsync(file.fileno())
-        segment = folder / f"{digest}.parquet"
-        if schema is EVENTS:
-            write_digests(digests_file(segment), rows["event_id"].to_pylist())
-        staging.replace(segment)
-        _sync_folder(folder)
-        return f"{schema.name}/{digest}.parquet"
+        return count, [write_segment(self._folder, schema, whole.cast(schema.arrow))]
 
     def _scan(self, schema: TableSchema) -> str:
         """Return SQL for the stored rows of a table."""
@@ -233,13 +306,15 @@ class Facts:
             self.connection.con.register(name, schema.arrow.empty_table())
             return name
         files = [self._folder / segment for segment in segments]
-        paths = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
-        if all(schema.arrow.names == _read_names(file) for file in files):
-            return f"read_parquet([{paths}])"
+        paths = ", ".join(sql_path(str(file)) for file in files)
+        # The name of a folder may look like the value of a column, `zone=1`, and is none.
+        options = "hive_partitioning = false"
+        if all(schema.arrow.names == read_names(file) for file in files):
+            return f"read_parquet([{paths}], {options})"
         # Written before the table had all of its columns: these are empty there.
         name = f"columns_{schema.name}"
         self.connection.con.register(name, schema.arrow.empty_table())
-        scan = f"read_parquet([{paths}], union_by_name = true)"
+        scan = f"read_parquet([{paths}], {options}, union_by_name = true)"
         return f"(SELECT * FROM {name} UNION ALL BY NAME SELECT * FROM {scan})"
 
     def _read_received(self) -> pa.Table | None:
@@ -256,72 +331,47 @@ class Facts:
         return json.dumps(self._read_manifest(), sort_keys=True)
 
     def _read_manifest(self) -> dict[str, list[str]]:
-        try:
-            stored: dict[str, list[str]] = json.loads(
-                (self._folder / MANIFEST).read_text(encoding="utf-8")
-            )
-        except FileNotFoundError:
-            return {}
-        return stored
+        """Return the segments by table."""
+        return read_segments(self._folder) if self._manifest is None else self._manifest
 
-    def _publish(self, manifest: Mapping[str, list[str]]) -> None:
-        staging = self._folder / f".{MANIFEST}"
-        with staging.open("w", encoding="utf-8") as file:
-            json.dump(manifest, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        staging.replace(self._folder / MANIFEST)
-        _sync_folder(self._folder)
+    def _publish(
+        self, manifest: Mapping[str, list[str]], tables: Mapping[str, pa.Table], *, changed: bool
+    ) -> None:
+        """Write the manifest with the currencies of all zones that have amounts.
 
-    def _remove_unnamed(self, manifest: Mapping[str, list[str]]) -> None:
-        """Remove segments that no manifest names: replaced, or of a write that did not finish.
-
-        A segment is removed one day after the first write that finds it unnamed, since a reader may
-        still have it open.
+        Without a change nothing is written but the currencies of `tables` that are not kept yet.
         """
-        named = {segment for segments in manifest.values() for segment in segments}
-        for path in self._folder.glob("*/*.parquet"):
-            retired = path.with_suffix(".retired")
-            if f"{path.parent.name}/{path.name}" in named:
-                retired.unlink(missing_ok=True)
-            elif not retired.exists():
-                retired.touch()
-            elif time.time() - retired.stat().st_mtime > _GRACE_SECONDS:
-                path.unlink()
-                retired.unlink()
-        for path in self._folder.glob("*/*.ids.npy"):
-            if not path.with_suffix("").with_suffix(".parquet").exists():
-                path.unlink()
-
-    @contextmanager
-    def _hold_lock(self) -> Iterator[None]:
-        """Allow one writer at a time, across processes; the lock ends with its process."""
-        with (self._folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        kept = read_manifest_currencies(self._settings)
+        given = find_currencies(self._settings, _list_zones_with_amounts(tables))
+        refuse_other_currencies(kept, given)
+        if not changed and given.keys() <= kept.keys() and is_whole(self._folder):
+            return
+        currencies: dict[str, KeptCurrency] = {**given, **kept}
+        named = {zone: (kept.currency, kept.digits) for zone, kept in sorted(currencies.items())}
+        write_manifest(self._folder, {**manifest, CURRENCIES: named})
 
 
 def _find_schema(name: str) -> TableSchema:
+    for schema in (EXCLUSIONS, RETIRED_ITEMS):
+        if name == schema.name:
+            return schema
     if name not in TABLES:
         raise UnknownName(name, TABLES, kind="table")
     return TABLES[name]
 
 
+def _list_zones_with_amounts(tables: Mapping[str, pa.Table]) -> set[str]:
+    """Return the zones of the rows of tables with money; tables without a zone count as default."""
+    zones: set[str] = set()
+    for name, rows in tables.items():
+        columns = _find_schema(name).columns
+        has_money = any(column.kind in (Kind.MONEY, Kind.UNIT_MONEY) for column in columns)
+        if has_money and rows.num_rows:
+            in_zones = "zone" in rows.column_names
+            zones |= set(pc.unique(rows["zone"]).to_pylist()) if in_zones else {DEFAULT_ZONE}
+    return zones
+
+
 def _quote_columns(names: Iterable[str]) -> str:
     """Return the names quoted, since `at` and others are words of SQL."""
     return ", ".join(f'"{name}"' for name in names)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@cache
-def _read_names(segment: Path) -> list[str]:
-    """Return the columns of a segment, which is never written twice."""
-    return list(pq.read_schema(segment).names)

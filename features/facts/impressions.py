@@ -13,7 +13,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from features.contracts.tables import TIMESTAMP
-from features.database import impressions, insert_new
+from features.database import insert_new
+from features.database_tables import impressions
 
 SCHEMA = pa.schema(
     [

@@ -8,7 +8,6 @@ digest by chance are one in 10^19 a pair.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,10 +18,11 @@ import pyarrow.parquet as pq
 
 from configs.settings import Settings
 from features.contracts.arrays import BoolArray, UInt64Array
+from features.contracts.manifest import read_segments
 from features.contracts.tables import EVENTS
+from features.facts.stored_columns import open_segment
 
 NONE: UInt64Array = np.zeros(0, np.uint64)
-MANIFEST = "manifest.json"
 _KEY = EVENTS.key[0]
 
 
@@ -43,9 +43,13 @@ def mark_known(digests: UInt64Array, known: UInt64Array) -> BoolArray:
 
 def write_digests(path: Path, event_ids: Iterable[str]) -> None:
     """Write the sorted digests in one rename, synced."""
+    _write_sorted(path, np.sort(digest_ids(event_ids)))
+
+
+def _write_sorted(path: Path, digests: UInt64Array) -> None:
     staging = path.with_suffix(f".{os.getpid()}.staging")
     with staging.open("wb") as file:
-        np.save(file, np.sort(digest_ids(event_ids)))
+        np.save(file, digests)
         file.flush()
         os.fsync(file.fileno())
     staging.replace(path)
@@ -58,6 +62,14 @@ def read_digests(path: Path) -> UInt64Array:
     except FileNotFoundError:
         return NONE
     return mapped
+
+
+def remove_digest(path: Path, text: str) -> None:
+    """Take one id out of a file of digests; one that is not there changes nothing."""
+    digests = read_digests(path)
+    rest = digests[digests != digest_ids([text])[0]]
+    if len(rest) < len(digests):
+        _write_sorted(path, rest)
 
 
 def digests_file(segment: Path) -> Path:
@@ -84,14 +96,17 @@ class ImportedEvents:
             is_known |= mark_known(digests, segment)
         return is_known.tolist()
 
+    def find(self, event_ids: Sequence[str]) -> dict[str, dict[str, object]]:
+        """Return the imported events with these ids, by id; looks through every segment."""
+        found: dict[str, dict[str, object]] = {}
+        for segment in read_segments(self._folder).get(EVENTS.name, []) if event_ids else []:
+            open_segment(self._folder / segment).close()
+            rows = pq.read_table(self._folder / segment, filters=[(_KEY, "in", [*event_ids])])
+            found |= {row[_KEY]: row for row in rows.to_pylist()}
+        return found
+
     def _open_segments(self) -> list[UInt64Array]:
-        try:
-            manifest: dict[str, list[str]] = json.loads(
-                (self._folder / MANIFEST).read_text(encoding="utf-8")
-            )
-        except FileNotFoundError:
-            return []
-        names = manifest.get(EVENTS.name, [])
+        names = read_segments(self._folder).get(EVENTS.name, [])
         with self._lock:
             self._opened = {name: self._opened.get(name, NONE) for name in names}
             for name, digests in self._opened.items():
@@ -101,8 +116,13 @@ class ImportedEvents:
 
 
 def _read_segment_digests(segment: Path) -> UInt64Array:
-    """Return the digests of one segment; made now for one that was written without."""
+    """Return the digests of one segment; made now where their file is gone or damaged."""
     path = digests_file(segment)
-    if not path.exists():
-        write_digests(path, pq.read_table(segment, columns=[_KEY])[_KEY].to_pylist())
-    return read_digests(path)
+    try:
+        digests = read_digests(path)
+    except (EOFError, ValueError):
+        digests = NONE
+    if not len(digests):
+        write_digests(path, open_segment(segment).read(columns=[_KEY])[_KEY].to_pylist())
+        digests = read_digests(path)
+    return digests

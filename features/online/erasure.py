@@ -6,28 +6,29 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from configs.settings import Settings
-from features.online.feast_definitions import open_store
-from features.online.snapshots import features_folder, locate_store
-
-if TYPE_CHECKING:
-    import redis
+from features.facts.known_events import remove_digest
+from features.online.feast_definitions import connect_redis, open_store
+from features.online.snapshots import features_folder, is_damage, locate_store, users_file
 
 
 def forget_user(settings: Settings, user_id: str) -> None:
-    """Remove every online row and every offline row of a user, in all stored versions."""
+    """Remove every online row and every offline row of a user, in all stored versions.
+
+    That the user does not allow personalization is kept, as a digest.
+    """
     key = _build_entity_key(user_id)
     for version in _list_versions(settings):
         location = locate_store(settings, version)
         if location.redis_url is not None:
-            _connect_redis(location.redis_url).delete(key + location.project.encode())
+            connect_redis(location.redis_url).delete(key + location.project.encode())
         elif location.online.exists():
-            _delete_rows(location.online, key)
+            _delete_rows_of_user(location.online, key)
+        remove_digest(users_file(settings, version), user_id)
     for path in features_folder(settings).glob("**/*.parquet"):
         if "user_id" in pq.read_schema(path).names:
             _rewrite_without(path, user_id)
@@ -56,6 +57,16 @@ def _build_entity_key(user_id: str) -> bytes:
     return key
 
 
+def _delete_rows_of_user(database: Path, key: bytes) -> None:
+    """Delete the rows of a key; a damaged file, which nobody can read, goes as a whole."""
+    try:
+        _delete_rows(database, key)
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
+        database.unlink()
+
+
 def _delete_rows(database: Path, key: bytes) -> None:
     with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
         connection.execute("PRAGMA secure_delete = ON")
@@ -74,9 +85,3 @@ def _rewrite_without(path: Path, user_id: str) -> None:
         staging = path.with_suffix(".staging")
         pq.write_table(others, staging)
         staging.replace(path)
-
-
-def _connect_redis(url: str) -> redis.Redis:
-    import redis
-
-    return redis.Redis.from_url(url)

@@ -26,8 +26,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from features.contracts.errors import BadInput
 
 if TYPE_CHECKING:
-    from feast import FeatureStore
+    from feast import Entity, FeatureStore, FeatureView
     from feast.types import FeastType
+    from redis import Redis
 
 USER_FEATURES, USER_ITEM, USER_STATE, ITEM_FEATURES = (
     "user_features",
@@ -39,6 +40,8 @@ OFFLINE = (USER_FEATURES, USER_ITEM, ITEM_FEATURES)
 ONLINE = (USER_FEATURES, USER_STATE)
 TIMESTAMP = "event_timestamp"
 STATE = "state"
+# How long a command waits for Redis to take or remove a batch of rows.
+WRITE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,11 @@ def project_name(version: str) -> str:
     return f"shopwright_{version}"
 
 
-def open_store(location: StoreLocation) -> FeatureStore:
-    """Return the feature store at `location`; it sends no usage reports."""
+def open_store(location: StoreLocation, answer_seconds: float = WRITE_SECONDS) -> FeatureStore:
+    """Return the feature store at `location`; it sends no usage reports.
+
+    Redis has `answer_seconds` to connect, and again for each answer; nothing is tried twice.
+    """
     os.environ["FEAST_USAGE"] = "False"
     with suppress_output():
         from feast import FeatureStore, RepoConfig
@@ -76,16 +82,30 @@ def open_store(location: StoreLocation) -> FeatureStore:
             online_store=_configure_online_store(location),
             entity_key_serialization_version=3,
         )
-        return FeatureStore(config=config)
+        store = FeatureStore(config=config)
+        if location.redis_url is not None:
+            client = connect_redis(location.redis_url, answer_seconds)
+            store._get_provider().online_store._client = client
+        return store
+
+
+def connect_redis(url: str, answer_seconds: float = WRITE_SECONDS) -> Redis:
+    """Return a client that gives up after `answer_seconds`, without a second try."""
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return Redis.from_url(
+        url,
+        socket_timeout=answer_seconds,
+        socket_connect_timeout=answer_seconds,
+        retry=Retry(NoBackoff(), 0),
+    )
 
 
 def apply_definitions(store: FeatureStore, location: StoreLocation, kinds: Sequence[str]) -> None:
     """Register every definition; the `kinds` of promotion name columns of item_features."""
-    from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
-    from feast.types import Array, Bytes, Float32, Float64, Int64, String
-
-    from features.pipelines.item import columns as item_columns
-    from features.pipelines.user import NAMES as USER_COLUMNS
+    from feast import Entity, FeatureService, ValueType
 
     user = Entity(
         name="user",
@@ -105,6 +125,25 @@ def apply_definitions(store: FeatureStore, location: StoreLocation, kinds: Seque
         value_type=ValueType.STRING,
         description="A price zone; * is all",
     )
+
+    views = _define_views(location, kinds, user, item, zone)
+    services = [
+        FeatureService(name="recommendations", features=[views[name] for name in OFFLINE]),
+        FeatureService(name="online", features=[views[USER_STATE]]),
+    ]
+    with suppress_output():
+        store.apply([user, item, zone, *views.values(), *services])
+
+
+def _define_views(
+    location: StoreLocation, kinds: Sequence[str], user: Entity, item: Entity, zone: Entity
+) -> dict[str, FeatureView]:
+    """Return the views by name."""
+    from feast import FeatureView, Field, FileSource
+    from feast.types import Array, Bytes, Float32, Float64, Int64, String
+
+    from features.pipelines.item import columns as item_columns
+    from features.pipelines.user import NAMES as USER_COLUMNS
 
     def define_view(
         name: str, entities: list[Entity], fields: dict[str, FeastType], *, online: bool
@@ -128,7 +167,7 @@ def apply_definitions(store: FeatureStore, location: StoreLocation, kinds: Seque
         "first_at": Array(Int64),
         "last_at": Array(Int64),
     }
-    views = {
+    return {
         USER_FEATURES: define_view(
             USER_FEATURES, [user], dict.fromkeys(USER_COLUMNS, Float64) | affinity, online=True
         ),
@@ -138,12 +177,6 @@ def apply_definitions(store: FeatureStore, location: StoreLocation, kinds: Seque
             ITEM_FEATURES, [item, zone], dict.fromkeys(item_columns(kinds), Float64), online=False
         ),
     }
-    services = [
-        FeatureService(name="recommendations", features=[views[name] for name in OFFLINE]),
-        FeatureService(name="online", features=[views[USER_STATE]]),
-    ]
-    with suppress_output():
-        store.apply([user, item, zone, *views.values(), *services])
 
 
 @contextlib.contextmanager

@@ -88,9 +88,15 @@ def compute_offline_histories(
     return histories
 
 
-def compute_offline_items(facts: Tables, as_of: datetime, zone: str = ALL_ZONES) -> ItemFeatures:
-    """Return the catalogue with its features as of `as_of`, for one zone or for all together."""
-    features = item.item_features(item.ItemTables.read(facts.read), as_of, zone=zone)
+def compute_offline_items(
+    facts: Tables, as_of: datetime, zone: str = ALL_ZONES, *, orders_per_buyer: int = 1
+) -> ItemFeatures:
+    """Return the catalogue with its features as of `as_of`, for one zone or for all together.
+
+    orders_per_buyer   so many orders (and views) of an item by one buyer count in a week
+    """
+    tables = item.ItemTables.read(facts.read, orders_per_buyer=orders_per_buyer)
+    features = item.item_features(tables, as_of, zone=zone)
     return build_item_features(fetch_sorted(features, ["item_id"]), as_of)
 
 

@@ -6,12 +6,10 @@ current. Later events are merged from the events table when a user is read.
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +21,7 @@ import pyarrow.parquet as pq
 
 from configs.settings import Settings
 from features.contracts.arrays import UInt64Array
+from features.contracts.files import hold_lock
 from features.contracts.tables import TIMESTAMP as TIMESTAMP_TYPE
 from features.facts.facts import Facts
 from features.facts.known_events import write_digests
@@ -52,7 +51,9 @@ from features.online.snapshots import (
     load_items,
     locate_store,
     publish,
+    refused_file,
     source_folder,
+    users_file,
     version_folder,
     write_items,
 )
@@ -70,6 +71,8 @@ _NO_ZONE = ""
 # The transaction of an event this old may still have been open when the facts were read: such
 # events are read again, and those that were seen are recognised by their ids.
 _SLACK = timedelta(minutes=1)
+# Of all events, for a zone that neither the settings nor the price list know.
+_LEAST_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def materialize(
     stamp = as_of.strftime("%Y%m%dT%H%M%S")
     name = f"{stamp}_{uuid.uuid4().hex[:8]}"
     received_after = datetime.now(UTC) - _SLACK
-    with _hold_lock(settings):
+    with hold_lock(features_folder(settings) / ".lock"):
         target = version_folder(settings, name)
         target.mkdir(parents=True)
         try:
@@ -109,11 +112,12 @@ def materialize(
             progress("features of users")
             events = facts.read("events")
             rows = compute_user_rows(facts, events, as_of)
-            known = before(events, as_of).select("event_id").to_pyarrow()
-            write_digests(event_digests_file(settings, name), known["event_id"].to_pylist())
+            _write_digests_of_ids(facts, settings, name, as_of, rows[USER_STATE]["user_id"])
             progress("features of items")
             kinds = promotion_kinds(facts.read("promotions"))
-            items = compute_item_rows(facts, events, as_of, kinds)
+            items = compute_item_rows(
+                facts, events, as_of, kinds, orders_per_buyer=settings.orders_per_buyer
+            )
             for zone in items:
                 write_items(
                     target / items_file(tuple(items), zone),
@@ -149,6 +153,16 @@ def materialize(
     )
 
 
+def _write_digests_of_ids(
+    facts: Facts, settings: Settings, name: str, as_of: datetime, user_ids: pa.ChunkedArray
+) -> None:
+    """Write the digests of the events in a version, of its users, and of those who refused."""
+    known = before(facts.read_all_events(), as_of).select("event_id").to_pyarrow()
+    write_digests(event_digests_file(settings, name), known["event_id"].to_pylist())
+    write_digests(users_file(settings, name), user_ids.to_pylist())
+    write_digests(refused_file(settings, name), read_refused_users(facts))
+
+
 def compute_user_rows(facts: Facts, events: ir.Table, as_of: datetime) -> dict[str, pa.Table]:
     """Return the rows of user_features, user_item and user_state, with their event timestamp."""
     allowed = histories.drop_refused_users(facts, events)
@@ -158,15 +172,21 @@ def compute_user_rows(facts: Facts, events: ir.Table, as_of: datetime) -> dict[s
         features = histories.compute_user_features(kept_lines, facts.read("items"), as_of)
         all_lines = histories.fetch_sorted(lines, ["user_id", "item_id", "at"])
     viewed = histories.find_viewed_items(allowed, as_of)
-    refused = facts.read("users").filter(
-        lambda users: ~users.personalization_allowed.coalesce(True)
-    )
-    states = pack_states(all_lines, viewed, refused.user_id.to_pyarrow().to_pylist())
+    states = pack_states(all_lines, viewed, read_refused_users(facts))
     return {
         USER_FEATURES: _add_timestamp(build_feature_table(features), as_of),
         USER_ITEM: _add_timestamp(build_list_table(pairs), as_of),
         USER_STATE: _add_timestamp(states, as_of),
     }
+
+
+def read_refused_users(facts: Facts) -> list[str]:
+    """Return the users who do not allow personalization, as imported."""
+    users = facts.read("users")
+    refused: list[str] = (
+        users.filter(~users.personalization_allowed.coalesce(True)).user_id.to_pyarrow().to_pylist()
+    )
+    return refused
 
 
 def build_feature_table(features: dict[str, dict[str, float]]) -> pa.Table:
@@ -255,24 +275,53 @@ def pack_states(
 
 
 def compute_item_rows(
-    facts: Facts, events: ir.Table, as_of: datetime, kinds: Sequence[str]
+    facts: Facts,
+    events: ir.Table,
+    as_of: datetime,
+    kinds: Sequence[str],
+    *,
+    orders_per_buyer: int = 1,
 ) -> dict[str, pa.Table]:
     """Return item_features rows by zone, sorted by item.
 
-    All zones together come first, then each zone where there are several: those with an event or
-    with stock.
+    All zones together come first, then each zone where there are several.
     """
-    read = facts.read
-    zones = events.select(zone=zone_of(events)).union(
-        read("stock").select(zone=zone_of(read("stock"))), distinct=True
-    )
-    names = zones.order_by("zone").to_pyarrow()["zone"].to_pylist()
-    tables = replace(item.ItemTables.read(read), events=events)
-    rows: dict[str, pa.Table] = {}
-    for zone in [ALL_ZONES] + (names if len(names) > 1 else []):
-        features = item.item_features(tables, as_of, kinds=kinds, zone=zone)
-        rows[zone] = histories.fetch_sorted(features, ["item_id"])
-    return rows
+    names = _list_zones(facts, events)
+    zones = [ALL_ZONES, *(names if len(names) > 1 else [])]
+    stored = item.ItemTables.read(facts.read, orders_per_buyer=orders_per_buyer)
+    tables = replace(stored, events=events)
+    if len(zones) == 1:
+        return {ALL_ZONES: _fetch_item_rows(tables, as_of, kinds, ALL_ZONES)}
+    known, prices = before(events, as_of), stored.price_history
+    # Read once, and in the order of zones: each zone then reads its own part.
+    with (
+        histories.open_temporary_table(facts, known.order_by(zone_of(known))) as known,
+        histories.open_temporary_table(facts, prices.order_by(zone_of(prices))) as prices,
+    ):
+        tables = replace(stored, events=known, price_history=prices)
+        return {zone: _fetch_item_rows(tables, as_of, kinds, zone) for zone in zones}
+
+
+def _fetch_item_rows(
+    tables: item.ItemTables, as_of: datetime, kinds: Sequence[str], zone: str
+) -> pa.Table:
+    features = item.item_features(tables, as_of, kinds=kinds, zone=zone)
+    return histories.fetch_sorted(features, ["item_id"])
+
+
+def _list_zones(facts: Facts, events: ir.Table) -> list[str]:
+    """Return the zones with an event or with stock, sorted.
+
+    Zones of events that the shop does not know, as earlier versions took them from anybody, need a
+    share of the events: each zone costs the features of all items again.
+    """
+    counted = events.group_by(zone=zone_of(events)).aggregate(n=events.count()).to_pyarrow()
+    counts = dict(zip(counted["zone"].to_pylist(), counted["n"].to_pylist(), strict=True))
+    stock = facts.read("stock")
+    in_stock = stock.select(zone=zone_of(stock)).distinct().to_pyarrow()["zone"].to_pylist()
+    known, least = facts.find_zone_rules().known, _LEAST_SHARE * sum(counts.values())
+    with_events = {zone for zone, n in counts.items() if zone in known or n >= least}
+    return sorted(with_events | set(in_stock))
 
 
 def _write_online(location: StoreLocation, kinds: Sequence[str], as_of: datetime) -> None:
@@ -308,12 +357,3 @@ def _remove_old_versions(settings: Settings, keep: Sequence[str]) -> None:
         snapshots = sorted((features_folder(settings) / "offline" / view).glob("*.parquet"))
         for path in snapshots[:-KEPT_SNAPSHOTS]:
             path.unlink()
-
-
-@contextmanager
-def _hold_lock(settings: Settings) -> Iterator[None]:
-    """Allow one materialization at a time, across processes; the lock ends with its process."""
-    features_folder(settings).mkdir(parents=True, exist_ok=True)
-    with (features_folder(settings) / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

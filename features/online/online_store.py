@@ -6,80 +6,86 @@ or the first read.
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import product
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.arrays import UInt64Array
+from features.contracts.breaker import Breaker
 from features.contracts.clock import feature_time
-from features.contracts.errors import Unavailable
+from features.contracts.errors import Damaged, Unavailable
 from features.contracts.histories import UserHistory
-from features.database import BOUGHT, VIEWED, events, reading, user_consent
-from features.facts.known_events import NONE, digest_ids, mark_known, read_digests
+from features.database import reading
+from features.facts.known_events import digest_ids, mark_known, read_digests
+from features.online.consent import NOT_KNOWN, Consents
+from features.online.later_events import (
+    NOTHING_INCLUDED,
+    IncludedEvents,
+    VisitorIds,
+    read_later_events,
+)
+from features.online.restore import write_user_states
 from features.online.snapshots import (
     Version,
     current_version,
     event_digests_file,
+    is_damage,
+    list_versions,
     load_items,
     locate_store,
     pointer_stamp,
+    users_file,
 )
 from features.online.user_state import Categories, UserState
-from features.pipelines.feature_constants import MAX_VIEWED, VIEWED_DAYS
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
-# The columns that `UserState.merge` reads of an event.
-_COLUMNS = tuple(
-    events.c[name]
-    for name in (
-        "event_id",
-        "event_type",
-        "occurred_at",
-        "user_id",
-        "item_id",
-        "zone",
-        "quantity",
-        "line_amount_minor",
-        "unit_price_minor",
-        "list_price_minor",
-        "order_id",
-    )
-)
-# Views read at most, newest first: a visitor with more views of fewer than MAX_VIEWED items loses
-# the oldest of these.
-_MAX_VIEWS = 20 * MAX_VIEWED
+log = logging.getLogger(__name__)
+
+# How long a slate waits for the online store.
+READ_SECONDS = 0.5
+RESTORE_SECONDS = 600.0
+_MISSING = "rows of the online features are gone"
 _NO_CATEGORIES = Categories({}, ("",))
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class _OpenVersion:
-    """One version, ready to be read."""
+    """One version, ready to be read.
+
+    included   digests of the events that its rows include
+    users      digests of the users who have a row; none where an older program wrote it
+    """
 
     version: Version
     store: FeatureStore
     categories: Categories
     included: UInt64Array
+    users: UInt64Array
 
 
-class _VisitorIds(NamedTuple):
-    """The ids under which a visitor is known; at most one of a kind."""
+class VisitorHistory(NamedTuple):
+    """The history of a visitor; `allowed` is whether their ids may be used at all: not those of
+    somebody who does not allow personalization."""
 
-    user_id: str | None
-    visitor_id: str | None
-    session_id: str | None
+    history: UserHistory
+    allowed: bool
 
 
 class OnlineHistories:
-    """Reads the history of a visitor now. Safe to share between threads."""
+    """Reads the history of a visitor now. Safe to share between threads.
+
+    breaker   leaves the online store alone after it did not answer
+    """
 
     def __init__(self, settings: Settings, engine: sa.Engine) -> None:
         self._settings = settings
@@ -87,10 +93,40 @@ class OnlineHistories:
         self._lock = threading.Lock()
         self._stamp: tuple[int, int] | None = None
         self._current: _OpenVersion | None = None
+        self._damaged: set[str] = set()  # names of versions that could not be read
+        self._damage: str | None = None  # why the newest version is not the one that is read
+        self._consents = Consents(None)
+        self._rows_are_missing = False
+        self._restored_at = -RESTORE_SECONDS
+        self.breaker = Breaker("the online store", "Is the store of SHOPWRIGHT_REDIS_URL up?")
 
     def warm(self) -> None:
-        """Import and open everything that the first read needs."""
-        self._read_state(self._open_current(), "")
+        """Import and open everything that the first read needs, and read one row."""
+        self._read_current("")
+
+    @property
+    def problem(self) -> str | None:
+        """Why slates cannot use the online rows; None while they can."""
+        if self._current is not None and self._consents.refused is None:
+            return NOT_KNOWN
+        if self._damage is not None:
+            return self._damage
+        return _MISSING if self._rows_are_missing else self.breaker.problem
+
+    def restore_rows(self) -> None:
+        """Write the rows again that the online store has lost, from the files of the version.
+
+        At most once in RESTORE_SECONDS: a store that evicts rows is too small for them.
+        """
+        current = self._current
+        if not self._rows_are_missing or current is None:
+            return
+        if time.monotonic() < self._restored_at + RESTORE_SECONDS:
+            return
+        n_rows = write_user_states(self._settings, current.version.name)
+        log.warning("the online store had lost rows; those of %d users were written again", n_rows)
+        self._restored_at = time.monotonic()
+        self._rows_are_missing = False
 
     @property
     def as_of(self) -> datetime | None:
@@ -101,28 +137,46 @@ class OnlineHistories:
     def read(
         self, user_id: str | None, visitor_id: str | None, session_id: str | None, now: datetime
     ) -> UserHistory:
+        """Return the history of `read_visitor`."""
+        return self.read_visitor(user_id, visitor_id, session_id, now).history
+
+    def read_visitor(
+        self, user_id: str | None, visitor_id: str | None, session_id: str | None, now: datetime
+    ) -> VisitorHistory:
         """Return the history of a user, else of a visitor or session, with all events up to `now`.
 
         `now` is business time. With a user, events of the visitor or session without a user count
         too. Without one, a visitor has the events without a user, a session all of its events of
         the last VIEWED_DAYS days. The history of a user who does not allow personalization is
-        unknown. Raises Unavailable when the online store does not answer.
+        unknown. Raises Unavailable when the online store or the database does not answer.
         """
         as_of = feature_time(now)
         state, current = UserState.empty(), self._open_current()
+        ids = VisitorIds(user_id, visitor_id, session_id)
         with reading(self._engine) as connection:
             if user_id is not None:
-                state = self._read_state(current, user_id)
-                if not self._allows_personalization(connection, user_id, state):
-                    return UserHistory.unknown(as_of)
-            ids = _VisitorIds(user_id, visitor_id, session_id)
-            rows = self._read_later_events(connection, current, ids, now)
-        state = state.merge(rows)
+                if not self._consents.allow(connection, user_id):
+                    return VisitorHistory(UserHistory.unknown(as_of), allowed=False)
+                state, current = self._read_current(user_id)
+            rows = read_later_events(connection, self._describe_included(current), ids, now)
+            owners = {row.user_id for row in rows if row.user_id is not None}
+            refused = set() if user_id is not None else self._find_refused(connection, owners)
+        state = state.merge([row for row in rows if row.user_id not in refused])
         if not state.items and not state.viewed:
-            return UserHistory.unknown(as_of)
-        return state.build_history(
+            return VisitorHistory(UserHistory.unknown(as_of), not refused)
+        history = state.build_history(
             user_id, as_of, current.categories if current else _NO_CATEGORIES
         )
+        return VisitorHistory(history, not refused)
+
+    def find_refused_users(self, user_ids: Collection[str]) -> set[str]:
+        """Return those of these users who do not allow personalization.
+
+        Raises Unavailable where that cannot be known.
+        """
+        self._open_current()
+        with reading(self._engine) as connection:
+            return self._find_refused(connection, user_ids)
 
     def forget(self, user_id: str) -> None:
         """Erase the features of a user, online and offline; their repository erases the events."""
@@ -130,78 +184,65 @@ class OnlineHistories:
 
         forget_user(self._settings, user_id)
 
-    def _allows_personalization(
-        self, connection: sa.Connection, user_id: str, state: UserState
-    ) -> bool:
-        query = sa.select(user_consent.c.personalization_allowed).where(
-            user_consent.c.user_id == user_id
-        )
-        consent: bool | None = connection.execute(query).scalar()
-        return state.allowed if consent is None else consent
+    def _find_refused(self, connection: sa.Connection, user_ids: Collection[str]) -> set[str]:
+        return {user_id for user_id in user_ids if not self._consents.allow(connection, user_id)}
 
-    def _read_later_events(
-        self,
-        connection: sa.Connection,
-        current: _OpenVersion | None,
-        ids: _VisitorIds,
-        now: datetime,
-    ) -> Sequence[sa.Row]:
-        """Return the events to merge, each once.
+    def _describe_included(self, current: _OpenVersion | None) -> IncludedEvents:
+        if current is None:
+            return NOTHING_INCLUDED
+        version = current.version
+        return IncludedEvents(version.as_of, version.received_after, current.included)
 
-        Of a user those that the materialized row does not include, of a visitor or session all.
+    def _read_current(self, user_id: str) -> tuple[UserState, _OpenVersion | None]:
+        """Return the materialized row of a user, empty without one, and its version.
+
+        Where the version turns out to be damaged, that of the version before.
         """
-        as_of, received_after, included = _BEGINNING, _BEGINNING, NONE
-        if current is not None:
-            as_of, received_after = current.version.as_of, current.version.received_after
-            included = current.included
-        query = _QUERIES[_WithIds(*(value is not None for value in ids))]
-        if query is None:
-            return ()
-        given: dict[str, object] = {
-            name: value for name, value in ids._asdict().items() if value is not None
-        }
-        if ids.user_id is not None:
-            given |= {"as_of": as_of, "received_after": received_after}
-        lately = feature_time(now) - timedelta(days=VIEWED_DAYS)
-        rows = connection.execute(query, given | {"now": now, "lately": lately}).all()
-        later = {row.event_id: row for row in rows}
-        if ids.user_id is not None:
-            # The row may include a late event already: imported before or since, or read while it
-            # came.
-            late = [
-                row.event_id
-                for row in later.values()
-                if row.user_id is not None and row.occurred_at < as_of
-            ]
-            is_included = mark_known(digest_ids(late), included)
-            for event_id, known in zip(late, is_included, strict=True):
-                if known:
-                    del later[event_id]
-            return list(later.values())
-        refused = {
-            user_id
-            for user_id in {row.user_id for row in later.values()} - {None}
-            if not self._allows_personalization(
-                connection, user_id, self._read_state(current, user_id)
-            )
-        }
-        return [row for row in later.values() if row.user_id not in refused]
+        while True:
+            current = self._open_current()
+            try:
+                return self._read_state(current, user_id), current
+            except Damaged as error:  # opens the next one, and raises Damaged where there is none
+                log.warning("%s", error)
 
     def _read_state(self, current: _OpenVersion | None, user_id: str) -> UserState:
-        """Return the materialized row; empty when there is none."""
+        """Return the materialized row; empty when there is none.
+
+        Raises Damaged where the file of the online rows is, and the version is not opened again.
+        """
         if current is None:
             return UserState.empty()
+        failures = (OSError, RuntimeError, _redis_error_type(current.version.redis))
+        if self.breaker.is_open:
+            raise self.breaker.unavailable()
         try:
-            with self._lock:
-                answer = current.store.get_online_features(
-                    ["user_state:state"], [{"user_id": user_id}]
-                )
-        except (OSError, RuntimeError, _redis_error_type(current.version.redis)) as error:
-            raise Unavailable(
-                "online features do not answer", hint="Is the store of SHOPWRIGHT_REDIS_URL up?"
-            ) from error
-        row = answer.to_dict()["state"][0]
-        return UserState.empty() if row is None else UserState.unpack(row)
+            # Of those who wait while the store hangs the breaker refuses all but one.
+            with self._lock, self.breaker.guard(*failures):
+                row = _fetch_row(current.store, user_id)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise Unavailable("online features do not answer") from error
+            self._damaged.add(current.version.name)
+            self._stamp = None
+            raise _describe_damage(current.version, error) from error
+        if row is not None:
+            try:
+                return UserState.unpack(row)
+            except (ValueError, KeyError) as error:
+                raise Unavailable(f"an online row cannot be read: {error}") from error
+        if self._has_row(current, user_id):
+            self._rows_are_missing = True
+            raise Unavailable(_MISSING, hint="Try: shopwright features materialize")
+        return UserState.empty()
+
+    def _has_row(self, current: _OpenVersion, user_id: str) -> bool:
+        """Return whether the version was written with a row of this user, who may have been erased
+        since."""
+        digest = digest_ids([user_id])
+        if not mark_known(digest, current.users)[0]:
+            return False
+        path = users_file(self._settings, current.version.name)
+        return bool(mark_known(digest, read_digests(path))[0])
 
     def _open_current(self) -> _OpenVersion | None:
         """Return the current version, opened again when another one was published."""
@@ -209,22 +250,77 @@ class OnlineHistories:
         if stamp != self._stamp:
             with self._lock:
                 if stamp != self._stamp:
-                    self._current = self._open_version()
+                    self._current = self._open_newest()
+                    # The newest ones, even where an older version stands in for a damaged one.
+                    newest = next(iter(list_versions(self._settings)), None)
+                    self._consents = Consents.open(self._settings, newest)
+                    self._rows_are_missing = False
                     self._stamp = stamp
         return self._current
 
-    def _open_version(self) -> _OpenVersion | None:
-        version = current_version(self._settings)
-        if version is None:
-            return None
+    def _open_newest(self) -> _OpenVersion | None:
+        """Open the newest version that can be read; None before the first.
+
+        Raises Damaged where there are versions and none can be read.
+        """
+        damage: Damaged | None = None
+        for version in list_versions(self._settings):
+            if version.name in self._damaged:
+                damage = damage or _describe_damage(version)
+                continue
+            try:
+                opened = self._open_version(version)
+            except Damaged as error:
+                log.warning("%s", error)
+                self._damaged.add(version.name)
+                damage = damage or error
+                continue
+            serves = f"; those of version {version.name} serve"
+            self._damage = None if damage is None else f"{damage}{serves}"
+            return opened
+        self._damage = None if damage is None else str(damage)
+        if damage is not None:
+            raise damage
+        return None
+
+    def _open_version(self, version: Version) -> _OpenVersion:
         from features.online.feast_definitions import open_store
 
-        store = open_store(locate_store(self._settings, version.name))
-        items = load_items(self._settings)
-        included = read_digests(event_digests_file(self._settings, version.name))
+        items = load_items(self._settings, version=version)
+        location = locate_store(self._settings, version.name)
+        try:
+            if not version.redis:
+                location.online.stat()  # SQLite would take a file that is gone for a new one
+            store = open_store(location, READ_SECONDS)
+            if not version.redis:
+                _fetch_row(store, "")
+            included = read_digests(event_digests_file(self._settings, version.name))
+            users = read_digests(users_file(self._settings, version.name))
+        except Exception as error:  # registry and rows have errors of their own each
+            if isinstance(error, sqlite3.DatabaseError) and not is_damage(error):
+                raise Unavailable("online features do not answer") from error
+            raise _describe_damage(version, error) from error
         return _OpenVersion(
-            version, store, Categories.from_items(items.item_ids.tolist(), items.category), included
+            version=version,
+            store=store,
+            categories=Categories.from_items(items.item_ids.tolist(), items.category),
+            included=included,
+            users=users,
         )
+
+
+def _fetch_row(store: FeatureStore, user_id: str) -> bytes | None:
+    answer = store.get_online_features(["user_state:state"], [{"user_id": user_id}])
+    row: bytes | None = answer.to_dict()["state"][0]
+    return row
+
+
+def _describe_damage(version: Version, error: Exception | None = None) -> Damaged:
+    why = "" if error is None else f": {type(error).__name__}: {error}"
+    return Damaged(
+        f"the online features of version {version.name} are damaged{why}",
+        hint="Try: shopwright features materialize",
+    )
 
 
 def _redis_error_type(redis: bool) -> type[Exception]:
@@ -233,54 +329,3 @@ def _redis_error_type(redis: bool) -> type[Exception]:
     from redis.exceptions import RedisError
 
     return RedisError
-
-
-class _WithIds(NamedTuple):
-    """Which ids of a visitor are given."""
-
-    user: bool
-    visitor: bool
-    session: bool
-
-
-class _Condition(NamedTuple):
-    """The rows of one id: those with the id, of these the ones to read, and how old they may be."""
-
-    has_id: sa.ColumnElement[bool]
-    to_read: sa.ColumnElement[bool]
-    purchase_age: sa.ColumnElement[bool]
-
-
-def _build_branches(given: _WithIds) -> list[sa.Select]:
-    """Return the queries of each id: recent views, and purchases with refunds.
-
-    Views are bounded in age and number; purchases are bounded in age for a session only.
-    """
-    nobody = events.c.user_id.is_(None)
-    lately = events.c.occurred_at >= sa.bindparam("lately")
-    conditions: list[_Condition] = []
-    if given.user:
-        recent = events.c.occurred_at >= sa.bindparam("as_of")
-        late = events.c.received_at > sa.bindparam("received_after")
-        of_user = events.c.user_id == sa.bindparam("user_id")
-        conditions.append(_Condition(of_user, recent | late, sa.true()))
-    if given.visitor:
-        of_visitor = events.c.visitor_id == sa.bindparam("visitor_id")
-        conditions.append(_Condition(of_visitor, nobody, sa.true()))
-    if given.session:
-        of_session = events.c.session_id == sa.bindparam("session_id")
-        conditions.append(_Condition(of_session, nobody if given.user else sa.true(), lately))
-    past = sa.select(*_COLUMNS).where(events.c.occurred_at <= sa.bindparam("now"))
-    branches = []
-    for condition in conditions:
-        rows = past.where(condition.has_id, condition.to_read)
-        views = rows.where(lately, VIEWED).order_by(events.c.occurred_at.desc()).limit(_MAX_VIEWS)
-        branches += [sa.select(views.subquery()), rows.where(condition.purchase_age, BOUGHT)]
-    return branches
-
-
-# Built once: SQLAlchemy compiles each of them once.
-_QUERIES = {
-    given: sa.union_all(*_build_branches(given)) if any(given) else None
-    for given in (_WithIds(*flags) for flags in product((False, True), repeat=3))
-}

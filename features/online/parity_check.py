@@ -20,8 +20,9 @@ from features.contracts.errors import ShopwrightError
 from features.contracts.histories import UserHistory
 from features.contracts.seeds import generator
 from features.database import engine as open_engine
-from features.database import events as received
-from features.database import has_table, metadata
+from features.database import has_table
+from features.database_tables import events as received
+from features.database_tables import metadata
 from features.facts.facts import Facts
 from features.online.feast_definitions import (
     ITEM_FEATURES,
@@ -96,15 +97,21 @@ def check_parity(facts: Facts, settings: Settings, as_of: datetime) -> CheckRepo
     started = time.monotonic()
     as_of = as_of.astimezone(UTC).replace(microsecond=0)
     rng = generator(settings.seed, "features check")
-    comparisons = list(_compare_joins(facts, as_of, rng))
+    per_buyer = settings.orders_per_buyer
+    comparisons = list(_compare_joins(facts, as_of, rng, per_buyer))
     comparisons += _compare_online(facts, settings, rng)
     return CheckReport(as_of, tuple(comparisons), round(time.monotonic() - started, 1))
 
 
-def _compare_joins(facts: Facts, as_of: datetime, rng: np.random.Generator) -> Iterator[Comparison]:
+def _compare_joins(
+    facts: Facts, as_of: datetime, rng: np.random.Generator, per_buyer: int
+) -> Iterator[Comparison]:
     kinds = promotion_kinds(facts.read("promotions"))
     users = _sample_users(facts, rng)
-    snapshots = {at: _compute_snapshot(facts, at, users, kinds) for at in (as_of - _EARLIER, as_of)}
+    snapshots = {
+        at: _compute_snapshot(facts, at, users, kinds, per_buyer)
+        for at in (as_of - _EARLIER, as_of)
+    }
     with tempfile.TemporaryDirectory(prefix="shopwright-check-") as name:
         folder = Path(name)
         for at, tables in snapshots.items():
@@ -128,10 +135,11 @@ def _sample_users(facts: Facts, rng: np.random.Generator) -> list[str]:
 
 
 def _compute_snapshot(
-    facts: Facts, at: datetime, users: Sequence[str], kinds: Sequence[str]
+    facts: Facts, at: datetime, users: Sequence[str], kinds: Sequence[str], per_buyer: int
 ) -> dict[str, pa.Table]:
     events = facts.read("events")
-    items = compute_item_rows(facts, events, at, kinds)[ALL_ZONES]
+    rows = compute_item_rows(facts, events, at, kinds, orders_per_buyer=per_buyer)
+    items = rows[ALL_ZONES]
     rows = compute_user_rows(facts, events.filter(events.user_id.isin(users)), at)
     stamps = pa.array([at] * items.num_rows, rows[USER_ITEM][TIMESTAMP].type)
     return rows | {ITEM_FEATURES: items.append_column(TIMESTAMP, stamps)}

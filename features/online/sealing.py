@@ -10,11 +10,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pyarrow as pa
+import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.tables import EVENTS
 from features.database import engine as open_engine
-from features.database import events, has_table, reading, transaction
+from features.database import give_way, has_table, reading, transaction
+from features.database_tables import events
 from features.facts.events import EventLog
 from features.facts.facts import Facts
 from features.facts.known_events import digest_ids, mark_known, read_digests
@@ -23,6 +25,8 @@ from features.pipelines.feature_constants import VIEWED_DAYS
 
 # A week more than the time that histories look back.
 SEALED_AFTER = timedelta(days=VIEWED_DAYS + 7)
+
+_PART = 5_000
 
 
 def seal_events(facts: Facts, settings: Settings, now: datetime) -> int:
@@ -55,7 +59,17 @@ def seal_events(facts: Facts, settings: Settings, now: datetime) -> int:
             rows = rows.filter(pa.array(known))
             if rows.num_rows:
                 facts.add({EVENTS.name: rows})
-                with transaction(database) as connection:
-                    n_sealed += EventLog(connection).remove(rows["event_id"].to_pylist())
+                n_sealed += _remove_in_parts(database, rows["event_id"].to_pylist())
     finally:
         database.dispose()
+
+
+def _remove_in_parts(database: sa.Engine, event_ids: list[str]) -> int:
+    """Remove events in short transactions, so that senders of new ones never wait for long."""
+    n_removed = 0
+    for start in range(0, len(event_ids), _PART):
+        if start:
+            give_way(database)
+        with transaction(database) as connection:
+            n_removed += EventLog(connection).remove(event_ids[start : start + _PART])
+    return n_removed

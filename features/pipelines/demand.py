@@ -15,16 +15,20 @@ import ibis
 import ibis.expr.types as ir
 
 from features.contracts.tables import DEFAULT_ZONE, EventType
+from features.contracts.texts import name_column
 from features.pipelines.expressions import (
     before,
+    epoch_seconds,
     instant,
     kind_of,
     promotion_kinds,
     spread_plans,
     zone_of,
 )
+from features.pipelines.price_lists import continue_ended_prices
 
 _REDUCED = 0.99  # of the list price: who pays less bought at a reduced price
+_QUARTER_HOUR = 900.0  # seconds; days begin at whole quarters of an hour everywhere
 REACH = "reach:"  # prefix of the columns that hold the planned reach of one kind of promotion
 KEY = ("item_id", "zone", "week_start")
 
@@ -58,12 +62,14 @@ def weekly_demand(
     price.
 
     Columns: item_id, zone, week_start; units (purchases less what was refunded in that week, never
-    below 0; null from `as_of` on), revenue_minor, n_lines, mean_unit_price_minor (paid),
+    below 0, without what was given away; null from `as_of` on), largest_order (units of the largest
+    order), given_units (units given away, see `weekly_sales`), revenue_minor, n_lines,
+    mean_unit_price_minor (paid),
     median_list_price_minor (regular price seen in sales), share_bought_reduced (share of the units
     bought below it), planned_list_price_minor and planned_offer_price_minor (price list, mean over
     the week), planned_share_reduced (share of the week with an offer below the list price),
-    promotion_depth (largest planned), and `reach:KIND` for each of `kinds` (default: every kind of
-    promotion planned), 0..1.
+    promotion_depth (largest planned), and a `reach_column` for each of `kinds` (default: every
+    kind of promotion planned), 0..1.
     """
     weeks = week_spans(week_starts)
     sales = weekly_sales(before(events, as_of), weeks)
@@ -84,7 +90,9 @@ def weekly_demand(
 def weekly_sales(events: ir.Table, weeks: ir.Table) -> ir.Table:
     """Return units, revenue, lines and prices seen in sales.
 
-    A refund counts against the week in which it was made, so a past week never changes.
+    A refund counts against the week in which it was made, so a past week never changes. What is
+    given away says nothing about what sells at a price: purchases at price 0 are counted apart, as
+    given_units, but where the item never has another price.
     """
     types = (EventType.PURCHASE.value, EventType.REFUND.value)
     quantity = events.quantity.fill_null(1.0)
@@ -98,27 +106,39 @@ def weekly_sales(events: ir.Table, weeks: ir.Table) -> ir.Table:
         zone=zone_of(events),
         occurred_at=events.occurred_at,
         bought=events.event_type == EventType.PURCHASE.value,
+        order=events.order_id.fill_null(events.event_id),
         quantity=quantity,
         amount=amount,
+        is_priced=events.line_amount_minor.notnull() | events.unit_price_minor.notnull(),
         list_price_minor=events.list_price_minor,
         is_reduced=(amount < _REDUCED * quantity * events.list_price_minor).fill_null(False),
     )
     lines = lines.asof_join(weeks, lines.occurred_at >= weeks.week_start)
-    lines = lines.filter(lines.occurred_at < lines.week_end)
+    lines = _mark_given_away(lines.filter(lines.occurred_at < lines.week_end))
+    sold = lines.bought & ~lines.is_given
+    of_order = ibis.window(group_by=[*KEY, "order"])
+    lines = lines.mutate(order_units=ibis.ifelse(sold, lines.quantity, 0.0).sum().over(of_order))
+    sold, counted = lines.bought & ~lines.is_given, ~lines.is_given
     sign = ibis.ifelse(lines.bought, 1.0, -1.0)
-    paid = lines.amount.sum(where=lines.bought)
-    bought = lines.quantity.sum(where=lines.bought)
+    bought = lines.quantity.sum(where=sold)
+    reduced = lines.quantity.sum(where=sold & lines.is_reduced).fill_null(0.0)
     return lines.group_by(KEY).aggregate(
-        units=ibis.greatest((lines.quantity * sign).sum(), 0.0),
-        revenue_minor=ibis.greatest((lines.amount * sign).sum(), 0.0),
-        n_lines=lines.bought.sum(),
-        mean_unit_price_minor=paid / bought.nullif(0.0),
-        median_list_price_minor=lines.list_price_minor.median(where=lines.bought),
-        share_bought_reduced=lines.quantity.sum(where=lines.bought & lines.is_reduced).fill_null(
-            0.0
-        )
-        / bought.nullif(0.0),
+        units=ibis.greatest((lines.quantity * sign).sum(where=counted).fill_null(0.0), 0.0),
+        largest_order=lines.order_units.max(),
+        given_units=lines.quantity.sum(where=lines.is_given).fill_null(0.0),
+        revenue_minor=ibis.greatest((lines.amount * sign).sum(where=counted).fill_null(0.0), 0.0),
+        n_lines=sold.sum(),
+        mean_unit_price_minor=lines.amount.sum(where=sold) / bought.nullif(0.0),
+        median_list_price_minor=lines.list_price_minor.median(where=sold),
+        share_bought_reduced=reduced / bought.nullif(0.0),
     )
+
+
+def _mark_given_away(lines: ir.Table) -> ir.Table:
+    """Return the lines with `is_given`: bought at price 0 of an item that is sold at a price."""
+    of_item = ibis.window(group_by=["item_id", "zone"])
+    has_price = (lines.amount > 0).any().over(of_item)
+    return lines.mutate(is_given=lines.bought & lines.is_priced & (lines.amount == 0) & has_price)
 
 
 def daily_units(events: ir.Table, day_starts: Sequence[datetime], *, as_of: datetime) -> ir.Table:
@@ -129,6 +149,18 @@ def daily_units(events: ir.Table, day_starts: Sequence[datetime], *, as_of: date
     """
     days = weekly_sales(before(events, as_of), week_spans(day_starts))
     return days.select("item_id", "zone", day_start=days.week_start, units=days.units)
+
+
+def selling_hours(events: ir.Table) -> ir.Table:
+    """Return zone × second: the starts of quarters of an hour (epoch) with a purchase."""
+    purchases = events.filter(events.event_type == EventType.PURCHASE.value)
+    quarter = (epoch_seconds(purchases.occurred_at) / _QUARTER_HOUR).floor() * _QUARTER_HOUR
+    return purchases.select(zone=zone_of(purchases), second=quarter).distinct()
+
+
+def reach_column(kind: str) -> str:
+    """Return the name of the column that holds the planned reach of one kind of promotion."""
+    return f"{REACH}{name_column(kind)}"
 
 
 def weekly_promotions(
@@ -150,7 +182,7 @@ def weekly_promotions(
     plans = plans.mutate(covered=plans.reach * plans.share)
     # Of null and 1 the least is 1: a kind that is not planned must be 0 before.
     reach = {
-        f"{REACH}{k}": ibis.least(plans.covered.sum(where=plans.kind == k).fill_null(0.0), 1.0)
+        reach_column(k): ibis.least(plans.covered.sum(where=plans.kind == k).fill_null(0.0), 1.0)
         for k in kinds
     }
     return plans.group_by(KEY).aggregate(promotion_depth=plans.depth.max(), **reach)
@@ -161,7 +193,7 @@ def weekly_prices(
 ) -> ir.Table:
     """Return mean list and offer price of the price list in each week, and the share reduced.
 
-    Weighted by time.
+    Weighted by time. Where all rows of an item have ended, its last list price goes on.
 
     Prices of the default zone do not reach the zones in which the item has prices of its own, nor
     the `foreign` ones, which use another currency.
@@ -174,7 +206,8 @@ def weekly_prices(
     )
     rows = rows.filter(rows.is_own | rows.zone.notin(list(foreign))) if foreign else rows
     rows = rows.mutate(has_own=rows.is_own.any().over(ibis.window(group_by=["item_id", "zone"])))
-    rows = _split_into_steps(rows.filter(rows.is_own | ~rows.has_own).drop("is_own", "has_own"))
+    rows = rows.filter(rows.is_own | ~rows.has_own).drop("is_own", "has_own")
+    rows = _split_into_steps(continue_ended_prices(rows))
     rows = rows.join(weeks, rows.since < weeks.week_end)
     rows = rows.filter(rows.until.isnull() | (rows.until > rows.week_start))
     start = ibis.greatest(rows.since, rows.week_start)

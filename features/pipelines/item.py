@@ -7,7 +7,6 @@ their features use planned weeks ahead and past weeks. All others use only what 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,8 +15,10 @@ from functools import reduce
 import ibis
 import ibis.expr.types as ir
 
+from features.contracts.calendar import SECONDS_PER_WEEK
 from features.contracts.histories import FAST_DECAY_PER_WEEK
 from features.contracts.tables import EventType
+from features.contracts.texts import name_column
 from features.pipelines.expressions import (
     age_seconds,
     before,
@@ -29,14 +30,14 @@ from features.pipelines.expressions import (
     promotion_kinds,
     since,
     spread_plans,
-    zone_of,
 )
 from features.pipelines.feature_constants import (
     ALL_ZONES,
-    PRICE_DAYS,
     PROMOTION_WINDOWS,
     SECONDS_PER_DAY,
 )
+from features.pipelines.item_prices import price_position
+from features.pipelines.stock_counts import counts_of_zone, latest_counts
 from features.pipelines.user_item import order_lines, select_kept_lines, user_item_history
 
 NAMES = (
@@ -67,6 +68,26 @@ NAMES = (
     "promotion_depth_past_4w",
     "stock_on_hand",
 )
+
+
+def limit_repeats(events: ir.Table, as_of: datetime, per_visitor: int) -> ir.Table:
+    """Return purchases or views with at most `per_visitor` of one item by one visitor in a week,
+    the latest.
+
+    So sixty orders by one account do not outweigh what everybody else wants. Who gives no user_id
+    counts as a visitor, else by session or order. Weeks are counted back from `as_of`.
+    """
+    visitor = ibis.coalesce(
+        *(events[name] for name in ("user_id", "visitor_id", "session_id", "order_id")),
+        events.event_id,
+    )
+    age = age_seconds(epoch_seconds(events.occurred_at), as_of)
+    latest_first = ibis.window(
+        group_by=[events.item_id, visitor, (age / SECONDS_PER_WEEK).floor()],
+        order_by=[events.occurred_at.desc(), events.event_id],
+    )
+    numbered = events.mutate(n_later=ibis.row_number().over(latest_first))
+    return numbered.filter(numbered.n_later < per_visitor).drop("n_later")
 
 
 def velocity(purchases: ir.Table, as_of: datetime) -> ir.Table:
@@ -105,10 +126,11 @@ def repeat_rate(history: ir.Table) -> ir.Table:
     )
 
 
-def views_1w(events: ir.Table, as_of: datetime) -> ir.Table:
-    """Return the views of the item's page in the last 7 days."""
+def views_1w(events: ir.Table, as_of: datetime, per_visitor: int) -> ir.Table:
+    """Return the views of the item's page in the last 7 days, `per_visitor` of one visitor."""
     viewed = since(before(events, as_of), as_of, 7)
     viewed = viewed.filter(viewed.event_type == EventType.VIEW_ITEM.value)
+    viewed = limit_repeats(viewed, as_of, per_visitor)
     return viewed.group_by("item_id").aggregate(views_1w=viewed.count().cast("float64"))
 
 
@@ -126,116 +148,9 @@ def age_days(events: ir.Table, items: ir.Table, as_of: datetime) -> ir.Table:
     )
 
 
-def sale_price(purchases: ir.Table, as_of: datetime) -> ir.Table:
-    """Return item_id, zone, price_minor and list_price_minor: medians of the last PRICE_DAYS days.
-
-    Per unit sold.
-    """
-    recent = since(purchases, as_of, PRICE_DAYS)
-    paid = (recent.line_amount_minor / recent.quantity.coalesce(1.0).nullif(0.0)).coalesce(
-        recent.unit_price_minor
-    )
-    return recent.group_by(item_id=recent.item_id, zone=zone_of(recent)).aggregate(
-        price_minor=paid.median(),
-        list_price_minor=recent.list_price_minor.median(),
-        n_sales=recent.count(),
-    )
-
-
-def valid_price(price_history: ir.Table, as_of: datetime) -> ir.Table:
-    """Return item_id, zone, price_minor (offer) and list_price_minor, valid at `as_of`."""
-    valid = price_history.filter(
-        (price_history.valid_from <= instant(as_of))
-        & (price_history.valid_to.isnull() | (price_history.valid_to > instant(as_of)))
-    )
-    valid = valid.mutate(zone=zone_of(valid))
-    latest = valid.mutate(
-        order=ibis.row_number().over(
-            ibis.window(group_by=[valid.item_id, valid.zone], order_by=valid.valid_from.desc())
-        )
-    )
-    return latest.filter(latest.order == 0).select(
-        "item_id",
-        "zone",
-        price_minor=latest.offer_price_minor.cast("float64"),
-        list_price_minor=latest.list_price_minor.cast("float64"),
-    )
-
-
-def latest_cost(costs: ir.Table, as_of: datetime) -> ir.Table:
-    """Return cost_item, cost_zone and cost_minor: the unit cost that is valid at `as_of`."""
-    known = costs.filter(costs.valid_from <= instant(as_of))
-    by = known.group_by(cost_item=known.item_id, cost_zone=known.zone)
-    return by.aggregate(cost_minor=known.unit_cost_minor.argmax(known.valid_from))
-
-
-def price_position(
-    purchases: ir.Table,
-    items: ir.Table,
-    price_history: ir.Table,
-    as_of: datetime,
-    costs: ir.Table | None = None,
-) -> ir.Table:
-    """Return price_minor, list_price_minor, discount_depth, margin and price_position per item.
-
-    The price is the one of the price list, else the one observed in sales. discount_depth = 1 -
-    price ÷ list price, at least 0. margin = 1 - unit cost ÷ price; the cost is that of the zone in
-    `costs`, else of the catalogue; without `costs` it is unknown. price_position: share of the
-    other items of the category in the zone that are cheaper (0 cheapest, 1 the most expensive; ties
-    share the lowest value; null in a category of one). Over all zones, an item is described by the
-    zone in which it sold most lately (the first by name among equals), since zones may differ in
-    currency.
-    """
-    valid = valid_price(price_history, as_of)
-    observed = sale_price(purchases, as_of)
-    both = valid.outer_join(observed, ["item_id", "zone"])
-    prices = both.select(
-        item_id=both.item_id.coalesce(both.item_id_right),
-        zone=both.zone.coalesce(both.zone_right),
-        price_minor=both.price_minor.coalesce(both.price_minor_right),
-        list_price_minor=both.list_price_minor.coalesce(both.list_price_minor_right),
-        n_sales=both.n_sales.coalesce(0),
-    )
-    prices = prices.filter(prices.price_minor.notnull())
-    ranked = prices.left_join(items.select("item_id", "category"), "item_id")
-    ranked = ranked.mutate(
-        price_position=ibis.percent_rank().over(
-            ibis.window(
-                group_by=[ranked.zone, ranked.category.coalesce("")], order_by=ranked.price_minor
-            )
-        ),
-        n_category=ranked.count().over(
-            ibis.window(group_by=[ranked.zone, ranked.category.coalesce("")])
-        ),
-        order=ibis.row_number().over(
-            ibis.window(group_by=ranked.item_id, order_by=[ranked.n_sales.desc(), ranked.zone])
-        ),
-    )
-    main = ranked.filter(ranked.order == 0)
-    if costs is None:
-        main = main.mutate(cost_minor=ibis.null("float64"))
-    else:
-        cost, stated = (
-            latest_cost(costs, as_of),
-            items.select(stated_item=items.item_id, stated_cost=items.unit_cost_minor),
-        )
-        main = main.left_join(cost, [main.item_id == cost.cost_item, main.zone == cost.cost_zone])
-        main = main.left_join(stated, main.item_id == stated.stated_item)
-        main = main.mutate(cost_minor=main.cost_minor.coalesce(main.stated_cost).cast("float64"))
-    depth = 1.0 - main.price_minor / main.list_price_minor.nullif(0.0)
-    return main.select(
-        "item_id",
-        "price_minor",
-        "list_price_minor",
-        price_position=ibis.ifelse(main.n_category > 1, main.price_position, None),
-        discount_depth=ibis.ifelse(depth < 0.0, 0.0, depth),
-        margin=1.0 - main.cost_minor / main.price_minor.nullif(0.0),
-    )
-
-
 def promotion_column(kind: str, window: str) -> str:
     """Return the name of the reach column of one kind, `promotion_reach_display_next_1w`."""
-    return f"promotion_reach_{re.sub('[^0-9a-z]+', '_', kind.lower()).strip('_')}_{window}"
+    return f"promotion_reach_{name_column(kind)}_{window}"
 
 
 def promotion_state(promotions: ir.Table, as_of: datetime, kinds: Sequence[str]) -> ir.Table:
@@ -261,15 +176,28 @@ def promotion_state(promotions: ir.Table, as_of: datetime, kinds: Sequence[str])
     return _select_within_windows(promotions, as_of).group_by("item_id").aggregate(**columns)
 
 
-def stock_on_hand(stock: ir.Table, items: ir.Table, as_of: datetime) -> ir.Table:
-    """Return units on hand: the latest count before `as_of`, over zones, else the catalogue's."""
+def stock_on_hand(stock: ir.Table, items: ir.Table, as_of: datetime, zone: str) -> ir.Table:
+    """Return units on hand: the latest count before `as_of`, else the catalogue's number.
+
+    Over all zones counts add up, and the catalogue's number replaces a sum that is older.
+    """
     known = stock.filter(stock["at"] < instant(as_of))
-    latest = known.group_by(item_id=known.item_id, zone=zone_of(known)).aggregate(
-        on_hand=known.on_hand.argmax(known["at"])
+    if zone == ALL_ZONES:
+        latest = latest_counts(known)
+        counted = latest.group_by("item_id").aggregate(
+            on_hand=latest.on_hand.sum(), counted_at=latest["at"].max()
+        )
+    else:
+        counted = counts_of_zone(known, items, zone).mutate(
+            counted_at=ibis.null("timestamp('UTC')")
+        )
+    joined = items.select("item_id", "stock_on_hand", "stock_on_hand_at").left_join(
+        counted, "item_id"
     )
-    counted = latest.group_by("item_id").aggregate(on_hand=latest.on_hand.sum())
-    joined = items.select("item_id", "stock_on_hand").left_join(counted, "item_id")
-    return joined.select("item_id", stock_on_hand=joined.on_hand.coalesce(joined.stock_on_hand))
+    is_older = (joined.stock_on_hand_at > joined.counted_at).fill_null(False)
+    stated = joined.stock_on_hand
+    on_hand = ibis.ifelse(is_older, stated, joined.on_hand.coalesce(stated))
+    return joined.select("item_id", stock_on_hand=on_hand)
 
 
 @dataclass(frozen=True)
@@ -277,6 +205,8 @@ class ItemTables:
     """The tables from which item features are computed, in their stored schemas.
 
     Without `stock` and `costs` what is on hand and the margin are unknown.
+
+    orders_per_buyer   so many orders and views of an item by one buyer count in a week
     """
 
     events: ir.Table
@@ -285,12 +215,16 @@ class ItemTables:
     price_history: ir.Table
     stock: ir.Table | None = None
     costs: ir.Table | None = None
+    orders_per_buyer: int = 1
 
     @classmethod
-    def read(cls, read_table: Callable[[str], ir.Table]) -> ItemTables:
+    def read(
+        cls, read_table: Callable[[str], ir.Table], *, orders_per_buyer: int = 1
+    ) -> ItemTables:
         """Return the tables that `read_table` gives under their names."""
         names = ("events", "items", "promotions", "price_history", "stock", "costs")
-        return cls(**{name: read_table(name) for name in names})
+        tables = {name: read_table(name) for name in names}
+        return cls(**tables, orders_per_buyer=orders_per_buyer)
 
 
 def item_features(
@@ -319,14 +253,14 @@ def item_features(
     purchases = events.filter(events.event_type == EventType.PURCHASE.value)
     history = user_item_history(select_kept_lines(order_lines(events, as_of)), as_of)
     parts = [
-        velocity(purchases, as_of),
+        velocity(limit_repeats(purchases, as_of, tables.orders_per_buyer), as_of),
         repeat_rate(history),
-        views_1w(events, as_of),
+        views_1w(events, as_of, tables.orders_per_buyer),
         price_position(purchases, items, price_history, as_of, tables.costs),
         promotion_state(promotions, as_of, kinds),
     ]
     if tables.stock is not None:
-        parts.append(stock_on_hand(in_zone(tables.stock, zone), items, as_of))
+        parts.append(stock_on_hand(tables.stock, items, as_of, zone))
     return _join_parts(age_days(events, available, as_of), items, parts, columns(kinds), zone)
 
 

@@ -163,6 +163,22 @@ def explain_objection(history: Sequence[Price], row: NewPrice, rule: Rule) -> st
     return None
 
 
+def explain_new_objection(history: Sequence[Price], row: NewPrice, rule: Rule) -> str | None:
+    """Return `explain_objection` of a row of a price list, None where its reduction goes on.
+
+    A reduction goes on where the price right before, or the one that the row corrects, announced it
+    at the same offer price: nothing is announced.
+    """
+    if _is_announced(row):
+        steps = list_steps(history, row.valid_from)
+        n_right_before = 2 if steps and steps[-1].since == row.valid_from else 1
+        before = [step.price for step in steps[-n_right_before:] if step.price is not None]
+        offers = [price.offer_price_minor for price in before if _is_announced(price)]
+        if row.offer_price_minor in offers:
+            return None
+    return explain_objection(history, row, rule)
+
+
 def explain_objections(
     ledger: Ledger, prices: Mapping[str, NewPrice], find_rules: FindRules
 ) -> dict[str, str]:

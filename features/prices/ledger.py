@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -20,7 +20,9 @@ import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.tables import PRICE_HISTORY, TIMESTAMP
-from features.database import engine, has_table, insert_new, lock, price_ledger, reading
+from features.database import insert_new, lock, reading_stored
+from features.database_tables import price_ledger
+from features.prices.currencies import KeptCurrency, keep_currencies
 
 _CHUNK = 2_000
 _FETCH = 50_000
@@ -77,10 +79,28 @@ class NewPrice:
 
 @dataclass(frozen=True, kw_only=True)
 class Price(NewPrice):
-    """A price of the ledger. `seq` grows in the order of appending."""
+    """A price of the ledger. `seq` grows in the order of appending.
+
+    expired_at   when the price list of the item ended: this is its last list price, which goes on;
+                 None for a price that is valid
+    """
 
     seq: int
     price_id: str
+    expired_at: datetime | None = None
+
+    def continue_expired(self) -> Price:
+        """Return the list price of a row that has ended, as it goes on."""
+        if self.valid_to is None:
+            return self
+        return replace(
+            self,
+            valid_from=self.valid_to,
+            valid_to=None,
+            offer_price_minor=self.list_price_minor,
+            promotion_id=None,
+            expired_at=self.valid_to,
+        )
 
 
 class Ledger:
@@ -90,15 +110,23 @@ class Ledger:
         self._connection = connection
 
     def append(self, rows: Sequence[NewPrice]) -> int:
-        """Append prices in the given order and return how many were new."""
+        """Append prices in the given order and return how many were new.
+
+        Raises BadInput for a price in another currency than its zone is kept in.
+        """
         if not rows:
             return 0
         lock(self._connection, "price_ledger")
+        for zone, currency in sorted({(row.zone, row.currency) for row in rows}):
+            keep_currencies(self._connection, {zone: KeptCurrency.of(currency)})
         values = [{**vars(row), "price_id": row.content_id()} for row in rows]
         return insert_new(self._connection, price_ledger, "price_id", values)
 
     def find_current(self, item_ids: Iterable[str], zone: str, at: datetime) -> dict[str, Price]:
-        """Return the current price at `at`, by item; items without one are absent."""
+        """Return the current price at `at`, by item; items without one are absent.
+
+        Where all prices of an item have ended its last list price goes on (`expired_at`).
+        """
         table = price_ledger.c
         latest = sa.func.row_number().over(
             partition_by=table.item_id, order_by=(table.valid_from.desc(), table.seq.desc())
@@ -112,17 +140,51 @@ class Ledger:
             )
             rows = self._connection.execute(sa.select(ranked).where(ranked.c.recency == 1))
             prices.update((row.item_id, _build_price(row)) for row in rows)
+            missing = [item_id for item_id in chunk if item_id not in prices]
+            prices |= self._find_expired(missing, zone, at)
         return prices
 
+    def _find_expired(self, item_ids: Sequence[str], zone: str, at: datetime) -> dict[str, Price]:
+        """Return the last list prices, as they go on, of the items all of whose prices ended."""
+        table = price_ledger.c
+        in_zone = table.zone == zone, table.item_id.in_(item_ids)
+        query = (
+            sa.select(table.item_id)
+            .where(*in_zone)
+            .group_by(table.item_id)
+            .having(*_have_ended(at))
+        )
+        ended = list(self._connection.execute(query).scalars()) if item_ids else []
+        last = {
+            item_id: max(history, key=lambda price: (price.valid_to, price.valid_from, price.seq))
+            for item_id, history in self.read_histories(ended, zone).items()
+        }
+        return {item_id: price.continue_expired() for item_id, price in last.items()}
+
+    def list_expired(self, zone: str, at: datetime) -> dict[str, datetime]:
+        """Return when the price lists of the items of a zone ended that have ended, by item."""
+        table = price_ledger.c
+        end = sa.func.max(table.valid_to)
+        query = sa.select(table.item_id, end).where(table.zone == zone).group_by(table.item_id)
+        rows = self._connection.execute(query.having(*_have_ended(at)))
+        return {row[0]: row[1] for row in rows}
+
     def read_offers(self, zone: str, at: datetime) -> dict[str, int]:
-        """Return the current offer price at `at` of every item of a zone, minor units."""
+        """Return the current offer price at `at` of every item of a zone, minor units.
+
+        As in `find_current`, the last list price of an item goes on.
+        """
         table = price_ledger.c
         query = sa.select(table.item_id, table.offer_price_minor).where(
             table.zone == zone, *_is_valid_at(at)
         )
         # Of an item the last row overwrites the others: it is the current price.
         rows = self._connection.execute(query.order_by(table.valid_from, table.seq))
-        return {row.item_id: row.offer_price_minor for row in rows}
+        offers = {row.item_id: row.offer_price_minor for row in rows}
+        for chunk in _chunks(self.list_expired(zone, at)):
+            expired = self._find_expired(chunk, zone, at)
+            offers |= {item_id: price.offer_price_minor for item_id, price in expired.items()}
+        return offers
 
     def read_last_seq(self) -> int:
         """Return the number of the row appended last, 0 in an empty ledger."""
@@ -191,6 +253,24 @@ class Ledger:
         row = self._connection.execute(query).one_or_none()
         return None if row is None else _build_price(row)
 
+    def find_last_of_suggestions(self, suggestion_ids: Iterable[str]) -> dict[str, Price]:
+        """Return the row appended last for each suggestion that has any, by suggestion id."""
+        table = price_ledger.c
+        last: dict[str, Price] = {}
+        for chunk in _chunks(suggestion_ids):
+            query = sa.select(price_ledger).where(table.suggestion_id.in_(chunk))
+            for row in self._connection.execute(query.order_by(table.seq)):
+                last[row.suggestion_id] = _build_price(row)
+        return last
+
+    def find_by_ids(self, price_ids: Iterable[str]) -> dict[str, Price]:
+        """Return the rows with these ids, by id; unknown ids are left out."""
+        prices: dict[str, Price] = {}
+        for chunk in _chunks(price_ids):
+            query = sa.select(price_ledger).where(price_ledger.c.price_id.in_(chunk))
+            prices |= {row.price_id: _build_price(row) for row in self._connection.execute(query)}
+        return prices
+
     def list_after(self, seq: int, limit: int, zone: str | None = None) -> list[Price]:
         """Return the rows appended after number `seq`, in order: the feed of a shop system."""
         query = (
@@ -209,6 +289,14 @@ class Ledger:
         if zone is not None:
             query = query.where(price_ledger.c.zone == zone)
         return self._connection.execute(query).first() is None
+
+    def list_listed_zones(self) -> set[str]:
+        """Return the zones that have prices of a price list, beside opening balances."""
+        table = price_ledger.c
+        query = sa.select(table.zone).where(
+            table.source == str(PriceSource.IMPORTED), table.valid_from != table.recorded_at
+        )
+        return set(self._connection.execute(query.distinct()).scalars())
 
     def list_zones(self) -> list[str]:
         """Return the zones that ever had a price, sorted."""
@@ -262,18 +350,12 @@ def read_known_prices(settings: Settings, at: datetime | None = None) -> pa.Tabl
     and rollback) recorded from then on, which were not known yet. None when the database has no
     ledger yet.
     """
-    if settings.database_url is None and not (settings.home / "shopwright.db").exists():
-        return None
-    database = engine(settings)
-    try:
-        if not has_table(database, price_ledger.name):
+    with reading_stored(settings, price_ledger) as connection:
+        if connection is None:
             return None
-        with reading(database) as connection:
-            rows = Ledger(connection).as_arrow(
-                [source for source in PriceSource if source is not PriceSource.OBSERVED]
-            )
-    finally:
-        database.dispose()
+        rows = Ledger(connection).as_arrow(
+            [source for source in PriceSource if source is not PriceSource.OBSERVED]
+        )
     if at is not None:
         decided = pc.is_in(rows["source"], value_set=pa.array([str(source) for source in DECIDED]))
         rows = rows.filter(
@@ -285,9 +367,21 @@ def read_known_prices(settings: Settings, at: datetime | None = None) -> pa.Tabl
     return latest.select(PRICE_HISTORY.arrow.names)
 
 
+def read_priced_zones(settings: Settings) -> list[str]:
+    """Return the zones that ever had a price; none when the database has no ledger yet."""
+    with reading_stored(settings, price_ledger) as connection:
+        return [] if connection is None else Ledger(connection).list_zones()
+
+
 def _is_valid_at(at: datetime) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     table = price_ledger.c
     return table.valid_from <= at, sa.or_(table.valid_to.is_(None), table.valid_to > at)
+
+
+def _have_ended(at: datetime) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """Return the conditions of a group of rows that all have ended."""
+    table = price_ledger.c
+    return sa.func.count() == sa.func.count(table.valid_to), sa.func.max(table.valid_to) <= at
 
 
 def _chunks(item_ids: Iterable[str]) -> Iterable[list[str]]:

@@ -14,6 +14,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from features.contracts.arrays import Float64Array, ObjectArray
+from features.contracts.errors import Unavailable
 from features.database import reading
 from features.prices.ledger import Ledger
 
@@ -48,11 +49,11 @@ class OfferPrices:
     def read(self, item_ids: ObjectArray, zone: str, at: datetime) -> Float64Array:
         """Return the offer price of each item at `at`, minor units; NaN without one.
 
-        The array is shared: do not write to it.
+        The array is shared: do not write to it. While the database does not answer, these are the
+        offers read last; raises Unavailable where there are none.
         """
         with self._lock:
-            with reading(self._engine) as connection:
-                cached = self._refresh(Ledger(connection), zone, at)
+            cached = self._read_current(zone, at)
             if cached.aligned is None or cached.item_ids is not item_ids:
                 offers = cached.offers
                 cached.aligned = np.array(
@@ -60,6 +61,15 @@ class OfferPrices:
                 )
                 cached.item_ids = item_ids
             return cached.aligned
+
+    def _read_current(self, zone: str, at: datetime) -> _ZoneOffers:
+        try:
+            with reading(self._engine) as connection:
+                return self._refresh(Ledger(connection), zone, at)
+        except Unavailable:
+            if zone not in self._zones:
+                raise
+            return self._zones[zone]
 
     def _refresh(self, ledger: Ledger, zone: str, at: datetime) -> _ZoneOffers:
         seq, cached = ledger.read_last_seq(), self._zones.get(zone)

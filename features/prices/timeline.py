@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
 
-from features.prices.ledger import DECIDED, Price
+from features.prices.ledger import DECIDED, Price, PriceSource
 
 
 def compute_mean_offer(history: Sequence[Price], start: datetime, end: datetime) -> float | None:
     """Return the mean offer price from `start` until `end`, minor units, weighted by time.
 
-    Time without a valid price does not count; None when there is none at all. The same mean as that
+    Time without a price does not count; None when there is none at all. The same mean as that
     of a week in `features.pipelines.demand.weekly_prices`.
     """
     times = {
@@ -21,12 +21,14 @@ def compute_mean_offer(history: Sequence[Price], start: datetime, end: datetime)
     }
     steps = [start, *sorted(time for time in times if start < time < end), end]
     spans = [
-        (find_price_at(history, since), (until - since).total_seconds())
+        (find_served_price(history, since), (until - since).total_seconds())
         for since, until in pairwise(steps)
     ]
     known = [(price.offer_price_minor, seconds) for price, seconds in spans if price is not None]
     if not known:
         return None
+    if len({offer for offer, _ in known}) == 1:  # exact, however long it is valid
+        return float(known[0][0])
     return sum(offer * seconds for offer, seconds in known) / sum(seconds for _, seconds in known)
 
 
@@ -44,9 +46,9 @@ def is_effective(history: Sequence[Price], change: Price, at: datetime) -> bool:
     return change.reverts_price_id is None and find_price_at(_drop_undone(history), at) == change
 
 
-def find_price_without(history: Sequence[Price], change: Price, at: datetime) -> Price | None:
-    """Return the price that would be current at `at` without `change`."""
-    return find_price_at(_drop_undone(history, without=change), at)
+def drop_change(history: Sequence[Price], change: Price) -> list[Price]:
+    """Return the history without `change`, without rollbacks and without what these undid."""
+    return _drop_undone(history, without=change)
 
 
 def _drop_undone(history: Sequence[Price], without: Price | None = None) -> list[Price]:
@@ -56,17 +58,55 @@ def _drop_undone(history: Sequence[Price], without: Price | None = None) -> list
     for row in sorted(history, key=lambda price: -price.seq):
         if row.reverts_price_id is not None and row.seq not in undone:
             undone.add(numbers[row.reverts_price_id])
-    return [row for row in history if row.seq not in undone and row.reverts_price_id is None]
+    return [
+        row
+        for row in history
+        if row.seq not in undone
+        and row.reverts_price_id is None
+        and row.source is not PriceSource.ROLLBACK
+    ]
 
 
-def find_price_at(history: Iterable[Price], at: datetime) -> Price | None:
+def find_price_at(history: Sequence[Price], at: datetime) -> Price | None:
     """Return the price of a history that is valid at `at`, None where none is."""
-    valid = (
+    return max(_select_valid(history, at), key=_precedence, default=None)
+
+
+def list_valid_prices(history: Sequence[Price], at: datetime) -> list[Price]:
+    """Return the price that is valid at `at`, then the one beneath it that is valid when it ends,
+    and so on; without what begins after `at`."""
+    prices: list[Price] = []
+    for price in sorted(_select_valid(history, at), key=_precedence, reverse=True):
+        end = prices[-1].valid_to if prices else at
+        if end is not None and (price.valid_to is None or price.valid_to > end):
+            prices.append(price)
+    return prices
+
+
+def _select_valid(history: Sequence[Price], at: datetime) -> list[Price]:
+    return [
         price
         for price in history
         if price.valid_from <= at and (price.valid_to is None or at < price.valid_to)
-    )
-    return max(valid, key=_precedence, default=None)
+    ]
+
+
+def find_served_price(history: Sequence[Price], at: datetime) -> Price | None:
+    """Return the price of a history that is served at `at`.
+
+    The valid one; where all prices have ended, the last list price as it goes on.
+    """
+    price = find_price_at(history, at)
+    has_ended = all(row.valid_to is not None and row.valid_to <= at for row in history)
+    if price is None and has_ended and (last := find_last_price(history, at)) is not None:
+        return last.continue_expired()
+    return price
+
+
+def find_last_price(history: Sequence[Price], at: datetime) -> Price | None:
+    """Return the price of a history that ended last before `at`, None where none has."""
+    ended = [price for price in history if price.valid_to is not None and price.valid_to <= at]
+    return max(ended, key=lambda price: (price.valid_to, *_precedence(price)), default=None)
 
 
 class PriceStep(NamedTuple):

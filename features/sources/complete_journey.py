@@ -20,6 +20,7 @@ from configs.settings import Settings
 from features.contracts.calendar import week_starts
 from features.contracts.errors import BadInput
 from features.contracts.tables import EVENTS, ITEMS, PROMOTIONS, USERS, EventType
+from features.contracts.texts import sql_path
 from features.sources.report import FactStore, ImportReport, TableReport
 
 TIMEZONE = "America/New_York"
@@ -65,6 +66,7 @@ def import_complete_journey(
         progress(f"reading {name}")
         report.tables[name] = TableReport()
         tables[name] = read(duck, report.tables[name])
+    report.count_zones(tables, settings)
     progress("writing tables")
     for name, count in facts.write(tables).items():
         report.tables[name].written = count
@@ -83,8 +85,8 @@ def _open_duck() -> duckdb.DuckDBPyConnection:
     duck.execute("SET TimeZone = 'UTC'")
     duck.execute("SET enable_progress_bar = false")
     for name in ("transactions", "products", "promotions"):
-        path = str(folder / f"{name}.parquet").replace("'", "''")
-        duck.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{path}')")
+        path = sql_path(str(folder / f"{name}.parquet"))
+        duck.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({path})")
     weeks = week_starts(datetime(2017, 1, 1, 12, tzinfo=UTC), DEMO_CLOCK_START, TIMEZONE)
     rows = pa.table(
         {"week": range(1, _N_WEEKS + 1), "starts_at": weeks[:_N_WEEKS], "ends_at": weeks[1:]}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +14,16 @@ import pyarrow.compute as pc
 
 from configs.settings import Settings
 from features.contracts.errors import BadInput, TooManyBadRows
-from features.contracts.row_checks import CLOCK_SKEW
-from features.contracts.tables import EVENTS, TABLES, TableSchema
+from features.contracts.near_names import find_near_names
+from features.contracts.row_checks import CLOCK_SKEW, UNKNOWN_ZONE, ZoneRules
+from features.contracts.tables import EVENTS, ITEMS, PRICE_HISTORY, TABLES, TableSchema
 from features.contracts.texts import sql_literal
+from features.sources.advice import advise, find_examples
 from features.sources.quarantine import write_quarantine
 from features.sources.raw import BAD_ROWS, load_raw
 from features.sources.report import FactStore, ImportReport, TableReport, count_reasons
+from features.sources.stock_times import date_stock
+from features.sources.unknown_items import check_items
 from features.sources.validation import Validated, validate
 
 _REQUIRED = ("events", "items")
@@ -39,19 +42,28 @@ def import_folder(
 
     Rows that fail validation go to `quarantine/` in the state folder with file, row, reasons and
     raw values. Raises BadInput for a file that cannot be read as its table, TooManyBadRows above
-    `settings.max_bad_share`.
+    `settings.max_bad_share`, TooManyUnknownItems above `settings.max_unknown_items`.
     """
     paths_of = _find_files(folder, facts)
-    report = ImportReport(str(folder), ignored=_list_ignored(folder, paths_of))
+    ignored = _list_ignored(folder, paths_of)
+    report = ImportReport(str(folder), ignored=ignored, near_tables=_find_near_tables(ignored))
     tables: dict[str, pa.Table] = {}
-    for name, paths in paths_of.items():
+    zones = None
+    # The price list first: its zones are known, others are not.
+    for name in sorted(paths_of, key=lambda name: name != PRICE_HISTORY.name):
         progress(f"reading {name}")
+        if zones is None and name != PRICE_HISTORY.name:
+            zones = _find_zones(tables, facts)
         validated, report.tables[name] = _read_table(
-            TABLES[name], paths, settings, latest=now + CLOCK_SKEW
+            TABLES[name], paths_of[name], settings, latest=now + CLOCK_SKEW, zones=zones
         )
         tables[name] = _keep_known_ids(validated, facts)
+    report.tables = {name: report.tables[name] for name in paths_of}
+    if ITEMS.name in tables:
+        tables[ITEMS.name] = date_stock(tables[ITEMS.name], facts, now)
     _refuse_many_bad_rows(report, settings, now)
-    _note_unknown_items(tables, report)
+    check_items(tables, facts, report, settings)
+    report.count_zones(tables, settings)
     progress("writing tables")
     for name, count in facts.write(tables).items():
         report.tables[name].written = count
@@ -83,32 +95,54 @@ def _find_files(folder: Path, facts: FactStore) -> dict[str, list[Path]]:
     missing = [name for name in _REQUIRED if name not in paths_of and facts.is_empty(name)]
     if missing or not paths_of:
         contents = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+        near = _find_near_tables(_list_ignored(folder, paths_of))
+        guesses = "".join(f" Is {file} meant to be {names[0]}?" for file, names in near.items())
         raise BadInput(
             f"the folder has no {' and no '.join(missing) or 'canonical table'}",
             where=str(folder),
             hint=(
                 f"It holds {contents}; files are called NAME.csv or NAME.parquet for "
-                f"{', '.join(TABLES)}"
+                f"{', '.join(TABLES)}.{guesses}"
             ),
         )
     return paths_of
 
 
+def _find_zones(tables: Mapping[str, pa.Table], facts: FactStore) -> ZoneRules:
+    """Return the zones that rows may name, with those of the price list among `tables`."""
+    listed = tables.get(PRICE_HISTORY.name)
+    return facts.find_zone_rules([] if listed is None else listed["zone"].unique().to_pylist())
+
+
 def _read_table(
-    schema: TableSchema, paths: list[Path], settings: Settings, *, latest: datetime
+    schema: TableSchema,
+    paths: list[Path],
+    settings: Settings,
+    *,
+    latest: datetime,
+    zones: ZoneRules | None,
 ) -> tuple[Validated, TableReport]:
     """Return the rows of one table after the checks, and the report of them."""
     with _open_duck(settings) as duck:
-        present, rejected = load_raw(duck, schema, paths)
-        _refuse_missing_columns(schema, present, paths)
-        validated = validate(duck, schema, present, settings, latest=latest)
+        raw = load_raw(duck, schema, paths)
+        _refuse_missing_columns(schema, raw.names, paths)
+        validated = validate(duck, schema, raw.names, settings, latest=latest, zones=zones)
         n_raw = duck.sql("SELECT count(*) FROM raw").fetchone()
-    report = TableReport(duplicates=validated.duplicates, attributes=validated.attributes)
-    report.rows_read = int(n_raw[0]) + rejected.num_rows if n_raw else 0
-    bad = pa.concat_tables([rejected, validated.bad.cast(BAD_ROWS)])
+    report = TableReport(
+        duplicates=validated.duplicates,
+        attributes=validated.attributes,
+        near_columns=_find_near_columns(schema, raw.names),
+        rounded=dict(validated.rounded),
+        decimal_ids=raw.decimal_ids,
+        n_unknown_zones=validated.n_unknown_zones,
+    )
+    report.rows_read = int(n_raw[0]) + raw.rejected.num_rows if n_raw else 0
+    bad = pa.concat_tables([raw.rejected, validated.bad.cast(BAD_ROWS)])
     if bad.num_rows:
         report.n_bad = bad.num_rows
         report.quarantined = Counter(count_reasons(bad["reasons"].to_pylist()))
+        names = [column.name for column in schema.columns]
+        report.examples = find_examples(bad, names)
         report.quarantine_file = write_quarantine(schema.name, bad, settings)
     return validated, report
 
@@ -156,39 +190,60 @@ def _refuse_many_bad_rows(report: ImportReport, settings: Settings, now: datetim
     else:
         what = f"no row of {' and '.join(lost)} is good"
     reasons = sum((table.quarantined for table in report.tables.values()), Counter[str]())
-    most = "; ".join(f"{reason}: {n:,}" for reason, n in reasons.most_common(3))
-    clock = (
-        f" The shop's clock says {now.isoformat()}."
-        if any("future" in reason for reason in reasons)
-        else ""
-    )
+    examples = {
+        reason: example
+        for table in report.tables.values()
+        for reason, example in table.examples.items()
+    }
+    often = reasons.most_common(3)
+    most = "; ".join(f"{reason}: {n:,} ({examples[reason]})" for reason, n in often)
+    advice = dict.fromkeys(filter(None, (advise(reason) for reason, _ in often)))
+    clock = zones = ""
+    if any("future" in reason for reason in reasons):
+        clock = f" The shop's clock says {now.isoformat()}."
+    if UNKNOWN_ZONE in reasons:
+        zones = (
+            " Zones are those of SHOPWRIGHT_ZONES and of price_history; SHOPWRIGHT_UNKNOWN_ZONES="
+            "default makes others default."
+        )
     raise TooManyBadRows(
         f"{what}; nothing was imported. Most often: {most}",
         where=", ".join(
             str(table.quarantine_file) for table in report.tables.values() if table.quarantine_file
         ),
-        hint=f"Look at the rows there, mend the source, or allow more with --max-bad-share.{clock}",
+        hint=" ".join([*advice, "Look at the rows there, mend the source, or allow more with "])
+        + f"--max-bad-share.{clock}{zones}",
     )
-
-
-def _note_unknown_items(tables: Mapping[str, pa.Table], report: ImportReport) -> None:
-    """Count the rows of items that are not among the items given with them; they are kept."""
-    if "items" not in tables:
-        return
-    for name, rows in tables.items():
-        if "item_id" in rows.column_names:
-            known = pc.is_in(rows["item_id"], value_set=tables["items"]["item_id"])
-            report.tables[name].n_unknown_items = rows.num_rows - int(pc.sum(known).as_py() or 0)
 
 
 def _list_ignored(folder: Path, paths_of: Mapping[str, list[Path]]) -> list[str]:
-    """Return files that look like tables and are none; a misspelt name shows up here."""
+    """Return what lies in the folder and is no table; a misspelt name shows up here."""
     used = {path for paths in paths_of.values() for path in paths}
-    return sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.suffix in (".csv", ".parquet") and path not in used
-    )
+    parts = [path.parent for path in used if path.parent != folder]
+    unused = [
+        path
+        for directory in (folder, *dict.fromkeys(parts))
+        for path in directory.iterdir()
+        if path not in used and path not in parts and not path.name.startswith(".")
+    ]
+    return sorted(f"{path.relative_to(folder).as_posix()}{'/' * path.is_dir()}" for path in unused)
+
+
+def _find_near_tables(ignored: Sequence[str]) -> dict[str, list[str]]:
+    """Return the tables that ignored files may have been meant to be."""
+    near = {file: find_near_names(Path(file).name.partition(".")[0], TABLES) for file in ignored}
+    return {file: names for file, names in near.items() if names}
+
+
+def _find_near_columns(schema: TableSchema, present: Sequence[str]) -> dict[str, list[str]]:
+    """Return the columns that columns which nothing reads may have been meant to be."""
+    known = {column.name for column in schema.columns} | set(schema.used_attributes)
+    near = {
+        name: find_near_names(name, known.difference(present))
+        for name in present
+        if name not in known
+    }
+    return {name: names for name, names in near.items() if names}
 
 
 def _refuse_missing_columns(schema: TableSchema, present: list[str], paths: list[Path]) -> None:
@@ -197,7 +252,7 @@ def _refuse_missing_columns(schema: TableSchema, present: list[str], paths: list
     ]
     if not missing:
         return
-    nearest = {name: difflib.get_close_matches(name, present, n=1) for name in missing}
+    nearest = {name: find_near_names(name, present) for name in missing}
     guesses = [f"is {guess[0]!r} meant to be {name!r}?" for name, guess in nearest.items() if guess]
     hint = " ".join(guesses) or f"It has {', '.join(present)}"
     if len(present) == 1 and any(mark in present[0] for mark in ";\t|"):

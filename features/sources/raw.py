@@ -11,6 +11,7 @@ import codecs
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -18,7 +19,12 @@ import pyarrow as pa
 
 from features.contracts.errors import BadInput
 from features.contracts.tables import TableSchema
-from features.contracts.texts import sql_literal, sql_name
+from features.contracts.texts import clean_text, sql_literal, sql_name, sql_path
+from features.sources.id_columns import (
+    find_decimal_ids,
+    rewrite_decimal_ids,
+    whole_number_sql,
+)
 
 FILE, ROW = "__file", "__row"
 BAD_ROWS = pa.schema(
@@ -27,39 +33,60 @@ BAD_ROWS = pa.schema(
 
 _WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 _MAX_LINE_BYTES = 16 * 2**20
-_CSV = f"""header = true, auto_detect = false, delim = ',', quote = '"', escape = '"',
+_CSV = f"""hive_partitioning = false, header = true,
+    auto_detect = false, delim = ',', quote = '"', escape = '"',
     max_line_size = {_MAX_LINE_BYTES}, store_rejects = true, rejects_limit = 0"""
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """What the files of one table hold, beside the rows of the table `raw`.
+
+    names         the columns
+    rejected      the lines that are no rows, in the schema `BAD_ROWS`
+    decimal_ids   the columns of ids that were decimal numbers and are read as whole ones
+    """
+
+    names: list[str]
+    rejected: pa.Table
+    decimal_ids: list[str]
 
 
 def load_raw(
     duck: duckdb.DuckDBPyConnection, schema: TableSchema, paths: Sequence[Path]
-) -> tuple[list[str], pa.Table]:
-    """Create the table `raw`; return its column names and the lines that are no rows.
-
-    Those lines have the schema `BAD_ROWS`.
-    """
+) -> RawTable:
+    """Create the table `raw` from the files of one table."""
     if paths[0].suffix == ".csv":
-        return _load_csv(duck, schema, paths[0])
-    return _load_parquet(duck, schema, paths), BAD_ROWS.empty_table()
+        names, rejected = _load_csv(duck, schema, paths[0])
+        return RawTable(names, rejected, rewrite_decimal_ids(duck, schema, names, paths[0]))
+    return _load_parquet(duck, schema, paths)
 
 
 def _load_parquet(
     duck: duckdb.DuckDBPyConnection, schema: TableSchema, paths: Sequence[Path]
-) -> list[str]:
+) -> RawTable:
     for path in paths:
         try:
-            duck.execute(f"SELECT * FROM parquet_schema({sql_literal(str(path))})")
+            duck.execute(f"SELECT * FROM parquet_schema({sql_path(str(path))})")
         except duckdb.Error as error:
             raise BadInput(
                 "no readable Parquet file", where=str(path), hint=_first_line(error)
             ) from error
-    sources = ", ".join(sql_literal(str(path)) for path in paths)
-    scan = f"read_parquet([{sources}], union_by_name = true"
+    sources = ", ".join(sql_path(str(path)) for path in paths)
+    scan = f"read_parquet([{sources}], union_by_name = true, hive_partitioning = false"
     try:
-        given = [row[0] for row in duck.sql(f"DESCRIBE SELECT * FROM {scan})").fetchall()]
-        names = _spell_names(schema, given, paths[0])
+        described = duck.sql(f"DESCRIBE SELECT * FROM {scan})").fetchall()
+        types = {name: kind for name, kind, *_ in described}
+        names = _spell_names(schema, list(types), paths[0])
+        decimal_ids = find_decimal_ids(duck, schema, f"{scan})", types, paths[0])
+        texts = [
+            whole_number_sql(sql_name(name))
+            if name in decimal_ids
+            else f"{sql_name(name)}::VARCHAR"
+            for name in types
+        ]
         columns = "".join(
-            f"{sql_name(a)}::VARCHAR AS {sql_name(b)}, " for a, b in zip(given, names, strict=True)
+            f"{text} AS {sql_name(name)}, " for text, name in zip(texts, names, strict=True)
         )
         duck.execute(
             f"CREATE TEMP TABLE raw AS SELECT {columns}filename AS {FILE}, "
@@ -72,19 +99,20 @@ def _load_parquet(
             where=str(paths[0].parent),
             hint=_first_line(error),
         ) from error
-    return names
+    spelt = dict(zip(types, names, strict=True))
+    return RawTable(names, BAD_ROWS.empty_table(), [spelt[name] for name in decimal_ids])
 
 
 def _load_csv(
     duck: duckdb.DuckDBPyConnection, schema: TableSchema, path: Path
 ) -> tuple[list[str], pa.Table]:
     names = _spell_names(schema, _read_header(path), path)
-    source = sql_literal(str(path))
     columns = ", ".join(f"{sql_literal(name)}: 'VARCHAR'" for name in names)
     try:
         duck.execute(
-            f"CREATE TEMP TABLE raw AS SELECT *, {source} AS {FILE}, row_number() OVER () AS {ROW} "
-            f"FROM read_csv({source}, columns = {{{columns}}}, {_CSV})"
+            f"CREATE TEMP TABLE raw AS SELECT *, {sql_literal(str(path))} AS {FILE}, "
+            f"row_number() OVER () AS {ROW} "
+            f"FROM read_csv({sql_path(str(path))}, columns = {{{columns}}}, {_CSV})"
         )
     except duckdb.Error as error:
         raise BadInput(
@@ -164,11 +192,12 @@ def _spell_names(schema: TableSchema, given: Sequence[str], path: Path) -> list[
 
     A column without a name gets its number.
     """
-    known = {column.name for column in schema.columns}
+    known, aliases = {column.name for column in schema.columns}, dict(schema.aliases)
     names = []
     for number, name in enumerate(given, start=1):
-        stripped = name.strip() or f"column_{number}"
-        names.append(stripped.lower() if stripped.lower() in known else stripped)
+        stripped = clean_text(name) or f"column_{number}"
+        lowered = aliases.get(stripped.lower(), stripped.lower())
+        names.append(lowered if lowered in known else stripped)
     folded = [name.lower() for name in names]
     repeated = sorted(
         {name for name in folded if folded.count(name) > 1} | ({FILE, ROW} & set(folded))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
+
+from configs.settings import Settings
+from features.contracts.row_checks import ZoneRules
+from features.sources.advice import BadValue
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,14 @@ class FactStore(Protocol):
         """Return for each id whether an imported event has it."""
         ...
 
+    def find_zone_rules(self, priced: Iterable[str]) -> ZoneRules:
+        """Return the zones that rows may name: those known, and `priced`."""
+        ...
+
+    def read_columns(self, table: str, names: Sequence[str]) -> pa.Table:
+        """Return columns of the rows of `table`, in stored types."""
+        ...
+
     def write(self, tables: Mapping[str, pa.Table]) -> dict[str, WriteCount]:
         """Add rows in stored schema to several tables in one step."""
         ...
@@ -44,8 +56,15 @@ class TableReport:
     duplicates             rows that say again what another row of the import says
     excluded               rows out of scope, by the rule of the source
     quarantined            rows that failed validation, by reason; a row may have several reasons
+    examples               the first row of each of these reasons
     n_bad                  rows that failed validation
     attributes             columns that the table does not know, kept as attributes
+    near_columns           the columns that those which nothing reads may have been meant to be
+    n_unknown_zones        rows of a zone that nobody knows, which became the default zone by
+                           setting
+    rounded                rows whose amount moved by more than half a percent when it was rounded
+                           to whole minor units, by column
+    decimal_ids            columns of ids that held decimal numbers (101.0), read as whole ones
     n_unknown_items        rows kept though their item is not among the items imported with them
     n_unlawful_reductions  announced reductions of the price list that the price law does not allow,
                            kept since they happened; of price_history only
@@ -56,20 +75,51 @@ class TableReport:
     duplicates: int = 0
     excluded: Counter[str] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, BadValue] = field(default_factory=dict)
     n_bad: int = 0
     quarantine_file: Path | None = None
     attributes: list[str] = field(default_factory=list)
+    near_columns: dict[str, list[str]] = field(default_factory=dict)
+    n_unknown_zones: int = 0
+    rounded: dict[str, int] = field(default_factory=dict)
+    decimal_ids: list[str] = field(default_factory=list)
     n_unknown_items: int = 0
     n_unlawful_reductions: int = 0
 
 
+@dataclass(frozen=True)
+class ZoneCount:
+    """A zone of an import: its currency, and its rows in tables with a zone."""
+
+    currency: str
+    rows: int
+
+
 @dataclass
 class ImportReport:
-    """One import, table by table."""
+    """One import, table by table.
+
+    ignored      files that are no table
+    near_tables  the tables that those may have been meant to be
+    zones        the zones of the good rows
+    """
 
     source: str
     tables: dict[str, TableReport] = field(default_factory=dict)
-    ignored: list[str] = field(default_factory=list)  # files that are no table
+    ignored: list[str] = field(default_factory=list)
+    near_tables: dict[str, list[str]] = field(default_factory=dict)
+    zones: dict[str, ZoneCount] = field(default_factory=dict)
+
+    def count_zones(self, tables: Mapping[str, pa.Table], settings: Settings) -> None:
+        """Count the rows of each zone of `tables`."""
+        rows: Counter[str] = Counter()
+        for table in tables.values():
+            if "zone" in table.column_names:
+                counts = table["zone"].value_counts().to_pylist()
+                rows.update({count["values"]: count["counts"] for count in counts})
+        self.zones = {
+            zone: ZoneCount(settings.zone(zone).currency, rows[zone]) for zone in sorted(rows)
+        }
 
     @property
     def share_bad(self) -> float:
@@ -84,6 +134,8 @@ class ImportReport:
             "source": self.source,
             "share_bad": self.share_bad,
             "ignored": self.ignored,
+            "near_tables": self.near_tables,
+            "zones": {zone: vars(count) for zone, count in self.zones.items()},
             "tables": {
                 name: {
                     "rows_read": table.rows_read,
@@ -94,10 +146,15 @@ class ImportReport:
                     "excluded": dict(table.excluded),
                     "n_bad": table.n_bad,
                     "quarantined": dict(table.quarantined),
+                    "examples": {reason: vars(bad) for reason, bad in table.examples.items()},
                     "quarantine_file": str(table.quarantine_file)
                     if table.quarantine_file
                     else None,
                     "attributes": table.attributes,
+                    "near_columns": table.near_columns,
+                    "n_unknown_zones": table.n_unknown_zones,
+                    "rounded": table.rounded,
+                    "decimal_ids": table.decimal_ids,
                     "n_unknown_items": table.n_unknown_items,
                     "n_unlawful_reductions": table.n_unlawful_reductions,
                 }

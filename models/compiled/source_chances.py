@@ -7,6 +7,9 @@ import numpy as np
 from features.contracts.arrays import Float32Array, Float64Array, Int64Array
 from models.compiled.compile import compile_kernel
 
+# Beside the numbers of sources.
+SKIPPED, NO_SOURCE = -1, -2
+
 
 def interpolate_chances_numpy(
     scores: Float32Array, knots: Float64Array, chances: Float64Array
@@ -48,9 +51,12 @@ def likeliest_sources_numpy(
     chances: Float64Array,
 ) -> Int64Array:
     """Do the same by the chances of all rows."""
-    of_sources = interpolate_chances_numpy(matrix[:, score_columns], knots, chances)
-    likeliest = of_sources.argmax(1) if len(knots) else np.full(len(matrix), -1)
-    return np.where(np.isnan(matrix[:, skip_column]), likeliest, -1)
+    likeliest = np.full(len(matrix), NO_SOURCE)
+    if len(knots):
+        scores = matrix[:, score_columns]
+        of_sources = np.where(scores > 0, interpolate_chances_numpy(scores, knots, chances), -1.0)
+        likeliest = np.where((scores > 0).any(1), of_sources.argmax(1), NO_SOURCE)
+    return np.where(np.isnan(matrix[:, skip_column]), likeliest, SKIPPED)
 
 
 @compile_kernel()
@@ -63,19 +69,25 @@ def likeliest_sources(
 ) -> Int64Array:
     """Return the source that gives each row (n,) the highest chance; the first of equal ones.
 
+    Only a source with a score above 0 counts: an item without a planned promotion has a reach of 0,
+    and that is no reason. A row that no source speaks for gets NO_SOURCE.
+
     matrix          float32 (n, columns), the ranker's input
     score_columns   (sources,) the columns that hold the sources' scores
-    skip_column     rows that have a value in this column get -1
+    skip_column     rows that have a value in this column get SKIPPED
 
     For the ten rows of a slate 4 µs against 92 of numpy: 9 % of an answer.
     """
-    likeliest = np.full(len(matrix), -1)
+    likeliest = np.full(len(matrix), NO_SOURCE)
     for row in range(len(matrix)):
         if matrix[row, skip_column] == matrix[row, skip_column]:
+            likeliest[row] = SKIPPED
             continue
         highest = -1.0
         for source in range(len(knots)):
             score = matrix[row, score_columns[source]]
+            if not score > 0:  # 0, below, or missing
+                continue
             chance = _interpolate_chance(score, knots[source], chances[source])
             if chance > highest:
                 highest, likeliest[row] = chance, source

@@ -124,6 +124,12 @@ class Blend:
         return np.asarray(np.einsum("i...m,im->i...", known, weights), np.float64)
 
 
+def serve_alone(method: str) -> Blend:
+    """Return the blend in which one of METHODS has all the weight in every segment."""
+    weights = tuple(float(name == method) for name in METHODS)
+    return Blend((weights,) * len(SEGMENTS))
+
+
 PRIOR_BLEND = Blend((tuple(_PRIOR_WEIGHTS.tolist()),) * len(SEGMENTS))
 
 

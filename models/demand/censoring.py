@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from features.contracts.arrays import BoolArray
+from features.contracts.arrays import BoolArray, Float64Array
 from models.demand.panel import DemandPanel
 
-_IN_STOCK = 0.95  # share of a week in stock from which its units count as the demand
+# Shares of a week in stock, and of its usual sales on open days, from which units are the demand.
+_IN_STOCK, _OPEN = 0.95, 0.95
 _MEMORY = 8
 # A zone that sold nothing in a week was closed if it sold this many units in its open weeks before:
 # by chance alone that happens once in exp(10) = 22,000 weeks.
@@ -20,12 +21,15 @@ _OPEN_WEEKS = 4  # that must be known before
 def find_censored_weeks(panel: DemandPanel) -> BoolArray:
     """Return N × n_known: weeks whose units are a lower bound, by stock or because of closed doors.
 
-    Weeks without a stock count are taken to be in stock.
+    Weeks without a stock count are taken to be in stock. Doors are known to be closed by the table
+    of closures, and are taken to be where a whole zone sold nothing for a while.
     """
-    closed = _find_closed_weeks(panel)
-    if panel.in_stock is None:
-        return closed
-    return np.asarray(closed | (panel.in_stock < _IN_STOCK))
+    censored = _find_closed_weeks(panel)
+    if panel.open_share is not None:
+        censored |= panel.open_share[:, : panel.n_known] < _OPEN
+    if panel.in_stock is not None:
+        censored |= panel.in_stock < _IN_STOCK
+    return censored
 
 
 def _find_closed_weeks(panel: DemandPanel) -> BoolArray:
@@ -45,6 +49,27 @@ def _find_closed_weeks(panel: DemandPanel) -> BoolArray:
                 continue
             closed[of_zone, week] = totals[before].mean() >= _UNITS_OF_OPEN_WEEK
     return closed
+
+
+def measure_activity(panel: DemandPanel) -> Float64Array:
+    """Return N: how far a zone still sells, 1 where it sold in the last known weeks that were open.
+
+    A zone that sold well and then nothing for weeks may have stopped: after the first of them each
+    halves what is expected of all its series.
+    """
+    activity = np.ones(panel.n_series)
+    weeks = slice(panel.n_known)
+    for zone in np.unique(panel.zones.astype(str)):
+        of_zone = np.flatnonzero(panel.zones == zone)
+        totals = panel.units[of_zone].sum(axis=0, dtype=np.float64)
+        if panel.open_share is not None:
+            totals = totals[panel.open_share[of_zone[0], weeks] >= _OPEN]
+        sold = np.flatnonzero(totals > 0)
+        n_silent = len(totals) - 1 - sold[-1] if len(sold) else 0
+        usual = totals[sold[-_MEMORY:]].mean() if len(sold) >= _OPEN_WEEKS else 0.0
+        if n_silent > 1 and usual >= _UNITS_OF_OPEN_WEEK:
+            activity[of_zone] = 0.5 ** (n_silent - 1)
+    return activity
 
 
 def fill_censored_weeks(panel: DemandPanel) -> DemandPanel:

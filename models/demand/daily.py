@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 
 from features.contracts.arrays import BoolArray, Float64Array, Int8Array, Int64Array
-from models.demand.uncertainty.backtest_calibration import NEAR
+from models.demand.uncertainty.aggregates import NEAR
 from models.demand.uncertainty.counts import CountDistribution, fit_count_distribution
 
 WEEKDAYS = 7
@@ -50,6 +50,7 @@ class DaySales:
     kinds     Z × T × 7, the kind of each day of all weeks, known and to come, by zone
     zones     N, row of each series' zone in `kinds`
     groups    N, code of each series' category within its zone
+    is_open   Z × T × 7, days that are not closed; None: all
     """
 
     n_series: int
@@ -60,6 +61,7 @@ class DaySales:
     kinds: Int8Array
     zones: Int64Array
     groups: Int64Array
+    is_open: BoolArray | None = None
 
     def truncate(self, n_known: int) -> DaySales:
         """Return the sales of the first `n_known` weeks, with the kinds of all days."""
@@ -78,6 +80,12 @@ class DaySales:
         cell = self.series[rows] * WEEKDAYS + self.day[rows] % WEEKDAYS
         sums = np.bincount(cell, weights=self.units[rows], minlength=self.n_series * WEEKDAYS)
         return np.asarray(sums.reshape(self.n_series, WEEKDAYS), np.float64)
+
+    def sum_by_zone(self) -> Float64Array:
+        """Return Z × n_known × 7 units."""
+        totals = np.zeros((len(self.kinds), self.n_known * WEEKDAYS))
+        np.add.at(totals, (self.zones[self.series], self.day), self.units)
+        return totals.reshape(len(self.kinds), self.n_known, WEEKDAYS)
 
     def by_day(self, series: Int64Array, first: int, end: int) -> Float64Array:
         """Return S × weeks × 7 units of some series, from week `first` to before `end`."""
@@ -118,11 +126,14 @@ class DayProfiles:
     def weekday_shares(
         self, sales: DaySales, series: Int64Array, weeks: Int64Array
     ) -> Float64Array:
-        """Return S × weeks × 7: each day's share of its week; those of a week sum to 1."""
+        """Return S × weeks × 7: each day's share of its week, 0 on closed days; they sum to 1."""
         zone = sales.zones[series]
         factor = self.factors[zone[:, None, None], sales.kinds[zone][:, weeks]]
+        if sales.is_open is not None:
+            factor = factor * sales.is_open[zone][:, weeks]
         weight = self.shares[series][:, None] * factor
-        return np.asarray(weight / weight.sum(axis=2, keepdims=True), np.float64)
+        total = weight.sum(axis=2, keepdims=True)
+        return np.asarray(weight / np.where(total > 0, total, 1.0), np.float64)
 
 
 @dataclass(frozen=True)
@@ -215,10 +226,7 @@ def _fit_factors(sales: DaySales, start: int) -> Float64Array:
 
     They are shrunk towards 1 as if two more such days had been usual.
     """
-    n_zones = len(sales.kinds)
-    total = np.zeros((n_zones, sales.n_known * WEEKDAYS))
-    np.add.at(total, (sales.zones[sales.series], sales.day), sales.units)
-    total = total.reshape(n_zones, sales.n_known, WEEKDAYS)[:, start:]
+    n_zones, total = len(sales.kinds), sales.sum_by_zone()[:, start:]
     kinds = sales.kinds[:, start : sales.n_known]
     usual = kinds == USUAL
     usual_units = np.where(usual, total, 0.0)

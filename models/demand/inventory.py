@@ -81,7 +81,7 @@ def replenish(
 
 
 def expect_units(mean: Float64Array, days: Float64Array) -> Float64Array:
-    """Return units expected within `days`, N; weeks beyond the forecast are like its last one.
+    """Return units expected within `days`, N; weeks beyond the forecast are like its last open one.
 
     >>> expect_units(np.array([[7.0, 14.0]]), np.array([10.5])).tolist()
     [14.0]
@@ -89,25 +89,32 @@ def expect_units(mean: Float64Array, days: Float64Array) -> Float64Array:
     weeks = days / DAYS
     parts = np.clip(weeks[:, None] - np.arange(mean.shape[1]), 0.0, 1.0)
     beyond = np.maximum(weeks - mean.shape[1], 0.0)
-    return np.asarray((mean * parts).sum(axis=1) + beyond * mean[:, -1], np.float64)
+    return np.asarray((mean * parts).sum(axis=1) + beyond * _find_last_open(mean), np.float64)
+
+
+def _find_last_open(mean: Float64Array) -> Float64Array:
+    """Return N: units of the last week in which any item sells; in a closed week none does."""
+    week = np.flatnonzero(mean.any(axis=0)).max(initial=0)
+    return np.asarray(mean[:, week], np.float64)
 
 
 def days_of_cover(mean: Float64Array, on_hand: Float64Array) -> Float64Array:
     """Return days until the units on hand are expected to be sold.
 
-    They are inf where nothing sells and NaN where no stock is known.
+    They are inf where nothing sells and NaN where no stock is known. Weeks beyond the forecast are
+    like its last open one.
 
     >>> days_of_cover(np.array([[7.0, 14.0]]), np.array([14.0])).tolist()
     [10.5]
     """
-    sold = np.cumsum(mean, axis=1)
+    sold, last = np.cumsum(mean, axis=1), _find_last_open(mean)
     before = np.concatenate([np.zeros((len(mean), 1)), sold[:, :-1]], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.clip((on_hand[:, None] - before) / mean, 0.0, 1.0)
         share = np.where(mean > 0, share, (on_hand[:, None] >= before) * 1.0)
-        beyond = np.maximum(on_hand - sold[:, -1], 0.0) / mean[:, -1]
+        beyond = np.maximum(on_hand - sold[:, -1], 0.0) / last
     beyond = np.where(on_hand > sold[:, -1], beyond, 0.0)
-    endless = (mean[:, -1] <= 0) & (on_hand >= sold[:, -1])
+    endless = (last <= 0) & (on_hand >= sold[:, -1])
     days = np.where(endless, np.inf, (share.sum(axis=1) + beyond) * DAYS)
     return np.asarray(np.where(np.isnan(on_hand), np.nan, days), np.float64)
 

@@ -24,7 +24,7 @@ from models.demand.features import PRICES, History, build_features, summarize_hi
 from models.demand.level_drift import measure_drift
 from models.demand.panel import DemandPanel
 from models.demand.plan_horizon import hide_target_week
-from models.demand.uncertainty.backtest_calibration import NEAR
+from models.demand.uncertainty.aggregates import NEAR
 from models.demand.week_effects import WeekEffects, fit_week_effects
 
 BOTTOM_UP, MIN_TRACE = RECONCILE = ("bottom_up", "min_trace")

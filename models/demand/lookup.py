@@ -6,24 +6,29 @@ Loading them takes no model library.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.contracts.arrays import Float64Array
+from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.calendar import SECONDS_PER_WEEK
-from features.contracts.errors import NotFound
+from features.contracts.errors import Damaged, NotFound
 from features.contracts.tables import TIMESTAMP
+from models.demand.frozen_forecasts import FrozenForecasts, measure_spread
 from models.demand.outlook import Outlook
+from models.demand.sold_history import SoldHistory
 from models.demand.uncertainty.aggregates import AggregateDistributions
 from models.demand.uncertainty.counts import QUANTILE_NAMES
 
 FILE, DAILY_FILE = "forecasts.parquet", "forecasts_daily.parquet"
+# No item of a shop sells a billion units a week: a forecast above it is a fault, not demand.
+MAX_UNITS = 1e9
 _WEEK, _DAY = timedelta(weeks=1), timedelta(days=1)
 
 
@@ -125,8 +130,16 @@ class ForecastTable:
         """Whether the series of this item and zone has forecasts."""
         return series in self._slices
 
-    def outlook(self, zone: str, now: datetime) -> tuple[list[str], Outlook]:
+    def list_items(self, zone: str) -> list[str]:
+        """Return the items of a zone that have forecasts."""
+        return [item_id for item_id, item_zone in self._slices if item_zone == zone]
+
+    def outlook(
+        self, zone: str, now: datetime, *, without: Collection[str] = ()
+    ) -> tuple[list[str], Outlook]:
         """Return the items of `zone` with a forecast from the week of `now` on, and the forecasts.
+
+        without   items to leave out
 
         All items have the same number of weeks; those with fewer are left out. A table of an
         earlier release, without sums, has none.
@@ -134,21 +147,52 @@ class ForecastTable:
         if self.aggregates is None:
             none = AggregateDistributions((), {})
             return [], Outlook(np.zeros((0, 0)), np.zeros(0), np.zeros(0, bool), none)
+        item_ids, rows = self._find_whole(zone, now, without)
+        firsts = rows[:, 0] if rows.size else np.zeros(0, np.int64)
+        outlook = Outlook(
+            self._mean[rows], self._alpha[firsts], self._dense[firsts], self.aggregates
+        )
+        return item_ids, outlook
+
+    def freeze(self, zone: str, now: datetime) -> FrozenForecasts:
+        """Return the forecasts of `zone` from the week of `now` on, as they are kept.
+
+        All items have the same number of weeks; those with fewer are left out.
+        """
+        item_ids, rows = self._find_whole(zone, now)
+        firsts = rows[:, 0] if rows.size else np.zeros(0, np.int64)
+        starts = self._starts[rows[0]].tolist() if rows.size else []
+        mean = self._mean[rows]
+        dispersion, common_error = measure_spread(
+            mean, self._alpha[firsts], self._dense[firsts], self.aggregates
+        )
+        unknown = np.full(len(item_ids), np.nan)
+        return FrozenForecasts(
+            item_ids=tuple(item_ids),
+            week_starts=tuple(datetime.fromtimestamp(start / 1e6, UTC) for start in starts),
+            mean=mean,
+            price_minor=self._prices[rows],
+            dispersion=dispersion,
+            elasticity=unknown,
+            common_error=common_error,
+        )
+
+    def _find_whole(
+        self, zone: str, now: datetime, without: Collection[str] = ()
+    ) -> tuple[list[str], Int64Array]:
+        """Return the items of `zone` with the most weeks from that of `now` on, and their rows
+        (items, weeks)."""
         week_before = int((now.timestamp() - SECONDS_PER_WEEK) * 1e6)
         spans = []
         for (item_id, item_zone), (start, end) in self._slices.items():
             n_over = int(np.searchsorted(self._starts[start:end], week_before, side="right"))
             first = start + n_over
-            if item_zone == zone and first < end:
+            if item_zone == zone and first < end and item_id not in without:
                 spans.append((item_id, first, end - first))
         n_weeks = max((length for _, _, length in spans), default=0)
         whole = [(item_id, first) for item_id, first, length in spans if length == n_weeks]
         firsts = np.array([first for _, first in whole], np.int64)
-        rows = firsts[:, None] + np.arange(n_weeks)
-        outlook = Outlook(
-            self._mean[rows], self._alpha[firsts], self._dense[firsts], self.aggregates
-        )
-        return [item_id for item_id, _ in whole], outlook
+        return [item_id for item_id, _ in whole], firsts[:, None] + np.arange(n_weeks)
 
     def _forecast(self, row: int) -> Forecast:
         price = float(self._prices[row])
@@ -164,11 +208,42 @@ class ForecastTable:
 
 
 def load_forecasts(folder: Path) -> ForecastTable:
-    """Load the forecasts of a demand artifact. Raises NotFound when the folder holds none."""
-    daily = read_daily(folder)
+    """Load the forecasts of a demand artifact.
+
+    Raises NotFound when the folder holds none, and Damaged for absurd ones.
+    """
+    weekly, daily = read_weekly(folder), read_daily(folder)
+    for rows in (weekly, daily):
+        if rows is not None:
+            check_forecasts(rows)
+    sold = SoldHistory.load(folder)
+    if sold is not None:
+        sold.check(weekly)
     daily_table = None if daily is None else ForecastTable(daily, _DAY)
     aggregates = AggregateDistributions.load(folder)
-    return ForecastTable(read_weekly(folder), daily=daily_table, aggregates=aggregates)
+    return ForecastTable(weekly, daily=daily_table, aggregates=aggregates)
+
+
+def check_forecasts(rows: pa.Table) -> None:
+    """Raise Damaged where a forecast can be none: not a number, negative, above MAX_UNITS, or with
+    quantiles out of order."""
+    mean, *quantiles = (_read_column(rows, name) for name in ("mean", *QUANTILE_NAMES))
+    for name, values in zip(("mean", *QUANTILE_NAMES), (mean, *quantiles), strict=True):
+        is_possible = (values >= 0) & (values <= MAX_UNITS)  # not NaN either
+        _refuse_absurd(rows, ~is_possible, f"{name} is no number of units")
+    for lower, upper in pairwise(quantiles):
+        _refuse_absurd(rows, lower > upper, "the quantiles are out of order")
+
+
+def _refuse_absurd(rows: pa.Table, is_absurd: BoolArray, what: str) -> None:
+    if is_absurd.any():
+        row = rows.slice(int(is_absurd.argmax()), 1).to_pylist()[0]
+        values = ", ".join(f"{name} {row[name]}" for name in ("mean", *QUANTILE_NAMES))
+        raise Damaged(
+            f"{int(is_absurd.sum()):,} of {len(rows):,} forecasts are absurd: {what} "
+            f"(item {row['unique_id']!r}, zone {row['zone']!r}: {values})",
+            hint="Train demand again",
+        )
 
 
 def read_weekly(folder: Path) -> pa.Table:

@@ -19,13 +19,14 @@ from features.contracts.tables import TIMESTAMP
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.demand.baselines import tsb
 from models.demand.blend import FITTED, METHODS, TSB, Blend, segment_series
-from models.demand.censoring import fill_censored_weeks
+from models.demand.censoring import fill_censored_weeks, measure_activity
 from models.demand.learner import MIN_TRACE, FitConfig, Trees, TreesConfig
-from models.demand.lookup import DAILY_FILE, FILE, read_daily
+from models.demand.lookup import DAILY_FILE, FILE, check_forecasts, read_daily
 from models.demand.new_items import ItemRates, find_waiting
 from models.demand.panel import DemandPanel
 from models.demand.reconcile import Forecasts, reconcile_to_aggregates
 from models.demand.simple_methods import predict_simple
+from models.demand.sold_history import SoldHistory
 from models.demand.uncertainty.aggregates import (
     AggregateDistributions,
     StoredItemSpread,
@@ -54,7 +55,8 @@ FORECASTS = pa.schema(
 
 def predict_all_methods(trees: Trees, panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
     """Return N × steps × METHODS means of the weeks after the panel's last known one."""
-    return np.concatenate([trees.predict(panel, steps), predict_simple(panel, steps)], axis=2)
+    means = np.concatenate([trees.predict(panel, steps), predict_simple(panel, steps)], axis=2)
+    return np.asarray(means * measure_activity(panel)[:, None, None], np.float64)
 
 
 def predict_without_learner(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
@@ -64,7 +66,8 @@ def predict_without_learner(panel: DemandPanel, steps: Sequence[int]) -> Float64
     """
     fitted = np.full((panel.n_series, len(steps), len(FITTED)), np.nan)
     fitted[:, :, TSB] = tsb(fill_censored_weeks(panel).units.astype(np.float64))[:, None]
-    return np.concatenate([fitted, predict_simple(panel, steps)], axis=2)
+    means = np.concatenate([fitted, predict_simple(panel, steps)], axis=2)
+    return np.asarray(means * measure_activity(panel)[:, None, None], np.float64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,6 +77,7 @@ class DemandModel:
     rates       of items that never sold
     forecasts   FORECASTS rows of the weeks after the cut, saved with the model
     daily       DAILY_FORECASTS rows of the series that sell on most days, saved with the model
+    sold        what was sold before the cut, which forecasts are compared with; saved with them
     """
 
     trees: Trees
@@ -83,6 +87,7 @@ class DemandModel:
     config: FitConfig
     forecasts: pa.Table = field(default_factory=FORECASTS.empty_table)
     daily: pa.Table = field(default_factory=DAILY_FORECASTS.empty_table)
+    sold: SoldHistory | None = None
 
     def predict(self, panel: DemandPanel, horizon: int | None = None) -> pa.Table:
         """Return FORECASTS rows of `horizon` weeks after the panel's last known one.
@@ -112,8 +117,14 @@ class DemandModel:
     def blend_means(self, panel: DemandPanel, means_by_method: Float64Array) -> Float64Array:
         """Return N × H means as served, from N × H × METHODS means.
 
-        They are blended by segment; series that never sold get the rate of items like them.
+        They are blended by segment; series that never sold get the rate of items like them. On
+        closed days nothing sells.
         """
+        means = self._blend_open_means(panel, means_by_method)
+        return means * panel.forecast_open_shares(means.shape[1])
+
+    def _blend_open_means(self, panel: DemandPanel, means_by_method: Float64Array) -> Float64Array:
+        """Return N × H means as if no day were closed."""
         means = self.calibration.blend.combine(means_by_method, segment_series(panel))
         waits = find_waiting(panel)
         for series in np.flatnonzero(~(panel.units > 0).any(axis=1)):
@@ -142,9 +153,10 @@ class DemandModel:
 
     def build_forecasts(self, panel: DemandPanel, means_by_method: Float64Array) -> pa.Table:
         """Return FORECASTS rows from the N × H × METHODS means."""
-        means = self.blend_means(panel, means_by_method)
+        open_means = self._blend_open_means(panel, means_by_method)
+        n_steps = open_means.shape[1]
+        means = open_means * panel.forecast_open_shares(n_steps)
         quantiles = self.quantiles(panel, means)
-        n_steps = means.shape[1]
         dense = segment_series(panel).dense.repeat(n_steps)
         weeks = pa.array(panel.week_starts[panel.n_known : panel.n_known + n_steps], TIMESTAMP)
         series = pa.array(np.repeat(np.arange(panel.n_series), n_steps))
@@ -156,7 +168,7 @@ class DemandModel:
             "mean": means.ravel(),
             **{name: quantiles[:, :, q].ravel() for q, name in enumerate(QUANTILE_NAMES)},
             "price_minor": pa.array(prices, pa.float64(), from_pandas=True),
-            "alpha": self.calibration.near.alpha(means.ravel(), dense),
+            "alpha": self.calibration.near.alpha(open_means.ravel(), dense),
             "dense": dense,
         }
         return pa.table(columns, schema=FORECASTS)
@@ -166,17 +178,28 @@ class DemandModel:
         """Distributions of sums over weeks, and over items."""
         return AggregateDistributions(self.calibration.spans, self.calibration.levels)
 
-    def with_forecasts(self, forecasts: pa.Table, daily: pa.Table | None = None) -> DemandModel:
-        """Return the same model, with forecasts by week and by day to save with it."""
-        empty = DAILY_FORECASTS.empty_table()
-        return replace(self, forecasts=forecasts, daily=empty if daily is None else daily)
+    def with_forecasts(
+        self,
+        forecasts: pa.Table,
+        daily: pa.Table | None = None,
+        sold: SoldHistory | None = None,
+    ) -> DemandModel:
+        """Return the same model, with forecasts by week and by day to save with it, and the sales
+        that they follow."""
+        daily = DAILY_FORECASTS.empty_table() if daily is None else daily
+        return replace(self, forecasts=forecasts, daily=daily, sold=sold)
 
     def save(self, folder: Path) -> None:
         """Write the model's files.
 
         They are model.json, trees.txt (LightGBM's text, where the learner was fitted), rates.npz,
-        effects.npz, sums.json, and the forecasts by week and by day.
+        effects.npz, sums.json, history.npz, and the forecasts by week and by day. Raises Damaged
+        for absurd forecasts.
         """
+        for rows in (self.forecasts, self.daily):
+            check_forecasts(rows)
+        if self.sold is not None:
+            self.sold.check(self.forecasts)
         effects = self.trees.effects
         write_meta(
             folder,
@@ -198,6 +221,8 @@ class DemandModel:
         write_arrays(folder / "rates.npz", **rates)
         write_arrays(folder / "effects.npz", slopes=effects.slopes, usual=effects.usual)
         self.aggregates.save(folder)
+        if self.sold is not None:
+            self.sold.save(folder)
         pq.write_table(self.forecasts, folder / FILE, compression="zstd")
         pq.write_table(self.daily, folder / DAILY_FILE, compression="zstd")
 
@@ -230,6 +255,7 @@ class DemandModel:
             config=FitConfig(**{**config, "trees": TreesConfig(**config["trees"])}),
             forecasts=pq.read_table(folder / FILE, schema=FORECASTS),
             daily=DAILY_FORECASTS.empty_table() if daily is None else daily,
+            sold=SoldHistory.load(folder),
         )
 
 

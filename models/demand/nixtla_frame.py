@@ -26,7 +26,8 @@ from models.demand.model import DemandModel, predict_all_methods
 from models.demand.new_items import fit_item_rates
 from models.demand.panel import DemandPanel
 from models.demand.plan_horizon import find_plan_ends, hide_unplanned_weeks
-from models.demand.uncertainty.backtest_calibration import NEAR, PastForecasts, calibrate
+from models.demand.uncertainty.aggregates import NEAR
+from models.demand.uncertainty.backtest_calibration import PastForecasts, calibrate
 
 NAME = "Shopwright"
 REACH = "reach:"  # prefix of the columns of planned promotions, known for weeks to come

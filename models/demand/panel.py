@@ -30,11 +30,12 @@ class DemandPanel:
     list_price, offer_price   N × T, minor units
     signals         signal_names × signal_zones × T: holidays, weather, events of whole weeks
     in_stock        N × n_known, the share of a week in which something was on hand
+    open_share      N × T, the share of a week's usual sales that falls on its open days
     listed_week     N, the week in which the catalogue lists the item, -inf where it has no date
 
-    Depth and prices are NaN where nothing is known; they and `in_stock` are None when no series
-    has any. An unknown offer price beside a known list price means that the list price is planned,
-    and that it is not known yet whether it will be reduced (`plan_horizon`).
+    Depth and prices are NaN where nothing is known; they, `in_stock` and `open_share` are None when
+    no series has any. An unknown offer price beside a known list price means that the list price is
+    planned, and that it is not known yet whether it will be reduced (`plan_horizon`).
     """
 
     item_ids: ObjectArray
@@ -52,6 +53,7 @@ class DemandPanel:
     signal_zones: tuple[str, ...] = ()
     signals: Float32Array = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
     in_stock: Float32Array | None = None
+    open_share: Float32Array | None = None
     brands: ObjectArray = field(default_factory=lambda: np.zeros(0, object))
     listed_week: Float64Array = field(default_factory=lambda: np.zeros(0))
 
@@ -82,6 +84,12 @@ class DemandPanel:
     def divide_units(self, factors: Float32Array) -> DemandPanel:
         """Return the panel with units divided by the N × T `factors`."""
         return replace(self, units=self.units / factors[:, : self.n_known])
+
+    def forecast_open_shares(self, n_steps: int) -> Float64Array:
+        """Return N × n_steps shares of the usual sales that closed days leave to the next weeks."""
+        if self.open_share is None:
+            return np.ones((self.n_series, n_steps))
+        return self.open_share[:, self.n_known : self.n_known + n_steps].astype(np.float64)
 
     def forecast_prices(self, n_steps: int) -> Float64Array:
         """Return N × n_steps: the offer prices, minor units, that forecasts assume.
@@ -125,6 +133,7 @@ class DemandPanel:
             list_price=take_rows(self.list_price),
             offer_price=take_rows(self.offer_price),
             in_stock=take_rows(self.in_stock),
+            open_share=take_rows(self.open_share),
         )
 
     @cached_property

@@ -11,7 +11,7 @@ from features.contracts.arrays import Float64Array
 from features.contracts.categories import codes
 from features.contracts.pricing import PricingItem
 
-_DEPTH = 2  # levels of the category path within which prices are right on average
+CATEGORY_DEPTH = 2  # levels of the category path within which prices are right on average
 _LEAST_MARGIN, _LARGEST_MARGIN = 0.05, 0.9
 
 
@@ -32,7 +32,7 @@ def imply_costs(items: Sequence[PricingItem]) -> list[PricingItem]:
     net_price = np.array([_find_own_list_price(item) / item.tax_divisor for item in items])
     response = _measure_responses(items)
     revenue = net_price * np.array([item.units_mean for item in items])
-    category = codes(np.array([item.category for item in items], object), _DEPTH)
+    category = codes(np.array([item.category for item in items], object), CATEGORY_DEPTH)
     weight = np.where(np.isfinite(response) & (revenue > 0), revenue, 0.0)
     total = np.bincount(category, weight)
     mean = np.bincount(category, weight * np.nan_to_num(response)) / np.where(total > 0, total, 1.0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from features.contracts.pricing import EvidenceGrade, PricingItem
 from models.pricing.optimise.bounds import find_allowed_prices
-from models.pricing.rules import PricingRules
+from models.pricing.rules import AssortmentPart, PricingRules
 
 _TARGET_ERROR = 0.6  # standard error of the slope that an item needs for grade B
 _NOISE = 0.1  # variance of weekly log units beyond the Poisson part
@@ -89,7 +89,9 @@ def _propose_test(item: PricingItem, rules: PricingRules) -> PriceTest | Untesta
     if item.hold:
         return Untestable(item.item_id, item.zone, item.hold)
     # A test is how a regular price that never moved gets to be known: no step limits it.
-    prices = find_allowed_prices(replace(item, n_regular_changes=None), rules).prices
+    prices = find_allowed_prices(
+        replace(item, n_regular_changes=None), rules.apply_scopes(AssortmentPart.of(item))
+    ).prices
     if len(prices) < 2 or math.log(prices[-1] / prices[0]) < _MIN_LOG_RATIO:
         return Untestable(item.item_id, item.zone, NO_ROOM)
     if item.units_mean <= 0:

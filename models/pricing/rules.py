@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from features.contracts.categories import SEPARATOR
 from features.contracts.errors import BadInput, UnknownName
-from features.contracts.pricing import EvidenceGrade, Objective
+from features.contracts.pricing import EvidenceGrade, Objective, PricingItem
 from models.pricing.optimise.batch_guards import BatchGuards
+from models.pricing.optimise.endings import check_ending
 
 # Rules of one item, in the order in which the waterfall applies them.
 TRIED = "tried range"
@@ -99,8 +101,88 @@ class GroupMargin:
 
 
 @dataclass(frozen=True)
+class RuleScope:
+    """Other rules for a part of the assortment: the items that have all that is named.
+
+    category   a category with all below it
+    brand, zone, stage   "" is every one
+    The rest are rules of an item as in PricingRules; None leaves them as they are.
+    """
+
+    category: str = ""
+    brand: str = ""
+    zone: str = ""
+    stage: str = ""
+    objective: Objective | None = None
+    mix: Mapping[Objective, float] | None = None
+    risk_aversion: float | None = None
+    max_change: float | None = None
+    untested_step: float | None = None
+    min_margin: float | None = None
+    tried_margin: float | None = None
+    max_over_list: float | None = None
+    endings: tuple[str | int, ...] | None = None
+    price_step: str | None = None
+    min_grade: EvidenceGrade | None = None
+    min_gain: float | None = None
+    min_gain_minor: int | None = None
+    min_days_between_changes: int | None = None
+    competitor: CompetitorRule | None = None
+    without_evidence: PlainStrategy | None = None
+    markup: float | None = None
+    competitor_index: float | None = None
+
+    def __post_init__(self) -> None:
+        if not any((self.category, self.brand, self.zone, self.stage)):
+            raise BadInput(
+                "a scope names a category, a brand, a zone or a stage",
+                where="pricing rules: scopes",
+                hint="What is right for every item stands outside of `scopes`",
+            )
+
+    def covers(self, part: AssortmentPart) -> bool:
+        """Return whether the rules here are those of items in this part of the assortment."""
+        below = f"{self.category}{SEPARATOR}"
+        in_category = part.category == self.category or part.category.startswith(below)
+        return (
+            (not self.category or in_category)
+            and self.brand in ("", part.brand)
+            and self.zone in ("", part.zone)
+            and self.stage in ("", part.stage)
+        )
+
+    def apply(self, rules: PricingRules) -> PricingRules:
+        """Return the rules with those of this scope in their place."""
+        values = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in _SCOPE_KEYS and value is not None
+        }
+        if self.objective is not None and self.mix is None:
+            values["mix"] = {}
+        return replace(rules, **values)
+
+
+_SCOPE_KEYS = ("category", "brand", "zone", "stage")
+
+
+class AssortmentPart(NamedTuple):
+    """What scopes ask of an item; "" where it is not known."""
+
+    category: str
+    brand: str
+    zone: str
+    stage: str
+
+    @classmethod
+    def of(cls, item: PricingItem) -> AssortmentPart:
+        """Return the part in which an item is."""
+        return cls(item.category, item.brand, item.zone, item.stage or "")
+
+
+@dataclass(frozen=True)
 class PricingRules:
-    """The rules of one file in configs/pricing.
+    """The rules of one file in configs/pricing, or of a version of it.
 
     Shares are 0..1, `_minor` is in minor units of the zone's currency.
 
@@ -120,7 +202,9 @@ class PricingRules:
     tried_margin       how far beyond the range of past prices a suggestion may go, a share
     max_over_list      ceiling over the list price that the shop set itself, a share; approved
                        prices do not raise it
-    endings            last two digits that a price may have; empty allows all
+    endings            ends of the prices that may be suggested, as text (see optimise/endings.py);
+                       empty allows all; unset: those of the zone
+    price_step         smallest step of prices, major units as text; unset: that of the zone
     min_grade          items with less evidence are priced by `without_evidence`
     max_losing_share   share of the suggestions that may be expected to lose, by the intervals of
                        the responses: the surest are made; 1 leaves the intervals aside
@@ -140,6 +224,8 @@ class PricingRules:
     without_evidence   keep, cost_plus (cost plus `markup`) or competitor_index (`competitor_index`
                        x the reference)
     stages             lifecycle stage of an item -> the preset of configs/pricing that prices it
+    scopes             other rules for parts of the assortment; all that cover an item apply, over
+                       its preset too, in the order of the list: of two the later one decides
     guards             limits of a whole run, see their type
     introduction_days  days for which an item without attribute `lifecycle_stage` is in stage
                        introduction
@@ -156,7 +242,8 @@ class PricingRules:
     min_margin: float = 0.05
     tried_margin: float = 0.05
     max_over_list: float = 0.1
-    endings: tuple[int, ...] = (9,)
+    endings: tuple[str | int, ...] | None = None
+    price_step: str | None = None
     min_grade: EvidenceGrade = EvidenceGrade.B
     max_losing_share: float = 1.0
     min_gain: float = 0.005
@@ -175,6 +262,7 @@ class PricingRules:
     markup: float = 0.4
     competitor_index: float = 1.0
     stages: Mapping[str, str] = field(default_factory=dict)
+    scopes: tuple[RuleScope, ...] = ()
     introduction_days: int = 56
     guards: BatchGuards = field(default_factory=BatchGuards)
 
@@ -190,6 +278,16 @@ class PricingRules:
                     f"priorities lie in 1..100, that of {name!r} is {priority}",
                     where="pricing rules",
                 )
+        for scope in self.scopes:
+            scope.apply(replace(self, scopes=()))  # raises where the rules together are wrong
+
+    def apply_scopes(self, part: AssortmentPart) -> PricingRules:
+        """Return the rules of items in a part of the assortment."""
+        rules = replace(self, scopes=()) if self.scopes else self
+        for scope in self.scopes:
+            if scope.covers(part):
+                rules = scope.apply(rules)
+        return rules
 
     def _list_checks(self) -> list[tuple[bool, str]]:
         """Return pairs: whether a value is wrong, and what is right."""
@@ -216,8 +314,8 @@ class PricingRules:
                 "max_change and untested_step in 0..1, min_margin in -1..1",
             ),
             (
-                any(not 0 <= ending <= 99 for ending in self.endings),
-                "endings are the last two digits of a price, 0 to 99",
+                not all(map(check_ending, self.endings or ())),
+                'endings are text such as "9", ".99" or "9.00"; numbers are one or two digits',
             ),
             (min(*shares, *days, *floors) < 0, "shares, amounts, days and counts are at least 0"),
             (self.horizon_weeks < 1, "horizon_weeks is at least 1"),
@@ -239,6 +337,14 @@ class PricingRules:
                 "without_evidence: competitor_index needs the rule `competitor` for its reference",
             ),
         ]
+
+
+def select_rules(rules: PricingRules, preset: PricingRules | None) -> PricingRules:
+    """Return the preset of a lifecycle stage with the scopes of `rules`; `rules` without a
+    preset."""
+    if preset is None:
+        return rules
+    return replace(preset, scopes=rules.scopes) if rules.scopes else preset
 
 
 def set_objective(rules: PricingRules, objective: str | None) -> PricingRules:

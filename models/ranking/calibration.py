@@ -63,9 +63,11 @@ class Calibration:
     ) -> Int64Array:
         """Return the source of the highest chance of each row (n,), the first of equal ones.
 
+        NO_SOURCE where no source has a score above 0.
+
         matrix          (n, columns)
         score_columns   (S,), the columns that hold the sources' scores
-        known_column    rows with a value in this column get -1
+        known_column    rows with a value in this column get SKIPPED
         """
         return likeliest_sources(matrix, score_columns, known_column, self.scores, self.chances)
 

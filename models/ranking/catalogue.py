@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from features.contracts.arrays import Float32Array, Float64Array, Int64Array, ObjectArray
 from features.contracts.categories import codes
-from features.contracts.recommendations import ItemFeatures
+from features.contracts.recommendations import ItemFeatures, Reason
 from models.retrieval.interactions import find_positions
 
 CATEGORY_DEPTHS = (1, 2, 3)
@@ -22,8 +22,11 @@ class Catalogue:
     matrix           float32 (n_items, item columns), the item features that a ranker sees
     categories       int64 (depths, n_items), the code of the item's category at each depth
     n_categories     int64 (depths,)
-    popularity       float32 (n_items,), orders of four weeks as a share of the most popular item's
+    popularity       float32 (n_items,), orders of four weeks as a share of the most popular item's;
+                     views of a week where nobody bought anything
     whole_category   (n_items,), the index of the item's category in `category_names`
+    families         int64 (n_items,), the code of the item's family, -1 without one
+    is_sold          bool (n_items,), whether anybody has bought it
     buyers, repeat_rate   float64 (n_items,), 0 where unknown
     """
 
@@ -42,14 +45,32 @@ class Catalogue:
             [codes(items.category, depth) for depth in CATEGORY_DEPTHS]
         )
         self.n_categories: Int64Array = self.categories.max(1, initial=-1) + 1
+        self.families = code_families(items)
         popularity = np.nan_to_num(items.columns.get("orders_4w", missing))
+        if not popularity.any():  # a shop of views
+            popularity = np.nan_to_num(items.columns.get("views_1w", missing))
         self.popularity: Float32Array = popularity / max(float(popularity.max(initial=0.0)), 1e-9)
         names, self.whole_category = np.unique(items.category.astype(str), return_inverse=True)
         self.category_names: tuple[str, ...] = tuple(names.tolist())
+        self.is_sold = self.column("orders_decayed") + self.popularity > 0
         self.buyers = np.nan_to_num(items.columns.get("buyers", missing).astype(np.float64))
         self.repeat_rate = np.nan_to_num(
             items.columns.get("repeat_rate", missing).astype(np.float64)
         )
+
+    def find_relatives(self, positions: Int64Array) -> Int64Array:
+        """Return the other items of the families of `positions`."""
+        families = self.families[positions]
+        related = np.flatnonzero(np.isin(self.families, families[families >= 0]))
+        return np.setdiff1d(related, positions)
+
+    def general_reasons(self, positions: Int64Array) -> ObjectArray:
+        """Return the reason of items that nothing speaks for but what everybody knows of them.
+
+        An item that was bought is popular, one that nobody has bought yet is new.
+        """
+        reasons = np.where(self.is_sold[positions], Reason.POPULAR, Reason.NEW)
+        return reasons.astype(object)
 
     def column(self, name: str, missing: float = 0.0) -> Float64Array:
         """Return an item feature (n_items,), `missing` where it is unknown."""
@@ -70,3 +91,11 @@ class Catalogue:
         indices = pc.fill_null(pc.index_in(ids, value_set=self._ids), -1)
         ends = np.cumsum([len(item_ids) for item_ids in lists])
         return np.split(indices.to_numpy().astype(np.int64), ends[:-1])
+
+
+def code_families(items: ItemFeatures) -> Int64Array:
+    """Return the code of the family of each item (n_items,), -1 without one."""
+    if items.family is None or not (items.family != "").any():
+        return np.full(len(items.item_ids), -1)
+    _, codes_of_items = np.unique(items.family.astype(str), return_inverse=True)
+    return np.where(items.family != "", codes_of_items, -1)

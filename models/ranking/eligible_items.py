@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from features.contracts.arrays import BoolArray
+from features.contracts.arrays import BoolArray, Int64Array
 from features.contracts.recommendations import RecommendationQuery
 from models.ranking.catalogue import Catalogue
 from models.ranking.placement import Placement
@@ -39,7 +39,26 @@ class EligibleItems:
                 eligible[position] = False
         if query.exclude_purchased or (placement.exclude_purchased and not is_given_list):
             eligible[visitor.bought] = False
+        if not is_given_list:
+            eligible[self._find_relatives(query, placement, visitor)] = False
         return eligible
+
+    def _find_relatives(
+        self, query: RecommendationQuery, placement: Placement, visitor: Visitor
+    ) -> Int64Array:
+        """Return the other sizes of what is no news to the visitor, or on the page.
+
+        What somebody owns in another size is not new to them, and no alternative to an item is the
+        same in another size.
+        """
+        if placement.scorer == "similar":
+            ids = np.array(query.context_item_ids, object)
+            positions = self._catalogue.positions(ids)
+            return self._catalogue.find_relatives(positions[positions >= 0])
+        is_for_new = placement.scorer in ("new", "new_arrivals")
+        if query.exclude_purchased or placement.exclude_purchased or is_for_new:
+            return self._catalogue.find_relatives(visitor.bought)
+        return np.zeros(0, np.int64)
 
     def _mask_allowed(self, allowed: frozenset[str]) -> BoolArray:
         mask = self._masks.get(allowed)

@@ -1,21 +1,27 @@
 """LightGBM LambdaRank over candidates of several sources.
 
+LightGBM fits and explains; scores come from compiled trees. It takes seconds to import (it brings
+pandas and scikit-learn with it), so a server imports it with the first explanation.
+
 Burges, "From RankNet to LambdaRank to LambdaMART", MSR-TR-2010-82.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
-import lightgbm
 import numpy as np
 
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from features.contracts.errors import BadInput
 from models.compiled.tree_scoring import MAX_LEAVES, add_tree_scores
-from models.ranking.trees import parse_trees
+from models.ranking.trees import parse_feature_names, parse_trees
+
+if TYPE_CHECKING:
+    import lightgbm
 
 # Below this many rows threads wait for each other longer than they work.
 _ROWS_FOR_TWO_THREADS = 100_000
@@ -60,14 +66,20 @@ class GroupedRows(NamedTuple):
 
 
 class Ranker:
-    """A fitted booster and the names of its columns."""
+    """A fitted ranker from LightGBM's own text format, and the names of its columns."""
 
-    def __init__(self, booster: lightgbm.Booster) -> None:
-        self.booster = booster
-        self.columns: tuple[str, ...] = tuple(booster.feature_name())
-        text = booster.model_to_string()
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.columns = parse_feature_names(text)
         self._first = parse_trees(text, end=_N_FIRST_TREES)
         self._others = parse_trees(text, _N_FIRST_TREES)
+
+    @cached_property
+    def booster(self) -> lightgbm.Booster:
+        """The ranker as LightGBM knows it."""
+        import lightgbm
+
+        return lightgbm.Booster(model_str=self._text)
 
     def score(self, matrix: Float32Array, *, best: int | None = None) -> Float64Array:
         """Return the scores (n,) of `matrix` (n, columns); comparable within one query only.
@@ -100,18 +112,20 @@ class Ranker:
 
     def save(self, path: Path) -> None:
         """Write LightGBM's own text format."""
-        self.booster.save_model(str(path))
+        path.write_text(self._text, encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
         if not path.exists():
             raise BadInput("no ranker here", where=str(path))
-        return cls(lightgbm.Booster(model_file=str(path)))
+        return cls(path.read_text(encoding="utf-8"))
 
 
 def fit_ranker(rows: GroupedRows, config: RankerConfig, *, seed: int, n_threads: int = 2) -> Ranker:
     """Fit a ranker; few rows on one thread, more on `n_threads`."""
+    import lightgbm
+
     n_rows = len(rows.matrix)
     parameters = {
         "objective": "lambdarank",
@@ -137,4 +151,5 @@ def fit_ranker(rows: GroupedRows, config: RankerConfig, *, seed: int, n_threads:
         feature_name=list(rows.columns),
         params={"verbose": -1, "max_bin": config.n_bins},
     )
-    return Ranker(lightgbm.train(parameters, data, num_boost_round=config.n_trees))
+    booster = lightgbm.train(parameters, data, num_boost_round=config.n_trees)
+    return Ranker(booster.model_to_string())

@@ -22,7 +22,8 @@ KIND = "recommendations"
 # behind it; "association" is the rules between items alone.
 Policy = Literal["ranker", "buy_again", "association"]
 RankingTask = Literal["all", "new", "cart"]
-# The tasks that every model has; "cart" takes orders of several items to learn from.
+# The tasks that every model has, of which one without rankers ranks by rule; "cart" takes orders of
+# several items to learn from.
 TASKS: tuple[RankingTask, ...] = ("all", "new")
 
 
@@ -140,16 +141,21 @@ class RecommendationModel:
             ItemKnn.load(folder / "similar"),
             Association.load(folder / "bought_together"),
         )
-        rankers = {task: Ranker.load(folder / f"ranker_{task}.txt") for task in TASKS}
-        if (folder / "ranker_cart.txt").exists():
-            rankers["cart"] = Ranker.load(folder / "ranker_cart.txt")
+        tasks: tuple[RankingTask, ...] = (*TASKS, "cart")
+        rankers = {
+            task: Ranker.load(folder / f"ranker_{task}.txt")
+            for task in tasks
+            if task in meta["calibrations"] or (folder / f"ranker_{task}.txt").exists()
+        }
         counts = meta["candidates"]
         candidates = Candidates(
             CandidateConfig(**counts["all"]),
             CandidateConfig(**counts["new"]),
             CartCandidates(**counts["cart"]),
         )
-        calibrations = {task: Calibration.from_meta(meta["calibrations"][task]) for task in TASKS}
+        calibrations: dict[RankingTask, Calibration] = {
+            task: Calibration.from_meta(values) for task, values in meta["calibrations"].items()
+        }
         has_buy_again = (folder / "buy_again").exists()
         return cls(
             retrieval=retrieval,

@@ -10,6 +10,7 @@ import numpy as np
 
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array, ObjectArray
 from features.contracts.recommendations import Reason, RecommendationQuery, ScoredItem
+from models.compiled.source_chances import NO_SOURCE, SKIPPED
 from models.ranking.calibration import SOURCES, Calibration
 from models.ranking.candidates import CandidateSource
 from models.ranking.cart import CartSource
@@ -26,7 +27,8 @@ class _SourceReasons:
     """The calibrated sources of one ranker.
 
     columns   (sources,), the ranker's columns that hold their scores
-    reasons   (sources + 1,), the reason that each gives; the last one is of what was bought before
+    reasons   (sources + 2,), the reason that each gives; at NO_SOURCE an empty one, and at SKIPPED
+              that of what was bought before
     """
 
     calibration: Calibration
@@ -38,7 +40,7 @@ class _SourceReasons:
         """Find the sources' columns in the ranker's, whose `names` are given."""
         sources = [SOURCES[source] for source in calibration.sources]
         columns = np.array([names.index(column) for column, _ in sources], np.int64)
-        reasons = [*(reason for _, reason in sources), Reason.BUY_AGAIN]
+        reasons = [*(reason for _, reason in sources), "", Reason.BUY_AGAIN]
         return cls(calibration, columns, np.array(reasons, object))
 
     def chances(self, matrix: Float32Array, rows: Int64Array) -> Float64Array:
@@ -78,8 +80,10 @@ class Reasons:
             matrix, sources.columns, self._n_orders_column
         )
         reasons = sources.reasons[likeliest]
+        unknown = likeliest == NO_SOURCE
+        reasons[unknown] = self._catalogue.general_reasons(positions[unknown])
         if len(visitor.viewed):
-            new = np.flatnonzero(likeliest >= 0)
+            new = np.flatnonzero(likeliest != SKIPPED)
             ease, from_views = (
                 matrix[new, self._ease_column],
                 visitor.ease_viewed.at(positions[new]),
@@ -142,7 +146,7 @@ class Reasons:
         positions = scored.positions[rows]
         is_raised = np.zeros(len(rows), bool)
         if scored.matrix is None or scored.task is None:
-            return is_raised, np.full(len(rows), Reason.POPULAR, object)
+            return is_raised, self._catalogue.general_reasons(positions)
         history = replace(query.history, viewed_item_ids=(), viewed_at=())
         visitor = self._source.make_visitor(history)
         user_columns = self._model.user_columns

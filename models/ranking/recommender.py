@@ -52,11 +52,13 @@ _NO_RULES: Mapping[str, RuleSet] = {}
 
 
 class SlateColumns(NamedTuple):
-    """One slate by columns, best first: item_ids as str objects, scores float64, reasons."""
+    """One slate by columns, best first: item_ids as str objects, scores float64, reasons, and
+    the scores lowered so that they fall."""
 
     item_ids: ObjectArray
     scores: Float64Array
     reasons: tuple[Reason, ...]
+    falling_scores: Float64Array
 
     @classmethod
     def from_items(cls, items: Sequence[ScoredItem]) -> Self:
@@ -65,6 +67,7 @@ class SlateColumns(NamedTuple):
             np.array([item.item_id for item in items], object),
             np.array([item.score for item in items]),
             tuple(item.reason for item in items),
+            np.array([item.falling_score for item in items]),
         )
 
 
@@ -128,7 +131,7 @@ class Recommender:
             "all": self._make_ranked_scorer("all", ranking),
             "new": self._make_ranked_scorer("new", ranking),
             "similar": SimilarScorer(catalogue, model.retrieval.similar),
-            "bought_together": BoughtTogetherScorer(model, carts),
+            "bought_together": BoughtTogetherScorer(model, catalogue, carts),
             "trending": FixedListScorer(self._fixed_lists["trending"]),
             "new_arrivals": FixedListScorer(self._fixed_lists["new"]),
             "buy_again": BuyAgainScorer(model.buy_again),
@@ -216,7 +219,7 @@ class Recommender:
             return SlateColumns.from_items(items)
         rows, scored = draft.rows(), draft.scored
         item_ids = self.items.item_ids[scored.positions[rows]]
-        return SlateColumns(item_ids, scored.scores[rows], draft.reasons)
+        return SlateColumns(item_ids, scored.scores[rows], draft.reasons, draft.falling_scores())
 
     def _make_slate(self, visit: _Visit, policy: Policy | None) -> Slate:
         if visit.query.candidate_ids is not None:

@@ -23,6 +23,14 @@ _CATEGORICAL, _NAN_LEFT = 1, 2  # bits of a node's decision_type
 _MISSING_IS_ZERO, _MISSING_IS_NAN = 1, 2  # its third and fourth bit
 
 
+def parse_feature_names(text: str) -> tuple[str, ...]:
+    """Return the names of the columns of a booster's text. Raises BadInput where it has none."""
+    for line in text.split("\nTree=", 1)[0].splitlines():
+        if line.startswith("feature_names="):
+            return tuple(line.removeprefix("feature_names=").split(" "))
+    raise BadInput("this is no LightGBM model: it names no features", where="the ranker")
+
+
 def parse_trees(text: str, start: int = 0, end: int | None = None) -> Trees:
     """Return the trees from `start` to before `end` of `Booster.model_to_string()`.
 

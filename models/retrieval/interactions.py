@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
-from features.contracts.errors import BadInput
+from features.contracts.errors import TooLittleData
 from features.contracts.histories import UserHistory
 
 
@@ -28,13 +28,13 @@ class Interactions:
 
     @classmethod
     def from_histories(cls, histories: Mapping[str, UserHistory]) -> Interactions:
-        """Build one row for each user with a purchase. Raises BadInput when nobody bought
-        anything."""
+        """Build one row for each user with a purchase. Raises TooLittleData when nobody
+        bought anything."""
         buyers = {
             user: histories[user] for user in sorted(histories) if len(histories[user].item_ids)
         }
         if not buyers:
-            raise BadInput(
+            raise TooLittleData(
                 "nobody bought anything before the cut",
                 hint="Import more history, or choose a later --until",
             )

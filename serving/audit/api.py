@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, Field
 
+from features.contracts.clock import parse_time
 from features.contracts.errors import BadInput
 from serving.audit.repository import AuditFilter, AuditRecord
 from serving.audit.service import AuditService
@@ -15,6 +16,7 @@ from serving.database.audit_log import Head
 from serving.http.auth import Caller, require
 from serving.http.dependencies import inject
 from serving.http.parameters import allow_only, check_text, parse_cursor
+from serving.http.sheets import SHEETS, Format, choose_format, send_sheet
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"], dependencies=[Depends(check_text)])
 Audit = Annotated[AuditService, Depends(inject(AuditService))]
@@ -22,14 +24,21 @@ Auditor = Annotated[Caller, Depends(require("audit.read"))]
 
 
 class ActionResponse(BaseModel):
-    """One action; `hash` covers it and the action before."""
+    """One action; `hash` covers the action before and what is stored: not the names, nor what is
+    looked up of the subject."""
 
     seq: int
-    at: datetime
+    at: datetime = Field(description="System time")
+    business_at: datetime | None = Field(description="The time of the shop's prices, where noted")
     actor: str
+    actor_name: str
+    actor_kind: str = Field(description="person, key, rule, system or operator")
     action: str
     subject_type: str
     subject_id: str
+    suggestion_id: str | None = Field(description="Of a rollback, whose price it took back")
+    item_id: str | None
+    title: str | None
     details: dict[str, object]
     hash: str
 
@@ -58,23 +67,47 @@ class VerificationResponse(BaseModel):
     head: HeadResponse
 
 
+_FILTERS = ("subject_id", "actor", "action", "subject_type", "item_id", "since", "until")
+
+
 @router.get(
     "",
-    dependencies=[Depends(allow_only("subject_id", "actor", "action", "after", "cursor", "limit"))],
+    dependencies=[Depends(allow_only(*_FILTERS, "after", "cursor", "limit", "format"))],
+    response_model=AuditResponse,
+    responses=SHEETS,
 )
 def get_audit(
+    request: Request,
     audit: Audit,
     _caller: Auditor,
     subject_id: str | None = None,
     actor: str | None = None,
     action: str | None = None,
+    subject_type: str | None = None,
+    item_id: str | None = None,
+    since: Annotated[str | None, Query(description="System time, included")] = None,
+    until: Annotated[str | None, Query(description="System time, not included")] = None,
     after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-) -> AuditResponse:
-    """Actions in order."""
+    format: Format = None,  # noqa: A002
+) -> AuditResponse | Response:
+    """Actions in order; as a file all that match."""
+    which = AuditFilter(
+        subject_id=subject_id,
+        actor=actor,
+        action=action,
+        subject_type=subject_type,
+        item_id=item_id,
+        since=None if since is None else parse_time(since.replace(" ", "+"), where="since"),
+        until=None if until is None else parse_time(until.replace(" ", "+"), where="until"),
+    )
+    if sheet_format := choose_format(request, format, "after", "cursor", "limit"):
+        return send_sheet(
+            lambda path: audit.write_sheet(which, path, sheet_format), "audit", sheet_format
+        )
     page = audit.page(
-        AuditFilter(subject_id, actor, action),
+        which,
         after=max(after, parse_cursor(cursor)),
         limit=limit,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +12,15 @@ import typer
 
 from features.contracts.clock import feature_time
 from models.registry import NAMES
-from serving.cli import imports, prices, train
+from serving.cli import experiments, imports, prices, train
+from serving.cli.console import start_console
 from serving.cli.evaluate import evaluation_document
+from serving.cli.import_report import print_report
 from serving.cli.keys import read_demo_key
 from serving.cli.output import JsonOption, print_json, print_line, steps
 from serving.cli.serve import run_server
 from serving.cli.shop import Shop
+from serving.cli.users import read_demo_people
 
 if TYPE_CHECKING:
     from features.online.materialize import MaterializeReport
@@ -41,10 +45,13 @@ def demo(
     serve: Annotated[bool, typer.Option(help="Serve at the end; --no-serve stops before")] = True,
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on")] = 8000,
+    console_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the console; 0 starts none")
+    ] = 8001,
     json: JsonOption = False,
 ) -> None:
-    """Import a year of a grocer's sales, build features, train, evaluate, suggest prices, and
-    serve.
+    """Import a year of a grocer's sales, build features, train, evaluate, suggest prices,
+    start an experiment, and serve, with the console beside it.
 
     A second start serves what the first one built.
     """
@@ -56,16 +63,20 @@ def demo(
         build = _build_shop(shop)
         marker.touch()
     command = _curl_command(shop, host, port)
+    console = f"http://{host}:{console_port}" if console_port else None
     seconds = time.monotonic() - started
     if json:
         document = {} if build is None else _build_document(build)
-        print_json({"seconds": seconds, "curl": command, **document})
+        people = read_demo_people(shop)
+        about = {"seconds": seconds, "curl": command, "console": console, "people": people}
+        print_json(about | document)
     else:
         if build:
             _print_summary(build)
-        _print_addresses(shop, command, host, port, seconds)
+        _print_addresses(shop, command, f"http://{host}:{port}", console, seconds)
     if serve:
-        run_server(shop, host=host, port=port, workers=1, announce=not json)
+        with start_console(host, console_port) if console_port else nullcontext():
+            run_server(shop, host=host, port=port, workers=1, announce=not json)
 
 
 def _build_shop(shop: Shop) -> _Build:
@@ -83,17 +94,19 @@ def _build_shop(shop: Shop) -> _Build:
         progress.done()
         trainings = [train.train_one(shop, name, progress) for name in NAMES]
         suggestions = list(prices.suggest_all(shop, progress).reports)
+        progress.say(experiments.start_demo_experiment(shop))
         progress.done()
     return _Build(import_report, features, trainings, suggestions)
 
 
 def _print_summary(build: _Build) -> None:
-    imports.print_report(build.import_report)
+    print_report(build.import_report)
     print_line()
     features = build.features
     print_line(
         f"Features as of {features.as_of:%Y-%m-%dT%H:%MZ}: {features.n_users:,} users, "
-        f"{features.n_pairs:,} user × item pairs, {features.n_items:,} items"
+        f"{features.n_pairs:,} user × item pairs, {features.n_items:,} items in "
+        f"{', '.join(features.zones)}; version {features.version}, {features.seconds:.0f} s"
     )
     print_line()
     for training in build.trainings:
@@ -104,14 +117,26 @@ def _print_summary(build: _Build) -> None:
         print_line()
 
 
-def _print_addresses(shop: Shop, command: str, host: str, port: int, seconds: float) -> None:
+def _print_addresses(
+    shop: Shop, command: str, address: str, console: str | None, seconds: float
+) -> None:
     print_line(f"Ready after {seconds:.0f} s. State: {shop.settings.home.absolute()}")
-    print_line(f"  API and its documentation   http://{host}:{port}/docs")
-    print_line(f"  health, readiness, metrics  http://{host}:{port}/healthz /readyz /metrics")
+    if console is not None:
+        print_line(f"  the console                 {console}")
+    _print_people(shop)
+    print_line(f"  API and its documentation   {address}/docs")
+    print_line(f"  health, readiness, metrics  {address}/healthz /readyz /metrics")
     print_line(f"  a key with every scope      {read_demo_key(shop)}")
     print_line()
     print_line("A recommendation:")
     print_line(f"  {command}")
+
+
+def _print_people(shop: Shop) -> None:
+    """Print who may sign in, and how: anna proposes prices, ben approves them."""
+    for name, password in read_demo_people(shop).items():
+        hint = f"another password was set; shopwright users reset {name}"
+        print_line(f"    sign in as {name:<17}{f'password {password}' if password else hint}")
 
 
 def _curl_command(shop: Shop, host: str, port: int) -> str:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import typer
 
-from configs.settings import Settings
+from configs.settings import Settings, list_unknown_variables
 from features.contracts.errors import ShopwrightError
+from features.contracts.files import check_sqlite
+from features.contracts.manifest import check_tables
 from features.contracts.tables import DEFAULT_ZONE
 from models.registry import NAMES
 from serving.cli.output import JsonOption, print_json, print_line, print_table
@@ -71,9 +73,14 @@ def _list_checks(shop: Shop) -> dict[str, Callable[[], str]]:
     return {
         "state folder": lambda: _check_folder(shop),
         "database": lambda: _check_database(shop),
+        "environment": lambda: _check_environment(),
+        "currencies": lambda: _check_currencies(shop),
         "price law": lambda: _describe_laws(shop),
+        "price lists": lambda: _describe_price_lists(shop),
+        "price desk": lambda: _check_desk(shop),
         "tables": lambda: _check_tables(shop),
         "features": lambda: _check_features(shop),
+        "model registry": lambda: _check_registry(shop),
         **{
             f"champion of {name}": (lambda name=name: _check_champion(shop, name)) for name in NAMES
         },
@@ -96,15 +103,38 @@ def _check_folder(shop: Shop) -> str:
     probe = home / ".doctor"
     probe.write_text("")
     probe.unlink()
+    if others := home.stat().st_mode & 0o077:
+        raise ShopwrightError(
+            f"other users of this machine may open it (mode {others:03o} for them)",
+            where=str(home),
+            hint=f"Try: chmod 700 {home}",
+        )
+    shop.settings.business_clock()  # reads its file
     return str(home)
 
 
 def _check_database(shop: Shop) -> str:
     from sqlalchemy import text
 
+    from features.database import RESTORE_DATABASE
+
+    if shop.settings.database_url is None:
+        check_sqlite(shop.settings.home.absolute() / "shopwright.db", hint=RESTORE_DATABASE)
     with shop.engine.connect() as connection:
         connection.execute(text("SELECT 1"))
     return f"{shop.engine.dialect.name}, migrated"
+
+
+def _check_environment() -> str:
+    unknown = list_unknown_variables()
+    return f"no settings, and without effect: {', '.join(unknown)}" if unknown else "all are known"
+
+
+def _check_currencies(shop: Shop) -> str:
+    kept = shop.check_currencies()
+    if not kept:
+        return f"no amounts yet; the shop's currency is {shop.settings.currency}"
+    return ", ".join(f"{zone}: {currency}" for zone, currency in sorted(kept.items()))
 
 
 def _describe_laws(shop: Shop) -> str:
@@ -113,7 +143,38 @@ def _describe_laws(shop: Shop) -> str:
     return "; ".join(f"{zone}: {shop.settings.zone(zone).describe_law()}" for zone in zones)
 
 
+def _describe_price_lists(shop: Shop) -> str:
+    """Return how many items are sold at the last list price of a list that has ended."""
+    from features.database import reading
+    from features.prices.ledger import Ledger
+
+    with reading(shop.engine) as connection:
+        ledger = Ledger(connection)
+        ended = {zone: ledger.list_expired(zone, shop.now()) for zone in ledger.list_zones()}
+    texts = [
+        f"{zone}: {len(items):,} items go on at their last list price, since "
+        f"{max(items.values()).isoformat()}"
+        for zone, items in ended.items()
+        if items
+    ]
+    return "; ".join(texts) or "no list has ended"
+
+
+def _check_desk(shop: Shop) -> str:
+    """Return that approved prices become valid. Raises where somebody stopped them."""
+    from features.database import reading
+    from serving.price_desk.controls_repository import Controls
+    from serving.price_desk.ticker import describe_stop
+
+    with reading(shop.engine) as connection:
+        stop = Controls(connection).find_stop()
+    if stop is not None:
+        raise ShopwrightError(describe_stop(stop))
+    return "approved prices become valid"
+
+
 def _check_tables(shop: Shop) -> str:
+    check_tables(shop.settings.home / "tables")
     latest = shop.facts.latest_event_at()
     if latest is None:
         raise ShopwrightError("no events yet", hint="Try: shopwright import --demo-data")
@@ -121,17 +182,40 @@ def _check_tables(shop: Shop) -> str:
 
 
 def _check_features(shop: Shop) -> str:
-    from features.online.materialize import load_items
+    from features.online.snapshots import check_features, load_items
 
+    if check_features(shop.settings) is None and not shop.facts.is_empty("events"):
+        return "none yet; `shopwright serve` makes them"
     items = load_items(shop.settings)
     return f"{len(items.item_ids):,} items as of {items.as_of.isoformat()}"
 
 
+def _check_registry(shop: Shop) -> str:
+    url, local = shop.registry.url, shop.settings.mlflow_url
+    if url != local:
+        return "MLFLOW_TRACKING_URI"
+    hint = "Restore it from a backup; or delete it, and train again"
+    check_sqlite(shop.settings.home.absolute() / "mlflow.db", hint=hint)
+    return "mlflow.db"
+
+
 def _check_champion(shop: Shop, name: str) -> str:
+    from models.digests import read_digest
+    from serving.models.served_versions import ServedVersions
+    from serving.models.trial import try_version
+
     champion = shop.registry.find_champion(name)
     if champion is None:
+        if served := ServedVersions(shop.settings.home).read(name):
+            raise ShopwrightError(
+                f"none, although version {served[0].version.version} has served here",
+                where=shop.registry.url,
+                hint="If that is not the registry of this shop, restore mlflow.db from a backup",
+            )
         raise ShopwrightError("none yet", hint=f"Try: shopwright train {name}")
-    shop.registry.fetch_files(champion)
+    folder = shop.registry.fetch_files(champion)
+    if read_digest(folder) is None:  # of an earlier release: only a trial tells
+        try_version(shop.settings, name, folder)
     return f"version {champion.version}"
 
 

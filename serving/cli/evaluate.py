@@ -13,6 +13,7 @@ from configs.loading import parse_override
 from features.contracts.clock import parse_time
 from features.contracts.errors import BadInput
 from serving.cli.evaluation_data import open_data
+from serving.cli.file_modes import share_output
 from serving.cli.output import JsonOption, print_json, print_line, print_table, steps
 
 if TYPE_CHECKING:
@@ -57,12 +58,14 @@ def evaluate(
     overrides = dict(parse_override(text) for text in set_ or [])
     instant = None if until is None else parse_time(until, where="--until")
     with steps(1) as progress, open_data(data, format_, progress.say) as shop:
+        instant = instant or shop.now
         task = load_task(which)
         task_config = load_config(task, shop.settings, file=config, overrides=overrides)
         run = TrainingRun(shop.facts, shop.settings, shop.registry, instant, progress.say)
         evaluation = run.evaluate(task, task_config, split=protocol)
     if report is not None:
         report.write_text(render_html(evaluation), encoding="utf-8")
+        share_output(report)
     if json:
         print_json(evaluation_document(evaluation))
     else:
@@ -74,16 +77,14 @@ def print_evaluation(evaluation: Evaluation, *, in_full: bool = False) -> None:
 
     With `in_full` all tables are printed too.
     """
+    print_line(f"{evaluation.task}: {evaluation.describe_result()}")
+    print_line()
     for comparison in evaluation.comparisons:
         _print_comparison(evaluation, comparison)
     for table in evaluation.tables if in_full else ():
-        values = {
-            name: [None if isnan(cell.value) else cell.value for cell in row]
-            for name, row in table.rows.items()
-        }
-        rows = [(name, *row) for name, row in values.items()]
-        print_table(f"{evaluation.task}: {table.title}", ("method", *table.columns), rows)
-        print_line()
+        _print_metric_table(evaluation.task, table)
+    if evaluation.tables and not in_full:
+        print_line(f"{len(evaluation.tables)} more tables: shopwright evaluate {evaluation.task}")
     if evaluation.data:
         print_line(
             ", ".join(f"{name}: {_count_cell(value)}" for name, value in evaluation.data.items())
@@ -113,6 +114,30 @@ def _print_comparison(evaluation: Evaluation, comparison: Comparison) -> None:
     print_line()
 
 
+def _print_metric_table(task: str, table: MetricTable) -> None:
+    """Print the values of each method, with intervals and tests, and what they were counted on."""
+    rows: list[tuple[object, ...]] = [
+        (name, *(_describe_cell(cell) for cell in cells)) for name, cells in table.rows.items()
+    ]
+    rows.append((f"({table.counted})", *table.n_users))
+    print_table(f"{task}: {table.title}", ("method", *table.columns), rows)
+    if table.note:
+        print_line(f"  {table.note}")
+    print_line()
+
+
+def _describe_cell(cell: Cell) -> float | str | None:
+    """Return the value of a cell; as a text where it has an interval or a test."""
+    if isnan(cell.value):
+        return None
+    details = []
+    if cell.low is not None and cell.high is not None:
+        details.append(f"{cell.low:.4f} to {cell.high:.4f}")
+    if cell.p_value is not None and not isnan(cell.p_value):
+        details.append(_p_value(cell.p_value))
+    return f"{cell.value:.4f} ({', '.join(details)})" if details else cell.value
+
+
 def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
     """Return the evaluation as JSON values."""
     return {
@@ -120,6 +145,7 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         "cut": evaluation.cut.isoformat(),
         "primary": evaluation.primary,
         "passed": evaluation.passed,
+        "failed_bars": list(evaluation.failed_bars),
         "comparisons": [asdict(comparison) for comparison in evaluation.comparisons],
         "metrics": dict(evaluation.metrics),
         "tables": [_table_document(table) for table in evaluation.tables],

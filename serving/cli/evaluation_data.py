@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,15 @@ FORMATS = (CANONICAL, COMPLETE_JOURNEY)
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """The data to evaluate on. Without a registry no tracking run is written."""
+    """The data to evaluate on. Without a registry no tracking run is written.
+
+    now   the present of the shop; None: it ends with the data
+    """
 
     facts: Facts
     settings: Settings
     registry: Registry | None
+    now: datetime | None = None
 
 
 @contextmanager
@@ -42,7 +47,7 @@ def open_data(
     """
     shop = Shop()
     if folder is None and format_ is None:
-        yield EvaluationData(shop.facts, shop.settings, shop.registry)
+        yield EvaluationData(shop.facts, shop.settings, shop.registry, shop.now())
         return
     chosen = format_ or CANONICAL
     if chosen not in FORMATS:

@@ -34,7 +34,8 @@ def build(as_of: AsOfOption = None, json: JsonOption = False) -> None:
         histories = compute_offline_histories(shop.facts, instant)
         progress.done()
         progress.say("item features")
-        items = compute_offline_items(shop.facts, instant)
+        per_buyer = shop.settings.orders_per_buyer
+        items = compute_offline_items(shop.facts, instant, orders_per_buyer=per_buyer)
         progress.done()
     _print_values(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +40,7 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Write unique_id, zone, ds (start of week or day), mean, p10, p50, p90, model_version; one row
-    a series and ds.
+    a series and ds. Items that are off sale are left out.
 
     Above the items unique_id is the category's path, "total" for the zone. Sums have quantiles of
     their own.
@@ -47,21 +48,15 @@ def export(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from models.demand.reconcile import ITEM, LEVELS
+    from models.demand.reconcile import ITEM
     from serving.forecasts.service import Freq
 
-    if level not in (ITEM, *LEVELS):
-        raise UnknownName(level, (ITEM, *LEVELS), kind="level", where="--level")
-    if freq not in tuple(Freq):
-        raise UnknownName(freq, Freq, kind="frequency", where="--freq")
-    if freq == Freq.DAY and (level != ITEM or total):
-        raise BadInput(
-            "sums are by week", where="--level, --total", hint="Leave --freq D out, or these"
-        )
+    _check_options(level, freq, total=total)
     shop = Shop()
     champion = shop.champion("demand")
     folder = shop.registry.fetch_files(champion)
-    rows, n_periods = _read_forecasts(folder, Freq(freq), horizon)
+    rows, n_periods = _read_forecasts(folder, Freq(freq), horizon, shop.now())
+    rows = _drop_off_sale(rows, shop)
     if level != ITEM or total:
         items = shop.facts.read("items").select("item_id", "category").to_pyarrow()
         rows = _sum_forecasts(folder, rows, items, level, total)
@@ -80,11 +75,41 @@ def export(
         }
         print_json(document)
     else:
-        print_line(f"{rows.num_rows:,} rows for {n_periods} {periods} in {out}")
+        print_line(
+            f"{rows.num_rows:,} rows for {n_periods} {periods} in {out}, "
+            f"by demand {champion.version}"
+        )
 
 
-def _read_forecasts(folder: Path, freq: Freq, horizon: int | None) -> tuple[pa.Table, int]:
-    """Return the rows of the first periods of the horizon, and the number of periods."""
+def _check_options(level: str, freq: str, *, total: bool) -> None:
+    from models.demand.reconcile import ITEM, LEVELS
+    from serving.forecasts.service import Freq
+
+    if level not in (ITEM, *LEVELS):
+        raise UnknownName(level, (ITEM, *LEVELS), kind="level", where="--level")
+    if freq not in tuple(Freq):
+        raise UnknownName(freq, Freq, kind="frequency", where="--freq")
+    if freq == Freq.DAY and (level != ITEM or total):
+        raise BadInput(
+            "sums are by week", where="--level, --total", hint="Leave --freq D out, or these"
+        )
+
+
+def _drop_off_sale(rows: pa.Table, shop: Shop) -> pa.Table:
+    """Return the rows without items that are off sale now."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from features.facts.off_sale import find_off_sale
+
+    off_sale = pa.array(sorted(find_off_sale(shop.settings, shop.now())), pa.string())
+    return rows.filter(pc.invert(pc.is_in(rows["unique_id"], value_set=off_sale)))
+
+
+def _read_forecasts(
+    folder: Path, freq: Freq, horizon: int | None, now: datetime
+) -> tuple[pa.Table, int]:
+    """Return the rows of the horizon, from the period of `now` on, and the number of periods."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -98,9 +123,10 @@ def _read_forecasts(folder: Path, freq: Freq, horizon: int | None) -> tuple[pa.T
             where="--freq",
             hint="Leave --freq out",
         )
-    starts = sorted(set(rows["ds"].to_pylist()))
-    if horizon is not None and horizon > len(starts):
-        raise horizon_error(horizon, len(starts), freq, where="--horizon")
+    before = now - timedelta(weeks=1) / freq.per_week
+    starts = sorted(start for start in set(rows["ds"].to_pylist()) if start > before)
+    if not starts or (horizon is not None and horizon > len(starts)):
+        raise horizon_error(horizon or freq.usual_horizon, len(starts), freq, where="--horizon")
     periods = starts[: horizon or freq.usual_horizon]
     rows = rows.filter(pc.is_in(rows["ds"], pa.array(periods, rows.schema.field("ds").type)))
     return rows, len(periods)

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from features.contracts.errors import BadInput
-from serving.cli.output import JsonOption, Steps, print_json, print_line, print_table, steps
+from serving.cli.import_report import describe_opening, print_opening, print_report
+from serving.cli.output import JsonOption, Steps, print_json, steps
 from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
+    from features.facts.facts import Facts
     from features.sources.report import ImportReport
-    from serving.prices.opening import OpeningReport
+    from serving.prices.opening import OpeningOptions, OpeningReport
+
+# Prices that wait of one transaction: a tenth of a second on SQLite, so that events go on.
+_HELD_PART = 500
 
 
 def import_tables(
@@ -26,6 +31,23 @@ def import_tables(
     max_bad_share: Annotated[
         float | None, typer.Option(min=0, max=1, help="Fail above this share of bad rows")
     ] = None,
+    max_unknown_items: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Fail above this share of events of unknown items"),
+    ] = None,
+    accept_price_jumps: Annotated[
+        bool,
+        typer.Option(
+            "--accept-price-jumps", help="Enter prices that wait: a jump of more than half is meant"
+        ),
+    ] = False,
+    accept_unlawful_reductions: Annotated[
+        bool,
+        typer.Option(
+            "--accept-unlawful-reductions",
+            help="Enter announced reductions that wait because the price law forbids them",
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Load tables. Bad rows are quarantined with their reason; a second import of the same rows
@@ -35,36 +57,76 @@ def import_tables(
             "name a folder or --demo-data, one of the two",
             hint="Try: shopwright import --demo-data",
         )
+    from serving.prices.opening import OpeningOptions
+
     shop = Shop()
-    if max_bad_share is not None:
-        shop.settings = shop.settings.model_copy(update={"max_bad_share": max_bad_share})
+    limits = {"max_bad_share": max_bad_share, "max_unknown_items": max_unknown_items}
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    shop.settings = shop.settings.model_copy(update=given)
+    shop.check_currencies()
     with steps(1) as progress:
-        report = (
-            import_demo_data(shop, progress)
-            if folder is None
-            else _import_folder(shop, folder, progress)
+        options = OpeningOptions(
+            observe=False,
+            accept_jumps=accept_price_jumps,
+            accept_unlawful=accept_unlawful_reductions,
         )
-        progress.say("bringing the shop's prices into the ledger")
-        opening = _open_ledger(shop)
+        ledger = _LedgerOpening(shop, progress, options)
+        report = (
+            import_demo_data(shop, progress, ledger)
+            if folder is None
+            else _import_folder(shop, folder, progress, ledger)
+        )
+        opening = ledger.report
+        _file_held_prices(shop, opening)
         if "price_history" in report.tables:
             unlawful = _count_unlawful_imports(shop)
             report.tables["price_history"].n_unlawful_reductions = unlawful
         progress.done()
     if json:
         entered = {"imported": opening.imported, "catalogue": opening.catalogue}
-        print_json({**report.as_dict(), "prices_entered": entered})
+        print_json({**report.as_dict(), "prices_entered": entered, **describe_opening(opening)})
         return
     print_report(report)
-    if opening.total:
-        print_line(
-            f"ledger: {opening.imported:,} prices of price_history, "
-            f"{opening.catalogue:,} of the catalogue entered"
+    print_opening(opening)
+
+
+class _LedgerOpening:
+    """Brings the shop's prices into the ledger before its tables are published.
+
+    So the tables never hold a price that the ledger refused.
+    """
+
+    def __init__(self, shop: Shop, progress: Steps, options: OpeningOptions) -> None:
+        self._shop = shop
+        self._progress = progress
+        self._options = options
+        self.report: OpeningReport
+
+    def __call__(self, facts: Facts) -> None:
+        """Append the prices of the price list and the catalogue, which are served from now on.
+
+        Prices derived from sales are appended when prices are suggested.
+        """
+        from serving.prices.opening import open_ledger
+
+        self._progress.say("bringing the shop's prices into the ledger")
+        shop = self._shop
+        self.report = open_ledger(
+            facts,
+            shop.engine,
+            shop.settings,
+            shop.clock,
+            shop.system_clock,
+            self._options,
         )
 
 
-def import_demo_data(shop: Shop, progress: Steps) -> ImportReport:
+def import_demo_data(
+    shop: Shop, progress: Steps, ledger: _LedgerOpening | None = None
+) -> ImportReport:
     """Import the Complete Journey, and store its time zone, currency, country and clock in the
     state folder."""
+    from features.facts.facts import Facts
     from features.sources import complete_journey as source
 
     if shop.facts.is_empty("events") and shop.settings.timezone != source.TIMEZONE:
@@ -75,30 +137,38 @@ def import_demo_data(shop: Shop, progress: Steps) -> ImportReport:
             clock_start=source.DEMO_CLOCK_START.isoformat(),
         )
         shop.__init__()  # type: ignore[misc]
-    return source.import_complete_journey(shop.facts, shop.settings, progress=progress.say)
+    facts = Facts(shop.settings, before_publish=ledger)
+    return source.import_complete_journey(facts, shop.settings, progress=progress.say)
 
 
-def _import_folder(shop: Shop, folder: Path, progress: Steps) -> ImportReport:
+def _import_folder(
+    shop: Shop, folder: Path, progress: Steps, ledger: _LedgerOpening
+) -> ImportReport:
+    from features.facts.facts import Facts
     from features.sources.folder import import_folder
 
-    return import_folder(folder, shop.facts, shop.settings, now=shop.now(), progress=progress.say)
+    facts = Facts(shop.settings, before_publish=ledger)
+    return import_folder(folder, facts, shop.settings, now=shop.now(), progress=progress.say)
 
 
-def _open_ledger(shop: Shop) -> OpeningReport:
-    """Append the prices of the price list and the catalogue, which are served from now on.
+def _file_held_prices(shop: Shop, opening: OpeningReport) -> None:
+    """File the prices that wait on the price desk, each once."""
+    if not opening.held:
+        return
+    from features.database import give_way, transaction
+    from serving.price_desk.held_imports import file_held_prices
 
-    Prices derived from sales are appended when prices are suggested.
-    """
-    from serving.prices.opening import open_ledger
-
-    return open_ledger(
-        shop.facts,
-        shop.engine,
-        shop.settings,
-        shop.clock,
-        shop.system_clock,
-        observe=False,
-    )
+    items = shop.facts.read("items").select("item_id", "title", "category")
+    wanted = items.filter(items.item_id.isin([held.price.item_id for held in opening.held]))
+    rows = wanted.to_pyarrow().to_pylist()
+    names = {row["item_id"]: (row["title"], row["category"] or "") for row in rows}
+    now, at = shop.now(), shop.system_clock.now()
+    for start in range(0, len(opening.held), _HELD_PART):
+        if start:
+            give_way(shop.engine)
+        part = opening.held[start : start + _HELD_PART]
+        with transaction(shop.engine) as connection:
+            file_held_prices(connection, part, names, now=now, at=at)
 
 
 def _count_unlawful_imports(shop: Shop) -> int:
@@ -109,35 +179,6 @@ def _count_unlawful_imports(shop: Shop) -> int:
     from features.prices.ledger import Ledger
 
     with reading(shop.engine) as connection:
-        return count_unlawful_imports(Ledger(connection), ItemRules(shop.settings, shop.clock))
-
-
-def print_report(report: ImportReport) -> None:
-    """Print rows per table, then what was left out and why."""
-    rows = [
-        (
-            name,
-            table.rows_read,
-            table.written.new,
-            table.written.replaced,
-            table.written.unchanged,
-            table.excluded.total(),
-            table.n_bad,
+        return count_unlawful_imports(
+            Ledger(connection), ItemRules(shop.settings, shop.clock, shop.engine)
         )
-        for name, table in report.tables.items()
-    ]
-    columns = ("table", "read", "new", "replaced", "unchanged", "excluded", "quarantined")
-    print_table(f"Imported {report.source}", columns, rows)
-    for name, table in report.tables.items():
-        for rule, count in table.excluded.items():
-            print_line(f"{name}: {count:,} excluded, {rule}")
-        for reason, count in table.quarantined.items():
-            print_line(f"{name}: {count:,} quarantined, {reason}")
-        if table.quarantine_file:
-            print_line(f"{name}: quarantined rows are in {table.quarantine_file}")
-        if table.n_unlawful_reductions:
-            print_line(
-                f"{name}: {table.n_unlawful_reductions:,} announced reductions are unlawful: the "
-                "offer price is not below the prior price, or no price before is known. "
-                "They are kept as history"
-            )

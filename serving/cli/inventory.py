@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,7 @@ import typer
 from features.contracts.tables import DEFAULT_ZONE
 from serving.cli.output import JsonOption, print_json, print_line, print_table, replacing
 from serving.cli.shop import Shop
+from serving.spreadsheets import write_sheet
 
 if TYPE_CHECKING:
     from serving.inventory.service import Inventory
@@ -46,18 +47,21 @@ def inventory(
         }
         print_json(document)
         return
-    _print_inventory(inventory)
+    _print_inventory(inventory, champion.version)
     if out is not None:
         print_line(f"{len(inventory.rows):,} rows in {out}")
 
 
-def _print_inventory(inventory: Inventory) -> None:
+def _print_inventory(inventory: Inventory, version: str) -> None:
     rows = [
         (row.item_id, row.abc + row.xyz, *(_round_units(getattr(row, name)) for name in _FIELDS))
         for row in inventory.rows[:_SHOWN]
     ]
     n_rows = len(inventory.rows)
-    title = f"inventory of zone {inventory.zone}, first {len(rows)} of {n_rows:,} items"
+    title = (
+        f"inventory of zone {inventory.zone} by demand {version}, "
+        f"first {len(rows)} of {n_rows:,} items"
+    )
     columns = ("item", "class", *(name.replace("_", " ") for name in _FIELDS))
     print_table(title, columns, rows)
     n_slow = sum(row.slow_mover for row in inventory.rows)
@@ -70,15 +74,10 @@ def _print_inventory(inventory: Inventory) -> None:
 
 
 def _write_csv(inventory: Inventory, out: Path) -> None:
-    import csv
+    from serving.inventory.service import tabulate_rows
 
-    from serving.inventory.service import InventoryRow
-
-    names = [column.name for column in fields(InventoryRow)]
-    with replacing(out) as staging, staging.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["zone", *names])
-        writer.writeheader()
-        writer.writerows({"zone": inventory.zone, **asdict(row)} for row in inventory.rows)
+    with replacing(out) as staging:
+        write_sheet(tabulate_rows(inventory.zone, inventory.rows), staging, "csv")
 
 
 def _round_units(value: float | None) -> int | None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from serving.cli.output import JsonOption, print_json, print_line, print_table
+from serving.access import SCOPES
+from serving.cli.output import (
+    JsonOption,
+    print_json,
+    print_line,
+    print_remark,
+    print_table,
+    write_secret,
+)
 from serving.cli.shop import Shop
-from serving.keys.service import SCOPES, KeyService
+from serving.keys.service import KeyService
 
 app = typer.Typer(help="API keys and their scopes", no_args_is_help=True)
 
@@ -28,6 +35,9 @@ def create(
     if json:
         print_json({"key": made.key, "id": made.record.id, "scopes": list(made.record.scopes)})
     else:
+        # Only the key on standard output: KEY=$(shopwright keys create ...)
+        scopes_text = ", ".join(made.record.scopes)
+        print_remark(f"key {made.record.id} of {made.record.name} has the scopes {scopes_text}")
         print_line(made.key)
 
 
@@ -44,11 +54,12 @@ def list_keys(json: JsonOption = False) -> None:
             record.name,
             f"{record.prefix}...",
             _describe_scopes(record.scopes),
-            "revoked" if record.revoked_at else "active",
+            f"{record.created_at:%Y-%m-%d}",
+            f"revoked {record.revoked_at:%Y-%m-%d}" if record.revoked_at else "active",
         )
         for record in records
     ]
-    print_table("Keys", ("id", "name", "key", "scopes", ""), rows)
+    print_table("Keys", ("id", "name", "key", "scopes", "created", ""), rows)
 
 
 @app.command()
@@ -70,9 +81,7 @@ def read_demo_key(shop: Shop) -> str:
     if path.exists() and _key_service(shop).find_caller(key := path.read_text().strip()):
         return key
     made = _key_service(shop).create("demo", SCOPES)
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(made.key + "\n")
+    write_secret(path, made.key)
     return made.key
 
 

@@ -14,7 +14,7 @@ from serving.cli.shop import Shop
 from serving.database.audit_log import OPERATOR
 
 if TYPE_CHECKING:
-    from serving.models.service import ModelService
+    from serving.models.service import ModelService, Promotion
 
 app = typer.Typer(help="Registered model versions", no_args_is_help=True)
 
@@ -54,29 +54,26 @@ def list_versions(
 @app.command()
 def promote(name: NameArgument, version: str, json: JsonOption = False) -> None:
     """Make VERSION the champion; running servers load it by themselves."""
-    from features.database import transaction
-
     shop = Shop()
-    with transaction(shop.engine) as connection:
-        champion = _model_service(shop).promote(connection, name, version, actor=OPERATOR)
-    _print_champion(champion, json)
+    _record(shop, _model_service(shop).promote(name, version), json)
 
 
 @app.command()
 def rollback(name: NameArgument, json: JsonOption = False) -> None:
     """Make the previous champion the champion again."""
-    from features.database import transaction
-
     shop = Shop()
-    with transaction(shop.engine) as connection:
-        champion = _model_service(shop).rollback(connection, name, actor=OPERATOR)
-    _print_champion(champion, json)
+    _record(shop, _model_service(shop).rollback(name), json)
+
+
+def _record(shop: Shop, promotion: Promotion, json: bool) -> None:
+    _model_service(shop).write(promotion, actor=OPERATOR)
+    _print_champion(promotion.champion, json)
 
 
 def _model_service(shop: Shop) -> ModelService:
     from serving.models.service import ModelService
 
-    return ModelService(shop.registry, shop.system_clock)
+    return ModelService(shop.registry, shop.system_clock, shop.engine)
 
 
 def _print_champion(version: Version, json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +11,17 @@ import typer
 
 from features.contracts.money import to_major
 from features.contracts.tables import DEFAULT_ZONE
-from serving.cli.output import JsonOption, print_json, print_line, print_table, replacing, steps
+from serving.cli.output import (
+    JsonOption,
+    print_json,
+    print_line,
+    print_table,
+    replacing,
+    steps,
+)
 from serving.cli.pricing import check_zone, load_pricing_inputs
 from serving.cli.shop import Shop
+from serving.spreadsheets import Sheet, write_sheet
 
 if TYPE_CHECKING:
     from models.pricing.price_tests import PriceTest, Proposals
@@ -63,9 +70,8 @@ def tests(
         proposals = propose_tests(priced.items, inputs.rules)
         progress.done()
     if out is not None:
-        rows = [_csv_row(test) for test in proposals.tests]
-        with replacing(out) as staging, staging.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([_CSV_COLUMNS, *rows])
+        with replacing(out) as staging:
+            write_sheet(Sheet(_CSV_COLUMNS, map(_csv_row, proposals.tests)), staging, "csv")
     if json:
         print_json(_proposals_document(proposals))
         return

@@ -1,4 +1,4 @@
-"""`shopwright prices suggest|submit|simulate|export`: suggestions, what-if, the ledger."""
+"""`shopwright prices ...`: suggestions, what-if, the ledger; files in price_sheets.py."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from features.contracts.money import to_major, to_minor
-from features.contracts.pricing import Objective
+from features.contracts.pricing import DEFAULT_RULES, Objective
 from features.contracts.tables import DEFAULT_ZONE
+from serving.access import SCOPES, Caller
+from serving.cli.lock_prices import lock, locks, unlock
 from serving.cli.output import (
     JsonOption,
     Steps,
@@ -20,20 +22,41 @@ from serving.cli.output import (
     replacing,
     steps,
 )
-from serving.cli.pricing import DEFAULT_RULES, check_zone, load_pricing_inputs
+from serving.cli.price_controls import resume, stop
+from serving.cli.price_proposals import propose
+from serving.cli.price_rules import rules
+from serving.cli.price_runs import runs, why
+from serving.cli.price_sheets import changes, labels, queue
+from serving.cli.price_tests import tests
+from serving.cli.pricing import check_zone, load_pricing_inputs
 from serving.cli.shop import Shop
-from serving.database.audit_log import OPERATOR, Decider
+from serving.database.audit_log import OPERATOR
 
 if TYPE_CHECKING:
     from serving.price_desk.suggest import SuggestReport, ZonesReport
-    from serving.what_if.documents import (
+    from serving.pricing_inputs.items import PricingInputs
+    from serving.what_if.price_documents import (
         ComparedMoneyResponse,
         ComparedUnitsResponse,
         PricePointResponse,
         PriceSimulationResponse,
     )
 
+SHOWN_REFUSALS = 10
 app = typer.Typer(help="Price suggestions and the price ledger", no_args_is_help=True)
+app.command("queue")(queue)
+app.command("changes")(changes)
+app.command("propose")(propose)
+app.command("lock")(lock)
+app.command("unlock")(unlock)
+app.command("locks")(locks)
+app.command("runs")(runs)
+app.command("why")(why)
+app.command("labels")(labels)
+app.command("tests")(tests)
+app.add_typer(rules, name="rules")
+app.command("stop")(stop)
+app.command("resume")(resume)
 
 ZoneOption = Annotated[str | None, typer.Option(help="One zone; all zones with prices if unset")]
 _SUGGESTION_COLUMNS = ("item", "title", "now", "suggested", "change")
@@ -49,12 +72,18 @@ def suggest(
     strategy: Annotated[
         str, typer.Option(help="Rules of configs/pricing, by name")
     ] = DEFAULT_RULES,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only look: file nothing, leave the queue as it is")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Compute prices within the rules and file them for approval."""
+    """Compute prices within the rules and file them for approval, in place of what waits."""
     shop = Shop()
     with steps(1) as progress:
-        report = suggest_all(shop, progress, objective=objective, zone=zone, strategy=strategy)
+        inputs = load_pricing_inputs(
+            shop, progress, strategy=strategy, objective=objective, opening=True
+        )
+        report = suggest_all(shop, progress, inputs, zone=zone, dry_run=dry_run)
         progress.done()
     if json:
         skipped = [{"zone": name, "reason": reason} for name, reason in report.skipped.items()]
@@ -77,19 +106,35 @@ def submit(
 ) -> None:
     """Submit the suggestions of a run that its guards held back; they can be approved then."""
     from features.database import transaction
+    from features.prices.reduction_rule import PLAIN_RULES
     from serving.price_desk.decisions import decide_many
-    from serving.price_desk.repository import SuggestionFilter
+    from serving.price_desk.filters import SuggestionFilter
+    from serving.price_desk.service import PriceDeskService
 
     shop = Shop()
-    decider = Decider(OPERATOR, shop.now(), shop.system_clock.now(), reason)
+    desk = PriceDeskService(shop.settings, shop.engine, shop.clock, shop.system_clock, PLAIN_RULES)
+    operator = Caller(OPERATOR, OPERATOR, frozenset(SCOPES))
+    decider = desk.decider(operator, "pricing.propose", reason)
     with transaction(shop.engine) as connection:
         result = decide_many(
             connection, decider, "submit", criteria=SuggestionFilter(run_id=run_id)
         )
     if json:
-        print_json({"run_id": run_id, "matched": result.matched, "changed": len(result.changed)})
+        refused = [
+            {"id": refusal.suggestion_id, "reason": str(refusal.error)}
+            for refusal in result.refused
+        ]
+        counts = {"matched": result.matched, "changed": len(result.changed)}
+        named = {"refused": refused} if refused else {}
+        print_json({"run_id": run_id, **counts, **named})
     elif result.matched:
-        print_line(f"{len(result.changed):,} suggestions of {run_id} are submitted")
+        print_line(
+            f"{len(result.changed):,} of {result.matched:,} suggestions of {run_id} are submitted"
+        )
+        for refusal in result.refused[:SHOWN_REFUSALS]:
+            print_line(f"Not submitted: {refusal.suggestion_id}: {refusal.error}")
+        if len(result.refused) > SHOWN_REFUSALS:
+            print_line(f"{len(result.refused):,} are not submitted in all")
     else:
         print_line(f"{run_id} has no suggestion that was held back")
 
@@ -102,7 +147,7 @@ def simulate(
     json: JsonOption = False,
 ) -> None:
     """Show expected units, revenue and profit of an item at each price, with intervals."""
-    from serving.what_if.documents import describe_prices
+    from serving.what_if.price_documents import describe_prices
     from serving.what_if.simulation import simulate_prices
 
     shop = Shop()
@@ -174,27 +219,32 @@ def export(
 def suggest_all(
     shop: Shop,
     progress: Steps,
+    inputs: PricingInputs | None = None,
     *,
-    objective: str | None = None,
     zone: str | None = None,
-    strategy: str = DEFAULT_RULES,
+    dry_run: bool = False,
 ) -> ZonesReport:
-    """Open the ledger where it lacks prices, then file suggestions for one zone or every zone."""
+    """Open the ledger where it lacks prices, then file suggestions for one zone or every zone.
+
+    Without `inputs` under the default rules; a dry run files nothing.
+    """
     from serving.price_desk.suggest import ZonesReport, suggest_everywhere, suggest_prices
 
-    inputs = load_pricing_inputs(
-        shop, progress, strategy=strategy, objective=objective, opening=True
-    )
+    if inputs is None:
+        inputs = load_pricing_inputs(shop, progress, opening=True)
     if zone is None:
         progress.say("suggesting prices for every zone")
-        return suggest_everywhere(inputs, shop.system_clock)
+        return suggest_everywhere(inputs, shop.system_clock, dry_run=dry_run)
     check_zone(shop, zone)
     progress.say(f"suggesting prices for zone {zone}")
-    return ZonesReport((suggest_prices(inputs, shop.system_clock, zone),), {})
+    report = suggest_prices(inputs, shop.system_clock, zone, dry_run=dry_run)
+    return ZonesReport((report,), {})
 
 
 def print_suggestions(report: SuggestReport) -> None:
     """Print the suggestions with the largest expected gain, the kept prices and the assumptions."""
+    from serving.price_desk.suggest import TRIAL
+
     rows = [
         (
             suggestion.item_id,
@@ -208,22 +258,37 @@ def print_suggestions(report: SuggestReport) -> None:
         )
         for suggestion in report.largest
     ]
+    is_trial = report.status == TRIAL
     for reason in report.held:
         print_line(f"Held back: {reason}")
-    if report.held:
+    if is_trial:
+        print_line("A trial: nothing is filed, and what waits in the queue stays")
+    elif report.held:
         print_line(
             f"The {report.n_suggested:,} suggestions of {report.run_id} are filed as suggested. "
             f"Look at the inputs, then: shopwright prices submit {report.run_id}"
         )
     title = (
         f"Price suggestions, zone {report.zone}: "
-        f"{report.n_suggested:,} filed of {report.n_items:,} items "
+        f"{report.n_suggested:,} {'found' if is_trial else 'filed'} "
+        f"of {report.n_forecast:,} items with a forecast, "
+        f"{report.n_items:,} of them with a price "
         f"({report.objective} over {report.horizon_weeks} weeks); the largest expected gains"
     )
     columns = (*_SUGGESTION_COLUMNS, f"gain {report.currency}", "grade", "binding rule")
     print_table(title, columns, rows)
     from models.pricing.optimise.waterfall import describe_broken_rule
 
+    print_line(
+        f"Run {report.run_id}: {report.n_suggested:,} {report.status}, "
+        f"{report.n_superseded:,} earlier suggestions superseded"
+    )
+    if report.n_assumed_costs:
+        print_line(
+            f"Assumed costs: {report.n_assumed_costs:,} of the {report.n_suggested:,} suggestions, "
+            f"and {report.n_assumed_rises:,} of the {report.n_rises:,} rises, rest on a cost that "
+            "nobody knows"
+        )
     print_line(_describe_outcome(report))
     for broken in report.outcome.broken:
         kind = "hard" if broken.hard else "soft"
@@ -231,8 +296,12 @@ def print_suggestions(report: SuggestReport) -> None:
         print_line(f"Rule not kept: {broken.rule} ({kind}): {explanation}")
     if report.n_flagged:
         print_line(f"{report.n_flagged:,} are flagged: a raise would spoil a planned promotion")
+    print_line(
+        f"{sum(report.kept.values()):,} of the items have no suggestion "
+        "(of one item: shopwright prices why ITEM):"
+    )
     for reason, count in sorted(report.kept.items(), key=lambda entry: -entry[1]):
-        print_line(f"{count:,} keep their price: {reason}")
+        print_line(f"  {count:,}: {reason}")
     for note in report.notes:
         print_line(f"Note: {note}")
 

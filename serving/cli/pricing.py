@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from configs.loading import list_configs, load
-from features.contracts.errors import BadInput, UnknownName
+from features.contracts.errors import BadInput
+from features.contracts.pricing import DEFAULT_RULES
 from serving.cli.output import Steps
 from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
     from serving.pricing_inputs.items import PricingInputs
-
-DEFAULT_RULES = "default"
 
 
 def load_pricing_inputs(
@@ -26,20 +24,24 @@ def load_pricing_inputs(
     """Load the champions and the rules of a strategy.
 
     With `opening`, prices that the ledger lacks are read from the price list, the catalogue and the
-    sales first. Raises Unavailable without champions and UnknownName for an unknown strategy.
+    sales first. Without a price model no response is known. Raises Unavailable without a demand
+    model, and UnknownName for an unknown strategy.
     """
+    from features.database import reading
     from models.demand.model import DemandModel
     from models.pricing.response.elasticity import ElasticityModel
-    from models.pricing.rules import PricingRules, set_objective
+    from models.pricing.rules import set_objective
     from serving.prices.opening import open_ledger
     from serving.pricing_inputs.items import PricingInputs
+    from serving.pricing_rules.present_rules import PresentRules
 
-    demand_version, pricing_version = shop.champion("demand"), shop.champion("pricing")
-    overlay = shop.settings.config_dir
-    strategies = list_configs("pricing", overlay=overlay)
-    if strategy not in strategies:
-        raise UnknownName(strategy, strategies, kind="strategy")
-    rules = set_objective(load(f"pricing/{strategy}", PricingRules, overlay=overlay), objective)
+    shop.check_currencies()
+    demand_version = shop.champion("demand")
+    # Costs and competitors' prices make prices without it.
+    pricing_version = shop.registry.find_champion("pricing")
+    with reading(shop.engine) as connection:
+        present_rules = PresentRules.read(shop.settings, connection)
+    rules = set_objective(present_rules.load(strategy), objective)
     if opening:
         progress.say("opening the price ledger")
         open_ledger(shop.facts, shop.engine, shop.settings, shop.clock, shop.system_clock)
@@ -48,14 +50,47 @@ def load_pricing_inputs(
         engine=shop.engine,
         settings=shop.settings,
         demand_model=DemandModel.load(shop.registry.fetch_files(demand_version)),
-        pricing_model=ElasticityModel.load(shop.registry.fetch_files(pricing_version)),
+        pricing_model=ElasticityModel.without_series()
+        if pricing_version is None
+        else ElasticityModel.load(shop.registry.fetch_files(pricing_version)),
         rules=rules,
         now=shop.now(),
-        presets={
-            stage: load(f"pricing/{preset}", PricingRules, overlay=overlay)
-            for stage, preset in rules.stages.items()
-        },
-        versions={"demand": demand_version.version, "pricing": pricing_version.version},
+        presets=present_rules.load_presets(rules),
+        versions={
+            version.name: version.version
+            for version in (demand_version, pricing_version)
+            if version
+        }
+        | {"rules": present_rules.describe_version(strategy)},
+        rules_name=strategy,
+    )
+
+
+def load_proposal_inputs(shop: Shop, progress: Steps) -> PricingInputs:
+    """Load what prices by hand are checked against: as for suggestions, or without a demand model
+    the rules alone."""
+    from features.database import reading
+    from models.pricing.response.elasticity import ElasticityModel
+    from serving.price_desk.served_inputs import NoForecasts
+    from serving.pricing_inputs.items import PricingInputs
+    from serving.pricing_rules.present_rules import PresentRules
+
+    if shop.registry.find_champion("demand") is not None:
+        return load_pricing_inputs(shop, progress)
+    shop.check_currencies()
+    with reading(shop.engine) as connection:
+        present_rules = PresentRules.read(shop.settings, connection)
+    rules = present_rules.load(DEFAULT_RULES)
+    return PricingInputs(
+        facts=shop.facts,
+        engine=shop.engine,
+        settings=shop.settings,
+        demand_model=NoForecasts(),
+        pricing_model=ElasticityModel.without_series(),
+        rules=rules,
+        now=shop.now(),
+        presets=present_rules.load_presets(rules),
+        versions={"rules": present_rules.describe_version(DEFAULT_RULES)},
     )
 
 

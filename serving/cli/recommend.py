@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from features.contracts.errors import BadInput, UnknownName
+from serving.cli.file_modes import share_output
 from serving.cli.output import JsonOption, print_json, print_line, steps
 from serving.cli.shop import Shop
 
@@ -39,6 +40,7 @@ def recommend(
     features' time."""
     from threadpoolctl import threadpool_limits
 
+    from features.facts.off_sale import find_off_sale
     from features.online.histories import compute_offline_histories
     from serving.models.served_models import ServedModels
     from serving.recommendations.batch import BatchRequest, write_slates
@@ -68,10 +70,12 @@ def recommend(
                 user_ids=chosen if chosen is not None else sorted(histories),
                 placement=placement,
                 count=count,
+                off_sale=find_off_sale(shop.settings, shop.now()),
                 long_tail=replace(configured, places=places),
             ),
             n_processes=processes or os.cpu_count() or 1,
         )
+        share_output(out)
         seconds = time.perf_counter() - started
         progress.done()
     if json:
@@ -80,7 +84,9 @@ def recommend(
         )
     else:
         speed = f"{len(histories) / seconds:,.0f} users a second"
-        print_line(f"{n_rows:,} rows of {len(histories):,} users in {out}, {speed}")
+        print_line(
+            f"{n_rows:,} rows of {len(histories):,} users in {out}, {seconds:.0f} s, {speed}"
+        )
 
 
 def _check_folder(out: Path) -> None:

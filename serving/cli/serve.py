@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from features.contracts.errors import BadInput
-from serving.cli.output import print_line
+from serving.cli.output import print_line, steps
 from serving.cli.shop import Shop
 
 
@@ -28,7 +28,9 @@ def run_server(shop: Shop, *, host: str, port: int, workers: int, announce: bool
     """Run uvicorn until it is stopped; with `announce`, print its address on stdout."""
     import uvicorn
 
-    _check_port(host, port)
+    check_port(host, port)
+    make_features(shop)
+    shop.check_currencies()
     if workers > 1:
         _share_counters(shop.settings.home)
     if announce:
@@ -40,7 +42,7 @@ def run_server(shop: Shop, *, host: str, port: int, workers: int, announce: bool
         port=port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http="serving.http.connections:TimedProtocol",
         log_level=shop.settings.log_level,
         access_log=False,
         server_header=False,
@@ -48,7 +50,22 @@ def run_server(shop: Shop, *, host: str, port: int, workers: int, announce: bool
     )
 
 
-def _check_port(host: str, port: int) -> None:
+def make_features(shop: Shop) -> None:
+    """Materialize the features where that was never done: a new shop imports, trains, serves."""
+    from features.online.snapshots import current_version
+
+    if current_version(shop.settings) is not None or shop.facts.is_empty("events"):
+        return
+    from features.contracts.clock import feature_time
+    from features.online.materialize import materialize
+
+    with steps(1) as progress:
+        progress.say("the features were never materialized: doing it now")
+        materialize(shop.facts, shop.settings, feature_time(shop.now()), progress.say)
+        progress.done()
+
+
+def check_port(host: str, port: int) -> None:
     """Raise BadInput for a port in use at once, not after the models are loaded."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:

@@ -13,11 +13,13 @@ from configs.settings import Settings
 from features.contracts.clock import Clock, SystemClock
 from features.contracts.errors import BadInput, Unavailable
 from models.registry import Registry, Version
+from serving.cli.file_modes import close_state_folder
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from features.facts.facts import Facts
+    from features.prices.currencies import KeptCurrency
 
 
 class Shop:
@@ -31,26 +33,33 @@ class Shop:
             raise BadInput("a setting is no JSON", where=str(error), hint=hint) from error
         except ValidationError as error:
             first = error.errors()[0]
-            name = "_".join(str(part) for part in first["loc"]).upper()
+            setting, *inner = map(str, first["loc"] or ("*",))
             raise BadInput(
                 first["msg"].removeprefix("Value error, "),
-                where=f"SHOPWRIGHT_{name}",
+                where=": ".join([f"SHOPWRIGHT_{setting.upper()}", *inner]),
                 hint="See: shopwright doctor",
             ) from error
+        close_state_folder(self.settings.home)
 
     @cached_property
     def facts(self) -> Facts:
-        """The imported tables together with the events that came over HTTP."""
+        """The imported tables together with the events that came over HTTP.
+
+        Raises BadInput where their amounts are kept in another currency than the settings say.
+        """
         from features.facts.facts import Facts
 
+        self.check_currencies()
         return Facts(self.settings)
 
     @cached_property
     def engine(self) -> Engine:
-        """The SQL database, migrated."""
-        from features.database import engine
+        """The SQL database, migrated. Raises Damaged where it is gone from a shop that has
+        tables."""
+        from features.database import engine, refuse_missing_file
         from serving.database.migrate import upgrade
 
+        refuse_missing_file(self.settings)
         opened = engine(self.settings)
         upgrade(opened)
         return opened
@@ -69,6 +78,17 @@ class Shop:
     def system_clock(self) -> Clock:
         """The clock of keys and audit."""
         return SystemClock()
+
+    def check_currencies(self) -> dict[str, KeptCurrency]:
+        """Return the currencies that the shop's amounts are kept in.
+
+        Raises BadInput where the settings say others.
+        """
+        from features.database import reading
+        from features.prices.currencies import check_currencies
+
+        with reading(self.engine) as connection:
+            return check_currencies(self.settings, connection)
 
     def now(self) -> datetime:
         """Return the present business time."""

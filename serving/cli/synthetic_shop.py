@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from features.contracts.errors import BadInput
+from serving.cli.file_modes import share_output
 from serving.cli.output import JsonOption, print_json, print_line
 
 
@@ -59,6 +60,7 @@ def simulate(
     )
     shop = simulate_shop(parameters, generator(seed, "simulated shop"))
     rows = write_shop(out, shop, generator(seed, "simulated shoppers"), clicks=clicks, costs=costs)
+    share_output(out)
     now = f"{end_of_history(shop):%Y-%m-%dT%H:%MZ}"
     if json:
         print_json(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from json import dumps
 from math import isfinite
@@ -13,9 +14,10 @@ import typer
 
 from configs.loading import parse_override
 from features.contracts.clock import feature_time, parse_time
-from features.contracts.errors import BadInput
+from features.contracts.errors import BadInput, TooLittleData
 from models.registry import NAMES, Version
 from serving.cli.evaluate import evaluation_document, print_evaluation
+from serving.cli.file_modes import share_output
 from serving.cli.output import JsonOption, Steps, print_json, print_line, steps
 from serving.cli.shop import Shop
 from serving.database.audit_log import SYSTEM
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
     from training.gate import MetricTest
     from training.run import TrainingReport
 
+REFUSED = 3  # exit code: everything was done, and the gate refused a model
+
+# What serves where a model cannot be trained yet.
+_MEANWHILE = {
+    "recommendations": "Until then slates have no model",
+    "demand": "Until then recommendations and prices serve, without forecasts and order lists",
+    "pricing": "Until then prices serve as they are imported, without suggestions",
+}
 WhichArgument = Annotated[str, typer.Argument(help="recommendations, demand, pricing or all")]
 UntilOption = Annotated[
     str | None, typer.Option(help="As if the data ended at this instant, 2017-12-04T05:00Z")
@@ -35,6 +45,13 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="One difference, a.b=1; may be repeated")
 ]
 
+DataUntilOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data-until",
+        help="Sales are complete until this time; later weeks are missing, not without sales",
+    ),
+]
 AcceptDataOption = Annotated[
     bool, typer.Option("--accept-data", help="Train although days or rows are missing")
 ]
@@ -52,6 +69,7 @@ def train(
     slates: Annotated[
         Path | None, typer.Option(help="JSON file for the evaluated slates, by task and user")
     ] = None,
+    data_until: DataUntilOption = None,
     accept_data: AcceptDataOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -64,48 +82,102 @@ def train(
             hint="Name it: shopwright train recommendations",
         )
     shop = Shop()
+    set_data_until(shop, data_until)
+
+    def train_model(name: str) -> TrainingReport:
+        return train_one(
+            shop,
+            name,
+            progress,
+            until=parse_until(until),
+            file=config,
+            overrides=parse_overrides(set_),
+            refit=refit,
+            accept_data=accept_data,
+        )
+
     with steps(len(names)) as progress:
-        reports = [
-            train_one(
-                shop,
-                name,
-                progress,
-                until=parse_until(until),
-                file=config,
-                overrides=parse_overrides(set_),
-                refit=refit,
-                accept_data=accept_data,
-            )
-            for name in names
-        ]
-    if slates is not None:
-        slates.write_text(dumps(dict(reports[0].evaluation.slates)), encoding="utf-8")
+        trainings = _train_each(names, train_model, progress)
+    if slates is not None and trainings.reports:
+        slates.write_text(dumps(dict(trainings.reports[0].evaluation.slates)), encoding="utf-8")
+        share_output(slates)
+    _print_trainings(trainings, json=json)
+
+
+@dataclass(frozen=True)
+class _Trainings:
+    """The reports, and why other models were not trained, by name."""
+
+    reports: list[TrainingReport]
+    untrained: Mapping[str, str]
+
+
+def _train_each(
+    names: Sequence[str], train_model: Callable[[str], TrainingReport], progress: Steps
+) -> _Trainings:
+    """Train each model; one that has too little data does not stop the others.
+
+    Raises TooLittleData where it was the only one.
+    """
+    reports: list[TrainingReport] = []
+    untrained: dict[str, str] = {}
+    for name in names:
+        try:
+            reports.append(train_model(name))
+        except TooLittleData as error:
+            if len(names) == 1:
+                raise
+            untrained[name] = str(error)
+            progress.done()
+    return _Trainings(reports, untrained)
+
+
+def _print_trainings(trainings: _Trainings, *, json: bool) -> None:
     if json:
-        print_json({"items": [_training_document(report) for report in reports]})
+        print_json(
+            {
+                "items": [_training_document(report) for report in trainings.reports],
+                "untrained": dict(trainings.untrained),
+            }
+        )
         return
-    for report in reports:
-        print_training(report)
+    for report in trainings.reports:
+        print_training(report, in_full=True)
+    for name, reason in trainings.untrained.items():
+        print_line(f"{name}: not trained yet: {reason}. {_MEANWHILE[name]}")
 
 
-def retrain(accept_data: AcceptDataOption = False, json: JsonOption = False) -> None:
+def set_data_until(shop: Shop, data_until: str | None) -> None:
+    """Set until when the sales of the shop are complete, where the option says it."""
+    if data_until is not None:
+        until = parse_time(data_until, where="--data-until")
+        shop.settings = shop.settings.model_copy(update={"data_until": until})
+
+
+def retrain(
+    data_until: DataUntilOption = None,
+    accept_data: AcceptDataOption = False,
+    json: JsonOption = False,
+) -> None:
     """Materialize features, train every model, pass the gate, promote: for cron.
 
-    Old data, missing days and lost rows stop it with exit code 2."""
+    Old data, missing days and lost rows stop it with exit code 2. It ends with exit code 3 where
+    the gate refused a model."""
     from features.online.materialize import materialize
 
     shop = Shop()
+    set_data_until(shop, data_until)
+
+    def train_model(name: str) -> TrainingReport:
+        return train_one(shop, name, progress, accept_data=accept_data, now=shop.now())
+
     with steps(len(NAMES) + 1) as progress:
         materialize(shop.facts, shop.settings, feature_time(shop.now()), progress=progress.say)
         progress.done()
-        reports = [
-            train_one(shop, name, progress, accept_data=accept_data, now=shop.now())
-            for name in NAMES
-        ]
-    if json:
-        print_json({"items": [_training_document(report) for report in reports]})
-        return
-    for report in reports:
-        print_training(report)
+        trainings = _train_each(NAMES, train_model, progress)
+    _print_trainings(trainings, json=json)
+    if not all(report.verdict.promote for report in trainings.reports):
+        raise typer.Exit(REFUSED)
 
 
 def train_one(
@@ -120,7 +192,11 @@ def train_one(
     accept_data: bool = False,
     now: datetime | None = None,
 ) -> TrainingReport:
-    """Train one model, as one step of the progress; `now`: events older than days stop it."""
+    """Train one model, as one step of the progress.
+
+    until   None: the present of the shop
+    now     events that are days older stop the training; None: they do not
+    """
     from training.run import TrainingRun, load_config, load_task
 
     before = shop.registry.find_champion(name)
@@ -130,7 +206,7 @@ def train_one(
         shop.facts,
         shop.settings,
         shop.registry,
-        until,
+        until or shop.now(),
         progress.say,
         now=now,
         accept_data=accept_data,
@@ -144,22 +220,26 @@ def train_one(
 
 def _log_promotion(shop: Shop, version: Version, before: Version | None) -> None:
     from features.database import transaction
-    from serving.models.service import ModelService
+    from serving.models.service import ModelService, Promotion
 
+    service = ModelService(shop.registry, shop.system_clock, shop.engine)
     with transaction(shop.engine) as connection:
-        service = ModelService(shop.registry, shop.system_clock)
-        service.record_promotion(connection, version, before, actor=SYSTEM)
+        service.record(connection, Promotion("promote", version, before), actor=SYSTEM)
 
 
-def print_training(report: TrainingReport) -> None:
-    """Print the evaluation table, then the verdict of the gate."""
-    print_evaluation(report.evaluation)
-    version = report.version
-    state = "promoted to champion" if report.verdict.promote else "not promoted"
+def print_training(report: TrainingReport, *, in_full: bool = False) -> None:
+    """Print the evaluation, then the verdict of the gate and what else it compared."""
+    from training.gate import describe_test
+
+    print_evaluation(report.evaluation, in_full=in_full)
+    version, verdict = report.version, report.verdict
+    state = "promoted to champion" if verdict.promote else "not promoted"
     print_line(
-        f"{version.name} {version.version}: {state} ({report.verdict.reason}), "
-        f"{report.seconds:.0f} s"
+        f"{version.name} {version.version}: {state} ({verdict.reason}), {report.seconds:.0f} s"
     )
+    for description in map(describe_test, verdict.tests):
+        if description not in verdict.reason:
+            print_line(f"  Also compared: {description}")
 
 
 def parse_until(until: str | None) -> datetime | None:

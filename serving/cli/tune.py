@@ -12,6 +12,7 @@ import yaml
 
 from features.contracts.clock import parse_time
 from features.contracts.errors import BadInput
+from serving.cli.file_modes import share_output
 from serving.cli.output import JsonOption, print_json, print_line, steps
 from serving.cli.shop import Shop
 
@@ -54,12 +55,14 @@ def tune(
         results = tune_rankers(run, ranker_config, n_trials=trials)
     parameters = {f"ranker_{result.task}": asdict(result.ranker) for result in results}
     out.write_text(yaml.safe_dump(parameters, sort_keys=False), encoding="utf-8")
+    share_output(out)
     if json:
         print_json({"items": [asdict(result) for result in results], "file": str(out)})
         return
     for result in results:
         print_line(
-            f"ranker_{result.task}: NDCG@10 {result.before:.4f} with the present config, "
-            f"{result.best:.4f} best of {result.n_trials} trials"
+            f"ranker_{result.task} ({result.task} items): NDCG@10 {result.before:.4f} "
+            f"with the present config, {result.best:.4f} best of {result.n_trials} trials, with "
+            + ", ".join(f"{name} {value}" for name, value in asdict(result.ranker).items())
         )
     print_line(f"Train with it: shopwright train {which} --config {out}")

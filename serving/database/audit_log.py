@@ -9,15 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from features.database import lock
 from features.prices.reduction_rule import PLAIN_RULES, FindRules
-from serving.database.tables import audit_log
+from serving.access import EVERYWHERE, Area
+from serving.database.tables import api_keys, audit_log, people
+
+if TYPE_CHECKING:
+    from features.contracts.pricing import PresentItem
+    from models.pricing.rules import CompetitorRule, PricingRules
+
+    FindPresentItems = Callable[
+        [str, Sequence[str], CompetitorRule | None], Mapping[str, PresentItem]
+    ]
 
 # The hash before the first row.
 ORIGIN = "0" * 64
@@ -25,13 +35,21 @@ ORIGIN = "0" * 64
 SYSTEM = "system"
 # The actor on the command line.
 OPERATOR = "operator"
+# The actor that looks at batches of price changes every week, and proposes to take some back.
+WATCH = "watch"
+# Actors that are no people.
+PROGRAMS = (SYSTEM, OPERATOR, WATCH)
+# Before the name of a rule that approves by itself.
+RULE_PREFIX = "rule:"
+# The key of details that holds business time: the log itself counts by system time.
+BUSINESS_TIME = "business_time"
 _HASHED = ("seq", "actor", "action", "subject_type", "subject_id", "details", "previous_hash")
 
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """One action: `actor` is a key's id, "operator" or "system", `details` are plain JSON
-    values."""
+    """One action: `actor` is a person's sign-in name, a key's id, "operator" or "system",
+    `details` are plain JSON values."""
 
     actor: str
     action: str
@@ -44,7 +62,13 @@ class AuditEntry:
 class Decider:
     """Who decides and when: `now` is business time (prices), `at` system time (audit).
 
-    `find_rules` returns from which earlier prices the reductions of items are counted.
+    `find_rules` returns from which earlier prices the reductions of items are counted, `areas` is
+    where the actor may decide. `find_pricing_rules` returns the rules of today by their name and by
+    the stage of an item; without it suggestions are not held against them. `off_sale` are items
+    that get no new price. `find_present_items` returns what is known of the items of a zone now, by
+    id, with the prices of competitors as a rule counts them; without it suggestions are held
+    against what was known at their run. `freeze_forecasts` keeps the
+    served forecasts of a zone and returns their id, None where none are served.
     """
 
     actor: str
@@ -52,6 +76,15 @@ class Decider:
     at: datetime
     reason: str | None = None
     find_rules: FindRules = field(default=PLAIN_RULES, compare=False)
+    areas: tuple[Area, ...] = EVERYWHERE
+    off_sale: frozenset[str] = frozenset()
+    find_pricing_rules: Callable[[str, str | None], PricingRules | None] | None = field(
+        default=None, compare=False
+    )
+    find_present_items: FindPresentItems | None = field(default=None, compare=False)
+    freeze_forecasts: Callable[[sa.Connection, str], str | None] | None = field(
+        default=None, compare=False
+    )
 
 
 @dataclass(frozen=True)
@@ -99,6 +132,17 @@ class AuditLog:
         )
         row = self._connection.execute(query).one_or_none()
         return Head(0, ORIGIN) if row is None else Head(row.seq, row.hash)
+
+
+def read_actor_names(connection: sa.Connection) -> dict[str, str]:
+    """Return the names of people and keys today, by the ids that the log and the desk hold."""
+    names: dict[str, str] = {}
+    for query in (
+        sa.select(api_keys.c.id, api_keys.c.name),
+        sa.select(people.c.name, people.c.full_name),
+    ):
+        names.update((actor, name) for actor, name in connection.execute(query))
+    return names
 
 
 def hash_row(row: Mapping[str, object], at: datetime) -> str:

@@ -1,28 +1,50 @@
-"""Migrates a database to the newest schema, from inside the program."""
+"""Migrates a database to the newest schema, from inside the program.
+
+Alembic takes a second to import, so it is imported only where migrations are missing.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from features.contracts.errors import BadInput
-from features.database import lock, reading, transaction
+from features.database import has_table, lock, reading, transaction
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_VERSION_TABLE = "alembic_version"
 
 
 def upgrade(engine: sa.Engine) -> None:
     """Run the missing migrations in one transaction. Of two processes at once, one waits."""
-    config = _config()
+    if _read_revision(engine) != newest_revision():
+        _run_migrations(engine)
+
+
+def newest_revision() -> str:
+    """Return the revision of the last migration, which its file name begins with: r0005_..."""
+    return max(path.name[1:5] for path in MIGRATIONS.glob("versions/r*.py"))
+
+
+def _read_revision(engine: sa.Engine) -> str | None:
+    if not has_table(engine, _VERSION_TABLE):
+        return None
+    with reading(engine) as connection:
+        query = sa.text(f"SELECT version_num FROM {_VERSION_TABLE}")
+        revision: str | None = connection.execute(query).scalar()
+    return revision
+
+
+def _run_migrations(engine: sa.Engine) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     scripts = ScriptDirectory.from_config(config)
-    head = scripts.get_current_head()
-    if _revision(engine) == head:
-        return
     with transaction(engine) as connection:
         lock(connection, "migrations")
         current = MigrationContext.configure(connection).get_current_revision()
@@ -34,14 +56,3 @@ def upgrade(engine: sa.Engine) -> None:
             )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-
-
-def _revision(engine: sa.Engine) -> str | None:
-    with reading(engine) as connection:
-        return MigrationContext.configure(connection).get_current_revision()
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    return config

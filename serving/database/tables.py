@@ -1,13 +1,14 @@
-"""Tables of the service's own state: price desk, audit, keys, idempotency, experiments.
+"""Tables of the service's own state: price desk, audit, keys, people, idempotency, experiments.
 
-They share the MetaData of features.database.
+They share the MetaData of features.database_tables.
 """
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from features.database import Instant, RowNumber, metadata
+from features.database_tables import Instant, RowNumber, metadata
+from serving.access import ROLES
 
 SUGGESTION_STATUSES = (
     "suggested",
@@ -20,6 +21,14 @@ SUGGESTION_STATUSES = (
     "rolled_back",
     "expired",
 )
+
+# Conditions of partial indexes, as literals: a query uses one only where it implies them.
+SCHEDULED = sa.text("status = 'scheduled'")
+_DUE_INDEXES = {
+    "expires_at": sa.text("expires_at IS NOT NULL"),
+    "ends_at": sa.text("ends_at IS NOT NULL"),
+    "effective_from": SCHEDULED,
+}
 
 price_suggestions = sa.Table(
     "price_suggestions",
@@ -58,6 +67,11 @@ price_suggestions = sa.Table(
     sa.Column("decided_at", Instant),
     sa.Column("reason", sa.Text),
     sa.Column("price_id", sa.Text, sa.ForeignKey("price_ledger.price_id"), unique=True),
+    sa.Column("expired_from", sa.Text),  # the status before it expired
+    sa.Column("returned_reason", sa.Text),  # why it came back to the queue after its approval
+    sa.Column("forecast_set_id", sa.Text),  # of forecast_sets, as its last approval froze them
+    # Item id and title, case-folded.
+    sa.Column("search_text", sa.Text, nullable=False, server_default=""),
     sa.CheckConstraint(
         "status IN ({})".format(", ".join(f"'{status}'" for status in SUGGESTION_STATUSES)),
         name="known_status",
@@ -72,6 +86,209 @@ price_suggestions = sa.Table(
     ),
     sa.Index(None, "status", "seq"),
     sa.Index(None, "item_id", "zone", "status"),
+    # What time ends, by when it does: these are asked for at every reading.
+    *(
+        sa.Index(
+            f"ix_price_suggestions_due_{name}",
+            "status",
+            name,
+            sqlite_where=condition,
+            postgresql_where=condition,
+        )
+        for name, condition in _DUE_INDEXES.items()
+    ),
+    sqlite_autoincrement=True,
+)
+# Rows are wide because of their reasons: on SQLite a grid is sorted and filtered in this index.
+GRID_INDEX = sa.Index(
+    "ix_price_suggestions_grid",
+    *(
+        price_suggestions.c[name]
+        for name in (
+            "status",
+            "zone",
+            "category",
+            "item_id",
+            "title",
+            "search_text",
+            "share_change",
+            "gain_minor",
+            "evidence_grade",
+            "binding_rule",
+            "created_at",
+            "proposed_by",
+            "run_id",
+            "effective_from",
+            "decided_at",
+        )
+    ),
+).ddl_if(dialect="sqlite")
+
+# A run of `prices suggest` in one zone.
+pricing_runs = sa.Table(
+    "pricing_runs",
+    metadata,
+    sa.Column("seq", RowNumber, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("zone", sa.Text, nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("objective", sa.Text, nullable=False),
+    sa.Column("horizon_weeks", sa.Integer, nullable=False),
+    sa.Column("rules", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),  # business time
+    sa.Column("recorded_at", Instant, nullable=False),  # system time
+    sa.Column("totals", sa.JSON, nullable=False),
+    sa.Column("kept", sa.JSON, nullable=False),
+    sa.Column("held", sa.JSON, nullable=False),
+    sa.Column("broken_rules", sa.JSON, nullable=False),
+    sa.Column("notes", sa.JSON, nullable=False),
+    sa.Column("versions", sa.JSON, nullable=False),
+    sa.Index(None, "zone", "seq"),
+    sqlite_autoincrement=True,
+)
+
+# What a run decided about each of its items; `reason` says why a price is kept.
+pricing_run_items = sa.Table(
+    "pricing_run_items",
+    metadata,
+    sa.Column("run_id", sa.Text, sa.ForeignKey("pricing_runs.id"), primary_key=True),
+    sa.Column("item_id", sa.Text, primary_key=True),
+    sa.Column("category", sa.Text, nullable=False),
+    sa.Column("title", sa.Text),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("current_price_minor", sa.BigInteger),
+    sa.Column("suggested_price_minor", sa.BigInteger),
+    sa.CheckConstraint("outcome IN ('suggested', 'kept')", name="known_outcome"),
+    sa.CheckConstraint("outcome = 'suggested' OR reason IS NOT NULL", name="kept_has_reason"),
+    sa.Index(None, "item_id"),
+)
+
+# What all items of a zone were expected to sell when prices were approved: a FrozenForecasts.
+forecast_sets = sa.Table(
+    "forecast_sets",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("zone", sa.Text, nullable=False),
+    sa.Column("demand_version", sa.Text, nullable=False),
+    sa.Column("pricing_version", sa.Text, nullable=False),
+    sa.Column("made_at", Instant, nullable=False),  # business time
+    sa.Column("tax_divisor", sa.Double, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("zone", "demand_version", "pricing_version"),
+)
+
+# Weekly looks at batches of price changes that began in the same week, each made once.
+batch_looks = sa.Table(
+    "batch_looks",
+    metadata,
+    sa.Column("run_id", sa.Text, primary_key=True),
+    sa.Column("zone", sa.Text, primary_key=True),
+    sa.Column("first_week", Instant, primary_key=True),
+    sa.Column("week", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("looked_at", Instant, nullable=False),  # business time
+    sa.Column("n_changes", sa.Integer, nullable=False),
+    sa.Column("score", sa.Double, nullable=False),
+    sa.Column("limit_score", sa.Double, nullable=False),
+    sa.Column("profit", sa.JSON, nullable=False),  # p10, p50, p90 against keeping, minor units
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("is_alarm", sa.Boolean, nullable=False),
+    sa.Column("proposal_id", sa.Text),
+    sa.Column("note", sa.Text),
+)
+
+# Prices that the desk may not change: an item in one zone, or with "" in every zone.
+price_locks = sa.Table(
+    "price_locks",
+    metadata,
+    sa.Column("seq", RowNumber, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("item_id", sa.Text, nullable=False),
+    sa.Column("zone", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("locked_by", sa.Text, nullable=False),
+    sa.Column("begins_at", Instant, nullable=False),
+    sa.Column("ends_at", Instant, nullable=False),
+    sa.Column("unlocked_by", sa.Text),
+    sa.CheckConstraint("ends_at >= begins_at", name="ends_after_start"),
+    sa.Index(None, "ends_at"),
+    sa.Index(None, "item_id"),
+    sqlite_autoincrement=True,
+)
+
+# At most one row: while it stands no approved price becomes valid.
+activation_stops = sa.Table(
+    "activation_stops",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("stopped_by", sa.Text, nullable=False),
+    sa.Column("stopped_at", Instant, nullable=False),
+    sa.CheckConstraint("id = 1", name="only_one"),
+)
+
+# Who approves without a person: thresholds that a manager sets.
+approval_rules = sa.Table(
+    "approval_rules",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("max_change", sa.Double, nullable=False),
+    sa.Column("min_evidence", sa.Text, nullable=False),
+    sa.Column("min_profit_p10", sa.Double, nullable=False),  # major units
+    sa.Column("categories", sa.JSON, nullable=False),
+    sa.Column("changed_by", sa.Text, nullable=False),
+    sa.Column("changed_at", Instant, nullable=False),
+    sa.CheckConstraint("max_change > 0 AND max_change <= 0.5", name="small_change"),
+)
+
+# At most one row: the shop's own reasons for rejections; without it those of the config.
+reject_policies = sa.Table(
+    "reject_policies",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("required", sa.Boolean, nullable=False),
+    sa.Column("changed_by", sa.Text, nullable=False),
+    sa.Column("changed_at", Instant, nullable=False),
+    sa.CheckConstraint("id = 1", name="only_one"),
+)
+
+# What people say about a suggestion; system time.
+suggestion_comments = sa.Table(
+    "suggestion_comments",
+    metadata,
+    sa.Column("seq", RowNumber, primary_key=True, autoincrement=True),
+    sa.Column("suggestion_id", sa.Text, sa.ForeignKey("price_suggestions.id"), nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("written_at", Instant, nullable=False),
+    sa.CheckConstraint("text <> ''", name="some_text"),
+    sa.Index(None, "suggestion_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+# Prices under other rules, computed and not filed; `payload` is what filing would store.
+price_scenarios = sa.Table(
+    "price_scenarios",
+    metadata,
+    sa.Column("seq", RowNumber, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("zone", sa.Text, nullable=False),
+    sa.Column("request", sa.JSON, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("problem", sa.Text),
+    sa.Column("outcome", sa.JSON),
+    sa.Column("payload", sa.LargeBinary),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),  # business time
+    sa.Column("begun_at", Instant, nullable=False),  # system time
+    sa.Column("filed_by", sa.Text),
+    sa.Column("run_id", sa.Text),
+    sa.CheckConstraint("status IN ('running', 'done', 'failed', 'filed')", name="known_status"),
+    sa.CheckConstraint("(status = 'filed') = (run_id IS NOT NULL)", name="filed_has_run"),
+    sa.Index(None, "zone", "seq"),
     sqlite_autoincrement=True,
 )
 
@@ -122,4 +339,147 @@ experiment_states = sa.Table(
     sa.Column("updated_at", Instant, nullable=False),
     sa.Column("stopped_at", Instant),  # business time; null while it runs
     sa.CheckConstraint("status IN ('running', 'stopped')", name="known_status"),
+)
+
+# People who sign in: the pricing team, not the shoppers.
+people = sa.Table(
+    "people",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("full_name", sa.Text, nullable=False),
+    sa.Column("password_hash", sa.Text),
+    sa.Column("totp_secret", sa.Text),
+    sa.Column("totp_since", Instant),  # null while the set-up is not confirmed
+    sa.Column("totp_step", sa.BigInteger),  # the last code used: none is accepted twice
+    sa.Column("openid_issuer", sa.Text),
+    sa.Column("openid_subject", sa.Text),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("disabled_at", Instant),
+    sa.Column("last_sign_in_at", Instant),
+    sa.UniqueConstraint("openid_issuer", "openid_subject"),
+)
+
+# "" in category or zone is every one.
+person_roles = sa.Table(
+    "person_roles",
+    metadata,
+    sa.Column("person", sa.Text, sa.ForeignKey("people.name"), primary_key=True),
+    sa.Column("role", sa.Text, primary_key=True),
+    sa.Column("category", sa.Text, primary_key=True),
+    sa.Column("zone", sa.Text, primary_key=True),
+    sa.CheckConstraint(
+        "role IN ({})".format(", ".join(f"'{role}'" for role in ROLES)), name="known_role"
+    ),
+)
+
+recovery_codes = sa.Table(
+    "recovery_codes",
+    metadata,
+    sa.Column("code_hash", sa.Text, primary_key=True),
+    sa.Column("person", sa.Text, sa.ForeignKey("people.name"), nullable=False),
+    sa.Index(None, "person"),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("token_hash", sa.Text, nullable=False, unique=True),
+    sa.Column("person", sa.Text, sa.ForeignKey("people.name"), nullable=False),
+    sa.Column("method", sa.Text, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("agent", sa.Text, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("last_seen_at", Instant, nullable=False),
+    sa.Column("expires_at", Instant, nullable=False),
+    sa.CheckConstraint("method IN ('password', 'openid')", name="known_method"),
+    sa.Index(None, "person"),
+    sa.Index(None, "expires_at"),
+)
+
+# Failed attempts to sign in: by the name that was tried, and by the address it was tried from.
+sign_in_failures = sa.Table(
+    "sign_in_failures",
+    metadata,
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("last_at", Instant, nullable=False),
+    sa.Column("paused_until", Instant),
+    sa.Index(None, "last_at"),
+)
+
+# Sign-ins that were sent to the OpenID provider and have not come back.
+openid_requests = sa.Table(
+    "openid_requests",
+    metadata,
+    sa.Column("token_hash", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("nonce", sa.Text, nullable=False),
+    sa.Column("code_verifier", sa.Text, nullable=False),
+    sa.Column("next_path", sa.Text, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Index(None, "created_at"),
+)
+
+# How people like to see the console: language, theme, columns, saved views.
+preferences = sa.Table(
+    "preferences",
+    metadata,
+    sa.Column("person", sa.Text, sa.ForeignKey("people.name"), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.JSON, nullable=False),
+)
+
+# Receivers of what happens at the price desk. A secret signs messages, so it is kept as it is.
+webhooks = sa.Table(
+    "webhooks",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("events", sa.Text, nullable=False),
+    sa.Column("secret", sa.Text, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    # How far the ledger and the audit log were read for it.
+    sa.Column("ledger_seq", sa.BigInteger, nullable=False),
+    sa.Column("audit_seq", sa.BigInteger, nullable=False),
+    # The process that sends to it now.
+    sa.Column("leased_by", sa.Text),
+    sa.Column("leased_until", Instant),
+)
+
+webhook_deliveries = sa.Table(
+    "webhook_deliveries",
+    metadata,
+    sa.Column("seq", RowNumber, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("webhook_id", sa.Text, sa.ForeignKey("webhooks.id"), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("first_seq", sa.BigInteger, nullable=False),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("first_attempt_at", Instant),
+    sa.Column("next_attempt_at", Instant, nullable=False),
+    sa.Column("delivered_at", Instant),
+    sa.Column("answer_status", sa.Integer),
+    sa.Column("error", sa.Text),
+    sa.CheckConstraint("status IN ('waiting', 'delivered', 'dead')", name="known_status"),
+    sa.CheckConstraint("kind IN ('price_changes', 'actions')", name="known_kind"),
+    sa.Index(None, "webhook_id", "status", "seq"),
+    sqlite_autoincrement=True,
+)
+
+# Versions of pricing rules; without one the file of the same name is valid.
+pricing_rule_versions = sa.Table(
+    "pricing_rule_versions",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("values", sa.JSON, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("comment", sa.Text, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("restored_from", sa.Integer),
 )

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 
 from serving.events.service import MAX_EVENTS, EventService
 from serving.http.auth import Caller, require
+from serving.http.bodies import LargeBodyRoute
 from serving.http.dependencies import inject
 from serving.http.metrics import Metrics
 
-router = APIRouter(prefix="/v1", tags=["events"])
+router = APIRouter(prefix="/v1", tags=["events"], route_class=LargeBodyRoute)
 Events = Annotated[EventService, Depends(inject(EventService))]
 
 
@@ -58,9 +58,14 @@ class EventsResponse(BaseModel):
     accepted: int
     duplicates: int
     rejected: list[RejectedResponse]
+    from_the_future: int | None = Field(
+        None,
+        description="Where there are any: events whose time has not come by the server's clock. "
+        "They are stored as occurring now, and keep the time that was sent as an attribute",
+    )
 
 
-@router.post("/events", status_code=202)
+@router.post("/events", status_code=202, response_model_exclude_none=True)
 async def post_events(
     events: Events,
     metrics: Annotated[Metrics, Depends(inject(Metrics))],
@@ -68,7 +73,7 @@ async def post_events(
     body: EventsRequest,
 ) -> EventsResponse:
     """Stores the events and answers after the commit; the next recommendation has seen them."""
-    result = await run_in_threadpool(events.ingest, body.events)
+    result = await events.store(body.events)
     metrics.events.labels("accepted").inc(result.accepted)
     metrics.events.labels("duplicate").inc(result.duplicates)
     metrics.events.labels("rejected").inc(len(result.rejected))
@@ -77,4 +82,10 @@ async def post_events(
         RejectedResponse(index=event.index, reason=event.reason.encode("utf-8", "replace").decode())
         for event in result.rejected
     ]
-    return EventsResponse(accepted=result.accepted, duplicates=result.duplicates, rejected=rejected)
+    metrics.events.labels("from_the_future").inc(result.n_from_the_future)
+    return EventsResponse(
+        accepted=result.accepted,
+        duplicates=result.duplicates,
+        rejected=rejected,
+        from_the_future=result.n_from_the_future or None,
+    )

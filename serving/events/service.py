@@ -5,14 +5,19 @@ The checks and the ids of events are those of files, see features.contracts.row_
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.clock import Clock
-from features.contracts.event_ids import derive_event_ids
+from features.contracts.errors import Unavailable
+from features.contracts.event_ids import derive_event_ids, list_differences
 from features.contracts.money import minor_digits
 from features.contracts.row_checks import (
     CLOCK_SKEW,
@@ -21,11 +26,19 @@ from features.contracts.row_checks import (
     EventRules,
     check_event,
 )
-from features.database import transaction
+from features.contracts.tables import ATTRIBUTES, DEFAULT_ZONE
+from features.contracts.texts import clean_text
+from features.database import reading, transaction
 from features.facts.events import EventLog
+from features.facts.exclusions import EXCLUDE, Exclusions, is_marked_by
 from features.facts.known_events import ImportedEvents
+from features.facts.zones import KnownZones
+from features.prices.currencies import find_currencies, keep_currencies
 
 MAX_EVENTS = 1_000
+# The attribute of an event whose time had not come: the time that was sent.
+SENT_AT = "sent_occurred_at"
+_NO_LIMIT = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -39,18 +52,24 @@ class RejectedEvent:
 @dataclass(frozen=True)
 class IngestResult:
     """How many events of a request were stored, how many were known before, and which were
-    rejected."""
+    rejected; and how many had a time that had not come."""
 
     accepted: int
     duplicates: int
     rejected: list[RejectedEvent]
+    n_from_the_future: int = 0
 
 
 @dataclass(frozen=True)
 class EventService:
     """Stores events of one database.
 
-    imported   which events an import holds
+    imported      which events an import holds
+    note_sign_ins   told of stored events, which may be the first with a visitor and a user
+    workers       where events are stored: they wait for the database away from all other work
+    max_waiting   requests that may wait for it; more are refused, so that senders who wait leave
+                  places for everybody else
+    _kept_zones   the zones whose currency the database is known to keep
     """
 
     settings: Settings
@@ -58,35 +77,153 @@ class EventService:
     clock: Clock
     system_clock: Clock
     imported: ImportedEvents
+    zones: KnownZones
+    exclusions: Exclusions
+    note_sign_ins: Callable[[Sequence[EventRow]], None]
+    workers: Executor
+    max_waiting: int
+    _waiting: set[object] = field(default_factory=set)
+    _kept_zones: set[str] = field(default_factory=set)
+
+    def summarize_received(self) -> tuple[int, datetime | None]:
+        """Return how many received events wait in the database, and when the last one came."""
+        with reading(self.engine) as connection:
+            return EventLog(connection).summarize()
+
+    async def store(self, events: Sequence[Mapping[str, object]]) -> IngestResult:
+        """Do `ingest` in a worker. Raises Unavailable where too many requests wait already."""
+        if len(self._waiting) >= self.max_waiting:
+            raise Unavailable(
+                "too many senders of events wait for the database", retry_after_seconds=1
+            )
+        work = asyncio.get_running_loop().run_in_executor(self.workers, self.ingest, events)
+        self._waiting.add(work)
+        try:
+            return await work
+        finally:
+            self._waiting.discard(work)
 
     def ingest(self, events: Sequence[Mapping[str, object]]) -> IngestResult:
         """Store the good events, each once however often it is sent, and return after the commit.
 
         One that an import holds is a duplicate. It is stored all the same, since the server sees
-        what is imported only after the next materialization; every reader counts it once.
+        what is imported only after the next materialization; every reader counts it once. One whose
+        time has not come by the clock of this server (one of two clocks is wrong) is stored as
+        occurring now, with the time that was sent in its attributes.
         """
-        rules = EventRules(minor_units_of=self._minor_units, latest=self.clock.now() + CLOCK_SKEW)
+        named = [zone for event in events if isinstance(zone := event.get("zone"), str)]
+        rules = EventRules(
+            minor_units_of=self._minor_units,
+            latest=_NO_LIMIT,
+            zones=self.zones.find_rules(clean_text(zone) or DEFAULT_ZONE for zone in named),
+        )
         checked = [check_event(event, rules) for event in events]
         rejected = [
             RejectedEvent(index, "; ".join(fault.message() for fault in event.faults))
             for index, event in enumerate(checked)
             if event.faults
         ]
-        rows = _identify([event for event in checked if not event.faults])
+        good = [index for index, event in enumerate(checked) if not event.faults]
+        has_own_id = [checked[index].row["event_id"] is not None for index in good]
+        rows = _identify([checked[index] for index in good])
         if not rows:
             return IngestResult(0, 0, rejected)
-        is_imported = self.imported.contain([str(row["event_id"]) for row in rows])
-        again = [row for row, known in zip(rows, is_imported, strict=True) if known]
+        exclusions = self.exclusions.find()
+        for row in rows:
+            if is_marked_by(row, exclusions):
+                row[EXCLUDE] = True
+        n_from_the_future = _bring_to_present(rows, self.clock.now())
+        accepted, conflicts = self._store(rows, has_own_id)
+        self.note_sign_ins([row for index, row in enumerate(rows) if index not in conflicts])
+        rejected += [
+            RejectedEvent(good[position], f"event_id: is that of an event with another {columns}")
+            for position, columns in conflicts.items()
+        ]
+        return IngestResult(
+            accepted=accepted,
+            duplicates=len(rows) - accepted - len(conflicts),
+            rejected=sorted(rejected, key=lambda event: event.index),
+            n_from_the_future=n_from_the_future,
+        )
+
+    def _store(
+        self, rows: Sequence[EventRow], has_own_id: Sequence[bool]
+    ) -> tuple[int, dict[int, str]]:
+        """Store the rows, and return how many were new and which are no repetition.
+
+        Those have the id of another event, stored, imported or earlier in the request: position and
+        the columns that differ. An id that was derived from the content has none.
+        """
+        ids = [str(row["event_id"]) for row in rows]
+        is_imported = self.imported.contain(ids)
+        named = {event_id for event_id, own in zip(ids, has_own_id, strict=True) if own}
+        imported_rows = self.imported.find(
+            [key for key, known in zip(ids, is_imported, strict=True) if known and key in named]
+        )
+        conflicts = _find_conflicts(rows, imported_rows)
+        again = [
+            row
+            for position, row in enumerate(rows)
+            if is_imported[position] and position not in conflicts
+        ]
         new = [row for row, known in zip(rows, is_imported, strict=True) if not known]
+        zones = {str(row["zone"]) for row in rows} - self._kept_zones
         with transaction(self.engine) as connection:
+            if zones:
+                keep_currencies(connection, find_currencies(self.settings, zones))
             log, now = EventLog(connection), self.system_clock.now()
             log.append(again, now)
             appended = log.append(new, now)
-        return IngestResult(appended.accepted, appended.duplicates + len(again), rejected)
+            received = log.find([*named]) if named and appended.accepted < len(new) else {}
+        self._kept_zones.update(zones)
+        for event_id in imported_rows:
+            received.pop(event_id, None)
+        conflicts |= _find_conflicts(rows, received)
+        return appended.accepted, conflicts
 
     def _minor_units(self, zone: str) -> int:
         """Return the minor units of a major one, in the currency of the zone."""
         return int(10 ** minor_digits(self.settings.zone(zone).currency))
+
+
+def _bring_to_present(rows: Sequence[EventRow], now: datetime) -> int:
+    """Give the rows whose time has not come the present one, and return how many there were."""
+    n_changed = 0
+    for row in rows:
+        sent = row["occurred_at"]
+        if not isinstance(sent, datetime) or sent <= now + CLOCK_SKEW:
+            continue
+        attributes = json.loads(str(row[ATTRIBUTES] or "{}"))
+        attributes[SENT_AT] = sent.isoformat()
+        row[ATTRIBUTES] = json.dumps(attributes, ensure_ascii=False, sort_keys=True)
+        row["occurred_at"] = now
+        n_changed += 1
+    return n_changed
+
+
+def _find_conflicts(
+    rows: Sequence[EventRow], known: Mapping[str, Mapping[str, object]]
+) -> dict[int, str]:
+    """Return the rows that differ from the known one of their id: position and columns."""
+    conflicts = {}
+    for position, row in enumerate(rows):
+        stored = known.get(str(row["event_id"]))
+        columns = list_differences(_as_sent(row), _as_sent(stored)) if stored else []
+        if columns:
+            conflicts[position] = " and ".join(columns)
+    return conflicts
+
+
+def _as_sent(row: Mapping[str, object]) -> dict[str, object]:
+    """Return a row as it was sent: with a time that had not come."""
+    attributes = json.loads(str(row[ATTRIBUTES] or "{}"))
+    sent = attributes.pop(SENT_AT, None)
+    if sent is None:
+        return dict(row)
+    return dict(row) | {
+        "occurred_at": datetime.fromisoformat(sent),
+        ATTRIBUTES: json.dumps(attributes),
+    }
 
 
 def _identify(checked: Sequence[CheckedEvent]) -> list[EventRow]:

@@ -101,12 +101,19 @@ def switch(
     key: Key,
     action: Literal["start", "stop"],
     write: Write,
+    accept_worse: Annotated[
+        bool, Query(description="Start it although training measured an arm as clearly worse")
+    ] = False,
 ) -> Response:
-    """Starts or stops an experiment, in every server process within seconds."""
+    """Starts or stops an experiment, in every server process within seconds.
+
+    409 for a start with an arm that lost clearly in the champion's training."""
     status: Status = "running" if action == "start" else "stopped"
+    if action == "start" and not accept_worse:
+        experiments.refuse_worse_arms(key)
 
     def work(connection: sa.Connection) -> ExperimentResponse:
-        switched = experiments.switch(connection, key, status, actor=caller.key_id)
+        switched = experiments.switch(connection, key, status, actor=caller.id)
         return _describe_experiment(switched)
 
     response = write.run_once(caller, work)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,12 @@ import sqlalchemy as sa
 from configs.settings import Settings
 from experiments.assignment import assign
 from experiments.definition import Experiment, Status, Variant, load_experiments
+from experiments.worse_arms import find_worse_arms
 from features.contracts.clock import Clock
 from features.contracts.errors import Conflict, NotFound
 from features.database import reading
-from features.facts.exposures import read_first_exposures
+from features.facts.exposures import read_first_exposures, read_links
+from models.registry import Version
 from serving.database.audit_log import AuditEntry, AuditLog
 from serving.experiments.repository import ExperimentState, ExperimentStates
 
@@ -32,15 +34,24 @@ class Assignment:
 
 class ExperimentService:
     """The experiments of one process. `current` costs nothing; `refresh` reads what other processes
-    started or stopped."""
+    started or stopped.
+
+    find_champion   returns the recommendation model that serves
+    """
 
     def __init__(
-        self, settings: Settings, engine: sa.Engine, clock: Clock, system_clock: Clock
+        self,
+        settings: Settings,
+        engine: sa.Engine,
+        clock: Clock,
+        system_clock: Clock,
+        find_champion: Callable[[], Version | None],
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._clock = clock
         self._system_clock = system_clock
+        self._find_champion = find_champion
         self._defined = load_experiments(settings)
         self._current: Mapping[str, Experiment] = self._defined
 
@@ -81,6 +92,21 @@ class ExperimentService:
         AuditLog(connection).append([AuditEntry(actor, action, "experiment", key)], now)
         return replace(experiment, status=status, stopped_at=state.stopped_at)
 
+    def refuse_worse_arms(self, key: str) -> None:
+        """Raise Conflict where an arm of the experiment lost clearly in the champion's training.
+
+        Call it before a transaction: it asks the registry.
+        """
+        champion = self._find_champion()
+        metrics = {} if champion is None else champion.metrics
+        for arm in find_worse_arms(self.get(key), metrics):
+            raise Conflict(
+                f"variant {arm.variant!r} is clearly worse than the champion: NDCG@10 "
+                f"{arm.value:.3f} against {arm.champion:.3f} in its training",
+                where=f"experiment {key!r}",
+                hint="Start it all the same with --accept-worse, over HTTP with accept_worse=true",
+            )
+
     def assign_unit(self, unit_id: str) -> list[Assignment]:
         """Return the variant of `unit_id` in each running experiment, without exposing it."""
         running = (experiment for experiment in self._current.values() if experiment.running)
@@ -97,12 +123,15 @@ class ExperimentService:
         experiment, now = self.get(key), self._clock.now()
         with reading(self._engine) as connection:
             exposures = read_first_exposures(connection, key, until=now)
+            links = read_links(connection, key, until=now)
         settings = self._settings
         other_currency = [
             zone for zone in settings.zones if settings.zone(zone).currency != settings.currency
         ]
         events = Facts(settings).read("events")
-        return build_report(experiment, exposures, events, as_of=now, other_currency=other_currency)
+        return build_report(
+            experiment, exposures, events, as_of=now, links=links, other_currency=other_currency
+        )
 
     @property
     def currency(self) -> str:

@@ -11,9 +11,16 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from configs.settings import Settings
+from features.contracts.arrays import Float64Array
+from features.contracts.calendar import add_weeks, find_week_start
+from features.contracts.categories import levels as split_levels
 from features.contracts.clock import Clock
-from features.contracts.errors import BadInput, NotFound
+from features.contracts.errors import BadInput, NotFound, Unavailable
+from features.contracts.tables import ITEMS
 from features.database import reading
+from features.facts.off_sale import find_off_sale
+from features.facts.stored_columns import read_stored_columns
+from features.prices.currencies import find_unknown_zone
 from features.prices.ledger import Ledger
 from models.demand.lookup import Forecast, ForecastTable
 from models.registry import Version
@@ -77,6 +84,21 @@ class ItemForecast:
 
 
 @dataclass(frozen=True)
+class SumForecast:
+    """Weekly forecasts of many items together, at the prices that the model was given.
+
+    n_items   how many are in the sum
+    total     of the first `n_total_weeks` weeks together
+    """
+
+    version: Version
+    n_items: int
+    weeks: list[Forecast]
+    total: Forecast
+    n_total_weeks: int
+
+
+@dataclass(frozen=True)
 class ForecastService:
     """Forecasts by the served demand champion, at the prices of the ledger."""
 
@@ -96,6 +118,8 @@ class ForecastService:
         """
         served, now = self.models.forecasts(), self.clock.now()
         table = served.table
+        if (item_id, zone) not in table:
+            self._refuse_unknown_zone(zone)
         source = _table_of(table, item_id, zone, freq)
         periods = source.look_up(item_id, zone, horizon or freq.usual_horizon, now)
         if horizon is not None and len(periods) < horizon:
@@ -111,6 +135,59 @@ class ForecastService:
         moves = self._find_moves(item_id, zone, weeks, now)
         return _adjust(forecast, weeks, moves, elasticity)
 
+    def forecast_category(self, category: str, zone: str, horizon: int) -> SumForecast:
+        """Return the next weeks of all items of a category with those below it; "" is the zone.
+
+        Sums have quantiles of their own, which know that items sell well or badly together. Items
+        off sale are left out. Raises NotFound for a category none of whose items has a forecast,
+        Unavailable for a model of an earlier release.
+        """
+        from models.demand.reconcile import LEVELS  # here, because a server is ready without it
+
+        served, now = self.models.forecasts(), self.clock.now()
+        items = self._list_items(category)
+        known, outlook = served.table.outlook(zone, now, without=find_off_sale(self.settings, now))
+        rows = [row for row, item_id in enumerate(known) if items is None or item_id in items]
+        if not rows:
+            self._refuse_unknown_zone(zone)
+            what = f"no item of {category!r}" if category else "no item"
+            raise NotFound(
+                f"{what} in zone {zone!r} has a forecast", hint="Try: shopwright train demand"
+            )
+        level = LEVELS[min(len(split_levels(category)), len(LEVELS) - 1)]
+        spreads = outlook.aggregates.levels.get(level)
+        if spreads is None:
+            raise Unavailable("the demand model has no sums", hint="Train demand again")
+        mean = outlook.mean[rows].sum(axis=0)[:horizon]
+        quantiles = spreads.quantiles_by_week(mean)
+        first = find_week_start(now, self.settings.timezone)
+        weeks = [
+            _make_forecast(add_weeks(first, step, self.settings.timezone), mean[step], row)
+            for step, row in enumerate(quantiles)
+        ]
+        n_total = min(_USUAL_WEEKS, len(mean))
+        whole = mean[:n_total].sum(keepdims=True)
+        total = _make_forecast(first, whole[0], spreads.quantiles(whole, n_total)[0])
+        return SumForecast(served.version, len(rows), weeks, total, n_total)
+
+    def _list_items(self, category: str) -> frozenset[str] | None:
+        """Return the items of a category and of those below it; None for all there are."""
+        if not category:
+            return None
+        folder = self.settings.home / "tables"
+        rows = read_stored_columns(folder, ITEMS, ("item_id", "category")).to_pylist()
+        return frozenset(
+            row["item_id"]
+            for row in rows
+            if f"{row['category'] or ''} > ".startswith(f"{category} > ")
+        )
+
+    def _refuse_unknown_zone(self, zone: str) -> None:
+        with reading(self.engine) as connection:
+            error = find_unknown_zone(self.settings, connection, zone)
+        if error is not None:
+            raise NotFound(error.what, where="zone", hint=error.hint)
+
     def currency(self, zone: str) -> str:
         """Return the currency of a zone."""
         return self.settings.zone(zone).currency
@@ -122,6 +199,11 @@ class ForecastService:
             history = Ledger(connection).read_history(item_id, zone)
         assumed = ((week.start, week.price_minor) for week in weeks)
         return find_price_moves(history, assumed, now, self.settings.timezone)
+
+
+def _make_forecast(start: datetime, mean: float, quantiles: Float64Array) -> Forecast:
+    p10, p50, p90 = quantiles.tolist()
+    return Forecast(start=start, mean=float(mean), p10=p10, p50=p50, p90=p90)
 
 
 def horizon_error(horizon: int, known: int, freq: Freq, *, where: str) -> BadInput:

@@ -1,52 +1,112 @@
-"""API keys of requests: `Authorization: Bearer KEY`, and the scope that an endpoint needs."""
+"""Who sent a request, and the scope that a route needs.
+
+Programs send `Authorization: Bearer KEY`; people who signed in send the cookie of their session.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from fastapi import Request
-from starlette.concurrency import run_in_threadpool
 
 from features.contracts.errors import Forbidden, Unauthorized, UnknownName
+from serving.access import SCOPES, Caller
 from serving.http.dependencies import service_of
-from serving.keys.service import SCOPES, Caller, KeyService
+from serving.http.session_cookie import SessionCookie
+from serving.keys.service import KeyService
+from serving.people.sessions import ActiveSession, SessionService
 
-__all__ = ["Caller", "check_scope", "identify", "require"]
+__all__ = ["OPEN_ROUTES", "Caller", "identify", "identify_person", "require"]
+
+# By these somebody becomes known: they ask for neither key nor session.
+OPEN_ROUTES = (
+    ("POST", "/v1/sessions"),
+    ("GET", "/v1/sessions/openid"),
+    ("GET", "/v1/sessions/openid/callback"),
+)
+_IDENTITY = "shopwright.identity"
+Found = TypeVar("Found")
 
 
 def require(scope: str) -> Callable[[Request], Awaitable[Caller]]:
     """Return a FastAPI dependency that yields the Caller.
 
-    It raises Unauthorized (401) without a valid key, Forbidden (403) for a key without the scope.
+    It raises Unauthorized (401) without a valid key or session, Forbidden (403) for a caller
+    without the scope.
     """
     if scope not in SCOPES:
         raise UnknownName(scope, SCOPES, kind="scope")
 
     async def read_caller(request: Request) -> Caller:
         caller = await identify(request)
-        check_scope(caller, scope)
+        caller.require(scope)
         return caller
 
     return read_caller
 
 
-def check_scope(caller: Caller, scope: str) -> None:
-    """Raise Forbidden where the caller's key lacks the scope."""
-    if scope not in caller.scopes:
-        raise Forbidden(
-            f"this key lacks the scope {scope}", hint=f"Use a key made with --scope {scope}"
-        )
-
-
 async def identify(request: Request) -> Caller:
-    """Return the caller whose key the request carries. Raises Unauthorized."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    """Return whose key or session the request carries. Raises Unauthorized."""
+    identity = await _read_identity(request)
+    return identity if isinstance(identity, Caller) else identity.caller
+
+
+async def identify_person(request: Request) -> ActiveSession:
+    """Return whose session the request carries. Raises Unauthorized, and Forbidden for a key."""
+    identity = await _read_identity(request)
+    if isinstance(identity, Caller):
+        raise Forbidden("this is for people who signed in, not for keys", hint="POST /v1/sessions")
+    return identity
+
+
+async def _read_identity(request: Request) -> Caller | ActiveSession:
+    """Return the key or the session of a request, which is looked up once."""
+    identity: Caller | ActiveSession | None = request.scope.get(_IDENTITY)
+    if identity is None:
+        if request.headers.get("authorization"):
+            identity = await _identify_key(request)
+        else:
+            identity = await _identify_session(request)
+        request.scope[_IDENTITY] = identity
+    return identity
+
+
+async def _identify_key(request: Request) -> Caller:
+    scheme, _, key = request.headers["authorization"].partition(" ")
     key = key.strip()
     if scheme.lower() != "bearer" or not key:
         raise Unauthorized("no API key", hint="Send the header: Authorization: Bearer KEY")
     keys = service_of(request, KeyService)
     # A cached key costs no thread: the event loop answers it at once.
-    caller = keys.find_cached_caller(key) or await run_in_threadpool(keys.find_caller, key)
+    caller = keys.find_cached_caller(key)
+    if caller is None:
+        caller = await _look_up(request, keys.find_caller, key)
     if caller is None:
         raise Unauthorized("unknown or revoked API key", hint="Make one: shopwright keys create")
     return caller
+
+
+async def _identify_session(request: Request) -> ActiveSession:
+    """Return the session of the cookie, once a write has proved where it comes from."""
+    if not request.cookies:
+        raise Unauthorized(
+            "no API key and no session",
+            hint="Send the header: Authorization: Bearer KEY, or sign in: POST /v1/sessions",
+        )
+    cookie = service_of(request, SessionCookie)
+    token = cookie.read(request)
+    if token is not None:
+        sessions = service_of(request, SessionService)
+        active = await _look_up(request, sessions.find, token)
+        if active is not None:
+            cookie.check_write(request, token)
+            return active
+    raise Unauthorized("no session, or it has ended", hint="Sign in: POST /v1/sessions")
+
+
+async def _look_up(request: Request, find: Callable[[str], Found], secret: str) -> Found:
+    """Return what the database knows, on threads that wait for no other work."""
+    workers = service_of(request, KeyService).workers
+    return await asyncio.get_running_loop().run_in_executor(workers, find, secret)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from features.contracts.errors import ShopwrightError
+from features.contracts.errors import ShopwrightError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ PROBLEMS: dict[int | str, dict[str, object]] = {
 
 def add_error_handlers(app: FastAPI) -> None:
     """Answer every exception that a route raises with a problem."""
-    app.add_exception_handler(ShopwrightError, _answer_shopwright_error)
+    app.add_exception_handler(ShopwrightError, _handle_shopwright_error)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     # TimeoutError: no connection of the pool came free.
@@ -72,9 +72,15 @@ def problem(
     return Response(orjson.dumps(body), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def _answer_shopwright_error(_request: Request, error: Exception) -> Response:
+def _handle_shopwright_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, ShopwrightError)  # noqa: S101 (the handler is registered for it)
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    return answer_shopwright_error(error)
+
+
+def answer_shopwright_error(error: ShopwrightError) -> Response:
+    """Return the problem of an error."""
+    # What is unavailable stands in the log once, not with every request that meets it.
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, Unavailable):
         log.warning("%s", error)
     headers = {}
     seconds = getattr(error, "retry_after_seconds", None)

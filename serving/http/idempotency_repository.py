@@ -3,7 +3,7 @@ doing its work again."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -13,15 +13,18 @@ from serving.database.tables import idempotency_keys
 
 # Two days: a client may retry for one, whatever its clock says.
 RETENTION = timedelta(hours=48)
+BEGUN = 102
 
 
 @dataclass(frozen=True)
 class StoredResponse:
-    """The first response, and the fingerprint of the request that it answers."""
+    """The first response, and the fingerprint of the request that it answers; BEGUN while there is
+    none yet."""
 
     fingerprint: str
     status: int
     body: str
+    created_at: datetime | None = field(default=None, compare=False)
 
 
 class StoredResponses:
@@ -45,7 +48,9 @@ class StoredResponses:
                 columns.key_id == key_id, columns.idempotency_key == idempotency_key
             )
         ).one_or_none()
-        return None if row is None else StoredResponse(row.fingerprint, row.status, row.body)
+        if row is None:
+            return None
+        return StoredResponse(row.fingerprint, row.status, row.body, row.created_at)
 
     def add(
         self, key_id: str, idempotency_key: str, response: StoredResponse, at: datetime
@@ -61,3 +66,9 @@ class StoredResponses:
                 created_at=at,
             )
         )
+
+    def remove(self, key_id: str, idempotency_key: str) -> None:
+        """Remove the response under this key."""
+        columns = idempotency_keys.c
+        mine = (columns.key_id == key_id, columns.idempotency_key == idempotency_key)
+        self._connection.execute(idempotency_keys.delete().where(*mine))

@@ -19,7 +19,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.process_collector import ProcessCollector
 
-from serving.http.auth import check_scope, identify
+from serving.http.auth import identify
 from serving.http.dependencies import inject
 
 router = APIRouter(tags=["health"])
@@ -90,6 +90,12 @@ class Metrics:
         self.exposures_dropped = self._gauge(
             "shopwright_exposures_dropped", "Exposures lost", "sum"
         )
+        self.fault = self._gauge(
+            "shopwright_fault",
+            "1 while a part does not work, 0 once it does again",
+            "livemax",
+            "part",
+        )
 
     def _gauge(
         self, name: str, meaning: str, mode: Literal["livesum", "livemax", "sum"], *labels: str
@@ -107,11 +113,12 @@ class Metrics:
         exposures_waiting: int,
         exposures_dropped: int,
         served_versions: Mapping[str, str],
+        faults: Mapping[str, bool],
     ) -> None:
         """Set the gauges of state that is not counted as it changes.
 
         Called from time to time too, as a scrape reaches one worker only. `served_versions` has
-        the version by model.
+        the version by model, `faults` whether a part does not work, by part.
         """
         self.exposures_waiting.set(exposures_waiting)
         self.exposures_dropped.set(exposures_dropped)
@@ -119,6 +126,8 @@ class Metrics:
         self._models |= served
         for name, version in self._models:
             self.model.labels(name, version).set(float((name, version) in served))
+        for part, is_faulty in faults.items():
+            self.fault.labels(part).set(float(is_faulty))
 
     def text(self) -> bytes:
         """Return everything counted so far, in Prometheus' text format."""
@@ -140,6 +149,6 @@ async def get_metrics(
 ) -> Response:
     """Open on loopback; from elsewhere it needs a key with the scope metrics."""
     if request.client is None or request.client.host not in _LOOPBACK:
-        check_scope(await identify(request), "metrics")
+        (await identify(request)).require("metrics")
     metrics.before_scrape()
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)

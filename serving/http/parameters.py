@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from fastapi import Request
@@ -24,17 +25,21 @@ def check_text(request: Request) -> None:
             raise BadInput(str(error), where="path or query") from error
 
 
-def allow_only(*names: str) -> Callable[[Request], None]:
+def allow_only(*names: str, many: Collection[str] = ()) -> Callable[[Request], None]:
     """Return a FastAPI dependency that refuses (422) every query parameter but these.
 
+    Each may be given once, those of `many` more often: of two zones the last would win unnoticed.
     On the price path it keeps out whatever describes the visitor: a price is the same for
     everybody.
     """
 
     def refuse_others(request: Request) -> None:
-        for name in request.query_params:
+        counts = Counter(name for name, _ in request.query_params.multi_items())
+        for name, count in counts.items():
             if name not in names:
                 raise UnknownName(name, names, kind="parameter", where="query")
+            if count > 1 and name not in many:
+                raise BadInput(f"{name} is given {count} times", where="query", hint="Give one")
 
     return refuse_others
 

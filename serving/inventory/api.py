@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
@@ -13,7 +13,7 @@ from serving.field_types import ModelResponse, Name, Text
 from serving.http.auth import Caller, require
 from serving.http.dependencies import inject
 from serving.http.parameters import allow_only, check_text, parse_cursor
-from serving.inventory.service import InventoryRow, InventoryService
+from serving.inventory.service import InventoryFilter, InventoryService, Show
 
 router = APIRouter(prefix="/v1/inventory", tags=["inventory"])
 Inventories = Annotated[InventoryService, Depends(inject(InventoryService))]
@@ -66,17 +66,13 @@ def get_inventory(
     category: Annotated[
         Text | None, Query(description="Only this category and those below it")
     ] = None,
-    show: Annotated[
-        Literal["all", "order", "slow"], Query(description="all, what to order, or slow movers")
-    ] = "all",
+    show: Annotated[Show, Query(description="all, what to order, or slow movers")] = "all",
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> InventoryResponse:
     """The replenishment list of a zone. 404 when no item of it has a forecast."""
     version, inventory = inventories.list_items(zone)
-    rows = [
-        row for row in inventory.rows if _is_shown(row, show) and _is_within(row.category, category)
-    ]
+    rows = InventoryFilter(show, category).select(inventory.rows)
     start = parse_cursor(cursor)
     end = start + limit
     return InventoryResponse(
@@ -89,11 +85,3 @@ def get_inventory(
         notes=list(inventory.notes),
         model=ModelResponse(name=version.name, version=version.version),
     )
-
-
-def _is_shown(row: InventoryRow, show: str) -> bool:
-    return show == "all" or (bool(row.order) if show == "order" else row.slow_mover)
-
-
-def _is_within(category: str, parent: str | None) -> bool:
-    return parent is None or category == parent or category.startswith(f"{parent} > ")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import sqlalchemy as sa
@@ -18,6 +19,8 @@ from features.contracts.arrays import Float64Array
 from features.contracts.clock import Clock
 from features.contracts.errors import NotFound
 from features.database import reading
+from features.facts.off_sale import OffSaleItems, find_off_sale
+from features.prices.currencies import find_unknown_zone
 from features.prices.ledger import Ledger
 from models.demand.inventory import (
     DAYS,
@@ -31,6 +34,7 @@ from models.demand.lookup import ForecastTable
 from models.registry import Version
 from models.served_prices import PriceModels
 from serving.inventory.stock import ItemStock, read_item_stock
+from serving.spreadsheets import Sheet, SheetFormat, write_sheet
 
 if TYPE_CHECKING:
     from features.facts.facts import Facts
@@ -89,6 +93,56 @@ class Inventory:
         return dict(sorted(Counter(row.abc + row.xyz for row in self.rows).items()))
 
 
+Show = Literal["all", "order", "slow"]
+# How a list may be sorted, besides what must be ordered first; what is not known comes last.
+SORTS: Mapping[str, Callable[[InventoryRow], float]] = {
+    "cover": lambda row: math.inf if row.days_of_cover is None else row.days_of_cover,
+    "order": lambda row: -(row.order or 0.0),
+    "sells": lambda row: -row.weekly_units,
+    "on_hand": lambda row: math.inf if row.on_hand is None else -row.on_hand,
+}
+
+
+@dataclass(frozen=True)
+class InventoryFilter:
+    """Which rows to show, and how they are sorted.
+
+    category       this one and those below it
+    item_class     ABC and XYZ class, as "AX"; "A" is every class of A
+    text           in the title or id, in any case
+    sort           of SORTS; None: what must be ordered first
+    """
+
+    show: Show = "all"
+    category: str | None = None
+    item_class: str | None = None
+    text: str | None = None
+    sort: str | None = None
+
+    def select(self, rows: Sequence[InventoryRow]) -> list[InventoryRow]:
+        """Return the rows that agree with every condition."""
+        selected = [row for row in rows if self._matches(row)]
+        by = SORTS.get(self.sort or "")
+        return selected if by is None else sorted(selected, key=by)
+
+    def _matches(self, row: InventoryRow) -> bool:
+        if self.show == "order" and not row.order:
+            return False
+        if self.show == "slow" and not row.slow_mover:
+            return False
+        if self.category and not f"{row.category} > ".startswith(f"{self.category} > "):
+            return False
+        if self.item_class and not (row.abc + row.xyz).startswith(self.item_class):
+            return False
+        return (self.text or "").casefold() in f"{row.title or ''} {row.item_id}".casefold()
+
+
+def tabulate_rows(zone: str, rows: Iterable[InventoryRow]) -> Sheet:
+    """Return rows as a table for people."""
+    names = [column.name for column in fields(InventoryRow)]
+    return Sheet(("zone", *names), ((zone, *asdict(row).values()) for row in rows))
+
+
 def plan_inventory(
     facts: Facts,
     engine: sa.Engine,
@@ -97,10 +151,19 @@ def plan_inventory(
     zone: str,
     now: datetime,
 ) -> Inventory:
-    """Return the list of every item of `zone` with a forecast. Raises NotFound when none has."""
-    item_ids, outlook = forecasts.outlook(zone, now)
+    """Return the list of every item of `zone` with a forecast that is on sale.
+
+    Raises NotFound when there is none.
+    """
+    off_sale = find_off_sale(settings, now)
+    item_ids, outlook = forecasts.outlook(zone, now, without=off_sale)
     if not item_ids:
-        raise NotFound(f"no forecasts for zone {zone!r}", hint="Try: shopwright train demand")
+        with reading(engine) as connection:
+            error = find_unknown_zone(settings, connection, zone)
+        if error is not None:
+            raise NotFound(error.what, where="zone", hint=error.hint)
+        hint = "All its items are off sale" if off_sale else "Try: shopwright train demand"
+        raise NotFound(f"no forecasts for zone {zone!r} of items on sale", hint=hint)
     stock = read_item_stock(facts, zone, now)
     items = [stock.get(item_id, _UNKNOWN) for item_id in item_ids]
     policy = Policy(
@@ -151,11 +214,13 @@ def plan_inventory(
 
 @dataclass(frozen=True)
 class _State:
-    """What a list depends on: the demand model, the imported tables and the price ledger."""
+    """What a list depends on: the demand model, the imported tables, the price ledger, and the
+    items that are off sale."""
 
     model_version: str
     facts_stamp: str
     last_price: int
+    off_sale: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -180,6 +245,7 @@ class InventoryService:
     ) -> None:
         self._settings, self._engine = settings, engine
         self._clock, self._models = clock, models
+        self._off_sale = OffSaleItems(settings)
         self._lock = threading.Lock()
         self._lists: dict[str, _CachedList] = {}
 
@@ -191,7 +257,12 @@ class InventoryService:
         facts = Facts(self._settings)
         with reading(self._engine) as connection:
             ledger = Ledger(connection)
-            state = _State(served.version.version, facts.stamp, ledger.read_last_seq())
+            state = _State(
+                served.version.version,
+                facts.stamp,
+                ledger.read_last_seq(),
+                self._off_sale.find(now),
+            )
             next_change = ledger.find_next_change(zone, now)
         with self._lock:
             cached = self._lists.get(zone)
@@ -202,6 +273,13 @@ class InventoryService:
                 )
                 cached = self._lists[zone] = _CachedList(state, now, until, inventory)
             return served.version, cached.inventory
+
+    def write_rows(
+        self, zone: str, which: InventoryFilter, path: Path, sheet_format: SheetFormat
+    ) -> int:
+        """Write the rows of a filter to a file, and return how many. Raises as `list_items`."""
+        _, inventory = self.list_items(zone)
+        return write_sheet(tabulate_rows(zone, which.select(inventory.rows)), path, sheet_format)
 
 
 def _fill_prices(prices: list[int | None]) -> Float64Array:
@@ -237,7 +315,7 @@ def _describe_assumptions(
         notes.append(f"{unpriced:,} items have no price: their class takes the middle price")
     notes.append(
         f"classes by expected revenue of {n_weeks} weeks; "
-        f"beyond {n_weeks * DAYS:.0f} days the last week holds"
+        f"beyond {n_weeks * DAYS:.0f} days weeks are like the last open one"
     )
     return tuple(notes)
 

@@ -36,9 +36,9 @@ class ItemStock:
 def read_item_stock(facts: Facts, zone: str, now: datetime) -> Mapping[str, ItemStock]:
     """Return every item of the catalogue with its latest count in `zone` up to `now`.
 
-    Without a count the catalogue's number is used in the default zone, and in any zone of a shop
-    that counts no stock by zone. On order is taken from the same count: an earlier one does not
-    know what has arrived since.
+    Without a count, or where it is newer, the catalogue's number is used in the default zone, and
+    without one in any zone of a shop that counts no stock by zone. On order is taken
+    from the same count: an earlier one does not know what has arrived since.
     """
     counts = _latest_counts(facts, zone, now)
     by_zone = not facts.is_empty("stock") and zone != DEFAULT_ZONE
@@ -67,13 +67,11 @@ def _latest_counts(facts: Facts, zone: str, now: datetime) -> dict[str, tuple[fl
     """Return on hand and on order of each item, by its latest count up to `now`."""
     import ibis  # here, because a server is ready without it
 
+    from features.pipelines.stock_counts import counts_of_zone
+
     stock = facts.read("stock")
-    known = stock.filter(stock["at"] <= ibis.literal(now, "timestamp('UTC')"), stock.zone == zone)
-    # Not the latest value of each column: that would skip a count that says nothing of orders.
-    newest_first = ibis.window(group_by="item_id", order_by=known["at"].desc())
-    numbered = known.mutate(age_rank=ibis.row_number().over(newest_first))
-    latest = numbered.filter(numbered.age_rank == 0).select("item_id", "on_hand", "on_order")
-    rows = latest.to_pyarrow().to_pylist()
+    known = stock.filter(stock["at"] <= ibis.literal(now, "timestamp('UTC')"))
+    rows = counts_of_zone(known, facts.read("items"), zone).to_pyarrow().to_pylist()
     return {row["item_id"]: (row["on_hand"], row["on_order"]) for row in rows}
 
 

@@ -7,43 +7,25 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from features.contracts.clock import Clock
-from features.contracts.errors import BadInput, NotFound, UnknownName
+from features.contracts.errors import BadInput, NotFound, Unavailable, UnknownName
 from features.database import reading, transaction
+from serving.access import IMPLIED, SCOPES, Caller
 from serving.database.audit_log import OPERATOR, AuditEntry, AuditLog
 from serving.keys.repository import KeyRecord, Keys
 
-SCOPES = (
-    "storefront",
-    "events",
-    "pricing.read",
-    "pricing.propose",
-    "pricing.approve",
-    "audit.read",
-    "experiments.manage",
-    "models.manage",
-    "privacy.manage",
-    "metrics",
-)
-# Whoever may change prices may also read them.
-IMPLIED = {"pricing.propose": ("pricing.read",), "pricing.approve": ("pricing.read",)}
 PREFIX_LENGTH = 10
 # How long a caller is cached: a revoked key stops working in every process within this time.
 CACHE_SECONDS = 5.0
+# How long after that it is still accepted while the database does not answer.
+_STALE_SECONDS = 600.0
+_LOOKUP_THREADS = 4
 _CACHE_SIZE = 10_000
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who sent a request. `scopes` holds what the key names and what that implies."""
-
-    key_id: str
-    name: str
-    scopes: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -56,9 +38,13 @@ class NewKey:
 
 class KeyService:
     """Keys of one database. Callers are cached for CACHE_SECONDS, so that a busy key costs no
-    SQL."""
+    SQL.
+
+    workers   the threads that look up the keys of requests, which wait for no other work
+    """
 
     def __init__(self, engine: sa.Engine, clock: Clock) -> None:
+        self.workers = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="keys")
         self._engine = engine
         self._clock = clock
         self._cache: dict[str, tuple[float, Caller]] = {}
@@ -119,12 +105,22 @@ class KeyService:
         return caller if expires > time.monotonic() else None
 
     def find_caller(self, key: str) -> Caller | None:
-        """Return the caller with this key, None when there is none or it was revoked."""
+        """Return the caller with this key, None when there is none or it was revoked.
+
+        While the database does not answer, a key that was valid a few minutes ago still is: slates
+        need no database. Raises Unavailable for every other key then.
+        """
         if (caller := self.find_cached_caller(key)) is not None:
             return caller
         digest = _digest(key)
-        with reading(self._engine) as connection:
-            record = Keys(connection).by_digest(digest)
+        try:
+            with reading(self._engine) as connection:
+                record = Keys(connection).by_digest(digest)
+        except Unavailable:
+            cached = self._cache.get(digest)
+            if cached is None or cached[0] + _STALE_SECONDS < time.monotonic():
+                raise
+            return cached[1]
         if record is None or record.revoked_at is not None:
             return None
         implied = {name for scope in record.scopes for name in IMPLIED.get(scope, ())}

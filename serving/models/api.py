@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Path, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -12,9 +14,9 @@ from models.registry import NAMES, Version
 from serving.field_types import Name
 from serving.http.auth import Caller, require
 from serving.http.dependencies import inject
-from serving.http.idempotency import Write
+from serving.http.idempotency import Attempt, Write
 from serving.models.served_models import ServedModels
-from serving.models.service import ModelService
+from serving.models.service import ModelService, Promotion
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 Models = Annotated[ModelService, Depends(inject(ModelService))]
@@ -69,13 +71,9 @@ def post_promote(
     write: Write,
 ) -> Response:
     """Makes a version the champion; every server process picks it up within seconds."""
-    response = write.run_once(
-        caller,
-        lambda connection: _describe_version(
-            served, models.promote(connection, name, body.version, actor=caller.key_id)
-        ),
+    return _change_champion(
+        models, served, caller, write, lambda: models.promote(name, body.version)
     )
-    return _load_champion(served, response)
 
 
 @router.post("/{name}/rollback", response_model=VersionResponse)
@@ -83,16 +81,21 @@ def post_rollback(
     models: Models, served: Served, caller: Manager, name: ModelName, write: Write
 ) -> Response:
     """Makes the champion before this one the champion again."""
-    response = write.run_once(
-        caller,
-        lambda connection: _describe_version(
-            served, models.rollback(connection, name, actor=caller.key_id)
-        ),
-    )
-    return _load_champion(served, response)
+    return _change_champion(models, served, caller, write, lambda: models.rollback(name))
 
 
-def _load_champion(served: ServedModels, response: Response) -> Response:
+def _change_champion(
+    models: ModelService,
+    served: ServedModels,
+    caller: Caller,
+    write: Attempt,
+    change: Callable[[], Promotion],
+) -> Response:
+    def record(connection: sa.Connection, promotion: Promotion) -> VersionResponse:
+        models.record(connection, promotion, actor=caller.id)
+        return _describe_version(served, promotion.champion)
+
+    response = write.run_outside(caller, change, record)
     served.refresh()
     # `version` of the body counts models, not edits of a resource.
     del response.headers["ETag"]

@@ -6,89 +6,93 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 
-from configs.loading import list_configs, load
 from configs.settings import Settings
-from features.contracts.errors import ShopwrightError, Unavailable
+from features.contracts.errors import Damaged, Unavailable
 from features.contracts.recommendations import ItemFeatures
-from features.online.snapshots import current_version, load_items, pointer_stamp
+from features.online.snapshots import (
+    check_pointer,
+    current_version,
+    load_items,
+    pointer_stamp,
+)
 from features.pipelines.feature_constants import ALL_ZONES
-from models.demand.lookup import ForecastTable, load_forecasts
-from models.ranking.model import RecommendationModel
 from models.ranking.placement import Placement, check_rules
-from models.ranking.recommender import Recommender
 from models.ranking.slate.merchandising_rules import RuleSet
 from models.registry import NAMES, Registry, Version
 from models.served_prices import ServedForecasts, ServedPricing
 from models.served_recommender import ServedRecommender
-
-if TYPE_CHECKING:
-    from models.pricing.response.elasticity import ElasticityModel
+from serving.conditions import Conditions
+from serving.models.model_files import (
+    DEMAND,
+    PRICING,
+    RECOMMENDATIONS,
+    build_recommender,
+    load_placements,
+    load_rules,
+)
+from serving.models.version_loader import VersionLoader, describe_error
 
 log = logging.getLogger(__name__)
 
-RECOMMENDATIONS, DEMAND, PRICING = NAMES
 FEATURES = "features"
 _STOCK = "stock_on_hand"
 
-Model = TypeVar("Model")
-
 
 @dataclass(frozen=True)
-class _Loaded(Generic[Model]):
-    """A champion that was loaded."""
+class _Loaded:
+    """A version with what its loader returned."""
 
     version: Version
-    model: Model
-
-
-def load_placements(settings: Settings) -> dict[str, Placement]:
-    """Return the shop's placements by name."""
-    overlay = settings.config_dir
-    return {
-        name: load(f"placements/{name}", Placement, overlay=overlay)
-        for name in list_configs("placements", overlay=overlay)
-    }
-
-
-def load_rules(settings: Settings) -> dict[str, RuleSet]:
-    """Return the shop's sets of merchandising rules by name."""
-    overlay = settings.config_dir
-    return {
-        name: load(f"rules/{name}", RuleSet, overlay=overlay)
-        for name in list_configs("rules", overlay=overlay)
-    }
+    model: Any
 
 
 class ServedModels:
     """Holds the loaded champions; readers take no lock."""
 
-    def __init__(self, settings: Settings, registry: Registry) -> None:
+    def __init__(
+        self, settings: Settings, registry: Registry, conditions: Conditions | None = None
+    ) -> None:
         self._settings = settings
         self._registry = registry
+        self._conditions = conditions or Conditions()
         self._placements = load_placements(settings)
         self._rules = load_rules(settings)
         check_rules(self._placements, self._rules)
         self._lock = threading.Lock()
         self._registry_stamp: object = None
         self._features_stamp: object = None
-        self._recommendations: _Loaded[RecommendationModel] | None = None
-        self._demand: _Loaded[ForecastTable] | None = None
-        self._pricing: _Loaded[ElasticityModel] | None = None
+        self._loader = VersionLoader(settings, registry)
+        self._loaded: dict[str, _Loaded] = {}
+        self._degraded: dict[str, str] = {}
         self._problems: dict[str, str] = dict.fromkeys((*NAMES, FEATURES), "not loaded yet")
+        self._unused: frozenset[str] = frozenset()
         self._recommender: ServedRecommender | None = None
+        self._other_recommender: ServedRecommender | None = None
 
     @property
     def missing(self) -> dict[str, str]:
-        """Why a model, or "features", that answers need is missing, by its name."""
+        """Why a model that has a champion, or its features, cannot answer, by its name."""
+        return {name: why for name, why in self._read_problems() if name not in self._unused}
+
+    @property
+    def unused(self) -> dict[str, str]:
+        """What the shop has no champion for, with what to do, by its name."""
+        return {name: why for name, why in self._read_problems() if name in self._unused}
+
+    def _read_problems(self) -> list[tuple[str, str]]:
         # Without a price model forecasts are not adjusted and nothing else is missed.
-        return {name: why for name, why in self._problems.items() if name != PRICING}
+        return [(name, why) for name, why in [*self._problems.items()] if name != PRICING]
+
+    @property
+    def degraded(self) -> dict[str, str]:
+        """Which part is damaged, and what answers in its place, by its name."""
+        return dict(self._degraded)
 
     @property
     def placements(self) -> Mapping[str, Placement]:
@@ -98,8 +102,7 @@ class ServedModels:
     @property
     def versions(self) -> dict[str, Version]:
         """The loaded versions by model name."""
-        loaded = (self._recommendations, self._demand, self._pricing)
-        return {model.version.name: model.version for model in loaded if model is not None}
+        return {name: loaded.version for name, loaded in list(self._loaded.items())}
 
     def serves(self, version: Version) -> bool:
         """Return whether this process answers with this version."""
@@ -108,16 +111,16 @@ class ServedModels:
 
     def elasticity(self, item_id: str, zone: str) -> float | None:
         """Return the item's own-price elasticity; None where no pricing champion knows one."""
-        if self._pricing is None:
+        if (loaded := self._loaded.get(PRICING)) is None:
             return None
-        value = float(self._pricing.model.find_response([item_id], zone).elasticity[0])
+        value = float(loaded.model.find_response([item_id], zone).elasticity[0])
         return None if math.isnan(value) else value
 
     def pricing(self) -> ServedPricing:
         """Return the price response. Raises Unavailable without a pricing champion."""
-        if self._pricing is None:
+        if (loaded := self._loaded.get(PRICING)) is None:
             raise self._unavailable(PRICING)
-        return ServedPricing(self._pricing.model, self._pricing.version)
+        return ServedPricing(loaded.model, loaded.version)
 
     def recommender(self) -> ServedRecommender:
         """Return the recommender. Raises Unavailable when model or features are missing."""
@@ -126,11 +129,30 @@ class ServedModels:
             raise self._unavailable(name)
         return self._recommender
 
+    @property
+    def rules(self) -> Mapping[str, RuleSet]:
+        """The shop's sets of merchandising rules by name."""
+        return self._rules
+
+    def load_other_recommender(self, version: Version) -> ServedRecommender:
+        """Return a recommender of another version on the catalogue of today, for previews.
+
+        The last one is kept. Raises Unavailable without features, and what loading raises.
+        """
+        current, kept = self.recommender(), self._other_recommender
+        if kept and kept.version.version == version.version and kept.items is current.items:
+            return kept
+        model = self._loader.load_for_preview(version)
+        recommender = build_recommender(model, current.items, self._placements, self._rules)
+        other = ServedRecommender(recommender, current.items, version, current.zones)
+        self._other_recommender = other
+        return other
+
     def forecasts(self) -> ServedForecasts:
         """Return the forecasts. Raises Unavailable without a demand champion."""
-        if self._demand is None:
+        if (loaded := self._loaded.get(DEMAND)) is None:
             raise self._unavailable(DEMAND)
-        return ServedForecasts(self._demand.model, self._demand.version)
+        return ServedForecasts(loaded.model, loaded.version)
 
     def refresh(self) -> None:
         """Load what was promoted or materialized since the last call; where that fails, what is
@@ -138,68 +160,114 @@ class ServedModels:
         with self._lock:
             stamp = self._registry.read_stamp()
             if stamp is None or stamp != self._registry_stamp:
-                self._recommendations, recommendations_current = self._load_champion(
-                    RECOMMENDATIONS, RecommendationModel.load, self._recommendations
-                )
-                self._demand, demand_current = self._load_champion(
-                    DEMAND, load_forecasts, self._demand
-                )
-                self._pricing, pricing_current = self._load_champion(
-                    PRICING, _load_pricing, self._pricing
-                )
-                current = recommendations_current and demand_current and pricing_current
-                self._registry_stamp = stamp if current else None
+                current = [self._load_champion(name) for name in NAMES]
+                self._registry_stamp = stamp if all(current) else None
             self._refresh_recommender()
 
-    def _load_champion(
-        self, name: str, load_model: Callable[[Path], Model], served: _Loaded[Model] | None
-    ) -> tuple[_Loaded[Model] | None, bool]:
-        """Return what to serve from now on, and whether that is the champion of `name`, if there
-        is one."""
+    def _load_champion(self, name: str) -> bool:
+        """Load the champion of a model; return whether it serves now, or there is none.
+
+        Where it cannot be loaded, what serves stays; at the start, the last version that served.
+        """
+        served, champion = self._loaded.get(name), None
         try:
-            version = self._registry.find_champion(name)
-            if version is None:
-                self._problems[name] = f"no champion yet; try: shopwright train {name}"
-                return served, True
-            if served is None or served.version.version != version.version:
-                served = _Loaded(version, load_model(self._registry.fetch_files(version)))
-                log.info("serving %s %s", name, version.version)
+            champion = self._registry.find_champion(name)
+            if champion is None:
+                self._go_on_without_champion(name)
+                return True
+            self._set_unused(name, unused=False)
+            if served is None or not _is_same_version(served.version, champion):
+                self._serve(champion, self._loader.load(champion))
         # A broken version or registry must not stop what is served already.
         except Exception as error:
-            if served is None:
-                self._problems[name] = _describe_error(error)
-            log.warning("cannot load the champion of %s: %s", name, _describe_error(error))
-            return served, False
+            if served is None and (earlier := self._loader.load_earlier(name, champion)):
+                self._serve(*earlier)
+            self._report_failure(name, champion, describe_error(error))
+            return False
         self._problems.pop(name, None)
-        return served, True
+        self._clear(name)
+        return True
+
+    def _go_on_without_champion(self, name: str) -> None:
+        """Serve what served last where the registry was lost: a shop that had a champion always
+        has one."""
+        if name not in self._loaded and (earlier := self._loader.load_earlier(name, None)):
+            self._serve(*earlier)
+        served = self._loaded.get(name)
+        self._set_unused(name, unused=served is None)
+        if served is None:
+            self._problems[name] = f"no champion yet; try: shopwright train {name}"
+        else:
+            self._problems.pop(name, None)
+            last = f"version {served.version.version}, which served last, serves"
+            self._report(name, f"the registry names no champion any more; {last}")
+
+    def _set_unused(self, name: str, *, unused: bool) -> None:
+        """Note whether the shop has a champion of a model; only slates need features."""
+        names = {name, FEATURES} if name == RECOMMENDATIONS else {name}
+        self._unused = self._unused | names if unused else self._unused - names
+
+    def _serve(self, version: Version, model: object) -> None:
+        self._loaded[version.name] = _Loaded(version, model)
+        log.info("serving %s %s", version.name, version.version)
+
+    def _report_failure(self, name: str, champion: Version | None, why: str) -> None:
+        """Say why the champion does not serve, and what serves instead."""
+        what = "the champion cannot be read"
+        if champion is not None:
+            what = f"version {champion.version} cannot be loaded"
+        message = f"{what}: {why}"
+        if served := self._loaded.get(name):
+            self._problems.pop(name, None)
+            message = f"{message}; version {served.version.version} serves"
+        else:
+            self._problems[name] = message
+        self._report(name, message)
+
+    def _report(self, part: str, reason: str) -> None:
+        self._degraded[part] = reason
+        self._conditions.report(part, reason)
+
+    def _clear(self, part: str) -> None:
+        self._degraded.pop(part, None)
+        self._conditions.clear(part)
 
     def _refresh_recommender(self) -> None:
         """Make a recommender of the loaded model and the current catalogue."""
         stamp = pointer_stamp(self._settings)
-        loaded = self._recommendations
+        loaded = self._loaded.get(RECOMMENDATIONS)
         current = self._recommender
-        if (
-            current is not None
-            and loaded is not None
-            and stamp == self._features_stamp
-            and current.version == loaded.version
-        ):
+        served = current and current.version
+        if stamp == self._features_stamp and served == (loaded and loaded.version):
             return
         try:
             items = load_items(self._settings)
             if loaded is not None:
                 zones = _catalogue_by_zone(self._settings, items)
-                recommender = Recommender(loaded.model, items, self._placements, self._rules)
-                recommender.warm_up()
+                recommender = build_recommender(loaded.model, items, self._placements, self._rules)
                 self._recommender = ServedRecommender(recommender, items, loaded.version, zones)
-                self._features_stamp = stamp
+            self._features_stamp = stamp
+            self._check_features(items)
         # As above.
         except Exception as error:
             if current is None:
-                self._problems[FEATURES] = _describe_error(error)
-            log.warning("cannot use the features: %s", _describe_error(error))
+                self._problems[FEATURES] = describe_error(error)
+            self._report(FEATURES, f"cannot be used: {describe_error(error)}")
         else:
             self._problems.pop(FEATURES, None)
+
+    def _check_features(self, items: ItemFeatures) -> None:
+        """Report where the current features are damaged, and those before them serve."""
+        version = current_version(self._settings)
+        try:
+            check_pointer(self._settings)
+        except Damaged as error:
+            self._report(FEATURES, str(error))
+            return
+        if version is not None and version.as_of != items.as_of:
+            self._report(FEATURES, f"damaged; those as of {items.as_of.isoformat()} serve")
+        else:
+            self._clear(FEATURES)
 
     def _unavailable(self, name: str) -> Unavailable:
         return Unavailable(
@@ -229,11 +297,10 @@ def _catalogue_by_zone(settings: Settings, items: ItemFeatures) -> dict[str, Ite
     return catalogues
 
 
-def _load_pricing(folder: Path) -> ElasticityModel:
-    from models.pricing.response.elasticity import ElasticityModel
-
-    return ElasticityModel.load(folder)
-
-
-def _describe_error(error: Exception) -> str:
-    return str(error) if isinstance(error, ShopwrightError) else f"{type(error).__name__}: {error}"
+def _is_same_version(version: Version, other: Version) -> bool:
+    """Return whether both are one version: another registry counts from 1 again."""
+    return (version.version, version.run_id, version.created_at_seconds) == (
+        other.version,
+        other.run_id,
+        other.created_at_seconds,
+    )

@@ -7,45 +7,42 @@ exactly one succeeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
+from functools import partial
 
 import sqlalchemy as sa
 
 from features.contracts.errors import (
     BadInput,
     Conflict,
-    Forbidden,
     NotFound,
     PreconditionFailed,
     ShopwrightError,
 )
-from features.contracts.money import minor_digits, to_major, to_minor
+from features.contracts.money import minor_digits, parse_amount, to_major, to_minor
 from features.database import lock
-from features.prices.law import explain_objections
-from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
+from features.prices.guards import MAX_JUMP
 from serving.database.audit_log import Decider
-from serving.price_desk.lifecycle import log_changes, settle_due, supersede_live, supersede_open
-from serving.price_desk.repository import (
-    OPEN,
-    Suggestion,
-    SuggestionFilter,
-    Suggestions,
-    share_change,
+from serving.price_desk.activation import settle_due
+from serving.price_desk.approvals import (
+    Beginnings,
+    Refusal,
+    check_decidable,
+    enact_approvals,
+    find_suggestion_jump,
+    plan_approvals,
+    refuse_broken,
 )
+from serving.price_desk.broken_rules import CONFIRMED, find_broken_rules
+from serving.price_desk.controls_repository import Controls
+from serving.price_desk.filters import SuggestionFilter
+from serving.price_desk.lifecycle import log_changes
+from serving.price_desk.repository import Suggestion, Suggestions, share_change
 
-DECIDABLE = {
-    "submit": ("suggested",),
-    "approve": ("submitted",),
-    "reject": OPEN,
-    "edit": OPEN,
-}
 _ACTED_ON = {"submit": ("suggested",)}  # by an action on a filter without status; else submitted
 MAX_PRICE_MINOR = 10**12
-# An edit that moves the current price by a larger share must be confirmed.
-MAX_EDIT = 0.5
 
 
 @dataclass(frozen=True)
@@ -53,20 +50,12 @@ class PriceEdit:
     """Another price for a suggestion, in major units.
 
     effective_from   None keeps the time of the suggestion
-    confirmed        a change of the current price by more than MAX_EDIT is meant
+    confirmed        a change of the current price by more than MAX_JUMP is meant
     """
 
     price: str
     effective_from: datetime | None = None
     confirmed: bool = False
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A suggestion that was left unchanged, and the error a single decision would have raised."""
-
-    suggestion_id: str
-    error: ShopwrightError
 
 
 @dataclass(frozen=True)
@@ -82,15 +71,20 @@ Decide = Callable[[sa.Connection, Decider, Sequence[Suggestion]], list[Refusal]]
 
 
 def approve(
-    connection: sa.Connection, decider: Decider, suggestion_id: str, version: int | None = None
+    connection: sa.Connection,
+    decider: Decider,
+    suggestion_id: str,
+    version: int | None = None,
+    begins: Beginnings | None = None,
 ) -> Suggestion:
-    """Append a submitted suggestion's price to the ledger.
+    """Append a submitted suggestion's price to the ledger; with `begins` it begins then.
 
-    Raises NotFound, PreconditionFailed (another version), Forbidden (one's own proposal or edit)
-    and Conflict (not submitted any more, another price is valid than the one it was computed
-    against, or the law forbids it).
+    Raises NotFound, PreconditionFailed (another version), Forbidden (one's own proposal or edit,
+    or outside the decider's areas) and Conflict (not submitted any more, another price is valid
+    than the one it was computed against, or the law forbids it).
     """
-    return _decide_one(connection, decider, suggestion_id, version, _approve_all)
+    decide = partial(_approve_all, begins=begins, many=False)
+    return _decide_one(connection, decider, suggestion_id, version, decide)
 
 
 def submit(
@@ -103,7 +97,8 @@ def submit(
 def reject(
     connection: sa.Connection, decider: Decider, suggestion_id: str, version: int | None = None
 ) -> Suggestion:
-    """Reject a suggestion. Raises NotFound, PreconditionFailed and Conflict."""
+    """Reject a suggestion. Raises NotFound, PreconditionFailed and Conflict, and BadInput without a
+    reason where the shop wants one."""
     return _decide_one(connection, decider, suggestion_id, version, _reject_all)
 
 
@@ -117,14 +112,25 @@ def edit(
     """Replace the suggested price; someone else must approve it.
 
     The expected effect of the old price is dropped with it. Raises as `approve`, and BadInput for
-    an impossible price, or for one that moves the current price by more than MAX_EDIT without
+    an impossible price, or for one that moves the current price by more than MAX_JUMP without
     confirmation: a slipped decimal point.
     """
     suggestion = _prepare(connection, decider, suggestion_id, version)
-    if error := _check_status(suggestion, "edit"):
+    if error := check_decidable(suggestion, decider, "edit"):
         raise error
-    price_minor = _parse_price(change.price, suggestion.currency)
+    price_minor = parse_price(change.price, suggestion.currency)
     share = _check_edit(suggestion, change, price_minor)
+    details = {**suggestion.details}
+    edited = replace(suggestion, suggested_price_minor=price_minor)
+    details.pop(CONFIRMED, None)
+    if broken := find_broken_rules(connection, decider, [edited]).get(suggestion.id):
+        if not change.confirmed:
+            raise BadInput(
+                f"{change.price} breaks {'; '.join(broken.values())}",
+                where="suggested_price",
+                hint="If that is meant, send confirm_large_change: true",
+            )
+        details[CONFIRMED] = list(broken)
     step = {
         "rule": "edit",
         "before_minor": suggestion.suggested_price_minor,
@@ -143,15 +149,16 @@ def edit(
         gain_minor=None,
         binding_rule="edit",
         waterfall=[*suggestion.waterfall, step],
+        details=details,
         edited_by=decider.actor,
         reason=decider.reason,
         effective_from=change.effective_from or suggestion.effective_from,
     )
-    details = {
+    logged = {
         "from": to_major(suggestion.suggested_price_minor, suggestion.currency),
         "to": to_major(price_minor, suggestion.currency),
     }
-    log_changes(connection, decider, "edit", [suggestion], {suggestion.id: details})
+    log_changes(connection, decider, "edit", [suggestion], {suggestion.id: logged})
     return repository.by_ids([suggestion.id])[0]
 
 
@@ -163,6 +170,7 @@ def decide_many(
     ids: Sequence[str] | None = None,
     criteria: SuggestionFilter | None = None,
     expected_matched: int | None = None,
+    begins: Beginnings | None = None,
 ) -> BulkResult:
     """Submit, approve or reject suggestions by `ids` or by filter; those that cannot be decided
     are refused, one by one.
@@ -172,7 +180,7 @@ def decide_many(
     """
     actions: dict[str, Decide] = {
         "submit": _submit_all,
-        "approve": _approve_all,
+        "approve": partial(_approve_all, begins=begins, many=are_many(ids)),
         "reject": _reject_all,
     }
     if action not in actions:
@@ -182,15 +190,8 @@ def decide_many(
     if (ids is None) == (criteria is None):
         raise BadInput("give either filter or ids")
     lock(connection, "price_desk")
-    settle_due(connection, decider.now, decider.at)
-    repository = Suggestions(connection)
-    suggestions: list[Suggestion] = []
-    if ids is not None:
-        suggestions = repository.by_ids(ids, reasons=False)
-    elif criteria is not None:
-        acted_on = _ACTED_ON.get(action, ("submitted",))
-        chosen = criteria if criteria.status else replace(criteria, status=acted_on)
-        suggestions = repository.matching(chosen, reasons=False)
+    settle_due(connection, decider)
+    suggestions = select_many(connection, action, ids=ids, criteria=criteria)
     if expected_matched is not None and len(suggestions) != expected_matched:
         raise Conflict(
             f"{len(suggestions)} suggestions match, not {expected_matched}",
@@ -203,6 +204,31 @@ def decide_many(
     refused_ids = {refusal.suggestion_id for refusal in refused}
     changed = tuple(s.id for s in suggestions if s.id not in refused_ids)
     return BulkResult(len(suggestions), changed, tuple(refused))
+
+
+def are_many(ids: Sequence[str] | None) -> bool:
+    """Return whether a decision on `ids`, or on a filter (None), is one at which nobody looks at
+    each price."""
+    return ids is None or len(set(ids)) > 1
+
+
+def select_many(
+    connection: sa.Connection,
+    action: str,
+    *,
+    ids: Sequence[str] | None,
+    criteria: SuggestionFilter | None,
+    reasons: bool = False,
+) -> list[Suggestion]:
+    """Return the suggestions on which an action on `ids` or on a filter decides, oldest first."""
+    repository = Suggestions(connection)
+    if ids is not None:
+        return repository.by_ids(ids, reasons=reasons)
+    if criteria is None:
+        return []
+    acted_on = _ACTED_ON.get(action, ("submitted",))
+    chosen = criteria if criteria.status else replace(criteria, status=acted_on)
+    return repository.matching(chosen, reasons=reasons)
 
 
 def require_version(
@@ -224,7 +250,7 @@ def _prepare(
 ) -> Suggestion:
     """Lock the desk, let what is due take effect, and return the suggestion to decide on."""
     lock(connection, "price_desk")
-    settle_due(connection, decider.now, decider.at)
+    settle_due(connection, decider)
     return require_version(Suggestions(connection).get(suggestion_id), suggestion_id, version)
 
 
@@ -242,59 +268,17 @@ def _decide_one(
 
 
 def _approve_all(
-    connection: sa.Connection, decider: Decider, suggestions: Sequence[Suggestion]
-) -> list[Refusal]:
-    """Approve those that can be approved, one per item and zone, and return the others."""
-    current = _find_current_prices(connection, suggestions, decider.now)
-    refused: list[Refusal] = []
-    chosen: dict[tuple[str, str], Suggestion] = {}
-    for suggestion in suggestions:
-        key = suggestion.item_id, suggestion.zone
-        error = _find_objection(suggestion, decider, current.get(suggestion.id))
-        if error is None and key in chosen:
-            error = Conflict("another suggestion of this item is approved in the same call")
-        if error is not None:
-            refused.append(Refusal(suggestion.id, error))
-        else:
-            chosen[key] = suggestion
-    prices = {s.id: _new_price(s, current[s.id], decider.now) for s in chosen.values()}
-    unlawful = explain_objections(Ledger(connection), prices, decider.find_rules)
-    refused += [
-        Refusal(suggestion_id, Conflict(why, hint="Edit the price, or the promotion"))
-        for suggestion_id, why in unlawful.items()
-    ]
-    approved = [s for s in chosen.values() if s.id not in unlawful]
-    if approved:
-        _enact(connection, decider, approved, {s.id: prices[s.id] for s in approved})
-    return refused
-
-
-def _enact(
     connection: sa.Connection,
     decider: Decider,
-    approved: Sequence[Suggestion],
-    prices: dict[str, NewPrice],
-) -> None:
-    """Append the approved prices (by suggestion id) to the ledger and change the statuses."""
-    repository = Suggestions(connection)
-    Ledger(connection).append(list(prices.values()))
-    live = [s for s in approved if prices[s.id].valid_from <= decider.now]
-    later = [s for s in approved if prices[s.id].valid_from > decider.now]
-    supersede_live(connection, decider, live)
-    decision = {"decided_by": decider.actor, "decided_at": decider.now, "reason": decider.reason}
-    repository.enact([s.id for s in live], decider.now, status="live", **decision)
-    repository.enact([s.id for s in later], decider.now, status="scheduled", **decision)
-    supersede_open(connection, decider, approved)
-    details = {
-        s.id: {
-            "price_id": prices[s.id].content_id(),
-            "from": to_major(s.current_price_minor, s.currency),
-            "to": to_major(s.suggested_price_minor, s.currency),
-            "currency": s.currency,
-        }
-        for s in approved
-    }
-    log_changes(connection, decider, "approve", approved, details)
+    suggestions: Sequence[Suggestion],
+    *,
+    begins: Beginnings | None,
+    many: bool,
+) -> list[Refusal]:
+    """Approve those that can be approved, and return the others."""
+    plan = plan_approvals(connection, decider, suggestions, begins=begins, many=many)
+    enact_approvals(connection, decider, plan)
+    return list(plan.refused)
 
 
 def _submit_all(
@@ -304,7 +288,12 @@ def _submit_all(
 
     The system stays their proposer, so that whoever submits them may approve them too.
     """
-    errors = {s.id: _check_status(s, "submit") for s in suggestions}
+    errors: dict[str, ShopwrightError | None] = {
+        s.id: check_decidable(s, decider, "submit") for s in suggestions
+    }
+    passing = [s for s in suggestions if errors[s.id] is None]
+    broken = find_broken_rules(connection, decider, passing)
+    errors |= {key: refuse_broken(rules) for key, rules in broken.items()}
     submitted = [s for s in suggestions if errors[s.id] is None]
     ids = [s.id for s in submitted]
     Suggestions(connection).change(ids, decider.now, status="submitted", reason=decider.reason)
@@ -315,8 +304,16 @@ def _submit_all(
 def _reject_all(
     connection: sa.Connection, decider: Decider, suggestions: Sequence[Suggestion]
 ) -> list[Refusal]:
-    """Reject those that can be rejected, and return the others."""
-    errors = {s.id: _check_status(s, "reject") for s in suggestions}
+    """Reject those that can be rejected, and return the others. Raises BadInput without a reason
+    where the shop wants one."""
+    policy = Controls(connection).find_reject_policy()
+    if policy is not None and policy.required and not (decider.reason or "").strip():
+        raise BadInput(
+            "this shop rejects nothing without a reason",
+            where="reason",
+            hint="Choose one: GET /v1/price-desk/reject-reasons",
+        )
+    errors = {s.id: check_decidable(s, decider, "reject") for s in suggestions}
     rejected = [s for s in suggestions if errors[s.id] is None]
     Suggestions(connection).change(
         [s.id for s in rejected],
@@ -339,50 +336,12 @@ def _list_refusals(errors: Mapping[str, ShopwrightError | None]) -> list[Refusal
     ]
 
 
-def _find_current_prices(
-    connection: sa.Connection, suggestions: Iterable[Suggestion], now: datetime
-) -> dict[str, Price]:
-    """Return by suggestion id the price that is valid when the suggestion would begin."""
-    groups: dict[tuple[str, datetime], list[Suggestion]] = {}
-    for suggestion in suggestions:
-        groups.setdefault((suggestion.zone, _begins_at(suggestion, now)), []).append(suggestion)
-    prices: dict[str, Price] = {}
-    for (zone, begins_at), members in groups.items():
-        current = Ledger(connection).find_current([s.item_id for s in members], zone, begins_at)
-        prices.update((s.id, current[s.item_id]) for s in members if s.item_id in current)
-    return prices
-
-
-def _find_objection(
-    suggestion: Suggestion, decider: Decider, current: Price | None
-) -> ShopwrightError | None:
-    """Return why this decider may not approve the suggestion now; None where nothing objects."""
-    if error := _check_status(suggestion, "approve"):
-        return error
-    if decider.actor in (suggestion.proposed_by, suggestion.edited_by):
-        return Forbidden(
-            "whoever proposed or edited a price may not approve it", hint="Ask a colleague"
-        )
-    if current is None or current.price_id != suggestion.base_price_id:
-        return Conflict(
-            "another price is valid than the one this suggestion was computed against",
-            hint="Run: shopwright prices suggest",
-        )
-    return None
-
-
-def _check_status(suggestion: Suggestion, action: str) -> Conflict | None:
-    if suggestion.status in DECIDABLE[action]:
-        return None
-    return Conflict(f"cannot {action} a suggestion that is {suggestion.status}")
-
-
 def _check_edit(suggestion: Suggestion, change: PriceEdit, price_minor: int) -> float:
     """Return the share by which an edit moves the current price. Raises BadInput."""
     if suggestion.kind == "promotion" and price_minor > suggestion.list_price_minor:
         raise BadInput("a promotion cannot cost more than the list price", where="suggested_price")
     share = share_change(price_minor, suggestion.current_price_minor)
-    if abs(share) > MAX_EDIT and not change.confirmed:
+    if abs(find_suggestion_jump(suggestion, price_minor)) > MAX_JUMP and not change.confirmed:
         current = to_major(suggestion.current_price_minor, suggestion.currency)
         raise BadInput(
             f"{change.price} changes the current price of {current} by {share:+.0%}",
@@ -392,41 +351,19 @@ def _check_edit(suggestion: Suggestion, change: PriceEdit, price_minor: int) -> 
     return share
 
 
-def _parse_price(price: str, currency: str) -> int:
+def parse_price(price: str, currency: str, *, where: str = "suggested_price") -> int:
     """Return a price in whole minor units, above zero and below a trillion of them."""
     minor = to_minor(price, currency)
     if not 0 < minor < MAX_PRICE_MINOR:
         raise BadInput(
             f"a price of {price} cannot be charged",
-            where="suggested_price",
+            where=where,
             hint="Give one above zero",
         )
-    if Decimal(price) != Decimal(to_major(minor, currency)):
+    if parse_amount(price) != parse_amount(to_major(minor, currency)):
         raise BadInput(
             f"{price} {currency} is no whole amount",
-            where="suggested_price",
+            where=where,
             hint=f"{currency} has {minor_digits(currency)} digits after the point",
         )
     return minor
-
-
-def _begins_at(suggestion: Suggestion, now: datetime) -> datetime:
-    return max(suggestion.starts_at or suggestion.effective_from, suggestion.effective_from, now)
-
-
-def _new_price(suggestion: Suggestion, current: Price, now: datetime) -> NewPrice:
-    """Return the ledger row of an approved suggestion; a promotion keeps the list price."""
-    is_promotion = suggestion.kind == "promotion"
-    price = suggestion.suggested_price_minor
-    return NewPrice(
-        item_id=suggestion.item_id,
-        zone=suggestion.zone,
-        valid_from=_begins_at(suggestion, now),
-        valid_to=suggestion.ends_at if is_promotion else None,
-        list_price_minor=current.list_price_minor if is_promotion else price,
-        offer_price_minor=price,
-        currency=suggestion.currency,
-        source=PriceSource.DESK,
-        recorded_at=now,
-        suggestion_id=suggestion.id,
-    )

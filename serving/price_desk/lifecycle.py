@@ -1,48 +1,14 @@
-"""Changes of status that follow from time or from a newer price, and the audit of all changes.
-
-suggested ─submit─> submitted ──approve──> approved ──> live        valid now
-    │       (edit)    │   │                    └──────> scheduled   valid from effective_from
-    │                 │   └─reject─> rejected                       on, then live
-    └────────┬────────┘
-             ├─> superseded   a newer suggestion or a newer price replaced it (a live one too)
-             └─> expired      its time ran out (a live promotion's too)
-live, scheduled ──rollback──> rolled_back
-"""
+"""Suggestions that a newer price replaces, and the audit of all changes of status."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 
 import sqlalchemy as sa
 
-from features.database import lock
-from serving.database.audit_log import SYSTEM, AuditEntry, AuditLog, Decider
-from serving.price_desk.repository import OPEN, QueueEntry, Suggestion, Suggestions
-
-
-def settle_due(connection: sa.Connection, now: datetime, at: datetime) -> int:
-    """Let due suggestions expire, go live or end, and return how many changed.
-
-    `now` is business time, `at` system time.
-    """
-    repository = Suggestions(connection)
-    due = repository.due(now)
-    if not due:
-        return 0
-    lock(connection, "price_desk")
-    due = repository.due(now)
-    system = Decider(SYSTEM, now, at)
-    begun = [s for s in due if s.status == "scheduled" and not (s.ends_at and s.ends_at <= now)]
-    over = [s for s in due if s not in begun]
-    if begun:
-        supersede_live(connection, system, begun)
-        repository.change([s.id for s in begun], now, status="live")
-        log_changes(connection, system, "go_live", begun)
-    if over:
-        repository.change([s.id for s in over], now, status="expired")
-        log_changes(connection, system, "expire", over)
-    return len(due)
+from serving.database.audit_log import BUSINESS_TIME, SYSTEM, AuditEntry, AuditLog, Decider
+from serving.price_desk.repository import QueueEntry, Suggestion, Suggestions
+from serving.price_desk.states import OPEN
 
 
 def supersede_live(
@@ -67,6 +33,38 @@ def supersede_open(
     _supersede(connection, decider, older)
 
 
+def supersede_off_sale(
+    connection: sa.Connection, decider: Decider, waiting: Sequence[QueueEntry]
+) -> None:
+    """Supersede the undecided suggestions among these, whose items are off sale by now."""
+    keys = {(entry.item_id, entry.zone) for entry in waiting}
+    _supersede(connection, decider, Suggestions(connection).of_items(keys, OPEN))
+
+
+def supersede_replaced(
+    connection: sa.Connection, decider: Decider, keys: Iterable[tuple[str, str]]
+) -> int:
+    """Supersede what runs and the decider left undecided of these items and zones: the decider
+    proposes other prices. Return how many; prices that others proposed stay."""
+    waiting = [
+        entry
+        for entry in Suggestions(connection).of_items(keys, OPEN)
+        if entry.kind == "regular" and entry.proposed_by in (SYSTEM, decider.actor)
+    ]
+    _supersede(connection, decider, waiting)
+    return len(waiting)
+
+
+def supersede_zone(connection: sa.Connection, decider: Decider, zone: str) -> int:
+    """Supersede what earlier runs left undecided in a zone, and return how many.
+
+    Prices that wait because an import holds them are not a run's.
+    """
+    waiting = Suggestions(connection).open_of_runs(zone)
+    _supersede(connection, decider, waiting)
+    return len(waiting)
+
+
 def _supersede(connection: sa.Connection, decider: Decider, entries: Sequence[QueueEntry]) -> None:
     ids = [entry.id for entry in entries]
     Suggestions(connection).change(ids, decider.now, status="superseded")
@@ -87,6 +85,7 @@ def log_changes(
             "item_id": suggestion.item_id,
             "zone": suggestion.zone,
             "reason": decider.reason,
+            BUSINESS_TIME: decider.now.isoformat(),
             **(details or {}).get(suggestion.id, {}),
         }
         entries.append(AuditEntry(decider.actor, action, "price_suggestion", suggestion.id, values))

@@ -10,12 +10,23 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from features.database import price_ledger
-from serving.database.tables import price_suggestions
+from features.contracts.errors import UnknownName
+from features.database_tables import price_ledger
+from serving.database.audit_log import SYSTEM
+from serving.database.tables import SCHEDULED, price_suggestions
+from serving.price_desk.filters import (
+    COUNTED,
+    SuggestionFilter,
+    SuggestionSort,
+    build_conditions,
+    make_search_text,
+)
+from serving.price_desk.states import OPEN
 
-OPEN = ("suggested", "submitted")
+IMPORT = "import"  # who proposed the prices of an import that wait
 _CHUNK = 2_000
 _REASONS = ("expected", "waterfall", "details")
+_INTERNAL = ("share_change", "expired_from", "search_text")
 
 
 def share_change(price_minor: int, before_minor: int) -> float:
@@ -72,7 +83,10 @@ class NewSuggestion:
 
 @dataclass(frozen=True, kw_only=True)
 class Suggestion(NewSuggestion):
-    """A filed suggestion. `version` grows with every change: the ETag."""
+    """A filed suggestion. `version` grows with every change: the ETag.
+
+    forecast_set_id   the forecasts that its last approval froze; None where none were served
+    """
 
     seq: int
     id: str
@@ -83,6 +97,8 @@ class Suggestion(NewSuggestion):
     decided_at: datetime | None = None
     reason: str | None = None
     price_id: str | None = None
+    returned_reason: str | None = None
+    forecast_set_id: str | None = None
 
 
 class QueueEntry(NamedTuple):
@@ -93,23 +109,7 @@ class QueueEntry(NamedTuple):
     item_id: str
     zone: str
     kind: str
-
-
-@dataclass(frozen=True)
-class SuggestionFilter:
-    """Conditions that a suggestion meets all of; empty ones are left out.
-
-    category     matches the category and all below it
-    min_change   a share of the price, 0.05 = 5 %
-    """
-
-    status: tuple[str, ...] = ()
-    category: str | None = None
-    min_change: float | None = None
-    zone: str | None = None
-    item_ids: tuple[str, ...] = ()
-    evidence_grade: str | None = None
-    run_id: str | None = None
+    proposed_by: str
 
 
 class Suggestions:
@@ -118,14 +118,15 @@ class Suggestions:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def add(self, rows: Sequence[NewSuggestion]) -> list[str]:
-        """File suggestions and return their ids, in the same order."""
-        ids = [f"sug_{secrets.token_hex(10)}" for _ in rows]
+    def add(self, rows: Sequence[NewSuggestion], ids: list[str] | None = None) -> list[str]:
+        """File suggestions and return their ids, in the same order; new ones without `ids`."""
+        ids = ids or [f"sug_{secrets.token_hex(10)}" for _ in rows]
         values = [
             {
                 **vars(row),
                 "waterfall": list(row.waterfall),
                 "share_change": row.share_change,
+                "search_text": make_search_text(row.item_id, row.title),
                 "id": suggestion_id,
                 "version": 1,
                 "updated_at": row.created_at,
@@ -154,6 +155,38 @@ class Suggestions:
             suggestions += self._read(_select(reasons).where(chosen))
         return sorted(suggestions, key=lambda suggestion: suggestion.seq)
 
+    def read_details(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """Return what a run noted of its suggestions, by id."""
+        table = price_suggestions.c
+        details: dict[str, Mapping[str, Any]] = {}
+        for start in range(0, len(ids), _CHUNK):
+            chosen = table.id.in_(ids[start : start + _CHUNK])
+            rows = self._connection.execute(sa.select(table.id, table.details).where(chosen))
+            details |= {row.id: row.details or {} for row in rows}
+        return details
+
+    def open_of(self, item_ids: Iterable[str]) -> list[QueueEntry]:
+        """Return the undecided suggestions of items in all zones, oldest first."""
+        chosen, table = sorted(item_ids), price_suggestions.c
+        entries: list[QueueEntry] = []
+        for start in range(0, len(chosen), _CHUNK):
+            query = sa.select(*(table[name] for name in QueueEntry._fields)).where(
+                table.item_id.in_(chosen[start : start + _CHUNK]), table.status.in_(OPEN)
+            )
+            entries += [QueueEntry(*row) for row in self._connection.execute(query)]
+        return sorted(entries)
+
+    def open_of_runs(self, zone: str) -> list[QueueEntry]:
+        """Return the undecided regular prices that runs suggested in a zone, oldest first."""
+        table = price_suggestions.c
+        query = sa.select(*(table[name] for name in QueueEntry._fields)).where(
+            table.zone == zone,
+            table.status.in_(OPEN),
+            table.kind == "regular",
+            table.proposed_by == SYSTEM,
+        )
+        return sorted(QueueEntry(*row) for row in self._connection.execute(query))
+
     def matching(
         self,
         criteria: SuggestionFilter,
@@ -166,13 +199,89 @@ class Suggestions:
 
         `reasons` as in `by_ids`.
         """
-        query = _select(reasons).where(price_suggestions.c.seq > after, *_conditions(criteria))
+        query = _select(reasons).where(price_suggestions.c.seq > after, *build_conditions(criteria))
         return self._read(query.order_by(price_suggestions.c.seq).limit(limit))
+
+    def read_page(
+        self, criteria: SuggestionFilter, sort: SuggestionSort, *, offset: int, limit: int
+    ) -> tuple[list[Suggestion], int]:
+        """Return the suggestions of a filter in an order, from position `offset` on, and how many
+        the filter matches."""
+        # The rows are wide: they are sorted by their numbers alone, and then read. Both come from
+        # one scan, which takes most of the time.
+        numbers = (
+            sa.select(price_suggestions.c.seq, sa.func.count().over())
+            .where(*build_conditions(criteria))
+            .order_by(*sort.order())
+            .offset(offset)
+            .limit(limit)
+        )
+        chosen = self._connection.execute(numbers).all()
+        if not chosen:  # also beyond the last page
+            return [], self.count(criteria) if offset else 0
+        by_seq = {
+            suggestion.seq: suggestion for suggestion in self._by_seqs([row[0] for row in chosen])
+        }
+        return [by_seq[row[0]] for row in chosen], chosen[0][1]
+
+    def count(self, criteria: SuggestionFilter) -> int:
+        """Return how many suggestions a filter matches."""
+        query = sa.select(sa.func.count(price_suggestions.c.seq))
+        return self._connection.execute(query.where(*build_conditions(criteria))).scalar_one()
+
+    def count_by(self, name: str, criteria: SuggestionFilter) -> dict[str, int]:
+        """Return how many suggestions a filter matches by the values of a column of COUNTED, most
+        first; those without a value are left out."""
+        if name not in COUNTED:
+            raise UnknownName(name, COUNTED, kind="column")
+        column, number = price_suggestions.c[name], sa.func.count()
+        query = (
+            sa.select(column, number)
+            .where(column.is_not(None), *build_conditions(criteria))
+            .group_by(column)
+            .order_by(number.desc(), column)
+        )
+        return {row[0]: row[1] for row in self._connection.execute(query)}
+
+    def list_undoable(
+        self,
+        statuses: Sequence[str],
+        run_id: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        zone: str | None,
+    ) -> list[str]:
+        """Return the price ids of suggestions of a run, or that began in a span of time, the last
+        row of the ledger first."""
+        table, ledger = price_suggestions.c, price_ledger.c
+        query = sa.select(ledger.price_id).join_from(
+            price_suggestions, price_ledger, table.price_id == ledger.price_id
+        )
+        query = query.where(table.status.in_(statuses))
+        if run_id is not None:
+            query = query.where(table.run_id == run_id)
+        if since is not None:
+            query = query.where(ledger.valid_from >= since)
+        if until is not None:
+            query = query.where(ledger.valid_from < until)
+        if zone is not None:
+            query = query.where(table.zone == zone)
+        return list(self._connection.execute(query.order_by(ledger.seq.desc())).scalars())
+
+    def of_status(self, status: str) -> list[Suggestion]:
+        """Return the suggestions of a status with their reasons, oldest first."""
+        return self.matching(SuggestionFilter(status=(status,)))
+
+    def list_categories(self) -> set[str]:
+        """Return the categories of all suggestions, with those above them."""
+        rows = self._connection.execute(sa.select(price_suggestions.c.category).distinct())
+        paths = [category.split(" > ") for category in rows.scalars() if category]
+        return {" > ".join(path[:depth]) for path in paths for depth in range(1, len(path) + 1)}
 
     def largest_gains(self, criteria: SuggestionFilter, limit: int) -> list[Suggestion]:
         """Return the suggestions with the largest expected gain in profit, largest first."""
         gain = price_suggestions.c.gain_minor
-        query = _select(reasons=True).where(gain.is_not(None), *_conditions(criteria))
+        query = _select(reasons=True).where(gain.is_not(None), *build_conditions(criteria))
         return self._read(query.order_by(gain.desc(), price_suggestions.c.seq).limit(limit))
 
     def change(self, ids: Sequence[str], now: datetime, **values: object) -> None:
@@ -185,13 +294,35 @@ class Suggestions:
                 .values(version=price_suggestions.c.version + 1, updated_at=now, **values)
             )
 
+    def set_beginning(self, ids: Sequence[str], effective_from: datetime) -> None:
+        """Let the prices of suggestions begin at another time; part of a change that follows."""
+        for start in range(0, len(ids), _CHUNK):
+            chosen = price_suggestions.c.id.in_(ids[start : start + _CHUNK])
+            self._connection.execute(
+                price_suggestions.update().where(chosen).values(effective_from=effective_from)
+            )
+
+    def set_forecasts(self, ids: Sequence[str], forecast_set_id: str) -> None:
+        """Note the forecasts that an approval froze; part of a change of status."""
+        for start in range(0, len(ids), _CHUNK):
+            chosen = price_suggestions.c.id.in_(ids[start : start + _CHUNK])
+            self._connection.execute(
+                price_suggestions.update().where(chosen).values(forecast_set_id=forecast_set_id)
+            )
+
     def enact(self, ids: Sequence[str], now: datetime, **values: object) -> None:
-        """As `change`, and set the id of the ledger row that each suggestion became.
+        """As `change`, and set the id of the ledger row that each suggestion became last.
 
         The rows must be in the ledger already.
         """
         table = price_ledger.c
-        price_id = sa.select(table.price_id).where(table.suggestion_id == price_suggestions.c.id)
+        price_id = (
+            sa.select(table.price_id)
+            .where(table.suggestion_id == price_suggestions.c.id)
+            # Of a sum no index is known: to walk back in the order of seq reads half the ledger.
+            .order_by((table.seq + 0).desc())
+            .limit(1)
+        )
         self.change(ids, now, price_id=price_id.scalar_subquery(), **values)
 
     def of_items(
@@ -213,13 +344,49 @@ class Suggestions:
     def due(self, now: datetime) -> list[Suggestion]:
         """Return suggestions whose status must change by now: open ones that expire, scheduled ones
         that begin, live promotions that end."""
-        table = price_suggestions.c
-        overdue = sa.or_(
-            sa.and_(table.status.in_(OPEN), table.expires_at <= now),
-            sa.and_(table.status == "scheduled", table.effective_from <= now),
-            sa.and_(table.status == "live", table.ends_at <= now),
+        numbers: set[int] = set()
+        for overdue in _list_overdue(now):
+            query = sa.select(price_suggestions.c.seq).where(overdue)
+            numbers |= set(self._connection.execute(query).scalars())
+        return self._by_seqs(sorted(numbers))
+
+    def is_due(self, now: datetime) -> bool:
+        """Return whether `due` or `list_expired_too_early` would return any."""
+        conditions = [*_list_overdue(now), *_list_too_early(now)]
+        queries = [sa.exists().where(condition) for condition in conditions]
+        return bool(self._connection.execute(sa.select(sa.or_(*queries))).scalar_one())
+
+    def expire(self, suggestions: Sequence[Suggestion], now: datetime) -> None:
+        """Let suggestions expire, and keep the status from which each did."""
+        by_status: dict[str, list[str]] = {}
+        for suggestion in suggestions:
+            by_status.setdefault(suggestion.status, []).append(suggestion.id)
+        for status, ids in by_status.items():
+            self.change(ids, now, status="expired", expired_from=status)
+
+    def list_expired_too_early(self, now: datetime) -> list[Suggestion]:
+        """Return suggestions that expired at a time that has not come: a clock was ahead then.
+
+        Not those whose item has a later suggestion by now.
+        """
+        return self._read(
+            _select(reasons=True)
+            .where(sa.or_(*_list_too_early(now)))
+            .order_by(price_suggestions.c.seq)
         )
-        return self._read(_select(reasons=True).where(overdue).order_by(table.seq))
+
+    def reopen(self, suggestions: Sequence[Suggestion], now: datetime) -> None:
+        """Give expired suggestions the status from which they expired."""
+        ids = [suggestion.id for suggestion in suggestions]
+        self.change(ids, now, status=price_suggestions.c.expired_from, expired_from=None)
+
+    def _by_seqs(self, seqs: Sequence[int]) -> list[Suggestion]:
+        """Return the suggestions with these numbers, oldest first."""
+        suggestions: list[Suggestion] = []
+        for start in range(0, len(seqs), _CHUNK):
+            chosen = price_suggestions.c.seq.in_(seqs[start : start + _CHUNK])
+            suggestions += self._read(_select(reasons=True).where(chosen))
+        return sorted(suggestions, key=lambda suggestion: suggestion.seq)
 
     def _read(self, query: sa.Select[tuple[object, ...]]) -> list[Suggestion]:
         return [_suggestion(row) for row in self._connection.execute(query).mappings()]
@@ -231,26 +398,36 @@ def _select(reasons: bool) -> sa.Select[tuple[object, ...]]:
     return sa.select(*columns)
 
 
-def _conditions(criteria: SuggestionFilter) -> list[sa.ColumnElement[bool]]:
+def _list_overdue(now: datetime) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions of a status that time has ended; each has its index."""
     table = price_suggestions.c
-    conditions: list[sa.ColumnElement[bool]] = []
-    if criteria.status:
-        conditions.append(table.status.in_(criteria.status))
-    if criteria.category is not None:
-        below = table.category.startswith(f"{criteria.category} > ", autoescape=True)
-        conditions.append(sa.or_(table.category == criteria.category, below))
-    if criteria.min_change is not None:
-        conditions.append(sa.func.abs(table.share_change) >= criteria.min_change)
-    if criteria.item_ids:
-        conditions.append(table.item_id.in_(criteria.item_ids))
-    for name in ("zone", "evidence_grade", "run_id"):
-        value = getattr(criteria, name)
-        if value is not None:
-            conditions.append(table[name] == value)
-    return conditions
+    return [
+        sa.and_(table.status.in_(OPEN), table.expires_at <= now),
+        sa.and_(
+            SCHEDULED,
+            table.effective_from <= now,
+            sa.or_(table.starts_at.is_(None), table.starts_at <= now),
+        ),
+        sa.and_(table.status == "live", table.ends_at <= now),
+    ]
+
+
+def _list_too_early(now: datetime) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions of an expiry at a time that has not come."""
+    table = price_suggestions.c
+    later = price_suggestions.alias("later")
+    is_last = ~sa.exists().where(
+        later.c.item_id == table.item_id, later.c.zone == table.zone, later.c.seq > table.seq
+    )
+    was_open = table.expired_from.in_(OPEN)
+    return [
+        sa.and_(table.status == "expired", table.expires_at > now, was_open, is_last),
+        sa.and_(table.status == "expired", table.ends_at > now, ~was_open, is_last),
+    ]
 
 
 def _suggestion(row: sa.RowMapping) -> Suggestion:
     values = dict(row)
-    del values["share_change"]
+    for name in _INTERNAL:
+        del values[name]
     return Suggestion(**values)

@@ -6,10 +6,9 @@ response: all of them per item and zone, none of them about a person.
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pyarrow.compute as pc
@@ -18,36 +17,45 @@ import sqlalchemy as sa
 from configs.settings import Settings
 from features.contracts.clock import Clock
 from features.contracts.errors import Conflict
-from features.contracts.pricing import Objective, PriceSuggestion
+from features.contracts.pricing import Objective, PriceSuggestion, PricingItem
 from features.contracts.tables import DEFAULT_ZONE
-from features.database import lock, reading, transaction
+from features.database import reading, transaction
 from features.prices.ledger import Ledger
 from models.pricing.optimise import optimiser
 from models.pricing.optimise.batch_guards import find_batch_problems
+from models.pricing.optimise.endings import PriceGrid
 from models.pricing.optimise.optimiser import OptimisedPrices, Outcome
+from models.pricing.optimise.waterfall import describe_broken_rule
 from models.pricing.rules import PricingRules
-from serving.database.audit_log import SYSTEM, AuditEntry, AuditLog
-from serving.price_desk.repository import (
-    OPEN,
-    NewSuggestion,
-    Suggestion,
-    SuggestionFilter,
-    Suggestions,
+from serving.database.audit_log import SYSTEM, Decider
+from serving.price_desk.drafts import draft_suggestion
+from serving.price_desk.filing import file_suggestions
+from serving.price_desk.filters import SuggestionFilter
+from serving.price_desk.price_grids import find_grid, use_grid
+from serving.price_desk.repository import NewSuggestion, Suggestion, Suggestions
+from serving.price_desk.run_outcomes import (
+    KEPT,
+    SUGGESTED,
+    NewRun,
+    PricingRuns,
+    RunItem,
+    count_reasons,
 )
 from serving.pricing_inputs.items import PricedZone, PricingInputs, read_priced_zone
 
-# A suggestion that nobody decides on is worthless after this time: prices and forecasts have moved
-# on.
-EXPIRES = timedelta(days=14)
 SHOWN = 10
+TRIAL = "not filed"  # the status of a report whose suggestions were only looked at
 
 
 @dataclass(frozen=True)
 class SuggestReport:
     """The result of a run of `suggest_prices` in one zone.
 
-    n_items    items with a price and a forecast for the horizon
-    kept       number of items that keep their price, by reason
+    n_forecast  items with a forecast for the horizon: those that get a suggestion and those kept
+    n_items    those of them with a price
+    n_assumed_costs    suggestions that rest on a cost that nobody knows; n_assumed_rises: the
+               rises among them
+    kept       number of items that keep their price, or have none, by reason
     n_flagged  suggestions with something that whoever approves should know
     status     submitted, or suggested where the batch as a whole looks wrong
     held       why an analyst must submit the suggestions; empty where they are submitted
@@ -61,10 +69,13 @@ class SuggestReport:
     currency: str
     objective: Objective
     horizon_weeks: int
+    n_forecast: int
     n_items: int
     n_suggested: int
     n_superseded: int
     n_assumed_costs: int
+    n_rises: int
+    n_assumed_rises: int
     n_flagged: int
     outcome: Outcome
     kept: Mapping[str, int]
@@ -83,22 +94,31 @@ class ZonesReport:
 
 
 @dataclass(frozen=True)
-class _Run:
+class ComputedRun:
     """The suggestions of one zone, before anything is written.
 
+    items   those with a price and a forecast
     about   objective, horizon, gap and model versions, stored with each suggestion
+    outcomes   what was decided about each item with a forecast
     held    the guards that the batch trips, in words
+    knows_responses   whether there is a price model
+    versions   of the models
     """
 
     zone: str
     run_id: str
+    now: datetime
     rules: PricingRules
     about: Mapping[str, object]
     n_items: int
+    items: Sequence[PricingItem]
     suggested: OptimisedPrices
-    kept: Mapping[str, int]
+    outcomes: Sequence[RunItem]
     drafts: Sequence[NewSuggestion]
     held: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    knows_responses: bool = True
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -106,32 +126,26 @@ class _Run:
         return "suggested" if self.held else "submitted"
 
     @property
-    def n_assumed_costs(self) -> int:
-        suggestions = self.suggested.suggestions
-        return sum(suggestion.cost_source == "assumed" for suggestion in suggestions)
-
-
-@dataclass(frozen=True)
-class FiledSuggestions:
-    """The ids of a run's suggestions in the order filed, and the number of superseded ones."""
-
-    ids: list[str]
-    superseded: int
+    def assumed(self) -> list[PriceSuggestion]:
+        """The suggestions that rest on an assumed cost."""
+        return [each for each in self.suggested.suggestions if each.cost_source == "assumed"]
 
 
 def suggest_prices(
-    inputs: PricingInputs, system_clock: Clock, zone: str = DEFAULT_ZONE
+    inputs: PricingInputs, system_clock: Clock, zone: str = DEFAULT_ZONE, *, dry_run: bool = False
 ) -> SuggestReport:
     """File the best price within the rules for every item whose best price is not the current one.
 
     The suggestions are `submitted` by `system`, or filed as `suggested` where a guard of the batch
-    trips, and supersede open ones of the same items. Raises Conflict when the zone has no prices
-    yet.
+    trips, and supersede everything undecided of the zone; a dry run changes nothing. Raises
+    Conflict when the zone has no prices yet.
     """
-    return _file_runs(inputs, [_compute_run(inputs, zone)], system_clock)[0]
+    return _file_runs(inputs, [compute_run(inputs, zone)], system_clock, dry_run)[0]
 
 
-def suggest_everywhere(inputs: PricingInputs, system_clock: Clock) -> ZonesReport:
+def suggest_everywhere(
+    inputs: PricingInputs, system_clock: Clock, *, dry_run: bool = False
+) -> ZonesReport:
     """Run `suggest_prices` in every zone with prices and forecasts, filed in one transaction.
 
     Raises Conflict when no zone has both.
@@ -149,43 +163,109 @@ def suggest_everywhere(inputs: PricingInputs, system_clock: Clock) -> ZonesRepor
             f"no zone can be priced ({reasons or 'there are no prices'})",
             hint="Import price_history, or sales to derive prices from",
         )
-    runs = [_compute_run(inputs, zone) for zone in zones]
-    reports = _file_runs(inputs, runs, system_clock)
+    runs = [compute_run(inputs, zone) for zone in zones]
+    reports = _file_runs(inputs, runs, system_clock, dry_run)
     return ZonesReport(tuple(reports), dict(sorted(skipped.items())))
 
 
-def _compute_run(inputs: PricingInputs, zone: str) -> _Run:
-    """Compute one zone's suggestions; nothing is written."""
-    priced, rules = read_priced_zone(inputs, zone), inputs.rules
-    suggested = optimiser.optimise_prices(priced.items, rules, inputs.presets)
+@dataclass(frozen=True)
+class OptimisedZone:
+    """The items of a zone, and the best prices for them; `grid` is where prices may end."""
+
+    priced: PricedZone
+    grid: PriceGrid
+    suggested: OptimisedPrices
+
+
+def optimise_zone(inputs: PricingInputs, zone: str) -> OptimisedZone:
+    """Return the best prices of a zone within the rules; nothing is written.
+
+    Raises Conflict where the zone has no prices yet.
+    """
+    priced = read_priced_zone(inputs, zone)
+    list_prices = [i.opening_list_price_minor or i.list_price_minor for i in priced.items]
+    grid = find_grid(inputs, zone, list_prices)
+    presets = {stage: use_grid(preset, grid) for stage, preset in inputs.presets.items()}
+    rules = use_grid(inputs.rules, grid)
+    return OptimisedZone(priced, grid, optimiser.optimise_prices(priced.items, rules, presets))
+
+
+def compute_run(inputs: PricingInputs, zone: str) -> ComputedRun:
+    """Return one zone's suggestions; nothing is written. Raises as `optimise_zone`."""
+    optimised, rules = optimise_zone(inputs, zone), inputs.rules
+    priced, grid, suggested = optimised.priced, optimised.grid, optimised.suggested
     run_id = f"run_{secrets.token_hex(8)}"
+    items = {item.item_id: item for item in priced.items}
     held = find_batch_problems(
         suggested.suggestions, priced.items, _read_week_ago(inputs, priced), rules.guards
     )
     about = {
+        "rules": inputs.rules_name,
         "objective": str(rules.objective),
         "horizon_weeks": rules.horizon_weeks,
         "gap": suggested.outcome.gap,
         "versions": dict(inputs.versions),
         "held": list(held),
     }
-    kept = dict(suggested.kept)
-    if unpriced := priced.n_forecast - len(priced.prices):
-        kept["no price in the ledger"] = unpriced
-    return _Run(
+    return ComputedRun(
         zone=zone,
         run_id=run_id,
+        now=inputs.now,
         rules=rules,
         about=about,
         n_items=len(priced.prices),
+        items=priced.items,
         suggested=suggested,
-        kept=kept,
+        outcomes=_list_outcomes(priced, suggested),
         drafts=[
-            _draft_suggestion(suggestion, priced, run_id, inputs.now, about)
+            draft_suggestion(
+                suggestion, priced, run_id, inputs.now, about, items[suggestion.item_id]
+            )
             for suggestion in suggested.suggestions
         ],
         held=held,
+        notes=_describe_prices(inputs, priced, grid),
+        knows_responses=len(inputs.pricing_model.item_ids) > 0,
+        versions=inputs.versions,
     )
+
+
+def _list_outcomes(priced: PricedZone, suggested: OptimisedPrices) -> list[RunItem]:
+    """Return what was decided about each item with a forecast: counts of reasons add up."""
+    reasons = {kept.item_id: kept.reason for kept in suggested.kept_prices}
+    new_prices = {each.item_id: each.suggested_price_minor for each in suggested.suggestions}
+    outcomes = []
+    for item_id in priced.forecast_ids:
+        price, term = priced.prices.get(item_id), priced.terms.get(item_id)
+        new_price, reason = new_prices.get(item_id), reasons.get(item_id)
+        if new_price is None and reason is None:
+            reason = "no price in the ledger" if price is None else "its price is 0"
+        outcomes.append(
+            RunItem(
+                item_id=item_id,
+                outcome=KEPT if new_price is None else SUGGESTED,
+                reason=reason,
+                category="" if term is None else term.category,
+                title=None if term is None else term.title,
+                current_price_minor=None if price is None else price.offer_price_minor,
+                suggested_price_minor=new_price,
+            )
+        )
+    return outcomes
+
+
+def _describe_prices(inputs: PricingInputs, priced: PricedZone, grid: PriceGrid) -> tuple[str, ...]:
+    """Return what whoever reads a run should know of the zone's prices."""
+    notes = []
+    if inputs.rules.endings is None:
+        notes.append(grid.describe(inputs.settings.zone(priced.zone).currency))
+    ended = [price.expired_at for price in priced.prices.values() if price.expired_at is not None]
+    if ended:
+        notes.append(
+            f"the price lists of {len(ended):,} items have ended, the last on "
+            f"{max(ended).date().isoformat()}: their last list prices go on; import a new list"
+        )
+    return tuple(notes)
 
 
 def _read_week_ago(inputs: PricingInputs, priced: PricedZone) -> dict[str, int]:
@@ -198,152 +278,138 @@ def _read_week_ago(inputs: PricingInputs, priced: PricedZone) -> dict[str, int]:
 
 
 def _file_runs(
-    inputs: PricingInputs, runs: Sequence[_Run], system_clock: Clock
+    inputs: PricingInputs, runs: Sequence[ComputedRun], system_clock: Clock, dry_run: bool
 ) -> list[SuggestReport]:
-    """File the runs together, or none of them."""
+    """File the runs together, or none of them; a dry run files them and takes that back."""
     with transaction(inputs.engine) as connection:
         at = system_clock.now()
-        return [_file_run(connection, inputs.settings, run, at) for run in runs]
+        reports = [_file_run(connection, inputs.settings, run, at) for run in runs]
+        if dry_run:
+            connection.rollback()
+            return [replace(report, status=TRIAL) for report in reports]
+        return reports
 
 
 def _file_run(
-    connection: sa.Connection, settings: Settings, run: _Run, at: datetime
+    connection: sa.Connection, settings: Settings, run: ComputedRun, at: datetime
 ) -> SuggestReport:
-    about = {"zone": run.zone, "status": run.status, **run.about}
-    filed = file_suggestions(connection, run.drafts, at=at, about=about)
+    about = {"status": run.status, **run.about}
+    system = Decider(SYSTEM, run.now, at)
+    filed = file_suggestions(connection, system, run.run_id, run.zone, run.drafts, about)
     largest = Suggestions(connection).largest_gains(SuggestionFilter(run_id=run.run_id), SHOWN)
+    report = replace(
+        _report_run(settings, run), n_superseded=filed.superseded, largest=tuple(largest)
+    )
+    PricingRuns(connection).add(_record_run(report, run, at), run.outcomes)
+    return report
+
+
+def describe_run(settings: Settings, run: ComputedRun, at: datetime) -> NewRun:
+    """Return a run as it would be stored, before it supersedes anything."""
+    return _record_run(_report_run(settings, run), run, at)
+
+
+def _report_run(settings: Settings, run: ComputedRun) -> SuggestReport:
+    """Return the report of a run that has superseded nothing yet."""
     return SuggestReport(
         run_id=run.run_id,
         zone=run.zone,
         currency=settings.zone(run.zone).currency,
         objective=run.rules.objective,
         horizon_weeks=run.rules.horizon_weeks,
+        n_forecast=len(run.outcomes),
         n_items=run.n_items,
-        n_suggested=len(filed.ids),
-        n_superseded=filed.superseded,
-        n_assumed_costs=run.n_assumed_costs,
+        n_suggested=len(run.drafts),
+        n_superseded=0,
+        n_assumed_costs=len(run.assumed),
+        n_rises=sum(map(_is_rise, run.suggested.suggestions)),
+        n_assumed_rises=sum(map(_is_rise, run.assumed)),
         n_flagged=sum(bool(suggestion.flags) for suggestion in run.suggested.suggestions),
         outcome=run.suggested.outcome,
-        kept=run.kept,
-        largest=tuple(largest),
-        notes=_describe_assumptions(settings, run.n_assumed_costs, run.rules),
+        kept=count_reasons(run.outcomes),
+        largest=(),
+        notes=(*_describe_assumptions(settings, run), *run.notes),
         status=run.status,
         held=run.held,
     )
 
 
-def file_suggestions(
-    connection: sa.Connection,
-    drafts: Sequence[NewSuggestion],
-    *,
-    at: datetime,
-    about: Mapping[str, object],
-) -> FiledSuggestions:
-    """File a run's suggestions in the given order; they supersede open ones of the same items.
+def _record_run(report: SuggestReport, run: ComputedRun, at: datetime) -> NewRun:
+    """Return the run as it is stored: its totals, and why prices are kept."""
+    outcome, expected = report.outcome, run.suggested.suggestions
+    gains = [each.against_keeping.profit.p50 for each in expected if each.against_keeping]
+    names = (
+        "n_forecast",
+        "n_items",
+        "n_suggested",
+        "n_superseded",
+        "n_assumed_costs",
+        "n_rises",
+        "n_assumed_rises",
+        "n_flagged",
+    )
+    return NewRun(
+        id=report.run_id,
+        zone=report.zone,
+        currency=report.currency,
+        objective=str(report.objective),
+        horizon_weeks=report.horizon_weeks,
+        rules=str(run.about["rules"]),
+        status=report.status,
+        created_at=run.now,
+        recorded_at=at,
+        totals={
+            **{name: getattr(report, name) for name in names},
+            "n_kept": sum(report.kept.values()),
+            "profit_gain_minor": sum(gains),
+            "value": outcome.value,
+            "keeping": outcome.keeping,
+            "bound": outcome.bound,
+            "gap": outcome.gap,
+        },
+        kept=report.kept,
+        held=report.held,
+        broken_rules=[describe_broken_rule(each, report.currency) for each in outcome.broken],
+        notes=report.notes,
+        versions=run.versions,
+    )
 
-    `at` is system time; `about` describes the run in the audit log (objective, versions, zone).
-    Every draft has the same creation time and run.
-    """
-    lock(connection, "price_desk")
-    repository = Suggestions(connection)
-    waiting = repository.of_items(((draft.item_id, draft.zone) for draft in drafts), OPEN)
-    ids = repository.add(drafts)
-    entries = []
-    if drafts:
-        waiting_ids = [entry.id for entry in waiting]
-        repository.change(waiting_ids, drafts[0].created_at, status="superseded")
-        entries = [
-            AuditEntry(
-                SYSTEM,
-                "supersede",
-                "price_suggestion",
-                entry.id,
-                {"item_id": entry.item_id, "zone": entry.zone},
-            )
-            for entry in waiting
-        ]
-        details = {**about, "filed": len(ids), "superseded": len(waiting)}
-        entries.append(AuditEntry(SYSTEM, "suggest", "pricing_run", drafts[0].run_id, details))
-    AuditLog(connection).append(entries, at)
-    return FiledSuggestions(ids, len(waiting))
+
+def _is_rise(suggestion: PriceSuggestion) -> bool:
+    return suggestion.suggested_price_minor > suggestion.current_price_minor
 
 
-def _describe_assumptions(
-    settings: Settings, n_assumed: int, rules: PricingRules
-) -> tuple[str, ...]:
+def _describe_assumptions(settings: Settings, run: ComputedRun) -> tuple[str, ...]:
     effects = (
-        f"effects are expected over {rules.horizon_weeks} weeks, net of tax, "
+        f"effects are expected over {run.rules.horizon_weeks} weeks, net of tax, "
         "from the response to past prices"
     )
-    if not n_assumed:
+    if not run.knows_responses:
+        effects = (
+            "no price model serves, so no effect is expected: the strategies cost_plus and "
+            "competitor_index (--strategy) make prices from costs and competitors' prices alone"
+        )
+    if not run.assumed:
         return (effects,)
     costs = (
-        f"{n_assumed} suggestions rest on an assumed cost: that at which the prices of a category "
+        f"{_count_assumed(run.assumed, run.suggested.suggestions)} rest on an assumed "
+        "cost: that at which the prices of a category "
         "are right on average, and without a known response a margin of "
         f"{settings.assumed_margin:.0%} of the net list price (SHOPWRIGHT_ASSUMED_MARGIN); "
         "import `costs` or `items.unit_cost` to replace it"
     )
-    return (effects, costs)
+    return (costs, effects)
 
 
-def _draft_suggestion(
-    suggestion: PriceSuggestion,
-    priced: PricedZone,
-    run_id: str,
-    now: datetime,
-    about: Mapping[str, object],
-) -> NewSuggestion:
-    term = priced.terms[suggestion.item_id]
-    against = suggestion.against_keeping
-    return NewSuggestion(
-        item_id=suggestion.item_id,
-        zone=suggestion.zone,
-        status="suggested" if about["held"] else "submitted",
-        kind="regular",
-        currency=suggestion.currency,
-        list_price_minor=suggestion.list_price_minor,
-        current_price_minor=suggestion.current_price_minor,
-        suggested_price_minor=suggestion.suggested_price_minor,
-        run_id=run_id,
-        base_price_id=priced.prices[suggestion.item_id].price_id,
-        effective_from=now,
-        created_at=now,
-        proposed_by=SYSTEM,
-        category=term.category,
-        title=term.title,
-        expected=_effect_document(suggestion),
-        waterfall=[asdict(step) for step in suggestion.waterfall],
-        details={
-            **about,
-            "elasticity": _none_for_nan(suggestion.elasticity),
-            "elasticity_error": _none_for_nan(suggestion.elasticity_error),
-            "unit_cost_minor": suggestion.unit_cost_minor,
-            "cost_source": suggestion.cost_source,
-            "propensity": suggestion.propensity,
-            "strategy": suggestion.strategy,
-            "stage": suggestion.stage,
-            "flags": list(suggestion.flags),
-        },
-        gain_minor=None if against is None else against.profit.p50,
-        evidence_grade=str(suggestion.evidence_grade),
-        binding_rule=suggestion.binding_rule,
-        expires_at=now + EXPIRES,
+def _count_assumed(
+    assumed: Sequence[PriceSuggestion], suggestions: Sequence[PriceSuggestion]
+) -> str:
+    """Return how many of the suggestions, and of the rises, are among the assumed ones."""
+    n_rises = sum(map(_is_rise, suggestions))
+    n_assumed, n_assumed_rises = len(assumed), sum(map(_is_rise, assumed))
+    share = (
+        f"{n_assumed:,} of {len(suggestions):,} suggestions ({n_assumed / len(suggestions):.0%})"
     )
-
-
-def _effect_document(suggestion: PriceSuggestion) -> dict[str, dict[str, object]] | None:
-    """Return the expected effect as it is stored; None where the item's response is not known."""
-    expected, against = suggestion.expected, suggestion.against_keeping
-    if expected is None or against is None:
-        return None
-    return {
-        name: {
-            **asdict(getattr(expected, name)),
-            "against_keeping": asdict(getattr(against, name)),
-        }
-        for name in ("units", "revenue", "profit")
-    }
-
-
-def _none_for_nan(number: float) -> float | None:
-    return None if math.isnan(number) else number
+    if not n_rises:
+        return share
+    return f"{share} and {n_assumed_rises:,} of {n_rises:,} rises ({n_assumed_rises / n_rises:.0%})"

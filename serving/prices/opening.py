@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypedDict
 
 import ibis
 import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.clock import Clock
-from features.contracts.tables import DEFAULT_ZONE, EventType
-from features.database import lock, transaction
+from features.contracts.tables import EventType
+from features.database import give_way, lock, reading, transaction
 from features.facts.facts import Facts
-from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
+from features.facts.item_rules import ItemRules
+from features.prices.held_prices import HeldPrice, ImportGuards
+from features.prices.ledger import Ledger, NewPrice, PriceSource
 from serving.database.audit_log import SYSTEM, AuditEntry, AuditLog
+from serving.prices.listed_prices import (
+    PriceList,
+    ShortenedPrice,
+    is_storable,
+    list_own_currency_zones,
+    read_price_list,
+)
 
 OBSERVED_WEEKS = 4
+# Rows of one transaction: a tenth of a second on SQLite.
+_PART = 2_000
+
+
+@dataclass(frozen=True)
+class ExpiredList:
+    """How many items of a zone have no valid price any more, and when the last one ended."""
+
+    zone: str
+    n_items: int
+    ended_at: datetime
 
 
 @dataclass(frozen=True)
 class OpeningReport:
-    """The number of new prices from each source; all 0 when the ledger had them already."""
+    """The number of new prices from each source; all 0 when the ledger had them already.
+
+    held      prices of the price list that wait until somebody says that they are meant
+    shortened prices whose earlier end is not heeded: the ledger has them until a later one
+    expired   the zones with items all of whose prices have ended
+    """
 
     imported: int
     catalogue: int
     observed: int
+    held: tuple[HeldPrice, ...] = ()
+    shortened: tuple[ShortenedPrice, ...] = ()
+    expired: tuple[ExpiredList, ...] = ()
 
     @property
     def total(self) -> int:
@@ -35,16 +62,19 @@ class OpeningReport:
         return self.imported + self.catalogue + self.observed
 
 
-class _ListedRow(TypedDict):
-    """A row of the table price_history."""
+@dataclass(frozen=True)
+class OpeningOptions:
+    """What is entered beside the price list and the catalogue.
 
-    item_id: str
-    zone: str
-    valid_from: datetime
-    valid_to: datetime | None
-    list_price_minor: int
-    offer_price_minor: int
-    promotion_id: str | None
+    observe           prices observed in sales, for items without any other
+    accept_jumps      enter prices that jump: somebody says that they are meant
+    accept_unlawful   enter reductions that the price law of their zone forbids: somebody says that
+                      the prices before, which the ledger does not know, allow them
+    """
+
+    observe: bool = True
+    accept_jumps: bool = False
+    accept_unlawful: bool = False
 
 
 def open_ledger(
@@ -53,8 +83,7 @@ def open_ledger(
     settings: Settings,
     clock: Clock,
     system_clock: Clock,
-    *,
-    observe: bool = True,
+    options: OpeningOptions = OpeningOptions(),
 ) -> OpeningReport:
     """Append the prices that the ledger lacks; may be repeated after every import.
 
@@ -62,135 +91,106 @@ def open_ledger(
     before is a correction, and a later row of the ledger. In a shop whose zones do not include the
     default zone, rows of the default zone are valid in each zone of the shop's own currency, for
     the items without rows of that zone. An item and zone without any price gets one from now on:
-    the list price of the catalogue, else, with `observe`, the median regular price of the last four
-    weeks of sales (`source=observed`), which is an opening balance for the desk and never a feature
-    of demand.
+    the list price of the catalogue, else the median regular price of the last four weeks of sales
+    (`source=observed`), which is an opening balance for the desk and never a feature of demand.
+    Prices that jump or that the price law forbids are held back (see held_prices.py); the next
+    opening looks at them again.
     """
     now = clock.now()
-    with transaction(engine) as connection:
-        lock(connection, "price_ledger")
+    with reading(engine) as connection:
+        listed_zones = Ledger(connection).list_listed_zones()
+    # Until the first price list is published its import may be repeated.
+    is_first_list = Facts(settings).read_imported("price_history").count().to_pyarrow().as_py() == 0
+    rules = ItemRules(settings, clock, engine, facts)
+    guards = ImportGuards(
+        jumps=not options.accept_jumps,
+        find_rules=None if options.accept_unlawful else rules,
+        listed_zones=frozenset() if is_first_list else listed_zones,
+    )
+    price_list = PriceList(list(read_price_list(facts, settings, now)), now, guards)
+    writer = _LedgerWriter(engine, system_clock)
+    imported = writer.append("imported", price_list.select_entered)
+    offered = list(_read_catalogue(facts, settings, now))
+    catalogue = writer.append("catalogue", lambda ledger: _select_unpriced(ledger, offered))
+    sold = list(_read_sales(facts, settings, now)) if options.observe else []
+    observed = writer.append("observed", lambda ledger: _select_unpriced(ledger, sold))
+    with reading(engine) as connection:
         ledger = Ledger(connection)
-        listed = list(_read_price_list(facts, settings, now))
-        imported = ledger.append(list(_select_changed(listed, ledger.read_all())))
-        imported += ledger.append(
-            list(_continue_past_openings(listed, ledger.list_openings(), now))
-        )
-        catalogue = _append_unpriced(ledger, _read_catalogue(facts, settings, now))
-        observed = _append_unpriced(ledger, _read_sales(facts, settings, now)) if observe else 0
-        report = OpeningReport(imported, catalogue, observed)
-        if report.total:
-            counts = {"imported": imported, "catalogue": catalogue, "observed": observed}
-            entry = AuditEntry(SYSTEM, "open", "price_ledger", "price_ledger", counts)
-            AuditLog(connection).append([entry], system_clock.now())
-    return report
+        expired = tuple(find_expired_lists(ledger, now))
+        shortened = tuple(price_list.find_shortened(ledger))
+    held = tuple(price_list.held)
+    return OpeningReport(imported, catalogue, observed, held, shortened, expired)
 
 
-def _append_unpriced(ledger: Ledger, prices: Iterable[NewPrice]) -> int:
-    """Append the prices of items and zones that have none, and return their number."""
+@dataclass(frozen=True)
+class _LedgerWriter:
+    """Appends prices in short transactions: others write to the database in between."""
+
+    engine: sa.Engine
+    system_clock: Clock
+
+    def append(self, source: str, find_missing: Callable[[Ledger], list[NewPrice]]) -> int:
+        """Append the prices that `find_missing` returns, and return how many were new.
+
+        They are computed before the lock is taken, and again where a price of their items was
+        appended meanwhile. Each part is written to the audit log as opened from `source`.
+        """
+        n_appended = 0
+        while True:
+            with reading(self.engine) as connection:
+                ledger = Ledger(connection)
+                seq, missing = ledger.read_last_seq(), find_missing(ledger)
+            for start in range(0, len(missing), _PART):
+                if start:
+                    give_way(self.engine)
+                with transaction(self.engine) as connection:
+                    lock(connection, "price_ledger")
+                    ledger = Ledger(connection)
+                    if _others_appended(ledger, seq, missing[start:]):
+                        break
+                    n_new = ledger.append(missing[start : start + _PART])
+                    seq = ledger.read_last_seq()
+                    if n_new:
+                        entry = AuditEntry(
+                            SYSTEM, "open", "price_ledger", "price_ledger", {source: n_new}
+                        )
+                        AuditLog(connection).append([entry], self.system_clock.now())
+                n_appended += n_new
+            else:
+                return n_appended
+
+
+def find_expired_lists(ledger: Ledger, now: datetime) -> Iterator[ExpiredList]:
+    """Yield the zones with items whose price lists have ended."""
+    for zone in ledger.list_zones():
+        ended = ledger.list_expired(zone, now)
+        if ended:
+            yield ExpiredList(zone, len(ended), max(ended.values()))
+
+
+def _others_appended(ledger: Ledger, seq: int, prices: Sequence[NewPrice]) -> bool:
+    """Return whether a price of these items was appended after number `seq`."""
+    last = ledger.read_last_seq()
+    if last == seq:
+        return False
+    keys = {_key(price) for price in prices}
+    return any(_key(price) in keys for price in ledger.list_after(seq, last - seq))
+
+
+def _select_unpriced(ledger: Ledger, prices: Sequence[NewPrice]) -> list[NewPrice]:
+    """Return the prices of items and zones that have none in the ledger."""
+    if not prices:
+        return []
     priced = ledger.list_priced()
-    return ledger.append([price for price in prices if _key(price) not in priced])
-
-
-def _read_price_list(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
-    """Yield the rows of the price list, each in the zones in which it is valid."""
-    zones = [] if DEFAULT_ZONE in settings.zones else _own_currency_zones(settings)
-    table = facts.read_imported("price_history").order_by(["valid_from", "item_id", "zone"])
-    rows: list[_ListedRow] = table.to_pyarrow().to_pylist()
-    keys = {(row["item_id"], row["zone"]) for row in rows}
-    for row in rows:
-        yield _build_listed_price(row, row["zone"], settings, now)
-        if row["zone"] == DEFAULT_ZONE:
-            for zone in zones:
-                if (row["item_id"], zone) not in keys:
-                    yield _build_listed_price(row, zone, settings, now)
-
-
-def _build_listed_price(row: _ListedRow, zone: str, settings: Settings, now: datetime) -> NewPrice:
-    offer = row["offer_price_minor"]
-    return NewPrice(
-        item_id=row["item_id"],
-        zone=zone,
-        valid_from=row["valid_from"],
-        valid_to=row["valid_to"],
-        list_price_minor=max(row["list_price_minor"], offer),
-        offer_price_minor=offer,
-        currency=settings.zone(zone).currency,
-        source=PriceSource.IMPORTED,
-        recorded_at=now,
-        promotion_id=row["promotion_id"],
-    )
-
-
-def _select_changed(listed: Iterable[NewPrice], ledger_rows: Iterable[Price]) -> Iterator[NewPrice]:
-    """Yield the listed rows that differ from the last row of the ledger with their beginning.
-
-    A row that equals the last one of the price list, or the last one of any source, is no change.
-    What returns to an earlier price undoes the correction made in between (`reverts_price_id`).
-    """
-    last: dict[tuple[str, str, datetime], Price] = {}
-    last_listed: dict[tuple[str, str, datetime], Price] = {}
-    known = set()
-    for price in ledger_rows:
-        key = price.item_id, price.zone, price.valid_from
-        last[key] = price
-        known.add(price.price_id)
-        if price.source is PriceSource.IMPORTED:
-            last_listed[key] = price
-    for row in listed:
-        key = row.item_id, row.zone, row.valid_from
-        before = last_listed.get(key)
-        if _is_same(before, row) or _is_same(last.get(key), row):
-            continue
-        if before is not None and row.content_id() in known:
-            row = replace(row, reverts_price_id=before.price_id)
-        yield row
-
-
-def _is_same(price: Price | None, row: NewPrice) -> bool:
-    return price is not None and _terms(price) == _terms(row)
-
-
-def _continue_past_openings(
-    listed: Iterable[NewPrice], openings: Iterable[Price], now: datetime
-) -> Iterator[NewPrice]:
-    """Yield listed prices that were valid when an item's ledger opened without them, from then on.
-
-    An opening balance begins later than the price list that is imported after it, and would hide
-    it.
-    """
-    opened_at = {(price.item_id, price.zone): price.valid_from for price in openings}
-    rows = [row for row in listed if _key(row) in opened_at]
-    beginnings = {(row.item_id, row.zone, row.valid_from) for row in rows}
-    for row in rows:
-        since = opened_at[_key(row)]
-        valid = row.valid_from < since and (row.valid_to is None or row.valid_to > since)
-        if valid and (row.item_id, row.zone, since) not in beginnings:
-            yield replace(row, valid_from=since, recorded_at=now)
-
-
-def _terms(price: NewPrice) -> tuple[object, ...]:
-    """Return what a row says of the time from its beginning on."""
-    return (
-        price.valid_to,
-        price.list_price_minor,
-        price.offer_price_minor,
-        price.currency,
-        price.promotion_id,
-    )
-
-
-def _own_currency_zones(settings: Settings) -> list[str]:
-    """Return the configured zones with the shop's own currency; the default zone without any."""
-    zones = settings.zones or (DEFAULT_ZONE,)
-    return [zone for zone in zones if settings.zone(zone).currency == settings.currency]
+    return [price for price in prices if _key(price) not in priced]
 
 
 def _read_catalogue(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
     """Yield the list prices of the catalogue, in the zones with the shop's own currency."""
     items = facts.read("items")
-    zones = _own_currency_zones(settings)
-    listed = items.filter(items.list_price_minor.notnull()).order_by("item_id")
-    for row in listed.to_pyarrow().to_pylist():
+    zones = list_own_currency_zones(settings)
+    listed = items.filter(items.list_price_minor > 0).order_by("item_id")
+    for row in filter(is_storable, listed.to_pyarrow().to_pylist()):
         for zone in zones:
             yield NewPrice(
                 item_id=row["item_id"],
@@ -217,7 +217,9 @@ def _read_sales(facts: Facts, settings: Settings, now: datetime) -> Iterator[New
     regular = sold.mutate(regular=sold.list_price_minor.fill_null(paid)).filter(ibis._.regular > 0)
     medians = regular.group_by(["item_id", "zone"]).aggregate(price=regular.regular.median())
     for row in medians.order_by(["item_id", "zone"]).to_pyarrow().to_pylist():
-        price = max(1, round(row["price"]))
+        price = round(row["price"])
+        if price == 0:  # less than the smallest amount: nothing that could be charged
+            continue
         yield NewPrice(
             item_id=row["item_id"],
             zone=row["zone"],

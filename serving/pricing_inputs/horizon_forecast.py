@@ -83,6 +83,19 @@ class HorizonForecast:
     def p90(self) -> Float64Array:
         return self.quantiles[:, P90]
 
+    def with_items(self, item_ids: Sequence[str]) -> HorizonForecast:
+        """Return the forecast with the items that it lacks: nothing is known to be sold of them."""
+        known = set(self.item_ids)
+        missing = [item_id for item_id in dict.fromkeys(item_ids) if item_id not in known]
+        n_missing, n_weeks = len(missing), len(self.week_starts)
+        return replace(
+            self,
+            item_ids=[*self.item_ids, *missing],
+            weeks=np.concatenate([self.weeks, np.zeros((n_missing, n_weeks, 4))]),
+            assumed=np.concatenate([self.assumed, np.full((n_missing, n_weeks), math.nan)]),
+            dense=np.concatenate([self.dense, np.zeros(n_missing, bool)]),
+        )
+
     def at_ledger_prices(
         self,
         histories: Mapping[str, Sequence[Price]],

@@ -13,6 +13,7 @@ import ibis
 from configs.settings import Settings
 from features.contracts.tables import DEFAULT_ZONE
 from features.facts.facts import Facts
+from features.pipelines.stock_counts import counts_of_zone
 from features.prices.ledger import Price
 from models.pricing.rules import CompetitorRule
 
@@ -32,6 +33,7 @@ class ItemTerms:
     item_id: str
     title: str | None
     category: str
+    brand: str
     family_id: str | None
     unit_cost_minor: float
     cost_assumed: bool
@@ -77,6 +79,7 @@ def read_item_terms(
             item_id=item_id,
             title=row.get("title"),
             category=row.get("category") or "",
+            brand=row.get("brand") or "",
             family_id=row.get("family_id"),
             unit_cost_minor=assumed if known is None else float(known),
             cost_assumed=known is None,
@@ -88,12 +91,33 @@ def read_item_terms(
     return terms
 
 
+def read_known_costs(
+    facts: Facts, settings: Settings, item_ids: Sequence[str], zone: str, now: datetime
+) -> dict[str, float]:
+    """Return the unit costs of `read_item_terms` that are known, by item id."""
+    own_currency = settings.zone(zone).currency == settings.currency
+    cost_zones = list(dict.fromkeys([DEFAULT_ZONE, zone])) if own_currency else [zone]
+    costs: dict[str, float] = {}
+    if own_currency:
+        items = facts.read("items")
+        if len(item_ids) <= _MAX_SELECTED:
+            items = items.filter(items.item_id.isin(list(item_ids)))
+        priced = items.filter(items.unit_cost_minor.notnull()).select("item_id", "unit_cost_minor")
+        rows = priced.to_pyarrow().to_pylist()
+        costs |= {row["item_id"]: float(row["unit_cost_minor"]) for row in rows}
+    wanted = set(item_ids)
+    latest = _latest_costs(facts, cost_zones, now)
+    costs |= {item_id: float(cost) for item_id, cost in latest.items()}
+    return {item_id: cost for item_id, cost in costs.items() if item_id in wanted}
+
+
 def read_stock_on_hand(facts: Facts, zone: str, now: datetime) -> dict[str, float]:
-    """Return the latest count of each item in the zone up to `now`."""
+    """Return the latest count of each item in the zone up to `now`, unless the catalogue's number
+    is newer."""
     table = facts.read("stock")
-    counted = table.filter(table["at"] <= ibis.literal(now, "timestamp('UTC')"), table.zone == zone)
-    latest = counted.group_by("item_id").aggregate(on_hand=counted.on_hand.argmax(counted["at"]))
-    return {row["item_id"]: row["on_hand"] for row in latest.to_pyarrow().to_pylist()}
+    known = table.filter(table["at"] <= ibis.literal(now, "timestamp('UTC')"))
+    rows = counts_of_zone(known, facts.read("items"), zone).to_pyarrow().to_pylist()
+    return {row["item_id"]: row["on_hand"] for row in rows}
 
 
 def read_competitor_prices(facts: Facts, rule: CompetitorRule, now: datetime) -> dict[str, float]:
@@ -123,6 +147,18 @@ def add_family_items(facts: Facts, item_ids: Sequence[str]) -> list[str]:
     relatives = items.semi_join(families, "family_id").select("item_id").order_by("item_id")
     rows = relatives.to_pyarrow().to_pylist()
     return list(dict.fromkeys([*item_ids, *(row["item_id"] for row in rows)]))
+
+
+def add_category_items(facts: Facts, item_ids: Sequence[str], depth: int) -> list[str]:
+    """Return the items and all others of their categories, by the first `depth` levels."""
+    rows = facts.read("items").select("item_id", "category").to_pyarrow().to_pylist()
+    groups = {
+        row["item_id"]: (row["category"] or "").split(" > ")[:depth]
+        for row in sorted(rows, key=lambda row: row["item_id"])
+    }
+    chosen = {tuple(groups[item_id]) for item_id in item_ids if item_id in groups}
+    others = [item_id for item_id, group in groups.items() if tuple(group) in chosen]
+    return list(dict.fromkeys([*item_ids, *others]))
 
 
 def _latest_costs(facts: Facts, zones: Sequence[str], now: datetime) -> dict[str, int]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import cache
 
 import sqlalchemy as sa
 
 from configs.settings import Settings
-from features.contracts.errors import Conflict
+from features.contracts.errors import BadInput, Conflict
 from features.contracts.money import to_minor
 from features.contracts.pricing import PricingItem
 from features.contracts.sizes import parse_size
+from features.contracts.times import read_time
 from features.database import reading
 from features.facts.facts import Facts
 from features.facts.item_rules import find_item_rules
+from features.facts.off_sale import find_off_sale
 from features.prices.law import (
     PlannedReduction,
     find_lawful_floor,
@@ -30,7 +33,8 @@ from features.prices.timeline import find_opening_list_price, list_steps
 from models.pricing.implied_costs import imply_costs
 from models.pricing.response.cross_effects import add_cross_effects
 from models.pricing.response.elasticity import ElasticityModel, PriceResponse
-from models.pricing.rules import PricingRules
+from models.pricing.rules import AssortmentPart, CompetitorRule, PricingRules, select_rules
+from serving.database.price_locks import LOCKED, ActiveLocks, PriceLocks
 from serving.pricing_inputs.horizon_forecast import (
     Forecaster,
     HorizonForecast,
@@ -55,6 +59,7 @@ class PricingInputs:
 
     presets    rules by lifecycle stage, for the stages that `rules` maps to a preset
     versions   the models' versions, stored with each suggestion
+    rules_name   the file of configs/pricing that `rules` come from
     """
 
     facts: Facts
@@ -66,15 +71,17 @@ class PricingInputs:
     now: datetime
     presets: Mapping[str, PricingRules]
     versions: Mapping[str, str]
+    rules_name: str = "default"
 
     @property
     def all_rules(self) -> list[PricingRules]:
-        """The rules and those of every preset."""
-        return [self.rules, *self.presets.values()]
+        """The rules, those of every preset, and those of every scope."""
+        scoped = [scope.apply(self.rules) for scope in self.rules.scopes]
+        return [self.rules, *self.presets.values(), *scoped]
 
     def find_rules(self, zone: str, item_ids: Iterable[str]) -> Mapping[str, ReductionRule]:
         """Return from which earlier prices the reductions of items are counted."""
-        return find_item_rules(self.settings, zone, item_ids, self.now)
+        return find_item_rules(self.settings, self.engine, zone, item_ids, self.now)
 
     def is_own_currency(self, zone: str) -> bool:
         """Whether the zone's prices are in the shop's own currency."""
@@ -83,26 +90,34 @@ class PricingInputs:
 
 @dataclass(frozen=True)
 class PricedZone:
-    """The items of a zone that have a price and a forecast; prices and terms by item id."""
+    """The items of a zone that have a price and a forecast; prices and terms by item id.
+
+    forecast_ids   all items with a forecast, with or without a price
+    """
 
     zone: str
     items: list[PricingItem]
     prices: Mapping[str, Price]
     terms: Mapping[str, ItemTerms]
-    n_forecast: int
+    forecast_ids: Sequence[str]
 
 
 @dataclass(frozen=True)
 class _Sources:
-    """What was read for the items of a zone, by item id."""
+    """What was read for the items of a zone, by item id.
+
+    find_competitors   what they charge, by item id, as the rule of a part of the assortment counts
+    """
 
     prices: Mapping[str, Price]
     histories: Mapping[str, Sequence[Price]]
     terms: Mapping[str, ItemTerms]
     stock: Mapping[str, float]
-    competitors: Mapping[str, float]
+    find_competitors: Callable[[AssortmentPart], Mapping[str, float]]
     promotions: Mapping[str, list[PlannedReduction]]
-    rejections: Mapping[str, str]
+    rejections: Mapping[tuple[str, str], str]
+    locks: ActiveLocks
+    off_sale: frozenset[str]
     rules: Mapping[str, ReductionRule]
 
 
@@ -115,15 +130,22 @@ class _Demand:
 
 
 def read_priced_zone(
-    inputs: PricingInputs, zone: str, item_ids: Sequence[str] | None = None
+    inputs: PricingInputs,
+    zone: str,
+    item_ids: Sequence[str] | None = None,
+    *,
+    without_forecast: bool = False,
 ) -> PricedZone:
     """Return the items of a zone, or those of `item_ids`.
 
-    Raises Conflict where the zone has no prices.
+    With `without_forecast` also those of `item_ids` that have a price and no forecast: of them
+    nothing is known to be sold. Raises Conflict where the zone has no prices.
     """
     forecast = select_horizon(
         inputs.demand_model, zone, inputs.now, inputs.rules.horizon_weeks, item_ids
     )
+    if without_forecast:
+        forecast = forecast.with_items(item_ids or ())
     response = inputs.pricing_model.find_response(forecast.item_ids, zone)
     sources = _read_sources(inputs, zone, forecast.item_ids)
     forecast = forecast.at_ledger_prices(
@@ -141,7 +163,7 @@ def read_priced_zone(
     items = add_cross_effects(items, cross_effects)
     if any(item.cost_source == "assumed" for item in items):
         items = add_cross_effects(imply_costs(items), cross_effects)
-    return PricedZone(zone, items, sources.prices, sources.terms, len(forecast.item_ids))
+    return PricedZone(zone, items, sources.prices, sources.terms, forecast.item_ids)
 
 
 def _read_sources(inputs: PricingInputs, zone: str, item_ids: Sequence[str]) -> _Sources:
@@ -157,25 +179,22 @@ def _read_sources(inputs: PricingInputs, zone: str, item_ids: Sequence[str]) -> 
         histories = ledger.read_histories(item_ids, zone)
         since = now - timedelta(days=inputs.rules.rejected_days)
         rejections = find_rejections(connection, zone, since)
+        locks = PriceLocks(connection).at(now)
     opening = {
         item_id: find_opening_list_price(history, now) for item_id, history in histories.items()
     }
-    competitor = next(
-        (rules.competitor for rules in inputs.all_rules if rules.competitor is not None), None
-    )
     terms = read_item_terms(facts, settings, prices, zone, now, opening)
     stock = read_stock_on_hand(facts, zone, now)
-    competitors: Mapping[str, float] = {}
-    if competitor is not None and inputs.is_own_currency(zone):
-        competitors = read_competitor_prices(facts, competitor, now)
     return _Sources(
         prices=prices,
         histories=histories,
         terms=terms,
         stock=stock,
-        competitors=competitors,
+        find_competitors=_make_competitor_reader(inputs, zone),
         promotions=find_planned_reductions(facts, zone, now),
         rejections=rejections,
+        locks=locks,
+        off_sale=find_off_sale(settings, now),
         rules=inputs.find_rules(zone, prices),
     )
 
@@ -190,7 +209,8 @@ def _build_item(
     term, history = sources.terms[item_id], sources.histories.get(item_id, ())
     ahead = [*list_planned_reductions(history, now), *sources.promotions.get(item_id, ())]
     spoiled = find_spoiled_reduction(ahead, now, rule)
-    map_price = term.attributes.get("map_price") if inputs.is_own_currency(zone) else None
+    map_minor, map_fault = _read_map_price(inputs, term, price)
+    stage = _find_stage(term, now, inputs.rules)
     sell_by = _parse_date(term.attributes.get("sell_by")) or _parse_date(inputs.rules.sell_by)
     return PricingItem(
         item_id=item_id,
@@ -212,16 +232,19 @@ def _build_item(
         lowest_tried_minor=_round_price(response.lowest_minor[row]),
         highest_tried_minor=_round_price(response.highest_minor[row]),
         opening_list_price_minor=find_opening_list_price(history, now),
-        hold=_find_hold(inputs, sources, price),
+        hold=_find_hold(inputs, sources, price) or map_fault,
         category=term.category,
+        brand=term.brand,
         family_id=term.family_id,
         size=parse_size(term.size),
         price_image=term.attributes.get("price_image"),
-        stage=_find_stage(term, now, inputs.rules),
+        stage=stage,
         stock_units=sources.stock.get(item_id, term.stock_on_hand),
         weeks_to_sell=None if sell_by is None else max((sell_by - now) / _WEEK, 1 / 7),
-        map_minor=None if map_price is None else to_minor(str(map_price), price.currency),
-        competitor_minor=sources.competitors.get(item_id),
+        map_minor=map_minor,
+        competitor_minor=sources.find_competitors(
+            AssortmentPart(term.category, term.brand or "", zone, stage or "")
+        ).get(item_id),
         law_floor_minor=find_lawful_floor(history, now, rule),
         spoiled_above_minor=None if spoiled is None else price.offer_price_minor,
         spoiled="" if spoiled is None else _describe_spoiled(spoiled, rule),
@@ -229,13 +252,52 @@ def _build_item(
     )
 
 
+def _make_competitor_reader(
+    inputs: PricingInputs, zone: str
+) -> Callable[[AssortmentPart], Mapping[str, float]]:
+    """Return what reads the competitors' prices as the rule of a part of the assortment counts
+    them; where its rules count none, by any rule: a trial of other rules may."""
+    listed = [rules.competitor for rules in inputs.all_rules if rules.competitor is not None]
+    fallback = next(iter(listed), None)
+
+    @cache
+    def read(rule: CompetitorRule) -> Mapping[str, float]:
+        return read_competitor_prices(inputs.facts, rule, inputs.now)
+
+    @cache
+    def find(part: AssortmentPart) -> Mapping[str, float]:
+        if fallback is None or not inputs.is_own_currency(zone):
+            return {}
+        rules = select_rules(inputs.rules, inputs.presets.get(part.stage)).apply_scopes(part)
+        return read(rules.competitor or fallback)
+
+    return find
+
+
 def _find_hold(inputs: PricingInputs, sources: _Sources, price: Price) -> str | None:
     """Return why the price must stay as it is; None where it may move."""
+    if price.item_id in sources.off_sale:
+        return "it is off sale"
+    if sources.locks.find(price.item_id, price.zone) is not None:
+        return LOCKED
     if is_reduction_running(sources.histories.get(price.item_id, ()), inputs.now):
         return "a promotion is running"
-    if sources.rejections.get(price.item_id) == price.price_id:
-        return f"another price was rejected in the last {inputs.rules.rejected_days} days"
+    if decided := sources.rejections.get((price.item_id, price.price_id)):
+        return f"another price was {decided} in the last {inputs.rules.rejected_days} days"
     return None
+
+
+def _read_map_price(
+    inputs: PricingInputs, term: ItemTerms, price: Price
+) -> tuple[int | None, str | None]:
+    """Return the minimum advertised price, and what is wrong with the one of the catalogue."""
+    given = term.attributes.get("map_price")
+    if given is None or not inputs.is_own_currency(price.zone):
+        return None, None
+    try:
+        return to_minor(str(given), price.currency), None
+    except BadInput:
+        return None, "its map_price is no amount of money"
 
 
 def _describe_spoiled(promotion: PlannedReduction, rule: ReductionRule) -> str:
@@ -274,11 +336,8 @@ def _days_since_change(history: Sequence[Price], now: datetime) -> float | None:
 
 
 def _parse_date(text: object) -> datetime | None:
-    """Return the start of an ISO date in UTC; None where the text is empty or something else."""
-    try:
-        return datetime.fromisoformat(str(text)).replace(tzinfo=UTC) if text else None
-    except ValueError:
-        return None
+    """Return the instant of a time or of a date; None where the text is empty or something else."""
+    return read_time(str(text)) if text else None
 
 
 def _round_price(minor: float) -> int | None:

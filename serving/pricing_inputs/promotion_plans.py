@@ -12,6 +12,9 @@ from features.pipelines.expressions import kind_of, spread_plans
 from features.prices.law import PlannedReduction
 from models.pricing.promotions.conflicts import PromotionRun
 
+# Kinds that lower what is paid, also where their rows have no depth.
+_LOWERING = ("price", "coupon", "bundle", "spend_save", "满减", "buy_get")
+
 
 def find_planned_reductions(
     facts: Facts, zone: str, now: datetime
@@ -38,7 +41,7 @@ def find_promotion_runs(
     table = facts.read("promotions")
     first, last = (ibis.literal(time, "timestamp('UTC')") for time in (starts_at, ends_at))
     overlapping = table.filter(
-        (table.depth > 0) | table.kind.isin(["price", "coupon"]),
+        (table.depth > 0) | table.kind.isin(_LOWERING),
         table.starts_at < last,
         table.ends_at > first,
         table.zone.isin([DEFAULT_ZONE, zone]),

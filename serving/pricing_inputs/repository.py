@@ -1,4 +1,4 @@
-"""The one query about suggestions that pricing needs: which prices were rejected lately."""
+"""The one query about suggestions that pricing needs: which prices were turned down lately."""
 
 from __future__ import annotations
 
@@ -6,14 +6,36 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from features.database_tables import price_ledger
 from serving.database.tables import price_suggestions
 
 
-def find_rejections(connection: sa.Connection, zone: str, since: datetime) -> dict[str, str]:
-    """Return, by item id, the price id that the last suggestion rejected after `since` was for."""
-    table = price_suggestions.c
-    query = sa.select(table.item_id, table.base_price_id).where(
-        table.zone == zone, table.status == "rejected", table.decided_at > since
+def find_rejections(
+    connection: sa.Connection, zone: str, since: datetime
+) -> dict[tuple[str, str], str]:
+    """Return what was decided after `since` against another price: "rejected" or "rolled back".
+
+    By item and the id of the price that was kept or restored: as long as that price is valid,
+    somebody has just decided for it. Of the rejections of an item the last one counts.
+    """
+    table, ledger = price_suggestions.c, price_ledger.c
+    turned_down = sa.select(table.item_id, table.base_price_id, table.status).where(
+        table.zone == zone,
+        sa.or_(
+            sa.and_(table.status == "rejected", table.decided_at > since),
+            sa.and_(table.status == "rolled_back", table.updated_at > since),
+        ),
     )
-    rows = connection.execute(query.order_by(table.decided_at, table.seq))
-    return {row.item_id: row.base_price_id for row in rows}
+    last = {
+        item_id: (price_id, status.replace("_", " "))
+        for item_id, price_id, status in connection.execute(
+            turned_down.order_by(table.decided_at, table.seq)
+        )
+    }
+    decided = {(item_id, price_id): what for item_id, (price_id, what) in last.items()}
+    restored = sa.select(ledger.item_id, ledger.price_id).where(
+        ledger.zone == zone, ledger.source == "rollback", ledger.recorded_at > since
+    )
+    for item_id, price_id in connection.execute(restored):
+        decided[item_id, price_id] = "rolled back"
+    return decided

@@ -1,4 +1,4 @@
-"""The items that the filter and the stock condition of a request let through."""
+"""The items that are on sale and meet the filter and the stock condition of a request."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy as np
 import sqlalchemy as sa
 
 from configs.settings import Settings
-from features.contracts.arrays import BoolArray
+from features.contracts.arrays import BoolArray, ObjectArray
+from features.contracts.errors import UnknownName
 from features.contracts.money import to_minor
 from features.contracts.recommendations import ItemFeatures
+from features.facts.off_sale import OffSaleItems
 from features.prices.offers import OfferPrices
 
 # How long the result of a filter is cached; prices and stock change meanwhile.
@@ -53,22 +55,26 @@ class AllowedItems:
     def __init__(self, settings: Settings, engine: sa.Engine) -> None:
         self._settings = settings
         self._offers = OfferPrices(engine)
+        self._off_sale = OffSaleItems(settings)
         self._lock = threading.Lock()
+        self._names: tuple[ObjectArray, set[str], set[str]] | None = None
         self._cache: OrderedDict[tuple[object, ...], tuple[float, frozenset[str]]] = OrderedDict()
 
     def select(
         self, condition: ItemCondition, items: ItemFeatures, now: datetime
     ) -> frozenset[str] | None:
-        """Return the ids of the items that meet the condition; None when all of them do."""
+        """Return the ids of the items on sale that meet the condition; None when all of them do."""
+        off_sale = self._off_sale.find(now)
         stock = items.columns.get("stock_on_hand")
         all_in_stock = stock is None or not bool(np.any(stock <= 0))
-        if condition.filter == NO_FILTER and (not condition.in_stock_only or all_in_stock):
+        is_plain = condition.filter == NO_FILTER and (not condition.in_stock_only or all_in_stock)
+        if is_plain and not off_sale:
             return None
-        key = (condition, items.as_of, id(items))
+        key = (condition, items.as_of, id(items), off_sale)
         cached = self._cache.get(key)
         if cached is not None and cached[0] > time.monotonic():
             return cached[1]
-        allowed = frozenset(items.item_ids[self._meet(condition, items, now)].tolist())
+        allowed = frozenset(items.item_ids[self._meet(condition, items, now)].tolist()) - off_sale
         with self._lock:
             # An equal set stays the same object, so that the recommender finds its mask again.
             if cached is not None and cached[1] == allowed:
@@ -78,6 +84,31 @@ class AllowedItems:
             while len(self._cache) > _CACHE_SIZE:
                 self._cache.popitem(last=False)
         return allowed
+
+    def explain_unknown(self, given: Filter, items: ItemFeatures) -> tuple[str, ...]:
+        """Return which names of a filter no item has, each with the nearest right one."""
+        if not given.category and not given.brand:
+            return ()
+        if self._names is None or self._names[0] is not items.category:
+            paths = {str(category) for category in items.category if category}
+            categories = {
+                " > ".join(parts[:depth])
+                for parts in (path.split(" > ") for path in paths)
+                for depth in range(1, len(parts) + 1)
+            }
+            self._names = (
+                items.category,
+                categories,
+                {str(brand) for brand in items.brand if brand},
+            )
+        _, categories, brands = self._names
+        asked = [(name, categories, "category") for name in given.category]
+        asked += [(name, brands, "brand") for name in given.brand]
+        return tuple(
+            str(UnknownName(name, known, kind=kind))
+            for name, known, kind in asked
+            if name not in known
+        )
 
     def _meet(self, condition: ItemCondition, items: ItemFeatures, now: datetime) -> BoolArray:
         """Return a mask over the catalogue."""

@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.contracts.recommendations import ScoredItem
 from features.contracts.tables import DEFAULT_ZONE
-from serving.field_types import Id, ModelResponse, Name
+from serving.field_types import Id, ModelResponse, MoneyNumber, Name
 from serving.http.auth import Caller, require
+from serving.http.bodies import LargeBodyRoute
 from serving.http.dependencies import inject
+from serving.http.parameters import allow_only
 from serving.recommendations.allowed_items import Filter
 from serving.recommendations.service import (
     MAX_COUNT,
@@ -23,11 +25,10 @@ from serving.recommendations.service import (
     SlateRequest,
 )
 
-router = APIRouter(prefix="/v1", tags=["recommendations"])
+router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=LargeBodyRoute)
 Recommendations = Annotated[RecommendationService, Depends(inject(RecommendationService))]
 Storefront = Annotated[Caller, Depends(require("storefront"))]
 
-Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 MAX_RANKED = 500
 MAX_PLACEMENTS = 20
 _RANK_PLACEMENT = "home"
@@ -55,7 +56,7 @@ class FilterRequest(BaseModel):
         [], max_length=100, description='With those below: "Grocery" includes "Grocery > Dairy"'
     )
     brand: list[Name] = Field([], max_length=100)
-    price_max: Amount | None = Field(
+    price_max: MoneyNumber | None = Field(
         None, description="Highest offer price in major units; items without a price fail"
     )
 
@@ -161,7 +162,10 @@ class ItemResponse(BaseModel):
 
     item_id: str
     rank: int
-    score: float = Field(description="The ranker's, before rules, diversity and exploration")
+    score: float = Field(
+        description="Falls, or stays, with rank. The ranker's, lowered where rules, diversity or "
+        "exploration moved the item down; not comparable between answers"
+    )
     reason: str
     because_item_id: str | None = Field(None, description="The item that the reason names")
     contributions: dict[str, float] | None = Field(None, description="With explain, largest first")
@@ -188,6 +192,11 @@ class RecommendationResponse(BaseModel):
     )
     degraded: bool = Field(
         description="Whether the visitor's history could not be read for this answer"
+    )
+    unknown: list[str] | None = Field(
+        None,
+        description="A zone that nobody knows, and names of the filter that no item has, each with "
+        "the nearest right name; absent without any",
     )
     withheld: list[WithheldResponse] | None = Field(
         None, description="With explain: items that rules kept out of the slate"
@@ -222,7 +231,11 @@ async def post_page(
     return _json({"slates": slates})
 
 
-@router.get("/recommendations", response_model=RecommendationResponse)
+@router.get(
+    "/recommendations",
+    response_model=RecommendationResponse,
+    dependencies=[Depends(allow_only(*SimpleRequest.model_fields, many=("item_ids",)))],
+)
 async def get_recommendations(
     recommendations: Recommendations,
     _caller: Storefront,
@@ -315,6 +328,8 @@ def build_slate(answer: SlateAnswer, *, explain: bool) -> dict[str, object]:
         "fallback": answer.slate.fallback,
         "degraded": answer.degraded,
     }
+    if answer.unknown:
+        body["unknown"] = list(answer.unknown)
     if explain:
         body["withheld"] = [
             {"item_id": withheld.item_id, "rule": withheld.rule, "effect": withheld.effect}
@@ -327,7 +342,7 @@ def _build_item(item: ScoredItem) -> dict[str, object]:
     values: dict[str, object] = {
         "item_id": item.item_id,
         "rank": item.rank,
-        "score": item.score,
+        "score": item.falling_score,
         "reason": item.reason.value,
     }
     if item.because_item_id is not None:

@@ -53,12 +53,14 @@ _MIN_SHARES = 6
 class BatchRequest:
     """Whose slates to write, for which placement, and how many items each has.
 
+    off_sale    ids of items that may not be shown
     long_tail   how the last ranks are assigned to items that few of the users are shown
     """
 
     user_ids: Sequence[str]
     placement: str
     count: int
+    off_sale: frozenset[str] = frozenset()
     long_tail: LongTail = field(default_factory=LongTail)
 
 
@@ -102,8 +104,8 @@ def write_slates(
     return the number of rows.
 
     A user without history, or who refuses personalization, has no rows. The slates are those that
-    the server gives at the instant of the histories, of items in stock, without an experiment's
-    treatment; the last ranks are those of the request's `long_tail`.
+    the server gives at the instant of the histories, of items on sale and in stock, without an
+    experiment's treatment; the last ranks are those of the request's `long_tail`.
     """
     known_ids = [user_id for user_id in dict.fromkeys(request.user_ids) if user_id in histories]
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +121,7 @@ def write_slates(
         n_taken=processes.Value("q"),
         served=served,
         histories=histories,
-        allowed=_ids_in_stock(served.recommender.items),
+        allowed=_find_allowed(served.recommender.items, request.off_sale),
         request=request,
     )
     _inherited.append(work)
@@ -155,12 +157,13 @@ def _split_users(user_ids: Sequence[str], n_processes: int) -> list[Sequence[str
     return [user_ids[start:end] for start, end in pairwise(ends) if end > start]
 
 
-def _ids_in_stock(items: ItemFeatures) -> frozenset[str] | None:
-    """Return the ids of the items that are not known to be sold out; None when none is."""
+def _find_allowed(items: ItemFeatures, off_sale: frozenset[str]) -> frozenset[str] | None:
+    """Return the ids of the items on sale that are not known to be sold out; None when all are."""
     stock = items.columns.get("stock_on_hand")
-    if stock is None or not (stock <= 0).any():
+    in_stock = np.ones(len(items.item_ids), bool) if stock is None else ~(stock <= 0)
+    if in_stock.all() and not off_sale:
         return None
-    return frozenset(items.item_ids[~(stock <= 0)].tolist())
+    return frozenset(items.item_ids[in_stock].tolist()) - off_sale
 
 
 def _query(work: _Work, user_id: str) -> RecommendationQuery:
@@ -235,7 +238,7 @@ def _make_columns(
         "user_id": np.repeat(np.array(user_ids, object), lengths),
         "rank": _number_ranks(lengths),
         "item_id": np.concatenate([slate.item_ids for slate in slates]),
-        "score": np.concatenate([slate.scores for slate in slates]),
+        "score": np.concatenate([slate.falling_scores for slate in slates]),
         "reason": [reason for slate in slates for reason in slate.reasons],
         "model_version": np.full(n_rows, version, object),
     }

@@ -3,19 +3,19 @@ thread."""
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 
 import sqlalchemy as sa
 
+from features.contracts.errors import Unavailable
 from features.database import transaction
 from features.facts import exposures, impressions
 from features.facts.exposures import Exposure
 from features.facts.impressions import Impression
+from serving.conditions import Conditions
 
-log = logging.getLogger(__name__)
-
+_PART = "writing of exposures"
 _BATCH = 500
 _WAIT_SECONDS = 0.5
 _RETRY_SECONDS = 1.0
@@ -24,8 +24,11 @@ _RETRY_SECONDS = 1.0
 class ExposureWriter:
     """`add` never waits: when the queue is full, the row is dropped and counted in `dropped`."""
 
-    def __init__(self, engine: sa.Engine, capacity: int = 20_000) -> None:
+    def __init__(
+        self, engine: sa.Engine, conditions: Conditions | None = None, *, capacity: int = 20_000
+    ) -> None:
         self._engine = engine
+        self._conditions = conditions or Conditions()
         self._queue: queue.Queue[Exposure | Impression] = queue.Queue(capacity)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exposures", daemon=True)
@@ -81,12 +84,13 @@ class ExposureWriter:
                 with transaction(self._engine) as connection:
                     exposures.append(connection, exposure_rows)
                     impressions.append(connection, impression_rows)
-            except sa.exc.SQLAlchemyError as error:
-                log.warning("exposures are not written: %s", error)
+            except (sa.exc.SQLAlchemyError, Unavailable) as error:
+                self._conditions.report(_PART, str(error))
                 if last:
                     self.dropped += len(batch)
                     return
                 self._stopping.wait(_RETRY_SECONDS)
             else:
+                self._conditions.clear(_PART)
                 self.written += len(batch)
                 return

@@ -20,11 +20,13 @@ from features.contracts.recommendations import Reason, RecommendationQuery, Slat
 from features.contracts.tables import DEFAULT_ZONE
 from features.facts.exposures import Exposure
 from features.facts.impressions import Impression
+from features.facts.zones import KnownZones
 from features.online.online_store import OnlineHistories
 from models.ranking.model import Policy
 from models.registry import Version
 from models.served_recommender import RecommenderSource, ServedRecommender
 from serving.recommendations.allowed_items import NO_FILTER, AllowedItems, Filter, ItemCondition
+from serving.recommendations.met_variants import MetVariants
 
 MAX_COUNT = 100
 
@@ -52,17 +54,19 @@ class SlateRequest:
 
 @dataclass(frozen=True)
 class AssignedUnit:
-    """The unit that takes part in an experiment, and its variant."""
+    """The unit that takes part in an experiment, and its variant; `visitor_id` is the visitor as
+    whom a user came."""
 
     experiment: Experiment
     variant: Variant
     unit_id: str
+    visitor_id: str | None = None
 
 
 @dataclass(frozen=True)
 class SlateAnswer:
     """A slate and what it was made under; `degraded` when the visitor's history could not be
-    read."""
+    read, `unknown` the zone that nobody knows and the names of the filter that no item has."""
 
     recommendation_id: str
     placement: str
@@ -70,14 +74,21 @@ class SlateAnswer:
     assigned: AssignedUnit | None
     version: Version
     degraded: bool
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Visit:
-    """One visitor at one instant; `degraded` when the history could not be read."""
+    """One visitor at one instant.
+
+    identified   whether the visitor's ids may be used: not those of somebody who does not allow
+                 personalization, nor of somebody of whom that is not known
+    degraded     whether the history could not be read
+    """
 
     now: datetime
     history: UserHistory
+    identified: bool
     degraded: bool
 
 
@@ -86,7 +97,9 @@ class RecommendationService:
     """Answers for one process. Safe to share between threads.
 
     models        source of the recommender that answers now
+    zones         the zones that requests may name
     experiments   reads the experiments as they are now, by key
+    met_variants  what users met before, as the visitors they were
     log           takes exposures and impressions; never waits
     count         called with every answer
     workers       where slates are computed, away from the event loop
@@ -98,7 +111,9 @@ class RecommendationService:
     models: RecommenderSource
     histories: OnlineHistories
     allowed_items: AllowedItems
+    zones: KnownZones
     experiments: Callable[[], Mapping[str, Experiment]]
+    met_variants: MetVariants
     log: Callable[[Exposure | Impression], None]
     count: Callable[[SlateAnswer], None]
     workers: Executor
@@ -111,6 +126,24 @@ class RecommendationService:
         served = self.models.recommender()
         _check_placement(request.placement, served, where="placement")
         return self._answer(request, self._visit(request), served)
+
+    def preview(
+        self,
+        request: SlateRequest,
+        *,
+        policy: Policy | None = None,
+        served: ServedRecommender | None = None,
+    ) -> SlateAnswer:
+        """Return the slate that `answer` would, and leave no trace: nobody has seen it.
+
+        policy   in place of that of the visitor's experiment, or of the model
+        served   another recommender than the one that answers now
+
+        Raises as `answer`.
+        """
+        served = served or self.models.recommender()
+        _check_placement(request.placement, served, where="placement")
+        return self._make_answer(request, self._visit(request), served, policy)
 
     def answer_page(self, requests: Sequence[SlateRequest]) -> list[SlateAnswer]:
         """Return slates for one visitor's page, in order: an item of an earlier one is in no later
@@ -133,46 +166,65 @@ class RecommendationService:
         return answers
 
     def _visit(self, request: SlateRequest) -> _Visit:
-        """Read the visitor's history; where the store of online features does not answer, that of
-        an unknown visitor."""
+        """Read the visitor's history; where the online store or the database does not answer, that
+        of an unknown visitor."""
         now = self.clock.now()
         try:
-            history = self.histories.read(
+            visitor = self.histories.read_visitor(
                 request.user_id, request.visitor_id, request.session_id, now
             )
         except Unavailable:
-            return _Visit(now, UserHistory.unknown(now), degraded=True)
-        return _Visit(now, history, degraded=False)
+            return _Visit(now, UserHistory.unknown(now), identified=False, degraded=True)
+        return _Visit(now, visitor.history, identified=visitor.allowed, degraded=False)
 
     def _answer(
         self, request: SlateRequest, visit: _Visit, served: ServedRecommender
     ) -> SlateAnswer:
-        assigned = None if visit.degraded else self._assign(request)
+        answer = self._make_answer(request, visit, served)
+        self._log_exposure(answer, visit.now)
+        self._log_impressions(request, answer, visit)
+        self.count(answer)
+        return answer
+
+    def _make_answer(
+        self,
+        request: SlateRequest,
+        visit: _Visit,
+        served: ServedRecommender,
+        policy: Policy | None = None,
+    ) -> SlateAnswer:
+        assigned = self._assign(request) if visit.identified and policy is None else None
         recommendation_id = uuid.uuid4().hex
         query = self._query(request, visit, served)
         if served.recommender.placements[request.placement].exploration.on:
             query = replace(query, draw=f"{self.settings.seed}:{recommendation_id}")
-        policy: Policy | None = None
         if assigned is not None and assigned.variant.policy != "champion":
             policy = assigned.variant.policy
-        answer = SlateAnswer(
+        return SlateAnswer(
             recommendation_id=recommendation_id,
             placement=request.placement,
             slate=served.recommender.recommend([query], policy=policy)[0],
             assigned=assigned,
             version=served.version,
             degraded=visit.degraded,
+            unknown=self._explain_unknown(request, served),
         )
-        self._log_exposure(answer, visit.now)
-        self._log_impressions(request, answer, visit.now)
-        self.count(answer)
-        return answer
+
+    def _explain_unknown(self, request: SlateRequest, served: ServedRecommender) -> tuple[str, ...]:
+        """Return the names of the request that nobody knows, each with the nearest right one."""
+        names = self.allowed_items.explain_unknown(request.filter, served.in_zone(request.zone))
+        if request.zone in served.zones:
+            return names
+        zone = self.zones.explain_unknown(request.zone)
+        return names if zone is None else (zone, *names)
 
     def _query(
         self, request: SlateRequest, visit: _Visit, served: ServedRecommender
     ) -> RecommendationQuery:
-        condition = ItemCondition(request.filter, request.in_stock_only, request.zone)
-        allowed = self.allowed_items.select(condition, served.in_zone(request.zone), visit.now)
+        allowed = None
+        if request.candidate_ids is None:  # a given list is the shop's own choice
+            condition = ItemCondition(request.filter, request.in_stock_only, request.zone)
+            allowed = self.allowed_items.select(condition, served.in_zone(request.zone), visit.now)
         return RecommendationQuery(
             visit.history,
             request.placement,
@@ -197,16 +249,32 @@ class RecommendationService:
         for experiment in self.experiments().values():
             if not experiment.running or request.placement not in experiment.placements:
                 continue
-            unit_id = find_unit(
-                experiment.unit,
-                user_id=request.user_id,
-                visitor_id=request.visitor_id,
-                session_id=request.session_id,
-            )
-            variant = None if unit_id is None else assign(experiment, unit_id)
-            if unit_id is not None and variant is not None:
-                return AssignedUnit(experiment, variant, unit_id)
+            assigned = self._assign_in(experiment, request)
+            if assigned is not None:
+                return assigned
         return None
+
+    def _assign_in(self, experiment: Experiment, request: SlateRequest) -> AssignedUnit | None:
+        """Return the variant of the visitor in one experiment; None where they take no part.
+
+        A user who is known as a visitor too keeps the variant that they met first, also where a
+        later request names the user alone.
+        """
+        user_id, visitor_id = request.user_id, request.visitor_id
+        if experiment.unit == "user" and user_id:
+            name = self.met_variants.find(experiment.key, user_id, visitor_id or None)
+            kept = next((arm for arm in experiment.variants if arm.name == name), None)
+            variant = kept or assign(experiment, user_id)
+            if variant is None:
+                return None
+            return AssignedUnit(experiment, variant, user_id, visitor_id)
+        unit_id = find_unit(
+            experiment.unit, user_id=user_id, visitor_id=visitor_id, session_id=request.session_id
+        )
+        variant = None if unit_id is None else assign(experiment, unit_id)
+        if unit_id is None or variant is None:
+            return None
+        return AssignedUnit(experiment, variant, unit_id)
 
     def _log_exposure(self, answer: SlateAnswer, now: datetime) -> None:
         assigned = answer.assigned
@@ -219,12 +287,16 @@ class RecommendationService:
             recorded_at=self.system_clock.now(),
             model_name=answer.version.name,
             model_version=answer.version.version,
+            visitor_id=assigned.visitor_id,
         )
-        self.log(build_exposure(assigned.experiment, assigned.variant, assigned.unit_id, served))
+        exposure = build_exposure(assigned.experiment, assigned.variant, assigned.unit_id, served)
+        self.met_variants.remember(exposure)
+        self.log(exposure)
 
-    def _log_impressions(self, request: SlateRequest, answer: SlateAnswer, now: datetime) -> None:
+    def _log_impressions(self, request: SlateRequest, answer: SlateAnswer, visit: _Visit) -> None:
         """Log what a placement that explores has shown, with the probability of each item."""
         recorded_at = self.system_clock.now()
+        unit_id = request.user_id or request.visitor_id or request.session_id
         for item in answer.slate.items:
             if item.propensity is None:
                 continue
@@ -237,8 +309,8 @@ class RecommendationService:
                     item_id=item.item_id,
                     propensity=item.propensity,
                     explored=item.reason == Reason.EXPLORATION,
-                    unit_id=request.user_id or request.visitor_id or request.session_id,
-                    shown_at=now,
+                    unit_id=unit_id if visit.identified else None,
+                    shown_at=visit.now,
                     recorded_at=recorded_at,
                     model_name=answer.version.name,
                     model_version=answer.version.version,

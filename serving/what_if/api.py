@@ -10,21 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.contracts.tables import DEFAULT_ZONE
 from models.pricing.promotions.what_if import MAX_PRICES
-from serving.field_types import Text
+from serving.field_types import Id, Money
 from serving.http.auth import Caller, require
+from serving.http.bodies import LargeBodyRoute
 from serving.http.dependencies import inject
 from serving.http.parameters import allow_only, check_text
-from serving.what_if.documents import (
-    Money,
-    PlanRequest,
-    PriceSimulationResponse,
-    PromotionPlanResponse,
-    PromotionRequest,
-    PromotionSimulationResponse,
-)
+from serving.what_if.plan_documents import PlanRequest, PromotionPlanResponse
+from serving.what_if.price_documents import PriceSimulationResponse
+from serving.what_if.promotion_documents import PromotionRequest, PromotionSimulationResponse
 from serving.what_if.service import WhatIfService
 
-router = APIRouter(tags=["prices"], dependencies=[Depends(check_text), Depends(allow_only())])
+router = APIRouter(
+    tags=["prices"],
+    dependencies=[Depends(check_text), Depends(allow_only())],
+    route_class=LargeBodyRoute,
+)
 Reader = Annotated[Caller, Depends(require("pricing.read"))]
 WhatIf = Annotated[WhatIfService, Depends(inject(WhatIfService))]
 
@@ -34,9 +34,9 @@ class PricesRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    item_id: Text
+    item_id: Id
     prices: list[Money] = Field(min_length=1, max_length=MAX_PRICES)
-    zone: Text = DEFAULT_ZONE
+    zone: Id = DEFAULT_ZONE
 
 
 @router.post("/v1/prices/simulate")

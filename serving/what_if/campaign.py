@@ -13,7 +13,7 @@ from models.pricing.promotions.mechanics import DEFAULT_LOG_SD, Campaign, Mechan
 from models.pricing.promotions.spend_threshold import PRIOR_STRETCH, learn_stretch
 from serving.what_if.baskets import BASKET_WEEKS, read_basket, read_past_offers, require_basket
 from serving.what_if.coupons import MIN_LINES, read_coupon_use
-from serving.what_if.documents import CampaignInput, PromotionRequest
+from serving.what_if.promotion_documents import CampaignInput, PromotionRequest
 
 ASSUMED_TAKE_UP, ASSUMED_TAKE_UP_ERROR = 0.3, 0.15
 ASSUMED_SWITCHING = 0.25

@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from configs.loading import load
 from configs.settings import Settings
 from features.contracts.clock import Clock
 from features.contracts.money import to_minor
-from models.pricing.rules import PricingRules
+from features.contracts.pricing import DEFAULT_RULES
+from features.database import reading
+from features.prices.currencies import refuse_unknown_zone
 from models.served_prices import PriceModels
-from serving.what_if.documents import (
-    PlanRequest,
-    PriceSimulationResponse,
-    PromotionPlanResponse,
+from serving.pricing_rules.present_rules import PresentRules
+from serving.what_if.plan_documents import PlanRequest, PromotionPlanResponse, describe_plan
+from serving.what_if.price_documents import PriceSimulationResponse, describe_prices
+from serving.what_if.promotion_documents import (
     PromotionRequest,
     PromotionSimulationResponse,
-    describe_plan,
-    describe_prices,
     describe_promotion,
 )
 
@@ -34,7 +33,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WhatIfService:
-    """Simulates prices and promotions by the served champions and the default rules."""
+    """Simulates prices and promotions by the served champions and the default rules.
+
+    Every simulation raises UnknownName for a zone that nobody knows.
+    """
 
     settings: Settings
     engine: sa.Engine
@@ -90,7 +92,9 @@ class WhatIfService:
         from serving.pricing_inputs.items import PricingInputs
         from serving.what_if.served_demand import ServedDemand
 
-        rules = load("pricing/default", PricingRules, overlay=self.settings.config_dir)
+        with reading(self.engine) as connection:
+            refuse_unknown_zone(self.settings, connection, zone)
+            rules = PresentRules.read(self.settings, connection).load(DEFAULT_RULES)
         forecasts, pricing = self.models.forecasts(), self.models.pricing()
         now = self.clock.now()
         return PricingInputs(

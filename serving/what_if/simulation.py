@@ -22,6 +22,7 @@ from models.pricing.promotions.mechanics import Campaign, compute_reduced_prices
 from models.pricing.promotions.promotion_response import read_promotion_response
 from models.pricing.promotions.support_lift import SupportLift, compute_support_lift
 from models.pricing.promotions.what_if import MAX_ITEMS, MAX_PRICES, WhatIf, evaluate_campaign
+from models.pricing.rules import AssortmentPart
 from serving.pricing_inputs.item_facts import add_family_items
 from serving.pricing_inputs.items import PricingInputs, read_priced_zone
 from serving.pricing_inputs.promotion_plans import average_planned_reach, find_promotion_runs
@@ -86,7 +87,7 @@ def simulate_prices(
     columns = ItemColumns.from_items(matches)
     rows = np.zeros(len(prices_minor), np.int64)
     prices = np.array(prices_minor, np.float64)
-    limits = list_bounds(item, inputs.rules)
+    limits = list_bounds(item, inputs.rules.apply_scopes(AssortmentPart.of(item)))
     points = [
         PricePoint(
             price_minor=price,
@@ -131,7 +132,9 @@ def simulate_promotion(
     family_of = {item.item_id: item.family_id for item in zone.items}
     return PromotionSimulation(
         what_if=effect,
-        conflicts=tuple(find_conflicts(campaign, promoted_ids, runs, family_of)),
+        conflicts=tuple(
+            find_conflicts(campaign, promoted_ids, list(dict.fromkeys(runs)), family_of)
+        ),
         unlawful=_find_unlawful(inputs, effect),
         missing=tuple(item_id for item_id in chosen if item_id not in by_id),
         notes=support.notes,
@@ -159,14 +162,16 @@ def _lift_of_support(
 def _find_ledger_runs(
     inputs: PricingInputs, campaign: Campaign, item_ids: Sequence[str]
 ) -> list[PromotionRun]:
-    """Return the reductions of the ledger that overlap the campaign."""
+    """Return the reductions of the ledger that overlap the campaign and were not rolled back."""
     with reading(inputs.engine) as connection:
         histories = Ledger(connection).read_histories(item_ids, campaign.zone)
+    undone = {row.reverts_price_id for history in histories.values() for row in history}
     return [
         PromotionRun(row.promotion_id or row.price_id, row.item_id, row.valid_from, row.valid_to)
         for history in histories.values()
         for row in history
         if row.offer_price_minor < row.list_price_minor
+        and row.price_id not in undone
         and row.valid_from < campaign.ends_at
         and (row.valid_to is None or row.valid_to > campaign.starts_at)
     ]

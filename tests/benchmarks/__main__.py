@@ -1,4 +1,4 @@
-"""`make bench`: metrics of all models beside their baselines, then the latency of recommendations.
+"""`make bench`: metrics of all models beside their baselines, then start-up, zones and latency.
 
 It works on the demo's state folder, and builds it first when there is none.
 """
@@ -18,6 +18,8 @@ def main() -> None:
         [*SHOPWRIGHT, "evaluate", "recommendations"],
         [*SHOPWRIGHT, "evaluate", "demand"],
         [*SHOPWRIGHT, "evaluate", "pricing"],
+        [sys.executable, "-m", "tests.benchmarks.startup"],
+        [sys.executable, "-m", "tests.benchmarks.many_zones"],
         [sys.executable, "-m", "tests.benchmarks.http_latency"],
     ]
     for command in commands:

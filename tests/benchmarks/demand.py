@@ -11,7 +11,6 @@ the data into a temporary state folder.
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -40,7 +39,7 @@ from models.demand.baselines import UNBIASED
 from serving.cli.evaluate import print_evaluation
 from serving.cli.evaluation_data import open_data
 from tests.benchmarks import demand_plans, simulated_demand
-from tests.benchmarks.targets import Target
+from tests.benchmarks.targets import Target, exit_with
 from training.demand import tables as demand_tables
 from training.demand import task as demand
 from training.demand.backtest import Backtest
@@ -230,10 +229,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     with open_data(None, FORMAT, print) as data:
         reached = run(data.facts, data.settings, print)
-    print()
-    for target in reached:
-        print(target)
-    sys.exit(0 if all(target.met for target in reached) else 1)
+    exit_with(reached)
 
 
 if __name__ == "__main__":

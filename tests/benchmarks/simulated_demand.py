@@ -91,7 +91,7 @@ def train_on_simulated_shop(
         folder / "tables", facts, settings, now=end_of_history(shop), progress=lambda _: None
     )
     trained = train(facts, settings, config, until=None, progress=lambda _: None)
-    panel, _ = build_panel(facts, settings, until=None, ahead=config.fit.horizon)
+    panel = build_panel(facts, settings, until=None, ahead=config.fit.horizon).panel
     return trained.served, panel
 
 

@@ -11,7 +11,6 @@ line a shop, the targets at the end; exits 1 when one is missed.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 import warnings
@@ -30,7 +29,7 @@ from models.demand.baselines import UNBIASED, seasonal_naive
 from models.demand.panel import DemandPanel
 from models.demand.simple_methods import SIMPLE, predict_simple
 from models.demand.uncertainty.counts import P10, P90
-from tests.benchmarks.targets import Target
+from tests.benchmarks.targets import Target, exit_with
 from tests.shops.demand_shops import END, KINDS, draw_shop
 from training.demand.backtest import Backtest
 from training.demand.config import DemandConfig
@@ -227,10 +226,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=N_SHOPS)
     arguments = parser.parse_args()
     reached = run(arguments.first, arguments.count)
-    print()
-    for target in reached:
-        print(target)
-    sys.exit(0 if all(target.met for target in reached) else 1)
+    exit_with(reached)
 
 
 if __name__ == "__main__":

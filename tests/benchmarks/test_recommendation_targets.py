@@ -50,7 +50,7 @@ def make_bench(
     data: Any = None
     evaluation = SeedEvaluation(
         window=Window(datetime(2024, 5, 6, tzinfo=UTC), datetime(2024, 6, 3, tzinfo=UTC)),
-        first=Evaluation("recommendations", datetime(2024, 5, 6, tzinfo=UTC), "", (), True),
+        first=Evaluation("recommendations", datetime(2024, 5, 6, tzinfo=UTC), "", (), ()),
         model=data,
         data=data,
         baselines={},

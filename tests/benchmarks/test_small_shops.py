@@ -56,7 +56,7 @@ def test_the_imported_panel_holds_what_was_drawn(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", database_url=None, clock_start=END)
     facts = Facts(settings)
     import_folder(tmp_path / "tables", facts, settings, now=END, progress=lambda _: None)
-    panel, _ = build_panel(facts, settings, until=None, ahead=13)
+    panel = build_panel(facts, settings, until=None, ahead=13).panel
     assert panel.units.sum() == shop.orders.units.sum()
     assert panel.kinds == ("flyer",)
     assert shop.promotions is not None

@@ -103,3 +103,16 @@ def test_an_engine_that_is_not_there_is_refused(
         Shop()
     monkeypatch.setenv("SHOPWRIGHT_ENGINE", "duckdb")
     assert Shop().settings.engine == "duckdb"
+
+
+@pytest.mark.parametrize("text", ["12_0", "1:30", "0x1F", ".inf", "9.0E+999990", "1_0.5"])
+def test_a_number_that_files_and_http_refuse_is_none_in_yaml(
+    shipped: Path, tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(f"trees: {{n_trees: {text}}}\n")
+    with pytest.raises(BadInput, match="is no number") as caught:
+        loading.load("models/a", Config, file=file)
+    assert str(file) in str(caught.value)
+    with pytest.raises(BadInput, match="is no number"):
+        loading.parse_override(f"trees.n_trees={text}")

@@ -188,6 +188,8 @@ def test_an_approved_price_is_served_moves_the_forecast_and_survives_kill_9(
 
 def test_exposures_and_purchases_reach_the_experiment_report(shop: ShopProcess) -> None:
     with shop.client() as http:
+        start = "/v1/experiments/home_ranker/start?accept_worse=true"
+        assert http.post(start).json()["status"] == "running"
         users = [f"u{n:03}" for n in range(20, 60)]
         for user in users:
             http.post(

@@ -35,16 +35,18 @@ def overlay(tmp_path: Path, **files: str) -> Settings:
 
 def test_the_shipped_experiment_compares_the_champion_with_buying_again(tmp_path: Path) -> None:
     experiment = load_experiments(Settings(home=tmp_path))["home_ranker"]
-    assert experiment.running
+    assert not experiment.running  # until a shop starts it
     assert experiment.placements == ("home",)
     assert experiment.variants == HALVES
     assert experiment.control == "champion"
     assert experiment.variant("buy_again").policy == "buy_again"
 
 
-def test_an_overlay_stops_an_experiment(tmp_path: Path) -> None:
-    settings = overlay(tmp_path, home_ranker="status: stopped\n")
-    assert not load_experiments(settings)["home_ranker"].running
+def test_no_shipped_experiment_runs_and_an_overlay_starts_one(tmp_path: Path) -> None:
+    shipped = load_experiments(Settings(home=tmp_path))
+    assert [key for key, experiment in shipped.items() if experiment.running] == []
+    settings = overlay(tmp_path, home_ranker="status: running\n")
+    assert load_experiments(settings)["home_ranker"].running
 
 
 def test_the_shipped_experiment_states_that_buying_again_is_not_worse(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_files_are_checked_one_by_one_and_together(tmp_path: Path) -> None:
     assert "policy" in refusal("policy", one=good.replace("name: a,", "name: a, policy: best,"))
     home = YAML.format(key="two", placement="home", salt="two")
     assert "running experiments home_ranker, two share the placement 'home'" in refusal(
-        "placement", two=home
+        "placement", two=home, home_ranker="status: running\n"
     )
     assert len(load_experiments(overlay(tmp_path / "stopped", two=home + "status: stopped\n"))) == 2
     twin = YAML.format(key="two", placement="cart", salt="home_ranker")

@@ -20,7 +20,7 @@ from experiments.analysis.statistics import (
 )
 from experiments.definition import Experiment, NonInferiority, Variant
 from features.contracts.tables import EVENTS
-from features.facts.exposures import SCHEMA
+from features.facts.exposures import LINKS, SCHEMA
 
 NOON = datetime(2018, 1, 1, 12, tzinfo=UTC)
 END = NOON + timedelta(days=7)
@@ -130,6 +130,39 @@ def test_only_purchases_from_the_first_exposure_until_now_count(shop) -> None:
     ]
     again = [exposed("t3", "buy_again", NOON + 2 * HOUR), exposed("late", "buy_again", END)]
     assert run(exposures + again, events + noise) == run(exposures, events)
+
+
+def linked(visitor, user, at=NOON + HOUR):
+    return {"visitor_id": visitor, "user_id": user, "linked_at": at}
+
+
+def test_a_visitor_who_signs_in_is_one_unit_and_one_who_met_two_variants_is_left_out(shop) -> None:
+    exposures, events = shop
+    later = NOON + HOUR
+    exposures = [
+        *exposures,
+        exposed("kept-v", "buy_again"),
+        exposed("kept-u", "buy_again", later),
+        exposed("mixed-v", "champion"),
+        exposed("mixed-u", "buy_again", later),
+    ]
+    events = [
+        *events,
+        bought(300, visitor_id="kept-v", at=NOON),  # before the sign-in
+        bought(600, user_id="kept-u", visitor_id="kept-v", at=later),
+        bought(9_000, user_id="mixed-u", at=later),
+    ]
+    links = [linked("kept-v", "kept-u"), linked("mixed-v", "mixed-u")]
+    report = run(exposures, events, links=pa.Table.from_pylist(links, LINKS))
+    control, treatment = report.variants
+    assert (control.n, treatment.n, report.n_mixed) == (5, 6, 1)
+    revenue = treatment.metrics["revenue_per_unit"].mean
+    assert revenue == (100 + 200 + 300 + 400 + 500 + (300 + 600)) / 6
+    assert control.metrics == run(*shop).variants[0].metrics
+
+    # A link made after the stop changes nothing that was counted.
+    late = [linked("kept-v", "kept-u", END), linked("mixed-v", "mixed-u", END)]
+    assert run(exposures, events, links=pa.Table.from_pylist(late, LINKS)) == run(exposures, events)
 
 
 def test_a_purchase_at_the_instant_of_the_exposure_counts_and_one_without_amount_converts() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,19 +11,23 @@ import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.database import engine as open_engine
+from features.database import transaction
 from features.facts.facts import Facts
 from serving.database.migrate import upgrade
-from tests.shops.served_shop import build_shop, make_settings, run_shop
+from serving.experiments.repository import ExperimentState, ExperimentStates
+from tests.shops.served_shop import NOW, build_shop, copy_shop, make_settings, run_shop
 from tests.shops.three_items import write_three_items
 
 
 @pytest.fixture(scope="session")
 def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shop, built and not to be changed."""
+    """The shop, built and not to be changed; its experiment on the home page runs."""
     home = tmp_path_factory.mktemp("tiny") / "home"
     build_shop(home)
     opened = open_engine(Settings(home=home))
     upgrade(opened)
+    with transaction(opened) as connection:
+        ExperimentStates(connection).set("home_ranker", ExperimentState("running", None), NOW)
     opened.dispose()
     return home
 
@@ -32,7 +35,7 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny(tiny_home: Path, tmp_path: Path) -> Settings:
     """The settings of a copy of the shop."""
-    shutil.copytree(tiny_home, tmp_path / "home")
+    copy_shop(tiny_home, tmp_path / "home")
     return make_settings(tmp_path / "home")
 
 
@@ -46,7 +49,7 @@ def served(tiny: Settings) -> Iterator[SimpleNamespace]:
 def shared(tiny_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """The same for the tests of one file that leave no trace."""
     home = tmp_path_factory.mktemp("shared") / "home"
-    shutil.copytree(tiny_home, home)
+    copy_shop(tiny_home, home)
     yield from run_shop(make_settings(home))
 
 

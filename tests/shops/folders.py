@@ -23,6 +23,19 @@ EVENT = {
     "quantity": "2",
 }
 
+# One good row by table, without its item or other id.
+GOOD_ROWS = {
+    "events": {"event_type": "view_item", "occurred_at": "2024-05-01"},
+    "items": {},
+    "price_history": {"valid_from": "2023-05-01", "list_price": "2", "offer_price": "2"},
+    "promotions": {"item_id": "a", "starts_at": "2023-05-01", "ends_at": "2025-05-01"},
+    "costs": {"valid_from": "2023-05-01", "unit_cost": "1"},
+    "stock": {"at": "2024-05-01", "on_hand": "3"},
+    "competitor_prices": {"competitor": "c", "observed_at": "2024-05-01", "price": "1"},
+    "regressors": {"at": "2024-05-01", "value": "1"},
+    "closures": {"starts_at": "2023-05-01", "ends_at": "2025-05-01"},
+}
+
 
 def write_csv(path: Path, rows: list[Mapping[str, Any]]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))

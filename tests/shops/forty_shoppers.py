@@ -20,6 +20,17 @@ from training.recommendations.task import RecommendationsConfig
 END = datetime(2024, 5, 6, tzinfo=UTC)
 CUT = END - timedelta(weeks=4)
 N_WEEKS = 20
+# What a training compares its slates with.
+BASELINES = {
+    "recent popularity",
+    "ALS",
+    "BPR",
+    "ItemKNN",
+    "EASE",
+    "buy again",
+    "buy again, as served",
+    "TIFU-kNN",
+}
 TREES = RankerConfig(n_trees=15, n_leaves=7, share_negatives=1.0)
 CONFIG = RecommendationsConfig(
     ease=EaseConfig(l2=5.0),

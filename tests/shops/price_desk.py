@@ -35,6 +35,11 @@ def make_decider(actor="key_anna", days=0.0, reason=None):
     return Decider(actor, NOW + timedelta(days=days), SYSTEM_NOW + timedelta(days=days), reason)
 
 
+def act_as_system(now):
+    """Who acts where time does."""
+    return Decider(SYSTEM, now, SYSTEM_NOW)
+
+
 def make_opening_price(item, offer=100, zone="default"):
     return NewPrice(
         item_id=item,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from models.demand.uncertainty.aggregates import (
     LevelSpreads,
 )
 from models.demand.uncertainty.counts import CountDistribution
+from models.digests import write_digests
 from models.ranking.calibration import fit_calibration
 from models.ranking.columns import column_names
 from models.ranking.lambdarank import GroupedRows, RankerConfig, fit_ranker
@@ -37,8 +39,10 @@ from models.retrieval.association import AssociationConfig, fit_association
 from models.retrieval.ease import EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
+from serving.access import SCOPES
 from serving.app import create_app
-from serving.keys.service import SCOPES, KeyService
+from serving.keys.service import KeyService
+from serving.models.version_loader import VersionLoader
 from tests.shops.event_tables import make_table
 from tests.shops.fitted_responses import make_fitted_response
 from tests.shops.price_desk import make_opening_price
@@ -214,6 +218,7 @@ def build_shop(home: Path) -> Settings:
     model = fit_model(facts)
     for name in ("first", "second"):
         model.save(home / "artifacts" / name)
+        write_digests(home / "artifacts" / name)
         register_model(registry, "recommendations", home / "artifacts" / name)
     (home / "artifacts" / "demand").mkdir(parents=True)
     pq.write_table(make_weekly_forecasts(), home / "artifacts" / "demand" / "forecasts.parquet")
@@ -221,10 +226,20 @@ def build_shop(home: Path) -> Settings:
     pq.write_table(
         make_daily_forecasts(), home / "artifacts" / "demand" / "forecasts_daily.parquet"
     )
+    write_digests(home / "artifacts" / "demand")
     register_model(registry, "demand", home / "artifacts" / "demand")
     registry.promote("recommendations", "1")
     registry.promote("demand", "1")
+    # Every version is tried in a process of its own once; a copy of the shop knows that it was.
+    for name in ("recommendations", "demand"):
+        for version in registry.list_versions(name):
+            VersionLoader(settings, registry).load(version)
     return settings
+
+
+def copy_shop(home: Path, target: Path) -> None:
+    """Copy a shop whose clock has not begun yet: it begins with whoever opens the copy."""
+    shutil.copytree(home, target, ignore=shutil.ignore_patterns("clock.json"))
 
 
 def make_settings(home: Path, **values: object) -> Settings:

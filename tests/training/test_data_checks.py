@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from training.data_checks import (
     find_data_problems,
     read_data_profile,
 )
+from training.demand.closures import Closure
 from training.run import TrainingRun
 
 FIRST = date(2024, 1, 1)  # a Monday
@@ -160,3 +161,58 @@ def test_a_champion_s_training_stops_before_anything_is_fitted(
     assert "--accept-data" in str(refused.value.hint)
     with pytest.raises(Fitted):
         replace(run, accept_data=True).train(Task(), None)  # type: ignore[arg-type]
+
+
+def close(first: date, n_days: int, zone: str = "default") -> Closure:
+    start = datetime.combine(first, time(), UTC)
+    return Closure(zone, start, start + timedelta(days=n_days))
+
+
+def closed_profile(n_weeks: int, n_open_days: int, *closures: Closure) -> DataProfile:
+    """Sales as usual, then a closure of whole weeks, then some open days; the last is yesterday."""
+    rows = a_profile().rows.copy()
+    rows[-n_open_days - 7 * n_weeks : -n_open_days] = 0
+    return replace(a_profile(rows), zone_shares={"default": 1.0}, closures=closures)
+
+
+def test_a_declared_closure_explains_the_silence_and_another_does_not() -> None:
+    reopened = FIRST + timedelta(days=N_DAYS - 3)
+    closure = close(reopened - timedelta(weeks=8), 8 * 7)
+    silent = closed_profile(8, 3)
+    assert "of the last 28 days have sales" in problems(silent)
+    assert problems(replace(silent, closures=(closure,))) == ""
+    # Of sixteen zones with a twentieth of the sales one may be closed for good.
+    small = replace(silent, zone_shares={"default": 0.95, "north": 0.05})
+    gone = close(FIRST, N_DAYS, "north")
+    assert problems(replace(small, closures=(closure, gone))) == ""
+    assert "of the last 28 days have sales" in problems(replace(small, closures=(gone,)))
+    # What was lost before the closure is still seen.
+    rows = silent.rows.copy()
+    rows[-14 * 7 : -9 * 7] *= 0.3
+    lost = replace(silent, rows=rows, closures=(closure,))
+    assert "180 sales a week in the last four" in problems(lost)
+
+
+def test_closed_days_do_not_age_the_last_event() -> None:
+    last = NOW - timedelta(days=60)
+    stopped = replace(a_profile(), last=last, zone_shares={"default": 1.0})
+    assert "the last event is 60 days old" in problems(stopped)
+    assert "shopwright closures" in problems(stopped)
+    shut = close(last.date() + timedelta(days=1), 57)
+    assert problems(replace(stopped, closures=(shut,))) == ""
+    half = close(last.date() + timedelta(days=1), 30)
+    assert "60 days old, 30 of them not closed" in problems(replace(stopped, closures=(half,)))
+    two = replace(stopped, zone_shares={"default": 0.5, "north": 0.5}, closures=(shut,))
+    assert "60 days old" in problems(two)  # the other zone was open
+
+
+def test_the_profile_reads_closures_and_the_shares_of_zones(
+    shop: tuple[Settings, Facts],
+) -> None:
+    _, facts = shop
+    rows = [{"zone": "default", "starts_at": NOW, "ends_at": NOW + timedelta(days=9)}]
+    facts.write({"closures": make_table("closures", rows)})
+    profile = read_data_profile(facts, None)
+    assert profile is not None
+    assert list(profile.closures) == [Closure("default", NOW, NOW + timedelta(days=9))]
+    assert profile.zone_shares == {"default": 1.0}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,16 @@ from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.facts.facts import Facts
 from models.registry import EVALUATED, Registry
-from training.gate import GateConfig, PricingMargins, Reference, Verdict, carry_over, decide
+from training.gate import (
+    GateConfig,
+    PricingMargins,
+    Reference,
+    Verdict,
+    carry_over,
+    decide,
+    renew,
+    replace_stand_in,
+)
 from training.non_inferiority import (
     PairedLoss,
     UnitValues,
@@ -192,6 +203,23 @@ class TestDecision:
         # never beyond its limit: 3.7 * .05 = 18 % would be needed, 8 % are allowed
         assert not decided(a_loss(0.0, 0.05), config=GateConfig(widen_to=4.0)).promote
 
+    def test_a_champion_whose_forecasts_run_out_is_renewed_by_what_is_not_measurably_worse(
+        self,
+    ) -> None:
+        undecided, worse = decided(a_loss(0.01, 0.005)), decided(a_loss(0.05, 0.004))
+        assert renew(undecided, 4.0, CONFIG).promote
+        assert "does not know the last 4 weeks" in renew(undecided, 4.0, CONFIG).reason
+        assert not renew(undecided, 3.0, CONFIG).promote
+        assert not renew(worse, 12.0, CONFIG).promote
+
+    def test_what_stood_in_for_such_a_model_is_replaced_by_what_is_not_measurably_worse(
+        self,
+    ) -> None:
+        replaced = replace_stand_in(decided(a_loss(0.01, 0.005)))
+        assert replaced.promote
+        assert replaced.anchor is None
+        assert not replace_stand_in(decided(a_loss(0.05, 0.004))).promote
+
     def test_a_metric_without_units_decides_nothing(self) -> None:
         nothing = a_loss(math.nan, math.inf, n_units=0)
         beside = Reference("7", {"all_items": a_loss(0.0, 0.001), "carts": nothing})
@@ -229,6 +257,8 @@ class ATask:
 
     cut: datetime
     passed: bool = True
+    metric: str = "WMAPE"
+    n_held_out: int = 4
     name: str = "demand"
     config: type[AConfig] = AConfig
     protocol: tuple[str, ...] = ("horizon",)
@@ -244,11 +274,14 @@ class ATask:
         refit: bool,
         **_: object,
     ) -> Trained[AModel]:
-        comparison = Comparison("WMAPE", config.error, {"SES": 9.0}, "lower", "SES")
-        evaluation = Evaluation("demand", self.cut, "WMAPE", (comparison,), self.passed)
+        comparison = Comparison(self.metric, config.error, {"SES": 9.0}, "lower", "SES")
+        bars = () if self.passed else (f"does not beat its baseline: {comparison.describe()}",)
+        evaluation = Evaluation("demand", self.cut, self.metric, (comparison,), bars)
         noise = np.random.default_rng(int(self.cut.timestamp())).normal(0, 0.01, N_SERIES)
 
         def measure(folder: Path | None) -> dict[str, UnitValues]:
+            if self.metric != "WMAPE":  # a model of another kind
+                return {}
             text = None if folder is None else (folder / "error.txt").read_text()
             self.measured.append("candidate" if folder is None else folder.name)
             error = config.error if text is None else float(text)
@@ -257,7 +290,7 @@ class ATask:
             return {"wmape": UnitValues("WMAPE", "series", ids, amounts, ones, "lower")}
 
         model = AModel(config.error)
-        until = self.cut + timedelta(weeks=4) if refit else self.cut
+        until = self.cut + timedelta(weeks=self.n_held_out) if refit else self.cut
         return Trained(evaluation, model, model, until, measure)
 
 
@@ -269,9 +302,11 @@ class Shop:
     registry: Registry
     weeks: int = 0
 
-    def train(self, error: float, *, after: int = 1, horizon: int = 4) -> TrainingReport:
+    def train(
+        self, error: float, *, after: int = 1, horizon: int = 4, **task: Any
+    ) -> TrainingReport:
         self.weeks += after
-        self.task = ATask(CUT + timedelta(weeks=self.weeks))
+        self.task = ATask(CUT + timedelta(weeks=self.weeks), **task)
         run = TrainingRun(Facts(self.settings), self.settings, self.registry, None, lambda _: None)
         return run.train(self.task, AConfig(error, horizon))  # type: ignore[arg-type]
 
@@ -326,8 +361,7 @@ def test_a_version_without_files_is_fitted_anew_where_its_configuration_differs(
 ) -> None:
     first = shop.train(1.0)
     folder = shop.registry.fetch_files(first.version, EVALUATED)
-    (folder / "error.txt").unlink()
-    folder.rmdir()
+    shutil.rmtree(folder)
     report = shop.train(1.1)
     assert not report.verdict.promote
     assert "its configuration fitted at the same cut" in report.verdict.reason
@@ -337,6 +371,24 @@ def test_a_candidate_measured_on_older_data_is_refused(shop: Shop) -> None:
     shop.train(1.0, after=4)
     assert "older data" in shop.train(0.5, after=-1).verdict.reason
     assert shop.champion() == "1"
+
+
+def test_what_cannot_be_measured_beside_a_champion_of_another_metric_does_not_replace_it(
+    shop: Shop,
+) -> None:
+    champion = shop.train(1.0).version.version
+    report = shop.train(1.0, metric="hits")
+    assert not report.verdict.promote
+    assert "cannot be compared with the champion, which was evaluated by WMAPE" in (
+        report.verdict.reason
+    )
+    assert shop.champion() == champion
+
+
+def test_a_champion_of_another_metric_is_older_where_its_data_end_earlier(shop: Shop) -> None:
+    shop.train(1.0, metric="hits")
+    assert "measured on older data" in shop.train(1.0, after=-1).verdict.reason
+    assert shop.train(1.0, after=0, n_held_out=5).verdict.promote  # until the same week
 
 
 def test_a_candidate_behind_its_baseline_is_refused_before_any_comparison(shop: Shop) -> None:

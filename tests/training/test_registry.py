@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from configs.settings import Settings
-from features.contracts.errors import BadInput, Conflict, NotFound
+from features.contracts.errors import BadInput, Conflict, Damaged, NotFound
 from models.registry import Registry
 from training.results import Cell, Comparison, Evaluation, MetricTable
 from training.tracking import tracking_run
@@ -24,8 +25,9 @@ def an_evaluation(
     comparison = Comparison(
         "NDCG@10", ours, {"buy again": 0.39}, better, "buy again", p_value=0.001
     )  # type: ignore[arg-type]
+    bars = () if passed else (f"does not beat its baseline: {comparison.describe()}",)
     return Evaluation(
-        "recommendations", cut, "NDCG@10", (comparison,), passed, metrics={"coverage@20": 0.2}
+        "recommendations", cut, "NDCG@10", (comparison,), bars, metrics={"coverage@20": 0.2}
     )
 
 
@@ -119,3 +121,32 @@ def test_unknown_names_and_versions_are_refused(registry: Registry) -> None:
         registry.find_champion("recomendations")
     with pytest.raises(NotFound):
         registry.find_version("pricing", "7")
+
+
+def test_a_copied_state_folder_reads_and_writes_its_own_files(tmp_path: Path) -> None:
+    home = tmp_path / "one"
+    source = Settings(home=home)
+    with tracking_run(
+        source, Registry(source.mlflow_url, home), name="pricing", parameters={}, tags={}
+    ) as run:
+        run.register("pricing", AModel(1), tags={})
+    shutil.copytree(home, tmp_path / "two")
+    copy = Settings(home=tmp_path / "two")
+    registry = Registry(copy.mlflow_url, copy.home)
+    with tracking_run(copy, registry, name="pricing", parameters={}, tags={}) as run:
+        run.register("pricing", AModel(2), tags={})
+    versions = registry.list_versions("pricing")
+    folders = [registry.fetch_files(version) for version in versions]
+    assert all(folder.is_relative_to(copy.home) for folder in folders)
+    assert [json.loads((folder / "model.json").read_text()) for folder in folders] == [
+        {"value": 2},
+        {"value": 1},
+    ]
+    assert len(list((home / "mlartifacts" / "pricing").glob("*/artifacts/model"))) == 1
+
+    (folders[0] / "model.json").write_text("{}")
+    with pytest.raises(Damaged, match=r"model\.json is not what was written"):
+        registry.promote("pricing", versions[0].version)
+    (folders[1] / "digests.json").unlink()
+    with pytest.raises(Damaged, match=r"digests\.json is missing"):
+        registry.fetch_files(versions[1])

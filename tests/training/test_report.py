@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from matplotlib.figure import Figure
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from training.report import render_html
 from training.results import Cell, Comparison, Evaluation, MetricTable
 
+BAR = "bias -7.1% of the units sold, at most 5.0% is allowed"
 HOSTILE = "<script>alert('x')</script> & \"co\""
 
 
@@ -25,9 +27,12 @@ def an_evaluation() -> Evaluation:
     )
     table = MetricTable(
         "all items",
-        ("NDCG@10", HOSTILE),
-        {"Shopwright": (Cell(0.5, 0.45, 0.55), Cell(float("nan")))},
-        (1234, 0),
+        ("NDCG@10", HOSTILE, "by nobody"),
+        {
+            "Shopwright": (Cell(0.5, 0.45, 0.55), Cell(-0.2), Cell(float("nan"))),
+            "EASE": (Cell(0.25), Cell(0.8), Cell(float("nan"))),
+        },
+        (1234, 987, 0),
     )
     figure = Figure()
     figure.subplots().plot([1, 2])
@@ -36,7 +41,7 @@ def an_evaluation() -> Evaluation:
         datetime(2024, 5, 6, tzinfo=UTC),
         "NDCG@10",
         (comparison,),
-        True,
+        (),
         notes=(HOSTILE,),
         figures={"ndcg_by_depth": figure},
         tables=(table,),
@@ -73,7 +78,32 @@ def test_the_same_evaluation_gives_the_same_file() -> None:
 def test_an_evaluation_without_tables_or_plots_has_a_report_too() -> None:
     comparison = Comparison("WMAPE", 0.5, {"naive": 0.75}, "lower", "naive")
     html = render_html(
-        Evaluation("demand", datetime(2024, 5, 6, tzinfo=UTC), "WMAPE", (comparison,), False)
+        Evaluation("demand", datetime(2024, 5, 6, tzinfo=UTC), "WMAPE", (comparison,), (BAR,))
     )
-    assert "not good enough to serve" in html
+    assert f"Not good enough to serve: {BAR}." in html
+    assert html.index("Not good enough") < html.index("WMAPE")
     assert html.index("naive") > html.index("Shopwright")
+    assert "interval" not in html
+    assert "ours against it" not in html
+
+
+def test_the_result_stands_on_top_and_columns_without_values_are_left_out() -> None:
+    html = render_html(an_evaluation())
+    verdict = "Good enough to serve: NDCG@10 0.5000 against 0.3750 of EASE, the strongest baseline."
+    assert html.index(verdict) < html.index("<dl>")
+    assert "by nobody" not in html
+    assert "987 users" in html
+
+
+def test_a_bar_is_as_long_as_its_value_beside_the_others_of_its_column() -> None:
+    html = render_html(an_evaluation())
+    lengths = re.findall(r'background-size: ([\d.]+%) 4px">(-?[\d.]+)', html)
+    assert lengths == [
+        ("100.0%", "0.5000"),  # the comparison: ours, then the strongest baseline first
+        ("75.0%", "0.3750"),
+        ("50.0%", "0.2500"),
+        ("100.0%", "0.5000"),  # the table, column by column
+        ("25.0%", "-0.2000"),
+        ("50.0%", "0.2500"),
+        ("100.0%", "0.8000"),
+    ]

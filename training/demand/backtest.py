@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import wraps
 from typing import TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.contracts.arrays import Float32Array, Float64Array, Int64Array
 from features.contracts.seeds import generator
-from models.demand.blend import Blend, expect_learner, segment_series
+from features.contracts.tables import TIMESTAMP
+from models.demand.blend import Blend, expect_learner, segment_series, serve_alone
 from models.demand.censoring import fill_censored_weeks
 from models.demand.daily import (
     WEEKDAYS,
@@ -28,9 +31,10 @@ from models.demand.model import DemandModel, predict_all_methods, predict_withou
 from models.demand.new_items import ItemRates, fit_item_rates
 from models.demand.panel import DemandPanel
 from models.demand.plan_horizon import find_plan_ends
+from models.demand.sold_history import SoldHistory
 from models.demand.uncertainty.aggregate_errors import PastAggregates, fit_level_spreads
+from models.demand.uncertainty.aggregates import NEAR
 from models.demand.uncertainty.backtest_calibration import (
-    NEAR,
     Calibration,
     PastForecasts,
     calibrate,
@@ -115,6 +119,7 @@ class Backtest:
         self._cached_for_all: dict[str, dict[int, object]] = {}
         self._reset_view(PlanView.FULL)
         self._views = {PlanView.FULL: self}
+        self._only: Blend | None = None
 
     def _reset_view(self, plans: PlanView) -> None:
         self.plans = plans
@@ -133,6 +138,14 @@ class Backtest:
             view._reset_view(plans)
             self._views[plans] = view
         return self._views[plans]
+
+    def serve_alone(self, method: str) -> Backtest:
+        """Return the backtest in which one of METHODS serves alone, with the same learners."""
+        alone = copy(self)
+        alone._reset_view(PlanView.FULL)
+        alone._views = {PlanView.FULL: alone}
+        alone._only = serve_alone(method)
+        return alone
 
     @_cache_by_origin
     def panel_at(self, origin: int) -> DemandPanel:
@@ -182,7 +195,8 @@ class Backtest:
         """Return the origins whose forecasts calibrate the model of `origin`, newest first."""
         rows = self.data.panel.n_series * self.config.fit.memory_weeks * self.config.fit.horizon
         most = MOST_OF_LARGE if rows > _ROWS_OF_LARGE else MOST_OF_SMALL
-        return calibration_origins(origin, self.data.panel.n_known, self.config, most)
+        earlier = calibration_origins(origin, self.data.panel.n_known, self.config, most)
+        return [past_origin for past_origin in earlier if past_origin > 0]
 
     @_cache_by_origin
     def calibration_at(self, origin: int) -> Calibration:
@@ -193,7 +207,8 @@ class Backtest:
         simple = [
             self._past_simple_forecasts(past_origin) for past_origin in self._simple_origins(origin)
         ]
-        calibration = calibrate(past, origin, rng, simple, expect_learner(self.panel_at(origin)))
+        learner_share = expect_learner(self.panel_at(origin))
+        calibration = calibrate(past, origin, rng, simple, learner_share, self._only)
         aggregates = [
             self._past_aggregates(past_origin, origin, calibration.blend) for past_origin in earlier
         ]
@@ -313,8 +328,11 @@ class Backtest:
         by_method = self.predict_methods(origin, range(1, (horizon or self.config.horizon) + 1))
         return model.blend_means(self.panel_at(origin), by_method)
 
-    def model_with_forecasts_at(self, origin: int) -> DemandModel:
-        """Return the model of `origin` with forecasts of every series and every unsold item."""
+    def model_with_forecasts_at(self, origin: int, n_skipped: int = 0) -> DemandModel:
+        """Return the model of `origin` with forecasts of every series and every unsold item.
+
+        Those of the first `n_skipped` weeks, which are in the past, are left out.
+        """
         panel, model = self.panel_at(origin), self.model_at(origin)
         unsold = build_unsold_panel(panel, self.data.items)
         self._progress(f"forecasting {panel.n_series + unsold.n_series} series")
@@ -328,4 +346,12 @@ class Backtest:
             means = dense.profiles.divide_weeks(self.data.days, dense.series, week_means, weeks)
             quantiles = distributions.quantiles(means)
             daily = build_day_forecasts(panel, dense.series, means, quantiles, self.data.timezone)
-        return model.with_forecasts(pa.concat_tables(weekly).combine_chunks(), daily)
+            daily = _skip_weeks_before(daily, panel.week_starts[origin + n_skipped])
+        rows = pa.concat_tables(weekly).combine_chunks()
+        rows = _skip_weeks_before(rows, panel.week_starts[origin + n_skipped])
+        sold = SoldHistory.from_panel(panel, self.config.fit.horizon)
+        return model.with_forecasts(rows, daily, sold)
+
+
+def _skip_weeks_before(rows: pa.Table, start: datetime) -> pa.Table:
+    return rows.filter(pc.greater_equal(rows["ds"], pa.scalar(start, TIMESTAMP)))

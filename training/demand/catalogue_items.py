@@ -51,6 +51,10 @@ def build_unsold_panel(panel: DemandPanel, items: Catalogue) -> DemandPanel:
     n = len(missing) * len(zones)
     blank = np.full((n, len(panel.week_starts)), np.nan, np.float32)
     listed_week = find_listed_week(items.available_from[missing], panel.week_starts)
+    first_of_zone = np.array([panel.zones.tolist().index(zone) for zone in zones], np.int64)
+    open_share = panel.open_share
+    if open_share is not None:
+        open_share = np.tile(open_share[first_of_zone], (len(missing), 1))
     return DemandPanel(
         item_ids=np.repeat(items.item_ids[missing], len(zones)),
         zones=np.tile(zones, len(missing)),
@@ -68,6 +72,7 @@ def build_unsold_panel(panel: DemandPanel, items: Catalogue) -> DemandPanel:
         signals=panel.signals,
         brands=np.repeat(items.brands[missing], len(zones)),
         listed_week=np.repeat(listed_week, len(zones)),
+        open_share=open_share,
     )
 
 

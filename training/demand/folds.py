@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.contracts.arrays import Float64Array, Int64Array, ObjectArray
-from features.contracts.errors import BadInput
+from features.contracts.errors import TooLittleData
 from features.contracts.seeds import generator
 from models.demand import planned_baseline
 from models.demand.baselines import BIASED, UNBIASED, seasonal_naive
@@ -39,18 +39,19 @@ class EvaluatedSeries:
 
 
 def choose_series(panel: DemandPanel, first_origin: int, config: DemandConfig) -> EvaluatedSeries:
-    """Return the series sold in enough of the weeks before the first origin.
+    """Return the series sold in enough of the weeks before the first origin; else all that sold.
 
-    Raises BadInput when there are none.
+    Raises TooLittleData when there are none.
     """
     n_needed = math.ceil(config.min_share_sold * first_origin)
     units = panel.units[:, :first_origin]
     rows = np.flatnonzero((units > 0).sum(axis=1) >= n_needed)
     if not len(rows):
-        raise BadInput(
-            f"no item sold in {n_needed} of the first {first_origin} weeks, "
-            "so no forecast can be evaluated",
-            hint="Lower min_share_sold in configs/models/demand.yaml",
+        rows = np.flatnonzero((units > 0).any(axis=1))
+    if not len(rows):
+        raise TooLittleData(
+            f"no item sold in the first {first_origin} weeks, so no forecast can be evaluated",
+            hint="Import more history, or train again when more weeks are over",
         )
     return EvaluatedSeries(rows, divide_into_fifths(panel.units[rows, :first_origin].mean(axis=1)))
 

@@ -57,19 +57,21 @@ def wrmsse(
 
 
 def pinball(actual: Float64Array, quantile: Float64Array, level: float) -> float:
-    """Return the mean quantile loss at `level`."""
+    """Return the mean quantile loss at `level`; NaN without a value."""
     error = actual - quantile
-    return float(np.maximum(level * error, (level - 1) * error).mean())
+    losses = np.maximum(level * error, (level - 1) * error)
+    return float(losses.mean()) if losses.size else float("nan")
 
 
 def interval_coverage(actual: Float64Array, low: Float64Array, high: Float64Array) -> float:
-    """Return the share of weeks within the interval, its ends included."""
-    return float(((actual >= low) & (actual <= high)).mean())
+    """Return the share of weeks within the interval, its ends included; NaN without a week."""
+    covered = (actual >= low) & (actual <= high)
+    return float(covered.mean()) if covered.size else float("nan")
 
 
 def ks_uniform(values: Float64Array) -> float:
-    """Return the largest distance between the distribution of `values` and the uniform on 0..1."""
-    return float(stats.kstest(values, "uniform").statistic)
+    """Return the largest distance between the distribution of values and the uniform; or NaN."""
+    return float("nan") if not len(values) else float(stats.kstest(values, "uniform").statistic)
 
 
 def gain_p_value(actual: Float64Array, ours: Float64Array, baseline: Float64Array) -> float:

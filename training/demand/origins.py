@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from features.contracts.errors import BadInput
+from features.contracts.errors import TooLittleData
 from models.demand.panel import rolling_origins
 from training.demand.config import DemandConfig
 
@@ -36,7 +36,7 @@ def shorten_protocol(config: DemandConfig, n_known: int) -> DemandConfig:
     if _lay_origins(n_known, config, MIN_ORIGIN):
         return config
     if n_known < MIN_WEEKS:
-        raise BadInput(
+        raise TooLittleData(
             f"{n_known} whole weeks of sales are too few to forecast; {MIN_WEEKS} are needed",
             hint="Import more history, or train again when more weeks are over",
         )

@@ -16,8 +16,8 @@ from features.contracts.calendar import add_weeks, week_starts
 from features.contracts.tables import TIMESTAMP
 from features.facts.facts import Facts
 from features.pipelines.demand import (
-    REACH,
     Plans,
+    reach_column,
     week_spans,
     weekly_demand,
     weekly_prices,
@@ -27,23 +27,45 @@ from features.pipelines.expressions import promotion_kinds
 from models.demand.panel import DemandPanel
 from training.demand.calendar_signals import read_zone_signals
 from training.demand.catalogue_items import find_listed_week, read_items, to_instants
-from training.splits import span_of_sales
+from training.splits import SalesSpan, span_of_sales
 
 _SEPARATOR = "\x1f"  # between zone and item while both are one key
+_SOLD = ("units", "revenue_minor", "largest_order", "given_units")
+
+
+class WeeklySales(NamedTuple):
+    """A panel as sold, and what else is known of its N series in the n_known weeks.
+
+    revenue         N × n_known, minor units; it weighs errors, and no model reads it
+    largest_order   N × n_known, units of the largest order
+    given_units     N × n_known, units given away
+    """
+
+    panel: DemandPanel
+    revenue: Float64Array
+    largest_order: Float64Array
+    given_units: Float64Array
 
 
 def build_panel(
     facts: Facts, settings: Settings, *, until: datetime | None, ahead: int
-) -> tuple[DemandPanel, Float64Array]:
-    """Return the panel and N × n_known of revenue, minor units.
+) -> WeeklySales:
+    """Return the panel and what was sold in its weeks.
 
     The panel has every series sold in the whole weeks before `until`, and plans for `ahead` weeks
-    more, as known at `until`. Revenue weighs errors; no model reads it. Raises BadInput without
-    sales.
+    from then on, as known at `until`. Raises BadInput without sales.
     """
-    first, end = span_of_sales(facts, until, settings.timezone)
-    starts = week_starts(first, add_weeks(end, ahead - 1, settings.timezone), settings.timezone)
-    promotions = facts.read("promotions")
+    span = span_of_sales(facts, until, settings)
+    return build_panel_of(facts, settings, span, ahead=ahead, known_at=until)
+
+
+def build_panel_of(
+    facts: Facts, settings: Settings, span: SalesSpan, *, ahead: int, known_at: datetime | None
+) -> WeeklySales:
+    """Return the panel of a span of sales, as `build_panel` does."""
+    end, last = span.end, add_weeks(span.present, ahead - 1, settings.timezone)
+    starts = week_starts(span.first, last, settings.timezone)
+    promotions = facts.read("promotions", known_at=known_at)
     kinds = promotion_kinds(promotions)
     relation = weekly_demand(
         facts.read("events"),
@@ -52,13 +74,13 @@ def build_panel(
         week_starts=starts,
         kinds=kinds,
     )
-    columns = ["item_id", "zone", "week_start", "units", "revenue_minor", "promotion_depth"]
-    columns += [REACH + kind for kind in kinds]
+    columns = ["item_id", "zone", "week_start", "promotion_depth", *_SOLD]
+    columns += [reach_column(kind) for kind in kinds]
     rows = relation.select(*columns).to_pyarrow()
     weeks = _Weeks(tuple(starts), starts.index(end))
-    panel, revenue = _arrange_rows(rows, read_items(facts), weeks, kinds)
-    panel = replace(panel, in_stock=_read_in_stock(panel, facts, end))
-    return add_plans(panel, facts, settings, known_at=until), revenue
+    sales = _arrange_rows(rows, read_items(facts), weeks, kinds)
+    panel = replace(sales.panel, in_stock=_read_in_stock(sales.panel, facts, end))
+    return sales._replace(panel=add_plans(panel, facts, settings, known_at=known_at))
 
 
 def add_plans(
@@ -141,8 +163,8 @@ class _Weeks(NamedTuple):
 
 def _arrange_rows(
     rows: pa.Table, items: pa.Table, weeks: _Weeks, kinds: tuple[str, ...]
-) -> tuple[DemandPanel, Float64Array]:
-    """Return long rows as a panel, and revenue; series are in order of zone, then item."""
+) -> WeeklySales:
+    """Return long rows as a panel, and what was sold; series are in order of zone, then item."""
     starts = pa.array(weeks.starts, TIMESTAMP)
     row_weeks = pc.index_in(rows["week_start"], value_set=starts).to_numpy()
     keys = pc.binary_join_element_wise(rows["zone"], rows["item_id"], _SEPARATOR)
@@ -175,7 +197,7 @@ def _arrange_rows(
         return np.array([labels[row] if row >= 0 else "" for row in item.tolist()], object)
 
     available_from = np.append(to_instants(items["available_from"]), np.datetime64("NaT"))
-    reach = [np.nan_to_num(arrange(REACH + kind, 0.0)) for kind in kinds]
+    reach = [np.nan_to_num(arrange(reach_column(kind), 0.0)) for kind in kinds]
     has_depth = rows["promotion_depth"].null_count < rows.num_rows
     panel = DemandPanel(
         item_ids=ids.astype(object),
@@ -192,5 +214,8 @@ def _arrange_rows(
         list_price=None,
         offer_price=None,
     )
-    revenue = np.nan_to_num(arrange("revenue_minor", 0.0))[:, : weeks.n_known]
-    return panel, revenue.astype(np.float64)
+    revenue, largest_order, given_units = (
+        np.nan_to_num(arrange(column, 0.0))[:, : weeks.n_known].astype(np.float64)
+        for column in _SOLD[1:]
+    )
+    return WeeklySales(panel, revenue, largest_order, given_units)

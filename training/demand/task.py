@@ -11,6 +11,7 @@ import numpy as np
 
 from configs.settings import Settings
 from features.contracts.arrays import Float64Array
+from features.contracts.errors import TooLittleData
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
 from models.demand.baselines import BIASED
@@ -55,6 +56,8 @@ from training.task import TIME, Progress
 
 PRIMARY = "WMAPE"
 MAX_BIAS = 0.05
+# Methods of the blend that are a baseline of another name: the same without a first week's weight.
+_SERVED_AS = {"SES": "decaying mean"}
 
 
 def train(
@@ -68,16 +71,26 @@ def train(
 ) -> Trained[DemandModel]:
     """Evaluate at rolling origins within the weeks before `until`, then refit on all of them.
 
-    With few weeks the protocol is shorter, and simple methods serve alone. Raises BadInput with
-    less than three weeks.
+    With few weeks the protocol is shorter, and simple methods serve alone. Where the blend is
+    measurably behind a baseline, that baseline serves. With less than three weeks, or without an
+    item that sells in enough of them, forecasts are made that nothing was compared with. Raises
+    TooLittleData without a whole week of sales.
     """
     progress("reading weekly demand")
     data = load_demand_data(facts, settings, until=until, ahead=config.fit.horizon)
     panel = data.panel
-    protocol = shorten_protocol(config, panel.n_known)
-    origins = evaluation_origins(panel.n_known, protocol)
-    backtest = Backtest(data, protocol, settings.seed, progress)
-    at_origins = evaluate_origins(backtest, origins, config)
+    # Forecasts begin with the week of the present: they reach over the weeks that are missing.
+    horizon = config.fit.horizon + data.n_missing
+    config = replace(config, fit=replace(config.fit, horizon=horizon))
+    try:
+        protocol = shorten_protocol(config, panel.n_known)
+        origins = evaluation_origins(panel.n_known, protocol)
+        backtest = Backtest(data, protocol, settings.seed, progress)
+        at_origins = evaluate_origins(backtest, origins, config)
+    except TooLittleData as error:
+        return _train_unevaluated(Backtest(data, config, settings.seed, progress), error.what)
+    if not at_origins.evaluation.passed:
+        backtest, at_origins = _serve_best(backtest, at_origins, config)
     evaluation = at_origins.evaluation
     evaluated, known = backtest.model_at(origins[-1]), backtest.panel_at(origins[-1])
     window = SeriesWindow(known, at_origins.series.rows, at_origins.folds[-1].actual)
@@ -88,9 +101,48 @@ def train(
     fitted_on = panel.n_known if refit else origins[-1]
     # Served forecasts are calibrated by backtests that know as little of the plans as they do.
     view = PlanView.AS_KNOWN if refit else PlanView.FULL
-    served = backtest.with_plans(view).model_with_forecasts_at(fitted_on)
+    served = backtest.with_plans(view).model_with_forecasts_at(
+        fitted_on, data.n_missing if refit else 0
+    )
     fitted_until = evaluation.cut if fitted_on == origins[-1] else panel.week_starts[fitted_on]
     return Trained(evaluation, evaluated if refit else served, served, fitted_until, measure)
+
+
+def _train_unevaluated(backtest: Backtest, reason: str) -> Trained[DemandModel]:
+    """Return the model of all known weeks, where too few are known to compare it with anything."""
+    data, n_known = backtest.data, backtest.data.panel.n_known
+    cut = data.panel.week_starts[n_known]
+    note = f"{reason}. Until then simple methods serve, which nothing was compared with"
+    evaluation = Evaluation(
+        task="demand",
+        cut=cut,
+        primary=PRIMARY,
+        comparisons=(),
+        failed_bars=(),
+        notes=(*data.notes, note),
+    )
+    served = backtest.model_with_forecasts_at(n_known, data.n_missing)
+    return Trained(evaluation, served, served, cut, lambda _: {})
+
+
+def _serve_best(
+    backtest: Backtest, failing: EvaluatedOrigins, config: DemandConfig
+) -> tuple[Backtest, EvaluatedOrigins]:
+    """Return what serves where the blend fails a bar: it, or the strongest baseline if better."""
+    comparison, failed = failing.evaluation.comparison(PRIMARY), failing.evaluation.failed_bars
+    strongest = comparison.strongest
+    if comparison.ours <= comparison.baselines[strongest]:
+        note = f"no baseline is better than what serves, though it fails: {'; '.join(failed)}"
+        at_origins = failing
+    else:
+        backtest = backtest.serve_alone(_SERVED_AS.get(strongest, strongest))
+        at_origins = evaluate_origins(backtest, [fold.origin for fold in failing.folds], config)
+        note = f"{strongest} serves alone, for the blend of all methods fails: {'; '.join(failed)}"
+    evaluation = at_origins.evaluation
+    notes = (*evaluation.notes, note)
+    return backtest, replace(
+        at_origins, evaluation=replace(evaluation, failed_bars=(), notes=notes)
+    )
 
 
 @dataclass(frozen=True)
@@ -135,7 +187,11 @@ def evaluate_origins(
             tabulate_new_items(new_items),
             tabulate_weights(evaluated, known),
         ),
-        notes=(*evaluation.notes, *describe_weights(evaluated, known)),
+        notes=(
+            *backtest.data.notes,
+            *evaluation.notes,
+            *describe_weights(evaluated, known),
+        ),
     )
     return EvaluatedOrigins(evaluation, series, folds)
 
@@ -200,8 +256,7 @@ def _summarize(
         cut=panel.week_starts[folds[-1].origin],
         primary=PRIMARY,
         comparisons=tuple(comparisons),
-        # Not measurably behind the strongest one in hindsight; NaN where nothing sold.
-        passed=not (high < 0 or abs(our_bias) > most_bias),
+        failed_bars=_find_failed_bars(comparisons[0], high, our_bias, most_bias),
         metrics={
             "bias": our_bias,
             "WMAPE gain low": low,
@@ -217,6 +272,22 @@ def _summarize(
         },
         tables=build_tables(folds),
     )
+
+
+def _find_failed_bars(
+    comparison: Comparison, gain_high: float, our_bias: float, most_bias: float
+) -> tuple[str, ...]:
+    """Return what the forecast must reach and does not.
+
+    It may not be measurably behind the strongest baseline in hindsight, nor more biased than
+    `most_bias`. Where nothing sold the values are NaN, and no bar fails.
+    """
+    bars = []
+    if gain_high < 0:
+        bars.append(f"measurably behind its baseline: {comparison.describe()}")
+    if abs(our_bias) > most_bias:
+        bars.append(f"bias {our_bias:+.1%} of the units sold, at most {most_bias:.1%} is allowed")
+    return tuple(bars)
 
 
 def _compute_metrics(folds: Sequence[Fold]) -> dict[str, float]:

@@ -107,22 +107,35 @@ def evaluate_predictions(
     metrics |= _describe_slopes(fitted.model, panel, changes, baselines.slopes)
     metrics |= _describe_sales_levels(fitted)
     metrics |= _describe_model(fitted.model, panel)
-    # Below 0 the model predicts worse than "nothing changes"; a tie with the strongest is not held
-    # against it. One slope for all takes what promotions do for the price's, so either of ours may
-    # be what beats it.
-    tied = by_all.p_value is not None and by_all.p_value > _LEVEL
-    beats_pooled = max(by_all.ours, by_price.ours) > by_all.baselines[POOLED]
-    beats_strongest = by_all.ours >= by_all.baselines[by_all.strongest] or tied
     return Evaluation(
         task="pricing",
         cut=cut,
         primary=PRIMARY,
         comparisons=(by_all, by_price),
-        passed=by_all.ours > 0 and beats_pooled and beats_strongest,
+        failed_bars=_find_failed_bars(by_all, by_price),
         metrics=metrics,
         notes=_NOTES,
         figures={"price_response": plots.plot_predicted_changes(changes.by_all, changes.units)},
     )
+
+
+def _find_failed_bars(by_all: Comparison, by_price: Comparison) -> tuple[str, ...]:
+    """Return what the price response must reach and does not.
+
+    Below 0 it predicts worse than "nothing changes"; a tie with the strongest is not held against
+    it. One slope for all takes what promotions do for the price's, so either of ours may be what
+    beats it.
+    """
+    bars = []
+    if by_all.ours <= 0:
+        bars.append(f"{by_all.metric} {by_all.ours:.4f} is no better than to predict no change")
+    best, pooled = max(by_all.ours, by_price.ours), by_all.baselines[POOLED]
+    if best <= pooled:
+        bars.append(f"does not beat one slope for all: {best:.4f} against {pooled:.4f} of {POOLED}")
+    tied = by_all.p_value is not None and by_all.p_value > _LEVEL
+    if by_all.ours < by_all.baselines[by_all.strongest] and not tied:
+        bars.append(f"measurably behind its baseline: {by_all.describe()}")
+    return tuple(bars)
 
 
 def _predict_calendar(baselines: Baselines, changes: HeldOutChanges) -> Float64Array:

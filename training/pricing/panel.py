@@ -16,16 +16,19 @@ from features.contracts.calendar import week_starts
 from features.contracts.errors import BadInput
 from features.contracts.tables import TIMESTAMP
 from features.facts.facts import Facts
-from features.pipelines.demand import REACH, Plans, week_spans, weekly_demand
+from features.pipelines.demand import Plans, reach_column, week_spans, weekly_demand
 from features.pipelines.expressions import promotion_kinds
 from features.pipelines.pricing import weekly_costs, weekly_stock_outs
+from models.demand.odd_sales import limit_odd_orders
 from models.pricing.response.panel import PricePanel, find_usual_prices, infer_list_prices
+from training.demand.closures import mark_closed_weeks, read_closures
 
 _WEEKLY = (
     "item_id",
     "zone",
     "week_start",
     "units",
+    "largest_order",
     "mean_unit_price_minor",
     "planned_offer_price_minor",
     "planned_list_price_minor",
@@ -38,6 +41,8 @@ _SEPARATOR = "\x1f"  # between item and zone in a key
 _MIN_COVERAGE = 0.5
 # ... and the median deviation of what was paid from it, in logarithms, is smaller than this.
 _MAX_DEVIATION = 0.02
+# A price below this share of the item's median price is a slip or a gift, not an offer.
+_SLIP = 0.05
 # A price is reduced that lies below the list price by more than this, in logarithms.
 _MIN_REDUCTION = 0.005
 
@@ -51,14 +56,14 @@ def read_price_panel(
     else the mean paid, and the list price seen in sales. Where no list price is known the usual
     price of the weeks around is taken for it. Raises BadInput where nothing was sold.
     """
-    events, promotions = facts.read("events"), facts.read("promotions")
+    events, promotions = facts.read("events"), facts.read("promotions", known_at=end)
     first = events.occurred_at.min().to_pyarrow().as_py()
     starts = [start for start in week_starts(first, end, settings.timezone) if start < end]
     foreign = _list_foreign_zones(settings)
     kinds = promotion_kinds(promotions)
     plans = Plans(promotions, facts.read("price_history", known_at=end), foreign)
     weekly = weekly_demand(events, plans, as_of=end, week_starts=starts, kinds=kinds)
-    rows = weekly.select(*_WEEKLY, *(REACH + kind for kind in kinds)).to_pyarrow()
+    rows = weekly.select(*_WEEKLY, *map(reach_column, kinds)).to_pyarrow()
     index = _PanelIndex(rows, starts)
     if not len(index.keys):
         raise BadInput(
@@ -66,23 +71,26 @@ def read_price_panel(
             hint="Import purchases with prices",
         )
     weeks = week_spans(starts)
-    listed_price = index.build_matrix(rows, "planned_offer_price_minor", np.nan)
-    paid = index.build_matrix(rows, "mean_unit_price_minor", np.nan)
+    listed_price = _drop_slips(index.build_matrix(rows, "planned_offer_price_minor", np.nan))
+    paid = _drop_slips(index.build_matrix(rows, "mean_unit_price_minor", np.nan))
     listed = _find_listed_series(listed_price, paid)
     price = np.where(listed[:, None], listed_price, paid)
     stock_outs = weekly_stock_outs(facts.read("stock"), events, weeks).to_pyarrow()
     price[index.build_flags(stock_outs)] = np.nan
+    price[_find_closed_weeks(facts, settings, index, starts)] = np.nan
     costs = index.build_matrix(
         weekly_costs(facts.read("costs"), events, weeks, foreign).to_pyarrow(), "unit_cost_minor", 0
     )
     prices = _arrange_prices(index, rows, listed, price)
-    reach = [index.build_matrix(rows, REACH + kind, 0.0) for kind in kinds]
+    reach = [index.build_matrix(rows, reach_column(kind), 0.0) for kind in kinds]
     panel = PricePanel(
         item_ids=index.item_ids,
         zones=index.zones,
         category=_read_attribute(facts, index.item_ids, "category"),
         family=_read_attribute(facts, index.item_ids, "family_id"),
-        units=index.build_matrix(rows, "units", 0.0),
+        units=limit_odd_orders(
+            index.build_matrix(rows, "units", 0.0), index.build_matrix(rows, "largest_order", 0.0)
+        ),
         log_price=prices.log_price,
         log_list=prices.log_list,
         log_ratio=prices.log_ratio,
@@ -94,6 +102,24 @@ def read_price_panel(
         margin=_measure_margins(settings, index.zones, prices.log_list, costs),
     )
     return panel, starts
+
+
+def _find_closed_weeks(
+    facts: Facts, settings: Settings, index: _PanelIndex, starts: Sequence[datetime]
+) -> BoolArray:
+    """Return (S, W): weeks with a closed day by the table of closures."""
+    zones, zone_of_series = np.unique(index.zones.astype(str), return_inverse=True)
+    closed = mark_closed_weeks(read_closures(facts), zones.tolist(), starts, settings.timezone)
+    return closed[zone_of_series]
+
+
+def _drop_slips(price: Float64Array) -> Float64Array:
+    """Return prices (S, W) without those next to nothing beside the series' median price."""
+    known = np.where(price > 0, price, np.nan)
+    some = np.isfinite(known).any(axis=1)
+    usual = np.full(len(price), np.nan)
+    usual[some] = np.nanmedian(known[some], axis=1)
+    return np.where(known < _SLIP * usual[:, None], np.nan, price)
 
 
 @dataclass(frozen=True)

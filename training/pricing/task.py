@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -10,7 +10,13 @@ from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.facts.facts import Facts
 from models.pricing.response.elasticity import ElasticityModel
-from models.pricing.response.fit import ElasticityConfig, fit_elasticities, fit_with_residuals
+from models.pricing.response.fit import (
+    ElasticityConfig,
+    find_fitted_series,
+    fit_elasticities,
+    fit_with_residuals,
+)
+from models.pricing.response.panel import hold_prices
 from training.non_inferiority import UnitValues
 from training.pricing.baselines import Baselines
 from training.pricing.change_values import ChangeWindow
@@ -26,6 +32,20 @@ from training.splits import span_of_sales
 from training.task import TIME, Progress
 
 __all__ = ["PRIMARY", "PricingConfig", "PricingTask", "evaluate", "train"]
+
+
+_MEANWHILE = (
+    "strategies that need no response (cost_plus, competitor_index) suggest prices, and price "
+    "tests (shopwright prices tests) find out what is not known"
+)
+_NOT_LEARNT = (
+    "what serves: the responses that are usual in other shops and that margins imply, since those "
+    f"of past prices here predict later changes no better than none; {_MEANWHILE}"
+)
+_BEHIND = (
+    "what serves: the learnt responses all the same, since the baselines take what promotions do "
+    "for the response to regular prices"
+)
 
 
 @dataclass(frozen=True)
@@ -59,25 +79,36 @@ def train(
 ) -> Trained[ElasticityModel]:
     """Fit on the earlier weeks, evaluate on later price changes, and refit on all weeks.
 
-    Raises BadInput where no price changes in the later weeks.
+    Where nothing can be evaluated, or the evaluation shows that nothing was learnt, the model has
+    the responses that are usual in other shops and that margins imply. Raises TooLittleData
+    without sales.
     """
     progress("weekly prices and units")
-    _, end = span_of_sales(facts, until, settings.timezone)
+    end = span_of_sales(facts, until, settings).sold_until
     panel, week_starts = read_price_panel(facts, settings, end)
+    if not find_fitted_series(panel, config.elasticity).any():
+        reason = (
+            f"no item sold at a price in {config.elasticity.min_weeks} weeks or more: no response "
+            "to prices is known"
+        )
+        return _train_unevaluated(ElasticityModel.without_series(), end, reason)
     n_weeks = len(week_starts)
     n_fit = int(config.fit_share * n_weeks)
     evaluated = panel.select_series(panel.sold.sum(1) >= config.min_selling_share * n_weeks)
     progress("fitting price response on the earlier weeks")
     # Read anew: usual prices, margins and what is a price list must not know later weeks.
-    earlier, _ = read_price_panel(facts, settings, week_starts[n_fit])
+    earlier = panel if not n_fit else read_price_panel(facts, settings, week_starts[n_fit])[0]
+    if not n_fit or not find_fitted_series(earlier, config.elasticity).any():
+        reason = f"{n_weeks} weeks leave none to evaluate on: responses are those usually measured"
+        return _train_unevaluated(fit_elasticities(panel, config.elasticity), end, reason)
     fitted = fit_with_residuals(earlier, config.elasticity)
     changes = collect_held_out_changes(fitted.model, evaluated, n_fit, config.elasticity)
     if not len(changes.series):
-        raise BadInput(
+        reason = (
             f"no price changed by more than {config.elasticity.min_change:.0%} in the last "
-            f"{n_weeks - n_fit} of {n_weeks} weeks, so price response cannot be evaluated",
-            hint="Import more history",
+            f"{n_weeks - n_fit} of {n_weeks} weeks, so price response cannot be evaluated"
         )
+        return _train_unevaluated(fit_elasticities(panel, config.elasticity), end, reason)
     baselines = Baselines.fit(evaluated.select_first_weeks(n_fit))
     evaluation = evaluate_predictions(
         fitted, evaluated, changes, baselines, week_starts[n_fit], settings.seed
@@ -85,15 +116,39 @@ def train(
     progress("placebo tests")
     evaluation = add_placebo_tests(evaluation, fitted, config.elasticity, settings.seed)
     window = ChangeWindow(evaluated, n_fit, config.elasticity)
+    at_cut, learnt = fitted.model, panel
+    if not evaluation.passed:
+        is_learnt = evaluation.comparisons[0].ours > 0
+        serving = _BEHIND if is_learnt else _NOT_LEARNT
+        notes = (*evaluation.notes, *evaluation.failed_bars, serving)
+        evaluation = replace(evaluation, failed_bars=(), notes=notes)
+        if not is_learnt:
+            at_cut = fit_elasticities(hold_prices(earlier), config.elasticity)
+            learnt = hold_prices(panel)
 
     def measure(folder: Path | None) -> dict[str, UnitValues]:
-        return window.measure(fitted.model if folder is None else ElasticityModel.load(folder))
+        return window.measure(at_cut if folder is None else ElasticityModel.load(folder))
 
     if not refit:
-        return Trained(evaluation, fitted.model, fitted.model, evaluation.cut, measure)
+        return Trained(evaluation, at_cut, at_cut, evaluation.cut, measure)
     progress("refitting on all data")
-    served = fit_elasticities(panel, config.elasticity)
-    return Trained(evaluation, fitted.model, served, end, measure)
+    served = fit_elasticities(learnt, config.elasticity)
+    return Trained(evaluation, at_cut, served, end, measure)
+
+
+def _train_unevaluated(
+    model: ElasticityModel, end: datetime, reason: str
+) -> Trained[ElasticityModel]:
+    """Return a model that nothing was held out for, with what serves meanwhile in the notes."""
+    evaluation = Evaluation(
+        task="pricing",
+        cut=end,
+        primary=PRIMARY,
+        comparisons=(),
+        failed_bars=(),
+        notes=(f"{reason}; {_MEANWHILE}",),
+    )
+    return Trained(evaluation, model, model, end, lambda _: {})
 
 
 def evaluate(

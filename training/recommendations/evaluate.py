@@ -13,6 +13,7 @@ from features.contracts.recommendations import RecommendationQuery
 from features.contracts.seeds import generator
 from models.ranking.model import TASKS, Policy, RankingTask, RecommendationModel
 from models.ranking.placement import Placement
+from models.ranking.policy_metrics import name_policy_metric, name_policy_p_value
 from models.ranking.recommender import Recommender
 from training.recommendations.baselines import (
     BUY_AGAIN,
@@ -43,9 +44,9 @@ UserSlates = dict[str, list[str]]  # item ids by user, best first
 class _TaskResult:
     """One task, evaluated.
 
-    curves   metric -> method -> its mean at each of DEPTHS
-    policy   the one that serves
-    passed   whether that policy may serve
+    curves       metric -> method -> its mean at each of DEPTHS
+    policy       the one that serves
+    failed_bar   why that policy may not serve; None where it may
     """
 
     comparison: Comparison
@@ -53,7 +54,7 @@ class _TaskResult:
     tables: tuple[MetricTable, ...]
     curves: Mapping[str, Mapping[str, Float64Array]]
     policy: Policy
-    passed: bool
+    failed_bar: str | None
 
 
 def evaluate_model(
@@ -112,7 +113,9 @@ class _ModelEvaluator:
             cut=data.cut,
             primary=PRIMARY,
             comparisons=tuple(result.comparison for result in results.values()),
-            passed=all(result.passed for result in results.values()),
+            failed_bars=tuple(
+                result.failed_bar for result in results.values() if result.failed_bar is not None
+            ),
             metrics=metrics,
             notes=tuple(notes),
             figures=_plot_results(results),
@@ -133,15 +136,18 @@ class _ModelEvaluator:
         simple_wins = task == "all" and scores[OURS].mean() < means[BUY_AGAIN_RULE]
         policy: Policy = "buy_again" if simple_wins else "ranker"
         comparison = _make_comparison(task, scores, means, tables[0])
+        metrics = _collect_metrics(task, methods, comparison.intervals[OURS])
+        if task == "all":
+            metrics |= _measure_policies(scores, policy)
         return _TaskResult(
             comparison=comparison,
-            metrics=_collect_metrics(task, methods, comparison.intervals[OURS]),
+            metrics=metrics,
             tables=tables,
             curves={
                 metric: methods.means_by_depth(metric, DEPTHS) for metric in ("NDCG", "recall")
             },
             policy=policy,
-            passed=_may_serve(task, policy, scores, comparison.strongest),
+            failed_bar=_find_failed_bar(task, policy, scores, comparison.strongest),
         )
 
     def _make_tables(self, task: RankingTask, methods: MethodMetrics) -> tuple[MetricTable, ...]:
@@ -215,19 +221,37 @@ def _make_comparison(
     )
 
 
-def _may_serve(
+def _measure_policies(scores: Mapping[str, Float64Array], policy: Policy) -> dict[str, float]:
+    """Return the metrics by which an experiment knows an arm that is clearly worse."""
+    rule, champion = scores[BUY_AGAIN_RULE], scores[OURS]
+    if policy == "buy_again":
+        champion = rule
+    return {
+        name_policy_metric("champion"): float(champion.mean()),
+        name_policy_metric("buy_again"): float(rule.mean()),
+        name_policy_p_value("buy_again"): compute_paired_p_value(champion, rule),
+    }
+
+
+def _find_failed_bar(
     task: RankingTask, policy: Policy, scores: Mapping[str, Float64Array], strongest: str
-) -> bool:
-    """Return whether what serves is not significantly behind its rival (paired test).
+) -> str | None:
+    """Return that what serves is significantly behind its rival (paired test); None where not.
 
     The rival is the strongest baseline in the task "all", EASE in the task "new". The strongest of
     several is ahead of an equal method by chance, so that being behind it alone says nothing.
     """
-    served = scores[OURS if policy == "ranker" else BUY_AGAIN_RULE]
-    rival = scores[strongest if task == "all" else EASE]
+    name = strongest if task == "all" else EASE
+    served, rival = scores[OURS if policy == "ranker" else BUY_AGAIN_RULE], scores[name]
     if served.mean() >= rival.mean():
-        return True
-    return compute_paired_p_value(served, rival) > SIGNIFICANCE_LEVEL
+        return None
+    p_value = compute_paired_p_value(served, rival)
+    if p_value > SIGNIFICANCE_LEVEL:
+        return None
+    return (
+        f"measurably behind its baseline: NDCG@10 {task} items {served.mean():.4f} against "
+        f"{rival.mean():.4f} of {name} (p = {p_value:.2g})"
+    )
 
 
 def _collect_metrics(

@@ -21,7 +21,7 @@ from features.online.histories import fetch_sorted
 from features.pipelines.expressions import before
 
 TIME_SPLIT = (
-    "time split: fitted on what occurred before the cut, judged on what was bought in the weeks "
+    "time split: fitted on what occurred before the cut, evaluated on what was bought in the weeks "
     "after it; every known item is ranked, nothing is sampled"
 )
 LEAVE_ONE_OUT = (

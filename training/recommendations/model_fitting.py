@@ -7,7 +7,7 @@ from datetime import datetime
 
 import numpy as np
 
-from features.contracts.errors import BadInput
+from features.contracts.errors import TooLittleData
 from models.ranking.calibration import Calibration, fit_calibration
 from models.ranking.cart import cart_columns
 from models.ranking.columns import FeatureNames, column_names
@@ -47,8 +47,13 @@ def fit_models(
             rows = join_rows([part[number] for part in parts])
             context.progress(f"fitting the ranker of {task} items")
             if not rows.relevant.any():
-                hint = "Import more history"
-                raise BadInput("no purchases to learn from before the cut", hint=hint)
+                if "all" not in rankers[number]:
+                    hint = "Import more history"
+                    raise TooLittleData("no purchases to learn from before the cut", hint=hint)
+                # Nobody bought an item for the first time: what ranks all items ranks new ones.
+                rankers[number][task] = rankers[number]["all"]
+                calibrations[number][task] = calibrations[number]["all"]
+                continue
             ranker_config = config.ranker(task)
             rankers[number][task] = fit_ranker(rows.to_grouped(columns), ranker_config, seed=seed)
             calibrations[number][task] = _fit_calibration(

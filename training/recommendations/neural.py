@@ -316,7 +316,8 @@ def evaluate(
             "no visitor did anything before the cut",
             hint="Import more history, or choose another --until",
         )
-    items = compute_offline_items(facts, window.cut)
+    per_buyer = settings.orders_per_buyer
+    items = compute_offline_items(facts, window.cut, orders_per_buyer=per_buyer)
     folder = settings.home / "neural"
     with join_processes() as rank:
         run = NetworkTraining(

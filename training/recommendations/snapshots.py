@@ -76,7 +76,9 @@ class TrainingContext:
             histories = compute_offline_histories(self.facts, cut)
             interactions = Interactions.from_histories(histories)
             retrieval = self._fit_sources(cut, interactions)
-            items = compute_offline_items(self.facts, cut)
+            items = compute_offline_items(
+                self.facts, cut, orders_per_buyer=self.settings.orders_per_buyer
+            )
             self._snapshots[cut] = Snapshot(cut, histories, items, interactions, retrieval)
         return self._snapshots[cut]
 

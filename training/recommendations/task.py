@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from configs.settings import Settings
-from features.contracts.errors import BadInput
+from features.contracts.errors import BadInput, TooLittleData
 from features.contracts.seeds import generator
 from features.facts.facts import Facts
 from models.ranking.model import Policy, RankingTask, RecommendationModel
@@ -42,6 +43,7 @@ from training.recommendations.snapshots import (
     read_orders,
 )
 from training.recommendations.user_values import UserWindow
+from training.recommendations.young_shop import train_without_rankers
 from training.results import OURS, Evaluation, Measure, Trained
 from training.splits import Window, end_of_data, windows
 from training.task import TIME, Progress
@@ -58,16 +60,37 @@ def train(
     refit: bool = True,
     progress: Progress,
 ) -> Trained[RecommendationModel]:
-    """Fit at the last cut, evaluate beside the baselines, and refit on all visible data."""
+    """Fit at the last cut, evaluate beside the baselines, and refit on all visible data.
+
+    Windows shrink to the time that there is. Where purchases of known users are too few for
+    rankers, a model without them is returned.
+    """
     end = end_of_data(facts, until, settings.timezone)
+    config = shrink_windows(facts, config, end)
     context = TrainingContext(facts, settings, config, progress)
-    evaluated, evaluation = _fit_and_evaluate(context, end)
+    try:
+        evaluated, evaluation = _fit_and_evaluate(context, end)
+    except TooLittleData as error:
+        return train_without_rankers(context, end, error, refit=refit)
     measure = _prepare_measure(context, end, evaluated)
     if not refit:
         return Trained(evaluation, evaluated, evaluated, evaluation.cut, measure)
     progress("refitting on all data")
     served = fit_model(context, end).with_policies(evaluated.policies)
     return Trained(evaluation, evaluated, served, end, measure)
+
+
+def shrink_windows(
+    facts: Facts, config: RecommendationsConfig, end: datetime
+) -> RecommendationsConfig:
+    """Return the config with shorter windows where there is less history than they need.
+
+    They need their own time, for the test and for the rankers, and one window more before.
+    """
+    first = facts.read("events").occurred_at.min().to_pyarrow().as_py()
+    n_weeks = math.ceil((end - first) / timedelta(weeks=1))
+    longest = max(1, n_weeks // (config.n_windows + 2))
+    return replace(config, window_weeks=min(config.window_weeks, longest))
 
 
 def evaluate(
@@ -153,7 +176,7 @@ def _fit_and_evaluate(
     snapshot = context.snapshot(window.cut)
     relevant = find_relevant_items(context.facts, window, snapshot)
     if not relevant["all"]:
-        raise BadInput(
+        raise TooLittleData(
             "nobody bought a known item after the cut",
             hint="Import more history, or choose another --until",
         )
@@ -163,7 +186,7 @@ def _fit_and_evaluate(
     described = {
         "protocol": TIME_SPLIT,
         "known": f"events before {window.cut.isoformat()}",
-        "to be foretold": f"purchases until {window.end.isoformat()}",
+        "to be predicted": f"purchases until {window.end.isoformat()}",
     }
     return model, replace(evaluation, data=described | _count_data(snapshot, relevant))
 
@@ -265,8 +288,8 @@ def _count_data(
     return {
         "users known": len(snapshot.histories),
         "items known": len(snapshot.interactions.item_ids),
-        "users judged, all items": len(relevant["all"]),
-        "users judged, items new to the user": len(relevant["new"]),
+        "users evaluated, all items": len(relevant["all"]),
+        "users evaluated, items new to the user": len(relevant["new"]),
     }
 
 

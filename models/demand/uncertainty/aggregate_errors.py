@@ -11,12 +11,12 @@ from features.contracts.arrays import Float64Array, StringArray
 from models.demand.reconcile import LEVELS
 from models.demand.uncertainty.aggregates import (
     FIRST_GUESS,
+    NEAR,
     SPANS,
     AggregateSpread,
     LevelSpreads,
     fit_aggregate_spread,
 )
-from models.demand.uncertainty.backtest_calibration import NEAR
 
 
 @dataclass(frozen=True)

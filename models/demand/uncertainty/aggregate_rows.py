@@ -8,8 +8,7 @@ import pyarrow.compute as pc
 
 from features.contracts.arrays import Float64Array
 from models.demand.reconcile import ITEM, sum_to_level
-from models.demand.uncertainty.aggregates import AggregateDistributions, LevelSpreads
-from models.demand.uncertainty.backtest_calibration import NEAR
+from models.demand.uncertainty.aggregates import NEAR, AggregateDistributions, LevelSpreads
 from models.demand.uncertainty.counts import QUANTILE_NAMES
 
 _SERIES = ["unique_id", "zone"]

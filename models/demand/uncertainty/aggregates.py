@@ -15,6 +15,7 @@ conformal. A level with few aggregates is shrunk towards the level below it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -34,9 +35,11 @@ from models.demand.uncertainty.counts import (
 
 FILE = "sums.json"
 SPANS = (1, 2, 4, 8)  # weeks over which sums are fitted; other numbers of weeks are interpolated
+NEAR = 4  # horizons up to here share a distribution, those beyond another
 _PRIOR_DEVIATION = 0.5  # of a level's logarithms around those of the level below
 _LOG_BOUNDS = (-12.0, 5.0)
 _TINY = 1e-6
+_FINEST = "category"  # of the levels of reconcile, which servers do not load
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,11 @@ class LevelSpreads:
             self.spans[span.high].quantiles(mean, levels),
         )
 
+    def quantiles_by_week(self, mean: Float64Array) -> Float64Array:
+        """Return weeks × 3 quantiles of single weeks, the first one after the origin first."""
+        near = (np.arange(len(mean)) < NEAR)[:, None]
+        return np.where(near, self.quantiles(mean, 1), self.far.quantiles(mean))
+
     def pit(
         self, actual: Float64Array, mean: Float64Array, weeks: float, rng: np.random.Generator
     ) -> Float64Array:
@@ -203,6 +211,25 @@ class AggregateDistributions:
     ) -> Float64Array:
         """Return the randomised PIT of n items over `weeks` weeks, by the nearest of SPANS."""
         return self.items[_locate_span(weeks).nearest].pit(actual, mean, dense, rng)
+
+    def dispersion(self, mean: Float64Array, dense: BoolArray, weeks: float) -> Float64Array:
+        """Return alpha of the units of n items in `weeks` weeks: variance = mean + alpha mean².
+
+        mean    n, of all these weeks together
+        """
+        span = _locate_span(weeks)
+        low, high = (self.items[place].alpha(mean, dense) for place in (span.low, span.high))
+        return np.asarray((1 - span.share) * low + span.share * high, np.float64)
+
+    def common_error(self, weeks: float) -> float:
+        """Return the standard deviation of the logarithm that the forecasts of a category miss
+        together in `weeks` weeks; a first guess without backtests of categories."""
+        spreads = self.levels.get(_FINEST)
+        if spreads is None:
+            return math.sqrt(FIRST_GUESS.common)
+        span = _locate_span(weeks)
+        low, high = (spreads.spans[place].common for place in (span.low, span.high))
+        return math.sqrt((1 - span.share) * low + span.share * high)
 
     def save(self, folder: Path) -> None:
         """Write sums.json."""

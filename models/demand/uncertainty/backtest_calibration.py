@@ -10,10 +10,9 @@ import numpy as np
 from features.contracts.arrays import Float64Array
 from models.demand.blend import METHODS, Blend, Segments, fit_blend
 from models.demand.stacking import Evidence
-from models.demand.uncertainty.aggregates import SPANS, ItemSpread, LevelSpreads
+from models.demand.uncertainty.aggregates import NEAR, SPANS, ItemSpread, LevelSpreads
 from models.demand.uncertainty.counts import QUANTILES, fit_count_distribution
 
-NEAR = 4  # horizons up to here share a distribution, those beyond another
 _MIN_ROWS = 1_000
 
 
@@ -106,12 +105,14 @@ def calibrate(
     rng: np.random.Generator,
     simple: Sequence[PastForecasts] = (),
     learner_share: float = 0.0,
+    blend: Blend | None = None,
 ) -> Calibration:
     """Fit a calibration to forecasts of earlier origins; weeks from `n_known` on are left out.
 
     past     with all methods; spreads and blend are fitted to them
     simple   of further origins, without the learner; the blend reads them too
     learner_share   of the blend before any backtest
+    blend    None: it is fitted too
     """
     over = [forecasts.select_steps(1, n_known - forecasts.origin) for forecasts in past]
     near = [forecasts.select_steps(1, NEAR) for forecasts in over]
@@ -119,7 +120,8 @@ def calibrate(
         forecasts.select_steps(1, min(NEAR, n_known - forecasts.origin)) for forecasts in simple
     ]
     all_weeks = _stack_weeks([*near, *further])
-    blend = fit_blend(all_weeks.move_with_drift(), all_weeks.segments, learner_share)
+    if blend is None:
+        blend = fit_blend(all_weeks.move_with_drift(), all_weeks.segments, learner_share)
     near_weeks = _stack_weeks(near)
     near_spread = _fit_spread(near_weeks.blend(blend), rng)
     far_weeks = _stack_weeks([forecasts.select_steps(NEAR + 1) for forecasts in over])

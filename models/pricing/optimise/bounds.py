@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from features.contracts.money import minor_digits
 from features.contracts.pricing import PricingItem
+from models.pricing.optimise.endings import (
+    DEFAULT_ENDINGS,
+    Endings,
+    find_residues,
+    to_step_minor,
+)
 from models.pricing.rules import (
     CEILING,
     CHANGE,
@@ -119,25 +126,25 @@ def _find_ceiling(item: PricingItem, rules: PricingRules) -> float:
     return max(item.opening_list_price_minor * (1 + rules.max_over_list), current)
 
 
-def build_ladder(lowest: float, highest: float, endings: tuple[int, ...]) -> Sequence[int]:
+def build_ladder(
+    lowest: float, highest: float, endings: Endings, digits: int = 2, step_minor: int = 1
+) -> Sequence[int]:
     """Return all whole prices within the bounds that have an allowed ending, ascending.
 
-    >>> list(build_ladder(180, 230, (9,)))
+    `digits` are those of the currency after the point, `step_minor` the smallest step of prices.
+
+    >>> list(build_ladder(180, 230, ("9",)))
     [189, 199, 209, 219, 229]
-    >>> list(build_ladder(180, 230, (99,)))
+    >>> list(build_ladder(180, 230, (".99",)))
     [199]
     >>> list(build_ladder(3, 5, ()))
     [3, 4, 5]
-
-    An ending below 10 is one digit: 9 allows 1.29, 99 allows 1.99.
+    >>> list(build_ladder(106_000, 109_000, ("9.00",), step_minor=100))
+    [106900, 107900, 108900]
     """
     first, last = max(1, math.ceil(lowest - _TINY)), math.floor(highest + _TINY)
-    if not endings:
-        return range(first, last + 1)
-    ladders = []
-    for ending in endings:
-        step = 10 if ending < 10 else 100
-        ladders.append(range(first + (ending - first) % step, last + 1, step))
+    modulus, residues = find_residues(endings, digits, step_minor)
+    ladders = [range(first + (rest - first) % modulus, last + 1, modulus) for rest in residues]
     if len(ladders) == 1:
         return ladders[0]
     return sorted(set().union(*ladders))
@@ -148,7 +155,10 @@ def find_allowed_prices(item: PricingItem, rules: PricingRules) -> AllowedPrices
 
     Where there are none, soft rules are given up, the least important first, until there are.
     """
-    bounds, endings = list_bounds(item, rules), rules.endings
+    bounds = list_bounds(item, rules)
+    endings = DEFAULT_ENDINGS if rules.endings is None else rules.endings
+    digits = minor_digits(item.currency)
+    step_minor = to_step_minor(rules.price_step, item.currency)
     given_up: tuple[str, ...] = ()
     soft_rules = sorted(
         (name for name in rules.soft if name in _ITEM_RULES), key=lambda name: rules.soft[name]
@@ -163,7 +173,7 @@ def find_allowed_prices(item: PricingItem, rules: PricingRules) -> AllowedPrices
             lowest = bound.lowest if bound.lowest > lowest else lowest
             highest = bound.highest if bound.highest < highest else highest
         allows_current = lowest - _TINY <= item.current_price_minor <= highest + _TINY
-        prices = build_ladder(lowest, highest, endings)
+        prices = build_ladder(lowest, highest, endings, digits, step_minor)
         if prices:
             break
     return AllowedPrices(bounds, prices, given_up, allows_current)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from features.contracts.pricing import Objective, PricingItem
 from models.pricing.optimise.bounds import AllowedPrices, find_allowed_prices
-from models.pricing.rules import PricingRules
+from models.pricing.rules import AssortmentPart, PricingRules, select_rules
 
 OPTIMISE = "optimise"
 NO_PRICE = "no price satisfies all rules"
@@ -42,8 +42,16 @@ class ItemChoices:
 def find_choices(
     items: Sequence[PricingItem], rules: PricingRules, presets: Mapping[str, PricingRules]
 ) -> list[ItemChoices]:
-    """Return the choices of every item under the preset of its lifecycle stage, else `rules`."""
-    return [find_item_choices(item, presets.get(item.stage or "", rules)) for item in items]
+    """Return the choices of every item under the preset of its lifecycle stage, else `rules`; the
+    scopes of `rules` apply over both."""
+    by_part: dict[AssortmentPart, PricingRules] = {}
+    choices = []
+    for item in items:
+        part = AssortmentPart.of(item)
+        if part not in by_part:
+            by_part[part] = select_rules(rules, presets.get(part.stage)).apply_scopes(part)
+        choices.append(find_item_choices(item, by_part[part]))
+    return choices
 
 
 def find_item_choices(item: PricingItem, rules: PricingRules) -> ItemChoices:

@@ -27,7 +27,7 @@ from models.pricing.optimise.problem import (
     flatten_ladders,
 )
 from models.pricing.optimise.solver import BrokenRule, solve
-from models.pricing.optimise.waterfall import SearchResult, explain_prices
+from models.pricing.optimise.waterfall import KeptPrice, SearchResult, explain_prices
 from models.pricing.rules import CHANGES, ORDER, PricingRules
 
 NO_ORDER = "no price satisfies the family order"
@@ -55,11 +55,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class OptimisedPrices:
-    """The suggestions, largest gain first, and how many items keep their price, by reason."""
+    """The suggestions, largest gain first, and the items that keep their price, each with its
+    reason."""
 
     suggestions: tuple[PriceSuggestion, ...]
-    kept: Counter[str]
+    kept_prices: tuple[KeptPrice, ...]
     outcome: Outcome
+
+    @property
+    def kept(self) -> Counter[str]:
+        """How many items keep their price, by reason."""
+        return Counter(price.reason for price in self.kept_prices)
 
 
 def optimise_prices(
@@ -75,7 +81,7 @@ def optimise_prices(
     """
     if not items:
         outcome = Outcome(value=0.0, keeping=0.0, bound=0.0, gap=0.0, n_steps=0, broken=())
-        return OptimisedPrices((), Counter(), outcome)
+        return OptimisedPrices((), (), outcome)
     choices = sorted(
         find_choices(items, rules, presets or {}),
         key=lambda of_item: (of_item.item.item_id, of_item.item.zone),
@@ -92,7 +98,7 @@ def optimise_prices(
             suggestion.zone,
         )
     )
-    return OptimisedPrices(tuple(suggestions), kept, outcome)
+    return OptimisedPrices(tuple(suggestions), tuple(kept), outcome)
 
 
 def estimate_gain(suggestion: PriceSuggestion, objective: Objective) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -88,15 +87,24 @@ class SearchResult:
         return [problem.limits[k].rule for k in np.argmax(weights, axis=0).tolist()]
 
 
+@dataclass(frozen=True)
+class KeptPrice:
+    """An item that keeps its price, and why."""
+
+    item_id: str
+    zone: str
+    reason: str
+
+
 def explain_prices(
     result: SearchResult, rules: PricingRules
-) -> tuple[list[PriceSuggestion], Counter[str]]:
+) -> tuple[list[PriceSuggestion], list[KeptPrice]]:
     """Return a suggestion with its reasons for each item that changes, and why the others stay."""
     prices = result.problem.choices.prices[result.solution.selection]
     current = result.columns.current
     changed = np.flatnonzero(prices != current)
     unchanged = np.flatnonzero(prices == current)
-    kept = Counter(_explain_kept_price(result, index) for index in unchanged.tolist())
+    kept = [_explain_kept_price(result, index) for index in unchanged.tolist()]
     new_prices = prices[changed].astype(np.float64)
     expected = predict_effects(result.columns, changed, new_prices)
     against_keeping = compare_with_current(result.columns, changed, new_prices)
@@ -229,7 +237,12 @@ def describe_broken_rule(broken: BrokenRule, currency: str) -> str:
     return f"{broken.n_groups} groups are {short} {currency} {what}, the nearest found"
 
 
-def _explain_kept_price(result: SearchResult, index: int) -> str:
+def _explain_kept_price(result: SearchResult, index: int) -> KeptPrice:
+    item = result.choices[index].item
+    return KeptPrice(item.item_id, item.zone, _find_kept_reason(result, index))
+
+
+def _find_kept_reason(result: SearchResult, index: int) -> str:
     choices, prices = result.choices[index], result.prices
     if choices.kept_reason is not None:
         return choices.kept_reason

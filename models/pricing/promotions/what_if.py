@@ -22,6 +22,7 @@ from features.contracts.errors import BadInput
 from features.contracts.pricing import Band, Effect, PricingItem
 from models.pricing.optimise.objective import ItemColumns
 from models.pricing.promotions.family_switching import share_family_units
+from models.pricing.promotions.future_money import Money, build_band
 from models.pricing.promotions.mechanics import Campaign, Mechanic, compute_paid_prices
 from models.pricing.promotions.promotion_response import PromotionResponse
 
@@ -31,13 +32,18 @@ _N_POINTS = 9  # equally likely values of each source of error
 _NORMAL = np.array([NormalDist().inv_cdf((k + 0.5) / _N_POINTS) for k in range(_N_POINTS)])
 
 
+class NoForecast(BadInput):
+    """None of the items of a promotion has a price and a forecast."""
+
+
 @dataclass(frozen=True)
 class PromotedItem:
     """One item: what is paid on average, and the effect against not promoting it.
 
     price_minor     mean price paid
     expected        over the promotion
-    against_none    less what the item would do without it
+    without         what the item would do without it
+    against_none    the difference of the two
     lost_to_others  part of `against_none`: what the other promoted items take from it
     cannibalised    what the rest of its family loses to it; profit and revenue below 0
     after           what the week after loses, since buyers stocked up
@@ -49,6 +55,7 @@ class PromotedItem:
     current_price_minor: int
     price_minor: int
     expected: Effect
+    without: Effect
     against_none: Effect
     lost_to_others: Effect
     cannibalised: Effect
@@ -86,6 +93,7 @@ class WhatIf:
     campaign: Campaign
     items: tuple[PromotedItem, ...]
     expected: Effect
+    without: Effect
     against_none: Effect
     cannibalised: Effect
     after: Effect
@@ -111,7 +119,7 @@ def evaluate_campaign(
     to log units, none without it.
     """
     if not items:
-        raise BadInput("a promotion needs items with a price and a forecast", where="item_ids")
+        raise NoForecast("a promotion needs items with a price and a forecast", where="item_ids")
     everything = [*items, *families]
     lift = np.zeros(len(items)) if lift is None else lift
     if response is None:
@@ -120,36 +128,6 @@ def evaluate_campaign(
         campaign, everything, len(items), horizon_weeks, response, np.asarray(lift)
     )
     return evaluation.summarise()
-
-
-@dataclass(frozen=True)
-class _Money:
-    """Units, net revenue and net profit in each future, of one item or summed (F,)."""
-
-    units: Float64Array
-    revenue: Float64Array
-    profit: Float64Array
-
-    def to_effect(self) -> Effect:
-        """Return the bands."""
-        return Effect(build_band(self.units), build_band(self.revenue), build_band(self.profit))
-
-    def add(self, other: _Money) -> _Money:
-        """Return the sum."""
-        return _Money(
-            self.units + other.units, self.revenue + other.revenue, self.profit + other.profit
-        )
-
-
-def build_band(values: Float64Array) -> Band:
-    """Return p10, p50, p90 of values (F,), the last of which is the middle.
-
-    A band contains its middle, also where the value has its extreme within it.
-    """
-    middle = float(values[-1])
-    futures = np.sort(values[:-1])
-    low, high = futures[int(0.1 * len(futures))], futures[-1 - int(0.1 * len(futures))]
-    return Band(min(float(low), middle), middle, max(float(high), middle))
 
 
 @dataclass(frozen=True)
@@ -333,14 +311,14 @@ class _Evaluation:
         reduced = reduced / (1 - share + reduced)
         return np.asarray(current * (1 - reduced) + self.response_prices * reduced)
 
-    def _count_money(self, units: Float64Array, paid: Float64Array) -> _Money:
+    def _count_money(self, units: Float64Array, paid: Float64Array) -> Money:
         """Return units, revenue and profit of the items (N, F) at mean prices paid (N, F or 1)."""
         net_price = paid / self.columns.tax[:, None]
         revenue = units * net_price
-        return _Money(units, revenue, revenue - units * self.columns.cost[:, None])
+        return Money(units, revenue, revenue - units * self.columns.cost[:, None])
 
     @cached_property
-    def after(self) -> _Money:
+    def after(self) -> Money:
         """What the week after the campaign loses (N, F)."""
         week = self.base_units / self.campaign.weeks
         lost = week * (self.dip_factor - 1)
@@ -352,10 +330,10 @@ class _Evaluation:
         n, current = self.n_promoted, self.columns.current[:, None]
         expected = self._count_money(self.units, self.paid)
         base = self._count_money(self.base_units, current)
-        against = _subtract(expected, base)
+        against = expected.subtract(base)
         alone = self._count_money(self.units_alone, self.paid)
-        lost = _subtract(expected, alone)
-        cannibalised = self._share_out_losses(_select(against, slice(n, None)))
+        lost = expected.subtract(alone)
+        cannibalised = self._share_out_losses(against.select(slice(n, None)))
         promoted = []
         for index, item in enumerate(self.items[:n]):
             promoted.append(
@@ -363,18 +341,19 @@ class _Evaluation:
                     item_id=item.item_id,
                     current_price_minor=item.current_price_minor,
                     price_minor=round(float(self.paid[index, -1])),
-                    expected=_select(expected, index).to_effect(),
-                    against_none=_select(against, index).to_effect(),
-                    lost_to_others=_select(lost, index).to_effect(),
-                    cannibalised=_select(cannibalised, index).to_effect(),
-                    after=_select(self.after, index).to_effect(),
+                    expected=expected.select(index).to_effect(),
+                    without=base.select(index).to_effect(),
+                    against_none=against.select(index).to_effect(),
+                    lost_to_others=lost.select(index).to_effect(),
+                    cannibalised=cannibalised.select(index).to_effect(),
+                    after=self.after.select(index).to_effect(),
                     known=not math.isnan(self.response.slope[index]),
                     lift=math.exp(self.lift[index]),
                 )
             )
         totals = [
-            _sum_items(_select(money, slice(0, n)))
-            for money in (expected, against, cannibalised, self.after)
+            money.select(slice(0, n)).sum_items()
+            for money in (expected, against, cannibalised, self.after, base)
         ]
         return WhatIf(
             campaign=self.campaign,
@@ -383,13 +362,14 @@ class _Evaluation:
             against_none=totals[1].to_effect(),
             cannibalised=totals[2].to_effect(),
             after=totals[3].to_effect(),
+            without=totals[4].to_effect(),
             net=totals[1].add(totals[2]).add(totals[3]).to_effect(),
             threshold=self._summarise_threshold(),
             redeemed=self._count_redeemed(),
             notes=self._list_notes(),
         )
 
-    def _share_out_losses(self, others: _Money) -> _Money:
+    def _share_out_losses(self, others: Money) -> Money:
         """Return what the rest of the families loses, by the promoted item it loses to (n, F).
 
         Of a family in which several items are promoted, in proportion to what each gains alone.
@@ -405,7 +385,7 @@ class _Evaluation:
             weights = gained[promoted] / gained[promoted].sum(0)
             for name, values in shares.items():
                 values[promoted] = weights * getattr(others, name)[rest].sum(0)
-        return _Money(**shares)
+        return Money(**shares)
 
     def _summarise_threshold(self) -> ThresholdResult | None:
         if self.threshold is None:
@@ -442,17 +422,3 @@ class _Evaluation:
                 f"{self.campaign.switching:.0%} are assumed to come from the family"
             )
         return tuple(notes)
-
-
-def _subtract(money: _Money, other: _Money) -> _Money:
-    return _Money(
-        money.units - other.units, money.revenue - other.revenue, money.profit - other.profit
-    )
-
-
-def _select(money: _Money, index: int | slice) -> _Money:
-    return _Money(money.units[index], money.revenue[index], money.profit[index])
-
-
-def _sum_items(money: _Money) -> _Money:
-    return _Money(money.units.sum(0), money.revenue.sum(0), money.profit.sum(0))

@@ -31,6 +31,11 @@ from models.pricing.response.treatments import centre_treatments, combine_treatm
 KIND = "pricing"
 ALONE, LOG_LINEAR, CHOICE = "alone", "log-linear", "choice"  # forms of the nests
 _GRADES = tuple(EvidenceGrade)
+_NUMBERS = (
+    *("elasticity", "error", "depth", "depth_error", "announced", "announced_error", "own"),
+    *("share", "inside", "pull", "cross_received", "cross_sent", "cross_error"),
+    *("lowest", "highest"),
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,17 @@ class ElasticityModel:
         keys = zip(item_ids, zones, strict=True)
         self._series_of = {key: series for series, key in enumerate(keys)}
 
+    @classmethod
+    def without_series(cls) -> Self:
+        """Return a model that knows no response: every item is unknown to it."""
+        numbers, codes = np.zeros(0), np.zeros(0, np.int64)
+        columns: dict[str, AnyArray] = dict.fromkeys(_NUMBERS, numbers)
+        columns |= dict.fromkeys(("n_changes", "n_reductions", "grade"), codes)
+        columns |= dict.fromkeys(("responses", "own_responses"), np.zeros((0, 3)))
+        columns |= {"effects": np.zeros((0, 0)), "family": np.zeros(0, object)}
+        none = np.zeros(0, object)
+        return cls(none, none, controls=(), form=ALONE, **columns)
+
     def find_series(self, keys: Iterable[tuple[str, str]]) -> Int64Array:
         """Return the index (n,) of each (item id, zone) among the series; -1 where unknown."""
         return np.array([self._series_of.get(key, -1) for key in keys], np.int64)
@@ -120,12 +136,15 @@ class ElasticityModel:
         """Return what is known about `item_ids` in `zone`, in that order."""
         series = self._find_items(item_ids, zone)
         known = series >= 0
-        grades = np.where(known, self.columns["grade"][series], _GRADES.index(EvidenceGrade.D))
+        grades = np.full(len(series), _GRADES.index(EvidenceGrade.D))
+        grades[known] = self.columns["grade"][series[known]]
+        n_changes = np.zeros(len(series), np.int64)
+        n_changes[known] = self.columns["n_changes"][series[known]]
         return PriceResponse(
             elasticity=self._select("elasticity", series),
             error=self._select("error", series),
             grade=[_GRADES[code] for code in grades],
-            n_changes=np.where(known, self.columns["n_changes"][series], 0),
+            n_changes=n_changes,
             lowest_minor=self._select("lowest", series),
             highest_minor=self._select("highest", series),
         )
@@ -142,7 +161,10 @@ class ElasticityModel:
 
     def _select(self, name: str, series: Int64Array) -> Float64Array:
         """Return a column at the series (n,); NaN where the series is -1."""
-        return np.where(series >= 0, self.columns[name][series], np.nan)
+        known = series >= 0
+        values = np.full(len(series), np.nan)
+        values[known] = self.columns[name][series[known]]
+        return values
 
     def find_lifts(self, item_ids: Sequence[str], zone: str) -> dict[str, Float64Array]:
         """Return what each kind of promotion adds to log units (n,) at full reach, price apart.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.contracts.arrays import AnyArray, Float64Array, Int64Array
+from features.contracts.arrays import AnyArray, BoolArray, Float64Array, Int64Array
 from features.contracts.categories import codes
 from features.contracts.errors import BadInput
 from models.pricing.response.choice_form import (
@@ -87,9 +87,14 @@ def fit_elasticities(panel: PricePanel, config: ElasticityConfig) -> ElasticityM
     return fit_with_residuals(panel, config).model
 
 
+def find_fitted_series(panel: PricePanel, config: ElasticityConfig) -> BoolArray:
+    """Return the series (S,) that sold in enough weeks for a response."""
+    return np.asarray(panel.sold.sum(1) >= config.min_weeks)
+
+
 def fit_with_residuals(panel: PricePanel, config: ElasticityConfig) -> FittedElasticities:
     """Fit as `fit_elasticities` does, and return what the responses were fitted on as well."""
-    sells_enough = panel.sold.sum(1) >= config.min_weeks
+    sells_enough = find_fitted_series(panel, config)
     if not sells_enough.any():
         raise BadInput(
             f"no item sold in {config.min_weeks} weeks or more, so no price response can be fitted",

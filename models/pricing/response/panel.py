@@ -132,3 +132,20 @@ def find_usual_prices(log_price: Float64Array) -> Float64Array:
         middle = np.maximum(counts // 2, 0)[:, :, None]
         usual_prices[rows] = np.take_along_axis(windows, middle, axis=2)[:, :, 0]
     return usual_prices
+
+
+def hold_prices(panel: PricePanel) -> PricePanel:
+    """Return the panel as if no price had ever changed: its responses are those of the prior."""
+
+    def hold(values: Float64Array) -> Float64Array:
+        known = np.isfinite(values)
+        mean = np.where(known, values, 0.0).sum(1) / np.maximum(known.sum(1), 1)
+        return np.where(known, mean[:, None], np.nan)
+
+    return replace(
+        panel,
+        log_price=hold(panel.log_price),
+        log_list=hold(panel.log_list),
+        log_ratio=np.where(np.isfinite(panel.log_ratio), 0.0, np.nan),
+        announced=np.zeros(panel.announced.shape),
+    )

@@ -9,6 +9,7 @@ import numpy as np
 from features.contracts.arrays import Int64Array, ObjectArray
 from features.contracts.recommendations import Reason
 from models.ranking.cart import Cart, CartSource
+from models.ranking.catalogue import Catalogue
 from models.ranking.model import Policy, RecommendationModel
 from models.ranking.scored_items import ScoredItems
 from models.ranking.scorers.scorer import ScoringRequest
@@ -18,8 +19,8 @@ from models.ranking.visitor import Visitor
 class BoughtTogetherScorer:
     """Completes the cart of the context items, by its ranker or by association rules alone."""
 
-    def __init__(self, model: RecommendationModel, carts: CartSource) -> None:
-        self._model, self._carts = model, carts
+    def __init__(self, model: RecommendationModel, catalogue: Catalogue, carts: CartSource) -> None:
+        self._model, self._catalogue, self._carts = model, catalogue, carts
 
     def score(self, request: ScoringRequest) -> ScoredItems:
         """Score items outside the cart."""
@@ -50,16 +51,15 @@ class BoughtTogetherScorer:
         return ScoredItems(
             positions=candidates,
             scores=self._model.rankers["cart"].score(matrix),
-            reasons=_find_reasons(cart, visitor, candidates),
+            reasons=self._find_reasons(cart, visitor, candidates),
             matrix=matrix,
             task="cart",
             cart=cart,
         )
 
-
-def _find_reasons(cart: Cart, visitor: Visitor, candidates: Int64Array) -> ObjectArray:
-    reasons = np.full(len(candidates), Reason.POPULAR, object)
-    reasons[cart.near[candidates] > 0] = Reason.SIMILAR
-    reasons[np.isin(candidates, visitor.bought)] = Reason.BUY_AGAIN
-    reasons[cart.together[candidates] > 0] = Reason.BOUGHT_TOGETHER
-    return reasons
+    def _find_reasons(self, cart: Cart, visitor: Visitor, candidates: Int64Array) -> ObjectArray:
+        reasons = self._catalogue.general_reasons(candidates)
+        reasons[cart.near[candidates] > 0] = Reason.SIMILAR
+        reasons[np.isin(candidates, visitor.bought)] = Reason.BUY_AGAIN
+        reasons[cart.together[candidates] > 0] = Reason.BOUGHT_TOGETHER
+        return reasons

@@ -66,5 +66,12 @@ class CandidateRanking:
         popularity = self._catalogue.popularity[positions].astype(np.float64)
         scores = score_by_buy_again_rule(decayed_frequency[positions], popularity)
         is_bought = np.isin(positions, visitor.bought)
-        reasons = np.where(is_bought, Reason.BUY_AGAIN, Reason.POPULAR).astype(object)
+        is_similar = np.zeros(len(positions), bool)
+        if not self._model.rankers:  # what was had together is all that is learnt
+            similarity = np.maximum(visitor.ease.at(positions).astype(np.float64), 0.0)
+            is_similar = ~is_bought & (similarity > 0)
+            scores = scores + similarity
+        reasons = self._catalogue.general_reasons(positions)
+        reasons[is_similar] = Reason.SIMILAR
+        reasons[is_bought] = Reason.BUY_AGAIN
         return ScoredItems(positions, scores, reasons)

@@ -25,22 +25,26 @@ class GivenListScorer:
         positions = np.unique(positions[positions >= 0])
         if not request.visitor.is_known:
             popularity = self._catalogue.popularity[positions].astype(np.float64)
-            return ScoredItems.with_reason(positions, popularity, Reason.POPULAR)
+            reasons = self._catalogue.general_reasons(positions)
+            return ScoredItems(positions, popularity, reasons)
         return self._ranking.score(request, positions, "all")
 
 
 def append_unknown_items(
     query: RecommendationQuery, slate: Sequence[ScoredItem], known: Container[str]
 ) -> tuple[ScoredItem, ...]:
-    """Append the items of the given list that are not `known`, in the order given."""
-    lowest = min((item.score for item in slate), default=0.0)
+    """Append the items of the given list that are not `known`, in the order given.
+
+    Nobody has bought them, as far as anybody knows: they are new.
+    """
+    lowest = min((item.falling_score for item in slate), default=0.0)
     unknown = [
         item_id
         for item_id in dict.fromkeys(query.candidate_ids or ())
         if item_id not in known and item_id not in query.exclude_item_ids
     ]
     behind = [
-        ScoredItem(item_id, len(slate) + n, lowest - n, Reason.POPULAR)
+        ScoredItem(item_id, len(slate) + n, lowest - n, Reason.NEW, lowest - n)
         for n, item_id in enumerate(unknown, start=1)
     ]
     return tuple([*slate, *behind][: query.count])

@@ -44,26 +44,33 @@ def make_fixed_lists(catalogue: Catalogue) -> Mapping[str, ScoredItems]:
 def _find_popular(catalogue: Catalogue) -> ScoredItems:
     positions = top_positions(catalogue.popularity, catalogue.n_items)
     scores = catalogue.popularity[positions].astype(np.float64)
-    return ScoredItems.with_reason(positions, scores, Reason.POPULAR)
+    return ScoredItems(positions, scores, catalogue.general_reasons(positions))
 
 
 def _find_trending(catalogue: Catalogue) -> ScoredItems:
     """Return rising items: orders a week now over the usual ones, by two decays.
 
     Both have _TRENDING_PRIOR orders added. A steady r orders a week add up to r / -ln(decay), so
-    that each sum times -ln(decay) is a weekly rate.
+    that each sum times -ln(decay) is a weekly rate. An item that would not rise without one order
+    made just now is left out: what one buyer does is no trend.
     """
-    now = catalogue.column("orders_decayed_fast") * -math.log(FAST_DECAY_PER_WEEK)
+    weight = -math.log(FAST_DECAY_PER_WEEK)
+    now = catalogue.column("orders_decayed_fast") * weight
     usual = catalogue.column("orders_decayed") * -math.log(DECAY_PER_WEEK)
     scores = np.log((now + _TRENDING_PRIOR) / (usual + _TRENDING_PRIOR))
-    rising = np.flatnonzero(scores > 0)
+    rising = np.flatnonzero(now - weight > usual)
     return ScoredItems.with_reason(rising, scores[rising], Reason.TRENDING).order()
 
 
 def _find_new_arrivals(catalogue: Catalogue) -> ScoredItems:
-    """Return the items that arrived in the last four weeks, the newest first."""
+    """Return the items that arrived in the last four weeks, the newest first.
+
+    In a young shop, in the later half of its time: with its first events every item seems to
+    arrive.
+    """
     age = catalogue.column("age_days", missing=np.inf)
-    new = np.flatnonzero(age <= _NEW_ARRIVAL_DAYS)
+    shop_days = float(age[np.isfinite(age)].max(initial=0.0))
+    new = np.flatnonzero(age <= min(_NEW_ARRIVAL_DAYS, shop_days / 2))
     return ScoredItems.with_reason(new, -age[new], Reason.NEW).order()
 
 

@@ -37,7 +37,7 @@ from models.ranking.slate.merchandising_rules import (
 
 _MAX_CANDIDATES = 500  # that take part in diversity, caps and exploration
 _MAX_FILLERS = 200  # of each list of fillers
-_FOCUS_REASONS = (Reason.POPULAR, Reason.SIMILAR, Reason.PROMOTED)
+_FOCUS_REASONS = (Reason.POPULAR, Reason.SIMILAR, Reason.PROMOTED, Reason.NEW)
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,18 @@ class DraftSlate:
         """Return the rows of `scored` in the slate, by rank."""
         return np.array([choice.row for choice in self.choices], np.int64)
 
+    def falling_scores(self) -> Float64Array:
+        """Return the score of each rank, lowered so that it falls, or stays, along the slate.
+
+        An item that a rule, this visit or diversity moved behind one of a lower score gets that
+        one's. A fixed or drawn item, whose place is not its score's, has that of the rank before.
+        """
+        scores = self.scored.scores[self.rows()]
+        placed = self.fixed | np.array([choice.explored for choice in self.choices], bool)
+        if not placed.all():
+            scores[placed] = scores[~placed].max()
+        return np.asarray(np.minimum.accumulate(scores))
+
     def measure_relevance(self) -> Float64Array:
         """Return the relevance of each rank by its score; rules let it only fall.
 
@@ -105,13 +117,14 @@ class DraftSlate:
 
     def make_items(self, items: ItemFeatures, *, explain: bool) -> list[ScoredItem]:
         """Return the items of the slate, ranks from 1."""
-        scored = self.scored
+        scored, falling = self.scored, self.falling_scores().tolist()
         by_rank = zip(self.choices, self.reasons, self.rules, strict=True)
         return [
             ScoredItem(
                 item_id=str(items.item_ids[scored.positions[choice.row]]),
                 rank=rank,
                 score=float(scored.scores[choice.row]),
+                falling_score=falling[rank - 1],
                 reason=reason,
                 rules=rules if explain else None,
                 propensity=choice.propensity if self.explores else None,
@@ -225,14 +238,13 @@ class SlateBuilder:
         if query.explain and request.rules:
             shown = {int(scored.positions[choice.row]) for choice in choices}
             withheld = self._find_withheld(request, ranked._replace(scored=scored), shown)
+        pinned = np.array([choice.row in pin_rules for choice in choices], bool)
         return DraftSlate(
             scored=scored,
             choices=tuple(choices),
             reasons=tuple(reasons),
             rules=tuple(rules),
-            fixed=np.array(
-                [choice.row >= n_scored or choice.row in pin_rules for choice in choices], bool
-            ),
+            fixed=pinned | np.array([choice.row >= n_scored for choice in choices], bool),
             focused=focused,
             withheld=withheld,
             explores=request.exploration is not None,

@@ -17,9 +17,10 @@ from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.categories import SEPARATOR, codes
 from features.contracts.errors import BadInput, UnknownName
 from features.contracts.recommendations import AppliedRule, ItemFeatures
+from models.ranking.catalogue import code_families
 
 Action = Literal["pin", "boost", "bury", "hide", "in_stock", "at_most"]
-Per = Literal["together", "category_1", "category_2", "category_3", "brand"]
+Per = Literal["together", "category_1", "category_2", "category_3", "brand", "family_id"]
 
 STOCK = "stock_on_hand"
 # The fields of each action beside the choice of items, the window and the zones.
@@ -54,8 +55,8 @@ class Rule:
                  bury       relevance times `factor` (0 to 1), or `places` further down
                  hide       never shown
                  in_stock   shown only while in stock; unknown stock counts as some
-                 at_most    `n` in a slate: of the chosen items together, or of each category or
-                            brand among them
+                 at_most    `n` in a slate: of the chosen items together, or of each category,
+                            brand or family among them
     item_ids, categories, brands, features
                  the items that meet every given condition, each by any of its values. A category
                  includes all below it. `features` are ranges of item features, such as
@@ -171,8 +172,12 @@ class RuleBook:
         self._index = {str(item_id): position for position, item_id in enumerate(items.item_ids)}
         self._bound: dict[str, tuple[BoundRule, ...]] = {}
         for set_name, rule_set in sets.items():
-            self._bound[set_name] = tuple(
+            bound = [
                 self._bind(f"{set_name}.{name}", rule) for name, rule in rule_set.rules.items()
+            ]
+            # A cap on groups that no item is in changes nothing, and must cost no answer anything.
+            self._bound[set_name] = tuple(
+                rule for rule in bound if rule.group is None or (rule.group >= 0).any()
             )
 
     def find_valid(self, names: Sequence[str], zone: str, at: datetime) -> tuple[BoundRule, ...]:
@@ -231,6 +236,8 @@ class RuleBook:
         n_items = len(self._items.item_ids)
         if per == "together":
             return np.zeros(n_items, np.int64)
+        if per == "family_id":
+            return code_families(self._items)
         if per == "brand":
             # Items without a brand are in no group: they do not count against each other.
             known = self._items.brand != ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 import serving.database.tables  # noqa: F401 - fills the MetaData
-from features.database import metadata
+from features.database_tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

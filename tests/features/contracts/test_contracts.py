@@ -78,6 +78,8 @@ def test_streams_of_randomness_do_not_move_each_other() -> None:
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
     assert "purchase" in str(UnknownName("purchas", ["purchase", "refund"], kind="event type"))
+    many = str(UnknownName("?", [f"item {n:03}" for n in range(60)], kind="item"))
+    assert many.endswith("item 048, item 049 ...")
 
 
 def test_every_key_is_a_stored_column() -> None:

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from features.contracts.tables import EVENTS
 from features.database import reading, transaction
 from features.facts.events import Appended, EventLog, read_received_events
+from features.facts.exclusions import RowFilter
 
 NOON = datetime(2018, 1, 1, 12, tzinfo=UTC)
 
@@ -73,3 +74,17 @@ def test_a_rolled_back_write_leaves_nothing(engine):
         raise ZeroDivisionError
     with reading(engine) as connection:
         assert EventLog(connection).as_arrow().num_rows == 0
+
+
+def test_marks_and_removal_find_their_rows(engine):
+    chosen = RowFilter((("user_id", "w"),), since=NOON)
+    with transaction(engine) as connection:
+        log = EventLog(connection)
+        rows = [row("a", user_id="w"), row("b", user_id="w"), row("c", user_id="u"), row("d")]
+        rows[1]["occurred_at"] = NOON - timedelta(days=1)
+        log.append([{"occurred_at": NOON} | each for each in rows], NOON)
+        assert [log.mark(chosen, exclude=True), log.mark(chosen, exclude=True)] == [1, 0]
+        assert log.as_arrow().column("exclude").to_pylist() == [True, None, None, None]
+        assert log.mark(chosen, exclude=False) == 1
+        assert log.remove_matching(chosen) == 1
+        assert log.as_arrow().column("event_id").to_pylist() == ["b", "c", "d"]

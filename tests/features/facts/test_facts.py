@@ -25,7 +25,7 @@ from configs.settings import Settings
 from features.contracts.errors import UnknownName
 from features.contracts.tables import EVENTS, TABLES, TableSchema
 from features.database import transaction
-from features.facts import facts as facts_module
+from features.facts import segments
 from features.facts.events import EventLog
 from features.facts.facts import Facts
 from features.sources.report import WriteCount
@@ -158,7 +158,7 @@ class TestWriting:
         opened = Facts(shop).read("items")
         facts.write({"items": item_rows({"a": 2})})
         assert opened.list_price_minor.to_pyarrow().to_pylist() == [1]
-        monkeypatch.setattr(facts_module, "_GRACE_SECONDS", -1)
+        monkeypatch.setattr(segments, "_GRACE_SECONDS", -1)
         facts.write({"items": item_rows({"a": 2})})
         assert len(list((shop.home / "tables" / "items").glob("*.parquet"))) == 1
         assert prices(Facts(shop)) == {"a": 2}

@@ -1,10 +1,12 @@
 """The rule of each item's reductions, from settings, catalogue and sales."""
 
+import shutil
 from datetime import timedelta
 
 import pytest
 
 from configs.settings import Settings
+from features.database import engine as open_engine
 from features.facts.facts import Facts
 from features.facts.item_rules import find_item_rules
 from features.prices.reduction_rule import ReductionRule
@@ -19,7 +21,8 @@ ZONES = {
 
 
 @pytest.fixture
-def shop(tmp_path):
+def shop(tmp_path, migrated_sqlite):
+    shutil.copy(migrated_sqlite, tmp_path / "shopwright.db")
     settings = Settings(home=tmp_path, zones=ZONES)
     items = [
         {"item_id": "fish", "attributes": '{"perishable": "true"}'},
@@ -37,7 +40,9 @@ def shop(tmp_path):
     Facts(settings).write(
         {"items": make_table("items", items), "events": make_table("events", events)}
     )
-    return settings
+    opened = open_engine(settings)
+    yield lambda zone, item_ids: find_item_rules(settings, opened, zone, item_ids, MONDAY)
+    opened.dispose()
 
 
 def sell(item_id, amount, *, days, quantity=1.0, zone="cn"):
@@ -52,15 +57,15 @@ def sell(item_id, amount, *, days, quantity=1.0, zone="cn"):
 
 
 def test_an_item_takes_the_options_of_its_zone(shop):
-    rules = find_item_rules(shop, "de", ["fish", "tea", "salt"], MONDAY)
+    rules = shop("de", ["fish", "tea", "salt"])
     assert rules["fish"] == ReductionRule(0, new_arrival_days=0, progressive=True)
     assert (rules["tea"].days, rules["tea"].on_market_since) == (30, MONDAY)
     assert rules["salt"] == ReductionRule(30, new_arrival_days=7, progressive=True)
-    assert set(find_item_rules(shop, "fr", ["fish", "tea"], MONDAY).values()) == {ReductionRule(30)}
+    assert set(shop("fr", ["fish", "tea"]).values()) == {ReductionRule(30)}
 
 
 def test_prices_paid_are_known_where_the_law_counts_them(shop):
-    rules = find_item_rules(shop, "cn", ["tea", "fish"], MONDAY)
+    rules = shop("cn", ["tea", "fish"])
     sold = [(price.price_minor, price.first_at) for price in rules["tea"].sold]
     day = MONDAY - timedelta(days=1)
     assert sold == [(90.0, day), (100.0, day)]

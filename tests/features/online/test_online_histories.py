@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from configs.settings import Settings
 from features.contracts.clock import feature_time
 from features.contracts.errors import BadInput, UnknownName
-from features.database import BOUGHT, events, reading, transaction, user_consent
 from features.database import engine as open_engine
+from features.database import reading, transaction
+from features.database_tables import BOUGHT, events, user_consent
 from features.facts.facts import Facts
 from features.online.feast_definitions import redis_connection
 from features.online.histories import compute_offline_histories, compute_offline_items

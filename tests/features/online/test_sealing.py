@@ -11,7 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from configs.settings import Settings
-from features.database import events, reading
+from features.contracts.manifest import read_segments
+from features.database import reading
+from features.database_tables import events
 from features.facts import facts as facts_module
 from features.facts.events import EventLog
 from features.facts.facts import Facts
@@ -139,7 +141,7 @@ def test_many_small_segments_become_one(shop, monkeypatch):
     monkeypatch.setattr(facts_module, "_MAX_SEGMENTS", 1)
     everything = known(facts)
     seal_events(facts, settings, T)
-    assert len(facts._read_manifest()["events"]) == 1
+    assert len(read_segments(settings.home / "tables")["events"]) == 1
     assert known(facts) == everything
 
 

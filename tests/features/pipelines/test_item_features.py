@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from features.pipelines.demand import Plans, weekly_demand
-from features.pipelines.item import ItemTables, columns, item_features
+from features.pipelines.item import ItemTables, columns, item_features, promotion_column
 from tests.shops.event_tables import AS_OF, days_before, make_event, make_relation, read_by_key
 
 ITEMS = [
@@ -159,6 +159,18 @@ def test_the_ruling_price_goes_before_the_observed_one():
     assert found["cream"]["price_position"] == 1.0
 
 
+def test_a_price_list_that_ended_goes_on_at_its_list_price():
+    sale = make_event("u", "milk", days_before(2), line_amount_minor=80)
+    found = features(
+        [sale],
+        prices=[
+            price("milk", 50, 100, 100, until_days=10),
+            price("milk", 10, 80, 110, until_days=1),
+        ],
+    )
+    assert (found["milk"]["price_minor"], found["milk"]["discount_depth"]) == (110, 0)
+
+
 def test_price_position_is_unknown_in_a_category_of_one():
     assert features(prices=[price("soap", 5, 80, 100)])["soap"]["price_position"] is None
 
@@ -184,8 +196,32 @@ def test_planned_promotions_are_known_in_advance_by_kind_and_window():
 
 def test_kinds_of_promotion_become_columns():
     names = columns(("end cap", "mailer"))
-    assert "promotion_reach_end_cap_next_1w" in names
+    assert "promotion_reach_mailer_next_1w" in names
+    assert [name for name in names if name.startswith("promotion_reach_end_cap_")]
     assert len(names) == len(set(names))
+
+
+def test_kinds_that_differ_in_any_sign_have_columns_of_their_own():
+    kinds = (
+        "满减",
+        "秒杀",
+        "BOGO 50%",
+        "bogo-50",
+        "bogo_50",
+        "Bogo 50%",
+        "%",
+        "🎁",
+        "🍵",
+        "é",
+        "e",
+    )
+    names = columns(kinds)
+    assert len({name.lower() for name in names}) == len(columns(())) + 3 * len(kinds)
+    assert "promotion_reach_满减_next_1w" in names
+    plans = [promotion("milk", 0, 7, kind=kind, reach=n / 16) for n, kind in enumerate(kinds)]
+    milk = features(promotions=plans)["milk"]
+    reaches = {kind: milk[promotion_column(kind, "next_1w")] for kind in kinds}
+    assert reaches == {kind: n / 16 for n, kind in enumerate(kinds)}
 
 
 def cost(item_id, days, minor, zone="default"):
@@ -286,3 +322,28 @@ def test_a_plan_of_the_default_zone_holds_where_demand_says_so():
     assert (
         features(sold, halved)["milk"]["promotion_reach_next_1w"] == 0.4
     )  # once, not once per zone
+
+
+def test_one_buyer_counts_once_a_week_for_what_is_popular() -> None:
+    hour = 1 / 24
+    by_bot = [make_event("bot", "cream", days_before(n * hour)) for n in range(60)]
+    guests = [
+        make_event(None, "milk", days_before(1), visitor_id=f"v{n}", order_id=f"o{n}")
+        for n in range(3)
+    ]
+    found = features([*by_bot, *guests, make_event("bot", "cream", days_before(8))])
+    assert found["cream"]["orders_4w"] == 2 / 4
+    assert found["milk"]["orders_4w"] == 3 / 4
+    assert found["cream"]["orders_1w"] == 1
+
+
+def test_one_visitor_counts_once_a_week_for_what_is_viewed() -> None:
+    """Where nobody buys anything, views say what is popular."""
+    views = [
+        make_event(user, item, days_before(n / 24), event_type="view_item", visitor_id=visitor)
+        for n, (user, visitor, item) in enumerate(
+            [("bot", None, "cream")] * 60 + [(None, "v1", "milk"), (None, "v2", "milk")]
+        )
+    ]
+    found = features(views)
+    assert (found["cream"]["views_1w"], found["milk"]["views_1w"]) == (1, 2)

@@ -193,6 +193,26 @@ def test_planned_prices_are_weighed_by_the_time_they_hold() -> None:
     assert offers == [200, pytest.approx((200 + 100) / 2), 100, 100]
 
 
+def test_a_price_list_that_ended_goes_on_at_its_list_price_as_it_is_served() -> None:
+    """The promotion of its last days is not the price of the rest of the week."""
+    row = {"item_id": "a", "zone": "north", "list_price_minor": 200}
+    half = WEEKS[1] + timedelta(days=3.5)
+    prices = [
+        {**row, "valid_from": FIRST, "valid_to": WEEKS[1], "offer_price_minor": 200},
+        {**row, "valid_from": WEEKS[1], "valid_to": half, "offer_price_minor": 100},
+    ]
+    rows = demand([event(FIRST)], [], prices)
+    weeks = [rows["a", "north", week] for week in range(4)]
+    offers = [week["planned_offer_price_minor"] for week in weeks]
+    assert offers == [200, pytest.approx((100 + 200) / 2), 200, 200]
+    assert [week["planned_share_reduced"] for week in weeks] == [0, pytest.approx(0.5), 0, 0]
+    # A list that goes on after a gap has not ended: in the gap no price is known.
+    again = {**row, "valid_from": WEEKS[3], "offer_price_minor": 150}
+    rows = demand([event(FIRST)], [], [*prices, again])
+    assert ("a", "north", 2) not in rows
+    assert rows["a", "north", 3]["planned_offer_price_minor"] == 150
+
+
 def test_no_column_is_about_a_person() -> None:
     names = set(demand([event(FIRST, user_id="u")])["a", "north", 0])
     assert not names & {"user_id", "visitor_id", "session_id", "order_id"}

@@ -7,13 +7,14 @@ import pytest
 import sqlalchemy as sa
 
 from features.contracts.tables import PRICE_HISTORY
-from features.database import price_ledger, reading, transaction
+from features.database import reading, transaction
+from features.database_tables import price_ledger
 from features.facts.facts import Facts
 from features.pipelines.demand import weekly_prices
 from features.prices.law import find_prior_prices
 from features.prices.ledger import Ledger, NewPrice, PriceSource
 from features.prices.reduction_rule import PLAIN_RULES
-from features.prices.timeline import compute_mean_offer, find_price_without, is_effective
+from features.prices.timeline import compute_mean_offer, drop_change, find_price_at, is_effective
 
 START = datetime(2018, 1, 1, tzinfo=UTC)
 
@@ -225,7 +226,7 @@ def test_sql_and_python_agree_on_the_price_in_force(engine):
             )
             if in_force:
                 rest = [each for each in history if each != in_force]
-                without = find_price_without(history, in_force, day(at))
+                without = find_price_at(drop_change(history, in_force), day(at))
                 assert [each for each in rest if is_effective(rest, each, day(at))] == (
                     [without] if without else []
                 )
@@ -283,11 +284,20 @@ def test_planned_prices_are_the_ledgers_and_none_was_read_off_sales(engine, sett
     assert found == [100, 80, 70, 80]  # the promotion has ended
 
 
-def test_weekly_prices_are_the_ledgers_price_in_force_averaged_over_the_week(engine, settings):
+@pytest.mark.parametrize("ends", [False, True])
+def test_weekly_prices_are_the_ledgers_price_in_force_averaged_over_the_week(
+    engine, settings, ends
+):
+    """Where the whole price list `ends`, its last list price goes on in both."""
     random = Random(18)
     starts = random.sample(range(40), k=20)
     rows = [
-        price(n, 100 + n * n, until=random.choice([None, n + random.randint(1, 12)]))
+        price(
+            n,
+            100 + n * n,
+            list_price=200 + n * n,
+            until=n + random.randint(1, 12) if ends else random.choice([None, n + 5]),
+        )
         for n in starts
     ]
     with transaction(engine) as connection:

@@ -40,6 +40,12 @@ class TestGoodRows:
         assert by_item["b"]["unit_price_minor"] == pytest.approx(166.5)  # never rounded
         assert by_item["b"]["line_amount_minor"] == 500  # 3 * 166.5 = 499.5, half to even
 
+    def test_closures_are_read_from_from_and_to(self, shop: Shop) -> None:
+        write_csv(shop.folder / "closures.csv", [{"From": "2024-05-01", "to": "2024-05-03"}])
+        shop.load([EVENT])
+        (row,) = shop.rows("closures")
+        assert (row["zone"], row["starts_at"].day, row["ends_at"].day) == ("default", 1, 3)
+
     def test_defaults_and_unknown_columns(self, shop: Shop) -> None:
         shop.load([EVENT | {"till": "7", "cashier": ""}])
         (row,) = shop.rows()
@@ -132,7 +138,7 @@ class TestBadRows:
         events = report.tables["events"]
         assert dict(events.quarantined) == {reason: 1}
         assert events.quarantine_file is not None
-        (kept,) = csv.DictReader(events.quarantine_file.open(encoding="utf-8"))
+        (kept,) = csv.DictReader(events.quarantine_file.open(encoding="utf-8-sig"))
         assert (kept["row"], kept["reasons"]) == ("2", reason)
         ((name, value),) = change.items()
         assert (json.loads(kept["raw"])[name] or "") == value
@@ -216,7 +222,7 @@ class TestUnusableFolders:
         assert shop.load().tables["events"].rows_read == 0
 
 
-@pytest.mark.parametrize("crash_in", ["_write_segment", "_publish"])
+@pytest.mark.parametrize("crash_in", ["write_segment", "write_manifest"])
 def test_a_crash_while_writing_leaves_the_old_state(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, crash_in: str
 ) -> None:
@@ -226,7 +232,7 @@ def test_a_crash_while_writing_leaves_the_old_state(
         raise OSError("the disk is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Facts, crash_in, crash)
+        patch.setattr(f"features.facts.facts.{crash_in}", crash)
         with pytest.raises(OSError, match="the disk is gone"):
             shop.load([EVENT, EVENT | {"item_id": "b"}])
     assert [

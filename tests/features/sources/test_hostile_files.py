@@ -3,6 +3,7 @@ to look."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.contracts.errors import BadInput, TooManyBadRows
+from features.sources.advice import advise
 from features.sources.report import TableReport
 from tests.shops import small_shop
 from tests.shops.folders import EVENT, Shop, write_csv
@@ -34,8 +36,62 @@ def load_bytes(shop: Shop, content: bytes) -> TableReport:
 
 def quarantine(report: TableReport) -> list[dict[str, str]]:
     assert report.quarantine_file is not None
-    with report.quarantine_file.open(encoding="utf-8") as file:
+    with report.quarantine_file.open(encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
+
+
+def test_the_quarantine_opens_in_a_spreadsheet_without_a_formula_and_keeps_the_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    shop.folder.rename("=tables")
+    shop.folder = Path("=tables")
+    formula = '=HYPERLINK("https://evil.example","Müller")'
+    title = formula.replace('"', '""').encode()
+    report = load_bytes(
+        shop, HEADER + LINE * 3 + b'view_item,never,"' + title + b'"\n@x\n\t-1,2,3,4\n'
+    )
+    assert report.quarantine_file is not None
+    assert report.quarantine_file.read_bytes().startswith(codecs.BOM_UTF8)
+    rows = sorted(quarantine(report), key=lambda row: row["row"])
+    assert {row["file"] for row in rows} == {"'=tables/events.csv"}
+    assert not any(cell.startswith(tuple("=+-@\t\r")) for row in rows for cell in row.values())
+    assert json.loads(rows[0]["raw"])["item_id"] == formula
+    lines = [json.loads(row["raw"])["line"] for row in rows[1:]]
+    assert [line.rstrip("\n") for line in lines] == ["@x", "\t-1,2,3,4"]
+
+
+def test_the_refusal_shows_a_value_of_each_reason_and_what_to_write_instead(shop: Shop) -> None:
+    """As a spreadsheet in German or American English saves them."""
+    content = (
+        "\ufeffevent_type,occurred_at,item_id,quantity,unit_price\r\n"
+        'purchase,03/04/2024,a,1,"1.019,95"\r\n'
+        'purchase,2024-05-01,a,-2,"19,95"\r\n'
+    )
+    with pytest.raises(TooManyBadRows) as caught:
+        shop.settings = shop.settings.model_copy(update={"max_bad_share": 0.01})
+        load_bytes(shop, content.encode())
+    text = str(caught.value)
+    assert "occurred_at is no time: 1 (row 1 has '03/04/2024')" in text
+    assert "unit_price is no amount of money: 2 (row 1 has '1.019,95')" in text
+    assert "quantity is below 0: 1 (row 2 has '-2')" in text
+    for advice in ("2024-05-01T10:00:00Z", "Write amounts as 1234.56", "event of the type refund"):
+        assert advice in text
+
+
+def test_the_lines_of_an_order_that_leave_out_what_they_share_are_said(shop: Shop) -> None:
+    """As an export of a shop system writes an order: only its first line is whole."""
+    order = {"occurred_at": "2024-05-01T10:00:00Z", "event_type": "purchase", "order_id": "#1001"}
+    report = shop.load(
+        [
+            {**order, "item_id": "a", "quantity": "1"},
+            {"item_id": "b", "quantity": "2", "order_id": "#1001"},
+        ]
+    ).tables["events"]
+    assert report.quarantined == {"event_type is missing": 1, "occurred_at is missing": 1}
+    assert str(report.examples["occurred_at is missing"]) == "row 2"
+    assert "lines of one order repeat what they share" in str(advise("occurred_at is missing"))
 
 
 class TestCsv:
@@ -102,7 +158,8 @@ class TestCsv:
         assert shop.rows()[0]["quantity"] == 3.0
         assert report.attributes == ["column_5"]
 
-    def test_a_large_file_keeps_its_order(self, shop: Shop) -> None:
+    def test_a_large_file_keeps_its_order(self, tmp_path: Path) -> None:
+        shop = Shop(tmp_path, max_unknown_items=1.0)
         n = 200_000
         body = b"".join(b"view_item,2024-05-01T10:00:00Z,%d\n" % number for number in range(n))
         report = load_bytes(shop, HEADER + body + b"view_item,never,a\n")

@@ -128,6 +128,13 @@ def test_weeks_beyond_the_forecast_are_like_its_last_one() -> None:
     assert cover.tolist() == [3.5, 7 + 3.5, 14 + 7, 0]
 
 
+def test_a_closed_last_week_says_nothing_about_the_weeks_beyond_the_forecast() -> None:
+    mean = np.array([[7.0, 14.0, 0.0], [7.0, 0.0, 0.0]])  # the second item fades, the shop shuts
+    assert expect_units(mean, np.array([28.0, 28.0])).tolist() == [7 + 14 + 0 + 14, 7]
+    cover = days_of_cover(mean, np.array([35.0, 8.0]))
+    assert cover.tolist() == [3 * 7 + 7, np.inf]
+
+
 def test_stock_of_what_never_sells_lasts_for_ever() -> None:
     assert days_of_cover(np.zeros((1, 2)), np.array([5.0]))[0] == np.inf
     assert (

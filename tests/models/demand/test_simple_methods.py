@@ -3,7 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.demand.censoring import fill_censored_weeks, find_censored_weeks
+from models.demand.censoring import (
+    fill_censored_weeks,
+    find_censored_weeks,
+    measure_activity,
+)
+from models.demand.model import predict_without_learner
 from models.demand.simple_methods import (
     SIMPLE,
     decaying_mean,
@@ -91,6 +96,19 @@ def test_a_shop_that_sells_nothing_any_more_has_no_closed_weeks() -> None:
     units = np.full((6, 12), 5.0, np.float32)
     units[:, 8:] = 0
     assert not find_censored_weeks(replace(panel, units=units)).any()
+
+
+def test_each_week_of_silence_halves_what_a_zone_is_expected_to_sell() -> None:
+    panel = make_panel(n_series=6, n_known=12)
+    units = np.full((6, 12), 5.0, np.float32)
+    units[1::2, 8:] = 0  # four weeks of zone north
+    silent = replace(panel, units=units)
+    assert measure_activity(silent).tolist() == [1, 1 / 8] * 3
+    assert np.nanmax(predict_without_learner(silent, [1, 2])[1::2]) < 5 / 8 + 0.1
+    shares = np.ones((6, 25), np.float32)
+    shares[1::2, 8:12] = 0  # it was closed
+    assert measure_activity(replace(silent, open_share=shares)).tolist() == [1] * 6
+    assert measure_activity(replace(panel, units=units[:, :9], n_known=9)).tolist() == [1] * 6
 
 
 def test_a_slow_shop_has_weeks_without_a_sale() -> None:

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from configs.settings import Settings
 from features.contracts.errors import BadInput
+from models.registry import Version
 from serving.cli.main import app
+from serving.models.served_versions import ServedVersion, ServedVersions
 
 RUN = CliRunner()
 
@@ -60,7 +63,31 @@ def test_the_doctor_says_which_price_law_holds_in_each_zone(
         "progressive reductions count from their first step; cn: CN7 (7 days)"
     )
     monkeypatch.setenv("SHOPWRIGHT_ZONES", '{"de": {"progressive": true}}')
-    assert "ZONES_DE_PROGRESSIVE" in str(refused("doctor"))
+    refusal = str(refused("doctor"))
+    assert "unknown name 'progressive'" in refusal
+    assert "(in SHOPWRIGHT_ZONES: de)" in refusal
+
+
+def test_the_doctor_names_a_damaged_clock(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOPWRIGHT_CLOCK_START", "2024-06-03T00:00:00Z")
+    (home / "home").mkdir(mode=0o700)
+    Settings().business_clock()
+    clock = home / "home" / "clock.json"
+    clock.write_text("{")
+    result = RUN.invoke(app, ["doctor", "--json"])
+    checks = {check["check"]: check for check in json.loads(result.stdout)["checks"]}
+    assert result.exit_code == 1
+    assert not checks["state folder"]["ok"]
+    assert str(clock) in checks["state folder"]["says"]
+
+
+def test_the_doctor_says_which_version_served_before_the_registry_was_lost(home: Path) -> None:
+    version = Version("demand", "3", "run", (), 1.0)
+    ServedVersions(home / "home").add(ServedVersion.of(version, home / "demand", "digest"))
+    result = RUN.invoke(app, ["doctor", "--json"])
+    checks = {check["check"]: check for check in json.loads(result.stdout)["checks"]}
+    assert "none, although version 3 has served here" in checks["champion of demand"]["says"]
+    assert "none yet" in checks["champion of pricing"]["says"]
 
 
 def test_where_no_model_is_live_the_way_out_is_told(home: Path) -> None:

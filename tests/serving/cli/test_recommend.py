@@ -22,6 +22,7 @@ RUN = CliRunner()
 @pytest.fixture
 def shop(tiny, monkeypatch):
     monkeypatch.setenv("SHOPWRIGHT_HOME", str(tiny.home))
+    monkeypatch.setenv("SHOPWRIGHT_CURRENCY", tiny.currency)
     monkeypatch.setenv("SHOPWRIGHT_CLOCK_START", NOW.isoformat())
     return tiny
 

@@ -1,5 +1,6 @@
 """`prices simulate`, `promotions simulate` and what a run of `prices suggest` prints."""
 
+import codecs
 import csv
 import json
 import math
@@ -13,11 +14,12 @@ from typer.testing import CliRunner
 
 from features.contracts.errors import BadInput, UnknownName
 from models.pricing.price_tests import TOO_SLOW
-from serving.cli import price_tests, prices, promotions
+from serving.cli import price_tests, prices, promotion_filing, promotions
 from serving.cli.main import app
 from serving.price_desk.suggest import suggest_prices
 from tests.shops.clocks import SYSTEM_CLOCK
 from tests.shops.three_items import RULES, Forecasts, make_forecasts, make_inputs, make_responses
+from tests.shops.unsaid import list_unsaid
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def run(three_items, monkeypatch, tmp_path):
     """Runs a verb on the shop of three items, of which milk has a forecast and a response."""
     monkeypatch.setenv("SHOPWRIGHT_HOME", str(tmp_path / "home"))
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
-    for module in (price_tests, prices, promotions):
+    for module in (price_tests, prices, promotion_filing, promotions):
         monkeypatch.setattr(module, "load_pricing_inputs", lambda *_, **__: given)
         monkeypatch.setattr(module, "check_zone", lambda *_: None)
 
@@ -47,6 +49,14 @@ def test_an_item_at_other_prices_is_printed_and_told_to_machines(run):
     assert "elasticity -4.00, grade A" in shown and "maximum change" in shown
 
 
+def drop_effects(document):
+    """Return the document without the name and without effects of an item that only add up to
+    others."""
+    kept = ("item_id", "current_price", "price", "expected", "against_none")
+    items = [{name: item[name] for name in kept} for item in document["items"]]
+    return {**document, "name": None, "items": items}
+
+
 def test_a_promotion_is_printed_and_told_to_machines(run):
     words = [
         "promotions",
@@ -64,6 +74,7 @@ def test_a_promotion_is_printed_and_told_to_machines(run):
     assert document["missing"] == ["rice"]
     shown = run(*words)
     assert "percent_off, zone default, 1 items" in shown and "Left out: rice" in shown
+    assert list_unsaid(drop_effects(document), shown) == []
     shown = run(*words, "--support", "display")
     assert "Support (display) multiplies units by 1.00 to 1.00" in shown
     assert "Note: no lift of 'display' was learnt" in shown
@@ -94,6 +105,10 @@ def test_a_plan_of_promotions_is_printed_and_told_to_machines(run):
     # Ten units a week at 1.00 and a cost of .72; 10 * .95 ** -4 at .95.
     gain = 10 * 0.95**-4 * 0.23 - 10 * 0.28
     assert float(milk["net"]["profit"]["p50"]) == pytest.approx(gain, abs=0.005)
+    shown = run(
+        *("promotions", "suggest", "--weeks", "4", "--depth", "0.05", "--risk-aversion", "0")
+    )
+    assert list_unsaid(document, shown) == []
     assert "no gain" in run("promotions", "suggest", "--weeks", "4", "--depth", "0.25")
     with pytest.raises(BadInput, match="depths"):
         run("promotions", "suggest", "--depth", "2")
@@ -121,7 +136,8 @@ def test_price_tests_are_printed_and_items_that_cannot_be_tested_say_why(
     assert (tea["item_id"], tea["weeks"], tea["error_now"]) == ("tea", weeks, None)
     assert document["untestable"] == [{"item_id": "salt", "zone": "default", "reason": TOO_SLOW}]
     assert (document["reasons"], document["n_known"]) == ({TOO_SLOW: 1}, 1)
-    with (tmp_path / "tests.csv").open(newline="", encoding="utf-8") as file:
+    assert (tmp_path / "tests.csv").read_bytes().startswith(codecs.BOM_UTF8)
+    with (tmp_path / "tests.csv").open(newline="", encoding="utf-8-sig") as file:
         (row,) = csv.DictReader(file)
     assert (row["item_id"], row["lower"], row["higher"], row["error_now"]) == (
         "tea",
@@ -129,6 +145,20 @@ def test_price_tests_are_printed_and_items_that_cannot_be_tested_say_why(
         "1.20",
         "",
     )
+
+
+def test_the_text_of_a_run_says_what_its_json_says(three_items, capsys):
+    forecasts, responses = make_forecasts("milk", "salt", "tea"), make_responses("milk", "tea")
+    given = make_inputs(three_items, forecasts, responses)
+    suggest_prices(given, SYSTEM_CLOCK)
+    report = suggest_prices(given, SYSTEM_CLOCK)  # it supersedes the first
+    assert report.n_superseded == report.n_suggested == 1
+    prices.print_suggestions(report)
+    document = json.loads(json.dumps(prices.report_document(report), default=str))
+    shown = ("item_id", "title", "evidence_grade", "binding_rule")
+    largest = [{name: row[name] for name in shown} for row in document["largest"]]
+    document = {**document, "largest": largest, "outcome": {}}
+    assert list_unsaid(document, capsys.readouterr().out) == []
 
 
 def test_a_run_prints_how_near_it_came_to_the_best_and_which_rule_was_not_kept(three_items, capsys):

@@ -2,7 +2,6 @@
 flight finish."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,9 +14,10 @@ import httpx
 
 from features.contracts.clock import SystemClock
 from features.database import engine as open_engine
-from features.database import events, reading
+from features.database import reading
+from features.database_tables import events
 from serving.keys.service import KeyService
-from tests.shops.served_shop import NOW, make_settings
+from tests.shops.served_shop import NOW, copy_shop, make_settings
 
 
 @contextmanager
@@ -48,6 +48,7 @@ def process(home):
                 **inherited,
                 "SHOPWRIGHT_HOME": str(home),
                 "SHOPWRIGHT_CLOCK_START": NOW.isoformat(),
+                "SHOPWRIGHT_CURRENCY": "EUR",
             },
             stdout=log,
             stderr=log,
@@ -80,7 +81,7 @@ def wait_until(condition, running, seconds=60):
 
 def test_acknowledged_events_survive_kill_9(tiny_home, tmp_path):
     home = tmp_path / "home"
-    shutil.copytree(tiny_home, home)
+    copy_shop(tiny_home, home)
     acknowledged: list[str] = []
     with process(home) as (running, client):
 
@@ -123,7 +124,7 @@ def test_acknowledged_events_survive_kill_9(tiny_home, tmp_path):
 
 def test_sigterm_takes_readiness_away_first_and_flushes_exposures(tiny_home, tmp_path):
     home = tmp_path / "home"
-    shutil.copytree(tiny_home, home)
+    copy_shop(tiny_home, home)
     with process(home) as (running, client):
         answer = client.post("/v1/recommendations", json={"placement": "home", "user_id": "u00"})
         assert answer.status_code == 200

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from configs.settings import Settings, ZoneSettings
 from features.contracts.errors import BadInput
 from features.facts.facts import Facts
 from features.sources.folder import import_folder
 from features.sources.report import TableReport
-from tests.shops.served_shop import NOW
+from tests.shops.served_shop import NOW, run_shop
 
 # Offsets, fractions of a second, quantities and prices of odd decimals, blanks around an id, a
 # default zone and another one, two equal lines, and columns that are not of the table, neither in
@@ -32,6 +33,12 @@ view_item,2017-12-30T00:00:00Z,,v901,bread,,,,,3,,app,
 """
 N_LINES = 6
 WHO = ("u900", "u901", "v900", "v901")
+
+
+@pytest.fixture
+def served(tiny: Settings) -> Iterator[SimpleNamespace]:
+    """A running shop that knows the zone of the file."""
+    yield from run_shop(tiny.model_copy(update={"zones": {"north": ZoneSettings()}}))
 
 
 @pytest.fixture
@@ -135,3 +142,62 @@ def test_both_doors_refuse_the_same_line_for_the_same_reason(
             "quantity: is not above 0",
         }
     ]
+
+
+def test_another_spelling_of_the_same_values_is_the_same_line(
+    served: SimpleNamespace, folder: Path
+) -> None:
+    """As after an export that a spreadsheet or a database wrote anew."""
+    import_file(served, folder)
+    respelt = FILE
+    for given, written in (
+        (",1.5,0.29,", ",1.50,.2900,"),
+        (",2,1.015,", ",2.0,1.0150,"),
+        (",0.333,,1.005,", ",0.3330,,1.00500,"),
+        ("2017-12-30T10:00:00+02:00", "2017-12-30 08:00Z"),
+    ):
+        assert given in respelt
+        respelt = respelt.replace(given, written)
+    (folder / "events.csv").write_text(respelt, encoding="utf-8")
+    again = import_file(served, folder).written
+    assert (again.new, again.replaced, again.unchanged) == (0, 0, N_LINES)
+    assert send_file(served, folder)["duplicates"] == N_LINES
+    assert count_lines(served) == N_LINES
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_a_zone_that_becomes_known_moves_its_lines_and_doubles_none(
+    tiny: Settings, folder: Path, is_sent: bool
+) -> None:
+    """Lines of a zone that nobody knew were lines of the default zone, by setting."""
+    before = tiny.model_copy(update={"unknown_zones": "default"})
+    for shop in run_shop(before):
+        if is_sent:
+            assert send_file(shop, folder)["accepted"] == N_LINES
+        else:
+            assert import_file(shop, folder).written.new == N_LINES
+            assert send_file(shop, folder)["duplicates"] == N_LINES
+    after = before.model_copy(update={"zones": {"north": ZoneSettings()}})
+    shop = SimpleNamespace(settings=after)
+    written = import_file(shop, folder).written
+    n_moved = 0 if is_sent else 1
+    assert (written.new, written.replaced) == (N_LINES * is_sent, n_moved)
+    assert count_lines(shop) == N_LINES
+    events = Facts(after).read("events")
+    assert events.filter(events.zone == "north").user_id.to_pyarrow().to_pylist() == ["u901"]
+    # And back: a zone that the settings lose again.
+    written = import_file(SimpleNamespace(settings=before), folder).written
+    assert written.new == 0
+    assert count_lines(shop) == N_LINES
+
+
+def test_a_state_folder_of_an_earlier_rule_keeps_the_ids_of_unknown_zones(
+    tiny: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids once counted an unknown zone as the default zone that it became; those ids stay."""
+    shop = SimpleNamespace(settings=tiny.model_copy(update={"unknown_zones": "default"}))
+    with monkeypatch.context() as patch:
+        patch.setattr(Facts, "knows_events", lambda _, event_ids: [True] * len(event_ids))
+        assert import_file(shop, folder).written.new == N_LINES
+    again = import_file(shop, folder).written
+    assert (again.new, again.replaced, again.unchanged) == (0, 0, N_LINES)

@@ -1,19 +1,25 @@
 """What stands before every route: health, keys, limits, errors and metrics."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
+from serving.access import SCOPES
 from serving.app import create_app
+from serving.cli.main import app as command_line
 from serving.cli.serve import _share_counters
 from serving.http.limits import Limits
 from serving.http.metrics import SHARED_COUNTERS, Metrics
-from serving.keys.service import SCOPES, KeyService
+from serving.keys.service import KeyService
+from tests.shops.folders import EVENT, ITEMS, write_csv
 from tests.shops.served_shop import (
     make_settings,
 )
@@ -22,7 +28,11 @@ from tests.shops.served_shop import (
 def test_a_ready_server_names_what_it_serves(shared):
     assert shared.client.get("/healthz").json() == {"status": "alive"}
     answer = shared.client.get("/readyz")
-    assert answer.json() == {"status": "ready", "models": {"recommendations": "1", "demand": "1"}}
+    assert answer.json() == {
+        "status": "ready",
+        "serves": ["recommendations", "forecasts"],
+        "models": {"recommendations": "1", "demand": "1"},
+    }
 
 
 def test_a_server_without_anything_starts_and_names_what_is_missing(tmp_path):
@@ -43,6 +53,37 @@ def test_a_server_without_anything_starts_and_names_what_is_missing(tmp_path):
             assert answer.headers["Retry-After"]
             assert "try: shopwright train" in answer.json()["detail"]
         assert client.post("/v1/events", json={"events": []}).status_code == 202
+
+
+def test_a_shop_with_prices_alone_is_ready_and_says_what_it_has_no_model_for(tmp_path, monkeypatch):
+    settings = make_settings(tmp_path / "home")
+    monkeypatch.setenv("SHOPWRIGHT_HOME", str(settings.home))
+    monkeypatch.setenv("SHOPWRIGHT_CURRENCY", settings.currency)
+    write_csv(tmp_path / "items.csv", ITEMS)
+    write_csv(tmp_path / "events.csv", [EVENT])
+    imported = CliRunner().invoke(command_line, ["import", str(tmp_path)], catch_exceptions=False)
+    assert imported.exit_code == 0
+    with TestClient(create_app(settings)) as client:
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+        assert ready.json()["models"] == {}
+        assert ready.json()["serves"] == ["prices"]
+        assert set(ready.json()["missing"]) == {"recommendations", "demand", "features"}
+        assert "shopwright train demand" in ready.json()["missing"]["demand"]
+    wanting = settings.model_copy(update={"serves": ("prices", "forecasts")})
+    with TestClient(create_app(wanting)) as client:
+        ready = client.get("/readyz")
+        assert ready.status_code == 503
+        assert ready.json()["missing"].keys() == {"demand"}
+
+
+def test_a_shop_with_models_waits_for_the_prices_that_must_be_there(tiny):
+    for serves, missing in ((("recommendations", "prices"), {"prices"}), (("forecasts",), None)):
+        app = create_app(tiny.model_copy(update={"serves": serves}))
+        with TestClient(app) as client:
+            ready = client.get("/readyz")
+            assert ready.status_code == (503 if missing else 200)
+            assert ready.json().get("missing", {}).keys() == (missing or set())
 
 
 def test_a_draining_server_is_not_ready_but_answers(served):
@@ -109,6 +150,32 @@ def test_a_database_that_does_not_answer_is_not_our_fault(served, monkeypatch, e
     assert answer.headers["Retry-After"] == "5"
 
 
+@pytest.mark.parametrize(("n_events", "is_large"), [(1, False), (900, True)])
+def test_a_large_body_is_read_away_from_the_event_loop(shared, monkeypatch, n_events, is_large):
+    readers = []
+    loads = json.loads
+
+    def note_thread(text):
+        if '"events":' in str(text[:20]):
+            readers.append(threading.current_thread().name)
+        return loads(text)
+
+    monkeypatch.setattr("serving.http.bodies.json.loads", note_thread)
+    bad = {"event_type": "nothing", "item_id": "x" * 1_000}
+    answer = shared.client.post("/v1/events", json={"events": [bad] * n_events})
+    assert len(answer.json()["rejected"]) == n_events
+    assert [name.startswith("asyncio_") for name in readers] == [is_large]
+
+
+def test_a_request_without_a_key_is_refused_before_its_body_is_read(shared):
+    answer = shared.client.post("/v1/events", content=b"[" * 1_000, headers={"Authorization": ""})
+    assert answer.status_code == 401
+    too_large = {"Content-Length": "5000000", "Authorization": ""}
+    assert shared.client.post("/v1/events", content=b"", headers=too_large).status_code == 401
+    shared_key = {"Content-Length": "5000000"}
+    assert shared.client.post("/v1/events", content=b"", headers=shared_key).status_code == 413
+
+
 def test_requests_beyond_the_limit_are_refused_at_once():
     async def scenario():
         release = asyncio.Event()
@@ -118,9 +185,9 @@ def test_requests_beyond_the_limit_are_refused_at_once():
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b""})
 
-        limits = Limits(slow, max_inflight=1, metrics=Metrics())
+        limits = Limits(slow, max_inflight=1, request_seconds=5, metrics=Metrics())
 
-        async def request(path="/v1/x"):
+        async def request(path="/docs"):
             sent = []
 
             async def receive():
@@ -165,7 +232,10 @@ metrics = Metrics(Path(sys.argv[1]))
 metrics.events.labels("accepted").inc(2)
 for version in ("1", "2"):
     metrics.observe(
-        exposures_waiting=3, exposures_dropped=1, served_versions={"demand": version}
+        exposures_waiting=3,
+        exposures_dropped=1,
+        served_versions={"demand": version},
+        faults={"features": version == "1"},
     )
 text = metrics.text().decode()
 metrics.close()
@@ -196,6 +266,7 @@ def test_each_of_several_workers_reports_the_counts_of_all(tmp_path, monkeypatch
     )  # the first worker is gone, and what waited in it
     assert 'shopwright_model_info{name="demand",version="1"} 0.0' in texts[1]
     assert 'shopwright_model_info{name="demand",version="2"} 1.0' in texts[1]
+    assert 'shopwright_fault{part="features"} 0.0' in texts[1]
 
 
 def test_serving_imports_nothing_of_training(tmp_path):
@@ -204,7 +275,7 @@ def test_serving_imports_nothing_of_training(tmp_path):
         "from serving.app import create_app_from_environment\n"
         "create_app_from_environment()\n"
         "heavy = ('training', 'matplotlib', 'mlflow', 'feast', 'duckdb', 'ibis', 'torch')\n"
-        "heavy += ('statsforecast',)\n"
+        "heavy += ('statsforecast', 'lightgbm', 'sklearn', 'pandas')\n"
         "print([name for name in heavy if name in sys.modules])\n"
     )
     done = subprocess.run(

@@ -169,6 +169,7 @@ def test_the_command_prints_the_list_and_writes_it(
 ) -> None:
     settings = make_settings(tiny_home)
     monkeypatch.setenv("SHOPWRIGHT_HOME", str(tiny_home))
+    monkeypatch.setenv("SHOPWRIGHT_CURRENCY", settings.currency)
     monkeypatch.setenv("SHOPWRIGHT_CLOCK_START", settings.clock_start.isoformat())  # type: ignore[union-attr]
     run = CliRunner().invoke
     found = json.loads(run(command_line, ["inventory", "--json"]).stdout)
@@ -178,7 +179,7 @@ def test_the_command_prints_the_list_and_writes_it(
     printed = run(command_line, ["inventory", "--out", str(out)]).stdout
     assert "5 items to order, 0 slow movers" in printed
     assert "on order" in printed
-    with out.open(newline="", encoding="utf-8") as file:
+    with out.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert {row["item_id"] for row in rows} == {row["item_id"] for row in found["items"]}
     assert {row["zone"] for row in rows} == {"default"}

@@ -25,7 +25,7 @@ def test_a_key_finds_its_caller_and_is_never_stored(engine):
     assert created.record.scopes == ("storefront", "events")
     assert created.key.startswith(created.record.prefix)
     caller = key_service(engine).find_caller(created.key)
-    assert (caller.key_id, caller.name, caller.scopes) == (
+    assert (caller.id, caller.name, caller.scopes) == (
         created.record.id,
         "shop",
         {"storefront", "events"},
@@ -55,6 +55,7 @@ def test_whoever_may_change_prices_may_read_them(engine):
     assert key_service(engine).find_caller(created.key).scopes == {
         "pricing.approve",
         "pricing.read",
+        "pricing.rollback",
     }
     assert created.record.scopes == ("pricing.approve",)
 

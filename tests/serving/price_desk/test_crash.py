@@ -5,14 +5,25 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
+from datetime import timedelta
 
 import pytest
 
-from features.database import reading
+from features.database import reading, transaction
 from features.prices.ledger import Ledger, PriceSource
 from serving.audit.repository import AuditRecords
-from serving.price_desk.repository import SuggestionFilter, Suggestions
-from tests.shops.price_desk import make_suggestion, store_suggestions
+from serving.price_desk.activation import settle_due
+from serving.price_desk.decisions import decide_many
+from serving.price_desk.filters import SuggestionFilter
+from serving.price_desk.repository import Suggestions
+from tests.shops.price_desk import (
+    NOW,
+    act_as_system,
+    make_decider,
+    make_suggestion,
+    store_suggestions,
+)
 
 
 def start(settings, how):
@@ -74,3 +85,64 @@ def test_a_killed_bulk_approval_is_done_or_not_begun(engine, settings, seconds):
         if "done" not in said
         else approved(engine) == set(ids)
     )
+
+
+def read_statuses_and_actions(engine):
+    """The statuses of all suggestions, and how often each of their actions stands in the log."""
+    with reading(engine) as connection:
+        log = AuditRecords(connection)
+        assert log.verify().intact
+        rows = Suggestions(connection).matching(SuggestionFilter(), reasons=False)
+        actions = Counter(
+            entry.action
+            for entry in log.page(limit=100_000)
+            if entry.subject_type == "price_suggestion"
+        )
+        undone = [
+            row.reverts_price_id
+            for row in Ledger(connection).list_after(0, 100_000)
+            if row.reverts_price_id is not None
+        ]
+    assert len(undone) == len(set(undone))
+    return {row.status for row in rows}, actions, len(undone)
+
+
+@pytest.mark.parametrize("seconds", [0.05, pytest.param(0.3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("how", "before", "action", "after"),
+    [
+        ("activation", "scheduled", "go_live", "live"),
+        ("rollback", "live", "roll_back", "rolled_back"),
+    ],
+)
+def test_a_killed_activation_or_rollback_is_done_or_not_begun_and_never_done_twice(
+    engine, settings, seconds, how, before, action, after
+):
+    count = 300
+    begins = NOW + timedelta(days=7)
+    store_suggestions(
+        engine, *(make_suggestion(f"item{n}", effective_from=begins) for n in range(count))
+    )
+    with transaction(engine) as connection:
+        decide_many(connection, make_decider(), "approve", criteria=SuggestionFilter())
+    if how == "rollback":
+        with transaction(engine) as connection:
+            settle_due(connection, act_as_system(begins))
+    process = start(settings, how)
+    time.sleep(seconds)
+    process.kill()
+    said = process.stdout.read()
+    process.wait()
+    statuses, actions, undone = read_statuses_and_actions(engine)
+    assert statuses in ({before}, {after})
+    if "done" in said:
+        assert statuses == {after}
+    n_done = count if statuses == {after} else 0
+    assert actions[action] == n_done
+    assert undone == (n_done if how == "rollback" else 0)
+    # Whoever does it again finishes it, once.
+    process = start(settings, how)
+    assert process.stdout.read() == "done\n"
+    process.wait()
+    statuses, actions, _ = read_statuses_and_actions(engine)
+    assert (statuses, actions[action]) == ({after}, count)

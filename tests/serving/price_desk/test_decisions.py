@@ -8,15 +8,20 @@ import sqlalchemy as sa
 from features.contracts.errors import BadInput, Conflict, Forbidden, NotFound, PreconditionFailed
 from features.database import reading, transaction
 from features.prices.ledger import Ledger, PriceSource
-from serving.audit.repository import AuditRecords
+from features.prices.reduction_rule import PLAIN_RULES
+from serving.audit.repository import AuditFilter, AuditRecords
 from serving.database.audit_log import AuditLog
 from serving.price_desk import decisions
+from serving.price_desk.activation import settle_due
 from serving.price_desk.decisions import PriceEdit
-from serving.price_desk.lifecycle import settle_due
-from serving.price_desk.repository import SuggestionFilter, Suggestions
+from serving.price_desk.filters import SuggestionFilter
+from serving.price_desk.repository import Suggestions
 from serving.price_desk.rollback import roll_back
+from serving.price_desk.service import PriceDeskService
+from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
 from tests.shops.price_desk import (
     NOW,
+    act_as_system,
     make_decider,
     make_opening_price,
     make_suggestion,
@@ -64,8 +69,8 @@ def test_a_later_beginning_is_scheduled_and_goes_live_with_time(engine):
     assert read_offer_prices(engine, "tea", at=NOW + timedelta(days=6)) == [100]
     assert read_offer_prices(engine, "tea", at=NOW + timedelta(days=7)) == [90]
     with transaction(engine) as connection:
-        assert settle_due(connection, NOW + timedelta(days=8), NOW) == 1
-        assert settle_due(connection, NOW + timedelta(days=8), NOW) == 0
+        assert settle_due(connection, act_as_system(NOW + timedelta(days=8))) == 1
+        assert settle_due(connection, act_as_system(NOW + timedelta(days=8))) == 0
     assert read_statuses(engine, [later]) == ["live"]
 
 
@@ -82,7 +87,7 @@ def test_a_promotion_lowers_the_offer_until_its_end(engine):
         engine, "milk", at=ends
     ) == [80, 100]
     with transaction(engine) as connection:
-        settle_due(connection, ends, ends)
+        settle_due(connection, act_as_system(ends))
     assert read_statuses(engine, [key]) == ["expired"]
 
 
@@ -194,6 +199,31 @@ def test_open_suggestions_expire(engine):
     (key,) = store_suggestions(engine, make_suggestion("milk", expires_at=NOW + timedelta(days=1)))
     with pytest.raises(Conflict, match="expired"), transaction(engine) as connection:
         decisions.approve(connection, make_decider(days=1), key)
+
+
+@pytest.mark.parametrize("status", ["suggested", "submitted"])
+def test_what_expired_by_a_clock_that_was_ahead_is_open_again(engine, settings, status):
+    milk, replaced = store_suggestions(
+        engine,
+        make_suggestion("milk", status=status, expires_at=NOW + timedelta(days=14)),
+        make_suggestion("rice", status=status, expires_at=NOW + timedelta(days=14)),
+    )
+
+    def read_queue(now):
+        clock = FixedClock(now)
+        desk = PriceDeskService(settings, engine, clock, SYSTEM_CLOCK, PLAIN_RULES)
+        rows = desk.list_suggestions(SuggestionFilter(), after=0, limit=10)
+        return {row.id: row.status for row in rows}
+
+    assert read_queue(NOW) == {milk: status, replaced: status}
+    assert read_queue(NOW + timedelta(days=400)) == {milk: "expired", replaced: "expired"}
+    (newer,) = store_suggestions(engine, make_suggestion("rice", 105))
+    # Of one item only the last suggestion waits.
+    assert read_queue(NOW) == {milk: status, replaced: "expired", newer: "submitted"}
+    with reading(engine) as connection:
+        records = AuditRecords(connection).page(AuditFilter(subject_id=milk))
+    assert [record.action for record in records] == ["expire", "reopen"]
+    assert read_queue(NOW + timedelta(days=14))[milk] == "expired"
 
 
 def test_bulk_decides_what_it_can_and_names_what_it_refused(engine):

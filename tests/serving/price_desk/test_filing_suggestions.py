@@ -13,8 +13,9 @@ from features.prices.ledger import Ledger
 from models.demand.uncertainty.aggregates import SPANS, AggregateDistributions, ItemSpread
 from models.demand.uncertainty.counts import CountDistribution
 from serving.audit.repository import AuditRecords
+from serving.database.audit_log import SYSTEM, Decider
 from serving.price_desk import decisions
-from serving.price_desk.suggest import file_suggestions
+from serving.price_desk.filing import file_suggestions
 from serving.pricing_inputs.horizon_forecast import select_horizon
 from serving.pricing_inputs.item_facts import read_item_terms
 from tests.shops.price_desk import (
@@ -28,8 +29,9 @@ from tests.shops.price_desk import (
 
 
 def refile(engine, *drafts):
+    about, system = {"objective": "profit"}, Decider(SYSTEM, NOW, SYSTEM_NOW)
     with transaction(engine) as connection:
-        return file_suggestions(connection, drafts, at=SYSTEM_NOW, about={"objective": "profit"})
+        return file_suggestions(connection, system, "run", "default", drafts, about)
 
 
 def test_a_new_run_takes_the_place_of_what_still_waits(engine):
@@ -52,14 +54,25 @@ def test_a_new_run_takes_the_place_of_what_still_waits(engine):
     with reading(engine) as connection:
         deeds = AuditRecords(connection).page()
     assert [deed.action for deed in deeds] == ["reject", "supersede", "suggest"]
-    assert deeds[-1].details == {"objective": "profit", "filed": 2, "superseded": 1}
+    assert deeds[-1].details == {
+        "zone": "default",
+        "objective": "profit",
+        "filed": 2,
+        "superseded": 1,
+    }
 
 
-def test_a_run_without_suggestions_leaves_no_trace(engine):
-    store_suggestions(engine, make_suggestion("milk"))
+def test_a_run_without_suggestions_is_logged_where_it_supersedes(engine):
     assert refile(engine).ids == []
     with reading(engine) as connection:
         assert AuditRecords(connection).page() == []
+    (waiting,) = store_suggestions(engine, make_suggestion("milk"))
+    assert refile(engine).superseded == 1
+    assert read_statuses(engine, [waiting]) == ["superseded"]
+    with reading(engine) as connection:
+        deeds = AuditRecords(connection).page()
+    assert [deed.action for deed in deeds] == ["supersede", "suggest"]
+    assert (deeds[-1].details["filed"], deeds[-1].details["superseded"]) == (0, 1)
 
 
 def forecasts(*rows):
@@ -185,3 +198,9 @@ def test_an_assumed_cost_does_not_follow_the_prices_that_rest_on_it(engine, sett
         opening["tea"] * (1 - settings.assumed_margin)
     )
     assert terms["tea"].cost_assumed
+
+
+def test_a_run_leaves_the_prices_of_an_import_that_wait(engine):
+    (held,) = store_suggestions(engine, make_suggestion("milk", 10, proposed_by="import"))
+    assert refile(engine, make_suggestion("milk")).superseded == 0
+    assert read_statuses(engine, [held]) == ["submitted"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -124,10 +125,23 @@ def test_one_suggestion_is_submitted_at_the_version_that_was_read(held, connect)
     assert analyst.post(path).status_code == 409  # it is submitted already
 
 
-def test_the_command_line_prints_the_reasons_first_and_submits_a_run(
-    held, three_items, monkeypatch, capsys
-):
-    _, engine, _ = three_items
+@pytest.fixture
+def submit_run(three_items, monkeypatch, capsys):
+    """Return `shopwright prices submit RUN --json`, under the settings of the shop or others."""
+    _, engine, shop_settings = three_items
+
+    def submit(run_id, settings=shop_settings):
+        shop = SimpleNamespace(
+            engine=engine, settings=settings, clock=FixedClock(NOW), system_clock=SYSTEM_CLOCK
+        )
+        monkeypatch.setattr(prices_cli, "Shop", lambda: shop)
+        prices_cli.submit(run_id, reason="checked", json=True)
+        return json.loads(capsys.readouterr().out)
+
+    return submit
+
+
+def test_the_command_line_prints_the_reasons_first_and_submits_a_run(held, submit_run, capsys):
     prices_cli.print_suggestions(held)
     first, second, third, *_ = capsys.readouterr().out.splitlines()
     assert first.startswith("Held back: 60 of 60 suggestions lower the price")
@@ -135,17 +149,31 @@ def test_the_command_line_prints_the_reasons_first_and_submits_a_run(
     assert f"shopwright prices submit {held.run_id}" in third
     document = prices_cli.report_document(held)
     assert (document["status"], list(document["held"])) == ("suggested", list(held.held))
-
-    class Shop:
-        system_clock = SYSTEM_CLOCK
-
-        def __init__(self):
-            self.engine = engine
-
-        def now(self):
-            return NOW
-
-    monkeypatch.setattr(prices_cli, "Shop", Shop)
-    prices_cli.submit(held.run_id, reason="checked", json=True)
-    printed = json.loads(capsys.readouterr().out)
+    printed = submit_run(held.run_id)
     assert printed == {"run_id": held.run_id, "matched": 60, "changed": 60}
+
+
+def test_the_command_line_submits_nothing_that_breaks_a_rule_of_today(
+    held, three_items, submit_run, tmp_path
+):
+    _, _, settings = three_items
+    rules = tmp_path / "configs" / "pricing" / "default.yaml"
+    rules.parent.mkdir(parents=True)
+    rules.write_text("endings: []\nmax_change: 0.05\nmin_margin: 0.0\n")
+    stricter = settings.model_copy(update={"config_dir": tmp_path / "configs"})
+    printed = submit_run(held.run_id, stricter)
+    assert (printed["matched"], printed["changed"], len(printed["refused"])) == (60, 0, 60)
+    assert "the nearest price is 0.95" in printed["refused"][0]["reason"]
+    rules.write_text("endings: []\nmax_change: 0.2\nmin_margin: 0.0\n")
+    assert submit_run(held.run_id, stricter)["changed"] == 60
+
+
+def test_the_command_line_submits_no_item_off_sale(held, three_items, submit_run):
+    facts, _, _ = three_items
+    items = facts.read("items").to_pyarrow()
+    status = ["archived" if key == ITEMS[0] else None for key in items["item_id"].to_pylist()]
+    position = items.column_names.index("status")
+    facts.write({"items": items.set_column(position, items.schema.field("status"), [status])})
+    printed = submit_run(held.run_id)
+    assert (printed["matched"], printed["changed"]) == (60, 59)
+    assert "off sale" in printed["refused"][0]["reason"]

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from types import SimpleNamespace
 
 import pytest
@@ -368,3 +370,44 @@ def test_what_no_database_can_keep_is_refused(desk, more):
     (key,) = store_suggestions(desk.engine, make_suggestion("milk"))
     assert post(desk.anna, f"{key}/edit", {"suggested_price": "1.20", **more}).status_code == 422
     assert read_statuses(desk.engine, [key]) == ["submitted"]
+
+
+def test_names_that_nobody_knows_are_refused_with_the_nearest_right_one(desk):
+    store_suggestions(desk.engine, make_suggestion("milk", 110, category="Food > Dairy"))
+    for path, meant in (
+        ("/v1/price-suggestions?zone=defualt", "'default'"),
+        ("/v1/price-suggestions?category=Foods", "'Food'"),
+        ("/v1/price-suggestions?catgory=Food", "'category'"),
+    ):
+        answer = desk.reader.get(path)
+        assert answer.status_code == 422, path
+        assert f"Did you mean {meant}?" in answer.text
+    named = desk.shop.get("/v1/prices?item_id=milk&zone=defualt").json()
+    assert named["unknown"] == "unknown zone 'defualt'. Did you mean 'default'?"
+    twice = desk.shop.get("/v1/prices?item_id=milk&zone=default&zone=north")
+    assert twice.status_code == 422
+    assert "zone is given 2 times" in twice.text
+    assert desk.shop.get("/v1/prices?item_id=milk&item_id=tea").status_code == 200
+    assert desk.reader.get("/v1/price-suggestions?category=Food&min_change=.9").status_code == 200
+
+
+def test_of_two_approvers_at_once_exactly_one_wins(desk):
+    keys = store_suggestions(desk.engine, *(make_suggestion(f"item{n}") for n in range(5)))
+    together = Barrier(2)
+
+    def approve_all(client):
+        statuses = []
+        for key in keys:
+            together.wait(timeout=30)
+            statuses.append(client.post(f"/v1/price-suggestions/{key}/approve").status_code)
+        return statuses
+
+    with ThreadPoolExecutor(2) as threads:
+        anna, ben = threads.map(approve_all, (desk.anna, desk.ben))
+    assert [sorted(pair) for pair in zip(anna, ben, strict=True)] == [[200, 409]] * 5
+    log = desk.auditor.get("/v1/audit").json()["items"]
+    assert sorted(entry["subject_id"] for entry in log if entry["action"] == "approve") == sorted(
+        keys
+    )
+    changes = desk.reader.get("/v1/price-changes").json()["items"]
+    assert sum(change["source"] == "desk" for change in changes) == 5

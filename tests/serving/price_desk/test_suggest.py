@@ -16,10 +16,11 @@ from features.prices.ledger import Ledger, PriceSource
 from features.prices.timeline import find_opening_list_price
 from models.demand.lookup import ForecastTable
 from models.pricing.response.elasticity import ElasticityModel
-from models.pricing.rules import CompetitorRule, set_objective
+from models.pricing.rules import CompetitorRule, RuleScope, set_objective
 from serving.forecasts.service import ForecastService
 from serving.price_desk import decisions, suggest
-from serving.price_desk.repository import SuggestionFilter, Suggestions
+from serving.price_desk.filters import SuggestionFilter
+from serving.price_desk.repository import Suggestions
 from serving.price_desk.suggest import suggest_everywhere, suggest_prices
 from serving.pricing_inputs.items import read_priced_zone
 from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
@@ -157,6 +158,17 @@ def test_what_is_not_known_keeps_its_price_and_is_counted(three_items):
     )
     assert (report.n_items, report.n_suggested) == (2, 1)
     assert report.kept == {"no price response is known": 1, "no price in the ledger": 1}
+    assert report.n_forecast == 3
+
+
+def test_an_item_that_is_free_is_counted_too(three_items):
+    _, engine, _ = three_items
+    with transaction(engine) as connection:
+        Ledger(connection).append([make_opening_price("tea", 0)])
+    given = make_inputs(three_items, make_forecasts("milk", "tea"), make_responses("milk", "tea"))
+    report = suggest_prices(given, SYSTEM_CLOCK)
+    assert report.kept == {"its price is 0": 1}
+    assert report.n_suggested + sum(report.kept.values()) == report.n_forecast == 2
 
 
 def test_the_objective_can_be_chosen(three_items):
@@ -364,3 +376,87 @@ def test_the_catalogue_the_stock_and_competitors_tell_what_rules_ask(three_items
         None,
         None,
     )
+
+
+def test_a_suggestion_keeps_the_competitors_price_that_it_was_computed_beside(three_items):
+    facts, engine, _ = three_items
+    price = {"item_id": "milk", "competitor": "a", "observed_at": NOW, "price_minor": 99}
+    facts.write(table("competitor_prices", price))
+    inputs = make_inputs(
+        three_items,
+        make_forecasts("milk"),
+        make_responses("milk"),
+        replace(RULES, competitor=CompetitorRule()),
+    )
+    (milk,) = filed(engine, suggest_prices(inputs, SYSTEM_CLOCK).run_id).values()
+    assert milk.details["competitor_price_minor"] == 99
+
+
+def test_each_part_of_the_assortment_counts_competitors_by_its_own_rule(three_items):
+    facts, _, _ = three_items
+    seen = [("milk", "a", 90), ("milk", "b", 98), ("tea", "a", 90), ("tea", "b", 98)]
+    prices = [
+        {"item_id": item, "competitor": name, "observed_at": NOW, "price_minor": price}
+        for item, name, price in seen
+    ]
+    facts.write(
+        {"competitor_prices": pa.Table.from_pylist(prices, TABLES["competitor_prices"].arrow)}
+    )
+    mean = RuleScope(category="Drinks", competitor=CompetitorRule(reference="mean"))
+    rules = replace(RULES, competitor=CompetitorRule(reference="lowest"), scopes=(mean,))
+    inputs = make_inputs(
+        three_items, make_forecasts("milk", "tea"), make_responses("milk", "tea"), rules
+    )
+    items = {item.item_id: item for item in read_priced_zone(inputs, "default").items}
+    assert items["milk"].competitor_minor == 90
+    assert items["tea"].competitor_minor == 94
+
+
+def test_whole_kronor_stay_whole_and_end_as_the_list_does(three_items):
+    facts, engine, _ = three_items
+    kronor = {"sofa": 1_079_00, "lamp": 549_00, "rug": 1_299_00, "desk": 899_00}
+    with transaction(engine) as connection:
+        Ledger(connection).append([make_opening_price(*price) for price in kronor.items()])
+    items = [
+        {"item_id": item, "unit_cost_minor": price * 7 // 10} for item, price in kronor.items()
+    ]
+    facts.write({"items": pa.Table.from_pylist(items, TABLES["items"].arrow)})
+    rules = replace(RULES, endings=None, max_change=0.1)
+    given = make_inputs(three_items, make_forecasts(*kronor), make_responses(*kronor), rules=rules)
+    report = suggest_prices(given, SYSTEM_CLOCK)
+    prices = {
+        item: each.suggested_price_minor for item, each in filed(engine, report.run_id).items()
+    }
+    assert prices
+    assert all(price % 1_000 == 900 for price in prices.values())
+    assert any("end in 9.00, in steps of 1.00" in note for note in report.notes)
+    settings = given.settings.model_copy(update={"price_endings": (".00",), "price_step": "5.00"})
+    own = suggest_prices(replace(given, settings=settings), SYSTEM_CLOCK)
+    again = filed(engine, own.run_id).values()
+    assert again
+    assert all(each.suggested_price_minor % 500 == 0 for each in again)
+    assert any("as set" in note for note in own.notes)
+
+
+def test_a_price_list_that_ended_is_priced_on_at_its_list_price_and_said(three_items):
+    facts, engine, _ = three_items
+    cups = [{"item_id": "cup", "unit_cost_minor": 85}]
+    facts.write({"items": pa.Table.from_pylist(cups, TABLES["items"].arrow)})
+    ended = NOW - timedelta(days=1)
+    with transaction(engine) as connection:
+        price = replace(make_opening_price("cup", 120), offer_price_minor=100, valid_to=ended)
+        Ledger(connection).append([price])
+    given = make_inputs(three_items, make_forecasts("cup"), make_responses("cup"))
+    report = suggest_prices(given, SYSTEM_CLOCK)
+    assert report.n_items == 1
+    assert "no price in the ledger" not in report.kept
+    assert any(
+        f"of 1 items have ended, the last on {ended.date().isoformat()}" in note
+        for note in report.notes
+    )
+    cup = filed(engine, report.run_id)["cup"]
+    assert (cup.current_price_minor, cup.list_price_minor) == (120, 120)
+    with transaction(engine) as connection:
+        decisions.approve(connection, make_decider(), cup.id)
+        now = Ledger(connection).find_current(["cup"], "default", NOW)["cup"]
+    assert (now.offer_price_minor, now.expired_at) == (cup.suggested_price_minor, None)

@@ -18,6 +18,7 @@ from features.prices.timeline import find_price_at
 from serving.app import create_app
 from serving.cli.main import app
 from serving.keys.service import KeyService
+from tests.shops.environment import point_verbs_at
 
 EVENTS = "event_type,occurred_at,item_id,quantity,unit_price,zone\n"
 ITEMS = "item_id,list_price\nmilk,\nrice,2.50\n"
@@ -28,11 +29,10 @@ HEAD = "item_id,zone,valid_from,valid_to,list_price,offer_price\n"
 def shop(settings, engine, monkeypatch, tmp_path):
     """Runs verbs on a shop of two zones, one of another currency; `write` sets the files to
     import."""
-    monkeypatch.setenv("SHOPWRIGHT_HOME", str(settings.home))
-    if settings.database_url:
-        monkeypatch.setenv("SHOPWRIGHT_DATABASE_URL", settings.database_url)
+    point_verbs_at(monkeypatch, settings, "2024-06-01T00:00:00Z")
     monkeypatch.setenv("SHOPWRIGHT_CURRENCY", "EUR")
-    monkeypatch.setenv("SHOPWRIGHT_CLOCK_START", "2024-06-01T00:00:00Z")
+    # Prices come before the catalogue here.
+    monkeypatch.setenv("SHOPWRIGHT_MAX_UNKNOWN_ITEMS", "1")
     monkeypatch.setenv(
         "SHOPWRIGHT_ZONES", json.dumps({"north": {"currency": "EUR"}, "tokyo": {"currency": "JPY"}})
     )
@@ -110,6 +110,22 @@ def test_a_price_list_that_comes_after_the_catalogue_is_not_hidden_by_it(shop):
         "catalogue": 0,
     }  # two rows, and the one in force from the opening on
     assert shop.prices("rice", zone="north") == {"rice": "2.20"}
+    assert shop.import_() == {"imported": 0, "catalogue": 0}
+
+
+def test_what_lies_beneath_a_promotion_goes_on_when_that_ends_after_the_catalogue(shop):
+    """The catalogue opened the ledger while the promotion of the price list was running."""
+    shop.import_()
+    shop.write(
+        price_history=HEAD
+        + "rice,north,2024-01-01,,2.20,2.20\nrice,north,2024-05-20,2024-06-10,2.20,1.90\n"
+    )
+    assert shop.import_()["imported"] == 4
+    with reading(open_engine(Settings())) as connection:
+        ledger = Ledger(connection)
+        for day, offer in ((1, 190), (9, 190), (10, 220), (30, 220)):
+            at = datetime(2024, 6, day, 12, tzinfo=UTC)
+            assert ledger.find_current(["rice"], "north", at)["rice"].offer_price_minor == offer
     assert shop.import_() == {"imported": 0, "catalogue": 0}
 
 

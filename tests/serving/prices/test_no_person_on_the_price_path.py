@@ -22,7 +22,8 @@ from features.contracts import pricing
 from features.contracts.pricing import PriceSuggestion, PricingItem
 from features.contracts.tables import TABLES
 from features.database import engine as open_engine
-from features.database import price_ledger, reading
+from features.database import reading
+from features.database_tables import price_ledger, promotion_items, promotions
 from features.facts.facts import Facts
 from features.pipelines.orders import spend_per_order
 from features.prices.ledger import NewPrice
@@ -33,11 +34,13 @@ from models.pricing.rules import PricingRules
 from serving.database.migrate import upgrade
 from serving.database.tables import price_suggestions
 from serving.price_desk import api as suggestions
-from serving.price_desk.repository import NewSuggestion, SuggestionFilter, Suggestions
+from serving.price_desk.filters import SuggestionFilter
+from serving.price_desk.repository import NewSuggestion, Suggestions
 from serving.price_desk.suggest import suggest_prices
 from serving.prices import api as prices
 from serving.prices.opening import open_ledger
 from serving.pricing_inputs.items import PricedZone, PricingInputs
+from serving.promotions import api as promotion_api
 from serving.what_if import api as simulations
 from serving.what_if.baskets import Basket, read_basket
 from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
@@ -72,6 +75,12 @@ PRICE_MODULES = (
     "serving/price_desk/repository.py",
     "serving/prices/api.py",
     "serving/price_desk/api.py",
+    "features/prices/promotions.py",
+    "serving/promotions/checks.py",
+    "serving/promotions/decisions.py",
+    "serving/promotions/lifecycle.py",
+    "serving/promotions/repository.py",
+    "serving/promotions/terms.py",
 )
 PERSONAL_MODULES = (
     "features.contracts.histories",
@@ -83,6 +92,7 @@ PERSONAL_MODULES = (
     "features.online.histories",
     "features.online.online_store",
     "features.facts.facts",
+    "features.pipelines.promotion_outcomes",
     "models.ranking",
     "models.retrieval",
     "experiments",
@@ -92,7 +102,7 @@ PERSONAL_MODULES = (
 
 
 def test_no_column_of_a_price_table_is_about_a_person():
-    for table in (price_ledger, price_suggestions):
+    for table in (price_ledger, price_suggestions, promotions, promotion_items):
         assert [column.name for column in table.columns if PERSON.search(column.name)] == []
 
 
@@ -102,6 +112,7 @@ def test_no_parameter_of_a_price_route_is_about_a_person():
     app.include_router(suggestions.router)
     app.include_router(suggestions.changes_router)
     app.include_router(simulations.router)
+    app.include_router(promotion_api.router)
     document = app.openapi()
     names = {
         parameter["name"]
@@ -173,14 +184,22 @@ SUGGESTING_MODULES = (
     "models/served_prices.py",
     "features/contracts/sizes.py",
     "serving/what_if/api.py",
-    "serving/what_if/documents.py",
+    "serving/what_if/effect_documents.py",
+    "serving/what_if/plan_documents.py",
+    "serving/what_if/price_documents.py",
+    "serving/what_if/promotion_documents.py",
     "serving/what_if/served_demand.py",
     "serving/what_if/simulation.py",
     "serving/cli/price_tests.py",
     "serving/cli/prices.py",
     "serving/cli/pricing.py",
+    "serving/cli/promotion_report.py",
+    "serving/cli/promotion_filing.py",
     "serving/cli/promotions.py",
     "serving/what_if/service.py",
+    "serving/promotions/documents.py",
+    "serving/promotions/new_promotions.py",
+    "serving/promotions/service.py",
     "serving/price_desk/suggest.py",
     "serving/what_if/baskets.py",
     "serving/what_if/campaign.py",

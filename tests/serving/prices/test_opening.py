@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pyarrow as pa
@@ -5,13 +6,14 @@ import pytest
 
 from configs.settings import ZoneSettings
 from features.contracts.tables import TABLES
-from features.database import reading
+from features.database import reading, transaction
 from features.facts.facts import Facts
 from features.prices.ledger import Ledger
 from serving.audit.repository import AuditRecords
+from serving.prices import opening
 from serving.prices.opening import OpeningReport, open_ledger
 from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
-from tests.shops.price_desk import NOW
+from tests.shops.price_desk import NOW, make_opening_price
 
 CLOCK = FixedClock(NOW)
 
@@ -141,3 +143,47 @@ def test_an_empty_shop_has_an_empty_ledger(engine, shop):
     settings, facts = shop
     assert open_ledger(facts, engine, settings, CLOCK, SYSTEM_CLOCK).total == 0
     assert ledger_rows(engine) == []
+
+
+def test_a_long_price_list_leaves_the_database_to_others_in_between(engine, shop, monkeypatch):
+    monkeypatch.setattr(opening, "_PART", 2)
+    monkeypatch.setattr(opening, "give_way", lambda _engine: decide_meanwhile())
+    settings, facts = shop
+    listed = [f"item-{n}" for n in range(5)]
+    start = NOW - timedelta(days=30)
+    facts.write(
+        {
+            "price_history": rows(
+                "price_history",
+                *(
+                    {
+                        "item_id": item,
+                        "valid_from": start,
+                        "list_price_minor": 100,
+                        "offer_price_minor": 100,
+                    }
+                    for item in listed
+                ),
+            )
+        }
+    )
+    decided = []
+
+    def decide_meanwhile():
+        # Another writer gets the lock, with a price that the list would have brought too.
+        if decided:
+            return
+        decided.append(replace(make_opening_price("item-4"), valid_from=start))
+        with transaction(engine) as connection:
+            Ledger(connection).append(decided)
+
+    report = open_ledger(facts, engine, settings, CLOCK, SYSTEM_CLOCK)
+    assert report == OpeningReport(imported=4, catalogue=0, observed=0)
+    assert [row[0] for row in ledger_rows(engine)] == [
+        "item-0",
+        "item-1",
+        "item-4",
+        "item-2",
+        "item-3",
+    ]
+    assert open_ledger(facts, engine, settings, CLOCK, SYSTEM_CLOCK).total == 0

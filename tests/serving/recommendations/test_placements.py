@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from features.contracts.errors import UnknownName
-from features.database import impressions, reading
+from features.database import reading
+from features.database_tables import impressions
 from features.facts.facts import Facts
 from features.online.materialize import materialize
 from serving.app import create_app
 from serving.recommendations.api import RecommendationResponse
 from tests.shops.event_tables import make_table
-from tests.shops.served_shop import NOW, make_settings, run_shop
+from tests.shops.served_shop import NOW, REFUSER, copy_shop, make_settings, run_shop
 
 PLACEMENTS = {
     "dairy_wall": (
@@ -39,7 +39,7 @@ rules:
 def shop(tiny_home, tmp_path_factory):
     """The tiny shop with an overlay folder that adds placements and a set of rules."""
     root = tmp_path_factory.mktemp("placements")
-    shutil.copytree(tiny_home, root / "home")
+    copy_shop(tiny_home, root / "home")
     for folder, files in (("placements", PLACEMENTS), ("rules", {"dairy": RULES})):
         (root / "configs" / folder).mkdir(parents=True)
         for name, text in files.items():
@@ -108,13 +108,14 @@ def test_what_exploring_shows_is_kept_with_its_chance(shop):
     answers = [ask(shop, "lab", user_id="u00", count=3) for _ in range(3)]
     ask(shop, "trending")
     ask(shop, "lab", count=2, visitor_id="v")
+    ask(shop, "lab", count=2, user_id=REFUSER, visitor_id="v-refuser", session_id="s-refuser")
     shop.server.exposures.close()
     with reading(shop.server.engine) as connection:
         rows = connection.execute(
             sa.select(impressions).order_by("recommendation_id", "rank")
         ).all()
     assert {row.placement for row in rows} == {"lab"}
-    assert {row.unit_id for row in rows} == {"u00", "v"}
+    assert {row.unit_id for row in rows} == {"u00", "v", None}
     for answer in answers:
         shown = [row for row in rows if row.recommendation_id == answer["recommendation_id"]]
         assert [row.item_id for row in shown] == ids(answer)

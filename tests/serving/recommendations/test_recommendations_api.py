@@ -9,10 +9,12 @@ import sqlalchemy as sa
 from experiments.assignment import assign
 from features.contracts.errors import Unavailable
 from features.contracts.recommendations import RecommendationQuery
-from features.database import exposures, reading, transaction
+from features.database import reading, transaction
+from features.database_tables import exposures
 from features.facts.facts import Facts
 from features.online.materialize import materialize
 from features.online.online_store import OnlineHistories
+from features.online.snapshots import current_version, refused_file
 from features.prices.ledger import Ledger
 from serving.recommendations.api import PageResponse, RecommendationResponse
 from tests.shops.event_tables import make_table
@@ -161,6 +163,20 @@ def test_who_refuses_personalization_is_nobody(shared):
     assert ids(refused) == ids(unknown)
 
 
+@pytest.mark.parametrize("damage", [b"", b"no digests", None])
+def test_nobody_is_known_while_it_cannot_be_read_who_refused(served, damage):
+    version = current_version(served.settings)
+    path = refused_file(served.settings, version.name)
+    path.unlink() if damage is None else path.write_bytes(damage)
+    # As in a process that opens the version now.
+    served.server.recommendations.histories._stamp = None
+    answer = ask(served, user_id="u00")
+    assert answer["degraded"] is True
+    assert ids(answer) == ids(ask(served))
+    assert answer["experiments"] == []
+    assert "personalization" in served.client.get("/readyz").json()["degraded"]["online_store"]
+
+
 def test_rank_orders_a_given_list_with_unknown_items_last(shared):
     answer = shared.client.post(
         "/v1/rank", json={"user_id": "u00", "item_ids": ["nope", "milk", "beer", "wine"]}
@@ -207,7 +223,7 @@ def test_an_answer_without_history_is_better_than_none_and_says_so(shared, monke
     def silent(*_):
         raise Unavailable("online features do not answer")
 
-    monkeypatch.setattr(shared.server.recommendations.histories, "read", silent)
+    monkeypatch.setattr(shared.server.recommendations.histories, "read_visitor", silent)
     answer = ask(shared, user_id="u00")
     assert answer["degraded"] is True
     assert answer["fallback"] == "popular"
@@ -266,3 +282,14 @@ def test_what_is_sold_out_in_a_zone_is_not_shown_there(tiny):
                 "/v1/recommendations?placement=home&user_id=u00&zone=south"
             ).json()["items"]
         }
+
+
+def test_a_filter_that_no_item_meets_is_named_with_the_nearest_right_one(shared):
+    answer = ask(shared, filter={"category": ["Drink", "Food"], "brand": ["Albo"]})
+    assert answer["unknown"] == [
+        "unknown category 'Drink'. Did you mean 'Drinks'?",
+        "unknown brand 'Albo'. Did you mean 'Alba'?",
+    ]
+    assert "unknown" not in ask(shared, filter={"category": ["Food"], "brand": ["Alba"]})
+    twice = shared.client.get("/v1/recommendations?placement=home&zone=default&zone=north")
+    assert twice.status_code == 422

@@ -41,9 +41,9 @@ def stored(name: str, rows: list[dict[str, Any]]) -> pa.Table:
 
 
 @pytest.fixture
-def facts(settings: Settings) -> Facts:
+def facts(settings: Settings, engine: sa.Engine) -> Facts:
     """Ten items in one zone, listed at 2.00 all the time, with sales that differ from week to
-    week."""
+    week; the ledger has the listed prices, as an import writes them."""
     rng = np.random.default_rng(5)
     sold = rng.poisson(6, (10, N_WEEKS)) + 1
     sale = {"event_type": "purchase", "zone": "north", "unit_price_minor": 200.0}
@@ -75,6 +75,12 @@ def facts(settings: Settings) -> Facts:
             for n, r in (("events", events), ("price_history", prices), ("items", items))
         }
     )
+    listed = [
+        NewPrice(**row, currency="USD", source=PriceSource.IMPORTED, recorded_at=week(-1))
+        for row in prices
+    ]
+    with transaction(engine) as connection:
+        Ledger(connection).append(listed)
     return shop
 
 
@@ -100,7 +106,7 @@ def decide(
 
 def planned(facts: Facts, settings: Settings, origin: int) -> np.ndarray:
     """The feature columns of the second week after an origin."""
-    whole, _ = build_panel(facts, settings, until=None, ahead=13)
+    whole = build_panel(facts, settings, until=None, ahead=13).panel
     panel = add_planned_prices(whole, facts, settings, known_at=week(origin)).truncate(origin)
     names, rows = build_features(panel, summarize_history(panel, origin), 2)
     return rows[0][[names.index("price_to_list"), names.index("price_to_usual")]]
@@ -119,9 +125,9 @@ def test_a_price_decided_later_leaves_the_features_of_earlier_origins_as_they_we
         planned(facts, settings, 12), [0, 0]
     )  # decided at the origin: not known yet
     assert planned(facts, settings, 13)[1] == pytest.approx(np.log(160 / 200))
-    whole, _ = build_panel(facts, settings, until=None, ahead=13)
+    whole = build_panel(facts, settings, until=None, ahead=13).panel
     assert whole.offer_price is not None and whole.offer_price[0, 13] == 160
-    cut, _ = build_panel(facts, settings, until=week(12), ahead=13)
+    cut = build_panel(facts, settings, until=week(12), ahead=13).panel
     assert cut.offer_price is not None and cut.offer_price[0, 13] == 200
 
 

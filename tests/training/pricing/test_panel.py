@@ -18,6 +18,7 @@ from features.contracts.tables import TABLES
 from features.facts.facts import Facts
 from features.sources.folder import import_folder
 from models.pricing.response.fit import fit_elasticities
+from tests.shops.event_tables import make_table
 from training.pricing.baselines import OWN, fit_baseline_slopes
 from training.pricing.panel import read_price_panel
 from training.pricing.task import PricingConfig
@@ -72,6 +73,27 @@ def test_a_list_that_disagrees_with_what_was_paid_is_not_believed(known, tmp_pat
     assert (np.isfinite(panel.log_price) == sold).all()
     plain = sold & (shop.plan.coupon == 0)
     assert np.exp(panel.log_price[plain]) == pytest.approx(shop.plan.offer[plain])
+
+
+def test_closed_weeks_say_nothing_about_prices(known, tmp_path) -> None:
+    shop, facts, _, panel = known
+    settings = Settings(home=tmp_path, database_url=None)
+    shut = Facts(settings)
+    end = end_of_history(shop)
+    monday = end - timedelta(weeks=6)
+    closure = {"zone": "default", "starts_at": monday, "ends_at": monday + timedelta(days=9)}
+    names = ("events", "items", "promotions", "price_history", "stock")
+    shut.write(
+        {name: facts.read(name).to_pyarrow() for name in names}
+        | {"closures": make_table("closures", [closure])}
+    )
+    shut_panel, _ = read_price_panel(shut, settings, end)
+    closed = np.zeros(SHOP.n_weeks, bool)
+    closed[-6:-4] = True  # all of the sixth, two days of the fifth from the end
+    assert np.isnan(shut_panel.log_price[:, closed]).all()
+    assert (
+        np.isnan(shut_panel.log_price[:, ~closed]) == np.isnan(panel.log_price[:, ~closed])
+    ).all()
 
 
 def test_weeks_after_the_end_are_unknown(known) -> None:

@@ -73,7 +73,8 @@ def test_the_judged_weeks_are_not_fitted_on(settings: Settings) -> None:
     events = facts.read("events").to_pyarrow().to_pylist()
     for event in events:
         if event["occurred_at"] >= MONDAY + timedelta(weeks=30):
-            event["quantity"] = 1.0  # nobody responds any more, and all prices are other ones
+            event["quantity"] **= 0.7  # people respond less to prices
+            event["line_amount_minor"] = round(event["unit_price_minor"] * event["quantity"])
     changed = FewFacts(
         {"events": make_table("events", events), "items": facts.read("items").to_pyarrow()}
     )
@@ -181,13 +182,27 @@ def test_no_pricing_module_imports_a_persons_features() -> None:
                 ), module
 
 
-def test_an_empty_shop_and_one_whose_prices_never_move_are_bad_input(settings: Settings) -> None:
+def test_an_empty_shop_is_bad_input(settings: Settings) -> None:
     with pytest.raises(BadInput, match="no purchases"):
         train(FewFacts({}), settings, CONFIGURED, until=None, progress=quiet)
-    with pytest.raises(BadInput, match="price response cannot be evaluated"):
-        train(sell_tea_and_milk(promoted=0.0), settings, CONFIGURED, until=None, progress=quiet)
-    with pytest.raises(BadInput):
-        train(sell_tea_and_milk(n_weeks=3), settings, CONFIGURED, until=None, progress=quiet)
+
+
+@pytest.mark.parametrize(
+    ("shop", "reason"),
+    [
+        (sell_tea_and_milk(promoted=0.0), "price response cannot be evaluated"),
+        (sell_tea_and_milk(n_weeks=3), "no response to prices is known"),
+    ],
+)
+def test_a_shop_that_teaches_no_response_has_a_model_that_claims_none(
+    settings: Settings, shop: FewFacts, reason: str
+) -> None:
+    trained = train(shop, settings, CONFIGURED, until=None, progress=quiet)
+    assert reason in trained.evaluation.notes[0]
+    assert trained.evaluation.comparisons == ()
+    response = trained.served.find_response(["i00", "i29"], "default")
+    known = [] if response is None else [grade for grade in response.grade if grade != "D"]
+    assert known == []
 
 
 def test_slopes_that_were_cut_off_are_seen_and_others_are_not() -> None:

@@ -18,6 +18,7 @@ from features.facts.facts import Facts
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
 from tests.shops.forty_shoppers import (
+    BASELINES,
     CONFIG,
     END,
     list_items_bought_after_cut,
@@ -33,17 +34,6 @@ from training.recommendations.slate_metrics import SlateMetrics
 from training.recommendations.task import evaluate
 from training.results import OURS, Evaluation
 from training.significance import compute_paired_p_value, correct_p_values
-
-BASELINES = {
-    "recent popularity",
-    "ALS",
-    "BPR",
-    "ItemKNN",
-    "EASE",
-    "buy again",
-    "buy again, as served",
-    "TIFU-kNN",
-}
 
 
 def record_inputs(monkeypatch: pytest.MonkeyPatch) -> list[EvaluationInput]:
@@ -192,6 +182,14 @@ def test_the_parts_of_the_items_split_what_is_relevant(
         arrays, slate_metrics.item_parts["bought before"], "recall", 20
     )
     assert values[~np.isnan(values)].tolist() == pytest.approx(expected)
+
+
+def test_the_policies_that_an_experiment_can_try_are_measured(evaluation: Evaluation) -> None:
+    comparison, metrics = evaluation.comparison("NDCG@10 all items"), evaluation.metrics
+    rule = comparison.baselines["buy again, as served"]
+    assert metrics["policy_buy_again"] == rule
+    assert metrics["policy_champion"] == max(comparison.ours, rule)
+    assert 0 <= metrics["policy_buy_again_p"] <= 1
 
 
 def test_coverage_is_that_of_everyone_and_stands_beside_the_simple_rule(

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from features.contracts.errors import BadInput
 from models.registry import Registry
 from serving.cli.main import app
+from tests.shops.environment import make_database
 from tests.shops.forty_shoppers import CONFIG, END, make_purchase, make_purchases, write_shop
 from training.recommendations.metrics import ndcg
 from training.recommendations.ranking_rows import Rows
@@ -33,6 +34,7 @@ def run_tuning(home: Path, rows: list[dict[str, Any]]) -> tuple[list[TuningResul
     return tune_rankers(run, CONFIG, n_trials=N_TRIALS), registry
 
 
+@pytest.mark.slow
 def test_what_occurs_from_until_on_changes_nothing_and_the_best_is_at_least_what_was_given(
     tmp_path: Path,
 ) -> None:
@@ -68,6 +70,7 @@ def test_what_occurs_from_until_on_changes_nothing_and_the_best_is_at_least_what
         assert given.data.metrics["NDCG_10"] == parent.data.metrics["NDCG_10.given"]
 
 
+@pytest.mark.slow
 def test_a_shop_without_orders_of_several_items_has_no_ranker_of_carts_to_tune(
     tmp_path: Path,
 ) -> None:
@@ -112,6 +115,7 @@ def test_the_rows_ndcg_counts_what_is_no_candidate_as_missed() -> None:
 def test_the_command_writes_a_config_that_a_training_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    make_database(tmp_path / "home")
     write_shop(tmp_path / "home", make_purchases())
     monkeypatch.setenv("SHOPWRIGHT_HOME", str(tmp_path / "home"))
     out = tmp_path / "tuned.yaml"

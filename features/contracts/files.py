@@ -1,0 +1,82 @@
+"""Files of the state folder that several processes share: JSON replaced in one rename, locks."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from features.contracts.errors import Damaged
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write a JSON file in one rename that survives a power cut; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+    ) as staging:
+        json.dump(document, staging, indent=1)
+        staging.flush()
+        os.fsync(staging.fileno())
+    Path(staging.name).replace(path)
+    sync_folder(path.parent)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file. Raises FileNotFoundError, and Damaged for another text."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Damaged("the file is damaged: no JSON", where=str(path)) from error
+    if not isinstance(document, dict):
+        raise Damaged("the file is damaged: no JSON object", where=str(path))
+    return document
+
+
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_sqlite(path: Path, *, hint: str) -> None:
+    """Raise Damaged where an SQLite file cannot be read, or is not whole; nothing without one.
+
+    A file without a byte is damaged too: SQLite would take it for a new database.
+    """
+    if not path.exists():
+        return
+    finding = "it is empty"
+    if path.stat().st_size:
+        try:
+            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as opened:
+                (finding,) = opened.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            finding = str(error)
+    if finding != "ok":
+        raise Damaged(f"the database is damaged: {finding}", where=str(path), hint=hint)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def hold_lock(path: Path) -> Iterator[None]:
+    """Allow one holder at a time, across processes; the lock ends with its process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,63 @@
+"""Who allows personalization: what the shop was told last, else what was imported.
+
+It is read from the database and from a file beside the features, never from rows of Redis, which
+may be evicted. Where it cannot be read nobody is taken to allow it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Self
+
+import sqlalchemy as sa
+
+from configs.settings import Settings
+from features.contracts.arrays import UInt64Array
+from features.contracts.errors import Unavailable
+from features.database_tables import user_consent
+from features.facts.known_events import NONE, digest_ids, mark_known, read_digests
+from features.online.snapshots import Version, refused_file
+
+log = logging.getLogger(__name__)
+
+NOT_KNOWN = "it is not known who allows personalization"
+
+
+@dataclass(frozen=True)
+class Consents:
+    """The consents of one version of the features.
+
+    refused   digests of those who do not allow personalization, as imported; None where the file
+              is damaged, or missing because an older program made the version
+    """
+
+    refused: UInt64Array | None
+
+    @classmethod
+    def open(cls, settings: Settings, version: Version | None) -> Self:
+        """Return the consents of a version; without one nothing was imported."""
+        if version is None:
+            return cls(NONE)
+        path = refused_file(settings, version.name)
+        try:
+            return cls(read_digests(path) if path.exists() else None)
+        except (OSError, ValueError, EOFError) as error:
+            log.warning("%s: %s", NOT_KNOWN, error)
+            return cls(None)
+
+    def allow(self, connection: sa.Connection, user_id: str) -> bool:
+        """Return whether this user allows personalization. Raises Unavailable where that cannot be
+        known."""
+        query = sa.select(user_consent.c.personalization_allowed).where(
+            user_consent.c.user_id == user_id
+        )
+        given: bool | None = connection.execute(query).scalar()
+        if given is not None:
+            return given
+        if self.refused is None:
+            raise Unavailable(
+                NOT_KNOWN,
+                hint="Try: shopwright features materialize",
+            )
+        return not bool(mark_known(digest_ids([user_id]), self.refused)[0])

@@ -1,0 +1,146 @@
+"""The events that came after the materialized row of a visitor, read from the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from features.contracts.arrays import UInt64Array
+from features.contracts.clock import feature_time
+from features.database_tables import BOUGHT, VIEWED, events
+from features.facts.known_events import NONE, digest_ids, mark_known
+from features.pipelines.feature_constants import MAX_VIEWED, VIEWED_DAYS
+
+# The columns that `UserState.merge` reads of an event.
+_COLUMNS = tuple(
+    events.c[name]
+    for name in (
+        "event_id",
+        "event_type",
+        "occurred_at",
+        "user_id",
+        "item_id",
+        "zone",
+        "quantity",
+        "line_amount_minor",
+        "unit_price_minor",
+        "list_price_minor",
+        "order_id",
+    )
+)
+# Views read at most, newest first: a visitor with more views of fewer than MAX_VIEWED items loses
+# the oldest of these.
+_MAX_VIEWS = 20 * MAX_VIEWED
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class VisitorIds(NamedTuple):
+    """The ids under which a visitor is known; at most one of a kind."""
+
+    user_id: str | None
+    visitor_id: str | None
+    session_id: str | None
+
+
+class IncludedEvents(NamedTuple):
+    """The events that materialized rows include.
+
+    as_of            those before this business time,
+    received_after   if they arrived before this system time,
+    digests          and all with these ids
+    """
+
+    as_of: datetime
+    received_after: datetime
+    digests: UInt64Array
+
+
+NOTHING_INCLUDED = IncludedEvents(_BEGINNING, _BEGINNING, NONE)
+
+
+def read_later_events(
+    connection: sa.Connection, included: IncludedEvents, ids: VisitorIds, now: datetime
+) -> Sequence[sa.Row]:
+    """Return the events to merge, each once.
+
+    Of a user those that the materialized row does not include, of a visitor or session all.
+    """
+    query = _QUERIES[_WithIds(*(value is not None for value in ids))]
+    if query is None:
+        return ()
+    given: dict[str, object] = {
+        name: value for name, value in ids._asdict().items() if value is not None
+    }
+    if ids.user_id is not None:
+        given |= {"as_of": included.as_of, "received_after": included.received_after}
+    lately = feature_time(now) - timedelta(days=VIEWED_DAYS)
+    rows = connection.execute(query, given | {"now": now, "lately": lately}).all()
+    later = {row.event_id: row for row in rows}
+    if ids.user_id is not None:
+        # The row may include a late event already: imported before or since, or read while it came.
+        late = [
+            row.event_id
+            for row in later.values()
+            if row.user_id is not None and row.occurred_at < included.as_of
+        ]
+        is_included = mark_known(digest_ids(late), included.digests)
+        for event_id, known in zip(late, is_included, strict=True):
+            if known:
+                del later[event_id]
+    return list(later.values())
+
+
+class _WithIds(NamedTuple):
+    """Which ids of a visitor are given."""
+
+    user: bool
+    visitor: bool
+    session: bool
+
+
+class _Condition(NamedTuple):
+    """The rows of one id: those with the id, of these the ones to read, and how old they may be."""
+
+    has_id: sa.ColumnElement[bool]
+    to_read: sa.ColumnElement[bool]
+    purchase_age: sa.ColumnElement[bool]
+
+
+def _build_branches(given: _WithIds) -> list[sa.Select]:
+    """Return the queries of each id: recent views, and purchases with refunds.
+
+    Views are bounded in age and number; purchases are bounded in age for a session only.
+    """
+    nobody = events.c.user_id.is_(None)
+    lately = events.c.occurred_at >= sa.bindparam("lately")
+    conditions: list[_Condition] = []
+    if given.user:
+        recent = events.c.occurred_at >= sa.bindparam("as_of")
+        late = events.c.received_at > sa.bindparam("received_after")
+        of_user = events.c.user_id == sa.bindparam("user_id")
+        conditions.append(_Condition(of_user, recent | late, sa.true()))
+    if given.visitor:
+        of_visitor = events.c.visitor_id == sa.bindparam("visitor_id")
+        conditions.append(_Condition(of_visitor, nobody, sa.true()))
+    if given.session:
+        of_session = events.c.session_id == sa.bindparam("session_id")
+        conditions.append(_Condition(of_session, nobody if given.user else sa.true(), lately))
+    counted = events.c.exclude.is_not(sa.true())
+    past = sa.select(*_COLUMNS).where(events.c.occurred_at <= sa.bindparam("now"), counted)
+    branches = []
+    for condition in conditions:
+        rows = past.where(condition.has_id, condition.to_read)
+        views = rows.where(lately, VIEWED).order_by(events.c.occurred_at.desc()).limit(_MAX_VIEWS)
+        branches += [sa.select(views.subquery()), rows.where(condition.purchase_age, BOUGHT)]
+    return branches
+
+
+# Built once: SQLAlchemy compiles each of them once.
+_QUERIES = {
+    given: sa.union_all(*_build_branches(given)) if any(given) else None
+    for given in (_WithIds(*flags) for flags in product((False, True), repeat=3))
+}

@@ -1,0 +1,48 @@
+"""The guard of prices: what no price may become without somebody who means it.
+
+One rule for every door: imports, the opening of the ledger, edits, approvals of many, rollbacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from features.contracts.money import to_major
+from features.prices.ledger import NewPrice
+
+# A price that moves by a larger share is a slipped point until somebody says that it is meant.
+MAX_JUMP = 0.5
+
+
+def find_jump(price_minor: int, known_minor: Iterable[int]) -> float:
+    """Return the share by which a price moves from the nearest of known prices; 0 without one.
+
+    The list price is known beside the offer price: the end of a promotion is no jump. Rounded to
+    nine digits, so that 1.90 for 2.00 is 5 % exactly.
+
+    >>> find_jump(2595, [1000, 2595]), find_jump(1, [2595])
+    (0.0, -0.999614644)
+    """
+    moves = [round(price_minor / known - 1, 9) for known in known_minor if known > 0]
+    return min(moves, key=abs, default=0.0)
+
+
+def explain_jump(price: NewPrice, before: NewPrice | None) -> str | None:
+    """Return why a price must be confirmed before it is served, None where it need not be.
+
+    `before` is the price that it replaces.
+    """
+    if price.offer_price_minor <= 0:
+        return "it is a price of nothing"
+    if before is None:
+        return None
+    known = before.offer_price_minor, before.list_price_minor
+    for name, minor in (("offer", price.offer_price_minor), ("list", price.list_price_minor)):
+        share = find_jump(minor, known)
+        if abs(share) > MAX_JUMP:
+            was = known[0] if name == "offer" else known[1]
+            return (
+                f"the {name} price moves by {share:+.1%}, from "
+                f"{to_major(was, before.currency)} to {to_major(minor, price.currency)}"
+            )
+    return None

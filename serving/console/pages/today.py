@@ -1,0 +1,360 @@
+"""Today: what needs me now? The last week in numbers, the queue, what went live, the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from nicegui import ui
+
+from serving.audit.repository import ALL_ACTIONS, AuditRecord
+from serving.console.charts import draw_spark
+from serving.console.effect_parts import (
+    add_warnings,
+    describe_control,
+    read_effects,
+    show_verdict,
+)
+from serving.console.frame import Console, Page
+from serving.console.log_parts import name_action, name_actor, show_subject
+from serving.console.notices import Notice, read_notices
+from serving.console.parts import Column, show_heading, show_table
+from serving.console.queue_rows import WAITING, name_rule
+from serving.console.section import Section, show_empty
+from serving.forecasts.history import ZoneWeek
+from serving.price_desk.filters import SuggestionFilter, SuggestionSort
+from serving.price_desk.repository import Suggestion
+
+if TYPE_CHECKING:
+    from serving.effects.measured import ChangeEffect
+    from serving.forecasts.price_index import PriceIndex
+
+_WEEKS = 13
+_ACTIONS = 10  # of the audit log
+_QUIET = ("sign_in", "sign_out")  # they would hide what was decided
+_LIVE = 8
+_PLANNED, _PLANNED_DAYS = 6, 7
+_SPARK_FROM = 2  # a line of two points says no more than the words below it
+_ALL = 0.995  # the share of revenue with a known cost that is as good as all
+
+
+def add_pages(console: Console) -> None:
+    """Add the first page."""
+
+    @console.page("/", "today")
+    def today(page: Page) -> None:
+        _Today(page).build()
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """What waits in the queue: by category and by rule, and how much is scheduled or held back."""
+
+    total: int
+    held_back: int
+    scheduled: int
+    by_category: dict[str, int]
+    by_rule: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """What begins in the next days: when, what it is, and on how many items."""
+
+    starts_at: datetime
+    kind: str
+    name: str
+    n_items: int
+
+
+class _Today:
+    """The page as one person has it open."""
+
+    def __init__(self, page: Page) -> None:
+        self._page, self._visit = page, page.visit
+
+    def build(self) -> None:
+        """Build the sections; each loads by itself."""
+        visit, texts = self._visit, self._visit.texts
+        with ui.element("div").classes("measures"):
+            Section(
+                visit,
+                lambda: visit.server.history.read_zone(visit.zone, _WEEKS),
+                self._show_measures,
+                skeleton_rows=3,
+            )
+            Section(
+                visit,
+                lambda: visit.server.price_index.read_index(visit.zone),
+                self._show_price_index,
+                skeleton_rows=3,
+            )
+        with ui.element("div").classes("columns"):
+            with ui.element("section"):
+                show_heading(texts.get("today.waiting"))
+                Section(visit, self._read_waiting, self._show_waiting)
+                show_heading(texts.get("today.planned", n=_PLANNED_DAYS))
+                Section(visit, self._read_planned, self._show_planned, skeleton_rows=3)
+            with ui.element("section"):
+                show_heading(texts.get("today.warnings")).props("id=warnings")
+                add_warnings(visit)
+                Section(
+                    visit,
+                    lambda: read_notices(visit.server, visit.zone),
+                    self._show_warnings,
+                    skeleton_rows=3,
+                )
+            with ui.element("section"):
+                show_heading(texts.get("today.live"))
+                Section(visit, self._read_live, self._show_live)
+            if visit.may("audit.read"):
+                with ui.element("section"):
+                    show_heading(texts.get("today.log"))
+                    Section(visit, self._read_log, self._show_log)
+
+    def _show_measures(self, weeks: Sequence[ZoneWeek]) -> None:
+        visit, texts = self._visit, self._visit.texts
+        currency = visit.currency
+        has_sales = any(week.units for week in weeks)
+        with ui.element("div").classes("strip"):
+            for name, write in (
+                ("revenue", lambda value: texts.whole_money(value, currency)),
+                ("orders", texts.number),
+                ("units", texts.number),
+            ):
+                values = [_read_measure(week, name) if has_sales else None for week in weeks]
+                self._show_measure(name, write(values[-1]) if has_sales else None, values)
+            self._show_margin(weeks)
+            basket = [week.revenue_minor / week.orders if week.orders else None for week in weeks]
+            text = None if basket[-1] is None else texts.money(basket[-1], currency)
+            self._show_measure("basket", text, basket)
+
+    def _show_margin(self, weeks: Sequence[ZoneWeek]) -> None:
+        texts, last = self._visit.texts, weeks[-1]
+        margins = [week.margin for week in weeks]
+        if last.margin is None:
+            self._show_measure("margin", None, margins, texts.get("today.no_costs"))
+            return
+        tax = self._visit.server.settings.zone(self._visit.zone)
+        net = 1 / (1 + tax.tax_rate) if tax.prices_include_tax else 1.0
+        share = last.costed_revenue_minor / (last.revenue_minor * net) if last.revenue_minor else 0
+        note = "" if share >= _ALL else texts.get("today.costed", share=texts.share(share, 0))
+        self._show_measure("margin", texts.share(last.margin), margins, note)
+
+    def _show_price_index(self, index: PriceIndex) -> None:
+        texts = self._visit.texts
+        with ui.element("div").classes("strip"):
+            if index.now is None:
+                self._show_measure("index", None, [], texts.get("today.no_competitors"))
+                return
+            note = texts.get("today.index_items", n=index.n_items)
+            text = texts.number(100 * index.now, 1)
+            self._show_measure("index", text, [index.week_before, index.now], note)
+
+    def _show_measure(
+        self, key: str, text: str | None, values: Sequence[float | None], note: str = ""
+    ) -> None:
+        """Show a number with its weeks, against the week before; None is unknown."""
+        texts, name = self._visit.texts, self._visit.texts.get(f"today.{key}")
+        with ui.element("div").classes("measure"):
+            label = ui.label(name).classes("measure-name")
+            if hint := texts.find(f"today.{key}_hint", ""):
+                label.tooltip(hint)
+            with ui.element("div").classes("measure-line"):
+                ui.label(texts.get("today.unknown") if text is None else text).classes(
+                    "measure-value"
+                )
+                if len(values) > _SPARK_FROM:
+                    ui.html(draw_spark(values, texts.get("today.spark", name=name)), sanitize=False)
+            if text is not None:
+                ui.label(self._compare(values)).classes("muted")
+            if note:
+                ui.label(note).classes("muted")
+
+    def _compare(self, values: Sequence[float | None]) -> str:
+        """Return the last value against the one before, in words."""
+        texts, (then, now) = self._visit.texts, values[-2:]
+        if now is None or not then:
+            return texts.get("today.no_comparison")
+        share = now / then - 1
+        arrow = "▲" if share > 0 else "▼" if share < 0 else "＝"
+        return texts.get("today.against", change=f"{arrow} {texts.share(abs(share))}")
+
+    def _read_planned(self) -> list[_Planned]:
+        """Return what begins in the next days, the first first."""
+        visit = self._visit
+        now = visit.server.prices.now()
+        promotions, changes = visit.server.promotions.read_calendar(
+            now, now + timedelta(days=_PLANNED_DAYS), visit.zone
+        )
+        planned = [
+            _Planned(one.starts_at, "promotion", one.name, one.n_items)
+            for one in promotions
+            if one.starts_at > now
+        ] + [
+            _Planned(one.starts_at, "change", ", ".join(one.item_ids), one.n_items)
+            for one in changes
+            if one.starts_at > now
+        ]
+        return sorted(planned, key=lambda one: one.starts_at)
+
+    def _show_planned(self, planned: Sequence[_Planned]) -> None:
+        texts = self._visit.texts
+        if not planned:
+            ui.label(texts.get("today.nothing_planned")).classes("muted")
+            return
+        show_table(
+            planned[:_PLANNED],
+            [
+                Column(texts.get("prices.from"), lambda one: texts.time(one.starts_at)),
+                Column(texts.get("prices.kind"), lambda one: texts.get(f"prices.{one.kind}")),
+                Column(texts.get("prices.what"), lambda one: one.name),
+                Column(
+                    texts.get("prices.items"), lambda one: texts.number(one.n_items), is_number=True
+                ),
+            ],
+            caption=texts.get("today.planned", n=_PLANNED_DAYS),
+        )
+        ui.link(texts.get("today.calendar"), "/prices")
+
+    def _read_waiting(self) -> _Waiting:
+        visit, desk = self._visit, self._visit.server.price_desk
+        by_status = desk.count_suggestions(SuggestionFilter(zone=visit.zone), "status")
+        waiting = SuggestionFilter(zone=visit.zone, status=(WAITING,))
+        return _Waiting(
+            total=by_status.get(WAITING, 0),
+            held_back=by_status.get("suggested", 0),
+            scheduled=by_status.get("scheduled", 0),
+            by_category=_sum_departments(desk.count_suggestions(waiting, "category")),
+            by_rule=desk.count_suggestions(waiting, "binding_rule"),
+        )
+
+    def _show_waiting(self, waiting: _Waiting) -> None:
+        texts = self._visit.texts
+        if waiting.total or not waiting.held_back:
+            key = "today.title" if waiting.total else "today.title_none"
+            self._page.set_title(texts.get(key, n=waiting.total))
+        else:
+            self._page.set_title(texts.get("today.title_held", n=waiting.held_back))
+        if not (waiting.total or waiting.held_back or waiting.scheduled):
+            show_empty(
+                texts.get("today.nothing"), texts.get("today.fill"), "shopwright prices suggest"
+            )
+            return
+        with ui.element("div").classes("links"):
+            for status, n in (
+                (WAITING, waiting.total),
+                ("suggested", waiting.held_back),
+                ("scheduled", waiting.scheduled),
+            ):
+                if n:
+                    name = texts.get(f"status.{status}")
+                    ui.link(f"{name}: {texts.number(n)}", f"/queue?status={status}")
+        for heading, counts, parameter in (
+            ("today.by_category", waiting.by_category, "category"),
+            ("today.by_rule", waiting.by_rule, "rule"),
+        ):
+            if counts:
+                self._show_counts(texts.get(heading), counts, parameter)
+
+    def _show_counts(self, heading: str, counts: dict[str, int], parameter: str) -> None:
+        texts = self._visit.texts
+
+        def link(entry: tuple[str, int]) -> None:
+            name = name_rule(entry[0], texts) if parameter == "rule" else entry[0]
+            ui.link(name, f"/queue?{urlencode({parameter: entry[0]})}")
+
+        show_table(
+            list(counts.items())[:6],
+            [
+                Column(heading, link),
+                Column(
+                    texts.get("today.number"), lambda entry: texts.number(entry[1]), is_number=True
+                ),
+            ],
+            caption=heading,
+        )
+
+    def _show_warnings(self, notices: Sequence[Notice]) -> None:
+        texts = self._visit.texts
+        if not notices:
+            ui.label(texts.get("today.no_warnings")).classes("muted")
+        for notice in notices:
+            with ui.element("div").classes("notice").props("role=note"):
+                ui.label(notice.write(texts))
+                ui.link(texts.get("today.more"), notice.path)
+
+    def _read_live(self) -> tuple[list[Suggestion], dict[str, ChangeEffect]]:
+        visit = self._visit
+        criteria = SuggestionFilter(zone=visit.zone, status=("live",))
+        order = SuggestionSort("decided", descending=True)
+        page = visit.server.price_desk.read_page(criteria, order, limit=_LIVE)
+        return list(page.suggestions), read_effects(visit, page.suggestions)
+
+    def _show_live(self, read: tuple[list[Suggestion], dict[str, ChangeEffect]]) -> None:
+        texts = self._visit.texts
+        suggestions, effects = read
+        if not suggestions:
+            ui.label(texts.get("today.nothing_live")).classes("muted")
+            return
+
+        def link(suggestion: Suggestion) -> None:
+            ui.link(suggestion.title or suggestion.item_id, f"/queue/{suggestion.id}?status=live")
+
+        def show_found(suggestion: Suggestion) -> None:
+            effect = effects.get(suggestion.id)
+            if effect is not None:
+                show_verdict(effect, texts, describe_control(effect, texts))
+
+        show_table(
+            suggestions,
+            [
+                Column(texts.get("queue.column_title"), link),
+                Column(
+                    texts.get("queue.column_new"),
+                    lambda one: texts.money(one.suggested_price_minor, one.currency),
+                    is_number=True,
+                ),
+                Column(texts.get("today.since"), lambda one: texts.day(one.effective_from)),
+                Column(texts.get("live.verdict"), show_found),
+            ],
+            caption=texts.get("today.live"),
+        )
+
+    def _read_log(self) -> list[AuditRecord]:
+        newest = self._visit.server.audit.read_newest(ALL_ACTIONS, limit=10 * _ACTIONS).records
+        return [record for record in newest if record.action not in _QUIET][:_ACTIONS]
+
+    def _show_log(self, records: Sequence[AuditRecord]) -> None:
+        texts, now = self._visit.texts, self._visit.server.system_clock.now()
+        if not records:
+            ui.label(texts.get("today.no_log")).classes("muted")
+            return
+        show_table(
+            records,
+            [
+                Column(texts.get("suggestion.log_at"), lambda one: texts.ago(one.at, now)),
+                Column(texts.get("suggestion.log_who"), lambda one: name_actor(texts, one)),
+                Column(
+                    texts.get("suggestion.log_what"), lambda one: name_action(texts, one.action)
+                ),
+                Column(texts.get("today.about"), lambda one: show_subject(texts, one)),
+            ],
+            caption=texts.get("today.log"),
+        )
+
+
+def _sum_departments(by_category: dict[str, int]) -> dict[str, int]:
+    """Return the counts by the highest level of the categories, most first."""
+    totals: dict[str, int] = {}
+    for category, count in by_category.items():
+        name = category.partition(" > ")[0]
+        totals[name] = totals.get(name, 0) + count
+    return dict(sorted(totals.items(), key=lambda entry: -entry[1]))
+
+
+def _read_measure(week: ZoneWeek, name: str) -> float:
+    return {"revenue": week.revenue_minor, "orders": week.orders, "units": week.units}[name]

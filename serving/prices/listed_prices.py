@@ -1,0 +1,214 @@
+"""The rows of the shop's price list as prices of the ledger: which are new, and which wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TypedDict
+
+from configs.settings import Settings
+from features.contracts.tables import DEFAULT_ZONE
+from features.facts.facts import Facts
+from features.prices.held_prices import HeldPrice, ImportGuards, RowKey, find_held_prices, row_key
+from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
+from features.prices.timeline import find_price_at
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class ShortenedPrice:
+    """A row of the price list that ends before `goes_on`, the row of the ledger that it corrects
+    and that is served after its end: a correction cannot end what the ledger has."""
+
+    price: NewPrice
+    goes_on: Price
+
+
+@dataclass
+class PriceList:
+    """The rows of a price list; `held` are those that wait, as last looked at."""
+
+    rows: Sequence[NewPrice]
+    now: datetime
+    guards: ImportGuards
+    held: list[HeldPrice] = field(default_factory=list)
+
+    def select_entered(self, ledger: Ledger) -> list[NewPrice]:
+        """Return the rows that the ledger lacks and that need not wait."""
+        known = _KnownPrices(ledger.read_all())
+        changed = list(known.select_changed(self.rows))
+        origins = {
+            later: row
+            for row, later in _continue_past_openings(self.rows, ledger.list_openings(), self.now)
+            if later.content_id() not in known.ids
+        }
+        rows = [*changed, *origins]
+        self.held = find_held_prices(ledger, rows, self.now, self.guards, origins)
+        waiting = {row_key(held.price) for held in self.held}
+        return [row for row in rows if row_key(origins.get(row, row)) not in waiting]
+
+    def find_shortened(self, ledger: Ledger) -> Iterator[ShortenedPrice]:
+        """Yield the rows that were entered and end before the ledger's row of their beginning, if
+        that one is served from their end (or now) on."""
+        known = _KnownPrices(ledger.read_all())
+        by_zone: dict[str, dict[str, list[NewPrice]]] = {}
+        for row in known.select_shorter(self.rows, self.now):
+            by_zone.setdefault(row.zone, {}).setdefault(row.item_id, []).append(row)
+        for zone, by_item in sorted(by_zone.items()):
+            histories = ledger.read_histories(by_item, zone)
+            for row in [row for item_id in sorted(by_item) for row in by_item[item_id]]:
+                if row.valid_to is not None:
+                    at = max(row.valid_to, self.now)
+                    served = find_price_at(histories[row.item_id], at)
+                    if served is not None and row_key(served) == row_key(row):
+                        yield ShortenedPrice(row, served)
+
+
+class _ListedRow(TypedDict):
+    """A row of the table price_history."""
+
+    item_id: str
+    zone: str
+    valid_from: datetime
+    valid_to: datetime | None
+    list_price_minor: int
+    offer_price_minor: int
+    promotion_id: str | None
+
+
+def read_price_list(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
+    """Yield the rows of the price list, each in the zones in which it is valid."""
+    zones = [] if DEFAULT_ZONE in settings.zones else list_own_currency_zones(settings)
+    table = facts.read_imported("price_history").order_by(["valid_from", "item_id", "zone"])
+    rows: list[_ListedRow] = [row for row in table.to_pyarrow().to_pylist() if is_storable(row)]
+    keys = {(row["item_id"], row["zone"]) for row in rows}
+    for row in rows:
+        yield _build_listed_price(row, row["zone"], settings, now)
+        if row["zone"] == DEFAULT_ZONE:
+            for zone in zones:
+                if (row["item_id"], zone) not in keys:
+                    yield _build_listed_price(row, zone, settings, now)
+
+
+def _build_listed_price(row: _ListedRow, zone: str, settings: Settings, now: datetime) -> NewPrice:
+    offer = row["offer_price_minor"]
+    return NewPrice(
+        item_id=row["item_id"],
+        zone=zone,
+        valid_from=row["valid_from"],
+        valid_to=row["valid_to"],
+        list_price_minor=max(row["list_price_minor"], offer),
+        offer_price_minor=offer,
+        currency=settings.zone(zone).currency,
+        source=PriceSource.IMPORTED,
+        recorded_at=now,
+        promotion_id=row["promotion_id"],
+    )
+
+
+class _KnownPrices:
+    """The rows of the ledger: the last of each beginning, and the ids of all."""
+
+    def __init__(self, ledger_rows: Iterable[Price]) -> None:
+        self.ids: set[str] = set()
+        self._last: dict[RowKey, Price] = {}
+        self._last_listed: dict[RowKey, Price] = {}
+        self._longest: dict[RowKey, Price] = {}
+        for price in ledger_rows:
+            self.ids.add(price.price_id)
+            longest = self._longest.setdefault(row_key(price), price)
+            if _ends_before(longest, price):
+                self._longest[row_key(price)] = price
+            self._last[row_key(price)] = price
+            if price.source is PriceSource.IMPORTED:
+                self._last_listed[row_key(price)] = price
+
+    def select_changed(self, listed: Iterable[NewPrice]) -> Iterator[NewPrice]:
+        """Yield the listed rows that differ from the last row of the ledger with their beginning.
+
+        A row that equals the last one of the price list, or the last one of any source, is no
+        change. What returns to an earlier price undoes the correction made in between
+        (`reverts_price_id`).
+        """
+        for row in listed:
+            before = self._last_listed.get(row_key(row))
+            if _is_same(before, row) or _is_same(self._last.get(row_key(row)), row):
+                continue
+            if before is not None and row.content_id() in self.ids:
+                row = replace(row, reverts_price_id=before.price_id)
+            yield row
+
+    def select_shorter(self, listed: Iterable[NewPrice], now: datetime) -> Iterator[NewPrice]:
+        """Yield the listed rows that are the last of their beginning in the ledger, where another
+        one ends later, and after `now`."""
+        for row in listed:
+            longest = self._longest.get(row_key(row))
+            if longest is None or (longest.valid_to or _NEVER) <= now:
+                continue
+            if _ends_before(row, longest) and _is_same(self._last.get(row_key(row)), row):
+                yield row
+
+
+def _ends_before(price: NewPrice, other: NewPrice) -> bool:
+    return (price.valid_to or _NEVER) < (other.valid_to or _NEVER)
+
+
+def _is_same(price: Price | None, row: NewPrice) -> bool:
+    return price is not None and _terms(price) == _terms(row)
+
+
+def _continue_past_openings(
+    listed: Iterable[NewPrice], openings: Iterable[Price], now: datetime
+) -> Iterator[tuple[NewPrice, NewPrice]]:
+    """Yield listed prices that began before an item's ledger opened without them, and these prices
+    as they go on from then.
+
+    An opening balance begins later than the price list that is imported after it, and would hide
+    it. What lies beneath a promotion goes on from the end of that.
+    """
+    opened_at = {(price.item_id, price.zone): price.valid_from for price in openings}
+    by_item: dict[tuple[str, str], list[NewPrice]] = {}
+    for row in listed:
+        if (row.item_id, row.zone) in opened_at:
+            by_item.setdefault((row.item_id, row.zone), []).append(row)
+    for key, rows in by_item.items():
+        since = opened_at[key]
+        ends = {row.valid_to for row in rows if row.valid_to is not None and row.valid_to > since}
+        gone_on: set[NewPrice] = set()
+        for begins_at in sorted({since, *ends}):
+            valid = _find_listed_at(rows, begins_at)
+            if valid is not None and valid.valid_from < since and valid not in gone_on:
+                gone_on.add(valid)
+                yield valid, replace(valid, valid_from=begins_at, recorded_at=now)
+
+
+def _find_listed_at(rows: Iterable[NewPrice], at: datetime) -> NewPrice | None:
+    """Return the row of an item's price list that is valid at `at`, None where none is."""
+    valid = [
+        row for row in rows if row.valid_from <= at and (row.valid_to is None or row.valid_to > at)
+    ]
+    return max(valid, key=lambda row: row.valid_from, default=None)
+
+
+def _terms(price: NewPrice) -> tuple[object, ...]:
+    """Return what a row says of the time from its beginning on."""
+    return (
+        price.valid_to,
+        price.list_price_minor,
+        price.offer_price_minor,
+        price.currency,
+        price.promotion_id,
+    )
+
+
+def list_own_currency_zones(settings: Settings) -> list[str]:
+    """Return the configured zones with the shop's own currency; the default zone without any."""
+    zones = settings.zones or (DEFAULT_ZONE,)
+    return [zone for zone in zones if settings.zone(zone).currency == settings.currency]
+
+
+def is_storable(row: Mapping[str, object]) -> bool:
+    """Return whether the ledger keeps the row: imports of earlier versions let NUL through."""
+    return not any("\x00" in value for value in row.values() if isinstance(value, str))

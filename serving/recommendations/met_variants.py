@@ -1,0 +1,95 @@
+"""The variant that a visitor met before signing in, kept for the user."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+import sqlalchemy as sa
+
+from features.contracts.errors import Unavailable
+from features.database import reading
+from features.facts.exposures import Exposure, find_first_variant, find_joined_variant
+
+_CAPACITY = 50_000
+
+
+class MetVariants:
+    """The first variants of units: recent ones in memory, since exposures are written behind the
+    answers, all others in the database. Safe to share between threads."""
+
+    def __init__(self, engine: sa.Engine, *, capacity: int = _CAPACITY) -> None:
+        self._engine = engine
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._recent: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._joined: OrderedDict[tuple[str, str], str] = OrderedDict()  # of those once visitors
+
+    def remember(self, exposure: Exposure) -> None:
+        """Keep the variant in memory, unless the unit met one before."""
+        key = (exposure.experiment, exposure.unit_id)
+        with self._lock:
+            self._keep(self._recent, key, exposure.variant)
+            if exposure.visitor_id is not None:
+                self._keep(self._joined, key, self._recent[key])
+
+    def _keep(
+        self, variants: OrderedDict[tuple[str, str], str], key: tuple[str, str], variant: str
+    ) -> None:
+        variants.setdefault(key, variant)
+        variants.move_to_end(key)
+        if len(variants) > self._capacity:
+            variants.popitem(last=False)
+
+    def find(self, experiment: str, user_id: str, visitor_id: str | None) -> str | None:
+        """Return the variant that the user met first, else the one that the visitor met first.
+
+        Of a user alone, the variant met first where a visitor became this user before. None where
+        there is none. Where the database does not answer, only recent ones count.
+        """
+        if visitor_id is None:
+            return self._find_joined(experiment, user_id)
+        of_user = self._find_recent(experiment, user_id)
+        if of_user is not None:
+            return of_user
+        of_visitor = self._find_recent(experiment, visitor_id)
+        try:
+            with reading(self._engine) as connection:
+                return (
+                    find_first_variant(connection, experiment, user_id)
+                    or of_visitor
+                    or find_first_variant(connection, experiment, visitor_id)
+                )
+        except (sa.exc.SQLAlchemyError, Unavailable):
+            return of_visitor
+
+    def find_of_visitor(self, experiment: str, user_id: str, visitor_id: str) -> str | None:
+        """Return `find`, but None where the visitor met no variant."""
+        if self._find_recent(experiment, visitor_id) is None:
+            try:
+                with reading(self._engine) as connection:
+                    if find_first_variant(connection, experiment, visitor_id) is None:
+                        return None
+            except (sa.exc.SQLAlchemyError, Unavailable):
+                return None
+        return self.find(experiment, user_id, visitor_id)
+
+    def _find_joined(self, experiment: str, user_id: str) -> str | None:
+        key = (experiment, user_id)
+        with self._lock:
+            variant = self._joined.get(key)
+        if variant is not None:
+            return variant
+        try:
+            with reading(self._engine) as connection:
+                variant = find_joined_variant(connection, experiment, user_id)
+        except (sa.exc.SQLAlchemyError, Unavailable):
+            return None
+        if variant is not None:
+            with self._lock:
+                self._keep(self._joined, key, variant)
+        return variant
+
+    def _find_recent(self, experiment: str, unit_id: str) -> str | None:
+        with self._lock:
+            return self._recent.get((experiment, unit_id))

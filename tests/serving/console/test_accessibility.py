@@ -1,0 +1,62 @@
+"""Every page without a serious violation of WCAG, in both themes."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+pytestmark = pytest.mark.browser
+
+PATHS = (
+    "/",
+    "/queue",
+    "/live",
+    "/prices?item=milk",
+    "/runs",
+    "/promotions",
+    "/promotions/new",
+    "/rules",
+    "/scenarios",
+    "/slates",
+    "/demand",
+    "/stock",
+    "/models",
+    "/people",
+    "/keys",
+    "/audit",
+    "/health",
+)
+
+
+def wait_until_loaded(page):
+    """Wait until the page is there, and none of its parts is loading."""
+    page.wait_for_selector("main")
+    page.wait_for_function("() => !document.querySelector('[aria-busy=true]')", timeout=60_000)
+
+
+def list_violations(page):
+    found = Axe().run(page).response["violations"]
+    return [
+        (violation["id"], [node["html"][:160] for node in violation["nodes"][:3]])
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+def test_no_page_has_a_serious_violation(visit, scheme):
+    with visit("ada", color_scheme=scheme) as page:
+        found = {}
+        for path in PATHS:
+            page.goto(path)
+            wait_until_loaded(page)
+            if violations := list_violations(page):
+                found[path] = violations
+    assert found == {}
+
+
+def test_an_open_suggestion_has_no_serious_violation(visit, console):
+    with visit("ben", f"/queue/{console.ids['milk']}") as page:
+        page.get_by_role("heading", name="Milk 1 l").wait_for()
+        wait_until_loaded(page)
+        assert list_violations(page) == []

@@ -1,0 +1,93 @@
+"""Closed days: read, proposed where a zone is silent, left out of learning, forecast as 0."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.loading import load
+from configs.settings import Settings
+from tests.shops.steady_sales import open_shop, sell, week
+from training.demand.closures import (
+    Closure,
+    describe_closures,
+    mark_open_days,
+    measure_open_shares,
+    propose_closures,
+)
+from training.demand.config import DemandConfig
+from training.demand.data import load_demand_data
+from training.demand.task import train
+from training.splits import span_of_sales
+
+CONFIG = load(
+    "models/demand", DemandConfig, overrides={"fit.trees.n_trees": 5, "fit.max_rows": 5_000}
+)
+SHUT = {"zone": "default", "starts_at": week(12), "ends_at": week(16)}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path)
+
+
+def propose(settings: Settings, weeks: list[int], present: int, **tables: object) -> list[Closure]:
+    facts = open_shop(settings, sell(weeks), **tables)  # type: ignore[arg-type]
+    return propose_closures(facts, settings, span_of_sales(facts, week(present), settings))
+
+
+def test_silent_weeks_of_a_zone_are_proposed_and_those_of_the_table_are_not(
+    settings: Settings, tmp_path: Path
+) -> None:
+    weeks = [*range(12), *range(16, 24)]
+    (proposed,) = propose(settings, weeks, 24)
+    assert proposed == Closure("default", week(12), week(16))
+    (sentence,) = describe_closures([proposed])
+    assert "sold nothing on 28 days, 2024-03-25 to 2024-04-21" in sentence
+    assert "shopwright closures --out" in sentence
+    assert propose(Settings(home=tmp_path / "told"), weeks, 24, closures=[SHUT]) == []
+
+
+def test_a_shop_that_never_sells_on_sundays_is_not_closed_on_them(settings: Settings) -> None:
+    events = [event for event in sell(range(10)) if event["occurred_at"].weekday() < 6]
+    facts = open_shop(settings, events)
+    assert propose_closures(facts, settings, span_of_sales(facts, week(10), settings)) == []
+
+
+def test_a_day_counts_by_what_its_weekday_sells() -> None:
+    days = [week(0) + timedelta(days=day) for day in range(21)]
+    sunday, monday = days[13], days[14]
+    closed = [
+        Closure("default", sunday, sunday + timedelta(days=1)),
+        Closure("default", monday - timedelta(hours=3), monday + timedelta(hours=20)),
+    ]
+    is_open = mark_open_days(closed, ["north"], days).reshape(1, 3, 7)
+    assert np.argwhere(~is_open).tolist() == [[0, 1, 6], [0, 2, 0]]
+    units = np.ones((1, 2, 7))
+    units[:, :, 6] = 0  # nothing sells on Sundays
+    shares = measure_open_shares(is_open, units)
+    assert shares[0].tolist() == pytest.approx([1, 1, 5 / 6])
+
+
+def test_closed_weeks_teach_nothing_and_planned_ones_sell_nothing(settings: Settings) -> None:
+    planned = {"zone": "default", "starts_at": week(25), "ends_at": week(26)}
+    part = {"zone": "default", "starts_at": week(26), "ends_at": week(26) + timedelta(days=2)}
+    weeks = [*range(12), *range(16, 24)]
+    facts = open_shop(settings, sell(weeks), closures=[SHUT, planned, part])
+    data = load_demand_data(facts, settings, until=week(24), ahead=13)
+    assert not any("sold nothing" in note for note in data.notes)
+    trained = train(facts, settings, CONFIG, until=week(24), progress=lambda _: None)
+    of_item = trained.served.forecasts.filter(
+        [row == "a" for row in trained.served.forecasts["unique_id"].to_pylist()]
+    )
+    means, highest = of_item["mean"].to_pylist(), of_item["p90"].to_pylist()
+    assert of_item["ds"].to_pylist()[0] == week(24)
+    assert means[0] == pytest.approx(14, abs=1)  # two a day
+    assert (means[1], highest[1]) == (0, 0)
+    assert means[2] == pytest.approx(10, abs=1)  # five of seven days
+    days = trained.served.daily.filter(
+        [row == "a" for row in trained.served.daily["unique_id"].to_pylist()]
+    )["mean"].to_pylist()
+    assert days[7:16] == [0] * 9
+    assert sum(days[14:21]) == pytest.approx(means[2])

@@ -1,0 +1,153 @@
+"""Closed days of zones: those of the table `closures`, and those that look like one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from configs.settings import Settings
+from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
+from features.contracts.calendar import day_starts, week_starts
+from features.contracts.tables import DEFAULT_ZONE
+from features.facts.facts import Facts
+from features.pipelines.demand import selling_hours
+from training.splits import SalesSpan
+
+WEEKDAYS = 7
+_HALF_DAY = timedelta(hours=12)
+# Days without a sale look like a closure that chance explains with less than this probability.
+_CHANCE = 1e-4
+_LONG_RUN = 7  # days without a sale that say nothing about how often a usual day has none
+
+
+@dataclass(frozen=True)
+class Closure:
+    """A time in which a zone sells nothing, UTC: from `starts_at` to before `ends_at`."""
+
+    zone: str
+    starts_at: datetime
+    ends_at: datetime
+
+    @property
+    def n_days(self) -> int:
+        """Days, rounded."""
+        return round((self.ends_at - self.starts_at) / timedelta(days=1))
+
+
+def read_closures(facts: Facts) -> list[Closure]:
+    """Return the rows of the table `closures`."""
+    rows = facts.read("closures").select("zone", "starts_at", "ends_at").to_pyarrow().to_pylist()
+    return [Closure(row["zone"] or DEFAULT_ZONE, row["starts_at"], row["ends_at"]) for row in rows]
+
+
+def mark_open_days(
+    closures: Sequence[Closure], zones: Sequence[str], days: Sequence[datetime]
+) -> BoolArray:
+    """Return Z × D: days of which less than half is closed, given the starts of days.
+
+    A closure of the default zone is one of every zone where the shop sells nothing in that zone.
+    """
+    starts = np.array([day.timestamp() for day in days])
+    length = np.diff(np.append(starts, starts[-1:] + timedelta(days=1).total_seconds()))
+    covered = np.zeros((len(zones), len(days)))
+    for closure in closures:
+        general = closure.zone == DEFAULT_ZONE and DEFAULT_ZONE not in zones
+        rows = [n for n, zone in enumerate(zones) if general or zone == closure.zone]
+        first = np.maximum(starts, closure.starts_at.timestamp())
+        last = np.minimum(starts + length, closure.ends_at.timestamp())
+        covered[rows] += np.maximum(last - first, 0.0)
+    return np.asarray(covered < length / 2)
+
+
+def mark_closed_weeks(
+    closures: Sequence[Closure], zones: Sequence[str], starts: Sequence[datetime], timezone: str
+) -> BoolArray:
+    """Return Z × T: weeks with a closed day, given the starts of weeks."""
+    days = [day for week in starts for day in day_starts(week, timezone)]
+    is_open = mark_open_days(closures, zones, days).reshape(len(zones), len(starts), WEEKDAYS)
+    return np.asarray(~is_open.all(axis=2))
+
+
+def measure_open_shares(is_open: BoolArray, units: Float64Array) -> Float32Array:
+    """Return Z × T shares of a week's usual sales that fall on its open days.
+
+    is_open   Z × T × 7
+    units     Z × known weeks × 7, sold; a weekday counts by what its open days sold
+    """
+    known = is_open[:, : units.shape[1]]
+    by_weekday = (units * known).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    total = by_weekday.sum(axis=1, keepdims=True)
+    shares = np.where(total > 0, by_weekday / np.where(total > 0, total, 1.0), 1 / WEEKDAYS)
+    return np.asarray(np.einsum("ztd,zd->zt", is_open, shares), np.float32)
+
+
+def propose_closures(facts: Facts, settings: Settings, span: SalesSpan) -> list[Closure]:
+    """Return times up to the present in which a whole zone sold nothing, though it usually does.
+
+    They are runs of days, with the table's closures left out, that the share of usual days without
+    a sale explains by chance once in 10,000 cases. Silence of all zones up to the present is one.
+    """
+    weeks = week_starts(span.first, span.present, settings.timezone)[:-1]
+    days = [day for week in weeks for day in day_starts(week, settings.timezone)]
+    if not days:
+        return []
+    zones, has_sale = _read_selling_days(facts, [*days, span.present])
+    is_open = mark_open_days(read_closures(facts), zones, days)
+    proposed = []
+    for row, zone in enumerate(zones):
+        sold = has_sale[row]
+        ends = [*days[1:], span.present]
+        proposed += [
+            Closure(zone, days[first], ends[last])
+            for first, last in _find_silent_runs(sold, is_open[row])
+        ]
+    return proposed
+
+
+def describe_closures(closures: Sequence[Closure]) -> tuple[str, ...]:
+    """Return a sentence on each proposed closure, with what confirms it."""
+    return tuple(
+        f"zone {closure.zone} sold nothing on {closure.n_days} days, {closure.starts_at:%Y-%m-%d} "
+        f"to {closure.ends_at - _HALF_DAY:%Y-%m-%d}. Was it closed? Confirm it with `shopwright "
+        "closures --out DIR/closures.csv` and `shopwright import DIR`"
+        for closure in closures
+    )
+
+
+def _read_selling_days(facts: Facts, days: Sequence[datetime]) -> tuple[list[str], BoolArray]:
+    """Return the zones, and Z × (days - 1): whether one has a purchase; the last instant ends."""
+    rows = selling_hours(facts.read("events")).to_pyarrow()
+    zones = sorted(set(rows["zone"].to_pylist()))
+    starts = np.array([day.timestamp() for day in days])
+    day: Int64Array = np.searchsorted(starts, rows["second"].to_numpy(), side="right") - 1
+    zone = np.searchsorted(np.array(zones, str), np.array(rows["zone"].to_pylist(), str))
+    known = (day >= 0) & (day < len(days) - 1)
+    has_sale = np.zeros((len(zones), len(days) - 1), bool)
+    has_sale[zone[known], day[known]] = True
+    return zones, has_sale
+
+
+def _find_silent_runs(sold: BoolArray, is_open: BoolArray) -> list[tuple[int, int]]:
+    """Return the first and the last day of each run of open days without a sale that is odd."""
+    silent = ~sold & is_open
+    if not sold.any():
+        return []
+    first = int(np.argmax(sold))
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], silent[first:], [0]]))) + first
+    runs = [(int(start), int(end) - 1) for start, end in edges.reshape(-1, 2)]
+    usual = is_open.copy()
+    usual[:first] = False
+    for start, end in runs:
+        usual[start : end + 1] &= end - start + 1 < _LONG_RUN
+    weekday = np.arange(len(sold)) % WEEKDAYS
+    n_usual = np.bincount(weekday[usual], minlength=WEEKDAYS)
+    n_empty = np.bincount(weekday[usual & ~sold], minlength=WEEKDAYS)
+    log_empty = np.log((n_empty + 1) / (n_usual + 2))
+    return [
+        (start, end)
+        for start, end in runs
+        if log_empty[weekday[start : end + 1]].sum() < np.log(_CHANCE)
+    ]

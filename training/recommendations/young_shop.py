@@ -1,0 +1,238 @@
+"""The model of a shop whose purchases teach no ranker: one week old, guests only, views only.
+
+What was bought, put into carts or viewed together by one visitor gives similar items and items that
+go together. They are evaluated on the next item of later visitors, beside popularity, and serve
+with popular and trending items until there are purchases of known users to learn from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import ibis
+import numpy as np
+
+from features.contracts.arrays import Float64Array, ObjectArray
+from features.contracts.errors import TooLittleData
+from features.contracts.tables import EventType
+from features.online.histories import compute_offline_histories, compute_offline_items
+from features.pipelines.expressions import before, instant
+from models.ranking.columns import FeatureNames
+from models.ranking.model import Policy, RankingTask, RecommendationModel, Retrieval
+from models.retrieval.als import fit_als
+from models.retrieval.association import fit_association
+from models.retrieval.ease import fit_ease
+from models.retrieval.interactions import Interactions
+from models.retrieval.item_knn import ItemKnn, fit_item_knn
+from training.non_inferiority import UnitValues
+from training.recommendations.snapshots import TrainingContext
+from training.results import OURS, Comparison, Evaluation, Trained
+from training.significance import compute_paired_p_value
+from training.splits import Window
+
+# What a visitor wants, the strongest sign first; the first one that enough visitors give counts.
+_SIGNS = (EventType.PURCHASE, EventType.ADD_TO_CART, EventType.VIEW_ITEM)
+_ENOUGH_BASKETS = 20  # visitors with two items or more
+_SHARE_TESTED = 0.25  # of the time with data, the last part
+METRIC = "NDCG@10 next item"
+POPULARITY = "popularity"
+_K = 10
+
+
+@dataclass(frozen=True)
+class _Baskets:
+    """The items of each visitor, in the order of time, and the sign that they were taken from."""
+
+    sign: str
+    items: Mapping[str, tuple[str, ...]]
+
+    def to_interactions(self) -> Interactions:
+        """Return the matrix of visitors and items; an item counts once."""
+        visitors = sorted(self.items)
+        ids, columns = np.unique(
+            np.concatenate([np.array(self.items[visitor], object) for visitor in visitors]),
+            return_inverse=True,
+        )
+        lengths = [len(self.items[visitor]) for visitor in visitors]
+        rows = np.repeat(np.arange(len(visitors)), lengths)
+        from scipy import sparse
+
+        ones = np.ones(len(columns), np.float32)
+        matrix = sparse.csr_matrix((ones, (rows, columns)), shape=(len(visitors), len(ids)))
+        matrix.data[:] = 1
+        return Interactions(np.array(visitors, object), ids, matrix)
+
+
+def train_without_rankers(
+    context: TrainingContext, end: datetime, why: TooLittleData, *, refit: bool
+) -> Trained[RecommendationModel]:
+    """Return the model of all data before `end`, and how it does on the last part of them.
+
+    `why` says what is missing for rankers. Raises TooLittleData where no visitor did anything, and
+    `why` where a single one did.
+    """
+    baskets = _read_baskets(context, end)
+    if len(baskets.items) < 2:
+        raise why
+    note = (
+        f"{why.what}: no ranker is fitted. What visitors had together ({baskets.sign} of "
+        f"{len(baskets.items):,} visitors), popular and trending items serve meanwhile"
+    )
+    cut = _find_cut(context, end)
+    past = _read_baskets(context, cut, baskets.sign)
+    evaluation = _evaluate(context, Window(cut, end), past, note)
+
+    def measure(_folder: Path | None) -> dict[str, UnitValues]:
+        return {}
+
+    if not past.items:  # nothing was held out
+        served = _fit(context, end, baskets)
+        return Trained(evaluation, served, served, end, measure)
+    evaluated = _fit(context, cut, past)
+    if not refit:
+        return Trained(evaluation, evaluated, evaluated, cut, measure)
+    return Trained(evaluation, evaluated, _fit(context, end, baskets), end, measure)
+
+
+def _find_cut(context: TrainingContext, end: datetime) -> datetime:
+    first: datetime = context.facts.read("events").occurred_at.min().to_pyarrow().as_py()
+    return end - max((end - first) * _SHARE_TESTED, timedelta(hours=1))
+
+
+def _read_baskets(
+    context: TrainingContext,
+    until: datetime,
+    sign: str | None = None,
+    since: datetime | None = None,
+) -> _Baskets:
+    """Return the baskets by the strongest sign that enough visitors give, or by `sign`."""
+    best, n_best = _Baskets(sign or "", {}), -1
+    for kind in _SIGNS if sign is None else (EventType(sign),):
+        baskets = _Baskets(kind.value, _read_items_by_visitor(context, until, kind, since))
+        n_baskets = sum(len(basket) > 1 for basket in baskets.items.values())
+        if baskets.items and n_baskets > n_best:
+            best, n_best = baskets, n_baskets
+        if n_best >= _ENOUGH_BASKETS:
+            break
+    if not best.items and sign is None:
+        raise TooLittleData(
+            "no visitor has bought, carted or viewed anything yet",
+            hint="Import or send events with user_id, visitor_id or session_id",
+        )
+    return best
+
+
+def _read_items_by_visitor(
+    context: TrainingContext, until: datetime, kind: EventType, since: datetime | None
+) -> dict[str, tuple[str, ...]]:
+    events = before(context.facts.read("events"), until)
+    events = events.filter(events.event_type == kind.value)
+    if since is not None:
+        events = events.filter(events.occurred_at >= instant(since))
+    visitor = ibis.coalesce(events.user_id, events.visitor_id, events.session_id, events.order_id)
+    rows = events.select("item_id", "occurred_at", "event_id", visitor=visitor)
+    rows = rows.filter(rows.visitor.notnull())
+    table = rows.order_by(["visitor", "occurred_at", "event_id"]).to_pyarrow().to_pydict()
+    baskets: dict[str, dict[str, None]] = {}
+    for visitor_id, item_id in zip(table["visitor"], table["item_id"], strict=True):
+        baskets.setdefault(visitor_id, {})[item_id] = None
+    return {visitor_id: tuple(basket) for visitor_id, basket in baskets.items()}
+
+
+def _fit(context: TrainingContext, end: datetime, baskets: _Baskets) -> RecommendationModel:
+    config, interactions = context.config, baskets.to_interactions()
+    binary = interactions.binarise()
+    context.progress(f"similar items, from the {baskets.sign} of {len(baskets.items):,} visitors")
+    per_buyer = context.settings.orders_per_buyer
+    items = compute_offline_items(context.facts, end, orders_per_buyer=per_buyer)
+    histories = compute_offline_histories(context.facts, end)
+    user_names = {
+        name for history in histories.values() for name in history.features if ":" not in name
+    }
+    names = FeatureNames(
+        tuple(sorted(items.columns.keys() - {"margin"})), tuple(sorted(user_names))
+    )
+    policies: dict[RankingTask, Policy] = {
+        "all": "buy_again",
+        "new": "buy_again",
+        "cart": "association",
+    }
+    return RecommendationModel(
+        retrieval=Retrieval(
+            fit_ease(interactions, config.ease),
+            fit_als(interactions, config.als, seed=context.settings.seed),
+            fit_item_knn(interactions.item_ids, binary, config.item_knn),
+            fit_association(interactions.item_ids, binary, config.association),
+        ),
+        candidates=config.candidates,
+        rankers={},
+        item_columns=names.item,
+        user_columns=names.user,
+        policies=policies,
+        calibrations={},
+    )
+
+
+def _evaluate(context: TrainingContext, window: Window, past: _Baskets, note: str) -> Evaluation:
+    """Evaluate similar items on the next item of visitors in the window, beside popularity."""
+    later = _read_baskets(context, window.end, past.sign, since=window.cut)
+    tested = [basket for basket in later.items.values() if len(basket) > 1]
+    comparisons = []
+    if past.items and tested:
+        scores = _score_next_items(context, past, tested)
+        ours, popularity = scores[OURS], scores[POPULARITY]
+        p_value = compute_paired_p_value(ours, popularity) if len(tested) > 1 else None
+        baselines = {POPULARITY: float(popularity.mean())}
+        comparisons.append(
+            Comparison(METRIC, float(ours.mean()), baselines, "higher", POPULARITY, p_value)
+        )
+    return Evaluation(
+        task="recommendations",
+        cut=window.cut,
+        primary=METRIC,
+        comparisons=tuple(comparisons),
+        failed_bars=(),  # it serves beside popular items, not in place of a better model
+        notes=(note,),
+        data={
+            "protocol": "the last item of each visitor after the cut, from the items before it",
+            "known": f"{past.sign} events before {window.cut.isoformat()}",
+            "visitors evaluated": len(tested) if comparisons else 0,
+        },
+    )
+
+
+def _score_next_items(
+    context: TrainingContext, past: _Baskets, tested: list[tuple[str, ...]]
+) -> dict[str, Float64Array]:
+    """Return the NDCG at 10 of the last item of each basket, by similar items and by popularity."""
+    interactions = past.to_interactions()
+    knn = fit_item_knn(interactions.item_ids, interactions.binarise(), context.config.item_knn)
+    counts = np.asarray(interactions.binarise().sum(0)).ravel()
+    popular = interactions.item_ids[np.argsort(-counts, kind="stable")]
+    rows = {item_id: row for row, item_id in enumerate(knn.item_ids.tolist())}
+    ours, popularity = [], []
+    for basket in tested:
+        context_ids, target = basket[:-1], basket[-1]
+        ranked = [*_rank_similar(knn, rows, context_ids), *popular.tolist()]
+        ours.append(_measure_ndcg(ranked, context_ids, target))
+        popularity.append(_measure_ndcg(popular.tolist(), context_ids, target))
+    return {OURS: np.array(ours), POPULARITY: np.array(popularity)}
+
+
+def _rank_similar(knn: ItemKnn, rows: Mapping[str, int], context_ids: tuple[str, ...]) -> list[str]:
+    known = np.array([rows[item_id] for item_id in context_ids if item_id in rows], np.int64)
+    if not len(known):
+        return []
+    scores = knn.score(known)
+    best = np.argsort(-scores, kind="stable")
+    ids: ObjectArray = knn.item_ids[best[scores[best] > 0]]
+    return [str(item_id) for item_id in ids]
+
+
+def _measure_ndcg(ranked: list[str], known: tuple[str, ...], target: str) -> float:
+    """Return 1 / log2(rank + 1) of the target among the first 10 that the visitor did not have."""
+    left = [item_id for item_id in dict.fromkeys(ranked) if item_id not in known][:_K]
+    return float(1 / np.log2(left.index(target) + 2)) if target in left else 0.0
