@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from features.contracts.pricing import Band
     from serving.effects.measured import ChangeEffect, GroupEffect, Quantities
 
-_SIGNS = {"as expected": "＝", "better": "▲", "worse": "▼", "too early": "…", "unknown": "?"}
+_SIGNS = {"as_expected": "=", "better": "▲", "worse": "▼", "too_early": "…", "unknown": "?"}
 _TONES = {"better": "better", "worse": "worse"}
 # Statuses of prices that were served long enough to have an effect.
 MEASURED = ("live", "rolled_back", "superseded")
@@ -50,10 +50,10 @@ def write_profit(effect: ChangeEffect | GroupEffect, texts: Texts, currency: str
     return write_band(effect.effect.profit, texts, currency)
 
 
-def write_band(band: Band, texts: Texts, currency: str | None) -> str:
-    """Return a difference with its interval: an amount, or units without a currency."""
+def write_band(band: Band, texts: Texts, currency: str | None, *, signed: bool = True) -> str:
+    """Return a quantity with its interval: an amount, or units without a currency."""
     middle, low, high = (
-        _write_value(value, texts, currency, signed=True)
+        write_value(value, texts, currency, signed=signed)
         for value in (band.p50, band.p10, band.p90)
     )
     return f"{middle} ({low} – {high})"
@@ -61,11 +61,15 @@ def write_band(band: Band, texts: Texts, currency: str | None) -> str:
 
 def show_verdict(effect: ChangeEffect | GroupEffect, texts: Texts, hint: str = "") -> None:
     """Show the verdict as a word with a sign; why there is none, else `hint`, is one hover away."""
-    verdict = effect.verdict.value
-    word = texts.get(f"effects.verdict_{verdict.replace(' ', '_')}")
-    badge = show_badge(f"{_SIGNS[verdict]} {word}", _TONES.get(verdict, ""))
+    badge = show_verdict_badge(effect.verdict.value.replace(" ", "_"), texts)
     if hint := effect.unknown or hint:
         badge.tooltip(hint)
+
+
+def show_verdict_badge(verdict: str, texts: Texts) -> ui.label:
+    """Show a verdict as a word with a sign."""
+    word = texts.get(f"effects.verdict_{verdict}")
+    return show_badge(f"{_SIGNS[verdict]} {word}", _TONES.get(verdict, ""))
 
 
 def describe_control(effect: ChangeEffect, texts: Texts) -> str:
@@ -166,7 +170,7 @@ def _show_quantities(effect: ChangeEffect, texts: Texts) -> None:
 
     def write(quantities: Quantities | None, name: str, *, signed: bool = False) -> str:
         value = None if quantities is None else getattr(quantities, name)
-        return _write_value(value, texts, None if name == "units" else currency, signed=signed)
+        return write_value(value, texts, None if name == "units" else currency, signed=signed)
 
     def write_effect(name: str) -> str:
         band = getattr(effect.effect, name)
@@ -195,9 +199,10 @@ def _show_quantities(effect: ChangeEffect, texts: Texts) -> None:
     show_table(QUANTITIES, columns, caption=texts.get("effects.heading"))
 
 
-def _write_value(
+def write_value(
     value: float | None, texts: Texts, currency: str | None, *, signed: bool = False
 ) -> str:
+    """Return an amount, or units without a currency."""
     if value is None:
         return UNKNOWN
     if currency is not None:

@@ -88,7 +88,7 @@ def build_row(
     """Return a suggestion as a row."""
     currency = suggestion.currency
     share = suggestion.share_change
-    arrow = "▲" if share > 0 else "▼" if share < 0 else "＝"
+    arrow = "▲" if share > 0 else "▼" if share < 0 else "="
     gain = find_effect(suggestion, "profit", gain=True)
     row = QueueRow(
         id=suggestion.id,

@@ -11,6 +11,7 @@ from nicegui import ui
 
 from features.contracts.errors import ShopwrightError
 from serving.console.frame import Console, Page
+from serving.console.pages.promotion_effect import add_promotion_effect
 from serving.console.pages.promotion_view import (
     show_expected,
     show_items,
@@ -33,8 +34,10 @@ from serving.promotions.actions import SCOPES, PromotionActions
 from serving.promotions.documents import PHASES, find_phase
 from serving.promotions.repository import Promotion
 
-_BEFORE, _AFTER = timedelta(weeks=4), timedelta(weeks=13)
+_SPAN = timedelta(weeks=13)  # before today, and ahead
 _BARS = 40
+_TICK_WEEKS = 4
+_BEGAN = ("live", "ended")
 _STEPS = {"planned": ("approve", "reject", "cancel"), "approved": ("end",), "live": ("end",)}
 
 
@@ -84,9 +87,7 @@ class _PromotionList:
         visit = self._visit
         service = visit.server.promotions
         now = service.clock.now()
-        return service.read_calendar(now - _BEFORE, now + _AFTER, visit.zone, self._list_phases())[
-            0
-        ]
+        return service.read_calendar(now - _SPAN, now + _SPAN, visit.zone, self._list_phases())[0]
 
     def _show(self, promotions: Sequence[Promotion]) -> None:
         visit, texts = self._visit, self._visit.texts
@@ -130,7 +131,7 @@ def _show_calendar(visit: Visit, promotions: Sequence[Promotion]) -> None:
     """Show a bar for each promotion, and where today is; the table beneath has the same times."""
     texts = visit.texts
     now = visit.server.promotions.clock.now()
-    first, last = now - _BEFORE, now + _AFTER
+    first, last = now - _SPAN, now + _SPAN
 
     def place(at: datetime) -> float:
         share = (min(max(at, first), last) - first) / (last - first)
@@ -140,7 +141,7 @@ def _show_calendar(visit: Visit, promotions: Sequence[Promotion]) -> None:
         name_element(timeline, texts.get("promotions.calendar"))
         ui.element("div")
         with ui.element("div").classes("timeline-track timeline-axis"):
-            for week in range(0, (last - first).days // 7, 2):
+            for week in range(0, (last - first).days // 7, _TICK_WEEKS):
                 at = first + timedelta(weeks=week)
                 ui.label(texts.day(at)).classes("timeline-tick").style(f"left: {place(at)}%")
         for promotion in promotions:
@@ -196,6 +197,8 @@ class _PromotionPage:
         with ui.element("div").classes("actions decide"):
             self._build_actions(promotion, phase)
         show_warnings(promotion)
+        if phase in _BEGAN:
+            add_promotion_effect(visit, promotion.id)
         show_expected(visit, promotion)
         show_items(visit, promotion)
 

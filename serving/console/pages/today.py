@@ -180,7 +180,7 @@ class _Today:
         if now is None or not then:
             return texts.get("today.no_comparison")
         share = now / then - 1
-        arrow = "▲" if share > 0 else "▼" if share < 0 else "＝"
+        arrow = "▲" if share > 0 else "▼" if share < 0 else "="
         return texts.get("today.against", change=f"{arrow} {texts.share(abs(share))}")
 
     def _read_planned(self) -> list[_Planned]:

@@ -1,9 +1,8 @@
-"""What is looked at before it is filed: rules, scenarios, promotions; in a real browser."""
+"""What is looked at before it is filed: rules, scenarios, runs; in a real browser."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -72,56 +71,6 @@ def test_scenarios_stand_beside_each_other_and_one_is_filed(visit):
         page.goto("/queue")
         page.get_by_role("heading", level=1, name="6 suggestions wait").wait_for()
         expect(page.locator("[row-index='0'] [col-id=change]")).to_contain_text("▼")
-
-
-def test_a_promotion_goes_from_the_what_if_to_live_through_two_people(visit):
-    with visit("anna", "/promotions") as page:
-        page.get_by_text("No promotion from four weeks ago").wait_for()
-        page.get_by_role("link", name="New promotion").click()
-        page.get_by_label("Name", exact=True).fill("Butter week")
-        page.get_by_label("Begins").fill("2018-01-01T00:00")
-        page.get_by_label("Ends").fill("2018-01-15T00:00")
-        page.get_by_role("button", name="Look at it").click()
-        page.get_by_text("give either item_ids or category").wait_for()
-        page.get_by_label("Items: title or id").fill("butter")
-        page.get_by_role("option", name="butter").click()
-        page.keyboard.press("Escape")
-        page.get_by_label("Share taken off, %").fill("-5")
-        page.get_by_role("button", name="Look at it").click()
-        page.get_by_text("greater than or equal to 0").wait_for()
-        page.get_by_label("Share taken off, %").fill("20")
-        page.get_by_role("button", name="Look at it").click()
-        page.get_by_text("Nothing stands against it").wait_for()
-        expect(page.get_by_role("region", name="What it should bring")).to_contain_text("Profit")
-        expect(page.get_by_role("region", name="1 item")).to_contain_text("€0.80")
-        page.get_by_role("button", name="File for approval").click()
-        page.get_by_role("heading", level=1, name="Butter week: 20% off").wait_for()
-        page.get_by_role("button", name="Take back").wait_for()
-        assert page.get_by_role("button", name="Approve").count() == 0
-        path = urlsplit(page.url).path
-    with visit("ben", path) as page:
-        page.get_by_text("Waits for approval").wait_for()
-        page.get_by_role("button", name="Approve").click()
-        dialog = page.get_by_role("dialog")
-        dialog.get_by_label("Reason").fill("agreed with the dairy")
-        dialog.get_by_role("button", name="Approve").click()
-        page.get_by_text("Butter week is approved").wait_for()
-        page.locator(".badge", has_text="Runs").wait_for()
-        page.goto("/promotions")
-        page.get_by_role("heading", level=1, name="1 promotion runs").wait_for()
-        page.goto("/prices?item=butter")
-        page.get_by_role("heading", level=1, name="butter costs €0.80").wait_for()
-    with visit("anna", "/promotions/new") as page:
-        page.get_by_label("Name", exact=True).fill("Butter again")
-        page.get_by_label("Begins").fill("2018-01-08T00:00")
-        page.get_by_label("Ends").fill("2018-01-22T00:00")
-        page.get_by_label("Items: title or id").fill("butter")
-        page.get_by_role("option", name="butter").click()
-        page.keyboard.press("Escape")
-        page.get_by_label("Share taken off, %").fill("10")
-        page.get_by_role("button", name="Look at it").click()
-        page.get_by_text("promotion 'Butter week' runs at the same time").wait_for()
-        assert page.get_by_role("button", name="File for approval").count() == 0
 
 
 def test_a_manager_stops_everything_and_lets_a_rule_approve_small_steps(visit):
