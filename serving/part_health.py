@@ -104,7 +104,8 @@ class HealthService:
         if fault is not None:
             return PartHealth(ONLINE_STORE, "down", since=fault.since, reason=fault.reason)
         if histories.problem is not None:
-            return PartHealth(ONLINE_STORE, "down", reason=histories.problem)
+            state: State = "slow" if histories.is_older_served else "down"
+            return PartHealth(ONLINE_STORE, state, reason=histories.problem)
         return _measure(ONLINE_STORE, histories.warm)
 
     def _inspect_models(self) -> list[PartHealth]:

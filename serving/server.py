@@ -305,6 +305,7 @@ class Server:
         self.workers.shutdown()
         self.events.workers.shutdown()
         self.scenarios.workers.shutdown(wait=False, cancel_futures=True)
+        self.effect_watch.workers.shutdown(wait=False, cancel_futures=True)
         self.keys.workers.shutdown(wait=False)
         self.exposures.close()
         self.metrics.close()

@@ -36,6 +36,7 @@ from features.contracts.tables import (
     PROMOTIONS,
     RETIRED_ITEMS,
     TABLES,
+    EventType,
     Kind,
     TableSchema,
 )
@@ -45,6 +46,7 @@ from features.facts.exclusions import Exclusions, RowFilter, mark_rows
 from features.facts.known_events import ImportedEvents
 from features.facts.segments import read_names, remove_unnamed, write_segment
 from features.facts.zones import build_zone_rules
+from features.pipelines.expressions import zone_of
 from features.prices.currencies import (
     KeptCurrency,
     find_currencies,
@@ -177,6 +179,13 @@ class Facts:
         """Return when the latest event occurred; None without events."""
         latest = self.read("events").occurred_at.max().to_pyarrow().as_py()
         return None if latest is None else latest.astimezone(UTC)
+
+    def find_latest_sales(self) -> dict[str, datetime]:
+        """Return when the latest purchase of each zone occurred, by zone; a view is no sale."""
+        events = self.read("events")
+        sold = events.filter(events.event_type == EventType.PURCHASE.value)
+        latest = sold.group_by(zone=zone_of(sold)).aggregate(at=sold.occurred_at.max())
+        return {row["zone"]: row["at"].astimezone(UTC) for row in latest.to_pyarrow().to_pylist()}
 
     def write(self, tables: Mapping[str, pa.Table]) -> dict[str, WriteCount]:
         """Add rows in stored schema to several tables in one step; readers see all or nothing.

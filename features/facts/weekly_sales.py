@@ -32,24 +32,37 @@ MIN_REACH = 0.2
 class WeeklySales:
     """N items of a zone in W whole weeks.
 
-    units, revenue_minor   (N, W) sold, less refunds; revenue as paid
-    offer_minor            (N, W) mean offer price of the price list and the ledger; NaN unknown
-    reduced                (N, W) an offer below the list price for a part of the week
-    promoted               (N, W) a promotion with a discount, or one that reaches a fifth of the
-                           shop
-    sold_out               (N, W) a count of the stock was 0
-    closed                 (W,) the zone was closed for a part of the week
+    units         (N, W) sold, less refunds
+    offer_minor   (N, W) mean offer price of the price list and the ledger; NaN unknown
+    reduced       (N, W) an offer below the list price for a part of the week
+    promoted      (N, W) a promotion with a discount, or one that reaches a fifth of the shop
+    sold_out      (N, W) a count of the stock was 0
+    closed        (W,) the zone was closed for a part of the week
     """
 
     item_ids: tuple[str, ...]
     week_starts: tuple[datetime, ...]
     units: Float64Array
-    revenue_minor: Float64Array
     offer_minor: Float64Array
     reduced: BoolArray
     promoted: BoolArray
     sold_out: BoolArray
     closed: BoolArray
+
+    def select_weeks(self, week_starts: Sequence[datetime]) -> WeeklySales:
+        """Return the sums of consecutive weeks, at least one, which are among these."""
+        first = self.week_starts.index(week_starts[0])
+        weeks = slice(first, first + len(week_starts))
+        return WeeklySales(
+            item_ids=self.item_ids,
+            week_starts=self.week_starts[weeks],
+            units=self.units[:, weeks],
+            offer_minor=self.offer_minor[:, weeks],
+            reduced=self.reduced[:, weeks],
+            promoted=self.promoted[:, weeks],
+            sold_out=self.sold_out[:, weeks],
+            closed=self.closed[weeks],
+        )
 
 
 def read_weekly_sales(
@@ -85,7 +98,6 @@ def read_weekly_sales(
         item_ids=cells.item_ids,
         week_starts=cells.week_starts,
         units=cells.arrange(sales, "units", 0.0),
-        revenue_minor=cells.arrange(sales, "revenue_minor", 0.0),
         offer_minor=cells.arrange(listed, "planned_offer_price_minor", np.nan),
         reduced=cells.arrange(listed, "planned_share_reduced", 0.0) > 0,
         promoted=promoted,

@@ -106,12 +106,19 @@ class OnlineHistories:
 
     @property
     def problem(self) -> str | None:
-        """Why slates cannot use the online rows; None while they can."""
+        """What is wrong with the online rows, also while those of an older version serve; None
+        while nothing is."""
         if self._current is not None and self._consents.refused is None:
             return NOT_KNOWN
         if self._damage is not None:
             return self._damage
         return _MISSING if self._rows_are_missing else self.breaker.problem
+
+    @property
+    def is_older_served(self) -> bool:
+        """Whether slates use the rows of an older version, as the newest one is damaged."""
+        is_opened = self._current is not None and self._consents.refused is not None
+        return is_opened and self._damage is not None and self.breaker.problem is None
 
     def restore_rows(self) -> None:
         """Write the rows again that the online store has lost, from the files of the version.

@@ -151,7 +151,7 @@ class _ItemCheck:
         has_lived = (
             has_begun
             and listed.valid_from <= self.now - _LIVED
-            and all(map(_is_opening, self.history))
+            and all(map(is_opening, self.history))
         )
         jump = unlawful = None
         if self.jumps and not (has_lived and price.offer_price_minor > 0):
@@ -167,6 +167,6 @@ class _ItemCheck:
         return HeldPrice(listed, before, jump, unlawful)
 
 
-def _is_opening(price: Price) -> bool:
+def is_opening(price: Price) -> bool:
     """Return whether a price was taken from the catalogue or from sales."""
     return price.source not in DECIDED and price.valid_from == price.recorded_at

@@ -310,17 +310,6 @@ class Ledger:
         )
         return (_build_price(row) for row in self._connection.execute(query))
 
-    def list_openings(self) -> list[Price]:
-        """Return the opening balances: first rows of an item and zone that were recorded when they
-        began."""
-        table = price_ledger.c
-        first = sa.select(sa.func.min(table.seq)).group_by(table.item_id, table.zone)
-        is_opening_source = table.source.in_([str(PriceSource.IMPORTED), str(PriceSource.OBSERVED)])
-        query = sa.select(price_ledger).where(
-            table.seq.in_(first), table.valid_from == table.recorded_at, is_opening_source
-        )
-        return [_build_price(row) for row in self._connection.execute(query)]
-
     def list_priced(self) -> set[tuple[str, str]]:
         """Return every (item, zone) that ever had a price."""
         query = sa.select(price_ledger.c.item_id, price_ledger.c.zone).distinct()

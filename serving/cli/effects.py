@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
+from configs.settings import Settings
 from features.contracts.tables import DEFAULT_ZONE
 from serving.cli.output import JsonOption, print_json, print_line, print_table, replacing
 from serving.cli.pricing import check_zone
@@ -56,8 +59,7 @@ def list_effects(
     begin = parse_local_time(since, shop.now(), timezone, where="--since")
     criteria = ChangeFilter(since=begin, zone=zone, category=category, run_id=run)
     effects = _open_service(shop)
-    effects.settle()
-    document = describe_effects(effects.measure(criteria), effects.list_warnings(zone))
+    document = describe_effects(effects.measure_listed(criteria), effects.list_warnings(zone))
     promotions = _measure_promotions(shop, effects, criteria)
     if out is not None and sheet_format is not None:
         with replacing(out) as staging:
@@ -66,11 +68,11 @@ def list_effects(
         values = document.model_dump(mode="json")
         print_json(values | {"promotions": [one.model_dump(mode="json") for one in promotions]})
         return
-    _print_changes(document)
+    _print_changes(document, shop.settings)
     _print_groups("Batches", document.batches)
     _print_groups("Categories", document.categories)
     _print_warnings(document)
-    _print_promotions(promotions)
+    _print_promotions(promotions, shop.settings)
     if out is not None:
         print_line(f"{len(document.items):,} price changes in {out}")
 
@@ -118,10 +120,12 @@ def _measure_promotions(
     return [describe_effect(service.measure(promotion.id)) for promotion in ran]
 
 
-def _print_changes(document: EffectsResponse) -> None:
+def _print_changes(document: EffectsResponse, settings: Settings) -> None:
     known = document.sales_known_until
-    until = "no sales are known" if known is None else f"sales are known until {known:%Y-%m-%d}"
-    rows = [_make_row(item) for item in document.items[:_SHOWN]]
+    until = "no sales are known"
+    if known is not None:
+        until = f"sales are known until {_write_day(known, DEFAULT_ZONE, settings)}"
+    rows = [_make_row(item, settings) for item in document.items[:_SHOWN]]
     columns = (
         *("item", "zone", "price", "began", "weeks", "verdict"),
         *("units", "profit", "expected profit", "control", "note"),
@@ -132,13 +136,18 @@ def _print_changes(document: EffectsResponse) -> None:
         print_line(f"{n - _SHOWN:,} more: --json or --out")
 
 
-def _make_row(item: ChangeEffectResponse) -> tuple[object, ...]:
+def _write_day(at: datetime, zone: str, settings: Settings) -> str:
+    """Return the day of a time, in the time zone in which the prices of a zone begin."""
+    return at.astimezone(ZoneInfo(settings.find_timezone(zone))).date().isoformat()
+
+
+def _make_row(item: ChangeEffectResponse, settings: Settings) -> tuple[object, ...]:
     left_out = [f"{n} weeks left out: {reason}" for reason, n in item.weeks.left_out.items()]
     return (
         item.item_id,
         item.zone,
         f"{item.price_before} to {item.price_after} {item.currency}",
-        item.begins_at.date().isoformat(),
+        _write_day(item.begins_at, item.zone, settings),
         f"{item.weeks.counted} of {item.weeks.over}",
         item.verdict,
         *_describe_figures(item),
@@ -191,15 +200,15 @@ def _print_warnings(document: EffectsResponse) -> None:
         )
 
 
-def _print_promotions(promotions: list[PromotionEffectResponse]) -> None:
+def _print_promotions(promotions: list[PromotionEffectResponse], settings: Settings) -> None:
     rows = []
     for one in promotions:
         gain = None if one.gain is None else one.gain.get("profit")
         rows.append(
             (
                 one.id,
-                one.starts_at.date().isoformat(),
-                one.until.date().isoformat(),
+                _write_day(one.starts_at, one.zone, settings),
+                _write_day(one.until, one.zone, settings),
                 one.verdict,
                 None if one.sold is None else one.sold.units,
                 None if gain is None else f"{gain.p50} ({gain.p10} to {gain.p90}) {one.currency}",

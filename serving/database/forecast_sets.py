@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -17,18 +18,31 @@ from serving.database.tables import forecast_sets
 _ABOUT = [column for column in forecast_sets.c if column.name != "content"]
 
 
-@dataclass(frozen=True)
+class ModelKey(NamedTuple):
+    """A version of a model, and the run of its training: a registry that was lost counts its
+    versions from 1 again."""
+
+    version: str
+    run_id: str
+
+
+NO_MODEL = ModelKey("", "")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ForecastSet:
     """What a set is from; times in business time.
 
-    pricing_version   "" where no price response was served
+    pricing_version   "" where no price response was served; pricing_run_id: likewise
     tax_divisor       by which prices of the zone were divided for their net then
     """
 
     id: str
     zone: str
     demand_version: str
+    demand_run_id: str
     pricing_version: str
+    pricing_run_id: str
     made_at: datetime
     tax_divisor: float
 
@@ -39,13 +53,15 @@ class ForecastSets:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def find(self, zone: str, demand_version: str, pricing_version: str) -> str | None:
+    def find(self, zone: str, demand: ModelKey, pricing: ModelKey) -> str | None:
         """Return the id of the set of a zone and two models; None where none was frozen."""
         table = forecast_sets.c
         query = sa.select(table.id).where(
             table.zone == zone,
-            table.demand_version == demand_version,
-            table.pricing_version == pricing_version,
+            table.demand_version == demand.version,
+            table.demand_run_id == demand.run_id,
+            table.pricing_version == pricing.version,
+            table.pricing_run_id == pricing.run_id,
         )
         return self._connection.execute(query).scalar_one_or_none()
 

@@ -173,10 +173,16 @@ forecast_sets = sa.Table(
     sa.Column("zone", sa.Text, nullable=False),
     sa.Column("demand_version", sa.Text, nullable=False),
     sa.Column("pricing_version", sa.Text, nullable=False),
+    # Of the training: a registry that was lost counts versions from 1 again.
+    sa.Column("demand_run_id", sa.Text, nullable=False, server_default=""),
+    sa.Column("pricing_run_id", sa.Text, nullable=False, server_default=""),
     sa.Column("made_at", Instant, nullable=False),  # business time
     sa.Column("tax_divisor", sa.Double, nullable=False),
     sa.Column("content", sa.LargeBinary, nullable=False),
-    sa.UniqueConstraint("zone", "demand_version", "pricing_version"),
+    sa.UniqueConstraint(
+        *("zone", "demand_version", "pricing_version", "demand_run_id", "pricing_run_id"),
+        name="uq_forecast_sets_models",
+    ),
 )
 
 # Weekly looks at batches of price changes that began in the same week, each made once.

@@ -46,7 +46,8 @@ def get_effects(
     format: Format = None,  # noqa: A002
 ) -> EffectsResponse | Response:
     """What sold against the forecasts that the approvals froze: by change, batch and category. As
-    a file, one row per change."""
+    a file, one row per change. 422 for more changes than one answer has, and for a zone that nobody
+    knows."""
     timezone = effects.settings.find_timezone(zone or "default")
     criteria = ChangeFilter(
         since=parse_local_time(since, effects.clock.now(), timezone, where="since"),
@@ -54,8 +55,7 @@ def get_effects(
         category=category,
         run_id=run_id,
     )
-    effects.settle()
-    document = describe_effects(effects.measure(criteria), effects.list_warnings(zone))
+    document = describe_effects(effects.measure_listed(criteria), effects.list_warnings(zone))
     if sheet_format := choose_format(request, format):
         sheet = tabulate_effects(document)
         return send_sheet(

@@ -117,7 +117,9 @@ class EffectsResponse(BaseModel):
     batches: list[GroupEffectResponse]
     categories: list[GroupEffectResponse]
     warnings: list[WarningResponse]
-    sales_known_until: datetime | None
+    sales_known_until: datetime | None = Field(
+        description="When the latest known sale was, of several zones in that where it was first"
+    )
     next_cursor: None = None
 
 

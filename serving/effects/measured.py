@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -46,7 +46,8 @@ class ChangeEffect:
     sold, keeping, predicted   over the weeks that count; predicted: sold less keeping, as the
                   approval expected it; None where nothing is known
     effect        with intervals of 80 %
-    control       what keeping is from: the forecast, or unchanged items
+    control       what keeping is from: the forecast, or unchanged items, of the weeks from
+                  `first_week` on
     unknown       why there is no effect, or no verdict
     """
 
@@ -58,6 +59,7 @@ class ChangeEffect:
     predicted: Quantities | None = None
     effect: Effect | None = None
     control: ControlGroup | None = None
+    first_week: datetime | None = None
     unknown: str | None = None
     observed: ObservedChanges | None = field(default=None, repr=False)
 
@@ -91,7 +93,8 @@ class MeasuredEffects:
     """Changes of a filter with their effects, and together by batch and category.
 
     sets   the frozen forecasts by id
-    known_until   when the latest known sale was; None without sales
+    known_until   when the latest known sale was, of several zones in that where it was first; None
+                  without sales
     """
 
     changes: tuple[ChangeEffect, ...]
@@ -113,13 +116,12 @@ def measure_changes(changes: Sequence[PriceChange], observation: Observation) ->
             continue
         one = observation.changes.select(np.array([index]))
         group = observation.control.groups[int(observation.control.group[index])]
-        effects.append(_measure_one(change, weeks, one, group))
+        effect = _measure_one(change, weeks, one)
+        effects.append(replace(effect, control=group, first_week=observation.first_week))
     return effects
 
 
-def _measure_one(
-    change: PriceChange, weeks: CountedWeeks, one: ObservedChanges, group: ControlGroup
-) -> ChangeEffect:
+def _measure_one(change: PriceChange, weeks: CountedWeeks, one: ObservedChanges) -> ChangeEffect:
     # Draws count groups from 0: of one change there is one.
     one = _renumber(one)
     draws = draw_units(one, generator(_SEED, change.price_id))
@@ -137,7 +139,6 @@ def _measure_one(
         keeping=_sum_keeping(one),
         predicted=_sum_predicted(one),
         effect=estimate_effects(one, draws)[0],
-        control=group,
         unknown=unknown,
         observed=one,
     )
@@ -210,9 +211,13 @@ def measure_group(name: str, effects: Sequence[ChangeEffect]) -> GroupEffect:
 
 
 def _join(measured: Sequence[ChangeEffect]) -> ObservedChanges:
-    """Return the changes together; those with the same control share its error."""
+    """Return the changes of one zone together.
+
+    Those with unchanged items of the same category and week share the error of their control.
+    """
     numbers: dict[object, int] = {}
-    group = [numbers.setdefault(one.control, len(numbers)) for one in measured]
+    controls = [(one.control and one.control.category, one.first_week) for one in measured]
+    group = [numbers.setdefault(control, len(numbers)) for control in controls]
     parts = [one.observed for one in measured if one.observed is not None]
     fields = {
         name: np.concatenate([getattr(part, name) for part in parts])

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array, ObjectArray
 from models.demand.frozen_forecasts import MAX_WEEKS, FrozenForecasts
-from models.pricing.effects.counterfactuals import Control, SoldItems, build_control
+from models.pricing.effects.counterfactuals import (
+    Control,
+    ControlShift,
+    SoldItems,
+    build_control,
+)
 from models.pricing.effects.estimate import ObservedChanges
 from serving.effects.repository import PriceChange
 
@@ -47,16 +53,24 @@ class CountedWeeks:
     n_counted: int
     left_out: Mapping[str, int]
 
+    def overtake(self) -> CountedWeeks:
+        """Return the weeks of a change after which another one of the item began."""
+        n_other = self.left_out.get(OTHER_PRICE, 0) + self.n_counted
+        left_out = {**self.left_out, OTHER_PRICE: n_other}
+        ordered = {name: left_out[name] for name in REASONS if name in left_out}
+        return CountedWeeks(self.n_over, 0, ordered)
+
 
 @dataclass(frozen=True)
 class Observation:
     """Changes whose first whole week is the same.
 
     weeks      of each change
-    changes    those with a week that counts, `rows` their positions
+    changes    those with a week that counts, `rows` their positions; one of an item
     control    of them
     """
 
+    first_week: datetime
     weeks: list[CountedWeeks]
     changes: ObservedChanges | None
     control: Control | None
@@ -107,9 +121,13 @@ def observe_changes(
         weeks.append(CountedWeeks(n_weeks, int(counted.sum()), left_out))
         if counted.any():
             counts[row] = counted
+    for row in _find_overtaken(changes, list(counts)):
+        del counts[row]
+        weeks[row] = weeks[row].overtake()
+    first_week = sales.week_starts[1]
     rows = list(counts)
     if not rows:
-        return Observation(weeks, None, None, [])
+        return Observation(first_week, weeks, None, None, [])
     chosen = [changes[row] for row in rows]
     items = np.array([position[change.item_id] for change in chosen], np.int64)
     before = np.array([change.before_minor for change in chosen], np.float64)
@@ -117,14 +135,14 @@ def observe_changes(
     sold = _sum_counted(panel, items, counted, before, groups)
     control = build_control(sold, items, _find_common_error(frozen, n_weeks))
     observed = _describe_changes(chosen, sold.units[items], control, tax_divisor)
-    return Observation(weeks, observed, control, rows)
+    return Observation(first_week, weeks, observed, control, rows)
 
 
 def measure_shift(
     frozen: FrozenForecasts, sales: WeeklySales, item_ids: Sequence[str], groups: ItemGroups
-) -> tuple[str, float] | None:
-    """Return which unchanged items stand for some others, and by which factor they sold more than
-    forecast in the weeks of `sales` after the first one; None where the forecast says more."""
+) -> ControlShift | None:
+    """Return by which factor unchanged items sold more than forecast in the weeks of `sales` after
+    the first one, for some others; None where the forecast says more."""
     panel = _arrange(frozen, sales)
     position = {item_id: row for row, item_id in enumerate(frozen.item_ids)}
     known = [position[item_id] for item_id in dict.fromkeys(item_ids) if item_id in position]
@@ -140,7 +158,21 @@ def measure_shift(
     if not carrying or expected <= 0:
         return None
     names = list(dict.fromkeys(group.describe() for group in carrying))
-    return "; ".join(names), float(control.keeping.sum()) / expected
+    keeping = float(control.keeping.sum())
+    by_group = np.bincount(control.error_group, control.keeping * control.error)
+    error = float(np.linalg.norm(by_group)) / keeping
+    return ControlShift("; ".join(names), keeping / expected, error)
+
+
+def _find_overtaken(changes: Sequence[PriceChange], rows: Sequence[int]) -> list[int]:
+    """Return those of these changes after which another one of their item began.
+
+    The sales of a week are those of one price.
+    """
+    latest: dict[str, int] = {}
+    for row in sorted(rows, key=lambda row: changes[row].begins_at):
+        latest[changes[row].item_id] = row
+    return [row for row in rows if latest[changes[row].item_id] != row]
 
 
 def _find_common_error(frozen: FrozenForecasts, n_weeks: int) -> float:
@@ -241,7 +273,7 @@ def _describe_changes(
         keeping=control.keeping,
         dispersion=control.dispersion,
         control_error=control.error,
-        group=control.group,
+        group=control.error_group,
         predicted=elasticity * log_ratio,
         predicted_error=np.nan_to_num(np.abs(error * log_ratio)),
         net_before=before / tax_divisor,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -54,18 +54,28 @@ class PriceChange:
 class ChangeFilter:
     """Which changes; all conditions that are given must be met.
 
-    since, until   when they began, business time; `until` is not included
-    category       itself and all below it
+    since      when they began at the earliest, business time
+    category   itself and all below it
+    price_ids, suggestion_ids   any number of one of the two
     """
 
     since: datetime | None = None
-    until: datetime | None = None
     zone: str | None = None
     category: str | None = None
     run_id: str | None = None
     price_ids: tuple[str, ...] = ()
     suggestion_ids: tuple[str, ...] = ()
-    live_only: bool = False
+
+
+class LiveChange(NamedTuple):
+    """A regular price of the desk that is live and whose forecast was frozen."""
+
+    run_id: str
+    zone: str
+    item_id: str
+    price_id: str
+    before_minor: int
+    begins_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,19 +103,50 @@ class BatchLook:
 
 
 class Changes:
-    """The repository of price changes, on one connection."""
+    """The repository of price changes that began up to `now`, business time, on one connection."""
 
-    def __init__(self, connection: sa.Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: sa.Connection, now: datetime) -> None:
+        self._connection, self._now = connection, now
 
     def list_matching(self, criteria: ChangeFilter) -> list[PriceChange]:
         """Return the changes of a filter, the latest first."""
+        conditions = [*_build_conditions(criteria), *_have_begun(self._now)]
         changes = [
             change
-            for conditions in _split_ids(criteria)
-            for change in self._read([*_build_conditions(criteria), *conditions])
+            for chosen in _split_ids(criteria)
+            for change in self._read([*conditions, *chosen])
         ]
         return sorted(changes, key=lambda one: (one.begins_at, one.price_id), reverse=True)
+
+    def count_matching(self, criteria: ChangeFilter) -> int:
+        """Return how many changes a filter without ids has."""
+        conditions = [*_build_conditions(criteria), *_have_begun(self._now)]
+        query = sa.select(sa.func.count()).select_from(_JOINED).where(*conditions)
+        return self._connection.execute(query).scalar_one()
+
+    def list_live(self, since: datetime) -> list[LiveChange]:
+        """Return the live regular changes with a frozen forecast that began since a time."""
+        table, ledger = price_suggestions.c, price_ledger.c
+        query = (
+            sa.select(
+                table.run_id,
+                table.zone,
+                table.item_id,
+                table.price_id,
+                table.current_price_minor,
+                ledger.valid_from,
+            )
+            .select_from(_JOINED)
+            .where(
+                table.status == "live",
+                table.kind == "regular",
+                table.forecast_set_id.is_not(None),
+                ledger.valid_from >= since,
+                ledger.valid_from <= self._now,
+            )
+            .order_by(ledger.valid_from.desc(), table.price_id.desc())
+        )
+        return [LiveChange(*row) for row in self._connection.execute(query)]
 
     def list_runs(self, zone: str, limit: int) -> list[str]:
         """Return the runs and proposals with live changes in a zone, the newest first."""
@@ -118,11 +159,6 @@ class Changes:
             .limit(limit)
         )
         return list(self._connection.execute(query).scalars())
-
-    def has_any(self, criteria: ChangeFilter) -> bool:
-        """Return whether a filter matches a change."""
-        chosen = _select().where(*_build_conditions(criteria)).limit(1)
-        return self._connection.execute(chosen).first() is not None
 
     def _read(self, conditions: Sequence[sa.ColumnElement[bool]]) -> Iterator[PriceChange]:
         for row in self._connection.execute(_select().where(*conditions)).mappings():
@@ -144,10 +180,20 @@ class Looks:
         conditions = table.run_id == run_id, table.zone == zone, table.first_week == first_week
         return self._read(sa.and_(*conditions))
 
+    def list_since(self, first_week: datetime) -> list[BatchLook]:
+        """Return the looks at batches whose first week is not before this one, the first first."""
+        return self._read(batch_looks.c.first_week >= first_week)
+
     def list_alarms(self, zone: str | None, since: datetime) -> list[BatchLook]:
-        """Return the looks that raised an alarm since a time, the newest first."""
-        table = batch_looks.c
-        chosen = [table.is_alarm, table.looked_at >= since]
+        """Return the looks that raised an alarm since a time, the newest first, of runs with a
+        live change in their zone."""
+        table, suggestion = batch_looks.c, price_suggestions.c
+        is_live = sa.exists().where(
+            suggestion.run_id == table.run_id,
+            suggestion.zone == table.zone,
+            suggestion.status == "live",
+        )
+        chosen = [table.is_alarm, table.looked_at >= since, is_live]
         if zone is not None:
             chosen.append(table.zone == zone)
         return self._read(sa.and_(*chosen))[::-1]
@@ -162,6 +208,11 @@ class Looks:
         return [BatchLook(**row) for row in self._connection.execute(query).mappings()]
 
 
+_JOINED = price_suggestions.join(
+    price_ledger, price_suggestions.c.price_id == price_ledger.c.price_id
+)
+
+
 def _select() -> sa.Select[tuple[object, ...]]:
     table, ledger = price_suggestions.c, price_ledger.c
     return sa.select(
@@ -174,17 +225,14 @@ def _select() -> sa.Select[tuple[object, ...]]:
         table.details,
         ledger.price_id,
         ledger.valid_from.label("begins_at"),
-    ).join_from(price_suggestions, price_ledger, table.price_id == ledger.price_id)
+    ).select_from(_JOINED)
 
 
 def _build_conditions(criteria: ChangeFilter) -> list[sa.ColumnElement[bool]]:
     table, ledger = price_suggestions.c, price_ledger.c
-    statuses = ("live",) if criteria.live_only else _SERVED
-    conditions: list[sa.ColumnElement[bool]] = [table.status.in_(statuses)]
+    conditions: list[sa.ColumnElement[bool]] = [table.status.in_(_SERVED)]
     if criteria.since is not None:
         conditions.append(ledger.valid_from >= criteria.since)
-    if criteria.until is not None:
-        conditions.append(ledger.valid_from < criteria.until)
     if criteria.zone is not None:
         conditions.append(table.zone == criteria.zone)
     if criteria.run_id is not None:
@@ -195,15 +243,31 @@ def _build_conditions(criteria: ChangeFilter) -> list[sa.ColumnElement[bool]]:
     return conditions
 
 
+def _have_begun(now: datetime) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions of prices that were served.
+
+    A price that was taken back, or replaced, before its time has a later row of the same beginning.
+    """
+    ledger, later = price_ledger.c, price_ledger.alias("later")
+    was_replaced = sa.exists().where(
+        later.c.item_id == ledger.item_id,
+        later.c.zone == ledger.zone,
+        later.c.valid_from == ledger.valid_from,
+        later.c.seq > ledger.seq,
+        sa.or_(later.c.reverts_price_id == ledger.price_id, later.c.valid_to.is_(None)),
+    )
+    return [
+        ledger.valid_from <= now,
+        sa.or_(price_suggestions.c.status == "live", ~was_replaced),
+    ]
+
+
 def _split_ids(criteria: ChangeFilter) -> Iterator[list[sa.ColumnElement[bool]]]:
     """Yield the conditions on ids, as many at a time as a statement may name."""
-    named = (
-        (price_suggestions.c.price_id, criteria.price_ids),
-        (price_suggestions.c.id, criteria.suggestion_ids),
-    )
-    given = [(column, ids) for column, ids in named if ids]
-    if not given:
+    column, ids = price_suggestions.c.price_id, criteria.price_ids
+    if criteria.suggestion_ids:
+        column, ids = price_suggestions.c.id, criteria.suggestion_ids
+    if not ids:
         yield []
-    for column, ids in given:
-        for start in range(0, len(ids), _CHUNK):
-            yield [column.in_(ids[start : start + _CHUNK])]
+    for start in range(0, len(ids), _CHUNK):
+        yield [column.in_(ids[start : start + _CHUNK])]

@@ -11,16 +11,18 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from features.contracts.errors import Unavailable
 from features.contracts.money import to_major
 from features.database import lock, reading, transaction
 from serving.access import Caller
 from serving.database.audit_log import BUSINESS_TIME, WATCH, AuditEntry, AuditLog
-from serving.effects.repository import BatchLook, ChangeFilter, Changes, Looks, PriceChange
-from serving.effects.service import EffectService
+from serving.effects.repository import BatchLook, ChangeFilter, Changes, LiveChange, Looks
+from serving.effects.service import LATE_START, EffectService
 from serving.price_desk.checked_prices import ProposedPrice
 from serving.price_desk.proposals import CheckedProposal, ProposalOptions, ProposalService
 
@@ -43,78 +45,117 @@ class _Batch:
     run_id: str
     zone: str
     first_week: datetime
-    changes: tuple[PriceChange, ...]
+    changes: tuple[LiveChange, ...]
+
+    @property
+    def key(self) -> tuple[str, str, datetime]:
+        """What tells it from other batches."""
+        return self.run_id, self.zone, self.first_week
+
+
+def _make_workers() -> Executor:
+    return ThreadPoolExecutor(1, thread_name_prefix="effects")
 
 
 class EffectWatch:
-    """Looks for one process."""
+    """Looks for one process.
 
-    def __init__(self, effects: EffectService, proposals: ProposalService) -> None:
+    workers   one thread: a search reads the sales of weeks, and nothing waits for it
+    problem   which batches could not be looked at, or why none could; None where all were
+    """
+
+    def __init__(
+        self, effects: EffectService, proposals: ProposalService, workers: Executor | None = None
+    ) -> None:
         self._effects, self._proposals = effects, proposals
+        self.workers = workers or _make_workers()
+        self.problem: str | None = None
+        self._search: Future[None] | None = None
         self._searched_at: datetime | None = None
         self._business_day: object = None
+        self._failed: dict[tuple[str, str, datetime], str] = {}
 
     def tick(self) -> None:
-        """Look at the batches that are due, every few minutes and on each new business day."""
+        """Begin to look at the batches that are due, every few minutes and on each new business
+        day. Raises Unavailable for what kept the last search from a look."""
         now, day = self._effects.system_clock.now(), self._effects.clock.now().date()
+        is_running = self._search is not None and not self._search.done()
         is_soon = self._searched_at is not None and now - self._searched_at < _PAUSE
-        if is_soon and day == self._business_day:
-            return
-        self.look()
-        self._searched_at, self._business_day = now, day
+        if not is_running and not (is_soon and day == self._business_day):
+            self._searched_at, self._business_day = now, day
+            self._search = self.workers.submit(self._look_safely)
+        if self.problem is not None:
+            raise Unavailable(self.problem)
+
+    def _look_safely(self) -> None:
+        try:
+            self.look()
+        except Exception as error:  # the next search may succeed
+            self.problem = str(error)
 
     def look(self) -> list[BatchLook]:
-        """Look at every batch that is due, and return the looks that were made."""
+        """Look at every batch that is due, and return the looks that were made.
+
+        A batch that fails is logged, once for each reason, and keeps no other from being looked at.
+        """
         effects = self._effects
         effects.settle()
-        batches = [batch for batch in self._list_batches() if self._is_due(batch, effects)]
-        if not batches:
-            return []
-        from features.facts.facts import Facts
+        batches = self._list_due()
+        known_until = effects.find_latest_sales() if batches else {}
+        looks, failed = [], {}
+        for batch in batches:
+            try:
+                look = self._look_at(batch, known_until.get(batch.zone))
+            except Exception as error:  # the next search may succeed
+                failed[batch.key] = str(error)
+                if self._failed.get(batch.key) != str(error):
+                    log.exception("batch %s in %s: no look was made", batch.run_id, batch.zone)
+            else:
+                looks += [] if look is None else [look]
+        self._failed = failed
+        self.problem = _describe_failed(failed)
+        return looks
 
-        known_until = Facts(effects.settings).latest_event_at()
-        looks = [self._look_at(batch, known_until) for batch in batches]
-        return [look for look in looks if look is not None]
-
-    def _list_batches(self) -> list[_Batch]:
+    def _list_due(self) -> list[_Batch]:
+        """Return the batches of which a week is over that was not looked at, as far as the clock
+        knows."""
         from models.pricing.effects.pooling import MIN_POOLED
 
-        effects = self._effects
-        since = effects.clock.now() - _LOOKED_AT
+        effects, now = self._effects, self._effects.clock.now()
+        since = now - _LOOKED_AT
         with reading(effects.engine) as connection:
-            changes = Changes(connection).list_matching(ChangeFilter(since=since, live_only=True))
-        grouped: dict[tuple[str, str, datetime], list[PriceChange]] = {}
+            changes = Changes(connection, now).list_live(since)
+            looks = Looks(connection).list_since(since - LATE_START)
+        grouped: dict[tuple[str, str, datetime], list[LiveChange]] = {}
         for change in changes:
-            if change.forecast_set_id is not None and change.kind == "regular":
-                key = change.run_id, change.zone, effects.find_first_week(change)
-                grouped.setdefault(key, []).append(change)
-        return [
-            _Batch(*key, changes=tuple(members))
-            for key, members in grouped.items()
-            if len(members) >= MIN_POOLED
-        ]
+            key = change.run_id, change.zone, effects.find_first_week(change.begins_at)
+            grouped.setdefault(key, []).append(change)
+        made: dict[tuple[str, str, datetime], list[BatchLook]] = {}
+        for look in looks:
+            made.setdefault((look.run_id, look.zone, look.first_week), []).append(look)
+        batches = []
+        for key, members in grouped.items():
+            week = self._count_weeks(key[2], now)
+            is_due = week is not None and _allows_look(made.get(key, ()), week)
+            if len(members) >= MIN_POOLED and is_due:
+                batches.append(_Batch(*key, changes=tuple(members)))
+        return batches
 
-    def _is_due(self, batch: _Batch, effects: EffectService) -> bool:
-        """Return whether a week is over that was not looked at, as far as the clock knows."""
-        week = self._count_weeks(batch, effects.clock.now())
-        return week is not None and self._is_open(batch, week)
-
-    def _is_open(self, batch: _Batch, week: int) -> bool:
-        with reading(self._effects.engine) as connection:
-            made = Looks(connection).list_of_run(batch.run_id, batch.zone, batch.first_week)
-        return _allows_look(made, week)
-
-    def _count_weeks(self, batch: _Batch, known_until: datetime | None) -> int | None:
+    def _count_weeks(self, first_week: datetime, known_until: datetime | None) -> int | None:
         """Return for which weekly look it is time; None before the first one."""
         from models.pricing.effects.looks import FIRST_LOOK, LAST_LOOK
 
-        weeks = self._effects.list_known_weeks(batch.first_week, known_until, LAST_LOOK)
+        weeks = self._effects.list_known_weeks(first_week, known_until, LAST_LOOK)
         return len(weeks) if len(weeks) >= FIRST_LOOK else None
 
     def _look_at(self, batch: _Batch, known_until: datetime | None) -> BatchLook | None:
         """Measure a batch and keep the look, with a proposal where it sells too little."""
-        week = self._count_weeks(batch, known_until)
-        if week is None or not self._is_open(batch, week):
+        week = self._count_weeks(batch.first_week, known_until)
+        if week is None:
+            return None
+        with reading(self._effects.engine) as connection:
+            made = Looks(connection).list_of_run(*batch.key)
+        if not _allows_look(made, week):
             return None
         ids = tuple(change.price_id for change in batch.changes)
         measured = self._effects.measure(ChangeFilter(price_ids=ids), max_weeks=week)
@@ -126,34 +167,41 @@ class EffectWatch:
         return self._keep(look, proposal, options)
 
     def _judge(self, batch: _Batch, week: int, effects: Sequence[ChangeEffect]) -> BatchLook:
-        """Return the look at measured changes, without a proposal."""
+        """Return the look at measured changes, without a proposal.
+
+        Of a change without a cost no profit is known: it is left out, and the note says so.
+        """
         from models.pricing.effects.looks import FIRST_LOOK, find_limits, is_below_forecast
         from serving.effects.measured import measure_group
 
-        group = measure_group(batch.run_id, effects)
-        pooled = group.pooled
+        costed = [one for one in effects if one.change.unit_cost_minor is not None]
         look = BatchLook(
             run_id=batch.run_id,
             zone=batch.zone,
             first_week=batch.first_week,
             week=week,
             looked_at=self._effects.clock.now(),
-            n_changes=group.n_measured,
+            n_changes=0,
             score=0.0,
             limit_score=find_limits()[week - FIRST_LOOK],
             profit={},
-            currency=group.currency,
+            currency=effects[0].change.currency,
+            note=_describe_uncosted(len(effects) - len(costed), len(effects)),
         )
+        if not costed:
+            return look
+        group = measure_group(batch.run_id, costed)
+        pooled = group.pooled
+        look = replace(look, n_changes=group.n_measured)
         if pooled is None or not math.isfinite(pooled.score):
-            return replace(look, note="too few of its changes have a week that counts")
-        if math.isnan(pooled.effect.profit.p50):
-            return replace(look, score=pooled.score, note="no cost is known of an item")
+            few = "too few of its changes have a week that counts"
+            return replace(look, note=_join_notes(look.note, few))
         profit = {name: getattr(pooled.effect.profit, name) for name in ("p10", "p50", "p90")}
         is_alarm = is_below_forecast(pooled, week)
         return replace(look, score=pooled.score, profit=profit, is_alarm=is_alarm)
 
     def _check(
-        self, changes: Sequence[PriceChange], options: ProposalOptions
+        self, changes: Sequence[LiveChange], options: ProposalOptions
     ) -> tuple[CheckedProposal, ProposalOptions]:
         """Return the prices before the changes, held against the rules.
 
@@ -179,7 +227,7 @@ class EffectWatch:
             look = replace(
                 look,
                 proposal_id=proposal.proposal_id if proposal.valid else None,
-                note=_explain_refused(proposal),
+                note=_join_notes(look.note, _explain_refused(proposal)),
             )
         with transaction(effects.engine) as connection:
             lock(connection, "price_desk")
@@ -199,6 +247,26 @@ class EffectWatch:
 
 def _allows_look(made: Iterable[BatchLook], week: int) -> bool:
     return not any(look.is_alarm or look.week >= week for look in made)
+
+
+def _describe_failed(failed: Mapping[tuple[str, str, datetime], str]) -> str | None:
+    """Return how many batches could not be looked at, and why the first one could not."""
+    if not failed:
+        return None
+    (run_id, zone, _), error = next(iter(failed.items()))
+    more = f"; {len(failed) - 1} more" if len(failed) > 1 else ""
+    return f"no look at batch {run_id} in {zone}: {error}{more}"
+
+
+def _describe_uncosted(n_uncosted: int, n_changes: int) -> str | None:
+    """Return how many changes of a batch are left out of its profit."""
+    if not n_uncosted:
+        return None
+    return f"{n_uncosted} of {n_changes} changes are left out: no cost is known of their items"
+
+
+def _join_notes(*notes: str | None) -> str | None:
+    return "; ".join(note for note in notes if note is not None) or None
 
 
 def _describe(look: BatchLook) -> str:

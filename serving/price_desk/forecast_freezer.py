@@ -15,7 +15,13 @@ from features.contracts.errors import Unavailable
 from features.prices.ledger import Ledger
 from models.demand.frozen_forecasts import FrozenForecasts
 from models.served_prices import PriceModels, ServedPricing
-from serving.database.forecast_sets import ForecastSet, ForecastSets, make_set_id
+from serving.database.forecast_sets import (
+    NO_MODEL,
+    ForecastSet,
+    ForecastSets,
+    ModelKey,
+    make_set_id,
+)
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,11 @@ class ForecastFreezer:
         except Unavailable:
             return None
         pricing = self._find_pricing()
-        versions = forecasts.version.version, pricing.version.version if pricing else ""
-        known = ForecastSets(connection).find(zone, *versions)
+        demand_key = ModelKey(forecasts.version.version, forecasts.version.run_id)
+        pricing_key = NO_MODEL
+        if pricing is not None:
+            pricing_key = ModelKey(pricing.version.version, pricing.version.run_id)
+        known = ForecastSets(connection).find(zone, demand_key, pricing_key)
         if known is not None:
             return known
         frozen = forecasts.table.freeze(zone, self.clock.now())
@@ -51,8 +60,10 @@ class ForecastFreezer:
         about = ForecastSet(
             id=make_set_id(),
             zone=zone,
-            demand_version=versions[0],
-            pricing_version=versions[1],
+            demand_version=demand_key.version,
+            demand_run_id=demand_key.run_id,
+            pricing_version=pricing_key.version,
+            pricing_run_id=pricing_key.run_id,
             made_at=self.clock.now(),
             tax_divisor=1 + tax.tax_rate if tax.prices_include_tax else 1.0,
         )
@@ -80,9 +91,9 @@ def _fill_prices(connection: sa.Connection, frozen: FrozenForecasts, zone: str) 
     A forecast without one was learnt from sales alone, made at the price with which the ledger
     opened.
     """
-    if not np.isnan(frozen.price_minor).any():
-        return frozen.price_minor
-    histories = Ledger(connection).read_histories(frozen.item_ids, zone)
+    rows = np.flatnonzero(np.isnan(frozen.price_minor).any(axis=1))
+    unknown = [frozen.item_ids[row] for row in rows]
+    histories = Ledger(connection).read_histories(unknown, zone)
     opened = {
         item_id: float(history[0].offer_price_minor)
         for item_id, history in histories.items()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -12,9 +12,10 @@ from features.contracts.errors import BadInput, Conflict, NotFound, ShopwrightEr
 from features.contracts.money import to_major
 from features.database import lock
 from features.prices.guards import explain_jump
-from features.prices.law import explain_objections
+from features.prices.law import explain_objection
 from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
 from features.prices.promotions import find_promoted_category
+from features.prices.reduction_rule import ReductionRule
 from features.prices.restoring import build_restoring_rows, find_prices_before
 from features.prices.timeline import drop_change, is_effective
 from serving.access import find_objection
@@ -118,10 +119,12 @@ def _undo(connection: sa.Connection, decider: Decider, price_id: str, *, confirm
     history = ledger.read_history(change.item_id, change.zone)
     rows, before = _plan_rollback(history, change, decider)
     restored = rows[-1]
-    jump = None if confirmed else explain_jump(restored, change)
-    if jump is not None:
-        raise Conflict(jump, hint="If that is meant, send confirm_large_change: true")
-    if why := explain_objections(ledger, {price_id: restored}, decider.find_rules).get(price_id):
+    served = list(_list_served(rows))
+    jumps = [why for _, row in served if (why := explain_jump(row, change)) is not None]
+    if jumps and not confirmed:
+        raise Conflict(jumps[0], hint="If that is meant, send confirm_large_change: true")
+    rule = decider.find_rules(change.zone, [change.item_id])[change.item_id]
+    if why := _find_objection(history, served, rule):
         raise Conflict(why, hint="File a suggestion of another price instead")
     ledger.append(rows)
     details = {
@@ -152,6 +155,29 @@ def _plan_rollback(
     if not before:
         raise Conflict("no price came before this one", hint="File a new suggestion instead")
     return build_restoring_rows(history, change, before, begins_at, decider.now), before
+
+
+def _list_served(rows: Sequence[NewPrice]) -> Iterator[tuple[datetime, NewPrice]]:
+    """Yield the rows that restore prices and from when on each is served, the first one first."""
+    served_at: datetime | None = rows[-1].valid_from
+    for row in reversed(rows):
+        if served_at is not None and (row.valid_to is None or row.valid_to > served_at):
+            yield served_at, row
+            served_at = row.valid_to
+
+
+def _find_objection(
+    history: Sequence[Price], served: Iterable[tuple[datetime, NewPrice]], rule: ReductionRule
+) -> str | None:
+    """Return why the price law forbids one of the restored prices; None where it forbids none."""
+    known = list(history)
+    for served_at, restored in served:
+        row = replace(restored, valid_from=served_at)
+        if why := explain_objection(known, row, rule):
+            return why
+        seq = max(price.seq for price in known) + 1
+        known.append(Price(**vars(row), seq=seq, price_id=row.content_id()))
+    return None
 
 
 def _change_statuses(

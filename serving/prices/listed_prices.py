@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TypedDict
 
 from configs.settings import Settings
 from features.contracts.tables import DEFAULT_ZONE
 from features.facts.facts import Facts
-from features.prices.held_prices import HeldPrice, ImportGuards, RowKey, find_held_prices, row_key
+from features.prices.held_prices import (
+    HeldPrice,
+    ImportGuards,
+    RowKey,
+    find_held_prices,
+    is_opening,
+    row_key,
+)
 from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
 from features.prices.timeline import find_price_at
 
+_PART = 2_000  # items
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -37,33 +46,50 @@ class PriceList:
 
     def select_entered(self, ledger: Ledger) -> list[NewPrice]:
         """Return the rows that the ledger lacks and that need not wait."""
-        known = _KnownPrices(ledger.read_all())
-        changed = list(known.select_changed(self.rows))
-        origins = {
-            later: row
-            for row, later in _continue_past_openings(self.rows, ledger.list_openings(), self.now)
-            if later.content_id() not in known.ids
-        }
-        rows = [*changed, *origins]
-        self.held = find_held_prices(ledger, rows, self.now, self.guards, origins)
+        changed: list[NewPrice] = []
+        origins: dict[NewPrice, NewPrice] = {}
+        for rows, histories in _read_parts(ledger, self.rows):
+            known = _KnownPrices(histories)
+            changed += known.select_changed(rows)
+            origins |= {
+                later: row
+                for row, later in _continue_past_openings(rows, histories, self.now)
+                if later.content_id() not in known.ids
+            }
+        changed.sort(key=lambda row: (row.valid_from, row.item_id, row.zone))
+        entered = [*changed, *origins]
+        self.held = find_held_prices(ledger, entered, self.now, self.guards, origins)
         waiting = {row_key(held.price) for held in self.held}
-        return [row for row in rows if row_key(origins.get(row, row)) not in waiting]
+        return [row for row in entered if row_key(origins.get(row, row)) not in waiting]
 
     def find_shortened(self, ledger: Ledger) -> Iterator[ShortenedPrice]:
         """Yield the rows that were entered and end before the ledger's row of their beginning, if
         that one is served from their end (or now) on."""
-        known = _KnownPrices(ledger.read_all())
-        by_zone: dict[str, dict[str, list[NewPrice]]] = {}
-        for row in known.select_shorter(self.rows, self.now):
-            by_zone.setdefault(row.zone, {}).setdefault(row.item_id, []).append(row)
-        for zone, by_item in sorted(by_zone.items()):
-            histories = ledger.read_histories(by_item, zone)
-            for row in [row for item_id in sorted(by_item) for row in by_item[item_id]]:
+        for rows, histories in _read_parts(ledger, self.rows):
+            for row in _KnownPrices(histories).select_shorter(rows, self.now):
                 if row.valid_to is not None:
                     at = max(row.valid_to, self.now)
                     served = find_price_at(histories[row.item_id], at)
                     if served is not None and row_key(served) == row_key(row):
                         yield ShortenedPrice(row, served)
+
+
+def _read_parts(
+    ledger: Ledger, listed: Iterable[NewPrice]
+) -> Iterator[tuple[list[NewPrice], dict[str, list[Price]]]]:
+    """Yield the listed rows of some items of a zone at a time, and what the ledger has of these.
+
+    So memory holds the rows of a part, and never the ledger.
+    """
+    by_zone: dict[str, dict[str, list[NewPrice]]] = {}
+    for row in listed:
+        by_zone.setdefault(row.zone, {}).setdefault(row.item_id, []).append(row)
+    for zone, by_item in sorted(by_zone.items()):
+        item_ids = sorted(by_item)
+        for start in range(0, len(item_ids), _PART):
+            part = item_ids[start : start + _PART]
+            rows = [row for item_id in part for row in by_item[item_id]]
+            yield rows, ledger.read_histories(part, zone)
 
 
 class _ListedRow(TypedDict):
@@ -109,14 +135,14 @@ def _build_listed_price(row: _ListedRow, zone: str, settings: Settings, now: dat
 
 
 class _KnownPrices:
-    """The rows of the ledger: the last of each beginning, and the ids of all."""
+    """Rows of the ledger: the last of each beginning, and the ids of all."""
 
-    def __init__(self, ledger_rows: Iterable[Price]) -> None:
+    def __init__(self, histories: Mapping[str, Sequence[Price]]) -> None:
         self.ids: set[str] = set()
         self._last: dict[RowKey, Price] = {}
         self._last_listed: dict[RowKey, Price] = {}
         self._longest: dict[RowKey, Price] = {}
-        for price in ledger_rows:
+        for price in chain.from_iterable(histories.values()):
             self.ids.add(price.price_id)
             longest = self._longest.setdefault(row_key(price), price)
             if _ends_before(longest, price):
@@ -160,7 +186,7 @@ def _is_same(price: Price | None, row: NewPrice) -> bool:
 
 
 def _continue_past_openings(
-    listed: Iterable[NewPrice], openings: Iterable[Price], now: datetime
+    listed: Iterable[NewPrice], histories: Mapping[str, Sequence[Price]], now: datetime
 ) -> Iterator[tuple[NewPrice, NewPrice]]:
     """Yield listed prices that began before an item's ledger opened without them, and these prices
     as they go on from then.
@@ -168,13 +194,14 @@ def _continue_past_openings(
     An opening balance begins later than the price list that is imported after it, and would hide
     it. What lies beneath a promotion goes on from the end of that.
     """
-    opened_at = {(price.item_id, price.zone): price.valid_from for price in openings}
-    by_item: dict[tuple[str, str], list[NewPrice]] = {}
+    by_item: dict[str, list[NewPrice]] = {}
     for row in listed:
-        if (row.item_id, row.zone) in opened_at:
-            by_item.setdefault((row.item_id, row.zone), []).append(row)
-    for key, rows in by_item.items():
-        since = opened_at[key]
+        by_item.setdefault(row.item_id, []).append(row)
+    for item_id, rows in by_item.items():
+        first = next(iter(histories.get(item_id, ())), None)
+        if first is None or not is_opening(first):
+            continue
+        since = first.valid_from
         ends = {row.valid_to for row in rows if row.valid_to is not None and row.valid_to > since}
         gone_on: set[NewPrice] = set()
         for begins_at in sorted({since, *ends}):

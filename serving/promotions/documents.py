@@ -180,6 +180,7 @@ class PromotionEffectResponse(BaseModel):
     verdict: str = Field(
         description="as_expected, better, worse (than the what-if), too_early or unknown"
     )
+    zone: str
     currency: str
     starts_at: datetime
     until: datetime = Field(description="Up to when sales count: its end, or now")

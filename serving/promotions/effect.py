@@ -21,6 +21,7 @@ from features.contracts.errors import Conflict
 from features.contracts.pricing import Band
 from features.database import reading
 from features.prices.ledger import Ledger
+from models.pricing.effects.counterfactuals import ControlShift
 from serving.promotions.decisions import require_version
 from serving.promotions.documents import find_phase
 from serving.promotions.outcomes import (
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from features.pipelines.promotion_outcomes import SoldSpan
 
 # By set of frozen forecasts, zone, items and time.
-FindControl = Callable[[str, str, Sequence[str], datetime, datetime], tuple[str, float] | None]
+FindControl = Callable[[str, str, Sequence[str], datetime, datetime], ControlShift | None]
 FORECAST = "forecast"
 RETURN_DAYS = 28  # a buyer who comes back does so within these
 
@@ -58,7 +59,7 @@ class PromotionEffect:
     expected, without, gain   units, revenue, profit
     roi        the gain in profit, with funding and less costs, over what was put in
     control    what `without` is from; control_factor: by which the unchanged items of the category
-               moved it
+               moved it. Measured once all sales are known
     """
 
     promotion: Promotion
@@ -104,7 +105,7 @@ class PromotionEffectService:
             raise Conflict("it was never approved, so it has no effect")
         until = min(promotion.runs_until, now)
         facts = Facts(self.settings)
-        latest = facts.latest_event_at()
+        latest = facts.find_latest_sales().get(promotion.zone)
         reason = _explain_too_early(promotion, now, latest)
         share = (until - promotion.starts_at) / (promotion.ends_at - promotion.starts_at)
         if reason is not None and until <= promotion.starts_at:
@@ -129,8 +130,10 @@ class PromotionEffectService:
             read_bands(promotion.expected, name, share, promotion.currency)
             for name in ("expected", "without")
         )
-        control, factor = self._find_control(promotion, until)
-        without, moved = move_bands(without, factor), move_bands(expected, factor)
+        shift = None
+        if too_early is None and without is not None:
+            shift = self._find_control(promotion, until)
+        moved, without = move_bands(expected, shift), move_bands(without, shift)
         gain = roi = None
         if too_early is not None:
             unknown["gain"] = too_early
@@ -170,20 +173,19 @@ class PromotionEffectService:
             baskets=baskets,
             conversion=conversion,
             returns=returns,
-            control=control,
-            control_factor=factor,
+            control=FORECAST if shift is None else shift.control,
+            control_factor=1.0 if shift is None else shift.factor,
             unknown=unknown,
         )
 
-    def _find_control(self, promotion: Promotion, until: datetime) -> tuple[str, float]:
-        """Return what the control of a promotion is, and by which factor it moved."""
+    def _find_control(self, promotion: Promotion, until: datetime) -> ControlShift | None:
+        """Return by which factor unchanged items moved; None where the forecast is the control."""
         if self.find_control is None or promotion.forecast_set_id is None:
-            return FORECAST, 1.0
+            return None
         item_ids = [item.item_id for item in promotion.items]
-        found = self.find_control(
+        return self.find_control(
             promotion.forecast_set_id, promotion.zone, item_ids, promotion.starts_at, until
         )
-        return (FORECAST, 1.0) if found is None else found
 
     def _read_sold(
         self, facts: Facts, promotion: Promotion, span: SoldSpan, unknown: dict[str, str]
@@ -216,7 +218,10 @@ class PromotionEffectService:
 
 
 def _explain_too_early(promotion: Promotion, now: datetime, latest: datetime | None) -> str | None:
-    """Return why not all sales of a promotion are known yet; None where they are."""
+    """Return why not all sales of a promotion are known yet; None where they are.
+
+    latest   when the latest sale of its zone was that is known
+    """
     end = promotion.runs_until
     if end > now:
         return f"it runs until {end.isoformat()}"

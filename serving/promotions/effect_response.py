@@ -22,6 +22,7 @@ def describe_effect(effect: PromotionEffect) -> PromotionEffectResponse:
     return PromotionEffectResponse(
         id=promotion.id,
         verdict=effect.verdict,
+        zone=promotion.zone,
         currency=currency,
         starts_at=promotion.starts_at,
         until=effect.until,

@@ -9,6 +9,7 @@ from statistics import NormalDist
 
 from features.contracts.money import to_minor
 from features.contracts.pricing import Band
+from models.pricing.effects.counterfactuals import ControlShift
 from serving.promotions.repository import Promotion
 
 MIN_GROUP = 20  # a mean over fewer says too much of each and too little of all
@@ -104,18 +105,28 @@ def compute_roi(promotion: Promotion, sold: Sold, gain: Mapping[str, Band]) -> B
     return Band(*((value + moved) / invested for value in (profit.p10, profit.p50, profit.p90)))
 
 
-def move_bands(bands: Mapping[str, Band] | None, factor: float) -> dict[str, Band] | None:
-    """Return a forecast moved by what moved demand as a whole since; None stays None.
+def move_bands(bands: dict[str, Band] | None, shift: ControlShift | None) -> dict[str, Band] | None:
+    """Return a forecast moved by what moved demand as a whole since, with the error of that.
 
-    >>> move_bands({"units": Band(8, 10, 12)}, 1.5)
+    None stays None. Without a shift the forecast is as it was.
+
+    >>> exact, rough = ControlShift("tea", 1.5, 0.0), ControlShift("tea", 1.5, 0.15 / 1.2815515655)
+    >>> move_bands({"units": Band(8, 10, 12)}, exact)
     {'units': Band(p10=12.0, p50=15.0, p90=18.0)}
+    >>> band = move_bands({"units": Band(8, 10, 12)}, rough)["units"]  # √(3² + 2.25²) = 3.75
+    >>> round(band.p10, 6), round(band.p90, 6)
+    (11.25, 18.75)
     """
-    if bands is None:
-        return None
-    return {
-        name: Band(band.p10 * factor, band.p50 * factor, band.p90 * factor)
-        for name, band in bands.items()
-    }
+    if bands is None or shift is None:
+        return bands
+    moved = {}
+    for name, band in bands.items():
+        middle = shift.factor * band.p50
+        open_part = _Z10 * shift.error * middle
+        low = math.hypot(shift.factor * (band.p50 - band.p10), open_part)
+        high = math.hypot(shift.factor * (band.p90 - band.p50), open_part)
+        moved[name] = Band(middle - low, middle, middle + high)
+    return moved
 
 
 def judge(sold: Sold, expected: Mapping[str, Band] | None) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -11,7 +13,11 @@ from features.contracts.errors import Unavailable
 from features.database import reading
 from features.facts.exposures import Exposure, find_first_variant, find_joined_variant
 
+Value = TypeVar("Value")
 _CAPACITY = 50_000
+# For so long a user who was never a visitor is not looked up again: another process may have seen
+# them sign in since.
+_KNOWN_SECONDS = 60.0
 
 
 class MetVariants:
@@ -24,6 +30,7 @@ class MetVariants:
         self._lock = threading.Lock()
         self._recent: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._joined: OrderedDict[tuple[str, str], str] = OrderedDict()  # of those once visitors
+        self._never_joined: OrderedDict[tuple[str, str], float] = OrderedDict()  # when looked up
 
     def remember(self, exposure: Exposure) -> None:
         """Keep the variant in memory, unless the unit met one before."""
@@ -32,14 +39,15 @@ class MetVariants:
             self._keep(self._recent, key, exposure.variant)
             if exposure.visitor_id is not None:
                 self._keep(self._joined, key, self._recent[key])
+                self._never_joined.pop(key, None)
 
     def _keep(
-        self, variants: OrderedDict[tuple[str, str], str], key: tuple[str, str], variant: str
+        self, values: OrderedDict[tuple[str, str], Value], key: tuple[str, str], new: Value
     ) -> None:
-        variants.setdefault(key, variant)
-        variants.move_to_end(key)
-        if len(variants) > self._capacity:
-            variants.popitem(last=False)
+        values.setdefault(key, new)
+        values.move_to_end(key)
+        if len(values) > self._capacity:
+            values.popitem(last=False)
 
     def find(self, experiment: str, user_id: str, visitor_id: str | None) -> str | None:
         """Return the variant that the user met first, else the one that the visitor met first.
@@ -76,18 +84,25 @@ class MetVariants:
 
     def _find_joined(self, experiment: str, user_id: str) -> str | None:
         key = (experiment, user_id)
+        now = time.monotonic()
         with self._lock:
             variant = self._joined.get(key)
+            looked_up_at = self._never_joined.get(key)
         if variant is not None:
             return variant
+        if looked_up_at is not None and now < looked_up_at + _KNOWN_SECONDS:
+            return None
         try:
             with reading(self._engine) as connection:
                 variant = find_joined_variant(connection, experiment, user_id)
         except (sa.exc.SQLAlchemyError, Unavailable):
             return None
-        if variant is not None:
-            with self._lock:
+        with self._lock:
+            if variant is not None:
                 self._keep(self._joined, key, variant)
+            elif key not in self._joined:
+                self._never_joined.pop(key, None)
+                self._keep(self._never_joined, key, now)
         return variant
 
     def _find_recent(self, experiment: str, unit_id: str) -> str | None:

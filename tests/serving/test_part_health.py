@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from serving.conditions import Conditions
 from serving.part_health import HealthService
-from serving.server import Server
+from serving.server import ONLINE_STORE, Server
 from tests.shops.people import MovableClock
 
 
@@ -57,6 +57,19 @@ def test_a_part_that_fails_is_down_since_the_fault_began_and_hides_no_other(
     assert "gone" in (first["database"].reason or "")
     assert first["database"].since == second["database"].since
     assert first["features"].state == "up"
+
+
+@pytest.mark.parametrize(("is_older_served", "state"), [(True, "slow"), (False, "down")])
+def test_features_of_an_older_version_that_serve_are_not_down(
+    served: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, is_older_served: bool, state: str
+) -> None:
+    histories = type(served.server.histories)
+    monkeypatch.setattr(histories, "problem", "version 2 is damaged")
+    monkeypatch.setattr(histories, "is_older_served", is_older_served)
+
+    parts = {part.part: part for part in HealthService(served.server).inspect()}
+
+    assert (parts[ONLINE_STORE].state, parts[ONLINE_STORE].reason) == (state, histories.problem)
 
 
 def test_a_condition_that_no_part_has_is_a_part_of_its_own(served: SimpleNamespace) -> None:

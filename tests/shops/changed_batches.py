@@ -108,7 +108,7 @@ class ChangedBatch:
             keeping=control.keeping,
             dispersion=control.dispersion,
             control_error=control.error,
-            group=control.group,
+            group=control.error_group,
             predicted=self.elasticity[known] * log_ratio,
             predicted_error=np.abs(_ERROR * log_ratio),
             net_before=before,

@@ -6,6 +6,7 @@ Every tea sells 10 a week, as its forecast says. A change from 1.00 to 1.10 is p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -35,6 +36,7 @@ from serving.price_desk.repository import Suggestions
 from serving.price_desk.served_inputs import ServedInputs
 from serving.price_desk.service import PriceDeskService
 from tests.shops.event_tables import make_table
+from tests.shops.executors import AtOnce
 from tests.shops.fitted_responses import make_fitted_response
 from tests.shops.price_desk import NOW, SYSTEM_NOW, make_opening_price, make_suggestion
 from tests.shops.served_shop import make_aggregate_distributions
@@ -60,11 +62,15 @@ class MovingClock:
 
 
 class TeaModels:
-    """Served models; `version` and `weekly` are what a retraining changes."""
+    """Served models; `version`, `run_id` and `weekly` are what a retraining changes.
+
+    unlearnt   items of which the forecast assumes no price
+    """
 
     def __init__(self) -> None:
-        self.version, self.weekly = "1", WEEKLY
+        self.version, self.run_id, self.weekly = "1", "run", WEEKLY
         self.is_trained = True
+        self.unlearnt: tuple[str, ...] = ()
 
     def forecasts(self) -> ServedForecasts:
         if not self.is_trained:
@@ -75,7 +81,7 @@ class TeaModels:
                 "zone": "default",
                 "ds": NOW + timedelta(weeks=week),
                 **dict.fromkeys(("mean", "p10", "p50", "p90"), self.weekly),
-                "price_minor": 100.0,
+                "price_minor": math.nan if item in self.unlearnt else 100.0,
                 "alpha": 0.2,
                 "dense": True,
             }
@@ -87,7 +93,7 @@ class TeaModels:
         table = table.set_column(table.column_names.index("ds"), "ds", ds)
         return ServedForecasts(
             ForecastTable(table, aggregates=make_aggregate_distributions()),
-            Version("demand", self.version, "run", (), 0.0),
+            Version("demand", self.version, self.run_id, (), 0.0),
         )
 
     def pricing(self) -> ServedPricing:
@@ -113,8 +119,8 @@ class TeaShop:
     ids: dict[str, str]
 
     def make_watch(self) -> EffectWatch:
-        """Return a watch as a process that was just started has it."""
-        return EffectWatch(self.effects, self.proposals)
+        """Return a watch as a process that was just started has it; it searches where it ticks."""
+        return EffectWatch(self.effects, self.proposals, AtOnce())
 
     def approve(self) -> None:
         """Let somebody approve all changes now."""
@@ -123,7 +129,8 @@ class TeaShop:
         assert len(result.changed) == len(self.ids), result.refused
 
     def sell(self, week: int, units: Callable[[str], float], paid: Mapping[str, int]) -> None:
-        """Write the sales of a week after NOW, one line per item, and one sale of the next week."""
+        """Write the sales of a week after NOW, one line per item, and a sale of the next week, of
+        an item without a forecast."""
         lines = [
             {
                 "event_id": f"{item}-{week}",
@@ -140,10 +147,12 @@ class TeaShop:
         ]
         later = {
             "event_id": f"later-{week}",
-            "event_type": "view_item",
+            "event_type": "purchase",
             "occurred_at": NOW + timedelta(weeks=week + 1, hours=1),
-            "item_id": TEAS[-1],
+            "item_id": "pot",
             "zone": "default",
+            "quantity": 1.0,
+            "line_amount_minor": 900,
         }
         Facts(self.settings).write({"events": make_table("events", [*lines, later])})
 
@@ -158,7 +167,6 @@ class TeaShop:
         """Set both clocks on."""
         self.system_clock.at += at - self.clock.at
         self.clock.at = at
-        self.effects.forget_readings()
 
 
 def open_tea_shop(settings: Settings, engine: sa.Engine) -> TeaShop:

@@ -148,7 +148,7 @@ def serve_desk(
         simulate=looking.simulate_promotion,
         freeze=lambda _connection, _zone: "forecasts_of_the_approval",
     )
-    control = SimpleNamespace(moved=None)
+    control = SimpleNamespace(moved=None, find=lambda *_which: control.moved)
     app = FastAPI()
     add_error_handlers(app)
     for module in (prices, price_desk, what_if, promotions, forecasts):
@@ -161,7 +161,7 @@ def serve_desk(
         PriceDeskService(settings, engine, clock, system_clock, rules),
         looking,
         service,
-        PromotionEffectService(settings, engine, clock, lambda *_which: control.moved),
+        PromotionEffectService(settings, engine, clock, lambda *which: control.find(*which)),
         ForecastService(settings, engine, clock, models),
         IdempotencyService(engine, system_clock),
     )

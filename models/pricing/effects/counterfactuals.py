@@ -80,8 +80,31 @@ class Control:
 
     @property
     def error(self) -> Float64Array:
-        """(m,) standard error of the logarithm of `keeping` that a group's items share."""
+        """(m,) standard error of the logarithm of `keeping`, shared by an `error_group`."""
         return np.array([self.groups[index].shift.error for index in self.group], np.float64)
+
+    @property
+    def error_group(self) -> Int64Array:
+        """(m,) number of the category that the control of each item is from.
+
+        Families of a category leave out their own items, and have nearly the same control.
+        """
+        numbers: dict[str, int] = {}
+        paths = [self.groups[index].category for index in self.group]
+        return np.array([numbers.setdefault(path, len(numbers)) for path in paths], np.int64)
+
+
+@dataclass(frozen=True)
+class ControlShift:
+    """By which factor unchanged items moved the forecast of some others together.
+
+    control   which items these are, in words
+    error     standard error of the logarithm of `factor`
+    """
+
+    control: str
+    factor: float
+    error: float
 
 
 def build_control(sold: SoldItems, changed: Int64Array, common_error: float) -> Control:

@@ -37,8 +37,8 @@ class ObservedChanges:
 
     sold              units sold
     keeping           units expected had the price been kept (`Control`), and their dispersion
-    control_error     error of the logarithm of `keeping` that the changes of one group share
-    group             number of the control group
+    control_error     standard error of the logarithm of `keeping`, all of it shared by a group
+    group             number of the changes that have the same control
     predicted         ln of predicted units over those of keeping, as frozen; NaN where nothing was
                       predicted
     predicted_error   standard error of that
@@ -87,7 +87,7 @@ class Draws:
 def draw_units(changes: ObservedChanges, rng: np.random.Generator, n_draws: int = N_DRAWS) -> Draws:
     """Draw expected units at the new price, of keeping, and as the forecast predicted them.
 
-    Changes of one control group share the group's error.
+    Changes of one group err together, each by its own control error.
     """
     shape = (n_draws, len(changes.sold))
     of_group = rng.standard_normal((n_draws, int(changes.group.max(initial=-1)) + 1))

@@ -54,8 +54,8 @@ def pool_changes(changes: ObservedChanges) -> PooledChanges:
     common = estimate_common_shift(changes.sold, expected, changes.dispersion + open_response)
     mean = expected * math.exp(common.log)
     information = mean / (1 + (changes.dispersion + open_response) * mean)
-    share = _sum_by_group(information, changes) / information.sum()
-    error = math.hypot(common.error, float(np.linalg.norm(share * _errors_by_group(changes))))
+    moved = _sum_by_group(information * changes.control_error, changes) / information.sum()
+    error = math.hypot(common.error, float(np.linalg.norm(moved)))
     return PooledChanges(_estimate_effect(changes, expected, common.log), common.log, error)
 
 
@@ -98,7 +98,7 @@ class _Pooled:
         # A control that is too high by 1 % raises what keeping would have brought by 1 %, and
         # lowers the logarithms of its items by as much: their own value takes that back.
         moved = value - slope - kept
-        of_groups = (_sum_by_group(moved, self.changes) * _errors_by_group(self.changes)) ** 2
+        of_groups = _sum_by_group(moved * self.changes.control_error, self.changes) ** 2
         error = math.sqrt(own + open_part + of_groups.sum())
         middle = float(value.sum() - kept.sum())
         return Band(middle - _Z10 * error, middle, middle + _Z10 * error)
@@ -116,9 +116,3 @@ def _estimate_spread(own: Float64Array, variance: Float64Array) -> float:
 
 def _sum_by_group(values: Float64Array, changes: ObservedChanges) -> Float64Array:
     return np.bincount(changes.group, values).astype(np.float64)
-
-
-def _errors_by_group(changes: ObservedChanges) -> Float64Array:
-    errors = np.zeros(int(changes.group.max()) + 1)
-    errors[changes.group] = changes.control_error
-    return errors

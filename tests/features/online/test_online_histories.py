@@ -23,7 +23,7 @@ from features.online.histories import compute_offline_histories, compute_offline
 from features.online.materialize import load_items, materialize
 from features.online.online_store import OnlineHistories
 from features.online.parity_check import check_parity
-from features.online.snapshots import current_version, features_folder
+from features.online.snapshots import current_version, features_folder, locate_store
 from tests.shops.event_tables import AS_OF, make_event, make_table
 from tests.shops.user_histories import (
     T,
@@ -257,6 +257,19 @@ def test_readers_see_the_old_version_or_the_new_one(shop, monkeypatch):
     assert online.read("w", None, None, T).item_ids.tolist() == ["i1", "i7"]
     assert current_version(settings).name != first.name
     assert len(list((features_folder(settings) / "versions").iterdir())) == 2
+
+
+def test_rows_of_an_older_version_serve_where_the_newest_is_damaged(shop):
+    settings, engine, facts = shop
+    older = current_version(settings)
+    materialize(facts, settings, T)
+    newest = current_version(settings)
+    locate_store(settings, newest.name).online.write_bytes(b"garbage")
+    online = OnlineHistories(settings, engine)
+    assert online.read("w", None, None, T).item_ids.tolist() == ["i1"]
+    assert online.is_older_served
+    assert f"version {newest.name} are damaged" in online.problem
+    assert f"those of version {older.name} serve" in online.problem
 
 
 def test_the_item_snapshot_equals_the_offline_items_by_zone(shop):

@@ -1,18 +1,21 @@
 """The schema: migrations against the tables that the code knows, and times in UTC."""
 
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 
 from features.contracts.errors import BadInput
 from features.database import reading, transaction
 from features.database_tables import Instant, metadata
 from serving.database.audit_log import AuditEntry, AuditLog
+from serving.database.forecast_sets import ForecastSets, ModelKey
 from serving.database.migrate import newest_revision, upgrade
-from serving.database.tables import audit_log
+from serving.database.tables import audit_log, forecast_sets
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -47,6 +50,31 @@ def test_a_database_from_a_newer_version_is_refused(engine):
         connection.execute(
             sa.text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision}
         )
+
+
+def test_sets_of_forecasts_from_before_their_runs_were_kept_stay(engine):
+    """Back to r0021 and on again: what is there stays, and a version may come again."""
+    columns = "id, zone, demand_version, pricing_version, made_at, tax_divisor, content"
+    insert = (
+        f"INSERT INTO forecast_sets ({columns}) VALUES (:id, 'default', '1', '1', :at, 1.0, :x)"
+    )
+    row = {"id": "first", "at": NOW, "x": b"forecasts"}
+    script = import_module("serving.database.migrations.versions.r0022_runs_of_forecast_sets")
+    with transaction(engine) as connection:
+        with Operations.context(MigrationContext.configure(connection)):
+            script.downgrade()
+            connection.execute(sa.text(insert).bindparams(**row))
+            script.upgrade()
+        assert ForecastSets(connection).read_content("first") == b"forecasts"
+        again = ModelKey("1", "run of a new registry")
+        assert ForecastSets(connection).find("default", again, again) is None
+        assert ForecastSets(connection).find("default", ModelKey("1", ""), ModelKey("1", ""))
+        connection.execute(
+            forecast_sets.update().values(demand_run_id="lost", pricing_run_id="lost")
+        )
+        connection.execute(sa.text(insert).bindparams(**{**row, "id": "second"}))
+    with pytest.raises(sa.exc.IntegrityError), transaction(engine) as connection:
+        connection.execute(sa.text(insert).bindparams(**{**row, "id": "third"}))
 
 
 def test_times_are_stored_in_utc_and_never_without_a_zone(engine):

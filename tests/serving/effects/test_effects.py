@@ -14,12 +14,17 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
-from features.database import reading
+from features.contracts.errors import Conflict
+from features.database import reading, transaction
+from features.facts import weekly_sales
 from features.facts.facts import Facts
+from features.prices.ledger import Ledger
+from models.demand.frozen_forecasts import FrozenForecasts
 from models.pricing.effects.common_shift import combine_with_forecast, estimate_common_shift
 from models.pricing.effects.estimate import Verdict
 from serving.cli.main import app as command_line
-from serving.effects import api
+from serving.database.forecast_sets import ForecastSets
+from serving.effects import api, service
 from serving.effects.repository import ChangeFilter
 from serving.http.dependencies import provide
 from serving.http.errors import add_error_handlers
@@ -29,7 +34,7 @@ from serving.price_desk.repository import Suggestions
 from tests.shops.changed_prices import BEN, CATEGORY, CHANGED, TEAS, TIMEZONE
 from tests.shops.environment import point_verbs_at
 from tests.shops.event_tables import make_table
-from tests.shops.price_desk import NOW
+from tests.shops.price_desk import NOW, make_suggestion
 
 ALL = ChangeFilter()
 # At -1 a change from 1.00 to 1.10 keeps 1 / 1.1 of the units.
@@ -105,11 +110,136 @@ def test_unchanged_items_are_the_control_of_a_promotion_too(teas):
     teas.pass_weeks(2, lambda item: 12.0 if item not in CHANGED else 30.0)
     set_id = read_change(teas, CHANGED[0]).forecast_set_id
     span = NOW, NOW + timedelta(weeks=2)
-    name, factor = teas.effects.find_control(set_id, "default", [CHANGED[0]], *span)
-    assert name == f"unchanged items of {CATEGORY} (16)"
-    assert factor == pytest.approx(1.2, rel=0.01)
+    shift = teas.effects.find_control(set_id, "default", [CHANGED[0]], *span)
+    assert shift.control == f"unchanged items of {CATEGORY} (16)"
+    assert shift.factor == pytest.approx(1.2, rel=0.01)
+    # Sixteen items of 24 in two weeks each: a twentieth, more or less.
+    assert 0.02 < shift.error < 0.1
     one_day = NOW, NOW + timedelta(days=1)
     assert teas.effects.find_control(set_id, "default", [CHANGED[0]], *one_day) is None
+
+
+def test_families_of_one_category_err_with_the_same_control(teas):
+    """What the unchanged teas miss by chance is not averaged away over families of changed ones."""
+    items = [
+        {"item_id": item, "category": CATEGORY, "unit_cost_minor": 60, "family_id": f"of {item}"}
+        for item in TEAS
+    ]
+    Facts(teas.settings).write({"items": make_table("items", items)})
+    teas.approve()
+    teas.pass_weeks(2, sell_as_predicted)
+    measured = teas.effects.measure(ALL)
+    errors = [one.observed.control_error[0] for one in measured.changes]
+    assert measured.batches[0].pooled.error > min(errors)
+    assert measured.categories[0].pooled.error > min(errors)
+
+
+def add_change(teas, item, price, **values):
+    """File and approve another change, and return its suggestion."""
+    with transaction(teas.engine) as connection:
+        draft = make_suggestion(
+            item, price, category=CATEGORY, effective_from=teas.clock.at, **values
+        )
+        (key,) = Suggestions(connection).add([draft])
+    result = DeskActions(teas.desk).decide(BEN, "approve", ids=[key])
+    assert result.changed, result.refused
+    with reading(teas.engine) as connection:
+        return Suggestions(connection).get(key)
+
+
+def test_of_two_changes_of_an_item_in_a_week_the_later_one_sold_its_units(teas):
+    teas.approve()
+    first = read_change(teas, CHANGED[0])
+    teas.move(NOW + timedelta(hours=1))
+    second = add_change(
+        teas, CHANGED[0], 111, base=first.price_id, current_price_minor=110, run_id="run_two"
+    )
+    teas.pass_weeks(3, lambda item: 9.0 if item in CHANGED else 10.0)
+    measured = teas.effects.measure(ALL)
+    by_price = {one.change.price_id: one for one in measured.changes}
+    assert by_price[second.price_id].sold.units == 3 * 9
+    overtaken = by_price[first.price_id]
+    assert (overtaken.sold, overtaken.weeks.n_counted) == (None, 0)
+    assert overtaken.weeks.left_out == {"another price was valid": 3}
+    (first_batch,) = [one for one in measured.batches if one.name == "run_tea"]
+    assert (first_batch.n_changes, first_batch.n_measured) == (8, 7)
+    assert first_batch.sold.units == 7 * 3 * 9
+
+
+def test_a_change_that_never_began_is_not_listed(teas):
+    teas.approve()
+    later = NOW + timedelta(weeks=1)
+    add_change(teas, TEAS[10], 110)
+    with transaction(teas.engine) as connection:
+        drafts = [
+            make_suggestion(item, 110, category=CATEGORY, effective_from=later)
+            for item in (TEAS[11], TEAS[12])
+        ]
+        planned, kept = Suggestions(connection).add(drafts)
+    actions = DeskActions(teas.desk)
+    assert len(actions.decide(BEN, "approve", ids=[planned, kept]).changed) == 2
+    with reading(teas.engine) as connection:
+        price_id = Suggestions(connection).get(planned).price_id
+    actions.roll_back(BEN, price_id, "no")
+    listed = {one.change.item_id for one in teas.effects.measure(ALL).changes}
+    assert listed == {*CHANGED, TEAS[10]}  # neither what was taken back nor what lies ahead
+    teas.pass_weeks(3, sell_as_predicted)
+    teas.desk.catch_up()
+    listed = {one.change.item_id for one in teas.effects.measure(ALL).changes}
+    assert listed == {*CHANGED, TEAS[10], TEAS[12]}
+    with pytest.raises(Conflict, match="withdrawn"):
+        teas.effects.measure_change(price_id)
+
+
+def test_only_a_sale_of_the_zone_says_that_the_sales_before_it_are_known(teas):
+    teas.approve()
+    teas.sell(0, sell_as_predicted, {})
+    teas.move(NOW + timedelta(weeks=4))
+    late = {"occurred_at": NOW + timedelta(weeks=3), "item_id": TEAS[0]}
+    others = [
+        {**late, "event_id": "view", "event_type": "view_item", "zone": "default"},
+        {
+            **late,
+            "event_id": "elsewhere",
+            "event_type": "purchase",
+            "zone": "north",
+            "quantity": 1.0,
+            "line_amount_minor": 100,
+        },
+    ]
+    Facts(teas.settings).write({"events": make_table("events", others)})
+    measured = teas.effects.measure(ALL)
+    assert measured.changes[0].weeks.n_over == 1
+    assert measured.known_until == NOW + timedelta(weeks=1, hours=1)
+
+
+def test_changes_of_one_set_of_forecasts_are_measured_from_one_reading_of_the_sales(
+    teas, monkeypatch
+):
+    teas.approve()
+    teas.pass_weeks(1, sell_as_predicted)
+    other = add_change(teas, TEAS[10], 110)
+    for week in (1, 2, 3):
+        teas.sell(week, sell_as_predicted, dict.fromkeys(CHANGED, 110))
+    teas.move(NOW + timedelta(weeks=4, hours=4))
+    spans = []
+
+    read = weekly_sales.read_weekly_sales
+
+    def count(facts, item_ids, zone, week_starts, *rest):
+        spans.append(len(week_starts))
+        return read(facts, item_ids, zone, week_starts, *rest)
+
+    with monkeypatch.context() as counted:
+        counted.setattr(weekly_sales, "read_weekly_sales", count)
+        together = teas.effects.measure(ALL)
+    assert spans == [5]  # the week before, and four
+    alone = [teas.effects.measure_change(one.change.price_id) for one in together.changes]
+    units = [one.effect.units for one in together.changes]
+    assert [one.changes[0].effect.units for one in alone] == units
+    by_price = {one.change.price_id: one for one in together.changes}
+    assert by_price[other.price_id].weeks.n_over == 3
+    assert by_price[read_change(teas, CHANGED[0]).price_id].weeks.n_over == 4
 
 
 def test_a_retraining_changes_no_frozen_forecast(teas):
@@ -121,6 +251,33 @@ def test_a_retraining_changes_no_frozen_forecast(teas):
     assert after.changes[0].effect == before.effect
     assert [one.demand_version for one in after.sets.values()] == ["1"]
     assert len({read_change(teas, item).forecast_set_id for item in CHANGED}) == 1
+
+
+def test_a_registry_that_counts_from_1_again_has_other_forecasts(teas):
+    teas.approve()
+    teas.models.run_id, teas.models.weekly = "run of the new registry", 3.0
+    again = add_change(teas, TEAS[10], 110)
+    assert again.forecast_set_id != read_change(teas, CHANGED[0]).forecast_set_id
+    more = add_change(teas, TEAS[11], 110)
+    assert more.forecast_set_id == again.forecast_set_id
+
+
+def test_a_forecast_without_a_price_assumes_the_first_one_of_the_ledger(teas, monkeypatch):
+    teas.models.unlearnt = (TEAS[3],)
+    read = []
+
+    def record(ledger, item_ids, zone):
+        histories = read_histories(ledger, item_ids, zone)
+        read.append(set(histories))
+        return histories
+
+    read_histories = Ledger.read_histories
+    with monkeypatch.context() as recording, transaction(teas.engine) as connection:
+        recording.setattr(Ledger, "read_histories", record)
+        set_id = teas.desk.freeze(connection, "default")
+        content = ForecastSets(connection).read_content(set_id)
+    assert read == [{TEAS[3]}]  # whatever many items have a price
+    assert set(FrozenForecasts.from_bytes(content).price_minor.ravel()) == {100.0}
 
 
 def test_without_a_served_forecast_nothing_is_invented(teas):
@@ -138,12 +295,10 @@ def test_verdicts_wait_for_two_weeks_and_for_sales_that_are_known(teas):
     early = teas.effects.measure(ALL).changes[0]
     assert (early.verdict, early.weeks.n_over) == (Verdict.TOO_EARLY, 0)
     teas.sell(0, sell_as_predicted, {})
-    teas.effects.forget_readings()
     one = teas.effects.measure(ALL).changes[0]
     assert (one.verdict, one.weeks.n_counted) == (Verdict.TOO_EARLY, 1)
     assert one.effect is not None
     teas.sell(1, lambda item: 1.0 if item in CHANGED else 10.0, {})
-    teas.effects.forget_readings()
     two = teas.effects.measure(ALL).changes[0]
     assert (two.verdict, two.weeks.n_counted) == (Verdict.WORSE, 2)
 
@@ -215,17 +370,46 @@ def test_http_answers_one_change_and_all_of_them(teas):
     rows = list(csv.DictReader(io.StringIO(sheet.content.decode("utf-8-sig"))))
     assert {row["profit_effect"] for row in rows} == {"2.00"}
     assert {row["verdict"] for row in rows} == {"as_expected"}
+    unknown = client.get("/v1/effects", params={"since": "2018-01-01", "zone": "defualt"})
+    assert (unknown.status_code, unknown.json()["hint"]) == (422, "Did you mean 'default'?")
     assert client.get("/v1/price-changes/price_none/effect").status_code == 404
     opening = next(p for p in read_ledger(teas) if p.item_id == TEAS[-1])
     refused = client.get(f"/v1/price-changes/{opening.price_id}/effect")
     assert (refused.status_code, "approved" in refused.json()["detail"]) == (409, True)
 
 
-def read_ledger(teas):
-    from features.prices.ledger import Ledger
+def test_an_answer_has_no_more_changes_than_can_be_measured_at_once(teas, monkeypatch):
+    teas.approve()
+    client, everything = connect(teas), {"since": "2018-01-01"}
+    monkeypatch.setattr(service, "MOST_CHANGES", len(CHANGED) - 1)
+    refused = client.get("/v1/effects", params=everything)
+    assert refused.status_code == 422
+    assert refused.json()["detail"] == "8 price changes match, at most 7 are measured at once"
+    assert "a run" in refused.json()["hint"]
+    assert client.get("/v1/effects", params={**everything, "run_id": "none"}).status_code == 200
 
+
+def read_ledger(teas):
     with reading(teas.engine) as connection:
         return Ledger(connection).list_after(0, 100)
+
+
+def test_the_command_line_reads_and_writes_days_of_the_zone(teas, monkeypatch):
+    """In Los Angeles the changes began on the evening of the 31st."""
+    teas.approve()
+    teas.pass_weeks(4, sell_as_predicted)
+    point_verbs_at(monkeypatch, teas.settings, teas.clock.at.isoformat())
+    monkeypatch.setenv("SHOPWRIGHT_CURRENCY", "EUR")
+    monkeypatch.setenv("SHOPWRIGHT_TIMEZONE", TIMEZONE)
+    zones = {"default": {"currency": "EUR", "timezone": "America/Los_Angeles"}}
+    monkeypatch.setenv("SHOPWRIGHT_ZONES", json.dumps(zones))
+    runner = CliRunner()
+    text = runner.invoke(command_line, ["effects", "--since", "2017-12-31"]).stdout
+    assert "8 price changes" in text
+    assert "2017-12-31" in text
+    assert "2018-01-01" not in text
+    later = runner.invoke(command_line, ["effects", "--since", "2018-01-01"]).stdout
+    assert "0 price changes" in later
 
 
 def test_the_command_line_says_in_text_what_its_json_says(teas, monkeypatch, tmp_path):

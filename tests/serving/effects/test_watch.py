@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from threading import Event, current_thread
 
 import pytest
 
-from features.database import reading
+from features.contracts.errors import Unavailable
+from features.database import reading, transaction
 from features.prices.ledger import Ledger
 from serving.database.audit_log import WATCH
+from serving.database.tables import price_suggestions
 from serving.effects.repository import Looks
+from serving.effects.watch import EffectWatch
 from serving.price_desk.actions import DeskActions
 from serving.price_desk.auto_approval import is_within
 from serving.price_desk.controls_repository import ApprovalRule
@@ -17,8 +21,8 @@ from serving.price_desk.filters import SuggestionFilter
 from serving.price_desk.repository import Suggestions
 from serving.webhooks.messages import EVENTS
 from serving.webhooks.repository import list_actions
-from tests.shops.changed_prices import BEN, CHANGED
-from tests.shops.price_desk import NOW
+from tests.shops.changed_prices import BEN, CATEGORY, CHANGED, COST, ELASTICITY, ERROR, TEAS
+from tests.shops.price_desk import NOW, make_suggestion
 
 
 def sell_badly(item):
@@ -107,8 +111,9 @@ def test_a_look_that_fails_leaves_nothing_and_is_made_again(teas, monkeypatch):
 
     with monkeypatch.context() as broken:
         broken.setattr(Looks, "add", fail)
-        with pytest.raises(OSError, match="disk"):
-            teas.make_watch().look()
+        watch = teas.make_watch()
+        assert watch.look() == []
+        assert watch.problem == "no look at batch run_tea in default: the disk is full"
     assert list_proposals(teas) == []
     assert len(teas.make_watch().look()) == 1
     assert len(list_proposals(teas)) == len(CHANGED)
@@ -138,3 +143,89 @@ def test_the_ticker_searches_on_each_new_business_day(teas):
     teas.pass_weeks(2, sell_badly)
     watch.tick()
     assert len(list_proposals(teas)) == len(CHANGED)
+
+
+def add_batch(teas, run_id, items):
+    """File and approve changes from 1.00 to 1.10 of these items as a run."""
+    drafts = [
+        make_suggestion(
+            item,
+            110,
+            run_id=run_id,
+            category=CATEGORY,
+            details={
+                "elasticity": ELASTICITY,
+                "elasticity_error": ERROR,
+                "unit_cost_minor": float(COST),
+            },
+        )
+        for item in items
+    ]
+    with transaction(teas.engine) as connection:
+        ids = Suggestions(connection).add(drafts)
+    assert len(DeskActions(teas.desk).decide(BEN, "approve", ids=ids).changed) == len(ids)
+
+
+def test_a_batch_that_fails_keeps_no_other_from_a_look_and_is_logged_once(
+    teas, monkeypatch, caplog
+):
+    teas.approve()
+    add_batch(teas, "run_more", TEAS[8:13])
+    teas.pass_weeks(2, sell_well)
+    add = Looks.add
+
+    def fail(looks, look):
+        if look.run_id == "run_tea":
+            raise OSError("the disk is full")
+        add(looks, look)
+
+    watch = teas.make_watch()
+    with monkeypatch.context() as broken:
+        broken.setattr(Looks, "add", fail)
+        with pytest.raises(Unavailable, match="run_tea in default: the disk is full"):
+            watch.tick()
+        watch.look()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "batch run_tea in default: no look was made"
+    ]
+    (look,) = watch.look()
+    assert (look.run_id, watch.problem) == ("run_tea", None)
+    with reading(teas.engine) as connection:
+        looks = Looks(connection).list_since(NOW)
+    assert sorted(look.run_id for look in looks) == ["run_more", "run_tea"]
+
+
+def test_a_tick_waits_for_no_search_and_repeats_none_that_failed(teas, monkeypatch):
+    watch = EffectWatch(teas.effects, teas.proposals)
+    begun, go_on, threads = Event(), Event(), []
+
+    def fail():
+        threads.append(current_thread().name)
+        begun.set()
+        assert go_on.wait(10)
+        raise OSError("the database is locked")
+
+    monkeypatch.setattr(watch, "look", fail)
+    watch.tick()
+    assert begun.wait(10)
+    watch.tick()  # while it runs
+    go_on.set()
+    watch.workers.shutdown(wait=True)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="the database is locked"):
+            watch.tick()
+    assert threads == ["effects_0"]
+
+
+def test_an_item_without_a_cost_is_left_out_and_counted(teas):
+    teas.approve()
+    with transaction(teas.engine) as connection:
+        unknown = {"elasticity": ELASTICITY, "elasticity_error": ERROR}
+        chosen = price_suggestions.c.id == teas.ids[CHANGED[0]]
+        connection.execute(price_suggestions.update().where(chosen).values(details=unknown))
+    teas.pass_weeks(2, sell_badly)
+    (look,) = teas.make_watch().look()
+    assert (look.is_alarm, look.n_changes) == (True, len(CHANGED) - 1)
+    assert look.profit["p50"] == pytest.approx(7 * 2 * (4 * 50 - 10 * 40), rel=0.05)
+    assert look.note == "1 of 8 changes are left out: no cost is known of their items"
+    assert look.proposal_id is not None

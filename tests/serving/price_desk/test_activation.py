@@ -11,7 +11,7 @@ from features.contracts.errors import BadInput, Conflict
 from features.contracts.local_times import parse_local_time
 from features.contracts.pricing import PresentItem
 from features.database import reading, transaction
-from features.prices.ledger import Ledger
+from features.prices.ledger import Ledger, PriceSource
 from features.prices.reduction_rule import PLAIN_RULES, ReductionRule
 from serving.access import SCOPES, Caller
 from serving.audit.repository import AuditRecords
@@ -237,6 +237,48 @@ def test_a_price_that_is_rolled_back_during_a_promotion_is_not_charged_after_it(
     with transaction(engine) as connection:
         roll_back(connection, make_decider("ben", 9), promotion_price)
     assert read_offer_prices(engine, "milk", at=NOW + 9 * DAY) == [100]
+
+
+def raise_during_promotion(engine, beneath):
+    """Let a regular price of 0.95 begin in a promotion at 0.70 over a price with this list and
+    offer; return the id of its row."""
+    opening = replace(
+        make_opening_price("milk"), list_price_minor=beneath[0], offer_price_minor=beneath[1]
+    )
+    promotion = replace(
+        make_opening_price("milk", 70),
+        list_price_minor=100,
+        valid_from=NOW - DAY,
+        valid_to=NOW + 10 * DAY,
+        source=PriceSource.IMPORTED,
+    )
+    with transaction(engine) as connection:
+        Ledger(connection).append([opening, promotion])
+        draft = make_suggestion("milk", 95, base=promotion.content_id(), current_price_minor=70)
+        (key,) = Suggestions(connection).add([draft])
+    approve(engine, key)
+    return read(engine, key).price_id
+
+
+@pytest.mark.parametrize(
+    ("beneath", "why"),
+    [
+        # After the promotion the item would cost a fifth of what it costs.
+        ((20, 20), r"the offer price moves by -7\d"),
+        # After the promotion at 0.70, 0.80 would be announced anew.
+        ((100, 80), "it is no reduction"),
+    ],
+)
+def test_a_rollback_checks_the_price_beneath_a_promotion_too(engine, beneath, why):
+    price_id = raise_during_promotion(engine, beneath)
+    # By a law that counts from the price right before, the promotion itself may begin anew.
+    decider = replace(
+        make_decider("ben", 2),
+        find_rules=lambda _zone, items: dict.fromkeys(items, ReductionRule(days=0)),
+    )
+    with transaction(engine) as connection, pytest.raises(Conflict, match=why):
+        roll_back(connection, decider, price_id)
+    assert read_offer_prices(engine, "milk", at=NOW + 3 * DAY) == [95]
 
 
 def test_an_item_that_was_locked_meanwhile_keeps_its_price(engine):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor, Future
 from dataclasses import replace
 from datetime import timedelta
 
@@ -30,6 +29,7 @@ from serving.price_desk.scenario_repository import ScenarioOrder
 from serving.price_desk.scenarios import MAX_RUNNING, TIME_LIMIT, ScenarioService
 from serving.price_desk.service import PriceDeskService
 from tests.shops.clocks import FixedClock
+from tests.shops.executors import AtOnce, Never
 from tests.shops.price_desk import (
     NOW,
     SYSTEM_NOW,
@@ -43,21 +43,6 @@ ANNA = Caller("anna", "Anna", frozenset({"pricing.propose", "pricing.read"}))
 # The best price of milk is .96 (it costs .72); where it may move by 2 %, it is .98.
 FREE = {"endings": [], "max_change": 0.2, "tried_margin": 0.5, "max_over_list": 0.5}
 NARROW = {**FREE, "max_change": 0.02}
-
-
-class AtOnce(Executor):
-    """Does the work where it is submitted."""
-
-    def submit(self, fn, /, *args, **kwargs):
-        fn(*args, **kwargs)
-        return Future()
-
-
-class Never(Executor):
-    """Does no work."""
-
-    def submit(self, fn, /, *args, **kwargs):
-        return Future()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from features.prices.timeline import find_price_at
 from serving.app import create_app
 from serving.cli.main import app
 from serving.keys.service import KeyService
+from serving.prices import listed_prices
 from tests.shops.environment import point_verbs_at
 
 EVENTS = "event_type,occurred_at,item_id,quantity,unit_price,zone\n"
@@ -96,6 +97,29 @@ def test_a_price_list_is_served_right_after_its_import_and_so_is_its_correction(
     shop.write(price_history=HEAD + "milk,north,2024-01-01,,1.20,1.20\n")  # it was right after all
     assert shop.import_() == {"imported": 1, "catalogue": 0}
     assert shop.prices("milk", zone="north") == {"milk": "1.20"}
+    assert shop.import_() == {"imported": 0, "catalogue": 0}
+
+
+def test_a_price_list_is_compared_with_a_part_of_the_ledger_at_a_time(shop, monkeypatch):
+    """By one item and zone, and never with all rows at once."""
+    monkeypatch.setattr(listed_prices, "_PART", 1)
+    monkeypatch.delattr(Ledger, "read_all")
+    assert shop.import_() == {"imported": 0, "catalogue": 1}  # rice, in the north
+    shop.write(
+        price_history=HEAD
+        + "milk,north,2024-01-01,,1.20,1.20\n"
+        + "rice,north,2024-01-01,,2.20,2.20\n"
+        + "milk,tokyo,2024-01-01,,180,150\n"
+        + "milk,north,2024-02-01,,1.30,1.25\n"
+    )
+    # Rice goes on from the opening as well.
+    assert shop.import_() == {"imported": 5, "catalogue": 0}
+    assert shop.prices("milk", "rice", zone="north") == {"milk": "1.25", "rice": "2.20"}
+    assert shop.prices("milk", zone="tokyo") == {"milk": "150"}
+    with reading(open_engine(Settings())) as connection:
+        rows = Ledger(connection).list_after(1, 9)
+    begins = [row.valid_from for row in rows[:4]]
+    assert begins == sorted(begins)
     assert shop.import_() == {"imported": 0, "catalogue": 0}
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from features.contracts.pricing import Band
 from features.facts.facts import Facts
+from models.pricing.effects.counterfactuals import ControlShift
 from serving.promotions.outcomes import Sold, compare_shares, judge, read_bands, subtract
 from tests.shops.event_tables import make_table
 from tests.shops.price_desk import NOW
@@ -74,12 +75,30 @@ def test_unchanged_items_move_what_would_have_sold_without_it(desk):
     alone = read_effect(desk, key)
     assert (alone["control"], alone["control_factor"]) == ("forecast", 1.0)
     assert alone["gain"]["units"]["p50"] == pytest.approx(n - WEEKLY_UNITS)
-    desk.control.moved = ("unchanged items of Food > Dairy (9)", 1.5)
+    desk.control.moved = ControlShift("unchanged items of Food > Dairy (9)", 1.5, 0.0)
     moved = read_effect(desk, key)
     assert moved["control"] == "unchanged items of Food > Dairy (9)"
     assert moved["without"]["units"]["p50"] == pytest.approx(1.5 * WEEKLY_UNITS)
     assert moved["gain"]["units"]["p50"] == pytest.approx(0)
     assert moved["expected"] == alone["expected"]  # stays as it was filed
+    # What is not known of the unchanged items is not known of the promotion.
+    desk.control.moved = ControlShift("unchanged items of Food > Dairy (9)", 1.5, 0.2)
+    rough = read_effect(desk, key)
+    half = moved["gain"]["units"]["p90"] - moved["gain"]["units"]["p50"]
+    widened = np.hypot(half, 1.2815515655446004 * 0.2 * n)
+    assert rough["gain"]["units"]["p90"] == pytest.approx(widened, rel=1e-3)
+    assert rough["gain"]["units"]["p50"] == pytest.approx(0)
+
+
+def test_no_control_is_measured_while_the_promotion_runs(desk):
+    def fail(*_which):
+        raise AssertionError("a gain is known after the end only")
+
+    key = run_promotion(desk, days=9)
+    desk.control.find = fail
+    write_events(desk, sell(5, START, price=80))
+    effect = read_effect(desk, key)
+    assert (effect["verdict"], effect["control"]) == ("too_early", "forecast")
 
 
 def test_a_week_that_sold_what_was_expected(desk):

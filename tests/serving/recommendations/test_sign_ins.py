@@ -13,6 +13,7 @@ from features.contracts.errors import Unavailable
 from features.database import transaction
 from features.facts import exposures
 from features.facts.exposures import Exposure, read_links
+from serving.recommendations import met_variants
 from serving.recommendations.met_variants import MetVariants
 from serving.recommendations.sign_ins import SignIns
 from tests.shops.clocks import SYSTEM_CLOCK
@@ -97,3 +98,23 @@ def test_nobody_is_joined_while_consent_is_unknown_or_nothing_runs(engine, exper
     for other in (replace(experiment, status="stopped"), replace(experiment, unit="visitor")):
         make_sign_ins(engine, other, logged.append).note([event])
     assert logged == []
+
+
+def test_who_was_never_a_visitor_is_looked_up_once_a_minute(engine, monkeypatch) -> None:
+    variants, seconds, looked_up = MetVariants(engine, capacity=2), 0.0, []
+
+    def find_none(_connection, _experiment, user_id):
+        looked_up.append(user_id)
+
+    monkeypatch.setattr(met_variants, "find_joined_variant", find_none)
+    monkeypatch.setattr(met_variants.time, "monotonic", lambda: seconds)
+    for user in ("a", "a", "b", "a", "c", "c"):
+        assert variants.find("home", user, None) is None
+    assert looked_up == ["a", "b", "c"]
+    variants.find("home", "a", None)  # forgotten: only two are remembered
+    seconds = 61.0  # another process may have seen the sign-in
+    variants.find("home", "c", None)
+    assert looked_up == ["a", "b", "c", "a", "c"]
+    variants.remember(Exposure("e", "home", "blue", "c", NOW, NOW, visitor_id="v"))
+    assert variants.find("home", "c", None) == "blue"
+    assert len(looked_up) == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,21 @@ def test_the_family_of_an_item_is_no_control_of_it() -> None:
     control = build_control(both, np.array([0]), common_error=0.3)
     assert control.groups[0].shift.n_items == 9
     assert control.keeping[0] == pytest.approx(100, rel=0.03)
+
+
+def test_families_of_a_category_share_the_error_of_their_control() -> None:
+    """Ten changed items of ten families: the chance of the same 30 unchanged items meets all."""
+    sold = make_sold_items(1.0, n=40)
+    sold.family[:10] = [f"family {number}" for number in range(10)]
+    sold.is_control[:10] = False
+    control = build_control(sold, np.arange(10), common_error=0.3)
+    assert len(control.groups) == 10
+    assert control.error_group.tolist() == [0] * 10
+    changes = make_changes([100] * 10, control.keeping)
+    changes = replace(changes, control_error=control.error, group=control.error_group)
+    alone = pool_changes(replace(changes, control_error=np.zeros(10))).error
+    together = pool_changes(changes).error
+    assert together == pytest.approx(math.hypot(alone, control.error[0]), rel=1e-6)
 
 
 def test_a_category_of_few_items_takes_the_next_higher_one() -> None:

@@ -1,0 +1,21 @@
+"""Executors of tests: work that is done at once, or never."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, Future
+
+
+class AtOnce(Executor):
+    """Does the work where it is submitted."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        done = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
+class Never(Executor):
+    """Does no work."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        return Future()
