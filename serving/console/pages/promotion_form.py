@@ -47,8 +47,8 @@ def add_pages(console: Console) -> None:
     """Add the form of a new promotion."""
 
     @console.page("/promotions/new", "promotions", _SCOPE)
-    def new_promotion(page: Page) -> None:
-        _PromotionForm(page).build()
+    async def new_promotion(page: Page) -> None:
+        await _PromotionForm(page).build()
 
 
 @dataclass
@@ -63,9 +63,10 @@ class _PromotionForm:
     def __post_init__(self) -> None:
         self.visit = self.page.visit
 
-    def build(self) -> None:
+    async def build(self) -> None:
         """Build what is offered, on what and when, and where the what-if is shown."""
         texts = self.visit.texts
+        categories = await self.visit.read(self.visit.server.catalogue.list_categories)
         self.page.set_title(texts.get("promotions.title_new"))
         with ui.element("div").classes("form-columns"):
             with ui.element("section").classes("card form"):
@@ -82,7 +83,7 @@ class _PromotionForm:
                 self._build_terms()
             with ui.element("section").classes("card form"):
                 show_heading(texts.get("promotions.on_what"))
-                self._build_items()
+                self._build_items(list(categories))
                 for name in ("starts_at", "ends_at"):
                     self._field(name).props("type=datetime-local stack-label")
                 ui.label(texts.get("promotions.clock", zone=self.visit.zone)).classes("muted")
@@ -121,7 +122,7 @@ class _PromotionForm:
             hint = self.visit.texts.get(f"promotions.about_{chosen}")
             ui.label(hint).classes("muted")
 
-    def _build_items(self) -> None:
+    def _build_items(self, categories: list[str]) -> None:
         texts = self.visit.texts
 
         async def choose(item_ids: list[str]) -> None:
@@ -129,7 +130,7 @@ class _PromotionForm:
 
         show_item_search(self.visit, texts.get("promotions.field_items"), [], choose, multiple=True)
         self.values["category"] = ui.select(
-            list(self.visit.server.catalogue.list_categories()),
+            categories,
             label=texts.get("promotions.field_category"),
             clearable=True,
             with_input=True,

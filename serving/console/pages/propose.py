@@ -37,8 +37,8 @@ def add_pages(console: Console) -> None:
     """Add the page of proposals by hand."""
 
     @console.page("/prices/propose", "prices", _SCOPE)
-    def propose(page: Page) -> None:
-        _ProposePage(page).build()
+    async def propose(page: Page) -> None:
+        await _ProposePage(page).build()
 
 
 @dataclass
@@ -53,9 +53,10 @@ class _ProposePage:
         self.proposed: Sequence[ProposedPrice] = ()
         self.confirmed: frozenset[str] = frozenset()
 
-    def build(self) -> None:
+    async def build(self) -> None:
         """Build the three ways to propose, and where the check is shown."""
         texts = self.visit.texts
+        categories = await self.visit.read(self.visit.server.catalogue.list_categories)
         self.page.set_title(texts.get("propose.title"))
         with ui.element("div").classes("columns"):
             with ui.element("section").classes("card"):
@@ -63,7 +64,7 @@ class _ProposePage:
                 self._build_one()
             with ui.element("section").classes("card"):
                 show_heading(texts.get("propose.many"))
-                self._build_percent()
+                self._build_percent(list(categories))
             with ui.element("section").classes("card"):
                 show_heading(texts.get("propose.file"))
                 ui.label(texts.get("propose.file_hint")).classes("muted")
@@ -89,9 +90,8 @@ class _ProposePage:
             texts.get("propose.check"), on_click=lambda: self._check_one(price.value or "")
         ).props("unelevated")
 
-    def _build_percent(self) -> None:
+    def _build_percent(self, categories: list[str]) -> None:
         texts = self.visit.texts
-        categories = list(self.visit.server.catalogue.list_categories())
         category = ui.select(
             categories, label=texts.get("queue.filter_category"), clearable=True, with_input=True
         ).props("dense outlined options-dense")
