@@ -12,6 +12,7 @@ from nicegui import ui
 
 from features.contracts.errors import BadInput, ShopwrightError
 from serving.catalogue.service import CatalogueItem
+from serving.console.dialogs import QuickDialog
 from serving.console.section import describe_error, show_empty, show_error
 from serving.console.visit import Visit
 
@@ -156,7 +157,7 @@ async def ask(
     reasons   what the reason is usually, to choose from
     """
     texts = visit.texts
-    with ui.dialog() as dialog, ui.card().classes("sheet").props("role=dialog aria-modal=true"):
+    with QuickDialog() as dialog, ui.card().classes("sheet").props("role=dialog aria-modal=true"):
         show_heading(question)
         if explanation:
             ui.label(explanation)
@@ -165,7 +166,7 @@ async def ask(
             ui.button(
                 confirm, on_click=lambda: dialog.submit(field.value or "" if field else "")
             ).props("unelevated")
-            ui.button(texts.get("frame.cancel"), on_click=lambda: dialog.submit(None)).props("flat")
+            dialog.add_close(texts.get("frame.cancel"))
     answer: str | None = await dialog
     dialog.delete()
     return answer
@@ -183,7 +184,7 @@ async def show_form(
     `build` adds the fields and returns what saves them. The form stays open where that is refused.
     """
     with (
-        ui.dialog() as dialog,
+        QuickDialog() as dialog,
         ui.card().classes("sheet").props("role=dialog aria-modal=true") as card,
     ):
         name_element(card, heading)
@@ -203,7 +204,7 @@ async def show_form(
 
         with ui.element("div").classes("actions"):
             ui.button(confirm, on_click=submit).props("unelevated")
-            ui.button(visit.texts.get("frame.cancel"), on_click=dialog.close).props("flat")
+            dialog.add_close(visit.texts.get("frame.cancel"))
     result: Result | None = await dialog
     dialog.delete()
     return result
@@ -213,7 +214,7 @@ async def show_secret(visit: Visit, heading: str, explanation: str, secret: str)
     """Show a secret that cannot be read again, until it is closed."""
     texts = visit.texts
     with (
-        ui.dialog().props("persistent") as dialog,
+        QuickDialog().props("persistent") as dialog,
         ui.card().classes("sheet").props("role=dialog aria-modal=true") as card,
     ):
         name_element(card, heading)
@@ -225,7 +226,7 @@ async def show_secret(visit: Visit, heading: str, explanation: str, secret: str)
             ui.button(texts.get("frame.copy"), on_click=lambda: ui.clipboard.write(secret)).props(
                 "unelevated"
             )
-            ui.button(texts.get("frame.close"), on_click=dialog.close).props("flat")
+            dialog.add_close(texts.get("frame.close"))
     await dialog
     dialog.delete()
 

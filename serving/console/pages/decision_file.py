@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from nicegui import events, ui
 
 from features.contracts.errors import ShopwrightError
+from serving.console.bulk_sheet import explain_undo
+from serving.console.dialogs import QuickDialog
 from serving.console.parts import Column, name_element, show_heading, show_table
 from serving.console.section import show_error, show_skeleton
 from serving.console.visit import Visit
@@ -38,7 +40,7 @@ class DecisionFileSheet:
         texts = self.visit.texts
         heading = texts.get("decisions.name")
         with (
-            ui.dialog() as self.dialog,
+            QuickDialog() as self.dialog,
             ui.card().classes("sheet wide-sheet").props("role=dialog aria-modal=true") as card,
         ):
             name_element(card, heading)
@@ -54,7 +56,7 @@ class DecisionFileSheet:
             with ui.element("div").classes("actions"):
                 self.button = ui.button(texts.get("decisions.decide"), on_click=self._decide)
                 self.button.props("unelevated").disable()
-                ui.button(texts.get("frame.cancel"), on_click=self.dialog.close).props("flat")
+                self.dialog.add_close(texts.get("frame.cancel"))
         self.dialog.open()
         decided: DecidedFile | None = await self.dialog
         self.dialog.delete()
@@ -101,6 +103,9 @@ class DecisionFileSheet:
         if refused:
             parts.append(texts.get("decisions.n_refused", n=refused))
         ui.label(" · ".join(parts)).classes("reason")
+        for name in sorted(counts):
+            text = f"{texts.get(f'decisions.{name}')}: {explain_undo(self.visit, name)}"
+            ui.label(text).classes("muted")
         if any(row.error is not None and row.decision.action == "edit" for row in decided.rows):
             ui.checkbox(
                 texts.get("decisions.confirm"), value=self.confirmed, on_change=self._confirm

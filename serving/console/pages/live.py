@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from features.contracts.errors import ShopwrightError
+from serving.console.bulk_sheet import open_refusals
 from serving.console.effect_parts import (
     MEASURED,
     add_warnings,
@@ -244,9 +245,8 @@ class _Live:
         except ShopwrightError as error:
             notify_problem(visit, error)
             return
-        if result.refused:
-            notify_problem(visit, result.refused[0].error)
         notify_done(visit, texts.get("live.rolled_back_batch", n=len(result.restored)))
+        open_refusals(visit, result.refused, texts.get("live.price_change"))
         await self._section.refresh()
 
     async def _roll_back(self, suggestion: Suggestion) -> None:
