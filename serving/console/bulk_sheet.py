@@ -142,13 +142,11 @@ class BulkSheet:
 
     def _show_effects(self, currency: str, effects: Any) -> None:
         texts = self.visit.texts
-        parts = []
-        for name, band in effects.items():
-            write = texts.number if name == "units" else _money_writer(self.visit, currency)
-            parts.append(
-                f"{texts.get(f'suggestion.{name}')} {'+' if band.p50 > 0 else ''}{write(band.p50)}"
-                f" ({write(band.p10)} – {write(band.p90)})"
-            )
+        parts = [
+            f"{texts.get(f'suggestion.{name}')} "
+            + texts.band(band, None if name == "units" else currency, whole=True)
+            for name, band in effects.items()
+        ]
         ui.label(texts.get("bulk.effect", effect=" · ".join(parts)))
 
     def _show_moves(self, preview: BulkPreview) -> None:
@@ -230,7 +228,3 @@ def show_refusals(visit: Visit, refused: Sequence[Refusal], subject: str | None 
     )
     if len(refused) > _REFUSALS:
         ui.label(texts.get("bulk.more", n=len(refused) - _REFUSALS)).classes("muted")
-
-
-def _money_writer(visit: Visit, currency: str) -> Any:
-    return lambda value: visit.texts.whole_money(value, currency)

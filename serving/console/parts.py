@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from nicegui import ui
+from nicegui import events, ui
 
 from features.contracts.errors import BadInput, ShopwrightError
 from serving.catalogue.service import CatalogueItem
 from serving.console.dialogs import QuickDialog
 from serving.console.section import describe_error, show_empty, show_error
 from serving.console.visit import Visit
+from serving.sheet_reading import MAX_BYTES
 
 Result = TypeVar("Result")
 # Rows of a page of a list.
@@ -240,6 +241,26 @@ def read_number(text: object, where: str) -> float:
     if not math.isfinite(number):
         raise BadInput(f"{text!r} is no number", where=where)
     return number
+
+
+def read_whole_number(text: object, where: str) -> int:
+    """Return a whole number as somebody typed it. Raises BadInput."""
+    number = read_number(text, where)
+    if number != int(number):
+        raise BadInput(f"{text!r} is no whole number", where=where)
+    return int(number)
+
+
+def show_upload(
+    visit: Visit, on_upload: Callable[[events.UploadEventArguments], Awaitable[None]]
+) -> None:
+    """Show a field for a sheet, which is read as soon as it is chosen."""
+    ui.upload(
+        label=visit.texts.get("propose.choose_file"),
+        on_upload=on_upload,
+        auto_upload=True,
+        max_file_size=MAX_BYTES,
+    ).props('accept=".csv,.xlsx" flat bordered')
 
 
 def is_untrained(visit: Visit, name: str) -> bool:

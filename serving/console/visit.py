@@ -62,9 +62,15 @@ class Visit:
         """Return what a service answers, off the event loop."""
         return await asyncio.to_thread(function, *values, **named)
 
+    async def check(self, function: Callable[..., Result], *values: Any, **named: Any) -> Result:
+        """As `write`, for what shows only what a write would do."""
+        values = await self._renew_caller(values)
+        return await asyncio.to_thread(function, *values, **named)
+
     async def write(self, function: Callable[..., Result], *values: Any, **named: Any) -> Result:
-        """As `read`, once the session is known to go on. Raises Unauthorized."""
-        await self._renew_caller()
+        """As `read`, once the session is known to go on; where `caller` is among the values, the
+        function gets it with the roles of now. Raises Unauthorized."""
+        values = await self._renew_caller(values)
         return await self._write(function, *values, **named)
 
     async def write_with(
@@ -74,7 +80,7 @@ class Visit:
 
         Raises Unauthorized and Forbidden.
         """
-        await self._renew_caller()
+        values = await self._renew_caller(values)
         self.caller.require(scope)
         return await self._write(function, *values, **named)
 
@@ -84,11 +90,13 @@ class Visit:
             self.on_write()
         return result
 
-    async def _renew_caller(self) -> None:
+    async def _renew_caller(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Read what the person may do now, and return the values with the caller of now."""
         active = await asyncio.to_thread(self.server.sessions.find, self.token)
         if active is None:
             raise Unauthorized("your session has ended", hint="Sign in again")
-        self.caller = active.caller
+        before, self.caller = self.caller, active.caller
+        return tuple(self.caller if value is before else value for value in values)
 
     def set_parameters(self, **values: str | None) -> None:
         """Change parameters in the address without loading the page; None removes one."""

@@ -47,14 +47,13 @@ class ForecastFreezer:
             elasticity=_find_elasticity(pricing, frozen.item_ids, zone),
             price_minor=_fill_prices(connection, frozen, zone),
         )
-        tax = self.settings.zone(zone)
         about = ForecastSet(
             id=make_set_id(),
             zone=zone,
             demand_version=versions[0],
             pricing_version=versions[1],
             made_at=self.clock.now(),
-            tax_divisor=1 + tax.tax_rate if tax.prices_include_tax else 1.0,
+            tax_divisor=self.settings.zone(zone).tax_divisor,
         )
         ForecastSets(connection).add(about, frozen.to_bytes())
         return about.id

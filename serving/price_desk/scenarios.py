@@ -118,7 +118,7 @@ class ScenarioService:
         with transaction(desk.engine) as connection:
             refuse_unknown_zone(desk.settings, connection, order.zone)
             present = PresentRules.read(desk.settings, connection)
-            today, draft = _name_present(present, order.rules), _name_draft(present, order)
+            today, draft = NamedRules.find(present, order.rules), _name_draft(present, order)
             lock(connection, "price_scenarios")
             scenarios = Scenarios(connection)
             at = desk.system_clock.now()
@@ -295,12 +295,6 @@ class ScenarioService:
     def _fail(self, scenario_id: str, problem: str) -> None:
         with transaction(self.desk.engine) as connection:
             Scenarios(connection).fail(scenario_id, problem)
-
-
-def _name_present(present: PresentRules, name: str) -> NamedRules:
-    """Return the rules of a name as they are valid now. Raises UnknownName."""
-    rules = present.load(name)
-    return NamedRules(name, rules, present.load_presets(rules), present.describe_version(name))
 
 
 def _name_draft(present: PresentRules, order: ScenarioOrder) -> NamedRules:

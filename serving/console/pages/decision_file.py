@@ -10,7 +10,7 @@ from nicegui import events, ui
 from features.contracts.errors import ShopwrightError
 from serving.console.bulk_sheet import explain_undo
 from serving.console.dialogs import QuickDialog
-from serving.console.parts import Column, name_element, show_heading, show_table
+from serving.console.parts import Column, name_element, show_heading, show_table, show_upload
 from serving.console.section import show_error, show_skeleton
 from serving.console.visit import Visit
 from serving.price_desk.actions import DeskActions
@@ -22,7 +22,6 @@ from serving.price_desk.filed_decisions import (
     preview_file,
 )
 
-_MAX_FILE_BYTES = 10_000_000
 _SHOWN = 100
 
 
@@ -46,12 +45,7 @@ class DecisionFileSheet:
             name_element(card, heading)
             show_heading(heading)
             ui.label(texts.get("decisions.hint")).classes("muted")
-            ui.upload(
-                label=texts.get("propose.choose_file"),
-                on_upload=self._upload,
-                auto_upload=True,
-                max_file_size=_MAX_FILE_BYTES,
-            ).props('accept=".csv,.xlsx" flat bordered')
+            show_upload(self.visit, self._upload)
             self.result = ui.element("div").classes("section").props("aria-live=polite")
             with ui.element("div").classes("actions"):
                 self.button = ui.button(texts.get("decisions.decide"), on_click=self._decide)
@@ -79,7 +73,7 @@ class DecisionFileSheet:
         with self.result:
             show_skeleton(4, visit.texts.get("frame.loading"))
         try:
-            decided = await visit.write(
+            decided = await visit.check(
                 preview_file,
                 visit.server.price_desk,
                 visit.caller,

@@ -30,7 +30,7 @@ from serving.console.parts import (
     show_table,
 )
 from serving.console.queue_rows import find_effect, write_gain
-from serving.console.section import Section, show_empty
+from serving.console.section import Section, show_empty, show_error
 from serving.console.texts import UNKNOWN
 from serving.price_desk.actions import DeskActions
 from serving.price_desk.filters import SuggestionFilter, SuggestionSort
@@ -81,7 +81,13 @@ class _Live:
     async def _build_batches(self) -> None:
         """Offer the runs and proposals with live changes."""
         visit, texts = self._visit, self._visit.texts
-        runs = await visit.read(visit.server.effects.list_runs, visit.zone)
+        self._batches.clear()
+        try:
+            runs = await visit.read(visit.server.effects.list_runs, visit.zone)
+        except Exception as error:
+            with self._batches:
+                show_error(visit, error, self._build_batches)
+            return
         names = list(dict.fromkeys([*([self._run] if self._run else []), *runs]))
         if not names:
             return
@@ -142,6 +148,7 @@ class _Live:
         """Measure the changes that are shown, and the chosen batch: that takes a moment."""
         visit, texts = self._visit, self._visit.texts
         cells = dict(self._cells)
+        together.clear()
 
         def read() -> tuple[dict[str, ChangeEffect], GroupEffect | None]:
             batch = read_batch(visit, self._run) if self._run else None
@@ -149,8 +156,9 @@ class _Live:
 
         try:
             effects, batch = await visit.read(read)
-        except ShopwrightError as error:
-            notify_problem(visit, error)
+        except Exception as error:
+            with together:
+                show_error(visit, error, partial(self._fill_effects, page, together))
             effects, batch = {}, None
         for suggestion in page.suggestions:
             label, verdict = cells[suggestion.id]

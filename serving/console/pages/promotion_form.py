@@ -19,6 +19,7 @@ from serving.console.pages.promotion_view import (
 )
 from serving.console.parts import (
     read_number,
+    read_whole_number,
     show_badge,
     show_heading,
     show_item_search,
@@ -145,7 +146,7 @@ class _PromotionForm:
                 value = value.strip()
             if value in (None, ""):
                 continue
-            given[name] = _read_value(name, value)
+            given[name] = _read_value(name, value, self._find_label(name))
         if self.item_ids:
             given["item_ids"] = self.item_ids
         try:
@@ -153,9 +154,12 @@ class _PromotionForm:
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else ""
-            label = self.visit.texts.find(f"promotions.field_{name}", name)
             what = first["msg"].removeprefix("Value error, ")
-            raise BadInput(what, where=label.partition(",")[0]) from error
+            raise BadInput(what, where=self._find_label(name)) from error
+
+    def _find_label(self, name: str) -> str:
+        """Return the name of a field as it stands on the page."""
+        return self.visit.texts.find(f"promotions.field_{name}", name).partition(",")[0]
 
     async def _look(self) -> None:
         visit = self.visit
@@ -164,7 +168,7 @@ class _PromotionForm:
             show_skeleton(6, visit.texts.get("frame.loading"))
         try:
             request = self._read_request()
-            checked = await visit.write(
+            checked = await visit.check(
                 PromotionActions(visit.server.promotions).check, visit.caller, request
             )
         except ShopwrightError as error:
@@ -236,11 +240,12 @@ class _PromotionForm:
         ui.navigate.to(f"/promotions/{filed.id}")
 
 
-def _read_value(name: str, value: object) -> object:
+def _read_value(name: str, value: object, label: str) -> object:
     """Return a value of the form as the request takes it. Raises BadInput."""
     if name == "support":
         return [kind.strip() for kind in str(value).split(",") if kind.strip()]
-    if name in _SHARES or name in _COUNTS:
-        number = read_number(value, name)
-        return number / 100 if name in _SHARES else int(number)
+    if name in _SHARES:
+        return read_number(value, label) / 100
+    if name in _COUNTS:
+        return read_whole_number(value, label)
     return value

@@ -20,6 +20,7 @@ from serving.console.parts import (
     show_item_search,
     show_notice,
     show_table,
+    show_upload,
 )
 from serving.console.queue_rows import name_rule, write_gain
 from serving.console.section import show_skeleton
@@ -30,7 +31,6 @@ from serving.price_desk.proposals import CheckedProposal, ItemChoice, ProposalOp
 
 _SCOPE = "pricing.propose"
 _SHOWN = 200
-_MAX_FILE_BYTES = 10_000_000
 
 
 def add_pages(console: Console) -> None:
@@ -68,12 +68,7 @@ class _ProposePage:
             with ui.element("section").classes("card"):
                 show_heading(texts.get("propose.file"))
                 ui.label(texts.get("propose.file_hint")).classes("muted")
-                ui.upload(
-                    label=texts.get("propose.choose_file"),
-                    on_upload=self._upload,
-                    auto_upload=True,
-                    max_file_size=_MAX_FILE_BYTES,
-                ).props('accept=".csv,.xlsx" flat bordered')
+                show_upload(self.visit, self._upload)
         self.reason = ui.input(texts.get("frame.reason")).props("dense outlined").classes("wide")
         self.result = ui.element("div").classes("section").props("aria-live=polite")
 
@@ -150,7 +145,7 @@ class _ProposePage:
         with self.result:
             show_skeleton(4, visit.texts.get("frame.loading"))
         try:
-            proposal = await visit.write(
+            proposal = await visit.check(
                 visit.server.proposals.check, visit.caller, self.proposed, self._options()
             )
         except ShopwrightError as error:

@@ -47,7 +47,7 @@ def show_totals(visit: Visit, columns: Sequence[Compared], outcome: ScenarioOutc
         *(
             (
                 texts.get(f"suggestion.{name}"),
-                lambda totals, name=name: _write_band(visit, name, totals, outcome.currency),
+                lambda totals, name=name: _write_total(visit, name, totals, outcome.currency),
             )
             for name in QUANTITIES
         ),
@@ -209,16 +209,8 @@ async def run_scenario(
         timer = ui.timer(_POLL_SECONDS, look)
 
 
-def _write_band(visit: Visit, name: str, totals: PriceTotals, currency: str) -> str:
-    band = totals.effects.get(name)
-    texts = visit.texts
+def _write_total(visit: Visit, name: str, totals: PriceTotals, currency: str) -> str:
+    band, texts = totals.effects.get(name), visit.texts
     if band is None:
         return texts.number(None if totals.n_changes else 0)
-    if name == "units":
-        sign = "+" if band.p50 > 0 else ""
-        return (
-            f"{sign}{texts.number(band.p50)} ({texts.number(band.p10)} – {texts.number(band.p90)})"
-        )
-    middle = texts.whole_money(band.p50, currency, signed=True)
-    low, high = (texts.whole_money(value, currency) for value in (band.p10, band.p90))
-    return f"{middle} ({low} – {high})"
+    return texts.band(band, None if name == "units" else currency, whole=True)

@@ -8,7 +8,7 @@ from functools import partial
 
 from nicegui import ui
 
-from features.contracts.errors import BadInput, ShopwrightError
+from features.contracts.errors import ShopwrightError
 from features.contracts.pricing import DEFAULT_RULES, Objective
 from serving.console.frame import Console, Page
 from serving.console.pages.rules import read_yaml
@@ -25,6 +25,7 @@ from serving.console.parts import (
     ask,
     notify_done,
     notify_problem,
+    read_whole_number,
     show_badge,
     show_heading,
     show_table,
@@ -291,7 +292,4 @@ def _read_weeks(text: str | None) -> int | None:
     """Return a number of weeks, None for an empty text. Raises BadInput."""
     if not (text or "").strip():
         return None
-    try:
-        return int(str(text))
-    except ValueError as error:
-        raise BadInput(f"{text!r} is no whole number", where="horizon_weeks") from error
+    return read_whole_number(text, "horizon_weeks")
