@@ -198,8 +198,8 @@ CANCEL_THEN_APPROVE = """
 
 
 def test_a_key_right_after_cancel_is_not_lost(visit):
-    with visit("mia", "/queue?status=rolled_back,submitted,rejected") as page:
-        page.locator("[row-index='0'] [col-id=title]").wait_for()
+    with visit("mia", "/queue?status=rolled_back,submitted,rejected&text=bread") as page:
+        page.get_by_role("gridcell", name="Rye bread").wait_for()
         page.keyboard.press("j")
         page.keyboard.press("r")
         page.get_by_text("This cannot be undone").wait_for()
