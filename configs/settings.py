@@ -99,6 +99,16 @@ class ZoneSettings(BaseModel):
                 raise ValueError(str(UnknownName(str(name), cls.model_fields, kind="name")))
         return values
 
+    @property
+    def tax_divisor(self) -> float:
+        """What a price is divided by to leave out its tax."""
+        return 1 + self.tax_rate if self.prices_include_tax else 1.0
+
+    @property
+    def net_share(self) -> float:
+        """The share of a price that is left without tax."""
+        return 1 / self.tax_divisor
+
     def describe_law(self) -> str:
         """Return the price law with its options, in words."""
         parts = [f"{self.price_law} ({self.price_law.days} days)"]

@@ -304,7 +304,7 @@ class Server:
         self.deliverer.stop()
         self.workers.shutdown()
         self.events.workers.shutdown()
-        self.scenarios.workers.shutdown(wait=False, cancel_futures=True)
+        self.scenarios.close()
         self.effect_watch.workers.shutdown(wait=False, cancel_futures=True)
         self.keys.workers.shutdown(wait=False)
         self.exposures.close()
@@ -463,6 +463,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         offer=offer,
         workers=workers,
     )
+    server.scenarios.fail_interrupted()
     server.refresh()
     metrics.before_scrape = server.observe
     return server

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from features.contracts.money import to_major
+from features.contracts.errors import BadInput
+from features.contracts.money import minor_digits, parse_amount, to_major, to_minor
 from features.prices.ledger import NewPrice
 
 # A price that moves by a larger share is a slipped point until somebody says that it is meant.
 MAX_JUMP = 0.5
+MAX_PRICE_MINOR = 10**12
 
 
 def find_jump(price_minor: int, known_minor: Iterable[int]) -> float:
@@ -46,3 +48,21 @@ def explain_jump(price: NewPrice, before: NewPrice | None) -> str | None:
                 f"{to_major(was, before.currency)} to {to_major(minor, price.currency)}"
             )
     return None
+
+
+def parse_price(price: str, currency: str, *, where: str = "suggested_price") -> int:
+    """Return a price in whole minor units, above zero and below a trillion of them."""
+    minor = to_minor(price, currency)
+    if not 0 < minor < MAX_PRICE_MINOR:
+        raise BadInput(
+            f"a price of {price} cannot be charged",
+            where=where,
+            hint="Give one above zero",
+        )
+    if parse_amount(price) != parse_amount(to_major(minor, currency)):
+        raise BadInput(
+            f"{price} {currency} is no whole amount",
+            where=where,
+            hint=f"{currency} has {minor_digits(currency)} digits after the point",
+        )
+    return minor

@@ -34,6 +34,7 @@ class AuditFilter:
     item_id      what concerns an item: its suggestions, its price changes, and itself
     about        the id of the subject, or a text of the details, as the id of an item
     since, until   system time, `until` not included
+    left_out     actions that are not read
     """
 
     subject_id: str | None = None
@@ -44,6 +45,7 @@ class AuditFilter:
     about: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    left_out: tuple[str, ...] = ()
 
     def build_clauses(self) -> list[sa.ColumnElement[bool]]:
         """Return what a row must satisfy."""
@@ -68,6 +70,8 @@ class AuditFilter:
             conditions.append(table.at >= self.since)
         if self.until is not None:
             conditions.append(table.at < self.until)
+        if self.left_out:
+            conditions.append(table.action.not_in(self.left_out))
         return conditions
 
 

@@ -103,8 +103,8 @@ def _read_proposed(
     file: Path | None,
 ) -> list[ProposedPrice]:
     """Return the prices that the options name. Raises BadInput unless exactly one kind does."""
+    from features.prices.guards import parse_price
     from serving.price_desk.checked_prices import ProposedPrice
-    from serving.price_desk.decisions import parse_price
     from serving.price_desk.price_files import read_prices
     from serving.price_desk.proposals import ItemChoice
 

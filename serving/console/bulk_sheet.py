@@ -9,6 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from features.contracts.errors import ShopwrightError
+from serving.console.dialogs import QuickDialog
 from serving.console.parts import (
     Column,
     build_reason,
@@ -51,7 +52,7 @@ class BulkSheet:
         if self.action == "reject":
             reasons = await read_reject_reasons(visit)
         with (
-            ui.dialog() as dialog,
+            QuickDialog() as dialog,
             ui.card().classes("sheet").props("role=dialog aria-modal=true") as card,
         ):
             name_element(card, heading)
@@ -75,7 +76,7 @@ class BulkSheet:
 
             with ui.element("div").classes("actions"):
                 ui.button(texts.get(f"queue.{self.action}"), on_click=decide).props("unelevated")
-                ui.button(texts.get("frame.cancel"), on_click=dialog.close).props("flat")
+                dialog.add_close(texts.get("frame.cancel"))
         result: BulkResult | None = await dialog
         dialog.delete()
         return result
@@ -141,13 +142,11 @@ class BulkSheet:
 
     def _show_effects(self, currency: str, effects: Any) -> None:
         texts = self.visit.texts
-        parts = []
-        for name, band in effects.items():
-            write = texts.number if name == "units" else _money_writer(self.visit, currency)
-            parts.append(
-                f"{texts.get(f'suggestion.{name}')} {'+' if band.p50 > 0 else ''}{write(band.p50)}"
-                f" ({write(band.p10)} – {write(band.p90)})"
-            )
+        parts = [
+            f"{texts.get(f'suggestion.{name}')} "
+            + texts.band(band, None if name == "units" else currency, whole=True)
+            for name, band in effects.items()
+        ]
         ui.label(texts.get("bulk.effect", effect=" · ".join(parts)))
 
     def _show_moves(self, preview: BulkPreview) -> None:
@@ -199,21 +198,33 @@ async def read_reject_reasons(visit: Visit) -> Sequence[str]:
     return policy.reasons
 
 
-def show_refusals(visit: Visit, refused: Sequence[Refusal]) -> None:
-    """Show which suggestions stay as they are, each with the reason."""
+def open_refusals(visit: Visit, refused: Sequence[Refusal], subject: str | None = None) -> None:
+    """Show in a dialog what stays as it is, as `show_refusals`; nothing where all was done."""
+    if not refused:
+        return
+    texts = visit.texts
+    with (
+        QuickDialog(value=True) as dialog,
+        ui.card().classes("sheet").props("role=dialog aria-modal=true") as card,
+    ):
+        name_element(card, texts.get("queue.refused", n=len(refused)))
+        show_refusals(visit, refused, subject)
+        with ui.element("div").classes("actions"):
+            dialog.add_close(texts.get("frame.close"))
+
+
+def show_refusals(visit: Visit, refused: Sequence[Refusal], subject: str | None = None) -> None:
+    """Show which suggestions stay as they are, each with the reason; `subject` says what is refused
+    instead of suggestions."""
     texts = visit.texts
     show_heading(texts.get("queue.refused", n=len(refused)), 3)
     show_table(
         refused[:_REFUSALS],
         [
-            Column(texts.get("bulk.suggestion"), lambda one: one.suggestion_id),
+            Column(subject or texts.get("bulk.suggestion"), lambda one: one.suggestion_id),
             Column(texts.get("frame.reason"), lambda one: str(one.error)),
         ],
         caption=texts.get("queue.refused", n=len(refused)),
     )
     if len(refused) > _REFUSALS:
         ui.label(texts.get("bulk.more", n=len(refused) - _REFUSALS)).classes("muted")
-
-
-def _money_writer(visit: Visit, currency: str) -> Any:
-    return lambda value: visit.texts.whole_money(value, currency)

@@ -19,7 +19,6 @@ from serving.effects.repository import BatchLook, ChangeFilter
 from serving.price_desk.repository import Suggestion
 
 if TYPE_CHECKING:
-    from features.contracts.pricing import Band
     from serving.effects.measured import ChangeEffect, GroupEffect, Quantities
 
 _SIGNS = {"as_expected": "=", "better": "▲", "worse": "▼", "too_early": "…", "unknown": "?"}
@@ -47,16 +46,7 @@ def write_profit(effect: ChangeEffect | GroupEffect, texts: Texts, currency: str
     """Return the effect on profit with its interval."""
     if effect.effect is None or math.isnan(effect.effect.profit.p50):
         return UNKNOWN
-    return write_band(effect.effect.profit, texts, currency)
-
-
-def write_band(band: Band, texts: Texts, currency: str | None, *, signed: bool = True) -> str:
-    """Return a quantity with its interval: an amount, or units without a currency."""
-    middle, low, high = (
-        write_value(value, texts, currency, signed=signed)
-        for value in (band.p50, band.p10, band.p90)
-    )
-    return f"{middle} ({low} – {high})"
+    return texts.band(effect.effect.profit, currency)
 
 
 def show_verdict(effect: ChangeEffect | GroupEffect, texts: Texts, hint: str = "") -> None:
@@ -176,7 +166,7 @@ def _show_quantities(effect: ChangeEffect, texts: Texts) -> None:
         band = getattr(effect.effect, name)
         if math.isnan(band.p50):
             return UNKNOWN
-        return write_band(band, texts, None if name == "units" else currency)
+        return texts.band(band, None if name == "units" else currency, digits=1)
 
     columns = [
         Column("", lambda name: texts.get(f"suggestion.{name}")),

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from features.contracts.errors import ShopwrightError, Unauthorized
+from serving.console.dialogs import QuickDialog
 from serving.console.notices import CountService, FrameCounts
 from serving.console.parts import name_element
 from serving.console.section import show_error
@@ -296,7 +297,7 @@ def _build_navigation(visit: Visit, key: str, places: list[Place], counters: _Co
 def _build_jump(visit: Visit, places: list[Place]) -> None:
     """Ctrl K: a list of pages to go to; what is typed filters it."""
     texts = visit.texts
-    with ui.dialog().props(f'aria-label="{texts.get("frame.search")}"') as dialog, ui.card():
+    with QuickDialog().props(f'aria-label="{texts.get("frame.search")}"') as dialog, ui.card():
         choice = (
             ui.select(
                 {place.path: texts.get(f"{place.key}.name") for place in places},

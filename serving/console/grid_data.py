@@ -21,7 +21,6 @@ from serving.inventory.service import InventoryFilter, InventoryService
 from serving.people.preferences import Preferences
 from serving.people.sessions import ActiveSession
 from serving.price_desk.service import PriceDeskService
-from serving.price_desk.sheets import find_net_share
 from serving.spreadsheets import SheetFormat
 
 router = APIRouter(prefix="/data")
@@ -54,7 +53,7 @@ def list_queue(
         offset=offset,
         limit=limit,
     )
-    net_share = find_net_share(desk.settings, zone)
+    net_share = desk.settings.zone(zone).net_share
     rows = [build_row(suggestion, texts, net_share, now) for suggestion in page.suggestions]
     return {"total": page.total, "rows": rows}
 

@@ -111,7 +111,7 @@ class _Cached(Generic[Value]):
         self._read = read
         self._lock = threading.Lock()
         self._values: dict[str, tuple[float, Value]] = {}
-        self._reading: set[str] = set()
+        self._reading: dict[str, int] = {}  # zones, with the generation that each is read for
         self._generation = 0
 
     def get(self, zone: str) -> Value | None:
@@ -119,17 +119,22 @@ class _Cached(Generic[Value]):
             until, value = self._values.get(zone, (0.0, None))
             if time.monotonic() < until or zone in self._reading:
                 return value
-            self._reading.add(zone)
-            generation = self._generation
+            generation = self._reading[zone] = self._generation
+        value = None
         try:
             value = self._read(zone)
         finally:
-            with self._lock:
-                self._reading.discard(zone)
-        with self._lock:
-            if generation == self._generation:
-                self._values[zone] = time.monotonic() + _CACHED_SECONDS, value
+            self._end_reading(zone, generation, value)
         return value
+
+    def _end_reading(self, zone: str, generation: int, value: Value | None) -> None:
+        """Keep what was read, unless all was forgotten since: another thread may read by now."""
+        with self._lock:
+            if generation != self._generation:
+                return
+            self._reading.pop(zone, None)
+            if value is not None:
+                self._values[zone] = time.monotonic() + _CACHED_SECONDS, value
 
     def forget(self) -> None:
         with self._lock:

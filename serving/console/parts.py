@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from nicegui import ui
+from nicegui import events, ui
 
 from features.contracts.errors import BadInput, ShopwrightError
 from serving.catalogue.service import CatalogueItem
+from serving.console.dialogs import QuickDialog
 from serving.console.section import describe_error, show_empty, show_error
 from serving.console.visit import Visit
+from serving.sheet_reading import MAX_BYTES
 
 Result = TypeVar("Result")
 # Rows of a page of a list.
@@ -156,7 +158,7 @@ async def ask(
     reasons   what the reason is usually, to choose from
     """
     texts = visit.texts
-    with ui.dialog() as dialog, ui.card().classes("sheet").props("role=dialog aria-modal=true"):
+    with QuickDialog() as dialog, ui.card().classes("sheet").props("role=dialog aria-modal=true"):
         show_heading(question)
         if explanation:
             ui.label(explanation)
@@ -165,7 +167,7 @@ async def ask(
             ui.button(
                 confirm, on_click=lambda: dialog.submit(field.value or "" if field else "")
             ).props("unelevated")
-            ui.button(texts.get("frame.cancel"), on_click=lambda: dialog.submit(None)).props("flat")
+            dialog.add_close(texts.get("frame.cancel"))
     answer: str | None = await dialog
     dialog.delete()
     return answer
@@ -183,7 +185,7 @@ async def show_form(
     `build` adds the fields and returns what saves them. The form stays open where that is refused.
     """
     with (
-        ui.dialog() as dialog,
+        QuickDialog() as dialog,
         ui.card().classes("sheet").props("role=dialog aria-modal=true") as card,
     ):
         name_element(card, heading)
@@ -203,7 +205,7 @@ async def show_form(
 
         with ui.element("div").classes("actions"):
             ui.button(confirm, on_click=submit).props("unelevated")
-            ui.button(visit.texts.get("frame.cancel"), on_click=dialog.close).props("flat")
+            dialog.add_close(visit.texts.get("frame.cancel"))
     result: Result | None = await dialog
     dialog.delete()
     return result
@@ -213,7 +215,7 @@ async def show_secret(visit: Visit, heading: str, explanation: str, secret: str)
     """Show a secret that cannot be read again, until it is closed."""
     texts = visit.texts
     with (
-        ui.dialog().props("persistent") as dialog,
+        QuickDialog().props("persistent") as dialog,
         ui.card().classes("sheet").props("role=dialog aria-modal=true") as card,
     ):
         name_element(card, heading)
@@ -225,7 +227,7 @@ async def show_secret(visit: Visit, heading: str, explanation: str, secret: str)
             ui.button(texts.get("frame.copy"), on_click=lambda: ui.clipboard.write(secret)).props(
                 "unelevated"
             )
-            ui.button(texts.get("frame.close"), on_click=dialog.close).props("flat")
+            dialog.add_close(texts.get("frame.close"))
     await dialog
     dialog.delete()
 
@@ -239,6 +241,26 @@ def read_number(text: object, where: str) -> float:
     if not math.isfinite(number):
         raise BadInput(f"{text!r} is no number", where=where)
     return number
+
+
+def read_whole_number(text: object, where: str) -> int:
+    """Return a whole number as somebody typed it. Raises BadInput."""
+    number = read_number(text, where)
+    if number != int(number):
+        raise BadInput(f"{text!r} is no whole number", where=where)
+    return int(number)
+
+
+def show_upload(
+    visit: Visit, on_upload: Callable[[events.UploadEventArguments], Awaitable[None]]
+) -> None:
+    """Show a field for a sheet, which is read as soon as it is chosen."""
+    ui.upload(
+        label=visit.texts.get("propose.choose_file"),
+        on_upload=on_upload,
+        auto_upload=True,
+        max_file_size=MAX_BYTES,
+    ).props('accept=".csv,.xlsx" flat bordered')
 
 
 def is_untrained(visit: Visit, name: str) -> bool:

@@ -17,6 +17,7 @@ from babel.dates import format_date, format_time, format_timedelta
 from babel.numbers import format_currency, format_decimal, format_percent
 
 from features.contracts.money import minor_digits
+from features.contracts.pricing import Band
 
 LANGUAGES = ("en", "zh")
 DEFAULT_LANGUAGE = "en"
@@ -118,6 +119,27 @@ class Texts:
         )
         sign = "+" if signed and minor > 0 else "−" if minor < 0 and amount else ""
         return f"{sign}{text}"
+
+    def band(
+        self,
+        band: Band,
+        currency: str | None = None,
+        *,
+        whole: bool = False,
+        signed: bool = True,
+        digits: int = 0,
+    ) -> str:
+        """Return a value with its range: an amount, in whole major units or in full; without a
+        currency a number."""
+
+        def write(value: float, *, signed: bool = False) -> str:
+            if currency is not None:
+                amount = self.whole_money if whole else self.money
+                return amount(value, currency, signed=signed)
+            sign = "−" if value < 0 else "+" if signed and value > 0 else ""
+            return sign + self.number(abs(value), digits)
+
+        return f"{write(band.p50, signed=signed)} ({write(band.p10)} – {write(band.p90)})"
 
     def day(self, at: datetime | None) -> str:
         """Return a day."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from nicegui import ui
-
 from features.contracts.errors import ShopwrightError
-from serving.console.bulk_sheet import show_refusals
+from serving.console.bulk_sheet import open_refusals
 from serving.console.parts import notify_done, notify_problem
 from serving.console.visit import Visit
 from serving.price_desk.actions import DeskActions
 from serving.price_desk.decisions import BulkResult
+from serving.price_desk.filed_decisions import DecidedFile
 from serving.price_desk.undo import UNDOABLE
 
 
@@ -27,9 +26,23 @@ def report_decision(
     is_undoable = action in UNDOABLE and visit.may("pricing.rollback") and bool(result.changed)
     take_back = partial(_take_back, visit, result.changed, on_change)
     notify_done(visit, text, take_back if is_undoable else None)
-    if result.refused:
-        with ui.dialog(value=True), ui.card().classes("sheet"):
-            show_refusals(visit, result.refused)
+    open_refusals(visit, result.refused)
+
+
+def report_file(visit: Visit, decided: DecidedFile, on_change: Callable[[], None]) -> None:
+    """Say what a file of decisions did, and offer the way back from its approvals.
+
+    `on_change` as in `report_decision`; the refused rows were shown before.
+    """
+    approved = tuple(
+        row.decision.suggestion_id
+        for row in decided.rows
+        if row.error is None and row.decision.action in UNDOABLE
+    )
+    text = visit.texts.get("decisions.done", n=decided.n_decided)
+    take_back = partial(_take_back, visit, approved, on_change)
+    is_undoable = visit.may("pricing.rollback") and bool(approved)
+    notify_done(visit, text, take_back if is_undoable else None)
 
 
 async def _take_back(visit: Visit, ids: tuple[str, ...], on_change: Callable[[], None]) -> None:
@@ -44,7 +57,5 @@ async def _take_back(visit: Visit, ids: tuple[str, ...], on_change: Callable[[],
         notify_problem(visit, error)
         return
     notify_done(visit, texts.get("undo.done", n=len(result.undone)))
-    if result.refused:
-        with ui.dialog(value=True), ui.card().classes("sheet"):
-            show_refusals(visit, result.refused)
+    open_refusals(visit, result.refused)
     on_change()

@@ -58,37 +58,53 @@ class Visit:
         """Return whether the person has a scope somewhere."""
         return scope in self.caller.scopes
 
-    async def read(self, function: Callable[..., Result], *values: Any, **named: Any) -> Result:
+    async def read(
+        self, function: Callable[..., Result], *values: object, **named: object
+    ) -> Result:
         """Return what a service answers, off the event loop."""
         return await asyncio.to_thread(function, *values, **named)
 
-    async def write(self, function: Callable[..., Result], *values: Any, **named: Any) -> Result:
-        """As `read`, once the session is known to go on. Raises Unauthorized."""
-        await self._renew_caller()
+    async def check(
+        self, function: Callable[..., Result], *values: object, **named: object
+    ) -> Result:
+        """As `write`, for what shows only what a write would do."""
+        values = await self._renew_caller(values)
+        return await asyncio.to_thread(function, *values, **named)
+
+    async def write(
+        self, function: Callable[..., Result], *values: object, **named: object
+    ) -> Result:
+        """As `read`, once the session is known to go on; where `caller` is among the values, the
+        function gets it with the roles of now. Raises Unauthorized."""
+        values = await self._renew_caller(values)
         return await self._write(function, *values, **named)
 
     async def write_with(
-        self, scope: str, function: Callable[..., Result], *values: Any, **named: Any
+        self, scope: str, function: Callable[..., Result], *values: object, **named: object
     ) -> Result:
         """As `write`, for services that know no scopes: once the person is known to have it still.
 
         Raises Unauthorized and Forbidden.
         """
-        await self._renew_caller()
+        values = await self._renew_caller(values)
         self.caller.require(scope)
         return await self._write(function, *values, **named)
 
-    async def _write(self, function: Callable[..., Result], *values: Any, **named: Any) -> Result:
+    async def _write(
+        self, function: Callable[..., Result], *values: object, **named: object
+    ) -> Result:
         result = await asyncio.to_thread(function, *values, **named)
         if self.on_write is not None:
             self.on_write()
         return result
 
-    async def _renew_caller(self) -> None:
+    async def _renew_caller(self, values: tuple[object, ...]) -> tuple[object, ...]:
+        """Read what the person may do now, and return the values with the caller of now."""
         active = await asyncio.to_thread(self.server.sessions.find, self.token)
         if active is None:
             raise Unauthorized("your session has ended", hint="Sign in again")
-        self.caller = active.caller
+        before, self.caller = self.caller, active.caller
+        return tuple(self.caller if value is before else value for value in values)
 
     def set_parameters(self, **values: str | None) -> None:
         """Change parameters in the address without loading the page; None removes one."""

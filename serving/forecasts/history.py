@@ -173,9 +173,7 @@ class SalesHistoryService:
         facts = Facts(self.settings)
         sold = self._add_costs(weekly_sales(events, weeks), weeks, zone, facts)
         is_costed = sold.unit_cost.notnull()
-        tax = self.settings.zone(zone)
-        net_share = 1 / (1 + tax.tax_rate) if tax.prices_include_tax else 1.0
-        net_revenue = sold.revenue_minor * net_share
+        net_revenue = sold.revenue_minor * self.settings.zone(zone).net_share
         profit = net_revenue - sold.units * sold.unit_cost
         totals = sold.group_by("week_start").aggregate(
             units=sold.units.sum(),

@@ -22,15 +22,20 @@ MAX_LETTERS = 4_000
 
 @dataclass(frozen=True)
 class CommentPage:
-    """Some comments, oldest first, and the names of those who wrote them."""
+    """Some comments, oldest first, and the names of those who wrote them.
+
+    n_older   how many more came before these, where they are the newest
+    """
 
     comments: tuple[Comment, ...]
     names: Mapping[str, str]
+    n_older: int = 0
 
 
 @dataclass(frozen=True)
 class CommentService:
-    """Reads comments and adds them. Whoever reads a suggestion may comment on it."""
+    """Reads comments and adds them. Whoever has pricing.read reads them all, and comments where
+    that scope reaches."""
 
     desk: PriceDeskService
 
@@ -41,6 +46,16 @@ class CommentService:
             page = SuggestionComments(connection).page(suggestion_id, after=after, limit=limit)
             names = read_actor_names(connection)
         return CommentPage(tuple(page), names)
+
+    def list_newest(self, suggestion_id: str, limit: int) -> CommentPage:
+        """Return the newest comments on a suggestion. Raises NotFound."""
+        with reading(self.desk.engine) as connection:
+            _find_suggestion(connection, suggestion_id)
+            comments = SuggestionComments(connection)
+            page = comments.newest(suggestion_id, limit)
+            n_older = comments.count(suggestion_id) - len(page)
+            names = read_actor_names(connection)
+        return CommentPage(tuple(page), names, n_older)
 
     def add(
         self, connection: sa.Connection, caller: Caller, suggestion_id: str, text: str

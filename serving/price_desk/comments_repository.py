@@ -44,3 +44,16 @@ class SuggestionComments:
         )
         rows = self._connection.execute(query.order_by(table.seq).limit(limit))
         return [Comment(*row) for row in rows]
+
+    def newest(self, suggestion_id: str, limit: int) -> list[Comment]:
+        """Return the newest comments on a suggestion, oldest first."""
+        table = suggestion_comments.c
+        query = sa.select(suggestion_comments).where(table.suggestion_id == suggestion_id)
+        rows = self._connection.execute(query.order_by(table.seq.desc()).limit(limit))
+        return [Comment(*row) for row in rows][::-1]
+
+    def count(self, suggestion_id: str) -> int:
+        """Return how many comments a suggestion has."""
+        table = suggestion_comments.c
+        query = sa.select(sa.func.count()).where(table.suggestion_id == suggestion_id)
+        return int(self._connection.execute(query).scalar_one())

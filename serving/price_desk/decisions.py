@@ -21,9 +21,9 @@ from features.contracts.errors import (
     PreconditionFailed,
     ShopwrightError,
 )
-from features.contracts.money import minor_digits, parse_amount, to_major, to_minor
+from features.contracts.money import to_major
 from features.database import lock
-from features.prices.guards import MAX_JUMP
+from features.prices.guards import MAX_JUMP, parse_price
 from serving.database.audit_log import Decider
 from serving.price_desk.activation import settle_due
 from serving.price_desk.approvals import (
@@ -42,7 +42,6 @@ from serving.price_desk.lifecycle import log_changes
 from serving.price_desk.repository import Suggestion, Suggestions, share_change
 
 _ACTED_ON = {"submit": ("suggested",)}  # by an action on a filter without status; else submitted
-MAX_PRICE_MINOR = 10**12
 
 
 @dataclass(frozen=True)
@@ -116,50 +115,52 @@ def edit(
     confirmation: a slipped decimal point.
     """
     suggestion = _prepare(connection, decider, suggestion_id, version)
-    if error := check_decidable(suggestion, decider, "edit"):
-        raise error
-    price_minor = parse_price(change.price, suggestion.currency)
-    share = _check_edit(suggestion, change, price_minor)
-    details = {**suggestion.details}
-    edited = replace(suggestion, suggested_price_minor=price_minor)
-    details.pop(CONFIRMED, None)
-    if broken := find_broken_rules(connection, decider, [edited]).get(suggestion.id):
-        if not change.confirmed:
-            raise BadInput(
-                f"{change.price} breaks {'; '.join(broken.values())}",
+    for refusal in edit_all(connection, decider, [(suggestion, change)]):
+        raise refusal.error
+    return Suggestions(connection).by_ids([suggestion.id])[0]
+
+
+def edit_all(
+    connection: sa.Connection, decider: Decider, edits: Sequence[tuple[Suggestion, PriceEdit]]
+) -> list[Refusal]:
+    """Replace the prices of different suggestions where that is possible, and return the others.
+
+    The desk is locked, and what is due has taken effect. The rules of today, and what they read of
+    the items, are read once.
+    """
+    errors: dict[str, ShopwrightError | None] = {}
+    edited: list[Suggestion] = []
+    for suggestion, change in edits:
+        try:
+            price_minor = _check_edit(suggestion, decider, change)
+            edited.append(replace(suggestion, suggested_price_minor=price_minor))
+        except ShopwrightError as error:
+            errors[suggestion.id] = error
+    broken = find_broken_rules(connection, decider, edited)
+    prices = {suggestion.id: suggestion.suggested_price_minor for suggestion in edited}
+    changed: list[Suggestion] = []
+    for suggestion, change in edits:
+        rules = broken.get(suggestion.id, {})
+        if suggestion.id in errors:
+            continue
+        if rules and not change.confirmed:
+            errors[suggestion.id] = BadInput(
+                f"{change.price} breaks {'; '.join(rules.values())}",
                 where="suggested_price",
                 hint="If that is meant, send confirm_large_change: true",
             )
-        details[CONFIRMED] = list(broken)
-    step = {
-        "rule": "edit",
-        "before_minor": suggestion.suggested_price_minor,
-        "after_minor": price_minor,
-        "hard": False,
-        "note": decider.reason or "set by hand",
-    }
-    repository = Suggestions(connection)
-    repository.change(
-        [suggestion.id],
-        decider.now,
-        status="submitted",
-        suggested_price_minor=price_minor,
-        share_change=share,
-        expected=sa.null(),
-        gain_minor=None,
-        binding_rule="edit",
-        waterfall=[*suggestion.waterfall, step],
-        details=details,
-        edited_by=decider.actor,
-        reason=decider.reason,
-        effective_from=change.effective_from or suggestion.effective_from,
-    )
+            continue
+        _store_edit(connection, decider, suggestion, prices[suggestion.id], change, list(rules))
+        changed.append(suggestion)
     logged = {
-        "from": to_major(suggestion.suggested_price_minor, suggestion.currency),
-        "to": to_major(price_minor, suggestion.currency),
+        suggestion.id: {
+            "from": to_major(suggestion.suggested_price_minor, suggestion.currency),
+            "to": to_major(prices[suggestion.id], suggestion.currency),
+        }
+        for suggestion in changed
     }
-    log_changes(connection, decider, "edit", [suggestion], {suggestion.id: logged})
-    return repository.by_ids([suggestion.id])[0]
+    log_changes(connection, decider, "edit", changed, logged)
+    return _list_refusals(errors)
 
 
 def decide_many(
@@ -336,34 +337,59 @@ def _list_refusals(errors: Mapping[str, ShopwrightError | None]) -> list[Refusal
     ]
 
 
-def _check_edit(suggestion: Suggestion, change: PriceEdit, price_minor: int) -> float:
-    """Return the share by which an edit moves the current price. Raises BadInput."""
+def _check_edit(suggestion: Suggestion, decider: Decider, change: PriceEdit) -> int:
+    """Return the price of an edit in minor units.
+
+    Raises BadInput for an impossible price, and Forbidden or Conflict where the suggestion cannot
+    be edited.
+    """
+    if error := check_decidable(suggestion, decider, "edit"):
+        raise error
+    price_minor = parse_price(change.price, suggestion.currency)
     if suggestion.kind == "promotion" and price_minor > suggestion.list_price_minor:
         raise BadInput("a promotion cannot cost more than the list price", where="suggested_price")
-    share = share_change(price_minor, suggestion.current_price_minor)
     if abs(find_suggestion_jump(suggestion, price_minor)) > MAX_JUMP and not change.confirmed:
         current = to_major(suggestion.current_price_minor, suggestion.currency)
+        share = share_change(price_minor, suggestion.current_price_minor)
         raise BadInput(
             f"{change.price} changes the current price of {current} by {share:+.0%}",
             where="suggested_price",
             hint="If that is meant, send confirm_large_change: true",
         )
-    return share
+    return price_minor
 
 
-def parse_price(price: str, currency: str, *, where: str = "suggested_price") -> int:
-    """Return a price in whole minor units, above zero and below a trillion of them."""
-    minor = to_minor(price, currency)
-    if not 0 < minor < MAX_PRICE_MINOR:
-        raise BadInput(
-            f"a price of {price} cannot be charged",
-            where=where,
-            hint="Give one above zero",
-        )
-    if parse_amount(price) != parse_amount(to_major(minor, currency)):
-        raise BadInput(
-            f"{price} {currency} is no whole amount",
-            where=where,
-            hint=f"{currency} has {minor_digits(currency)} digits after the point",
-        )
-    return minor
+def _store_edit(
+    connection: sa.Connection,
+    decider: Decider,
+    suggestion: Suggestion,
+    price_minor: int,
+    change: PriceEdit,
+    broken: list[str],
+) -> None:
+    """Replace the price of a suggestion; `broken` are the rules that it is confirmed to break."""
+    details = {**suggestion.details, CONFIRMED: broken}
+    if not broken:
+        del details[CONFIRMED]
+    step = {
+        "rule": "edit",
+        "before_minor": suggestion.suggested_price_minor,
+        "after_minor": price_minor,
+        "hard": False,
+        "note": decider.reason or "set by hand",
+    }
+    Suggestions(connection).change(
+        [suggestion.id],
+        decider.now,
+        status="submitted",
+        suggested_price_minor=price_minor,
+        share_change=share_change(price_minor, suggestion.current_price_minor),
+        expected=sa.null(),
+        gain_minor=None,
+        binding_rule="edit",
+        waterfall=[*suggestion.waterfall, step],
+        details=details,
+        edited_by=decider.actor,
+        reason=decider.reason,
+        effective_from=change.effective_from or suggestion.effective_from,
+    )

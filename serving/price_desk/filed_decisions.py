@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 import sqlalchemy as sa
 
 from features.contracts.errors import Conflict, NotFound, ShopwrightError
+from features.contracts.money import to_minor
 from features.database import lock, transaction
 from serving.access import Caller
 from serving.database.audit_log import Decider
 from serving.price_desk.activation import settle_due
 from serving.price_desk.approvals import Beginnings
 from serving.price_desk.decision_files import FileDecision
-from serving.price_desk.decisions import PriceEdit, decide_many, edit
+from serving.price_desk.decisions import PriceEdit, decide_many, edit_all
 from serving.price_desk.repository import Suggestion, Suggestions
 from serving.price_desk.service import PriceDeskService
 from serving.price_desk.states import find_scope
@@ -128,12 +129,9 @@ class _Work:
                 continue
             by = replace(by, reason=reason)
             if action == "edit":
-                for one in rows:
-                    outcome = self._edit(connection, by, one, before.get(one.suggestion_id))
-                    if isinstance(outcome, int):
-                        prices[one.row] = outcome
-                    else:
-                        errors[one.row] = outcome
+                edited, refused = self._edit_group(connection, by, rows)
+                prices |= edited
+                errors |= refused
             else:
                 errors |= self._decide_group(connection, by, action, rows)
         return DecidedFile(
@@ -143,22 +141,34 @@ class _Work:
             )
         )
 
-    def _edit(
-        self,
-        connection: sa.Connection,
-        decider: Decider,
-        one: FileDecision,
-        suggestion: Suggestion | None,
-    ) -> int | ShopwrightError:
-        """Return the price that a suggestion gets, or why it gets none."""
-        if suggestion is None:
-            return NotFound(f"no suggestion {one.suggestion_id!r}")
-        try:
-            price = parse_sheet_amount(one.price_text, suggestion.currency, one.decimal_mark)
-            change = PriceEdit(price, confirmed=self.confirmed)
-            return edit(connection, decider, suggestion.id, change).suggested_price_minor
-        except ShopwrightError as error:
-            return error
+    def _edit_group(
+        self, connection: sa.Connection, decider: Decider, rows: Sequence[FileDecision]
+    ) -> tuple[dict[int, int], dict[int, ShopwrightError]]:
+        """Edit rows together; returns the prices that suggestions get, and why others get none."""
+        # Rows that were decided before these may have superseded some.
+        present = Suggestions(connection).by_ids([one.suggestion_id for one in rows])
+        by_id = {suggestion.id: suggestion for suggestion in present}
+        errors: dict[int, ShopwrightError] = {}
+        edits: dict[int, tuple[Suggestion, PriceEdit]] = {}
+        for one in rows:
+            suggestion = by_id.get(one.suggestion_id)
+            if suggestion is None:
+                errors[one.row] = NotFound(f"no suggestion {one.suggestion_id!r}")
+                continue
+            try:
+                price = parse_sheet_amount(one.price_text, suggestion.currency, one.decimal_mark)
+                edits[one.row] = suggestion, PriceEdit(price, confirmed=self.confirmed)
+            except ShopwrightError as error:
+                errors[one.row] = error
+        rows_by_id = {suggestion.id: row for row, (suggestion, _) in edits.items()}
+        for refusal in edit_all(connection, decider, list(edits.values())):
+            errors[rows_by_id[refusal.suggestion_id]] = refusal.error
+        prices = {
+            row: to_minor(change.price, suggestion.currency)
+            for row, (suggestion, change) in edits.items()
+            if row not in errors
+        }
+        return prices, errors
 
     def _decide_group(
         self, connection: sa.Connection, decider: Decider, action: str, rows: list[FileDecision]

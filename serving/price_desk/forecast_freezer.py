@@ -56,7 +56,6 @@ class ForecastFreezer:
             elasticity=_find_elasticity(pricing, frozen.item_ids, zone),
             price_minor=_fill_prices(connection, frozen, zone),
         )
-        tax = self.settings.zone(zone)
         about = ForecastSet(
             id=make_set_id(),
             zone=zone,
@@ -65,7 +64,7 @@ class ForecastFreezer:
             pricing_version=pricing_key.version,
             pricing_run_id=pricing_key.run_id,
             made_at=self.clock.now(),
-            tax_divisor=1 + tax.tax_rate if tax.prices_include_tax else 1.0,
+            tax_divisor=self.settings.zone(zone).tax_divisor,
         )
         ForecastSets(connection).add(about, frozen.to_bytes())
         return about.id

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 
 from configs.settings import Settings
 from features.contracts.errors import BadInput, ShopwrightError
+from features.prices.guards import parse_price
 from serving.price_desk.checked_prices import ProposedPrice
-from serving.price_desk.decisions import parse_price
 from serving.sheet_reading import FilledSheet, SheetRow, clean_id, parse_sheet_amount, read_sheet
 
 ITEM, ZONE, REASON = "item_id", "zone", "reason"

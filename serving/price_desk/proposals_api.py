@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.contracts.errors import BadInput
 from features.contracts.tables import DEFAULT_ZONE
+from features.prices.guards import parse_price
 from serving.field_types import Id, Money, ReasonRequest, Text, Time
 from serving.http.auth import Caller, require
 from serving.http.bodies import LargeBodyRoute
@@ -17,7 +18,6 @@ from serving.http.dependencies import inject
 from serving.http.idempotency import Write
 from serving.http.parameters import allow_only, check_text, parse_instant
 from serving.price_desk.checked_prices import ProposedPrice
-from serving.price_desk.decisions import parse_price
 from serving.price_desk.price_files import read_prices
 from serving.price_desk.proposal_documents import ProposalResponse, describe_proposal
 from serving.price_desk.proposals import (

@@ -96,16 +96,13 @@ class RunDifference:
     @property
     def prices_minor(self) -> tuple[int, int]:
         """The price of the item by the first run and by the second."""
-        first, second = _find_price(self.first), _find_price(self.second)
-        return first or 0, second or 0
+        return _find_price(self.first), _find_price(self.second)
 
 
-def _find_price(item: RunItem) -> int | None:
-    return (
-        item.current_price_minor
-        if item.suggested_price_minor is None
-        else (item.suggested_price_minor)
-    )
+def _find_price(item: RunItem) -> int:
+    """Return the price at which a run leaves an item; 0 where the ledger has none."""
+    kept = item.current_price_minor or 0
+    return kept if item.suggested_price_minor is None else item.suggested_price_minor
 
 
 def count_reasons(items: Sequence[RunItem]) -> Counter[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -44,14 +44,19 @@ def compute_scenario(
     rules: PricingRules,
     presets: Mapping[str, PricingRules],
     at: datetime,
+    refuse_stopped: Callable[[], None],
 ) -> tuple[ScenarioOutcome, PreparedRun]:
     """Return what other rules than those of `inputs` would do to a zone, and the run to file.
 
-    Raises Conflict where the zone has no prices yet.
+    `refuse_stopped` is called between the steps that take long, and raises where the outcome is not
+    wanted any more. Raises Conflict where the zone has no prices yet.
     """
+    refuse_stopped()
     run = compute_run(replace(inputs, rules=rules, presets=presets), zone)
+    refuse_stopped()
     is_today = rules == inputs.rules and dict(presets) == dict(inputs.presets)
     today = run if is_today else compute_run(inputs, zone)
+    refuse_stopped()
     with reading(inputs.engine) as connection:
         waiting = _read_waiting(connection, zone)
     record = describe_run(inputs.settings, run, at)

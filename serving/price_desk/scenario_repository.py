@@ -17,6 +17,7 @@ from serving.price_desk.scenario_types import ScenarioOutcome, read_outcome, wri
 KEPT = 200
 # Scenarios of a zone that can still be filed.
 KEPT_PAYLOADS = 10
+_PROCESS = "process"  # beside the order, in what is stored of it: who computes it
 RUNNING, DONE, FAILED, FILED = "running", "done", "failed", "filed"
 
 
@@ -35,6 +36,18 @@ class ScenarioOrder:
     horizon_weeks: int | None = None
     values: Mapping[str, Any] | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewScenario:
+    """A scenario to compute, and the process that will; times as in Scenario."""
+
+    id: str
+    order: ScenarioOrder
+    created_by: str
+    process: str
+    created_at: datetime
+    begun_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,30 +82,30 @@ class Scenarios:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def add(
-        self, scenario_id: str, order: ScenarioOrder, author: str, now: datetime, at: datetime
-    ) -> None:
+    def add(self, scenario: NewScenario) -> None:
         """Store a scenario that is being computed, and remove what is beyond those kept."""
+        order = scenario.order
         self._connection.execute(
             price_scenarios.insert().values(
-                id=scenario_id,
+                id=scenario.id,
                 zone=order.zone,
-                request=vars(order),
+                request={**vars(order), _PROCESS: scenario.process},
                 status=RUNNING,
-                created_by=author,
-                created_at=now,
-                begun_at=at,
+                created_by=scenario.created_by,
+                created_at=scenario.created_at,
+                begun_at=scenario.begun_at,
             )
         )
         self._remove_old(order.zone)
 
     def finish(self, scenario_id: str, outcome: ScenarioOutcome, payload: bytes) -> bool:
         """Store what a running scenario would do; returns whether it was still running."""
-        return self._end(scenario_id, status=DONE, outcome=write_outcome(outcome), payload=payload)
+        values = {"outcome": write_outcome(outcome), "payload": payload}
+        return self._move(scenario_id, RUNNING, status=DONE, **values)
 
     def fail(self, scenario_id: str, problem: str) -> bool:
         """Store why a running scenario has no outcome; returns whether it was still running."""
-        return self._end(scenario_id, status=FAILED, problem=problem)
+        return self._move(scenario_id, RUNNING, status=FAILED, problem=problem)
 
     def fail_begun_before(self, at: datetime, problem: str) -> None:
         """Fail the scenarios that run for too long: since before `at`."""
@@ -100,18 +113,20 @@ class Scenarios:
         late = price_scenarios.update().where(table.status == RUNNING, table.begun_at < at)
         self._connection.execute(late.values(status=FAILED, problem=problem))
 
-    def mark_filed(self, scenario_id: str, run_id: str, author: str) -> None:
-        """Store the run that a scenario was filed as."""
-        self._connection.execute(
-            price_scenarios.update()
-            .where(price_scenarios.c.id == scenario_id)
-            .values(status=FILED, run_id=run_id, filed_by=author)
-        )
+    def mark_filed(self, scenario_id: str, run_id: str, author: str) -> bool:
+        """Store the run that a done scenario was filed as; returns whether it was done still."""
+        return self._move(scenario_id, DONE, status=FILED, run_id=run_id, filed_by=author)
 
     def count_running(self) -> int:
         """Return how many scenarios are being computed."""
         query = sa.select(sa.func.count()).where(price_scenarios.c.status == RUNNING)
         return int(self._connection.execute(query).scalar_one())
+
+    def list_running(self) -> dict[str, str]:
+        """Return the processes that compute scenarios, by the ids of these."""
+        query = sa.select(price_scenarios.c.id, price_scenarios.c.request)
+        rows = self._connection.execute(query.where(price_scenarios.c.status == RUNNING))
+        return {row.id: row.request[_PROCESS] for row in rows if _PROCESS in row.request}
 
     def get(self, scenario_id: str) -> Scenario | None:
         """Return the scenario with this id."""
@@ -134,9 +149,10 @@ class Scenarios:
             query = query.where(price_scenarios.c.seq < before)
         return [_build(row) for row in self._connection.execute(query).mappings()]
 
-    def _end(self, scenario_id: str, **values: object) -> bool:
+    def _move(self, scenario_id: str, source: str, **values: object) -> bool:
+        """Change a scenario that is in the status `source`; returns whether it was."""
         table = price_scenarios.c
-        statement = price_scenarios.update().where(table.id == scenario_id, table.status == RUNNING)
+        statement = price_scenarios.update().where(table.id == scenario_id, table.status == source)
         return self._connection.execute(statement.values(**values)).rowcount == 1
 
     def _remove_old(self, zone: str) -> None:
@@ -157,9 +173,10 @@ def _select() -> sa.Select[tuple[object, ...]]:
 
 def _build(row: sa.RowMapping) -> Scenario:
     stored = row["outcome"]
+    request = {name: value for name, value in row["request"].items() if name != _PROCESS}
     values = {name: value for name, value in row.items() if name not in ("request", "outcome")}
     return Scenario(
         **values,
-        order=ScenarioOrder(**row["request"]),
+        order=ScenarioOrder(**request),
         outcome=None if stored is None else read_outcome(stored),
     )

@@ -1,17 +1,19 @@
 """Scenarios: what a zone's prices would be under other rules, computed before anything is filed.
 
 They are computed one after the other on a thread of their own, and stored: any process shows and
-files them. What is filed is what was shown.
+files them. What is filed is what was shown. Where a server stops, what it has not computed yet has
+failed.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -38,10 +40,12 @@ from serving.price_desk.scenario_repository import (
     FAILED,
     FILED,
     RUNNING,
+    NewScenario,
     Scenario,
     ScenarioOrder,
     Scenarios,
 )
+from serving.price_desk.scenario_worker import Interrupted, ScenarioWorker, has_ended, name_process
 from serving.price_desk.served_inputs import NamedRules
 from serving.price_desk.service import PriceDeskService
 from serving.pricing_rules.present_rules import PresentRules, build_rules
@@ -55,13 +59,37 @@ SCOPE = "pricing.propose"
 MAX_RUNNING = 4  # in all processes
 MAX_WEEKS = 52
 TIME_LIMIT = timedelta(minutes=10)
-_LATE = "it was not done within ten minutes"
 # Prices and stock have moved on after this time.
 VALID_FOR = timedelta(days=1)
+_PATIENCE_SECONDS = 5.0
+_LATE = "it was not done within ten minutes"
+_STOPPED = "the server that computed it was stopped; compute it again"
+_ENDED = "the server that computed it ended; compute it again"
+_PRICES_KEPT = 8  # scenarios whose prices a process keeps unpacked
 
 
-def _make_workers() -> Executor:
-    return ThreadPoolExecutor(1, thread_name_prefix="scenarios")
+class NewPrices:
+    """The prices of the scenarios that were looked at last, by item. Safe to share between threads.
+
+    What a scenario would do never changes, and to unpack it takes long.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._prices: dict[str, Mapping[str, int]] = {}
+
+    def get(self, scenario_id: str) -> Mapping[str, int] | None:
+        with self._lock:
+            prices = self._prices.pop(scenario_id, None)
+            if prices is not None:
+                self._prices[scenario_id] = prices  # the last one is the newest
+            return prices
+
+    def put(self, scenario_id: str, prices: Mapping[str, int]) -> None:
+        with self._lock:
+            self._prices[scenario_id] = prices
+            while len(self._prices) > _PRICES_KEPT:
+                del self._prices[next(iter(self._prices))]
 
 
 @dataclass(frozen=True)
@@ -69,11 +97,14 @@ class ScenarioService:
     """Computes, shows and files scenarios.
 
     read_inputs   what a zone's prices are computed from under named rules (ServedInputs.read_zone)
+    unfinished    the ids of those that this process computes or will compute
     """
 
     desk: PriceDeskService
     read_inputs: Callable[[str, NamedRules], PricingInputs]
-    workers: Executor = field(default_factory=_make_workers)
+    worker: ScenarioWorker = field(default_factory=ScenarioWorker)
+    unfinished: set[str] = field(default_factory=set)
+    new_prices: NewPrices = field(default_factory=NewPrices)
 
     def start(self, caller: Caller, order: ScenarioOrder) -> Scenario:
         """Begin to compute a scenario; it is stored as running at once.
@@ -87,7 +118,7 @@ class ScenarioService:
         with transaction(desk.engine) as connection:
             refuse_unknown_zone(desk.settings, connection, order.zone)
             present = PresentRules.read(desk.settings, connection)
-            today, draft = _name_present(present, order.rules), _name_draft(present, order)
+            today, draft = NamedRules.find(present, order.rules), _name_draft(present, order)
             lock(connection, "price_scenarios")
             scenarios = Scenarios(connection)
             at = desk.system_clock.now()
@@ -98,9 +129,42 @@ class ScenarioService:
                     hint="Wait until one of them is done",
                     retry_after_seconds=10,
                 )
-            scenarios.add(scenario_id, order, caller.id, desk.clock.now(), at)
-        self.workers.submit(self._compute, scenario_id, order.zone, today, draft)
+            scenarios.add(
+                NewScenario(
+                    id=scenario_id,
+                    order=order,
+                    created_by=caller.id,
+                    process=name_process(),
+                    created_at=desk.clock.now(),
+                    begun_at=at,
+                )
+            )
+        self.unfinished.add(scenario_id)
+        self.worker.submit(partial(self._compute, scenario_id, order.zone, today, draft))
         return self.read(scenario_id)
+
+    def fail_interrupted(self) -> None:
+        """Mark as failed what no process computes any more. For the start of a server."""
+        latest_begin = self.desk.system_clock.now() - TIME_LIMIT
+        with transaction(self.desk.engine) as connection:
+            scenarios = Scenarios(connection)
+            scenarios.fail_begun_before(latest_begin, _LATE)
+            for scenario_id, process in scenarios.list_running().items():
+                if has_ended(process):
+                    scenarios.fail(scenario_id, _ENDED)
+
+    def close(self, patience: float = _PATIENCE_SECONDS) -> None:
+        """Stop computing; what is not done has failed. For the end of a server, which waits for no
+        longer than `patience`."""
+        unfinished = list(self.unfinished)
+        if unfinished:
+            try:
+                with transaction(self.desk.engine) as connection:
+                    for scenario_id in unfinished:
+                        Scenarios(connection).fail(scenario_id, _STOPPED)
+            except Exception:  # the rest of the server must stop too
+                log.exception("scenarios %s could not be marked as failed", ", ".join(unfinished))
+        self.worker.stop(patience)
 
     def read(self, scenario_id: str) -> Scenario:
         """Return a scenario as far as it is. Raises NotFound."""
@@ -121,22 +185,26 @@ class ScenarioService:
             page = Scenarios(connection).page(zone, before=before, limit=limit)
         return [self._stop_late(scenario) for scenario in page]
 
-    def find_prices(self, scenario_id: str, item_ids: Sequence[str]) -> dict[str, int]:
-        """Return the prices that a scenario would change among these items, in minor units; none
+    def find_prices(self, scenario_id: str, item_ids: Sequence[str]) -> dict[str, int] | None:
+        """Return the prices that a scenario would change among these items, in minor units; None
         where they are not kept any more."""
+        prices = self.new_prices.get(scenario_id)
+        if prices is None:
+            prices = self._read_new_prices(scenario_id)
+            if prices is None:
+                return None
+            self.new_prices.put(scenario_id, prices)
+        return {item_id: prices[item_id] for item_id in item_ids if item_id in prices}
+
+    def _read_new_prices(self, scenario_id: str) -> Mapping[str, int] | None:
         from serving.price_desk.scenario_outcome import unpack_run
 
         with reading(self.desk.engine) as connection:
             payload = Scenarios(connection).read_payload(scenario_id)
         if payload is None:
-            return {}
-        wanted = frozenset(item_ids)
+            return None
         drafts = unpack_run(payload).drafts
-        return {
-            draft.item_id: draft.suggested_price_minor
-            for draft in drafts
-            if draft.item_id in wanted
-        }
+        return {draft.item_id: draft.suggested_price_minor for draft in drafts}
 
     def file(
         self,
@@ -181,7 +249,8 @@ class ScenarioService:
         PricingRuns(connection).add(
             replace(run.record, totals=totals, recorded_at=decider.at), run.outcomes
         )
-        scenarios.mark_filed(scenario_id, run.record.id, decider.actor)
+        if not scenarios.mark_filed(scenario_id, run.record.id, decider.actor):
+            raise Conflict("this scenario is not done any more", hint="Compute another one")
         return _require(scenarios.get(scenario_id), scenario_id)
 
     def _stop_late(self, scenario: Scenario) -> Scenario:
@@ -199,24 +268,33 @@ class ScenarioService:
             inputs = self.read_inputs(zone, today)
             inputs = replace(inputs, versions={**inputs.versions, "rules": draft.version})
             outcome, run = compute_scenario(
-                inputs, zone, draft.rules, draft.presets, self.desk.system_clock.now()
+                inputs,
+                zone,
+                draft.rules,
+                draft.presets,
+                self.desk.system_clock.now(),
+                self.worker.refuse_stopped,
             )
             payload = pack_run(run)
+            latest_begin = self.desk.system_clock.now() - TIME_LIMIT
             with transaction(self.desk.engine) as connection:
-                Scenarios(connection).finish(scenario_id, outcome, payload)
+                scenarios = Scenarios(connection)
+                scenarios.fail_begun_before(latest_begin, _LATE)
+                scenarios.finish(scenario_id, outcome, payload)
+        except Interrupted:
+            self._fail(scenario_id, _STOPPED)
         except Exception as error:  # it is shown with the scenario
             problem = str(error)
             if not isinstance(error, ShopwrightError):
                 log.exception("scenario %s failed", scenario_id)
                 problem = "something failed that was not foreseen; the log of the server says what"
-            with transaction(self.desk.engine) as connection:
-                Scenarios(connection).fail(scenario_id, problem)
+            self._fail(scenario_id, problem)
+        finally:
+            self.unfinished.discard(scenario_id)
 
-
-def _name_present(present: PresentRules, name: str) -> NamedRules:
-    """Return the rules of a name as they are valid now. Raises UnknownName."""
-    rules = present.load(name)
-    return NamedRules(name, rules, present.load_presets(rules), present.describe_version(name))
+    def _fail(self, scenario_id: str, problem: str) -> None:
+        with transaction(self.desk.engine) as connection:
+            Scenarios(connection).fail(scenario_id, problem)
 
 
 def _name_draft(present: PresentRules, order: ScenarioOrder) -> NamedRules:

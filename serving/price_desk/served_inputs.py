@@ -53,6 +53,12 @@ class NamedRules:
     presets: Mapping[str, PricingRules]
     version: str
 
+    @classmethod
+    def find(cls, present: PresentRules, name: str) -> NamedRules:
+        """Return the rules of a name as they are valid now. Raises UnknownName."""
+        rules = present.load(name)
+        return cls(name, rules, present.load_presets(rules), present.describe_version(name))
+
 
 @dataclass(frozen=True)
 class ServedInputs:
@@ -70,14 +76,7 @@ class ServedInputs:
         """
         with reading(self.engine) as connection:
             present_rules = PresentRules.read(self.settings, connection)
-        rules = present_rules.load(DEFAULT_RULES)
-        named = NamedRules(
-            DEFAULT_RULES,
-            rules,
-            present_rules.load_presets(rules),
-            present_rules.describe_version(DEFAULT_RULES),
-        )
-        return self._read(zone, item_ids, named)
+        return self._read(zone, item_ids, NamedRules.find(present_rules, DEFAULT_RULES))
 
     def read_zone(self, zone: str, named: NamedRules) -> PricingInputs:
         """Return what the prices of a zone are computed from. Raises Unavailable without a champion

@@ -27,7 +27,7 @@ def tabulate_suggestions(
 
     def read_rows() -> Iterator[list[Cell]]:
         for suggestion in _iterate_suggestions(connection, criteria):
-            row = _Row(suggestion, find_net_share(settings, suggestion.zone), names)
+            row = _Row(suggestion, settings.zone(suggestion.zone).net_share, names)
             yield [read(row) for read in _COLUMNS.values()]
 
     return Sheet(tuple(_COLUMNS), read_rows())
@@ -40,12 +40,6 @@ def _iterate_suggestions(
     while page := Suggestions(connection).matching(criteria, after=after, limit=_PAGE):
         yield from page
         after = page[-1].seq
-
-
-def find_net_share(settings: Settings, zone: str) -> float:
-    """Return the share of a price that is left without tax."""
-    tax = settings.zone(zone)
-    return 1 / (1 + tax.tax_rate) if tax.prices_include_tax else 1.0
 
 
 def compute_margin(

@@ -68,13 +68,12 @@ def read_item_terms(
     own_currency = tax.currency == settings.currency
     cost_zones = list(dict.fromkeys([DEFAULT_ZONE, zone])) if own_currency else [zone]
     costs = _latest_costs(facts, cost_zones, now)
-    net = 1 / (1 + tax.tax_rate) if tax.prices_include_tax else 1.0
     terms = {}
     for item_id, price in prices.items():
         row = items.get(item_id, {})
         known = costs.get(item_id, row.get("unit_cost_minor") if own_currency else None)
         list_price = (opening or {}).get(item_id) or price.list_price_minor
-        assumed = list_price * net * (1 - settings.assumed_margin)
+        assumed = list_price * tax.net_share * (1 - settings.assumed_margin)
         terms[item_id] = ItemTerms(
             item_id=item_id,
             title=row.get("title"),

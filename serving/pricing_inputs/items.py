@@ -220,7 +220,7 @@ def _build_item(
         current_price_minor=price.offer_price_minor,
         unit_cost_minor=term.unit_cost_minor,
         cost_source="assumed" if term.cost_assumed else "known",
-        tax_divisor=1 + tax.tax_rate if tax.prices_include_tax else 1.0,
+        tax_divisor=tax.tax_divisor,
         units_p10=float(forecast.p10[row]),
         units_p50=float(forecast.p50[row]),
         units_p90=float(forecast.p90[row]),

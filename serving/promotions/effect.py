@@ -200,8 +200,7 @@ class PromotionEffectService:
             item_ids = [item.item_id for item in promotion.items]
             prices = Ledger(connection).find_current(item_ids, zone, begins_at)
         costs = read_item_terms(facts, self.settings, prices, zone, begins_at)
-        tax = self.settings.zone(zone)
-        divisor = 1 + tax.tax_rate if tax.prices_include_tax else 1.0
+        divisor = self.settings.zone(zone).tax_divisor
         usual = {item.item_id: item.current_price_minor for item in promotion.items}
         units = sum(row["units"] for row in rows)
         revenue = sum(row["amount_minor"] for row in rows) / divisor

@@ -35,6 +35,7 @@ from serving.price_desk.proposals import ProposalService
 from serving.price_desk.repository import Suggestions
 from serving.price_desk.served_inputs import ServedInputs
 from serving.price_desk.service import PriceDeskService
+from tests.shops.clocks import MovingClock
 from tests.shops.event_tables import make_table
 from tests.shops.executors import AtOnce
 from tests.shops.fitted_responses import make_fitted_response
@@ -49,16 +50,6 @@ WEEKLY, COST = 10.0, 60
 ELASTICITY, ERROR = -1.0, 0.1
 RULES = PricingRules(endings=(), max_change=0.2, tried_margin=0.5, max_over_list=0.5)
 BEN = Caller("ben", "Ben", frozenset(SCOPES))
-
-
-@dataclass
-class MovingClock:
-    """A clock that stands still until a test moves it."""
-
-    at: datetime
-
-    def now(self) -> datetime:
-        return self.at
 
 
 class TeaModels:

@@ -1,4 +1,4 @@
-"""Clocks of tests: one that stands still, and that of the system."""
+"""Clocks of tests: one that stands still, one that a test moves, and that of the system."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ from features.contracts.clock import SystemClock
 @dataclass(frozen=True)
 class FixedClock:
     """The same instant at every call."""
+
+    at: datetime
+
+    def now(self) -> datetime:
+        return self.at
+
+
+@dataclass
+class MovingClock:
+    """A clock that stands still until a test moves it."""
 
     at: datetime
 

@@ -1,4 +1,4 @@
-"""Executors of tests: work that is done at once, or never."""
+"""Executors of tests: work that is done at once."""
 
 from __future__ import annotations
 
@@ -12,10 +12,3 @@ class AtOnce(Executor):
         done = Future()
         done.set_result(fn(*args, **kwargs))
         return done
-
-
-class Never(Executor):
-    """Does no work."""
-
-    def submit(self, fn, /, *args, **kwargs):
-        return Future()

@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 
 import httpx
@@ -41,7 +41,7 @@ from serving.promotions.effect import PromotionEffectService
 from serving.promotions.service import PromotionService
 from serving.what_if import api as what_if
 from serving.what_if.service import WhatIfService
-from tests.shops.clocks import FixedClock
+from tests.shops.clocks import FixedClock, MovingClock
 from tests.shops.event_tables import make_table
 from tests.shops.fitted_responses import make_fitted_response
 from tests.shops.price_desk import NOW, SYSTEM_NOW, make_opening_price
@@ -61,16 +61,6 @@ PEOPLE = {
     "reader": ("pricing.read",),
     "shop": ("storefront",),
 }
-
-
-@dataclass
-class MovingClock:
-    """A business clock that stands still until a test moves it."""
-
-    at: datetime
-
-    def now(self) -> datetime:
-        return self.at
 
 
 class DeskModels:

@@ -176,7 +176,7 @@ def _measure_margins(
     divisor = np.ones(len(zones))
     for zone in set(zones.tolist()):
         tax = settings.zone(zone)
-        divisor[zones == zone] = 1 + tax.tax_rate if tax.prices_include_tax else 1.0
+        divisor[zones == zone] = tax.tax_divisor
     known = np.isfinite(log_list) & (costs > 0)
     net_price = np.exp(np.where(known, log_list, 0.0)) / divisor[:, None]
     margin = np.where(known, 1 - costs / net_price, 0.0).sum(1) / np.maximum(known.sum(1), 1)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from nicegui import events, ui
 
 from features.contracts.errors import ShopwrightError
-from serving.console.parts import Column, name_element, show_heading, show_table
+from serving.console.bulk_sheet import explain_undo
+from serving.console.dialogs import QuickDialog
+from serving.console.parts import Column, name_element, show_heading, show_table, show_upload
 from serving.console.section import show_error, show_skeleton
 from serving.console.visit import Visit
 from serving.price_desk.actions import DeskActions
@@ -20,7 +22,6 @@ from serving.price_desk.filed_decisions import (
     preview_file,
 )
 
-_MAX_FILE_BYTES = 10_000_000
 _SHOWN = 100
 
 
@@ -38,23 +39,18 @@ class DecisionFileSheet:
         texts = self.visit.texts
         heading = texts.get("decisions.name")
         with (
-            ui.dialog() as self.dialog,
+            QuickDialog() as self.dialog,
             ui.card().classes("sheet wide-sheet").props("role=dialog aria-modal=true") as card,
         ):
             name_element(card, heading)
             show_heading(heading)
             ui.label(texts.get("decisions.hint")).classes("muted")
-            ui.upload(
-                label=texts.get("propose.choose_file"),
-                on_upload=self._upload,
-                auto_upload=True,
-                max_file_size=_MAX_FILE_BYTES,
-            ).props('accept=".csv,.xlsx" flat bordered')
+            show_upload(self.visit, self._upload)
             self.result = ui.element("div").classes("section").props("aria-live=polite")
             with ui.element("div").classes("actions"):
                 self.button = ui.button(texts.get("decisions.decide"), on_click=self._decide)
                 self.button.props("unelevated").disable()
-                ui.button(texts.get("frame.cancel"), on_click=self.dialog.close).props("flat")
+                self.dialog.add_close(texts.get("frame.cancel"))
         self.dialog.open()
         decided: DecidedFile | None = await self.dialog
         self.dialog.delete()
@@ -77,7 +73,7 @@ class DecisionFileSheet:
         with self.result:
             show_skeleton(4, visit.texts.get("frame.loading"))
         try:
-            decided = await visit.write(
+            decided = await visit.check(
                 preview_file,
                 visit.server.price_desk,
                 visit.caller,
@@ -101,6 +97,9 @@ class DecisionFileSheet:
         if refused:
             parts.append(texts.get("decisions.n_refused", n=refused))
         ui.label(" · ".join(parts)).classes("reason")
+        for name in sorted(counts):
+            text = f"{texts.get(f'decisions.{name}')}: {explain_undo(self.visit, name)}"
+            ui.label(text).classes("muted")
         if any(row.error is not None and row.decision.action == "edit" for row in decided.rows):
             ui.checkbox(
                 texts.get("decisions.confirm"), value=self.confirmed, on_change=self._confirm

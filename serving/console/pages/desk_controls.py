@@ -138,17 +138,24 @@ class ApprovalRulesSection:
 
     async def _edit(self, rule: ApprovalRule | None) -> None:
         visit, texts = self._visit, self._visit.texts
+        try:
+            categories = await visit.read(visit.server.catalogue.list_categories)
+        except ShopwrightError as error:
+            notify_problem(visit, error)
+            return
         approved = await show_form(
             visit,
             texts.get("controls.rules"),
-            partial(self._build_form, rule),
+            partial(self._build_form, rule, categories),
             confirm=texts.get("frame.save"),
         )
         if approved is not None:
             notify_done(visit, texts.get("controls.rule_saved", n=approved))
             await self._section.refresh()
 
-    def _build_form(self, rule: ApprovalRule | None) -> Callable[[], Awaitable[int]]:
+    def _build_form(
+        self, rule: ApprovalRule | None, known: Sequence[str]
+    ) -> Callable[[], Awaitable[int]]:
         """Build the fields of a rule, new or known; return what saves it."""
         visit, texts = self._visit, self._visit.texts
 
@@ -166,7 +173,7 @@ class ApprovalRulesSection:
         ).props("dense outlined options-dense")
         profit = add_field("min_profit", f"{rule.min_profit_p10:g}" if rule else "0")
         categories = ui.select(
-            sorted({*visit.server.catalogue.list_categories(), *(rule.categories if rule else ())}),
+            sorted({*known, *(rule.categories if rule else ())}),
             value=list(rule.categories) if rule else [],
             multiple=True,
             label=texts.get("queue.filter_category"),

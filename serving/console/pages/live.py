@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from features.contracts.errors import ShopwrightError
+from serving.console.bulk_sheet import open_refusals
 from serving.console.effect_parts import (
     MEASURED,
     add_warnings,
@@ -29,7 +30,7 @@ from serving.console.parts import (
     show_table,
 )
 from serving.console.queue_rows import find_effect, write_gain
-from serving.console.section import Section, show_empty
+from serving.console.section import Section, show_empty, show_error
 from serving.console.texts import UNKNOWN
 from serving.price_desk.actions import DeskActions
 from serving.price_desk.filters import SuggestionFilter, SuggestionSort
@@ -80,7 +81,13 @@ class _Live:
     async def _build_batches(self) -> None:
         """Offer the runs and proposals with live changes."""
         visit, texts = self._visit, self._visit.texts
-        runs = await visit.read(visit.server.effects.list_runs, visit.zone)
+        self._batches.clear()
+        try:
+            runs = await visit.read(visit.server.effects.list_runs, visit.zone)
+        except Exception as error:
+            with self._batches:
+                show_error(visit, error, self._build_batches)
+            return
         names = list(dict.fromkeys([*([self._run] if self._run else []), *runs]))
         if not names:
             return
@@ -141,6 +148,7 @@ class _Live:
         """Measure the changes that are shown, and the chosen batch: that takes a moment."""
         visit, texts = self._visit, self._visit.texts
         cells = dict(self._cells)
+        together.clear()
 
         def read() -> tuple[dict[str, ChangeEffect], GroupEffect | None]:
             batch = read_batch(visit, self._run) if self._run else None
@@ -148,8 +156,9 @@ class _Live:
 
         try:
             effects, batch = await visit.read(read)
-        except ShopwrightError as error:
-            notify_problem(visit, error)
+        except Exception as error:
+            with together:
+                show_error(visit, error, partial(self._fill_effects, page, together))
             effects, batch = {}, None
         for suggestion in page.suggestions:
             label, verdict = cells[suggestion.id]
@@ -244,9 +253,8 @@ class _Live:
         except ShopwrightError as error:
             notify_problem(visit, error)
             return
-        if result.refused:
-            notify_problem(visit, result.refused[0].error)
         notify_done(visit, texts.get("live.rolled_back_batch", n=len(result.restored)))
+        open_refusals(visit, result.refused, texts.get("live.price_change"))
         await self._section.refresh()
 
     async def _roll_back(self, suggestion: Suggestion) -> None:

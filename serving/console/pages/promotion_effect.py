@@ -8,7 +8,7 @@ from functools import partial
 from nicegui import ui
 
 from features.contracts.pricing import Band
-from serving.console.effect_parts import show_verdict_badge, write_band, write_value
+from serving.console.effect_parts import show_verdict_badge, write_value
 from serving.console.parts import Column, show_heading, show_table
 from serving.console.queue_rows import QUANTITIES
 from serving.console.section import Section
@@ -58,7 +58,9 @@ def _show_sales(visit: Visit, effect: PromotionEffect) -> None:
         return write_value(getattr(effect.sold, name), texts, _currency_of(name, currency))
 
     def band(bands: Mapping[str, Band] | None, name: str, *, signed: bool = False) -> str:
-        return _write_band(visit, bands, name, _currency_of(name, currency), signed=signed)
+        if bands is None or name not in bands:
+            return UNKNOWN
+        return texts.band(bands[name], _currency_of(name, currency), signed=signed, digits=1)
 
     show_table(
         QUANTITIES,
@@ -119,7 +121,7 @@ def _show_comparisons(visit: Visit, effect: PromotionEffect) -> None:
 
     def difference(row: tuple[str, Compared]) -> str:
         name, band = row[0], row[1].difference
-        low, high = write(name, band.p10, signed=True), write(name, band.p90, signed=True)
+        low, high = write(name, band.p10), write(name, band.p90)
         return f"{write(name, band.p50, signed=True)} ({low} – {high})"
 
     if known:
@@ -145,19 +147,6 @@ def _show_comparisons(visit: Visit, effect: PromotionEffect) -> None:
     for name in (name for name in rows if name not in known):
         what = texts.get(f"promotions.{name}", n=RETURN_DAYS)
         ui.label(f"{what}: {effect.unknown[name]}").classes("muted")
-
-
-def _write_band(
-    visit: Visit,
-    bands: Mapping[str, Band] | None,
-    name: str,
-    currency: str | None,
-    *,
-    signed: bool,
-) -> str:
-    if bands is None or name not in bands:
-        return UNKNOWN
-    return write_band(bands[name], visit.texts, currency, signed=signed)
 
 
 def _currency_of(name: str, currency: str) -> str | None:

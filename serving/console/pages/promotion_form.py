@@ -19,6 +19,7 @@ from serving.console.pages.promotion_view import (
 )
 from serving.console.parts import (
     read_number,
+    read_whole_number,
     show_badge,
     show_heading,
     show_item_search,
@@ -47,8 +48,8 @@ def add_pages(console: Console) -> None:
     """Add the form of a new promotion."""
 
     @console.page("/promotions/new", "promotions", _SCOPE)
-    def new_promotion(page: Page) -> None:
-        _PromotionForm(page).build()
+    async def new_promotion(page: Page) -> None:
+        await _PromotionForm(page).build()
 
 
 @dataclass
@@ -63,9 +64,10 @@ class _PromotionForm:
     def __post_init__(self) -> None:
         self.visit = self.page.visit
 
-    def build(self) -> None:
+    async def build(self) -> None:
         """Build what is offered, on what and when, and where the what-if is shown."""
         texts = self.visit.texts
+        categories = await self.visit.read(self.visit.server.catalogue.list_categories)
         self.page.set_title(texts.get("promotions.title_new"))
         with ui.element("div").classes("form-columns"):
             with ui.element("section").classes("card form"):
@@ -82,7 +84,7 @@ class _PromotionForm:
                 self._build_terms()
             with ui.element("section").classes("card form"):
                 show_heading(texts.get("promotions.on_what"))
-                self._build_items()
+                self._build_items(list(categories))
                 for name in ("starts_at", "ends_at"):
                     self._field(name).props("type=datetime-local stack-label")
                 ui.label(texts.get("promotions.clock", zone=self.visit.zone)).classes("muted")
@@ -121,7 +123,7 @@ class _PromotionForm:
             hint = self.visit.texts.get(f"promotions.about_{chosen}")
             ui.label(hint).classes("muted")
 
-    def _build_items(self) -> None:
+    def _build_items(self, categories: list[str]) -> None:
         texts = self.visit.texts
 
         async def choose(item_ids: list[str]) -> None:
@@ -129,7 +131,7 @@ class _PromotionForm:
 
         show_item_search(self.visit, texts.get("promotions.field_items"), [], choose, multiple=True)
         self.values["category"] = ui.select(
-            list(self.visit.server.catalogue.list_categories()),
+            categories,
             label=texts.get("promotions.field_category"),
             clearable=True,
             with_input=True,
@@ -144,7 +146,7 @@ class _PromotionForm:
                 value = value.strip()
             if value in (None, ""):
                 continue
-            given[name] = _read_value(name, value)
+            given[name] = _read_value(name, value, self._find_label(name))
         if self.item_ids:
             given["item_ids"] = self.item_ids
         try:
@@ -152,9 +154,12 @@ class _PromotionForm:
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else ""
-            label = self.visit.texts.find(f"promotions.field_{name}", name)
             what = first["msg"].removeprefix("Value error, ")
-            raise BadInput(what, where=label.partition(",")[0]) from error
+            raise BadInput(what, where=self._find_label(name)) from error
+
+    def _find_label(self, name: str) -> str:
+        """Return the name of a field as it stands on the page."""
+        return self.visit.texts.find(f"promotions.field_{name}", name).partition(",")[0]
 
     async def _look(self) -> None:
         visit = self.visit
@@ -163,7 +168,7 @@ class _PromotionForm:
             show_skeleton(6, visit.texts.get("frame.loading"))
         try:
             request = self._read_request()
-            checked = await visit.write(
+            checked = await visit.check(
                 PromotionActions(visit.server.promotions).check, visit.caller, request
             )
         except ShopwrightError as error:
@@ -235,11 +240,12 @@ class _PromotionForm:
         ui.navigate.to(f"/promotions/{filed.id}")
 
 
-def _read_value(name: str, value: object) -> object:
+def _read_value(name: str, value: object, label: str) -> object:
     """Return a value of the form as the request takes it. Raises BadInput."""
     if name == "support":
         return [kind.strip() for kind in str(value).split(",") if kind.strip()]
-    if name in _SHARES or name in _COUNTS:
-        number = read_number(value, name)
-        return number / 100 if name in _SHARES else int(number)
+    if name in _SHARES:
+        return read_number(value, label) / 100
+    if name in _COUNTS:
+        return read_whole_number(value, label)
     return value

@@ -9,6 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from features.contracts.money import to_minor
+from features.contracts.pricing import Band
 from serving.console.parts import Column, show_badge, show_heading, show_notice, show_table
 from serving.console.queue_rows import QUANTITIES
 from serving.console.visit import Visit
@@ -95,13 +96,13 @@ def show_items(visit: Visit, promotion: NewPromotion) -> None:
         values = (item.expected or {}).get("against_none")
         if not isinstance(values, Mapping):
             return texts.number(None)
-        return _write_band(visit, "profit", values["profit"], currency, signed=True)
+        return _write_effect(visit, "profit", values["profit"], currency, signed=True)
 
     def units(item: PromotionItem) -> str:
         values = (item.expected or {}).get("against_none")
         if not isinstance(values, Mapping):
             return texts.number(None)
-        return _write_band(visit, "units", values["units"], currency, signed=True)
+        return _write_effect(visit, "units", values["units"], currency, signed=True)
 
     show_table(
         items[:_ITEMS],
@@ -135,20 +136,19 @@ def show_items(visit: Visit, promotion: NewPromotion) -> None:
 def _write_quantity(
     visit: Visit, effect: Mapping[str, BandDocument], currency: str, quantity: str
 ) -> str:
-    return _write_band(visit, quantity, effect[quantity], currency)
+    return _write_effect(visit, quantity, effect[quantity], currency)
 
 
-def _write_band(
-    visit: Visit, quantity: str, band: BandDocument, currency: str, *, signed: bool = False
+def _write_effect(
+    visit: Visit, quantity: str, document: BandDocument, currency: str, *, signed: bool = False
 ) -> str:
-    texts = visit.texts
-    if quantity == "units":
-        middle, low, high = (texts.number(float(band[level])) for level in ("p50", "p10", "p90"))
-        sign = "+" if signed and float(band["p50"]) > 0 else ""
-        return f"{sign}{middle} ({low} – {high})"
-    minor = [to_minor(str(band[level]), currency) for level in ("p50", "p10", "p90")]
-    low, high = (texts.money(value, currency) for value in minor[1:])
-    return f"{texts.money(minor[0], currency, signed=signed)} ({low} – {high})"
+    read = float if quantity == "units" else partial(_read_minor, currency)
+    band = Band(*(read(document[level]) for level in ("p10", "p50", "p90")))
+    return visit.texts.band(band, None if quantity == "units" else currency, signed=signed)
+
+
+def _read_minor(currency: str, amount: str | float) -> float:
+    return to_minor(str(amount), currency)
 
 
 def _write_inputs(visit: Visit, inputs: Sequence[Mapping[str, str | float]]) -> list[str]:

@@ -20,6 +20,7 @@ from serving.console.parts import (
     show_item_search,
     show_notice,
     show_table,
+    show_upload,
 )
 from serving.console.queue_rows import name_rule, write_gain
 from serving.console.section import show_skeleton
@@ -30,15 +31,14 @@ from serving.price_desk.proposals import CheckedProposal, ItemChoice, ProposalOp
 
 _SCOPE = "pricing.propose"
 _SHOWN = 200
-_MAX_FILE_BYTES = 10_000_000
 
 
 def add_pages(console: Console) -> None:
     """Add the page of proposals by hand."""
 
     @console.page("/prices/propose", "prices", _SCOPE)
-    def propose(page: Page) -> None:
-        _ProposePage(page).build()
+    async def propose(page: Page) -> None:
+        await _ProposePage(page).build()
 
 
 @dataclass
@@ -53,9 +53,10 @@ class _ProposePage:
         self.proposed: Sequence[ProposedPrice] = ()
         self.confirmed: frozenset[str] = frozenset()
 
-    def build(self) -> None:
+    async def build(self) -> None:
         """Build the three ways to propose, and where the check is shown."""
         texts = self.visit.texts
+        categories = await self.visit.read(self.visit.server.catalogue.list_categories)
         self.page.set_title(texts.get("propose.title"))
         with ui.element("div").classes("columns"):
             with ui.element("section").classes("card"):
@@ -63,16 +64,11 @@ class _ProposePage:
                 self._build_one()
             with ui.element("section").classes("card"):
                 show_heading(texts.get("propose.many"))
-                self._build_percent()
+                self._build_percent(list(categories))
             with ui.element("section").classes("card"):
                 show_heading(texts.get("propose.file"))
                 ui.label(texts.get("propose.file_hint")).classes("muted")
-                ui.upload(
-                    label=texts.get("propose.choose_file"),
-                    on_upload=self._upload,
-                    auto_upload=True,
-                    max_file_size=_MAX_FILE_BYTES,
-                ).props('accept=".csv,.xlsx" flat bordered')
+                show_upload(self.visit, self._upload)
         self.reason = ui.input(texts.get("frame.reason")).props("dense outlined").classes("wide")
         self.result = ui.element("div").classes("section").props("aria-live=polite")
 
@@ -89,9 +85,8 @@ class _ProposePage:
             texts.get("propose.check"), on_click=lambda: self._check_one(price.value or "")
         ).props("unelevated")
 
-    def _build_percent(self) -> None:
+    def _build_percent(self, categories: list[str]) -> None:
         texts = self.visit.texts
-        categories = list(self.visit.server.catalogue.list_categories())
         category = ui.select(
             categories, label=texts.get("queue.filter_category"), clearable=True, with_input=True
         ).props("dense outlined options-dense")
@@ -150,7 +145,7 @@ class _ProposePage:
         with self.result:
             show_skeleton(4, visit.texts.get("frame.loading"))
         try:
-            proposal = await visit.write(
+            proposal = await visit.check(
                 visit.server.proposals.check, visit.caller, self.proposed, self._options()
             )
         except ShopwrightError as error:

@@ -13,37 +13,21 @@ from nicegui import ui
 from nicegui.events import GenericEventArguments, ValueChangeEventArguments
 
 from serving.console.bulk_sheet import BulkSheet
+from serving.console.dialogs import QuickDialog
 from serving.console.frame import Console, Page
 from serving.console.pages.decision_file import DecisionFileSheet
-from serving.console.pages.queue_views import Columns, QueueViews
+from serving.console.pages.queue_grid import SORT_KEYS, build_options
+from serving.console.pages.queue_views import QueueViews
 from serving.console.pages.suggestion import show_suggestion
-from serving.console.parts import notify_done, show_heading
+from serving.console.parts import show_heading
 from serving.console.queue_rows import FILTERS, PARAMETERS, WAITING, name_rule, read_filter
-from serving.console.undo_toast import report_decision
+from serving.console.undo_toast import report_decision, report_file
 from serving.console.visit import Visit
 from serving.database.tables import SUGGESTION_STATUSES
 from serving.price_desk.actions import DeskActions
 from serving.price_desk.filters import SuggestionFilter
 
 _GRADES = ("A", "B", "C", "D")
-_PAGE_ROWS = 100
-_COLUMNS = (
-    ("title", 190, "title"),
-    ("now", 78, None),
-    ("new", 78, None),
-    ("change", 90, "change"),
-    ("margin", 112, None),
-    ("units", 100, None),
-    ("profit", 176, "gain"),
-    ("proof", 64, None),
-    ("why", 132, None),
-    ("waits", 104, "waits"),
-    ("status", 110, None),
-    ("category", 200, "category"),
-)
-_SORT_KEYS = {name: key for name, _, key in _COLUMNS if key is not None}
-_NUMBERS = ("now", "new", "change", "margin", "units", "profit")
-_HIDDEN = ("status", "category")
 
 
 def add_pages(console: Console) -> None:
@@ -66,6 +50,7 @@ class _Queue:
     selected: list[str] = field(default_factory=list)
     total: int = 0
     drawer: ui.element | None = None
+    n_selected: ui.label | None = None
     columns: list[Mapping[str, Any]] = field(default_factory=list)
 
     @property
@@ -90,7 +75,7 @@ class _Queue:
         self.columns = list(views.find_columns() or visit.preferences.get("queue_columns", []))
         views.build()
         _FilterBar(self, choices).build()
-        self.grid = ui.aggrid(_grid_options(visit, self.columns), auto_size_columns=False)
+        self.grid = ui.aggrid(build_options(visit, self.columns), auto_size_columns=False)
         self.grid.classes("grid-frame")
         self.side = ui.element("div")
         self.bar = ui.element("div").classes("action-bar").props("role=toolbar")
@@ -101,7 +86,7 @@ class _Queue:
         ui.run_javascript(
             "const start = () => window.shopwright?.queue"
             f" ? shopwright.queue.start({self.grid.id}, {json.dumps(self.query())},"
-            f" {json.dumps(_SORT_KEYS)})"
+            f" {json.dumps(SORT_KEYS)})"
             " : setTimeout(start, 50); start()"
         )
         if opened_id:
@@ -187,12 +172,20 @@ class _Queue:
         ui.run_javascript(f"shopwright.queue.show({json.dumps(self.query())})")
 
     def build_bar(self) -> None:
-        """Show what can be done with the selection."""
+        """Show what can be done with the selection.
+
+        The buttons stay while it grows or shrinks: a click that is on its way must not miss them.
+        """
         visit, texts = self.visit, self.visit.texts
+        text = texts.get("queue.selected", n=len(self.selected))
+        if self.selected and self.n_selected is not None:
+            self.n_selected.set_text(text)
+            return
         self.bar.clear()
+        self.n_selected = None
         with self.bar:
             if self.selected:
-                ui.label(texts.get("queue.selected", n=len(self.selected)))
+                self.n_selected = ui.label(text)
             else:
                 ui.label(texts.get("queue.none_selected")).classes("muted")
             ui.space()
@@ -238,7 +231,7 @@ class _Queue:
         """Make the decisions of a file, once its rows were shown."""
         decided = await DecisionFileSheet(self.visit).ask()
         if decided is not None:
-            notify_done(self.visit, self.visit.texts.get("decisions.done", n=decided.n_decided))
+            report_file(self.visit, decided, self.refresh)
             self.refresh()
 
     async def open(self, suggestion_id: str) -> None:
@@ -262,7 +255,7 @@ class _Queue:
     def show_help(self) -> None:
         """List the keys."""
         texts = self.visit.texts
-        with ui.dialog(value=True), ui.card().classes("sheet"):
+        with QuickDialog(value=True), ui.card().classes("sheet"):
             show_heading(texts.get("queue.keys"))
             for line in texts.get("queue.key_list").split(";"):
                 key, _, meaning = line.partition("=")
@@ -359,43 +352,3 @@ def _list_categories(counts: dict[str, int]) -> dict[str, str]:
             name = " > ".join(levels[:depth])
             totals[name] = totals.get(name, 0) + count
     return {name: f"{name} ({count})" for name, count in sorted(totals.items()) if name}
-
-
-def _grid_options(visit: Visit, columns_kept: Columns) -> dict[str, Any]:
-    """Return the options of the grid; `columns_kept` are order, widths and what is hidden."""
-    texts = visit.texts
-    kept = {column["colId"]: column for column in columns_kept}
-    places = {name: place for place, name in enumerate(kept)}
-    columns = sorted(_COLUMNS, key=lambda column: places.get(column[0], len(places)))
-    definitions = []
-    for name, width, sort_key in columns:
-        known = kept.get(name, {})
-        definition: dict[str, Any] = {
-            "colId": name,
-            "field": name,
-            "headerName": texts.get(f"queue.column_{name}"),
-            "width": known.get("width") or width,
-            "hide": known.get("hide", name in _HIDDEN),
-            "sortable": sort_key is not None,
-            "tooltipField": name,
-        }
-        if name in _NUMBERS:
-            definition["type"] = "rightAligned"
-        if sort_key is not None and visit.parameters.get("sort") == sort_key:
-            definition["sort"] = "desc" if visit.parameters.get("descending") else "asc"
-        if name in ("profit", "change"):
-            definition[":cellClass"] = "(params) => params.data?.tone ?? ''"
-        definitions.append(definition)
-    return {
-        "columnDefs": definitions,
-        "rowModelType": "infinite",
-        "cacheBlockSize": _PAGE_ROWS,
-        "maxBlocksInCache": 20,
-        "rowHeight": 34,
-        "rowSelection": {"mode": "multiRow", "headerCheckbox": False},
-        ":getRowId": "(params) => params.data.id",
-        "suppressCellFocus": False,
-        "enableCellTextSelection": True,
-        "overlayNoRowsTemplate": texts.get("queue.title_none"),
-        "localeText": {"loadingOoo": texts.get("frame.loading")},
-    }

@@ -111,7 +111,11 @@ class QueueViews:
             self._visit.set_parameters(view=None)
 
         async def undo() -> None:
-            await self._write([*await self._read(), view])
+            views = await self._read()
+            if view["name"] not in [known["name"] for known in views]:
+                await self._write([*views, view])
+            else:  # it was saved anew meanwhile: that one is newer
+                self._views = views
             self._show()
 
         text = self._visit.texts.get("views.deleted", name=view["name"])

@@ -21,6 +21,7 @@ from serving.console.parts import (
     notify_done,
     notify_problem,
     read_number,
+    read_whole_number,
     show_form,
     show_heading,
     show_table,
@@ -321,12 +322,9 @@ def _read_value(name: str, text: str | None) -> object:
         return None
     if name in _CHOICES:
         return text
-    number = read_number(text, name)
     if name in _SHARES:
-        return round(number / 100, 8)
-    if number != int(number):
-        raise BadInput(f"{text} is no whole number", where=name)
-    return int(number)
+        return round(read_number(text, name) / 100, 8)
+    return read_whole_number(text, name)
 
 
 def read_yaml(text: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ from nicegui import ui
 from features.contracts.errors import ShopwrightError
 from serving.console.parts import Column, notify_problem, show_heading, show_notice, show_table
 from serving.console.queue_rows import QUANTITIES, name_rule
-from serving.console.section import show_skeleton
+from serving.console.section import show_error, show_skeleton
 from serving.console.visit import Visit
 from serving.price_desk.scenario_repository import FAILED, RUNNING, Scenario, ScenarioOrder
 from serving.price_desk.scenario_types import PriceTotals, ScenarioMove, ScenarioOutcome
@@ -21,11 +21,15 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Compared:
-    """A column of a comparison: its heading, its totals and the new prices that are known of it."""
+    """A column of a comparison: its heading, its totals and the new prices that are known of it.
+
+    is_complete   an item without a new price keeps its own; else what it gets is not known any more
+    """
 
     name: str
     totals: PriceTotals
     prices: Mapping[str, int]
+    is_complete: bool = True
 
 
 def name_scenario(visit: Visit, scenario: Scenario) -> str:
@@ -43,7 +47,7 @@ def show_totals(visit: Visit, columns: Sequence[Compared], outcome: ScenarioOutc
         *(
             (
                 texts.get(f"suggestion.{name}"),
-                lambda totals, name=name: _write_band(visit, name, totals, outcome.currency),
+                lambda totals, name=name: _write_total(visit, name, totals, outcome.currency),
             )
             for name in QUANTITIES
         ),
@@ -100,12 +104,17 @@ def show_moves(
         return texts.money(minor, currency)
 
     def find(column: Compared, move: ScenarioMove) -> str:
-        price = column.prices.get(move.item_id, move.current_minor)
-        if price == move.current_minor:
+        price = column.prices.get(move.item_id)
+        if price is None and not column.is_complete:
+            return texts.get("scenarios.gone")
+        if price in (None, move.current_minor):
             return texts.get("scenarios.kept")
         arrow = "▲" if price > move.current_minor else "▼"
         return f"{arrow} {write(price)}"
 
+    gone = [column.name for column in columns if not column.is_complete]
+    if gone:
+        show_notice(texts.get("scenarios.gone_hint", names=", ".join(gone)))
     show_table(
         moves,
         [
@@ -166,35 +175,42 @@ async def run_scenario(
         return
     with area:
         shown = ui.element("div").classes("section trial")
-    with shown:
-        ui.label(texts.get("scenarios.computing")).classes("muted").props("role=status")
-        show_skeleton(4, texts.get("frame.loading"))
+
+    def show_computing() -> None:
+        shown.clear()
+        with shown:
+            ui.label(texts.get("scenarios.computing")).classes("muted").props("role=status")
+            show_skeleton(4, texts.get("frame.loading"))
+
+    async def look_again() -> None:
+        show_computing()
+        timer.activate()
 
     async def look() -> None:
-        scenario = await visit.read(service.read, started.id)
+        try:
+            scenario = await visit.read(service.read, started.id)
+        except Exception as error:
+            timer.deactivate()
+            shown.clear()
+            with shown:
+                show_error(visit, error, look_again)
+            return
         if scenario.status == RUNNING:
             return
         timer.deactivate()
         shown.clear()
         with shown:
             if scenario.status == FAILED:
-                show_notice(texts.get("scenarios.failed", problem=scenario.problem or ""))
+                show_notice(texts.get("scenarios.problem", problem=scenario.problem or ""))
             await on_done(scenario)
 
+    show_computing()
     with area:
         timer = ui.timer(_POLL_SECONDS, look)
 
 
-def _write_band(visit: Visit, name: str, totals: PriceTotals, currency: str) -> str:
-    band = totals.effects.get(name)
-    texts = visit.texts
+def _write_total(visit: Visit, name: str, totals: PriceTotals, currency: str) -> str:
+    band, texts = totals.effects.get(name), visit.texts
     if band is None:
         return texts.number(None if totals.n_changes else 0)
-    if name == "units":
-        sign = "+" if band.p50 > 0 else ""
-        return (
-            f"{sign}{texts.number(band.p50)} ({texts.number(band.p10)} – {texts.number(band.p90)})"
-        )
-    middle = texts.whole_money(band.p50, currency, signed=True)
-    low, high = (texts.whole_money(value, currency) for value in (band.p10, band.p90))
-    return f"{middle} ({low} – {high})"
+    return texts.band(band, None if name == "units" else currency, whole=True)

@@ -8,7 +8,7 @@ from functools import partial
 
 from nicegui import ui
 
-from features.contracts.errors import BadInput, ShopwrightError
+from features.contracts.errors import ShopwrightError
 from features.contracts.pricing import DEFAULT_RULES, Objective
 from serving.console.frame import Console, Page
 from serving.console.pages.rules import read_yaml
@@ -25,6 +25,7 @@ from serving.console.parts import (
     ask,
     notify_done,
     notify_problem,
+    read_whole_number,
     show_badge,
     show_heading,
     show_table,
@@ -33,7 +34,7 @@ from serving.console.section import Section, show_empty
 from serving.console.visit import Visit
 from serving.price_desk.actions import ScenarioActions
 from serving.price_desk.scenario_repository import DONE, Scenario, ScenarioOrder
-from serving.price_desk.scenario_types import ScenarioMove
+from serving.price_desk.scenario_types import ScenarioMove, ScenarioOutcome
 
 _SCOPE = "pricing.propose"
 _SHOWN = 20
@@ -44,16 +45,17 @@ def add_pages(console: Console) -> None:
     """Add the page of scenarios."""
 
     @console.page("/scenarios", "runs")
-    def scenarios(page: Page) -> None:
-        _ScenariosPage(page).build()
+    async def scenarios(page: Page) -> None:
+        await _ScenariosPage(page).build()
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """The newest scenarios of a zone, and those that are compared with the prices they give."""
+    """The newest scenarios of a zone, and those that are compared with the prices they give; None
+    where these are not kept any more."""
 
     scenarios: Sequence[Scenario]
-    compared: Sequence[tuple[Scenario, dict[str, int]]]
+    compared: Sequence[tuple[Scenario, dict[str, int] | None]]
 
 
 class _ScenariosPage:
@@ -62,19 +64,19 @@ class _ScenariosPage:
     def __init__(self, page: Page) -> None:
         self._page, self._visit = page, page.visit
 
-    def build(self) -> None:
+    async def build(self) -> None:
         """Build the form, and the scenarios of the zone."""
         visit, texts = self._visit, self._visit.texts
         self._page.set_title(texts.get("scenarios.title"))
         ui.label(texts.get("scenarios.hint")).classes("muted")
         if visit.may(_SCOPE):
-            self._build_form()
+            rules = await visit.read(visit.server.pricing_rules.list_rules)
+            self._build_form([each.name for each in rules])
         self._running = ui.element("div").classes("section").props("aria-live=polite")
         self._section = Section(visit, self._read, self._show)
 
-    def _build_form(self) -> None:
+    def _build_form(self, names: list[str]) -> None:
         texts = self._visit.texts
-        names = [each.name for each in self._visit.server.pricing_rules.list_rules()]
         show_heading(texts.get("scenarios.new"))
         with ui.element("div").classes("filters"):
             title = ui.input(texts.get("scenarios.name")).props("dense outlined maxlength=200")
@@ -129,6 +131,8 @@ class _ScenariosPage:
             for scenario in scenarios
             if scenario.id in self._list_chosen() and scenario.outcome is not None
         ]
+        if len(chosen) == 1:  # its own largest moves say all that is shown
+            return _Shown(scenarios, [(chosen[0], {})])
         item_ids = [move.item_id for one in chosen if one.outcome for move in one.outcome.moves]
         return _Shown(
             scenarios, [(one, service.find_prices(one.id, item_ids)) for one in reversed(chosen)]
@@ -144,7 +148,7 @@ class _ScenariosPage:
         show_heading(texts.get("scenarios.list"))
         self._show_list(shown.scenarios)
 
-    def _show_compared(self, compared: Sequence[tuple[Scenario, dict[str, int]]]) -> None:
+    def _show_compared(self, compared: Sequence[tuple[Scenario, dict[str, int] | None]]) -> None:
         visit, texts = self._visit, self._visit.texts
         newest = compared[-1][0].outcome
         assert newest is not None  # noqa: S101 (only those with an outcome are compared)
@@ -153,7 +157,7 @@ class _ScenariosPage:
             show_outcome(visit, newest, name_scenario(visit, compared[0][0]))
             return
         columns = [
-            Compared(name_scenario(visit, one), one.outcome.scenario, prices)
+            _compare(name_scenario(visit, one), one.outcome, prices)
             for one, prices in compared
             if one.outcome is not None
         ]
@@ -265,6 +269,12 @@ def describe_order(visit: Visit, order: ScenarioOrder) -> str:
     return " · ".join(parts)
 
 
+def _compare(name: str, outcome: ScenarioOutcome, prices: dict[str, int] | None) -> Compared:
+    """Return the column of a scenario; of one whose prices are gone the largest moves are known."""
+    largest = {move.item_id: move.new_minor for move in outcome.moves}
+    return Compared(name, outcome.scenario, largest | (prices or {}), prices is not None)
+
+
 def _merge_moves(scenarios: Sequence[Scenario]) -> list[ScenarioMove]:
     """Return the largest moves of all scenarios, each item once."""
     moves = {
@@ -282,7 +292,4 @@ def _read_weeks(text: str | None) -> int | None:
     """Return a number of weeks, None for an empty text. Raises BadInput."""
     if not (text or "").strip():
         return None
-    try:
-        return int(str(text))
-    except ValueError as error:
-        raise BadInput(f"{text!r} is no whole number", where="horizon_weeks") from error
+    return read_whole_number(text, "horizon_weeks")

@@ -12,7 +12,7 @@ from features.contracts.errors import ShopwrightError
 from serving.audit.repository import AuditFilter, AuditRecord
 from serving.console.bulk_sheet import explain_undo, read_reject_reasons
 from serving.console.effect_parts import MEASURED, read_effects, show_change_effect
-from serving.console.pages.comments import show_comments
+from serving.console.pages.comments import Comments
 from serving.console.pages.demand_curve import DemandCurve
 from serving.console.parts import (
     Column,
@@ -67,7 +67,7 @@ class _Suggestion:
         self._build_history()
         self._build_evidence()
         self._build_law()
-        show_comments(self.visit, self.suggestion.id)
+        Comments(self.visit, self.suggestion).build()
         self._build_log()
 
     def close_changed(self) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from nicegui import ui
 
-from serving.audit.repository import ALL_ACTIONS, AuditRecord
+from serving.audit.repository import AuditFilter, AuditRecord
 from serving.console.charts import draw_spark
 from serving.console.effect_parts import (
     add_warnings,
@@ -23,13 +24,12 @@ from serving.console.log_parts import name_action, name_actor, show_subject
 from serving.console.notices import Notice, read_notices
 from serving.console.parts import Column, show_heading, show_table
 from serving.console.queue_rows import WAITING, name_rule
-from serving.console.section import Section, show_empty
+from serving.console.section import Section, show_empty, show_error
 from serving.forecasts.history import ZoneWeek
 from serving.price_desk.filters import SuggestionFilter, SuggestionSort
 from serving.price_desk.repository import Suggestion
 
 if TYPE_CHECKING:
-    from serving.effects.measured import ChangeEffect
     from serving.forecasts.price_index import PriceIndex
 
 _WEEKS = 13
@@ -138,9 +138,8 @@ class _Today:
         if last.margin is None:
             self._show_measure("margin", None, margins, texts.get("today.no_costs"))
             return
-        tax = self._visit.server.settings.zone(self._visit.zone)
-        net = 1 / (1 + tax.tax_rate) if tax.prices_include_tax else 1.0
-        share = last.costed_revenue_minor / (last.revenue_minor * net) if last.revenue_minor else 0
+        net = last.revenue_minor * self._visit.server.settings.zone(self._visit.zone).net_share
+        share = last.costed_revenue_minor / net if net else 0
         note = "" if share >= _ALL else texts.get("today.costed", share=texts.share(share, 0))
         self._show_measure("margin", texts.share(last.margin), margins, note)
 
@@ -287,16 +286,14 @@ class _Today:
                 ui.label(notice.write(texts))
                 ui.link(texts.get("today.more"), notice.path)
 
-    def _read_live(self) -> tuple[list[Suggestion], dict[str, ChangeEffect]]:
+    def _read_live(self) -> Sequence[Suggestion]:
         visit = self._visit
         criteria = SuggestionFilter(zone=visit.zone, status=("live",))
         order = SuggestionSort("decided", descending=True)
-        page = visit.server.price_desk.read_page(criteria, order, limit=_LIVE)
-        return list(page.suggestions), read_effects(visit, page.suggestions)
+        return visit.server.price_desk.read_page(criteria, order, limit=_LIVE).suggestions
 
-    def _show_live(self, read: tuple[list[Suggestion], dict[str, ChangeEffect]]) -> None:
+    def _show_live(self, suggestions: Sequence[Suggestion]) -> None:
         texts = self._visit.texts
-        suggestions, effects = read
         if not suggestions:
             ui.label(texts.get("today.nothing_live")).classes("muted")
             return
@@ -304,10 +301,10 @@ class _Today:
         def link(suggestion: Suggestion) -> None:
             ui.link(suggestion.title or suggestion.item_id, f"/queue/{suggestion.id}?status=live")
 
-        def show_found(suggestion: Suggestion) -> None:
-            effect = effects.get(suggestion.id)
-            if effect is not None:
-                show_verdict(effect, texts, describe_control(effect, texts))
+        cells: dict[str, ui.element] = {}
+
+        def add_verdict(suggestion: Suggestion) -> None:
+            cells[suggestion.id] = ui.element("div").classes("verdict")
 
         show_table(
             suggestions,
@@ -319,14 +316,33 @@ class _Today:
                     is_number=True,
                 ),
                 Column(texts.get("today.since"), lambda one: texts.day(one.effective_from)),
-                Column(texts.get("live.verdict"), show_found),
+                Column(texts.get("live.verdict"), add_verdict),
             ],
             caption=texts.get("today.live"),
         )
+        problem = ui.element("div")
+        ui.timer(0, partial(self._fill_verdicts, suggestions, cells, problem), once=True)
+
+    async def _fill_verdicts(
+        self, suggestions: Sequence[Suggestion], cells: dict[str, ui.element], problem: ui.element
+    ) -> None:
+        """Measure the changes that are shown: that takes longer than to list them."""
+        visit, texts = self._visit, self._visit.texts
+        problem.clear()
+        try:
+            effects = await visit.read(read_effects, visit, suggestions)
+        except Exception as error:
+            retry = partial(self._fill_verdicts, suggestions, cells, problem)
+            with problem:
+                show_error(visit, error, retry)
+            return
+        for suggestion_id, effect in effects.items():
+            with cells[suggestion_id]:
+                show_verdict(effect, texts, describe_control(effect, texts))
 
     def _read_log(self) -> list[AuditRecord]:
-        newest = self._visit.server.audit.read_newest(ALL_ACTIONS, limit=10 * _ACTIONS).records
-        return [record for record in newest if record.action not in _QUIET][:_ACTIONS]
+        which = AuditFilter(left_out=_QUIET)
+        return self._visit.server.audit.read_newest(which, limit=_ACTIONS).records
 
     def _show_log(self, records: Sequence[AuditRecord]) -> None:
         texts, now = self._visit.texts, self._visit.server.system_clock.now()

@@ -17,7 +17,9 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const target = event.target;
   const isTyping = target.closest?.("input, textarea, select, [contenteditable=true], .q-dialog");
-  if (isTyping) return;
+  // A dialog that is on its way out takes no keys any more.
+  const isLeaving = target.closest?.(".q-dialog")?.querySelector(".q-dialog__inner[class*=leave]");
+  if (isTyping && !isLeaving) return;
   const run = shopwright.keys[event.key];
   if (run) {
     event.preventDefault();

@@ -57,3 +57,8 @@ def test_the_choices_are_what_the_log_holds(audit: AuditService) -> None:
 
     assert choices.actions == ["approve", "reject"]
     assert [actor for actor, _ in choices.actors] == ["anna", "ben", "system"]
+
+
+def test_actions_are_left_out_before_the_rows_are_counted(audit: AuditService) -> None:
+    which = AuditFilter(left_out=("approve",))
+    assert [row.seq for row in audit.read_newest(which, limit=2).records] == [5, 3]

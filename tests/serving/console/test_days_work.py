@@ -53,6 +53,7 @@ def test_nobody_approves_the_price_that_they_edited_themselves(visit, console):
         page.get_by_role("gridcell", name="<b>Wine</b> & more").wait_for()
         page.keyboard.press("j")
         page.keyboard.press("Space")
+        page.get_by_text("1 selected").wait_for()
         page.keyboard.press("a")
         dialog = page.get_by_role("dialog")
         dialog.get_by_text("0 of 1").wait_for()
@@ -80,6 +81,7 @@ def test_a_batch_is_scheduled_goes_live_at_its_time_and_is_rolled_back(browser, 
         page.get_by_role("heading", level=1, name="4 suggestions wait").wait_for()
         for row in range(4):
             page.locator(f"[row-index='{row}'] .ag-checkbox-input").first.click()
+        page.get_by_text("4 selected").wait_for()
         page.get_by_role("button", name="Approve", exact=True).click()
         dialog = page.get_by_role("dialog")
         dialog.get_by_text("4 of 4 become prices").wait_for()

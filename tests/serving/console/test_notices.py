@@ -86,6 +86,33 @@ def test_who_comes_while_another_page_counts_does_not_wait():
     assert counts.count("north", EVERYWHERE).waiting == 6
 
 
+def test_what_was_read_before_a_write_is_neither_kept_nor_ends_the_reading_after_it():
+    shop, go_on = Shop(), [Event(), Event()]
+    inside = [Event(), Event()]
+
+    def count_slowly(_criteria: object, _by: str) -> dict[str, int]:
+        number = shop.calls["slow"]
+        shop.calls["slow"] += 1
+        inside[number].set()
+        assert go_on[number].wait(10)
+        return {"Food": 1 + number}
+
+    shop.price_desk = SimpleNamespace(count_suggestions=count_slowly)
+    counts = CountService(shop)  # type: ignore[arg-type]
+    threads = [Thread(target=counts.count, args=("north", EVERYWHERE)) for _ in range(2)]
+    threads[0].start()
+    assert inside[0].wait(10)
+    counts.forget()
+    threads[1].start()
+    assert inside[1].wait(10)
+    go_on[0].set()
+    threads[0].join()
+    assert counts.count("north", EVERYWHERE).waiting is None  # the second one still reads
+    go_on[1].set()
+    threads[1].join()
+    assert counts.count("north", EVERYWHERE).waiting == 2
+
+
 def test_warnings_are_faults_refused_models_stock_outs_and_batches():
     shop = Shop(
         rows=[make_row("Milk", 2.0), make_row("Rye", 8.0), make_row("Tea", None)],

@@ -11,6 +11,7 @@ from configs.settings import Settings
 from features.database import engine as open_engine
 from features.database import transaction
 from serving.price_desk.run_outcomes import NewRun, PricingRuns, RunItem
+from serving.price_desk.scenario_repository import NewScenario, ScenarioOrder, Scenarios
 from tests.shops.served_shop import NOW
 
 pytestmark = pytest.mark.browser
@@ -47,9 +48,29 @@ def test_rules_are_tried_beside_the_queue_then_saved(visit):
         page.get_by_role("cell", name="tried before").wait_for()
 
 
-def test_scenarios_stand_beside_each_other_and_one_is_filed(visit):
+def fail_a_scenario(console):
+    engine = open_engine(Settings(home=console.process.home))
+    with transaction(engine) as connection:
+        scenario = NewScenario(
+            id="scenario_failed",
+            order=ScenarioOrder(title="broken"),
+            created_by="anna",
+            process="another:1:x",
+            created_at=NOW,
+            begun_at=NOW,
+        )
+        Scenarios(connection).add(scenario)
+        Scenarios(connection).fail("scenario_failed", "the server that computed it was stopped")
+    engine.dispose()
+
+
+def test_scenarios_stand_beside_each_other_and_one_is_filed(visit, console):
+    fail_a_scenario(console)
     with visit("anna", "/runs") as page:
         page.get_by_role("link", name="Scenarios").click()
+        row = page.get_by_role("row", name="broken")
+        expect(row).to_contain_text("Failed")
+        expect(row).to_contain_text("the server that computed it was stopped")
         for name, weeks in (("bold", "4"), ("short", "2")):
             page.get_by_label("Name", exact=True).fill(name)
             page.get_by_label("Weeks ahead").fill(weeks)

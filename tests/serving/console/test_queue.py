@@ -12,6 +12,10 @@ def wait_for_title(page, text):
     page.get_by_role("heading", level=1, name=text).wait_for()
 
 
+def wait_for_no_dialog(page):
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_filters_stand_in_the_address_and_survive_a_reload(visit):
     with visit("anna", "/queue") as page:
         wait_for_title(page, "6 suggestions wait for a decision")
@@ -102,6 +106,7 @@ def test_the_keyboard_alone_rejects_a_suggestion(visit):
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         page.get_by_text("1 suggestion is rejected").wait_for()
+        wait_for_no_dialog(page)
         expect(waiting).to_have_text("4")
         expect(page.get_by_role("link", name="Queue 4 wait for a decision")).to_be_visible()
         page.keyboard.press("?")
@@ -117,8 +122,11 @@ def test_a_file_decides_after_each_row_was_shown(visit, console):
         page.locator("input[type=file]").set_input_files(file)
         page.get_by_text("1 to approve · 1 cannot be decided").wait_for()
         page.get_by_role("cell", name="changes the current price").wait_for()
+        page.get_by_text("Approve: You can undo this for ten seconds").wait_for()
         page.get_by_role("button", name="Decide so").click()
         page.get_by_text("1 row is decided").wait_for()
+        page.get_by_role("button", name="Undo").click()
+        page.get_by_text("1 approval is undone").wait_for()
 
 
 def test_a_reason_of_the_shop_rejects_and_a_comment_stays_under_the_suggestion(visit, console):
@@ -145,6 +153,7 @@ def test_a_reason_of_the_shop_rejects_and_a_comment_stays_under_the_suggestion(v
         page.get_by_role("gridcell", name="Rye bread").wait_for()
         page.keyboard.press("j")
         page.keyboard.press("Space")
+        page.get_by_text("1 selected").wait_for()
         page.keyboard.press("r")
         dialog = page.get_by_role("dialog")
         dialog.get_by_role("button", name="Reject", exact=True).click()
@@ -163,11 +172,37 @@ def test_an_approval_is_undone_by_a_key_and_a_rejection_says_before_that_it_cann
         page.keyboard.press("r")
         page.get_by_text("This cannot be undone").wait_for()
         page.get_by_role("button", name="Cancel").click()
+        wait_for_no_dialog(page)
         page.keyboard.press("a")
         page.get_by_text("You can undo this for ten seconds").wait_for()
         page.get_by_role("dialog").get_by_role("button", name="Approve").click()
         page.get_by_text("1 price is approved").wait_for()
+        wait_for_no_dialog(page)
         page.keyboard.press("u")
         page.get_by_text("1 approval is undone").wait_for()
         page.goto("/queue?text=bread&status=rolled_back")
         wait_for_title(page, "1 suggestion")
+
+
+# What a quick person does: Cancel, and a key before any answer of the server can be there.
+CANCEL_THEN_APPROVE = """
+() => new Promise((done) => {
+  [...document.querySelectorAll(".q-dialog button")].find((b) => b.innerText === "Cancel").click();
+  setTimeout(() => {
+    const key = new KeyboardEvent("keydown", { key: "a", bubbles: true });
+    document.activeElement.dispatchEvent(key);
+    done();
+  }, 0);
+})
+"""
+
+
+def test_a_key_right_after_cancel_is_not_lost(visit):
+    with visit("mia", "/queue?status=rolled_back,submitted,rejected&text=bread") as page:
+        page.get_by_role("gridcell", name="Rye bread").wait_for()
+        page.keyboard.press("j")
+        page.keyboard.press("r")
+        page.get_by_text("This cannot be undone").wait_for()
+        page.get_by_role("dialog").get_by_role("button", name="Cancel").wait_for()
+        page.evaluate(CANCEL_THEN_APPROVE)
+        page.get_by_text("You can undo this for ten seconds").wait_for()

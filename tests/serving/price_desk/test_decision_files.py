@@ -11,12 +11,14 @@ from fastapi.testclient import TestClient
 from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.prices.reduction_rule import PLAIN_RULES
+from serving.access import Caller
 from serving.http.dependencies import provide
 from serving.http.errors import add_error_handlers
 from serving.http.idempotency import IdempotencyService
 from serving.keys.service import KeyService
 from serving.price_desk import api, decisions_api
 from serving.price_desk.decision_files import read_decisions
+from serving.price_desk.filed_decisions import DecisionOptions, preview_file
 from serving.price_desk.service import PriceDeskService
 from tests.shops.clocks import FixedClock
 from tests.shops.price_desk import (
@@ -122,6 +124,48 @@ def test_prices_of_another_country_are_read(desk):
     content = f"id;decision;price\n{desk.ids[0]};edit;1,05".encode()
     (row,) = send(desk.mia, content)["items"]
     assert row["price"] == "1.05"
+
+
+def test_rules_and_stock_are_read_once_for_all_edits_of_a_file(engine):
+    reads = []
+
+    def read_items(_settings, _now, _zone, item_ids, _competitor):
+        reads.append(tuple(item_ids))
+        return {}
+
+    clocks = FixedClock(NOW), FixedClock(SYSTEM_NOW)
+    desk = PriceDeskService(Settings(), engine, *clocks, PLAIN_RULES, read_items=read_items)
+    items = ("milk", "tea", "salt")
+    ids = store_suggestions(engine, *(make_run_suggestion(item) for item in items))
+    mia = Caller("mia", "Mia", frozenset({"pricing.propose"}))
+    prices = {"milk": "1.05", "tea": "1.06", "salt": "1.40"}
+    lines = [
+        "id,new_price",
+        *(f"{key},{prices[item]}" for key, item in zip(ids, items, strict=True)),
+    ]
+    decisions = read_decisions("\n".join(lines).encode())
+    decided = preview_file(desk, mia, decisions, DecisionOptions())
+    assert [row.after for row in decided.rows] == [105, 106, None]
+    assert "maximum change" in decided.rows[2].error.what
+    assert reads == [items]
+
+
+def make_run_suggestion(item):
+    """A suggestion that is held against the rules of today."""
+    facts = {
+        "item_id": item,
+        "zone": "default",
+        "currency": "EUR",
+        "list_price_minor": 100,
+        "current_price_minor": 100,
+        "unit_cost_minor": 50.0,
+        "cost_source": "known",
+        "tax_divisor": 1.0,
+        "lowest_tried_minor": None,
+        "highest_tried_minor": None,
+    }
+    details = {"rules": "default", "stage": None, "facts": facts}
+    return make_suggestion(item, 110, details=details)
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,17 @@ def test_comments_are_listed_with_name_and_time_and_stand_in_the_audit_log(desk)
     assert len(read_details(desk.engine, "comment")) == 2
 
 
+def test_the_newest_comments_are_shown_with_how_many_are_older(desk):
+    (key,) = store_suggestions(desk.engine, make_suggestion("milk", 90))
+    ben = Caller("ben", "Ben", frozenset({"pricing.read"}))
+    for number in range(5):
+        CommentActions(desk.comments).add(ben, key, f"comment {number}")
+    newest = desk.comments.list_newest(key, 2)
+    assert [one.text for one in newest.comments] == ["comment 3", "comment 4"]
+    assert newest.n_older == 3
+    assert desk.comments.list_newest(key, 50).n_older == 0
+
+
 def test_a_comment_says_something_about_a_suggestion_that_its_author_may_see(desk):
     (key,) = store_suggestions(desk.engine, make_suggestion("milk", 90))
     path = f"/v1/price-suggestions/{key}/comments"

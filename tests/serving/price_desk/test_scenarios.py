@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,21 +18,22 @@ from features.database import reading, transaction
 from features.prices.ledger import Ledger
 from features.prices.reduction_rule import PLAIN_RULES
 from serving.access import Area, Caller
-from serving.database.tables import audit_log
+from serving.database.tables import audit_log, price_scenarios
 from serving.http.dependencies import provide
 from serving.http.errors import add_error_handlers
 from serving.http.idempotency import IdempotencyService
 from serving.keys.service import KeyService
-from serving.price_desk import decisions, scenarios_api
+from serving.price_desk import decisions, scenario_outcome, scenarios_api
 from serving.price_desk.actions import ScenarioActions
 from serving.price_desk.filters import SuggestionFilter
 from serving.price_desk.repository import Suggestions
 from serving.price_desk.run_outcomes import PricingRuns
+from serving.price_desk.scenario_outcome import unpack_run
 from serving.price_desk.scenario_repository import ScenarioOrder
-from serving.price_desk.scenarios import MAX_RUNNING, TIME_LIMIT, ScenarioService
+from serving.price_desk.scenario_worker import ScenarioWorker, name_process
+from serving.price_desk.scenarios import MAX_RUNNING, TIME_LIMIT, NewPrices, ScenarioService
 from serving.price_desk.service import PriceDeskService
-from tests.shops.clocks import FixedClock
-from tests.shops.executors import AtOnce, Never
+from tests.shops.clocks import FixedClock, MovingClock
 from tests.shops.price_desk import (
     NOW,
     SYSTEM_NOW,
@@ -43,6 +47,20 @@ ANNA = Caller("anna", "Anna", frozenset({"pricing.propose", "pricing.read"}))
 # The best price of milk is .96 (it costs .72); where it may move by 2 %, it is .98.
 FREE = {"endings": [], "max_change": 0.2, "tried_margin": 0.5, "max_over_list": 0.5}
 NARROW = {**FREE, "max_change": 0.02}
+
+
+class AtOnce(ScenarioWorker):
+    """Does the work where it is submitted."""
+
+    def submit(self, task):
+        task()
+
+
+class Never(ScenarioWorker):
+    """Does no work."""
+
+    def submit(self, task):
+        pass
 
 
 @pytest.fixture
@@ -177,7 +195,7 @@ def test_what_cannot_be_computed_is_refused_at_once(scenarios, order, error):
 
 
 def test_few_are_computed_at_once_and_what_hangs_has_failed(scenarios):
-    stuck = replace(scenarios, workers=Never())
+    stuck = replace(scenarios, worker=Never())
     started = [stuck.start(ANNA, ScenarioOrder()) for _ in range(MAX_RUNNING)]
     assert {one.status for one in started} == {"running"}
     with pytest.raises(Unavailable, match="are being computed"):
@@ -188,6 +206,83 @@ def test_few_are_computed_at_once_and_what_hangs_has_failed(scenarios):
     assert scenarios.start(ANNA, ScenarioOrder(values=FREE)).status == "done"
     failing = replace(scenarios, read_inputs=lambda *_: 1 / 0)
     assert "not foreseen" in failing.start(ANNA, ScenarioOrder()).problem
+
+
+def test_what_was_shown_as_failed_is_never_done(scenarios):
+    clock = MovingClock(SYSTEM_NOW)
+    slow = replace(scenarios, desk=replace(scenarios.desk, system_clock=clock))
+
+    def take_too_long(zone, named):
+        clock.at += TIME_LIMIT + timedelta(seconds=1)
+        return scenarios.read_inputs(zone, named)
+
+    scenario = replace(slow, read_inputs=take_too_long).start(ANNA, ScenarioOrder(values=FREE))
+    assert (scenario.status, scenario.outcome) == ("failed", None)
+    assert scenario.problem.startswith("it was not done")
+    # It is stored so: a clock that was ahead makes it no other.
+    clock.at = SYSTEM_NOW
+    assert slow.read(scenario.id) == scenario
+
+
+def test_a_server_stops_promptly_and_what_it_computed_has_failed(scenarios):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(zone, named):
+        begun.set()
+        go_on.wait(60)
+        return scenarios.read_inputs(zone, named)
+
+    busy = replace(scenarios, read_inputs=wait, worker=ScenarioWorker())
+    started = [busy.start(ANNA, ScenarioOrder(values=FREE)) for _ in range(2)]
+    assert begun.wait(60)
+    busy.close(patience=0.0)  # while the first one is being computed
+    try:
+        shown = [scenarios.read(one.id) for one in started]
+        assert [one.status for one in shown] == ["failed", "failed"]
+        assert all("was stopped" in one.problem for one in shown)
+    finally:
+        go_on.set()
+    busy.close(patience=60.0)
+    assert [scenarios.read(one.id) for one in started] == shown
+
+
+def test_a_start_marks_what_a_killed_server_left_behind(three_items, scenarios):
+    _, engine, _ = three_items
+    stuck = replace(scenarios, worker=Never())
+    own, killed, elsewhere = (stuck.start(ANNA, ScenarioOrder()) for _ in range(3))
+    host, _, _ = name_process().rsplit(":", 2)
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    for one, process in ((killed, f"{host}:{child.pid}:x"), (elsewhere, "another:1:x")):
+        with transaction(engine) as connection:
+            table = price_scenarios.c
+            query = sa.select(table.request).where(table.id == one.id)
+            request = connection.execute(query).scalar_one() | {"process": process}
+            change = price_scenarios.update().where(table.id == one.id)
+            connection.execute(change.values(request=request))
+    scenarios.fail_interrupted()
+    statuses = [scenarios.read(one.id).status for one in (own, killed, elsewhere)]
+    assert statuses == ["running", "failed", "running"]
+    assert "ended" in scenarios.read(killed.id).problem
+
+
+def test_prices_are_unpacked_once_and_known_to_be_gone(three_items, scenarios, monkeypatch):
+    _, engine, _ = three_items
+    first = scenarios.start(ANNA, ScenarioOrder(values=NARROW))
+    unpacked = []
+
+    def count(payload):
+        unpacked.append(payload)
+        return unpack_run(payload)
+
+    monkeypatch.setattr(scenario_outcome, "unpack_run", count)
+    for _ in range(3):
+        assert scenarios.find_prices(first.id, ["milk", "tea"]) == {"milk": 98}
+    assert len(unpacked) == 1
+    with transaction(engine) as connection:
+        connection.execute(price_scenarios.update().values(payload=None))
+    in_another_process = replace(scenarios, new_prices=NewPrices())
+    assert in_another_process.find_prices(first.id, ["milk"]) is None
 
 
 def test_the_routes_start_show_and_file_a_scenario(engine, scenarios):
