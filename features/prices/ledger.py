@@ -9,7 +9,7 @@ row with the same beginning. Nothing is ever rewritten.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,9 +22,9 @@ from configs.settings import Settings
 from features.contracts.tables import PRICE_HISTORY, TIMESTAMP
 from features.database import insert_new, lock, reading_stored
 from features.database_tables import price_ledger
+from features.one_of import one_of
 from features.prices.currencies import KeptCurrency, keep_currencies
 
-_CHUNK = 2_000
 _FETCH = 50_000
 
 
@@ -131,30 +131,28 @@ class Ledger:
         latest = sa.func.row_number().over(
             partition_by=table.item_id, order_by=(table.valid_from.desc(), table.seq.desc())
         )
-        prices: dict[str, Price] = {}
-        for chunk in _chunks(item_ids):
-            ranked = (
-                sa.select(price_ledger, latest.label("recency"))
-                .where(table.item_id.in_(chunk), table.zone == zone, *_is_valid_at(at))
-                .subquery()
-            )
-            rows = self._connection.execute(sa.select(ranked).where(ranked.c.recency == 1))
-            prices.update((row.item_id, _build_price(row)) for row in rows)
-            missing = [item_id for item_id in chunk if item_id not in prices]
-            prices |= self._find_expired(missing, zone, at)
-        return prices
+        distinct = set(item_ids)
+        ranked = (
+            sa.select(price_ledger, latest.label("recency"))
+            .where(one_of(table.item_id, distinct), table.zone == zone, *_is_valid_at(at))
+            .subquery()
+        )
+        rows = self._connection.execute(sa.select(ranked).where(ranked.c.recency == 1))
+        prices = {row.item_id: _build_price(row) for row in rows}
+        return prices | self._find_expired(distinct - prices.keys(), zone, at)
 
-    def _find_expired(self, item_ids: Sequence[str], zone: str, at: datetime) -> dict[str, Price]:
+    def _find_expired(self, item_ids: Collection[str], zone: str, at: datetime) -> dict[str, Price]:
         """Return the last list prices, as they go on, of the items all of whose prices ended."""
+        if not item_ids:
+            return {}
         table = price_ledger.c
-        in_zone = table.zone == zone, table.item_id.in_(item_ids)
         query = (
             sa.select(table.item_id)
-            .where(*in_zone)
+            .where(table.zone == zone, one_of(table.item_id, item_ids))
             .group_by(table.item_id)
             .having(*_have_ended(at))
         )
-        ended = list(self._connection.execute(query).scalars()) if item_ids else []
+        ended = self._connection.execute(query).scalars().all()
         last = {
             item_id: max(history, key=lambda price: (price.valid_to, price.valid_from, price.seq))
             for item_id, history in self.read_histories(ended, zone).items()
@@ -181,10 +179,8 @@ class Ledger:
         # Of an item the last row overwrites the others: it is the current price.
         rows = self._connection.execute(query.order_by(table.valid_from, table.seq))
         offers = {row.item_id: row.offer_price_minor for row in rows}
-        for chunk in _chunks(self.list_expired(zone, at)):
-            expired = self._find_expired(chunk, zone, at)
-            offers |= {item_id: price.offer_price_minor for item_id, price in expired.items()}
-        return offers
+        expired = self._find_expired(self.list_expired(zone, at), zone, at)
+        return offers | {item_id: price.offer_price_minor for item_id, price in expired.items()}
 
     def read_last_seq(self) -> int:
         """Return the number of the row appended last, 0 in an empty ledger."""
@@ -227,14 +223,13 @@ class Ledger:
     def read_histories(self, item_ids: Iterable[str], zone: str) -> dict[str, list[Price]]:
         """Return `read_history` of many items; those without a price are absent."""
         histories: dict[str, list[Price]] = {}
-        for chunk in _chunks(item_ids):
-            query = (
-                sa.select(price_ledger)
-                .where(price_ledger.c.item_id.in_(chunk), price_ledger.c.zone == zone)
-                .order_by(price_ledger.c.seq)
-            )
-            for row in self._connection.execute(query):
-                histories.setdefault(row.item_id, []).append(_build_price(row))
+        query = (
+            sa.select(price_ledger)
+            .where(one_of(price_ledger.c.item_id, set(item_ids)), price_ledger.c.zone == zone)
+            .order_by(price_ledger.c.seq)
+        )
+        for row in self._connection.execute(query):
+            histories.setdefault(row.item_id, []).append(_build_price(row))
         return histories
 
     def list_reduced_imports(self, zone: str) -> list[str]:
@@ -256,20 +251,14 @@ class Ledger:
     def find_last_of_suggestions(self, suggestion_ids: Iterable[str]) -> dict[str, Price]:
         """Return the row appended last for each suggestion that has any, by suggestion id."""
         table = price_ledger.c
-        last: dict[str, Price] = {}
-        for chunk in _chunks(suggestion_ids):
-            query = sa.select(price_ledger).where(table.suggestion_id.in_(chunk))
-            for row in self._connection.execute(query.order_by(table.seq)):
-                last[row.suggestion_id] = _build_price(row)
-        return last
+        query = sa.select(price_ledger).where(one_of(table.suggestion_id, set(suggestion_ids)))
+        rows = self._connection.execute(query.order_by(table.seq))
+        return {row.suggestion_id: _build_price(row) for row in rows}
 
     def find_by_ids(self, price_ids: Iterable[str]) -> dict[str, Price]:
         """Return the rows with these ids, by id; unknown ids are left out."""
-        prices: dict[str, Price] = {}
-        for chunk in _chunks(price_ids):
-            query = sa.select(price_ledger).where(price_ledger.c.price_id.in_(chunk))
-            prices |= {row.price_id: _build_price(row) for row in self._connection.execute(query)}
-        return prices
+        query = sa.select(price_ledger).where(one_of(price_ledger.c.price_id, set(price_ids)))
+        return {row.price_id: _build_price(row) for row in self._connection.execute(query)}
 
     def list_after(self, seq: int, limit: int, zone: str | None = None) -> list[Price]:
         """Return the rows appended after number `seq`, in order: the feed of a shop system."""
@@ -371,11 +360,6 @@ def _have_ended(at: datetime) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[
     """Return the conditions of a group of rows that all have ended."""
     table = price_ledger.c
     return sa.func.count() == sa.func.count(table.valid_to), sa.func.max(table.valid_to) <= at
-
-
-def _chunks(item_ids: Iterable[str]) -> Iterable[list[str]]:
-    distinct = list(dict.fromkeys(item_ids))
-    return (distinct[start : start + _CHUNK] for start in range(0, len(distinct), _CHUNK))
 
 
 def _build_price(row: sa.Row) -> Price:

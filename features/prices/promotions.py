@@ -20,12 +20,12 @@ from configs.settings import Settings
 from features.contracts.tables import PROMOTIONS
 from features.database import reading_stored
 from features.database_tables import price_ledger, promotion_items, promotions
+from features.one_of import one_of
 from features.prices.reduction_rule import PublicCoupon
 
 COUPON = "coupon"
 # The statuses of promotions with a decision, once it was to approve them.
 APPROVED = ("scheduled", "live", "expired", "rolled_back")
-_CHUNK = 2_000
 # The kind of the table `promotions` by mechanic, where it has another name.
 _KINDS = {"percent_off": "price", "price_off": "price"}
 
@@ -151,19 +151,12 @@ def _read_items(
 ) -> list[PromotedItem]:
     """Return the rows of a query of `runs`, of some items or of all."""
     ordered = query.order_by(runs.c.item_id, runs.c.starts_at, runs.c.promotion_id)
-    if item_ids is None:
-        queries = [ordered]
-    else:
-        ids = sorted(set(item_ids))
-        queries = [
-            ordered.where(runs.c.item_id.in_(ids[start : start + _CHUNK]))
-            for start in range(0, len(ids), _CHUNK)
-        ]
+    if item_ids is not None:
+        ordered = ordered.where(one_of(runs.c.item_id, set(item_ids)))
     names = PromotedItem.__dataclass_fields__
     return [
         PromotedItem(**{name: row[name] for name in names})
-        for query in queries
-        for row in connection.execute(query).mappings()
+        for row in connection.execute(ordered).mappings()
     ]
 
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from features.database_tables import price_ledger
+from features.one_of import one_of
 from serving.database.tables import batch_looks, price_suggestions
 
-_CHUNK = 2_000
 # Statuses of prices that were served, or are.
 _SERVED = ("live", "superseded", "rolled_back", "expired")
 # From a suggestion, and from its row of the ledger.
@@ -111,11 +111,7 @@ class Changes:
     def list_matching(self, criteria: ChangeFilter) -> list[PriceChange]:
         """Return the changes of a filter, the latest first."""
         conditions = [*_build_conditions(criteria), *_have_begun(self._now)]
-        changes = [
-            change
-            for chosen in _split_ids(criteria)
-            for change in self._read([*conditions, *chosen])
-        ]
+        changes = self._read(conditions)
         return sorted(changes, key=lambda one: (one.begins_at, one.price_id), reverse=True)
 
     def count_matching(self, criteria: ChangeFilter) -> int:
@@ -240,6 +236,10 @@ def _build_conditions(criteria: ChangeFilter) -> list[sa.ColumnElement[bool]]:
     if criteria.category is not None:
         below = table.category.startswith(f"{criteria.category} > ", autoescape=True)
         conditions.append(sa.or_(table.category == criteria.category, below))
+    if criteria.suggestion_ids:
+        conditions.append(one_of(table.id, criteria.suggestion_ids))
+    elif criteria.price_ids:
+        conditions.append(one_of(table.price_id, criteria.price_ids))
     return conditions
 
 
@@ -260,14 +260,3 @@ def _have_begun(now: datetime) -> list[sa.ColumnElement[bool]]:
         ledger.valid_from <= now,
         sa.or_(price_suggestions.c.status == "live", ~was_replaced),
     ]
-
-
-def _split_ids(criteria: ChangeFilter) -> Iterator[list[sa.ColumnElement[bool]]]:
-    """Yield the conditions on ids, as many at a time as a statement may name."""
-    column, ids = price_suggestions.c.price_id, criteria.price_ids
-    if criteria.suggestion_ids:
-        column, ids = price_suggestions.c.id, criteria.suggestion_ids
-    if not ids:
-        yield []
-    for start in range(0, len(ids), _CHUNK):
-        yield [column.in_(ids[start : start + _CHUNK])]

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from features.contracts.errors import UnknownName
 from features.database_tables import price_ledger
+from features.one_of import one_of
 from serving.database.audit_log import SYSTEM
 from serving.database.tables import SCHEDULED, price_suggestions
 from serving.price_desk.filters import (
@@ -24,7 +25,6 @@ from serving.price_desk.filters import (
 from serving.price_desk.states import OPEN
 
 IMPORT = "import"  # who proposed the prices of an import that wait
-_CHUNK = 2_000
 _REASONS = ("expected", "waterfall", "details")
 _INTERNAL = ("share_change", "expired_from", "search_text")
 
@@ -148,33 +148,22 @@ class Suggestions:
         Without `reasons`, expected, waterfall and details are not read: thousands are decided
         without them.
         """
-        distinct = list(dict.fromkeys(ids))
-        suggestions: list[Suggestion] = []
-        for start in range(0, len(distinct), _CHUNK):
-            chosen = price_suggestions.c.id.in_(distinct[start : start + _CHUNK])
-            suggestions += self._read(_select(reasons).where(chosen))
-        return sorted(suggestions, key=lambda suggestion: suggestion.seq)
+        chosen = one_of(price_suggestions.c.id, set(ids))
+        return self._read(_select(reasons).where(chosen).order_by(price_suggestions.c.seq))
 
     def read_details(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """Return what a run noted of its suggestions, by id."""
         table = price_suggestions.c
-        details: dict[str, Mapping[str, Any]] = {}
-        for start in range(0, len(ids), _CHUNK):
-            chosen = table.id.in_(ids[start : start + _CHUNK])
-            rows = self._connection.execute(sa.select(table.id, table.details).where(chosen))
-            details |= {row.id: row.details or {} for row in rows}
-        return details
+        query = sa.select(table.id, table.details).where(one_of(table.id, ids))
+        return {row.id: row.details or {} for row in self._connection.execute(query)}
 
     def open_of(self, item_ids: Iterable[str]) -> list[QueueEntry]:
         """Return the undecided suggestions of items in all zones, oldest first."""
-        chosen, table = sorted(item_ids), price_suggestions.c
-        entries: list[QueueEntry] = []
-        for start in range(0, len(chosen), _CHUNK):
-            query = sa.select(*(table[name] for name in QueueEntry._fields)).where(
-                table.item_id.in_(chosen[start : start + _CHUNK]), table.status.in_(OPEN)
-            )
-            entries += [QueueEntry(*row) for row in self._connection.execute(query)]
-        return sorted(entries)
+        table = price_suggestions.c
+        query = sa.select(*(table[name] for name in QueueEntry._fields)).where(
+            one_of(table.item_id, set(item_ids)), table.status.in_(OPEN)
+        )
+        return sorted(QueueEntry(*row) for row in self._connection.execute(query))
 
     def open_of_runs(self, zone: str) -> list[QueueEntry]:
         """Return the undecided regular prices that runs suggested in a zone, oldest first."""
@@ -286,29 +275,26 @@ class Suggestions:
 
     def change(self, ids: Sequence[str], now: datetime, **values: object) -> None:
         """Set the same values on many suggestions and increase their versions."""
-        for start in range(0, len(ids), _CHUNK):
-            chosen = price_suggestions.c.id.in_(ids[start : start + _CHUNK])
+        if ids:
             self._connection.execute(
                 price_suggestions.update()
-                .where(chosen)
+                .where(one_of(price_suggestions.c.id, ids))
                 .values(version=price_suggestions.c.version + 1, updated_at=now, **values)
             )
 
     def set_beginning(self, ids: Sequence[str], effective_from: datetime) -> None:
         """Let the prices of suggestions begin at another time; part of a change that follows."""
-        for start in range(0, len(ids), _CHUNK):
-            chosen = price_suggestions.c.id.in_(ids[start : start + _CHUNK])
-            self._connection.execute(
-                price_suggestions.update().where(chosen).values(effective_from=effective_from)
-            )
+        chosen = one_of(price_suggestions.c.id, ids)
+        self._connection.execute(
+            price_suggestions.update().where(chosen).values(effective_from=effective_from)
+        )
 
     def set_forecasts(self, ids: Sequence[str], forecast_set_id: str) -> None:
         """Note the forecasts that an approval froze; part of a change of status."""
-        for start in range(0, len(ids), _CHUNK):
-            chosen = price_suggestions.c.id.in_(ids[start : start + _CHUNK])
-            self._connection.execute(
-                price_suggestions.update().where(chosen).values(forecast_set_id=forecast_set_id)
-            )
+        chosen = one_of(price_suggestions.c.id, ids)
+        self._connection.execute(
+            price_suggestions.update().where(chosen).values(forecast_set_id=forecast_set_id)
+        )
 
     def enact(self, ids: Sequence[str], now: datetime, **values: object) -> None:
         """As `change`, and set the id of the ledger row that each suggestion became last.
@@ -330,16 +316,12 @@ class Suggestions:
     ) -> list[QueueEntry]:
         """Return suggestions of one of the statuses and (item, zone) keys, oldest first."""
         pairs = set(keys)
-        items = sorted({item_id for item_id, _ in pairs})
         table = price_suggestions.c
-        entries: list[QueueEntry] = []
-        for start in range(0, len(items), _CHUNK):
-            query = sa.select(*(table[name] for name in QueueEntry._fields)).where(
-                table.item_id.in_(items[start : start + _CHUNK]), table.status.in_(statuses)
-            )
-            chunk = (QueueEntry(*row) for row in self._connection.execute(query))
-            entries += [entry for entry in chunk if (entry.item_id, entry.zone) in pairs]
-        return sorted(entries)
+        query = sa.select(*(table[name] for name in QueueEntry._fields)).where(
+            one_of(table.item_id, {item_id for item_id, _ in pairs}), table.status.in_(statuses)
+        )
+        entries = (QueueEntry(*row) for row in self._connection.execute(query))
+        return sorted(entry for entry in entries if (entry.item_id, entry.zone) in pairs)
 
     def due(self, now: datetime) -> list[Suggestion]:
         """Return suggestions whose status must change by now: open ones that expire, scheduled ones
@@ -382,11 +364,8 @@ class Suggestions:
 
     def _by_seqs(self, seqs: Sequence[int]) -> list[Suggestion]:
         """Return the suggestions with these numbers, oldest first."""
-        suggestions: list[Suggestion] = []
-        for start in range(0, len(seqs), _CHUNK):
-            chosen = price_suggestions.c.seq.in_(seqs[start : start + _CHUNK])
-            suggestions += self._read(_select(reasons=True).where(chosen))
-        return sorted(suggestions, key=lambda suggestion: suggestion.seq)
+        chosen = one_of(price_suggestions.c.seq, seqs)
+        return self._read(_select(reasons=True).where(chosen).order_by(price_suggestions.c.seq))
 
     def _read(self, query: sa.Select[tuple[object, ...]]) -> list[Suggestion]:
         return [_suggestion(row) for row in self._connection.execute(query).mappings()]
