@@ -22,6 +22,8 @@ from tests.shops.people import QUICK
 from tests.shops.price_desk import NOW
 from tests.shops.shop_process import ShopProcess
 
+pytestmark = pytest.mark.browser
+
 LATER = NOW + timedelta(weeks=3, hours=4)
 
 
