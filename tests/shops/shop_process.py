@@ -90,6 +90,12 @@ class ShopProcess:
         self.kill()
         raise AssertionError(f"the server was not ready in time\n{self.log()}")
 
+    def read_memory_mib(self) -> float:
+        """Return the resident memory of the server."""
+        assert self._server is not None
+        status = Path(f"/proc/{self._server.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
     def kill(self) -> None:
         """Kill the server with SIGKILL."""
         assert self._server is not None
