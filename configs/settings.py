@@ -7,17 +7,13 @@ import ipaddress
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import quote
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     field_validator,
@@ -31,11 +27,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from configs.zone_settings import Currency, ZoneSettings
 from features.contracts.clock import BusinessClock
-from features.contracts.errors import BadInput, Damaged, UnknownName
+from features.contracts.errors import Damaged, UnknownName
 from features.contracts.event_types import DEFAULT_ZONE
 from features.contracts.files import read_json, write_json
-from features.contracts.money import minor_digits
 from features.contracts.pricing import PriceLaw
 
 REMEMBERED = "shop.json"
@@ -50,77 +46,6 @@ PREFIX = "SHOPWRIGHT_"
 # Variables that are no settings: warnings of libraries, servers of the tests.
 _OTHER_VARIABLES = ("DEBUG", "TEST_POSTGRES_URL", "TEST_REDIS_URL")
 _NEAR = 0.75  # similarity from which an unknown variable counts as a misspelt one
-
-
-def _check_currency(code: str) -> str:
-    """Return the code. Raises ValueError where it is no currency."""
-    try:
-        minor_digits(code)
-    except BadInput as error:
-        raise ValueError(str(error)) from error
-    return code
-
-
-def _check_timezone(name: str) -> str:
-    """Return the name. Raises ValueError where it is no time zone."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError(f"{name!r} is no time zone; write it like Europe/Berlin") from error
-    return name
-
-
-Currency = Annotated[str, AfterValidator(_check_currency)]
-TimeZone = Annotated[str, AfterValidator(_check_timezone)]
-
-
-class ZoneSettings(BaseModel):
-    """The settings of one zone; SHOPWRIGHT_ZONES gives them as JSON, by zone."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    currency: Currency = "USD"
-    prices_include_tax: bool = False
-    tax_rate: float = Field(0.0, ge=0, le=1)
-    price_law: PriceLaw = PriceLaw.EU30
-    perishable_days: int | None = Field(None, ge=0, le=30)
-    new_arrival_days: int | None = Field(None, ge=1, le=30)
-    progressive_reductions: bool = False
-    country: str = ""
-    timezone: TimeZone | None = None
-    price_endings: tuple[str, ...] | None = None
-    price_step: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown_names(cls, values: object) -> object:
-        for name in values if isinstance(values, Mapping) else ():
-            if name not in cls.model_fields:
-                raise ValueError(str(UnknownName(str(name), cls.model_fields, kind="name")))
-        return values
-
-    @property
-    def tax_divisor(self) -> float:
-        """What a price is divided by to leave out its tax."""
-        return 1 + self.tax_rate if self.prices_include_tax else 1.0
-
-    @property
-    def net_share(self) -> float:
-        """The share of a price that is left without tax."""
-        return 1 / self.tax_divisor
-
-    def describe_law(self) -> str:
-        """Return the price law with its options, in words."""
-        parts = [f"{self.price_law} ({self.price_law.days} days)"]
-        if self.perishable_days == 0:
-            parts.append("perishables count from the price right before")
-        elif self.perishable_days is not None:
-            parts.append(f"perishables {self.perishable_days} days")
-        if self.new_arrival_days is not None:
-            parts.append(f"new arrivals {self.new_arrival_days} days")
-        if self.progressive_reductions:
-            parts.append("progressive reductions count from their first step")
-        return ", ".join(parts)
 
 
 class Settings(BaseSettings):
@@ -158,7 +83,7 @@ class Settings(BaseSettings):
         default_factory=dict,
         description="Per zone, as JSON: currency, prices_include_tax, tax_rate, country, timezone, "
         "price_law, perishable_days, new_arrival_days, progressive_reductions, price_endings, "
-        "price_step",
+        "price_step, weekly_targets",
     )
     currency: Currency = Field(
         "USD",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from configs.settings import ZoneSettings
+from configs.zone_settings import ZoneSettings
 from features.contracts.pricing import PriceLaw
 
 NEW_ARRIVAL = timedelta(days=30)  # an item is new for so long: article 6a, paragraph 4

@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 from nicegui import ui
 
 from serving.audit.repository import AuditFilter, AuditRecord
-from serving.console.charts import draw_spark
 from serving.console.effect_parts import (
     add_warnings,
     describe_control,
@@ -21,24 +20,21 @@ from serving.console.effect_parts import (
 )
 from serving.console.frame import Console, Page
 from serving.console.log_parts import name_action, name_actor, show_subject
+from serving.console.measures import Measures
 from serving.console.notices import Notice, read_notices
 from serving.console.parts import Column, show_heading, show_table
 from serving.console.queue_rows import WAITING, name_rule
 from serving.console.section import Section, show_empty, show_error
-from serving.forecasts.history import ZoneWeek
 from serving.price_desk.filters import SuggestionFilter, SuggestionSort
 from serving.price_desk.repository import Suggestion
 
 if TYPE_CHECKING:
-    from serving.forecasts.price_index import PriceIndex
+    pass
 
-_WEEKS = 13
 _ACTIONS = 10  # of the audit log
 _QUIET = ("sign_in", "sign_out")  # they would hide what was decided
 _LIVE = 8
 _PLANNED, _PLANNED_DAYS = 6, 7
-_SPARK_FROM = 2  # a line of two points says no more than the words below it
-_ALL = 0.995  # the share of revenue with a known cost that is as good as all
 
 
 def add_pages(console: Console) -> None:
@@ -79,19 +75,7 @@ class _Today:
     def build(self) -> None:
         """Build the sections; each loads by itself."""
         visit, texts = self._visit, self._visit.texts
-        with ui.element("div").classes("measures"):
-            Section(
-                visit,
-                lambda: visit.server.history.read_zone(visit.zone, _WEEKS),
-                self._show_measures,
-                skeleton_rows=3,
-            )
-            Section(
-                visit,
-                lambda: visit.server.price_index.read_index(visit.zone),
-                self._show_price_index,
-                skeleton_rows=3,
-            )
+        Measures(visit).build()
         with ui.element("div").classes("columns"):
             with ui.element("section"):
                 show_heading(texts.get("today.waiting"))
@@ -114,73 +98,6 @@ class _Today:
                 with ui.element("section"):
                     show_heading(texts.get("today.log"))
                     Section(visit, self._read_log, self._show_log)
-
-    def _show_measures(self, weeks: Sequence[ZoneWeek]) -> None:
-        visit, texts = self._visit, self._visit.texts
-        currency = visit.currency
-        has_sales = any(week.units for week in weeks)
-        with ui.element("div").classes("strip"):
-            for name, write in (
-                ("revenue", lambda value: texts.whole_money(value, currency)),
-                ("orders", texts.number),
-                ("units", texts.number),
-            ):
-                values = [_read_measure(week, name) if has_sales else None for week in weeks]
-                self._show_measure(name, write(values[-1]) if has_sales else None, values)
-            self._show_margin(weeks)
-            basket = [week.revenue_minor / week.orders if week.orders else None for week in weeks]
-            text = None if basket[-1] is None else texts.money(basket[-1], currency)
-            self._show_measure("basket", text, basket)
-
-    def _show_margin(self, weeks: Sequence[ZoneWeek]) -> None:
-        texts, last = self._visit.texts, weeks[-1]
-        margins = [week.margin for week in weeks]
-        if last.margin is None:
-            self._show_measure("margin", None, margins, texts.get("today.no_costs"))
-            return
-        net = last.revenue_minor * self._visit.server.settings.zone(self._visit.zone).net_share
-        share = last.costed_revenue_minor / net if net else 0
-        note = "" if share >= _ALL else texts.get("today.costed", share=texts.share(share, 0))
-        self._show_measure("margin", texts.share(last.margin), margins, note)
-
-    def _show_price_index(self, index: PriceIndex) -> None:
-        texts = self._visit.texts
-        with ui.element("div").classes("strip"):
-            if index.now is None:
-                self._show_measure("index", None, [], texts.get("today.no_competitors"))
-                return
-            note = texts.get("today.index_items", n=index.n_items)
-            text = texts.number(100 * index.now, 1)
-            self._show_measure("index", text, [index.week_before, index.now], note)
-
-    def _show_measure(
-        self, key: str, text: str | None, values: Sequence[float | None], note: str = ""
-    ) -> None:
-        """Show a number with its weeks, against the week before; None is unknown."""
-        texts, name = self._visit.texts, self._visit.texts.get(f"today.{key}")
-        with ui.element("div").classes("measure"):
-            label = ui.label(name).classes("measure-name")
-            if hint := texts.find(f"today.{key}_hint", ""):
-                label.tooltip(hint)
-            with ui.element("div").classes("measure-line"):
-                ui.label(texts.get("today.unknown") if text is None else text).classes(
-                    "measure-value"
-                )
-                if len(values) > _SPARK_FROM:
-                    ui.html(draw_spark(values, texts.get("today.spark", name=name)), sanitize=False)
-            if text is not None:
-                ui.label(self._compare(values)).classes("muted")
-            if note:
-                ui.label(note).classes("muted")
-
-    def _compare(self, values: Sequence[float | None]) -> str:
-        """Return the last value against the one before, in words."""
-        texts, (then, now) = self._visit.texts, values[-2:]
-        if now is None or not then:
-            return texts.get("today.no_comparison")
-        share = now / then - 1
-        arrow = "▲" if share > 0 else "▼" if share < 0 else "="
-        return texts.get("today.against", change=f"{arrow} {texts.share(abs(share))}")
 
     def _read_planned(self) -> list[_Planned]:
         """Return what begins in the next days, the first first."""
@@ -370,7 +287,3 @@ def _sum_departments(by_category: dict[str, int]) -> dict[str, int]:
         name = category.partition(" > ")[0]
         totals[name] = totals.get(name, 0) + count
     return dict(sorted(totals.items(), key=lambda entry: -entry[1]))
-
-
-def _read_measure(week: ZoneWeek, name: str) -> float:
-    return {"revenue": week.revenue_minor, "orders": week.orders, "units": week.units}[name]

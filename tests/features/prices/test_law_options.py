@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.settings import ZoneSettings
+from configs.zone_settings import ZoneSettings
 from features.prices.law import (
     explain_objection,
     find_lawful_floor,

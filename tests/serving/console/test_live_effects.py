@@ -53,6 +53,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleShop]:
             "SHOPWRIGHT_CLOCK_START": LATER.isoformat(),
             "SHOPWRIGHT_CURRENCY": "EUR",
             "SHOPWRIGHT_TIMEZONE": TIMEZONE,
+            "SHOPWRIGHT_ZONES": '{"default": {"weekly_targets": {"revenue": "255.25"}}}',
         },
     )
     process.start(until="/healthz", verb="console")
@@ -82,6 +83,18 @@ def test_live_shows_what_changes_brought_and_warns_of_the_batch(
         page.goto("/live")
         page.locator(".batch-warning a").click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("8 suggestions")
+
+
+def test_today_holds_the_last_week_against_the_one_before_and_its_target(
+    browser: Browser, shop: ConsoleShop
+) -> None:
+    with sign_in(browser, shop, "anna", "/") as page:
+        # 16 × 10 at 1.00, 8 × 4 at 1.10 and a pot at 9.00 are 204.20, four fifths of the target.
+        revenue = page.locator(".measure").filter(has_text="Revenue").first
+        expect(revenue).to_contain_text("€204")
+        expect(revenue).to_contain_text("▼ 20% below the target of €255")
+        orders = page.locator(".measure").filter(has_text="Orders").first
+        expect(orders).not_to_contain_text("target")
 
 
 def test_today_and_health_show_the_warning_in_both_languages(

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from configs.settings import Settings, ZoneSettings
+from configs.settings import Settings
+from configs.zone_settings import ZoneSettings
 from features.contracts.errors import BadInput
 from features.facts.facts import Facts
 from features.sources.folder import import_folder

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from configs.settings import Settings, ZoneSettings
+from configs.settings import Settings
+from configs.zone_settings import ZoneSettings
 from features.contracts.errors import BadInput, Conflict
 from features.contracts.local_times import parse_local_time
 from features.contracts.pricing import PresentItem

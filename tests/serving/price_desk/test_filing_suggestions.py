@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from configs.settings import ZoneSettings
+from configs.zone_settings import ZoneSettings
 from features.contracts.tables import TABLES, TIMESTAMP
 from features.database import reading, transaction
 from features.facts.facts import Facts

@@ -14,7 +14,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
-from configs.settings import Settings, ZoneSettings
+from configs.settings import Settings
+from configs.zone_settings import ZoneSettings
 from features.contracts.errors import BadInput, UnknownName
 from features.database import transaction
 from features.prices.reduction_rule import PLAIN_RULES

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from configs.settings import ZoneSettings
+from configs.zone_settings import ZoneSettings
 from features.contracts.errors import Conflict, UnknownName
 from features.contracts.sizes import Size
 from features.contracts.tables import TABLES

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pyarrow as pa
 import pytest
 
-from configs.settings import ZoneSettings
+from configs.zone_settings import ZoneSettings
 from features.contracts.errors import BadInput, UnknownName
 from features.contracts.tables import TABLES
 from features.database import transaction

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pyarrow as pa
 import pytest
 
-from configs.settings import ZoneSettings
+from configs.zone_settings import ZoneSettings
 from features.contracts.tables import TABLES
 from features.database import reading, transaction
 from features.facts.facts import Facts

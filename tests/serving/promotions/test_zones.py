@@ -2,7 +2,8 @@
 
 import pytest
 
-from configs.settings import Settings, ZoneSettings
+from configs.settings import Settings
+from configs.zone_settings import ZoneSettings
 from tests.shops.promotion_desk import serve_desk
 
 ZONES = {
