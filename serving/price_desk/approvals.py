@@ -138,22 +138,25 @@ def enact_approvals(connection: sa.Connection, decider: Decider, plan: ApprovalP
     """
     if not plan.approved:
         return
-    repository = Suggestions(connection)
     decision = {
         "decided_by": decider.actor,
         "decided_at": decider.now,
         "reason": decider.reason,
         "returned_reason": None,
     }
-    if plan.retimed:
-        _set_beginnings(repository, plan.approved)
-    _freeze_forecasts(connection, decider, plan.approved)
-    if Controls(connection).find_stop() is not None:
-        ids = [suggestion.id for suggestion in plan.approved]
-        repository.change(ids, decider.now, status="approved", **decision)
-        prices: Mapping[str, NewPrice] = {}
-    else:
-        prices = append_prices(connection, decider, plan.approved, plan.prices, decision)
+    is_stopped = Controls(connection).find_stop() is not None
+    prices: dict[str, NewPrice] = {}
+    for zone, members in _group_by_zone(plan.approved).items():
+        values: dict[str, object] = {**decision}
+        if plan.retimed:  # to the same time in all of a zone
+            values["effective_from"] = members[0].effective_from
+        if decider.freeze_forecasts is not None:  # the effect is measured by what was forecast
+            values["forecast_set_id"] = decider.freeze_forecasts(connection, zone)
+        if is_stopped:
+            ids = [suggestion.id for suggestion in members]
+            Suggestions(connection).change(ids, decider.now, status="approved", **values)
+        else:
+            prices |= append_prices(connection, decider, members, plan.prices, values)
     supersede_open(connection, decider, plan.approved)
     log_changes(
         connection,
@@ -251,28 +254,11 @@ def refuse_past(begins: datetime, now: datetime) -> None:
         )
 
 
-def _set_beginnings(repository: Suggestions, suggestions: Sequence[Suggestion]) -> None:
-    """Store when the prices begin."""
-    by_time: dict[datetime, list[str]] = {}
+def _group_by_zone(suggestions: Iterable[Suggestion]) -> dict[str, list[Suggestion]]:
+    groups: dict[str, list[Suggestion]] = {}
     for suggestion in suggestions:
-        by_time.setdefault(suggestion.effective_from, []).append(suggestion.id)
-    for time, ids in by_time.items():
-        repository.set_beginning(ids, time)
-
-
-def _freeze_forecasts(
-    connection: sa.Connection, decider: Decider, suggestions: Sequence[Suggestion]
-) -> None:
-    """Keep what was forecast when the prices were approved: their effect is measured by it."""
-    if decider.freeze_forecasts is None:
-        return
-    by_zone: dict[str, list[str]] = {}
-    for suggestion in suggestions:
-        by_zone.setdefault(suggestion.zone, []).append(suggestion.id)
-    for zone, ids in by_zone.items():
-        forecast_set_id = decider.freeze_forecasts(connection, zone)
-        if forecast_set_id is not None:
-            Suggestions(connection).set_forecasts(ids, forecast_set_id)
+        groups.setdefault(suggestion.zone, []).append(suggestion)
+    return groups
 
 
 def _describe_change(

@@ -282,20 +282,6 @@ class Suggestions:
                 .values(version=price_suggestions.c.version + 1, updated_at=now, **values)
             )
 
-    def set_beginning(self, ids: Sequence[str], effective_from: datetime) -> None:
-        """Let the prices of suggestions begin at another time; part of a change that follows."""
-        chosen = one_of(price_suggestions.c.id, ids)
-        self._connection.execute(
-            price_suggestions.update().where(chosen).values(effective_from=effective_from)
-        )
-
-    def set_forecasts(self, ids: Sequence[str], forecast_set_id: str) -> None:
-        """Note the forecasts that an approval froze; part of a change of status."""
-        chosen = one_of(price_suggestions.c.id, ids)
-        self._connection.execute(
-            price_suggestions.update().where(chosen).values(forecast_set_id=forecast_set_id)
-        )
-
     def enact(self, ids: Sequence[str], now: datetime, **values: object) -> None:
         """As `change`, and set the id of the ledger row that each suggestion became last.
 

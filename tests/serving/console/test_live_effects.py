@@ -92,7 +92,7 @@ def test_today_holds_the_last_week_against_the_one_before_and_its_target(
         # 16 × 10 at 1.00, 8 × 4 at 1.10 and a pot at 9.00 are 204.20, four fifths of the target.
         revenue = page.locator(".measure").filter(has_text="Revenue").first
         expect(revenue).to_contain_text("€204")
-        expect(revenue).to_contain_text("▼ 20% below the target of €255")
+        expect(revenue).to_contain_text("▼ 20.0% below the target of €255")
         orders = page.locator(".measure").filter(has_text="Orders").first
         expect(orders).not_to_contain_text("target")
 
