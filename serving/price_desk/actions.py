@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from features.database import transaction
+from features.database import reading, transaction
 from features.prices.ledger import Price
 from serving.access import Caller
 from serving.price_desk import decisions
@@ -30,6 +30,7 @@ from serving.price_desk.repository import Suggestion
 from serving.price_desk.rollback import (
     RollbackResult,
     RollbackSelection,
+    list_changes,
     roll_back,
     roll_back_many,
 )
@@ -106,6 +107,12 @@ class DeskActions:
         decider = self.desk.decider(caller, "pricing.rollback", reason)
         with transaction(self.desk.engine) as connection:
             return roll_back(connection, decider, price_id, confirmed=confirmed)
+
+    def count_changes(self, selection: RollbackSelection) -> int:
+        """Return how many price changes a selection has. Raises as rollback.list_changes."""
+        self.desk.catch_up()
+        with reading(self.desk.engine) as connection:
+            return len(list_changes(connection, selection))
 
     def roll_back_many(
         self,
