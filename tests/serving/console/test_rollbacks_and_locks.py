@@ -1,4 +1,5 @@
-"""Rollback of a selection and of a day, as pricing teams do it."""
+"""What pricing teams do when prices must go back, or must stay: rollback of a selection and of a
+day, and locks of prices."""
 
 from __future__ import annotations
 
@@ -69,3 +70,33 @@ def test_a_selection_and_a_day_are_rolled_back(visit, console, engine):
         page.get_by_text("3 prices are rolled back").wait_for()
         expect(heading).to_have_text("0 prices of the desk are live")
     assert read_offer_prices(engine, *ITEMS, at=LATER) == [100] * len(ITEMS)
+
+
+def test_a_price_is_locked_and_its_lock_is_undone_or_lifted(visit):
+    with visit("ben", "/prices") as page:
+        dialog = page.get_by_role("dialog")
+        row = page.get_by_role("row").filter(has_text="printed in the catalogue")
+
+        def lock():
+            page.get_by_role("button", name="Lock a price").click()
+            dialog.get_by_label("Item: title or id").fill("butter")
+            page.get_by_role("option", name="butter").click()
+            dialog.get_by_label("Reason").fill("printed in the catalogue")
+            dialog.get_by_role("button", name="Lock", exact=True).click()
+            # The usual end: midnight, four weeks after New Year's Day of 2018.
+            expect(row).to_contain_text("Jan 29, 2018")
+            expect(row).to_contain_text("ben")
+
+        page.get_by_text("No price is locked.").wait_for()
+        lock()
+        page.get_by_role("button", name="Undo").click()
+        page.get_by_text("No price is locked.").wait_for()
+        lock()
+        with visit("anna", "/prices") as other:  # who may not approve sees the lock, and no more
+            other.get_by_text("printed in the catalogue").wait_for()
+            expect(other.get_by_role("button", name="Lift")).to_have_count(0)
+            expect(other.get_by_role("button", name="Lock a price")).to_have_count(0)
+        row.get_by_role("button", name="Lift").click()
+        dialog.get_by_text("This cannot be undone").wait_for()
+        dialog.get_by_role("button", name="Lift").click()
+        page.get_by_text("No price is locked.").wait_for()
