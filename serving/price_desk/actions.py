@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from features.database import transaction
+from features.database import reading, transaction
 from features.prices.ledger import Price
 from serving.access import Caller
+from serving.database.price_locks import PriceLock
 from serving.price_desk import decisions
 from serving.price_desk.comments import CommentService
 from serving.price_desk.comments_repository import Comment
@@ -20,6 +21,7 @@ from serving.price_desk.decision_files import FileDecision
 from serving.price_desk.decisions import BulkResult, PriceEdit
 from serving.price_desk.filed_decisions import DecidedFile, DecisionOptions, decide_file
 from serving.price_desk.filters import SuggestionFilter
+from serving.price_desk.locks import LockOrder, PriceLockService
 from serving.price_desk.proposals import (
     CheckedProposal,
     FiledProposal,
@@ -30,6 +32,7 @@ from serving.price_desk.repository import Suggestion
 from serving.price_desk.rollback import (
     RollbackResult,
     RollbackSelection,
+    list_changes,
     roll_back,
     roll_back_many,
 )
@@ -107,6 +110,12 @@ class DeskActions:
         with transaction(self.desk.engine) as connection:
             return roll_back(connection, decider, price_id, confirmed=confirmed)
 
+    def count_changes(self, selection: RollbackSelection) -> int:
+        """Return how many price changes a selection has. Raises as rollback.list_changes."""
+        self.desk.catch_up()
+        with reading(self.desk.engine) as connection:
+            return len(list_changes(connection, selection))
+
     def roll_back_many(
         self,
         caller: Caller,
@@ -169,6 +178,23 @@ class CommentActions:
         """Add a comment. Raises as CommentService.add."""
         with transaction(self.comments.desk.engine) as connection:
             return self.comments.add(connection, caller, suggestion_id, text)
+
+
+@dataclass(frozen=True)
+class LockActions:
+    """What somebody who signed in does to locks of prices."""
+
+    locks: PriceLockService
+
+    def set(self, caller: Caller, order: LockOrder) -> PriceLock:
+        """Lock the price of an item. Raises as PriceLockService.set."""
+        with transaction(self.locks.desk.engine) as connection:
+            return self.locks.set(connection, caller, order)
+
+    def end(self, caller: Caller, lock_id: str, reason: str | None = None) -> PriceLock:
+        """Let a lock end now. Raises as PriceLockService.end."""
+        with transaction(self.locks.desk.engine) as connection:
+            return self.locks.end(connection, caller, lock_id, reason)
 
 
 @dataclass(frozen=True)

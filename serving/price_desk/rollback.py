@@ -63,20 +63,9 @@ def roll_back_many(
     Raises BadInput for a selection of everything, and Conflict when `expected_matched` differs from
     the number of changes.
     """
-    given = [bool(selection.price_ids), selection.run_id is not None, selection.since is not None]
-    if sum(given) != 1:
-        raise BadInput("give price changes, a run or a day", hint="Give one of the three")
     lock(connection, "price_desk")
     settle_due(connection, decider)
-    price_ids = selection.price_ids or tuple(
-        Suggestions(connection).list_undoable(
-            find_sources("roll_back"),
-            selection.run_id,
-            selection.since,
-            selection.until,
-            selection.zone,
-        )
-    )
+    price_ids = list_changes(connection, selection)
     if expected_matched is not None and len(price_ids) != expected_matched:
         raise Conflict(
             f"{len(price_ids)} price changes match, not {expected_matched}",
@@ -89,6 +78,25 @@ def roll_back_many(
         except ShopwrightError as error:
             refused.append(Refusal(price_id, error))
     return RollbackResult(tuple(restored), tuple(refused))
+
+
+def list_changes(connection: sa.Connection, selection: RollbackSelection) -> tuple[str, ...]:
+    """Return the price changes of a selection by their ids, of a run or a day the latest first.
+
+    Raises BadInput for a selection of everything.
+    """
+    given = [bool(selection.price_ids), selection.run_id is not None, selection.since is not None]
+    if sum(given) != 1:
+        raise BadInput("give price changes, a run or a day", hint="Give one of the three")
+    return selection.price_ids or tuple(
+        Suggestions(connection).list_undoable(
+            find_sources("roll_back"),
+            selection.run_id,
+            selection.since,
+            selection.until,
+            selection.zone,
+        )
+    )
 
 
 def roll_back(

@@ -6,9 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from nicegui import ui
+from nicegui.events import ValueChangeEventArguments
 
-from features.contracts.errors import ShopwrightError
-from serving.console.bulk_sheet import open_refusals
 from serving.console.effect_parts import (
     MEASURED,
     add_warnings,
@@ -20,22 +19,13 @@ from serving.console.effect_parts import (
     write_profit,
 )
 from serving.console.frame import Console, Page
-from serving.console.parts import (
-    Column,
-    ask,
-    notify_done,
-    notify_problem,
-    show_badge,
-    show_pager,
-    show_table,
-)
+from serving.console.pages.live_rollback import Rollbacks
+from serving.console.parts import Column, name_element, show_badge, show_pager, show_table
 from serving.console.queue_rows import find_effect, write_gain
 from serving.console.section import Section, show_empty, show_error
 from serving.console.texts import UNKNOWN
-from serving.price_desk.actions import DeskActions
 from serving.price_desk.filters import SuggestionFilter, SuggestionSort
 from serving.price_desk.repository import Suggestion
-from serving.price_desk.rollback import RollbackSelection
 from serving.price_desk.service import SuggestionPage
 
 if TYPE_CHECKING:
@@ -61,6 +51,8 @@ class _Live:
         self._first = 0
         self._run = self._visit.parameters.get("run", "")
         self._cells: dict[str, tuple[ui.label, ui.element]] = {}
+        self._chosen: dict[str, Suggestion] = {}
+        self._rollbacks = Rollbacks(self._visit, self._show_again)
 
     def build(self) -> None:
         """Build the warnings, the choice of status and batch, and the list."""
@@ -75,6 +67,11 @@ class _Live:
                 on_change=lambda event: self._choose(event.value),
             ).props("no-caps dense")
             self._batches = ui.element("div")
+        if visit.may("pricing.rollback"):
+            with self._page.actions:
+                ui.button(
+                    texts.get("live.roll_back_day"), on_click=self._rollbacks.roll_back_day
+                ).props("outline")
         self._section = Section(visit, self._read, self._show)
         ui.timer(0, self._build_batches, once=True)
 
@@ -100,13 +97,19 @@ class _Live:
             ).props("dense outlined options-dense").classes("batch-choice")
 
     async def _choose(self, status: str) -> None:
-        self._status, self._first = status, 0
+        self._status = status
         self._visit.set_parameters(status=status)
-        await self._section.refresh()
+        await self._show_again()
 
     async def _choose_batch(self, run: str) -> None:
-        self._run, self._first = run, 0
+        self._run = run
         self._visit.set_parameters(run=run or None)
+        await self._show_again()
+
+    async def _show_again(self) -> None:
+        """Show the list from its beginning, with nothing selected."""
+        self._first = 0
+        self._chosen.clear()
         await self._section.refresh()
 
     async def _go(self, first: int) -> None:
@@ -128,10 +131,11 @@ class _Live:
             show_empty(texts.get("live.none"), texts.get("live.fill"))
             return
         self._cells.clear()
-        if self._run and self._status != "rolled_back" and visit.may("pricing.rollback"):
-            ui.button(texts.get("live.roll_back_batch"), on_click=self._roll_back_batch).props(
-                "outline"
-            )
+        if self._run and self._may_roll_back():
+            ui.button(
+                texts.get("live.roll_back_batch"),
+                on_click=lambda: self._rollbacks.roll_back_batch(self._run),
+            ).props("outline")
         together = ui.element("div")
         show_table(page.suggestions, self._list_columns(), caption=texts.get("live.name"))
         if self._status in MEASURED:
@@ -143,6 +147,30 @@ class _Live:
             total=page.total,
             go=self._go,
         )
+        if self._may_roll_back():
+            self._build_bar()
+
+    def _may_roll_back(self) -> bool:
+        return self._status != "rolled_back" and self._visit.may("pricing.rollback")
+
+    def _build_bar(self) -> None:
+        """Build what can be done with the selection; it is seen while something is selected."""
+        texts = self._visit.texts
+        with ui.element("div").classes("action-bar").props("role=region") as self._bar:
+            name_element(self._bar, texts.get("live.selection"))
+            self._n_chosen = ui.label("")
+            ui.space()
+            ui.button(texts.get("live.roll_back_chosen"), on_click=self._roll_back_chosen).props(
+                "outline"
+            )
+        self._update_bar()
+
+    def _update_bar(self) -> None:
+        self._n_chosen.set_text(self._visit.texts.get("queue.selected", n=len(self._chosen)))
+        self._bar.set_visibility(bool(self._chosen))
+
+    async def _roll_back_chosen(self) -> None:
+        await self._rollbacks.roll_back_chosen(list(self._chosen.values()))
 
     async def _fill_effects(self, page: SuggestionPage, together: ui.element) -> None:
         """Measure the changes that are shown, and the chosen batch: that takes a moment."""
@@ -203,9 +231,26 @@ class _Live:
                 Column(texts.get("live.effect"), self._add_effect, is_number=True, hint=hint),
                 Column(texts.get("live.verdict"), self._add_verdict),
             ]
-        if self._status != "rolled_back" and self._visit.may("pricing.rollback"):
+        if self._may_roll_back():
+            columns.insert(0, Column("", self._add_choice))
             columns.append(Column("", self._add_rollback))
         return columns
+
+    def _add_choice(self, suggestion: Suggestion) -> None:
+        price_id = suggestion.price_id
+        if price_id is None:
+            return
+
+        def choose(event: ValueChangeEventArguments) -> None:
+            if event.value:
+                self._chosen[price_id] = suggestion
+            else:
+                self._chosen.pop(price_id, None)
+            self._update_bar()
+
+        box = ui.checkbox(value=price_id in self._chosen, on_change=choose).props("dense")
+        name = suggestion.title or suggestion.item_id
+        name_element(box, self._visit.texts.get("live.choose", item=name))
 
     def _add_effect(self, suggestion: Suggestion) -> None:
         label = ui.label("…").classes("effect")
@@ -220,61 +265,7 @@ class _Live:
         if suggestion.price_id is None:
             show_badge(texts.get("live.not_yet"))
             return
-        ui.button(texts.get("live.roll_back"), on_click=partial(self._roll_back, suggestion)).props(
-            "flat dense"
-        )
-
-    def _count_batch(self) -> int:
-        """Return how many prices of the batch can be rolled back: valid ones and scheduled ones."""
-        criteria = SuggestionFilter(status=("live", "scheduled"), run_id=self._run)
-        return self._visit.server.price_desk.read_page(criteria, limit=1).total
-
-    async def _roll_back_batch(self) -> None:
-        visit, texts = self._visit, self._visit.texts
-        matched = await visit.read(self._count_batch)
-        reason = await ask(
-            visit,
-            texts.get("live.ask_roll_back_batch", n=matched, run=self._run),
-            texts.get("live.restores_batch"),
-            confirm=texts.get("live.roll_back_batch"),
-            reason=True,
-        )
-        if reason is None:
-            return
-        selection = RollbackSelection(run_id=self._run)
-        try:
-            result = await visit.write(
-                DeskActions(visit.server.price_desk).roll_back_many,
-                visit.caller,
-                selection,
-                reason or None,
-                expected_matched=matched,
-            )
-        except ShopwrightError as error:
-            notify_problem(visit, error)
-            return
-        notify_done(visit, texts.get("live.rolled_back_batch", n=len(result.restored)))
-        open_refusals(visit, result.refused, texts.get("live.price_change"))
-        await self._section.refresh()
-
-    async def _roll_back(self, suggestion: Suggestion) -> None:
-        visit, texts = self._visit, self._visit.texts
-        price = texts.money(suggestion.current_price_minor, suggestion.currency)
-        title = suggestion.title or suggestion.item_id
-        reason = await ask(
-            visit,
-            texts.get("live.ask_roll_back", item=title),
-            texts.get("live.restores", price=price),
-            confirm=texts.get("live.roll_back"),
-            reason=True,
-        )
-        if reason is None:
-            return
-        actions = DeskActions(visit.server.price_desk)
-        try:
-            await visit.write(actions.roll_back, visit.caller, suggestion.price_id, reason or None)
-        except ShopwrightError as error:
-            notify_problem(visit, error)
-            return
-        notify_done(visit, texts.get("live.rolled_back", item=title))
-        await self._section.refresh()
+        ui.button(
+            texts.get("live.roll_back"),
+            on_click=partial(self._rollbacks.roll_back_one, suggestion),
+        ).props("flat dense")

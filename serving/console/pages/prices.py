@@ -11,6 +11,7 @@ from nicegui import ui
 from features.prices.ledger import Price
 from serving.catalogue.service import CatalogueItem
 from serving.console.frame import Console, Page
+from serving.console.pages.locked_prices import LockSection
 from serving.console.parts import (
     Column,
     show_badge,
@@ -53,7 +54,7 @@ class _Prices:
         self._item_id = page.visit.parameters.get("item")
 
     async def build(self) -> None:
-        """Build the search, the item, and the calendar of what is scheduled."""
+        """Build the search, the item, the calendar of what is scheduled, and what is locked."""
         visit, texts = self._visit, self._visit.texts
         if visit.may("pricing.propose"):
             with self._page.actions:
@@ -74,6 +75,7 @@ class _Prices:
         self._show_item()
         show_heading(texts.get("prices.calendar"))
         Section(visit, self._read_calendar, self._show_calendar)
+        LockSection(visit).build()
 
     async def _choose(self, item_ids: list[str]) -> None:
         self._item_id = item_ids[0] if item_ids else None

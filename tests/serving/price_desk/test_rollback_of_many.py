@@ -10,7 +10,12 @@ from serving.audit.repository import AuditRecords
 from serving.price_desk import decisions
 from serving.price_desk.filters import SuggestionFilter
 from serving.price_desk.repository import Suggestions
-from serving.price_desk.rollback import RollbackSelection, roll_back, roll_back_many
+from serving.price_desk.rollback import (
+    RollbackSelection,
+    list_changes,
+    roll_back,
+    roll_back_many,
+)
 from tests.shops.price_desk import (
     NOW,
     make_decider,
@@ -50,8 +55,11 @@ def undo(engine, selection, days=2.0, **values):
     ],
 )
 def test_a_batch_or_a_day_is_undone_in_one_transaction(engine, batch, selection, prices):
+    with reading(engine) as connection:
+        n_shown_before = len(list_changes(connection, selection))
     result = undo(engine, selection)
     assert (len(result.restored), result.refused) == (prices.count(100), ())
+    assert n_shown_before == len(result.restored)
     later = NOW + timedelta(days=2)
     assert read_offer_prices(engine, "milk", "tea", "jam", at=later) == prices
     rolled_back = [status == "rolled_back" for status in read_statuses(engine, batch)]
