@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from features.contracts.clock import SystemClock
 from features.database import engine as open_engine
@@ -28,6 +28,8 @@ from tests.shops.served_shop import ITEMS, NOW, add_price_response, make_setting
 from tests.shops.shop_process import ShopProcess
 
 CHROMIUM = Path("/usr/bin/chromium")
+PATIENCE_MS = 30_000  # for what a page shows, on a busy machine
+expect.set_options(timeout=PATIENCE_MS)
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -158,7 +160,7 @@ class Watched:
     hosts: set[str] = field(default_factory=set)
 
     def watch(self) -> None:
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(PATIENCE_MS)
         self.page.on("console", self._on_message)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
