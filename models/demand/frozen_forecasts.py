@@ -7,13 +7,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.contracts.arrays import BoolArray, Float64Array
-from models.demand.uncertainty.aggregates import FIRST_GUESS, AggregateDistributions
+
+if TYPE_CHECKING:
+    from models.demand.uncertainty.aggregates import AggregateDistributions
 
 MAX_WEEKS = 8  # over which sums of an item are measured
 _USUAL_ALPHA = 0.3  # of a model of an earlier release, which has none
@@ -91,6 +94,8 @@ def measure_spread(
     """
     spans = range(1, MAX_WEEKS + 1)
     if aggregates is None:
+        from models.demand.uncertainty.aggregates import FIRST_GUESS
+
         weekly = np.where(np.isnan(alpha), _USUAL_ALPHA, alpha)
         guess = np.full(MAX_WEEKS, np.sqrt(FIRST_GUESS.common))
         return np.repeat(weekly[:, None], MAX_WEEKS, axis=1), guess

@@ -12,7 +12,6 @@ import math
 from functools import cache
 
 import numpy as np
-from scipy import optimize, stats
 
 from models.pricing.effects.pooling import PooledChanges
 
@@ -29,6 +28,8 @@ def find_limits(
     >>> [round(limit, 2) for limit in find_limits()]
     [-2.54, -2.02, -1.72]
     """
+    from scipy import optimize, stats  # a server starts without them
+
     weeks = np.arange(first, last + 1) / last
     spent = 2 * (1 - stats.norm.cdf(stats.norm.isf(alpha / 2) / np.sqrt(weeks)))
     correlation = np.sqrt(np.minimum.outer(weeks, weeks) / np.maximum.outer(weeks, weeks))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 
 from features.contracts.arrays import Float64Array
 from models.pricing.response.nests import Nests
@@ -96,6 +95,8 @@ def average_other_weeks(values: Float64Array, weights: Float64Array, memory: flo
     >>> average_other_weeks(np.array([[2.0, 9.0, 4.0]]), np.ones((1, 3)), once).round(3).tolist()
     [[3.143, 1.5, 2.857]]
     """
+    from scipy.signal import lfilter  # a server starts without it
+
     decay = np.exp(-1 / memory)
 
     def sum_other_weeks(series: Float64Array) -> Float64Array:
