@@ -54,13 +54,17 @@ def store_facts(item: PricingItem) -> dict[str, object]:
 
 
 def find_broken_rules(
-    connection: sa.Connection, decider: Decider, suggestions: Sequence[Suggestion]
+    connection: sa.Connection,
+    decider: Decider,
+    suggestions: Sequence[Suggestion],
+    *,
+    with_confirmed: bool = False,
 ) -> dict[str, dict[str, str]]:
     """Return the hard rules of today that suggested prices break, and what each allows, by
     suggestion id.
 
-    Left out are rules that whoever edited the price confirmed to break, and suggestions that no run
-    made: nothing is known of their items.
+    Left out are suggestions that no run made, of whose items nothing is known, and, unless
+    `with_confirmed`, rules that whoever edited the price confirmed to break.
     """
     if decider.find_pricing_rules is None or not suggestions:
         return {}
@@ -78,7 +82,7 @@ def find_broken_rules(
     broken: dict[str, dict[str, str]] = {}
     for one in _update_facts(decider, held):
         all_broken = _list_broken_rules(one.facts, one.rules, one.suggestion.suggested_price_minor)
-        confirmed = details[one.suggestion.id].get(CONFIRMED, ())
+        confirmed = () if with_confirmed else details[one.suggestion.id].get(CONFIRMED, ())
         if kept := {name: text for name, text in all_broken.items() if name not in confirmed}:
             broken[one.suggestion.id] = kept
     return broken

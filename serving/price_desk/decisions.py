@@ -136,7 +136,8 @@ def edit_all(
             edited.append(replace(suggestion, suggested_price_minor=price_minor))
         except ShopwrightError as error:
             errors[suggestion.id] = error
-    broken = find_broken_rules(connection, decider, edited)
+    # Another price is another decision: what was confirmed of the last one counts no more.
+    broken = find_broken_rules(connection, decider, edited, with_confirmed=True)
     prices = {suggestion.id: suggestion.suggested_price_minor for suggestion in edited}
     changed: list[Suggestion] = []
     for suggestion, change in edits:

@@ -127,6 +127,23 @@ def test_a_rule_that_an_editor_broke_on_purpose_does_not_stop_the_approval(three
     assert [each.status for each in read_all(engine)] == ["live"]
 
 
+def test_each_edit_beyond_a_rule_is_confirmed_anew(three_items):
+    _, engine, _ = three_items
+    suggest(three_items, "milk")
+    (milk,) = read_all(engine)
+    editor = under(STRICT, reason="sale")
+    with transaction(engine) as connection:
+        decisions.edit(connection, editor, milk.id, PriceEdit("0.97", confirmed=True))
+    with pytest.raises(BadInput, match=r"0\.96 breaks"), transaction(engine) as connection:
+        decisions.edit(connection, editor, milk.id, PriceEdit("0.96"))
+    with transaction(engine) as connection:
+        decisions.edit(connection, editor, milk.id, PriceEdit("0.96", confirmed=True))
+    with transaction(engine) as connection:
+        decisions.approve(connection, under(STRICT, actor="a colleague"), milk.id)
+    (milk,) = read_all(engine)
+    assert (milk.status, milk.suggested_price_minor) == ("live", 96)
+
+
 def test_a_run_supersedes_everything_undecided_of_its_zone(three_items):
     _, engine, _ = three_items
     suggest(three_items, "milk")
