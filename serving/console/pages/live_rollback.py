@@ -55,7 +55,11 @@ class Rollbacks:
     async def roll_back_batch(self, run: str) -> None:
         """Restore the prices before all changes of a batch, in every zone."""
         texts, selection = self._visit.texts, RollbackSelection(run_id=run)
-        matched = await self._visit.read(self._actions.count_changes, selection)
+        try:
+            matched = await self._visit.read(self._actions.count_changes, selection)
+        except ShopwrightError as error:
+            notify_problem(self._visit, error)
+            return
         await self._ask_and_roll_back(
             selection,
             matched,
