@@ -7,10 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
 from features.contracts.clock import parse_local_time
-from features.contracts.errors import BadInput, UnknownName
 from features.contracts.tables import DEFAULT_ZONE
 from serving.access import SCOPES, Caller
 from serving.cli import promotion_options as options
@@ -30,10 +28,8 @@ _USUAL_SPAN = timedelta(weeks=13)
 def file_promotion(
     name: Annotated[str, typer.Option(help="Its name, for people")],
     mechanic: options.MechanicOption,
-    starts_at: Annotated[
-        str, typer.Option("--from", help="A time; without an offset, of the zone's time zone")
-    ],
-    ends_at: Annotated[str, typer.Option("--to", help="The same; it ends just before")],
+    starts_at: options.BeginOption,
+    ends_at: options.EndOption,
     item: Annotated[
         list[str] | None, typer.Option(help="An item of the promotion; may be repeated")
     ] = None,
@@ -63,46 +59,14 @@ def file_promotion(
     json: JsonOption = False,
 ) -> None:
     """File a promotion with its what-if for the price desk; somebody there must approve it."""
+    given = locals()
     from features.database import transaction
-    from models.pricing.promotions.mechanics import Mechanic
     from serving.promotions.documents import FilePromotionRequest, describe_promotion
 
-    if mechanic not in tuple(Mechanic):
-        raise UnknownName(mechanic, tuple(Mechanic), kind="mechanic", where="--mechanic")
     shop = Shop()
     check_zone(shop, zone)
     timezone = shop.settings.find_timezone(zone)
-    try:
-        request = FilePromotionRequest(
-            name=name,
-            item_ids=item or [],
-            category=category,
-            zone=zone,
-            starts_at=parse_local_time(starts_at, timezone, where="--from").isoformat(),
-            ends_at=parse_local_time(ends_at, timezone, where="--to").isoformat(),
-            mechanic=Mechanic(mechanic),
-            percent=percent,
-            amount=amount,
-            threshold=threshold,
-            mean_basket=mean_basket,
-            repeats=repeats,
-            take_up=take_up,
-            coupon_reach=coupon_reach,
-            stretch=stretch,
-            buy=buy,
-            free=free,
-            switching=switching,
-            support=support or [],
-            reach=reach,
-            funding=funding,
-            cost=cost,
-            reason=reason,
-            confirm_large_change=confirm_large_change,
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = f"--{'-'.join(map(str, first['loc']))}".replace("_", "-")
-        raise BadInput(first["msg"].removeprefix("Value error, "), where=option) from error
+    request = options.read_request(FilePromotionRequest, given, timezone)
     service = _open_service(shop, lambda what_if: simulate_request(shop, what_if))
     prepared = service.prepare(request)
     operator = Caller(OPERATOR, OPERATOR, frozenset(SCOPES))

@@ -1,14 +1,27 @@
-"""Options of the promotion that `shopwright promotions` looks at."""
+"""Options of the promotion that `shopwright promotions` looks at, and how they become a request."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from features.contracts.clock import parse_local_time
+from features.contracts.errors import BadInput, UnknownName
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Request = TypeVar("Request", bound="BaseModel")
 
 MechanicOption = Annotated[
     str, typer.Option(help="percent_off, price_off, bundle, spend_save, coupon or buy_get")
 ]
+BeginOption = Annotated[
+    str, typer.Option("--from", help="A time; without an offset, of the zone's time zone")
+]
+EndOption = Annotated[str, typer.Option("--to", help="The same; it ends just before")]
 PercentOption = Annotated[
     float | None, typer.Option(min=0, max=1, help="percent_off, coupon: share taken off")
 ]
@@ -53,3 +66,31 @@ SupportOption = Annotated[
 ReachOption = Annotated[
     float, typer.Option(min=0, max=1, help="Share of shops or visitors that the support meets")
 ]
+
+
+def read_request(request: type[Request], given: Mapping[str, Any], timezone: str) -> Request:
+    """Return the request that the options of a verb say, by the names of its parameters.
+
+    Times without an offset are of `timezone`. Raises BadInput with the option at fault, and
+    UnknownName.
+    """
+    from pydantic import ValidationError
+
+    from models.pricing.promotions.mechanics import Mechanic
+
+    if given["mechanic"] not in tuple(Mechanic):
+        kinds = tuple(Mechanic)
+        raise UnknownName(given["mechanic"], kinds, kind="mechanic", where="--mechanic")
+    values = {name: value for name, value in given.items() if name in request.model_fields}
+    values |= {
+        "item_ids": given["item"] or [],
+        "support": given["support"] or [],
+        "starts_at": parse_local_time(given["starts_at"], timezone, where="--from").isoformat(),
+        "ends_at": parse_local_time(given["ends_at"], timezone, where="--to").isoformat(),
+    }
+    try:
+        return request.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = f"--{'-'.join(map(str, first['loc']))}".replace("_", "-")
+        raise BadInput(first["msg"].removeprefix("Value error, "), where=option) from error

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from features.contracts.clock import parse_time
-from features.contracts.errors import UnknownName
 from features.contracts.tables import DEFAULT_ZONE
 from serving.cli import promotion_options as options
 from serving.cli.output import JsonOption, print_json, steps
@@ -28,8 +26,10 @@ app.command("list")(list_promotions)
 def simulate(
     item: Annotated[list[str], typer.Option(help="An item of the promotion; may be repeated")],
     mechanic: options.MechanicOption,
-    starts_at: Annotated[str, typer.Option("--from", help="RFC 3339 time")],
-    ends_at: Annotated[str, typer.Option("--to", help="RFC 3339 time")],
+    starts_at: Annotated[
+        str, typer.Option("--from", help="A time; without an offset, of the zone's time zone")
+    ],
+    ends_at: Annotated[str, typer.Option("--to", help="The same; it ends just before")],
     percent: options.PercentOption = None,
     amount: options.AmountOption = None,
     threshold: options.ThresholdOption = None,
@@ -48,33 +48,13 @@ def simulate(
 ) -> None:
     """Show expected units, revenue and profit of a promotion, the loss of its items' families, and
     its conflicts with other promotions."""
-    from models.pricing.promotions.mechanics import Mechanic
+    given = locals()
     from serving.what_if.promotion_documents import PromotionRequest
 
-    if mechanic not in tuple(Mechanic):
-        raise UnknownName(mechanic, tuple(Mechanic), kind="mechanic", where="--mechanic")
     shop = Shop()
     check_zone(shop, zone)
-    request = PromotionRequest(
-        item_ids=item,
-        zone=zone,
-        starts_at=parse_time(starts_at, where="--from"),
-        ends_at=parse_time(ends_at, where="--to"),
-        mechanic=Mechanic(mechanic),
-        percent=percent,
-        amount=amount,
-        threshold=threshold,
-        mean_basket=mean_basket,
-        repeats=repeats,
-        take_up=take_up,
-        coupon_reach=coupon_reach,
-        stretch=stretch,
-        buy=buy,
-        free=free,
-        switching=switching,
-        support=support or [],
-        reach=reach,
-    )
+    timezone = shop.settings.find_timezone(zone)
+    request = options.read_request(PromotionRequest, given, timezone)
     document = simulate_request(shop, request)
     if json:
         print_json(document.model_dump())

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from features.contracts.errors import BadInput, Conflict
+from features.contracts.errors import BadInput, Conflict, UnknownName
 from features.database import transaction
 from features.prices.ledger import Ledger
 from serving.cli import promotion_filing
@@ -85,3 +85,19 @@ def test_what_cannot_be_filed_names_the_option(run):
         run("file", *MILK, "--funding", "much")
     with pytest.raises(Conflict, match="no lower"):
         run("file", *MILK[:-5], "0", *MILK[-4:])
+
+
+def test_a_what_if_reads_its_options_as_filing_does(run):
+    """`simulate` and `file` are two doors of one promotion: midnight of the shop, and one error."""
+    looked_at = MILK[MILK.index("--item") :]
+    shown = json.loads(run("simulate", *looked_at, "--json"))
+    filed = json.loads(run("file", *MILK, "--json"))
+    assert shown["items"][0]["item_id"] == filed["items"][0]["item_id"]
+    assert shown["expected"]["units"]["p50"] == filed["expected"]["expected"]["units"]["p50"]
+    for verb, words in (("simulate", looked_at), ("file", MILK)):
+        with pytest.raises(BadInput, match="--from"):
+            run(verb, *words, "--from", "soon")
+        with pytest.raises(BadInput, match="--amount"):
+            run(verb, *words, "--amount", "much")
+        with pytest.raises(UnknownName, match="mechanic"):
+            run(verb, *words, "--mechanic", "percent_of")
