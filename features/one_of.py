@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 
@@ -52,12 +53,12 @@ class _Array(sa.types.TypeDecorator[list[Any]]):
 
 
 @compiles(OneOf, "postgresql")
-def _write_array(element: OneOf, compiler: Any, **options: Any) -> str:
+def _write_array(element: OneOf, compiler: SQLCompiler, **options: object) -> str:
     column, values = (compiler.process(part, **options) for part in element.clauses)
     return f"{column} = ANY ({values})"
 
 
 @compiles(OneOf, "sqlite")
-def _write_json(element: OneOf, compiler: Any, **options: Any) -> str:
+def _write_json(element: OneOf, compiler: SQLCompiler, **options: object) -> str:
     column, values = (compiler.process(part, **options) for part in element.clauses)
     return f"{column} IN (SELECT value FROM json_each({values}))"

@@ -44,7 +44,8 @@ from serving.prices import api as prices
 from serving.pricing_rules import api as pricing_rules
 from serving.promotions import api as promotions
 from serving.recommendations import api as recommendations
-from serving.server import Refresher, Server, open_server
+from serving.server import Refresher, Server
+from serving.server_opening import open_server
 from serving.webhooks import api as webhooks
 from serving.what_if import api as what_if
 

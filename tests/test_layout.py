@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
 PACKAGES = ("configs", "features", "models", "training", "experiments", "serving")
 # Modules that put a process together; only they choose the system clock.
-COMPOSITION_ROOTS = ("serving/app.py", "serving/server.py", "serving/cli/")
+COMPOSITION_ROOTS = ("serving/app.py", "serving/server_opening.py", "serving/cli/")
 # Folders of tests that have no counterpart in the packages.
 TEST_FOLDERS = ("shops", "benchmarks", "e2e")
 TEST_FILES = sorted(TESTS.rglob("*.py"))
@@ -80,7 +80,7 @@ def calls_system_clock(path: Path) -> bool:
 def test_the_system_clock_is_made_in_composition_roots_only() -> None:
     files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
     callers = [str(path.relative_to(ROOT)) for path in files if calls_system_clock(path)]
-    assert "serving/app.py" in callers or "serving/server.py" in callers
+    assert "serving/app.py" in callers or "serving/server_opening.py" in callers
     assert [name for name in callers if not name.startswith(COMPOSITION_ROOTS)] == []
 
 

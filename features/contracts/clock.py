@@ -1,6 +1,6 @@
 """Two clocks: business time for prices, decay and forecasts; system time for keys and audit.
 
-A clock is made where a process is composed (serving.server, serving.cli.shop) and passed on.
+A clock is made where a process is composed: in serving.server_opening and serving.cli.shop.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from serving.database.audit_log import (
     Head,
     hash_row,
 )
-from serving.database.tables import api_keys, audit_log, people, price_suggestions
+from serving.database.desk_tables import price_suggestions
+from serving.database.tables import api_keys, audit_log, people
 
 _FETCH = 10_000
 

@@ -29,7 +29,7 @@ def queue(
 ) -> None:
     """Write suggestions with costs, margins, effects, reasons and names, for a spreadsheet."""
     from features.prices.reduction_rule import PLAIN_RULES
-    from serving.database.tables import SUGGESTION_STATUSES
+    from serving.database.desk_tables import SUGGESTION_STATUSES
     from serving.price_desk.filters import SuggestionFilter
     from serving.price_desk.service import PriceDeskService
     from serving.spreadsheets import parse_format

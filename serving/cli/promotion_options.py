@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -68,7 +68,7 @@ ReachOption = Annotated[
 ]
 
 
-def read_request(request: type[Request], given: Mapping[str, Any], timezone: str) -> Request:
+def read_request(request: type[Request], given: Mapping[str, object], timezone: str) -> Request:
     """Return the request that the options of a verb say, by the names of its parameters.
 
     Times without an offset are of `timezone`. Raises BadInput with the option at fault, and
@@ -78,15 +78,14 @@ def read_request(request: type[Request], given: Mapping[str, Any], timezone: str
 
     from models.pricing.promotions.mechanics import Mechanic
 
-    if given["mechanic"] not in tuple(Mechanic):
-        kinds = tuple(Mechanic)
-        raise UnknownName(given["mechanic"], kinds, kind="mechanic", where="--mechanic")
+    mechanic, kinds = str(given["mechanic"]), tuple(Mechanic)
+    if mechanic not in kinds:
+        raise UnknownName(mechanic, kinds, kind="mechanic", where="--mechanic")
     values = {name: value for name, value in given.items() if name in request.model_fields}
+    values |= {"item_ids": given["item"] or [], "support": given["support"] or []}
     values |= {
-        "item_ids": given["item"] or [],
-        "support": given["support"] or [],
-        "starts_at": parse_local_time(given["starts_at"], timezone, where="--from").isoformat(),
-        "ends_at": parse_local_time(given["ends_at"], timezone, where="--to").isoformat(),
+        name: parse_local_time(str(given[name]), timezone, where=option).isoformat()
+        for name, option in (("starts_at", "--from"), ("ends_at", "--to"))
     }
     try:
         return request.model_validate(values)

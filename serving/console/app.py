@@ -22,7 +22,8 @@ from serving.http.dependencies import provide
 from serving.http.errors import add_error_handlers
 from serving.http.metrics import Metrics
 from serving.people import api as people
-from serving.server import Refresher, open_server
+from serving.server import Refresher
+from serving.server_opening import open_server
 
 # One module per page (or per few that belong together), each with `add_pages(console)`.
 PAGES = (

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from serving.database.tables import forecast_sets
+from serving.database.desk_tables import forecast_sets
 
 _ABOUT = [column for column in forecast_sets.c if column.name != "content"]
 

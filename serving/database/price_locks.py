@@ -10,7 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from features.contracts.errors import Conflict
-from serving.database.tables import price_locks
+from serving.database.desk_tables import price_locks
 
 EVERY_ZONE = ""
 # Why a run keeps a locked price.

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from features.database_tables import price_ledger
 from features.one_of import one_of
-from serving.database.tables import batch_looks, price_suggestions
+from serving.database.desk_tables import batch_looks, price_suggestions
 
 # Statuses of prices that were served, or are.
 _SERVED = ("live", "superseded", "rolled_back", "expired")

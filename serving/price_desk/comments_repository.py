@@ -7,7 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from serving.database.tables import suggestion_comments
+from serving.database.desk_tables import suggestion_comments
 
 
 @dataclass(frozen=True)

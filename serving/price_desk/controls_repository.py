@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from features.contracts.pricing import EvidenceGrade
 from features.database import insert
-from serving.database.tables import activation_stops, approval_rules, reject_policies
+from serving.database.desk_tables import activation_stops, approval_rules, reject_policies
 
 _ONLY = 1
 

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from features.contracts.errors import UnknownName
-from serving.database.tables import price_suggestions
+from serving.database.desk_tables import price_suggestions
 
 _TABLE = price_suggestions.c
 # What a grid sorts by. Suggestions without a value stand last, whichever way it is sorted.

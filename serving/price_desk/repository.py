@@ -14,7 +14,7 @@ from features.contracts.errors import UnknownName
 from features.database_tables import price_ledger
 from features.one_of import one_of
 from serving.database.audit_log import SYSTEM
-from serving.database.tables import SCHEDULED, price_suggestions
+from serving.database.desk_tables import SCHEDULED, price_suggestions
 from serving.price_desk.filters import (
     COUNTED,
     SuggestionFilter,

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from serving.database.tables import pricing_run_items, pricing_runs
+from serving.database.desk_tables import pricing_run_items, pricing_runs
 
 # Runs of a zone whose totals are kept, and those of them whose items are kept.
 KEPT_RUNS = 1_000

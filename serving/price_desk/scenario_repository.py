@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from features.contracts.pricing import DEFAULT_RULES
 from features.contracts.tables import DEFAULT_ZONE
-from serving.database.tables import price_scenarios
+from serving.database.desk_tables import price_scenarios
 from serving.price_desk.scenario_types import ScenarioOutcome, read_outcome, write_outcome
 
 KEPT = 200

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.contracts.errors import UnknownName
 from features.contracts.money import to_major
-from serving.database.tables import SUGGESTION_STATUSES
+from serving.database.desk_tables import SUGGESTION_STATUSES
 from serving.field_types import Id, Money, ReasonRequest, Text, Time
 from serving.price_desk.approvals import Refusal
 from serving.price_desk.decisions import BulkResult

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from serving.database.tables import audit_log, price_suggestions
+from serving.database.desk_tables import price_suggestions
+from serving.database.tables import audit_log
 
 
 class ChangeOrigin(NamedTuple):

@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from features.database_tables import price_ledger
-from serving.database.tables import price_suggestions
+from serving.database.desk_tables import price_suggestions
 
 
 def find_rejections(

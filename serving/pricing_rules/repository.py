@@ -8,7 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from serving.database.tables import pricing_rule_versions
+from serving.database.desk_tables import pricing_rule_versions
 
 
 @dataclass(frozen=True)

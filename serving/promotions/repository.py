@@ -10,7 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from features.database_tables import price_ledger, promotion_items, promotions
-from serving.database.tables import price_locks
+from serving.database.desk_tables import price_locks
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from serving.console.parts import show_heading
 from serving.console.queue_rows import FILTERS, PARAMETERS, WAITING, name_rule, read_filter
 from serving.console.undo_toast import report_decision, report_file
 from serving.console.visit import Visit
-from serving.database.tables import SUGGESTION_STATUSES
+from serving.database.desk_tables import SUGGESTION_STATUSES
 from serving.price_desk.actions import DeskActions
 from serving.price_desk.filters import SuggestionFilter
 

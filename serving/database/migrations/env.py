@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-import serving.database.tables  # noqa: F401 - fills the MetaData
+import serving.database.desk_tables
+import serving.database.tables  # noqa: F401 - both fill the MetaData
 from features.database_tables import metadata
 
 context.configure(

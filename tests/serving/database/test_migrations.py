@@ -13,9 +13,10 @@ from features.contracts.errors import BadInput
 from features.database import reading, transaction
 from features.database_tables import Instant, metadata
 from serving.database.audit_log import AuditEntry, AuditLog
+from serving.database.desk_tables import forecast_sets
 from serving.database.forecast_sets import ForecastSets, ModelKey
 from serving.database.migrate import newest_revision, upgrade
-from serving.database.tables import audit_log, forecast_sets
+from serving.database.tables import audit_log
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from features.contracts.errors import Unavailable
 from features.database import reading, transaction
 from features.prices.ledger import Ledger
 from serving.database.audit_log import WATCH
-from serving.database.tables import price_suggestions
+from serving.database.desk_tables import price_suggestions
 from serving.effects.repository import Looks
 from serving.effects.watch import EffectWatch
 from serving.price_desk.actions import DeskActions

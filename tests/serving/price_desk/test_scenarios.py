@@ -18,7 +18,8 @@ from features.database import reading, transaction
 from features.prices.ledger import Ledger
 from features.prices.reduction_rule import PLAIN_RULES
 from serving.access import Area, Caller
-from serving.database.tables import audit_log, price_scenarios
+from serving.database.desk_tables import price_scenarios
+from serving.database.tables import audit_log
 from serving.http.dependencies import provide
 from serving.http.errors import add_error_handlers
 from serving.http.idempotency import IdempotencyService

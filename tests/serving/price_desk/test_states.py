@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from features.database import transaction
 from features.prices.ledger import Ledger
 from serving.access import SCOPES
-from serving.database.tables import SUGGESTION_STATUSES, price_suggestions
+from serving.database.desk_tables import SUGGESTION_STATUSES, price_suggestions
 from serving.price_desk.states import ALLOWED, FILED, MOVES
 from tests.shops.price_desk import make_opening_price, make_suggestion, store_suggestions
 

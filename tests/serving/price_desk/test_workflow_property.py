@@ -22,8 +22,9 @@ from features.prices.reduction_rule import PLAIN_RULES
 from serving.access import Area, Caller, Grant, compute_areas
 from serving.audit.repository import AuditRecords
 from serving.database.audit_log import Decider
+from serving.database.desk_tables import price_suggestions
 from serving.database.price_locks import EVERY_ZONE, PriceLocks
-from serving.database.tables import audit_log, price_suggestions
+from serving.database.tables import audit_log
 from serving.price_desk import decisions
 from serving.price_desk.activation import resume_activations, settle_due, stop_activations
 from serving.price_desk.auto_approval import apply_rules, save_rule

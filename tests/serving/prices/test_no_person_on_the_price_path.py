@@ -31,8 +31,8 @@ from models.pricing.optimise.optimiser import OptimisedPrices
 from models.pricing.promotions.mechanics import Campaign
 from models.pricing.promotions.what_if import WhatIf
 from models.pricing.rules import PricingRules
+from serving.database.desk_tables import price_suggestions
 from serving.database.migrate import upgrade
-from serving.database.tables import price_suggestions
 from serving.price_desk import api as suggestions
 from serving.price_desk.filters import SuggestionFilter
 from serving.price_desk.repository import NewSuggestion, Suggestions

@@ -15,7 +15,7 @@ from features.prices.ledger import Ledger
 from serving.access import Area
 from serving.audit.repository import AuditRecords
 from serving.database.audit_log import Decider
-from serving.database.tables import price_locks
+from serving.database.desk_tables import price_locks
 from serving.promotions import decisions
 from tests.shops.event_tables import make_table
 from tests.shops.price_desk import NOW

@@ -1,0 +1,255 @@
+"""The composition of a server process: `open_server(settings, metrics)`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from configs.settings import Settings
+from features.contracts.breaker import Breaker
+from features.contracts.clock import ClockWatch, SystemClock
+from features.contracts.pricing import PresentItem
+from features.database import Patience, reading
+from features.database import engine as open_engine
+from features.facts.exclusions import Exclusions
+from features.facts.item_rules import ItemRules
+from features.facts.known_events import ImportedEvents
+from features.facts.zones import KnownZones
+from features.online.online_store import OnlineHistories
+from features.prices.currencies import check_currencies
+from models.registry import NAMES, Registry
+from serving.audit.service import AuditService
+from serving.catalogue.service import CatalogueService
+from serving.conditions import Conditions
+from serving.database.migrate import upgrade
+from serving.effects.service import EffectService
+from serving.effects.watch import EffectWatch
+from serving.events.service import EventService
+from serving.experiments.service import ExperimentService
+from serving.forecasts.service import ForecastService
+from serving.http.health import Readiness
+from serving.http.idempotency import IdempotencyService
+from serving.http.metrics import Metrics
+from serving.http.session_cookie import SessionCookie
+from serving.inventory.service import InventoryService
+from serving.keys.service import KeyService
+from serving.models.served_models import ServedModels
+from serving.models.service import ModelService
+from serving.people.openid import OpenIdService
+from serving.people.passwords import Passwords
+from serving.people.service import PeopleService
+from serving.people.sessions import SessionLimits, SessionService
+from serving.price_desk.comments import CommentService
+from serving.price_desk.controls import DeskControls
+from serving.price_desk.forecast_freezer import ForecastFreezer
+from serving.price_desk.locks import PriceLockService
+from serving.price_desk.proposals import ProposalService
+from serving.price_desk.runs import PricingRunService
+from serving.price_desk.scenarios import ScenarioService
+from serving.price_desk.served_inputs import ServedInputs
+from serving.price_desk.service import PriceDeskService
+from serving.price_desk.ticker import DeskTicker
+from serving.prices.service import PriceService
+from serving.pricing_rules.service import PricingRulesService
+from serving.promotions.effect import PromotionEffectService
+from serving.promotions.service import PromotionService
+from serving.recommendations.allowed_items import AllowedItems
+from serving.recommendations.exposure_writer import ExposureWriter
+from serving.recommendations.met_variants import MetVariants
+from serving.recommendations.service import RecommendationService
+from serving.recommendations.sign_ins import SignIns
+from serving.server import ACTIVATIONS, CLOCK, DATABASE, ONLINE_STORE, POLL_SECONDS, Server
+from serving.shop_offer import ShopOffer, read_versions
+from serving.webhooks.deliverer import Deliverer
+from serving.webhooks.sender import Sender
+from serving.webhooks.service import WebhookService
+from serving.webhooks.targets import Targets
+from serving.what_if.service import WhatIfService
+
+if TYPE_CHECKING:
+    from models.pricing.rules import CompetitorRule
+
+# Requests wait for the database for so long; keys and slates less, over connections of their own.
+_PATIENCE = Patience(lock=5.0, read=5.0, write=30.0)
+_QUICK = Patience(lock=1.0, read=1.0, write=5.0, connections=4)
+_REGISTRY_SECONDS = 5.0  # for one answer of a registry of models that is no local file
+# SQLite lets one of them write at a time.
+_EVENT_THREADS = 8
+# Slates are made a few at a time: more threads would only take the interpreter from each other.
+_SLATE_THREADS = 2
+
+
+def open_server(settings: Settings, metrics: Metrics) -> Server:
+    """Return the server of one shop.
+
+    It opens without models or features too: `readiness` names what is missing. Raises BadInput
+    where the shop's amounts are kept in another currency than the settings say.
+    """
+    # The refresher tries it more often: no request waits for a connection that does not come.
+    database = Breaker("the database", "Try: shopwright doctor", 5 * POLL_SECONDS)
+    engine = open_engine(settings, replace(_PATIENCE, breaker=database))
+    quick_engine = open_engine(settings, replace(_QUICK, breaker=database))
+    upgrade(engine)
+    with reading(engine) as connection:
+        check_currencies(settings, connection)
+    clock, system_clock, clock_watch = settings.business_clock(), SystemClock(), ClockWatch()
+    registry = Registry(settings.mlflow_url, settings.home, _REGISTRY_SECONDS)
+    conditions = Conditions(system_clock)
+    served_models = ServedModels(settings, registry, conditions)
+    offer = ShopOffer(served_models, quick_engine, settings.serves)
+    experiments = ExperimentService(
+        settings, engine, clock, system_clock, lambda: registry.find_champion(NAMES[0])
+    )
+    histories = OnlineHistories(settings, quick_engine)
+    exposures = ExposureWriter(engine, conditions)
+    workers = ThreadPoolExecutor(_SLATE_THREADS, thread_name_prefix="slates")
+    met_variants = MetVariants(quick_engine)
+    recommendations = RecommendationService(
+        settings=settings,
+        clock=clock,
+        system_clock=system_clock,
+        models=served_models,
+        histories=histories,
+        allowed_items=AllowedItems(settings, quick_engine),
+        zones=KnownZones(settings, quick_engine),
+        experiments=lambda: experiments.current,
+        met_variants=met_variants,
+        log=exposures.add,
+        count=lambda answer: metrics.count_slate(answer.placement, answer.slate.fallback),
+        workers=workers,
+    )
+    sign_ins = SignIns(
+        experiments=lambda: experiments.current,
+        met_variants=met_variants,
+        find_refused=histories.find_refused_users,
+        clock=clock,
+        system_clock=system_clock,
+        log=exposures.add,
+    )
+    events = EventService(
+        settings=settings,
+        engine=engine,
+        clock=clock,
+        system_clock=system_clock,
+        imported=ImportedEvents(settings),
+        zones=KnownZones(settings, engine),
+        exclusions=Exclusions(settings),
+        note_sign_ins=sign_ins.note,
+        workers=ThreadPoolExecutor(_EVENT_THREADS, thread_name_prefix="events"),
+        # Half of the places stay for everybody else.
+        max_waiting=max(1, settings.max_inflight // 2),
+    )
+    what_if = WhatIfService(settings, engine, clock, served_models)
+    item_rules = ItemRules(settings, clock, engine)
+    freezer = ForecastFreezer(settings, clock, served_models)
+    price_desk = PriceDeskService(
+        settings=settings,
+        engine=engine,
+        clock=clock,
+        system_clock=system_clock,
+        find_rules=item_rules,
+        clock_watch=clock_watch,
+        read_items=_read_present_items,
+        freeze=freezer,
+    )
+    served_inputs = ServedInputs(settings, engine, clock, served_models)
+    proposals = ProposalService(price_desk, served_inputs.read)
+    effects = EffectService(settings, engine, clock, system_clock, price_desk.catch_up)
+    passwords = Passwords()
+    ticker = DeskTicker(price_desk)
+    server = Server(
+        settings=settings,
+        engine=engine,
+        quick_engine=quick_engine,
+        database=database,
+        histories=histories,
+        clock=clock,
+        system_clock=system_clock,
+        registry=registry,
+        served_models=served_models,
+        models=ModelService(registry, system_clock, engine),
+        experiments=experiments,
+        recommendations=recommendations,
+        events=events,
+        prices=PriceService(settings, engine, clock, item_rules, price_desk.catch_up),
+        price_desk=price_desk,
+        proposals=proposals,
+        price_locks=PriceLockService(price_desk),
+        desk_controls=DeskControls(price_desk),
+        comments=CommentService(price_desk),
+        scenarios=ScenarioService(price_desk, served_inputs.read_zone),
+        desk_ticker=ticker,
+        pricing_runs=PricingRunService(settings, engine),
+        promotions=PromotionService(
+            settings=settings,
+            engine=engine,
+            clock=clock,
+            system_clock=system_clock,
+            find_rules=item_rules,
+            simulate=what_if.simulate_promotion,
+            clock_watch=clock_watch,
+            freeze=freezer,
+        ),
+        promotion_effects=PromotionEffectService(settings, engine, clock, effects.find_control),
+        effects=effects,
+        effect_watch=EffectWatch(effects, proposals),
+        what_if=what_if,
+        forecasts=ForecastService(settings, engine, clock, served_models),
+        inventory=InventoryService(settings, engine, clock, served_models),
+        catalogue=CatalogueService(settings),
+        keys=KeyService(quick_engine, system_clock),
+        people=PeopleService(engine, system_clock, passwords),
+        sessions=SessionService(
+            quick_engine, system_clock, passwords, SessionLimits.from_settings(settings)
+        ),
+        openid=OpenIdService(settings, engine, system_clock),
+        cookie=SessionCookie(settings.public_url),
+        audit=AuditService(engine),
+        pricing_rules=PricingRulesService(settings, engine, system_clock),
+        webhooks=WebhookService(settings, engine, system_clock),
+        deliverer=Deliverer(
+            engine, system_clock, Sender(Targets.from_settings(settings)), conditions
+        ),
+        idempotency=IdempotencyService(engine, system_clock, clock_watch),
+        exposures=exposures,
+        metrics=metrics,
+        conditions=conditions,
+        readiness=Readiness(
+            missing=lambda: offer.find_missing() | _name_problem(DATABASE, database.problem),
+            unused=lambda: served_models.unused,
+            serves=offer.list_served,
+            versions=lambda: read_versions(served_models),
+            degraded=lambda: (
+                served_models.degraded
+                | _name_problem(ONLINE_STORE, histories.problem)
+                | _name_problem(CLOCK, clock_watch.problem)
+                | _name_problem(ACTIVATIONS, ticker.problem)
+            ),
+        ),
+        offer=offer,
+        workers=workers,
+    )
+    server.scenarios.fail_interrupted()
+    server.refresh()
+    metrics.before_scrape = server.observe
+    return server
+
+
+def _read_present_items(
+    settings: Settings,
+    now: datetime,
+    zone: str,
+    item_ids: Sequence[str],
+    competitor: CompetitorRule | None = None,
+) -> Mapping[str, PresentItem]:
+    """Read what is known of items; the reader of tables is imported by the first decision."""
+    from serving.price_desk.present_items import read_present_items
+
+    return read_present_items(settings, now, zone, item_ids, competitor)
+
+
+def _name_problem(part: str, problem: str | None) -> dict[str, str]:
+    return {} if problem is None else {part: problem}
