@@ -12,6 +12,7 @@ from datetime import datetime
 import numpy as np
 
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
+from features.contracts.visits import NO_VISIT, Visit
 
 # The faster decay that shows what is rising: a half-life of one week.
 FAST_DECAY_PER_WEEK = 0.5
@@ -31,6 +32,7 @@ class UserHistory:
     features            user-level features (features/pipelines/user.py), by name
     viewed_item_ids     items viewed, selected or carted lately, latest first, each once, at most 50
     viewed_at           int64, epoch seconds, aligned with viewed_item_ids
+    visit               the latest visit, which may still go on
     """
 
     user_id: str | None
@@ -44,6 +46,7 @@ class UserHistory:
     features: dict[str, float] = field(default_factory=dict)
     viewed_item_ids: tuple[str, ...] = ()
     viewed_at: tuple[int, ...] = ()
+    visit: Visit = NO_VISIT
 
     @classmethod
     def unknown(cls, as_of: datetime) -> UserHistory:

@@ -370,14 +370,15 @@ def _find_schema(name: str) -> TableSchema:
 
 
 def _list_zones_with_amounts(tables: Mapping[str, pa.Table]) -> set[str]:
-    """Return the zones of the rows of tables with money; tables without a zone count as default."""
+    """Return the zones of the rows of tables with money; rows without a zone count as default."""
     zones: set[str] = set()
     for name, rows in tables.items():
         columns = _find_schema(name).columns
         has_money = any(column.kind in (Kind.MONEY, Kind.UNIT_MONEY) for column in columns)
         if has_money and rows.num_rows:
             in_zones = "zone" in rows.column_names
-            zones |= set(pc.unique(rows["zone"]).to_pylist()) if in_zones else {DEFAULT_ZONE}
+            named = pc.unique(rows["zone"]).to_pylist() if in_zones else [None]
+            zones |= {zone or DEFAULT_ZONE for zone in named}
     return zones
 
 

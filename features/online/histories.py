@@ -17,11 +17,14 @@ import pyarrow as pa
 from features.contracts.arrays import Int64Array, ObjectArray
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
+from features.contracts.visits import Action, find_latest_visit
+from features.online.visits import ACTION_KINDS, to_milliseconds
 from features.pipelines import item, user
 from features.pipelines.feature_constants import AFFINITY, ALL_ZONES
 from features.pipelines.user_item import (
     order_lines,
     select_kept_lines,
+    select_recent_actions,
     select_viewed_items,
     user_item_history,
 )
@@ -85,6 +88,8 @@ def compute_offline_histories(
     for user_id, (views, viewed_at) in find_viewed_items(events, as_of).items():
         history = histories.get(user_id, replace(unknown, user_id=user_id))
         histories[user_id] = replace(history, viewed_item_ids=views, viewed_at=viewed_at)
+    for user_id, actions in find_recent_actions(events, as_of).items():
+        histories[user_id] = replace(histories[user_id], visit=find_latest_visit(actions))
     return histories
 
 
@@ -166,6 +171,19 @@ def find_viewed_items(events: ir.Table, as_of: datetime) -> dict[str, RecentView
         user_id: RecentViews(tuple(item_ids[of_user]), tuple(viewed_at[of_user]))
         for user_id, of_user in slice_by_user(rows["user_id"]).items()
     }
+
+
+def find_recent_actions(events: ir.Table, as_of: datetime) -> dict[str, list[Action]]:
+    """Return the latest looks at items, by user; in no order."""
+    rows = select_recent_actions(events, as_of).to_pyarrow()
+    columns = [rows[name].to_pylist() for name in ("user_id", "item_id", "event_type", "session_id")]
+    actions: dict[str, list[Action]] = {}
+    for user_id, item_id, event_type, session_id, at_ms in zip(
+        *columns, to_milliseconds(rows["occurred_at"]).tolist(), strict=True
+    ):
+        action = Action(at_ms, item_id, ACTION_KINDS[event_type], session_id)
+        actions.setdefault(user_id, []).append(action)
+    return actions
 
 
 @contextmanager

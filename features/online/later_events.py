@@ -23,6 +23,7 @@ _COLUMNS = tuple(
         "event_type",
         "occurred_at",
         "user_id",
+        "session_id",
         "item_id",
         "zone",
         "quantity",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import ibis.expr.types as ir
 import numpy as np
@@ -23,6 +24,7 @@ from configs.settings import Settings
 from features.contracts.arrays import UInt64Array
 from features.contracts.files import hold_lock
 from features.contracts.tables import TIMESTAMP as TIMESTAMP_TYPE
+from features.contracts.visits import Action
 from features.facts.facts import Facts
 from features.facts.known_events import write_digests
 from features.online import histories
@@ -163,6 +165,18 @@ def _write_digests_of_ids(
     write_digests(refused_file(settings, name), read_refused_users(facts))
 
 
+class RecentLooks(NamedTuple):
+    """What users looked at lately: each item once, and each action of the latest ones."""
+
+    viewed: Mapping[str, histories.RecentViews]
+    actions: Mapping[str, Sequence[Action]]
+
+    def of(self, user_id: str) -> tuple[dict[str, int], tuple[Action, ...]]:
+        """Return the views and the actions of a user, as UserState holds them."""
+        views = self.viewed.get(user_id, histories.RecentViews())
+        return dict(zip(*views, strict=True)), tuple(self.actions.get(user_id, ()))
+
+
 def compute_user_rows(facts: Facts, events: ir.Table, as_of: datetime) -> dict[str, pa.Table]:
     """Return the rows of user_features, user_item and user_state, with their event timestamp."""
     allowed = histories.drop_refused_users(facts, events)
@@ -171,8 +185,10 @@ def compute_user_rows(facts: Facts, events: ir.Table, as_of: datetime) -> dict[s
         pairs = histories.fetch_sorted(user_item_history(kept_lines, as_of), ["user_id", "item_id"])
         features = histories.compute_user_features(kept_lines, facts.read("items"), as_of)
         all_lines = histories.fetch_sorted(lines, ["user_id", "item_id", "at"])
-    viewed = histories.find_viewed_items(allowed, as_of)
-    states = pack_states(all_lines, viewed, read_refused_users(facts))
+    looks = RecentLooks(
+        histories.find_viewed_items(allowed, as_of), histories.find_recent_actions(allowed, as_of)
+    )
+    states = pack_states(all_lines, looks, read_refused_users(facts))
     return {
         USER_FEATURES: _add_timestamp(build_feature_table(features), as_of),
         USER_ITEM: _add_timestamp(build_list_table(pairs), as_of),
@@ -231,14 +247,12 @@ def build_list_table(pairs: pa.Table) -> pa.Table:
 
 
 def pack_states(
-    lines: pa.Table,
-    viewed: Mapping[str, histories.RecentViews],
-    refused: Sequence[str],
+    lines: pa.Table, looks: RecentLooks, refused: Sequence[str]
 ) -> pa.Table:
     """Return user_state rows.
 
-    `lines` are order lines sorted by user and item, `viewed` the views by user, `refused` the users
-    who do not allow personalization.
+    `lines` are order lines sorted by user and item, `refused` the users who do not allow
+    personalization.
     """
     states: dict[str, bytes] = {}
     item_ids = histories.to_objects(lines["item_id"])
@@ -251,7 +265,7 @@ def pack_states(
         "paid": lines["paid_minor"].to_numpy(),
         "listed": lines["list_minor"].fill_null(np.nan).to_numpy(),
     }
-    without_lines = dict(viewed)
+    without_lines = dict.fromkeys(looks.viewed)
     for user_id, rows in histories.slice_by_user(lines["user_id"]).items():
         user_items = tuple(dict.fromkeys(item_ids[rows]))
         user_zones = tuple(sorted(set(zones[rows]) - {_NO_ZONE}))
@@ -261,13 +275,14 @@ def pack_states(
             "item": np.array([item_index[item_id] for item_id in item_ids[rows]], np.int32),
             "zone": np.array([zone_index[zone] for zone in zones[rows]], np.int32),
         }
-        views = dict(zip(*without_lines.pop(user_id, histories.RecentViews()), strict=True))
+        without_lines.pop(user_id, None)
+        views, actions = looks.of(user_id)
         user_lines = indexes | {name: column[rows] for name, column in columns.items()}
-        states[user_id] = UserState(user_items, user_zones, user_lines, views).pack()
-    for user_id, (viewed_ids, viewed_at) in without_lines.items():
-        states[user_id] = replace(
-            UserState.empty(), viewed=dict(zip(viewed_ids, viewed_at, strict=True))
-        ).pack()
+        state = UserState(user_items, user_zones, user_lines, views, actions=actions)
+        states[user_id] = state.pack()
+    for user_id in without_lines:
+        views, actions = looks.of(user_id)
+        states[user_id] = replace(UserState.empty(), viewed=views, actions=actions).pack()
     states.update(dict.fromkeys(refused, replace(UserState.empty(), allowed=False).pack()))
     return pa.table(
         {"user_id": pa.array(states, pa.string()), STATE: pa.array(states.values(), pa.binary())}

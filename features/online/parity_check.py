@@ -238,6 +238,10 @@ def _pair_values(user_id: str, online: UserHistory, offline: UserHistory) -> lis
         _ValuePair(f"{user_id} {name}", list(getattr(online, name)), list(getattr(offline, name)))
         for name in names
     ]
+    for name, given, expected in zip(
+        online.visit._fields, online.visit, offline.visit, strict=True
+    ):
+        pairs.append(_ValuePair(f"{user_id} visit {name}", list(given), list(expected)))
     if online.as_of == offline.as_of:  # ages are counted from whole hours online
         pairs.append(
             _ValuePair(

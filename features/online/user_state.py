@@ -23,6 +23,8 @@ from features.contracts.calendar import DECAY_PER_WEEK, SECONDS_PER_WEEK
 from features.contracts.categories import prefix
 from features.contracts.histories import UserHistory
 from features.contracts.tables import DEFAULT_ZONE, VIEW_TYPES, EventType
+from features.contracts.visits import Action, Visit, find_latest_visit
+from features.online.visits import ACTION_KINDS, count_milliseconds
 from features.pipelines.feature_constants import (
     AFFINITY,
     MAX_VIEWED,
@@ -60,6 +62,8 @@ class EventRecord(Protocol):
     def event_type(self) -> str: ...
     @property
     def occurred_at(self) -> datetime: ...
+    @property
+    def session_id(self) -> str | None: ...
     @property
     def item_id(self) -> str: ...
     @property
@@ -116,6 +120,7 @@ class UserState:
                     bought), bought and refunded (units), paid (minor units, for all bought),
                     listed (at list price, NaN when unknown)
     viewed          item -> epoch seconds of the latest view
+    actions         the latest looks at items, of which the latest visit is made; in no order
     allowed         whether the user allows personalization, as imported
     """
 
@@ -124,6 +129,7 @@ class UserState:
     lines: Mapping[str, AnyArray]
     viewed: Mapping[str, int]
     allowed: bool = True
+    actions: tuple[Action, ...] = ()
 
     @classmethod
     def empty(cls) -> Self:
@@ -139,6 +145,7 @@ class UserState:
             "zones": self.zones,
             "viewed": dict(self.viewed),
             "allowed": self.allowed,
+            "actions": self.actions,
         }
         text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
         arrays = [
@@ -165,21 +172,24 @@ class UserState:
             lines,
             header["viewed"],
             header["allowed"],
+            tuple(Action(*values) for values in header.get("actions", ())),  # none in older rows
         )
 
     def merge(self, events: Iterable[EventRecord]) -> Self:
         """Return the state with later events, each of which comes once."""
-        viewed = dict(self.viewed)
+        viewed, actions = dict(self.viewed), list(self.actions)
         changes: dict[tuple[str, int], _Line] = {}
         for event in events:
             second = int(event.occurred_at.timestamp() // 1)
             if event.event_type in _VIEWS:
                 viewed[event.item_id] = max(second, viewed.get(event.item_id, second))
+                at_ms, kind = count_milliseconds(event.occurred_at), ACTION_KINDS[event.event_type]
+                actions.append(Action(at_ms, event.item_id, kind, event.session_id))
             elif event.event_type in (EventType.PURCHASE, EventType.REFUND):
                 key = event.item_id, order_digest(event.order_id or event.event_id)
                 changes.setdefault(key, _Line()).add(event, second)
         state = self._merge_lines(changes) if changes else self
-        return replace(state, viewed=viewed)
+        return replace(state, viewed=viewed, actions=tuple(actions))
 
     def _merge_lines(self, changes: Mapping[tuple[str, int], _Line]) -> Self:
         items, zones = dict.fromkeys(self.items), dict.fromkeys(self.zones)
@@ -211,11 +221,18 @@ class UserState:
     ) -> UserHistory:
         """Return the history of this state as of `as_of`."""
         viewed_ids, viewed_at = _select_recent_views(self.viewed, as_of)
+        visit = self._find_visit(as_of)
         lines = self.lines
         kept_rows = np.flatnonzero(lines["bought"] > lines["refunded"])
         empty = UserHistory.unknown(as_of)
         if len(kept_rows) == 0:
-            return replace(empty, user_id=user_id, viewed_item_ids=viewed_ids, viewed_at=viewed_at)
+            return replace(
+                empty,
+                user_id=user_id,
+                viewed_item_ids=viewed_ids,
+                viewed_at=viewed_at,
+                visit=visit,
+            )
         lines = {name: array[kept_rows] for name, array in lines.items()}
         used, item = np.unique(lines["item"], return_inverse=True)
         names = np.array([self.items[index] for index in used], object)
@@ -244,7 +261,12 @@ class UserState:
             },
             viewed_item_ids=viewed_ids,
             viewed_at=viewed_at,
+            visit=visit,
         )
+
+    def _find_visit(self, as_of: datetime) -> Visit:
+        first = count_milliseconds(as_of) - VIEWED_DAYS * SECONDS_PER_DAY * 1000
+        return find_latest_visit([action for action in self.actions if action.at_ms >= first])
 
 
 @dataclass

@@ -14,6 +14,7 @@ import ibis
 import ibis.expr.types as ir
 
 from features.contracts.tables import VIEW_TYPES, EventType
+from features.contracts.visits import MAX_ACTIONS
 from features.pipelines.expressions import before, decay, epoch_seconds, since, zone_of
 from features.pipelines.feature_constants import MAX_VIEWED, VIEWED_DAYS
 
@@ -133,3 +134,18 @@ def select_viewed_items(events: ir.Table, as_of: datetime) -> ir.Table:
         )
     )
     return ranked.filter(ranked.order < MAX_VIEWED)
+
+
+def select_recent_actions(events: ir.Table, as_of: datetime) -> ir.Table:
+    """Return the latest MAX_ACTIONS looks at items of each user in the VIEWED_DAYS before `as_of`.
+
+    user_id, item_id, event_type, session_id, occurred_at; in no order.
+    """
+    known = since(before(events, as_of), as_of, VIEWED_DAYS)
+    known = known.filter(known.user_id.notnull() & known.event_type.isin(VIEW_TYPES))
+    latest_first = [known.occurred_at.desc(), known.item_id.desc(), known.event_type]
+    number = ibis.row_number().over(ibis.window(group_by=known.user_id, order_by=latest_first))
+    ranked = known.select(
+        "user_id", "item_id", "event_type", "session_id", "occurred_at", number=number
+    )
+    return ranked.filter(ranked.number < MAX_ACTIONS).drop("number")

@@ -1,0 +1,118 @@
+"""Visits: where they begin and end, the same in training and as the server reads them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.settings import Settings
+from features.contracts.visits import Visit
+from features.facts.facts import Facts
+from features.online.histories import compute_offline_histories
+from features.online.user_state import Categories, UserState
+from features.online.visits import compute_offline_visits
+from tests.shops.event_tables import make_table
+
+NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
+LATER = NOON + timedelta(days=1)
+
+
+def look(item_id: str, minutes: float, **values: Any) -> dict[str, Any]:
+    row = {
+        "event_type": "view_item",
+        "occurred_at": NOON + timedelta(minutes=minutes),
+        "user_id": "u",
+        "visitor_id": None,
+        "session_id": None,
+        "item_id": item_id,
+        "event_id": f"{item_id} {minutes} {values}",
+    }
+    return row | values
+
+
+def read_visits(home: Path, rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    facts = Facts(Settings(home=home))
+    facts.write({"events": make_table("events", rows)})
+    visits = compute_offline_visits(facts, LATER)
+    lengths = visits.lengths()
+    return [visits.first_of(n, int(lengths[n])).item_ids[::-1] for n in range(len(visits))]
+
+
+def test_half_an_hour_of_silence_ends_a_visit(tmp_path: Path) -> None:
+    rows = [look("a", 0), look("b", 30), look("c", 61), look("a", 62)]
+    assert read_visits(tmp_path, rows) == [("a", "b"), ("c", "a")]
+
+
+def test_sessions_end_with_their_id_whatever_the_silence(tmp_path: Path) -> None:
+    rows = [
+        look("a", 0, session_id="s1"),
+        look("b", 90, session_id="s1"),
+        look("c", 91, session_id="s2"),
+    ]
+    assert read_visits(tmp_path, rows) == [("a", "b"), ("c",)]
+
+
+def test_signing_in_does_not_end_a_visit(tmp_path: Path) -> None:
+    rows = [look("a", 0, visitor_id="v", user_id=None), look("b", 1, visitor_id="v", user_id="u")]
+    assert read_visits(tmp_path, rows) == [("a", "b")]
+
+
+def test_a_selection_and_the_view_it_leads_to_are_one_look(tmp_path: Path) -> None:
+    rows = [look("a", 0, event_type="select_item"), look("a", 0.1), look("a", 1)]
+    assert read_visits(tmp_path, rows) == [("a", "a")]
+
+
+def test_purchases_are_no_looks_and_who_refused_has_no_visit(tmp_path: Path) -> None:
+    facts = Facts(Settings(home=tmp_path))
+    rows = [look("a", 0, user_id="no"), look("b", 0, event_type="purchase"), look("c", 1)]
+    refused = {"user_id": "no", "personalization_allowed": False}
+    facts.write({"events": make_table("events", rows), "users": make_table("users", [refused])})
+    visits = compute_offline_visits(facts, LATER)
+    assert visits.item_ids[visits.items].tolist() == ["c"]
+
+
+class _Record:
+    def __init__(self, row: dict[str, Any]) -> None:
+        self.__dict__.update(row)
+
+
+LOOKS = st.lists(
+    st.tuples(
+        st.sampled_from("abc"),
+        st.integers(0, 200),
+        st.sampled_from(["view_item", "select_item", "add_to_cart"]),
+        st.sampled_from([None, "s1", "s2"]),
+    ),
+    min_size=1,
+    max_size=12,
+    unique_by=lambda look: look[1],
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(LOOKS)
+def test_the_server_finds_the_visit_that_training_does(
+    looks: list[tuple[str, int, str, str | None]],
+) -> None:
+    rows = [
+        look(item_id, minutes, event_type=kind, session_id=session)
+        for item_id, minutes, kind, session in looks
+    ]
+    with TemporaryDirectory() as home:
+        facts = Facts(Settings(home=Path(home)))
+        facts.write({"events": make_table("events", rows)})
+        offline = compute_offline_histories(facts, LATER)["u"].visit
+        visits = compute_offline_visits(facts, LATER)
+    last = len(visits) - 1
+    assert visits.first_of(last, int(visits.lengths()[last])) == offline
+
+    half = len(rows) // 2
+    records = [_Record(row) for row in rows]
+    state = UserState.unpack(UserState.empty().merge(records[half:]).pack())
+    online = state.merge(records[:half]).build_history("u", LATER, Categories({}, ("",))).visit
+    assert online == offline != Visit()
