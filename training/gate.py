@@ -25,11 +25,13 @@ _GAIN_LEVEL = 0.05  # of the test whether a candidate is better than the anchor 
 
 @dataclass(frozen=True)
 class RecommendationMargins:
-    """Shares of the champion's NDCG@10 and of its recall@10 of carts that may be lost."""
+    """Shares of the champion's NDCG@10, of its recall@10 of carts, and of its MRR@20 of the next
+    item of a visit that may be lost."""
 
     all_items: float = 0.02
     new_items: float = 0.1
     carts: float = 0.1
+    visits: float = 0.05
 
 
 @dataclass(frozen=True)

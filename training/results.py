@@ -143,6 +143,7 @@ class Trained(Generic[M]):
     fitted_until   the instant before which `served` has seen the data
     measure        metrics by unit of the model saved in a folder, or of `evaluated` (None), on the
                    test window of this training; by the names of the gate's margins
+    stands_in      whether it serves only until the data teach a better kind of model
     """
 
     evaluation: Evaluation
@@ -150,3 +151,4 @@ class Trained(Generic[M]):
     served: M
     fitted_until: datetime
     measure: Measure
+    stands_in: bool = False

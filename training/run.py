@@ -224,7 +224,7 @@ class TrainingRun:
             return Verdict(False, "; ".join(evaluation.failed_bars))
         champion = registry.find_champion(task.name)
         former = evaluation.primary if champion is None else champion.tags.get("metric")
-        if former not in (None, evaluation.primary) and not trained.measure(None):
+        if former not in (None, evaluation.primary) and trained.stands_in:
             return Verdict(
                 False,
                 f"cannot be compared with the champion, which was evaluated by {former}: "

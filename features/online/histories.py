@@ -176,7 +176,9 @@ def find_viewed_items(events: ir.Table, as_of: datetime) -> dict[str, RecentView
 def find_recent_actions(events: ir.Table, as_of: datetime) -> dict[str, list[Action]]:
     """Return the latest looks at items, by user; in no order."""
     rows = select_recent_actions(events, as_of).to_pyarrow()
-    columns = [rows[name].to_pylist() for name in ("user_id", "item_id", "event_type", "session_id")]
+    columns = [
+        rows[name].to_pylist() for name in ("user_id", "item_id", "event_type", "session_id")
+    ]
     actions: dict[str, list[Action]] = {}
     for user_id, item_id, event_type, session_id, at_ms in zip(
         *columns, to_milliseconds(rows["occurred_at"]).tolist(), strict=True

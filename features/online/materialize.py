@@ -246,9 +246,7 @@ def build_list_table(pairs: pa.Table) -> pa.Table:
     return pa.table(columns)
 
 
-def pack_states(
-    lines: pa.Table, looks: RecentLooks, refused: Sequence[str]
-) -> pa.Table:
+def pack_states(lines: pa.Table, looks: RecentLooks, refused: Sequence[str]) -> pa.Table:
     """Return user_state rows.
 
     `lines` are order lines sorted by user and item, `refused` the users who do not allow

@@ -24,13 +24,13 @@ ACTION_KINDS = {
     EventType.SELECT_ITEM.value: SELECTED,
     EventType.ADD_TO_CART.value: CARTED,
 }
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 def count_milliseconds(at: datetime) -> int:
     """Return the whole milliseconds from 1970 to an instant, floored."""
-    return (at - _EPOCH) // _MILLISECOND
+    return (at - EPOCH) // _MILLISECOND
 
 
 def to_milliseconds(instants: pa.ChunkedArray) -> Int64Array:
@@ -38,7 +38,7 @@ def to_milliseconds(instants: pa.ChunkedArray) -> Int64Array:
     import pyarrow as pa
 
     microseconds = instants.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
-    return microseconds // 1000
+    return np.asarray(microseconds // 1000, np.int64)
 
 
 def compute_offline_visits(facts: Tables, until: datetime, since: datetime | None = None) -> Visits:
@@ -68,9 +68,8 @@ def compute_offline_visits(facts: Tables, until: datetime, since: datetime | Non
     kinds = codes[types.indices.to_numpy()] if rows.num_rows else np.zeros(0, np.int8)
     at_ms = to_milliseconds(rows["occurred_at"])
     order = np.lexsort((kinds, items, at_ms, visitors))
-    visitors, at_ms, items, kinds, sessions = (
-        values[order] for values in (visitors, at_ms, items, kinds, sessions)
-    )
+    visitors, at_ms, items = visitors[order], at_ms[order], items[order]
+    kinds, sessions = kinds[order], sessions[order]
     first = _find_first_actions(visitors, at_ms, sessions)
     is_repeat = np.zeros(len(items), bool)  # a selection right before the view that it led to
     is_repeat[:-1] = ~first[1:] & (items[1:] == items[:-1]) & (kinds[1:] == VIEWED)
@@ -94,12 +93,10 @@ def compute_offline_visits(facts: Tables, until: datetime, since: datetime | Non
 def _number_sessions(session_ids: pa.ChunkedArray) -> Int64Array:
     """Return a number for each session, -1 without one."""
     codes = session_ids.combine_chunks().dictionary_encode().indices.fill_null(-1)
-    return codes.to_numpy(zero_copy_only=False).astype(np.int64)
+    return np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)
 
 
-def _find_first_actions(
-    visitors: Int64Array, at_ms: Int64Array, sessions: Int64Array
-) -> BoolArray:
+def _find_first_actions(visitors: Int64Array, at_ms: Int64Array, sessions: Int64Array) -> BoolArray:
     """Return which of the actions, ordered by visitor and time, begin a visit."""
     first = np.ones(len(visitors), bool)
     has_sessions = (sessions[1:] >= 0) & (sessions[:-1] >= 0)

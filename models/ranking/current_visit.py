@@ -10,6 +10,7 @@ import numpy as np
 from features.contracts.arrays import BoolArray, Int64Array
 from features.contracts.categories import SEPARATOR, levels
 from features.contracts.histories import UserHistory
+from features.contracts.visits import NO_VISIT, SILENCE_MS, VIEWED, Visit
 from models.ranking.catalogue import Catalogue
 from models.ranking.visitor import Visitor
 
@@ -36,6 +37,22 @@ def add_views(history: UserHistory, context_item_ids: tuple[str, ...]) -> UserHi
         history,
         viewed_item_ids=context + tuple(item_id for item_id, _ in earlier),
         viewed_at=(now,) * len(context) + tuple(viewed_at for _, viewed_at in earlier),
+        visit=_extend_visit(history.visit, context, now * 1000),
+    )
+
+
+def _extend_visit(visit: Visit, context: tuple[str, ...], now_ms: int) -> Visit:
+    """Return the visit with the context items viewed now; those that were just viewed stay."""
+    context = tuple(item_id for item_id in context if item_id not in visit.item_ids[:1])
+    if not context:
+        return visit
+    at_ms = max([now_ms, *visit.at_ms[:1]])
+    if visit.at_ms and at_ms - visit.at_ms[0] > SILENCE_MS:
+        visit = NO_VISIT
+    return Visit(
+        context + visit.item_ids,
+        (VIEWED,) * len(context) + visit.kinds,
+        (at_ms,) * len(context) + visit.at_ms,
     )
 
 

@@ -15,15 +15,18 @@ from models.retrieval.association import Association
 from models.retrieval.buy_again import BuyAgain
 from models.retrieval.ease import Ease
 from models.retrieval.item_knn import ItemKnn
+from models.retrieval.visit_sources import VisitSources
 
 KIND = "recommendations"
 
 # "ranker" learns from candidates of all sources; "buy_again" is decayed frequency with popularity
-# behind it; "association" is the rules between items alone.
-Policy = Literal["ranker", "buy_again", "association"]
-RankingTask = Literal["all", "new", "cart"]
+# behind it; "association" is the rules between items alone; the others are sources of a visit.
+Policy = Literal[
+    "ranker", "buy_again", "association", "session_knn", "sequential_rules", "co_views"
+]
+RankingTask = Literal["all", "new", "cart", "visit"]
 # The tasks that every model has, of which one without rankers ranks by rule; "cart" takes orders of
-# several items to learn from.
+# several items to learn from, and "visit" visits of several looks.
 TASKS: tuple[RankingTask, ...] = ("all", "new")
 
 
@@ -89,6 +92,7 @@ class RecommendationModel:
     policies       per task, the policy that won at the cut and serves
     calibrations   per task of TASKS, the chances of the sources' scores
     buy_again      scores what is bought again; None: decayed frequency does
+    visit_sources  propose the next items of a visit; None: there were too few visits to learn from
     """
 
     retrieval: Retrieval
@@ -99,6 +103,12 @@ class RecommendationModel:
     policies: dict[RankingTask, Policy]
     calibrations: dict[RankingTask, Calibration]
     buy_again: BuyAgain | None = None
+    visit_sources: VisitSources | None = None
+
+    @property
+    def ranks_purchases(self) -> bool:
+        """Whether a ranker has learnt from purchases of known users."""
+        return "all" in self.rankers
 
     def with_policies(self, policies: dict[RankingTask, Policy]) -> RecommendationModel:
         """Return the same model with other policies."""
@@ -125,6 +135,8 @@ class RecommendationModel:
         self.retrieval.bought_together.save(folder / "bought_together")
         if self.buy_again is not None:
             self.buy_again.save(folder / "buy_again")
+        if self.visit_sources is not None:
+            self.visit_sources.save(folder / "visit_sources")
         for task, ranker in self.rankers.items():
             ranker.save(folder / f"ranker_{task}.txt")
 
@@ -141,7 +153,7 @@ class RecommendationModel:
             ItemKnn.load(folder / "similar"),
             Association.load(folder / "bought_together"),
         )
-        tasks: tuple[RankingTask, ...] = (*TASKS, "cart")
+        tasks: tuple[RankingTask, ...] = (*TASKS, "cart", "visit")
         rankers = {
             task: Ranker.load(folder / f"ranker_{task}.txt")
             for task in tasks
@@ -157,6 +169,7 @@ class RecommendationModel:
             task: Calibration.from_meta(values) for task, values in meta["calibrations"].items()
         }
         has_buy_again = (folder / "buy_again").exists()
+        has_visits = (folder / "visit_sources").exists()
         return cls(
             retrieval=retrieval,
             candidates=candidates,
@@ -166,4 +179,5 @@ class RecommendationModel:
             policies=meta["policies"],
             calibrations=calibrations,
             buy_again=BuyAgain.load(folder / "buy_again") if has_buy_again else None,
+            visit_sources=VisitSources.load(folder / "visit_sources") if has_visits else None,
         )

@@ -18,7 +18,9 @@ from models.ranking.catalogue import Catalogue
 from models.ranking.columns import column_names, make_columns
 from models.ranking.model import TASKS, RankingTask, RecommendationModel
 from models.ranking.scored_items import ScoredItems
+from models.ranking.scorers.visit import VisitScorer
 from models.ranking.slate.builder import DraftSlate
+from models.ranking.visit_candidates import BoundVisit
 from models.ranking.visitor import Visitor
 
 
@@ -57,8 +59,10 @@ class Reasons:
         catalogue: Catalogue,
         source: CandidateSource,
         carts: CartSource,
+        visits: VisitScorer | None,
     ) -> None:
         self._model, self._catalogue, self._source, self._carts = model, catalogue, source, carts
+        self._visits = visits
         names = column_names(model.item_columns, model.user_columns)
         self._ease_column, self._n_orders_column = names.index("ease"), names.index("n_orders")
         self._sources = {
@@ -101,7 +105,10 @@ class Reasons:
         With contributions where the query asks for them.
         """
         items = draft.make_items(self._catalogue.items, explain=query.explain)
-        self._name_viewed_items(items, query, visitor, draft)
+        if self._visits is not None and draft.scored.visit is not None:
+            _name_items_of_visit(items, draft, draft.scored.visit, self._visits)
+        else:
+            self._name_viewed_items(items, query, visitor, draft)
         if len(query.context_item_ids) == 1 and draft.scored.task not in TASKS:
             _name_context_item(items, query.context_item_ids[0])
         if query.explain:
@@ -212,6 +219,16 @@ class Reasons:
                 }
             )
         return by_row
+
+
+def _name_items_of_visit(
+    items: list[ScoredItem], draft: DraftSlate, visit: BoundVisit, visits: VisitScorer
+) -> None:
+    """Name the viewed item behind each reason that is a view, where views are all that is known."""
+    viewed = [n for n, item in enumerate(items) if item.reason == Reason.BECAUSE_YOU_VIEWED]
+    positions = draft.scored.positions[draft.rows()[viewed]]
+    for n, viewed_id in zip(viewed, visits.find_viewed_reasons(visit, positions), strict=True):
+        items[n] = replace(items[n], because_item_id=viewed_id)
 
 
 def _name_context_item(items: list[ScoredItem], context_item_id: str) -> None:

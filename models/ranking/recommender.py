@@ -35,6 +35,7 @@ from models.ranking.scorers.popularity import FixedListScorer, make_fixed_lists
 from models.ranking.scorers.ranked import RankedScorer
 from models.ranking.scorers.scorer import Scorer, ScoringRequest
 from models.ranking.scorers.similar import SimilarScorer
+from models.ranking.scorers.visit import VisitScorer
 from models.ranking.slate.builder import DraftSlate, SlateBuilder, SlateContext
 from models.ranking.slate.long_tail import (
     LongTail,
@@ -120,13 +121,14 @@ class Recommender:
         self._catalogue = catalogue
         self._source = CandidateSource(catalogue, model.retrieval, model.candidates)
         carts = CartSource(catalogue, model.retrieval, model.candidates.cart)
-        self._reasons = Reasons(model, catalogue, self._source, carts)
+        self._visits = None if model.visit_sources is None else VisitScorer(model, catalogue)
+        self._reasons = Reasons(model, catalogue, self._source, carts, self._visits)
         self._builder = SlateBuilder(catalogue, placements, rules)
         self._eligible = EligibleItems(catalogue)
         self._repeat_rates = RepeatRates(catalogue)
         self._fixed_lists = make_fixed_lists(catalogue)
         ranking = CandidateRanking(model, catalogue, self._reasons)
-        self._given_list = GivenListScorer(catalogue, ranking)
+        self._given_list = GivenListScorer(catalogue, ranking, self._visits)
         self._scorers: dict[ScorerName, Scorer] = {
             "all": self._make_ranked_scorer("all", ranking),
             "new": self._make_ranked_scorer("new", ranking),
@@ -238,15 +240,15 @@ class Recommender:
 
     def _answer(self, visit: _Visit, policy: Policy | None, n_more: int | None = None) -> _Answer:
         query, placement, visitor = visit
+        scorer = self._choose_scorer(query, placement, visitor)
         focus = None
-        if placement.scorer in LEARNT:
+        if placement.scorer in LEARNT and scorer is not self._visits:
             focus = find_focus(self._catalogue, query.history)
         eligible = self._eligible.find(query, placement, visitor)
         repeat_rates: Mapping[int, float] = {}
         if placement.scorer in ("all", "buy_again"):
             eligible[self._repeat_rates.find_bought_once(visitor.bought)] = False
             repeat_rates = self._repeat_rates.find_just_bought(visitor)
-        scorer = self._choose_scorer(query, placement)
         scored = scorer.score(ScoringRequest(query, visitor, policy, eligible, focus))
         fallback: Fallback | None = None
         fillers = [] if query.strict else self._choose_fillers(placement.fallback)
@@ -275,12 +277,19 @@ class Recommender:
         )
         return draft.select(fill_last_places(is_open, given, count, n_head))
 
-    def _choose_scorer(self, query: RecommendationQuery, placement: Placement) -> Scorer:
-        """Return the placement's scorer; the personal one where that has nothing to score."""
-        personal = self._scorers["all"]
-        if placement.scorer in ("similar", "bought_together") and not query.context_item_ids:
-            return personal
-        return self._scorers.get(placement.scorer, personal)
+    def _choose_scorer(
+        self, query: RecommendationQuery, placement: Placement, visitor: Visitor
+    ) -> Scorer:
+        """Return the placement's scorer; the personal one where that has nothing to score.
+
+        Of whom only the present visit is known, that of visits is the personal one.
+        """
+        name: ScorerName = placement.scorer
+        if name in ("similar", "bought_together") and not query.context_item_ids:
+            name = "all"
+        if name in LEARNT and self._visits is not None and self._visits.serves(visitor):
+            return self._visits
+        return self._scorers[name]
 
     def _choose_fillers(self, fallback: Fallback) -> list[ScoredItems]:
         """Return what fills a short slate, the placement's fallback first.

@@ -13,6 +13,7 @@ from features.contracts.recommendations import Reason
 from models.compiled.top_items import best_allowed_rows
 from models.ranking.cart import Cart
 from models.ranking.model import RankingTask
+from models.ranking.visit_candidates import BoundVisit
 
 # Arrays may hold the values instead; a call of Reason costs ten times as much.
 _REASON_OF_VALUE = {reason.value: reason for reason in Reason}
@@ -25,6 +26,7 @@ class ScoredItems:
     matrix   the ranker's input, when a ranker scored; rows behind it were added later, unranked
     task     the ranker's
     cart     the cart whose association rules were followed
+    visit    the visit whose sources proposed the items
     explain_rows   returns the reasons of rows of `matrix`, which replace those in `reasons`: the
                    reasons of only a few of many candidates are needed
     """
@@ -35,6 +37,7 @@ class ScoredItems:
     matrix: Float32Array | None = None
     task: RankingTask | None = None
     cart: Cart | None = None
+    visit: BoundVisit | None = None
     explain_rows: Callable[[Int64Array], ObjectArray] | None = None
 
     @classmethod

@@ -13,8 +13,32 @@ from models.retrieval.buy_again import BuyAgainConfig
 from models.retrieval.ease import EaseConfig
 from models.retrieval.item_knn import ItemKnnConfig
 from models.retrieval.local_ease import LocalEaseConfig
+from models.retrieval.visit_sources import VisitSourcesConfig
 from training.recommendations.baseline_config import BaselinesConfig
 from training.recommendations.carts import CartsConfig
+
+
+@dataclass(frozen=True)
+class VisitsConfig:
+    """What ranks the next items of a visit.
+
+    min_visits      of two looks or more, from which on there is something to learn
+    share_learnt    of the visits, the last ones, that the ranker learns from
+    max_learnt, max_evaluated, n_tuned   next items at most, drawn by the seed: that the ranker
+                    learns from, that an evaluation looks at, that sources are tuned on
+    """
+
+    min_visits: int = 200
+    share_learnt: float = 0.3
+    max_learnt: int = 20_000
+    max_evaluated: int = 10_000
+    n_tuned: int = 2_000
+    sources: VisitSourcesConfig = field(default_factory=VisitSourcesConfig)
+    ranker: RankerConfig = field(
+        default_factory=lambda: RankerConfig(
+            n_trees=300, n_leaves=31, share_features=0.6, share_negatives=0.3
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -40,8 +64,14 @@ class RecommendationsConfig:
     ranker_new: RankerConfig = field(default_factory=RankerConfig)
     ranker_cart: RankerConfig = field(default_factory=lambda: RankerConfig(share_negatives=0.25))
     carts: CartsConfig = field(default_factory=CartsConfig)
+    visits: VisitsConfig = field(default_factory=VisitsConfig)
     baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
 
     def ranker(self, task: RankingTask) -> RankerConfig:
         """Return the settings of the ranker of one task."""
-        return {"all": self.ranker_all, "new": self.ranker_new, "cart": self.ranker_cart}[task]
+        return {
+            "all": self.ranker_all,
+            "new": self.ranker_new,
+            "cart": self.ranker_cart,
+            "visit": self.visits.ranker,
+        }[task]

@@ -43,7 +43,12 @@ from training.recommendations.snapshots import (
     read_orders,
 )
 from training.recommendations.user_values import UserWindow
-from training.recommendations.young_shop import train_without_rankers
+from training.recommendations.visit_part import SESSIONS, add_visits, evaluate_sessions
+from training.recommendations.young_shop import (
+    find_cut,
+    fit_on_views,
+    train_without_rankers,
+)
 from training.results import OURS, Evaluation, Measure, Trained
 from training.splits import Window, end_of_data, windows
 from training.task import TIME, Progress
@@ -68,6 +73,13 @@ def train(
     end = end_of_data(facts, until, settings.timezone)
     config = shrink_windows(facts, config, end)
     context = TrainingContext(facts, settings, config, progress)
+    trained = _train_on_purchases(context, end, refit=refit)
+    return add_visits(context, trained, end, refit=refit)
+
+
+def _train_on_purchases(
+    context: TrainingContext, end: datetime, *, refit: bool
+) -> Trained[RecommendationModel]:
     try:
         evaluated, evaluation = _fit_and_evaluate(context, end)
     except TooLittleData as error:
@@ -75,7 +87,7 @@ def train(
     measure = _prepare_measure(context, end, evaluated)
     if not refit:
         return Trained(evaluation, evaluated, evaluated, evaluation.cut, measure)
-    progress("refitting on all data")
+    context.progress("refitting on all data")
     served = fit_model(context, end).with_policies(evaluated.policies)
     return Trained(evaluation, evaluated, served, end, measure)
 
@@ -102,7 +114,12 @@ def evaluate(
     split: str = TIME,
     progress: Progress,
 ) -> Evaluation:
-    """Evaluate at the last cut, or with each user's last purchase held out; nothing is refitted."""
+    """Evaluate at the last cut, or with each user's last purchase held out; nothing is refitted.
+
+    The split "sessions" looks at the visits of the last part of the data.
+    """
+    if split == SESSIONS:
+        return _evaluate_sessions(facts, settings, config, until, progress)
     if split == TIME:
         return train(
             facts, settings, config, until=until, refit=False, progress=progress
@@ -146,6 +163,19 @@ def evaluate_carts(
     progress(f"slates of {len(orders)} orders")
     by_orders = fit_item_knn(*read_orders(facts, window.cut), config.item_knn)
     return window, measure_carts(orders, model, snapshot.histories, snapshot.items, by_orders)
+
+
+def _evaluate_sessions(
+    facts: Facts,
+    settings: Settings,
+    config: RecommendationsConfig,
+    until: datetime | None,
+    progress: Progress,
+) -> Evaluation:
+    end = end_of_data(facts, until, settings.timezone)
+    context = TrainingContext(facts, settings, config, progress)
+    cut = find_cut(context, end)
+    return evaluate_sessions(context, fit_on_views(context, cut), end, cut)
 
 
 def _evaluate_leave_one_out(
@@ -299,6 +329,6 @@ class RecommendationsTask:
     name = "recommendations"
     config = RecommendationsConfig
     protocol = ("window_weeks",)
-    splits = (TIME, "leave-one-out")
+    splits = (TIME, "leave-one-out", SESSIONS)
     train = staticmethod(train)
     evaluate = staticmethod(evaluate)

@@ -81,7 +81,7 @@ def train_without_rankers(
         f"{why.what}: no ranker is fitted. What visitors had together ({baskets.sign} of "
         f"{len(baskets.items):,} visitors), popular and trending items serve meanwhile"
     )
-    cut = _find_cut(context, end)
+    cut = find_cut(context, end)
     past = _read_baskets(context, cut, baskets.sign)
     evaluation = _evaluate(context, Window(cut, end), past, note)
 
@@ -90,16 +90,25 @@ def train_without_rankers(
 
     if not past.items:  # nothing was held out
         served = _fit(context, end, baskets)
-        return Trained(evaluation, served, served, end, measure)
+        return Trained(evaluation, served, served, end, measure, stands_in=True)
     evaluated = _fit(context, cut, past)
     if not refit:
-        return Trained(evaluation, evaluated, evaluated, cut, measure)
-    return Trained(evaluation, evaluated, _fit(context, end, baskets), end, measure)
+        return Trained(evaluation, evaluated, evaluated, cut, measure, stands_in=True)
+    served = _fit(context, end, baskets)
+    return Trained(evaluation, evaluated, served, end, measure, stands_in=True)
 
 
-def _find_cut(context: TrainingContext, end: datetime) -> datetime:
-    first: datetime = context.facts.read("events").occurred_at.min().to_pyarrow().as_py()
-    return end - max((end - first) * _SHARE_TESTED, timedelta(hours=1))
+def find_cut(context: TrainingContext, end: datetime) -> datetime:
+    """Return where the last part of the time with data begins."""
+    times = before(context.facts.read("events"), end).occurred_at
+    first: datetime = times.min().to_pyarrow().as_py()
+    last: datetime = times.max().to_pyarrow().as_py()
+    return last - max((last - first) * _SHARE_TESTED, timedelta(hours=1))
+
+
+def fit_on_views(context: TrainingContext, end: datetime) -> RecommendationModel:
+    """Return the model without rankers, of what visitors viewed together before `end`."""
+    return _fit(context, end, _read_baskets(context, end, EventType.VIEW_ITEM.value))
 
 
 def _read_baskets(

@@ -11,18 +11,25 @@ from models.ranking.catalogue import Catalogue
 from models.ranking.scored_items import ScoredItems
 from models.ranking.scorers.candidate_ranking import CandidateRanking
 from models.ranking.scorers.scorer import ScoringRequest
+from models.ranking.scorers.visit import VisitScorer
 
 
 class GivenListScorer:
     """Ranks the candidates of the query; for an unknown visitor by popularity."""
 
-    def __init__(self, catalogue: Catalogue, ranking: CandidateRanking) -> None:
-        self._catalogue, self._ranking = catalogue, ranking
+    def __init__(
+        self, catalogue: Catalogue, ranking: CandidateRanking, visits: VisitScorer | None
+    ) -> None:
+        self._catalogue, self._ranking, self._visits = catalogue, ranking, visits
 
     def score(self, request: ScoringRequest) -> ScoredItems:
         """Score the items of the list that the catalogue knows."""
         positions = self._catalogue.positions(np.array(request.query.candidate_ids, object))
         positions = np.unique(positions[positions >= 0])
+        if self._visits is not None and self._visits.serves(request.visitor):
+            scored = self._visits.score_list(request, positions)
+            if scored is not None:
+                return scored
         if not request.visitor.is_known:
             popularity = self._catalogue.popularity[positions].astype(np.float64)
             reasons = self._catalogue.general_reasons(positions)

@@ -1,0 +1,58 @@
+"""The scorer of visitors of whom only the present visit is known: what they look at next."""
+
+from __future__ import annotations
+
+from features.contracts.arrays import Int64Array
+from features.contracts.errors import BadInput
+from features.contracts.recommendations import Reason
+from models.ranking.catalogue import Catalogue
+from models.ranking.model import RecommendationModel
+from models.ranking.scored_items import ScoredItems
+from models.ranking.scorers.scorer import ScoringRequest
+from models.ranking.visit_candidates import BoundVisit, VisitCandidates
+from models.ranking.visitor import Visitor
+
+
+class VisitScorer:
+    """Ranks the candidates of a visit, by its ranker or by the source that won against it."""
+
+    def __init__(self, model: RecommendationModel, catalogue: Catalogue) -> None:
+        if model.visit_sources is None:
+            raise BadInput("the model knows no visits", hint="Train it on views")
+        self._model, self._catalogue = model, catalogue
+        self._candidates = VisitCandidates(catalogue, model.visit_sources)
+        self._policy = model.policies["visit"]
+
+    def serves(self, visitor: Visitor) -> bool:
+        """Return whether the visit is all that is known: nothing was bought, or nothing is learnt
+        from purchases."""
+        has_visit = bool(visitor.history.visit.item_ids)
+        return has_visit and (not len(visitor.bought) or not self._model.ranks_purchases)
+
+    def score(self, request: ScoringRequest) -> ScoredItems:
+        """Score the candidates of the visit; none where the sources know none of its items."""
+        bound = self._candidates.bind(request.query.history.visit)
+        if bound is None:
+            return ScoredItems.empty()
+        return self._score(bound, self._candidates.find_candidates(bound))
+
+    def score_list(self, request: ScoringRequest, positions: Int64Array) -> ScoredItems | None:
+        """Score the items of a given list, ascending; None where the visit says nothing."""
+        bound = self._candidates.bind(request.query.history.visit)
+        return None if bound is None else self._score(bound, positions)
+
+    def find_viewed_reasons(self, visit: BoundVisit, positions: Int64Array) -> list[str | None]:
+        """Return the viewed item that stands behind each of `positions`; None where none does."""
+        return self._candidates.find_viewed_reasons(visit, positions)
+
+    def _score(self, bound: BoundVisit, positions: Int64Array) -> ScoredItems:
+        if not len(positions):
+            return ScoredItems.empty()
+        reasons = self._catalogue.general_reasons(positions)
+        reasons[self._candidates.come_from_views(bound, positions)] = Reason.BECAUSE_YOU_VIEWED
+        if self._policy != "ranker":
+            scores = self._candidates.score_by(self._policy, bound)[positions]
+            return ScoredItems(positions, scores, reasons, visit=bound)
+        matrix = self._candidates.make_columns(bound, positions)
+        scores = self._model.rankers["visit"].score(matrix)
+        return ScoredItems(positions, scores, reasons, matrix=matrix, task="visit", visit=bound)

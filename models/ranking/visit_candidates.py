@@ -1,0 +1,202 @@
+"""The next items of a visit: candidates of its sources, and the columns that its ranker sees.
+
+Every column is measured from the visit's own last action, so that an answer does not depend on when
+it is asked for, and training sees what serving does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array, ObjectArray
+from features.contracts.visits import CARTED, Visit
+from models.compiled.top_items import top_positions
+from models.ranking.catalogue import CATEGORY_DEPTHS, Catalogue
+from models.retrieval.interactions import invert_positions
+from models.retrieval.visit_sources import VisitSources
+
+_SOURCE_COLUMNS = ("score", "share", "rank")
+_VIEWED_COLUMNS = ("viewed_rank", "n_views", "is_carted", "minutes_since_view")
+_VISIT_COLUMNS = ("n_actions", "n_viewed", "n_carted", "dwell_seconds")
+_PRICE_COLUMNS = ("price_to_last", "price_to_mean")
+_MS_PER_MINUTE = 60_000
+# Whatever was viewed, these score alike.
+_NOT_FROM_VIEWS = frozenset({"recent_views"})
+# Viewed items that may be named as the reason of another, the latest.
+_MAX_NAMED = 5
+
+
+@dataclass(frozen=True)
+class BoundVisit:
+    """A visit in positions of the catalogue, and the scores of the sources.
+
+    viewed    int64 (n,), the distinct items of the catalogue, the latest first
+    n_views   float32 (n,), how often each was viewed
+    last_ms   int64 (n,), when each was viewed last, before the last action of the visit
+    carted    bool (n,)
+    scores    float32 (n_rows,) by source, of its items
+    """
+
+    visit: Visit
+    viewed: Int64Array
+    n_views: Float32Array
+    last_ms: Int64Array
+    carted: BoolArray
+    scores: Mapping[str, Float32Array]
+
+
+def name_visit_columns(sources: Sequence[str], item_columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the columns of `VisitCandidates.make_columns`, in order."""
+    return (
+        *(f"{source}_{name}" for source in sources for name in _SOURCE_COLUMNS),
+        *_VIEWED_COLUMNS,
+        *_VISIT_COLUMNS,
+        *(f"category_{depth}_{name}" for depth in CATEGORY_DEPTHS for name in ("share", "is_last")),
+        *_PRICE_COLUMNS,
+        *(f"item_{name}" for name in item_columns),
+    )
+
+
+class VisitCandidates:
+    """The sources of one model bound to a catalogue."""
+
+    def __init__(self, catalogue: Catalogue, sources: VisitSources) -> None:
+        self._catalogue, self._sources = catalogue, sources
+        self._positions = catalogue.positions(sources.item_ids)
+        self._rows = invert_positions(self._positions, catalogue.n_items)
+        missing = np.full(catalogue.n_items, np.nan, np.float32)
+        self._price = catalogue.items.columns.get("price_minor", missing)
+
+    def bind(self, visit: Visit) -> BoundVisit | None:
+        """Return the visit with the sources' scores; None where they know none of its items."""
+        actions: dict[int, list[int]] = {}
+        for action, item_id in enumerate(visit.item_ids):
+            position = self._catalogue.index.get(item_id)
+            if position is not None:
+                actions.setdefault(position, []).append(action)
+        viewed = np.array(list(actions), np.int64)
+        rows = self._rows[viewed]
+        rows = rows[rows >= 0]
+        if not len(rows):
+            return None
+        return BoundVisit(
+            visit=visit,
+            viewed=viewed,
+            n_views=np.array([len(numbers) for numbers in actions.values()], np.float32),
+            last_ms=np.array(
+                [visit.at_ms[0] - visit.at_ms[numbers[0]] for numbers in actions.values()], np.int64
+            ),
+            carted=np.array(
+                [any(visit.kinds[n] == CARTED for n in numbers) for numbers in actions.values()],
+                bool,
+            ),
+            scores={name: source.score(rows) for name, source in self._sources.sources.items()},
+        )
+
+    def find_candidates(self, bound: BoundVisit) -> Int64Array:
+        """Return distinct positions, ascending: the best of each source, and what was viewed."""
+        parts = [bound.viewed]
+        for name, scores in bound.scores.items():
+            best = self._positions[top_positions(scores, self._sources.candidates[name])]
+            parts.append(best[best >= 0])
+        return np.unique(np.concatenate(parts))
+
+    def score_by(self, source: str, bound: BoundVisit) -> Float64Array:
+        """Return the scores (n_items,) of one source, 0 where it has nothing to say."""
+        return self._at(bound.scores[source], np.arange(self._catalogue.n_items)).astype(np.float64)
+
+    def make_columns(self, bound: BoundVisit, candidates: Int64Array) -> Float32Array:
+        """Return the ranker's input (n_candidates, columns); NaN where unknown."""
+        parts = [
+            *(_describe_scores(self._at(scores, candidates)) for scores in bound.scores.values()),
+            self._describe_views(bound, candidates),
+            _describe_visit(bound, len(candidates)),
+            self._compare_categories(bound, candidates),
+            self._compare_prices(bound, candidates),
+            self._catalogue.matrix[candidates],
+        ]
+        return np.concatenate(parts, axis=1)
+
+    def come_from_views(self, bound: BoundVisit, candidates: Int64Array) -> BoolArray:
+        """Return which candidates (n,) a source proposes for what was viewed, or were viewed."""
+        from_views = np.isin(candidates, bound.viewed)
+        for name, scores in bound.scores.items():
+            if name not in _NOT_FROM_VIEWS:
+                from_views |= self._at(scores, candidates) > 0
+        return from_views
+
+    def find_viewed_reasons(self, bound: BoundVisit, positions: Int64Array) -> list[str | None]:
+        """Return for each of `positions` the viewed item from which the sources propose it most.
+
+        An item that was viewed is its own reason; None where no single one proposes it.
+        """
+        viewed = bound.viewed[self._rows[bound.viewed] >= 0][:_MAX_NAMED]
+        evidence = np.zeros((len(viewed), len(positions)), np.float32)
+        for n, row in enumerate(self._rows[viewed]):
+            for name, source in self._sources.sources.items():
+                if name not in _NOT_FROM_VIEWS:
+                    scores = source.score(np.array([row]))
+                    evidence[n] += self._at(scores, positions) / max(scores.max(), 1e-9)
+        ids: ObjectArray = self._catalogue.items.item_ids
+        strongest = evidence.argmax(0)
+        return [
+            str(ids[position])
+            if position in bound.viewed
+            else (str(ids[viewed[strongest[n]]]) if evidence[strongest[n], n] > 0 else None)
+            for n, position in enumerate(positions.tolist())
+        ]
+
+    def _at(self, scores: Float32Array, positions: Int64Array) -> Float32Array:
+        rows = self._rows[positions]
+        return np.where(rows >= 0, scores[rows], np.float32(0))
+
+    def _describe_views(self, bound: BoundVisit, candidates: Int64Array) -> Float32Array:
+        columns = np.full((len(candidates), len(_VIEWED_COLUMNS)), np.nan, np.float32)
+        rows = np.searchsorted(candidates, bound.viewed)
+        known = np.flatnonzero(rows < len(candidates))
+        known = known[candidates[rows[known]] == bound.viewed[known]]
+        rows = rows[known]
+        columns[rows, 0] = known
+        columns[rows, 1] = bound.n_views[known]
+        columns[rows, 2] = bound.carted[known]
+        columns[rows, 3] = bound.last_ms[known] / _MS_PER_MINUTE
+        return columns
+
+    def _compare_categories(self, bound: BoundVisit, candidates: Int64Array) -> Float32Array:
+        columns = []
+        for codes in self._catalogue.categories:
+            of_views, of_candidates = codes[bound.viewed], codes[candidates]
+            known = of_views[of_views >= 0]
+            counts = np.bincount(known, minlength=int(codes.max(initial=0)) + 1)
+            share = counts[of_candidates] / max(len(known), 1)
+            is_last = of_candidates == of_views[0]
+            is_known = of_candidates >= 0
+            columns += [np.where(is_known, share, np.nan), np.where(is_known, is_last, np.nan)]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def _compare_prices(self, bound: BoundVisit, candidates: Int64Array) -> Float32Array:
+        prices = self._price[bound.viewed].astype(np.float64)
+        known = prices[np.isfinite(prices) & (prices > 0)]
+        mean = known.mean() if len(known) else np.nan
+        last = prices[0] if prices[0] > 0 else np.nan
+        price = self._price[candidates]
+        return np.stack([price / last, price / mean], axis=1).astype(np.float32)
+
+
+def _describe_scores(scores: Float32Array) -> Float32Array:
+    """Return the scores of a source, their share of the highest, and their rank from 0."""
+    order = np.argsort(-scores, kind="stable")
+    rank = np.empty(len(scores), np.float32)
+    rank[order] = np.arange(len(scores))
+    share = scores / max(float(scores.max(initial=0.0)), 1e-9)
+    return np.stack([scores, share, rank], axis=1).astype(np.float32)
+
+
+def _describe_visit(bound: BoundVisit, n_candidates: int) -> Float32Array:
+    visit = bound.visit
+    dwell = (visit.at_ms[0] - visit.at_ms[1]) / 1000 if len(visit.at_ms) > 1 else np.nan
+    values = [len(visit.item_ids), len(bound.viewed), bound.carted.sum(), dwell]
+    return np.tile(np.array(values, np.float32), (n_candidates, 1))

@@ -1,0 +1,105 @@
+"""The sources of a visit's next items, by name: all that is fitted on past visits together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from features.contracts.arrays import ObjectArray
+from features.contracts.errors import BadInput
+from features.contracts.visits import Visits
+from models.artifact import read_arrays, read_meta, write_arrays, write_meta
+from models.retrieval.co_views import CoViews, CoViewsConfig, fit_co_views
+from models.retrieval.recent_views import RecentViews, RecentViewsConfig, fit_recent_views
+from models.retrieval.sequential_rules import (
+    SequentialRules,
+    SequentialRulesConfig,
+    fit_sequential_rules,
+)
+from models.retrieval.session_knn import SessionKnn, SessionKnnConfig, fit_session_knn
+from models.retrieval.visit_source import VisitSource
+
+KIND = "visit_sources"
+
+
+class SourceKind(NamedTuple):
+    """How a source is fitted on visits with its config, and loaded."""
+
+    fit: Callable[[Visits, Any], VisitSource]
+    load: Callable[[Path], VisitSource]
+
+
+SOURCES: Mapping[str, SourceKind] = {
+    "session_knn": SourceKind(fit_session_knn, SessionKnn.load),
+    "sequential_rules": SourceKind(fit_sequential_rules, SequentialRules.load),
+    "next_views": SourceKind(fit_sequential_rules, SequentialRules.load),
+    "co_views": SourceKind(fit_co_views, CoViews.load),
+    "recent_views": SourceKind(fit_recent_views, RecentViews.load),
+}
+
+
+@dataclass(frozen=True)
+class VisitSourcesConfig:
+    """The settings of each source, and how many candidates it gives; 0 leaves it out."""
+
+    session_knn: SessionKnnConfig = field(default_factory=SessionKnnConfig)
+    sequential_rules: SequentialRulesConfig = field(default_factory=SequentialRulesConfig)
+    next_views: SequentialRulesConfig = field(
+        default_factory=lambda: SequentialRulesConfig(max_steps=1)
+    )
+    co_views: CoViewsConfig = field(default_factory=CoViewsConfig)
+    recent_views: RecentViewsConfig = field(default_factory=RecentViewsConfig)
+    candidates: Mapping[str, int] = field(
+        default_factory=lambda: {
+            "session_knn": 80,
+            "sequential_rules": 60,
+            "next_views": 30,
+            "co_views": 60,
+            "recent_views": 10,
+        }
+    )
+
+    def __post_init__(self) -> None:
+        if unknown := self.candidates.keys() - SOURCES.keys():
+            raise BadInput(
+                f"no source is called {min(unknown)!r}",
+                where="visits.sources.candidates",
+                hint=f"Sources: {', '.join(SOURCES)}",
+            )
+
+
+@dataclass(frozen=True)
+class VisitSources:
+    """Fitted sources by name, over the same items.
+
+    item_ids     str objects (n_items,), sorted ascending
+    candidates   how many candidates each source gives
+    """
+
+    item_ids: ObjectArray
+    sources: Mapping[str, VisitSource]
+    candidates: Mapping[str, int]
+
+    def save(self, folder: Path) -> None:
+        """Write one subfolder per source, `items.npz` and `model.json`."""
+        write_meta(folder, KIND, {"candidates": dict(self.candidates)})
+        write_arrays(folder / "items.npz", item_ids=self.item_ids)
+        for name, source in self.sources.items():
+            source.save(folder / name)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        candidates = read_meta(folder, KIND)["candidates"]
+        item_ids = read_arrays(folder / "items.npz")["item_ids"]
+        sources = {name: SOURCES[name].load(folder / name) for name in candidates}
+        return cls(item_ids, sources, candidates)
+
+
+def fit_visit_sources(visits: Visits, config: VisitSourcesConfig) -> VisitSources:
+    """Fit every source that gives candidates."""
+    candidates = {name: n for name, n in config.candidates.items() if n > 0}
+    sources = {name: SOURCES[name].fit(visits, getattr(config, name)) for name in candidates}
+    return VisitSources(visits.item_ids, sources, candidates)

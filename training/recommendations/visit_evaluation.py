@@ -1,0 +1,230 @@
+"""Evaluates what a visitor looks at next: at every position of later visits, all items ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from features.contracts.arrays import BoolArray, Float64Array, Int64Array
+from features.contracts.histories import UserHistory
+from features.contracts.recommendations import ItemFeatures, RecommendationQuery
+from features.contracts.visits import Visit, Visits
+from features.online.visits import EPOCH
+from models.ranking.model import Policy, RecommendationModel
+from models.ranking.placement import Placement
+from models.ranking.recommender import Recommender
+from training.non_inferiority import UnitValues
+from training.recommendations.visit_baselines import (
+    DEPTH,
+    SEQUENTIAL_RULES,
+    SESSION_KNN,
+    Position,
+    Score,
+    make_position,
+    rank_targets,
+    reciprocal_ranks,
+)
+from training.recommendations.visit_training import NextItem
+from training.results import OURS, Cell, Comparison, MetricTable
+from training.significance import Bootstrap, compute_paired_p_value, correct_p_values
+
+MRR, HIT_RATE = f"MRR@{DEPTH} next item of a visit", f"HR@{DEPTH} next item of a visit"
+_NDCG_DEPTH = 10
+_PLACEMENTS = {"home": Placement("all")}
+_FIRST_POSITIONS = 3
+# Sources that serve by themselves where the ranker loses to them, by the name of the baseline.
+_SINGLE_SOURCES: Mapping[str, Policy] = {
+    SESSION_KNN: "session_knn",
+    SEQUENTIAL_RULES: "sequential_rules",
+}
+
+
+@dataclass(frozen=True)
+class VisitWindow:
+    """Positions of later visits, and the catalogue as of their cut.
+
+    is_known     bool (positions,), whether the visitor was there before the cut
+    """
+
+    visits: Visits
+    positions: Sequence[NextItem]
+    items: ItemFeatures
+    is_known: BoolArray
+
+    def rank_served(self, model: RecommendationModel) -> Int64Array:
+        """Return the rank (positions,) of each next item in the slate, DEPTH + 1 where it is in
+        none."""
+        recommender = Recommender(model, self.items, _PLACEMENTS)
+        ranks = np.full(len(self.positions), DEPTH + 1)
+        for n, (visit, action) in enumerate(self.positions):
+            history = make_history(self.visits.first_of(visit, action))
+            (slate,) = recommender.recommend_columns([RecommendationQuery(history, "home", DEPTH)])
+            target = self.visits.item_ids[self.visits.items[self.visits.starts[visit] + action]]
+            matches = np.flatnonzero(slate.item_ids == target)
+            if len(matches):
+                ranks[n] = matches[0] + 1
+        return ranks
+
+    def measure(self, model: RecommendationModel) -> UnitValues:
+        """Return MRR@20 of the slates that the model serves; the positions of a visit are one
+        unit."""
+        return UnitValues(
+            metric=MRR,
+            unit="visits",
+            ids=np.array([position.visit for position in self.positions]),
+            amounts=reciprocal_ranks(self.rank_served(model)),
+            scales=np.ones(len(self.positions)),
+            better="higher",
+        )
+
+
+@dataclass(frozen=True)
+class VisitEvaluation:
+    """Metrics of visits, to be added to those of a whole model."""
+
+    policy: Policy
+    comparisons: tuple[Comparison, ...]
+    tables: tuple[MetricTable, ...]
+    notes: tuple[str, ...]
+    data: Mapping[str, str | int]
+
+
+def make_history(visit: Visit) -> UserHistory:
+    """Return the history of a stranger of whom only the present visit is known."""
+    now = EPOCH + timedelta(milliseconds=visit.at_ms[0])
+    viewed: dict[str, int] = {}
+    for item_id, at_ms in zip(visit.item_ids, visit.at_ms, strict=True):
+        viewed.setdefault(item_id, at_ms // 1000)
+    return replace(
+        UserHistory.unknown(now),
+        viewed_item_ids=tuple(viewed),
+        viewed_at=tuple(viewed.values()),
+        visit=visit,
+    )
+
+
+def evaluate_visits(
+    window: VisitWindow,
+    model: RecommendationModel,
+    baselines: Mapping[str, Score],
+    rng: np.random.Generator,
+    known_until: datetime,
+) -> VisitEvaluation:
+    """Compare what the model serves with every baseline, and choose the policy that serves.
+
+    Where a single source of the model beats its ranker, the source serves.
+    """
+    positions = [make_position(window.visits, *position) for position in window.positions]
+    ranks = {name: rank_targets(score, positions) for name, score in baselines.items()}
+    ours, policy = window.rank_served(model), model.policies["visit"]
+    single, single_ranks = _find_best_source(ranks)
+    notes: tuple[str, ...] = ()
+    if reciprocal_ranks(single_ranks).mean() > reciprocal_ranks(ours).mean():
+        policy = single
+        ours = window.rank_served(model.with_policies({**model.policies, "visit": policy}))
+    if policy != "ranker":
+        notes = (f"the ranker of visits did not beat {policy} here, which serves",)
+    ranks = {OURS: ours, **ranks}
+    visits = np.array([position.visit for position in window.positions])
+    values = {
+        MRR: {name: reciprocal_ranks(rank) for name, rank in ranks.items()},
+        HIT_RATE: {name: (rank <= DEPTH).astype(np.float64) for name, rank in ranks.items()},
+    }
+    return VisitEvaluation(
+        policy=policy,
+        comparisons=tuple(
+            _compare(metric, by_method, visits, rng) for metric, by_method in values.items()
+        ),
+        tables=_make_tables(window, positions, ranks),
+        notes=notes,
+        data={
+            "visits": f"next item of visits that began after {known_until.isoformat()}",
+            "visits evaluated": len(np.unique(visits)),
+            "next items evaluated": len(visits),
+        },
+    )
+
+
+def _find_best_source(ranks: Mapping[str, Int64Array]) -> tuple[Policy, Int64Array]:
+    """Return the single source of the highest MRR, and its ranks."""
+    best = max(_SINGLE_SOURCES, key=lambda name: float(reciprocal_ranks(ranks[name]).mean()))
+    return _SINGLE_SOURCES[best], ranks[best]
+
+
+def _compare(
+    metric: str,
+    values: Mapping[str, Float64Array],
+    visits: Int64Array,
+    rng: np.random.Generator,
+) -> Comparison:
+    """Compare means over positions; tests and intervals are over visits, whose positions are not
+    independent."""
+    _, rows, counts = np.unique(visits, return_inverse=True, return_counts=True)
+    per_visit: dict[str, Float64Array] = {
+        name: np.bincount(rows, scores).astype(np.float64) for name, scores in values.items()
+    }
+    baselines = {name: float(scores.mean()) for name, scores in values.items() if name != OURS}
+    strongest = max(baselines, key=lambda name: baselines[name])
+    p_values = correct_p_values(
+        {name: compute_paired_p_value(per_visit[OURS], per_visit[name]) for name in baselines}
+    )
+    bootstrap = Bootstrap(len(counts), rng)
+    # The mean over positions is a ratio of sums over visits; the visits are drawn.
+    scaled = np.stack(list(per_visit.values()), axis=1) / counts.mean()
+    low, high = bootstrap.intervals(scaled)
+    return Comparison(
+        metric=metric,
+        ours=float(values[OURS].mean()),
+        baselines=baselines,
+        better="higher",
+        strongest=strongest,
+        p_value=p_values[strongest],
+        p_values=p_values,
+        intervals={name: (float(low[n]), float(high[n])) for n, name in enumerate(per_visit)},
+    )
+
+
+def _make_tables(
+    window: VisitWindow, positions: Sequence[Position], ranks: Mapping[str, Int64Array]
+) -> tuple[MetricTable, ...]:
+    numbers = np.array([position.n for position in window.positions])
+    is_repeat = np.array([target in viewed for viewed, target in positions], bool)
+    parts: dict[str, BoolArray] = {"all": np.ones(len(numbers), bool)}
+    for n in range(1, _FIRST_POSITIONS + 1):
+        parts[f"after look {n}"] = numbers == n
+    parts |= {
+        f"after look {_FIRST_POSITIONS + 1} and later": numbers > _FIRST_POSITIONS,
+        "seen in the visit": is_repeat,
+        "new to the visit": ~is_repeat,
+        "known visitors": window.is_known,
+        "strangers": ~window.is_known,
+    }
+    return tuple(
+        MetricTable(
+            title=f"next item of a visit: {title} by part",
+            columns=tuple(parts),
+            rows={
+                name: tuple(_measure(metric(rank), part) for part in parts.values())
+                for name, rank in ranks.items()
+            },
+            n_users=tuple(int(part.sum()) for part in parts.values()),
+            counted="next items",
+        )
+        for title, metric in (
+            (f"MRR@{DEPTH}", reciprocal_ranks),
+            (f"HR@{DEPTH}", lambda rank: (rank <= DEPTH).astype(np.float64)),
+            (f"NDCG@{_NDCG_DEPTH}", _ndcg),
+        )
+    )
+
+
+def _ndcg(ranks: Int64Array) -> Float64Array:
+    """Return NDCG at 10 (positions,) of one relevant item each."""
+    return np.where(ranks <= _NDCG_DEPTH, 1.0 / np.log2(ranks + 1.0), 0.0)
+
+
+def _measure(values: Float64Array, part: BoolArray) -> Cell:
+    return Cell(float(values[part].mean()) if part.any() else float("nan"))

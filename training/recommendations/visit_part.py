@@ -1,0 +1,160 @@
+"""Adds what ranks the next items of a visit to a trained model, evaluated at the model's cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from features.contracts.errors import TooLittleData
+from features.contracts.seeds import generator
+from features.contracts.visits import Visits
+from features.online.histories import compute_offline_items
+from features.online.visits import compute_offline_visits
+from models.ranking.model import RecommendationModel
+from training.non_inferiority import UnitValues
+from training.recommendations.snapshots import TrainingContext
+from training.recommendations.visit_baselines import Score, fit_baselines
+from training.recommendations.visit_evaluation import (
+    MRR,
+    VisitEvaluation,
+    VisitWindow,
+    evaluate_visits,
+)
+from training.recommendations.visit_training import (
+    FittedVisits,
+    count_visits,
+    draw_next_items,
+    fit_visits,
+    split_at_share,
+    split_visits,
+)
+from training.results import Evaluation, Trained
+
+SESSIONS = "sessions"
+
+
+@dataclass(frozen=True)
+class EvaluatedVisits:
+    """A model with visits as of a cut, and how it does on the later ones; None where there are
+    none."""
+
+    model: RecommendationModel
+    evaluation: VisitEvaluation | None
+    window: VisitWindow
+
+
+def add_visits(
+    context: TrainingContext, trained: Trained[RecommendationModel], end: datetime, *, refit: bool
+) -> Trained[RecommendationModel]:
+    """Return the model with what ranks visits, where there are enough before its cut."""
+    visits = compute_offline_visits(context.facts, end)
+    evaluated = fit_and_evaluate(context, trained.evaluated, visits, trained.evaluation.cut)
+    if evaluated is None:
+        return trained
+    evaluation = trained.evaluation
+    if evaluated.evaluation is not None:
+        evaluation = _add_metrics(evaluation, evaluated.evaluation)
+    served = evaluated.model
+    if refit:
+        context.progress("refitting on all visits")
+        names = trained.served.item_columns
+        served = fit_visits(context, visits, names).attach_to(trained.served)
+        if evaluated.evaluation is not None:
+            served = served.with_policies({**served.policies, "visit": evaluated.evaluation.policy})
+
+    def measure(folder: Path | None) -> Mapping[str, UnitValues]:
+        model = evaluated.model if folder is None else RecommendationModel.load(folder)
+        values = dict(trained.measure(folder))
+        if evaluated.window.positions:
+            values["visits"] = evaluated.window.measure(model)
+        return values
+
+    return replace(
+        trained, evaluation=evaluation, evaluated=evaluated.model, served=served, measure=measure
+    )
+
+
+def fit_and_evaluate(
+    context: TrainingContext, model: RecommendationModel, visits: Visits, cut: datetime
+) -> EvaluatedVisits | None:
+    """Fit on the visits before `cut` and evaluate on later ones; None where they are too few."""
+    known, later = split_visits(visits, cut)
+    if count_visits(known) < context.config.visits.min_visits:
+        return None
+    fitted = fit_visits(context, known, model.item_columns)
+    model = fitted.attach_to(model)
+    window = _make_window(context, known, later, cut)
+    if not window.positions:
+        return EvaluatedVisits(model, None, window)
+    context.progress(f"slates of {len(window.positions):,} next items, ours and the baselines'")
+    rng = generator(context.settings.seed, "bootstrap visits")
+    baselines = _fit_baselines(context, known, fitted)
+    evaluation = evaluate_visits(window, model, baselines, rng, cut)
+    model = model.with_policies({**model.policies, "visit": evaluation.policy})
+    return EvaluatedVisits(model, evaluation, window)
+
+
+def evaluate_sessions(
+    context: TrainingContext, model: RecommendationModel, end: datetime, cut: datetime
+) -> Evaluation:
+    """Return the evaluation of the protocol "sessions": the visits after `cut` and nothing else."""
+    visits = compute_offline_visits(context.facts, end)
+    evaluated = fit_and_evaluate(context, model, visits, cut)
+    if evaluated is None or evaluated.evaluation is None:
+        raise TooLittleData(
+            f"there are {count_visits(visits):,} visits of two looks or more, and "
+            f"{context.config.visits.min_visits} before the cut are needed, and some after it",
+            hint="Import events of the types view_item, select_item and add_to_cart",
+        )
+    base = Evaluation(
+        task="recommendations",
+        cut=cut,
+        primary=MRR,
+        comparisons=(),
+        failed_bars=(),
+        data={
+            "protocol": "sessions: every next item of the visits after the cut, all items ranked"
+        },
+    )
+    return _add_metrics(base, evaluated.evaluation)
+
+
+def _add_metrics(evaluation: Evaluation, visits: VisitEvaluation) -> Evaluation:
+    return replace(
+        evaluation,
+        comparisons=(*evaluation.comparisons, *visits.comparisons),
+        tables=(*evaluation.tables, *visits.tables),
+        notes=(*evaluation.notes, *visits.notes),
+        data={**evaluation.data, **visits.data},
+    )
+
+
+def _make_window(
+    context: TrainingContext, known: Visits, later: Visits, cut: datetime
+) -> VisitWindow:
+    """Return the positions that are evaluated, drawn by the seed: items that were known then."""
+    config, seed = context.config.visits, context.settings.seed
+    is_known_item = np.zeros(len(known.item_ids), bool)
+    is_known_item[known.items] = True
+    positions = [
+        position
+        for position in draw_next_items(later, config.max_evaluated, seed, "visits to evaluate")
+        if is_known_item[later.items[later.starts[position.visit] + position.n]]
+    ]
+    per_buyer = context.settings.orders_per_buyer
+    items = compute_offline_items(context.facts, cut, orders_per_buyer=per_buyer)
+    visitors = later.visitors[[position.visit for position in positions]]
+    return VisitWindow(later, positions, items, np.isin(visitors, known.visitors))
+
+
+def _fit_baselines(
+    context: TrainingContext, known: Visits, fitted: FittedVisits
+) -> dict[str, Score]:
+    config = context.config.visits
+    tune_on = split_at_share(known, config.share_learnt)
+    sample = draw_next_items(tune_on[1], config.n_tuned, context.settings.seed, "visits to tune on")
+    return fit_baselines(known, tune_on, sample, fitted.config.session_knn)

@@ -1,0 +1,158 @@
+"""Fits what ranks the next items of a visit: sources on past visits, a ranker on later ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+
+from features.contracts.arrays import Int64Array
+from features.contracts.recommendations import ItemFeatures
+from features.contracts.seeds import generator
+from features.contracts.visits import CARTED, Visits
+from features.online.histories import compute_offline_items
+from features.online.visits import EPOCH, count_milliseconds
+from models.ranking.catalogue import Catalogue
+from models.ranking.lambdarank import Ranker, fit_ranker
+from models.ranking.model import Policy, RankingTask, RecommendationModel
+from models.ranking.visit_candidates import VisitCandidates, name_visit_columns
+from models.retrieval.visit_sources import VisitSources, VisitSourcesConfig, fit_visit_sources
+from training.recommendations.ranking_rows import Rows, RowsBuilder
+from training.recommendations.snapshots import TrainingContext
+from training.recommendations.visit_baselines import tune_sources
+
+
+class NextItem(NamedTuple):
+    """One position to predict: the item at action `n` of a visit, from the actions before it."""
+
+    visit: int
+    n: int
+
+
+@dataclass(frozen=True)
+class FittedVisits:
+    """Sources of all visits before an instant, the ranker over them, and their tuned config."""
+
+    sources: VisitSources
+    ranker: Ranker | None
+    config: VisitSourcesConfig
+
+    def attach_to(self, model: RecommendationModel) -> RecommendationModel:
+        """Return the model with these sources and this ranker."""
+        policy: Policy = "session_knn" if self.ranker is None else "ranker"
+        rankers: dict[RankingTask, Ranker] = {**model.rankers}
+        if self.ranker is not None:
+            rankers["visit"] = self.ranker
+        return replace(
+            model,
+            rankers=rankers,
+            policies={**model.policies, "visit": policy},
+            visit_sources=self.sources,
+        )
+
+
+def count_visits(visits: Visits) -> int:
+    """Return the number of visits of two looks or more: those with something to predict."""
+    return int((visits.lengths() > 1).sum())
+
+
+def list_next_items(visits: Visits) -> list[NextItem]:
+    """Return every position with actions before it, but for carts of an item already viewed."""
+    positions = []
+    for visit in range(len(visits)):
+        start, end = int(visits.starts[visit]), int(visits.starts[visit + 1])
+        seen = set(visits.items[start : start + 1].tolist())
+        for action in range(start + 1, end):
+            item = int(visits.items[action])
+            if visits.kinds[action] != CARTED or item not in seen:
+                positions.append(NextItem(visit, action - start))
+            seen.add(item)
+    return positions
+
+
+def draw_next_items(visits: Visits, n: int, seed: int, purpose: str) -> list[NextItem]:
+    """Return at most `n` of the positions, drawn by the seed, in their order."""
+    positions = list_next_items(visits)
+    if len(positions) <= n:
+        return positions
+    chosen = generator(seed, purpose).permutation(len(positions))[:n]
+    return [positions[row] for row in np.sort(chosen)]
+
+
+def fit_visits(context: TrainingContext, visits: Visits, names: tuple[str, ...]) -> FittedVisits:
+    """Fit on visits, in the order of time: the ranker on the last of them.
+
+    names   the item features that the ranker sees
+    """
+    config = context.config.visits
+    earlier, later = split_at_share(visits, config.share_learnt)
+    seed = context.settings.seed
+    context.progress(f"sources of {len(visits):,} visits")
+    sample = draw_next_items(later, config.n_tuned, seed, "visits to tune on")
+    sources_config = tune_sources(earlier, later, sample, config.sources)
+    split = EPOCH + timedelta(milliseconds=int(earlier.ended_at()[-1]) + 1)
+    items = compute_offline_items(
+        context.facts, split, orders_per_buyer=context.settings.orders_per_buyer
+    )
+    positions = draw_next_items(later, config.max_learnt, seed, "visits to learn from")
+    learnt_from = fit_visit_sources(earlier, sources_config)
+    rows = _make_rows(_Task(items, names, learnt_from), later, positions, context)
+    ranker = None
+    if rows.relevant.any():
+        context.progress("fitting the ranker of visits")
+        columns = name_visit_columns(tuple(learnt_from.sources), names)
+        ranker = fit_ranker(rows.to_grouped(columns), config.ranker, seed=seed)
+    return FittedVisits(fit_visit_sources(visits, sources_config), ranker, sources_config)
+
+
+class _Task(NamedTuple):
+    """What candidates and columns of the ranker's rows are made with."""
+
+    items: ItemFeatures
+    names: tuple[str, ...]
+    sources: VisitSources
+
+
+def _make_rows(
+    task: _Task, visits: Visits, positions: list[NextItem], context: TrainingContext
+) -> Rows:
+    """Return the candidates of each position whose next item is one, irrelevant ones thinned."""
+    catalogue = Catalogue(task.items, task.names)
+    candidates = VisitCandidates(catalogue, task.sources)
+    targets = catalogue.positions(visits.item_ids)
+    share = context.config.visits.ranker.share_negatives
+    rng = generator(context.settings.seed, "visit negatives")
+    rows = RowsBuilder(len(name_visit_columns(tuple(task.sources.sources), task.names)))
+    for position, target in zip(positions, _find_targets(visits, positions), strict=True):
+        bound = candidates.bind(visits.first_of(position.visit, position.n))
+        if bound is None:
+            continue
+        found = candidates.find_candidates(bound)
+        labels = found == targets[target]
+        if labels.any():
+            kept = labels | (rng.random(len(labels)) < share)
+            rows.add(candidates.make_columns(bound, found)[kept], labels[kept], 1)
+    return rows.build()
+
+
+def _find_targets(visits: Visits, positions: list[NextItem]) -> Iterator[int]:
+    """Yield the item of each position, as `visits.item_ids` numbers it."""
+    for position in positions:
+        yield int(visits.items[visits.starts[position.visit] + position.n])
+
+
+def split_at_share(visits: Visits, share: float) -> tuple[Visits, Visits]:
+    """Return the visits before the last `share` of them, and those that began after these ended."""
+    split_ms = visits.ended_at()[int(len(visits) * (1 - share))]
+    earlier = np.flatnonzero(visits.ended_at() < split_ms)
+    return visits.select(earlier), visits.select(np.flatnonzero(visits.began_at() >= split_ms))
+
+
+def split_visits(visits: Visits, cut: datetime) -> tuple[Visits, Visits]:
+    """Return the visits that ended before `cut`, and those that began then or later."""
+    cut_ms = count_milliseconds(cut)
+    known: Int64Array = np.flatnonzero(visits.ended_at() < cut_ms)
+    return visits.select(known), visits.select(np.flatnonzero(visits.began_at() >= cut_ms))
