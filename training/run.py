@@ -224,7 +224,9 @@ class TrainingRun:
             return Verdict(False, "; ".join(evaluation.failed_bars))
         champion = registry.find_champion(task.name)
         former = evaluation.primary if champion is None else champion.tags.get("metric")
-        if former not in (None, evaluation.primary) and trained.stands_in:
+        if former not in (None, evaluation.primary) and (
+            trained.stands_in or not trained.measure(None)
+        ):
             return Verdict(
                 False,
                 f"cannot be compared with the champion, which was evaluated by {former}: "
