@@ -84,7 +84,7 @@ class VisitSources:
 
     def save(self, folder: Path) -> None:
         """Write one subfolder per source, `items.npz` and `model.json`."""
-        write_meta(folder, KIND, {"candidates": dict(self.candidates)})
+        write_meta(folder, KIND, {"candidates": list(self.candidates.items())})
         write_arrays(folder / "items.npz", item_ids=self.item_ids)
         for name, source in self.sources.items():
             source.save(folder / name)
@@ -92,7 +92,7 @@ class VisitSources:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        candidates = read_meta(folder, KIND)["candidates"]
+        candidates = dict(read_meta(folder, KIND)["candidates"])  # in the order of the columns
         item_ids = read_arrays(folder / "items.npz")["item_ids"]
         sources = {name: SOURCES[name].load(folder / name) for name in candidates}
         return cls(item_ids, sources, candidates)

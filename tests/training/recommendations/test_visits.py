@@ -1,0 +1,223 @@
+"""A shop that is browsed: what its visitors look at next is learnt, measured and served."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.settings import Settings
+from features.contracts.errors import TooLittleData
+from features.contracts.recommendations import Reason, RecommendationQuery
+from features.contracts.visits import CARTED, NO_VISIT, VIEWED, Visit
+from features.facts.facts import Facts
+from features.online.histories import compute_offline_items
+from models.ranking.model import RecommendationModel
+from models.ranking.placement import Placement
+from models.ranking.recommender import Recommender
+from tests.shops.browsed_shop import (
+    CONFIG,
+    END,
+    ITEM_IDS,
+    N_CHAINS,
+    make_catalogue,
+    make_looks,
+    make_visits,
+)
+from tests.shops.event_tables import make_table
+from training.recommendations.config import VisitsConfig
+from training.recommendations.task import evaluate, train
+from training.recommendations.visit_baselines import (
+    ITEM_KNN,
+    POPULARITY,
+    SESSION_KNN,
+    Position,
+    fit_association_rules,
+    rank_targets,
+)
+from training.recommendations.visit_evaluation import HIT_RATE, MRR, make_history
+from training.recommendations.visit_part import SESSIONS
+from training.recommendations.visit_training import NextItem, list_next_items
+from training.results import Trained
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    facts = Facts(Settings(home=tmp_path_factory.mktemp("browsed")))
+    facts.write({"events": make_table("events", make_looks(900)), "items": make_catalogue()})
+    return facts
+
+
+@pytest.fixture(scope="module")
+def trained(facts: Facts) -> Trained[RecommendationModel]:
+    settings = Settings(home=Path("unused"))
+    return train(facts, settings, CONFIG, until=None, progress=lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def recommender(facts: Facts, trained: Trained[RecommendationModel]) -> Recommender:
+    items = compute_offline_items(facts, END)
+    placements = {"home": Placement("all"), "discover": Placement("new")}
+    return Recommender(trained.served, items, placements)
+
+
+def look(*items: int) -> Visit:
+    """Return a visit of these items, the latest last, ten seconds apart."""
+    ids = tuple(ITEM_IDS[item] for item in items[::-1])
+    at_ms = tuple(1_000_000 - 10_000 * n for n in range(len(items)))
+    return Visit(ids, (VIEWED,) * len(items), at_ms)
+
+
+def ask(recommender: Recommender, visit: Visit, **changes: object) -> RecommendationQuery:
+    return replace(RecommendationQuery(make_history(visit), "home", 10), **changes)
+
+
+def test_the_next_items_of_visits_are_evaluated_beside_tuned_baselines(
+    trained: Trained[RecommendationModel],
+) -> None:
+    comparison = trained.evaluation.comparison(MRR)
+    assert comparison.ours > max(comparison.baselines.values())
+    assert comparison.p_values[SESSION_KNN] < 0.01
+    hits = trained.evaluation.comparison(HIT_RATE)
+    assert hits.ours > max(hits.baselines[POPULARITY], hits.baselines[ITEM_KNN])
+    table = trained.evaluation.table("next item of a visit: MRR@20 by part")
+    assert table.n_users[0] == sum(table.n_users[1:5]) == 400
+    assert trained.served.policies["visit"] == "ranker"
+
+
+def test_a_stranger_sees_what_comes_next_on_the_chain(recommender: Recommender) -> None:
+    (slate,) = recommender.recommend([ask(recommender, look(7))])
+    ids = [item.item_id for item in slate.items]
+    assert slate.fallback is None
+    assert ITEM_IDS[7 + N_CHAINS] in ids[:2]
+    by_id = {item.item_id: item for item in slate.items}
+    following = by_id[ITEM_IDS[7 + N_CHAINS]]
+    assert (following.reason, following.because_item_id) == (
+        Reason.BECAUSE_YOU_VIEWED,
+        ITEM_IDS[7],
+    )
+    (new,) = recommender.recommend([ask(recommender, look(7, 40), placement="discover")])
+    assert ITEM_IDS[40 + N_CHAINS] in [item.item_id for item in new.items][:3]
+
+
+def test_the_contributions_of_a_visit_add_up_to_differences_of_scores(
+    recommender: Recommender,
+) -> None:
+    (slate,) = recommender.recommend([ask(recommender, look(7, 19), explain=True)])
+    first, last = slate.items[0], slate.items[-1]
+    assert first.contributions is not None and last.contributions is not None
+    assert any("session_knn" in name for name in first.contributions)
+    difference = sum(first.contributions.values()) - sum(last.contributions.values())
+    assert difference == pytest.approx(first.score - last.score, abs=1e-3)
+
+
+def test_a_search_result_is_ordered_by_the_visit(recommender: Recommender) -> None:
+    following = ITEM_IDS[7 + N_CHAINS]
+    given = (*ITEM_IDS[30:36], following)
+    (slate,) = recommender.recommend([ask(recommender, look(7), candidate_ids=given)])
+    assert slate.items[0].item_id == following
+
+
+def test_a_visit_of_unknown_items_and_no_visit_get_popular_items(recommender: Recommender) -> None:
+    unknown = Visit(("nobody knows it",), (VIEWED,), (1_000,))
+    for visit in (unknown, NO_VISIT):
+        history = make_history(unknown) if visit is unknown else None
+        query = ask(recommender, unknown)
+        if history is None:
+            query = replace(query, history=replace(query.history, visit=NO_VISIT))
+        (slate,) = recommender.recommend([query])
+        assert slate.fallback == "popular"
+        assert len(slate.items) == 10
+
+
+def test_a_saved_model_answers_alike(
+    recommender: Recommender, trained: Trained[RecommendationModel], tmp_path: Path
+) -> None:
+    trained.served.save(tmp_path)
+    loaded = Recommender(
+        RecommendationModel.load(tmp_path), recommender.items, recommender.placements
+    )
+    queries = [ask(recommender, look(*items)) for items in ((7,), (3, 40, 3), (59, 58, 57))]
+    assert recommender.recommend(queries) == loaded.recommend(queries)
+
+
+def test_the_gate_measures_visits_of_any_model(
+    trained: Trained[RecommendationModel], tmp_path: Path
+) -> None:
+    ours = trained.measure(None)["visits"]
+    assert ours.value == pytest.approx(trained.evaluation.comparison(MRR).ours)
+    before = replace(
+        trained.evaluated,
+        visit_sources=None,
+        rankers={},
+        policies={"all": "buy_again", "new": "buy_again", "cart": "association"},
+    )
+    before.save(tmp_path)
+    assert trained.measure(tmp_path)["visits"].value < ours.value
+
+
+def test_the_protocol_of_sessions_evaluates_visits_alone(facts: Facts) -> None:
+    settings = Settings(home=Path("unused"))
+    evaluation = evaluate(
+        facts, settings, CONFIG, until=None, split=SESSIONS, progress=lambda _: None
+    )
+    assert evaluation.primary == MRR
+    assert {comparison.metric for comparison in evaluation.comparisons} == {MRR, HIT_RATE}
+    assert evaluation.passed
+
+
+def test_too_few_visits_are_named(facts: Facts) -> None:
+    few = replace(CONFIG, visits=VisitsConfig(min_visits=100_000))
+    settings = Settings(home=Path("unused"))
+    with pytest.raises(TooLittleData, match="100000 before the cut"):
+        evaluate(facts, settings, few, until=None, split=SESSIONS, progress=lambda _: None)
+    without = train(facts, settings, few, until=None, refit=False, progress=lambda _: None)
+    assert without.served.visit_sources is None
+
+
+def test_what_happens_after_the_cut_changes_nothing_that_is_fitted(tmp_path: Path) -> None:
+    looks = make_looks(600)
+    facts = Facts(Settings(home=tmp_path))
+    facts.write({"events": make_table("events", looks), "items": make_catalogue()})
+    settings = Settings(home=tmp_path)
+
+    def fit(until_days: float) -> RecommendationModel:
+        until = END - timedelta(days=until_days)
+        return train(
+            facts, settings, CONFIG, until=until, refit=False, progress=lambda _: None
+        ).served
+
+    before = fit(2.0)
+    changed = [
+        row | {"item_id": ITEM_IDS[0]}
+        for row in looks
+        if row["occurred_at"] >= END - timedelta(days=2)
+    ]
+    facts.write({"events": make_table("events", changed)})
+    after = fit(2.0)
+    assert before.visit_sources is not None and after.visit_sources is not None
+    for name, source in before.visit_sources.sources.items():
+        scores = after.visit_sources.sources[name].score(np.array([7]))
+        np.testing.assert_array_equal(source.score(np.array([7])), scores)
+
+
+def test_a_cart_of_the_item_on_the_page_is_no_next_item() -> None:
+    visits = make_visits([[0, 0, 1, 0]])
+    visits.kinds[[1, 3]] = CARTED
+    # The second look is the first put into the cart, so is the last.
+    assert list_next_items(visits) == [NextItem(0, 2)]
+
+
+def test_association_rules_count_the_looks_that_fell_into_one_visit() -> None:
+    rules = fit_association_rules(make_visits([[0, 1, 0], [1, 2]], n_items=3))
+    # Item 0 met item 1 twice, and itself from both sides.
+    assert rules.score(np.array([0])).tolist() == [2, 2, 0]
+
+
+def test_ranks_count_equal_scores_in_the_order_of_items() -> None:
+    scores = np.array([0.5, 0.9, 0.5, 0.0], np.float32)
+    positions = [Position(np.array([0]), target) for target in range(4)]
+    assert rank_targets(lambda _: scores, positions).tolist() == [2, 1, 3, 4]
