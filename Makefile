@@ -14,7 +14,7 @@ endif
 # Byte code is kept, or every start would compile two thousand modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all test-browser pictures check bench bench-recs bench-demand bench-pricing bench-optimiser bench-gate bench-desk format lock install clean
+.PHONY: demo test test-all test-browser pictures check bench bench-recs bench-sessions bench-demand bench-pricing bench-optimiser bench-gate bench-desk format lock install clean
 
 install: $(STAMP)
 
@@ -54,6 +54,10 @@ bench: install
 
 bench-recs: install
 	$(BIN)/python -m tests.benchmarks.recommendations
+
+# Public sets are not part of the repository: make bench-sessions DATA=FOLDER.
+bench-sessions: install
+	$(BIN)/python -m tests.benchmarks.public_sets $(if $(DATA),--data $(DATA))
 
 bench-demand: install
 	missed=0; for part in small_shops demand; do $(BIN)/python -m tests.benchmarks.$$part || missed=1; done; exit $$missed

@@ -5,6 +5,7 @@ from datetime import timedelta
 import numpy as np
 
 from features.contracts.tables import EventType
+from features.contracts.visits import NO_VISIT
 from features.facts.facts import Facts
 from features.online.histories import compute_offline_histories
 from features.online.online_store import OnlineHistories
@@ -108,6 +109,7 @@ def test_events_sent_over_http_read_as_the_facts_say(tiny):
 
 
 def same(online, offline):
+    assert online.visit == (NO_VISIT if offline is None else offline.visit)
     if offline is None:
         assert (online.user_id, online.item_ids.tolist(), online.viewed_item_ids) == (None, [], ())
         return
