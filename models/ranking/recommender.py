@@ -132,7 +132,7 @@ class Recommender:
         self._scorers: dict[ScorerName, Scorer] = {
             "all": self._make_ranked_scorer("all", ranking),
             "new": self._make_ranked_scorer("new", ranking),
-            "similar": SimilarScorer(catalogue, model.retrieval.similar),
+            "similar": SimilarScorer(catalogue, model.retrieval.similar, model.visit_sources),
             "bought_together": BoughtTogetherScorer(model, catalogue, carts),
             "trending": FixedListScorer(self._fixed_lists["trending"]),
             "new_arrivals": FixedListScorer(self._fixed_lists["new"]),

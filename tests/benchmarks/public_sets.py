@@ -84,7 +84,7 @@ def open_shop(folder: Path) -> Iterator[BrowsedShop]:
         _write_events(pd.concat(clicks), tables)
         settings = Settings(home=home, database_url=None, clock_start=end)
         facts = Facts(settings)
-        import_folder(tables, facts, settings, now=end)
+        import_folder(tables, facts, settings, now=end, progress=print)
         config = load("models/recommendations", RecommendationsConfig)
         yield BrowsedShop(facts, settings, config, cut, end)
 

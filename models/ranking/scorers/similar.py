@@ -1,32 +1,146 @@
-"""The scorer of the placement product: items near the context items, by who bought them."""
+"""The scorer of the placement product: alternatives to the items on the page.
+
+An alternative is of the same kind: of the item's category, else of its parent. Among these count
+what visits looked at together, what the same people bought, brand and price. What goes together
+with an item but is of another kind belongs to the placement bought_together.
+"""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
+from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from features.contracts.recommendations import Reason
-from models.ranking.catalogue import Catalogue
+from models.compiled.top_items import top_positions
+from models.ranking.catalogue import CATEGORY_DEPTHS, Catalogue
 from models.ranking.scored_items import ScoredItems
 from models.ranking.scorers.scorer import ScoringRequest
+from models.retrieval.co_views import CoViews
+from models.retrieval.interactions import invert_positions, scatter_scores
 from models.retrieval.item_knn import ItemKnn
+from models.retrieval.visit_sources import VisitSources
+
+_MAX_CONTEXT = 5  # items of the page that count
+# What people do decides within a category; brand and price decide where nobody did anything.
+_BEHAVIOR_WEIGHT = 2.0
+_BRAND_WEIGHT, _PRICE_WEIGHT, _POPULARITY_WEIGHT = 0.2, 0.2, 0.05
+# The few nearest of the items that nobody has looked at or bought yet count as half as strong as
+# the strongest: else they would wait below all others for their first look.
+_N_UNSEEN, _UNSEEN_BEHAVIOR = 3, 0.5
+
+
+class _Nearness(NamedTuple):
+    """How near items are to one; `is_similar` where more than a parent category is in common.
+
+    values       float64 (n_items,)
+    is_similar   bool (n_items,)
+    """
+
+    values: Float64Array
+    is_similar: BoolArray
 
 
 class SimilarScorer:
-    """Neighbours of the context items, which are left out themselves."""
+    """Alternatives to the context items, which are left out themselves."""
 
-    def __init__(self, catalogue: Catalogue, item_knn: ItemKnn) -> None:
-        self._item_knn = item_knn
-        self._positions = catalogue.positions(item_knn.item_ids)
-        self._rows = {item_id: row for row, item_id in enumerate(item_knn.item_ids)}
+    def __init__(
+        self, catalogue: Catalogue, item_knn: ItemKnn, visit_sources: VisitSources | None
+    ) -> None:
+        self._catalogue, self._item_knn = catalogue, item_knn
+        self._knn_positions = catalogue.positions(item_knn.item_ids)
+        self._knn_rows = invert_positions(self._knn_positions, catalogue.n_items)
+        co_views = None if visit_sources is None else visit_sources.sources.get("co_views")
+        self._co_views = co_views if isinstance(co_views, CoViews) else None
+        item_ids = np.zeros(0, object) if visit_sources is None else visit_sources.item_ids
+        self._view_positions = catalogue.positions(item_ids)
+        self._view_rows = invert_positions(self._view_positions, catalogue.n_items)
+        items = catalogue.items
+        self._has_category = items.category.astype(str) != ""
+        self._brands = np.unique(items.brand.astype(str), return_inverse=True)[1]
+        self._has_brand = items.brand.astype(str) != ""
+        missing = np.full(catalogue.n_items, np.nan, np.float32)
+        price = items.columns.get("price_minor", missing)
+        self._log_price = np.log(np.where(price > 0, price, np.nan))
+        self._is_unseen = self._find_unseen()
 
     def score(self, request: ScoringRequest) -> ScoredItems:
-        """Score the neighbours by summed similarity to the context items."""
-        context = request.query.context_item_ids
-        rows = [self._rows[item_id] for item_id in context if item_id in self._rows]
-        context_rows = np.array(rows, np.int64)
-        scores = self._item_knn.score(context_rows)
-        scores[context_rows] = 0
-        near = np.flatnonzero((scores > 0) & (self._positions >= 0))
-        return ScoredItems.with_reason(
-            self._positions[near], scores[near].astype(np.float64), Reason.SIMILAR
-        )
+        """Score the alternatives of the context items by their summed nearness."""
+        context = np.array(request.query.context_item_ids, object)
+        context = np.unique(self._catalogue.positions(context))
+        context = context[context >= 0]
+        scores = np.zeros(self._catalogue.n_items)
+        is_similar = np.zeros(self._catalogue.n_items, bool)
+        for position in context[:_MAX_CONTEXT].tolist():
+            nearness = self._measure_nearness(position)
+            scores += nearness.values
+            is_similar |= nearness.is_similar
+        scores[context] = 0
+        near = np.flatnonzero(scores > 0)
+        reasons = self._catalogue.general_reasons(near)
+        reasons[is_similar[near]] = Reason.SIMILAR
+        return ScoredItems(near, scores[near], reasons)
+
+    def _measure_nearness(self, position: int) -> _Nearness:
+        """Return the nearness to one item, 0 for items of another kind.
+
+        Where the item has no category, its kind is what people do with it.
+        """
+        behavior = self._measure_behavior(position)
+        if not self._has_category[position]:
+            return _Nearness(behavior.astype(np.float64), behavior > 0)
+        shared = np.zeros(self._catalogue.n_items)
+        for codes in self._catalogue.categories:
+            shared += codes == codes[position]
+        shared /= len(CATEGORY_DEPTHS)
+        shared[~self._has_category] = 0
+        is_kind, is_alternative = shared > 0, shared == 1
+        alike = shared + self._compare_brand_and_price(position, is_kind)
+        unseen = np.where(self._is_unseen & is_alternative, alike, 0).astype(np.float32)
+        unseen[position] = 0
+        behavior[top_positions(unseen, _N_UNSEEN)] = _UNSEEN_BEHAVIOR
+        nearness = alike + _BEHAVIOR_WEIGHT * shared * behavior
+        nearness += _POPULARITY_WEIGHT * self._catalogue.popularity
+        return _Nearness(np.where(is_kind, nearness, 0.0), is_alternative | (behavior > 0))
+
+    def _measure_behavior(self, position: int) -> Float32Array:
+        """Return how much people saw and bought each item with this one, 1 for the strongest."""
+        n_items = self._catalogue.n_items
+        behavior = np.zeros(n_items, np.float32)
+        row = self._knn_rows[position]
+        if row >= 0:
+            scores = self._item_knn.score(np.array([row]))
+            behavior += _scale(scatter_scores(scores, self._knn_positions, n_items))
+        view_row = self._view_rows[position]
+        if self._co_views is not None and view_row >= 0:
+            scores = self._co_views.score(np.array([view_row]))
+            behavior += _scale(scatter_scores(scores, self._view_positions, n_items))
+        behavior[position] = 0
+        return _scale(behavior)
+
+    def _compare_brand_and_price(self, position: int, is_kind: BoolArray) -> Float64Array:
+        nearness = np.zeros(self._catalogue.n_items)
+        if self._has_brand[position]:
+            nearness += _BRAND_WEIGHT * (self._brands == self._brands[position])
+        if np.isfinite(self._log_price[position]):
+            ratio = np.abs(self._log_price - self._log_price[position])
+            nearness += _PRICE_WEIGHT * np.nan_to_num(np.exp(-ratio))
+        nearness[~is_kind] = 0
+        return nearness
+
+    def _find_unseen(self) -> BoolArray:
+        """Return which items (n_items,) nobody has viewed or bought, as far as the model knows."""
+        columns = self._catalogue.items.columns
+        missing = np.zeros(self._catalogue.n_items, np.float32)
+        views = np.nan_to_num(columns.get("views_1w", missing))
+        known: Int64Array = np.concatenate([self._knn_positions, self._view_positions])
+        is_unseen: BoolArray = ~self._catalogue.is_sold & (views == 0)
+        is_unseen[known[known >= 0]] = False
+        return is_unseen
+
+
+def _scale(scores: Float32Array) -> Float32Array:
+    """Return the scores as shares of the highest."""
+    highest = float(scores.max(initial=0.0))
+    return scores / np.float32(highest) if highest > 0 else scores
