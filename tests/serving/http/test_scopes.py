@@ -44,6 +44,7 @@ REQUIRED_SCOPES = {
     ("GET", "/v1/pricing-runs/items/{item_id}"): "pricing.read",
     ("GET", "/v1/pricing-runs/{run_id}"): "pricing.read",
     ("GET", "/v1/pricing-runs/{run_id}/items"): "pricing.read",
+    ("GET", "/v1/pricing-runs/{run_id}/compare"): "pricing.read",
     ("GET", "/v1/promotions"): "pricing.read",
     ("GET", "/v1/promotions/live"): "storefront",
     ("GET", "/v1/promotions/{promotion_id}"): "pricing.read",
