@@ -28,8 +28,14 @@ from serving.console.parts import (
 )
 from serving.console.section import Section
 from serving.price_desk.scenario_repository import Scenario, ScenarioOrder
-from serving.pricing_rules.actions import RuleActions
-from serving.pricing_rules.service import FILE, NewVersion, RuleChange, RuleDifference, RuleSet
+from serving.versioned_rules import (
+    FILE,
+    NamedRules,
+    NewVersion,
+    RuleActions,
+    RuleChange,
+    RuleDifference,
+)
 
 _SCOPE = "pricing.manage"
 # The values of the form: shares are typed as percentages.
@@ -71,8 +77,8 @@ def add_pages(console: Console) -> None:
 class _Rules:
     """All rules as they are valid now, and the versions of the one that is looked at."""
 
-    sets: Sequence[RuleSet]
-    shown: RuleSet
+    sets: Sequence[NamedRules]
+    shown: NamedRules
     changes: Sequence[RuleChange]
 
 
@@ -129,7 +135,7 @@ class _RulesPage:
         self._visit.set_parameters(name=name)
         await self._section.refresh()
 
-    def _export(self, shown: RuleSet) -> None:
+    def _export(self, shown: NamedRules) -> None:
         text = self._visit.server.pricing_rules.export_yaml(shown.name)
         ui.download.content(text, f"{shown.name}.yaml")
 
@@ -192,7 +198,7 @@ class _RulesPage:
         notify_done(visit, texts.get("rules.restored", name=name))
         await self._section.refresh()
 
-    async def save(self, shown: RuleSet, values: Mapping[str, object], comment: str) -> None:
+    async def save(self, shown: NamedRules, values: Mapping[str, object], comment: str) -> None:
         """Save values as a new version. Raises as PricingRulesService.save."""
         visit = self._visit
         new = NewVersion(shown.name, values, comment, shown.number)
@@ -200,7 +206,7 @@ class _RulesPage:
         notify_done(visit, visit.texts.get("rules.saved", name=shown.name))
         await self._section.refresh()
 
-    async def _edit_all(self, shown: RuleSet) -> None:
+    async def _edit_all(self, shown: NamedRules) -> None:
         """Edit every value as YAML: scopes, stages, families and what the form does not have."""
         texts = self._visit.texts
 
@@ -227,7 +233,7 @@ class _RulesPage:
 class _RulesForm:
     """The usual values, each with what it means beside it."""
 
-    def __init__(self, parent: _RulesPage, shown: RuleSet) -> None:
+    def __init__(self, parent: _RulesPage, shown: NamedRules) -> None:
         self._parent, self._shown = parent, shown
         self._visit = parent._visit
         self._inputs: dict[str, Any] = {}
