@@ -30,7 +30,7 @@ from serving.http.session_cookie import SessionCookie
 from serving.inventory.service import InventoryService
 from serving.keys.service import KeyService
 from serving.merchandising.service import MerchandisingService
-from serving.merchandising.trial import SlateTrialService
+from serving.merchandising.slate_trial import SlateTrialService
 from serving.models.served_models import ServedModels
 from serving.models.service import ModelService
 from serving.people.openid import OpenIdService

@@ -14,7 +14,7 @@ from serving.http.auth import Caller, require
 from serving.http.dependencies import inject
 from serving.http.idempotency import Write
 from serving.http.parameters import allow_only, check_text
-from serving.http.rule_versions import (
+from serving.http.rule_documents import (
     RestoreRulesRequest,
     RulesListResponse,
     RulesResponse,
@@ -25,7 +25,7 @@ from serving.http.rule_versions import (
     describe_version,
 )
 from serving.merchandising.service import MerchandisingService
-from serving.merchandising.trial import SlateTrialService
+from serving.merchandising.slate_trial import SlateTrialService
 from serving.recommendations.service import MAX_COUNT, SlateAnswer, SlateRequest
 from serving.versioned_rules import NewVersion
 

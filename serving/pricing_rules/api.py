@@ -11,7 +11,7 @@ from serving.http.auth import Caller, require
 from serving.http.dependencies import inject
 from serving.http.idempotency import Write
 from serving.http.parameters import allow_only, check_text
-from serving.http.rule_versions import (
+from serving.http.rule_documents import (
     RestoreRulesRequest,
     RulesListResponse,
     RulesResponse,

@@ -27,6 +27,7 @@ from serving.console.parts import (
     show_table,
 )
 from serving.console.section import Section
+from serving.console.visit import Visit
 from serving.price_desk.scenario_repository import Scenario, ScenarioOrder
 from serving.versioned_rules import (
     FILE,
@@ -145,28 +146,9 @@ class _RulesPage:
             ui.label(texts.get("rules.no_versions")).classes("muted")
             return
 
-        def add_restore(change: RuleChange) -> None:
-            if change.version.number != rules.shown.number and self._visit.may(_SCOPE):
-                ui.button(
-                    texts.get("rules.restore"),
-                    on_click=partial(self._restore, rules.shown.name, change.version.number),
-                ).props("flat dense")
-
-        show_table(
-            list(reversed(rules.changes)),
-            [
-                Column(texts.get("rules.number"), lambda change: str(change.version.number)),
-                Column(texts.get("rules.at"), lambda change: texts.time(change.version.created_at)),
-                Column(texts.get("rules.author"), lambda change: change.version.author),
-                Column(texts.get("rules.comment"), lambda change: change.version.comment),
-                Column(
-                    texts.get("rules.changed"),
-                    lambda change: write_differences(change.differences),
-                ),
-                Column("", add_restore),
-            ],
-            caption=texts.get("rules.versions"),
-        )
+        name, number = rules.shown.name, rules.shown.number
+        restore = partial(self._restore, name) if self._visit.may(_SCOPE) else None
+        show_versions(self._visit, rules.changes, number, restore)
         if rules.shown.number != FILE and self._visit.may(_SCOPE):
             ui.button(
                 texts.get("rules.restore_file"),
@@ -314,6 +296,42 @@ class _RulesForm:
         show_outcome(self._visit, scenario.outcome, texts.get("rules.draft"))
         ui.label(texts.get("rules.tried_hint")).classes("muted")
         ui.link(texts.get("rules.as_scenario"), f"/scenarios?compare={scenario.id}")
+
+
+def show_versions(
+    visit: Visit,
+    changes: Sequence[RuleChange],
+    valid: int,
+    restore: Callable[[int], Awaitable[None]] | None,
+) -> None:
+    """Show versions, the newest first.
+
+    valid     the number of the one that is valid now
+    restore   restores the one of a number; None for who may not
+    """
+    texts = visit.texts
+
+    def add_restore(change: RuleChange) -> None:
+        number = change.version.number
+        if number != valid and restore is not None:
+            ui.button(texts.get("rules.restore"), on_click=partial(restore, number)).props(
+                "flat dense"
+            )
+
+    show_table(
+        list(reversed(changes)),
+        [
+            Column(texts.get("rules.number"), lambda change: str(change.version.number)),
+            Column(texts.get("rules.at"), lambda change: texts.time(change.version.created_at)),
+            Column(texts.get("rules.author"), lambda change: change.version.author),
+            Column(texts.get("rules.comment"), lambda change: change.version.comment),
+            Column(
+                texts.get("rules.changed"), lambda change: write_differences(change.differences)
+            ),
+            Column("", add_restore),
+        ],
+        caption=texts.get("rules.versions"),
+    )
 
 
 def _write_value(name: str, value: Any) -> str:
