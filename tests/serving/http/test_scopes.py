@@ -94,6 +94,7 @@ REQUIRED_SCOPES = {
     ("DELETE", "/v1/webhooks/{webhook_id}"): "pricing.manage",
     ("GET", "/v1/webhooks/{webhook_id}/deliveries"): "pricing.manage",
     ("POST", "/v1/webhooks/{webhook_id}/replay"): "pricing.manage",
+    ("POST", "/v1/webhooks/{webhook_id}/rotate"): "pricing.manage",
     ("GET", "/v1/audit"): "audit.read",
     ("GET", "/v1/audit/verification"): "audit.read",
 }
