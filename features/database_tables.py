@@ -139,6 +139,8 @@ promotions = sa.Table(
     sa.Column("ended_at", Instant),  # where somebody ended it early
     sa.Column("expected", sa.JSON),  # the what-if as it was filed; null where no model knew one
     sa.Column("warnings", sa.JSON, nullable=False),
+    # Pricing rules that whoever filed it confirmed to break.
+    sa.Column("confirmed_rules", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
     sa.Column("proposed_by", sa.Text, nullable=False),

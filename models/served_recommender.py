@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from features.contracts.recommendations import ItemFeatures
 from models.ranking.recommender import Recommender
+from models.ranking.slate.merchandising_rules import RuleSet
 from models.registry import Version
 
 
@@ -27,6 +28,10 @@ class ServedRecommender:
         """Return the catalogue with the stock of `zone`; of all zones where that one has no
         snapshot."""
         return self.zones.get(zone, self.items)
+
+    def with_rules(self, rules: Mapping[str, RuleSet]) -> ServedRecommender:
+        """Return the same with other merchandising rules. Raises as Recommender.with_rules."""
+        return replace(self, recommender=self.recommender.with_rules(rules))
 
 
 class RecommenderSource(Protocol):

@@ -24,14 +24,17 @@ SCOPES = (
     "models.manage",
     "privacy.manage",
     "people.manage",
+    "slates.manage",
     "metrics",
 )
-# Whoever may change prices may also read them. A key that approves has always rolled back too.
+# Whoever may change prices or slates may also read them. A key that approves has always rolled
+# back too.
 IMPLIED = {
     "pricing.propose": ("pricing.read",),
     "pricing.approve": ("pricing.read", "pricing.rollback"),
     "pricing.rollback": ("pricing.read",),
     "pricing.manage": ("pricing.read",),
+    "slates.manage": ("storefront",),
 }
 _READING = ("storefront", "pricing.read", "audit.read")
 _MANAGING = (
@@ -41,6 +44,7 @@ _MANAGING = (
     "pricing.rollback",
     "pricing.manage",
     "experiments.manage",
+    "slates.manage",
 )
 # The scopes of a role: these and no others.
 ROLE_SCOPES: Mapping[str, tuple[str, ...]] = {

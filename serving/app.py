@@ -30,6 +30,7 @@ from serving.http.escaped_slashes import EscapedSlashes
 from serving.http.limits import Limits
 from serving.http.metrics import Metrics
 from serving.inventory import api as inventory
+from serving.merchandising import api as merchandising
 from serving.models import api as models
 from serving.people import api as people
 from serving.price_desk import api as price_desk
@@ -54,6 +55,7 @@ from serving.what_if import api as what_if
 DRAIN_SECONDS = 1.0
 ROUTERS = (
     recommendations.router,
+    merchandising.router,
     events.router,
     prices.router,
     what_if.router,

@@ -29,6 +29,8 @@ from serving.http.metrics import Metrics
 from serving.http.session_cookie import SessionCookie
 from serving.inventory.service import InventoryService
 from serving.keys.service import KeyService
+from serving.merchandising.service import MerchandisingService
+from serving.merchandising.slate_trial import SlateTrialService
 from serving.models.served_models import ServedModels
 from serving.models.service import ModelService
 from serving.people.openid import OpenIdService
@@ -86,6 +88,8 @@ class Server:
     models: ModelService
     experiments: ExperimentService
     recommendations: RecommendationService
+    merchandising: MerchandisingService
+    slate_trials: SlateTrialService
     events: EventService
     prices: PriceService
     price_desk: PriceDeskService
@@ -142,6 +146,8 @@ class Server:
             self.models,
             self.experiments,
             self.recommendations,
+            self.merchandising,
+            self.slate_trials,
             self.events,
             self.prices,
             self.price_desk,

@@ -36,6 +36,9 @@ from serving.http.metrics import Metrics
 from serving.http.session_cookie import SessionCookie
 from serving.inventory.service import InventoryService
 from serving.keys.service import KeyService
+from serving.merchandising.present_sets import SavedSets
+from serving.merchandising.service import MerchandisingService
+from serving.merchandising.slate_trial import SlateTrialService
 from serving.models.served_models import ServedModels
 from serving.models.service import ModelService
 from serving.people.openid import OpenIdService
@@ -98,7 +101,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     clock, system_clock, clock_watch = settings.business_clock(), SystemClock(), ClockWatch()
     registry = Registry(settings.mlflow_url, settings.home, _REGISTRY_SECONDS)
     conditions = Conditions(system_clock)
-    served_models = ServedModels(settings, registry, conditions)
+    served_models = ServedModels(settings, registry, conditions, SavedSets(quick_engine))
     offer = ShopOffer(served_models, quick_engine, settings.serves)
     experiments = ExperimentService(
         settings, engine, clock, system_clock, lambda: registry.find_champion(NAMES[0])
@@ -173,6 +176,10 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         models=ModelService(registry, system_clock, engine),
         experiments=experiments,
         recommendations=recommendations,
+        merchandising=MerchandisingService(
+            settings, engine, system_clock, check_set=served_models.check_set
+        ),
+        slate_trials=SlateTrialService(recommendations, lambda: served_models.rules),
         events=events,
         prices=PriceService(settings, engine, clock, item_rules, price_desk.catch_up),
         price_desk=price_desk,

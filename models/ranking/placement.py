@@ -10,6 +10,7 @@ from features.contracts.errors import BadInput, UnknownName
 from models.ranking.model import CandidateConfig
 from models.ranking.slate.assemble import Exploration
 from models.ranking.slate.long_tail import LongTail
+from models.ranking.slate.merchandising_rules import RuleSet
 
 ScorerName = Literal[
     "all", "new", "similar", "bought_together", "trending", "new_arrivals", "buy_again"
@@ -75,6 +76,28 @@ class Placement:
         return replace(
             config, **{name: min(n, getattr(config, name)) for name, n in self.candidates.items()}
         )
+
+
+def add_rule_sets(
+    placements: Mapping[str, Placement], sets: Mapping[str, RuleSet]
+) -> dict[str, Placement]:
+    """Return the placements with the sets that name them behind the sets that they name.
+
+    Raises UnknownName where either names one that does not exist.
+    """
+    check_rules(placements, sets)
+    followed = {name: list(placement.rules) for name, placement in placements.items()}
+    for set_name, rule_set in sets.items():
+        for placement in rule_set.placements:
+            if placement not in followed:
+                where = f"rules {set_name!r}"
+                raise UnknownName(placement, placements, kind="placement", where=where)
+            if set_name not in followed[placement]:
+                followed[placement].append(set_name)
+    return {
+        name: replace(placement, rules=tuple(followed[name]))
+        for name, placement in placements.items()
+    }
 
 
 def check_rules(placements: Mapping[str, Placement], sets: Mapping[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Self
@@ -24,7 +25,7 @@ from models.ranking.catalogue import Catalogue
 from models.ranking.current_visit import RepeatRates, add_views, find_focus
 from models.ranking.eligible_items import EligibleItems
 from models.ranking.model import Policy, RankingTask, RecommendationModel
-from models.ranking.placement import LEARNT, Fallback, Placement, ScorerName
+from models.ranking.placement import LEARNT, Fallback, Placement, ScorerName, add_rule_sets
 from models.ranking.reasons import Reasons
 from models.ranking.scored_items import ScoredItems
 from models.ranking.scorers.bought_together import BoughtTogetherScorer
@@ -116,14 +117,15 @@ class Recommender:
     ) -> None:
         self.model = model
         self.items = items
-        self.placements = placements
+        self._own_placements = placements
+        self.placements = add_rule_sets(placements, rules)
         catalogue = Catalogue(items, model.item_columns)
         self._catalogue = catalogue
         self._source = CandidateSource(catalogue, model.retrieval, model.candidates)
         carts = CartSource(catalogue, model.retrieval, model.candidates.cart)
         self._visits = None if model.visit_sources is None else VisitScorer(model, catalogue)
         self._reasons = Reasons(model, catalogue, self._source, carts, self._visits)
-        self._builder = SlateBuilder(catalogue, placements, rules)
+        self._builder = SlateBuilder(catalogue, rules)
         self._eligible = EligibleItems(catalogue)
         self._repeat_rates = RepeatRates(catalogue)
         self._fixed_lists = make_fixed_lists(catalogue)
@@ -138,6 +140,16 @@ class Recommender:
             "new_arrivals": FixedListScorer(self._fixed_lists["new"]),
             "buy_again": BuyAgainScorer(model.buy_again),
         }
+
+    def with_rules(self, rules: Mapping[str, RuleSet]) -> Recommender:
+        """Return a recommender that differs in the rules alone and shares all else.
+
+        Raises UnknownName for a set of rules, a placement or an item feature that does not exist.
+        """
+        other = copy.copy(self)
+        other.placements = add_rule_sets(self._own_placements, rules)
+        other._builder = SlateBuilder(self._catalogue, rules)
+        return other
 
     def warm_up(self) -> None:
         """Answer a made-up visitor at every placement, so that compiled code is loaded now."""

@@ -131,7 +131,7 @@ def save(
 ) -> None:
     """Save a version, which is valid at once."""
     from features.database import transaction
-    from serving.pricing_rules.service import NewVersion
+    from serving.versioned_rules import NewVersion
 
     shop = Shop()
     service = _open_service(shop)

@@ -25,7 +25,7 @@ from serving.cli.output import (
 from serving.cli.price_controls import resume, stop
 from serving.cli.price_proposals import propose
 from serving.cli.price_rules import rules
-from serving.cli.price_runs import runs, why
+from serving.cli.price_runs import compare, runs, why
 from serving.cli.price_sheets import changes, labels, queue
 from serving.cli.price_tests import tests
 from serving.cli.pricing import check_zone, load_pricing_inputs
@@ -51,6 +51,7 @@ app.command("lock")(lock)
 app.command("unlock")(unlock)
 app.command("locks")(locks)
 app.command("runs")(runs)
+app.command("compare")(compare)
 app.command("why")(why)
 app.command("labels")(labels)
 app.command("tests")(tests)

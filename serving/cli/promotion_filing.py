@@ -55,6 +55,10 @@ def file_promotion(
     confirm_large_change: Annotated[
         bool, typer.Option(help="A price that moves by more than half is meant")
     ] = False,
+    confirm: Annotated[
+        list[str] | None,
+        typer.Option(help="A pricing rule that is meant to be broken, by its name; repeatable"),
+    ] = None,
     zone: Annotated[str, typer.Option(help="Zone")] = DEFAULT_ZONE,
     json: JsonOption = False,
 ) -> None:

@@ -83,6 +83,8 @@ def read_request(request: type[Request], given: Mapping[str, object], timezone: 
         raise UnknownName(mechanic, kinds, kind="mechanic", where="--mechanic")
     values = {name: value for name, value in given.items() if name in request.model_fields}
     values |= {"item_ids": given["item"] or [], "support": given["support"] or []}
+    if "confirm" in request.model_fields:
+        values["confirm"] = given.get("confirm") or []
     values |= {
         name: parse_local_time(str(given[name]), timezone, where=option).isoformat()
         for name, option in (("starts_at", "--from"), ("ends_at", "--to"))

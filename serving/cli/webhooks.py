@@ -1,8 +1,9 @@
-"""`shopwright webhooks add|list|deliveries|replay|remove`: who is told of prices and decisions."""
+"""`shopwright webhooks`: who is told of prices and decisions, and with which secret."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +61,7 @@ def list_webhooks(json: JsonOption = False) -> None:
                 "waiting": state.n_waiting,
                 "dead": state.n_dead,
                 "error": state.current.error if state.current else None,
+                "previous_until": _write_time(state.webhook.previous_until),
             }
             for state in states
         ]
@@ -72,11 +74,13 @@ def list_webhooks(json: JsonOption = False) -> None:
             ", ".join(state.webhook.events),
             state.n_waiting,
             state.n_dead,
+            _write_time(state.webhook.previous_until) or "",
             (state.current.error if state.current else None) or "",
         )
         for state in states
     ]
-    print_table("Webhooks", ("id", "url", "events", "waiting", "dead", "problem"), rows)
+    columns = ("id", "url", "events", "waiting", "dead", "old secret until", "problem")
+    print_table("Webhooks", columns, rows)
 
 
 @app.command()
@@ -126,6 +130,30 @@ def replay(
 
 
 @app.command()
+def rotate(
+    webhook_id: IdArgument,
+    overlap_hours: Annotated[
+        float,
+        typer.Option(min=0, max=720, help="So long the old secret signs too; 0 ends it at once"),
+    ] = 24,
+    json: JsonOption = False,
+) -> None:
+    """Make a new secret, which is shown this once; for a while both sign every message."""
+    from features.database import transaction
+
+    shop = Shop()
+    overlap = timedelta(hours=overlap_hours)
+    with transaction(shop.engine) as connection:
+        webhook = _open_service(shop).rotate(connection, webhook_id, overlap, actor=OPERATOR)
+    until = _write_time(webhook.previous_until)
+    if json:
+        print_json({"id": webhook.id, "secret": webhook.secret, "previous_until": until})
+        return
+    print_remark(f"{webhook.id}: the old secret signs too until {until}")
+    print_line(webhook.secret)
+
+
+@app.command()
 def remove(webhook_id: IdArgument) -> None:
     """Remove a receiver with all that waits for it."""
     from features.database import transaction
@@ -134,6 +162,10 @@ def remove(webhook_id: IdArgument) -> None:
     with transaction(shop.engine) as connection:
         webhook = _open_service(shop).remove(connection, webhook_id, actor=OPERATOR)
     print_line(f"{webhook.id} is removed; {webhook.url} is told nothing more")
+
+
+def _write_time(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec="seconds")
 
 
 def _open_service(shop: Shop) -> WebhookService:

@@ -23,10 +23,14 @@ from serving.database.tables import api_keys, audit_log, people
 
 if TYPE_CHECKING:
     from features.contracts.pricing import PresentItem
+    from models.pricing.price_floors import ItemFloors
     from models.pricing.rules import CompetitorRule, PricingRules
 
     FindPresentItems = Callable[
         [str, Sequence[str], CompetitorRule | None], Mapping[str, PresentItem]
+    ]
+    FindPriceFloors = Callable[
+        [sa.Connection, str, Sequence[str], datetime], Mapping[str, ItemFloors]
     ]
 
 # The hash before the first row.
@@ -67,8 +71,10 @@ class Decider:
     the stage of an item; without it suggestions are not held against them. `off_sale` are items
     that get no new price. `find_present_items` returns what is known of the items of a zone now, by
     id, with the prices of competitors as a rule counts them; without it suggestions are held
-    against what was known at their run. `freeze_forecasts` keeps the
-    served forecasts of a zone and returns their id, None where none are served.
+    against what was known at their run. `find_price_floors` returns the lowest prices that the
+    rules allow items of a zone at a time; without it promotions are not held against them.
+    `freeze_forecasts` keeps the served forecasts of a zone and returns their id, None where none
+    are served.
     """
 
     actor: str
@@ -82,6 +88,7 @@ class Decider:
         default=None, compare=False
     )
     find_present_items: FindPresentItems | None = field(default=None, compare=False)
+    find_price_floors: FindPriceFloors | None = field(default=None, compare=False)
     freeze_forecasts: Callable[[sa.Connection, str], str | None] | None = field(
         default=None, compare=False
     )

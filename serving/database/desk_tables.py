@@ -297,15 +297,21 @@ price_scenarios = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# Versions of pricing rules; without one the file of the same name is valid.
-pricing_rule_versions = sa.Table(
-    "pricing_rule_versions",
-    metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("values", sa.JSON, nullable=False),
-    sa.Column("author", sa.Text, nullable=False),
-    sa.Column("comment", sa.Text, nullable=False),
-    sa.Column("created_at", Instant, nullable=False),
-    sa.Column("restored_from", sa.Integer),
-)
+
+def _make_version_table(name: str) -> sa.Table:
+    """Return a table of versions of rules; without one the file of the same name is valid."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("values", sa.JSON, nullable=False),
+        sa.Column("author", sa.Text, nullable=False),
+        sa.Column("comment", sa.Text, nullable=False),
+        sa.Column("created_at", Instant, nullable=False),
+        sa.Column("restored_from", sa.Integer),
+    )
+
+
+pricing_rule_versions = _make_version_table("pricing_rule_versions")
+merchandising_rule_versions = _make_version_table("merchandising_rule_versions")

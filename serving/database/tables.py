@@ -164,6 +164,9 @@ webhooks = sa.Table(
     # The process that sends to it now.
     sa.Column("leased_by", sa.Text),
     sa.Column("leased_until", Instant),
+    # The secret before this one, which signs too until a time.
+    sa.Column("previous_secret", sa.Text),
+    sa.Column("previous_until", Instant),
 )
 
 webhook_deliveries = sa.Table(

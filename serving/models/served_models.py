@@ -22,12 +22,13 @@ from features.online.snapshots import (
     pointer_stamp,
 )
 from features.pipelines.feature_constants import ALL_ZONES
-from models.ranking.placement import Placement, check_rules
+from models.ranking.placement import Placement, add_rule_sets
 from models.ranking.slate.merchandising_rules import RuleSet
 from models.registry import NAMES, Registry, Version
 from models.served_prices import ServedForecasts, ServedPricing
 from models.served_recommender import ServedRecommender
 from serving.conditions import Conditions
+from serving.merchandising.present_sets import SavedSets
 from serving.models.model_files import (
     DEMAND,
     PRICING,
@@ -36,6 +37,7 @@ from serving.models.model_files import (
     load_placements,
     load_rules,
 )
+from serving.models.served_rules import ServedRules
 from serving.models.version_loader import VersionLoader, describe_error
 
 log = logging.getLogger(__name__)
@@ -53,17 +55,26 @@ class _Loaded:
 
 
 class ServedModels:
-    """Holds the loaded champions; readers take no lock."""
+    """Holds the loaded champions and the merchandising rules; readers take no lock.
+
+    Without `saved_rules` the rules are those of the files.
+    """
 
     def __init__(
-        self, settings: Settings, registry: Registry, conditions: Conditions | None = None
+        self,
+        settings: Settings,
+        registry: Registry,
+        conditions: Conditions | None = None,
+        saved_rules: SavedSets | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._conditions = conditions or Conditions()
         self._placements = load_placements(settings)
-        self._rules = load_rules(settings)
-        check_rules(self._placements, self._rules)
+        self._rules = ServedRules(
+            load_rules(settings), self._placements, saved_rules, self._conditions
+        )
+        self._sets = self._rules.choose(None)
         self._lock = threading.Lock()
         self._registry_stamp: object = None
         self._features_stamp: object = None
@@ -96,8 +107,8 @@ class ServedModels:
 
     @property
     def placements(self) -> Mapping[str, Placement]:
-        """The shop's placements by name."""
-        return self._placements
+        """The shop's placements by name, with all sets of rules that they follow."""
+        return add_rule_sets(self._placements, self._sets)
 
     @property
     def versions(self) -> dict[str, Version]:
@@ -131,8 +142,13 @@ class ServedModels:
 
     @property
     def rules(self) -> Mapping[str, RuleSet]:
-        """The shop's sets of merchandising rules by name."""
-        return self._rules
+        """The sets of merchandising rules that are applied now, by name."""
+        return self._sets
+
+    def check_set(self, name: str, rule_set: RuleSet) -> None:
+        """Raise UnknownName for a set that does not fit the placements or the catalogue."""
+        current = self._recommender
+        self._rules.check(name, rule_set, None if current is None else current.items)
 
     def load_other_recommender(self, version: Version) -> ServedRecommender:
         """Return a recommender of another version on the catalogue of today, for previews.
@@ -141,9 +157,9 @@ class ServedModels:
         """
         current, kept = self.recommender(), self._other_recommender
         if kept and kept.version.version == version.version and kept.items is current.items:
-            return kept
+            return kept.with_rules(self._sets)
         model = self._loader.load_for_preview(version)
-        recommender = build_recommender(model, current.items, self._placements, self._rules)
+        recommender = build_recommender(model, current.items, self._placements, self._sets)
         other = ServedRecommender(recommender, current.items, version, current.zones)
         self._other_recommender = other
         return other
@@ -155,14 +171,23 @@ class ServedModels:
         return ServedForecasts(loaded.model, loaded.version)
 
     def refresh(self) -> None:
-        """Load what was promoted or materialized since the last call; where that fails, what is
-        served stays."""
+        """Load what was promoted, materialized or saved as rules since the last call; where that
+        fails, what is served stays."""
         with self._lock:
+            if self._rules.refresh():
+                self._apply_rules()
             stamp = self._registry.read_stamp()
             if stamp is None or stamp != self._registry_stamp:
                 current = [self._load_champion(name) for name in NAMES]
                 self._registry_stamp = stamp if all(current) else None
             self._refresh_recommender()
+
+    def _apply_rules(self) -> None:
+        """Answer under the rules that were saved."""
+        current = self._recommender
+        self._sets = self._rules.choose(None if current is None else current.items)
+        if current is not None:
+            self._recommender = current.with_rules(self._sets)
 
     def _load_champion(self, name: str) -> bool:
         """Load the champion of a model; return whether it serves now, or there is none.
@@ -244,7 +269,9 @@ class ServedModels:
             items = load_items(self._settings)
             if loaded is not None:
                 zones = _catalogue_by_zone(self._settings, items)
-                recommender = build_recommender(loaded.model, items, self._placements, self._rules)
+                sets = self._rules.choose(items)
+                recommender = build_recommender(loaded.model, items, self._placements, sets)
+                self._sets = sets
                 self._recommender = ServedRecommender(recommender, items, loaded.version, zones)
             self._features_stamp = stamp
             self._check_features(items)

@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 
 from features.contracts.money import to_major
 from features.contracts.pricing import Objective
-from serving.price_desk.run_outcomes import PricingRun, RunItem
-from serving.price_desk.runs import ItemOutcomes
+from serving.price_desk.run_outcomes import PricingRun, RunDifference, RunItem
+from serving.price_desk.runs import ItemOutcomes, RunComparison
 
 
 class RunTotalsResponse(BaseModel):
@@ -81,6 +81,33 @@ class ItemOutcomesResponse(BaseModel):
     next_cursor: str | None = None
 
 
+class RunDifferenceResponse(BaseModel):
+    """An item that two runs leave at different prices; a kept price has its reason."""
+
+    item_id: str
+    title: str | None
+    category: str
+    first: RunItemResponse
+    second: RunItemResponse
+    change: float = Field(description="Price by the second run against the first, a share")
+
+
+class RunComparisonResponse(BaseModel):
+    """Two runs of a zone, and the items whose prices differ most between them."""
+
+    first: PricingRunResponse
+    second: PricingRunResponse
+    shared: int | None = Field(
+        description="Items that both looked at; null where the items of a run are not kept any more"
+    )
+    n_different: int = Field(description="Of them, those left at different prices")
+    kept_change: dict[str, int] = Field(
+        description="Items more (or fewer) that the second run leaves at their price, by reason"
+    )
+    items: list[RunDifferenceResponse]
+    next_cursor: str | None
+
+
 def describe_run(run: PricingRun) -> PricingRunResponse:
     """Return the document of a run."""
     totals = run.totals
@@ -138,6 +165,36 @@ def describe_outcomes(outcomes: ItemOutcomes) -> ItemOutcomesResponse:
             for run, item in outcomes.outcomes
         ],
         absent=dict(outcomes.absent),
+    )
+
+
+def describe_comparison(comparison: RunComparison, *, skip: int = 0) -> RunComparisonResponse:
+    """Return the document of two compared runs; `skip` items stand on the pages before."""
+    first, second = comparison.first, comparison.second
+    shown = skip + len(comparison.largest)
+    is_last = not comparison.largest or shown >= comparison.n_different
+    return RunComparisonResponse(
+        first=describe_run(first),
+        second=describe_run(second),
+        shared=comparison.shared,
+        n_different=comparison.n_different,
+        kept_change=comparison.kept_change,
+        items=[_describe_difference(comparison, difference) for difference in comparison.largest],
+        next_cursor=None if is_last else str(shown),
+    )
+
+
+def _describe_difference(
+    comparison: RunComparison, difference: RunDifference
+) -> RunDifferenceResponse:
+    before, after = difference.prices_minor
+    return RunDifferenceResponse(
+        item_id=difference.item_id,
+        title=difference.title,
+        category=difference.category,
+        first=describe_item(comparison.first, difference.first),
+        second=describe_item(comparison.second, difference.second),
+        change=round(after / before - 1, 4),
     )
 
 

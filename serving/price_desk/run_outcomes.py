@@ -169,11 +169,13 @@ class PricingRuns:
         query = sa.select(sa.func.count()).select_from(pricing_run_items).where(*conditions)
         return int(self._connection.execute(query).scalar_one())
 
-    def list_differences(self, first: str, second: str, limit: int) -> list[RunDifference]:
+    def list_differences(
+        self, first: str, second: str, limit: int, *, skip: int = 0
+    ) -> list[RunDifference]:
         """Return the items of two runs that end at another price, the largest relative difference
-        first; only those of which a run suggested a price."""
+        first, `skip` of them left out; only those of which a run suggested a price."""
         query = _join_differences(first, second).order_by(sa.desc("share"), "a_item_id")
-        rows = self._connection.execute(query.limit(limit))
+        rows = self._connection.execute(query.limit(limit).offset(skip))
         differences = []
         for row in rows.mappings():
             one, other = (

@@ -57,6 +57,7 @@ class RunComparison:
 
     shared        items that both looked at; None where the items of one are not kept any more
     n_different   of them, those that end at another price
+    largest       a page of these, the largest relative difference first
     """
 
     first: PricingRun
@@ -64,6 +65,17 @@ class RunComparison:
     shared: int | None = None
     n_different: int = 0
     largest: Sequence[RunDifference] = ()
+
+    @property
+    def kept_change(self) -> dict[str, int]:
+        """By reason, of how many more items (or fewer, below 0) the second run keeps the price;
+        the largest change first."""
+        first, second = self.first.kept, self.second.kept
+        changes = {
+            reason: second.get(reason, 0) - first.get(reason, 0) for reason in {*first, *second}
+        }
+        ordered = sorted(changes.items(), key=lambda entry: (-abs(entry[1]), entry[0]))
+        return {reason: change for reason, change in ordered if change}
 
 
 @dataclass(frozen=True)
@@ -88,8 +100,11 @@ class PricingRunService:
         with reading(self.engine) as connection:
             return _require_run(PricingRuns(connection), run_id)
 
-    def compare_runs(self, first_id: str, second_id: str, limit: int) -> RunComparison:
-        """Return two runs, and the items whose prices differ most between them, at most `limit`.
+    def compare_runs(
+        self, first_id: str, second_id: str, limit: int, *, skip: int = 0
+    ) -> RunComparison:
+        """Return two runs, and the items whose prices differ most between them, at most `limit`
+        after the first `skip`.
 
         Raises NotFound, and BadInput for the same run twice or runs of different zones.
         """
@@ -111,7 +126,7 @@ class PricingRunService:
                 second,
                 shared=runs.count_shared(first.id, second.id),
                 n_different=runs.count_differences(first.id, second.id),
-                largest=runs.list_differences(first.id, second.id, limit),
+                largest=runs.list_differences(first.id, second.id, limit, skip=skip),
             )
 
     def list_items(

@@ -15,7 +15,9 @@ from serving.http.sheets import SHEETS, Format, choose_format, send_sheet
 from serving.price_desk.run_documents import (
     ItemOutcomesResponse,
     PricingRunResponse,
+    RunComparisonResponse,
     RunItemResponse,
+    describe_comparison,
     describe_item,
     describe_outcomes,
     describe_run,
@@ -74,6 +76,20 @@ def explain_item(
 def get_run(run_id: str, _caller: Reader, runs: Runs) -> PricingRunResponse:
     """One run."""
     return describe_run(runs.read_run(run_id))
+
+
+@router.get("/{run_id}/compare", dependencies=[Depends(allow_only("with", "cursor", "limit"))])
+def compare_runs(
+    run_id: str,
+    _caller: Reader,
+    runs: Runs,
+    other: Annotated[str, Query(alias="with", description="The second run, of the same zone")],
+    cursor: Annotated[str | None, Query(max_length=1_000)] = None,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+) -> RunComparisonResponse:
+    """Two runs side by side, and the items whose prices differ most between them."""
+    skip = parse_cursor(cursor)
+    return describe_comparison(runs.compare_runs(run_id, other, limit, skip=skip), skip=skip)
 
 
 @router.get(

@@ -209,8 +209,10 @@ def _build_item(
     term, history = sources.terms[item_id], sources.histories.get(item_id, ())
     ahead = [*list_planned_reductions(history, now), *sources.promotions.get(item_id, ())]
     spoiled = find_spoiled_reduction(ahead, now, rule)
-    map_minor, map_fault = _read_map_price(inputs, term, price)
-    stage = _find_stage(term, now, inputs.rules)
+    map_minor, map_fault = None, None
+    if inputs.is_own_currency(zone):
+        map_minor, map_fault = parse_map_price(term.attributes, price.currency)
+    stage = find_stage(term.attributes, term.available_from, now, inputs.rules)
     sell_by = _parse_date(term.attributes.get("sell_by")) or _parse_date(inputs.rules.sell_by)
     return PricingItem(
         item_id=item_id,
@@ -287,15 +289,15 @@ def _find_hold(inputs: PricingInputs, sources: _Sources, price: Price) -> str | 
     return None
 
 
-def _read_map_price(
-    inputs: PricingInputs, term: ItemTerms, price: Price
+def parse_map_price(
+    attributes: Mapping[str, object], currency: str
 ) -> tuple[int | None, str | None]:
     """Return the minimum advertised price, and what is wrong with the one of the catalogue."""
-    given = term.attributes.get("map_price")
-    if given is None or not inputs.is_own_currency(price.zone):
+    given = attributes.get("map_price")
+    if given is None:
         return None, None
     try:
-        return to_minor(str(given), price.currency), None
+        return to_minor(str(given), currency), None
     except BadInput:
         return None, "its map_price is no amount of money"
 
@@ -308,11 +310,13 @@ def _describe_spoiled(promotion: PlannedReduction, rule: ReductionRule) -> str:
     )
 
 
-def _find_stage(term: ItemTerms, now: datetime, rules: PricingRules) -> str | None:
-    """Return the stage that the catalogue names, else introduction for a new item."""
-    if stage := term.attributes.get("lifecycle_stage"):
+def find_stage(
+    attributes: Mapping[str, object], since: datetime | None, now: datetime, rules: PricingRules
+) -> str | None:
+    """Return the stage that the catalogue names, else introduction for an item that is available
+    since lately."""
+    if stage := attributes.get("lifecycle_stage"):
         return str(stage)
-    since = term.available_from
     new = since is not None and now - since < timedelta(days=rules.introduction_days)
     return INTRODUCTION if new else None
 

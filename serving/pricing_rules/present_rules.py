@@ -4,43 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 
-import sqlalchemy as sa
-
-from configs.loading import build, list_configs, read_values
-from configs.settings import Settings
-from features.contracts.errors import UnknownName
+from configs.loading import build
 from models.pricing.rules import PricingRules, select_rules
-from serving.pricing_rules.repository import RuleVersion, RuleVersions
-
-_FOLDER = "pricing"
+from serving.database.desk_tables import pricing_rule_versions
+from serving.versioned_rules import PresentValues
 
 
 @dataclass(frozen=True)
-class PresentRules:
-    """The rules by name, as they were when they were read.
+class PresentRules(PresentValues):
+    """The pricing rules by name, as they were when they were read."""
 
-    versions   the newest version of each name that has one
-    """
-
-    settings: Settings
-    versions: Mapping[str, RuleVersion]
-
-    @classmethod
-    def read(cls, settings: Settings, connection: sa.Connection) -> PresentRules:
-        """Return the rules of now."""
-        return cls(settings, RuleVersions(connection).list_newest())
-
-    def list_names(self) -> list[str]:
-        """Return the names of all rules, sorted."""
-        return sorted({*self.versions, *list_configs(_FOLDER, overlay=self.settings.config_dir)})
-
-    def read_values(self, name: str) -> Mapping[str, object]:
-        """Return the values of the rules of a name. Raises UnknownName."""
-        if name in self.versions:
-            return self.versions[name].values
-        return read_file_values(self.settings, name)
+    folder = "pricing"
+    table = pricing_rule_versions
+    kind = "strategy"
 
     def load(self, name: str) -> PricingRules:
         """Return the rules of a name, with the scopes but not the presets applied."""
@@ -59,32 +36,7 @@ class PresentRules:
         preset = rules.stages.get(stage or "")
         return select_rules(rules, None if preset is None else self.load(preset))
 
-    def describe_version(self, name: str) -> str:
-        """Return a name with the number of its version; the name alone for rules of a file."""
-        version = self.versions.get(name)
-        return name if version is None else f"{name} {version.number}"
-
-
-def read_file_values(settings: Settings, name: str) -> Mapping[str, object]:
-    """Return the values of the file of a name, shipped or the shop's own. Raises UnknownName."""
-    names = list_configs(_FOLDER, overlay=settings.config_dir)
-    if name not in names:
-        raise UnknownName(name, names, kind="strategy")
-    values = read_values(f"{_FOLDER}/{name}", overlay=settings.config_dir)
-    plain = _to_plain(values)
-    assert isinstance(plain, dict)  # noqa: S101 (a mapping stays one)
-    return plain
-
 
 def build_rules(name: str, values: Mapping[str, object]) -> PricingRules:
     """Return values as rules. Raises BadInput where a value is wrong, UnknownName for a key."""
     return build(values, PricingRules, where=f"rules {name!r}")
-
-
-def _to_plain(value: object) -> object:
-    """Return values of YAML as JSON has them: a date becomes a text."""
-    if isinstance(value, Mapping):
-        return {str(key): _to_plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_plain(inner) for inner in value]
-    return value.isoformat() if isinstance(value, date) else value

@@ -5,6 +5,7 @@ The same code looks at it when it is filed, when it is approved, and when it beg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,9 +19,11 @@ from features.prices.law import explain_objection
 from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
 from features.prices.promotions import find_promoted
 from features.prices.timeline import find_last_price, find_price_at, list_steps
+from models.pricing.price_floors import ItemFloors, is_below
 from models.pricing.promotions.conflicts import PromotionRun
+from models.pricing.rules import MAP
 from serving.database.audit_log import Decider
-from serving.promotions.repository import NewPromotion, PromotionItem, find_locks
+from serving.promotions.repository import NewPromotion, PromotionItem, find_locks, find_waiting
 from serving.promotions.terms import PRICED, Offer
 
 _SHOWN = 5  # problems in one message
@@ -28,10 +31,14 @@ _SHOWN = 5  # problems in one message
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a promotion cannot run on an item, "" for all of it."""
+    """Why a promotion cannot run on an item, "" for all of it.
+
+    rule   the pricing rule that it breaks, which whoever files it may confirm; None for the rest
+    """
 
     item_id: str
     why: str
+    rule: str | None = None
 
     def __str__(self) -> str:
         return f"{self.item_id}: {self.why}" if self.item_id else self.why
@@ -51,8 +58,14 @@ class CheckedPromotion:
 
 def refuse_problems(problems: Sequence[Problem]) -> None:
     """Raise Conflict where there is any problem."""
-    if problems:
-        raise Conflict(describe_problems(problems), hint="Change its time, its items or its terms")
+    if not problems:
+        return
+    hint = "Change its time, its items or its terms"
+    rules = list(dict.fromkeys(problem.rule for problem in problems if problem.rule))
+    if len(rules) and all(problem.rule for problem in problems):
+        named = ", ".join(f'"{rule}"' for rule in rules)
+        hint = f"Change its terms; whoever files it may mean it, with confirm: [{named}]"
+    raise Conflict(describe_problems(problems), hint=hint)
 
 
 def describe_problems(problems: Sequence[Problem]) -> str:
@@ -113,6 +126,13 @@ def find_problems(
     if fault := offer.find_fault([base.offer_price_minor for base in bases.values()]):
         problems.append(Problem("", fault))
     problems += _find_overlaps(connection, promotion, begins_at, runs, promotion_id)
+    if decider.find_price_floors is not None:
+        floors = decider.find_price_floors(connection, promotion.zone, item_ids, begins_at)
+        problems += [
+            problem
+            for problem in find_broken_floors(offer, bases, floors)
+            if problem.rule not in promotion.confirmed_rules
+        ]
     rules = decider.find_rules(promotion.zone, item_ids)
     locks = find_locks(connection, item_ids, promotion.zone, begins_at, promotion.ends_at)
     for item in promotion.items:
@@ -132,6 +152,36 @@ def find_problems(
         if rows:
             reasons.append(explain_objection(history, rows[0], rules[item.item_id]))
         problems += [Problem(item.item_id, why) for why in reasons if why is not None]
+    return problems
+
+
+def find_broken_floors(
+    offer: Offer,
+    bases: Mapping[str, Price],
+    floors: Mapping[str, ItemFloors],
+    *,
+    soft: bool = False,
+) -> list[Problem]:
+    """Return the hard (or the soft) rules that an offer breaks, by item in order.
+
+    The margin is that of what is paid where everybody uses the offer to the full; the minimum
+    advertised price counts where a price of the item is announced.
+    """
+    prices = [base.offer_price_minor for base in bases.values()]
+    problems = []
+    for item_id, base in bases.items():
+        of_item = floors.get(item_id)
+        if of_item is None:
+            continue
+        announced = offer.announce(base.offer_price_minor)
+        lowest = offer.find_lowest_price(base.offer_price_minor, prices)
+        for bound in of_item.soft if soft else of_item.hard:
+            price = announced if bound.rule == MAP else lowest
+            if price is not None and is_below(price, bound):
+                least = to_major(math.ceil(bound.lowest), base.currency)
+                paid = to_major(round(price), base.currency)
+                why = f"{paid} breaks the rule {bound.rule} ({bound.note}; the lowest is {least})"
+                problems.append(Problem(item_id, why, bound.rule))
     return problems
 
 
@@ -171,6 +221,39 @@ def make_prices(
     )
     later = [since for since, _ in _list_later_steps(history, begins_at, promotion.ends_at)]
     return [first, *(replace(first, valid_from=since) for since in later)]
+
+
+def list_rule_warnings(
+    connection: sa.Connection, decider: Decider, promotion: NewPromotion
+) -> list[str]:
+    """Return what whoever approves a promotion should know of rules and of others that wait."""
+    begins_at = max(promotion.starts_at, decider.now)
+    item_ids = [item.item_id for item in promotion.items]
+    warnings = [
+        f"{name!r} waits for a decision on the same items and time: only one can be approved"
+        for name in find_waiting(connection, promotion, item_ids)
+    ]
+    if decider.find_price_floors is None:
+        return warnings
+    histories = read_histories(connection, item_ids, promotion.zone, None)
+    bases = {
+        item_id: base
+        for item_id in item_ids
+        if (base := find_base_price(histories.get(item_id, ()), begins_at)) is not None
+    }
+    offer = Offer.from_terms(promotion.mechanic, promotion.terms, promotion.currency)
+    floors = decider.find_price_floors(connection, promotion.zone, item_ids, begins_at)
+    broken = find_broken_floors(offer, bases, floors)
+    confirmed = [problem for problem in broken if problem.rule in promotion.confirmed_rules]
+    soft = find_broken_floors(offer, bases, floors, soft=True)
+    for problems, word in ((confirmed, "meant"), (soft, "a soft rule")):
+        if problems:
+            warnings.append(f"{word}: {describe_problems(problems)}")
+    if unknown := [item_id for item_id, of_item in floors.items() if not of_item.cost_known]:
+        warnings.append(
+            f"the cost of {len(unknown)} items is not known: no rule about margins is checked there"
+        )
+    return warnings
 
 
 def list_large_moves(promotion: NewPromotion) -> list[Problem]:

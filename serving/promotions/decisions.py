@@ -61,7 +61,10 @@ def file_promotion(
     repository = Promotions(connection)
     promotion_id = repository.add(draft)
     promotion = _require(repository.get(promotion_id), promotion_id)
-    log_step(connection, decider, "file", promotion, {"terms": dict(promotion.terms)})
+    details: dict[str, object] = {"terms": dict(promotion.terms)}
+    if promotion.confirmed_rules:
+        details["confirmed_rules"] = list(promotion.confirmed_rules)
+    log_step(connection, decider, "file", promotion, details)
     return promotion
 
 
@@ -177,6 +180,7 @@ def _settle(connection: sa.Connection, decider: Decider) -> None:
             decider.at,
             find_rules=decider.find_rules,
             off_sale=decider.off_sale,
+            find_price_floors=decider.find_price_floors,
         ),
     )
 

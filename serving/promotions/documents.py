@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -55,6 +55,9 @@ class FilePromotionRequest(ReasonRequest):
     confirm_large_change: bool = Field(
         False, description="A price that moves by more than half is meant"
     )
+    confirm: list[Literal["margin floor", "minimum advertised price"]] = Field(
+        [], max_length=2, description="Pricing rules that are meant to be broken"
+    )
 
 
 class PromotionResponse(BaseModel):
@@ -78,6 +81,7 @@ class PromotionResponse(BaseModel):
     funding: str
     cost: str
     warnings: list[str]
+    confirmed_rules: list[str] = Field(description="Pricing rules that are meant to be broken")
     created_at: datetime
     updated_at: datetime
     proposed_by: str
@@ -120,13 +124,14 @@ class ProblemResponse(BaseModel):
 
     item_id: str
     why: str
+    rule: str | None = Field(description="A pricing rule; `confirm` means it, the rest refuse it")
 
 
 class CheckedPromotionResponse(BaseModel):
     """A promotion as it would be filed, and what stands against it: nothing is written.
 
-    `problems` refuse it (law, other promotions, planned prices, locks); `large_moves` are prices
-    that need `confirm_large_change`."""
+    `problems` refuse it (law, other promotions, planned prices, locks, pricing rules);
+    `large_moves` are prices that need `confirm_large_change`."""
 
     terms: dict[str, Any]
     currency: str
@@ -321,6 +326,7 @@ def _fields(promotion: Promotion) -> Mapping[str, object]:
         **values,
         "support": list(promotion.support),
         "warnings": list(promotion.warnings),
+        "confirmed_rules": list(promotion.confirmed_rules),
         "phase": find_phase(promotion),
         "funding": to_major(promotion.funding_minor, promotion.currency),
         "cost": to_major(promotion.cost_minor, promotion.currency),

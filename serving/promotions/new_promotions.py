@@ -132,6 +132,7 @@ def build_draft(
         if simulation is None
         else simulation.model_dump(mode="json", exclude={"items", "name", "zone", "currency"}),
         warnings=_list_warnings(simulation, currency),
+        confirmed_rules=request.confirm,
         reason=request.reason,
     )
 

@@ -10,7 +10,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from features.database_tables import price_ledger, promotion_items, promotions
+from features.one_of import one_of
 from serving.database.desk_tables import price_locks
+from serving.database.price_locks import EVERY_ZONE
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class NewPromotion:
     cost_minor      what it costs beside its discounts: print, displays
     expected        the what-if as it was filed; None where nothing was forecast
     warnings        what whoever approves should know
+    confirmed_rules pricing rules that whoever filed it confirmed to break
     """
 
     name: str
@@ -66,6 +69,7 @@ class NewPromotion:
     cost_minor: int = 0
     expected: Mapping[str, object] | None = None
     warnings: Sequence[str] = ()
+    confirmed_rules: Sequence[str] = ()
     reason: str | None = None
 
 
@@ -121,7 +125,8 @@ class Promotions:
         """File a promotion with its items and return its id."""
         promotion_id = f"promo_{secrets.token_hex(10)}"
         values = {name: value for name, value in vars(draft).items() if name in _OWN_COLUMNS}
-        values |= {"support": list(draft.support), "warnings": list(draft.warnings)}
+        for name in ("support", "warnings", "confirmed_rules"):
+            values[name] = list(values[name])
         own = {"id": promotion_id, "status": "submitted", "version": 1}
         if values["expected"] is None:
             values["expected"] = sa.null()
@@ -231,6 +236,26 @@ class Promotions:
         return [Promotion(**row, items=(), expected=None) for row in rows]
 
 
+def find_waiting(
+    connection: sa.Connection, promotion: NewPromotion, item_ids: Sequence[str]
+) -> list[str]:
+    """Return the names of submitted promotions of any of the items at the same time, sorted."""
+    table, items = promotions.c, promotion_items.c
+    query = (
+        sa.select(table.name)
+        .join(promotion_items, items.promotion_id == table.id)
+        .where(
+            table.status == "submitted",
+            table.zone == promotion.zone,
+            table.starts_at < promotion.ends_at,
+            table.ends_at > promotion.starts_at,
+            one_of(items.item_id, set(item_ids)),
+        )
+        .distinct()
+    )
+    return sorted(connection.execute(query).scalars())
+
+
 def find_locks(
     connection: sa.Connection,
     item_ids: Sequence[str],
@@ -242,7 +267,7 @@ def find_locks(
     table = price_locks.c
     query = sa.select(table.item_id, table.reason).where(
         table.item_id.in_(item_ids),
-        table.zone == zone,
+        table.zone.in_((zone, EVERY_ZONE)),
         table.begins_at < ends_at,
         table.ends_at > starts_at,
     )

@@ -5,27 +5,35 @@ Decisions themselves are made inside one transaction: decisions.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 
 import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.clock import Clock, ClockWatch
 from features.contracts.errors import BadInput, Unavailable
+from features.contracts.pricing import DEFAULT_RULES
 from features.database import reading, transaction
 from features.facts.off_sale import OffSaleItems
 from features.prices.currencies import refuse_unknown_zone
 from features.prices.promotions import PromotedItem, find_promoted
 from features.prices.reduction_rule import FindRules
+from models.pricing.price_floors import ItemFloors
 from models.pricing.promotions.conflicts import PromotionRun
 from models.pricing.promotions.what_if import NoForecast
 from serving.access import EVERYWHERE, Area, Caller
 from serving.database.audit_log import SYSTEM, Decider
+from serving.pricing_rules.present_rules import PresentRules
 from serving.promotions import decisions
-from serving.promotions.checks import CheckedPromotion, find_problems, list_large_moves
+from serving.promotions.checks import (
+    CheckedPromotion,
+    find_problems,
+    list_large_moves,
+    list_rule_warnings,
+)
 from serving.promotions.documents import FilePromotionRequest, find_phase
 from serving.promotions.lifecycle import settle_promotions
 from serving.promotions.new_promotions import ItemNames, build_draft, build_what_if, find_items
@@ -116,7 +124,7 @@ class PromotionService:
     def _build_draft(
         self, connection: sa.Connection, decider: Decider, prepared: Prepared
     ) -> NewPromotion:
-        return build_draft(
+        draft = build_draft(
             connection,
             prepared.request,
             prepared.what_if,
@@ -126,6 +134,17 @@ class PromotionService:
             now=decider.now,
             currency=self.settings.zone(prepared.what_if.zone).currency,
         )
+        about_rules = list_rule_warnings(connection, decider, draft)
+        return replace(draft, warnings=[*draft.warnings, *about_rules])
+
+    def _find_floors(
+        self, connection: sa.Connection, zone: str, item_ids: Sequence[str], at: datetime
+    ) -> Mapping[str, ItemFloors]:
+        """Return the lowest prices that the rules of now allow items at a time."""
+        from serving.pricing_inputs.promotion_floors import read_price_floors
+
+        find = partial(PresentRules.read(self.settings, connection).find, DEFAULT_RULES)
+        return read_price_floors(self.settings, zone, item_ids, at, find)
 
     def find_runs(self, promotion_id: str) -> list[PromotionRun]:
         """Return the imported promotions that overlap one of the desk. Raises NotFound."""
@@ -205,5 +224,6 @@ class PromotionService:
             find_rules=self.find_rules,
             areas=areas,
             off_sale=self.off_sale.find(now),
+            find_price_floors=self._find_floors,
             freeze_forecasts=self.freeze,
         )

@@ -29,6 +29,8 @@ class Offer:
     percent: float | None = None
     amount_minor: int | None = None
     threshold_minor: int | None = None
+    buy: int = 1
+    free: int = 0
 
     @classmethod
     def from_terms(cls, mechanic: str, terms: Mapping[str, object], currency: str) -> Offer:
@@ -39,6 +41,8 @@ class Offer:
             None if percent is None else float(str(percent)),
             None if amount is None else to_minor(str(amount), currency),
             None if threshold is None else to_minor(str(threshold), currency),
+            buy=int(str(terms.get("buy", 1))),
+            free=int(str(terms.get("free", 0))),
         )
 
     def announce(self, price_minor: int) -> int | None:
@@ -52,6 +56,32 @@ class Offer:
         if self.percent is not None:
             return round(price_minor * (1 - self.percent))
         return price_minor - (self.amount_minor or 0)
+
+    def find_lowest_price(self, price_minor: int, all_prices_minor: Sequence[int]) -> float:
+        """Return what is paid for an item where everybody uses the offer to the full.
+
+        all_prices_minor   the prices of all items of the promotion, for a bundle
+
+        >>> Offer(Mechanic.BUY_GET, buy=2, free=1).find_lowest_price(300, [300])
+        200.0
+        >>> Offer(Mechanic.SPEND_SAVE, amount_minor=500, threshold_minor=2000).find_lowest_price(
+        ...     400, [400]
+        ... )
+        300.0
+        """
+        announced = self.announce(price_minor)
+        if announced is not None:
+            return announced
+        amount, threshold = self.amount_minor or 0, self.threshold_minor or 0
+        together = sum(all_prices_minor)
+        share = 1.0
+        if self.mechanic is Mechanic.BUY_GET:
+            share = self.buy / (self.buy + self.free)
+        elif self.mechanic is Mechanic.SPEND_SAVE and threshold > 0:
+            share = 1 - amount / threshold
+        elif self.mechanic is Mechanic.BUNDLE and together > 0:
+            share = amount / together
+        return price_minor * share
 
     def find_fault(self, prices_minor: Sequence[int]) -> str | None:
         """Return why the terms are no offer on items of these prices; None where they are."""

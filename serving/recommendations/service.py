@@ -133,17 +133,19 @@ class RecommendationService:
         *,
         policy: Policy | None = None,
         served: ServedRecommender | None = None,
+        answer_id: str | None = None,
     ) -> SlateAnswer:
         """Return the slate that `answer` would, and leave no trace: nobody has seen it.
 
-        policy   in place of that of the visitor's experiment, or of the model
-        served   another recommender than the one that answers now
+        policy      in place of that of the visitor's experiment, or of the model
+        served      another recommender than the one that answers now
+        answer_id   of the answer: what explores draws the same items for the same one
 
         Raises as `answer`.
         """
         served = served or self.models.recommender()
         _check_placement(request.placement, served, where="placement")
-        return self._make_answer(request, self._visit(request), served, policy)
+        return self._make_answer(request, self._visit(request), served, policy, answer_id)
 
     def answer_page(self, requests: Sequence[SlateRequest]) -> list[SlateAnswer]:
         """Return slates for one visitor's page, in order: an item of an earlier one is in no later
@@ -192,9 +194,10 @@ class RecommendationService:
         visit: _Visit,
         served: ServedRecommender,
         policy: Policy | None = None,
+        answer_id: str | None = None,
     ) -> SlateAnswer:
         assigned = self._assign(request) if visit.identified and policy is None else None
-        recommendation_id = uuid.uuid4().hex
+        recommendation_id = answer_id or uuid.uuid4().hex
         query = self._query(request, visit, served)
         if served.recommender.placements[request.placement].exploration.on:
             query = replace(query, draw=f"{self.settings.seed}:{recommendation_id}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -15,7 +15,12 @@ from serving.http.dependencies import inject
 from serving.http.idempotency import Write
 from serving.http.parameters import allow_only, check_text, parse_cursor
 from serving.webhooks.repository import Delivery, Webhook
-from serving.webhooks.service import WebhookService, WebhookState
+from serving.webhooks.service import (
+    LONGEST_OVERLAP,
+    USUAL_OVERLAP,
+    WebhookService,
+    WebhookState,
+)
 
 _SCOPE = "pricing.manage"
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], dependencies=[Depends(check_text)])
@@ -37,6 +42,17 @@ class NewWebhookRequest(_Request):
     )
 
 
+class RotateRequest(_Request):
+    """How long the old secret signs too."""
+
+    overlap_hours: float = Field(
+        USUAL_OVERLAP / timedelta(hours=1),
+        ge=0,
+        le=LONGEST_OVERLAP / timedelta(hours=1),
+        description="0: it ends at once",
+    )
+
+
 class ReplayRequest(_Request):
     """Which deliveries to send again."""
 
@@ -53,10 +69,13 @@ class WebhookResponse(BaseModel):
     events: list[str]
     created_at: datetime
     created_by: str
+    previous_until: datetime | None = Field(
+        description="Until when the secret before the present one signs, or signed, too"
+    )
 
 
 class NewWebhookResponse(WebhookResponse):
-    """A new receiver with the secret of its signatures, which is shown this once."""
+    """A receiver with the new secret of its signatures, which is shown this once."""
 
     secret: str
 
@@ -152,6 +171,25 @@ def list_deliveries(
         items=[_describe_delivery(delivery) for delivery in page],
         next_cursor=str(page[-1].seq) if len(page) == limit else None,
     )
+
+
+@router.post("/{webhook_id}/rotate", response_model=NewWebhookResponse)
+def rotate_secret(
+    webhook_id: str,
+    caller: Manager,
+    write: Write,
+    hooks: Hooks,
+    body: RotateRequest | None = None,
+) -> Response:
+    """Makes a new secret. Messages are signed with both for `overlap_hours`, then with it alone."""
+    caller.require_everywhere(_SCOPE)
+    overlap = timedelta(hours=(body or RotateRequest()).overlap_hours)
+
+    def work(connection: sa.Connection) -> NewWebhookResponse:
+        webhook = hooks.rotate(connection, webhook_id, overlap, actor=caller.id)
+        return NewWebhookResponse.model_validate(webhook, from_attributes=True)
+
+    return write.run_once(caller, work)
 
 
 @router.post("/{webhook_id}/replay", response_model=ReplayResponse)

@@ -144,7 +144,7 @@ class Deliverer:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "Shopwright",
-            **make_headers(webhook.secret, delivery.id, now, body),
+            **make_headers(webhook.list_secrets(now), delivery.id, now, body),
         }
         answer = self.sender.send(webhook.url, headers, body)
         return self._record(webhook, delivery, answer) and answer.is_delivered

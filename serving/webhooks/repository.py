@@ -21,7 +21,10 @@ DELIVERY_STATUSES = ("waiting", "delivered", "dead")
 
 @dataclass(frozen=True)
 class Webhook:
-    """A receiver, what it is told, and how far the logs were read for it."""
+    """A receiver, what it is told, and how far the logs were read for it.
+
+    previous_secret   signs beside `secret` until `previous_until`
+    """
 
     id: str
     url: str
@@ -31,6 +34,14 @@ class Webhook:
     created_by: str
     ledger_seq: int
     audit_seq: int
+    previous_secret: str | None = None
+    previous_until: datetime | None = None
+
+    def list_secrets(self, now: datetime) -> tuple[str, ...]:
+        """Return the secrets that sign now, the newest first."""
+        if self.previous_secret is None or self.previous_until is None:
+            return (self.secret,)
+        return (self.secret, self.previous_secret)[: 2 if now < self.previous_until else 1]
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,15 @@ class Webhooks:
         """Note how far the logs were read for a receiver."""
         statement = webhooks.update().where(webhooks.c.id == webhook_id)
         self._connection.execute(statement.values(ledger_seq=ledger_seq, audit_seq=audit_seq))
+
+    def change_secret(self, webhook: Webhook, secret: str, previous_until: datetime) -> None:
+        """Give a receiver another secret; the one that it has signs too until a time."""
+        statement = webhooks.update().where(webhooks.c.id == webhook.id)
+        self._connection.execute(
+            statement.values(
+                secret=secret, previous_secret=webhook.secret, previous_until=previous_until
+            )
+        )
 
     def lease(self, webhook_id: str, owner: str, now: datetime, until: datetime) -> bool:
         """Let one process send to a receiver until a time, and return whether it may."""
@@ -261,6 +281,8 @@ def _read_webhook(row: sa.Row) -> Webhook:
         created_by=row.created_by,
         ledger_seq=row.ledger_seq,
         audit_seq=row.audit_seq,
+        previous_secret=row.previous_secret,
+        previous_until=row.previous_until,
     )
 
 

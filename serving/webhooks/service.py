@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import sqlalchemy as sa
 
@@ -26,6 +27,9 @@ from serving.webhooks.signing import make_secret
 from serving.webhooks.targets import Targets
 
 _SUBJECT = "webhook"
+# How long a replaced secret signs too, where nobody says otherwise, and at most.
+USUAL_OVERLAP = timedelta(hours=24)
+LONGEST_OVERLAP = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,29 @@ class WebhookService:
         details = {"url": webhook.url}
         self._log(connection, AuditEntry(actor, "remove", _SUBJECT, webhook_id, details))
         return webhook
+
+    def rotate(
+        self, connection: sa.Connection, webhook_id: str, overlap: timedelta, *, actor: str
+    ) -> Webhook:
+        """Give a receiver a new secret and return it; the old one signs too for so long.
+
+        A secret that was replaced before and still signs stops now. Raises NotFound, and BadInput
+        for a time below 0 or above LONGEST_OVERLAP.
+        """
+        if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
+            raise BadInput(
+                "the old secret signs for 0 hours to 30 days",
+                where="overlap",
+                hint="0 ends it at once, for a secret that others know",
+            )
+        lock(connection, "webhooks")
+        repository = Webhooks(connection)
+        webhook = _require(repository.get(webhook_id), webhook_id)
+        until = self.system_clock.now() + overlap
+        repository.change_secret(webhook, make_secret(), until)
+        details = {"previous_until": until.isoformat()}
+        self._log(connection, AuditEntry(actor, "rotate_secret", _SUBJECT, webhook_id, details))
+        return _require(repository.get(webhook_id), webhook_id)
 
     def replay(
         self,

@@ -91,12 +91,10 @@ def _generate_bounds(item: PricingItem, rules: PricingRules) -> Iterator[PriceBo
         high = rules.competitor.highest * item.competitor_minor
         note = f"beside the {rules.competitor.reference} price of competitors"
         yield PriceBound(COMPETITOR, low, high, note)
-    floor = item.unit_cost_minor / (1 - rules.min_margin) * item.tax_divisor
     source = "assumed" if item.cost_source == "assumed" else "known"
-    note = f"margin of {_format_percent(rules.min_margin)} over the {source} cost"
-    yield PriceBound(MARGIN, floor, math.inf, note)
+    yield make_margin_bound(item.unit_cost_minor, source, item.tax_divisor, rules)
     if item.map_minor is not None:
-        yield PriceBound(MAP, item.map_minor, math.inf, "minimum advertised price")
+        yield make_map_bound(item.map_minor)
     if item.law_floor_minor is not None:
         note = "a lower price would make the planned promotion no reduction from its prior price"
         yield PriceBound(LAW, item.law_floor_minor, math.inf, note)
@@ -107,6 +105,20 @@ def _generate_bounds(item: PricingItem, rules: PricingRules) -> Iterator[PriceBo
             "between changes"
         )
         yield PriceBound(FREQUENCY, current, current, note)
+
+
+def make_margin_bound(
+    unit_cost_minor: float, source: str, tax_divisor: float, rules: PricingRules
+) -> PriceBound:
+    """Return what the margin rule allows at a cost, net of tax, from that source."""
+    floor = unit_cost_minor / (1 - rules.min_margin) * tax_divisor
+    note = f"margin of {_format_percent(rules.min_margin)} over the {source} cost"
+    return PriceBound(MARGIN, floor, math.inf, note)
+
+
+def make_map_bound(map_minor: int) -> PriceBound:
+    """Return what a minimum advertised price allows."""
+    return PriceBound(MAP, map_minor, math.inf, "minimum advertised price")
 
 
 @lru_cache(maxsize=256)

@@ -20,7 +20,7 @@ from features.contracts.recommendations import (
 from features.contracts.seeds import generator
 from models.ranking.catalogue import Catalogue
 from models.ranking.current_visit import interleave
-from models.ranking.placement import Placement, check_rules
+from models.ranking.placement import Placement
 from models.ranking.scored_items import ScoredItems
 from models.ranking.slate.assemble import Cap, Choice, Exploration, SlatePlan, fill_slate
 from models.ranking.slate.diversity import CategorySimilarity, scale_to_relevance
@@ -193,12 +193,9 @@ class _Ranked(NamedTuple):
 class SlateBuilder:
     """Builds slates from scored items; bound to one catalogue and the shop's rules."""
 
-    def __init__(
-        self, catalogue: Catalogue, placements: Mapping[str, Placement], sets: Mapping[str, RuleSet]
-    ) -> None:
+    def __init__(self, catalogue: Catalogue, sets: Mapping[str, RuleSet]) -> None:
         self._catalogue = catalogue
         self._book = RuleBook(catalogue.items, sets)
-        check_rules(placements, sets)
         missing = np.zeros(catalogue.n_items, np.float32)
         columns = catalogue.items.columns
         views = np.nan_to_num(columns.get("views_1w", missing))

@@ -129,10 +129,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class RuleSet:
-    """One file in configs/rules: rules by name, so that an overlay may change or add one."""
+    """One file in configs/rules: rules by name, so that an overlay may change or add one.
+
+    placements   that follow the set, besides those whose own file names it
+    """
 
     rules: Mapping[str, Rule] = field(default_factory=dict)
     description: str = ""
+    placements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -200,12 +201,15 @@ class _PromotionForm:
         show_warnings(draft)
         show_expected(visit, draft)
         show_items(visit, draft)
-        if not checked.problems:
+        if all(problem.rule is not None for problem in checked.problems):
             self._build_filing(checked)
 
     def _build_filing(self, checked: CheckedPromotion) -> None:
         texts = self.visit.texts
-        confirmed = None
+        confirmed = meant = None
+        rules = sorted({problem.rule for problem in checked.problems if problem.rule})
+        if rules:
+            meant = ui.checkbox(texts.get("promotions.confirm_rules", rules=", ".join(rules)))
         if checked.large_moves:
             moves = "; ".join(map(str, checked.large_moves[:3]))
             confirmed = ui.checkbox(texts.get("promotions.confirm", moves=moves))
@@ -214,20 +218,20 @@ class _PromotionForm:
 
             async def file() -> None:
                 is_meant = confirmed is not None and confirmed.value
-                await self._file(reason.value or None, confirmed=bool(is_meant))
+                chosen = rules if meant is not None and meant.value else []
+                values = {"reason": reason.value or None, "confirm_large_change": bool(is_meant)}
+                await self._file({**values, "confirm": chosen})
 
             ui.button(texts.get("promotions.file"), on_click=file).props("unelevated")
             ui.label(texts.get("propose.four_eyes")).classes("muted")
         self.problem = ui.element("div").classes("section").props("aria-live=assertive")
 
-    async def _file(self, reason: str | None, *, confirmed: bool) -> None:
-        """File what was looked at."""
+    async def _file(self, values: Mapping[str, object]) -> None:
+        """File what was looked at, with its reason and what was confirmed."""
         visit = self.visit
         if self.looked_at is None:
             return
-        request = self.looked_at.model_copy(
-            update={"reason": reason, "confirm_large_change": confirmed}
-        )
+        request = self.looked_at.model_copy(update=values)
         try:
             filed = await visit.write(
                 PromotionActions(visit.server.promotions).file, visit.caller, request

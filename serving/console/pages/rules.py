@@ -27,9 +27,16 @@ from serving.console.parts import (
     show_table,
 )
 from serving.console.section import Section
+from serving.console.visit import Visit
 from serving.price_desk.scenario_repository import Scenario, ScenarioOrder
-from serving.pricing_rules.actions import RuleActions
-from serving.pricing_rules.service import FILE, NewVersion, RuleChange, RuleDifference, RuleSet
+from serving.versioned_rules import (
+    FILE,
+    NamedRules,
+    NewVersion,
+    RuleActions,
+    RuleChange,
+    RuleDifference,
+)
 
 _SCOPE = "pricing.manage"
 # The values of the form: shares are typed as percentages.
@@ -71,8 +78,8 @@ def add_pages(console: Console) -> None:
 class _Rules:
     """All rules as they are valid now, and the versions of the one that is looked at."""
 
-    sets: Sequence[RuleSet]
-    shown: RuleSet
+    sets: Sequence[NamedRules]
+    shown: NamedRules
     changes: Sequence[RuleChange]
 
 
@@ -129,7 +136,7 @@ class _RulesPage:
         self._visit.set_parameters(name=name)
         await self._section.refresh()
 
-    def _export(self, shown: RuleSet) -> None:
+    def _export(self, shown: NamedRules) -> None:
         text = self._visit.server.pricing_rules.export_yaml(shown.name)
         ui.download.content(text, f"{shown.name}.yaml")
 
@@ -139,28 +146,9 @@ class _RulesPage:
             ui.label(texts.get("rules.no_versions")).classes("muted")
             return
 
-        def add_restore(change: RuleChange) -> None:
-            if change.version.number != rules.shown.number and self._visit.may(_SCOPE):
-                ui.button(
-                    texts.get("rules.restore"),
-                    on_click=partial(self._restore, rules.shown.name, change.version.number),
-                ).props("flat dense")
-
-        show_table(
-            list(reversed(rules.changes)),
-            [
-                Column(texts.get("rules.number"), lambda change: str(change.version.number)),
-                Column(texts.get("rules.at"), lambda change: texts.time(change.version.created_at)),
-                Column(texts.get("rules.author"), lambda change: change.version.author),
-                Column(texts.get("rules.comment"), lambda change: change.version.comment),
-                Column(
-                    texts.get("rules.changed"),
-                    lambda change: write_differences(change.differences),
-                ),
-                Column("", add_restore),
-            ],
-            caption=texts.get("rules.versions"),
-        )
+        name, number = rules.shown.name, rules.shown.number
+        restore = partial(self._restore, name) if self._visit.may(_SCOPE) else None
+        show_versions(self._visit, rules.changes, number, restore)
         if rules.shown.number != FILE and self._visit.may(_SCOPE):
             ui.button(
                 texts.get("rules.restore_file"),
@@ -192,7 +180,7 @@ class _RulesPage:
         notify_done(visit, texts.get("rules.restored", name=name))
         await self._section.refresh()
 
-    async def save(self, shown: RuleSet, values: Mapping[str, object], comment: str) -> None:
+    async def save(self, shown: NamedRules, values: Mapping[str, object], comment: str) -> None:
         """Save values as a new version. Raises as PricingRulesService.save."""
         visit = self._visit
         new = NewVersion(shown.name, values, comment, shown.number)
@@ -200,7 +188,7 @@ class _RulesPage:
         notify_done(visit, visit.texts.get("rules.saved", name=shown.name))
         await self._section.refresh()
 
-    async def _edit_all(self, shown: RuleSet) -> None:
+    async def _edit_all(self, shown: NamedRules) -> None:
         """Edit every value as YAML: scopes, stages, families and what the form does not have."""
         texts = self._visit.texts
 
@@ -227,7 +215,7 @@ class _RulesPage:
 class _RulesForm:
     """The usual values, each with what it means beside it."""
 
-    def __init__(self, parent: _RulesPage, shown: RuleSet) -> None:
+    def __init__(self, parent: _RulesPage, shown: NamedRules) -> None:
         self._parent, self._shown = parent, shown
         self._visit = parent._visit
         self._inputs: dict[str, Any] = {}
@@ -308,6 +296,42 @@ class _RulesForm:
         show_outcome(self._visit, scenario.outcome, texts.get("rules.draft"))
         ui.label(texts.get("rules.tried_hint")).classes("muted")
         ui.link(texts.get("rules.as_scenario"), f"/scenarios?compare={scenario.id}")
+
+
+def show_versions(
+    visit: Visit,
+    changes: Sequence[RuleChange],
+    valid: int,
+    restore: Callable[[int], Awaitable[None]] | None,
+) -> None:
+    """Show versions, the newest first.
+
+    valid     the number of the one that is valid now
+    restore   restores the one of a number; None for who may not
+    """
+    texts = visit.texts
+
+    def add_restore(change: RuleChange) -> None:
+        number = change.version.number
+        if number != valid and restore is not None:
+            ui.button(texts.get("rules.restore"), on_click=partial(restore, number)).props(
+                "flat dense"
+            )
+
+    show_table(
+        list(reversed(changes)),
+        [
+            Column(texts.get("rules.number"), lambda change: str(change.version.number)),
+            Column(texts.get("rules.at"), lambda change: texts.time(change.version.created_at)),
+            Column(texts.get("rules.author"), lambda change: change.version.author),
+            Column(texts.get("rules.comment"), lambda change: change.version.comment),
+            Column(
+                texts.get("rules.changed"), lambda change: write_differences(change.differences)
+            ),
+            Column("", add_restore),
+        ],
+        caption=texts.get("rules.versions"),
+    )
 
 
 def _write_value(name: str, value: Any) -> str:

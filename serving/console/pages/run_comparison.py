@@ -75,7 +75,7 @@ class RunComparisonPage:
                 texts.get("runs.compared_title", n=comparison.n_different, items=comparison.shared)
             )
         self._show_totals(first, second)
-        self._show_reasons(first, second)
+        self._show_reasons(comparison)
         show_heading(texts.get("runs.differ_most"))
         if comparison.shared is None:
             show_notice(texts.get("runs.items_gone"))
@@ -127,15 +127,11 @@ class RunComparisonPage:
             caption=texts.get("runs.totals"),
         )
 
-    def _show_reasons(self, first: PricingRun, second: PricingRun) -> None:
+    def _show_reasons(self, comparison: RunComparison) -> None:
         """Show of how many more or fewer items each reason keeps the price in the second run."""
         texts = self._visit.texts
-        changes = {
-            reason: second.kept.get(reason, 0) - first.kept.get(reason, 0)
-            for reason in {*first.kept, *second.kept}
-        }
-        ordered = sorted(changes.items(), key=lambda entry: (-abs(entry[1]), entry[0]))
-        bars = [Bar(reason, float(change)) for reason, change in ordered[:_REASONS] if change]
+        changes = list(comparison.kept_change.items())
+        bars = [Bar(reason, float(change)) for reason, change in changes[:_REASONS]]
         show_heading(texts.get("runs.kept_change"))
         if bars:
             show_bars(self._visit, texts.get("runs.kept_change"), bars, digits=0)

@@ -176,3 +176,24 @@ def test_a_run_prints_how_near_it_came_to_the_best_and_which_rule_was_not_kept(t
         "Rule not kept: revenue floor (soft): at least 120.00 USD asked, 78.12 is the nearest found"
         in shown
     )
+
+
+def test_two_runs_are_compared_for_people_and_for_machines(run, three_items, monkeypatch):
+    _, _, settings = three_items
+    if settings.database_url:
+        monkeypatch.setenv("SHOPWRIGHT_DATABASE_URL", settings.database_url)
+    first, second = (
+        suggest_prices(
+            make_inputs(
+                three_items, make_forecasts("milk"), make_responses("milk", elasticity=elasticity)
+            ),
+            SYSTEM_CLOCK,
+        ).run_id
+        for elasticity in (-4.0, -3.0)
+    )
+    document = json.loads(run("prices", "compare", first, second, "--json"))
+    (milk,) = document["items"]
+    assert (document["shared"], document["n_different"], milk["item_id"]) == (1, 1, "milk")
+    shown = run("prices", "compare", first, second)
+    assert "1 of 1 items end at another price" in shown
+    assert milk["first"]["suggested_price"] in shown and f"{milk['change']:+.1%}" in shown

@@ -105,6 +105,24 @@ def test_assumed_costs_are_counted_among_suggestions_and_among_rises(three_items
     assert (totals.share_assumed_costs, totals.share_assumed_rises) == (0.6667, 1.0)
 
 
+TOTALS = {
+    "n_forecast": 4,
+    "n_items": 4,
+    "n_suggested": 1,
+    "n_kept": 3,
+    "n_superseded": 0,
+    "n_flagged": 0,
+    "n_rises": 0,
+    "n_assumed_costs": 0,
+    "n_assumed_rises": 0,
+    "profit_gain_minor": 12.4,
+    "value": 112.4,
+    "keeping": 100.0,
+    "bound": 113.0,
+    "gap": 0.005,
+}
+
+
 def make_run(number, zone="default"):
     return NewRun(
         id=f"run_{zone}_{number}",
@@ -169,23 +187,7 @@ def test_runs_and_reasons_are_read_over_http_and_as_files(engine, open_client):
     with transaction(engine) as connection:
         items = [RunItem(f"a{n:02}", "kept", "it is off sale", "Food") for n in range(3)]
         new = RunItem("milk", "suggested", None, "Food > Dairy", "Milk", 100, 96)
-        totals = {
-            "n_forecast": 4,
-            "n_items": 4,
-            "n_suggested": 1,
-            "n_kept": 3,
-            "n_superseded": 0,
-            "n_flagged": 0,
-            "n_rises": 0,
-            "n_assumed_costs": 0,
-            "n_assumed_rises": 0,
-            "profit_gain_minor": 12.4,
-            "value": 112.4,
-            "keeping": 100.0,
-            "bound": 113.0,
-            "gap": 0.005,
-        }
-        PricingRuns(connection).add(replace(run, totals=totals), [*items, new])
+        PricingRuns(connection).add(replace(run, totals=TOTALS), [*items, new])
     client = open_client("pricing.read")
     (listed,) = client.get("/v1/pricing-runs").json()["items"]
     assert (listed["id"], listed["value"], listed["gap"]) == (run.id, "1.12", 0.005)
@@ -205,13 +207,14 @@ def test_runs_and_reasons_are_read_over_http_and_as_files(engine, open_client):
     assert open_client("storefront").get("/v1/pricing-runs").status_code == 403
 
 
-def test_two_runs_are_compared_by_the_items_whose_prices_differ_most(three_items):
-    service = open_runs(three_items)
+def add_compared_runs(engine):
+    """Add two runs of one zone: salt moves from 100 to 150, tea from 110 to 121, milk not; and
+    one of another zone."""
     outcomes = (
         {"milk": 96, "tea": 110, "salt": None, "rye": None},
         {"milk": 96, "tea": 121, "salt": 150, "jam": 90},
     )
-    with transaction(service.engine) as connection:
+    with transaction(engine) as connection:
         for number, prices in enumerate(outcomes):
             items = [
                 RunItem(
@@ -223,8 +226,15 @@ def test_two_runs_are_compared_by_the_items_whose_prices_differ_most(three_items
                 )
                 for item_id, price in prices.items()
             ]
-            PricingRuns(connection).add(make_run(number), items)
-        PricingRuns(connection).add(make_run(2, zone="north"), [])
+            kept = {"moved lately": sum(price is None for price in prices.values())}
+            run = replace(make_run(number), totals=TOTALS, kept=kept)
+            PricingRuns(connection).add(run, items)
+        PricingRuns(connection).add(replace(make_run(2, zone="north"), totals=TOTALS), [])
+
+
+def test_two_runs_are_compared_by_the_items_whose_prices_differ_most(three_items):
+    service = open_runs(three_items)
+    add_compared_runs(service.engine)
     compared = service.compare_runs("run_default_0", "run_default_1", limit=1)
     assert (compared.shared, compared.n_different) == (3, 2)
     (salt,) = compared.largest  # 100 to 150; tea moves from 110 to 121 only
@@ -238,3 +248,39 @@ def test_two_runs_are_compared_by_the_items_whose_prices_differ_most(three_items
         service.compare_runs("run_default_0", "run_default_0", limit=1)
     with pytest.raises(NotFound):
         service.compare_runs("run_default_0", "run_unknown", limit=1)
+
+
+def test_two_runs_are_compared_over_http_page_by_page(engine, open_client):
+    add_compared_runs(engine)
+    client = open_client("pricing.read")
+    url = "/v1/pricing-runs/run_default_0/compare"
+    page = client.get(url, params={"with": "run_default_1", "limit": 1}).json()
+    assert (page["first"]["id"], page["second"]["id"]) == ("run_default_0", "run_default_1")
+    assert (page["shared"], page["n_different"]) == (3, 2)
+    assert page["kept_change"] == {"moved lately": -2}
+    (salt,) = page["items"]
+    assert (salt["item_id"], salt["change"]) == ("salt", 0.5)
+    assert (salt["first"]["reason"], salt["second"]["suggested_price"]) == ("moved lately", "1.50")
+    cursor = page["next_cursor"]
+    page = client.get(url, params={"with": "run_default_1", "limit": 1, "cursor": cursor}).json()
+    assert [(each["item_id"], each["change"]) for each in page["items"]] == [("tea", 0.1)]
+    assert page["next_cursor"] is None
+    refusals = {
+        "run_default_0": 422,
+        "run_north_2": 422,
+        "run_x": 404,
+    }
+    for other, status in refusals.items():
+        assert client.get(url, params={"with": other}).status_code == status
+    assert client.get(url).status_code == 422
+    assert client.get(url, params={"with": "run_default_1", "limit": 1_001}).status_code == 422
+    assert open_client("storefront").get(url, params={"with": "x"}).status_code == 403
+
+
+def test_the_comparison_of_runs_without_items_says_that_they_are_gone(engine, open_client):
+    add_compared_runs(engine)
+    with transaction(engine) as connection:
+        PricingRuns(connection).add(replace(make_run(3), totals=TOTALS), [])
+    url = "/v1/pricing-runs/run_default_0/compare"
+    answer = open_client("pricing.read").get(url, params={"with": "run_default_3"}).json()
+    assert (answer["shared"], answer["items"], answer["next_cursor"]) == (None, [], None)

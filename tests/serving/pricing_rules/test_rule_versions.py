@@ -19,7 +19,8 @@ from serving.price_desk.rule_trial import try_rules
 from serving.price_desk.service import PriceDeskService
 from serving.price_desk.suggest import suggest_prices
 from serving.pricing_rules.present_rules import PresentRules
-from serving.pricing_rules.service import FILE, NewVersion, PricingRulesService
+from serving.pricing_rules.service import PricingRulesService
+from serving.versioned_rules import FILE, NewVersion
 from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
 from tests.shops.people import MovableClock
 from tests.shops.price_desk import NOW

@@ -183,6 +183,7 @@ def test_a_promotion_that_overlaps_another_one_is_refused(desk):
         mechanic="buy_get",
         percent=None,
         take_up=0.5,
+        buy=3,
         **{**WEEK, "starts_at": "2018-01-15T00:00Z", "ends_at": "2018-01-20T00:00Z"},
     )
     easter = {
@@ -327,7 +328,7 @@ def test_what_no_longer_holds_when_it_begins_goes_back_with_the_reason(desk):
 @pytest.mark.parametrize(
     ("values", "word"),
     [
-        ({"percent": 0.6}, "confirm_large_change"),
+        ({"percent": 0.6, "confirm": ["margin floor"]}, "confirm_large_change"),
         ({"mechanic": "price_off", "amount": "1.00", "percent": None}, "nothing would be paid"),
         ({"mechanic": "price_off", "amount": "0.00", "percent": None}, "above 0"),
         ({"mechanic": "bundle", "amount": "1.50", "percent": None}, "take_up"),
@@ -454,6 +455,9 @@ def test_a_price_that_is_locked_is_not_promoted(desk):
     times = {"begins_at": NOW, "ends_at": NOW + timedelta(days=9)}
     with transaction(desk.engine) as connection:
         connection.execute(price_locks.insert().values(**lock, **times, locked_by="carla"))
+        everywhere = {**lock, "id": "lock_2", "item_id": "bread", "zone": ""}
+        connection.execute(price_locks.insert().values(**everywhere, **times, locked_by="carla"))
     assert "its price is locked: tender of the city" in file(desk, status=409)["detail"]
+    assert "its price is locked" in file(desk, status=409, item_ids=["bread"])["detail"]
     file(desk, item_ids=["milk"])
     file(desk, starts_at="2018-01-11T00:00Z")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.settings import Settings
-from features.contracts.errors import UnknownName
+from features.contracts.errors import BadInput, UnknownName
 from features.database import reading, transaction
 from features.prices.ledger import Ledger
 from features.prices.reduction_rule import PLAIN_RULES
@@ -44,11 +44,13 @@ class FakeSender:
     answers: list[Answer] = field(default_factory=list)
     otherwise: Answer = ACCEPTED
     sent: list[tuple[str, bytes, Answer]] = field(default_factory=list)
+    signatures: list[list[str]] = field(default_factory=list)
 
     def send(self, url, headers, body):
         assert url == URL
         answer = self.answers.pop(0) if self.answers else self.otherwise
         self.sent.append((headers["webhook-id"], body, answer))
+        self.signatures.append(headers["webhook-signature"].split())
         return answer
 
     def accepted(self):
@@ -79,6 +81,11 @@ class Hooks:
         """Queue what is new, and send what is due."""
         self.deliverer.queue_news()
         return self.deliverer.deliver(self.webhook.id)
+
+    def rotate(self, hours):
+        with transaction(self.engine) as connection:
+            overlap = timedelta(hours=hours)
+            return self.service.rotate(connection, self.webhook.id, overlap, actor="anna")
 
     def statuses(self):
         page = self.service.list_deliveries(self.webhook.id, None, after=0, limit=1_000)
@@ -306,3 +313,31 @@ def test_a_removed_receiver_is_told_nothing_more(engine):
     assert hooks.sender.sent == []
     with reading(engine) as connection:
         assert Deliveries(connection).count() == {}
+
+
+def test_a_replaced_secret_signs_too_until_its_time_and_a_second_rotation_ends_it(engine):
+    hooks = Hooks(engine, "price_changes")
+
+    def sign(item):
+        """Return how many secrets sign a message."""
+        hooks.append(item)
+        hooks.run()
+        return len(hooks.sender.signatures[-1])
+
+    assert sign("a") == 1
+    second = hooks.rotate(24)
+    assert second.secret != hooks.webhook.secret
+    assert second.list_secrets(hooks.clock.now()) == (second.secret, hooks.webhook.secret)
+    assert sign("b") == 2
+    third = hooks.rotate(1)
+    assert third.list_secrets(hooks.clock.now()) == (third.secret, second.secret)
+    hooks.clock.move(minutes=59)
+    assert sign("c") == 2
+    hooks.clock.move(minutes=1)
+    assert sign("d") == 1
+    fourth = hooks.rotate(0)
+    assert fourth.list_secrets(hooks.clock.now()) == (fourth.secret,)
+    assert sign("e") == 1
+    for hours in (-1, 721):
+        with pytest.raises(BadInput, match="30 days"):
+            hooks.rotate(hours)

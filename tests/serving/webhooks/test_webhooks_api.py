@@ -1,12 +1,15 @@
 """Webhooks over HTTP and on the command line, and from a real server to a real receiver."""
 
+import json
 import shutil
 import time
 
 import pytest
+from typer.testing import CliRunner
 
 from features.database import engine as open_engine
 from serving.access import SCOPES, Area, Grant
+from serving.cli.main import app
 from serving.people.service import NewPerson
 from tests.shops.people import PASSWORDS
 from tests.shops.price_desk import make_suggestion, store_suggestions
@@ -50,6 +53,24 @@ def test_the_secret_is_shown_once_and_every_write_stands_in_the_audit_log(shop):
     assert made["secret"] not in str(log)
 
 
+def test_a_secret_is_rotated_and_the_listing_says_until_when_the_old_one_signs(shop):
+    client = shop.client
+    made = add(client).json()
+    assert made["previous_until"] is None
+    rotated = client.post(f"/v1/webhooks/{made['id']}/rotate", json={"overlap_hours": 2}).json()
+    assert rotated["secret"].startswith("whsec_") and rotated["secret"] != made["secret"]
+    (listed,) = client.get("/v1/webhooks").json()["items"]
+    assert listed["previous_until"] == rotated["previous_until"] is not None
+    assert "secret" not in listed
+    assert client.post(f"/v1/webhooks/{made['id']}/rotate").status_code == 200
+    wrong = client.post(f"/v1/webhooks/{made['id']}/rotate", json={"overlap_hours": 721})
+    assert wrong.status_code == 422
+    assert client.post("/v1/webhooks/hook_0/rotate").status_code == 404
+    log = client.get("/v1/audit", params={"subject_id": made["id"]}).json()["items"]
+    assert [entry["action"] for entry in log] == ["create", "rotate_secret", "rotate_secret"]
+    assert rotated["secret"] not in str(log)
+
+
 def test_bad_requests_are_named(shop):
     client = shop.client
     refused = add(client, url="https://169.254.169.254/latest/meta-data")
@@ -84,6 +105,22 @@ def test_only_a_manager_of_the_whole_shop_adds_a_receiver(shop):
     shop.client.headers["X-CSRF-Token"] = session["csrf_token"]
     refused = add(shop.client)
     assert (refused.status_code, "whole shop" in refused.json()["detail"]) == (403, True)
+
+
+def test_the_command_line_rotates_a_secret(migrated_sqlite, tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOPWRIGHT_HOME", str(open_home(migrated_sqlite, tmp_path)))
+    monkeypatch.setenv("SHOPWRIGHT_WEBHOOK_TARGETS", "https://hooks.shop.example")
+
+    def run(*words):
+        result = CliRunner().invoke(app, ["webhooks", *words, "--json"], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    made = run("add", URL, "--event", "suggestions")
+    rotated = run("rotate", made["id"], "--overlap-hours", "0.5")
+    assert rotated["secret"] != made["secret"]
+    (listed,) = run("list")["items"]
+    assert listed["previous_until"] == rotated["previous_until"] is not None
 
 
 @pytest.mark.slow

@@ -290,3 +290,27 @@ def test_a_placement_cannot_name_rules_that_do_not_exist(
         Recommender(
             model, items, {"home": Placement("all", rules=("sprin",))}, {"spring": RuleSet()}
         )
+
+
+def test_a_set_names_placements_that_follow_it_and_other_rules_leave_the_recommender_as_it_was(
+    model: RecommendationModel, items: ItemFeatures, history: Callable[..., UserHistory]
+) -> None:
+    placements = {"home": Placement("all"), "other": Placement("all", rules=("files",))}
+    plain = Recommender(model, items, placements, {"files": RuleSet()})
+
+    def list_slate(recommender: Recommender, placement: str) -> list[str]:
+        query = RecommendationQuery(history(None), placement, 3)
+        return list_ids(recommender.recommend([query])[0])
+
+    hide = RuleSet({"no_first": make_rule(action="hide", item_ids=["i00"])}, placements=("home",))
+    ruled = plain.with_rules({"files": RuleSet(), "spring": hide})
+    assert list_slate(plain, "home")[0] == "i00"
+    assert "i00" not in list_slate(ruled, "home")
+    assert list_slate(ruled, "other") == list_slate(plain, "other")
+    assert ruled.placements["home"].rules == ("spring",)
+    assert plain.placements["home"].rules == ()
+    with pytest.raises(UnknownName, match="Did you mean 'home'"):
+        plain.with_rules({"files": RuleSet(), "spring": RuleSet(placements=("hoem",))})
+    with pytest.raises(UnknownName, match="item feature"):
+        broken = make_rule(action="hide", features={"stock_on_hnd": {"least": 1}})
+        plain.with_rules({"files": RuleSet(), "spring": RuleSet({"r": broken})})

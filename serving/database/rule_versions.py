@@ -1,4 +1,4 @@
-"""Versions of pricing rules as rows: appended, never changed."""
+"""Versions of rules as rows: appended, never changed. Each kind of rules has a table of its own."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import sqlalchemy as sa
-
-from serving.database.desk_tables import pricing_rule_versions
 
 
 @dataclass(frozen=True)
@@ -30,29 +28,37 @@ class RuleVersion:
 
 @dataclass(frozen=True)
 class RuleVersions:
-    """The repository of versions, on one connection."""
+    """The repository of the versions in one table, on one connection."""
 
     connection: sa.Connection = field(repr=False)
+    table: sa.Table
 
     def add(self, version: RuleVersion) -> None:
         """Store a new version."""
         row = {**vars(version), "values": dict(version.values)}
-        self.connection.execute(pricing_rule_versions.insert(), [row])
+        self.connection.execute(self.table.insert(), [row])
 
     def list_newest(self) -> dict[str, RuleVersion]:
         """Return the newest version of every name that has one."""
-        table = pricing_rule_versions.c
-        newest = sa.select(table.name, sa.func.max(table.number)).group_by(table.name)
-        query = sa.select(pricing_rule_versions).where(
-            sa.tuple_(table.name, table.number).in_(newest)
+        newest = sa.select(self.table.c.name, sa.func.max(self.table.c.number))
+        newest = newest.group_by(self.table.c.name)
+        query = sa.select(self.table).where(
+            sa.tuple_(self.table.c.name, self.table.c.number).in_(newest)
         )
         return {row.name: _read_version(row) for row in self.connection.execute(query)}
 
     def list_versions(self, name: str) -> list[RuleVersion]:
         """Return every version of a name, oldest first."""
-        table = pricing_rule_versions.c
-        query = sa.select(pricing_rule_versions).where(table.name == name).order_by(table.number)
+        query = sa.select(self.table).where(self.table.c.name == name)
+        query = query.order_by(self.table.c.number)
         return [_read_version(row) for row in self.connection.execute(query)]
+
+    def read_numbers(self) -> dict[str, int]:
+        """Return the number of the newest version of every name that has one."""
+        columns = self.table.c
+        query = sa.select(columns.name, sa.func.max(columns.number).label("number"))
+        query = query.group_by(columns.name)
+        return {row.name: row.number for row in self.connection.execute(query)}
 
 
 def _read_version(row: sa.Row) -> RuleVersion:
