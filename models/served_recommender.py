@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,18 +14,13 @@ from models.registry import Version
 class ServedRecommender:
     """A recommender with its model version, and the catalogue it was made from.
 
-    zones   the same catalogue with the stock of each zone that counts its own
+    zones   the zones that had a stock of their own when the features were made
     """
 
     recommender: Recommender
     items: ItemFeatures
     version: Version
-    zones: Mapping[str, ItemFeatures]
-
-    def in_zone(self, zone: str) -> ItemFeatures:
-        """Return the catalogue with the stock of `zone`; of all zones where that one has no
-        snapshot."""
-        return self.zones.get(zone, self.items)
+    zones: frozenset[str]
 
 
 class RecommenderSource(Protocol):

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from configs.settings import Settings
 from serving.audit import api as audit
+from serving.catalogue import api as catalogue
 from serving.effects import api as effects
 from serving.events import api as events
 from serving.experiments import api as experiments
@@ -55,6 +56,7 @@ DRAIN_SECONDS = 1.0
 ROUTERS = (
     recommendations.router,
     events.router,
+    catalogue.router,
     prices.router,
     what_if.router,
     promotions.router,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from configs.settings import Settings
 from features.contracts.breaker import Breaker
-from features.contracts.clock import ClockWatch, SystemClock
+from features.contracts.clock import Clock, ClockWatch, SystemClock
 from features.contracts.pricing import PresentItem
 from features.database import Patience, reading
 from features.database import engine as open_engine
@@ -18,11 +20,14 @@ from features.facts.exclusions import Exclusions
 from features.facts.item_rules import ItemRules
 from features.facts.known_events import ImportedEvents
 from features.facts.zones import KnownZones
+from features.online.live_catalogue import LiveCatalogue
 from features.online.online_store import OnlineHistories
 from features.prices.currencies import check_currencies
+from features.prices.ledger import Ledger
 from models.registry import NAMES, Registry
 from serving.audit.service import AuditService
 from serving.catalogue.service import CatalogueService
+from serving.catalogue.writes import CatalogueWriter
 from serving.conditions import Conditions
 from serving.database.migrate import upgrade
 from serving.effects.service import EffectService
@@ -98,7 +103,8 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     clock, system_clock, clock_watch = settings.business_clock(), SystemClock(), ClockWatch()
     registry = Registry(settings.mlflow_url, settings.home, _REGISTRY_SECONDS)
     conditions = Conditions(system_clock)
-    served_models = ServedModels(settings, registry, conditions)
+    live = LiveCatalogue(settings)
+    served_models = ServedModels(settings, registry, conditions, live)
     offer = ShopOffer(served_models, quick_engine, settings.serves)
     experiments = ExperimentService(
         settings, engine, clock, system_clock, lambda: registry.find_champion(NAMES[0])
@@ -113,7 +119,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         system_clock=system_clock,
         models=served_models,
         histories=histories,
-        allowed_items=AllowedItems(settings, quick_engine),
+        allowed_items=AllowedItems(settings, quick_engine, live),
         zones=KnownZones(settings, quick_engine),
         experiments=lambda: experiments.current,
         met_variants=met_variants,
@@ -200,6 +206,15 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         forecasts=ForecastService(settings, engine, clock, served_models),
         inventory=InventoryService(settings, engine, clock, served_models),
         catalogue=CatalogueService(settings),
+        catalogue_writer=CatalogueWriter(
+            settings=settings,
+            clock=clock,
+            system_clock=system_clock,
+            enter_prices=lambda rows: _enter_list_prices(
+                rows, engine, settings, clock, system_clock
+            ),
+            read_prices=lambda item_ids: _read_list_prices(item_ids, engine, settings, clock),
+        ),
         keys=KeyService(quick_engine, system_clock),
         people=PeopleService(engine, system_clock, passwords),
         sessions=SessionService(
@@ -249,6 +264,34 @@ def _read_present_items(
     from serving.price_desk.present_items import read_present_items
 
     return read_present_items(settings, now, zone, item_ids, competitor)
+
+
+def _enter_list_prices(
+    rows: Sequence[Mapping[str, object]],
+    engine: sa.Engine,
+    settings: Settings,
+    clock: Clock,
+    system_clock: Clock,
+) -> None:
+    """Give items without any price that of the catalogue; the first write imports the reader of
+    tables."""
+    from serving.prices.opening import enter_list_prices
+
+    enter_list_prices(rows, engine, settings, clock, system_clock)
+
+
+def _read_list_prices(
+    item_ids: Iterable[str], engine: sa.Engine, settings: Settings, clock: Clock
+) -> dict[str, int]:
+    """Return the current list prices of items in the first zone of the shop's own currency."""
+    from serving.prices.listed_prices import list_own_currency_zones
+
+    zones = list_own_currency_zones(settings)
+    if not zones:
+        return {}
+    with reading(engine) as connection:
+        prices = Ledger(connection).find_current(item_ids, zones[0], clock.now())
+    return {item_id: price.list_price_minor for item_id, price in prices.items()}
 
 
 def _name_problem(part: str, problem: str | None) -> dict[str, str]:

@@ -212,7 +212,7 @@ class RecommendationService:
 
     def _explain_unknown(self, request: SlateRequest, served: ServedRecommender) -> tuple[str, ...]:
         """Return the names of the request that nobody knows, each with the nearest right one."""
-        names = self.allowed_items.explain_unknown(request.filter, served.in_zone(request.zone))
+        names = self.allowed_items.explain_unknown(request.filter, served.items)
         if request.zone in served.zones:
             return names
         zone = self.zones.explain_unknown(request.zone)
@@ -224,7 +224,7 @@ class RecommendationService:
         allowed = None
         if request.candidate_ids is None:  # a given list is the shop's own choice
             condition = ItemCondition(request.filter, request.in_stock_only, request.zone)
-            allowed = self.allowed_items.select(condition, served.in_zone(request.zone), visit.now)
+            allowed = self.allowed_items.select(condition, served, visit.now)
         return RecommendationQuery(
             visit.history,
             request.placement,
