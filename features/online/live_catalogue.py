@@ -57,6 +57,19 @@ class LiveItems:
         """The attributes of each row, texts by name."""
         return [json.loads(text) if text else {} for text in self.column(ATTRIBUTES)]
 
+    @cached_property
+    def attribute_names(self) -> frozenset[str]:
+        """The names of all attributes."""
+        return frozenset(name for attributes in self.attributes for name in attributes)
+
+    def attribute(self, name: str) -> ObjectArray:
+        """Return an attribute of each row, or a column of texts; None where it is empty."""
+        if name in ITEMS.arrow.names:
+            return self.column(name)
+        values = np.empty(len(self.attributes), object)
+        values[:] = [attributes.get(name) for attributes in self.attributes]
+        return values
+
     def column(self, name: str) -> ObjectArray:
         """Return a stored column, None where it is empty."""
         values = self._columns.get(name)

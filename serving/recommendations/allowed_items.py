@@ -13,33 +13,17 @@ import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.arrays import BoolArray, Float64Array
-from features.contracts.errors import UnknownName
 from features.contracts.money import to_minor
 from features.contracts.recommendations import ItemFeatures
 from features.facts.off_sale import OffSaleItems
-from features.online.live_catalogue import LiveCatalogue, LiveItems, LiveState
+from features.online.live_catalogue import LiveCatalogue, LiveState
 from features.prices.offers import OfferPrices
 from models.served_recommender import ServedRecommender
+from serving.recommendations.item_filter import NO_FILTER, CatalogueTexts, Filter
 
 # How long the result of a filter is cached; prices and stock change meanwhile.
 _CACHE_SECONDS = 5.0
 _CACHE_SIZE = 64
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Conditions on an item. `price_max` is in major units of the zone's currency and is compared
-    with offer prices.
-
-    A category includes everything below it: "Grocery" also "Grocery > Dairy".
-    """
-
-    category: tuple[str, ...] = ()
-    brand: tuple[str, ...] = ()
-    price_max: str | None = None
-
-
-NO_FILTER = Filter()
 
 
 @dataclass(frozen=True)
@@ -63,7 +47,7 @@ class AllowedItems:
         self._offers = OfferPrices(engine)
         self._off_sale = OffSaleItems(settings)
         self._lock = threading.Lock()
-        self._names: tuple[LiveItems, set[str], set[str]] | None = None
+        self._texts: CatalogueTexts | None = None
         self._cache: OrderedDict[tuple[object, ...], _Selection] = OrderedDict()
 
     def select(
@@ -95,27 +79,19 @@ class AllowedItems:
         return allowed
 
     def explain_unknown(self, given: Filter, items: ItemFeatures) -> tuple[str, ...]:
-        """Return which names of a filter no item has, each with the nearest right one."""
-        if not given.category and not given.brand:
+        """Return which names and values of a filter no item has, each with the nearest right one.
+
+        Raises UnknownName for an attribute that no item has.
+        """
+        if not given.category and not given.brand and not given.attributes:
             return ()
-        live = self._live.read().items
-        if self._names is None or self._names[0] is not live:
-            paths = set(live.texts("category", items.item_ids, items.category)) - {""}
-            categories = {
-                " > ".join(parts[:depth])
-                for parts in (path.split(" > ") for path in paths)
-                for depth in range(1, len(parts) + 1)
-            }
-            brands = set(live.texts("brand", items.item_ids, items.brand)) - {""}
-            self._names = live, categories, brands
-        _, categories, brands = self._names
-        asked = [(name, categories, "category") for name in given.category]
-        asked += [(name, brands, "brand") for name in given.brand]
-        return tuple(
-            str(UnknownName(name, known, kind=kind))
-            for name, known, kind in asked
-            if name not in known
-        )
+        return self._read_texts(items).explain_unknown(given)
+
+    def _read_texts(self, items: ItemFeatures) -> CatalogueTexts:
+        live, texts = self._live.read().items, self._texts
+        if texts is None or texts.live is not live or texts.items is not items:
+            texts = self._texts = CatalogueTexts(live, items)
+        return texts
 
     def _find_stock(self, zone: str, served: ServedRecommender) -> Float64Array:
         """Return the stock of now in a zone that counts its own, else that of all zones."""
@@ -124,23 +100,17 @@ class AllowedItems:
 
     def _meet(self, condition: ItemCondition, items: ItemFeatures, now: datetime) -> BoolArray:
         """Return a mask over the catalogue of what meets the filter."""
-        given, live = condition.filter, self._live.read().items
-        mask = np.ones(len(items.item_ids), bool)
-        if given.category:
-            prefixes = tuple(f"{category} > " for category in given.category)
-            categories = live.texts("category", items.item_ids, items.category)
-            mask &= np.array(
-                [
-                    category in given.category or str(category).startswith(prefixes)
-                    for category in categories
-                ],
-                bool,
-            )
-        if given.brand:
-            brands = live.texts("brand", items.item_ids, items.brand)
-            mask &= np.isin(brands.astype(str), np.array(given.brand))
+        given, zone = condition.filter, condition.zone
+        if given == NO_FILTER:
+            return np.ones(len(items.item_ids), bool)
+        mask = given.match(self._read_texts(items))
+        if given.price_min is None and given.price_max is None:
+            return mask
+        currency = self._settings.zone(zone).currency
+        offers = self._offers.read(items.item_ids, zone, now)
+        # No price is NaN and passes neither.
+        if given.price_min is not None:
+            mask &= offers >= to_minor(given.price_min, currency)
         if given.price_max is not None:
-            highest = to_minor(given.price_max, self._settings.zone(condition.zone).currency)
-            offers = self._offers.read(items.item_ids, condition.zone, now)
-            mask &= offers <= highest  # no price is NaN and does not pass
+            mask &= offers <= to_minor(given.price_max, currency)
         return mask

@@ -25,7 +25,8 @@ from features.online.online_store import OnlineHistories
 from models.ranking.model import Policy
 from models.registry import Version
 from models.served_recommender import RecommenderSource, ServedRecommender
-from serving.recommendations.allowed_items import NO_FILTER, AllowedItems, Filter, ItemCondition
+from serving.recommendations.allowed_items import AllowedItems, ItemCondition
+from serving.recommendations.item_filter import NO_FILTER, Filter
 from serving.recommendations.met_variants import MetVariants
 
 MAX_COUNT = 100
