@@ -62,6 +62,15 @@ class LiveItems:
         """The names of all attributes."""
         return frozenset(name for attributes in self.attributes for name in attributes)
 
+    @cached_property
+    def families(self) -> Mapping[str, Sequence[str]]:
+        """The items of each family, by id."""
+        families: dict[str, list[str]] = {}
+        for item_id, family in zip(self.column("item_id"), self.column("family_id"), strict=True):
+            if family:
+                families.setdefault(family, []).append(item_id)
+        return {family: sorted(members) for family, members in families.items()}
+
     def attribute(self, name: str) -> ObjectArray:
         """Return an attribute of each row, or a column of texts; None where it is empty."""
         if name in ITEMS.arrow.names:

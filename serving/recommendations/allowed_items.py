@@ -93,10 +93,18 @@ class AllowedItems:
             texts = self._texts = CatalogueTexts(live, items)
         return texts
 
+    def counts_stock(self, zone: str, served: ServedRecommender) -> bool:
+        """Return whether a zone counts its own stock."""
+        return zone in served.zones or zone in self._live.read().counts
+
+    def find_off_sale(self, now: datetime) -> frozenset[str]:
+        """Return the items that are off sale."""
+        return self._off_sale.find(now)
+
     def _find_stock(self, zone: str, served: ServedRecommender) -> Float64Array:
         """Return the stock of now in a zone that counts its own, else that of all zones."""
-        is_own = zone in served.zones or zone in self._live.read().counts
-        return self._live.find_stock(served.items.item_ids, zone if is_own else None)
+        own_zone = zone if self.counts_stock(zone, served) else None
+        return self._live.find_stock(served.items.item_ids, own_zone)
 
     def _meet(self, condition: ItemCondition, items: ItemFeatures, now: datetime) -> BoolArray:
         """Return a mask over the catalogue of what meets the filter."""

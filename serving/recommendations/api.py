@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, TypeVar
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 
 from features.contracts.recommendations import ScoredItem
 from serving.field_types import ModelResponse
@@ -16,6 +16,7 @@ from serving.http.auth import Caller, require
 from serving.http.bodies import LargeBodyRoute
 from serving.http.dependencies import inject
 from serving.http.parameters import allow_only
+from serving.recommendations.item_fields import FamilyMember, FieldValues
 from serving.recommendations.request_types import (
     PageRequest,
     RankRequest,
@@ -47,6 +48,15 @@ class WithheldResponse(RuleResponse):
     item_id: str
 
 
+class VariantResponse(BaseModel):
+    """An item of a family."""
+
+    item_id: str
+    size: str | None
+    in_stock: bool | None = Field(description="null where the stock is not known")
+    fields: dict[str, JsonValue] | None = None
+
+
 class ItemResponse(BaseModel):
     """One item of a slate."""
 
@@ -60,6 +70,14 @@ class ItemResponse(BaseModel):
     because_item_id: str | None = Field(None, description="The item that the reason names")
     contributions: dict[str, float] | None = Field(None, description="With explain, largest first")
     rules: list[RuleResponse] | None = Field(None, description="With explain")
+    fields: dict[str, JsonValue] | None = Field(
+        None,
+        description="With fields: each of them, null where nothing is known. Prices are those "
+        "of the zone, the same for everybody",
+    )
+    variants: list[VariantResponse] | None = Field(
+        None, description="With fold_families, of an item with a family: all of it on sale"
+    )
 
 
 class AssignedResponse(BaseModel):
@@ -124,7 +142,7 @@ async def post_page(
 @router.get(
     "/recommendations",
     response_model=RecommendationResponse,
-    dependencies=[Depends(allow_only(*SimpleRequest.model_fields, many=("item_ids",)))],
+    dependencies=[Depends(allow_only(*SimpleRequest.model_fields, many=("item_ids", "fields")))],
 )
 async def get_recommendations(
     recommendations: Recommendations,
@@ -170,7 +188,7 @@ def build_slate(answer: SlateAnswer, *, explain: bool) -> dict[str, object]:
     body: dict[str, object] = {
         "recommendation_id": answer.recommendation_id,
         "placement": answer.placement,
-        "items": [_build_item(item) for item in answer.slate.items],
+        "items": [_build_item(item, answer) for item in answer.slate.items],
         "experiments": experiments,
         "model": {"name": answer.version.name, "version": answer.version.version},
         "fallback": answer.slate.fallback,
@@ -186,7 +204,7 @@ def build_slate(answer: SlateAnswer, *, explain: bool) -> dict[str, object]:
     return body
 
 
-def _build_item(item: ScoredItem) -> dict[str, object]:
+def _build_item(item: ScoredItem, answer: SlateAnswer) -> dict[str, object]:
     values: dict[str, object] = {
         "item_id": item.item_id,
         "rank": item.rank,
@@ -199,4 +217,21 @@ def _build_item(item: ScoredItem) -> dict[str, object]:
         values["contributions"] = dict(item.contributions)
     if item.rules is not None:
         values["rules"] = [{"rule": rule.rule, "effect": rule.effect} for rule in item.rules]
+    if answer.fields is not None:
+        values["fields"] = answer.fields[item.item_id]
+    if answer.variants is not None and (variants := answer.variants[item.item_id]):
+        values["variants"] = [_build_variant(variant, answer.fields) for variant in variants]
+    return values
+
+
+def _build_variant(
+    variant: FamilyMember, fields: Mapping[str, FieldValues] | None
+) -> dict[str, object]:
+    values: dict[str, object] = {
+        "item_id": variant.item_id,
+        "size": variant.size,
+        "in_stock": variant.in_stock,
+    }
+    if fields is not None:
+        values["fields"] = fields[variant.item_id]
     return values

@@ -28,6 +28,7 @@ from serving.recommendations.service import MAX_COUNT, SlateRequest
 MAX_RANKED = 500
 MAX_PLACEMENTS = 20
 _MAX_ATTRIBUTES = 20
+_MAX_FIELDS = 50
 _RANK_PLACEMENT = "home"
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -121,6 +122,8 @@ class RecommendationRequest(_Request):
     filter: FilterRequest | None = None
     exclude_item_ids: list[Id] = Field([], max_length=1_000)
     exclude_purchased: bool = False
+    exclude_viewed: bool = Field(False, description="Nothing that was viewed in the last weeks")
+    exclude_carted: bool = Field(False, description="Nothing that is in the cart")
     in_stock_only: bool = True
     diversity: float | None = Field(
         None,
@@ -132,6 +135,29 @@ class RecommendationRequest(_Request):
         False, description="Fewer items rather than popular ones that fill up the slate"
     )
     explain: bool = Field(False, description="Adds what each feature contributed to the score")
+    fields: list[Name] = Field(
+        [],
+        max_length=_MAX_FIELDS,
+        description="What the answer says of each item: title, category, brand, image_url, size, "
+        "family_id, available_from, available_to, price, list_price, prior_price, currency, "
+        "in_stock, and extra columns of the catalogue",
+    )
+    fold_families: bool = Field(
+        False,
+        description="At most one item of each family, with all of them on sale as `variants`",
+    )
+    after: str | None = Field(
+        None,
+        max_length=64,
+        description="The recommendation_id of the page before: the next page, without its items",
+    )
+    rotate: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="How fast items sink that this visitor was shown and never clicked",
+    )
 
 
 class PagePlacement(BaseModel):
@@ -144,6 +170,7 @@ class PagePlacement(BaseModel):
     count: int | None = Field(None, ge=1, le=MAX_COUNT)
     filter: FilterRequest | None = None
     diversity: float | None = Field(None, ge=0, le=1)
+    after: str | None = Field(None, max_length=64)
 
 
 class PageRequest(_Request):
@@ -157,9 +184,14 @@ class PageRequest(_Request):
     filter: FilterRequest | None = None
     exclude_item_ids: list[Id] = Field([], max_length=1_000)
     exclude_purchased: bool = False
+    exclude_viewed: bool = False
+    exclude_carted: bool = False
     in_stock_only: bool = True
     strict: bool = False
     explain: bool = False
+    fields: list[Name] = Field([], max_length=_MAX_FIELDS)
+    fold_families: bool = False
+    rotate: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
 
     def request_of(self, placement: str | PagePlacement) -> RecommendationRequest:
         """Return the request of one placement: its own fields, and the page's for the rest."""
@@ -180,6 +212,7 @@ class RankRequest(_Request):
     placement: Name = _RANK_PLACEMENT
     count: int | None = Field(None, ge=1, le=MAX_RANKED, description="Without it, all")
     explain: bool = False
+    fields: list[Name] = Field([], max_length=_MAX_FIELDS)
 
 
 class SimpleRequest(_Request):
@@ -191,6 +224,8 @@ class SimpleRequest(_Request):
     exclude_purchased: bool = False
     in_stock_only: bool = True
     strict: bool = False
+    fields: list[Name] = Field([], max_length=_MAX_FIELDS)
+    after: str | None = Field(None, max_length=64)
 
 
 def _read_value(given: str | bool | float) -> AttributeValue:
@@ -216,6 +251,12 @@ def build_request(body: RecommendationRequest) -> SlateRequest:
         diversity=body.diversity,
         strict=body.strict,
         explain=body.explain,
+        fields=tuple(dict.fromkeys(body.fields)),
+        fold_families=body.fold_families,
+        exclude_viewed=body.exclude_viewed,
+        exclude_carted=body.exclude_carted,
+        after=body.after,
+        rotate=body.rotate,
     )
 
 
@@ -232,6 +273,8 @@ def build_simple_request(query: SimpleRequest) -> SlateRequest:
         exclude_purchased=query.exclude_purchased,
         in_stock_only=query.in_stock_only,
         strict=query.strict,
+        fields=tuple(dict.fromkeys(query.fields)),
+        after=query.after,
     )
 
 
@@ -247,4 +290,5 @@ def build_rank_request(body: RankRequest) -> SlateRequest:
         in_stock_only=False,
         explain=body.explain,
         candidate_ids=tuple(body.item_ids),
+        fields=tuple(dict.fromkeys(body.fields)),
     )
