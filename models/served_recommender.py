@@ -16,18 +16,13 @@ from models.registry import Version
 class ServedRecommender:
     """A recommender with its model version, and the catalogue it was made from.
 
-    zones   the same catalogue with the stock of each zone that counts its own
+    zones   the zones that had a stock of their own when the features were made
     """
 
     recommender: Recommender
     items: ItemFeatures
     version: Version
-    zones: Mapping[str, ItemFeatures]
-
-    def in_zone(self, zone: str) -> ItemFeatures:
-        """Return the catalogue with the stock of `zone`; of all zones where that one has no
-        snapshot."""
-        return self.zones.get(zone, self.items)
+    zones: frozenset[str]
 
     def with_rules(self, rules: Mapping[str, RuleSet]) -> ServedRecommender:
         """Return the same with other merchandising rules. Raises as Recommender.with_rules."""

@@ -14,6 +14,7 @@ from features.contracts.errors import Forbidden
 SCOPES = (
     "storefront",
     "events",
+    "catalogue",
     "pricing.read",
     "pricing.propose",
     "pricing.approve",

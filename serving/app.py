@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from configs.settings import Settings
 from serving.audit import api as audit
+from serving.catalogue import api as catalogue
 from serving.effects import api as effects
 from serving.events import api as events
 from serving.experiments import api as experiments
@@ -57,6 +58,7 @@ ROUTERS = (
     recommendations.router,
     merchandising.router,
     events.router,
+    catalogue.router,
     prices.router,
     what_if.router,
     promotions.router,

@@ -17,6 +17,7 @@ from features.online.online_store import OnlineHistories
 from models.registry import Registry
 from serving.audit.service import AuditService
 from serving.catalogue.service import CatalogueService
+from serving.catalogue.writes import CatalogueWriter
 from serving.conditions import Conditions
 from serving.effects.service import EffectService
 from serving.effects.watch import EffectWatch
@@ -108,6 +109,7 @@ class Server:
     forecasts: ForecastService
     inventory: InventoryService
     catalogue: CatalogueService
+    catalogue_writer: CatalogueWriter
     keys: KeyService
     people: PeopleService
     sessions: SessionService
@@ -149,6 +151,7 @@ class Server:
             self.merchandising,
             self.slate_trials,
             self.events,
+            self.catalogue_writer,
             self.prices,
             self.price_desk,
             self.proposals,

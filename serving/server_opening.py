@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from configs.settings import Settings
 from features.contracts.breaker import Breaker
-from features.contracts.clock import ClockWatch, SystemClock
+from features.contracts.clock import Clock, ClockWatch, SystemClock
+from features.contracts.money import to_major
 from features.contracts.pricing import PresentItem
 from features.database import Patience, reading
 from features.database import engine as open_engine
@@ -18,11 +21,15 @@ from features.facts.exclusions import Exclusions
 from features.facts.item_rules import ItemRules
 from features.facts.known_events import ImportedEvents
 from features.facts.zones import KnownZones
+from features.online.live_catalogue import LiveCatalogue
 from features.online.online_store import OnlineHistories
+from features.online.visitor_activity import VisitorActivity
 from features.prices.currencies import check_currencies
+from features.prices.ledger import Ledger
 from models.registry import NAMES, Registry
 from serving.audit.service import AuditService
 from serving.catalogue.service import CatalogueService
+from serving.catalogue.writes import CatalogueWriter
 from serving.conditions import Conditions
 from serving.database.migrate import upgrade
 from serving.effects.service import EffectService
@@ -55,14 +62,16 @@ from serving.price_desk.scenarios import ScenarioService
 from serving.price_desk.served_inputs import ServedInputs
 from serving.price_desk.service import PriceDeskService
 from serving.price_desk.ticker import DeskTicker
-from serving.prices.service import PriceService
+from serving.prices.service import PriceService, Quote
 from serving.pricing_rules.service import PricingRulesService
 from serving.promotions.effect import PromotionEffectService
 from serving.promotions.service import PromotionService
 from serving.recommendations.allowed_items import AllowedItems
 from serving.recommendations.exposure_writer import ExposureWriter
+from serving.recommendations.item_fields import ItemFields
 from serving.recommendations.met_variants import MetVariants
 from serving.recommendations.service import RecommendationService
+from serving.recommendations.shown_slates import ShownSlates
 from serving.recommendations.sign_ins import SignIns
 from serving.server import ACTIVATIONS, CLOCK, DATABASE, ONLINE_STORE, POLL_SECONDS, Server
 from serving.shop_offer import ShopOffer, read_versions
@@ -101,7 +110,8 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     clock, system_clock, clock_watch = settings.business_clock(), SystemClock(), ClockWatch()
     registry = Registry(settings.mlflow_url, settings.home, _REGISTRY_SECONDS)
     conditions = Conditions(system_clock)
-    served_models = ServedModels(settings, registry, conditions, SavedSets(quick_engine))
+    live = LiveCatalogue(settings)
+    served_models = ServedModels(settings, registry, conditions, SavedSets(quick_engine), live)
     offer = ShopOffer(served_models, quick_engine, settings.serves)
     experiments = ExperimentService(
         settings, engine, clock, system_clock, lambda: registry.find_champion(NAMES[0])
@@ -110,16 +120,37 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     exposures = ExposureWriter(engine, conditions)
     workers = ThreadPoolExecutor(_SLATE_THREADS, thread_name_prefix="slates")
     met_variants = MetVariants(quick_engine)
+    item_rules = ItemRules(settings, clock, engine)
+    freezer = ForecastFreezer(settings, clock, served_models)
+    price_desk = PriceDeskService(
+        settings=settings,
+        engine=engine,
+        clock=clock,
+        system_clock=system_clock,
+        find_rules=item_rules,
+        clock_watch=clock_watch,
+        read_items=_read_present_items,
+        freeze=freezer,
+    )
+    prices = PriceService(settings, engine, clock, item_rules, price_desk.catch_up)
     recommendations = RecommendationService(
         settings=settings,
         clock=clock,
         system_clock=system_clock,
         models=served_models,
         histories=histories,
-        allowed_items=AllowedItems(settings, quick_engine),
+        allowed_items=AllowedItems(settings, quick_engine, live),
         zones=KnownZones(settings, quick_engine),
         experiments=lambda: experiments.current,
         met_variants=met_variants,
+        activity=VisitorActivity(quick_engine),
+        item_fields=ItemFields(
+            live,
+            lambda item_ids, zone: _describe_prices(
+                prices.quote_items(item_ids, zone, prices.now())
+            ),
+        ),
+        shown=ShownSlates(settings.home / "shown-slates.ring"),
         log=exposures.add,
         count=lambda answer: metrics.count_slate(answer.placement, answer.slate.fallback),
         workers=workers,
@@ -146,18 +177,6 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         max_waiting=max(1, settings.max_inflight // 2),
     )
     what_if = WhatIfService(settings, engine, clock, served_models)
-    item_rules = ItemRules(settings, clock, engine)
-    freezer = ForecastFreezer(settings, clock, served_models)
-    price_desk = PriceDeskService(
-        settings=settings,
-        engine=engine,
-        clock=clock,
-        system_clock=system_clock,
-        find_rules=item_rules,
-        clock_watch=clock_watch,
-        read_items=_read_present_items,
-        freeze=freezer,
-    )
     served_inputs = ServedInputs(settings, engine, clock, served_models)
     proposals = ProposalService(price_desk, served_inputs.read)
     effects = EffectService(settings, engine, clock, system_clock, price_desk.catch_up)
@@ -181,7 +200,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         ),
         slate_trials=SlateTrialService(recommendations, lambda: served_models.rules),
         events=events,
-        prices=PriceService(settings, engine, clock, item_rules, price_desk.catch_up),
+        prices=prices,
         price_desk=price_desk,
         proposals=proposals,
         price_locks=PriceLockService(price_desk),
@@ -207,6 +226,15 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         forecasts=ForecastService(settings, engine, clock, served_models),
         inventory=InventoryService(settings, engine, clock, served_models),
         catalogue=CatalogueService(settings),
+        catalogue_writer=CatalogueWriter(
+            settings=settings,
+            clock=clock,
+            system_clock=system_clock,
+            enter_prices=lambda rows: _enter_list_prices(
+                rows, engine, settings, clock, system_clock
+            ),
+            read_prices=lambda item_ids: _read_list_prices(item_ids, engine, settings, clock),
+        ),
         keys=KeyService(quick_engine, system_clock),
         people=PeopleService(engine, system_clock, passwords),
         sessions=SessionService(
@@ -256,6 +284,48 @@ def _read_present_items(
     from serving.price_desk.present_items import read_present_items
 
     return read_present_items(settings, now, zone, item_ids, competitor)
+
+
+def _describe_prices(quotes: Iterable[Quote]) -> dict[str, dict[str, object]]:
+    """Return the prices of items as fields of a slate, decimals in major units."""
+    fields: dict[str, dict[str, object]] = {}
+    for quote in quotes:
+        price, prior = quote.price, quote.prior_price_minor
+        fields[price.item_id] = {
+            "price": to_major(price.offer_price_minor, price.currency),
+            "list_price": to_major(price.list_price_minor, price.currency),
+            "prior_price": None if prior is None else to_major(prior, price.currency),
+            "currency": price.currency,
+        }
+    return fields
+
+
+def _enter_list_prices(
+    rows: Sequence[Mapping[str, object]],
+    engine: sa.Engine,
+    settings: Settings,
+    clock: Clock,
+    system_clock: Clock,
+) -> None:
+    """Give items without any price that of the catalogue; the first write imports the reader of
+    tables."""
+    from serving.prices.opening import enter_list_prices
+
+    enter_list_prices(rows, engine, settings, clock, system_clock)
+
+
+def _read_list_prices(
+    item_ids: Iterable[str], engine: sa.Engine, settings: Settings, clock: Clock
+) -> dict[str, int]:
+    """Return the current list prices of items in the first zone of the shop's own currency."""
+    from serving.prices.listed_prices import list_own_currency_zones
+
+    zones = list_own_currency_zones(settings)
+    if not zones:
+        return {}
+    with reading(engine) as connection:
+        prices = Ledger(connection).find_current(item_ids, zones[0], clock.now())
+    return {item_id: price.list_price_minor for item_id, price in prices.items()}
 
 
 def _name_problem(part: str, problem: str | None) -> dict[str, str]:

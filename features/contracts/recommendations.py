@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -55,6 +55,8 @@ class RecommendationQuery:
     at              business time, for the validity of rules; that of the history when None
     diversity       0..1; that of the placement when None
     draw            seed text of a placement that explores; None explores nothing
+    damping         item -> factor on its relevance
+    fold_families   at most one item of each family
     """
 
     history: UserHistory
@@ -71,6 +73,8 @@ class RecommendationQuery:
     at: datetime | None = None
     diversity: float | None = None
     draw: str | None = None
+    damping: Mapping[str, float] = field(default_factory=dict)
+    fold_families: bool = False
 
 
 @dataclass(frozen=True)

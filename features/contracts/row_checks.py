@@ -150,7 +150,7 @@ def check_event(event: Mapping[str, object], rules: EventRules) -> CheckedEvent:
         for name, value in event.items()
         if name not in _EVENT_COLUMNS and value is not None
     }
-    faults += _find_attribute_faults(attributes)
+    faults += find_attribute_faults(attributes)
     faults += _find_event_faults(row, rules)
     if faults:
         return CheckedEvent(row, (), tuple(faults))
@@ -232,7 +232,7 @@ def _value_conditions(column: Column) -> list[tuple[str, str]]:
         if column.is_id:
             many_bytes = f"NOT {is_long} AND strlen({stored}) > {_MAX_ID_BYTES}"
             faults.append((many_bytes, _id_too_long(column).reason))
-        faults.append((f"contains({stored}, chr(0))", _text_not_storable(column).reason))
+        faults.append((f"contains({stored}, chr(0))", text_not_storable(column).reason))
     if column.choices:
         texts = ", ".join(sql_literal(choice) for choice in column.choices)
         unknown = f"{column.name} is none of {', '.join(column.choices)}"
@@ -267,14 +267,15 @@ def _find_value_faults(column: Column, given: object, value: Value | None) -> li
             faults.append(_text_too_long(column))
         elif column.is_id and len(value.encode(errors="replace")) > _MAX_ID_BYTES:
             faults.append(_id_too_long(column))
-        if not _is_storable(value):
-            faults.append(_text_not_storable(column))
+        if not is_storable(value):
+            faults.append(text_not_storable(column))
     elif column.minimum is not None and isinstance(value, int | float) and value < column.minimum:
         faults.append(Fault(name, f"is below {column.minimum:g}"))
     return faults
 
 
-def _find_attribute_faults(attributes: Mapping[str, object]) -> list[Fault]:
+def find_attribute_faults(attributes: Mapping[str, object]) -> list[Fault]:
+    """Return what is wrong with the attributes of a row together."""
     try:
         content = attributes_content(attributes)
     except ValueError:
@@ -282,7 +283,7 @@ def _find_attribute_faults(attributes: Mapping[str, object]) -> list[Fault]:
     faults = []
     if len(content) > MAX_ATTRIBUTES:
         faults.append(_attributes_too_long())
-    if "\\u0000" in content or not _is_storable(content):
+    if "\\u0000" in content or not is_storable(content):
         faults.append(_attributes_not_storable())
     return faults
 
@@ -356,7 +357,8 @@ def _id_too_long(column: Column) -> Fault:
     return Fault(column.name, f"is longer than {_MAX_ID_BYTES} bytes")
 
 
-def _text_not_storable(column: Column) -> Fault:
+def text_not_storable(column: Column) -> Fault:
+    """Return the fault of a text that `is_storable` refuses."""
     return Fault(column.name, "holds a character that cannot be kept")
 
 
@@ -368,7 +370,7 @@ def _attributes_not_storable() -> Fault:
     return Fault(ATTRIBUTES, "hold a character that cannot be kept")
 
 
-def _is_storable(text: str) -> bool:
+def is_storable(text: str) -> bool:
     """Whether a database keeps the text: none keeps NUL, and half a surrogate pair is no
     character."""
     return "\x00" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -179,6 +179,7 @@ ITEMS = TableSchema(
         Column("status", Kind.TEXT, choices=tuple(ItemStatus)),
         Column("published", Kind.FLAG),
         Column("image_url", Kind.TEXT, max_length=_MAX_DESCRIPTION),
+        _time("updated_at"),
     ),
     key=("item_id",),
     used_attributes=(

@@ -211,6 +211,31 @@ class Facts:
             remove_unnamed(self._folder, manifest)
         return counts
 
+    def edit(
+        self,
+        table: str,
+        keys: Sequence[str],
+        change: Callable[[Mapping[str, Mapping[str, object]]], pa.Table],
+    ) -> WriteCount:
+        """Write the rows that `change` makes of the stored rows whose first key column is in
+        `keys`, given by that column; nobody else writes between."""
+        schema = _find_schema(table)
+        column = schema.key[0]
+        with hold_lock(self._folder / ".lock"):
+            manifest = read_segments(self._folder)
+            self.connection.con.register("wanted", pa.table({column: pa.array(keys, pa.string())}))
+            stored = self.connection.con.sql(
+                f"SELECT * FROM {self._scan(schema)} SEMI JOIN wanted USING ({column})"
+            ).to_arrow_table()
+            rows = change({row[column]: row for row in stored.to_pylist()}).cast(schema.arrow)
+            segments = manifest.get(table, [])
+            count, manifest[table] = self._merge(schema, rows, segments, compacts=True)
+            if self._before_publish is not None:
+                self._before_publish(Facts(self._settings, manifest=manifest))
+            self._publish(manifest, {table: rows}, changed=bool(count.new or count.replaced))
+            remove_unnamed(self._folder, manifest)
+        return count
+
     def add(self, tables: Mapping[str, pa.Table]) -> dict[str, int]:
         """Add the rows whose key is new, as `write` does; return how many by table."""
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -275,9 +300,12 @@ class Facts:
         return [write_segment(self._folder, schema, whole)]
 
     def _merge(
-        self, schema: TableSchema, rows: pa.Table, segments: list[str]
+        self, schema: TableSchema, rows: pa.Table, segments: list[str], *, compacts: bool = False
     ) -> tuple[WriteCount, list[str]]:
-        """Return the counts of `rows` against the stored rows, and the segments of both."""
+        """Return the counts of `rows` against the stored rows, and the segments of both.
+
+        With `compacts` many small segments become one.
+        """
         if not segments:
             new_segments = [write_segment(self._folder, schema, rows)] if rows.num_rows else []
             return WriteCount(rows.num_rows, 0, 0), new_segments
@@ -298,6 +326,8 @@ class Facts:
         if not changed.num_rows:
             return count, segments
         if not n_replaced:
+            if compacts:
+                return count, self._append_segment(schema, changed, segments)
             return count, [*segments, write_segment(self._folder, schema, changed)]
         duck.register("changed", changed)
         columns = _quote_columns(schema.arrow.names)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from configs.settings import Settings
-from features.contracts.manifest import stamp_manifest
+from features.contracts.manifest import read_segments, stamp_manifest
 from features.contracts.tables import ITEMS, RETIRED_ITEMS, ItemStatus
 from features.facts.stored_columns import read_stored_columns
 
@@ -59,6 +59,7 @@ class OffSaleItems:
         self._folder = settings.home / "tables"
         self._lock = threading.Lock()
         self._stamp: tuple[int, int] | None = None
+        self._segments: list[list[str]] = []
         self._terms: dict[str, SaleTerms] = {}
         self._retired: frozenset[str] = frozenset()
         self._off_sale: frozenset[str] = frozenset()
@@ -68,10 +69,8 @@ class OffSaleItems:
         """Return the ids of the items that are off sale at `now`."""
         stamp = stamp_manifest(self._folder)
         with self._lock:
-            if stamp != self._stamp:
-                self._terms, self._retired = _read_terms(self._folder)
-                self._stamp = stamp
-            elif self._valid_from <= now < self._valid_to:
+            is_current = stamp == self._stamp or not self._reload(stamp)
+            if is_current and self._valid_from <= now < self._valid_to:
                 return self._off_sale
             ended = {key for key, terms in self._terms.items() if not is_on_sale(terms, now)}
             if self._retired | ended != self._off_sale:
@@ -80,6 +79,16 @@ class OffSaleItems:
             self._valid_from = max((end for end in ends if end <= now), default=_ALWAYS)
             self._valid_to = min((end for end in ends if end > now), default=_NEVER)
             return self._off_sale
+
+    def _reload(self, stamp: tuple[int, int]) -> bool:
+        """Read the terms of now; return False where the tables that hold them are the same."""
+        manifest = read_segments(self._folder)
+        segments = [manifest.get(table.name, []) for table in (ITEMS, RETIRED_ITEMS)]
+        is_changed = segments != self._segments
+        if is_changed:
+            self._terms, self._retired = _read_terms(self._folder)
+        self._stamp, self._segments = stamp, segments
+        return is_changed
 
 
 def find_ended(settings: Settings, item_ids: Sequence[str], now: datetime) -> list[str]:

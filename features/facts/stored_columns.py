@@ -29,9 +29,17 @@ def read_stored_columns(folder: Path, schema: TableSchema, names: Sequence[str])
 
     Raises Damaged where a segment is.
     """
+    segments = read_segments(folder).get(schema.name, [])
+    return read_segment_columns(folder, schema, names, segments)
+
+
+def read_segment_columns(
+    folder: Path, schema: TableSchema, names: Sequence[str], segments: Sequence[str]
+) -> pa.Table:
+    """Return the same of some segments, by their names in the manifest."""
     wanted = pa.schema([schema.arrow.field(name) for name in names])
     parts = [wanted.empty_table()]
-    for segment in read_segments(folder).get(schema.name, []):
+    for segment in segments:
         file = open_segment(folder / segment)
         known = [name for name in names if name in file.schema_arrow.names]
         part = file.read(columns=known)

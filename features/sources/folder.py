@@ -19,6 +19,7 @@ from features.contracts.row_checks import CLOCK_SKEW, UNKNOWN_ZONE, ZoneRules
 from features.contracts.tables import EVENTS, ITEMS, PRICE_HISTORY, TABLES, TableSchema
 from features.contracts.texts import sql_literal
 from features.sources.advice import advise, find_examples
+from features.sources.newer_rows import keep_newer_rows
 from features.sources.quarantine import write_quarantine
 from features.sources.raw import BAD_ROWS, load_raw
 from features.sources.report import FactStore, ImportReport, TableReport, count_reasons
@@ -60,7 +61,8 @@ def import_folder(
         tables[name] = _keep_known_ids(validated, facts)
     report.tables = {name: report.tables[name] for name in paths_of}
     if ITEMS.name in tables:
-        tables[ITEMS.name] = date_stock(tables[ITEMS.name], facts, now)
+        items = date_stock(tables[ITEMS.name], facts, now)
+        tables[ITEMS.name] = keep_newer_rows(items, facts, report.tables[ITEMS.name])
     _refuse_many_bad_rows(report, settings, now)
     check_items(tables, facts, report, settings)
     report.count_zones(tables, settings)

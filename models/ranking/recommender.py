@@ -261,6 +261,8 @@ class Recommender:
         if placement.scorer in ("all", "buy_again"):
             eligible[self._repeat_rates.find_bought_once(visitor.bought)] = False
             repeat_rates = self._repeat_rates.find_just_bought(visitor)
+        if query.damping:
+            repeat_rates = self._damp(repeat_rates, query.damping)
         scored = scorer.score(ScoringRequest(query, visitor, policy, eligible, focus))
         fallback: Fallback | None = None
         fillers = [] if query.strict else self._choose_fillers(placement.fallback)
@@ -274,6 +276,17 @@ class Recommender:
             return _Answer(self._fill_last_places(draft, query.count, long_tail, user_id), fallback)
         draft = self._builder.build(query, placement, scored, context, n_more=n_more or 0)
         return _Answer(draft, fallback)
+
+    def _damp(
+        self, rates: Mapping[int, float], damping: Mapping[str, float]
+    ) -> Mapping[int, float]:
+        """Return the factors on relevance by position, with those that the query gives."""
+        damped = dict(rates)
+        for item_id, factor in damping.items():
+            position = self._catalogue.index.get(item_id)
+            if position is not None:
+                damped[position] = damped.get(position, 1.0) * factor
+        return damped
 
     def _fill_last_places(
         self, draft: DraftSlate, count: int, long_tail: LongTail, user_id: str

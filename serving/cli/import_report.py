@@ -193,6 +193,16 @@ def _describe_table(table: TableReport) -> Iterator[str]:
             f"item_id is not among the imported items in {table.n_unknown_items:,} rows, which "
             "are kept"
         )
+    if table.n_older:
+        yield (
+            f"{table.n_older:,} rows are older than the stored ones by updated_at, which stay: "
+            f"{', '.join(table.older)}"
+        )
+    if table.n_overwritten:
+        yield (
+            f"{table.n_overwritten:,} rows written over HTTP were replaced, since the file gives "
+            f"no updated_at and counts as of now: {', '.join(table.overwritten)}"
+        )
     if table.n_unlawful_reductions:
         yield (
             f"{table.n_unlawful_reductions:,} announced reductions are unlawful: the offer price "

@@ -8,6 +8,7 @@ import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from configs.settings import Settings
 from features.contracts.errors import Damaged, Unavailable
 from features.contracts.recommendations import ItemFeatures
+from features.online.live_catalogue import LiveCatalogue, LiveItems
 from features.online.snapshots import (
     check_pointer,
     current_version,
@@ -44,6 +46,23 @@ log = logging.getLogger(__name__)
 
 FEATURES = "features"
 _STOCK = "stock_on_hand"
+# A call waits until a catalogue of so many items is connected anew, about a second.
+_MAX_WAITED_ITEMS = 100_000
+
+
+@dataclass(frozen=True)
+class _BuiltFrom:
+    """What the recommender was made from: the version of the features, the catalogue, when the
+    next item of it becomes available, and the items of the version."""
+
+    stamp: object
+    live: LiveItems
+    next_arrival: datetime | None
+    snapshot: ItemFeatures
+
+    def covers(self, live: LiveItems, now: datetime) -> bool:
+        """Return whether the catalogue is the same, and no item has become available since."""
+        return self.live is live and (self.next_arrival is None or now < self.next_arrival)
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,7 @@ class ServedModels:
         registry: Registry,
         conditions: Conditions | None = None,
         saved_rules: SavedSets | None = None,
+        live: LiveCatalogue | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
@@ -75,9 +95,11 @@ class ServedModels:
             load_rules(settings), self._placements, saved_rules, self._conditions
         )
         self._sets = self._rules.choose(None)
-        self._lock = threading.Lock()
+        self._live = live or LiveCatalogue(settings)
+        self._clock = settings.business_clock()
+        self._lock, self._build_lock = threading.Lock(), threading.Lock()
         self._registry_stamp: object = None
-        self._features_stamp: object = None
+        self._built_from: _BuiltFrom | None = None
         self._loader = VersionLoader(settings, registry)
         self._loaded: dict[str, _Loaded] = {}
         self._degraded: dict[str, str] = {}
@@ -134,7 +156,19 @@ class ServedModels:
         return ServedPricing(loaded.model, loaded.version)
 
     def recommender(self) -> ServedRecommender:
-        """Return the recommender. Raises Unavailable when model or features are missing."""
+        """Return the recommender, with the items that came since the last call. Raises Unavailable
+        when model or features are missing.
+
+        Where a catalogue is so large that it takes long to connect, they come with the next
+        `refresh`.
+        """
+        built = self._built_from
+        if (
+            built is not None
+            and built.live is not self._live.read().items
+            and len(built.snapshot.item_ids) <= _MAX_WAITED_ITEMS
+        ):
+            self._refresh_recommender()
         if self._recommender is None:
             name = RECOMMENDATIONS if RECOMMENDATIONS in self._problems else FEATURES
             raise self._unavailable(name)
@@ -258,30 +292,45 @@ class ServedModels:
         self._conditions.clear(part)
 
     def _refresh_recommender(self) -> None:
-        """Make a recommender of the loaded model and the current catalogue."""
-        stamp = pointer_stamp(self._settings)
-        loaded = self._loaded.get(RECOMMENDATIONS)
-        current = self._recommender
-        served = current and current.version
-        if stamp == self._features_stamp and served == (loaded and loaded.version):
+        """Make a recommender of the loaded model and the catalogue of now."""
+        with self._build_lock:
+            self._build_recommender()
+
+    def _build_recommender(self) -> None:
+        loaded, current = self._loaded.get(RECOMMENDATIONS), self._recommender
+        live, now = self._live.read().items, self._clock.now()
+        stamp, built = pointer_stamp(self._settings), self._built_from
+        is_same_model = (current and current.version) == (loaded and loaded.version)
+        is_same_version = built is not None and built.stamp == stamp
+        if built and is_same_version and is_same_model and built.covers(live, now):
             return
         try:
-            items = load_items(self._settings)
-            if loaded is not None:
-                zones = _catalogue_by_zone(self._settings, items)
-                sets = self._rules.choose(items)
-                recommender = build_recommender(loaded.model, items, self._placements, sets)
-                self._sets = sets
-                self._recommender = ServedRecommender(recommender, items, loaded.version, zones)
-            self._features_stamp = stamp
+            same = built and is_same_version and built.snapshot
+            snapshot = same or load_items(self._settings)
+            items = self._live.extend(snapshot, now)
+            # Most changes of the catalogue leave the recommender as it is.
+            is_same = current and is_same_model and _is_same(items, current.items)
+            if loaded is not None and not is_same:
+                self._connect(loaded, items)
+            next_arrival = self._live.find_next_arrival(now)
+            self._built_from = _BuiltFrom(stamp, live, next_arrival, snapshot)
             self._check_features(items)
         # As above.
         except Exception as error:
             if current is None:
                 self._problems[FEATURES] = describe_error(error)
+            if built is not None:  # so that no call tries it again before the next refresh
+                self._built_from = replace(built, live=live)
             self._report(FEATURES, f"cannot be used: {describe_error(error)}")
         else:
             self._problems.pop(FEATURES, None)
+
+    def _connect(self, loaded: _Loaded, items: ItemFeatures) -> None:
+        sets = self._rules.choose(items)
+        recommender = build_recommender(loaded.model, items, self._placements, sets)
+        zones = _list_own_zones(self._settings, items)
+        self._sets = sets
+        self._recommender = ServedRecommender(recommender, items, loaded.version, zones)
 
     def _check_features(self, items: ItemFeatures) -> None:
         """Report where the current features are damaged, and those before them serve."""
@@ -302,26 +351,20 @@ class ServedModels:
         )
 
 
-def _catalogue_by_zone(settings: Settings, items: ItemFeatures) -> dict[str, ItemFeatures]:
-    """Return `items` with the stock of each zone that has a snapshot.
-
-    All other columns stay, since rankers learnt from all zones.
-    """
+def _list_own_zones(settings: Settings, items: ItemFeatures) -> frozenset[str]:
+    """Return the zones with a snapshot of their own, none where nothing is known of stock."""
     version = current_version(settings)
-    zones = () if version is None or _STOCK not in items.columns else version.zones
-    catalogues = {}
-    for zone in zones:
-        if zone == ALL_ZONES:
-            continue
-        zone_items = load_items(settings, zone)
-        stock = items.columns[_STOCK].copy()
-        _, positions, zone_positions = np.intersect1d(
-            items.item_ids, zone_items.item_ids, assume_unique=True, return_indices=True
-        )
-        zone_stock = zone_items.columns[_STOCK][zone_positions]
-        stock[positions] = np.where(np.isnan(zone_stock), stock[positions], zone_stock)
-        catalogues[zone] = replace(items, columns={**items.columns, _STOCK: stock})
-    return catalogues
+    if version is None or _STOCK not in items.columns:
+        return frozenset()
+    return frozenset(version.zones) - {ALL_ZONES}
+
+
+def _is_same(items: ItemFeatures, others: ItemFeatures) -> bool:
+    """Return whether both are one version of the features, with equal items and texts."""
+    texts = ("item_ids", "category", "brand", "family")
+    return items.as_of == others.as_of and all(
+        np.array_equal(getattr(items, name), getattr(others, name)) for name in texts
+    )
 
 
 def _is_same_version(version: Version, other: Version) -> bool:

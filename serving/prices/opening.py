@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import ibis
 import sqlalchemy as sa
@@ -185,12 +186,35 @@ def _select_unpriced(ledger: Ledger, prices: Sequence[NewPrice]) -> list[NewPric
     return [price for price in prices if _key(price) not in priced]
 
 
+def enter_list_prices(
+    rows: Sequence[Mapping[str, object]],
+    engine: sa.Engine,
+    settings: Settings,
+    clock: Clock,
+    system_clock: Clock,
+) -> int:
+    """Append the list prices of rows of the catalogue whose items have no price in a zone yet, as
+    `open_ledger` does; return how many were new."""
+    listed = [row for row in rows if row["list_price_minor"]]
+    if not listed:
+        return 0
+    offered = list(_make_catalogue_prices(listed, settings, clock.now()))
+    writer = _LedgerWriter(engine, system_clock)
+    return writer.append("catalogue", lambda ledger: _select_unpriced(ledger, offered))
+
+
 def _read_catalogue(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
     """Yield the list prices of the catalogue, in the zones with the shop's own currency."""
     items = facts.read("items")
-    zones = list_own_currency_zones(settings)
     listed = items.filter(items.list_price_minor > 0).order_by("item_id")
-    for row in filter(is_storable, listed.to_pyarrow().to_pylist()):
+    yield from _make_catalogue_prices(listed.to_pyarrow().to_pylist(), settings, now)
+
+
+def _make_catalogue_prices(
+    rows: Sequence[Mapping[str, Any]], settings: Settings, now: datetime
+) -> Iterator[NewPrice]:
+    zones = list_own_currency_zones(settings)
+    for row in filter(is_storable, rows):
         for zone in zones:
             yield NewPrice(
                 item_id=row["item_id"],

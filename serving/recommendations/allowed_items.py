@@ -12,32 +12,18 @@ import numpy as np
 import sqlalchemy as sa
 
 from configs.settings import Settings
-from features.contracts.arrays import BoolArray, ObjectArray
-from features.contracts.errors import UnknownName
+from features.contracts.arrays import BoolArray, Float64Array
 from features.contracts.money import to_minor
 from features.contracts.recommendations import ItemFeatures
 from features.facts.off_sale import OffSaleItems
+from features.online.live_catalogue import LiveCatalogue, LiveState
 from features.prices.offers import OfferPrices
+from models.served_recommender import ServedRecommender
+from serving.recommendations.item_filter import NO_FILTER, CatalogueTexts, Filter
 
 # How long the result of a filter is cached; prices and stock change meanwhile.
 _CACHE_SECONDS = 5.0
 _CACHE_SIZE = 64
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Conditions on an item. `price_max` is in major units of the zone's currency and is compared
-    with offer prices.
-
-    A category includes everything below it: "Grocery" also "Grocery > Dairy".
-    """
-
-    category: tuple[str, ...] = ()
-    brand: tuple[str, ...] = ()
-    price_max: str | None = None
-
-
-NO_FILTER = Filter()
 
 
 @dataclass(frozen=True)
@@ -49,87 +35,90 @@ class ItemCondition:
     zone: str
 
 
+# When it ends, the ids, and what it was made from.
+_Selection = tuple[float, frozenset[str], tuple[ItemFeatures, LiveState]]
+
+
 class AllowedItems:
     """Applies conditions to a catalogue, and caches the results. Safe to share between threads."""
 
-    def __init__(self, settings: Settings, engine: sa.Engine) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, engine: sa.Engine, live: LiveCatalogue) -> None:
+        self._settings, self._live = settings, live
         self._offers = OfferPrices(engine)
         self._off_sale = OffSaleItems(settings)
         self._lock = threading.Lock()
-        self._names: tuple[ObjectArray, set[str], set[str]] | None = None
-        self._cache: OrderedDict[tuple[object, ...], tuple[float, frozenset[str]]] = OrderedDict()
+        self._texts: CatalogueTexts | None = None
+        self._cache: OrderedDict[tuple[object, ...], _Selection] = OrderedDict()
 
     def select(
-        self, condition: ItemCondition, items: ItemFeatures, now: datetime
+        self, condition: ItemCondition, served: ServedRecommender, now: datetime
     ) -> frozenset[str] | None:
         """Return the ids of the items on sale that meet the condition; None when all of them do."""
-        off_sale = self._off_sale.find(now)
-        stock = items.columns.get("stock_on_hand")
+        off_sale, items, state = self._off_sale.find(now), served.items, self._live.read()
+        stock = self._find_stock(condition.zone, served) if condition.in_stock_only else None
         all_in_stock = stock is None or not bool(np.any(stock <= 0))
-        is_plain = condition.filter == NO_FILTER and (not condition.in_stock_only or all_in_stock)
-        if is_plain and not off_sale:
+        if condition.filter == NO_FILTER and all_in_stock and not off_sale:
             return None
-        key = (condition, items.as_of, id(items), off_sale)
+        key = (condition, id(items), id(state), off_sale)
         cached = self._cache.get(key)
         if cached is not None and cached[0] > time.monotonic():
             return cached[1]
-        allowed = frozenset(items.item_ids[self._meet(condition, items, now)].tolist()) - off_sale
+        mask = self._meet(condition, items, now)
+        if stock is not None:
+            mask &= ~(stock <= 0)  # unknown stock is NaN and stays
+        allowed = frozenset(items.item_ids[mask].tolist()) - off_sale
         with self._lock:
             # An equal set stays the same object, so that the recommender finds its mask again.
             if cached is not None and cached[1] == allowed:
                 allowed = cached[1]
-            self._cache[key] = (time.monotonic() + _CACHE_SECONDS, allowed)
+            # The key names objects by their addresses: they live as long as it does.
+            self._cache[key] = (time.monotonic() + _CACHE_SECONDS, allowed, (items, state))
             self._cache.move_to_end(key)
             while len(self._cache) > _CACHE_SIZE:
                 self._cache.popitem(last=False)
         return allowed
 
     def explain_unknown(self, given: Filter, items: ItemFeatures) -> tuple[str, ...]:
-        """Return which names of a filter no item has, each with the nearest right one."""
-        if not given.category and not given.brand:
+        """Return which names and values of a filter no item has, each with the nearest right one.
+
+        Raises UnknownName for an attribute that no item has.
+        """
+        if not given.category and not given.brand and not given.attributes:
             return ()
-        if self._names is None or self._names[0] is not items.category:
-            paths = {str(category) for category in items.category if category}
-            categories = {
-                " > ".join(parts[:depth])
-                for parts in (path.split(" > ") for path in paths)
-                for depth in range(1, len(parts) + 1)
-            }
-            self._names = (
-                items.category,
-                categories,
-                {str(brand) for brand in items.brand if brand},
-            )
-        _, categories, brands = self._names
-        asked = [(name, categories, "category") for name in given.category]
-        asked += [(name, brands, "brand") for name in given.brand]
-        return tuple(
-            str(UnknownName(name, known, kind=kind))
-            for name, known, kind in asked
-            if name not in known
-        )
+        return self._read_texts(items).explain_unknown(given)
+
+    def _read_texts(self, items: ItemFeatures) -> CatalogueTexts:
+        live, texts = self._live.read().items, self._texts
+        if texts is None or texts.live is not live or texts.items is not items:
+            texts = self._texts = CatalogueTexts(live, items)
+        return texts
+
+    def counts_stock(self, zone: str, served: ServedRecommender) -> bool:
+        """Return whether a zone counts its own stock."""
+        return zone in served.zones or zone in self._live.read().counts
+
+    def find_off_sale(self, now: datetime) -> frozenset[str]:
+        """Return the items that are off sale."""
+        return self._off_sale.find(now)
+
+    def _find_stock(self, zone: str, served: ServedRecommender) -> Float64Array:
+        """Return the stock of now in a zone that counts its own, else that of all zones."""
+        own_zone = zone if self.counts_stock(zone, served) else None
+        return self._live.find_stock(served.items.item_ids, own_zone)
 
     def _meet(self, condition: ItemCondition, items: ItemFeatures, now: datetime) -> BoolArray:
-        """Return a mask over the catalogue."""
-        given = condition.filter
-        mask = np.ones(len(items.item_ids), bool)
-        if given.category:
-            prefixes = tuple(f"{category} > " for category in given.category)
-            mask &= np.array(
-                [
-                    category in given.category or str(category).startswith(prefixes)
-                    for category in items.category
-                ],
-                bool,
-            )
-        if given.brand:
-            mask &= np.isin(items.brand.astype(str), np.array(given.brand))
-        stock = items.columns.get("stock_on_hand")
-        if condition.in_stock_only and stock is not None:
-            mask &= ~(stock <= 0)  # unknown stock is NaN and stays
+        """Return a mask over the catalogue of what meets the filter."""
+        given, zone = condition.filter, condition.zone
+        if given == NO_FILTER:
+            return np.ones(len(items.item_ids), bool)
+        mask = given.match(self._read_texts(items))
+        if given.price_min is None and given.price_max is None:
+            return mask
+        currency = self._settings.zone(zone).currency
+        offers = self._offers.read(items.item_ids, zone, now)
+        # No price is NaN and passes neither.
+        if given.price_min is not None:
+            mask &= offers >= to_minor(given.price_min, currency)
         if given.price_max is not None:
-            highest = to_minor(given.price_max, self._settings.zone(condition.zone).currency)
-            offers = self._offers.read(items.item_ids, condition.zone, now)
-            mask &= offers <= highest  # no price is NaN and does not pass
+            mask &= offers <= to_minor(given.price_max, currency)
         return mask

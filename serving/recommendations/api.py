@@ -3,145 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, TypeVar
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field, JsonValue
 
 from features.contracts.recommendations import ScoredItem
-from features.contracts.tables import DEFAULT_ZONE
-from serving.field_types import Id, ModelResponse, MoneyNumber, Name
+from serving.field_types import ModelResponse
 from serving.http.auth import Caller, require
 from serving.http.bodies import LargeBodyRoute
 from serving.http.dependencies import inject
 from serving.http.parameters import allow_only
-from serving.recommendations.allowed_items import Filter
-from serving.recommendations.service import (
-    MAX_COUNT,
-    RecommendationService,
-    SlateAnswer,
-    SlateRequest,
+from serving.recommendations.item_fields import FamilyMember, FieldValues
+from serving.recommendations.request_types import (
+    PageRequest,
+    RankRequest,
+    RecommendationRequest,
+    SimpleRequest,
+    build_rank_request,
+    build_request,
+    build_simple_request,
 )
+from serving.recommendations.service import RecommendationService, SlateAnswer, SlateRequest
 
 router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=LargeBodyRoute)
 Recommendations = Annotated[RecommendationService, Depends(inject(RecommendationService))]
 Storefront = Annotated[Caller, Depends(require("storefront"))]
 
-MAX_RANKED = 500
-MAX_PLACEMENTS = 20
-_RANK_PLACEMENT = "home"
 Result = TypeVar("Result")
-
-
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    user_id: Id | None = None
-    visitor_id: Id | None = None
-    session_id: Id | None = None
-    zone: Name = Field(
-        DEFAULT_ZONE,
-        description="Whose prices and stock apply; the stock of all zones where it has none",
-    )
-
-
-class FilterRequest(BaseModel):
-    """Conditions on an item: of several values of one field any, of several fields all."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    category: list[Name] = Field(
-        [], max_length=100, description='With those below: "Grocery" includes "Grocery > Dairy"'
-    )
-    brand: list[Name] = Field([], max_length=100)
-    price_max: MoneyNumber | None = Field(
-        None, description="Highest offer price in major units; items without a price fail"
-    )
-
-
-class RecommendationRequest(_Request):
-    """The request of one placement."""
-
-    placement: Name = Field(examples=["home"])
-    item_ids: list[Id] = Field(
-        [], max_length=200, description="The items on the page or in the cart"
-    )
-    count: int = Field(20, ge=1, le=MAX_COUNT)
-    filter: FilterRequest | None = None
-    exclude_item_ids: list[Id] = Field([], max_length=1_000)
-    exclude_purchased: bool = False
-    in_stock_only: bool = True
-    diversity: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="0: by score alone; 1: by category too; without it, the placement's own",
-    )
-    strict: bool = Field(
-        False, description="Fewer items rather than popular ones that fill up the slate"
-    )
-    explain: bool = Field(False, description="Adds what each feature contributed to the score")
-
-
-class PagePlacement(BaseModel):
-    """One placement on the page; a field that is not given is the page's."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    placement: Name = Field(examples=["home"])
-    item_ids: list[Id] | None = Field(None, max_length=200)
-    count: int | None = Field(None, ge=1, le=MAX_COUNT)
-    filter: FilterRequest | None = None
-    diversity: float | None = Field(None, ge=0, le=1)
-
-
-class PageRequest(_Request):
-    """Several placements at once. A name alone takes every field from the page."""
-
-    placements: list[Name | PagePlacement] = Field(min_length=1, max_length=MAX_PLACEMENTS)
-    item_ids: list[Id] = Field(
-        [], max_length=200, description="The items on the page or in the cart"
-    )
-    count: int = Field(20, ge=1, le=MAX_COUNT)
-    filter: FilterRequest | None = None
-    exclude_item_ids: list[Id] = Field([], max_length=1_000)
-    exclude_purchased: bool = False
-    in_stock_only: bool = True
-    strict: bool = False
-    explain: bool = False
-
-    def request_of(self, placement: str | PagePlacement) -> RecommendationRequest:
-        """Return the request of one placement: its own fields, and the page's for the rest."""
-        if isinstance(placement, str):
-            own: dict[str, object] = {"placement": placement}
-        else:
-            own = placement.model_dump(exclude_none=True)
-        return RecommendationRequest.model_validate(self.model_dump(exclude={"placements"}) | own)
-
-
-class RankRequest(_Request):
-    """A list to re-rank for a visitor, such as a search result."""
-
-    item_ids: list[Id] = Field(min_length=1, max_length=MAX_RANKED)
-    query: str | None = Field(
-        None, max_length=1_000, description="The search query; the ranking does not use it yet"
-    )
-    placement: Name = _RANK_PLACEMENT
-    count: int | None = Field(None, ge=1, le=MAX_RANKED, description="Without it, all")
-    explain: bool = False
-
-
-class SimpleRequest(_Request):
-    """A request as query parameters."""
-
-    placement: Name
-    item_ids: list[Id] = Field([], max_length=200)
-    count: int = Field(20, ge=1, le=MAX_COUNT)
-    exclude_purchased: bool = False
-    in_stock_only: bool = True
-    strict: bool = False
 
 
 class RuleResponse(BaseModel):
@@ -157,6 +48,15 @@ class WithheldResponse(RuleResponse):
     item_id: str
 
 
+class VariantResponse(BaseModel):
+    """An item of a family."""
+
+    item_id: str
+    size: str | None
+    in_stock: bool | None = Field(description="null where the stock is not known")
+    fields: dict[str, JsonValue] | None = None
+
+
 class ItemResponse(BaseModel):
     """One item of a slate."""
 
@@ -170,6 +70,14 @@ class ItemResponse(BaseModel):
     because_item_id: str | None = Field(None, description="The item that the reason names")
     contributions: dict[str, float] | None = Field(None, description="With explain, largest first")
     rules: list[RuleResponse] | None = Field(None, description="With explain")
+    fields: dict[str, JsonValue] | None = Field(
+        None,
+        description="With fields: each of them, null where nothing is known. Prices are those "
+        "of the zone, the same for everybody",
+    )
+    variants: list[VariantResponse] | None = Field(
+        None, description="With fold_families, of an item with a family: all of it on sale"
+    )
 
 
 class AssignedResponse(BaseModel):
@@ -216,7 +124,7 @@ async def post_recommendations(
     body: RecommendationRequest,
 ) -> Response:
     """A slate for a placement."""
-    return await _respond(recommendations, _slate_request(body))
+    return await _respond(recommendations, build_request(body))
 
 
 @router.post("/recommendations/page", response_model=PageResponse)
@@ -225,7 +133,7 @@ async def post_page(
 ) -> Response:
     """Slates for all the placements of a page in one call. The first placements choose first;
     nothing is shown twice."""
-    requests = [_slate_request(body.request_of(placement)) for placement in body.placements]
+    requests = [build_request(body.request_of(placement)) for placement in body.placements]
     answers = await _in_worker(recommendations, lambda: recommendations.answer_page(requests))
     slates = [build_slate(answer, explain=body.explain) for answer in answers]
     return _json({"slates": slates})
@@ -234,7 +142,7 @@ async def post_page(
 @router.get(
     "/recommendations",
     response_model=RecommendationResponse,
-    dependencies=[Depends(allow_only(*SimpleRequest.model_fields, many=("item_ids",)))],
+    dependencies=[Depends(allow_only(*SimpleRequest.model_fields, many=("item_ids", "fields")))],
 )
 async def get_recommendations(
     recommendations: Recommendations,
@@ -242,18 +150,7 @@ async def get_recommendations(
     query: Annotated[SimpleRequest, Query()],
 ) -> Response:
     """A slate for a placement, for storefronts that send query parameters."""
-    request = SlateRequest(
-        placement=query.placement,
-        user_id=query.user_id,
-        visitor_id=query.visitor_id,
-        session_id=query.session_id,
-        item_ids=tuple(query.item_ids),
-        count=query.count,
-        zone=query.zone,
-        exclude_purchased=query.exclude_purchased,
-        in_stock_only=query.in_stock_only,
-        strict=query.strict,
-    )
+    request = build_simple_request(query)
     return await _respond(recommendations, request)
 
 
@@ -262,39 +159,8 @@ async def post_rank(
     recommendations: Recommendations, _caller: Storefront, body: RankRequest
 ) -> Response:
     """The given items ranked for the visitor. Unknown items come last, in the order given."""
-    request = SlateRequest(
-        placement=body.placement,
-        user_id=body.user_id,
-        visitor_id=body.visitor_id,
-        session_id=body.session_id,
-        count=body.count or len(body.item_ids),
-        zone=body.zone,
-        in_stock_only=False,
-        explain=body.explain,
-        candidate_ids=tuple(body.item_ids),
-    )
+    request = build_rank_request(body)
     return await _respond(recommendations, request)
-
-
-def _slate_request(body: RecommendationRequest) -> SlateRequest:
-    given = body.filter or FilterRequest()
-    price_max = None if given.price_max is None else repr(given.price_max)
-    return SlateRequest(
-        placement=body.placement,
-        user_id=body.user_id,
-        visitor_id=body.visitor_id,
-        session_id=body.session_id,
-        item_ids=tuple(body.item_ids),
-        count=body.count,
-        zone=body.zone,
-        filter=Filter(tuple(given.category), tuple(given.brand), price_max),
-        exclude_item_ids=frozenset(body.exclude_item_ids),
-        exclude_purchased=body.exclude_purchased,
-        in_stock_only=body.in_stock_only,
-        diversity=body.diversity,
-        strict=body.strict,
-        explain=body.explain,
-    )
 
 
 async def _respond(recommendations: RecommendationService, request: SlateRequest) -> Response:
@@ -322,7 +188,7 @@ def build_slate(answer: SlateAnswer, *, explain: bool) -> dict[str, object]:
     body: dict[str, object] = {
         "recommendation_id": answer.recommendation_id,
         "placement": answer.placement,
-        "items": [_build_item(item) for item in answer.slate.items],
+        "items": [_build_item(item, answer) for item in answer.slate.items],
         "experiments": experiments,
         "model": {"name": answer.version.name, "version": answer.version.version},
         "fallback": answer.slate.fallback,
@@ -338,7 +204,7 @@ def build_slate(answer: SlateAnswer, *, explain: bool) -> dict[str, object]:
     return body
 
 
-def _build_item(item: ScoredItem) -> dict[str, object]:
+def _build_item(item: ScoredItem, answer: SlateAnswer) -> dict[str, object]:
     values: dict[str, object] = {
         "item_id": item.item_id,
         "rank": item.rank,
@@ -351,4 +217,21 @@ def _build_item(item: ScoredItem) -> dict[str, object]:
         values["contributions"] = dict(item.contributions)
     if item.rules is not None:
         values["rules"] = [{"rule": rule.rule, "effect": rule.effect} for rule in item.rules]
+    if answer.fields is not None:
+        values["fields"] = answer.fields[item.item_id]
+    if answer.variants is not None and (variants := answer.variants[item.item_id]):
+        values["variants"] = [_build_variant(variant, answer.fields) for variant in variants]
+    return values
+
+
+def _build_variant(
+    variant: FamilyMember, fields: Mapping[str, FieldValues] | None
+) -> dict[str, object]:
+    values: dict[str, object] = {
+        "item_id": variant.item_id,
+        "size": variant.size,
+        "in_stock": variant.in_stock,
+    }
+    if fields is not None:
+        values["fields"] = fields[variant.item_id]
     return values

@@ -3,7 +3,6 @@ visitor is in."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -21,19 +20,30 @@ from features.contracts.tables import DEFAULT_ZONE
 from features.facts.exposures import Exposure
 from features.facts.impressions import Impression
 from features.facts.zones import KnownZones
+from features.online.later_events import VisitorIds
 from features.online.online_store import OnlineHistories
+from features.online.visitor_activity import VisitorActivity
 from models.ranking.model import Policy
 from models.registry import Version
 from models.served_recommender import RecommenderSource, ServedRecommender
-from serving.recommendations.allowed_items import NO_FILTER, AllowedItems, Filter, ItemCondition
+from serving.recommendations.allowed_items import AllowedItems, ItemCondition
+from serving.recommendations.item_fields import FamilyMember, FieldValues, ItemFields
+from serving.recommendations.item_filter import NO_FILTER, Filter
 from serving.recommendations.met_variants import MetVariants
+from serving.recommendations.shown_slates import ShownSlates
 
 MAX_COUNT = 100
 
 
 @dataclass(frozen=True)
 class SlateRequest:
-    """The request of one placement. `candidate_ids` is set when a given list is to be ranked."""
+    """The request of one placement.
+
+    candidate_ids   set when a given list is to be ranked
+    fields          what the answer says of each item
+    after           the recommendation_id of the page before
+    rotate          how fast items sink that are shown again and again, 0..1
+    """
 
     placement: str
     user_id: str | None = None
@@ -50,6 +60,12 @@ class SlateRequest:
     strict: bool = False
     explain: bool = False
     candidate_ids: tuple[str, ...] | None = None
+    fields: tuple[str, ...] = ()
+    fold_families: bool = False
+    exclude_viewed: bool = False
+    exclude_carted: bool = False
+    after: str | None = None
+    rotate: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,8 +81,13 @@ class AssignedUnit:
 
 @dataclass(frozen=True)
 class SlateAnswer:
-    """A slate and what it was made under; `degraded` when the visitor's history could not be
-    read, `unknown` the zone that nobody knows and the names of the filter that no item has."""
+    """A slate and what it was made under.
+
+    degraded   whether the visitor's history could not be read
+    unknown    the zone that nobody knows and the names of the filter that no item has
+    fields     the requested fields by item; None where none were
+    variants   the families of the items by item; None where they are not folded
+    """
 
     recommendation_id: str
     placement: str
@@ -75,6 +96,8 @@ class SlateAnswer:
     version: Version
     degraded: bool
     unknown: tuple[str, ...] = ()
+    fields: Mapping[str, FieldValues] | None = None
+    variants: Mapping[str, Sequence[FamilyMember]] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +123,9 @@ class RecommendationService:
     zones         the zones that requests may name
     experiments   reads the experiments as they are now, by key
     met_variants  what users met before, as the visitors they were
+    activity      what visitors have in the cart, and what they were shown
+    item_fields   what an answer says of its items
+    shown         what earlier pages showed
     log           takes exposures and impressions; never waits
     count         called with every answer
     workers       where slates are computed, away from the event loop
@@ -114,6 +140,9 @@ class RecommendationService:
     zones: KnownZones
     experiments: Callable[[], Mapping[str, Experiment]]
     met_variants: MetVariants
+    activity: VisitorActivity
+    item_fields: ItemFields
+    shown: ShownSlates
     log: Callable[[Exposure | Impression], None]
     count: Callable[[SlateAnswer], None]
     workers: Executor
@@ -182,7 +211,13 @@ class RecommendationService:
     def _answer(
         self, request: SlateRequest, visit: _Visit, served: ServedRecommender
     ) -> SlateAnswer:
+        self.item_fields.check(request.fields)
         answer = self._make_answer(request, visit, served)
+        if request.candidate_ids is None:
+            item_ids = [item.item_id for item in answer.slate.items]
+            self.shown.remember(
+                answer.recommendation_id, request.placement, item_ids, request.after
+            )
         self._log_exposure(answer, visit.now)
         self._log_impressions(request, answer, visit)
         self.count(answer)
@@ -197,13 +232,13 @@ class RecommendationService:
         answer_id: str | None = None,
     ) -> SlateAnswer:
         assigned = self._assign(request) if visit.identified and policy is None else None
-        recommendation_id = answer_id or uuid.uuid4().hex
+        recommendation_id = answer_id or self.shown.make_id()
         query = self._query(request, visit, served)
         if served.recommender.placements[request.placement].exploration.on:
             query = replace(query, draw=f"{self.settings.seed}:{recommendation_id}")
         if assigned is not None and assigned.variant.policy != "champion":
             policy = assigned.variant.policy
-        return SlateAnswer(
+        answer = SlateAnswer(
             recommendation_id=recommendation_id,
             placement=request.placement,
             slate=served.recommender.recommend([query], policy=policy)[0],
@@ -212,10 +247,36 @@ class RecommendationService:
             degraded=visit.degraded,
             unknown=self._explain_unknown(request, served),
         )
+        if not request.fields and not request.fold_families:
+            return answer
+        return self._describe_items(request, answer, visit.now, served)
+
+    def _describe_items(
+        self, request: SlateRequest, answer: SlateAnswer, now: datetime, served: ServedRecommender
+    ) -> SlateAnswer:
+        """Return the answer with the requested fields and the families of its items.
+
+        Nothing of the visitor is passed on: fields and prices are the same for everybody.
+        """
+        item_ids = [item.item_id for item in answer.slate.items]
+        own_stock = self.allowed_items.counts_stock(request.zone, served)
+        variants: dict[str, list[FamilyMember]] | None = None
+        if request.fold_families:
+            off_sale = self.allowed_items.find_off_sale(now)
+            variants = {
+                item_id: self.item_fields.list_variants(item_id, off_sale, request.zone, own_stock)
+                for item_id in item_ids
+            }
+        fields = None
+        if request.fields:
+            others = [variant.item_id for family in (variants or {}).values() for variant in family]
+            described = list(dict.fromkeys([*item_ids, *others]))
+            fields = self.item_fields.read(described, request.fields, request.zone, own_stock)
+        return replace(answer, fields=fields, variants=variants)
 
     def _explain_unknown(self, request: SlateRequest, served: ServedRecommender) -> tuple[str, ...]:
         """Return the names of the request that nobody knows, each with the nearest right one."""
-        names = self.allowed_items.explain_unknown(request.filter, served.in_zone(request.zone))
+        names = self.allowed_items.explain_unknown(request.filter, served.items)
         if request.zone in served.zones:
             return names
         zone = self.zones.explain_unknown(request.zone)
@@ -227,13 +288,13 @@ class RecommendationService:
         allowed = None
         if request.candidate_ids is None:  # a given list is the shop's own choice
             condition = ItemCondition(request.filter, request.in_stock_only, request.zone)
-            allowed = self.allowed_items.select(condition, served.in_zone(request.zone), visit.now)
+            allowed = self.allowed_items.select(condition, served, visit.now)
         return RecommendationQuery(
             visit.history,
             request.placement,
             request.count,
             context_item_ids=request.item_ids,
-            exclude_item_ids=request.exclude_item_ids,
+            exclude_item_ids=self._find_excluded(request, visit, served),
             exclude_purchased=request.exclude_purchased,
             allowed_item_ids=allowed,
             candidate_ids=request.candidate_ids,
@@ -242,7 +303,41 @@ class RecommendationService:
             zone=request.zone,
             at=visit.now,
             diversity=request.diversity,
+            damping=self._find_damping(request, visit),
+            fold_families=request.fold_families,
         )
+
+    def _find_excluded(
+        self, request: SlateRequest, visit: _Visit, served: ServedRecommender
+    ) -> frozenset[str]:
+        """Return the items that this visitor is not to be shown: those of the request, viewed or
+        carted ones, and those of the pages before."""
+        excluded = request.exclude_item_ids
+        if request.exclude_viewed:
+            excluded |= set(visit.history.viewed_item_ids)
+        if request.exclude_carted and visit.identified:
+            ids = VisitorIds(request.user_id, request.visitor_id, request.session_id)
+            excluded |= self.activity.find_carted(ids, visit.now)
+        if request.after is not None:
+            item_ids = served.items.item_ids
+            excluded |= self.shown.find_shown(request.after, request.placement, item_ids)
+        return excluded
+
+    def _find_damping(self, request: SlateRequest, visit: _Visit) -> dict[str, float]:
+        """Return the factors on the relevance of items that were shown and never clicked.
+
+        (1 - rotate) for each time but the first. Only what impressions of this visitor say counts.
+        """
+        unit_id = _find_unit_id(request)
+        if not request.rotate or unit_id is None or not visit.identified:
+            return {}
+        clicked = {*visit.history.viewed_item_ids, *visit.history.item_ids.tolist()}
+        counts = self.activity.count_shown(unit_id, visit.now)
+        return {
+            item_id: (1.0 - request.rotate) ** (n_shown - 1)
+            for item_id, n_shown in counts.items()
+            if n_shown > 1 and item_id not in clicked
+        }
 
     def _assign(self, request: SlateRequest) -> AssignedUnit | None:
         """Return the variant of the first running experiment on this placement that the visitor
@@ -297,11 +392,14 @@ class RecommendationService:
         self.log(exposure)
 
     def _log_impressions(self, request: SlateRequest, answer: SlateAnswer, visit: _Visit) -> None:
-        """Log what a placement that explores has shown, with the probability of each item."""
+        """Log what a placement that explores, or a slate that rotates, has shown, with the
+        probability of each item."""
         recorded_at = self.system_clock.now()
-        unit_id = request.user_id or request.visitor_id or request.session_id
+        unit_id = _find_unit_id(request)
         for item in answer.slate.items:
-            if item.propensity is None:
+            # Without exploration an item is certain, given the ranks before.
+            propensity = 1.0 if item.propensity is None and request.rotate else item.propensity
+            if propensity is None:
                 continue
             self.log(
                 Impression(
@@ -310,7 +408,7 @@ class RecommendationService:
                     placement=answer.placement,
                     rank=item.rank,
                     item_id=item.item_id,
-                    propensity=item.propensity,
+                    propensity=propensity,
                     explored=item.reason == Reason.EXPLORATION,
                     unit_id=unit_id if visit.identified else None,
                     shown_at=visit.now,
@@ -319,6 +417,11 @@ class RecommendationService:
                     model_version=answer.version.version,
                 )
             )
+
+
+def _find_unit_id(request: SlateRequest) -> str | None:
+    """Return under which id a visitor's impressions are kept."""
+    return request.user_id or request.visitor_id or request.session_id
 
 
 def _check_placement(placement: str, served: ServedRecommender, *, where: str) -> None:

@@ -27,6 +27,7 @@ from models.ranking.slate.diversity import CategorySimilarity, scale_to_relevanc
 from models.ranking.slate.merchandising_rules import (
     BoundRule,
     Pin,
+    Rule,
     RuleBook,
     RuleSet,
     describe_effects,
@@ -202,6 +203,13 @@ class SlateBuilder:
         orders = np.nan_to_num(columns.get("orders_1w", missing))
         seen = np.maximum(views + orders, 0.0).astype(np.float64)
         self._novelty = 1.0 / (1.0 + np.log1p(seen))
+        self._one_per_family: tuple[BoundRule, ...] = ()
+        if (catalogue.families >= 0).any():
+            everything = np.ones(catalogue.n_items, bool)
+            rule = Rule("at_most", n=1, per="family_id")
+            self._one_per_family = (
+                BoundRule("fold_families", rule, everything, group=catalogue.families),
+            )
 
     def build(
         self,
@@ -252,6 +260,8 @@ class SlateBuilder:
     ) -> _SlateRequest:
         at = query.at or query.history.as_of
         rules = self._book.find_valid(placement.rules, query.zone, at)
+        if query.fold_families:
+            rules += self._one_per_family
         allowed = context.eligible
         if rules:
             allowed = allowed & ~find_hidden(rules, self._catalogue.n_items)
