@@ -191,10 +191,15 @@ class ServedModels:
         """
         current, kept = self.recommender(), self._other_recommender
         if kept and kept.version.version == version.version and kept.items is current.items:
-            return kept.with_rules(self._sets)
-        model = self._loader.load_for_preview(version)
-        recommender = build_recommender(model, current.items, self._placements, self._sets)
-        other = ServedRecommender(recommender, current.items, version, current.zones)
+            if kept.rules is self._sets:
+                return kept
+            other = kept.with_rules(self._sets)
+        else:
+            model = self._loader.load_for_preview(version)
+            recommender = build_recommender(model, current.items, self._placements, self._sets)
+            other = ServedRecommender(
+                recommender, current.items, version, current.zones, self._sets
+            )
         self._other_recommender = other
         return other
 
