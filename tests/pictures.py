@@ -71,6 +71,7 @@ def build_shop(root: Path) -> ShopProcess:
     name_items(tables / "items.parquet")
     process.run("import", str(tables))
     process.run("features", "materialize")
+    process.run("train", "recommendations", refused=True)
     process.run("train", "demand", "--set", "fit.trees.n_trees=60", refused=True)
     process.run("train", "pricing", refused=True)
     process.run("prices", "suggest")
@@ -117,6 +118,8 @@ def take_pictures(browser: Browser, shop: ConsoleShop, out: Path) -> None:
     take("ben", "/live", "live", wait_for("Roll back"))
     take("ben", "/rules", "rules", wait_for("Largest change"))
     take("anna", "/prices/propose", "propose", check_percent)
+    take("anna", "/promotions/new", "promotion", look_at_promotion)
+    take("ben", "/slates", "slates", try_rule)
 
 
 def wait_for(text: str) -> Callable[[Page], None]:
@@ -161,6 +164,38 @@ def check_percent(page: Page) -> None:
     page.get_by_role("button", name="Check").last.click()
     page.get_by_role("button", name=re.compile("File \\d+ prices")).wait_for()
     page.set_viewport_size({"width": 1280, "height": 1200})
+
+
+def look_at_promotion(page: Page) -> None:
+    """Look at a promotion that is too deep for the margin rule."""
+    page.get_by_label("Name", exact=True).fill("Olive oil week")
+    page.get_by_label("Share taken off, %").fill("48")
+    page.get_by_label("Items: title or id").fill("Olive oil, organic")
+    page.get_by_role("option").first.click()
+    page.keyboard.press("Escape")
+    page.get_by_label("Begins").fill("2023-07-24T00:00")
+    page.get_by_label("Ends").fill("2023-07-31T00:00")
+    page.get_by_role("button", name="Look at it").click()
+    page.get_by_text("margin floor").first.wait_for()
+    page.set_viewport_size({"width": 1280, "height": 1200})
+    page.evaluate("window.scrollTo(0, 0)")
+
+
+def try_rule(page: Page) -> None:
+    """Try a rule that shows coffee first, beside the slate as it is served."""
+    page.get_by_role("button", name="Add a rule").click()
+    form = page.get_by_role("dialog", name="New rule")
+    form.get_by_label("Name of the rule").fill("coffee_first")
+    form.get_by_label("Rank, from 1").fill("1")
+    form.get_by_label("Items (title or id)").fill("Ground coffee")
+    page.get_by_role("option").first.click()
+    page.keyboard.press("Escape")
+    form.get_by_role("button", name="Continue").click()
+    page.get_by_role("button", name="Try").click()
+    page.get_by_role("heading", name="With this draft").wait_for()
+    page.set_viewport_size({"width": 1280, "height": 1250})
+    heading = page.get_by_role("heading", name="Change a set of rules")
+    heading.evaluate("element => { element.scrollIntoView(); window.scrollBy(0, -64); }")
 
 
 if __name__ == "__main__":

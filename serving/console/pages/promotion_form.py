@@ -192,8 +192,10 @@ class _PromotionForm:
         if checked.problems:
             with ui.element("div").classes("problem").props("role=alert"):
                 ui.label(texts.get("promotions.against")).classes("problem-title")
+                titles = {item.item_id: item.title or item.item_id for item in draft.items}
                 for problem in checked.problems[:_SHOWN_PROBLEMS]:
-                    ui.label(str(problem))
+                    title = titles.get(problem.item_id, problem.item_id)
+                    ui.label(f"{title}: {problem.why}" if title else problem.why)
                 if len(checked.problems) > _SHOWN_PROBLEMS:
                     ui.label(texts.get("bulk.more", n=len(checked.problems) - _SHOWN_PROBLEMS))
         else:
