@@ -200,6 +200,28 @@ class Settings(BaseSettings):
         description="What must be answered before /readyz is 200, of recommendations, forecasts "
         "and prices, with commas between them; what has a champion, or prices, if unset",
     )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins whose pages may call the addresses for browsers, with commas between "
+        "them: https://shop.example.com; pages of the server's own origin alone if unset",
+    )
+    public_attributes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Extra columns of the catalogue that a publishable key may read and filter by, "
+        "with commas between them: color,material; none if unset",
+    )
+    browser_secret: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Secret that signs the proofs of browsers, 32 characters or more; the same on "
+        "all machines of a shop. One in the state folder if unset",
+    )
+    browser_requests_per_minute: int = Field(
+        600,
+        ge=1,
+        description="Requests of one address with a publishable key in a minute, for each worker; "
+        "more are answered with 429",
+    )
     max_inflight: int = Field(
         64, ge=1, description="Requests in flight before the server sheds load"
     )
@@ -229,7 +251,14 @@ class Settings(BaseSettings):
             )
         return engine
 
-    @field_validator("serves", "webhook_targets", "webhook_networks", mode="before")
+    @field_validator(
+        "serves",
+        "webhook_targets",
+        "webhook_networks",
+        "cors_origins",
+        "public_attributes",
+        mode="before",
+    )
     @classmethod
     def _read_names(cls, given: str | Sequence[str]) -> Sequence[str]:
         """Return the names of a text: JSON, or names with commas between them."""
@@ -254,6 +283,16 @@ class Settings(BaseSettings):
                     f"{target!r} is no target; write https://HOST or https://HOST:PORT"
                 )
         return targets
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not re.fullmatch(r"https?://[^/\s@?#*]+", origin):
+                raise ValueError(
+                    f"{origin!r} is no origin; write https://HOST or https://HOST:PORT"
+                )
+        return origins
 
     @field_validator("webhook_networks")
     @classmethod

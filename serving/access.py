@@ -14,6 +14,7 @@ from features.contracts.errors import Forbidden
 SCOPES = (
     "storefront",
     "events",
+    "browser",
     "catalogue",
     "pricing.read",
     "pricing.propose",

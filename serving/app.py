@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from configs.settings import Settings
 from serving.audit import api as audit
+from serving.browser import api as browser
 from serving.catalogue import api as catalogue
 from serving.effects import api as effects
 from serving.events import api as events
@@ -24,6 +25,7 @@ from serving.experiments import api as experiments
 from serving.forecasts import api as forecasts
 from serving.http import health, metrics
 from serving.http.connections import REQUEST_SECONDS
+from serving.http.cross_origin import CrossOrigin
 from serving.http.dependencies import provide
 from serving.http.documentation import add_documentation
 from serving.http.errors import PROBLEMS, add_error_handlers
@@ -59,6 +61,7 @@ ROUTERS = (
     merchandising.router,
     events.router,
     catalogue.router,
+    browser.router,
     prices.router,
     what_if.router,
     promotions.router,
@@ -135,6 +138,9 @@ def create_app(settings: Settings) -> FastAPI:
         request_seconds=settings.request_seconds,
         metrics=counters,
     )
+    if settings.cors_origins:
+        # The outermost: a preflight carries no key.
+        app.add_middleware(CrossOrigin, origins=settings.cors_origins)
     return app
 
 

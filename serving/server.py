@@ -16,6 +16,7 @@ from features.contracts.clock import Clock
 from features.online.online_store import OnlineHistories
 from models.registry import Registry
 from serving.audit.service import AuditService
+from serving.browser.service import BrowserService
 from serving.catalogue.service import CatalogueService
 from serving.catalogue.writes import CatalogueWriter
 from serving.conditions import Conditions
@@ -110,6 +111,7 @@ class Server:
     inventory: InventoryService
     catalogue: CatalogueService
     catalogue_writer: CatalogueWriter
+    browser: BrowserService
     keys: KeyService
     people: PeopleService
     sessions: SessionService
@@ -152,6 +154,7 @@ class Server:
             self.slate_trials,
             self.events,
             self.catalogue_writer,
+            self.browser,
             self.prices,
             self.price_desk,
             self.proposals,

@@ -28,6 +28,8 @@ from features.prices.currencies import check_currencies
 from features.prices.ledger import Ledger
 from models.registry import NAMES, Registry
 from serving.audit.service import AuditService
+from serving.browser.service import AddressLimits, BrowserService
+from serving.browser.tokens import BrowserTokens
 from serving.catalogue.service import CatalogueService
 from serving.catalogue.writes import CatalogueWriter
 from serving.conditions import Conditions
@@ -200,6 +202,15 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         ),
         slate_trials=SlateTrialService(recommendations, lambda: served_models.rules),
         events=events,
+        browser=BrowserService(
+            settings=settings,
+            clock=clock,
+            tokens=BrowserTokens(settings, system_clock),
+            limits=AddressLimits(settings.browser_requests_per_minute),
+            live=live,
+            recommendations=recommendations,
+            events=events,
+        ),
         prices=prices,
         price_desk=price_desk,
         proposals=proposals,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from features.contracts.errors import BadInput
 from serving.access import SCOPES
 from serving.cli.output import (
     JsonOption,
@@ -18,7 +19,7 @@ from serving.cli.output import (
     write_secret,
 )
 from serving.cli.shop import Shop
-from serving.keys.service import KeyService
+from serving.keys.service import PUBLIC_SCOPE, KeyService
 
 app = typer.Typer(help="API keys and their scopes", no_args_is_help=True)
 
@@ -31,6 +32,11 @@ def create(
 ) -> None:
     """Make a key. It is shown this once; only its hash is kept."""
     scopes = [text.strip() for text in scope.split(",") if text.strip()]
+    if PUBLIC_SCOPE in scopes and len(set(scopes)) > 1:
+        raise BadInput(
+            f"everybody can read a key with the scope {PUBLIC_SCOPE}: it has no other scope",
+            hint="Make two keys",
+        )
     made = _key_service(Shop()).create(name, scopes)
     if json:
         print_json({"key": made.key, "id": made.record.id, "scopes": list(made.record.scopes)})

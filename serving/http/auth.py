@@ -27,6 +27,7 @@ OPEN_ROUTES = (
     ("GET", "/v1/sessions/openid/callback"),
 )
 _IDENTITY = "shopwright.identity"
+_FOR_BROWSERS = "/v1/browser/"
 Found = TypeVar("Found")
 
 
@@ -65,18 +66,27 @@ async def _read_identity(request: Request) -> Caller | ActiveSession:
     """Return the key or the session of a request, which is looked up once."""
     identity: Caller | ActiveSession | None = request.scope.get(_IDENTITY)
     if identity is None:
-        if request.headers.get("authorization"):
-            identity = await _identify_key(request)
+        key = _read_public_key(request)
+        if key is not None or request.headers.get("authorization"):
+            identity = await _identify_key(request, key)
         else:
             identity = await _identify_session(request)
         request.scope[_IDENTITY] = identity
     return identity
 
 
-async def _identify_key(request: Request) -> Caller:
-    scheme, _, key = request.headers["authorization"].partition(" ")
-    key = key.strip()
-    if scheme.lower() != "bearer" or not key:
+def _read_public_key(request: Request) -> str | None:
+    """Return the key in the query of an address for browsers: a beacon sends no header."""
+    if not request.url.path.startswith(_FOR_BROWSERS) or "authorization" in request.headers:
+        return None
+    return request.query_params.get("key")
+
+
+async def _identify_key(request: Request, key: str | None) -> Caller:
+    if key is None:
+        scheme, _, given = request.headers["authorization"].partition(" ")
+        key = given.strip() if scheme.lower() == "bearer" else ""
+    if not key:
         raise Unauthorized("no API key", hint="Send the header: Authorization: Bearer KEY")
     keys = service_of(request, KeyService)
     # A cached key costs no thread: the event loop answers it at once.

@@ -20,6 +20,7 @@ from serving.database.audit_log import OPERATOR, AuditEntry, AuditLog
 from serving.keys.repository import KeyRecord, Keys
 
 PREFIX_LENGTH = 10
+PUBLIC_SCOPE = "browser"
 # How long a caller is cached: a revoked key stops working in every process within this time.
 CACHE_SECONDS = 5.0
 # How long after that it is still accepted while the database does not answer.
@@ -62,7 +63,9 @@ class KeyService:
         for scope in scopes:
             if scope not in SCOPES:
                 raise UnknownName(scope, SCOPES, kind="scope")
-        key = f"sw_{secrets.token_urlsafe(32)}"
+        # A publishable key can be told from a secret one by its first letters.
+        kind = "pub" if tuple(scopes) == (PUBLIC_SCOPE,) else "sw"
+        key = f"{kind}_{secrets.token_urlsafe(32)}"
         record = KeyRecord(
             id=f"key_{secrets.token_hex(6)}",
             name=name.strip(),

@@ -199,7 +199,8 @@ class PageRequest(_Request):
             own: dict[str, object] = {"placement": placement}
         else:
             own = placement.model_dump(exclude_none=True)
-        return RecommendationRequest.model_validate(self.model_dump(exclude={"placements"}) | own)
+        shared = self.model_dump(include=set(RecommendationRequest.model_fields))
+        return RecommendationRequest.model_validate(shared | own)
 
 
 class RankRequest(_Request):
