@@ -7,6 +7,7 @@ what an import or a write over HTTP stored at the next call. It loads no analyti
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,10 +21,13 @@ import pyarrow.compute as pc
 
 from configs.settings import Settings
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array, ObjectArray
+from features.contracts.errors import Damaged
 from features.contracts.manifest import read_segments, stamp_manifest
 from features.contracts.recommendations import ItemFeatures
 from features.contracts.tables import ATTRIBUTES, DEFAULT_ZONE, ITEMS, STOCK
 from features.facts.stored_columns import read_segment_columns
+
+log = logging.getLogger(__name__)
 
 _DAY = timedelta(days=1)
 _N_KEPT = 8  # alignments, and stock of zones
@@ -245,8 +249,13 @@ class LiveCatalogue:
         if items != state.items.segments:
             state = replace(state, items=LiveItems(self._folder, items))
         if stock != self._stock_segments:
-            counts = _merge_counts([_read_counts(self._folder, segment) for segment in stock])
-            state, self._stock_segments = replace(state, counts=counts), stock
+            try:
+                counts = _merge_counts([_read_counts(self._folder, segment) for segment in stock])
+            except Damaged as error:  # the counts of before are better than no slates
+                log.warning("%s; the counts read before stay", error)
+            else:
+                state = replace(state, counts=counts)
+            self._stock_segments = stock
         self._state = state
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Response
@@ -15,6 +15,7 @@ from features.contracts.money import to_major
 from features.contracts.tables import ATTRIBUTES, ITEMS, Kind
 from features.sources.given_rows import RefusedRow
 from serving.catalogue.writes import MAX_ROWS, CatalogueWriter, StockResult, WriteResult
+from serving.field_types import Id
 from serving.http.auth import Caller, require
 from serving.http.bodies import LargeBodyRoute
 from serving.http.dependencies import inject
@@ -116,14 +117,14 @@ class ItemResponse(BaseModel):
 
 
 @router.get("/items/{item_id}")
-def get_item(writer: Writer, _caller: Keeper, item_id: str) -> ItemResponse:
+def get_item(writer: Writer, _caller: Keeper, item_id: Id) -> ItemResponse:
     """The item as it is stored."""
     return _describe_item(writer.find(item_id), writer.settings.currency)
 
 
 @router.put("/items/{item_id}", response_model=ItemResponse)
 def put_item(
-    writer: Writer, caller: Keeper, write: Write, item_id: str, body: ItemRequest
+    writer: Writer, caller: Keeper, write: Write, item_id: Id, body: ItemRequest
 ) -> Response:
     """Makes the item, or replaces all of its columns. 422 where a value is bad, 409 where the
     stored row has a later `updated_at`."""
@@ -133,7 +134,7 @@ def put_item(
 
 @router.patch("/items/{item_id}", response_model=ItemResponse)
 def patch_item(
-    writer: Writer, caller: Keeper, write: Write, item_id: str, body: ItemRequest
+    writer: Writer, caller: Keeper, write: Write, item_id: Id, body: ItemRequest
 ) -> Response:
     """Changes the columns that are given; null empties one."""
     row = _read_row(item_id, body)
@@ -141,7 +142,7 @@ def patch_item(
 
 
 @router.delete("/items/{item_id}", response_model=ItemResponse)
-def delete_item(writer: Writer, caller: Keeper, write: Write, item_id: str) -> Response:
+def delete_item(writer: Writer, caller: Keeper, write: Write, item_id: Id) -> Response:
     """Takes the item off sale: its `status` becomes archived. Its sales and prices keep its
     name."""
     return _write_one(writer, caller, write, item_id, lambda: writer.archive(item_id))
@@ -219,12 +220,12 @@ def _write_one(
 
 
 def _describe_item(
-    row: Mapping[str, Any], currency: str, change: str | None = None, notes: Sequence[str] = ()
+    row: Mapping[str, object], currency: str, change: str | None = None, notes: Sequence[str] = ()
 ) -> ItemResponse:
-    values: dict[str, object] = json.loads(row[ATTRIBUTES] or "{}")
+    values: dict[str, object] = json.loads(str(row[ATTRIBUTES] or "{}"))
     for column in ITEMS.columns:
         value = row[column.stored_name]
-        if column.kind is Kind.MONEY and value is not None:
+        if column.kind is Kind.MONEY and isinstance(value, int):
             value = to_major(value, currency)
         values[column.name] = value
     return ItemResponse.model_validate({**values, "change": change, "notes": list(notes)})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import ibis
 import sqlalchemy as sa
@@ -211,17 +210,20 @@ def _read_catalogue(facts: Facts, settings: Settings, now: datetime) -> Iterator
 
 
 def _make_catalogue_prices(
-    rows: Sequence[Mapping[str, Any]], settings: Settings, now: datetime
+    rows: Sequence[Mapping[str, object]], settings: Settings, now: datetime
 ) -> Iterator[NewPrice]:
     zones = list_own_currency_zones(settings)
     for row in filter(is_storable, rows):
+        price = row["list_price_minor"]
+        if not isinstance(price, int):
+            continue
         for zone in zones:
             yield NewPrice(
-                item_id=row["item_id"],
+                item_id=str(row["item_id"]),
                 zone=zone,
                 valid_from=now,
-                list_price_minor=row["list_price_minor"],
-                offer_price_minor=row["list_price_minor"],
+                list_price_minor=price,
+                offer_price_minor=price,
                 currency=settings.zone(zone).currency,
                 source=PriceSource.IMPORTED,
                 recorded_at=now,

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from features.facts.facts import Facts
+from features.online import live_catalogue
 from features.online.materialize import materialize
 from serving.app import create_app
 from serving.cli.main import app as command_line
@@ -236,6 +237,23 @@ def test_counts_are_checked_like_those_of_a_file(served):
         (2, "at lies in the future"),
     ]
     assert "not in the catalogue" in answer["notes"][0]
+
+
+def test_an_id_is_cleaned_like_that_of_a_file(served):
+    made = send(served, "PUT", "/v1/items/%20cafe%CC%81%20", SHIRT)
+    assert (made.status_code, made.json()["item_id"]) == (200, "caf\u00e9")
+
+
+def test_a_damaged_segment_of_stock_takes_no_slate(served):
+    send(served, "PUT", "/v1/stock", {"stock": [{"item_id": "wine", "on_hand": 0}]})
+    assert "wine" not in ids(served)
+    send(served, "PUT", "/v1/stock", {"stock": [{"item_id": "beer", "on_hand": 0}]})
+    for segment in (served.settings.home / "tables" / "stock").glob("*.parquet"):
+        segment.write_bytes(b"damaged")
+    live_catalogue._read_counts.cache_clear()
+    slate = ids(served)
+    assert "wine" not in slate
+    assert "beer" in slate
 
 
 def test_many_counts_leave_few_segments(served):
