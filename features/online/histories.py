@@ -18,7 +18,7 @@ from features.contracts.arrays import Int64Array, ObjectArray
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from features.contracts.visits import Action, find_latest_visit
-from features.online.visits import ACTION_KINDS, to_milliseconds
+from features.online.past_visits import ACTION_KINDS, to_milliseconds
 from features.pipelines import item, user
 from features.pipelines.feature_constants import AFFINITY, ALL_ZONES
 from features.pipelines.user_item import (

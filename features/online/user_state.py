@@ -24,7 +24,7 @@ from features.contracts.categories import prefix
 from features.contracts.histories import UserHistory
 from features.contracts.tables import DEFAULT_ZONE, VIEW_TYPES, EventType
 from features.contracts.visits import Action, Visit, find_latest_visit
-from features.online.visits import ACTION_KINDS, count_milliseconds
+from features.online.past_visits import ACTION_KINDS, count_milliseconds
 from features.pipelines.feature_constants import (
     AFFINITY,
     MAX_VIEWED,

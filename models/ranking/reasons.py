@@ -18,7 +18,7 @@ from models.ranking.catalogue import Catalogue
 from models.ranking.columns import column_names, make_columns
 from models.ranking.model import TASKS, RankingTask, RecommendationModel
 from models.ranking.scored_items import ScoredItems
-from models.ranking.scorers.visit import VisitScorer
+from models.ranking.scorers.next_items import VisitScorer
 from models.ranking.slate.builder import DraftSlate
 from models.ranking.visit_candidates import BoundVisit
 from models.ranking.visitor import Visitor

@@ -32,11 +32,11 @@ from models.ranking.scorers.bought_together import BoughtTogetherScorer
 from models.ranking.scorers.buy_again import BuyAgainScorer
 from models.ranking.scorers.candidate_ranking import CandidateRanking
 from models.ranking.scorers.given_list import GivenListScorer, append_unknown_items
+from models.ranking.scorers.next_items import VisitScorer
 from models.ranking.scorers.popularity import FixedListScorer, make_fixed_lists
 from models.ranking.scorers.ranked import RankedScorer
 from models.ranking.scorers.scorer import Scorer, ScoringRequest
 from models.ranking.scorers.similar import SimilarScorer
-from models.ranking.scorers.visit import VisitScorer
 from models.ranking.slate.builder import DraftSlate, SlateBuilder, SlateContext
 from models.ranking.slate.long_tail import (
     LongTail,

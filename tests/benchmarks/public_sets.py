@@ -31,7 +31,7 @@ from features.contracts.recommendations import RecommendationQuery
 from features.contracts.visits import Visits
 from features.facts.facts import Facts
 from features.online.materialize import materialize
-from features.online.visits import compute_offline_visits
+from features.online.past_visits import compute_offline_visits
 from features.sources.folder import import_folder
 from models.registry import Registry
 from serving.cli.evaluate import print_evaluation

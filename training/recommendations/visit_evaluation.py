@@ -12,7 +12,7 @@ from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, RecommendationQuery
 from features.contracts.visits import Visit, Visits
-from features.online.visits import EPOCH
+from features.online.past_visits import EPOCH
 from models.ranking.model import Policy, RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender

@@ -13,7 +13,7 @@ from features.contracts.errors import TooLittleData
 from features.contracts.seeds import generator
 from features.contracts.visits import Visits
 from features.online.histories import compute_offline_items
-from features.online.visits import compute_offline_visits
+from features.online.past_visits import compute_offline_visits
 from models.ranking.model import RecommendationModel
 from training.non_inferiority import UnitValues
 from training.recommendations.snapshots import TrainingContext

@@ -14,7 +14,7 @@ from features.contracts.recommendations import ItemFeatures
 from features.contracts.seeds import generator
 from features.contracts.visits import CARTED, Visits
 from features.online.histories import compute_offline_items
-from features.online.visits import EPOCH, count_milliseconds
+from features.online.past_visits import EPOCH, count_milliseconds
 from models.ranking.catalogue import Catalogue
 from models.ranking.lambdarank import Ranker, fit_ranker
 from models.ranking.model import Policy, RankingTask, RecommendationModel

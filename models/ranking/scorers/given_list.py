@@ -10,8 +10,8 @@ from features.contracts.recommendations import Reason, RecommendationQuery, Scor
 from models.ranking.catalogue import Catalogue
 from models.ranking.scored_items import ScoredItems
 from models.ranking.scorers.candidate_ranking import CandidateRanking
+from models.ranking.scorers.next_items import VisitScorer
 from models.ranking.scorers.scorer import ScoringRequest
-from models.ranking.scorers.visit import VisitScorer
 
 
 class GivenListScorer:

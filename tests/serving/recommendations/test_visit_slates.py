@@ -14,7 +14,7 @@ from configs.settings import Settings
 from features.contracts.recommendations import RecommendationQuery
 from features.facts.facts import Facts
 from features.online.materialize import materialize
-from features.online.visits import compute_offline_visits
+from features.online.past_visits import compute_offline_visits
 from models.registry import Registry
 from tests.shops.browsed_shop import (
     CONFIG,

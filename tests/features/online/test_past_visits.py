@@ -14,8 +14,8 @@ from configs.settings import Settings
 from features.contracts.visits import Visit
 from features.facts.facts import Facts
 from features.online.histories import compute_offline_histories
+from features.online.past_visits import compute_offline_visits
 from features.online.user_state import Categories, UserState
-from features.online.visits import compute_offline_visits
 from tests.shops.event_tables import make_table
 
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
