@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 import string
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import serving.console.texts
+from features.contracts.recommendations import Reason
+from models.ranking.model import Policy
+from models.ranking.slate.merchandising_rules import Action, Per
 from serving.console.texts import LANGUAGES, Text, load_catalogue
 
 CODE = sorted(Path(serving.console.texts.__file__).parent.rglob("*.py"))
@@ -60,3 +64,21 @@ def test_chinese_texts_are_chinese_but_for_names() -> None:
     chinese, english = load_catalogue("zh"), load_catalogue("en")
     same = {key for key, text in chinese.items() if text == english[key] and len(str(text)) > 24}
     assert same == set()
+
+
+def test_every_choice_that_models_offer_has_a_text() -> None:
+    """A page that writes the name of a new one would fail as a whole."""
+    choices = {
+        "slates.policy": get_args(Policy),
+        "slates.reason": tuple(Reason),
+        "slates.action": get_args(Action),
+        "slates.per": get_args(Per),
+    }
+    known = load_catalogue("en")
+    missing = [
+        f"{prefix}_{name}"
+        for prefix, names in choices.items()
+        for name in names
+        if f"{prefix}_{name}" not in known
+    ]
+    assert missing == []
