@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from features.contracts.arrays import Int8Array, Int64Array, ObjectArray
+
+if TYPE_CHECKING:
+    from features.contracts.histories import UserHistory
 
 SILENCE_MS = 30 * 60 * 1000
 MAX_ACTIONS = 60  # of a visitor that are kept, the latest
@@ -90,13 +93,25 @@ class Visits:
         )
 
     def first_of(self, visit: int, n: int) -> Visit:
-        """Return the first `n` actions of a visit, as a history holds them."""
-        actions = slice(self.starts[visit], self.starts[visit] + n)
+        """Return the first `n` actions of a visit, of these the latest MAX_ACTIONS, as a history
+        holds them."""
+        end = self.starts[visit] + n
+        actions = slice(max(self.starts[visit], end - MAX_ACTIONS), end)
         return Visit(
             tuple(self.item_ids[self.items[actions]][::-1].tolist()),
             tuple(self.kinds[actions][::-1].tolist()),
             tuple(self.at_ms[actions][::-1].tolist()),
         )
+
+
+def find_purchases(history: UserHistory) -> Visit:
+    """Return the latest MAX_ACTIONS distinct items bought as if they were one visit.
+
+    By the last purchase of each; those of one instant by item_id.
+    """
+    order = np.lexsort((history.item_ids, history.last_at))[::-1][:MAX_ACTIONS]
+    at_ms = (history.last_at[order] * 1000).tolist()
+    return Visit(tuple(history.item_ids[order].tolist()), (VIEWED,) * len(order), tuple(at_ms))
 
 
 def find_latest_visit(actions: Sequence[Action]) -> Visit:

@@ -20,13 +20,15 @@ from models.retrieval.visit_sources import VisitSources
 KIND = "recommendations"
 
 # "ranker" learns from candidates of all sources; "buy_again" is decayed frequency with popularity
-# behind it; "association" is the rules between items alone; the others are sources of a visit.
+# behind it; "association" is the rules between items alone; "sequence" learns from the order of
+# purchases; the others are sources of a visit.
 Policy = Literal[
-    "ranker", "buy_again", "association", "session_knn", "sequential_rules", "co_views"
+    "ranker", "buy_again", "association", "sequence", "session_knn", "sequential_rules", "co_views"
 ]
-RankingTask = Literal["all", "new", "cart", "visit"]
+RankingTask = Literal["all", "new", "cart", "visit", "sequence"]
 # The tasks that every model has, of which one without rankers ranks by rule; "cart" takes orders of
-# several items to learn from, and "visit" visits of several looks.
+# several items to learn from, "visit" visits of several looks, and "sequence" buyers who seldom buy
+# the same again.
 TASKS: tuple[RankingTask, ...] = ("all", "new")
 
 
@@ -92,7 +94,8 @@ class RecommendationModel:
     policies       per task, the policy that won at the cut and serves
     calibrations   per task of TASKS, the chances of the sources' scores
     buy_again      scores what is bought again; None: decayed frequency does
-    visit_sources  propose the next items of a visit; None: there were too few visits to learn from
+    visit_sources      propose the next items of a visit; None: there were too few visits
+    sequence_sources   propose what is bought next; None: the same things are bought again
     """
 
     retrieval: Retrieval
@@ -104,6 +107,7 @@ class RecommendationModel:
     calibrations: dict[RankingTask, Calibration]
     buy_again: BuyAgain | None = None
     visit_sources: VisitSources | None = None
+    sequence_sources: VisitSources | None = None
 
     @property
     def ranks_purchases(self) -> bool:
@@ -137,6 +141,8 @@ class RecommendationModel:
             self.buy_again.save(folder / "buy_again")
         if self.visit_sources is not None:
             self.visit_sources.save(folder / "visit_sources")
+        if self.sequence_sources is not None:
+            self.sequence_sources.save(folder / "sequence_sources")
         for task, ranker in self.rankers.items():
             ranker.save(folder / f"ranker_{task}.txt")
 
@@ -153,7 +159,7 @@ class RecommendationModel:
             ItemKnn.load(folder / "similar"),
             Association.load(folder / "bought_together"),
         )
-        tasks: tuple[RankingTask, ...] = (*TASKS, "cart", "visit")
+        tasks: tuple[RankingTask, ...] = (*TASKS, "cart", "visit", "sequence")
         rankers = {
             task: Ranker.load(folder / f"ranker_{task}.txt")
             for task in tasks
@@ -169,7 +175,6 @@ class RecommendationModel:
             task: Calibration.from_meta(values) for task, values in meta["calibrations"].items()
         }
         has_buy_again = (folder / "buy_again").exists()
-        has_visits = (folder / "visit_sources").exists()
         return cls(
             retrieval=retrieval,
             candidates=candidates,
@@ -179,5 +184,10 @@ class RecommendationModel:
             policies=meta["policies"],
             calibrations=calibrations,
             buy_again=BuyAgain.load(folder / "buy_again") if has_buy_again else None,
-            visit_sources=VisitSources.load(folder / "visit_sources") if has_visits else None,
+            visit_sources=_load_sources(folder / "visit_sources"),
+            sequence_sources=_load_sources(folder / "sequence_sources"),
         )
+
+
+def _load_sources(folder: Path) -> VisitSources | None:
+    return VisitSources.load(folder) if folder.exists() else None

@@ -23,6 +23,9 @@ from models.ranking.slate.builder import DraftSlate
 from models.ranking.visit_candidates import BoundVisit
 from models.ranking.visitor import Visitor
 
+# Tasks whose items come from the visitor, not from the item on the page.
+_PERSONAL: tuple[RankingTask, ...] = (*TASKS, "visit", "sequence")
+
 
 @dataclass(frozen=True)
 class _SourceReasons:
@@ -109,7 +112,7 @@ class Reasons:
             _name_items_of_visit(items, draft, draft.scored.visit, self._visits)
         else:
             self._name_viewed_items(items, query, visitor, draft)
-        if len(query.context_item_ids) == 1 and draft.scored.task not in TASKS:
+        if len(query.context_item_ids) == 1 and draft.scored.task not in _PERSONAL:
             _name_context_item(items, query.context_item_ids[0])
         if query.explain:
             contributions = self._find_contributions(draft.scored, draft.rows(), items)

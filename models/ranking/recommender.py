@@ -32,7 +32,7 @@ from models.ranking.scorers.bought_together import BoughtTogetherScorer
 from models.ranking.scorers.buy_again import BuyAgainScorer
 from models.ranking.scorers.candidate_ranking import CandidateRanking
 from models.ranking.scorers.given_list import GivenListScorer, append_unknown_items
-from models.ranking.scorers.next_items import VisitScorer
+from models.ranking.scorers.next_items import SequenceScorer, VisitScorer
 from models.ranking.scorers.popularity import FixedListScorer, make_fixed_lists
 from models.ranking.scorers.ranked import RankedScorer
 from models.ranking.scorers.scorer import Scorer, ScoringRequest
@@ -124,6 +124,9 @@ class Recommender:
         self._source = CandidateSource(catalogue, model.retrieval, model.candidates)
         carts = CartSource(catalogue, model.retrieval, model.candidates.cart)
         self._visits = None if model.visit_sources is None else VisitScorer(model, catalogue)
+        self._sequences = (
+            None if model.sequence_sources is None else SequenceScorer(model, catalogue)
+        )
         self._reasons = Reasons(model, catalogue, self._source, carts, self._visits)
         self._builder = SlateBuilder(catalogue, rules)
         self._eligible = EligibleItems(catalogue)
@@ -220,7 +223,7 @@ class Recommender:
             name: placement.restrict_candidates(learnt)
             for name, placement in self.placements.items()
         }
-        return RankedScorer(task, self._catalogue, self._source, ranking, configs)
+        return RankedScorer(task, self._catalogue, self._source, ranking, configs, self._sequences)
 
     def _make_slate_columns(self, visit: _Visit) -> SlateColumns:
         if visit.query.candidate_ids is not None:

@@ -13,6 +13,8 @@ from models.retrieval.buy_again import BuyAgainConfig
 from models.retrieval.ease import EaseConfig
 from models.retrieval.item_knn import ItemKnnConfig
 from models.retrieval.local_ease import LocalEaseConfig
+from models.retrieval.recent_views import RecentViewsConfig
+from models.retrieval.sequential_rules import SequentialRulesConfig
 from models.retrieval.visit_sources import VisitSourcesConfig
 from training.recommendations.baseline_config import BaselinesConfig
 from training.recommendations.carts import CartsConfig
@@ -41,6 +43,42 @@ class VisitsConfig:
     )
 
 
+def _sources_of_purchases() -> VisitSourcesConfig:
+    """Return the sources of purchases: weeks apart, where looks are seconds apart."""
+    return VisitSourcesConfig(
+        next_views=SequentialRulesConfig(max_steps=1, prior=1.0),
+        recent_views=RecentViewsConfig(half_life_days=30.0),
+        candidates={
+            "session_knn": 100,
+            "sequential_rules": 100,
+            "next_views": 100,
+            "co_views": 100,
+            "recent_views": 20,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class SequencesConfig:
+    """What ranks the next purchase of buyers by the order of the ones before.
+
+    min_buyers    of two items or more, from which on there is something to learn
+    max_repeats   share of the orders of an item by who has bought it before, up to which the order
+                  of purchases is looked at: above it, what is bought again matters most
+    max_learnt    buyers, drawn by the seed, that the ranker learns from
+    """
+
+    min_buyers: int = 500
+    max_repeats: float = 0.2
+    max_learnt: int = 20_000
+    sources: VisitSourcesConfig = field(default_factory=_sources_of_purchases)
+    ranker: RankerConfig = field(
+        default_factory=lambda: RankerConfig(
+            n_trees=150, n_leaves=15, min_rows_in_leaf=200, share_features=0.6, share_negatives=0.3
+        )
+    )
+
+
 @dataclass(frozen=True)
 class RecommendationsConfig:
     """Everything that decides a recommendation model.
@@ -65,6 +103,7 @@ class RecommendationsConfig:
     ranker_cart: RankerConfig = field(default_factory=lambda: RankerConfig(share_negatives=0.25))
     carts: CartsConfig = field(default_factory=CartsConfig)
     visits: VisitsConfig = field(default_factory=VisitsConfig)
+    sequences: SequencesConfig = field(default_factory=SequencesConfig)
     baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
 
     def ranker(self, task: RankingTask) -> RankerConfig:
@@ -74,4 +113,5 @@ class RecommendationsConfig:
             "new": self.ranker_new,
             "cart": self.ranker_cart,
             "visit": self.visits.ranker,
+            "sequence": self.sequences.ranker,
         }[task]

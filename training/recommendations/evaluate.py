@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from features.contracts.arrays import Float64Array
@@ -24,6 +25,7 @@ from training.recommendations.baselines import (
 )
 from training.recommendations.evaluation_input import EvaluationInput
 from training.recommendations.method_metrics import SLATE_LENGTH, MethodMetrics
+from training.recommendations.metrics import ndcg
 from training.recommendations.plots import (
     plot_coverage_and_accuracy,
     plot_metric_by_depth,
@@ -98,10 +100,10 @@ class _ModelEvaluator:
         notes: list[str] = []
         for task in tasks:
             self._progress(f"slates of every user, ours of {task} items")
-            ours = self._make_slates(task, "ranker")
-            results[task] = self._compare(task, ours)
+            learnt, ours = self._choose_learnt(task)
+            results[task] = self._compare(task, ours, learnt)
             policies[task] = results[task].policy
-            if policies[task] != "ranker":
+            if policies[task] != learnt:
                 ours = self._make_slates(task, policies[task])
             slates[task] = {user: ours[user] for user in sorted(data.relevant[task])}
             notes += self._make_notes(task, results[task])
@@ -124,8 +126,21 @@ class _ModelEvaluator:
         )
         return data.model.with_policies(policies), evaluation
 
-    def _compare(self, task: RankingTask, ours: UserSlates) -> _TaskResult:
-        """Compare the ranker with every baseline; the simple rule serves where it wins."""
+    def _choose_learnt(self, task: RankingTask) -> tuple[Policy, UserSlates]:
+        """Return the policy of the highest NDCG of those that learn, and its slates."""
+        slates: dict[Policy, UserSlates] = {"ranker": self._make_slates(task, "ranker")}
+        if self._data.model.sequence_sources is not None:
+            slates["sequence"] = self._make_slates(task, "sequence")
+        relevant = self._data.relevant[task]
+        means = {
+            policy: np.mean([ndcg(by_user[user], items, K) for user, items in relevant.items()])
+            for policy, by_user in slates.items()
+        }
+        best = max(slates, key=lambda policy: float(means[policy]))
+        return best, slates[best]
+
+    def _compare(self, task: RankingTask, ours: UserSlates, learnt: Policy) -> _TaskResult:
+        """Compare what learns with every baseline; the simple rule serves where it wins."""
         data = self._data
         slates = {OURS: ours, **self._baselines[task]}
         slate_metrics = SlateMetrics(data, data.relevant[task])
@@ -134,7 +149,7 @@ class _ModelEvaluator:
         scores = methods.ndcg_by_user(K)
         means = {name: float(scores[name].mean()) for name in self._baselines[task]}
         simple_wins = task == "all" and scores[OURS].mean() < means[BUY_AGAIN_RULE]
-        policy: Policy = "buy_again" if simple_wins else "ranker"
+        policy: Policy = "buy_again" if simple_wins else learnt
         comparison = _make_comparison(task, scores, means, tables[0])
         metrics = _collect_metrics(task, methods, comparison.intervals[OURS])
         if task == "all":
@@ -165,7 +180,9 @@ class _ModelEvaluator:
 
     def _make_notes(self, task: RankingTask, result: _TaskResult) -> list[str]:
         notes = []
-        if result.policy != "ranker":
+        if result.policy == "sequence":
+            notes.append(f"the order of purchases ranks {task} items: it beat the ranker here")
+        if result.policy == "buy_again":
             notes.append(
                 f"the ranker of {task} items did not beat the simple rule here; the simple rule "
                 "serves, and the figure above is the ranker's"
@@ -242,7 +259,7 @@ def _find_failed_bar(
     several is ahead of an equal method by chance, so that being behind it alone says nothing.
     """
     name = strongest if task == "all" else EASE
-    served, rival = scores[OURS if policy == "ranker" else BUY_AGAIN_RULE], scores[name]
+    served, rival = scores[BUY_AGAIN_RULE if policy == "buy_again" else OURS], scores[name]
     if served.mean() >= rival.mean():
         return None
     p_value = compute_paired_p_value(served, rival)

@@ -16,6 +16,7 @@ from models.ranking.model import TASKS, Policy, RankingTask, RecommendationModel
 from models.retrieval.buy_again import BuyAgain, BuyAgainConfig, Gaps, fit_buy_again, fit_gaps
 from training.recommendations.cart_rows import make_cart_rows
 from training.recommendations.ranking_rows import Rows, join_rows, make_thinned_rows
+from training.recommendations.sequence_training import fit_sequences
 from training.recommendations.snapshots import Snapshot, TrainingContext, find_relevant_items
 from training.splits import Window, windows
 
@@ -60,6 +61,7 @@ def fit_models(
                 rows, columns, ranker_config.share_negatives
             )
     buy_again = _fit_buy_again(context, past[0], snapshot)
+    sequences = fit_sequences(context, snapshot, names.item)
     models = []
     for number, seed in enumerate(seeds):
         policies: dict[RankingTask, Policy] = dict.fromkeys(TASKS, "ranker")
@@ -67,18 +69,17 @@ def fit_models(
         cart_ranker = fit_cart_ranker(context, past, names, seed)
         if cart_ranker is not None:
             rankers[number]["cart"], policies["cart"] = cart_ranker, "ranker"
-        models.append(
-            RecommendationModel(
-                retrieval=snapshot.retrieval,
-                candidates=config.candidates,
-                rankers=rankers[number],
-                item_columns=names.item,
-                user_columns=names.user,
-                policies=policies,
-                calibrations=calibrations[number],
-                buy_again=buy_again,
-            )
+        model = RecommendationModel(
+            retrieval=snapshot.retrieval,
+            candidates=config.candidates,
+            rankers=rankers[number],
+            item_columns=names.item,
+            user_columns=names.user,
+            policies=policies,
+            calibrations=calibrations[number],
+            buy_again=buy_again,
         )
+        models.append(model if sequences is None else sequences.attach_to(model))
     return models
 
 

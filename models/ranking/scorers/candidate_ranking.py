@@ -8,7 +8,7 @@ from features.contracts.arrays import Int64Array
 from features.contracts.recommendations import Reason
 from models.ranking.catalogue import Catalogue
 from models.ranking.columns import make_columns
-from models.ranking.model import RankingTask, RecommendationModel
+from models.ranking.model import Policy, RankingTask, RecommendationModel
 from models.ranking.reasons import Reasons
 from models.ranking.scored_items import ScoredItems
 from models.ranking.scorers.buy_again_rule import score_by_buy_again_rule
@@ -37,7 +37,7 @@ class CandidateRanking:
         n_in_full   of the candidates this many go through every tree of the ranker; None: all
         """
         visitor = request.visitor
-        if (request.policy or self._model.policies[task]) == "buy_again":
+        if self.choose_policy(request, task) == "buy_again":
             return self._score_by_rule(visitor, positions)
         if not len(positions):
             return ScoredItems.empty()
@@ -59,6 +59,10 @@ class CandidateRanking:
                 visitor, positions[rows], task, matrix[rows]
             ),
         )
+
+    def choose_policy(self, request: ScoringRequest, task: RankingTask) -> Policy:
+        """Return the policy of the request, else the one that won."""
+        return request.policy or self._model.policies[task]
 
     def _score_by_rule(self, visitor: Visitor, positions: Int64Array) -> ScoredItems:
         decayed_frequency = np.zeros(self._catalogue.n_items)

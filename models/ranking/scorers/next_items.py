@@ -1,10 +1,13 @@
-"""The scorer of visitors of whom only the present visit is known: what they look at next."""
+"""Scorers of what comes next: after the looks of a visit, or after what somebody has bought."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from features.contracts.arrays import Int64Array
 from features.contracts.errors import BadInput
 from features.contracts.recommendations import Reason
+from features.contracts.visits import find_purchases
 from models.ranking.catalogue import Catalogue
 from models.ranking.model import RecommendationModel
 from models.ranking.scored_items import ScoredItems
@@ -14,7 +17,10 @@ from models.ranking.visitor import Visitor
 
 
 class VisitScorer:
-    """Ranks the candidates of a visit, by its ranker or by the source that won against it."""
+    """Ranks what a visitor looks at next, by the ranker of visits or the source that beat it.
+
+    It serves visitors of whom only the present visit is known.
+    """
 
     def __init__(self, model: RecommendationModel, catalogue: Catalogue) -> None:
         if model.visit_sources is None:
@@ -56,3 +62,28 @@ class VisitScorer:
         matrix = self._candidates.make_columns(bound, positions)
         scores = self._model.rankers["visit"].score(matrix)
         return ScoredItems(positions, scores, reasons, matrix=matrix, task="visit", visit=bound)
+
+
+class SequenceScorer:
+    """Ranks what a buyer buys next and has not bought yet, from the order of the purchases."""
+
+    def __init__(self, model: RecommendationModel, catalogue: Catalogue) -> None:
+        if model.sequence_sources is None:
+            raise BadInput("the model knows no order of purchases", hint="Train it on purchases")
+        self._ranker, self._catalogue = model.rankers["sequence"], catalogue
+        self._candidates = VisitCandidates(catalogue, model.sequence_sources)
+
+    def score(self, request: ScoringRequest) -> ScoredItems:
+        """Score the candidates; none where the sources know nothing that was bought."""
+        bound = self._candidates.bind(find_purchases(request.query.history))
+        if bound is None:
+            return ScoredItems.empty()
+        positions = self._candidates.find_candidates(bound)
+        positions = np.setdiff1d(positions, request.visitor.bought)
+        if not len(positions):
+            return ScoredItems.empty()
+        reasons = self._catalogue.general_reasons(positions)
+        reasons[self._candidates.come_from_views(bound, positions)] = Reason.SIMILAR
+        matrix = self._candidates.make_columns(bound, positions)
+        scores = self._ranker.score(matrix)
+        return ScoredItems(positions, scores, reasons, matrix=matrix, task="sequence")

@@ -12,6 +12,7 @@ from models.ranking.catalogue import Catalogue
 from models.ranking.model import CandidateConfig, RankingTask
 from models.ranking.scored_items import ScoredItems
 from models.ranking.scorers.candidate_ranking import CandidateRanking
+from models.ranking.scorers.next_items import SequenceScorer
 from models.ranking.scorers.scorer import ScoringRequest
 from models.ranking.visitor import Visitor
 
@@ -24,7 +25,8 @@ _MIN_IN_FULL = 60
 class RankedScorer:
     """Ranks candidates for a known visitor.
 
-    configs   by placement, how many candidates each source gives
+    configs     by placement, how many candidates each source gives
+    sequences   ranks in its place where the order of purchases says more
     """
 
     def __init__(
@@ -34,8 +36,9 @@ class RankedScorer:
         source: CandidateSource,
         ranking: CandidateRanking,
         configs: Mapping[str, CandidateConfig],
+        sequences: SequenceScorer | None,
     ) -> None:
-        self._task, self._catalogue = task, catalogue
+        self._task, self._catalogue, self._sequences = task, catalogue, sequences
         self._source, self._ranking, self._configs = source, ranking, configs
 
     def score(self, request: ScoringRequest) -> ScoredItems:
@@ -43,6 +46,8 @@ class RankedScorer:
         query, visitor = request.query, request.visitor
         if not visitor.is_known:
             return ScoredItems.empty()
+        if self._ranking.choose_policy(request, self._task) == "sequence" and self._sequences:
+            return self._sequences.score(request)
         config = self._configs[query.placement]
         candidates = self._source.find_candidates(visitor, self._task, config)
         if request.focus is not None:
