@@ -6,7 +6,9 @@ FOLDER holds yoochoose-100k-train.txt and yoochoose-100k-validation.txt (Session
 tab-separated): a week of clicks without a purchase. They are not part of this repository. The model
 is fitted on the sessions of the first file and evaluated at every position of those of the second,
 all items ranked; then N of these sessions are sent to a server over HTTP, whose slates must be
-those of the evaluation. One line per target at the end; it exits with 1 when one is missed.
+those of the evaluation. Where FOLDER holds video-games.txt (user and item of each purchase, in the
+order of time), each buyer's last purchase is predicted too. One line per target at the end; it
+exits with 1 when one is missed.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from features.online.past_visits import compute_offline_visits
 from features.sources.folder import import_folder
 from models.registry import Registry
 from serving.cli.evaluate import print_evaluation
+from tests.benchmarks import bought_once
 from tests.benchmarks.targets import Target, exit_with
 from tests.shops.served_shop import run_shop
 from training.recommendations.config import RecommendationsConfig
@@ -185,6 +188,8 @@ def main() -> None:
         targets = check_next_items(evaluation)
         print(f"fitted and evaluated in {time.monotonic() - started:.0f} s", flush=True)
         targets += check_slates_over_http(shop, options.sessions)
+    if (options.data / bought_once.FILE).exists():
+        targets += bought_once.check_last_purchases(options.data)
     exit_with(targets)
 
 
