@@ -271,7 +271,7 @@ def _summarise_pairs(name: str, n_rows: int, pairs: Sequence[_ValuePair]) -> Com
 def _is_same(left: object, right: object) -> bool:
     """Return whether two values are equal: numbers up to the last digits, NaN as null."""
     if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        if len(left) == len(right) and left and not isinstance(left[0], str):
+        if len(left) == len(right) and left and not isinstance(left[0], str | int):
             return bool(np.allclose(left, right, rtol=_RELATIVE, atol=1e-9))
         return list(left) == list(right)
     left, right = (

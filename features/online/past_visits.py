@@ -51,19 +51,21 @@ def compute_offline_visits(facts: Tables, until: datetime, since: datetime | Non
     from features.pipelines.expressions import before
 
     known = before(select_allowed_events(facts), until)
-    visitor = known.visitor_id.coalesce(known.user_id, known.session_id)
-    known = known.filter(visitor.notnull() & known.event_type.isin(list(ACTION_KINDS)))
+    # A visitor and a user may have the same id.
+    visitor = ("v" + known.visitor_id).coalesce("u" + known.user_id, "s" + known.session_id)
+    known = known.mutate(visitor=visitor)
+    known = known.filter(known.visitor.notnull() & known.event_type.isin(list(ACTION_KINDS)))
     rows = known.select(
         "item_id",
         "event_type",
         "session_id",
         "occurred_at",
-        visitor=known.visitor_id.coalesce(known.user_id, known.session_id),
+        "visitor",
     ).to_pyarrow()
     item_ids, items = np.unique(to_objects(rows["item_id"]), return_inverse=True)
     _, visitors = np.unique(to_objects(rows["visitor"]), return_inverse=True)
     sessions = _number_sessions(rows["session_id"])
-    types = rows["event_type"].combine_chunks().dictionary_encode()
+    types = rows["event_type"].dictionary_encode().unify_dictionaries().combine_chunks()
     codes = np.array([ACTION_KINDS[name] for name in types.dictionary.to_pylist()], np.int8)
     kinds = codes[types.indices.to_numpy()] if rows.num_rows else np.zeros(0, np.int8)
     at_ms = to_milliseconds(rows["occurred_at"])
@@ -92,7 +94,9 @@ def compute_offline_visits(facts: Tables, until: datetime, since: datetime | Non
 
 def _number_sessions(session_ids: pa.ChunkedArray) -> Int64Array:
     """Return a number for each session, -1 without one."""
-    codes = session_ids.combine_chunks().dictionary_encode().indices.fill_null(-1)
+    codes = (
+        session_ids.dictionary_encode().unify_dictionaries().combine_chunks().indices.fill_null(-1)
+    )
     return np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 
@@ -24,8 +25,11 @@ _ENOUGH_BUYERS = 20.0
 _NEVER_AGAIN_RATE = 0.02
 
 
-def add_views(history: UserHistory, context_item_ids: tuple[str, ...]) -> UserHistory:
-    """Return the history with the context items viewed now."""
+def add_views(history: UserHistory, context_item_ids: tuple[str, ...], at: datetime) -> UserHistory:
+    """Return the history with the context items viewed at `at`, the time of the request.
+
+    Features are as of a whole hour; within a visit seconds count.
+    """
     earlier = [
         (item_id, viewed_at)
         for item_id, viewed_at in zip(history.viewed_item_ids, history.viewed_at, strict=True)
@@ -37,7 +41,7 @@ def add_views(history: UserHistory, context_item_ids: tuple[str, ...]) -> UserHi
         history,
         viewed_item_ids=context + tuple(item_id for item_id, _ in earlier),
         viewed_at=(now,) * len(context) + tuple(viewed_at for _, viewed_at in earlier),
-        visit=_extend_visit(history.visit, context, now * 1000),
+        visit=_extend_visit(history.visit, context, int(at.timestamp() * 1000)),
     )
 
 

@@ -109,7 +109,7 @@ class Reasons:
         """
         items = draft.make_items(self._catalogue.items, explain=query.explain)
         if self._visits is not None and draft.scored.visit is not None:
-            _name_items_of_visit(items, draft, draft.scored.visit, self._visits)
+            _name_items_of_visit(items, draft, draft.scored.visit, self._visits, self._catalogue)
         else:
             self._name_viewed_items(items, query, visitor, draft)
         if len(query.context_item_ids) == 1 and draft.scored.task not in _PERSONAL:
@@ -225,13 +225,22 @@ class Reasons:
 
 
 def _name_items_of_visit(
-    items: list[ScoredItem], draft: DraftSlate, visit: BoundVisit, visits: VisitScorer
+    items: list[ScoredItem],
+    draft: DraftSlate,
+    visit: BoundVisit,
+    visits: VisitScorer,
+    catalogue: Catalogue,
 ) -> None:
     """Name the viewed item behind each reason that is a view, where views are all that is known."""
     viewed = [n for n, item in enumerate(items) if item.reason == Reason.BECAUSE_YOU_VIEWED]
     positions = draft.scored.positions[draft.rows()[viewed]]
-    for n, viewed_id in zip(viewed, visits.find_viewed_reasons(visit, positions), strict=True):
-        items[n] = replace(items[n], because_item_id=viewed_id)
+    named = visits.find_viewed_reasons(visit, positions)
+    general = catalogue.general_reasons(positions)
+    for n, viewed_id, reason in zip(viewed, named, general, strict=True):
+        if viewed_id is None:  # no single look stands behind it
+            items[n] = replace(items[n], reason=Reason(reason))
+        else:
+            items[n] = replace(items[n], because_item_id=viewed_id)
 
 
 def _name_context_item(items: list[ScoredItem], context_item_id: str) -> None:

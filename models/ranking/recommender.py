@@ -250,12 +250,17 @@ class Recommender:
         if placement is None:
             raise UnknownName(query.placement, self.placements, kind="placement")
         if query.candidate_ids is None and placement.scorer in LEARNT and query.context_item_ids:
-            query = replace(query, history=add_views(query.history, query.context_item_ids))
+            query = replace(
+                query,
+                history=add_views(
+                    query.history, query.context_item_ids, query.at or query.history.as_of
+                ),
+            )
         return _Visit(query, placement, self._source.make_visitor(query.history, bought))
 
     def _answer(self, visit: _Visit, policy: Policy | None, n_more: int | None = None) -> _Answer:
         query, placement, visitor = visit
-        scorer = self._choose_scorer(query, placement, visitor)
+        scorer = self._choose_scorer(visit, policy)
         focus = None
         if placement.scorer in LEARNT and scorer is not self._visits:
             focus = find_focus(self._catalogue, query.history)
@@ -305,19 +310,18 @@ class Recommender:
         )
         return draft.select(fill_last_places(is_open, given, count, n_head))
 
-    def _choose_scorer(
-        self, query: RecommendationQuery, placement: Placement, visitor: Visitor
-    ) -> Scorer:
+    def _choose_scorer(self, visit: _Visit, policy: Policy | None) -> Scorer:
         """Return the placement's scorer; the personal one where that has nothing to score.
 
         Of whom only the present visit is known, that of visits is the personal one.
         """
+        query, placement, visitor = visit
         name: ScorerName = placement.scorer
         if name in ("similar", "bought_together") and not query.context_item_ids:
             name = "all"
-        if name in LEARNT and self._visits is not None and self._visits.serves(visitor):
+        if name in LEARNT and self._visits is not None and self._visits.serves(visitor, policy):
             return self._visits
-        return self._scorers[name]
+        return self._scorers.get(name, self._scorers["all"])
 
     def _choose_fillers(self, fallback: Fallback) -> list[ScoredItems]:
         """Return what fills a short slate, the placement's fallback first.

@@ -25,6 +25,8 @@ _PRICE_COLUMNS = ("price_to_last", "price_to_mean")
 _MS_PER_MINUTE = 60_000
 # Whatever was viewed, these score alike.
 _NOT_FROM_VIEWS = frozenset({"recent_views"})
+# Items of the category of the latest item that are candidates: a source may know none of them yet.
+_N_POPULAR, _N_NEWEST = 10, 5
 # Viewed items that may be named as the reason of another, the latest.
 _MAX_NAMED = 5
 
@@ -67,8 +69,15 @@ class VisitCandidates:
         self._catalogue, self._sources = catalogue, sources
         self._positions = catalogue.positions(sources.item_ids)
         self._rows = invert_positions(self._positions, catalogue.n_items)
+        self._has_category = catalogue.items.category.astype(str) != ""
+        self._by_category: dict[int, Int64Array] = {}
         missing = np.full(catalogue.n_items, np.nan, np.float32)
         self._price = catalogue.items.columns.get("price_minor", missing)
+
+    def know(self, visit: Visit) -> bool:
+        """Return whether the sources know an item of the visit that is in the catalogue."""
+        positions = (self._catalogue.index.get(item_id, -1) for item_id in visit.item_ids)
+        return any(position >= 0 and self._rows[position] >= 0 for position in positions)
 
     def bind(self, visit: Visit) -> BoundVisit | None:
         """Return the visit with the sources' scores; None where they know none of its items."""
@@ -97,12 +106,27 @@ class VisitCandidates:
         )
 
     def find_candidates(self, bound: BoundVisit) -> Int64Array:
-        """Return distinct positions, ascending: the best of each source, and what was viewed."""
-        parts = [bound.viewed]
+        """Return distinct positions, ascending: the best of each source, what was viewed, and of
+        the category of the latest item the most popular and the newest."""
+        parts = [bound.viewed, self._list_category(int(bound.viewed[0]))]
         for name, scores in bound.scores.items():
             best = self._positions[top_positions(scores, self._sources.candidates[name])]
             parts.append(best[best >= 0])
         return np.unique(np.concatenate(parts))
+
+    def _list_category(self, position: int) -> Int64Array:
+        """Return the items that stand for the category of an item; none without a category."""
+        if not self._has_category[position]:
+            return np.zeros(0, np.int64)
+        code = int(self._catalogue.whole_category[position])
+        if code not in self._by_category:
+            members = np.flatnonzero(self._catalogue.whole_category == code)
+            age = self._catalogue.column("age_days", missing=np.inf)[members]
+            popular = np.argsort(-self._catalogue.popularity[members], kind="stable")
+            newest = np.argsort(age, kind="stable")
+            chosen = np.concatenate([popular[:_N_POPULAR], newest[:_N_NEWEST]])
+            self._by_category[code] = np.unique(members[chosen])
+        return self._by_category[code]
 
     def score_by(self, source: str, bound: BoundVisit) -> Float64Array:
         """Return the scores (n_items,) of one source, 0 where it has nothing to say."""
@@ -111,7 +135,7 @@ class VisitCandidates:
     def make_columns(self, bound: BoundVisit, candidates: Int64Array) -> Float32Array:
         """Return the ranker's input (n_candidates, columns); NaN where unknown."""
         parts = [
-            *(_describe_scores(self._at(scores, candidates)) for scores in bound.scores.values()),
+            *(self._describe_scores(name, bound, candidates) for name in bound.scores),
             self._describe_views(bound, candidates),
             _describe_visit(bound, len(candidates)),
             self._compare_categories(bound, candidates),
@@ -153,6 +177,24 @@ class VisitCandidates:
         rows = self._rows[positions]
         return np.where(rows >= 0, scores[rows], np.float32(0))
 
+    def _describe_scores(
+        self, source: str, bound: BoundVisit, candidates: Int64Array
+    ) -> Float32Array:
+        """Return the scores of a source, their share of its highest, and their rank from 0.
+
+        The rank is among the candidates of the source, NaN behind them: whatever else is scored, an
+        item has the same columns.
+        """
+        scores = bound.scores[source]
+        of_candidates = self._at(scores, candidates)
+        best = top_positions(scores, self._sources.candidates[source])
+        rank = np.full(len(scores), np.nan, np.float32)
+        rank[best] = np.arange(len(best))
+        rows = self._rows[candidates]
+        ranks = np.where(rows >= 0, rank[rows], np.float32(np.nan))
+        share = of_candidates / np.float32(max(float(scores.max(initial=0.0)), 1e-9))
+        return np.stack([of_candidates, share, ranks], axis=1).astype(np.float32)
+
     def _describe_views(self, bound: BoundVisit, candidates: Int64Array) -> Float32Array:
         columns = np.full((len(candidates), len(_VIEWED_COLUMNS)), np.nan, np.float32)
         rows = np.searchsorted(candidates, bound.viewed)
@@ -168,12 +210,12 @@ class VisitCandidates:
     def _compare_categories(self, bound: BoundVisit, candidates: Int64Array) -> Float32Array:
         columns = []
         for codes in self._catalogue.categories:
-            of_views, of_candidates = codes[bound.viewed], codes[candidates]
-            known = of_views[of_views >= 0]
+            of_candidates = codes[candidates]
+            known = codes[bound.viewed[self._has_category[bound.viewed]]]
             counts = np.bincount(known, minlength=int(codes.max(initial=0)) + 1)
             share = counts[of_candidates] / max(len(known), 1)
-            is_last = of_candidates == of_views[0]
-            is_known = of_candidates >= 0
+            is_last = of_candidates == codes[bound.viewed[0]]
+            is_known = self._has_category[candidates] & self._has_category[bound.viewed[0]]
             columns += [np.where(is_known, share, np.nan), np.where(is_known, is_last, np.nan)]
         return np.stack(columns, axis=1).astype(np.float32)
 
@@ -184,15 +226,6 @@ class VisitCandidates:
         last = prices[0] if prices[0] > 0 else np.nan
         price = self._price[candidates]
         return np.stack([price / last, price / mean], axis=1).astype(np.float32)
-
-
-def _describe_scores(scores: Float32Array) -> Float32Array:
-    """Return the scores of a source, their share of the highest, and their rank from 0."""
-    order = np.argsort(-scores, kind="stable")
-    rank = np.empty(len(scores), np.float32)
-    rank[order] = np.arange(len(scores))
-    share = scores / max(float(scores.max(initial=0.0)), 1e-9)
-    return np.stack([scores, share, rank], axis=1).astype(np.float32)
 
 
 def _describe_visit(bound: BoundVisit, n_candidates: int) -> Float32Array:

@@ -21,16 +21,19 @@ CONFIG = RecommendationsConfig(
 
 
 def draw_chain(rng: np.random.Generator) -> list[int]:
-    """Return the items of one visit: most steps go on along the chain, some jump anywhere."""
+    """Return the items of one visit: most steps go on along the chain, some return to an item that
+    was looked at before, some jump anywhere."""
     item = int(rng.integers(N_ITEMS))
     items = [item]
     for _ in range(int(rng.integers(1, 7))):
         draw = rng.random()
-        if draw < 0.6:
+        if draw < 0.5:
             item = (item + N_CHAINS) % N_ITEMS
-        elif draw < 0.75:
+        elif draw < 0.6:
             item = (item - N_CHAINS) % N_ITEMS
         elif draw < 0.9:
+            item = items[int(rng.integers(len(items)))]
+        else:
             item = int(rng.integers(N_ITEMS))
         items.append(item)
     return items

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from features.contracts.errors import BadInput
 from models.ranking.lambdarank import RankerConfig
 from models.ranking.model import Candidates, RankingTask
 from models.retrieval.als import AlsConfig
@@ -25,12 +26,16 @@ class VisitsConfig:
     """What ranks the next items of a visit.
 
     min_visits      of two looks or more, from which on there is something to learn
+    max_looks       a longer visit, as of a robot, is not learnt from
+    max_visits      the latest ones that are learnt from
     share_learnt    of the visits, the last ones, that the ranker learns from
     max_learnt, max_evaluated, n_tuned   next items at most, drawn by the seed: that the ranker
                     learns from, that an evaluation looks at, that sources are tuned on
     """
 
     min_visits: int = 200
+    max_looks: int = 200
+    max_visits: int = 1_000_000
     share_learnt: float = 0.3
     max_learnt: int = 20_000
     max_evaluated: int = 10_000
@@ -41,6 +46,12 @@ class VisitsConfig:
             n_trees=300, n_leaves=31, share_features=0.6, share_negatives=0.3
         )
     )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share_learnt < 1 or self.min_visits < 2:
+            raise BadInput(
+                "share_learnt lies between 0 and 1, and min_visits is at least 2", where="visits"
+            )
 
 
 def _sources_of_purchases() -> VisitSourcesConfig:
@@ -65,11 +76,13 @@ class SequencesConfig:
     min_buyers    of two items or more, from which on there is something to learn
     max_repeats   share of the orders of an item by who has bought it before, up to which the order
                   of purchases is looked at: above it, what is bought again matters most
+    max_items     a buyer of more, as a reseller, is not learnt from
     max_learnt    buyers, drawn by the seed, that the ranker learns from
     """
 
     min_buyers: int = 500
     max_repeats: float = 0.2
+    max_items: int = 200
     max_learnt: int = 20_000
     sources: VisitSourcesConfig = field(default_factory=_sources_of_purchases)
     ranker: RankerConfig = field(

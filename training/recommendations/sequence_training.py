@@ -46,9 +46,12 @@ def fit_sequences(
     config, seed = context.config.sequences, context.settings.seed
     orders = snapshot.interactions.matrix
     share_repeats = 1 - orders.nnz / max(float(orders.sum()), 1.0)
+    if share_repeats > config.max_repeats:
+        return None
     sequences = read_sequences(snapshot.histories)
+    sequences = sequences.select(np.flatnonzero(sequences.lengths() <= config.max_items))
     long_ones = np.flatnonzero(sequences.lengths() > 1)
-    if share_repeats > config.max_repeats or len(long_ones) < config.min_buyers:
+    if len(long_ones) < config.min_buyers:
         return None
     context.progress(f"the order of the purchases of {len(sequences):,} buyers")
     drawn = generator(seed, "sequences to learn from").permutation(len(long_ones))

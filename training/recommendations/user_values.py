@@ -46,7 +46,7 @@ class UserWindow:
         """
         recommender = Recommender(model, self.items, _PLACEMENTS)
         values = {
-            _NAMES[task]: self._measure_users(recommender, model, task)
+            _NAMES[task]: self._measure_users(recommender, task)
             for task in TASKS
             if self.relevant[task]
         }
@@ -54,15 +54,13 @@ class UserWindow:
             values["carts"] = self._measure_carts(recommender, model)
         return values
 
-    def _measure_users(
-        self, recommender: Recommender, model: RecommendationModel, task: RankingTask
-    ) -> UnitValues:
+    def _measure_users(self, recommender: Recommender, task: RankingTask) -> UnitValues:
         relevant = self.relevant[task]
         users = sorted(relevant)
         scores = []
         for user in users:
             query = RecommendationQuery(self.histories[user], task, _K)
-            (slate,) = recommender.recommend([query], policy=model.policies[task])
+            (slate,) = recommender.recommend([query])
             scores.append(ndcg([item.item_id for item in slate.items], relevant[user], _K))
         return UnitValues(
             metric=f"NDCG@{_K} {task} items",

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from features.contracts.arrays import Float32Array, Float64Array, Int64Array
-from features.contracts.visits import Visits
+from features.contracts.visits import MAX_ACTIONS, Visits
 from models.retrieval.co_views import CoViewsConfig, fit_co_views
 from models.retrieval.recent_views import RecentViewsConfig, fit_recent_views
 from models.retrieval.sequential_rules import (
@@ -55,8 +55,11 @@ class AssociationRules:
 
 
 def fit_association_rules(visits: Visits) -> AssociationRules:
-    """Count the pairs of looks of each visit; an item that is looked at twice meets itself."""
-    longest = int(visits.lengths().max(initial=1))
+    """Count the pairs of looks of each visit; an item that is looked at twice meets itself.
+
+    Looks that lie MAX_ACTIONS or more apart are no pair.
+    """
+    longest = min(int(visits.lengths().max(initial=1)), MAX_ACTIONS)
     counts = count_followers(visits, np.ones(longest - 1))
     return AssociationRules((counts + counts.T).tocsr())
 
@@ -69,7 +72,7 @@ def tune_sources(
     sample   the positions of `later`, as pairs of a visit and a number of its actions
     """
     positions = [make_position(later, visit, n) for visit, n in sample]
-    best, _ = _choose(_list_knn_configs(config.session_knn), fit_session_knn, earlier, positions)
+    best = _choose(_list_knn_configs(config.session_knn), fit_session_knn, earlier, positions)
     return replace(config, session_knn=best)
 
 
@@ -88,13 +91,13 @@ def fit_baselines(
     earlier, later = tune_on
     positions = [make_position(later, visit, n) for visit, n in sample]
     # The literature's rules have no prior: without one a rare item's only follower is sure.
-    rules, _ = _choose(
+    rules = _choose(
         [SequentialRulesConfig(steps, 10_000, prior) for steps in _STEPS for prior in (0.0, 5.0)],
         fit_sequential_rules,
         earlier,
         positions,
     )
-    half_life, _ = _choose(
+    half_life = _choose(
         [RecentViewsConfig(days) for days in _HALF_LIVES], fit_recent_views, earlier, positions
     )
     nearest = CoViewsConfig(max_viewed=1)
@@ -140,16 +143,15 @@ def _choose(
     fit: Callable[[Visits, Any], Any],
     earlier: Visits,
     positions: Sequence[Position],
-) -> tuple[Any, float]:
-    """Return the config of the highest MRR on `positions`, and that; the first of equal ones."""
+) -> Any:
+    """Return the config of the highest MRR on `positions`; the first of equal ones."""
     values = [
         float(reciprocal_ranks(rank_targets(fit(earlier, config).score, positions)).mean())
         if positions
         else 0.0
         for config in configs
     ]
-    best = int(np.argmax(values))
-    return configs[best], values[best]
+    return configs[int(np.argmax(values))]
 
 
 def _list_knn_configs(config: SessionKnnConfig) -> list[SessionKnnConfig]:

@@ -120,11 +120,11 @@ def evaluate_visits(
     positions = [make_position(window.visits, *position) for position in window.positions]
     ranks = {name: rank_targets(score, positions) for name, score in baselines.items()}
     ours, policy = window.rank_served(model), model.policies["visit"]
-    single, single_ranks = _find_best_source(ranks)
+    for single in _find_rivals(model, ranks, ours):
+        served = window.rank_served(model.with_policies({**model.policies, "visit": single}))
+        if reciprocal_ranks(served).mean() > reciprocal_ranks(ours).mean():
+            ours, policy = served, single
     notes: tuple[str, ...] = ()
-    if reciprocal_ranks(single_ranks).mean() > reciprocal_ranks(ours).mean():
-        policy = single
-        ours = window.rank_served(model.with_policies({**model.policies, "visit": policy}))
     if policy != "ranker":
         notes = (f"the ranker of visits did not beat {policy} here, which serves",)
     ranks = {OURS: ours, **ranks}
@@ -148,10 +148,17 @@ def evaluate_visits(
     )
 
 
-def _find_best_source(ranks: Mapping[str, Int64Array]) -> tuple[Policy, Int64Array]:
-    """Return the single source of the highest MRR, and its ranks."""
-    best = max(_SINGLE_SOURCES, key=lambda name: float(reciprocal_ranks(ranks[name]).mean()))
-    return _SINGLE_SOURCES[best], ranks[best]
+def _find_rivals(
+    model: RecommendationModel, ranks: Mapping[str, Int64Array], ours: Int64Array
+) -> list[Policy]:
+    """Return the sources of the model of which the baseline of their kind beats what serves."""
+    sources = {} if model.visit_sources is None else model.visit_sources.sources
+    value = reciprocal_ranks(ours).mean()
+    return [
+        policy
+        for name, policy in _SINGLE_SOURCES.items()
+        if policy in sources and reciprocal_ranks(ranks[name]).mean() > value
+    ]
 
 
 def _compare(

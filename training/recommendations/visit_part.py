@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -13,8 +14,7 @@ from features.contracts.errors import TooLittleData
 from features.contracts.seeds import generator
 from features.contracts.visits import Visits
 from features.online.histories import compute_offline_items
-from features.online.past_visits import compute_offline_visits
-from models.ranking.model import RecommendationModel
+from models.ranking.model import Policy, RecommendationModel
 from training.non_inferiority import UnitValues
 from training.recommendations.snapshots import TrainingContext
 from training.recommendations.visit_baselines import Score, fit_baselines
@@ -29,7 +29,8 @@ from training.recommendations.visit_training import (
     count_visits,
     draw_next_items,
     fit_visits,
-    split_at_share,
+    read_visits,
+    split_for_ranker,
     split_visits,
 )
 from training.results import Evaluation, Trained
@@ -51,7 +52,7 @@ def add_visits(
     context: TrainingContext, trained: Trained[RecommendationModel], end: datetime, *, refit: bool
 ) -> Trained[RecommendationModel]:
     """Return the model with what ranks visits, where there are enough before its cut."""
-    visits = compute_offline_visits(context.facts, end)
+    visits = read_visits(context, end)
     evaluated = fit_and_evaluate(context, trained.evaluated, visits, trained.evaluation.cut)
     if evaluated is None:
         return trained
@@ -62,12 +63,17 @@ def add_visits(
     if refit:
         context.progress("refitting on all visits")
         names = trained.served.item_columns
-        served = fit_visits(context, visits, names).attach_to(trained.served)
+        fitted = fit_visits(context, visits, names)
+        served = trained.served if fitted is None else fitted.attach_to(trained.served)
         if evaluated.evaluation is not None:
-            served = served.with_policies({**served.policies, "visit": evaluated.evaluation.policy})
+            served = _with_visit_policy(served, evaluated.evaluation.policy)
 
     def measure(folder: Path | None) -> Mapping[str, UnitValues]:
-        model = evaluated.model if folder is None else RecommendationModel.load(folder)
+        if folder is None:  # what was measured before did not know the visits yet
+            with TemporaryDirectory() as temporary:
+                evaluated.model.save(Path(temporary))
+                return measure(Path(temporary))
+        model = RecommendationModel.load(folder)
         values = dict(trained.measure(folder))
         if evaluated.window.positions:
             values["visits"] = evaluated.window.measure(model)
@@ -86,7 +92,11 @@ def fit_and_evaluate(
     if count_visits(known) < context.config.visits.min_visits:
         return None
     fitted = fit_visits(context, known, model.item_columns)
+    if fitted is None:
+        return None
     model = fitted.attach_to(model)
+    if model.visit_sources is None:
+        return None
     window = _make_window(context, known, later, cut)
     if not window.positions:
         return EvaluatedVisits(model, None, window)
@@ -94,15 +104,22 @@ def fit_and_evaluate(
     rng = generator(context.settings.seed, "bootstrap visits")
     baselines = _fit_baselines(context, known, fitted)
     evaluation = evaluate_visits(window, model, baselines, rng, cut)
-    model = model.with_policies({**model.policies, "visit": evaluation.policy})
-    return EvaluatedVisits(model, evaluation, window)
+    return EvaluatedVisits(_with_visit_policy(model, evaluation.policy), evaluation, window)
+
+
+def _with_visit_policy(model: RecommendationModel, policy: Policy) -> RecommendationModel:
+    """Return the model with another policy of visits, where it has what that needs."""
+    sources = {} if model.visit_sources is None else model.visit_sources.sources
+    if policy not in sources and not (policy == "ranker" and "visit" in model.rankers):
+        return model
+    return model.with_policies({**model.policies, "visit": policy})
 
 
 def evaluate_sessions(
     context: TrainingContext, model: RecommendationModel, end: datetime, cut: datetime
 ) -> Evaluation:
     """Return the evaluation of the protocol "sessions": the visits after `cut` and nothing else."""
-    visits = compute_offline_visits(context.facts, end)
+    visits = read_visits(context, end)
     evaluated = fit_and_evaluate(context, model, visits, cut)
     if evaluated is None or evaluated.evaluation is None:
         raise TooLittleData(
@@ -155,6 +172,6 @@ def _fit_baselines(
     context: TrainingContext, known: Visits, fitted: FittedVisits
 ) -> dict[str, Score]:
     config = context.config.visits
-    tune_on = split_at_share(known, config.share_learnt)
+    tune_on = split_for_ranker(known, config)
     sample = draw_next_items(tune_on[1], config.n_tuned, context.settings.seed, "visits to tune on")
     return fit_baselines(known, tune_on, sample, fitted.config.session_knn)

@@ -14,15 +14,19 @@ from features.contracts.recommendations import ItemFeatures
 from features.contracts.seeds import generator
 from features.contracts.visits import CARTED, Visits
 from features.online.histories import compute_offline_items
-from features.online.past_visits import EPOCH, count_milliseconds
+from features.online.past_visits import EPOCH, compute_offline_visits, count_milliseconds
 from models.ranking.catalogue import Catalogue
 from models.ranking.lambdarank import Ranker, fit_ranker
 from models.ranking.model import Policy, RankingTask, RecommendationModel
 from models.ranking.visit_candidates import VisitCandidates, name_visit_columns
 from models.retrieval.visit_sources import VisitSources, VisitSourcesConfig, fit_visit_sources
+from training.recommendations.config import VisitsConfig
 from training.recommendations.ranking_rows import Rows, RowsBuilder
 from training.recommendations.snapshots import TrainingContext
 from training.recommendations.visit_baselines import tune_sources
+
+# Sources that may serve by themselves, the strongest first.
+SINGLE_SOURCES: tuple[Policy, ...] = ("session_knn", "sequential_rules")
 
 
 class NextItem(NamedTuple):
@@ -41,8 +45,14 @@ class FittedVisits:
     config: VisitSourcesConfig
 
     def attach_to(self, model: RecommendationModel) -> RecommendationModel:
-        """Return the model with these sources and this ranker."""
-        policy: Policy = "session_knn" if self.ranker is None else "ranker"
+        """Return the model with these sources and this ranker; without one a source serves.
+
+        The model stays as it is where there is neither.
+        """
+        policies: tuple[Policy, ...] = SINGLE_SOURCES if self.ranker is None else ("ranker",)
+        policy = next((p for p in policies if p == "ranker" or p in self.sources.sources), None)
+        if policy is None:
+            return model
         rankers: dict[RankingTask, Ranker] = {**model.rankers}
         if self.ranker is not None:
             rankers["visit"] = self.ranker
@@ -82,13 +92,27 @@ def draw_next_items(visits: Visits, n: int, seed: int, purpose: str) -> list[Nex
     return [positions[row] for row in np.sort(chosen)]
 
 
-def fit_visits(context: TrainingContext, visits: Visits, names: tuple[str, ...]) -> FittedVisits:
+def read_visits(context: TrainingContext, end: datetime) -> Visits:
+    """Return the visits before `end` that are learnt from: the latest, without those of robots."""
+    config = context.config.visits
+    visits = compute_offline_visits(context.facts, end)
+    rows = np.flatnonzero(visits.lengths() <= config.max_looks)
+    return visits.select(rows[-config.max_visits :])
+
+
+def fit_visits(
+    context: TrainingContext, visits: Visits, names: tuple[str, ...]
+) -> FittedVisits | None:
     """Fit on visits, in the order of time: the ranker on the last of them.
+
+    None where all of them are of one instant, so that none comes before another.
 
     names   the item features that the ranker sees
     """
     config = context.config.visits
-    earlier, later = split_at_share(visits, config.share_learnt)
+    earlier, later = split_for_ranker(visits, config)
+    if not len(earlier) or not len(later):
+        return None
     seed = context.settings.seed
     context.progress(f"sources of {len(visits):,} visits")
     sample = draw_next_items(later, config.n_tuned, seed, "visits to tune on")
@@ -130,11 +154,11 @@ def _make_rows(
         bound = candidates.bind(visits.first_of(position.visit, position.n))
         if bound is None:
             continue
-        found = candidates.find_candidates(bound)
-        labels = found == targets[target]
+        matches = candidates.find_candidates(bound)
+        labels = matches == targets[target]
         if labels.any():
             kept = labels | (rng.random(len(labels)) < share)
-            rows.add(candidates.make_columns(bound, found)[kept], labels[kept], 1)
+            rows.add(candidates.make_columns(bound, matches)[kept], labels[kept], 1)
     return rows.build()
 
 
@@ -144,9 +168,16 @@ def _find_targets(visits: Visits, positions: list[NextItem]) -> Iterator[int]:
         yield int(visits.items[visits.starts[position.visit] + position.n])
 
 
-def split_at_share(visits: Visits, share: float) -> tuple[Visits, Visits]:
-    """Return the visits before the last `share` of them, and those that began after these ended."""
-    split_ms = visits.ended_at()[int(len(visits) * (1 - share))]
+def split_for_ranker(visits: Visits, config: VisitsConfig) -> tuple[Visits, Visits]:
+    """Return earlier visits, and those that began after these ended: the ranker learns from them.
+
+    They are the last `share_learnt` of the visits, or as many as hold `max_learnt` next items: the
+    nearer the two, the more what the ranker sees is what it will be asked.
+    """
+    n_next = np.cumsum((visits.lengths() - 1)[::-1])
+    n_enough = int(np.searchsorted(n_next, config.max_learnt)) + 1
+    n_later = max(1, min(int(len(visits) * config.share_learnt), n_enough))
+    split_ms = visits.ended_at()[len(visits) - n_later]
     earlier = np.flatnonzero(visits.ended_at() < split_ms)
     return visits.select(earlier), visits.select(np.flatnonzero(visits.began_at() >= split_ms))
 

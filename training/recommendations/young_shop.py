@@ -101,14 +101,17 @@ def train_without_rankers(
 def find_cut(context: TrainingContext, end: datetime) -> datetime:
     """Return where the last part of the time with data begins."""
     times = before(context.facts.read("events"), end).occurred_at
-    first: datetime = times.min().to_pyarrow().as_py()
-    last: datetime = times.max().to_pyarrow().as_py()
+    first: datetime | None = times.min().to_pyarrow().as_py()
+    last: datetime | None = times.max().to_pyarrow().as_py()
+    if first is None or last is None:
+        hint = "Import more history, or choose a later --until"
+        raise TooLittleData(f"there is no event before {end.isoformat()}", hint=hint)
     return last - max((last - first) * _SHARE_TESTED, timedelta(hours=1))
 
 
 def fit_on_views(context: TrainingContext, end: datetime) -> RecommendationModel:
-    """Return the model without rankers, of what visitors viewed together before `end`."""
-    return _fit(context, end, _read_baskets(context, end, EventType.VIEW_ITEM.value))
+    """Return the model without rankers, of what visitors had together before `end`."""
+    return _fit(context, end, _read_baskets(context, end))
 
 
 def _read_baskets(

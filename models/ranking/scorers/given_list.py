@@ -26,7 +26,7 @@ class GivenListScorer:
         """Score the items of the list that the catalogue knows."""
         positions = self._catalogue.positions(np.array(request.query.candidate_ids, object))
         positions = np.unique(positions[positions >= 0])
-        if self._visits is not None and self._visits.serves(request.visitor):
+        if self._visits is not None and self._visits.serves(request.visitor, request.policy):
             scored = self._visits.score_list(request, positions)
             if scored is not None:
                 return scored

@@ -9,7 +9,7 @@ from features.contracts.errors import BadInput
 from features.contracts.recommendations import Reason
 from features.contracts.visits import find_purchases
 from models.ranking.catalogue import Catalogue
-from models.ranking.model import RecommendationModel
+from models.ranking.model import Policy, RecommendationModel
 from models.ranking.scored_items import ScoredItems
 from models.ranking.scorers.scorer import ScoringRequest
 from models.ranking.visit_candidates import BoundVisit, VisitCandidates
@@ -29,11 +29,17 @@ class VisitScorer:
         self._candidates = VisitCandidates(catalogue, model.visit_sources)
         self._policy = model.policies["visit"]
 
-    def serves(self, visitor: Visitor) -> bool:
+    def serves(self, visitor: Visitor, policy: Policy | None) -> bool:
         """Return whether the visit is all that is known: nothing was bought, or nothing is learnt
-        from purchases."""
-        has_visit = bool(visitor.history.visit.item_ids)
-        return has_visit and (not len(visitor.bought) or not self._model.ranks_purchases)
+        from purchases.
+
+        policy   of the request, where it has one: another than that of visits is not theirs
+        """
+        if policy not in (None, "ranker", self._policy):
+            return False
+        if len(visitor.bought) and self._model.ranks_purchases:
+            return False
+        return self._candidates.know(visitor.history.visit)
 
     def score(self, request: ScoringRequest) -> ScoredItems:
         """Score the candidates of the visit; none where the sources know none of its items."""

@@ -13,6 +13,7 @@ import serving.console.texts
 from features.contracts.recommendations import Reason
 from models.ranking.model import Policy
 from models.ranking.slate.merchandising_rules import Action, Per
+from serving.access import SCOPES
 from serving.console.texts import LANGUAGES, Text, load_catalogue
 
 CODE = sorted(Path(serving.console.texts.__file__).parent.rglob("*.py"))
@@ -73,6 +74,7 @@ def test_every_choice_that_models_offer_has_a_text() -> None:
         "slates.reason": tuple(Reason),
         "slates.action": get_args(Action),
         "slates.per": get_args(Per),
+        "keys.scope": tuple(scope.replace(".", "_") for scope in SCOPES),
     }
     known = load_catalogue("en")
     missing = [
