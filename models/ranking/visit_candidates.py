@@ -25,6 +25,8 @@ _PRICE_COLUMNS = ("price_to_last", "price_to_mean")
 _MS_PER_MINUTE = 60_000
 # Whatever was viewed, these score alike.
 _NOT_FROM_VIEWS = frozenset({"recent_views"})
+# Items of each source that have a rank.
+_N_RANKED = 200
 # Items of the category of the latest item that are candidates: a source may know none of them yet.
 _N_POPULAR, _N_NEWEST = 10, 5
 # Viewed items that may be named as the reason of another, the latest.
@@ -182,12 +184,12 @@ class VisitCandidates:
     ) -> Float32Array:
         """Return the scores of a source, their share of its highest, and their rank from 0.
 
-        The rank is among the candidates of the source, NaN behind them: whatever else is scored, an
-        item has the same columns.
+        The rank is among the best of the source, NaN behind them: whatever else is scored, an item
+        has the same columns.
         """
         scores = bound.scores[source]
         of_candidates = self._at(scores, candidates)
-        best = top_positions(scores, self._sources.candidates[source])
+        best = top_positions(scores, _N_RANKED)
         rank = np.full(len(scores), np.nan, np.float32)
         rank[best] = np.arange(len(best))
         rows = self._rows[candidates]

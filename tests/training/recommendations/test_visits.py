@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from configs.settings import Settings
-from features.contracts.errors import TooLittleData
+from features.contracts.errors import BadInput, TooLittleData
 from features.contracts.recommendations import Reason, RecommendationQuery
 from features.contracts.visits import CARTED, NO_VISIT, VIEWED, Visit
 from features.facts.facts import Facts
 from features.online.histories import compute_offline_items
+from models.ranking.catalogue import Catalogue
 from models.ranking.model import RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
+from models.ranking.visit_candidates import VisitCandidates, name_visit_columns
 from models.retrieval.visit_sources import SOURCES
 from tests.shops.browsed_shop import (
     CONFIG,
@@ -30,6 +32,7 @@ from tests.shops.browsed_shop import (
 )
 from tests.shops.event_tables import make_table
 from training.recommendations.config import VisitsConfig
+from training.recommendations.snapshots import TrainingContext
 from training.recommendations.task import evaluate, train
 from training.recommendations.visit_baselines import (
     ASSOCIATION_RULES,
@@ -42,7 +45,7 @@ from training.recommendations.visit_baselines import (
 )
 from training.recommendations.visit_evaluation import HIT_RATE, MRR, make_history
 from training.recommendations.visit_part import SESSIONS
-from training.recommendations.visit_training import NextItem, list_next_items
+from training.recommendations.visit_training import NextItem, list_next_items, read_visits
 from training.results import Trained
 
 
@@ -224,3 +227,74 @@ def test_ranks_count_equal_scores_in_the_order_of_items() -> None:
     scores = np.array([0.5, 0.9, 0.5, 0.0], np.float32)
     positions = [Position(np.array([0]), target) for target in range(4)]
     assert rank_targets(lambda _: scores, positions).tolist() == [2, 1, 3, 4]
+
+
+def test_visits_of_one_instant_teach_nothing_and_stop_nothing(tmp_path: Path) -> None:
+    noon = END - timedelta(hours=12)
+    looks = [
+        row | {"occurred_at": noon - timedelta(days=int(row["event_id"].split()[1]) % 2)}
+        for row in make_looks(500)
+    ]
+    facts = Facts(Settings(home=tmp_path))
+    facts.write({"events": make_table("events", looks), "items": make_catalogue()})
+    trained = train(facts, Settings(home=tmp_path), CONFIG, until=None, progress=lambda _: None)
+    assert trained.evaluated.visit_sources is None
+
+
+def test_a_robot_is_not_learnt_from(tmp_path: Path) -> None:
+    robot = [
+        {
+            "event_id": f"robot {n}",
+            "event_type": "view_item",
+            "occurred_at": END - timedelta(days=3, seconds=-n),
+            "session_id": "robot",
+            "item_id": ITEM_IDS[n % len(ITEM_IDS)],
+        }
+        for n in range(201)
+    ]
+    crawled = Facts(Settings(home=tmp_path))
+    crawled.write({"events": make_table("events", make_looks(50) + robot)})
+    context = TrainingContext(crawled, Settings(home=tmp_path), CONFIG, lambda _: None)
+    visits = read_visits(context, END)
+    assert len(visits) == 50
+    assert visits.lengths().max() <= 200
+
+
+def test_shares_that_leave_nothing_to_learn_are_refused() -> None:
+    for share in (0.0, 1.0):
+        with pytest.raises(BadInput, match="share_learnt"):
+            VisitsConfig(share_learnt=share)
+
+
+def test_an_arm_of_an_experiment_that_ranks_by_rule_gets_no_ranking_of_visits(
+    recommender: Recommender,
+) -> None:
+    query = ask(recommender, look(7))
+    (ranked,), (by_rule,) = (
+        recommender.recommend([query]),
+        recommender.recommend([query], policy="buy_again"),
+    )
+    assert [item.item_id for item in ranked.items] != [item.item_id for item in by_rule.items]
+
+
+def test_an_item_of_a_list_scores_alike_whatever_else_is_in_it(recommender: Recommender) -> None:
+    def score(*given: str) -> float:
+        (slate,) = recommender.recommend([ask(recommender, look(7), candidate_ids=given)])
+        return next(item.score for item in slate.items if item.item_id == ITEM_IDS[31])
+
+    assert score(ITEM_IDS[31], ITEM_IDS[7 + N_CHAINS]) == score(ITEM_IDS[31], *ITEM_IDS[40:48])
+
+
+def test_an_item_without_a_category_shares_none(
+    facts: Facts, trained: Trained[RecommendationModel]
+) -> None:
+    model = trained.served
+    assert model.visit_sources is not None
+    catalogue = Catalogue(compute_offline_items(facts, END), model.item_columns)
+    candidates = VisitCandidates(catalogue, model.visit_sources)
+    bound = candidates.bind(look(7))
+    assert bound is not None
+    matrix = candidates.make_columns(bound, np.arange(catalogue.n_items))
+    names = name_visit_columns(tuple(model.visit_sources.sources), model.item_columns)
+    for name in ("category_1_share", "category_3_is_last"):
+        assert np.isnan(matrix[:, names.index(name)]).all()
