@@ -66,21 +66,24 @@ class Visits:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
+    @property
     def began_at(self) -> Int64Array:
-        """Return the epoch milliseconds of the first action of each visit."""
+        """The epoch milliseconds of the first action of each visit."""
         return self.at_ms[self.starts[:-1]]
 
+    @property
     def ended_at(self) -> Int64Array:
-        """Return the epoch milliseconds of the last action of each visit."""
+        """The epoch milliseconds of the last action of each visit."""
         return self.at_ms[self.starts[1:] - 1]
 
+    @property
     def lengths(self) -> Int64Array:
-        """Return the number of actions of each visit."""
+        """The number of actions of each visit."""
         return np.diff(self.starts)
 
     def select(self, rows: Int64Array) -> Visits:
         """Return the visits at `rows`, in that order."""
-        lengths = self.lengths()[rows]
+        lengths = self.lengths[rows]
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         actions = np.repeat(self.starts[rows] - starts[:-1], lengths) + np.arange(starts[-1])
         return Visits(
@@ -92,7 +95,7 @@ class Visits:
             visitors=self.visitors[rows],
         )
 
-    def first_of(self, visit: int, n: int) -> Visit:
+    def take_first(self, visit: int, n: int) -> Visit:
         """Return the first `n` actions of a visit, of these the latest MAX_ACTIONS, as a history
         holds them."""
         end = self.starts[visit] + n

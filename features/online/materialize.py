@@ -171,7 +171,7 @@ class RecentLooks(NamedTuple):
     viewed: Mapping[str, histories.RecentViews]
     actions: Mapping[str, Sequence[Action]]
 
-    def of(self, user_id: str) -> tuple[dict[str, int], tuple[Action, ...]]:
+    def find(self, user_id: str) -> tuple[dict[str, int], tuple[Action, ...]]:
         """Return the views and the actions of a user, as UserState holds them."""
         views = self.viewed.get(user_id, histories.RecentViews())
         return dict(zip(*views, strict=True)), tuple(self.actions.get(user_id, ()))
@@ -274,12 +274,12 @@ def pack_states(lines: pa.Table, looks: RecentLooks, refused: Sequence[str]) -> 
             "zone": np.array([zone_index[zone] for zone in zones[rows]], np.int32),
         }
         without_lines.pop(user_id, None)
-        views, actions = looks.of(user_id)
+        views, actions = looks.find(user_id)
         user_lines = indexes | {name: column[rows] for name, column in columns.items()}
         state = UserState(user_items, user_zones, user_lines, views, actions=actions)
         states[user_id] = state.pack()
     for user_id in without_lines:
-        views, actions = looks.of(user_id)
+        views, actions = looks.find(user_id)
         states[user_id] = replace(UserState.empty(), viewed=views, actions=actions).pack()
     states.update(dict.fromkeys(refused, replace(UserState.empty(), allowed=False).pack()))
     return pa.table(

@@ -16,7 +16,7 @@ from features.contracts.visits import CARTED, SELECTED, SILENCE_MS, VIEWED, Visi
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from features.contracts.arrays import BoolArray, Int64Array
+    from features.contracts.arrays import BoolArray, Int64Array, ObjectArray
     from features.online.histories import Tables
 
 ACTION_KINDS = {
@@ -41,13 +41,13 @@ def to_milliseconds(instants: pa.ChunkedArray) -> Int64Array:
     return np.asarray(microseconds // 1000, np.int64)
 
 
-def compute_offline_visits(facts: Tables, until: datetime, since: datetime | None = None) -> Visits:
-    """Return the visits with their actions before `until`; with `since` those that began then.
+def compute_offline_visits(facts: Tables, until: datetime) -> Visits:
+    """Return the visits with their actions before `until`.
 
     Anonymous visitors are included, users who do not allow personalization are not. What somebody
     does before and after signing in is one visit where the events name the visitor.
     """
-    from features.online.histories import select_allowed_events, to_objects
+    from features.online.histories import select_allowed_events
     from features.pipelines.expressions import before
 
     known = before(select_allowed_events(facts), until)
@@ -62,12 +62,10 @@ def compute_offline_visits(facts: Tables, until: datetime, since: datetime | Non
         "occurred_at",
         "visitor",
     ).to_pyarrow()
-    item_ids, items = np.unique(to_objects(rows["item_id"]), return_inverse=True)
-    _, visitors = np.unique(to_objects(rows["visitor"]), return_inverse=True)
-    sessions = _number_sessions(rows["session_id"])
-    types = rows["event_type"].dictionary_encode().unify_dictionaries().combine_chunks()
-    codes = np.array([ACTION_KINDS[name] for name in types.dictionary.to_pylist()], np.int8)
-    kinds = codes[types.indices.to_numpy()] if rows.num_rows else np.zeros(0, np.int8)
+    item_ids, items = _number_texts(rows["item_id"])
+    visitors, sessions = _number_texts(rows["visitor"])[1], _number_texts(rows["session_id"])[1]
+    types, type_numbers = _number_texts(rows["event_type"])
+    kinds = np.array([ACTION_KINDS[name] for name in types.tolist()], np.int8)[type_numbers]
     at_ms = to_milliseconds(rows["occurred_at"])
     order = np.lexsort((kinds, items, at_ms, visitors))
     visitors, at_ms, items = visitors[order], at_ms[order], items[order]
@@ -86,18 +84,21 @@ def compute_offline_visits(facts: Tables, until: datetime, since: datetime | Non
         at_ms=at_ms[kept],
         visitors=visitors[kept][starts],
     )
-    visits = visits.select(np.argsort(visits.ended_at(), kind="stable"))
-    if since is None:
-        return visits
-    return visits.select(np.flatnonzero(visits.began_at() >= count_milliseconds(since)))
+    return visits.select(np.argsort(visits.ended_at, kind="stable"))
 
 
-def _number_sessions(session_ids: pa.ChunkedArray) -> Int64Array:
-    """Return a number for each session, -1 without one."""
-    codes = (
-        session_ids.dictionary_encode().unify_dictionaries().combine_chunks().indices.fill_null(-1)
-    )
-    return np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)
+def _number_texts(texts: pa.ChunkedArray) -> tuple[ObjectArray, Int64Array]:
+    """Return the distinct texts, sorted, and the number of each row's among them; -1 for null.
+
+    Only distinct texts become Python objects: of ids there are millions of rows.
+    """
+    encoded = texts.dictionary_encode().unify_dictionaries().combine_chunks()
+    known = np.array(encoded.dictionary.to_pylist(), object)
+    order = np.argsort(known, kind="stable")
+    numbers = np.append(np.empty(len(known), np.int64), -1)  # the last one is that of null
+    numbers[order] = np.arange(len(known))
+    codes = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+    return known[order], numbers[codes]
 
 
 def _find_first_actions(visitors: Int64Array, at_ms: Int64Array, sessions: Int64Array) -> BoolArray:

@@ -23,7 +23,7 @@ KIND = "recommendations"
 # behind it; "association" is the rules between items alone; "sequence" learns from the order of
 # purchases; the others are sources of a visit.
 Policy = Literal[
-    "ranker", "buy_again", "association", "sequence", "session_knn", "sequential_rules", "co_views"
+    "ranker", "buy_again", "association", "sequence", "session_knn", "sequential_rules"
 ]
 RankingTask = Literal["all", "new", "cart", "visit", "sequence"]
 # The tasks that every model has, of which one without rankers ranks by rule; "cart" takes orders of

@@ -16,15 +16,13 @@ from features.contracts.visits import CARTED, Visit
 from models.compiled.top_items import top_positions
 from models.ranking.catalogue import CATEGORY_DEPTHS, Catalogue
 from models.retrieval.interactions import invert_positions
-from models.retrieval.visit_sources import VisitSources
+from models.retrieval.visit_sources import SOURCES, VisitSources
 
 _SOURCE_COLUMNS = ("score", "share", "rank")
 _VIEWED_COLUMNS = ("viewed_rank", "n_views", "is_carted", "minutes_since_view")
 _VISIT_COLUMNS = ("n_actions", "n_viewed", "n_carted", "dwell_seconds")
 _PRICE_COLUMNS = ("price_to_last", "price_to_mean")
 _MS_PER_MINUTE = 60_000
-# Whatever was viewed, these score alike.
-_NOT_FROM_VIEWS = frozenset({"recent_views"})
 # Items of each source that have a rank.
 _N_RANKED = 200
 # Items of the category of the latest item that are candidates: a source may know none of them yet.
@@ -65,10 +63,17 @@ def name_visit_columns(sources: Sequence[str], item_columns: Sequence[str]) -> t
 
 
 class VisitCandidates:
-    """The sources of one model bound to a catalogue."""
+    """The sources of one model bound to a catalogue.
 
-    def __init__(self, catalogue: Catalogue, sources: VisitSources) -> None:
+    with_features   whether the columns hold the item features of the catalogue
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, sources: VisitSources, *, with_features: bool = True
+    ) -> None:
         self._catalogue, self._sources = catalogue, sources
+        n_features = catalogue.matrix.shape[1] if with_features else 0
+        self._features = catalogue.matrix[:, :n_features]
         self._positions = catalogue.positions(sources.item_ids)
         self._rows = invert_positions(self._positions, catalogue.n_items)
         self._has_category = catalogue.items.category.astype(str) != ""
@@ -76,7 +81,7 @@ class VisitCandidates:
         missing = np.full(catalogue.n_items, np.nan, np.float32)
         self._price = catalogue.items.columns.get("price_minor", missing)
 
-    def know(self, visit: Visit) -> bool:
+    def can_bind(self, visit: Visit) -> bool:
         """Return whether the sources know an item of the visit that is in the catalogue."""
         positions = (self._catalogue.index.get(item_id, -1) for item_id in visit.item_ids)
         return any(position >= 0 and self._rows[position] >= 0 for position in positions)
@@ -142,7 +147,7 @@ class VisitCandidates:
             _describe_visit(bound, len(candidates)),
             self._compare_categories(bound, candidates),
             self._compare_prices(bound, candidates),
-            self._catalogue.matrix[candidates],
+            self._features[candidates],
         ]
         return np.concatenate(parts, axis=1)
 
@@ -150,7 +155,7 @@ class VisitCandidates:
         """Return which candidates (n,) a source proposes for what was viewed, or were viewed."""
         from_views = np.isin(candidates, bound.viewed)
         for name, scores in bound.scores.items():
-            if name not in _NOT_FROM_VIEWS:
+            if SOURCES[name].from_views:
                 from_views |= self._at(scores, candidates) > 0
         return from_views
 
@@ -163,7 +168,7 @@ class VisitCandidates:
         evidence = np.zeros((len(viewed), len(positions)), np.float32)
         for n, row in enumerate(self._rows[viewed]):
             for name, source in self._sources.sources.items():
-                if name not in _NOT_FROM_VIEWS:
+                if SOURCES[name].from_views:
                     scores = source.score(np.array([row]))
                     evidence[n] += self._at(scores, positions) / max(scores.max(), 1e-9)
         ids: ObjectArray = self._catalogue.items.item_ids

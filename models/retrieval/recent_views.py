@@ -49,7 +49,7 @@ class RecentViews:
 
 def fit_recent_views(visits: Visits, config: RecentViewsConfig) -> RecentViews:
     """Fit on past visits; the last one of them is now."""
-    pairs, ended_at = list_distinct_items(visits), visits.ended_at()
+    pairs, ended_at = list_distinct_items(visits), visits.ended_at
     age_days = (ended_at.max(initial=0) - ended_at) / _MS_PER_DAY
     weights = 0.5 ** (age_days / config.half_life_days)
     sums = np.bincount(pairs[:, 1], weights[pairs[:, 0]], len(visits.item_ids))

@@ -80,7 +80,7 @@ def count_followers(visits: Visits, weights: Float64Array) -> sparse.csr_matrix:
     weights   (steps,), what a follower after 1, 2, ... steps counts
     """
     n_items, items = len(visits.item_ids), visits.items
-    visit = np.repeat(np.arange(len(visits)), visits.lengths())
+    visit = np.repeat(np.arange(len(visits)), visits.lengths)
     counts = sparse.csr_matrix((n_items, n_items), dtype=np.float64)
     for steps, weight in enumerate(weights.tolist(), start=1):
         together = visit[steps:] == visit[:-steps]

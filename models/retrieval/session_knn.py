@@ -121,7 +121,7 @@ def fit_session_knn(visits: Visits, config: SessionKnnConfig) -> SessionKnn:
 
 def list_distinct_items(visits: Visits) -> Int64Array:
     """Return each visit's number with each of its items, once; int64 (n, 2), ascending."""
-    numbers = np.repeat(np.arange(len(visits)), visits.lengths())
+    numbers = np.repeat(np.arange(len(visits)), visits.lengths)
     return np.unique(np.stack([numbers, visits.items], axis=1), axis=0)
 
 

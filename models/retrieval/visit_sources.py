@@ -25,10 +25,14 @@ KIND = "visit_sources"
 
 
 class SourceKind(NamedTuple):
-    """How a source is fitted on visits with its config, and loaded."""
+    """How a source is fitted on visits with its config, and loaded.
+
+    from_views   whether its scores depend on what was viewed: what it proposes has that reason
+    """
 
     fit: Callable[[Visits, Any], VisitSource]
     load: Callable[[Path], VisitSource]
+    from_views: bool = True
 
 
 SOURCES: Mapping[str, SourceKind] = {
@@ -36,7 +40,7 @@ SOURCES: Mapping[str, SourceKind] = {
     "sequential_rules": SourceKind(fit_sequential_rules, SequentialRules.load),
     "next_views": SourceKind(fit_sequential_rules, SequentialRules.load),
     "co_views": SourceKind(fit_co_views, CoViews.load),
-    "recent_views": SourceKind(fit_recent_views, RecentViews.load),
+    "recent_views": SourceKind(fit_recent_views, RecentViews.load, from_views=False),
 }
 
 

@@ -119,7 +119,7 @@ class PromotionDetailResponse(PromotionResponse):
     expected: dict[str, Any] | None = Field(description="Null where nothing was forecast")
 
 
-class ProblemResponse(BaseModel):
+class PromotionProblemResponse(BaseModel):
     """What stands against a promotion of an item; "" for all of it."""
 
     item_id: str
@@ -135,8 +135,8 @@ class CheckedPromotionResponse(BaseModel):
 
     terms: dict[str, Any]
     currency: str
-    problems: list[ProblemResponse]
-    large_moves: list[ProblemResponse]
+    problems: list[PromotionProblemResponse]
+    large_moves: list[PromotionProblemResponse]
     warnings: list[str]
     items: list[PromotionItemResponse]
     expected: dict[str, Any] | None = Field(description="Null where nothing was forecast")
@@ -280,8 +280,8 @@ def describe_checked(checked: CheckedPromotion) -> CheckedPromotionResponse:
     return CheckedPromotionResponse(
         terms=dict(draft.terms),
         currency=draft.currency,
-        problems=[ProblemResponse(**vars(problem)) for problem in checked.problems],
-        large_moves=[ProblemResponse(**vars(move)) for move in checked.large_moves],
+        problems=[PromotionProblemResponse(**vars(problem)) for problem in checked.problems],
+        large_moves=[PromotionProblemResponse(**vars(move)) for move in checked.large_moves],
         warnings=list(draft.warnings),
         items=[_describe_item(item, draft.currency) for item in draft.items],
         expected=None if draft.expected is None else dict(draft.expected),

@@ -52,6 +52,7 @@ from training.recommendations.visit_baselines import (
 )
 from training.recommendations.visit_evaluation import HIT_RATE, MRR, make_history
 from training.recommendations.visit_part import evaluate_sessions
+from training.recommendations.visit_training import split_visits
 from training.recommendations.young_shop import fit_on_views
 from training.results import OURS, Evaluation
 from training.run import TrainingRun
@@ -135,15 +136,15 @@ def check_slates_over_http(shop: BrowsedShop, n_sessions: int) -> list[Target]:
     run = TrainingRun(shop.facts, shop.settings, registry, shop.end, lambda _: None)
     run.train(RecommendationsTask(), shop.config)
     materialize(shop.facts, shop.settings, shop.end)
-    visits = compute_offline_visits(shop.facts, shop.end, shop.cut)
+    visits = split_visits(compute_offline_visits(shop.facts, shop.end), shop.cut)[1]
     chosen = np.random.default_rng(0).permutation(len(visits))[:n_sessions].tolist()
     is_equal: list[bool] = []
     for served in run_shop(shop.settings):
         recommender = served.server.served_models.recommender().recommender
         for visit in chosen:
-            for n in range(1, int(visits.lengths()[visit]) + 1):
+            for n in range(1, int(visits.lengths[visit]) + 1):
                 answer = _ask_after_look(served, shop, f"bench{visit}", visits, visit, n)
-                history = make_history(visits.first_of(visit, n))
+                history = make_history(visits.take_first(visit, n))
                 query = RecommendationQuery(history, "home", _SLATE)
                 (slate,) = recommender.recommend_columns([query])
                 is_equal.append(answer == slate.item_ids.tolist())

@@ -61,7 +61,7 @@ def fit_models(
                 rows, columns, ranker_config.share_negatives
             )
     buy_again = _fit_buy_again(context, past[0], snapshot)
-    sequences = fit_sequences(context, snapshot, names.item)
+    sequences = fit_sequences(context, snapshot)
     models = []
     for number, seed in enumerate(seeds):
         policies: dict[RankingTask, Policy] = dict.fromkeys(TASKS, "ranker")

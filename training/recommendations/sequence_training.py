@@ -36,12 +36,10 @@ class FittedSequences:
         return replace(model, rankers=rankers, sequence_sources=self.sources)
 
 
-def fit_sequences(
-    context: TrainingContext, snapshot: Snapshot, names: tuple[str, ...]
-) -> FittedSequences | None:
+def fit_sequences(context: TrainingContext, snapshot: Snapshot) -> FittedSequences | None:
     """Fit on the purchases before the snapshot's cut; None where they are repeats, or too few.
 
-    names   the item features that the ranker sees
+    The ranker sees no item features: as of the cut they count the purchases that it learns.
     """
     config, seed = context.config.sequences, context.settings.seed
     orders = snapshot.interactions.matrix
@@ -49,18 +47,18 @@ def fit_sequences(
     if share_repeats > config.max_repeats:
         return None
     sequences = read_sequences(snapshot.histories)
-    sequences = sequences.select(np.flatnonzero(sequences.lengths() <= config.max_items))
-    long_ones = np.flatnonzero(sequences.lengths() > 1)
+    sequences = sequences.select(np.flatnonzero(sequences.lengths <= config.max_items))
+    long_ones = np.flatnonzero(sequences.lengths > 1)
     if len(long_ones) < config.min_buyers:
         return None
     context.progress(f"the order of the purchases of {len(sequences):,} buyers")
     drawn = generator(seed, "sequences to learn from").permutation(len(long_ones))
     chosen = np.sort(long_ones[drawn[: config.max_learnt]])
-    rows = _make_rows(context, snapshot, names, sequences, chosen)
+    rows = _make_rows(context, snapshot, sequences, chosen)
     if not rows.relevant.any():
         return None
     sources = fit_visit_sources(sequences, config.sources)
-    columns = name_visit_columns(tuple(sources.sources), names)
+    columns = name_visit_columns(tuple(sources.sources), ())
     ranker = fit_ranker(rows.to_grouped(columns), config.ranker, seed=seed)
     return FittedSequences(sources, ranker)
 
@@ -83,14 +81,14 @@ def read_sequences(histories: Mapping[str, UserHistory]) -> Visits:
         at_ms=at_ms * 1000,
         visitors=np.arange(len(buyers)),
     )
-    return visits.select(np.argsort(visits.ended_at(), kind="stable"))
+    return visits.select(np.argsort(visits.ended_at, kind="stable"))
 
 
-def _without_last(sequences: Visits) -> Visits:
+def _drop_last_items(sequences: Visits) -> Visits:
     """Return the sequences without the last item of each; those of one item stay empty."""
     kept = np.ones(len(sequences.items), bool)
     kept[sequences.starts[1:] - 1] = False
-    lengths = sequences.lengths() - 1
+    lengths = sequences.lengths - 1
     return replace(
         sequences,
         starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
@@ -103,23 +101,22 @@ def _without_last(sequences: Visits) -> Visits:
 def _make_rows(
     context: TrainingContext,
     snapshot: Snapshot,
-    names: tuple[str, ...],
     sequences: Visits,
     chosen: Int64Array,
 ) -> Rows:
     """Return the candidates of the chosen buyers before their last purchase, thinned."""
     config = context.config.sequences
-    shorter = _without_last(sequences)
-    not_empty = shorter.select(np.flatnonzero(shorter.lengths() > 0))
+    shorter = _drop_last_items(sequences)
+    lengths = shorter.lengths
+    not_empty = shorter.select(np.flatnonzero(lengths > 0))
     sources = fit_visit_sources(not_empty, config.sources)
-    catalogue = Catalogue(snapshot.items, names)
-    candidates = VisitCandidates(catalogue, sources)
+    catalogue = Catalogue(snapshot.items, ())
+    candidates = VisitCandidates(catalogue, sources, with_features=False)
     positions = catalogue.positions(sequences.item_ids)
     rng = generator(context.settings.seed, "sequence negatives")
-    rows = RowsBuilder(len(name_visit_columns(tuple(sources.sources), names)))
+    rows = RowsBuilder(len(name_visit_columns(tuple(sources.sources), ())))
     for buyer in chosen.tolist():
-        length = int(shorter.lengths()[buyer])
-        bound = candidates.bind(shorter.first_of(buyer, length))
+        bound = candidates.bind(shorter.take_first(buyer, int(lengths[buyer])))
         if bound is None:
             continue
         matches = np.setdiff1d(candidates.find_candidates(bound), bound.viewed)

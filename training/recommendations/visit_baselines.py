@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from scipy import sparse
 
 from features.contracts.arrays import Float32Array, Float64Array, Int64Array
 from features.contracts.visits import MAX_ACTIONS, Visits
+from models.ranking.model import Policy
 from models.retrieval.co_views import CoViewsConfig, fit_co_views
 from models.retrieval.recent_views import RecentViewsConfig, fit_recent_views
 from models.retrieval.sequential_rules import (
@@ -28,6 +29,12 @@ ASSOCIATION_RULES = "association rules"
 ITEM_KNN = "item-kNN"
 POPULARITY = "recent popularity"
 DEPTH = 20
+# Sources that serve by themselves where the ranker loses to them, by the name of the baseline; the
+# strongest first.
+SINGLE_SOURCES: Mapping[str, Policy] = {
+    SESSION_KNN: "session_knn",
+    SEQUENTIAL_RULES: "sequential_rules",
+}
 
 _NEIGHBORS, _VISITS_PER_ITEM, _IDF_WEIGHTS = (100, 500), (500, 5000), (0.0, 1.0, 5.0)
 _STEPS = (1, 5, 10)
@@ -41,6 +48,13 @@ class Position(NamedTuple):
 
     viewed: Int64Array
     target: int
+
+
+class Tuning(NamedTuple):
+    """Earlier visits to fit on, and positions of later ones to choose settings by."""
+
+    earlier: Visits
+    positions: Sequence[Position]
 
 
 @dataclass(frozen=True)
@@ -59,47 +73,29 @@ def fit_association_rules(visits: Visits) -> AssociationRules:
 
     Looks that lie MAX_ACTIONS or more apart are no pair.
     """
-    longest = min(int(visits.lengths().max(initial=1)), MAX_ACTIONS)
+    longest = min(int(visits.lengths.max(initial=1)), MAX_ACTIONS)
     counts = count_followers(visits, np.ones(longest - 1))
     return AssociationRules((counts + counts.T).tocsr())
 
 
-def tune_sources(
-    earlier: Visits, later: Visits, sample: Sequence[tuple[int, int]], config: VisitSourcesConfig
-) -> VisitSourcesConfig:
-    """Return the config with the neighbours of session kNN that do best on later visits.
-
-    sample   the positions of `later`, as pairs of a visit and a number of its actions
-    """
-    positions = [make_position(later, visit, n) for visit, n in sample]
-    best = _choose(_list_knn_configs(config.session_knn), fit_session_knn, earlier, positions)
+def tune_sources(tuning: Tuning, config: VisitSourcesConfig) -> VisitSourcesConfig:
+    """Return the config with the neighbours of session kNN that do best on later visits."""
+    best = _choose(_list_knn_configs(config.session_knn), fit_session_knn, tuning)
     return replace(config, session_knn=best)
 
 
-def fit_baselines(
-    known: Visits,
-    tune_on: tuple[Visits, Visits],
-    sample: Sequence[tuple[int, int]],
-    knn: SessionKnnConfig,
-) -> dict[str, Score]:
-    """Return the score of every baseline, fitted on `known`.
+def fit_baselines(known: Visits, tuning: Tuning, knn: SessionKnnConfig) -> dict[str, Score]:
+    """Return the score of every baseline, each tuned, and fitted on `known`.
 
-    tune_on   earlier and later visits among the known ones, on which each is tuned
-    sample    positions of the later ones
-    knn       the tuned config of session kNN
+    knn   the config of session kNN, which is tuned already
     """
-    earlier, later = tune_on
-    positions = [make_position(later, visit, n) for visit, n in sample]
     # The literature's rules have no prior: without one a rare item's only follower is sure.
     rules = _choose(
         [SequentialRulesConfig(steps, 10_000, prior) for steps in _STEPS for prior in (0.0, 5.0)],
         fit_sequential_rules,
-        earlier,
-        positions,
+        tuning,
     )
-    half_life = _choose(
-        [RecentViewsConfig(days) for days in _HALF_LIVES], fit_recent_views, earlier, positions
-    )
+    half_life = _choose([RecentViewsConfig(days) for days in _HALF_LIVES], fit_recent_views, tuning)
     nearest = CoViewsConfig(max_viewed=1)
     return {
         SESSION_KNN: fit_session_knn(known, knn).score,
@@ -141,16 +137,15 @@ def reciprocal_ranks(ranks: Int64Array, depth: int = DEPTH) -> Float64Array:
 def _choose(
     configs: Sequence[Any],
     fit: Callable[[Visits, Any], Any],
-    earlier: Visits,
-    positions: Sequence[Position],
+    tuning: Tuning,
 ) -> Any:
-    """Return the config of the highest MRR on `positions`; the first of equal ones."""
-    values = [
-        float(reciprocal_ranks(rank_targets(fit(earlier, config).score, positions)).mean())
-        if positions
-        else 0.0
-        for config in configs
+    """Return the config of the highest MRR on the positions; the first of equal ones."""
+    if not tuning.positions:
+        return configs[0]
+    ranks = [
+        rank_targets(fit(tuning.earlier, config).score, tuning.positions) for config in configs
     ]
+    values = [float(reciprocal_ranks(of_config).mean()) for of_config in ranks]
     return configs[int(np.argmax(values))]
 
 

@@ -19,8 +19,7 @@ from models.ranking.recommender import Recommender
 from training.non_inferiority import UnitValues
 from training.recommendations.visit_baselines import (
     DEPTH,
-    SEQUENTIAL_RULES,
-    SESSION_KNN,
+    SINGLE_SOURCES,
     Position,
     Score,
     make_position,
@@ -35,24 +34,22 @@ MRR, HIT_RATE = f"MRR@{DEPTH} next item of a visit", f"HR@{DEPTH} next item of a
 _NDCG_DEPTH = 10
 _PLACEMENTS = {"home": Placement("all")}
 _FIRST_POSITIONS = 3
-# Sources that serve by themselves where the ranker loses to them, by the name of the baseline.
-_SINGLE_SOURCES: Mapping[str, Policy] = {
-    SESSION_KNN: "session_knn",
-    SEQUENTIAL_RULES: "sequential_rules",
-}
+_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class VisitWindow:
     """Positions of later visits, and the catalogue as of their cut.
 
-    is_known     bool (positions,), whether the visitor was there before the cut
+    is_known    bool (positions,), whether the visitor was there before the cut
+    n_unknown   next items that nobody had looked at before the cut; they are left out
     """
 
     visits: Visits
     positions: Sequence[NextItem]
     items: ItemFeatures
     is_known: BoolArray
+    n_unknown: int
 
     def rank_served(self, model: RecommendationModel) -> Int64Array:
         """Return the rank (positions,) of each next item in the slate, DEPTH + 1 where it is in
@@ -60,7 +57,7 @@ class VisitWindow:
         recommender = Recommender(model, self.items, _PLACEMENTS)
         ranks = np.full(len(self.positions), DEPTH + 1)
         for n, (visit, action) in enumerate(self.positions):
-            history = make_history(self.visits.first_of(visit, action))
+            history = make_history(self.visits.take_first(visit, action))
             (slate,) = recommender.recommend_columns([RecommendationQuery(history, "home", DEPTH)])
             target = self.visits.item_ids[self.visits.items[self.visits.starts[visit] + action]]
             matches = np.flatnonzero(slate.item_ids == target)
@@ -144,8 +141,19 @@ def evaluate_visits(
             "visits": f"next item of visits that began after {known_until.isoformat()}",
             "visits evaluated": len(np.unique(visits)),
             "next items evaluated": len(visits),
+            "next items left out, unknown before the cut": window.n_unknown,
         },
     )
+
+
+def find_failed_bars(evaluation: VisitEvaluation) -> tuple[str, ...]:
+    """Return that what serves is measurably behind its strongest rival; nothing where it is not."""
+    comparison = evaluation.comparisons[0]
+    p_value = comparison.p_values[comparison.strongest]
+    is_behind = comparison.ours < comparison.baselines[comparison.strongest]
+    if not is_behind or p_value > _LEVEL:
+        return ()
+    return (f"measurably behind its baseline: {comparison.describe()} (p = {p_value:.2g})",)
 
 
 def _find_rivals(
@@ -156,7 +164,7 @@ def _find_rivals(
     value = reciprocal_ranks(ours).mean()
     return [
         policy
-        for name, policy in _SINGLE_SOURCES.items()
+        for name, policy in SINGLE_SOURCES.items()
         if policy in sources and reciprocal_ranks(ranks[name]).mean() > value
     ]
 

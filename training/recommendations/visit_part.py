@@ -17,20 +17,19 @@ from features.online.histories import compute_offline_items
 from models.ranking.model import Policy, RecommendationModel
 from training.non_inferiority import UnitValues
 from training.recommendations.snapshots import TrainingContext
-from training.recommendations.visit_baselines import Score, fit_baselines
+from training.recommendations.visit_baselines import fit_baselines
 from training.recommendations.visit_evaluation import (
     MRR,
     VisitEvaluation,
     VisitWindow,
     evaluate_visits,
+    find_failed_bars,
 )
 from training.recommendations.visit_training import (
-    FittedVisits,
     count_visits,
     draw_next_items,
     fit_visits,
     read_visits,
-    split_for_ranker,
     split_visits,
 )
 from training.results import Evaluation, Trained
@@ -102,7 +101,7 @@ def fit_and_evaluate(
         return EvaluatedVisits(model, None, window)
     context.progress(f"slates of {len(window.positions):,} next items, ours and the baselines'")
     rng = generator(context.settings.seed, "bootstrap visits")
-    baselines = _fit_baselines(context, known, fitted)
+    baselines = fit_baselines(known, fitted.tuning, fitted.config.session_knn)
     evaluation = evaluate_visits(window, model, baselines, rng, cut)
     return EvaluatedVisits(_with_visit_policy(model, evaluation.policy), evaluation, window)
 
@@ -132,7 +131,7 @@ def evaluate_sessions(
         cut=cut,
         primary=MRR,
         comparisons=(),
-        failed_bars=(),
+        failed_bars=find_failed_bars(evaluated.evaluation),
         data={
             "protocol": "sessions: every next item of the visits after the cut, all items ranked"
         },
@@ -157,21 +156,14 @@ def _make_window(
     config, seed = context.config.visits, context.settings.seed
     is_known_item = np.zeros(len(known.item_ids), bool)
     is_known_item[known.items] = True
+    drawn = draw_next_items(later, config.max_evaluated, seed, "visits to evaluate")
     positions = [
         position
-        for position in draw_next_items(later, config.max_evaluated, seed, "visits to evaluate")
+        for position in drawn
         if is_known_item[later.items[later.starts[position.visit] + position.n]]
     ]
     per_buyer = context.settings.orders_per_buyer
     items = compute_offline_items(context.facts, cut, orders_per_buyer=per_buyer)
     visitors = later.visitors[[position.visit for position in positions]]
-    return VisitWindow(later, positions, items, np.isin(visitors, known.visitors))
-
-
-def _fit_baselines(
-    context: TrainingContext, known: Visits, fitted: FittedVisits
-) -> dict[str, Score]:
-    config = context.config.visits
-    tune_on = split_for_ranker(known, config)
-    sample = draw_next_items(tune_on[1], config.n_tuned, context.settings.seed, "visits to tune on")
-    return fit_baselines(known, tune_on, sample, fitted.config.session_knn)
+    n_unknown = len(drawn) - len(positions)
+    return VisitWindow(later, positions, items, np.isin(visitors, known.visitors), n_unknown)

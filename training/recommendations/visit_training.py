@@ -17,16 +17,18 @@ from features.online.histories import compute_offline_items
 from features.online.past_visits import EPOCH, compute_offline_visits, count_milliseconds
 from models.ranking.catalogue import Catalogue
 from models.ranking.lambdarank import Ranker, fit_ranker
-from models.ranking.model import Policy, RankingTask, RecommendationModel
+from models.ranking.model import RankingTask, RecommendationModel
 from models.ranking.visit_candidates import VisitCandidates, name_visit_columns
 from models.retrieval.visit_sources import VisitSources, VisitSourcesConfig, fit_visit_sources
 from training.recommendations.config import VisitsConfig
 from training.recommendations.ranking_rows import Rows, RowsBuilder
 from training.recommendations.snapshots import TrainingContext
-from training.recommendations.visit_baselines import tune_sources
-
-# Sources that may serve by themselves, the strongest first.
-SINGLE_SOURCES: tuple[Policy, ...] = ("session_knn", "sequential_rules")
+from training.recommendations.visit_baselines import (
+    SINGLE_SOURCES,
+    Tuning,
+    make_position,
+    tune_sources,
+)
 
 
 class NextItem(NamedTuple):
@@ -38,65 +40,65 @@ class NextItem(NamedTuple):
 
 @dataclass(frozen=True)
 class FittedVisits:
-    """Sources of all visits before an instant, the ranker over them, and their tuned config."""
+    """Sources of all visits before an instant, and the ranker over them.
+
+    config   of the sources, tuned
+    tuning   what they were tuned on
+    """
 
     sources: VisitSources
     ranker: Ranker | None
     config: VisitSourcesConfig
+    tuning: Tuning
 
     def attach_to(self, model: RecommendationModel) -> RecommendationModel:
         """Return the model with these sources and this ranker; without one a source serves.
 
         The model stays as it is where there is neither.
         """
-        policies: tuple[Policy, ...] = SINGLE_SOURCES if self.ranker is None else ("ranker",)
-        policy = next((p for p in policies if p == "ranker" or p in self.sources.sources), None)
-        if policy is None:
-            return model
         rankers: dict[RankingTask, Ranker] = {**model.rankers}
+        policies = [name for name in SINGLE_SOURCES.values() if name in self.sources.sources]
         if self.ranker is not None:
             rankers["visit"] = self.ranker
+            policies.insert(0, "ranker")
+        if not policies:
+            return model
         return replace(
             model,
             rankers=rankers,
-            policies={**model.policies, "visit": policy},
+            policies={**model.policies, "visit": policies[0]},
             visit_sources=self.sources,
         )
 
 
 def count_visits(visits: Visits) -> int:
     """Return the number of visits of two looks or more: those with something to predict."""
-    return int((visits.lengths() > 1).sum())
-
-
-def list_next_items(visits: Visits) -> list[NextItem]:
-    """Return every position with actions before it, but for carts of an item already viewed."""
-    positions = []
-    for visit in range(len(visits)):
-        start, end = int(visits.starts[visit]), int(visits.starts[visit + 1])
-        seen = set(visits.items[start : start + 1].tolist())
-        for action in range(start + 1, end):
-            item = int(visits.items[action])
-            if visits.kinds[action] != CARTED or item not in seen:
-                positions.append(NextItem(visit, action - start))
-            seen.add(item)
-    return positions
+    return int((visits.lengths > 1).sum())
 
 
 def draw_next_items(visits: Visits, n: int, seed: int, purpose: str) -> list[NextItem]:
-    """Return at most `n` of the positions, drawn by the seed, in their order."""
-    positions = list_next_items(visits)
-    if len(positions) <= n:
-        return positions
-    chosen = generator(seed, purpose).permutation(len(positions))[:n]
-    return [positions[row] for row in np.sort(chosen)]
+    """Return at most `n` of the positions with actions before them, drawn by the seed, in order.
+
+    A cart of an item that was viewed in the visit is no next item.
+    """
+    visit = np.repeat(np.arange(len(visits)), visits.lengths)
+    pairs = visit * len(visits.item_ids) + visits.items
+    is_first_look = np.zeros(len(pairs), bool)
+    is_first_look[np.unique(pairs, return_index=True)[1]] = True
+    is_next = (visits.kinds != CARTED) | is_first_look
+    is_next[visits.starts[:-1]] = False
+    actions = np.flatnonzero(is_next)
+    if len(actions) > n:
+        actions = actions[np.sort(generator(seed, purpose).permutation(len(actions))[:n])]
+    numbers = actions - visits.starts[visit[actions]]
+    return [NextItem(*pair) for pair in zip(visit[actions].tolist(), numbers.tolist(), strict=True)]
 
 
 def read_visits(context: TrainingContext, end: datetime) -> Visits:
     """Return the visits before `end` that are learnt from: the latest, without those of robots."""
     config = context.config.visits
     visits = compute_offline_visits(context.facts, end)
-    rows = np.flatnonzero(visits.lengths() <= config.max_looks)
+    rows = np.flatnonzero(visits.lengths <= config.max_looks)
     return visits.select(rows[-config.max_visits :])
 
 
@@ -116,8 +118,9 @@ def fit_visits(
     seed = context.settings.seed
     context.progress(f"sources of {len(visits):,} visits")
     sample = draw_next_items(later, config.n_tuned, seed, "visits to tune on")
-    sources_config = tune_sources(earlier, later, sample, config.sources)
-    split = EPOCH + timedelta(milliseconds=int(earlier.ended_at()[-1]) + 1)
+    tuning = Tuning(earlier, [make_position(later, *position) for position in sample])
+    sources_config = tune_sources(tuning, config.sources)
+    split = EPOCH + timedelta(milliseconds=int(earlier.ended_at[-1]) + 1)
     items = compute_offline_items(
         context.facts, split, orders_per_buyer=context.settings.orders_per_buyer
     )
@@ -129,7 +132,8 @@ def fit_visits(
         context.progress("fitting the ranker of visits")
         columns = name_visit_columns(tuple(learnt_from.sources), names)
         ranker = fit_ranker(rows.to_grouped(columns), config.ranker, seed=seed)
-    return FittedVisits(fit_visit_sources(visits, sources_config), ranker, sources_config)
+    sources = fit_visit_sources(visits, sources_config)
+    return FittedVisits(sources, ranker, sources_config, tuning)
 
 
 class _Task(NamedTuple):
@@ -151,7 +155,7 @@ def _make_rows(
     rng = generator(context.settings.seed, "visit negatives")
     rows = RowsBuilder(len(name_visit_columns(tuple(task.sources.sources), task.names)))
     for position, target in zip(positions, _find_targets(visits, positions), strict=True):
-        bound = candidates.bind(visits.first_of(position.visit, position.n))
+        bound = candidates.bind(visits.take_first(position.visit, position.n))
         if bound is None:
             continue
         matches = candidates.find_candidates(bound)
@@ -174,16 +178,16 @@ def split_for_ranker(visits: Visits, config: VisitsConfig) -> tuple[Visits, Visi
     They are the last `share_learnt` of the visits, or as many as hold `max_learnt` next items: the
     nearer the two, the more what the ranker sees is what it will be asked.
     """
-    n_next = np.cumsum((visits.lengths() - 1)[::-1])
+    n_next = np.cumsum((visits.lengths - 1)[::-1])
     n_enough = int(np.searchsorted(n_next, config.max_learnt)) + 1
     n_later = max(1, min(int(len(visits) * config.share_learnt), n_enough))
-    split_ms = visits.ended_at()[len(visits) - n_later]
-    earlier = np.flatnonzero(visits.ended_at() < split_ms)
-    return visits.select(earlier), visits.select(np.flatnonzero(visits.began_at() >= split_ms))
+    split_ms = visits.ended_at[len(visits) - n_later]
+    earlier = np.flatnonzero(visits.ended_at < split_ms)
+    return visits.select(earlier), visits.select(np.flatnonzero(visits.began_at >= split_ms))
 
 
 def split_visits(visits: Visits, cut: datetime) -> tuple[Visits, Visits]:
     """Return the visits that ended before `cut`, and those that began then or later."""
     cut_ms = count_milliseconds(cut)
-    known: Int64Array = np.flatnonzero(visits.ended_at() < cut_ms)
-    return visits.select(known), visits.select(np.flatnonzero(visits.began_at() >= cut_ms))
+    known: Int64Array = np.flatnonzero(visits.ended_at < cut_ms)
+    return visits.select(known), visits.select(np.flatnonzero(visits.began_at >= cut_ms))

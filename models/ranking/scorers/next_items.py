@@ -39,7 +39,7 @@ class VisitScorer:
             return False
         if len(visitor.bought) and self._model.ranks_purchases:
             return False
-        return self._candidates.know(visitor.history.visit)
+        return self._candidates.can_bind(visitor.history.visit)
 
     def score(self, request: ScoringRequest) -> ScoredItems:
         """Score the candidates of the visit; none where the sources know none of its items."""
@@ -77,7 +77,7 @@ class SequenceScorer:
         if model.sequence_sources is None:
             raise BadInput("the model knows no order of purchases", hint="Train it on purchases")
         self._ranker, self._catalogue = model.rankers["sequence"], catalogue
-        self._candidates = VisitCandidates(catalogue, model.sequence_sources)
+        self._candidates = VisitCandidates(catalogue, model.sequence_sources, with_features=False)
 
     def score(self, request: ScoringRequest) -> ScoredItems:
         """Score the candidates; none where the sources know nothing that was bought."""

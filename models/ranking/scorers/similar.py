@@ -14,7 +14,7 @@ import numpy as np
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from features.contracts.recommendations import Reason
 from models.compiled.top_items import top_positions
-from models.ranking.catalogue import CATEGORY_DEPTHS, Catalogue
+from models.ranking.catalogue import Catalogue
 from models.ranking.scored_items import ScoredItems
 from models.ranking.scorers.scorer import ScoringRequest
 from models.retrieval.co_views import CoViews
@@ -34,10 +34,12 @@ _N_UNSEEN, _UNSEEN_BEHAVIOR = 3, 0.5
 class _Nearness(NamedTuple):
     """How near items are to one; `is_similar` where more than a parent category is in common.
 
-    values       float64 (n_items,)
-    is_similar   bool (n_items,)
+    positions    int64 (n,), the others are of another kind
+    values       float64 (n,)
+    is_similar   bool (n,)
     """
 
+    positions: Int64Array
     values: Float64Array
     is_similar: BoolArray
 
@@ -58,6 +60,14 @@ class SimilarScorer:
         self._view_rows = invert_positions(self._view_positions, catalogue.n_items)
         items = catalogue.items
         self._has_category = items.category.astype(str) != ""
+        self._departments = catalogue.categories[0]
+        order = np.argsort(self._departments, kind="stable")
+        codes, starts = np.unique(self._departments[order], return_index=True)
+        ends = [*starts[1:].tolist(), len(order)][: len(codes)]
+        self._by_department = {
+            code: order[start:end]
+            for code, start, end in zip(codes.tolist(), starts.tolist(), ends, strict=True)
+        }
         self._brands = np.unique(items.brand.astype(str), return_inverse=True)[1]
         self._has_brand = items.brand.astype(str) != ""
         missing = np.full(catalogue.n_items, np.nan, np.float32)
@@ -74,8 +84,8 @@ class SimilarScorer:
         is_similar = np.zeros(self._catalogue.n_items, bool)
         for position in context[:_MAX_CONTEXT].tolist():
             nearness = self._measure_nearness(position)
-            scores += nearness.values
-            is_similar |= nearness.is_similar
+            scores[nearness.positions] += nearness.values
+            is_similar[nearness.positions] |= nearness.is_similar
         scores[context] = 0
         near = np.flatnonzero(scores > 0)
         reasons = self._catalogue.general_reasons(near)
@@ -83,26 +93,26 @@ class SimilarScorer:
         return ScoredItems(near, scores[near], reasons)
 
     def _measure_nearness(self, position: int) -> _Nearness:
-        """Return the nearness to one item, 0 for items of another kind.
+        """Return the nearness of the items of the same department to one item.
 
         Where the item has no category, its kind is what people do with it.
         """
         behavior = self._measure_behavior(position)
         if not self._has_category[position]:
-            return _Nearness(behavior.astype(np.float64), behavior > 0)
-        shared = np.zeros(self._catalogue.n_items)
-        for codes in self._catalogue.categories:
-            shared += codes == codes[position]
-        shared /= len(CATEGORY_DEPTHS)
-        shared[~self._has_category] = 0
-        is_kind, is_alternative = shared > 0, shared == 1
-        alike = shared + self._compare_brand_and_price(position, is_kind)
-        unseen = np.where(self._is_unseen & is_alternative, alike, 0).astype(np.float32)
-        unseen[position] = 0
+            near = np.flatnonzero(behavior)
+            return _Nearness(near, behavior[near].astype(np.float64), np.ones(len(near), bool))
+        near = self._by_department[self._departments[position]]
+        behavior = behavior[near]
+        codes = self._catalogue.categories
+        shared = (codes[:, near] == codes[:, [position]]).mean(0)
+        is_alternative = shared == 1
+        alike = shared + self._compare_brand_and_price(position, near)
+        is_unseen = self._is_unseen[near] & is_alternative & (near != position)
+        unseen = np.where(is_unseen, alike, 0).astype(np.float32)
         behavior[top_positions(unseen, _N_UNSEEN)] = _UNSEEN_BEHAVIOR
-        nearness = alike + _BEHAVIOR_WEIGHT * shared * behavior
-        nearness += _POPULARITY_WEIGHT * self._catalogue.popularity
-        return _Nearness(np.where(is_kind, nearness, 0.0), is_alternative | (behavior > 0))
+        values = alike + _BEHAVIOR_WEIGHT * shared * behavior
+        values += _POPULARITY_WEIGHT * self._catalogue.popularity[near]
+        return _Nearness(near, values, is_alternative | (behavior > 0))
 
     def _measure_behavior(self, position: int) -> Float32Array:
         """Return how much people saw and bought each item with this one, 1 for the strongest."""
@@ -119,14 +129,14 @@ class SimilarScorer:
         behavior[position] = 0
         return _scale(behavior)
 
-    def _compare_brand_and_price(self, position: int, is_kind: BoolArray) -> Float64Array:
-        nearness = np.zeros(self._catalogue.n_items)
+    def _compare_brand_and_price(self, position: int, others: Int64Array) -> Float64Array:
+        """Return what brand and price in common add to the nearness of others (n,) to one item."""
+        nearness = np.zeros(len(others))
         if self._has_brand[position]:
-            nearness += _BRAND_WEIGHT * (self._brands == self._brands[position])
+            nearness += _BRAND_WEIGHT * (self._brands[others] == self._brands[position])
         if np.isfinite(self._log_price[position]):
-            ratio = np.abs(self._log_price - self._log_price[position])
+            ratio = np.abs(self._log_price[others] - self._log_price[position])
             nearness += _PRICE_WEIGHT * np.nan_to_num(np.exp(-ratio))
-        nearness[~is_kind] = 0
         return nearness
 
     def _find_unseen(self) -> BoolArray:

@@ -39,8 +39,8 @@ def read_visits(home: Path, rows: list[dict[str, Any]]) -> list[tuple[str, ...]]
     facts = Facts(Settings(home=home))
     facts.write({"events": make_table("events", rows)})
     visits = compute_offline_visits(facts, LATER)
-    lengths = visits.lengths()
-    return [visits.first_of(n, int(lengths[n])).item_ids[::-1] for n in range(len(visits))]
+    lengths = visits.lengths
+    return [visits.take_first(n, int(lengths[n])).item_ids[::-1] for n in range(len(visits))]
 
 
 def test_half_an_hour_of_silence_ends_a_visit(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_server_finds_the_visit_that_training_does(
         offline = compute_offline_histories(facts, LATER)["u"].visit
         visits = compute_offline_visits(facts, LATER)
     last = len(visits) - 1
-    assert visits.first_of(last, int(visits.lengths()[last])) == offline
+    assert visits.take_first(last, int(visits.lengths[last])) == offline
 
     half = len(rows) // 2
     records = [_Record(row) for row in rows]

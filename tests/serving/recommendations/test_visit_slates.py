@@ -90,8 +90,8 @@ def test_events_over_http_give_the_slates_that_an_evaluation_makes(
     facts.write({"events": make_table("events", rows), "items": make_catalogue()})
     visits = compute_offline_visits(facts, END + timedelta(days=9))
     recommender = shop.server.served_models.recommender().recommender
-    for n, length in enumerate(visits.lengths().tolist()):
-        history = make_history(visits.first_of(n, length))
+    for n, length in enumerate(visits.lengths.tolist()):
+        history = make_history(visits.take_first(n, length))
         query = RecommendationQuery(history, "home", 20)
         (slate,) = recommender.recommend_columns([query])
         assert slate.item_ids.tolist() == answers[n]

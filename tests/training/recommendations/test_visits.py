@@ -43,10 +43,16 @@ from training.recommendations.visit_baselines import (
     fit_association_rules,
     rank_targets,
 )
-from training.recommendations.visit_evaluation import HIT_RATE, MRR, make_history
+from training.recommendations.visit_evaluation import (
+    HIT_RATE,
+    MRR,
+    VisitEvaluation,
+    find_failed_bars,
+    make_history,
+)
 from training.recommendations.visit_part import SESSIONS
-from training.recommendations.visit_training import NextItem, list_next_items, read_visits
-from training.results import Trained
+from training.recommendations.visit_training import NextItem, draw_next_items, read_visits
+from training.results import Comparison, Trained
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +220,7 @@ def test_a_cart_of_the_item_on_the_page_is_no_next_item() -> None:
     visits = make_visits([[0, 0, 1, 0]])
     visits.kinds[[1, 3]] = CARTED
     # The second look is the first put into the cart, so is the last.
-    assert list_next_items(visits) == [NextItem(0, 2)]
+    assert draw_next_items(visits, 9, 0, "test") == [NextItem(0, 2)]
 
 
 def test_association_rules_count_the_looks_that_fell_into_one_visit() -> None:
@@ -257,7 +263,7 @@ def test_a_robot_is_not_learnt_from(tmp_path: Path) -> None:
     context = TrainingContext(crawled, Settings(home=tmp_path), CONFIG, lambda _: None)
     visits = read_visits(context, END)
     assert len(visits) == 50
-    assert visits.lengths().max() <= 200
+    assert visits.lengths.max() <= 200
 
 
 def test_shares_that_leave_nothing_to_learn_are_refused() -> None:
@@ -298,3 +304,38 @@ def test_an_item_without_a_category_shares_none(
     names = name_visit_columns(tuple(model.visit_sources.sources), model.item_columns)
     for name in ("category_1_share", "category_3_is_last"):
         assert np.isnan(matrix[:, names.index(name)]).all()
+
+
+@pytest.mark.parametrize(
+    ("ours", "p_value", "fails"), [(0.3, 0.01, 1), (0.3, 0.2, 0), (0.5, 0.01, 0)]
+)
+def test_sessions_are_not_passed_where_what_serves_is_measurably_behind(
+    ours: float, p_value: float, fails: int
+) -> None:
+    comparison = Comparison(
+        metric=MRR,
+        ours=ours,
+        baselines={SESSION_KNN: 0.4, POPULARITY: 0.1},
+        better="higher",
+        strongest=SESSION_KNN,
+        p_values={SESSION_KNN: p_value, POPULARITY: 0.001},
+    )
+    evaluation = VisitEvaluation("ranker", (comparison,), (), (), {})
+    assert len(find_failed_bars(evaluation)) == fails
+
+
+def test_next_items_that_nobody_knew_before_the_cut_are_counted(tmp_path: Path) -> None:
+    looks = make_looks(500)
+    last = looks[-1] | {"event_id": "new", "item_id": "just come"}
+    last["occurred_at"] += timedelta(seconds=20)
+    facts = Facts(Settings(home=tmp_path))
+    facts.write({"events": make_table("events", [*looks, last]), "items": make_catalogue()})
+    evaluation = evaluate(
+        facts,
+        Settings(home=tmp_path),
+        replace(CONFIG, visits=replace(CONFIG.visits, max_evaluated=10_000)),
+        until=None,
+        split=SESSIONS,
+        progress=lambda _: None,
+    )
+    assert evaluation.data["next items left out, unknown before the cut"] == 1
