@@ -36,6 +36,7 @@ class ItemFeatures:
     brand       str objects, "" where unknown
     family      str objects, the items that are one style in several sizes, "" where there is none;
                 None: nothing is known of families
+    title       str objects, "" where there is none; None: nothing is known of titles
     """
 
     as_of: datetime
@@ -44,6 +45,7 @@ class ItemFeatures:
     category: ObjectArray
     brand: ObjectArray
     family: ObjectArray | None = None
+    title: ObjectArray | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class RecommendationQuery:
     """One request for a slate.
 
     candidate_ids   a given list to re-rank (`/v1/rank`)
+    search_text     what the visitor searched for, where the list is the result
     zone            decides which rules are valid
     at              business time, for the validity of rules; that of the history when None
     diversity       0..1; that of the placement when None
@@ -67,6 +70,7 @@ class RecommendationQuery:
     exclude_purchased: bool = False
     allowed_item_ids: frozenset[str] | None = None
     candidate_ids: tuple[str, ...] | None = None
+    search_text: str | None = None
     strict: bool = False
     explain: bool = False
     zone: str = DEFAULT_ZONE

@@ -103,11 +103,13 @@ def compute_offline_items(
     tables = item.ItemTables.read(facts.read, orders_per_buyer=orders_per_buyer)
     features = item.item_features(tables, as_of, zone=zone)
     items = build_item_features(fetch_sorted(features, ["item_id"]), as_of)
-    catalogue = tables.items.select("item_id", "family_id").to_pyarrow()
-    names = (catalogue[name].to_pylist() for name in ("item_id", "family_id"))
-    families = dict(zip(*names, strict=True))
-    family = np.array([families.get(item_id) or "" for item_id in items.item_ids], object)
-    return replace(items, family=family)
+    rows = tables.items.select("item_id", "family_id", "title").to_pyarrow().to_pylist()
+    texts = {row["item_id"]: row for row in rows}
+    known = [texts.get(item_id, {}) for item_id in items.item_ids.tolist()]
+    family, title = (
+        np.array([row.get(name) or "" for row in known], object) for name in ("family_id", "title")
+    )
+    return replace(items, family=family, title=title)
 
 
 def build_item_features(rows: pa.Table, as_of: datetime) -> ItemFeatures:

@@ -225,6 +225,7 @@ class LiveCatalogue:
             category=live.texts("category", items.item_ids, items.category),
             brand=live.texts("brand", items.item_ids, items.brand),
             family=live.texts("family_id", items.item_ids, none),
+            title=live.texts("title", items.item_ids, none),
         )
 
     def find_next_arrival(self, now: datetime) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from features.contracts.arrays import Float32Array, Float64Array, Int64Array, Ob
 from features.contracts.categories import codes
 from features.contracts.recommendations import ItemFeatures, Reason
 from models.retrieval.interactions import find_positions
+from models.retrieval.text_match import TextMatch
 
 CATEGORY_DEPTHS = (1, 2, 3)
 
@@ -57,6 +59,22 @@ class Catalogue:
         self.repeat_rate = np.nan_to_num(
             items.columns.get("repeat_rate", missing).astype(np.float64)
         )
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """What can be read of each item: its title, brand and category."""
+        items = self.items
+        parts = (
+            (items.brand, items.category)
+            if items.title is None
+            else (items.title, items.brand, items.category)
+        )
+        return [" ".join(of_item) for of_item in zip(*parts, strict=True)]
+
+    @cached_property
+    def text_match(self) -> TextMatch:
+        """The index of `texts`."""
+        return TextMatch(self.texts)
 
     def find_relatives(self, positions: Int64Array) -> Int64Array:
         """Return the other items of the families of `positions`."""

@@ -166,7 +166,8 @@ class Reasons:
         matrix = make_columns(self._catalogue, visitor, ranked, user_columns)
         known = rows < len(matrix)
         scores = self._model.rankers[scored.task].score(matrix[rows[known]])
-        is_raised[known] = scored.scores[rows[known]] > scores
+        match = 0.0 if scored.match is None else scored.match[rows[known]]
+        is_raised[known] = scored.scores[rows[known]] - match > scores
         return is_raised, reasons
 
     def _find_viewed_beside(self, visitor: Visitor, position: int) -> str | None:
@@ -184,11 +185,16 @@ class Reasons:
     ) -> list[dict[str, float]]:
         """Return what each column adds to the score, largest first.
 
-        Where no ranker scored, the score itself. Behind it "chance by X" is how likely an item of
+        Where no ranker scored, the score itself. "query" is the addition of the text that was
+        searched for. Behind it "chance by X" is how likely an item of
         such a score of source X is bought, and for a cart "support X", "confidence X" and "lift X"
         are of the rule from context item X.
         """
-        contributions: list[dict[str, float]] = [{item.reason.value: item.score} for item in items]
+        match = np.zeros(len(rows)) if scored.match is None else scored.match[rows]
+        contributions = [
+            {item.reason.value: item.score - added}
+            for item, added in zip(items, match.tolist(), strict=True)
+        ]
         if scored.matrix is not None and scored.task is not None and len(rows):
             known = np.flatnonzero(rows < len(scored.matrix))
             by_column = self._find_shap_values(scored.task, scored.matrix[rows[known]])
@@ -203,6 +209,9 @@ class Reasons:
                     ):
                         if chance:
                             contributions[n][f"chance by {source}"] = chance
+        for index, added in enumerate(match.tolist()):
+            if added:
+                contributions[index]["query"] = added
         if scored.cart is not None:
             for index, position in enumerate(scored.positions[rows].tolist()):
                 contributions[index] |= self._carts.find_evidence(scored.cart, position)

@@ -27,6 +27,7 @@ class ScoredItems:
     task     the ranker's
     cart     the cart whose association rules were followed
     visit    the visit whose sources proposed the items
+    match    what the text that was searched for adds to each score
     explain_rows   returns the reasons of rows of `matrix`, which replace those in `reasons`: the
                    reasons of only a few of many candidates are needed
     """
@@ -38,6 +39,7 @@ class ScoredItems:
     task: RankingTask | None = None
     cart: Cart | None = None
     visit: BoundVisit | None = None
+    match: Float64Array | None = None
     explain_rows: Callable[[Int64Array], ObjectArray] | None = None
 
     @classmethod
@@ -74,6 +76,7 @@ class ScoredItems:
             positions=self.positions[rows],
             scores=self.scores[rows],
             reasons=self.reasons[rows],
+            match=None if self.match is None else self.match[rows],
         )
 
     def append(self, more: ScoredItems) -> Self:

@@ -366,7 +366,7 @@ def _list_own_zones(settings: Settings, items: ItemFeatures) -> frozenset[str]:
 
 def _is_same(items: ItemFeatures, others: ItemFeatures) -> bool:
     """Return whether both are one version of the features, with equal items and texts."""
-    texts = ("item_ids", "category", "brand", "family")
+    texts = ("item_ids", "category", "brand", "family", "title")
     return items.as_of == others.as_of and all(
         np.array_equal(getattr(items, name), getattr(others, name)) for name in texts
     )

@@ -208,7 +208,9 @@ class RankRequest(_Request):
 
     item_ids: list[Id] = Field(min_length=1, max_length=MAX_RANKED)
     query: str | None = Field(
-        None, max_length=1_000, description="The search query; the ranking does not use it yet"
+        None,
+        max_length=1_000,
+        description="What was searched for: titles, brands and categories that match it come first",
     )
     placement: Name = _RANK_PLACEMENT
     count: int | None = Field(None, ge=1, le=MAX_RANKED, description="Without it, all")
@@ -291,5 +293,6 @@ def build_rank_request(body: RankRequest) -> SlateRequest:
         in_stock_only=False,
         explain=body.explain,
         candidate_ids=tuple(body.item_ids),
+        search_text=body.query,
         fields=tuple(dict.fromkeys(body.fields)),
     )

@@ -40,6 +40,7 @@ class SlateRequest:
     """The request of one placement.
 
     candidate_ids   set when a given list is to be ranked
+    search_text     what the given list is the result of
     fields          what the answer says of each item
     after           the recommendation_id of the page before
     rotate          how fast items sink that are shown again and again, 0..1
@@ -60,6 +61,7 @@ class SlateRequest:
     strict: bool = False
     explain: bool = False
     candidate_ids: tuple[str, ...] | None = None
+    search_text: str | None = None
     fields: tuple[str, ...] = ()
     fold_families: bool = False
     exclude_viewed: bool = False
@@ -298,6 +300,7 @@ class RecommendationService:
             exclude_purchased=request.exclude_purchased,
             allowed_item_ids=allowed,
             candidate_ids=request.candidate_ids,
+            search_text=request.search_text,
             strict=request.strict,
             explain=request.explain,
             zone=request.zone,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from features.contracts.arrays import Float64Array, Int64Array
 from features.contracts.recommendations import Reason, RecommendationQuery, ScoredItem
 from models.ranking.catalogue import Catalogue
 from models.ranking.scored_items import ScoredItems
@@ -13,9 +15,16 @@ from models.ranking.scorers.candidate_ranking import CandidateRanking
 from models.ranking.scorers.next_items import VisitScorer
 from models.ranking.scorers.scorer import ScoringRequest
 
+# A full match against none, in the ranker's unit (log odds that the visitor prefers the item).
+_MATCH_WEIGHT = 8.0
+
 
 class GivenListScorer:
-    """Ranks the candidates of the query; for an unknown visitor by popularity."""
+    """Ranks the candidates of the query; for an unknown visitor by popularity.
+
+    How well an item matches what was searched for decides first, the visitor among those that
+    match alike.
+    """
 
     def __init__(
         self, catalogue: Catalogue, ranking: CandidateRanking, visits: VisitScorer | None
@@ -26,6 +35,14 @@ class GivenListScorer:
         """Score the items of the list that the catalogue knows."""
         positions = self._catalogue.positions(np.array(request.query.candidate_ids, object))
         positions = np.unique(positions[positions >= 0])
+        scored = self._score_for_visitor(request, positions)
+        if not request.query.search_text:
+            return scored
+        matches = self._catalogue.text_match.score(request.query.search_text)
+        match: Float64Array = _MATCH_WEIGHT * matches[scored.positions].astype(np.float64)
+        return replace(scored, scores=scored.scores + match, match=match)
+
+    def _score_for_visitor(self, request: ScoringRequest, positions: Int64Array) -> ScoredItems:
         if self._visits is not None and self._visits.serves(request.visitor, request.policy):
             scored = self._visits.score_list(request, positions)
             if scored is not None:

@@ -1,8 +1,8 @@
 """The scorer of the placement product: alternatives to the items on the page.
 
 An alternative is of the same kind: of the item's category, else of its parent. Among these count
-what visits looked at together, what the same people bought, brand and price. What goes together
-with an item but is of another kind belongs to the placement bought_together.
+what visits looked at together, what the same people bought, brand, price and title. What goes
+together with an item but is of another kind belongs to the placement bought_together.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from models.retrieval.item_knn import ItemKnn
 from models.retrieval.visit_sources import VisitSources
 
 _MAX_CONTEXT = 5  # items of the page that count
-# What people do decides within a category; brand and price decide where nobody did anything.
+# What people do decides within a category; brand, price and title where nobody did anything.
 _BEHAVIOR_WEIGHT = 2.0
-_BRAND_WEIGHT, _PRICE_WEIGHT, _POPULARITY_WEIGHT = 0.2, 0.2, 0.05
+_BRAND_WEIGHT, _PRICE_WEIGHT, _TEXT_WEIGHT, _POPULARITY_WEIGHT = 0.2, 0.2, 0.4, 0.05
 # The few nearest of the items that nobody has looked at or bought yet count as half as strong as
 # the strongest: else they would wait below all others for their first look.
 _N_UNSEEN, _UNSEEN_BEHAVIOR = 3, 0.5
@@ -106,7 +106,9 @@ class SimilarScorer:
         codes = self._catalogue.categories
         shared = (codes[:, near] == codes[:, [position]]).mean(0)
         is_alternative = shared == 1
-        alike = shared + self._compare_brand_and_price(position, near)
+        text = self._catalogue.texts[position]
+        match = np.minimum(self._catalogue.text_match.score(text)[near], 1.0)
+        alike = shared + self._compare_brand_and_price(position, near) + _TEXT_WEIGHT * match
         is_unseen = self._is_unseen[near] & is_alternative & (near != position)
         unseen = np.where(is_unseen, alike, 0).astype(np.float32)
         behavior[top_positions(unseen, _N_UNSEEN)] = _UNSEEN_BEHAVIOR

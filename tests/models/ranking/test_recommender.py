@@ -278,6 +278,33 @@ def test_a_given_list_comes_back_whole_with_unknown_items_at_its_end(
     assert list_ids(recommend("all", candidate_ids=given, count=10))[2] == "i07"
 
 
+def test_what_was_searched_for_orders_a_given_list_and_the_visitor_what_matches_alike(
+    recommender: Recommender, items: ItemFeatures, shoppers: dict[str, UserHistory]
+) -> None:
+    """Half of the items are coffee; among these the order is the visitor's own."""
+    given = tuple(items.item_ids.tolist())
+    kinds = ("Ground coffee", "Black tea")
+    title = np.array([kinds[n % 2] for n in range(len(given))], object)
+    drinks = np.full(len(given), "Drinks", object)
+    titled = Recommender(
+        recommender.model, replace(items, title=title, category=drinks), recommender.placements
+    )
+    coffee = {item_id for item_id, text in zip(given, title, strict=True) if "coffee" in text}
+    for who in (*shoppers.values(), UserHistory.unknown(items.as_of)):
+        query = RecommendationQuery(who, "all", len(given), candidate_ids=given, explain=True)
+        plain, found = titled.recommend([query, replace(query, search_text="coffe")])
+        own_order = [item_id for item_id in list_ids(plain) if item_id in coffee]
+        assert [item_id for item_id in list_ids(found) if item_id in coffee] == own_order
+        if who.user_id is None:
+            assert list_ids(found)[: len(coffee)] == own_order
+        scores = {item.item_id: item.score for item in plain.items}
+        for item in found.items:
+            assert item.contributions is not None
+            added = item.contributions.get("query", 0.0)
+            assert (added > 0) == (item.item_id in coffee)
+            assert item.score == pytest.approx(scores[item.item_id] + added)
+
+
 def test_a_given_list_keeps_what_was_bought_unless_the_query_leaves_it_out(
     recommend: Callable[..., Slate],
 ) -> None:

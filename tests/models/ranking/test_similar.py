@@ -120,6 +120,20 @@ def test_brand_and_price_decide_where_nobody_did_anything(recommender: Recommend
     assert [item.item_id for item in slate.items] == ["d", "b", "c"]
 
 
+def test_the_title_says_which_of_many_new_items_is_nearest(recommender: Recommender) -> None:
+    """A hundred lamps that nobody knows yet: those of the page's series come first."""
+    series = ("Oslo brass", "Luna glass", "Atlas oak", "Mika steel")
+    ids = np.array([f"n{n:03}" for n in range(100)], object)
+    title = np.array([f"{series[n % 4]} lamp {n}" for n in range(100)], object)
+    same = np.full(100, "Home > Lamps", object)
+    items = ItemFeatures(END, ids, {}, same, np.full(100, "", object), title=title)
+    model = replace(recommender.model, item_columns=(), rankers={})
+    shop = Recommender(model, items, PLACEMENTS)
+    for n in range(8):
+        shown = [int(item.item_id[1:]) for item in on_page(shop, f"n{n:03}").items]
+        assert {other % 4 for other in shown} == {n % 4}
+
+
 def test_without_categories_what_people_do_is_all(recommender: Recommender, tmp_path: Path) -> None:
     items = recommender.items
     bare = replace(items, category=np.full(len(items.item_ids), "", object))

@@ -187,6 +187,20 @@ def test_rank_orders_a_given_list_with_unknown_items_last(shared):
     assert answer.json()["experiments"] == []
 
 
+def test_rank_puts_first_what_matches_the_query(shared):
+    for query, first in (("Beer", "beer"), ("mílk", "milk"), ("wine", "wine")):
+        for who in ({"user_id": "u00"}, {"visitor_id": "nobody"}):
+            body = {**who, "item_ids": ["wine", "milk", "beer"], "query": query, "explain": True}
+            answer = shared.client.post("/v1/rank", json=body)
+            assert answer.status_code == 200
+            assert ids(answer.json())[0] == first
+            assert answer.json()["items"][0]["contributions"]["query"] > 0
+    body = {"item_ids": ["wine", "milk", "beer"]}
+    plain = shared.client.post("/v1/rank", json=body).json()
+    nothing = shared.client.post("/v1/rank", json={**body, "query": "??"}).json()
+    assert nothing["items"] == plain["items"]
+
+
 def test_the_simple_form_is_the_same(shared):
     answer = shared.client.get(
         "/v1/recommendations", params={"placement": "trending", "user_id": "u00", "count": 3}
