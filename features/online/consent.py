@@ -7,6 +7,7 @@ may be evicted. Where it cannot be read nobody is taken to allow it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,6 +18,7 @@ from features.contracts.arrays import UInt64Array
 from features.contracts.errors import Unavailable
 from features.database_tables import user_consent
 from features.facts.known_events import NONE, digest_ids, mark_known, read_digests
+from features.one_of import one_of
 from features.online.snapshots import Version, refused_file
 
 log = logging.getLogger(__name__)
@@ -46,15 +48,21 @@ class Consents:
             log.warning("%s: %s", NOT_KNOWN, error)
             return cls(None)
 
-    def allow(self, connection: sa.Connection, user_id: str) -> bool:
-        """Return whether this user allows personalization. Raises Unavailable where that cannot be
-        known."""
-        query = sa.select(user_consent.c.personalization_allowed).where(
-            user_consent.c.user_id == user_id
-        )
-        given: bool | None = connection.execute(query).scalar()
-        if given is not None:
-            return given
+    def find_refused(self, connection: sa.Connection, user_ids: Collection[str]) -> set[str]:
+        """Return those of these users who do not allow personalization. Raises Unavailable where
+        that cannot be known."""
+        if not user_ids:
+            return set()
+        query = sa.select(user_consent.c.user_id, user_consent.c.personalization_allowed)
+        rows = connection.execute(query.where(one_of(user_consent.c.user_id, user_ids)))
+        told = {row.user_id: row.personalization_allowed for row in rows}
+        return {user_id for user_id in user_ids if not self.allow(user_id, told.get(user_id))}
+
+    def allow(self, user_id: str, told: bool | None) -> bool:
+        """Return whether this user allows personalization, who `told` the shop so or not; None:
+        nothing. Raises Unavailable where that cannot be known."""
+        if told is not None:
+            return told
         if self.refused is None:
             raise Unavailable(
                 NOT_KNOWN,

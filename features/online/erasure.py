@@ -14,6 +14,7 @@ from configs.settings import Settings
 from features.facts.known_events import remove_digest
 from features.online.feast_definitions import connect_redis, open_store
 from features.online.snapshots import features_folder, is_damage, locate_store, users_file
+from features.online.stored_rows import encode_user
 
 
 def forget_user(settings: Settings, user_id: str) -> None:
@@ -21,7 +22,7 @@ def forget_user(settings: Settings, user_id: str) -> None:
 
     That the user does not allow personalization is kept, as a digest.
     """
-    key = _build_entity_key(user_id)
+    key = encode_user(user_id)
     for version in _list_versions(settings):
         location = locate_store(settings, version)
         if location.redis_url is not None:
@@ -45,16 +46,6 @@ def forget_version(settings: Settings, version: str) -> None:
 def _list_versions(settings: Settings) -> Iterator[str]:
     for path in sorted((features_folder(settings) / "versions").glob("*")):
         yield path.name
-
-
-def _build_entity_key(user_id: str) -> bytes:
-    from feast.infra.key_encoding_utils import serialize_entity_key
-    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-    from feast.protos.feast.types.Value_pb2 import Value
-
-    entity = EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user_id)])
-    key: bytes = serialize_entity_key(entity, entity_key_serialization_version=3)
-    return key
 
 
 def _delete_rows_of_user(database: Path, key: bytes) -> None:

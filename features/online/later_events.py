@@ -1,4 +1,5 @@
-"""The events that came after the materialized row of a visitor, read from the database."""
+"""The events that came after the materialized row of a visitor, and whether they allow to use them:
+read from the database in one statement, as every answer waits for it."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from features.contracts.arrays import UInt64Array
 from features.contracts.clock import feature_time
-from features.database_tables import BOUGHT, VIEWED, events
+from features.database_tables import BOUGHT, VIEWED, events, user_consent
 from features.facts.known_events import NONE, digest_ids, mark_known
 from features.pipelines.feature_constants import MAX_VIEWED, VIEWED_DAYS
 
@@ -63,16 +64,24 @@ class IncludedEvents(NamedTuple):
 NOTHING_INCLUDED = IncludedEvents(_BEGINNING, _BEGINNING, NONE)
 
 
+class LaterEvents(NamedTuple):
+    """The events to merge, each once, and whether the user told the shop to allow personalization;
+    None: nothing was told."""
+
+    rows: Sequence[sa.Row]
+    told: bool | None
+
+
 def read_later_events(
     connection: sa.Connection, included: IncludedEvents, ids: VisitorIds, now: datetime
-) -> Sequence[sa.Row]:
-    """Return the events to merge, each once.
+) -> LaterEvents:
+    """Return the later events of a visitor.
 
     Of a user those that the materialized row does not include, of a visitor or session all.
     """
     query = _QUERIES[_WithIds(*(value is not None for value in ids))]
     if query is None:
-        return ()
+        return LaterEvents((), None)
     given: dict[str, object] = {
         name: value for name, value in ids._asdict().items() if value is not None
     }
@@ -80,7 +89,8 @@ def read_later_events(
         given |= {"as_of": included.as_of, "received_after": included.received_after}
     lately = feature_time(now) - timedelta(days=VIEWED_DAYS)
     rows = connection.execute(query, given | {"now": now, "lately": lately}).all()
-    later = {row.event_id: row for row in rows}
+    told = next((row.told for row in rows if row.event_id is None), None)
+    later = {row.event_id: row for row in rows if row.event_id is not None}
     if ids.user_id is not None:
         # The row may include a late event already: imported before or since, or read while it came.
         late = [
@@ -92,7 +102,7 @@ def read_later_events(
         for event_id, known in zip(late, is_included, strict=True):
             if known:
                 del later[event_id]
-    return list(later.values())
+    return LaterEvents(list(later.values()), told)
 
 
 class _WithIds(NamedTuple):
@@ -112,7 +122,8 @@ class _Condition(NamedTuple):
 
 
 def _build_branches(given: _WithIds) -> list[sa.Select]:
-    """Return the queries of each id: recent views, and purchases with refunds.
+    """Return the queries of each id: recent views, and purchases with refunds; and that of what a
+    user told about personalization, the row without an event.
 
     Views are bounded in age and number; purchases are bounded in age for a session only.
     """
@@ -131,12 +142,17 @@ def _build_branches(given: _WithIds) -> list[sa.Select]:
         of_session = events.c.session_id == sa.bindparam("session_id")
         conditions.append(_Condition(of_session, nobody if given.user else sa.true(), lately))
     counted = events.c.exclude.is_not(sa.true())
-    past = sa.select(*_COLUMNS).where(events.c.occurred_at <= sa.bindparam("now"), counted)
+    nothing = sa.cast(sa.null(), sa.Boolean).label("told")
+    past = sa.select(*_COLUMNS, nothing).where(events.c.occurred_at <= sa.bindparam("now"), counted)
     branches = []
     for condition in conditions:
         rows = past.where(condition.has_id, condition.to_read)
         views = rows.where(lately, VIEWED).order_by(events.c.occurred_at.desc()).limit(_MAX_VIEWS)
         branches += [sa.select(views.subquery()), rows.where(condition.purchase_age, BOUGHT)]
+    if given.user:
+        no_event = (sa.cast(sa.null(), column.type).label(column.name) for column in _COLUMNS)
+        consent = sa.select(*no_event, user_consent.c.personalization_allowed)
+        branches.append(consent.where(user_consent.c.user_id == sa.bindparam("user_id")))
     return branches
 
 

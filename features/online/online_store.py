@@ -1,8 +1,4 @@
-"""Histories as the server reads them: the materialized row of a user merged with later events.
-
-Importing this module is quick; the import of the feature store takes seconds and happens on `warm`
-or the first read.
-"""
+"""Histories as the server reads them: the materialized row of a user merged with later events."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -26,6 +22,7 @@ from features.contracts.histories import UserHistory
 from features.database import reading
 from features.facts.known_events import digest_ids, mark_known, read_digests
 from features.online.consent import NOT_KNOWN, Consents
+from features.online.kept_states import KeptStates
 from features.online.later_events import (
     NOTHING_INCLUDED,
     IncludedEvents,
@@ -44,10 +41,8 @@ from features.online.snapshots import (
     pointer_stamp,
     users_file,
 )
+from features.online.stored_rows import StoredRows, open_rows
 from features.online.user_state import Categories, UserState
-
-if TYPE_CHECKING:
-    from feast import FeatureStore
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +59,15 @@ class _OpenVersion:
 
     included   digests of the events that its rows include
     users      digests of the users who have a row; none where an older program wrote it
+    kept       rows that were read before
     """
 
     version: Version
-    store: FeatureStore
+    rows: StoredRows
     categories: Categories
     included: UInt64Array
     users: UInt64Array
+    kept: KeptStates
 
 
 class VisitorHistory(NamedTuple):
@@ -161,13 +158,18 @@ class OnlineHistories:
         state, current = UserState.empty(), self._open_current()
         ids = VisitorIds(user_id, visitor_id, session_id)
         with reading(self._engine) as connection:
-            if user_id is not None:
-                if not self._consents.allow(connection, user_id):
-                    return VisitorHistory(UserHistory.unknown(as_of), allowed=False)
-                state, current = self._read_current(user_id)
-            rows = read_later_events(connection, self._describe_included(current), ids, now)
-            owners = {row.user_id for row in rows if row.user_id is not None}
-            refused = set() if user_id is not None else self._find_refused(connection, owners)
+            rows, told = read_later_events(connection, _describe_included(current), ids, now)
+            if user_id is None:
+                owners = {row.user_id for row in rows if row.user_id is not None}
+                refused = self._consents.find_refused(connection, owners)
+            elif not self._consents.allow(user_id, told):
+                return VisitorHistory(UserHistory.unknown(as_of), allowed=False)
+            else:
+                refused = set()
+                state, read_from = self._read_current(user_id)
+                if read_from is not current:  # published, or found to be damaged, meanwhile
+                    current = read_from
+                    rows, _ = read_later_events(connection, _describe_included(current), ids, now)
         state = state.merge([row for row in rows if row.user_id not in refused])
         if not state.items and not state.viewed:
             return VisitorHistory(UserHistory.unknown(as_of), not refused)
@@ -183,22 +185,13 @@ class OnlineHistories:
         """
         self._open_current()
         with reading(self._engine) as connection:
-            return self._find_refused(connection, user_ids)
+            return self._consents.find_refused(connection, user_ids)
 
     def forget(self, user_id: str) -> None:
         """Erase the features of a user, online and offline; their repository erases the events."""
         from features.online.erasure import forget_user
 
         forget_user(self._settings, user_id)
-
-    def _find_refused(self, connection: sa.Connection, user_ids: Collection[str]) -> set[str]:
-        return {user_id for user_id in user_ids if not self._consents.allow(connection, user_id)}
-
-    def _describe_included(self, current: _OpenVersion | None) -> IncludedEvents:
-        if current is None:
-            return NOTHING_INCLUDED
-        version = current.version
-        return IncludedEvents(version.as_of, version.received_after, current.included)
 
     def _read_current(self, user_id: str) -> tuple[UserState, _OpenVersion | None]:
         """Return the materialized row of a user, empty without one, and its version.
@@ -219,24 +212,34 @@ class OnlineHistories:
         """
         if current is None:
             return UserState.empty()
+        stamp = current.kept.read_stamp()
+        state = current.kept.find(user_id, stamp)
+        if state is None:
+            state = self._fetch_state(current, user_id)
+            current.kept.keep(user_id, state, stamp)
+        return state
+
+    def _fetch_state(self, current: _OpenVersion, user_id: str) -> UserState:
+        """Return the row from the store; raises as `_read_state`."""
+        if len(current.users) and not mark_known(digest_ids([user_id]), current.users)[0]:
+            return UserState.empty()  # nobody who was there when the rows were written
         failures = (OSError, RuntimeError, _redis_error_type(current.version.redis))
         if self.breaker.is_open:
             raise self.breaker.unavailable()
         try:
             # Of those who wait while the store hangs the breaker refuses all but one.
             with self._lock, self.breaker.guard(*failures):
-                row = _fetch_row(current.store, user_id)
+                row = current.rows.read(user_id)
+            if row is not None:
+                return UserState.unpack(row)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise Unavailable("online features do not answer") from error
             self._damaged.add(current.version.name)
             self._stamp = None
             raise _describe_damage(current.version, error) from error
-        if row is not None:
-            try:
-                return UserState.unpack(row)
-            except (ValueError, KeyError) as error:
-                raise Unavailable(f"an online row cannot be read: {error}") from error
+        except (ValueError, KeyError) as error:
+            raise Unavailable(f"an online row cannot be read: {error}") from error
         if self._has_row(current, user_id):
             self._rows_are_missing = True
             raise Unavailable(_MISSING, hint="Try: shopwright features materialize")
@@ -291,35 +294,33 @@ class OnlineHistories:
         return None
 
     def _open_version(self, version: Version) -> _OpenVersion:
-        from features.online.feast_definitions import open_store
-
         items = load_items(self._settings, version=version)
         location = locate_store(self._settings, version.name)
         try:
             if not version.redis:
                 location.online.stat()  # SQLite would take a file that is gone for a new one
-            store = open_store(location, READ_SECONDS)
-            if not version.redis:
-                _fetch_row(store, "")
+            rows = open_rows(location, READ_SECONDS)
             included = read_digests(event_digests_file(self._settings, version.name))
             users = read_digests(users_file(self._settings, version.name))
-        except Exception as error:  # registry and rows have errors of their own each
+        except Exception as error:  # rows and digests have errors of their own each
             if isinstance(error, sqlite3.DatabaseError) and not is_damage(error):
                 raise Unavailable("online features do not answer") from error
             raise _describe_damage(version, error) from error
         return _OpenVersion(
             version=version,
-            store=store,
+            rows=rows,
             categories=Categories.from_items(items.item_ids.tolist(), items.category),
             included=included,
             users=users,
+            kept=KeptStates(users_file(self._settings, version.name)),
         )
 
 
-def _fetch_row(store: FeatureStore, user_id: str) -> bytes | None:
-    answer = store.get_online_features(["user_state:state"], [{"user_id": user_id}])
-    row: bytes | None = answer.to_dict()["state"][0]
-    return row
+def _describe_included(current: _OpenVersion | None) -> IncludedEvents:
+    if current is None:
+        return NOTHING_INCLUDED
+    version = current.version
+    return IncludedEvents(version.as_of, version.received_after, current.included)
 
 
 def _describe_damage(version: Version, error: Exception | None = None) -> Damaged:

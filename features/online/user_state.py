@@ -136,11 +136,16 @@ class UserState:
         """Return the state of a user of whom nothing is known."""
         return cls((), (), {name: np.zeros(0, kind) for name, kind in _LINES.items()}, {})
 
+    @property
+    def n_lines(self) -> int:
+        """The number of order lines."""
+        return len(self.lines["item"])
+
     def pack(self) -> bytes:
         """Return the row that is stored online."""
         header = {
             "format": _FORMAT,
-            "n": len(self.lines["item"]),
+            "n": self.n_lines,
             "items": self.items,
             "zones": self.zones,
             "viewed": dict(self.viewed),

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Self, TypedDict
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from features.contracts.recommendations import Reason
@@ -126,6 +125,8 @@ def _fit_knots(
     values: Float64Array, relevant: BoolArray, weights: Float64Array, mean: float
 ) -> tuple[Float64Array, Float64Array]:
     """Return the ascending knots of one source, at most _N_KNOTS, and their chances."""
+    from scipy.optimize import isotonic_regression  # a server fits nothing
+
     order = np.argsort(values, kind="stable")
     parts = np.array_split(order, min(_N_KNOTS, len(order)))
     n = np.array([weights[part].sum() for part in parts])

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from implicit.cpu.als import AlternatingLeastSquares
 from threadpoolctl import threadpool_limits
 
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
@@ -89,6 +88,8 @@ class Als:
 
 def fit_als(interactions: Interactions, config: AlsConfig, *, seed: int) -> Als:
     """Fit at most as many factors as there are users, or items, less one."""
+    from implicit.cpu.als import AlternatingLeastSquares  # a server fits nothing
+
     matrix = interactions.binarise()
     fitted_items = select_items_by_buyers(matrix, config.min_buyers)
     n_factors = max(1, min(config.n_factors, len(fitted_items) - 1, matrix.shape[0] - 1))

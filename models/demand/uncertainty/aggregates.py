@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
-from scipy import optimize, stats
 
 from features.contracts.arrays import BoolArray, Float64Array
 from models.demand.uncertainty.counts import (
@@ -91,6 +90,8 @@ class AggregateSpread:
 
     def quantiles(self, mean: Float64Array, levels: Sequence[float] = QUANTILES) -> Float64Array:
         """Return n × levels quantiles around n means."""
+        from scipy import stats  # half a second, and a server seldom needs it
+
         size, chance = self._scipy_parameters(mean)
         plain = np.interp(levels, SHAPE_LEVELS, self.shape) if self.shape else np.asarray(levels)
         quantiles = stats.nbinom.ppf(plain[None, :], size[:, None], chance[:, None])
@@ -100,6 +101,8 @@ class AggregateSpread:
         self, actual: Float64Array, mean: Float64Array, rng: np.random.Generator
     ) -> Float64Array:
         """Return the randomised probability integral transform of n sums."""
+        from scipy import stats
+
         count = np.maximum(np.rint(actual), 0.0)
         size, chance = self._scipy_parameters(mean)
         upper = self._recalibrate(stats.nbinom.cdf(count, size, chance))
@@ -126,6 +129,8 @@ def fit_aggregate_spread(
 
     It is recalibrated where there are enough sums.
     """
+    from scipy import optimize
+
     mean, count = np.maximum(mean, _TINY), np.maximum(np.rint(actual), 0.0)
     centre = np.log([below.own, below.common])
 
