@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from implicit.nearest_neighbours import CosineRecommender
 from scipy import sparse
 
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
@@ -76,6 +75,8 @@ def fit_item_knn(
     item_ids: ObjectArray, matrix: sparse.csr_matrix, config: ItemKnnConfig
 ) -> ItemKnn:
     """Fit on a binary CSR (baskets, items), where a basket is a user or an order."""
+    from implicit.nearest_neighbours import CosineRecommender  # a server fits nothing
+
     fitted_items = np.flatnonzero(np.asarray(matrix.sum(0)).ravel() >= config.min_baskets)
     model = CosineRecommender(K=config.n_neighbors + 1)
     model.fit(matrix[:, fitted_items].tocsr().astype(np.float64), show_progress=False)

@@ -90,7 +90,7 @@ class AggregateSpread:
 
     def quantiles(self, mean: Float64Array, levels: Sequence[float] = QUANTILES) -> Float64Array:
         """Return n × levels quantiles around n means."""
-        from scipy import stats  # half a second, and a server seldom needs it
+        from scipy import stats  # as in `counts`
 
         size, chance = self._scipy_parameters(mean)
         plain = np.interp(levels, SHAPE_LEVELS, self.shape) if self.shape else np.asarray(levels)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from features.contracts.arrays import Float64Array, Int64Array
 
@@ -55,6 +55,8 @@ class CountDistribution:
 
     def quantiles(self, mean: Float64Array, levels: Sequence[float] = QUANTILES) -> Float64Array:
         """Return n × levels quantiles around n means: whole units, never crossing."""
+        from scipy import stats  # half a second: a server starts without it
+
         rounded = np.exp(np.round(np.log(np.maximum(mean, 1e-6)) / _GRID) * _GRID)
         values, inverse = np.unique(rounded, return_inverse=True)
         size, chance = _scipy_parameters(values, self.alpha(values))
@@ -69,6 +71,8 @@ class CountDistribution:
 
     def cdf(self, count: Float64Array, mean: Float64Array) -> Float64Array:
         """Return the probability of at most `count` units."""
+        from scipy import stats
+
         size, chance = _scipy_parameters(mean, self.alpha(mean))
         levels = np.where(count >= 0, stats.nbinom.cdf(count, size, chance), 0.0)
         buckets = self._bucket(mean)
