@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from features.contracts.event_types import VIEW_TYPES
+from features.contracts.event_types import VIEW_TYPES, EventType
 
 metadata = sa.MetaData(
     naming_convention={
@@ -44,7 +44,7 @@ RowNumber = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 # The events of a history, as literals: a query uses a partial index only with the same condition.
 BOUGHT = sa.text("event_type IN ('purchase', 'refund')")
-VIEWED = sa.text(f"event_type IN {tuple(VIEW_TYPES)}")
+LOOKED = sa.text(f"event_type IN {(*VIEW_TYPES, EventType.SEARCH.value)}")
 
 events = sa.Table(
     "events",

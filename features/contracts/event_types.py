@@ -20,7 +20,11 @@ class EventType(StrEnum):
     BEGIN_CHECKOUT = "begin_checkout"
     PURCHASE = "purchase"
     REFUND = "refund"
+    SEARCH = "search"
 
 
+# The item of a search; what was searched for is its attribute `query`.
+NO_ITEM = ""
+QUERY = "query"
 # The events that count as looking at an item.
 VIEW_TYPES = (EventType.VIEW_ITEM.value, EventType.SELECT_ITEM.value, EventType.ADD_TO_CART.value)

@@ -33,6 +33,7 @@ class UserHistory:
     viewed_item_ids     items viewed, selected or carted lately, latest first, each once, at most 50
     viewed_at           int64, epoch seconds, aligned with viewed_item_ids
     visit               the latest visit, which may still go on
+    search_text         what was searched for last, lately
     """
 
     user_id: str | None
@@ -47,6 +48,7 @@ class UserHistory:
     viewed_item_ids: tuple[str, ...] = ()
     viewed_at: tuple[int, ...] = ()
     visit: Visit = NO_VISIT
+    search_text: str | None = None
 
     @classmethod
     def unknown(cls, as_of: datetime) -> UserHistory:

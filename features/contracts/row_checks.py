@@ -24,6 +24,7 @@ from features.contracts.tables import (
     ATTRIBUTES,
     DEFAULT_ZONE,
     EVENTS,
+    NO_ITEM,
     Column,
     EventType,
     Kind,
@@ -142,6 +143,8 @@ def check_event(event: Mapping[str, object], rules: EventRules) -> CheckedEvent:
         given = zone if column.name == "zone" else event.get(column.name)
         if isinstance(given, str):
             given = clean_text(given)
+        if given is None and column.name == "item_id" and row["event_type"] == EventType.SEARCH:
+            given = NO_ITEM
         value = None if given is None else read_value(column.kind, given, scale)
         row[column.stored_name] = value
         faults += _find_value_faults(column, given, value)
@@ -163,6 +166,12 @@ def check_event(event: Mapping[str, object], rules: EventRules) -> CheckedEvent:
     row[ATTRIBUTES] = _dump_attributes(attributes)
     _complete_amounts(row)
     return CheckedEvent(row, content, ())
+
+
+def settle_item_sql() -> str:
+    """SQL for the item of an event as it is stored: a search has none."""
+    is_search = f"event_type = {sql_literal(EventType.SEARCH)}"
+    return f"CASE WHEN item_id IS NULL AND {is_search} THEN {sql_literal(NO_ITEM)} ELSE item_id END"
 
 
 def settle_zone_sql(zones: ZoneRules) -> str:

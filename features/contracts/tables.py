@@ -14,6 +14,8 @@ from enum import StrEnum
 import pyarrow as pa
 
 from features.contracts.event_types import DEFAULT_ZONE as DEFAULT_ZONE
+from features.contracts.event_types import NO_ITEM as NO_ITEM
+from features.contracts.event_types import QUERY as QUERY
 from features.contracts.event_types import VIEW_TYPES as VIEW_TYPES
 from features.contracts.event_types import EventType as EventType
 
@@ -160,6 +162,7 @@ EVENTS = TableSchema(
         Column("exclude", Kind.FLAG),
     ),
     key=("event_id",),
+    used_attributes=(QUERY, "duration_seconds", "device", "channel", "campaign"),
 )
 ITEMS = TableSchema(
     "items",

@@ -100,14 +100,16 @@ class Facts:
     def read(self, table: str, known_at: datetime | None = None) -> ir.Table:
         """Return `table` in its stored schema, each key once, with the rows of the database.
 
-        `events` has those received over HTTP and lacks those marked `exclude`. `price_history` has
+        `events` has those received over HTTP and lacks searches, which are of no item, and those
+        marked `exclude`. `price_history` has
         the prices of the ledger except those observed in sales, `promotions` those that the price
         desk approved; with `known_at` (business time) they lack its decisions from then on.
         """
         schema = _find_schema(table)
         if schema is EVENTS:
             events = self.read_all_events()
-            return events.filter(~events.exclude.fill_null(False))
+            is_search = events.event_type == EventType.SEARCH.value
+            return events.filter(~is_search & ~events.exclude.fill_null(False))
         stored = self.read_imported(table)
         mark = str(known_at or "")
         if schema is PROMOTIONS:

@@ -3,7 +3,8 @@ read from the database in one statement, as every answer waits for it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import NamedTuple
@@ -12,11 +13,12 @@ import sqlalchemy as sa
 
 from features.contracts.arrays import UInt64Array
 from features.contracts.clock import feature_time
-from features.database_tables import BOUGHT, VIEWED, events, user_consent
+from features.contracts.event_types import QUERY, EventType
+from features.database_tables import BOUGHT, LOOKED, events, user_consent
 from features.facts.known_events import NONE, digest_ids, mark_known
 from features.pipelines.feature_constants import MAX_VIEWED, VIEWED_DAYS
 
-# The columns that `UserState.merge` reads of an event.
+# The columns that `UserState.merge` and `find_search` read of an event.
 _COLUMNS = tuple(
     events.c[name]
     for name in (
@@ -32,11 +34,13 @@ _COLUMNS = tuple(
         "unit_price_minor",
         "list_price_minor",
         "order_id",
+        "attributes",
     )
 )
-# Views read at most, newest first: a visitor with more views of fewer than MAX_VIEWED items loses
-# the oldest of these.
+# Views and searches read at most, newest first: a visitor with more of them, at fewer than
+# MAX_VIEWED items, loses the oldest.
 _MAX_VIEWS = 20 * MAX_VIEWED
+_SEARCH_AGE = timedelta(minutes=30)  # an older search is of another visit
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -105,6 +109,21 @@ def read_later_events(
     return LaterEvents(list(later.values()), told)
 
 
+def find_search(rows: Iterable[sa.Row], now: datetime) -> str | None:
+    """Return what was searched for last, lately; None where nothing was."""
+    latest = max(
+        (
+            row
+            for row in rows
+            if row.event_type == EventType.SEARCH and row.occurred_at > now - _SEARCH_AGE
+        ),
+        key=lambda row: row.occurred_at,
+        default=None,
+    )
+    text = None if latest is None else json.loads(latest.attributes or "{}").get(QUERY)
+    return text if isinstance(text, str) else None
+
+
 class _WithIds(NamedTuple):
     """Which ids of a visitor are given."""
 
@@ -122,8 +141,8 @@ class _Condition(NamedTuple):
 
 
 def _build_branches(given: _WithIds) -> list[sa.Select]:
-    """Return the queries of each id: recent views, and purchases with refunds; and that of what a
-    user told about personalization, the row without an event.
+    """Return the queries of each id: recent views and searches, and purchases with refunds; and
+    that of what a user told about personalization, the row without an event.
 
     Views are bounded in age and number; purchases are bounded in age for a session only.
     """
@@ -147,7 +166,7 @@ def _build_branches(given: _WithIds) -> list[sa.Select]:
     branches = []
     for condition in conditions:
         rows = past.where(condition.has_id, condition.to_read)
-        views = rows.where(lately, VIEWED).order_by(events.c.occurred_at.desc()).limit(_MAX_VIEWS)
+        views = rows.where(lately, LOOKED).order_by(events.c.occurred_at.desc()).limit(_MAX_VIEWS)
         branches += [sa.select(views.subquery()), rows.where(condition.purchase_age, BOUGHT)]
     if given.user:
         no_event = (sa.cast(sa.null(), column.type).label(column.name) for column in _COLUMNS)

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from features.online.later_events import (
     NOTHING_INCLUDED,
     IncludedEvents,
     VisitorIds,
+    find_search,
     read_later_events,
 )
 from features.online.restore import write_user_states
@@ -170,13 +171,13 @@ class OnlineHistories:
                 if read_from is not current:  # published, or found to be damaged, meanwhile
                     current = read_from
                     rows, _ = read_later_events(connection, _describe_included(current), ids, now)
-        state = state.merge([row for row in rows if row.user_id not in refused])
-        if not state.items and not state.viewed:
-            return VisitorHistory(UserHistory.unknown(as_of), not refused)
-        history = state.build_history(
-            user_id, as_of, current.categories if current else _NO_CATEGORIES
-        )
-        return VisitorHistory(history, not refused)
+        rows = [row for row in rows if row.user_id not in refused]
+        state = state.merge(rows)
+        history = UserHistory.unknown(as_of)
+        if state.items or state.viewed:
+            categories = current.categories if current else _NO_CATEGORIES
+            history = state.build_history(user_id, as_of, categories)
+        return VisitorHistory(replace(history, search_text=find_search(rows, now)), not refused)
 
     def find_refused_users(self, user_ids: Collection[str]) -> set[str]:
         """Return those of these users who do not allow personalization.

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from configs.settings import Settings
 from features.contracts.errors import TooManyUnknownItems
 from features.contracts.near_names import find_near_names
-from features.contracts.tables import EVENTS, ITEMS
+from features.contracts.tables import EVENTS, ITEMS, NO_ITEM
 from features.sources.report import FactStore, ImportReport
 
 _SHOWN = 3
@@ -31,6 +31,7 @@ def check_items(
     for name, rows in tables.items():
         if "item_id" in rows.column_names:
             known = pc.is_in(rows["item_id"], value_set=item_ids)
+            known = pc.or_(known, pc.equal(rows["item_id"], NO_ITEM))
             n_unknown = rows.num_rows - int(pc.sum(known).as_py() or 0)
             report.tables[name].n_unknown_items = n_unknown
     if EVENTS.name not in tables:
@@ -39,7 +40,8 @@ def check_items(
     if n_unknown <= settings.max_unknown_items * events.num_rows:
         return
     unknown = events.filter(pc.invert(pc.is_in(events["item_id"], value_set=item_ids)))
-    examples = unknown["item_id"].unique().slice(0, _SHOWN).to_pylist()
+    named = unknown["item_id"].unique()
+    examples = named.filter(pc.not_equal(named, NO_ITEM)).slice(0, _SHOWN).to_pylist()
     ids = sorted(item_ids.unique().to_pylist())
     near = find_near_names(examples[0], ids[:_COMPARED])
     meant = f"Is {near[0]!r} of items meant? " if near else ""

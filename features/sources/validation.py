@@ -20,6 +20,7 @@ from features.contracts.row_checks import (
     ZoneRules,
     amounts_sql,
     fault_conditions,
+    settle_item_sql,
     settle_zone_sql,
 )
 from features.contracts.tables import ATTRIBUTES, DEFAULT_ZONE, EVENTS, Kind, TableSchema
@@ -85,7 +86,7 @@ def validate(
     names = {column.name for column in schema.columns}
     extras = [name for name in present if name not in names]
     known = names & set(present)
-    n_unknown_zones = _create_cleaned(duck, [*sorted(known), *extras], zones)
+    n_unknown_zones = _create_cleaned(duck, schema, [*sorted(known), *extras], zones)
     carried = _list_carried(schema, extras, n_unknown_zones)
     _create_typed(duck, schema, known, extras, settings, carried)
     reasons = [
@@ -149,7 +150,10 @@ def _list_carried(
 
 
 def _create_cleaned(
-    duck: duckdb.DuckDBPyConnection, names: Sequence[str], zones: ZoneRules | None
+    duck: duckdb.DuckDBPyConnection,
+    schema: TableSchema,
+    names: Sequence[str],
+    zones: ZoneRules | None,
 ) -> int:
     """Make the view `cleaned`: the texts of `raw` as they are stored.
 
@@ -157,6 +161,8 @@ def _create_cleaned(
     """
     texts = [f"{clean_sql(sql_name(name))} AS {sql_name(name)}" for name in names]
     selected = f"SELECT {', '.join([FILE, ROW, *texts])} FROM raw"
+    if schema is EVENTS and {"item_id", "event_type"} <= set(names):
+        selected = f"SELECT * REPLACE ({settle_item_sql()} AS item_id) FROM ({selected})"
     if zones is None or not zones.unknown_become_default or "zone" not in names:
         duck.execute(f"CREATE OR REPLACE TEMP VIEW cleaned AS {selected}")
         return 0

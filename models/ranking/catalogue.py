@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.contracts.arrays import Float32Array, Float64Array, Int64Array, ObjectArray
+from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array, ObjectArray
 from features.contracts.categories import codes
 from features.contracts.recommendations import ItemFeatures, Reason
 from models.retrieval.interactions import find_positions
@@ -81,6 +81,14 @@ class Catalogue:
         families = self.families[positions]
         related = np.flatnonzero(np.isin(self.families, families[families >= 0]))
         return np.setdiff1d(related, positions)
+
+    def find_best_sellers(self, is_wanted: BoolArray, count: int) -> Int64Array:
+        """Return those of the wanted items (n_items,) that sell best, the newest of those that sell
+        alike."""
+        positions = np.flatnonzero(is_wanted)
+        age = self.column("age_days", missing=np.inf)[positions]
+        order = np.lexsort((age, -self.popularity[positions]))
+        return positions[order][:count]
 
     def general_reasons(self, positions: Int64Array) -> ObjectArray:
         """Return the reason of items that nothing speaks for but what everybody knows of them.

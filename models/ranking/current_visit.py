@@ -16,6 +16,9 @@ from models.ranking.catalogue import Catalogue
 from models.ranking.visitor import Visitor
 
 FOCUS_VIEWS = 3  # items viewed in one category from which on the visit is about it
+N_FOCUS_CANDIDATES = 20  # that a visit about a category, or about a search, gets from it
+# A search is about the items that match it nearly as well as the best one, which matches well.
+_MIN_MATCH, _NEAR_BEST = 0.3, 0.6
 _FOCUS_SECONDS = 24 * 3600
 _JUST_BOUGHT_SECONDS = 3 * 3600
 # Buyers at the catalogue's mean repeat rate that are added to those of each item.
@@ -58,6 +61,15 @@ def _extend_visit(visit: Visit, context: tuple[str, ...], now_ms: int) -> Visit:
         (VIEWED,) * len(context) + visit.kinds,
         (at_ms,) * len(context) + visit.at_ms,
     )
+
+
+def find_searched(catalogue: Catalogue, history: UserHistory) -> BoolArray | None:
+    """Return the items (n_items,) that match what was searched for last; None without one."""
+    if history.search_text is None:
+        return None
+    match = catalogue.text_match.score(history.search_text)
+    best = float(match.max(initial=0.0))
+    return match >= _NEAR_BEST * best if best >= _MIN_MATCH else None
 
 
 def find_focus(catalogue: Catalogue, history: UserHistory) -> BoolArray | None:

@@ -22,7 +22,7 @@ from features.contracts.recommendations import (
 from models.ranking.candidates import CandidateSource
 from models.ranking.cart import CartSource
 from models.ranking.catalogue import Catalogue
-from models.ranking.current_visit import RepeatRates, add_views, find_focus
+from models.ranking.current_visit import RepeatRates, add_views, find_focus, find_searched
 from models.ranking.eligible_items import EligibleItems
 from models.ranking.model import Policy, RankingTask, RecommendationModel
 from models.ranking.placement import LEARNT, Fallback, Placement, ScorerName, add_rule_sets
@@ -261,9 +261,11 @@ class Recommender:
     def _answer(self, visit: _Visit, policy: Policy | None, n_more: int | None = None) -> _Answer:
         query, placement, visitor = visit
         scorer = self._choose_scorer(visit, policy)
-        focus = None
-        if placement.scorer in LEARNT and scorer is not self._visits:
-            focus = find_focus(self._catalogue, query.history)
+        focus = searched = None
+        if placement.scorer in LEARNT:
+            focus = searched = find_searched(self._catalogue, query.history)
+            if focus is None and scorer is not self._visits:
+                focus = find_focus(self._catalogue, query.history)
         eligible = self._eligible.find(query, placement, visitor)
         repeat_rates: Mapping[int, float] = {}
         if placement.scorer in ("all", "buy_again"):
@@ -277,7 +279,7 @@ class Recommender:
         if not len(scored.positions) and fillers:
             scored, fallback = fillers[0], placement.fallback
         arrivals = self._fixed_lists["new"].positions
-        context = SlateContext(eligible, fillers, arrivals, focus, repeat_rates)
+        context = SlateContext(eligible, fillers, arrivals, focus, searched is None, repeat_rates)
         long_tail, user_id = placement.long_tail, query.history.user_id
         if n_more is None and long_tail.places and user_id is not None:
             draft = self._builder.build(query, placement, scored, context, n_more=long_tail.pool)

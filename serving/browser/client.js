@@ -197,6 +197,10 @@
       return this.track("add_to_wishlist", itemId);
     }
 
+    searched(query) {
+      return this.track("search", undefined, { query });
+    }
+
     checkout(itemIds) {
       for (const itemId of itemIds) this.track("begin_checkout", itemId);
     }

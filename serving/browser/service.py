@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from configs.settings import Settings
 from features.contracts.clock import Clock
 from features.contracts.errors import TooManyRequests, UnknownName
-from features.contracts.event_types import EventType
+from features.contracts.event_types import QUERY, EventType
 from features.contracts.times import read_time
 from features.online.live_catalogue import LiveCatalogue
 from serving.browser.tokens import BrowserTokens
@@ -35,6 +35,7 @@ EVENT_TYPES = (
     EventType.REMOVE_FROM_CART,
     EventType.ADD_TO_WISHLIST,
     EventType.BEGIN_CHECKOUT,
+    EventType.SEARCH,
 )
 EVENT_FIELDS = frozenset(
     {
@@ -48,6 +49,8 @@ EVENT_FIELDS = frozenset(
         "recommendation_id",
         "placement",
         "rank",
+        QUERY,
+        "duration_seconds",
     }
 )
 _MAX_ADDRESSES = 20_000

@@ -9,6 +9,7 @@ from features.contracts.errors import BadInput
 from features.contracts.recommendations import Reason
 from features.contracts.visits import find_purchases
 from models.ranking.catalogue import Catalogue
+from models.ranking.current_visit import N_FOCUS_CANDIDATES
 from models.ranking.model import Policy, RecommendationModel
 from models.ranking.scored_items import ScoredItems
 from models.ranking.scorers.scorer import ScoringRequest
@@ -46,7 +47,11 @@ class VisitScorer:
         bound = self._candidates.bind(request.query.history.visit)
         if bound is None:
             return ScoredItems.empty()
-        return self._score(bound, self._candidates.find_candidates(bound))
+        candidates = self._candidates.find_candidates(bound)
+        if request.focus is not None:
+            focused = self._catalogue.find_best_sellers(request.focus, N_FOCUS_CANDIDATES)
+            candidates = np.union1d(candidates, focused)
+        return self._score(bound, candidates)
 
     def score_list(self, request: ScoringRequest, positions: Int64Array) -> ScoredItems | None:
         """Score the items of a given list, ascending; None where the visit says nothing."""

@@ -6,18 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from features.contracts.arrays import BoolArray, Int64Array
 from models.ranking.candidates import CandidateSource
 from models.ranking.catalogue import Catalogue
+from models.ranking.current_visit import N_FOCUS_CANDIDATES
 from models.ranking.model import CandidateConfig, RankingTask
 from models.ranking.scored_items import ScoredItems
 from models.ranking.scorers.candidate_ranking import CandidateRanking
 from models.ranking.scorers.next_items import SequenceScorer
 from models.ranking.scorers.scorer import ScoringRequest
-from models.ranking.visitor import Visitor
 
-# Candidates that a visit about a category gets from it.
-_N_FOCUS_CANDIDATES = 20
 # At least so many candidates go through every tree of the ranker, and three for each rank.
 _MIN_IN_FULL = 60
 
@@ -51,16 +48,10 @@ class RankedScorer:
         config = self._configs[query.placement]
         candidates = self._source.find_candidates(visitor, self._task, config)
         if request.focus is not None:
-            focused = self._find_focus_candidates(request.focus, visitor)
+            is_wanted = request.focus.copy()
+            if self._task == "new":
+                is_wanted[visitor.bought] = False
+            focused = self._catalogue.find_best_sellers(is_wanted, N_FOCUS_CANDIDATES)
             candidates = np.union1d(candidates, focused)
         n_in_full = max(_MIN_IN_FULL, 3 * query.count)
         return self._ranking.score(request, candidates, self._task, n_in_full=n_in_full)
-
-    def _find_focus_candidates(self, focus: BoolArray, visitor: Visitor) -> Int64Array:
-        """Return the items in focus that sell best, the newest of those that sell alike."""
-        positions = np.flatnonzero(focus)
-        if self._task == "new":
-            positions = np.setdiff1d(positions, visitor.bought)
-        age = self._catalogue.column("age_days", missing=np.inf)[positions]
-        order = np.lexsort((age, -self._catalogue.popularity[positions]))
-        return positions[order][:_N_FOCUS_CANDIDATES]

@@ -48,7 +48,9 @@ class SlateContext:
     eligible       which items (n_items,) may be in the slate at all
     fillers        lists for the end of a short slate, in turn; each best first
     arrivals       positions of the newest items, to explore
-    focus          items (n_items,) of the categories that this visit is about
+    focus          items (n_items,) of the categories that this visit is about, or that match what
+                   was searched for
+    focus_is_viewed   whether it follows from views
     repeat_rates   position -> factor on the relevance of an item that was just bought
     """
 
@@ -56,6 +58,7 @@ class SlateContext:
     fillers: Sequence[ScoredItems] = ()
     arrivals: Int64Array = field(default_factory=lambda: np.zeros(0, np.int64))
     focus: BoolArray | None = None
+    focus_is_viewed: bool = True
     repeat_rates: Mapping[int, float] = field(default_factory=dict)
 
 
@@ -385,7 +388,8 @@ def _rank(scored: ScoredItems, request: _SlateRequest) -> tuple[_Ranked, frozens
         moved_up = order > np.arange(len(rows))
         rows = rows[order]
         candidates = rows[moved_up]
-        focused = frozenset(candidates[context.focus[scored.positions[candidates]]].tolist())
+        if context.focus_is_viewed:
+            focused = frozenset(candidates[context.focus[scored.positions[candidates]]].tolist())
     return _Ranked(scored, rows, relevance), focused
 
 

@@ -53,6 +53,27 @@ class TestGoodRows:
         assert json.loads(row["attributes"]) == {"till": "7"}
         assert row["occurred_at"] == datetime(2024, 5, 1, 10, tzinfo=UTC)
 
+    def test_a_search_has_a_query_and_no_item(self, shop: Shop) -> None:
+        search = EVENT | {
+            "event_type": "search",
+            "item_id": "",
+            "query": "Läufer 运动",
+            "device": "tv",
+        }
+        view = EVENT | {"event_type": "view_item", "duration_seconds": "12.5"}
+        write_csv(shop.folder / "items.csv", [{"item_id": "a"}])
+        report = shop.load([search, search, view])
+        imported = report.tables["events"]
+        assert (imported.written.new, imported.n_unknown_items) == (3, 0)
+        assert imported.near_columns == {}
+        stored = shop.facts.read_all_events().to_pyarrow().to_pylist()
+        searches = [row for row in stored if row["event_type"] == "search"]
+        assert {row["item_id"] for row in searches} == {""}
+        assert json.loads(searches[0]["attributes"]) == {"query": "Läufer 运动", "device": "tv"}
+        (row,) = shop.rows()  # what features learn from: events of items
+        assert json.loads(row["attributes"]) == {"duration_seconds": "12.5"}
+        assert shop.load([search, search, view]).tables["events"].written.new == 0
+
     def test_a_time_without_offset_is_utc(self, shop: Shop) -> None:
         shop.load(
             [

@@ -201,6 +201,35 @@ def test_rank_puts_first_what_matches_the_query(shared):
     assert nothing["items"] == plain["items"]
 
 
+def test_what_was_searched_for_is_in_the_next_slate(served):
+    def search(query, **who):
+        event = {"event_type": "search", "occurred_at": NOW.isoformat(), "query": query, **who}
+        answer = served.client.post("/v1/events", json={"events": [event]})
+        assert answer.json() == {"accepted": 1, "duplicates": 0, "rejected": []}
+
+    stranger = {"visitor_id": "v-search"}
+    before = ids(ask(served, **stranger))
+    for query, first in (("wine", "wine"), ("Dairy", "butter"), ("BEERS", "beer")):
+        search(query, **stranger)
+        slate = ask(served, **stranger)
+        assert ids(slate)[0] == first
+        assert "because_you_viewed" not in {item["reason"] for item in slate["items"]}
+    search("nothing of that", **stranger)
+    assert ids(ask(served, **stranger)) == before
+    bought = ask(served, user_id="u01")  # a known buyer, and one who does not allow it
+    search("wine", user_id="u01")
+    assert ids(ask(served, user_id="u01"))[0] == "wine" != ids(bought)[0]
+    refused = ids(ask(served, user_id=REFUSER))
+    search("wine", user_id=REFUSER)
+    assert ids(ask(served, user_id=REFUSER)) == refused
+
+
+def test_only_a_search_needs_no_item(served):
+    event = {"event_type": "view_item", "occurred_at": NOW.isoformat(), "query": "wine"}
+    answer = served.client.post("/v1/events", json={"events": [event]}).json()
+    assert answer["rejected"] == [{"index": 0, "reason": "item_id: is missing"}]
+
+
 def test_the_simple_form_is_the_same(shared):
     answer = shared.client.get(
         "/v1/recommendations", params={"placement": "trending", "user_id": "u00", "count": 3}
