@@ -17,6 +17,7 @@ from features.online.histories import compute_offline_items
 from models.ranking.model import Policy, RecommendationModel
 from training.non_inferiority import UnitValues
 from training.recommendations.snapshots import TrainingContext
+from training.recommendations.visit_ablation import measure_sources
 from training.recommendations.visit_baselines import fit_baselines
 from training.recommendations.visit_evaluation import (
     MRR,
@@ -26,6 +27,7 @@ from training.recommendations.visit_evaluation import (
     find_failed_bars,
 )
 from training.recommendations.visit_training import (
+    FittedVisits,
     count_visits,
     draw_next_items,
     fit_visits,
@@ -43,6 +45,7 @@ class EvaluatedVisits:
     none."""
 
     model: RecommendationModel
+    fitted: FittedVisits
     evaluation: VisitEvaluation | None
     window: VisitWindow
 
@@ -98,12 +101,13 @@ def fit_and_evaluate(
         return None
     window = _make_window(context, known, later, cut)
     if not window.positions:
-        return EvaluatedVisits(model, None, window)
+        return EvaluatedVisits(model, fitted, None, window)
     context.progress(f"slates of {len(window.positions):,} next items, ours and the baselines'")
     rng = generator(context.settings.seed, "bootstrap visits")
     baselines = fit_baselines(known, fitted.tuning, fitted.config.session_knn)
     evaluation = evaluate_visits(window, model, baselines, rng, cut)
-    return EvaluatedVisits(_with_visit_policy(model, evaluation.policy), evaluation, window)
+    model = _with_visit_policy(model, evaluation.policy)
+    return EvaluatedVisits(model, fitted, evaluation, window)
 
 
 def _with_visit_policy(model: RecommendationModel, policy: Policy) -> RecommendationModel:
@@ -136,7 +140,11 @@ def evaluate_sessions(
             "protocol": "sessions: every next item of the visits after the cut, all items ranked"
         },
     )
-    return _add_metrics(base, evaluated.evaluation)
+    evaluation = _add_metrics(base, evaluated.evaluation)
+    if evaluated.evaluation.policy != "ranker":
+        return evaluation
+    worth = measure_sources(context, evaluated.model, evaluated.fitted, evaluated.window)
+    return replace(evaluation, tables=(*evaluation.tables, *worth))
 
 
 def _add_metrics(evaluation: Evaluation, visits: VisitEvaluation) -> Evaluation:

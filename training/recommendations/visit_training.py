@@ -44,12 +44,14 @@ class FittedVisits:
 
     config   of the sources, tuned
     tuning   what they were tuned on
+    rows     what the ranker learnt from
     """
 
     sources: VisitSources
     ranker: Ranker | None
     config: VisitSourcesConfig
     tuning: Tuning
+    rows: Rows
 
     def attach_to(self, model: RecommendationModel) -> RecommendationModel:
         """Return the model with these sources and this ranker; without one a source serves.
@@ -133,7 +135,7 @@ def fit_visits(
         columns = name_visit_columns(tuple(learnt_from.sources), names)
         ranker = fit_ranker(rows.to_grouped(columns), config.ranker, seed=seed)
     sources = fit_visit_sources(visits, sources_config)
-    return FittedVisits(sources, ranker, sources_config, tuning)
+    return FittedVisits(sources, ranker, sources_config, tuning, rows)
 
 
 class _Task(NamedTuple):

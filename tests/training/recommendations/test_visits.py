@@ -181,6 +181,25 @@ def test_the_protocol_of_sessions_evaluates_visits_alone(facts: Facts) -> None:
     assert evaluation.passed
 
 
+def test_each_source_of_visits_is_left_out_in_turn_and_timed(facts: Facts) -> None:
+    evaluation = evaluate(
+        facts, Settings(home=Path("unused")), CONFIG, until=None, split=SESSIONS,
+        progress=lambda _: None,
+    )  # fmt: skip
+    (table,) = [each for each in evaluation.tables if "worth" in each.title]
+    ours, *without = table.rows
+    assert without == [f"without {name}" for name in CONFIG.visits.sources.candidates]
+    assert table.rows[ours][0].value == pytest.approx(evaluation.comparisons[0].ours, abs=0.05)
+    times = {name: cells[2].value for name, cells in table.rows.items()}
+    assert times[ours] == pytest.approx(sum(times[name] for name in without))
+    assert all(time > 0 for time in times.values())
+    for name in without:
+        left, gain, _ = table.rows[name]
+        assert gain.value == pytest.approx(table.rows[ours][0].value - left.value)
+    # The chain is what there is to know: no other source makes up for the two that follow it.
+    assert table.rows["without recent_views"][1].value == pytest.approx(0.0, abs=0.02)
+
+
 def test_too_few_visits_are_named(facts: Facts) -> None:
     few = replace(CONFIG, visits=VisitsConfig(min_visits=100_000))
     settings = Settings(home=Path("unused"))
