@@ -49,7 +49,8 @@ from serving.pricing_rules import api as pricing_rules
 from serving.promotions import api as promotions
 from serving.recommendations import api as recommendations
 from serving.server import Refresher, Server
-from serving.server_opening import open_server
+from serving.server_opening import open_server, open_storefront
+from serving.storefront.api import add_storefront
 from serving.webhooks import api as webhooks
 from serving.what_if import api as what_if
 
@@ -100,6 +101,8 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, float]]:
         server = await asyncio.to_thread(open_server, settings, counters)
         provide(app, *server.services())
+        if settings.storefront_users:
+            provide(app, open_storefront(server))
         app.state.server = server
         server.exposures.start()
         refresher = Refresher(server)
@@ -129,6 +132,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for router in ROUTERS:
         app.include_router(router)
+    if settings.storefront_users:
+        add_storefront(app)
     add_documentation(app)
     add_error_handlers(app)
     app.add_middleware(EscapedSlashes)
