@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,6 +14,7 @@ from types import FrameType
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from threadpoolctl import threadpool_limits
 
 from configs.settings import Settings
@@ -129,6 +131,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses=PROBLEMS,
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=_name_operation,
     )
     for router in ROUTERS:
         app.include_router(router)
@@ -147,6 +150,13 @@ def create_app(settings: Settings) -> FastAPI:
         # The outermost: a preflight carries no key.
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)
     return app
+
+
+def _name_operation(route: APIRoute) -> str:
+    """Return the method and the address of a route as a name, which functions of generated clients
+    have: `post_recommendations`."""
+    words = re.findall(r"\w+", route.path.removeprefix("/v1"))
+    return "_".join([*sorted(route.methods or ()), *words]).lower()
 
 
 def create_app_from_environment() -> FastAPI:
