@@ -81,7 +81,7 @@ def build_shop(root: Path) -> ShopProcess:
     process.run("train", "recommendations", refused=True)
     # The gate may refuse it, since a baseline is better in so small a simulation.
     process.run("models", "promote", "recommendations", "1")
-    process.run("experiments", "start", "home_ranker")
+    process.run("experiments", "start", "home_ranker", "--accept-worse")
     process.run("train", "demand", "--set", "fit.trees.n_trees=60", refused=True)
     process.run("train", "pricing", refused=True)
     process.run("prices", "suggest")

@@ -13,6 +13,7 @@
   const MOST_SENT = 7;
   const N_HUES = 12;
   const TITLES = {
+    home: "To begin with",
     trending: "Selling more than usual",
     discover: "New to you",
     product: "Instead of this one",
@@ -308,7 +309,7 @@
     const ordered = lines.map(({ item, quantity }) => ({ item_id: item.item_id, quantity }));
     const { order_id: orderId } = await ask("orders", { ...(await shop.readIds()), lines: ordered });
     writeCart({});
-    noteSent("purchase", `${lines.length} items, from the shop's server`);
+    for (const { item } of lines) noteSent("purchase", `${nameOf(item)}, by the shop's server`);
     await showPage();
     main.prepend(makeMessage(`Order ${orderId} is placed. The next pages know what you bought.`));
   };
@@ -326,7 +327,6 @@
     const slates = await fetchSlates(() =>
       ids.length ? shop.cart(ids, { count: 6, fields: FIELDS, strict: true }) : shop.page(["home"], { count: 6, fields: FIELDS }),
     );
-    TITLES.home = "To begin with";
     const priced = lines.filter(({ item }) => item.fields.price);
     const total = priced.reduce((sum, { item, quantity }) => sum + item.fields.price * quantity, 0);
     show(

@@ -143,6 +143,10 @@ def test_the_cart_shows_what_is_bought_with_it_and_an_order_has_the_price_of_the
     )
     assert [row["event_type"] for row in rows].count("add_to_cart") == 2
     assert page.locator("#cart-size").inner_text() == "0"
+    expect(page.locator("#sent")).to_contain_text("purchase beer, by the shop's server")
+    # The next slate knows it.
+    visit(page, "/storefront")
+    assert any("You bought this before" in card for card in list_cards(page, "own"))
 
 
 def test_a_search_is_ranked_for_who_searches(page: Page, shop: ShopProcess) -> None:
