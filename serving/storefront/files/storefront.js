@@ -58,7 +58,7 @@
 
   const makePrice = ({ price, prior_price: prior, currency }) => {
     if (!price) return make("span", { class: "meta" }, "no price yet");
-    const isReduced = prior && Number(prior) > Number(price);
+    const isReduced = Number(prior) > Number(price);
     const before = isReduced ? make("s", { title: "lowest price before" }, formatMoney(prior, currency)) : null;
     return make("span", { class: isReduced ? "price sale" : "price" }, formatMoney(price, currency), before);
   };
@@ -68,7 +68,7 @@
     const about = because || "what is on this page";
     return {
       buy_again: "You bought this before",
-      because_you_viewed: because ? `Because you looked at ${because}` : "Because of what you looked at",
+      because_you_viewed: `Because you looked at ${because || "similar things"}`,
       similar: `Similar to ${about}`,
       bought_together: `Often bought with ${about}`,
       trending: "Selling more than usual",
@@ -83,15 +83,11 @@
 
   const makeCard = (item) => {
     const meta = [item.fields.brand, item.fields.size].filter(Boolean).map(soften).join(", ");
+    const open = { href: addressOf(item), onclick: () => report("clicked", item, item) };
     return make(
       "li",
       { class: "card", "data-item": item.item_id },
-      make(
-        "a",
-        { href: addressOf(item), onclick: () => report("clicked", item, item) },
-        makeTile(item, ""),
-        make("span", { class: "title" }, nameOf(item)),
-      ),
+      make("a", open, makeTile(item, ""), make("span", { class: "title" }, nameOf(item))),
       make("span", { class: "meta" }, meta),
       makePrice(item.fields),
       make("span", { class: "reason" }, describeReason(item)),
@@ -145,38 +141,30 @@
 
   /* Events */
 
-  const EVENTS = {
-    viewed: "view_item",
-    clicked: "select_item",
-    added: "add_to_cart",
-    removed: "remove_from_cart",
-  };
+  const EVENTS = { viewed: "view_item", clicked: "select_item", added: "add_to_cart", removed: "remove_from_cart" };
 
   const report = (call, item, ...parameters) => {
     shop[call](...parameters);
     if (shop.hasConsent()) noteSent(EVENTS[call], nameOf(item));
   };
+  const readSent = () => JSON.parse(sessionStorage.getItem(SENT) || "[]");
 
   const noteSent = (type, name) => {
-    const sent = JSON.parse(sessionStorage.getItem(SENT) || "[]");
-    sessionStorage.setItem(SENT, JSON.stringify([{ type, name }, ...sent].slice(0, MOST_SENT)));
+    sessionStorage.setItem(SENT, JSON.stringify([{ type, name }, ...readSent()].slice(0, MOST_SENT)));
     showSent();
   };
 
   const showSent = () => {
-    const sent = JSON.parse(sessionStorage.getItem(SENT) || "[]");
-    const lines = sent.map(({ type, name }) => make("li", {}, make("code", {}, type), ` ${name}`));
+    const lines = readSent().map(({ type, name }) => make("li", {}, make("code", {}, type), ` ${name}`));
     document.getElementById("sent").replaceChildren(...(lines.length ? lines : [make("li", {}, "nothing yet")]));
   };
 
   /* The shop's own server */
 
   const ask = async (path, body) => {
-    const response = await fetch(`/storefront/${path}`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-    });
+    const headers = { "Content-Type": "application/json" };
+    const options = { method: "POST", headers, body: JSON.stringify(body) };
+    const response = await fetch(`/storefront/${path}`, options);
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.detail);
     return answer;
@@ -264,7 +252,6 @@
     }
     const item = { item_id: itemId, fields };
     titles[itemId] = nameOf(item);
-    document.title = `${nameOf(item)} - Corner Market`;
     report("viewed", item, itemId);
     if (shop.hasConsent()) sessionStorage.setItem(VIEWED, JSON.stringify({ item_id: itemId, name: nameOf(item) }));
     await shop.flush(); // the slates of this page know of it
