@@ -222,6 +222,11 @@ class Settings(BaseSettings):
         description="Requests of one address with a publishable key in a minute, for each worker; "
         "more are answered with 429",
     )
+    storefront_users: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Users as whom anybody may sign in, without a password, on the demo storefront "
+        "at /storefront, with commas between them; no storefront if unset",
+    )
     max_inflight: int = Field(
         64, ge=1, description="Requests in flight before the server sheds load"
     )
@@ -257,6 +262,7 @@ class Settings(BaseSettings):
         "webhook_networks",
         "cors_origins",
         "public_attributes",
+        "storefront_users",
         mode="before",
     )
     @classmethod

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,6 +14,7 @@ from types import FrameType
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from threadpoolctl import threadpool_limits
 
 from configs.settings import Settings
@@ -49,7 +51,8 @@ from serving.pricing_rules import api as pricing_rules
 from serving.promotions import api as promotions
 from serving.recommendations import api as recommendations
 from serving.server import Refresher, Server
-from serving.server_opening import open_server
+from serving.server_opening import open_server, open_storefront
+from serving.storefront.api import add_storefront
 from serving.webhooks import api as webhooks
 from serving.what_if import api as what_if
 
@@ -100,6 +103,8 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, float]]:
         server = await asyncio.to_thread(open_server, settings, counters)
         provide(app, *server.services())
+        if settings.storefront_users:
+            provide(app, open_storefront(server))
         app.state.server = server
         server.exposures.start()
         refresher = Refresher(server)
@@ -126,9 +131,12 @@ def create_app(settings: Settings) -> FastAPI:
         responses=PROBLEMS,
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=_name_operation,
     )
     for router in ROUTERS:
         app.include_router(router)
+    if settings.storefront_users:
+        add_storefront(app)
     add_documentation(app)
     add_error_handlers(app)
     app.add_middleware(EscapedSlashes)
@@ -142,6 +150,13 @@ def create_app(settings: Settings) -> FastAPI:
         # The outermost: a preflight carries no key.
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)
     return app
+
+
+def _name_operation(route: APIRoute) -> str:
+    """Return the method and the address of a route as a name, which functions of generated clients
+    have: `post_recommendations`."""
+    words = re.findall(r"\w+", route.path.removeprefix("/v1"))
+    return "_".join([*sorted(route.methods or ()), *words]).lower()
 
 
 def create_app_from_environment() -> FastAPI:

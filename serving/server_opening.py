@@ -77,6 +77,7 @@ from serving.recommendations.shown_slates import ShownSlates
 from serving.recommendations.sign_ins import SignIns
 from serving.server import ACTIVATIONS, CLOCK, DATABASE, ONLINE_STORE, POLL_SECONDS, Server
 from serving.shop_offer import ShopOffer, read_versions
+from serving.storefront.service import StorefrontService
 from serving.webhooks.deliverer import Deliverer
 from serving.webhooks.sender import Sender
 from serving.webhooks.service import WebhookService
@@ -282,6 +283,20 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     server.refresh()
     metrics.before_scrape = server.observe
     return server
+
+
+def open_storefront(server: Server) -> StorefrontService:
+    """Return the server side of the demo storefront."""
+    return StorefrontService(
+        users=server.settings.storefront_users,
+        key_path=server.settings.home / "storefront-key",
+        clock=server.clock,
+        live=server.browser.live,
+        browser=server.browser,
+        recommendations=server.recommendations,
+        events=server.events,
+        keys=server.keys,
+    )
 
 
 def _read_present_items(

@@ -1,4 +1,5 @@
-"""`make pictures`: the pictures of the user guide, taken in the console of a simulated grocer.
+"""`make pictures`: the pictures of the user guide, taken in the console and the storefront of a
+simulated grocer.
 
     python -m tests.pictures [--out docs/user-guide/pictures]
 
@@ -26,9 +27,11 @@ from serving.people.service import NewPerson, PeopleService
 from tests.shops.console_shop import PASSWORD, ConsoleShop, open_browser, sign_in
 from tests.shops.people import QUICK
 from tests.shops.shop_process import ShopProcess
+from tests.shops.storefront import open_storefront_page, visit
 
 OUT = Path(__file__).parents[1] / "docs" / "user-guide" / "pictures"
 ENVIRONMENT = {"SHOPWRIGHT_CLOCK_START": "2023-07-17T05:00:00+00:00", "SHOPWRIGHT_CURRENCY": "EUR"}
+CUSTOMER = "u0000"
 PEOPLE = {"anna": ("Anna Berg", "analyst"), "ben": ("Ben Okafor", "manager")}
 # What the simulated categories sell, four sizes or kinds to a family.
 FAMILIES = {
@@ -54,6 +57,10 @@ def main() -> None:
         try:
             with open_browser() as browser:
                 take_pictures(browser, ConsoleShop(process, {}), out)
+                process.stop()
+                process.env["SHOPWRIGHT_STOREFRONT_USERS"] = CUSTOMER
+                process.start()
+                take_storefront(browser, process.url, out)
         finally:
             process.stop()
 
@@ -72,6 +79,9 @@ def build_shop(root: Path) -> ShopProcess:
     process.run("import", str(tables))
     process.run("features", "materialize")
     process.run("train", "recommendations", refused=True)
+    # The gate may refuse it, since a baseline is better in so small a simulation.
+    process.run("models", "promote", "recommendations", "1")
+    process.run("experiments", "start", "home_ranker", "--accept-worse")
     process.run("train", "demand", "--set", "fit.trees.n_trees=60", refused=True)
     process.run("train", "pricing", refused=True)
     process.run("prices", "suggest")
@@ -120,6 +130,18 @@ def take_pictures(browser: Browser, shop: ConsoleShop, out: Path) -> None:
     take("anna", "/prices/propose", "propose", check_percent)
     take("anna", "/promotions/new", "promotion", look_at_promotion)
     take("ben", "/slates", "slates", try_rule)
+
+
+def take_storefront(browser: Browser, url: str, out: Path) -> None:
+    """Take the home page of a customer who looked at coffee a moment ago."""
+    with open_storefront_page(browser, url) as page:
+        page.get_by_label("You are").select_option(CUSTOMER)
+        page.get_by_role("heading", name=f"For you, customer {CUSTOMER}").wait_for()
+        visit(page, "/storefront/search?q=ground+coffee")
+        page.locator("[data-slate=search] .card a").first.click()
+        page.get_by_role("button", name="Add to the cart").click()
+        visit(page, "/storefront")
+        page.screenshot(path=out / "storefront.png")
 
 
 def wait_for(text: str) -> Callable[[Page], None]:

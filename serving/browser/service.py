@@ -106,7 +106,7 @@ class BrowserService:
     def answer_page(self, requests: Sequence[SlateRequest], ids: BrowserIds) -> list[SlateAnswer]:
         """Return the slates of a page. Raises Forbidden where an id is not proved, UnknownName for
         an attribute that is not public."""
-        self._check(ids)
+        self.check_ids(ids)
         for request in requests:
             self.recommendations.item_fields.check(request.fields, self.settings.public_attributes)
             self._check_filter(request.filter)
@@ -119,7 +119,7 @@ class BrowserService:
 
     async def store(self, events: Sequence[Mapping[str, object]], ids: BrowserIds) -> IngestResult:
         """Store the events that a page may report, as of the visitor and the user of the proofs."""
-        self._check(ids)
+        self.check_ids(ids)
         now, items = self.clock.now(), self.live.read().items.index
         rejected: list[RejectedEvent] = []
         good: list[dict[str, object]] = []
@@ -137,7 +137,8 @@ class BrowserService:
         rejected += [RejectedEvent(indexes[event.index], event.reason) for event in result.rejected]
         return replace(result, rejected=sorted(rejected, key=lambda event: event.index))
 
-    def _check(self, ids: BrowserIds) -> None:
+    def check_ids(self, ids: BrowserIds) -> None:
+        """Raise Forbidden where an id is not proved."""
         if ids.visitor_id is not None:
             self.tokens.check_visitor(ids.visitor_id, ids.visitor_token)
         if ids.user_id is not None:

@@ -78,7 +78,7 @@ class StockRequest(BaseModel):
     stock: list[dict[str, object]] = Field(min_length=1, max_length=MAX_ROWS)
 
 
-class RefusedResponse(BaseModel):
+class RefusedRowResponse(BaseModel):
     """A row that was not stored: its position in the request, from 0, and why."""
 
     index: int
@@ -92,7 +92,7 @@ class ItemsResponse(BaseModel):
     new: int
     changed: int
     unchanged: int
-    refused: list[RefusedResponse]
+    refused: list[RefusedRowResponse]
     notes: list[str] = Field(description="What is accepted and may not be what was meant")
 
 
@@ -102,11 +102,11 @@ class StockResponse(BaseModel):
     new: int
     replaced: int
     unchanged: int
-    refused: list[RefusedResponse]
+    refused: list[RefusedRowResponse]
     notes: list[str]
 
 
-class ItemResponse(BaseModel):
+class CatalogueItemResponse(BaseModel):
     """An item as it is stored, attributes beside its columns; and what the write did."""
 
     model_config = ConfigDict(extra="allow")
@@ -117,12 +117,12 @@ class ItemResponse(BaseModel):
 
 
 @router.get("/items/{item_id}")
-def get_item(writer: Writer, _caller: Keeper, item_id: Id) -> ItemResponse:
+def get_item(writer: Writer, _caller: Keeper, item_id: Id) -> CatalogueItemResponse:
     """The item as it is stored."""
     return _describe_item(writer.find(item_id), writer.settings.currency)
 
 
-@router.put("/items/{item_id}", response_model=ItemResponse)
+@router.put("/items/{item_id}", response_model=CatalogueItemResponse)
 def put_item(
     writer: Writer, caller: Keeper, write: Write, item_id: Id, body: ItemRequest
 ) -> Response:
@@ -132,7 +132,7 @@ def put_item(
     return _write_one(writer, caller, write, item_id, lambda: writer.put([row]))
 
 
-@router.patch("/items/{item_id}", response_model=ItemResponse)
+@router.patch("/items/{item_id}", response_model=CatalogueItemResponse)
 def patch_item(
     writer: Writer, caller: Keeper, write: Write, item_id: Id, body: ItemRequest
 ) -> Response:
@@ -141,7 +141,7 @@ def patch_item(
     return _write_one(writer, caller, write, item_id, lambda: writer.patch(item_id, row))
 
 
-@router.delete("/items/{item_id}", response_model=ItemResponse)
+@router.delete("/items/{item_id}", response_model=CatalogueItemResponse)
 def delete_item(writer: Writer, caller: Keeper, write: Write, item_id: Id) -> Response:
     """Takes the item off sale: its `status` becomes archived. Its sales and prices keep its
     name."""
@@ -208,7 +208,7 @@ def _write_one(
             raise error(refused.reason, where=f"item {item_id!r}")
         return result
 
-    def record(connection: sa.Connection, result: WriteResult) -> ItemResponse:
+    def record(connection: sa.Connection, result: WriteResult) -> CatalogueItemResponse:
         writer.record(connection, caller.id, result)
         change = "unchanged"
         if result.changes:
@@ -221,21 +221,21 @@ def _write_one(
 
 def _describe_item(
     row: Mapping[str, object], currency: str, change: str | None = None, notes: Sequence[str] = ()
-) -> ItemResponse:
+) -> CatalogueItemResponse:
     values: dict[str, object] = json.loads(str(row[ATTRIBUTES] or "{}"))
     for column in ITEMS.columns:
         value = row[column.stored_name]
         if column.kind is Kind.MONEY and isinstance(value, int):
             value = to_major(value, currency)
         values[column.name] = value
-    return ItemResponse.model_validate({**values, "change": change, "notes": list(notes)})
+    return CatalogueItemResponse.model_validate({**values, "change": change, "notes": list(notes)})
 
 
 def _describe_refused(
     refused: Sequence[RefusedRow], rows: Sequence[Mapping[str, object]]
-) -> list[RefusedResponse]:
+) -> list[RefusedRowResponse]:
     return [
-        RefusedResponse(
+        RefusedRowResponse(
             index=row.index,
             item_id=_read_id(rows[row.index]),
             reason=row.reason.encode("utf-8", "replace").decode(),

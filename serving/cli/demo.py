@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from contextlib import nullcontext
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from training.run import TrainingReport
 
 _MARKER = "demo-built"
+_N_CUSTOMERS = 5
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,18 @@ def demo(
     if not marker.exists():
         build = _build_shop(shop)
         marker.touch()
-    command = _curl_command(shop, host, port)
+    customers = _list_customers(shop)
+    command = _curl_command(shop, customers[0], host, port)
+    # The server reads its settings from the environment.
+    os.environ.setdefault("SHOPWRIGHT_STOREFRONT_USERS", ",".join(customers))
+    storefront = f"http://{host}:{port}/storefront"
     console = f"http://{host}:{console_port}" if console_port else None
     seconds = time.monotonic() - started
     if json:
         document = {} if build is None else _build_document(build)
         people = read_demo_people(shop)
-        about = {"seconds": seconds, "curl": command, "console": console, "people": people}
-        print_json(about | document)
+        addresses = {"storefront": storefront, "console": console, "curl": command}
+        print_json({"seconds": seconds, **addresses, "people": people} | document)
     else:
         if build:
             _print_summary(build)
@@ -121,6 +127,7 @@ def _print_addresses(
     shop: Shop, command: str, address: str, console: str | None, seconds: float
 ) -> None:
     print_line(f"Ready after {seconds:.0f} s. State: {shop.settings.home.absolute()}")
+    print_line(f"  the demo storefront         {address}/storefront")
     if console is not None:
         print_line(f"  the console                 {console}")
     _print_people(shop)
@@ -139,9 +146,9 @@ def _print_people(shop: Shop) -> None:
         print_line(f"    sign in as {name:<17}{f'password {password}' if password else hint}")
 
 
-def _curl_command(shop: Shop, host: str, port: int) -> str:
+def _curl_command(shop: Shop, user_id: str, host: str, port: int) -> str:
     """Return a command that requests a recommendation and can be pasted into a shell."""
-    body = f'{{"placement": "home", "user_id": "{_first_user(shop)}", "count": 5}}'
+    body = f'{{"placement": "home", "user_id": "{user_id}", "count": 5}}'
     words = [
         "curl",
         "-s",
@@ -156,10 +163,10 @@ def _curl_command(shop: Shop, host: str, port: int) -> str:
     return shlex.join(words)
 
 
-def _first_user(shop: Shop) -> str:
-    """Return the user with the smallest id, so that every start shows the same command."""
-    users = shop.facts.read("users")
-    return str(users.user_id.min().to_pyarrow().as_py())
+def _list_customers(shop: Shop) -> list[str]:
+    """Return the users with the smallest ids, so that every start shows the same ones."""
+    users = shop.facts.read("users").order_by("user_id").limit(_N_CUSTOMERS)
+    return [str(user_id) for user_id in users.user_id.to_pyarrow().to_pylist()]
 
 
 def _build_document(build: _Build) -> dict[str, object]:

@@ -24,7 +24,7 @@ Manager = Annotated[Caller, Depends(require("experiments.manage"))]
 Key = Annotated[Name, Path(description="The experiment's key")]
 
 
-class VariantResponse(BaseModel):
+class VariantDefinitionResponse(BaseModel):
     """One arm and its share of the units that take part."""
 
     name: str
@@ -47,7 +47,7 @@ class ExperimentResponse(BaseModel):
     hypothesis: str
     placements: list[str]
     unit: str
-    variants: list[VariantResponse]
+    variants: list[VariantDefinitionResponse]
     control: str
     coverage: float
     primary_metric: str

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     )
 
 
-class DifferenceResponse(BaseModel):
+class ControlDifferenceResponse(BaseModel):
     """Variant minus control, with the 95 % confidence interval and the two-sided p-value."""
 
     value: float
@@ -40,10 +40,10 @@ class ShareResponse(BaseModel):
     """A share of units; difference is null for the control."""
 
     mean: float | None
-    difference: DifferenceResponse | None
+    difference: ControlDifferenceResponse | None
 
 
-class MoneyResponse(BaseModel):
+class MeanMoneyResponse(BaseModel):
     """Major units of the report's currency for each unit; difference is null for the control."""
 
     mean: str | None
@@ -54,7 +54,7 @@ class MetricsResponse(BaseModel):
     """The metrics of the units from their first exposure on."""
 
     purchase_conversion: ShareResponse
-    revenue_per_unit: MoneyResponse
+    revenue_per_unit: MeanMoneyResponse
 
 
 class VariantResultResponse(BaseModel):
@@ -168,14 +168,14 @@ def _describe_variant(variant: VariantResult, currency: str) -> VariantResultRes
     return VariantResultResponse(name=variant.name, n=variant.n, metrics=metrics)
 
 
-def _describe_money(metric: MetricResult, currency: str) -> MoneyResponse:
+def _describe_money(metric: MetricResult, currency: str) -> MeanMoneyResponse:
     mean = None if metric.mean is None else mean_to_major(metric.mean, currency)
     if metric.difference is None:
-        return MoneyResponse(mean=mean, difference=None)
+        return MeanMoneyResponse(mean=mean, difference=None)
     difference = MoneyDifferenceResponse(
         value=mean_to_major(metric.difference.value, currency),
         low=mean_to_major(metric.difference.low, currency),
         high=mean_to_major(metric.difference.high, currency),
         p_value=metric.difference.p_value,
     )
-    return MoneyResponse(mean=mean, difference=difference)
+    return MeanMoneyResponse(mean=mean, difference=difference)

@@ -1,4 +1,4 @@
-"""Answers as files for spreadsheets: which format a request wants, and the file."""
+"""Files for spreadsheets: answers as files, in the format that a request wants, and bodies."""
 
 from __future__ import annotations
 
@@ -20,6 +20,16 @@ Format = Annotated[
 # For the description of a route that also answers with a file.
 SHEETS: dict[int | str, dict[str, object]] = {
     200: {"content": {media_type: {} for media_type in MEDIA_TYPES.values()}}
+}
+# For the description of a route whose body is such a file.
+SHEET_BODY: dict[str, object] = {
+    "requestBody": {
+        "content": {
+            media_type: {"schema": {"type": "string", "format": "binary"}}
+            for media_type in MEDIA_TYPES.values()
+        },
+        "required": True,
+    }
 }
 _JSON = "application/json"
 _CHUNK_BYTES = 64 * 1024

@@ -62,7 +62,7 @@ class RuleRequest(ReasonRequest):
     )
 
 
-class RuleResponse(BaseModel):
+class ApprovalRuleResponse(BaseModel):
     """An approval rule, and who saved it last."""
 
     name: str
@@ -75,14 +75,14 @@ class RuleResponse(BaseModel):
     changed_at: datetime
 
 
-class RulesResponse(BaseModel):
+class ApprovalRulesResponse(BaseModel):
     """The approval rules by name."""
 
-    items: list[RuleResponse]
+    items: list[ApprovalRuleResponse]
     next_cursor: str | None = None
 
 
-class SavedRuleResponse(RuleResponse):
+class SavedRuleResponse(ApprovalRuleResponse):
     """The rule as saved; `approved` of the suggestions that waited lay within it."""
 
     approved: int
@@ -126,9 +126,9 @@ def put_activations(
 
 
 @router.get("/approval-rules", dependencies=[Depends(allow_only())])
-def get_rules(_caller: Reader, controls: Controls) -> RulesResponse:
+def get_rules(_caller: Reader, controls: Controls) -> ApprovalRulesResponse:
     """The rules that approve without a person; none until a manager saves one."""
-    return RulesResponse(items=[_describe(rule) for rule in controls.list_rules()])
+    return ApprovalRulesResponse(items=[_describe(rule) for rule in controls.list_rules()])
 
 
 @router.put("/approval-rules/{name}", response_model=SavedRuleResponse)
@@ -181,6 +181,6 @@ def _describe_reasons(policy: RejectPolicy) -> RejectReasonsResponse:
     return RejectReasonsResponse(**{**vars(policy), "reasons": list(policy.reasons)})
 
 
-def _describe(rule: ApprovalRule) -> RuleResponse:
+def _describe(rule: ApprovalRule) -> ApprovalRuleResponse:
     values = {**vars(rule), "categories": list(rule.categories)}
-    return RuleResponse.model_validate(values | {"min_evidence": str(rule.min_evidence)})
+    return ApprovalRuleResponse.model_validate(values | {"min_evidence": str(rule.min_evidence)})

@@ -14,6 +14,7 @@ from serving.http.bodies import LargeBodyRoute
 from serving.http.dependencies import inject
 from serving.http.idempotency import Write
 from serving.http.parameters import allow_only, check_text
+from serving.http.sheets import SHEET_BODY
 from serving.price_desk.decision_files import read_decisions
 from serving.price_desk.filed_decisions import (
     DecidedFile,
@@ -23,7 +24,6 @@ from serving.price_desk.filed_decisions import (
     preview_file,
 )
 from serving.price_desk.service import PriceDeskService
-from serving.spreadsheets import MEDIA_TYPES
 
 router = APIRouter(
     prefix="/v1/price-suggestions",
@@ -66,12 +66,7 @@ async def read_body(request: Request) -> bytes:
     "/decisions",
     dependencies=[Depends(allow_only(*_PARAMETERS))],
     response_model=DecidedFileResponse,
-    openapi_extra={
-        "requestBody": {
-            "content": {media_type: {} for media_type in MEDIA_TYPES.values()},
-            "required": True,
-        }
-    },
+    openapi_extra=SHEET_BODY,
 )
 def decide_by_file(
     caller: Reader,

@@ -17,6 +17,7 @@ from serving.http.bodies import LargeBodyRoute
 from serving.http.dependencies import inject
 from serving.http.idempotency import Write
 from serving.http.parameters import allow_only, check_text, parse_instant
+from serving.http.sheets import SHEET_BODY
 from serving.price_desk.checked_prices import ProposedPrice
 from serving.price_desk.price_files import read_prices
 from serving.price_desk.proposal_documents import ProposalResponse, describe_proposal
@@ -27,7 +28,6 @@ from serving.price_desk.proposals import (
     ProposalOptions,
     ProposalService,
 )
-from serving.spreadsheets import MEDIA_TYPES
 
 router = APIRouter(
     prefix="/v1/price-suggestions",
@@ -122,12 +122,7 @@ async def read_body(request: Request) -> bytes:
     "/file",
     dependencies=[Depends(allow_only(*_FILE_PARAMETERS, many=("confirm",)))],
     response_model=ProposalResponse,
-    openapi_extra={
-        "requestBody": {
-            "content": {media_type: {} for media_type in MEDIA_TYPES.values()},
-            "required": True,
-        }
-    },
+    openapi_extra=SHEET_BODY,
 )
 def propose_file(
     caller: Proposer,

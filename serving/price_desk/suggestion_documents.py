@@ -103,7 +103,7 @@ class ApproveRequest(ReasonRequest):
     effective_from: Text | None = Field(None, max_length=60, description=_BEGINS)
 
 
-class FilterRequest(BaseModel):
+class SuggestionFilterRequest(BaseModel):
     """Which suggestions; without status, the submitted ones."""
 
     model_config = ConfigDict(extra="forbid")
@@ -134,7 +134,7 @@ class FilterRequest(BaseModel):
 class ManyRequest(ReasonRequest):
     """Many suggestions for one transaction: those of `filter`, or those of `ids`."""
 
-    filter: FilterRequest | None = None
+    filter: SuggestionFilterRequest | None = None
     ids: list[Text] | None = Field(None, max_length=100_000)
     expected_matched: int | None = Field(None, ge=0, description="409 when another number matches")
 
