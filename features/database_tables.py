@@ -193,6 +193,15 @@ zone_currencies = sa.Table(
     sa.Column("digits", sa.Integer, nullable=False),
 )
 
+# The currency under which rows of zones that nobody knew became rows of the zone default.
+unknown_zones = sa.Table(
+    "unknown_zones",
+    metadata,
+    sa.Column("zone", sa.Text, primary_key=True),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("digits", sa.Integer, nullable=False),
+)
+
 exposures = sa.Table(
     "exposures",
     metadata,

@@ -52,7 +52,8 @@ from serving.promotions.effect import PromotionEffectService
 from serving.promotions.service import PromotionService
 from serving.recommendations.exposure_writer import ExposureWriter
 from serving.recommendations.service import RecommendationService
-from serving.shop_offer import ShopOffer, read_versions
+from serving.shop_offer import TABLES, ShopOffer, read_versions
+from serving.stored_tables import StoredTables
 from serving.webhooks.deliverer import Deliverer
 from serving.webhooks.service import WebhookService
 from serving.what_if.service import WhatIfService
@@ -75,6 +76,7 @@ class Server:
     workers     where slates are computed, away from the event loop
     conditions  what does not work at the moment
     readiness   what /readyz answers
+    tables      whether the imported tables can be read
     offer       whether the shop has anything to serve
     """
 
@@ -126,6 +128,7 @@ class Server:
     metrics: Metrics
     conditions: Conditions
     readiness: Readiness
+    tables: StoredTables
     offer: ShopOffer
     workers: Executor
 
@@ -193,6 +196,7 @@ class Server:
             "experiments": self.experiments.refresh,
             "online features": self.histories.warm,
             "lost rows": self.histories.restore_rows,
+            TABLES: self.tables.refresh,
             "models": self.served_models.refresh,
             "prices": self.offer.refresh,
             "promotions": self.promotions.settle,

@@ -76,7 +76,8 @@ from serving.recommendations.service import RecommendationService
 from serving.recommendations.shown_slates import ShownSlates
 from serving.recommendations.sign_ins import SignIns
 from serving.server import ACTIVATIONS, CLOCK, DATABASE, ONLINE_STORE, POLL_SECONDS, Server
-from serving.shop_offer import ShopOffer, read_versions
+from serving.shop_offer import TABLES, ShopOffer, read_versions
+from serving.stored_tables import StoredTables
 from serving.storefront.service import StorefrontService
 from serving.webhooks.deliverer import Deliverer
 from serving.webhooks.sender import Sender
@@ -115,7 +116,9 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     conditions = Conditions(system_clock)
     live = LiveCatalogue(settings)
     served_models = ServedModels(settings, registry, conditions, SavedSets(quick_engine), live)
-    offer = ShopOffer(served_models, quick_engine, settings.serves)
+    allowed_items = AllowedItems(settings, quick_engine, live)
+    tables = StoredTables(settings, lambda: allowed_items.warm(clock.now()))
+    offer = ShopOffer(served_models, tables, quick_engine, settings.serves)
     experiments = ExperimentService(
         settings, engine, clock, system_clock, lambda: registry.find_champion(NAMES[0])
     )
@@ -142,7 +145,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         system_clock=system_clock,
         models=served_models,
         histories=histories,
-        allowed_items=AllowedItems(settings, quick_engine, live),
+        allowed_items=allowed_items,
         zones=KnownZones(settings, quick_engine),
         experiments=lambda: experiments.current,
         met_variants=met_variants,
@@ -271,11 +274,13 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
             versions=lambda: read_versions(served_models),
             degraded=lambda: (
                 served_models.degraded
+                | _name_problem(TABLES, tables.problem)
                 | _name_problem(ONLINE_STORE, histories.problem)
                 | _name_problem(CLOCK, clock_watch.problem)
                 | _name_problem(ACTIVATIONS, ticker.problem)
             ),
         ),
+        tables=tables,
         offer=offer,
         workers=workers,
     )

@@ -19,7 +19,10 @@ from features.contracts.files import digest_file, read_json, write_json
 log = logging.getLogger(__name__)
 
 MANIFEST, COPY = "manifest.json", "manifest.copy.json"
-CURRENCIES = "currencies"  # the key beside the names of tables
+# The keys beside the names of tables: the currency of each zone, and that under which the rows of
+# zones that nobody knew were read as rows of the default zone.
+CURRENCIES, UNKNOWN_ZONES = "currencies", "unknown_zones"
+_NO_TABLES = (CURRENCIES, UNKNOWN_ZONES)
 RESTORE_TABLES = "Restore it from a backup, or import all files into a new SHOPWRIGHT_HOME"
 
 
@@ -27,11 +30,11 @@ def read_segments(folder: Path) -> dict[str, list[str]]:
     """Return the segments by table, empty before the first import. Raises Damaged without one
     whole file."""
     manifest = read_manifest(folder)
-    return {name: segments for name, segments in manifest.items() if name != CURRENCIES}
+    return {name: segments for name, segments in manifest.items() if name not in _NO_TABLES}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the segments by table with the CURRENCIES; empty before the first import."""
+    """Return the segments by table, CURRENCIES and UNKNOWN_ZONES; empty before the first import."""
     try:
         return _read(folder / MANIFEST)
     except FileNotFoundError:
@@ -81,7 +84,7 @@ def check_tables(folder: Path) -> None:
         raise Damaged(f"{error.what}; its copy is read", where=str(path), hint=hint) from error
     for segments in read_segments(folder).values():
         for segment in segments:
-            _check_segment(folder / segment)
+            check_segment(folder / segment)
 
 
 def is_whole(folder: Path) -> bool:
@@ -93,7 +96,8 @@ def is_whole(folder: Path) -> bool:
     return True
 
 
-def _check_segment(path: Path) -> None:
+def check_segment(path: Path) -> None:
+    """Raise Damaged where a segment is gone or is not what was written: its name is its digest."""
     try:
         digest = digest_file(path)
     except FileNotFoundError as error:
@@ -110,7 +114,7 @@ def _read(path: Path) -> dict[str, Any]:
     except Damaged as error:
         raise Damaged(error.what, where=error.where, hint=RESTORE_TABLES) from error
     for name, segments in manifest.items():
-        if not isinstance(segments, dict if name == CURRENCIES else list):
+        if not isinstance(segments, dict if name in _NO_TABLES else list):
             no_list = "the file is damaged: no list of segments"
             raise Damaged(no_list, where=str(path), hint=RESTORE_TABLES)
     return manifest

@@ -105,6 +105,11 @@ class TableSchema:
         return next((column for column in self.columns if column.name == name), None)
 
     @property
+    def has_money(self) -> bool:
+        """Whether a column holds amounts, which are converted by the currency of a zone."""
+        return any(column.kind in (Kind.MONEY, Kind.UNIT_MONEY) for column in self.columns)
+
+    @property
     def arrow(self) -> pa.Schema:
         """The stored schema: every column, then `attributes`."""
         fields = [

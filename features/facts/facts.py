@@ -21,15 +21,9 @@ import pyarrow.compute as pc
 from configs.settings import Settings
 from features.contracts.errors import UnknownName
 from features.contracts.files import hold_lock
-from features.contracts.manifest import (
-    CURRENCIES,
-    is_whole,
-    read_segments,
-    write_manifest,
-)
+from features.contracts.manifest import read_segments
 from features.contracts.row_checks import ZoneRules
 from features.contracts.tables import (
-    DEFAULT_ZONE,
     EVENTS,
     EXCLUSIONS,
     PRICE_HISTORY,
@@ -37,22 +31,20 @@ from features.contracts.tables import (
     RETIRED_ITEMS,
     TABLES,
     EventType,
-    Kind,
     TableSchema,
 )
 from features.contracts.texts import sql_literal, sql_path
 from features.facts.events import read_received_events
 from features.facts.exclusions import Exclusions, RowFilter, mark_rows
 from features.facts.known_events import ImportedEvents
+from features.facts.publishing import (
+    GivenZones,
+    list_zones_with_amounts,
+    publish_tables,
+)
 from features.facts.segments import read_names, remove_unnamed, write_segment
 from features.facts.zones import build_zone_rules
 from features.pipelines.expressions import zone_of
-from features.prices.currencies import (
-    KeptCurrency,
-    find_currencies,
-    read_manifest_currencies,
-    refuse_other_currencies,
-)
 from features.prices.ledger import read_known_prices, read_priced_zones
 from features.prices.promotions import read_promotions
 from features.sources.report import WriteCount
@@ -74,17 +66,20 @@ class Facts:
         *,
         before_publish: Callable[[Facts], None] | None = None,
         manifest: dict[str, list[str]] | None = None,
+        given: Mapping[str, pa.Table] | None = None,
     ) -> None:
         """Open the tables.
 
         before_publish   called by `write` with the tables as they will be, before anybody else sees
                          them; when it raises, nothing is published
         manifest         the segments to read instead of the published ones
+        given            the rows that are being written, by table: a part of these segments
         """
         self._settings = settings
         self._folder = settings.home / "tables"
         self._before_publish = before_publish
         self._manifest = manifest
+        self.given = given or {}
 
     @cached_property
     def connection(self) -> Backend:
@@ -189,13 +184,17 @@ class Facts:
         latest = sold.group_by(zone=zone_of(sold)).aggregate(at=sold.occurred_at.max())
         return {row["zone"]: row["at"].astimezone(UTC) for row in latest.to_pyarrow().to_pylist()}
 
-    def write(self, tables: Mapping[str, pa.Table]) -> dict[str, WriteCount]:
+    def write(
+        self, tables: Mapping[str, pa.Table], unknown_zones: Iterable[str] = ()
+    ) -> dict[str, WriteCount]:
         """Add rows in stored schema to several tables in one step; readers see all or nothing.
 
         Keys within the given rows must be distinct. A row whose key is known replaces the earlier
-        row; a row that is stored already changes nothing. Raises BadInput where the amounts of a
-        zone are kept in another currency than the settings say.
+        row; a row that is stored already changes nothing. `unknown_zones` are those whose rows
+        with amounts became rows of the default zone. Raises BadInput where the amounts of a zone
+        are kept in another currency than the settings say.
         """
+        zones = GivenZones(_find_zones(tables), frozenset(unknown_zones))
         self._folder.mkdir(parents=True, exist_ok=True)
         with hold_lock(self._folder / ".lock"):
             manifest = read_segments(self._folder)
@@ -207,9 +206,9 @@ class Facts:
                     given = mark_rows(given, Exclusions(self._settings).find())
                 counts[name], manifest[name] = self._merge(schema, given, manifest.get(name, []))
             if self._before_publish is not None:
-                self._before_publish(Facts(self._settings, manifest=manifest))
+                self._before_publish(Facts(self._settings, manifest=manifest, given=tables))
             changed = any(count.new or count.replaced for count in counts.values())
-            self._publish(manifest, tables, changed=changed)
+            publish_tables(self._settings, manifest, zones, changed=changed)
             remove_unnamed(self._folder, manifest)
         return counts
 
@@ -378,18 +377,8 @@ class Facts:
     def _publish(
         self, manifest: Mapping[str, list[str]], tables: Mapping[str, pa.Table], *, changed: bool
     ) -> None:
-        """Write the manifest with the currencies of all zones that have amounts.
-
-        Without a change nothing is written but the currencies of `tables` that are not kept yet.
-        """
-        kept = read_manifest_currencies(self._settings)
-        given = find_currencies(self._settings, _list_zones_with_amounts(tables))
-        refuse_other_currencies(kept, given)
-        if not changed and given.keys() <= kept.keys() and is_whole(self._folder):
-            return
-        currencies: dict[str, KeptCurrency] = {**given, **kept}
-        named = {zone: (kept.currency, kept.digits) for zone, kept in sorted(currencies.items())}
-        write_manifest(self._folder, {**manifest, CURRENCIES: named})
+        zones = GivenZones(_find_zones(tables))
+        publish_tables(self._settings, manifest, zones, changed=changed)
 
 
 def _find_schema(name: str) -> TableSchema:
@@ -401,17 +390,10 @@ def _find_schema(name: str) -> TableSchema:
     return TABLES[name]
 
 
-def _list_zones_with_amounts(tables: Mapping[str, pa.Table]) -> set[str]:
-    """Return the zones of the rows of tables with money; rows without a zone count as default."""
-    zones: set[str] = set()
-    for name, rows in tables.items():
-        columns = _find_schema(name).columns
-        has_money = any(column.kind in (Kind.MONEY, Kind.UNIT_MONEY) for column in columns)
-        if has_money and rows.num_rows:
-            in_zones = "zone" in rows.column_names
-            named = pc.unique(rows["zone"]).to_pylist() if in_zones else [None]
-            zones |= {zone or DEFAULT_ZONE for zone in named}
-    return zones
+def _find_zones(tables: Mapping[str, pa.Table]) -> frozenset[str]:
+    """Return the zones of the rows of tables with money."""
+    named = [list_zones_with_amounts(_find_schema(name), rows) for name, rows in tables.items()]
+    return frozenset[str]().union(*named)
 
 
 def _quote_columns(names: Iterable[str]) -> str:

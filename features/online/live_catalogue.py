@@ -30,6 +30,16 @@ from features.facts.stored_columns import read_segment_columns
 log = logging.getLogger(__name__)
 
 _DAY = timedelta(days=1)
+_COLUMNS_OF_SLATES = (
+    "item_id",
+    "category",
+    "brand",
+    "family_id",
+    "available_from",
+    "stock_on_hand",
+    "stock_on_hand_at",
+    ATTRIBUTES,
+)
 _N_KEPT = 8  # alignments, and stock of zones
 # Counts of what happened to an item: 0 for one that has just come.
 _COUNTS = ("units_", "orders_", "buyers", "views_", "promotion_reach_")
@@ -183,6 +193,12 @@ class LiveCatalogue:
                 self._reload(read_segments(self._folder))
                 self._stamp = stamp
             return self._state
+
+    def warm(self) -> None:
+        """Read what every slate needs, unless it was read already. Raises Damaged."""
+        items = self.read().items
+        for name in _COLUMNS_OF_SLATES:
+            items.column(name)
 
     def find_stock(self, item_ids: ObjectArray, zone: str | None) -> Float64Array:
         """Return the stock of now by item, see LiveState; kept until something changes."""

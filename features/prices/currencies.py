@@ -2,7 +2,9 @@
 
 Amounts are stored in minor units, so they mean another amount under another currency. The manifest
 of the imported tables and the database name the currency of every zone they hold amounts of, and
-its digits; settings that say another one are refused, at every door.
+its digits; settings that say another one are refused, at every door. The same holds for zones that
+nobody knew: their rows became rows of the default zone, with its digits (and the ids of events that
+bring none are made of amounts), so that they may become known with that currency only.
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.errors import BadInput, UnknownName
-from features.contracts.manifest import CURRENCIES, read_manifest
+from features.contracts.manifest import CURRENCIES, UNKNOWN_ZONES, read_manifest
 from features.contracts.money import minor_digits
 from features.contracts.tables import DEFAULT_ZONE
 from features.database import insert_new
-from features.database_tables import zone_currencies
+from features.database_tables import unknown_zones, zone_currencies
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,13 @@ def read_manifest_currencies(settings: Settings) -> dict[str, KeptCurrency]:
     return {zone: KeptCurrency(*kept) for zone, kept in stored.get(CURRENCIES, {}).items()}
 
 
+def read_unknown_zones(settings: Settings) -> dict[str, KeptCurrency]:
+    """Return the unknown zones whose rows became imported rows of the default zone, with the
+    currency under which they were read."""
+    stored = read_manifest(settings.home / "tables")
+    return {zone: KeptCurrency(*kept) for zone, kept in stored.get(UNKNOWN_ZONES, {}).items()}
+
+
 def read_database_currencies(connection: sa.Connection) -> dict[str, KeptCurrency]:
     """Return the currencies of the ledger and of the events that came over HTTP."""
     rows = connection.execute(sa.select(zone_currencies))
@@ -72,14 +81,50 @@ def keep_currencies(connection: sa.Connection, currencies: Currencies) -> None:
     insert_new(connection, zone_currencies, "zone", rows)
 
 
+def keep_unknown_zones(connection: sa.Connection, currencies: Currencies) -> None:
+    """Store under which currency events of unknown zones become events of the default zone."""
+    rows = [
+        {"zone": zone, "currency": kept.currency, "digits": kept.digits}
+        for zone, kept in sorted(currencies.items())
+    ]
+    insert_new(connection, unknown_zones, "zone", rows)
+
+
+def _refuse_changed_zones(settings: Settings, connection: sa.Connection) -> None:
+    """Raise BadInput where a zone has another currency than its rows were read under, imported or
+    received, when nobody knew it.
+
+    A zone that is still unknown has the currency of the default zone.
+    """
+    rows = connection.execute(sa.select(unknown_zones))
+    received = {row.zone: KeptCurrency(row.currency, row.digits) for row in rows}
+    for read_as in (read_unknown_zones(settings), received):
+        given = find_currencies(settings, read_as)
+        for zone in sorted(read_as):
+            if read_as[zone] != given[zone]:
+                raise _describe_changed_zone(zone, read_as[zone], given[zone])
+
+
+def _describe_changed_zone(zone: str, before: KeptCurrency, given: KeptCurrency) -> BadInput:
+    return BadInput(
+        f"rows of zone {zone!r} are kept as rows of the zone {DEFAULT_ZONE!r} in {before}, from "
+        f"when nobody knew this zone; the settings say {given} for it, and the same rows would "
+        "count twice",
+        where="SHOPWRIGHT_CURRENCY, SHOPWRIGHT_ZONES",
+        hint=f"Set {before.currency} for this zone. If its currency is {given.currency}, name it "
+        "in SHOPWRIGHT_ZONES and import all files into a new SHOPWRIGHT_HOME with a new database",
+    )
+
+
 def check_currencies(settings: Settings, connection: sa.Connection) -> dict[str, KeptCurrency]:
     """Return the currencies kept in the tables and the database.
 
-    Raises BadInput where the settings say another one.
+    Raises BadInput where the settings say another one, also for a zone that nobody knew once.
     """
     kept = read_manifest_currencies(settings) | read_database_currencies(connection)
     for stored in (read_manifest_currencies(settings), kept):
         refuse_other_currencies(stored, find_currencies(settings, stored))
+    _refuse_changed_zones(settings, connection)
     return kept
 
 

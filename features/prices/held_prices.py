@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -165,6 +165,14 @@ class _ItemCheck:
         if jump is None and unlawful is None:
             return None
         return HeldPrice(listed, before, jump, unlawful)
+
+
+def find_listed_at(rows: Iterable[NewPrice], at: datetime) -> NewPrice | None:
+    """Return the row of an item's price list that is valid at `at`, None where none is."""
+    valid = [
+        row for row in rows if row.valid_from <= at and (row.valid_to is None or row.valid_to > at)
+    ]
+    return max(valid, key=lambda row: row.valid_from, default=None)
 
 
 def is_opening(price: Price) -> bool:

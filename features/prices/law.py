@@ -16,7 +16,7 @@ prices (seven days).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -145,6 +145,9 @@ def explain_objection(history: Sequence[Price], row: NewPrice, rule: Rule) -> st
     Forbidden is an announced reduction that is none, and a price that would turn a planned
     reduction into none.
     """
+    planned = list_planned_reductions(history, row.valid_from)
+    if not planned and not _is_announced(row):
+        return None
     rule = _read_rule(rule)
     number = max((price.seq for price in history), default=0) + 1
     after = [*history, Price(**vars(row), seq=number, price_id=row.content_id())]
@@ -152,7 +155,7 @@ def explain_objection(history: Sequence[Price], row: NewPrice, rule: Rule) -> st
         if find_prior_price(after, row.valid_from, rule) is None:
             return "it is no reduction: no price of this item is known before it"
         return f"it is no reduction: {rule.describe_prior()} is not above it"
-    for reduction in list_planned_reductions(history, row.valid_from):
+    for reduction in planned:
         starts_at = reduction.starts_at
         was_lawful = _is_lawful_at(history, starts_at, rule)
         if was_lawful and not _is_lawful_at(after, starts_at, rule):
@@ -186,13 +189,23 @@ def explain_objections(
     objections = {}
     for zone in sorted({price.zone for price in prices.values()}):
         in_zone = {key: price for key, price in prices.items() if price.zone == zone}
-        item_ids = list(dict.fromkeys(price.item_id for price in in_zone.values()))
-        histories, rules = ledger.read_histories(item_ids, zone), find_rules(zone, item_ids)
+        concerned = _select_concerned(ledger, zone, in_zone.values())
+        in_zone = {key: price for key, price in in_zone.items() if price.item_id in concerned}
+        histories, rules = ledger.read_histories(concerned, zone), find_rules(zone, concerned)
         for key, price in in_zone.items():
             history = histories.get(price.item_id, ())
             if objection := explain_objection(history, price, rules[price.item_id]):
                 objections[key] = objection
     return objections
+
+
+def _select_concerned(ledger: Ledger, zone: str, prices: Collection[NewPrice]) -> list[str]:
+    """Return the items of those prices that announce a reduction, or come before a planned one: no
+    law concerns the others, whose history need not be read."""
+    first = min(price.valid_from for price in prices)
+    planned = ledger.list_reduced_after({price.item_id for price in prices}, zone, first)
+    concerned = (p.item_id for p in prices if _is_announced(p) or p.item_id in planned)
+    return list(dict.fromkeys(concerned))
 
 
 def _read_rule(rule: Rule) -> ReductionRule:

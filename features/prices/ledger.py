@@ -20,8 +20,9 @@ import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.tables import PRICE_HISTORY, TIMESTAMP
-from features.database import insert_new, lock, reading_stored
+from features.database import lock, reading_stored
 from features.database_tables import price_ledger
+from features.many_rows import insert_new_rows
 from features.one_of import one_of
 from features.prices.currencies import KeptCurrency, keep_currencies
 
@@ -120,7 +121,7 @@ class Ledger:
         for zone, currency in sorted({(row.zone, row.currency) for row in rows}):
             keep_currencies(self._connection, {zone: KeptCurrency.of(currency)})
         values = [{**vars(row), "price_id": row.content_id()} for row in rows]
-        return insert_new(self._connection, price_ledger, "price_id", values)
+        return insert_new_rows(self._connection, price_ledger, "price_id", values)
 
     def find_current(self, item_ids: Iterable[str], zone: str, at: datetime) -> dict[str, Price]:
         """Return the current price at `at`, by item; items without one are absent.
@@ -241,6 +242,17 @@ class Ledger:
             table.offer_price_minor < table.list_price_minor,
         )
         return list(self._connection.execute(query.distinct().order_by(table.item_id)).scalars())
+
+    def list_reduced_after(self, item_ids: Iterable[str], zone: str, at: datetime) -> set[str]:
+        """Return those of the items of which an announced reduction begins after `at`."""
+        table = price_ledger.c
+        query = sa.select(table.item_id).where(
+            one_of(table.item_id, set(item_ids)),
+            table.zone == zone,
+            table.valid_from > at,
+            table.offer_price_minor < table.list_price_minor,
+        )
+        return set(self._connection.execute(query).scalars())
 
     def find_by_id(self, price_id: str) -> Price | None:
         """Return the row with this price_id, None without one."""
@@ -365,7 +377,8 @@ def _have_ended(at: datetime) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[
 def _build_price(row: sa.Row) -> Price:
     values = dict(row._mapping)
     values.pop("recency", None)
-    return Price(**{**values, "source": PriceSource(values["source"])})
+    values["source"] = PriceSource(values["source"])
+    return Price(**values)
 
 
 _ARROW = pa.schema(

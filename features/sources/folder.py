@@ -49,6 +49,7 @@ def import_folder(
     ignored = _list_ignored(folder, paths_of)
     report = ImportReport(str(folder), ignored=ignored, near_tables=_find_near_tables(ignored))
     tables: dict[str, pa.Table] = {}
+    unknown_zones: set[str] = set()
     zones = None
     # The price list first: its zones are known, others are not.
     for name in sorted(paths_of, key=lambda name: name != PRICE_HISTORY.name):
@@ -59,6 +60,8 @@ def import_folder(
             TABLES[name], paths_of[name], settings, latest=now + CLOCK_SKEW, zones=zones
         )
         tables[name] = _keep_known_ids(validated, facts)
+        if TABLES[name].has_money:
+            unknown_zones |= validated.unknown_zones
     report.tables = {name: report.tables[name] for name in paths_of}
     if ITEMS.name in tables:
         items = date_stock(tables[ITEMS.name], facts, now)
@@ -67,7 +70,7 @@ def import_folder(
     check_items(tables, facts, report, settings)
     report.count_zones(tables, settings)
     progress("writing tables")
-    for name, count in facts.write(tables).items():
+    for name, count in facts.write(tables, unknown_zones).items():
         report.tables[name].written = count
     return report
 

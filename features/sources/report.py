@@ -44,8 +44,13 @@ class FactStore(Protocol):
         """Return columns of the rows of `table`, in stored types."""
         ...
 
-    def write(self, tables: Mapping[str, pa.Table]) -> dict[str, WriteCount]:
-        """Add rows in stored schema to several tables in one step."""
+    def write(
+        self, tables: Mapping[str, pa.Table], unknown_zones: Iterable[str] = ()
+    ) -> dict[str, WriteCount]:
+        """Add rows in stored schema to several tables in one step.
+
+        `unknown_zones` are those whose rows with amounts became rows of the default zone.
+        """
         ...
 
 

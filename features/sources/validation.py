@@ -12,6 +12,7 @@ from datetime import datetime
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs.settings import Settings
 from features.contracts.event_ids import event_id_sql
@@ -39,7 +40,8 @@ _SQL_TYPES = {
 }
 # The attributes in the order of their names, as the id of an event counts them.
 _SORTED_ATTRIBUTES = "sorted attributes"
-# The zone of an event as its id counts it, where unknown zones became the default one.
+# The zone as it was given, where unknown zones became the default one: the id of an event counts
+# it.
 _GIVEN_ZONE = "zone as given"
 
 _MAX_ROUNDING = 0.005  # a share of the amount
@@ -54,6 +56,7 @@ class Validated:
     duplicates   how many rows say again what another row says
     attributes   the columns that the table does not know
     n_unknown_zones   rows of unknown zones that became rows of the default zone
+    unknown_zones   the zones of those that are good
     earlier_ids  aligned with `good`: the id that an event without one got when attributes counted
                  in the order of the file, and unknown zones as the default one; None where that is
                  the same id for every row
@@ -65,6 +68,7 @@ class Validated:
     duplicates: int
     attributes: list[str]
     n_unknown_zones: int = 0
+    unknown_zones: frozenset[str] = frozenset()
     earlier_ids: pa.ChunkedArray | None = None
     rounded: Mapping[str, int] = field(default_factory=dict)
 
@@ -102,13 +106,14 @@ def validate(
         _identify_events(duck, carried)
     duplicates = _drop_repeated(duck, schema)
     rows = duck.sql(f"SELECT * FROM kept ORDER BY {FILE}, {ROW}").to_arrow_table()
-    earlier_ids = rows["earlier_id"] if carried else None
+    earlier_ids = rows["earlier_id"] if carried and schema is EVENTS else None
     return Validated(
         good=rows.select(schema.arrow.names).cast(schema.arrow),
         bad=_select_bad(duck, present),
         duplicates=duplicates,
         attributes=extras,
         n_unknown_zones=n_unknown_zones,
+        unknown_zones=_find_unknown_zones(rows) if n_unknown_zones else frozenset(),
         earlier_ids=earlier_ids,
         rounded=_count_rounded(duck, schema, known, settings),
     )
@@ -140,11 +145,14 @@ def _create_typed(
 def _list_carried(
     schema: TableSchema, extras: Sequence[str], n_unknown_zones: int
 ) -> dict[str, str]:
-    """Return what the id of an event counts in another form than it is stored in: SQL by name."""
+    """Return what a row says in another form than it is stored in: SQL by name.
+
+    The id of an event counts it in that form.
+    """
     carried = {}
     if schema is EVENTS and list(extras) != sorted(extras):
         carried[_SORTED_ATTRIBUTES] = _attributes_sql(sorted(extras))
-    if schema is EVENTS and n_unknown_zones:
+    if n_unknown_zones:
         carried[_GIVEN_ZONE] = f"coalesce({sql_name(_GIVEN_ZONE)}, {sql_literal(DEFAULT_ZONE)})"
     return carried
 
@@ -173,6 +181,12 @@ def _create_cleaned(
     )
     count = duck.sql(f"SELECT count(*) FROM ({selected}) WHERE zone <> {settled}").fetchone()
     return int(count[0]) if count else 0
+
+
+def _find_unknown_zones(rows: pa.Table) -> frozenset[str]:
+    """Return the given zones of rows that became rows of another zone."""
+    given = rows[_GIVEN_ZONE]
+    return frozenset(pc.unique(given.filter(pc.not_equal(given, rows["zone"]))).to_pylist())
 
 
 def _count_rounded(

@@ -10,6 +10,7 @@ from serving.cli.output import print_line, print_table
 
 if TYPE_CHECKING:
     from features.prices.held_prices import HeldPrice
+    from features.prices.ledger import NewPrice
     from features.sources.report import ImportReport, TableReport
     from serving.prices.listed_prices import ShortenedPrice
     from serving.prices.opening import OpeningReport
@@ -60,6 +61,8 @@ def describe_opening(opening: OpeningReport) -> dict[str, object]:
     return {
         "held": len(opening.held),
         "held_prices": [_describe_held(held) for held in opening.held[:_MAX_HELD]],
+        "ended": len(opening.ended),
+        "ended_prices": [_describe_ended(price) for price in opening.ended[:_MAX_HELD]],
         "shortened": len(opening.shortened),
         "shortened_prices": [_describe_shortened(price) for price in opening.shortened[:_MAX_HELD]],
         "expired_lists": [
@@ -91,6 +94,29 @@ def _describe_held(held: HeldPrice) -> dict[str, object]:
     }
 
 
+def _describe_ended(price: NewPrice) -> dict[str, object]:
+    return {
+        "item_id": price.item_id,
+        "zone": price.zone,
+        "valid_from": price.valid_from,
+        "valid_to": price.valid_to,
+        "offer_price": to_major(price.offer_price_minor, price.currency),
+        "currency": price.currency,
+    }
+
+
+def _print_ended(prices: Sequence[NewPrice]) -> None:
+    if not prices:
+        return
+    print_line(
+        f"ledger: {len(prices):,} prices change at another time than earlier lists said, because "
+        "the price list ends promotions earlier, leaves them out, or brings them back"
+    )
+    rows = [tuple(_describe_ended(price).values()) for price in prices[:_MAX_HELD]]
+    columns = ("item", "zone", "from", "until", "offer", "currency")
+    print_table("Prices from then on", columns, rows)
+
+
 def _describe_shortened(shortened: ShortenedPrice) -> dict[str, object]:
     price, goes_on = shortened.price, shortened.goes_on
     return {
@@ -108,9 +134,9 @@ def _print_shortened(prices: Sequence[ShortenedPrice]) -> None:
     if not prices:
         return
     print_line(
-        f"ledger: {len(prices):,} prices end earlier in the price list than they did before, and "
-        "go on until their former end: to end one, import a row that begins at its new end with "
-        "the price from then on, or roll it back on the price desk"
+        f"ledger: {len(prices):,} prices end earlier in the price list, and go on all the same: "
+        "somebody approved them on the price desk, or the item has no other price. To end one, "
+        "import a row that begins at its new end, or roll it back on the price desk"
     )
     rows = [tuple(_describe_shortened(price).values()) for price in prices[:_MAX_HELD]]
     columns = ("item", "zone", "from", "new end", "goes on until", "offer", "currency")
@@ -130,6 +156,7 @@ def print_opening(opening: OpeningReport) -> None:
             f"ended, the last on {expired.ended_at}; their last list prices go on, marked as "
             "expired"
         )
+    _print_ended(opening.ended)
     _print_shortened(opening.shortened)
     if not opening.held:
         return

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from features.database import lock
+from features.many_rows import insert_rows
 from features.prices.reduction_rule import PLAIN_RULES, FindRules
 from serving.access import EVERYWHERE, Area
 from serving.database.tables import api_keys, audit_log, people
@@ -118,7 +119,7 @@ class AuditLog:
         rows = []
         for entry in entries:
             seq += 1
-            row = {
+            row: dict[str, object] = {
                 "seq": seq,
                 "at": at,
                 "actor": entry.actor,
@@ -128,9 +129,9 @@ class AuditLog:
                 "details": json.dumps(entry.details, sort_keys=True, ensure_ascii=False),
                 "previous_hash": previous,
             }
-            previous = hash_row(row, at)
-            rows.append({**row, "hash": previous})
-        self._connection.execute(audit_log.insert(), rows)
+            row["hash"] = previous = hash_row(row, at)
+            rows.append(row)
+        insert_rows(self._connection, audit_log, rows)
 
     def head(self) -> Head:
         """Return the end of the chain."""

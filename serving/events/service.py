@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ from features.facts.events import EventLog
 from features.facts.exclusions import EXCLUDE, Exclusions, is_marked_by
 from features.facts.known_events import ImportedEvents
 from features.facts.zones import KnownZones
-from features.prices.currencies import find_currencies, keep_currencies
+from features.prices.currencies import find_currencies, keep_currencies, keep_unknown_zones
 
 MAX_EVENTS = 1_000
 # The attribute of an event whose time had not come: the time that was sent.
@@ -111,12 +111,9 @@ class EventService:
         time has not come by the clock of this server (one of two clocks is wrong) is stored as
         occurring now, with the time that was sent in its attributes.
         """
-        named = [zone for event in events if isinstance(zone := event.get("zone"), str)]
-        rules = EventRules(
-            minor_units_of=self._minor_units,
-            latest=_NO_LIMIT,
-            zones=self.zones.find_rules(clean_text(zone) or DEFAULT_ZONE for zone in named),
-        )
+        named = [_read_zone(event) for event in events]
+        zones = self.zones.find_rules(named)
+        rules = EventRules(minor_units_of=self._minor_units, latest=_NO_LIMIT, zones=zones)
         checked = [check_event(event, rules) for event in events]
         rejected = [
             RejectedEvent(index, "; ".join(fault.message() for fault in event.faults))
@@ -133,7 +130,8 @@ class EventService:
             if is_marked_by(row, exclusions):
                 row[EXCLUDE] = True
         n_from_the_future = _bring_to_present(rows, self.clock.now())
-        accepted, conflicts = self._store(rows, has_own_id)
+        unknown_zones = {named[index] for index in good} - zones.known
+        accepted, conflicts = self._store(rows, has_own_id, unknown_zones)
         self.note_sign_ins([row for index, row in enumerate(rows) if index not in conflicts])
         rejected += [
             RejectedEvent(good[position], f"event_id: is that of an event with another {columns}")
@@ -147,12 +145,13 @@ class EventService:
         )
 
     def _store(
-        self, rows: Sequence[EventRow], has_own_id: Sequence[bool]
+        self, rows: Sequence[EventRow], has_own_id: Sequence[bool], unknown_zones: Collection[str]
     ) -> tuple[int, dict[int, str]]:
         """Store the rows, and return how many were new and which are no repetition.
 
         Those have the id of another event, stored, imported or earlier in the request: position and
-        the columns that differ. An id that was derived from the content has none.
+        the columns that differ. An id that was derived from the content has none. `unknown_zones`
+        are those whose rows became rows of the default zone.
         """
         ids = [str(row["event_id"]) for row in rows]
         is_imported = self.imported.contain(ids)
@@ -171,6 +170,9 @@ class EventService:
         with transaction(self.engine) as connection:
             if zones:
                 keep_currencies(connection, find_currencies(self.settings, zones))
+            if unknown_zones:
+                currencies = find_currencies(self.settings, unknown_zones)
+                keep_unknown_zones(connection, currencies)
             log, now = EventLog(connection), self.system_clock.now()
             log.append(again, now)
             appended = log.append(new, now)
@@ -184,6 +186,12 @@ class EventService:
     def _minor_units(self, zone: str) -> int:
         """Return the minor units of a major one, in the currency of the zone."""
         return int(10 ** minor_digits(self.settings.zone(zone).currency))
+
+
+def _read_zone(event: Mapping[str, object]) -> str:
+    """Return the zone that an event names, the default one where it names none."""
+    zone = event.get("zone")
+    return (clean_text(zone) if isinstance(zone, str) else None) or DEFAULT_ZONE
 
 
 def _bring_to_present(rows: Sequence[EventRow], now: datetime) -> int:

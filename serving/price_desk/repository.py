@@ -354,13 +354,15 @@ class Suggestions:
         return self._read(_select(reasons=True).where(chosen).order_by(price_suggestions.c.seq))
 
     def _read(self, query: sa.Select[tuple[object, ...]]) -> list[Suggestion]:
-        return [_suggestion(row) for row in self._connection.execute(query).mappings()]
+        rows = self._connection.execute(query)
+        names = list(rows.keys())
+        return [Suggestion(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def _select(reasons: bool) -> sa.Select[tuple[object, ...]]:
     """Return a query of suggestions, with or without the columns of reasons."""
-    columns = (column for column in price_suggestions.c if reasons or column.name not in _REASONS)
-    return sa.select(*columns)
+    left_out = _INTERNAL if reasons else (*_INTERNAL, *_REASONS)
+    return sa.select(*(column for column in price_suggestions.c if column.name not in left_out))
 
 
 def _list_overdue(now: datetime) -> list[sa.ColumnElement[bool]]:
@@ -389,10 +391,3 @@ def _list_too_early(now: datetime) -> list[sa.ColumnElement[bool]]:
         sa.and_(table.status == "expired", table.expires_at > now, was_open, is_last),
         sa.and_(table.status == "expired", table.ends_at > now, ~was_open, is_last),
     ]
-
-
-def _suggestion(row: sa.RowMapping) -> Suggestion:
-    values = dict(row)
-    for name in _INTERNAL:
-        del values[name]
-    return Suggestion(**values)

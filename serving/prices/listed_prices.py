@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
+
+import pyarrow as pa
 
 from configs.settings import Settings
-from features.contracts.tables import DEFAULT_ZONE
+from features.contracts.tables import DEFAULT_ZONE, PRICE_HISTORY
 from features.facts.facts import Facts
 from features.prices.held_prices import (
     HeldPrice,
     ImportGuards,
     RowKey,
     find_held_prices,
+    find_listed_at,
     is_opening,
     row_key,
 )
 from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
 from features.prices.timeline import find_price_at
+from serving.prices.list_ends import (
+    ListedItem,
+    find_approved_rows,
+    find_ending_rows,
+    group_by_item,
+)
 
 _PART = 2_000  # items
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -28,8 +38,8 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class ShortenedPrice:
-    """A row of the price list that ends before `goes_on`, the row of the ledger that it corrects
-    and that is served after its end: a correction cannot end what the ledger has."""
+    """A row of the price list that ends before `goes_on`, the row of the ledger that is served
+    after its end: it was approved on the price desk, or nothing is valid beneath."""
 
     price: NewPrice
     goes_on: Price
@@ -37,9 +47,14 @@ class ShortenedPrice:
 
 @dataclass
 class PriceList:
-    """The rows of a price list; `held` are those that wait, as last looked at."""
+    """The rows of a price list, with those of earlier files.
+
+    given   the rows of the file that is imported
+    held    the rows that wait, as last looked at
+    """
 
     rows: Sequence[NewPrice]
+    given: Sequence[NewPrice]
     now: datetime
     guards: ImportGuards
     held: list[HeldPrice] = field(default_factory=list)
@@ -47,10 +62,11 @@ class PriceList:
     def select_entered(self, ledger: Ledger) -> list[NewPrice]:
         """Return the rows that the ledger lacks and that need not wait."""
         changed: list[NewPrice] = []
+        given = {row_key(row) for row in self.given}
         origins: dict[NewPrice, NewPrice] = {}
         for rows, histories in _read_parts(ledger, self.rows):
             known = _KnownPrices(histories)
-            changed += known.select_changed(rows)
+            changed += known.select_changed(rows, given)
             origins |= {
                 later: row
                 for row, later in _continue_past_openings(rows, histories, self.now)
@@ -62,16 +78,42 @@ class PriceList:
         waiting = {row_key(held.price) for held in self.held}
         return [row for row in entered if row_key(origins.get(row, row)) not in waiting]
 
+    def select_ending(self, ledger: Ledger) -> list[NewPrice]:
+        """Return the rows that end what the file no longer announces, or bring it back."""
+        waiting = {row_key(held.price) for held in self.held}
+        return [
+            row
+            for item, history in self._read_given(ledger, self.given)
+            for row in find_ending_rows(item, history, self.now, waiting)
+        ]
+
+    def _read_given(
+        self, ledger: Ledger, chosen: Iterable[NewPrice]
+    ) -> Iterator[tuple[ListedItem, Sequence[Price]]]:
+        """Yield the items of these rows of the file, each with what the ledger has of it."""
+        listed = group_by_item(self.rows)
+        for rows, histories in _read_parts(ledger, chosen):
+            for (item_id, zone), given in group_by_item(rows).items():
+                yield ListedItem(listed[item_id, zone], given), histories.get(item_id, [])
+
     def find_shortened(self, ledger: Ledger) -> Iterator[ShortenedPrice]:
         """Yield the rows that were entered and end before the ledger's row of their beginning, if
-        that one is served from their end (or now) on."""
+        that one is served from their end (or now) on; and promotions that the file leaves out, if
+        somebody approved them."""
+        n_given = Counter((row.item_id, row.zone) for row in self.given)
+        n_listed = Counter((row.item_id, row.zone) for row in self.rows)
+        shorter = {item for item, number in n_given.items() if number < n_listed[item]}
+        chosen = [row for row in self.given if (row.item_id, row.zone) in shorter]
+        for item, history in self._read_given(ledger, chosen):
+            for row, served in find_approved_rows(item, history, self.now):
+                yield ShortenedPrice(row, served)
         for rows, histories in _read_parts(ledger, self.rows):
             for row in _KnownPrices(histories).select_shorter(rows, self.now):
                 if row.valid_to is not None:
                     at = max(row.valid_to, self.now)
-                    served = find_price_at(histories[row.item_id], at)
-                    if served is not None and row_key(served) == row_key(row):
-                        yield ShortenedPrice(row, served)
+                    goes_on = find_price_at(histories[row.item_id], at)
+                    if goes_on is not None and row_key(goes_on) == row_key(row):
+                        yield ShortenedPrice(row, goes_on)
 
 
 def _read_parts(
@@ -92,6 +134,13 @@ def _read_parts(
             yield rows, ledger.read_histories(part, zone)
 
 
+class PriceListRows(NamedTuple):
+    """The rows of the price list, and those among them of the file that is imported."""
+
+    listed: list[NewPrice]
+    given: list[NewPrice]
+
+
 class _ListedRow(TypedDict):
     """A row of the table price_history."""
 
@@ -104,18 +153,29 @@ class _ListedRow(TypedDict):
     promotion_id: str | None
 
 
-def read_price_list(facts: Facts, settings: Settings, now: datetime) -> Iterator[NewPrice]:
-    """Yield the rows of the price list, each in the zones in which it is valid."""
+def read_price_list(facts: Facts, settings: Settings, now: datetime) -> PriceListRows:
+    """Return the rows of the price list, each in the zones in which it is valid."""
     zones = [] if DEFAULT_ZONE in settings.zones else list_own_currency_zones(settings)
     table = facts.read_imported("price_history").order_by(["valid_from", "item_id", "zone"])
     rows: list[_ListedRow] = [row for row in table.to_pyarrow().to_pylist() if is_storable(row)]
     keys = {(row["item_id"], row["zone"]) for row in rows}
+    in_file = _list_keys(facts.given.get(PRICE_HISTORY.name))
+    listed, given = [], []
     for row in rows:
-        yield _build_listed_price(row, row["zone"], settings, now)
-        if row["zone"] == DEFAULT_ZONE:
-            for zone in zones:
-                if (row["item_id"], zone) not in keys:
-                    yield _build_listed_price(row, zone, settings, now)
+        others = zones if row["zone"] == DEFAULT_ZONE else ()
+        valid_in = [row["zone"], *(zone for zone in others if (row["item_id"], zone) not in keys)]
+        prices = [_build_listed_price(row, zone, settings, now) for zone in valid_in]
+        listed += prices
+        if (row["item_id"], row["zone"], row["valid_from"]) in in_file:
+            given += prices
+    return PriceListRows(listed, given)
+
+
+def _list_keys(rows: pa.Table | None) -> set[RowKey]:
+    if rows is None:
+        return set()
+    columns = [rows[name].to_pylist() for name in PRICE_HISTORY.key]
+    return set(zip(*columns, strict=True))
 
 
 def _build_listed_price(row: _ListedRow, zone: str, settings: Settings, now: datetime) -> NewPrice:
@@ -151,18 +211,22 @@ class _KnownPrices:
             if price.source is PriceSource.IMPORTED:
                 self._last_listed[row_key(price)] = price
 
-    def select_changed(self, listed: Iterable[NewPrice]) -> Iterator[NewPrice]:
+    def select_changed(self, listed: Iterable[NewPrice], given: Set[RowKey]) -> Iterator[NewPrice]:
         """Yield the listed rows that differ from the last row of the ledger with their beginning.
 
         A row that equals the last one of the price list, or the last one of any source, is no
-        change. What returns to an earlier price undoes the correction made in between
+        change, nor is what an earlier file said (a row that is not `given`) and the ledger has.
+        What returns to an earlier price undoes the correction made in between
         (`reverts_price_id`).
         """
         for row in listed:
             before = self._last_listed.get(row_key(row))
             if _is_same(before, row) or _is_same(self._last.get(row_key(row)), row):
                 continue
-            if before is not None and row.content_id() in self.ids:
+            is_known = row.content_id() in self.ids
+            if is_known and row_key(row) not in given:
+                continue
+            if before is not None and is_known:
                 row = replace(row, reverts_price_id=before.price_id)
             yield row
 
@@ -205,18 +269,10 @@ def _continue_past_openings(
         ends = {row.valid_to for row in rows if row.valid_to is not None and row.valid_to > since}
         gone_on: set[NewPrice] = set()
         for begins_at in sorted({since, *ends}):
-            valid = _find_listed_at(rows, begins_at)
+            valid = find_listed_at(rows, begins_at)
             if valid is not None and valid.valid_from < since and valid not in gone_on:
                 gone_on.add(valid)
                 yield valid, replace(valid, valid_from=begins_at, recorded_at=now)
-
-
-def _find_listed_at(rows: Iterable[NewPrice], at: datetime) -> NewPrice | None:
-    """Return the row of an item's price list that is valid at `at`, None where none is."""
-    valid = [
-        row for row in rows if row.valid_from <= at and (row.valid_to is None or row.valid_to > at)
-    ]
-    return max(valid, key=lambda row: row.valid_from, default=None)
 
 
 def _terms(price: NewPrice) -> tuple[object, ...]:

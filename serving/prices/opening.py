@@ -45,7 +45,10 @@ class OpeningReport:
     """The number of new prices from each source; all 0 when the ledger had them already.
 
     held      prices of the price list that wait until somebody says that they are meant
-    shortened prices whose earlier end is not heeded: the ledger has them until a later one
+    ended     prices from a day on, because the price list ends or leaves out what an earlier one
+              announced, or brings it back
+    shortened prices that go on although the list ends them: decided on the price desk, or nothing
+              is valid beneath
     expired   the zones with items all of whose prices have ended
     """
 
@@ -53,6 +56,7 @@ class OpeningReport:
     catalogue: int
     observed: int
     held: tuple[HeldPrice, ...] = ()
+    ended: tuple[NewPrice, ...] = ()
     shortened: tuple[ShortenedPrice, ...] = ()
     expired: tuple[ExpiredList, ...] = ()
 
@@ -88,7 +92,8 @@ def open_ledger(
     """Append the prices that the ledger lacks; may be repeated after every import.
 
     Every row of `price_history` is taken unchanged. One that differs from what the price list said
-    before is a correction, and a later row of the ledger. In a shop whose zones do not include the
+    before is a correction, and a later row of the ledger. What the list no longer announces ends
+    (see list_ends.py). In a shop whose zones do not include the
     default zone, rows of the default zone are valid in each zone of the shop's own currency, for
     the items without rows of that zone. An item and zone without any price gets one from now on:
     the list price of the catalogue, else the median regular price of the last four weeks of sales
@@ -107,9 +112,16 @@ def open_ledger(
         find_rules=None if options.accept_unlawful else rules,
         listed_zones=frozenset() if is_first_list else listed_zones,
     )
-    price_list = PriceList(list(read_price_list(facts, settings, now)), now, guards)
+    price_list = PriceList(*read_price_list(facts, settings, now), now, guards)
     writer = _LedgerWriter(engine, system_clock)
     imported = writer.append("imported", price_list.select_entered)
+    ended: list[NewPrice] = []
+
+    def select_ending(ledger: Ledger) -> list[NewPrice]:
+        ended[:] = price_list.select_ending(ledger)
+        return ended
+
+    writer.append("ended", select_ending)
     offered = list(_read_catalogue(facts, settings, now))
     catalogue = writer.append("catalogue", lambda ledger: _select_unpriced(ledger, offered))
     sold = list(_read_sales(facts, settings, now)) if options.observe else []
@@ -119,7 +131,7 @@ def open_ledger(
         expired = tuple(find_expired_lists(ledger, now))
         shortened = tuple(price_list.find_shortened(ledger))
     held = tuple(price_list.held)
-    return OpeningReport(imported, catalogue, observed, held, shortened, expired)
+    return OpeningReport(imported, catalogue, observed, held, tuple(ended), shortened, expired)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,11 @@ class AllowedItems:
         """Return whether a zone counts its own stock."""
         return zone in served.zones or zone in self._live.read().counts
 
+    def warm(self, now: datetime) -> None:
+        """Read the catalogue, unless it was read already. Raises Damaged where that fails."""
+        self._off_sale.find(now)
+        self._live.warm()
+
     def find_off_sale(self, now: datetime) -> frozenset[str]:
         """Return the items that are off sale."""
         return self._off_sale.find(now)

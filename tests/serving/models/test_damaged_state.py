@@ -164,6 +164,52 @@ def test_a_moved_shop_with_damaged_files_serves_the_version_before(shop: ShopPro
     assert "features" not in {check["check"] for check in run_doctor(shop, 1) if not check["ok"]}
 
 
+def wait_until_ready(shop: ShopProcess, condition: Callable[[httpx.Response], bool]) -> dict:
+    """Return the body of the answer of /readyz that fulfils the condition."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        answer = httpx.get(f"{shop.url}/readyz", timeout=10)
+        if condition(answer):
+            return answer.json()
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.2)
+
+
+def count_statuses(shop: ShopProcess) -> tuple[int, int]:
+    """Return the statuses of a slate and of a forecast."""
+    with shop.client() as client:
+        slate = client.post("/v1/recommendations", json={"placement": "trending", "count": 2})
+        return slate.status_code, client.get("/v1/forecasts/milk").status_code
+
+
+def test_a_lost_segment_of_the_catalogue_is_named_and_found_again(shop: ShopProcess) -> None:
+    shop.create_key("storefront", "pricing.read")
+    (segment,) = (shop.home / "tables" / "items").glob("*.parquet")
+    away = segment.with_suffix(".away")
+    shop.start()
+    segment.rename(away)
+    ready = wait_until_ready(shop, lambda answer: "tables" in answer.json().get("degraded", {}))
+    assert f"a segment of a table is gone (in {segment})" in ready["degraded"]["tables"]
+    assert count_statuses(shop) == (200, 200)  # from what was read at the start
+    content = away.read_bytes()
+    segment.write_bytes(content[:-100] + bytes(100))
+    wait_until_ready(shop, lambda answer: "not what was written" in answer.text)
+    segment.write_bytes(content)
+    wait_until_ready(shop, lambda answer: "degraded" not in answer.json())
+    segment.unlink()
+    shop.kill()
+
+    shop.start("/healthz")  # it has never read the catalogue
+    ready = wait_until_ready(shop, lambda answer: answer.status_code == 503)
+    assert str(segment) in ready["missing"]["tables"]
+    assert count_statuses(shop) == (503, 200)
+    segment.write_bytes(content)
+    ready = wait_until_ready(shop, lambda answer: answer.status_code == 200)
+    assert ready["serves"] == ["recommendations", "forecasts"]
+    assert "degraded" not in wait_until_ready(shop, lambda answer: answer.status_code == 200)
+    assert count_statuses(shop) == (200, 200)
+
+
 def run_doctor(shop: ShopProcess, expect: int) -> list[dict]:
     checks: list[dict] = json.loads(shop.run("doctor", "--json", expect=expect))["checks"]
     return checks

@@ -101,6 +101,76 @@ def test_a_currency_in_which_events_came_over_http_is_kept_too(shop, engine, mon
         pass
 
 
+ABROAD = """event_type,occurred_at,item_id,user_id,zone,quantity,unit_price
+purchase,2024-05-01T10:00:00Z,s1,u1,,1,1980
+purchase,2024-05-03T10:00:00Z,s1,u2,tokyo,2,1980
+"""
+SENT_ABROAD = {
+    "event_type": "purchase",
+    "occurred_at": "2024-05-03T10:00:00Z",
+    "item_id": "s1",
+    "user_id": "u2",
+    "zone": "tokyo",
+    "quantity": 2,
+    "unit_price": 1980,
+}
+YEN = '{"tokyo": {"currency": "JPY"}}'
+
+
+def import_abroad(shop):
+    (Path(shop.folder) / "events.csv").write_text(ABROAD)
+    return shop("import", shop.folder)
+
+
+def send_abroad():
+    with TestClient(create_app(Settings())) as client:
+        server = client.app.state.server
+        key = KeyService(server.engine, server.system_clock).create("shop", ["events"]).key
+        headers = {"Authorization": f"Bearer {key}"}
+        answer = client.post("/v1/events", json={"events": [SENT_ABROAD]}, headers=headers)
+        return answer.json()["accepted"]
+
+
+@pytest.mark.parametrize("door", ["file", "http"])
+def test_a_zone_that_nobody_knew_becomes_known_with_its_digits_only(shop, monkeypatch, door):
+    """Ids are made of amounts: with other digits the same lines would be other events."""
+    monkeypatch.setenv("SHOPWRIGHT_UNKNOWN_ZONES", "default")
+    assert shop("import", shop.folder).exit_code == 0
+    if door == "file":
+        assert import_abroad(shop).exit_code == 0
+    else:
+        assert send_abroad() == 1
+    n_events = count_events()
+    assert n_events == 3
+    monkeypatch.setenv("SHOPWRIGHT_ZONES", YEN)
+    refusal = (
+        r"zone 'tokyo' are kept as rows of the zone 'default' in USD \(2 digits\).*"
+        r"JPY \(0 digits\).*count twice.*Set USD for this zone"
+    )
+    with pytest.raises(BadInput, match=refusal):
+        raise import_abroad(shop).exception
+    with pytest.raises(BadInput, match=refusal):
+        send_abroad()
+    checks = json.loads(shop("doctor").stdout)["checks"]
+    verdict = next(check for check in checks if check["check"] == "currencies")
+    assert not verdict["ok"]
+    assert "zone 'tokyo'" in verdict["says"]
+    monkeypatch.setenv("SHOPWRIGHT_ZONES", '{"tokyo": {"currency": "USD"}}')
+    assert import_abroad(shop).exit_code == 0
+    assert send_abroad() == 0
+    assert count_events() == n_events
+
+
+def test_a_zone_whose_unknown_rows_were_all_bad_may_have_any_currency(shop, monkeypatch):
+    monkeypatch.setenv("SHOPWRIGHT_UNKNOWN_ZONES", "default")
+    bad = ABROAD.replace("tokyo,2,1980", "tokyo,0,1980")
+    (Path(shop.folder) / "events.csv").write_text(bad)
+    assert shop("import", shop.folder, "--max-bad-share", "0.9").exit_code == 0
+    monkeypatch.setenv("SHOPWRIGHT_ZONES", YEN)
+    assert import_abroad(shop).exit_code == 0
+    assert count_events() == 2
+
+
 def test_digits_that_a_currency_had_are_kept_as_well(engine):
     with transaction(engine) as connection:
         keep_currencies(connection, {"default": KeptCurrency("ISK", 2)})

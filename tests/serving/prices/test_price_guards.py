@@ -57,6 +57,11 @@ def shop(settings, engine, monkeypatch, tmp_path):
         def offers(self):
             return {item_id: quote["offer_price"] for item_id, quote in self.quotes().items()}
 
+        def offer_at(self, item_id, day):
+            at = f"{day}T00:00:00Z"
+            answer = self.client.get("/v1/prices", params={"item_id": item_id, "at": at}).json()
+            return answer["items"][0]["offer_price"]
+
         def act(self, path, body=None):
             self.n = getattr(self, "n", 0) + 1
             return self.client.post(path, json=body, headers={"Idempotency-Key": str(self.n)})
@@ -182,23 +187,81 @@ def test_a_price_list_that_ended_yesterday_goes_on_at_its_list_price(shop):
     assert "expired_at" not in past
 
 
-def test_a_price_that_a_list_shortens_goes_on_and_is_said(shop):
-    """The ledger is append-only: a correction with the same beginning ends nothing that it has."""
-    rows = "tee,2024-01-01,,25.95,25.95\nmug,2024-01-01,,9.95,9.95\n"
-    reduced = rows + "tee,2024-06-01,2024-06-20,25.95,19.95\n"
-    assert shop.import_(reduced)["shortened"] == 0
-    shorter = reduced.replace("2024-06-20", "2024-06-02")
-    for _ in range(2):  # for as long as it goes on
-        report = shop.import_(shorter)
-        assert shop.offers()["tee"] == "19.95"
-        (price,) = report["shortened_prices"]
-        assert (price["item_id"], price["offer_price"]) == ("tee", "19.95")
-        assert price["goes_on_until"].startswith("2024-06-20")
-    text = " ".join(shop.import_(shorter, text=True).split())
-    assert "1 prices end earlier in the price list than they did before" in text
-    ended = shop.import_(shorter + "tee,2024-06-02,,25.95,25.95\n")
-    assert ended["shortened"] == 0
+BASE = "tee,2024-01-01,,25.95,25.95\nmug,2024-01-01,,9.95,9.95\n"
+REDUCED = BASE + "tee,2024-06-01,2024-06-20,25.95,19.95\n"
+
+
+def test_a_promotion_that_a_list_shortens_ends_when_the_list_says(shop):
+    assert shop.import_(REDUCED)["ended"] == 0
+    assert shop.offers()["tee"] == "19.95"
+    shorter = REDUCED.replace("2024-06-20", "2024-06-10")
+    (ended,) = shop.import_(shorter)["ended_prices"]
+    assert (ended["item_id"], ended["offer_price"]) == ("tee", "25.95")
+    assert ended["valid_from"].startswith("2024-06-10")
+    assert ended["valid_to"].startswith("2024-06-20")
+    assert (shop.offer_at("tee", "2024-06-09"), shop.offers()["tee"]) == ("19.95", "19.95")
+    assert (shop.offer_at("tee", "2024-06-10"), shop.offer_at("tee", "2024-06-25")) == (
+        "25.95",
+        "25.95",
+    )
+    over = REDUCED.replace("2024-06-20", "2024-06-02")  # its end has passed: now
+    text = " ".join(shop.import_(over, text=True).split())
+    assert "1 prices change at another time than earlier lists said" in text
     assert shop.offers()["tee"] == "25.95"
+    assert shop.offer_at("tee", "2024-06-01") == "19.95"  # what was is not rewritten
+    again = shop.import_(over)
+    assert (again["ended"], again["shortened"]) == (0, 0)
+    longer = shop.import_(REDUCED)  # the list brings it back
+    assert longer["ended"] > 0
+    assert (shop.offers()["tee"], shop.offer_at("tee", "2024-06-19")) == ("19.95", "19.95")
+    assert shop.offer_at("tee", "2024-06-20") == "25.95"
+    assert shop.import_(REDUCED)["ended"] == 0
+
+
+def test_a_promotion_that_a_later_list_leaves_out_ends_where_the_list_covers_its_item(shop):
+    planned = REDUCED + "mug,2024-06-10,2024-06-20,9.95,7.95\n"
+    shop.import_(planned)
+    # A file that says nothing of an item and day says nothing of its promotions.
+    assert shop.import_("mug,2024-01-01,2024-06-05,9.95,9.95\n")["ended"] == 0
+    assert shop.offer_at("mug", "2024-06-12") == "7.95"
+    assert shop.offers()["tee"] == "19.95"
+    report = shop.import_(BASE)
+    ended = {row["item_id"]: row["valid_from"][:10] for row in report["ended_prices"]}
+    assert ended == {"tee": "2024-06-03", "mug": "2024-06-10"}
+    assert (shop.offers()["tee"], shop.offer_at("mug", "2024-06-12")) == ("25.95", "9.95")
+    dearer = BASE.replace("25.95", "27.95")  # a correction of the price beneath counts at once
+    shop.import_(dearer)
+    assert shop.offers()["tee"] == "27.95"
+    assert shop.import_(dearer)["ended_prices"] == []
+    shop.import_(planned)
+    assert (shop.offers()["tee"], shop.offer_at("mug", "2024-06-12")) == ("19.95", "7.95")
+
+
+def test_prices_that_no_list_gave_and_regular_prices_are_not_ended(shop):
+    shop.import_(BASE + "tee,2024-06-01,,27.95,27.95\n")
+    assert shop.import_(BASE)["ended"] == 0  # an old list does not undo a later regular price
+    assert shop.offers()["tee"] == "27.95"
+    only = "cup,2024-06-01,2024-06-20,9.95,9.95\n"
+    shop.import_(BASE + only)
+    report = shop.import_(BASE + only.replace("2024-06-20", "2024-06-02"))
+    assert (report["ended"], report["shortened"]) == (0, 1)  # nothing is valid beneath
+    (price,) = report["shortened_prices"]
+    assert price["goes_on_until"].startswith("2024-06-20")
+
+
+def test_a_promotion_that_somebody_approved_is_not_ended_by_a_list_and_is_said(shop):
+    shop.import_(BASE)
+    listed = BASE + "mug,2024-06-01,2024-06-20,9.95,4.50\n"  # moves by more than half: waits
+    assert shop.import_(listed)["held"] == 1
+    (waiting,) = shop.list_waiting().values()
+    assert shop.act(f"/v1/price-suggestions/{waiting['id']}/approve").status_code == 200
+    assert shop.offers()["mug"] == "4.50"
+    report = shop.import_(BASE)
+    assert (shop.offers()["mug"], report["ended"]) == ("4.50", 0)
+    (price,) = report["shortened_prices"]
+    assert (price["item_id"], price["offer_price"]) == ("mug", "4.50")
+    text = " ".join(shop.import_(BASE, text=True).split())
+    assert "somebody approved them on the price desk" in text
 
 
 HISTORY = "tee,2024-01-01,2024-05-01,25.95,19.95\ntee,2024-05-01,,25.95,25.95\n"

@@ -1,0 +1,156 @@
+"""What a price list no longer announces ends in the ledger, from the day on that the list says.
+
+A file of the price list is the whole truth about the items and days that it covers. It ends a price
+of an earlier list where it says an earlier end for it (`valid_to`), and a promotion where it has
+another, earlier row for the day and leaves the promotion out. The ledger is append-only: a row that
+begins at the end restores the price beneath, until the price would have ended before. Where a later
+list announces the price again, one more row brings it back. What was decided on the price desk is
+no price of a list, and stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from features.prices.held_prices import RowKey, find_listed_at, row_key
+from features.prices.ledger import DECIDED, NewPrice, Price, PriceSource
+from features.prices.timeline import find_price_at
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class ListedItem:
+    """The price list of one item in one zone.
+
+    rows    all rows of the list, those of earlier files too
+    given   the rows of the file that is imported
+    """
+
+    rows: Sequence[NewPrice]
+    given: Sequence[NewPrice]
+
+
+def find_ending_rows(
+    item: ListedItem, history: Sequence[Price], now: datetime, waiting: Collection[RowKey]
+) -> list[NewPrice]:
+    """Return the rows that end, or bring back, prices of earlier lists from `now` on.
+
+    The history has the rows of the list already; those in `waiting` were not entered.
+    """
+    roots = _find_roots(history)
+    own = {row_key(row): row for row in item.rows}
+    ends = [row.valid_to for row in item.rows if row.valid_to is not None]
+    times = {time for price in history for time in (price.valid_from, price.valid_to) if time}
+    steps = [now, *sorted(time for time in {*times, *ends} if time > now), _NEVER]
+    rows: list[NewPrice] = []
+    for since, until in pairwise(steps):
+        served = find_price_at(history, since)
+        root = None if served is None else roots.get(served.price_id)
+        if served is None or root is None or row_key(root) in waiting:
+            continue
+        others = [price for price in history if roots.get(price.price_id) != root]
+        wanted = _find_wanted(item, own.get(row_key(root)), root, others, since)
+        if wanted is not None and _terms(wanted) != _terms(served):
+            rows.append(_build_row(served, wanted, since, until, now))
+    return rows
+
+
+def find_approved_rows(
+    item: ListedItem, history: Sequence[Price], now: datetime
+) -> Iterator[tuple[NewPrice, Price]]:
+    """Yield the promotions of earlier files that the file leaves out, as they would end, each with
+    the price decided on the price desk that goes on in their place."""
+    given = {row_key(row) for row in item.given}
+    for row in item.rows:
+        at = max(row.valid_from, now)
+        if (
+            row_key(row) in given
+            or (row.valid_to or _NEVER) <= now
+            or not _is_left_out(item, row, at)
+        ):
+            continue
+        served = find_price_at(history, at)
+        if served is not None and served.source in DECIDED and _terms(served) == _terms(row):
+            yield replace(row, valid_to=at), served
+
+
+def _find_roots(history: Iterable[Price]) -> dict[str, Price]:
+    """Return for each row that comes from the price list the row of the list that it ends or
+    brings back, or is: by price_id."""
+    roots: dict[str, Price] = {}
+    first: dict[RowKey, Price] = {}
+    for price in history:
+        if price.source is not PriceSource.IMPORTED:
+            continue
+        before = roots.get(price.reverts_price_id or "")
+        roots[price.price_id] = before or first.setdefault(row_key(price), price)
+    return roots
+
+
+def _find_wanted(
+    item: ListedItem,
+    own: NewPrice | None,
+    root: Price,
+    others: Sequence[Price],
+    at: datetime,
+) -> NewPrice | None:
+    """Return what the list wants to be valid at `at` in place of a row; None where it says nothing.
+
+    own      the row as the list says it now
+    others   the ledger without that row
+    """
+    ends_at = (own.valid_to if own is not None else None) or _NEVER
+    is_given = any(row_key(row) == row_key(root) for row in item.given)
+    if own is not None and ends_at <= at:
+        return find_price_at(others, at)
+    if is_given:
+        return own
+    return find_price_at(others, at) if _is_left_out(item, root, at) else None
+
+
+def _is_left_out(item: ListedItem, promotion: NewPrice, at: datetime) -> bool:
+    """Return whether the file has another price for `at`, which began before a promotion."""
+    stated = find_listed_at(item.given, at)
+    if stated is None or stated.valid_from >= promotion.valid_from:
+        return False
+    is_promotion = (
+        promotion.offer_price_minor < promotion.list_price_minor
+        or promotion.promotion_id is not None
+    )
+    # The same price from an earlier beginning is still announced.
+    return is_promotion and _terms(stated) != _terms(promotion)
+
+
+def _build_row(
+    served: Price, wanted: NewPrice, since: datetime, until: datetime, now: datetime
+) -> NewPrice:
+    return NewPrice(
+        item_id=served.item_id,
+        zone=served.zone,
+        valid_from=since,
+        valid_to=None if until == _NEVER else until,
+        list_price_minor=wanted.list_price_minor,
+        offer_price_minor=wanted.offer_price_minor,
+        currency=served.currency,
+        source=PriceSource.IMPORTED,
+        recorded_at=now,
+        promotion_id=wanted.promotion_id,
+        reverts_price_id=served.price_id,
+    )
+
+
+def _terms(price: NewPrice) -> tuple[object, ...]:
+    """Return what customers see of a price."""
+    return price.list_price_minor, price.offer_price_minor, price.promotion_id
+
+
+def group_by_item(rows: Iterable[NewPrice]) -> Mapping[tuple[str, str], list[NewPrice]]:
+    """Return the rows by item and zone."""
+    groups: dict[tuple[str, str], list[NewPrice]] = {}
+    for row in rows:
+        groups.setdefault((row.item_id, row.zone), []).append(row)
+    return groups
