@@ -134,9 +134,10 @@ def _print_shortened(prices: Sequence[ShortenedPrice]) -> None:
     if not prices:
         return
     print_line(
-        f"ledger: {len(prices):,} prices end earlier in the price list, and go on all the same: "
-        "somebody approved them on the price desk, or the item has no other price. To end one, "
-        "import a row that begins at its new end, or roll it back on the price desk"
+        f"ledger: {len(prices):,} prices end earlier in the price list or are left out of it, and "
+        "go on all the same: the list has no row with an earlier end for them, somebody approved "
+        "them on the price desk, or the item has no other price. To end one, import its row with "
+        "an earlier valid_to, or roll it back on the price desk"
     )
     rows = [tuple(_describe_shortened(price).values()) for price in prices[:_MAX_HELD]]
     columns = ("item", "zone", "from", "new end", "goes on until", "offer", "currency")

@@ -1,11 +1,10 @@
-"""What a price list no longer announces ends in the ledger, from the day on that the list says.
+"""What a price list ends earlier than it did before ends in the ledger on that day.
 
-A file of the price list is the whole truth about the items and days that it covers. It ends a price
-of an earlier list where it says an earlier end for it (`valid_to`), and a promotion where it has
-another, earlier row for the day and leaves the promotion out. The ledger is append-only: a row that
-begins at the end restores the price beneath, until the price would have ended before. Where a later
-list announces the price again, one more row brings it back. What was decided on the price desk is
-no price of a list, and stays.
+A file ends a price of an earlier list where it says an earlier end for it (`valid_to`). The ledger
+is append-only: a row that begins at the end restores the price beneath, until the price would have
+ended before. Where a later list announces the price for longer again, one more row brings it back.
+What was decided on the price desk is no price of a list, and stays. A promotion that a file leaves
+out goes on, as a file may hold regular prices alone; it is found, to be said.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from features.prices.held_prices import RowKey, find_listed_at, row_key
-from features.prices.ledger import DECIDED, NewPrice, Price, PriceSource
+from features.prices.ledger import NewPrice, Price, PriceSource
 from features.prices.timeline import find_price_at
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -59,11 +58,11 @@ def find_ending_rows(
     return rows
 
 
-def find_approved_rows(
+def find_left_out(
     item: ListedItem, history: Sequence[Price], now: datetime
 ) -> Iterator[tuple[NewPrice, Price]]:
     """Yield the promotions of earlier files that the file leaves out, as they would end, each with
-    the price decided on the price desk that goes on in their place."""
+    the price that goes on."""
     given = {row_key(row) for row in item.given}
     for row in item.rows:
         at = max(row.valid_from, now)
@@ -74,7 +73,7 @@ def find_approved_rows(
         ):
             continue
         served = find_price_at(history, at)
-        if served is not None and served.source in DECIDED and _terms(served) == _terms(row):
+        if served is not None and _terms(served) == _terms(row):
             yield replace(row, valid_to=at), served
 
 
@@ -103,13 +102,12 @@ def _find_wanted(
     own      the row as the list says it now
     others   the ledger without that row
     """
-    ends_at = (own.valid_to if own is not None else None) or _NEVER
-    is_given = any(row_key(row) == row_key(root) for row in item.given)
-    if own is not None and ends_at <= at:
+    if own is None:
+        return None
+    if (own.valid_to or _NEVER) <= at:
         return find_price_at(others, at)
-    if is_given:
-        return own
-    return find_price_at(others, at) if _is_left_out(item, root, at) else None
+    is_given = any(row_key(row) == row_key(root) for row in item.given)
+    return own if is_given else None
 
 
 def _is_left_out(item: ListedItem, promotion: NewPrice, at: datetime) -> bool:

@@ -27,8 +27,8 @@ from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
 from features.prices.timeline import find_price_at
 from serving.prices.list_ends import (
     ListedItem,
-    find_approved_rows,
     find_ending_rows,
+    find_left_out,
     group_by_item,
 )
 
@@ -39,7 +39,8 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 @dataclass(frozen=True)
 class ShortenedPrice:
     """A row of the price list that ends before `goes_on`, the row of the ledger that is served
-    after its end: it was approved on the price desk, or nothing is valid beneath."""
+    after its end: it was approved on the price desk, nothing is valid beneath, or the list only
+    leaves it out."""
 
     price: NewPrice
     goes_on: Price
@@ -98,14 +99,13 @@ class PriceList:
 
     def find_shortened(self, ledger: Ledger) -> Iterator[ShortenedPrice]:
         """Yield the rows that were entered and end before the ledger's row of their beginning, if
-        that one is served from their end (or now) on; and promotions that the file leaves out, if
-        somebody approved them."""
+        that one is served from their end (or now) on; and promotions that the file leaves out."""
         n_given = Counter((row.item_id, row.zone) for row in self.given)
         n_listed = Counter((row.item_id, row.zone) for row in self.rows)
         shorter = {item for item, number in n_given.items() if number < n_listed[item]}
         chosen = [row for row in self.given if (row.item_id, row.zone) in shorter]
         for item, history in self._read_given(ledger, chosen):
-            for row, served in find_approved_rows(item, history, self.now):
+            for row, served in find_left_out(item, history, self.now):
                 yield ShortenedPrice(row, served)
         for rows, histories in _read_parts(ledger, self.rows):
             for row in _KnownPrices(histories).select_shorter(rows, self.now):

@@ -45,10 +45,10 @@ class OpeningReport:
     """The number of new prices from each source; all 0 when the ledger had them already.
 
     held      prices of the price list that wait until somebody says that they are meant
-    ended     prices from a day on, because the price list ends or leaves out what an earlier one
-              announced, or brings it back
-    shortened prices that go on although the list ends them: decided on the price desk, or nothing
-              is valid beneath
+    ended     prices from a day on, because the price list ends what an earlier one announced for
+              longer, or brings it back
+    shortened prices that go on although the list ends them (decided on the price desk, or nothing
+              is valid beneath) or leaves them out
     expired   the zones with items all of whose prices have ended
     """
 
@@ -92,7 +92,7 @@ def open_ledger(
     """Append the prices that the ledger lacks; may be repeated after every import.
 
     Every row of `price_history` is taken unchanged. One that differs from what the price list said
-    before is a correction, and a later row of the ledger. What the list no longer announces ends
+    before is a correction, and a later row of the ledger. What the list ends earlier ends
     (see list_ends.py). In a shop whose zones do not include the
     default zone, rows of the default zone are valid in each zone of the shop's own currency, for
     the items without rows of that zone. An item and zone without any price gets one from now on:

@@ -218,23 +218,20 @@ def test_a_promotion_that_a_list_shortens_ends_when_the_list_says(shop):
     assert shop.import_(REDUCED)["ended"] == 0
 
 
-def test_a_promotion_that_a_later_list_leaves_out_ends_where_the_list_covers_its_item(shop):
+def test_a_promotion_that_a_later_list_leaves_out_goes_on_and_is_said(shop):
     planned = REDUCED + "mug,2024-06-10,2024-06-20,9.95,7.95\n"
     shop.import_(planned)
     # A file that says nothing of an item and day says nothing of its promotions.
-    assert shop.import_("mug,2024-01-01,2024-06-05,9.95,9.95\n")["ended"] == 0
-    assert shop.offer_at("mug", "2024-06-12") == "7.95"
-    assert shop.offers()["tee"] == "19.95"
-    report = shop.import_(BASE)
-    ended = {row["item_id"]: row["valid_from"][:10] for row in report["ended_prices"]}
-    assert ended == {"tee": "2024-06-03", "mug": "2024-06-10"}
-    assert (shop.offers()["tee"], shop.offer_at("mug", "2024-06-12")) == ("25.95", "9.95")
-    dearer = BASE.replace("25.95", "27.95")  # a correction of the price beneath counts at once
-    shop.import_(dearer)
-    assert shop.offers()["tee"] == "27.95"
-    assert shop.import_(dearer)["ended_prices"] == []
-    shop.import_(planned)
-    assert (shop.offers()["tee"], shop.offer_at("mug", "2024-06-12")) == ("19.95", "7.95")
+    partial = shop.import_("mug,2024-01-01,2024-06-05,9.95,9.95\n")
+    assert partial["ended"] == 0
+    assert [row["offer_price"] for row in partial["shortened_prices"]] == ["9.95"]
+    for _ in range(2):  # as a shop that sends regular prices and promotions apart does every night
+        report = shop.import_(BASE)
+        assert report["ended"] == 0
+        left_out = {row["item_id"]: row["ends_at"][:10] for row in report["shortened_prices"]}
+        assert left_out == {"tee": "2024-06-03", "mug": "2024-06-10"}
+        assert (shop.offers()["tee"], shop.offer_at("mug", "2024-06-12")) == ("19.95", "7.95")
+        assert shop.import_(planned)["shortened"] == 0
 
 
 def test_prices_that_no_list_gave_and_regular_prices_are_not_ended(shop):
@@ -261,7 +258,7 @@ def test_a_promotion_that_somebody_approved_is_not_ended_by_a_list_and_is_said(s
     (price,) = report["shortened_prices"]
     assert (price["item_id"], price["offer_price"]) == ("mug", "4.50")
     text = " ".join(shop.import_(BASE, text=True).split())
-    assert "somebody approved them on the price desk" in text
+    assert "approved them on the price desk" in text
 
 
 HISTORY = "tee,2024-01-01,2024-05-01,25.95,19.95\ntee,2024-05-01,,25.95,25.95\n"
