@@ -27,4 +27,9 @@ class EventType(StrEnum):
 NO_ITEM = ""
 QUERY = "query"
 # The events that count as looking at an item.
-VIEW_TYPES = (EventType.VIEW_ITEM.value, EventType.SELECT_ITEM.value, EventType.ADD_TO_CART.value)
+VIEW_TYPES = (
+    EventType.VIEW_ITEM.value,
+    EventType.SELECT_ITEM.value,
+    EventType.ADD_TO_CART.value,
+    EventType.ADD_TO_WISHLIST.value,
+)

@@ -30,7 +30,8 @@ class UserHistory:
                         `as_of`)
     first_at, last_at   int64, epoch seconds of the first and the last purchase
     features            user-level features (features/pipelines/user.py), by name
-    viewed_item_ids     items viewed, selected or carted lately, latest first, each once, at most 50
+    viewed_item_ids     items viewed, selected, wished or carted lately, latest first, each once,
+                        at most 50
     viewed_at           int64, epoch seconds, aligned with viewed_item_ids
     visit               the latest visit, which may still go on
     search_text         what was searched for last, lately

@@ -23,6 +23,7 @@ ACTION_KINDS = {
     EventType.VIEW_ITEM.value: VIEWED,
     EventType.SELECT_ITEM.value: SELECTED,
     EventType.ADD_TO_CART.value: CARTED,
+    EventType.ADD_TO_WISHLIST.value: VIEWED,
 }
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

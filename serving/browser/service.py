@@ -53,6 +53,7 @@ EVENT_FIELDS = frozenset(
         "duration_seconds",
     }
 )
+_MAX_QUERY = 1_000  # characters
 _MAX_ADDRESSES = 20_000
 
 
@@ -176,7 +177,11 @@ def _find_objection(
     kind, item_id, at = (event.get(name) for name in ("event_type", "item_id", "occurred_at"))
     if kind not in tuple(EVENT_TYPES):
         return f"event_type: a page reports {', '.join(EVENT_TYPES)}; the shop's server the others"
-    if not isinstance(item_id, str) or item_id not in items:
+    if kind == EventType.SEARCH:
+        query = event.get(QUERY)
+        if item_id is not None or not isinstance(query, str) or len(query) > _MAX_QUERY:
+            return f"query: a search has one of at most {_MAX_QUERY} characters, and no item_id"
+    elif not isinstance(item_id, str) or item_id not in items:
         return "item_id: is not in the catalogue"
     moment = read_time(at) if isinstance(at, str) else None
     if moment is not None and moment < now - _OLDEST:

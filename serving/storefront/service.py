@@ -125,6 +125,7 @@ class StorefrontService:
             count=_N_RESULTS,
             in_stock_only=False,
             candidate_ids=tuple(item_ids),
+            search_text=query,
             fields=FIELDS,
         )
         return self.recommendations.answer(request)

@@ -334,6 +334,10 @@
   const showSearch = async (query) => {
     const text = query.get("q") || "";
     document.querySelector("[name=q]").value = text;
+    if (text.trim()) {
+      shop.searched(text);
+      if (shop.hasConsent()) noteSent("search", text);
+    }
     const search = async () => {
       const { slate } = await ask("search", { ...(await shop.readIds()), query: text });
       return slate ? [slate] : [];
@@ -342,7 +346,7 @@
     show(
       make("h1", {}, `“${text}”`),
       slate
-        ? make("p", { class: "lead" }, `The best-selling matches, ranked for ${describeVisitor()}.`)
+        ? make("p", { class: "lead" }, `Matches by relevance, ranked for ${describeVisitor()}.`)
         : makeMessage("Nothing matches. Try one word, such as milk or bread."),
       slate ? make("section", { "data-slate": "search" }, makeCards(slate)) : null,
     );

@@ -173,12 +173,13 @@ def test_the_latest_views_of_four_weeks_come_latest_first():
         make_event("u", "milk", days_before(1), "add_to_cart"),
         make_event("u", "tea", days_before(2), "select_item"),
         make_event("u", "rice", days_before(2), "view_item"),
+        make_event("u", "wish", days_before(3), "add_to_wishlist"),
         make_event("u", "old", days_before(28) - timedelta(seconds=1), "view_item"),
         make_event("u", "list", days_before(1), "view_item_list"),
         make_event(None, "anonymous", days_before(1), "view_item"),
     ]
     found = read_by_key(select_viewed_items(make_relation("events", rows), AS_OF), "order")
-    assert [found[order]["item_id"] for order in sorted(found)] == ["milk", "rice", "tea"]
+    assert [found[order]["item_id"] for order in sorted(found)] == ["milk", "rice", "tea", "wish"]
     assert found[0]["viewed_at"] == int(days_before(1).timestamp())
 
 

@@ -146,6 +146,10 @@ def test_every_worker_knows_the_proofs(served, browser):
         (make_event(item="nonsense"), "item_id: is not in the catalogue"),
         (make_event(item=["beer"]), "item_id: is not in the catalogue"),
         (
+            make_event() | {"event_type": "search", "query": "wine"},
+            "query: a search has one of at most 1000 characters, and no item_id",
+        ),
+        (
             make_event() | {"occurred_at": (NOW - timedelta(days=2)).isoformat()},
             "occurred_at: lies more than a day back",
         ),
