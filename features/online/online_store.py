@@ -216,7 +216,7 @@ class OnlineHistories:
         stamp = current.kept.read_stamp()
         state = current.kept.find(user_id, stamp)
         if state is None:
-            state = self._fetch_state(current, user_id)
+            state = self._fetch_state(current, user_id).prepare(current.categories)
             current.kept.keep(user_id, state, stamp)
         return state
 

@@ -18,17 +18,16 @@ from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
-from features.contracts.arrays import AnyArray, Float64Array, Int64Array, ObjectArray
-from features.contracts.calendar import DECAY_PER_WEEK, SECONDS_PER_WEEK
+from features.contracts.arrays import AnyArray, Float32Array, Float64Array, Int64Array, ObjectArray
 from features.contracts.categories import prefix
 from features.contracts.histories import UserHistory
 from features.contracts.tables import DEFAULT_ZONE, VIEW_TYPES, EventType
 from features.contracts.visits import Action, Visit, find_latest_visit
 from features.online.past_visits import ACTION_KINDS, count_milliseconds
+from features.online.user_values import compute_user_values, decay
 from features.pipelines.feature_constants import (
     AFFINITY,
     MAX_VIEWED,
-    REDUCED_SHARE,
     SECONDS_PER_DAY,
     VIEWED_DAYS,
 )
@@ -111,6 +110,25 @@ class Categories:
         return cls(codes, ("", *(AFFINITY + name for name in names)))
 
 
+class _Bought(NamedTuple):
+    """The lines that were not refunded, and the items in them, aligned arrays by item.
+
+    lines      as in `UserState`
+    item       int64 (lines,), the item of each
+    item_ids   sorted; read-only
+    category   int64, the code of the first level
+    """
+
+    lines: Mapping[str, AnyArray]
+    item: Int64Array
+    item_ids: ObjectArray
+    n_orders: Float32Array
+    quantity: Float32Array
+    first_at: Int64Array
+    last_at: Int64Array
+    category: Int64Array
+
+
 @dataclass(frozen=True)
 class UserState:
     """The order lines of one user (one per item × order), refunded or not, and recent views.
@@ -122,6 +140,7 @@ class UserState:
     viewed          item -> epoch seconds of the latest view
     actions         the latest looks at items, of which the latest visit is made; in no order
     allowed         whether the user allows personalization, as imported
+    bought          what follows from the lines at any time, where it was prepared
     """
 
     items: tuple[str, ...]
@@ -130,6 +149,7 @@ class UserState:
     viewed: Mapping[str, int]
     allowed: bool = True
     actions: tuple[Action, ...] = ()
+    bought: _Bought | None = None
 
     @classmethod
     def empty(cls) -> Self:
@@ -219,54 +239,68 @@ class UserState:
                 name: np.append(array, np.array([getattr(row, name) for row in new], array.dtype))
                 for name, array in lines.items()
             }
-        return replace(self, items=tuple(items), zones=tuple(zones), lines=lines)
+        return replace(self, items=tuple(items), zones=tuple(zones), lines=lines, bought=None)
 
     def build_history(
         self, user_id: str | None, as_of: datetime, categories: Categories
     ) -> UserHistory:
         """Return the history of this state as of `as_of`."""
         viewed_ids, viewed_at = _select_recent_views(self.viewed, as_of)
-        visit = self._find_visit(as_of)
-        lines = self.lines
-        kept_rows = np.flatnonzero(lines["bought"] > lines["refunded"])
-        empty = UserHistory.unknown(as_of)
-        if len(kept_rows) == 0:
-            return replace(
-                empty,
-                user_id=user_id,
-                viewed_item_ids=viewed_ids,
-                viewed_at=viewed_at,
-                visit=visit,
-            )
-        lines = {name: array[kept_rows] for name, array in lines.items()}
+        bought = self.bought or self._collect_bought(categories)
+        history = replace(
+            UserHistory.unknown(as_of),
+            user_id=user_id,
+            viewed_item_ids=viewed_ids,
+            viewed_at=viewed_at,
+            visit=self._find_visit(as_of),
+        )
+        if not len(bought.item_ids):
+            return history
+        lines, n = bought.lines, len(bought.item_ids)
+        weight = decay(lines["at"], as_of)
+        decayed: Float64Array = np.bincount(bought.item, weight, n).astype(np.float64)
+        return replace(
+            history,
+            item_ids=bought.item_ids,
+            n_orders=bought.n_orders,
+            quantity=bought.quantity,
+            decayed_frequency=decayed.astype(np.float32),
+            first_at=bought.first_at,
+            last_at=bought.last_at,
+            features={
+                **compute_user_values(lines, self.zones, as_of),
+                **_compute_affinity(bought.category, decayed, categories),
+            },
+        )
+
+    def prepare(self, categories: Categories) -> Self:
+        """Return the same state with all that histories of any time have in common."""
+        return replace(self, bought=self._collect_bought(categories))
+
+    def _collect_bought(self, categories: Categories) -> _Bought:
+        kept_rows = np.flatnonzero(self.lines["bought"] > self.lines["refunded"])
+        lines = {name: array[kept_rows] for name, array in self.lines.items()}
         used, item = np.unique(lines["item"], return_inverse=True)
         names = np.array([self.items[index] for index in used], object)
         order = np.argsort(names, kind="stable")
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
         item, names = rank[item], names[order]
-        at, n = lines["at"], len(names)
-        weight = decay(at, as_of)
+        n = len(names)
         first, last = np.full(n, np.iinfo(np.int64).max), np.full(n, np.iinfo(np.int64).min)
-        np.minimum.at(first, item, at)
-        np.maximum.at(last, item, at)
-        decayed: Float64Array = np.bincount(item, weight, n).astype(np.float64)
-        return UserHistory(
-            user_id=user_id,
-            as_of=as_of,
+        np.minimum.at(first, item, lines["at"])
+        np.maximum.at(last, item, lines["at"])
+        units = np.bincount(item, lines["bought"] - lines["refunded"], n)
+        names.flags.writeable = False
+        return _Bought(
+            lines=lines,
+            item=item,
             item_ids=names,
             n_orders=np.bincount(item, minlength=n).astype(np.float32),
-            quantity=np.bincount(item, lines["bought"] - lines["refunded"], n).astype(np.float32),
-            decayed_frequency=decayed.astype(np.float32),
+            quantity=units.astype(np.float32),
             first_at=first,
             last_at=last,
-            features={
-                **compute_user_values(lines, self.zones, as_of),
-                **_compute_affinity(names, decayed, categories),
-            },
-            viewed_item_ids=viewed_ids,
-            viewed_at=viewed_at,
-            visit=visit,
+            category=np.fromiter(map(categories.codes.get, names, repeat(0)), np.int64, n),
         )
 
     def _find_visit(self, as_of: datetime) -> Visit:
@@ -335,64 +369,9 @@ class _Line:
         lines["listed"][row] = self.listed + (lines["listed"][row] if known else 0.0)
 
 
-def decay(at: Int64Array, as_of: datetime) -> Float64Array:
-    """Return DECAY_PER_WEEK ** (age in weeks), never above 1."""
-    age = np.maximum(int(as_of.timestamp()) - at, 0)
-    weights: Float64Array = DECAY_PER_WEEK ** (age / SECONDS_PER_WEEK)
-    return weights
-
-
-def compute_user_values(
-    lines: Mapping[str, AnyArray], zones: tuple[str, ...], as_of: datetime
-) -> dict[str, float]:
-    """Return the columns of features/pipelines/user.py from kept lines, in its order."""
-    now, at = int(as_of.timestamp()), lines["at"]
-    n_lines = len(at)
-    digests, order = np.unique(lines["order"], return_inverse=True)
-    n_orders = len(digests)
-    ordered_at = np.full(n_orders, np.iinfo(np.int64).max)
-    np.minimum.at(ordered_at, order, at)
-    span = int(ordered_at.max() - ordered_at.min())
-    return {
-        "recency_days": max(now - int(at.max()), 0) / SECONDS_PER_DAY,
-        "tenure_days": max(now - int(at.min()), 0) / SECONDS_PER_DAY,
-        "repeat_share": 1.0 - len(np.unique(lines["item"])) / n_lines,
-        "frequency": float(n_orders),
-        "frequency_decayed": float(decay(ordered_at, as_of).sum()),
-        "order_interval_days": span / SECONDS_PER_DAY / (n_orders - 1)
-        if n_orders > 1
-        else float("nan"),
-        "lines_per_order": n_lines / n_orders,
-        **_compute_money(lines, zones, as_of),
-    }
-
-
-def _compute_money(
-    lines: Mapping[str, AnyArray], zones: tuple[str, ...], as_of: datetime
-) -> dict[str, float]:
-    """Return the money features, over the lines of the zone with the most lines."""
-    counts = np.bincount(lines["zone"], minlength=len(zones))
-    main = min(np.flatnonzero(counts == counts.max()), key=lambda zone: zones[zone])
-    in_main = lines["zone"] == main
-    bought = lines["bought"][in_main]
-    share = (bought - lines["refunded"][in_main]) / bought
-    paid, listed = lines["paid"][in_main] * share, lines["listed"][in_main] * share
-    known = ~np.isnan(listed)
-    list_value = float(listed[known].sum())
-    saved = float(np.maximum(listed[known] - paid[known], 0.0).sum())
-    reduced = paid[known] <= listed[known] * (1.0 - REDUCED_SHARE)
-    return {
-        "monetary_minor": float(paid.sum()),
-        "monetary_decayed_minor": float((paid * decay(lines["at"][in_main], as_of)).sum()),
-        "discount_share": saved / list_value if list_value else float("nan"),
-        "price_sensitivity": float(reduced.mean()) if known.any() else float("nan"),
-    }
-
-
 def _compute_affinity(
-    item_ids: ObjectArray, decayed: Float64Array, categories: Categories
+    codes: Int64Array, decayed: Float64Array, categories: Categories
 ) -> dict[str, float]:
-    codes = np.fromiter(map(categories.codes.get, item_ids, repeat(0)), np.int64, len(item_ids))
     shares = np.bincount(codes, decayed, len(categories.features)) / decayed.sum()
     present = np.unique(codes[codes > 0]).tolist()
     return {categories.features[code]: float(shares[code]) for code in present}

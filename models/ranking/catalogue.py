@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -37,6 +38,7 @@ class Catalogue:
         self.n_items = len(items.item_ids)
         self.index = {item_id: position for position, item_id in enumerate(items.item_ids)}
         self._ids = pa.array(items.item_ids, pa.string())
+        self._looked_up: dict[int, tuple[weakref.ref[ObjectArray], Int64Array]] = {}
         missing = np.full(self.n_items, np.nan, np.float32)
         self.matrix: Float32Array = np.ascontiguousarray(
             np.stack([items.columns.get(name, missing) for name in item_columns], axis=1)
@@ -106,8 +108,21 @@ class Catalogue:
         return np.nan_to_num(values.astype(np.float64), nan=missing, posinf=missing)
 
     def positions(self, ids: ObjectArray) -> Int64Array:
-        """Return the position of each id, -1 for an unknown one."""
-        return find_positions(self.index, ids)
+        """Return the position of each id, -1 for an unknown one.
+
+        An array that nobody can change is looked up once, for as long as it lives.
+        """
+        if ids.flags.writeable:
+            return find_positions(self.index, ids)
+        known = self._looked_up.get(id(ids))
+        if known is not None and known[0]() is ids:
+            return known[1]
+        positions = find_positions(self.index, ids)
+        positions.flags.writeable = False
+        key = id(ids)
+        forget = weakref.ref(ids, lambda _: self._looked_up.pop(key, None))
+        self._looked_up[key] = forget, positions
+        return positions
 
     def positions_of_each(self, lists: Sequence[ObjectArray]) -> list[Int64Array]:
         """Return `positions` of each list, looked up for all lists at once."""

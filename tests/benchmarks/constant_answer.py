@@ -1,4 +1,4 @@
-"""The lower bound of http_latency.py: the same server stack with a constant answer."""
+"""The lower bound of http_latency.py: the same web framework and server with a constant answer."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ import sys
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from serving.http.limits import Limits
-from serving.http.metrics import Metrics
-
 
 def create_app() -> FastAPI:
-    """Return an application with the real middleware and an answer of ANSWER_BYTES bytes."""
+    """Return an application with an answer of ANSWER_BYTES bytes."""
     app = FastAPI()
     body = b"x" * int(os.environ.get("ANSWER_BYTES", "2000"))
 
@@ -26,7 +23,6 @@ def create_app() -> FastAPI:
     async def healthz() -> Response:
         return Response(b"{}")
 
-    app.add_middleware(Limits, max_inflight=64, metrics=Metrics())
     return app
 
 
