@@ -176,7 +176,8 @@ def _find_objection(
     kind, item_id, at = (event.get(name) for name in ("event_type", "item_id", "occurred_at"))
     if kind not in tuple(EVENT_TYPES):
         return f"event_type: a page reports {', '.join(EVENT_TYPES)}; the shop's server the others"
-    if not isinstance(item_id, str) or item_id not in items:
+    is_search_alone = kind == EventType.SEARCH and item_id is None
+    if not is_search_alone and (not isinstance(item_id, str) or item_id not in items):
         return "item_id: is not in the catalogue"
     moment = read_time(at) if isinstance(at, str) else None
     if moment is not None and moment < now - _OLDEST:

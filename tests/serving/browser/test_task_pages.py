@@ -186,11 +186,12 @@ def test_the_events_of_each_page(shop: Shop, page: Page) -> None:
         assert (answer["accepted"], answer["rejected"]) == (1, [])
     (html,) = list_blocks("page-events", "html")
     shop.open(page, html)
-    assert shop.wait_for_events(page, 5) == [
+    assert shop.wait_for_events(page, 6) == [
         ("add_to_cart", "wine"),
         ("add_to_wishlist", "wine"),
         ("begin_checkout", "wine"),
         ("remove_from_cart", "wine"),
+        ("search", ""),
         ("view_item", "wine"),
     ]
 
