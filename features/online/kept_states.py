@@ -53,6 +53,8 @@ class KeptStates:
         with self._lock:
             if stamp is None or stamp != self._stamp or user_id in self._states:
                 return
+            if not state.n_lines and not state.viewed:  # nobody who has a row
+                return
             self._states[user_id] = state
             self._n_lines += state.n_lines
             while self._n_lines > _MAX_LINES or len(self._states) > _MAX_STATES:

@@ -18,24 +18,28 @@ from features.database_tables import BOUGHT, LOOKED, events, user_consent
 from features.facts.known_events import NONE, digest_ids, mark_known
 from features.pipelines.feature_constants import MAX_VIEWED, VIEWED_DAYS
 
-# The columns that `UserState.merge` and `find_search` read of an event.
-_COLUMNS = tuple(
-    events.c[name]
-    for name in (
-        "event_id",
-        "event_type",
-        "occurred_at",
-        "user_id",
-        "session_id",
-        "item_id",
-        "zone",
-        "quantity",
-        "line_amount_minor",
-        "unit_price_minor",
-        "list_price_minor",
-        "order_id",
-        "attributes",
-    )
+# The columns that `UserState.merge` and `find_search` read of an event:
+# attributes of searches alone, as those of many views would be long.
+_SEARCHED = sa.case((events.c.event_type == EventType.SEARCH.value, events.c.attributes))
+_COLUMNS = (
+    *(
+        events.c[name]
+        for name in (
+            "event_id",
+            "event_type",
+            "occurred_at",
+            "user_id",
+            "session_id",
+            "item_id",
+            "zone",
+            "quantity",
+            "line_amount_minor",
+            "unit_price_minor",
+            "list_price_minor",
+            "order_id",
+        )
+    ),
+    _SEARCHED.label("attributes"),
 )
 # Views and searches read at most, newest first: a visitor with more of them, at fewer than
 # MAX_VIEWED items, loses the oldest.

@@ -29,11 +29,14 @@ class StoredRows(Protocol):
 
 
 class SqliteRows:
-    """Rows in an SQLite file. One thread may read at a time."""
+    """Rows in an SQLite file, which an erasure may lock for up to `answer_seconds`. One thread may
+    read at a time."""
 
-    def __init__(self, location: StoreLocation) -> None:
+    def __init__(self, location: StoreLocation, answer_seconds: float) -> None:
         address = f"file:{quote(str(location.online.absolute()))}?mode=ro"
-        self._connection = sqlite3.connect(address, uri=True, check_same_thread=False)
+        self._connection = sqlite3.connect(
+            address, uri=True, check_same_thread=False, timeout=answer_seconds
+        )
         table = f"{location.project}_{USER_STATE}".replace('"', '""')
         self._query = f'SELECT value FROM "{table}" WHERE entity_key = ? AND feature_name = ?'
 
@@ -62,7 +65,7 @@ def open_rows(location: StoreLocation, answer_seconds: float) -> StoredRows:
     """Return the rows at a location. Raises sqlite3.DatabaseError for a damaged file."""
     if location.redis_url is not None:
         return RedisRows(location, location.redis_url, answer_seconds)
-    rows = SqliteRows(location)
+    rows = SqliteRows(location, answer_seconds)
     rows.read("")  # SQLite looks at a file only when it is read
     return rows
 

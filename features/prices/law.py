@@ -199,13 +199,12 @@ def explain_objections(
     return objections
 
 
-def _select_concerned(ledger: Ledger, zone: str, prices: Collection[NewPrice]) -> list[str]:
+def _select_concerned(ledger: Ledger, zone: str, prices: Collection[NewPrice]) -> set[str]:
     """Return the items of those prices that announce a reduction, or come before a planned one: no
     law concerns the others, whose history need not be read."""
     first = min(price.valid_from for price in prices)
     planned = ledger.list_reduced_after({price.item_id for price in prices}, zone, first)
-    concerned = (p.item_id for p in prices if _is_announced(p) or p.item_id in planned)
-    return list(dict.fromkeys(concerned))
+    return planned | {price.item_id for price in prices if _is_announced(price)}
 
 
 def _read_rule(rule: Rule) -> ReductionRule:

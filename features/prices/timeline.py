@@ -52,12 +52,18 @@ def drop_change(history: Sequence[Price], change: Price) -> list[Price]:
 
 
 def _drop_undone(history: Sequence[Price], without: Price | None = None) -> list[Price]:
-    """Return the history without rollbacks and the changes that they undid."""
-    numbers = {row.price_id: row.seq for row in history}
+    """Return the history without rollbacks and the changes that they undid.
+
+    A row that begins when the one that it reverts has ended undoes nothing of it: it ends the next
+    part of what that one ended.
+    """
+    by_id = {row.price_id: row for row in history}
     undone = set() if without is None else {without.seq}
     for row in sorted(history, key=lambda price: -price.seq):
         if row.reverts_price_id is not None and row.seq not in undone:
-            undone.add(numbers[row.reverts_price_id])
+            reverted = by_id[row.reverts_price_id]
+            if reverted.valid_to is None or row.valid_from < reverted.valid_to:
+                undone.add(reverted.seq)
     return [
         row
         for row in history

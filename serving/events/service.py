@@ -130,7 +130,10 @@ class EventService:
             if is_marked_by(row, exclusions):
                 row[EXCLUDE] = True
         n_from_the_future = _bring_to_present(rows, self.clock.now())
-        unknown_zones = {named[index] for index in good} - zones.known
+        with_amounts = {
+            named[index] for index, row in zip(good, rows, strict=True) if _has_amount(row)
+        }
+        unknown_zones = with_amounts - zones.known
         accepted, conflicts = self._store(rows, has_own_id, unknown_zones)
         self.note_sign_ins([row for index, row in enumerate(rows) if index not in conflicts])
         rejected += [
@@ -151,7 +154,7 @@ class EventService:
 
         Those have the id of another event, stored, imported or earlier in the request: position and
         the columns that differ. An id that was derived from the content has none. `unknown_zones`
-        are those whose rows became rows of the default zone.
+        are those whose rows with amounts became rows of the default zone.
         """
         ids = [str(row["event_id"]) for row in rows]
         is_imported = self.imported.contain(ids)
@@ -186,6 +189,12 @@ class EventService:
     def _minor_units(self, zone: str) -> int:
         """Return the minor units of a major one, in the currency of the zone."""
         return int(10 ** minor_digits(self.settings.zone(zone).currency))
+
+
+def _has_amount(row: EventRow) -> bool:
+    """Return whether a row means another amount under another currency."""
+    amounts = ("line_amount_minor", "unit_price_minor", "list_price_minor")
+    return any(row[name] is not None for name in amounts)
 
 
 def _read_zone(event: Mapping[str, object]) -> str:

@@ -45,6 +45,7 @@ def find_ending_rows(
     ends = [row.valid_to for row in item.rows if row.valid_to is not None]
     times = {time for price in history for time in (price.valid_from, price.valid_to) if time}
     steps = [now, *sorted(time for time in {*times, *ends} if time > now), _NEVER]
+    reverting = {p.reverts_price_id: p.price_id for p in history if p.reverts_price_id is not None}
     rows: list[NewPrice] = []
     for since, until in pairwise(steps):
         served = find_price_at(history, since)
@@ -54,7 +55,13 @@ def find_ending_rows(
         others = [price for price in history if roots.get(price.price_id) != root]
         wanted = _find_wanted(item, own.get(row_key(root)), root, others, since)
         if wanted is not None and _terms(wanted) != _terms(served):
-            rows.append(_build_row(served, wanted, since, until, now))
+            # One row of the ledger reverts another: the next part goes on from the last one.
+            reverted = served.price_id
+            while reverted in reverting:
+                reverted = reverting[reverted]
+            row = _build_row(served, wanted, since, until, now)
+            rows.append(replace(row, reverts_price_id=reverted))
+            reverting[reverted] = rows[-1].content_id()
     return rows
 
 
@@ -137,7 +144,6 @@ def _build_row(
         source=PriceSource.IMPORTED,
         recorded_at=now,
         promotion_id=wanted.promotion_id,
-        reverts_price_id=served.price_id,
     )
 
 

@@ -87,9 +87,12 @@ def get_page(storefront: Storefront) -> HTMLResponse:
 
 @router.get("/items")
 def get_items(
-    storefront: Storefront, item_id: Annotated[list[str], Query(max_length=100)]
+    request: Request,
+    storefront: Storefront,
+    item_id: Annotated[list[str], Query(max_length=100)],
 ) -> Response:
     """Titles, categories and prices of items."""
+    _check_address(request, storefront)
     return _json({"items": storefront.describe(item_id)})
 
 

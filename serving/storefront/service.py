@@ -7,6 +7,7 @@ has signed in, and takes orders.
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -136,25 +137,30 @@ class StorefrontService:
         Raises Forbidden where an id is not proved, BadInput for an item without a price.
         """
         self.browser.check_ids(ids)
-        described = self.describe([line.item_id for line in lines])
+        quantities: Counter[str] = Counter()
+        for line in lines:
+            quantities[line.item_id] += line.quantity
+        described = self.describe(list(quantities))
         order_id = f"demo-{secrets.token_hex(6)}"
         now = self.clock.now().isoformat()
         bought: list[dict[str, object]] = []
-        for line in lines:
-            price = described.get(line.item_id, {}).get("price")
+        for number, (item_id, quantity) in enumerate(quantities.items(), start=1):
+            price = described.get(item_id, {}).get("price")
             if price is None:
-                raise BadInput(f"{line.item_id!r} has no price", where="lines")
+                raise BadInput(f"{item_id!r} has no price", where="lines")
             purchase: dict[str, object] = {
-                "event_id": f"{order_id}.{line.item_id}",
+                "event_id": f"{order_id}.{number}",
                 "event_type": EventType.PURCHASE,
                 "occurred_at": now,
                 "order_id": order_id,
-                "item_id": line.item_id,
-                "quantity": line.quantity,
+                "item_id": item_id,
+                "quantity": quantity,
                 "unit_price": price,
                 "visitor_id": ids.visitor_id,
                 "user_id": ids.user_id,
             }
             bought.append({name: value for name, value in purchase.items() if value is not None})
-        await self.events.store(bought)
+        result = await self.events.store(bought)
+        if result.rejected:
+            raise BadInput(result.rejected[0].reason, where="lines")
         return order_id

@@ -23,7 +23,7 @@
   const FALLBACKS = { popular: "Nothing is known of this visitor yet: what is popular" };
   const shop = window.shopwright;
   const main = document.getElementById("main");
-  const titles = {}; // of items that a reason may name
+  const titles = Object.create(null); // of items that a reason may name
 
   /* What the page is made of */
 
@@ -116,6 +116,8 @@
   const show = (...children) => main.replaceChildren(...children.filter((child) => child !== null));
 
   const makeMessage = (text) => make("p", { class: "message", role: "status" }, text);
+  const makeFailure = (error) => makeMessage(`The shop does not answer: ${error.message}`);
+  const showFailure = (error) => main.append(makeFailure(error));
 
   /* The cart, kept by the browser */
 
@@ -145,11 +147,12 @@
 
   const report = (call, item, ...parameters) => {
     shop[call](...parameters);
-    if (shop.hasConsent()) noteSent(EVENTS[call], nameOf(item));
+    noteSent(EVENTS[call], nameOf(item));
   };
   const readSent = () => JSON.parse(sessionStorage.getItem(SENT) || "[]");
 
   const noteSent = (type, name) => {
+    if (!shop.hasConsent()) return;
     sessionStorage.setItem(SENT, JSON.stringify([{ type, name }, ...readSent()].slice(0, MOST_SENT)));
     showSent();
   };
@@ -187,10 +190,8 @@
 
   /* What stands beside the page */
 
-  const describeVisitor = () => {
-    const user = shop.store.read("user");
-    return user ? `customer ${user.user_id}` : "a stranger";
-  };
+  const readUserId = () => shop.store.read("user")?.user_id || "";
+  const describeVisitor = () => (readUserId() ? `customer ${readUserId()}` : "a stranger");
 
   const showFacts = (slates, milliseconds) => {
     const variants = Object.entries(shop.experiments());
@@ -245,7 +246,7 @@
 
   const showProduct = async (query) => {
     const itemId = query.get("id") || "";
-    const fields = (await describeItems([itemId]))[itemId];
+    const [fields] = Object.values(await describeItems([itemId]));
     if (!fields) {
       showFacts([], 0);
       return show(make("h1", {}, "Not here"), makeMessage("This shop has no such item."));
@@ -295,7 +296,9 @@
     await shop.flush();
     const ordered = lines.map(({ item, quantity }) => ({ item_id: item.item_id, quantity }));
     const { order_id: orderId } = await ask("orders", { ...(await shop.readIds()), lines: ordered });
-    writeCart({});
+    const rest = readCart();
+    for (const { item } of lines) delete rest[item.item_id];
+    writeCart(rest);
     for (const { item } of lines) noteSent("purchase", `${nameOf(item)}, by the shop's server`);
     await showPage();
     main.prepend(makeMessage(`Order ${orderId} is placed. The next pages know what you bought.`));
@@ -324,7 +327,7 @@
             "div",
             { class: "total" },
             make("span", {}, "Total ", make("b", {}, formatMoney(total, priced[0].item.fields.currency))),
-            make("button", { type: "button", class: "main", onclick: () => placeOrder(priced) }, "Place the order"),
+            make("button", { type: "button", class: "main", onclick: () => placeOrder(priced).catch(showFailure) }, "Place the order"),
           )
         : null,
       ...slates.map(makeRow),
@@ -338,10 +341,8 @@
       shop.searched(text);
       if (shop.hasConsent()) noteSent("search", text);
     }
-    const search = async () => {
-      const { slate } = await ask("search", { ...(await shop.readIds()), query: text });
-      return slate ? [slate] : [];
-    };
+    const ids = await shop.readIds();
+    const search = async () => [(await ask("search", { ...ids, query: text })).slate].filter(Boolean);
     const [slate] = await fetchSlates(search);
     show(
       make("h1", {}, `“${text}”`),
@@ -359,7 +360,7 @@
     try {
       await PAGES[location.pathname.split("/")[2] || ""](new URLSearchParams(location.search));
     } catch (error) {
-      show(make("h1", {}, "Not now"), makeMessage(`The shop does not answer: ${error.message}`));
+      show(make("h1", {}, "Not now"), makeFailure(error));
     }
     main.setAttribute("aria-busy", "false");
   };
@@ -383,12 +384,11 @@
   const start = async () => {
     if (shop.store.read("consent") === undefined) shop.consent(true);
     const person = document.getElementById("person");
-    const user = shop.store.read("user");
     person.append(new Option("a stranger", ""));
     person.append(...USERS.map((userId) => new Option(`customer ${userId}`, userId)));
-    person.value = user ? user.user_id : "";
+    person.value = readUserId();
     person.disabled = !shop.hasConsent();
-    person.addEventListener("change", () => changePerson(person.value));
+    person.addEventListener("change", () => changePerson(person.value).catch(showFailure));
     const consent = document.getElementById("consent");
     consent.checked = shop.hasConsent();
     consent.addEventListener("change", () => beginAgain(consent.checked));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 
 import pytest
@@ -165,6 +166,18 @@ def test_what_a_page_may_not_report_is_refused_and_the_rest_is_stored(
     (rejected,) = answer["rejected"]
     assert (rejected["index"], rejected["reason"][: len(reason)]) == (1, reason)
     assert [row["item_id"] for row in read_events(served)] == ["wine"]
+
+
+def test_a_page_reports_what_was_searched_for_without_an_item(served, browser):
+    visitor = get_visitor(browser)
+    search = {"event_type": "search", "occurred_at": NOW.isoformat(), "query": "beer"}
+    sent = browser.post("/v1/browser/events", json={**visitor, "events": [search]})
+    assert (sent.json()["accepted"], sent.json()["rejected"]) == (1, [])
+    (row,) = read_events(served)
+    assert (row["item_id"], json.loads(row["attributes"])) == ("", {"query": "beer"})
+    view = {**search, "event_type": "view_item"}
+    sent = browser.post("/v1/browser/events", json={**visitor, "events": [view]})
+    assert sent.json()["accepted"] == 0
 
 
 def test_a_beacon_sends_text_and_the_key_in_the_address(served, browser):

@@ -122,12 +122,12 @@ def import_abroad(shop):
     return shop("import", shop.folder)
 
 
-def send_abroad():
+def send_abroad(event=SENT_ABROAD):
     with TestClient(create_app(Settings())) as client:
         server = client.app.state.server
         key = KeyService(server.engine, server.system_clock).create("shop", ["events"]).key
         headers = {"Authorization": f"Bearer {key}"}
-        answer = client.post("/v1/events", json={"events": [SENT_ABROAD]}, headers=headers)
+        answer = client.post("/v1/events", json={"events": [event]}, headers=headers)
         return answer.json()["accepted"]
 
 
@@ -169,6 +169,22 @@ def test_a_zone_whose_unknown_rows_were_all_bad_may_have_any_currency(shop, monk
     monkeypatch.setenv("SHOPWRIGHT_ZONES", YEN)
     assert import_abroad(shop).exit_code == 0
     assert count_events() == 2
+
+
+def test_a_view_in_a_zone_that_nobody_knew_says_nothing_of_its_currency(shop, monkeypatch):
+    """A visitor's page may name any zone: that must not keep a shop from opening one."""
+    monkeypatch.setenv("SHOPWRIGHT_UNKNOWN_ZONES", "default")
+    assert shop("import", shop.folder).exit_code == 0
+    view = {
+        "event_type": "view_item",
+        "occurred_at": "2024-05-03T10:00:00Z",
+        "item_id": "s1",
+        "visitor_id": "v1",
+        "zone": "tokyo",
+    }
+    assert send_abroad(view) == 1
+    monkeypatch.setenv("SHOPWRIGHT_ZONES", YEN)
+    assert send_abroad() == 1
 
 
 def test_digits_that_a_currency_had_are_kept_as_well(engine):

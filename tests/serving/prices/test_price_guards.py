@@ -218,6 +218,16 @@ def test_a_promotion_that_a_list_shortens_ends_when_the_list_says(shop):
     assert shop.import_(REDUCED)["ended"] == 0
 
 
+def test_what_is_beneath_a_shortened_promotion_may_change_before_its_former_end(shop):
+    beneath = BASE + "tee,2024-05-25,2024-06-15,25.95,22.95\n"
+    shop.import_(beneath + "tee,2024-06-01,2024-06-20,25.95,19.95\n")
+    shorter = beneath + "tee,2024-06-01,2024-06-10,25.95,19.95\n"
+    assert shop.import_(shorter)["ended"] == 2
+    days = ("2024-06-09", "2024-06-10", "2024-06-15", "2024-06-20")
+    assert [shop.offer_at("tee", day) for day in days] == ["19.95", "22.95", "25.95", "25.95"]
+    assert shop.import_(shorter)["ended"] == 0
+
+
 def test_a_promotion_that_a_later_list_leaves_out_goes_on_and_is_said(shop):
     planned = REDUCED + "mug,2024-06-10,2024-06-20,9.95,7.95\n"
     shop.import_(planned)

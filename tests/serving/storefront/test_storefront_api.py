@@ -8,7 +8,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from configs.settings import Settings
+from features.database import reading, transaction
+from features.facts.events import EventLog
+from features.prices.ledger import Ledger
 from serving.app import create_app
+from tests.shops.price_desk import make_opening_price
 from tests.shops.served_shop import run_shop
 
 
@@ -58,3 +62,22 @@ def test_the_pages_have_one_publishable_key_that_stays(storefront) -> None:
     assert (home / "storefront-key").read_text() == key
     for again in run_shop(storefront.shop.settings):
         assert key in TestClient(again.app).get("/storefront").text
+
+
+def test_an_order_has_each_item_once_with_all_that_was_ordered_of_it(storefront) -> None:
+    with transaction(storefront.shop.server.engine) as connection:
+        Ledger(connection).append([make_opening_price("beer")])
+    lines = [{"item_id": "beer", "quantity": 1}, {"item_id": "beer", "quantity": 2}]
+    answer = storefront.client.post("/storefront/orders", json={"lines": lines})
+    assert answer.status_code == 200, answer.text
+    with reading(storefront.shop.server.engine) as connection:
+        bought = EventLog(connection).as_arrow().to_pylist()
+    assert [(row["item_id"], row["quantity"]) for row in bought] == [("beer", 3)]
+
+
+def test_an_address_has_so_many_requests_a_minute(tiny: Settings) -> None:
+    few = {"storefront_users": ("u00",), "browser_requests_per_minute": 2}
+    for shop in run_shop(tiny.model_copy(update=few)):
+        client = TestClient(shop.app)
+        answers = [client.get("/storefront/items?item_id=beer").status_code for _ in range(3)]
+        assert answers == [200, 200, 429]

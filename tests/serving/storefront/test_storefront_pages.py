@@ -167,11 +167,22 @@ def test_a_search_is_ranked_for_who_searches(page: Page, shop: ShopProcess) -> N
     expect(page.get_by_role("status")).to_contain_text("Nothing matches")
 
 
+@pytest.mark.parametrize("item_id", ["bicycle", "constructor", "__proto__"])
+def test_an_item_that_the_shop_does_not_have_has_no_page(page: Page, item_id: str) -> None:
+    visit(page, f"/storefront/product?id={item_id}")
+    expect(page.get_by_role("status")).to_contain_text("no such item")
+
+
 def test_without_consent_nothing_is_sent_or_kept(page: Page, shop: ShopProcess) -> None:
     with page.expect_navigation():
         page.get_by_label("Remember this visit").uncheck()
     visit(page, "/storefront/product?id=wine")
+    page.get_by_role("button", name="Add to the cart").click()
+    visit(page, "/storefront/cart")
+    page.get_by_role("button", name="Place the order").click()
+    expect(page.get_by_role("status")).to_contain_text("is placed")
     assert page.evaluate("shopwright.store.read('visitor')") is None
+    assert page.evaluate("sessionStorage.length") == 0
     expect(page.locator("#sent")).to_contain_text("nothing yet")
     with page.expect_navigation():
         page.get_by_role("button", name="Begin again").click()
