@@ -23,8 +23,8 @@ from features.contracts.categories import prefix
 from features.contracts.histories import UserHistory
 from features.contracts.tables import DEFAULT_ZONE, VIEW_TYPES, EventType
 from features.contracts.visits import Action, Visit, find_latest_visit
+from features.online.line_features import compute_user_values, decay
 from features.online.past_visits import ACTION_KINDS, count_milliseconds
-from features.online.user_values import compute_user_values, decay
 from features.pipelines.feature_constants import (
     AFFINITY,
     MAX_VIEWED,
