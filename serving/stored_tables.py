@@ -73,8 +73,13 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def _describe_failure(read: Callable[[], None]) -> str | None:
-    try:
-        read()
-    except (Damaged, OSError, ValueError) as error:  # those of Arrow are ValueErrors
-        return str(error)
-    return None
+    """Return why reading fails twice: an import may replace what is read the first time."""
+    problem = None
+    for _ in range(2):
+        try:
+            read()
+        except (Damaged, OSError, ValueError) as error:  # those of Arrow are ValueErrors
+            problem = str(error)
+        else:
+            return None
+    return problem
