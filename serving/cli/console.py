@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -26,27 +22,13 @@ def console(
     run_console(Shop(), host=host, port=port)
 
 
-@contextmanager
-def start_console(host: str, port: int) -> Iterator[None]:
-    """Run the console in a process of its own until the block ends."""
-    check_port(host, port)
-    command = [sys.executable, "-m", "serving.cli.main", "console"]
-    process = subprocess.Popen([*command, "--host", host, "--port", str(port)])  # noqa: S603
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def run_console(shop: Shop, *, host: str, port: int, announce: bool = True) -> None:
-    """Run the console until it is stopped; with `announce`, print its address on stdout."""
+def run_console(shop: Shop, *, host: str, port: int) -> None:
+    """Run the console until it is stopped."""
     import uvicorn
 
     check_port(host, port)
     shop.check_currencies()
-    if announce:
-        print_line(f"The console listens on http://{host}:{port}")
+    print_line(f"The console listens on http://{host}:{port}")
     uvicorn.run(
         "serving.console.app:create_console_from_environment",
         factory=True,

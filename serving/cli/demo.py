@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
+import subprocess
+import sys
 import time
-from contextlib import nullcontext
+import urllib.request
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +18,11 @@ import typer
 from features.contracts.clock import feature_time
 from models.registry import NAMES
 from serving.cli import experiments, imports, prices, train
-from serving.cli.console import start_console
 from serving.cli.evaluate import evaluation_document
 from serving.cli.import_report import print_report
 from serving.cli.keys import read_demo_key
 from serving.cli.output import JsonOption, print_json, print_line, steps
-from serving.cli.serve import run_server
+from serving.cli.serve import start_process
 from serving.cli.shop import Shop
 from serving.cli.users import read_demo_people
 
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 
 _MARKER = "demo-built"
 _N_CUSTOMERS = 5
+_START_SECONDS = 120  # that a server may take to answer
+_LOW_PRIORITY = 10  # of training beside a server
 
 
 @dataclass(frozen=True)
@@ -43,61 +48,121 @@ class _Build:
     suggestions: list[SuggestReport]
 
 
+@dataclass(frozen=True)
+class _Addresses:
+    """Where the demo listens."""
+
+    host: str
+    port: int
+    console_port: int
+
+    @property
+    def service(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def console(self) -> str | None:
+        return f"http://{self.host}:{self.console_port}" if self.console_port else None
+
+
 def demo(
-    serve: Annotated[bool, typer.Option(help="Serve at the end; --no-serve stops before")] = True,
+    serve: Annotated[bool, typer.Option(help="Serve; --no-serve only builds")] = True,
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on")] = 8000,
     console_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the console; 0 starts none")
     ] = 8001,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print every report in full")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Import a year of a grocer's sales, build features, train, evaluate, suggest prices,
-    start an experiment, and serve, with the console beside it.
+    """Import a year of a grocer's sales, build features, and serve, with the console beside it;
+    meanwhile train, evaluate, suggest prices and start an experiment.
 
-    A second start serves what the first one built.
+    Until the models are trained one without rankers serves. A second start serves what the first
+    one built.
     """
     started = time.monotonic()
     shop = Shop()
     marker = shop.settings.home / _MARKER
-    build = None
-    if not marker.exists():
-        build = _build_shop(shop)
-        marker.touch()
-    customers = _list_customers(shop)
-    command = _curl_command(shop, customers[0], host, port)
-    # The server reads its settings from the environment.
-    os.environ.setdefault("SHOPWRIGHT_STOREFRONT_USERS", ",".join(customers))
-    storefront = f"http://{host}:{port}/storefront"
-    console = f"http://{host}:{console_port}" if console_port else None
-    seconds = time.monotonic() - started
-    if json:
-        document = {} if build is None else _build_document(build)
-        people = read_demo_people(shop)
-        addresses = {"storefront": storefront, "console": console, "curl": command}
-        print_json({"seconds": seconds, **addresses, "people": people} | document)
-    else:
-        if build:
-            _print_summary(build)
-        _print_addresses(shop, command, f"http://{host}:{port}", console, seconds)
-    if serve:
-        with start_console(host, console_port) if console_port else nullcontext():
-            run_server(shop, host=host, port=port, workers=1, announce=not json)
+    addresses = _Addresses(host, port, console_port)
+    build, server = None, None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the processes end with it
+    with ExitStack() as processes:
+        prepared = None if marker.exists() else _prepare_shop(shop)
+        if serve:
+            server = _start_serving(shop, addresses, processes)
+        if prepared is not None:
+            if server is not None and not json:
+                print_line(f"Serving after {time.monotonic() - started:.0f} s, for now without")
+                print_line("rankers and forecasts; the models are trained meanwhile.")
+                _print_addresses(shop, addresses)
+            build = _train_models(shop, *prepared, in_background=server is not None)
+            marker.touch()
+        seconds = time.monotonic() - started
+        if json:
+            print_json(_build_document(shop, addresses, build, seconds))
+        else:
+            if build is not None:
+                _print_summary(build, verbose=verbose)
+            print_line(f"Ready after {seconds:.0f} s. State: {shop.settings.home.absolute()}")
+            _print_addresses(shop, addresses)
+        if server is not None:
+            server.wait()
 
 
-def _build_shop(shop: Shop) -> _Build:
-    """Run every step up to the suggestions.
+def _prepare_shop(shop: Shop) -> tuple[ImportReport, MaterializeReport]:
+    """Import, build features and fit a first model: enough to serve.
 
     Each step can be repeated, so a build that was stopped begins again.
     """
     from features.online.materialize import materialize
+    from training.recommendations.first_model import FirstModelTask
 
-    with steps(len(NAMES) + 3) as progress:
+    with steps(3) as progress:
         import_report = imports.import_demo_data(shop, progress)
         progress.done()
         progress.say("building and materializing features")
         features = materialize(shop.facts, shop.settings, feature_time(shop.now()), progress.say)
         progress.done()
+        task = FirstModelTask()
+        if shop.registry.find_champion(task.name) is None:
+            train.train_one(shop, task.name, progress, task=task)
+    return import_report, features
+
+
+def _start_serving(
+    shop: Shop, addresses: _Addresses, processes: ExitStack
+) -> subprocess.Popen[bytes]:
+    """Start the server and the console, and return the server once it answers."""
+    # The server reads its settings from the environment.
+    os.environ.setdefault("SHOPWRIGHT_STOREFRONT_USERS", ",".join(_list_customers(shop)))
+    server = processes.enter_context(start_process("serve", addresses.host, addresses.port))
+    if addresses.console_port:
+        processes.enter_context(start_process("console", addresses.host, addresses.console_port))
+    deadline = time.monotonic() + _START_SECONDS
+    while not _is_alive(f"{addresses.service}/healthz"):
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise typer.Exit(1)  # the server said why
+        time.sleep(0.2)
+    return server
+
+
+def _is_alive(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=2) as answer:  # noqa: S310 (our own server)
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _train_models(
+    shop: Shop, import_report: ImportReport, features: MaterializeReport, *, in_background: bool
+) -> _Build:
+    """Train every model, suggest prices, start the experiment; with low priority beside a
+    server."""
+    if in_background:
+        os.nice(_LOW_PRIORITY)
+    with steps(len(NAMES) + 1) as progress:
         trainings = [train.train_one(shop, name, progress) for name in NAMES]
         suggestions = list(prices.suggest_all(shop, progress).reports)
         progress.say(experiments.start_demo_experiment(shop))
@@ -105,38 +170,58 @@ def _build_shop(shop: Shop) -> _Build:
     return _Build(import_report, features, trainings, suggestions)
 
 
-def _print_summary(build: _Build) -> None:
-    print_report(build.import_report)
-    print_line()
+def _print_summary(build: _Build, *, verbose: bool) -> None:
     features = build.features
+    if verbose:
+        print_report(build.import_report)
+    else:
+        tables = build.import_report.tables.values()
+        print_line(
+            f"Imported {sum(table.rows_read for table in tables):,} rows of {len(tables)} tables: "
+            f"{sum(table.excluded.total() for table in tables):,} excluded by rule, "
+            f"{sum(table.n_bad for table in tables):,} quarantined"
+        )
     print_line(
         f"Features as of {features.as_of:%Y-%m-%dT%H:%MZ}: {features.n_users:,} users, "
         f"{features.n_pairs:,} user × item pairs, {features.n_items:,} items in "
         f"{', '.join(features.zones)}; version {features.version}, {features.seconds:.0f} s"
     )
-    print_line()
     for training in build.trainings:
-        train.print_training(training)
-        print_line()
+        if verbose:
+            print_line()
+            train.print_training(training)
+        else:
+            _print_comparison(training)
     for report in build.suggestions:
-        prices.print_suggestions(report)
         print_line()
+        if verbose:
+            prices.print_suggestions(report)
+        else:
+            prices.print_largest(report)
+    print_line()
 
 
-def _print_addresses(
-    shop: Shop, command: str, address: str, console: str | None, seconds: float
-) -> None:
-    print_line(f"Ready after {seconds:.0f} s. State: {shop.settings.home.absolute()}")
-    print_line(f"  the demo storefront         {address}/storefront")
-    if console is not None:
-        print_line(f"  the console                 {console}")
+def _print_comparison(training: TrainingReport) -> None:
+    """Print the first comparison of a model with its strongest baseline, and the verdict."""
+    version = training.version
+    measured = [comparison.describe() for comparison in training.evaluation.comparisons[:1]]
+    state = "promoted" if training.verdict.promote else "not promoted"
+    said = "; ".join([*measured, f"version {version.version} {state}, {training.seconds:.0f} s"])
+    print_line(f"{version.name}: {said}")
+
+
+def _print_addresses(shop: Shop, addresses: _Addresses) -> None:
+    print_line(f"  the demo storefront         {addresses.service}/storefront")
+    if addresses.console is not None:
+        print_line(f"  the console                 {addresses.console}")
     _print_people(shop)
-    print_line(f"  API and its documentation   {address}/docs")
-    print_line(f"  health, readiness, metrics  {address}/healthz /readyz /metrics")
+    print_line(f"  API and its documentation   {addresses.service}/docs")
+    print_line(f"  health, readiness, metrics  {addresses.service}/healthz /readyz /metrics")
     print_line(f"  a key with every scope      {read_demo_key(shop)}")
     print_line()
     print_line("A recommendation:")
-    print_line(f"  {command}")
+    print_line(f"  {_curl_command(shop, addresses)}")
+    print_line()
 
 
 def _print_people(shop: Shop) -> None:
@@ -146,13 +231,14 @@ def _print_people(shop: Shop) -> None:
         print_line(f"    sign in as {name:<17}{f'password {password}' if password else hint}")
 
 
-def _curl_command(shop: Shop, user_id: str, host: str, port: int) -> str:
+def _curl_command(shop: Shop, addresses: _Addresses) -> str:
     """Return a command that requests a recommendation and can be pasted into a shell."""
+    user_id = _list_customers(shop)[0]
     body = f'{{"placement": "home", "user_id": "{user_id}", "count": 5}}'
     words = [
         "curl",
         "-s",
-        f"http://{host}:{port}/v1/recommendations",
+        f"{addresses.service}/v1/recommendations",
         "-H",
         f"Authorization: Bearer {read_demo_key(shop)}",
         "-H",
@@ -169,8 +255,19 @@ def _list_customers(shop: Shop) -> list[str]:
     return [str(user_id) for user_id in users.user_id.to_pyarrow().to_pylist()]
 
 
-def _build_document(build: _Build) -> dict[str, object]:
-    return {
+def _build_document(
+    shop: Shop, addresses: _Addresses, build: _Build | None, seconds: float
+) -> dict[str, object]:
+    document: dict[str, object] = {
+        "seconds": seconds,
+        "storefront": f"{addresses.service}/storefront",
+        "console": addresses.console,
+        "curl": _curl_command(shop, addresses),
+        "people": read_demo_people(shop),
+    }
+    if build is None:
+        return document
+    return document | {
         "import": build.import_report.as_dict(),
         "features": vars(build.features),
         "evaluations": [evaluation_document(training.evaluation) for training in build.trainings],

@@ -244,52 +244,23 @@ def suggest_all(
 
 def print_suggestions(report: SuggestReport) -> None:
     """Print the suggestions with the largest expected gain, the kept prices and the assumptions."""
+    from models.pricing.optimise.waterfall import describe_broken_rule
     from serving.price_desk.suggest import TRIAL
 
-    rows = [
-        (
-            suggestion.item_id,
-            (suggestion.title or "")[:32],
-            to_major(suggestion.current_price_minor, suggestion.currency),
-            to_major(suggestion.suggested_price_minor, suggestion.currency),
-            f"{suggestion.share_change:+.1%}",
-            to_major(round(suggestion.gain_minor or 0), suggestion.currency),
-            suggestion.evidence_grade or "-",
-            suggestion.binding_rule or "none",
-        )
-        for suggestion in report.largest
-    ]
-    is_trial = report.status == TRIAL
     for reason in report.held:
         print_line(f"Held back: {reason}")
-    if is_trial:
+    if report.status == TRIAL:
         print_line("A trial: nothing is filed, and what waits in the queue stays")
     elif report.held:
         print_line(
             f"The {report.n_suggested:,} suggestions of {report.run_id} are filed as suggested. "
             f"Look at the inputs, then: shopwright prices submit {report.run_id}"
         )
-    title = (
-        f"Price suggestions, zone {report.zone}: "
-        f"{report.n_suggested:,} {'found' if is_trial else 'filed'} "
-        f"of {report.n_forecast:,} items with a forecast, "
-        f"{report.n_items:,} of them with a price "
-        f"({report.objective} over {report.horizon_weeks} weeks); the largest expected gains"
-    )
-    columns = (*_SUGGESTION_COLUMNS, f"gain {report.currency}", "grade", "binding rule")
-    print_table(title, columns, rows)
-    from models.pricing.optimise.waterfall import describe_broken_rule
-
+    print_largest(report)
     print_line(
         f"Run {report.run_id}: {report.n_suggested:,} {report.status}, "
         f"{report.n_superseded:,} earlier suggestions superseded"
     )
-    if report.n_assumed_costs:
-        print_line(
-            f"Assumed costs: {report.n_assumed_costs:,} of the {report.n_suggested:,} suggestions, "
-            f"and {report.n_assumed_rises:,} of the {report.n_rises:,} rises, rest on a cost that "
-            "nobody knows"
-        )
     print_line(_describe_outcome(report))
     for broken in report.outcome.broken:
         kind = "hard" if broken.hard else "soft"
@@ -305,6 +276,40 @@ def print_suggestions(report: SuggestReport) -> None:
         print_line(f"  {count:,}: {reason}")
     for note in report.notes:
         print_line(f"Note: {note}")
+
+
+def print_largest(report: SuggestReport) -> None:
+    """Print the suggestions with the largest expected gain, and how many rest on assumed costs."""
+    from serving.price_desk.suggest import TRIAL
+
+    rows = [
+        (
+            suggestion.item_id,
+            (suggestion.title or "")[:32],
+            to_major(suggestion.current_price_minor, suggestion.currency),
+            to_major(suggestion.suggested_price_minor, suggestion.currency),
+            f"{suggestion.share_change:+.1%}",
+            to_major(round(suggestion.gain_minor or 0), suggestion.currency),
+            suggestion.evidence_grade or "-",
+            suggestion.binding_rule or "none",
+        )
+        for suggestion in report.largest
+    ]
+    title = (
+        f"Price suggestions, zone {report.zone}: "
+        f"{report.n_suggested:,} {'found' if report.status == TRIAL else 'filed'} "
+        f"of {report.n_forecast:,} items with a forecast, "
+        f"{report.n_items:,} of them with a price "
+        f"({report.objective} over {report.horizon_weeks} weeks); the largest expected gains"
+    )
+    columns = (*_SUGGESTION_COLUMNS, f"gain {report.currency}", "grade", "binding rule")
+    print_table(title, columns, rows)
+    if report.n_assumed_costs:
+        print_line(
+            f"Assumed costs: {report.n_assumed_costs:,} of the {report.n_suggested:,} suggestions, "
+            f"and {report.n_assumed_rises:,} of the {report.n_rises:,} rises, rest on a cost that "
+            "nobody knows"
+        )
 
 
 def _describe_outcome(report: SuggestReport) -> str:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -24,8 +28,8 @@ def serve(
     run_server(Shop(), host=host, port=port, workers=workers)
 
 
-def run_server(shop: Shop, *, host: str, port: int, workers: int, announce: bool = True) -> None:
-    """Run uvicorn until it is stopped; with `announce`, print its address on stdout."""
+def run_server(shop: Shop, *, host: str, port: int, workers: int) -> None:
+    """Run uvicorn until it is stopped."""
     import uvicorn
 
     check_port(host, port)
@@ -33,8 +37,7 @@ def run_server(shop: Shop, *, host: str, port: int, workers: int, announce: bool
     shop.check_currencies()
     if workers > 1:
         _share_counters(shop.settings.home)
-    if announce:
-        print_line(f"Shopwright listens on http://{host}:{port} (docs at /docs)")
+    print_line(f"Shopwright listens on http://{host}:{port} (docs at /docs)")
     uvicorn.run(
         "serving.app:create_app_from_environment",
         factory=True,
@@ -48,6 +51,20 @@ def run_server(shop: Shop, *, host: str, port: int, workers: int, announce: bool
         server_header=False,
         timeout_graceful_shutdown=20,
     )
+
+
+@contextmanager
+def start_process(verb: str, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a verb that listens (serve, console) in a process of its own until the block ends. What
+    it prints on stdout is not shown."""
+    check_port(host, port)
+    command = [sys.executable, "-m", "serving.cli.main", verb, "--host", host, "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def make_features(shop: Shop) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from json import dumps
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,7 @@ from serving.database.audit_log import SYSTEM
 if TYPE_CHECKING:
     from training.gate import MetricTest
     from training.run import TrainingReport
+    from training.task import Task
 
 REFUSED = 3  # exit code: everything was done, and the gate refused a model
 
@@ -191,16 +192,18 @@ def train_one(
     refit: bool = True,
     accept_data: bool = False,
     now: datetime | None = None,
+    task: Task[Any] | None = None,
 ) -> TrainingReport:
     """Train one model, as one step of the progress.
 
     until   None: the present of the shop
     now     events that are days older stop the training; None: they do not
+    task    in place of that of the name
     """
     from training.run import TrainingRun, load_config, load_task
 
     before = shop.registry.find_champion(name)
-    task = load_task(name)
+    task = task or load_task(name)
     config = load_config(task, shop.settings, file=file, overrides=overrides)
     run = TrainingRun(
         shop.facts,
