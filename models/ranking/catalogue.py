@@ -63,20 +63,15 @@ class Catalogue:
         )
 
     @cached_property
-    def texts(self) -> list[str]:
-        """What can be read of each item: its title, brand and category."""
+    def text_match(self) -> TextMatch:
+        """The index of what can be read of each item: its title, brand and category."""
         items = self.items
         parts = (
             (items.brand, items.category)
             if items.title is None
             else (items.title, items.brand, items.category)
         )
-        return [" ".join(of_item) for of_item in zip(*parts, strict=True)]
-
-    @cached_property
-    def text_match(self) -> TextMatch:
-        """The index of `texts`."""
-        return TextMatch(self.texts)
+        return TextMatch([" ".join(of_item) for of_item in zip(*parts, strict=True)])
 
     def find_relatives(self, positions: Int64Array) -> Int64Array:
         """Return the other items of the families of `positions`."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from json import dumps
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,8 +24,8 @@ from serving.database.audit_log import SYSTEM
 
 if TYPE_CHECKING:
     from training.gate import MetricTest
+    from training.recommendations.first_model import FirstModelTask
     from training.run import TrainingReport
-    from training.task import Task
 
 REFUSED = 3  # exit code: everything was done, and the gate refused a model
 
@@ -192,7 +192,7 @@ def train_one(
     refit: bool = True,
     accept_data: bool = False,
     now: datetime | None = None,
-    task: Task[Any] | None = None,
+    task: FirstModelTask | None = None,
 ) -> TrainingReport:
     """Train one model, as one step of the progress.
 

@@ -25,7 +25,7 @@ from models.retrieval.visit_sources import VisitSources
 _MAX_CONTEXT = 5  # items of the page that count
 # What people do decides within a category; brand, price and title where nobody did anything.
 _BEHAVIOR_WEIGHT = 2.0
-_BRAND_WEIGHT, _PRICE_WEIGHT, _TEXT_WEIGHT, _POPULARITY_WEIGHT = 0.2, 0.2, 0.4, 0.05
+_BRAND_WEIGHT, _PRICE_WEIGHT, _TITLE_WEIGHT, _POPULARITY_WEIGHT = 0.2, 0.2, 0.4, 0.05
 # The few nearest of the items that nobody has looked at or bought yet count as half as strong as
 # the strongest: else they would wait below all others for their first look.
 _N_UNSEEN, _UNSEEN_BEHAVIOR = 3, 0.5
@@ -106,9 +106,8 @@ class SimilarScorer:
         codes = self._catalogue.categories
         shared = (codes[:, near] == codes[:, [position]]).mean(0)
         is_alternative = shared == 1
-        text = self._catalogue.texts[position]
-        match = np.minimum(self._catalogue.text_match.score(text)[near], 1.0)
-        alike = shared + self._compare_brand_and_price(position, near) + _TEXT_WEIGHT * match
+        alike = shared + self._compare_brand_and_price(position, near)
+        alike += self._compare_titles(position, near)
         is_unseen = self._is_unseen[near] & is_alternative & (near != position)
         unseen = np.where(is_unseen, alike, 0).astype(np.float32)
         behavior[top_positions(unseen, _N_UNSEEN)] = _UNSEEN_BEHAVIOR
@@ -140,6 +139,14 @@ class SimilarScorer:
             ratio = np.abs(self._log_price[others] - self._log_price[position])
             nearness += _PRICE_WEIGHT * np.nan_to_num(np.exp(-ratio))
         return nearness
+
+    def _compare_titles(self, position: int, others: Int64Array) -> Float64Array:
+        """Return what the title of one item adds to the nearness of others (n,) with such words."""
+        titles = self._catalogue.items.title
+        if titles is None or not titles[position]:
+            return np.zeros(len(others))
+        match = self._catalogue.text_match.score(titles[position])[others]
+        return _TITLE_WEIGHT * np.minimum(match, 1.0).astype(np.float64)
 
     def _find_unseen(self) -> BoolArray:
         """Return which items (n_items,) nobody has viewed or bought, as far as the model knows."""

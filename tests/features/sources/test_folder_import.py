@@ -243,7 +243,7 @@ class TestUnusableFolders:
         assert shop.load().tables["events"].rows_read == 0
 
 
-@pytest.mark.parametrize("crash_in", ["write_segment", "write_manifest"])
+@pytest.mark.parametrize("crash_in", ["facts.write_segment", "publishing.write_manifest"])
 def test_a_crash_while_writing_leaves_the_old_state(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, crash_in: str
 ) -> None:
@@ -253,7 +253,7 @@ def test_a_crash_while_writing_leaves_the_old_state(
         raise OSError("the disk is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"features.facts.facts.{crash_in}", crash)
+        patch.setattr(f"features.facts.{crash_in}", crash)
         with pytest.raises(OSError, match="the disk is gone"):
             shop.load([EVENT, EVENT | {"item_id": "b"}])
     assert [

@@ -214,7 +214,7 @@ def test_the_text_of_the_demo_says_what_its_json_says(capsys: pytest.CaptureFixt
         seconds=12.0,
     )
     build = demo._Build(ImportReport("the demo data"), features, [make_training()], [])
-    demo._print_summary(build)
+    demo._print_summary(build, verbose=True)
     text = capsys.readouterr().out
     assert "1 more tables: shopwright evaluate recommendations" in text
     document = json.loads(json.dumps(demo._build_document(build), default=str))
