@@ -100,7 +100,8 @@ def demo(
             marker.touch()
         seconds = time.monotonic() - started
         if json:
-            print_json(_build_document(shop, addresses, build, seconds))
+            document = {} if build is None else _build_document(build)
+            print_json({"seconds": seconds, **_list_addresses(shop, addresses), **document})
         else:
             if build is not None:
                 _print_summary(build, verbose=verbose)
@@ -255,19 +256,17 @@ def _list_customers(shop: Shop) -> list[str]:
     return [str(user_id) for user_id in users.user_id.to_pyarrow().to_pylist()]
 
 
-def _build_document(
-    shop: Shop, addresses: _Addresses, build: _Build | None, seconds: float
-) -> dict[str, object]:
-    document: dict[str, object] = {
-        "seconds": seconds,
+def _list_addresses(shop: Shop, addresses: _Addresses) -> dict[str, object]:
+    return {
         "storefront": f"{addresses.service}/storefront",
         "console": addresses.console,
         "curl": _curl_command(shop, addresses),
         "people": read_demo_people(shop),
     }
-    if build is None:
-        return document
-    return document | {
+
+
+def _build_document(build: _Build) -> dict[str, object]:
+    return {
         "import": build.import_report.as_dict(),
         "features": vars(build.features),
         "evaluations": [evaluation_document(training.evaluation) for training in build.trainings],

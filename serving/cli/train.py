@@ -203,8 +203,8 @@ def train_one(
     from training.run import TrainingRun, load_config, load_task
 
     before = shop.registry.find_champion(name)
-    task = task or load_task(name)
-    config = load_config(task, shop.settings, file=file, overrides=overrides)
+    chosen = load_task(name) if task is None else task
+    config = load_config(chosen, shop.settings, file=file, overrides=overrides)
     run = TrainingRun(
         shop.facts,
         shop.settings,
@@ -214,7 +214,7 @@ def train_one(
         now=now,
         accept_data=accept_data,
     )
-    report = run.train(task, config, refit=refit)
+    report = run.train(chosen, config, refit=refit)
     if report.verdict.promote:
         _log_promotion(shop, report.version, before)
     progress.done()
