@@ -7,9 +7,10 @@ with popular and trending items until there are purchases of known users to lear
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 import ibis
@@ -17,6 +18,7 @@ import numpy as np
 
 from features.contracts.arrays import Float64Array, ObjectArray
 from features.contracts.errors import TooLittleData
+from features.contracts.seeds import generator
 from features.contracts.tables import EventType
 from features.online.histories import compute_offline_histories, compute_offline_items
 from features.pipelines.expressions import before, instant
@@ -36,6 +38,7 @@ from training.splits import Window
 # What a visitor wants, the strongest sign first; the first one that enough visitors give counts.
 _SIGNS = (EventType.PURCHASE, EventType.ADD_TO_CART, EventType.VIEW_ITEM)
 _ENOUGH_BASKETS = 20  # visitors with two items or more
+_MAX_TESTED = 2_000  # visitors, drawn by the seed
 _SHARE_TESTED = 0.25  # of the time with data, the last part
 METRIC = "NDCG@10 next item"
 POPULARITY = "popularity"
@@ -192,6 +195,10 @@ def _evaluate(context: TrainingContext, window: Window, past: _Baskets, note: st
     """Evaluate similar items on the next item of visitors in the window, beside popularity."""
     later = _read_baskets(context, window.end, past.sign, since=window.cut)
     tested = [basket for basket in later.items.values() if len(basket) > 1]
+    if len(tested) > _MAX_TESTED:
+        rng = generator(context.settings.seed, "visitors to test")
+        drawn = np.sort(rng.permutation(len(tested))[:_MAX_TESTED])
+        tested = [tested[number] for number in drawn.tolist()]
     comparisons = []
     if past.items and tested:
         scores = _score_next_items(context, past, tested)
@@ -223,14 +230,14 @@ def _score_next_items(
     interactions = past.to_interactions()
     knn = fit_item_knn(interactions.item_ids, interactions.binarise(), context.config.item_knn)
     counts = np.asarray(interactions.binarise().sum(0)).ravel()
-    popular = interactions.item_ids[np.argsort(-counts, kind="stable")]
+    popular = interactions.item_ids[np.argsort(-counts, kind="stable")].tolist()
     rows = {item_id: row for row, item_id in enumerate(knn.item_ids.tolist())}
     ours, popularity = [], []
     for basket in tested:
         context_ids, target = basket[:-1], basket[-1]
-        ranked = [*_rank_similar(knn, rows, context_ids), *popular.tolist()]
+        ranked = chain(_rank_similar(knn, rows, context_ids), popular)
         ours.append(_measure_ndcg(ranked, context_ids, target))
-        popularity.append(_measure_ndcg(popular.tolist(), context_ids, target))
+        popularity.append(_measure_ndcg(popular, context_ids, target))
     return {OURS: np.array(ours), POPULARITY: np.array(popularity)}
 
 
@@ -244,7 +251,17 @@ def _rank_similar(knn: ItemKnn, rows: Mapping[str, int], context_ids: tuple[str,
     return [str(item_id) for item_id in ids]
 
 
-def _measure_ndcg(ranked: list[str], known: tuple[str, ...], target: str) -> float:
+def _measure_ndcg(ranked: Iterable[str], known: tuple[str, ...], target: str) -> float:
     """Return 1 / log2(rank + 1) of the target among the first 10 that the visitor did not have."""
-    left = [item_id for item_id in dict.fromkeys(ranked) if item_id not in known][:_K]
-    return float(1 / np.log2(left.index(target) + 2)) if target in left else 0.0
+    seen = set(known)
+    rank = 0
+    for item_id in ranked:
+        if item_id in seen:
+            continue
+        seen.add(item_id)
+        rank += 1
+        if item_id == target:
+            return float(1 / np.log2(rank + 1))
+        if rank == _K:
+            break
+    return 0.0
