@@ -93,8 +93,10 @@ def demo(
             server = _start_serving(shop, addresses, processes)
         if prepared is not None:
             if server is not None and not json:
-                print_line(f"Serving after {time.monotonic() - started:.0f} s, for now without")
-                print_line("rankers and forecasts; the models are trained meanwhile.")
+                print_line(
+                    f"Serving after {time.monotonic() - started:.0f} s, for now without rankers "
+                    "and forecasts; the models are trained meanwhile."
+                )
                 _print_addresses(shop, addresses)
             build = _train_models(shop, *prepared, in_background=server is not None)
             marker.touch()
@@ -135,8 +137,9 @@ def _start_serving(
     shop: Shop, addresses: _Addresses, processes: ExitStack
 ) -> subprocess.Popen[bytes]:
     """Start the server and the console, and return the server once it answers."""
-    # The server reads its settings from the environment.
+    # The server reads its settings from the environment; the screen is for the results.
     os.environ.setdefault("SHOPWRIGHT_STOREFRONT_USERS", ",".join(_list_customers(shop)))
+    os.environ.setdefault("SHOPWRIGHT_LOG_LEVEL", "warning")
     server = processes.enter_context(start_process("serve", addresses.host, addresses.port))
     if addresses.console_port:
         processes.enter_context(start_process("console", addresses.host, addresses.console_port))
