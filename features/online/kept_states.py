@@ -9,7 +9,7 @@ from pathlib import Path
 
 from features.online.user_state import UserState
 
-_MAX_LINES = 1_000_000  # about 60 MB
+_MAX_LINES = 500_000  # about 100 MB
 _MAX_STATES = 20_000
 
 _Stamp = tuple[int, int]

@@ -278,8 +278,10 @@ class UserState:
         return replace(self, bought=self._collect_bought(categories))
 
     def _collect_bought(self, categories: Categories) -> _Bought:
-        kept_rows = np.flatnonzero(self.lines["bought"] > self.lines["refunded"])
-        lines = {name: array[kept_rows] for name, array in self.lines.items()}
+        is_kept = self.lines["bought"] > self.lines["refunded"]
+        lines = self.lines
+        if not is_kept.all():
+            lines = {name: array[is_kept] for name, array in lines.items()}
         used, item = np.unique(lines["item"], return_inverse=True)
         names = np.array([self.items[index] for index in used], object)
         order = np.argsort(names, kind="stable")

@@ -63,11 +63,10 @@ def _extend_visit(visit: Visit, context: tuple[str, ...], now_ms: int) -> Visit:
     )
 
 
-def find_searched(catalogue: Catalogue, history: UserHistory) -> BoolArray | None:
-    """Return the items (n_items,) that match what was searched for last; None without one."""
-    if history.search_text is None:
-        return None
-    match = catalogue.text_match.score(history.search_text)
+def find_searched(catalogue: Catalogue, text: str) -> BoolArray | None:
+    """Return the items (n_items,) that match a search nearly as well as any does; None without
+    one."""
+    match = catalogue.text_match.score(text)
     best = float(match.max(initial=0.0))
     return match >= _NEAR_BEST * best if best >= _MIN_MATCH else None
 

@@ -176,6 +176,14 @@ class Recommender:
         )
         self.recommend([RecommendationQuery(history, name, 20, viewed) for name in self.placements])
 
+    def search(self, text: str, count: int) -> list[str]:
+        """Return the items that match a text, at most `count`: those that sell best first."""
+        found = find_searched(self._catalogue, text)
+        if found is None:
+            return []
+        positions = self._catalogue.find_best_sellers(found, count)
+        return [str(item_id) for item_id in self.items.item_ids[positions]]
+
     def recommend(
         self, queries: Sequence[RecommendationQuery], *, policy: Policy | None = None
     ) -> list[Slate]:
@@ -263,7 +271,8 @@ class Recommender:
         scorer = self._choose_scorer(visit, policy)
         focus = searched = None
         if placement.scorer in LEARNT:
-            focus = searched = find_searched(self._catalogue, query.history)
+            if query.history.search_text is not None:
+                focus = searched = find_searched(self._catalogue, query.history.search_text)
             if focus is None and scorer is not self._visits:
                 focus = find_focus(self._catalogue, query.history)
         eligible = self._eligible.find(query, placement, visitor)

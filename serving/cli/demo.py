@@ -88,7 +88,7 @@ def demo(
     build, server = None, None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the processes end with it
     with ExitStack() as processes:
-        prepared = None if marker.exists() else _prepare_shop(shop)
+        prepared = None if marker.exists() else _prepare_shop(shop, first_model=serve)
         if serve:
             server = _start_serving(shop, addresses, processes)
         if prepared is not None:
@@ -113,22 +113,22 @@ def demo(
             server.wait()
 
 
-def _prepare_shop(shop: Shop) -> tuple[ImportReport, MaterializeReport]:
-    """Import, build features and fit a first model: enough to serve.
+def _prepare_shop(shop: Shop, *, first_model: bool) -> tuple[ImportReport, MaterializeReport]:
+    """Import, build features and, to serve at once, fit a first model.
 
     Each step can be repeated, so a build that was stopped begins again.
     """
     from features.online.materialize import materialize
     from training.recommendations.first_model import FirstModelTask
 
-    with steps(3) as progress:
+    with steps(2 + first_model) as progress:
         import_report = imports.import_demo_data(shop, progress)
         progress.done()
         progress.say("building and materializing features")
         features = materialize(shop.facts, shop.settings, feature_time(shop.now()), progress.say)
         progress.done()
         task = FirstModelTask()
-        if shop.registry.find_champion(task.name) is None:
+        if first_model and shop.registry.find_champion(task.name) is None:
             train.train_one(shop, task.name, progress, task=task)
     return import_report, features
 

@@ -9,30 +9,25 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
-from features.contracts.arrays import ObjectArray
 from features.contracts.clock import Clock
 from features.contracts.errors import BadInput, UnknownName
 from features.contracts.event_types import EventType
-from features.contracts.recommendations import ItemFeatures
 from features.contracts.tables import DEFAULT_ZONE
-from features.online.live_catalogue import LiveCatalogue, LiveItems
+from features.online.live_catalogue import LiveCatalogue
 from serving.browser.service import BrowserIds, BrowserService
 from serving.events.service import EventService
 from serving.keys.service import PUBLIC_SCOPE, KeyService
 from serving.recommendations.service import RecommendationService, SlateAnswer, SlateRequest
 
 FIELDS = ("title", "category", "brand", "size", "price", "list_price", "prior_price", "currency")
-# Words of which the best-selling matches are ranked; then a page of results is shown.
+# So many of the best-selling matches are ranked; then a page of results is shown.
 _MOST_RANKED = 200
 _N_RESULTS = 18
 _SIGNED_IN_HOURS = 12.0
-_SEARCHED = ("title", "brand", "category")
 
 
 @dataclass(frozen=True)
@@ -41,29 +36,6 @@ class OrderLine:
 
     item_id: str
     quantity: int
-
-
-class _SearchIndex:
-    """The words of a catalogue, made for one state of it."""
-
-    def __init__(self, items: ItemFeatures, live: LiveItems) -> None:
-        self.items, self.live = items, live
-
-    @cached_property
-    def _texts(self) -> Sequence[str]:
-        missing: ObjectArray = np.full(len(self.items.item_ids), "", object)
-        columns = [self.live.texts(name, self.items.item_ids, missing) for name in _SEARCHED]
-        return [" ".join(texts).casefold() for texts in zip(*columns, strict=True)]
-
-    def find(self, query: str) -> list[str]:
-        """Return the items that have every word of the query, those with most buyers first."""
-        words = query.casefold().split()
-        if not words:
-            return []
-        rows = [row for row, text in enumerate(self._texts) if all(word in text for word in words)]
-        buyers = np.nan_to_num(self.items.columns["buyers_4w"][rows])
-        order = np.argsort(-buyers, kind="stable")[:_MOST_RANKED]
-        return [str(self.items.item_ids[rows[position]]) for position in order]
 
 
 @dataclass
@@ -82,7 +54,6 @@ class StorefrontService:
     recommendations: RecommendationService
     events: EventService
     keys: KeyService
-    _index: _SearchIndex | None = field(default=None, init=False)
 
     @cached_property
     def key(self) -> str:
@@ -112,11 +83,8 @@ class StorefrontService:
         Raises Forbidden where an id is not proved.
         """
         self.browser.check_ids(ids)
-        items, live = self.recommendations.models.recommender().items, self.live.read().items
-        index = self._index
-        if index is None or index.items is not items or index.live is not live:
-            index = self._index = _SearchIndex(items, live)
-        item_ids = index.find(query)
+        recommender = self.recommendations.models.recommender().recommender
+        item_ids = recommender.search(query, _MOST_RANKED)
         if not item_ids:
             return None
         request = SlateRequest(

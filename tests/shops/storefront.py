@@ -22,15 +22,20 @@ from tests.shops.shop_process import ShopProcess
 USERS = ("u00", "u01")
 
 
-@contextmanager
-def run_storefront(tiny_home: Path, home: Path) -> Iterator[ShopProcess]:
-    """Run a copy of the tiny shop, every item at 1.00 EUR, with its storefront."""
+def copy_priced_shop(tiny_home: Path, home: Path) -> None:
+    """Copy the tiny shop, every item at 1.00 EUR."""
     copy_shop(tiny_home, home)
     engine = open_engine(make_settings(home))
     upgrade(engine)
     with transaction(engine) as connection:
         Ledger(connection).append([make_opening_price(item) for item in ITEMS])
     engine.dispose()
+
+
+@contextmanager
+def run_storefront(tiny_home: Path, home: Path) -> Iterator[ShopProcess]:
+    """Run a copy of the tiny shop, every item at 1.00 EUR, with its storefront."""
+    copy_priced_shop(tiny_home, home)
     environment = {
         "SHOPWRIGHT_CLOCK_START": NOW.isoformat(),
         "SHOPWRIGHT_CURRENCY": "EUR",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from features.database import engine as open_engine
 from features.database import reading
 from features.facts.events import EventLog
 from tests.shops.console_shop import PATIENCE_MS, open_browser
+from tests.shops.page_site import run_page_site
 from tests.shops.served_shop import NOW, copy_shop
 from tests.shops.shop_process import ShopProcess
 
@@ -56,36 +55,21 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def shop(tiny_home: Path, tmp_path: Path) -> Iterator[Shop]:
-    pages: dict[str, str] = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(pages.get("page", "").encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    site = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=site.serve_forever, daemon=True).start()
-    origin = f"http://127.0.0.1:{site.server_port}"
     copy_shop(tiny_home, tmp_path / "home")
-    environment = {
-        "SHOPWRIGHT_CLOCK_START": NOW.isoformat(),
-        "SHOPWRIGHT_CURRENCY": "EUR",
-        "SHOPWRIGHT_CORS_ORIGINS": origin,
-    }
-    process = ShopProcess(tmp_path / "home", environment)
-    key = process.create_key("browser")
-    process.start()
-    pages["page"] = PAGE.format(url=process.url, key=key)
-    try:
-        yield Shop(process, origin, key)
-    finally:
-        process.stop()
-        site.shutdown()
+    with run_page_site() as site:
+        environment = {
+            "SHOPWRIGHT_CLOCK_START": NOW.isoformat(),
+            "SHOPWRIGHT_CURRENCY": "EUR",
+            "SHOPWRIGHT_CORS_ORIGINS": site.origin,
+        }
+        process = ShopProcess(tmp_path / "home", environment)
+        key = process.create_key("browser")
+        process.start()
+        site.html = PAGE.format(url=process.url, key=key)
+        try:
+            yield Shop(process, site.origin, key)
+        finally:
+            process.stop()
 
 
 @pytest.fixture

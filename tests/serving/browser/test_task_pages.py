@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,14 +15,13 @@ from playwright.sync_api import Browser, Page, expect
 
 from configs.settings import Settings
 from features.database import engine as open_engine
-from features.database import reading, transaction
+from features.database import reading
 from features.facts.events import EventLog
-from features.prices.ledger import Ledger
-from serving.database.migrate import upgrade
 from tests.shops.console_shop import PATIENCE_MS, Watched, open_browser
-from tests.shops.price_desk import make_opening_price
-from tests.shops.served_shop import ITEMS, NOW, copy_shop, make_settings
+from tests.shops.page_site import PageSite, run_page_site
+from tests.shops.served_shop import NOW
 from tests.shops.shop_process import ShopProcess
+from tests.shops.storefront import copy_priced_shop
 
 pytestmark = pytest.mark.browser
 GUIDE = Path(__file__).parents[3] / "docs" / "user-guide"
@@ -41,8 +38,7 @@ class Shop:
     """A running server, and a page of another origin."""
 
     process: ShopProcess
-    site: ThreadingHTTPServer
-    pages: dict[str, str]
+    site: PageSite
     keys: dict[str, str]
 
     def run(self, block: str) -> dict:
@@ -60,8 +56,9 @@ class Shop:
     def open(self, page: Page, block: str) -> None:
         """Open HTML of the docs, with the address and the key of this shop."""
         own = block.replace("https://recommendations.example.com", self.process.url)
-        self.pages["page"] = own.replace("pub_...", self.keys["PAGE_KEY"])
-        page.goto(f"http://127.0.0.1:{self.site.server_port}")
+        head = '<!doctype html><link rel="icon" href="data:,">'
+        self.site.html = head + own.replace("pub_...", self.keys["PAGE_KEY"])
+        page.goto(self.site.origin)
 
     def wait_for_events(self, page: Page, n: int) -> list[tuple[str, str]]:
         """Return the kinds and items of this browser's first events, in order, once they came."""
@@ -89,42 +86,22 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def shop(tiny_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    pages: dict[str, str] = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            head = '<!doctype html><link rel="icon" href="data:,">'
-            self.wfile.write((head + pages["page"]).encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    site = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=site.serve_forever, daemon=True).start()
     home = tmp_path_factory.mktemp("tasks") / "home"
-    copy_shop(tiny_home, home)
-    engine = open_engine(make_settings(home))
-    upgrade(engine)
-    with transaction(engine) as connection:
-        Ledger(connection).append([make_opening_price(item) for item in ITEMS])
-    engine.dispose()
-    environment = {
-        "SHOPWRIGHT_CLOCK_START": NOW.isoformat(),
-        "SHOPWRIGHT_CURRENCY": "EUR",
-        "SHOPWRIGHT_CORS_ORIGINS": f"http://127.0.0.1:{site.server_port}",
-    }
-    process = ShopProcess(home, environment)
-    scopes = {"KEY": "storefront", "EVENTS_KEY": "events", "PAGE_KEY": "browser"}
-    keys = {name: process.create_key(scope) for name, scope in scopes.items()}
-    process.start()
-    try:
-        yield Shop(process, site, pages, keys)
-    finally:
-        process.stop()
-        site.shutdown()
+    copy_priced_shop(tiny_home, home)
+    with run_page_site() as site:
+        environment = {
+            "SHOPWRIGHT_CLOCK_START": NOW.isoformat(),
+            "SHOPWRIGHT_CURRENCY": "EUR",
+            "SHOPWRIGHT_CORS_ORIGINS": site.origin,
+        }
+        process = ShopProcess(home, environment)
+        scopes = {"KEY": "storefront", "EVENTS_KEY": "events", "PAGE_KEY": "browser"}
+        keys = {name: process.create_key(scope) for name, scope in scopes.items()}
+        process.start()
+        try:
+            yield Shop(process, site, keys)
+        finally:
+            process.stop()
 
 
 @pytest.fixture
