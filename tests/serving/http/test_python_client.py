@@ -13,14 +13,10 @@ from pathlib import Path
 import pytest
 
 from configs.settings import Settings
-from features.database import engine as open_engine
-from features.database import transaction
-from features.prices.ledger import Ledger
 from serving.app import create_app
-from serving.database.migrate import upgrade
-from tests.shops.price_desk import make_opening_price
-from tests.shops.served_shop import ITEMS, NOW, copy_shop, make_settings
+from tests.shops.served_shop import NOW
 from tests.shops.shop_process import ShopProcess
+from tests.shops.storefront import copy_priced_shop
 
 GUIDE = Path(__file__).parents[3] / "docs" / "user-guide" / "python-client.md"
 
@@ -57,12 +53,7 @@ def generate_client(folder: Path, shop: ShopProcess) -> str:
 
 
 def test_the_generated_client_gets_a_slate_and_its_prices(tiny_home: Path, tmp_path: Path) -> None:
-    copy_shop(tiny_home, tmp_path / "home")
-    engine = open_engine(make_settings(tmp_path / "home"))
-    upgrade(engine)
-    with transaction(engine) as connection:
-        Ledger(connection).append([make_opening_price(item) for item in ITEMS])
-    engine.dispose()
+    copy_priced_shop(tiny_home, tmp_path / "home")
     environment = {"SHOPWRIGHT_CLOCK_START": NOW.isoformat(), "SHOPWRIGHT_CURRENCY": "EUR"}
     shop = ShopProcess(tmp_path / "home", environment)
     key = shop.create_key("storefront")
