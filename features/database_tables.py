@@ -44,7 +44,7 @@ RowNumber = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 # The events of a history, as literals: a query uses a partial index only with the same condition.
 BOUGHT = sa.text("event_type IN ('purchase', 'refund')")
-LOOKED = sa.text(f"event_type IN {(*VIEW_TYPES, EventType.SEARCH.value)}")
+VIEWED_OR_SEARCHED = sa.text(f"event_type IN {(*VIEW_TYPES, EventType.SEARCH.value)}")
 
 events = sa.Table(
     "events",

@@ -1,4 +1,4 @@
-"""Whether a process can read the imported tables, looked at every few seconds."""
+"""Checks every few seconds whether a process can read the imported tables."""
 
 from __future__ import annotations
 

@@ -55,14 +55,14 @@ class Consents:
             return set()
         query = sa.select(user_consent.c.user_id, user_consent.c.personalization_allowed)
         rows = connection.execute(query.where(one_of(user_consent.c.user_id, user_ids)))
-        told = {row.user_id: row.personalization_allowed for row in rows}
-        return {user_id for user_id in user_ids if not self.allow(user_id, told.get(user_id))}
+        stated = {row.user_id: row.personalization_allowed for row in rows}
+        return {user_id for user_id in user_ids if not self.allow(user_id, stated.get(user_id))}
 
-    def allow(self, user_id: str, told: bool | None) -> bool:
-        """Return whether this user allows personalization, who `told` the shop so or not; None:
-        nothing. Raises Unavailable where that cannot be known."""
-        if told is not None:
-            return told
+    def allow(self, user_id: str, stated: bool | None) -> bool:
+        """Return whether this user allows personalization, by what was `stated` to the shop, else
+        by what was imported. Raises Unavailable where that cannot be known."""
+        if stated is not None:
+            return stated
         if self.refused is None:
             raise Unavailable(
                 NOT_KNOWN,

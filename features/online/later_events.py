@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from features.contracts.arrays import UInt64Array
 from features.contracts.clock import feature_time
 from features.contracts.event_types import QUERY, EventType
-from features.database_tables import BOUGHT, LOOKED, events, user_consent
+from features.database_tables import BOUGHT, VIEWED_OR_SEARCHED, events, user_consent
 from features.facts.known_events import NONE, digest_ids, mark_known
 from features.pipelines.feature_constants import MAX_VIEWED, VIEWED_DAYS
 
@@ -73,11 +73,11 @@ NOTHING_INCLUDED = IncludedEvents(_BEGINNING, _BEGINNING, NONE)
 
 
 class LaterEvents(NamedTuple):
-    """The events to merge, each once, and whether the user told the shop to allow personalization;
-    None: nothing was told."""
+    """The events to merge, each once, and the `consent` to personalization that the user stated
+    to the shop; None: none was stated."""
 
     rows: Sequence[sa.Row]
-    told: bool | None
+    consent: bool | None
 
 
 def read_later_events(
@@ -97,7 +97,7 @@ def read_later_events(
         given |= {"as_of": included.as_of, "received_after": included.received_after}
     lately = feature_time(now) - timedelta(days=VIEWED_DAYS)
     rows = connection.execute(query, given | {"now": now, "lately": lately}).all()
-    told = next((row.told for row in rows if row.event_id is None), None)
+    consent = next((row.consent for row in rows if row.event_id is None), None)
     later = {row.event_id: row for row in rows if row.event_id is not None}
     if ids.user_id is not None:
         # The row may include a late event already: imported before or since, or read while it came.
@@ -110,7 +110,7 @@ def read_later_events(
         for event_id, known in zip(late, is_included, strict=True):
             if known:
                 del later[event_id]
-    return LaterEvents(list(later.values()), told)
+    return LaterEvents(list(later.values()), consent)
 
 
 def find_search(rows: Iterable[sa.Row], now: datetime) -> str | None:
@@ -146,7 +146,7 @@ class _Condition(NamedTuple):
 
 def _build_branches(given: _WithIds) -> list[sa.Select]:
     """Return the queries of each id: recent views and searches, and purchases with refunds; and
-    that of what a user told about personalization, the row without an event.
+    that of what a user stated about personalization, the row without an event.
 
     Views are bounded in age and number; purchases are bounded in age for a session only.
     """
@@ -165,17 +165,23 @@ def _build_branches(given: _WithIds) -> list[sa.Select]:
         of_session = events.c.session_id == sa.bindparam("session_id")
         conditions.append(_Condition(of_session, nobody if given.user else sa.true(), lately))
     counted = events.c.exclude.is_not(sa.true())
-    nothing = sa.cast(sa.null(), sa.Boolean).label("told")
-    past = sa.select(*_COLUMNS, nothing).where(events.c.occurred_at <= sa.bindparam("now"), counted)
+    no_consent = sa.cast(sa.null(), sa.Boolean).label("consent")
+    past = sa.select(*_COLUMNS, no_consent).where(
+        events.c.occurred_at <= sa.bindparam("now"), counted
+    )
     branches = []
     for condition in conditions:
         rows = past.where(condition.has_id, condition.to_read)
-        views = rows.where(lately, LOOKED).order_by(events.c.occurred_at.desc()).limit(_MAX_VIEWS)
+        views = (
+            rows.where(lately, VIEWED_OR_SEARCHED)
+            .order_by(events.c.occurred_at.desc())
+            .limit(_MAX_VIEWS)
+        )
         branches += [sa.select(views.subquery()), rows.where(condition.purchase_age, BOUGHT)]
     if given.user:
         no_event = (sa.cast(sa.null(), column.type).label(column.name) for column in _COLUMNS)
-        consent = sa.select(*no_event, user_consent.c.personalization_allowed)
-        branches.append(consent.where(user_consent.c.user_id == sa.bindparam("user_id")))
+        stated = sa.select(*no_event, user_consent.c.personalization_allowed)
+        branches.append(stated.where(user_consent.c.user_id == sa.bindparam("user_id")))
     return branches
 
 

@@ -22,7 +22,6 @@ from features.contracts.histories import UserHistory
 from features.database import reading
 from features.facts.known_events import digest_ids, mark_known, read_digests
 from features.online.consent import NOT_KNOWN, Consents
-from features.online.kept_states import KeptStates
 from features.online.later_events import (
     NOTHING_INCLUDED,
     IncludedEvents,
@@ -42,6 +41,7 @@ from features.online.snapshots import (
     pointer_stamp,
     users_file,
 )
+from features.online.state_cache import StateCache
 from features.online.stored_rows import StoredRows, open_rows
 from features.online.user_state import Categories, UserState
 
@@ -68,7 +68,7 @@ class _OpenVersion:
     categories: Categories
     included: UInt64Array
     users: UInt64Array
-    kept: KeptStates
+    kept: StateCache
 
 
 class VisitorHistory(NamedTuple):
@@ -159,11 +159,11 @@ class OnlineHistories:
         state, current = UserState.empty(), self._open_current()
         ids = VisitorIds(user_id, visitor_id, session_id)
         with reading(self._engine) as connection:
-            rows, told = read_later_events(connection, _describe_included(current), ids, now)
+            rows, consent = read_later_events(connection, _describe_included(current), ids, now)
             if user_id is None:
                 owners = {row.user_id for row in rows if row.user_id is not None}
                 refused = self._consents.find_refused(connection, owners)
-            elif not self._consents.allow(user_id, told):
+            elif not self._consents.allow(user_id, consent):
                 return VisitorHistory(UserHistory.unknown(as_of), allowed=False)
             else:
                 refused = set()
@@ -313,7 +313,7 @@ class OnlineHistories:
             categories=Categories.from_items(items.item_ids.tolist(), items.category),
             included=included,
             users=users,
-            kept=KeptStates(users_file(self._settings, version.name)),
+            kept=StateCache(users_file(self._settings, version.name)),
         )
 
 

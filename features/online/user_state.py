@@ -110,7 +110,7 @@ class Categories:
         return cls(codes, ("", *(AFFINITY + name for name in names)))
 
 
-class _Bought(NamedTuple):
+class _Purchases(NamedTuple):
     """The lines that were not refunded, and the items in them, aligned arrays by item.
 
     lines      as in `UserState`
@@ -140,7 +140,7 @@ class UserState:
     viewed          item -> epoch seconds of the latest view
     actions         the latest looks at items, of which the latest visit is made; in no order
     allowed         whether the user allows personalization, as imported
-    bought          what follows from the lines at any time, where it was prepared
+    purchases       what follows from the lines at any time, where it was prepared
     """
 
     items: tuple[str, ...]
@@ -149,7 +149,7 @@ class UserState:
     viewed: Mapping[str, int]
     allowed: bool = True
     actions: tuple[Action, ...] = ()
-    bought: _Bought | None = None
+    purchases: _Purchases | None = None
 
     @classmethod
     def empty(cls) -> Self:
@@ -239,14 +239,14 @@ class UserState:
                 name: np.append(array, np.array([getattr(row, name) for row in new], array.dtype))
                 for name, array in lines.items()
             }
-        return replace(self, items=tuple(items), zones=tuple(zones), lines=lines, bought=None)
+        return replace(self, items=tuple(items), zones=tuple(zones), lines=lines, purchases=None)
 
     def build_history(
         self, user_id: str | None, as_of: datetime, categories: Categories
     ) -> UserHistory:
         """Return the history of this state as of `as_of`."""
         viewed_ids, viewed_at = _select_recent_views(self.viewed, as_of)
-        bought = self.bought or self._collect_bought(categories)
+        purchases = self.purchases or self._collect_purchases(categories)
         history = replace(
             UserHistory.unknown(as_of),
             user_id=user_id,
@@ -254,30 +254,30 @@ class UserState:
             viewed_at=viewed_at,
             visit=self._find_visit(as_of),
         )
-        if not len(bought.item_ids):
+        if not len(purchases.item_ids):
             return history
-        lines, n = bought.lines, len(bought.item_ids)
+        lines, n = purchases.lines, len(purchases.item_ids)
         weight = decay(lines["at"], as_of)
-        decayed: Float64Array = np.bincount(bought.item, weight, n).astype(np.float64)
+        decayed: Float64Array = np.bincount(purchases.item, weight, n).astype(np.float64)
         return replace(
             history,
-            item_ids=bought.item_ids,
-            n_orders=bought.n_orders,
-            quantity=bought.quantity,
+            item_ids=purchases.item_ids,
+            n_orders=purchases.n_orders,
+            quantity=purchases.quantity,
             decayed_frequency=decayed.astype(np.float32),
-            first_at=bought.first_at,
-            last_at=bought.last_at,
+            first_at=purchases.first_at,
+            last_at=purchases.last_at,
             features={
                 **compute_user_values(lines, self.zones, as_of),
-                **_compute_affinity(bought.category, decayed, categories),
+                **_compute_affinity(purchases.category, decayed, categories),
             },
         )
 
     def prepare(self, categories: Categories) -> Self:
         """Return the same state with all that histories of any time have in common."""
-        return replace(self, bought=self._collect_bought(categories))
+        return replace(self, purchases=self._collect_purchases(categories))
 
-    def _collect_bought(self, categories: Categories) -> _Bought:
+    def _collect_purchases(self, categories: Categories) -> _Purchases:
         is_kept = self.lines["bought"] > self.lines["refunded"]
         lines = self.lines
         if not is_kept.all():
@@ -294,7 +294,7 @@ class UserState:
         np.maximum.at(last, item, lines["at"])
         units = np.bincount(item, lines["bought"] - lines["refunded"], n)
         names.flags.writeable = False
-        return _Bought(
+        return _Purchases(
             lines=lines,
             item=item,
             item_ids=names,

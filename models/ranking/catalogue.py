@@ -79,10 +79,10 @@ class Catalogue:
         related = np.flatnonzero(np.isin(self.families, families[families >= 0]))
         return np.setdiff1d(related, positions)
 
-    def find_best_sellers(self, is_wanted: BoolArray, count: int) -> Int64Array:
-        """Return those of the wanted items (n_items,) that sell best, the newest of those that sell
+    def find_best_sellers(self, selected: BoolArray, count: int) -> Int64Array:
+        """Return the selected items (n_items,) that sell best, the newest of those that sell
         alike."""
-        positions = np.flatnonzero(is_wanted)
+        positions = np.flatnonzero(selected)
         age = self.column("age_days", missing=np.inf)[positions]
         order = np.lexsort((age, -self.popularity[positions]))
         return positions[order][:count]

@@ -63,7 +63,7 @@ def _extend_visit(visit: Visit, context: tuple[str, ...], now_ms: int) -> Visit:
     )
 
 
-def find_searched(catalogue: Catalogue, text: str) -> BoolArray | None:
+def match_search(catalogue: Catalogue, text: str) -> BoolArray | None:
     """Return the items (n_items,) that match a search nearly as well as any does; None without
     one."""
     match = catalogue.text_match.score(text)

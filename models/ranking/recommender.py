@@ -22,7 +22,7 @@ from features.contracts.recommendations import (
 from models.ranking.candidates import CandidateSource
 from models.ranking.cart import CartSource
 from models.ranking.catalogue import Catalogue
-from models.ranking.current_visit import RepeatRates, add_views, find_focus, find_searched
+from models.ranking.current_visit import RepeatRates, add_views, find_focus, match_search
 from models.ranking.eligible_items import EligibleItems
 from models.ranking.model import Policy, RankingTask, RecommendationModel
 from models.ranking.placement import LEARNT, Fallback, Placement, ScorerName, add_rule_sets
@@ -178,10 +178,10 @@ class Recommender:
 
     def search(self, text: str, count: int) -> list[str]:
         """Return the items that match a text, at most `count`: those that sell best first."""
-        found = find_searched(self._catalogue, text)
-        if found is None:
+        is_match = match_search(self._catalogue, text)
+        if is_match is None:
             return []
-        positions = self._catalogue.find_best_sellers(found, count)
+        positions = self._catalogue.find_best_sellers(is_match, count)
         return [str(item_id) for item_id in self.items.item_ids[positions]]
 
     def recommend(
@@ -272,7 +272,7 @@ class Recommender:
         focus = searched = None
         if placement.scorer in LEARNT:
             if query.history.search_text is not None:
-                focus = searched = find_searched(self._catalogue, query.history.search_text)
+                focus = searched = match_search(self._catalogue, query.history.search_text)
             if focus is None and scorer is not self._visits:
                 focus = find_focus(self._catalogue, query.history)
         eligible = self._eligible.find(query, placement, visitor)

@@ -1,4 +1,4 @@
-"""How well items match a text: BM25 over words and over the character n-grams of words.
+"""Scores how well items match a text: BM25 over words and over the character n-grams of words.
 
 Words are compared without case and accents. N-grams let inflected, compound and misspelt words
 match in part; scripts that put no blanks between words are cut into characters and pairs of them.

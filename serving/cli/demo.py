@@ -210,8 +210,8 @@ def _print_comparison(training: TrainingReport) -> None:
     version = training.version
     measured = [comparison.describe() for comparison in training.evaluation.comparisons[:1]]
     state = "promoted" if training.verdict.promote else "not promoted"
-    said = "; ".join([*measured, f"version {version.version} {state}, {training.seconds:.0f} s"])
-    print_line(f"{version.name}: {said}")
+    line = "; ".join([*measured, f"version {version.version} {state}, {training.seconds:.0f} s"])
+    print_line(f"{version.name}: {line}")
 
 
 def _print_addresses(shop: Shop, addresses: _Addresses) -> None:

@@ -1,4 +1,4 @@
-"""What a price list ends earlier than it did before ends in the ledger on that day.
+"""Ends prices in the ledger on the day on which a price list ends them earlier than before.
 
 A file ends a price of an earlier list where it says an earlier end for it (`valid_to`). The ledger
 is append-only: a row that begins at the end restores the price beneath, until the price would have
@@ -53,13 +53,13 @@ def find_ending_rows(
         if served is None or root is None or row_key(root) in waiting:
             continue
         others = [price for price in history if roots.get(price.price_id) != root]
-        wanted = _find_wanted(item, own.get(row_key(root)), root, others, since)
-        if wanted is not None and _terms(wanted) != _terms(served):
+        target = _find_target(item, own.get(row_key(root)), root, others, since)
+        if target is not None and _terms(target) != _terms(served):
             # One row of the ledger reverts another: the next part goes on from the last one.
             reverted = served.price_id
             while reverted in reverting:
                 reverted = reverting[reverted]
-            row = _build_row(served, wanted, since, until, now)
+            row = _build_row(served, target, since, until, now)
             rows.append(replace(row, reverts_price_id=reverted))
             reverting[reverted] = rows[-1].content_id()
     return rows
@@ -97,7 +97,7 @@ def _find_roots(history: Iterable[Price]) -> dict[str, Price]:
     return roots
 
 
-def _find_wanted(
+def _find_target(
     item: ListedItem,
     own: NewPrice | None,
     root: Price,
@@ -131,19 +131,19 @@ def _is_left_out(item: ListedItem, promotion: NewPrice, at: datetime) -> bool:
 
 
 def _build_row(
-    served: Price, wanted: NewPrice, since: datetime, until: datetime, now: datetime
+    served: Price, target: NewPrice, since: datetime, until: datetime, now: datetime
 ) -> NewPrice:
     return NewPrice(
         item_id=served.item_id,
         zone=served.zone,
         valid_from=since,
         valid_to=None if until == _NEVER else until,
-        list_price_minor=wanted.list_price_minor,
-        offer_price_minor=wanted.offer_price_minor,
+        list_price_minor=target.list_price_minor,
+        offer_price_minor=target.offer_price_minor,
         currency=served.currency,
         source=PriceSource.IMPORTED,
         recorded_at=now,
-        promotion_id=wanted.promotion_id,
+        promotion_id=target.promotion_id,
     )
 
 

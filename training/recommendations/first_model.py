@@ -1,4 +1,4 @@
-"""A model in a minute, for a shop that wants to serve while the rankers are trained."""
+"""The model without rankers, which serves while the rankers are trained."""
 
 from __future__ import annotations
 

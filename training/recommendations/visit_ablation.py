@@ -1,4 +1,4 @@
-"""What each source of visits is worth: slates without it on the same later visits, and its time.
+"""The gain from each source of visits, by slates without it on the same later visits, and its time.
 
 A source left out gives neither candidates nor columns; the ranker is fitted anew without them.
 """
@@ -58,7 +58,7 @@ def measure_sources(
         gain = Cell(float(ours.mean() - values.mean()))
         rows[f"without {name}"] = (cell, gain, Cell(times[name]))
     table = MetricTable(
-        title="next item of a visit: what each source is worth",
+        title="next item of a visit: gain by source",
         columns=(MRR.split()[0], "gain by the source", "its microseconds"),
         rows=rows,
         n_users=(len(visits), len(visits), min(len(visits), _N_TIMED)),
@@ -99,11 +99,13 @@ def _time_sources(sources: VisitSources, window: VisitWindow) -> dict[str, float
     viewed = []
     for visit, action in window.positions[:_N_TIMED]:
         item_ids = dict.fromkeys(window.visits.take_first(visit, action).item_ids)
-        viewed.append(np.array([index[each] for each in item_ids if each in index], np.int64))
+        viewed.append(
+            np.array([index[item_id] for item_id in item_ids if item_id in index], np.int64)
+        )
     times = {}
     for name, source in sources.sources.items():
         started = time.perf_counter()
-        for each in viewed:
-            source.score(each)
+        for items in viewed:
+            source.score(items)
         times[name] = 1e6 * (time.perf_counter() - started) / max(len(viewed), 1)
     return times

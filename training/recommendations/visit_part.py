@@ -143,8 +143,8 @@ def evaluate_sessions(
     evaluation = _add_metrics(base, evaluated.evaluation)
     if evaluated.evaluation.policy != "ranker":
         return evaluation
-    worth = measure_sources(context, evaluated.model, evaluated.fitted, evaluated.window)
-    return replace(evaluation, tables=(*evaluation.tables, *worth))
+    source_tables = measure_sources(context, evaluated.model, evaluated.fitted, evaluated.window)
+    return replace(evaluation, tables=(*evaluation.tables, *source_tables))
 
 
 def _add_metrics(evaluation: Evaluation, visits: VisitEvaluation) -> Evaluation:

@@ -48,10 +48,10 @@ class RankedScorer:
         config = self._configs[query.placement]
         candidates = self._source.find_candidates(visitor, self._task, config)
         if request.focus is not None:
-            is_wanted = request.focus.copy()
+            selected = request.focus.copy()
             if self._task == "new":
-                is_wanted[visitor.bought] = False
-            focused = self._catalogue.find_best_sellers(is_wanted, N_FOCUS_CANDIDATES)
+                selected[visitor.bought] = False
+            focused = self._catalogue.find_best_sellers(selected, N_FOCUS_CANDIDATES)
             candidates = np.union1d(candidates, focused)
         n_in_full = max(_MIN_IN_FULL, 3 * query.count)
         return self._ranking.score(request, candidates, self._task, n_in_full=n_in_full)

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from configs.settings import Settings
 from features.facts.facts import Facts
 from features.online.feast_definitions import open_store
-from features.online.kept_states import KeptStates
 from features.online.materialize import materialize
 from features.online.snapshots import current_version, locate_store
+from features.online.state_cache import StateCache
 from features.online.stored_rows import encode_user, open_rows
 from features.online.user_state import UserState
 from tests.shops.event_tables import make_event
@@ -103,7 +103,7 @@ def test_states_are_kept_until_a_user_is_erased_and_the_oldest_goes_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users = tmp_path / "users.npy"
-    kept, state = KeptStates(users), make_state(4)
+    kept, state = StateCache(users), make_state(4)
     kept.keep("u", state, kept.read_stamp())
     assert kept.find("u", kept.read_stamp()) is None  # nobody could say that somebody was erased
     users.touch()
@@ -117,7 +117,7 @@ def test_states_are_kept_until_a_user_is_erased_and_the_oldest_goes_first(
     kept.keep("u", state, stamp)  # read before the erasure
     assert kept.find("u", kept.read_stamp()) is None
 
-    monkeypatch.setattr("features.online.kept_states._MAX_LINES", 10)
+    monkeypatch.setattr("features.online.state_cache._MAX_LINES", 10)
     stamp = kept.read_stamp()
     for user in ("a", "b", "a", "c"):
         if kept.find(user, stamp) is None:

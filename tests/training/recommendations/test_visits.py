@@ -186,7 +186,7 @@ def test_each_source_of_visits_is_left_out_in_turn_and_timed(facts: Facts) -> No
         facts, Settings(home=Path("unused")), CONFIG, until=None, split=SESSIONS,
         progress=lambda _: None,
     )  # fmt: skip
-    (table,) = [each for each in evaluation.tables if "worth" in each.title]
+    (table,) = [each for each in evaluation.tables if "gain by source" in each.title]
     ours, *without = table.rows
     assert without == [f"without {name}" for name in CONFIG.visits.sources.candidates]
     assert table.rows[ours][0].value == pytest.approx(evaluation.comparisons[0].ours, abs=0.05)

@@ -15,7 +15,7 @@ _MAX_STATES = 20_000
 _Stamp = tuple[int, int]
 
 
-class KeptStates:
+class StateCache:
     """States of one version, by user. Safe to share between threads.
 
     A row never changes within a version but by erasure, which writes the file of the version's
