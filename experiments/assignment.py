@@ -1,33 +1,18 @@
 """Assignment of units to variants by a salted hash: equal in every process, nothing is stored.
 
-The hash is version 2 of GrowthBook's (docs.growthbook.io/lib/build-your-own): FNV-1a taken twice,
-which removes the correlation that one pass leaves between similar seeds. Whether a unit takes part
-and which variant it gets are drawn under different seeds: with one seed for both, a ramp to 10 %
-would hold only the lowest hashes, all in one variant.
+Whether a unit takes part and which variant it gets are drawn under different seeds: with one seed
+for both, a ramp to 10 % would hold only the lowest hashes, all in one variant.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import accumulate
 
 from experiments.definition import CHAINS, Experiment, UnitKind, Variant
+from experiments.growthbook import hash_unit, is_in_namespace
 
-_OFFSET_BASIS = 0x811C9DC5
-_PRIME = 0x01000193
-_BUCKETS = 10_000
 _ROLLOUT = "/rollout"
-
-
-def hash_fnv1a32(text: str) -> int:
-    """Return the 32-bit FNV-1a hash of the UTF-8 bytes (Fowler, Noll and Vo).
-
-    >>> [hex(hash_fnv1a32(text)) for text in ("", "a", "foobar")]
-    ['0x811c9dc5', '0xe40c292c', '0xbf9cf968']
-    """
-    value = _OFFSET_BASIS
-    for byte in text.encode():
-        value = ((value ^ byte) * _PRIME) & 0xFFFFFFFF
-    return value
 
 
 def hash_to_share(seed: str, unit_id: str) -> float:
@@ -36,19 +21,25 @@ def hash_to_share(seed: str, unit_id: str) -> float:
     >>> hash_to_share("seed", "a"), hash_to_share("seed", "b"), hash_to_share("foo", "ab")
     (0.0505, 0.2696, 0.2575)
     """
-    return hash_fnv1a32(str(hash_fnv1a32(seed + unit_id))) % _BUCKETS / _BUCKETS
+    share = hash_unit(seed, unit_id, 2)
+    assert share is not None  # noqa: S101 (version 2 exists)
+    return share
 
 
-def participates(experiment: Experiment, unit_id: str) -> bool:
-    """Whether the rollout includes the unit; a larger coverage keeps included units in."""
-    return hash_to_share(experiment.salt + _ROLLOUT, unit_id) < experiment.coverage
+def participates(experiment: Experiment, unit_id: str, now: datetime | None = None) -> bool:
+    """Whether layer and rollout include the unit; a larger coverage keeps included units in."""
+    layer = experiment.layer
+    if layer is not None and not is_in_namespace(unit_id, layer.name, layer.start, layer.end):
+        return False
+    coverage = experiment.coverage_at(now)
+    return coverage >= 1 or hash_to_share(experiment.salt + _ROLLOUT, unit_id) < coverage
 
 
-def assign(experiment: Experiment, unit_id: str) -> Variant | None:
-    """Return the unit's variant; None when the experiment is stopped or the unit is not included.
+def assign(experiment: Experiment, unit_id: str, now: datetime | None = None) -> Variant | None:
+    """Return the unit's variant; None when the experiment does not run or the unit is not included.
 
     Variants have half-open ranges [sum of weights before, that plus their own weight), in the order
-    they are written.
+    they are written. `now` decides how far a ramp has come.
 
     >>> halves = (Variant("champion", 0.5), Variant("buy_again", 0.5, "buy_again"))
     >>> trial = Experiment(
@@ -64,7 +55,7 @@ def assign(experiment: Experiment, unit_id: str) -> Variant | None:
     >>> hash_to_share("seed", "c"), assign(trial, "c").name
     (0.613, 'buy_again')
     """
-    if not experiment.running or not participates(experiment, unit_id):
+    if not experiment.running or not participates(experiment, unit_id, now):
         return None
     return find_variant(experiment, hash_to_share(experiment.salt, unit_id))
 

@@ -139,6 +139,15 @@ class Registry:
         except MlflowException as error:
             raise unknown from error
 
+    def find_named(self, name: str, version: str) -> Version:
+        """Return one version by its number or as `challenger`. Raises NotFound."""
+        if version != CHALLENGER:
+            return self.find_version(name, version)
+        challenger = self.find_challenger(name)
+        if challenger is None:
+            raise NotFound(f"{name} has no challenger", hint=f"Try: shopwright train {name}")
+        return challenger
+
     def list_versions(self, name: str) -> list[Version]:
         """Return all versions, the newest first."""
         _check_name(name)

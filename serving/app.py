@@ -62,6 +62,7 @@ DRAIN_SECONDS = 1.0
 ROUTERS = (
     recommendations.router,
     merchandising.router,
+    merchandising.placements_router,
     events.router,
     catalogue.router,
     browser.router,

@@ -23,6 +23,7 @@ from serving.conditions import Conditions
 from serving.effects.service import EffectService
 from serving.effects.watch import EffectWatch
 from serving.events.service import EventService
+from serving.experiments.final_decisions import DecisionService
 from serving.experiments.service import ExperimentService
 from serving.forecasts.service import ForecastService
 from serving.http.health import Readiness
@@ -31,10 +32,13 @@ from serving.http.metrics import Metrics
 from serving.http.session_cookie import SessionCookie
 from serving.inventory.service import InventoryService
 from serving.keys.service import KeyService
+from serving.merchandising.placements import PlacementService
 from serving.merchandising.service import MerchandisingService
 from serving.merchandising.slate_trial import SlateTrialService
+from serving.models.model_files import RECOMMENDATIONS
 from serving.models.served_models import ServedModels
 from serving.models.service import ModelService
+from serving.models.variant_recommenders import VariantRecommenders
 from serving.people.openid import OpenIdService
 from serving.people.service import PeopleService
 from serving.people.sessions import SessionService
@@ -89,10 +93,13 @@ class Server:
     system_clock: Clock
     registry: Registry
     served_models: ServedModels
+    variants: VariantRecommenders
     models: ModelService
     experiments: ExperimentService
+    decisions: DecisionService
     recommendations: RecommendationService
     merchandising: MerchandisingService
+    placements: PlacementService
     slate_trials: SlateTrialService
     events: EventService
     prices: PriceService
@@ -152,8 +159,10 @@ class Server:
             self.served_models,
             self.models,
             self.experiments,
+            self.decisions,
             self.recommendations,
             self.merchandising,
+            self.placements,
             self.slate_trials,
             self.events,
             self.catalogue_writer,
@@ -198,6 +207,7 @@ class Server:
             "lost rows": self.histories.restore_rows,
             TABLES: self.tables.refresh,
             "models": self.served_models.refresh,
+            "variants": self._refresh_variants,
             "prices": self.offer.refresh,
             "promotions": self.promotions.settle,
             "the price desk": self.desk_ticker.tick,
@@ -211,6 +221,11 @@ class Server:
                 self.conditions.report(name, str(error))
             else:
                 self.conditions.clear(name)
+
+    def _refresh_variants(self) -> None:
+        """Load what running variants need, once there is a champion beside which they answer."""
+        if self.served_models.versions.get(RECOMMENDATIONS) is not None:
+            self.variants.refresh(self.experiments.current.values())
 
     def ping_database(self) -> None:
         """Ask the database for nothing. Raises what it raises where it does not answer."""

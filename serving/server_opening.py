@@ -26,18 +26,21 @@ from features.online.online_store import OnlineHistories
 from features.online.visitor_activity import VisitorActivity
 from features.prices.currencies import check_currencies
 from features.prices.ledger import Ledger
-from models.registry import NAMES, Registry
+from models.registry import Registry
 from serving.audit.service import AuditService
 from serving.browser.service import AddressLimits, BrowserService
 from serving.browser.tokens import BrowserTokens
 from serving.catalogue.service import CatalogueService
 from serving.catalogue.writes import CatalogueWriter
 from serving.conditions import Conditions
+from serving.database.desk_tables import merchandising_rule_versions, placement_versions
 from serving.database.migrate import upgrade
+from serving.database.rule_versions import SavedVersions
 from serving.effects.service import EffectService
 from serving.effects.watch import EffectWatch
 from serving.events.service import EventService
-from serving.experiments.service import ExperimentService
+from serving.experiments.final_decisions import DecisionService
+from serving.experiments.service import ExperimentService, ModelVersions
 from serving.forecasts.service import ForecastService
 from serving.http.health import Readiness
 from serving.http.idempotency import IdempotencyService
@@ -45,11 +48,12 @@ from serving.http.metrics import Metrics
 from serving.http.session_cookie import SessionCookie
 from serving.inventory.service import InventoryService
 from serving.keys.service import KeyService
-from serving.merchandising.present_sets import SavedSets
+from serving.merchandising.placements import PlacementService
 from serving.merchandising.service import MerchandisingService
 from serving.merchandising.slate_trial import SlateTrialService
 from serving.models.served_models import ServedModels
 from serving.models.service import ModelService
+from serving.models.variant_recommenders import VariantRecommenders
 from serving.people.openid import OpenIdService
 from serving.people.passwords import Passwords
 from serving.people.service import PeopleService
@@ -69,6 +73,7 @@ from serving.pricing_rules.service import PricingRulesService
 from serving.promotions.effect import PromotionEffectService
 from serving.promotions.service import PromotionService
 from serving.recommendations.allowed_items import AllowedItems
+from serving.recommendations.assigned_units import UnitAssigner
 from serving.recommendations.exposure_writer import ExposureWriter
 from serving.recommendations.item_fields import ItemFields
 from serving.recommendations.met_variants import MetVariants
@@ -115,12 +120,25 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     registry = Registry(settings.mlflow_url, settings.home, _REGISTRY_SECONDS)
     conditions = Conditions(system_clock)
     live = LiveCatalogue(settings)
-    served_models = ServedModels(settings, registry, conditions, SavedSets(quick_engine), live)
+    served_models = ServedModels(
+        settings,
+        registry,
+        conditions,
+        SavedVersions(quick_engine, merchandising_rule_versions),
+        live,
+        SavedVersions(quick_engine, placement_versions),
+    )
     allowed_items = AllowedItems(settings, quick_engine, live)
     tables = StoredTables(settings, lambda: allowed_items.warm(clock.now()))
     offer = ShopOffer(served_models, tables, quick_engine, settings.serves)
+    variants = VariantRecommenders(settings, registry, served_models, conditions)
     experiments = ExperimentService(
-        settings, engine, clock, system_clock, lambda: registry.find_champion(NAMES[0])
+        settings,
+        engine,
+        clock,
+        system_clock,
+        ModelVersions.of(registry),
+        lambda: served_models.placements,
     )
     histories = OnlineHistories(settings, quick_engine)
     exposures = ExposureWriter(engine, conditions)
@@ -147,7 +165,9 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         histories=histories,
         allowed_items=allowed_items,
         zones=KnownZones(settings, quick_engine),
-        experiments=lambda: experiments.current,
+        assigner=UnitAssigner(lambda: experiments.current, met_variants),
+        find_variant=variants.find,
+        read_override=experiments.read_override,
         met_variants=met_variants,
         activity=VisitorActivity(quick_engine),
         item_fields=ItemFields(
@@ -188,6 +208,10 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     effects = EffectService(settings, engine, clock, system_clock, price_desk.catch_up)
     passwords = Passwords()
     ticker = DeskTicker(price_desk)
+    models = ModelService(registry, system_clock, engine)
+    placements = PlacementService(
+        settings, engine, system_clock, check_placement=served_models.check_placement
+    )
     server = Server(
         settings=settings,
         engine=engine,
@@ -198,8 +222,11 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         system_clock=system_clock,
         registry=registry,
         served_models=served_models,
-        models=ModelService(registry, system_clock, engine),
+        variants=variants,
+        models=models,
         experiments=experiments,
+        decisions=DecisionService(experiments, models, placements),
+        placements=placements,
         recommendations=recommendations,
         merchandising=MerchandisingService(
             settings, engine, system_clock, check_set=served_models.check_set

@@ -27,7 +27,7 @@ from experiments.analysis.statistics import (
     compare_with_margin,
     compute_sample_ratio_p_value,
 )
-from experiments.definition import CHAINS, Experiment, Metric, NonInferiority
+from experiments.definition import CHAINS, Experiment, NonInferiority
 from features.contracts.tables import EventType
 from features.pipelines.expressions import zone_of
 
@@ -37,7 +37,7 @@ SAMPLE_RATIO_LEVEL = 0.001
 SIGNIFICANCE = 0.05
 """The probability of a false verdict, over all variants together (Bonferroni)."""
 
-METRICS: tuple[Metric, ...] = ("purchase_conversion", "revenue_per_unit")
+METRICS: tuple[str, ...] = ("purchase_conversion", "revenue_per_unit")
 
 _SEVERAL_VARIANTS = ""
 _WHOLE = "decimal(18, 0)"
@@ -263,7 +263,7 @@ class _VariantSums:
     """The number of a variant's units, and their moments by metric."""
 
     n: int
-    moments: Mapping[Metric, Moments]
+    moments: Mapping[str, Moments]
 
 
 def _read_sums(rows: pa.Table) -> dict[str, _VariantSums]:

@@ -21,9 +21,9 @@ KIND = "recommendations"
 
 # "ranker" learns from candidates of all sources; "buy_again" is decayed frequency with popularity
 # behind it; "association" is the rules between items alone; "sequence" learns from the order of
-# purchases; the others are sources of a visit.
+# purchases; "popular" is one list for everybody; the others are sources of a visit.
 Policy = Literal[
-    "ranker", "buy_again", "association", "sequence", "session_knn", "sequential_rules"
+    "ranker", "buy_again", "association", "sequence", "session_knn", "sequential_rules", "popular"
 ]
 RankingTask = Literal["all", "new", "cart", "visit", "sequence"]
 # The tasks that every model has, of which one without rankers ranks by rule; "cart" takes orders of

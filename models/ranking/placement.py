@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from features.contracts.errors import BadInput, UnknownName
-from models.ranking.model import CandidateConfig
+from models.ranking.model import CandidateConfig, Policy
 from models.ranking.slate.assemble import Exploration
 from models.ranking.slate.long_tail import LongTail
 from models.ranking.slate.merchandising_rules import RuleSet
@@ -35,6 +35,7 @@ class Placement:
                        the model's own numbers, so that a placement can take fewer of a source, or
                        none (0), and not more
     rules              the sets of rules that apply, by the names of their files in configs/rules
+    policy             ranks in place of the one that the model's evaluation chose; None: that one
     fallback           what is shown where nothing is known, and at the end of a short slate;
                        "none": the slate stays short
     diversity          where the request has none
@@ -47,6 +48,7 @@ class Placement:
     description: str = ""
     candidates: Mapping[str, int] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
+    policy: Policy | None = None
     fallback: Fallback = "popular"
     diversity: float = 0.0
     exploration: Exploration = field(default_factory=Exploration)

@@ -132,7 +132,8 @@ class Recommender:
         self._eligible = EligibleItems(catalogue)
         self._repeat_rates = RepeatRates(catalogue)
         self._fixed_lists = make_fixed_lists(catalogue)
-        ranking = CandidateRanking(model, catalogue, self._reasons)
+        self._popular = FixedListScorer(self._fixed_lists["popular"])
+        ranking = self._ranking = CandidateRanking(model, catalogue, self._reasons)
         self._given_list = GivenListScorer(catalogue, ranking, self._visits)
         self._scorers: dict[ScorerName, Scorer] = {
             "all": self._make_ranked_scorer("all", ranking),
@@ -153,6 +154,23 @@ class Recommender:
         other.placements = add_rule_sets(self._own_placements, rules)
         other._builder = SlateBuilder(self._catalogue, rules)
         return other
+
+    def with_placements(
+        self, placements: Mapping[str, Placement], rules: Mapping[str, RuleSet]
+    ) -> Recommender:
+        """Return a recommender that differs in placements and rules and shares all else.
+
+        Raises as `with_rules`.
+        """
+        other = copy.copy(self)
+        other._own_placements = placements
+        other.placements = add_rule_sets(placements, rules)
+        other._scorers = {
+            **self._scorers,
+            "all": other._make_ranked_scorer("all", self._ranking),
+            "new": other._make_ranked_scorer("new", self._ranking),
+        }
+        return other.with_rules(rules)
 
     def warm_up(self) -> None:
         """Answer a made-up visitor at every placement, so that compiled code is loaded now."""
@@ -268,16 +286,18 @@ class Recommender:
 
     def _answer(self, visit: _Visit, policy: Policy | None, n_more: int | None = None) -> _Answer:
         query, placement, visitor = visit
+        policy = policy or placement.policy
+        is_personal = policy != "popular"
         scorer = self._choose_scorer(visit, policy)
         focus = searched = None
-        if placement.scorer in LEARNT:
+        if placement.scorer in LEARNT and is_personal:
             if query.history.search_text is not None:
                 focus = searched = match_search(self._catalogue, query.history.search_text)
             if focus is None and scorer is not self._visits:
                 focus = find_focus(self._catalogue, query.history)
         eligible = self._eligible.find(query, placement, visitor)
         repeat_rates: Mapping[int, float] = {}
-        if placement.scorer in ("all", "buy_again"):
+        if placement.scorer in ("all", "buy_again") and is_personal:
             eligible[self._repeat_rates.find_bought_once(visitor.bought)] = False
             repeat_rates = self._repeat_rates.find_just_bought(visitor)
         if query.damping:
@@ -290,7 +310,7 @@ class Recommender:
         arrivals = self._fixed_lists["new"].positions
         context = SlateContext(eligible, fillers, arrivals, focus, searched is None, repeat_rates)
         long_tail, user_id = placement.long_tail, query.history.user_id
-        if n_more is None and long_tail.places and user_id is not None:
+        if n_more is None and long_tail.places and user_id is not None and is_personal:
             draft = self._builder.build(query, placement, scored, context, n_more=long_tail.pool)
             return _Answer(self._fill_last_places(draft, query.count, long_tail, user_id), fallback)
         draft = self._builder.build(query, placement, scored, context, n_more=n_more or 0)
@@ -326,6 +346,8 @@ class Recommender:
 
         Of whom only the present visit is known, that of visits is the personal one.
         """
+        if policy == "popular":
+            return self._popular
         query, placement, visitor = visit
         name: ScorerName = placement.scorer
         if name in ("similar", "bought_together") and not query.context_item_ids:

@@ -1,13 +1,14 @@
-"""`shopwright experiments list|start|stop|report`: experiments and their results."""
+"""`shopwright experiments`: define, start, stop, report and decide experiments."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from experiments.definition import Status
-from models.registry import NAMES
+from features.contracts.errors import BadInput
 from serving.cli.output import JsonOption, print_json, print_line, print_table
 from serving.cli.shop import Shop
 from serving.database.audit_log import OPERATOR, SYSTEM
@@ -49,6 +50,28 @@ def list_experiments(json: JsonOption = False) -> None:
 
 
 @app.command()
+def create(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML, as in configs/experiments")],
+    comment: Annotated[str, typer.Option(help="Why, for the audit log")] = "",
+) -> None:
+    """Define an experiment, or change one, by a file; a new one is a draft until it is started."""
+    from configs.loading import parse_yaml
+    from features.database import transaction
+    from serving.versioned_rules import NewVersion
+
+    shop = Shop()
+    service = _open_service(shop)
+    values = parse_yaml(_read_text(file), where=str(file))
+    key = str(values.get("key") or file.stem)
+    with transaction(shop.engine) as connection:
+        new = NewVersion(key, values, comment, service.numbers.get(key, 0))
+        experiment, version = service.save(connection, new, actor=OPERATOR)
+    print_line(f"{key} is {experiment.status}, version {version.number} of its definition")
+    if experiment.status == "draft":
+        print_line(f"Start it: shopwright experiments start {key}")
+
+
+@app.command()
 def start(
     key: KeyArgument,
     accept_worse: Annotated[
@@ -72,6 +95,61 @@ def stop(key: KeyArgument) -> None:
 
 
 @app.command()
+def decide(
+    key: KeyArgument,
+    variant: Annotated[str, typer.Argument(help="The variant that stays")],
+    ship: Annotated[
+        bool,
+        typer.Option("--ship", help="Promote its model, or save its placement as the shop's own"),
+    ] = False,
+    comment: Annotated[str, typer.Option(help="Why, for the record")] = "",
+) -> None:
+    """Record what was decided about a stopped experiment, and ship the variant."""
+    from features.database import reading, transaction
+    from models.ranking.placement import check_rules
+    from serving.access import SCOPES, Caller
+    from serving.experiments.final_decisions import DecisionService
+    from serving.merchandising.placements import PlacementService
+    from serving.merchandising.present_sets import PresentSets
+    from serving.models.service import ModelService
+
+    shop = Shop()
+    service = _open_service(shop)
+    with reading(shop.engine) as connection:
+        sets = dict.fromkeys(PresentSets.read(shop.settings, connection).list_names())
+    decisions = DecisionService(
+        service,
+        ModelService(shop.registry, shop.system_clock, shop.engine),
+        PlacementService(
+            shop.settings,
+            shop.engine,
+            shop.system_clock,
+            check_placement=lambda name, placement: check_rules({name: placement}, sets),
+        ),
+    )
+    caller = Caller(OPERATOR, OPERATOR, frozenset(SCOPES))
+    plan = decisions.prepare(key, variant, caller, ship=ship)
+    promotion = decisions.ship_model(plan)
+    with transaction(shop.engine) as connection:
+        _, state = decisions.record(connection, plan, promotion, comment, caller)
+    decision = state.decision or {}
+    print_line(f"{key} is decided: {variant}. {decision.get('verdict')}")
+    if decision.get("shipped"):
+        print_line(f"Serving from now on: {decision['shipped']}")
+
+
+@app.command()
+def override(
+    key: KeyArgument,
+    variant: Annotated[str, typer.Argument(help="The variant to look at")],
+    days: Annotated[float, typer.Option(min=0.01, max=90)] = 7.0,
+) -> None:
+    """Print a token: requests of slates with it as `override` get the variant, and count
+    nowhere."""
+    print_line(_open_service(Shop()).make_override(key, variant, days, actor=OPERATOR))
+
+
+@app.command()
 def report(key: KeyArgument, json: JsonOption = False) -> None:
     """Print the results of an experiment and its verdict."""
     from serving.experiments.documents import describe_report
@@ -84,15 +162,24 @@ def report(key: KeyArgument, json: JsonOption = False) -> None:
         _print_report(document)
 
 
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read it: {error}", where=str(file)) from error
+
+
 def _open_service(shop: Shop) -> ExperimentService:
-    from serving.experiments.service import ExperimentService
+    from serving.experiments.service import ExperimentService, ModelVersions
+    from serving.merchandising.present_placements import read_placements
 
     service = ExperimentService(
         shop.settings,
         shop.engine,
         shop.clock,
         shop.system_clock,
-        lambda: shop.registry.find_champion(NAMES[0]),
+        ModelVersions.of(shop.registry),
+        lambda: read_placements(shop.settings, shop.engine),
     )
     service.refresh()
     return service

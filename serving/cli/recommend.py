@@ -42,13 +42,19 @@ def recommend(
 
     from features.facts.off_sale import find_off_sale
     from features.online.histories import compute_offline_histories
-    from serving.merchandising.present_sets import SavedSets
+    from serving.database.desk_tables import merchandising_rule_versions, placement_versions
+    from serving.database.rule_versions import SavedVersions
     from serving.models.served_models import ServedModels
     from serving.recommendations.batch import BatchRequest, write_slates
 
     shop = Shop()
     chosen = None if users == "all" else _read_users(Path(users))
-    served_models = ServedModels(shop.settings, shop.registry, saved_rules=SavedSets(shop.engine))
+    served_models = ServedModels(
+        shop.settings,
+        shop.registry,
+        saved_rules=SavedVersions(shop.engine, merchandising_rule_versions),
+        saved_placements=SavedVersions(shop.engine, placement_versions),
+    )
     placements = served_models.placements
     if placement not in placements:
         raise UnknownName(placement, placements, kind="placement", where="--placement")

@@ -315,3 +315,5 @@ def _make_version_table(name: str) -> sa.Table:
 
 pricing_rule_versions = _make_version_table("pricing_rule_versions")
 merchandising_rule_versions = _make_version_table("merchandising_rule_versions")
+experiment_versions = _make_version_table("experiment_versions")
+placement_versions = _make_version_table("placement_versions")

@@ -8,6 +8,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from features.database import reading
+
 
 @dataclass(frozen=True)
 class RuleVersion:
@@ -63,3 +65,22 @@ class RuleVersions:
 
 def _read_version(row: sa.Row) -> RuleVersion:
     return RuleVersion(**row._mapping)
+
+
+@dataclass(frozen=True)
+class SavedVersions:
+    """Reads the versions in one table for what serves slates."""
+
+    engine: sa.Engine
+    table: sa.Table
+
+    def read_numbers(self) -> dict[str, int]:
+        """Return the number of the newest version of every name that has one."""
+        with reading(self.engine) as connection:
+            return RuleVersions(connection, self.table).read_numbers()
+
+    def read_versions(self, name: str) -> list[RuleVersion]:
+        """Return every version of a name, newest first."""
+        with reading(self.engine) as connection:
+            versions = RuleVersions(connection, self.table).list_versions(name)
+        return versions[::-1]

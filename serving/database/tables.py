@@ -55,8 +55,13 @@ experiment_states = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
+    sa.Column("started_at", Instant),  # business time
     sa.Column("stopped_at", Instant),  # business time; null while it runs
-    sa.CheckConstraint("status IN ('running', 'stopped')", name="known_status"),
+    sa.Column("stop_reason", sa.Text),
+    sa.Column("decision", sa.JSON(none_as_null=True)),
+    sa.Column("weights", sa.JSON(none_as_null=True)),  # those of today, where results move them
+    sa.Column("override_secret", sa.Text),
+    sa.CheckConstraint("status IN ('draft', 'running', 'stopped', 'decided')", name="known_status"),
 )
 
 # People who sign in: the pricing team, not the shoppers.

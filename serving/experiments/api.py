@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from experiments.definition import Experiment, Status
 from serving.experiments.documents import ResultsResponse, describe_report
+from serving.experiments.final_decisions import DecisionService, Shipped
+from serving.experiments.repository import ExperimentState
+from serving.experiments.requests import (
+    ChangeRequest,
+    DecisionRequest,
+    NewExperimentRequest,
+    OverrideRequest,
+)
 from serving.experiments.service import ExperimentService
 from serving.field_types import Id, Name
 from serving.http.auth import Caller, require
 from serving.http.dependencies import inject
 from serving.http.idempotency import Write
 from serving.http.parameters import allow_only
+from serving.versioned_rules import FILE, NewVersion
 
 router = APIRouter(prefix="/v1", tags=["experiments"])
 Experiments = Annotated[ExperimentService, Depends(inject(ExperimentService))]
+Decisions = Annotated[DecisionService, Depends(inject(DecisionService))]
 Manager = Annotated[Caller, Depends(require("experiments.manage"))]
 Key = Annotated[Name, Path(description="The experiment's key")]
 
 
 class VariantDefinitionResponse(BaseModel):
-    """One arm and its share of the units that take part."""
+    """One arm, its share of the units that take part, and what it changes."""
 
     name: str
     weight: float
     policy: str
+    model: str
+    placement: dict[str, Any]
 
 
 class HypothesisResponse(BaseModel):
@@ -39,21 +51,83 @@ class HypothesisResponse(BaseModel):
     margin: float
 
 
+class LayerResponse(BaseModel):
+    """The part of a layer's units."""
+
+    name: str
+    start: float
+    end: float
+
+
+class TargetingResponse(BaseModel):
+    """Who takes part."""
+
+    zones: list[str]
+    visitors: str
+    attributes: dict[str, list[str]]
+
+
+class RampStepResponse(BaseModel):
+    """From `at` on this share of all units takes part."""
+
+    at: datetime
+    coverage: float
+
+
+class GuardrailResponse(BaseModel):
+    """A metric that may not lose more than `margin`."""
+
+    metric: str
+    margin: float
+
+
+class DecisionResponse(BaseModel):
+    """What was decided, by whom, and what was shipped."""
+
+    variant: str
+    verdict: str
+    metric: str
+    effect: float | None
+    low: float | None
+    high: float | None
+    shipped: str | None
+    comment: str
+    decided_by: str
+    decided_at: datetime
+
+
 class ExperimentResponse(BaseModel):
     """An experiment as it is now."""
 
     key: str
     status: str
+    version: int = Field(description="Of the definition; 0: as its file says")
     hypothesis: str
     placements: list[str]
     unit: str
     variants: list[VariantDefinitionResponse]
     control: str
+    salt: str
     coverage: float
+    ramp: list[RampStepResponse]
+    layer: LayerResponse | None
+    targeting: TargetingResponse
+    holdout: bool
+    allocation: str
     primary_metric: str
+    secondary_metrics: list[str]
+    guardrails: list[GuardrailResponse]
+    segments: list[str]
+    minimum_effect: float | None
+    planned_units: int | None
+    analysis: str
+    looks: int
     attribution_days: float
+    started_at: datetime | None
     stopped_at: datetime | None
+    stop_reason: str | None
     non_inferiority: HypothesisResponse | None
+    decision: DecisionResponse | None
 
 
 class ExperimentsResponse(BaseModel):
@@ -78,13 +152,46 @@ class AssignmentsResponse(BaseModel):
     next_cursor: None = None
 
 
+class OverrideResponse(BaseModel):
+    """Send it as `override` with requests of slates; these answers count nowhere."""
+
+    override: str
+
+
 @router.get("/experiments")
 def get_experiments(experiments: Experiments, _caller: Manager) -> ExperimentsResponse:
     """Every experiment."""
     current = experiments.current
     return ExperimentsResponse(
-        items=[_describe_experiment(current[key]) for key in sorted(current)]
+        items=[describe_experiment(experiments, current[key]) for key in sorted(current)]
     )
+
+
+@router.post("/experiments", response_model=ExperimentResponse)
+def post_experiment(
+    experiments: Experiments, caller: Manager, body: NewExperimentRequest, write: Write
+) -> Response:
+    """Defines an experiment, a draft until it is started."""
+    new = NewVersion(body.key, body.merge({}), body.comment, FILE)
+    return _save(experiments, caller, new, write)
+
+
+@router.get("/experiments/{key}")
+def get_experiment(experiments: Experiments, _caller: Manager, key: Key) -> ExperimentResponse:
+    """One experiment."""
+    return describe_experiment(experiments, experiments.get(key))
+
+
+@router.patch("/experiments/{key}", response_model=ExperimentResponse)
+def patch_experiment(
+    experiments: Experiments, caller: Manager, key: Key, body: ChangeRequest, write: Write
+) -> Response:
+    """Changes a definition.
+
+    409 where somebody changed it meanwhile, or for what may not change any more."""
+    values, _ = experiments.read_values(key)
+    new = NewVersion(key, body.merge(values), body.comment, body.based_on)
+    return _save(experiments, caller, new, write)
 
 
 @router.get("/experiments/{key}/results")
@@ -92,6 +199,40 @@ def get_results(experiments: Experiments, _caller: Manager, key: Key) -> Results
     """The results by variant and against the control: so far, or until the stop and what it still
     causes."""
     return describe_report(experiments.report(key), experiments.currency)
+
+
+@router.post("/experiments/{key}/decide", response_model=ExperimentResponse)
+def decide(
+    experiments: Experiments,
+    decisions: Decisions,
+    caller: Manager,
+    key: Key,
+    body: DecisionRequest,
+    write: Write,
+) -> Response:
+    """Records what was decided; with `ship` the variant's model or placement serves from now on.
+
+    409 for an experiment that was not stopped. Shipping takes the scope models.manage for a model,
+    slates.manage for a placement."""
+    plan = decisions.prepare(key, body.variant, caller, ship=body.ship)
+
+    def record(connection: sa.Connection, promotion: Shipped) -> ExperimentResponse:
+        decided, state = decisions.record(connection, plan, promotion, body.comment, caller)
+        return describe_experiment(experiments, decided, state=state)
+
+    response = write.run_outside(caller, lambda: decisions.ship_model(plan), record)
+    experiments.refresh()
+    return response
+
+
+@router.post("/experiments/{key}/override", response_model=OverrideResponse)
+def post_override(
+    experiments: Experiments, caller: Manager, key: Key, body: OverrideRequest
+) -> OverrideResponse:
+    """A token with which somebody who tests the shop sees a variant."""
+    token = experiments.make_override(key, body.variant, body.days, actor=caller.id)
+    experiments.refresh()
+    return OverrideResponse(override=token)
 
 
 @router.post("/experiments/{key}/{action}", response_model=ExperimentResponse)
@@ -114,7 +255,8 @@ def switch(
 
     def work(connection: sa.Connection) -> ExperimentResponse:
         switched = experiments.switch(connection, key, status, actor=caller.id)
-        return _describe_experiment(switched)
+        state = experiments.read_state(connection, key)
+        return describe_experiment(experiments, switched, state=state)
 
     response = write.run_once(caller, work)
     experiments.refresh()
@@ -140,5 +282,32 @@ def get_assignments(
     return AssignmentsResponse(unit_id=unit_id, items=items)
 
 
-def _describe_experiment(experiment: Experiment) -> ExperimentResponse:
-    return ExperimentResponse.model_validate(experiment, from_attributes=True)
+def _save(
+    experiments: ExperimentService, caller: Caller, new: NewVersion, write: Write
+) -> Response:
+    def work(connection: sa.Connection) -> ExperimentResponse:
+        experiment, version = experiments.save(connection, new, actor=caller.id)
+        return describe_experiment(experiments, experiment, version.number)
+
+    response = write.run_once(caller, work)
+    experiments.refresh()
+    return response
+
+
+def describe_experiment(
+    experiments: ExperimentService,
+    experiment: Experiment,
+    version: int | None = None,
+    state: ExperimentState | None = None,
+) -> ExperimentResponse:
+    """Return the JSON of an experiment with its state."""
+    state = state or experiments.states.get(experiment.key)
+    values: dict[str, Any] = {
+        name: getattr(experiment, name) for name in Experiment.__dataclass_fields__
+    }
+    values["version"] = (
+        experiments.numbers.get(experiment.key, FILE) if version is None else version
+    )
+    for name in ("started_at", "stop_reason", "decision"):
+        values[name] = None if state is None else getattr(state, name)
+    return ExperimentResponse.model_validate(values, from_attributes=True)

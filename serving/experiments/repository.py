@@ -1,40 +1,54 @@
-"""Statuses of experiments that were started or stopped by hand; the others are as their files
+"""What became of experiments: started, stopped or decided by hand; the others are as their files
 say."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from experiments.definition import Status
 from features.database import insert
 from serving.database.tables import experiment_states
 
 
 @dataclass(frozen=True)
 class ExperimentState:
-    """Status ("running" or "stopped"), and the business time of the stop."""
+    """The state of one experiment.
 
-    status: str
-    stopped_at: datetime | None
+    started_at, stopped_at   business time of the last start, and of the stop
+    stop_reason   why it was stopped, where a rule stopped it
+    decision      what was decided, as DecisionResponse has it
+    weights       of its variants today, where results move them
+    override_secret   signs the tokens of its overrides
+    """
+
+    status: Status
+    started_at: datetime | None = None
+    stopped_at: datetime | None = None
+    stop_reason: str | None = None
+    decision: Mapping[str, object] | None = None
+    weights: Mapping[str, float] | None = None
+    override_secret: str | None = None
 
 
 class ExperimentStates:
-    """The repository of statuses, on one connection."""
+    """The repository of states, on one connection."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
     def all(self) -> dict[str, ExperimentState]:
         """Return the states by experiment key."""
-        columns = experiment_states.c
-        rows = self._connection.execute(sa.select(columns.key, columns.status, columns.stopped_at))
-        return {row.key: ExperimentState(row.status, row.stopped_at) for row in rows}
+        rows = self._connection.execute(sa.select(experiment_states)).mappings()
+        names = ExperimentState.__dataclass_fields__
+        return {row["key"]: ExperimentState(**{name: row[name] for name in names}) for row in rows}
 
     def set(self, key: str, state: ExperimentState, at: datetime) -> None:
         """Store a state in place of the one before; `at` is system time."""
-        changes = {"status": state.status, "stopped_at": state.stopped_at, "updated_at": at}
+        changes = {**vars(state), "updated_at": at}
         statement = insert(self._connection, experiment_states).values(key=key, **changes)
         self._connection.execute(
             statement.on_conflict_do_update(index_elements=["key"], set_=changes)

@@ -1,27 +1,50 @@
-"""Experiments as they run now: their files, and who started or stopped them since."""
+"""Experiments as they run now: their definitions, and who started, stopped or decided them."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Self
 
 import sqlalchemy as sa
 
 from configs.settings import Settings
 from experiments.assignment import assign
-from experiments.definition import Experiment, Status, Variant, load_experiments
+from experiments.definition import Experiment, Status, Variant
+from experiments.experiment_files import find_rivals, load_experiments
+from experiments.metrics import Metric, load_metrics
+from experiments.overrides import Override, check_override, read_experiment, sign_override
 from experiments.worse_arms import find_worse_arms
 from features.contracts.clock import Clock
-from features.contracts.errors import Conflict, NotFound
-from features.database import reading
+from features.contracts.errors import Conflict, NotFound, ShopwrightError
+from features.database import lock, reading, transaction
 from features.facts.exposures import read_first_exposures, read_links
-from models.registry import Version
+from models.ranking.placement import Placement
+from models.registry import CHALLENGER, CHAMPION, NAMES, Registry, Version
 from serving.database.audit_log import AuditEntry, AuditLog
+from serving.database.rule_versions import RuleVersion
+from serving.experiments.definitions import (
+    ExperimentDefinitions,
+    PresentExperiments,
+    build_experiment,
+    refuse_late_changes,
+)
 from serving.experiments.repository import ExperimentState, ExperimentStates
+from serving.versioned_rules import NewVersion
 
 if TYPE_CHECKING:
     from experiments.analysis.report import ExperimentReport
+
+SUBJECT = "experiment"
+RECOMMENDATIONS = NAMES[0]
+_MOVES: Mapping[Status, tuple[Status, ...]] = {
+    "draft": ("running",),
+    "running": ("stopped",),
+    "stopped": ("running", "decided"),
+    "decided": (),
+}
 
 
 @dataclass(frozen=True)
@@ -32,12 +55,29 @@ class Assignment:
     variant: Variant | None
 
 
+@dataclass(frozen=True)
+class ModelVersions:
+    """The recommendation models that variants can name.
+
+    find_champion   returns the one that serves
+    find            returns the version of a number or of the alias "challenger"; raises NotFound
+    """
+
+    find_champion: Callable[[], Version | None]
+    find: Callable[[str], Version]
+
+    @classmethod
+    def of(cls, registry: Registry) -> Self:
+        """Return those of a registry."""
+        return cls(
+            lambda: registry.find_champion(RECOMMENDATIONS),
+            lambda model: registry.find_named(RECOMMENDATIONS, model),
+        )
+
+
 class ExperimentService:
     """The experiments of one process. `current` costs nothing; `refresh` reads what other processes
-    started or stopped.
-
-    find_champion   returns the recommendation model that serves
-    """
+    defined, started, stopped or decided."""
 
     def __init__(
         self,
@@ -45,59 +85,150 @@ class ExperimentService:
         engine: sa.Engine,
         clock: Clock,
         system_clock: Clock,
-        find_champion: Callable[[], Version | None],
+        models: ModelVersions,
+        list_placements: Callable[[], Mapping[str, Placement]],
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._clock = clock
         self._system_clock = system_clock
-        self._find_champion = find_champion
-        self._defined = load_experiments(settings)
-        self._current: Mapping[str, Experiment] = self._defined
+        self.models = models
+        self.metrics: Mapping[str, Metric] = load_metrics(settings)
+        self._files = load_experiments(settings, self.metrics)
+        self.definitions = ExperimentDefinitions(
+            settings, engine, system_clock, self.metrics, list_placements
+        )
+        self.numbers: Mapping[str, int] = {}
+        self._current: Mapping[str, Experiment] = self._files
+        self._states: Mapping[str, ExperimentState] = {}
+        self.problems: Mapping[str, str] = {}
 
     @property
     def current(self) -> Mapping[str, Experiment]:
         """All experiments by key, as they are now."""
         return self._current
 
+    @property
+    def states(self) -> Mapping[str, ExperimentState]:
+        """What became of the experiments that somebody started, by key."""
+        return self._states
+
+    @property
+    def currency(self) -> str:
+        """The currency of the money in reports."""
+        return self._settings.currency
+
+    def now(self) -> datetime:
+        """Return the time of the shop's clock."""
+        return self._clock.now()
+
     def refresh(self) -> None:
-        """Read the statuses again."""
+        """Read definitions and states again."""
         with reading(self._engine) as connection:
-            self._current = self._apply(ExperimentStates(connection).all())
+            self._current, self._states = self._read(connection)
 
     def get(self, key: str) -> Experiment:
         """Return one experiment. Raises NotFound."""
         return _get(self._current, key)
 
+    def save(
+        self, connection: sa.Connection, new: NewVersion, *, actor: str
+    ) -> tuple[Experiment, RuleVersion]:
+        """Store a definition within the caller's transaction: that of a new experiment, which is a
+        draft, or a change of one.
+
+        Raises BadInput for a definition that cannot run, and Conflict where the experiment already
+        exists, was changed meanwhile, or has gone too far for the change. Call `refresh` after the
+        commit.
+        """
+        present = PresentExperiments.read(self._settings, connection)
+        before = present.read_values(new.name) if new.name in present.list_names() else None
+        states = ExperimentStates(connection)
+        if before is not None:
+            refuse_late_changes(new.name, before, new.values, states)
+        version = self.definitions.save(connection, new, author=actor)
+        experiments, _ = self._read(connection)
+        experiment = _get(experiments, new.name)
+        if experiment.running:
+            _refuse_rivals(experiment, experiments)
+        return experiment, version
+
+    def read_values(self, key: str) -> tuple[Mapping[str, object], int]:
+        """Return the values of a definition, without its state, and the number of its version."""
+        self.get(key)
+        rules = self.definitions.read_set(key)
+        return _strip_state(rules.values), rules.number
+
     def switch(
-        self, connection: sa.Connection, key: str, status: Status, *, actor: str
+        self,
+        connection: sa.Connection,
+        key: str,
+        status: Status,
+        *,
+        actor: str,
+        reason: str | None = None,
     ) -> Experiment:
         """Start or stop an experiment within the caller's transaction, and write it to the audit
         log.
 
-        Raises NotFound, and Conflict when another experiment runs on one of its placements. Call
-        `refresh` after the commit.
+        A start fixes the versions of the models that its variants name. Raises NotFound, and
+        Conflict for a move that its state does not allow or while another experiment claims its
+        units. Call `refresh` after the commit.
         """
-        states = ExperimentStates(connection)
-        current = self._apply(states.all())
+        lock(connection, SUBJECT)
+        current, all_states = self._read(connection)
         experiment = _get(current, key)
         if experiment.status == status:
             return experiment
+        if status not in _MOVES[experiment.status]:
+            raise Conflict(
+                f"{key} is {experiment.status} and cannot be {status}",
+                hint="Define another experiment",
+            )
         if status == "running":
-            _check_placements_free(experiment, current)
-        now = self._system_clock.now()
-        state = ExperimentState(status, self._clock.now() if status == "stopped" else None)
-        states.set(key, state, now)
-        action = "start" if status == "running" else "stop"
-        AuditLog(connection).append([AuditEntry(actor, action, "experiment", key)], now)
+            _refuse_rivals(experiment, current)
+            experiment = self._fix_models(connection, experiment, actor)
+        now, state = self._clock.now(), all_states.get(key, ExperimentState("draft"))
+        is_start = status == "running"
+        state = replace(
+            state,
+            status=status,
+            started_at=now if is_start else state.started_at,
+            stopped_at=None if is_start else now,
+            stop_reason=reason,
+            weights=None if is_start else state.weights,
+        )
+        self.set_state(connection, key, state, "start" if is_start else "stop", actor)
         return replace(experiment, status=status, stopped_at=state.stopped_at)
+
+    def set_state(
+        self,
+        connection: sa.Connection,
+        key: str,
+        state: ExperimentState,
+        action: str,
+        actor: str,
+    ) -> None:
+        """Store a state and write it to the audit log."""
+        now = self._system_clock.now()
+        ExperimentStates(connection).set(key, state, now)
+        details = {} if state.stop_reason is None else {"reason": state.stop_reason}
+        AuditLog(connection).append([AuditEntry(actor, action, SUBJECT, key, details)], now)
+
+    def read_state(self, connection: sa.Connection, key: str) -> ExperimentState:
+        """Return the state of an experiment, under a lock until the end of the transaction."""
+        lock(connection, SUBJECT)
+        experiments, states = self._read(connection)
+        experiment = _get(experiments, key)
+        default = ExperimentState(experiment.status, stopped_at=experiment.stopped_at)
+        return states.get(key, default)
 
     def refuse_worse_arms(self, key: str) -> None:
         """Raise Conflict where an arm of the experiment lost clearly in the champion's training.
 
         Call it before a transaction: it asks the registry.
         """
-        champion = self._find_champion()
+        champion = self.models.find_champion()
         metrics = {} if champion is None else champion.metrics
         for arm in find_worse_arms(self.get(key), metrics):
             raise Conflict(
@@ -109,8 +240,32 @@ class ExperimentService:
 
     def assign_unit(self, unit_id: str) -> list[Assignment]:
         """Return the variant of `unit_id` in each running experiment, without exposing it."""
+        now = self._clock.now()
         running = (experiment for experiment in self._current.values() if experiment.running)
-        return [Assignment(experiment, assign(experiment, unit_id)) for experiment in running]
+        return [Assignment(experiment, assign(experiment, unit_id, now)) for experiment in running]
+
+    def make_override(self, key: str, variant: str, days: float, *, actor: str) -> str:
+        """Return a token with which requests get a variant for so many days, and count nowhere.
+
+        Raises NotFound, and UnknownName for a variant that does not exist.
+        """
+        self.get(key).variant(variant)
+        with transaction(self._engine) as connection:
+            state = self.read_state(connection, key)
+            if state.override_secret is None:
+                state = replace(state, override_secret=secrets.token_hex(32))
+                self.set_state(connection, key, state, "make_override", actor)
+        assert state.override_secret is not None  # noqa: S101 (set above)
+        expires_at = self._system_clock.now() + timedelta(days=days)
+        return sign_override(Override(key, variant, expires_at), state.override_secret)
+
+    def read_override(self, token: str) -> tuple[str, str]:
+        """Return experiment and variant of a token. Raises BadInput for one that is not valid."""
+        key = read_experiment(token)
+        state = self._states.get(key)
+        secret = state.override_secret if state is not None else None
+        now = self._system_clock.now()
+        return check_override(token, secret or secrets.token_hex(32), now)
 
     def report(self, key: str) -> ExperimentReport:
         """Return the results of an experiment until now, or until its stop and the attribution
@@ -133,22 +288,70 @@ class ExperimentService:
             experiment, exposures, events, as_of=now, links=links, other_currency=other_currency
         )
 
-    @property
-    def currency(self) -> str:
-        """The currency of the money in reports."""
-        return self._settings.currency
+    def _fix_models(
+        self, connection: sa.Connection, experiment: Experiment, actor: str
+    ) -> Experiment:
+        """Write version numbers in place of the alias challenger, and check that all exist."""
+        numbers = {
+            variant.name: self.models.find(variant.model).version
+            for variant in experiment.variants
+            if variant.model != CHAMPION
+        }
+        if not any(variant.model == CHALLENGER for variant in experiment.variants):
+            return experiment
+        rules = self.definitions.read_set(experiment.key)
+        values = _strip_state(rules.values)
+        given = values["variants"]
+        assert isinstance(given, list)  # noqa: S101 (it was built from them)
+        values["variants"] = [
+            {**variant, "model": numbers.get(variant["name"], CHAMPION)} for variant in given
+        ]
+        comment = "Started: the challenger of now"
+        new = NewVersion(experiment.key, values, comment, rules.number)
+        self.definitions.save(connection, new, author=actor)
+        return build_experiment(experiment.key, values)
 
-    def _apply(self, states: Mapping[str, ExperimentState]) -> dict[str, Experiment]:
-        """Return the experiments with these states."""
-        experiments = dict(self._defined)
+    def _read(
+        self, connection: sa.Connection
+    ) -> tuple[dict[str, Experiment], dict[str, ExperimentState]]:
+        """Return the experiments and their states as they are now."""
+        states = ExperimentStates(connection).all()
+        versions = PresentExperiments.read(self._settings, connection).versions
+        experiments, problems = dict(self._files), {}
+        for key, version in versions.items():
+            try:
+                defined = build_experiment(key, _strip_state(version.values))
+            except ShopwrightError as error:  # a later release may refuse what this one took
+                problems[key] = str(error)
+                experiments.pop(key, None)
+                continue
+            file = self._files.get(key)
+            if file is not None:
+                defined = replace(defined, status=file.status, stopped_at=file.stopped_at)
+            experiments[key] = defined
         for key, state in states.items():
             if key in experiments:
-                experiments[key] = replace(
-                    experiments[key],
-                    status="running" if state.status == "running" else "stopped",
-                    stopped_at=state.stopped_at,
-                )
-        return experiments
+                experiments[key] = _apply_state(experiments[key], state)
+        self.problems = problems
+        self.numbers = {key: version.number for key, version in versions.items()}
+        return experiments, states
+
+
+def _apply_state(experiment: Experiment, state: ExperimentState) -> Experiment:
+    """Return an experiment in its state, with the weights of today."""
+    variants = experiment.variants
+    if state.weights is not None:
+        weights = state.weights
+        variants = tuple(
+            replace(variant, weight=weights.get(variant.name, variant.weight))
+            for variant in variants
+        )
+    stopped_at: datetime | None = state.stopped_at if state.status != "running" else None
+    return replace(experiment, status=state.status, stopped_at=stopped_at, variants=variants)
+
+
+def _strip_state(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if name not in ("status", "stopped_at")}
 
 
 def _get(experiments: Mapping[str, Experiment], key: str) -> Experiment:
@@ -159,11 +362,12 @@ def _get(experiments: Mapping[str, Experiment], key: str) -> Experiment:
     return experiments[key]
 
 
-def _check_placements_free(experiment: Experiment, current: Mapping[str, Experiment]) -> None:
-    for other in current.values():
-        shared = set(other.placements) & set(experiment.placements)
-        if other.running and other.key != experiment.key and shared:
-            raise Conflict(
-                f"{other.key} runs on the placement {sorted(shared)[0]!r}",
-                hint=f"Stop it first: POST /v1/experiments/{other.key}/stop",
-            )
+def _refuse_rivals(experiment: Experiment, current: Mapping[str, Experiment]) -> None:
+    """Raise Conflict while another running experiment claims units of this one."""
+    for other in find_rivals(experiment, current):
+        shared = sorted(set(other.placements) & set(experiment.placements)) or ["*"]
+        raise Conflict(
+            f"{other.key} runs on the placement {shared[0]!r}",
+            hint=f"Stop it first: POST /v1/experiments/{other.key}/stop; or give both disjoint "
+            "parts of one layer",
+        )

@@ -1,4 +1,4 @@
-"""`/v1/merchandising-rules`: the sets of rules of slates, their versions, new ones, and a trial."""
+"""`/v1/merchandising-rules` and `/v1/placements`: what slates follow, its versions, and a trial."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from serving.http.auth import Caller, require
 from serving.http.dependencies import inject
 from serving.http.parameters import allow_only
 from serving.http.rule_routes import make_rules_router
+from serving.merchandising.placements import PlacementService
 from serving.merchandising.service import MerchandisingService
 from serving.merchandising.slate_trial import SlateTrialService
 from serving.recommendations.service import MAX_COUNT, SlateAnswer, SlateRequest
@@ -22,6 +23,9 @@ router = make_rules_router(
     "merchandising rules",
     MerchandisingService,
     read_scope="storefront",
+)
+placements_router = make_rules_router(
+    "/v1/placements", "placements", PlacementService, read_scope="storefront"
 )
 Trials = Annotated[SlateTrialService, Depends(inject(SlateTrialService))]
 Manager = Annotated[Caller, Depends(require("slates.manage"))]

@@ -30,7 +30,7 @@ from models.registry import NAMES, Registry, Version
 from models.served_prices import ServedForecasts, ServedPricing
 from models.served_recommender import ServedRecommender
 from serving.conditions import Conditions
-from serving.merchandising.present_sets import SavedSets
+from serving.database.rule_versions import SavedVersions
 from serving.models.model_files import (
     DEMAND,
     PRICING,
@@ -39,6 +39,7 @@ from serving.models.model_files import (
     load_placements,
     load_rules,
 )
+from serving.models.served_placements import ServedPlacements
 from serving.models.served_rules import ServedRules
 from serving.models.version_loader import VersionLoader, describe_error
 
@@ -76,7 +77,7 @@ class _Loaded:
 class ServedModels:
     """Holds the loaded champions and the merchandising rules; readers take no lock.
 
-    Without `saved_rules` the rules are those of the files.
+    Without `saved_rules` the rules are those of the files; placements likewise.
     """
 
     def __init__(
@@ -84,13 +85,16 @@ class ServedModels:
         settings: Settings,
         registry: Registry,
         conditions: Conditions | None = None,
-        saved_rules: SavedSets | None = None,
+        saved_rules: SavedVersions | None = None,
         live: LiveCatalogue | None = None,
+        saved_placements: SavedVersions | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._conditions = conditions or Conditions()
-        self._placements = load_placements(settings)
+        files = load_placements(settings)
+        self._served_placements = ServedPlacements(files, saved_placements, self._conditions)
+        self._placements = self._served_placements.current
         self._rules = ServedRules(
             load_rules(settings), self._placements, saved_rules, self._conditions
         )
@@ -213,6 +217,8 @@ class ServedModels:
         """Load what was promoted, materialized or saved as rules since the last call; where that
         fails, what is served stays."""
         with self._lock:
+            if self._served_placements.refresh(self._sets):
+                self._apply_placements()
             if self._rules.refresh():
                 self._apply_rules()
             stamp = self._registry.read_stamp()
@@ -220,6 +226,18 @@ class ServedModels:
                 current = [self._load_champion(name) for name in NAMES]
                 self._registry_stamp = stamp if all(current) else None
             self._refresh_recommender()
+
+    def check_placement(self, name: str, placement: Placement) -> None:
+        """Raise UnknownName for a placement that names no set of rules of the shop."""
+        self._served_placements.check(name, placement, self._sets)
+
+    def _apply_placements(self) -> None:
+        """Answer with the placements that were saved."""
+        self._placements = self._served_placements.current
+        self._rules.use_placements(self._placements)
+        if (current := self._recommender) is not None:
+            recommender = current.recommender.with_placements(self._placements, self._sets)
+            self._recommender = replace(current, recommender=recommender)
 
     def _apply_rules(self) -> None:
         """Answer under the rules that were saved."""

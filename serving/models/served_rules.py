@@ -9,8 +9,8 @@ from features.contracts.recommendations import ItemFeatures
 from models.ranking.placement import Placement, add_rule_sets
 from models.ranking.slate.merchandising_rules import RuleBook, RuleSet
 from serving.conditions import Conditions
-from serving.database.rule_versions import RuleVersion
-from serving.merchandising.present_sets import SavedSets, build_set
+from serving.database.rule_versions import RuleVersion, SavedVersions
+from serving.merchandising.present_sets import build_set
 
 RULES = "merchandising rules"
 _READING = "saved merchandising rules"
@@ -27,7 +27,7 @@ class ServedRules:
         self,
         files: Mapping[str, RuleSet],
         placements: Mapping[str, Placement],
-        saved: SavedSets | None,
+        saved: SavedVersions | None,
         conditions: Conditions,
     ) -> None:
         add_rule_sets(placements, files)
@@ -37,6 +37,10 @@ class ServedRules:
         self._conditions = conditions
         self._numbers: dict[str, int] = {}
         self._versions: dict[str, Sequence[RuleVersion]] = {}
+
+    def use_placements(self, placements: Mapping[str, Placement]) -> None:
+        """Check sets against other placements from now on."""
+        self._placements = placements
 
     def refresh(self) -> bool:
         """Read what was saved since the last call; return whether anything was.

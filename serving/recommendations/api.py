@@ -181,10 +181,10 @@ def _json(body: dict[str, object]) -> Response:
 
 def build_slate(answer: SlateAnswer, *, explain: bool) -> dict[str, object]:
     """Return the values of a RecommendationResponse; what `explain` adds is left out without it."""
-    experiments = []
-    if answer.assigned is not None:
-        experiment, variant = answer.assigned.experiment, answer.assigned.variant
-        experiments.append({"experiment": experiment.key, "variant": variant.name})
+    experiments = [
+        {"experiment": assigned.experiment.key, "variant": assigned.variant.name}
+        for assigned in answer.assigned
+    ]
     body: dict[str, object] = {
         "recommendation_id": answer.recommendation_id,
         "placement": answer.placement,

@@ -45,6 +45,24 @@ class _Request(BaseModel):
     )
 
 
+class _VisitRequest(_Request):
+    """What experiments ask of a visit."""
+
+    attributes: dict[Name, Name] = Field(
+        {},
+        max_length=20,
+        description="Of the visit, such as device or channel: experiments choose by them whom "
+        "they are for",
+        examples=[{"device": "phone"}],
+    )
+    override: str | None = Field(
+        None,
+        max_length=400,
+        description="A token of `experiments override`: the answer of a chosen variant, which "
+        "counts nowhere",
+    )
+
+
 class RangeRequest(BaseModel):
     """A range of numbers; both ends belong to it."""
 
@@ -111,7 +129,7 @@ class FilterRequest(BaseModel):
         )
 
 
-class RecommendationRequest(_Request):
+class RecommendationRequest(_VisitRequest):
     """The request of one placement."""
 
     placement: Name = Field(examples=["home"])
@@ -173,7 +191,7 @@ class PagePlacement(BaseModel):
     after: str | None = Field(None, max_length=64)
 
 
-class PageRequest(_Request):
+class PageRequest(_VisitRequest):
     """Several placements at once. A name alone takes every field from the page."""
 
     placements: list[Name | PagePlacement] = Field(min_length=1, max_length=MAX_PLACEMENTS)
@@ -260,6 +278,8 @@ def build_request(body: RecommendationRequest) -> SlateRequest:
         exclude_carted=body.exclude_carted,
         after=body.after,
         rotate=body.rotate,
+        attributes=dict(body.attributes),
+        override=body.override,
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from configs.settings import Settings
-from experiments.assignment import assign, find_unit
 from experiments.definition import Experiment, Variant
 from experiments.exposure import ServedAnswer, build_exposure
 from features.contracts.clock import Clock
@@ -27,6 +27,7 @@ from models.ranking.model import Policy
 from models.registry import Version
 from models.served_recommender import RecommenderSource, ServedRecommender
 from serving.recommendations.allowed_items import AllowedItems, ItemCondition
+from serving.recommendations.assigned_units import AssignedUnit, AssignmentRequest, UnitAssigner
 from serving.recommendations.item_fields import FamilyMember, FieldValues, ItemFields
 from serving.recommendations.item_filter import NO_FILTER, Filter
 from serving.recommendations.met_variants import MetVariants
@@ -44,6 +45,8 @@ class SlateRequest:
     fields          what the answer says of each item
     after           the recommendation_id of the page before
     rotate          how fast items sink that are shown again and again, 0..1
+    attributes      of the visit, by which experiments choose whom they are for
+    override        the token of a variant that was chosen by hand
     """
 
     placement: str
@@ -68,23 +71,15 @@ class SlateRequest:
     exclude_carted: bool = False
     after: str | None = None
     rotate: float = 0.0
-
-
-@dataclass(frozen=True)
-class AssignedUnit:
-    """The unit that takes part in an experiment, and its variant; `visitor_id` is the visitor as
-    whom a user came."""
-
-    experiment: Experiment
-    variant: Variant
-    unit_id: str
-    visitor_id: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    override: str | None = None
 
 
 @dataclass(frozen=True)
 class SlateAnswer:
     """A slate and what it was made under.
 
+    assigned   the variants of the visitor, the one that made the slate last
     degraded   whether the visitor's history could not be read
     unknown    the zone that nobody knows and the names of the filter that no item has
     fields     the requested fields by item; None where none were
@@ -94,7 +89,7 @@ class SlateAnswer:
     recommendation_id: str
     placement: str
     slate: Slate
-    assigned: AssignedUnit | None
+    assigned: tuple[AssignedUnit, ...]
     version: Version
     degraded: bool
     unknown: tuple[str, ...] = ()
@@ -117,13 +112,23 @@ class _Visit:
     degraded: bool
 
 
+class _Choice(NamedTuple):
+    """The variants of a visitor, and what makes the slate; a policy of None is the model's own."""
+
+    assigned: tuple[AssignedUnit, ...]
+    served: ServedRecommender
+    policy: Policy | None
+
+
 @dataclass(frozen=True)
 class RecommendationService:
     """Answers for one process. Safe to share between threads.
 
     models        source of the recommender that answers now
     zones         the zones that requests may name
-    experiments   reads the experiments as they are now, by key
+    assigner      finds the variants of a visitor
+    find_variant  returns what answers for a variant, None where it is not loaded
+    read_override returns experiment and variant of a token
     met_variants  what users met before, as the visitors they were
     activity      what visitors have in the cart, and what they were shown
     item_fields   what an answer says of its items
@@ -140,7 +145,9 @@ class RecommendationService:
     histories: OnlineHistories
     allowed_items: AllowedItems
     zones: KnownZones
-    experiments: Callable[[], Mapping[str, Experiment]]
+    assigner: UnitAssigner
+    find_variant: Callable[[Experiment, Variant], ServedRecommender | None]
+    read_override: Callable[[str], tuple[str, str]]
     met_variants: MetVariants
     activity: VisitorActivity
     item_fields: ItemFields
@@ -174,9 +181,14 @@ class RecommendationService:
 
         Raises as `answer`.
         """
-        served = served or self.models.recommender()
-        _check_placement(request.placement, served, where="placement")
-        return self._make_answer(request, self._visit(request), served, policy, answer_id)
+        current = served or self.models.recommender()
+        _check_placement(request.placement, current, where="placement")
+        visit, choice = self._visit(request), _Choice((), current, policy)
+        if policy is None:
+            choice = self._choose(request, visit, current)
+        if served is not None:
+            choice = choice._replace(served=served)
+        return self._make_answer(request, visit, choice, answer_id)
 
     def answer_page(self, requests: Sequence[SlateRequest]) -> list[SlateAnswer]:
         """Return slates for one visitor's page, in order: an item of an earlier one is in no later
@@ -214,32 +226,63 @@ class RecommendationService:
         self, request: SlateRequest, visit: _Visit, served: ServedRecommender
     ) -> SlateAnswer:
         self.item_fields.check(request.fields)
-        answer = self._make_answer(request, visit, served)
+        answer = self._make_answer(request, visit, self._choose(request, visit, served))
         if request.candidate_ids is None:
             item_ids = [item.item_id for item in answer.slate.items]
             self.shown.remember(
                 answer.recommendation_id, request.placement, item_ids, request.after
             )
-        self._log_exposure(answer, visit.now)
+        self._log_exposures(answer, visit.now)
         self._log_impressions(request, answer, visit)
         self.count(answer)
         return answer
+
+    def _choose(self, request: SlateRequest, visit: _Visit, served: ServedRecommender) -> _Choice:
+        """Return what answers a request: that of the visitor's variant, else what serves anyway."""
+        assigned = self._assign(request, visit)
+        if not assigned:
+            return _Choice((), served, None)
+        experiment, variant = assigned[-1].experiment, assigned[-1].variant
+        if not variant.uses_served_models:
+            other = self.find_variant(experiment, variant)
+            if other is None:  # nobody is exposed to what cannot answer
+                return _Choice((), served, None)
+            served = other
+        if variant.policy == "champion":
+            return _Choice(assigned, served, None)
+        return _Choice(assigned, served, variant.policy)
+
+    def _assign(self, request: SlateRequest, visit: _Visit) -> tuple[AssignedUnit, ...]:
+        """Return the variants of the visitor; a given list is in no experiment."""
+        override = None if request.override is None else self.read_override(request.override)
+        if request.candidate_ids is not None or not visit.identified:
+            return ()
+        return self.assigner.assign(
+            AssignmentRequest(
+                placement=request.placement,
+                zone=request.zone,
+                now=visit.now,
+                user_id=request.user_id,
+                visitor_id=request.visitor_id,
+                session_id=request.session_id,
+                is_known=bool(len(visit.history.item_ids)),
+                attributes=request.attributes,
+                override=override,
+            )
+        )
 
     def _make_answer(
         self,
         request: SlateRequest,
         visit: _Visit,
-        served: ServedRecommender,
-        policy: Policy | None = None,
+        choice: _Choice,
         answer_id: str | None = None,
     ) -> SlateAnswer:
-        assigned = self._assign(request) if visit.identified and policy is None else None
+        assigned, served, policy = choice
         recommendation_id = answer_id or self.shown.make_id()
         query = self._query(request, visit, served)
         if served.recommender.placements[request.placement].exploration.on:
             query = replace(query, draw=f"{self.settings.seed}:{recommendation_id}")
-        if assigned is not None and assigned.variant.policy != "champion":
-            policy = assigned.variant.policy
         answer = SlateAnswer(
             recommendation_id=recommendation_id,
             placement=request.placement,
@@ -342,57 +385,24 @@ class RecommendationService:
             if n_shown > 1 and item_id not in clicked
         }
 
-    def _assign(self, request: SlateRequest) -> AssignedUnit | None:
-        """Return the variant of the first running experiment on this placement that the visitor
-        takes part in."""
-        if request.candidate_ids is not None:
-            return None
-        for experiment in self.experiments().values():
-            if not experiment.running or request.placement not in experiment.placements:
+    def _log_exposures(self, answer: SlateAnswer, now: datetime) -> None:
+        for assigned in answer.assigned:
+            if assigned.is_override:
                 continue
-            assigned = self._assign_in(experiment, request)
-            if assigned is not None:
-                return assigned
-        return None
-
-    def _assign_in(self, experiment: Experiment, request: SlateRequest) -> AssignedUnit | None:
-        """Return the variant of the visitor in one experiment; None where they take no part.
-
-        A user who is known as a visitor too keeps the variant that they met first, also where a
-        later request names the user alone.
-        """
-        user_id, visitor_id = request.user_id, request.visitor_id
-        if experiment.unit == "user" and user_id:
-            name = self.met_variants.find(experiment.key, user_id, visitor_id or None)
-            kept = next((arm for arm in experiment.variants if arm.name == name), None)
-            variant = kept or assign(experiment, user_id)
-            if variant is None:
-                return None
-            return AssignedUnit(experiment, variant, user_id, visitor_id)
-        unit_id = find_unit(
-            experiment.unit, user_id=user_id, visitor_id=visitor_id, session_id=request.session_id
-        )
-        variant = None if unit_id is None else assign(experiment, unit_id)
-        if unit_id is None or variant is None:
-            return None
-        return AssignedUnit(experiment, variant, unit_id)
-
-    def _log_exposure(self, answer: SlateAnswer, now: datetime) -> None:
-        assigned = answer.assigned
-        if assigned is None:
-            return
-        served = ServedAnswer(
-            recommendation_id=answer.recommendation_id,
-            placement=answer.placement,
-            occurred_at=now,
-            recorded_at=self.system_clock.now(),
-            model_name=answer.version.name,
-            model_version=answer.version.version,
-            visitor_id=assigned.visitor_id,
-        )
-        exposure = build_exposure(assigned.experiment, assigned.variant, assigned.unit_id, served)
-        self.met_variants.remember(exposure)
-        self.log(exposure)
+            served = ServedAnswer(
+                recommendation_id=answer.recommendation_id,
+                placement=answer.placement,
+                occurred_at=now,
+                recorded_at=self.system_clock.now(),
+                model_name=answer.version.name,
+                model_version=answer.version.version,
+                visitor_id=assigned.visitor_id,
+            )
+            exposure = build_exposure(
+                assigned.experiment, assigned.variant, assigned.unit_id, served
+            )
+            self.met_variants.remember(exposure)
+            self.log(exposure)
 
     def _log_impressions(self, request: SlateRequest, answer: SlateAnswer, visit: _Visit) -> None:
         """Log what a placement that explores, or a slate that rotates, has shown, with the

@@ -15,11 +15,11 @@ from experiments.assignment import (
     assign,
     find_unit,
     find_variant,
-    hash_fnv1a32,
     hash_to_share,
     participates,
 )
 from experiments.definition import Experiment, Variant
+from experiments.growthbook import hash_fnv1a32
 
 HALVES = (Variant("champion", 0.5), Variant("buy_again", 0.5, "buy_again"))
 TRIAL = Experiment("trial", ("home",), HALVES, "champion", "trial", "they sell alike")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from configs.settings import Settings
-from experiments.definition import Experiment, NonInferiority, Variant, load_experiments
+from experiments.definition import Experiment, NonInferiority, Variant
+from experiments.experiment_files import load_experiments
 from features.contracts.errors import BadInput, UnknownName
 
 HALVES = (Variant("champion", 0.5), Variant("buy_again", 0.5, "buy_again"))
@@ -122,10 +123,10 @@ def test_files_are_checked_one_by_one_and_together(tmp_path: Path) -> None:
     assert "unknown setting 'wieght'" in refusal(
         "variant", one=good.replace("weight: 0.5}]", "wieght: 0.5}]")
     )
-    assert "primary_metric" in refusal("metric", one=good + "primary_metric: clicks\n")
+    assert "unknown metric 'clicks'" in refusal("metric", one=good + "primary_metric: clicks\n")
     assert "policy" in refusal("policy", one=good.replace("name: a,", "name: a, policy: best,"))
     home = YAML.format(key="two", placement="home", salt="two")
-    assert "running experiments home_ranker, two share the placement 'home'" in refusal(
+    assert "running experiments home_ranker, two share a placement" in refusal(
         "placement", two=home, home_ranker="status: running\n"
     )
     assert len(load_experiments(overlay(tmp_path / "stopped", two=home + "status: stopped\n"))) == 2

@@ -196,12 +196,12 @@ class _SlatesPage:
     def _show_remarks(self, answer: SlateAnswer) -> None:
         texts = self._visit.texts
         said = [texts.get("slates.by_version", version=answer.version.version)]
-        if answer.assigned is not None:
+        if answer.assigned:
             said.append(
                 texts.get(
                     "slates.in_experiment",
-                    experiment=answer.assigned.experiment.key,
-                    variant=answer.assigned.variant.name,
+                    experiment=answer.assigned[-1].experiment.key,
+                    variant=answer.assigned[-1].variant.name,
                 )
             )
         if answer.slate.fallback is not None:

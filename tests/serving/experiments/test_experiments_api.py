@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from fastapi.testclient import TestClient
 
-from features.contracts.errors import Conflict, Unavailable
+from features.contracts.errors import Unavailable
 from features.database import transaction
 from features.facts.exposures import read_links
 from serving.app import create_app
@@ -38,22 +38,6 @@ def test_an_experiment_is_stopped_and_started_for_every_process(served):
     ]
     assert actions == ["stop", "start"]
     assert served.client.post("/v1/experiments/nope/start").status_code == 404
-
-
-def test_two_experiments_never_run_on_one_placement(tmp_path, tiny):
-    app = create_app(tiny)
-    with TestClient(app) as client:
-        experiments = client.app.state.server.experiments
-        shipped = experiments.current["home_ranker"]
-        experiments._defined = {
-            "home_ranker": shipped,
-            "other": replace(shipped, key="other", status="stopped"),
-        }
-        with (
-            pytest.raises(Conflict, match="home_ranker"),
-            transaction(client.app.state.server.engine) as connection,
-        ):
-            experiments.switch(connection, "other", "running", actor="k")
 
 
 def test_results_count_exposed_units_and_what_they_bought(served):
@@ -252,7 +236,9 @@ def test_an_arm_that_training_measured_as_clearly_worse_is_asked_for_twice(serve
     client, service = served.client, served.server.experiments
     metrics = {"policy_champion": 0.157, "policy_buy_again": 0.027, "policy_buy_again_p": 0.001}
     version = served.server.registry.find_champion("recommendations")
-    service._find_champion = lambda: replace(version, metrics=metrics)
+    service.models = replace(
+        service.models, find_champion=lambda: replace(version, metrics=metrics)
+    )
     start = "/v1/experiments/home_ranker/start"
     client.post("/v1/experiments/home_ranker/stop")
     refused = client.post(start)
@@ -271,5 +257,8 @@ def test_an_arm_that_training_measured_as_clearly_worse_is_asked_for_twice(serve
 def test_other_arms_start_at_once(served, value, p_value):
     metrics = {"policy_champion": 0.157, "policy_buy_again": value, "policy_buy_again_p": p_value}
     version = served.server.registry.find_champion("recommendations")
-    served.server.experiments._find_champion = lambda: replace(version, metrics=metrics)
+    service = served.server.experiments
+    service.models = replace(
+        service.models, find_champion=lambda: replace(version, metrics=metrics)
+    )
     served.server.experiments.refuse_worse_arms("home_ranker")

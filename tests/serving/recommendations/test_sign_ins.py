@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from experiments.definition import Experiment, load_experiments
+from experiments.definition import Experiment
+from experiments.experiment_files import load_experiments
 from features.contracts.errors import Unavailable
 from features.database import transaction
 from features.facts import exposures

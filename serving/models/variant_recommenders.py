@@ -1,0 +1,118 @@
+"""The recommenders of variants that another model version or another placement answers for, loaded
+beside the champion."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from configs.settings import Settings
+from experiments.definition import CHAMPION, Experiment, Variant
+from experiments.placement_changes import change_placements
+from features.contracts.errors import Unavailable
+from models.ranking.model import RecommendationModel
+from models.registry import Registry, Version
+from models.served_recommender import ServedRecommender
+from serving.conditions import Conditions
+from serving.models.model_files import RECOMMENDATIONS, build_recommender
+from serving.models.served_models import ServedModels
+from serving.models.version_loader import VersionLoader, describe_error
+
+log = logging.getLogger(__name__)
+_Key = tuple[str, str]  # experiment and variant
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A variant's recommender, and what it was made from."""
+
+    variant: Variant
+    base: ServedRecommender
+    served: ServedRecommender
+
+
+class VariantRecommenders:
+    """Holds the recommenders of running variants; readers take no lock.
+
+    A variant that cannot be loaded is reported, and takes no units until it can.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        served_models: ServedModels,
+        conditions: Conditions,
+    ) -> None:
+        self._registry, self._served_models = registry, served_models
+        self._conditions = conditions
+        self._loader = VersionLoader(settings, registry)
+        self._models: dict[str, tuple[Version, RecommendationModel]] = {}
+        self._built: Mapping[_Key, _Built] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def versions(self) -> list[str]:
+        """The versions that are loaded beside the champion, in order of their numbers."""
+        return sorted(self._models, key=int)
+
+    def find(self, experiment: Experiment, variant: Variant) -> ServedRecommender | None:
+        """Return what answers for a variant; None where it is not loaded (yet)."""
+        if variant.uses_served_models:
+            return self._served_models.recommender()
+        built = self._built.get((experiment.key, variant.name))
+        return built.served if built is not None and built.variant == variant else None
+
+    def refresh(self, experiments: Iterable[Experiment]) -> None:
+        """Load what running experiments need, on the catalogue of today, and drop the rest."""
+        with self._lock:
+            self._refresh([experiment for experiment in experiments if experiment.running])
+
+    def _refresh(self, running: list[Experiment]) -> None:
+        built: dict[_Key, _Built] = {}
+        needed = set()
+        for experiment in running:
+            for variant in experiment.variants:
+                if variant.uses_served_models:
+                    continue
+                key, part = (experiment.key, variant.name), f"variant {variant.name}"
+                part = f"experiment {experiment.key}, {part}"
+                try:
+                    built[key] = self._build(experiment, variant)
+                # One variant that cannot be loaded must not stop the others.
+                except Exception as error:
+                    self._conditions.report(part, describe_error(error))
+                else:
+                    self._conditions.clear(part)
+                if variant.model != CHAMPION:
+                    needed.add(variant.model)
+        self._built = built
+        for model in set(self._models) - needed:
+            del self._models[model]
+
+    def _build(self, experiment: Experiment, variant: Variant) -> _Built:
+        base, shop = self._served_models.recommender(), self._served_models.placements
+        former = self._built.get((experiment.key, variant.name))
+        if former and former.variant == variant and former.base is base:
+            return former
+        placements, sets = change_placements(shop, experiment, variant), self._served_models.rules
+        if variant.model == CHAMPION:
+            recommender = base.recommender.with_placements(placements, sets)
+            version = base.version
+        else:
+            version, model = self._load(variant.model)
+            recommender = build_recommender(model, base.items, placements, sets)
+        served = ServedRecommender(recommender, base.items, version, base.zones, sets)
+        log.info("experiment %s: variant %s is loaded", experiment.key, variant.name)
+        return _Built(variant, base, served)
+
+    def _load(self, model: str) -> tuple[Version, RecommendationModel]:
+        if model not in self._models:
+            version = self._registry.find_named(RECOMMENDATIONS, model)
+            loaded = self._loader.load_for_preview(version)
+            if not isinstance(loaded, RecommendationModel):
+                raise Unavailable(f"version {model} is no recommendation model", where=model)
+            self._models[model] = (version, loaded)
+        return self._models[model]
