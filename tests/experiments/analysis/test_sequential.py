@@ -55,12 +55,14 @@ def test_the_interval_is_tightest_as_tuned_at_the_planned_size(alpha: float) -> 
 
 
 @given(share=SHARES, level=LEVELS)
-def test_the_sequence_contains_the_fixed_interval_and_one_side_is_shorter(
-    share: float, level: float
-) -> None:
-    two_sided = compute_multiple(share, level)
-    assert two_sided > -invert_normal(level / 2)
-    assert -invert_normal(level) < compute_one_sided_multiple(share, level) < two_sided
+def test_the_sequence_contains_the_fixed_interval(share: float, level: float) -> None:
+    assert compute_multiple(share, level) > -invert_normal(level / 2)
+    assert compute_one_sided_multiple(share, level) > -invert_normal(level)
+
+
+@given(level=st.floats(1e-4, 0.2))
+def test_one_side_is_shorter_at_the_planned_size(level: float) -> None:
+    assert compute_one_sided_multiple(1.0, level) < compute_multiple(1.0, level)
 
 
 @given(share=SHARES, level=LEVELS)
