@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -43,11 +43,16 @@ def spend_level(share: float, level: float = LEVEL, spending: Spending = "obrien
 
 
 def find_bounds(
-    shares: Sequence[float], level: float = LEVEL, spending: Spending = "obrien_fleming"
+    shares: Sequence[float],
+    level: float = LEVEL,
+    spending: Spending = "obrien_fleming",
+    *,
+    is_last: bool = False,
 ) -> tuple[float, ...]:
     """Return the bound of the absolute score at each look.
 
-    shares   of the planned information at the looks until now, rising; above 1 counts as 1
+    shares    of the planned information at the looks until now, rising; the last one may be above 1
+    is_last   no look follows the last one: it spends the rest of the level whatever its share
 
     The bounds of past looks do not depend on later ones, so the number and the times of the looks
     need no plan, only the information at the end.
@@ -55,22 +60,24 @@ def find_bounds(
     >>> [round(bound, 2) for bound in find_bounds([0.2, 0.4, 0.6, 0.8, 1.0])]
     [4.88, 3.36, 2.68, 2.29, 2.03]
     """
-    capped = tuple(min(share, 1.0) for share in shares)
-    rising = all(before < after for before, after in pairwise(capped))
-    if not capped or capped[0] <= 0 or not rising:
+    is_rising = all(before < min(after, 1.0) for before, after in pairwise(shares))
+    if not shares or shares[0] <= 0 or not is_rising:
         raise BadInput(
-            f"information shares rise from above 0 to 1, not {list(shares)}",
+            f"information shares rise from above 0, only the last to 1 or more, not {list(shares)}",
             where="group-sequential looks",
             hint="Leave out looks without new units, and looks after the planned size",
         )
-    return _find_bounds(capped, level, spending)
+    return _find_bounds(tuple(shares), level, spending, is_last)
 
 
 @lru_cache(maxsize=1024)
-def _find_bounds(shares: tuple[float, ...], level: float, spending: Spending) -> tuple[float, ...]:
+def _find_bounds(
+    shares: tuple[float, ...], level: float, spending: Spending, is_last: bool
+) -> tuple[float, ...]:
     paths, spent, bounds = START, 0.0, []
-    for share in shares:
-        total = spend_level(share, level, spending)
+    for look, share in enumerate(shares):
+        ends = is_last and look == len(shares) - 1
+        total = level if ends else spend_level(share, level, spending)
         to_spend = (total - spent) / 2  # of each side
         if to_spend < _LEAST_SPENT:
             bound = MAX_BOUND
@@ -95,8 +102,8 @@ class Look:
                  probability 1 - level (Jennison and Turnbull 1989); its p-value is the least level
                  whose bound this look crosses
     bound        of the absolute score at this look
-    decision     better or worse: the bound is crossed. continue: not yet, before the planned size.
-                 no difference: not crossed at the planned size
+    decision     better or worse: the bound is crossed. continue: not yet.
+                 no difference: not crossed at the last look, or at the planned size
     """
 
     difference: Difference
@@ -111,33 +118,38 @@ def compare_at_look(
     shares: Sequence[float],
     level: float = LEVEL,
     spending: Spending = "obrien_fleming",
+    is_last: bool = False,
 ) -> Look | None:
     """Return treatment minus control at the last of the looks; None without a spread.
 
-    shares   information at the looks until now, this one included (units / planned units). A last
-             look, after which nothing follows, has the share 1 whatever its size
+    shares    information at the looks until now, this one included (units / planned units)
+    is_last   nothing follows this look, though it may be below the planned size
     """
     error = compute_standard_error(treatment, control)
     if error is None or treatment.mean is None or control.mean is None:
         return None
     value = treatment.mean - control.mean
-    bound = find_bounds(shares, level, spending)[-1]
-    p_value = _find_level(abs(value) / error, shares, spending)
+
+    def find_bound(some_level: float) -> float:
+        return find_bounds(shares, some_level, spending, is_last=is_last)[-1]
+
+    bound = find_bound(level)
+    p_value = _find_level(abs(value) / error, find_bound)
     difference = Difference(value, value - bound * error, value + bound * error, p_value)
-    return Look(difference, bound, _decide(value / error, bound, shares[-1]))
+    return Look(difference, bound, _decide(value / error, bound, is_last or shares[-1] >= 1))
 
 
-def _decide(score: float, bound: float, share: float) -> Decision:
+def _decide(score: float, bound: float, is_last: bool) -> Decision:
     if abs(score) >= bound:
         return "better" if score > 0 else "worse"
-    return "no difference" if share >= 1 else "continue"
+    return "no difference" if is_last else "continue"
 
 
-def _find_level(score: float, shares: Sequence[float], spending: Spending) -> float:
+def _find_level(score: float, find_bound: Callable[[float], float]) -> float:
     """Return the least level at which the bound of the last look is not above the score."""
 
     def find_excess(level: float) -> float:
-        return find_bounds(shares, level, spending)[-1] - score
+        return find_bound(level) - score
 
     least, most = 1e-9, 0.999
     if find_excess(least) <= 0:

@@ -22,7 +22,7 @@ from experiments.analysis.sequential import compute_multiple
 from features.contracts.errors import BadInput
 
 AnalysisKind = Literal["fixed", "always_valid", "group_sequential"]
-OutcomeKind = Literal["proportion", "amount"]
+OutcomeKind = Literal["proportion", "count", "amount"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Outcome:
 
     mean              mean or ratio
     variance          of a unit's influence on it (`estimates.estimate_metric` returns both)
-    kind              how the variance follows an effect: that of a proportion is p (1 - p); an
-                      amount is scaled, its variance grows with the square
+    kind              how the variance follows a relative change c. proportion: that of p (1 - p).
+                      count: as 1 + c, where more events happen (clicks per impression). amount: as
+                      (1 + c)^2, where every value is scaled (money per unit)
     explained_share   of the variance by the pre-period (rho squared), removed by CUPED
     """
 
@@ -60,7 +61,7 @@ class Outcome:
         if self.kind == "proportion":
             rate = min(self.mean * (1 + change), 1.0)
             return kept * rate * (1 - rate) * self.variance / (self.mean * (1 - self.mean))
-        return kept * self.variance * (1 + change) ** 2
+        return kept * self.variance * (1 + change) ** (1 if self.kind == "count" else 2)
 
 
 def describe_proportion(rate: float, explained_share: float = 0.0) -> Outcome:

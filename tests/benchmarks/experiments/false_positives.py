@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import stats
 
 from experiments.analysis.group_sequential import LEVEL, compare_at_look, find_bounds
+from experiments.analysis.power import Design, plan_size
 from experiments.analysis.sequential import compare_always_valid, compute_multiple
 from experiments.analysis.statistics import compare_means
 from features.contracts.arrays import BoolArray, Float64Array
@@ -16,18 +19,15 @@ from tests.benchmarks.experiments.outcomes import (
     Spend,
     UnitOutcome,
 )
+from tests.benchmarks.experiments.pilot import learn_outcome
 from tests.benchmarks.experiments.simulation import SEED, Trial, TrialEstimates, run_trials
 from tests.benchmarks.targets import Target
 
 N_EXPERIMENTS = 20_000
 N_LOOKS = 30
-STEPS: tuple[tuple[UnitOutcome, int], ...] = (
-    (Conversion(), 1_000),
-    (Revenue(), 1_000),
-    (ClickThrough(), 50),
-    (Spend(), 50),
-)
-"""Outcomes, and units of each variant between two looks."""
+MINIMUM_EFFECT = 0.1
+"""The size is that of a fixed test planned for this effect with a power of 80 %."""
+OUTCOMES: tuple[UnitOutcome, ...] = (Conversion(), Revenue(), ClickThrough(), Spend())
 N_CHECKS = 300
 SHARES = tuple((look + 1) / N_LOOKS for look in range(N_LOOKS))
 SPENDINGS = ("obrien_fleming", "pocock")
@@ -41,7 +41,9 @@ def measure_false_positives() -> list[Target]:
         f"{'always-valid':>14}{'OBrien-Fleming':>16}{'Pocock':>9}"
     )
     targets = []
-    for outcome, step in STEPS:
+    for outcome in OUTCOMES:
+        planned = plan_size(learn_outcome(outcome), Design(), MINIMUM_EFFECT)
+        step = math.ceil(planned.units[0] / N_LOOKS)
         trial = Trial(N_EXPERIMENTS, N_LOOKS, step, step)
         estimates = run_trials(outcome, trial)
         scores = np.abs(estimates.scores)

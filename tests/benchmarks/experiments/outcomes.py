@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from experiments.analysis.estimates import UnitMoments
+from experiments.analysis.power import OutcomeKind
 from experiments.analysis.sums import COLUMNS
 from features.contracts.arrays import AnyArray, Float64Array, Int64Array
 
@@ -50,7 +51,15 @@ class Draws:
 class UnitOutcome(Protocol):
     """A simulated metric."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name in the tables."""
+        ...
+
+    @property
+    def kind(self) -> OutcomeKind:
+        """How its variance follows an effect."""
+        ...
 
     def compute_truth(self, effect: float) -> float:
         """Return the true mean or ratio with a relative effect."""
@@ -100,6 +109,7 @@ class Conversion:
     """Whether a unit buys; an effect moves the rate."""
 
     name: str = "conversion"
+    kind: OutcomeKind = "proportion"
     rate: float = 0.05
 
     def compute_truth(self, effect: float) -> float:
@@ -116,6 +126,7 @@ class Revenue:
     """Amount of a unit's purchase; an effect scales the amounts."""
 
     name: str = "revenue"
+    kind: OutcomeKind = "amount"
     rate: float = 0.05
     log_mean: float = 3.0
     log_sd: float = 1.0
@@ -147,6 +158,7 @@ class ClickThrough:
     """Clicks by impressions; an effect scales the rate of clicks."""
 
     name: str = "click-through"
+    kind: OutcomeKind = "count"
     activity: float = 2.0  # scale of a gamma distribution of shape 2
     base_rate: float = 0.03
     rate_by_activity: float = 0.01
@@ -169,6 +181,7 @@ class Spend:
     """Orders times a price of the unit's own; an effect scales the orders."""
 
     name: str = "spend"
+    kind: OutcomeKind = "amount"
     orders: float = 2.0  # mean of an exponential distribution of orders expected of a unit
     log_sd: float = 0.5
     share_new: float = 0.3

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.analysis.estimates import UnitMoments, adjust, fit_adjustment
-from experiments.analysis.power import AnalysisKind, Design, Outcome, plan_size
+from experiments.analysis.power import AnalysisKind, Design, plan_size
 from tests.benchmarks.experiments.outcomes import (
     ClickThrough,
     Conversion,
@@ -16,11 +15,11 @@ from tests.benchmarks.experiments.outcomes import (
     Spend,
     UnitOutcome,
 )
+from tests.benchmarks.experiments.pilot import learn_outcome
 from tests.benchmarks.experiments.simulation import SEED, Trial, run_trials
 from tests.benchmarks.targets import Target
 
 N_EXPERIMENTS = 8_000
-N_PILOT = 1_000_000
 KINDS: tuple[AnalysisKind, ...] = ("fixed", "always_valid", "group_sequential")
 N_LOOKS = 14
 
@@ -69,19 +68,6 @@ def measure_power() -> list[Target]:
                 Target(f"power of 80 % within 2 points, {label}", f"{power:.1%}", is_met)
             )
     return targets
-
-
-def learn_outcome(outcome: UnitOutcome) -> Outcome:
-    """Return mean, variance and what the past explains, from a pilot of many units."""
-    draws = outcome.draw(np.random.default_rng(SEED + 1), (1, 1, N_PILOT), 0.0)
-    moments = draws.compute_moments()
-    zero = UnitMoments(moments.means, moments.covariances)
-    fitted = fit_adjustment(zero)
-    nothing = replace(fitted, coefficients=np.zeros_like(fitted.coefficients))
-    mean, variance = (float(value[0, 0]) for value in adjust(moments, nothing))
-    left = float(adjust(moments, fitted)[1][0, 0])
-    kind = "proportion" if isinstance(outcome, Conversion) else "amount"
-    return Outcome(mean, variance, kind, explained_share=max(0.0, 1 - left / variance))
 
 
 def _simulate(plan: Plan, design: Design, units: tuple[int, ...]) -> tuple[float, float]:

@@ -83,6 +83,17 @@ def test_crossing_with_a_drift_is_the_multivariate_normal() -> None:
     assert mirrored.lower == pytest.approx(crossing.upper)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("shares", "is_last"), [((0.3, 0.7), True), ((0.4, 0.8, 1.3), False)])
+def test_an_experiment_that_ends_early_or_late_spends_the_level(
+    shape: Spending, shares: tuple[float, ...], is_last: bool
+) -> None:
+    bounds = find_bounds(shares, spending=shape, is_last=is_last)
+    crossing = compute_crossing(shares, bounds)
+    assert crossing.upper.sum() + crossing.lower.sum() == pytest.approx(0.05, abs=1e-6)
+    assert bounds[:-1] == find_bounds(shares[:-1], spending=shape)
+
+
 def test_shares_must_rise() -> None:
     for shares in ((), (0.0, 1.0), (0.5, 0.5), (1.2, 1.4)):
         with pytest.raises(BadInput):
@@ -117,6 +128,16 @@ def test_the_p_value_is_the_level_at_which_the_bound_is_the_score() -> None:
     look = compare_at_look(Moments(500, 10.0 + 2.5 * ERROR, 25.0), CONTROL, shares=(0.3, 0.7))
     assert look is not None
     assert find_bounds((0.3, 0.7), look.difference.p_value)[-1] == pytest.approx(2.5, abs=1e-3)
+
+
+def test_the_last_look_decides_below_the_planned_size() -> None:
+    treatment = Moments(500, 10.0 + 2.1 * ERROR, 25.0)
+    decisions = [
+        look.decision
+        for is_last in (False, True)
+        if (look := compare_at_look(treatment, CONTROL, shares=(0.3, 0.7), is_last=is_last))
+    ]
+    assert decisions == ["continue", "better"]
 
 
 def test_no_spread_no_look() -> None:

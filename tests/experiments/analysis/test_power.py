@@ -17,6 +17,7 @@ from experiments.analysis.power import (
     AnalysisKind,
     Design,
     Outcome,
+    OutcomeKind,
     compute_power,
     describe_proportion,
     find_detectable_change,
@@ -40,6 +41,15 @@ def test_an_amount_whose_variance_is_scaled() -> None:
     z = stats.norm.ppf(0.975) + stats.norm.ppf(0.9)
     n = z**2 * 900 * (1 + 1.05**2) / 0.2**2
     assert plan_size(REVENUE, Design(power=0.9), 0.05).units[0] == math.ceil(n)
+
+
+@pytest.mark.parametrize(
+    ("kind", "variance"),
+    [("proportion", 0.3 * 0.7), ("count", 0.21 * 1.5), ("amount", 0.21 * 2.25)],
+)
+def test_the_variance_follows_the_change_by_kind(kind: OutcomeKind, variance: float) -> None:
+    start = 0.2 * 0.8 if kind == "proportion" else 0.21
+    assert Outcome(0.2, start, kind).compute_variance(0.5) == pytest.approx(variance)
 
 
 def test_power_agrees_with_tea_tasting_for_equal_variances() -> None:
