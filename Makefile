@@ -14,7 +14,7 @@ endif
 # Byte code is kept, or every start would compile two thousand modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all test-browser pictures check bench bench-recs bench-sessions bench-demand bench-pricing bench-optimiser bench-gate bench-desk format lock install clean
+.PHONY: demo test test-all test-browser pictures check bench bench-recs bench-sessions bench-demand bench-pricing bench-optimiser bench-gate bench-desk bench-experiments format lock install clean
 
 install: $(STAMP)
 
@@ -73,6 +73,9 @@ bench-desk: install
 
 bench-optimiser: install
 	$(BIN)/python -m tests.benchmarks.optimiser
+
+bench-experiments: install
+	$(BIN)/python -m tests.benchmarks.experiments
 
 format: install
 	$(BIN)/ruff format .

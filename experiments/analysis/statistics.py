@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 
+from experiments.analysis.moments import NO_VALUES, Moments
+from experiments.analysis.sample_ratio import compute_sample_ratio_p_value
+
+__all__ = [
+    "NO_VALUES",
+    "Difference",
+    "MarginTest",
+    "Moments",
+    "compare_means",
+    "compare_with_margin",
+    "compute_sample_ratio_p_value",
+]
+
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Mean (None for n = 0) and sample variance, divisor n - 1 (None for n < 2), of n values."""
-
-    n: int
-    mean: float | None
-    variance: float | None
-
-    @classmethod
-    def from_sums(cls, n: int, total: int, squares: int) -> Moments:
-        """Compute from the sum and the sum of squares of n whole numbers.
-
-        Nothing is rounded before the last division.
-
-        >>> Moments.from_sums(3, 1 + 2 + 6, 1 + 4 + 36)
-        Moments(n=3, mean=3.0, variance=7.0)
-        """
-        if n == 0:
-            return NO_VALUES
-        return cls(n, total / n, (n * squares - total**2) / (n * (n - 1)) if n > 1 else None)
-
-
-NO_VALUES = Moments(0, None, None)
 
 
 @dataclass(frozen=True)
@@ -144,18 +130,3 @@ def _find_lowest_share(ours: _Sample, theirs: _Sample) -> float:
     if find_excess(0.0) >= 0:
         return 0.0
     return highest if find_excess(highest) <= 0 else float(brentq(find_excess, 0.0, highest))
-
-
-def compute_sample_ratio_p_value(counts: Sequence[int], weights: Sequence[float]) -> float | None:
-    """Return the chi-square p-value of the counts if weights hold; None without units.
-
-    >>> round(compute_sample_ratio_p_value([50, 50], [0.5, 0.5]), 6)
-    1.0
-    """
-    observed = np.asarray(counts, dtype=float)  # [variants]
-    if observed.sum() == 0:
-        return None
-    shares = np.asarray(weights, dtype=float)  # [variants]
-    expected = observed.sum() * shares / shares.sum()
-    statistic = float(((observed - expected) ** 2 / expected).sum())
-    return float(stats.chi2.sf(statistic, len(observed) - 1))

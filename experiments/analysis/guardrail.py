@@ -1,0 +1,94 @@
+"""The rule that stops an experiment which harms a metric."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from experiments.analysis.moments import Moments
+from experiments.analysis.sequential import compute_one_sided_multiple, compute_one_sided_p_value
+
+HarmfulDirection = Literal["decrease", "increase"]
+
+
+@dataclass(frozen=True)
+class GuardrailRule:
+    """What must not happen to a metric, fixed before the start.
+
+    harmful         direction of harm: a decrease of conversion, an increase of latency
+    margin          share of the control's mean that may be lost (0.02: 2 %)
+    planned_units   units of both variants at which the bound is tightest. A guardrail watches the
+                    beginning: a tenth of the planned size of the experiment fits
+    level           probability of a stop, at any time, where the harm is no more than the margin
+    """
+
+    harmful: HarmfulDirection
+    planned_units: int
+    margin: float = 0.0
+    level: float = 0.05
+
+
+@dataclass(frozen=True)
+class GuardrailEvidence:
+    """What is known about the harm to one metric of one variant.
+
+    change        treatment / control - 1
+    least_harm    the change is at least this harmful, at all times together with the probability
+                  1 - level: an upper end for a decrease, a lower end for an increase; None: unknown
+    p_value       always valid, of a harm within the margin
+    must_stop     the harm is beyond the margin
+    """
+
+    change: float
+    least_harm: float | None
+    p_value: float
+    must_stop: bool
+
+
+def evaluate_guardrail(
+    treatment: Moments, control: Moments, rule: GuardrailRule
+) -> GuardrailEvidence | None:
+    """Return whether a variant must stop: its mean lies beyond the margin of the control's.
+
+    The score of (treatment - (1 -+ margin) control) is compared with the one-sided confidence
+    sequence, so the rule may be read after every unit. None with fewer than two units on a side,
+    without a spread, or without a control's mean above 0.
+    """
+    if treatment.mean is None or control.mean is None or control.mean <= 0:
+        return None
+    if not treatment.variance and not control.variance:
+        return None
+    if treatment.variance is None or control.variance is None:
+        return None
+    sign = -1.0 if rule.harmful == "decrease" else 1.0
+    allowed = 1 + sign * rule.margin
+    harm = sign * (treatment.mean - allowed * control.mean)
+    squares = (treatment.variance / treatment.n, control.variance / control.n)
+    error = math.sqrt(squares[0] + allowed**2 * squares[1])
+    share = (treatment.n + control.n) / rule.planned_units
+    multiple = compute_one_sided_multiple(share, rule.level)
+    return GuardrailEvidence(
+        change=treatment.mean / control.mean - 1,
+        least_harm=_find_least_harm(treatment.mean, control.mean, squares, -sign * multiple),
+        p_value=compute_one_sided_p_value(harm / error, share, rule.level),
+        must_stop=harm > multiple * error,
+    )
+
+
+def _find_least_harm(
+    ours: float, theirs: float, squares: tuple[float, float], multiple: float
+) -> float | None:
+    """Return the change at which the same test turns: an end of Fieller's interval.
+
+    With s = change + 1 it solves (ours - s theirs)^2 = multiple^2 (squares of ours + s^2 of
+    theirs); a positive multiple gives the upper end, a negative one the lower end. None where the
+    control's mean may be 0.
+    """
+    curvature = theirs**2 - multiple**2 * squares[1]
+    if curvature <= 0:
+        return None
+    product = ours * theirs
+    constant = ours**2 - multiple**2 * squares[0]
+    root = math.sqrt(max(product**2 - curvature * constant, 0.0))
+    return (product + math.copysign(root, multiple)) / curvature - 1
