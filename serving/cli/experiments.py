@@ -1,4 +1,4 @@
-"""`shopwright experiments list|start|stop|report`: experiments and their results."""
+"""`shopwright experiments list|start|stop|report|off-policy`: experiments and their results."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from experiments.definition import Status
 from models.registry import NAMES
+from serving.cli.off_policy import off_policy
 from serving.cli.output import JsonOption, print_json, print_line, print_table
 from serving.cli.shop import Shop
 from serving.database.audit_log import OPERATOR, SYSTEM
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 DEMO_EXPERIMENT = "home_ranker"
 
 app = typer.Typer(help="Experiments and their results", no_args_is_help=True)
+app.command("off-policy")(off_policy)
 
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="As `experiments list` shows it")]
 
