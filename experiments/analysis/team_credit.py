@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from scipy import stats
 
 from experiments.analysis.statistics import CONFIDENCE
@@ -42,26 +43,20 @@ class Preference:
     n_units: int
 
 
-def credit_clicks(
-    teams: Mapping[tuple[str, str], str],
-    units: Mapping[str, str],
-    clicks: Iterable[tuple[str, str]],
-    second: str,
-) -> TeamCredits:
-    """Return the credits of clicks (recommendation_id, item_id): a click is its item's team's.
+def credit_clicks(slates: pa.Table, clicks: Set[tuple[str, str]], second: str) -> TeamCredits:
+    """Return the credits of the teams: a click counts for the team that gave the item.
 
-    teams    team by recommendation_id and item_id
-    units    unit by recommendation_id; a slate without one is a unit of its own
+    slates   as `features.facts.slates.read_slates` returns them; those without teams are left out,
+             and a slate without a unit is a unit of its own
+    clicks   recommendation_id and item_id, each pair once
     second   the name of the second team
-
-    Another click on the same item of a slate, and one on an item that no team gave, counts nothing.
     """
     totals: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for recommendation_id, item_id in set(clicks):
-        team = teams.get((recommendation_id, item_id))
-        if team is not None:
-            unit = units.get(recommendation_id, recommendation_id)
-            totals[unit][team == second] += 1
+    for row in slates.to_pylist():
+        recommendation_id = row["recommendation_id"]
+        for item_id, team in zip(row["item_id"], row["team"] or (), strict=False):
+            if team is not None and (recommendation_id, item_id) in clicks:
+                totals[row["unit_id"] or recommendation_id][team == second] += 1
     counts = np.array(list(totals.values()), np.int64).reshape(-1, 2)
     return TeamCredits(counts[:, 0], counts[:, 1])
 

@@ -1,30 +1,36 @@
 """Credits of interleaved slates, and which ranker is better."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy import stats
 
 from experiments.analysis.team_credit import TeamCredits, compare_teams, credit_clicks
 
-TEAMS = {
-    ("s1", "tea"): "champion",
-    ("s1", "milk"): "challenger",
-    ("s2", "tea"): "challenger",
-    ("s3", "oats"): "champion",
-}
-UNITS = {"s1": "anna", "s2": "anna"}
+NAMES = ("recommendation_id", "unit_id", "item_id", "team")
+SLATES = pa.Table.from_pylist(
+    [
+        dict(zip(NAMES, row, strict=True))
+        for row in (
+            ("s1", "anna", ["tea", "milk", "pin"], ["champion", "challenger", None]),
+            ("s2", "anna", ["tea"], ["challenger"]),
+            ("s3", None, ["oats"], ["champion"]),
+            ("s4", "boris", ["oats"], None),
+        )
+    ]
+)
 
 
 def test_a_click_counts_for_the_team_that_gave_the_item():
-    clicks = [("s1", "tea"), ("s1", "milk"), ("s1", "milk"), ("s2", "tea"), ("s3", "oats")]
-    others = [("s1", "wine"), ("unknown", "tea")]
-    credited = credit_clicks(TEAMS, UNITS, clicks + others, "challenger")
+    clicks = {("s1", "tea"), ("s1", "milk"), ("s2", "tea"), ("s3", "oats")}
+    others = {("s1", "pin"), ("s1", "wine"), ("s4", "oats"), ("unknown", "tea")}
+    credited = credit_clicks(SLATES, clicks | others, "challenger")
     rows = sorted(zip(credited.first.tolist(), credited.second.tolist(), strict=True))
     assert rows == [(1, 0), (1, 2)]  # s3, which has no unit, and anna
 
 
 def test_without_clicks_there_is_no_preference():
-    credited = credit_clicks(TEAMS, UNITS, [], "challenger")
+    credited = credit_clicks(SLATES, set(), "challenger")
     assert len(credited.first) == 0
     assert compare_teams(credited) is None
 
