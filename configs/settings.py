@@ -227,6 +227,18 @@ class Settings(BaseSettings):
         description="Users as whom anybody may sign in, without a password, on the demo storefront "
         "at /storefront, with commas between them; no storefront if unset",
     )
+    slate_log_days: int = Field(
+        30,
+        ge=0,
+        description="Days after which the log of answered slates is deleted; 0: none is written",
+    )
+    slate_log_share: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of the slates that are logged. Those of placements that explore, of an "
+        "experiment and of requests with rotate always are",
+    )
     max_inflight: int = Field(
         64, ge=1, description="Requests in flight before the server sheds load"
     )

@@ -224,26 +224,26 @@ exposures = sa.Table(
     sa.Index(None, "unit_id"),
 )
 
-impressions = sa.Table(
-    "impressions",
+# One row per answered slate.
+slates = sa.Table(
+    "slates",
     metadata,
-    sa.Column("impression_id", sa.Text, primary_key=True),
-    sa.Column("recommendation_id", sa.Text, nullable=False),
+    sa.Column("recommendation_id", sa.Text, primary_key=True),
     sa.Column("placement", sa.Text, nullable=False),
-    sa.Column("rank", sa.Integer, nullable=False),
-    sa.Column("item_id", sa.Text, nullable=False),
-    sa.Column("propensity", sa.Double, nullable=False),
-    sa.Column("explored", sa.Boolean, nullable=False),
+    sa.Column("zone", sa.Text, nullable=False),
     sa.Column("unit_id", sa.Text),
-    sa.Column("model_name", sa.Text),
-    sa.Column("model_version", sa.Text),
     sa.Column("shown_at", Instant, nullable=False),
     sa.Column("recorded_at", Instant, nullable=False),
-    sa.CheckConstraint("propensity > 0 AND propensity <= 1", name="propensity_is_share"),
-    sa.CheckConstraint("rank >= 1", name="rank_from_one"),
-    sa.Index(None, "recommendation_id"),
-    sa.Index(None, "placement", "shown_at"),
-    sa.Index(None, "unit_id"),
+    sa.Column("model_name", sa.Text),
+    sa.Column("model_version", sa.Text),
+    sa.Column("experiment", sa.Text),
+    sa.Column("variant", sa.Text),
+    sa.Column("fallback", sa.Text),
+    sa.Column("degraded", sa.Boolean, nullable=False),
+    sa.Column("latency_ms", sa.Double),
+    sa.Column("items", sa.Text, nullable=False),  # JSON lists by rank, see features.facts.slates
+    sa.Index(None, "shown_at"),
+    sa.Index(None, "unit_id", "shown_at"),
 )
 
 user_consent = sa.Table(

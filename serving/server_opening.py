@@ -141,7 +141,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         lambda: served_models.placements,
     )
     histories = OnlineHistories(settings, quick_engine)
-    exposures = ExposureWriter(engine, conditions)
+    exposures = ExposureWriter(engine, clock, conditions, keep_days=settings.slate_log_days)
     workers = ThreadPoolExecutor(_SLATE_THREADS, thread_name_prefix="slates")
     met_variants = MetVariants(quick_engine)
     item_rules = ItemRules(settings, clock, engine)

@@ -3,6 +3,7 @@ asks for it."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,12 +11,14 @@ import sqlalchemy as sa
 
 from features.contracts.event_types import EventType
 from features.database import reading
-from features.database_tables import events, impressions
+from features.database_tables import events, slates
+from features.facts.slates import decode_item_ids
 from features.online.later_events import VisitorIds
 from features.pipelines.feature_constants import VIEWED_DAYS
 
 _LATELY = timedelta(days=VIEWED_DAYS)
 _MAX_ROWS = 2_000
+_MAX_SLATES = 200
 _CART_EVENTS = (EventType.ADD_TO_CART, EventType.REMOVE_FROM_CART, EventType.PURCHASE)
 
 
@@ -61,16 +64,16 @@ class VisitorActivity:
         return frozenset(item for item, kind in last.items() if kind == EventType.ADD_TO_CART)
 
     def count_shown(self, unit_id: str, now: datetime) -> dict[str, int]:
-        """Return how many slates showed each item to a unit lately, as impressions say."""
-        table = impressions.c
-        latest = (
-            sa.select(table.item_id, table.recommendation_id)
+        """Return how many slates showed each item to a unit lately, as the logged slates say."""
+        table = slates.c
+        query = (
+            sa.select(table["items"])
             .where(table.unit_id == unit_id, table.shown_at > now - _LATELY, table.shown_at <= now)
-            .order_by(table.shown_at.desc(), table.impression_id)
-            .limit(_MAX_ROWS)
-            .subquery()
+            .order_by(table.shown_at.desc())
+            .limit(_MAX_SLATES)
         )
-        count = sa.func.count(sa.distinct(latest.c.recommendation_id))
-        query = sa.select(latest.c.item_id, count).group_by(latest.c.item_id)
+        counts: Counter[str] = Counter()
         with reading(self.engine) as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            for text in connection.execute(query).scalars():
+                counts.update(decode_item_ids(text))
+        return dict(counts)

@@ -9,6 +9,7 @@ import typer
 
 from experiments.definition import Status
 from features.contracts.errors import BadInput
+from serving.cli.off_policy import off_policy
 from serving.cli.output import JsonOption, print_json, print_line, print_table
 from serving.cli.shop import Shop
 from serving.database.audit_log import OPERATOR, SYSTEM
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 DEMO_EXPERIMENT = "home_ranker"
 
 app = typer.Typer(help="Experiments and their results", no_args_is_help=True)
+app.command("off-policy")(off_policy)
 
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="As `experiments list` shows it")]
 

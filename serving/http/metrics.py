@@ -85,10 +85,10 @@ class Metrics:
             "version",
         )
         self.exposures_waiting = self._gauge(
-            "shopwright_exposures_waiting", "Exposures queued", "livesum"
+            "shopwright_exposures_waiting", "Exposures and logged slates queued", "livesum"
         )
         self.exposures_dropped = self._gauge(
-            "shopwright_exposures_dropped", "Exposures lost", "sum"
+            "shopwright_exposures_dropped", "Exposures and logged slates lost", "sum"
         )
         self.fault = self._gauge(
             "shopwright_fault",

@@ -1,37 +1,57 @@
-"""Writes exposures and impressions after the answers: a bounded queue, written in batches by a
-thread."""
+"""Writes exposures and slates after the answers: a bounded queue, written in batches by a thread,
+which deletes old slates as well."""
 
 from __future__ import annotations
 
 import queue
 import threading
+import time
+from datetime import timedelta
 
 import sqlalchemy as sa
 
+from features.contracts.clock import Clock
 from features.contracts.errors import Unavailable
 from features.database import transaction
-from features.facts import exposures, impressions
+from features.facts import exposures, slates
 from features.facts.exposures import Exposure
-from features.facts.impressions import Impression
+from features.facts.slates import LoggedSlate
 from serving.conditions import Conditions
 
-_PART = "writing of exposures"
-_BATCH = 500
-_WAIT_SECONDS = 0.5
+_PART, _DELETING = "writing of exposures", "deleting of old slates"
+_BATCH = 1_000
+# With the time of one write, what a process that is killed may lose: less than a second.
+_WAIT_SECONDS = 0.25
 _RETRY_SECONDS = 1.0
+# Old slates are deleted in steps between the batches, until the next look at them.
+_OLD_SLATES = 200
+_REST_SECONDS = 60.0
 
 
 class ExposureWriter:
-    """`add` never waits: when the queue is full, the row is dropped and counted in `dropped`."""
+    """`add` never waits: when the queue is full, the row is dropped and counted in `dropped`.
+
+    clock       business time, by which slates are old
+    keep_days   days after which slates are deleted
+    """
 
     def __init__(
-        self, engine: sa.Engine, conditions: Conditions | None = None, *, capacity: int = 20_000
+        self,
+        engine: sa.Engine,
+        clock: Clock,
+        conditions: Conditions | None = None,
+        *,
+        keep_days: int,
+        capacity: int = 20_000,
     ) -> None:
         self._engine = engine
+        self._clock = clock
         self._conditions = conditions or Conditions()
-        self._queue: queue.Queue[Exposure | Impression] = queue.Queue(capacity)
+        self._keep = timedelta(days=keep_days)
+        self._queue: queue.Queue[Exposure | LoggedSlate] = queue.Queue(capacity)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exposures", daemon=True)
+        self._next_look = 0.0
         self.dropped = 0
         self.written = 0
 
@@ -39,7 +59,7 @@ class ExposureWriter:
         """Start the thread that writes."""
         self._thread.start()
 
-    def add(self, row: Exposure | Impression) -> None:
+    def add(self, row: Exposure | LoggedSlate) -> None:
         """Queue a row."""
         try:
             self._queue.put_nowait(row)
@@ -61,12 +81,14 @@ class ExposureWriter:
         while not (self._stopping.is_set() and self._queue.empty()):
             if batch := self._take_batch():
                 self._write(batch)
+            if time.monotonic() >= self._next_look and not self._stopping.is_set():
+                self._delete_old()
 
-    def _take_batch(self) -> list[Exposure | Impression]:
-        """Return the rows of about half a second, at most _BATCH."""
-        if not self._stopping.is_set():
+    def _take_batch(self) -> list[Exposure | LoggedSlate]:
+        """Return the rows of about a quarter of a second, at most _BATCH."""
+        if self._queue.qsize() < _BATCH:
             self._stopping.wait(_WAIT_SECONDS)
-        batch: list[Exposure | Impression] = []
+        batch: list[Exposure | LoggedSlate] = []
         while len(batch) < _BATCH:
             try:
                 batch.append(self._queue.get_nowait())
@@ -74,16 +96,16 @@ class ExposureWriter:
                 break
         return batch
 
-    def _write(self, batch: list[Exposure | Impression]) -> None:
+    def _write(self, batch: list[Exposure | LoggedSlate]) -> None:
         """Try until the batch is written; while stopping, try once."""
         exposure_rows = [row for row in batch if isinstance(row, Exposure)]
-        impression_rows = [row for row in batch if isinstance(row, Impression)]
+        slate_rows = [row for row in batch if isinstance(row, LoggedSlate)]
         while True:
             last = self._stopping.is_set()
             try:
                 with transaction(self._engine) as connection:
                     exposures.append(connection, exposure_rows)
-                    impressions.append(connection, impression_rows)
+                    slates.append(connection, slate_rows)
             except (sa.exc.SQLAlchemyError, Unavailable) as error:
                 self._conditions.report(_PART, str(error))
                 if last:
@@ -94,3 +116,17 @@ class ExposureWriter:
                 self._conditions.clear(_PART)
                 self.written += len(batch)
                 return
+
+    def _delete_old(self) -> None:
+        """Delete some of the slates that are too old; rest where there are no more."""
+        n_deleted = 0
+        try:
+            with transaction(self._engine) as connection:
+                before = self._clock.now() - self._keep
+                n_deleted = slates.delete_old(connection, before, limit=_OLD_SLATES)
+        except (sa.exc.SQLAlchemyError, Unavailable) as error:
+            self._conditions.report(_DELETING, str(error))
+        else:
+            self._conditions.clear(_DELETING)
+        if n_deleted < _OLD_SLATES:
+            self._next_look = time.monotonic() + _REST_SECONDS

@@ -3,6 +3,8 @@ visitor is in."""
 
 from __future__ import annotations
 
+import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -15,10 +17,10 @@ from experiments.exposure import ServedAnswer, build_exposure
 from features.contracts.clock import Clock
 from features.contracts.errors import Unavailable, UnknownName
 from features.contracts.histories import UserHistory
-from features.contracts.recommendations import Reason, RecommendationQuery, Slate
+from features.contracts.recommendations import RecommendationQuery, Slate
 from features.contracts.tables import DEFAULT_ZONE
 from features.facts.exposures import Exposure
-from features.facts.impressions import Impression
+from features.facts.slates import LoggedSlate, ShownItems
 from features.facts.zones import KnownZones
 from features.online.later_events import VisitorIds
 from features.online.online_store import OnlineHistories
@@ -84,6 +86,7 @@ class SlateAnswer:
     unknown    the zone that nobody knows and the names of the filter that no item has
     fields     the requested fields by item; None where none were
     variants   the families of the items by item; None where they are not folded
+    teams      by rank the ranker that gave the item; None where no two are interleaved
     """
 
     recommendation_id: str
@@ -95,6 +98,7 @@ class SlateAnswer:
     unknown: tuple[str, ...] = ()
     fields: Mapping[str, FieldValues] | None = None
     variants: Mapping[str, Sequence[FamilyMember]] | None = None
+    teams: tuple[str | None, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,12 +108,14 @@ class _Visit:
     identified   whether the visitor's ids may be used: not those of somebody who does not allow
                  personalization, nor of somebody of whom that is not known
     degraded     whether the history could not be read
+    seconds      how long reading it took
     """
 
     now: datetime
     history: UserHistory
     identified: bool
     degraded: bool
+    seconds: float
 
 
 class _Choice(NamedTuple):
@@ -133,7 +139,7 @@ class RecommendationService:
     activity      what visitors have in the cart, and what they were shown
     item_fields   what an answer says of its items
     shown         what earlier pages showed
-    log           takes exposures and impressions; never waits
+    log           takes exposures and slates; never waits
     count         called with every answer
     workers       where slates are computed, away from the event loop
     """
@@ -152,7 +158,7 @@ class RecommendationService:
     activity: VisitorActivity
     item_fields: ItemFields
     shown: ShownSlates
-    log: Callable[[Exposure | Impression], None]
+    log: Callable[[Exposure | LoggedSlate], None]
     count: Callable[[SlateAnswer], None]
     workers: Executor
 
@@ -213,18 +219,21 @@ class RecommendationService:
     def _visit(self, request: SlateRequest) -> _Visit:
         """Read the visitor's history; where the online store or the database does not answer, that
         of an unknown visitor."""
-        now = self.clock.now()
+        now, started = self.clock.now(), time.perf_counter()
         try:
             visitor = self.histories.read_visitor(
                 request.user_id, request.visitor_id, request.session_id, now
             )
         except Unavailable:
-            return _Visit(now, UserHistory.unknown(now), identified=False, degraded=True)
-        return _Visit(now, visitor.history, identified=visitor.allowed, degraded=False)
+            seconds = time.perf_counter() - started
+            return _Visit(now, UserHistory.unknown(now), False, degraded=True, seconds=seconds)
+        seconds = time.perf_counter() - started
+        return _Visit(now, visitor.history, visitor.allowed, degraded=False, seconds=seconds)
 
     def _answer(
         self, request: SlateRequest, visit: _Visit, served: ServedRecommender
     ) -> SlateAnswer:
+        started = time.perf_counter()
         self.item_fields.check(request.fields)
         answer = self._make_answer(request, visit, self._choose(request, visit, served))
         if request.candidate_ids is None:
@@ -233,7 +242,7 @@ class RecommendationService:
                 answer.recommendation_id, request.placement, item_ids, request.after
             )
         self._log_exposures(answer, visit.now)
-        self._log_impressions(request, answer, visit)
+        self._log_slate(request, answer, visit, started)
         self.count(answer)
         return answer
 
@@ -372,7 +381,7 @@ class RecommendationService:
     def _find_damping(self, request: SlateRequest, visit: _Visit) -> dict[str, float]:
         """Return the factors on the relevance of items that were shown and never clicked.
 
-        (1 - rotate) for each time but the first. Only what impressions of this visitor say counts.
+        (1 - rotate) for each time but the first. Only the logged slates of this visitor count.
         """
         unit_id = _find_unit_id(request)
         if not request.rotate or unit_id is None or not visit.identified:
@@ -404,36 +413,49 @@ class RecommendationService:
             self.met_variants.remember(exposure)
             self.log(exposure)
 
-    def _log_impressions(self, request: SlateRequest, answer: SlateAnswer, visit: _Visit) -> None:
-        """Log what a placement that explores, or a slate that rotates, has shown, with the
-        probability of each item."""
-        recorded_at = self.system_clock.now()
-        unit_id = _find_unit_id(request)
-        for item in answer.slate.items:
-            # Without exploration an item is certain, given the ranks before.
-            propensity = 1.0 if item.propensity is None and request.rotate else item.propensity
-            if propensity is None:
-                continue
-            self.log(
-                Impression(
-                    impression_id=f"{answer.recommendation_id}:{item.rank}",
-                    recommendation_id=answer.recommendation_id,
-                    placement=answer.placement,
-                    rank=item.rank,
-                    item_id=item.item_id,
-                    propensity=propensity,
-                    explored=item.reason == Reason.EXPLORATION,
-                    unit_id=unit_id if visit.identified else None,
-                    shown_at=visit.now,
-                    recorded_at=recorded_at,
-                    model_name=answer.version.name,
-                    model_version=answer.version.version,
-                )
+    def _log_slate(
+        self, request: SlateRequest, answer: SlateAnswer, visit: _Visit, started: float
+    ) -> None:
+        """Log the slate; where a share is logged, always what off-policy estimates, reports and
+        rotation need."""
+        explores = any(item.propensity is not None for item in answer.slate.items)
+        is_needed = explores or bool(answer.assigned) or request.rotate > 0
+        share = self.settings.slate_log_share
+        if not self.settings.slate_log_days or not (
+            is_needed or _draw_share(answer.recommendation_id) < share
+        ):
+            return
+        assigned = None if not answer.assigned else answer.assigned[-1]
+        if assigned is not None and assigned.is_override:  # nobody was to see it
+            return
+        latency = visit.seconds + time.perf_counter() - started
+        self.log(
+            LoggedSlate(
+                recommendation_id=answer.recommendation_id,
+                placement=answer.placement,
+                zone=request.zone,
+                unit_id=_find_unit_id(request) if visit.identified else None,
+                shown_at=visit.now,
+                recorded_at=self.system_clock.now(),
+                items=ShownItems.of(answer.slate, answer.teams),
+                model_name=answer.version.name,
+                model_version=answer.version.version,
+                experiment=None if assigned is None else assigned.experiment.key,
+                variant=None if assigned is None else assigned.variant.name,
+                fallback=answer.slate.fallback,
+                degraded=answer.degraded,
+                latency_ms=round(1_000 * latency, 3),
             )
+        )
+
+
+def _draw_share(recommendation_id: str) -> float:
+    """Return a number in [0, 1), the same for the same answer."""
+    return zlib.crc32(recommendation_id.encode()) / 2**32
 
 
 def _find_unit_id(request: SlateRequest) -> str | None:
-    """Return under which id a visitor's impressions are kept."""
+    """Return under which id a visitor's slates are logged."""
     return request.user_id or request.visitor_id or request.session_id
 
 

@@ -1,4 +1,5 @@
-"""Recommendations over HTTP beside a constant answer of the same size: latency, CPU time of one
+"""Recommendations over HTTP, with and without the log of slates, beside a constant answer of the
+same size: latency, CPU time of one
 answer, and the highest rate that one process holds.
 
     python -m tests.benchmarks.http_latency [--rate 50] [--seconds 20]
@@ -21,7 +22,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +46,7 @@ _START_SECONDS = 60
 _N_CONNECTIONS = 32
 _N_USERS = 1_000
 _WARM_UP_SECONDS = 3
+NO_LOG = {"SHOPWRIGHT_SLATE_LOG_DAYS": "0"}
 
 
 @dataclass(frozen=True)
@@ -92,19 +94,29 @@ class _ServerProcess(NamedTuple):
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(
-    settings: Settings, *, rate: float, seconds: float
-) -> tuple[ServerFigures, ServerFigures]:
-    """Return the figures of recommendations for real users, and those of a constant answer."""
+class Measurements(NamedTuple):
+    """Recommendations for real users, the same without the log of slates, a constant answer."""
+
+    ours: ServerFigures
+    without_log: ServerFigures
+    floor: ServerFigures
+
+
+def measure(settings: Settings, *, rate: float, seconds: float) -> Measurements:
+    """Return the figures of the three servers, one after the other."""
     key, users = _create_key(settings), _choose_users(settings)
+    serve = ["-m", "serving.cli.main", "serve", "--port"]
     name = "POST /v1/recommendations"
-    with _run_server(["-m", "serving.cli.main", "serve", "--port"], settings, "/readyz") as server:
+    with _run_server(serve, settings, "/readyz") as server:
         ours = _measure_server(name, server, key, users, rate, seconds)
+    name = "without the slate log"
+    with _run_server(serve, settings, "/readyz", NO_LOG) as server:
+        without_log = _measure_server(name, server, key, users, rate, seconds)
     os.environ["ANSWER_BYTES"] = str(round(ours.timing.mean_bytes))
     name = "floor: a constant body"
     with _run_server(["-m", "tests.benchmarks.constant_answer"], settings, "/healthz") as server:
         floor = _measure_server(name, server, key, users, rate, seconds / 2)
-    return ours, floor
+    return Measurements(ours, without_log, floor)
 
 
 def _measure_server(
@@ -166,7 +178,10 @@ def _encode_request(port: int, key: str, user_id: str) -> bytes:
 
 @contextlib.contextmanager
 def _run_server(
-    arguments: Sequence[str], settings: Settings, ready: str
+    arguments: Sequence[str],
+    settings: Settings,
+    ready: str,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[_ServerProcess]:
     """Run a server process on a free port, and stop it at the end."""
     with socket.socket() as probe:
@@ -175,6 +190,7 @@ def _run_server(
     environment = os.environ | {
         "SHOPWRIGHT_HOME": str(settings.home),
         "SHOPWRIGHT_LOG_LEVEL": "warning",
+        **(variables or {}),
     }
     process = subprocess.Popen([sys.executable, *arguments, str(port)], env=environment)
     try:
@@ -268,12 +284,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=50.0)
     parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args(arguments)
-    ours, floor = measure(Settings(), rate=options.rate, seconds=options.seconds)
+    ours, without_log, floor = measure(Settings(), rate=options.rate, seconds=options.seconds)
     print(f"HTTP at {options.rate:g} requests a second, one process, open loop")
     print(ours.timing)
+    print(without_log.timing)
     print(floor.timing)
     held = f"highest rate held (p99 <= {_HELD_P99_MS:g} ms, none failed)"
-    print(f"{held}: {ours.highest_rate:g} a second, floor {floor.highest_rate:g}")
+    print(
+        f"{held}: {ours.highest_rate:g} a second, without the slate log "
+        f"{without_log.highest_rate:g}, floor {floor.highest_rate:g}"
+    )
     timing = ours.timing
     is_fast = timing.p50 <= TARGET_P50_MS and timing.p99 <= TARGET_P99_MS and not timing.n_failed
     targets = {

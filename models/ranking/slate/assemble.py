@@ -96,69 +96,124 @@ def fill_slate(plan: SlatePlan, count: int, rng: np.random.Generator | None = No
     * similarity to the most similar one chosen before (maximal marginal relevance, Carbonell and
     Goldstein 1998). With `rng` some ranks are drawn instead.
     """
-    n = len(plan.relevance)
-    pinned = {rank: row for rank, row in plan.pins.items() if rank <= count}
-    left = np.ones(n, bool)
-    left[list(pinned.values())] = False
-    caps = _OpenCaps(plan.caps, n, pinned.values())
-    usual = np.ones(n, bool) if plan.usual is None else plan.usual
-    max_similarity = np.zeros(n)
+    state = _SlateState(plan, count)
     slate: list[Choice] = []
     for rank in range(1, count + 1):
-        if rank in pinned:
-            choice = Choice(pinned.pop(rank), 1.0)
-        else:
-            available = _Available(left & caps.open, usual, max_similarity)
-            chance = _exploration_chance(plan.exploration, rank, count, rng)
-            next_choice = _choose(plan, available, chance, rng)
-            if next_choice is None:
-                break
-            choice = next_choice
-            left[choice.row] = False
-            caps.count(choice.row)
+        chance = _exploration_chance(plan.exploration, rank, count) if rng is not None else 0.0
+        choice = state.take_pin(rank) or _choose(state.list_chances(chance), rng)
+        if choice is None:
+            break
+        state.take(choice.row)
         slate.append(choice)
-        if plan.diversity and plan.similarity is not None:
-            max_similarity = np.maximum(max_similarity, plan.similarity.to_item(choice.row))
     # In a slate that ended early the remaining pins come last.
-    slate += [Choice(row, 1.0) for _, row in sorted(pinned.items())]
+    slate += [Choice(row, 1.0) for _, row in sorted(state.pinned.items())]
     return slate
 
 
-class _Available(NamedTuple):
-    """The candidates for one rank.
+def compute_propensities(plan: SlatePlan, rows: Sequence[int], count: int) -> list[float]:
+    """Return the probability of each of these candidates at its rank, given the ranks before it.
 
-    free             neither chosen before nor in a full group
-    usual            as in SlatePlan
-    max_similarity   to the most similar candidate chosen before
+    The product is the probability that `fill_slate` chooses the slate. After a rank of probability
+    0 the ranks are those of a slate that begins as this one all the same.
+    """
+    state = _SlateState(plan, count)
+    propensities = []
+    for rank, row in enumerate(rows, 1):
+        pin = state.take_pin(rank)
+        chances = state.list_chances(_exploration_chance(plan.exploration, rank, count))
+        if pin is None and chances.is_empty and state.pinned:
+            pin = state.take_pin(min(state.pinned))
+        if pin is not None:
+            propensities.append(float(pin.row == row))
+        else:
+            propensities.append(chances.compute_propensity(row))
+        state.take(row)
+    return propensities
+
+
+class _Chances(NamedTuple):
+    """How the candidate of one rank is chosen.
+
+    best      the best candidate; None where no usual one is left
+    pool      the candidates of the draw, with their weights, which sum to 1
+    chance    of a draw instead of the best one
     """
 
-    free: BoolArray
-    usual: BoolArray
-    max_similarity: Float64Array
+    best: int | None
+    pool: Int64Array
+    weights: Float64Array
+    chance: float
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no candidate is left."""
+        return self.best is None and not len(self.pool)
+
+    def compute_propensity(self, row: int) -> float:
+        """Return the probability that this candidate is chosen."""
+        draw_chance = float(self.weights[self.pool == row].sum())
+        return min(1.0, self.chance * draw_chance + (1.0 - self.chance) * (row == self.best))
 
 
-def _choose(
-    plan: SlatePlan, available: _Available, chance: float, rng: np.random.Generator | None
-) -> Choice | None:
-    """Choose the best candidate, or with `chance` draw one; None where none is left."""
-    free, usual = available.free, available.usual
-    best = _best_row(plan, free & usual, available.max_similarity)
-    if chance <= 0 or rng is None or plan.weights is None:
+_NO_ROWS, _NO_WEIGHTS = np.zeros(0, np.int64), np.zeros(0)
+
+
+class _SlateState:
+    """The candidates that are left, as a slate fills rank by rank.
+
+    pinned             rank -> candidate, of the ranks to come
+    """
+
+    def __init__(self, plan: SlatePlan, count: int) -> None:
+        n = len(plan.relevance)
+        self._plan = plan
+        self.pinned = {rank: row for rank, row in plan.pins.items() if rank <= count}
+        self._left = np.ones(n, bool)
+        self._left[list(self.pinned.values())] = False
+        self._caps = _OpenCaps(plan.caps, n, self.pinned.values())
+        self._usual = np.ones(n, bool) if plan.usual is None else plan.usual
+        self._max_similarity = np.zeros(n)
+
+    def take_pin(self, rank: int) -> Choice | None:
+        """Return the pinned candidate of a rank, whose group has counted it already."""
+        row = self.pinned.pop(rank, None)
+        return None if row is None else Choice(row, 1.0)
+
+    def list_chances(self, chance: float) -> _Chances:
+        """Return how the candidate of the next rank is chosen, drawn with `chance`."""
+        plan, free = self._plan, self._left & self._caps.open
+        best = _best_row(plan, free & self._usual, self._max_similarity)
+        if chance <= 0 or plan.weights is None:
+            return _Chances(best, _NO_ROWS, _NO_WEIGHTS, 0.0)
+        pool = np.flatnonzero(free & self._usual)[: plan.exploration.pool]
+        pool = np.concatenate([pool, np.flatnonzero(free & ~self._usual)])
+        pool = pool[plan.weights[pool] > 0]
+        if not len(pool):
+            return _Chances(best, _NO_ROWS, _NO_WEIGHTS, 0.0)
+        weights = plan.weights[pool] / plan.weights[pool].sum()
+        return _Chances(best, pool, weights, 1.0 if best is None else chance)
+
+    def take(self, row: int) -> None:
+        """Take a candidate out of what is left."""
+        if self._left[row]:
+            self._left[row] = False
+            self._caps.count(row)
+        if self._plan.diversity and self._plan.similarity is not None:
+            similarity = self._plan.similarity.to_item(row)
+            self._max_similarity = np.maximum(self._max_similarity, similarity)
+
+
+def _choose(chances: _Chances, rng: np.random.Generator | None) -> Choice | None:
+    """Choose the best candidate, or draw one; None where none is left."""
+    best = chances.best
+    if rng is None or not len(chances.pool):
         return None if best is None else Choice(best, 1.0)
-    pool = np.flatnonzero(free & usual)[: plan.exploration.pool]
-    pool = np.concatenate([pool, np.flatnonzero(free & ~usual)])
-    pool = pool[plan.weights[pool] > 0]
-    if not len(pool):
-        return None if best is None else Choice(best, 1.0)
-    weights = plan.weights[pool] / plan.weights[pool].sum()
-    chance = 1.0 if best is None else chance
     row = best
-    if row is None or rng.random() < chance:
-        drawn = int(np.searchsorted(np.cumsum(weights), rng.random(), side="right"))
-        row = int(pool[min(drawn, len(pool) - 1)])
-    draw_chance = float(weights[pool == row].sum())
-    propensity = min(1.0, chance * draw_chance + (1.0 - chance) * (row == best))
-    return Choice(row, propensity, explored=row != best)
+    if row is None or rng.random() < chances.chance:
+        cumulated = np.cumsum(chances.weights)
+        drawn = int(np.searchsorted(cumulated, rng.random(), side="right"))
+        row = int(chances.pool[min(drawn, len(chances.pool) - 1)])
+    return Choice(row, chances.compute_propensity(row), explored=row != best)
 
 
 def _best_row(plan: SlatePlan, free: BoolArray, max_similarity: Float64Array) -> int | None:
@@ -171,11 +226,7 @@ def _best_row(plan: SlatePlan, free: BoolArray, max_similarity: Float64Array) ->
     return int(rows[np.argmax(value)])
 
 
-def _exploration_chance(
-    exploration: Exploration, rank: int, count: int, rng: np.random.Generator | None
-) -> float:
-    if rng is None:
-        return 0.0
+def _exploration_chance(exploration: Exploration, rank: int, count: int) -> float:
     return 1.0 if rank > count - exploration.places else exploration.share
 
 

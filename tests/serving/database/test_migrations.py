@@ -12,6 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from features.contracts.errors import BadInput
 from features.database import reading, transaction
 from features.database_tables import Instant, metadata
+from features.facts import slates
 from serving.database.audit_log import AuditEntry, AuditLog
 from serving.database.desk_tables import forecast_sets
 from serving.database.forecast_sets import ForecastSets, ModelKey
@@ -76,6 +77,39 @@ def test_sets_of_forecasts_from_before_their_runs_were_kept_stay(engine):
         connection.execute(sa.text(insert).bindparams(**{**row, "id": "second"}))
     with pytest.raises(sa.exc.IntegrityError), transaction(engine) as connection:
         connection.execute(sa.text(insert).bindparams(**{**row, "id": "third"}))
+
+
+def test_impressions_of_before_become_slates(engine):
+    """Back to the tables before r0028 and on again, with a slate of two impressions."""
+    script = import_module("serving.database.migrations.versions.r0028_slates")
+    row = {
+        "recommendation_id": "a",
+        "placement": "lab",
+        "unit_id": "u",
+        "shown_at": NOW,
+        "recorded_at": NOW,
+        "model_name": "recommendations",
+        "model_version": "3",
+    }
+    ranks = [
+        {"impression_id": "a:2", "rank": 2, "item_id": "tea", "propensity": 0.25, "explored": True},
+        {"impression_id": "a:1", "rank": 1, "item_id": "milk", "propensity": 1, "explored": False},
+    ]
+    with transaction(engine) as connection:
+        with Operations.context(MigrationContext.configure(connection)):
+            script.downgrade()
+            impressions = sa.Table("impressions", sa.MetaData(), autoload_with=connection)
+            connection.execute(impressions.insert(), [row | rank for rank in ranks])
+            connection.execute(
+                impressions.insert(),
+                [row | ranks[1] | {"impression_id": "b:1", "recommendation_id": "b"}],
+            )
+            script.upgrade()
+        first, second = slates.read_slates(connection, "lab").to_pylist()
+    assert (first["recommendation_id"], first["item_id"]) == ("a", ["milk", "tea"])
+    assert (first["propensity"], first["reason"]) == ([1.0, 0.25], [None, "exploration"])
+    assert (first["unit_id"], first["shown_at"], first["model_version"]) == ("u", NOW, "3")
+    assert (second["recommendation_id"], second["item_id"]) == ("b", ["milk"])
 
 
 def test_times_are_stored_in_utc_and_never_without_a_zone(engine):

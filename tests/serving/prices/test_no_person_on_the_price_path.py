@@ -89,6 +89,7 @@ PERSONAL_MODULES = (
     "features.pipelines.user_item",
     "features.facts.events",
     "features.facts.exposures",
+    "features.facts.slates",
     "features.online.histories",
     "features.online.online_store",
     "features.facts.facts",

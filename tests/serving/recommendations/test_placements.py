@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-import sqlalchemy as sa
 
 from features.contracts.errors import UnknownName
 from features.database import reading
-from features.database_tables import impressions
 from features.facts.facts import Facts
+from features.facts.slates import read_slates
 from features.online.materialize import materialize
 from serving.app import create_app
 from serving.recommendations.api import RecommendationResponse
@@ -104,27 +103,31 @@ def test_a_placement_that_names_unknown_rules_does_not_start(tiny_home, tmp_path
     assert create_app  # the application asks the same object
 
 
-def test_what_exploring_shows_is_kept_with_its_chance(shop):
+def test_every_slate_is_logged_with_what_it_was_made_under(shop):
     answers = [ask(shop, "lab", user_id="u00", count=3) for _ in range(3)]
-    ask(shop, "trending")
+    trending = ask(shop, "trending")
     ask(shop, "lab", count=2, visitor_id="v")
     ask(shop, "lab", count=2, user_id=REFUSER, visitor_id="v-refuser", session_id="s-refuser")
+    home = ask(shop, "home", user_id="u00", count=2)
     shop.server.exposures.close()
     with reading(shop.server.engine) as connection:
-        rows = connection.execute(
-            sa.select(impressions).order_by("recommendation_id", "rank")
-        ).all()
-    assert {row.placement for row in rows} == {"lab"}
-    assert {row.unit_id for row in rows} == {"u00", "v", None}
+        tables = {name: read_slates(connection, name) for name in ("lab", "trending", "home")}
+    rows = {row["recommendation_id"]: row for row in tables["lab"].to_pylist()}
+    assert {row["unit_id"] for row in rows.values()} == {"u00", "v", None}
     for answer in answers:
-        shown = [row for row in rows if row.recommendation_id == answer["recommendation_id"]]
-        assert [row.item_id for row in shown] == ids(answer)
-        assert [row.explored for row in shown] == [
-            item["reason"] == "exploration" for item in answer["items"]
-        ]
-        assert shown[0].propensity == 1
-        assert all(0 < row.propensity <= 1 for row in shown)
-        assert {(row.model_name, row.model_version) for row in shown} == {("recommendations", "1")}
+        row = rows[answer["recommendation_id"]]
+        assert row["item_id"] == ids(answer)
+        assert row["reason"] == [item["reason"] for item in answer["items"]]
+        assert row["propensity"][0] == 1
+        assert all(0 < propensity <= 1 for propensity in row["propensity"])
+        assert (row["model_name"], row["model_version"]) == ("recommendations", "1")
+        assert row["latency_ms"] > 0
+    (row,) = tables["trending"].to_pylist()
+    assert row["recommendation_id"] == trending["recommendation_id"]
+    assert (row["unit_id"], row["propensity"], row["degraded"]) == (None, None, False)
+    (row,) = tables["home"].to_pylist()
+    (assigned,) = home["experiments"]
+    assert (row["experiment"], row["variant"]) == (assigned["experiment"], assigned["variant"])
 
 
 # --- a page ---

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from features.contracts.errors import UnknownName
-from features.database_tables import exposures, impressions
+from features.database_tables import exposures, slates
 from serving.recommendations.service import SlateRequest
 
 HOME = SlateRequest("home", user_id="u00", count=4, explain=True)
@@ -37,7 +37,7 @@ def test_a_preview_shows_what_the_shopper_would_see_and_notes_nothing(service, t
     ]
     assert preview.assigned == answer.assigned
     assert preview.assigned
-    assert len(traces) == 2  # an exposure, and the count
+    assert len(traces) == 3  # an exposure, the logged slate, and the count
 
 
 def test_a_preview_does_not_decide_which_variant_a_visitor_meets_first(shared, service) -> None:
@@ -47,7 +47,7 @@ def test_a_preview_does_not_decide_which_variant_a_visitor_meets_first(shared, s
 
     assert met.find("home_ranker", "somebody", "somebody as a visitor") is None
     with shared.server.engine.connect() as connection:
-        for table in (exposures, impressions):
+        for table in (exposures, slates):
             count = connection.scalar(sa.select(sa.func.count()).select_from(table))
             assert count == 0
 

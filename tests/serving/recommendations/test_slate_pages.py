@@ -165,7 +165,7 @@ def test_items_that_are_shown_and_never_clicked_sink(served):
     usual = ids(ask(served, "trending", count=5))
     for _ in range(3):
         ask(served, **body, **who, count=2)
-    wait_for_impressions(served, 3 * 2)
+    wait_for_slates(served, 1 + 3)
     first, second = usual[:2]
     rotated = ids(ask(served, **body, **who, count=5))
     assert set(rotated) == set(usual)
@@ -180,7 +180,7 @@ def test_items_that_are_shown_and_never_clicked_sink(served):
     assert second not in ids(ask(served, **body, **who, count=3))
 
 
-def wait_for_impressions(shop, n):
+def wait_for_slates(shop, n):
     deadline = time.monotonic() + 10
     while shop.server.exposures.written < n:
         assert time.monotonic() < deadline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,13 @@ from features.contracts.seeds import generator
 from models.ranking.model import RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
-from models.ranking.slate.assemble import Cap, Exploration, SlatePlan, fill_slate
+from models.ranking.slate.assemble import (
+    Cap,
+    Exploration,
+    SlatePlan,
+    compute_propensities,
+    fill_slate,
+)
 from models.ranking.slate.diversity import CategorySimilarity, scale_to_relevance
 
 RELEVANCE = np.array([1.0, 0.9, 0.6, 0.5, 0.2, 0.1])
@@ -83,6 +90,8 @@ def test_no_item_twice_no_cap_broken_every_pin_at_its_rank(
     chosen = [choice.row for choice in slate]
     assert len(set(chosen)) == len(chosen) <= count
     assert all(0 < choice.propensity <= 1 for choice in slate)
+    propensities = [choice.propensity for choice in slate]
+    assert compute_propensities(plan, chosen, count) == pytest.approx(propensities)
     pinned = {row for rank, row in pins.items() if rank <= count}
     assert pinned <= set(chosen)
     free = Counter(group[row] for row in chosen if row not in pinned)
@@ -117,6 +126,22 @@ def test_the_logged_chance_is_the_frequency_of_the_draw() -> None:
         )
     assert len(weights_by_slate) == 3 * 3
     assert all(abs(value - 1) < 0.35 for value in weights_by_slate.values())
+
+
+def test_the_probabilities_of_all_slates_sum_to_one() -> None:
+    exploration = Exploration(places=1, share=0.4, pool=2)
+    plan = SlatePlan(
+        RELEVANCE[:4],
+        caps=[Cap(np.array([0, 0, 1, 1]), 1)],
+        exploration=exploration,
+        weights=np.array([1.0, 2.0, 3.0, 4.0]),
+    )
+    probabilities = [
+        np.prod(compute_propensities(plan, rows, 2)) for rows in itertools.permutations(range(4), 2)
+    ]
+    # At the first rank 0 or 1; at the second 2 or 3, by weight: the groups of 0 and 1 are full.
+    assert np.count_nonzero(probabilities) == 2 * 2
+    assert np.sum(probabilities) == pytest.approx(1)
 
 
 def test_nothing_is_drawn_without_a_generator_or_by_default() -> None:
