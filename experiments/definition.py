@@ -25,7 +25,7 @@ Policy = Literal[
 ]
 Allocation = Literal["fixed", "thompson", "interleave"]
 Analysis = Literal["fixed", "always_valid", "group_sequential"]
-Segment = Literal["zone", "visitor", "device", "channel"]
+Segment = Literal["zone", "visitor"]
 
 CHAINS: dict[UnitKind, tuple[str, ...]] = {
     "user": ("user_id", "visitor_id", "session_id"),

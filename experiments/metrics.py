@@ -147,3 +147,11 @@ def check_metrics(experiment: Experiment, metrics: Mapping[str, Metric]) -> None
                 where=where,
                 hint="Name it among secondary_metrics",
             )
+        if metrics[name].kind == "quantile" and (
+            name != experiment.primary_metric or experiment.analysis != "fixed"
+        ):
+            raise BadInput(
+                f"the quantile {name} cannot be watched while the experiment runs",
+                where=where,
+                hint="Take a mean such as answer_time",
+            )

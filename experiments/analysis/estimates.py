@@ -59,7 +59,7 @@ def estimate_metric(sums_by_variant: Mapping[str, UnitSums]) -> dict[str, Moment
         if sums.n > 1 and sums.compute_means()[1] > 0
     }
     if not usable:
-        return dict.fromkeys(sums_by_variant, NO_VALUES)
+        return {name: _estimate_few(sums) for name, sums in sums_by_variant.items()}
     pooled = add_sums(sums for name, sums in sums_by_variant.items() if name in usable)
     adjustment = fit_adjustment(UnitMoments(pooled.compute_means(), pooled.compute_covariances()))
     estimates = {}

@@ -1,83 +1,82 @@
 """The report of an experiment: metrics by variant, differences to the control, and a verdict.
 
 A unit counts under the variant of its first exposure, up to the stop of the experiment. A visitor
-who came back as a user is one unit with that user. The outcomes of a unit are the purchases from
-that exposure on, strictly before the stop and the attribution window after it: asked later, the
-report says the same. The database reduces everything to one row per variant; the statistics are
-arithmetic on those rows.
+who came back as a user is one unit with that user. The outcomes of a unit are its events from that
+exposure on, strictly before the stop and the attribution window after it: asked later, the report
+says the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pyarrow as pa
 
-from experiments.analysis.links import merge_units, select_links
-from experiments.analysis.statistics import (
-    NO_VALUES,
-    Difference,
-    MarginTest,
-    Moments,
-    compare_means,
-    compare_with_margin,
-    compute_sample_ratio_p_value,
+from experiments.analysis.comparisons import (
+    GuardrailResult,
+    MetricComparison,
+    MetricResult,
+    NonInferiorityResult,
+    adjust_p_values,
+    check_guardrails,
+    compare_latencies,
+    compare_margins,
+    compare_metric,
+    measure_coverage,
 )
+from experiments.analysis.links import select_links
+from experiments.analysis.sample_ratio import compute_sample_ratio_p_value
+from experiments.analysis.team_credit import Preference
+from experiments.analysis.unit_outcomes import (
+    SEVERAL_VARIANTS,
+    OutcomeInputs,
+    UnitOutcomes,
+    find_units,
+    read_outcomes,
+)
+from experiments.analysis.verdict import Evidence, find_verdict
 from experiments.definition import CHAINS, Experiment, NonInferiority
-from features.contracts.tables import EventType
-from features.pipelines.expressions import zone_of
+from experiments.metrics import Metric
+from features.facts.slates import ANSWERS
 
-SAMPLE_RATIO_LEVEL = 0.001
-"""Below this p-value the split counts as broken, and no verdict is given."""
+ALWAYS = ("purchase_conversion", "revenue_per_unit")
+"""The metrics that every report has."""
 
-SIGNIFICANCE = 0.05
-"""The probability of a false verdict, over all variants together (Bonferroni)."""
-
-METRICS: tuple[str, ...] = ("purchase_conversion", "revenue_per_unit")
-
-_SEVERAL_VARIANTS = ""
-_WHOLE = "decimal(18, 0)"
-_SUM = "decimal(38, 0)"
-
-
-@dataclass(frozen=True)
-class MetricResult:
-    """One metric of one variant.
-
-    mean         over its units: a share of units (purchase_conversion) or minor units of money
-                 (revenue_per_unit); None without units
-    difference   variant minus control; None for the control, and with fewer than two units on
-                 either side
-    """
-
-    mean: float | None
-    difference: Difference | None
+_DAYS = 60  # of the table by day, the latest
 
 
 @dataclass(frozen=True)
 class VariantResult:
-    """One variant: the number of its units, and its metrics by name."""
+    """One variant: the number of its units, how many of them had done nothing before, and its
+    metrics by name."""
 
     name: str
     n: int
+    n_new: int
     metrics: Mapping[str, MetricResult]
 
 
 @dataclass(frozen=True)
-class NonInferiorityResult:
-    """One variant beside the control by the stated margin.
+class SegmentResult:
+    """The primary metric of a part of the units, by variant; a segment decides nothing."""
 
-    shown   the variant loses less than the margin, at the level of the verdict; None: no test is
-            possible
-    """
+    segment: str
+    value: str
+    n: Mapping[str, int]
+    metrics: Mapping[str, MetricResult]
 
-    variant: str
-    test: MarginTest | None
-    shown: bool | None
+
+@dataclass(frozen=True)
+class DayResult:
+    """How many units of each variant were first exposed until the end of a day, YYYY-MM-DD."""
+
+    day: str
+    n: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -85,16 +84,23 @@ class ExperimentReport:
     """The results of one experiment at `as_of`.
 
     stopped_at              exposures until then count; None while the experiment runs
-    counted_until           purchases before this instant count: `as_of`, or the stop and the
+    counted_until           events before this instant count: `as_of`, or the stop and the
                             attribution window after it
+    analysis                how the primary metric may be looked at
+    explained_share         of the primary metric's variance, by what units did before
     non_inferiority         the stated hypothesis, and its result by variant; None and empty where
                             none was stated
-    other_currency          zones whose purchases count for conversion but not for revenue, which is
+    guardrails              what is known of the harm to each guardrail
+    segments                the primary metric by the segments that were named before the start
+    days                    units by the day of their first exposure, added up
+    preference              of interleaved rankers; None for others
+    other_currency          zones whose purchases count for conversion but not for money, which is
                             in one currency
     n_mixed                 units left out because they met several variants
     n_unknown               units left out because their variant is not in the definition (any more)
     sample_ratio_p_value    probability of a split at least as uneven if the weights hold; None
                             without units
+    imbalance_p_value       probability of variants that differ so much before the exposure
     verdict                 one line: a decision, or "no decision: " and why
     """
 
@@ -111,51 +117,94 @@ class ExperimentReport:
     n_unknown: int
     sample_ratio_p_value: float | None
     verdict: str
+    analysis: str = "fixed"
+    explained_share: float = 0.0
+    imbalance_p_value: float | None = None
     non_inferiority: NonInferiority | None = None
     non_inferiority_results: tuple[NonInferiorityResult, ...] = ()
+    guardrails: tuple[GuardrailResult, ...] = ()
+    segments: tuple[SegmentResult, ...] = ()
+    days: tuple[DayResult, ...] = ()
+    preference: Preference | None = None
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """What a report is made from.
+
+    exposures        this experiment's first exposures: unit_id, variant, exposed_at
+    events           in the stored schema of `events`
+    answers          the logged answers of the experiment, see features.facts.slates.ANSWERS
+    costs            item_id and unit_cost_minor
+    n_items          in the catalogue
+    links            the visitors who came back as users: visitor_id, user_id, linked_at. Each
+                     counts as that user
+    other_currency   zones that sell in another currency than the rest: their sales are no money
+                     here
+    preference       of interleaved rankers
+    """
+
+    exposures: pa.Table
+    events: ir.Table
+    answers: pa.Table = field(default_factory=ANSWERS.empty_table)
+    costs: ir.Table | None = None
+    n_items: int = 0
+    links: pa.Table | None = None
+    other_currency: Sequence[str] = ()
+    preference: Preference | None = None
 
 
 def build_report(
     experiment: Experiment,
-    exposures: pa.Table | ir.Table,
-    events: ir.Table,
+    inputs: ReportInputs,
+    metrics: Mapping[str, Metric],
     *,
     as_of: datetime,
-    links: pa.Table | None = None,
-    other_currency: Sequence[str] = (),
 ) -> ExperimentReport:
-    """Return the report of `experiment` at `as_of`.
-
-    exposures        this experiment's exposures: unit_id, variant, exposed_at
-                     (features.facts.exposures.read_first_exposures returns it)
-    events           in the stored schema of `events`
-    links            the visitors who came back as users: visitor_id, user_id, linked_at
-                     (features.facts.exposures.read_links returns it). Each counts as that user
-    other_currency   zones that sell in another currency than the rest: their sales are no revenue
-                     here
-    """
-    if isinstance(exposures, pa.Table):
-        exposures = ibis.memtable(exposures.select(["unit_id", "variant", "exposed_at"]))
+    """Return the report of `experiment` at `as_of`; `metrics` are all of the shop by name."""
+    exposures = ibis.memtable(inputs.exposures)
     span = _find_span(experiment, exposures, as_of)
     if span.stopped_at is not None:
         stop = ibis.literal(span.stopped_at.astimezone(UTC))
         exposures = exposures.filter(exposures.exposed_at <= stop)
-    rows = aggregate_moments(
-        exposures,
-        events,
-        unit_columns=CHAINS[experiment.unit],
-        links=select_links(links, min(as_of, span.stopped_at or as_of)),
-        as_of=span.counted_until,
-        other_currency=other_currency,
+    links = select_links(inputs.links, span.stopped_at or as_of)
+    used = {name: metrics[name] for name in dict.fromkeys((*experiment.metrics, *ALWAYS))}
+    outcomes = read_outcomes(
+        find_units(exposures, span.counted_until, links),
+        used,
+        OutcomeInputs(
+            events=inputs.events,
+            unit_columns=CHAINS[experiment.unit],
+            until=span.counted_until,
+            answers=inputs.answers,
+            costs=inputs.costs,
+            links=links,
+            other_currency=inputs.other_currency,
+        ),
     )
-    sums_by_variant = _read_sums(rows.to_pyarrow())
+    comparisons = _compare_all(experiment, used, outcomes, inputs)
     names = [variant.name for variant in experiment.variants]
-    results = _compare_variants(experiment, sums_by_variant)
+    counts = {name: int((outcomes.variant == name).sum()) for name in names}
     weights = [variant.weight for variant in experiment.variants]
-    sample_ratio = compute_sample_ratio_p_value([result.n for result in results], weights)
-    several = sums_by_variant.get(_SEVERAL_VARIANTS)
-    unknown = set(sums_by_variant) - {*names, _SEVERAL_VARIANTS}
-    non_inferiority = _test_margins(experiment, sums_by_variant)
+    is_split = experiment.allocation == "fixed"
+    sample_ratio = (
+        compute_sample_ratio_p_value(list(counts.values()), weights) if is_split else None
+    )
+    guardrails = check_guardrails(experiment, comparisons, used)
+    margins = compare_margins(experiment, comparisons)
+    primary = comparisons[experiment.primary_metric]
+    evidence = Evidence(
+        counts=counts,
+        primary=primary.results,
+        margins=margins,
+        guardrails=guardrails,
+        sample_ratio=sample_ratio,
+        imbalance=primary.imbalance,
+        preference=inputs.preference,
+        counted_until=span.counted_until,
+        ends_at=span.ends_at,
+    )
+    is_known = np.isin(outcomes.variant.astype(str), [*names, SEVERAL_VARIANTS])
     return ExperimentReport(
         experiment=experiment.key,
         status=experiment.status,
@@ -164,21 +213,27 @@ def build_report(
         counted_until=span.counted_until,
         primary_metric=experiment.primary_metric,
         control=experiment.control,
-        variants=results,
-        other_currency=tuple(sorted(other_currency)),
-        n_mixed=0 if several is None else several.n,
-        n_unknown=sum(sums_by_variant[name].n for name in unknown),
+        variants=_list_variants(experiment, comparisons, outcomes, counts),
+        other_currency=tuple(sorted(inputs.other_currency)),
+        n_mixed=int((outcomes.variant == SEVERAL_VARIANTS).sum()),
+        n_unknown=int((~is_known).sum()),
         sample_ratio_p_value=sample_ratio,
-        verdict=_find_obstacle(span, results, sample_ratio)
-        or _decide(experiment, results, non_inferiority),
+        verdict=find_verdict(experiment, evidence),
+        analysis=experiment.analysis,
+        explained_share=primary.explained_share,
+        imbalance_p_value=primary.imbalance,
         non_inferiority=experiment.non_inferiority,
-        non_inferiority_results=non_inferiority,
+        non_inferiority_results=margins,
+        guardrails=guardrails,
+        segments=_cut_segments(experiment, used, outcomes, inputs.answers),
+        days=_list_days(names, outcomes),
+        preference=inputs.preference,
     )
 
 
 @dataclass(frozen=True)
 class _Span:
-    """When an experiment stopped, until when purchases count, and until when they will in the end.
+    """When an experiment stopped, until when events count, and until when they will in the end.
 
     stopped_at, ends_at   None while it runs
     """
@@ -193,7 +248,7 @@ def _find_span(experiment: Experiment, exposures: ir.Table, as_of: datetime) -> 
 
     An experiment whose file says `stopped` without a time stopped at its last exposure.
     """
-    if experiment.running:
+    if experiment.status in ("running", "draft"):
         return _Span(None, as_of, None)
     stopped_at = experiment.stopped_at
     if stopped_at is None:
@@ -203,182 +258,86 @@ def _find_span(experiment: Experiment, exposures: ir.Table, as_of: datetime) -> 
     return _Span(stopped_at, min(as_of, ends_at), ends_at)
 
 
-def aggregate_moments(
-    exposures: ir.Table,
-    events: ir.Table,
-    *,
-    unit_columns: Sequence[str],
-    as_of: datetime,
-    links: Mapping[str, str],
-    other_currency: Sequence[str] = (),
-) -> ir.Table:
-    """Return one row per variant: n, and the sum and sum of squares of each metric over its units.
-
-    Columns variant, n, <metric>_sum, <metric>_squares: whole numbers as decimals, so that no order
-    of rows changes the last digit. Units that met several variants are in the row of variant "".
-    `links` has the users by the visitors they were: exposures and purchases of both are of one
-    unit.
-    """
-    now = ibis.literal(as_of.astimezone(UTC))
-    units = (
-        merge_units(exposures.filter(exposures.exposed_at < now), "unit_id", links)
-        .group_by("unit_id")
-        .aggregate(
-            exposed_at=lambda rows: rows.exposed_at.min(),
-            variant=lambda rows: ibis.ifelse(
-                rows.variant.nunique() > 1, _SEVERAL_VARIANTS, rows.variant.min()
-            ),
-        )
-    )
-    purchases = events.filter(
-        events.event_type == EventType.PURCHASE.value, events.occurred_at < now
-    ).select(
-        buyer=ibis.coalesce(*(events[column] for column in unit_columns)),
-        occurred_at=events.occurred_at,
-        amount=ibis.ifelse(
-            zone_of(events).isin(tuple(other_currency)), 0, events.line_amount_minor.coalesce(0)
-        ),
-    )
-    purchases = merge_units(purchases, "buyer", links)
-    outcomes = (
-        units.left_join(
-            purchases, [units.unit_id == purchases.buyer, units.exposed_at <= purchases.occurred_at]
-        )
-        .group_by("unit_id", "variant")
-        .aggregate(
-            purchase_conversion=lambda rows: rows.buyer.notnull().any().cast("int64").cast(_WHOLE),
-            revenue_per_unit=lambda rows: rows.amount.sum().coalesce(0).cast(_WHOLE),
-        )
-    )
-    sums = {f"{metric}_sum": outcomes[metric].sum().cast(_SUM) for metric in METRICS}
-    squares = {
-        f"{metric}_squares": (outcomes[metric] * outcomes[metric]).sum().cast(_SUM)
-        for metric in METRICS
-    }
-    return outcomes.group_by("variant").aggregate(n=outcomes.count(), **sums, **squares)
-
-
-@dataclass(frozen=True)
-class _VariantSums:
-    """The number of a variant's units, and their moments by metric."""
-
-    n: int
-    moments: Mapping[str, Moments]
-
-
-def _read_sums(rows: pa.Table) -> dict[str, _VariantSums]:
-    """Return the sums by variant, of rows as `aggregate_moments` returns them."""
-    sums_by_variant = {}
-    for row in rows.to_pylist():
-        moments = {
-            metric: Moments.from_sums(
-                row["n"], int(row[f"{metric}_sum"]), int(row[f"{metric}_squares"])
+def _compare_all(
+    experiment: Experiment,
+    metrics: Mapping[str, Metric],
+    outcomes: UnitOutcomes,
+    inputs: ReportInputs,
+) -> dict[str, MetricComparison]:
+    variants = dict(zip(outcomes.unit_id.tolist(), outcomes.variant.tolist(), strict=True))
+    comparisons: dict[str, MetricComparison] = {}
+    for name, metric in metrics.items():
+        if metric.kind == "quantile":
+            comparisons[name] = compare_latencies(experiment, metric, inputs.answers, variants)
+        elif metric.kind == "coverage":
+            comparisons[name] = measure_coverage(
+                experiment, metric, inputs.answers, variants, inputs.n_items
             )
-            for metric in METRICS
-        }
-        sums_by_variant[row["variant"]] = _VariantSums(row["n"], moments)
-    return sums_by_variant
+        else:
+            comparisons[name] = compare_metric(experiment, name, metric, outcomes)
+    return adjust_p_values(experiment, comparisons)
 
 
-def _compare_variants(
-    experiment: Experiment, sums_by_variant: Mapping[str, _VariantSums]
+def _list_variants(
+    experiment: Experiment,
+    comparisons: Mapping[str, MetricComparison],
+    outcomes: UnitOutcomes,
+    counts: Mapping[str, int],
 ) -> tuple[VariantResult, ...]:
     """Return the result of each variant, in the order of the definition."""
-    without_units = _VariantSums(0, dict.fromkeys(METRICS, NO_VALUES))
-    control = sums_by_variant.get(experiment.control, without_units)
-    results = []
-    for variant in experiment.variants:
-        sums = sums_by_variant.get(variant.name, without_units)
-        metrics: dict[str, MetricResult] = {}
-        for metric in METRICS:
-            moments = sums.moments[metric]
-            is_control = variant.name == experiment.control
-            difference = None if is_control else compare_means(moments, control.moments[metric])
-            metrics[metric] = MetricResult(moments.mean, difference)
-        results.append(VariantResult(variant.name, sums.n, metrics))
-    return tuple(results)
-
-
-def _test_margins(
-    experiment: Experiment, sums_by_variant: Mapping[str, _VariantSums]
-) -> tuple[NonInferiorityResult, ...]:
-    """Return the tests of the stated margin by variant; none where none is stated."""
-    hypothesis = experiment.non_inferiority
-    if hypothesis is None:
-        return ()
-    without_units = _VariantSums(0, dict.fromkeys(METRICS, NO_VALUES))
-    control = sums_by_variant.get(experiment.control, without_units)
-    results = []
-    for variant in experiment.variants:
-        if variant.name == experiment.control:
-            continue
-        sums = sums_by_variant.get(variant.name, without_units)
-        test = compare_with_margin(
-            sums.moments[hypothesis.metric], control.moments[hypothesis.metric], hypothesis.margin
+    return tuple(
+        VariantResult(
+            name=variant.name,
+            n=counts[variant.name],
+            n_new=int((outcomes.is_new & (outcomes.variant == variant.name)).sum()),
+            metrics={
+                name: comparison.results[variant.name] for name, comparison in comparisons.items()
+            },
         )
-        shown = None if test is None else test.p_value < SIGNIFICANCE / _count_rivals(experiment)
-        results.append(NonInferiorityResult(variant.name, test, shown))
-    return tuple(results)
+        for variant in experiment.variants
+    )
 
 
-def _count_rivals(experiment: Experiment) -> int:
-    return len(experiment.variants) - 1
-
-
-def _find_obstacle(
-    span: _Span, results: Sequence[VariantResult], sample_ratio: float | None
-) -> str | None:
-    """Return why there is no decision yet; None where there may be one.
-
-    Only an experiment that stopped, and whose purchases are all counted, decides: a test that is
-    read again and again finds differences that are not there.
-    """
-    if sample_ratio is not None and sample_ratio < SAMPLE_RATIO_LEVEL:
-        return "no decision: sample ratio mismatch"
-    if any(result.n < 2 for result in results):
-        return "no decision: fewer than two units in a variant"
-    if span.ends_at is None:
-        return "no decision: still running"
-    if span.counted_until < span.ends_at:
-        ends_at = span.ends_at.astimezone(UTC)
-        return f"no decision: purchases count until {ends_at:%Y-%m-%d %H:%M} UTC"
-    return None
-
-
-def _decide(
+def _cut_segments(
     experiment: Experiment,
-    results: Sequence[VariantResult],
-    non_inferiority: Sequence[NonInferiorityResult],
-) -> str:
-    """Return the verdict, one line: who is better, then who is not worse by the stated margin."""
-    metric = experiment.primary_metric
-    level = SIGNIFICANCE / _count_rivals(experiment)
-    winners: list[tuple[float, str]] = []
-    losers: list[str] = []
-    for result in results:
-        difference = result.metrics[metric].difference
-        if difference is None or difference.p_value >= level:
-            continue
-        if difference.value > 0:
-            winners.append((difference.value, result.name))
+    metrics: Mapping[str, Metric],
+    outcomes: UnitOutcomes,
+    answers: pa.Table,
+) -> tuple[SegmentResult, ...]:
+    """Return the primary metric of the parts of each segment, those with most units first."""
+    name = experiment.primary_metric
+    if metrics[name].kind == "quantile":
+        return ()
+    results = []
+    for segment in experiment.segments:
+        if segment == "visitor":
+            values = np.where(outcomes.is_new, "new", "known").astype(object)
         else:
-            losers.append(result.name)
-    if winners:
-        return f"{max(winners)[1]} beats {experiment.control} on {metric}"
-    hypothesis = experiment.non_inferiority
-    not_worse = [
-        (result.test.change, result.variant)
-        for result in non_inferiority
-        if result.test is not None and result.shown
-    ]
-    if hypothesis is not None and not_worse:
-        lost = f"{hypothesis.margin * 100:.3g}% of {hypothesis.metric}"
-        return (
-            f"{max(not_worse)[1]} is not worse than {experiment.control}: it loses less than {lost}"
-        )
-    if len(losers) == len(results) - 1:
-        return f"keep {experiment.control}: better on {metric} than {', '.join(losers)}"
-    if hypothesis is not None:
-        lost = f"{hypothesis.margin * 100:.3g}% of {hypothesis.metric}"
-        return f"no decision: a loss of {lost} against {experiment.control} is not ruled out"
-    return f"no decision: no difference in {metric} beyond chance"
+            zones = dict(
+                zip(answers["unit_id"].to_pylist(), answers["zone"].to_pylist(), strict=True)
+            )
+            values = np.array([zones.get(unit, "") for unit in outcomes.unit_id], object)
+        found, counts = np.unique(values.astype(str), return_counts=True)
+        for index in np.argsort(-counts, kind="stable"):
+            among = values == found[index]
+            comparison = compare_metric(experiment, name, metrics[name], outcomes, among=among)
+            n = {
+                variant.name: int((among & (outcomes.variant == variant.name)).sum())
+                for variant in experiment.variants
+            }
+            results.append(SegmentResult(segment, str(found[index]), n, comparison.results))
+    return tuple(results)
+
+
+def _list_days(names: Sequence[str], outcomes: UnitOutcomes) -> tuple[DayResult, ...]:
+    """Return the units until the end of each day, the latest _DAYS days."""
+    if not len(outcomes.exposed_at):
+        return ()
+    days = outcomes.exposed_at.astype("datetime64[D]")
+    present = np.unique(days)[-_DAYS:]
+    results = []
+    for day in present:
+        until = days <= day
+        n = {name: int((until & (outcomes.variant == name)).sum()) for name in names}
+        results.append(DayResult(str(day), n))
+    return tuple(results)

@@ -14,7 +14,7 @@ from features.contracts.errors import BadInput
 from features.contracts.recommendations import Reason, Slate
 from features.contracts.tables import TIMESTAMP
 from features.database import insert_new
-from features.database_tables import slates
+from features.database_tables import exposures, slates
 
 # One row per slate; the lists have an element per rank.
 SLATES = pa.schema(
@@ -48,6 +48,20 @@ IMPRESSIONS = pa.schema(
         ("propensity", pa.float64()),
         ("explored", pa.bool_()),
         ("team", pa.string()),
+    ]
+)
+# The answers of an experiment, with the unit of the exposure and numbers in place of flags.
+ANSWERS = pa.schema(
+    [
+        ("recommendation_id", pa.string()),
+        ("unit_id", pa.string()),
+        ("placement", pa.string()),
+        ("zone", pa.string()),
+        ("latency_ms", pa.float64()),
+        ("degraded", pa.int64()),
+        ("fallback", pa.int64()),
+        ("n_items", pa.int64()),
+        ("item_id", pa.list_(pa.string())),
     ]
 )
 _LISTS = ("item_id", "reason", "propensity", "team")
@@ -172,6 +186,39 @@ def read_slates(
         lists = orjson.loads(values.pop("items"))
         rows.append(values | lists)
     return pa.Table.from_pylist(rows, SLATES)
+
+
+def read_answers(connection: sa.Connection, experiment: str, *, until: datetime) -> pa.Table:
+    """Return the logged slates of the answers of an experiment, in the order of their exposures.
+
+    exposed_at <= `until`. Columns of ANSWERS.
+    """
+    table, met = slates.c, exposures.c
+    query = (
+        sa.select(
+            table.recommendation_id,
+            met.unit_id,
+            table.placement,
+            table.zone,
+            table.latency_ms,
+            table.degraded,
+            table.fallback,
+            table["items"],
+        )
+        .join(exposures, met.recommendation_id == table.recommendation_id)
+        .where(met.experiment == experiment, met.exposed_at <= until)
+        .order_by(met.exposed_at, table.recommendation_id)
+    )
+    columns: dict[str, list[object]] = {name: [] for name in ANSWERS.names}
+    for row in connection.execute(query):
+        item_ids = decode_item_ids(row.items)
+        for name in ("recommendation_id", "unit_id", "placement", "zone", "latency_ms"):
+            columns[name].append(getattr(row, name))
+        columns["degraded"].append(int(row.degraded))
+        columns["fallback"].append(int(row.fallback is not None))
+        columns["n_items"].append(len(item_ids))
+        columns["item_id"].append(item_ids)
+    return pa.table(columns, ANSWERS)
 
 
 def list_impressions(table: pa.Table) -> pa.Table:

@@ -16,6 +16,7 @@ from serving.database.audit_log import OPERATOR, SYSTEM
 
 if TYPE_CHECKING:
     from serving.experiments.documents import (
+        ControlDifferenceResponse,
         MoneyDifferenceResponse,
         NonInferiorityResponse,
         ResultsResponse,
@@ -203,41 +204,64 @@ def _switch(shop: Shop, key: str, status: Status, *, actor: str) -> str:
 
 
 def _print_report(document: ResultsResponse) -> None:
-    """Print one row per variant, the hypothesis of the margin, and the verdict."""
+    """Print one row per metric and variant, what was counted, and the verdict."""
+    names = list(document.variants[0].metrics)
     rows = []
-    for variant in document.variants:
-        conversion, revenue = variant.metrics.purchase_conversion, variant.metrics.revenue_per_unit
-        difference = conversion.difference
-        rows.append(
-            (
-                variant.name,
-                f"{variant.n:,}",
-                "-" if conversion.mean is None else f"{conversion.mean:.2%}",
-                "-"
-                if difference is None
-                else f"{difference.value:+.2%} ({difference.low:+.2%} to {difference.high:+.2%}), "
-                f"p = {difference.p_value:.2g}",
-                revenue.mean or "-",
-                "-" if revenue.difference is None else _describe_money(revenue.difference),
+    for name in names:
+        for variant in document.variants:
+            metric = variant.metrics[name]
+            difference, relative = metric.difference, metric.relative
+            change = ""
+            if relative is not None:
+                change = f"{relative.value:+.1%} ({relative.low:+.1%} to {relative.high:+.1%})"
+            rows.append(
+                (
+                    name,
+                    variant.name,
+                    f"{variant.n:,}",
+                    _write_value(metric.mean, metric.quantity, document.currency),
+                    "-" if difference is None else _write_difference(difference, metric.quantity),
+                    change or "-",
+                )
             )
-        )
     title = (
-        f"Experiment {document.experiment}, {document.status}: purchases until "
+        f"Experiment {document.experiment}, {document.status}: events until "
         f"{document.counted_until}"
     )
-    revenue_column = f"revenue each {document.currency}"
-    columns = ("variant", "units", "conversion", "difference", revenue_column, "difference")
+    columns = ("metric", "variant", "units", "value", "difference", "change")
     print_table(title, columns, rows)
     _print_counted(document)
     if document.non_inferiority is not None:
         _print_margins(document.non_inferiority)
+    for rail in document.guardrails:
+        known = "too few units" if rail.change is None else f"{rail.change:+.1%}"
+        state = "harmful" if rail.must_stop else "not shown to be harmful"
+        print_line(
+            f"Guardrail {rail.metric}, {rail.variant}: {known}; a loss beyond {rail.margin:.1%} is "
+            f"{state}"
+        )
     print_line(f"Verdict: {document.verdict}")
 
 
-def _describe_money(difference: MoneyDifferenceResponse) -> str:
-    return (
-        f"{difference.value} ({difference.low} to {difference.high}), p = {difference.p_value:.2g}"
+def _write_value(value: float | str | None, quantity: str, currency: str) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return f"{value} {currency}"
+    return {"share": f"{value:.2%}", "milliseconds": f"{value:.1f} ms"}.get(
+        quantity, f"{value:.3f}"
     )
+
+
+def _write_difference(
+    difference: ControlDifferenceResponse | MoneyDifferenceResponse, quantity: str
+) -> str:
+    ends = (difference.value, difference.low, difference.high)
+    if quantity == "share":
+        texts = [f"{end:+.2%}" for end in ends]
+    else:
+        texts = [end if isinstance(end, str) else f"{end:+.3f}" for end in ends]
+    return f"{texts[0]} ({texts[1]} to {texts[2]}), p = {difference.p_value:.2g}"
 
 
 def _print_counted(document: ResultsResponse) -> None:

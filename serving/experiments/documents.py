@@ -10,16 +10,18 @@ from pydantic import BaseModel, Field
 from features.contracts.money import mean_to_major
 
 if TYPE_CHECKING:
-    from experiments.analysis.report import (
-        ExperimentReport,
+    from experiments.analysis.comparisons import (
+        GuardrailResult,
         MetricResult,
         NonInferiorityResult,
-        VariantResult,
     )
+    from experiments.analysis.report import ExperimentReport, VariantResult
+    from experiments.analysis.statistics import Difference
 
 
 class ControlDifferenceResponse(BaseModel):
-    """Variant minus control, with the 95 % confidence interval and the two-sided p-value."""
+    """Variant minus control, with the 95 % confidence interval and the two-sided p-value; both hold
+    at all looks together where the analysis says so."""
 
     value: float
     low: float
@@ -36,33 +38,31 @@ class MoneyDifferenceResponse(BaseModel):
     p_value: float
 
 
-class ShareResponse(BaseModel):
-    """A share of units; difference is null for the control."""
+class MetricResponse(BaseModel):
+    """A metric of a variant. Money is text in major units; difference is null for the control."""
 
-    mean: float | None
-    difference: ControlDifferenceResponse | None
-
-
-class MeanMoneyResponse(BaseModel):
-    """Major units of the report's currency for each unit; difference is null for the control."""
-
-    mean: str | None
-    difference: MoneyDifferenceResponse | None
-
-
-class MetricsResponse(BaseModel):
-    """The metrics of the units from their first exposure on."""
-
-    purchase_conversion: ShareResponse
-    revenue_per_unit: MeanMoneyResponse
+    quantity: str = Field(description="share, money, number or milliseconds")
+    better: str = Field(description="Whether higher or lower values are better")
+    mean: float | str | None = Field(description="As measured")
+    difference: ControlDifferenceResponse | MoneyDifferenceResponse | None = Field(
+        description="Adjusted by what the units did before (CUPED)"
+    )
+    relative: ControlDifferenceResponse | None = Field(
+        description="The difference as a share of the control's mean"
+    )
+    p_adjusted: float | None = Field(
+        description="The p-value that knows of the other variants or secondary metrics"
+    )
 
 
 class VariantResultResponse(BaseModel):
-    """How many units were exposed to the variant, and its metrics."""
+    """How many units were exposed to the variant, how many of them had done nothing in the weeks
+    before, and its metrics by name."""
 
     name: str
     n: int
-    metrics: MetricsResponse
+    n_new: int
+    metrics: dict[str, MetricResponse]
 
 
 class MarginResponse(BaseModel):
@@ -86,6 +86,44 @@ class NonInferiorityResponse(BaseModel):
     variants: list[MarginResponse]
 
 
+class GuardrailEvidenceResponse(BaseModel):
+    """What is known of the harm by a variant; null while there are too few units."""
+
+    metric: str
+    variant: str
+    margin: float
+    change: float | None
+    least_harm: float | None
+    p_value: float | None
+    must_stop: bool
+
+
+class SegmentResponse(BaseModel):
+    """The primary metric of a part of the units. A segment decides nothing."""
+
+    segment: str
+    value: str
+    n: dict[str, int]
+    metrics: dict[str, MetricResponse]
+
+
+class DayResponse(BaseModel):
+    """The units that were first exposed until the end of a day."""
+
+    day: str
+    n: dict[str, int]
+
+
+class PreferenceResponse(BaseModel):
+    """Which of two interleaved rankers is clicked: `lead` above 0 is that of the second one."""
+
+    lead: float
+    low: float
+    high: float
+    p_value: float
+    n_units: int
+
+
 class ResultsResponse(BaseModel):
     """The results of an experiment until now, or until its stop and what it still causes."""
 
@@ -94,32 +132,45 @@ class ResultsResponse(BaseModel):
     as_of: str
     stopped_at: str | None = Field(description="Exposures after it do not count")
     counted_until: str = Field(
-        description="Purchases before it count: now, or the stop and attribution_days after it"
+        description="Events before it count: now, or the stop and attribution_days after it"
     )
+    analysis: str
     primary_metric: str
     control: str
     currency: str
     variants: list[VariantResultResponse]
     other_currency: list[str] = Field(
-        description="Zones whose purchases are no revenue here: another currency"
+        description="Zones whose purchases are no money here: another currency"
     )
     n_mixed: int
     n_unknown: int
     sample_ratio_p_value: float | None = Field(
         description="Below 0.001 the split is taken for broken and there is no verdict"
     )
+    imbalance_p_value: float | None = Field(
+        description="Below 0.001 the variants differed before the exposure, and there is no verdict"
+    )
+    explained_share: float = Field(
+        description="Of the primary metric's variance, by what the units did before"
+    )
+    guardrails: list[GuardrailEvidenceResponse]
+    segments: list[SegmentResponse]
+    days: list[DayResponse]
+    preference: PreferenceResponse | None
     non_inferiority: NonInferiorityResponse | None
     verdict: str
 
 
 def describe_report(report: ExperimentReport, currency: str) -> ResultsResponse:
     """Return the JSON of a report; money in major units of `currency`."""
+    preference = report.preference
     return ResultsResponse(
         experiment=report.experiment,
         status=report.status,
         as_of=_write_time(report.as_of),
         stopped_at=None if report.stopped_at is None else _write_time(report.stopped_at),
         counted_until=_write_time(report.counted_until),
+        analysis=report.analysis,
         primary_metric=report.primary_metric,
         control=report.control,
         currency=currency,
@@ -128,6 +179,25 @@ def describe_report(report: ExperimentReport, currency: str) -> ResultsResponse:
         n_mixed=report.n_mixed,
         n_unknown=report.n_unknown,
         sample_ratio_p_value=report.sample_ratio_p_value,
+        imbalance_p_value=report.imbalance_p_value,
+        explained_share=report.explained_share,
+        guardrails=[_describe_guardrail(result) for result in report.guardrails],
+        segments=[
+            SegmentResponse(
+                segment=part.segment,
+                value=part.value,
+                n=dict(part.n),
+                metrics={
+                    name: _describe_metric(result, currency)
+                    for name, result in part.metrics.items()
+                },
+            )
+            for part in report.segments
+        ],
+        days=[DayResponse(day=one.day, n=dict(one.n)) for one in report.days],
+        preference=None
+        if preference is None
+        else PreferenceResponse.model_validate(preference, from_attributes=True),
         non_inferiority=_describe_non_inferiority(report),
         verdict=report.verdict,
     )
@@ -159,23 +229,55 @@ def _describe_margin(result: NonInferiorityResult) -> MarginResponse:
     )
 
 
+def _describe_guardrail(result: GuardrailResult) -> GuardrailEvidenceResponse:
+    evidence = result.evidence
+    return GuardrailEvidenceResponse(
+        metric=result.metric,
+        variant=result.variant,
+        margin=result.margin,
+        change=None if evidence is None else evidence.change,
+        least_harm=None if evidence is None else evidence.least_harm,
+        p_value=None if evidence is None else evidence.p_value,
+        must_stop=evidence is not None and evidence.must_stop,
+    )
+
+
 def _describe_variant(variant: VariantResult, currency: str) -> VariantResultResponse:
-    conversion = variant.metrics["purchase_conversion"]
-    metrics = MetricsResponse(
-        purchase_conversion=ShareResponse.model_validate(conversion, from_attributes=True),
-        revenue_per_unit=_describe_money(variant.metrics["revenue_per_unit"], currency),
+    metrics = {name: _describe_metric(result, currency) for name, result in variant.metrics.items()}
+    return VariantResultResponse(
+        name=variant.name, n=variant.n, n_new=variant.n_new, metrics=metrics
     )
-    return VariantResultResponse(name=variant.name, n=variant.n, metrics=metrics)
 
 
-def _describe_money(metric: MetricResult, currency: str) -> MeanMoneyResponse:
-    mean = None if metric.mean is None else mean_to_major(metric.mean, currency)
-    if metric.difference is None:
-        return MeanMoneyResponse(mean=mean, difference=None)
-    difference = MoneyDifferenceResponse(
-        value=mean_to_major(metric.difference.value, currency),
-        low=mean_to_major(metric.difference.low, currency),
-        high=mean_to_major(metric.difference.high, currency),
-        p_value=metric.difference.p_value,
+def _describe_metric(result: MetricResult, currency: str) -> MetricResponse:
+    is_money = result.quantity == "money"
+    mean: float | str | None = result.mean
+    if is_money and result.mean is not None:
+        mean = mean_to_major(result.mean, currency)
+    difference: ControlDifferenceResponse | MoneyDifferenceResponse | None = None
+    if result.difference is not None and is_money:
+        difference = _describe_money(result.difference, currency)
+    elif result.difference is not None:
+        difference = _describe_difference(result.difference)
+    relative = None if result.relative is None else _describe_difference(result.relative)
+    return MetricResponse(
+        quantity=result.quantity,
+        better=result.better,
+        mean=mean,
+        difference=difference,
+        relative=relative,
+        p_adjusted=result.p_adjusted,
     )
-    return MeanMoneyResponse(mean=mean, difference=difference)
+
+
+def _describe_difference(difference: Difference) -> ControlDifferenceResponse:
+    return ControlDifferenceResponse.model_validate(difference, from_attributes=True)
+
+
+def _describe_money(difference: Difference, currency: str) -> MoneyDifferenceResponse:
+    return MoneyDifferenceResponse(
+        value=mean_to_major(difference.value, currency),
+        low=mean_to_major(difference.low, currency),
+        high=mean_to_major(difference.high, currency),
+        p_value=difference.p_value,
+    )

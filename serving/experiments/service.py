@@ -21,6 +21,7 @@ from features.contracts.clock import Clock
 from features.contracts.errors import Conflict, NotFound, ShopwrightError
 from features.database import lock, reading, transaction
 from features.facts.exposures import read_first_exposures, read_links
+from features.facts.slates import read_answers
 from models.ranking.placement import Placement
 from models.registry import CHALLENGER, CHAMPION, NAMES, Registry, Version
 from serving.database.audit_log import AuditEntry, AuditLog
@@ -272,21 +273,29 @@ class ExperimentService:
         window after it; money in minor units of the shop's currency."""
         # These bring the analytical database with them; a server that answers nothing but slates
         # never loads it.
-        from experiments.analysis.report import build_report
+        from experiments.analysis.report import ReportInputs, build_report
         from features.facts.facts import Facts
 
         experiment, now = self.get(key), self._clock.now()
         with reading(self._engine) as connection:
             exposures = read_first_exposures(connection, key, until=now)
             links = read_links(connection, key, until=now)
+            answers = read_answers(connection, key, until=now)
         settings = self._settings
-        other_currency = [
-            zone for zone in settings.zones if settings.zone(zone).currency != settings.currency
-        ]
-        events = Facts(settings).read("events")
-        return build_report(
-            experiment, exposures, events, as_of=now, links=links, other_currency=other_currency
+        facts = Facts(settings)
+        items = facts.read("items")
+        inputs = ReportInputs(
+            exposures=exposures,
+            events=facts.read("events"),
+            answers=answers,
+            costs=items,
+            n_items=int(items.count().to_pyarrow().as_py()),
+            links=links,
+            other_currency=[
+                zone for zone in settings.zones if settings.zone(zone).currency != settings.currency
+            ],
         )
+        return build_report(experiment, inputs, self.metrics, as_of=now)
 
     def _fix_models(
         self, connection: sa.Connection, experiment: Experiment, actor: str

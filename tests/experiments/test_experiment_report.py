@@ -6,12 +6,14 @@ import json
 import math
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import ibis
 import pyarrow as pa
 import pytest
 
-from experiments.analysis.report import ExperimentReport, build_report
+from configs.settings import Settings
+from experiments.analysis.report import ExperimentReport, ReportInputs, build_report
 from experiments.analysis.statistics import (
     Moments,
     compare_means,
@@ -19,9 +21,11 @@ from experiments.analysis.statistics import (
     compute_sample_ratio_p_value,
 )
 from experiments.definition import Experiment, NonInferiority, Variant
+from experiments.metrics import load_metrics
 from features.contracts.tables import EVENTS
 from features.facts.exposures import LINKS, SCHEMA
 
+SHIPPED = load_metrics(Settings(home=Path("unused")))
 NOON = datetime(2018, 1, 1, 12, tzinfo=UTC)
 END = NOON + timedelta(days=7)
 HOUR = timedelta(hours=1)
@@ -62,13 +66,10 @@ def run(exposures, events, experiment=TRIAL, as_of=END, **options) -> Experiment
     ]
     shop = ibis.duckdb.connect()
     shop.con.register("events", pa.Table.from_pylist(rows, EVENTS.arrow))
-    return build_report(
-        experiment,
-        pa.Table.from_pylist(exposures, SCHEMA),
-        shop.table("events"),
-        as_of=as_of,
-        **options,
+    inputs = ReportInputs(
+        exposures=pa.Table.from_pylist(exposures, SCHEMA), events=shop.table("events"), **options
     )
+    return build_report(experiment, inputs, SHIPPED, as_of=as_of)
 
 
 @pytest.fixture
@@ -121,15 +122,29 @@ def test_differences_and_intervals_are_those_computed_by_hand(shop) -> None:
 def test_only_purchases_from_the_first_exposure_until_now_count(shop) -> None:
     exposures, events = shop
     noise = [
-        bought(9_000, user_id="c0", at=NOON - HOUR),  # before the exposure
         bought(9_000, user_id="c0", at=END),  # not yet
-        bought(9_000, user_id="c0", kind="refund"),
         bought(None, user_id="c0", kind="view_item"),
         bought(9_000, user_id="stranger"),
         bought(9_000),  # of nobody
     ]
     again = [exposed("t3", "buy_again", NOON + 2 * HOUR), exposed("late", "buy_again", END)]
     assert run(exposures + again, events + noise) == run(exposures, events)
+    before = bought(9_000, user_id="c0", at=NOON - HOUR)
+    means = [
+        [variant.metrics["revenue_per_unit"].mean for variant in report.variants]
+        for report in (run(exposures, events), run(exposures, [*events, before]))
+    ]
+    assert means[0] == means[1]
+
+
+def test_refunds_are_subtracted_from_revenue_and_not_from_conversion(shop) -> None:
+    exposures, events = shop
+    control = run(exposures, events).variants[0]
+    refund = bought(100, user_id="c1", kind="refund")
+    after = run(exposures, [*events, refund]).variants[0]
+    assert control.metrics["revenue_per_unit"].mean == (0 + 100 + 200 + 300 + 400) / 5
+    assert after.metrics["revenue_per_unit"].mean == (0 + 0 + 200 + 300 + 400) / 5
+    assert after.metrics["purchase_conversion"] == control.metrics["purchase_conversion"]
 
 
 def linked(visitor, user, at=NOON + HOUR):
@@ -253,7 +268,7 @@ def test_purchases_in_the_attribution_window_count_and_the_verdict_waits_for_its
     assert stop is not None
     inside = [bought(500, user_id="c0", at=END - HOUR)]
     before = run(exposures, events, as_of=stop + HOUR)
-    assert before.verdict == "no decision: purchases count until 2018-01-08 12:00 UTC"
+    assert before.verdict == "no decision: events count until 2018-01-08 12:00 UTC"
     assert before.counted_until == stop + HOUR
     control = run(exposures, events + inside).variants[0]
     assert control.metrics["revenue_per_unit"].mean == (500 + 100 + 200 + 300 + 400) / 5
@@ -347,10 +362,8 @@ def test_a_report_is_plain_json(shop) -> None:
         assert values["as_of"] == "2018-01-08T12:00:00+00:00"
         assert [variant["name"] for variant in values["variants"]] == ["champion", "buy_again"]
     assert values["variants"][1]["n"] == 0
-    assert values["variants"][1]["metrics"]["revenue_per_unit"] == {
-        "mean": None,
-        "difference": None,
-    }
+    revenue = values["variants"][1]["metrics"]["revenue_per_unit"]
+    assert (revenue["mean"], revenue["difference"], revenue["relative"]) == (None, None, None)
     assert values["sample_ratio_p_value"] is None
 
 

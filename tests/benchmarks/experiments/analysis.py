@@ -1,7 +1,7 @@
 """Error rates, coverage, power and guardrails of the analysis, as simulated.
 
-`python -m tests.benchmarks.experiments.analysis`, about three minutes of a core. Every simulation has one
-fixed seed. Exits with 1 where a target is missed.
+`python -m tests.benchmarks.experiments.analysis`, about three minutes of a core. Every simulation
+has one fixed seed. Exits with 1 where a target is missed.
 """
 
 from __future__ import annotations
