@@ -168,6 +168,7 @@ class Experiment:
                   before every other experiment, and whom it holds out takes part in no other
     allocation    fixed weights, weights that follow the results (Thompson sampling; they begin as
                   written), or interleaving: each slate mixes both variants
+    floor         the share that each variant keeps where weights follow the results
     primary_metric, secondary_metrics, guardrails   names of metrics, see experiments.metrics
     segments      by which the results are cut; named before the start
     minimum_effect   the smallest relative change of the primary metric that matters
@@ -194,6 +195,7 @@ class Experiment:
     targeting: Targeting = field(default_factory=Targeting)
     holdout: bool = False
     allocation: Allocation = "fixed"
+    floor: float = 0.05
     status: Status = "running"
     primary_metric: str = "purchase_conversion"
     secondary_metrics: tuple[str, ...] = ()
@@ -247,6 +249,21 @@ class Experiment:
             raise BadInput(f"{kind} has two variants, not {len(self.variants)}", where=where)
         if self.holdout and self.allocation != "fixed":
             raise BadInput("a holdout has fixed weights", where=where)
+        if self.allocation == "thompson":
+            self._check_bandit(where)
+
+    def _check_bandit(self, where: str) -> None:
+        if self.unit != "session":
+            raise BadInput(
+                "weights that follow the results move units between variants",
+                where=where,
+                hint="Write unit: session, so that each session is assigned anew",
+            )
+        if not 0 < self.floor * len(self.variants) <= 1:
+            raise BadInput(
+                f"a floor of {self.floor:g} for {len(self.variants)} variants is no share",
+                where=where,
+            )
 
     def _check_coverage(self, where: str) -> None:
         coverage, before = self.coverage, None

@@ -25,6 +25,7 @@ from serving.effects.watch import EffectWatch
 from serving.events.service import EventService
 from serving.experiments.final_decisions import DecisionService
 from serving.experiments.service import ExperimentService
+from serving.experiments.watch import ExperimentWatch
 from serving.forecasts.service import ForecastService
 from serving.http.health import Readiness
 from serving.http.idempotency import IdempotencyService
@@ -97,6 +98,7 @@ class Server:
     models: ModelService
     experiments: ExperimentService
     decisions: DecisionService
+    experiment_watch: ExperimentWatch
     recommendations: RecommendationService
     merchandising: MerchandisingService
     placements: PlacementService
@@ -212,6 +214,7 @@ class Server:
             "promotions": self.promotions.settle,
             "the price desk": self.desk_ticker.tick,
             "effects of price changes": self.effect_watch.tick,
+            "running experiments": lambda: self.experiment_watch.tick(self.system_clock.now()),
             "metrics": self.observe,
         }
         for name, step in steps.items():
@@ -257,6 +260,7 @@ class Server:
         self.events.workers.shutdown()
         self.scenarios.close()
         self.effect_watch.workers.shutdown(wait=False, cancel_futures=True)
+        self.experiment_watch.workers.shutdown(wait=False, cancel_futures=True)
         self.keys.workers.shutdown(wait=False)
         self.exposures.close()
         self.metrics.close()

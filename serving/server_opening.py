@@ -41,6 +41,7 @@ from serving.effects.watch import EffectWatch
 from serving.events.service import EventService
 from serving.experiments.final_decisions import DecisionService
 from serving.experiments.service import ExperimentService, ModelVersions
+from serving.experiments.watch import ExperimentWatch
 from serving.forecasts.service import ForecastService
 from serving.http.health import Readiness
 from serving.http.idempotency import IdempotencyService
@@ -225,6 +226,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         variants=variants,
         models=models,
         experiments=experiments,
+        experiment_watch=ExperimentWatch(experiments, settings),
         decisions=DecisionService(experiments, models, placements),
         placements=placements,
         recommendations=recommendations,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
+from experiments.analysis.adaptive_means import AdaptiveOutcomes, compare_arms
 from experiments.analysis.estimates import compute_explained_share, estimate_metric, estimate_prior
 from experiments.analysis.group_sequential import compare_at_look
 from experiments.analysis.guardrail import GuardrailEvidence, GuardrailRule, evaluate_guardrail
@@ -54,6 +57,7 @@ class MetricResult:
     p_adjusted: float | None = None
     quantity: Quantity = "number"
     better: Literal["higher", "lower"] = "higher"
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -118,8 +122,10 @@ def compare_metric(
             difference = _compare(experiment, moments, control, is_primary=is_primary)
             if difference is not None:
                 relative = compare_relative(moments, control)
+        measured = raw.get(variant.name, NO_VALUES)
         results[variant.name] = MetricResult(
-            mean=raw.get(variant.name, NO_VALUES).mean,
+            mean=measured.mean,
+            error=_compute_error(measured),
             difference=difference,
             relative=relative,
             quantity=metric.quantity,
@@ -131,6 +137,12 @@ def compare_metric(
         explained_share=compute_explained_share(list(known.values())),
         imbalance=compute_imbalance_p_value([estimate_prior(known[one]) for one in sorted(known)]),
     )
+
+
+def _compute_error(moments: Moments) -> float | None:
+    if moments.variance is None or moments.n == 0:
+        return None
+    return math.sqrt(moments.variance / moments.n)
 
 
 def _compare(
@@ -151,6 +163,48 @@ def _compare(
         return None if look is None else look.difference
     level = SIGNIFICANCE / (len(experiment.variants) - 1) if is_primary else SIGNIFICANCE
     return compare_always_valid(ours, control, planned_units=planned, level=level)
+
+
+def compare_adaptively(
+    experiment: Experiment,
+    comparison: MetricComparison,
+    outcomes: UnitOutcomes,
+    allocations: Sequence[tuple[datetime, Mapping[str, float]]],
+) -> MetricComparison:
+    """Return the comparison of the primary metric, a mean, where the shares of the variants
+    followed their results.
+
+    allocations   the shares of the variants from an instant on, in order of time, the first ones
+                  from the start
+    """
+    names = [variant.name for variant in experiment.variants]
+    weights = {variant.name: variant.weight for variant in experiment.variants}
+    begins = np.array([_to_numpy(at) for at, _ in allocations[1:]], "datetime64[us]")
+    valid = [shares for _, shares in allocations] or [weights]
+    shares = np.array([[each.get(name, 0.0) for name in names] for each in valid])
+    known = np.isin(outcomes.variant.astype(str), names)
+    order = np.argsort(outcomes.exposed_at[known], kind="stable")
+    arms = {name: index for index, name in enumerate(names)}
+    at = outcomes.exposed_at[known][order].astype("datetime64[us]")
+    followed = AdaptiveOutcomes(
+        batch=np.searchsorted(begins, at, side="right"),
+        arm=np.array([arms[name] for name in outcomes.variant[known][order]], np.int64),
+        reward=outcomes.columns[experiment.primary_metric]["value"][known][order].astype(
+            np.float64
+        ),
+        shares=shares,
+    )
+    control = arms[experiment.control]
+    results = dict(comparison.results)
+    for name, arm in arms.items():
+        if arm != control and len(followed.arm):
+            difference = compare_arms(followed, arm, control)
+            results[name] = replace(results[name], difference=difference, relative=None)
+    return replace(comparison, results=results)
+
+
+def _to_numpy(at: datetime) -> np.datetime64:
+    return np.datetime64(at.astimezone(UTC).replace(tzinfo=None), "us")
 
 
 def list_look_shares(experiment: Experiment, n_units: int) -> list[float]:

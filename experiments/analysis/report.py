@@ -24,6 +24,7 @@ from experiments.analysis.comparisons import (
     NonInferiorityResult,
     adjust_p_values,
     check_guardrails,
+    compare_adaptively,
     compare_latencies,
     compare_margins,
     compare_metric,
@@ -31,7 +32,7 @@ from experiments.analysis.comparisons import (
 )
 from experiments.analysis.links import select_links
 from experiments.analysis.sample_ratio import compute_sample_ratio_p_value
-from experiments.analysis.team_credit import Preference
+from experiments.analysis.team_credit import Preference, compare_teams, credit_clicks
 from experiments.analysis.unit_outcomes import (
     SEVERAL_VARIANTS,
     OutcomeInputs,
@@ -42,6 +43,7 @@ from experiments.analysis.unit_outcomes import (
 from experiments.analysis.verdict import Evidence, find_verdict
 from experiments.definition import CHAINS, Experiment, NonInferiority
 from experiments.metrics import Metric
+from features.contracts.event_types import VIEW_TYPES
 from features.facts.slates import ANSWERS
 
 ALWAYS = ("purchase_conversion", "revenue_per_unit")
@@ -141,7 +143,8 @@ class ReportInputs:
                      counts as that user
     other_currency   zones that sell in another currency than the rest: their sales are no money
                      here
-    preference       of interleaved rankers
+    allocations      where the shares of the variants follow their results, the shares from an
+                     instant on, in order of time
     """
 
     exposures: pa.Table
@@ -151,7 +154,7 @@ class ReportInputs:
     n_items: int = 0
     links: pa.Table | None = None
     other_currency: Sequence[str] = ()
-    preference: Preference | None = None
+    allocations: Sequence[tuple[datetime, Mapping[str, float]]] = ()
 
 
 def build_report(
@@ -190,6 +193,7 @@ def build_report(
     sample_ratio = (
         compute_sample_ratio_p_value(list(counts.values()), weights) if is_split else None
     )
+    preference = _find_preference(experiment, inputs)
     guardrails = check_guardrails(experiment, comparisons, used)
     margins = compare_margins(experiment, comparisons)
     primary = comparisons[experiment.primary_metric]
@@ -200,7 +204,7 @@ def build_report(
         guardrails=guardrails,
         sample_ratio=sample_ratio,
         imbalance=primary.imbalance,
-        preference=inputs.preference,
+        preference=preference,
         counted_until=span.counted_until,
         ends_at=span.ends_at,
     )
@@ -227,7 +231,7 @@ def build_report(
         guardrails=guardrails,
         segments=_cut_segments(experiment, used, outcomes, inputs.answers),
         days=_list_days(names, outcomes),
-        preference=inputs.preference,
+        preference=preference,
     )
 
 
@@ -275,7 +279,28 @@ def _compare_all(
             )
         else:
             comparisons[name] = compare_metric(experiment, name, metric, outcomes)
+    primary = experiment.primary_metric
+    if experiment.allocation == "thompson" and metrics[primary].kind == "mean":
+        comparisons[primary] = compare_adaptively(
+            experiment, comparisons[primary], outcomes, inputs.allocations
+        )
     return adjust_p_values(experiment, comparisons)
+
+
+def _find_preference(experiment: Experiment, inputs: ReportInputs) -> Preference | None:
+    """Return which of two interleaved rankers the units click; None for others."""
+    if experiment.allocation != "interleave":
+        return None
+    second = next(one.name for one in experiment.variants if one.name != experiment.control)
+    events = inputs.events
+    answers = ibis.memtable(pa.table({"answer_id": inputs.answers["recommendation_id"]}))
+    clicked = events.inner_join(answers, events.recommendation_id == answers.answer_id)
+    clicked = clicked.filter(clicked.event_type.isin(VIEW_TYPES))
+    rows = clicked.select("recommendation_id", "item_id").distinct().to_pyarrow()
+    clicks = set(
+        zip(rows["recommendation_id"].to_pylist(), rows["item_id"].to_pylist(), strict=True)
+    )
+    return compare_teams(credit_clicks(inputs.answers, clicks, second))
 
 
 def _list_variants(

@@ -210,7 +210,7 @@ def _aggregate(rows: ir.Table, measure: Measure, when: ir.BooleanValue) -> ir.Va
 
 def _aggregate_answers(metrics: Mapping[str, Metric], inputs: OutcomeInputs) -> ir.Table:
     """Return the values of measures of answers by unit."""
-    rows = ibis.memtable(inputs.answers.drop_columns(["item_id"]))
+    rows = ibis.memtable(inputs.answers.drop_columns(["item_id", "team"]))
     rows = merge_units(rows, "unit_id", inputs.links)
     aggregates: dict[str, ir.Value] = {"n_answers": rows.count()}
     for name, metric in metrics.items():

@@ -62,6 +62,7 @@ ANSWERS = pa.schema(
         ("fallback", pa.int64()),
         ("n_items", pa.int64()),
         ("item_id", pa.list_(pa.string())),
+        ("team", pa.list_(pa.string())),
     ]
 )
 _LISTS = ("item_id", "reason", "propensity", "team")
@@ -211,13 +212,14 @@ def read_answers(connection: sa.Connection, experiment: str, *, until: datetime)
     )
     columns: dict[str, list[object]] = {name: [] for name in ANSWERS.names}
     for row in connection.execute(query):
-        item_ids = decode_item_ids(row.items)
+        lists = orjson.loads(row.items)
         for name in ("recommendation_id", "unit_id", "placement", "zone", "latency_ms"):
             columns[name].append(getattr(row, name))
         columns["degraded"].append(int(row.degraded))
         columns["fallback"].append(int(row.fallback is not None))
-        columns["n_items"].append(len(item_ids))
-        columns["item_id"].append(item_ids)
+        columns["n_items"].append(len(lists["item_id"]))
+        columns["item_id"].append(lists["item_id"])
+        columns["team"].append(lists.get("team"))
     return pa.table(columns, ANSWERS)
 
 

@@ -142,6 +142,28 @@ def decide(
 
 
 @app.command()
+def power(key: KeyArgument, json: JsonOption = False) -> None:
+    """Print how many units and days an experiment needs at the present traffic."""
+    from dataclasses import asdict
+
+    service = _open_service(Shop())
+    plan = service.plan(service.get(key))
+    if json:
+        print_json(asdict(plan))
+        return
+    print_line(
+        f"{plan.metric} is {plan.baseline:.4g}; a change of {plan.minimum_effect:.1%} takes "
+        f"{plan.units:,} units"
+    )
+    days = "for ever: nobody comes" if plan.days is None else f"{plan.days:,} days"
+    print_line(f"{plan.units_per_day:,.0f} units a day take part: {days}")
+    if plan.explained_share > 0.01:
+        print_line(f"What units did before explains {plan.explained_share:.0%} of the variance")
+    for n_days, change in plan.detectable.items():
+        print_line(f"{n_days} days show {'nothing' if change is None else f'{change:.1%}'} or more")
+
+
+@app.command()
 def override(
     key: KeyArgument,
     variant: Annotated[str, typer.Argument(help="The variant to look at")],

@@ -114,6 +114,7 @@ class ExperimentResponse(BaseModel):
     targeting: TargetingResponse
     holdout: bool
     allocation: str
+    floor: float
     primary_metric: str
     secondary_metrics: list[str]
     guardrails: list[GuardrailResponse]
@@ -150,6 +151,21 @@ class AssignmentsResponse(BaseModel):
     unit_id: str
     items: list[AssignmentResponse]
     next_cursor: None = None
+
+
+class PlanResponse(BaseModel):
+    """Units and days for the minimum effect at a power of 80 %, and what shorter runs can see."""
+
+    metric: str
+    baseline: float
+    explained_share: float
+    minimum_effect: float
+    units: int
+    units_per_day: float
+    days: int | None
+    detectable: dict[int, float | None] = Field(
+        description="By days, the relative change that is found; null: none up to 1,000 %"
+    )
 
 
 class OverrideResponse(BaseModel):
@@ -199,6 +215,13 @@ def get_results(experiments: Experiments, _caller: Manager, key: Key) -> Results
     """The results by variant and against the control: so far, or until the stop and what it still
     causes."""
     return describe_report(experiments.report(key), experiments.currency)
+
+
+@router.get("/experiments/{key}/plan")
+def get_plan(experiments: Experiments, _caller: Manager, key: Key) -> PlanResponse:
+    """How many units and days the experiment needs at the traffic of the last four weeks."""
+    plan = experiments.plan(experiments.get(key))
+    return PlanResponse.model_validate(plan, from_attributes=True)
 
 
 @router.post("/experiments/{key}/decide", response_model=ExperimentResponse)

@@ -21,7 +21,8 @@ class ExperimentState:
     started_at, stopped_at   business time of the last start, and of the stop
     stop_reason   why it was stopped, where a rule stopped it
     decision      what was decided, as DecisionResponse has it
-    weights       of its variants today, where results move them
+    weights       where results move them: the shares of its variants by the business time from
+                  which on they were valid
     override_secret   signs the tokens of its overrides
     """
 
@@ -30,7 +31,7 @@ class ExperimentState:
     stopped_at: datetime | None = None
     stop_reason: str | None = None
     decision: Mapping[str, object] | None = None
-    weights: Mapping[str, float] | None = None
+    weights: Mapping[str, Mapping[str, float]] | None = None
     override_secret: str | None = None
 
 

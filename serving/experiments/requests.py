@@ -37,6 +37,7 @@ class DefinitionRequest(BaseModel):
     targeting: dict[str, JsonValue] | None = None
     holdout: bool | None = None
     allocation: Allocation | None = None
+    floor: float | None = Field(None, gt=0, le=0.5)
     primary_metric: Name | None = None
     secondary_metrics: list[Name] | None = Field(None, max_length=50)
     guardrails: list[dict[str, JsonValue]] | None = Field(None, max_length=20)

@@ -37,6 +37,7 @@ from serving.versioned_rules import NewVersion
 
 if TYPE_CHECKING:
     from experiments.analysis.report import ExperimentReport
+    from serving.experiments.planning import PowerPlan
 
 SUBJECT = "experiment"
 RECOMMENDATIONS = NAMES[0]
@@ -89,8 +90,8 @@ class ExperimentService:
         models: ModelVersions,
         list_placements: Callable[[], Mapping[str, Placement]],
     ) -> None:
-        self._settings = settings
-        self._engine = engine
+        self.settings = settings
+        self.engine = engine
         self._clock = clock
         self._system_clock = system_clock
         self.models = models
@@ -99,6 +100,7 @@ class ExperimentService:
         self.definitions = ExperimentDefinitions(
             settings, engine, system_clock, self.metrics, list_placements
         )
+        self.list_placements = list_placements
         self.numbers: Mapping[str, int] = {}
         self._current: Mapping[str, Experiment] = self._files
         self._states: Mapping[str, ExperimentState] = {}
@@ -117,7 +119,7 @@ class ExperimentService:
     @property
     def currency(self) -> str:
         """The currency of the money in reports."""
-        return self._settings.currency
+        return self.settings.currency
 
     def now(self) -> datetime:
         """Return the time of the shop's clock."""
@@ -125,7 +127,7 @@ class ExperimentService:
 
     def refresh(self) -> None:
         """Read definitions and states again."""
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             self._current, self._states = self._read(connection)
 
     def get(self, key: str) -> Experiment:
@@ -142,7 +144,7 @@ class ExperimentService:
         exists, was changed meanwhile, or has gone too far for the change. Call `refresh` after the
         commit.
         """
-        present = PresentExperiments.read(self._settings, connection)
+        present = PresentExperiments.read(self.settings, connection)
         before = present.read_values(new.name) if new.name in present.list_names() else None
         states = ExperimentStates(connection)
         if before is not None:
@@ -251,7 +253,7 @@ class ExperimentService:
         Raises NotFound, and UnknownName for a variant that does not exist.
         """
         self.get(key).variant(variant)
-        with transaction(self._engine) as connection:
+        with transaction(self.engine) as connection:
             state = self.read_state(connection, key)
             if state.override_secret is None:
                 state = replace(state, override_secret=secrets.token_hex(32))
@@ -277,11 +279,11 @@ class ExperimentService:
         from features.facts.facts import Facts
 
         experiment, now = self.get(key), self._clock.now()
-        with reading(self._engine) as connection:
+        with reading(self.engine) as connection:
             exposures = read_first_exposures(connection, key, until=now)
             links = read_links(connection, key, until=now)
             answers = read_answers(connection, key, until=now)
-        settings = self._settings
+        settings = self.settings
         facts = Facts(settings)
         items = facts.read("items")
         inputs = ReportInputs(
@@ -291,11 +293,25 @@ class ExperimentService:
             costs=items,
             n_items=int(items.count().to_pyarrow().as_py()),
             links=links,
+            allocations=_list_allocations(self._states.get(key)),
             other_currency=[
                 zone for zone in settings.zones if settings.zone(zone).currency != settings.currency
             ],
         )
         return build_report(experiment, inputs, self.metrics, as_of=now)
+
+    def plan(self, experiment: Experiment) -> PowerPlan:
+        """Return how many units and days an experiment needs. Raises as `plan_experiment`."""
+        from serving.experiments.planning import PlanContext, plan_experiment
+
+        context = PlanContext(
+            settings=self.settings,
+            engine=self.engine,
+            now=self.now(),
+            metrics=self.metrics,
+            placements=sorted(self.list_placements()),
+        )
+        return plan_experiment(experiment, context)
 
     def _fix_models(
         self, connection: sa.Connection, experiment: Experiment, actor: str
@@ -325,7 +341,7 @@ class ExperimentService:
     ) -> tuple[dict[str, Experiment], dict[str, ExperimentState]]:
         """Return the experiments and their states as they are now."""
         states = ExperimentStates(connection).all()
-        versions = PresentExperiments.read(self._settings, connection).versions
+        versions = PresentExperiments.read(self.settings, connection).versions
         experiments, problems = dict(self._files), {}
         for key, version in versions.items():
             try:
@@ -349,14 +365,23 @@ class ExperimentService:
 def _apply_state(experiment: Experiment, state: ExperimentState) -> Experiment:
     """Return an experiment in its state, with the weights of today."""
     variants = experiment.variants
-    if state.weights is not None:
-        weights = state.weights
+    if allocations := _list_allocations(state):
+        weights = allocations[-1][1]
         variants = tuple(
             replace(variant, weight=weights.get(variant.name, variant.weight))
             for variant in variants
         )
     stopped_at: datetime | None = state.stopped_at if state.status != "running" else None
     return replace(experiment, status=state.status, stopped_at=stopped_at, variants=variants)
+
+
+def _list_allocations(
+    state: ExperimentState | None,
+) -> list[tuple[datetime, Mapping[str, float]]]:
+    """Return the shares of the variants from an instant on, in order of time."""
+    if state is None or state.weights is None:
+        return []
+    return [(datetime.fromisoformat(at), shares) for at, shares in sorted(state.weights.items())]
 
 
 def _strip_state(values: Mapping[str, object]) -> dict[str, object]:

@@ -30,6 +30,7 @@ from models.registry import Version
 from models.served_recommender import RecommenderSource, ServedRecommender
 from serving.recommendations.allowed_items import AllowedItems, ItemCondition
 from serving.recommendations.assigned_units import AssignedUnit, AssignmentRequest, UnitAssigner
+from serving.recommendations.interleaved_slates import mix_slates
 from serving.recommendations.item_fields import FamilyMember, FieldValues, ItemFields
 from serving.recommendations.item_filter import NO_FILTER, Filter
 from serving.recommendations.met_variants import MetVariants
@@ -118,12 +119,22 @@ class _Visit:
     seconds: float
 
 
+class _Ranker(NamedTuple):
+    """A recommender and the policy that ranks; None is the model's own."""
+
+    served: ServedRecommender
+    policy: Policy | None
+    name: str = ""
+
+
 class _Choice(NamedTuple):
-    """The variants of a visitor, and what makes the slate; a policy of None is the model's own."""
+    """The variants of a visitor, and what makes the slate; `rivals` are the rankers of variants
+    that are interleaved."""
 
     assigned: tuple[AssignedUnit, ...]
     served: ServedRecommender
     policy: Policy | None
+    rivals: tuple[_Ranker, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -252,14 +263,29 @@ class RecommendationService:
         if not assigned:
             return _Choice((), served, None)
         experiment, variant = assigned[-1].experiment, assigned[-1].variant
-        if not variant.uses_served_models:
-            other = self.find_variant(experiment, variant)
-            if other is None:  # nobody is exposed to what cannot answer
-                return _Choice((), served, None)
-            served = other
+        if experiment.allocation == "interleave" and not assigned[-1].is_override:
+            rivals = [self._find_ranker(experiment, rival) for rival in experiment.variants]
+            known = tuple(ranker for ranker in rivals if ranker is not None)
+            if len(known) == len(rivals):
+                return _Choice(assigned, known[0].served, known[0].policy, known)
+            return _Choice((), served, None)
+        ranker = self._find_ranker(experiment, variant, served)
+        if ranker is None:  # nobody is exposed to what cannot answer
+            return _Choice((), served, None)
+        return _Choice(assigned, ranker.served, ranker.policy)
+
+    def _find_ranker(
+        self, experiment: Experiment, variant: Variant, served: ServedRecommender | None = None
+    ) -> _Ranker | None:
+        """Return what answers for a variant, `served` where it changes neither model nor
+        placement; None where it is not loaded."""
+        if served is None or not variant.uses_served_models:
+            served = self.find_variant(experiment, variant)
+        if served is None:
+            return None
         if variant.policy == "champion":
-            return _Choice(assigned, served, None)
-        return _Choice(assigned, served, variant.policy)
+            return _Ranker(served, None, variant.name)
+        return _Ranker(served, variant.policy, variant.name)
 
     def _assign(self, request: SlateRequest, visit: _Visit) -> tuple[AssignedUnit, ...]:
         """Return the variants of the visitor; a given list is in no experiment."""
@@ -287,16 +313,18 @@ class RecommendationService:
         choice: _Choice,
         answer_id: str | None = None,
     ) -> SlateAnswer:
-        assigned, served, policy = choice
+        served = choice.served
         recommendation_id = answer_id or self.shown.make_id()
         query = self._query(request, visit, served)
         if served.recommender.placements[request.placement].exploration.on:
             query = replace(query, draw=f"{self.settings.seed}:{recommendation_id}")
+        slate, teams = _rank(query, choice, recommendation_id)
         answer = SlateAnswer(
             recommendation_id=recommendation_id,
             placement=request.placement,
-            slate=served.recommender.recommend([query], policy=policy)[0],
-            assigned=assigned,
+            slate=slate,
+            assigned=choice.assigned,
+            teams=teams,
             version=served.version,
             degraded=visit.degraded,
             unknown=self._explain_unknown(request, served),
@@ -447,6 +475,20 @@ class RecommendationService:
                 latency_ms=round(1_000 * latency, 3),
             )
         )
+
+
+def _rank(
+    query: RecommendationQuery, choice: _Choice, draw: str
+) -> tuple[Slate, tuple[str, ...] | None]:
+    """Return the slate, and the ranker of each item where several are interleaved."""
+    if not choice.rivals:
+        return choice.served.recommender.recommend([query], policy=choice.policy)[0], None
+    first, second = (
+        ranker.served.recommender.recommend([query], policy=ranker.policy)[0]
+        for ranker in choice.rivals
+    )
+    names = (choice.rivals[0].name, choice.rivals[1].name)
+    return mix_slates(first, second, names, query.count, draw)
 
 
 def _draw_share(recommendation_id: str) -> float:

@@ -77,6 +77,7 @@ REQUIRED_SCOPES = {
     ("POST", "/v1/experiments"): "experiments.manage",
     ("GET", "/v1/experiments/{key}"): "experiments.manage",
     ("PATCH", "/v1/experiments/{key}"): "experiments.manage",
+    ("GET", "/v1/experiments/{key}/plan"): "experiments.manage",
     ("POST", "/v1/experiments/{key}/decide"): "experiments.manage",
     ("POST", "/v1/experiments/{key}/override"): "experiments.manage",
     ("GET", "/v1/experiments"): "experiments.manage",

@@ -1,0 +1,144 @@
+"""The looks at running experiments: a broken guardrail stops one, and the shares of a bandit follow
+its results."""
+
+from __future__ import annotations
+
+import logging
+import math
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from configs.settings import Settings
+from experiments.definition import Experiment
+from features.contracts.errors import Unavailable
+from features.database import transaction
+from serving.database.audit_log import WATCH
+from serving.experiments.service import ExperimentService
+
+if TYPE_CHECKING:
+    from experiments.analysis.report import ExperimentReport
+
+log = logging.getLogger(__name__)
+_PAUSE = timedelta(seconds=20)  # between two looks: a broken guardrail stops within a minute
+_BANDIT_PAUSE = timedelta(minutes=15)
+_LEAST_MOVE = 0.01
+
+
+def _make_workers() -> Executor:
+    return ThreadPoolExecutor(1, thread_name_prefix="experiments")
+
+
+class ExperimentWatch:
+    """Looks for one process. However many processes look, an experiment is stopped once.
+
+    workers   one thread: a report reads the events since the start, and nothing waits for it
+    problem   which experiments could not be looked at; None where all were
+    """
+
+    def __init__(
+        self, experiments: ExperimentService, settings: Settings, workers: Executor | None = None
+    ) -> None:
+        self._experiments, self._seed = experiments, settings.seed
+        self.workers = workers or _make_workers()
+        self.problem: str | None = None
+        self._look: Future[None] | None = None
+        self._looked_at: datetime | None = None
+
+    def tick(self, now: datetime) -> None:
+        """Begin to look at what runs, every _PAUSE of system time. Raises Unavailable for what kept
+        the last look from an experiment."""
+        is_running = self._look is not None and not self._look.done()
+        is_soon = self._looked_at is not None and now - self._looked_at < _PAUSE
+        if not is_running and not is_soon and self._list_watched():
+            self._looked_at = now
+            self._look = self.workers.submit(self.look)
+        if self.problem is not None:
+            raise Unavailable(self.problem)
+
+    def look(self) -> None:
+        """Look at every running experiment that has a guardrail or moves its shares."""
+        problems = []
+        for experiment in self._list_watched():
+            try:
+                self._look_at(experiment)
+            except Exception as error:  # the others are looked at all the same
+                log.warning("experiment %s: %s", experiment.key, error, exc_info=True)
+                problems.append(f"experiment {experiment.key}: {error}")
+        self.problem = "; ".join(problems) or None
+
+    def _list_watched(self) -> list[Experiment]:
+        return [
+            experiment
+            for experiment in self._experiments.current.values()
+            if experiment.running and (experiment.guardrails or experiment.allocation == "thompson")
+        ]
+
+    def _look_at(self, experiment: Experiment) -> None:
+        report = self._experiments.report(experiment.key)
+        if reason := _find_broken(report):
+            with transaction(self._experiments.engine) as connection:
+                self._experiments.switch(
+                    connection, experiment.key, "stopped", actor=WATCH, reason=reason
+                )
+            log.warning("experiment %s was stopped: %s", experiment.key, reason)
+            self._experiments.refresh()
+        elif experiment.allocation == "thompson":
+            self._move_shares(experiment, report)
+
+    def _move_shares(self, experiment: Experiment, report: ExperimentReport) -> None:
+        """Store shares that follow the results, where they move by more than _LEAST_MOVE."""
+        shares = compute_shares(experiment, report, np.random.default_rng(self._seed))
+        if all(
+            abs(shares[variant.name] - variant.weight) < _LEAST_MOVE
+            for variant in experiment.variants
+        ):
+            return
+        with transaction(self._experiments.engine) as connection:
+            state = self._experiments.read_state(connection, experiment.key)
+            begun = (state.started_at or self._experiments.now()).isoformat()
+            first = {variant.name: variant.weight for variant in experiment.variants}
+            weights = dict(state.weights or {begun: first})
+            at = self._experiments.now()
+            last = datetime.fromisoformat(max(weights))
+            if state.status != "running" or (state.weights and at - last < _BANDIT_PAUSE):
+                return
+            state = replace(state, weights={**weights, at.isoformat(): shares})
+            self._experiments.set_state(connection, experiment.key, state, "move_shares", WATCH)
+        self._experiments.refresh()
+
+
+def _find_broken(report: ExperimentReport) -> str | None:
+    """Return which guardrail is broken, and by how much; None where all hold."""
+    for rail in report.guardrails:
+        if rail.evidence is not None and rail.evidence.must_stop:
+            return (
+                f"{rail.variant} changes {rail.metric} by {rail.evidence.change:+.1%}; "
+                f"{rail.margin:.1%} may be lost (p = {rail.evidence.p_value:.2g})"
+            )
+    return None
+
+
+def compute_shares(
+    experiment: Experiment, report: ExperimentReport, rng: np.random.Generator
+) -> dict[str, float]:
+    """Return the shares of a bandit's variants by their results, rounded to thousandths.
+
+    While a variant has fewer than two units all have the same chance.
+    """
+    from experiments.bandit import NormalPosterior, allocate_shares, compute_best_chances
+
+    posteriors = []
+    for variant in report.variants:
+        result = variant.metrics[experiment.primary_metric]
+        sign = 1.0 if result.better == "higher" else -1.0
+        error = math.inf if result.error is None else result.error
+        posteriors.append(NormalPosterior(sign * (result.mean or 0.0), error))
+    chances = compute_best_chances(posteriors, rng)
+    shares = allocate_shares(chances, experiment.floor).round(3)
+    shares[int(np.argmax(shares))] += 1.0 - shares.sum()
+    names = [variant.name for variant in report.variants]
+    return dict(zip(names, shares.round(6).tolist(), strict=True))
