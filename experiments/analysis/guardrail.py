@@ -8,6 +8,7 @@ from typing import Literal
 
 from experiments.analysis.moments import Moments
 from experiments.analysis.sequential import compute_one_sided_multiple, compute_one_sided_p_value
+from features.contracts.errors import BadInput
 
 HarmfulDirection = Literal["decrease", "increase"]
 
@@ -27,6 +28,15 @@ class GuardrailRule:
     planned_units: int
     margin: float = 0.0
     level: float = 0.05
+
+    def __post_init__(self) -> None:
+        where = "guardrail"
+        if self.planned_units <= 0:
+            raise BadInput(f"{self.planned_units} planned units are no size", where=where)
+        if not 0 <= self.margin < 1:
+            raise BadInput(f"margin is {self.margin:g}, not in [0, 1)", where=where)
+        if not 0 < self.level < 1:
+            raise BadInput(f"level is {self.level:g}, not in (0, 1)", where=where)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from experiments.analysis.sequential import compare_always_valid, compute_multip
 from experiments.analysis.statistics import compare_means
 from features.contracts.arrays import BoolArray, Float64Array
 from tests.benchmarks.experiments.outcomes import (
+    KNOWN_CLICKS,
     ClickThrough,
     Conversion,
     Revenue,
@@ -27,7 +28,7 @@ N_EXPERIMENTS = 20_000
 N_LOOKS = 30
 MINIMUM_EFFECT = 0.1
 """The size is that of a fixed test planned for this effect with a power of 80 %."""
-OUTCOMES: tuple[UnitOutcome, ...] = (Conversion(), Revenue(), ClickThrough(), Spend())
+OUTCOMES: tuple[UnitOutcome, ...] = (Conversion(), Revenue(), ClickThrough(), KNOWN_CLICKS, Spend())
 N_CHECKS = 300
 SHARES = tuple((look + 1) / N_LOOKS for look in range(N_LOOKS))
 SPENDINGS = ("obrien_fleming", "pocock")
