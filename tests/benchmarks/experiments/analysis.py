@@ -16,7 +16,7 @@ from tests.benchmarks.experiments.coverage import (
     measure_quantile_coverage,
     measure_sample_ratio,
 )
-from tests.benchmarks.experiments.false_positives import measure_false_positives
+from tests.benchmarks.experiments.false_positives import measure_false_positives, measure_ramps
 from tests.benchmarks.experiments.guardrails import measure_guardrails
 from tests.benchmarks.experiments.oracle import measure_agreement
 from tests.benchmarks.experiments.planned_power import measure_power
@@ -25,6 +25,7 @@ from tests.benchmarks.targets import Target, exit_with
 PARTS: tuple[Callable[[], list[Target]], ...] = (
     measure_agreement,
     measure_false_positives,
+    measure_ramps,
     measure_coverage,
     measure_quantile_coverage,
     measure_cuped,
