@@ -21,6 +21,8 @@ from features.contracts.arrays import Float64Array
 
 _COLLINEAR = 1e-10
 """Eigenvalues of the correlation matrix of covariates below this share count as 0."""
+_ROUNDING = 1e-12
+"""A variance below this share of the terms that it is the difference of counts as 0."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def estimate_metric(sums_by_variant: Mapping[str, UnitSums]) -> dict[str, Moment
     for name, sums in sums_by_variant.items():
         if name in usable:
             mean, variance = adjust(usable[name], adjustment)
-            estimates[name] = Moments(sums.n, float(mean), max(float(variance), 0.0))
+            estimates[name] = Moments(sums.n, float(mean), float(variance))
         else:
             estimates[name] = _estimate_few(sums)
     return estimates
@@ -78,8 +80,8 @@ def estimate_prior(sums: UnitSums) -> Moments:
         return NO_VALUES
     moments = UnitMoments(sums.compute_means(), sums.compute_covariances())
     ratio, gradient = _linearise(moments, first=2)
-    variance = _multiply(gradient, moments.covariances, gradient)
-    return Moments(sums.n, float(ratio), max(float(variance), 0.0))
+    variance = _compute_variance(gradient, moments.covariances)
+    return Moments(sums.n, float(ratio), float(variance))
 
 
 def compute_explained_share(sums_by_variant: Sequence[UnitSums]) -> float:
@@ -100,9 +102,13 @@ def fit_adjustment(pooled: UnitMoments) -> Adjustment:
     covariates = np.stack([prior, _select_is_new(prior)], axis=-2)  # [..., 2, columns]
     spread = covariates @ pooled.covariances @ np.swapaxes(covariates, -1, -2)  # [..., 2, 2]
     shared = (covariates @ pooled.covariances @ outcome[..., None])[..., 0]  # [..., 2]
-    scale = np.sqrt(np.diagonal(spread, axis1=-2, axis2=-1))  # [..., 2]
-    scale = np.where(scale > 0, scale, 1.0)
+    variances = _compute_variance(covariates, pooled.covariances[..., None, :, :])  # [..., 2]
+    is_constant = variances == 0
+    scale = np.sqrt(np.where(is_constant, 1.0, variances))
     correlations = spread / (scale[..., :, None] * scale[..., None, :])
+    correlations = np.where(
+        is_constant[..., :, None] | is_constant[..., None, :], 0.0, correlations
+    )
     inverse = np.linalg.pinv(correlations, rcond=_COLLINEAR, hermitian=True)
     coefficients = (inverse @ (shared / scale)[..., None])[..., 0] / scale
     centre = np.stack([prior_ratio, pooled.means[..., 4]], axis=-1)
@@ -120,7 +126,7 @@ def adjust(moments: UnitMoments, adjustment: Adjustment) -> tuple[Float64Array, 
     gradient = (
         outcome - theta[..., None] * prior - theta_new[..., None] * _select_is_new(prior)
     )  # [..., columns]
-    return ratio - shift, _multiply(gradient, moments.covariances, gradient)
+    return ratio - shift, _compute_variance(gradient, moments.covariances)
 
 
 def _linearise(moments: UnitMoments, *, first: int) -> tuple[Float64Array, Float64Array]:
@@ -129,11 +135,12 @@ def _linearise(moments: UnitMoments, *, first: int) -> tuple[Float64Array, Float
     Both are 0 where the denominator is 0.
     """
     value, base = moments.means[..., first], moments.means[..., first + 1]
-    inverse = np.divide(1.0, base, out=np.zeros_like(base), where=base != 0)
+    is_defined = base != 0
+    ratio = np.divide(value, base, out=np.zeros_like(base), where=is_defined)
     gradient = np.zeros_like(moments.means)
-    gradient[..., first] = inverse
-    gradient[..., first + 1] = -value * inverse**2
-    return value * inverse, gradient
+    np.divide(1.0, base, out=gradient[..., first], where=is_defined)
+    np.divide(-ratio, base, out=gradient[..., first + 1], where=is_defined)
+    return ratio, gradient
 
 
 def _select_is_new(like: Float64Array) -> Float64Array:
@@ -143,8 +150,11 @@ def _select_is_new(like: Float64Array) -> Float64Array:
     return gradient
 
 
-def _multiply(left: Float64Array, matrix: Float64Array, right: Float64Array) -> Float64Array:
-    return np.asarray(np.einsum("...i,...ij,...j->...", left, matrix, right))
+def _compute_variance(gradient: Float64Array, covariances: Float64Array) -> Float64Array:
+    """Return gradient' covariances gradient; 0 where no more than rounding is left of its terms."""
+    variance = np.einsum("...i,...ij,...j->...", gradient, covariances, gradient)
+    terms = np.einsum("...i,...ii->...", gradient**2, covariances)
+    return np.where(variance > _ROUNDING * terms, variance, 0.0)
 
 
 def _estimate_few(sums: UnitSums) -> Moments:

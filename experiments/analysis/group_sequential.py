@@ -100,7 +100,7 @@ class Look:
 
     difference   with the repeated confidence interval: those of all looks hold together with the
                  probability 1 - level (Jennison and Turnbull 1989); its p-value is the least level
-                 whose bound this look crosses
+                 whose bound this look crosses, not below 1e-9
     bound        of the absolute score at this look
     decision     better or worse: the bound is crossed. continue: not yet.
                  no difference: not crossed at the last look, or at the planned size

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.analysis.moments import Moments
-from experiments.analysis.sequential import compute_one_sided_multiple, compute_one_sided_p_value
+from experiments.analysis.sequential import (
+    compute_one_sided_multiple,
+    compute_one_sided_p_value,
+    compute_standard_error,
+    list_error_weights,
+)
+from features.contracts.errors import BadInput
 
 HarmfulDirection = Literal["decrease", "increase"]
 
@@ -27,6 +33,15 @@ class GuardrailRule:
     planned_units: int
     margin: float = 0.0
     level: float = 0.05
+
+    def __post_init__(self) -> None:
+        where = "guardrail"
+        if self.planned_units <= 0:
+            raise BadInput(f"{self.planned_units} planned units are no size", where=where)
+        if not 0 <= self.margin < 1:
+            raise BadInput(f"margin is {self.margin:g}, not in [0, 1)", where=where)
+        if not 0 < self.level < 1:
+            raise BadInput(f"level is {self.level:g}, not in (0, 1)", where=where)
 
 
 @dataclass(frozen=True)
@@ -57,38 +72,46 @@ def evaluate_guardrail(
     """
     if treatment.mean is None or control.mean is None or control.mean <= 0:
         return None
-    if not treatment.variance and not control.variance:
-        return None
-    if treatment.variance is None or control.variance is None:
-        return None
     sign = -1.0 if rule.harmful == "decrease" else 1.0
-    allowed = 1 + sign * rule.margin
-    harm = sign * (treatment.mean - allowed * control.mean)
-    squares = (treatment.variance / treatment.n, control.variance / control.n)
-    error = math.sqrt(squares[0] + allowed**2 * squares[1])
+    allowed = _scale(control, 1 + sign * rule.margin)
+    error = compute_standard_error(treatment, allowed)
+    if error is None or allowed.mean is None:
+        return None
+    harm = sign * (treatment.mean - allowed.mean)
     share = (treatment.n + control.n) / rule.planned_units
     multiple = compute_one_sided_multiple(share, rule.level)
     return GuardrailEvidence(
         change=treatment.mean / control.mean - 1,
-        least_harm=_find_least_harm(treatment.mean, control.mean, squares, -sign * multiple),
+        least_harm=_find_least_harm(treatment, control, -sign * multiple),
         p_value=compute_one_sided_p_value(harm / error, share, rule.level),
         must_stop=harm > multiple * error,
     )
 
 
-def _find_least_harm(
-    ours: float, theirs: float, squares: tuple[float, float], multiple: float
-) -> float | None:
+def _scale(moments: Moments, factor: float) -> Moments:
+    """Return the moments of values that are multiplied by the factor."""
+    if moments.mean is None or moments.variance is None:
+        return moments
+    return Moments(moments.n, factor * moments.mean, factor**2 * moments.variance)
+
+
+def _find_least_harm(treatment: Moments, control: Moments, multiple: float) -> float | None:
     """Return the change at which the same test turns: an end of Fieller's interval.
 
-    With s = change + 1 it solves (ours - s theirs)^2 = multiple^2 (squares of ours + s^2 of
-    theirs); a positive multiple gives the upper end, a negative one the lower end. None where the
-    control's mean may be 0.
+    With s = change + 1 it solves (ours - s theirs)^2 = multiple^2 (square of ours + s^2 square of
+    theirs); a positive multiple gives the upper end, a negative one the lower end. Of the two
+    errors the one with the wider interval counts. None where the control's mean may be 0.
     """
-    curvature = theirs**2 - multiple**2 * squares[1]
-    if curvature <= 0:
-        return None
-    product = ours * theirs
-    constant = ours**2 - multiple**2 * squares[0]
-    root = math.sqrt(max(product**2 - curvature * constant, 0.0))
-    return (product + math.copysign(root, multiple)) / curvature - 1
+    ours, theirs = treatment.mean or 0.0, control.mean or 0.0
+    ends = []
+    for weights in list_error_weights(treatment.n, control.n):
+        square_of_ours = weights.treatment * (treatment.variance or 0.0)
+        square_of_theirs = weights.control * (control.variance or 0.0)
+        curvature = theirs**2 - multiple**2 * square_of_theirs
+        if curvature <= 0:
+            return None
+        product = ours * theirs
+        constant = ours**2 - multiple**2 * square_of_ours
+        root = math.sqrt(max(product**2 - curvature * constant, 0.0))
+        ends.append((product + math.copysign(root, multiple)) / curvature - 1)
+    return max(ends) if multiple > 0 else min(ends)

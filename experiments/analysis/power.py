@@ -163,9 +163,10 @@ def plan_size(outcome: Outcome, design: Design, minimum_change: float) -> Planne
 
 
 def compute_power(outcome: Outcome, design: Design, change: float, n_units: int) -> float:
-    """Return the probability that a change is called in its direction with n units in all."""
-    if change == 0:
-        return design.comparison_level / 2
+    """Return the probability that a change is called in its direction with n units in all.
+
+    A change of 0 has the direction of a gain.
+    """
     error = math.sqrt(_compute_spread(outcome, design, change) / n_units)
     drift = outcome.mean * abs(change) / error
     shares, bounds = design.list_bounds()

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
 from experiments.analysis.estimates import estimate_metric
+from experiments.analysis.moments import Moments
 from experiments.analysis.statistics import CONFIDENCE, Difference
 from experiments.analysis.sums import UnitSums
 from features.contracts.arrays import Float64Array, Int64Array
@@ -78,6 +79,16 @@ def compare_quantiles(
         return Difference(value, low, high, 1.0 if value == 0 else 0.0)
     score = abs(value) / reach * float(ndtri((1 + confidence) / 2))
     return Difference(value, low, high, float(2 * ndtr(-score)))
+
+
+def describe_by_moments(estimate: QuantileEstimate, confidence: float = CONFIDENCE) -> Moments:
+    """Return moments with the quantile as mean and the error of its interval.
+
+    In large samples a quantile is the mean of influences of units, so that sequential tests and
+    guardrails of moments apply to it.
+    """
+    error = (estimate.high - estimate.low) / 2 / float(ndtri((1 + confidence) / 2))
+    return Moments(estimate.n, estimate.value, error**2 * estimate.n)
 
 
 def _compute_share_error(is_below: npt.NDArray[np.bool_], codes: Int64Array) -> float:

@@ -13,6 +13,7 @@ The guarantee is asymptotic: with a handful of units no interval is exact.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 from scipy.special import lambertw
@@ -86,11 +87,40 @@ def compare_always_valid(
     return Difference(value, value - margin, value + margin, p_value)
 
 
+@dataclass(frozen=True)
+class ErrorWeights:
+    """A squared error is treatment x its variance + control x its variance."""
+
+    treatment: float
+    control: float
+
+
+def list_error_weights(n_treatment: int, n_control: int) -> tuple[ErrorWeights, ErrorWeights]:
+    """Return the weights of unequal variances, and those of one pooled variance.
+
+    Repeated looks use the larger error. With equal numbers of units both are the same. In an uneven
+    split the few units of the small side may have met no event yet: their own variance then says
+    that no difference is chance, and early looks would call any.
+    """
+    inverse = 1 / n_treatment + 1 / n_control
+    freedom = n_treatment + n_control - 2
+    return (
+        ErrorWeights(1 / n_treatment, 1 / n_control),
+        ErrorWeights(
+            inverse * (n_treatment - 1) / freedom,
+            inverse * (n_control - 1) / freedom,
+        ),
+    )
+
+
 def compute_standard_error(treatment: Moments, control: Moments) -> float | None:
-    """Return the standard error of the difference; None without a spread."""
+    """Return the standard error of the difference for repeated looks; None without a spread."""
     if treatment.variance is None or control.variance is None:
         return None
-    squared_error = treatment.variance / treatment.n + control.variance / control.n
+    squared_error = max(
+        weights.treatment * treatment.variance + weights.control * control.variance
+        for weights in list_error_weights(treatment.n, control.n)
+    )
     return math.sqrt(squared_error) if squared_error > 0 else None
 
 

@@ -16,6 +16,7 @@ from experiments.analysis.sample_ratio import (
 )
 from tests.benchmarks.experiments.false_positives import compute_critical
 from tests.benchmarks.experiments.outcomes import (
+    KNOWN_CLICKS,
     ClickThrough,
     Conversion,
     Revenue,
@@ -37,6 +38,7 @@ OUTCOMES: tuple[tuple[UnitOutcome, int], ...] = (
     (Conversion(), 20_000),
     (Revenue(), 20_000),
     (ClickThrough(), 1_500),
+    (KNOWN_CLICKS, 1_500),
     (Spend(), 1_500),
 )
 """Outcomes, and units of each variant."""
@@ -162,6 +164,25 @@ SPLITS: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = (
     ((0.9, 0.1), (0.905, 0.095)),
     ((0.4, 0.3, 0.3), (0.395, 0.305, 0.3)),
 )
+
+
+N_UNITS = 500
+
+
+def measure_imbalance() -> list[Target]:
+    """Print how often variants that are alike are called unequal before the experiment."""
+    rng = np.random.default_rng(SEED)
+    targets = []
+    for outcome in (Spend(), Spend(log_sd=1.0)):
+        sides = [outcome.draw(rng, (N_EXPERIMENTS, 1, N_UNITS), 0.0) for _ in range(2)]
+        moments = [side.compute_moments() for side in sides]
+        error = sum(side.covariances[:, 0, 2, 2] for side in moments) / N_UNITS
+        scores = (moments[0].means[:, 0, 2] - moments[1].means[:, 0, 2]) / np.sqrt(error)
+        rate = float(np.mean(stats.chi2.sf(scores**2, 1) < SAMPLE_RATIO_LEVEL))
+        print(f"Imbalance before exposure, log sd of prices {outcome.log_sd:g}: called {rate:.3%}")
+        name = f"equal pasts (log sd {outcome.log_sd:g}) called unequal in at most .2 %"
+        targets.append(Target(name, f"{rate:.3%}", rate <= 0.002))
+    return targets
 
 
 def measure_sample_ratio() -> list[Target]:

@@ -9,10 +9,15 @@ from scipy import stats
 
 from experiments.analysis.group_sequential import LEVEL, compare_at_look, find_bounds
 from experiments.analysis.power import Design, plan_size
-from experiments.analysis.sequential import compare_always_valid, compute_multiple
+from experiments.analysis.sequential import (
+    compare_always_valid,
+    compute_multiple,
+    compute_one_sided_multiple,
+)
 from experiments.analysis.statistics import compare_means
 from features.contracts.arrays import BoolArray, Float64Array
 from tests.benchmarks.experiments.outcomes import (
+    KNOWN_CLICKS,
     ClickThrough,
     Conversion,
     Revenue,
@@ -27,7 +32,7 @@ N_EXPERIMENTS = 20_000
 N_LOOKS = 30
 MINIMUM_EFFECT = 0.1
 """The size is that of a fixed test planned for this effect with a power of 80 %."""
-OUTCOMES: tuple[UnitOutcome, ...] = (Conversion(), Revenue(), ClickThrough(), Spend())
+OUTCOMES: tuple[UnitOutcome, ...] = (Conversion(), Revenue(), ClickThrough(), KNOWN_CLICKS, Spend())
 N_CHECKS = 300
 SHARES = tuple((look + 1) / N_LOOKS for look in range(N_LOOKS))
 SPENDINGS = ("obrien_fleming", "pocock")
@@ -50,8 +55,9 @@ def measure_false_positives() -> list[Target]:
         critical = compute_critical(estimates)
         always_valid = exceed(scores, [compute_multiple(share) for share in SHARES])
         grouped = [exceed(scores, find_bounds(SHARES, LEVEL, kind)) for kind in SPENDINGS]
-        fixed = scores[:, -1] > critical[:, -1]
-        peeking = (scores > critical).any(axis=1)
+        fixed_scores = np.abs(estimates.fixed_scores)
+        fixed = fixed_scores[:, -1] > critical[:, -1]
+        peeking = (fixed_scores > critical).any(axis=1)
         rates = [float(np.mean(called)) for called in (fixed, peeking, always_valid, *grouped)]
         print(
             f"{outcome.name:<15}{2 * step * N_LOOKS:>8,}{rates[0]:>15.2%}{rates[1]:>17.1%}"
@@ -67,6 +73,38 @@ def measure_false_positives() -> list[Target]:
             is_met = abs(rate - LEVEL) <= 0.005
             targets.append(Target(f"{name}, {kind}, 4.5 to 5.5 %", measured, is_met))
         targets.append(check_library(estimates, outcome.name))
+    return targets
+
+
+RAMP_STEPS = (900, 100)
+RAMP_OUTCOMES: tuple[UnitOutcome, ...] = (
+    Conversion("rare buyers", rate=0.01),
+    Revenue("rare revenue", rate=0.01, log_sd=1.5),
+    Spend(log_sd=1.0),
+)
+
+
+def measure_ramps() -> list[Target]:
+    """Print how often a variant with a tenth of the units is called different, or harmful.
+
+    Looks begin when it has met next to no event: its own variance would be far too small.
+    """
+    print(f"A/A experiments split 9 to 1, {N_LOOKS} looks every {sum(RAMP_STEPS):,} units")
+    targets = []
+    for outcome in RAMP_OUTCOMES:
+        control_step, treatment_step = RAMP_STEPS
+        estimates = run_trials(outcome, Trial(N_EXPERIMENTS, N_LOOKS, control_step, treatment_step))
+        harms = [compute_one_sided_multiple(share) for share in SHARES]
+        for kind, scores, bounds in (
+            ("different", np.abs(estimates.scores), [compute_multiple(share) for share in SHARES]),
+            ("harmful", -estimates.scores, harms),
+        ):
+            rate = float(exceed(scores, bounds).mean())
+            own = np.abs(estimates.fixed_scores) if kind == "different" else -estimates.fixed_scores
+            plain = float(exceed(own, bounds).mean())
+            print(f"{outcome.name:<15}{kind:<11}{rate:>8.2%}  (by its own variance {plain:.1%})")
+            name = f"A/A, 9 to 1, {outcome.name}, called {kind} at any look in at most 5 %"
+            targets.append(Target(name, f"{rate:.2%}", rate <= LEVEL))
     return targets
 
 
@@ -88,13 +126,14 @@ def compute_critical(estimates: TrialEstimates) -> Float64Array:
 def check_library(estimates: TrialEstimates, name: str) -> Target:
     """Return whether the scalar functions decide as the vectorised rules at random looks."""
     rng = np.random.default_rng(SEED)
-    critical, scores = compute_critical(estimates), estimates.scores
+    critical, scores = compute_critical(estimates), np.abs(estimates.scores)
+    fixed_scores = np.abs(estimates.fixed_scores)
     n_equal = 0
     for _ in range(N_CHECKS):
         experiment, look = int(rng.integers(N_EXPERIMENTS)), int(rng.integers(1, N_LOOKS))
         treatment = estimates.treatment.select(experiment, look)
         control = estimates.control.select(experiment, look)
-        score = abs(scores[experiment, look])
+        score, fixed_score = scores[experiment, look], fixed_scores[experiment, look]
         planned = int(estimates.treatment.n[-1] + estimates.control.n[-1])
         always_valid = compare_always_valid(treatment, control, planned_units=planned)
         fixed = compare_means(treatment, control)
@@ -103,7 +142,7 @@ def check_library(estimates: TrialEstimates, name: str) -> Target:
             n_equal += score == 0
             continue
         n_equal += (
-            (fixed.p_value < LEVEL) == (score > critical[experiment, look])
+            (fixed.p_value < LEVEL) == (fixed_score > critical[experiment, look])
             and (always_valid.p_value < LEVEL) == (score > compute_multiple(SHARES[look]))
             and (grouped.decision in ("better", "worse"))
             == (score > find_bounds(SHARES[: look + 1])[-1])

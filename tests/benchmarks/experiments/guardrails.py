@@ -10,7 +10,15 @@ from experiments.analysis.guardrail import GuardrailRule, evaluate_guardrail
 from experiments.analysis.power import Design, Outcome, describe_proportion, plan_size
 from experiments.analysis.sequential import compute_one_sided_multiple
 from tests.benchmarks.experiments.outcomes import Conversion, Revenue, UnitOutcome
-from tests.benchmarks.experiments.simulation import SEED, Trial, TrialEstimates, run_trials
+from tests.benchmarks.experiments.simulation import (
+    SEED,
+    SideEstimates,
+    Trial,
+    TrialEstimates,
+    compute_repeated_errors,
+    divide,
+    run_trials,
+)
 from tests.benchmarks.targets import Target
 
 N_EXPERIMENTS = 2_000
@@ -80,13 +88,12 @@ def _simulate(outcome: UnitOutcome, n_planned: int, run: _Run) -> TrialEstimates
 def find_stops(estimates: TrialEstimates, rule: GuardrailRule) -> np.ndarray:
     """Return where the rule stops. [experiments, looks]"""
     treatment, control = estimates.treatment, estimates.control
-    allowed = 1 - rule.margin
-    harm = allowed * control.means - treatment.means
-    variances = (treatment.variances / treatment.n, control.variances / control.n)
-    errors = np.sqrt(variances[0] + allowed**2 * variances[1])
+    kept = 1 - rule.margin
+    allowed = SideEstimates(control.n, kept * control.means, kept**2 * control.variances)
+    scores = divide(allowed.means - treatment.means, compute_repeated_errors(treatment, allowed))
     shares = (treatment.n + control.n) / rule.planned_units
     multiples = [compute_one_sided_multiple(float(share), rule.level) for share in shares]
-    return np.asarray((errors > 0) & (harm > np.asarray(multiples) * errors))
+    return np.asarray(scores > np.asarray(multiples))
 
 
 def _check_library(

@@ -3,6 +3,8 @@
 conversion      5 % of units buy
 revenue         5 % buy, for a lognormal amount (log standard deviation 1): zeros and a heavy tail
 click-through   clicks / impressions of a visitor; who sees more also clicks more often
+known clicks    the same of visitors who like to click more or less; 30 % are new, the others have
+                a past with the same taste and activity
 spend           orders x the unit's own price; 30 % of units are new, the others have a past with
                 the same price and taste
 """
@@ -162,6 +164,8 @@ class ClickThrough:
     activity: float = 2.0  # scale of a gamma distribution of shape 2
     base_rate: float = 0.03
     rate_by_activity: float = 0.01
+    taste_variance: float = 0.0  # of a factor of the rate of clicks, gamma with mean 1
+    share_new: float | None = None  # None: the past is not used
 
     def compute_truth(self, effect: float) -> float:
         mean, square = 2 * self.activity, 6 * self.activity**2
@@ -170,10 +174,31 @@ class ClickThrough:
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, int, int], effect: float) -> Draws:
         activity = rng.gamma(2.0, self.activity, shape)
+        rate = self.base_rate + self.rate_by_activity * activity
+        if self.taste_variance:
+            rate *= rng.gamma(1 / self.taste_variance, self.taste_variance, shape)
+        clicks, impressions = self._draw_clicks(rng, activity, rate * (1 + effect))
+        columns = {"value": clicks, "base": impressions}
+        if self.share_new is not None:
+            is_new = (rng.random(shape) < self.share_new).astype(float)
+            prior_clicks, prior_impressions = self._draw_clicks(rng, activity, rate)
+            columns |= {
+                "prior_value": prior_clicks * (1 - is_new),
+                "prior_base": prior_impressions * (1 - is_new),
+                "is_new": is_new,
+            }
+        return sum_columns(columns)
+
+    @staticmethod
+    def _draw_clicks(
+        rng: np.random.Generator, activity: Float64Array, rate: Float64Array
+    ) -> tuple[Float64Array, Float64Array]:
         impressions = 1 + rng.poisson(activity)
-        rate = (self.base_rate + self.rate_by_activity * activity) * (1 + effect)
         clicks = rng.binomial(impressions, np.minimum(rate, 1.0))
-        return sum_columns({"value": clicks.astype(float), "base": impressions.astype(float)})
+        return clicks.astype(float), impressions.astype(float)
+
+
+KNOWN_CLICKS = ClickThrough("known clicks", taste_variance=0.5, share_new=0.3)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.analysis.power import AnalysisKind, Design, plan_size
 from tests.benchmarks.experiments.outcomes import (
+    KNOWN_CLICKS,
     ClickThrough,
     Conversion,
     Revenue,
@@ -39,6 +40,7 @@ PLANS = (
     Plan(Conversion(), 0.1, (0.6, 0.2, 0.2)),
     Plan(Revenue(rate=0.1), 0.15),
     Plan(ClickThrough(), 0.15),
+    Plan(KNOWN_CLICKS, 0.15),
     Plan(Spend(), 0.1),
 )
 

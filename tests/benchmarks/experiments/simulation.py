@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.analysis.estimates import Adjustment, adjust, fit_adjustment
 from experiments.analysis.moments import Moments
+from experiments.analysis.sequential import list_error_weights
 from features.contracts.arrays import Float64Array, Int64Array
 from tests.benchmarks.experiments.outcomes import UnitOutcome
 
@@ -65,10 +66,31 @@ class TrialEstimates:
         return np.asarray(np.sqrt(parts[0] + parts[1]))
 
     @property
+    def fixed_scores(self) -> Float64Array:
+        """Differences by the errors of Welch's test; 0 where nothing was observed yet."""
+        return divide(self.differences, self.errors)
+
+    @property
     def scores(self) -> Float64Array:
-        """Differences by their errors; 0 where nothing was observed yet."""
-        errors = self.errors
-        return np.divide(self.differences, errors, out=np.zeros_like(errors), where=errors > 0)
+        """Differences by the errors for repeated looks; 0 where nothing was observed yet."""
+        return divide(self.differences, compute_repeated_errors(self.treatment, self.control))
+
+
+def compute_repeated_errors(treatment: SideEstimates, control: SideEstimates) -> Float64Array:
+    """Return `sequential.compute_standard_error` of all experiments and looks."""
+    squares = []
+    pairs = zip(treatment.n.tolist(), control.n.tolist(), strict=True)
+    weights = [list_error_weights(*pair) for pair in pairs]
+    for kind in range(2):
+        of_treatment = np.array([look[kind].treatment for look in weights])
+        of_control = np.array([look[kind].control for look in weights])
+        squares.append(of_treatment * treatment.variances + of_control * control.variances)
+    return np.asarray(np.sqrt(np.maximum(*squares)))
+
+
+def divide(differences: Float64Array, errors: Float64Array) -> Float64Array:
+    """Return the scores; 0 where the error is 0."""
+    return np.divide(differences, errors, out=np.zeros_like(errors), where=errors > 0)
 
 
 def run_trials(outcome: UnitOutcome, trial: Trial, seed: int = SEED) -> TrialEstimates:

@@ -13,6 +13,7 @@ from experiments.analysis.estimates import (
 )
 from experiments.analysis.sums import UnitSums
 from tests.benchmarks.experiments.outcomes import (
+    KNOWN_CLICKS,
     ClickThrough,
     Conversion,
     Revenue,
@@ -21,7 +22,13 @@ from tests.benchmarks.experiments.outcomes import (
     sum_columns,
 )
 
-OUTCOMES: tuple[UnitOutcome, ...] = (Conversion(), Revenue(), ClickThrough(), Spend())
+OUTCOMES: tuple[UnitOutcome, ...] = (
+    Conversion(),
+    Revenue(),
+    ClickThrough(),
+    KNOWN_CLICKS,
+    Spend(),
+)
 
 
 def test_running_sums_are_those_of_the_units_until_a_look() -> None:

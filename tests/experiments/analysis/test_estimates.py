@@ -174,6 +174,20 @@ def test_the_adjustment_of_known_units_is_that_of_known_units_alone() -> None:
     assert estimates["treatment"].variance == pytest.approx(0.0, abs=1e-9)
 
 
+def test_a_constant_ratio_has_no_variance_and_explains_nothing() -> None:
+    """3 / 7 is no binary fraction: what rounding leaves of the variance must not be divided by."""
+    base = np.array([7, 14, 21, 70])
+    sums = {"a": UnitSums.from_units({"value": 3 * base // 7, "base": base})}
+    assert estimate_metric(sums)["a"] == Moments(4, 3 / 7, 0.0)
+    with_past = {
+        "a": UnitSums.from_units(
+            {"value": [1, 5], "base": [1, 3], "prior_value": [3, 6], "prior_base": [7, 14]}
+        )
+    }
+    assert estimate_metric(with_past)["a"] == Moments(2, 1.5, pytest.approx(0.125))
+    assert compute_explained_share(list(with_past.values())) == 0
+
+
 def test_the_pre_period_alone() -> None:
     sums = UnitSums.from_units(
         {"value": [0, 0], "base": [1, 1], "prior_value": [1, 5], "prior_base": [1, 3]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from experiments.analysis.guardrail import GuardrailRule, evaluate_guardrail
 from experiments.analysis.moments import Moments
 from experiments.analysis.sequential import compute_one_sided_multiple
+from features.contracts.errors import BadInput
 
 RULE = GuardrailRule("decrease", planned_units=20_000, margin=0.02)
 
@@ -77,6 +79,14 @@ def test_it_stops_exactly_where_the_least_harm_is_beyond_the_margin(
     if abs(harm - margin) > 1e-9:
         assert evidence.must_stop == (harm > margin)
         assert (evidence.p_value < rule.level) == evidence.must_stop
+
+
+@pytest.mark.parametrize(
+    "options", [{"planned_units": 0}, {"margin": 1.0}, {"margin": -0.1}, {"level": 0.0}]
+)
+def test_impossible_rules_are_refused(options) -> None:
+    with pytest.raises(BadInput):
+        replace(RULE, **options)
 
 
 def test_no_evidence_without_a_spread_or_a_control() -> None:

@@ -125,7 +125,7 @@ def test_a_loss_is_planned_like_a_gain() -> None:
 
 
 def test_no_change_is_called_at_half_the_level_and_a_small_sample_detects_nothing() -> None:
-    assert compute_power(CONVERSION, Design(), 0.0, 1000) == 0.025
+    assert compute_power(CONVERSION, Design(), 0.0, 1000) == pytest.approx(0.025)
     assert find_detectable_change(CONVERSION, Design(), 3) is None
 
 

@@ -11,8 +11,10 @@ from scipy import stats
 from experiments.analysis.quantiles import (
     QuantileEstimate,
     compare_quantiles,
+    describe_by_moments,
     estimate_quantile,
 )
+from experiments.analysis.statistics import compare_means
 from features.contracts.errors import BadInput
 
 
@@ -51,6 +53,20 @@ def test_the_difference_by_hand() -> None:
     assert difference.low == 10 - math.hypot(3, 4)
     assert difference.high == 10 + math.hypot(5, 3)
     assert difference.p_value == pytest.approx(2 * stats.norm.sf(10 / 5 * 1.959964), abs=1e-6)
+
+
+def test_moments_have_the_error_of_the_interval() -> None:
+    """Symmetric intervals: Welch's interval of the moments is that of the difference."""
+    slow, usual = (
+        QuantileEstimate(4_000, 30.0, 27.0, 33.0),
+        QuantileEstimate(4_000, 20.0, 16.0, 24.0),
+    )
+    difference = compare_means(describe_by_moments(slow), describe_by_moments(usual))
+    assert difference is not None
+    expected = compare_quantiles(slow, usual)
+    assert expected.low == 10 - math.hypot(3, 4)
+    assert difference.low == pytest.approx(expected.low, rel=1e-3)
+    assert difference.p_value == pytest.approx(expected.p_value, rel=0.01)
 
 
 def test_equal_values_have_no_width() -> None:

@@ -19,6 +19,7 @@ from experiments.analysis.sequential import (
     compute_one_sided_multiple,
     compute_one_sided_p_value,
     compute_p_value,
+    compute_standard_error,
 )
 from experiments.analysis.statistics import compare_means
 
@@ -92,6 +93,25 @@ def test_a_comparison_by_hand() -> None:
     fixed = compare_means(treatment, control)
     assert fixed is not None
     assert difference.low < fixed.low < fixed.high < difference.high
+
+
+def test_a_small_side_without_an_event_is_no_evidence() -> None:
+    """None of 20 units converted where 2 were due: by their own variance of 0 the score is -4.7."""
+    control, treatment = Moments(180, 0.1, 0.0905), Moments(20, 0.0, 0.0)
+    pooled = (179 * 0.0905 + 19 * 0.0) / 198 * (1 / 180 + 1 / 20)
+    assert compute_standard_error(treatment, control) == pytest.approx(math.sqrt(pooled))
+    assert 0.1 / math.sqrt(0.0905 / 180) > compute_multiple(0.2) > 0.1 / math.sqrt(pooled)
+
+
+@given(
+    n=st.integers(2, 10**6),
+    variances=st.tuples(st.floats(0.001, 100), st.floats(0.001, 100)),
+)
+def test_in_an_even_split_the_error_is_that_of_welch(
+    n: int, variances: tuple[float, float]
+) -> None:
+    error = compute_standard_error(Moments(n, 0.0, variances[0]), Moments(n, 0.0, variances[1]))
+    assert error == pytest.approx(math.sqrt(sum(variances) / n))
 
 
 def test_nothing_is_known_without_a_spread() -> None:
