@@ -142,7 +142,9 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         lambda: served_models.placements,
     )
     histories = OnlineHistories(settings, quick_engine)
-    exposures = ExposureWriter(engine, clock, conditions, keep_days=settings.slate_log_days)
+    exposures = ExposureWriter(
+        engine, clock, conditions, keep_days=settings.slate_log_days, clock_watch=clock_watch
+    )
     workers = ThreadPoolExecutor(_SLATE_THREADS, thread_name_prefix="slates")
     met_variants = MetVariants(quick_engine)
     item_rules = ItemRules(settings, clock, engine)

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from features.contracts.clock import Clock
+from features.contracts.clock import Clock, ClockWatch
 from features.contracts.errors import Unavailable
 from features.database import transaction
 from features.facts import exposures, slates
@@ -19,6 +19,7 @@ from features.facts.slates import LoggedSlate
 from serving.conditions import Conditions
 
 _PART, _DELETING = "writing of exposures", "deleting of old slates"
+_CAPACITY = 20_000
 _BATCH = 1_000
 # With the time of one write, what a process that is killed may lose: less than a second.
 _WAIT_SECONDS = 0.25
@@ -33,6 +34,7 @@ class ExposureWriter:
 
     clock       business time, by which slates are old
     keep_days   days after which slates are deleted
+    clock_watch   while the clock of the machine has jumped, nothing is deleted
     """
 
     def __init__(
@@ -42,13 +44,14 @@ class ExposureWriter:
         conditions: Conditions | None = None,
         *,
         keep_days: int,
-        capacity: int = 20_000,
+        clock_watch: ClockWatch | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._conditions = conditions or Conditions()
         self._keep = timedelta(days=keep_days)
-        self._queue: queue.Queue[Exposure | LoggedSlate] = queue.Queue(capacity)
+        self._clock_watch = clock_watch or ClockWatch()
+        self._queue: queue.Queue[Exposure | LoggedSlate] = queue.Queue(_CAPACITY)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exposures", daemon=True)
         self._next_look = 0.0
@@ -120,6 +123,9 @@ class ExposureWriter:
     def _delete_old(self) -> None:
         """Delete some of the slates that are too old; rest where there are no more."""
         n_deleted = 0
+        if self._clock_watch.find_jump() is not None:
+            self._next_look = time.monotonic() + _REST_SECONDS
+            return
         try:
             with transaction(self._engine) as connection:
                 before = self._clock.now() - self._keep

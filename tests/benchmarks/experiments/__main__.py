@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-PARTS = ("analysis",)
+PARTS = ("analysis", "off_policy", "interleaving", "bandit")
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from configs.settings import Settings
+from features.contracts.clock import ClockWatch
 from features.database import engine as open_engine
 from features.database import reading, transaction
 from features.database_tables import slates
@@ -19,11 +20,6 @@ from tests.shops.shop_process import ShopProcess
 NOON = datetime(2018, 3, 1, 12, tzinfo=UTC)
 
 
-def count_slates(engine):
-    with reading(engine) as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(slates))
-
-
 def list_logged(engine):
     with reading(engine) as connection:
         return set(connection.execute(sa.select(slates.c.recommendation_id)).scalars())
@@ -33,20 +29,44 @@ def make_slate(name, at):
     return LoggedSlate(name, "home", "default", None, at, at, ShownItems(("tea",), ("popular",)))
 
 
-def test_old_slates_are_deleted_while_new_ones_are_written(engine):
+class JumpedClock(ClockWatch):
+    """A watch that has seen the clock of the machine jump by a year."""
+
+    def find_jump(self):
+        return timedelta(days=365)
+
+
+@pytest.fixture
+def many_slates(engine):
+    """450 slates of 31 days ago, and one of 29."""
     old = [make_slate(f"old{n}", NOON - timedelta(days=31)) for n in range(450)]
-    recent = make_slate("recent", NOON - timedelta(days=29))
     with transaction(engine) as connection:
-        append(connection, [*old, recent])
-    writer = ExposureWriter(engine, FixedClock(NOON), keep_days=30)
+        append(connection, [*old, make_slate("recent", NOON - timedelta(days=29))])
+
+
+def run_writer(engine, clock_watch):
+    """Write a slate, then another until all that is too old is deleted; return what is stored."""
+    writer = ExposureWriter(engine, FixedClock(NOON), keep_days=30, clock_watch=clock_watch)
     writer.start()
-    writer.add(make_slate("new", NOON))
     deadline = time.monotonic() + 20
-    while count_slates(engine) > 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    for number in range(4):  # a step of deletion follows each write
+        writer.add(make_slate(f"new{number}", NOON))
+        while writer.written <= number and time.monotonic() < deadline:
+            time.sleep(0.02)
     writer.close()
-    assert list_logged(engine) == {"recent", "new"}
-    assert (writer.written, writer.dropped) == (1, 0)
+    assert (writer.written, writer.dropped) == (4, 0)
+    return list_logged(engine)
+
+
+@pytest.mark.usefixtures("many_slates")
+def test_old_slates_are_deleted_while_new_ones_are_written(engine):
+    new = {f"new{number}" for number in range(4)}
+    assert run_writer(engine, ClockWatch()) == {"recent"} | new
+
+
+@pytest.mark.usefixtures("many_slates")
+def test_a_clock_that_jumped_deletes_nothing(engine):
+    assert len(run_writer(engine, JumpedClock())) == 450 + 1 + 4
 
 
 def ask(client, placement, **body):
