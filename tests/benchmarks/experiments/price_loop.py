@@ -1,0 +1,377 @@
+"""Planned price tests on simulated shops: do they earn more than they cost within a year?
+
+`python -m tests.benchmarks.experiments.price_loop [--seeds N]`
+
+Each shop of the world `real` lives through the same 52 weeks four times: with the plan's own
+prices, with suggested prices every 12 weeks, with suggested prices and planned price tests, and
+with the suggestions of a shop that knows its true demand. Profits are the true expected ones, with
+those of the weeks under test. Tests are planned, run, analysed and returned to the price response
+by the code that a real shop uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from configs.loading import load
+from experiments.analysis.price_tests import (
+    PeriodTable,
+    TestedWeeks,
+    estimate_own_slopes,
+    sum_periods,
+)
+from experiments.designs.portfolio import KnownItems, Portfolio, ProgrammeLimits, plan_tests
+from experiments.designs.price_designs import Crossover, Periods
+from experiments.simulator.shop import SimulatedShop
+from features.contracts.arrays import Float64Array, Int64Array
+from features.contracts.pricing import PricingItem
+from features.contracts.seeds import generator
+from models.pricing.optimise.optimiser import optimise_prices
+from models.pricing.response.elasticity import ElasticityModel
+from models.pricing.response.fit import fit_elasticities
+from models.pricing.response.randomised import TestedSlopes
+from models.pricing.rules import PricingRules
+from tests.benchmarks.experiments.priced_year import (
+    HISTORY_WEEKS,
+    YEAR_WEEKS,
+    PricedYear,
+    build_panel,
+    cut_shop,
+    find_quiet_weeks,
+    forecast_units,
+)
+from tests.benchmarks.simulated_pricing import ZONE, build_pricing_items, tell_true_response
+from tests.benchmarks.simulated_pricing_targets import Estimate
+from tests.benchmarks.targets import Target, exit_with
+from training.pricing.task import PricingConfig
+
+DECISION_WEEKS = (0, 12, 24, 36)
+MOST_LOSING = 0.2  # share of shops that may earn less with tests than without
+_LENGTHS = (Periods(2, 6), Periods(2, 12))
+_MAX_ITEMS = 40
+_NOISE = 0.1
+_HELD = "under test"
+
+
+@dataclass(frozen=True)
+class RunningTest:
+    """A test in the simulated year; weeks count from the first of history.
+
+    log_price   (N, P) of the periods against the price before; 0 for items that are not tested
+    cross       (N,) what the other items of a unit add to the slope of an item
+    """
+
+    first_week: int
+    periods: Periods
+    rows: Int64Array
+    log_price: Float64Array
+    cross: Float64Array
+
+    @property
+    def end_week(self) -> int:
+        """The week after the test."""
+        return self.first_week + self.periods.n_weeks
+
+
+@dataclass(frozen=True)
+class ShopYear:
+    """Weekly true profit (52,) of a shop by what it does, and its tests."""
+
+    seed: int
+    keeping: Float64Array
+    without_tests: Float64Array
+    with_tests: Float64Array
+    oracle: Float64Array
+    n_tested: int
+
+    @property
+    def gain_of_tests(self) -> float:
+        """What tests added to the year's profit, a share of it."""
+        return float(self.with_tests.sum() / self.without_tests.sum() - 1)
+
+    @property
+    def weeks_until_paid(self) -> int | None:
+        """Weeks after which the shop with tests is ahead and stays so; None for never."""
+        ahead = np.cumsum(self.with_tests - self.without_tests) >= 0
+        behind = np.flatnonzero(~ahead)
+        paid = 0 if not len(behind) else int(behind[-1]) + 1
+        return paid if paid < YEAR_WEEKS else None
+
+
+@dataclass
+class Programme:
+    """One way of living through the year: prices, and tests where `has_tests`."""
+
+    year: PricedYear
+    costs: bool
+    has_tests: bool
+    ratio: Float64Array
+    finished: list[TestedSlopes] = field(default_factory=list)
+    running: list[RunningTest] = field(default_factory=list)
+    n_tested: int = 0
+
+    def run(self) -> list[list[PricingItem]]:
+        """Decide every 12 weeks; return the items as they were known at each decision."""
+        return [self._decide(HISTORY_WEEKS + week) for week in DECISION_WEEKS]
+
+    def _decide(self, week: int) -> list[PricingItem]:
+        charged = self.year.charge(self.ratio)
+        shop = cut_shop(charged, week)
+        for test in [test for test in self.running if test.end_week <= week]:
+            self.finished.append(analyse_test(shop, test))
+            self.running.remove(test)
+        tested = merge_tests(self.finished) if self.finished else None
+        config = load("models/pricing", PricingConfig).elasticity
+        model = fit_elasticities(build_panel(shop, costs=self.costs), config, tested)
+        slopes = model.find_response(shop.item_ids, ZONE).elasticity
+        items = build_pricing_items(
+            shop, forecast_units(shop, slopes), model, knows_cost=self.costs
+        )
+        rules = load("pricing/default", PricingRules)
+        items = hold_items(items, [row for test in self.running for row in test.rows.tolist()])
+        tested_rows = self._start_tests(shop, items, model, rules, week)
+        suggest_prices(self.ratio, shop, hold_items(items, tested_rows), rules, week)
+        return items
+
+    def _start_tests(
+        self,
+        shop: SimulatedShop,
+        items: Sequence[PricingItem],
+        model: ElasticityModel,
+        rules: PricingRules,
+        week: int,
+    ) -> list[int]:
+        """Plan tests and set their prices; return the rows of the tested items."""
+        weeks_left = self.year.n_weeks - week
+        room = _MAX_ITEMS - sum(len(test.rows) for test in self.running)
+        if not self.has_tests or room < 1:
+            return []
+        limits = ProgrammeLimits(
+            max_items=room, value_weeks=weeks_left, periods=_LENGTHS, noise=_NOISE
+        )
+        known = KnownItems(items, *model.find_shared_errors(shop.item_ids, ZONE))
+        portfolio = plan_tests(known, rules, limits)
+        if len(portfolio.tests) < 2:
+            return []
+        test = draw_test(shop, portfolio, model, week, self.year.seed)
+        weeks = slice(week, test.end_week)
+        factor = np.exp(np.repeat(test.log_price, test.periods.period_weeks, axis=1))
+        frozen = shop.current_minor[test.rows][:, None]
+        # A price under test does not follow the plan's own moves meanwhile.
+        planned = self.year.shop.plan.regular[test.rows, weeks]
+        self.ratio[test.rows, weeks] = frozen * factor[test.rows] / planned
+        self.running.append(test)
+        self.n_tested += len(test.rows)
+        return [int(row) for row in test.rows]
+
+
+def draw_test(
+    shop: SimulatedShop, portfolio: Portfolio, model: ElasticityModel, week: int, seed: int
+) -> RunningTest:
+    """Assign the prices of a portfolio to periods."""
+    units = [test.unit for test in portfolio.tests]
+    design = Crossover(
+        tuple(unit.name for unit in units),
+        tuple(" > ".join(unit.category.split(" > ")[:2]) for unit in units),
+        portfolio.periods,
+    )
+    is_higher = design.draw_assignment(generator(seed, f"price test of week {week}"))
+    n = len(shop.item_ids)
+    log_price, cross = np.zeros((n, portfolio.periods.n_periods)), np.zeros(n)
+    effects = model.find_cross_elasticities(shop.item_ids, ZONE)
+    unit_of = np.full(n, -1)
+    for number, unit in enumerate(units):
+        for row, prices in zip(unit.rows, unit.prices, strict=True):
+            lower, higher = prices.log_ratios
+            log_price[row] = np.where(is_higher[number], higher, lower)
+            unit_of[row] = number
+    together = (unit_of[effects.units_of] >= 0) & (
+        unit_of[effects.units_of] == unit_of[effects.price_of]
+    )
+    np.add.at(cross, effects.units_of[together], effects.elasticity[together])
+    return RunningTest(week, portfolio.periods, np.flatnonzero(unit_of >= 0), log_price, cross)
+
+
+def analyse_test(shop: SimulatedShop, test: RunningTest) -> TestedSlopes:
+    """Return what a test that is over measured."""
+    weeks = slice(test.first_week, test.end_week)
+    tested = TestedWeeks(
+        shop.units[:, weeks].astype(np.float64), find_quiet_weeks(shop)[:, weeks]
+    )
+    log_units, weight = sum_periods(tested, test.periods, _NOISE)
+    n = len(shop.item_ids)
+    table = PeriodTable(log_units, test.log_price, weight, np.arange(n), shop.catalogue.category)
+    slope, error = estimate_own_slopes(table)
+    rows = test.rows[np.isfinite(slope[test.rows])]
+    return TestedSlopes(
+        item_ids=np.array(shop.item_ids, object)[rows],
+        zones=np.array([ZONE] * len(rows), object),
+        slope=(slope - test.cross)[rows],
+        error=error[rows],
+        first_week=np.full(len(rows), test.first_week),
+        end_week=np.full(len(rows), test.end_week),
+    )
+
+
+def merge_tests(tests: Sequence[TestedSlopes]) -> TestedSlopes:
+    """Return the results of several tests as one table."""
+    names = vars(tests[0])
+    return TestedSlopes(
+        **{name: np.concatenate([getattr(test, name) for test in tests]) for name in names}
+    )
+
+
+def hold_items(items: Sequence[PricingItem], rows: Sequence[int]) -> list[PricingItem]:
+    """Return the items, those at `rows` with a price that must stay."""
+    held = set(rows)
+    return [
+        replace(item, hold=_HELD) if row in held else item for row, item in enumerate(items)
+    ]
+
+
+def suggest_prices(
+    ratio: Float64Array,
+    shop: SimulatedShop,
+    items: Sequence[PricingItem],
+    rules: PricingRules,
+    week: int,
+) -> None:
+    """Multiply the prices from a week on by those that are suggested."""
+    row_of = {item_id: row for row, item_id in enumerate(shop.item_ids)}
+    for suggestion in optimise_prices(items, rules).suggestions:
+        row = row_of[suggestion.item_id]
+        ratio[row, week:] *= suggestion.suggested_price_minor / suggestion.current_price_minor
+
+
+def run_oracle(year: PricedYear, known: Sequence[Sequence[PricingItem]]) -> Float64Array:
+    """Return the prices (N, T) of a shop that knows its demand, on the ladders of `known` items."""
+    ratio = np.ones((len(year.shop.item_ids), year.n_weeks))
+    rules = load("pricing/default", PricingRules)
+    for decision, items in zip(DECISION_WEEKS, known, strict=True):
+        week = HISTORY_WEEKS + decision
+        shop = cut_shop(year.charge(ratio), week)
+        current, cost = shop.current_minor.tolist(), shop.unit_cost_minor.tolist()
+        units = forecast_units(shop, np.diag(shop.compute_elasticities()))
+        present = [
+            replace(
+                item,
+                current_price_minor=current[row],
+                list_price_minor=current[row],
+                unit_cost_minor=float(cost[row]),
+                cost_source="known",
+                units_mean=float(units[row, 0]),
+                n_regular_changes=None,
+            )
+            for row, item in enumerate(items)
+        ]
+        suggest_prices(ratio, shop, tell_true_response(present, shop), rules, week)
+    return ratio
+
+
+def simulate_shop_year(form: str, seed: int, *, costs: bool, world: str = "real") -> ShopYear:
+    """Let one shop live through its year in all ways."""
+    year = PricedYear.simulate(world, form, seed)
+    keeping = np.ones((len(year.shop.item_ids), year.n_weeks))
+    without = Programme(year, costs, False, keeping.copy())
+    known = without.run()
+    with_tests = Programme(year, costs, True, keeping.copy())
+    with_tests.run()
+    return ShopYear(
+        seed=seed,
+        keeping=year.compute_profits(keeping),
+        without_tests=year.compute_profits(without.ratio),
+        with_tests=year.compute_profits(with_tests.ratio),
+        oracle=year.compute_profits(run_oracle(year, known)),
+        n_tested=with_tests.n_tested,
+    )
+
+
+def print_shop(shop: ShopYear, seconds: float) -> None:
+    """Print one line: gains against keeping all prices, and against no tests."""
+    keeping = shop.keeping.sum()
+    paid = shop.weeks_until_paid
+    print(
+        f"seed {shop.seed:5d}  without tests {shop.without_tests.sum() / keeping - 1:+.2%}  "
+        f"with {shop.with_tests.sum() / keeping - 1:+.2%}  "
+        f"true demand known {shop.oracle.sum() / keeping - 1:+.2%}  "
+        f"tests {shop.gain_of_tests:+.2%}  items tested {shop.n_tested:3d}  "
+        f"paid after {'never' if paid is None else f'{paid} weeks'}  ({seconds:.0f} s)",
+        flush=True,
+    )
+
+
+def list_targets(name: str, shops: Sequence[ShopYear]) -> list[Target]:
+    """Return the targets of one form of demand and knowledge of costs."""
+    gains = [shop.gain_of_tests for shop in shops]
+    gain = Estimate.of_shops([100 * value for value in gains])
+    n_worse = sum(value < 0 for value in gains)
+    whole = [float((shop.oracle - shop.keeping).sum() / shop.keeping.sum()) for shop in shops]
+    before, after = (
+        Estimate.of_ratio(
+            [
+                float((getattr(shop, arm) - shop.keeping).sum() / shop.keeping.sum())
+                for shop in shops
+            ],
+            whole,
+        )
+        for arm in ("without_tests", "with_tests")
+    )
+    paid = [shop.weeks_until_paid for shop in shops if shop.n_tested]
+    known = [weeks for weeks in paid if weeks is not None]
+    of_paid = f"{len(known)} of {len(paid)} programmes"
+    median = f"; median week {statistics.median(known):.0f}" if known else ""
+    return [
+        Target(
+            f"{name}: a year's profit with tests against without, above 0",
+            f"{gain.as_number()} %",
+            gain.mean > 0,
+        ),
+        Target(
+            f"{name}: shops that earn less with tests, at most {MOST_LOSING:.0%}",
+            f"{n_worse} of {len(shops)}, least {min(gains):+.2%}",
+            n_worse <= MOST_LOSING * len(shops),
+        ),
+        Target(
+            f"{name}: share of the gain of known demand with tests, above that without",
+            f"{after.as_share()} after {before.as_share()}",
+            after.mean > before.mean,
+        ),
+        Target(
+            f"{name}: most programmes have paid within the year",
+            of_paid + median,
+            len(known) >= len(paid) / 2,
+        ),
+    ]
+
+
+def main() -> None:
+    """Run the shops and print the targets."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20, help="shops of each kind")
+    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--form", choices=("loglinear", "choice"), action="append")
+    parser.add_argument("--costs", choices=("with", "without"), action="append")
+    options = parser.parse_args(sys.argv[1:])
+    targets: list[Target] = []
+    for form in options.form or ("loglinear", "choice"):
+        for costs in options.costs or ("with", "without"):
+            name = f"real, {form}, {costs} costs"
+            print(f"\n{name}", flush=True)
+            shops = []
+            for seed in range(options.first_seed, options.first_seed + options.seeds):
+                started = time.monotonic()
+                shops.append(simulate_shop_year(form, seed, costs=costs == "with"))
+                print_shop(shops[-1], time.monotonic() - started)
+            targets += list_targets(name, shops)
+    exit_with(targets)
+
+
+if __name__ == "__main__":
+    main()
