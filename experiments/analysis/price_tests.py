@@ -52,7 +52,7 @@ class SlopeEstimate:
 
 
 @dataclass(frozen=True)
-class TestedWeeks:
+class WeeklySales:
     """Weeks of a test (N, W).
 
     is_usable   weeks without a promotion or a short delivery
@@ -61,12 +61,12 @@ class TestedWeeks:
     units: Float64Array
     is_usable: BoolArray
 
-    def select(self, weeks: BoolArray) -> TestedWeeks:
+    def select(self, weeks: BoolArray) -> WeeklySales:
         """Return the weeks (W,) alone; the others become unusable."""
         return replace(self, is_usable=self.is_usable & weeks)
 
 
-def sum_periods(weeks: TestedWeeks, periods: Periods, noise: float) -> tuple[Float64Array, ...]:
+def sum_periods(weeks: WeeklySales, periods: Periods, noise: float) -> tuple[Float64Array, ...]:
     """Return log units of the mean week and their weights (N, P), after the burn-in.
 
     `noise` is the variance of weekly log units beyond the Poisson part.

@@ -123,10 +123,10 @@ class PriceDecisions:
             is_taken = sureness >= confidence
         return np.where(is_taken & is_open, best_gain, 0.0)
 
-    def find_best_ratios(self, slopes: Float64Array) -> Float64Array:
-        """Return the log ratio (N,) of the best price if the slopes (N,) were certain."""
-        best = self._gain(slopes[None])[0].argmax(1)
-        return np.take_along_axis(self.log_ratio, best[:, None], axis=1)[:, 0]
+    @property
+    def weekly_value(self) -> Float64Array:
+        """Weekly objective value (N,) at the current prices."""
+        return self.units * self._value_at_current()
 
     def expect_gain(
         self, log_ratio: Float64Array, slopes: Float64Array, error: Float64Array

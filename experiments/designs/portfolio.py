@@ -3,7 +3,7 @@
 A test is expected to bring the gain of the decisions made with its result, less the gain of those
 made now (Raiffa and Schlaifer, Applied statistical decision theory, 1961). Tests of some items also
 teach about the others of their category, so tests are valued together: units of items are ranked by
-what each brings alone, and of the first 1, 2, 3, 5, ... units the set with the highest value is
+what each brings alone, and of the first 2, 3, 5, ... units the set with the highest value is
 taken, over all lengths and depths.
 """
 
@@ -19,7 +19,7 @@ from experiments.designs.decision_value import PriceDecisions
 from experiments.designs.price_designs import Periods
 from experiments.designs.tested_units import (
     ItemPrices,
-    TestUnit,
+    PriceUnit,
     build_units,
     compute_test_errors,
 )
@@ -33,8 +33,10 @@ from models.pricing.rules import PricingRules
 
 # Equally likely values of a standard normal: possible results of the test of one unit alone.
 _RESULTS = np.array([-1.645, -1.036, -0.674, -0.385, -0.126, 0.126, 0.385, 0.674, 1.036, 1.645])
+_LEAST_UNITS = 2
 NO_BUDGET = "other tests bring more, and the items of a week are used up"
 NO_DECISION = "no likely result would change a price"
+TOO_LITTLE = "all tests together are expected to bring too little beyond their cost"
 TOO_DEAR = "a test is expected to cost more than its result brings"
 
 
@@ -47,6 +49,15 @@ class ProgrammeLimits:
     periods       lengths to choose from
     depths        shares of the way from the current price to the ends of the allowed ones
     noise         variance of weekly log units beyond the Poisson part
+    credit        share of its expected gain that a decision is counted to bring. The best of
+                  uncertain prices is often one whose gain is overestimated, and no response knows
+                  all that shoppers do: on simulated shops decisions brought 10 to 45 % of it
+    switch_weeks  weeks of an item's profit that a change of its price by 1 in logarithms, there and
+                  back, costs beside the price itself: a rise loses more sales than a cut gains
+                  while shoppers remember the price before (Kalyanaram and Winer, Empirical
+                  generalizations from reference price research, 1995)
+    least_share   share of the objective value of the weeks that count, which tests must bring
+                  beyond their cost: less is not worth anybody's time
     n_draws       possible results of the tests that the value is averaged over
     """
 
@@ -55,6 +66,9 @@ class ProgrammeLimits:
     periods: tuple[Periods, ...] = (Periods(2, 6), Periods(2, 8), Periods(2, 12))
     depths: tuple[float, ...] = (0.5, 1.0)
     noise: float = 0.1
+    credit: float = 0.4
+    switch_weeks: float = 0.75
+    least_share: float = 0.0005
     n_draws: int = 64
     seed: int = 1
 
@@ -68,7 +82,7 @@ class PlannedTest:
     error_now, error_after   mean standard error of the items' slopes before and after
     """
 
-    unit: TestUnit
+    unit: PriceUnit
     cost: float
     error_now: float
     error_after: float
@@ -146,6 +160,10 @@ def plan_tests(
             portfolio = planner.choose_units(ranked, periods)
             if portfolio.net > best.net:
                 best, best_reasons = portfolio, why_not
+    if best.net < limits.least_share * planner.total_value:
+        best, best_reasons = nothing, dict.fromkeys((unit.name for unit in units), TOO_LITTLE) | (
+            best_reasons
+        )
     chosen = {test.unit.name for test in best.tests}
     untested = dict(reasons)
     for unit in units:
@@ -166,12 +184,13 @@ class _Planner:
         self._present = decisions.evaluate(
             self._slopes.mean[None], self._error, decisions.n_changes_missing
         )[0]
+        self.total_value = float(np.abs(decisions.weekly_value).sum()) * limits.value_weeks
         # So sure is the last decision where shares of losing ones spread evenly above it.
         self._confidence = 1 - 2 * decisions.max_losing_share
 
     def rank_units(
-        self, units: Sequence[TestUnit], periods: Periods
-    ) -> tuple[list[TestUnit], dict[str, str]]:
+        self, units: Sequence[PriceUnit], periods: Periods
+    ) -> tuple[list[PriceUnit], dict[str, str]]:
         """Return the units whose own test may bring something, the best per item first, and the
         reasons of the others."""
         decisions, error = self._decisions, self._error
@@ -186,7 +205,8 @@ class _Planner:
         now = decisions.evaluate(
             self._slopes.mean[None], error, decisions.n_changes_missing, self._confidence
         )[0]
-        gain = (values - now) * (self._limits.value_weeks - periods.n_weeks)
+        gain = self._limits.credit * (values - now)
+        gain = gain * (self._limits.value_weeks - periods.n_weeks)
         costs = self._compute_costs(units, periods)
         net = {
             unit.name: (float(gain[list(unit.rows)].sum()) - costs[unit.name]) / len(unit.prices)
@@ -204,7 +224,7 @@ class _Planner:
         )
         return ranked, reasons
 
-    def choose_units(self, ranked: Sequence[TestUnit], periods: Periods) -> Portfolio:
+    def choose_units(self, ranked: Sequence[PriceUnit], periods: Periods) -> Portfolio:
         """Return the best of the sets of first units, each evaluated as a whole."""
         best = Portfolio((), periods, 0.0, 0.0)
         for units in _list_prefixes(ranked, self._limits.max_items):
@@ -213,7 +233,7 @@ class _Planner:
                 best = portfolio
         return best
 
-    def _evaluate(self, units: Sequence[TestUnit], periods: Periods) -> Portfolio:
+    def _evaluate(self, units: Sequence[PriceUnit], periods: Periods) -> Portfolio:
         test_error = compute_test_errors(
             units, self._decisions.units, periods, self._limits.noise
         )
@@ -222,7 +242,7 @@ class _Planner:
         is_tested = np.isfinite(test_error)
         missing = self._decisions.n_changes_missing & ~is_tested
         with_results = self._decisions.evaluate(results, after, missing).sum(1).mean()
-        weeks = self._limits.value_weeks - periods.n_weeks
+        weeks = self._limits.credit * (self._limits.value_weeks - periods.n_weeks)
         value = float(with_results - self._present.sum()) * weeks
         costs = self._compute_costs(units, periods)
         tests = tuple(
@@ -252,18 +272,25 @@ class _Planner:
         explained = (np.linalg.solve(total, shared.T).T * shared).sum(1)
         return results, np.sqrt(np.maximum(slopes.variance - explained, 1e-9))
 
-    def _compute_costs(self, units: Sequence[TestUnit], periods: Periods) -> dict[str, float]:
-        """Return the gain of the present decisions of each unit less that at its test prices."""
-        gains = []
-        for log_ratio in _spread_prices(units, len(self._error)):
-            gains.append(
-                self._decisions.expect_gain(log_ratio, self._slopes.mean, self._error)
-            )
-        given_up = (self._present - (gains[0] + gains[1]) / 2) * periods.n_weeks
+    def _compute_costs(self, units: Sequence[PriceUnit], periods: Periods) -> dict[str, float]:
+        """Return the gain of the present decisions of each unit less that at its test prices.
+
+        A gain that the uncertain slope promises counts as that of a decision does, a loss in full.
+        """
+        lower, higher = _spread_prices(units, len(self._error))
+        no_error = np.zeros_like(self._error)
+        gain = sum(
+            self._decisions.expect_gain(log_ratio, self._slopes.mean, no_error)
+            for log_ratio in (lower, higher)
+        )
+        gain = np.where(gain > 0, self._limits.credit, 1.0) * gain / 2
+        given_up = (self._limits.credit * self._present - gain) * periods.n_weeks
+        weekly = np.abs(self._decisions.weekly_value)
+        given_up = given_up + self._limits.switch_weeks * weekly * (higher - lower)
         return {unit.name: float(given_up[list(unit.rows)].sum()) for unit in units}
 
 
-def _spread_prices(units: Sequence[TestUnit], n: int) -> Float64Array:
+def _spread_prices(units: Sequence[PriceUnit], n: int) -> Float64Array:
     """Return the log ratios (2, N) of lower and higher test prices to the current ones."""
     log_ratio = np.zeros((2, n))
     for unit in units:
@@ -272,12 +299,15 @@ def _spread_prices(units: Sequence[TestUnit], n: int) -> Float64Array:
     return log_ratio
 
 
-def _list_prefixes(ranked: Sequence[TestUnit], max_items: int) -> list[Sequence[TestUnit]]:
-    """Return the first 1, 2, 3, 5, 8, ... units, and the most that the budget holds."""
+def _list_prefixes(ranked: Sequence[PriceUnit], max_items: int) -> list[Sequence[PriceUnit]]:
+    """Return the first 2, 3, 5, 8, ... units, and the most that the budget holds.
+
+    A single unit has nobody to be compared with.
+    """
     sizes = np.cumsum([len(unit.prices) for unit in ranked])
     most = int((sizes <= max_items).sum())
-    counts, count = [], 1
+    counts, count = list[int](), _LEAST_UNITS
     while count < most:
         counts.append(count)
         count = int(np.ceil(count * 1.5))
-    return [ranked[:count] for count in (*counts, most) if count]
+    return [ranked[:count] for count in (*counts, most) if count >= _LEAST_UNITS]

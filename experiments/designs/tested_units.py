@@ -62,7 +62,7 @@ class ItemPrices:
 
 
 @dataclass(frozen=True)
-class TestUnit:
+class PriceUnit:
     """Items that change their prices together: one family, or one item.
 
     rows   index of each item among those that were planned with
@@ -73,7 +73,7 @@ class TestUnit:
     rows: tuple[int, ...]
     prices: tuple[ItemPrices, ...]
 
-    def scale(self, depth: float) -> TestUnit:
+    def scale(self, depth: float) -> PriceUnit:
         """Return the unit with prices at a share of the way to the ends of the allowed ones."""
         return replace(self, prices=tuple(prices.scale(depth) for prices in self.prices))
 
@@ -82,7 +82,7 @@ def build_units(
     items: Sequence[PricingItem],
     rules: PricingRules,
     presets: Mapping[str, PricingRules],
-) -> tuple[list[TestUnit], dict[str, str]]:
+) -> tuple[list[PriceUnit], dict[str, str]]:
     """Return the units that can be tested, and why the others cannot, by name.
 
     A family is tested as a whole: one item that must keep its price holds the others back.
@@ -98,12 +98,12 @@ def build_units(
             reasons[name] = problems[0]
             continue
         complete = tuple(pair for pair in prices if isinstance(pair, ItemPrices))
-        units.append(TestUnit(name, items[rows[0]].category, tuple(rows), complete))
+        units.append(PriceUnit(name, items[rows[0]].category, tuple(rows), complete))
     return units, reasons
 
 
 def compute_test_errors(
-    units: Sequence[TestUnit], weekly_units: Float64Array, periods: Periods, noise: float
+    units: Sequence[PriceUnit], weekly_units: Float64Array, periods: Periods, noise: float
 ) -> Float64Array:
     """Return the standard error (N,) that a test leaves on each item's slope; infinite without one.
 

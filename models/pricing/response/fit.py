@@ -34,7 +34,7 @@ from models.pricing.response.nests import Nests, build_nests
 from models.pricing.response.own_responses import OwnResponses, fit_own_responses
 from models.pricing.response.panel import PricePanel
 from models.pricing.response.randomised import (
-    TestedSlopes,
+    MeasuredSlopes,
     UncertainSlopes,
     add_measured_slopes,
     hide_test_weeks,
@@ -90,7 +90,7 @@ class FittedElasticities:
 
 
 def fit_elasticities(
-    panel: PricePanel, config: ElasticityConfig, tested: TestedSlopes | None = None
+    panel: PricePanel, config: ElasticityConfig, tested: MeasuredSlopes | None = None
 ) -> ElasticityModel:
     """Fit all series that sold in at least `min_weeks` weeks. BadInput when there is none.
 
@@ -105,7 +105,7 @@ def find_fitted_series(panel: PricePanel, config: ElasticityConfig) -> BoolArray
 
 
 def fit_with_residuals(
-    panel: PricePanel, config: ElasticityConfig, tested: TestedSlopes | None = None
+    panel: PricePanel, config: ElasticityConfig, tested: MeasuredSlopes | None = None
 ) -> FittedElasticities:
     """Fit as `fit_elasticities` does, and return what the responses were fitted on as well."""
     with_tests = panel

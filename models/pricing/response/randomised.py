@@ -20,7 +20,7 @@ _LEAST_OWN_SHARE = 0.02  # of a variance, which is not common to other series
 
 
 @dataclass(frozen=True)
-class TestedSlopes:
+class MeasuredSlopes:
     """What price tests measured, one row per test of an item (T,).
 
     slope, error           d ln units / d ln price of the item alone, and its standard error
@@ -107,7 +107,7 @@ def _reduce(
     return np.asarray(loading * np.sqrt(np.clip(1 - explained, 0.0, 1.0))[group])
 
 
-def hide_test_weeks(panel: PricePanel, tested: TestedSlopes) -> PricePanel:
+def hide_test_weeks(panel: PricePanel, tested: MeasuredSlopes) -> PricePanel:
     """Return the panel without the prices of tested items in the weeks of their tests.
 
     So no sale counts twice: as a past one, and as one of the test.
@@ -121,7 +121,7 @@ def hide_test_weeks(panel: PricePanel, tested: TestedSlopes) -> PricePanel:
 
 
 def select_measured(
-    panel: PricePanel, tested: TestedSlopes
+    panel: PricePanel, tested: MeasuredSlopes
 ) -> tuple[Int64Array, Float64Array, Float64Array]:
     """Return series (T,) of the panel, slopes and errors of the tests whose item it holds."""
     row_of = _index_series(panel)

@@ -23,7 +23,7 @@ import numpy as np
 from configs.loading import load
 from experiments.analysis.price_tests import (
     PeriodTable,
-    TestedWeeks,
+    WeeklySales,
     estimate_own_slopes,
     sum_periods,
 )
@@ -36,7 +36,7 @@ from features.contracts.seeds import generator
 from models.pricing.optimise.optimiser import optimise_prices
 from models.pricing.response.elasticity import ElasticityModel
 from models.pricing.response.fit import fit_elasticities
-from models.pricing.response.randomised import TestedSlopes
+from models.pricing.response.randomised import MeasuredSlopes
 from models.pricing.rules import PricingRules
 from tests.benchmarks.experiments.priced_year import (
     HISTORY_WEEKS,
@@ -113,7 +113,7 @@ class Programme:
     costs: bool
     has_tests: bool
     ratio: Float64Array
-    finished: list[TestedSlopes] = field(default_factory=list)
+    finished: list[MeasuredSlopes] = field(default_factory=list)
     running: list[RunningTest] = field(default_factory=list)
     n_tested: int = 0
 
@@ -199,10 +199,10 @@ def draw_test(
     return RunningTest(week, portfolio.periods, np.flatnonzero(unit_of >= 0), log_price, cross)
 
 
-def analyse_test(shop: SimulatedShop, test: RunningTest) -> TestedSlopes:
+def analyse_test(shop: SimulatedShop, test: RunningTest) -> MeasuredSlopes:
     """Return what a test that is over measured."""
     weeks = slice(test.first_week, test.end_week)
-    tested = TestedWeeks(
+    tested = WeeklySales(
         shop.units[:, weeks].astype(np.float64), find_quiet_weeks(shop)[:, weeks]
     )
     log_units, weight = sum_periods(tested, test.periods, _NOISE)
@@ -210,7 +210,7 @@ def analyse_test(shop: SimulatedShop, test: RunningTest) -> TestedSlopes:
     table = PeriodTable(log_units, test.log_price, weight, np.arange(n), shop.catalogue.category)
     slope, error = estimate_own_slopes(table)
     rows = test.rows[np.isfinite(slope[test.rows])]
-    return TestedSlopes(
+    return MeasuredSlopes(
         item_ids=np.array(shop.item_ids, object)[rows],
         zones=np.array([ZONE] * len(rows), object),
         slope=(slope - test.cross)[rows],
@@ -220,10 +220,10 @@ def analyse_test(shop: SimulatedShop, test: RunningTest) -> TestedSlopes:
     )
 
 
-def merge_tests(tests: Sequence[TestedSlopes]) -> TestedSlopes:
+def merge_tests(tests: Sequence[MeasuredSlopes]) -> MeasuredSlopes:
     """Return the results of several tests as one table."""
     names = vars(tests[0])
-    return TestedSlopes(
+    return MeasuredSlopes(
         **{name: np.concatenate([getattr(test, name) for test in tests]) for name in names}
     )
 

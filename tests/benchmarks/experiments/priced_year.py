@@ -1,7 +1,7 @@
 """A simulated shop over a year at prices that are decided on the way.
 
-The shop's own plan (promotions, costs, moves of regular prices) goes on; decided prices multiply
-it. The chance in units sold is the same whatever the prices.
+Promotions and costs go on as planned; from the first decision on, regular prices move by decisions
+only. The chance in units sold is the same whatever the prices.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Z10 = 1.2816
 class PricedYear:
     """A shop of which the first weeks are over when the first decision is made.
 
-    shop    with the weeks of the year at the plan's own prices
+    shop    with the weeks of the year at the last regular prices of history
     """
 
     shop: SimulatedShop
@@ -40,7 +40,8 @@ class PricedYear:
         """Draw the shop of a seed."""
         parameters: ShopParameters = build_parameters(world, form, seed)  # type: ignore[arg-type]
         parameters = replace(parameters, n_weeks=HISTORY_WEEKS + YEAR_WEEKS)
-        return cls(simulate_shop(parameters, generator(seed, "simulated shop")), seed)
+        shop = simulate_shop(parameters, generator(seed, "simulated shop"))
+        return cls(replace(shop, plan=_stop_moves(shop.plan)), seed)
 
     @property
     def n_weeks(self) -> int:
@@ -125,6 +126,14 @@ def forecast_units(shop: SimulatedShop, slopes: Float64Array) -> Float64Array:
     mean = weekly * shop.parameters.horizon_weeks
     spread = _Z10 * np.hypot(np.sqrt(mean), 0.2 * mean)
     return np.stack([mean, np.maximum(mean - spread, 0.0), mean, mean + spread], axis=1)
+
+
+def _stop_moves(plan: Plan) -> Plan:
+    """Return the plan with the regular prices of the last week of history in the year."""
+    regular = plan.regular.copy()
+    regular[:, HISTORY_WEEKS:] = regular[:, HISTORY_WEEKS - 1 : HISTORY_WEEKS]
+    offer = np.where(plan.depth > 0, np.rint(regular * (1 - plan.depth)).astype(np.int64), regular)
+    return replace(plan, regular=regular, offer=offer)
 
 
 def _change_plan(plan: Plan, ratio: Float64Array) -> Plan:
