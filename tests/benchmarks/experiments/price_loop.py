@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from configs.loading import load
 from experiments.analysis.price_tests import (
@@ -107,12 +108,17 @@ class ShopYear:
 
 @dataclass
 class Programme:
-    """One way of living through the year: prices, and tests where `has_tests`."""
+    """One way of living through the year: prices, and tests where `has_tests`.
+
+    fitted   models by the prices that they were fitted on: programmes that have charged the same
+             prices know the same
+    """
 
     year: PricedYear
     costs: bool
     has_tests: bool
     ratio: Float64Array
+    fitted: dict[bytes, ElasticityModel]
     finished: list[MeasuredSlopes] = field(default_factory=list)
     running: list[RunningTest] = field(default_factory=list)
     n_tested: int = 0
@@ -127,9 +133,7 @@ class Programme:
         for test in [test for test in self.running if test.end_week <= week]:
             self.finished.append(analyse_test(shop, test))
             self.running.remove(test)
-        tested = merge_tests(self.finished) if self.finished else None
-        config = load("models/pricing", PricingConfig).elasticity
-        model = fit_elasticities(build_panel(shop, costs=self.costs), config, tested)
+        model = self._fit(shop)
         slopes = model.find_response(shop.item_ids, ZONE).elasticity
         items = build_pricing_items(
             shop, forecast_units(shop, slopes), model, knows_cost=self.costs
@@ -139,6 +143,15 @@ class Programme:
         tested_rows = self._start_tests(shop, items, model, rules, week)
         suggest_prices(self.ratio, shop, hold_items(items, tested_rows), rules, week)
         return items
+
+    def _fit(self, shop: SimulatedShop) -> ElasticityModel:
+        key = shop.plan.regular.tobytes()
+        if key not in self.fitted:
+            tested = merge_tests(self.finished) if self.finished else None
+            config = load("models/pricing", PricingConfig).elasticity
+            panel = build_panel(shop, costs=self.costs)
+            self.fitted[key] = fit_elasticities(panel, config, tested)
+        return self.fitted[key]
 
     def _start_tests(
         self,
@@ -279,9 +292,10 @@ def simulate_shop_year(form: str, seed: int, *, costs: bool, world: str = "real"
     """Let one shop live through its year in all ways."""
     year = PricedYear.simulate(world, form, seed)
     keeping = np.ones((len(year.shop.item_ids), year.n_weeks))
-    without = Programme(year, costs, False, keeping.copy())
+    fitted: dict[bytes, ElasticityModel] = {}
+    without = Programme(year, costs, False, keeping.copy(), fitted)
     known = without.run()
-    with_tests = Programme(year, costs, True, keeping.copy())
+    with_tests = Programme(year, costs, True, keeping.copy(), fitted)
     with_tests.run()
     return ShopYear(
         seed=seed,
@@ -359,6 +373,7 @@ def main() -> None:
     parser.add_argument("--form", choices=("loglinear", "choice"), action="append")
     parser.add_argument("--costs", choices=("with", "without"), action="append")
     options = parser.parse_args(sys.argv[1:])
+    threadpool_limits(1)  # matrices are small: threads only wait for each other
     targets: list[Target] = []
     for form in options.form or ("loglinear", "choice"):
         for costs in options.costs or ("with", "without"):
