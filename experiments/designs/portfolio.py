@@ -18,12 +18,11 @@ import numpy as np
 from experiments.designs.decision_value import PriceDecisions
 from experiments.designs.price_designs import Periods
 from experiments.designs.tested_units import (
-    ItemPrices,
     PriceUnit,
     build_units,
     compute_test_errors,
 )
-from features.contracts.arrays import BoolArray, Float64Array, Int64Array
+from features.contracts.arrays import Float64Array, Int64Array
 from features.contracts.categories import codes
 from features.contracts.pricing import PricingItem
 from features.contracts.seeds import generator
@@ -161,8 +160,9 @@ def plan_tests(
             if portfolio.net > best.net:
                 best, best_reasons = portfolio, why_not
     if best.net < limits.least_share * planner.total_value:
-        best, best_reasons = nothing, dict.fromkeys((unit.name for unit in units), TOO_LITTLE) | (
-            best_reasons
+        best, best_reasons = (
+            nothing,
+            dict.fromkeys((unit.name for unit in units), TOO_LITTLE) | (best_reasons),
         )
     chosen = {test.unit.name for test in best.tests}
     untested = dict(reasons)
@@ -194,9 +194,7 @@ class _Planner:
         """Return the units whose own test may bring something, the best per item first, and the
         reasons of the others."""
         decisions, error = self._decisions, self._error
-        test_error = compute_test_errors(
-            units, self._decisions.units, periods, self._limits.noise
-        )
+        test_error = compute_test_errors(units, self._decisions.units, periods, self._limits.noise)
         after = 1 / np.sqrt(1 / np.maximum(error, 1e-9) ** 2 + 1 / test_error**2)
         moves = np.sqrt(np.maximum(error**2 - after**2, 0.0))
         missing = decisions.n_changes_missing & ~np.isfinite(test_error)
@@ -234,9 +232,7 @@ class _Planner:
         return best
 
     def _evaluate(self, units: Sequence[PriceUnit], periods: Periods) -> Portfolio:
-        test_error = compute_test_errors(
-            units, self._decisions.units, periods, self._limits.noise
-        )
+        test_error = compute_test_errors(units, self._decisions.units, periods, self._limits.noise)
         rows = np.flatnonzero(np.isfinite(test_error))
         results, after = self._draw_results(rows, test_error[rows])
         is_tested = np.isfinite(test_error)

@@ -12,6 +12,7 @@ from experiments.designs.price_designs import Periods
 from features.contracts.arrays import Float64Array
 from features.contracts.pricing import Objective, PricingItem
 from models.pricing.optimise.bounds import find_allowed_prices
+from models.pricing.response.elasticity import CrossElasticities
 from models.pricing.rules import AssortmentPart, PricingRules, select_rules
 
 # Weeks without a promotion or a short delivery, which the analysis can use.
@@ -56,9 +57,7 @@ class ItemPrices:
             target = self.current_minor + depth * (end - self.current_minor)
             return min(self.ladder, key=lambda price: (abs(price - target), price))
 
-        return replace(
-            self, lower_minor=move(self.ladder[0]), higher_minor=move(self.ladder[-1])
-        )
+        return replace(self, lower_minor=move(self.ladder[0]), higher_minor=move(self.ladder[-1]))
 
 
 @dataclass(frozen=True)
@@ -117,6 +116,24 @@ def compute_test_errors(
             if prices.log_distance > 0:
                 error[row] = math.sqrt(variance / weeks) / (prices.log_distance / 2)
     return error
+
+
+def sum_cross_effects(
+    effects: CrossElasticities, rows_of_units: Sequence[Sequence[int]]
+) -> dict[int, float]:
+    """Return by row what the other items of its unit add to an item's slope when all move."""
+    unit_of = {row: unit for unit, rows in enumerate(rows_of_units) for row in rows}
+    sums = dict.fromkeys(unit_of, 0.0)
+    pairs = zip(
+        effects.units_of.tolist(),
+        effects.price_of.tolist(),
+        effects.elasticity.tolist(),
+        strict=True,
+    )
+    for moved, mover, elasticity in pairs:
+        if moved in unit_of and unit_of[moved] == unit_of.get(mover):
+            sums[moved] += elasticity
+    return sums
 
 
 def _name_unit(item: PricingItem) -> str:

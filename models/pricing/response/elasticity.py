@@ -227,7 +227,9 @@ class ElasticityModel:
         if "responses" not in arrays:
             arrays |= _complete_older_columns(arrays, meta.get("controls", ()))
         if "shop_error" not in arrays:
-            arrays |= dict.fromkeys(("shop_error", "category_error"), np.zeros(len(arrays["error"])))
+            arrays |= dict.fromkeys(
+                ("shop_error", "category_error"), np.zeros(len(arrays["error"]))
+            )
         return cls(controls=meta.get("controls", ()), form=meta.get("form", ""), **arrays)
 
     def _find_items(self, item_ids: Sequence[str], zone: str) -> Int64Array:

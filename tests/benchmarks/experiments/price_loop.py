@@ -22,18 +22,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from configs.loading import load
-from experiments.analysis.price_tests import (
-    PeriodTable,
-    WeeklySales,
-    estimate_own_slopes,
-    sum_periods,
-)
-from experiments.designs.portfolio import KnownItems, Portfolio, ProgrammeLimits, plan_tests
-from experiments.designs.price_designs import Crossover, Periods
+from experiments.analysis.price_test_results import NOISE, analyse_price_test
+from experiments.designs.portfolio import KnownItems, ProgrammeLimits, plan_tests
+from experiments.designs.price_designs import Periods
+from experiments.designs.price_test import PriceTest, assign_prices
+from experiments.designs.tested_units import sum_cross_effects
 from experiments.simulator.shop import SimulatedShop
-from features.contracts.arrays import Float64Array, Int64Array
+from features.contracts.arrays import Float64Array
 from features.contracts.pricing import PricingItem
-from features.contracts.seeds import generator
 from models.pricing.optimise.optimiser import optimise_prices
 from models.pricing.response.elasticity import ElasticityModel
 from models.pricing.response.fit import fit_elasticities
@@ -45,7 +41,6 @@ from tests.benchmarks.experiments.priced_year import (
     PricedYear,
     build_panel,
     cut_shop,
-    find_quiet_weeks,
     forecast_units,
 )
 from tests.benchmarks.simulated_pricing import ZONE, build_pricing_items, tell_true_response
@@ -57,28 +52,20 @@ DECISION_WEEKS = (0, 12, 24, 36)
 MOST_LOSING = 0.2  # share of shops that may earn less with tests than without
 _LENGTHS = (Periods(2, 6), Periods(2, 12))
 _MAX_ITEMS = 40
-_NOISE = 0.1
 _HELD = "under test"
 
 
 @dataclass(frozen=True)
 class RunningTest:
-    """A test in the simulated year; weeks count from the first of history.
-
-    log_price   (N, P) of the periods against the price before; 0 for items that are not tested
-    cross       (N,) what the other items of a unit add to the slope of an item
-    """
+    """A test in the simulated year; weeks count from the first of history."""
 
     first_week: int
-    periods: Periods
-    rows: Int64Array
-    log_price: Float64Array
-    cross: Float64Array
+    test: PriceTest
 
     @property
     def end_week(self) -> int:
         """The week after the test."""
-        return self.first_week + self.periods.n_weeks
+        return self.first_week + self.test.periods.n_weeks
 
 
 @dataclass(frozen=True)
@@ -139,7 +126,7 @@ class Programme:
             shop, forecast_units(shop, slopes), model, knows_cost=self.costs
         )
         rules = load("pricing/default", PricingRules)
-        items = hold_items(items, [row for test in self.running for row in test.rows.tolist()])
+        items = hold_items(items, find_rows(shop, self.running))
         tested_rows = self._start_tests(shop, items, model, rules, week)
         suggest_prices(self.ratio, shop, hold_items(items, tested_rows), rules, week)
         return items
@@ -163,73 +150,54 @@ class Programme:
     ) -> list[int]:
         """Plan tests and set their prices; return the rows of the tested items."""
         weeks_left = self.year.n_weeks - week
-        room = _MAX_ITEMS - sum(len(test.rows) for test in self.running)
+        room = _MAX_ITEMS - sum(len(running.test.item_ids) for running in self.running)
         if not self.has_tests or room < 1:
             return []
         limits = ProgrammeLimits(
-            max_items=room, value_weeks=weeks_left, periods=_LENGTHS, noise=_NOISE
+            max_items=room, value_weeks=weeks_left, periods=_LENGTHS, noise=NOISE
         )
         known = KnownItems(items, *model.find_shared_errors(shop.item_ids, ZONE))
         portfolio = plan_tests(known, rules, limits)
         if len(portfolio.tests) < 2:
             return []
-        test = draw_test(shop, portfolio, model, week, self.year.seed)
-        weeks = slice(week, test.end_week)
-        factor = np.exp(np.repeat(test.log_price, test.periods.period_weeks, axis=1))
-        frozen = shop.current_minor[test.rows][:, None]
-        # A price under test does not follow the plan's own moves meanwhile.
-        planned = self.year.shop.plan.regular[test.rows, weeks]
-        self.ratio[test.rows, weeks] = frozen * factor[test.rows] / planned
-        self.running.append(test)
-        self.n_tested += len(test.rows)
-        return [int(row) for row in test.rows]
+        rows_of = [test.unit.rows for test in portfolio.tests]
+        cross = sum_cross_effects(model.find_cross_elasticities(shop.item_ids, ZONE), rows_of)
+        test = assign_prices(
+            ZONE,
+            portfolio,
+            {shop.item_ids[row]: value for row, value in cross.items()},
+            seed=1000 * self.year.seed + week,
+        )
+        self._charge_test(shop, test, week)
+        rows = [row for rows in rows_of for row in rows]
+        self.running.append(RunningTest(week, test))
+        self.n_tested += len(rows)
+        return rows
+
+    def _charge_test(self, shop: SimulatedShop, test: PriceTest, week: int) -> None:
+        """Set the prices of a test; a price under test does not follow other decisions."""
+        regular = self.year.shop.plan.regular
+        row_of = {item_id: row for row, item_id in enumerate(shop.item_ids)}
+        for period in range(test.periods.n_periods):
+            begin = week + period * test.periods.period_weeks
+            weeks = slice(begin, begin + test.periods.period_weeks)
+            for item_id, price in test.find_prices(period).items():
+                row = row_of[item_id]
+                self.ratio[row, weeks] = price / regular[row, weeks]
 
 
-def draw_test(
-    shop: SimulatedShop, portfolio: Portfolio, model: ElasticityModel, week: int, seed: int
-) -> RunningTest:
-    """Assign the prices of a portfolio to periods."""
-    units = [test.unit for test in portfolio.tests]
-    design = Crossover(
-        tuple(unit.name for unit in units),
-        tuple(" > ".join(unit.category.split(" > ")[:2]) for unit in units),
-        portfolio.periods,
-    )
-    is_higher = design.draw_assignment(generator(seed, f"price test of week {week}"))
-    n = len(shop.item_ids)
-    log_price, cross = np.zeros((n, portfolio.periods.n_periods)), np.zeros(n)
-    effects = model.find_cross_elasticities(shop.item_ids, ZONE)
-    unit_of = np.full(n, -1)
-    for number, unit in enumerate(units):
-        for row, prices in zip(unit.rows, unit.prices, strict=True):
-            lower, higher = prices.log_ratios
-            log_price[row] = np.where(is_higher[number], higher, lower)
-            unit_of[row] = number
-    together = (unit_of[effects.units_of] >= 0) & (
-        unit_of[effects.units_of] == unit_of[effects.price_of]
-    )
-    np.add.at(cross, effects.units_of[together], effects.elasticity[together])
-    return RunningTest(week, portfolio.periods, np.flatnonzero(unit_of >= 0), log_price, cross)
-
-
-def analyse_test(shop: SimulatedShop, test: RunningTest) -> MeasuredSlopes:
+def analyse_test(shop: SimulatedShop, running: RunningTest) -> MeasuredSlopes:
     """Return what a test that is over measured."""
-    weeks = slice(test.first_week, test.end_week)
-    tested = WeeklySales(
-        shop.units[:, weeks].astype(np.float64), find_quiet_weeks(shop)[:, weeks]
-    )
-    log_units, weight = sum_periods(tested, test.periods, _NOISE)
-    n = len(shop.item_ids)
-    table = PeriodTable(log_units, test.log_price, weight, np.arange(n), shop.catalogue.category)
-    slope, error = estimate_own_slopes(table)
-    rows = test.rows[np.isfinite(slope[test.rows])]
+    panel = build_panel(shop, costs=False)
+    result = analyse_price_test(panel, running.test, running.first_week, n_draws=0)
+    n = len(result.items)
     return MeasuredSlopes(
-        item_ids=np.array(shop.item_ids, object)[rows],
-        zones=np.array([ZONE] * len(rows), object),
-        slope=(slope - test.cross)[rows],
-        error=error[rows],
-        first_week=np.full(len(rows), test.first_week),
-        end_week=np.full(len(rows), test.end_week),
+        item_ids=np.array([item.item_id for item in result.items], object),
+        zones=np.array([ZONE] * n, object),
+        slope=np.array([item.slope for item in result.items]),
+        error=np.array([item.error for item in result.items]),
+        first_week=np.full(n, running.first_week),
+        end_week=np.full(n, running.end_week),
     )
 
 
@@ -241,12 +209,16 @@ def merge_tests(tests: Sequence[MeasuredSlopes]) -> MeasuredSlopes:
     )
 
 
+def find_rows(shop: SimulatedShop, running: Sequence[RunningTest]) -> list[int]:
+    """Return the rows of the items under test."""
+    tested = {item_id for test in running for item_id in test.test.item_ids}
+    return [row for row, item_id in enumerate(shop.item_ids) if item_id in tested]
+
+
 def hold_items(items: Sequence[PricingItem], rows: Sequence[int]) -> list[PricingItem]:
     """Return the items, those at `rows` with a price that must stay."""
     held = set(rows)
-    return [
-        replace(item, hold=_HELD) if row in held else item for row, item in enumerate(items)
-    ]
+    return [replace(item, hold=_HELD) if row in held else item for row, item in enumerate(items)]
 
 
 def suggest_prices(

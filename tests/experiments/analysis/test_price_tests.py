@@ -25,7 +25,9 @@ def draw_crossover(
     slope: float | np.ndarray, rng: np.random.Generator, *, n: int = 16, noise: float = 0.1
 ) -> tuple[PeriodTable, Crossover]:
     """Return a crossover of n items in two categories, each with movements of its own."""
-    design = Crossover(tuple(map(str, range(n))), tuple(str(k % 2) for k in range(n)), Periods(4, 3))
+    design = Crossover(
+        tuple(map(str, range(n))), tuple(str(k % 2) for k in range(n)), Periods(4, 3)
+    )
     assignment = design.draw_assignment(rng)
     price = np.where(assignment, DEPTH / 2, -DEPTH / 2)
     stratum = np.arange(n) % 2
@@ -142,9 +144,7 @@ def test_interference_with_untested_members_of_a_family_is_measured(cross):
     untested = np.arange(len(of_neighbours)) >= 8
     of_neighbours[~untested] = 0.0
     log_price = np.where(untested[:, None], 0.0, table.log_price)
-    log_units = table.log_units + (2.0 + cross) * np.where(
-        untested[:, None], table.log_price, 0.0
-    )
+    log_units = table.log_units + (2.0 + cross) * np.where(untested[:, None], table.log_price, 0.0)
     tested = PeriodTable(log_units, log_price, table.weight, table.unit, table.stratum)
     found = check_interference(tested, of_neighbours)
     assert found.slope == pytest.approx(cross, abs=0.06)

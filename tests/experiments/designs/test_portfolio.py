@@ -1,4 +1,4 @@
-"""The portfolio of price tests: open decisions, whole families, and nothing that is not worth it."""
+"""The portfolio of price tests: open decisions, whole families, nothing that brings too little."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ def test_the_budget_of_items_is_kept():
 
 def test_items_that_the_rules_hold_at_one_price_cannot_be_tested():
     dear = make_open_item("i0", unit_cost_minor=600.0)
-    assert plan([dear, *(make_open_item(f"i{k}") for k in range(1, 8))]).untested[
-        "default/i0"
-    ] == (NO_ROOM)
+    assert plan([dear, *(make_open_item(f"i{k}") for k in range(1, 8))]).untested["default/i0"] == (
+        NO_ROOM
+    )
 
 
 def test_the_same_input_gives_the_same_plan():
