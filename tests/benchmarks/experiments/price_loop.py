@@ -1,6 +1,6 @@
 """Planned price tests on simulated shops: do they earn more than they cost within a year?
 
-`python -m tests.benchmarks.experiments.price_loop [--seeds N]`
+`python -m tests.benchmarks.experiments.price_loop [--seeds N] [--minutes M]`
 
 Each shop of the world `real` lives through the same 52 weeks four times: with the plan's own
 prices, with suggested prices every 12 weeks, with suggested prices and planned price tests, and
@@ -282,13 +282,14 @@ def simulate_shop_year(form: str, seed: int, *, costs: bool, world: str = "real"
 def print_shop(shop: ShopYear, seconds: float) -> None:
     """Print one line: gains against keeping all prices, and against no tests."""
     keeping = shop.keeping.sum()
-    paid = shop.weeks_until_paid
+    weeks = shop.weeks_until_paid
+    paid = "never paid" if weeks is None else f"paid after {weeks} weeks"
     print(
         f"seed {shop.seed:5d}  without tests {shop.without_tests.sum() / keeping - 1:+.2%}  "
         f"with {shop.with_tests.sum() / keeping - 1:+.2%}  "
         f"true demand known {shop.oracle.sum() / keeping - 1:+.2%}  "
         f"tests {shop.gain_of_tests:+.2%}  items tested {shop.n_tested:3d}  "
-        f"paid after {'never' if paid is None else f'{paid} weeks'}  ({seconds:.0f} s)",
+        f"{paid if shop.n_tested else 'not worth testing'}  ({seconds:.0f} s)",
         flush=True,
     )
 
@@ -342,6 +343,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20, help="shops of each kind")
     parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=np.inf, help="of all shops of a kind")
     parser.add_argument("--form", choices=("loglinear", "choice"), action="append")
     parser.add_argument("--costs", choices=("with", "without"), action="append")
     options = parser.parse_args(sys.argv[1:])
@@ -351,9 +353,13 @@ def main() -> None:
         for costs in options.costs or ("with", "without"):
             name = f"real, {form}, {costs} costs"
             print(f"\n{name}", flush=True)
-            shops = []
+            shops: list[ShopYear] = []
+            begin = time.monotonic()
             for seed in range(options.first_seed, options.first_seed + options.seeds):
                 started = time.monotonic()
+                if started - begin > 60 * options.minutes:
+                    print(f"{len(shops)} of {options.seeds} shops: the time is over", flush=True)
+                    break
                 shops.append(simulate_shop_year(form, seed, costs=costs == "with"))
                 print_shop(shops[-1], time.monotonic() - started)
             targets += list_targets(name, shops)
