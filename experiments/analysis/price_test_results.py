@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.analysis.price_tests import (
+from experiments.analysis.period_slopes import (
     PeriodTable,
     SlopeEstimate,
     WeeklySales,

@@ -16,8 +16,8 @@ from serving.database.audit_log import OPERATOR
 
 if TYPE_CHECKING:
     from experiments.designs.portfolio import Portfolio
-    from features.prices.price_tests import StoredTest
-    from serving.price_desk.price_tests import PriceTestService
+    from features.prices.stored_tests import StoredTest
+    from serving.price_desk.price_experiments import PriceTestService
     from serving.pricing_inputs.items import PricedZone, PricingInputs
 
 _SHOWN = 20
@@ -37,7 +37,7 @@ class PlanOptions:
 
 def plan(zone: str, options: PlanOptions, *, json: bool) -> None:
     """Print the portfolio of tests that is expected to bring the most beyond its cost."""
-    from serving.price_desk.price_tests import describe_expectation
+    from serving.price_desk.price_experiments import describe_expectation
     from serving.pricing_inputs.items import read_priced_zone
 
     shop = Shop()
@@ -144,7 +144,7 @@ def _save(
 
 def _build_service(shop: Shop, inputs: PricingInputs) -> PriceTestService:
     from features.facts.item_rules import ItemRules
-    from serving.price_desk.price_tests import PriceTestService
+    from serving.price_desk.price_experiments import PriceTestService
     from serving.price_desk.proposals import ProposalService
     from serving.price_desk.service import PriceDeskService
 

@@ -28,8 +28,8 @@ from features.prices.law import (
     list_planned_reductions,
 )
 from features.prices.ledger import Ledger, Price
-from features.prices.price_tests import PriceTests, describe_hold
 from features.prices.reduction_rule import ReductionRule
+from features.prices.stored_tests import PriceTests, describe_hold
 from features.prices.timeline import find_opening_list_price, list_steps
 from models.pricing.implied_costs import imply_costs
 from models.pricing.response.cross_effects import add_cross_effects

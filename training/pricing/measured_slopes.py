@@ -11,7 +11,7 @@ import numpy as np
 from configs.settings import Settings
 from features.database import reading_stored
 from features.database_tables import price_tests
-from features.prices.price_tests import FINISHED, PriceTests, StoredTest
+from features.prices.stored_tests import FINISHED, PriceTests, StoredTest
 from models.pricing.response.randomised import MeasuredSlopes
 
 

@@ -15,12 +15,12 @@ from experiments.designs.tested_units import ItemPrices
 from features.contracts.calendar import week_starts
 from features.contracts.errors import Conflict, Forbidden, NotFound
 from features.database import reading, transaction
-from features.prices.price_tests import FILED, FINISHED, PLANNED, RUNNING
 from features.prices.reduction_rule import PLAIN_RULES
+from features.prices.stored_tests import FILED, FINISHED, PLANNED, RUNNING
 from serving.access import Caller
 from serving.price_desk import decisions
 from serving.price_desk.checked_prices import ProposedPrice
-from serving.price_desk.price_tests import PriceTestService
+from serving.price_desk.price_experiments import PriceTestService
 from serving.price_desk.proposals import ProposalOptions, ProposalService
 from serving.price_desk.repository import Suggestions
 from serving.price_desk.service import PriceDeskService

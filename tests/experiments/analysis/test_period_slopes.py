@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.analysis.price_tests import (
+from experiments.analysis.period_slopes import (
     PeriodTable,
     WeeklySales,
     check_interference,

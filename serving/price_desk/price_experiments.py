@@ -17,7 +17,7 @@ from experiments.designs.price_test import PriceTest
 from features.contracts.calendar import add_weeks, find_week_start
 from features.contracts.errors import Conflict
 from features.database import reading, transaction
-from features.prices.price_tests import (
+from features.prices.stored_tests import (
     FILED,
     FINISHED,
     PLANNED,

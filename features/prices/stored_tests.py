@@ -14,6 +14,7 @@ from features.database_tables import price_tests
 
 PLANNED, FILED, RUNNING, FINISHED = "planned", "filed", "running", "finished"
 _HOLD = "in the price test"
+_FIELDS = ("test_id", "zone", "state", "begins_at", "ends_at", "document")
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,12 @@ class PriceTests:
         )
         if zone is not None:
             query = query.where(price_tests.c.zone == zone)
-        return [_read(row) for row in self._connection.execute(query)]
+        return [_read(row) for row in self._connection.execute(query).mappings()]
 
     def get(self, test_id: str) -> StoredTest:
         """Return one test. Raises NotFound where there is none."""
         query = sa.select(price_tests).where(price_tests.c.test_id == test_id)
-        row = self._connection.execute(query).first()
+        row = self._connection.execute(query).mappings().first()
         if row is None:
             raise NotFound(
                 f"no price test is called {test_id!r}", hint="Try: shopwright prices tests --list"
@@ -98,12 +99,5 @@ def describe_hold(test_id: str) -> str:
     return f"{_HOLD} {test_id}"
 
 
-def _read(row: sa.Row[Any]) -> StoredTest:
-    return StoredTest(
-        test_id=row.test_id,
-        zone=row.zone,
-        state=row.state,
-        begins_at=row.begins_at,
-        ends_at=row.ends_at,
-        document=row.document,
-    )
+def _read(row: sa.RowMapping) -> StoredTest:
+    return StoredTest(**{name: row[name] for name in _FIELDS})
