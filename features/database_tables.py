@@ -184,6 +184,23 @@ promotion_items = sa.Table(
     sa.Index(None, "item_id"),
 )
 
+PRICE_TEST_STATES = ("planned", "filed", "running", "finished")
+
+# Price tests: the document holds units, prices by period, what was filed, and the result.
+price_tests = sa.Table(
+    "price_tests",
+    metadata,
+    sa.Column("test_id", sa.Text, primary_key=True),
+    sa.Column("zone", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("begins_at", Instant),  # business time; null while it is only planned
+    sa.Column("ends_at", Instant),
+    sa.Column("document", sa.JSON, nullable=False),
+    sa.Column("updated_at", Instant, nullable=False),
+    sa.CheckConstraint(f"state IN {PRICE_TEST_STATES}", name="known_state"),
+    sa.CheckConstraint("ends_at > begins_at", name="ends_after_start"),
+)
+
 # The currency in which amounts of a zone are kept, here and in the events above.
 zone_currencies = sa.Table(
     "zone_currencies",

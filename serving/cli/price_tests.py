@@ -1,4 +1,7 @@
-"""`shopwright prices tests`: price tests for items whose price response is hardly known."""
+"""`shopwright prices tests`: items whose price response is hardly known, and the tests of prices.
+
+Planning, filing and finishing tests: `price_test_programme`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from features.contracts.errors import BadInput
 from features.contracts.money import to_major
 from features.contracts.tables import DEFAULT_ZONE
 from serving.cli.output import (
@@ -55,10 +59,43 @@ _COLUMNS = (
 def tests(
     zone: Annotated[str, typer.Option(help="Zone")] = DEFAULT_ZONE,
     out: Annotated[Path | None, typer.Option(help="CSV file for all of them")] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="The tests that bring more than they cost")
+    ] = False,
+    max_items: Annotated[int, typer.Option(min=2, help="With --plan: items under test")] = 40,
+    weeks: Annotated[
+        int, typer.Option(min=4, help="With --plan: weeks in which better prices count")
+    ] = 52,
+    save: Annotated[bool, typer.Option("--save", help="With --plan: keep the plan")] = False,
+    file: Annotated[
+        str | None, typer.Option(help="Test whose next prices are filed on the price desk")
+    ] = None,
+    finish: Annotated[
+        str | None, typer.Option(help="Test that is over: analyse it and keep its result")
+    ] = None,
+    list_tests: Annotated[bool, typer.Option("--list", help="All tests and their state")] = False,
     json: JsonOption = False,
 ) -> None:
     """Propose tests for items whose evidence grade is too low for a suggestion: two prices that
-    alternate for some weeks."""
+    alternate for some weeks. Plan, file and finish tests."""
+    from serving.cli import price_test_programme as programme
+
+    if sum((plan, file is not None, finish is not None, list_tests)) > 1:
+        raise BadInput("give one of --plan, --file, --finish and --list")
+    if plan:
+        programme.plan(zone, programme.PlanOptions(max_items, weeks, save), json=json)
+    elif file is not None:
+        programme.file(file, json=json)
+    elif finish is not None:
+        programme.finish(finish, json=json)
+    elif list_tests:
+        programme.list_tests(json=json)
+    else:
+        _propose(zone, out, json=json)
+
+
+def _propose(zone: str, out: Path | None, *, json: bool) -> None:
+    """Propose a test for every item with too little evidence."""
     from models.pricing.price_tests import propose_tests
     from serving.pricing_inputs.items import read_priced_zone
 

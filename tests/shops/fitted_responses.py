@@ -41,6 +41,8 @@ def make_fitted_response(
         "inside": zero,
         "share": zero,
         "pull": zero,
+        "shop_error": zero,
+        "category_error": zero,
     }
     return ElasticityModel(
         np.array(item_ids, object),

@@ -26,6 +26,7 @@ from training.pricing.evaluate import (
     collect_held_out_changes,
     evaluate_predictions,
 )
+from training.pricing.measured_slopes import read_measured_slopes
 from training.pricing.panel import read_price_panel
 from training.results import Evaluation, Trained
 from training.splits import span_of_sales
@@ -92,6 +93,7 @@ def train(
             "to prices is known"
         )
         return _train_unevaluated(ElasticityModel.without_series(), end, reason)
+    measured = read_measured_slopes(settings, week_starts, end)
     n_weeks = len(week_starts)
     n_fit = int(config.fit_share * n_weeks)
     evaluated = panel.select_series(panel.sold.sum(1) >= config.min_selling_share * n_weeks)
@@ -100,7 +102,7 @@ def train(
     earlier = panel if not n_fit else read_price_panel(facts, settings, week_starts[n_fit])[0]
     if not n_fit or not find_fitted_series(earlier, config.elasticity).any():
         reason = f"{n_weeks} weeks leave none to evaluate on: responses are those usually measured"
-        return _train_unevaluated(fit_elasticities(panel, config.elasticity), end, reason)
+        return _train_unevaluated(fit_elasticities(panel, config.elasticity, measured), end, reason)
     fitted = fit_with_residuals(earlier, config.elasticity)
     changes = collect_held_out_changes(fitted.model, evaluated, n_fit, config.elasticity)
     if not len(changes.series):
@@ -108,7 +110,7 @@ def train(
             f"no price changed by more than {config.elasticity.min_change:.0%} in the last "
             f"{n_weeks - n_fit} of {n_weeks} weeks, so price response cannot be evaluated"
         )
-        return _train_unevaluated(fit_elasticities(panel, config.elasticity), end, reason)
+        return _train_unevaluated(fit_elasticities(panel, config.elasticity, measured), end, reason)
     baselines = Baselines.fit(evaluated.select_first_weeks(n_fit))
     evaluation = evaluate_predictions(
         fitted, evaluated, changes, baselines, week_starts[n_fit], settings.seed
@@ -132,7 +134,7 @@ def train(
     if not refit:
         return Trained(evaluation, at_cut, at_cut, evaluation.cut, measure)
     progress("refitting on all data")
-    served = fit_elasticities(learnt, config.elasticity)
+    served = fit_elasticities(learnt, config.elasticity, measured)
     return Trained(evaluation, at_cut, served, end, measure)
 
 

@@ -34,7 +34,7 @@ _GRADES = tuple(EvidenceGrade)
 _NUMBERS = (
     *("elasticity", "error", "depth", "depth_error", "announced", "announced_error", "own"),
     *("share", "inside", "pull", "cross_received", "cross_sent", "cross_error"),
-    *("lowest", "highest"),
+    *("lowest", "highest", "shop_error", "category_error"),
 )
 
 
@@ -98,6 +98,8 @@ class ElasticityModel:
     pull                cross weight of the log-linear form
     cross_received, cross_sent, cross_error   the cross elasticity of i to the price of j is
                         received (i) × sent (j), with a standard error that is a share of it (j)
+    shop_error, category_error   parts of `error` that are common to all series, and to those of a
+                        category
     """
 
     def __init__(
@@ -148,6 +150,14 @@ class ElasticityModel:
             lowest_minor=self._select("lowest", series),
             highest_minor=self._select("highest", series),
         )
+
+    def find_shared_errors(
+        self, item_ids: Sequence[str], zone: str
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return the parts (n,) of the elasticities' errors that are common to the shop, and to a
+        category; NaN for unknown items."""
+        series = self._find_items(item_ids, zone)
+        return self._select("shop_error", series), self._select("category_error", series)
 
     def find_reduction_response(self, item_ids: Sequence[str], zone: str) -> ReductionResponse:
         """Return what an announced reduction does to the units of `item_ids` in `zone`."""
@@ -216,6 +226,10 @@ class ElasticityModel:
         arrays = read_arrays(folder / "elasticities.npz")
         if "responses" not in arrays:
             arrays |= _complete_older_columns(arrays, meta.get("controls", ()))
+        if "shop_error" not in arrays:
+            arrays |= dict.fromkeys(
+                ("shop_error", "category_error"), np.zeros(len(arrays["error"]))
+            )
         return cls(controls=meta.get("controls", ()), form=meta.get("form", ""), **arrays)
 
     def _find_items(self, item_ids: Sequence[str], zone: str) -> Int64Array:

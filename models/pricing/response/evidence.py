@@ -77,6 +77,15 @@ def _find_level(log_list: Float64Array, weeks: range) -> Float64Array:
     return np.where(held, stacked[0], np.nan)
 
 
+def find_grade_needs(grade: EvidenceGrade) -> tuple[int, float]:
+    """Return the changes of the regular price, and the largest error, that a grade needs.
+
+    >>> find_grade_needs(EvidenceGrade.B)
+    (1, 0.6)
+    """
+    return _NEEDS.get(grade, (0, np.inf))
+
+
 def grade_evidence(
     elasticity: Float64Array, error: Float64Array, evidence: PriceEvidence
 ) -> Int64Array:

@@ -9,7 +9,7 @@ predicts better.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,13 @@ from models.pricing.response.margins import UsualProfits
 from models.pricing.response.nests import Nests, build_nests
 from models.pricing.response.own_responses import OwnResponses, fit_own_responses
 from models.pricing.response.panel import PricePanel
+from models.pricing.response.randomised import (
+    MeasuredSlopes,
+    UncertainSlopes,
+    add_measured_slopes,
+    hide_test_weeks,
+    select_measured,
+)
 from models.pricing.response.shrink_responses import ShrunkenResponses, shrink_responses
 from models.pricing.response.treatments import (
     ANNOUNCED,
@@ -82,9 +89,14 @@ class FittedElasticities:
     residuals: Residuals
 
 
-def fit_elasticities(panel: PricePanel, config: ElasticityConfig) -> ElasticityModel:
-    """Fit all series that sold in at least `min_weeks` weeks. BadInput when there is none."""
-    return fit_with_residuals(panel, config).model
+def fit_elasticities(
+    panel: PricePanel, config: ElasticityConfig, tested: MeasuredSlopes | None = None
+) -> ElasticityModel:
+    """Fit all series that sold in at least `min_weeks` weeks. BadInput when there is none.
+
+    `tested`: what price tests measured in weeks of the panel.
+    """
+    return fit_with_residuals(panel, config, tested).model
 
 
 def find_fitted_series(panel: PricePanel, config: ElasticityConfig) -> BoolArray:
@@ -92,8 +104,13 @@ def find_fitted_series(panel: PricePanel, config: ElasticityConfig) -> BoolArray
     return np.asarray(panel.sold.sum(1) >= config.min_weeks)
 
 
-def fit_with_residuals(panel: PricePanel, config: ElasticityConfig) -> FittedElasticities:
+def fit_with_residuals(
+    panel: PricePanel, config: ElasticityConfig, tested: MeasuredSlopes | None = None
+) -> FittedElasticities:
     """Fit as `fit_elasticities` does, and return what the responses were fitted on as well."""
+    with_tests = panel
+    if tested is not None:
+        panel = hide_test_weeks(panel, tested)
     sells_enough = find_fitted_series(panel, config)
     if not sells_enough.any():
         raise BadInput(
@@ -101,6 +118,7 @@ def fit_with_residuals(panel: PricePanel, config: ElasticityConfig) -> FittedEla
             hint="Import more history, or lower min_weeks with --set",
         )
     panel = panel.select_series(sells_enough)
+    with_tests = with_tests.select_series(sells_enough)
     fitter = _Fitter(panel, config)
     fit = fitter.fit_best_form()
     shrunken = fitter.add_margins(fit)
@@ -109,7 +127,17 @@ def fit_with_residuals(panel: PricePanel, config: ElasticityConfig) -> FittedEla
     responses[:, REGULAR] += correction
     covariance[:, REGULAR, REGULAR] += variance
     columns = _describe_responses(fit, fitter.nests, responses, covariance)
-    evidence = measure_evidence(panel, config.min_change)
+    slopes = UncertainSlopes(
+        mean=columns["elasticity"],
+        variance=columns["error"] ** 2,
+        shop_error=columns["own_share"] * np.hypot(shrunken.shop_error, np.sqrt(variance)),
+        category_error=columns["own_share"] * shrunken.category_error,
+        category=fitter.finest_groups,
+    )
+    if tested is not None:
+        slopes = add_measured_slopes(slopes, *select_measured(panel, tested))
+    columns |= _replace_slopes(columns, slopes)
+    evidence = measure_evidence(with_tests, config.min_change)
     columns |= {
         "n_changes": evidence.n_regular_changes,
         "n_reductions": evidence.n_reductions,
@@ -125,6 +153,24 @@ def fit_with_residuals(panel: PricePanel, config: ElasticityConfig) -> FittedEla
         **columns,
     )
     return FittedElasticities(model, panel, fit.residuals)
+
+
+def _replace_slopes(
+    columns: Mapping[str, AnyArray], slopes: UncertainSlopes
+) -> dict[str, AnyArray]:
+    """Return the columns that hold the response to a regular price, with these slopes."""
+    responses = columns["responses"].copy()
+    own_share = columns["own_share"]
+    responses[:, REGULAR] += (slopes.mean - columns["elasticity"]) / own_share
+    ratio = responses[:, REGULAR] / columns["responses"][:, REGULAR]
+    return {
+        "responses": responses,
+        "elasticity": slopes.mean,
+        "error": np.sqrt(slopes.variance),
+        "shop_error": slopes.shop_error,
+        "category_error": slopes.category_error,
+        "cross_sent": columns["cross_sent"] * np.where(columns["inside"] > 0, ratio, 1.0),
+    }
 
 
 def _describe_responses(
@@ -158,6 +204,7 @@ def _describe_responses(
         "depth_error": errors[:, DEPTH],
         "announced": elasticity[:, ANNOUNCED],
         "announced_error": errors[:, ANNOUNCED],
+        "own_share": own_share,
         "own": fit.own.estimate[:, REGULAR] * own_share,
         "own_responses": fit.own.estimate,
         "effects": fit.effects,
@@ -212,6 +259,7 @@ class _Fitter:
             codes(panel.category, depth) for depth in config.category_depths
         ]
         self.levels = Levels.from_panel(panel, config.category_depths)
+        self.finest_groups = self._tree[0] if self._tree else np.zeros(len(panel.units), np.int64)
         self.nests = build_nests(panel)
 
     def fit_best_form(self) -> _FormFit:

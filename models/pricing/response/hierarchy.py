@@ -78,10 +78,15 @@ class Posterior:
 
 @dataclass(frozen=True)
 class FittedTree:
-    """Posteriors of the nodes of each level, the shop last, and their spreads around parents."""
+    """Posteriors of the nodes of each level, the shop last, and their spreads around parents.
+
+    gains   per level below the shop, the lowest first: (n, K, K) by which a node's coefficients
+            move with its parent's
+    """
 
     levels: tuple[Posterior, ...]
     spreads: tuple[Float64Array, ...]
+    gains: tuple[Float64Array, ...]
 
 
 def list_parents(levels: Sequence[Int64Array], n: int) -> list[Int64Array]:
@@ -126,12 +131,13 @@ def fit_tree(
             prior,
             of_groups,
             (spreads[0] * np.exp(z * deviation), *spreads[1:]),
-        ).levels
+        )
         for z, _ in _POINTS
     ]
     weights = [weight for _, weight in _POINTS]
-    levels = tuple(_average(of_level, weights) for of_level in zip(*smoothed, strict=True))
-    return FittedTree(levels, spreads)
+    posteriors = [of_point.levels for of_point in smoothed]
+    levels = tuple(_average(of_level, weights) for of_level in zip(*posteriors, strict=True))
+    return FittedTree(levels, spreads, tuple(smoothed[len(_POINTS) // 2].gains))
 
 
 def _average(posteriors: Sequence[Posterior], weights: Sequence[float]) -> Posterior:
@@ -177,10 +183,12 @@ def _estimate_spreads(
 
 @dataclass(frozen=True)
 class _Smoothed:
-    """Posteriors, and per level the expected outer product of a child's deviation (n, K, K)."""
+    """Posteriors, and per level the expected outer product of a child's deviation (n, K, K), and
+    the gain of children on their parents."""
 
     levels: list[Posterior]
     moments: list[Float64Array]
+    gains: list[Float64Array]
 
 
 @dataclass(frozen=True)
@@ -243,7 +251,7 @@ def _smooth(
     shop = Posterior(
         _multiply(covariance, messages.weighted + prior_precision @ prior.mean), covariance
     )
-    levels, moments = [shop], list[Float64Array]()
+    levels, moments, gains = [shop], list[Float64Array](), list[Float64Array]()
     for level in reversed(range(len(parents))):
         above = Posterior(levels[-1].mean[parents[level]], levels[-1].covariance[parents[level]])
         link = links[level]
@@ -251,7 +259,8 @@ def _smooth(
             link = _remove_shared_error(link, measured, parents[level])
         moments.append(_expect_deviation_products(link, above))
         levels.append(_follow(link, above))
-    return _Smoothed(levels[::-1], moments[::-1])
+        gains.append(link.gain)
+    return _Smoothed(levels[::-1], moments[::-1], gains[::-1])
 
 
 def _remove_shared_error(link: _Link, measured: _Link, parent: Int64Array) -> _Link:

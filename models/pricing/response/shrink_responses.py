@@ -55,10 +55,17 @@ _SMALLEST_RATIO, _LARGEST_RATIO = 0.2, 1.3
 
 @dataclass(frozen=True)
 class ShrunkenResponses:
-    """Posterior means (S, 3) of the responses to `treatments`, and covariances (S, 3, 3)."""
+    """Posterior means (S, 3) of the responses to `treatments`, and covariances (S, 3, 3).
+
+    shop_error, category_error   (S,) parts of the standard errors of the regular responses: that
+                                 common to all series, and the further one common to the series of
+                                 the finest group
+    """
 
     mean: Float64Array
     covariance: Float64Array
+    shop_error: Float64Array
+    category_error: Float64Array
 
 
 def shrink_responses(
@@ -89,7 +96,31 @@ def shrink_responses(
     tree = _fit_transformed(messages, parents, shop, transform, of_groups)
     items = tree.levels[_ITEM_LEVEL]
     covariance = transform @ items.covariance @ transform.T + shared_by_all
-    return ShrunkenResponses(items.mean @ transform.T, covariance)
+    of_group, of_shop = _measure_common_variances(tree, parents, transform[REGULAR])
+    return ShrunkenResponses(
+        mean=items.mean @ transform.T,
+        covariance=covariance,
+        shop_error=np.sqrt(of_shop + shared_by_all[REGULAR, REGULAR]),
+        category_error=np.sqrt(np.maximum(of_group - of_shop, 0.0)),
+    )
+
+
+def _measure_common_variances(
+    tree: FittedTree, parents: Sequence[Int64Array], combination: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Return the variances (S,) that items have from their finest group, and from the shop.
+
+    Of a `combination` (K,) of their coefficients.
+    """
+    ancestor = np.arange(len(parents[0]))
+    loading = np.broadcast_to(combination, (len(ancestor), len(combination)))
+    variances = []
+    for level, parent in enumerate(parents):
+        loading = np.einsum("sk,skl->sl", loading, tree.gains[level][ancestor])
+        ancestor = parent[ancestor]
+        covariance = tree.levels[level + 1].covariance[ancestor]
+        variances.append(np.einsum("sk,skl,sl->s", loading, covariance, loading))
+    return variances[0], variances[-1]
 
 
 def _measure_error_of_shop(own: OwnResponses) -> Float64Array:

@@ -1,0 +1,210 @@
+"""Analysis of price tests: effect by period, clustered errors, randomisation test, checks.
+
+N series (an item in a zone) that belong to U units, P periods, W weeks. Log units of a period are
+explained by a level of the series, a common movement of its stratum in the period, and the slope on
+the log price that the design drew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from experiments.designs.price_designs import Periods, PriceDesign
+from features.contracts.arrays import BoolArray, Float64Array, Int64Array
+
+_SMOOTHING = 0.5  # units added to a period's sum, so that one without a sale has a logarithm
+_SWEEPS = 60  # alternating projections; two-way means of a balanced test need two
+_TOLERANCE = 1e-10
+
+
+@dataclass(frozen=True)
+class PeriodTable:
+    """A test by period.
+
+    log_units   (N, P) of the mean week
+    log_price   (N, P) drawn by the design, against the price before the test; 0 for series that are
+                not in the test and only measure what happens to their stratum
+    weight      (N, P) inverse of the variance of log_units; 0 where no week is left
+    unit        (N,) codes: series of a unit change their prices together
+    stratum     (N,) codes
+    """
+
+    log_units: Float64Array
+    log_price: Float64Array
+    weight: Float64Array
+    unit: Int64Array
+    stratum: Int64Array
+
+
+@dataclass(frozen=True)
+class SlopeEstimate:
+    """d ln units / d ln price over all tested series, with its standard error by units.
+
+    n_units   clusters that the error rests on
+    """
+
+    slope: float
+    error: float
+    n_units: int
+
+
+@dataclass(frozen=True)
+class WeeklySales:
+    """Weeks of a test (N, W).
+
+    is_usable   weeks without a promotion or a short delivery
+    """
+
+    units: Float64Array
+    is_usable: BoolArray
+
+    def select(self, weeks: BoolArray) -> WeeklySales:
+        """Return the weeks (W,) alone; the others become unusable."""
+        return replace(self, is_usable=self.is_usable & weeks)
+
+
+def sum_periods(weeks: WeeklySales, periods: Periods, noise: float) -> tuple[Float64Array, ...]:
+    """Return log units of the mean week and their weights (N, P), after the burn-in.
+
+    `noise` is the variance of weekly log units beyond the Poisson part.
+    """
+    usable = weeks.is_usable & periods.is_analysed
+    shape = (len(usable), periods.n_periods, periods.period_weeks)
+    n_weeks = usable.reshape(shape).sum(2)
+    total = np.where(usable, weeks.units, 0.0).reshape(shape).sum(2) + _SMOOTHING
+    counts = np.maximum(n_weeks, 1)
+    variance = 1 / total + noise / counts
+    return np.log(total / counts), np.where(n_weeks > 0, 1 / variance, 0.0)
+
+
+def estimate_slope(table: PeriodTable) -> SlopeEstimate:
+    """Return the slope that all series have in common, with an error clustered by unit.
+
+    Of the kind CR1 (Cameron and Miller, A practitioner's guide to cluster-robust inference, 2015).
+    """
+    price, units = _remove_levels(table, table.log_price), _remove_levels(table, table.log_units)
+    information = float((table.weight * price**2).sum())
+    if information <= 0:
+        return SlopeEstimate(np.nan, np.inf, 0)
+    slope = float((table.weight * price * units).sum()) / information
+    scores = (table.weight * price * (units - slope * price)).sum(1)
+    by_unit = np.bincount(table.unit, scores)
+    is_moved = np.bincount(table.unit, (table.weight * table.log_price**2).sum(1)) > 0
+    n_units = int(is_moved.sum())
+    correction = n_units / max(n_units - 1, 1)
+    error = np.sqrt(correction * float((by_unit**2).sum())) / information
+    return SlopeEstimate(slope, error if n_units > 1 else np.inf, n_units)
+
+
+def estimate_own_slopes(table: PeriodTable) -> tuple[Float64Array, Float64Array]:
+    """Return each series' own slope and its standard error (N,); NaN and infinity without one.
+
+    The noise is that of all series together: a single one has too few periods to tell.
+    """
+    price, units = _remove_levels(table, table.log_price), _remove_levels(table, table.log_units)
+    information = (table.weight * price**2).sum(1)
+    known = (table.log_price != 0).any(1) & (information > 1e-9)
+    safe = np.where(known, information, 1.0)
+    slope = np.where(known, (table.weight * price * units).sum(1) / safe, np.nan)
+    fitted = np.where(known, slope, 0.0)[:, None] * price
+    n_strata = int(table.stratum.max()) + 1
+    n_free = float((table.weight > 0).sum() - (table.weight > 0).any(1).sum())
+    n_free -= float(known.sum()) + n_strata * (table.weight.shape[1] - 1)
+    misfit = float((table.weight * (units - fitted) ** 2).sum())
+    # A test of few periods leaves little to measure the noise by: the stated one is the least.
+    scale = max(misfit / n_free, 1.0) if n_free >= 1 else 1.0
+    return slope, np.where(known, np.sqrt(scale / safe), np.inf)
+
+
+def estimate_with_carry_over(table: PeriodTable) -> tuple[SlopeEstimate, SlopeEstimate]:
+    """Return the slope of a price that stays, and what of it comes a period later.
+
+    The price of the period before is a second explanation; the first period follows weeks at the
+    price before the test.
+    """
+    before = np.zeros_like(table.log_price)
+    before[:, 1:] = table.log_price[:, :-1]
+    columns = np.stack([_remove_levels(table, values) for values in (table.log_price, before)])
+    units = _remove_levels(table, table.log_units)
+    information = np.einsum("np,anp,bnp->ab", table.weight, columns, columns)
+    inverse = np.linalg.pinv(information)
+    slopes = inverse @ np.einsum("np,anp,np->a", table.weight, columns, units)
+    residual = units - np.einsum("a,anp->np", slopes, columns)
+    scores = np.einsum("np,anp,np->na", table.weight, columns, residual)
+    by_unit = np.stack([np.bincount(table.unit, column) for column in scores.T], axis=1)
+    n_units = len(np.unique(table.unit))
+    covariance = inverse @ (by_unit.T @ by_unit) @ inverse * n_units / max(n_units - 1, 1)
+    total = np.ones(2)
+    return (
+        SlopeEstimate(float(slopes.sum()), float(np.sqrt(total @ covariance @ total)), n_units),
+        SlopeEstimate(float(slopes[1]), float(np.sqrt(covariance[1, 1])), n_units),
+    )
+
+
+def measure_periods(table: PeriodTable) -> list[SlopeEstimate]:
+    """Return the slope of each period against all others: a test whose periods disagree is odd."""
+    estimates = []
+    for period in range(table.log_price.shape[1]):
+        weight = table.weight.copy()
+        is_other = np.arange(table.log_price.shape[1]) != period
+        # The period against the mean of the others: each of these counts by its share.
+        weight[:, is_other] /= max(int(is_other.sum()), 1)
+        estimates.append(estimate_slope(replace(table, weight=weight)))
+    return estimates
+
+
+def run_randomisation_test(
+    table: PeriodTable,
+    design: PriceDesign,
+    price_of: Callable[[BoolArray], Float64Array],
+    rng: np.random.Generator,
+    n_draws: int = 999,
+) -> float:
+    """Return the share of the design's assignments with a slope as far from 0 as the one measured.
+
+    Exact where no price has any effect, whatever the noise (Fisher, The design of experiments,
+    1935). `price_of` returns the log prices (N, P) of an assignment (U, P).
+    """
+    measured = abs(estimate_slope(table).slope)
+    units = _remove_levels(table, table.log_units)
+    n_extreme = 1  # the assignment that was drawn is one of them
+    for _ in range(n_draws):
+        redrawn = price_of(design.draw_assignment(rng))
+        price = _remove_levels(table, redrawn)
+        information = float((table.weight * price**2).sum())
+        if information > 0:
+            slope = float((table.weight * price * units).sum()) / information
+            n_extreme += abs(slope) >= measured - _TOLERANCE
+    return n_extreme / (n_draws + 1)
+
+
+def check_interference(table: PeriodTable, neighbour_price: Float64Array) -> SlopeEstimate:
+    """Return the slope of series that kept their price on the price of tested neighbours.
+
+    `neighbour_price` (N, P): mean log price of the tested members of each series' family; 0 for
+    series of the test. Far from 0, the prices of the test moved units of items outside of it.
+    """
+    untested = (table.log_price == 0).all(1)
+    weight = np.where(untested[:, None], table.weight, 0.0)
+    return estimate_slope(replace(table, log_price=neighbour_price, weight=weight))
+
+
+def _remove_levels(table: PeriodTable, values: Float64Array) -> Float64Array:
+    """Return values (N, P) less weighted levels of series, and of strata in each period."""
+    weight = table.weight
+    n_strata = int(table.stratum.max()) + 1
+    one_hot = np.zeros((n_strata, len(weight)))
+    one_hot[table.stratum, np.arange(len(weight))] = 1.0
+    of_series = np.maximum(weight.sum(1), 1e-12)[:, None]
+    of_stratum = np.maximum(one_hot @ weight, 1e-12)
+    rest = values.astype(np.float64)
+    for _ in range(_SWEEPS):
+        before = rest
+        rest = rest - (weight * rest).sum(1)[:, None] / of_series
+        rest = rest - ((one_hot @ (weight * rest)) / of_stratum)[table.stratum]
+        if np.abs(rest - before).max(initial=0.0) < _TOLERANCE:
+            break
+    return np.where(weight > 0, rest, 0.0)

@@ -1,0 +1,227 @@
+"""Price tests from plan to result: `shopwright prices tests --plan`, `--file`, `--finish`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from features.contracts.errors import BadInput
+from features.contracts.money import to_major
+from features.contracts.seeds import generator
+from serving.access import SCOPES, Caller
+from serving.cli.output import print_json, print_line, print_table, steps
+from serving.cli.pricing import check_zone, load_pricing_inputs, load_proposal_inputs
+from serving.cli.shop import Shop
+from serving.database.audit_log import OPERATOR
+
+if TYPE_CHECKING:
+    from experiments.designs.portfolio import Portfolio
+    from features.prices.stored_tests import StoredTest
+    from serving.price_desk.price_experiments import PriceTestService
+    from serving.pricing_inputs.items import PricedZone, PricingInputs
+
+_SHOWN = 20
+_PLAN_COLUMNS = ("unit", "item", "title", "now", "lower", "higher", "error now", "error after")
+_LIST_COLUMNS = ("test", "zone", "state", "begins", "ends", "items", "periods filed", "slope")
+_RESULT_COLUMNS = ("item", "slope", "error")
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """max_items: items under test at a time; weeks: in which better prices count; save: keep it."""
+
+    max_items: int
+    weeks: int
+    save: bool
+
+
+def plan(zone: str, options: PlanOptions, *, json: bool) -> None:
+    """Print the portfolio of tests that is expected to bring the most beyond its cost."""
+    from serving.price_desk.price_experiments import describe_expectation
+    from serving.pricing_inputs.items import read_priced_zone
+
+    shop = Shop()
+    check_zone(shop, zone)
+    with steps(1) as progress:
+        inputs = load_pricing_inputs(shop, progress)
+        priced = read_priced_zone(inputs, zone)
+        portfolio = plan_portfolio(inputs, priced, options)
+        progress.done()
+    test_id = None
+    if options.save and portfolio.tests:
+        test_id = _save(shop, inputs, priced, portfolio).test_id
+    if json:
+        print_json({"zone": zone, "test_id": test_id, **describe_expectation(portfolio)})
+        return
+    _print_portfolio(portfolio, priced)
+    if test_id is not None:
+        print_line(f"Kept as {test_id}; file its first prices: prices tests --file {test_id}")
+
+
+def plan_portfolio(inputs: PricingInputs, priced: PricedZone, options: PlanOptions) -> Portfolio:
+    """Return the best portfolio for the items of a zone; those under test are held and left out."""
+    from experiments.designs.portfolio import KnownItems, ProgrammeLimits, plan_tests
+
+    item_ids = [item.item_id for item in priced.items]
+    errors = inputs.pricing_model.find_shared_errors(item_ids, priced.zone)
+    limits = ProgrammeLimits(max_items=options.max_items, value_weeks=options.weeks)
+    return plan_tests(KnownItems(priced.items, *errors), inputs.rules, limits, inputs.presets)
+
+
+def file(test_id: str, *, json: bool) -> None:
+    """File the prices of a test's next period on the price desk."""
+    shop = Shop()
+    with steps(1) as progress:
+        service = _build_service(shop, load_proposal_inputs(shop, progress))
+        stored, filed = service.file_next_period(_operator(), test_id)
+        progress.done()
+    batch = stored.document["batches"][-1]
+    if json:
+        print_json({"test_id": test_id, "state": stored.state, **batch})
+        return
+    print_line(
+        f"{len(filed.ids):,} prices from {batch['starts_at']} on are filed as "
+        f"{batch['proposal_id']}; somebody else approves them"
+    )
+    for item_id, reason in list(batch["refused"].items())[:_SHOWN]:
+        print_line(f"Refused, item {item_id}: {reason}")
+
+
+def finish(test_id: str, *, json: bool) -> None:
+    """Analyse a test that is over and keep its result."""
+    from experiments.analysis.price_test_results import analyse_price_test
+    from experiments.designs.price_test import PriceTest
+    from training.pricing.panel import read_price_panel
+
+    shop = Shop()
+    with steps(1) as progress:
+        service = _build_service(shop, load_proposal_inputs(shop, progress))
+        stored = service.find_finished(test_id)
+        assert stored.begins_at is not None and stored.ends_at is not None  # noqa: S101
+        panel, week_starts = read_price_panel(shop.facts, shop.settings, stored.ends_at)
+        if stored.begins_at not in week_starts:
+            raise BadInput(f"nothing was sold since {test_id} began: import the sales first")
+        test = PriceTest.from_document(stored.document["test"])
+        result = asdict(analyse_price_test(panel, test, week_starts.index(stored.begins_at)))
+        stored = service.finish(_operator(), stored, result)
+        progress.done()
+    if json:
+        print_json({"test_id": test_id, "state": stored.state, "result": result})
+        return
+    _print_result(stored)
+
+
+def list_tests(*, json: bool) -> None:
+    """Print all tests with their state, and what was learnt."""
+    shop = Shop()
+    with steps(1) as progress:
+        tests = _build_service(shop, load_proposal_inputs(shop, progress)).list()
+        progress.done()
+    if json:
+        print_json({"tests": [asdict(test) for test in tests]})
+        return
+    print_table("Price tests", _LIST_COLUMNS, [_list_row(test) for test in tests])
+
+
+def _save(
+    shop: Shop, inputs: PricingInputs, priced: PricedZone, portfolio: Portfolio
+) -> StoredTest:
+    from experiments.designs.price_test import assign_prices
+    from experiments.designs.tested_units import sum_cross_effects
+
+    item_ids = [item.item_id for item in priced.items]
+    effects = inputs.pricing_model.find_cross_elasticities(item_ids, priced.zone)
+    cross = sum_cross_effects(effects, [test.unit.rows for test in portfolio.tests])
+    seed = int(generator(shop.settings.seed, shop.now().isoformat()).integers(1 << 31))
+    test = assign_prices(
+        priced.zone,
+        portfolio,
+        {item_ids[row]: value for row, value in cross.items()},
+        seed,
+    )
+    return _build_service(shop, inputs).save(_operator(), test, portfolio)
+
+
+def _build_service(shop: Shop, inputs: PricingInputs) -> PriceTestService:
+    from features.facts.item_rules import ItemRules
+    from serving.price_desk.price_experiments import PriceTestService
+    from serving.price_desk.proposals import ProposalService
+    from serving.price_desk.service import PriceDeskService
+
+    item_rules = ItemRules(shop.settings, shop.clock, shop.engine)
+    desk = PriceDeskService(shop.settings, shop.engine, shop.clock, shop.system_clock, item_rules)
+    return PriceTestService(ProposalService(desk, lambda _zone, _item_ids: inputs))
+
+
+def _operator() -> Caller:
+    return Caller(OPERATOR, OPERATOR, frozenset(SCOPES))
+
+
+def _print_portfolio(portfolio: Portfolio, priced: PricedZone) -> None:
+    """Print units with their prices, expected value and cost, and why others are left out."""
+    currency = priced.items[0].currency if priced.items else "USD"
+    rows = [
+        (
+            test.unit.name,
+            prices.item_id,
+            (priced.terms[prices.item_id].title or "")[:28],
+            to_major(prices.current_minor, currency),
+            to_major(prices.lower_minor, currency),
+            to_major(prices.higher_minor, currency),
+            f"{test.error_now:.2f}",
+            f"{test.error_after:.2f}",
+        )
+        for test in portfolio.tests
+        for prices in test.unit.prices
+    ]
+    if rows:
+        weeks = portfolio.periods.n_weeks
+        title = f"Price test, zone {priced.zone}: {portfolio.n_items:,} items for {weeks} weeks"
+        print_table(title, _PLAN_COLUMNS, rows[:_SHOWN])
+        if len(rows) > _SHOWN:
+            print_line(f"{len(rows) - _SHOWN:,} more items with --json")
+        value, cost, net = (
+            to_major(round(amount), currency)
+            for amount in (portfolio.value, portfolio.cost, portfolio.net)
+        )
+        print_line(f"Expected: {value} from better prices, {cost} given up meanwhile, {net} left")
+    else:
+        print_line(f"No price test is worth its cost in zone {priced.zone}")
+    for reason, count in portfolio.reasons.items():
+        print_line(f"Not tested, {count:,}: {reason}")
+
+
+def _print_result(stored: StoredTest) -> None:
+    result = stored.document["result"]
+    items = [
+        (row["item_id"], f"{row['slope']:.2f}", f"{row['error']:.2f}") for row in result["items"]
+    ]
+    print_table(f"Result of {stored.test_id}", _RESULT_COLUMNS, items[:_SHOWN])
+    common, later = result["common"], result["carry_over"]
+    print_line(
+        f"All items together: {common['slope']:.2f} (standard error {common['error']:.2f}); "
+        f"chance alone gives as much in {result['p_value']:.1%} of draws"
+    )
+    print_line(f"Comes a period later: {later['slope']:.2f} (standard error {later['error']:.2f})")
+    if result["interference"] is not None:
+        beside = result["interference"]
+        print_line(
+            f"Other items of the families: {beside['slope']:.2f} "
+            f"(standard error {beside['error']:.2f})"
+        )
+    print_line("The next shopwright train pricing reads it")
+
+
+def _list_row(test: StoredTest) -> tuple[str | int, ...]:
+    units = test.document["test"]["units"]
+    result = test.document.get("result")
+    return (
+        test.test_id,
+        test.zone,
+        test.state,
+        "" if test.begins_at is None else test.begins_at.date().isoformat(),
+        "" if test.ends_at is None else test.ends_at.date().isoformat(),
+        sum(len(unit["prices"]) for unit in units),
+        len(test.document["batches"]),
+        "" if result is None else f"{result['common']['slope']:.2f}",
+    )

@@ -1,0 +1,151 @@
+"""Analysis of price tests: known slopes come back with honest errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from experiments.analysis.period_slopes import (
+    PeriodTable,
+    WeeklySales,
+    check_interference,
+    estimate_own_slopes,
+    estimate_slope,
+    estimate_with_carry_over,
+    measure_periods,
+    run_randomisation_test,
+    sum_periods,
+)
+from experiments.designs.price_designs import Crossover, Periods, Switchback
+
+DEPTH = 0.2  # log distance of the two prices
+
+
+def draw_crossover(
+    slope: float | np.ndarray, rng: np.random.Generator, *, n: int = 16, noise: float = 0.1
+) -> tuple[PeriodTable, Crossover]:
+    """Return a crossover of n items in two categories, each with movements of its own."""
+    design = Crossover(
+        tuple(map(str, range(n))), tuple(str(k % 2) for k in range(n)), Periods(4, 3)
+    )
+    assignment = design.draw_assignment(rng)
+    price = np.where(assignment, DEPTH / 2, -DEPTH / 2)
+    stratum = np.arange(n) % 2
+    level = rng.normal(size=(n, 1))
+    movement = rng.normal(size=(2, 4))[stratum]
+    log_units = level + movement + np.reshape(slope, (-1, 1)) * price
+    log_units = log_units + noise * rng.normal(size=price.shape)
+    weight = np.full(price.shape, 1 / noise**2)
+    return PeriodTable(log_units, price, weight, np.arange(n), stratum), design
+
+
+def price_by_assignment(assignment: np.ndarray) -> np.ndarray:
+    return np.where(assignment, DEPTH / 2, -DEPTH / 2)
+
+
+def test_without_noise_the_slope_is_exact_whatever_levels_and_movements():
+    table, _ = draw_crossover(-2.0, np.random.default_rng(1), noise=1e-9)
+    assert estimate_slope(table).slope == pytest.approx(-2.0, abs=1e-6)
+    assert measure_periods(table)[2].slope == pytest.approx(-2.0, abs=1e-6)
+    own, _ = estimate_own_slopes(table)
+    assert own == pytest.approx(np.full(16, -2.0), abs=1e-6)
+
+
+def test_intervals_clustered_by_unit_cover_the_slope():
+    rng = np.random.default_rng(2)
+    hits, own_hits = [], []
+    for _ in range(400):
+        table, _ = draw_crossover(-2.0, rng)
+        estimate = estimate_slope(table)
+        hits.append(abs(estimate.slope + 2.0) <= 1.96 * estimate.error)
+        own, error = estimate_own_slopes(table)
+        own_hits.append(np.abs(own + 2.0) <= 1.96 * error)
+    # 16 clusters: somewhat below .95. Standard error of a share of 400: .011.
+    assert 0.89 <= np.mean(hits) <= 0.98
+    assert 0.93 <= np.mean(own_hits) <= 0.99
+
+
+def test_the_randomisation_test_keeps_its_level_without_an_effect():
+    rng = np.random.default_rng(3)
+    p_values = []
+    for _ in range(200):
+        table, design = draw_crossover(0.0, rng, n=8)
+        p_values.append(run_randomisation_test(table, design, price_by_assignment, rng, 39))
+    # 40 possible values: 5 % lie at .05 or below. Standard error .015; three of them.
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.095
+
+
+def test_the_randomisation_test_finds_an_effect():
+    table, design = draw_crossover(-2.0, np.random.default_rng(4))
+    p_value = run_randomisation_test(
+        table, design, price_by_assignment, np.random.default_rng(5), 199
+    )
+    assert p_value == pytest.approx(1 / 200)
+
+
+def test_weeks_with_a_promotion_and_the_burn_in_do_not_count():
+    units = np.array([[9.0, 2.0, 4.0, 50.0, 7.0, 900.0]])
+    usable = np.array([[True, True, True, True, True, False]])
+    log_units, weight = sum_periods(WeeklySales(units, usable), Periods(2, 3), noise=0.1)
+    # Weeks 2 and 3 of the first period: 2 + 4 units, and week 2 of the second: 7.
+    assert log_units[0] == pytest.approx(np.log([6.5 / 2, 7.5]))
+    assert weight[0] == pytest.approx([1 / (1 / 6.5 + 0.1 / 2), 1 / (1 / 7.5 + 0.1)])
+
+
+def draw_switchback(
+    rng: np.random.Generator, burn_in: int, *, n_zones: int = 6
+) -> tuple[PeriodTable, np.ndarray]:
+    """Return a switchback whose units follow the price at -1.5 at once, and at -0.9 more in three
+    weeks: customers move slowly. Periods of 5 weeks."""
+    periods = Periods(8, 5, burn_in)
+    design = Switchback(tuple(map(str, range(n_zones))), periods)
+    price = price_by_assignment(design.draw_assignment(rng))
+    weekly = np.repeat(price, 5, axis=1)
+    padded = np.pad(weekly, ((0, 0), (3, 0)), mode="edge")
+    slow = sum(padded[:, 3 - lag : padded.shape[1] - lag] for lag in (1, 2, 3)) / 3
+    movement = 0.05 * rng.normal(size=weekly.shape[1])
+    log_units = 5 + movement - 1.5 * weekly - 0.9 * slow + 0.03 * rng.normal(size=weekly.shape)
+    weeks = WeeklySales(np.exp(log_units), np.ones(weekly.shape, bool))
+    values, weight = sum_periods(weeks, periods, noise=0.03**2)
+    zone = np.arange(n_zones)
+    return PeriodTable(values, price, weight, zone, np.zeros(n_zones, int)), price
+
+
+def test_a_switchback_with_burn_in_recovers_what_a_naive_comparison_misses():
+    rng = np.random.default_rng(6)
+    naive, with_burn_in, with_carry_over = [], [], []
+    for _ in range(60):
+        state = rng.integers(1 << 32)
+        naive.append(estimate_slope(draw_switchback(np.random.default_rng(state), 0)[0]).slope)
+        after = draw_switchback(np.random.default_rng(state), 3)[0]
+        with_burn_in.append(estimate_slope(after).slope)
+        whole = draw_switchback(np.random.default_rng(state), 0)[0]
+        with_carry_over.append(estimate_with_carry_over(whole)[0].slope)
+    # A price that stays has -1.5 - .9 = -2.4. Two of five weeks' slow part (1 + 2/3 + 1/3 weeks of
+    # 5) still follows the price before: the naive slope misses about .9 × 2 / 5 = .36 of it.
+    assert np.mean(with_burn_in) == pytest.approx(-2.4, abs=0.03)
+    assert np.mean(with_carry_over) == pytest.approx(-2.4, abs=0.06)
+    assert np.mean(naive) > -2.15
+
+
+def test_carry_over_is_seen_and_its_absence_too():
+    table, _ = draw_switchback(np.random.default_rng(7), 0)
+    _, later = estimate_with_carry_over(table)
+    assert later.slope < -3 * later.error
+    _, none = estimate_with_carry_over(draw_switchback(np.random.default_rng(7), 3)[0])
+    assert abs(none.slope) < 3 * none.error
+
+
+@pytest.mark.parametrize("cross", [0.0, 0.6])
+def test_interference_with_untested_members_of_a_family_is_measured(cross):
+    rng = np.random.default_rng(8)
+    table, _ = draw_crossover(-2.0, rng, noise=0.01)
+    of_neighbours = table.log_price.copy()
+    untested = np.arange(len(of_neighbours)) >= 8
+    of_neighbours[~untested] = 0.0
+    log_price = np.where(untested[:, None], 0.0, table.log_price)
+    log_units = table.log_units + (2.0 + cross) * np.where(untested[:, None], table.log_price, 0.0)
+    tested = PeriodTable(log_units, log_price, table.weight, table.unit, table.stratum)
+    found = check_interference(tested, of_neighbours)
+    assert found.slope == pytest.approx(cross, abs=0.06)
+    assert (abs(found.slope) > 3 * found.error) == (cross > 0)

@@ -1,0 +1,159 @@
+"""A price test on the desk: planned, filed by period, running, finished, read by training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from experiments.designs.portfolio import Portfolio
+from experiments.designs.price_designs import Periods
+from experiments.designs.price_test import AssignedUnit, PriceTest
+from experiments.designs.tested_units import ItemPrices
+from features.contracts.calendar import week_starts
+from features.contracts.errors import Conflict, Forbidden, NotFound
+from features.database import reading, transaction
+from features.prices.reduction_rule import PLAIN_RULES
+from features.prices.stored_tests import FILED, FINISHED, PLANNED, RUNNING
+from serving.access import Caller
+from serving.price_desk import decisions
+from serving.price_desk.checked_prices import ProposedPrice
+from serving.price_desk.price_experiments import PriceTestService
+from serving.price_desk.proposals import ProposalOptions, ProposalService
+from serving.price_desk.repository import Suggestions
+from serving.price_desk.service import PriceDeskService
+from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
+from tests.shops.price_desk import NOW, make_decider, read_offer_prices
+from tests.shops.three_items import make_forecasts, make_inputs, make_responses
+from training.pricing.measured_slopes import read_measured_slopes
+
+ANNA = Caller("anna", "Anna", frozenset({"pricing.propose"}))
+PERIODS = Periods(2, 2)
+PORTFOLIO = Portfolio((), PERIODS, value=100.0, cost=20.0)
+
+
+def make_unit(item_id: str, is_higher: tuple[bool, ...]) -> AssignedUnit:
+    prices = ItemPrices(item_id, "default", 100, 90, 110, tuple(range(90, 111)))
+    return AssignedUnit(f"default/{item_id}", "Food", (prices,), is_higher, (0.0,))
+
+
+TEST = PriceTest(
+    "default", PERIODS, (make_unit("milk", (True, False)), make_unit("salt", (False, True)))
+)
+
+
+@pytest.fixture
+def shop(three_items):
+    _, engine, settings = three_items
+
+    def at(now):
+        desk = PriceDeskService(settings, engine, FixedClock(now), SYSTEM_CLOCK, PLAIN_RULES)
+
+        def read_inputs(_zone, _item_ids):
+            return make_inputs(three_items, make_forecasts("milk", "salt"), make_responses("milk"))
+
+        return PriceTestService(ProposalService(desk, read_inputs))
+
+    return SimpleNamespace(at=at, service=at(NOW), engine=engine, settings=settings)
+
+
+def approve(shop, filed, at):
+    """Let somebody else approve what was filed."""
+    decider = replace(make_decider("ben"), now=at)
+    with transaction(shop.engine) as connection:
+        for suggestion_id in filed.ids.values():
+            decisions.approve(connection, decider, suggestion_id)
+
+
+def read_open(shop):
+    with reading(shop.engine) as connection:
+        keys = {("milk", "default"), ("salt", "default")}
+        entries = Suggestions(connection).of_items(keys, ["submitted"])
+    return {entry.item_id: entry for entry in entries}
+
+
+def test_a_plan_is_kept_and_moves_nothing(shop):
+    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    assert (stored.state, stored.begins_at) == (PLANNED, None)
+    assert stored.document["plan"]["net"] == 80.0
+    assert PriceTest.from_document(shop.service.list()[0].document["test"]) == TEST
+    assert read_open(shop) == {}
+    with pytest.raises(Forbidden):
+        shop.service.save(Caller("eve", "Eve", frozenset()), TEST, PORTFOLIO)
+
+
+def test_each_period_is_a_proposal_that_begins_with_its_week(shop):
+    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    filed, proposal = shop.service.file_next_period(ANNA, stored.test_id)
+    assert filed.state == FILED
+    assert filed.begins_at in week_starts(NOW, NOW + timedelta(weeks=2), shop.settings.timezone)
+    assert filed.begins_at > NOW
+    assert len(proposal.ids) == 2
+    prices = {price.proposed.item_id: price.price_minor for price in proposal.proposal.prices}
+    assert prices == {"milk": 110, "salt": 90}
+    assert set(read_open(shop)) == {"milk", "salt"}
+
+
+def test_items_under_test_are_held_for_everybody_else(shop):
+    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    shop.service.file_next_period(ANNA, stored.test_id)
+    other = shop.service.proposals.check(
+        ANNA, [ProposedPrice(1, "milk", "default", 105)], ProposalOptions()
+    )
+    assert f"in the price test {stored.test_id}" in str(other.refused[0].error)
+    again = shop.service.save(ANNA, TEST, PORTFOLIO)
+    with pytest.raises(Conflict, match=f"in the price test {stored.test_id}"):
+        shop.service.file_next_period(ANNA, again.test_id)
+
+
+def test_a_test_runs_ends_with_the_prices_before_it_and_is_finished_when_over(shop):
+    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    stored, first = shop.service.file_next_period(ANNA, stored.test_id)
+    assert stored.begins_at is not None and stored.ends_at is not None
+    approve(shop, first, NOW)
+    in_first = stored.begins_at + timedelta(days=1)
+    assert read_offer_prices(shop.engine, "milk", "salt", at=in_first) == [110, 90]
+    running = shop.at(in_first)
+    assert running.list()[0].state == RUNNING
+    with pytest.raises(Conflict, match="not over"):
+        running.find_finished(stored.test_id)
+    _, second = running.file_next_period(ANNA, stored.test_id)
+    approve(shop, second, in_first)
+    in_second = stored.begins_at + timedelta(weeks=2, days=1)
+    assert read_offer_prices(shop.engine, "milk", "salt", at=in_second) == [90, 110]
+    running = shop.at(in_second)
+    _, last = running.file_next_period(ANNA, stored.test_id)
+    approve(shop, last, in_second)
+    assert read_offer_prices(shop.engine, "milk", "salt", at=stored.ends_at) == [100, 100]
+    with pytest.raises(Conflict, match="all prices"):
+        running.file_next_period(ANNA, stored.test_id)
+    later = shop.at(stored.ends_at + timedelta(days=1))
+    result = {"items": [{"item_id": "milk", "slope": -2.5, "error": 0.4}]}
+    finished = later.finish(ANNA, later.find_finished(stored.test_id), result)
+    assert finished.state == FINISHED
+
+
+def test_training_reads_the_slopes_of_finished_tests_with_their_weeks(shop):
+    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    stored, _ = shop.service.file_next_period(ANNA, stored.test_id)
+    starts = week_starts(NOW - timedelta(weeks=2), NOW + timedelta(weeks=9), "UTC")
+    assert read_measured_slopes(shop.settings, starts, starts[-1]) is None
+    later = shop.at(stored.ends_at)
+    result = {"items": [{"item_id": "milk", "slope": -2.5, "error": 0.4}]}
+    later.finish(ANNA, later.find_finished(stored.test_id), result)
+    starts = week_starts(
+        stored.begins_at - timedelta(weeks=3), stored.ends_at, shop.settings.timezone
+    )
+    measured = read_measured_slopes(shop.settings, starts, stored.ends_at)
+    assert measured is not None
+    assert (measured.slope.tolist(), measured.error.tolist()) == ([-2.5], [0.4])
+    # Three weeks before it, four of the test.
+    assert (measured.first_week.tolist(), measured.end_week.tolist()) == ([3], [7])
+    assert read_measured_slopes(shop.settings, starts, stored.begins_at) is None
+
+
+def test_an_unknown_test_is_named(shop):
+    with pytest.raises(NotFound, match="test_9"):
+        shop.service.file_next_period(ANNA, "test_9")
