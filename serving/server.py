@@ -24,8 +24,8 @@ from serving.effects.service import EffectService
 from serving.effects.watch import EffectWatch
 from serving.events.service import EventService
 from serving.experiments.final_decisions import DecisionService
+from serving.experiments.running_looks import ExperimentWatch
 from serving.experiments.service import ExperimentService
-from serving.experiments.watch import ExperimentWatch
 from serving.forecasts.service import ForecastService
 from serving.http.health import Readiness
 from serving.http.idempotency import IdempotencyService

@@ -3,41 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from experiments.assignment import assign
+from tests.shops.experiments import DRAFT, act, ask, define
 
 UNITS = [f"v{number:03}" for number in range(120)]
-DRAFT = {
-    "key": "cart_again",
-    "hypothesis": "Buying again sells more in the cart.",
-    "placements": ["cart"],
-    "variants": [
-        {"name": "champion", "weight": 0.5},
-        {"name": "again", "weight": 0.5, "policy": "buy_again"},
-    ],
-}
-
-
-def define(served: SimpleNamespace, **values: Any) -> Any:
-    return served.client.post("/v1/experiments", json=DRAFT | values)
-
-
-def act(served: SimpleNamespace, key: str, action: str, **body: Any) -> Any:
-    response = served.client.post(
-        f"/v1/experiments/{key}/{action}", json=body or None, params={"accept_worse": True}
-    )
-    served.server.refresh()
-    return response
-
-
-def ask(served: SimpleNamespace, placement: str = "cart", **ids: Any) -> dict[str, Any]:
-    body = {"placement": placement, "item_ids": ["tea"], **ids}
-    answer: dict[str, Any] = served.client.post("/v1/recommendations", json=body).json()
-    return answer
 
 
 def test_a_new_experiment_is_a_draft_that_assigns_nobody_until_it_is_started(served):

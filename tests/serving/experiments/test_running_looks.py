@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from features.facts.slates import read_slates
-from tests.serving.experiments.test_definitions_api import act, ask, define
+from tests.shops.experiments import act, ask, define
 
 N_UNITS = 300
 
