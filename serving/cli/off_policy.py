@@ -36,10 +36,10 @@ def off_policy(
     from experiments.off_policy.exploration import evaluate_exploration
     from features.database import reading
     from features.facts.slates import read_slates
-    from serving.models.model_files import load_placements
+    from serving.merchandising.present_placements import read_placements
 
     shop = Shop()
-    placements = load_placements(shop.settings)
+    placements = read_placements(shop.settings, shop.engine)
     if placement not in placements:
         raise UnknownName(placement, placements, kind="placement", where="--placement")
     current = placements[placement].exploration
