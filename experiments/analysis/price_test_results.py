@@ -19,7 +19,7 @@ from experiments.analysis.period_slopes import (
     sum_periods,
 )
 from experiments.designs.price_test import PriceTest
-from features.contracts.arrays import BoolArray, Float64Array
+from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.categories import codes
 from features.contracts.seeds import generator
 from models.pricing.implied_costs import CATEGORY_DEPTH
@@ -73,7 +73,7 @@ def analyse_price_test(
     weeks = slice(first_week, first_week + test.periods.n_weeks)
     sales = WeeklySales(panel.units[:, weeks], find_quiet_weeks(panel)[:, weeks])
     log_units, weight = sum_periods(sales, test.periods, NOISE)
-    stratum = codes(panel.category, CATEGORY_DEPTH)
+    stratum = merge_lonely_strata(codes(panel.category, CATEGORY_DEPTH), unit)
     table = PeriodTable(log_units, log_price, weight, unit, stratum)
     slope, error = estimate_own_slopes(table)
     cross = test.cross
@@ -106,6 +106,24 @@ def find_quiet_weeks(panel: PricePanel) -> BoolArray:
     if len(panel.reach):
         is_promoted = is_promoted | (panel.reach > 0).any(0)
     return np.asarray(np.isfinite(panel.log_price) & ~is_promoted)
+
+
+def merge_lonely_strata(stratum: Int64Array, unit: Int64Array) -> Int64Array:
+    """Return codes (N,) of strata in which a unit has others to be compared with.
+
+    Strata of a single unit become one; where that is a single unit too, all are one.
+
+    >>> merge_lonely_strata(np.array([0, 0, 1, 2]), np.array([0, 1, 2, 3])).tolist()
+    [0, 0, 1, 1]
+    >>> merge_lonely_strata(np.array([0, 0, 1]), np.array([0, 1, 2])).tolist()
+    [0, 0, 0]
+    """
+    pairs = np.unique(np.stack([stratum, unit]), axis=1)
+    is_lonely = np.bincount(pairs[0]) == 1
+    if int(is_lonely.sum()) == 1:
+        return np.zeros_like(stratum)
+    merged = np.where(is_lonely[stratum], stratum.max() + 1, stratum)
+    return np.asarray(np.unique(merged, return_inverse=True)[1], np.int64)
 
 
 def _find_compared(panel: PricePanel, test: PriceTest) -> BoolArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -118,7 +119,10 @@ def assign_prices(
     `cross`: by item, what the other items of its unit add to its slope.
     """
     units = [test.unit for test in portfolio.tests]
-    strata = tuple(prefix(unit.category, CATEGORY_DEPTH) for unit in units)
+    categories = [prefix(unit.category, CATEGORY_DEPTH) for unit in units]
+    counts = Counter(categories)
+    # Units that are alone in their category are compared with each other.
+    strata = tuple(name if counts[name] > 1 else "" for name in categories)
     design = Crossover(tuple(unit.name for unit in units), strata, portfolio.periods)
     is_higher = design.draw_assignment(generator(seed, "prices of a price test")).tolist()
     assigned = tuple(

@@ -23,7 +23,12 @@ from threadpoolctl import threadpool_limits
 
 from configs.loading import load
 from experiments.analysis.price_test_results import NOISE, analyse_price_test
-from experiments.designs.portfolio import KnownItems, ProgrammeLimits, plan_tests
+from experiments.designs.portfolio import (
+    KnownItems,
+    ProgrammeLimits,
+    find_credit,
+    plan_tests,
+)
 from experiments.designs.price_designs import Periods
 from experiments.designs.price_test import PriceTest, assign_prices
 from experiments.designs.tested_units import sum_cross_effects
@@ -154,7 +159,11 @@ class Programme:
         if not self.has_tests or room < 1:
             return []
         limits = ProgrammeLimits(
-            max_items=room, value_weeks=weeks_left, periods=_LENGTHS, noise=NOISE
+            max_items=room,
+            value_weeks=weeks_left,
+            periods=_LENGTHS,
+            noise=NOISE,
+            credit=find_credit(model.form),
         )
         known = KnownItems(items, *model.find_shared_errors(shop.item_ids, ZONE))
         portfolio = plan_tests(known, rules, limits)

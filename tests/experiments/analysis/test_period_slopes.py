@@ -16,7 +16,8 @@ from experiments.analysis.period_slopes import (
     run_randomisation_test,
     sum_periods,
 )
-from experiments.designs.price_designs import Crossover, Periods, Switchback
+from experiments.designs.price_designs import Crossover, Periods
+from tests.benchmarks.experiments.switchback import BURN_IN, draw_switchback, measure
 
 DEPTH = 0.2  # log distance of the two prices
 
@@ -92,47 +93,22 @@ def test_weeks_with_a_promotion_and_the_burn_in_do_not_count():
     assert weight[0] == pytest.approx([1 / (1 / 6.5 + 0.1 / 2), 1 / (1 / 7.5 + 0.1)])
 
 
-def draw_switchback(
-    rng: np.random.Generator, burn_in: int, *, n_zones: int = 6
-) -> tuple[PeriodTable, np.ndarray]:
-    """Return a switchback whose units follow the price at -1.5 at once, and at -0.9 more in three
-    weeks: customers move slowly. Periods of 5 weeks."""
-    periods = Periods(8, 5, burn_in)
-    design = Switchback(tuple(map(str, range(n_zones))), periods)
-    price = price_by_assignment(design.draw_assignment(rng))
-    weekly = np.repeat(price, 5, axis=1)
-    padded = np.pad(weekly, ((0, 0), (3, 0)), mode="edge")
-    slow = sum(padded[:, 3 - lag : padded.shape[1] - lag] for lag in (1, 2, 3)) / 3
-    movement = 0.05 * rng.normal(size=weekly.shape[1])
-    log_units = 5 + movement - 1.5 * weekly - 0.9 * slow + 0.03 * rng.normal(size=weekly.shape)
-    weeks = WeeklySales(np.exp(log_units), np.ones(weekly.shape, bool))
-    values, weight = sum_periods(weeks, periods, noise=0.03**2)
-    zone = np.arange(n_zones)
-    return PeriodTable(values, price, weight, zone, np.zeros(n_zones, int)), price
-
-
 def test_a_switchback_with_burn_in_recovers_what_a_naive_comparison_misses():
-    rng = np.random.default_rng(6)
-    naive, with_burn_in, with_carry_over = [], [], []
-    for _ in range(60):
-        state = rng.integers(1 << 32)
-        naive.append(estimate_slope(draw_switchback(np.random.default_rng(state), 0)[0]).slope)
-        after = draw_switchback(np.random.default_rng(state), 3)[0]
-        with_burn_in.append(estimate_slope(after).slope)
-        whole = draw_switchback(np.random.default_rng(state), 0)[0]
-        with_carry_over.append(estimate_with_carry_over(whole)[0].slope)
-    # A price that stays has -1.5 - .9 = -2.4. Two of five weeks' slow part (1 + 2/3 + 1/3 weeks of
-    # 5) still follows the price before: the naive slope misses about .9 × 2 / 5 = .36 of it.
-    assert np.mean(with_burn_in) == pytest.approx(-2.4, abs=0.03)
-    assert np.mean(with_carry_over) == pytest.approx(-2.4, abs=0.06)
-    assert np.mean(naive) > -2.15
+    naive = measure(estimate_slope, 0, 60)
+    with_burn_in = measure(estimate_slope, BURN_IN, 60)
+    with_carry_over = measure(lambda table: estimate_with_carry_over(table)[0], 0, 60)
+    # A price that stays has -1.5 - .9 = -2.4. In the first three of five weeks 3/3, 2/3 and 1/3 of
+    # the slow part still follow the price before: the naive slope misses about .9 × 2 / 5 of it,
+    # less where the price stayed.
+    assert with_burn_in.slope == pytest.approx(-2.4, abs=0.03)
+    assert with_carry_over.slope == pytest.approx(-2.4, abs=0.06)
+    assert naive.slope > -2.15
 
 
 def test_carry_over_is_seen_and_its_absence_too():
-    table, _ = draw_switchback(np.random.default_rng(7), 0)
-    _, later = estimate_with_carry_over(table)
+    _, later = estimate_with_carry_over(draw_switchback(np.random.default_rng(7), 0))
     assert later.slope < -3 * later.error
-    _, none = estimate_with_carry_over(draw_switchback(np.random.default_rng(7), 3)[0])
+    _, none = estimate_with_carry_over(draw_switchback(np.random.default_rng(7), BURN_IN))
     assert abs(none.slope) < 3 * none.error
 
 

@@ -1,0 +1,126 @@
+"""`prices tests --plan`, `--save`, `--file` and `--list`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from experiments.designs.price_test import PriceTest
+from features.contracts.calendar import week_starts
+from features.contracts.clock import parse_time
+from features.contracts.errors import BadInput, Conflict, NotFound
+from serving.cli import price_test_programme
+from serving.cli.main import app
+from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
+from tests.shops.fitted_responses import make_fitted_response
+from tests.shops.price_desk import NOW
+from tests.shops.price_panels import make_price_panel
+from tests.shops.three_items import RULES, make_forecasts, make_inputs
+
+ITEMS = ("milk", "tea", "salt")
+
+
+@pytest.fixture
+def shop(three_items, monkeypatch):
+    """A shop of three items that sell 5,000 a week, of grade C, and what runs a verb on it."""
+    facts, engine, settings = three_items
+    clock = FixedClock(NOW)
+    opened = SimpleNamespace(
+        facts=facts,
+        engine=engine,
+        settings=settings,
+        clock=clock,
+        system_clock=SYSTEM_CLOCK,
+        now=clock.now,
+    )
+    monkeypatch.setattr(price_test_programme, "Shop", lambda: opened)
+    responses = make_fitted_response(
+        ITEMS,
+        np.array([-1.6, -1.5, -1.7]),
+        error=np.full(3, 0.7),
+        grade=np.full(3, 2),
+    )
+    given = make_inputs(three_items, make_forecasts(*ITEMS, units=5000.0), responses, RULES)
+    for name in ("load_pricing_inputs", "load_proposal_inputs"):
+        monkeypatch.setattr(price_test_programme, name, lambda *_, **__: given)
+    monkeypatch.setattr(price_test_programme, "check_zone", lambda *_: None)
+
+    def verb(*words):
+        found = CliRunner().invoke(
+            app, ("prices", "tests", *words), catch_exceptions=False, standalone_mode=False
+        )
+        return found.stdout
+
+    return SimpleNamespace(run=verb, shop=opened)
+
+
+def charge_and_sell(document, slope):
+    """Return a panel of the weeks of a test, four before and one after it, without noise."""
+    test = PriceTest.from_document(document)
+    n_weeks = 4 + test.periods.n_weeks + 1
+    prices = np.full((3, n_weeks), 100.0)
+    for week, period in enumerate(test.periods.period_of_week):
+        for item_id, price in test.find_prices(int(period)).items():
+            prices[ITEMS.index(item_id), 4 + week] = price
+    panel = make_price_panel(prices, 5000 * (prices / 100) ** slope, listed=True, list_price=prices)
+    return replace(panel, item_ids=np.array(ITEMS, object))
+
+
+def test_a_test_that_is_over_is_analysed_and_what_it_measured_is_printed(shop, monkeypatch):
+    test_id = json.loads(shop.run("--plan", "--weeks", "104", "--save", "--json"))["test_id"]
+    shop.run("--file", test_id)
+    (listed,) = json.loads(shop.run("--list", "--json"))["tests"]
+    begins_at, ends_at = (parse_time(listed[name], where="") for name in ("begins_at", "ends_at"))
+    shop.shop.clock = FixedClock(ends_at)
+    panel = charge_and_sell(listed["document"]["test"], -1.8)
+    starts = week_starts(begins_at - timedelta(weeks=4), ends_at, "UTC")
+    monkeypatch.setattr("training.pricing.panel.read_price_panel", lambda *_: (panel, starts))
+    document = json.loads(shop.run("--finish", test_id, "--json"))
+    assert document["state"] == "finished"
+    measured = document["result"]["items"]
+    assert len(measured) >= 2
+    assert [item["slope"] for item in measured] == pytest.approx([-1.8] * len(measured), abs=0.01)
+    assert all(item["error"] > 0 for item in measured)
+    assert "All items together: -1.80" in shop.run("--finish", test_id)
+    assert "finished" in shop.run("--list")
+
+
+def test_a_plan_is_printed_kept_listed_and_its_first_prices_are_filed(shop):
+    document = json.loads(shop.run("--plan", "--weeks", "104", "--save", "--json"))
+    assert document["n_items"] >= 2
+    assert document["net"] == pytest.approx(document["value"] - document["cost"])
+    test_id = document["test_id"]
+    shown = shop.run("--plan", "--weeks", "104")
+    assert f"{document['n_items']} items for {document['weeks']} weeks" in shown
+    assert "Expected: " in shown
+    (listed,) = json.loads(shop.run("--list", "--json"))["tests"]
+    assert (listed["test_id"], listed["state"]) == (test_id, "planned")
+    assert test_id in shop.run("--list")
+    filed = json.loads(shop.run("--file", test_id, "--json"))
+    assert (filed["state"], filed["period"]) == ("filed", 0)
+    assert filed["refused"] == {}
+    with pytest.raises(Conflict, match="not over"):
+        shop.run("--finish", test_id)
+    # Its items are held now: no second plan has them.
+    again = json.loads(shop.run("--plan", "--weeks", "104", "--json"))
+    assert again["n_items"] == 0
+    assert f"in the price test {test_id}" in again["reasons"]
+
+
+def test_a_shop_in_which_no_test_is_worth_its_cost_reads_so(shop):
+    shown = shop.run("--plan", "--weeks", "12")
+    assert "No price test is worth its cost in zone default" in shown
+    assert "Not tested, " in shown
+
+
+def test_one_thing_at_a_time_and_unknown_tests_are_refused(shop):
+    with pytest.raises(BadInput, match="one of"):
+        shop.run("--plan", "--list")
+    with pytest.raises(NotFound, match="test_9"):
+        shop.run("--file", "test_9")
