@@ -1,6 +1,6 @@
 """Error rates, coverage, power and guardrails of the analysis, as simulated.
 
-`python -m tests.benchmarks.experiments.analysis`, about four minutes of a core. Every simulation
+`python -m tests.benchmarks.experiments.analysis`, about seven minutes of a core. Every simulation
 has one fixed seed. Exits with 1 where a target is missed.
 """
 
