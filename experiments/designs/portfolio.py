@@ -21,6 +21,7 @@ from experiments.designs.tested_units import (
     PriceUnit,
     build_units,
     compute_test_errors,
+    name_unit,
 )
 from features.contracts.arrays import Float64Array, Int64Array
 from features.contracts.categories import codes
@@ -34,6 +35,8 @@ from models.pricing.rules import PricingRules
 # Equally likely values of a standard normal: possible results of the test of one unit alone.
 _RESULTS = np.array([-1.645, -1.036, -0.674, -0.385, -0.126, 0.126, 0.385, 0.674, 1.036, 1.645])
 _LEAST_UNITS = 2
+_REACH = 100  # items that a year's tests can be about
+_MOST_ITEMS = 5_000  # that a plan considers: possible results times items must fit into memory
 _CREDIT, _CREDIT_OF_CHOICE = 0.4, 0.1
 NO_BUDGET = "other tests bring more, and the items of a week are used up"
 NO_DECISION = "no likely result would change a price"
@@ -55,8 +58,8 @@ class ProgrammeLimits:
                   back, costs beside the price itself: a rise loses more sales than a cut gains
                   while shoppers remember the price before (Kalyanaram and Winer, Empirical
                   generalizations from reference price research, 1995)
-    least_share   share of the objective value of the weeks that count, which tests must bring
-                  beyond their cost: less is not worth anybody's time
+    least_share   share of the objective value of the 100 largest items in the weeks that count,
+                  which tests must bring beyond their cost: less is not worth anybody's time
     n_draws       possible results of the tests that the value is averaged over
     """
 
@@ -154,7 +157,11 @@ def plan_tests(
     presets: Mapping[str, PricingRules] | None = None,
 ) -> Portfolio:
     """Return the portfolio with the highest expected value less cost; without a test where none
-    is above 0."""
+    is above 0.
+
+    Of more than 5,000 items those are considered that sell for most.
+    """
+    known = _keep_largest(known)
     units, reasons = build_units(known.items, rules, presets or {})
     planner = _Planner(known, PriceDecisions.build(known.items, rules, presets), limits)
     nothing = Portfolio((), limits.periods[0], 0.0, 0.0, reasons)
@@ -170,7 +177,7 @@ def plan_tests(
             portfolio = planner.choose_units(ranked, periods)
             if portfolio.net > best.net:
                 best, best_reasons = portfolio, why_not
-    if best.net < limits.least_share * planner.total_value:
+    if best.net < limits.least_share * planner.reached_value:
         best, best_reasons = (
             nothing,
             dict.fromkeys((unit.name for unit in units), TOO_LITTLE) | (best_reasons),
@@ -181,6 +188,26 @@ def plan_tests(
         if unit.name not in chosen:
             untested[unit.name] = best_reasons.get(unit.name, NO_BUDGET if chosen else TOO_DEAR)
     return replace(best, untested=untested)
+
+
+def _keep_largest(known: KnownItems) -> KnownItems:
+    """Return the families that sell for most, whole, up to the number that a plan considers."""
+    if len(known.items) <= _MOST_ITEMS:
+        return known
+    names = [name_unit(item) for item in known.items]
+    turnover: dict[str, float] = {}
+    for name, item in zip(names, known.items, strict=True):
+        turnover[name] = turnover.get(name, 0.0) + item.units_mean * item.current_price_minor
+    sizes, kept, n_items = Counter(names), set[str](), 0
+    for name in sorted(turnover, key=lambda name: (-turnover[name], name)):
+        n_items += sizes[name]
+        if n_items > _MOST_ITEMS:
+            break
+        kept.add(name)
+    rows = [row for row, name in enumerate(names) if name in kept]
+    return KnownItems(
+        [known.items[row] for row in rows], known.shop_error[rows], known.category_error[rows]
+    )
 
 
 class _Planner:
@@ -195,7 +222,8 @@ class _Planner:
         self._present = decisions.evaluate(
             self._slopes.mean[None], self._error, decisions.n_changes_missing
         )[0]
-        self.total_value = float(np.abs(decisions.weekly_value).sum()) * limits.value_weeks
+        weekly = np.sort(np.abs(decisions.weekly_value))[-_REACH:]
+        self.reached_value = float(weekly.sum()) * limits.value_weeks
         # So sure is the last decision where shares of losing ones spread evenly above it.
         self._confidence = 1 - 2 * decisions.max_losing_share
 

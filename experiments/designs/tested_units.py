@@ -88,7 +88,7 @@ def build_units(
     """
     rows_of: dict[str, list[int]] = {}
     for row, item in enumerate(items):
-        rows_of.setdefault(_name_unit(item), []).append(row)
+        rows_of.setdefault(name_unit(item), []).append(row)
     units, reasons = [], {}
     for name, rows in rows_of.items():
         prices = [_find_prices(items[row], rules, presets) for row in rows]
@@ -119,10 +119,13 @@ def compute_test_errors(
 
 
 def sum_cross_effects(
-    effects: CrossElasticities, rows_of_units: Sequence[Sequence[int]]
-) -> dict[int, float]:
-    """Return by row what the other items of its unit add to an item's slope when all move."""
-    unit_of = {row: unit for unit, rows in enumerate(rows_of_units) for row in rows}
+    effects: CrossElasticities, item_ids: Sequence[str], units: Sequence[PriceUnit]
+) -> dict[str, float]:
+    """Return by item what the other items of its unit add to its slope when all move.
+
+    `effects` number items by their index in `item_ids`.
+    """
+    unit_of = {prices.item_id: unit.name for unit in units for prices in unit.prices}
     sums = dict.fromkeys(unit_of, 0.0)
     pairs = zip(
         effects.units_of.tolist(),
@@ -131,12 +134,14 @@ def sum_cross_effects(
         strict=True,
     )
     for moved, mover, elasticity in pairs:
-        if moved in unit_of and unit_of[moved] == unit_of.get(mover):
-            sums[moved] += elasticity
+        item_id, other_id = item_ids[moved], item_ids[mover]
+        if item_id in unit_of and unit_of[item_id] == unit_of.get(other_id):
+            sums[item_id] += elasticity
     return sums
 
 
-def _name_unit(item: PricingItem) -> str:
+def name_unit(item: PricingItem) -> str:
+    """Return the name of the unit that an item is tested in: its family's, or its own."""
     return f"{item.zone}/{item.family_id or item.item_id}"
 
 

@@ -140,14 +140,9 @@ def _save(
 
     item_ids = [item.item_id for item in priced.items]
     effects = inputs.pricing_model.find_cross_elasticities(item_ids, priced.zone)
-    cross = sum_cross_effects(effects, [test.unit.rows for test in portfolio.tests])
+    cross = sum_cross_effects(effects, item_ids, [test.unit for test in portfolio.tests])
     seed = int(generator(shop.settings.seed, shop.now().isoformat()).integers(1 << 31))
-    test = assign_prices(
-        priced.zone,
-        portfolio,
-        {item_ids[row]: value for row, value in cross.items()},
-        seed,
-    )
+    test = assign_prices(priced.zone, portfolio, cross, seed)
     return _build_service(shop, inputs).save(_operator(), test, portfolio)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-PARTS = ("analysis", "off_policy", "interleaving", "bandit")
+PARTS = ("analysis", "off_policy", "interleaving", "bandit", "switchback", "price_loop")
 
 
 def main() -> int:

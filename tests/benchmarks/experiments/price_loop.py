@@ -169,18 +169,13 @@ class Programme:
         portfolio = plan_tests(known, rules, limits)
         if len(portfolio.tests) < 2:
             return []
-        rows_of = [test.unit.rows for test in portfolio.tests]
-        cross = sum_cross_effects(model.find_cross_elasticities(shop.item_ids, ZONE), rows_of)
-        test = assign_prices(
-            ZONE,
-            portfolio,
-            {shop.item_ids[row]: value for row, value in cross.items()},
-            seed=1000 * self.year.seed + week,
-        )
+        effects = model.find_cross_elasticities(shop.item_ids, ZONE)
+        cross = sum_cross_effects(effects, shop.item_ids, [test.unit for test in portfolio.tests])
+        test = assign_prices(ZONE, portfolio, cross, seed=1000 * self.year.seed + week)
         self._charge_test(shop, test, week)
-        rows = [row for rows in rows_of for row in rows]
         self.running.append(RunningTest(week, test))
-        self.n_tested += len(rows)
+        rows = find_rows(shop, self.running)
+        self.n_tested += len(test.item_ids)
         return rows
 
     def _charge_test(self, shop: SimulatedShop, test: PriceTest, week: int) -> None:

@@ -17,8 +17,14 @@ from experiments.designs.portfolio import (
     plan_tests,
 )
 from experiments.designs.price_designs import Periods
-from experiments.designs.tested_units import NO_ROOM, build_units, compute_test_errors
+from experiments.designs.tested_units import (
+    NO_ROOM,
+    build_units,
+    compute_test_errors,
+    sum_cross_effects,
+)
 from features.contracts.pricing import EvidenceGrade, PricingItem
+from models.pricing.response.elasticity import CrossElasticities
 from models.pricing.rules import PricingRules
 from tests.shops.priced_items import make_item
 
@@ -101,6 +107,15 @@ def test_the_same_input_gives_the_same_plan():
     assert plan(items) == plan(items)
 
 
+def test_of_many_items_those_that_sell_for_most_are_considered():
+    small = [make_open_item(f"s{k}", units_mean=20.0, units_p50=20.0) for k in range(4996)]
+    large = [make_open_item(f"i{k}") for k in range(8)]
+    portfolio = plan([*small, *large], replace(LIMITS, n_draws=8))
+    names = {test.unit.name for test in portfolio.tests}
+    assert names and names <= {f"default/i{k}" for k in range(8)}
+    assert len(names) + sum(portfolio.reasons.values()) == 5000
+
+
 def test_the_error_a_test_leaves_is_that_of_two_means():
     (unit,), _ = build_units([make_open_item("a")], RULES, {})
     weeks = 0.75 * 2 * 5  # of two periods of 6, less a burn-in of 1; a quarter is not usable
@@ -120,3 +135,21 @@ def test_decisions_follow_the_evidence_that_the_rules_ask_for():
     assert sure == pytest.approx(200 * (1.1**-1.2 * 250 - 200), rel=1e-6)
     assert decisions.evaluate(slope, np.array([0.7]), missing)[0, 0] == 0
     assert decisions.evaluate(slope, np.array([0.1]), ~missing)[0, 0] == 0
+
+
+def test_what_the_rest_of_a_unit_adds_to_a_slope_is_summed_within_the_unit():
+    items = [make_open_item(f"i{k}", family_id=f"f{k // 2}") for k in range(4)]
+    units, _ = build_units(items, RULES, {})
+    effects = CrossElasticities(
+        units_of=np.array([0, 0, 2]),
+        price_of=np.array([1, 2, 3]),
+        elasticity=np.array([0.3, 9.0, 0.1]),
+        error=np.zeros(3),
+    )
+    # i1 is of i0's family, i2 is not.
+    assert sum_cross_effects(effects, ["i0", "i1", "i2", "i3"], units) == {
+        "i0": 0.3,
+        "i1": 0.0,
+        "i2": 0.1,
+        "i3": 0.0,
+    }

@@ -52,10 +52,10 @@ def shop(three_items, monkeypatch):
     monkeypatch.setattr(price_test_programme, "check_zone", lambda *_: None)
 
     def verb(*words):
-        found = CliRunner().invoke(
+        outcome = CliRunner().invoke(
             app, ("prices", "tests", *words), catch_exceptions=False, standalone_mode=False
         )
-        return found.stdout
+        return outcome.stdout
 
     return SimpleNamespace(run=verb, shop=opened)
 
