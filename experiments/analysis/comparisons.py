@@ -18,7 +18,7 @@ from experiments.analysis.guardrail import GuardrailEvidence, GuardrailRule, eva
 from experiments.analysis.moments import NO_VALUES, Moments
 from experiments.analysis.multiple_tests import adjust_benjamini_hochberg, adjust_holm
 from experiments.analysis.quantiles import compare_quantiles, estimate_quantile
-from experiments.analysis.relative import compare_relative
+from experiments.analysis.relative import Compare, compare_relative
 from experiments.analysis.sample_ratio import compute_imbalance_p_value
 from experiments.analysis.sequential import compare_always_valid
 from experiments.analysis.statistics import (
@@ -27,6 +27,7 @@ from experiments.analysis.statistics import (
     compare_means,
     compare_with_margin,
 )
+from experiments.analysis.sums import UnitSums
 from experiments.analysis.unit_outcomes import UnitOutcomes
 from experiments.definition import Experiment
 from experiments.metrics import Metric, Quantity
@@ -106,22 +107,23 @@ def compare_metric(
     among: BoolArray | None = None,
 ) -> MetricComparison:
     """Return the comparison of a mean or a ratio, of all units or those `among` them."""
-    is_primary = name == experiment.primary_metric
     raw = estimate_metric(outcomes.sum_variants(name, with_prior=False, among=among))
-    sums = outcomes.sum_variants(name, with_prior=True, among=among)
-    known = {
-        variant.name: sums[variant.name] for variant in experiment.variants if variant.name in sums
-    }
-    adjusted = estimate_metric(known)
-    control = adjusted.get(experiment.control, NO_VALUES)
+    known = _sum_known(experiment, name, outcomes, among)
+    adjusted = compared = estimate_metric(known)
+    compare = _choose_test(experiment, name)
+    if experiment.analysis == "group_sequential" and name == experiment.primary_metric:
+        at_look, shares = _find_look(experiment, outcomes, among)
+        compared = estimate_metric(_sum_known(experiment, name, outcomes, at_look))
+        compare = _make_look(experiment, shares)
+    control = compared.get(experiment.control, NO_VALUES)
     results = {}
     for variant in experiment.variants:
-        moments = adjusted.get(variant.name, NO_VALUES)
+        moments = compared.get(variant.name, NO_VALUES)
         difference = relative = None
         if variant.name != experiment.control:
-            difference = _compare(experiment, moments, control, is_primary=is_primary)
+            difference = compare(moments, control)
             if difference is not None:
-                relative = compare_relative(moments, control)
+                relative = compare_relative(moments, control, compare)
         measured = raw.get(variant.name, NO_VALUES)
         results[variant.name] = MetricResult(
             mean=measured.mean,
@@ -139,30 +141,73 @@ def compare_metric(
     )
 
 
+def _sum_known(
+    experiment: Experiment, name: str, outcomes: UnitOutcomes, among: BoolArray | None
+) -> dict[str, UnitSums]:
+    """Return the sums by variant of the definition, of those that have units."""
+    sums = outcomes.sum_variants(name, with_prior=True, among=among)
+    return {one.name: sums[one.name] for one in experiment.variants if one.name in sums}
+
+
+def _choose_test(experiment: Experiment, name: str) -> Compare:
+    """Return the test of a metric by the analysis of the experiment.
+
+    Other metrics than the primary one are read once, at the end, or at any time.
+    """
+    is_primary = name == experiment.primary_metric
+    if experiment.analysis == "fixed" or not (experiment.running or is_primary):
+        return compare_means
+    level = SIGNIFICANCE / (len(experiment.variants) - 1) if is_primary else SIGNIFICANCE
+    planned = experiment.planned_units or PLANNED_UNITS
+    # Of the two variants that are compared.
+    pair = max(2, round(2 * planned / len(experiment.variants)))
+
+    def compare(ours: Moments, control: Moments) -> Difference | None:
+        return compare_always_valid(ours, control, planned_units=pair, level=level)
+
+    return compare
+
+
+def _make_look(experiment: Experiment, shares: Sequence[float]) -> Compare:
+    """Return the test at the last of the looks with these shares of the planned units."""
+    level = SIGNIFICANCE / (len(experiment.variants) - 1)
+
+    def compare(ours: Moments, control: Moments) -> Difference | None:
+        if not shares:
+            return None
+        is_last = not experiment.running
+        look = compare_at_look(ours, control, shares=shares, level=level, is_last=is_last)
+        return None if look is None else look.difference
+
+    return compare
+
+
+def _find_look(
+    experiment: Experiment, outcomes: UnitOutcomes, among: BoolArray | None
+) -> tuple[BoolArray, list[float]]:
+    """Return the units of the last look, those that came first, and the shares of all looks.
+
+    Between two looks the units that came since do not count: each look is read once, however often
+    somebody asks.
+    """
+    names = [variant.name for variant in experiment.variants]
+    counted = np.isin(outcomes.variant.astype(str), names)
+    if among is not None:
+        counted &= among
+    shares = list_look_shares(experiment, int(counted.sum()))
+    planned = experiment.planned_units or PLANNED_UNITS
+    n_units = round(shares[-1] * planned) if shares else 0
+    order = np.argsort(outcomes.exposed_at, kind="stable")
+    first = order[counted[order]][:n_units]
+    rows = np.zeros(len(counted), bool)
+    rows[first] = True
+    return rows, shares
+
+
 def _compute_error(moments: Moments) -> float | None:
     if moments.variance is None or moments.n == 0:
         return None
     return math.sqrt(moments.variance / moments.n)
-
-
-def _compare(
-    experiment: Experiment, ours: Moments, control: Moments, *, is_primary: bool
-) -> Difference | None:
-    """Return the difference by the analysis of the experiment; others than the primary metric are
-    read once, at the end, or at any time."""
-    if experiment.analysis == "fixed" or (experiment.running is False and not is_primary):
-        return compare_means(ours, control)
-    planned = experiment.planned_units or PLANNED_UNITS
-    if experiment.analysis == "group_sequential" and is_primary:
-        shares = list_look_shares(experiment, ours.n + control.n)
-        is_last = not experiment.running
-        level = SIGNIFICANCE / (len(experiment.variants) - 1)
-        if not shares:
-            return None
-        look = compare_at_look(ours, control, shares=shares, level=level, is_last=is_last)
-        return None if look is None else look.difference
-    level = SIGNIFICANCE / (len(experiment.variants) - 1) if is_primary else SIGNIFICANCE
-    return compare_always_valid(ours, control, planned_units=planned, level=level)
 
 
 def compare_adaptively(

@@ -53,14 +53,21 @@ def run(
     experiment: Experiment = TRIAL,
     answers: list[dict[str, Any]] | None = None,
     metrics: dict[str, Metric] = SHIPPED,
+    later: tuple[str, ...] = (),
     **inputs: Any,
 ) -> ExperimentReport:
+    """Return the report; units of `later` were exposed half an hour after the others."""
     rows = [
         {field.name: row.get(field.name) for field in EVENTS.arrow} | {"event_id": str(number)}
         for number, row in enumerate(events)
     ]
     exposures = [
-        {"unit_id": unit, "variant": variant, "exposed_at": NOON, "n_exposures": 1}
+        {
+            "unit_id": unit,
+            "variant": variant,
+            "exposed_at": NOON + timedelta(minutes=30 * (unit in later)),
+            "n_exposures": 1,
+        }
         for unit, variant in units.items()
     ]
     given = ReportInputs(
@@ -210,6 +217,23 @@ def test_an_analysis_that_is_always_valid_decides_while_it_runs_and_a_fixed_one_
     assert run(units, events, looks).verdict == "new beats old on purchase_conversion"
     early = replace(looks, planned_units=40_000)
     assert run(units, events, early).verdict == "no decision: the first look is at 10,000 units"
+
+
+def test_between_two_looks_the_units_that_came_since_change_nothing() -> None:
+    planned = replace(TRIAL, status="running", stopped_at=None, planned_units=4_000, looks=4)
+    experiment = replace(planned, analysis="group_sequential")
+    units = {f"u{number:04}": ("old", "new")[number % 2] for number in range(1_000)}
+    events = [event(unit) for number, unit in enumerate(units) if number % 3 == 0]
+    more = {f"z{number:04}": ("old", "new")[number % 2] for number in range(500)}
+    late = [event(unit) for number, unit in enumerate(more) if number % 2]
+    first = run(units, events, experiment)
+    later = run(units | more, events + late, experiment, later=tuple(more))
+    differences = [
+        report.variants[1].metrics["purchase_conversion"].difference for report in (first, later)
+    ]
+    assert differences[0] is not None
+    assert differences[0] == differences[1]
+    assert later.variants[1].n == 750
 
 
 def test_segments_are_cut_by_zone_and_by_what_was_known_of_the_unit() -> None:
