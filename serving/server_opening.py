@@ -81,6 +81,7 @@ from serving.recommendations.met_variants import MetVariants
 from serving.recommendations.service import RecommendationService
 from serving.recommendations.shown_slates import ShownSlates
 from serving.recommendations.sign_ins import SignIns
+from serving.recommendations.variant_rankers import VariantRankers
 from serving.server import ACTIVATIONS, CLOCK, DATABASE, ONLINE_STORE, POLL_SECONDS, Server
 from serving.shop_offer import TABLES, ShopOffer, read_versions
 from serving.stored_tables import StoredTables
@@ -168,9 +169,11 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         histories=histories,
         allowed_items=allowed_items,
         zones=KnownZones(settings, quick_engine),
-        assigner=UnitAssigner(lambda: experiments.current, met_variants),
-        find_variant=variants.find,
-        read_override=experiments.read_override,
+        rankers=VariantRankers(
+            UnitAssigner(lambda: experiments.current, met_variants),
+            variants.find,
+            experiments.read_override,
+        ),
         met_variants=met_variants,
         activity=VisitorActivity(quick_engine),
         item_fields=ItemFields(

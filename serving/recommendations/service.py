@@ -9,10 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple
 
 from configs.settings import Settings
-from experiments.definition import Experiment, Variant
 from experiments.exposure import ServedAnswer, build_exposure
 from features.contracts.clock import Clock
 from features.contracts.errors import Unavailable, UnknownName
@@ -29,12 +27,12 @@ from models.ranking.model import Policy
 from models.registry import Version
 from models.served_recommender import RecommenderSource, ServedRecommender
 from serving.recommendations.allowed_items import AllowedItems, ItemCondition
-from serving.recommendations.assigned_units import AssignedUnit, AssignmentRequest, UnitAssigner
-from serving.recommendations.interleaved_slates import mix_slates
+from serving.recommendations.assigned_units import AssignedUnit, AssignmentRequest
 from serving.recommendations.item_fields import FamilyMember, FieldValues, ItemFields
 from serving.recommendations.item_filter import NO_FILTER, Filter
 from serving.recommendations.met_variants import MetVariants
 from serving.recommendations.shown_slates import ShownSlates
+from serving.recommendations.variant_rankers import Choice, Ranker, VariantRankers
 
 MAX_COUNT = 100
 
@@ -119,33 +117,13 @@ class _Visit:
     seconds: float
 
 
-class _Ranker(NamedTuple):
-    """A recommender and the policy that ranks; None is the model's own."""
-
-    served: ServedRecommender
-    policy: Policy | None
-    name: str = ""
-
-
-class _Choice(NamedTuple):
-    """The variants of a visitor, and what makes the slate; `rivals` are the rankers of variants
-    that are interleaved."""
-
-    assigned: tuple[AssignedUnit, ...]
-    served: ServedRecommender
-    policy: Policy | None
-    rivals: tuple[_Ranker, ...] = ()
-
-
 @dataclass(frozen=True)
 class RecommendationService:
     """Answers for one process. Safe to share between threads.
 
     models        source of the recommender that answers now
     zones         the zones that requests may name
-    assigner      finds the variants of a visitor
-    find_variant  returns what answers for a variant, None where it is not loaded
-    read_override returns experiment and variant of a token
+    rankers       chooses what makes a slate, by the variants of the visitor
     met_variants  what users met before, as the visitors they were
     activity      what visitors have in the cart, and what they were shown
     item_fields   what an answer says of its items
@@ -162,9 +140,7 @@ class RecommendationService:
     histories: OnlineHistories
     allowed_items: AllowedItems
     zones: KnownZones
-    assigner: UnitAssigner
-    find_variant: Callable[[Experiment, Variant], ServedRecommender | None]
-    read_override: Callable[[str], tuple[str, str]]
+    rankers: VariantRankers
     met_variants: MetVariants
     activity: VisitorActivity
     item_fields: ItemFields
@@ -200,11 +176,11 @@ class RecommendationService:
         """
         current = served or self.models.recommender()
         _check_placement(request.placement, current, where="placement")
-        visit, choice = self._visit(request), _Choice((), current, policy)
+        visit, choice = self._visit(request), Choice((), Ranker(current, policy))
         if policy is None:
             choice = self._choose(request, visit, current)
         if served is not None:
-            choice = choice._replace(served=served)
+            choice = choice._replace(ranker=choice.ranker._replace(served=served), rivals=())
         return self._make_answer(request, visit, choice, answer_id)
 
     def answer_page(self, requests: Sequence[SlateRequest]) -> list[SlateAnswer]:
@@ -257,68 +233,40 @@ class RecommendationService:
         self.count(answer)
         return answer
 
-    def _choose(self, request: SlateRequest, visit: _Visit, served: ServedRecommender) -> _Choice:
-        """Return what answers a request: that of the visitor's variant, else what serves anyway."""
-        assigned = self._assign(request, visit)
-        if not assigned:
-            return _Choice((), served, None)
-        experiment, variant = assigned[-1].experiment, assigned[-1].variant
-        if experiment.allocation == "interleave" and not assigned[-1].is_override:
-            rivals = [self._find_ranker(experiment, rival) for rival in experiment.variants]
-            known = tuple(ranker for ranker in rivals if ranker is not None)
-            if len(known) == len(rivals):
-                return _Choice(assigned, known[0].served, known[0].policy, known)
-            return _Choice((), served, None)
-        ranker = self._find_ranker(experiment, variant, served)
-        if ranker is None:  # nobody is exposed to what cannot answer
-            return _Choice((), served, None)
-        return _Choice(assigned, ranker.served, ranker.policy)
-
-    def _find_ranker(
-        self, experiment: Experiment, variant: Variant, served: ServedRecommender | None = None
-    ) -> _Ranker | None:
-        """Return what answers for a variant, `served` where it changes neither model nor
-        placement; None where it is not loaded."""
-        if served is None or not variant.uses_served_models:
-            served = self.find_variant(experiment, variant)
-        if served is None:
-            return None
-        if variant.policy == "champion":
-            return _Ranker(served, None, variant.name)
-        return _Ranker(served, variant.policy, variant.name)
-
-    def _assign(self, request: SlateRequest, visit: _Visit) -> tuple[AssignedUnit, ...]:
-        """Return the variants of the visitor; a given list is in no experiment."""
-        override = None if request.override is None else self.read_override(request.override)
+    def _choose(self, request: SlateRequest, visit: _Visit, served: ServedRecommender) -> Choice:
+        """Return what answers a request; a given list is in no experiment, and so is somebody whose
+        ids may not be used."""
+        override = None
+        if request.override is not None:
+            override = self.rankers.read_override(request.override)
         if request.candidate_ids is not None or not visit.identified:
-            return ()
-        return self.assigner.assign(
-            AssignmentRequest(
-                placement=request.placement,
-                zone=request.zone,
-                now=visit.now,
-                user_id=request.user_id,
-                visitor_id=request.visitor_id,
-                session_id=request.session_id,
-                is_known=bool(len(visit.history.item_ids)),
-                attributes=request.attributes,
-                override=override,
-            )
+            return Choice((), Ranker(served, None))
+        asked = AssignmentRequest(
+            placement=request.placement,
+            zone=request.zone,
+            now=visit.now,
+            user_id=request.user_id,
+            visitor_id=request.visitor_id,
+            session_id=request.session_id,
+            is_known=bool(len(visit.history.item_ids)),
+            attributes=request.attributes,
+            override=override,
         )
+        return self.rankers.choose(asked, served)
 
     def _make_answer(
         self,
         request: SlateRequest,
         visit: _Visit,
-        choice: _Choice,
+        choice: Choice,
         answer_id: str | None = None,
     ) -> SlateAnswer:
-        served = choice.served
+        served = choice.ranker.served
         recommendation_id = answer_id or self.shown.make_id()
         query = self._query(request, visit, served)
         if served.recommender.placements[request.placement].exploration.on:
             query = replace(query, draw=f"{self.settings.seed}:{recommendation_id}")
-        slate, teams = _rank(query, choice, recommendation_id)
+        slate, teams = choice.rank(query, recommendation_id)
         answer = SlateAnswer(
             recommendation_id=recommendation_id,
             placement=request.placement,
@@ -475,20 +423,6 @@ class RecommendationService:
                 latency_ms=round(1_000 * latency, 3),
             )
         )
-
-
-def _rank(
-    query: RecommendationQuery, choice: _Choice, draw: str
-) -> tuple[Slate, tuple[str, ...] | None]:
-    """Return the slate, and the ranker of each item where several are interleaved."""
-    if not choice.rivals:
-        return choice.served.recommender.recommend([query], policy=choice.policy)[0], None
-    first, second = (
-        ranker.served.recommender.recommend([query], policy=ranker.policy)[0]
-        for ranker in choice.rivals
-    )
-    names = (choice.rivals[0].name, choice.rivals[1].name)
-    return mix_slates(first, second, names, query.count, draw)
 
 
 def _draw_share(recommendation_id: str) -> float:
