@@ -27,9 +27,9 @@ def name_metric(visit: Visit, name: str) -> str:
 
 def name_policy(visit: Visit, name: str) -> str:
     """Return the name of a policy for people."""
-    if name in (CHAMPION, "popular"):
-        return visit.texts.get(f"experiments.policy_{name}")
-    return visit.texts.find(f"slates.policy_{name}", name)
+    if name == CHAMPION:
+        return visit.texts.get("experiments.policy_champion")
+    return visit.texts.get(f"slates.policy_{name}")
 
 
 def show_status(visit: Visit, status: str) -> ui.label:
