@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from serving.console.charts import BETTER, GRID, MUTED, TEXT, WORSE, Chart
 from serving.console.parts import name_element
@@ -41,7 +41,7 @@ def show_forest(name: str, rows: Sequence[ForestRow]) -> Chart:
     return chart
 
 
-def build_forest(rows: Sequence[ForestRow]) -> dict[str, Any]:
+def build_forest(rows: Sequence[ForestRow]) -> dict[str, object]:
     """Return the chart of rows as ECharts takes it."""
     farthest = max((abs(end) for row in rows for end in (row.low, row.high)), default=1.0)
     extent = _round_up(min(farthest, _MOST_PERCENT))
@@ -69,7 +69,7 @@ def build_forest(rows: Sequence[ForestRow]) -> dict[str, Any]:
     }
 
 
-def _draw_interval(row: ForestRow, place: int, extent: float) -> dict[str, Any]:
+def _draw_interval(row: ForestRow, place: int, extent: float) -> dict[str, object]:
     ends = [[max(-extent, min(extent, end)), place] for end in (row.low, row.high)]
     return {
         "type": "line",
@@ -80,8 +80,8 @@ def _draw_interval(row: ForestRow, place: int, extent: float) -> dict[str, Any]:
     }
 
 
-def _draw_values(rows: Sequence[ForestRow], extent: float) -> dict[str, Any]:
-    data = []
+def _draw_values(rows: Sequence[ForestRow], extent: float) -> dict[str, object]:
+    data: list[dict[str, object]] = []
     for place, row in enumerate(rows):
         symbol, rotation = _SYMBOLS[row.direction]
         data.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from nicegui import ui
@@ -323,4 +323,5 @@ def _write_day(visit: Visit, day: str) -> str:
 
 
 def _write_instant(visit: Visit, report: ExperimentReport) -> str:
-    return visit.texts.day(report.counted_until)
+    """Return the day that ends, or that goes on, at the instant of a report."""
+    return visit.texts.day(report.counted_until - timedelta(seconds=1))

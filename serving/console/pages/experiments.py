@@ -119,7 +119,7 @@ class _ExperimentList:
 
         def show_split(row: _Row) -> None:
             for variant in row.experiment.variants:
-                ui.label(f"{variant.name} {texts.share(variant.weight, 0)}")
+                ui.label(f"{variant.name} {texts.share(variant.weight, 0)}").classes("nowrap-line")
 
         def show_state(row: _Row) -> None:
             show_status(visit, row.experiment.status)
