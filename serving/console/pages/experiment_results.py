@@ -15,6 +15,7 @@ from serving.console.forest_plot import ForestRow, show_forest
 from serving.console.pages.experiment_words import (
     find_direction,
     name_metric,
+    write_difference,
     write_direction,
     write_mean,
     write_p_value,
@@ -58,6 +59,8 @@ def show_results(
         ui.label(report.verdict).classes("verdict-text")
         until = texts.time(report.counted_until)
         ui.label(texts.get("experiments.counted_until", at=until)).classes("muted")
+        for line in _list_evidence(visit, report):
+            ui.label(line)
     if report.other_currency:
         zones = ", ".join(report.other_currency)
         show_notice(texts.get("experiments.other_currency", zones=zones))
@@ -69,6 +72,33 @@ def show_results(
         _show_segments(visit, report)
     if report.days:
         _show_days(visit, report)
+
+
+def _list_evidence(visit: Visit, report: ExperimentReport) -> list[str]:
+    """Return what is known of a stated margin, and of the preference between two rankers."""
+    texts, lines = visit.texts, []
+    stated, preference = report.non_inferiority, report.preference
+    for result in report.non_inferiority_results:
+        if stated is not None and result.test is not None:
+            line = texts.get(
+                "experiments.margin_line",
+                variant=result.variant,
+                metric=name_metric(visit, stated.metric),
+                change=texts.share(result.test.change, signed=True),
+                low=texts.share(result.test.low, signed=True),
+                margin=texts.share(stated.margin),
+            )
+            lines.append(line)
+    if preference is not None:
+        lead, low, high = (
+            texts.share(one, signed=True)
+            for one in (preference.lead, preference.low, preference.high)
+        )
+        line = texts.get(
+            "experiments.preference", lead=lead, low=low, high=high, n=preference.n_units
+        )
+        lines.append(line)
+    return lines
 
 
 def _show_split(visit: Visit, experiment: Experiment, report: ExperimentReport) -> None:
@@ -174,7 +204,7 @@ def _show_metrics(
         ),
         Column(
             texts.get("experiments.difference"),
-            lambda row: write_relative(visit, row.result.relative),
+            lambda row: write_difference(visit, row.result, currency),
             is_number=True,
         ),
         Column(

@@ -19,6 +19,7 @@ from serving.console.pages.experiment_words import (
     write_placements,
     write_split,
     write_targeting,
+    write_value,
 )
 from serving.console.pages.rules import write_differences
 from serving.console.parts import Column, show_heading, show_notice, show_table
@@ -137,17 +138,9 @@ def _write_effect(visit: Visit, decision: Mapping[str, object], metric: str) -> 
     known = [value for value in values if isinstance(value, int | float)]
     if len(known) < len(values):
         return visit.texts.get("experiments.not_known")
-    quantity = visit.server.experiments.metrics[metric].quantity
-    currency = visit.server.experiments.currency
-
-    def write(value: float) -> str:
-        if quantity == "share":
-            return visit.texts.share(value, 2, signed=True)
-        if quantity == "money":
-            return visit.texts.money(value, currency, signed=True)
-        return visit.texts.number(value, 3)
-
-    value, low, high = map(write, known)
+    experiments = visit.server.experiments
+    quantity, currency = experiments.metrics[metric].quantity, experiments.currency
+    value, low, high = (write_value(visit, one, quantity, currency, signed=True) for one in known)
     return f"{name_metric(visit, metric)} {value} ({low} … {high})"
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from experiments.definition import CHAMPION, EVERY_PLACEMENT, Experiment, Variant
+from experiments.metrics import Quantity
 from serving.console.forest_plot import Direction
 from serving.console.pages.slate_rule_words import name_placement
 from serving.console.parts import show_badge
@@ -78,14 +79,37 @@ def write_targeting(visit: Visit, experiment: Experiment) -> str:
 
 def write_mean(visit: Visit, result: MetricResult, currency: str) -> str:
     """Return the mean of a metric as its quantity is written."""
+    return write_value(visit, result.mean, result.quantity, currency)
+
+
+def write_value(
+    visit: Visit, value: float | None, quantity: Quantity, currency: str, *, signed: bool = False
+) -> str:
+    """Return a value of a metric as its quantity is written."""
     texts = visit.texts
-    if result.quantity == "share":
-        return texts.share(result.mean, 2)
-    if result.quantity == "money":
-        return texts.money(result.mean, currency)
-    if result.quantity == "milliseconds" and result.mean is not None:
-        return f"{texts.number(result.mean, 1)} ms"
-    return texts.number(result.mean, 3)
+    if quantity == "share":
+        return texts.share(value, 2, signed=signed)
+    if quantity == "money":
+        return texts.money(value, currency, signed=signed)
+    if value is None:
+        return "–"
+    sign = "−" if value < 0 else "+" if signed and value > 0 else ""
+    if quantity == "milliseconds":
+        return f"{sign}{texts.number(abs(value), 1)} ms"
+    return sign + texts.number(abs(value), 3)
+
+
+def write_difference(visit: Visit, result: MetricResult, currency: str) -> str:
+    """Return the difference to the control with its interval: relative, or in the metric's own
+    unit where the control's mean allows no share."""
+    difference = result.difference
+    if result.relative is not None or difference is None:
+        return write_relative(visit, result.relative)
+    value, low, high = (
+        write_value(visit, one, result.quantity, currency, signed=True)
+        for one in (difference.value, difference.low, difference.high)
+    )
+    return f"{value} ({low} … {high})"
 
 
 def write_relative(visit: Visit, relative: Difference | None) -> str:

@@ -28,10 +28,10 @@ def confirm(page, button):
     page.get_by_role("dialog").get_by_role("button", name=button, exact=True).click()
 
 
-def expose_units(console, *arms):
-    """Write units of the experiment `diverse`, and what they bought, into the shop."""
+def expose_units(console, experiment, *arms):
+    """Write units of an experiment, and what they bought, into the shop."""
     engine = open_engine(Settings(home=console.process.home))
-    add_units(engine, "diverse", arms, NOW)
+    add_units(engine, experiment, arms, NOW)
     engine.dispose()
 
 
@@ -56,13 +56,14 @@ def create_by_form(page):
 
 
 def test_an_experiment_is_created_started_watched_stopped_and_decided(visit, console):
+    expose_units(console, "earlier", Arm("champion", 200, 1.0))  # orders of various amounts
     with visit("mia", "/experiments/new") as page:
         create_by_form(page)
         page.get_by_role("button", name="Start", exact=True).click()
         confirm(page, "Start")
         wait_for_title(page, "diverse is running")
         page.get_by_text("50% of all units take part").wait_for()
-        expose_units(console, Arm("champion", 400, 0.2), Arm("new", 400, 0.6))
+        expose_units(console, "diverse", Arm("champion", 400, 0.2), Arm("new", 400, 0.6))
         page.get_by_role("button", name="Raise coverage").click()
         page.get_by_label("Share of all units, %").fill("80")
         confirm(page, "Raise coverage")
