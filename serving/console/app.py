@@ -40,6 +40,8 @@ PAGES = (
     "slates",
     "demand",
     "stock",
+    "experiment_form",
+    "experiments",
     "models",
     "people",
     "keys",

@@ -205,6 +205,7 @@ def _draw_band(one: Series) -> list[dict[str, Any]]:
     shared = {
         "type": "line",
         "stack": f"band of {one.name}",
+        "stackStrategy": "all",  # also where a band begins below 0 and ends above
         "symbol": "none",
         "lineStyle": {"opacity": 0},
         "tooltip": {"show": False},

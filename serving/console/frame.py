@@ -55,6 +55,7 @@ PLACES = (
     Place("slates", "/slates", "store", "storefront"),
     Place("demand", "/demand", "store", "pricing.read"),
     Place("stock", "/stock", "store", "pricing.read"),
+    Place("experiments", "/experiments", "proof", "experiments.manage"),
     Place("models", "/models", "proof", "pricing.read"),
     Place("people", "/people", "admin", "people.manage"),
     Place("keys", "/keys", "admin", "people.manage"),

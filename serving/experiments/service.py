@@ -270,15 +270,15 @@ class ExperimentService:
         now = self._system_clock.now()
         return check_override(token, secret or secrets.token_hex(32), now)
 
-    def report(self, key: str) -> ExperimentReport:
-        """Return the results of an experiment until now, or until its stop and the attribution
-        window after it; money in minor units of the shop's currency."""
+    def report(self, key: str, *, as_of: datetime | None = None) -> ExperimentReport:
+        """Return the results of an experiment until now or an earlier instant, or until its stop
+        and the attribution window after it; money in minor units of the shop's currency."""
         # These bring the analytical database with them; a server that answers nothing but slates
         # never loads it.
         from experiments.analysis.report import ReportInputs, build_report
         from features.facts.facts import Facts
 
-        experiment, now = self.get(key), self._clock.now()
+        experiment, now = self.get(key), as_of or self._clock.now()
         with reading(self.engine) as connection:
             exposures = read_first_exposures(connection, key, until=now)
             links = read_links(connection, key, until=now)

@@ -236,6 +236,21 @@ def test_between_two_looks_the_units_that_came_since_change_nothing() -> None:
     assert later.variants[1].n == 750
 
 
+def test_a_relative_difference_has_the_interval_of_the_analysis() -> None:
+    units = {f"u{number}": ("old", "new")[number % 2] for number in range(4_000)}
+    events = [event(f"u{number}") for number in range(4_000) if number % 2 or number % 10 == 0]
+    running = replace(TRIAL, status="running", stopped_at=None, planned_units=4_000)
+    once, always = (
+        run(units, events, replace(running, analysis=analysis)).variants
+        for analysis in ("fixed", "always_valid")
+    )
+    once, always = (next(one for one in arms if one.name == "new") for arms in (once, always))
+    first, second = (one.metrics["purchase_conversion"].relative for one in (once, always))
+    assert first is not None and second is not None
+    assert second.value == first.value
+    assert second.low < first.low and second.high > first.high
+
+
 def test_segments_are_cut_by_zone_and_by_what_was_known_of_the_unit() -> None:
     experiment = replace(TRIAL, segments=("zone", "visitor"))
     answers = [answer("a", 1, zone="north"), answer("c", 2, zone="north"), answer("b", 3)]
