@@ -155,3 +155,18 @@ def check_metrics(experiment: Experiment, metrics: Mapping[str, Metric]) -> None
                 where=where,
                 hint="Take a mean such as answer_time",
             )
+
+
+def needs_answers(experiment: Experiment, metrics: Mapping[str, Metric]) -> bool:
+    """Return whether the results of an experiment need the logged answers beside the events."""
+    measures = [
+        measure
+        for name in experiment.metrics
+        for measure in (metrics[name].measure, metrics[name].per)
+        if measure is not None
+    ]
+    return (
+        experiment.allocation == "interleave"
+        or "zone" in experiment.segments
+        or any(measure.of_slates or measure.attributed for measure in measures)
+    )

@@ -220,8 +220,9 @@ def _switch(shop: Shop, key: str, status: Status, *, actor: str) -> str:
     from features.database import transaction
 
     service = _open_service(shop)
+    versions = service.find_versions(key) if status == "running" else {}
     with transaction(shop.engine) as connection:
-        experiment = service.switch(connection, key, status, actor=actor)
+        experiment = service.switch(connection, key, status, actor=actor, versions=versions)
     return f"{experiment.key} is {experiment.status}"
 
 

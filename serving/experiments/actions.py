@@ -49,8 +49,9 @@ class ExperimentActions:
         caller.require_everywhere(self.scope)
         if not accept_worse:
             experiments.refuse_worse_arms(key)
+        versions = experiments.find_versions(key)
         with transaction(experiments.engine) as connection:
-            experiments.switch(connection, key, "running", actor=caller.id)
+            experiments.switch(connection, key, "running", actor=caller.id, versions=versions)
         experiments.refresh()
 
     def stop(self, caller: Caller, key: str, reason: str | None) -> None:

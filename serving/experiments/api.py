@@ -275,9 +275,10 @@ def switch(
     status: Status = "running" if action == "start" else "stopped"
     if action == "start" and not accept_worse:
         experiments.refuse_worse_arms(key)
+    versions = experiments.find_versions(key) if action == "start" else {}
 
     def work(connection: sa.Connection) -> ExperimentResponse:
-        switched = experiments.switch(connection, key, status, actor=caller.id)
+        switched = experiments.switch(connection, key, status, actor=caller.id, versions=versions)
         state = experiments.read_state(connection, key)
         return describe_experiment(experiments, switched, state=state)
 

@@ -14,14 +14,14 @@ from configs.settings import Settings
 from experiments.assignment import assign
 from experiments.definition import Experiment, Status, Variant
 from experiments.experiment_files import find_rivals, load_experiments
-from experiments.metrics import Metric, load_metrics
+from experiments.metrics import Metric, load_metrics, needs_answers
 from experiments.overrides import Override, check_override, read_experiment, sign_override
 from experiments.worse_arms import find_worse_arms
 from features.contracts.clock import Clock
 from features.contracts.errors import Conflict, NotFound, ShopwrightError
 from features.database import lock, reading, transaction
 from features.facts.exposures import read_first_exposures, read_links
-from features.facts.slates import read_answers
+from features.facts.slates import ANSWERS, read_answers
 from models.ranking.placement import Placement
 from models.registry import CHALLENGER, CHAMPION, NAMES, Registry, Version
 from serving.database.audit_log import AuditEntry, AuditLog
@@ -170,13 +170,14 @@ class ExperimentService:
         *,
         actor: str,
         reason: str | None = None,
+        versions: Mapping[str, str] | None = None,
     ) -> Experiment:
         """Start or stop an experiment within the caller's transaction, and write it to the audit
         log.
 
-        A start fixes the versions of the models that its variants name. Raises NotFound, and
-        Conflict for a move that its state does not allow or while another experiment claims its
-        units. Call `refresh` after the commit.
+        A start fixes the models of the variants at `versions`, see `find_versions`. Raises
+        NotFound, and Conflict for a move that its state does not allow or while another experiment
+        claims its units. Call `refresh` after the commit.
         """
         lock(connection, SUBJECT)
         current, all_states = self._read(connection)
@@ -190,7 +191,7 @@ class ExperimentService:
             )
         if status == "running":
             _refuse_rivals(experiment, current)
-            experiment = self._fix_models(connection, experiment, actor)
+            experiment = self._fix_models(connection, experiment, versions or {}, actor)
         now, state = self._clock.now(), all_states.get(key, ExperimentState("draft"))
         is_start = status == "running"
         state = replace(
@@ -282,7 +283,9 @@ class ExperimentService:
         with reading(self.engine) as connection:
             exposures = read_first_exposures(connection, key, until=now)
             links = read_links(connection, key, until=now)
-            answers = read_answers(connection, key, until=now)
+            answers = ANSWERS.empty_table()
+            if needs_answers(experiment, self.metrics):
+                answers = read_answers(connection, key, until=now)
         settings = self.settings
         facts = Facts(settings)
         items = facts.read("items")
@@ -313,15 +316,23 @@ class ExperimentService:
         )
         return plan_experiment(experiment, context)
 
-    def _fix_models(
-        self, connection: sa.Connection, experiment: Experiment, actor: str
-    ) -> Experiment:
-        """Write version numbers in place of the alias challenger, and check that all exist."""
-        numbers = {
+    def find_versions(self, key: str) -> dict[str, str]:
+        """Return the versions that the variants of an experiment name, by variant: a start fixes
+        them. Call it before the transaction: it asks the registry. Raises NotFound."""
+        return {
             variant.name: self.models.find(variant.model).version
-            for variant in experiment.variants
+            for variant in self.get(key).variants
             if variant.model != CHAMPION
         }
+
+    def _fix_models(
+        self,
+        connection: sa.Connection,
+        experiment: Experiment,
+        versions: Mapping[str, str],
+        actor: str,
+    ) -> Experiment:
+        """Write version numbers in place of the alias challenger."""
         if not any(variant.model == CHALLENGER for variant in experiment.variants):
             return experiment
         rules = self.definitions.read_set(experiment.key)
@@ -329,7 +340,7 @@ class ExperimentService:
         given = values["variants"]
         assert isinstance(given, list)  # noqa: S101 (it was built from them)
         values["variants"] = [
-            {**variant, "model": numbers.get(variant["name"], CHAMPION)} for variant in given
+            {**variant, "model": versions.get(variant["name"], CHAMPION)} for variant in given
         ]
         comment = "Started: the challenger of now"
         new = NewVersion(experiment.key, values, comment, rules.number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from models.served_recommender import ServedRecommender
 from serving.conditions import Conditions
 from serving.models.model_files import RECOMMENDATIONS, build_recommender
 from serving.models.served_models import ServedModels
-from serving.models.version_loader import VersionLoader, describe_error
+from serving.models.version_loader import RETRY_SECONDS, VersionLoader, describe_error
 
 log = logging.getLogger(__name__)
 _Key = tuple[str, str]  # experiment and variant
@@ -31,6 +32,18 @@ class _Built:
     variant: Variant
     base: ServedRecommender
     served: ServedRecommender
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A variant that could not be loaded: it is tried again when it changes, or after some time."""
+
+    variant: Variant
+    until_seconds: float
+
+    def holds(self, variant: Variant) -> bool:
+        """Return whether another try would be too soon."""
+        return variant == self.variant and time.monotonic() < self.until_seconds
 
 
 class VariantRecommenders:
@@ -51,6 +64,7 @@ class VariantRecommenders:
         self._loader = VersionLoader(settings, registry)
         self._models: dict[str, tuple[Version, RecommendationModel]] = {}
         self._built: Mapping[_Key, _Built] = {}
+        self._failed: dict[_Key, _Failure] = {}
         self._lock = threading.Lock()
 
     @property
@@ -79,12 +93,17 @@ class VariantRecommenders:
                     continue
                 key, part = (experiment.key, variant.name), f"variant {variant.name}"
                 part = f"experiment {experiment.key}, {part}"
+                failure = self._failed.get(key)
+                if failure is not None and failure.holds(variant):
+                    continue
                 try:
                     built[key] = self._build(experiment, variant)
                 # One variant that cannot be loaded must not stop the others.
                 except Exception as error:
+                    self._failed[key] = _Failure(variant, time.monotonic() + RETRY_SECONDS)
                     self._conditions.report(part, describe_error(error))
                 else:
+                    self._failed.pop(key, None)
                     self._conditions.clear(part)
                 if variant.model != CHAMPION:
                     needed.add(variant.model)

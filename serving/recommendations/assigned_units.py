@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from experiments.assignment import assign, find_unit
@@ -90,11 +90,31 @@ class UnitAssigner:
     ) -> AssignedUnit | None:
         for experiment in experiments:
             target = experiment.targeting
-            if target.admits(request.zone, request.is_known, request.attributes):
-                assigned = self._assign_in(experiment, request)
-                if assigned is not None:
-                    return assigned
+            is_admitted = target.admits(request.zone, request.is_known, request.attributes)
+            if not is_admitted and not self._has_met(experiment, request):
+                continue
+            assigned = self._assign_in(experiment, request)
+            if assigned is not None:
+                return assigned
         return None
+
+    def _has_met(self, experiment: Experiment, request: AssignmentRequest) -> bool:
+        """Return whether a unit that does not belong to the target by now did when it met its
+        variant: who was new and bought something stays in."""
+        target = experiment.targeting
+        if target.visitors == "any":
+            return False
+        if not replace(target, visitors="any").admits(
+            request.zone, request.is_known, request.attributes
+        ):
+            return False
+        unit_id = find_unit(
+            experiment.unit,
+            user_id=request.user_id,
+            visitor_id=request.visitor_id,
+            session_id=request.session_id,
+        )
+        return unit_id is not None and self.met_variants.has_met(experiment.key, unit_id)
 
     def _assign_in(self, experiment: Experiment, request: AssignmentRequest) -> AssignedUnit | None:
         """Return the variant of the visitor in one experiment; None where they take no part.

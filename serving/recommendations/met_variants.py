@@ -31,6 +31,7 @@ class MetVariants:
         self._recent: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._joined: OrderedDict[tuple[str, str], str] = OrderedDict()  # of those once visitors
         self._never_joined: OrderedDict[tuple[str, str], float] = OrderedDict()  # when looked up
+        self._never_met: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def remember(self, exposure: Exposure) -> None:
         """Keep the variant in memory, unless the unit met one before."""
@@ -81,6 +82,29 @@ class MetVariants:
             except (sa.exc.SQLAlchemyError, Unavailable):
                 return None
         return self.find(experiment, user_id, visitor_id)
+
+    def has_met(self, experiment: str, unit_id: str) -> bool:
+        """Return whether a unit met a variant before; where the database does not answer, only
+        recent ones count."""
+        if self._find_recent(experiment, unit_id) is not None:
+            return True
+        key, now = (experiment, unit_id), time.monotonic()
+        with self._lock:
+            looked_up_at = self._never_met.get(key)
+        if looked_up_at is not None and now < looked_up_at + _KNOWN_SECONDS:
+            return False
+        try:
+            with reading(self._engine) as connection:
+                variant = find_first_variant(connection, experiment, unit_id)
+        except (sa.exc.SQLAlchemyError, Unavailable):
+            return False
+        with self._lock:
+            if variant is not None:
+                self._keep(self._recent, key, variant)
+            else:
+                self._never_met.pop(key, None)
+                self._keep(self._never_met, key, now)
+        return variant is not None
 
     def _find_joined(self, experiment: str, user_id: str) -> str | None:
         key = (experiment, user_id)

@@ -117,6 +117,12 @@ def test_a_target_admits_zones_attributes_and_buyers_only(served):
     assert ask(served, visitor_id="v1", attributes={"device": "desktop"})["experiments"] == []
     assert len(ask(served, visitor_id="v1", **phone)["experiments"]) == 1
     assert ask(served, user_id="u00", **phone)["experiments"] == []  # bought before
+    met = ask(served, visitor_id="v9", user_id="somebody", **phone)["experiments"]
+    bought = {"event_type": "purchase", "item_id": "wine", "user_id": "somebody"}
+    at = served.server.clock.now().isoformat()
+    events = {"events": [bought | {"occurred_at": at, "line_amount": "3.00"}]}
+    assert served.client.post("/v1/events", json=events).json()["accepted"] == 1
+    assert ask(served, user_id="somebody", **phone)["experiments"] == met  # stays in
 
 
 def test_an_override_shows_a_variant_and_counts_nowhere(served):
