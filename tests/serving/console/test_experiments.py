@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 
 import pytest
-from playwright.sync_api import TimeoutError
+from playwright.sync_api import TimeoutError as NotShown
 
 from configs.settings import Settings
 from features.database import engine as open_engine
@@ -28,7 +28,7 @@ def choose(page, scope, label, option):
     choice = page.get_by_role("option", name=option, exact=True)
     for _ in range(TRIES):
         scope.get_by_label(label, exact=True).click()
-        with suppress(TimeoutError):
+        with suppress(NotShown):
             choice.wait_for(timeout=5_000)
             break
     choice.click()
