@@ -215,7 +215,11 @@ def _show_metrics(
         ),
         Column(
             texts.get("experiments.finding"),
-            lambda row: write_direction(visit, find_direction(row.result)),
+            lambda row: (
+                "–"
+                if row.result.difference is None
+                else write_direction(visit, find_direction(row.result))
+            ),
         ),
     ]
     if is_several:

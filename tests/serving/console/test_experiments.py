@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import pytest
+from playwright.sync_api import TimeoutError as NotShown
 
 from configs.settings import Settings
 from features.database import engine as open_engine
@@ -14,14 +16,22 @@ from tests.shops.served_shop import NOW
 
 pytestmark = pytest.mark.browser
 
+TRIES = 4
+
 
 def wait_for_title(page, text):
     page.get_by_role("heading", level=1, name=text).wait_for()
 
 
 def choose(page, scope, label, option):
-    scope.get_by_label(label, exact=True).click()
-    page.get_by_role("option", name=option, exact=True).click()
+    """Choose an option; a list that a scroll of the page closed is opened again."""
+    choice = page.get_by_role("option", name=option, exact=True)
+    for _ in range(TRIES):
+        scope.get_by_label(label, exact=True).click()
+        with suppress(NotShown):
+            choice.wait_for(timeout=5_000)
+            break
+    choice.click()
 
 
 def confirm(page, button):
@@ -41,6 +51,7 @@ def create_by_form(page):
     page.get_by_text("This is needed").first.wait_for()
     page.get_by_label("Key", exact=True).fill("diverse")
     page.get_by_label("Hypothesis").fill("A more diverse list sells more.")
+    page.get_by_label("Hypothesis").press("Tab")
     choose(page, main, "Placements", "Home")  # takes it back
     page.get_by_role("option", name="Trending", exact=True).click()
     page.keyboard.press("Escape")
