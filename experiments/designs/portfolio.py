@@ -28,7 +28,6 @@ from features.contracts.categories import codes
 from features.contracts.pricing import PricingItem
 from features.contracts.seeds import generator
 from models.pricing.implied_costs import CATEGORY_DEPTH
-from models.pricing.response.elasticity import CHOICE
 from models.pricing.response.randomised import UncertainSlopes
 from models.pricing.rules import PricingRules
 
@@ -37,7 +36,6 @@ _RESULTS = np.array([-1.645, -1.036, -0.674, -0.385, -0.126, 0.126, 0.385, 0.674
 _LEAST_UNITS = 2
 _REACH = 100  # items that a year's tests can be about
 _MOST_ITEMS = 5_000  # that a plan considers: possible results times items must fit into memory
-_CREDIT, _CREDIT_OF_CHOICE = 0.4, 0.1
 NO_BUDGET = "other tests bring more, and the items of a week are used up"
 NO_DECISION = "no likely result would change a price"
 TOO_LITTLE = "all tests together are expected to bring too little beyond their cost"
@@ -53,7 +51,10 @@ class ProgrammeLimits:
     periods       lengths to choose from
     depths        shares of the way from the current price to the ends of the allowed ones
     noise         variance of weekly log units beyond the Poisson part
-    credit        share of its expected gain that a decision is counted to bring (`find_credit`)
+    credit        share of its expected gain that a decision is counted to bring. The best of
+                  uncertain prices is often one whose gain is overestimated, and what a price takes
+                  from the rest of a family is known badly: on six simulated shops of each form
+                  suggestions of grade B brought 48 % of it with log-linear demand, 11 % with choice
     switch_weeks  weeks of an item's profit that a change of its price by 1 in logarithms, there and
                   back, costs beside the price itself: a rise loses more sales than a cut gains
                   while shoppers remember the price before (Kalyanaram and Winer, Empirical
@@ -68,7 +69,7 @@ class ProgrammeLimits:
     periods: tuple[Periods, ...] = (Periods(2, 6), Periods(2, 8), Periods(2, 12))
     depths: tuple[float, ...] = (0.5, 1.0)
     noise: float = 0.1
-    credit: float = _CREDIT
+    credit: float = 0.4
     switch_weeks: float = 0.75
     least_share: float = 0.0005
     n_draws: int = 64
@@ -137,17 +138,6 @@ class KnownItems:
             category_error=np.nan_to_num(self.category_error),
             category=codes([item.category for item in self.items], CATEGORY_DEPTH),
         )
-
-
-def find_credit(form: str) -> float:
-    """Return the share of its expected gain that a decision brings, by the form of the response.
-
-    The best of uncertain prices is often one whose gain is overestimated, and what a price takes
-    from the rest of a family is known badly, worst where families are chosen from. On six
-    simulated shops of each form, which no benchmark uses, suggestions of grade B brought 48 % of
-    what was expected of them with log-linear demand, and 11 % with choice.
-    """
-    return _CREDIT_OF_CHOICE if form == CHOICE else _CREDIT
 
 
 def plan_tests(

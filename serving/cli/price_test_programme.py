@@ -60,20 +60,11 @@ def plan(zone: str, options: PlanOptions, *, json: bool) -> None:
 
 def plan_portfolio(inputs: PricingInputs, priced: PricedZone, options: PlanOptions) -> Portfolio:
     """Return the best portfolio for the items of a zone; those under test are held and left out."""
-    from experiments.designs.portfolio import (
-        KnownItems,
-        ProgrammeLimits,
-        find_credit,
-        plan_tests,
-    )
+    from experiments.designs.portfolio import KnownItems, ProgrammeLimits, plan_tests
 
     item_ids = [item.item_id for item in priced.items]
     errors = inputs.pricing_model.find_shared_errors(item_ids, priced.zone)
-    limits = ProgrammeLimits(
-        max_items=options.max_items,
-        value_weeks=options.weeks,
-        credit=find_credit(inputs.pricing_model.form),
-    )
+    limits = ProgrammeLimits(max_items=options.max_items, value_weeks=options.weeks)
     return plan_tests(KnownItems(priced.items, *errors), inputs.rules, limits, inputs.presets)
 
 

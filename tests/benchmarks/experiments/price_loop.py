@@ -26,7 +26,6 @@ from experiments.analysis.price_test_results import NOISE, analyse_price_test
 from experiments.designs.portfolio import (
     KnownItems,
     ProgrammeLimits,
-    find_credit,
     plan_tests,
 )
 from experiments.designs.price_designs import Periods
@@ -163,7 +162,6 @@ class Programme:
             value_weeks=weeks_left,
             periods=_LENGTHS,
             noise=NOISE,
-            credit=find_credit(model.form),
         )
         known = KnownItems(items, *model.find_shared_errors(shop.item_ids, ZONE))
         portfolio = plan_tests(known, rules, limits)
