@@ -49,7 +49,8 @@ def find_rivals(
 ) -> Sequence[Experiment]:
     """Return the running experiments that claim units of this one on one of its placements.
 
-    Those in disjoint parts of one layer, or for different zones, do not. A holdout comes before the
+    Those in disjoint parts of one layer with the same kind of unit, or for different zones, do not.
+    A holdout comes before the
     others, and only another holdout claims its units.
     """
     return [
@@ -72,7 +73,7 @@ def _are_apart(experiment: Experiment, other: Experiment) -> bool:
     zones, others = experiment.targeting.zones, other.targeting.zones
     if zones and others and not set(zones) & set(others):
         return True
-    if experiment.layer is None or other.layer is None:
+    if experiment.layer is None or other.layer is None or experiment.unit != other.unit:
         return False
     return not experiment.layer.overlaps(other.layer)
 

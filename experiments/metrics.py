@@ -74,6 +74,8 @@ class Measure:
             raise BadInput("only sums and counts of events are subtracted from", where="subtract")
         if self.attributed and self.of_slates:
             raise BadInput("slates are the experiment's own anyway", where="attributed")
+        if self.of_slates and self.aggregation in ("any", "repeats"):
+            raise BadInput("slates are counted or summed", where="aggregation")
 
     def _columns(self) -> tuple[str, ...]:
         if self.aggregation == "sum":
@@ -123,6 +125,13 @@ class Metric:
             raise BadInput(f"the kind {self.kind} reads slates", where="measure.source")
         if self.window_days is not None and self.window_days <= 0:
             raise BadInput("window_days is a number above 0", where="window_days")
+        for measure in (self.measure, self.per):
+            if measure is None or not measure.of_slates:
+                continue
+            if measure.aggregation == "distinct" and self.kind != "coverage":
+                raise BadInput("distinct of slates is of the kind coverage", where="kind")
+            if self.window_days is not None:
+                raise BadInput("slates have no window", where="window_days")
 
 
 def load_metrics(settings: Settings) -> dict[str, Metric]:
@@ -140,6 +149,9 @@ def check_metrics(experiment: Experiment, metrics: Mapping[str, Metric]) -> None
     for name in experiment.metrics:
         if name not in metrics:
             raise UnknownName(name, metrics, kind="metric", where=where)
+    hypothesis = experiment.non_inferiority
+    if hypothesis is not None and metrics[hypothesis.metric].kind not in ("mean", "ratio"):
+        raise BadInput(f"no margin can be tested on {hypothesis.metric}", where=where)
     for name in (experiment.primary_metric, *(rail.metric for rail in experiment.guardrails)):
         if metrics[name].kind == "coverage":
             raise BadInput(
@@ -170,3 +182,9 @@ def needs_answers(experiment: Experiment, metrics: Mapping[str, Metric]) -> bool
         or "zone" in experiment.segments
         or any(measure.of_slates or measure.attributed for measure in measures)
     )
+
+
+def needs_items(experiment: Experiment, metrics: Mapping[str, Metric]) -> bool:
+    """Return whether the results need the items of the answers, and not only how many."""
+    has_coverage = any(metrics[name].kind == "coverage" for name in experiment.metrics)
+    return experiment.allocation == "interleave" or has_coverage

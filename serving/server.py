@@ -228,7 +228,7 @@ class Server:
     def _refresh_variants(self) -> None:
         """Load what running variants need, once there is a champion beside which they answer."""
         if self.served_models.versions.get(RECOMMENDATIONS) is not None:
-            self.variants.refresh(self.experiments.current.values())
+            self.variants.refresh(self.experiments.list_answering())
 
     def ping_database(self) -> None:
         """Ask the database for nothing. Raises what it raises where it does not answer."""

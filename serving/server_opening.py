@@ -146,6 +146,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     exposures = ExposureWriter(
         engine, clock, conditions, keep_days=settings.slate_log_days, clock_watch=clock_watch
     )
+    exposures.list_undecided = experiments.list_undecided
     workers = ThreadPoolExecutor(_SLATE_THREADS, thread_name_prefix="slates")
     met_variants = MetVariants(quick_engine)
     item_rules = ItemRules(settings, clock, engine)
@@ -170,7 +171,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         allowed_items=allowed_items,
         zones=KnownZones(settings, quick_engine),
         rankers=VariantRankers(
-            UnitAssigner(lambda: experiments.current, met_variants),
+            UnitAssigner(lambda: experiments.current, met_variants, variants.can_answer),
             variants.find,
             experiments.read_override,
         ),

@@ -68,9 +68,12 @@ def evaluate_guardrail(
 
     The score of (treatment - (1 -+ margin) control) is compared with the one-sided confidence
     sequence, so the rule may be read after every unit. None with fewer than two units on a side,
-    without a spread, or without a control's mean above 0.
+    without a spread, or where the control has nothing to lose. Where a harmful increase begins at 0
+    the change is infinite.
     """
-    if treatment.mean is None or control.mean is None or control.mean <= 0:
+    if treatment.mean is None or control.mean is None or control.mean < 0:
+        return None
+    if control.mean == 0 and rule.harmful == "decrease":
         return None
     sign = -1.0 if rule.harmful == "decrease" else 1.0
     allowed = _scale(control, 1 + sign * rule.margin)
@@ -81,7 +84,7 @@ def evaluate_guardrail(
     share = (treatment.n + control.n) / rule.planned_units
     multiple = compute_one_sided_multiple(share, rule.level)
     return GuardrailEvidence(
-        change=treatment.mean / control.mean - 1,
+        change=treatment.mean / control.mean - 1 if control.mean else math.inf,
         least_harm=_find_least_harm(treatment, control, -sign * multiple),
         p_value=compute_one_sided_p_value(harm / error, share, rule.level),
         must_stop=harm > multiple * error,

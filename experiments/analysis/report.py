@@ -9,7 +9,7 @@ says the same.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import ibis
@@ -171,6 +171,7 @@ def build_report(
         stop = ibis.literal(span.stopped_at.astimezone(UTC))
         exposures = exposures.filter(exposures.exposed_at <= stop)
     links = select_links(inputs.links, span.stopped_at or as_of)
+    inputs = replace(inputs, answers=_merge_answers(inputs.answers, links))
     used = {name: metrics[name] for name in dict.fromkeys((*experiment.metrics, *ALWAYS))}
     outcomes = read_outcomes(
         find_units(exposures, span.counted_until, links),
@@ -262,6 +263,13 @@ def _find_span(experiment: Experiment, exposures: ir.Table, as_of: datetime) -> 
     return _Span(stopped_at, min(as_of, ends_at), ends_at)
 
 
+def _merge_answers(answers: pa.Table, links: Mapping[str, str]) -> pa.Table:
+    """Return the answers with the user in place of each visitor that they were."""
+    units = [links.get(unit, unit) for unit in answers["unit_id"].to_pylist()]
+    column = answers.schema.get_field_index("unit_id")
+    return answers.set_column(column, "unit_id", pa.array(units, pa.string()))
+
+
 def _compare_all(
     experiment: Experiment,
     metrics: Mapping[str, Metric],
@@ -338,9 +346,8 @@ def _cut_segments(
         if segment == "visitor":
             values = np.where(outcomes.is_new, "new", "known").astype(object)
         else:
-            zones = dict(
-                zip(answers["unit_id"].to_pylist(), answers["zone"].to_pylist(), strict=True)
-            )
+            pairs = zip(answers["unit_id"].to_pylist(), answers["zone"].to_pylist(), strict=True)
+            zones = dict(reversed(list(pairs)))  # that of the first answer
             values = np.array([zones.get(unit, "") for unit in outcomes.unit_id], object)
         found, counts = np.unique(values.astype(str), return_counts=True)
         for index in np.argsort(-counts, kind="stable"):

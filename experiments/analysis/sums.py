@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from itertools import combinations_with_replacement
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -92,14 +92,12 @@ class UnitSums:
     def from_units(cls, columns: Mapping[str, npt.ArrayLike]) -> UnitSums:
         """Add the columns of units; whole numbers are added exactly."""
         arrays = {name: np.asarray(columns[name]) for name in COLUMNS if name in columns}
-        exact = {
-            name: array.astype(object) if array.dtype.kind in "iub" else array.astype(np.float64)
-            for name, array in arrays.items()
+        totals = {_name_sum(name): _add_exactly(array) for name, array in arrays.items()}
+        products = {
+            _name_sum(left, right): _add_exactly(arrays[left], arrays[right])
+            for left, right in combinations_with_replacement(arrays, 2)
         }
-        sums = {_name_sum(name): to_exact(array.sum()) for name, array in exact.items()}
-        for left, right in combinations_with_replacement(exact, 2):
-            sums[_name_sum(left, right)] = to_exact((exact[left] * exact[right]).sum())
-        return cls(len(arrays["value"]), sums)
+        return cls(len(arrays["value"]), totals | products)
 
     def __add__(self, other: UnitSums) -> UnitSums:
         """Return the sums over the units of both, which have the same columns or no units."""
@@ -167,3 +165,15 @@ def to_exact(value: object) -> Exact:
 
 def _name_sum(left: str, right: str | None = None) -> str:
     return f"sum_{left}" if right is None else f"sum_{left}_{right}"
+
+
+def _add_exactly(left: npt.NDArray[Any], right: npt.NDArray[Any] | None = None) -> Exact:
+    """Return the sum of a column or of its product with another; of whole numbers without
+    rounding, in 64 bits where they are enough."""
+    other = np.ones(1, np.int64) if right is None else right
+    if left.dtype.kind not in "iub" or other.dtype.kind not in "iub":
+        return to_exact((left.astype(np.float64) * other.astype(np.float64)).sum())
+    largest = [int(np.abs(column.astype(np.int64)).max(initial=0)) for column in (left, other)]
+    if largest[0] * largest[1] * max(1, len(left)) < 2**62:
+        return int((left.astype(np.int64) * other.astype(np.int64)).sum())
+    return to_exact((left.astype(object) * other.astype(object)).sum())

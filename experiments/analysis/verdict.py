@@ -83,7 +83,11 @@ def _find_wait(experiment: Experiment, evidence: Evidence) -> str | None:
     if evidence.ends_at is not None and evidence.counted_until < evidence.ends_at:
         ends_at = evidence.ends_at.astimezone(UTC)
         return f"no decision: events count until {ends_at:%Y-%m-%d %H:%M} UTC"
-    if evidence.ends_at is not None or experiment.analysis == "always_valid":
+    if evidence.ends_at is not None:
+        return None
+    if experiment.allocation == "thompson":
+        return "no decision: still running"
+    if experiment.analysis == "always_valid":
         return None
     if experiment.analysis == "group_sequential":
         n_units = sum(evidence.counts.values())
@@ -110,7 +114,8 @@ def _decide(experiment: Experiment, evidence: Evidence) -> str:
             losers.append(name)
     if winners:
         return f"{max(winners)[1]} beats {experiment.control} on {metric}"
-    hypothesis = experiment.non_inferiority
+    # The test of the margin is for one look, at the end.
+    hypothesis = None if evidence.ends_at is None else experiment.non_inferiority
     not_worse = [
         (result.test.change, result.variant)
         for result in evidence.margins

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -189,10 +189,13 @@ def read_slates(
     return pa.Table.from_pylist(rows, SLATES)
 
 
-def read_answers(connection: sa.Connection, experiment: str, *, until: datetime) -> pa.Table:
+def read_answers(
+    connection: sa.Connection, experiment: str, *, until: datetime, with_items: bool
+) -> pa.Table:
     """Return the logged slates of the answers of an experiment, in the order of their exposures.
 
-    exposed_at <= `until`. Columns of ANSWERS.
+    exposed_at <= `until`. Columns of ANSWERS; without `with_items` n_items, item_id and team are
+    null.
     """
     table, met = slates.c, exposures.c
     query = (
@@ -204,7 +207,7 @@ def read_answers(connection: sa.Connection, experiment: str, *, until: datetime)
             table.latency_ms,
             table.degraded,
             table.fallback,
-            table["items"],
+            table["items"] if with_items else sa.null().label("items"),
         )
         .join(exposures, met.recommendation_id == table.recommendation_id)
         .where(met.experiment == experiment, met.exposed_at <= until)
@@ -212,13 +215,13 @@ def read_answers(connection: sa.Connection, experiment: str, *, until: datetime)
     )
     columns: dict[str, list[object]] = {name: [] for name in ANSWERS.names}
     for row in connection.execute(query):
-        lists = orjson.loads(row.items)
+        lists = {} if row.items is None else orjson.loads(row.items)
         for name in ("recommendation_id", "unit_id", "placement", "zone", "latency_ms"):
             columns[name].append(getattr(row, name))
         columns["degraded"].append(int(row.degraded))
         columns["fallback"].append(int(row.fallback is not None))
-        columns["n_items"].append(len(lists["item_id"]))
-        columns["item_id"].append(lists["item_id"])
+        columns["n_items"].append(len(lists["item_id"]) if lists else None)
+        columns["item_id"].append(lists.get("item_id"))
         columns["team"].append(lists.get("team"))
     return pa.table(columns, ANSWERS)
 
@@ -247,12 +250,18 @@ def erase(connection: sa.Connection, unit_id: str) -> int:
     return connection.execute(query).rowcount
 
 
-def delete_old(connection: sa.Connection, before: datetime, *, limit: int) -> int:
-    """Delete the oldest slates shown before an instant, at most `limit`; return how many."""
+def delete_old(
+    connection: sa.Connection, before: datetime, *, limit: int, keep: Collection[str] = ()
+) -> int:
+    """Delete the oldest slates shown before an instant, at most `limit`; return how many.
+
+    keep   experiments whose slates stay: those that nobody has decided
+    """
     table = slates.c
     oldest = (
         sa.select(table.recommendation_id)
         .where(table.shown_at < before)
+        .where(sa.or_(table.experiment.is_(None), table.experiment.not_in(list(keep))))
         .order_by(table.shown_at)
         .limit(limit)
     )

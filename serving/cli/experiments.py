@@ -10,7 +10,7 @@ import typer
 from experiments.definition import Status
 from features.contracts.errors import BadInput
 from serving.cli.off_policy import off_policy
-from serving.cli.output import JsonOption, print_json, print_line, print_table
+from serving.cli.output import JsonOption, print_json, print_line, print_remark, print_table
 from serving.cli.shop import Shop
 from serving.database.audit_log import OPERATOR, SYSTEM
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         NonInferiorityResponse,
         ResultsResponse,
     )
+    from serving.experiments.planning import PowerPlan
     from serving.experiments.service import ExperimentService
 
 DEMO_EXPERIMENT = "home_ranker"
@@ -34,7 +35,7 @@ KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="As `experiments
 @app.command("list")
 def list_experiments(json: JsonOption = False) -> None:
     """List every experiment and its status."""
-    current = _open_service(Shop()).current
+    current = open_service(Shop()).current
     rows = [
         (
             experiment.key,
@@ -58,19 +59,28 @@ def create(
     comment: Annotated[str, typer.Option(help="Why, for the audit log")] = "",
 ) -> None:
     """Define an experiment, or change one, by a file; a new one is a draft until it is started."""
+    from contextlib import suppress
+
     from configs.loading import parse_yaml
     from features.database import transaction
+    from serving.experiments.definitions import STATE_KEYS
     from serving.versioned_rules import NewVersion
 
     shop = Shop()
-    service = _open_service(shop)
+    service = open_service(shop)
     values = parse_yaml(_read_text(file), where=str(file))
     key = str(values.get("key") or file.stem)
+    for name in STATE_KEYS:
+        if values.pop(name, None) is not None:
+            print_remark(f"{name} is left out: it is started and stopped by hand")
     with transaction(shop.engine) as connection:
         new = NewVersion(key, values, comment, service.numbers.get(key, 0))
         experiment, version = service.save(connection, new, actor=OPERATOR)
     print_line(f"{key} is {experiment.status}, version {version.number} of its definition")
     if experiment.status == "draft":
+        service.refresh()
+        with suppress(BadInput):  # nothing is known to plan by
+            _print_plan(service.plan(experiment))
         print_line(f"Start it: shopwright experiments start {key}")
 
 
@@ -87,7 +97,7 @@ def start(
     An arm that lost clearly in the champion's training is refused."""
     shop = Shop()
     if not accept_worse:
-        _open_service(shop).refuse_worse_arms(key)
+        open_service(shop).refuse_worse_arms(key)
     print_line(_switch(shop, key, "running", actor=OPERATOR))
 
 
@@ -117,7 +127,7 @@ def decide(
     from serving.models.service import ModelService
 
     shop = Shop()
-    service = _open_service(shop)
+    service = open_service(shop)
     with reading(shop.engine) as connection:
         sets = dict.fromkeys(PresentSets.read(shop.settings, connection).list_names())
     decisions = DecisionService(
@@ -132,9 +142,9 @@ def decide(
     )
     caller = Caller(OPERATOR, OPERATOR, frozenset(SCOPES))
     plan = decisions.prepare(key, variant, caller, ship=ship)
-    promotion = decisions.ship_model(plan)
     with transaction(shop.engine) as connection:
-        _, state = decisions.record(connection, plan, promotion, comment, caller)
+        _, state = decisions.record(connection, plan, comment, caller)
+    decisions.ship_model(plan, caller)
     decision = state.decision or {}
     print_line(f"{key} is decided: {variant}. {decision.get('verdict')}")
     if decision.get("shipped"):
@@ -146,11 +156,40 @@ def power(key: KeyArgument, json: JsonOption = False) -> None:
     """Print how many units and days an experiment needs at the present traffic."""
     from dataclasses import asdict
 
-    service = _open_service(Shop())
+    service = open_service(Shop())
     plan = service.plan(service.get(key))
     if json:
         print_json(asdict(plan))
         return
+    _print_plan(plan)
+
+
+@app.command()
+def override(
+    key: KeyArgument,
+    variant: Annotated[str, typer.Argument(help="The variant to look at")],
+    days: Annotated[float, typer.Option(min=0.01, max=90)] = 7.0,
+) -> None:
+    """Print a token: requests of slates with it as `override` get the variant, and count
+    nowhere."""
+    print_line(open_service(Shop()).make_override(key, variant, days, actor=OPERATOR))
+
+
+@app.command()
+def report(key: KeyArgument, json: JsonOption = False) -> None:
+    """Print the results of an experiment and its verdict."""
+    from serving.experiments.documents import describe_report
+
+    service = open_service(Shop())
+    document = describe_report(service.report(key), service.currency)
+    if json:
+        print_json(document.model_dump())
+    else:
+        _print_report(document)
+
+
+def _print_plan(plan: PowerPlan) -> None:
+    """Print units, days and what shorter runs can show."""
     print_line(
         f"{plan.metric} is {plan.baseline:.4g}; a change of {plan.minimum_effect:.1%} takes "
         f"{plan.units:,} units"
@@ -163,30 +202,6 @@ def power(key: KeyArgument, json: JsonOption = False) -> None:
         print_line(f"{n_days} days show {'nothing' if change is None else f'{change:.1%}'} or more")
 
 
-@app.command()
-def override(
-    key: KeyArgument,
-    variant: Annotated[str, typer.Argument(help="The variant to look at")],
-    days: Annotated[float, typer.Option(min=0.01, max=90)] = 7.0,
-) -> None:
-    """Print a token: requests of slates with it as `override` get the variant, and count
-    nowhere."""
-    print_line(_open_service(Shop()).make_override(key, variant, days, actor=OPERATOR))
-
-
-@app.command()
-def report(key: KeyArgument, json: JsonOption = False) -> None:
-    """Print the results of an experiment and its verdict."""
-    from serving.experiments.documents import describe_report
-
-    service = _open_service(Shop())
-    document = describe_report(service.report(key), service.currency)
-    if json:
-        print_json(document.model_dump())
-    else:
-        _print_report(document)
-
-
 def _read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
@@ -194,7 +209,8 @@ def _read_text(file: Path) -> str:
         raise BadInput(f"cannot read it: {error}", where=str(file)) from error
 
 
-def _open_service(shop: Shop) -> ExperimentService:
+def open_service(shop: Shop) -> ExperimentService:
+    """Return the experiments of a shop."""
     from serving.experiments.service import ExperimentService, ModelVersions
     from serving.merchandising.present_placements import read_placements
 
@@ -219,7 +235,7 @@ def _switch(shop: Shop, key: str, status: Status, *, actor: str) -> str:
     """Start or stop an experiment, and return what was done."""
     from features.database import transaction
 
-    service = _open_service(shop)
+    service = open_service(shop)
     versions = service.find_versions(key) if status == "running" else {}
     with transaction(shop.engine) as connection:
         experiment = service.switch(connection, key, status, actor=actor, versions=versions)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +12,11 @@ from features.contracts.errors import UnknownName
 from features.contracts.event_types import EventType
 from serving.cli.output import JsonOption, print_json, print_line
 from serving.cli.shop import Shop
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from experiments.definition import Experiment
 
 Reward = Literal["clicks", "orders"]
 _EVENTS: dict[Reward, EventType] = {
@@ -36,6 +42,7 @@ def off_policy(
     from experiments.off_policy.exploration import evaluate_exploration
     from features.database import reading
     from features.facts.slates import read_slates
+    from serving.cli.experiments import open_service
     from serving.merchandising.present_placements import read_placements
 
     shop = Shop()
@@ -47,6 +54,8 @@ def off_policy(
     after = now - timedelta(days=days)
     with reading(shop.engine) as connection:
         slates = read_slates(connection, placement, after=after, until=now)
+    changed = _list_changed(open_service(shop).current.values())
+    slates = _keep_own(slates, changed)
     events = shop.facts.read("events")
     rewarded = events.filter(
         events.event_type == _EVENTS[reward].value,
@@ -79,3 +88,26 @@ def off_policy(
         f"({estimate.low:.4g} to {estimate.high:.4g}); the log counts as "
         f"{overlap.effective_size:,.0f} of its slates"
     )
+
+
+def _keep_own(slates: pa.Table, changed: Collection[tuple[str, str]]) -> pa.Table:
+    """Return the slates that the placement made itself: of no variant that changes something, and
+    not interleaved."""
+    columns = (slates[name].to_pylist() for name in ("experiment", "variant", "team"))
+    rows = zip(*columns, strict=True)
+    kept = [
+        index
+        for index, (experiment, variant, team) in enumerate(rows)
+        if team is None and (experiment, variant) not in changed
+    ]
+    return slates.take(kept)
+
+
+def _list_changed(experiments: Iterable[Experiment]) -> set[tuple[str, str]]:
+    """Return experiment and variant of the variants that rank in another way."""
+    return {
+        (experiment.key, variant.name)
+        for experiment in experiments
+        for variant in experiment.variants
+        if not variant.uses_served_models or variant.policy != "champion"
+    }

@@ -74,9 +74,9 @@ class ExperimentActions:
         caller.require_everywhere(self.scope)
         decisions = self.decisions
         plan = decisions.prepare(key, decision.variant, caller, ship=decision.ship)
-        shipped = decisions.ship_model(plan)
         with transaction(decisions.experiments.engine) as connection:
-            decided, _ = decisions.record(connection, plan, shipped, decision.comment, caller)
+            decided, _ = decisions.record(connection, plan, decision.comment, caller)
+        decisions.ship_model(plan, caller)
         decisions.experiments.refresh()
         return decided
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from experiments.definition import Experiment, Status
 from serving.experiments.documents import ResultsResponse, describe_report
-from serving.experiments.final_decisions import DecisionService, Shipped
+from serving.experiments.final_decisions import DecisionService
 from serving.experiments.repository import ExperimentState
 from serving.experiments.requests import (
     ChangeRequest,
@@ -239,11 +239,17 @@ def decide(
     slates.manage for a placement."""
     plan = decisions.prepare(key, body.variant, caller, ship=body.ship)
 
-    def record(connection: sa.Connection, promotion: Shipped) -> ExperimentResponse:
-        decided, state = decisions.record(connection, plan, promotion, body.comment, caller)
+    is_new = False
+
+    def record(connection: sa.Connection) -> ExperimentResponse:
+        nonlocal is_new
+        is_new = True
+        decided, state = decisions.record(connection, plan, body.comment, caller)
         return describe_experiment(experiments, decided, state=state)
 
-    response = write.run_outside(caller, lambda: decisions.ship_model(plan), record)
+    response = write.run_once(caller, record)
+    if is_new:  # a repetition ships nothing again
+        decisions.ship_model(plan, caller)
     experiments.refresh()
     return response
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from configs.loading import build
-from experiments.definition import Experiment
-from experiments.metrics import Metric, check_metrics
+from experiments.definition import Experiment, Status
+from experiments.metrics import Metric, check_metrics, needs_answers
 from experiments.placement_changes import check_placements
 from features.contracts.errors import BadInput, Conflict
 from models.ranking.placement import Placement
 from serving.database.desk_tables import experiment_versions
-from serving.experiments.repository import ExperimentStates
-from serving.versioned_rules import PresentValues, VersionedRules, list_differences
+from serving.versioned_rules import PresentValues, VersionedRules
 
 FOLDER = "experiments"
 # What becomes of an experiment is its state, and not a part of its definition.
@@ -51,8 +51,16 @@ class ExperimentDefinitions(VersionedRules[PresentExperiments]):
         experiment = build_experiment(name, values)
         check_metrics(experiment, self.metrics)
         check_placements(experiment, self.list_placements())
+        if not self.settings.slate_log_days and needs_answers(experiment, self.metrics):
+            raise BadInput(
+                "a metric reads the logged slates, and no slate is logged",
+                where=f"experiment {name!r}",
+                hint="Set SHOPWRIGHT_SLATE_LOG_DAYS",
+            )
         for other in present.list_names():
-            if other != name and present.read_values(other).get("salt") == experiment.salt:
+            if other == name:
+                continue
+            if present.read_values(other).get("salt", other) == experiment.salt:
                 raise BadInput(
                     f"{other} has the salt {experiment.salt!r}: both would split alike",
                     where=f"experiment {name!r}",
@@ -91,28 +99,28 @@ def _refuse_prices(variants: object, where: str) -> None:
 
 
 def refuse_late_changes(
-    key: str, before: Mapping[str, object], after: Mapping[str, object], states: ExperimentStates
+    before: Experiment, after: Experiment, status: Status, now: datetime
 ) -> None:
     """Raise Conflict for a change that an experiment with units cannot take.
 
     While it runs, more units, guardrails and secondary metrics may come; after its stop nothing.
     """
-    state = states.all().get(key)
-    if state is None or state.status == "draft":
+    if status == "draft":
         return
-    changed = {difference.path.split(".")[0] for difference in list_differences(before, after)}
-    late = sorted(changed - set(_CHANGEABLE)) if state.status == "running" else sorted(changed)
+    changed = [
+        name
+        for name in Experiment.__dataclass_fields__
+        if getattr(before, name) != getattr(after, name)
+    ]
+    late = [name for name in changed if status != "running" or name not in _CHANGEABLE]
+    where = f"experiment {before.key!r}"
     if late:
         raise Conflict(
-            f"{late[0]} of a {state.status} experiment cannot change: its units were split by it",
-            where=f"experiment {key!r}",
+            f"{late[0]} of a {status} experiment cannot change: its units were split by it",
+            where=where,
             hint="Define another experiment; while one runs, "
             f"{', '.join(_CHANGEABLE)} may be changed",
         )
-    if _read_share(after) < _read_share(before):
-        raise Conflict("coverage only rises while an experiment runs", where=f"experiment {key!r}")
-
-
-def _read_share(values: Mapping[str, object]) -> float:
-    share = values.get("coverage", 1.0)
-    return float(share) if isinstance(share, int | float) else 1.0
+    instants = [now, *(step.at for step in (*before.ramp, *after.ramp) if step.at > now)]
+    if any(after.coverage_at(at) < before.coverage_at(at) for at in instants):
+        raise Conflict("coverage only rises while an experiment runs", where=where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -235,7 +236,7 @@ def _describe_guardrail(result: GuardrailResult) -> GuardrailEvidenceResponse:
         metric=result.metric,
         variant=result.variant,
         margin=result.margin,
-        change=None if evidence is None else evidence.change,
+        change=None if evidence is None or not math.isfinite(evidence.change) else evidence.change,
         least_harm=None if evidence is None else evidence.least_harm,
         p_value=None if evidence is None else evidence.p_value,
         must_stop=evidence is not None and evidence.must_stop,

@@ -14,11 +14,8 @@ from serving.access import Caller
 from serving.experiments.repository import ExperimentState
 from serving.experiments.service import RECOMMENDATIONS, ExperimentService
 from serving.merchandising.placements import PlacementService
-from serving.models.service import ModelService, Promotion
+from serving.models.service import ModelService
 from serving.versioned_rules import NewVersion
-
-# The change of champion that a decision makes; None where it changes none.
-Shipped = Promotion | None
 
 
 @dataclass(frozen=True)
@@ -48,16 +45,11 @@ class DecisionService:
     def prepare(self, key: str, variant: str, caller: Caller, *, ship: bool) -> DecisionPlan:
         """Return the plan of a decision, before any transaction: it reads the results.
 
-        Raises NotFound, UnknownName, Conflict for an experiment that was not stopped, and Forbidden
-        where the caller may not ship what the variant changes.
+        Raises NotFound, UnknownName, and Forbidden where the caller may not ship what the variant
+        changes.
         """
         experiment = self.experiments.get(key)
         chosen = experiment.variant(variant)
-        if experiment.status != "stopped":
-            raise Conflict(
-                f"{key} is {experiment.status}; only a stopped experiment is decided",
-                hint=f"POST /v1/experiments/{key}/stop",
-            )
         changes_placement = bool(chosen.placement) or chosen.policy != CHAMPION
         if ship and chosen.model != CHAMPION:
             caller.require_everywhere("models.manage")
@@ -78,30 +70,36 @@ class DecisionService:
             record=self._summarize(experiment, variant),
         )
 
-    def ship_model(self, plan: DecisionPlan) -> Shipped:
-        """Make the variant's model the champion, where the plan ships one."""
-        if plan.version is None:
-            return None
-        return self.models.promote(RECOMMENDATIONS, plan.version.version)
+    def ship_model(self, plan: DecisionPlan, caller: Caller) -> None:
+        """Make the variant's model the champion, where the plan ships one; after `record`, so that
+        of two people who decide only one ships."""
+        if plan.version is not None:
+            promotion = self.models.promote(RECOMMENDATIONS, plan.version.version)
+            reason = f"experiment {plan.experiment.key}"
+            self.models.write(promotion, actor=caller.id, reason=reason)
 
     def record(
         self,
         connection: sa.Connection,
         plan: DecisionPlan,
-        promotion: Shipped,
         comment: str,
         caller: Caller,
     ) -> tuple[Experiment, ExperimentState]:
-        """Store a decision, with the placements that it ships, within the caller's transaction."""
+        """Store a decision, with the placements that it ships, within the caller's transaction.
+
+        Call `ship_model` after the commit. Raises Conflict for an experiment that was not stopped,
+        or that somebody else decided.
+        """
         key = plan.experiment.key
         state = self.experiments.read_state(connection, key)
         if state.status != "stopped":
-            raise Conflict(f"{key} is {state.status}; somebody else decided")
+            raise Conflict(
+                f"{key} is {state.status}; only a stopped experiment is decided",
+                hint=f"POST /v1/experiments/{key}/stop",
+            )
         shipped = []
-        if promotion is not None:
-            reason = f"experiment {key}"
-            self.models.record(connection, promotion, actor=caller.id, reason=reason)
-            shipped.append(f"{RECOMMENDATIONS} {promotion.champion.version}")
+        if plan.version is not None:
+            shipped.append(f"{RECOMMENDATIONS} {plan.version.version}")
         if plan.placements:
             shipped += self._ship_placements(connection, plan, caller)
         decision = {
@@ -128,7 +126,10 @@ class DecisionService:
         policy = {} if variant.policy == CHAMPION else {"policy": variant.policy}
         saved = []
         for name in names:
-            values = change_values(present.read_values(name), {**variant.placement, **policy})
+            before = present.read_values(name)
+            values = change_values(before, {**variant.placement, **policy})
+            if values == before:
+                continue
             version = present.versions.get(name)
             number = 0 if version is None else version.number
             new = NewVersion(name, values, f"Decision of experiment {experiment.key}", number)

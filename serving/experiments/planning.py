@@ -62,7 +62,8 @@ class PlanContext:
 def plan_experiment(experiment: Experiment, context: PlanContext) -> PowerPlan:
     """Return the plan of an experiment from the events of the last WINDOW_DAYS.
 
-    Every unit that did something in these days counts as exposed when it did so first. Raises
+    Every unit that did something in these days counts as exposed when it did so first; where slates
+    of the placement were logged, only units that saw one. Raises
     BadInput where the days have no units, or where the metric is nobody's yet.
     """
     from experiments.analysis.estimates import compute_explained_share, estimate_metric
@@ -122,6 +123,7 @@ def _read_past(experiment: Experiment, context: PlanContext) -> tuple[UnitOutcom
     """Return the outcomes of the units of the last days, and how many new ones come a day."""
     import ibis
     import numpy as np
+    import pyarrow as pa
 
     from experiments.analysis.unit_outcomes import OutcomeInputs, read_outcomes
     from features.facts.facts import Facts
@@ -139,11 +141,15 @@ def _read_past(experiment: Experiment, context: PlanContext) -> tuple[UnitOutcom
         .aggregate(exposed_at=lambda rows: rows["at"].min())
         .mutate(variant=ibis.literal("past"))
     )
+    answers = _read_answers(experiment, context, begin)
+    if answers.num_rows:  # of those who see the placement, where that is known
+        visitors = ibis.memtable(pa.table({"unit_id": answers["unit_id"]})).distinct()
+        units = units.semi_join(visitors, "unit_id")
     inputs = OutcomeInputs(
         events=events,
         unit_columns=CHAINS[experiment.unit],
         until=now,
-        answers=_read_answers(experiment, context, begin),
+        answers=answers,
         costs=facts.read("items"),
     )
     metric = context.metrics[experiment.primary_metric]

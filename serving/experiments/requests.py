@@ -50,9 +50,10 @@ class DefinitionRequest(BaseModel):
     non_inferiority: dict[str, JsonValue] | None = None
 
     def merge(self, before: Mapping[str, object]) -> dict[str, object]:
-        """Return `before` with the values of the request in place of its own."""
+        """Return `before` with the values of the request in their place; null takes one out."""
         given = self.model_dump(exclude_unset=True, exclude={"key", "comment", "based_on"})
-        values = {**before, **{name: value for name, value in given.items() if value is not None}}
+        values = {**before, **given}
+        values = {name: value for name, value in values.items() if value is not None}
         variants = values.get("variants")
         if "control" not in values and isinstance(variants, list) and variants:
             values["control"] = variants[0].get("name", "")

@@ -20,12 +20,16 @@ from serving.database.audit_log import WATCH
 from serving.experiments.service import ExperimentService
 
 if TYPE_CHECKING:
+    from experiments.analysis.comparisons import MetricResult
     from experiments.analysis.report import ExperimentReport
+    from experiments.bandit import Posterior
+    from experiments.metrics import Metric
 
 log = logging.getLogger(__name__)
 _PAUSE = timedelta(seconds=20)  # between two looks: a broken guardrail stops within a minute
 _BANDIT_PAUSE = timedelta(minutes=15)
 _LEAST_MOVE = 0.01
+_LEAST_UNITS = 50
 
 
 def _make_workers() -> Executor:
@@ -78,7 +82,7 @@ class ExperimentWatch:
         ]
 
     def _look_at(self, experiment: Experiment) -> None:
-        report = self._experiments.report(experiment.key)
+        report = self._experiments.report(experiment.key, is_look=True)
         if reason := _find_broken(report):
             with transaction(self._experiments.engine) as connection:
                 self._experiments.switch(
@@ -91,7 +95,9 @@ class ExperimentWatch:
 
     def _move_shares(self, experiment: Experiment, report: ExperimentReport) -> None:
         """Store shares that follow the results, where they move by more than _LEAST_MOVE."""
-        shares = compute_shares(experiment, report, np.random.default_rng(self._seed))
+        metric = self._experiments.metrics[experiment.primary_metric]
+        rng = np.random.default_rng(self._seed)
+        shares = compute_shares(experiment, report, metric, rng)
         if all(
             abs(shares[variant.name] - variant.weight) < _LEAST_MOVE
             for variant in experiment.variants
@@ -123,22 +129,37 @@ def _find_broken(report: ExperimentReport) -> str | None:
 
 
 def compute_shares(
-    experiment: Experiment, report: ExperimentReport, rng: np.random.Generator
+    experiment: Experiment, report: ExperimentReport, metric: Metric, rng: np.random.Generator
 ) -> dict[str, float]:
     """Return the shares of a bandit's variants by their results, rounded to thousandths.
 
-    While a variant has fewer than two units all have the same chance.
+    While a variant has fewer than _LEAST_UNITS units, or values without any spread, all variants
+    have the same chance.
     """
-    from experiments.bandit import NormalPosterior, allocate_shares, compute_best_chances
+    from experiments.bandit import allocate_shares, compute_best_chances
 
-    posteriors = []
-    for variant in report.variants:
-        result = variant.metrics[experiment.primary_metric]
-        sign = 1.0 if result.better == "higher" else -1.0
-        error = math.inf if result.error is None else result.error
-        posteriors.append(NormalPosterior(sign * (result.mean or 0.0), error))
-    chances = compute_best_chances(posteriors, rng)
+    results = [variant.metrics[experiment.primary_metric] for variant in report.variants]
+    posteriors = [
+        _know(result, variant.n, metric)
+        for result, variant in zip(results, report.variants, strict=True)
+    ]
+    if any(variant.n < _LEAST_UNITS for variant in report.variants):
+        chances = np.full(len(results), 1 / len(results))
+    else:
+        chances = compute_best_chances(posteriors, rng)
     shares = allocate_shares(chances, experiment.floor).round(3)
     shares[int(np.argmax(shares))] += 1.0 - shares.sum()
     names = [variant.name for variant in report.variants]
     return dict(zip(names, shares.round(6).tolist(), strict=True))
+
+
+def _know(result: MetricResult, n: int, metric: Metric) -> Posterior:
+    """Return what is known of a variant's mean; of a share of units also where none or all did."""
+    from experiments.bandit import BetaPosterior, NormalPosterior
+
+    mean = result.mean or 0.0
+    if metric.kind == "mean" and metric.quantity == "share" and metric.better == "higher":
+        n_successes = round(mean * n)
+        return BetaPosterior(n_successes, n - n_successes)
+    sign = 1.0 if result.better == "higher" else -1.0
+    return NormalPosterior(sign * mean, result.error or math.inf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from configs.settings import Settings
 from experiments.assignment import assign
 from experiments.definition import Experiment, Status, Variant
 from experiments.experiment_files import find_rivals, load_experiments
-from experiments.metrics import Metric, load_metrics, needs_answers
+from experiments.metrics import Metric, load_metrics, needs_answers, needs_items
 from experiments.overrides import Override, check_override, read_experiment, sign_override
 from experiments.worse_arms import find_worse_arms
 from features.contracts.clock import Clock
@@ -105,6 +106,7 @@ class ExperimentService:
         self._current: Mapping[str, Experiment] = self._files
         self._states: Mapping[str, ExperimentState] = {}
         self.problems: Mapping[str, str] = {}
+        self._report_lock = threading.Lock()
 
     @property
     def current(self) -> Mapping[str, Experiment]:
@@ -130,6 +132,28 @@ class ExperimentService:
         with reading(self.engine) as connection:
             self._current, self._states = self._read(connection)
 
+    def list_answering(self) -> list[Experiment]:
+        """Return the experiments whose variants must be loaded: those that run, and those that
+        somebody looks at by an override."""
+        return [
+            experiment
+            for key, experiment in self._current.items()
+            if experiment.running
+            or (
+                experiment.status != "decided"
+                and (state := self._states.get(key)) is not None
+                and state.override_secret is not None
+            )
+        ]
+
+    def list_undecided(self) -> list[str]:
+        """Return the experiments that were started and that nobody has decided."""
+        return [
+            key
+            for key, experiment in self._current.items()
+            if experiment.status in ("running", "stopped")
+        ]
+
     def get(self, key: str) -> Experiment:
         """Return one experiment. Raises NotFound."""
         return _get(self._current, key)
@@ -144,11 +168,14 @@ class ExperimentService:
         exists, was changed meanwhile, or has gone too far for the change. Call `refresh` after the
         commit.
         """
+        lock(connection, SUBJECT)
         present = PresentExperiments.read(self.settings, connection)
-        before = present.read_values(new.name) if new.name in present.list_names() else None
-        states = ExperimentStates(connection)
-        if before is not None:
-            refuse_late_changes(new.name, before, new.values, states)
+        current, _ = self._read(connection)
+        if new.name in current:
+            before = build_experiment(new.name, _strip_state(present.read_values(new.name)))
+            after = build_experiment(new.name, new.values)
+            status = current[new.name].status
+            refuse_late_changes(before, after, status, self.now())
         version = self.definitions.save(connection, new, author=actor)
         experiments, _ = self._read(connection)
         experiment = _get(experiments, new.name)
@@ -200,7 +227,6 @@ class ExperimentService:
             started_at=now if is_start else state.started_at,
             stopped_at=None if is_start else now,
             stop_reason=reason,
-            weights=None if is_start else state.weights,
         )
         self.set_state(connection, key, state, "start" if is_start else "stop", actor)
         return replace(experiment, status=status, stopped_at=state.stopped_at)
@@ -271,21 +297,36 @@ class ExperimentService:
         now = self._system_clock.now()
         return check_override(token, secret or secrets.token_hex(32), now)
 
-    def report(self, key: str, *, as_of: datetime | None = None) -> ExperimentReport:
+    def report(
+        self, key: str, *, as_of: datetime | None = None, is_look: bool = False
+    ) -> ExperimentReport:
         """Return the results of an experiment until now or an earlier instant, or until its stop
-        and the attribution window after it; money in minor units of the shop's currency."""
+        and the attribution window after it; money in minor units of the shop's currency.
+
+        is_look   nothing but the primary metric and the guardrails
+
+        One report is made at a time, so that many that are asked for do not take all memory.
+        """
+        with self._report_lock:
+            return self._make_report(key, as_of or self._clock.now(), is_look=is_look)
+
+    def _make_report(self, key: str, now: datetime, *, is_look: bool) -> ExperimentReport:
         # These bring the analytical database with them; a server that answers nothing but slates
         # never loads it.
         from experiments.analysis.report import ReportInputs, build_report
         from features.facts.facts import Facts
 
-        experiment, now = self.get(key), as_of or self._clock.now()
+        experiment = self.get(key)
+        if is_look:
+            experiment = replace(experiment, secondary_metrics=(), segments=())
         with reading(self.engine) as connection:
             exposures = read_first_exposures(connection, key, until=now)
             links = read_links(connection, key, until=now)
             answers = ANSWERS.empty_table()
             if needs_answers(experiment, self.metrics):
-                answers = read_answers(connection, key, until=now)
+                answers = read_answers(
+                    connection, key, until=now, with_items=needs_items(experiment, self.metrics)
+                )
         settings = self.settings
         facts = Facts(settings)
         items = facts.read("items")

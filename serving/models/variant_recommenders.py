@@ -79,15 +79,23 @@ class VariantRecommenders:
         built = self._built.get((experiment.key, variant.name))
         return built.served if built is not None and built.variant == variant else None
 
-    def refresh(self, experiments: Iterable[Experiment]) -> None:
-        """Load what running experiments need, on the catalogue of today, and drop the rest."""
-        with self._lock:
-            self._refresh([experiment for experiment in experiments if experiment.running])
+    def can_answer(self, experiment: Experiment) -> bool:
+        """Return whether every variant of an experiment is loaded."""
+        return all(
+            variant.uses_served_models or self.find(experiment, variant) is not None
+            for variant in experiment.variants
+        )
 
-    def _refresh(self, running: list[Experiment]) -> None:
+    def refresh(self, experiments: Iterable[Experiment]) -> None:
+        """Load what the variants of experiments need, on the catalogue of today, and drop the
+        rest."""
+        with self._lock:
+            self._refresh(list(experiments))
+
+    def _refresh(self, experiments: list[Experiment]) -> None:
         built: dict[_Key, _Built] = {}
         needed = set()
-        for experiment in running:
+        for experiment in experiments:
             for variant in experiment.variants:
                 if variant.uses_served_models:
                     continue

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from experiments.assignment import assign, find_unit
-from experiments.definition import Experiment, Variant
+from experiments.definition import Experiment, Targeting, Variant
 from serving.recommendations.met_variants import MetVariants
 
 
@@ -52,10 +52,13 @@ class UnitAssigner:
 
     experiments    reads the experiments as they are now, by key
     met_variants   what units met before
+    is_loaded      whether all variants of an experiment can answer: before that nobody is assigned,
+                   or the units of those that can would be too many
     """
 
     experiments: Callable[[], Mapping[str, Experiment]]
     met_variants: MetVariants
+    is_loaded: Callable[[Experiment], bool]
 
     def assign(self, request: AssignmentRequest) -> tuple[AssignedUnit, ...]:
         """Return the variants under which a request is answered: that of a holdout, and that of the
@@ -68,7 +71,9 @@ class UnitAssigner:
         running = [
             experiment
             for experiment in self.experiments().values()
-            if experiment.running and experiment.covers(request.placement)
+            if experiment.running
+            and experiment.covers(request.placement)
+            and self.is_loaded(experiment)
         ]
         holdout = self._find_first([one for one in running if one.holdout], request)
         if holdout is not None and holdout.variant.name != holdout.experiment.control:
@@ -88,36 +93,27 @@ class UnitAssigner:
     def _find_first(
         self, experiments: list[Experiment], request: AssignmentRequest
     ) -> AssignedUnit | None:
-        for experiment in experiments:
+        """Return the variant that the unit met before; without one, that of the first experiment
+        which the request belongs to and which takes the unit.
+
+        Who met a variant stays in, whatever they do or sign in as: a visitor who was new and bought
+        something is not new any more.
+        """
+        ordered = sorted(experiments, key=lambda experiment: experiment.key)
+        for experiment in ordered:
+            if (met := self._find_met(experiment, request)) is not None:
+                return met
+        for experiment in ordered:
             target = experiment.targeting
-            is_admitted = target.admits(request.zone, request.is_known, request.attributes)
-            if not is_admitted and not self._has_met(experiment, request):
-                continue
-            assigned = self._assign_in(experiment, request)
-            if assigned is not None:
-                return assigned
+            if target.admits(request.zone, request.is_known, request.attributes):
+                assigned = self._assign_by_hash(experiment, request)
+                if assigned is not None:
+                    return assigned
         return None
 
-    def _has_met(self, experiment: Experiment, request: AssignmentRequest) -> bool:
-        """Return whether a unit that does not belong to the target by now did when it met its
-        variant: who was new and bought something stays in."""
-        target = experiment.targeting
-        if target.visitors == "any":
-            return False
-        if not replace(target, visitors="any").admits(
-            request.zone, request.is_known, request.attributes
-        ):
-            return False
-        unit_id = find_unit(
-            experiment.unit,
-            user_id=request.user_id,
-            visitor_id=request.visitor_id,
-            session_id=request.session_id,
-        )
-        return unit_id is not None and self.met_variants.has_met(experiment.key, unit_id)
-
-    def _assign_in(self, experiment: Experiment, request: AssignmentRequest) -> AssignedUnit | None:
-        """Return the variant of the visitor in one experiment; None where they take no part.
+    def _find_met(self, experiment: Experiment, request: AssignmentRequest) -> AssignedUnit | None:
+        """Return the variant that the unit met before; None without one, and where the hash gives
+        it again anyway.
 
         A user who is known as a visitor too keeps the variant that they met first, also where a
         later request names the user alone.
@@ -125,15 +121,41 @@ class UnitAssigner:
         user_id, visitor_id = request.user_id, request.visitor_id
         if experiment.unit == "user" and user_id:
             name = self.met_variants.find(experiment.key, user_id, visitor_id or None)
-            kept = next((arm for arm in experiment.variants if arm.name == name), None)
-            variant = kept or assign(experiment, user_id, request.now)
-            if variant is None:
-                return None
-            return AssignedUnit(experiment, variant, user_id, visitor_id)
-        unit_id = find_unit(
-            experiment.unit, user_id=user_id, visitor_id=visitor_id, session_id=request.session_id
-        )
+            unit_id: str | None = user_id
+        elif experiment.targeting == _EVERYBODY and experiment.allocation != "thompson":
+            return None
+        else:
+            unit_id = _find_unit(experiment, request)
+            known = unit_id is not None
+            name = self.met_variants.find_own(experiment.key, unit_id or "") if known else None
+        variant = next((arm for arm in experiment.variants if arm.name == name), None)
+        if variant is None or unit_id is None:
+            return None
+        return AssignedUnit(experiment, variant, unit_id, _name_visitor(experiment, request))
+
+    def _assign_by_hash(
+        self, experiment: Experiment, request: AssignmentRequest
+    ) -> AssignedUnit | None:
+        """Return the variant of the visitor by the hash; None where they take no part."""
+        unit_id = _find_unit(experiment, request)
         variant = None if unit_id is None else assign(experiment, unit_id, request.now)
         if unit_id is None or variant is None:
             return None
-        return AssignedUnit(experiment, variant, unit_id)
+        return AssignedUnit(experiment, variant, unit_id, _name_visitor(experiment, request))
+
+
+_EVERYBODY = Targeting()
+
+
+def _find_unit(experiment: Experiment, request: AssignmentRequest) -> str | None:
+    return find_unit(
+        experiment.unit,
+        user_id=request.user_id,
+        visitor_id=request.visitor_id,
+        session_id=request.session_id,
+    )
+
+
+def _name_visitor(experiment: Experiment, request: AssignmentRequest) -> str | None:
+    """Return the visitor as whom a user comes; None where the unit is no user."""
+    return request.visitor_id if experiment.unit == "user" and request.user_id else None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -34,6 +35,7 @@ class ExposureWriter:
 
     clock       business time, by which slates are old
     keep_days   days after which slates are deleted
+    list_undecided   returns the experiments whose slates are kept longer
     clock_watch   while the clock of the machine has jumped, nothing is deleted
     """
 
@@ -55,6 +57,7 @@ class ExposureWriter:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exposures", daemon=True)
         self._next_look = 0.0
+        self.list_undecided: Callable[[], Collection[str]] = tuple
         self.dropped = 0
         self.written = 0
 
@@ -129,7 +132,9 @@ class ExposureWriter:
         try:
             with transaction(self._engine) as connection:
                 before = self._clock.now() - self._keep
-                n_deleted = slates.delete_old(connection, before, limit=_OLD_SLATES)
+                n_deleted = slates.delete_old(
+                    connection, before, limit=_OLD_SLATES, keep=self.list_undecided()
+                )
         except (sa.exc.SQLAlchemyError, Unavailable) as error:
             self._conditions.report(_DELETING, str(error))
         else:

@@ -18,6 +18,8 @@ _CAPACITY = 50_000
 # For so long a user who was never a visitor is not looked up again: another process may have seen
 # them sign in since.
 _KNOWN_SECONDS = 60.0
+# A unit that met nothing is looked up again after this time: exposures are written behind answers.
+_MISSED_SECONDS = 2.0
 
 
 class MetVariants:
@@ -38,6 +40,7 @@ class MetVariants:
         key = (exposure.experiment, exposure.unit_id)
         with self._lock:
             self._keep(self._recent, key, exposure.variant)
+            self._never_met.pop(key, None)
             if exposure.visitor_id is not None:
                 self._keep(self._joined, key, self._recent[key])
                 self._never_joined.pop(key, None)
@@ -58,17 +61,10 @@ class MetVariants:
         """
         if visitor_id is None:
             return self._find_joined(experiment, user_id)
-        of_user = self._find_recent(experiment, user_id)
-        if of_user is not None:
-            return of_user
         of_visitor = self._find_recent(experiment, visitor_id)
         try:
-            with reading(self._engine) as connection:
-                return (
-                    find_first_variant(connection, experiment, user_id)
-                    or of_visitor
-                    or find_first_variant(connection, experiment, visitor_id)
-                )
+            of_user = self._look_up(experiment, user_id)
+            return of_user or of_visitor or self._look_up(experiment, visitor_id)
         except (sa.exc.SQLAlchemyError, Unavailable):
             return of_visitor
 
@@ -83,28 +79,34 @@ class MetVariants:
                 return None
         return self.find(experiment, user_id, visitor_id)
 
-    def has_met(self, experiment: str, unit_id: str) -> bool:
-        """Return whether a unit met a variant before; where the database does not answer, only
-        recent ones count."""
-        if self._find_recent(experiment, unit_id) is not None:
-            return True
+    def find_own(self, experiment: str, unit_id: str) -> str | None:
+        """Return the variant that a unit met first; None where there is none. Where the database
+        does not answer, only recent ones count."""
+        try:
+            return self._look_up(experiment, unit_id)
+        except (sa.exc.SQLAlchemyError, Unavailable):
+            return None
+
+    def _look_up(self, experiment: str, unit_id: str) -> str | None:
+        """Return the variant that a unit met first, from memory where it is there; that there is
+        none is known for _MISSED_SECONDS."""
+        recent = self._find_recent(experiment, unit_id)
+        if recent is not None:
+            return recent
         key, now = (experiment, unit_id), time.monotonic()
         with self._lock:
             looked_up_at = self._never_met.get(key)
-        if looked_up_at is not None and now < looked_up_at + _KNOWN_SECONDS:
-            return False
-        try:
-            with reading(self._engine) as connection:
-                variant = find_first_variant(connection, experiment, unit_id)
-        except (sa.exc.SQLAlchemyError, Unavailable):
-            return False
+        if looked_up_at is not None and now < looked_up_at + _MISSED_SECONDS:
+            return None
+        with reading(self._engine) as connection:
+            variant = find_first_variant(connection, experiment, unit_id)
         with self._lock:
             if variant is not None:
                 self._keep(self._recent, key, variant)
             else:
                 self._never_met.pop(key, None)
                 self._keep(self._never_met, key, now)
-        return variant is not None
+        return variant
 
     def _find_joined(self, experiment: str, user_id: str) -> str | None:
         key = (experiment, user_id)

@@ -3,6 +3,7 @@ visitor is in."""
 
 from __future__ import annotations
 
+import logging
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,8 @@ from serving.recommendations.item_filter import NO_FILTER, Filter
 from serving.recommendations.met_variants import MetVariants
 from serving.recommendations.shown_slates import ShownSlates
 from serving.recommendations.variant_rankers import Choice, Ranker, VariantRankers
+
+logger = logging.getLogger(__name__)
 
 MAX_COUNT = 100
 
@@ -81,7 +84,7 @@ class SlateAnswer:
     """A slate and what it was made under.
 
     assigned   the variants of the visitor, the one that made the slate last
-    degraded   whether the visitor's history could not be read
+    degraded   whether the visitor's history could not be read, or the variant failed
     unknown    the zone that nobody knows and the names of the filter that no item has
     fields     the requested fields by item; None where none were
     variants   the families of the items by item; None where they are not folded
@@ -266,7 +269,16 @@ class RecommendationService:
         query = self._query(request, visit, served)
         if served.recommender.placements[request.placement].exploration.on:
             query = replace(query, draw=f"{self.settings.seed}:{recommendation_id}")
-        slate, teams = choice.rank(query, recommendation_id)
+        failed = False
+        try:
+            slate, teams = choice.rank(query, recommendation_id)
+        except Exception:
+            if choice.ranker.served is self.models.recommender():
+                raise
+            # A variant that fails harms nobody: what serves anyway answers, and the slate says so.
+            logger.exception("a variant of %s failed", request.placement)
+            failed, served = True, self.models.recommender()
+            slate, teams = served.recommender.recommend([query])[0], None
         answer = SlateAnswer(
             recommendation_id=recommendation_id,
             placement=request.placement,
@@ -274,7 +286,7 @@ class RecommendationService:
             assigned=choice.assigned,
             teams=teams,
             version=served.version,
-            degraded=visit.degraded,
+            degraded=visit.degraded or failed,
             unknown=self._explain_unknown(request, served),
         )
         if not request.fields and not request.fold_families:

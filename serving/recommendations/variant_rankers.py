@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from experiments.definition import Experiment, Variant
+from features.contracts.errors import Unavailable
 from features.contracts.recommendations import RecommendationQuery, Slate
 from models.ranking.model import Policy
 from models.served_recommender import ServedRecommender
@@ -61,19 +62,26 @@ class VariantRankers:
     read_override: Callable[[str], tuple[str, str]]
 
     def choose(self, request: AssignmentRequest, served: ServedRecommender) -> Choice:
-        """Return what answers a request; `served` does where the visitor takes part in nothing, and
-        where a variant is not loaded: nobody is exposed to what cannot answer."""
-        usual = Choice((), Ranker(served, None))
+        """Return what answers a request; `served` does where the visitor takes part in nothing.
+
+        Raises Unavailable for a variant that was chosen by hand and is not loaded.
+        """
         assigned = self.assigner.assign(request)
         if not assigned:
-            return usual
+            return Choice((), Ranker(served, None))
         experiment, variant = assigned[-1].experiment, assigned[-1].variant
+        arms: tuple[Variant, ...] = (variant,)
         if experiment.allocation == "interleave" and not assigned[-1].is_override:
-            rivals = [self._find(experiment, rival, served) for rival in experiment.variants]
-            loaded = tuple(ranker for ranker in rivals if ranker is not None)
-            return usual if len(loaded) < len(rivals) else Choice(assigned, loaded[0], loaded)
-        ranker = self._find(experiment, variant, served)
-        return usual if ranker is None else Choice(assigned, ranker)
+            arms = experiment.variants
+        rankers = [self._find(experiment, arm, served) for arm in arms]
+        loaded = tuple(ranker for ranker in rankers if ranker is not None)
+        if len(loaded) < len(arms):
+            raise Unavailable(
+                f"variant {variant.name!r} is not loaded yet",
+                where=f"experiment {experiment.key!r}",
+                hint="Try again in some seconds; /readyz and the log say why it cannot be loaded",
+            )
+        return Choice(assigned, loaded[0], loaded if len(loaded) > 1 else ())
 
     def _find(
         self, experiment: Experiment, variant: Variant, served: ServedRecommender
