@@ -54,7 +54,7 @@ class FormFields:
         """Add a field to choose one option, or several."""
         label = self.name_field(name)
         field = ui.select(dict(options), value=value, multiple=multiple, label=label)
-        field.props(f"dense outlined options-dense {'use-chips' if multiple else ''}")
+        field.props("dense outlined options-dense")
         field.on_value_change(self._on_change)
         self._fields[name] = field
         return field

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from nicegui import ui
 
@@ -38,22 +39,29 @@ class PowerPanel:
 
     async def refresh(self) -> None:
         """Plan anew, where the form says something else than before."""
-        texts = self._visit.texts
         try:
             experiment = self._read_experiment()
-            if experiment == self._planned:
-                return
-            self._planned = experiment
-            plan = await self._visit.read(self._visit.server.experiments.plan, experiment)
         except ShopwrightError as error:
             self._planned = None
-            text = " · ".join(part for part in (error.what, error.hint) if part)
-            self._fill(lambda: ui.label(texts.get("experiments.no_plan", why=text)))
+            self._fill(partial(self._show_problem, error))
             return
+        if experiment == self._planned:
+            return
+        self._planned = experiment
+        try:
+            plan = await self._visit.read(self._visit.server.experiments.plan, experiment)
+        except ShopwrightError as error:
+            build = partial(self._show_problem, error)
+        else:
+            build = partial(self._show, plan)
         if experiment is self._planned:  # else the form changed meanwhile
-            self._fill(lambda: self._show(plan))
+            self._fill(build)
 
-    def _fill(self, build: Callable[[], object]) -> None:
+    def _show_problem(self, error: ShopwrightError) -> None:
+        text = " · ".join(part for part in (error.what, error.hint) if part)
+        ui.label(self._visit.texts.get("experiments.no_plan", why=text))
+
+    def _fill(self, build: Callable[[], None]) -> None:
         self._area.clear()
         self._area.props("aria-busy=false")
         with self._area:
