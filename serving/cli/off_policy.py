@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 import typer
 
 from features.contracts.errors import UnknownName
@@ -95,12 +96,10 @@ def _keep_own(slates: pa.Table, changed: Collection[tuple[str, str]]) -> pa.Tabl
     not interleaved."""
     columns = (slates[name].to_pylist() for name in ("experiment", "variant", "team"))
     rows = zip(*columns, strict=True)
-    kept = [
-        index
-        for index, (experiment, variant, team) in enumerate(rows)
-        if team is None and (experiment, variant) not in changed
+    is_own = [
+        team is None and (experiment, variant) not in changed for experiment, variant, team in rows
     ]
-    return slates.take(kept)
+    return slates.filter(np.array(is_own, bool))
 
 
 def _list_changed(experiments: Iterable[Experiment]) -> set[tuple[str, str]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+
+from tests.shops.accessibility import list_violations, wait_until_loaded
 
 pytestmark = pytest.mark.browser
 
@@ -29,21 +30,6 @@ PATHS = (
     "/audit",
     "/health",
 )
-
-
-def wait_until_loaded(page):
-    """Wait until the page is there, and none of its parts is loading."""
-    page.wait_for_selector("main")
-    page.wait_for_function("() => !document.querySelector('[aria-busy=true]')", timeout=60_000)
-
-
-def list_violations(page):
-    found = Axe().run(page).response["violations"]
-    return [
-        (violation["id"], [node["html"][:160] for node in violation["nodes"][:3]])
-        for violation in found
-        if violation["impact"] in ("serious", "critical")
-    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])

@@ -10,7 +10,7 @@ from playwright.sync_api import TimeoutError as NotShown
 
 from configs.settings import Settings
 from features.database import engine as open_engine
-from tests.serving.console.test_accessibility import list_violations, wait_until_loaded
+from tests.shops.accessibility import list_violations, wait_until_loaded
 from tests.shops.experiment_units import Arm, add_units
 from tests.shops.served_shop import NOW
 
