@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from itertools import combinations_with_replacement
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from features.contracts.arrays import Float64Array
+from features.contracts.arrays import AnyArray, Float64Array
 
 MetricKind = Literal["mean", "ratio"]
 Exact = int | Fraction
@@ -167,7 +167,7 @@ def _name_sum(left: str, right: str | None = None) -> str:
     return f"sum_{left}" if right is None else f"sum_{left}_{right}"
 
 
-def _add_exactly(left: npt.NDArray[Any], right: npt.NDArray[Any] | None = None) -> Exact:
+def _add_exactly(left: AnyArray, right: AnyArray | None = None) -> Exact:
     """Return the sum of a column or of its product with another; of whole numbers without
     rounding, in 64 bits where they are enough."""
     other = np.ones(1, np.int64) if right is None else right

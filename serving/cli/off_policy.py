@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 import typer
 
 from features.contracts.errors import UnknownName
@@ -94,6 +93,8 @@ def off_policy(
 def _keep_own(slates: pa.Table, changed: Collection[tuple[str, str]]) -> pa.Table:
     """Return the slates that the placement made itself: of no variant that changes something, and
     not interleaved."""
+    import numpy as np
+
     columns = (slates[name].to_pylist() for name in ("experiment", "variant", "team"))
     rows = zip(*columns, strict=True)
     is_own = [
