@@ -30,7 +30,8 @@ from serving.versioned_rules import FILE, NewVersion
 router = APIRouter(prefix="/v1", tags=["experiments"])
 Experiments = Annotated[ExperimentService, Depends(inject(ExperimentService))]
 Decisions = Annotated[DecisionService, Depends(inject(DecisionService))]
-Manager = Annotated[Caller, Depends(require("experiments.manage"))]
+SCOPE = "experiments.manage"
+Manager = Annotated[Caller, Depends(require(SCOPE))]
 Key = Annotated[Name, Path(description="The experiment's key")]
 
 
@@ -237,6 +238,7 @@ def decide(
 
     409 for an experiment that was not stopped. Shipping takes the scope models.manage for a model,
     slates.manage for a placement."""
+    caller.require_everywhere(SCOPE)
     plan = decisions.prepare(key, body.variant, caller, ship=body.ship)
 
     is_new = False
@@ -259,6 +261,7 @@ def post_override(
     experiments: Experiments, caller: Manager, key: Key, body: OverrideRequest
 ) -> OverrideResponse:
     """A token with which somebody who tests the shop sees a variant."""
+    caller.require_everywhere(SCOPE)
     token = experiments.make_override(key, body.variant, body.days, actor=caller.id)
     experiments.refresh()
     return OverrideResponse(override=token)
@@ -278,6 +281,7 @@ def switch(
     """Starts or stops an experiment, in every server process within seconds.
 
     409 for a start with an arm that lost clearly in the champion's training."""
+    caller.require_everywhere(SCOPE)
     status: Status = "running" if action == "start" else "stopped"
     if action == "start" and not accept_worse:
         experiments.refuse_worse_arms(key)
@@ -315,6 +319,8 @@ def get_assignments(
 def _save(
     experiments: ExperimentService, caller: Caller, new: NewVersion, write: Write
 ) -> Response:
+    caller.require_everywhere(SCOPE)
+
     def work(connection: sa.Connection) -> ExperimentResponse:
         experiment, version = experiments.save(connection, new, actor=caller.id)
         return describe_experiment(experiments, experiment, version.number)

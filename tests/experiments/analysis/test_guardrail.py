@@ -94,3 +94,12 @@ def test_no_evidence_without_a_spread_or_a_control() -> None:
     assert evaluate_guardrail(flat, flat, RULE) is None
     assert evaluate_guardrail(Moments(1, 1.0, None), Moments(9, 1.0, 1.0), RULE) is None
     assert evaluate_guardrail(Moments(9, 1.0, 1.0), Moments(9, 0.0, 1.0), RULE) is None
+
+
+def test_harm_that_begins_at_nothing_stops_and_nothing_cannot_be_lost() -> None:
+    nothing = Moments(10_000, 0.0, 0.0)
+    refunds = replace(RULE, harmful="increase")
+    evidence = evaluate_guardrail(make_rate(10_000, 0.02), nothing, refunds)
+    assert evidence is not None
+    assert (evidence.must_stop, evidence.change) == (True, math.inf)
+    assert evaluate_guardrail(make_rate(10_000, 0.02), nothing, RULE) is None

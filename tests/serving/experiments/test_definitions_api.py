@@ -74,6 +74,31 @@ def test_a_running_experiment_takes_more_units_and_no_other_change(served):
     assert [record["action"] for record in actions] == ["save_rules", "start", "save_rules"]
 
 
+def test_a_ramp_that_has_risen_is_not_taken_back(served):
+    steps = [{"at": "2017-12-31T00:00:00Z", "coverage": 0.5}]
+    define(served, coverage=0.1, ramp=steps)
+    act(served, "cart_again", "start")
+    path = "/v1/experiments/cart_again"
+    lower = served.client.patch(path, json={"ramp": [], "based_on": 1})
+    assert (lower.status_code, "only rises" in lower.text) == (409, True)
+    higher = [*steps, {"at": "2018-02-01T00:00:00Z", "coverage": 1.0}]
+    assert served.client.patch(path, json={"ramp": higher, "based_on": 1}).status_code == 200
+
+
+def test_a_running_experiment_of_a_file_is_as_fixed_as_another(served):
+    values = {"salt": "another", "based_on": 0}
+    changed = served.client.patch("/v1/experiments/home_ranker", json=values)
+    assert (changed.status_code, "salt of a running" in changed.text) == (409, True)
+
+
+def test_parts_of_a_layer_are_apart_only_for_the_same_kind_of_unit(served):
+    for key, start, end, unit in (("one", 0, 0.5, "user"), ("two", 0.5, 1, "visitor")):
+        layer = {"name": "cart", "start": start, "end": end}
+        define(served, key=key, layer=layer, unit=unit)
+    assert act(served, "one", "start").status_code == 200
+    assert act(served, "two", "start").status_code == 409
+
+
 def test_experiments_in_parts_of_one_layer_share_a_placement_and_no_unit(served):
     for key, start, end in (("one", 0, 0.5), ("two", 0.5, 1)):
         layer = {"name": "cart", "start": start, "end": end}
@@ -165,6 +190,38 @@ def test_each_variant_answers_with_its_own_model_and_a_decision_ships_it(served)
     assert ask(served, visitor_id="v1")["model"]["version"] == "2"
     assert served.server.variants.versions == []  # nothing is kept beside the champion
     assert act(served, "models", "start").status_code == 409
+
+
+def test_of_two_decisions_one_counts_and_ships(served):
+    arms = [
+        {"name": "first", "weight": 0.5, "model": "1"},
+        {"name": "second", "weight": 0.5, "model": "2"},
+    ]
+    define(served, key="models", variants=arms)
+    act(served, "models", "start")
+    act(served, "models", "stop")
+    assert act(served, "models", "decide", variant="first", ship=True).status_code == 200
+    late = act(served, "models", "decide", variant="second", ship=True)
+    assert (late.status_code, "is decided" in late.text) == (409, True)
+    assert served.server.registry.find_champion("recommendations").version == "1"
+
+
+def test_a_variant_that_fails_is_answered_by_the_champion_and_counted(served, monkeypatch):
+    arms = [{"name": "old", "weight": 0.5}, {"name": "new", "weight": 0.5, "model": "2"}]
+    define(served, key="broken", variants=arms)
+    act(served, "broken", "start")
+    experiment = served.server.experiments.get("broken")
+    unit = next(unit for unit in UNITS if assign(experiment, unit).name == "new")
+    other = served.server.variants.find(experiment, experiment.variant("new")).recommender
+
+    def fail(*_arguments, **_options):
+        raise KeyError("a feature that is gone")
+
+    monkeypatch.setattr(other, "recommend", fail)
+    answer = ask(served, visitor_id=unit)
+    assert (answer["degraded"], answer["model"]["version"]) == (True, "1")
+    assert answer["experiments"] == [{"experiment": "broken", "variant": "new"}]
+    assert len(answer["items"]) > 0
 
 
 def test_a_variant_changes_a_placement_and_a_decision_makes_it_the_shops_own(served):
