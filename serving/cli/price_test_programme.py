@@ -98,33 +98,32 @@ def file(test_id: str, *, json: bool) -> None:
 
 def cancel(test_id: str, *, json: bool) -> None:
     """End a test now: file the prices before it, and release its items."""
-    from serving.price_desk.price_experiments import find_refused
+    from serving.price_desk.price_test_batches import find_refused
 
     shop = Shop()
     with steps(1) as progress:
         service = _build_service(shop, load_proposal_inputs(shop, progress))
         stored, filed = service.cancel(_operator(), test_id)
         progress.done()
-    proposal_id = filed.proposal.proposal_id if filed is not None and filed.ids else None
+    proposal_id = filed.proposal.proposal_id if filed.ids else None
     if json:
         print_json({"test_id": test_id, "state": stored.state, "proposal_id": proposal_id})
         return
-    if filed is None or proposal_id is None:
+    if proposal_id is None:
         print_line(f"{test_id} is cancelled; no price has to go back")
     else:
         print_line(
             f"{test_id} is cancelled; {len(filed.ids):,} earlier prices are filed as "
             f"{proposal_id}; somebody else approves them"
         )
-    if filed is not None:
-        _print_refused(find_refused(filed.proposal))
+    _print_refused(find_refused(filed.proposal))
 
 
 def finish(test_id: str, *, json: bool) -> None:
     """Analyse a test that is over and keep its result."""
     from experiments.analysis.price_test_results import analyse_price_test
     from experiments.designs.price_test import PriceTest
-    from serving.price_desk.price_experiments import find_refused_items
+    from serving.price_desk.price_test_batches import find_refused_items
     from training.pricing.panel import read_price_panel
 
     shop = Shop()

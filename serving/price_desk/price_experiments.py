@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from experiments.designs.portfolio import Portfolio
 from experiments.designs.price_test import PriceTest
-from features.contracts.calendar import add_weeks, find_week_start
+from features.contracts.calendar import add_weeks
 from features.contracts.errors import Conflict
 from features.database import lock, reading, transaction
 from features.prices.stored_tests import (
@@ -37,6 +37,15 @@ from serving.price_desk.activation import settle_due
 from serving.price_desk.checked_prices import HOLD, ProposedPrice
 from serving.price_desk.filters import SuggestionFilter
 from serving.price_desk.lifecycle import supersede_waiting
+from serving.price_desk.price_test_batches import (
+    Json,
+    describe_batch,
+    find_refused,
+    is_all_filed,
+    name_period,
+    plan_batch,
+    refuse_cancelled,
+)
 from serving.price_desk.proposals import (
     CheckedProposal,
     FiledProposal,
@@ -47,19 +56,6 @@ from serving.price_desk.repository import Suggestions
 from serving.price_desk.rollback import roll_back
 
 _SUBJECT = "price_test"
-_Json = dict[str, object]
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Prices of a period, or those of the end, to be filed.
-
-    is_late   they begin later than planned
-    """
-
-    period: int
-    starts_at: datetime
-    is_late: bool
 
 
 @dataclass(frozen=True)
@@ -109,16 +105,14 @@ class PriceTestService:
         decider, stored, tested = self._open(caller, test_id)
         test = PriceTest.from_document(stored.document["test"])
         n_periods = test.periods.n_periods
-        batch, missed = self._plan_batch(stored, test)
+        timezone = self.proposals.desk.settings.timezone
+        batch, missed = plan_batch(stored, test, decider.now, timezone)
         is_end = batch.period == n_periods
+        prices = _find_earlier_prices(test, test_id, tested)
         if not is_end:
             _refuse_tested_items(test, test_id, tested)
-        prices = test.find_prices(batch.period)
-        if is_end:
-            prices = {
-                item: price for item, price in prices.items() if tested.get(item) in (None, test_id)
-            }
-        reason = f"{_name_period(test, batch.period)} of {test_id}"
+            prices = test.find_prices(batch.period)
+        reason = f"{name_period(test, batch.period)} of {test_id}"
         options = _choose_options(None if is_end and batch.is_late else batch.starts_at, reason)
         proposal = self._check(caller, stored, prices, options)
         _require_prices(proposal, reason)
@@ -128,18 +122,18 @@ class PriceTestService:
                 tested = tests.find_tested_items(stored.zone, decider.now)
                 _refuse_tested_items(test, test_id, tested)
             filed = self._file(connection, caller, proposal, options)
-            stored = _add_batches(stored, [*missed, _describe_batch(batch, filed)])
+            stored = _add_batches(stored, [*missed, describe_batch(batch, filed)])
             begins_at = stored.begins_at or batch.starts_at
             stored = replace(
                 stored,
                 state=FILED if stored.state == PLANNED else stored.state,
                 begins_at=begins_at,
-                ends_at=self._add_weeks(begins_at, test.periods.n_weeks),
+                ends_at=add_weeks(begins_at, test.periods.n_weeks, timezone),
             )
             tests.put(stored, decider.now)
         return _age(stored, decider.now), filed
 
-    def cancel(self, caller: Caller, test_id: str) -> tuple[StoredTest, FiledProposal | None]:
+    def cancel(self, caller: Caller, test_id: str) -> tuple[StoredTest, FiledProposal]:
         """Cancel a test: its items are free, what waits is withdrawn, and the prices before the
         test are filed for items that cost something else.
 
@@ -149,23 +143,16 @@ class PriceTestService:
         if stored.state == FINISHED:
             raise Conflict(f"{test_id} is finished", hint="Propose other prices by hand")
         options = _choose_options(None, f"the end of {test_id}, cancelled")
-        proposal = None
-        if stored.document["batches"]:
-            test = PriceTest.from_document(stored.document["test"])
-            before = test.find_prices(test.periods.n_periods)
-            free = {
-                item: price for item, price in before.items() if tested.get(item) in (None, test_id)
-            }
-            proposal = self._check(caller, stored, free, options) if free else None
+        test = PriceTest.from_document(stored.document["test"])
+        prices = _find_earlier_prices(test, test_id, tested) if stored.begins_at else {}
+        proposal = self._check(caller, stored, prices, options)
         with transaction(self.proposals.desk.engine) as connection:
             tests = self._lock(connection, stored)
             self._withdraw(connection, caller, stored, proposal)
-            filed = None
-            if proposal is not None:
-                filed = self._file(connection, caller, proposal, options)
+            filed = self._file(connection, caller, proposal, options)
             stored = replace(stored, state=CANCELLED)
             tests.put(stored, decider.now)
-            details = {"filed": 0 if filed is None else len(filed.ids)}
+            details = {"filed": len(filed.ids)}
             entry = AuditEntry(decider.actor, "cancel", _SUBJECT, test_id, details)
             AuditLog(connection).append([entry], decider.at)
         return stored, filed
@@ -175,11 +162,11 @@ class PriceTestService:
         desk = self.proposals.desk
         with reading(desk.engine) as connection:
             stored = PriceTests(connection).get(test_id)
-        _refuse_cancelled(stored)
+        refuse_cancelled(stored)
         if stored.ends_at is None or stored.ends_at > desk.clock.now():
             when = "it is only planned" if stored.ends_at is None else f"it ends {stored.ends_at}"
             raise Conflict(f"{test_id} is not over: {when}")
-        if not _is_all_filed(stored):
+        if not is_all_filed(stored):
             raise Conflict(
                 f"prices of {test_id} are not filed yet",
                 hint=f"shopwright prices tests --file {test_id}, or --cancel {test_id}",
@@ -229,30 +216,6 @@ class PriceTestService:
             raise Conflict(f"{stored.test_id} was changed meanwhile", hint="Look again")
         return tests
 
-    def _plan_batch(self, stored: StoredTest, test: PriceTest) -> tuple[_Batch, Sequence[_Json]]:
-        """Return what is filed next, and the periods before it that are missed."""
-        _refuse_closed(stored)
-        now, n_periods = self.proposals.desk.clock.now(), test.periods.n_periods
-        timezone = self.proposals.desk.settings.timezone
-        next_week = add_weeks(find_week_start(now, timezone), 1, timezone)
-        begins_at = stored.begins_at or next_week
-        length = test.periods.period_weeks
-        missed = []
-        period = min(len(stored.document["batches"]), n_periods)
-        while period < n_periods:
-            starts_at = self._add_weeks(begins_at, period * length)
-            if starts_at >= now:
-                return _Batch(period, starts_at, False), missed
-            if next_week < self._add_weeks(starts_at, length):
-                return _Batch(period, next_week, True), missed
-            missed.append({"period": period, "proposal_id": None, "missed": True, "refused": {}})
-            period += 1
-        ends_at = self._add_weeks(begins_at, test.periods.n_weeks)
-        return _Batch(n_periods, max(ends_at, now), ends_at < now), missed
-
-    def _add_weeks(self, at: datetime, n_weeks: int) -> datetime:
-        return add_weeks(at, n_weeks, self.proposals.desk.settings.timezone)
-
     def _check(
         self,
         caller: Caller,
@@ -264,6 +227,8 @@ class PriceTestService:
 
         The prices before the test go on in spite of a hold, but for a running promotion.
         """
+        if not prices:
+            return CheckedProposal("", (), "")
         proposed = [
             ProposedPrice(row, item_id, stored.zone, price_minor)
             for row, (item_id, price_minor) in enumerate(prices.items(), start=1)
@@ -297,14 +262,14 @@ class PriceTestService:
         connection: sa.Connection,
         caller: Caller,
         stored: StoredTest,
-        way_back: CheckedProposal | None,
+        way_back: CheckedProposal,
     ) -> None:
         """Supersede what nobody has decided on, and undo approved prices that have yet to begin.
 
         Not those of items that get a way back: they fall away when the price beneath them changes.
         """
         decider = self.proposals.desk.decider(caller, "pricing.propose", None)
-        moved = {p.proposed.item_id for p in way_back.valid} if way_back else set()
+        moved = {p.proposed.item_id for p in way_back.valid}
         repository = Suggestions(connection)
         for batch in stored.document["batches"]:
             if batch["proposal_id"] is None:
@@ -348,14 +313,12 @@ def _choose_options(starts_at: datetime | None, reason: str) -> ProposalOptions:
     )
 
 
-def _describe_batch(batch: _Batch, filed: FiledProposal) -> _Json:
-    return {
-        "period": batch.period,
-        "proposal_id": filed.proposal.proposal_id if filed.ids else None,
-        "starts_at": batch.starts_at.isoformat(),
-        "late": batch.is_late,
-        "refused": find_refused(filed.proposal),
-    }
+def _find_earlier_prices(
+    test: PriceTest, test_id: str, tested: Mapping[str, str]
+) -> dict[str, int]:
+    """Return the prices before a test, without items that are in another test by now."""
+    earlier = test.find_prices(test.periods.n_periods)
+    return {item: price for item, price in earlier.items() if tested.get(item) in (None, test_id)}
 
 
 def _require_prices(proposal: CheckedProposal, reason: str) -> None:
@@ -369,47 +332,8 @@ def _require_prices(proposal: CheckedProposal, reason: str) -> None:
         )
 
 
-def find_refused(proposal: CheckedProposal) -> dict[str, str]:
-    """Return why prices are refused, by item; one that is charged already is not."""
-    return {
-        price.proposed.item_id: str(price.error)
-        for price in proposal.refused
-        if price.price_minor is None or price.price_minor != price.current_minor
-    }
-
-
-def find_refused_items(stored: StoredTest, test: PriceTest) -> set[str]:
-    """Return the items that were refused a price of some period."""
-    return {
-        item_id
-        for batch in stored.document["batches"]
-        if batch["period"] < test.periods.n_periods
-        for item_id in batch["refused"]
-    }
-
-
-def _add_batches(stored: StoredTest, batches: Sequence[_Json]) -> StoredTest:
+def _add_batches(stored: StoredTest, batches: Sequence[Json]) -> StoredTest:
     return stored.add(batches=[*stored.document["batches"], *batches])
-
-
-def _is_all_filed(stored: StoredTest) -> bool:
-    """Return whether the periods and the end are filed."""
-    n_periods = PriceTest.from_document(stored.document["test"]).periods.n_periods
-    return len(stored.document["batches"]) > n_periods
-
-
-def _refuse_closed(stored: StoredTest) -> None:
-    """Raise Conflict for a test of which nothing more can be filed; a refused end can."""
-    _refuse_cancelled(stored)
-    if stored.state == FINISHED or (
-        _is_all_filed(stored) and not stored.document["batches"][-1]["refused"]
-    ):
-        raise Conflict("all prices of the test are filed", hint="Finish it when it is over")
-
-
-def _refuse_cancelled(stored: StoredTest) -> None:
-    if stored.state == CANCELLED:
-        raise Conflict(f"{stored.test_id} is cancelled", hint="Plan another one")
 
 
 def _refuse_tested_items(test: PriceTest, test_id: str, tested: Mapping[str, str]) -> None:
@@ -425,9 +349,3 @@ def _age(test: StoredTest, now: datetime) -> StoredTest:
     """Return a filed test as running once it has begun."""
     has_begun = test.begins_at is not None and test.begins_at <= now
     return replace(test, state=RUNNING) if test.state == FILED and has_begun else test
-
-
-def _name_period(test: PriceTest, period: int) -> str:
-    if period == test.periods.n_periods:
-        return "the end"
-    return f"period {period + 1} of {test.periods.n_periods}"

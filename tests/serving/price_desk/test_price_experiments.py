@@ -30,7 +30,8 @@ from serving.access import Caller
 from serving.database.tables import audit_log
 from serving.price_desk import decisions
 from serving.price_desk.checked_prices import ProposedPrice
-from serving.price_desk.price_experiments import PriceTestService, find_refused_items
+from serving.price_desk.price_experiments import PriceTestService
+from serving.price_desk.price_test_batches import find_refused_items
 from serving.price_desk.proposals import ProposalOptions, ProposalService
 from serving.price_desk.repository import Suggestions
 from serving.price_desk.service import PriceDeskService
@@ -269,7 +270,7 @@ def test_prices_that_have_not_begun_are_withdrawn_with_the_test(shop, is_approve
         approve(shop, filed, NOW)
     anna = Caller("anna", "Anna", frozenset({"pricing.propose", "pricing.rollback"}))
     _, way_back = shop.service.cancel(anna, stored.test_id)
-    assert way_back is not None and way_back.ids == {}
+    assert way_back.ids == {}
     assert read_open(shop) == {}
     later = stored.begins_at + timedelta(days=1)
     assert read_offer_prices(shop.engine, "milk", "salt", at=later) == [100, 100]
