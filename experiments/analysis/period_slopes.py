@@ -18,6 +18,7 @@ from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 _SMOOTHING = 0.5  # units added to a period's sum, so that one without a sale has a logarithm
 _SWEEPS = 60  # alternating projections; two-way means of a balanced test need two
 _TOLERANCE = 1e-10
+_LEAST_APART = 0.02  # 1 - r² of a price and the one before it; below, one stands for the other
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,7 @@ def estimate_slope(table: PeriodTable) -> SlopeEstimate:
     slope = float((table.weight * price * units).sum()) / information
     scores = (table.weight * price * (units - slope * price)).sum(1)
     by_unit = np.bincount(table.unit, scores)
-    is_moved = np.bincount(table.unit, (table.weight * table.log_price**2).sum(1)) > 0
-    n_units = int(is_moved.sum())
+    n_units = _count_moved_units(table)
     correction = n_units / max(n_units - 1, 1)
     error = np.sqrt(correction * float((by_unit**2).sum())) / information
     return SlopeEstimate(slope, error if n_units > 1 else np.inf, n_units)
@@ -119,23 +119,28 @@ def estimate_own_slopes(table: PeriodTable) -> tuple[Float64Array, Float64Array]
     return slope, np.where(known, np.sqrt(scale / safe), np.inf)
 
 
-def estimate_with_carry_over(table: PeriodTable) -> tuple[SlopeEstimate, SlopeEstimate]:
+def estimate_with_carry_over(table: PeriodTable) -> tuple[SlopeEstimate, SlopeEstimate] | None:
     """Return the slope of a price that stays, and what of it comes a period later.
 
     The price of the period before is a second explanation; the first period follows weeks at the
-    price before the test.
+    price before the test. None where the two cannot be separated, as in a test of two periods.
     """
+    if table.log_price.shape[1] < 3:
+        return None
     before = np.zeros_like(table.log_price)
     before[:, 1:] = table.log_price[:, :-1]
     columns = np.stack([_remove_levels(table, values) for values in (table.log_price, before)])
     units = _remove_levels(table, table.log_units)
     information = np.einsum("np,anp,bnp->ab", table.weight, columns, columns)
-    inverse = np.linalg.pinv(information)
+    apart = information[0, 0] * information[1, 1] - information[0, 1] ** 2
+    if apart <= _LEAST_APART * information[0, 0] * information[1, 1]:
+        return None
+    inverse = np.linalg.inv(information)
     slopes = inverse @ np.einsum("np,anp,np->a", table.weight, columns, units)
     residual = units - np.einsum("a,anp->np", slopes, columns)
     scores = np.einsum("np,anp,np->na", table.weight, columns, residual)
     by_unit = np.stack([np.bincount(table.unit, column) for column in scores.T], axis=1)
-    n_units = len(np.unique(table.unit))
+    n_units = _count_moved_units(table)
     covariance = inverse @ (by_unit.T @ by_unit) @ inverse * n_units / max(n_units - 1, 1)
     total = np.ones(2)
     return (
@@ -190,6 +195,12 @@ def check_interference(table: PeriodTable, neighbour_price: Float64Array) -> Slo
     untested = (table.log_price == 0).all(1)
     weight = np.where(untested[:, None], table.weight, 0.0)
     return estimate_slope(replace(table, log_price=neighbour_price, weight=weight))
+
+
+def _count_moved_units(table: PeriodTable) -> int:
+    """Return the number of units with a price of the test in a period that counts."""
+    moved = np.bincount(table.unit, (table.weight * table.log_price**2).sum(1)) > 0
+    return int(moved.sum())
 
 
 def _remove_levels(table: PeriodTable, values: Float64Array) -> Float64Array:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -46,23 +48,38 @@ class PriceTestResult:
     common         over all items
     p_value        of the randomisation test: no price has any effect
     by_period      slope of each period against the others
-    carry_over     what of the slope comes a period later
+    carry_over     what of the slope comes a period later; None where it cannot be measured, as in a
+                   test of two periods
     interference   slope of items outside of the test on the prices of tested ones in their family;
                    None where the test leaves no such item
+    n_weeks_left_out   weeks of tested items at another price than the planned one
     """
 
     items: tuple[MeasuredItem, ...]
     common: SlopeEstimate
     p_value: float
     by_period: tuple[SlopeEstimate, ...]
-    carry_over: SlopeEstimate
+    carry_over: SlopeEstimate | None
     interference: SlopeEstimate | None
+    n_weeks_left_out: int
+
+    def to_document(self) -> dict[str, object]:
+        """Return the result as JSON values: null for an estimate or an error without a value."""
+        return _drop_infinite(asdict(self))
 
 
 def analyse_price_test(
-    panel: PricePanel, test: PriceTest, first_week: int, n_draws: int = 999
+    panel: PricePanel,
+    test: PriceTest,
+    first_week: int,
+    *,
+    refused: Collection[str] = (),
+    n_draws: int = 999,
 ) -> PriceTestResult:
     """Return the result of a test that began in a week of the panel.
+
+    A week of an item counts only at the planned price, and after a burn-in at it. Items that were
+    `refused` a price do not count.
 
     All items of the tested categories are compared: those outside of the test measure what happens
     to their category.
@@ -71,7 +88,11 @@ def analyse_price_test(
     item_ids = panel.item_ids.tolist()
     log_price, unit = test.compute_log_prices(item_ids, test.assignment)
     weeks = slice(first_week, first_week + test.periods.n_weeks)
-    sales = WeeklySales(panel.units[:, weeks], find_quiet_weeks(panel)[:, weeks])
+    is_quiet = find_quiet_weeks(panel)[:, weeks]
+    deviates = is_quiet & _find_deviations(panel.log_price[:, weeks], item_ids, test)
+    deviates |= np.isin(panel.item_ids.astype(str), list(refused))[:, None]
+    is_left_out = spread_deviations(deviates, test.periods.burn_in_weeks)
+    sales = WeeklySales(panel.units[:, weeks], is_quiet & ~is_left_out)
     log_units, weight = sum_periods(sales, test.periods, NOISE)
     stratum = merge_lonely_strata(codes(panel.category, CATEGORY_DEPTH), unit)
     table = PeriodTable(log_units, log_price, weight, unit, stratum)
@@ -89,14 +110,17 @@ def analyse_price_test(
         generator(SEED, "randomisation test"),
         n_draws,
     )
-    neighbours = _average_neighbours(panel, log_price)
+    is_followed = np.asarray(~deviates.any(1), bool)
+    neighbours = _average_neighbours(panel, log_price, is_followed)
+    with_carry_over = estimate_with_carry_over(table)
     return PriceTestResult(
         items=items,
         common=estimate_slope(table),
         p_value=p_value,
         by_period=tuple(measure_periods(table)),
-        carry_over=estimate_with_carry_over(table)[1],
+        carry_over=None if with_carry_over is None else with_carry_over[1],
         interference=check_interference(table, neighbours) if neighbours.any() else None,
+        n_weeks_left_out=int((is_quiet & is_left_out & test.periods.is_analysed).sum()),
     )
 
 
@@ -106,6 +130,18 @@ def find_quiet_weeks(panel: PricePanel) -> BoolArray:
     if len(panel.reach):
         is_promoted = is_promoted | (panel.reach > 0).any(0)
     return np.asarray(np.isfinite(panel.log_price) & ~is_promoted)
+
+
+def spread_deviations(deviates: BoolArray, burn_in_weeks: int) -> BoolArray:
+    """Return the weeks (N, W) at another price than planned, and the burn-in after them.
+
+    >>> spread_deviations(np.array([[False, True, False, False]]), 1).tolist()
+    [[False, True, True, False]]
+    """
+    spread = deviates.copy()
+    for lag in range(1, burn_in_weeks + 1):
+        spread[:, lag:] |= deviates[:, :-lag]
+    return spread
 
 
 def merge_lonely_strata(stratum: Int64Array, unit: Int64Array) -> Int64Array:
@@ -126,6 +162,20 @@ def merge_lonely_strata(stratum: Int64Array, unit: Int64Array) -> Int64Array:
     return np.asarray(np.unique(merged, return_inverse=True)[1], np.int64)
 
 
+def _find_deviations(log_price: Float64Array, item_ids: list[str], test: PriceTest) -> BoolArray:
+    """Return the weeks (N, W) of tested items at another price than the planned one."""
+    deviates = np.zeros(log_price.shape, bool)
+    row_of = {item_id: row for row, item_id in enumerate(item_ids)}
+    by_period = [test.find_prices(period) for period in range(test.periods.n_periods)]
+    for week, period in enumerate(test.periods.period_of_week.tolist()):
+        for item_id, price_minor in by_period[period].items():
+            row = row_of.get(item_id)
+            if row is not None:
+                distance = abs(log_price[row, week] - np.log(price_minor))
+                deviates[row, week] = distance > _LEAST_REDUCTION
+    return deviates
+
+
 def _find_compared(panel: PricePanel, test: PriceTest) -> BoolArray:
     category = codes(panel.category, CATEGORY_DEPTH)
     in_zone = panel.zones == test.zone
@@ -133,12 +183,30 @@ def _find_compared(panel: PricePanel, test: PriceTest) -> BoolArray:
     return np.asarray(in_zone & np.isin(category, category[tested]))
 
 
-def _average_neighbours(panel: PricePanel, log_price: Float64Array) -> Float64Array:
-    """Return the mean log price (N, P) of the tested members of each untested item's family."""
+def _average_neighbours(
+    panel: PricePanel, log_price: Float64Array, is_followed: BoolArray
+) -> Float64Array:
+    """Return the mean log price (N, P) of the tested members of each untested item's family.
+
+    Without a family of which a member had other prices than the planned ones.
+    """
     is_tested = (log_price != 0).any(1)
     neighbours = np.zeros_like(log_price)
     for family in set(panel.family.tolist()) - {""}:
         members = panel.family == family
-        if (members & is_tested).any():
+        if (members & is_tested).any() and is_followed[members & is_tested].all():
             neighbours[members & ~is_tested] = log_price[members & is_tested].mean(0)
     return neighbours
+
+
+def _drop_infinite(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: _replace_infinite(value) for name, value in values.items()}
+
+
+def _replace_infinite(value: object) -> object:
+    """Return a JSON value, null for a number that JSON does not know."""
+    if isinstance(value, dict):
+        return _drop_infinite(value)
+    if isinstance(value, (list, tuple)):
+        return [_replace_infinite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

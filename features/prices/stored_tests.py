@@ -12,7 +12,10 @@ import sqlalchemy as sa
 from features.contracts.errors import NotFound
 from features.database_tables import price_tests
 
-PLANNED, FILED, RUNNING, FINISHED = "planned", "filed", "running", "finished"
+PLANNED, FILED, RUNNING = "planned", "filed", "running"
+FINISHED, CANCELLED = "finished", "cancelled"
+# The other reason to hold a price that a test must know.
+PROMOTION_RUNNING = "a promotion is running"
 _HOLD = "in the price test"
 _FIELDS = ("test_id", "zone", "state", "begins_at", "ends_at", "document")
 
@@ -79,12 +82,12 @@ class PriceTests:
         if not changed.rowcount:
             self._connection.execute(sa.insert(price_tests).values(test_id=test.test_id, **values))
 
-    def find_tested_items(self, zone: str) -> dict[str, str]:
-        """Return the test of each item of a zone that is filed or running."""
+    def find_tested_items(self, zone: str, now: datetime) -> dict[str, str]:
+        """Return the test of each item of a zone that is filed or running, until the test ends."""
         return {
             prices["item_id"]: test.test_id
             for test in self.list(zone)
-            if test.state in (FILED, RUNNING)
+            if test.state in (FILED, RUNNING) and (test.ends_at is None or test.ends_at > now)
             for unit in test.document["test"]["units"]
             for prices in unit["prices"]
         }

@@ -1,7 +1,9 @@
-"""Price tests from plan to result: `shopwright prices tests --plan`, `--file`, `--finish`."""
+"""Price tests from plan to result: `shopwright prices tests --plan`, `--file`, `--finish`,
+`--cancel`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -79,18 +81,49 @@ def file(test_id: str, *, json: bool) -> None:
     if json:
         print_json({"test_id": test_id, "state": stored.state, **batch})
         return
-    print_line(
-        f"{len(filed.ids):,} prices from {batch['starts_at']} on are filed as "
-        f"{batch['proposal_id']}; somebody else approves them"
-    )
-    for item_id, reason in list(batch["refused"].items())[:_SHOWN]:
-        print_line(f"Refused, item {item_id}: {reason}")
+    n_missed = sum(1 for entry in stored.document["batches"] if entry.get("missed"))
+    if n_missed:
+        print_line(f"Never filed in time, and left out: {n_missed} of the test's periods")
+    if batch["proposal_id"] is None:
+        print_line("Nothing to file: every item has its price already")
+    else:
+        if batch["late"]:
+            print_line("The planned time is over: the prices begin with the next possible time")
+        print_line(
+            f"{len(filed.ids):,} prices from {batch['starts_at']} on are filed as "
+            f"{batch['proposal_id']}; somebody else approves them"
+        )
+    _print_refused(batch["refused"])
+
+
+def cancel(test_id: str, *, json: bool) -> None:
+    """End a test now: file the prices before it, and release its items."""
+    from serving.price_desk.price_test_batches import find_refused
+
+    shop = Shop()
+    with steps(1) as progress:
+        service = _build_service(shop, load_proposal_inputs(shop, progress))
+        stored, filed = service.cancel(_operator(), test_id)
+        progress.done()
+    proposal_id = filed.proposal.proposal_id if filed.ids else None
+    if json:
+        print_json({"test_id": test_id, "state": stored.state, "proposal_id": proposal_id})
+        return
+    if proposal_id is None:
+        print_line(f"{test_id} is cancelled; no price has to go back")
+    else:
+        print_line(
+            f"{test_id} is cancelled; {len(filed.ids):,} earlier prices are filed as "
+            f"{proposal_id}; somebody else approves them"
+        )
+    _print_refused(find_refused(filed.proposal))
 
 
 def finish(test_id: str, *, json: bool) -> None:
     """Analyse a test that is over and keep its result."""
     from experiments.analysis.price_test_results import analyse_price_test
     from experiments.designs.price_test import PriceTest
+    from serving.price_desk.price_test_batches import find_refused_items
     from training.pricing.panel import read_price_panel
 
     shop = Shop()
@@ -102,11 +135,16 @@ def finish(test_id: str, *, json: bool) -> None:
         if stored.begins_at not in week_starts:
             raise BadInput(f"nothing was sold since {test_id} began: import the sales first")
         test = PriceTest.from_document(stored.document["test"])
-        result = asdict(analyse_price_test(panel, test, week_starts.index(stored.begins_at)))
-        stored = service.finish(_operator(), stored, result)
+        result = analyse_price_test(
+            panel,
+            test,
+            week_starts.index(stored.begins_at),
+            refused=find_refused_items(stored, test),
+        )
+        stored = service.finish(_operator(), stored, result.to_document())
         progress.done()
     if json:
-        print_json({"test_id": test_id, "state": stored.state, "result": result})
+        print_json({"test_id": test_id, "state": stored.state, "result": stored.document["result"]})
         return
     _print_result(stored)
 
@@ -192,19 +230,34 @@ def _print_result(stored: StoredTest) -> None:
         (row["item_id"], f"{row['slope']:.2f}", f"{row['error']:.2f}") for row in result["items"]
     ]
     print_table(f"Result of {stored.test_id}", _RESULT_COLUMNS, items[:_SHOWN])
-    common, later = result["common"], result["carry_over"]
     print_line(
-        f"All items together: {common['slope']:.2f} (standard error {common['error']:.2f}); "
+        f"All items together: {_describe_slope(result['common'])}; "
         f"chance alone gives as much in {result['p_value']:.1%} of draws"
     )
-    print_line(f"Comes a period later: {later['slope']:.2f} (standard error {later['error']:.2f})")
+    later = "not measurable in this test"
+    if result["carry_over"] is not None:
+        later = _describe_slope(result["carry_over"])
+    elif stored.document["test"]["periods"]["n_periods"] == 2:
+        later = "not measurable with two periods"
+    print_line(f"Comes a period later: {later}")
     if result["interference"] is not None:
-        beside = result["interference"]
-        print_line(
-            f"Other items of the families: {beside['slope']:.2f} "
-            f"(standard error {beside['error']:.2f})"
-        )
+        print_line(f"Other items of the families: {_describe_slope(result['interference'])}")
+    if n_left_out := result["n_weeks_left_out"]:
+        print_line(f"Left out: {n_left_out:,} weeks of items at another price than the planned one")
     print_line("The next shopwright train pricing reads it")
+
+
+def _describe_slope(estimate: Mapping[str, float | None]) -> str:
+    slope, error = estimate["slope"], estimate["error"]
+    if slope is None:
+        return "unknown"
+    known = "unknown" if error is None else f"{error:.2f}"
+    return f"{slope:.2f} (standard error {known})"
+
+
+def _print_refused(refused: Mapping[str, str]) -> None:
+    for item_id, reason in list(refused.items())[:_SHOWN]:
+        print_line(f"Refused, item {item_id}: {reason}")
 
 
 def _list_row(test: StoredTest) -> tuple[str | int, ...]:
@@ -218,5 +271,5 @@ def _list_row(test: StoredTest) -> tuple[str | int, ...]:
         "" if test.ends_at is None else test.ends_at.date().isoformat(),
         sum(len(unit["prices"]) for unit in units),
         len(test.document["batches"]),
-        "" if result is None else f"{result['common']['slope']:.2f}",
+        "" if result is None else _describe_slope(result["common"]),
     )

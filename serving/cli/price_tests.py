@@ -73,21 +73,27 @@ def tests(
     finish: Annotated[
         str | None, typer.Option(help="Test that is over: analyse it and keep its result")
     ] = None,
+    cancel: Annotated[
+        str | None, typer.Option(help="Test to end now: its earlier prices are filed")
+    ] = None,
     list_tests: Annotated[bool, typer.Option("--list", help="All tests and their state")] = False,
     json: JsonOption = False,
 ) -> None:
     """Propose tests for items whose evidence grade is too low for a suggestion: two prices that
-    alternate for some weeks. Plan, file and finish tests."""
+    alternate for some weeks. Plan, file, finish and cancel tests."""
     from serving.cli import price_test_programme as programme
 
-    if sum((plan, file is not None, finish is not None, list_tests)) > 1:
-        raise BadInput("give one of --plan, --file, --finish and --list")
+    named = [test is not None for test in (file, finish, cancel)]
+    if sum((plan, list_tests, *named)) > 1:
+        raise BadInput("give one of --plan, --file, --finish, --cancel and --list")
     if plan:
         programme.plan(zone, programme.PlanOptions(max_items, weeks, save), json=json)
     elif file is not None:
         programme.file(file, json=json)
     elif finish is not None:
         programme.finish(finish, json=json)
+    elif cancel is not None:
+        programme.cancel(cancel, json=json)
     elif list_tests:
         programme.list_tests(json=json)
     else:

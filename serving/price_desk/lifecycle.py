@@ -65,7 +65,16 @@ def supersede_zone(connection: sa.Connection, decider: Decider, zone: str) -> in
     return len(waiting)
 
 
-def _supersede(connection: sa.Connection, decider: Decider, entries: Sequence[QueueEntry]) -> None:
+def supersede_waiting(
+    connection: sa.Connection, decider: Decider, suggestions: Sequence[Suggestion]
+) -> None:
+    """Supersede the undecided among these suggestions, whoever proposed them."""
+    _supersede(connection, decider, [entry for entry in suggestions if entry.status in OPEN])
+
+
+def _supersede(
+    connection: sa.Connection, decider: Decider, entries: Sequence[Suggestion | QueueEntry]
+) -> None:
     ids = [entry.id for entry in entries]
     Suggestions(connection).change(ids, decider.now, status="superseded")
     log_changes(connection, decider, "supersede", entries)

@@ -29,7 +29,7 @@ from features.prices.law import (
 )
 from features.prices.ledger import Ledger, Price
 from features.prices.reduction_rule import ReductionRule
-from features.prices.stored_tests import PriceTests, describe_hold
+from features.prices.stored_tests import PROMOTION_RUNNING, PriceTests, describe_hold
 from features.prices.timeline import find_opening_list_price, list_steps
 from models.pricing.implied_costs import imply_costs
 from models.pricing.response.cross_effects import add_cross_effects
@@ -182,7 +182,7 @@ def _read_sources(inputs: PricingInputs, zone: str, item_ids: Sequence[str]) -> 
         since = now - timedelta(days=inputs.rules.rejected_days)
         rejections = find_rejections(connection, zone, since)
         locks = PriceLocks(connection).at(now)
-        tests = PriceTests(connection).find_tested_items(zone)
+        tests = PriceTests(connection).find_tested_items(zone, now)
     opening = {
         item_id: find_opening_list_price(history, now) for item_id, history in histories.items()
     }
@@ -286,12 +286,13 @@ def _find_hold(inputs: PricingInputs, sources: _Sources, price: Price) -> str | 
         return "it is off sale"
     if sources.locks.find(price.item_id, price.zone) is not None:
         return LOCKED
-    if test_id := sources.tests.get(price.item_id):
-        return describe_hold(test_id)
     if is_reduction_running(sources.histories.get(price.item_id, ()), inputs.now):
-        return "a promotion is running"
+        return PROMOTION_RUNNING
     if decided := sources.rejections.get((price.item_id, price.price_id)):
         return f"another price was {decided} in the last {inputs.rules.rejected_days} days"
+    # The last reason: a test confirms its own hold, and no other one.
+    if test_id := sources.tests.get(price.item_id):
+        return describe_hold(test_id)
     return None
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from experiments.analysis.period_slopes import (
     PeriodTable,
+    SlopeEstimate,
     WeeklySales,
     check_interference,
     estimate_own_slopes,
@@ -17,7 +20,12 @@ from experiments.analysis.period_slopes import (
     sum_periods,
 )
 from experiments.designs.price_designs import Crossover, Periods
-from tests.benchmarks.experiments.switchback import BURN_IN, draw_switchback, measure
+from tests.benchmarks.experiments.switchback import (
+    BURN_IN,
+    draw_switchback,
+    estimate_lasting_slope,
+    measure,
+)
 
 DEPTH = 0.2  # log distance of the two prices
 
@@ -96,7 +104,7 @@ def test_weeks_with_a_promotion_and_the_burn_in_do_not_count():
 def test_a_switchback_with_burn_in_recovers_what_a_naive_comparison_misses():
     naive = measure(estimate_slope, 0, 60)
     with_burn_in = measure(estimate_slope, BURN_IN, 60)
-    with_carry_over = measure(lambda table: estimate_with_carry_over(table)[0], 0, 60)
+    with_carry_over = measure(estimate_lasting_slope, 0, 60)
     # A price that stays has -1.5 - .9 = -2.4. In the first three of five weeks 3/3, 2/3 and 1/3 of
     # the slow part still follow the price before: the naive slope misses about .9 × 2 / 5 of it,
     # less where the price stayed.
@@ -105,10 +113,42 @@ def test_a_switchback_with_burn_in_recovers_what_a_naive_comparison_misses():
     assert naive.slope > -2.15
 
 
+def require_estimates(table: PeriodTable) -> tuple[SlopeEstimate, SlopeEstimate]:
+    estimates = estimate_with_carry_over(table)
+    assert estimates is not None
+    return estimates
+
+
+def test_with_two_periods_carry_over_is_not_measurable():
+    table, _ = draw_crossover(-2.0, np.random.default_rng(9))
+    two = PeriodTable(
+        table.log_units[:, :2],
+        table.log_price[:, :2],
+        table.weight[:, :2],
+        table.unit,
+        table.stratum,
+    )
+    assert estimate_with_carry_over(two) is None
+    # Of four periods two without a sale leave as little.
+    weight = table.weight * [1, 1, 0, 0]
+    assert estimate_with_carry_over(replace(table, weight=weight)) is None
+
+
+def test_carry_over_of_a_crossover_counts_units_that_moved_and_no_others():
+    table, _ = draw_crossover(-2.0, np.random.default_rng(10), noise=1e-9)
+    is_tested = np.arange(16)[:, None] < 12
+    units = np.where(is_tested, table.log_units, table.log_units + 2.0 * table.log_price)
+    price = np.where(is_tested, table.log_price, 0.0)
+    lasting, later = require_estimates(replace(table, log_units=units, log_price=price))
+    assert (lasting.n_units, later.n_units) == (12, 12)
+    assert lasting.slope == pytest.approx(-2.0, abs=1e-6)
+    assert later.slope == pytest.approx(0.0, abs=1e-6)
+
+
 def test_carry_over_is_seen_and_its_absence_too():
-    _, later = estimate_with_carry_over(draw_switchback(np.random.default_rng(7), 0))
+    _, later = require_estimates(draw_switchback(np.random.default_rng(7), 0))
     assert later.slope < -3 * later.error
-    _, none = estimate_with_carry_over(draw_switchback(np.random.default_rng(7), BURN_IN))
+    _, none = require_estimates(draw_switchback(np.random.default_rng(7), BURN_IN))
     assert abs(none.slope) < 3 * none.error
 
 

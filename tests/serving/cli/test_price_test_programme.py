@@ -77,7 +77,15 @@ def test_a_test_that_is_over_is_analysed_and_what_it_measured_is_printed(shop, m
     shop.run("--file", test_id)
     (listed,) = json.loads(shop.run("--list", "--json"))["tests"]
     begins_at, ends_at = (parse_time(listed[name], where="") for name in ("begins_at", "ends_at"))
-    shop.shop.clock = FixedClock(ends_at)
+    with pytest.raises(Conflict, match="not over"):
+        shop.run("--finish", test_id)
+    shop.shop.clock = FixedClock(ends_at + timedelta(days=1))
+    with pytest.raises(Conflict, match="not filed yet"):
+        shop.run("--finish", test_id)
+    # Nothing was approved: no price has to go back.
+    shown = shop.run("--file", test_id)
+    assert "Never filed in time, and left out: 1 of the test's periods" in shown
+    assert "Nothing to file" in shown
     panel = charge_and_sell(listed["document"]["test"], -1.8)
     starts = week_starts(begins_at - timedelta(weeks=4), ends_at, "UTC")
     monkeypatch.setattr("training.pricing.panel.read_price_panel", lambda *_: (panel, starts))
@@ -87,7 +95,10 @@ def test_a_test_that_is_over_is_analysed_and_what_it_measured_is_printed(shop, m
     assert len(measured) >= 2
     assert [item["slope"] for item in measured] == pytest.approx([-1.8] * len(measured), abs=0.01)
     assert all(item["error"] > 0 for item in measured)
-    assert "All items together: -1.80" in shop.run("--finish", test_id)
+    assert document["result"]["n_weeks_left_out"] == 0
+    shown = shop.run("--finish", test_id)
+    assert "All items together: -1.80" in shown
+    assert "Comes a period later: not measurable with two periods" in shown
     assert "finished" in shop.run("--list")
 
 
@@ -124,3 +135,12 @@ def test_one_thing_at_a_time_and_unknown_tests_are_refused(shop):
         shop.run("--plan", "--list")
     with pytest.raises(NotFound, match="test_9"):
         shop.run("--file", "test_9")
+
+
+def test_a_test_is_cancelled_and_its_items_can_be_planned_again(shop):
+    test_id = json.loads(shop.run("--plan", "--weeks", "104", "--save", "--json"))["test_id"]
+    shop.run("--file", test_id)
+    assert f"{test_id} is cancelled; no price has to go back" in shop.run("--cancel", test_id)
+    assert "cancelled" in shop.run("--list")
+    assert json.loads(shop.run("--plan", "--weeks", "104", "--json"))["n_items"] >= 2
+    assert json.loads(shop.run("--cancel", test_id, "--json"))["state"] == "cancelled"
