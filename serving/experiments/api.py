@@ -31,7 +31,7 @@ router = APIRouter(prefix="/v1", tags=["experiments"])
 Experiments = Annotated[ExperimentService, Depends(inject(ExperimentService))]
 Decisions = Annotated[DecisionService, Depends(inject(DecisionService))]
 SCOPE = "experiments.manage"
-Manager = Annotated[Caller, Depends(require(SCOPE))]
+Manager = Annotated[Caller, Depends(require("experiments.manage"))]
 Key = Annotated[Name, Path(description="The experiment's key")]
 
 
