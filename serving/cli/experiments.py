@@ -118,27 +118,18 @@ def decide(
     comment: Annotated[str, typer.Option(help="Why, for the record")] = "",
 ) -> None:
     """Record what was decided about a stopped experiment, and ship the variant."""
-    from features.database import reading, transaction
-    from models.ranking.placement import check_rules
+    from features.database import transaction
     from serving.access import SCOPES, Caller
+    from serving.cli.slates import open_placements
     from serving.experiments.final_decisions import DecisionService
-    from serving.merchandising.placements import PlacementService
-    from serving.merchandising.present_sets import PresentSets
     from serving.models.service import ModelService
 
     shop = Shop()
     service = open_service(shop)
-    with reading(shop.engine) as connection:
-        sets = dict.fromkeys(PresentSets.read(shop.settings, connection).list_names())
     decisions = DecisionService(
         service,
         ModelService(shop.registry, shop.system_clock, shop.engine),
-        PlacementService(
-            shop.settings,
-            shop.engine,
-            shop.system_clock,
-            check_placement=lambda name, placement: check_rules({name: placement}, sets),
-        ),
+        open_placements(shop),
     )
     caller = Caller(OPERATOR, OPERATOR, frozenset(SCOPES))
     plan = decisions.prepare(key, variant, caller, ship=ship)

@@ -34,6 +34,7 @@ VERBS = {
     "forecasts": Verb("forecasts", "app", "Export demand forecasts"),
     "prices": Verb("prices", "app", "Suggest, simulate and export prices"),
     "simulate": Verb("synthetic_shop", "simulate", "Write a simulated shop as tables"),
+    "slates": Verb("slates", "app", "List, save and restore merchandising rules and placements"),
     "promotions": Verb("promotions", "app", "Simulate, suggest, file and list promotions"),
     "effects": Verb("effects", "list_effects", "Compare what price changes brought with forecasts"),
     "inventory": Verb("inventory", "inventory", "List what to order"),
