@@ -246,7 +246,7 @@ def _print_report(document: ResultsResponse) -> None:
                 change = f"{relative.value:+.1%} ({relative.low:+.1%} to {relative.high:+.1%})"
             rows.append(
                 (
-                    name,
+                    f"{name}: {metric.quantity}, {metric.better} is better",
                     variant.name,
                     f"{variant.n:,}",
                     _write_value(metric.mean, metric.quantity, document.currency),
@@ -297,6 +297,7 @@ def _write_difference(
 def _print_counted(document: ResultsResponse) -> None:
     """Print what the rows are counted from, and what was left out."""
     print_line(f"As of {document.as_of}, against {document.control}, by {document.primary_metric}")
+    print_line(f"Analysis: {document.analysis}; money in {document.currency}")
     if document.stopped_at is not None:
         print_line(f"Stopped at {document.stopped_at}: exposures after it do not count")
     if document.sample_ratio_p_value is not None:

@@ -108,7 +108,7 @@ class SegmentResponse(BaseModel):
     metrics: dict[str, MetricResponse]
 
 
-class DayResponse(BaseModel):
+class ExposureDayResponse(BaseModel):
     """The units that were first exposed until the end of a day."""
 
     day: str
@@ -156,7 +156,7 @@ class ResultsResponse(BaseModel):
     )
     guardrails: list[GuardrailEvidenceResponse]
     segments: list[SegmentResponse]
-    days: list[DayResponse]
+    days: list[ExposureDayResponse]
     preference: PreferenceResponse | None
     non_inferiority: NonInferiorityResponse | None
     verdict: str
@@ -195,7 +195,7 @@ def describe_report(report: ExperimentReport, currency: str) -> ResultsResponse:
             )
             for part in report.segments
         ],
-        days=[DayResponse(day=one.day, n=dict(one.n)) for one in report.days],
+        days=[ExposureDayResponse(day=one.day, n=dict(one.n)) for one in report.days],
         preference=None
         if preference is None
         else PreferenceResponse.model_validate(preference, from_attributes=True),
