@@ -75,7 +75,7 @@ bench-optimiser: install
 	$(BIN)/python -m tests.benchmarks.optimiser
 
 bench-experiments: install
-	$(BIN)/python -m tests.benchmarks.experiments
+	$(BIN)/python -m tests.benchmarks.experiments $(if $(CASES),--cases $(CASES))
 
 format: install
 	$(BIN)/ruff format .

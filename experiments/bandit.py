@@ -92,13 +92,3 @@ def allocate_shares(best_chances: Float64Array, floor: float) -> Float64Array:
             hint=f"Write at most {1 / n_arms:.3g}",
         )
     return np.asarray(floor + (1 - n_arms * floor) * best_chances)
-
-
-def choose_arm(shares: Sequence[float], point: float) -> int:
-    """Return the arm of a point in [0, 1), a unit's hash; its propensity is `shares[arm]`.
-
-    >>> [choose_arm([0.5, 0.3, 0.2], point) for point in (0.0, 0.49, 0.5, 0.99)]
-    [0, 0, 1, 2]
-    """
-    arm = int(np.searchsorted(np.cumsum(shares), point, side="right"))
-    return min(arm, len(shares) - 1)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from configs.settings import Settings
 from features.contracts.breaker import Breaker
 from features.contracts.clock import Clock
+from features.contracts.errors import Unavailable
 from features.online.online_store import OnlineHistories
 from models.registry import Registry
 from serving.audit.service import AuditService
@@ -204,7 +205,7 @@ class Server:
         """
         steps = {
             "the database": self._try_database,
-            "experiments": self.experiments.refresh,
+            "experiments": self._refresh_experiments,
             "online features": self.histories.warm,
             "lost rows": self.histories.restore_rows,
             TABLES: self.tables.refresh,
@@ -224,6 +225,12 @@ class Server:
                 self.conditions.report(name, str(error))
             else:
                 self.conditions.clear(name)
+
+    def _refresh_experiments(self) -> None:
+        """Read the experiments. Raises Unavailable for definitions that cannot be used."""
+        self.experiments.refresh()
+        if problems := self.experiments.problems:
+            raise Unavailable("; ".join(f"{key}: {why}" for key, why in sorted(problems.items())))
 
     def _refresh_variants(self) -> None:
         """Load what running variants need, once there is a champion beside which they answer."""

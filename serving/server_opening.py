@@ -144,9 +144,13 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     )
     histories = OnlineHistories(settings, quick_engine)
     exposures = ExposureWriter(
-        engine, clock, conditions, keep_days=settings.slate_log_days, clock_watch=clock_watch
+        engine,
+        clock,
+        conditions,
+        keep_days=settings.slate_log_days,
+        list_undecided=experiments.list_undecided,
+        clock_watch=clock_watch,
     )
-    exposures.list_undecided = experiments.list_undecided
     workers = ThreadPoolExecutor(_SLATE_THREADS, thread_name_prefix="slates")
     met_variants = MetVariants(quick_engine)
     item_rules = ItemRules(settings, clock, engine)

@@ -173,27 +173,12 @@ def build_report(
     links = select_links(inputs.links, span.stopped_at or as_of)
     inputs = replace(inputs, answers=_merge_answers(inputs.answers, links))
     used = {name: metrics[name] for name in dict.fromkeys((*experiment.metrics, *ALWAYS))}
-    outcomes = read_outcomes(
-        find_units(exposures, span.counted_until, links),
-        used,
-        OutcomeInputs(
-            events=inputs.events,
-            unit_columns=CHAINS[experiment.unit],
-            until=span.counted_until,
-            answers=inputs.answers,
-            costs=inputs.costs,
-            links=links,
-            other_currency=inputs.other_currency,
-        ),
-    )
+    units = find_units(exposures, span.counted_until, links)
+    outcomes = read_outcomes(units, used, _select_inputs(experiment, inputs, span, links))
     comparisons = _compare_all(experiment, used, outcomes, inputs)
     names = [variant.name for variant in experiment.variants]
     counts = {name: int((outcomes.variant == name).sum()) for name in names}
-    weights = [variant.weight for variant in experiment.variants]
-    is_split = experiment.allocation == "fixed"
-    sample_ratio = (
-        compute_sample_ratio_p_value(list(counts.values()), weights) if is_split else None
-    )
+    sample_ratio = _test_split(experiment, list(counts.values()))
     preference = _find_preference(experiment, inputs)
     guardrails = check_guardrails(experiment, comparisons, used)
     margins = compare_margins(experiment, comparisons)
@@ -261,6 +246,29 @@ def _find_span(experiment: Experiment, exposures: ir.Table, as_of: datetime) -> 
         stopped_at = known.exposed_at.max().to_pyarrow().as_py() or as_of
     ends_at = stopped_at + timedelta(days=experiment.attribution_days)
     return _Span(stopped_at, min(as_of, ends_at), ends_at)
+
+
+def _select_inputs(
+    experiment: Experiment, inputs: ReportInputs, span: _Span, links: Mapping[str, str]
+) -> OutcomeInputs:
+    """Return what the outcomes of units are computed from."""
+    return OutcomeInputs(
+        events=inputs.events,
+        unit_columns=CHAINS[experiment.unit],
+        until=span.counted_until,
+        answers=inputs.answers,
+        costs=inputs.costs,
+        links=links,
+        other_currency=inputs.other_currency,
+    )
+
+
+def _test_split(experiment: Experiment, counts: Sequence[int]) -> float | None:
+    """Return the p-value of the counts by the weights; None where the weights are not fixed."""
+    if experiment.allocation != "fixed":
+        return None
+    weights = [variant.weight for variant in experiment.variants]
+    return compute_sample_ratio_p_value(counts, weights)
 
 
 def _merge_answers(answers: pa.Table, links: Mapping[str, str]) -> pa.Table:

@@ -65,13 +65,8 @@ def _find_flaw(evidence: Evidence) -> str | None:
 
 
 def _find_harm(evidence: Evidence) -> str | None:
-    for rail in evidence.guardrails:
-        if rail.evidence is not None and rail.evidence.must_stop:
-            return (
-                f"stop {rail.variant}: it changes {rail.metric} by {rail.evidence.change:+.1%}, "
-                f"beyond the margin of {rail.margin:.1%}"
-            )
-    return None
+    harms = [rail.harm for rail in evidence.guardrails if rail.harm is not None]
+    return f"stop: {harms[0]}" if harms else None
 
 
 def _find_wait(experiment: Experiment, evidence: Evidence) -> str | None:

@@ -83,7 +83,9 @@ class ExperimentWatch:
 
     def _look_at(self, experiment: Experiment) -> None:
         report = self._experiments.report(experiment.key, is_look=True)
-        if reason := _find_broken(report):
+        harms = [rail.harm for rail in report.guardrails if rail.harm is not None]
+        if harms:
+            reason = "; ".join(harms)
             with transaction(self._experiments.engine) as connection:
                 self._experiments.switch(
                     connection, experiment.key, "stopped", actor=WATCH, reason=reason
@@ -115,17 +117,6 @@ class ExperimentWatch:
             state = replace(state, weights={**weights, at.isoformat(): shares})
             self._experiments.set_state(connection, experiment.key, state, "move_shares", WATCH)
         self._experiments.refresh()
-
-
-def _find_broken(report: ExperimentReport) -> str | None:
-    """Return which guardrail is broken, and by how much; None where all hold."""
-    for rail in report.guardrails:
-        if rail.evidence is not None and rail.evidence.must_stop:
-            return (
-                f"{rail.variant} changes {rail.metric} by {rail.evidence.change:+.1%}; "
-                f"{rail.margin:.1%} may be lost (p = {rail.evidence.p_value:.2g})"
-            )
-    return None
 
 
 def compute_shares(

@@ -15,14 +15,12 @@ from configs.settings import Settings
 from experiments.assignment import assign
 from experiments.definition import Experiment, Status, Variant
 from experiments.experiment_files import find_rivals, load_experiments
-from experiments.metrics import Metric, load_metrics, needs_answers, needs_items
+from experiments.metrics import Metric, load_metrics
 from experiments.overrides import Override, check_override, read_experiment, sign_override
 from experiments.worse_arms import find_worse_arms
 from features.contracts.clock import Clock
-from features.contracts.errors import Conflict, NotFound, ShopwrightError
+from features.contracts.errors import Conflict
 from features.database import lock, reading, transaction
-from features.facts.exposures import read_first_exposures, read_links
-from features.facts.slates import ANSWERS, read_answers
 from models.ranking.placement import Placement
 from models.registry import CHALLENGER, CHAMPION, NAMES, Registry, Version
 from serving.database.audit_log import AuditEntry, AuditLog
@@ -33,8 +31,14 @@ from serving.experiments.definitions import (
     build_experiment,
     refuse_late_changes,
 )
+from serving.experiments.present_state import (
+    PresentState,
+    list_allocations,
+    read_present,
+    strip_state,
+)
 from serving.experiments.repository import ExperimentState, ExperimentStates
-from serving.versioned_rules import NewVersion
+from serving.versioned_rules import FILE, NewVersion
 
 if TYPE_CHECKING:
     from experiments.analysis.report import ExperimentReport
@@ -102,21 +106,28 @@ class ExperimentService:
             settings, engine, system_clock, self.metrics, list_placements
         )
         self.list_placements = list_placements
-        self.numbers: Mapping[str, int] = {}
-        self._current: Mapping[str, Experiment] = self._files
-        self._states: Mapping[str, ExperimentState] = {}
-        self.problems: Mapping[str, str] = {}
+        self._present = PresentState(self._files)
         self._report_lock = threading.Lock()
 
     @property
     def current(self) -> Mapping[str, Experiment]:
         """All experiments by key, as they are now."""
-        return self._current
+        return self._present.experiments
 
     @property
     def states(self) -> Mapping[str, ExperimentState]:
         """What became of the experiments that somebody started, by key."""
-        return self._states
+        return self._present.states
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """The version of each definition that has one, by key."""
+        return self._present.numbers
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Why a saved definition cannot be used, by key."""
+        return self._present.problems
 
     @property
     def currency(self) -> str:
@@ -130,18 +141,18 @@ class ExperimentService:
     def refresh(self) -> None:
         """Read definitions and states again."""
         with reading(self.engine) as connection:
-            self._current, self._states = self._read(connection)
+            self._present = self._read(connection)
 
     def list_answering(self) -> list[Experiment]:
         """Return the experiments whose variants must be loaded: those that run, and those that
         somebody looks at by an override."""
         return [
             experiment
-            for key, experiment in self._current.items()
+            for key, experiment in self.current.items()
             if experiment.running
             or (
                 experiment.status != "decided"
-                and (state := self._states.get(key)) is not None
+                and (state := self.states.get(key)) is not None
                 and state.override_secret is not None
             )
         ]
@@ -150,13 +161,13 @@ class ExperimentService:
         """Return the experiments that were started and that nobody has decided."""
         return [
             key
-            for key, experiment in self._current.items()
+            for key, experiment in self.current.items()
             if experiment.status in ("running", "stopped")
         ]
 
     def get(self, key: str) -> Experiment:
         """Return one experiment. Raises NotFound."""
-        return _get(self._current, key)
+        return self._present.get(key)
 
     def save(
         self, connection: sa.Connection, new: NewVersion, *, actor: str
@@ -170,24 +181,24 @@ class ExperimentService:
         """
         lock(connection, SUBJECT)
         present = PresentExperiments.read(self.settings, connection)
-        current, _ = self._read(connection)
+        current = self._read(connection).experiments
         if new.name in current:
-            before = build_experiment(new.name, _strip_state(present.read_values(new.name)))
+            before = build_experiment(new.name, strip_state(present.read_values(new.name)))
             after = build_experiment(new.name, new.values)
             status = current[new.name].status
             refuse_late_changes(before, after, status, self.now())
         version = self.definitions.save(connection, new, author=actor)
-        experiments, _ = self._read(connection)
-        experiment = _get(experiments, new.name)
+        saved = self._read(connection)
+        experiment = saved.get(new.name)
         if experiment.running:
-            _refuse_rivals(experiment, experiments)
+            _refuse_rivals(experiment, saved.experiments)
         return experiment, version
 
     def read_values(self, key: str) -> tuple[Mapping[str, object], int]:
         """Return the values of a definition, without its state, and the number of its version."""
         self.get(key)
         rules = self.definitions.read_set(key)
-        return _strip_state(rules.values), rules.number
+        return strip_state(rules.values), rules.number
 
     def switch(
         self,
@@ -207,8 +218,8 @@ class ExperimentService:
         claims its units. Call `refresh` after the commit.
         """
         lock(connection, SUBJECT)
-        current, all_states = self._read(connection)
-        experiment = _get(current, key)
+        present = self._read(connection)
+        experiment = present.get(key)
         if experiment.status == status:
             return experiment
         if status not in _MOVES[experiment.status]:
@@ -217,9 +228,9 @@ class ExperimentService:
                 hint="Define another experiment",
             )
         if status == "running":
-            _refuse_rivals(experiment, current)
+            _refuse_rivals(experiment, present.experiments)
             experiment = self._fix_models(connection, experiment, versions or {}, actor)
-        now, state = self._clock.now(), all_states.get(key, ExperimentState("draft"))
+        now, state = self._clock.now(), present.states.get(key, ExperimentState("draft"))
         is_start = status == "running"
         state = replace(
             state,
@@ -248,10 +259,10 @@ class ExperimentService:
     def read_state(self, connection: sa.Connection, key: str) -> ExperimentState:
         """Return the state of an experiment, under a lock until the end of the transaction."""
         lock(connection, SUBJECT)
-        experiments, states = self._read(connection)
-        experiment = _get(experiments, key)
+        present = self._read(connection)
+        experiment = present.get(key)
         default = ExperimentState(experiment.status, stopped_at=experiment.stopped_at)
-        return states.get(key, default)
+        return present.states.get(key, default)
 
     def refuse_worse_arms(self, key: str) -> None:
         """Raise Conflict where an arm of the experiment lost clearly in the champion's training.
@@ -271,7 +282,7 @@ class ExperimentService:
     def assign_unit(self, unit_id: str) -> list[Assignment]:
         """Return the variant of `unit_id` in each running experiment, without exposing it."""
         now = self._clock.now()
-        running = (experiment for experiment in self._current.values() if experiment.running)
+        running = (experiment for experiment in self.current.values() if experiment.running)
         return [Assignment(experiment, assign(experiment, unit_id, now)) for experiment in running]
 
     def make_override(self, key: str, variant: str, days: float, *, actor: str) -> str:
@@ -292,7 +303,7 @@ class ExperimentService:
     def read_override(self, token: str) -> tuple[str, str]:
         """Return experiment and variant of a token. Raises BadInput for one that is not valid."""
         key = read_experiment(token)
-        state = self._states.get(key)
+        state = self.states.get(key)
         secret = state.override_secret if state is not None else None
         now = self._system_clock.now()
         return check_override(token, secret or secrets.token_hex(32), now)
@@ -311,36 +322,17 @@ class ExperimentService:
             return self._make_report(key, as_of or self._clock.now(), is_look=is_look)
 
     def _make_report(self, key: str, now: datetime, *, is_look: bool) -> ExperimentReport:
-        # These bring the analytical database with them; a server that answers nothing but slates
+        # This brings the analytical database with it; a server that answers nothing but slates
         # never loads it.
-        from experiments.analysis.report import ReportInputs, build_report
-        from features.facts.facts import Facts
+        from experiments.analysis.report import build_report
+        from serving.experiments.report_inputs import read_report_inputs
 
         experiment = self.get(key)
         if is_look:
             experiment = replace(experiment, secondary_metrics=(), segments=())
-        with reading(self.engine) as connection:
-            exposures = read_first_exposures(connection, key, until=now)
-            links = read_links(connection, key, until=now)
-            answers = ANSWERS.empty_table()
-            if needs_answers(experiment, self.metrics):
-                answers = read_answers(
-                    connection, key, until=now, with_items=needs_items(experiment, self.metrics)
-                )
-        settings = self.settings
-        facts = Facts(settings)
-        items = facts.read("items")
-        inputs = ReportInputs(
-            exposures=exposures,
-            events=facts.read("events"),
-            answers=answers,
-            costs=items,
-            n_items=int(items.count().to_pyarrow().as_py()),
-            links=links,
-            allocations=_list_allocations(self._states.get(key)),
-            other_currency=[
-                zone for zone in settings.zones if settings.zone(zone).currency != settings.currency
-            ],
+        allocations = list_allocations(self.states.get(key))
+        inputs = read_report_inputs(
+            self.settings, self.engine, experiment, self.metrics, allocations, now
         )
         return build_report(experiment, inputs, self.metrics, as_of=now)
 
@@ -376,76 +368,25 @@ class ExperimentService:
         """Write version numbers in place of the alias challenger."""
         if not any(variant.model == CHALLENGER for variant in experiment.variants):
             return experiment
-        rules = self.definitions.read_set(experiment.key)
-        values = _strip_state(rules.values)
+        present = PresentExperiments.read(self.settings, connection)
+        values = strip_state(present.read_values(experiment.key))
         given = values["variants"]
         assert isinstance(given, list)  # noqa: S101 (it was built from them)
         values["variants"] = [
-            {**variant, "model": versions.get(variant["name"], CHAMPION)} for variant in given
+            {**variant, "model": versions[variant["name"]]}
+            if variant.get("model") == CHALLENGER
+            else variant
+            for variant in given
         ]
+        version = present.versions.get(experiment.key)
+        number = FILE if version is None else version.number
         comment = "Started: the challenger of now"
-        new = NewVersion(experiment.key, values, comment, rules.number)
+        new = NewVersion(experiment.key, values, comment, number)
         self.definitions.save(connection, new, author=actor)
         return build_experiment(experiment.key, values)
 
-    def _read(
-        self, connection: sa.Connection
-    ) -> tuple[dict[str, Experiment], dict[str, ExperimentState]]:
-        """Return the experiments and their states as they are now."""
-        states = ExperimentStates(connection).all()
-        versions = PresentExperiments.read(self.settings, connection).versions
-        experiments, problems = dict(self._files), {}
-        for key, version in versions.items():
-            try:
-                defined = build_experiment(key, _strip_state(version.values))
-            except ShopwrightError as error:  # a later release may refuse what this one took
-                problems[key] = str(error)
-                experiments.pop(key, None)
-                continue
-            file = self._files.get(key)
-            if file is not None:
-                defined = replace(defined, status=file.status, stopped_at=file.stopped_at)
-            experiments[key] = defined
-        for key, state in states.items():
-            if key in experiments:
-                experiments[key] = _apply_state(experiments[key], state)
-        self.problems = problems
-        self.numbers = {key: version.number for key, version in versions.items()}
-        return experiments, states
-
-
-def _apply_state(experiment: Experiment, state: ExperimentState) -> Experiment:
-    """Return an experiment in its state, with the weights of today."""
-    variants = experiment.variants
-    if allocations := _list_allocations(state):
-        weights = allocations[-1][1]
-        variants = tuple(
-            replace(variant, weight=weights.get(variant.name, variant.weight))
-            for variant in variants
-        )
-    stopped_at: datetime | None = state.stopped_at if state.status != "running" else None
-    return replace(experiment, status=state.status, stopped_at=stopped_at, variants=variants)
-
-
-def _list_allocations(
-    state: ExperimentState | None,
-) -> list[tuple[datetime, Mapping[str, float]]]:
-    """Return the shares of the variants from an instant on, in order of time."""
-    if state is None or state.weights is None:
-        return []
-    return [(datetime.fromisoformat(at), shares) for at, shares in sorted(state.weights.items())]
-
-
-def _strip_state(values: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in values.items() if name not in ("status", "stopped_at")}
-
-
-def _get(experiments: Mapping[str, Experiment], key: str) -> Experiment:
-    if key not in experiments:
-        raise NotFound(
-            f"no experiment {key!r}", hint=f"Known: {', '.join(sorted(experiments)) or 'none'}"
-        )
-    return experiments[key]
+    def _read(self, connection: sa.Connection) -> PresentState:
+        return read_present(self.settings, connection, self._files)
 
 
 def _refuse_rivals(experiment: Experiment, current: Mapping[str, Experiment]) -> None:

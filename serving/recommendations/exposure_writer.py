@@ -46,6 +46,7 @@ class ExposureWriter:
         conditions: Conditions | None = None,
         *,
         keep_days: int,
+        list_undecided: Callable[[], Collection[str]] = tuple,
         clock_watch: ClockWatch | None = None,
     ) -> None:
         self._engine = engine
@@ -57,7 +58,7 @@ class ExposureWriter:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exposures", daemon=True)
         self._next_look = 0.0
-        self.list_undecided: Callable[[], Collection[str]] = tuple
+        self._list_undecided = list_undecided
         self.dropped = 0
         self.written = 0
 
@@ -133,7 +134,7 @@ class ExposureWriter:
             with transaction(self._engine) as connection:
                 before = self._clock.now() - self._keep
                 n_deleted = slates.delete_old(
-                    connection, before, limit=_OLD_SLATES, keep=self.list_undecided()
+                    connection, before, limit=_OLD_SLATES, keep=self._list_undecided()
                 )
         except (sa.exc.SQLAlchemyError, Unavailable) as error:
             self._conditions.report(_DELETING, str(error))

@@ -273,7 +273,7 @@ class RecommendationService:
         try:
             slate, teams = choice.rank(query, recommendation_id)
         except Exception:
-            if choice.ranker.served is self.models.recommender():
+            if not choice.assigned:
                 raise
             # A variant that fails harms nobody: what serves anyway answers, and the slate says so.
             logger.exception("a variant of %s failed", request.placement)

@@ -75,6 +75,8 @@ class VariantRankers:
             arms = experiment.variants
         rankers = [self._find(experiment, arm, served) for arm in arms]
         loaded = tuple(ranker for ranker in rankers if ranker is not None)
+        if len(loaded) < len(arms) and not assigned[-1].is_override:
+            return Choice((), Ranker(served, None))  # dropped since: it has just been stopped
         if len(loaded) < len(arms):
             raise Unavailable(
                 f"variant {variant.name!r} is not loaded yet",

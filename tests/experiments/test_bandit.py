@@ -12,7 +12,6 @@ from experiments.bandit import (
     BetaPosterior,
     NormalPosterior,
     allocate_shares,
-    choose_arm,
     compute_best_chances,
 )
 from features.contracts.errors import BadInput
@@ -70,14 +69,6 @@ def test_every_arm_keeps_the_floor_and_all_traffic_is_given(values, part):
 def test_a_floor_above_all_traffic_is_refused():
     with pytest.raises(BadInput, match=r"at most 0\.333"):
         allocate_shares(np.full(3, 1 / 3), 0.4)
-
-
-def test_points_fall_to_arms_by_their_shares():
-    shares = [0.2, 0.0, 0.8]
-    points = np.linspace(0, 1, 1_000, endpoint=False)
-    counts = np.bincount([choose_arm(shares, point) for point in points], minlength=3)
-    assert counts.tolist() == [200, 0, 800]
-    assert choose_arm([0.1] * 10, 1 - 1e-17) == 9
 
 
 def test_impossible_posteriors_are_refused():

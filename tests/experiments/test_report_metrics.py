@@ -203,7 +203,7 @@ def test_a_guardrail_that_is_broken_says_stop_while_the_experiment_runs() -> Non
     (rail,) = report.guardrails
     assert rail.evidence is not None
     assert rail.evidence.must_stop
-    assert report.verdict.startswith("stop new: it changes purchase_conversion by -")
+    assert report.verdict.startswith("stop: new changes purchase_conversion by -")
 
 
 def test_an_analysis_that_is_always_valid_decides_while_it_runs_and_a_fixed_one_does_not() -> None:

@@ -7,6 +7,8 @@ from collections import Counter
 import pytest
 
 from experiments.assignment import assign
+from features.database import transaction
+from serving.database.desk_tables import experiment_versions
 from tests.shops.experiments import DRAFT, act, ask, define
 
 UNITS = [f"v{number:03}" for number in range(120)]
@@ -190,6 +192,27 @@ def test_each_variant_answers_with_its_own_model_and_a_decision_ships_it(served)
     assert ask(served, visitor_id="v1")["model"]["version"] == "2"
     assert served.server.variants.versions == []  # nothing is kept beside the champion
     assert act(served, "models", "start").status_code == 409
+
+
+def test_a_start_fixes_the_challenger_at_its_number(served):
+    arms = [{"name": "old", "weight": 0.5}, {"name": "new", "weight": 0.5, "model": "challenger"}]
+    define(served, key="challenged", variants=arms)
+    started = act(served, "challenged", "start").json()
+    models = {variant["name"]: variant["model"] for variant in started["variants"]}
+    assert models == {"old": "champion", "new": "2"}
+    kept = served.client.get("/v1/experiments/challenged").json()
+    assert (kept["version"], kept["status"]) == (2, "running")
+
+
+def test_a_saved_definition_that_cannot_be_used_any_more_is_said(served):
+    define(served)
+    with transaction(served.server.engine) as connection:
+        broken = experiment_versions.update().values(values={"placements": []})
+        connection.execute(broken.where(experiment_versions.c.name == "cart_again"))
+    served.server.refresh()
+    assert served.client.get("/v1/experiments/cart_again").status_code == 404
+    assert served.server.conditions.states["experiments"]
+    assert served.client.get("/v1/experiments/home_ranker").status_code == 200
 
 
 def test_of_two_decisions_one_counts_and_ships(served):
