@@ -321,9 +321,13 @@ def show_item_search(
         }
 
     async def search(event: Any) -> None:
+        nonlocal typed
         if event.args is None:
             return
-        matches = await visit.read(catalogue.search, str(event.args))
+        text = typed = str(event.args)
+        matches = await visit.read(catalogue.search, text)
+        if text != typed:  # more was typed while this one was searched
+            return
         found = write(matches)
         options = {key: names[key] for key in read_chosen()} | found
         names.update(found)
@@ -337,6 +341,7 @@ def show_item_search(
     async def change() -> None:
         await on_change(read_chosen())
 
+    typed = ""
     catalogue = visit.server.catalogue
     ids = [item.item_id for item in chosen]
     names = write(chosen)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as NotShown
 
 from features.contracts.clock import SystemClock
 from features.database import engine as open_engine
@@ -29,6 +30,7 @@ from tests.shops.shop_process import ShopProcess
 
 CHROMIUM = Path("/usr/bin/chromium")
 PATIENCE_MS = 30_000  # for what a page shows, on a busy machine
+LIST_TRIES = 4
 expect.set_options(timeout=PATIENCE_MS)
 FLAGS = [
     "--headless",
@@ -192,3 +194,30 @@ def sign_in(
     opened.close()
     assert watched.problems == [], watched.problems
     assert {host for host in watched.hosts if host} == {urlsplit(shop.process.url).netloc}
+
+
+def choose_options(page: Page, field: Locator, *names: str, typed: str | None = None) -> None:
+    """Choose options of a field, those that `typed` leaves where it searches.
+
+    A list that a scroll of the page closed is opened again. At the end the list is gone: while one
+    closes, the keyboard's focus goes back to its field, also from the next one.
+    """
+    options = [page.get_by_role("option", name=name, exact=True) for name in names]
+    for _ in range(LIST_TRIES):
+        if typed is None:
+            field.click()
+        else:
+            field.fill(typed)
+        with suppress(NotShown):
+            options[0].wait_for(timeout=5_000)
+            break
+    lists = page.get_by_role("listbox")
+    takes_several = lists.first.get_attribute("aria-multiselectable") == "true"
+    for option in options:
+        was_chosen = option.get_attribute("aria-selected")
+        option.click()
+        if takes_several:  # the next one is added to what the server knows
+            expect(option).not_to_have_attribute("aria-selected", str(was_chosen))
+    if takes_several:
+        page.keyboard.press("Escape")
+    expect(lists).to_have_count(0)

@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 
 import pytest
-from playwright.sync_api import TimeoutError as NotShown
 
 from configs.settings import Settings
 from features.database import engine as open_engine
 from tests.shops.accessibility import list_violations, wait_until_loaded
+from tests.shops.console_shop import choose_options
 from tests.shops.experiment_units import Arm, add_units
 from tests.shops.served_shop import NOW
 
 pytestmark = pytest.mark.browser
-
-TRIES = 4
 
 
 def wait_for_title(page, text):
     page.get_by_role("heading", level=1, name=text).wait_for()
 
 
-def choose(page, scope, label, option):
-    """Choose an option; a list that a scroll of the page closed is opened again."""
-    choice = page.get_by_role("option", name=option, exact=True)
-    for _ in range(TRIES):
-        scope.get_by_label(label, exact=True).click()
-        with suppress(NotShown):
-            choice.wait_for(timeout=5_000)
-            break
-    choice.click()
+def choose(page, scope, label, *options):
+    choose_options(page, scope.get_by_label(label, exact=True), *options)
 
 
 def confirm(page, button):
@@ -52,9 +42,7 @@ def create_by_form(page):
     page.get_by_label("Key", exact=True).fill("diverse")
     page.get_by_label("Hypothesis").fill("A more diverse list sells more.")
     page.get_by_label("Hypothesis").press("Tab")
-    choose(page, main, "Placements", "Home")  # takes it back
-    page.get_by_role("option", name="Trending", exact=True).click()
-    page.keyboard.press("Escape")
+    choose(page, main, "Placements", "Home", "Trending")  # takes the first one back
     choose(page, main, "Analysis", "May be read at any time")
     choose(page, main, "Primary metric", "Revenue per unit")
     page.get_by_text("At the present traffic").wait_for()

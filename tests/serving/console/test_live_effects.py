@@ -17,7 +17,7 @@ from serving.access import Area, Grant
 from serving.database.migrate import upgrade
 from serving.people.service import NewPerson, PeopleService
 from tests.shops.changed_prices import CHANGED, TIMEZONE, open_tea_shop
-from tests.shops.console_shop import PASSWORD, ConsoleShop, sign_in
+from tests.shops.console_shop import PASSWORD, ConsoleShop, choose_options, sign_in
 from tests.shops.people import QUICK
 from tests.shops.price_desk import NOW
 from tests.shops.shop_process import ShopProcess
@@ -73,8 +73,7 @@ def test_live_shows_what_changes_brought_and_warns_of_the_batch(
         expect(page.locator("td .verdict").first).to_contain_text("worse")
         warning = page.locator(".batch-warning")
         expect(warning).to_contain_text("run_tea sells less than its forecast: after 3 weeks")
-        page.locator(".batch-choice").click()
-        page.get_by_role("option", name="run_tea").click()
+        choose_options(page, page.locator(".batch-choice"), "run_tea")
         expect(page.locator("#batch-effect")).to_contain_text("8 of 8 changes measured")
         assert "run=run_tea" in page.url
         page.get_by_role("link", name="Tea00").click()

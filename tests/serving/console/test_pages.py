@@ -11,6 +11,7 @@ from configs.settings import Settings
 from features.database import engine as open_engine
 from features.database_tables import exposures
 from models.registry import Registry
+from tests.shops.console_shop import choose_options
 
 pytestmark = pytest.mark.browser
 
@@ -156,8 +157,7 @@ def test_a_model_is_promoted_with_a_reason_and_the_change_is_undone(visit, conso
 def test_a_preview_of_a_slate_writes_no_exposure(visit, console):
     with visit("anna", "/slates") as page:
         wait_for_title(page, re.compile("Home shows a stranger"))
-        page.get_by_label("Shopper").click()
-        page.get_by_role("option", name="A person (user id)").click()
+        choose_options(page, page.get_by_label("Shopper"), "A person (user id)")
         page.get_by_label("Their id").fill("u00")
         wait_for_title(page, re.compile("Home shows u00"))
         page.get_by_text("experiment home_ranker").wait_for()
@@ -176,8 +176,7 @@ def test_a_preview_of_a_slate_writes_no_exposure(visit, console):
 def test_an_item_is_found_by_its_title_and_stays_in_the_address(visit):
     with visit("anna", "/demand") as page:
         wait_for_title(page, re.compile("Zone default will sell about"))
-        page.get_by_label("Item (title or id)").fill("mil")
-        page.get_by_role("option", name="milk").click()
+        choose_options(page, page.get_by_label("Item (title or id)"), "milk", typed="mil")
         # 11, 12, 13 and 14 in the next weeks.
         wait_for_title(page, "milk will sell about 50 in the next 4 weeks")
         page.wait_for_url("**item=milk**")

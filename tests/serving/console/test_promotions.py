@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from features.facts.facts import Facts
-from tests.shops.console_shop import ConsoleShop
+from tests.shops.console_shop import ConsoleShop, choose_options
 from tests.shops.event_tables import make_table
 from tests.shops.served_shop import N_USERS, NOW, make_purchase, make_settings
 
@@ -27,9 +27,7 @@ def test_a_promotion_goes_from_the_what_if_to_live_through_two_people(visit):
         page.get_by_label("Ends").fill("2018-01-15T00:00")
         page.get_by_role("button", name="Look at it").click()
         page.get_by_text("give either item_ids or category").wait_for()
-        page.get_by_label("Items: title or id").fill("butter")
-        page.get_by_role("option", name="butter").click()
-        page.keyboard.press("Escape")
+        choose_options(page, page.get_by_label("Items: title or id"), "butter", typed="butter")
         page.get_by_label("Share taken off, %").fill("-5")
         page.get_by_role("button", name="Look at it").click()
         page.get_by_text("greater than or equal to 0").wait_for()
@@ -59,9 +57,7 @@ def test_a_promotion_goes_from_the_what_if_to_live_through_two_people(visit):
         page.get_by_label("Name", exact=True).fill("Butter again")
         page.get_by_label("Begins").fill("2018-01-08T00:00")
         page.get_by_label("Ends").fill("2018-01-22T00:00")
-        page.get_by_label("Items: title or id").fill("butter")
-        page.get_by_role("option", name="butter").click()
-        page.keyboard.press("Escape")
+        choose_options(page, page.get_by_label("Items: title or id"), "butter", typed="butter")
         page.get_by_label("Share taken off, %").fill("10")
         page.get_by_role("button", name="Look at it").click()
         page.get_by_text("promotion 'Butter week' runs at the same time").wait_for()

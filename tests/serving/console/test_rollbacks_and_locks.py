@@ -15,6 +15,7 @@ from serving.price_desk import decisions
 from serving.price_desk.filters import SuggestionFilter
 from serving.price_desk.repository import Suggestions
 from serving.price_desk.rollback import roll_back
+from tests.shops.console_shop import choose_options
 from tests.shops.price_desk import NOW, make_decider, read_offer_prices
 from tests.shops.served_shop import ITEMS
 
@@ -79,8 +80,7 @@ def test_a_price_is_locked_and_its_lock_is_undone_or_lifted(visit):
 
         def lock():
             page.get_by_role("button", name="Lock a price").click()
-            dialog.get_by_label("Item: title or id").fill("butter")
-            page.get_by_role("option", name="butter").click()
+            choose_options(page, dialog.get_by_label("Item: title or id"), "butter", typed="butter")
             dialog.get_by_label("Reason").fill("printed in the catalogue")
             dialog.get_by_role("button", name="Lock", exact=True).click()
             # The usual end: midnight, four weeks after New Year's Day of 2018.

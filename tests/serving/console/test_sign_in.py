@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.shops.console_shop import PASSWORD
+from tests.shops.console_shop import PASSWORD, choose_options
 
 pytestmark = pytest.mark.browser
 
@@ -35,8 +35,7 @@ def test_language_and_theme_are_kept_for_the_person(visit):
     with visit("mia") as page:
         assert page.locator("html").get_attribute("lang") == "en"
         page.get_by_role("button", name="Mia").click()
-        page.get_by_label("Language").click()
-        page.get_by_role("option", name="中文").click()
+        choose_options(page, page.get_by_label("Language"), "中文")
         page.get_by_text("今日").first.wait_for()
         page.reload()
         page.get_by_text("今日").first.wait_for()

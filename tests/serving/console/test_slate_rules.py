@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from tests.shops.console_shop import choose_options
+
 pytestmark = pytest.mark.browser
 
 STRANGER = "Home shows a stranger"
@@ -13,15 +15,12 @@ def add_rule(page, name, action):
     page.get_by_role("button", name="Add a rule").click()
     form = page.get_by_role("dialog", name="New rule")
     form.get_by_label("Name of the rule").fill(name)
-    form.get_by_label("What it does").click()
-    page.get_by_role("option", name=action, exact=True).click()
+    choose_options(page, form.get_by_label("What it does"), action)
     return form
 
 
 def choose_item(page, form, item):
-    form.get_by_label("Items (title or id)").fill(item)
-    page.get_by_role("option", name=item).click()
-    page.keyboard.press("Escape")
+    choose_options(page, form.get_by_label("Items (title or id)"), item, typed=item)
 
 
 def read_slate(page, number):
@@ -60,15 +59,12 @@ def test_a_new_set_names_its_placements_and_a_wrong_rule_is_refused_in_the_form(
         form.get_by_label("Relevance times").fill("0.5")
         form.get_by_role("button", name="Continue").click()
         form.get_by_text("the factor of a boost is above 1").wait_for()
-        form.get_by_label("What it does").click()
-        page.get_by_role("option", name="Hide", exact=True).click()
+        choose_options(page, form.get_by_label("What it does"), "Hide")
         choose_item(page, form, "bread")
         form.get_by_role("button", name="Continue").click()
         page.get_by_role("button", name="Try").click()
         page.get_by_text("Trending does not follow the set spring").wait_for()
-        page.get_by_label("Placements that follow it").click()
-        page.get_by_role("option", name="Trending").click()
-        page.keyboard.press("Escape")
+        choose_options(page, page.get_by_label("Placements that follow it"), "Trending")
         page.get_by_text("2 changes are not saved yet").wait_for()
         page.get_by_role("button", name="Try").click()
         page.get_by_text("Come in: 0 · go out: 1").wait_for()
