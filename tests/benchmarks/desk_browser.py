@@ -21,7 +21,7 @@ from tests.benchmarks.targets import Target
 from tests.shops.console_shop import PASSWORD, ConsoleShop, open_browser, sign_in
 from tests.shops.people import QUICK
 from tests.shops.price_desk import NOW
-from tests.shops.shop_process import ShopProcess
+from tests.shops.shop_process import COLD_START, ShopProcess
 
 _SECONDS = 1.0
 _REPEATS = 5
@@ -90,7 +90,7 @@ def _run_console(home: Path) -> Iterator[ConsoleShop]:
         people.create(NewPerson(f"person{number}", f"Person {number}", (grant,), PASSWORD))
     engine.dispose()
     environment = {"SHOPWRIGHT_CLOCK_START": NOW.isoformat(), "SHOPWRIGHT_CURRENCY": "EUR"}
-    process = ShopProcess(home, environment)
+    process = ShopProcess(home, environment, program=COLD_START)
     process.start(until="/healthz", verb="console")
     try:
         yield ConsoleShop(process, {})

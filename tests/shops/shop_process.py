@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,23 +16,30 @@ from typing import Any, Self
 import httpx
 
 from configs.settings import Settings
+from tests.shops.forked_program import Program, run_program, start_program
 from tests.shops.private_servers import find_free_port
 
 START_TIMEOUT_SECONDS = 180
+COLD_START = ("-m", "serving.cli.main")  # as a shop starts it; benchmarks measure this
 
 
 class ShopProcess:
     """A state folder, its settings, and a server that can be killed and started again."""
 
-    def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: Path, settings: Mapping[str, str], *, program: Sequence[str] | None = None
+    ) -> None:
+        """Keep the state folder and the settings; `program` is what Python runs as the server.
+
+        Without one the server is forked from a process that has imported it.
+        """
         self.home = home
         inherited = {
             k: v for k, v in os.environ.items() if not k.startswith(("SHOPWRIGHT_", "MLFLOW_"))
         }
         self.env = inherited | {"SHOPWRIGHT_HOME": str(home)} | dict(settings)
-        # What Python runs as the server: a test may set something up before the command line.
-        self.program = ("-m", "serving.cli.main")
-        self._server: subprocess.Popen[bytes] | None = None
+        self._program = program
+        self._server: Program | None = None
         self.port = 0
         self.key = ""
 
@@ -42,16 +48,11 @@ class ShopProcess:
 
         With `refused` it may also be that of a training whose model the gate refuses.
         """
-        done = subprocess.run(
-            [sys.executable, "-m", "serving.cli.main", *arguments],
-            env=self.env,
-            capture_output=True,
-            text=True,
+        code, stdout, stderr = run_program(arguments, self.env)
+        assert code in (expect, 3 if refused else expect), (
+            f"{arguments} exited {code}\n{stdout}\n{stderr[-4000:]}"
         )
-        assert done.returncode in (expect, 3 if refused else expect), (
-            f"{arguments} exited {done.returncode}\n{done.stdout}\n{done.stderr[-4000:]}"
-        )
-        return done.stdout
+        return stdout
 
     def run_json(self, *arguments: str) -> Any:
         """Run `shopwright ARGUMENTS --json` and return the parsed document."""
@@ -71,13 +72,13 @@ class ShopProcess:
     def start(self, until: str = "/readyz", verb: str = "serve") -> None:
         """Start the server, or the console, and wait until the path `until` answers 200."""
         self.port = find_free_port()
-        log = (self.home / "server.log").open("ab")
-        self._server = subprocess.Popen(
-            [sys.executable, *self.program, verb, "--port", str(self.port)],
-            env=self.env,
-            stdout=log,
-            stderr=log,
-        )
+        arguments, log = [verb, "--port", str(self.port)], self.home / "server.log"
+        if self._program is None:
+            self._server = start_program(arguments, self.env, log, log)
+        else:
+            command = [sys.executable, *self._program, *arguments]
+            with log.open("ab") as opened:
+                self._server = subprocess.Popen(command, env=self.env, stdout=opened, stderr=opened)
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             assert self._server.poll() is None, self.log()
@@ -99,7 +100,7 @@ class ShopProcess:
     def kill(self) -> None:
         """Kill the server with SIGKILL."""
         assert self._server is not None
-        self._server.send_signal(signal.SIGKILL)
+        self._server.kill()
         self._server.wait()
         self._server = None
 

@@ -30,7 +30,7 @@ from models.retrieval.item_knn import ItemKnn
 from serving.database.migrate import upgrade
 from tests.benchmarks.targets import Target, exit_with
 from tests.shops.served_shop import ITEMS, NOW, build_shop, fit_model, register_model
-from tests.shops.shop_process import ShopProcess
+from tests.shops.shop_process import COLD_START, ShopProcess
 
 BASE_RATE, TRUE_EFFECT = 0.8, 0.03
 _SAMPLE = 60
@@ -258,7 +258,7 @@ def main() -> None:
         home = Path(folder) / "home"
         version = add_other_version(home)
         settings = {"SHOPWRIGHT_CLOCK_START": NOW.isoformat(), "SHOPWRIGHT_CURRENCY": "EUR"}
-        shop = ShopProcess(home, settings)
+        shop = ShopProcess(home, settings, program=COLD_START)
         shop.create_key(*_SCOPES)
         shop.start("/healthz")
         try:

@@ -99,8 +99,8 @@ def shop(tiny_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             "SHOPWRIGHT_CURRENCY": "EUR",
             "SECONDS_AHEAD": str(seconds_ahead),
         },
+        program=("-c", PROGRAM),
     )
-    process.program = ("-c", PROGRAM)
     process.key = KeyService(database, SystemClock()).create("tests", SCOPES).key
     with process, process.client() as client:
         yield ClockedShop(process, client, seconds_ahead, database, suggestion_id)

@@ -1,0 +1,21 @@
+"""What the programs of a shop import, most of a start: imported once, before they are forked."""
+
+import os
+from importlib import import_module
+
+# As serving/cli/main.py sets it before MLflow is imported.
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+for name in (
+    "faiss",
+    "implicit",
+    "mlflow.pyfunc",
+    "features.online.feast_definitions",
+    "serving.app",
+    "serving.cli.main",
+    "serving.console.app",
+    "training.demand.task",
+    "training.pricing.task",
+    "training.recommendations.task",
+):
+    import_module(name)
