@@ -42,6 +42,11 @@ class ExperimentActions:
             raise Conflict(f"there is an experiment {key!r} already", hint="Choose another key")
         self._save(caller, NewVersion(key, values, comment, FILE))
 
+    def change(self, caller: Caller, new: NewVersion) -> None:
+        """Store a changed definition. Raises as ExperimentService.save."""
+        caller.require_everywhere(self.scope)
+        self._save(caller, new)
+
     def start(self, caller: Caller, key: str, *, accept_worse: bool) -> None:
         """Start an experiment. Raises as ExperimentService.switch, and Conflict with an arm that
         lost clearly in the champion's training, unless that is accepted."""

@@ -45,6 +45,9 @@ class ExperimentDialogs:
             self._add("start_again", self._start)
             self._add("decide", partial(self._decide, experiment), is_main=True)
         if experiment.status == "draft":
+            ui.link(
+                self.visit.texts.get("experiments.edit"), f"/experiments/{self.key}/edit"
+            ).classes("link-button")
             self._add("override", partial(self._make_override, experiment))
             self._add("start", self._start, is_main=True)
 

@@ -11,15 +11,21 @@ from features.contracts.errors import ShopwrightError
 from serving.console.parts import read_number, read_whole_number
 from serving.console.visit import Visit
 
+Values = Mapping[str, Any]  # of a definition, or a part of one, as JSON has them
 Field = ui.input | ui.select | ui.checkbox
 _WAIT_MS = 400
 # Where the service refuses a value, by words of its message: the field that has it.
 _BY_WORD = {
+    "floor": "floor",
+    "weights that follow": "allocation",
+    "interleaving": "allocation",
+    "attribution_days": "attribution_days",
     "hypothesis": "hypothesis",
     "planned_units": "planned_units",
     "coverage": "coverage",
     "layer": "layer_name",
-    "guardrails": "guardrails",
+    "looks": "looks",
+    "ramp": "coverage",
     "minimum_effect": "minimum_effect",
     "placement": "placements",
     "name for rules": "key",
@@ -27,6 +33,15 @@ _BY_WORD = {
     "has the salt": "key",
     "is named twice": "secondary_metrics",
 }
+
+
+def write_share(share: float | None) -> str:
+    """Return a share as the percentage that a field holds; empty for None.
+
+    >>> write_share(0.055)
+    '5.5'
+    """
+    return "" if share is None else f"{share * 100:.10g}"
 
 
 class FormFields:
@@ -59,9 +74,9 @@ class FormFields:
         self._fields[name] = field
         return field
 
-    def add_check(self, name: str, text: str) -> ui.checkbox:
+    def add_check(self, name: str, text: str, value: bool) -> ui.checkbox:
         """Add a box to tick."""
-        field = ui.checkbox(text)
+        field = ui.checkbox(text, value=value)
         field.on_value_change(self._on_change)
         self._fields[name] = field
         return field
@@ -86,10 +101,15 @@ class FormFields:
         """Return whether a box is ticked."""
         return bool(self._fields[name].value)
 
+    def read_number(self, name: str) -> float | None:
+        """Return a number; None for an empty field. Raises BadInput."""
+        text = self.read_text(name)
+        return read_number(text, self.name_field(name)) if text else None
+
     def read_share(self, name: str) -> float | None:
         """Return a percentage as a share; None for an empty field. Raises BadInput."""
-        text = self.read_text(name)
-        return round(read_number(text, self.name_field(name)) / 100, 8) if text else None
+        percentage = self.read_number(name)
+        return None if percentage is None else round(percentage / 100, 8)
 
     def read_whole_number(self, name: str) -> int | None:
         """Return a whole number; None for an empty field. Raises BadInput."""

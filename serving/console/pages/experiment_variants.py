@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import get_args
@@ -13,19 +13,26 @@ from experiments.definition import CHAMPION, Policy
 from features.contracts.errors import BadInput
 from models.ranking.placement import ScorerName
 from models.registry import CHALLENGER, Version
+from serving.console.pages.experiment_form_fields import Values, write_share
 from serving.console.pages.experiment_words import name_policy
 from serving.console.parts import name_element, read_number, show_heading
 from serving.console.visit import Visit
 
 _UNCHANGED = ""
+_FIELDS = ("scorer", "diversity", "rules")
 _WAIT_MS = 400
 
 
 @dataclass(frozen=True)
 class _Card:
-    """The fields of one variant; `element` holds them."""
+    """The fields of one variant.
+
+    element   holds them
+    kept      the values of the placement that no field shows
+    """
 
     element: ui.element
+    kept: Mapping[str, object]
     name: ui.input
     weight: ui.input
     policy: ui.select
@@ -43,24 +50,26 @@ class VariantCards:
         visit: Visit,
         versions: Sequence[Version],
         rule_sets: Sequence[str],
+        variants: Sequence[Values],
         on_change: Callable[[], Awaitable[None]],
     ) -> None:
         self._visit, self._on_change = visit, on_change
         self._versions, self._rule_sets = versions, rule_sets
         self._cards: list[_Card] = []
         self._area = ui.element("div").classes("form-columns")
-        self._add(CHAMPION, "50")
-        self._add("new", "50")
+        for variant in variants:
+            self._add(variant)
         texts = visit.texts
         add = ui.button(texts.get("experiments.add_variant"), icon="add", on_click=self._add_third)
         add.props("outline dense")
 
     async def _add_third(self) -> None:
-        self._add("", "")
+        self._add({})
         await self._on_change()
 
-    def _add(self, name: str, weight: str) -> None:
+    def _add(self, variant: Values) -> None:
         texts, place = self._visit.texts, len(self._cards)
+        name = variant.get("name", "")
         heading = texts.get("experiments.treatment" if place else "experiments.control")
         with self._area, ui.element("section").classes("card form") as element:
             name_element(element.props("role=group"), f"{heading} {name}".strip())
@@ -71,30 +80,35 @@ class VariantCards:
                     name_element(
                         remove.props("flat dense round"), texts.get("experiments.remove_variant")
                     )
-            card = self._build_fields(element, name, weight)
+            card = self._build_fields(element, variant)
         self._cards.append(card)
 
-    def _build_fields(self, element: ui.element, name: str, weight: str) -> _Card:
+    def _build_fields(self, element: ui.element, variant: Values) -> _Card:
         texts = self._visit.texts
+        placement = variant.get("placement", {})
+        diversity = placement.get("diversity")
+        models_shown = {str(variant.get("model", CHAMPION))}
         policies = {one: name_policy(self._visit, one) for one in get_args(Policy)}
         models = {CHAMPION: texts.get("experiments.model_champion")}
         models |= {CHALLENGER: texts.get("experiments.model_challenger")}
+        versions = [one.version for one in self._versions]
         models |= {
-            one.version: texts.get("experiments.changes_model", model=one.version)
-            for one in self._versions
+            one: texts.get("experiments.changes_model", model=one)
+            for one in dict.fromkeys([*versions, *(models_shown - models.keys())])
         }
         scorers = {_UNCHANGED: texts.get("experiments.unchanged")}
         scorers |= {one: one.replace("_", " ") for one in get_args(ScorerName)}
-        rules = {one: one for one in self._rule_sets}
+        rules = {one: one for one in [*self._rule_sets, *placement.get("rules", ())]}
         return _Card(
             element=element,
-            name=self._add_text("variant_name", name),
-            weight=self._add_text("weight", weight),
-            policy=self._add_choice("policy", policies, CHAMPION),
-            model=self._add_choice("model", models, CHAMPION),
-            scorer=self._add_choice("scorer", scorers, _UNCHANGED),
-            diversity=self._add_text("diversity", ""),
-            rules=self._add_choice("rules", rules, [], multiple=True),
+            kept={name: value for name, value in placement.items() if name not in _FIELDS},
+            name=self._add_text("variant_name", variant.get("name", "")),
+            weight=self._add_text("weight", write_share(variant.get("weight"))),
+            policy=self._add_choice("policy", policies, variant.get("policy", CHAMPION)),
+            model=self._add_choice("model", models, str(variant.get("model", CHAMPION))),
+            scorer=self._add_choice("scorer", scorers, placement.get("scorer", _UNCHANGED)),
+            diversity=self._add_text("diversity", "" if diversity is None else f"{diversity:g}"),
+            rules=self._add_choice("rules", rules, list(placement.get("rules", ())), multiple=True),
         )
 
     def _add_text(self, name: str, value: str) -> ui.input:
@@ -140,7 +154,7 @@ class VariantCards:
 
     def _read_placement(self, card: _Card) -> dict[str, object]:
         """Return the values of the placement that the variant changes."""
-        placement: dict[str, object] = {}
+        placement = dict(card.kept)
         if card.scorer.value != _UNCHANGED:
             placement["scorer"] = card.scorer.value
         if diversity := (card.diversity.value or "").strip():

@@ -167,6 +167,14 @@ def show_definition(visit: Visit, experiment: Experiment) -> None:
         facts["minimum_effect"] = texts.share(experiment.minimum_effect)
     if experiment.planned_units is not None:
         facts["planned_units"] = texts.number(experiment.planned_units)
+    if experiment.allocation != "fixed":
+        facts["allocation"] = texts.get(f"experiments.allocation_{experiment.allocation}")
+        if experiment.allocation == "thompson":
+            facts["floor"] = texts.share(experiment.floor, 0)
+    if experiment.segments:
+        facts["segments"] = ", ".join(
+            texts.get(f"experiments.cut_{name}") for name in experiment.segments
+        )
     if experiment.layer is not None:
         layer = experiment.layer
         facts["layer"] = f"{layer.name}: {texts.share(layer.start, 0)}–{texts.share(layer.end, 0)}"

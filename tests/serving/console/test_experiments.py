@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.database import engine as open_engine
+from features.database import reading, transaction
+from serving.database.desk_tables import experiment_versions
 from tests.shops.accessibility import list_violations, wait_until_loaded
 from tests.shops.console_shop import choose_options
 from tests.shops.experiment_units import Arm, add_units
@@ -86,3 +89,80 @@ def test_an_experiment_is_created_started_watched_stopped_and_decided(visit, con
         page.goto("/experiments")
         row = page.get_by_role("row", name=re.compile("^diverse"))
         row.get_by_text("Decided for new").wait_for()
+
+
+def save_draft(console, key, **values):
+    """Store a draft as a program does: the form shows less than a definition can say."""
+    engine = open_engine(Settings(home=console.process.home))
+    with transaction(engine) as connection:
+        connection.execute(
+            experiment_versions.insert(),
+            {
+                "name": key,
+                "number": 1,
+                "values": {
+                    "hypothesis": "Fewer repeats sell more.",
+                    "placements": ["trending"],
+                    "variants": [
+                        {"name": "champion", "weight": 0.5},
+                        {
+                            "name": "new",
+                            "weight": 0.5,
+                            "placement": {"exploration": {"share": 0.1}},
+                        },
+                    ],
+                    "control": "champion",
+                    "salt": "its_own_salt",
+                    **values,
+                },
+                "author": "mia",
+                "comment": "",
+                "created_at": NOW,
+            },
+        )
+    engine.dispose()
+
+
+def test_a_draft_is_changed_in_the_form_which_keeps_what_it_does_not_show(visit, console):
+    save_draft(
+        console,
+        "fewer",
+        guardrails=[{"metric": "refunds_per_unit", "margin": 0.02}],
+        targeting={"attributes": {"plan": ["gold", "silver"]}},
+    )
+    with visit("mia", "/experiments/fewer") as page:
+        page.get_by_role("link", name="Edit").click()
+        wait_for_title(page, "Change the draft fewer")
+        assert page.get_by_label("One of, with commas").input_value() == "gold, silver"
+        page.get_by_role("button", name="Add a step").click()
+        page.get_by_label("From", exact=True).fill("2018-01-08T06:00")
+        page.get_by_label("Takes part, %", exact=True).fill("120")
+        page.get_by_role("button", name="Save draft").click()
+        page.get_by_text("coverage is 1.2, not in [0, 1]").first.wait_for()
+        page.get_by_label("Takes part, % of all units").fill("10")
+        page.get_by_label("Takes part, %", exact=True).fill("50")
+        choose(page, page.get_by_role("main"), "Results also by", "Zone")
+        page.get_by_label("May lose up to, %").fill("2")
+        page.get_by_role("button", name="Add a guardrail").click()
+        page.get_by_label("What changes and why").fill("slower, and for friends")
+        wait_until_loaded(page)
+        assert list_violations(page) == []
+        page.get_by_role("button", name="Save draft").click()
+        wait_for_title(page, "fewer is a draft")
+        page.get_by_text("10%, 50% from").wait_for()
+        page.get_by_text("plan: gold, silver").wait_for()
+        page.get_by_text("Purchase conversion loses less than 2.0%").wait_for()
+        page.get_by_role("cell", name="slower, and for friends").wait_for()
+        page.get_by_role("cell", name="exploration").wait_for()
+    engine = open_engine(Settings(home=console.process.home))
+    with reading(engine) as connection:
+        table = experiment_versions.c
+        query = sa.select(table["values"]).where(table.name == "fewer", table.number == 2)
+        values = connection.execute(query).scalar_one()
+    engine.dispose()
+    assert values["salt"] == "its_own_salt"
+    assert [one["metric"] for one in values["guardrails"]] == [
+        "refunds_per_unit",
+        "add_to_cart_rate",
+    ]
+    assert values["segments"] == ["zone"]
