@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as serving/cli/main.py sets it, for the tests
+
 import shutil
 import warnings
 from collections.abc import Iterator

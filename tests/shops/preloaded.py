@@ -3,8 +3,9 @@
 import os
 from importlib import import_module
 
-# As serving/cli/main.py sets it before MLflow is imported.
+# As serving/cli/main.py sets them, before MLflow and OpenMP are loaded.
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 for name in (
     "faiss",
