@@ -164,8 +164,9 @@ class Experiment:
                   that take part already
     ramp          later values of coverage, which only rise
     layer         part of a layer; None: all units
-    holdout       whether the variants are "all recommendations" and "none of them": a holdout comes
-                  before every other experiment, and whom it holds out takes part in no other
+    holdout       whether the variants are "all recommendations" and "none of them": a holdout of
+                  every placement comes first, then that of a placement, then other experiments;
+                  whom one holds out takes part in none after it
     allocation    fixed weights, weights that follow the results (Thompson sampling; they begin as
                   written), or interleaving: each slate mixes both variants
     floor         the share that each variant keeps where weights follow the results
@@ -330,6 +331,13 @@ class Experiment:
         if self.non_inferiority is not None:
             names.append(self.non_inferiority.metric)
         return tuple(dict.fromkeys(names))
+
+    @property
+    def rank(self) -> int:
+        """The place in the order in which experiments take units, see `holdout`; from 0."""
+        if not self.holdout:
+            return 2
+        return 0 if EVERY_PLACEMENT in self.placements else 1
 
     def coverage_at(self, now: datetime | None) -> float:
         """Return the share of all units that takes part; without an instant, at the start."""

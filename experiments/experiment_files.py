@@ -50,15 +50,14 @@ def find_rivals(
     """Return the running experiments that claim units of this one on one of its placements.
 
     Those in disjoint parts of one layer with the same kind of unit, or for different zones, do not.
-    A holdout comes before the
-    others, and only another holdout claims its units.
+    Nor do holdouts and those after them: they take the units that a holdout leaves.
     """
     return [
         other
         for other in experiments.values()
         if other.running
         and other.key != experiment.key
-        and other.holdout == experiment.holdout
+        and other.rank == experiment.rank
         and _share_placement(experiment, other)
         and not _are_apart(experiment, other)
     ]

@@ -61,8 +61,8 @@ class UnitAssigner:
     is_loaded: Callable[[Experiment], bool]
 
     def assign(self, request: AssignmentRequest) -> tuple[AssignedUnit, ...]:
-        """Return the variants under which a request is answered: that of a holdout, and that of the
-        first other experiment which the unit takes part in, if it is not held out.
+        """Return the variants under which a request is answered: those of the holdouts, and that of
+        the first other experiment which the unit takes part in, if it is not held out.
 
         The last one makes the slate.
         """
@@ -75,11 +75,14 @@ class UnitAssigner:
             and experiment.covers(request.placement)
             and self.is_loaded(experiment)
         ]
-        holdout = self._find_first([one for one in running if one.holdout], request)
-        if holdout is not None and holdout.variant.name != holdout.experiment.control:
-            return (holdout,)
-        other = self._find_first([one for one in running if not one.holdout], request)
-        return tuple(unit for unit in (holdout, other) if unit is not None)
+        units: list[AssignedUnit] = []
+        for rank in sorted({experiment.rank for experiment in running}):
+            unit = self._find_first([one for one in running if one.rank == rank], request)
+            if unit is not None:
+                units.append(unit)
+                if unit.experiment.holdout and unit.variant.name != unit.experiment.control:
+                    break
+        return tuple(units)
 
     def _choose_by_hand(
         self, request: AssignmentRequest, key: str, variant: str

@@ -135,6 +135,26 @@ def test_whom_a_holdout_holds_out_gets_one_list_for_all_and_takes_part_in_nothin
         assert ("home_ranker" in name) == (name["holdout"] == "all")
 
 
+def test_a_placement_has_a_holdout_of_its_own_among_whom_the_shops_one_leaves(served):
+    arms = [
+        {"name": "all", "weight": 0.75},
+        {"name": "none", "weight": 0.25, "policy": "popular"},
+    ]
+    for key, placement in (("shop", "*"), ("of_home", "home")):
+        define(served, key=key, placements=[placement], variants=arms, holdout=True)
+        assert act(served, key, "start").status_code == 200
+    define(served, key="second", placements=["home"], variants=arms, holdout=True)
+    assert act(served, "second", "start").status_code == 409
+    answers = [ask(served, "home", user_id=unit) for unit in UNITS]
+    met = [[each["variant"] for each in answer["experiments"]] for answer in answers]
+    names = [[each["experiment"] for each in answer["experiments"]] for answer in answers]
+    counts = Counter(map(tuple, met))
+    assert {("none",), ("all", "none")} <= counts.keys()
+    for keys, variants in zip(names, met, strict=True):
+        assert keys == ["shop", "of_home", "home_ranker"][: len(keys)]
+        assert (variants[-1] == "none") == (len(keys) < 3)
+
+
 def test_a_target_admits_zones_attributes_and_buyers_only(served):
     target = {"attributes": {"device": ["phone"]}, "visitors": "new"}
     define(served, targeting=target)

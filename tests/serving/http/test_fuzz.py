@@ -23,7 +23,8 @@ def schema(shared):
     return schemathesis.openapi.from_asgi("/openapi.json", shared.app)
 
 
-def test_nothing_crashes_the_server(shared, schema):
+@pytest.mark.parametrize("n_examples", [3, pytest.param(25, marks=pytest.mark.slow)])
+def test_nothing_crashes_the_server(shared, schema, n_examples):
     """Every operation, a bounded number of examples each, seeded."""
     answered: dict[str, set[int]] = {}
     headers = {"Authorization": shared.client.headers["Authorization"]}
@@ -38,6 +39,7 @@ def test_nothing_crashes_the_server(shared, schema):
                     shared,
                     headers,
                     answered,
+                    n_examples,
                 )
     crashed = {
         name: statuses
@@ -48,11 +50,11 @@ def test_nothing_crashes_the_server(shared, schema):
     assert len(answered) > 25
 
 
-def _run(operation, strategy, shared, headers, answered):
+def _run(operation, strategy, shared, headers, answered, n_examples):
     from hypothesis import given
 
     @settings(
-        max_examples=8,
+        max_examples=n_examples,
         derandomize=True,
         database=None,
         phases=[Phase.generate],
