@@ -40,7 +40,7 @@ from experiments.analysis.unit_outcomes import (
     find_units,
     read_outcomes,
 )
-from experiments.analysis.verdict import Evidence, find_verdict
+from experiments.analysis.verdict import Evidence, Verdict, find_verdict
 from experiments.definition import CHAINS, Experiment, NonInferiority
 from experiments.metrics import Metric
 from features.contracts.event_types import VIEW_TYPES
@@ -103,7 +103,7 @@ class ExperimentReport:
     sample_ratio_p_value    probability of a split at least as uneven if the weights hold; None
                             without units
     imbalance_p_value       probability of variants that differ so much before the exposure
-    verdict                 one line: a decision, or "no decision: " and why
+    verdict                 a decision, or why there is none
     """
 
     experiment: str
@@ -118,7 +118,7 @@ class ExperimentReport:
     n_mixed: int
     n_unknown: int
     sample_ratio_p_value: float | None
-    verdict: str
+    verdict: Verdict
     analysis: str = "fixed"
     explained_share: float = 0.0
     imbalance_p_value: float | None = None

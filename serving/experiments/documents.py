@@ -200,7 +200,7 @@ def describe_report(report: ExperimentReport, currency: str) -> ResultsResponse:
         if preference is None
         else PreferenceResponse.model_validate(preference, from_attributes=True),
         non_inferiority=_describe_non_inferiority(report),
-        verdict=report.verdict,
+        verdict=report.verdict.text,
     )
 
 

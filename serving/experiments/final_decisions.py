@@ -143,7 +143,7 @@ class DecisionService:
         result = next(one for one in report.variants if one.name == variant)
         difference = result.metrics[experiment.primary_metric].difference
         return {
-            "verdict": report.verdict,
+            "verdict": report.verdict.text,
             "metric": experiment.primary_metric,
             "effect": None if difference is None else difference.value,
             "low": None if difference is None else difference.low,

@@ -116,7 +116,7 @@ def test_differences_and_intervals_are_those_computed_by_hand(shop) -> None:
     assert conversion.p_value == pytest.approx(1 - 2 * (3 / 8) / math.sqrt(5 / 4) * (1 - 1 / 15))
 
     assert report.sample_ratio_p_value == pytest.approx(1.0)
-    assert report.verdict == "no decision: no difference in purchase_conversion beyond chance"
+    assert report.verdict.text == "no decision: no difference in purchase_conversion beyond chance"
 
 
 def test_only_purchases_from_the_first_exposure_until_now_count(shop) -> None:
@@ -227,7 +227,7 @@ def test_an_uneven_split_blocks_the_verdict() -> None:
     ]
     report = run(exposures, [bought(100, user_id=f"t{n}") for n in range(80)])
     assert report.sample_ratio_p_value == pytest.approx(math.erfc(math.sqrt(40 / 3 / 2)))
-    assert report.verdict == "no decision: sample ratio mismatch"
+    assert report.verdict.text == "no decision: sample ratio mismatch"
 
 
 def test_verdicts(shop) -> None:
@@ -236,15 +236,18 @@ def test_verdicts(shop) -> None:
     ]
     of_treatment = [bought(100, user_id=f"t{n}") for n in range(30)] + [bought(100, user_id="c0")]
     of_control = [bought(100, user_id=f"c{n}") for n in range(30)]
-    assert run(exposures, of_treatment).verdict == "buy_again beats champion on purchase_conversion"
     assert (
-        run(exposures, of_control).verdict
+        run(exposures, of_treatment).verdict.text
+        == "buy_again beats champion on purchase_conversion"
+    )
+    assert (
+        run(exposures, of_control).verdict.text
         == "keep champion: better on purchase_conversion than buy_again"
     )
     running = replace(TRIAL, status="running", stopped_at=None)
-    assert run(exposures, of_treatment, running).verdict == "no decision: still running"
-    assert run(exposures[:41], []).verdict == "no decision: sample ratio mismatch"
-    assert run([], []).verdict == "no decision: fewer than two units in a variant"
+    assert run(exposures, of_treatment, running).verdict.text == "no decision: still running"
+    assert run(exposures[:41], []).verdict.text == "no decision: sample ratio mismatch"
+    assert run([], []).verdict.text == "no decision: fewer than two units in a variant"
 
 
 def test_a_stopped_experiment_says_the_same_a_year_later(shop) -> None:
@@ -268,7 +271,7 @@ def test_purchases_in_the_attribution_window_count_and_the_verdict_waits_for_its
     assert stop is not None
     inside = [bought(500, user_id="c0", at=END - HOUR)]
     before = run(exposures, events, as_of=stop + HOUR)
-    assert before.verdict == "no decision: events count until 2018-01-08 12:00 UTC"
+    assert before.verdict.text == "no decision: events count until 2018-01-08 12:00 UTC"
     assert before.counted_until == stop + HOUR
     control = run(exposures, events + inside).variants[0]
     assert control.metrics["revenue_per_unit"].mean == (500 + 100 + 200 + 300 + 400) / 5
@@ -305,7 +308,7 @@ def test_a_loss_of_the_margin_is_ruled_out_by_hand() -> None:
     )  # with some 2,000 degrees of freedom t is nearly normal
     assert result.test.change == pytest.approx(-0.01)
     assert result.shown
-    assert report.verdict == (
+    assert report.verdict.text == (
         "buy_again is not worse than champion: it loses less than 10% of purchase_conversion"
     )
 
@@ -323,20 +326,20 @@ def test_the_lower_end_is_the_margin_at_which_the_test_would_turn() -> None:
 def test_a_loss_that_may_reach_the_margin_is_not_ruled_out() -> None:
     report = run(*sells(500, 470), NOT_WORSE)
     assert report.non_inferiority_results[0].shown is False
-    assert report.verdict == (
+    assert report.verdict.text == (
         "no decision: a loss of 10% of purchase_conversion against champion is not ruled out"
     )
 
 
 def test_a_better_variant_is_called_better_whatever_the_margin() -> None:
     report = run(*sells(400, 600), NOT_WORSE)
-    assert report.verdict == "buy_again beats champion on purchase_conversion"
+    assert report.verdict.text == "buy_again beats champion on purchase_conversion"
     assert report.non_inferiority_results[0].shown
 
 
 def test_a_worse_variant_is_told_as_worse_where_the_margin_is_not_kept() -> None:
     report = run(*sells(500, 300), NOT_WORSE)
-    assert report.verdict == "keep champion: better on purchase_conversion than buy_again"
+    assert report.verdict.text == "keep champion: better on purchase_conversion than buy_again"
 
 
 def test_a_margin_needs_units_and_a_mean_above_nothing() -> None:

@@ -185,7 +185,7 @@ def test_variants_that_differed_before_the_exposure_get_no_verdict() -> None:
         for number in range(200)
     ]
     report = run(units, events, replace(TRIAL, primary_metric="revenue_per_unit"))
-    assert report.verdict == "no decision: the variants differed before the first exposure"
+    assert report.verdict.text == "no decision: the variants differed before the first exposure"
 
 
 def test_a_guardrail_that_is_broken_says_stop_while_the_experiment_runs() -> None:
@@ -203,20 +203,22 @@ def test_a_guardrail_that_is_broken_says_stop_while_the_experiment_runs() -> Non
     (rail,) = report.guardrails
     assert rail.evidence is not None
     assert rail.evidence.must_stop
-    assert report.verdict.startswith("stop: new changes purchase_conversion by -")
+    assert report.verdict.text.startswith("stop: new changes purchase_conversion by -")
 
 
 def test_an_analysis_that_is_always_valid_decides_while_it_runs_and_a_fixed_one_does_not() -> None:
     units = {f"u{number}": ("old", "new")[number % 2] for number in range(4_000)}
     events = [event(f"u{number}") for number in range(4_000) if number % 2 or number % 10 == 0]
     running = replace(TRIAL, status="running", stopped_at=None, planned_units=4_000)
-    assert run(units, events, running).verdict == "no decision: still running"
+    assert run(units, events, running).verdict.text == "no decision: still running"
     watched = replace(running, analysis="always_valid")
-    assert run(units, events, watched).verdict == "new beats old on purchase_conversion"
+    assert run(units, events, watched).verdict.text == "new beats old on purchase_conversion"
     looks = replace(running, analysis="group_sequential", looks=4)
-    assert run(units, events, looks).verdict == "new beats old on purchase_conversion"
+    assert run(units, events, looks).verdict.text == "new beats old on purchase_conversion"
     early = replace(looks, planned_units=40_000)
-    assert run(units, events, early).verdict == "no decision: the first look is at 10,000 units"
+    assert (
+        run(units, events, early).verdict.text == "no decision: the first look is at 10,000 units"
+    )
 
 
 def test_between_two_looks_the_units_that_came_since_change_nothing() -> None:

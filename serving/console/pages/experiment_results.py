@@ -20,6 +20,7 @@ from serving.console.pages.experiment_words import (
     write_mean,
     write_p_value,
     write_relative,
+    write_verdict,
 )
 from serving.console.parts import (
     Column,
@@ -56,7 +57,7 @@ def show_results(
     texts = visit.texts
     show_heading(texts.get("experiments.results"))
     with ui.element("div").classes("card verdict-card"):
-        ui.label(report.verdict).classes("verdict-text")
+        ui.label(write_verdict(visit, report.verdict)).classes("verdict-text")
         until = texts.time(report.counted_until)
         ui.label(texts.get("experiments.counted_until", at=until)).classes("muted")
         for line in _list_evidence(visit, report):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nicegui import ui
@@ -16,6 +17,7 @@ from serving.console.visit import Visit
 if TYPE_CHECKING:
     from experiments.analysis.comparisons import MetricResult
     from experiments.analysis.statistics import Difference
+    from experiments.analysis.verdict import Verdict
 
 _TONES = {"running": "better", "stopped": "warn"}
 _SIGNS: dict[Direction, str] = {"better": "▲", "worse": "▼", "unclear": "●"}
@@ -75,6 +77,21 @@ def write_targeting(visit: Visit, experiment: Experiment) -> str:
         parts.append(texts.get(f"experiments.visitors_{target.visitors}"))
     parts += [f"{name}: {', '.join(values)}" for name, values in target.attributes.items()]
     return "; ".join(parts) or texts.get("experiments.visitors_any")
+
+
+def write_verdict(visit: Visit, verdict: Verdict) -> str:
+    """Return a verdict in the language of the page."""
+    texts = visit.texts
+    values: dict[str, object] = {**verdict.values}
+    if "metric" in values:
+        values["metric"] = name_metric(visit, str(values["metric"]))
+    for name in ("change", "margin", "lead"):
+        share = values.get(name)
+        if isinstance(share, int | float):
+            values[name] = texts.share(share, signed=name == "change")
+    if isinstance(at := values.get("at"), datetime):
+        values["at"] = texts.time(at)
+    return texts.get(f"experiments.verdict_{verdict.kind}", **values)
 
 
 def write_mean(visit: Visit, result: MetricResult, currency: str) -> str:

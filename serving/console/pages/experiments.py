@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from nicegui import ui
 
@@ -16,6 +17,7 @@ from serving.console.pages.experiment_words import (
     name_metric,
     show_status,
     write_placements,
+    write_verdict,
 )
 from serving.console.parts import Column, show_table
 from serving.console.section import Section, show_empty
@@ -23,6 +25,9 @@ from serving.console.visit import Visit
 from serving.experiments.holdout_effect import HoldoutEffect, measure_holdout
 from serving.experiments.report_cache import ReportCache
 from serving.experiments.repository import ExperimentState
+
+if TYPE_CHECKING:
+    from experiments.analysis.verdict import Verdict
 
 SCOPE = "experiments.manage"
 _ORDER = ("running", "stopped", "draft", "decided")
@@ -59,7 +64,7 @@ class _Results:
 
     n_units: int
     days_left: float | None
-    verdict: str
+    verdict: Verdict
 
 
 class _ExperimentList:
@@ -155,7 +160,7 @@ class _ExperimentList:
             return texts.get("experiments.not_started")
 
         def show(results: _Results) -> None:
-            ui.label(results.verdict).classes("wrap verdict")
+            ui.label(write_verdict(visit, results.verdict)).classes("wrap verdict")
             parts = [texts.get("experiments.n_units", n=results.n_units)]
             if experiment.planned_units is not None:
                 planned = texts.number(experiment.planned_units)

@@ -70,7 +70,7 @@ def test_an_experiment_is_created_started_watched_stopped_and_decided(visit, con
         page.get_by_label("Share of all units, %").fill("80")
         confirm(page, "Raise coverage")
         page.get_by_text("80% of all units take part").wait_for()
-        page.get_by_text("new beats champion on purchase_conversion").wait_for()
+        page.get_by_text("new beats champion: Purchase conversion").wait_for()
         page.get_by_role("heading", name="Difference over time").wait_for()
         wait_until_loaded(page)
         assert list_violations(page) == []

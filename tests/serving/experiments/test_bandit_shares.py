@@ -10,6 +10,7 @@ import pytest
 from configs.settings import Settings
 from experiments.analysis.comparisons import MetricResult
 from experiments.analysis.report import ExperimentReport, VariantResult
+from experiments.analysis.verdict import Verdict
 from experiments.definition import Experiment, Variant
 from experiments.metrics import load_metrics
 from features.contracts.clock import SystemClock
@@ -42,7 +43,7 @@ def share(n: int, means: tuple[float, float]) -> dict[str, float]:
         n_mixed=0,
         n_unknown=0,
         sample_ratio_p_value=None,
-        verdict="",
+        verdict=Verdict("running"),
     )
     rng = np.random.default_rng(3)
     return compute_shares(BANDIT, report, METRICS["purchase_conversion"], rng)

@@ -7,6 +7,7 @@ import pytest
 from experiments.analysis.comparisons import MetricResult
 from experiments.analysis.report import ExperimentReport, VariantResult
 from experiments.analysis.statistics import Difference
+from experiments.analysis.verdict import Verdict
 from serving.experiments.holdout_effect import measure_holdout
 from tests.shops.served_shop import NOW
 
@@ -26,7 +27,7 @@ def make_report(relative: Difference | None) -> ExperimentReport:
         n_mixed=0,
         n_unknown=0,
         sample_ratio_p_value=None,
-        verdict="",
+        verdict=Verdict("running"),
     )
 
 
