@@ -311,6 +311,7 @@ def show_item_search(
 
     on_change   called with the ids that are chosen then
     """
+    typed = ""
 
     def write(items: Iterable[CatalogueItem]) -> dict[str, str]:
         return {
@@ -341,7 +342,6 @@ def show_item_search(
     async def change() -> None:
         await on_change(read_chosen())
 
-    typed = ""
     catalogue = visit.server.catalogue
     ids = [item.item_id for item in chosen]
     names = write(chosen)
