@@ -121,10 +121,10 @@ def cancel(test_id: str, *, json: bool) -> None:
 
 def finish(test_id: str, *, json: bool) -> None:
     """Analyse a test that is over and keep its result."""
+    from experiments.analysis.price_panel import read_price_panel
     from experiments.analysis.price_test_results import analyse_price_test
     from experiments.designs.price_test import PriceTest
     from serving.price_desk.price_test_batches import find_refused_items
-    from training.pricing.panel import read_price_panel
 
     shop = Shop()
     with steps(1) as progress:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.analysis.price_panel import read_price_panel
 from experiments.designs.price_designs import Periods
 from experiments.designs.price_test import AssignedUnit, PriceTest
 from experiments.designs.tested_units import ItemPrices
@@ -29,7 +30,6 @@ from tests.benchmarks.experiments.priced_year import (
     cut_shop,
 )
 from tests.benchmarks.simulated_shop_data import import_shop
-from training.pricing.panel import read_price_panel
 
 SMALL = ShopParameters(n_families=2, family_size=3, n_shoppers=60, unknown_families=0.5)
 

@@ -180,7 +180,7 @@ SUGGESTING_MODULES = (
     "features/pipelines/orders.py",
     "features/pipelines/pricing.py",
     "training/pricing/task.py",
-    "training/pricing/panel.py",
+    "experiments/analysis/price_panel.py",
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "models/pricing").rglob("*.py"))),
     "models/served_prices.py",
     "features/contracts/sizes.py",
