@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.analysis.price_panel import read_price_panel
 from experiments.designs.price_designs import Periods
 from experiments.designs.price_test import AssignedUnit, PriceTest
 from experiments.designs.tested_units import ItemPrices
+from experiments.price_panel import read_price_panel
 from experiments.simulator.parameters import ShopParameters
 from experiments.simulator.shop import simulate_shop
 from experiments.simulator.tables import end_of_history

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.analysis.price_panel import read_price_panel
+from experiments.price_panel import read_price_panel
 from experiments.simulator.parameters import ShopParameters
 from experiments.simulator.shop import SimulatedShop, simulate_shop
 from experiments.simulator.tables import end_of_history

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from configs.settings import Settings
-from experiments.analysis.price_panel import read_price_panel
+from experiments.price_panel import read_price_panel
 from features.contracts.errors import BadInput
 from features.facts.facts import Facts
 from models.pricing.response.elasticity import ElasticityModel

@@ -11,7 +11,7 @@ import pytest
 
 from configs.loading import load
 from configs.settings import Settings
-from experiments.analysis.price_panel import read_price_panel
+from experiments.price_panel import read_price_panel
 from features.contracts import pricing as records
 from features.contracts.calendar import week_starts
 from features.contracts.errors import BadInput

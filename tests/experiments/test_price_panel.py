@@ -10,7 +10,7 @@ import pytest
 
 from configs.loading import load
 from configs.settings import Settings
-from experiments.analysis.price_panel import read_price_panel
+from experiments.price_panel import read_price_panel
 from experiments.simulator.parameters import ShopParameters
 from experiments.simulator.shop import simulate_shop
 from experiments.simulator.tables import end_of_history, write_shop
