@@ -7,14 +7,11 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from experiments.designs.price_test import PriceTest
 from features.contracts.clock import parse_time
-from features.contracts.tables import TABLES
 from features.database import reading, transaction
 from features.prices import stored_tests
 from features.prices.reduction_rule import PLAIN_RULES
@@ -32,11 +29,12 @@ from serving.price_desk.price_test_plans import PlanOrder
 from serving.price_desk.price_test_reading import TIME_LIMIT
 from serving.price_desk.proposals import ProposalService
 from serving.price_desk.repository import Suggestions
-from serving.price_desk.scenario_worker import ScenarioWorker
 from serving.price_desk.service import PriceDeskService
 from tests.shops.clocks import FixedClock
+from tests.shops.desk_workers import AtOnce, Never
 from tests.shops.fitted_responses import make_fitted_response
 from tests.shops.price_desk import NOW, SYSTEM_NOW, make_decider, read_offer_prices
+from tests.shops.tested_shop import sell_in_test
 from tests.shops.three_items import make_forecasts, make_inputs
 from tests.shops.wide_rules import save_wide_rules
 
@@ -44,20 +42,6 @@ ITEMS = ("milk", "tea", "salt")
 SLOPE = -1.8
 UNITS = 5000.0
 PATH = "/v1/price-tests"
-
-
-class AtOnce(ScenarioWorker):
-    """Does the work where it is submitted."""
-
-    def submit(self, task):
-        task()
-
-
-class Never(ScenarioWorker):
-    """Does no work."""
-
-    def submit(self, task):
-        pass
 
 
 @pytest.fixture
@@ -116,30 +100,9 @@ def approve(shop, proposal_id, now):
 
 
 def sell(shop, test_id):
-    """Import the sales of four weeks before the test and of its weeks, without noise."""
     with reading(shop.engine) as connection:
         stored = PriceTests(connection).get(test_id)
-    test = PriceTest.from_document(stored.document["test"])
-    prices = [dict.fromkeys(ITEMS, 100)] * 4 + [
-        dict.fromkeys(ITEMS, 100) | test.find_prices(int(period))
-        for period in test.periods.period_of_week
-    ]
-    rows = [
-        {
-            "event_id": f"{week}-{day}-{item_id}",
-            "event_type": "purchase",
-            "occurred_at": stored.begins_at + timedelta(weeks=week - 4, days=day, hours=9),
-            "user_id": "someone",
-            "item_id": item_id,
-            "zone": "default",
-            "quantity": (quantity := UNITS / 7 * (price / 100) ** SLOPE),
-            "line_amount_minor": quantity * price,
-        }
-        for week, charged in enumerate(prices)
-        for item_id, price in charged.items()
-        for day in range(7)
-    ]
-    shop.facts.write({"events": pa.Table.from_pylist(rows, TABLES["events"].arrow)})
+    sell_in_test(shop.facts, stored, ITEMS, SLOPE, UNITS)
 
 
 def test_a_test_goes_from_the_plan_to_its_result(shop):
