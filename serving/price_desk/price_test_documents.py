@@ -26,7 +26,7 @@ class NextStepResponse(BaseModel):
     is_due: bool
 
 
-class PriceTestSummary(BaseModel):
+class PriceTestSummaryResponse(BaseModel):
     """A price test in a list. Money is a decimal in major units; the numbers are null for a plan
     that is computed or has failed (`problem` says why).
 
@@ -119,7 +119,7 @@ class PriceTestResultResponse(BaseModel):
     model_before: str | None = Field(description="Version of the price model before the result")
 
 
-class PriceTestResponse(PriceTestSummary):
+class PriceTestResponse(PriceTestSummaryResponse):
     """A price test with its units, what became of its periods, and the result.
 
     `not_tested` counts the units that are not worth a test, by reason."""
@@ -139,10 +139,12 @@ class FiledPriceTestResponse(PriceTestResponse):
     refused: dict[str, str]
 
 
-def summarise_test(settings: Settings, stored: StoredTest, now: datetime) -> PriceTestSummary:
+def summarise_test(
+    settings: Settings, stored: StoredTest, now: datetime
+) -> PriceTestSummaryResponse:
     """Return a test as a row of a list."""
     step = find_next_step(stored, now, settings.timezone)
-    return PriceTestSummary.model_validate(_describe_summary(settings, stored, step))
+    return PriceTestSummaryResponse.model_validate(_describe_summary(settings, stored, step))
 
 
 def describe_test(settings: Settings, view: PriceTestView) -> PriceTestResponse:

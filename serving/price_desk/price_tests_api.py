@@ -20,7 +20,7 @@ from serving.price_desk.price_test_checks import PreparedCancel, PreparedFiling
 from serving.price_desk.price_test_documents import (
     FiledPriceTestResponse,
     PriceTestResponse,
-    PriceTestSummary,
+    PriceTestSummaryResponse,
     describe_filed_test,
     describe_test,
     summarise_test,
@@ -62,7 +62,7 @@ class PriceTestOrderRequest(BaseModel):
 class PriceTestsResponse(BaseModel):
     """A page of price tests, the newest change first."""
 
-    items: list[PriceTestSummary]
+    items: list[PriceTestSummaryResponse]
     next_cursor: str | None
 
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from nicegui import ui
 
-from features.prices.stored_tests import CANCELLED, FINISHED, StoredTest
+from features.prices.stored_tests import CANCELLED, DRAFT, FINISHED, PLANNING, StoredTest
 from serving.catalogue.service import CatalogueItem
 from serving.console.frame import Console, Page
 from serving.console.pages.price_test_plan import PlanPage
@@ -67,6 +67,14 @@ class _Row:
         return (0 if self.is_due else 1, self.next_step.at)
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """The tests, and the plans that nobody has kept yet."""
+
+    rows: Sequence[_Row]
+    plans: Sequence[_Row]
+
+
 class _TestList:
     """The list as one person has it open."""
 
@@ -81,10 +89,17 @@ class _TestList:
                 ui.link(visit.texts.get("tests.plan"), "/tests/plan").classes("link-button")
         self._section = Section(visit, self._read, self._show)
 
-    def _read(self) -> list[_Row]:
+    def _read(self) -> _Shown:
+        service = self._visit.server.price_tests
+        plans: list[StoredTest] = []
+        if self._visit.may(SCOPE):
+            drafts = [plan for plan in service.list(state=DRAFT) if list_items(plan)]
+            plans = [*service.list(state=PLANNING), *drafts]
+        return _Shown(self._build_rows(service.list()), self._build_rows(plans))
+
+    def _build_rows(self, tests: Sequence[StoredTest]) -> list[_Row]:
         server = self._visit.server
         now, timezone = server.clock.now(), server.settings.timezone
-        tests = server.price_tests.list()
         items = {test.test_id: list_items(test) for test in tests}
         names: Mapping[str, CatalogueItem] = server.catalogue.find(
             {item_id for of_test in items.values() for item_id in of_test}
@@ -99,8 +114,10 @@ class _TestList:
             for test in tests
         ]
 
-    def _show(self, rows: Sequence[_Row]) -> None:
-        texts = self._visit.texts
+    def _show(self, shown: _Shown) -> None:
+        texts, rows = self._visit.texts, shown.rows
+        if shown.plans:
+            self._show_plans(shown.plans)
         if not rows:
             self._page.set_title(texts.get("tests.title_none"))
             show_empty(
@@ -119,6 +136,16 @@ class _TestList:
             if some:
                 show_heading(texts.get(key))
                 show_table(some, self._list_columns(key), caption=texts.get(key))
+
+    def _show_plans(self, plans: Sequence[_Row]) -> None:
+        """Show the plans that wait for somebody to keep them, or are being computed."""
+        texts = self._visit.texts
+        with ui.element("div").classes("notice").props("role=note"):
+            ui.label(texts.get("tests.plans"))
+            for plan in plans:
+                name = plan.name or texts.get("tests.is_computed")
+                link = f"/tests/plan?plan={plan.stored.test_id}"
+                ui.link(f"{name} · {plan.stored.zone}", link)
 
     def _list_columns(self, key: str) -> list[Column]:
         visit, texts = self._visit, self._visit.texts

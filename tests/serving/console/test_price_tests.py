@@ -99,6 +99,10 @@ def test_a_price_test_goes_from_the_plan_to_its_result(browser, home):
             page.reload()
             page.get_by_role("heading", name="should bring more than they cost").wait_for()
             expect(page.get_by_label("Weeks that count")).to_have_value("104")
+            page.goto("/tests")
+            page.get_by_text("Plans that nobody has kept yet").wait_for()
+            page.get_by_role("link", name=re.compile("and 4 more")).click()
+            page.get_by_role("heading", name="should bring more than they cost").wait_for()
             wait_until_loaded(page)
             assert list_violations(page) == []
             page.get_by_role("button", name="Keep this plan").click()

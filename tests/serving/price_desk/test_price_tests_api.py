@@ -56,14 +56,14 @@ def shop(three_items):
     proposer = keys.create("anna", ["pricing.propose"]).key
     reader = keys.create("ada", ["pricing.read"]).key
 
-    def at(now, worker=None, system_now=SYSTEM_NOW):
+    def at(now, worker=None, system_now=SYSTEM_NOW, version="3"):
         given = make_inputs(
             three_items,
             make_forecasts(*ITEMS, units=UNITS),
             responses,
             rules,
             now=now,
-            versions={"pricing": "3"},
+            versions={"pricing": version},
         )
         desk = PriceDeskService(
             settings, engine, FixedClock(now), FixedClock(system_now), PLAIN_RULES
@@ -165,6 +165,9 @@ def test_a_test_goes_from_the_plan_to_its_result(shop):
     finished = over.client.get(f"{PATH}{path}").json()
     assert (finished["state"], finished["result"]) == ("finished", result)
     assert finished["next_step"] is None
+    # A model that was trained with the result is not what was known before it.
+    trained = shop.at(parse_time(shown["ends_at"]) + timedelta(days=9), version="4")
+    assert post(trained.client, f"{path}/finish")["result"]["model_before"] == "3"
 
 
 def test_a_plan_that_advises_no_test_says_why_and_cannot_be_kept(shop):
