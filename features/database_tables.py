@@ -184,7 +184,10 @@ promotion_items = sa.Table(
     sa.Index(None, "item_id"),
 )
 
-PRICE_TEST_STATES = ("planned", "filed", "running", "finished", "cancelled")
+PRICE_TEST_STATES = (
+    *("planning", "draft", "failed"),
+    *("planned", "filed", "running", "finished", "cancelled"),
+)
 
 # Price tests: the document holds units, prices by period, what was filed, and the result.
 price_tests = sa.Table(

@@ -43,6 +43,7 @@ from serving.price_desk import comments_api as price_comments
 from serving.price_desk import controls_api as price_desk_controls
 from serving.price_desk import decisions_api as price_decisions
 from serving.price_desk import locks_api as price_locks
+from serving.price_desk import price_tests_api as price_tests
 from serving.price_desk import proposals_api as price_proposals
 from serving.price_desk import runs_api as pricing_runs
 from serving.price_desk import scenarios_api as price_scenarios
@@ -78,6 +79,7 @@ ROUTERS = (
     price_desk_controls.router,
     pricing_runs.router,
     price_scenarios.router,
+    price_tests.router,
     effects.router,
     forecasts.router,
     inventory.router,

@@ -47,6 +47,8 @@ from serving.people.sessions import SessionService
 from serving.price_desk.comments import CommentService
 from serving.price_desk.controls import DeskControls
 from serving.price_desk.locks import PriceLockService
+from serving.price_desk.price_experiments import PriceTestService
+from serving.price_desk.price_test_planner import PriceTestPlanner
 from serving.price_desk.proposals import ProposalService
 from serving.price_desk.runs import PricingRunService
 from serving.price_desk.scenarios import ScenarioService
@@ -112,6 +114,8 @@ class Server:
     desk_controls: DeskControls
     comments: CommentService
     scenarios: ScenarioService
+    price_tests: PriceTestService
+    price_test_planner: PriceTestPlanner
     desk_ticker: DeskTicker
     pricing_runs: PricingRunService
     promotions: PromotionService
@@ -177,6 +181,8 @@ class Server:
             self.desk_controls,
             self.comments,
             self.scenarios,
+            self.price_tests,
+            self.price_test_planner,
             self.pricing_runs,
             self.promotions,
             self.promotion_effects,
@@ -266,6 +272,7 @@ class Server:
         self.workers.shutdown()
         self.events.workers.shutdown()
         self.scenarios.close()
+        self.price_test_planner.close()
         self.effect_watch.workers.shutdown(wait=False, cancel_futures=True)
         self.experiment_watch.workers.shutdown(wait=False, cancel_futures=True)
         self.keys.workers.shutdown(wait=False)

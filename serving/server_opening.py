@@ -63,8 +63,11 @@ from serving.price_desk.comments import CommentService
 from serving.price_desk.controls import DeskControls
 from serving.price_desk.forecast_freezer import ForecastFreezer
 from serving.price_desk.locks import PriceLockService
+from serving.price_desk.price_experiments import PriceTestService
+from serving.price_desk.price_test_planner import PriceTestPlanner
 from serving.price_desk.proposals import ProposalService
 from serving.price_desk.runs import PricingRunService
+from serving.price_desk.scenario_worker import ScenarioWorker
 from serving.price_desk.scenarios import ScenarioService
 from serving.price_desk.served_inputs import ServedInputs
 from serving.price_desk.service import PriceDeskService
@@ -216,6 +219,8 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     what_if = WhatIfService(settings, engine, clock, served_models)
     served_inputs = ServedInputs(settings, engine, clock, served_models)
     proposals = ProposalService(price_desk, served_inputs.read)
+    price_tests = PriceTestService(proposals)
+    desk_worker = ScenarioWorker()
     effects = EffectService(settings, engine, clock, system_clock, price_desk.catch_up)
     passwords = Passwords()
     ticker = DeskTicker(price_desk)
@@ -260,7 +265,9 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         price_locks=PriceLockService(price_desk),
         desk_controls=DeskControls(price_desk),
         comments=CommentService(price_desk),
-        scenarios=ScenarioService(price_desk, served_inputs.read_zone),
+        scenarios=ScenarioService(price_desk, served_inputs.read_zone, desk_worker),
+        price_tests=price_tests,
+        price_test_planner=PriceTestPlanner(price_tests, served_inputs.read_zone, desk_worker),
         desk_ticker=ticker,
         pricing_runs=PricingRunService(settings, engine),
         promotions=PromotionService(
@@ -324,6 +331,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         workers=workers,
     )
     server.scenarios.fail_interrupted()
+    server.price_test_planner.fail_interrupted()
     server.refresh()
     metrics.before_scrape = server.observe
     return server

@@ -18,9 +18,9 @@ import numpy as np
 from features.contracts.arrays import BoolArray, Float64Array
 from features.contracts.errors import BadInput
 from features.contracts.tables import EventType
+from features.facts.closed_days import Closure, mark_open_days, read_closures
 from features.facts.facts import Facts
 from features.pipelines.expressions import before, zone_of
-from training.demand.closures import Closure, mark_open_days, read_closures
 
 _RECENT, _EARLIER = 28, 84  # days that are checked, and those before them that they must be like
 _WEEKS_KEPT = 26

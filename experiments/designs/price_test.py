@@ -140,8 +140,9 @@ def assign_prices(
 
 def _read_unit(row: Mapping[str, object]) -> AssignedUnit:
     prices, is_higher, cross = row["prices"], row["is_higher"], row["cross"]
-    assert isinstance(prices, list)  # noqa: S101
-    assert isinstance(is_higher, list) and isinstance(cross, list)  # noqa: S101
+    assert isinstance(prices, list | tuple)  # noqa: S101 (a tuple where it was not stored yet)
+    assert isinstance(is_higher, list | tuple)  # noqa: S101
+    assert isinstance(cross, list | tuple)  # noqa: S101
     return AssignedUnit(
         name=str(row["name"]),
         stratum=str(row["stratum"]),

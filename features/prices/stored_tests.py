@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -12,12 +12,18 @@ import sqlalchemy as sa
 from features.contracts.errors import NotFound
 from features.database_tables import price_tests
 
+# Of a plan that nobody has kept: computed now, to be looked at, or without a result.
+PLANNING, DRAFT, FAILED = "planning", "draft", "failed"
 PLANNED, FILED, RUNNING = "planned", "filed", "running"
 FINISHED, CANCELLED = "finished", "cancelled"
+# Values of a document as they come out of the database.
+Json = Mapping[str, Any]
+KEPT = (PLANNED, FILED, RUNNING, FINISHED, CANCELLED)
 # The other reason to hold a price that a test must know.
 PROMOTION_RUNNING = "a promotion is running"
 _HOLD = "in the price test"
-_FIELDS = ("test_id", "zone", "state", "begins_at", "ends_at", "document")
+_FIELDS = ("test_id", "zone", "state", "begins_at", "ends_at", "document", "updated_at")
+_PLANS_KEPT = 20  # the newest plans that nobody has kept
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,10 @@ class StoredTest:
 
     begins_at, ends_at   business time; None while it is only planned
     document   "test": units and prices; "plan": expected value and cost; "batches": what was filed,
-               period by period; "result" once it is finished
+               period by period; "result" once it is finished. A plan that nobody has kept has the
+               "order" that it was computed for, and "problem" where that failed; "test" is None
+               where no test is advised
+    updated_at   business time of the last change
     """
 
     test_id: str
@@ -34,11 +43,44 @@ class StoredTest:
     state: str
     begins_at: datetime | None
     ends_at: datetime | None
-    document: Mapping[str, Any]
+    document: Json
+    updated_at: datetime | None = None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether somebody keeps the plan, so that its prices can be filed."""
+        return self.state in KEPT
 
     def add(self, **values: object) -> StoredTest:
         """Return the test with more values in its document."""
         return replace(self, document={**self.document, **values})
+
+
+@dataclass(frozen=True)
+class PriceTestFilter:
+    """Conditions that a test meets all of.
+
+    state   as time has given it: a filed test that has begun is running. Without one, the plans
+            that nobody has kept are left out
+    """
+
+    zone: str | None = None
+    state: str | None = None
+
+    def build_conditions(self, now: datetime) -> list[sa.ColumnElement[bool]]:
+        """Return the conditions in SQL."""
+        table = price_tests.c
+        conditions = [] if self.zone is None else [table.zone == self.zone]
+        has_begun = sa.and_(table.begins_at.is_not(None), table.begins_at <= now)
+        if self.state is None:
+            conditions.append(table.state.in_(KEPT))
+        elif self.state == FILED:
+            conditions += [table.state == FILED, sa.not_(has_begun)]
+        elif self.state == RUNNING:
+            conditions += [table.state.in_((FILED, RUNNING)), has_begun]
+        else:
+            conditions.append(table.state == self.state)
+        return conditions
 
 
 class PriceTests:
@@ -47,14 +89,36 @@ class PriceTests:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def list(self, zone: str | None = None) -> list[StoredTest]:
-        """Return all tests, or those of a zone, the newest change first."""
-        query = sa.select(price_tests).order_by(
-            price_tests.c.updated_at.desc(), price_tests.c.test_id
-        )
+    def list(self, zone: str | None = None, state: str | None = None) -> list[StoredTest]:
+        """Return all tests and plans, or those of a zone or with a stored state, the newest change
+        first."""
+        query = _select_newest_first()
+        if state is not None:
+            query = query.where(price_tests.c.state == state)
         if zone is not None:
             query = query.where(price_tests.c.zone == zone)
         return [_read(row) for row in self._connection.execute(query).mappings()]
+
+    def read_page(
+        self, criteria: PriceTestFilter, now: datetime, *, offset: int, limit: int
+    ) -> Sequence[StoredTest]:
+        """Return the tests of a filter from position `offset` on, the newest change first."""
+        query = _select_newest_first().where(*criteria.build_conditions(now))
+        rows = self._connection.execute(query.offset(offset).limit(limit)).mappings()
+        return [_read(row) for row in rows]
+
+    def count(self, state: str) -> int:
+        """Return how many tests are stored in a state."""
+        query = sa.select(sa.func.count()).where(price_tests.c.state == state)
+        return int(self._connection.execute(query).scalar_one())
+
+    def remove_old_plans(self) -> None:
+        """Remove the oldest plans that nobody has kept, but for those that are being computed."""
+        query = sa.select(price_tests.c.test_id).where(price_tests.c.state.in_((DRAFT, FAILED)))
+        newest_first = query.order_by(price_tests.c.updated_at.desc(), price_tests.c.test_id)
+        ids = list(self._connection.execute(newest_first).scalars())[_PLANS_KEPT:]
+        if ids:
+            self._connection.execute(sa.delete(price_tests).where(price_tests.c.test_id.in_(ids)))
 
     def get(self, test_id: str) -> StoredTest:
         """Return one test. Raises NotFound where there is none."""
@@ -62,7 +126,8 @@ class PriceTests:
         row = self._connection.execute(query).mappings().first()
         if row is None:
             raise NotFound(
-                f"no price test is called {test_id!r}", hint="Try: shopwright prices tests --list"
+                f"no price test is called {test_id!r}",
+                hint="See: GET /v1/price-tests, or shopwright prices tests --list",
             )
         return _read(row)
 
@@ -100,6 +165,10 @@ def describe_hold(test_id: str) -> str:
     'in the price test test_1'
     """
     return f"{_HOLD} {test_id}"
+
+
+def _select_newest_first() -> sa.Select[tuple[object, ...]]:
+    return sa.select(price_tests).order_by(price_tests.c.updated_at.desc(), price_tests.c.test_id)
 
 
 def _read(row: sa.RowMapping) -> StoredTest:

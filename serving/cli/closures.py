@@ -12,7 +12,7 @@ from serving.cli.output import JsonOption, print_json, print_line, print_table, 
 from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
-    from training.demand.closures import Closure
+    from features.facts.closed_days import Closure
 
 _COLUMNS = ("zone", "starts_at", "ends_at")
 
@@ -25,7 +25,8 @@ def closures(
 ) -> None:
     """List the imported closures, and times in which a whole zone sold nothing though it usually
     does."""
-    from training.demand.closures import propose_closures, read_closures
+    from features.facts.closed_days import read_closures
+    from training.demand.closures import propose_closures
     from training.splits import span_of_sales
 
     shop = Shop()

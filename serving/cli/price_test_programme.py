@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from features.contracts.errors import BadInput
 from features.contracts.money import to_major
-from features.contracts.seeds import generator
 from serving.access import SCOPES, Caller
 from serving.cli.output import print_json, print_line, print_table, steps
 from serving.cli.pricing import check_zone, load_pricing_inputs, load_proposal_inputs
@@ -23,51 +21,41 @@ if TYPE_CHECKING:
     from serving.pricing_inputs.items import PricedZone, PricingInputs
 
 _SHOWN = 20
+_ALL = 100_000  # tests, far more than there are
 _PLAN_COLUMNS = ("unit", "item", "title", "now", "lower", "higher", "error now", "error after")
 _LIST_COLUMNS = ("test", "zone", "state", "begins", "ends", "items", "periods filed", "slope")
 _RESULT_COLUMNS = ("item", "slope", "error")
 
 
-@dataclass(frozen=True)
-class PlanOptions:
-    """max_items: items under test at a time; weeks: in which better prices count; save: keep it."""
-
-    max_items: int
-    weeks: int
-    save: bool
-
-
-def plan(zone: str, options: PlanOptions, *, json: bool) -> None:
+def plan(zone: str, max_items: int, weeks: int, *, save: bool, json: bool) -> None:
     """Print the portfolio of tests that is expected to bring the most beyond its cost."""
-    from serving.price_desk.price_experiments import describe_expectation
+    from serving.price_desk.price_test_plans import (
+        PlanOrder,
+        describe_expectation,
+        draw_test,
+        plan_portfolio,
+    )
     from serving.pricing_inputs.items import read_priced_zone
 
     shop = Shop()
     check_zone(shop, zone)
+    order = PlanOrder(zone=zone, max_items=max_items, weeks=weeks, save=save)
+    order.check()
     with steps(1) as progress:
         inputs = load_pricing_inputs(shop, progress)
         priced = read_priced_zone(inputs, zone)
-        portfolio = plan_portfolio(inputs, priced, options)
+        portfolio = plan_portfolio(inputs, priced, order)
         progress.done()
     test_id = None
-    if options.save and portfolio.tests:
-        test_id = _save(shop, inputs, priced, portfolio).test_id
+    if save and portfolio.tests:
+        test = draw_test(inputs, priced, portfolio)
+        test_id = _build_service(shop, inputs).save(_operator(), test, portfolio).test_id
     if json:
         print_json({"zone": zone, "test_id": test_id, **describe_expectation(portfolio)})
         return
     _print_portfolio(portfolio, priced)
     if test_id is not None:
         print_line(f"Kept as {test_id}; file its first prices: prices tests --file {test_id}")
-
-
-def plan_portfolio(inputs: PricingInputs, priced: PricedZone, options: PlanOptions) -> Portfolio:
-    """Return the best portfolio for the items of a zone; those under test are held and left out."""
-    from experiments.designs.portfolio import KnownItems, ProgrammeLimits, plan_tests
-
-    item_ids = [item.item_id for item in priced.items]
-    errors = inputs.pricing_model.find_shared_errors(item_ids, priced.zone)
-    limits = ProgrammeLimits(max_items=options.max_items, value_weeks=options.weeks)
-    return plan_tests(KnownItems(priced.items, *errors), inputs.rules, limits, inputs.presets)
 
 
 def file(test_id: str, *, json: bool) -> None:
@@ -121,27 +109,11 @@ def cancel(test_id: str, *, json: bool) -> None:
 
 def finish(test_id: str, *, json: bool) -> None:
     """Analyse a test that is over and keep its result."""
-    from experiments.analysis.price_test_results import analyse_price_test
-    from experiments.designs.price_test import PriceTest
-    from serving.price_desk.price_test_batches import find_refused_items
-    from training.pricing.panel import read_price_panel
-
     shop = Shop()
     with steps(1) as progress:
         service = _build_service(shop, load_proposal_inputs(shop, progress))
-        stored = service.find_finished(test_id)
-        assert stored.begins_at is not None and stored.ends_at is not None  # noqa: S101
-        panel, week_starts = read_price_panel(shop.facts, shop.settings, stored.ends_at)
-        if stored.begins_at not in week_starts:
-            raise BadInput(f"nothing was sold since {test_id} began: import the sales first")
-        test = PriceTest.from_document(stored.document["test"])
-        result = analyse_price_test(
-            panel,
-            test,
-            week_starts.index(stored.begins_at),
-            refused=find_refused_items(stored, test),
-        )
-        stored = service.finish(_operator(), stored, result.to_document())
+        measured = service.measure(_operator(), test_id)
+        stored = service.finish(_operator(), measured.stored, measured.result)
         progress.done()
     if json:
         print_json({"test_id": test_id, "state": stored.state, "result": stored.document["result"]})
@@ -153,26 +125,12 @@ def list_tests(*, json: bool) -> None:
     """Print all tests with their state, and what was learnt."""
     shop = Shop()
     with steps(1) as progress:
-        tests = _build_service(shop, load_proposal_inputs(shop, progress)).list()
+        tests = _build_service(shop, load_proposal_inputs(shop, progress)).list(limit=_ALL)
         progress.done()
     if json:
         print_json({"tests": [asdict(test) for test in tests]})
         return
     print_table("Price tests", _LIST_COLUMNS, [_list_row(test) for test in tests])
-
-
-def _save(
-    shop: Shop, inputs: PricingInputs, priced: PricedZone, portfolio: Portfolio
-) -> StoredTest:
-    from experiments.designs.price_test import assign_prices
-    from experiments.designs.tested_units import sum_cross_effects
-
-    item_ids = [item.item_id for item in priced.items]
-    effects = inputs.pricing_model.find_cross_elasticities(item_ids, priced.zone)
-    cross = sum_cross_effects(effects, item_ids, [test.unit for test in portfolio.tests])
-    seed = int(generator(shop.settings.seed, shop.now().isoformat()).integers(1 << 31))
-    test = assign_prices(priced.zone, portfolio, cross, seed)
-    return _build_service(shop, inputs).save(_operator(), test, portfolio)
 
 
 def _build_service(shop: Shop, inputs: PricingInputs) -> PriceTestService:

@@ -87,7 +87,7 @@ def tests(
     if sum((plan, list_tests, *named)) > 1:
         raise BadInput("give one of --plan, --file, --finish, --cancel and --list")
     if plan:
-        programme.plan(zone, programme.PlanOptions(max_items, weeks, save), json=json)
+        programme.plan(zone, max_items, weeks, save=save, json=json)
     elif file is not None:
         programme.file(file, json=json)
     elif finish is not None:

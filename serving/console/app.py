@@ -36,6 +36,7 @@ PAGES = (
     "promotions",
     "rules",
     "runs",
+    "price_tests",
     "scenarios",
     "slates",
     "demand",

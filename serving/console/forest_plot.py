@@ -1,4 +1,4 @@
-"""A forest plot: relative differences with their intervals, one below the other."""
+"""A forest plot: values with their intervals, one below the other."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ _SYMBOLS: dict[Direction, tuple[str, int]] = {
     "worse": ("triangle", 180),
     "unclear": ("circle", 0),
 }
+PERCENT = " %"
 _MOST_PERCENT = 100.0
 _ROW_HEIGHT = 34
 
 
 @dataclass(frozen=True)
 class ForestRow:
-    """A difference with its interval, all in percent of the control."""
+    """A value with its interval: a difference in percent of the control, or an elasticity."""
 
     name: str
     value: float
@@ -33,26 +34,25 @@ class ForestRow:
     direction: Direction = "unclear"
 
 
-def show_forest(name: str, rows: Sequence[ForestRow]) -> Chart:
+def show_forest(name: str, rows: Sequence[ForestRow], *, unit: str = PERCENT) -> Chart:
     """Show rows around a line at 0; an interval beyond _MOST_PERCENT goes to the edge."""
-    chart = Chart(build_forest(rows), renderer="svg").classes("chart")
+    chart = Chart(build_forest(rows, unit), renderer="svg").classes("chart")
     chart.style(f"height: {_ROW_HEIGHT * len(rows) + 40}px")
     name_element(chart.props("role=img"), name)
     return chart
 
 
-def build_forest(rows: Sequence[ForestRow]) -> dict[str, object]:
-    """Return the chart of rows as ECharts takes it."""
-    farthest = max((abs(end) for row in rows for end in (row.low, row.high)), default=1.0)
-    extent = _round_up(min(farthest, _MOST_PERCENT))
+def build_forest(rows: Sequence[ForestRow], unit: str = PERCENT) -> dict[str, object]:
+    """Return the chart of rows as ECharts takes it; the unit stands behind each number."""
+    lowest, highest = _find_ends(rows, both_sides=unit == PERCENT)
     return {
         "animation": False,
         "grid": {"left": 8, "right": 24, "top": 8, "bottom": 8, "containLabel": True},
         "xAxis": {
             "type": "value",
-            "min": -extent,
-            "max": extent,
-            "axisLabel": {"color": TEXT, "formatter": "{value} %", "hideOverlap": True},
+            "min": lowest,
+            "max": highest,
+            "axisLabel": {"color": TEXT, "formatter": f"{{value}}{unit}", "hideOverlap": True},
             "splitLine": {"lineStyle": {"color": GRID}},
         },
         "yAxis": {
@@ -63,14 +63,14 @@ def build_forest(rows: Sequence[ForestRow]) -> dict[str, object]:
             "axisTick": {"show": False},
         },
         "series": [
-            *(_draw_interval(row, place, extent) for place, row in enumerate(rows)),
-            _draw_values(rows, extent),
+            *(_draw_interval(row, place, lowest, highest) for place, row in enumerate(rows)),
+            _draw_values(rows, lowest, highest),
         ],
     }
 
 
-def _draw_interval(row: ForestRow, place: int, extent: float) -> dict[str, object]:
-    ends = [[max(-extent, min(extent, end)), place] for end in (row.low, row.high)]
+def _draw_interval(row: ForestRow, place: int, lowest: float, highest: float) -> dict[str, object]:
+    ends = [[max(lowest, min(highest, end)), place] for end in (row.low, row.high)]
     return {
         "type": "line",
         "data": ends,
@@ -80,13 +80,13 @@ def _draw_interval(row: ForestRow, place: int, extent: float) -> dict[str, objec
     }
 
 
-def _draw_values(rows: Sequence[ForestRow], extent: float) -> dict[str, object]:
+def _draw_values(rows: Sequence[ForestRow], lowest: float, highest: float) -> dict[str, object]:
     data: list[dict[str, object]] = []
     for place, row in enumerate(rows):
         symbol, rotation = _SYMBOLS[row.direction]
         data.append(
             {
-                "value": [max(-extent, min(extent, row.value)), place],
+                "value": [max(lowest, min(highest, row.value)), place],
                 "symbol": symbol,
                 "symbolRotate": rotation,
                 "symbolSize": 11,
@@ -105,6 +105,18 @@ def _draw_values(rows: Sequence[ForestRow], extent: float) -> dict[str, object]:
             "data": [{"xAxis": 0}],
         },
     }
+
+
+def _find_ends(rows: Sequence[ForestRow], *, both_sides: bool) -> tuple[float, float]:
+    """Return the ends of the axis: as far on both sides of 0, or without a side that has no row."""
+    below = max((-row.low for row in rows), default=1.0)
+    above = max((row.high for row in rows), default=1.0)
+    if both_sides:
+        below = above = max(below, above)
+    return (
+        -_round_up(min(below, _MOST_PERCENT)) if below > 0 else 0.0,
+        _round_up(min(above, _MOST_PERCENT)) if above > 0 else 0.0,
+    )
 
 
 def _round_up(percent: float) -> float:

@@ -27,5 +27,7 @@ def show_subject(texts: Texts, record: AuditRecord) -> None:
         ui.link(name, f"/queue/{record.suggestion_id}").classes("wrap")
     elif record.subject_type == "pricing_run":
         ui.link(record.subject_id, f"/runs/{record.subject_id}").classes("wrap")
+    elif record.subject_type == "price_test":
+        ui.link(record.subject_id, f"/tests/{record.subject_id}").classes("wrap")
     elif record.subject_id != record.subject_type:
         ui.label(record.title or record.item_id or record.subject_id).classes("wrap")

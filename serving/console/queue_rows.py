@@ -16,7 +16,18 @@ from serving.price_desk.sheets import compute_margin
 
 WAITING = "submitted"
 # The parameters of an address that choose suggestions, and how they are sorted.
-FILTERS = ("status", "category", "grade", "rule", "change", "gain", "since", "text", "proposer")
+FILTERS = (
+    "status",
+    "category",
+    "grade",
+    "rule",
+    "change",
+    "gain",
+    "since",
+    "text",
+    "proposer",
+    "run",
+)
 PARAMETERS = (*FILTERS, "sort", "descending")
 DAY = timedelta(days=1)
 # Of which an effect consists.
@@ -40,6 +51,7 @@ def read_filter(
         created_since=now - days * DAY if days else None,
         text=parameters.get("text") or None,
         proposed_by=parameters.get("proposer") or None,
+        run_id=parameters.get("run") or None,
     )
 
 

@@ -83,11 +83,11 @@ class Texts:
         text = load_catalogue(self.language).get(key, otherwise)
         return text if isinstance(text, str) else otherwise
 
-    def number(self, value: float | None, digits: int = 0) -> str:
-        """Return a number with at most so many digits after the point."""
+    def number(self, value: float | None, digits: int = 0, *, fixed: bool = False) -> str:
+        """Return a number with at most so many digits after the point, or with as many."""
         if value is None:
             return UNKNOWN
-        pattern = "#,##0" + ("." + "#" * digits if digits else "")
+        pattern = "#,##0" + ("." + ("0" if fixed else "#") * digits if digits else "")
         return format_decimal(value, format=pattern, locale=self.locale)
 
     def share(self, value: float | None, digits: int = 1, *, signed: bool = False) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from features.database import reading, transaction
 from features.prices.ledger import Price
+from features.prices.stored_tests import StoredTest
 from serving.access import Caller
 from serving.database.price_locks import PriceLock
 from serving.price_desk import decisions
@@ -22,6 +23,7 @@ from serving.price_desk.decisions import BulkResult, PriceEdit
 from serving.price_desk.filed_decisions import DecidedFile, DecisionOptions, decide_file
 from serving.price_desk.filters import SuggestionFilter
 from serving.price_desk.locks import LockOrder, PriceLockService
+from serving.price_desk.price_experiments import PriceTestService
 from serving.price_desk.proposals import (
     CheckedProposal,
     FiledProposal,
@@ -166,6 +168,18 @@ class ScenarioActions:
         """File the prices of a scenario. Raises as ScenarioService.file."""
         with transaction(self.scenarios.desk.engine) as connection:
             return self.scenarios.file(connection, caller, scenario_id, reason)
+
+
+@dataclass(frozen=True)
+class PriceTestActions:
+    """What somebody who signed in does with plans of price tests."""
+
+    tests: PriceTestService
+
+    def keep(self, caller: Caller, test_id: str) -> StoredTest:
+        """Keep a plan. Raises as PriceTestService.keep."""
+        with transaction(self.tests.proposals.desk.engine) as connection:
+            return self.tests.keep(connection, caller, test_id)
 
 
 @dataclass(frozen=True)

@@ -8,43 +8,59 @@ larger than the rules' largest change, which is confirmed by name and shown to w
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
 from experiments.designs.portfolio import Portfolio
 from experiments.designs.price_test import PriceTest
 from features.contracts.calendar import add_weeks
-from features.contracts.errors import Conflict
+from features.contracts.errors import Conflict, Unavailable
 from features.database import lock, reading, transaction
 from features.prices.stored_tests import (
     CANCELLED,
+    DRAFT,
     FILED,
     FINISHED,
     PLANNED,
-    PROMOTION_RUNNING,
-    RUNNING,
     PriceTests,
     StoredTest,
-    describe_hold,
 )
-from models.pricing.rules import CHANGE, UNTESTED
 from serving.access import Caller
 from serving.database.audit_log import AuditEntry, AuditLog, Decider
 from serving.price_desk.activation import settle_due
-from serving.price_desk.checked_prices import HOLD, ProposedPrice
 from serving.price_desk.filters import SuggestionFilter
 from serving.price_desk.lifecycle import supersede_waiting
 from serving.price_desk.price_test_batches import (
     Json,
     describe_batch,
-    find_refused,
     is_all_filed,
     name_period,
+    name_ways,
     plan_batch,
     refuse_cancelled,
+    refuse_plan,
+)
+from serving.price_desk.price_test_checks import (
+    PreparedCancel,
+    PreparedFiling,
+    check_prices,
+    choose_options,
+    find_earlier_prices,
+    refuse_tested_items,
+    require_prices,
+)
+from serving.price_desk.price_test_measures import describe_evidence, measure_test
+from serving.price_desk.price_test_plans import describe_expectation
+from serving.price_desk.price_test_reading import (
+    MAX_PAGE,
+    PriceTestView,
+    age_test,
+    count_due_tests,
+    list_price_tests,
+    read_price_test,
 )
 from serving.price_desk.proposals import (
     CheckedProposal,
@@ -55,19 +71,30 @@ from serving.price_desk.proposals import (
 from serving.price_desk.repository import Suggestions
 from serving.price_desk.rollback import roll_back
 
+SCOPE = "pricing.propose"
 _SUBJECT = "price_test"
 
 
 @dataclass(frozen=True)
+class MeasuredTest:
+    """A test that is over, as it was read, and its result as JSON values."""
+
+    stored: StoredTest
+    result: Mapping[str, object]
+
+
+@dataclass(frozen=True)
 class PriceTestService:
-    """Keeps price tests, and files their prices through the proposals of the desk."""
+    """Keeps price tests, and files their prices through the proposals of the desk.
+
+    measuring   held while a test is analysed: that reads all sales, one test at a time
+    """
 
     proposals: ProposalService
+    measuring: threading.Lock = field(default_factory=threading.Lock)
 
     def save(self, caller: Caller, test: PriceTest, portfolio: Portfolio) -> StoredTest:
         """Store a plan. Raises Forbidden without the scope to propose prices."""
-        desk = self.proposals.desk
-        decider = desk.decider(caller, "pricing.propose", None)
         stored = StoredTest(
             test_id=f"test_{secrets.token_hex(6)}",
             zone=test.zone,
@@ -80,25 +107,75 @@ class PriceTestService:
                 "batches": [],
             },
         )
-        with transaction(desk.engine) as connection:
-            PriceTests(connection).put(stored, decider.now)
-            details = {"zone": test.zone, "items": len(test.item_ids)}
-            entry = AuditEntry(decider.actor, "plan", _SUBJECT, stored.test_id, details)
-            AuditLog(connection).append([entry], decider.at)
+        caller.require(SCOPE)
+        with transaction(self.proposals.desk.engine) as connection:
+            return self.put_plan(connection, caller, stored)
+
+    def keep(self, connection: sa.Connection, caller: Caller, test_id: str) -> StoredTest:
+        """Keep a plan that was computed, so that its prices can be filed.
+
+        Raises NotFound, Forbidden, and Conflict for what is no plan, or advises no test.
+        """
+        caller.require(SCOPE)
+        lock(connection, "price_desk")
+        stored = PriceTests(connection).get(test_id)
+        if stored.state != DRAFT:
+            raise Conflict(
+                f"{test_id} is {stored.state}, not a plan to be kept",
+                hint=f"See: GET /v1/price-tests/{test_id}",
+            )
+        if stored.document["test"] is None:
+            raise Conflict(
+                f"{test_id} advises no test: none brings more than it costs",
+                hint="Plan for more weeks: POST /v1/price-tests, or "
+                "shopwright prices tests --plan --weeks N",
+            )
+        return self.put_plan(connection, caller, replace(stored, state=PLANNED))
+
+    def put_plan(self, connection: sa.Connection, caller: Caller, stored: StoredTest) -> StoredTest:
+        """Store a plan that somebody keeps, with its line in the audit log."""
+        decider = self.proposals.desk.decider(caller, SCOPE, None)
+        test = PriceTest.from_document(stored.document["test"])
+        PriceTests(connection).put(stored, decider.now)
+        details = {"zone": test.zone, "items": len(test.item_ids)}
+        entry = AuditEntry(decider.actor, "plan", _SUBJECT, stored.test_id, details)
+        AuditLog(connection).append([entry], decider.at)
         return stored
 
-    def list(self, zone: str | None = None) -> list[StoredTest]:
-        """Return all tests with the state that time has given them."""
+    def list(
+        self,
+        zone: str | None = None,
+        state: str | None = None,
+        *,
+        offset: int = 0,
+        limit: int = MAX_PAGE,
+    ) -> list[StoredTest]:
+        """Return tests as `list_price_tests` does."""
         desk = self.proposals.desk
-        with reading(desk.engine) as connection:
-            tests = PriceTests(connection).list(zone)
-        return [_age(test, desk.clock.now()) for test in tests]
+        return list_price_tests(desk, zone, state, offset=offset, limit=limit)
+
+    def count_due(self, zone: str) -> int:
+        """Return of how many tests of a zone something is to be filed or finished now."""
+        return count_due_tests(self.proposals.desk, zone)
+
+    def read(self, test_id: str) -> PriceTestView:
+        """Return one test as it is now, with its periods. Raises NotFound."""
+        return read_price_test(self.proposals.desk, test_id)
 
     def file_next_period(self, caller: Caller, test_id: str) -> tuple[StoredTest, FiledProposal]:
         """File the prices of the next period; after the last one those before the test.
 
         The test begins with the week after its first filing. What is filed late begins with the
         next week, the end as soon as it is approved; a period whose weeks are over is missed.
+        Raises as `prepare_filing` and `file`.
+        """
+        prepared = self.prepare_filing(caller, test_id)
+        with transaction(self.proposals.desk.engine) as connection:
+            return self.file(connection, caller, prepared)
+
+    def prepare_filing(self, caller: Caller, test_id: str) -> PreparedFiling:
+        """Check the prices that are filed next, outside of the transaction that files them.
+
         Raises Conflict where an item is in another test, where no price can be filed, or where
         everything is filed.
         """
@@ -108,30 +185,42 @@ class PriceTestService:
         timezone = self.proposals.desk.settings.timezone
         batch, missed = plan_batch(stored, test, decider.now, timezone)
         is_end = batch.period == n_periods
-        prices = _find_earlier_prices(test, test_id, tested)
+        prices = find_earlier_prices(test, test_id, tested)
         if not is_end:
-            _refuse_tested_items(test, test_id, tested)
+            refuse_tested_items(test, test_id, tested)
             prices = test.find_prices(batch.period)
         reason = f"{name_period(test, batch.period)} of {test_id}"
-        options = _choose_options(None if is_end and batch.is_late else batch.starts_at, reason)
-        proposal = self._check(caller, stored, prices, options)
-        _require_prices(proposal, reason)
-        with transaction(self.proposals.desk.engine) as connection:
-            tests = self._lock(connection, stored)
-            if not is_end:
-                tested = tests.find_tested_items(stored.zone, decider.now)
-                _refuse_tested_items(test, test_id, tested)
-            filed = self._file(connection, caller, proposal, options)
-            stored = _add_batches(stored, [*missed, describe_batch(batch, filed)])
-            begins_at = stored.begins_at or batch.starts_at
-            stored = replace(
-                stored,
-                state=FILED if stored.state == PLANNED else stored.state,
-                begins_at=begins_at,
-                ends_at=add_weeks(begins_at, test.periods.n_weeks, timezone),
-            )
-            tests.put(stored, decider.now)
-        return _age(stored, decider.now), filed
+        options = choose_options(None if is_end and batch.is_late else batch.starts_at, reason)
+        proposal = check_prices(self.proposals, caller, stored, prices, options)
+        require_prices(proposal, reason)
+        return PreparedFiling(stored, batch, missed, proposal, options)
+
+    def file(
+        self, connection: sa.Connection, caller: Caller, prepared: PreparedFiling
+    ) -> tuple[StoredTest, FiledProposal]:
+        """File prices that were just checked, in this transaction.
+
+        Raises Conflict where the test or a price was changed meanwhile.
+        """
+        desk = self.proposals.desk
+        stored, batch = prepared.stored, prepared.batch
+        now = desk.decider(caller, SCOPE, None).now
+        test = PriceTest.from_document(stored.document["test"])
+        tests = self._lock(connection, stored)
+        if batch.period < test.periods.n_periods:
+            tested = tests.find_tested_items(stored.zone, now)
+            refuse_tested_items(test, stored.test_id, tested)
+        filed = self._file(connection, caller, prepared.proposal, prepared.options)
+        stored = _add_batches(stored, [*prepared.missed, describe_batch(batch, filed)])
+        begins_at = stored.begins_at or batch.starts_at
+        stored = replace(
+            stored,
+            state=FILED if stored.state == PLANNED else stored.state,
+            begins_at=begins_at,
+            ends_at=add_weeks(begins_at, test.periods.n_weeks, desk.settings.timezone),
+        )
+        tests.put(stored, now)
+        return age_test(stored, desk), filed
 
     def cancel(self, caller: Caller, test_id: str) -> tuple[StoredTest, FiledProposal]:
         """Cancel a test: its items are free, what waits is withdrawn, and the prices before the
@@ -139,22 +228,36 @@ class PriceTestService:
 
         Once more, it files them for items that still do. Raises Conflict for a finished test.
         """
-        decider, stored, tested = self._open(caller, test_id)
+        prepared = self.prepare_cancel(caller, test_id)
+        with transaction(self.proposals.desk.engine) as connection:
+            return self.cancel_prepared(connection, caller, prepared)
+
+    def prepare_cancel(self, caller: Caller, test_id: str) -> PreparedCancel:
+        """Check the prices before a test, outside of the transaction that cancels it."""
+        _, stored, tested = self._open(caller, test_id)
         if stored.state == FINISHED:
             raise Conflict(f"{test_id} is finished", hint="Propose other prices by hand")
-        options = _choose_options(None, f"the end of {test_id}, cancelled")
+        options = choose_options(None, f"the end of {test_id}, cancelled")
         test = PriceTest.from_document(stored.document["test"])
-        prices = _find_earlier_prices(test, test_id, tested) if stored.begins_at else {}
-        proposal = self._check(caller, stored, prices, options)
-        with transaction(self.proposals.desk.engine) as connection:
-            tests = self._lock(connection, stored)
-            self._withdraw(connection, caller, stored, proposal)
-            filed = self._file(connection, caller, proposal, options)
-            stored = replace(stored, state=CANCELLED)
-            tests.put(stored, decider.now)
-            details = {"filed": len(filed.ids)}
-            entry = AuditEntry(decider.actor, "cancel", _SUBJECT, test_id, details)
-            AuditLog(connection).append([entry], decider.at)
+        prices = find_earlier_prices(test, test_id, tested) if stored.begins_at else {}
+        return PreparedCancel(
+            stored, check_prices(self.proposals, caller, stored, prices, options), options
+        )
+
+    def cancel_prepared(
+        self, connection: sa.Connection, caller: Caller, prepared: PreparedCancel
+    ) -> tuple[StoredTest, FiledProposal]:
+        """Cancel a test whose earlier prices were just checked, in this transaction."""
+        decider = self.proposals.desk.decider(caller, SCOPE, None)
+        stored, proposal = prepared.stored, prepared.proposal
+        tests = self._lock(connection, stored)
+        self._withdraw(connection, caller, stored, proposal)
+        filed = self._file(connection, caller, proposal, prepared.options)
+        stored = replace(stored, state=CANCELLED)
+        tests.put(stored, decider.now)
+        details = {"filed": len(filed.ids)}
+        entry = AuditEntry(decider.actor, "cancel", _SUBJECT, stored.test_id, details)
+        AuditLog(connection).append([entry], decider.at)
         return stored, filed
 
     def find_finished(self, test_id: str) -> StoredTest:
@@ -162,16 +265,46 @@ class PriceTestService:
         desk = self.proposals.desk
         with reading(desk.engine) as connection:
             stored = PriceTests(connection).get(test_id)
+        refuse_plan(stored)
         refuse_cancelled(stored)
         if stored.ends_at is None or stored.ends_at > desk.clock.now():
             when = "it is only planned" if stored.ends_at is None else f"it ends {stored.ends_at}"
-            raise Conflict(f"{test_id} is not over: {when}")
+            raise Conflict(
+                f"{test_id} is not over: {when}",
+                hint=f"To end it before: {name_ways(test_id, 'cancel')}",
+            )
         if not is_all_filed(stored):
             raise Conflict(
                 f"prices of {test_id} are not filed yet",
-                hint=f"shopwright prices tests --file {test_id}, or --cancel {test_id}",
+                hint=name_ways(test_id, "file", "cancel"),
             )
         return stored
+
+    def measure(self, caller: Caller, test_id: str) -> MeasuredTest:
+        """Analyse a test that is over, from all sales; nothing is stored.
+
+        Raises as `find_finished`, BadInput where its sales are not there yet, and Unavailable while
+        this process analyses another test.
+        """
+        caller.require(SCOPE)
+        if not self.measuring.acquire(blocking=False):
+            raise Unavailable(
+                "another price test is being analysed", hint="Try again", retry_after_seconds=10
+            )
+        try:
+            stored = self.find_finished(test_id)
+            result = measure_test(self.proposals.desk.settings, stored)
+            # A repeated analysis must not take what it taught for what was known before.
+            before = stored.document.get("result", {}).get("before")
+            return MeasuredTest(stored, result | {"before": before or self.find_evidence(stored)})
+        finally:
+            self.measuring.release()
+
+    def find_evidence(self, stored: StoredTest) -> Json:
+        """Return what the price model of now says of the items of a test."""
+        item_ids = PriceTest.from_document(stored.document["test"]).item_ids
+        inputs = self.proposals.read_inputs(stored.zone, item_ids)
+        return describe_evidence(inputs, stored.zone, item_ids)
 
     def finish(
         self, caller: Caller, stored: StoredTest, result: Mapping[str, object]
@@ -180,29 +313,36 @@ class PriceTestService:
 
         Raises Conflict where nothing was measured, and where the test was changed meanwhile.
         """
-        desk = self.proposals.desk
-        decider = desk.decider(caller, "pricing.propose", None)
+        with transaction(self.proposals.desk.engine) as connection:
+            return self.keep_result(connection, caller, MeasuredTest(stored, result))
+
+    def keep_result(
+        self, connection: sa.Connection, caller: Caller, measured: MeasuredTest
+    ) -> StoredTest:
+        """Store a result that was just measured, in this transaction. Raises as `finish`."""
+        decider = self.proposals.desk.decider(caller, SCOPE, None)
+        stored, result = measured.stored, measured.result
         if not result["items"]:
             raise Conflict(
                 f"{stored.test_id} measured nothing: no item was sold at both of its prices",
-                hint=f"shopwright prices tests --cancel {stored.test_id}",
+                hint=name_ways(stored.test_id, "cancel"),
             )
         finished = replace(stored.add(result=dict(result)), state=FINISHED)
-        with transaction(desk.engine) as connection:
-            self._lock(connection, stored).put(finished, decider.now)
-            entry = AuditEntry(decider.actor, "finish", _SUBJECT, stored.test_id, {})
-            AuditLog(connection).append([entry], decider.at)
+        self._lock(connection, stored).put(finished, decider.now)
+        entry = AuditEntry(decider.actor, "finish", _SUBJECT, stored.test_id, {})
+        AuditLog(connection).append([entry], decider.at)
         return finished
 
     def _open(self, caller: Caller, test_id: str) -> tuple[Decider, StoredTest, dict[str, str]]:
         """Let due prices take effect; return a test and the test of each item of its zone."""
         desk = self.proposals.desk
-        decider = desk.decider(caller, "pricing.propose", None)
+        decider = desk.decider(caller, SCOPE, None)
         with transaction(desk.engine) as connection:
             lock(connection, "price_desk")
             settle_due(connection, decider)  # the next prices follow those that are due by now
             tests = PriceTests(connection)
             stored = tests.get(test_id)
+            refuse_plan(stored)
             return decider, stored, tests.find_tested_items(stored.zone, decider.now)
 
     def _lock(self, connection: sa.Connection, stored: StoredTest) -> PriceTests:
@@ -215,35 +355,6 @@ class PriceTestService:
         if n_batches[0] != n_batches[1] or stored.state != now.state:
             raise Conflict(f"{stored.test_id} was changed meanwhile", hint="Look again")
         return tests
-
-    def _check(
-        self,
-        caller: Caller,
-        stored: StoredTest,
-        prices: Mapping[str, int],
-        options: ProposalOptions,
-    ) -> CheckedProposal:
-        """Return the prices held against the rules; another hold than the test's refuses a price.
-
-        The prices before the test go on in spite of a hold, but for a running promotion.
-        """
-        if not prices:
-            return CheckedProposal("", (), "")
-        proposed = [
-            ProposedPrice(row, item_id, stored.zone, price_minor)
-            for row, (item_id, price_minor) in enumerate(prices.items(), start=1)
-        ]
-        proposal = self.proposals.check(caller, proposed, options)
-        before = PriceTest.from_document(stored.document["test"])
-        is_return = dict(prices).items() <= before.find_prices(before.periods.n_periods).items()
-        checked = []
-        for price in proposal.prices:
-            hold = price.broken.get(HOLD, "")
-            is_own = not hold or describe_hold(stored.test_id) in hold
-            if not is_own and not (is_return and PROMOTION_RUNNING not in hold):
-                price = price.refuse(Conflict(f"it cannot be tested now: {hold}"))
-            checked.append(price)
-        return replace(proposal, prices=tuple(checked))
 
     def _file(
         self,
@@ -268,7 +379,7 @@ class PriceTestService:
 
         Not those of items that get a way back: they fall away when the price beneath them changes.
         """
-        decider = self.proposals.desk.decider(caller, "pricing.propose", None)
+        decider = self.proposals.desk.decider(caller, SCOPE, None)
         moved = {p.proposed.item_id for p in way_back.valid}
         repository = Suggestions(connection)
         for batch in stored.document["batches"]:
@@ -283,69 +394,5 @@ class PriceTestService:
                     roll_back(connection, undoing, suggestion.price_id, confirmed=True)
 
 
-def describe_expectation(portfolio: Portfolio) -> dict[str, object]:
-    """Return what a portfolio is expected to bring and to cost, as JSON values."""
-    return {
-        "weeks": portfolio.periods.n_weeks,
-        "n_items": portfolio.n_items,
-        "value": portfolio.value,
-        "cost": portfolio.cost,
-        "net": portfolio.net,
-        "reasons": dict(portfolio.reasons),
-        "units": [
-            {
-                "name": test.unit.name,
-                "cost": test.cost,
-                "error_now": test.error_now,
-                "error_after": test.error_after,
-                "prices": [asdict(prices) for prices in test.unit.prices],
-            }
-            for test in portfolio.tests
-        ],
-    }
-
-
-def _choose_options(starts_at: datetime | None, reason: str) -> ProposalOptions:
-    return ProposalOptions(
-        effective_from=starts_at,
-        confirmed=frozenset({CHANGE, UNTESTED, HOLD}),
-        reason=reason,
-    )
-
-
-def _find_earlier_prices(
-    test: PriceTest, test_id: str, tested: Mapping[str, str]
-) -> dict[str, int]:
-    """Return the prices before a test, without items that are in another test by now."""
-    earlier = test.find_prices(test.periods.n_periods)
-    return {item: price for item, price in earlier.items() if tested.get(item) in (None, test_id)}
-
-
-def _require_prices(proposal: CheckedProposal, reason: str) -> None:
-    """Raise Conflict where all prices are refused."""
-    refused = find_refused(proposal)
-    if refused and not proposal.valid:
-        item_id, error = next(iter(refused.items()))
-        raise Conflict(
-            f"no price of {reason} can be filed; item {item_id!r}: {error}",
-            hint="Were the prices of the period before approved?",
-        )
-
-
 def _add_batches(stored: StoredTest, batches: Sequence[Json]) -> StoredTest:
     return stored.add(batches=[*stored.document["batches"], *batches])
-
-
-def _refuse_tested_items(test: PriceTest, test_id: str, tested: Mapping[str, str]) -> None:
-    for item_id in test.item_ids:
-        if tested.get(item_id, test_id) != test_id:
-            raise Conflict(
-                f"item {item_id!r} is in the price test {tested[item_id]}",
-                hint="Plan again: the plan leaves it out",
-            )
-
-
-def _age(test: StoredTest, now: datetime) -> StoredTest:
-    """Return a filed test as running once it has begun."""
-    has_begun = test.begins_at is not None and test.begins_at <= now
-    return replace(test, state=RUNNING) if test.state == FILED and has_begun else test

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Literal
 
 from experiments.designs.price_test import PriceTest
 from features.contracts.calendar import add_weeks, find_week_start
 from features.contracts.errors import Conflict
-from features.prices.stored_tests import CANCELLED, FINISHED, StoredTest
+from features.prices.stored_tests import CANCELLED, FINISHED, PLANNED, StoredTest
 from serving.price_desk.proposals import CheckedProposal, FiledProposal
 
 Json = dict[str, object]
+# A period is due so long before it begins: somebody else has to approve its prices in that time.
+_DUE_BEFORE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,56 @@ class Batch:
     period: int
     starts_at: datetime
     is_late: bool
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """What is to be done with a test next.
+
+    period   that is to be filed, from 0; the number of periods stands for the end
+    at       when its prices begin; of a test to be finished, when it is over
+    is_due   whether somebody should do it now
+    """
+
+    action: Literal["file", "finish"]
+    period: int
+    at: datetime
+    is_due: bool
+
+
+def find_next_step(stored: StoredTest, now: datetime, timezone: str) -> NextStep | None:
+    """Return the next step of a test; None for one that is closed, or a plan that nobody keeps."""
+    if not stored.is_kept or stored.state in (FINISHED, CANCELLED):
+        return None
+    test = PriceTest.from_document(stored.document["test"])
+    if is_all_filed(stored):
+        assert stored.ends_at is not None  # noqa: S101
+        is_over = stored.ends_at <= now
+        if is_over or not has_refused_end(stored):
+            return NextStep("finish", test.periods.n_periods, stored.ends_at, is_over)
+    batch, _ = plan_batch(stored, test, now, timezone)
+    is_due = stored.state == PLANNED or batch.is_late or batch.starts_at - now <= _DUE_BEFORE
+    return NextStep("file", batch.period, batch.starts_at, is_due or has_refused_end(stored))
+
+
+def may_be_filed(stored: StoredTest) -> bool:
+    """Return whether prices of a test are left to be filed; a refused end can be filed again."""
+    is_open = stored.is_kept and stored.state not in (FINISHED, CANCELLED)
+    return is_open and (not is_all_filed(stored) or has_refused_end(stored))
+
+
+def may_be_finished(stored: StoredTest, now: datetime) -> bool:
+    """Return whether a test can be analysed; one that is finished can be once more."""
+    is_over = stored.ends_at is not None and stored.ends_at <= now
+    return is_over and stored.state != CANCELLED and is_all_filed(stored)
+
+
+def may_be_cancelled(stored: StoredTest) -> bool:
+    """Return whether a test can be cancelled; a cancelled one can be once more, for the prices that
+    could not go back."""
+    has_begun = stored.begins_at is not None
+    is_again = stored.state == CANCELLED and has_begun
+    return stored.is_kept and stored.state != FINISHED and (stored.state != CANCELLED or is_again)
 
 
 def plan_batch(
@@ -86,19 +139,49 @@ def is_all_filed(stored: StoredTest) -> bool:
     return len(stored.document["batches"]) > n_periods
 
 
+def has_refused_end(stored: StoredTest) -> bool:
+    """Return whether the end is filed, and was refused for some items."""
+    return is_all_filed(stored) and bool(stored.document["batches"][-1]["refused"])
+
+
 def _refuse_closed(stored: StoredTest) -> None:
     """Raise Conflict for a test of which nothing more can be filed; a refused end can."""
     refuse_cancelled(stored)
-    if stored.state == FINISHED or (
-        is_all_filed(stored) and not stored.document["batches"][-1]["refused"]
-    ):
-        raise Conflict("all prices of the test are filed", hint="Finish it when it is over")
+    if not may_be_filed(stored):
+        raise Conflict(
+            "all prices of the test are filed",
+            hint=f"Finish it when it is over: {name_ways(stored.test_id, 'finish')}",
+        )
 
 
 def refuse_cancelled(stored: StoredTest) -> None:
     """Raise Conflict for a cancelled test."""
     if stored.state == CANCELLED:
-        raise Conflict(f"{stored.test_id} is cancelled", hint="Plan another one")
+        raise Conflict(
+            f"{stored.test_id} is cancelled",
+            hint="Plan another one: POST /v1/price-tests, or shopwright prices tests --plan",
+        )
+
+
+def refuse_plan(stored: StoredTest) -> None:
+    """Raise Conflict for a plan that nobody has kept: nothing of it can be filed."""
+    if not stored.is_kept:
+        raise Conflict(
+            f"{stored.test_id} is a plan that nobody has kept",
+            hint=f"POST /v1/price-tests/{stored.test_id}/keep, or plan one that is kept: "
+            "shopwright prices tests --plan --save",
+        )
+
+
+def name_ways(test_id: str, *actions: str) -> str:
+    """Return how something is done with a test over HTTP and on the command line.
+
+    >>> name_ways("test_1", "finish")
+    'POST /v1/price-tests/test_1/finish, or shopwright prices tests --finish test_1'
+    """
+    routes = " or ".join(f"POST /v1/price-tests/{test_id}/{action}" for action in actions)
+    verbs = " or ".join(f"shopwright prices tests --{action} {test_id}" for action in actions)
+    return f"{routes}, or {verbs}"
 
 
 def name_period(test: PriceTest, period: int) -> str:

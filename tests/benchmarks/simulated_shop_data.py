@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from configs.loading import load
 from configs.settings import Settings
+from experiments.price_panel import read_price_panel
 from experiments.simulator.parameters import ShopParameters
 from experiments.simulator.shop import SimulatedShop, simulate_shop
 from experiments.simulator.tables import end_of_history, write_shop
@@ -29,7 +30,6 @@ from models.pricing.response.panel import PricePanel
 from training.demand.backtest import Backtest
 from training.demand.config import DemandConfig
 from training.demand.data import load_demand_data
-from training.pricing.panel import read_price_panel
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 from experiments.designs.price_designs import Periods
 from experiments.designs.price_test import AssignedUnit, PriceTest
 from experiments.designs.tested_units import ItemPrices
+from experiments.price_panel import read_price_panel
 from experiments.simulator.parameters import ShopParameters
 from experiments.simulator.shop import simulate_shop
 from experiments.simulator.tables import end_of_history
@@ -29,7 +30,6 @@ from tests.benchmarks.experiments.priced_year import (
     cut_shop,
 )
 from tests.benchmarks.simulated_shop_data import import_shop
-from training.pricing.panel import read_price_panel
 
 SMALL = ShopParameters(n_families=2, family_size=3, n_shoppers=60, unknown_families=0.5)
 

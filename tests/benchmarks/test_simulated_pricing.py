@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.price_panel import read_price_panel
 from experiments.simulator.parameters import ShopParameters
 from experiments.simulator.shop import SimulatedShop, simulate_shop
 from experiments.simulator.tables import end_of_history
@@ -30,7 +31,6 @@ from tests.benchmarks.simulated_pricing import (
 )
 from tests.benchmarks.simulated_pricing_targets import Series, list_targets, list_world_targets
 from tests.benchmarks.simulated_shop_data import forget_costs, import_shop
-from training.pricing.panel import read_price_panel
 
 SMALL = ShopParameters(n_families=2, family_size=3, n_weeks=40, n_shoppers=60)
 

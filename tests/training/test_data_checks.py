@@ -11,6 +11,7 @@ import pytest
 
 from configs.settings import Settings
 from features.contracts.errors import BadInput
+from features.facts.closed_days import Closure
 from features.facts.facts import Facts
 from models.registry import Registry
 from tests.shops.event_tables import make_event, make_table
@@ -20,7 +21,6 @@ from training.data_checks import (
     find_data_problems,
     read_data_profile,
 )
-from training.demand.closures import Closure
 from training.run import TrainingRun
 
 FIRST = date(2024, 1, 1)  # a Monday

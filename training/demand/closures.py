@@ -1,9 +1,8 @@
-"""Closed days of zones: those of the table `closures`, and those that look like one."""
+"""Days without a sale that look like closures, and what a closed day takes from a week."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -11,64 +10,15 @@ import numpy as np
 from configs.settings import Settings
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from features.contracts.calendar import day_starts, week_starts
-from features.contracts.tables import DEFAULT_ZONE
+from features.facts.closed_days import WEEKDAYS, Closure, mark_open_days, read_closures
 from features.facts.facts import Facts
 from features.pipelines.demand import selling_hours
 from training.splits import SalesSpan
 
-WEEKDAYS = 7
 _HALF_DAY = timedelta(hours=12)
 # Days without a sale look like a closure that chance explains with less than this probability.
 _CHANCE = 1e-4
 _LONG_RUN = 7  # days without a sale that say nothing about how often a usual day has none
-
-
-@dataclass(frozen=True)
-class Closure:
-    """A time in which a zone sells nothing, UTC: from `starts_at` to before `ends_at`."""
-
-    zone: str
-    starts_at: datetime
-    ends_at: datetime
-
-    @property
-    def n_days(self) -> int:
-        """Days, rounded."""
-        return round((self.ends_at - self.starts_at) / timedelta(days=1))
-
-
-def read_closures(facts: Facts) -> list[Closure]:
-    """Return the rows of the table `closures`."""
-    rows = facts.read("closures").select("zone", "starts_at", "ends_at").to_pyarrow().to_pylist()
-    return [Closure(row["zone"] or DEFAULT_ZONE, row["starts_at"], row["ends_at"]) for row in rows]
-
-
-def mark_open_days(
-    closures: Sequence[Closure], zones: Sequence[str], days: Sequence[datetime]
-) -> BoolArray:
-    """Return Z × D: days of which less than half is closed, given the starts of days.
-
-    A closure of the default zone is one of every zone where the shop sells nothing in that zone.
-    """
-    starts = np.array([day.timestamp() for day in days])
-    length = np.diff(np.append(starts, starts[-1:] + timedelta(days=1).total_seconds()))
-    covered = np.zeros((len(zones), len(days)))
-    for closure in closures:
-        general = closure.zone == DEFAULT_ZONE and DEFAULT_ZONE not in zones
-        rows = [n for n, zone in enumerate(zones) if general or zone == closure.zone]
-        first = np.maximum(starts, closure.starts_at.timestamp())
-        last = np.minimum(starts + length, closure.ends_at.timestamp())
-        covered[rows] += np.maximum(last - first, 0.0)
-    return np.asarray(covered < length / 2)
-
-
-def mark_closed_weeks(
-    closures: Sequence[Closure], zones: Sequence[str], starts: Sequence[datetime], timezone: str
-) -> BoolArray:
-    """Return Z × T: weeks with a closed day, given the starts of weeks."""
-    days = [day for week in starts for day in day_starts(week, timezone)]
-    is_open = mark_open_days(closures, zones, days).reshape(len(zones), len(starts), WEEKDAYS)
-    return np.asarray(~is_open.all(axis=2))
 
 
 def measure_open_shares(is_open: BoolArray, units: Float64Array) -> Float32Array:

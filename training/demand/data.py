@@ -11,6 +11,7 @@ import numpy as np
 from configs.settings import Settings
 from features.contracts.arrays import Float64Array
 from features.contracts.calendar import day_starts
+from features.facts.closed_days import mark_open_days, read_closures
 from features.facts.facts import Facts
 from models.demand.daily import WEEKDAYS, DaySales
 from models.demand.odd_sales import limit_odd_sales
@@ -19,10 +20,8 @@ from training.demand.calendar_signals import CALENDAR_SIGNALS
 from training.demand.catalogue_items import Catalogue, read_catalogue
 from training.demand.closures import (
     describe_closures,
-    mark_open_days,
     measure_open_shares,
     propose_closures,
-    read_closures,
 )
 from training.demand.daily import build_day_sales
 from training.demand.panel import WeeklySales, add_plans, build_panel_of

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from configs.settings import Settings
+from experiments.price_panel import read_price_panel
 from features.contracts.errors import BadInput
 from features.facts.facts import Facts
 from models.pricing.response.elasticity import ElasticityModel
@@ -27,7 +28,6 @@ from training.pricing.evaluate import (
     evaluate_predictions,
 )
 from training.pricing.measured_slopes import read_measured_slopes
-from training.pricing.panel import read_price_panel
 from training.results import Evaluation, Trained
 from training.splits import span_of_sales
 from training.task import TIME, Progress

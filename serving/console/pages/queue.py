@@ -313,6 +313,8 @@ class _FilterBar:
                 ).classes("filter-short").on_value_change(partial(self._change, name))
             since = {name: texts.get(f"queue.since_{name}") for name in ("yesterday", "week")}
             self._select("since", since)
+            if run := parameters.get("run"):
+                self._select("run", {run: run})
             ui.button(texts.get("queue.clear"), on_click=self._clear).props("flat dense")
 
     def _select(

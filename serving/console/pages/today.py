@@ -47,13 +47,17 @@ def add_pages(console: Console) -> None:
 
 @dataclass(frozen=True)
 class _Waiting:
-    """What waits in the queue: by category and by rule, and how much is scheduled or held back."""
+    """What waits in the queue: by category and by rule, and how much is scheduled or held back.
+
+    due_tests   price tests of which somebody has to file or finish something now
+    """
 
     total: int
     held_back: int
     scheduled: int
     by_category: dict[str, int]
     by_rule: dict[str, int]
+    due_tests: int
 
 
 @dataclass(frozen=True)
@@ -146,16 +150,15 @@ class _Today:
             scheduled=by_status.get("scheduled", 0),
             by_category=_sum_departments(desk.count_suggestions(waiting, "category")),
             by_rule=desk.count_suggestions(waiting, "binding_rule"),
+            due_tests=visit.server.price_tests.count_due(visit.zone),
         )
 
     def _show_waiting(self, waiting: _Waiting) -> None:
         texts = self._visit.texts
-        if waiting.total or not waiting.held_back:
-            key = "today.title" if waiting.total else "today.title_none"
-            self._page.set_title(texts.get(key, n=waiting.total))
-        else:
-            self._page.set_title(texts.get("today.title_held", n=waiting.held_back))
-        if not (waiting.total or waiting.held_back or waiting.scheduled):
+        self._page.set_title(self._write_title(waiting))
+        if waiting.due_tests:
+            ui.link(texts.get("today.tests", n=waiting.due_tests), "/tests")
+        if not (waiting.total or waiting.held_back or waiting.scheduled or waiting.due_tests):
             show_empty(
                 texts.get("today.nothing"), texts.get("today.fill"), "shopwright prices suggest"
             )
@@ -175,6 +178,17 @@ class _Today:
         ):
             if counts:
                 self._show_counts(texts.get(heading), counts, parameter)
+
+    def _write_title(self, waiting: _Waiting) -> str:
+        """Return what waits first, in one line."""
+        texts = self._visit.texts
+        if waiting.total:
+            return texts.get("today.title", n=waiting.total)
+        if waiting.held_back:
+            return texts.get("today.title_held", n=waiting.held_back)
+        if waiting.due_tests:
+            return texts.get("today.title_tests", n=waiting.due_tests)
+        return texts.get("today.title_none")
 
     def _show_counts(self, heading: str, counts: dict[str, int], parameter: str) -> None:
         texts = self._visit.texts

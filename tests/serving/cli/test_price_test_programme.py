@@ -88,7 +88,7 @@ def test_a_test_that_is_over_is_analysed_and_what_it_measured_is_printed(shop, m
     assert "Nothing to file" in shown
     panel = charge_and_sell(listed["document"]["test"], -1.8)
     starts = week_starts(begins_at - timedelta(weeks=4), ends_at, "UTC")
-    monkeypatch.setattr("training.pricing.panel.read_price_panel", lambda *_: (panel, starts))
+    monkeypatch.setattr("experiments.price_panel.read_price_panel", lambda *_: (panel, starts))
     document = json.loads(shop.run("--finish", test_id, "--json"))
     assert document["state"] == "finished"
     measured = document["result"]["items"]

@@ -18,6 +18,8 @@ PATHS = (
     "/promotions/new",
     "/rules",
     "/scenarios",
+    "/tests",
+    "/tests/plan",
     "/slates",
     "/demand",
     "/stock",

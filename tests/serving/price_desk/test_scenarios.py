@@ -35,6 +35,7 @@ from serving.price_desk.scenario_worker import ScenarioWorker, name_process
 from serving.price_desk.scenarios import MAX_RUNNING, TIME_LIMIT, NewPrices, ScenarioService
 from serving.price_desk.service import PriceDeskService
 from tests.shops.clocks import FixedClock, MovingClock
+from tests.shops.desk_workers import AtOnce, Never
 from tests.shops.price_desk import (
     NOW,
     SYSTEM_NOW,
@@ -48,20 +49,6 @@ ANNA = Caller("anna", "Anna", frozenset({"pricing.propose", "pricing.read"}))
 # The best price of milk is .96 (it costs .72); where it may move by 2 %, it is .98.
 FREE = {"endings": [], "max_change": 0.2, "tried_margin": 0.5, "max_over_list": 0.5}
 NARROW = {**FREE, "max_change": 0.02}
-
-
-class AtOnce(ScenarioWorker):
-    """Does the work where it is submitted."""
-
-    def submit(self, task):
-        task()
-
-
-class Never(ScenarioWorker):
-    """Does no work."""
-
-    def submit(self, task):
-        pass
 
 
 @pytest.fixture

@@ -82,6 +82,13 @@ PRICE_MODULES = (
     "serving/promotions/repository.py",
     "serving/promotions/terms.py",
 )
+# Of the experiments, these know items, families, zones and weeks: price tests.
+PRICE_TEST_MODULES = (
+    "experiments/price_panel.py",
+    "experiments/analysis/period_slopes.py",
+    "experiments/analysis/price_test_results.py",
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "experiments/designs").glob("*.py"))),
+)
 PERSONAL_MODULES = (
     "features.contracts.histories",
     "features.contracts.recommendations",
@@ -96,7 +103,11 @@ PERSONAL_MODULES = (
     "features.pipelines.promotion_outcomes",
     "models.ranking",
     "models.retrieval",
-    "experiments",
+    *(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in sorted((ROOT / "experiments").rglob("*.py"))
+        if str(path.relative_to(ROOT)) not in PRICE_TEST_MODULES and path.name != "__init__.py"
+    ),
     "serving.recommendations.service",
     "serving.events.service",
 )
@@ -180,7 +191,7 @@ SUGGESTING_MODULES = (
     "features/pipelines/orders.py",
     "features/pipelines/pricing.py",
     "training/pricing/task.py",
-    "training/pricing/panel.py",
+    *PRICE_TEST_MODULES,
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "models/pricing").rglob("*.py"))),
     "models/served_prices.py",
     "features/contracts/sizes.py",
@@ -191,6 +202,7 @@ SUGGESTING_MODULES = (
     "serving/what_if/promotion_documents.py",
     "serving/what_if/served_demand.py",
     "serving/what_if/simulation.py",
+    "serving/cli/price_test_programme.py",
     "serving/cli/price_tests.py",
     "serving/cli/prices.py",
     "serving/cli/pricing.py",
@@ -202,6 +214,8 @@ SUGGESTING_MODULES = (
     "serving/promotions/new_promotions.py",
     "serving/promotions/service.py",
     "serving/price_desk/suggest.py",
+    "serving/price_desk/price_test_measures.py",
+    "serving/price_desk/price_test_plans.py",
     "serving/what_if/baskets.py",
     "serving/what_if/campaign.py",
     "serving/what_if/promotion_plan.py",

@@ -8,11 +8,10 @@ import pytest
 
 from configs.loading import load
 from configs.settings import Settings
+from features.facts.closed_days import Closure, mark_open_days
 from tests.shops.steady_sales import open_shop, sell, week
 from training.demand.closures import (
-    Closure,
     describe_closures,
-    mark_open_days,
     measure_open_shares,
     propose_closures,
 )

@@ -11,6 +11,7 @@ import pytest
 
 from configs.loading import load
 from configs.settings import Settings
+from experiments.price_panel import read_price_panel
 from features.contracts import pricing as records
 from features.contracts.calendar import week_starts
 from features.contracts.errors import BadInput
@@ -19,7 +20,6 @@ from models.pricing.rules import PricingRules
 from tests.shops.event_tables import make_table
 from tests.shops.tea_and_milk import MONDAY, N_WEEKS, FewFacts, sell_tea_and_milk
 from training.pricing.evaluate import measure_clipped_share
-from training.pricing.panel import read_price_panel
 from training.pricing.task import PRIMARY, PricingConfig, evaluate, train
 
 CONFIGURED = load("models/pricing", PricingConfig)

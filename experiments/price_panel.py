@@ -15,13 +15,13 @@ from features.contracts.arrays import BoolArray, Float64Array, Int64Array, Objec
 from features.contracts.calendar import week_starts
 from features.contracts.errors import BadInput
 from features.contracts.tables import TIMESTAMP
+from features.facts.closed_days import mark_closed_weeks, read_closures
 from features.facts.facts import Facts
 from features.pipelines.demand import Plans, reach_column, week_spans, weekly_demand
 from features.pipelines.expressions import promotion_kinds
 from features.pipelines.pricing import weekly_costs, weekly_stock_outs
 from models.demand.odd_sales import limit_odd_orders
 from models.pricing.response.panel import PricePanel, find_usual_prices, infer_list_prices
-from training.demand.closures import mark_closed_weeks, read_closures
 
 _WEEKLY = (
     "item_id",

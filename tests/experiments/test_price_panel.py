@@ -10,6 +10,7 @@ import pytest
 
 from configs.loading import load
 from configs.settings import Settings
+from experiments.price_panel import read_price_panel
 from experiments.simulator.parameters import ShopParameters
 from experiments.simulator.shop import simulate_shop
 from experiments.simulator.tables import end_of_history, write_shop
@@ -20,7 +21,6 @@ from features.sources.folder import import_folder
 from models.pricing.response.fit import fit_elasticities
 from tests.shops.event_tables import make_table
 from training.pricing.baselines import OWN, fit_baseline_slopes
-from training.pricing.panel import read_price_panel
 from training.pricing.task import PricingConfig
 
 SHOP = ShopParameters(n_families=3, n_shoppers=100, stock_outs=0.05)

@@ -1,0 +1,266 @@
+"""The JSON of price tests: the plan, its units, its periods and the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from configs.settings import Settings
+from features.contracts.money import to_major
+from features.prices.stored_tests import StoredTest
+from serving.price_desk.price_test_batches import NextStep, find_next_step, find_refused
+from serving.price_desk.price_test_reading import PeriodView, PriceTestView
+from serving.price_desk.proposals import FiledProposal
+
+
+class NextStepResponse(BaseModel):
+    """What is to be done next: file the prices of a period (the number after the last one is the
+    end), or finish a test that is over. Due is what somebody should do now."""
+
+    action: Literal["file", "finish"]
+    period: int
+    at: datetime
+    is_due: bool
+
+
+class PriceTestSummaryResponse(BaseModel):
+    """A price test in a list. Money is a decimal in major units; the numbers are null for a plan
+    that is computed or has failed (`problem` says why).
+
+    `value` is expected from better prices, `cost` is given up meanwhile, `net` is the difference.
+    """
+
+    id: str
+    zone: str
+    state: str
+    currency: str
+    n_items: int | None
+    weeks: int | None
+    value: str | None
+    cost: str | None
+    net: str | None
+    begins_at: datetime | None
+    ends_at: datetime | None
+    next_step: NextStepResponse | None
+    problem: str | None
+
+
+class PriceTestItemResponse(BaseModel):
+    """An item of a unit, with the price before the test and its two prices in it."""
+
+    item_id: str
+    current_price: str
+    lower_price: str
+    higher_price: str
+
+
+class PriceTestUnitResponse(BaseModel):
+    """A family, or an item without one. `has_higher_price` says by period which price it has;
+    the errors are standard errors of the elasticity, now and as expected after the test."""
+
+    name: str
+    items: list[PriceTestItemResponse]
+    has_higher_price: list[bool]
+    cost: str
+    error_now: float
+    error_after: float
+
+
+class PriceTestPeriodResponse(BaseModel):
+    """A period, counted from 1; the last row is the end, with the prices before the test.
+
+    `statuses` counts the suggestions that were filed, `refused` says why items kept their price."""
+
+    number: int
+    is_end: bool
+    starts_at: datetime | None
+    is_filed: bool
+    is_late: bool
+    is_missed: bool
+    proposal_id: str | None
+    statuses: dict[str, int]
+    approved_by: list[str]
+    refused: dict[str, str]
+
+
+class SlopeResponse(BaseModel):
+    """An elasticity with its standard error; null where it cannot be measured."""
+
+    slope: float | None
+    error: float | None
+
+
+class MeasuredSlopeResponse(BaseModel):
+    """What a test measured of an item at its own price alone, beside what was known before."""
+
+    item_id: str
+    slope: float
+    error: float
+    slope_before: float | None
+    error_before: float | None
+    grade_before: str | None
+
+
+class PriceTestResultResponse(BaseModel):
+    """The result: `common` is the elasticity of all items together, `p_value` how often chance
+    alone gives as much, `carry_over` what comes a period later, `interference` what other items of
+    the families did."""
+
+    items: list[MeasuredSlopeResponse]
+    common: SlopeResponse
+    p_value: float
+    by_period: list[SlopeResponse]
+    carry_over: SlopeResponse | None
+    interference: SlopeResponse | None
+    n_weeks_left_out: int
+    model_before: str | None = Field(description="Version of the price model before the result")
+
+
+class PriceTestResponse(PriceTestSummaryResponse):
+    """A price test with its units, what became of its periods, and the result.
+
+    `not_tested` counts the units that are not worth a test, by reason."""
+
+    not_tested: dict[str, int]
+    units: list[PriceTestUnitResponse]
+    periods: list[PriceTestPeriodResponse]
+    result: PriceTestResultResponse | None
+
+
+class FiledPriceTestResponse(PriceTestResponse):
+    """A test of which prices were just filed: how many, as which proposal (null where every item
+    has its price already), and why others were refused. Somebody else must approve them."""
+
+    proposal_id: str | None
+    n_filed: int
+    refused: dict[str, str]
+
+
+def summarise_test(
+    settings: Settings, stored: StoredTest, now: datetime
+) -> PriceTestSummaryResponse:
+    """Return a test as a row of a list."""
+    step = find_next_step(stored, now, settings.timezone)
+    return PriceTestSummaryResponse.model_validate(_describe_summary(settings, stored, step))
+
+
+def describe_test(settings: Settings, view: PriceTestView) -> PriceTestResponse:
+    """Return a test with all that is known of it."""
+    stored = view.stored
+    currency = settings.zone(stored.zone).currency
+    plan = stored.document.get("plan") or {}
+    result = stored.document.get("result")
+    return PriceTestResponse(
+        **_describe_summary(settings, stored, view.next_step),
+        not_tested=plan.get("reasons", {}),
+        units=_describe_units(view, currency),
+        periods=[_describe_period(period, view) for period in view.periods],
+        result=None if result is None else _describe_result(result),
+    )
+
+
+def describe_filed_test(
+    settings: Settings, view: PriceTestView, filed: FiledProposal
+) -> FiledPriceTestResponse:
+    """Return a test with what was just filed of it."""
+    return FiledPriceTestResponse(
+        **describe_test(settings, view).model_dump(),
+        proposal_id=filed.proposal.proposal_id if filed.ids else None,
+        n_filed=len(filed.ids),
+        refused=find_refused(filed.proposal),
+    )
+
+
+def _describe_summary(
+    settings: Settings, stored: StoredTest, step: NextStep | None
+) -> dict[str, object]:
+    currency = settings.zone(stored.zone).currency
+    plan = stored.document.get("plan")
+    amounts = {
+        name: None if plan is None else to_major(round(plan[name]), currency)
+        for name in ("value", "cost", "net")
+    }
+    return {
+        "id": stored.test_id,
+        "zone": stored.zone,
+        "state": stored.state,
+        "currency": currency,
+        "n_items": None if plan is None else plan["n_items"],
+        "weeks": None if plan is None else plan["weeks"],
+        **amounts,
+        "begins_at": stored.begins_at,
+        "ends_at": stored.ends_at,
+        "next_step": None if step is None else _describe_step(step),
+        "problem": stored.document.get("problem"),
+    }
+
+
+def _describe_step(step: NextStep) -> NextStepResponse:
+    return NextStepResponse(
+        action=step.action, period=step.period + 1, at=step.at, is_due=step.is_due
+    )
+
+
+def _describe_units(view: PriceTestView, currency: str) -> list[PriceTestUnitResponse]:
+    """Return the units with their prices, and what is expected of each."""
+    if view.test is None:
+        return []
+    expected = {unit["name"]: unit for unit in view.stored.document["plan"]["units"]}
+    return [
+        PriceTestUnitResponse(
+            name=unit.name,
+            items=[
+                PriceTestItemResponse(
+                    item_id=prices.item_id,
+                    current_price=to_major(prices.current_minor, currency),
+                    lower_price=to_major(prices.lower_minor, currency),
+                    higher_price=to_major(prices.higher_minor, currency),
+                )
+                for prices in unit.prices
+            ],
+            has_higher_price=list(unit.is_higher),
+            cost=to_major(round(expected[unit.name]["cost"]), currency),
+            error_now=expected[unit.name]["error_now"],
+            error_after=expected[unit.name]["error_after"],
+        )
+        for unit in view.test.units
+    ]
+
+
+def _describe_period(period: PeriodView, view: PriceTestView) -> PriceTestPeriodResponse:
+    return PriceTestPeriodResponse(
+        number=period.number + 1,
+        is_end=period is view.periods[-1],
+        starts_at=period.starts_at,
+        is_filed=period.is_filed,
+        is_late=period.is_late,
+        is_missed=period.is_missed,
+        proposal_id=period.proposal_id,
+        statuses=dict(period.statuses),
+        approved_by=list(period.approved_by),
+        refused=dict(period.refused),
+    )
+
+
+def _describe_result(result: Mapping[str, object]) -> PriceTestResultResponse:
+    """Return the result, each item beside what was known before; older results do not say that."""
+    before = result.get("before") or {"version": None, "items": []}
+    measured = result["items"]
+    assert isinstance(before, Mapping) and isinstance(measured, list)  # noqa: S101
+    known = {item["item_id"]: item for item in before["items"]}
+    items = [
+        {
+            **row,
+            **{
+                f"{name}_before": known.get(row["item_id"], {}).get(name)
+                for name in ("slope", "error", "grade")
+            },
+        }
+        for row in measured
+    ]
+    return PriceTestResultResponse.model_validate(
+        {**result, "items": items, "model_before": before["version"]}
+    )

@@ -1,0 +1,65 @@
+"""What a price test measured, read from the sales, beside what was known of its items before.
+
+The readers of tables are imported by the first measurement: a server should be ready before that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from configs.settings import Settings
+from experiments.designs.price_test import PriceTest
+from features.contracts.errors import BadInput
+from features.prices.stored_tests import StoredTest
+from serving.price_desk.price_test_batches import Json, find_refused_items
+
+if TYPE_CHECKING:
+    from serving.pricing_inputs.items import PricingInputs
+
+
+def measure_test(settings: Settings, stored: StoredTest) -> Json:
+    """Return the result of a test that is over, as JSON values. Raises BadInput where the sales of
+    its weeks are not there yet."""
+    from experiments.analysis.price_test_results import analyse_price_test
+    from experiments.price_panel import read_price_panel
+    from features.facts.facts import Facts
+
+    assert stored.begins_at is not None and stored.ends_at is not None  # noqa: S101
+    panel, week_starts = read_price_panel(Facts(settings), settings, stored.ends_at)
+    if stored.begins_at not in week_starts:
+        raise BadInput(
+            f"nothing was sold since {stored.test_id} began",
+            hint="Import the sales first: POST /v1/events, or shopwright import",
+        )
+    test = PriceTest.from_document(stored.document["test"])
+    result = analyse_price_test(
+        panel,
+        test,
+        week_starts.index(stored.begins_at),
+        refused=find_refused_items(stored, test),
+    )
+    return result.to_document()
+
+
+def describe_evidence(inputs: PricingInputs, zone: str, item_ids: Sequence[str]) -> Json:
+    """Return what the price model says of items, and its version; None without a model."""
+    response = inputs.pricing_model.find_response(item_ids, zone)
+    return {
+        "version": inputs.versions.get("pricing"),
+        "items": [
+            {
+                "item_id": item_id,
+                "slope": _drop_unknown(response.elasticity[row]),
+                "error": _drop_unknown(response.error[row]),
+                "grade": str(response.grade[row]),
+            }
+            for row, item_id in enumerate(item_ids)
+        ],
+    }
+
+
+def _drop_unknown(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
