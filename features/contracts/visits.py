@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -21,6 +21,8 @@ SILENCE_MS = 30 * 60 * 1000
 MAX_ACTIONS = 60  # of a visitor that are kept, the latest
 
 VIEWED, SELECTED, CARTED = 0, 1, 2
+# What came of a look by the end of its visit, the weakest first.
+OUTCOMES = ("view", "add_to_cart", "purchase")
 
 
 class Action(NamedTuple):
@@ -54,6 +56,8 @@ class Visits:
     kinds      int8 (n_actions,)
     at_ms      int64 (n_actions,)
     visitors   int64 (n_visits,), a number of the visitor
+    outcomes   int8 (n_actions,), what came of each: a number of OUTCOMES; it is not known before
+               the visit has ended, and is learnt, never seen
     """
 
     item_ids: ObjectArray
@@ -62,6 +66,22 @@ class Visits:
     kinds: Int8Array
     at_ms: Int64Array
     visitors: Int64Array
+    outcomes: Int8Array
+
+    @classmethod
+    def of_views(
+        cls, item_ids: ObjectArray, starts: Int64Array, items: Int64Array, at_ms: Int64Array
+    ) -> Self:
+        """Return visits of looks alone, each by a visitor of its own."""
+        return cls(
+            item_ids=item_ids,
+            starts=starts,
+            items=items,
+            kinds=np.full(len(items), VIEWED, np.int8),
+            at_ms=at_ms,
+            visitors=np.arange(len(starts) - 1),
+            outcomes=np.zeros(len(items), np.int8),
+        )
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -93,6 +113,7 @@ class Visits:
             kinds=self.kinds[actions],
             at_ms=self.at_ms[actions],
             visitors=self.visitors[rows],
+            outcomes=self.outcomes[actions],
         )
 
     def take_first(self, visit: int, n: int) -> Visit:

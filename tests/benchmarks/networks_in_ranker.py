@@ -85,7 +85,7 @@ class _NetworkRows:
         columns_of_way = [*range(n_columns), *(n_columns + network for network in way.networks)]
         return Rows(
             self.rows.matrix[selected][:, columns_of_way],
-            self.rows.relevant[selected],
+            self.rows.gains[selected],
             sizes[sizes > 0],
             self.rows.n_relevant[sizes > 0],
         )
@@ -159,7 +159,7 @@ class _Window:
                 n_relevant.append(len(targets))
         counts = np.array(sizes, np.int64), np.array(n_relevant, np.int64)
         return _NetworkRows(
-            Rows(np.concatenate(matrices), np.concatenate(labels), *counts),
+            Rows(np.concatenate(matrices), np.concatenate(labels).astype(np.float32), *counts),
             np.concatenate(from_networks),
         )
 

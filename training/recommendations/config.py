@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,6 +20,7 @@ from models.retrieval.sequential_rules import SequentialRulesConfig
 from models.retrieval.visit_sources import VisitSourcesConfig
 from training.recommendations.baseline_config import BaselinesConfig
 from training.recommendations.carts import CartsConfig
+from training.recommendations.learning_targets import AUTO, Targets, parse_targets
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,14 @@ class SequencesConfig:
 class RecommendationsConfig:
     """Everything that decides a recommendation model.
 
+    targets     what is learnt to be predicted: auto (what the data suffice for), one kind of event
+                (purchase, add_to_cart or view), or weights by kind
     ease_kind   "exact": EASE on the most bought items; "local": LocalEase on all items, for large
                 catalogues
     baselines   of the baselines that a model is evaluated beside; they change no model
     """
 
+    targets: str | Mapping[str, float] = AUTO
     window_weeks: int = 4
     n_windows: int = 2
     ease_kind: Literal["exact", "local"] = "exact"
@@ -118,6 +123,14 @@ class RecommendationsConfig:
     visits: VisitsConfig = field(default_factory=VisitsConfig)
     sequences: SequencesConfig = field(default_factory=SequencesConfig)
     baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
+
+    def __post_init__(self) -> None:
+        parse_targets(self.targets)
+
+    @property
+    def parsed_targets(self) -> Targets:
+        """The targets as weights."""
+        return parse_targets(self.targets)
 
     def ranker(self, task: RankingTask) -> RankerConfig:
         """Return the settings of the ranker of one task."""

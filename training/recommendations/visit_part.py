@@ -12,10 +12,11 @@ import numpy as np
 
 from features.contracts.errors import TooLittleData
 from features.contracts.seeds import generator
-from features.contracts.visits import Visits
+from features.contracts.visits import OUTCOMES, Visits
 from features.online.histories import compute_offline_items
 from models.ranking.model import Policy, RecommendationModel
 from training.non_inferiority import UnitValues
+from training.recommendations.learning_targets import format_weights
 from training.recommendations.snapshots import TrainingContext
 from training.recommendations.visit_ablation import measure_sources
 from training.recommendations.visit_baselines import fit_baselines
@@ -55,10 +56,11 @@ def add_visits(
 ) -> Trained[RecommendationModel]:
     """Return the model with what ranks visits, where there are enough before its cut."""
     visits = read_visits(context, end)
-    evaluated = fit_and_evaluate(context, trained.evaluated, visits, trained.evaluation.cut)
+    cut = trained.evaluation.cut
+    evaluated = fit_and_evaluate(context, trained.evaluated, visits, cut)
+    evaluation = _add_choices(trained.evaluation, describe_visits(context, visits, evaluated, cut))
     if evaluated is None:
-        return trained
-    evaluation = trained.evaluation
+        return replace(trained, evaluation=evaluation)
     if evaluated.evaluation is not None:
         evaluation = _add_metrics(evaluation, evaluated.evaluation)
     served = evaluated.model
@@ -110,6 +112,33 @@ def fit_and_evaluate(
     return EvaluatedVisits(model, fitted, evaluation, window)
 
 
+def describe_visits(
+    context: TrainingContext, visits: Visits, evaluated: EvaluatedVisits | None, cut: datetime
+) -> dict[str, str]:
+    """Return what the ranker of visits learnt, and the counts that decided it."""
+    known = split_visits(visits, cut)[0]
+    if not len(known):
+        return {}
+    targets = context.config.parsed_targets
+    has_ranker = evaluated is not None and evaluated.fitted.ranker is not None
+    n_outcomes = np.bincount(known.outcomes, minlength=len(OUTCOMES)).tolist()
+    counted = ", ".join(
+        f"{n:,} that ended as {outcome}" for outcome, n in zip(OUTCOMES, n_outcomes, strict=True)
+    )
+    why = (
+        f"{targets.setting}: {count_visits(known):,} visits of two looks or more "
+        f"({context.config.visits.min_visits} are needed), of looks {counted}"
+    )
+    chosen = "every next look alike"
+    if targets.weights is not None:
+        chosen = f"next looks by how they end: {format_weights(targets.weights)}"
+    return {"visit_targets": chosen if has_ranker else "none", "visit_targets_why": why}
+
+
+def _add_choices(evaluation: Evaluation, choices: Mapping[str, str]) -> Evaluation:
+    return replace(evaluation, choices={**evaluation.choices, **choices})
+
+
 def _with_visit_policy(model: RecommendationModel, policy: Policy) -> RecommendationModel:
     """Return the model with another policy of visits, where it has what that needs."""
     sources = {} if model.visit_sources is None else model.visit_sources.sources
@@ -141,6 +170,7 @@ def evaluate_sessions(
         },
     )
     evaluation = _add_metrics(base, evaluated.evaluation)
+    evaluation = _add_choices(evaluation, describe_visits(context, visits, evaluated, cut))
     if evaluated.evaluation.policy != "ranker":
         return evaluation
     source_tables = measure_sources(context, evaluated.model, evaluated.fitted, evaluated.window)

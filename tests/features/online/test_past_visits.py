@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.settings import Settings
-from features.contracts.visits import Visit
+from features.contracts.visits import OUTCOMES, Visit
 from features.facts.facts import Facts
 from features.online.histories import compute_offline_histories
 from features.online.past_visits import compute_offline_visits
@@ -74,6 +74,26 @@ def test_purchases_are_no_looks_and_who_refused_has_no_visit(tmp_path: Path) -> 
     facts.write({"events": make_table("events", rows), "users": make_table("users", [refused])})
     visits = compute_offline_visits(facts, LATER)
     assert visits.item_ids[visits.items].tolist() == ["c"]
+
+
+def test_a_look_ends_as_what_the_visitor_did_with_the_item(tmp_path: Path) -> None:
+    facts = Facts(Settings(home=tmp_path))
+    rows = [
+        look("a", 0),  # carted later
+        look("b", 1),  # bought later
+        look("c", 2),
+        look("a", 3, event_type="add_to_cart"),
+        look("a", 4),  # looked at again, and nothing came of that
+        look("b", 20, event_type="purchase"),
+        look("c", 3, event_type="purchase", user_id="somebody else"),
+        look("c", 90, event_type="purchase"),  # too late: of no visit
+        look("d", 10, event_type="purchase"),  # never looked at
+    ]
+    facts.write({"events": make_table("events", rows)})
+    visits = compute_offline_visits(facts, LATER)
+    names = [OUTCOMES[number] for number in visits.outcomes]
+    assert visits.item_ids.tolist() == ["a", "b", "c"]
+    assert names == ["add_to_cart", "purchase", "view", "add_to_cart", "view"]
 
 
 class _Record:
