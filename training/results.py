@@ -21,7 +21,7 @@ class SavedModel(Protocol):
     """A fitted model that can be written as an artifact."""
 
     def save(self, folder: Path) -> None:
-        """Write native text, npz, safetensors or JSON files into `folder`, never pickle."""
+        """Write native text, npz or JSON files into `folder`, never pickle."""
 
 
 M = TypeVar("M", bound=SavedModel, covariant=True)
