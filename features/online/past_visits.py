@@ -12,19 +12,35 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from features.contracts.event_types import EventType
-from features.contracts.visits import CARTED, OUTCOMES, SELECTED, SILENCE_MS, VIEWED, Visits
+from features.contracts.visits import (
+    CARTED,
+    OUTCOMES,
+    SELECTED,
+    SILENCE_MS,
+    VIEWED,
+    WISHED,
+    Visits,
+    read_look_details,
+)
+from features.pipelines.feature_constants import SECONDS_PER_DAY, VIEWED_DAYS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from features.contracts.arrays import BoolArray, Int8Array, Int64Array, ObjectArray
+    from features.contracts.arrays import (
+        BoolArray,
+        Float64Array,
+        Int8Array,
+        Int64Array,
+        ObjectArray,
+    )
     from features.online.histories import Tables
 
 ACTION_KINDS = {
     EventType.VIEW_ITEM.value: VIEWED,
     EventType.SELECT_ITEM.value: SELECTED,
     EventType.ADD_TO_CART.value: CARTED,
-    EventType.ADD_TO_WISHLIST.value: VIEWED,
+    EventType.ADD_TO_WISHLIST.value: WISHED,
 }
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -66,6 +82,7 @@ def compute_offline_visits(facts: Tables, until: datetime) -> Visits:
         "session_id",
         "occurred_at",
         "visitor",
+        "attributes",
     ).to_pyarrow()
     is_purchase = pc.equal(rows["event_type"], EventType.PURCHASE.value)
     purchases, rows = rows.filter(is_purchase), rows.filter(pc.invert(is_purchase))
@@ -75,9 +92,11 @@ def compute_offline_visits(facts: Tables, until: datetime) -> Visits:
     types, type_numbers = _number_texts(rows["event_type"])
     kinds = np.array([ACTION_KINDS[name] for name in types.tolist()], np.int8)[type_numbers]
     at_ms = to_milliseconds(rows["occurred_at"])
+    seconds, devices = _read_details(rows["attributes"])
     order = np.lexsort((kinds, items, at_ms, visitors))
     visitors, at_ms, items = visitors[order], at_ms[order], items[order]
     kinds, sessions = kinds[order], sessions[order]
+    seconds, devices = seconds[order], devices[order]
     first = _find_first_actions(visitors, at_ms, sessions)
     is_repeat = np.zeros(len(items), bool)  # a selection right before the view that it led to
     is_repeat[:-1] = ~first[1:] & (items[1:] == items[:-1]) & (kinds[1:] == VIEWED)
@@ -91,6 +110,9 @@ def compute_offline_visits(facts: Tables, until: datetime) -> Visits:
         kinds=kinds[kept],
         at_ms=at_ms[kept],
         visitors=visitors[kept][starts],
+        seconds=seconds[kept],
+        devices=devices[kept],
+        returning=_find_returning(visitors, at_ms)[first],
         outcomes=np.zeros(int(kept.sum()), np.int8),
     )
     bought = _Bought(
@@ -100,6 +122,28 @@ def compute_offline_visits(facts: Tables, until: datetime) -> Visits:
     )
     visits = replace(visits, outcomes=_find_outcomes(visits, bought))
     return visits.select(np.argsort(visits.ended_at, kind="stable"))
+
+
+def _read_details(attributes: pa.ChunkedArray) -> tuple[Float64Array, Int8Array]:
+    """Return the seconds and the device (n,) of each look; NaN and -1 where there is none."""
+    seconds = np.full(len(attributes), np.nan)
+    devices = np.full(len(attributes), -1, np.int8)
+    for row in np.flatnonzero(attributes.is_valid().to_numpy()).tolist():
+        details = read_look_details(attributes[row].as_py())
+        if details.seconds is not None:
+            seconds[row] = details.seconds
+        if details.device is not None:
+            devices[row] = details.device
+    return seconds, devices
+
+
+def _find_returning(visitors: Int64Array, at_ms: Int64Array) -> BoolArray:
+    """Return which of the actions (n,), ordered by visitor and time, follow another of the visitor
+    within the time that histories look back."""
+    returning = np.zeros(len(visitors), bool)
+    is_same = visitors[1:] == visitors[:-1]
+    returning[1:] = is_same & (np.diff(at_ms) <= VIEWED_DAYS * SECONDS_PER_DAY * 1000)
+    return returning
 
 
 class _Bought(NamedTuple):

@@ -33,6 +33,8 @@ class VisitsConfig:
     share_learnt    of the visits, the last ones, that the ranker learns from
     max_learnt, max_evaluated, n_tuned   next items at most, drawn by the seed: that the ranker
                     learns from, that an evaluation looks at, that sources are tuned on
+    max_loss        share of MRR@20 up to which slates may be worse without a source, with 95 %
+                    confidence, for the source to be left out; None: every source is served
     """
 
     min_visits: int = 200
@@ -42,6 +44,7 @@ class VisitsConfig:
     max_learnt: int = 20_000
     max_evaluated: int = 10_000
     n_tuned: int = 2_000
+    max_loss: float | None = 0.01
     sources: VisitSourcesConfig = field(default_factory=VisitSourcesConfig)
     ranker: RankerConfig = field(
         default_factory=lambda: RankerConfig(
@@ -54,6 +57,8 @@ class VisitsConfig:
             raise BadInput(
                 "share_learnt lies between 0 and 1, and min_visits is at least 2", where="visits"
             )
+        if self.max_loss is not None and not 0 <= self.max_loss < 1:
+            raise BadInput("max_loss is a share from 0 to 1, or null", where="visits")
 
 
 def _sources_of_purchases() -> VisitSourcesConfig:

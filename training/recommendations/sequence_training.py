@@ -58,7 +58,7 @@ def fit_sequences(context: TrainingContext, snapshot: Snapshot) -> FittedSequenc
     if not rows.relevant.any():
         return None
     sources = fit_visit_sources(sequences, config.sources)
-    columns = name_visit_columns(tuple(sources.sources), ())
+    columns = name_visit_columns(tuple(sources.sources), (), with_session=False)
     ranker = fit_ranker(rows.to_grouped(columns), config.ranker, seed=seed)
     return FittedSequences(sources, ranker)
 
@@ -88,6 +88,8 @@ def _drop_last_items(sequences: Visits) -> Visits:
         items=sequences.items[kept],
         kinds=sequences.kinds[kept],
         at_ms=sequences.at_ms[kept],
+        seconds=sequences.seconds[kept],
+        devices=sequences.devices[kept],
         outcomes=sequences.outcomes[kept],
     )
 
@@ -108,7 +110,7 @@ def _make_rows(
     candidates = VisitCandidates(catalogue, sources, with_features=False)
     positions = catalogue.positions(sequences.item_ids)
     rng = generator(context.settings.seed, "sequence negatives")
-    rows = RowsBuilder(len(name_visit_columns(tuple(sources.sources), ())))
+    rows = RowsBuilder(len(name_visit_columns(tuple(sources.sources), (), with_session=False)))
     for buyer in chosen.tolist():
         bound = candidates.bind(shorter.take_first(buyer, int(lengths[buyer])))
         if bound is None:

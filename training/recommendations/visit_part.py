@@ -18,7 +18,7 @@ from models.ranking.model import Policy, RecommendationModel
 from training.non_inferiority import UnitValues
 from training.recommendations.learning_targets import format_weights
 from training.recommendations.snapshots import TrainingContext
-from training.recommendations.visit_ablation import measure_sources
+from training.recommendations.visit_ablation import SourceChoice, choose_sources
 from training.recommendations.visit_baselines import fit_baselines
 from training.recommendations.visit_evaluation import (
     MRR,
@@ -49,6 +49,7 @@ class EvaluatedVisits:
     fitted: FittedVisits
     evaluation: VisitEvaluation | None
     window: VisitWindow
+    sources: SourceChoice
 
 
 def add_visits(
@@ -62,12 +63,12 @@ def add_visits(
     if evaluated is None:
         return replace(trained, evaluation=evaluation)
     if evaluated.evaluation is not None:
-        evaluation = _add_metrics(evaluation, evaluated.evaluation)
+        evaluation = _add_metrics(evaluation, evaluated.evaluation, evaluated.sources)
     served = evaluated.model
     if refit:
         context.progress("refitting on all visits")
         names = trained.served.item_columns
-        fitted = fit_visits(context, visits, names)
+        fitted = fit_visits(context, visits, names, evaluated.sources.left_out)
         served = trained.served if fitted is None else fitted.attach_to(trained.served)
         if evaluated.evaluation is not None:
             served = _with_visit_policy(served, evaluated.evaluation.policy)
@@ -103,13 +104,15 @@ def fit_and_evaluate(
         return None
     window = _make_window(context, known, later, cut)
     if not window.positions:
-        return EvaluatedVisits(model, fitted, None, window)
+        return EvaluatedVisits(model, fitted, None, window, SourceChoice(model))
+    sources = choose_sources(context, model, fitted, window)
+    model = sources.model
     context.progress(f"slates of {len(window.positions):,} next items, ours and the baselines'")
     rng = generator(context.settings.seed, "bootstrap visits")
     baselines = fit_baselines(known, fitted.tuning, fitted.config.session_knn)
     evaluation = evaluate_visits(window, model, baselines, rng, cut)
     model = _with_visit_policy(model, evaluation.policy)
-    return EvaluatedVisits(model, fitted, evaluation, window)
+    return EvaluatedVisits(model, fitted, evaluation, window, sources)
 
 
 def describe_visits(
@@ -169,21 +172,20 @@ def evaluate_sessions(
             "protocol": "sessions: every next item of the visits after the cut, all items ranked"
         },
     )
-    evaluation = _add_metrics(base, evaluated.evaluation)
-    evaluation = _add_choices(evaluation, describe_visits(context, visits, evaluated, cut))
-    if evaluated.evaluation.policy != "ranker":
-        return evaluation
-    source_tables = measure_sources(context, evaluated.model, evaluated.fitted, evaluated.window)
-    return replace(evaluation, tables=(*evaluation.tables, *source_tables))
+    evaluation = _add_metrics(base, evaluated.evaluation, evaluated.sources)
+    return _add_choices(evaluation, describe_visits(context, visits, evaluated, cut))
 
 
-def _add_metrics(evaluation: Evaluation, visits: VisitEvaluation) -> Evaluation:
+def _add_metrics(
+    evaluation: Evaluation, visits: VisitEvaluation, sources: SourceChoice
+) -> Evaluation:
     return replace(
         evaluation,
         comparisons=(*evaluation.comparisons, *visits.comparisons),
-        tables=(*evaluation.tables, *visits.tables),
+        tables=(*evaluation.tables, *visits.tables, *sources.tables),
         notes=(*evaluation.notes, *visits.notes),
         data={**evaluation.data, **visits.data},
+        choices={**evaluation.choices, **sources.choices},
     )
 
 
