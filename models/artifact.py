@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
 
 from features.contracts.arrays import AnyArray
 from features.contracts.errors import BadInput
@@ -68,15 +67,4 @@ def read_arrays(path: Path) -> dict[str, AnyArray]:
             arrays[base] = np.array(values, object)
         elif not name.endswith(".text"):
             arrays[name] = array
-    return arrays
-
-
-def write_tensors(path: Path, arrays: Mapping[str, AnyArray]) -> None:
-    """Save a network's weights as safetensors."""
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
-
-
-def read_tensors(path: Path) -> dict[str, AnyArray]:
-    """Load what `write_tensors` wrote."""
-    arrays: dict[str, AnyArray] = load_file(path)
     return arrays

@@ -57,7 +57,6 @@ REPEATED_NAMES = {
     "new_items": "models: forecasts of new items; training: their evaluation",
     "parameters": "simulator: of the simulated shop; http: of a request",
     "pricing": "contracts: the types; pipelines: the expressions",
-    "sequences": "contracts: the type; online: how it is computed",
     "sheets": "http: the answer as a file; price_desk, prices: the table in it",
     "texts": "contracts: how texts are cleaned; console: its words in each language",
     "snapshots": "online: versions of the features; training: what is known at a cut",

@@ -21,7 +21,7 @@ class SavedModel(Protocol):
     """A fitted model that can be written as an artifact."""
 
     def save(self, folder: Path) -> None:
-        """Write native text, npz, safetensors or JSON files into `folder`, never pickle."""
+        """Write native text, npz or JSON files into `folder`, never pickle."""
 
 
 M = TypeVar("M", bound=SavedModel, covariant=True)
@@ -91,6 +91,7 @@ class Evaluation:
     slates        the evaluated item ids by ranking task and user, where the task makes slates
     tables        more detail than the comparisons
     data          what was measured on, in words and counts
+    choices       what the training chose by the data, and why, by name
     """
 
     task: str
@@ -104,6 +105,7 @@ class Evaluation:
     slates: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     tables: tuple[MetricTable, ...] = ()
     data: Mapping[str, str | int] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

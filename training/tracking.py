@@ -23,6 +23,7 @@ from training.results import OURS, Comparison, Evaluation, MetricTable, SavedMod
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_TAG_LENGTH = 4000  # tags take 5,000 characters
 _METRICS_PER_CALL = 500  # the tracking server accepts at most 1,000
 
 
@@ -48,10 +49,13 @@ class TrackingRun:
         metrics |= {_metric_name(name): value for name, value in evaluation.metrics.items()}
         self.log_metrics({prefix + name: value for name, value in metrics.items()})
         self.client.set_tag(self.run_id, "evaluated_at_cut", evaluation.cut.isoformat())
+        for name, choice in evaluation.choices.items():
+            self.client.set_tag(self.run_id, name, choice[:_TAG_LENGTH])
         document = {
             "comparisons": [asdict(comparison) for comparison in evaluation.comparisons],
             "tables": [asdict(table) for table in evaluation.tables],
             "data": dict(evaluation.data),
+            "choices": dict(evaluation.choices),
             "notes": list(evaluation.notes),
         }
         self.client.log_dict(self.run_id, document, "evaluation.json")

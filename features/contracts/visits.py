@@ -5,14 +5,22 @@ A visit ends with a change of `session_id`; where an action has none, with half 
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from features.contracts.arrays import Int8Array, Int64Array, ObjectArray
+from features.contracts.arrays import (
+    BoolArray,
+    Float64Array,
+    Int8Array,
+    Int64Array,
+    ObjectArray,
+)
 
 if TYPE_CHECKING:
     from features.contracts.histories import UserHistory
@@ -20,27 +28,104 @@ if TYPE_CHECKING:
 SILENCE_MS = 30 * 60 * 1000
 MAX_ACTIONS = 60  # of a visitor that are kept, the latest
 
-VIEWED, SELECTED, CARTED = 0, 1, 2
+VIEWED, SELECTED, CARTED, WISHED = 0, 1, 2, 3
+# Kinds of devices, by the names that shops give them; any other name is OTHER_DEVICE.
+DEVICES = {
+    **dict.fromkeys(("phone", "mobile", "smartphone"), 0),
+    "tablet": 1,
+    **dict.fromkeys(("desktop", "computer", "pc", "laptop"), 2),
+}
+OTHER_DEVICE = 3
+# Longer attributes of a look are not read: many looks wait for them in every answer.
+MAX_LOOK_ATTRIBUTES = 2_000
+# What came of a look by the end of its visit, the weakest first.
+OUTCOMES = ("view", "add_to_cart", "purchase")
 
 
 class Action(NamedTuple):
-    """One look at an item; `kind` is VIEWED, SELECTED or CARTED, `at_ms` epoch milliseconds."""
+    """One look at an item.
+
+    at_ms     epoch milliseconds
+    kind      VIEWED, SELECTED, CARTED or WISHED
+    seconds   how long the look took, where the shop sent it
+    device    a number of DEVICES or OTHER_DEVICE, where the shop sent one
+    """
 
     at_ms: int
     item_id: str
     kind: int
     session_id: str | None = None
+    seconds: float | None = None
+    device: int | None = None
 
 
 class Visit(NamedTuple):
-    """The actions of one visit, the latest first; aligned."""
+    """The actions of one visit, the latest first; aligned.
+
+    seconds        how long each look took, where that was sent; shorter where nothing was
+    device         of the latest action that has one
+    is_returning   whether the visitor was there before, in the last four weeks; None: not known
+    """
 
     item_ids: tuple[str, ...] = ()
     kinds: tuple[int, ...] = ()
     at_ms: tuple[int, ...] = ()
+    seconds: tuple[float | None, ...] = ()
+    device: int | None = None
+    is_returning: bool | None = None
+
+    def list_dwell_seconds(self) -> list[float]:
+        """Return how long each look took: as sent, else until the next action; NaN for the latest
+        where it was not sent.
+
+        >>> Visit(("b", "a"), (0, 0), (9_000, 2_000)).list_dwell_seconds()
+        [nan, 7.0]
+        """
+        until_next = [math.nan, *((b - a) / 1000 for b, a in pairwise(self.at_ms))]
+        sent = (*self.seconds, *(None,) * (len(until_next) - len(self.seconds)))
+        pairs = zip(sent, until_next[: len(self.at_ms)], strict=False)
+        return [passed if seconds is None else seconds for seconds, passed in pairs]
 
 
 NO_VISIT = Visit()
+
+
+class LookDetails(NamedTuple):
+    """What the attributes of a look say of it."""
+
+    seconds: float | None = None
+    device: int | None = None
+
+
+NO_DETAILS = LookDetails()
+
+
+def read_look_details(attributes: str | None) -> LookDetails:
+    """Return `duration_seconds` and `device` of the attributes of an event, as stored.
+
+    A duration that is no number of 0 or more is none.
+
+    >>> read_look_details('{"duration_seconds": "12.5", "device": "Mobile"}')
+    LookDetails(seconds=12.5, device=0)
+    """
+    if attributes is None or len(attributes) > MAX_LOOK_ATTRIBUTES:
+        return NO_DETAILS
+    values = json.loads(attributes)
+    device = values.get("device")
+    return LookDetails(
+        _read_seconds(values.get("duration_seconds")),
+        DEVICES.get(str(device).strip().lower(), OTHER_DEVICE) if device else None,
+    )
+
+
+def _read_seconds(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
 @dataclass(frozen=True)
@@ -54,6 +139,11 @@ class Visits:
     kinds      int8 (n_actions,)
     at_ms      int64 (n_actions,)
     visitors   int64 (n_visits,), a number of the visitor
+    seconds    float64 (n_actions,), how long each look took, NaN where that was not sent
+    devices    int8 (n_actions,), as in Action, -1 where none was sent
+    returning  bool (n_visits,), whether the visitor had a visit in the four weeks before
+    outcomes   int8 (n_actions,), what came of each: a number of OUTCOMES; it is not known before
+               the visit has ended, and is learnt, never seen
     """
 
     item_ids: ObjectArray
@@ -62,6 +152,28 @@ class Visits:
     kinds: Int8Array
     at_ms: Int64Array
     visitors: Int64Array
+    seconds: Float64Array
+    devices: Int8Array
+    returning: BoolArray
+    outcomes: Int8Array
+
+    @classmethod
+    def of_views(
+        cls, item_ids: ObjectArray, starts: Int64Array, items: Int64Array, at_ms: Int64Array
+    ) -> Self:
+        """Return visits of looks alone, each by a visitor of its own."""
+        return cls(
+            item_ids=item_ids,
+            starts=starts,
+            items=items,
+            kinds=np.full(len(items), VIEWED, np.int8),
+            at_ms=at_ms,
+            visitors=np.arange(len(starts) - 1),
+            seconds=np.full(len(items), np.nan),
+            devices=np.full(len(items), -1, np.int8),
+            returning=np.zeros(len(starts) - 1, bool),
+            outcomes=np.zeros(len(items), np.int8),
+        )
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -93,6 +205,10 @@ class Visits:
             kinds=self.kinds[actions],
             at_ms=self.at_ms[actions],
             visitors=self.visitors[rows],
+            seconds=self.seconds[actions],
+            devices=self.devices[actions],
+            returning=self.returning[rows],
+            outcomes=self.outcomes[actions],
         )
 
     def take_first(self, visit: int, n: int) -> Visit:
@@ -100,10 +216,17 @@ class Visits:
         holds them."""
         end = self.starts[visit] + n
         actions = slice(max(self.starts[visit], end - MAX_ACTIONS), end)
+        known_devices = self.devices[actions][self.devices[actions] >= 0].tolist()
         return Visit(
             tuple(self.item_ids[self.items[actions]][::-1].tolist()),
             tuple(self.kinds[actions][::-1].tolist()),
             tuple(self.at_ms[actions][::-1].tolist()),
+            tuple(
+                None if math.isnan(seconds) else seconds
+                for seconds in self.seconds[actions][::-1].tolist()
+            ),
+            known_devices[-1] if known_devices else None,
+            bool(self.returning[visit]) if n < MAX_ACTIONS else None,
         )
 
 
@@ -130,8 +253,11 @@ def find_latest_visit(actions: Sequence[Action]) -> Visit:
     """
     latest_first = sorted(actions, key=_order, reverse=True)[:MAX_ACTIONS]
     visit = latest_first[:1]
+    # Where all actions that are kept are of this visit, those before are forgotten.
+    is_returning = None if len(latest_first) == MAX_ACTIONS else False
     for later, earlier in pairwise(latest_first):
         if begins_visit(earlier, later):
+            is_returning = True
             break
         if earlier.kind == SELECTED and later.kind == VIEWED and earlier.item_id == later.item_id:
             continue
@@ -140,6 +266,9 @@ def find_latest_visit(actions: Sequence[Action]) -> Visit:
         tuple(action.item_id for action in visit),
         tuple(action.kind for action in visit),
         tuple(action.at_ms for action in visit),
+        tuple(action.seconds for action in visit),
+        next((action.device for action in visit if action.device is not None), None),
+        is_returning if visit else None,
     )
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from features.contracts.arrays import Int64Array, ObjectArray
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
-from features.contracts.visits import Action, find_latest_visit
+from features.contracts.visits import Action, find_latest_visit, read_look_details
 from features.online.past_visits import ACTION_KINDS, to_milliseconds
 from features.pipelines import item, user
 from features.pipelines.feature_constants import AFFINITY, ALL_ZONES
@@ -184,13 +184,15 @@ def find_recent_actions(events: ir.Table, as_of: datetime) -> dict[str, list[Act
     """Return the latest looks at items, by user; in no order."""
     rows = select_recent_actions(events, as_of).to_pyarrow()
     columns = [
-        rows[name].to_pylist() for name in ("user_id", "item_id", "event_type", "session_id")
+        rows[name].to_pylist()
+        for name in ("user_id", "item_id", "event_type", "session_id", "attributes")
     ]
     actions: dict[str, list[Action]] = {}
-    for user_id, item_id, event_type, session_id, at_ms in zip(
+    for user_id, item_id, event_type, session_id, attributes, at_ms in zip(
         *columns, to_milliseconds(rows["occurred_at"]).tolist(), strict=True
     ):
-        action = Action(at_ms, item_id, ACTION_KINDS[event_type], session_id)
+        details = read_look_details(attributes)
+        action = Action(at_ms, item_id, ACTION_KINDS[event_type], session_id, *details)
         actions.setdefault(user_id, []).append(action)
     return actions
 

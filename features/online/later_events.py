@@ -13,14 +13,19 @@ import sqlalchemy as sa
 
 from features.contracts.arrays import UInt64Array
 from features.contracts.clock import feature_time
-from features.contracts.event_types import QUERY, EventType
+from features.contracts.event_types import QUERY, VIEW_TYPES, EventType
+from features.contracts.visits import MAX_LOOK_ATTRIBUTES
 from features.database_tables import BOUGHT, VIEWED_OR_SEARCHED, events, user_consent
 from features.facts.known_events import NONE, digest_ids, mark_known
 from features.pipelines.feature_constants import MAX_VIEWED, VIEWED_DAYS
 
 # The columns that `UserState.merge` and `find_search` read of an event:
-# attributes of searches alone, as those of many views would be long.
-_SEARCHED = sa.case((events.c.event_type == EventType.SEARCH.value, events.c.attributes))
+# attributes of searches, and of looks where `read_look_details` reads them.
+_READ_ATTRIBUTES = sa.case(
+    (events.c.event_type == EventType.SEARCH.value, events.c.attributes),
+    (events.c.event_type.not_in(VIEW_TYPES), sa.null()),
+    (sa.func.length(events.c.attributes) <= MAX_LOOK_ATTRIBUTES, events.c.attributes),
+)
 _COLUMNS = (
     *(
         events.c[name]
@@ -39,7 +44,7 @@ _COLUMNS = (
             "order_id",
         )
     ),
-    _SEARCHED.label("attributes"),
+    _READ_ATTRIBUTES.label("attributes"),
 )
 # Views and searches read at most, newest first: a visitor with more of them, at fewer than
 # MAX_VIEWED items, loses the oldest.

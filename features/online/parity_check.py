@@ -241,7 +241,7 @@ def _pair_values(user_id: str, online: UserHistory, offline: UserHistory) -> lis
     for name, given, expected in zip(
         online.visit._fields, online.visit, offline.visit, strict=True
     ):
-        pairs.append(_ValuePair(f"{user_id} visit {name}", list(given), list(expected)))
+        pairs.append(_ValuePair(f"{user_id} visit {name}", given, expected))
     if online.as_of == offline.as_of:  # ages are counted from whole hours online
         pairs.append(
             _ValuePair(
@@ -271,7 +271,8 @@ def _summarise_pairs(name: str, n_rows: int, pairs: Sequence[_ValuePair]) -> Com
 def _is_same(left: object, right: object) -> bool:
     """Return whether two values are equal: numbers up to the last digits, NaN as null."""
     if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        if len(left) == len(right) and left and not isinstance(left[0], str | int):
+        has_gaps = None in left or None in right
+        if not has_gaps and len(left) == len(right) and left and not isinstance(left[0], str | int):
             return bool(np.allclose(left, right, rtol=_RELATIVE, atol=1e-9))
         return list(left) == list(right)
     left, right = (

@@ -22,7 +22,7 @@ from features.contracts.arrays import AnyArray, Float32Array, Float64Array, Int6
 from features.contracts.categories import prefix
 from features.contracts.histories import UserHistory
 from features.contracts.tables import DEFAULT_ZONE, VIEW_TYPES, EventType
-from features.contracts.visits import Action, Visit, find_latest_visit
+from features.contracts.visits import Action, Visit, find_latest_visit, read_look_details
 from features.online.line_features import compute_user_values, decay
 from features.online.past_visits import ACTION_KINDS, count_milliseconds
 from features.pipelines.feature_constants import (
@@ -77,6 +77,8 @@ class EventRecord(Protocol):
     def list_price_minor(self) -> float | None: ...
     @property
     def order_id(self) -> str | None: ...
+    @property
+    def attributes(self) -> str | None: ...
 
 
 class _LineRow(NamedTuple):
@@ -209,7 +211,8 @@ class UserState:
             if event.event_type in _VIEWS:
                 viewed[event.item_id] = max(second, viewed.get(event.item_id, second))
                 at_ms, kind = count_milliseconds(event.occurred_at), ACTION_KINDS[event.event_type]
-                actions.append(Action(at_ms, event.item_id, kind, event.session_id))
+                details = read_look_details(event.attributes)
+                actions.append(Action(at_ms, event.item_id, kind, event.session_id, *details))
             elif event.event_type in (EventType.PURCHASE, EventType.REFUND):
                 key = event.item_id, order_digest(event.order_id or event.event_id)
                 changes.setdefault(key, _Line()).add(event, second)

@@ -139,13 +139,19 @@ def select_viewed_items(events: ir.Table, as_of: datetime) -> ir.Table:
 def select_recent_actions(events: ir.Table, as_of: datetime) -> ir.Table:
     """Return the latest MAX_ACTIONS looks at items of each user in the VIEWED_DAYS before `as_of`.
 
-    user_id, item_id, event_type, session_id, occurred_at; in no order.
+    user_id, item_id, event_type, session_id, occurred_at, attributes; in no order.
     """
     known = since(before(events, as_of), as_of, VIEWED_DAYS)
     known = known.filter(known.user_id.notnull() & known.event_type.isin(VIEW_TYPES))
     latest_first = [known.occurred_at.desc(), known.item_id.desc(), known.event_type]
     number = ibis.row_number().over(ibis.window(group_by=known.user_id, order_by=latest_first))
     ranked = known.select(
-        "user_id", "item_id", "event_type", "session_id", "occurred_at", number=number
+        "user_id",
+        "item_id",
+        "event_type",
+        "session_id",
+        "occurred_at",
+        "attributes",
+        number=number,
     )
     return ranked.filter(ranked.number < MAX_ACTIONS).drop("number")

@@ -55,11 +55,13 @@ def _extend_visit(visit: Visit, context: tuple[str, ...], now_ms: int) -> Visit:
         return visit
     at_ms = max([now_ms, *visit.at_ms[:1]])
     if visit.at_ms and at_ms - visit.at_ms[0] > SILENCE_MS:
-        visit = NO_VISIT
-    return Visit(
-        context + visit.item_ids,
-        (VIEWED,) * len(context) + visit.kinds,
-        (at_ms,) * len(context) + visit.at_ms,
+        visit = NO_VISIT._replace(is_returning=True)
+    return visit._replace(
+        item_ids=context + visit.item_ids,
+        kinds=(VIEWED,) * len(context) + visit.kinds,
+        at_ms=(at_ms,) * len(context) + visit.at_ms,
+        seconds=(None,) * len(context) + visit.seconds,
+        is_returning=False if visit == NO_VISIT else visit.is_returning,
     )
 
 

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
+from features.contracts.arrays import (
+    BoolArray,
+    Float32Array,
+    Float64Array,
+    Int8Array,
+    Int64Array,
+)
 from features.contracts.errors import BadInput
 from models.compiled.tree_scoring import MAX_LEAVES, add_tree_scores
 from models.ranking.trees import parse_feature_names, parse_trees
@@ -57,12 +63,14 @@ class GroupedRows(NamedTuple):
     relevant      bool (n,)
     group_sizes   int64 (queries,), rows of each query; they add up to n
     columns       names of the columns
+    gains         float32 (n,), how much each relevant row counts; None: each alike
     """
 
     matrix: Float32Array
     relevant: BoolArray
     group_sizes: Int64Array
     columns: tuple[str, ...]
+    gains: Float32Array | None = None
 
 
 class Ranker:
@@ -123,10 +131,15 @@ class Ranker:
 
 
 def fit_ranker(rows: GroupedRows, config: RankerConfig, *, seed: int, n_threads: int = 2) -> Ranker:
-    """Fit a ranker; few rows on one thread, more on `n_threads`."""
+    """Fit a ranker; few rows on one thread, more on `n_threads`.
+
+    Where relevant rows differ in what they count, these are the gains of the NDCG that the trees
+    raise, and a query counts as much as its best row.
+    """
     import lightgbm
 
     n_rows = len(rows.matrix)
+    grades = _grade_rows(rows)
     parameters = {
         "objective": "lambdarank",
         "learning_rate": config.learning_rate,
@@ -143,13 +156,39 @@ def fit_ranker(rows: GroupedRows, config: RankerConfig, *, seed: int, n_threads:
         "num_threads": n_threads if n_rows >= _ROWS_FOR_TWO_THREADS else 1,
         "verbose": -1,
         "max_bin": config.n_bins,
+        **({} if grades.gains is None else {"label_gain": grades.gains}),
     }
     data = lightgbm.Dataset(
         rows.matrix,
-        rows.relevant.astype(np.int8),
+        grades.labels,
         group=rows.group_sizes,
+        weight=grades.weights,
         feature_name=list(rows.columns),
         params={"verbose": -1, "max_bin": config.n_bins},
     )
     booster = lightgbm.train(parameters, data, num_boost_round=config.n_trees)
     return Ranker(booster.model_to_string())
+
+
+class _Grades(NamedTuple):
+    """Labels (n,) as LightGBM takes them; the gain of each label, and the weight (n,) of each row,
+    where rows differ."""
+
+    labels: Int8Array
+    gains: list[float] | None = None
+    weights: Float64Array | None = None
+
+
+def _grade_rows(rows: GroupedRows) -> _Grades:
+    """Return what relevant rows count: the highest gain as 1."""
+    distinct = np.zeros(0) if rows.gains is None else np.unique(rows.gains[rows.gains > 0])
+    if rows.gains is None or len(distinct) < 2:
+        return _Grades(rows.relevant.astype(np.int8))
+    levels = np.concatenate([[0.0], distinct])
+    starts = np.cumsum(rows.group_sizes) - rows.group_sizes
+    best = np.maximum.reduceat(rows.gains, starts)
+    return _Grades(
+        np.searchsorted(levels, rows.gains).astype(np.int8),
+        (levels / levels[-1]).tolist(),
+        np.repeat(best / levels[-1], rows.group_sizes).astype(np.float64),
+    )

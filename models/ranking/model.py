@@ -95,6 +95,7 @@ class RecommendationModel:
     calibrations   per task of TASKS, the chances of the sources' scores
     buy_again      scores what is bought again; None: decayed frequency does
     visit_sources      propose the next items of a visit; None: there were too few visits
+    visit_timezone     of the shop, in which the ranker of visits reads hours; None: it sees none
     sequence_sources   propose what is bought next; None: the same things are bought again
     """
 
@@ -107,6 +108,7 @@ class RecommendationModel:
     calibrations: dict[RankingTask, Calibration]
     buy_again: BuyAgain | None = None
     visit_sources: VisitSources | None = None
+    visit_timezone: str | None = None
     sequence_sources: VisitSources | None = None
 
     @property
@@ -128,6 +130,7 @@ class RecommendationModel:
                 "item_columns": list(self.item_columns),
                 "user_columns": list(self.user_columns),
                 "policies": dict(self.policies),
+                "visit_timezone": self.visit_timezone,
                 "calibrations": {
                     task: calibration.to_meta() for task, calibration in self.calibrations.items()
                 },
@@ -185,6 +188,7 @@ class RecommendationModel:
             calibrations=calibrations,
             buy_again=BuyAgain.load(folder / "buy_again") if has_buy_again else None,
             visit_sources=_load_sources(folder / "visit_sources"),
+            visit_timezone=meta.get("visit_timezone"),  # none in older models
             sequence_sources=_load_sources(folder / "sequence_sources"),
         )
 

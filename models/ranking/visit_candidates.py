@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -15,6 +16,12 @@ from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int
 from features.contracts.visits import CARTED, Visit
 from models.compiled.top_items import top_positions
 from models.ranking.catalogue import CATEGORY_DEPTHS, Catalogue
+from models.ranking.session_columns import (
+    ITEM_COLUMNS,
+    SESSION_COLUMNS,
+    describe_items,
+    describe_session,
+)
 from models.retrieval.interactions import invert_positions
 from models.retrieval.visit_sources import SOURCES, VisitSources
 
@@ -39,6 +46,7 @@ class BoundVisit:
     n_views   float32 (n,), how often each was viewed
     last_ms   int64 (n,), when each was viewed last, before the last action of the visit
     carted    bool (n,)
+    details   float32 (n, columns), ITEM_COLUMNS of each, where the candidates have them
     scores    float32 (n_rows,) by source, of its items
     """
 
@@ -47,15 +55,23 @@ class BoundVisit:
     n_views: Float32Array
     last_ms: Int64Array
     carted: BoolArray
+    details: Float32Array
     scores: Mapping[str, Float32Array]
 
 
-def name_visit_columns(sources: Sequence[str], item_columns: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the columns of `VisitCandidates.make_columns`, in order."""
+def name_visit_columns(
+    sources: Sequence[str], item_columns: Sequence[str], *, with_session: bool
+) -> tuple[str, ...]:
+    """Return the names of the columns of `VisitCandidates.make_columns`, in order.
+
+    with_session   whether the candidates know the timezone of the shop
+    """
     return (
         *(f"{source}_{name}" for source in sources for name in _SOURCE_COLUMNS),
         *_VIEWED_COLUMNS,
+        *(ITEM_COLUMNS if with_session else ()),
         *_VISIT_COLUMNS,
+        *(SESSION_COLUMNS if with_session else ()),
         *(f"category_{depth}_{name}" for depth in CATEGORY_DEPTHS for name in ("share", "is_last")),
         *_PRICE_COLUMNS,
         *(f"item_{name}" for name in item_columns),
@@ -66,12 +82,20 @@ class VisitCandidates:
     """The sources of one model bound to a catalogue.
 
     with_features   whether the columns hold the item features of the catalogue
+    timezone        of the shop, for the columns of the session; None: there are none, as in what
+                    is bought in weeks, and in models of older versions
     """
 
     def __init__(
-        self, catalogue: Catalogue, sources: VisitSources, *, with_features: bool = True
+        self,
+        catalogue: Catalogue,
+        sources: VisitSources,
+        *,
+        with_features: bool = True,
+        timezone: str | None = None,
     ) -> None:
         self._catalogue, self._sources = catalogue, sources
+        self._timezone = None if timezone is None else ZoneInfo(timezone)
         n_features = catalogue.matrix.shape[1] if with_features else 0
         self._features = catalogue.matrix[:, :n_features]
         self._positions = catalogue.positions(sources.item_ids)
@@ -98,6 +122,9 @@ class VisitCandidates:
         rows = rows[rows >= 0]
         if not len(rows):
             return None
+        details = np.zeros((len(actions), 0), np.float32)
+        if self._timezone is not None:
+            details = describe_items(visit, list(actions.values()))
         return BoundVisit(
             visit=visit,
             viewed=viewed,
@@ -109,6 +136,7 @@ class VisitCandidates:
                 [any(visit.kinds[n] == CARTED for n in numbers) for numbers in actions.values()],
                 bool,
             ),
+            details=details,
             scores={name: source.score(rows) for name, source in self._sources.sources.items()},
         )
 
@@ -144,7 +172,7 @@ class VisitCandidates:
         parts = [
             *(self._describe_scores(name, bound, candidates) for name in bound.scores),
             self._describe_views(bound, candidates),
-            _describe_visit(bound, len(candidates)),
+            self._describe_visit(bound, len(candidates)),
             self._compare_categories(bound, candidates),
             self._compare_prices(bound, candidates),
             self._features[candidates],
@@ -203,7 +231,9 @@ class VisitCandidates:
         return np.stack([of_candidates, share, ranks], axis=1).astype(np.float32)
 
     def _describe_views(self, bound: BoundVisit, candidates: Int64Array) -> Float32Array:
-        columns = np.full((len(candidates), len(_VIEWED_COLUMNS)), np.nan, np.float32)
+        n_columns = len(_VIEWED_COLUMNS)
+        shape = len(candidates), n_columns + bound.details.shape[1]
+        columns = np.full(shape, np.nan, np.float32)
         rows = np.searchsorted(candidates, bound.viewed)
         known = np.flatnonzero(rows < len(candidates))
         known = known[candidates[rows[known]] == bound.viewed[known]]
@@ -212,7 +242,16 @@ class VisitCandidates:
         columns[rows, 1] = bound.n_views[known]
         columns[rows, 2] = bound.carted[known]
         columns[rows, 3] = bound.last_ms[known] / _MS_PER_MINUTE
+        columns[rows, n_columns:] = bound.details[known]
         return columns
+
+    def _describe_visit(self, bound: BoundVisit, n_candidates: int) -> Float32Array:
+        visit = bound.visit
+        dwell = (visit.at_ms[0] - visit.at_ms[1]) / 1000 if len(visit.at_ms) > 1 else np.nan
+        values = [len(visit.item_ids), len(bound.viewed), float(bound.carted.sum()), dwell]
+        if self._timezone is not None:
+            values += describe_session(visit, self._timezone)
+        return np.tile(np.array(values, np.float32), (n_candidates, 1))
 
     def _compare_categories(self, bound: BoundVisit, candidates: Int64Array) -> Float32Array:
         columns = []
@@ -233,10 +272,3 @@ class VisitCandidates:
         last = prices[0] if prices[0] > 0 else np.nan
         price = self._price[candidates]
         return np.stack([price / last, price / mean], axis=1).astype(np.float32)
-
-
-def _describe_visit(bound: BoundVisit, n_candidates: int) -> Float32Array:
-    visit = bound.visit
-    dwell = (visit.at_ms[0] - visit.at_ms[1]) / 1000 if len(visit.at_ms) > 1 else np.nan
-    values = [len(visit.item_ids), len(bound.viewed), bound.carted.sum(), dwell]
-    return np.tile(np.array(values, np.float32), (n_candidates, 1))

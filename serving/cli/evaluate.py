@@ -89,6 +89,8 @@ def print_evaluation(evaluation: Evaluation, *, in_full: bool = False) -> None:
         print_line(
             ", ".join(f"{name}: {_count_cell(value)}" for name, value in evaluation.data.items())
         )
+    for name, choice in evaluation.choices.items():
+        print_line(f"{name}: {choice}")
     if evaluation.metrics:
         print_line(", ".join(f"{name} {value:.4g}" for name, value in evaluation.metrics.items()))
     for note in evaluation.notes:
@@ -150,6 +152,7 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         "metrics": dict(evaluation.metrics),
         "tables": [_table_document(table) for table in evaluation.tables],
         "data": dict(evaluation.data),
+        "choices": dict(evaluation.choices),
         "notes": list(evaluation.notes),
     }
 

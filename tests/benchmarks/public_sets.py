@@ -33,7 +33,7 @@ from features.contracts.recommendations import RecommendationQuery
 from features.contracts.visits import Visits
 from features.facts.facts import Facts
 from features.online.materialize import materialize
-from features.online.past_visits import compute_offline_visits
+from features.online.past_visits import EPOCH, compute_offline_visits
 from features.sources.folder import import_folder
 from models.registry import Registry
 from serving.cli.evaluate import print_evaluation
@@ -148,7 +148,7 @@ def check_slates_over_http(shop: BrowsedShop, n_sessions: int) -> list[Target]:
         for visit in chosen:
             for n in range(1, int(visits.lengths[visit]) + 1):
                 session = f"bench{visit}"
-                _send_look(served, shop, session, visits, visit, n)
+                _send_look(served, session, visits, visit, n)
                 unknown = f"unknown{visit}.{n}"
                 seconds["of whom nothing is known"].append(_ask_for_slate(served, unknown)[1])
                 answer, taken = _ask_for_slate(served, session)
@@ -164,15 +164,12 @@ def check_slates_over_http(shop: BrowsedShop, n_sessions: int) -> list[Target]:
     return [Target(title, measured, all(is_equal))]
 
 
-def _send_look(
-    served: Any, shop: BrowsedShop, session: str, visits: Visits, visit: int, n: int
-) -> None:
+def _send_look(served: Any, session: str, visits: Visits, visit: int, n: int) -> None:
     """Send look `n` of a visit as an event."""
-    first, last = visits.starts[visit], visits.starts[visit] + n - 1
-    since = timedelta(milliseconds=int(visits.at_ms[last] - visits.at_ms[first]))
+    last = visits.starts[visit] + n - 1
     event = {
         "event_type": "view_item",
-        "occurred_at": (shop.end - timedelta(hours=20) + since).isoformat(),
+        "occurred_at": (EPOCH + timedelta(milliseconds=int(visits.at_ms[last]))).isoformat(),
         "session_id": session,
         "item_id": visits.item_ids[visits.items[last]],
     }

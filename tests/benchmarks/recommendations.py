@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.loading import load
 from configs.settings import Settings
 from features.contracts.recommendations import RecommendationQuery
 from features.facts.facts import Facts
@@ -36,7 +35,6 @@ from serving.cli.evaluation_data import EvaluationData, open_data
 from serving.cli.shop import Shop
 from tests.benchmarks.targets import Target
 from tests.shops import small_shop
-from training.recommendations import neural
 from training.recommendations.baselines import BUY_AGAIN
 from training.recommendations.cold_start import evaluate_cold_start
 from training.recommendations.long_tail_metrics import (
@@ -210,30 +208,11 @@ def _train_small_shop(home: Path) -> _SmallShop:
     return _SmallShop(train(facts, settings, config, until=None, progress=_quiet), facts)
 
 
-def check_networks(bench: Bench) -> list[Target]:
-    """Check the sequence model and the two towers alone against EASE, on the last window."""
-    config = load("models/neural", neural.NeuralConfig)
-    _, metrics = neural.evaluate(
-        bench.data.facts, bench.data.settings, config, until=DEMO_CLOCK_START, progress=_quiet
-    )
-    by_question = {(metric.question, metric.method): metric for metric in metrics}
-    targets = []
-    for question in dict.fromkeys(metric.question for metric in metrics):
-        ease = by_question[question, "EASE"].value
-        for method in ("sequence", "two tower"):
-            metric = by_question[question, method]
-            measured = f"{metric.value:.4f} against {ease:.4f}, p = {metric.p_value:.2g}"
-            name = f"{LAST}, {method} on its own above EASE, {question}"
-            targets.append(Target(name, measured, metric.value > ease))
-    return targets
-
-
 PARTS: list[Callable[[Bench], list[Target]]] = [
     check_accuracy,
     check_coverage,
     check_carts,
     check_repeats,
-    check_networks,
 ]
 
 

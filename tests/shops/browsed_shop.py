@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from features.contracts.visits import VIEWED, Visits
+from features.contracts.visits import Visits
 from tests.shops.event_tables import make_table
 from training.recommendations.config import RecommendationsConfig, VisitsConfig
 
@@ -67,11 +67,9 @@ def make_visits(chains: list[list[int]], n_items: int = N_ITEMS) -> Visits:
     lengths = [len(chain) for chain in chains]
     begin = np.repeat(np.arange(len(chains)) * 3_600_000, lengths)
     number = np.concatenate([np.arange(length) for length in lengths])
-    return Visits(
+    return Visits.of_views(
         item_ids=np.array(ITEM_IDS[:n_items], object),
         starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         items=np.concatenate([np.array(chain, np.int64) for chain in chains]),
-        kinds=np.full(sum(lengths), VIEWED, np.int8),
         at_ms=begin + number * 1000,
-        visitors=np.arange(len(chains)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,6 +20,7 @@ from models.retrieval.sequential_rules import SequentialRulesConfig
 from models.retrieval.visit_sources import VisitSourcesConfig
 from training.recommendations.baseline_config import BaselinesConfig
 from training.recommendations.carts import CartsConfig
+from training.recommendations.learning_targets import AUTO, Targets, parse_targets
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class VisitsConfig:
     share_learnt    of the visits, the last ones, that the ranker learns from
     max_learnt, max_evaluated, n_tuned   next items at most, drawn by the seed: that the ranker
                     learns from, that an evaluation looks at, that sources are tuned on
+    max_loss        share of MRR@20 up to which slates may be worse without a source, with 95 %
+                    confidence, for the source to be left out; None: every source is served
     """
 
     min_visits: int = 200
@@ -40,6 +44,7 @@ class VisitsConfig:
     max_learnt: int = 20_000
     max_evaluated: int = 10_000
     n_tuned: int = 2_000
+    max_loss: float | None = 0.01
     sources: VisitSourcesConfig = field(default_factory=VisitSourcesConfig)
     ranker: RankerConfig = field(
         default_factory=lambda: RankerConfig(
@@ -52,6 +57,8 @@ class VisitsConfig:
             raise BadInput(
                 "share_learnt lies between 0 and 1, and min_visits is at least 2", where="visits"
             )
+        if self.max_loss is not None and not 0 <= self.max_loss < 1:
+            raise BadInput("max_loss is a share from 0 to 1, or null", where="visits")
 
 
 def _sources_of_purchases() -> VisitSourcesConfig:
@@ -96,11 +103,14 @@ class SequencesConfig:
 class RecommendationsConfig:
     """Everything that decides a recommendation model.
 
+    targets     what is learnt to be predicted: auto (what the data suffice for), one kind of event
+                (purchase, add_to_cart or view), or weights by kind
     ease_kind   "exact": EASE on the most bought items; "local": LocalEase on all items, for large
                 catalogues
     baselines   of the baselines that a model is evaluated beside; they change no model
     """
 
+    targets: str | Mapping[str, float] = AUTO
     window_weeks: int = 4
     n_windows: int = 2
     ease_kind: Literal["exact", "local"] = "exact"
@@ -118,6 +128,14 @@ class RecommendationsConfig:
     visits: VisitsConfig = field(default_factory=VisitsConfig)
     sequences: SequencesConfig = field(default_factory=SequencesConfig)
     baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
+
+    def __post_init__(self) -> None:
+        parse_targets(self.targets)
+
+    @property
+    def parsed_targets(self) -> Targets:
+        """The targets as weights."""
+        return parse_targets(self.targets)
 
     def ranker(self, task: RankingTask) -> RankerConfig:
         """Return the settings of the ranker of one task."""

@@ -15,6 +15,7 @@ from models.ranking.lambdarank import Ranker, fit_ranker
 from models.ranking.model import TASKS, Policy, RankingTask, RecommendationModel
 from models.retrieval.buy_again import BuyAgain, BuyAgainConfig, Gaps, fit_buy_again, fit_gaps
 from training.recommendations.cart_rows import make_cart_rows
+from training.recommendations.learning_targets import PURCHASE, Targets
 from training.recommendations.ranking_rows import Rows, join_rows, make_thinned_rows
 from training.recommendations.sequence_training import fit_sequences
 from training.recommendations.snapshots import Snapshot, TrainingContext, find_relevant_items
@@ -49,8 +50,7 @@ def fit_models(
             context.progress(f"fitting the ranker of {task} items")
             if not rows.relevant.any():
                 if "all" not in rankers[number]:
-                    hint = "Import more history"
-                    raise TooLittleData("no purchases to learn from before the cut", hint=hint)
+                    raise _describe_missing(config.parsed_targets)
                 # Nobody bought an item for the first time: what ranks all items ranks new ones.
                 rankers[number][task] = rankers[number]["all"]
                 calibrations[number][task] = calibrations[number]["all"]
@@ -61,7 +61,8 @@ def fit_models(
                 rows, columns, ranker_config.share_negatives
             )
     buy_again = _fit_buy_again(context, past[0], snapshot)
-    sequences = fit_sequences(context, snapshot)
+    learns_purchases = PURCHASE in config.parsed_targets.of_rankers
+    sequences = fit_sequences(context, snapshot) if learns_purchases else None
     models = []
     for number, seed in enumerate(seeds):
         policies: dict[RankingTask, Policy] = dict.fromkeys(TASKS, "ranker")
@@ -96,9 +97,19 @@ def fit_cart_ranker(
     return fit_ranker(grouped, context.config.ranker_cart, seed=seed, n_threads=1)
 
 
+def _describe_missing(targets: Targets) -> TooLittleData:
+    kinds = " or ".join(targets.of_rankers)
+    return TooLittleData(
+        f"no {kinds} of a known item by a known user to learn from before the cut",
+        hint="Import more history" if targets.weights is None else "Set targets: auto",
+    )
+
+
 def _fit_calibration(rows: Rows, columns: tuple[str, ...], share_negatives: float) -> Calibration:
+    """Fit the chance of the targets that count most, as of a purchase."""
     weights = np.where(rows.relevant, 1.0, 1 / share_negatives)
-    return fit_calibration(rows.matrix, rows.relevant, weights, columns)
+    strongest = rows.gains == rows.gains.max()
+    return fit_calibration(rows.matrix, strongest, weights, columns)
 
 
 def _fit_buy_again(context: TrainingContext, window: Window, snapshot: Snapshot) -> BuyAgain:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -16,8 +16,9 @@ from models.ranking.catalogue import Catalogue
 from models.ranking.columns import FeatureNames, column_names, make_columns
 from models.ranking.lambdarank import GroupedRows
 from models.ranking.model import RankingTask
+from training.recommendations.learning_targets import PURCHASES
 from training.recommendations.metrics import ndcgs
-from training.recommendations.snapshots import TrainingContext, find_relevant_items
+from training.recommendations.snapshots import TrainingContext, find_targets
 from training.splits import Window
 
 
@@ -26,19 +27,24 @@ class Rows:
     """Candidates of many users or carts, one after another.
 
     matrix       float32 (rows, columns), the ranker's input
-    relevant     bool (rows,)
+    gains        float32 (rows,), how much each counts; 0 for what is not relevant
     sizes        int64 (users,), rows of each user or cart; they add up to the rows
     n_relevant   int64 (users,), relevant items of each, candidates or not
     """
 
     matrix: Float32Array
-    relevant: BoolArray
+    gains: Float32Array
     sizes: Int64Array
     n_relevant: Int64Array
 
+    @property
+    def relevant(self) -> BoolArray:
+        """Whether each row is relevant (rows,)."""
+        return self.gains > 0
+
     def to_grouped(self, columns: tuple[str, ...]) -> GroupedRows:
         """Return the rows as a ranker is fitted on them; `columns` are the names of the columns."""
-        return GroupedRows(self.matrix, self.relevant, self.sizes, columns)
+        return GroupedRows(self.matrix, self.relevant, self.sizes, columns, self.gains)
 
     def ndcg(self, scores: Float64Array, k: int) -> Float64Array:
         """Return NDCG at k of each user (users,) when the rows are ranked by `scores` (rows,).
@@ -58,21 +64,21 @@ class RowsBuilder:
 
     def __init__(self, n_columns: int) -> None:
         self._matrices = [np.zeros((0, n_columns), np.float32)]
-        self._labels = [np.zeros(0, bool)]
+        self._gains = [np.zeros(0, np.float32)]
         self._n_relevant: list[int] = []
 
-    def add(self, matrix: Float32Array, labels: BoolArray, n_relevant: int) -> None:
+    def add(self, matrix: Float32Array, gains: Float32Array | BoolArray, n_relevant: int) -> None:
         """Add the rows of one user or cart."""
         self._matrices.append(matrix)
-        self._labels.append(labels)
+        self._gains.append(gains.astype(np.float32))
         self._n_relevant.append(n_relevant)
 
     def build(self) -> Rows:
         """Return all rows that were added."""
         return Rows(
             np.concatenate(self._matrices),
-            np.concatenate(self._labels),
-            np.array([len(labels) for labels in self._labels[1:]], np.int64),
+            np.concatenate(self._gains),
+            np.array([len(gains) for gains in self._gains[1:]], np.int64),
             np.array(self._n_relevant, np.int64),
         )
 
@@ -81,21 +87,24 @@ class _LabelledCandidates(NamedTuple):
     """The candidates of one user.
 
     matrix       float32 (candidates, columns)
-    labels       bool (candidates,), whether each is relevant
+    gains        float32 (candidates,), how much each counts; 0 for what is not relevant
     n_relevant   relevant items of the user, candidates or not
     """
 
     matrix: Float32Array
-    labels: BoolArray
+    gains: Float32Array
     n_relevant: int
 
 
 def make_test_rows(
     context: TrainingContext, window: Window, task: RankingTask, names: FeatureNames
 ) -> Rows:
-    """Return the rows of all candidates of one window, by what was known at its cut."""
+    """Return the rows of all candidates of one window, by what was known at its cut.
+
+    What is relevant is what was bought, whatever the rankers learn from.
+    """
     rows = RowsBuilder(len(column_names(*names)))
-    for candidates in _label_candidates(context, window, task, names):
+    for candidates in _label_candidates(context, window, task, names, PURCHASES):
         rows.add(*candidates)
     return rows.build()
 
@@ -116,35 +125,47 @@ def make_thinned_rows(
     rngs = [generator(seed, f"negatives {task} {cut}") for seed in seeds]
     share_negatives = context.config.ranker(task).share_negatives
     builders = [RowsBuilder(len(column_names(*names))) for _ in seeds]
-    for matrix, labels, n_relevant in _label_candidates(context, window, task, names):
+    weights = context.config.parsed_targets.of_rankers
+    for matrix, gains, n_relevant in _label_candidates(context, window, task, names, weights):
         for rng, rows in zip(rngs, builders, strict=True):
-            kept = labels | (rng.random(len(labels)) < share_negatives)
-            if labels.any():
-                rows.add(matrix[kept], labels[kept], n_relevant)
+            kept = (gains > 0) | (rng.random(len(gains)) < share_negatives)
+            if gains.any():
+                rows.add(matrix[kept], gains[kept], n_relevant)
     return [rows.build() for rows in builders]
 
 
 def _label_candidates(
-    context: TrainingContext, window: Window, task: RankingTask, names: FeatureNames
+    context: TrainingContext,
+    window: Window,
+    task: RankingTask,
+    names: FeatureNames,
+    weights: Mapping[str, float],
 ) -> Iterator[_LabelledCandidates]:
-    """Yield the candidates of each user of the window with a relevant item."""
+    """Yield the candidates of each user of the window with a relevant item.
+
+    weights   of the kinds of events that make an item relevant
+    """
     snapshot = context.snapshot(window.cut)
-    relevant_by_user = find_relevant_items(context.facts, window, snapshot)[task]
+    targets = find_targets(context.facts, window, snapshot, weights)[task]
     catalogue = Catalogue(snapshot.items, names.item)
     source = CandidateSource(catalogue, snapshot.retrieval, context.config.candidates)
-    for user_id in sorted(relevant_by_user):
+    gains = np.zeros(catalogue.n_items, np.float32)
+    for user_id, gain_by_item in sorted(targets.items()):
         visitor = source.make_visitor(snapshot.histories[user_id])
         candidates = source.find_candidates(visitor, task)
-        relevant = catalogue.positions(np.array(sorted(relevant_by_user[user_id]), object))
+        relevant = catalogue.positions(np.array(list(gain_by_item), object))
+        known = relevant >= 0
+        gains[relevant[known]] = np.array(list(gain_by_item.values()), np.float32)[known]
         matrix = make_columns(catalogue, visitor, candidates, names.user)
-        yield _LabelledCandidates(matrix, np.isin(candidates, relevant), len(relevant))
+        yield _LabelledCandidates(matrix, gains[candidates], len(relevant))
+        gains[relevant[known]] = 0
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
     """Return the rows of several windows as one."""
     return Rows(
         np.concatenate([rows.matrix for rows in parts]),
-        np.concatenate([rows.relevant for rows in parts]),
+        np.concatenate([rows.gains for rows in parts]),
         np.concatenate([rows.sizes for rows in parts]),
         np.concatenate([rows.n_relevant for rows in parts]),
     )

@@ -13,7 +13,7 @@ import numpy as np
 from features.contracts.arrays import Int64Array
 from features.contracts.histories import UserHistory
 from features.contracts.seeds import generator
-from features.contracts.visits import VIEWED, Visits
+from features.contracts.visits import Visits
 from models.ranking.catalogue import Catalogue
 from models.ranking.lambdarank import Ranker, fit_ranker
 from models.ranking.model import RankingTask, RecommendationModel
@@ -58,7 +58,7 @@ def fit_sequences(context: TrainingContext, snapshot: Snapshot) -> FittedSequenc
     if not rows.relevant.any():
         return None
     sources = fit_visit_sources(sequences, config.sources)
-    columns = name_visit_columns(tuple(sources.sources), ())
+    columns = name_visit_columns(tuple(sources.sources), (), with_session=False)
     ranker = fit_ranker(rows.to_grouped(columns), config.ranker, seed=seed)
     return FittedSequences(sources, ranker)
 
@@ -73,14 +73,7 @@ def read_sequences(histories: Mapping[str, UserHistory]) -> Visits:
     )
     at_ms = np.concatenate([h.last_at[order] for h, order in zip(buyers, orders, strict=True)])
     starts = np.concatenate([[0], np.cumsum([len(order) for order in orders])]).astype(np.int64)
-    visits = Visits(
-        item_ids=item_ids,
-        starts=starts,
-        items=items.astype(np.int64),
-        kinds=np.full(len(items), VIEWED, np.int8),
-        at_ms=at_ms * 1000,
-        visitors=np.arange(len(buyers)),
-    )
+    visits = Visits.of_views(item_ids, starts, items.astype(np.int64), at_ms * 1000)
     return visits.select(np.argsort(visits.ended_at, kind="stable"))
 
 
@@ -95,6 +88,9 @@ def _drop_last_items(sequences: Visits) -> Visits:
         items=sequences.items[kept],
         kinds=sequences.kinds[kept],
         at_ms=sequences.at_ms[kept],
+        seconds=sequences.seconds[kept],
+        devices=sequences.devices[kept],
+        outcomes=sequences.outcomes[kept],
     )
 
 
@@ -114,7 +110,7 @@ def _make_rows(
     candidates = VisitCandidates(catalogue, sources, with_features=False)
     positions = catalogue.positions(sequences.item_ids)
     rng = generator(context.settings.seed, "sequence negatives")
-    rows = RowsBuilder(len(name_visit_columns(tuple(sources.sources), ())))
+    rows = RowsBuilder(len(name_visit_columns(tuple(sources.sources), (), with_session=False)))
     for buyer in chosen.tolist():
         bound = candidates.bind(shorter.take_first(buyer, int(lengths[buyer])))
         if bound is None:

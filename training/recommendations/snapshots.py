@@ -27,6 +27,7 @@ from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import fit_item_knn
 from models.retrieval.local_ease import fit_local_ease
 from training.recommendations.config import RecommendationsConfig
+from training.recommendations.learning_targets import EVENT_TYPES, PURCHASE
 from training.splits import Window
 
 
@@ -126,6 +127,44 @@ def find_relevant_items(
     return group_by_task(zip(pairs["user_id"], pairs["item_id"], strict=True), known)
 
 
+def find_targets(
+    facts: Tables, window: Window, snapshot: Snapshot, weights: Mapping[str, float]
+) -> dict[RankingTask, dict[str, dict[str, float]]]:
+    """Return what rankers learn from a window: how much each known item counts, by task, user and
+    item.
+
+    Where more than purchases count, an item of the catalogue is known that nobody has bought yet.
+
+    weights   by kind of event; an item counts as the kind of the highest weight that the user gave
+    """
+    bought_only = set(weights) == {PURCHASE}
+    known_items = snapshot.interactions.item_ids if bought_only else snapshot.items.item_ids
+    weight_of = {
+        event_type.value: weight
+        for kind, weight in weights.items()
+        for event_type in EVENT_TYPES[kind]
+    }
+    events = facts.read("events")
+    rows = events.filter(
+        (events.occurred_at >= instant(window.cut))
+        & (events.occurred_at < instant(window.end))
+        & events.event_type.isin(list(weight_of))
+        & events.user_id.notnull()
+    )
+    table = rows.select("user_id", "item_id", "event_type").distinct().to_pyarrow().to_pydict()
+    gains: dict[tuple[str, str], float] = {}
+    for user_id, item_id, event_type in zip(*table.values(), strict=True):
+        pair = user_id, item_id
+        gains[pair] = max(gains.get(pair, 0.0), weight_of[event_type])
+    return {
+        task: {
+            user_id: {item_id: gains[user_id, item_id] for item_id in sorted(item_ids)}
+            for user_id, item_ids in by_user.items()
+        }
+        for task, by_user in _group_by_task(gains, snapshot.histories, known_items).items()
+    }
+
+
 def group_by_task(
     pairs: Iterable[tuple[str, str]], known: KnownAtCut
 ) -> dict[RankingTask, dict[str, frozenset[str]]]:
@@ -133,12 +172,18 @@ def group_by_task(
 
     The task "all" has every item, "new" those that the user had not bought before the cut.
     """
-    known_items = set(known.interactions.item_ids)
+    return _group_by_task(pairs, known.histories, known.interactions.item_ids)
+
+
+def _group_by_task(
+    pairs: Iterable[tuple[str, str]], histories: Mapping[str, UserHistory], item_ids: ObjectArray
+) -> dict[RankingTask, dict[str, frozenset[str]]]:
+    known_items = set(item_ids)
     bought: dict[str, set[str]] = {}
     for user_id, item_id in pairs:
-        if item_id in known_items and user_id in known.histories:
+        if item_id in known_items and user_id in histories:
             bought.setdefault(user_id, set()).add(item_id)
-    new = {user: items - set(known.histories[user].item_ids) for user, items in bought.items()}
+    new = {user: items - set(histories[user].item_ids) for user, items in bought.items()}
     return {
         "all": {user: frozenset(items) for user, items in bought.items()},
         "new": {user: frozenset(items) for user, items in new.items() if items},

@@ -27,6 +27,7 @@ from training.recommendations.carts import (
 from training.recommendations.config import RecommendationsConfig
 from training.recommendations.evaluate import evaluate_model
 from training.recommendations.evaluation_input import EvaluationInput, RelevantItems
+from training.recommendations.learning_targets import count_events, format_weights
 from training.recommendations.leave_one_out import (
     LEAVE_ONE_OUT,
     TIME_SPLIT,
@@ -218,7 +219,25 @@ def _fit_and_evaluate(
         "known": f"events before {window.cut.isoformat()}",
         "to be predicted": f"purchases until {window.end.isoformat()}",
     }
-    return model, replace(evaluation, data=described | _count_data(snapshot, relevant))
+    evaluation = replace(
+        evaluation,
+        data=described | _count_data(snapshot, relevant),
+        choices=_describe_targets(context, window.cut),
+    )
+    return model, evaluation
+
+
+def _describe_targets(context: TrainingContext, cut: datetime) -> dict[str, str]:
+    """Return what the rankers learnt, and the counts that decided it."""
+    targets = context.config.parsed_targets
+    counts = count_events(context.facts, cut)
+    return {
+        "targets": format_weights(targets.of_rankers),
+        "targets_why": (
+            f"{targets.setting}: {counts.describe()} before {cut:%Y-%m-%d}; rankers need one event "
+            f"by a known user in the {context.config.n_windows} windows that they learn from"
+        ),
+    }
 
 
 def _prepare_measure(

@@ -1,14 +1,18 @@
-"""The gain from each source of visits, by slates without it on the same later visits, and its time.
+"""Which sources of visits are served: those whose removal costs something on the shop's own window.
 
-A source left out gives neither candidates nor columns; the ranker is fitted anew without them.
+A source left out gives neither candidates nor columns; the ranker is fitted anew without them. It
+leaves the model where the 95 % interval of what it gains, paired over later visits, lies below
+`max_loss` of MRR@20: then its microseconds bring nothing.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy import stats
 
 from features.contracts.arrays import Float64Array, Int64Array
 from models.ranking.catalogue import Catalogue
@@ -25,56 +29,157 @@ from training.significance import compute_paired_p_value, correct_p_values
 
 _MAX_POSITIONS = 3_000
 _N_TIMED = 300
+_LEVEL = 0.05
 
 
-def measure_sources(
+@dataclass(frozen=True)
+class SourceChoice:
+    """The model with the sources that are served.
+
+    left_out   the sources that are not
+    tables     what each source gains and how long it takes
+    choices    what was left out and why, in words
+    """
+
+    model: RecommendationModel
+    left_out: frozenset[str] = frozenset()
+    tables: tuple[MetricTable, ...] = ()
+    choices: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Gain:
+    """MRR that is lost without some sources, with its 95 % interval over visits.
+
+    values   the reciprocal ranks (positions,) without them
+    """
+
+    values: Float64Array
+    mean: float
+    low: float
+    high: float
+
+
+def choose_sources(
     context: TrainingContext, model: RecommendationModel, fitted: FittedVisits, window: VisitWindow
-) -> tuple[MetricTable, ...]:
-    """Return the table of sources: what the ranker loses without each, and microseconds an answer.
+) -> SourceChoice:
+    """Return the model with the sources that gain something on the window, and what was measured.
 
-    No table where there is no ranker, or one source alone.
+    Sources that may leave are tried out together, the one with the least gain first. All are kept
+    where there is no ranker, or one source alone.
     """
     sources = fitted.sources.sources
-    if fitted.ranker is None or len(sources) < 2:
-        return ()
+    if fitted.ranker is None or len(sources) < 2 or not window.positions:
+        return SourceChoice(model)
     window = replace(window, positions=window.positions[:_MAX_POSITIONS])
     visits = np.array([position.visit for position in window.positions])
     ours = reciprocal_ranks(window.rank_served(model))
-    without = {}
-    for name in sources:
-        context.progress(f"slates without {name}")
-        left = _leave_out(context, model, fitted, name)
-        without[name] = reciprocal_ranks(window.rank_served(left))
+
+    def measure(left_out: frozenset[str]) -> tuple[RecommendationModel, _Gain]:
+        context.progress(f"slates without {' and '.join(sorted(left_out))}")
+        without = _leave_out(context, model, fitted, left_out)
+        values = reciprocal_ranks(window.rank_served(without))
+        return without, _measure_gain(ours, values, visits)
+
+    alone = {name: measure(frozenset([name])) for name in sources}
+    gains = {name: gain for name, (_, gain) in alone.items()}
+    allowed = (context.config.visits.max_loss or 0.0) * float(ours.mean())
+    served, left_out = model, frozenset[str]()
+    for name in sorted(gains, key=lambda name: gains[name].high):
+        more = left_out | {name}
+        may_leave = context.config.visits.max_loss is not None and gains[name].high <= allowed
+        if not may_leave or len(more) == len(sources):
+            break
+        without, gain = measure(more) if left_out else alone[name]
+        if gain.high <= allowed:
+            served, left_out = without, more
+    times = _time_sources(fitted.sources, window)
+    table = _make_table(ours, gains, times, visits, left_out)
+    choices = _describe_choice(gains, times, left_out, allowed)
+    return SourceChoice(served, left_out, (table,), choices)
+
+
+def _make_table(
+    ours: Float64Array,
+    gains: Mapping[str, _Gain],
+    times: Mapping[str, float],
+    visits: Int64Array,
+    left_out: frozenset[str],
+) -> MetricTable:
     p_values = correct_p_values(
         {
-            name: compute_paired_p_value(_sum_by_visit(ours, visits), _sum_by_visit(values, visits))
-            for name, values in without.items()
+            name: compute_paired_p_value(
+                _sum_by_visit(ours, visits), _sum_by_visit(gain.values, visits)
+            )
+            for name, gain in gains.items()
         }
     )
-    times = _time_sources(fitted.sources, window)
-    rows = {OURS: (Cell(float(ours.mean())), Cell(0.0), Cell(sum(times.values())))}
-    for name, values in without.items():
-        cell = Cell(float(values.mean()), p_value=p_values[name])
-        gain = Cell(float(ours.mean() - values.mean()))
-        rows[f"without {name}"] = (cell, gain, Cell(times[name]))
-    table = MetricTable(
+    all_times = Cell(sum(times.values()))
+    rows = {
+        OURS: (Cell(float(ours.mean())), Cell(0.0), all_times, Cell(len(gains) - len(left_out)))
+    }
+    for name, gain in gains.items():
+        rows[f"without {name}"] = (
+            Cell(float(gain.values.mean()), p_value=p_values[name]),
+            Cell(gain.mean, gain.low, gain.high),
+            Cell(times[name]),
+            Cell(0.0 if name in left_out else 1.0),
+        )
+    return MetricTable(
         title="next item of a visit: gain by source",
-        columns=(MRR.split()[0], "gain by the source", "its microseconds"),
+        columns=(MRR.split()[0], "gain by the source", "its microseconds", "served"),
         rows=rows,
-        n_users=(len(visits), len(visits), min(len(visits), _N_TIMED)),
-        note="the ranker is fitted anew without the source; p of a paired test over visits",
+        n_users=(len(visits), len(visits), min(len(visits), _N_TIMED), len(gains)),
+        note="the ranker is fitted anew without the source; p of a paired test over visits; "
+        "the first row has all sources",
         counted="next items",
     )
-    return (table,)
+
+
+def _describe_choice(
+    gains: Mapping[str, _Gain],
+    times: Mapping[str, float],
+    left_out: frozenset[str],
+    allowed: float,
+) -> dict[str, str]:
+    """Return the sources that are served, and why the others are not."""
+    described = "; ".join(
+        f"{name} {'left out' if name in left_out else 'served'}, gains {gain.mean:+.4f} "
+        f"({gain.low:+.4f} to {gain.high:+.4f}) for {times[name]:.0f} microseconds"
+        for name, gain in gains.items()
+    )
+    return {
+        "visit_sources": ", ".join(name for name in gains if name not in left_out),
+        "visit_sources_why": f"left out where at most {allowed:.4f} of {MRR.split()[0]} is lost "
+        f"with 95 % confidence: {described}",
+    }
+
+
+def _measure_gain(ours: Float64Array, without: Float64Array, visits: Int64Array) -> _Gain:
+    """Return the mean gain over positions; the positions of a visit are not independent."""
+    difference = ours - without
+    mean = float(difference.mean())
+    sums = _sum_by_visit(difference - mean, visits)
+    n_visits = len(sums)
+    if n_visits < 2:
+        return _Gain(without, mean, -np.inf, np.inf)
+    error = float(np.sqrt((sums**2).sum() * n_visits / (n_visits - 1))) / len(ours)
+    width = float(stats.t.ppf(1 - _LEVEL / 2, n_visits - 1)) * error
+    return _Gain(without, mean, mean - width, mean + width)
 
 
 def _leave_out(
-    context: TrainingContext, model: RecommendationModel, fitted: FittedVisits, left_out: str
+    context: TrainingContext,
+    model: RecommendationModel,
+    fitted: FittedVisits,
+    left_out: frozenset[str],
 ) -> RecommendationModel:
-    """Return the model without one source, its ranker fitted on the other columns."""
-    everything = name_visit_columns(tuple(fitted.sources.sources), model.item_columns)
-    names = tuple(name for name in fitted.sources.sources if name != left_out)
-    columns = name_visit_columns(names, model.item_columns)
+    """Return the model without some sources, its ranker fitted on the other columns."""
+    everything = name_visit_columns(
+        tuple(fitted.sources.sources), model.item_columns, with_session=True
+    )
+    names = tuple(name for name in fitted.sources.sources if name not in left_out)
+    columns = name_visit_columns(names, model.item_columns, with_session=True)
     kept = [everything.index(column) for column in columns]
     rows = replace(fitted.rows, matrix=np.ascontiguousarray(fitted.rows.matrix[:, kept]))
     config, seed = context.config.visits.ranker, context.settings.seed
@@ -99,9 +204,9 @@ def _time_sources(sources: VisitSources, window: VisitWindow) -> dict[str, float
     viewed = []
     for visit, action in window.positions[:_N_TIMED]:
         item_ids = dict.fromkeys(window.visits.take_first(visit, action).item_ids)
-        viewed.append(
-            np.array([index[item_id] for item_id in item_ids if item_id in index], np.int64)
-        )
+        known = [index[item_id] for item_id in item_ids if item_id in index]
+        if known:
+            viewed.append(np.array(known, np.int64))
     times = {}
     for name, source in sources.sources.items():
         started = time.perf_counter()

@@ -11,7 +11,7 @@ import numpy as np
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, RecommendationQuery
-from features.contracts.visits import Visit, Visits
+from features.contracts.visits import OUTCOMES, Visit, Visits
 from features.online.past_visits import EPOCH
 from models.ranking.model import Policy, RecommendationModel
 from models.ranking.placement import Placement
@@ -207,6 +207,8 @@ def _make_tables(
 ) -> tuple[MetricTable, ...]:
     numbers = np.array([position.n for position in window.positions])
     is_repeat = np.array([target in viewed for viewed, target in positions], bool)
+    visits = window.visits
+    actions = visits.starts[[position.visit for position in window.positions]] + numbers
     parts: dict[str, BoolArray] = {"all": np.ones(len(numbers), bool)}
     for n in range(1, _FIRST_POSITIONS + 1):
         parts[f"after look {n}"] = numbers == n
@@ -217,6 +219,9 @@ def _make_tables(
         "known visitors": window.is_known,
         "strangers": ~window.is_known,
     }
+    outcomes = visits.outcomes[actions]
+    if outcomes.any():
+        parts |= {f"ended as {name}": outcomes == number for number, name in enumerate(OUTCOMES)}
     return tuple(
         MetricTable(
             title=f"next item of a visit: {title} by part",

@@ -12,12 +12,13 @@ import numpy as np
 
 from features.contracts.errors import TooLittleData
 from features.contracts.seeds import generator
-from features.contracts.visits import Visits
+from features.contracts.visits import OUTCOMES, Visits
 from features.online.histories import compute_offline_items
 from models.ranking.model import Policy, RecommendationModel
 from training.non_inferiority import UnitValues
+from training.recommendations.learning_targets import format_weights
 from training.recommendations.snapshots import TrainingContext
-from training.recommendations.visit_ablation import measure_sources
+from training.recommendations.visit_ablation import SourceChoice, choose_sources
 from training.recommendations.visit_baselines import fit_baselines
 from training.recommendations.visit_evaluation import (
     MRR,
@@ -48,6 +49,7 @@ class EvaluatedVisits:
     fitted: FittedVisits
     evaluation: VisitEvaluation | None
     window: VisitWindow
+    sources: SourceChoice
 
 
 def add_visits(
@@ -55,17 +57,18 @@ def add_visits(
 ) -> Trained[RecommendationModel]:
     """Return the model with what ranks visits, where there are enough before its cut."""
     visits = read_visits(context, end)
-    evaluated = fit_and_evaluate(context, trained.evaluated, visits, trained.evaluation.cut)
+    cut = trained.evaluation.cut
+    evaluated = fit_and_evaluate(context, trained.evaluated, visits, cut)
+    evaluation = _add_choices(trained.evaluation, describe_visits(context, visits, evaluated, cut))
     if evaluated is None:
-        return trained
-    evaluation = trained.evaluation
+        return replace(trained, evaluation=evaluation)
     if evaluated.evaluation is not None:
-        evaluation = _add_metrics(evaluation, evaluated.evaluation)
+        evaluation = _add_metrics(evaluation, evaluated.evaluation, evaluated.sources)
     served = evaluated.model
     if refit:
         context.progress("refitting on all visits")
         names = trained.served.item_columns
-        fitted = fit_visits(context, visits, names)
+        fitted = fit_visits(context, visits, names, evaluated.sources.left_out)
         served = trained.served if fitted is None else fitted.attach_to(trained.served)
         if evaluated.evaluation is not None:
             served = _with_visit_policy(served, evaluated.evaluation.policy)
@@ -101,13 +104,42 @@ def fit_and_evaluate(
         return None
     window = _make_window(context, known, later, cut)
     if not window.positions:
-        return EvaluatedVisits(model, fitted, None, window)
+        return EvaluatedVisits(model, fitted, None, window, SourceChoice(model))
+    sources = choose_sources(context, model, fitted, window)
+    model = sources.model
     context.progress(f"slates of {len(window.positions):,} next items, ours and the baselines'")
     rng = generator(context.settings.seed, "bootstrap visits")
     baselines = fit_baselines(known, fitted.tuning, fitted.config.session_knn)
     evaluation = evaluate_visits(window, model, baselines, rng, cut)
     model = _with_visit_policy(model, evaluation.policy)
-    return EvaluatedVisits(model, fitted, evaluation, window)
+    return EvaluatedVisits(model, fitted, evaluation, window, sources)
+
+
+def describe_visits(
+    context: TrainingContext, visits: Visits, evaluated: EvaluatedVisits | None, cut: datetime
+) -> dict[str, str]:
+    """Return what the ranker of visits learnt, and the counts that decided it."""
+    known = split_visits(visits, cut)[0]
+    if not len(known):
+        return {}
+    targets = context.config.parsed_targets
+    has_ranker = evaluated is not None and evaluated.fitted.ranker is not None
+    n_outcomes = np.bincount(known.outcomes, minlength=len(OUTCOMES)).tolist()
+    counted = ", ".join(
+        f"{n:,} that ended as {outcome}" for outcome, n in zip(OUTCOMES, n_outcomes, strict=True)
+    )
+    why = (
+        f"{targets.setting}: {count_visits(known):,} visits of two looks or more "
+        f"({context.config.visits.min_visits} are needed), of looks {counted}"
+    )
+    chosen = "every next look alike"
+    if targets.weights is not None:
+        chosen = f"next looks by how they end: {format_weights(targets.weights)}"
+    return {"visit_targets": chosen if has_ranker else "none", "visit_targets_why": why}
+
+
+def _add_choices(evaluation: Evaluation, choices: Mapping[str, str]) -> Evaluation:
+    return replace(evaluation, choices={**evaluation.choices, **choices})
 
 
 def _with_visit_policy(model: RecommendationModel, policy: Policy) -> RecommendationModel:
@@ -140,20 +172,20 @@ def evaluate_sessions(
             "protocol": "sessions: every next item of the visits after the cut, all items ranked"
         },
     )
-    evaluation = _add_metrics(base, evaluated.evaluation)
-    if evaluated.evaluation.policy != "ranker":
-        return evaluation
-    source_tables = measure_sources(context, evaluated.model, evaluated.fitted, evaluated.window)
-    return replace(evaluation, tables=(*evaluation.tables, *source_tables))
+    evaluation = _add_metrics(base, evaluated.evaluation, evaluated.sources)
+    return _add_choices(evaluation, describe_visits(context, visits, evaluated, cut))
 
 
-def _add_metrics(evaluation: Evaluation, visits: VisitEvaluation) -> Evaluation:
+def _add_metrics(
+    evaluation: Evaluation, visits: VisitEvaluation, sources: SourceChoice
+) -> Evaluation:
     return replace(
         evaluation,
         comparisons=(*evaluation.comparisons, *visits.comparisons),
-        tables=(*evaluation.tables, *visits.tables),
+        tables=(*evaluation.tables, *visits.tables, *sources.tables),
         notes=(*evaluation.notes, *visits.notes),
         data={**evaluation.data, **visits.data},
+        choices={**evaluation.choices, **sources.choices},
     )
 
 

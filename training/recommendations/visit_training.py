@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
 
-from features.contracts.arrays import Int64Array
+from features.contracts.arrays import Float32Array, Int64Array
 from features.contracts.recommendations import ItemFeatures
 from features.contracts.seeds import generator
-from features.contracts.visits import CARTED, Visits
+from features.contracts.visits import CARTED, OUTCOMES, WISHED, Visits
 from features.online.histories import compute_offline_items
 from features.online.past_visits import EPOCH, compute_offline_visits, count_milliseconds
 from models.ranking.catalogue import Catalogue
@@ -30,6 +30,8 @@ from training.recommendations.visit_baselines import (
     tune_sources,
 )
 
+EVERY_LOOK: Mapping[str, float] = dict.fromkeys(OUTCOMES, 1.0)
+
 
 class NextItem(NamedTuple):
     """One position to predict: the item at action `n` of a visit, from the actions before it."""
@@ -42,9 +44,10 @@ class NextItem(NamedTuple):
 class FittedVisits:
     """Sources of all visits before an instant, and the ranker over them.
 
-    config   of the sources, tuned
-    tuning   what they were tuned on
-    rows     what the ranker learnt from
+    config     of the sources, tuned
+    tuning     what they were tuned on
+    rows       what the ranker learnt from
+    timezone   of the shop, in which the ranker reads hours
     """
 
     sources: VisitSources
@@ -52,6 +55,7 @@ class FittedVisits:
     config: VisitSourcesConfig
     tuning: Tuning
     rows: Rows
+    timezone: str
 
     def attach_to(self, model: RecommendationModel) -> RecommendationModel:
         """Return the model with these sources and this ranker; without one a source serves.
@@ -70,6 +74,7 @@ class FittedVisits:
             rankers=rankers,
             policies={**model.policies, "visit": policies[0]},
             visit_sources=self.sources,
+            visit_timezone=self.timezone,
         )
 
 
@@ -78,22 +83,37 @@ def count_visits(visits: Visits) -> int:
     return int((visits.lengths > 1).sum())
 
 
-def draw_next_items(visits: Visits, n: int, seed: int, purpose: str) -> list[NextItem]:
+def draw_next_items(
+    visits: Visits,
+    n: int,
+    seed: int,
+    purpose: str,
+    *,
+    weights: Mapping[str, float] = EVERY_LOOK,
+) -> list[NextItem]:
     """Return at most `n` of the positions with actions before them, drawn by the seed, in order.
 
-    A cart of an item that was viewed in the visit is no next item.
+    A cart or a wish of an item that was viewed in the visit is no next item.
+
+    weights   by outcome; a look whose outcome has none is no next item
     """
     visit = np.repeat(np.arange(len(visits)), visits.lengths)
     pairs = visit * len(visits.item_ids) + visits.items
     is_first_look = np.zeros(len(pairs), bool)
     is_first_look[np.unique(pairs, return_index=True)[1]] = True
-    is_next = (visits.kinds != CARTED) | is_first_look
+    is_next = ~np.isin(visits.kinds, (CARTED, WISHED)) | is_first_look
     is_next[visits.starts[:-1]] = False
+    is_next &= _weigh_outcomes(weights)[visits.outcomes] > 0
     actions = np.flatnonzero(is_next)
     if len(actions) > n:
         actions = actions[np.sort(generator(seed, purpose).permutation(len(actions))[:n])]
     numbers = actions - visits.starts[visit[actions]]
     return [NextItem(*pair) for pair in zip(visit[actions].tolist(), numbers.tolist(), strict=True)]
+
+
+def _weigh_outcomes(weights: Mapping[str, float]) -> Float32Array:
+    """Return what a next item of each outcome counts, in the order of OUTCOMES."""
+    return np.array([weights.get(outcome, 0.0) for outcome in OUTCOMES], np.float32)
 
 
 def read_visits(context: TrainingContext, end: datetime) -> Visits:
@@ -105,13 +125,17 @@ def read_visits(context: TrainingContext, end: datetime) -> Visits:
 
 
 def fit_visits(
-    context: TrainingContext, visits: Visits, names: tuple[str, ...]
+    context: TrainingContext,
+    visits: Visits,
+    names: tuple[str, ...],
+    left_out: frozenset[str] = frozenset(),
 ) -> FittedVisits | None:
     """Fit on visits, in the order of time: the ranker on the last of them.
 
     None where all of them are of one instant, so that none comes before another.
 
-    names   the item features that the ranker sees
+    names      the item features that the ranker sees
+    left_out   sources that are not fitted
     """
     config = context.config.visits
     earlier, later = split_for_ranker(visits, config)
@@ -122,20 +146,34 @@ def fit_visits(
     sample = draw_next_items(later, config.n_tuned, seed, "visits to tune on")
     tuning = Tuning(earlier, [make_position(later, *position) for position in sample])
     sources_config = tune_sources(tuning, config.sources)
+    candidates = {
+        name: 0 if name in left_out else n for name, n in sources_config.candidates.items()
+    }
+    sources_config = replace(sources_config, candidates=candidates)
     split = EPOCH + timedelta(milliseconds=int(earlier.ended_at[-1]) + 1)
     items = compute_offline_items(
         context.facts, split, orders_per_buyer=context.settings.orders_per_buyer
     )
-    positions = draw_next_items(later, config.max_learnt, seed, "visits to learn from")
+    weights = context.config.parsed_targets.of_visits
+    positions = draw_next_items(
+        later, config.max_learnt, seed, "visits to learn from", weights=weights
+    )
     learnt_from = fit_visit_sources(earlier, sources_config)
     rows = _make_rows(_Task(items, names, learnt_from), later, positions, context)
     ranker = None
     if rows.relevant.any():
         context.progress("fitting the ranker of visits")
-        columns = name_visit_columns(tuple(learnt_from.sources), names)
+        columns = name_visit_columns(tuple(learnt_from.sources), names, with_session=True)
         ranker = fit_ranker(rows.to_grouped(columns), config.ranker, seed=seed)
     sources = fit_visit_sources(visits, sources_config)
-    return FittedVisits(sources, ranker, sources_config, tuning, rows)
+    return FittedVisits(
+        sources=sources,
+        ranker=ranker,
+        config=sources_config,
+        tuning=tuning,
+        rows=rows,
+        timezone=context.settings.timezone,
+    )
 
 
 class _Task(NamedTuple):
@@ -151,27 +189,25 @@ def _make_rows(
 ) -> Rows:
     """Return the candidates of each position whose next item is one, irrelevant ones thinned."""
     catalogue = Catalogue(task.items, task.names)
-    candidates = VisitCandidates(catalogue, task.sources)
+    candidates = VisitCandidates(catalogue, task.sources, timezone=context.settings.timezone)
     targets = catalogue.positions(visits.item_ids)
     share = context.config.visits.ranker.share_negatives
+    gains = _weigh_outcomes(context.config.parsed_targets.of_visits)
     rng = generator(context.settings.seed, "visit negatives")
-    rows = RowsBuilder(len(name_visit_columns(tuple(task.sources.sources), task.names)))
-    for position, target in zip(positions, _find_targets(visits, positions), strict=True):
+    columns = name_visit_columns(tuple(task.sources.sources), task.names, with_session=True)
+    rows = RowsBuilder(len(columns))
+    for position in positions:
+        action = int(visits.starts[position.visit] + position.n)
         bound = candidates.bind(visits.take_first(position.visit, position.n))
         if bound is None:
             continue
         matches = candidates.find_candidates(bound)
-        labels = matches == targets[target]
+        labels = matches == targets[visits.items[action]]
         if labels.any():
             kept = labels | (rng.random(len(labels)) < share)
-            rows.add(candidates.make_columns(bound, matches)[kept], labels[kept], 1)
+            matrix = candidates.make_columns(bound, matches)[kept]
+            rows.add(matrix, labels[kept] * gains[visits.outcomes[action]], 1)
     return rows.build()
-
-
-def _find_targets(visits: Visits, positions: list[NextItem]) -> Iterator[int]:
-    """Yield the item of each position, as `visits.item_ids` numbers it."""
-    for position in positions:
-        yield int(visits.items[visits.starts[position.visit] + position.n])
 
 
 def split_for_ranker(visits: Visits, config: VisitsConfig) -> tuple[Visits, Visits]:

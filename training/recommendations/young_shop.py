@@ -8,7 +8,7 @@ with popular and trending items until there are purchases of known users to lear
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -30,13 +30,18 @@ from models.retrieval.ease import fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnn, fit_item_knn
 from training.non_inferiority import UnitValues
+from training.recommendations.learning_targets import ADD_TO_CART, PURCHASE, VIEW, count_events
 from training.recommendations.snapshots import TrainingContext
 from training.results import OURS, Comparison, Evaluation, Trained
 from training.significance import compute_paired_p_value
 from training.splits import Window
 
 # What a visitor wants, the strongest sign first; the first one that enough visitors give counts.
-_SIGNS = (EventType.PURCHASE, EventType.ADD_TO_CART, EventType.VIEW_ITEM)
+_SIGNS = {
+    PURCHASE: EventType.PURCHASE,
+    ADD_TO_CART: EventType.ADD_TO_CART,
+    VIEW: EventType.VIEW_ITEM,
+}
 _ENOUGH_BASKETS = 20  # visitors with two items or more
 _MAX_TESTED = 2_000  # visitors, drawn by the seed
 _SHARE_TESTED = 0.25  # of the time with data, the last part
@@ -47,10 +52,20 @@ _K = 10
 
 @dataclass(frozen=True)
 class _Baskets:
-    """The items of each visitor, in the order of time, and the sign that they were taken from."""
+    """The items of each visitor, in the order of time, and the signs that they were taken from."""
 
-    sign: str
+    signs: tuple[EventType, ...]
     items: Mapping[str, tuple[str, ...]]
+
+    @property
+    def sign(self) -> str:
+        """The signs in words."""
+        return " and ".join(sign.value for sign in self.signs)
+
+    @property
+    def n_long(self) -> int:
+        """The number of visitors with two items or more: those who teach what goes together."""
+        return sum(len(basket) > 1 for basket in self.items.values())
 
     def to_interactions(self) -> Interactions:
         """Return the matrix of visitors and items; an item counts once."""
@@ -85,8 +100,9 @@ def train_without_rankers(
         f"{len(baskets.items):,} visitors), popular and trending items serve meanwhile"
     )
     cut = find_cut(context, end)
-    past = _read_baskets(context, cut, baskets.sign)
+    past = _read_baskets(context, cut, baskets.signs)
     evaluation = _evaluate(context, Window(cut, end), past, note)
+    evaluation = replace(evaluation, choices=_describe_choice(context, end, baskets, why))
 
     def measure(_folder: Path | None) -> dict[str, UnitValues]:
         return {}
@@ -117,22 +133,53 @@ def fit_on_views(context: TrainingContext, end: datetime) -> RecommendationModel
     return _fit(context, end, _read_baskets(context, end))
 
 
+def _describe_choice(
+    context: TrainingContext, end: datetime, baskets: _Baskets, why: TooLittleData
+) -> dict[str, str]:
+    """Return what was learnt in place of rankers, and the counts that decided it."""
+    counts = count_events(context.facts, end)
+    return {
+        "targets": next(kind for kind, sign in _SIGNS.items() if sign == baskets.signs[0])
+        if len(baskets.signs) == 1
+        else context.config.parsed_targets.setting,
+        "targets_why": (
+            f"{context.config.parsed_targets.setting}: {why.what}; "
+            f"{baskets.n_long:,} visitors had two items or more by {baskets.sign} "
+            f"({_ENOUGH_BASKETS} are enough), of {counts.describe()}"
+        ),
+    }
+
+
 def _read_baskets(
     context: TrainingContext,
     until: datetime,
-    sign: str | None = None,
+    signs: tuple[EventType, ...] | None = None,
     since: datetime | None = None,
 ) -> _Baskets:
-    """Return the baskets by the strongest sign that enough visitors give, or by `sign`."""
-    best, n_best = _Baskets(sign or "", {}), -1
-    for kind in _SIGNS if sign is None else (EventType(sign),):
-        baskets = _Baskets(kind.value, _read_items_by_visitor(context, until, kind, since))
-        n_baskets = sum(len(basket) > 1 for basket in baskets.items.values())
-        if baskets.items and n_baskets > n_best:
-            best, n_best = baskets, n_baskets
+    """Return the baskets by `signs`, else by those of the targets, else by the strongest sign that
+    enough visitors give."""
+    if signs is not None:
+        return _Baskets(signs, _read_items_by_visitor(context, until, signs, since))
+    weights = context.config.parsed_targets.weights
+    if weights is not None:
+        of_targets = tuple(_SIGNS[kind] for kind in weights)
+        baskets = _Baskets(of_targets, _read_items_by_visitor(context, until, of_targets, since))
+        if not baskets.items:
+            counts = count_events(context.facts, until)
+            raise TooLittleData(
+                f"no visitor has any {' or '.join(weights)}: there are {counts.describe()}",
+                where="targets",
+                hint="Set targets: auto, or import or send such events with an id of the visitor",
+            )
+        return baskets
+    best, n_best = _Baskets((), {}), -1
+    for sign in _SIGNS.values():
+        baskets = _Baskets((sign,), _read_items_by_visitor(context, until, (sign,), since))
+        if baskets.items and baskets.n_long > n_best:
+            best, n_best = baskets, baskets.n_long
         if n_best >= _ENOUGH_BASKETS:
             break
-    if not best.items and sign is None:
+    if not best.items:
         raise TooLittleData(
             "no visitor has bought, carted or viewed anything yet",
             hint="Import or send events with user_id, visitor_id or session_id",
@@ -141,10 +188,13 @@ def _read_baskets(
 
 
 def _read_items_by_visitor(
-    context: TrainingContext, until: datetime, kind: EventType, since: datetime | None
+    context: TrainingContext,
+    until: datetime,
+    signs: tuple[EventType, ...],
+    since: datetime | None,
 ) -> dict[str, tuple[str, ...]]:
     events = before(context.facts.read("events"), until)
-    events = events.filter(events.event_type == kind.value)
+    events = events.filter(events.event_type.isin([sign.value for sign in signs]))
     if since is not None:
         events = events.filter(events.occurred_at >= instant(since))
     visitor = ibis.coalesce(events.user_id, events.visitor_id, events.session_id, events.order_id)
@@ -193,7 +243,7 @@ def _fit(context: TrainingContext, end: datetime, baskets: _Baskets) -> Recommen
 
 def _evaluate(context: TrainingContext, window: Window, past: _Baskets, note: str) -> Evaluation:
     """Evaluate similar items on the next item of visitors in the window, beside popularity."""
-    later = _read_baskets(context, window.end, past.sign, since=window.cut)
+    later = _read_baskets(context, window.end, past.signs, since=window.cut)
     tested = [basket for basket in later.items.values() if len(basket) > 1]
     if len(tested) > _MAX_TESTED:
         rng = generator(context.settings.seed, "visitors to test")

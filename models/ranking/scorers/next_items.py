@@ -27,7 +27,9 @@ class VisitScorer:
         if model.visit_sources is None:
             raise BadInput("the model knows no visits", hint="Train it on views")
         self._model, self._catalogue = model, catalogue
-        self._candidates = VisitCandidates(catalogue, model.visit_sources)
+        self._candidates = VisitCandidates(
+            catalogue, model.visit_sources, timezone=model.visit_timezone
+        )
         self._policy = model.policies["visit"]
 
     def serves(self, visitor: Visitor, policy: Policy | None) -> bool:

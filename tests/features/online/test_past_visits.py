@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.settings import Settings
-from features.contracts.visits import Visit
+from features.contracts.visits import DEVICES, MAX_ACTIONS, OUTCOMES, VIEWED, WISHED, Visit
 from features.facts.facts import Facts
 from features.online.histories import compute_offline_histories
 from features.online.past_visits import compute_offline_visits
@@ -31,6 +32,7 @@ def look(item_id: str, minutes: float, **values: Any) -> dict[str, Any]:
         "session_id": None,
         "item_id": item_id,
         "event_id": f"{item_id} {minutes} {values}",
+        "attributes": None,
     }
     return row | values
 
@@ -76,17 +78,81 @@ def test_purchases_are_no_looks_and_who_refused_has_no_visit(tmp_path: Path) -> 
     assert visits.item_ids[visits.items].tolist() == ["c"]
 
 
+def test_a_shop_of_purchases_alone_has_no_visits(tmp_path: Path) -> None:
+    assert read_visits(tmp_path, [look("a", 0, event_type="purchase")]) == []
+
+
+def test_a_look_ends_as_what_the_visitor_did_with_the_item(tmp_path: Path) -> None:
+    facts = Facts(Settings(home=tmp_path))
+    rows = [
+        look("a", 0),  # carted later
+        look("b", 1),  # bought later
+        look("c", 2),
+        look("a", 3, event_type="add_to_cart"),
+        look("a", 4),  # looked at again, and nothing came of that
+        look("b", 20, event_type="purchase"),
+        look("c", 3, event_type="purchase", user_id="somebody else"),
+        look("c", 90, event_type="purchase"),  # too late: of no visit
+        look("d", 10, event_type="purchase"),  # never looked at
+    ]
+    facts.write({"events": make_table("events", rows)})
+    visits = compute_offline_visits(facts, LATER)
+    names = [OUTCOMES[number] for number in visits.outcomes]
+    assert visits.item_ids.tolist() == ["a", "b", "c"]
+    assert names == ["add_to_cart", "purchase", "view", "add_to_cart", "view"]
+
+
 class _Record:
     def __init__(self, row: dict[str, Any]) -> None:
         self.__dict__.update(row)
 
 
+def test_a_visit_knows_its_device_how_long_looks_took_and_who_comes_back(tmp_path: Path) -> None:
+    facts = Facts(Settings(home=tmp_path))
+    rows = [
+        look("a", -600),
+        look("b", 0, attributes='{"device":"Mobile","duration_seconds":"40"}'),
+        look("c", 2, event_type="add_to_wishlist"),
+        look("d", 5),
+        look("a", -600, user_id="w"),
+    ]
+    facts.write({"events": make_table("events", rows)})
+    histories = compute_offline_histories(facts, LATER)
+    visit = histories["u"].visit
+    assert visit.item_ids == ("d", "c", "b")
+    assert visit.kinds == (VIEWED, WISHED, VIEWED)
+    assert (visit.device, visit.is_returning) == (DEVICES["phone"], True)
+    # As sent, else until the next action; of the last nobody knows.
+    last, wish, sent = visit.list_dwell_seconds()
+    assert (wish, sent) == (180.0, 40.0)
+    assert math.isnan(last)
+    stranger = histories["w"].visit
+    assert (stranger.device, stranger.is_returning) == (None, False)
+
+
+def test_a_visit_longer_than_what_is_kept_does_not_know_who_comes_back(tmp_path: Path) -> None:
+    facts = Facts(Settings(home=tmp_path))
+    facts.write({"events": make_table("events", [look(f"i{n}", n) for n in range(MAX_ACTIONS)])})
+    assert compute_offline_histories(facts, LATER)["u"].visit.is_returning is None
+    visits = compute_offline_visits(facts, LATER)
+    assert visits.take_first(0, MAX_ACTIONS).is_returning is None
+    assert visits.take_first(0, MAX_ACTIONS - 1).is_returning is False
+
+
+ATTRIBUTES = [
+    None,
+    '{"colour":"red"}',
+    '{"device":"Mobile","duration_seconds":12.5}',
+    '{"device":"television","duration_seconds":"3"}',
+    '{"duration_seconds":"a while"}',
+]
 LOOKS = st.lists(
     st.tuples(
         st.sampled_from("abc"),
         st.integers(0, 200),
-        st.sampled_from(["view_item", "select_item", "add_to_cart"]),
+        st.sampled_from(["view_item", "select_item", "add_to_cart", "add_to_wishlist"]),
         st.sampled_from([None, "s1", "s2"]),
+        st.sampled_from(ATTRIBUTES),
     ),
     min_size=1,
     max_size=12,
@@ -97,11 +163,11 @@ LOOKS = st.lists(
 @settings(max_examples=25, deadline=None)
 @given(LOOKS)
 def test_the_server_finds_the_visit_that_training_does(
-    looks: list[tuple[str, int, str, str | None]],
+    looks: list[tuple[str, int, str, str | None, str | None]],
 ) -> None:
     rows = [
-        look(item_id, minutes, event_type=kind, session_id=session)
-        for item_id, minutes, kind, session in looks
+        look(item_id, minutes, event_type=kind, session_id=session, attributes=attributes)
+        for item_id, minutes, kind, session, attributes in looks
     ]
     with TemporaryDirectory() as home:
         facts = Facts(Settings(home=Path(home)))

@@ -184,6 +184,7 @@ def make_training() -> TrainingReport:
         notes=("one week is missing",),
         tables=(table,),
         data={"users": 1_250},
+        choices={"targets": "purchase", "targets_why": "auto: 40 purchases"},
     )
     tests = (compare(0.36, 0.02), compare(0.396, 0.1))
     reason = f"not shown to be as good as before: {describe_test(tests[0])}"

@@ -60,6 +60,8 @@ def random_event(rng: np.random.Generator, n: int) -> dict:
         "quantity": [None, 1, "2.5", 3][int(rng.integers(4))],
         "order_id": None if rng.random() < 0.2 else f"o{rng.integers(40)}",
         "colour": "red" if rng.random() < 0.1 else None,
+        "device": [None, "Phone", "tv"][int(rng.integers(3))],
+        "duration_seconds": [None, 3.5, "7", "a while"][int(rng.integers(4))],
         **money,
     }
     return {name: value for name, value in fields.items() if value is not None}

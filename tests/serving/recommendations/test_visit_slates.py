@@ -74,13 +74,16 @@ def test_events_over_http_give_the_slates_that_an_evaluation_makes(
         assert answer["fallback"] is None
         answers.append([item["item_id"] for item in answer["items"]])
 
-    # The same looks as a file, evaluated: by what is computed from the facts.
+    # The same looks as a file, evaluated: by what is computed from the facts. Milliseconds keep
+    # the order of the visits.
     facts = Facts(Settings(home=tmp_path))
     rows = [
         {
             "event_id": f"{n} {number}",
             "event_type": "view_item",
-            "occurred_at": END + timedelta(hours=n, seconds=20 * number),
+            "occurred_at": END
+            - timedelta(seconds=20 * (len(items) - number))
+            + timedelta(milliseconds=n),
             "session_id": f"live{n}",
             "item_id": ITEM_IDS[item],
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,9 +17,11 @@ from features.contracts.visits import CARTED, NO_VISIT, VIEWED, Visit
 from features.facts.facts import Facts
 from features.online.histories import compute_offline_items
 from models.ranking.catalogue import Catalogue
+from models.ranking.lambdarank import GroupedRows, RankerConfig, fit_ranker
 from models.ranking.model import RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
+from models.ranking.session_columns import ITEM_COLUMNS, SESSION_COLUMNS
 from models.ranking.visit_candidates import VisitCandidates, name_visit_columns
 from models.retrieval.visit_sources import SOURCES
 from tests.shops.browsed_shop import (
@@ -156,6 +159,33 @@ def test_a_saved_model_answers_alike(
     assert recommender.recommend(queries) == loaded.recommend(queries)
 
 
+def test_a_model_of_an_older_version_sees_the_columns_that_it_learnt(
+    trained: Trained[RecommendationModel], recommender: Recommender, tmp_path: Path
+) -> None:
+    sources = trained.served.visit_sources
+    assert sources is not None
+    columns = name_visit_columns(
+        tuple(sources.sources), trained.served.item_columns, with_session=False
+    )
+    matrix = np.random.default_rng(2).random((400, len(columns)), np.float32)
+    rows = GroupedRows(matrix, matrix[:, 0] > 0.8, np.full(40, 10), columns)
+    rankers = {"visit": fit_ranker(rows, RankerConfig(n_trees=5), seed=1)}
+    older = replace(trained.served, rankers=rankers, visit_timezone=None)
+    older.save(tmp_path)
+    meta = json.loads((tmp_path / "model.json").read_text())
+    del meta["visit_timezone"]
+    (tmp_path / "model.json").write_text(json.dumps(meta))
+
+    loaded = RecommendationModel.load(tmp_path)
+    served = Recommender(loaded, recommender.items, recommender.placements)
+    (slate,) = served.recommend([ask(recommender, look(7, 19), explain=True)])
+    assert slate.fallback is None
+    contributions = slate.items[0].contributions
+    assert contributions is not None
+    assert contributions.keys().isdisjoint((*ITEM_COLUMNS, *SESSION_COLUMNS))
+    assert {*ITEM_COLUMNS, *SESSION_COLUMNS} <= set(trained.served.rankers["visit"].columns)
+
+
 def test_the_gate_measures_visits_of_any_model(
     trained: Trained[RecommendationModel], tmp_path: Path
 ) -> None:
@@ -181,23 +211,59 @@ def test_the_protocol_of_sessions_evaluates_visits_alone(facts: Facts) -> None:
     assert evaluation.passed
 
 
-def test_each_source_of_visits_is_left_out_in_turn_and_timed(facts: Facts) -> None:
-    evaluation = evaluate(
-        facts, Settings(home=Path("unused")), CONFIG, until=None, split=SESSIONS,
-        progress=lambda _: None,
-    )  # fmt: skip
-    (table,) = [each for each in evaluation.tables if "gain by source" in each.title]
+def test_each_source_of_visits_is_left_out_in_turn_and_timed(
+    trained: Trained[RecommendationModel],
+) -> None:
+    evaluation = trained.evaluation
+    table = evaluation.table("next item of a visit: gain by source")
     ours, *without = table.rows
     assert without == [f"without {name}" for name in CONFIG.visits.sources.candidates]
-    assert table.rows[ours][0].value == pytest.approx(evaluation.comparisons[0].ours, abs=0.05)
     times = {name: cells[2].value for name, cells in table.rows.items()}
     assert times[ours] == pytest.approx(sum(times[name] for name in without))
     assert all(time > 0 for time in times.values())
     for name in without:
-        left, gain, _ = table.rows[name]
+        left, gain, _, _ = table.rows[name]
         assert gain.value == pytest.approx(table.rows[ours][0].value - left.value)
+        assert gain.low is not None and gain.high is not None
+        assert gain.low <= gain.value <= gain.high
     # The chain is what there is to know: no other source makes up for the two that follow it.
     assert table.rows["without recent_views"][1].value == pytest.approx(0.0, abs=0.02)
+
+
+def test_a_source_whose_removal_costs_nothing_leaves_the_model_and_the_run_says_why(
+    facts: Facts,
+) -> None:
+    # The same rules twice: either of them can go, both cannot.
+    twins = replace(
+        CONFIG.visits.sources,
+        candidates={"sequential_rules": 60, "next_views": 60, "recent_views": 10},
+        next_views=CONFIG.visits.sources.sequential_rules,
+    )
+    visits = replace(CONFIG.visits, sources=twins, max_loss=0.03)
+    settings = Settings(home=Path("unused"))
+
+    def fit(max_loss: float | None) -> Trained[RecommendationModel]:
+        config = replace(CONFIG, visits=replace(visits, max_loss=max_loss))
+        return train(facts, settings, config, until=None, progress=lambda _: None)
+
+    chosen = fit(0.03)
+    assert chosen.served.visit_sources is not None and chosen.evaluated.visit_sources is not None
+    served = set(chosen.served.visit_sources.sources)
+    assert served == set(chosen.evaluated.visit_sources.sources)
+    assert len(served & {"sequential_rules", "next_views"}) == 1
+    choices = chosen.evaluation.choices
+    assert set(choices["visit_sources"].split(", ")) == served
+    (gone,) = {"sequential_rules", "next_views"} - served
+    assert f"{gone} left out, gains" in choices["visit_sources_why"]
+    table = chosen.evaluation.table("next item of a visit: gain by source")
+    assert table.rows[f"without {gone}"][3].value == 0
+    # What is reported is measured on the slates of the sources that are left.
+    measured = chosen.measure(None)["visits"].value
+    assert chosen.evaluation.comparison(MRR).ours == pytest.approx(measured)
+
+    everything = fit(None).served
+    assert everything.visit_sources is not None
+    assert set(everything.visit_sources.sources) == set(twins.candidates)
 
 
 def test_too_few_visits_are_named(facts: Facts) -> None:
@@ -289,6 +355,8 @@ def test_shares_that_leave_nothing_to_learn_are_refused() -> None:
     for share in (0.0, 1.0):
         with pytest.raises(BadInput, match="share_learnt"):
             VisitsConfig(share_learnt=share)
+    with pytest.raises(BadInput, match="max_loss"):
+        VisitsConfig(max_loss=1.5)
 
 
 def test_an_arm_of_an_experiment_that_ranks_by_rule_gets_no_ranking_of_visits(
@@ -316,11 +384,13 @@ def test_an_item_without_a_category_shares_none(
     model = trained.served
     assert model.visit_sources is not None
     catalogue = Catalogue(compute_offline_items(facts, END), model.item_columns)
-    candidates = VisitCandidates(catalogue, model.visit_sources)
+    candidates = VisitCandidates(catalogue, model.visit_sources, timezone=model.visit_timezone)
     bound = candidates.bind(look(7))
     assert bound is not None
     matrix = candidates.make_columns(bound, np.arange(catalogue.n_items))
-    names = name_visit_columns(tuple(model.visit_sources.sources), model.item_columns)
+    names = name_visit_columns(
+        tuple(model.visit_sources.sources), model.item_columns, with_session=True
+    )
     for name in ("category_1_share", "category_3_is_last"):
         assert np.isnan(matrix[:, names.index(name)]).all()
 

@@ -21,24 +21,10 @@ from models.ranking.recommender import Recommender
 from models.registry import Registry
 from tests.shops.event_tables import make_table
 from tests.shops.forty_shoppers import CONFIG, END, make_purchase, make_purchases
+from tests.shops.one_sided_shops import ITEMS, make_ten_users, make_visits
 from training.recommendations.task import RecommendationsTask, train
 from training.results import Trained
 from training.run import TrainingReport, TrainingRun
-
-ITEMS = [{"item_id": f"i{n:02}", "category": "A > B"} for n in range(30)]
-
-
-def make_visits(kind: str, n_visitors: int = 80, days: float = 40) -> list[dict[str, Any]]:
-    """Return three items of one of three tastes by each visitor, in the days before END."""
-    rng = np.random.default_rng(3)
-    rows = []
-    for n in range(n_visitors):
-        at = END - timedelta(days=days * (n_visitors - n) / n_visitors, minutes=5)
-        for number, item in enumerate(rng.choice(10, 3, replace=False)):
-            row = make_purchase("", f"i{item * 3 + n % 3:02}", at + timedelta(minutes=number))
-            ids = {"user_id": None, "visitor_id": f"v{n}", "event_id": f"{n} {number}"}
-            rows.append(row | ids | {"event_type": kind})
-    return rows
 
 
 def fit(home: Path, events: list[dict[str, Any]]) -> tuple[Facts, Trained[RecommendationModel]]:
@@ -85,11 +71,7 @@ def test_views_alone_or_guests_alone_give_similar_items_that_are_evaluated(
 
 
 def test_a_week_of_ten_users_is_enough(tmp_path: Path) -> None:
-    events = [
-        row | {"user_id": f"u{n % 10}"}
-        for n, row in enumerate(make_visits("purchase", n_visitors=20, days=6))
-    ]
-    _, trained = fit(tmp_path, events)
+    _, trained = fit(tmp_path, make_ten_users())
     assert "no ranker is fitted" in trained.evaluation.notes[0]
     assert trained.served.rankers == {}
     (comparison,) = trained.evaluation.comparisons
