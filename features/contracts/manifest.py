@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +60,19 @@ def write_manifest(folder: Path, manifest: Mapping[str, object]) -> None:
 
 def stamp_manifest(folder: Path) -> tuple[int, int]:
     """Return a stamp that changes with every write; (0, 0) before the first."""
-    for name in (MANIFEST, COPY):
+    for path in _list_paths(folder):
         try:
-            stat = os.stat(folder / name)  # noqa: PTH116 (read before every answer)
+            stat = os.stat(path)  # noqa: PTH116 (read several times with every answer)
         except FileNotFoundError:
             continue
         return stat.st_mtime_ns, stat.st_ino
     return 0, 0
+
+
+@lru_cache(maxsize=64)
+def _list_paths(folder: Path) -> tuple[str, str]:
+    """Return the paths of the manifest and of its copy: to join them costs more than the stat."""
+    return str(folder / MANIFEST), str(folder / COPY)
 
 
 def check_tables(folder: Path) -> None:

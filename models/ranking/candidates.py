@@ -105,14 +105,17 @@ class CandidateSource:
             str(ids[position]) if position in visitor.viewed else None for position in positions
         ]
         viewed = visitor.viewed[self._ease_rows[visitor.viewed] >= 0]
-        if not len(viewed):
+        columns = self._ease_rows[positions]
+        others = [n for n, reason in enumerate(reasons) if reason is None and columns[n] >= 0]
+        if not len(viewed) or not others:
             return reasons
-        weights = self._retrieval.ease.weights[self._ease_rows[viewed]].tocsc()
-        for n, column in enumerate(self._ease_rows[positions]):
-            if reasons[n] is None and column >= 0:
-                by_viewed = weights[:, [column]].toarray().ravel()
-                if by_viewed.max() > 0:
-                    reasons[n] = str(ids[viewed[by_viewed.argmax()]])
+        rows = self._retrieval.ease.weights[self._ease_rows[viewed]]
+        weights = rows[:, columns[others]].toarray()
+        for n, strongest, weight in zip(
+            others, weights.argmax(axis=0), weights.max(axis=0), strict=True
+        ):
+            if weight > 0:
+                reasons[n] = str(ids[viewed[strongest]])
         return reasons
 
     def _score_by_ease(self, positions: Int64Array, weights: Float32Array) -> Float32Array:
