@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
@@ -49,6 +49,7 @@ from serving.price_desk.price_test_checks import (
     check_prices,
     choose_options,
     find_earlier_prices,
+    refuse_moved_prices,
     refuse_tested_items,
     require_prices,
 )
@@ -114,7 +115,8 @@ class PriceTestService:
     def keep(self, connection: sa.Connection, caller: Caller, test_id: str) -> StoredTest:
         """Keep a plan that was computed, so that its prices can be filed.
 
-        Raises NotFound, Forbidden, and Conflict for what is no plan, or advises no test.
+        Raises NotFound, Forbidden, and Conflict for what is no plan, advises no test, or was
+        computed from other prices than those of now.
         """
         caller.require(SCOPE)
         lock(connection, "price_desk")
@@ -130,6 +132,8 @@ class PriceTestService:
                 hint="Plan for more weeks: POST /v1/price-tests, or "
                 "shopwright prices tests --plan --weeks N",
             )
+        now = self.proposals.desk.clock.now()
+        refuse_moved_prices(connection, PriceTest.from_document(stored.document["test"]), now)
         return self.put_plan(connection, caller, replace(stored, state=PLANNED))
 
     def put_plan(self, connection: sa.Connection, caller: Caller, stored: StoredTest) -> StoredTest:
@@ -211,7 +215,8 @@ class PriceTestService:
             tested = tests.find_tested_items(stored.zone, now)
             refuse_tested_items(test, stored.test_id, tested)
         filed = self._file(connection, caller, prepared.proposal, prepared.options)
-        stored = _add_batches(stored, [*prepared.missed, describe_batch(batch, filed)])
+        batches = [*prepared.missed, describe_batch(batch, filed)]
+        stored = stored.add(batches=[*stored.document["batches"], *batches])
         begins_at = stored.begins_at or batch.starts_at
         stored = replace(
             stored,
@@ -392,7 +397,3 @@ class PriceTestService:
                     assert suggestion.price_id is not None  # noqa: S101
                     undoing = self.proposals.desk.decider(caller, "pricing.rollback", None)
                     roll_back(connection, undoing, suggestion.price_id, confirmed=True)
-
-
-def _add_batches(stored: StoredTest, batches: Sequence[Json]) -> StoredTest:
-    return stored.add(batches=[*stored.document["batches"], *batches])

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import sqlalchemy as sa
+
 from experiments.designs.price_test import PriceTest
 from features.contracts.errors import Conflict
+from features.prices.ledger import Ledger
 from features.prices.stored_tests import PROMOTION_RUNNING, StoredTest, describe_hold
 from models.pricing.rules import CHANGE, UNTESTED
 from serving.access import Caller
@@ -89,6 +92,23 @@ def require_prices(proposal: CheckedProposal, reason: str) -> None:
         raise Conflict(
             f"no price of {reason} can be filed; item {item_id!r}: {error}",
             hint="Were the prices of the period before approved?",
+        )
+
+
+def refuse_moved_prices(connection: sa.Connection, test: PriceTest, now: datetime) -> None:
+    """Raise Conflict where an item costs something else than when the test was planned: its end
+    would restore a price that was valid before."""
+    planned = test.find_prices(test.periods.n_periods)
+    prices = Ledger(connection).find_current(list(planned), test.zone, now)
+    moved = [
+        item_id
+        for item_id, price_minor in planned.items()
+        if item_id not in prices or prices[item_id].offer_price_minor != price_minor
+    ]
+    if moved:
+        raise Conflict(
+            f"{len(moved)} prices changed since this was planned (item {moved[0]!r} first)",
+            hint="Plan again: POST /v1/price-tests, or shopwright prices tests --plan",
         )
 
 

@@ -122,7 +122,7 @@ class PriceTestResultResponse(BaseModel):
 class PriceTestResponse(PriceTestSummaryResponse):
     """A price test with its units, what became of its periods, and the result.
 
-    `not_tested` counts the units that are not worth a test, by reason."""
+    `not_tested` counts the units without a test, by reason."""
 
     not_tested: dict[str, int]
     units: list[PriceTestUnitResponse]

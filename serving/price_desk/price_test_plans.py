@@ -1,4 +1,4 @@
-"""Plans of price tests: which items of a zone are worth a test, and chance's choice of prices.
+"""Plans of price tests: which items of a zone to test, and the prices that chance gives them.
 
 The planner is imported by the first plan: a server should be ready before that.
 """

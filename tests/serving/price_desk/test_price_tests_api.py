@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from features.contracts.clock import parse_time
 from features.database import reading, transaction
 from features.prices import stored_tests
+from features.prices.ledger import Ledger
 from features.prices.reduction_rule import PLAIN_RULES
 from features.prices.stored_tests import PriceTests
 from serving.access import Caller
@@ -33,7 +34,13 @@ from serving.price_desk.service import PriceDeskService
 from tests.shops.clocks import FixedClock
 from tests.shops.desk_workers import AtOnce, Never
 from tests.shops.fitted_responses import make_fitted_response
-from tests.shops.price_desk import NOW, SYSTEM_NOW, make_decider, read_offer_prices
+from tests.shops.price_desk import (
+    NOW,
+    SYSTEM_NOW,
+    make_decider,
+    make_opening_price,
+    read_offer_prices,
+)
 from tests.shops.tested_shop import sell_in_test
 from tests.shops.three_items import make_forecasts, make_inputs
 from tests.shops.wide_rules import save_wide_rules
@@ -180,6 +187,17 @@ def test_a_plan_that_advises_no_test_says_why_and_cannot_be_kept(shop):
     for action in ("file", "finish", "cancel"):
         refused = client.post(f"{PATH}/{drafted['id']}/{action}")
         assert (refused.status_code, "nobody has kept" in refused.json()["detail"]) == (409, True)
+
+
+def test_a_plan_of_other_prices_than_those_of_now_is_not_kept(shop):
+    client = shop.at(NOW).client
+    drafted = plan(client)
+    moved = replace(make_opening_price("milk", 105), valid_from=NOW)
+    with transaction(shop.engine) as connection:
+        Ledger(connection).append([moved])
+    refused = client.post(f"{PATH}/{drafted['id']}/keep")
+    assert refused.status_code == 409
+    assert "1 prices changed since this was planned (item 'milk' first)" in refused.text
 
 
 def test_a_saved_plan_is_kept_at_once_and_a_repeated_request_plans_once(shop):
