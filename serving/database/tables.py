@@ -64,6 +64,14 @@ experiment_states = sa.Table(
     sa.CheckConstraint("status IN ('draft', 'running', 'stopped', 'decided')", name="known_status"),
 )
 
+# When some process last looked at an experiment that runs, in system time.
+experiment_looks = sa.Table(
+    "experiment_looks",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("looked_at", Instant, nullable=False),
+)
+
 # People who sign in: the pricing team, not the shoppers.
 people = sa.Table(
     "people",

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from experiments.definition import Status
 from features.database import insert
-from serving.database.tables import experiment_states
+from serving.database.tables import experiment_looks, experiment_states
 
 
 @dataclass(frozen=True)
@@ -54,3 +54,16 @@ class ExperimentStates:
         self._connection.execute(
             statement.on_conflict_do_update(index_elements=["key"], set_=changes)
         )
+
+    def claim_look(self, key: str, now: datetime, pause: timedelta) -> bool:
+        """Return whether the caller is to look at an experiment at `now`, in system time: of
+        several processes the first one, once in every `pause`. A clock that was ahead holds no
+        claim."""
+        table = experiment_looks.c
+        is_free = sa.or_(table.looked_at <= now - pause, table.looked_at > now)
+        statement = insert(self._connection, experiment_looks).values(key=key, looked_at=now)
+        claim = statement.on_conflict_do_update(
+            index_elements=["key"], set_={"looked_at": now}, where=is_free
+        )
+        result = self._connection.execute(claim, execution_options={"preserve_rowcount": True})
+        return result.rowcount == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ from experiments.definition import Experiment
 from features.contracts.errors import Unavailable
 from features.database import transaction
 from serving.database.audit_log import WATCH
+from serving.experiments.repository import ExperimentStates
 from serving.experiments.service import ExperimentService
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def _make_workers() -> Executor:
 
 
 class ExperimentWatch:
-    """Looks for one process. However many processes look, an experiment is stopped once.
+    """Looks for one process. Of many processes one looks, and an experiment is stopped once.
 
     workers   one thread: a report reads the events since the start, and nothing waits for it
     problem   which experiments could not be looked at; None where all were
@@ -59,16 +61,31 @@ class ExperimentWatch:
         is_soon = self._looked_at is not None and now - self._looked_at < _PAUSE
         if not is_running and not is_soon and self._list_watched():
             self._looked_at = now
-            self._look = self.workers.submit(self.look)
+            self._look = self.workers.submit(self._look_in_turn, now)
         if self.problem is not None:
             raise Unavailable(self.problem)
 
     def look(self) -> None:
         """Look at every running experiment that has a guardrail or moves its shares."""
+        self._look_at_all(self._look_at)
+
+    def _look_in_turn(self, now: datetime) -> None:
+        """Look at those at which no other process has looked since the last pause."""
+
+        def look_at(experiment: Experiment) -> None:
+            with transaction(self._experiments.engine) as connection:
+                # A process ticks somewhat later each time: it must not miss its own turn.
+                is_turn = ExperimentStates(connection).claim_look(experiment.key, now, _PAUSE / 2)
+            if is_turn:
+                self._look_at(experiment)
+
+        self._look_at_all(look_at)
+
+    def _look_at_all(self, look_at: Callable[[Experiment], None]) -> None:
         problems = []
         for experiment in self._list_watched():
             try:
-                self._look_at(experiment)
+                look_at(experiment)
             except Exception as error:  # the others are looked at all the same
                 log.warning("experiment %s: %s", experiment.key, error, exc_info=True)
                 problems.append(f"experiment {experiment.key}: {error}")

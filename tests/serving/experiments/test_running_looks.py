@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 
+from features.database import transaction
 from features.facts.slates import read_slates
+from serving.experiments.repository import ExperimentStates
+from serving.experiments.running_looks import ExperimentWatch
+from serving.experiments.service import ExperimentService
+from tests.shops.executors import AtOnce
 from tests.shops.experiments import act, ask, define
+from tests.shops.served_shop import NOW
 
 N_UNITS = 300
 
@@ -154,3 +160,26 @@ def test_the_plan_says_how_many_units_and_days_a_draft_needs(served):
     slower = served.client.get("/v1/experiments/cart_again/plan").json()
     assert slower["units"] > plan["units"]  # a smaller effect takes more of them
     assert slower["units_per_day"] == pytest.approx(plan["units_per_day"] / 2)
+
+
+def test_a_process_leaves_to_another_one_what_that_has_just_looked_at(served, monkeypatch):
+    define(served, guardrails=[{"metric": "purchase_conversion", "margin": 0.1}])
+    act(served, "cart_again", "start")
+    experiments, now = served.server.experiments, served.server.system_clock.now()
+    watch = ExperimentWatch(experiments, served.server.settings, AtOnce())
+    with transaction(experiments.engine) as connection:
+        ExperimentStates(connection).claim_look("cart_again", now, timedelta(0))
+    looks: list[str] = []
+    monkeypatch.setattr(ExperimentService, "report", lambda _, key, **__: looks.append(key))
+    watch.tick(now + timedelta(seconds=1))
+    assert looks == []
+
+
+def test_a_look_is_claimed_once_in_a_pause_also_by_clocks_that_were_ahead(engine):
+    claimed = []
+    for seconds in (0, 0, 9, 10, 10, 3_600, 11, 12):
+        with transaction(engine) as connection:
+            now = NOW + timedelta(seconds=seconds)
+            states = ExperimentStates(connection)
+            claimed.append(states.claim_look("cart_again", now, timedelta(seconds=10)))
+    assert claimed == [True, False, False, True, False, True, True, False]
