@@ -177,9 +177,9 @@ class _ExperimentForm:
         show_heading(self._visit.texts.get("experiments.variants"))
         ui.label(self._visit.texts.get("experiments.about_variants")).classes("muted")
         rule_sets = [one.name for one in self._server.merchandising.list_rules()]
-        self._variants = VariantCards(
-            self._visit, versions, rule_sets, self._values["variants"], self._follow
-        )
+        control = self._values.get("control")
+        variants = sorted(self._values["variants"], key=lambda one: one["name"] != control)
+        self._variants = VariantCards(self._visit, versions, rule_sets, variants, self._follow)
 
     async def _follow(self) -> None:
         """Let the power follow the form."""

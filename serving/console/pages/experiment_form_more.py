@@ -3,6 +3,8 @@ shares, attributes, segments, planned looks, and a loss that is accepted."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import get_args
@@ -96,7 +98,7 @@ class MoreFields:
 
         self._attributes = FieldRows(self._visit, "attributes", build, self._on_change)
         for name, values in attributes.items():
-            self._attributes.add(name, ", ".join(values))
+            self._attributes.add(name, write_values(values))
 
     def _build_non_inferiority(self, metrics: Mapping[str, str], stated: Values) -> None:
         fields = self._fields
@@ -126,7 +128,7 @@ class MoreFields:
         """Return the values of each attribute that a request must have one of. Raises BadInput."""
         attributes: dict[str, list[str]] = {}
         for name, listed in self._attributes.read():
-            values = [value.strip() for value in listed.split(",") if value.strip()]
+            values = read_values(listed)
             if not name or not values or name in attributes:
                 raise BadInput(
                     self._visit.texts.get("experiments.half_attribute"),
@@ -145,3 +147,24 @@ class MoreFields:
             coverage = round(read_number(share, share_where) / 100, 8)
             steps.append({"at": instant.isoformat(), "coverage": coverage})
         return steps
+
+
+def write_values(values: Sequence[str]) -> str:
+    """Return values as one line, those with a comma in double quotes.
+
+    >>> write_values(["phone", "Berlin, Mitte"])
+    'phone,"Berlin, Mitte"'
+    """
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(values)
+    return line.getvalue()
+
+
+def read_values(line: str) -> list[str]:
+    """Return the values that `write_values` wrote, or somebody did, without spaces around them.
+
+    >>> read_values('phone, "Berlin, Mitte"')
+    ['phone', 'Berlin, Mitte']
+    """
+    values = next(csv.reader([line], skipinitialspace=True), [])
+    return [value.strip() for value in values if value.strip()]

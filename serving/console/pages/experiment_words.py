@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,8 @@ def write_verdict(visit: Visit, verdict: Verdict) -> str:
     values: dict[str, object] = {**verdict.values}
     if "metric" in values:
         values["metric"] = name_metric(visit, str(values["metric"]))
+    if isinstance(percent := values.get("percent"), float):
+        values["percent"] = f"{percent:.3g} %"
     for name in ("change", "margin", "lead"):
         share = values.get(name)
         if isinstance(share, int | float):
@@ -170,4 +173,6 @@ def write_direction(visit: Visit, direction: Direction) -> str:
 
 
 def _write_plain(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_write_plain(inner)}" for name, inner in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nicegui import ui
 
-from experiments.definition import Experiment
+from experiments.definition import EVERY_PLACEMENT, Experiment
 from serving.console.frame import Console, Page
 from serving.console.pages.experiment_view import ExperimentPage
 from serving.console.pages.experiment_words import (
@@ -110,7 +110,7 @@ class _ExperimentList:
         Section(
             visit,
             lambda: measure_holdout(self._reports.read(experiment.key)),
-            lambda effect: show_holdout_effect(visit, effect),
+            lambda effect: show_holdout_effect(visit, experiment, effect),
             skeleton_rows=1,
         )
 
@@ -184,11 +184,16 @@ class _ExperimentList:
         return _Results(n_units, days_left, report.verdict)
 
 
-def show_holdout_effect(visit: Visit, effect: HoldoutEffect | None) -> None:
-    """Show what all recommendations together bring, in one line."""
+def show_holdout_effect(visit: Visit, experiment: Experiment, effect: HoldoutEffect | None) -> None:
+    """Show what the recommendations bring together, all of them or those of placements, in one
+    line."""
     texts = visit.texts
+    heading = texts.get("experiments.holdout")
+    if EVERY_PLACEMENT not in experiment.placements:
+        placements = write_placements(visit, experiment)
+        heading = texts.get("experiments.holdout_of", placements=placements)
     with ui.element("div").classes("holdout"):
-        ui.label(texts.get("experiments.holdout")).classes("strong")
+        ui.label(heading).classes("strong")
         if effect is None:
             ui.label(texts.get("experiments.holdout_unknown")).classes("muted")
             return

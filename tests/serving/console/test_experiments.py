@@ -128,12 +128,13 @@ def test_a_draft_is_changed_in_the_form_which_keeps_what_it_does_not_show(visit,
         console,
         "fewer",
         guardrails=[{"metric": "refunds_per_unit", "margin": 0.02}],
-        targeting={"attributes": {"plan": ["gold", "silver"]}},
+        targeting={"attributes": {"plan": ["gold", "silver"], "city": ["Berlin, Mitte"]}},
+        control="new",
     )
     with visit("mia", "/experiments/fewer") as page:
         page.get_by_role("link", name="Edit").click()
         wait_for_title(page, "Change the draft fewer")
-        assert page.get_by_label("One of, with commas").input_value() == "gold, silver"
+        assert page.get_by_label("One of, with commas").first.input_value() == "gold,silver"
         page.get_by_role("button", name="Add a step").click()
         page.get_by_label("From", exact=True).fill("2018-01-08T06:00")
         page.get_by_label("Takes part, %", exact=True).fill("120")
@@ -153,7 +154,7 @@ def test_a_draft_is_changed_in_the_form_which_keeps_what_it_does_not_show(visit,
         page.get_by_text("plan: gold, silver").wait_for()
         page.get_by_text("Purchase conversion loses less than 2.0%").wait_for()
         page.get_by_role("cell", name="slower, and for friends").wait_for()
-        page.get_by_role("cell", name="exploration").wait_for()
+        page.get_by_role("cell", name="exploration: share 0.1", exact=True).wait_for()
     engine = open_engine(Settings(home=console.process.home))
     with reading(engine) as connection:
         table = experiment_versions.c
@@ -166,3 +167,5 @@ def test_a_draft_is_changed_in_the_form_which_keeps_what_it_does_not_show(visit,
         "add_to_cart_rate",
     ]
     assert values["segments"] == ["zone"]
+    assert values["control"] == "new"
+    assert values["targeting"]["attributes"]["city"] == ["Berlin, Mitte"]
