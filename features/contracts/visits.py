@@ -75,16 +75,19 @@ class Visit(NamedTuple):
     is_returning: bool | None = None
 
     def list_dwell_seconds(self) -> list[float]:
-        """Return how long each look took: as sent, else until the next action; NaN for the latest
-        where it was not sent.
+        """Return how long each look took: as sent, else until the next action.
 
-        >>> Visit(("b", "a"), (0, 0), (9_000, 2_000)).list_dwell_seconds()
+        NaN for the latest: a page says how long it was open when it is left, and what is learnt
+        from looks at a page has to be known while it is open.
+
+        >>> Visit(("b", "a"), (0, 0), (9_000, 2_000), (40.0, None)).list_dwell_seconds()
         [nan, 7.0]
         """
-        until_next = [math.nan, *((b - a) / 1000 for b, a in pairwise(self.at_ms))]
-        sent = (*self.seconds, *(None,) * (len(until_next) - len(self.seconds)))
-        pairs = zip(sent, until_next[: len(self.at_ms)], strict=False)
-        return [passed if seconds is None else seconds for seconds, passed in pairs]
+        until_next = [(later - earlier) / 1000 for later, earlier in pairwise(self.at_ms)]
+        sent = (*self.seconds[1:], *(None,) * len(until_next))
+        pairs = zip(sent, until_next, strict=False)
+        known = [passed if seconds is None else seconds for seconds, passed in pairs]
+        return [math.nan, *known] if self.at_ms else []
 
 
 NO_VISIT = Visit()

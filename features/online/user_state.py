@@ -22,7 +22,14 @@ from features.contracts.arrays import AnyArray, Float32Array, Float64Array, Int6
 from features.contracts.categories import prefix
 from features.contracts.histories import UserHistory
 from features.contracts.tables import DEFAULT_ZONE, VIEW_TYPES, EventType
-from features.contracts.visits import Action, Visit, find_latest_visit, read_look_details
+from features.contracts.visits import (
+    MAX_ACTIONS,
+    NO_DETAILS,
+    Action,
+    Visit,
+    find_latest_visit,
+    read_look_details,
+)
 from features.online.line_features import compute_user_values, decay
 from features.online.past_visits import ACTION_KINDS, count_milliseconds
 from features.pipelines.feature_constants import (
@@ -206,16 +213,22 @@ class UserState:
         """Return the state with later events, each of which comes once."""
         viewed, actions = dict(self.viewed), list(self.actions)
         changes: dict[tuple[str, int], _Line] = {}
+        looks: list[EventRecord] = []
         for event in events:
             second = int(event.occurred_at.timestamp() // 1)
             if event.event_type in _VIEWS:
                 viewed[event.item_id] = max(second, viewed.get(event.item_id, second))
-                at_ms, kind = count_milliseconds(event.occurred_at), ACTION_KINDS[event.event_type]
-                details = read_look_details(event.attributes)
-                actions.append(Action(at_ms, event.item_id, kind, event.session_id, *details))
+                looks.append(event)
             elif event.event_type in (EventType.PURCHASE, EventType.REFUND):
                 key = event.item_id, order_digest(event.order_id or event.event_id)
                 changes.setdefault(key, _Line()).add(event, second)
+        looks.sort(key=lambda look: look.occurred_at)
+        for number, look in enumerate(looks, start=-len(looks)):
+            at_ms, kind = count_milliseconds(look.occurred_at), ACTION_KINDS[look.event_type]
+            # A visit has no more actions: a thousand looks of one visitor are not parsed.
+            is_kept = number >= -MAX_ACTIONS
+            details = read_look_details(look.attributes) if is_kept else NO_DETAILS
+            actions.append(Action(at_ms, look.item_id, kind, look.session_id, *details))
         state = self._merge_lines(changes) if changes else self
         return replace(state, viewed=viewed, actions=tuple(actions))
 

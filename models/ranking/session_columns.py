@@ -17,11 +17,9 @@ from features.contracts.visits import WISHED, Visit
 
 # Of each item of the visit: whether it was put on a list of wishes, and how long it was looked at.
 ITEM_COLUMNS = ("is_wished", "seconds_viewed")
-# Of the visit: `last_seconds` is known where the shop sends how long a look took.
 SESSION_COLUMNS = (
     "n_wished",
     "mean_seconds",
-    "last_seconds",
     "hour",
     "weekday",
     "is_returning",
@@ -45,13 +43,11 @@ def describe_items(visit: Visit, actions: Sequence[Sequence[int]]) -> Float32Arr
 
 def describe_session(visit: Visit, timezone: ZoneInfo) -> list[float]:
     """Return SESSION_COLUMNS; NaN for what is not known."""
-    seconds = visit.list_dwell_seconds()
-    known = [value for value in seconds if value == value]  # without NaN
+    known = visit.list_dwell_seconds()[1:]  # that of the latest look is not known
     at = (_EPOCH + timedelta(milliseconds=visit.at_ms[0])).astimezone(timezone)
     return [
         float(sum(kind == WISHED for kind in visit.kinds)),
         sum(known) / len(known) if known else np.nan,
-        seconds[0],
         at.hour + at.minute / 60,
         float(at.weekday()),
         np.nan if visit.is_returning is None else float(visit.is_returning),

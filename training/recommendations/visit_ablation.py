@@ -16,6 +16,7 @@ import numpy as np
 from scipy import stats
 
 from features.contracts.arrays import Float64Array, Int64Array
+from features.contracts.seeds import generator
 from models.ranking.catalogue import Catalogue
 from models.ranking.lambdarank import Ranker, fit_ranker
 from models.ranking.model import RankingTask, RecommendationModel
@@ -109,6 +110,14 @@ class _Comparison:
         return replace(self.model, rankers=rankers, visit_sources=remaining)
 
 
+def _draw_positions(window: VisitWindow, seed: int) -> VisitWindow:
+    """Return the window with at most _MAX_POSITIONS of its positions, from all of its weeks."""
+    order = generator(seed, "positions that compare sources").permutation(len(window.positions))
+    drawn = np.sort(order[:_MAX_POSITIONS])
+    positions = [window.positions[n] for n in drawn.tolist()]
+    return replace(window, positions=positions, is_known=window.is_known[drawn])
+
+
 def choose_sources(
     context: TrainingContext, model: RecommendationModel, fitted: FittedVisits, window: VisitWindow
 ) -> SourceChoice:
@@ -120,7 +129,7 @@ def choose_sources(
     sources, max_loss = fitted.sources.sources, context.config.visits.max_loss
     if fitted.ranker is None or len(sources) < 2 or not window.positions:
         return SourceChoice(model)
-    window = replace(window, positions=window.positions[:_MAX_POSITIONS])
+    window = _draw_positions(window, context.settings.seed)
     compared = _Comparison(context, model, fitted, window, _thin_rows(fitted.rows))
     visits = np.array([position.visit for position in window.positions])
     ours = compared.rank(frozenset())

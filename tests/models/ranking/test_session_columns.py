@@ -23,14 +23,13 @@ def test_a_session_is_described_in_the_time_of_the_shop() -> None:
         ("c", "b", "a"),
         (VIEWED, WISHED, VIEWED),
         (AT_MS, AT_MS - 20_000, AT_MS - 50_000),
-        (7.0, None, 10.0),
+        (7.0, None, 10.0),  # the first one was sent after the page was left
         device=DEVICES["tablet"],
         is_returning=True,
     )
     assert describe(visit) == {
         "n_wished": 1,
-        "mean_seconds": (7.0 + 20.0 + 10.0) / 3,
-        "last_seconds": 7.0,
+        "mean_seconds": (20.0 + 10.0) / 2,
         "hour": 21.5,
         "weekday": 6,
         "is_returning": 1,
@@ -42,7 +41,7 @@ def test_a_session_is_described_in_the_time_of_the_shop() -> None:
 def test_what_was_not_sent_is_unknown_and_not_zero() -> None:
     columns = describe(Visit(("a",), (VIEWED,), (AT_MS,)))
     unknown = {name for name, value in columns.items() if np.isnan(value)}
-    assert unknown == {"mean_seconds", "last_seconds", "is_returning", "device"}
+    assert unknown == {"mean_seconds", "is_returning", "device"}
     assert columns["n_wished"] == 0
 
 
@@ -53,5 +52,5 @@ def test_wishes_and_carts_are_told_apart_and_looks_at_one_item_add_up() -> None:
         (AT_MS, AT_MS - 5_000, AT_MS - 30_000),
         (2.0,),
     )
-    # Item a: a wish of 2 s, and a look of 25 s; item b: 5 s in the cart.
-    assert describe_items(visit, [[0, 2], [1]]).tolist() == [[1.0, 27.0], [0.0, 5.0]]
+    # Item a: a wish just now, and a look of 25 s; item b: 5 s in the cart.
+    assert describe_items(visit, [[0, 2], [1]]).tolist() == [[1.0, 25.0], [0.0, 5.0]]
