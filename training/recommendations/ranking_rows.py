@@ -46,6 +46,13 @@ class Rows:
         """Return the rows as a ranker is fitted on them; `columns` are the names of the columns."""
         return GroupedRows(self.matrix, self.relevant, self.sizes, columns, self.gains)
 
+    def select(self, queries: Int64Array) -> Rows:
+        """Return the rows of some users or carts, in the order of `queries`."""
+        starts = np.cumsum(self.sizes) - self.sizes
+        rows = np.concatenate([np.arange(self.sizes[n]) + starts[n] for n in queries.tolist()])
+        sizes, n_relevant = self.sizes[queries], self.n_relevant[queries]
+        return Rows(self.matrix[rows], self.gains[rows], sizes, n_relevant)
+
     def ndcg(self, scores: Float64Array, k: int) -> Float64Array:
         """Return NDCG at k of each user (users,) when the rows are ranked by `scores` (rows,).
 

@@ -1,8 +1,9 @@
 """Which sources of visits are served: those whose removal costs something on the shop's own window.
 
-A source left out gives neither candidates nor columns; the ranker is fitted anew without them. It
-leaves the model where the 95 % interval of what it gains, paired over later visits, lies below
-`max_loss` of MRR@20: then its microseconds bring nothing.
+A source left out gives neither candidates nor columns; the ranker is fitted anew without them, and
+compared with one of all sources that learnt from the same next items. The source leaves the model
+where the 95 % interval of what it gains, paired over later visits, lies below `max_loss` of MRR@20:
+then its microseconds bring nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from scipy import stats
 
 from features.contracts.arrays import Float64Array, Int64Array
 from models.ranking.catalogue import Catalogue
-from models.ranking.lambdarank import fit_ranker
-from models.ranking.model import RecommendationModel
+from models.ranking.lambdarank import Ranker, fit_ranker
+from models.ranking.model import RankingTask, RecommendationModel
 from models.ranking.visit_candidates import name_visit_columns
 from models.retrieval.visit_sources import VisitSources
+from training.recommendations.ranking_rows import Rows
 from training.recommendations.snapshots import TrainingContext
 from training.recommendations.visit_baselines import reciprocal_ranks
 from training.recommendations.visit_evaluation import MRR, VisitWindow
@@ -28,6 +30,8 @@ from training.results import OURS, Cell, MetricTable
 from training.significance import compute_paired_p_value, correct_p_values
 
 _MAX_POSITIONS = 3_000
+# Next items that the compared rankers learn from: to fit them takes most of the time.
+_MAX_LEARNT = 6_000
 _N_TIMED = 300
 _LEVEL = 0.05
 
@@ -60,6 +64,51 @@ class _Gain:
     high: float
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    """What the slates of fewer sources are made with and measured on.
+
+    rows   that the compared rankers are fitted on: the ranker's own, or some of them
+    """
+
+    context: TrainingContext
+    model: RecommendationModel
+    fitted: FittedVisits
+    window: VisitWindow
+    rows: Rows
+
+    @property
+    def uses_all_rows(self) -> bool:
+        """Whether the compared rankers are those that are served."""
+        return self.rows is self.fitted.rows
+
+    def rank(self, left_out: frozenset[str]) -> Float64Array:
+        """Return the reciprocal ranks (positions,) without some sources."""
+        model = self.model
+        if left_out or not self.uses_all_rows:
+            self.context.progress(f"slates without {' and '.join(sorted(left_out)) or 'nothing'}")
+            model = self.leave_out(left_out, self.rows)
+        return reciprocal_ranks(self.window.rank_served(model))
+
+    def leave_out(self, left_out: frozenset[str], rows: Rows) -> RecommendationModel:
+        """Return the model without some sources, its ranker fitted on the other columns."""
+        sources, features = self.fitted.sources, self.model.item_columns
+        everything = name_visit_columns(tuple(sources.sources), features, with_session=True)
+        names = tuple(name for name in sources.sources if name not in left_out)
+        columns = name_visit_columns(names, features, with_session=True)
+        kept = [everything.index(column) for column in columns]
+        rows = replace(rows, matrix=np.ascontiguousarray(rows.matrix[:, kept]))
+        config, seed = self.context.config.visits.ranker, self.context.settings.seed
+        rankers: dict[RankingTask, Ranker] = {**self.model.rankers}
+        rankers["visit"] = fit_ranker(rows.to_grouped(columns), config, seed=seed)
+        remaining = VisitSources(
+            sources.item_ids,
+            {name: sources.sources[name] for name in names},
+            {name: sources.candidates[name] for name in names},
+        )
+        return replace(self.model, rankers=rankers, visit_sources=remaining)
+
+
 def choose_sources(
     context: TrainingContext, model: RecommendationModel, fitted: FittedVisits, window: VisitWindow
 ) -> SourceChoice:
@@ -68,35 +117,38 @@ def choose_sources(
     Sources that may leave are tried out together, the one with the least gain first. All are kept
     where there is no ranker, or one source alone.
     """
-    sources = fitted.sources.sources
+    sources, max_loss = fitted.sources.sources, context.config.visits.max_loss
     if fitted.ranker is None or len(sources) < 2 or not window.positions:
         return SourceChoice(model)
     window = replace(window, positions=window.positions[:_MAX_POSITIONS])
+    compared = _Comparison(context, model, fitted, window, _thin_rows(fitted.rows))
     visits = np.array([position.visit for position in window.positions])
-    ours = reciprocal_ranks(window.rank_served(model))
-
-    def measure(left_out: frozenset[str]) -> tuple[RecommendationModel, _Gain]:
-        context.progress(f"slates without {' and '.join(sorted(left_out))}")
-        without = _leave_out(context, model, fitted, left_out)
-        values = reciprocal_ranks(window.rank_served(without))
-        return without, _measure_gain(ours, values, visits)
-
-    alone = {name: measure(frozenset([name])) for name in sources}
-    gains = {name: gain for name, (_, gain) in alone.items()}
-    allowed = (context.config.visits.max_loss or 0.0) * float(ours.mean())
-    served, left_out = model, frozenset[str]()
+    ours = compared.rank(frozenset())
+    gains = {
+        name: _measure_gain(ours, compared.rank(frozenset([name])), visits) for name in sources
+    }
+    allowed = (max_loss or 0.0) * float(ours.mean())
+    left_out = frozenset[str]()
     for name in sorted(gains, key=lambda name: gains[name].high):
         more = left_out | {name}
-        may_leave = context.config.visits.max_loss is not None and gains[name].high <= allowed
-        if not may_leave or len(more) == len(sources):
+        if max_loss is None or gains[name].high > allowed or len(more) == len(sources):
             break
-        without, gain = measure(more) if left_out else alone[name]
-        if gain.high <= allowed:
-            served, left_out = without, more
+        together = _measure_gain(ours, compared.rank(more), visits) if left_out else gains[name]
+        if together.high <= allowed:
+            left_out = more
     times = _time_sources(fitted.sources, window)
-    table = _make_table(ours, gains, times, visits, left_out)
-    choices = _describe_choice(gains, times, left_out, allowed)
-    return SourceChoice(served, left_out, (table,), choices)
+    return SourceChoice(
+        compared.leave_out(left_out, fitted.rows) if left_out else model,
+        left_out,
+        (_make_table(ours, gains, times, visits, left_out),),
+        _describe_choice(gains, times, left_out, allowed),
+    )
+
+
+def _thin_rows(rows: Rows) -> Rows:
+    """Return the rows of _MAX_LEARNT next items, evenly spaced; all where there are no more."""
+    n = len(rows.sizes)
+    return rows if n <= _MAX_LEARNT else rows.select(np.arange(_MAX_LEARNT) * n // _MAX_LEARNT)
 
 
 def _make_table(
@@ -166,30 +218,6 @@ def _measure_gain(ours: Float64Array, without: Float64Array, visits: Int64Array)
     error = float(np.sqrt((sums**2).sum() * n_visits / (n_visits - 1))) / len(ours)
     width = float(stats.t.ppf(1 - _LEVEL / 2, n_visits - 1)) * error
     return _Gain(without, mean, mean - width, mean + width)
-
-
-def _leave_out(
-    context: TrainingContext,
-    model: RecommendationModel,
-    fitted: FittedVisits,
-    left_out: frozenset[str],
-) -> RecommendationModel:
-    """Return the model without some sources, its ranker fitted on the other columns."""
-    everything = name_visit_columns(
-        tuple(fitted.sources.sources), model.item_columns, with_session=True
-    )
-    names = tuple(name for name in fitted.sources.sources if name not in left_out)
-    columns = name_visit_columns(names, model.item_columns, with_session=True)
-    kept = [everything.index(column) for column in columns]
-    rows = replace(fitted.rows, matrix=np.ascontiguousarray(fitted.rows.matrix[:, kept]))
-    config, seed = context.config.visits.ranker, context.settings.seed
-    sources = VisitSources(
-        fitted.sources.item_ids,
-        {name: fitted.sources.sources[name] for name in names},
-        {name: fitted.sources.candidates[name] for name in names},
-    )
-    ranker = fit_ranker(rows.to_grouped(columns), config, seed=seed)
-    return replace(model, rankers={**model.rankers, "visit": ranker}, visit_sources=sources)
 
 
 def _sum_by_visit(values: Float64Array, visits: Int64Array) -> Float64Array:

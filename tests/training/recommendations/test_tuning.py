@@ -112,6 +112,17 @@ def test_the_rows_ndcg_counts_what_is_no_candidate_as_missed() -> None:
     assert rows.ndcg(scores, 10).tolist() == pytest.approx(expected)
 
 
+def test_rows_of_some_users_are_theirs() -> None:
+    gains = np.array([1, 0, 0, 0.3, 0], np.float32)
+    rows = Rows(np.arange(5, dtype=np.float32)[:, None], gains, np.array([3, 2]), np.array([1, 4]))
+    (second, first) = (rows.select(np.array([n])) for n in (1, 0))
+    assert second.matrix.ravel().tolist() == [3, 4]
+    assert (second.relevant.tolist(), second.n_relevant.tolist()) == ([True, False], [4])
+    both = rows.select(np.array([1, 0]))
+    assert both.matrix.ravel().tolist() == [3, 4, 0, 1, 2]
+    assert both.sizes.tolist() == [len(second.gains), len(first.gains)]
+
+
 def test_the_command_writes_a_config_that_a_training_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
