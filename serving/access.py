@@ -88,6 +88,11 @@ class Grant:
     area: Area = Area()
 
 
+def covers_zone(areas: Iterable[Area], zone: str) -> bool:
+    """Return whether the areas cover every category of a zone."""
+    return any(area in (Area(), Area(zone=zone)) for area in areas)
+
+
 def find_objection(areas: Iterable[Area], category: str | None, zone: str) -> Forbidden | None:
     """Return why the areas do not cover a category of a zone; None where they do."""
     covered = tuple(areas)
@@ -129,6 +134,20 @@ class Caller:
         raise Forbidden(
             f"this key lacks the scope {scope}", hint=f"Use a key made with --scope {scope}"
         )
+
+    def may_change(self, scope: str, zone: str) -> bool:
+        """Return whether the caller has the scope for every category of a zone."""
+        return scope in self.scopes and covers_zone(self.areas.get(scope, EVERYWHERE), zone)
+
+    def require_zone(self, scope: str, zone: str) -> None:
+        """Raise Forbidden where the caller lacks the scope for a part of a zone."""
+        areas = self.require(scope)
+        if not covers_zone(areas, zone):
+            raise Forbidden(
+                f"this concerns all categories of {zone}, and your role covers "
+                f"{'; '.join(map(str, areas))}",
+                hint="Ask a colleague whose role covers all of the zone",
+            )
 
     def require_everywhere(self, scope: str) -> None:
         """Raise Forbidden where the caller lacks the scope for a part of the assortment."""

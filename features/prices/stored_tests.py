@@ -23,6 +23,8 @@ KEPT = (PLANNED, FILED, RUNNING, FINISHED, CANCELLED)
 PROMOTION_RUNNING = "a promotion is running"
 _HOLD = "in the price test"
 _FIELDS = ("test_id", "zone", "state", "begins_at", "ends_at", "document", "updated_at")
+PLANS_LOCK = "price_test_plans"  # held by whoever changes plans that nobody has kept
+OPEN = (PLANNED, FILED, RUNNING)
 _PLANS_KEPT = 20  # the newest plans that nobody has kept
 
 
@@ -120,6 +122,12 @@ class PriceTests:
         if ids:
             self._connection.execute(sa.delete(price_tests).where(price_tests.c.test_id.in_(ids)))
 
+    def list_open(self, zone: str) -> Sequence[StoredTest]:
+        """Return the tests of a zone that are kept and not ended, the newest change first."""
+        table = price_tests.c
+        query = _select_newest_first().where(table.zone == zone, table.state.in_(OPEN))
+        return [_read(row) for row in self._connection.execute(query).mappings()]
+
     def get(self, test_id: str) -> StoredTest:
         """Return one test. Raises NotFound where there is none."""
         query = sa.select(price_tests).where(price_tests.c.test_id == test_id)
@@ -151,7 +159,7 @@ class PriceTests:
         """Return the test of each item of a zone that is filed or running, until the test ends."""
         return {
             prices["item_id"]: test.test_id
-            for test in self.list(zone)
+            for test in self.list_open(zone)
             if test.state in (FILED, RUNNING) and (test.ends_at is None or test.ends_at > now)
             for unit in test.document["test"]["units"]
             for prices in unit["prices"]

@@ -25,6 +25,7 @@ from features.prices.stored_tests import (
     FILED,
     FINISHED,
     PLANNED,
+    PLANS_LOCK,
     PriceTests,
     StoredTest,
 )
@@ -95,7 +96,7 @@ class PriceTestService:
     measuring: threading.Lock = field(default_factory=threading.Lock)
 
     def save(self, caller: Caller, test: PriceTest, portfolio: Portfolio) -> StoredTest:
-        """Store a plan. Raises Forbidden without the scope to propose prices."""
+        """Store a plan. Raises Forbidden for who may not propose prices of the whole zone."""
         stored = StoredTest(
             test_id=f"test_{secrets.token_hex(6)}",
             zone=test.zone,
@@ -108,7 +109,6 @@ class PriceTestService:
                 "batches": [],
             },
         )
-        caller.require(SCOPE)
         with transaction(self.proposals.desk.engine) as connection:
             return self.put_plan(connection, caller, stored)
 
@@ -118,9 +118,10 @@ class PriceTestService:
         Raises NotFound, Forbidden, and Conflict for what is no plan, advises no test, or was
         computed from other prices than those of now.
         """
-        caller.require(SCOPE)
         lock(connection, "price_desk")
+        lock(connection, PLANS_LOCK)  # old plans are removed under it
         stored = PriceTests(connection).get(test_id)
+        caller.require_zone(SCOPE, stored.zone)
         if stored.state != DRAFT:
             raise Conflict(
                 f"{test_id} is {stored.state}, not a plan to be kept",
@@ -137,7 +138,9 @@ class PriceTestService:
         return self.put_plan(connection, caller, replace(stored, state=PLANNED))
 
     def put_plan(self, connection: sa.Connection, caller: Caller, stored: StoredTest) -> StoredTest:
-        """Store a plan that somebody keeps, with its line in the audit log."""
+        """Store a plan that somebody keeps, with its line in the audit log. Raises Forbidden for
+        who may not propose prices of the whole zone."""
+        caller.require_zone(SCOPE, stored.zone)
         decider = self.proposals.desk.decider(caller, SCOPE, None)
         test = PriceTest.from_document(stored.document["test"])
         PriceTests(connection).put(stored, decider.now)
@@ -291,7 +294,7 @@ class PriceTestService:
         Raises as `find_finished`, BadInput where its sales are not there yet, and Unavailable while
         this process analyses another test.
         """
-        caller.require(SCOPE)
+        caller.require_zone(SCOPE, self.find_finished(test_id).zone)
         if not self.measuring.acquire(blocking=False):
             raise Unavailable(
                 "another price test is being analysed", hint="Try again", retry_after_seconds=10
@@ -325,8 +328,9 @@ class PriceTestService:
         self, connection: sa.Connection, caller: Caller, measured: MeasuredTest
     ) -> StoredTest:
         """Store a result that was just measured, in this transaction. Raises as `finish`."""
-        decider = self.proposals.desk.decider(caller, SCOPE, None)
         stored, result = measured.stored, measured.result
+        caller.require_zone(SCOPE, stored.zone)
+        decider = self.proposals.desk.decider(caller, SCOPE, None)
         if not result["items"]:
             raise Conflict(
                 f"{stored.test_id} measured nothing: no item was sold at both of its prices",
@@ -339,7 +343,10 @@ class PriceTestService:
         return finished
 
     def _open(self, caller: Caller, test_id: str) -> tuple[Decider, StoredTest, dict[str, str]]:
-        """Let due prices take effect; return a test and the test of each item of its zone."""
+        """Let due prices take effect; return a test and the test of each item of its zone.
+
+        Raises Forbidden for who may not propose prices of the whole zone: a part of a test is none.
+        """
         desk = self.proposals.desk
         decider = desk.decider(caller, SCOPE, None)
         with transaction(desk.engine) as connection:
@@ -347,6 +354,7 @@ class PriceTestService:
             settle_due(connection, decider)  # the next prices follow those that are due by now
             tests = PriceTests(connection)
             stored = tests.get(test_id)
+            caller.require_zone(SCOPE, stored.zone)
             refuse_plan(stored)
             return decider, stored, tests.find_tested_items(stored.zone, decider.now)
 
@@ -380,7 +388,8 @@ class PriceTestService:
         stored: StoredTest,
         way_back: CheckedProposal,
     ) -> None:
-        """Supersede what nobody has decided on, and undo approved prices that have yet to begin.
+        """Supersede what nobody has decided on, and undo approved prices that have yet to begin:
+        they are the test's own.
 
         Not those of items that get a way back: they fall away when the price beneath them changes.
         """
@@ -395,5 +404,4 @@ class PriceTestService:
             for suggestion in of_batch:
                 if suggestion.status == "scheduled" and suggestion.item_id not in moved:
                     assert suggestion.price_id is not None  # noqa: S101
-                    undoing = self.proposals.desk.decider(caller, "pricing.rollback", None)
-                    roll_back(connection, undoing, suggestion.price_id, confirmed=True)
+                    roll_back(connection, decider, suggestion.price_id, confirmed=True)

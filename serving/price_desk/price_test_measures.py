@@ -6,17 +6,21 @@ The readers of tables are imported by the first measurement: a server should be 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from configs.settings import Settings
 from experiments.designs.price_test import PriceTest
+from features.contracts.calendar import add_weeks
 from features.contracts.errors import BadInput
+from features.contracts.event_types import EventType
 from features.prices.stored_tests import StoredTest
 from serving.price_desk.price_test_batches import Json, find_refused_items
 
 if TYPE_CHECKING:
+    from features.facts.facts import Facts
     from serving.pricing_inputs.items import PricingInputs
 
 
@@ -28,11 +32,13 @@ def measure_test(settings: Settings, stored: StoredTest) -> Json:
     from features.facts.facts import Facts
 
     assert stored.begins_at is not None and stored.ends_at is not None  # noqa: S101
-    panel, week_starts = read_price_panel(Facts(settings), settings, stored.ends_at)
+    facts = Facts(settings)
+    _refuse_missing_sales(facts, stored, add_weeks(stored.ends_at, -1, settings.timezone))
+    panel, week_starts = read_price_panel(facts, settings, stored.ends_at)
     if stored.begins_at not in week_starts:
         raise BadInput(
-            f"nothing was sold since {stored.test_id} began",
-            hint="Import the sales first: POST /v1/events, or shopwright import",
+            f"no sale from before {stored.test_id} is known",
+            hint="Import the sales before it too: shopwright import",
         )
     test = PriceTest.from_document(stored.document["test"])
     result = analyse_price_test(
@@ -42,6 +48,21 @@ def measure_test(settings: Settings, stored: StoredTest) -> Json:
         refused=find_refused_items(stored, test),
     )
     return result.to_document()
+
+
+def _refuse_missing_sales(facts: Facts, stored: StoredTest, last_week: datetime) -> None:
+    """Raise BadInput where the zone has no sale in the last week of a test: weeks that nobody has
+    imported look like weeks in which nothing was sold."""
+    events = facts.read("events")
+    of_zone = (events.event_type == EventType.PURCHASE.value) & (events.zone == stored.zone)
+    last = events.filter(of_zone).occurred_at.max().to_pyarrow().as_py()
+    if last is None or last < last_week:
+        until = "nothing" if last is None else f"nothing since {last.isoformat()}"
+        raise BadInput(
+            f"{until} was sold in {stored.zone}, and {stored.test_id} ended at "
+            f"{stored.ends_at:%Y-%m-%d}",
+            hint="Import the sales first: POST /v1/events, or shopwright import",
+        )
 
 
 def describe_evidence(inputs: PricingInputs, zone: str, item_ids: Sequence[str]) -> Json:

@@ -19,7 +19,15 @@ from features.contracts.errors import ShopwrightError, TooManyRequests
 from features.contracts.pricing import DEFAULT_RULES
 from features.database import lock, reading, transaction
 from features.prices.currencies import refuse_unknown_zone
-from features.prices.stored_tests import DRAFT, FAILED, PLANNED, PLANNING, PriceTests, StoredTest
+from features.prices.stored_tests import (
+    DRAFT,
+    FAILED,
+    PLANNED,
+    PLANNING,
+    PLANS_LOCK,
+    PriceTests,
+    StoredTest,
+)
 from serving.access import Caller
 from serving.price_desk.price_experiments import SCOPE, PriceTestService
 from serving.price_desk.price_test_batches import Json
@@ -68,17 +76,17 @@ class PriceTestPlanner:
     def start(self, caller: Caller, order: PlanOrder) -> StoredTest:
         """Begin to compute a plan; it is stored as being computed at once.
 
-        Raises Forbidden without the scope, UnknownName for a zone that nobody knows, BadInput for
-        numbers out of range, and TooManyRequests while too many are computed.
+        Raises Forbidden without the scope for the whole zone, UnknownName for a zone that nobody
+        knows, BadInput for numbers out of range, and TooManyRequests while too many are computed.
         """
-        caller.require(SCOPE)
+        caller.require_zone(SCOPE, order.zone)
         order.check()
         desk = self.desk
         with transaction(desk.engine) as connection:
             refuse_unknown_zone(desk.settings, connection, order.zone)
             present = PresentRules.read(desk.settings, connection)
             named = NamedRules.find(present, DEFAULT_RULES)
-            lock(connection, "price_test_plans")
+            lock(connection, PLANS_LOCK)
             tests = PriceTests(connection)
             self._fail_late(tests)
             if tests.count(PLANNING) >= MAX_RUNNING:
@@ -98,6 +106,7 @@ class PriceTestPlanner:
     def fail_interrupted(self) -> None:
         """Mark as failed what no process computes any more. For the start of a server."""
         with transaction(self.desk.engine) as connection:
+            lock(connection, PLANS_LOCK)
             tests = PriceTests(connection)
             self._fail_late(tests)
             for stored in tests.list(state=PLANNING):
@@ -119,7 +128,7 @@ class PriceTestPlanner:
             **asdict(order),
             "ordered_by": caller.id,
             "process": name_process(),
-            "begun_at": self.desk.system_clock.now().isoformat(),
+            "ordered_at": self.desk.system_clock.now().isoformat(),
         }
         return StoredTest(
             test_id=f"test_{secrets.token_hex(6)}",
@@ -135,6 +144,8 @@ class PriceTestPlanner:
         from serving.pricing_inputs.items import read_priced_zone
 
         try:
+            if not self._begin(test_id):
+                return
             inputs = self.read_inputs(order.zone, named)
             self.worker.refuse_stopped()
             priced = read_priced_zone(inputs, order.zone)
@@ -158,11 +169,25 @@ class PriceTestPlanner:
         finally:
             self.unfinished.discard(test_id)
 
+    def _begin(self, test_id: str) -> bool:
+        """Store that a plan is computed from now on; False where it has failed while it waited."""
+        with transaction(self.desk.engine) as connection:
+            lock(connection, PLANS_LOCK)
+            tests = PriceTests(connection)
+            self._fail_late(tests)
+            stored = tests.get(test_id)
+            if stored.state != PLANNING:
+                return False
+            begun_at = self.desk.system_clock.now().isoformat()
+            about = {**stored.document["order"], "begun_at": begun_at}
+            tests.put(stored.add(order=about), self.desk.clock.now())
+            return True
+
     def _put_outcome(
         self, connection: sa.Connection, caller: Caller, test_id: str, outcome: Json
     ) -> None:
         """Store what was planned, unless the plan has failed meanwhile."""
-        lock(connection, "price_test_plans")
+        lock(connection, PLANS_LOCK)
         tests = PriceTests(connection)
         self._fail_late(tests)
         stored = tests.get(test_id)
@@ -182,6 +207,7 @@ class PriceTestPlanner:
 
     def _fail(self, test_id: str, problem: str) -> None:
         with transaction(self.desk.engine) as connection:
+            lock(connection, PLANS_LOCK)
             tests = PriceTests(connection)
             stored = tests.get(test_id)
             if stored.state == PLANNING:

@@ -31,7 +31,8 @@ from serving.price_desk.repository import Suggestions
 from serving.price_desk.service import PriceDeskService
 
 MAX_PAGE = 200
-TIME_LIMIT = timedelta(minutes=10)  # for one plan
+TIME_LIMIT = timedelta(minutes=10)  # to compute one plan
+_WAIT_LIMIT = timedelta(hours=1)  # behind other plans and scenarios
 LATE = "it was not done within ten minutes"
 
 
@@ -103,7 +104,7 @@ def count_due_tests(desk: PriceDeskService, zone: str) -> int:
     """Return of how many tests of a zone somebody has to file or finish something now."""
     now, timezone = desk.clock.now(), desk.settings.timezone
     with reading(desk.engine) as connection:
-        tests = PriceTests(connection).list(zone)
+        tests = PriceTests(connection).list_open(zone)
     steps = [find_next_step(age_test(test, desk), now, timezone) for test in tests]
     return sum(1 for step in steps if step is not None and step.is_due)
 
@@ -126,8 +127,11 @@ def age_test(test: StoredTest, desk: PriceDeskService) -> StoredTest:
     """Return a test with the state that time has given it: a filed one that has begun is running, a
     plan that takes too long has failed."""
     if test.state == PLANNING:
-        begun_at = parse_time(test.document["order"]["begun_at"])
-        if begun_at < desk.system_clock.now() - TIME_LIMIT:
+        order, now = test.document["order"], desk.system_clock.now()
+        latest = parse_time(order["ordered_at"]) + _WAIT_LIMIT
+        if order.get("begun_at") is not None:
+            latest = parse_time(order["begun_at"]) + TIME_LIMIT
+        if latest < now:
             return replace(test.add(problem=LATE), state=FAILED)
     has_begun = test.begins_at is not None and test.begins_at <= desk.clock.now()
     return replace(test, state=RUNNING) if test.state == FILED and has_begun else test

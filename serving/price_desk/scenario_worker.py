@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+log = logging.getLogger(__name__)
 _TOKEN = secrets.token_hex(4)  # of this process: numbers of processes are used again
 
 
@@ -52,7 +54,10 @@ class ScenarioWorker:
         while not self._stopping.is_set():
             task = self._tasks.get()
             if task is not None and not self._stopping.is_set():
-                task()
+                try:
+                    task()
+                except Exception:  # the next ones are done all the same
+                    log.exception("a task of the price desk failed")
 
 
 def name_process() -> str:

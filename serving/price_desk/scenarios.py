@@ -31,7 +31,7 @@ from features.database import lock, reading, transaction
 from features.prices.currencies import refuse_unknown_zone
 from features.prices.ledger import Ledger
 from models.pricing.rules import set_objective
-from serving.access import Area, Caller
+from serving.access import Caller, covers_zone
 from serving.price_desk.activation import settle_due
 from serving.price_desk.filing import file_suggestions
 from serving.price_desk.run_outcomes import PricingRuns
@@ -227,7 +227,7 @@ class ScenarioService:
         scenarios = Scenarios(connection)
         scenario = _require(scenarios.get(scenario_id), scenario_id)
         zone = scenario.order.zone
-        if not any(area in (Area(), Area(zone=zone)) for area in decider.areas):
+        if not covers_zone(decider.areas, zone):
             raise Forbidden(
                 f"a scenario replaces all that waits in {zone}, and your role covers a part of it",
                 hint="Ask a colleague whose role covers every category",

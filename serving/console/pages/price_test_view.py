@@ -87,9 +87,10 @@ class PriceTestPage:
         self._page.actions.clear()
         if test is None or not stored.is_kept:
             self._page.set_title(texts.get("tests.title_draft"))
-            ui.link(texts.get("tests.to_plan"), f"/tests/plan?plan={stored.test_id}").classes(
-                "link-button"
-            )
+            if visit.may(SCOPE):
+                ui.link(texts.get("tests.to_plan"), f"/tests/plan?plan={stored.test_id}").classes(
+                    "link-button"
+                )
             return
         state = find_state(stored, self._server.clock.now())
         self._page.set_title(self._write_title(shown, state))
@@ -138,7 +139,7 @@ class PriceTestPage:
     def _add_buttons(self, view: PriceTestView) -> None:
         """Add what may be done, for who may do it; what is due stands out."""
         visit, stored = self._visit, view.stored
-        if not visit.may(SCOPE) or view.test is None:
+        if not visit.caller.may_change(SCOPE, stored.zone) or view.test is None:
             return
         step, n_periods = view.next_step, view.test.periods.n_periods
         now = self._server.clock.now()
