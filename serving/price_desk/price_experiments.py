@@ -294,13 +294,14 @@ class PriceTestService:
         Raises as `find_finished`, BadInput where its sales are not there yet, and Unavailable while
         this process analyses another test.
         """
-        caller.require_zone(SCOPE, self.find_finished(test_id).zone)
+        caller.require(SCOPE)
         if not self.measuring.acquire(blocking=False):
             raise Unavailable(
                 "another price test is being analysed", hint="Try again", retry_after_seconds=10
             )
         try:
             stored = self.find_finished(test_id)
+            caller.require_zone(SCOPE, stored.zone)
             result = measure_test(self.proposals.desk.settings, stored)
             # A repeated analysis must not take what it taught for what was known before.
             before = stored.document.get("result", {}).get("before")

@@ -32,8 +32,8 @@ from serving.price_desk.service import PriceDeskService
 
 MAX_PAGE = 200
 TIME_LIMIT = timedelta(minutes=10)  # to compute one plan
-_WAIT_LIMIT = timedelta(hours=1)  # behind other plans and scenarios
-LATE = "it was not done within ten minutes"
+WAIT_LIMIT = timedelta(hours=1)  # behind other plans and scenarios
+LATE = "it was not done in time"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def age_test(test: StoredTest, desk: PriceDeskService) -> StoredTest:
     plan that takes too long has failed."""
     if test.state == PLANNING:
         order, now = test.document["order"], desk.system_clock.now()
-        latest = parse_time(order["ordered_at"]) + _WAIT_LIMIT
+        latest = parse_time(order["ordered_at"]) + WAIT_LIMIT
         if order.get("begun_at") is not None:
             latest = parse_time(order["begun_at"]) + TIME_LIMIT
         if latest < now:

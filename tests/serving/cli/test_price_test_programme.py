@@ -18,6 +18,7 @@ from features.contracts.errors import BadInput, Conflict, NotFound
 from serving.cli import price_test_programme
 from serving.cli.main import app
 from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
+from tests.shops.event_tables import make_table
 from tests.shops.fitted_responses import make_fitted_response
 from tests.shops.price_desk import NOW
 from tests.shops.price_panels import make_price_panel
@@ -86,6 +87,11 @@ def test_a_test_that_is_over_is_analysed_and_what_it_measured_is_printed(shop, m
     shown = shop.run("--file", test_id)
     assert "Never filed in time, and left out: 1 of the test's periods" in shown
     assert "Nothing to file" in shown
+    with pytest.raises(BadInput, match="nothing was sold in default"):
+        shop.run("--finish", test_id)
+    sale = {"event_id": "last", "event_type": "purchase", "item_id": "milk", "quantity": 1.0}
+    sale |= {"occurred_at": ends_at - timedelta(days=1), "zone": "default"}
+    shop.shop.facts.write({"events": make_table("events", [sale])})
     panel = charge_and_sell(listed["document"]["test"], -1.8)
     starts = week_starts(begins_at - timedelta(weeks=4), ends_at, "UTC")
     monkeypatch.setattr("experiments.price_panel.read_price_panel", lambda *_: (panel, starts))

@@ -268,8 +268,7 @@ def test_prices_that_have_not_begun_are_withdrawn_with_the_test(shop, is_approve
     stored, filed = shop.service.file_next_period(ANNA, stored.test_id)
     if is_approved:
         approve(shop, filed, NOW)
-    anna = Caller("anna", "Anna", frozenset({"pricing.propose", "pricing.rollback"}))
-    _, way_back = shop.service.cancel(anna, stored.test_id)
+    _, way_back = shop.service.cancel(ANNA, stored.test_id)
     assert way_back.ids == {}
     assert read_open(shop) == {}
     later = stored.begins_at + timedelta(days=1)

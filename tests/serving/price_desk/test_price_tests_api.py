@@ -12,12 +12,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from features.contracts.clock import parse_time
+from features.contracts.errors import BadInput, Forbidden
 from features.database import reading, transaction
 from features.prices import stored_tests
 from features.prices.ledger import Ledger
 from features.prices.reduction_rule import PLAIN_RULES
 from features.prices.stored_tests import PriceTests
-from serving.access import Caller
+from serving.access import Area, Caller
 from serving.http.dependencies import provide
 from serving.http.errors import add_error_handlers
 from serving.http.idempotency import IdempotencyService
@@ -25,9 +26,10 @@ from serving.keys.service import KeyService
 from serving.price_desk import decisions, price_tests_api
 from serving.price_desk.filters import SuggestionFilter
 from serving.price_desk.price_experiments import PriceTestService
+from serving.price_desk.price_test_measures import measure_test
 from serving.price_desk.price_test_planner import MAX_RUNNING, PriceTestPlanner
 from serving.price_desk.price_test_plans import PlanOrder
-from serving.price_desk.price_test_reading import TIME_LIMIT
+from serving.price_desk.price_test_reading import TIME_LIMIT, WAIT_LIMIT
 from serving.price_desk.proposals import ProposalService
 from serving.price_desk.repository import Suggestions
 from serving.price_desk.service import PriceDeskService
@@ -227,6 +229,38 @@ def test_a_cancelled_test_frees_its_items(shop):
     assert plan(begun.client)["n_items"] >= 2
 
 
+def test_a_test_takes_somebody_who_proposes_prices_of_the_whole_zone(shop):
+    opened = shop.at(NOW)
+    kept = plan(opened.client, save=True)
+    south = {"pricing.propose": (Area(zone="south"),)}
+    of_south = Caller("sue", "Sue", frozenset({"pricing.propose"}), is_person=True, areas=south)
+    dairy = {"pricing.propose": (Area(category="Dairy"),)}
+    of_dairy = replace(of_south, areas=dairy)
+    for caller in (of_south, of_dairy):
+        for act in (opened.tests.prepare_filing, opened.tests.cancel):
+            with pytest.raises(Forbidden, match="all categories of default"):
+                act(caller, kept["id"])
+        with pytest.raises(Forbidden, match="all categories of default"):
+            opened.planner.start(caller, PlanOrder(zone="default"))
+    assert opened.client.get(f"{PATH}/{kept['id']}").json()["state"] == "planned"
+    of_default = replace(of_south, areas={"pricing.propose": (Area(zone="default"),)})
+    opened.tests.prepare_filing(of_default, kept["id"])
+
+
+def test_a_test_is_not_analysed_before_the_sales_of_its_last_week_are_there(shop):
+    test = plan(shop.at(NOW).client, save=True)
+    filed = post(shop.at(NOW).client, f"/{test['id']}/file")
+    begins_at = parse_time(filed["begins_at"])
+    with reading(shop.engine) as connection:
+        stored = PriceTests(connection).get(test["id"])
+    sell_in_test(shop.facts, stored, ITEMS, SLOPE, UNITS)
+    missing = replace(stored, ends_at=stored.ends_at + timedelta(weeks=2))
+    with pytest.raises(BadInput, match="nothing since"):
+        measure_test(shop.settings, missing)
+    assert begins_at < stored.ends_at
+    assert measure_test(shop.settings, stored)["items"]
+
+
 def test_only_who_proposes_prices_plans_and_files_tests(shop):
     opened = shop.at(NOW)
     test = plan(opened.client, save=True)
@@ -274,9 +308,11 @@ def test_few_plans_are_computed_at_once_and_a_late_one_has_failed(shop):
     assert {one["state"] for one in started} == {"planning"}
     refused = opened.client.post(PATH, json={})
     assert (refused.status_code, "Retry-After" in refused.headers) == (429, True)
-    later = shop.at(NOW, Never(), SYSTEM_NOW + TIME_LIMIT + timedelta(seconds=1))
+    waiting = shop.at(NOW, Never(), SYSTEM_NOW + TIME_LIMIT + timedelta(seconds=1))
+    assert waiting.client.get(f"{PATH}/{started[0]['id']}").json()["state"] == "planning"
+    later = shop.at(NOW, Never(), SYSTEM_NOW + WAIT_LIMIT + timedelta(seconds=1))
     shown = later.client.get(f"{PATH}/{started[0]['id']}").json()
-    assert (shown["state"], "ten minutes" in shown["problem"]) == ("failed", True)
+    assert (shown["state"], "in time" in shown["problem"]) == ("failed", True)
     assert plan(later.client)["state"] == "planning"
 
 
