@@ -35,9 +35,7 @@ def codes(categories: Iterable[str], n_levels: int) -> Int64Array:
     >>> codes(["b > x", "a", "b > y"], 1).tolist()
     [1, 0, 1]
     """
-    prefixes = np.array([prefix(str(category), n_levels) for category in categories], object)
-    return (
-        np.asarray(np.unique(prefixes, return_inverse=True)[1]).astype(np.int64)
-        if len(prefixes)
-        else np.zeros(0, np.int64)
-    )
+    texts = [str(category) for category in categories]
+    prefixes = {text: prefix(text, n_levels) for text in set(texts)}
+    numbers = {name: number for number, name in enumerate(sorted(set(prefixes.values())))}
+    return np.fromiter((numbers[prefixes[text]] for text in texts), np.int64, len(texts))

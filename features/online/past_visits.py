@@ -25,6 +25,7 @@ from features.contracts.visits import (
 from features.pipelines.feature_constants import SECONDS_PER_DAY, VIEWED_DAYS
 
 if TYPE_CHECKING:
+    import ibis.expr.types as ir
     import pyarrow as pa
 
     from features.contracts.arrays import (
@@ -65,8 +66,6 @@ def compute_offline_visits(facts: Tables, until: datetime) -> Visits:
     Anonymous visitors are included, users who do not allow personalization are not. What somebody
     does before and after signing in is one visit where the events name the visitor.
     """
-    import pyarrow.compute as pc
-
     from features.online.histories import select_allowed_events
     from features.pipelines.expressions import before
 
@@ -74,22 +73,23 @@ def compute_offline_visits(facts: Tables, until: datetime) -> Visits:
     # A visitor and a user may have the same id.
     visitor = ("v" + known.visitor_id).coalesce("u" + known.user_id, "s" + known.session_id)
     known = known.mutate(visitor=visitor)
-    counted = [*ACTION_KINDS, EventType.PURCHASE.value]
-    known = known.filter(known.visitor.notnull() & known.event_type.isin(counted))
-    rows = known.select(
-        "item_id",
-        "event_type",
-        "session_id",
-        "occurred_at",
-        "visitor",
-        "attributes",
-    ).to_pyarrow()
-    is_purchase = pc.equal(rows["event_type"], EventType.PURCHASE.value)
-    purchases, rows = rows.filter(is_purchase), rows.filter(pc.invert(is_purchase))
-    item_ids, items = _number_texts(rows["item_id"])
-    visitor_ids, visitors = _number_texts(rows["visitor"])
-    sessions = _number_texts(rows["session_id"])[1]
-    types, type_numbers = _number_texts(rows["event_type"])
+    known = known.filter(known.visitor.notnull())
+    rows = (
+        known.filter(known.event_type.isin(list(ACTION_KINDS)))
+        .select(
+            "item_id",
+            "event_type",
+            "session_id",
+            "occurred_at",
+            "visitor",
+            "attributes",
+        )
+        .to_pyarrow()
+    )
+    item_ids, items = number_texts(rows["item_id"])
+    visitor_ids, visitors = number_texts(rows["visitor"])
+    sessions = number_texts(rows["session_id"])[1]
+    types, type_numbers = number_texts(rows["event_type"])
     kinds = np.array([ACTION_KINDS[name] for name in types.tolist()], np.int8)[type_numbers]
     at_ms = to_milliseconds(rows["occurred_at"])
     seconds, devices = _read_details(rows["attributes"])
@@ -115,6 +115,7 @@ def compute_offline_visits(facts: Tables, until: datetime) -> Visits:
         returning=_find_returning(visitors, at_ms)[first],
         outcomes=np.zeros(int(kept.sum()), np.int8),
     )
+    purchases = _select_purchases(known).to_pyarrow()
     bought = _Bought(
         _find_texts(purchases["visitor"], visitor_ids),
         _find_texts(purchases["item_id"], item_ids),
@@ -122,6 +123,17 @@ def compute_offline_visits(facts: Tables, until: datetime) -> Visits:
     )
     visits = replace(visits, outcomes=_find_outcomes(visits, bought))
     return visits.select(np.argsort(visits.ended_at, kind="stable"))
+
+
+def _select_purchases(events: ir.Table) -> ir.Table:
+    """Return item, visitor and time of the purchases; one that names the user alone, as the orders
+    of a shop system do, is that of each visitor as whom the user came."""
+    purchases = events.filter(events.event_type == EventType.PURCHASE.value)
+    signed_in = events.filter(events.visitor_id.notnull() & events.user_id.notnull())
+    visitors = signed_in.select("user_id", came_as=signed_in.visitor).distinct()
+    of_user = purchases.filter(purchases.visitor_id.isnull()).inner_join(visitors, "user_id")
+    of_visitors = of_user.select("item_id", "occurred_at", visitor=of_user.came_as)
+    return purchases.select("item_id", "occurred_at", "visitor").union(of_visitors)
 
 
 def _read_details(attributes: pa.ChunkedArray) -> tuple[Float64Array, Int8Array]:
@@ -205,7 +217,7 @@ def _find_texts(texts: pa.ChunkedArray, known: ObjectArray) -> Int64Array:
     return np.asarray(numbers.fill_null(-1).to_numpy(), np.int64)
 
 
-def _number_texts(texts: pa.ChunkedArray) -> tuple[ObjectArray, Int64Array]:
+def number_texts(texts: pa.ChunkedArray) -> tuple[ObjectArray, Int64Array]:
     """Return the distinct texts, sorted, and the number of each row's among them; -1 for null.
 
     Only distinct texts become Python objects: of ids there are millions of rows.

@@ -19,7 +19,7 @@ from features.contracts.arrays import Float32Array, Float64Array, Int64Array, Ob
 from features.contracts.calendar import SECONDS_PER_WEEK
 from features.contracts.histories import UserHistory
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
-from models.retrieval.interactions import find_positions
+from models.retrieval.interactions import find_positions, number_ids
 
 KIND = "buy_again"
 
@@ -116,9 +116,7 @@ def fit_gaps(
     categories   by item, "" or missing where unknown
     """
     buyers = [history for _, history in sorted(histories.items()) if len(history.item_ids)]
-    item_ids, item = np.unique(
-        np.concatenate([history.item_ids for history in buyers]), return_inverse=True
-    )
+    item_ids, item = number_ids(np.concatenate([history.item_ids for history in buyers]))
     n_orders = np.concatenate([history.n_orders for history in buyers]).astype(np.float64)
     seconds = np.concatenate([history.last_at - history.first_at for history in buyers])
     span = seconds / SECONDS_PER_WEEK

@@ -39,7 +39,7 @@ class Interactions:
                 hint="Import more history, or choose a later --until",
             )
         bought = np.concatenate([history.item_ids for history in buyers.values()])
-        item_ids, columns = np.unique(bought, return_inverse=True)
+        item_ids, columns = number_ids(bought)
         lengths = [len(history.item_ids) for history in buyers.values()]
         n_orders = np.concatenate([history.n_orders for history in buyers.values()])
         pointers = np.concatenate([[0], np.cumsum(lengths)])
@@ -53,6 +53,19 @@ class Interactions:
         ones = self.matrix.copy()
         ones.data = np.ones_like(ones.data)
         return ones
+
+
+def number_ids(ids: ObjectArray) -> tuple[ObjectArray, Int64Array]:
+    """Return the distinct ids, sorted, and the number (n,) of each id among them.
+
+    As `np.unique`, which sorts all of them, where there are few distinct ones among many.
+
+    >>> number_ids(np.array(["b", "a", "b"], object))[1].tolist()
+    [1, 0, 1]
+    """
+    distinct = np.array(sorted(set(ids.tolist())), object)
+    index = {name: number for number, name in enumerate(distinct)}
+    return distinct, find_positions(index, ids)
 
 
 def find_positions(index: Mapping[str, int], ids: ObjectArray) -> Int64Array:

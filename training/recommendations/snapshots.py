@@ -17,6 +17,7 @@ from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures
 from features.contracts.tables import EventType
 from features.online.histories import Tables, compute_offline_histories, compute_offline_items
+from features.online.past_visits import number_texts
 from features.pipelines.expressions import instant
 from models.ranking.columns import FeatureNames
 from models.ranking.model import RankingTask, Retrieval
@@ -200,9 +201,7 @@ def read_orders(facts: Tables, cut: datetime) -> tuple[ObjectArray, sparse.csr_m
     pairs = purchases.select(order=order, item_id=purchases.item_id).distinct()
     table = pairs.order_by([ibis.asc("order"), ibis.asc("item_id")]).to_pyarrow()
     orders = table["order"].combine_chunks().dictionary_encode()
-    item_ids, item_rows = np.unique(
-        np.array(table["item_id"].to_pylist(), object), return_inverse=True
-    )
+    item_ids, item_rows = number_texts(table["item_id"])
     order_rows = orders.indices.to_numpy()
     ones = np.ones(len(order_rows), np.float32)
     shape = (len(orders.dictionary), len(item_ids))

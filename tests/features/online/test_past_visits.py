@@ -102,6 +102,27 @@ def test_a_look_ends_as_what_the_visitor_did_with_the_item(tmp_path: Path) -> No
     assert names == ["add_to_cart", "purchase", "view", "add_to_cart", "view"]
 
 
+def test_an_order_that_names_the_user_alone_is_of_the_visitor_as_whom_they_came(
+    tmp_path: Path,
+) -> None:
+    facts = Facts(Settings(home=tmp_path))
+    rows = [
+        look("a", 0, visitor_id="v", user_id=None),
+        look("b", 1, visitor_id="v", user_id="u"),
+        look("b", 1, visitor_id="another", user_id=None),
+        look("a", 5, event_type="purchase", user_id="u"),
+        look("b", 6, event_type="purchase", user_id="stranger"),
+    ]
+    facts.write({"events": make_table("events", rows)})
+    visits = compute_offline_visits(facts, LATER)
+    looks = zip(visits.item_ids[visits.items], visits.outcomes, strict=True)
+    assert [(item, OUTCOMES[number]) for item, number in looks] == [
+        ("b", "view"),
+        ("a", "purchase"),
+        ("b", "view"),
+    ]
+
+
 class _Record:
     def __init__(self, row: dict[str, Any]) -> None:
         self.__dict__.update(row)
