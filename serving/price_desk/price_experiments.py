@@ -207,13 +207,16 @@ class PriceTestService:
     ) -> tuple[StoredTest, FiledProposal]:
         """File prices that were just checked, in this transaction.
 
-        Raises Conflict where the test or a price was changed meanwhile.
+        Raises Conflict where the test or a price was changed meanwhile, and before the first period
+        where an item costs something else than when the test was planned.
         """
         desk = self.proposals.desk
         stored, batch = prepared.stored, prepared.batch
         now = desk.decider(caller, SCOPE, None).now
         test = PriceTest.from_document(stored.document["test"])
         tests = self._lock(connection, stored)
+        if not stored.document["batches"]:
+            refuse_moved_prices(connection, test, now)
         if batch.period < test.periods.n_periods:
             tested = tests.find_tested_items(stored.zone, now)
             refuse_tested_items(test, stored.test_id, tested)

@@ -191,15 +191,16 @@ def test_a_plan_that_advises_no_test_says_why_and_cannot_be_kept(shop):
         assert (refused.status_code, "nobody has kept" in refused.json()["detail"]) == (409, True)
 
 
-def test_a_plan_of_other_prices_than_those_of_now_is_not_kept(shop):
+def test_a_plan_of_other_prices_than_those_of_now_is_not_kept_nor_begun(shop):
     client = shop.at(NOW).client
-    drafted = plan(client)
+    kept, drafted = plan(client, save=True), plan(client)
     moved = replace(make_opening_price("milk", 105), valid_from=NOW)
     with transaction(shop.engine) as connection:
         Ledger(connection).append([moved])
-    refused = client.post(f"{PATH}/{drafted['id']}/keep")
-    assert refused.status_code == 409
-    assert "1 prices changed since this was planned (item 'milk' first)" in refused.text
+    for path in (f"{drafted['id']}/keep", f"{kept['id']}/file"):
+        refused = client.post(f"{PATH}/{path}")
+        assert refused.status_code == 409
+        assert "1 prices changed since this was planned (item 'milk' first)" in refused.text
 
 
 def test_a_saved_plan_is_kept_at_once_and_a_repeated_request_plans_once(shop):
