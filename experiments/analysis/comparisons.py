@@ -70,18 +70,6 @@ class GuardrailResult:
     margin: float
     evidence: GuardrailEvidence | None
 
-    @property
-    def harm(self) -> str | None:
-        """What the variant does to the metric where that is beyond the margin; None where it is
-        not."""
-        if self.evidence is None or not self.evidence.must_stop:
-            return None
-        change = self.evidence.change
-        amount = f"by {change:+.1%}" if math.isfinite(change) else "from nothing"
-        return (
-            f"{self.variant} changes {self.metric} {amount}, beyond the margin of {self.margin:.1%}"
-        )
-
 
 @dataclass(frozen=True)
 class NonInferiorityResult:

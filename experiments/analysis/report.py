@@ -180,14 +180,12 @@ def build_report(
     counts = {name: int((outcomes.variant == name).sum()) for name in names}
     sample_ratio = _test_split(experiment, list(counts.values()))
     preference = _find_preference(experiment, inputs)
-    guardrails = check_guardrails(experiment, comparisons, used)
-    margins = compare_margins(experiment, comparisons)
     primary = comparisons[experiment.primary_metric]
     evidence = Evidence(
         counts=counts,
         primary=primary.results,
-        margins=margins,
-        guardrails=guardrails,
+        margins=compare_margins(experiment, comparisons),
+        guardrails=check_guardrails(experiment, comparisons, used),
         sample_ratio=sample_ratio,
         imbalance=primary.imbalance,
         preference=preference,
@@ -213,8 +211,8 @@ def build_report(
         explained_share=primary.explained_share,
         imbalance_p_value=primary.imbalance,
         non_inferiority=experiment.non_inferiority,
-        non_inferiority_results=margins,
-        guardrails=guardrails,
+        non_inferiority_results=evidence.margins,
+        guardrails=evidence.guardrails,
         segments=_cut_segments(experiment, used, outcomes, inputs.answers),
         days=_list_days(names, outcomes),
         preference=preference,

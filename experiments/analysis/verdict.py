@@ -22,13 +22,14 @@ IMBALANCE_LEVEL = 0.001
 """Below this p-value the variants differed before the experiment, and no verdict is given."""
 
 
+_HARM = "{variant} changes {metric} by {change:+.1%}, beyond the margin of {margin:.1%}"
+_HARM_FROM_NOTHING = "{variant} changes {metric} from nothing, beyond the margin of {margin:.1%}"
 _TEXTS: Mapping[str, str] = {
     "sample_ratio": "no decision: sample ratio mismatch",
     "few_units": "no decision: fewer than two units in a variant",
     "differed_before": "no decision: the variants differed before the first exposure",
-    "harm": "stop: {variant} changes {metric} by {change:+.1%}, beyond the margin of {margin:.1%}",
-    "harm_from_nothing": "stop: {variant} changes {metric} from nothing, beyond the margin of "
-    "{margin:.1%}",
+    "harm": f"stop: {_HARM}",
+    "harm_from_nothing": f"stop: {_HARM_FROM_NOTHING}",
     "counts_until": "no decision: events count until {at:%Y-%m-%d %H:%M} UTC",
     "running": "no decision: still running",
     "first_look": "no decision: the first look is at {n:,} units",
@@ -104,19 +105,35 @@ def _find_flaw(evidence: Evidence) -> Verdict | None:
     return None
 
 
+def describe_harm(rail: GuardrailResult) -> str | None:
+    """Return what a variant does to a guardrail where that is beyond the margin; None where it is
+    not."""
+    values = _list_harm(rail)
+    if values is None:
+        return None
+    return (_HARM if "change" in values else _HARM_FROM_NOTHING).format(**values)
+
+
 def _find_harm(evidence: Evidence) -> Verdict | None:
     for rail in evidence.guardrails:
-        if rail.evidence is None or not rail.evidence.must_stop:
-            continue
-        values: dict[str, Value] = {
-            "variant": rail.variant,
-            "metric": rail.metric,
-            "margin": rail.margin,
-        }
-        if math.isfinite(rail.evidence.change):
-            return Verdict("harm", {**values, "change": rail.evidence.change})
-        return Verdict("harm_from_nothing", values)
+        if (values := _list_harm(rail)) is not None:
+            return Verdict("harm" if "change" in values else "harm_from_nothing", values)
     return None
+
+
+def _list_harm(rail: GuardrailResult) -> dict[str, Value] | None:
+    """Return the values of a harm, without a change where the control has nothing; None without
+    one."""
+    if rail.evidence is None or not rail.evidence.must_stop:
+        return None
+    values: dict[str, Value] = {
+        "variant": rail.variant,
+        "metric": rail.metric,
+        "margin": rail.margin,
+    }
+    if math.isfinite(rail.evidence.change):
+        values["change"] = rail.evidence.change
+    return values
 
 
 def _find_wait(experiment: Experiment, evidence: Evidence) -> Verdict | None:

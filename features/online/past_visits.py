@@ -43,6 +43,7 @@ ACTION_KINDS = {
     EventType.ADD_TO_CART.value: CARTED,
     EventType.ADD_TO_WISHLIST.value: WISHED,
 }
+_COLUMNS = ("item_id", "event_type", "session_id", "occurred_at", "visitor", "attributes")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -74,18 +75,7 @@ def compute_offline_visits(facts: Tables, until: datetime) -> Visits:
     visitor = ("v" + known.visitor_id).coalesce("u" + known.user_id, "s" + known.session_id)
     known = known.mutate(visitor=visitor)
     known = known.filter(known.visitor.notnull())
-    rows = (
-        known.filter(known.event_type.isin(list(ACTION_KINDS)))
-        .select(
-            "item_id",
-            "event_type",
-            "session_id",
-            "occurred_at",
-            "visitor",
-            "attributes",
-        )
-        .to_pyarrow()
-    )
+    rows = known.filter(known.event_type.isin(list(ACTION_KINDS))).select(*_COLUMNS).to_pyarrow()
     item_ids, items = number_texts(rows["item_id"])
     visitor_ids, visitors = number_texts(rows["visitor"])
     sessions = number_texts(rows["session_id"])[1]

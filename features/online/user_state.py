@@ -24,7 +24,6 @@ from features.contracts.histories import UserHistory
 from features.contracts.tables import DEFAULT_ZONE, VIEW_TYPES, EventType
 from features.contracts.visits import (
     MAX_ACTIONS,
-    NO_DETAILS,
     Action,
     Visit,
     find_latest_visit,
@@ -222,12 +221,10 @@ class UserState:
             elif event.event_type in (EventType.PURCHASE, EventType.REFUND):
                 key = event.item_id, order_digest(event.order_id or event.event_id)
                 changes.setdefault(key, _Line()).add(event, second)
-        looks.sort(key=lambda look: look.occurred_at)
-        for number, look in enumerate(looks, start=-len(looks)):
+        looks.sort(key=lambda look: (look.occurred_at, look.item_id))
+        for look in looks[-MAX_ACTIONS:]:  # a visit has no more
             at_ms, kind = count_milliseconds(look.occurred_at), ACTION_KINDS[look.event_type]
-            # A visit has no more actions: a thousand looks of one visitor are not parsed.
-            is_kept = number >= -MAX_ACTIONS
-            details = read_look_details(look.attributes) if is_kept else NO_DETAILS
+            details = read_look_details(look.attributes)
             actions.append(Action(at_ms, look.item_id, kind, look.session_id, *details))
         state = self._merge_lines(changes) if changes else self
         return replace(state, viewed=viewed, actions=tuple(actions))

@@ -88,7 +88,10 @@ def compute_level(units: Float32Array) -> Float32Array:
 def decay_mean(units: Float32Array, share: float) -> Float32Array:
     """Return the exponentially weighted mean: weights shrink by `share` a week and sum to 1."""
     weights = (1 - share) ** np.arange(units.shape[1] - 1, -1, -1)
-    return np.asarray(units @ (weights / weights.sum()).astype(np.float32), np.float32)
+    # Not by BLAS: for so few weeks it is no faster, and its vector kernels once reported an invalid
+    # value of finite numbers.
+    known = (weights / weights.sum()).astype(np.float32)
+    return np.asarray(np.einsum("rw,w->r", units, known), np.float32)
 
 
 def _mean_of_last(units: Float32Array, n_weeks: int) -> Float32Array:

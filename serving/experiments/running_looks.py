@@ -99,8 +99,10 @@ class ExperimentWatch:
         ]
 
     def _look_at(self, experiment: Experiment) -> None:
+        from experiments.analysis.verdict import describe_harm
+
         report = self._experiments.report(experiment.key, is_look=True)
-        harms = [rail.harm for rail in report.guardrails if rail.harm is not None]
+        harms = [harm for rail in report.guardrails if (harm := describe_harm(rail)) is not None]
         if harms:
             reason = "; ".join(harms)
             with transaction(self._experiments.engine) as connection:

@@ -208,29 +208,24 @@ class PriceTestPage:
             caption=texts.get("tests.periods"),
         )
 
+    async def _ask(self, step: str, **values: object) -> bool:
+        """Return whether somebody confirms a step."""
+        texts = self._visit.texts
+        question, about = texts.get(f"tests.ask_{step}", **values), texts.get(f"tests.about_{step}")
+        answer = await ask(self._visit, question, about, confirm=texts.get(f"tests.{step}"))
+        return answer is not None
+
     async def _file(self, period: str) -> None:
-        visit, texts = self._visit, self._visit.texts
-        question = texts.get("tests.ask_file", period=period)
-        answer = await ask(
-            visit, question, texts.get("tests.about_file"), confirm=texts.get("tests.file")
-        )
-        if answer is None:
+        if not await self._ask("file", period=period):
             return
-        done = await self._write(self._tests.file_next_period, visit.caller, self._test_id)
+        done = await self._write(self._tests.file_next_period, self._visit.caller, self._test_id)
         if done is not None:
             await self._say_filed(done[1], "tests.done_filed")
 
     async def _cancel(self) -> None:
-        visit, texts = self._visit, self._visit.texts
-        answer = await ask(
-            visit,
-            texts.get("tests.ask_cancel"),
-            texts.get("tests.about_cancel"),
-            confirm=texts.get("tests.cancel"),
-        )
-        if answer is None:
+        if not await self._ask("cancel"):
             return
-        done = await self._write(self._tests.cancel, visit.caller, self._test_id)
+        done = await self._write(self._tests.cancel, self._visit.caller, self._test_id)
         if done is not None:
             await self._say_filed(done[1], "tests.done_cancelled")
 
@@ -240,13 +235,7 @@ class PriceTestPage:
 
     async def _finish(self) -> None:
         visit, texts = self._visit, self._visit.texts
-        answer = await ask(
-            visit,
-            texts.get("tests.ask_finish"),
-            texts.get("tests.about_finish"),
-            confirm=texts.get("tests.finish"),
-        )
-        if answer is None:
+        if not await self._ask("finish"):
             return
         ui.notify(texts.get("tests.analysing"), timeout=3_000)
         try:
