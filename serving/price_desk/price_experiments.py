@@ -367,9 +367,9 @@ class PriceTestService:
         read."""
         lock(connection, "price_desk")
         tests = PriceTests(connection)
-        now = tests.get(stored.test_id)
-        n_batches = [len(test.document["batches"]) for test in (stored, now)]
-        if n_batches[0] != n_batches[1] or stored.state != now.state:
+        current = tests.get(stored.test_id)
+        n_batches = [len(test.document["batches"]) for test in (stored, current)]
+        if n_batches[0] != n_batches[1] or stored.state != current.state:
             raise Conflict(f"{stored.test_id} was changed meanwhile", hint="Look again")
         return tests
 

@@ -53,7 +53,7 @@ from training.recommendations.visit_baselines import (
 from training.recommendations.visit_evaluation import HIT_RATE, MRR, make_history
 from training.recommendations.visit_part import evaluate_sessions
 from training.recommendations.visit_training import split_visits
-from training.recommendations.young_shop import fit_on_views
+from training.recommendations.young_shop import fit_without_rankers
 from training.results import OURS, Evaluation
 from training.run import TrainingRun
 
@@ -197,7 +197,7 @@ def main() -> None:
     started = time.monotonic()
     with open_shop(options.data) as shop:
         context = TrainingContext(shop.facts, shop.settings, shop.config, print)
-        model = fit_on_views(context, shop.cut)
+        model = fit_without_rankers(context, shop.cut)
         evaluation = evaluate_sessions(context, model, shop.end, shop.cut)
         print_evaluation(evaluation, in_full=True)
         targets = check_next_items(evaluation)

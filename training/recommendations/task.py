@@ -47,7 +47,7 @@ from training.recommendations.user_values import UserWindow
 from training.recommendations.visit_part import SESSIONS, add_visits, evaluate_sessions
 from training.recommendations.young_shop import (
     find_cut,
-    fit_on_views,
+    fit_without_rankers,
     train_without_rankers,
 )
 from training.results import OURS, Evaluation, Measure, Trained
@@ -176,7 +176,7 @@ def _evaluate_sessions(
     end = end_of_data(facts, until, settings.timezone)
     context = TrainingContext(facts, settings, config, progress)
     cut = find_cut(context, end)
-    return evaluate_sessions(context, fit_on_views(context, cut), end, cut)
+    return evaluate_sessions(context, fit_without_rankers(context, cut), end, cut)
 
 
 def _evaluate_leave_one_out(

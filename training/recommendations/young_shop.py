@@ -27,7 +27,7 @@ from models.ranking.model import Policy, RankingTask, RecommendationModel, Retri
 from models.retrieval.als import fit_als
 from models.retrieval.association import fit_association
 from models.retrieval.ease import fit_ease
-from models.retrieval.interactions import Interactions
+from models.retrieval.interactions import Interactions, number_ids
 from models.retrieval.item_knn import ItemKnn, fit_item_knn
 from training.non_inferiority import UnitValues
 from training.recommendations.learning_targets import ADD_TO_CART, PURCHASE, VIEW, count_events
@@ -70,9 +70,8 @@ class _Baskets:
     def to_interactions(self) -> Interactions:
         """Return the matrix of visitors and items; an item counts once."""
         visitors = sorted(self.items)
-        ids, columns = np.unique(
-            np.concatenate([np.array(self.items[visitor], object) for visitor in visitors]),
-            return_inverse=True,
+        ids, columns = number_ids(
+            np.concatenate([np.array(self.items[visitor], object) for visitor in visitors])
         )
         lengths = [len(self.items[visitor]) for visitor in visitors]
         rows = np.repeat(np.arange(len(visitors)), lengths)
@@ -128,7 +127,7 @@ def find_cut(context: TrainingContext, end: datetime) -> datetime:
     return last - max((last - first) * _SHARE_TESTED, timedelta(hours=1))
 
 
-def fit_on_views(context: TrainingContext, end: datetime) -> RecommendationModel:
+def fit_without_rankers(context: TrainingContext, end: datetime) -> RecommendationModel:
     """Return the model without rankers, of what visitors had together before `end`."""
     return _fit(context, end, _read_baskets(context, end))
 

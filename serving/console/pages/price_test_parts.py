@@ -47,9 +47,9 @@ def show_prices(
     currency = visit.server.settings.zone(stored.zone).currency
     planned = {unit["name"]: unit for unit in stored.document["plan"]["units"]}
     rows = [
-        _PricedItem(prices, unit.is_higher, planned[unit.name], place == 0)
+        _PricedItem(prices, unit.is_higher, planned[unit.name], number == 0)
         for unit in test.units
-        for place, prices in enumerate(unit.prices)
+        for number, prices in enumerate(unit.prices)
     ]
 
     def show_item(row: _PricedItem) -> None:

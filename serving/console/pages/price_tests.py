@@ -132,10 +132,10 @@ class _TestList:
         self._page.set_title(texts.get(key, n=n_due or len(is_open)))
         open_rows = sorted(is_open, key=lambda row: row.order)
         closed_rows = [row for row in rows if row.state in _CLOSED]
-        for key, some in (("tests.open", open_rows), ("tests.closed", closed_rows)):
-            if some:
+        for key, members in (("tests.open", open_rows), ("tests.closed", closed_rows)):
+            if members:
                 show_heading(texts.get(key))
-                show_table(some, self._list_columns(key), caption=texts.get(key))
+                show_table(members, self._list_columns(key), caption=texts.get(key))
 
     def _show_plans(self, plans: Sequence[_Row]) -> None:
         """Show the plans that wait for somebody to keep them, or are being computed."""
