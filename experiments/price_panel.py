@@ -100,6 +100,7 @@ def read_price_panel(
         reach=np.stack(reach) if reach else np.zeros((0, *price.shape)),
         log_cost=_log(costs) if costs.any() else None,
         margin=_measure_margins(settings, index.zones, prices.log_list, costs),
+        guessed_list=prices.guessed_list,
     )
     return panel, starts
 
@@ -124,12 +125,13 @@ def _drop_slips(price: Float64Array) -> Float64Array:
 
 @dataclass(frozen=True)
 class _Prices:
-    """(S, W) each, as in `PricePanel`."""
+    """(S, W) each but the last one, (S,), as in `PricePanel`."""
 
     log_price: Float64Array
     log_list: Float64Array
     log_ratio: Float64Array
     announced: Float64Array
+    guessed_list: BoolArray
 
 
 def _arrange_prices(
@@ -164,6 +166,7 @@ def _arrange_prices(
             np.isfinite(log_ratio), log_ratio, np.where(np.isnan(log_price), np.nan, 0)
         ),
         announced=np.where(is_reduced, announced, 0.0),
+        guessed_list=~has_list,
     )
 
 

@@ -31,6 +31,8 @@ class PeriodTable:
     weight      (N, P) inverse of the variance of log_units; 0 where no week is left
     unit        (N,) codes: series of a unit change their prices together
     stratum     (N,) codes
+    is_drawn_by_period   whether chance gave each period its prices, as in a switchback: errors are
+                clustered by period then, else by unit
     """
 
     log_units: Float64Array
@@ -38,13 +40,20 @@ class PeriodTable:
     weight: Float64Array
     unit: Int64Array
     stratum: Int64Array
+    is_drawn_by_period: bool = False
+
+    def sum_by_cluster(self, values: Float64Array) -> Float64Array:
+        """Return the sums (C,) of values (N, P) over the clusters of the errors."""
+        if self.is_drawn_by_period:
+            return np.asarray(values.sum(0))
+        return np.bincount(self.unit, values.sum(1)).astype(np.float64)
 
 
 @dataclass(frozen=True)
 class SlopeEstimate:
-    """d ln units / d ln price over all tested series, with its standard error by units.
+    """d ln units / d ln price over all tested series, with its clustered standard error.
 
-    n_units   clusters that the error rests on
+    n_units   clusters that the error rests on: units, or the periods of a switchback
     """
 
     slope: float
@@ -82,7 +91,7 @@ def sum_periods(weeks: WeeklySales, periods: Periods, noise: float) -> tuple[Flo
 
 
 def estimate_slope(table: PeriodTable) -> SlopeEstimate:
-    """Return the slope that all series have in common, with an error clustered by unit.
+    """Return the slope that all series have in common, with a clustered error.
 
     Of the kind CR1 (Cameron and Miller, A practitioner's guide to cluster-robust inference, 2015).
     """
@@ -91,11 +100,10 @@ def estimate_slope(table: PeriodTable) -> SlopeEstimate:
     if information <= 0:
         return SlopeEstimate(np.nan, np.inf, 0)
     slope = float((table.weight * price * units).sum()) / information
-    scores = (table.weight * price * (units - slope * price)).sum(1)
-    by_unit = np.bincount(table.unit, scores)
-    n_units = _count_moved_units(table)
+    scores = table.sum_by_cluster(table.weight * price * (units - slope * price))
+    n_units = _count_clusters(table)
     correction = n_units / max(n_units - 1, 1)
-    error = np.sqrt(correction * float((by_unit**2).sum())) / information
+    error = np.sqrt(correction * float((scores**2).sum())) / information
     return SlopeEstimate(slope, error if n_units > 1 else np.inf, n_units)
 
 
@@ -138,10 +146,11 @@ def estimate_with_carry_over(table: PeriodTable) -> tuple[SlopeEstimate, SlopeEs
     inverse = np.linalg.inv(information)
     slopes = inverse @ np.einsum("np,anp,np->a", table.weight, columns, units)
     residual = units - np.einsum("a,anp->np", slopes, columns)
-    scores = np.einsum("np,anp,np->na", table.weight, columns, residual)
-    by_unit = np.stack([np.bincount(table.unit, column) for column in scores.T], axis=1)
-    n_units = _count_moved_units(table)
-    covariance = inverse @ (by_unit.T @ by_unit) @ inverse * n_units / max(n_units - 1, 1)
+    scores = np.stack(
+        [table.sum_by_cluster(table.weight * column * residual) for column in columns], axis=1
+    )
+    n_units = _count_clusters(table)
+    covariance = inverse @ (scores.T @ scores) @ inverse * n_units / max(n_units - 1, 1)
     total = np.ones(2)
     return (
         SlopeEstimate(float(slopes.sum()), float(np.sqrt(total @ covariance @ total)), n_units),
@@ -197,9 +206,9 @@ def check_interference(table: PeriodTable, neighbour_price: Float64Array) -> Slo
     return estimate_slope(replace(table, log_price=neighbour_price, weight=weight))
 
 
-def _count_moved_units(table: PeriodTable) -> int:
-    """Return the number of units with a price of the test in a period that counts."""
-    moved = np.bincount(table.unit, (table.weight * table.log_price**2).sum(1)) > 0
+def _count_clusters(table: PeriodTable) -> int:
+    """Return the number of clusters with a price of the test in a period that counts."""
+    moved = table.sum_by_cluster(table.weight * table.log_price**2) > 0
     return int(moved.sum())
 
 

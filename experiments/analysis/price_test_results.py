@@ -1,10 +1,10 @@
-"""The result of a price test, from the weekly panel of its zone."""
+"""The result of a price test, from the weekly panel of its zones."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -21,8 +21,10 @@ from experiments.analysis.period_slopes import (
     sum_periods,
 )
 from experiments.designs.price_test import PriceTest
+from experiments.designs.tested_units import ItemZone
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.categories import codes
+from features.contracts.pricing import PriceTestDesign
 from features.contracts.seeds import generator
 from models.pricing.implied_costs import CATEGORY_DEPTH
 from models.pricing.response.panel import PricePanel
@@ -34,9 +36,11 @@ SEED = 1  # of the draws of the randomisation test
 
 @dataclass(frozen=True)
 class MeasuredItem:
-    """What a test measured of one item: the slope on its own price alone, and its error."""
+    """What a test measured of an item in a zone: the slope on its own price alone, and its
+    error."""
 
     item_id: str
+    zone: str
     slope: float
     error: float
 
@@ -46,6 +50,7 @@ class PriceTestResult:
     """Slopes are d ln units / d ln price of items whose unit moves with them, but for `items`.
 
     common         over all items
+    all_weeks      the same with the weeks of the burn-in: nearer to 0 where customers follow slowly
     p_value        of the randomisation test: no price has any effect
     by_period      slope of each period against the others
     carry_over     what of the slope comes a period later; None where it cannot be measured, as in a
@@ -57,6 +62,7 @@ class PriceTestResult:
 
     items: tuple[MeasuredItem, ...]
     common: SlopeEstimate
+    all_weeks: SlopeEstimate
     p_value: float
     by_period: tuple[SlopeEstimate, ...]
     carry_over: SlopeEstimate | None
@@ -79,34 +85,37 @@ def analyse_price_test(
     """Return the result of a test that began in a week of the panel.
 
     A week of an item counts only at the planned price, and after a burn-in at it. Items that were
-    `refused` a price do not count.
+    `refused` a price do not count, in any zone.
 
     All items of the tested categories are compared: those outside of the test measure what happens
     to their category.
     """
     panel = panel.select_series(_find_compared(panel, test))
-    item_ids = panel.item_ids.tolist()
-    log_price, unit = test.compute_log_prices(item_ids, test.assignment)
+    keys = list(zip(panel.item_ids.tolist(), panel.zones.tolist(), strict=True))
+    log_price, unit = test.compute_log_prices(keys, test.assignment)
     weeks = slice(first_week, first_week + test.periods.n_weeks)
+    differs = _find_deviations(panel.log_price[:, weeks], keys, test)
+    is_planned = (unit < len(test.units))[:, None] & ~differs
     is_quiet = find_quiet_weeks(panel)[:, weeks]
-    deviates = is_quiet & _find_deviations(panel.log_price[:, weeks], item_ids, test)
+    is_quiet |= is_planned & _find_guessed_reductions(panel)[:, weeks]
+    deviates = is_quiet & differs
     deviates |= np.isin(panel.item_ids.astype(str), list(refused))[:, None]
     is_left_out = spread_deviations(deviates, test.periods.burn_in_weeks)
     sales = WeeklySales(panel.units[:, weeks], is_quiet & ~is_left_out)
     log_units, weight = sum_periods(sales, test.periods, NOISE)
-    stratum = merge_lonely_strata(codes(panel.category, CATEGORY_DEPTH), unit)
-    table = PeriodTable(log_units, log_price, weight, unit, stratum)
-    slope, error = estimate_own_slopes(table)
-    cross = test.cross
-    items = tuple(
-        MeasuredItem(item_id, float(slope[row]) - cross[item_id], float(error[row]))
-        for row, item_id in enumerate(item_ids)
-        if item_id in cross and np.isfinite(slope[row])
+    table = PeriodTable(
+        log_units,
+        log_price,
+        weight,
+        unit,
+        _find_strata(panel, test, unit),
+        is_drawn_by_period=test.kind is PriceTestDesign.SWITCHBACK,
     )
+    common = estimate_slope(table)
     p_value = run_randomisation_test(
         table,
         test.design,
-        lambda assignment: test.compute_log_prices(item_ids, assignment)[0],
+        lambda assignment: test.compute_log_prices(keys, assignment)[0],
         generator(SEED, "randomisation test"),
         n_draws,
     )
@@ -114,8 +123,9 @@ def analyse_price_test(
     neighbours = _average_neighbours(panel, log_price, is_followed)
     with_carry_over = estimate_with_carry_over(table)
     return PriceTestResult(
-        items=items,
-        common=estimate_slope(table),
+        items=_measure_items(table, keys, test, common),
+        common=common,
+        all_weeks=_compare_all_weeks(table, replace(sales, is_usable=is_quiet & ~deviates), test),
         p_value=p_value,
         by_period=tuple(measure_periods(table)),
         carry_over=None if with_carry_over is None else with_carry_over[1],
@@ -130,6 +140,16 @@ def find_quiet_weeks(panel: PricePanel) -> BoolArray:
     if len(panel.reach):
         is_promoted = is_promoted | (panel.reach > 0).any(0)
     return np.asarray(np.isfinite(panel.log_price) & ~is_promoted)
+
+
+def _find_guessed_reductions(panel: PricePanel) -> BoolArray:
+    """Return the weeks (S, W) without a promotion of series whose list price is only guessed: a
+    price that differs from that of the weeks around looks like a reduction."""
+    is_known = np.isfinite(panel.log_price)
+    if panel.guessed_list is None:
+        return np.zeros_like(is_known)
+    is_promoted = (panel.reach > 0).any(0) if len(panel.reach) else np.zeros_like(is_known)
+    return np.asarray(panel.guessed_list[:, None] & is_known & ~is_promoted)
 
 
 def spread_deviations(deviates: BoolArray, burn_in_weeks: int) -> BoolArray:
@@ -162,14 +182,48 @@ def merge_lonely_strata(stratum: Int64Array, unit: Int64Array) -> Int64Array:
     return np.asarray(np.unique(merged, return_inverse=True)[1], np.int64)
 
 
-def _find_deviations(log_price: Float64Array, item_ids: list[str], test: PriceTest) -> BoolArray:
+def _find_strata(panel: PricePanel, test: PriceTest, unit: Int64Array) -> Int64Array:
+    """Return codes (N,) of what is compared within each period: categories, over all zones of a
+    switchback; in a roll-out the categories with each other."""
+    if test.kind is PriceTestDesign.ROLLOUT:
+        return np.zeros(len(unit), np.int64)
+    return merge_lonely_strata(codes(panel.category, CATEGORY_DEPTH), unit)
+
+
+def _compare_all_weeks(table: PeriodTable, sales: WeeklySales, test: PriceTest) -> SlopeEstimate:
+    """Return the slope with the weeks of the burn-in."""
+    log_units, weight = sum_periods(sales, replace(test.periods, burn_in_weeks=0), NOISE)
+    return estimate_slope(replace(table, log_units=log_units, weight=weight))
+
+
+def _measure_items(
+    table: PeriodTable, keys: list[ItemZone], test: PriceTest, common: SlopeEstimate
+) -> tuple[MeasuredItem, ...]:
+    """Return each item's slope. Items of a zone or a category also share what happens to it: their
+    errors are widened until their mean is as uncertain as the slope that they have in common."""
+    slope, error = estimate_own_slopes(table)
+    cross = test.cross
+    rows = [row for row, key in enumerate(keys) if key in cross and np.isfinite(slope[row])]
+    widening = 1.0
+    if test.kind is not PriceTestDesign.CROSSOVER and rows:
+        error_of_mean = 1 / math.sqrt(float((1 / error[rows] ** 2).sum()))
+        widening = max(common.error / error_of_mean, 1.0)
+    if not math.isfinite(widening):
+        return ()
+    return tuple(
+        MeasuredItem(*keys[row], float(slope[row]) - cross[keys[row]], float(error[row]) * widening)
+        for row in rows
+    )
+
+
+def _find_deviations(log_price: Float64Array, keys: list[ItemZone], test: PriceTest) -> BoolArray:
     """Return the weeks (N, W) of tested items at another price than the planned one."""
     deviates = np.zeros(log_price.shape, bool)
-    row_of = {item_id: row for row, item_id in enumerate(item_ids)}
+    row_of = {key: row for row, key in enumerate(keys)}
     by_period = [test.find_prices(period) for period in range(test.periods.n_periods)]
     for week, period in enumerate(test.periods.period_of_week.tolist()):
-        for item_id, price_minor in by_period[period].items():
-            row = row_of.get(item_id)
+        for key, price_minor in by_period[period].items():
+            row = row_of.get(key)
             if row is not None:
                 distance = abs(log_price[row, week] - np.log(price_minor))
                 deviates[row, week] = distance > _LEAST_REDUCTION
@@ -178,7 +232,7 @@ def _find_deviations(log_price: Float64Array, item_ids: list[str], test: PriceTe
 
 def _find_compared(panel: PricePanel, test: PriceTest) -> BoolArray:
     category = codes(panel.category, CATEGORY_DEPTH)
-    in_zone = panel.zones == test.zone
+    in_zone = np.isin(panel.zones.astype(str), test.zones)
     tested = in_zone & np.isin(panel.item_ids.astype(str), test.item_ids)
     return np.asarray(in_zone & np.isin(category, category[tested]))
 
@@ -186,14 +240,15 @@ def _find_compared(panel: PricePanel, test: PriceTest) -> BoolArray:
 def _average_neighbours(
     panel: PricePanel, log_price: Float64Array, is_followed: BoolArray
 ) -> Float64Array:
-    """Return the mean log price (N, P) of the tested members of each untested item's family.
+    """Return the mean log price (N, P) of the tested members of each untested item's family in its
+    zone.
 
     Without a family of which a member had other prices than the planned ones.
     """
     is_tested = (log_price != 0).any(1)
     neighbours = np.zeros_like(log_price)
-    for family in set(panel.family.tolist()) - {""}:
-        members = panel.family == family
+    for family, zone in set(zip(panel.family.tolist(), panel.zones.tolist(), strict=True)):
+        members = (panel.family == family) & (panel.zones == zone) & (family != "")
         if (members & is_tested).any() and is_followed[members & is_tested].all():
             neighbours[members & ~is_tested] = log_price[members & is_tested].mean(0)
     return neighbours

@@ -124,7 +124,13 @@ class Crossover:
 class Switchback:
     """Each unit, as a rule a zone, has either price in half of its periods, in random order.
 
-    The order is drawn for each unit on its own: a unit may keep a price for several periods.
+    A unit may keep a price for several periods. Units are dealt into pairs by chance; the second of
+    a pair has the opposite price, so that what happens to all zones in a period falls on both
+    prices. Of an odd number one has an order of its own.
+
+    >>> design = Switchback(("north", "south"), Periods(4, 3))
+    >>> design.draw_assignment(np.random.default_rng(1)).sum(0).tolist()
+    [1, 1, 1, 1]
     """
 
     units: tuple[str, ...]
@@ -139,7 +145,13 @@ class Switchback:
 
     def draw_assignment(self, rng: np.random.Generator) -> BoolArray:
         half = np.arange(self.periods.n_periods) % 2 == 0
-        return np.stack([rng.permutation(half) for _ in self.units])
+        assignment = np.zeros((len(self.units), self.periods.n_periods), bool)
+        order = rng.permutation(len(self.units))
+        for first in range(0, len(order), 2):
+            drawn = rng.permutation(half)
+            assignment[order[first]] = drawn
+            assignment[order[first + 1 : first + 2]] = ~drawn
+        return assignment
 
 
 @dataclass(frozen=True)

@@ -8,145 +8,199 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from experiments.designs.portfolio import Portfolio
-from experiments.designs.price_designs import Crossover, Periods
-from experiments.designs.tested_units import ItemPrices
+from experiments.designs.price_designs import (
+    Crossover,
+    Periods,
+    PriceDesign,
+    SteppedRollout,
+    Switchback,
+)
+from experiments.designs.tested_units import ItemPrices, ItemZone, PriceUnit
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.categories import prefix
+from features.contracts.pricing import PriceTestDesign
 from features.contracts.seeds import generator
 from models.pricing.implied_costs import CATEGORY_DEPTH
 
 
 @dataclass(frozen=True)
 class AssignedUnit:
-    """A family, or an item without one, with the price that chance gave it in each period.
+    """Items that change their prices together, with what chance gave them in each period.
 
-    is_higher   by period: whether its items have their higher price
-    cross       by item: what the other items of the unit add to its slope, since they move with it
+    A family, or an item without one; in a switchback a zone, in a roll-out a category.
+
+    has_test_price   by period: whether its items have their test price, the higher one of a
+                     crossover or a switchback, the new one of a roll-out
+    cross            by item: what the other items of the unit add to its slope, since they move
+                     with it
     """
 
     name: str
     stratum: str
     prices: tuple[ItemPrices, ...]
-    is_higher: tuple[bool, ...]
+    has_test_price: tuple[bool, ...]
     cross: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class PriceTest:
-    """A crossover of families of one zone."""
+    """A test of the items of a zone, in a switchback of several zones."""
 
-    zone: str
     periods: Periods
     units: tuple[AssignedUnit, ...]
+    kind: PriceTestDesign = PriceTestDesign.CROSSOVER
 
     @property
-    def design(self) -> Crossover:
+    def design(self) -> PriceDesign:
         """The design, whose assignments a randomisation test draws anew."""
         names = tuple(unit.name for unit in self.units)
-        return Crossover(names, tuple(unit.stratum for unit in self.units), self.periods)
+        strata = tuple(unit.stratum for unit in self.units)
+        return build_design(self.kind, names, strata, self.periods)
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """The zones of its items, in order."""
+        return tuple(sorted({prices.zone for unit in self.units for prices in unit.prices}))
 
     @property
     def item_ids(self) -> list[str]:
         """The items under test, unit by unit."""
-        return [prices.item_id for unit in self.units for prices in unit.prices]
+        return list(dict.fromkeys(prices.item_id for unit in self.units for prices in unit.prices))
 
     @property
-    def cross(self) -> dict[str, float]:
-        """By item: what the other items of its unit add to its slope."""
+    def keeps_prices(self) -> bool:
+        """Whether the prices of the last period stay after the end, as those of a roll-out do."""
+        return self.kind is PriceTestDesign.ROLLOUT
+
+    @property
+    def cross(self) -> dict[ItemZone, float]:
+        """By item and zone: what the other items of its unit add to its slope."""
         return {
-            prices.item_id: cross
+            prices.key: cross
             for unit in self.units
             for prices, cross in zip(unit.prices, unit.cross, strict=True)
         }
 
-    def find_prices(self, period: int) -> dict[str, int]:
-        """Return the price of each item in a period, minor units; before the test after the end."""
-        if period >= self.periods.n_periods:
-            return {p.item_id: p.current_minor for unit in self.units for p in unit.prices}
+    def find_prices(self, period: int) -> dict[ItemZone, int]:
+        """Return the price of each item and zone in a period, minor units; after the last one
+        those that stay."""
+        if period >= self.periods.n_periods and not self.keeps_prices:
+            return self.find_prices_before()
+        period = min(period, self.periods.n_periods - 1)
         return {
-            prices.item_id: prices.higher_minor if unit.is_higher[period] else prices.lower_minor
+            prices.key: prices.find_price(is_test_price=unit.has_test_price[period])
             for unit in self.units
             for prices in unit.prices
         }
 
+    def find_prices_before(self) -> dict[ItemZone, int]:
+        """Return the price of each item and zone before the test, minor units."""
+        return {prices.key: prices.current_minor for unit in self.units for prices in unit.prices}
+
     @property
     def assignment(self) -> BoolArray:
-        """(U, P) whether a unit has its higher price."""
-        return np.array([unit.is_higher for unit in self.units], bool)
+        """(U, P) whether a unit has its test price."""
+        return np.array([unit.has_test_price for unit in self.units], bool)
 
     def compute_log_prices(
-        self, item_ids: Sequence[str], assignment: BoolArray
+        self, keys: Sequence[ItemZone], assignment: BoolArray
     ) -> tuple[Float64Array, Int64Array]:
         """Return log prices (N, P) against those before the test, and units (N,).
 
         Items that are not tested have 0, and are each a unit of their own.
         """
-        row_of = {item_id: row for row, item_id in enumerate(item_ids)}
-        log_price = np.zeros((len(item_ids), self.periods.n_periods))
-        unit_of = np.arange(len(item_ids)) + len(self.units)
+        row_of = {key: row for row, key in enumerate(keys)}
+        log_price = np.zeros((len(keys), self.periods.n_periods))
+        unit_of = np.arange(len(keys)) + len(self.units)
         for number, unit in enumerate(self.units):
             for prices in unit.prices:
-                row = row_of.get(prices.item_id)
+                row = row_of.get(prices.key)
                 if row is not None:
-                    lower, higher = prices.log_ratios
-                    log_price[row] = np.where(assignment[number], higher, lower)
+                    test_price = prices.find_log_ratio(is_test_price=True)
+                    other_price = prices.find_log_ratio(is_test_price=False)
+                    log_price[row] = np.where(assignment[number], test_price, other_price)
                     unit_of[row] = number
         return log_price, unit_of
 
     def to_document(self) -> dict[str, object]:
         """Return the test as JSON values."""
         return {
-            "zone": self.zone,
+            "design": str(self.kind),
             "periods": asdict(self.periods),
             "units": [asdict(unit) for unit in self.units],
         }
 
     @classmethod
     def from_document(cls, document: Mapping[str, object]) -> PriceTest:
-        """Return the test that `to_document` wrote."""
+        """Return the test that `to_document` wrote; an older one without a design is a
+        crossover."""
         units = document["units"]
         periods = document["periods"]
         assert isinstance(units, list) and isinstance(periods, dict)  # noqa: S101
-        return cls(str(document["zone"]), Periods(**periods), tuple(map(_read_unit, units)))
+        kind = PriceTestDesign(str(document.get("design", PriceTestDesign.CROSSOVER)))
+        return cls(Periods(**periods), tuple(map(_read_unit, units)), kind)
+
+
+def build_design(
+    kind: PriceTestDesign, names: tuple[str, ...], strata: tuple[str, ...], periods: Periods
+) -> PriceDesign:
+    """Return the design of units with these names; the strata are those of a crossover.
+
+    Raises BadInput where the design cannot have so many units or periods.
+    """
+    if kind is PriceTestDesign.SWITCHBACK:
+        return Switchback(names, periods)
+    if kind is PriceTestDesign.ROLLOUT:
+        return SteppedRollout(names, periods)
+    return Crossover(names, strata, periods)
 
 
 def assign_prices(
-    zone: str, portfolio: Portfolio, cross: Mapping[str, float], seed: int
+    kind: PriceTestDesign,
+    units: Sequence[PriceUnit],
+    periods: Periods,
+    cross: Mapping[ItemZone, float],
+    seed: int,
 ) -> PriceTest:
-    """Return the test of a portfolio, its prices drawn by chance.
+    """Return the test of some units, their prices drawn by chance.
 
-    `cross`: by item, what the other items of its unit add to its slope.
+    `cross`: by item and zone, what the other items of its unit add to its slope.
     """
-    units = [test.unit for test in portfolio.tests]
-    categories = [prefix(unit.category, CATEGORY_DEPTH) for unit in units]
-    counts = Counter(categories)
-    # Units that are alone in their category are compared with each other.
-    strata = tuple(name if counts[name] > 1 else "" for name in categories)
-    design = Crossover(tuple(unit.name for unit in units), strata, portfolio.periods)
-    is_higher = design.draw_assignment(generator(seed, "prices of a price test")).tolist()
+    strata = _find_strata(units)
+    design = build_design(kind, tuple(unit.name for unit in units), strata, periods)
+    drawn = design.draw_assignment(generator(seed, "prices of a price test")).tolist()
     assigned = tuple(
         AssignedUnit(
             name=unit.name,
             stratum=stratum,
             prices=unit.prices,
-            is_higher=tuple(of_unit),
-            cross=tuple(cross.get(prices.item_id, 0.0) for prices in unit.prices),
+            has_test_price=tuple(of_unit),
+            cross=tuple(cross.get(prices.key, 0.0) for prices in unit.prices),
         )
-        for unit, stratum, of_unit in zip(units, strata, is_higher, strict=True)
+        for unit, stratum, of_unit in zip(units, strata, drawn, strict=True)
     )
-    return PriceTest(zone, portfolio.periods, assigned)
+    return PriceTest(periods, assigned, kind)
+
+
+def _find_strata(units: Sequence[PriceUnit]) -> tuple[str, ...]:
+    """Return the category of each unit; units that are alone in theirs are compared with each
+    other."""
+    categories = [prefix(unit.category, CATEGORY_DEPTH) for unit in units]
+    counts = Counter(categories)
+    return tuple(name if counts[name] > 1 else "" for name in categories)
 
 
 def _read_unit(row: Mapping[str, object]) -> AssignedUnit:
-    prices, is_higher, cross = row["prices"], row["is_higher"], row["cross"]
+    # Older documents have only crossovers, whose test price is the higher one.
+    prices, cross = row["prices"], row["cross"]
+    has_test_price = row["has_test_price"] if "has_test_price" in row else row["is_higher"]
     assert isinstance(prices, list | tuple)  # noqa: S101 (a tuple where it was not stored yet)
-    assert isinstance(is_higher, list | tuple)  # noqa: S101
+    assert isinstance(has_test_price, list | tuple)  # noqa: S101
     assert isinstance(cross, list | tuple)  # noqa: S101
     return AssignedUnit(
         name=str(row["name"]),
         stratum=str(row["stratum"]),
         prices=tuple(ItemPrices(**(pair | {"ladder": tuple(pair["ladder"])})) for pair in prices),
-        is_higher=tuple(is_higher),
+        has_test_price=tuple(has_test_price),
         cross=tuple(cross),
     )

@@ -16,18 +16,20 @@ from models.pricing.response.elasticity import CrossElasticities
 from models.pricing.rules import AssortmentPart, PricingRules, select_rules
 
 # Weeks without a promotion or a short delivery, which the analysis can use.
-_USABLE_SHARE = 0.75
-_LEAST_LOG_RATIO = 0.03  # between the two prices of an item
-NO_ROOM = f"the rules leave no two prices {_LEAST_LOG_RATIO:.0%} apart"
+USABLE_SHARE = 0.75
+LEAST_LOG_RATIO = 0.03  # between the two prices of an item
+NO_ROOM = f"the rules leave no two prices {LEAST_LOG_RATIO:.0%} apart"
 NO_FORECAST = "no demand is forecast, or no price response is known"
 SELLS_OUT = "its stock is to be sold off"
+ItemZone = tuple[str, str]  # an item and a zone
 
 
 @dataclass(frozen=True)
 class ItemPrices:
     """The two prices of an item in a test, and the one before it; minor units.
 
-    ladder   all prices that the rules allow, ascending
+    ladder      all prices that the rules allow, ascending
+    new_minor   in a roll-out one of the two: the price that comes to stay
     """
 
     item_id: str
@@ -36,6 +38,18 @@ class ItemPrices:
     lower_minor: int
     higher_minor: int
     ladder: tuple[int, ...]
+    new_minor: int | None = None
+
+    def find_price(self, *, is_test_price: bool) -> int:
+        """Return the test price, or the other one: the new price or the present one of a roll-out,
+        else the higher or the lower one."""
+        if self.new_minor is not None:
+            return self.new_minor if is_test_price else self.current_minor
+        return self.higher_minor if is_test_price else self.lower_minor
+
+    def find_log_ratio(self, *, is_test_price: bool) -> float:
+        """Return the test price, or the other one, against the price before, in logarithms."""
+        return math.log(self.find_price(is_test_price=is_test_price) / self.current_minor)
 
     @property
     def log_ratios(self) -> tuple[float, float]:
@@ -44,6 +58,17 @@ class ItemPrices:
             math.log(self.lower_minor / self.current_minor),
             math.log(self.higher_minor / self.current_minor),
         )
+
+    @property
+    def key(self) -> ItemZone:
+        """The item and its zone."""
+        return self.item_id, self.zone
+
+    @property
+    def log_move(self) -> float:
+        """From the other price to the test price, in logarithms."""
+        log_ratio = self.find_log_ratio
+        return log_ratio(is_test_price=True) - log_ratio(is_test_price=False)
 
     @property
     def log_distance(self) -> float:
@@ -109,7 +134,7 @@ def compute_test_errors(
     Half of the analysed weeks at each price: the log price is half the distance from its mean.
     """
     error = np.full(len(weekly_units), np.inf)
-    weeks = _USABLE_SHARE * periods.n_analysed_weeks
+    weeks = USABLE_SHARE * periods.n_analysed_weeks
     for unit in units:
         for row, prices in zip(unit.rows, unit.prices, strict=True):
             variance = 1 / max(float(weekly_units[row]), 1e-9) + noise
@@ -119,14 +144,16 @@ def compute_test_errors(
 
 
 def sum_cross_effects(
-    effects: CrossElasticities, item_ids: Sequence[str], units: Sequence[PriceUnit]
-) -> dict[str, float]:
-    """Return by item what the other items of its unit add to its slope when all move.
+    effects: CrossElasticities, keys: Sequence[ItemZone], units: Sequence[PriceUnit]
+) -> dict[ItemZone, float]:
+    """Return by item and zone what the other items of its unit add to its slope when all move.
 
-    `effects` number items by their index in `item_ids`.
+    `effects` number items by their index in `keys`. An item that moves half as far as another one,
+    or the other way, gets half of its effect, or the opposite.
     """
-    unit_of = {prices.item_id: unit.name for unit in units for prices in unit.prices}
-    sums = dict.fromkeys(unit_of, 0.0)
+    unit_of = {prices.key: unit.name for unit in units for prices in unit.prices}
+    move_of = {prices.key: prices.log_move for unit in units for prices in unit.prices}
+    sums = {key: 0.0 for key in keys if key in unit_of}
     pairs = zip(
         effects.units_of.tolist(),
         effects.price_of.tolist(),
@@ -134,9 +161,9 @@ def sum_cross_effects(
         strict=True,
     )
     for moved, mover, elasticity in pairs:
-        item_id, other_id = item_ids[moved], item_ids[mover]
-        if item_id in unit_of and unit_of[item_id] == unit_of.get(other_id):
-            sums[item_id] += elasticity
+        key, other = keys[moved], keys[mover]
+        if key in unit_of and unit_of[key] == unit_of.get(other) and move_of[key]:
+            sums[key] += elasticity * move_of[other] / move_of[key]
     return sums
 
 
@@ -158,7 +185,7 @@ def _find_prices(
         return SELLS_OUT
     # A test is how a regular price that never moved gets to be known: no smaller step limits it.
     ladder = tuple(find_allowed_prices(replace(item, n_regular_changes=None), of_item).prices)
-    if len(ladder) < 2 or math.log(ladder[-1] / ladder[0]) < _LEAST_LOG_RATIO:
+    if len(ladder) < 2 or math.log(ladder[-1] / ladder[0]) < LEAST_LOG_RATIO:
         return NO_ROOM
     return ItemPrices(
         item.item_id, item.zone, item.current_price_minor, ladder[0], ladder[-1], ladder

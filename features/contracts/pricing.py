@@ -26,6 +26,14 @@ class Objective(StrEnum):
     MIX = "mix"  # a weighted sum of profit, revenue and units
 
 
+class PriceTestDesign(StrEnum):
+    """How chance says which items have which of two prices when."""
+
+    CROSSOVER = "crossover"  # families and items change between their prices from period to period
+    SWITCHBACK = "switchback"  # whole zones do, each in a random order of its own
+    ROLLOUT = "rollout"  # categories get their new prices one after the other, and keep them
+
+
 class PriceLaw(StrEnum):
     """The earlier prices from which an announced reduction is counted."""
 

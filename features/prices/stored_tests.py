@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from features.contracts.errors import NotFound
+from features.contracts.pricing import PriceTestDesign
 from features.database_tables import price_tests
 
 # Of a plan that nobody has kept: computed now, to be looked at, or without a result.
@@ -32,6 +33,7 @@ _PLANS_KEPT = 20  # the newest plans that nobody has kept
 class StoredTest:
     """One price test.
 
+    zone   the first of its zones
     begins_at, ends_at   business time; None while it is only planned
     document   "test": units and prices; "plan": expected value and cost; "batches": what was filed,
                period by period; "result" once it is finished. A plan that nobody has kept has the
@@ -53,6 +55,24 @@ class StoredTest:
         """Whether somebody keeps the plan, so that its prices can be filed."""
         return self.state in KEPT
 
+    @property
+    def design(self) -> PriceTestDesign:
+        """The design of the test or of the plan; older ones are crossovers."""
+        about = self.document.get("test") or self.document.get("order") or {}
+        return PriceTestDesign(about.get("design", PriceTestDesign.CROSSOVER))
+
+    def find_key(self, row: Json) -> tuple[str, str]:
+        """Return the item and the zone of a row of its result; older ones name no zone."""
+        return row["item_id"], row.get("zone", self.zone)
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """The zones of its items; of a plan without a test those that it was computed for."""
+        test, order = self.document.get("test"), self.document.get("order") or {}
+        if test is None:
+            return tuple(order.get("zones", (self.zone,)))
+        return tuple(sorted({p["zone"] for unit in test["units"] for p in unit["prices"]}))
+
     def add(self, **values: object) -> StoredTest:
         """Return the test with more values in its document."""
         return replace(self, document={**self.document, **values})
@@ -62,6 +82,7 @@ class StoredTest:
 class PriceTestFilter:
     """Conditions that a test meets all of.
 
+    zone    one of its zones
     state   as time has given it: a filed test that has begun is running. Without one, the plans
             that nobody has kept are left out
     """
@@ -70,9 +91,9 @@ class PriceTestFilter:
     state: str | None = None
 
     def build_conditions(self, now: datetime) -> list[sa.ColumnElement[bool]]:
-        """Return the conditions in SQL."""
+        """Return the conditions in SQL, but for the zone."""
         table = price_tests.c
-        conditions = [] if self.zone is None else [table.zone == self.zone]
+        conditions: list[sa.ColumnElement[bool]] = []
         has_begun = sa.and_(table.begins_at.is_not(None), table.begins_at <= now)
         if self.state is None:
             conditions.append(table.state.in_(KEPT))
@@ -91,14 +112,11 @@ class PriceTests:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def list(self, zone: str | None = None, state: str | None = None) -> list[StoredTest]:
-        """Return all tests and plans, or those of a zone or with a stored state, the newest change
-        first."""
+    def list(self, state: str | None = None) -> list[StoredTest]:
+        """Return all tests and plans, or those with a stored state, the newest change first."""
         query = _select_newest_first()
         if state is not None:
             query = query.where(price_tests.c.state == state)
-        if zone is not None:
-            query = query.where(price_tests.c.zone == zone)
         return [_read(row) for row in self._connection.execute(query).mappings()]
 
     def read_page(
@@ -106,8 +124,12 @@ class PriceTests:
     ) -> Sequence[StoredTest]:
         """Return the tests of a filter from position `offset` on, the newest change first."""
         query = _select_newest_first().where(*criteria.build_conditions(now))
-        rows = self._connection.execute(query.offset(offset).limit(limit)).mappings()
-        return [_read(row) for row in rows]
+        if criteria.zone is None:
+            query = query.offset(offset).limit(limit)
+            return [_read(row) for row in self._connection.execute(query).mappings()]
+        # The zones of a test are in its document; a shop has few tests, each takes weeks.
+        tests = self._read_of_zone(query, criteria.zone)
+        return tests[offset : offset + limit]
 
     def count(self, state: str) -> int:
         """Return how many tests are stored in a state."""
@@ -124,9 +146,8 @@ class PriceTests:
 
     def list_open(self, zone: str) -> Sequence[StoredTest]:
         """Return the tests of a zone that are kept and not ended, the newest change first."""
-        table = price_tests.c
-        query = _select_newest_first().where(table.zone == zone, table.state.in_(OPEN))
-        return [_read(row) for row in self._connection.execute(query).mappings()]
+        query = _select_newest_first().where(price_tests.c.state.in_(OPEN))
+        return self._read_of_zone(query, zone)
 
     def get(self, test_id: str) -> StoredTest:
         """Return one test. Raises NotFound where there is none."""
@@ -163,7 +184,14 @@ class PriceTests:
             if test.state in (FILED, RUNNING) and (test.ends_at is None or test.ends_at > now)
             for unit in test.document["test"]["units"]
             for prices in unit["prices"]
+            if prices["zone"] == zone
         }
+
+    def _read_of_zone(
+        self, query: sa.Select[tuple[object, ...]], zone: str
+    ) -> Sequence[StoredTest]:
+        tests = [_read(row) for row in self._connection.execute(query).mappings()]
+        return [test for test in tests if zone in test.zones]
 
 
 def describe_hold(test_id: str) -> str:

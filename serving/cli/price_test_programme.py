@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from features.contracts.money import to_major
+from features.contracts.pricing import PriceTestDesign
 from serving.access import SCOPES, Caller
 from serving.cli.output import print_json, print_line, print_table, steps
 from serving.cli.pricing import check_zone, load_pricing_inputs, load_proposal_inputs
@@ -15,51 +16,82 @@ from serving.cli.shop import Shop
 from serving.database.audit_log import OPERATOR
 
 if TYPE_CHECKING:
-    from experiments.designs.portfolio import Portfolio
-    from features.prices.stored_tests import StoredTest
+    from features.prices.stored_tests import Json, StoredTest
     from serving.price_desk.price_experiments import PriceTestService
-    from serving.pricing_inputs.items import PricedZone, PricingInputs
+    from serving.price_desk.price_test_drafts import DraftedTest
+    from serving.price_desk.price_test_plans import PlanOrder
+    from serving.pricing_inputs.items import PricingInputs
 
 _SHOWN = 20
 _ALL = 100_000  # tests, far more than there are
-_PLAN_COLUMNS = ("unit", "item", "title", "now", "lower", "higher", "error now", "error after")
-_LIST_COLUMNS = ("test", "zone", "state", "begins", "ends", "items", "periods filed", "slope")
-_RESULT_COLUMNS = ("item", "slope", "error")
+_PRICE_COLUMNS = {True: ("now", "new"), False: ("now", "lower", "higher")}
+_LIST_COLUMNS = (
+    "test",
+    "design",
+    "zone",
+    "state",
+    "begins",
+    "ends",
+    "items",
+    "periods filed",
+    "slope",
+)
+_PRICE_FIELDS = {
+    "now": "current_minor",
+    "lower": "lower_minor",
+    "higher": "higher_minor",
+    "new": "new_minor",
+}
+_RESULT_COLUMNS = ("item", "zone", "slope", "error")
+_NAMES = {
+    PriceTestDesign.CROSSOVER: "crossover",
+    PriceTestDesign.SWITCHBACK: "switchback",
+    PriceTestDesign.ROLLOUT: "stepped roll-out",
+}
+_PURPOSES = {
+    PriceTestDesign.CROSSOVER: "Crossover: each family or item has each of its two prices in turn; "
+    "it measures the elasticity of single items",
+    PriceTestDesign.SWITCHBACK: "Switchback: each zone has either price in half of the periods; it "
+    "measures what happens when the prices of a whole zone move together",
+    PriceTestDesign.ROLLOUT: "Stepped roll-out: the categories get their new prices one after the "
+    "other, and keep them; it measures what the new prices bring",
+}
+_EMPTY = {
+    PriceTestDesign.CROSSOVER: "No price test is worth its cost in zone {zones}",
+    PriceTestDesign.SWITCHBACK: "None of these items can be tested in all of the zones {zones}",
+    PriceTestDesign.ROLLOUT: "No price waits on the desk for these items of zone {zones}: "
+    "shopwright prices suggest files prices",
+}
 
 
-def plan(zone: str, max_items: int, weeks: int, *, save: bool, json: bool) -> None:
-    """Print the portfolio of tests that is expected to bring the most beyond its cost."""
-    from serving.price_desk.price_test_plans import (
-        PlanOrder,
-        describe_expectation,
-        draw_test,
-        plan_portfolio,
-    )
-    from serving.pricing_inputs.items import read_priced_zone
+def plan(order: PlanOrder, *, json: bool) -> None:
+    """Print the test that was ordered, its prices drawn by chance, with its cost and its error."""
+    from serving.price_desk.price_test_drafts import draft_test
 
     shop = Shop()
-    check_zone(shop, zone)
-    order = PlanOrder(zone=zone, max_items=max_items, weeks=weeks, save=save)
+    for zone in order.zones:
+        check_zone(shop, zone)
     order.check()
     with steps(1) as progress:
         inputs = load_pricing_inputs(shop, progress)
-        priced = read_priced_zone(inputs, zone)
-        portfolio = plan_portfolio(inputs, priced, order)
+        draft = draft_test(lambda _zone: inputs, order)
         progress.done()
     test_id = None
-    if save and portfolio.tests:
-        test = draw_test(inputs, priced, portfolio)
-        test_id = _build_service(shop, inputs).save(_operator(), test, portfolio).test_id
+    if order.save and draft.test is not None:
+        saved = _build_service(shop, inputs).save(_operator(), draft.test, draft.expected)
+        test_id = saved.test_id
     if json:
-        print_json({"zone": zone, "test_id": test_id, **describe_expectation(portfolio)})
+        about = {"design": order.design, "zone": min(order.zones), "zones": order.zones}
+        periods = None if draft.test is None else asdict(draft.test.periods)
+        print_json({**about, "test_id": test_id, "periods": periods, **draft.expected})
         return
-    _print_portfolio(portfolio, priced)
+    _print_draft(order, draft, inputs)
     if test_id is not None:
         print_line(f"Kept as {test_id}; file its first prices: prices tests --file {test_id}")
 
 
 def file(test_id: str, *, json: bool) -> None:
-    """File the prices of a test's next period on the price desk."""
+    """File the prices that change in a test's next period on the price desk."""
     shop = Shop()
     with steps(1) as progress:
         service = _build_service(shop, load_proposal_inputs(shop, progress))
@@ -82,6 +114,8 @@ def file(test_id: str, *, json: bool) -> None:
             f"{batch['proposal_id']}; somebody else approves them"
         )
     _print_refused(batch["refused"])
+    if stored.design is PriceTestDesign.ROLLOUT and stored.document["batches"][0] is batch:
+        print_line("The first period of a roll-out keeps all prices, to be compared with")
 
 
 def cancel(test_id: str, *, json: bool) -> None:
@@ -116,7 +150,9 @@ def finish(test_id: str, *, json: bool) -> None:
         stored = service.finish(_operator(), measured.stored, measured.result)
         progress.done()
     if json:
-        print_json({"test_id": test_id, "state": stored.state, "result": stored.document["result"]})
+        about = {"test_id": test_id, "design": stored.design, "state": stored.state}
+        keeps_prices = stored.design is PriceTestDesign.ROLLOUT
+        print_json({**about, "keeps_prices": keeps_prices, "result": stored.document["result"]})
         return
     _print_result(stored)
 
@@ -128,7 +164,8 @@ def list_tests(*, json: bool) -> None:
         tests = _build_service(shop, load_proposal_inputs(shop, progress)).list(limit=_ALL)
         progress.done()
     if json:
-        print_json({"tests": [asdict(test) for test in tests]})
+        documents = [{**asdict(test), "design": test.design, "zones": test.zones} for test in tests]
+        print_json({"tests": documents})
         return
     print_table("Price tests", _LIST_COLUMNS, [_list_row(test) for test in tests])
 
@@ -148,50 +185,66 @@ def _operator() -> Caller:
     return Caller(OPERATOR, OPERATOR, frozenset(SCOPES))
 
 
-def _print_portfolio(portfolio: Portfolio, priced: PricedZone) -> None:
+def _print_draft(order: PlanOrder, draft: DraftedTest, inputs: PricingInputs) -> None:
     """Print units with their prices, expected value and cost, and why others are left out."""
-    currency = priced.items[0].currency if priced.items else "USD"
-    rows = [
-        (
-            test.unit.name,
-            prices.item_id,
-            (priced.terms[prices.item_id].title or "")[:28],
-            to_major(prices.current_minor, currency),
-            to_major(prices.lower_minor, currency),
-            to_major(prices.higher_minor, currency),
-            f"{test.error_now:.2f}",
-            f"{test.error_after:.2f}",
+    plan, zones = draft.expected, ", ".join(order.zones)
+    currency = inputs.settings.zone(order.zones[0]).currency
+    if draft.test is None:
+        print_line(_EMPTY[order.design].format(zones=zones))
+    else:
+        names = _PRICE_COLUMNS[draft.test.keeps_prices]
+        columns = ("unit", "item", "title", *names, "error now", "error after")
+        rows = [
+            (
+                unit["name"],
+                prices["item_id"],
+                draft.titles[prices["item_id"]][:28],
+                *(to_major(prices[_PRICE_FIELDS[name]], currency) for name in names),
+                *(_describe_error(unit[name]) for name in ("error_now", "error_after")),
+            )
+            for unit in plan["units"]
+            for prices in unit["prices"]
+        ]
+        zone_word = "zones" if len(order.zones) > 1 else "zone"
+        title = (
+            f"Price test, {zone_word} {zones}: {plan['n_items']:,} items for {plan['weeks']} weeks"
         )
-        for test in portfolio.tests
-        for prices in test.unit.prices
-    ]
-    if rows:
-        weeks = portfolio.periods.n_weeks
-        title = f"Price test, zone {priced.zone}: {portfolio.n_items:,} items for {weeks} weeks"
-        print_table(title, _PLAN_COLUMNS, rows[:_SHOWN])
+        print_table(title, columns, rows[:_SHOWN])
         if len(rows) > _SHOWN:
             print_line(f"{len(rows) - _SHOWN:,} more items with --json")
-        value, cost, net = (
-            to_major(round(amount), currency)
-            for amount in (portfolio.value, portfolio.cost, portfolio.net)
+        periods = draft.test.periods
+        print_line(_PURPOSES[order.design])
+        print_line(
+            f"{periods.n_periods} periods of {periods.period_weeks} weeks, the first "
+            f"{periods.burn_in_weeks} of each left out of the analysis"
         )
-        print_line(f"Expected: {value} from better prices, {cost} given up meanwhile, {net} left")
-    else:
-        print_line(f"No price test is worth its cost in zone {priced.zone}")
-    for reason, count in portfolio.reasons.items():
+        print_line(_describe_amounts(plan, currency))
+    for reason, count in plan["reasons"].items():
         print_line(f"Not tested, {count:,}: {reason}")
+
+
+def _describe_amounts(plan: Json, currency: str) -> str:
+    cost = to_major(round(plan["cost"]), currency)
+    if plan["value"] is None:
+        return f"Expected: {cost} given up meanwhile"
+    value, net = (to_major(round(plan[name]), currency) for name in ("value", "net"))
+    return f"Expected: {value} from better prices, {cost} given up meanwhile, {net} left"
 
 
 def _print_result(stored: StoredTest) -> None:
     result = stored.document["result"]
     items = [
-        (row["item_id"], f"{row['slope']:.2f}", f"{row['error']:.2f}") for row in result["items"]
+        (*stored.find_key(row), f"{row['slope']:.2f}", f"{row['error']:.2f}")
+        for row in result["items"]
     ]
-    print_table(f"Result of {stored.test_id}", _RESULT_COLUMNS, items[:_SHOWN])
+    title = f"Result of {stored.test_id}, a {_NAMES[stored.design]}"
+    print_table(title, _RESULT_COLUMNS, items[:_SHOWN])
     print_line(
         f"All items together: {_describe_slope(result['common'])}; "
         f"chance alone gives as much in {result['p_value']:.1%} of draws"
     )
+    if result.get("all_weeks") is not None:
+        print_line(f"With the weeks of the burn-in: {_describe_slope(result['all_weeks'])}")
     later = "not measurable in this test"
     if result["carry_over"] is not None:
         later = _describe_slope(result["carry_over"])
@@ -202,6 +255,8 @@ def _print_result(stored: StoredTest) -> None:
         print_line(f"Other items of the families: {_describe_slope(result['interference'])}")
     if n_left_out := result["n_weeks_left_out"]:
         print_line(f"Left out: {n_left_out:,} weeks of items at another price than the planned one")
+    if stored.design is PriceTestDesign.ROLLOUT:
+        print_line("The new prices stay: nothing is filed back")
     print_line("The next shopwright train pricing reads it")
 
 
@@ -209,8 +264,11 @@ def _describe_slope(estimate: Mapping[str, float | None]) -> str:
     slope, error = estimate["slope"], estimate["error"]
     if slope is None:
         return "unknown"
-    known = "unknown" if error is None else f"{error:.2f}"
-    return f"{slope:.2f} (standard error {known})"
+    return f"{slope:.2f} (standard error {_describe_error(error)})"
+
+
+def _describe_error(error: float | None) -> str:
+    return "unknown" if error is None else f"{error:.2f}"
 
 
 def _print_refused(refused: Mapping[str, str]) -> None:
@@ -223,11 +281,12 @@ def _list_row(test: StoredTest) -> tuple[str | int, ...]:
     result = test.document.get("result")
     return (
         test.test_id,
-        test.zone,
+        _NAMES[test.design],
+        ", ".join(test.zones),
         test.state,
         "" if test.begins_at is None else test.begins_at.date().isoformat(),
         "" if test.ends_at is None else test.ends_at.date().isoformat(),
-        sum(len(unit["prices"]) for unit in units),
+        len({prices["item_id"] for unit in units for prices in unit["prices"]}),
         len(test.document["batches"]),
         "" if result is None else _describe_slope(result["common"]),
     )

@@ -14,6 +14,7 @@ import typer
 
 from features.contracts.errors import BadInput
 from features.contracts.money import to_major
+from features.contracts.pricing import PriceTestDesign
 from features.contracts.tables import DEFAULT_ZONE
 from serving.cli.output import (
     JsonOption,
@@ -57,11 +58,30 @@ _COLUMNS = (
 
 
 def tests(
-    zone: Annotated[str, typer.Option(help="Zone")] = DEFAULT_ZONE,
+    zone: Annotated[
+        list[str] | None,
+        typer.Option(help="Zone; of a switchback each of its zones", show_default=DEFAULT_ZONE),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="CSV file for all of them")] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="The tests that bring more than they cost")
     ] = False,
+    design: Annotated[
+        PriceTestDesign, typer.Option(help="With --plan: how chance gives the prices")
+    ] = PriceTestDesign.CROSSOVER,
+    category: Annotated[
+        list[str] | None, typer.Option(help="With --plan: what it is about, with all below it")
+    ] = None,
+    item: Annotated[
+        list[str] | None, typer.Option(help="With --plan: what it is about, with its family")
+    ] = None,
+    periods: Annotated[
+        int | None, typer.Option(help="With --plan, not of a crossover: number of periods")
+    ] = None,
+    period_weeks: Annotated[int | None, typer.Option(help="... and weeks of each")] = None,
+    burn_in: Annotated[
+        int | None, typer.Option(help="... of which the first are left out of the analysis")
+    ] = None,
     max_items: Annotated[int, typer.Option(min=2, help="With --plan: items under test")] = 40,
     weeks: Annotated[
         int, typer.Option(min=4, help="With --plan: weeks in which better prices count")
@@ -82,12 +102,26 @@ def tests(
     """Propose tests for items whose evidence grade is too low for a suggestion: two prices that
     alternate for some weeks. Plan, file, finish and cancel tests."""
     from serving.cli import price_test_programme as programme
+    from serving.price_desk.price_test_plans import PlanOrder
 
+    zones = tuple(zone or [DEFAULT_ZONE])
     named = [test is not None for test in (file, finish, cancel)]
     if sum((plan, list_tests, *named)) > 1:
         raise BadInput("give one of --plan, --file, --finish, --cancel and --list")
     if plan:
-        programme.plan(zone, max_items, weeks, save=save, json=json)
+        order = PlanOrder(
+            design=design,
+            zones=zones,
+            categories=tuple(category or ()),
+            item_ids=tuple(item or ()),
+            max_items=max_items,
+            weeks=weeks,
+            n_periods=periods,
+            period_weeks=period_weeks,
+            burn_in_weeks=burn_in,
+            save=save,
+        )
+        programme.plan(order, json=json)
     elif file is not None:
         programme.file(file, json=json)
     elif finish is not None:
@@ -96,8 +130,10 @@ def tests(
         programme.cancel(cancel, json=json)
     elif list_tests:
         programme.list_tests(json=json)
+    elif len(zones) > 1:
+        raise BadInput("tests of single items are proposed for one zone", where="--zone")
     else:
-        _propose(zone, out, json=json)
+        _propose(zones[0], out, json=json)
 
 
 def _propose(zone: str, out: Path | None, *, json: bool) -> None:

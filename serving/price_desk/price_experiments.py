@@ -1,8 +1,10 @@
 """Price tests on the desk: planned, filed period by period, finished or cancelled.
 
-The prices of a period are a proposal like any other: rules, law, four eyes and ledger. Both prices
-of an item lie within its rules, seen from the price before the test; the step between them may be
-larger than the rules' largest change, which is confirmed by name and shown to whoever approves.
+The prices of a period are a proposal like any other: rules, law, four eyes and ledger. Only prices
+that change are filed. Both prices of an item lie within its rules, seen from the price before the
+test; the step between them may be larger than the rules' largest change, which is confirmed by name
+and shown to whoever approves. A roll-out brings the prices that suggestions proposed, and keeps
+them.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
-from experiments.designs.portfolio import Portfolio
 from experiments.designs.price_test import PriceTest
+from experiments.designs.tested_units import ItemZone
 from features.contracts.calendar import add_weeks
 from features.contracts.errors import Conflict, Unavailable
 from features.database import lock, reading, transaction
@@ -32,8 +34,7 @@ from features.prices.stored_tests import (
 from serving.access import Caller
 from serving.database.audit_log import AuditEntry, AuditLog, Decider
 from serving.price_desk.activation import settle_due
-from serving.price_desk.filters import SuggestionFilter
-from serving.price_desk.lifecycle import supersede_waiting
+from serving.price_desk.lifecycle import supersede_replaced
 from serving.price_desk.price_test_batches import (
     Json,
     describe_batch,
@@ -45,17 +46,21 @@ from serving.price_desk.price_test_batches import (
     refuse_plan,
 )
 from serving.price_desk.price_test_checks import (
+    SCOPE,
     PreparedCancel,
     PreparedFiling,
     check_prices,
     choose_options,
-    find_earlier_prices,
+    drop_current_prices,
+    drop_tested_elsewhere,
+    find_tested,
     refuse_moved_prices,
     refuse_tested_items,
     require_prices,
+    require_zones,
+    withdraw_prices,
 )
 from serving.price_desk.price_test_measures import describe_evidence, measure_test
-from serving.price_desk.price_test_plans import describe_expectation
 from serving.price_desk.price_test_reading import (
     MAX_PAGE,
     PriceTestView,
@@ -70,10 +75,7 @@ from serving.price_desk.proposals import (
     ProposalOptions,
     ProposalService,
 )
-from serving.price_desk.repository import Suggestions
-from serving.price_desk.rollback import roll_back
 
-SCOPE = "pricing.propose"
 _SUBJECT = "price_test"
 
 
@@ -95,19 +97,16 @@ class PriceTestService:
     proposals: ProposalService
     measuring: threading.Lock = field(default_factory=threading.Lock)
 
-    def save(self, caller: Caller, test: PriceTest, portfolio: Portfolio) -> StoredTest:
-        """Store a plan. Raises Forbidden for who may not propose prices of the whole zone."""
+    def save(self, caller: Caller, test: PriceTest, expected: Mapping[str, object]) -> StoredTest:
+        """Store a plan and what is expected of it. Raises Forbidden for who may not propose prices
+        of its whole zones."""
         stored = StoredTest(
             test_id=f"test_{secrets.token_hex(6)}",
-            zone=test.zone,
+            zone=test.zones[0],
             state=PLANNED,
             begins_at=None,
             ends_at=None,
-            document={
-                "test": test.to_document(),
-                "plan": describe_expectation(portfolio),
-                "batches": [],
-            },
+            document={"test": test.to_document(), "plan": expected, "batches": []},
         )
         with transaction(self.proposals.desk.engine) as connection:
             return self.put_plan(connection, caller, stored)
@@ -121,7 +120,7 @@ class PriceTestService:
         lock(connection, "price_desk")
         lock(connection, PLANS_LOCK)  # old plans are removed under it
         stored = PriceTests(connection).get(test_id)
-        caller.require_zone(SCOPE, stored.zone)
+        require_zones(caller, stored.zones)
         if stored.state != DRAFT:
             raise Conflict(
                 f"{test_id} is {stored.state}, not a plan to be kept",
@@ -139,12 +138,16 @@ class PriceTestService:
 
     def put_plan(self, connection: sa.Connection, caller: Caller, stored: StoredTest) -> StoredTest:
         """Store a plan that somebody keeps, with its line in the audit log. Raises Forbidden for
-        who may not propose prices of the whole zone."""
-        caller.require_zone(SCOPE, stored.zone)
+        who may not propose prices of its whole zones."""
+        require_zones(caller, stored.zones)
         decider = self.proposals.desk.decider(caller, SCOPE, None)
         test = PriceTest.from_document(stored.document["test"])
         PriceTests(connection).put(stored, decider.now)
-        details = {"zone": test.zone, "items": len(test.item_ids)}
+        details = {
+            "zone": ", ".join(test.zones),
+            "design": str(test.kind),
+            "items": len(test.item_ids),
+        }
         entry = AuditEntry(decider.actor, "plan", _SUBJECT, stored.test_id, details)
         AuditLog(connection).append([entry], decider.at)
         return stored
@@ -170,7 +173,8 @@ class PriceTestService:
         return read_price_test(self.proposals.desk, test_id)
 
     def file_next_period(self, caller: Caller, test_id: str) -> tuple[StoredTest, FiledProposal]:
-        """File the prices of the next period; after the last one those before the test.
+        """File the prices that change in the next period; after the last one those before the test,
+        but for a roll-out, whose prices stay.
 
         The test begins with the week after its first filing. What is filed late begins with the
         next week, the end as soon as it is approved; a period whose weeks are over is missed.
@@ -192,12 +196,16 @@ class PriceTestService:
         timezone = self.proposals.desk.settings.timezone
         batch, missed = plan_batch(stored, test, decider.now, timezone)
         is_end = batch.period == n_periods
-        prices = find_earlier_prices(test, test_id, tested)
-        if not is_end:
+        prices = test.find_prices(batch.period)
+        if is_end:
+            prices = drop_tested_elsewhere(prices, test_id, tested)
+        else:
             refuse_tested_items(test, test_id, tested)
-            prices = test.find_prices(batch.period)
+        with reading(self.proposals.desk.engine) as connection:
+            prices = drop_current_prices(connection, prices, batch.starts_at)
         reason = f"{name_period(test, batch.period)} of {test_id}"
-        options = choose_options(None if is_end and batch.is_late else batch.starts_at, reason)
+        starts_at = None if is_end and batch.is_late else batch.starts_at
+        options = choose_options(test, starts_at, reason, is_return=False)
         proposal = check_prices(self.proposals, caller, stored, prices, options)
         require_prices(proposal, reason)
         return PreparedFiling(stored, batch, missed, proposal, options)
@@ -212,14 +220,16 @@ class PriceTestService:
         """
         desk = self.proposals.desk
         stored, batch = prepared.stored, prepared.batch
-        now = desk.decider(caller, SCOPE, None).now
+        decider = desk.decider(caller, SCOPE, None)
+        now = decider.now
         test = PriceTest.from_document(stored.document["test"])
         tests = self._lock(connection, stored)
         if not stored.document["batches"]:
             refuse_moved_prices(connection, test, now)
+            # From now on the test decides, also about prices that it changes later.
+            supersede_replaced(connection, decider, test.find_prices_before())
         if batch.period < test.periods.n_periods:
-            tested = tests.find_tested_items(stored.zone, now)
-            refuse_tested_items(test, stored.test_id, tested)
+            refuse_tested_items(test, stored.test_id, find_tested(tests, test, now))
         filed = self._file(connection, caller, prepared.proposal, prepared.options)
         batches = [*prepared.missed, describe_batch(batch, filed)]
         stored = stored.add(batches=[*stored.document["batches"], *batches])
@@ -248,9 +258,11 @@ class PriceTestService:
         _, stored, tested = self._open(caller, test_id)
         if stored.state == FINISHED:
             raise Conflict(f"{test_id} is finished", hint="Propose other prices by hand")
-        options = choose_options(None, f"the end of {test_id}, cancelled")
         test = PriceTest.from_document(stored.document["test"])
-        prices = find_earlier_prices(test, test_id, tested) if stored.begins_at else {}
+        reason = f"the end of {test_id}, cancelled"
+        options = choose_options(test, None, reason, is_return=True)
+        earlier = test.find_prices_before() if stored.begins_at else {}
+        prices = drop_tested_elsewhere(earlier, test_id, tested)
         return PreparedCancel(
             stored, check_prices(self.proposals, caller, stored, prices, options), options
         )
@@ -262,7 +274,7 @@ class PriceTestService:
         decider = self.proposals.desk.decider(caller, SCOPE, None)
         stored, proposal = prepared.stored, prepared.proposal
         tests = self._lock(connection, stored)
-        self._withdraw(connection, caller, stored, proposal)
+        withdraw_prices(connection, decider, stored, proposal)
         filed = self._file(connection, caller, proposal, prepared.options)
         stored = replace(stored, state=CANCELLED)
         tests.put(stored, decider.now)
@@ -304,7 +316,7 @@ class PriceTestService:
             )
         try:
             stored = self.find_finished(test_id)
-            caller.require_zone(SCOPE, stored.zone)
+            require_zones(caller, stored.zones)
             result = measure_test(self.proposals.desk.settings, stored)
             # A repeated analysis must not take what it taught for what was known before.
             before = stored.document.get("result", {}).get("before")
@@ -315,8 +327,10 @@ class PriceTestService:
     def find_evidence(self, stored: StoredTest) -> Json:
         """Return what the price model of now says of the items of a test."""
         item_ids = PriceTest.from_document(stored.document["test"]).item_ids
-        inputs = self.proposals.read_inputs(stored.zone, item_ids)
-        return describe_evidence(inputs, stored.zone, item_ids)
+        by_zone = {
+            zone: self.proposals.read_inputs(zone, item_ids) for zone in sorted(stored.zones)
+        }
+        return describe_evidence(by_zone, item_ids)
 
     def finish(
         self, caller: Caller, stored: StoredTest, result: Mapping[str, object]
@@ -333,7 +347,7 @@ class PriceTestService:
     ) -> StoredTest:
         """Store a result that was just measured, in this transaction. Raises as `finish`."""
         stored, result = measured.stored, measured.result
-        caller.require_zone(SCOPE, stored.zone)
+        require_zones(caller, stored.zones)
         decider = self.proposals.desk.decider(caller, SCOPE, None)
         if not result["items"]:
             raise Conflict(
@@ -346,11 +360,11 @@ class PriceTestService:
         AuditLog(connection).append([entry], decider.at)
         return finished
 
-    def _open(self, caller: Caller, test_id: str) -> tuple[Decider, StoredTest, dict[str, str]]:
-        """Let due prices take effect; return a test and the test of each item of its zone.
-
-        Raises Forbidden for who may not propose prices of the whole zone: a part of a test is none.
-        """
+    def _open(
+        self, caller: Caller, test_id: str
+    ) -> tuple[Decider, StoredTest, dict[ItemZone, str]]:
+        """Let due prices take effect; return a test, and the test that each item of its zones is
+        in. Raises Forbidden for who may not propose prices of its whole zones."""
         desk = self.proposals.desk
         decider = desk.decider(caller, SCOPE, None)
         with transaction(desk.engine) as connection:
@@ -358,9 +372,10 @@ class PriceTestService:
             settle_due(connection, decider)  # the next prices follow those that are due by now
             tests = PriceTests(connection)
             stored = tests.get(test_id)
-            caller.require_zone(SCOPE, stored.zone)
+            require_zones(caller, stored.zones)
             refuse_plan(stored)
-            return decider, stored, tests.find_tested_items(stored.zone, decider.now)
+            test = PriceTest.from_document(stored.document["test"])
+            return decider, stored, find_tested(tests, test, decider.now)
 
     def _lock(self, connection: sa.Connection, stored: StoredTest) -> PriceTests:
         """Wait for other writers; raise Conflict where one has changed the test since it was
@@ -384,28 +399,3 @@ class PriceTestService:
         if not proposal.valid:
             return FiledProposal(proposal)
         return self.proposals.file(connection, caller, proposal, options, proposal.digest)
-
-    def _withdraw(
-        self,
-        connection: sa.Connection,
-        caller: Caller,
-        stored: StoredTest,
-        way_back: CheckedProposal,
-    ) -> None:
-        """Supersede what nobody has decided on, and undo approved prices that have yet to begin:
-        they are the test's own.
-
-        Not those of items that get a way back: they fall away when the price beneath them changes.
-        """
-        decider = self.proposals.desk.decider(caller, SCOPE, None)
-        moved = {p.proposed.item_id for p in way_back.valid}
-        repository = Suggestions(connection)
-        for batch in stored.document["batches"]:
-            if batch["proposal_id"] is None:
-                continue
-            of_batch = repository.matching(SuggestionFilter(run_id=batch["proposal_id"]))
-            supersede_waiting(connection, decider, of_batch)
-            for suggestion in of_batch:
-                if suggestion.status == "scheduled" and suggestion.item_id not in moved:
-                    assert suggestion.price_id is not None  # noqa: S101
-                    roll_back(connection, decider, suggestion.price_id, confirmed=True)

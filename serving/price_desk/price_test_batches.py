@@ -84,8 +84,9 @@ def plan_batch(
 ) -> tuple[Batch, list[Json]]:
     """Return what is filed next, and the periods before it that are missed.
 
-    Late prices begin with the next week, those of the end now. Raises Conflict where all prices are
-    filed, and for a cancelled test.
+    Late prices begin with the next week, those of the end now. What is left of a roll-out after its
+    last period is filed as its end. Raises Conflict where all prices are filed, and for a cancelled
+    test.
     """
     _refuse_closed(stored)
     n_periods, length = test.periods.n_periods, test.periods.period_weeks
@@ -115,12 +116,15 @@ def describe_batch(batch: Batch, filed: FiledProposal) -> Json:
 
 
 def find_refused(proposal: CheckedProposal) -> dict[str, str]:
-    """Return why prices are refused, by item; one that is charged already is not."""
-    return {
-        price.proposed.item_id: str(price.error)
-        for price in proposal.refused
-        if price.price_minor is None or price.price_minor != price.current_minor
-    }
+    """Return why prices are refused, by item; one that is charged already is not. Of several zones
+    the reason names those that it concerns."""
+    has_zones = len({price.proposed.zone for price in proposal.prices}) > 1
+    reasons: dict[str, list[str]] = {}
+    for price in proposal.refused:
+        if price.price_minor is None or price.price_minor != price.current_minor:
+            zone = f"{price.proposed.zone}: " if has_zones else ""
+            reasons.setdefault(price.proposed.item_id, []).append(f"{zone}{price.error}")
+    return {item_id: "; ".join(of_item) for item_id, of_item in reasons.items()}
 
 
 def find_refused_items(stored: StoredTest, test: PriceTest) -> set[str]:
@@ -134,13 +138,14 @@ def find_refused_items(stored: StoredTest, test: PriceTest) -> set[str]:
 
 
 def is_all_filed(stored: StoredTest) -> bool:
-    """Return whether the periods and the end are filed."""
-    n_periods = PriceTest.from_document(stored.document["test"]).periods.n_periods
-    return len(stored.document["batches"]) > n_periods
+    """Return whether the periods are filed, and the end of a test whose prices go back."""
+    test = PriceTest.from_document(stored.document["test"])
+    n_filings = test.periods.n_periods + (0 if test.keeps_prices else 1)
+    return len(stored.document["batches"]) >= n_filings
 
 
 def has_refused_end(stored: StoredTest) -> bool:
-    """Return whether the end is filed, and was refused for some items."""
+    """Return whether all is filed, and the last prices were refused for some items."""
     return is_all_filed(stored) and bool(stored.document["batches"][-1]["refused"])
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from configs.settings import Settings
+from experiments.designs.tested_units import ItemPrices
 from features.contracts.money import to_major
-from features.prices.stored_tests import StoredTest
+from features.contracts.pricing import PriceTestDesign
+from features.prices.stored_tests import Json, StoredTest
 from serving.price_desk.price_test_batches import NextStep, find_next_step, find_refused
 from serving.price_desk.price_test_reading import PeriodView, PriceTestView
 from serving.price_desk.proposals import FiledProposal
@@ -28,13 +30,16 @@ class NextStepResponse(BaseModel):
 
 class PriceTestSummaryResponse(BaseModel):
     """A price test in a list. Money is a decimal in major units; the numbers are null for a plan
-    that is computed or has failed (`problem` says why).
+    that is computed or has failed (`problem` says why). `zone` is the first of `zones`.
 
-    `value` is expected from better prices, `cost` is given up meanwhile, `net` is the difference.
+    `value` is expected from better prices, `cost` is given up meanwhile, `net` is the difference;
+    of a switchback and a roll-out only the cost is known.
     """
 
     id: str
+    design: PriceTestDesign
     zone: str
+    zones: list[str]
     state: str
     currency: str
     n_items: int | None
@@ -49,28 +54,35 @@ class PriceTestSummaryResponse(BaseModel):
 
 
 class PriceTestItemResponse(BaseModel):
-    """An item of a unit, with the price before the test and its two prices in it."""
+    """An item of a unit, with the price before the test, its two prices in it, and that of each
+    period. `new_price` is the one that a roll-out brings to stay."""
 
     item_id: str
+    zone: str
     current_price: str
     lower_price: str
     higher_price: str
+    new_price: str | None
+    prices: list[str]
 
 
 class PriceTestUnitResponse(BaseModel):
-    """A family, or an item without one. `has_higher_price` says by period which price it has;
-    the errors are standard errors of the elasticity, now and as expected after the test."""
+    """A family, or an item without one; a zone of a switchback, a category of a roll-out.
+    `has_test_price` says by period which price it has: the test price is the higher one, in a
+    roll-out the new one. The errors are standard errors of the elasticity, now and as expected
+    after the test; null where they are not known."""
 
     name: str
     items: list[PriceTestItemResponse]
-    has_higher_price: list[bool]
+    has_test_price: list[bool]
     cost: str
-    error_now: float
-    error_after: float
+    error_now: float | None
+    error_after: float | None
 
 
 class PriceTestPeriodResponse(BaseModel):
-    """A period, counted from 1; the last row is the end, with the prices before the test.
+    """A period, counted from 1; the last row is the end, with the prices before the test. A
+    roll-out has no end, unless prices of its last period were filed later.
 
     `statuses` counts the suggestions that were filed, `refused` says why items kept their price."""
 
@@ -97,6 +109,7 @@ class MeasuredSlopeResponse(BaseModel):
     """What a test measured of an item at its own price alone, beside what was known before."""
 
     item_id: str
+    zone: str
     slope: float
     error: float
     slope_before: float | None
@@ -105,25 +118,30 @@ class MeasuredSlopeResponse(BaseModel):
 
 
 class PriceTestResultResponse(BaseModel):
-    """The result: `common` is the elasticity of all items together, `p_value` how often chance
-    alone gives as much, `carry_over` what comes a period later, `interference` what other items of
-    the families did."""
+    """The result: `common` is the elasticity of all items together, `all_weeks` the same with the
+    weeks of the burn-in, `p_value` how often chance alone gives as much, `carry_over` what comes a
+    period later, `interference` what other items of the families did. `keeps_prices` says that the
+    new prices stay, as those of a roll-out do."""
 
     items: list[MeasuredSlopeResponse]
     common: SlopeResponse
+    all_weeks: SlopeResponse | None
     p_value: float
     by_period: list[SlopeResponse]
     carry_over: SlopeResponse | None
     interference: SlopeResponse | None
     n_weeks_left_out: int
+    keeps_prices: bool
     model_before: str | None = Field(description="Version of the price model before the result")
 
 
 class PriceTestResponse(PriceTestSummaryResponse):
     """A price test with its units, what became of its periods, and the result.
 
-    `not_tested` counts the units without a test, by reason."""
+    `not_tested` counts the families and items without a test, by reason."""
 
+    period_weeks: int | None
+    burn_in_weeks: int | None = Field(description="First weeks of each period, not analysed")
     not_tested: dict[str, int]
     units: list[PriceTestUnitResponse]
     periods: list[PriceTestPeriodResponse]
@@ -155,10 +173,12 @@ def describe_test(settings: Settings, view: PriceTestView) -> PriceTestResponse:
     result = stored.document.get("result")
     return PriceTestResponse(
         **_describe_summary(settings, stored, view.next_step),
+        period_weeks=None if view.test is None else view.test.periods.period_weeks,
+        burn_in_weeks=None if view.test is None else view.test.periods.burn_in_weeks,
         not_tested=plan.get("reasons", {}),
         units=_describe_units(view, currency),
         periods=[_describe_period(period, view) for period in view.periods],
-        result=None if result is None else _describe_result(result),
+        result=None if result is None else _describe_result(stored, result),
     )
 
 
@@ -180,12 +200,14 @@ def _describe_summary(
     currency = settings.zone(stored.zone).currency
     plan = stored.document.get("plan")
     amounts = {
-        name: None if plan is None else to_major(round(plan[name]), currency)
+        name: None if plan is None or plan[name] is None else to_major(round(plan[name]), currency)
         for name in ("value", "cost", "net")
     }
     return {
         "id": stored.test_id,
+        "design": stored.design,
         "zone": stored.zone,
+        "zones": list(stored.zones),
         "state": stored.state,
         "currency": currency,
         "n_items": None if plan is None else plan["n_items"],
@@ -212,16 +234,8 @@ def _describe_units(view: PriceTestView, currency: str) -> list[PriceTestUnitRes
     return [
         PriceTestUnitResponse(
             name=unit.name,
-            items=[
-                PriceTestItemResponse(
-                    item_id=prices.item_id,
-                    current_price=to_major(prices.current_minor, currency),
-                    lower_price=to_major(prices.lower_minor, currency),
-                    higher_price=to_major(prices.higher_minor, currency),
-                )
-                for prices in unit.prices
-            ],
-            has_higher_price=list(unit.is_higher),
+            items=[_describe_item(prices, unit.has_test_price, currency) for prices in unit.prices],
+            has_test_price=list(unit.has_test_price),
             cost=to_major(round(expected[unit.name]["cost"]), currency),
             error_now=expected[unit.name]["error_now"],
             error_after=expected[unit.name]["error_after"],
@@ -230,10 +244,28 @@ def _describe_units(view: PriceTestView, currency: str) -> list[PriceTestUnitRes
     ]
 
 
+def _describe_item(
+    prices: ItemPrices, has_test_price: Sequence[bool], currency: str
+) -> PriceTestItemResponse:
+    new_minor = prices.new_minor
+    return PriceTestItemResponse(
+        item_id=prices.item_id,
+        zone=prices.zone,
+        current_price=to_major(prices.current_minor, currency),
+        lower_price=to_major(prices.lower_minor, currency),
+        higher_price=to_major(prices.higher_minor, currency),
+        new_price=None if new_minor is None else to_major(new_minor, currency),
+        prices=[
+            to_major(prices.find_price(is_test_price=is_test_price), currency)
+            for is_test_price in has_test_price
+        ],
+    )
+
+
 def _describe_period(period: PeriodView, view: PriceTestView) -> PriceTestPeriodResponse:
     return PriceTestPeriodResponse(
         number=period.number + 1,
-        is_end=period is view.periods[-1],
+        is_end=view.test is not None and period.number == view.test.periods.n_periods,
         starts_at=period.starts_at,
         is_filed=period.is_filed,
         is_late=period.is_late,
@@ -245,22 +277,27 @@ def _describe_period(period: PeriodView, view: PriceTestView) -> PriceTestPeriod
     )
 
 
-def _describe_result(result: Mapping[str, object]) -> PriceTestResultResponse:
-    """Return the result, each item beside what was known before; older results do not say that."""
+def _describe_result(stored: StoredTest, result: Json) -> PriceTestResultResponse:
+    """Return the result, each item beside what was known before, which older ones do not say."""
     before = result.get("before") or {"version": None, "items": []}
-    measured = result["items"]
-    assert isinstance(before, Mapping) and isinstance(measured, list)  # noqa: S101
-    known = {item["item_id"]: item for item in before["items"]}
+    known = {stored.find_key(item): item for item in before["items"]}
     items = [
         {
             **row,
+            "zone": stored.find_key(row)[1],
             **{
-                f"{name}_before": known.get(row["item_id"], {}).get(name)
+                f"{name}_before": known.get(stored.find_key(row), {}).get(name)
                 for name in ("slope", "error", "grade")
             },
         }
-        for row in measured
+        for row in result["items"]
     ]
     return PriceTestResultResponse.model_validate(
-        {**result, "items": items, "model_before": before["version"]}
+        {
+            "all_weeks": None,
+            **result,
+            "items": items,
+            "keeps_prices": stored.design is PriceTestDesign.ROLLOUT,
+            "model_before": before["version"],
+        }
     )

@@ -5,7 +5,7 @@ The readers of tables are imported by the first measurement: a server should be 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -51,35 +51,39 @@ def measure_test(settings: Settings, stored: StoredTest) -> Json:
 
 
 def _refuse_missing_sales(facts: Facts, stored: StoredTest, last_week: datetime) -> None:
-    """Raise BadInput where the zone has no sale in the last week of a test: weeks that nobody has
+    """Raise BadInput where a zone has no sale in the last week of a test: weeks that nobody has
     imported look like weeks in which nothing was sold."""
     events = facts.read("events")
-    of_zone = (events.event_type == EventType.PURCHASE.value) & (events.zone == stored.zone)
-    last = events.filter(of_zone).occurred_at.max().to_pyarrow().as_py()
-    if last is None or last < last_week:
-        until = "nothing" if last is None else f"nothing since {last.isoformat()}"
-        raise BadInput(
-            f"{until} was sold in {stored.zone}, and {stored.test_id} ended at "
-            f"{stored.ends_at:%Y-%m-%d}",
-            hint="Import the sales first: POST /v1/events, or shopwright import",
-        )
+    for zone in stored.zones:
+        of_zone = (events.event_type == EventType.PURCHASE.value) & (events.zone == zone)
+        last = events.filter(of_zone).occurred_at.max().to_pyarrow().as_py()
+        if last is None or last < last_week:
+            until = "nothing" if last is None else f"nothing since {last.isoformat()}"
+            raise BadInput(
+                f"{until} was sold in {zone}, and {stored.test_id} ended at "
+                f"{stored.ends_at:%Y-%m-%d}",
+                hint="Import the sales first: POST /v1/events, or shopwright import",
+            )
 
 
-def describe_evidence(inputs: PricingInputs, zone: str, item_ids: Sequence[str]) -> Json:
-    """Return what the price model says of items, and its version; None without a model."""
-    response = inputs.pricing_model.find_response(item_ids, zone)
-    return {
-        "version": inputs.versions.get("pricing"),
-        "items": [
+def describe_evidence(inputs: Mapping[str, PricingInputs], item_ids: Sequence[str]) -> Json:
+    """Return what the price model says of items in each zone, and its version; None without a
+    model."""
+    items = []
+    for zone, of_zone in inputs.items():
+        response = of_zone.pricing_model.find_response(item_ids, zone)
+        items += [
             {
                 "item_id": item_id,
+                "zone": zone,
                 "slope": _drop_unknown(response.elasticity[row]),
                 "error": _drop_unknown(response.error[row]),
                 "grade": str(response.grade[row]),
             }
             for row, item_id in enumerate(item_ids)
-        ],
-    }
+        ]
+    version = next(iter(inputs.values())).versions.get("pricing")
+    return {"version": version, "items": items}
 
 
 def _drop_unknown(value: float) -> float | None:

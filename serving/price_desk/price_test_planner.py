@@ -29,14 +29,11 @@ from features.prices.stored_tests import (
     StoredTest,
 )
 from serving.access import Caller
-from serving.price_desk.price_experiments import SCOPE, PriceTestService
+from serving.price_desk.price_experiments import PriceTestService
 from serving.price_desk.price_test_batches import Json
-from serving.price_desk.price_test_plans import (
-    PlanOrder,
-    describe_expectation,
-    draw_test,
-    plan_portfolio,
-)
+from serving.price_desk.price_test_checks import require_zones
+from serving.price_desk.price_test_drafts import draft_test
+from serving.price_desk.price_test_plans import PlanOrder
 from serving.price_desk.price_test_reading import LATE, age_test
 from serving.price_desk.scenario_worker import Interrupted, ScenarioWorker, has_ended, name_process
 from serving.price_desk.served_inputs import NamedRules
@@ -76,14 +73,16 @@ class PriceTestPlanner:
     def start(self, caller: Caller, order: PlanOrder) -> StoredTest:
         """Begin to compute a plan; it is stored as being computed at once.
 
-        Raises Forbidden without the scope for the whole zone, UnknownName for a zone that nobody
-        knows, BadInput for numbers out of range, and TooManyRequests while too many are computed.
+        Raises Forbidden without the scope for the whole zones, UnknownName for a zone that nobody
+        knows, BadInput for numbers out of range and for what the design cannot have, and
+        TooManyRequests while too many are computed.
         """
-        caller.require_zone(SCOPE, order.zone)
+        require_zones(caller, order.zones)
         order.check()
         desk = self.desk
         with transaction(desk.engine) as connection:
-            refuse_unknown_zone(desk.settings, connection, order.zone)
+            for zone in order.zones:
+                refuse_unknown_zone(desk.settings, connection, zone)
             present = PresentRules.read(desk.settings, connection)
             named = NamedRules.find(present, DEFAULT_RULES)
             lock(connection, PLANS_LOCK)
@@ -132,7 +131,7 @@ class PriceTestPlanner:
         }
         return StoredTest(
             test_id=f"test_{secrets.token_hex(6)}",
-            zone=order.zone,
+            zone=min(order.zones),
             state=PLANNING,
             begins_at=None,
             ends_at=None,
@@ -141,20 +140,13 @@ class PriceTestPlanner:
 
     def _compute(self, caller: Caller, test_id: str, order: PlanOrder, named: NamedRules) -> None:
         """Compute a plan and store it. Runs on the thread of the worker."""
-        from serving.pricing_inputs.items import read_priced_zone
-
         try:
             if not self._begin(test_id):
                 return
-            inputs = self.read_inputs(order.zone, named)
-            self.worker.refuse_stopped()
-            priced = read_priced_zone(inputs, order.zone)
-            self.worker.refuse_stopped()
-            portfolio = plan_portfolio(inputs, priced, order)
-            test = draw_test(inputs, priced, portfolio) if portfolio.tests else None
+            draft = draft_test(lambda zone: self._read_inputs(zone, named), order)
             outcome: Json = {
-                "plan": describe_expectation(portfolio),
-                "test": None if test is None else test.to_document(),
+                "plan": draft.expected,
+                "test": None if draft.test is None else draft.test.to_document(),
             }
             with transaction(self.desk.engine) as connection:
                 self._put_outcome(connection, caller, test_id, outcome)
@@ -168,6 +160,10 @@ class PriceTestPlanner:
             self._fail(test_id, problem)
         finally:
             self.unfinished.discard(test_id)
+
+    def _read_inputs(self, zone: str, named: NamedRules) -> PricingInputs:
+        self.worker.refuse_stopped()
+        return self.read_inputs(zone, named)
 
     def _begin(self, test_id: str) -> bool:
         """Store that a plan is computed from now on; False where it has failed while it waited."""

@@ -140,16 +140,18 @@ def age_test(test: StoredTest, desk: PriceDeskService) -> StoredTest:
 def _read_periods(
     connection: sa.Connection, stored: StoredTest, test: PriceTest, timezone: str
 ) -> tuple[PeriodView, ...]:
-    """Return the periods and the end; of an end that was filed twice the last filing."""
-    length = test.periods.period_weeks
+    """Return the periods, and the end where prices go back; of an end that was filed twice the last
+    filing."""
+    length, n_periods = test.periods.period_weeks, test.periods.n_periods
     planned = [
         None if stored.begins_at is None else add_weeks(stored.begins_at, number * length, timezone)
-        for number in range(test.periods.n_periods + 1)
+        for number in range(n_periods if test.keeps_prices else n_periods + 1)
     ]
     views = {number: PeriodView(number, at) for number, at in enumerate(planned)}
     for batch in stored.document["batches"]:
         number = batch["period"]
-        views[number] = _read_batch(connection, batch, views[number])
+        before = views.get(number, PeriodView(number, stored.ends_at))
+        views[number] = _read_batch(connection, batch, before)
     return tuple(views.values())
 
 

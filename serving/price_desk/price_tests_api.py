@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from features.contracts.pricing import PriceTestDesign
 from features.contracts.tables import DEFAULT_ZONE
 from features.prices.stored_tests import StoredTest
 from serving.field_types import Text
@@ -30,6 +31,9 @@ from serving.price_desk.price_test_plans import (
     LEAST_ITEMS,
     LEAST_WEEKS,
     MOST_ITEMS,
+    MOST_NAMED,
+    MOST_PERIOD_WEEKS,
+    MOST_PERIODS,
     MOST_WEEKS,
     PlanOrder,
 )
@@ -45,18 +49,35 @@ Planner = Annotated[PriceTestPlanner, Depends(inject(PriceTestPlanner))]
 
 
 class PriceTestOrderRequest(BaseModel):
-    """What to plan: tests of the items of a zone that bring more than they cost."""
+    """What to plan: a crossover of the items of a zone whose tests bring more than they cost, a
+    switchback of zones, or a roll-out, category by category, of the prices that wait on the desk.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
+    design: PriceTestDesign = PriceTestDesign.CROSSOVER
     zone: Text = DEFAULT_ZONE
+    zones: list[Text] = Field([], max_length=MOST_NAMED, description="In place of `zone`")
+    categories: list[Text] = Field([], max_length=MOST_NAMED, description="With all below them")
+    item_ids: list[Text] = Field([], max_length=MOST_NAMED, description="With their families")
     max_items: int = Field(
         40, ge=LEAST_ITEMS, le=MOST_ITEMS, description="Items under test at a time"
     )
     weeks: int = Field(
         52, ge=LEAST_WEEKS, le=MOST_WEEKS, description="Weeks in which better prices count"
     )
+    n_periods: int | None = Field(None, ge=2, le=MOST_PERIODS, description="Not of a crossover")
+    period_weeks: int | None = Field(None, ge=1, le=MOST_PERIOD_WEEKS)
+    burn_in_weeks: int | None = Field(
+        None, ge=0, le=MOST_PERIOD_WEEKS, description="First weeks of each period, not analysed"
+    )
     save: bool = Field(False, description="Keep the plan as soon as it is there")
+
+    def read(self) -> PlanOrder:
+        """Return the order."""
+        values = self.model_dump(exclude={"zone"})
+        named = {name: tuple(values[name]) for name in ("categories", "item_ids")}
+        return PlanOrder(**values | named | {"zones": tuple(self.zones or [self.zone])})
 
 
 class PriceTestsResponse(BaseModel):
@@ -91,8 +112,8 @@ def plan_price_tests(
     caller: Proposer, write: Write, planner: Planner, body: PriceTestOrderRequest
 ) -> Response:
     """Begins to compute a plan; read it until its state is no longer `planning`. A plan without
-    units says that no test is worth its cost, and why."""
-    order = PlanOrder(**dict(body))
+    units says that no test is advised, and why."""
+    order = body.read()
 
     def record(connection: sa.Connection, stored: StoredTest) -> PriceTestResponse:
         return describe_test(planner.desk.settings, view_test(connection, planner.desk, stored))
@@ -102,7 +123,7 @@ def plan_price_tests(
 
 @router.get("/{test_id}", dependencies=[Depends(allow_only())])
 def get_price_test(test_id: str, _caller: Reader, tests: Tests) -> PriceTestResponse:
-    """A price test: its plan, units, prices by period, what was filed, and the result."""
+    """A price test: its design, plan, units, prices by period, what was filed, and the result."""
     return describe_test(tests.proposals.desk.settings, tests.read(test_id))
 
 
@@ -124,8 +145,8 @@ def keep_plan(test_id: str, caller: Proposer, write: Write, tests: Tests) -> Res
     "/{test_id}/file", dependencies=[Depends(allow_only())], response_model=FiledPriceTestResponse
 )
 def file_next_period(test_id: str, caller: Proposer, write: Write, tests: Tests) -> Response:
-    """Files the prices of the next period, after the last one those before the test; somebody else
-    approves them."""
+    """Files the prices that change in the next period, after the last one those before the test but
+    for a roll-out; somebody else approves them."""
     desk = tests.proposals.desk
 
     def record(connection: sa.Connection, prepared: PreparedFiling) -> FiledPriceTestResponse:

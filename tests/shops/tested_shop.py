@@ -26,29 +26,39 @@ GRADE_C = 2
 
 
 def sell_in_test(
-    facts: Facts, stored: StoredTest, item_ids: Sequence[str], slope: float, units: float
+    facts: Facts,
+    stored: StoredTest,
+    item_ids: Sequence[str],
+    slope: float,
+    units: float,
+    later: float = 0.0,
 ) -> None:
-    """Import the sales of four weeks before a test and of its weeks, without noise: so many units a
-    week at 1.00."""
+    """Import the sales of four weeks before a test and of its weeks in all its zones, without
+    noise: so many units a week at 1.00. Of the slope the part `later` comes a week later."""
     assert stored.begins_at is not None
     test = PriceTest.from_document(stored.document["test"])
-    prices = [dict.fromkeys(item_ids, 100)] * 4 + [
-        dict.fromkeys(item_ids, 100) | test.find_prices(int(period))
-        for period in test.periods.period_of_week
+    opening = {(item_id, zone): 100 for item_id in item_ids for zone in test.zones}
+    weeks = [opening] * 4 + [
+        opening | test.find_prices(int(period)) for period in test.periods.period_of_week
     ]
     rows = [
         {
-            "event_id": f"{week}-{day}-{item_id}",
+            "event_id": f"{week}-{day}-{item_id}-{zone}",
             "event_type": "purchase",
             "occurred_at": stored.begins_at + timedelta(weeks=week - 4, days=day, hours=9),
             "user_id": "someone",
             "item_id": item_id,
-            "zone": "default",
-            "quantity": (quantity := units / 7 * (price / 100) ** slope),
+            "zone": zone,
+            "quantity": (
+                quantity := units
+                / 7
+                * (price / 100) ** (slope - later)
+                * (weeks[max(week - 1, 0)][item_id, zone] / 100) ** later
+            ),
             "line_amount_minor": quantity * price,
         }
-        for week, charged in enumerate(prices)
-        for item_id, price in charged.items()
+        for week, charged in enumerate(weeks)
+        for (item_id, zone), price in charged.items()
         for day in range(7)
     ]
     facts.write({"events": pa.Table.from_pylist(rows, TABLES["events"].arrow)})

@@ -23,7 +23,13 @@ def read_measured_slopes(
         tests = [] if connection is None else PriceTests(connection).list()
     finished = [test for test in tests if test.state == FINISHED and _is_over(test, until)]
     rows = [
-        (measured["item_id"], test.zone, measured["slope"], measured["error"], *weeks)
+        (
+            measured["item_id"],
+            measured.get("zone", test.zone),
+            measured["slope"],
+            measured["error"],
+            *weeks,
+        )
         for test in finished
         for weeks in [_find_weeks(test, week_starts)]
         for measured in test.document["result"]["items"]

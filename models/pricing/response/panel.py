@@ -28,6 +28,7 @@ class PricePanel:
     log_cost    (S, W), NaN where the cost is unknown; None without any costs
     margin      (S,) usual margin of the regular price, a share of the net price; NaN where the cost
                 is unknown, None without any costs
+    guessed_list   (S,) the list price is guessed from the weeks around; None where no series' is
     """
 
     item_ids: ObjectArray
@@ -44,6 +45,7 @@ class PricePanel:
     reach: Float64Array
     log_cost: Float64Array | None = None
     margin: Float64Array | None = None
+    guessed_list: BoolArray | None = None
 
     @property
     def n_weeks(self) -> int:
@@ -91,6 +93,7 @@ class PricePanel:
             reach=self.reach[:, mask],
             log_cost=None if self.log_cost is None else self.log_cost[mask],
             margin=None if self.margin is None else self.margin[mask],
+            guessed_list=None if self.guessed_list is None else self.guessed_list[mask],
         )
 
 

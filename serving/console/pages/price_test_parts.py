@@ -10,6 +10,7 @@ from nicegui import ui
 
 from experiments.designs.price_test import PriceTest
 from experiments.designs.tested_units import ItemPrices
+from features.contracts.pricing import PriceTestDesign
 from features.prices.stored_tests import Json, StoredTest
 from serving.catalogue.service import CatalogueItem
 from serving.console.pages.price_test_words import write_decimal, write_period
@@ -19,10 +20,10 @@ from serving.console.visit import Visit
 
 @dataclass(frozen=True)
 class _PricedItem:
-    """An item of a unit with its prices; `is_higher` by period, `unit` as it was planned."""
+    """An item of a unit with its prices; `has_test_price` by period, `unit` as it was planned."""
 
     prices: ItemPrices
-    is_higher: tuple[bool, ...]
+    has_test_price: tuple[bool, ...]
     unit: Json
     is_first: bool
 
@@ -32,9 +33,19 @@ def show_expectation(visit: Visit, stored: StoredTest) -> None:
     texts, plan = visit.texts, stored.document["plan"]
     currency = visit.server.settings.zone(stored.zone).currency
     with ui.element("div").classes("strip"):
+        learns = texts.get(f"tests.learns_{stored.design}")
+        show_measure(texts.get("tests.design"), texts.get(f"tests.design_{stored.design}"), learns)
         for name in ("value", "cost", "net"):
+            if plan[name] is None:
+                continue
             amount = texts.whole_money(plan[name], currency, signed=name == "net")
             show_measure(texts.get(f"tests.{name}"), amount, texts.get(f"tests.{name}_hint"))
+        lengths = stored.document["test"]["periods"]
+        show_measure(
+            texts.get("tests.periods"),
+            texts.get("tests.lengths", n=lengths["n_periods"], weeks=lengths["period_weeks"]),
+            texts.get("tests.burn_in", n=lengths["burn_in_weeks"]),
+        )
         size = texts.get("tests.n_items", n=plan["n_items"])
         show_measure(texts.get("tests.size"), size, texts.get("tests.n_weeks", n=plan["weeks"]))
 
@@ -47,10 +58,12 @@ def show_prices(
     currency = visit.server.settings.zone(stored.zone).currency
     planned = {unit["name"]: unit for unit in stored.document["plan"]["units"]}
     rows = [
-        _PricedItem(prices, unit.is_higher, planned[unit.name], number == 0)
+        _PricedItem(prices, unit.has_test_price, planned[unit.name], number == 0)
         for unit in test.units
         for number, prices in enumerate(unit.prices)
     ]
+
+    price_hint = "tests.new_price_hint" if test.keeps_prices else "tests.price_hint"
 
     def show_item(row: _PricedItem) -> None:
         item = names[row.prices.item_id]
@@ -59,18 +72,27 @@ def show_prices(
             ui.label(item.item_id).classes("muted")
 
     def write_unit(row: _PricedItem) -> str:
+        if test.kind is not PriceTestDesign.CROSSOVER:
+            return texts.get(f"tests.unit_{test.kind}", name=row.unit["name"])
         if len(row.unit["prices"]) == 1:
             return texts.get("tests.single")
         return texts.get("tests.family", name=row.unit["name"].rpartition("/")[2])
 
     def write_price(number: int, row: _PricedItem) -> str:
-        is_higher = row.is_higher[number]
-        price = row.prices.higher_minor if is_higher else row.prices.lower_minor
-        return f"{'▲' if is_higher else '▼'} {texts.money(price, currency)}"
+        has_test_price = row.has_test_price[number]
+        price = row.prices.find_price(is_test_price=has_test_price)
+        amount = texts.money(price, currency)
+        if test.keeps_prices and not has_test_price:
+            return amount
+        return f"{'▲' if price == row.prices.higher_minor else '▼'} {amount}"
 
     def write_errors(row: _PricedItem) -> str:
         now, after = row.unit["error_now"], row.unit["error_after"]
-        return f"{write_decimal(visit, now)} → {write_decimal(visit, after)}"
+        known = [
+            texts.get("tests.unknown") if error is None else write_decimal(visit, error)
+            for error in (now, after)
+        ]
+        return " → ".join(known)
 
     def write_cost(row: _PricedItem) -> str:
         return texts.money(row.unit["cost"], currency) if row.is_first else ""
@@ -90,7 +112,7 @@ def show_prices(
                     write_period(visit, number, test.periods.n_periods),
                     partial(write_price, number),
                     is_number=True,
-                    hint=texts.get("tests.price_hint"),
+                    hint=texts.get(price_hint),
                 )
                 for number in range(test.periods.n_periods)
             ),

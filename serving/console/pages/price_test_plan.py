@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nicegui import ui
-from nicegui.elements.mixins.value_element import ValueElement
 
 from experiments.designs.price_test import PriceTest
 from features.contracts.errors import ShopwrightError
 from features.prices.stored_tests import FAILED, PLANNING
 from serving.catalogue.service import CatalogueItem
 from serving.console.frame import Page
+from serving.console.pages.price_test_form import PlanForm
 from serving.console.pages.price_test_parts import show_expectation, show_prices
 from serving.console.pages.price_test_words import list_items, name_reason
 from serving.console.parts import (
@@ -20,7 +20,6 @@ from serving.console.parts import (
     is_untrained,
     notify_done,
     notify_problem,
-    read_whole_number,
     show_heading,
     show_notice,
     show_table,
@@ -28,7 +27,6 @@ from serving.console.parts import (
 )
 from serving.console.section import show_error, show_skeleton
 from serving.price_desk.actions import PriceTestActions
-from serving.price_desk.price_test_plans import PlanOrder
 from serving.price_desk.price_test_reading import PriceTestView
 
 _POLL_SECONDS = 1.0
@@ -48,7 +46,7 @@ class PlanPage:
     def __init__(self, page: Page) -> None:
         self._page, self._visit = page, page.visit
         self._server = page.visit.server
-        self._fields: dict[str, ValueElement] = {}
+        self._form = PlanForm(page.visit)
 
     def build(self) -> None:
         """Build the form, and the plan of the address beneath it."""
@@ -65,35 +63,21 @@ class PlanPage:
 
     def _build_form(self) -> None:
         visit, texts = self._visit, self._visit.texts
-        default = PlanOrder()
+
+        async def compute() -> None:
+            try:
+                start = self._server.price_test_planner.start
+                stored = await visit.write(start, visit.caller, self._form.read())
+            except ShopwrightError as error:
+                notify_problem(visit, error)
+                return
+            visit.set_parameters(plan=stored.test_id)
+            self._watch(stored.test_id)
+
         with ui.element("div").classes("filters"):
-            zone = ui.select(visit.zones, value=visit.zone, label=texts.get("frame.zone"))
-            items = ui.input(texts.get("tests.max_items"), value=str(default.max_items))
-            weeks = ui.input(texts.get("tests.value_weeks"), value=str(default.weeks))
-            for field in (zone, items, weeks):
-                field.props("dense outlined stack-label")
-            for field in (items, weeks):
-                field.props("inputmode=numeric")
-            items.tooltip(texts.get("tests.max_items_hint"))
-            weeks.tooltip(texts.get("tests.value_weeks_hint"))
-            self._fields = {"zone": zone, "max_items": items, "weeks": weeks}
-
-            async def compute() -> None:
-                try:
-                    order = PlanOrder(
-                        zone=zone.value,
-                        max_items=read_whole_number(items.value, texts.get("tests.max_items")),
-                        weeks=read_whole_number(weeks.value, texts.get("tests.value_weeks")),
-                    )
-                    start = self._server.price_test_planner.start
-                    stored = await visit.write(start, visit.caller, order)
-                except ShopwrightError as error:
-                    notify_problem(visit, error)
-                    return
-                visit.set_parameters(plan=stored.test_id)
-                self._watch(stored.test_id)
-
+            self._form.build()
             ui.button(texts.get("tests.compute"), on_click=compute).props("unelevated")
+        self._form.build_explanation()
 
     def _watch(self, test_id: str) -> None:
         """Show a plan as soon as it is there."""
@@ -134,18 +118,17 @@ class PlanPage:
     def _show(self, shown: _Shown) -> None:
         visit, texts = self._visit, self._visit.texts
         stored, test = shown.view.stored, shown.view.test
-        order = stored.document.get("order", {})
-        for name, field in self._fields.items():  # after a reload they would say something else
-            if name in order:
-                field.set_value(order[name] if name == "zone" else str(order[name]))
+        if "order" in stored.document:
+            self._form.fill(stored.document["order"])  # after a reload it would say something else
         if stored.state == FAILED:
             problem = stored.document.get("problem", "")
             show_notice(texts.get("scenarios.problem", problem=problem))
             return
         plan = stored.document["plan"]
         if test is None:
-            show_heading(texts.get("tests.not_worth"))
-            ui.label(texts.get("tests.not_worth_text", zone=stored.zone)).classes("prose")
+            zones = ", ".join(stored.zones)
+            show_heading(texts.get(f"tests.none_{stored.design}"))
+            ui.label(texts.get(f"tests.none_{stored.design}_text", zone=zones)).classes("prose")
         else:
             self._show_advised(shown, test)
         if plan["reasons"]:
@@ -162,9 +145,10 @@ class PlanPage:
             )
 
     def _show_advised(self, shown: _Shown, test: PriceTest) -> None:
-        """Show a plan that is worth its cost, with the way to keep it."""
+        """Show a plan with a test, with the way to keep it."""
         visit, texts, stored = self._visit, self._visit.texts, shown.view.stored
-        show_heading(texts.get("tests.worth", zone=stored.zone))
+        zones = ", ".join(stored.zones)
+        show_heading(texts.get(f"tests.drafted_{stored.design}", zone=zones))
         show_expectation(visit, stored)
         with ui.element("div").classes("filters trial"):
             if stored.is_kept:

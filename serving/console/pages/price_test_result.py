@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nicegui import ui
 
+from features.contracts.pricing import PriceTestDesign
 from features.prices.stored_tests import Json, StoredTest
 from serving.catalogue.service import CatalogueItem
 from serving.console.forest_plot import ForestRow, show_forest
@@ -42,7 +43,7 @@ def show_result(
     ).classes("reason")
     chance = texts.share(result["p_value"])
     ui.label(texts.get("tests.result_chance", share=chance)).classes("muted")
-    rows = _list_rows(result, names, evidence)
+    rows = _list_rows(stored, names, evidence)
     _show_chart(visit, result, rows)
     before = result.get("before") or {"version": None}
     version = None if evidence is None else evidence["version"]
@@ -52,27 +53,33 @@ def show_result(
         ui.label(texts.get("tests.evidence_now", version=str(version))).classes("muted")
     else:
         show_notice(texts.get("tests.evidence_next"))
+    if stored.design is PriceTestDesign.ROLLOUT:
+        show_notice(texts.get("tests.prices_stay"))
     _show_checks(visit, stored)
 
 
 def _list_rows(
-    result: Json,
+    stored: StoredTest,
     names: Mapping[str, CatalogueItem],
     evidence: Json | None,
 ) -> list[_MeasuredRow]:
-    known_before = _index_items(result.get("before"))
-    known_now = _index_items(evidence)
+    result = stored.document["result"]
+    known_before = _index_items(stored, result.get("before"))
+    known_now = _index_items(stored, evidence)
+    has_zones = len(stored.zones) > 1
     rows = []
     for measured in result["items"]:
-        item_id = measured["item_id"]
+        key = item_id, zone = stored.find_key(measured)
         name = names[item_id].name if item_id in names else item_id
-        before, now = known_before.get(item_id, {}), known_now.get(item_id, {})
+        if has_zones:
+            name = f"{name} · {zone}"
+        before, now = known_before.get(key, {}), known_now.get(key, {})
         rows.append(_MeasuredRow(name, measured, before, now))
     return rows
 
 
-def _index_items(evidence: Json | None) -> dict[str, Json]:
-    return {} if evidence is None else {item["item_id"]: item for item in evidence["items"]}
+def _index_items(stored: StoredTest, evidence: Json | None) -> dict[tuple[str, str], Json]:
+    return {} if evidence is None else {stored.find_key(item): item for item in evidence["items"]}
 
 
 def _show_chart(visit: Visit, result: Json, rows: list[_MeasuredRow]) -> None:
@@ -133,7 +140,12 @@ def _show_items(visit: Visit, rows: list[_MeasuredRow], *, is_trained: bool) -> 
 def _show_checks(visit: Visit, stored: StoredTest) -> None:
     """Show whether the test can be believed: what came later, and what other items did."""
     texts, result = visit.texts, stored.document["result"]
+    all_weeks = result.get("all_weeks") or {"slope": None, "error": None}
     rows = [
+        (
+            texts.get("tests.all_weeks"),
+            write_slope(visit, all_weeks["slope"], all_weeks["error"]),
+        ),
         (texts.get("tests.carry_over"), _write_carry_over(visit, stored)),
         (
             texts.get("tests.interference"),

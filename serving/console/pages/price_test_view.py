@@ -124,7 +124,12 @@ class PriceTestPage:
 
     def _show_state(self, view: PriceTestView, state: str) -> None:
         visit, texts, stored = self._visit, self._visit.texts, view.stored
-        parts = [stored.test_id, texts.get("tests.in_zone", zone=stored.zone)]
+        zones = ", ".join(stored.zones)
+        parts = [
+            stored.test_id,
+            texts.get(f"tests.design_{stored.design}"),
+            texts.get("tests.in_zone", zone=zones),
+        ]
         if stored.begins_at is not None:
             days = f"{texts.day(stored.begins_at)} – {texts.day(stored.ends_at)}"
             parts.append(days)
@@ -139,7 +144,8 @@ class PriceTestPage:
     def _add_buttons(self, view: PriceTestView) -> None:
         """Add what may be done, for who may do it; what is due stands out."""
         visit, stored = self._visit, view.stored
-        if not visit.caller.may_change(SCOPE, stored.zone) or view.test is None:
+        is_allowed = all(visit.caller.may_change(SCOPE, zone) for zone in stored.zones)
+        if not is_allowed or view.test is None:
             return
         step, n_periods = view.next_step, view.test.periods.n_periods
         now = self._server.clock.now()

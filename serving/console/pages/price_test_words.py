@@ -9,6 +9,7 @@ from nicegui import ui
 
 from experiments.designs.portfolio import NO_BUDGET, NO_DECISION, TOO_DEAR, TOO_LITTLE
 from experiments.designs.price_test import PriceTest
+from experiments.designs.requested_tests import NOT_EVERYWHERE, TOO_MANY
 from experiments.designs.tested_units import NO_FORECAST, NO_ROOM, SELLS_OUT
 from features.prices.stored_tests import RUNNING, StoredTest
 from serving.catalogue.service import CatalogueItem
@@ -29,6 +30,8 @@ _REASONS = {
     NO_ROOM: "no_room",
     NO_FORECAST: "no_forecast",
     SELLS_OUT: "sells_out",
+    NOT_EVERYWHERE: "not_everywhere",
+    TOO_MANY: "too_many",
 }
 
 

@@ -145,7 +145,7 @@ class _TestList:
             for plan in plans:
                 name = plan.name or texts.get("tests.is_computed")
                 link = f"/tests/plan?plan={plan.stored.test_id}"
-                ui.link(f"{name} · {plan.stored.zone}", link)
+                ui.link(f"{name} · {', '.join(plan.stored.zones)}", link)
 
     def _list_columns(self, key: str) -> list[Column]:
         visit, texts = self._visit, self._visit.texts
@@ -172,6 +172,8 @@ class _TestList:
         def write_amount(name: str, row: _Row) -> str:
             currency = visit.server.settings.zone(row.stored.zone).currency
             amount = row.stored.document["plan"][name]
+            if amount is None:
+                return "–"
             return texts.whole_money(amount, currency, signed=name == "net")
 
         last = Column(texts.get("tests.next"), show_next)
@@ -181,7 +183,11 @@ class _TestList:
         return [
             Column(texts.get("tests.test"), show_name),
             Column(texts.get("tests.state"), add_state),
-            Column(texts.get("frame.zone"), lambda row: row.stored.zone),
+            Column(
+                texts.get("tests.design"),
+                lambda row: texts.get(f"tests.design_{row.stored.design}"),
+            ),
+            Column(texts.get("frame.zone"), lambda row: ", ".join(row.stored.zones)),
             last,
             Column(
                 texts.get("tests.items"),

@@ -33,7 +33,7 @@ from experiments.designs.price_test import PriceTest, assign_prices
 from experiments.designs.tested_units import sum_cross_effects
 from experiments.simulator.shop import SimulatedShop
 from features.contracts.arrays import Float64Array
-from features.contracts.pricing import PricingItem
+from features.contracts.pricing import PriceTestDesign, PricingItem
 from models.pricing.optimise.optimiser import optimise_prices
 from models.pricing.response.elasticity import ElasticityModel
 from models.pricing.response.fit import fit_elasticities
@@ -168,8 +168,12 @@ class Programme:
         if len(portfolio.tests) < 2:
             return []
         effects = model.find_cross_elasticities(shop.item_ids, ZONE)
-        cross = sum_cross_effects(effects, shop.item_ids, [test.unit for test in portfolio.tests])
-        test = assign_prices(ZONE, portfolio, cross, seed=1000 * self.year.seed + week)
+        keys = [(item_id, ZONE) for item_id in shop.item_ids]
+        units = [test.unit for test in portfolio.tests]
+        cross = sum_cross_effects(effects, keys, units)
+        seed = 1000 * self.year.seed + week
+        crossover = PriceTestDesign.CROSSOVER
+        test = assign_prices(crossover, units, portfolio.periods, cross, seed)
         self._charge_test(shop, test, week)
         self.running.append(RunningTest(week, test))
         rows = find_rows(shop, self.running)
@@ -183,7 +187,7 @@ class Programme:
         for period in range(test.periods.n_periods):
             begin = week + period * test.periods.period_weeks
             weeks = slice(begin, begin + test.periods.period_weeks)
-            for item_id, price in test.find_prices(period).items():
+            for (item_id, _), price in test.find_prices(period).items():
                 row = row_of[item_id]
                 self.ratio[row, weeks] = price / regular[row, weeks]
 

@@ -34,7 +34,7 @@ N_ZONES, N_PERIODS, PERIOD_WEEKS, BURN_IN = 6, 8, 5, 3
 _DEPTH = 0.2  # log distance of the two prices
 _NOISE, _COMMON_NOISE = 0.03, 0.05  # of a week's log units in a zone, in all zones
 _TOLERANCE = 0.05  # of a mean slope
-_COVERED = (0.90, 0.98)  # of 95 % intervals from six zones
+_COVERED = (0.90, 0.98)  # of 95 % intervals from eight periods
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def draw_switchback(rng: np.random.Generator, burn_in_weeks: int) -> PeriodTable
     weeks = WeeklySales(np.exp(log_units), np.ones(weekly.shape, bool))
     values, weight = sum_periods(weeks, periods, _NOISE**2)
     zone = np.arange(N_ZONES)
-    return PeriodTable(values, price, weight, zone, np.zeros(N_ZONES, np.int64))
+    stratum = np.zeros(N_ZONES, np.int64)
+    return PeriodTable(values, price, weight, zone, stratum, is_drawn_by_period=True)
 
 
 def measure(
@@ -73,8 +74,8 @@ def measure(
     """Return what an analysis measures over repeated switchbacks."""
     rng = generator(1, "switchbacks")
     estimates = [estimate(draw_switchback(rng, burn_in_weeks)) for _ in range(repetitions)]
-    # The 97.5 % point of t with five degrees of freedom: six zones.
-    covered = [abs(one.slope - TRUE_SLOPE) <= 2.571 * one.error for one in estimates]
+    # The 97.5 % point of t with seven degrees of freedom: eight periods.
+    covered = [abs(one.slope - TRUE_SLOPE) <= 2.365 * one.error for one in estimates]
     return Measured(float(np.mean([one.slope for one in estimates])), float(np.mean(covered)))
 
 

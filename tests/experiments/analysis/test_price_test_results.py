@@ -26,12 +26,12 @@ def make_test(n_periods: int = 2) -> PriceTest:
             name=item_id,
             stratum="",
             prices=(ItemPrices(item_id, "default", 1000, 900, 1100, (900, 1000, 1100)),),
-            is_higher=tuple((row + period) % 2 == 0 for period in range(n_periods)),
+            has_test_price=tuple((row + period) % 2 == 0 for period in range(n_periods)),
             cross=(0.0,),
         )
         for row, item_id in enumerate(ITEMS)
     )
-    return PriceTest("default", Periods(n_periods, 3), units)
+    return PriceTest(Periods(n_periods, 3), units)
 
 
 def plan_prices(test: PriceTest) -> np.ndarray:

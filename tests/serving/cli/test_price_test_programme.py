@@ -67,7 +67,7 @@ def charge_and_sell(document, slope):
     n_weeks = 4 + test.periods.n_weeks + 1
     prices = np.full((3, n_weeks), 100.0)
     for week, period in enumerate(test.periods.period_of_week):
-        for item_id, price in test.find_prices(int(period)).items():
+        for (item_id, _), price in test.find_prices(int(period)).items():
             prices[ITEMS.index(item_id), 4 + week] = price
     panel = make_price_panel(prices, 5000 * (prices / 100) ** slope, listed=True, list_price=prices)
     return replace(panel, item_ids=np.array(ITEMS, object))

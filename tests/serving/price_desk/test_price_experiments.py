@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
-from experiments.designs.portfolio import Portfolio
 from experiments.designs.price_designs import Periods
 from experiments.designs.price_test import AssignedUnit, PriceTest
 from experiments.designs.tested_units import ItemPrices
@@ -42,17 +41,15 @@ from training.pricing.measured_slopes import read_measured_slopes
 
 ANNA = Caller("anna", "Anna", frozenset({"pricing.propose"}))
 PERIODS = Periods(2, 2)
-PORTFOLIO = Portfolio((), PERIODS, value=100.0, cost=20.0)
+EXPECTED = {"n_items": 2, "weeks": 4, "value": 100.0, "cost": 20.0, "net": 80.0, "units": []}
 
 
-def make_unit(item_id: str, is_higher: tuple[bool, ...]) -> AssignedUnit:
+def make_unit(item_id: str, has_test_price: tuple[bool, ...]) -> AssignedUnit:
     prices = ItemPrices(item_id, "default", 100, 90, 110, tuple(range(90, 111)))
-    return AssignedUnit(f"default/{item_id}", "Food", (prices,), is_higher, (0.0,))
+    return AssignedUnit(f"default/{item_id}", "Food", (prices,), has_test_price, (0.0,))
 
 
-TEST = PriceTest(
-    "default", PERIODS, (make_unit("milk", (True, False)), make_unit("salt", (False, True)))
-)
+TEST = PriceTest(PERIODS, (make_unit("milk", (True, False)), make_unit("salt", (False, True))))
 
 
 @pytest.fixture
@@ -91,7 +88,7 @@ def run_test(shop, test_id):
 
 def start_test(shop):
     """Return a test whose first period is filed and approved."""
-    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    stored = shop.service.save(ANNA, TEST, EXPECTED)
     stored, filed = shop.service.file_next_period(ANNA, stored.test_id)
     approve(shop, filed, NOW)
     return stored
@@ -105,17 +102,17 @@ def read_open(shop):
 
 
 def test_a_plan_is_kept_and_moves_nothing(shop):
-    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    stored = shop.service.save(ANNA, TEST, EXPECTED)
     assert (stored.state, stored.begins_at) == (PLANNED, None)
     assert stored.document["plan"]["net"] == 80.0
     assert PriceTest.from_document(shop.service.list()[0].document["test"]) == TEST
     assert read_open(shop) == {}
     with pytest.raises(Forbidden):
-        shop.service.save(Caller("eve", "Eve", frozenset()), TEST, PORTFOLIO)
+        shop.service.save(Caller("eve", "Eve", frozenset()), TEST, EXPECTED)
 
 
 def test_each_period_is_a_proposal_that_begins_with_its_week(shop):
-    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    stored = shop.service.save(ANNA, TEST, EXPECTED)
     filed, proposal = shop.service.file_next_period(ANNA, stored.test_id)
     assert filed.state == FILED
     assert filed.begins_at in week_starts(NOW, NOW + timedelta(weeks=2), shop.settings.timezone)
@@ -127,19 +124,19 @@ def test_each_period_is_a_proposal_that_begins_with_its_week(shop):
 
 
 def test_items_under_test_are_held_for_everybody_else(shop):
-    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    stored = shop.service.save(ANNA, TEST, EXPECTED)
     shop.service.file_next_period(ANNA, stored.test_id)
     other = shop.service.proposals.check(
         ANNA, [ProposedPrice(1, "milk", "default", 105)], ProposalOptions()
     )
     assert f"in the price test {stored.test_id}" in str(other.refused[0].error)
-    again = shop.service.save(ANNA, TEST, PORTFOLIO)
+    again = shop.service.save(ANNA, TEST, EXPECTED)
     with pytest.raises(Conflict, match=f"in the price test {stored.test_id}"):
         shop.service.file_next_period(ANNA, again.test_id)
 
 
 def test_a_test_runs_ends_with_the_prices_before_it_and_is_finished_when_over(shop):
-    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    stored = shop.service.save(ANNA, TEST, EXPECTED)
     stored, first = shop.service.file_next_period(ANNA, stored.test_id)
     assert stored.begins_at is not None and stored.ends_at is not None
     approve(shop, first, NOW)
@@ -166,7 +163,7 @@ def test_a_test_runs_ends_with_the_prices_before_it_and_is_finished_when_over(sh
 
 
 def test_training_reads_the_slopes_of_finished_tests_with_their_weeks(shop):
-    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    stored = shop.service.save(ANNA, TEST, EXPECTED)
     stored = run_test(shop, stored.test_id)
     starts = week_starts(NOW - timedelta(weeks=2), NOW + timedelta(weeks=9), "UTC")
     assert read_measured_slopes(shop.settings, starts, starts[-1]) is None
@@ -197,7 +194,7 @@ def test_a_test_is_not_finished_while_prices_are_not_filed(shop):
 
 
 def test_a_test_that_measured_nothing_is_not_evidence(shop):
-    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    stored = shop.service.save(ANNA, TEST, EXPECTED)
     stored = run_test(shop, stored.test_id)
     later = shop.at(stored.ends_at)
     with pytest.raises(Conflict, match="measured nothing"):
@@ -264,7 +261,7 @@ def test_a_cancelled_test_files_the_earlier_prices_and_releases_its_items(shop):
 
 @pytest.mark.parametrize("is_approved", [False, True])
 def test_prices_that_have_not_begun_are_withdrawn_with_the_test(shop, is_approved):
-    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    stored = shop.service.save(ANNA, TEST, EXPECTED)
     stored, filed = shop.service.file_next_period(ANNA, stored.test_id)
     if is_approved:
         approve(shop, filed, NOW)
@@ -276,7 +273,7 @@ def test_prices_that_have_not_begun_are_withdrawn_with_the_test(shop, is_approve
 
 
 def test_a_period_is_filed_once_by_two_who_file_at_the_same_time(shop):
-    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    stored = shop.service.save(ANNA, TEST, EXPECTED)
 
     class Interrupted(ProposalService):
         def check(self, caller, proposed, options):
@@ -292,7 +289,7 @@ def test_a_period_is_filed_once_by_two_who_file_at_the_same_time(shop):
 
 
 def test_a_result_is_not_stored_over_a_test_that_was_changed_meanwhile(shop):
-    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    stored = shop.service.save(ANNA, TEST, EXPECTED)
     stored = run_test(shop, stored.test_id)
     later = shop.at(stored.ends_at)
     read_before = later.find_finished(stored.test_id)
@@ -303,7 +300,7 @@ def test_a_result_is_not_stored_over_a_test_that_was_changed_meanwhile(shop):
 
 
 def test_a_rejection_counts_more_than_the_hold_of_the_test(shop):
-    stored = shop.service.save(ANNA, TEST, PORTFOLIO)
+    stored = shop.service.save(ANNA, TEST, EXPECTED)
     stored, first = shop.service.file_next_period(ANNA, stored.test_id)
     decider = replace(make_decider("ben"), now=NOW, reason="not now")
     with transaction(shop.engine) as connection:

@@ -242,7 +242,7 @@ def test_a_test_takes_somebody_who_proposes_prices_of_the_whole_zone(shop):
             with pytest.raises(Forbidden, match="all categories of default"):
                 act(caller, kept["id"])
         with pytest.raises(Forbidden, match="all categories of default"):
-            opened.planner.start(caller, PlanOrder(zone="default"))
+            opened.planner.start(caller, PlanOrder(zones=("default",)))
     assert opened.client.get(f"{PATH}/{kept['id']}").json()["state"] == "planned"
     of_default = replace(of_south, areas={"pricing.propose": (Area(zone="default"),)})
     opened.tests.prepare_filing(of_default, kept["id"])
