@@ -327,10 +327,8 @@ class PriceTestService:
     def find_evidence(self, stored: StoredTest) -> Json:
         """Return what the price model of now says of the items of a test."""
         item_ids = PriceTest.from_document(stored.document["test"]).item_ids
-        by_zone = {
-            zone: self.proposals.read_inputs(zone, item_ids) for zone in sorted(stored.zones)
-        }
-        return describe_evidence(by_zone, item_ids)
+        inputs = {zone: self.proposals.read_inputs(zone, item_ids) for zone in stored.zones}
+        return describe_evidence(inputs, item_ids)
 
     def finish(
         self, caller: Caller, stored: StoredTest, result: Mapping[str, object]

@@ -89,7 +89,7 @@ def test_a_test_in_the_year_measures_slopes_near_the_true_ones(year):
             begin = HISTORY_WEEKS + 4 * period
             weeks = slice(begin, begin + 4)
             ratio[row, weeks] = pair[int(is_higher)] / shop.plan.regular[row, weeks]
-    test = PriceTest("default", Periods(12, 4), tuple(units))
+    test = PriceTest(Periods(12, 4), tuple(units))
     measured = analyse_test(year.charge(ratio), RunningTest(HISTORY_WEEKS, test))
     scores = (measured.slope - np.diag(shop.compute_elasticities())) / measured.error
     assert len(scores) == n

@@ -39,6 +39,8 @@ def test_a_crossover_gives_every_unit_both_prices_equally_often(n, n_pairs, seed
 def test_a_switchback_gives_every_zone_both_prices_equally_often(n, n_periods, seed):
     assignment = draw(Switchback(name_units(n), Periods(n_periods, 2)), seed)
     assert (assignment.sum(1) == n_periods // 2).all()
+    # And in every period half of the zones, but for one of an odd number.
+    assert (np.abs(2 * assignment.sum(0) - n) <= 1).all()
 
 
 @given(n=st.integers(3, 20), seed=SEEDS)

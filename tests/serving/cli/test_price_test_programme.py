@@ -15,12 +15,14 @@ from experiments.designs.price_test import PriceTest
 from features.contracts.calendar import week_starts
 from features.contracts.clock import parse_time
 from features.contracts.errors import BadInput, Conflict, NotFound
+from features.database import transaction
 from serving.cli import price_test_programme
 from serving.cli.main import app
+from serving.price_desk.repository import Suggestions
 from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
 from tests.shops.event_tables import make_table
 from tests.shops.fitted_responses import make_fitted_response
-from tests.shops.price_desk import NOW
+from tests.shops.price_desk import NOW, make_suggestion
 from tests.shops.price_panels import make_price_panel
 from tests.shops.three_items import RULES, make_forecasts, make_inputs
 
@@ -134,6 +136,29 @@ def test_a_shop_in_which_no_test_is_worth_its_cost_reads_so(shop):
     shown = shop.run("--plan", "--weeks", "12")
     assert "No price test is worth its cost in zone default" in shown
     assert "Not tested, " in shown
+
+
+def test_a_roll_out_of_waiting_prices_is_planned_filed_and_listed_by_its_design(shop):
+    assert "No price waits on the desk" in shop.run("--plan", "--design", "rollout")
+    categories = {"milk": "Food > Dairy", "tea": "Drinks", "salt": "Food"}
+    with transaction(shop.shop.engine) as connection:
+        Suggestions(connection).add(
+            [make_suggestion(item, 110, category=name) for item, name in categories.items()]
+        )
+    words = ("--plan", "--design", "rollout", "--category", "Food", "--periods", "3")
+    shown = shop.run(*words, "--period-weeks", "4", "--burn-in", "2")
+    assert "2 items for 12 weeks" in shown
+    assert "3 periods of 4 weeks, the first 2 of each left out of the analysis" in shown
+    assert "keep them" in shown
+    assert "given up meanwhile" in shown
+    document = json.loads(shop.run(*words, "--save", "--json"))
+    assert (document["design"], document["value"]) == ("rollout", None)
+    assert document["periods"] == {"n_periods": 3, "period_weeks": 3, "burn_in_weeks": 1}
+    filed = shop.run("--file", document["test_id"])
+    assert "The first period of a roll-out keeps all prices" in filed
+    assert "stepped roll-out" in shop.run("--list")
+    (listed,) = json.loads(shop.run("--list", "--json"))["tests"]
+    assert (listed["design"], listed["zones"]) == ("rollout", ["default"])
 
 
 def test_one_thing_at_a_time_and_unknown_tests_are_refused(shop):

@@ -118,6 +118,7 @@ def test_a_test_goes_from_the_plan_to_its_result(shop):
     shop_now = shop.at(NOW)
     drafted = plan(shop_now.client)
     assert (drafted["state"], drafted["next_step"]) == ("draft", None)
+    assert (drafted["design"], drafted["zones"]) == ("crossover", ["default"])
     assert drafted["n_items"] == sum(len(unit["items"]) for unit in drafted["units"]) >= 2
     assert float(drafted["net"]) == pytest.approx(
         float(drafted["value"]) - float(drafted["cost"]), abs=0.02
@@ -277,6 +278,9 @@ def test_only_who_proposes_prices_plans_and_files_tests(shop):
         ({"max_items": 1}, "max_items"),
         ({"weeks": 1e9}, "weeks"),
         ({"weks": 52}, "weks"),
+        ({"design": "swichback"}, "switchback"),
+        ({"design": "switchback", "zones": ["default"]}, "two zones or more"),
+        ({"n_periods": 4}, "periods of a crossover"),
     ],
 )
 def test_an_order_that_makes_no_sense_is_refused(shop, order, words):
