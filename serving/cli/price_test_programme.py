@@ -218,13 +218,15 @@ def _print_draft(order: PlanOrder, draft: DraftedTest, inputs: PricingInputs) ->
             f"{periods.n_periods} periods of {periods.period_weeks} weeks, the first "
             f"{periods.burn_in_weeks} of each left out of the analysis"
         )
-        print_line(_describe_amounts(plan, currency))
+        print_line(_describe_amounts(order, plan, currency))
     for reason, count in plan["reasons"].items():
         print_line(f"Not tested, {count:,}: {reason}")
 
 
-def _describe_amounts(plan: Json, currency: str) -> str:
+def _describe_amounts(order: PlanOrder, plan: Json, currency: str) -> str:
     cost = to_major(round(plan["cost"]), currency)
+    if order.design is PriceTestDesign.ROLLOUT:
+        return f"Expected: {cost} given up because the new prices come later"
     if plan["value"] is None:
         return f"Expected: {cost} given up meanwhile"
     value, net = (to_major(round(plan[name]), currency) for name in ("value", "net"))

@@ -39,7 +39,10 @@ def show_expectation(visit: Visit, stored: StoredTest) -> None:
             if plan[name] is None:
                 continue
             amount = texts.whole_money(plan[name], currency, signed=name == "net")
-            show_measure(texts.get(f"tests.{name}"), amount, texts.get(f"tests.{name}_hint"))
+            hint = f"tests.{name}_hint"
+            if stored.design is PriceTestDesign.ROLLOUT:
+                hint = "tests.delay_hint"
+            show_measure(texts.get(f"tests.{name}"), amount, texts.get(hint))
         lengths = stored.document["test"]["periods"]
         show_measure(
             texts.get("tests.periods"),

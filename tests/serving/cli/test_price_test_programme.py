@@ -150,7 +150,7 @@ def test_a_roll_out_of_waiting_prices_is_planned_filed_and_listed_by_its_design(
     assert "2 items for 12 weeks" in shown
     assert "3 periods of 4 weeks, the first 2 of each left out of the analysis" in shown
     assert "keep them" in shown
-    assert "given up meanwhile" in shown
+    assert "given up because the new prices come later" in shown
     document = json.loads(shop.run(*words, "--save", "--json"))
     assert (document["design"], document["value"]) == ("rollout", None)
     assert document["periods"] == {"n_periods": 3, "period_weeks": 3, "burn_in_weeks": 1}
@@ -164,6 +164,8 @@ def test_a_roll_out_of_waiting_prices_is_planned_filed_and_listed_by_its_design(
 def test_one_thing_at_a_time_and_unknown_tests_are_refused(shop):
     with pytest.raises(BadInput, match="one of"):
         shop.run("--plan", "--list")
+    with pytest.raises(BadInput, match="two zones or more"):
+        shop.run("--plan", "--design", "switchback", "--zone", "default", "--zone", "default")
     with pytest.raises(NotFound, match="test_9"):
         shop.run("--file", "test_9")
 

@@ -17,7 +17,7 @@ from features.database import reading
 from features.facts.facts import Facts
 from features.prices.stored_tests import CANCELLED, PriceTests, StoredTest
 from tests.shops.accessibility import list_violations, wait_until_loaded
-from tests.shops.console_shop import ConsoleShop, furnish, sign_in
+from tests.shops.console_shop import ConsoleShop, choose_options, furnish, sign_in
 from tests.shops.served_shop import ITEMS, NOW, copy_shop, make_settings
 from tests.shops.shop_process import ShopProcess
 from tests.shops.tested_shop import make_tests_worth_it, sell_in_test
@@ -113,6 +113,20 @@ def test_a_price_test_goes_from_the_plan_to_its_result(browser, home):
             wait_for_title(page, "cancelled")
             expect(page.get_by_role("button", name="File next period")).to_have_count(0)
             page.goto("/tests/plan")
+            choose_options(page, page.get_by_label("Design"), "Switchback")
+            expect(page.get_by_label("Weeks that count")).to_be_hidden()
+            page.get_by_role("button", name="Compute the plan").click()
+            page.get_by_text("a switchback compares two zones or more").wait_for()
+            choose_options(page, page.get_by_label("Design"), "Stepped roll-out")
+            page.get_by_label("Weeks of a period").fill("4")
+            page.get_by_role("button", name="Compute the plan").click()
+            page.get_by_role("heading", name="A stepped roll-out in default").wait_for()
+            page.reload()
+            page.get_by_text("The prices that wait in the queue begin").first.wait_for()
+            expect(page.get_by_label("Weeks of a period")).to_have_value("4")
+            wait_until_loaded(page)
+            assert list_violations(page) == []
+            choose_options(page, page.get_by_label("Design"), "Crossover")
             page.get_by_label("Weeks that count").fill("104")
             page.get_by_role("button", name="Compute the plan").click()
             page.get_by_role("button", name="Keep this plan").click()
@@ -121,7 +135,8 @@ def test_a_price_test_goes_from_the_plan_to_its_result(browser, home):
             page.goto("/")
             page.get_by_role("link", name="1 price test to file or finish").click()
             wait_for_title(page, "1 price test needs you now")
-            page.get_by_role("link", name=re.compile("and 4 more")).first.click()
+            of_open = page.get_by_role("region", name="Open")
+            of_open.get_by_role("link", name=re.compile("and 4 more")).click()
             file_next(page)
             wait_for_title(page, "filed, begins on Jan 8, 2018")
         with sign_in(browser, shop, "ben", path) as page:

@@ -23,6 +23,7 @@ from serving.price_desk.price_test_documents import describe_test
 from serving.price_desk.price_test_measures import measure_test
 from serving.price_desk.price_test_planner import PriceTestPlanner
 from serving.price_desk.price_test_plans import PlanOrder
+from serving.price_desk.price_tests_api import PriceTestOrderRequest
 from serving.price_desk.proposals import ProposalService
 from serving.price_desk.repository import Suggestions
 from serving.price_desk.service import PriceDeskService
@@ -243,6 +244,12 @@ def test_a_roll_out_without_waiting_prices_is_not_advised_and_one_category_is_to
     propose(shop, {"milk": 110})
     failed = plan(shop, ROLLOUT)
     assert "two categories or more" in failed.document["problem"]
+
+
+def test_an_order_over_http_is_read_as_one_of_the_service():
+    body = {"design": "switchback", "zones": ZONES, "n_periods": 4, "save": True}
+    assert PriceTestOrderRequest.model_validate(body).read() == SWITCHBACK
+    assert PriceTestOrderRequest.model_validate({"zone": "south"}).read().zones == ("south",)
 
 
 @pytest.mark.parametrize(
