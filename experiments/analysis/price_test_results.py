@@ -31,6 +31,7 @@ from models.pricing.response.panel import PricePanel
 
 _LEAST_REDUCTION = 0.005  # in logarithms; a smaller one is rounding
 NOISE = 0.1  # variance of weekly log units beyond the Poisson part
+_LEAST_FREE = 3  # degrees of freedom below which t has no standard deviation
 SEED = 1  # of the draws of the randomisation test
 
 
@@ -199,15 +200,21 @@ def _compare_all_weeks(table: PeriodTable, sales: WeeklySales, test: PriceTest) 
 def _measure_items(
     table: PeriodTable, keys: list[ItemZone], test: PriceTest, common: SlopeEstimate
 ) -> tuple[MeasuredItem, ...]:
-    """Return each item's slope. Items of a zone or a category also share what happens to it: their
-    errors are widened until their mean is as uncertain as the slope that they have in common."""
+    """Return each item's slope.
+
+    Items of a zone or a category also share what happens to it: their errors are widened until
+    their mean is as uncertain as the slope that they have in common. Of few clusters that error is
+    uncertain too: it counts as the standard deviation of Student's t.
+    """
     slope, error = estimate_own_slopes(table)
     cross = test.cross
     rows = [row for row, key in enumerate(keys) if key in cross and np.isfinite(slope[row])]
     widening = 1.0
     if test.kind is not PriceTestDesign.CROSSOVER and rows:
         error_of_mean = 1 / math.sqrt(float((1 / error[rows] ** 2).sum()))
-        widening = max(common.error / error_of_mean, 1.0)
+        n_free = max(common.n_units - 1, _LEAST_FREE)
+        spread = common.error * math.sqrt(n_free / (n_free - 2))
+        widening = max(spread / error_of_mean, 1.0)
     if not math.isfinite(widening):
         return ()
     return tuple(

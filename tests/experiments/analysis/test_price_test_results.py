@@ -12,11 +12,30 @@ from experiments.analysis.price_test_results import PriceTestResult, analyse_pri
 from experiments.designs.price_designs import Periods
 from experiments.designs.price_test import AssignedUnit, PriceTest
 from experiments.designs.tested_units import ItemPrices
+from features.contracts.pricing import PriceTestDesign
 from tests.shops.price_panels import make_price_panel
 
 SLOPE = -2.0
 BEFORE = 4  # weeks before the test
 ITEMS = ("a", "b", "c", "d")
+
+
+def make_switchback() -> PriceTest:
+    """Return a switchback of the four items in two zones."""
+    units = tuple(
+        AssignedUnit(
+            name=zone,
+            stratum="",
+            prices=tuple(ItemPrices(item, zone, 1000, 900, 1100, ()) for item in ITEMS),
+            has_test_price=order,
+            cross=(0.0,) * 4,
+        )
+        for zone, order in (
+            ("north", (True, False, False, True)),
+            ("south", (False, True, True, False)),
+        )
+    )
+    return PriceTest(Periods(4, 3), units, PriceTestDesign.SWITCHBACK)
 
 
 def make_test(n_periods: int = 2) -> PriceTest:
@@ -34,10 +53,10 @@ def make_test(n_periods: int = 2) -> PriceTest:
     return PriceTest(Periods(n_periods, 3), units)
 
 
-def plan_prices(test: PriceTest) -> np.ndarray:
-    """Return the prices (4, W) of the weeks before a test and of its own."""
+def plan_prices(test: PriceTest, n: int = 4) -> np.ndarray:
+    """Return the prices (n, W) of the weeks before a test and of its own."""
     weeks = [list(test.find_prices(int(p)).values()) for p in test.periods.period_of_week]
-    return np.array([[1000] * 4] * BEFORE + weeks, float).T
+    return np.array([[1000] * n] * BEFORE + weeks, float).T
 
 
 def analyse(test: PriceTest, prices: np.ndarray, refused: tuple[str, ...] = ()) -> PriceTestResult:
@@ -91,6 +110,40 @@ def test_after_a_late_change_a_burn_in_is_left_out_too():
     prices[0, BEFORE + 3] = prices[0, BEFORE + 2]
     # The first week of the second period is burn-in anyway; the second one follows the change.
     assert analyse(test, prices).n_weeks_left_out == 1
+
+
+def test_a_planned_price_below_those_of_the_weeks_around_is_no_promotion():
+    test = make_test(n_periods=6)
+    prices = plan_prices(test)
+    units = 1e6 * (prices / 1000) ** SLOPE
+    # Nothing records a list price: the middle week of each lower period looks reduced.
+    panel = make_price_panel(prices, units, listed=True)
+    panel = replace(panel, item_ids=np.array(ITEMS, object), announced=(panel.log_ratio < 0) * 1.0)
+    assert (panel.log_ratio < -0.1).any()
+    guessed = replace(panel, guessed_list=np.ones(4, bool))
+    result = analyse_price_test(guessed, test, BEFORE, n_draws=19)
+    assert [item.slope for item in result.items] == pytest.approx([SLOPE] * 4, abs=0.01)
+    assert analyse_price_test(panel, test, BEFORE, n_draws=19).items == ()
+    promoted = replace(guessed, kinds=("display",), reach=np.ones((1, *prices.shape)))
+    assert analyse_price_test(promoted, test, BEFORE, n_draws=19).items == ()
+
+
+def test_what_happens_to_a_whole_zone_widens_the_errors_of_its_items():
+    test = make_switchback()
+    prices = plan_prices(test, n=8)
+    zone = np.repeat([0, 1], 4)
+    movement = 0.2 * np.random.default_rng(1).normal(size=(2, prices.shape[1]))[zone]
+    units = 1e6 * (prices / 1000) ** SLOPE * np.exp(movement)
+    zones = [("north", "south")[k] for k in zone]
+    panel = make_price_panel(prices, units, listed=True, list_price=prices, zones=zones)
+    panel = replace(panel, item_ids=np.array(ITEMS * 2, object))
+    result = analyse_price_test(panel, test, BEFORE, n_draws=19)
+    assert result.common.n_units == 4
+    assert len(result.items) == 8
+    error_of_mean = sum(1 / item.error**2 for item in result.items) ** -0.5
+    # Three degrees of freedom: the standard deviation of t is the root of 3 / (3 - 2).
+    assert error_of_mean == pytest.approx(result.common.error * 3**0.5, rel=1e-6)
+    assert abs(result.common.slope - SLOPE) < 2 * error_of_mean
 
 
 def test_rounding_is_no_other_price():
