@@ -14,11 +14,12 @@ def make_fitted_response(
     item_ids: Sequence[str],
     elasticity: Float64Array,
     *,
-    zone: str = "default",
+    zone: str | Sequence[str] = "default",
     lifts: Mapping[str, float] | None = None,
     **columns: AnyArray,
 ) -> ElasticityModel:
-    """Return the model; `elasticity` (n,) is that of regular and of reduced prices."""
+    """Return the model; `elasticity` (n,) is that of regular and of reduced prices. `zone` is that
+    of all items, or that of each."""
     n, lifts = len(item_ids), lifts or {}
     error, zero = np.full(n, 0.1), np.zeros(n)
     given: dict[str, AnyArray] = {
@@ -46,7 +47,7 @@ def make_fitted_response(
     }
     return ElasticityModel(
         np.array(item_ids, object),
-        np.array([zone] * n, object),
+        np.array([zone] * n if isinstance(zone, str) else zone, object),
         controls=tuple(lifts),
         **{**given, **columns},
     )

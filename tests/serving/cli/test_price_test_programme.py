@@ -8,6 +8,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -16,15 +17,16 @@ from features.contracts.calendar import week_starts
 from features.contracts.clock import parse_time
 from features.contracts.errors import BadInput, Conflict, NotFound
 from features.database import transaction
+from features.prices.ledger import Ledger
 from serving.cli import price_test_programme
 from serving.cli.main import app
 from serving.price_desk.repository import Suggestions
 from tests.shops.clocks import SYSTEM_CLOCK, FixedClock
 from tests.shops.event_tables import make_table
 from tests.shops.fitted_responses import make_fitted_response
-from tests.shops.price_desk import NOW, make_suggestion
+from tests.shops.price_desk import NOW, make_opening_price, make_suggestion
 from tests.shops.price_panels import make_price_panel
-from tests.shops.three_items import RULES, make_forecasts, make_inputs
+from tests.shops.three_items import RULES, Forecasts, make_forecasts, make_inputs
 
 ITEMS = ("milk", "tea", "salt")
 
@@ -159,6 +161,31 @@ def test_a_roll_out_of_waiting_prices_is_planned_filed_and_listed_by_its_design(
     assert "stepped roll-out" in shop.run("--list")
     (listed,) = json.loads(shop.run("--list", "--json"))["tests"]
     assert (listed["design"], listed["zones"]) == ("rollout", ["default"])
+
+
+def test_a_switchback_of_two_zones_is_planned_and_its_first_prices_are_filed(
+    shop, three_items, monkeypatch
+):
+    with transaction(shop.shop.engine) as connection:
+        Ledger(connection).append([make_opening_price(item, zone="south") for item in ITEMS])
+    tables = [make_forecasts(*ITEMS, zone=zone, units=5000.0) for zone in ("default", "south")]
+    forecasts = Forecasts(pa.concat_tables([table.forecasts for table in tables]))
+    zones = ["default"] * 3 + ["south"] * 3
+    responses = make_fitted_response(
+        ITEMS * 2, np.full(6, -1.6), zone=zones, error=np.full(6, 0.7), grade=np.full(6, 2)
+    )
+    given = make_inputs(three_items, forecasts, responses, RULES)
+    for name in ("load_pricing_inputs", "load_proposal_inputs"):
+        monkeypatch.setattr(price_test_programme, name, lambda *_, **__: given)
+    words = ("--plan", "--design", "switchback", "--zone", "default", "--zone", "south")
+    shown = shop.run(*words, "--periods", "8")
+    assert "Price test, zones default, south: 3 items for 24 weeks" in shown
+    assert "each zone has either price in half of the periods" in shown
+    document = json.loads(shop.run(*words, "--item", "milk", "--save", "--json"))
+    assert (document["zones"], document["n_items"]) == (["default", "south"], 1)
+    filed = json.loads(shop.run("--file", document["test_id"], "--json"))
+    assert (filed["state"], filed["refused"]) == ("filed", {})
+    assert "default, south" in shop.run("--list")
 
 
 def test_one_thing_at_a_time_and_unknown_tests_are_refused(shop):
