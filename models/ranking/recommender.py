@@ -219,6 +219,14 @@ class Recommender:
         """
         return [self._make_slate_columns(visit) for visit in self._make_visits(queries)]
 
+    def recommend_ids(self, queries: Sequence[RecommendationQuery]) -> list[ObjectArray]:
+        """Return the item ids of the slates of `recommend`; no reason is looked for."""
+        slates = []
+        for visit in self._make_visits(queries):
+            draft = self._answer(visit, None).draft
+            slates.append(self.items.item_ids[draft.scored.positions[draft.rows()]])
+        return slates
+
     def recommend_long_slates(
         self, queries: Sequence[RecommendationQuery], n_more: int
     ) -> list[LongSlate]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 from features.contracts.arrays import ObjectArray
 from features.contracts.errors import BadInput
@@ -22,6 +22,7 @@ from models.retrieval.session_knn import SessionKnn, SessionKnnConfig, fit_sessi
 from models.retrieval.visit_source import VisitSource
 
 KIND = "visit_sources"
+CO_VIEWS = "co_views"
 
 
 class SourceKind(NamedTuple):
@@ -39,14 +40,14 @@ SOURCES: Mapping[str, SourceKind] = {
     "session_knn": SourceKind(fit_session_knn, SessionKnn.load),
     "sequential_rules": SourceKind(fit_sequential_rules, SequentialRules.load),
     "next_views": SourceKind(fit_sequential_rules, SequentialRules.load),
-    "co_views": SourceKind(fit_co_views, CoViews.load),
+    CO_VIEWS: SourceKind(fit_co_views, CoViews.load),
     "recent_views": SourceKind(fit_recent_views, RecentViews.load, from_views=False),
 }
 
 
 @dataclass(frozen=True)
 class VisitSourcesConfig:
-    """The settings of each source, and how many candidates it gives; 0 leaves it out."""
+    """The settings of each source, and how many candidates it gives; with 0 it is none."""
 
     session_knn: SessionKnnConfig = field(default_factory=SessionKnnConfig)
     sequential_rules: SequentialRulesConfig = field(default_factory=SequentialRulesConfig)
@@ -80,11 +81,14 @@ class VisitSources:
 
     item_ids     str objects (n_items,), sorted ascending
     candidates   how many candidates each source gives
+    co_views     what was looked at together, which ranks product pages, whether or not it is one of
+                 the sources; None: the model is of an older version, which left it out
     """
 
     item_ids: ObjectArray
     sources: Mapping[str, VisitSource]
     candidates: Mapping[str, int]
+    co_views: CoViews | None
 
     def save(self, folder: Path) -> None:
         """Write one subfolder per source, `items.npz` and `model.json`."""
@@ -92,6 +96,8 @@ class VisitSources:
         write_arrays(folder / "items.npz", item_ids=self.item_ids)
         for name, source in self.sources.items():
             source.save(folder / name)
+        if self.co_views is not None and CO_VIEWS not in self.sources:
+            self.co_views.save(folder / CO_VIEWS)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -99,11 +105,27 @@ class VisitSources:
         candidates = dict(read_meta(folder, KIND)["candidates"])  # in the order of the columns
         item_ids = read_arrays(folder / "items.npz")["item_ids"]
         sources = {name: SOURCES[name].load(folder / name) for name in candidates}
-        return cls(item_ids, sources, candidates)
+        co_views = sources.get(CO_VIEWS)
+        if co_views is None and (folder / CO_VIEWS).exists():
+            co_views = CoViews.load(folder / CO_VIEWS)
+        return cls(item_ids, sources, candidates, cast(CoViews | None, co_views))
+
+    def leave_out(self, names: Collection[str]) -> VisitSources:
+        """Return the sources without some of them."""
+        kept = [name for name in self.sources if name not in names]
+        return replace(
+            self,
+            sources={name: self.sources[name] for name in kept},
+            candidates={name: self.candidates[name] for name in kept},
+        )
 
 
 def fit_visit_sources(visits: Visits, config: VisitSourcesConfig) -> VisitSources:
-    """Fit every source that gives candidates."""
+    """Fit every source that gives candidates, and what was looked at together in any case."""
     candidates = {name: n for name, n in config.candidates.items() if n > 0}
-    sources = {name: SOURCES[name].fit(visits, getattr(config, name)) for name in candidates}
-    return VisitSources(visits.item_ids, sources, candidates)
+    co_views = fit_co_views(visits, config.co_views)
+    sources = {
+        name: co_views if name == CO_VIEWS else SOURCES[name].fit(visits, getattr(config, name))
+        for name in candidates
+    }
+    return VisitSources(visits.item_ids, sources, candidates, co_views)

@@ -1,6 +1,6 @@
 """Which sources of visits are served: those whose removal costs something on the shop's own window.
 
-A source left out gives neither candidates nor columns; the ranker is fitted anew without them, and
+A source left out gives neither candidates nor columns; a ranker is fitted without them, and
 compared with one of all sources that learnt from the same next items. The source leaves the model
 where the 95 % interval of what it gains, paired over later visits, lies below `max_loss` of MRR@20:
 then its microseconds bring nothing.
@@ -15,24 +15,25 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import stats
 
-from features.contracts.arrays import Float64Array, Int64Array
+from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from features.contracts.seeds import generator
 from models.ranking.catalogue import Catalogue
-from models.ranking.lambdarank import Ranker, fit_ranker
+from models.ranking.lambdarank import Ranker, RankerConfig, fit_ranker
 from models.ranking.model import RankingTask, RecommendationModel
-from models.ranking.visit_candidates import name_visit_columns
+from models.ranking.visit_candidates import VisitCandidates, name_visit_columns
 from models.retrieval.visit_sources import VisitSources
 from training.recommendations.ranking_rows import Rows
 from training.recommendations.snapshots import TrainingContext
-from training.recommendations.visit_baselines import reciprocal_ranks
+from training.recommendations.visit_baselines import DEPTH, reciprocal_ranks
 from training.recommendations.visit_evaluation import MRR, VisitWindow
 from training.recommendations.visit_training import FittedVisits
 from training.results import OURS, Cell, MetricTable
 from training.significance import compute_paired_p_value, correct_p_values
 
 _MAX_POSITIONS = 3_000
-# Next items that the compared rankers learn from: to fit them takes most of the time.
-_MAX_LEARNT = 6_000
+# Next items that the compared rankers learn from, and how many times fewer trees they have, which
+# learn as many times faster: to fit them takes most of the time.
+_MAX_LEARNT, _FEWER_TREES = 6_000, 3
 _N_TIMED = 300
 _LEVEL = 0.05
 
@@ -66,48 +67,118 @@ class _Gain:
 
 
 @dataclass(frozen=True)
-class _Comparison:
-    """What the slates of fewer sources are made with and measured on.
+class _Candidates:
+    """The candidates of the window's positions, those of one position after another.
 
-    rows   that the compared rankers are fitted on: the ranker's own, or some of them
+    matrix      float32 (rows, columns), the ranker's input with all sources
+    proposed    bool (rows, sources), which sources propose a candidate
+    always      bool (rows,), whether it is a candidate without any source
+    is_target   bool (rows,), whether it is the next item
+    sizes       int64 (positions,)
+    """
+
+    matrix: Float32Array
+    proposed: BoolArray
+    always: BoolArray
+    is_target: BoolArray
+    sizes: Int64Array
+
+    def rank(self, ranker: Ranker, sources: Int64Array, columns: Int64Array) -> Int64Array:
+        """Return the rank (positions,) of each next item among the candidates of some sources, by
+        a ranker of some columns; DEPTH + 1 where it is no candidate."""
+        kept = self.always | self.proposed[:, sources].any(1)
+        scores = ranker.score(np.ascontiguousarray(self.matrix[kept][:, columns]))
+        position = np.repeat(np.arange(len(self.sizes)), self.sizes)[kept]
+        is_target = self.is_target[kept]
+        own = np.full(len(self.sizes), np.inf)
+        own[position[is_target]] = scores[is_target]
+        better = np.bincount(position, scores > own[position], len(self.sizes))
+        return np.where(np.isfinite(own), better + 1, DEPTH + 1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """What rankers of fewer sources are fitted and measured on.
+
+    rows      that the compared rankers are fitted on: the ranker's own, or some of them
+    ranker    their settings: fewer trees than those of the ranker that is served
     """
 
     context: TrainingContext
     model: RecommendationModel
     fitted: FittedVisits
-    window: VisitWindow
+    candidates: _Candidates
     rows: Rows
-
-    @property
-    def uses_all_rows(self) -> bool:
-        """Whether the compared rankers are those that are served."""
-        return self.rows is self.fitted.rows
+    ranker: RankerConfig
 
     def rank(self, left_out: frozenset[str]) -> Float64Array:
         """Return the reciprocal ranks (positions,) without some sources."""
-        model = self.model
-        if left_out or not self.uses_all_rows:
-            self.context.progress(f"slates without {' and '.join(sorted(left_out)) or 'nothing'}")
-            model = self.leave_out(left_out, self.rows)
-        return reciprocal_ranks(self.window.rank_served(model))
+        self.context.progress(f"ranks without {' and '.join(sorted(left_out)) or 'nothing'}")
+        names = tuple(self.fitted.sources.sources)
+        columns = self._find_columns(left_out)
+        ranker = self._fit(left_out, self.rows, self.ranker)
+        sources = np.array([n for n, name in enumerate(names) if name not in left_out], np.int64)
+        return reciprocal_ranks(self.candidates.rank(ranker, sources, columns))
 
-    def leave_out(self, left_out: frozenset[str], rows: Rows) -> RecommendationModel:
+    def leave_out(self, left_out: frozenset[str]) -> RecommendationModel:
         """Return the model without some sources, its ranker fitted on the other columns."""
-        sources, features = self.fitted.sources, self.model.item_columns
-        everything = name_visit_columns(tuple(sources.sources), features, with_session=True)
-        names = tuple(name for name in sources.sources if name not in left_out)
-        columns = name_visit_columns(names, features, with_session=True)
-        kept = [everything.index(column) for column in columns]
-        rows = replace(rows, matrix=np.ascontiguousarray(rows.matrix[:, kept]))
-        config, seed = self.context.config.visits.ranker, self.context.settings.seed
         rankers: dict[RankingTask, Ranker] = {**self.model.rankers}
-        rankers["visit"] = fit_ranker(rows.to_grouped(columns), config, seed=seed)
-        remaining = VisitSources(
-            sources.item_ids,
-            {name: sources.sources[name] for name in names},
-            {name: sources.candidates[name] for name in names},
-        )
+        config = self.context.config.visits.ranker
+        rankers["visit"] = self._fit(left_out, self.fitted.rows, config)
+        remaining = self.fitted.sources.leave_out(left_out)
         return replace(self.model, rankers=rankers, visit_sources=remaining)
+
+    def _fit(self, left_out: frozenset[str], rows: Rows, config: RankerConfig) -> Ranker:
+        rows = replace(
+            rows, matrix=np.ascontiguousarray(rows.matrix[:, self._find_columns(left_out)])
+        )
+        names = self._name_columns(left_out)
+        return fit_ranker(rows.to_grouped(names), config, seed=self.context.settings.seed)
+
+    def _name_columns(self, left_out: frozenset[str]) -> tuple[str, ...]:
+        names = tuple(name for name in self.fitted.sources.sources if name not in left_out)
+        return name_visit_columns(names, self.model.item_columns, with_session=True)
+
+    def _find_columns(self, left_out: frozenset[str]) -> Int64Array:
+        """Return where the columns stand among those of all sources."""
+        index = {name: n for n, name in enumerate(self._name_columns(frozenset()))}
+        return np.array([index[name] for name in self._name_columns(left_out)], np.int64)
+
+
+def _make_candidates(
+    model: RecommendationModel, fitted: FittedVisits, window: VisitWindow
+) -> _Candidates:
+    """Return the candidates of each position; none where the sources know no item before it."""
+    catalogue = Catalogue(window.items, model.item_columns)
+    candidates = VisitCandidates(catalogue, fitted.sources, timezone=fitted.timezone)
+    names = tuple(fitted.sources.sources)
+    targets = catalogue.positions(window.visits.item_ids)
+    columns = name_visit_columns(names, model.item_columns, with_session=True)
+    matrices = [np.zeros((0, len(columns)), np.float32)]
+    proposed, always = [np.zeros((0, len(names)), bool)], [np.zeros(0, bool)]
+    is_target, sizes = [np.zeros(0, bool)], np.zeros(len(window.positions), np.int64)
+    for n, (visit, action) in enumerate(window.positions):
+        bound = candidates.bind(window.visits.take_first(visit, action))
+        if bound is None:
+            continue
+        found = candidates.find_candidates(bound)
+        by_source = [
+            np.isin(found, candidates.find_best(bound, name), assume_unique=True) for name in names
+        ]
+        matrices.append(candidates.make_columns(bound, found))
+        proposed.append(np.stack(by_source, axis=1))
+        always.append(np.isin(found, candidates.find_best(bound, None)))
+        is_target.append(
+            found == targets[window.visits.items[window.visits.starts[visit] + action]]
+        )
+        sizes[n] = len(found)
+    return _Candidates(
+        np.concatenate(matrices),
+        np.concatenate(proposed),
+        np.concatenate(always),
+        np.concatenate(is_target),
+        sizes,
+    )
 
 
 def _draw_positions(window: VisitWindow, seed: int) -> VisitWindow:
@@ -130,7 +201,19 @@ def choose_sources(
     if fitted.ranker is None or len(sources) < 2 or not window.positions:
         return SourceChoice(model)
     window = _draw_positions(window, context.settings.seed)
-    compared = _Comparison(context, model, fitted, window, _thin_rows(fitted.rows))
+    config = context.config.visits.ranker
+    compared = _Comparison(
+        context,
+        model,
+        fitted,
+        _make_candidates(model, fitted, window),
+        _thin_rows(fitted.rows),
+        replace(
+            config,
+            n_trees=max(1, config.n_trees // _FEWER_TREES),
+            learning_rate=config.learning_rate * _FEWER_TREES,
+        ),
+    )
     visits = np.array([position.visit for position in window.positions])
     ours = compared.rank(frozenset())
     gains = {
@@ -147,7 +230,7 @@ def choose_sources(
             left_out = more
     times = _time_sources(fitted.sources, window)
     return SourceChoice(
-        compared.leave_out(left_out, fitted.rows) if left_out else model,
+        compared.leave_out(left_out) if left_out else model,
         left_out,
         (_make_table(ours, gains, times, visits, left_out),),
         _describe_choice(gains, times, left_out, allowed),
@@ -191,8 +274,8 @@ def _make_table(
         columns=(MRR.split()[0], "gain by the source", "its microseconds", "served"),
         rows=rows,
         n_users=(len(visits), len(visits), min(len(visits), _N_TIMED), len(gains)),
-        note="the ranker is fitted anew without the source; p of a paired test over visits; "
-        "the first row has all sources",
+        note="of rankers of fewer trees, one of them fitted without the source; p of a paired test "
+        "over visits; the first row has all sources",
         counted="next items",
     )
 

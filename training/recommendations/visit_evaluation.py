@@ -58,21 +58,24 @@ class VisitWindow:
         ranks = np.full(len(self.positions), DEPTH + 1)
         for n, (visit, action) in enumerate(self.positions):
             history = make_history(self.visits.take_first(visit, action))
-            (slate,) = recommender.recommend_columns([RecommendationQuery(history, "home", DEPTH)])
+            (item_ids,) = recommender.recommend_ids([RecommendationQuery(history, "home", DEPTH)])
             target = self.visits.item_ids[self.visits.items[self.visits.starts[visit] + action]]
-            matches = np.flatnonzero(slate.item_ids == target)
+            matches = np.flatnonzero(item_ids == target)
             if len(matches):
                 ranks[n] = matches[0] + 1
         return ranks
 
     def measure(self, model: RecommendationModel) -> UnitValues:
-        """Return MRR@20 of the slates that the model serves; the positions of a visit are one
-        unit."""
+        """Return MRR@20 of the slates that the model serves."""
+        return self.describe_ranks(self.rank_served(model))
+
+    def describe_ranks(self, ranks: Int64Array) -> UnitValues:
+        """Return MRR@20 of the `ranks` (positions,); the positions of a visit are one unit."""
         return UnitValues(
             metric=MRR,
             unit="visits",
             ids=np.array([position.visit for position in self.positions]),
-            amounts=reciprocal_ranks(self.rank_served(model)),
+            amounts=reciprocal_ranks(ranks),
             scales=np.ones(len(self.positions)),
             better="higher",
         )
@@ -80,9 +83,14 @@ class VisitWindow:
 
 @dataclass(frozen=True)
 class VisitEvaluation:
-    """Metrics of visits, to be added to those of a whole model."""
+    """Metrics of visits, to be added to those of a whole model.
+
+    policy   that serves
+    served   MRR@20 of the slates that it serves
+    """
 
     policy: Policy
+    served: UnitValues
     comparisons: tuple[Comparison, ...]
     tables: tuple[MetricTable, ...]
     notes: tuple[str, ...]
@@ -132,6 +140,7 @@ def evaluate_visits(
     }
     return VisitEvaluation(
         policy=policy,
+        served=window.describe_ranks(ours),
         comparisons=tuple(
             _compare(metric, by_method, visits, rng) for metric, by_method in values.items()
         ),
@@ -146,9 +155,8 @@ def evaluate_visits(
     )
 
 
-def find_failed_bars(evaluation: VisitEvaluation) -> tuple[str, ...]:
+def find_failed_bars(comparison: Comparison) -> tuple[str, ...]:
     """Return that what serves is measurably behind its strongest rival; nothing where it is not."""
-    comparison = evaluation.comparisons[0]
     p_value = comparison.p_values[comparison.strongest]
     is_behind = comparison.ours < comparison.baselines[comparison.strongest]
     if not is_behind or p_value > _LEVEL:

@@ -77,11 +77,13 @@ def add_visits(
         if folder is None:  # what was measured before did not know the visits yet
             with TemporaryDirectory() as temporary:
                 evaluated.model.save(Path(temporary))
-                return measure(Path(temporary))
-        model = RecommendationModel.load(folder)
+                values = dict(trained.measure(Path(temporary)))
+            if evaluated.evaluation is not None:
+                values["visits"] = evaluated.evaluation.served
+            return values
         values = dict(trained.measure(folder))
         if evaluated.window.positions:
-            values["visits"] = evaluated.window.measure(model)
+            values["visits"] = evaluated.window.measure(RecommendationModel.load(folder))
         return values
 
     return replace(
@@ -167,7 +169,7 @@ def evaluate_sessions(
         cut=cut,
         primary=MRR,
         comparisons=(),
-        failed_bars=find_failed_bars(evaluated.evaluation),
+        failed_bars=find_failed_bars(evaluated.evaluation.comparisons[0]),
         data={
             "protocol": "sessions: every next item of the visits after the cut, all items ranked"
         },

@@ -17,7 +17,6 @@ from models.compiled.top_items import top_positions
 from models.ranking.catalogue import Catalogue
 from models.ranking.scored_items import ScoredItems
 from models.ranking.scorers.scorer import ScoringRequest
-from models.retrieval.co_views import CoViews
 from models.retrieval.interactions import invert_positions, scatter_scores
 from models.retrieval.item_knn import ItemKnn
 from models.retrieval.visit_sources import VisitSources
@@ -53,8 +52,7 @@ class SimilarScorer:
         self._catalogue, self._item_knn = catalogue, item_knn
         self._knn_positions = catalogue.positions(item_knn.item_ids)
         self._knn_rows = invert_positions(self._knn_positions, catalogue.n_items)
-        co_views = None if visit_sources is None else visit_sources.sources.get("co_views")
-        self._co_views = co_views if isinstance(co_views, CoViews) else None
+        self._co_views = None if visit_sources is None else visit_sources.co_views
         item_ids = np.zeros(0, object) if visit_sources is None else visit_sources.item_ids
         self._view_positions = catalogue.positions(item_ids)
         self._view_rows = invert_positions(self._view_positions, catalogue.n_items)

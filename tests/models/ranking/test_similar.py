@@ -74,9 +74,10 @@ def test_the_first_places_are_of_the_kind_of_the_page(recommender: Recommender) 
 
 def test_what_was_viewed_together_comes_first(recommender: Recommender) -> None:
     sources = recommender.model.visit_sources
-    assert sources is not None
+    # Whatever the ranker of next items uses: product pages need what was looked at together.
+    assert sources is not None and sources.co_views is not None
     ids = sources.item_ids.tolist()
-    cosines = sources.sources["co_views"].score(np.array([ids.index("i30")]))
+    cosines = sources.co_views.score(np.array([ids.index("i30")]))
     of_kind = [n for n, item_id in enumerate(ids) if kind_of(item_id) == kind_of("i30")]
     strongest = sorted(of_kind, key=lambda n: -cosines[n])[:3]
     near = [item.item_id for item in on_page(recommender, "i30", 6).items]
@@ -139,9 +140,9 @@ def test_without_categories_what_people_do_is_all(recommender: Recommender, tmp_
     bare = replace(items, category=np.full(len(items.item_ids), "", object))
     slate = on_page(Recommender(recommender.model, bare, PLACEMENTS), "i30", 6)
     sources = recommender.model.visit_sources
-    assert sources is not None
+    assert sources is not None and sources.co_views is not None
     ids = sources.item_ids.tolist()
-    cosines = sources.sources["co_views"].score(np.array([ids.index("i30")]))
+    cosines = sources.co_views.score(np.array([ids.index("i30")]))
     shown = [cosines[ids.index(item.item_id)] for item in slate.items]
     assert min(shown) > np.median(cosines)
     assert {item.reason for item in slate.items} == {Reason.SIMILAR}

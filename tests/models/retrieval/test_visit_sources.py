@@ -105,9 +105,14 @@ def test_a_source_without_candidates_is_not_fitted_and_an_unknown_one_is_refused
     tmp_path: Path,
 ) -> None:
     config = VisitSourcesConfig(candidates={"session_knn": 10, "co_views": 0})
-    fit_visit_sources(MANY, config).save(tmp_path)
+    fitted = fit_visit_sources(MANY, config)
+    fitted.save(tmp_path)
     loaded = VisitSources.load(tmp_path)
     assert list(loaded.sources) == ["session_knn"]
+    # Product pages are ranked by what was looked at together all the same.
+    assert fitted.co_views is not None and loaded.co_views is not None
+    viewed = np.array([0])
+    assert fitted.co_views.score(viewed).tolist() == loaded.co_views.score(viewed).tolist()
     assert loaded.item_ids.tolist() == MANY.item_ids.tolist()
     with pytest.raises(BadInput, match="session_nn"):
         VisitSourcesConfig(candidates={"session_nn": 10})

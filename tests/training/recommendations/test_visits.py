@@ -49,7 +49,6 @@ from training.recommendations.visit_baselines import (
 from training.recommendations.visit_evaluation import (
     HIT_RATE,
     MRR,
-    VisitEvaluation,
     find_failed_bars,
     make_history,
 )
@@ -409,8 +408,7 @@ def test_sessions_are_not_passed_where_what_serves_is_measurably_behind(
         strongest=SESSION_KNN,
         p_values={SESSION_KNN: p_value, POPULARITY: 0.001},
     )
-    evaluation = VisitEvaluation("ranker", (comparison,), (), (), {})
-    assert len(find_failed_bars(evaluation)) == fails
+    assert len(find_failed_bars(comparison)) == fails
 
 
 def test_next_items_that_nobody_knew_before_the_cut_are_counted(tmp_path: Path) -> None:
