@@ -31,7 +31,6 @@ from models.pricing.response.panel import PricePanel
 
 _LEAST_REDUCTION = 0.005  # in logarithms; a smaller one is rounding
 NOISE = 0.1  # variance of weekly log units beyond the Poisson part
-_LEAST_FREE = 3  # degrees of freedom below which t has no standard deviation
 SEED = 1  # of the draws of the randomisation test
 
 
@@ -50,6 +49,8 @@ class MeasuredItem:
 class PriceTestResult:
     """Slopes are d ln units / d ln price of items whose unit moves with them, but for `items`.
 
+    items          of a crossover; the items of a zone or a category move all together, so that no
+                   slope is one on an item's own price
     common         over all items
     all_weeks      the same with the weeks of the burn-in: nearer to 0 where customers follow slowly
     p_value        of the randomisation test: no price has any effect
@@ -94,6 +95,8 @@ def analyse_price_test(
     panel = panel.select_series(_find_compared(panel, test))
     keys = list(zip(panel.item_ids.tolist(), panel.zones.tolist(), strict=True))
     log_price, unit = test.compute_log_prices(keys, test.assignment)
+    design = test.build_design()
+    expected, _ = test.compute_log_prices(keys, design.expected_assignment)
     weeks = slice(first_week, first_week + test.periods.n_weeks)
     differs = _find_deviations(panel.log_price[:, weeks], keys, test)
     is_planned = (unit < len(test.units))[:, None] & ~differs
@@ -105,32 +108,38 @@ def analyse_price_test(
     sales = WeeklySales(panel.units[:, weeks], is_quiet & ~is_left_out)
     log_units, weight = sum_periods(sales, test.periods, NOISE)
     table = PeriodTable(
-        log_units,
-        log_price,
-        weight,
-        unit,
-        _find_strata(panel, test, unit),
-        is_drawn_by_period=test.kind is PriceTestDesign.SWITCHBACK,
+        log_units=log_units,
+        log_price=log_price,
+        expected_price=expected,
+        weight=weight,
+        unit=unit,
+        stratum=_find_strata(panel, test, unit),
+        is_drawn_by_period=test.design is PriceTestDesign.SWITCHBACK,
     )
-    common = estimate_slope(table)
     p_value = run_randomisation_test(
         table,
-        test.design,
+        design,
         lambda assignment: test.compute_log_prices(keys, assignment)[0],
         generator(SEED, "randomisation test"),
         n_draws,
     )
     is_followed = np.asarray(~deviates.any(1), bool)
-    neighbours = _average_neighbours(panel, log_price, is_followed)
+    is_tested = (log_price != 0).any(1)
+    neighbours, expected_neighbours = (
+        _average_neighbours(panel, prices, is_tested, is_followed)
+        for prices in (log_price, expected)
+    )
     with_carry_over = estimate_with_carry_over(table)
     return PriceTestResult(
-        items=_measure_items(table, keys, test, common),
-        common=common,
+        items=_measure_items(table, keys, test),
+        common=estimate_slope(table),
         all_weeks=_compare_all_weeks(table, replace(sales, is_usable=is_quiet & ~deviates), test),
         p_value=p_value,
         by_period=tuple(measure_periods(table)),
         carry_over=None if with_carry_over is None else with_carry_over[1],
-        interference=check_interference(table, neighbours) if neighbours.any() else None,
+        interference=check_interference(table, neighbours, expected_neighbours)
+        if neighbours.any()
+        else None,
         n_weeks_left_out=int((is_quiet & is_left_out & test.periods.is_analysed).sum()),
     )
 
@@ -186,7 +195,7 @@ def merge_lonely_strata(stratum: Int64Array, unit: Int64Array) -> Int64Array:
 def _find_strata(panel: PricePanel, test: PriceTest, unit: Int64Array) -> Int64Array:
     """Return codes (N,) of what is compared within each period: categories, over all zones of a
     switchback; in a roll-out the categories with each other."""
-    if test.kind is PriceTestDesign.ROLLOUT:
+    if test.design is PriceTestDesign.ROLLOUT:
         return np.zeros(len(unit), np.int64)
     return merge_lonely_strata(codes(panel.category, CATEGORY_DEPTH), unit)
 
@@ -198,27 +207,16 @@ def _compare_all_weeks(table: PeriodTable, sales: WeeklySales, test: PriceTest) 
 
 
 def _measure_items(
-    table: PeriodTable, keys: list[ItemZone], test: PriceTest, common: SlopeEstimate
+    table: PeriodTable, keys: list[ItemZone], test: PriceTest
 ) -> tuple[MeasuredItem, ...]:
-    """Return each item's slope.
-
-    Items of a zone or a category also share what happens to it: their errors are widened until
-    their mean is as uncertain as the slope that they have in common. Of few clusters that error is
-    uncertain too: it counts as the standard deviation of Student's t.
-    """
+    """Return each item's slope at its own price alone; none where much more moves with it."""
+    if test.design is not PriceTestDesign.CROSSOVER:
+        return ()
     slope, error = estimate_own_slopes(table)
     cross = test.cross
     rows = [row for row, key in enumerate(keys) if key in cross and np.isfinite(slope[row])]
-    widening = 1.0
-    if test.kind is not PriceTestDesign.CROSSOVER and rows:
-        error_of_mean = 1 / math.sqrt(float((1 / error[rows] ** 2).sum()))
-        n_free = max(common.n_units - 1, _LEAST_FREE)
-        spread = common.error * math.sqrt(n_free / (n_free - 2))
-        widening = max(spread / error_of_mean, 1.0)
-    if not math.isfinite(widening):
-        return ()
     return tuple(
-        MeasuredItem(*keys[row], float(slope[row]) - cross[keys[row]], float(error[row]) * widening)
+        MeasuredItem(*keys[row], float(slope[row]) - cross[keys[row]], float(error[row]))
         for row in rows
     )
 
@@ -245,14 +243,13 @@ def _find_compared(panel: PricePanel, test: PriceTest) -> BoolArray:
 
 
 def _average_neighbours(
-    panel: PricePanel, log_price: Float64Array, is_followed: BoolArray
+    panel: PricePanel, log_price: Float64Array, is_tested: BoolArray, is_followed: BoolArray
 ) -> Float64Array:
     """Return the mean log price (N, P) of the tested members of each untested item's family in its
     zone.
 
     Without a family of which a member had other prices than the planned ones.
     """
-    is_tested = (log_price != 0).any(1)
     neighbours = np.zeros_like(log_price)
     for family, zone in set(zip(panel.family.tolist(), panel.zones.tolist(), strict=True)):
         members = (panel.family == family) & (panel.zones == zone) & (family != "")

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from features.contracts.arrays import BoolArray, Int64Array
+from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.errors import BadInput
 
 
@@ -32,6 +32,11 @@ class PriceDesign(Protocol):
 
     def draw_assignment(self, rng: np.random.Generator) -> BoolArray:
         """Return one assignment (U, P) of those that the design may draw, all equally likely."""
+        ...
+
+    @property
+    def expected_assignment(self) -> Float64Array:
+        """(U, P) share of all assignments in which a unit has its test price."""
         ...
 
 
@@ -119,6 +124,10 @@ class Crossover:
         is_odd = np.arange(self.periods.n_periods) % 2 == 1
         return np.asarray(begins_at_test[:, None] ^ is_odd)
 
+    @property
+    def expected_assignment(self) -> Float64Array:
+        return np.full((len(self.units), self.periods.n_periods), 0.5)
+
 
 @dataclass(frozen=True)
 class Switchback:
@@ -153,14 +162,22 @@ class Switchback:
             assignment[order[first + 1 : first + 2]] = ~drawn
         return assignment
 
+    @property
+    def expected_assignment(self) -> Float64Array:
+        return np.full((len(self.units), self.periods.n_periods), 0.5)
+
 
 @dataclass(frozen=True)
 class SteppedRollout:
     """Units change to the test price one after the other, in random order, and keep it.
 
-    In the first period nobody has it, in the last everybody. Units are dealt to the steps as evenly
-    as possible (Hussey and Hughes, Design and analysis of stepped wedge cluster randomized trials,
-    2007).
+    In the first period nobody has it, in the last everybody; chance decides in those between.
+    Units are dealt to the steps as evenly as possible (Hussey and Hughes, Design and analysis of
+    stepped wedge cluster randomized trials, 2007).
+
+    >>> design = SteppedRollout(("a", "b", "c", "d"), Periods(3, 3))
+    >>> design.expected_assignment[0].tolist()
+    [0.0, 0.5, 1.0]
     """
 
     units: tuple[str, ...]
@@ -168,6 +185,12 @@ class SteppedRollout:
 
     def __post_init__(self) -> None:
         _check_units(self.units, 2)
+        if self.periods.n_periods < 3:
+            raise BadInput(
+                "a stepped roll-out needs 3 periods or more: in one of two nobody has the new "
+                "prices, in the other everybody",
+                where="n_periods",
+            )
         if self.periods.n_periods - 1 > len(self.units):
             raise BadInput(
                 f"{self.periods.n_periods - 1} steps need as many units, not {len(self.units)}",
@@ -178,6 +201,13 @@ class SteppedRollout:
         n_steps = self.periods.n_periods - 1
         first_period = 1 + rng.permutation(len(self.units)) % n_steps
         return np.asarray(np.arange(self.periods.n_periods) >= first_period[:, None])
+
+    @property
+    def expected_assignment(self) -> Float64Array:
+        n_units, n_steps = len(self.units), self.periods.n_periods - 1
+        of_step = np.bincount(np.arange(n_units) % n_steps, minlength=n_steps) / n_units
+        shares = np.concatenate([[0.0], np.cumsum(of_step)])
+        return np.tile(shares, (n_units, 1))
 
 
 def _check_units(units: tuple[str, ...], least: int) -> None:

@@ -22,6 +22,8 @@ from features.contracts.pricing import PriceTestDesign
 from features.contracts.seeds import generator
 from models.pricing.implied_costs import CATEGORY_DEPTH
 
+LEAST_CLUSTERS = 4  # of an error, which a level and a slope leave two of
+
 
 @dataclass(frozen=True)
 class AssignedUnit:
@@ -48,14 +50,20 @@ class PriceTest:
 
     periods: Periods
     units: tuple[AssignedUnit, ...]
-    kind: PriceTestDesign = PriceTestDesign.CROSSOVER
+    design: PriceTestDesign = PriceTestDesign.CROSSOVER
 
-    @property
-    def design(self) -> PriceDesign:
-        """The design, whose assignments a randomisation test draws anew."""
+    def build_design(self) -> PriceDesign:
+        """Return the design, whose assignments a randomisation test draws anew."""
         names = tuple(unit.name for unit in self.units)
         strata = tuple(unit.stratum for unit in self.units)
-        return build_design(self.kind, names, strata, self.periods)
+        return build_design(self.design, names, strata, self.periods)
+
+    @property
+    def has_error(self) -> bool:
+        """Whether units, or the periods of a switchback, are enough to estimate an error from."""
+        is_by_period = self.design is PriceTestDesign.SWITCHBACK
+        n_clusters = self.periods.n_periods if is_by_period else len(self.units)
+        return n_clusters >= LEAST_CLUSTERS
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -70,7 +78,7 @@ class PriceTest:
     @property
     def keeps_prices(self) -> bool:
         """Whether the prices of the last period stay after the end, as those of a roll-out do."""
-        return self.kind is PriceTestDesign.ROLLOUT
+        return self.design is PriceTestDesign.ROLLOUT
 
     @property
     def cross(self) -> dict[ItemZone, float]:
@@ -93,6 +101,14 @@ class PriceTest:
             for prices in unit.prices
         }
 
+    def find_filed_prices(self, period: int) -> dict[ItemZone, int]:
+        """Return the prices of a period that are filed where an item costs something else; of a
+        roll-out the new ones alone."""
+        prices, before = self.find_prices(period), self.find_prices_before()
+        if not self.keeps_prices:
+            return prices
+        return {key: price for key, price in prices.items() if price != before[key]}
+
     def find_prices_before(self) -> dict[ItemZone, int]:
         """Return the price of each item and zone before the test, minor units."""
         return {prices.key: prices.current_minor for unit in self.units for prices in unit.prices}
@@ -103,11 +119,12 @@ class PriceTest:
         return np.array([unit.has_test_price for unit in self.units], bool)
 
     def compute_log_prices(
-        self, keys: Sequence[ItemZone], assignment: BoolArray
+        self, keys: Sequence[ItemZone], assignment: BoolArray | Float64Array
     ) -> tuple[Float64Array, Int64Array]:
         """Return log prices (N, P) against those before the test, and units (N,).
 
-        Items that are not tested have 0, and are each a unit of their own.
+        Items that are not tested have 0, and are each a unit of their own. Of the shares of an
+        expected assignment the prices are means.
         """
         row_of = {key: row for row, key in enumerate(keys)}
         log_price = np.zeros((len(keys), self.periods.n_periods))
@@ -118,14 +135,15 @@ class PriceTest:
                 if row is not None:
                     test_price = prices.find_log_ratio(is_test_price=True)
                     other_price = prices.find_log_ratio(is_test_price=False)
-                    log_price[row] = np.where(assignment[number], test_price, other_price)
+                    share = np.asarray(assignment[number], np.float64)
+                    log_price[row] = share * test_price + (1 - share) * other_price
                     unit_of[row] = number
         return log_price, unit_of
 
     def to_document(self) -> dict[str, object]:
         """Return the test as JSON values."""
         return {
-            "design": str(self.kind),
+            "design": str(self.design),
             "periods": asdict(self.periods),
             "units": [asdict(unit) for unit in self.units],
         }
@@ -137,26 +155,26 @@ class PriceTest:
         units = document["units"]
         periods = document["periods"]
         assert isinstance(units, list) and isinstance(periods, dict)  # noqa: S101
-        kind = PriceTestDesign(str(document.get("design", PriceTestDesign.CROSSOVER)))
-        return cls(Periods(**periods), tuple(map(_read_unit, units)), kind)
+        design = PriceTestDesign(str(document.get("design", PriceTestDesign.CROSSOVER)))
+        return cls(Periods(**periods), tuple(map(_read_unit, units)), design)
 
 
 def build_design(
-    kind: PriceTestDesign, names: tuple[str, ...], strata: tuple[str, ...], periods: Periods
+    design: PriceTestDesign, names: tuple[str, ...], strata: tuple[str, ...], periods: Periods
 ) -> PriceDesign:
     """Return the design of units with these names; the strata are those of a crossover.
 
     Raises BadInput where the design cannot have so many units or periods.
     """
-    if kind is PriceTestDesign.SWITCHBACK:
+    if design is PriceTestDesign.SWITCHBACK:
         return Switchback(names, periods)
-    if kind is PriceTestDesign.ROLLOUT:
+    if design is PriceTestDesign.ROLLOUT:
         return SteppedRollout(names, periods)
     return Crossover(names, strata, periods)
 
 
 def assign_prices(
-    kind: PriceTestDesign,
+    design: PriceTestDesign,
     units: Sequence[PriceUnit],
     periods: Periods,
     cross: Mapping[ItemZone, float],
@@ -167,8 +185,9 @@ def assign_prices(
     `cross`: by item and zone, what the other items of its unit add to its slope.
     """
     strata = _find_strata(units)
-    design = build_design(kind, tuple(unit.name for unit in units), strata, periods)
-    drawn = design.draw_assignment(generator(seed, "prices of a price test")).tolist()
+    names = tuple(unit.name for unit in units)
+    rng = generator(seed, "prices of a price test")
+    drawn = build_design(design, names, strata, periods).draw_assignment(rng).tolist()
     assigned = tuple(
         AssignedUnit(
             name=unit.name,
@@ -179,7 +198,7 @@ def assign_prices(
         )
         for unit, stratum, of_unit in zip(units, strata, drawn, strict=True)
     )
-    return PriceTest(periods, assigned, kind)
+    return PriceTest(periods, assigned, design)
 
 
 def _find_strata(units: Sequence[PriceUnit]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Switchbacks and roll-outs that somebody requests: their units, and what each is expected to cost.
+"""Switchbacks and roll-outs that somebody requests: their units, expected cost and error.
 
 A person chooses them, who reads the cost and the error that they leave; a portfolio's tests are
 chosen by their expected gain.
@@ -26,16 +26,20 @@ from experiments.designs.tested_units import (
     build_units,
     name_unit,
 )
-from features.contracts.arrays import Float64Array
+from features.contracts.arrays import BoolArray, Float64Array
 from features.contracts.categories import prefix
 from features.contracts.pricing import PricingItem
 from models.pricing.implied_costs import CATEGORY_DEPTH
+from models.pricing.response.randomised import UncertainSlopes
 from models.pricing.rules import PricingRules
 
 # Of the way from the present price to the ends of the allowed ones: a whole zone moves.
 _DEPTH = 0.5
+# Assumed variance of what happens to the log units of a whole zone or category in a period.
+SHARED_NOISE = 0.01
 NOT_EVERYWHERE = "it cannot be tested in every zone"
 TOO_MANY = "other items sell for more, and there are enough of them"
+NEW_PRICE_FORBIDDEN = "its new price breaks rules"
 NO_CATEGORY = "no category"
 
 
@@ -93,12 +97,12 @@ def choose_zone_units(
 
 
 def choose_category_units(
-    items: Sequence[PricingItem], new_prices: Mapping[str, int]
+    items: Sequence[PricingItem], new_prices: Mapping[str, int], forbidden: Mapping[str, str]
 ) -> ChosenUnits:
     """Return the categories of the items with a new price as units of a roll-out; a family lies in
     the category of its first item.
 
-    `new_prices`: minor units by item id.
+    `new_prices`: minor units by item id; `forbidden`: the rules that some of them break.
     """
     untested: dict[str, str] = {}
     category_of: dict[str, str] = {}
@@ -110,8 +114,11 @@ def choose_category_units(
         )
         if new_minor is None or new_minor == item.current_price_minor:
             continue
-        if item.hold is not None:
-            untested[f"{item.zone}/{item.item_id}"] = item.hold
+        reason = item.hold
+        if item.item_id in forbidden:
+            reason = f"{NEW_PRICE_FORBIDDEN}: {forbidden[item.item_id]}"
+        if reason is not None:
+            untested[f"{item.zone}/{item.item_id}"] = reason
             continue
         low, high = sorted((item.current_price_minor, new_minor))
         prices = ItemPrices(
@@ -129,14 +136,12 @@ def expect_costs(
     units: Sequence[PriceUnit],
     limits: ProgrammeLimits,
 ) -> tuple[PlannedTest, ...]:
-    """Return each unit with its expected cost, and the errors before and after the test.
+    """Return each unit with its expected cost; gains count as in a portfolio.
 
-    The cost of a roll-out is what its new prices would have brought where they come later; that of
-    a switchback is what the present decisions gain, less the gain at its prices, and what switching
-    costs. Gains count as in a portfolio. Errors are NaN where no response is known before, and
-    infinite where the test leaves none.
+    Its error before the test is NaN where no response is known, the one after it always: such a
+    test measures no single item.
     """
-    log_price = _spread_log_prices(known.items, test)
+    log_price = _spread_log_prices(known.items, test, test.assignment)
     slopes = known.build_slopes()
     no_error = np.zeros(len(known.items))
     gains = [decisions.expect_gain(of_period, slopes.mean, no_error) for of_period in log_price.T]
@@ -144,30 +149,73 @@ def expect_costs(
     gain = np.where(gain > 0, limits.credit, 1.0) * gain
     error_now = np.array([item.elasticity_error for item in known.items], np.float64)
     gain = np.where(np.isfinite(error_now)[:, None], gain, 0.0)
-    weeks = test.periods.period_weeks
     if test.keeps_prices:
-        cost = weeks * (gain[:, -1:] - gain).sum(1)
+        # What the new prices would have brought where they come later.
+        cost = test.periods.period_weeks * (gain[:, -1:] - gain).sum(1)
     else:
-        present = decisions.evaluate(
-            slopes.mean[None], np.sqrt(slopes.variance), decisions.n_changes_missing
-        )[0]
-        moved = np.abs(np.diff(log_price, axis=1, prepend=0.0, append=0.0)).sum(1)
-        cost = weeks * (limits.credit * present[:, None] - gain).sum(1)
-        cost = cost + limits.switch_weeks * np.abs(decisions.weekly_value) * moved / 2
-    test_error = _compute_errors(log_price, decisions.units, test, limits.noise)
-    # What is not known before has no precision.
-    precision = np.where(np.isfinite(error_now), 1 / np.maximum(error_now, 1e-9) ** 2, 0.0)
-    total = precision + 1 / test_error**2
-    error_after = np.where(total > 0, 1 / np.sqrt(np.maximum(total, 1e-18)), np.inf)
+        cost = _expect_switchback_cost(decisions, slopes, gain, log_price, test, limits)
     return tuple(
         PlannedTest(
             unit=unit,
             cost=float(cost[list(unit.rows)].sum()),
             error_now=_average_known(error_now[list(unit.rows)]),
-            error_after=float(error_after[list(unit.rows)].mean()),
+            error_after=np.nan,
         )
         for unit in units
     )
+
+
+def expect_error(
+    items: Sequence[PricingItem], weekly_units: Float64Array, test: PriceTest, noise: float
+) -> float | None:
+    """Return the standard error of the slope that all items have in common; None where the test has
+    too few clusters to estimate it.
+
+    An item has the noise of its sales, and shares with its zone or category what happens to that in
+    a period: `SHARED_NOISE`.
+    """
+    if not test.has_error:
+        return None
+    price = _spread_log_prices(items, test, test.assignment)
+    expected = _spread_log_prices(items, test, test.build_design().expected_assignment)
+    weeks = USABLE_SHARE * (test.periods.period_weeks - test.periods.burn_in_weeks)
+    is_tested = (price != 0).any(1)
+    variance = (1 / np.maximum(weekly_units[is_tested], 1e-9) + noise) / weeks
+    weight = 1 / variance
+    price = _remove_levels(price[is_tested], weight)
+    control = _remove_levels(expected[is_tested], weight)
+    explained = float((weight @ control**2).sum())
+    if explained > 1e-12:
+        price = price - float((weight @ (control * price)).sum()) / explained * control
+    scores = weight[:, None] * price
+    information = float((scores * price).sum())
+    if information <= 1e-12:
+        return None
+    unit_of = {prices.key: unit.name for unit in test.units for prices in unit.prices}
+    names = [unit_of.get((item.item_id, item.zone), "") for item in items]
+    _, unit = np.unique(np.array(names)[is_tested], return_inverse=True)
+    of_units = np.zeros((int(unit.max()) + 1, scores.shape[1]))
+    np.add.at(of_units, unit, scores)
+    shared = SHARED_NOISE * float((of_units**2).sum()) / information**2
+    return float(np.sqrt(1 / information + shared))
+
+
+def _expect_switchback_cost(
+    decisions: PriceDecisions,
+    slopes: UncertainSlopes,
+    gain: Float64Array,
+    log_price: Float64Array,
+    test: PriceTest,
+    limits: ProgrammeLimits,
+) -> Float64Array:
+    """Return what the present decisions gain (N,), less the gain (N, P) at the prices of the test,
+    and what switching costs."""
+    present = decisions.evaluate(
+        slopes.mean[None], np.sqrt(slopes.variance), decisions.n_changes_missing
+    )[0]
+    cost = test.periods.period_weeks * (limits.credit * present[:, None] - gain).sum(1)
+    moved = np.abs(np.diff(log_price, axis=1, prepend=0.0, append=0.0)).sum(1)
+    return np.asarray(cost + limits.switch_weeks * np.abs(decisions.weekly_value) * moved / 2)
 
 
 def _average_known(errors: Float64Array) -> float:
@@ -175,26 +223,18 @@ def _average_known(errors: Float64Array) -> float:
     return float(known.mean()) if len(known) else np.nan
 
 
-def _compute_errors(
-    log_price: Float64Array, weekly_units: Float64Array, test: PriceTest, noise: float
+def _remove_levels(values: Float64Array, weight: Float64Array) -> Float64Array:
+    """Return values (N, P) less the levels of items and, by their weight (N,), of periods."""
+    rest = values - values.mean(1, keepdims=True)
+    return np.asarray(rest - np.average(rest, axis=0, weights=weight))
+
+
+def _spread_log_prices(
+    items: Sequence[PricingItem], test: PriceTest, assignment: BoolArray | Float64Array
 ) -> Float64Array:
-    """Return the standard error (N,) that a test leaves on each item's slope, infinite without one:
-    from its log prices (N, P), less the levels of items and of periods."""
-    is_tested = (log_price != 0).any(1)
-    tested = log_price[is_tested]
-    rest = tested - tested.mean(1, keepdims=True) - tested.mean(0) + tested.mean()
-    weeks = USABLE_SHARE * (test.periods.period_weeks - test.periods.burn_in_weeks)
-    variance = 1 / np.maximum(weekly_units[is_tested], 1e-9) + noise
-    information = weeks * (rest**2).sum(1) / variance
-    error = np.full(len(log_price), np.inf)
-    error[is_tested] = 1 / np.sqrt(np.maximum(information, 1e-18))
-    return error
-
-
-def _spread_log_prices(items: Sequence[PricingItem], test: PriceTest) -> Float64Array:
     """Return log prices (N, P) against those before the test; 0 for items outside of it."""
     keys = [(item.item_id, item.zone) for item in items]
-    return test.compute_log_prices(keys, test.assignment)[0]
+    return test.compute_log_prices(keys, assignment)[0]
 
 
 def _join(name: str, units: Sequence[PriceUnit]) -> PriceUnit:

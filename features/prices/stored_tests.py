@@ -61,6 +61,11 @@ class StoredTest:
         about = self.document.get("test") or self.document.get("order") or {}
         return PriceTestDesign(about.get("design", PriceTestDesign.CROSSOVER))
 
+    @property
+    def keeps_prices(self) -> bool:
+        """Whether its last prices stay after the end, as those of a roll-out do."""
+        return self.design is PriceTestDesign.ROLLOUT
+
     def find_key(self, row: Json) -> tuple[str, str]:
         """Return the item and the zone of a row of its result; older ones name no zone."""
         return row["item_id"], row.get("zone", self.zone)
@@ -130,6 +135,12 @@ class PriceTests:
         # The zones of a test are in its document; a shop has few tests, each takes weeks.
         tests = self._read_of_zone(query, criteria.zone)
         return tests[offset : offset + limit]
+
+    def list_ended(self, now: datetime) -> Sequence[StoredTest]:
+        """Return the tests that are cancelled or over, the newest change first."""
+        is_over = sa.and_(price_tests.c.state.in_(KEPT), price_tests.c.ends_at <= now)
+        query = _select_newest_first().where(sa.or_(price_tests.c.state == CANCELLED, is_over))
+        return [_read(row) for row in self._connection.execute(query).mappings()]
 
     def count(self, state: str) -> int:
         """Return how many tests are stored in a state."""

@@ -29,7 +29,8 @@ from serving.database.price_locks import PriceLocks
 from serving.price_desk.approvals import append_prices, begins_at, make_price
 from serving.price_desk.broken_rules import find_broken_rules
 from serving.price_desk.controls_repository import ActivationStop, Controls
-from serving.price_desk.lifecycle import log_changes, supersede_live
+from serving.price_desk.ended_tests import explain_ended_tests
+from serving.price_desk.lifecycle import log_changes, supersede_live, supersede_waiting
 from serving.price_desk.repository import Suggestion, Suggestions
 
 # What came back to the queue waits at least so long before it expires.
@@ -121,11 +122,15 @@ def resume_activations(connection: sa.Connection, decider: Decider) -> int:
 def _return_lapsed(
     connection: sa.Connection, system: Decider, suggestions: Sequence[Suggestion]
 ) -> dict[str, str]:
-    """Return to the queue what no longer holds; returns the reasons by suggestion id."""
+    """Return to the queue what no longer holds; returns the reasons by suggestion id.
+
+    Prices of a test that has ended are superseded: nobody may approve them again.
+    """
     if not suggestions:
         return {}
     histories = _read_histories(connection, suggestions)
-    lapsed = _find_lapsed(connection, system, suggestions, histories)
+    ended = explain_ended_tests(connection, suggestions, system.now)
+    lapsed = _find_lapsed(connection, system, suggestions, histories) | ended
     returned = [s for s in suggestions if s.id in lapsed]
     _withdraw(connection, system, [s for s in returned if s.price_id is not None])
     repository = Suggestions(connection)
@@ -143,6 +148,7 @@ def _return_lapsed(
         )
     reasons = {key: {"reason": reason} for key, reason in lapsed.items()}
     log_changes(connection, system, "return", returned, reasons)
+    supersede_waiting(connection, system, repository.by_ids(ended, reasons=False))
     return lapsed
 
 

@@ -23,6 +23,7 @@ from serving.database.audit_log import Decider
 from serving.database.price_locks import PriceLocks
 from serving.price_desk.broken_rules import find_broken_rules
 from serving.price_desk.controls_repository import Controls
+from serving.price_desk.ended_tests import explain_ended_tests
 from serving.price_desk.lifecycle import log_changes, supersede_live, supersede_open
 from serving.price_desk.repository import IMPORT, Suggestion, Suggestions
 from serving.price_desk.states import find_sources
@@ -87,12 +88,15 @@ def plan_approvals(
             timed.append(suggestion)
     current = _find_current_prices(connection, timed, decider.now)
     find_locks = cache(PriceLocks(connection).at)
+    ended = explain_ended_tests(connection, timed, decider.now)
     chosen: dict[tuple[str, str], Suggestion] = {}
     for suggestion in timed:
         key = suggestion.item_id, suggestion.zone
         error = _find_objection(suggestion, decider, current.get(suggestion.id))
         locks = find_locks(begins_at(suggestion, decider.now))
         error = error or locks.find_objection(*key)
+        if error is None and suggestion.id in ended:
+            error = Conflict(ended[suggestion.id], hint="Reject it, or propose the price by hand")
         if error is None and key in chosen:
             error = Conflict("another suggestion of this item is approved in the same call")
         if error is not None:

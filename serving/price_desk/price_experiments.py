@@ -38,12 +38,11 @@ from serving.price_desk.lifecycle import supersede_replaced
 from serving.price_desk.price_test_batches import (
     Json,
     describe_batch,
-    is_all_filed,
     name_period,
     name_ways,
     plan_batch,
-    refuse_cancelled,
     refuse_plan,
+    refuse_unfinished,
 )
 from serving.price_desk.price_test_checks import (
     SCOPE,
@@ -51,16 +50,28 @@ from serving.price_desk.price_test_checks import (
     PreparedFiling,
     check_prices,
     choose_options,
-    drop_current_prices,
     drop_tested_elsewhere,
     find_tested,
-    refuse_moved_prices,
+    lock_test,
     refuse_tested_items,
     require_prices,
     require_zones,
+)
+from serving.price_desk.price_test_measures import (
+    describe_evidence,
+    has_measured_nothing,
+    measure_test,
+)
+from serving.price_desk.price_test_prices import (
+    drop_current_prices,
+    find_own_prices,
+    mark_left_prices,
+    refuse_moved_prices,
+    refuse_undecided_prices,
+    supersede_returned_prices,
+    supersede_taken_prices,
     withdraw_prices,
 )
-from serving.price_desk.price_test_measures import describe_evidence, measure_test
 from serving.price_desk.price_test_reading import (
     MAX_PAGE,
     PriceTestView,
@@ -145,7 +156,7 @@ class PriceTestService:
         PriceTests(connection).put(stored, decider.now)
         details = {
             "zone": ", ".join(test.zones),
-            "design": str(test.kind),
+            "design": str(test.design),
             "items": len(test.item_ids),
         }
         entry = AuditEntry(decider.actor, "plan", _SUBJECT, stored.test_id, details)
@@ -187,16 +198,20 @@ class PriceTestService:
     def prepare_filing(self, caller: Caller, test_id: str) -> PreparedFiling:
         """Check the prices that are filed next, outside of the transaction that files them.
 
-        Raises Conflict where an item is in another test, where no price can be filed, or where
-        everything is filed.
+        Raises Conflict where an item is in another test, while prices that were filed before are
+        undecided, where a test cannot begin, or where everything is filed.
         """
         decider, stored, tested = self._open(caller, test_id)
         test = PriceTest.from_document(stored.document["test"])
         n_periods = test.periods.n_periods
         timezone = self.proposals.desk.settings.timezone
-        batch, missed = plan_batch(stored, test, decider.now, timezone)
+        with reading(self.proposals.desk.engine) as connection:
+            marked = mark_left_prices(connection, stored, decider.now)
+            refuse_undecided_prices(connection, stored, test)
+        batch, missed = plan_batch(marked, test, decider.now, timezone)
         is_end = batch.period == n_periods
-        prices = test.find_prices(batch.period)
+        is_return = is_end and not test.keeps_prices
+        prices = test.find_filed_prices(batch.period)
         if is_end:
             prices = drop_tested_elsewhere(prices, test_id, tested)
         else:
@@ -205,9 +220,12 @@ class PriceTestService:
             prices = drop_current_prices(connection, prices, batch.starts_at)
         reason = f"{name_period(test, batch.period)} of {test_id}"
         starts_at = None if is_end and batch.is_late else batch.starts_at
-        options = choose_options(test, starts_at, reason, is_return=False)
-        proposal = check_prices(self.proposals, caller, stored, prices, options)
-        require_prices(proposal, reason)
+        options = choose_options(test, starts_at, reason, is_return=is_return)
+        proposal = check_prices(
+            self.proposals, caller, stored, prices, options, is_return=is_return
+        )
+        if not stored.document["batches"]:
+            require_prices(proposal, reason)
         return PreparedFiling(stored, batch, missed, proposal, options)
 
     def file(
@@ -223,9 +241,12 @@ class PriceTestService:
         decider = desk.decider(caller, SCOPE, None)
         now = decider.now
         test = PriceTest.from_document(stored.document["test"])
-        tests = self._lock(connection, stored)
+        tests = lock_test(connection, stored)
+        refuse_undecided_prices(connection, stored, test)
+        supersede_returned_prices(connection, decider, stored)
         if not stored.document["batches"]:
             refuse_moved_prices(connection, test, now)
+            supersede_taken_prices(connection, decider, stored, test)
             # From now on the test decides, also about prices that it changes later.
             supersede_replaced(connection, decider, test.find_prices_before())
         if batch.period < test.periods.n_periods:
@@ -245,7 +266,7 @@ class PriceTestService:
 
     def cancel(self, caller: Caller, test_id: str) -> tuple[StoredTest, FiledProposal]:
         """Cancel a test: its items are free, what waits is withdrawn, and the prices before the
-        test are filed for items that cost something else.
+        test are filed for items that cost what it gave them.
 
         Once more, it files them for items that still do. Raises Conflict for a finished test.
         """
@@ -255,17 +276,17 @@ class PriceTestService:
 
     def prepare_cancel(self, caller: Caller, test_id: str) -> PreparedCancel:
         """Check the prices before a test, outside of the transaction that cancels it."""
-        _, stored, tested = self._open(caller, test_id)
+        decider, stored, tested = self._open(caller, test_id)
         if stored.state == FINISHED:
             raise Conflict(f"{test_id} is finished", hint="Propose other prices by hand")
         test = PriceTest.from_document(stored.document["test"])
         reason = f"the end of {test_id}, cancelled"
         options = choose_options(test, None, reason, is_return=True)
-        earlier = test.find_prices_before() if stored.begins_at else {}
+        with reading(self.proposals.desk.engine) as connection:
+            earlier = find_own_prices(connection, stored, test, decider.now)
         prices = drop_tested_elsewhere(earlier, test_id, tested)
-        return PreparedCancel(
-            stored, check_prices(self.proposals, caller, stored, prices, options), options
-        )
+        proposal = check_prices(self.proposals, caller, stored, prices, options, is_return=True)
+        return PreparedCancel(stored, proposal, options)
 
     def cancel_prepared(
         self, connection: sa.Connection, caller: Caller, prepared: PreparedCancel
@@ -273,7 +294,7 @@ class PriceTestService:
         """Cancel a test whose earlier prices were just checked, in this transaction."""
         decider = self.proposals.desk.decider(caller, SCOPE, None)
         stored, proposal = prepared.stored, prepared.proposal
-        tests = self._lock(connection, stored)
+        tests = lock_test(connection, stored)
         withdraw_prices(connection, decider, stored, proposal)
         filed = self._file(connection, caller, proposal, prepared.options)
         stored = replace(stored, state=CANCELLED)
@@ -288,19 +309,8 @@ class PriceTestService:
         desk = self.proposals.desk
         with reading(desk.engine) as connection:
             stored = PriceTests(connection).get(test_id)
-        refuse_plan(stored)
-        refuse_cancelled(stored)
-        if stored.ends_at is None or stored.ends_at > desk.clock.now():
-            when = "it is only planned" if stored.ends_at is None else f"it ends {stored.ends_at}"
-            raise Conflict(
-                f"{test_id} is not over: {when}",
-                hint=f"To end it before: {name_ways(test_id, 'cancel')}",
-            )
-        if not is_all_filed(stored):
-            raise Conflict(
-                f"prices of {test_id} are not filed yet",
-                hint=name_ways(test_id, "file", "cancel"),
-            )
+            marked = mark_left_prices(connection, stored, desk.clock.now())
+        refuse_unfinished(marked, desk.clock.now())
         return stored
 
     def measure(self, caller: Caller, test_id: str) -> MeasuredTest:
@@ -347,13 +357,13 @@ class PriceTestService:
         stored, result = measured.stored, measured.result
         require_zones(caller, stored.zones)
         decider = self.proposals.desk.decider(caller, SCOPE, None)
-        if not result["items"]:
+        if has_measured_nothing(result):
             raise Conflict(
                 f"{stored.test_id} measured nothing: no item was sold at both of its prices",
                 hint=name_ways(stored.test_id, "cancel"),
             )
         finished = replace(stored.add(result=dict(result)), state=FINISHED)
-        self._lock(connection, stored).put(finished, decider.now)
+        lock_test(connection, stored).put(finished, decider.now)
         entry = AuditEntry(decider.actor, "finish", _SUBJECT, stored.test_id, {})
         AuditLog(connection).append([entry], decider.at)
         return finished
@@ -374,17 +384,6 @@ class PriceTestService:
             refuse_plan(stored)
             test = PriceTest.from_document(stored.document["test"])
             return decider, stored, find_tested(tests, test, decider.now)
-
-    def _lock(self, connection: sa.Connection, stored: StoredTest) -> PriceTests:
-        """Wait for other writers; raise Conflict where one has changed the test since it was
-        read."""
-        lock(connection, "price_desk")
-        tests = PriceTests(connection)
-        current = tests.get(stored.test_id)
-        n_batches = [len(test.document["batches"]) for test in (stored, current)]
-        if n_batches[0] != n_batches[1] or stored.state != current.state:
-            raise Conflict(f"{stored.test_id} was changed meanwhile", hint="Look again")
-        return tests
 
     def _file(
         self,

@@ -15,6 +15,8 @@ from serving.price_desk.proposals import CheckedProposal, FiledProposal
 Json = dict[str, object]
 # A period is due so long before it begins: somebody else has to approve its prices in that time.
 _DUE_BEFORE = timedelta(days=7)
+# In the document of a test that was read: items that still cost what the test gave them.
+LEFT = "left"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ def find_next_step(stored: StoredTest, now: datetime, timezone: str) -> NextStep
     if is_all_filed(stored):
         assert stored.ends_at is not None  # noqa: S101
         is_over = stored.ends_at <= now
+        if LEFT in stored.document:
+            return NextStep("file", test.periods.n_periods, now, True)
         if is_over or not has_refused_end(stored):
             return NextStep("finish", test.periods.n_periods, stored.ends_at, is_over)
     batch, _ = plan_batch(stored, test, now, timezone)
@@ -60,15 +64,18 @@ def find_next_step(stored: StoredTest, now: datetime, timezone: str) -> NextStep
 
 
 def may_be_filed(stored: StoredTest) -> bool:
-    """Return whether prices of a test are left to be filed; a refused end can be filed again."""
+    """Return whether prices of a test are left to be filed; a refused end can be filed again, and
+    one that did not bring all prices back."""
     is_open = stored.is_kept and stored.state not in (FINISHED, CANCELLED)
-    return is_open and (not is_all_filed(stored) or has_refused_end(stored))
+    is_unfinished = has_refused_end(stored) or LEFT in stored.document
+    return is_open and (not is_all_filed(stored) or is_unfinished)
 
 
 def may_be_finished(stored: StoredTest, now: datetime) -> bool:
     """Return whether a test can be analysed; one that is finished can be once more."""
     is_over = stored.ends_at is not None and stored.ends_at <= now
-    return is_over and stored.state != CANCELLED and is_all_filed(stored)
+    is_filed = is_all_filed(stored) and LEFT not in stored.document
+    return is_over and stored.state != CANCELLED and is_filed
 
 
 def may_be_cancelled(stored: StoredTest) -> bool:
@@ -156,6 +163,28 @@ def _refuse_closed(stored: StoredTest) -> None:
         raise Conflict(
             "all prices of the test are filed",
             hint=f"Finish it when it is over: {name_ways(stored.test_id, 'finish')}",
+        )
+
+
+def refuse_unfinished(stored: StoredTest, now: datetime) -> None:
+    """Raise Conflict for a test that cannot be analysed: not over, or prices of it are left."""
+    refuse_plan(stored)
+    refuse_cancelled(stored)
+    test_id = stored.test_id
+    if stored.ends_at is None or stored.ends_at > now:
+        when = "it is only planned" if stored.ends_at is None else f"it ends {stored.ends_at}"
+        raise Conflict(
+            f"{test_id} is not over: {when}",
+            hint=f"To end it before: {name_ways(test_id, 'cancel')}",
+        )
+    if not is_all_filed(stored):
+        raise Conflict(
+            f"prices of {test_id} are not filed yet", hint=name_ways(test_id, "file", "cancel")
+        )
+    if left := stored.document.get(LEFT):
+        raise Conflict(
+            f"{len(left)} items still have a price of {test_id} (item {left[0]!r} first)",
+            hint=f"File the end once more: {name_ways(test_id, 'file')}",
         )
 
 

@@ -69,8 +69,8 @@ class PriceTestItemResponse(BaseModel):
 class PriceTestUnitResponse(BaseModel):
     """A family, or an item without one; a zone of a switchback, a category of a roll-out.
     `has_test_price` says by period which price it has: the test price is the higher one, in a
-    roll-out the new one. The errors are standard errors of the elasticity, now and as expected
-    after the test; null where they are not known."""
+    roll-out the new one. The errors are standard errors of the elasticity, now and, of a crossover,
+    as expected after the test; null where they are not known."""
 
     name: str
     items: list[PriceTestItemResponse]
@@ -99,10 +99,12 @@ class PriceTestPeriodResponse(BaseModel):
 
 
 class SlopeResponse(BaseModel):
-    """An elasticity with its standard error; null where it cannot be measured."""
+    """An elasticity with its standard error, and half of the width of its 95 % interval; null where
+    they cannot be measured, as an error of fewer than four families, categories or periods."""
 
     slope: float | None
     error: float | None
+    margin: float | None = None
 
 
 class MeasuredSlopeResponse(BaseModel):
@@ -118,10 +120,11 @@ class MeasuredSlopeResponse(BaseModel):
 
 
 class PriceTestResultResponse(BaseModel):
-    """The result: `common` is the elasticity of all items together, `all_weeks` the same with the
-    weeks of the burn-in, `p_value` how often chance alone gives as much, `carry_over` what comes a
-    period later, `interference` what other items of the families did. `keeps_prices` says that the
-    new prices stay, as those of a roll-out do."""
+    """The result: `items` are those of a crossover, which the next training reads. `common` is the
+    elasticity of all items together, `all_weeks` the same with the weeks of the burn-in, `p_value`
+    how often chance alone gives as much, `carry_over` what comes a period later, `interference` what
+    other items of the families did. `keeps_prices` says that the new prices stay, as those of a
+    roll-out do."""
 
     items: list[MeasuredSlopeResponse]
     common: SlopeResponse
@@ -138,10 +141,13 @@ class PriceTestResultResponse(BaseModel):
 class PriceTestResponse(PriceTestSummaryResponse):
     """A price test with its units, what became of its periods, and the result.
 
-    `not_tested` counts the families and items without a test, by reason."""
+    `error` is the standard error that a switchback or a roll-out leaves on the elasticity of all
+    its items together, as expected by its plan; null where too few periods or categories leave none
+    that can be estimated. `not_tested` counts the families and items without a test, by reason."""
 
     period_weeks: int | None
     burn_in_weeks: int | None = Field(description="First weeks of each period, not analysed")
+    error: float | None
     not_tested: dict[str, int]
     units: list[PriceTestUnitResponse]
     periods: list[PriceTestPeriodResponse]
@@ -175,6 +181,7 @@ def describe_test(settings: Settings, view: PriceTestView) -> PriceTestResponse:
         **_describe_summary(settings, stored, view.next_step),
         period_weeks=None if view.test is None else view.test.periods.period_weeks,
         burn_in_weeks=None if view.test is None else view.test.periods.burn_in_weeks,
+        error=plan.get("error"),
         not_tested=plan.get("reasons", {}),
         units=_describe_units(view, currency),
         periods=[_describe_period(period, view) for period in view.periods],

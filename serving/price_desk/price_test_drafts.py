@@ -21,9 +21,13 @@ from features.contracts.pricing import PriceTestDesign, PricingItem
 from features.contracts.seeds import generator
 from features.database import reading
 from features.prices.stored_tests import Json
+from models.pricing.rules import AssortmentPart, select_rules
+from serving.price_desk.checked_prices import HOLD, ItemUnderRules, find_broken
 from serving.price_desk.filters import SuggestionFilter
+from serving.price_desk.price_grids import find_grid, use_grid
 from serving.price_desk.price_test_plans import SWITCHBACK_PERIODS, PlanOrder
-from serving.price_desk.repository import Suggestions
+from serving.price_desk.repository import Suggestion, Suggestions
+from serving.price_desk.states import OPEN
 
 if TYPE_CHECKING:
     from experiments.designs.portfolio import KnownItems, PlannedTest
@@ -34,7 +38,6 @@ if TYPE_CHECKING:
     from serving.pricing_inputs.items import PricedZone, PricingInputs
 
 _MOST_STEPS = 4  # of a roll-out where nobody says how many
-_WAITING = ("suggested", "submitted")
 
 
 @dataclass(frozen=True)
@@ -53,18 +56,25 @@ class DraftedTest:
 class _OrderedItems:
     """The items of an order, zone by zone, and what they were read from.
 
+    priced   with the prices of the ledger, by zone
     titles   by item id, "" without one
     """
 
     order: PlanOrder
     items: Sequence[PricingItem]
     inputs: Mapping[str, PricingInputs]
+    priced: Mapping[str, PricedZone]
     titles: Mapping[str, str]
 
     @property
     def first(self) -> PricingInputs:
         """The inputs of the first zone: rules and seed are those of the shop."""
         return self.inputs[self.order.zones[0]]
+
+    @property
+    def first_zone(self) -> PricedZone:
+        """The first zone with its prices: the only one of a roll-out."""
+        return self.priced[self.order.zones[0]]
 
     def describe_known(self) -> KnownItems:
         """Return the items with the errors that their slopes have in common."""
@@ -134,10 +144,10 @@ def _read_items(read_inputs: Callable[[str], PricingInputs], order: PlanOrder) -
         )
     items: list[PricingItem] = []
     titles: dict[str, str] = {}
-    for zone in zones:
-        priced = read_priced_zone(inputs[zone], zone)
-        in_zone = _choose_items(priced, order)
-        titles |= {item.item_id: priced.terms[item.item_id].title or "" for item in in_zone}
+    priced = {zone: read_priced_zone(inputs[zone], zone) for zone in zones}
+    for zone, of_zone in priced.items():
+        in_zone = _choose_items(of_zone, order)
+        titles |= {item.item_id: of_zone.terms[item.item_id].title or "" for item in in_zone}
         if not in_zone:
             raise NotFound(
                 f"no item of zone {zone} has a price and a forecast"
@@ -145,7 +155,7 @@ def _read_items(read_inputs: Callable[[str], PricingInputs], order: PlanOrder) -
                 hint="Import prices, and train: shopwright train demand",
             )
         items += in_zone
-    return _OrderedItems(order, items, inputs, titles)
+    return _OrderedItems(order, items, inputs, priced, titles)
 
 
 def _choose_items(priced: PricedZone, order: PlanOrder) -> list[PricingItem]:
@@ -153,10 +163,11 @@ def _choose_items(priced: PricedZone, order: PlanOrder) -> list[PricingItem]:
     names none."""
     if not order.categories and not order.item_ids:
         return list(priced.items)
+    named_ids = set(order.item_ids)
     named = [
         item
         for item in priced.items
-        if item.item_id in order.item_ids
+        if item.item_id in named_ids
         or any(
             item.category == category or item.category.startswith(f"{category} > ")
             for category in order.categories
@@ -193,57 +204,92 @@ def _draft_requested(ordered: _OrderedItems) -> DraftedTest:
     """Return a switchback or a roll-out, with its cost and the error that it leaves."""
     from experiments.designs.decision_value import PriceDecisions
     from experiments.designs.portfolio import ProgrammeLimits
-    from experiments.designs.requested_tests import expect_costs
+    from experiments.designs.requested_tests import expect_costs, expect_error
 
-    chosen, periods = _choose_units(ordered)
+    waiting: Sequence[Suggestion] = ()
+    if ordered.order.design is PriceTestDesign.SWITCHBACK:
+        chosen, periods = _choose_zones(ordered)
+    else:
+        waiting = _read_waiting(ordered.first, ordered.order.zones[0])
+        chosen, periods = _choose_categories(ordered, waiting)
     known, inputs = ordered.describe_known(), ordered.first
     decisions = PriceDecisions.build(known.items, inputs.rules, inputs.presets)
     test: PriceTest | None = None
     planned: tuple[PlannedTest, ...] = ()
+    error: float | None = None
+    limits = ProgrammeLimits()
     if chosen.units:
         test = ordered.draw_test(chosen.units, periods)
-        planned = expect_costs(known, decisions, test, chosen.units, ProgrammeLimits())
+        planned = expect_costs(known, decisions, test, chosen.units, limits)
+        error = expect_error(known.items, decisions.units, test, limits.noise)
+    tested = set() if test is None else set(test.item_ids)
     expected: Json = {
         "weeks": periods.n_weeks,
-        "n_items": 0 if test is None else len(test.item_ids),
+        "n_items": len(tested),
         "value": None,
         "cost": sum(unit.cost for unit in planned),
         "net": None,
+        "error": error,
         "reasons": dict(chosen.reasons),
         "units": describe_units(planned),
+        # What the first filing takes from the queue.
+        "taken": [suggestion.id for suggestion in waiting if suggestion.item_id in tested],
     }
     return DraftedTest(test, expected, ordered.titles)
 
 
-def _choose_units(ordered: _OrderedItems) -> tuple[ChosenUnits, Periods]:
-    from experiments.designs.requested_tests import choose_category_units, choose_zone_units
+def _choose_zones(ordered: _OrderedItems) -> tuple[ChosenUnits, Periods]:
+    from experiments.designs.requested_tests import choose_zone_units
 
     order, inputs = ordered.order, ordered.first
-    if order.design is PriceTestDesign.SWITCHBACK:
-        chosen = choose_zone_units(ordered.items, inputs.rules, inputs.presets, order.max_items)
-        return chosen, order.build_periods(SWITCHBACK_PERIODS)
-    chosen = choose_category_units(ordered.items, _read_new_prices(inputs, order.zones[0]))
-    n_steps = min(len(chosen.units), _MOST_STEPS)
+    chosen = choose_zone_units(ordered.items, inputs.rules, inputs.presets, order.max_items)
+    return chosen, order.build_periods(SWITCHBACK_PERIODS)
+
+
+def _choose_categories(
+    ordered: _OrderedItems, waiting: Sequence[Suggestion]
+) -> tuple[ChosenUnits, Periods]:
+    """Return the categories of the items with a price that waits, and the periods of a roll-out."""
+    from experiments.designs.requested_tests import choose_category_units
+
+    # Of several for one item the newest: they are in order.
+    new_prices = {suggestion.item_id: suggestion.suggested_price_minor for suggestion in waiting}
+    forbidden = _find_forbidden(ordered, new_prices)
+    chosen = choose_category_units(ordered.items, new_prices, forbidden)
     if len(chosen.units) == 1:
         raise BadInput(
             "a stepped roll-out compares two categories or more, and prices wait in one",
             where="categories",
             hint="Approve the prices on the desk, or test them in a crossover",
         )
-    return chosen, order.build_periods(max(n_steps, 1) + 1)
+    n_steps = min(len(chosen.units), _MOST_STEPS)
+    return chosen, ordered.order.build_periods(max(n_steps, 2) + 1)
 
 
-def _read_new_prices(inputs: PricingInputs, zone: str) -> dict[str, int]:
-    """Return the regular prices that wait on the desk for a decision, minor units by item; of
-    several for one item the newest."""
-    criteria = SuggestionFilter(status=_WAITING, zone=zone)
+def _read_waiting(inputs: PricingInputs, zone: str) -> list[Suggestion]:
+    """Return the regular prices that wait on the desk for a decision, oldest first."""
+    criteria = SuggestionFilter(status=OPEN, zone=zone)
     with reading(inputs.engine) as connection:
         waiting = Suggestions(connection).matching(criteria, reasons=False)
-    return {
-        suggestion.item_id: suggestion.suggested_price_minor
-        for suggestion in waiting
-        if suggestion.kind == "regular"
-    }
+    return [suggestion for suggestion in waiting if suggestion.kind == "regular"]
+
+
+def _find_forbidden(ordered: _OrderedItems, new_prices: Mapping[str, int]) -> dict[str, str]:
+    """Return the rules that new prices break, by item: their filing would refuse them."""
+    inputs, priced = ordered.first, ordered.first_zone
+    grid = find_grid(inputs, priced.zone, [p.list_price_minor for p in priced.prices.values()])
+    forbidden = {}
+    for item in ordered.items:
+        if item.item_id not in new_prices:
+            continue
+        of_stage = select_rules(inputs.rules, inputs.presets.get(item.stage or ""))
+        rules = use_grid(of_stage.apply_scopes(AssortmentPart.of(item)), grid)
+        terms, price = priced.terms[item.item_id], priced.prices[item.item_id]
+        under = ItemUnderRules(item, rules, terms, price)
+        broken, _ = find_broken(under, new_prices[item.item_id])
+        if names := sorted(broken.keys() - {HOLD}):
+            forbidden[item.item_id] = ", ".join(names)
+    return forbidden
 
 
 def _drop_unknown(value: float) -> float | None:

@@ -50,6 +50,13 @@ def measure_test(settings: Settings, stored: StoredTest) -> Json:
     return result.to_document()
 
 
+def has_measured_nothing(result: Mapping[str, object]) -> bool:
+    """Return whether a result has neither the slope of an item nor that of all items together."""
+    common = result.get("common")
+    has_common = isinstance(common, Mapping) and common["slope"] is not None
+    return not result["items"] and not has_common
+
+
 def _refuse_missing_sales(facts: Facts, stored: StoredTest, last_week: datetime) -> None:
     """Raise BadInput where a zone has no sale in the last week of a test: weeks that nobody has
     imported look like weeks in which nothing was sold."""

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 MOST_ITEMS, MOST_WEEKS = 1_000, 260
 LEAST_ITEMS, LEAST_WEEKS = 2, 4
 MOST_PERIODS, MOST_PERIOD_WEEKS = 52, 26
+# In one of two periods nobody has the new prices of a roll-out, in the other everybody.
+LEAST_PERIODS = {
+    PriceTestDesign.CROSSOVER: 2,
+    PriceTestDesign.SWITCHBACK: 4,
+    PriceTestDesign.ROLLOUT: 3,
+}
 MOST_NAMED = 1_000  # zones, categories or items
 SWITCHBACK_PERIODS = 6  # where nobody says how many
 _PERIOD_WEEKS = 3
@@ -50,7 +56,7 @@ class PlanOrder:
         for name, value, least, most in (
             ("max_items", self.max_items, LEAST_ITEMS, MOST_ITEMS),
             ("weeks", self.weeks, LEAST_WEEKS, MOST_WEEKS),
-            ("n_periods", self.n_periods, 2, MOST_PERIODS),
+            ("n_periods", self.n_periods, LEAST_PERIODS[self.design], MOST_PERIODS),
             ("period_weeks", self.period_weeks, 1, MOST_PERIOD_WEEKS),
             ("burn_in_weeks", self.burn_in_weeks, 0, MOST_PERIOD_WEEKS),
         ):

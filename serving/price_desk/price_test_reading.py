@@ -27,6 +27,7 @@ from features.prices.stored_tests import (
 )
 from serving.price_desk.filters import SuggestionFilter
 from serving.price_desk.price_test_batches import NextStep, find_next_step
+from serving.price_desk.price_test_prices import mark_left_prices
 from serving.price_desk.repository import Suggestions
 from serving.price_desk.service import PriceDeskService
 
@@ -90,6 +91,7 @@ def list_price_tests(
         tests = PriceTests(connection).read_page(
             PriceTestFilter(zone, state), now, offset=offset, limit=limit
         )
+        tests = [mark_left_prices(connection, test, now) for test in tests]
     return [age_test(test, desk) for test in tests]
 
 
@@ -104,7 +106,8 @@ def count_due_tests(desk: PriceDeskService, zone: str) -> int:
     """Return of how many tests of a zone somebody has to file or finish something now."""
     now, timezone = desk.clock.now(), desk.settings.timezone
     with reading(desk.engine) as connection:
-        tests = PriceTests(connection).list_open(zone)
+        tests = list(PriceTests(connection).list_open(zone))
+        tests = [mark_left_prices(connection, test, now) for test in tests]
     steps = [find_next_step(age_test(test, desk), now, timezone) for test in tests]
     return sum(1 for step in steps if step is not None and step.is_due)
 
@@ -114,7 +117,7 @@ def view_test(
 ) -> PriceTestView:
     """Return a test that was just read or changed in this transaction as it is now."""
     now, timezone = desk.clock.now(), desk.settings.timezone
-    stored = age_test(stored, desk)
+    stored = mark_left_prices(connection, age_test(stored, desk), now)
     document = stored.document.get("test")
     if document is None:
         return PriceTestView(stored, None, (), None)

@@ -75,8 +75,8 @@ def show_prices(
             ui.label(item.item_id).classes("muted")
 
     def write_unit(row: _PricedItem) -> str:
-        if test.kind is not PriceTestDesign.CROSSOVER:
-            return texts.get(f"tests.unit_{test.kind}", name=row.unit["name"])
+        if test.design is not PriceTestDesign.CROSSOVER:
+            return texts.get(f"tests.unit_{test.design}", name=row.unit["name"])
         if len(row.unit["prices"]) == 1:
             return texts.get("tests.single")
         return texts.get("tests.family", name=row.unit["name"].rpartition("/")[2])

@@ -65,7 +65,15 @@ def draw_switchback(rng: np.random.Generator, burn_in_weeks: int) -> PeriodTable
     values, weight = sum_periods(weeks, periods, _NOISE**2)
     zone = np.arange(N_ZONES)
     stratum = np.zeros(N_ZONES, np.int64)
-    return PeriodTable(values, price, weight, zone, stratum, is_drawn_by_period=True)
+    return PeriodTable(
+        log_units=values,
+        log_price=price,
+        expected_price=np.zeros_like(price),
+        weight=weight,
+        unit=zone,
+        stratum=stratum,
+        is_drawn_by_period=True,
+    )
 
 
 def measure(
@@ -74,8 +82,7 @@ def measure(
     """Return what an analysis measures over repeated switchbacks."""
     rng = generator(1, "switchbacks")
     estimates = [estimate(draw_switchback(rng, burn_in_weeks)) for _ in range(repetitions)]
-    # The 97.5 % point of t with seven degrees of freedom: eight periods.
-    covered = [abs(one.slope - TRUE_SLOPE) <= 2.365 * one.error for one in estimates]
+    covered = [abs(one.slope - TRUE_SLOPE) <= one.margin for one in estimates]
     return Measured(float(np.mean([one.slope for one in estimates])), float(np.mean(covered)))
 
 
