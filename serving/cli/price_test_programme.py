@@ -43,6 +43,7 @@ _PRICE_FIELDS = {
     "new": "new_minor",
 }
 _RESULT_COLUMNS = ("item", "zone", "slope", "error")
+_TOO_FEW = "fewer than four families, categories or periods are too few"
 _NAMES = {
     PriceTestDesign.CROSSOVER: "crossover",
     PriceTestDesign.SWITCHBACK: "switchback",
@@ -59,7 +60,7 @@ _PURPOSES = {
 _EMPTY = {
     PriceTestDesign.CROSSOVER: "No price test is worth its cost in zone {zones}",
     PriceTestDesign.SWITCHBACK: "None of these items can be tested in all of the zones {zones}",
-    PriceTestDesign.ROLLOUT: "No price waits on the desk for these items of zone {zones}: "
+    PriceTestDesign.ROLLOUT: "No price waits on the desk that can be rolled out in zone {zones}: "
     "shopwright prices suggest files prices",
 }
 
@@ -105,7 +106,11 @@ def file(test_id: str, *, json: bool) -> None:
     if n_missed:
         print_line(f"Never filed in time, and left out: {n_missed} of the test's periods")
     if batch["proposal_id"] is None:
-        print_line("Nothing to file: every item has its price already")
+        print_line(
+            "No price could be filed"
+            if batch["refused"]
+            else "Nothing to file: every item has its price already"
+        )
     else:
         if batch["late"]:
             print_line("The planned time is over: the prices begin with the next possible time")
@@ -193,14 +198,17 @@ def _print_draft(order: PlanOrder, draft: DraftedTest, inputs: PricingInputs) ->
         print_line(_EMPTY[order.design].format(zones=zones))
     else:
         names = _PRICE_COLUMNS[draft.test.keeps_prices]
-        columns = ("unit", "item", "title", *names, "error now", "error after")
+        errors = {"error now": "error_now"}
+        if order.design is PriceTestDesign.CROSSOVER:
+            errors["error after"] = "error_after"
+        columns = ("unit", "item", "title", *names, *errors)
         rows = [
             (
                 unit["name"],
                 prices["item_id"],
                 draft.titles[prices["item_id"]][:28],
                 *(to_major(prices[_PRICE_FIELDS[name]], currency) for name in names),
-                *(_describe_error(unit[name]) for name in ("error_now", "error_after")),
+                *(_describe_error(unit[name]) for name in errors.values()),
             )
             for unit in plan["units"]
             for prices in unit["prices"]
@@ -219,6 +227,8 @@ def _print_draft(order: PlanOrder, draft: DraftedTest, inputs: PricingInputs) ->
             f"{periods.burn_in_weeks} of each left out of the analysis"
         )
         print_line(_describe_amounts(order, plan, currency))
+        if "error" in plan:
+            print_line(_describe_expected_error(plan["error"]))
     for reason, count in plan["reasons"].items():
         print_line(f"Not tested, {count:,}: {reason}")
 
@@ -233,18 +243,30 @@ def _describe_amounts(order: PlanOrder, plan: Json, currency: str) -> str:
     return f"Expected: {value} from better prices, {cost} given up meanwhile, {net} left"
 
 
+def _describe_expected_error(error: float | None) -> str:
+    if error is None:
+        return f"It leaves no error that can be estimated: {_TOO_FEW}"
+    return (
+        f"Standard error of the elasticity of all items together: about {error:.2f}, where what "
+        "happens to one zone or category alone moves it by 10 %"
+    )
+
+
 def _print_result(stored: StoredTest) -> None:
     result = stored.document["result"]
     items = [
         (*stored.find_key(row), f"{row['slope']:.2f}", f"{row['error']:.2f}")
         for row in result["items"]
     ]
-    title = f"Result of {stored.test_id}, a {_NAMES[stored.design]}"
-    print_table(title, _RESULT_COLUMNS, items[:_SHOWN])
+    print_line(f"Result of {stored.test_id}, a {_NAMES[stored.design]}")
+    if items:
+        print_table("Each at its own price", _RESULT_COLUMNS, items[:_SHOWN])
     print_line(
         f"All items together: {_describe_slope(result['common'])}; "
         f"chance alone gives as much in {result['p_value']:.1%} of draws"
     )
+    if result["common"]["slope"] is not None and result["common"]["error"] is None:
+        print_line(f"No error: {_TOO_FEW}; read how often chance alone gives as much")
     if result.get("all_weeks") is not None:
         print_line(f"With the weeks of the burn-in: {_describe_slope(result['all_weeks'])}")
     later = "not measurable in this test"
@@ -259,14 +281,23 @@ def _print_result(stored: StoredTest) -> None:
         print_line(f"Left out: {n_left_out:,} weeks of items at another price than the planned one")
     if stored.design is PriceTestDesign.ROLLOUT:
         print_line("The new prices stay: nothing is filed back")
-    print_line("The next shopwright train pricing reads it")
+    if stored.design is PriceTestDesign.CROSSOVER:
+        print_line("The next shopwright train pricing reads it")
+    else:
+        print_line(
+            "All prices of a zone or category moved together: no item's own elasticity is known "
+            "from it, and training does not read it"
+        )
 
 
 def _describe_slope(estimate: Mapping[str, float | None]) -> str:
-    slope, error = estimate["slope"], estimate["error"]
+    slope, error, margin = estimate["slope"], estimate["error"], estimate.get("margin")
     if slope is None:
         return "unknown"
-    return f"{slope:.2f} (standard error {_describe_error(error)})"
+    interval = ""
+    if margin is not None:
+        interval = f", 95 % interval {slope - margin:.2f} to {slope + margin:.2f}"
+    return f"{slope:.2f} (standard error {_describe_error(error)}{interval})"
 
 
 def _describe_error(error: float | None) -> str:

@@ -219,7 +219,8 @@ def name_ways(test_id: str, *actions: str) -> str:
 
 
 def name_period(test: PriceTest, period: int) -> str:
-    """Return what a filing is called; the one after the last period is the end."""
+    """Return what a filing is called; the one after the last period is the end, of a roll-out what
+    is left of its last step."""
     if period == test.periods.n_periods:
-        return "the end"
+        return "what is left of the last step" if test.keeps_prices else "the end"
     return f"period {period + 1} of {test.periods.n_periods}"

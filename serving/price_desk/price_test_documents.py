@@ -122,9 +122,9 @@ class MeasuredSlopeResponse(BaseModel):
 class PriceTestResultResponse(BaseModel):
     """The result: `items` are those of a crossover, which the next training reads. `common` is the
     elasticity of all items together, `all_weeks` the same with the weeks of the burn-in, `p_value`
-    how often chance alone gives as much, `carry_over` what comes a period later, `interference` what
-    other items of the families did. `keeps_prices` says that the new prices stay, as those of a
-    roll-out do."""
+    how often chance alone gives as much, `carry_over` what comes a period later, and `interference`
+    what other items of the families did. `keeps_prices` says that the new prices stay, as those of
+    a roll-out do."""
 
     items: list[MeasuredSlopeResponse]
     common: SlopeResponse

@@ -9,6 +9,7 @@ from functools import partial
 from nicegui import ui
 
 from experiments.designs.price_test import PriceTest
+from experiments.designs.requested_tests import NO_CATEGORY
 from experiments.designs.tested_units import ItemPrices
 from features.contracts.pricing import PriceTestDesign
 from features.prices.stored_tests import Json, StoredTest
@@ -39,10 +40,13 @@ def show_expectation(visit: Visit, stored: StoredTest) -> None:
             if plan[name] is None:
                 continue
             amount = texts.whole_money(plan[name], currency, signed=name == "net")
-            hint = f"tests.{name}_hint"
-            if stored.design is PriceTestDesign.ROLLOUT:
-                hint = "tests.delay_hint"
+            hint = "tests.delay_hint" if stored.keeps_prices else f"tests.{name}_hint"
             show_measure(texts.get(f"tests.{name}"), amount, texts.get(hint))
+        if "error" in plan:
+            hint = "tests.no_error" if plan["error"] is None else "tests.error_hint"
+            show_measure(
+                texts.get("tests.error"), _write_error(visit, plan["error"]), texts.get(hint)
+            )
         lengths = stored.document["test"]["periods"]
         show_measure(
             texts.get("tests.periods"),
@@ -75,6 +79,8 @@ def show_prices(
             ui.label(item.item_id).classes("muted")
 
     def write_unit(row: _PricedItem) -> str:
+        if row.unit["name"] == NO_CATEGORY:
+            return texts.get("tests.no_category")
         if test.design is not PriceTestDesign.CROSSOVER:
             return texts.get(f"tests.unit_{test.design}", name=row.unit["name"])
         if len(row.unit["prices"]) == 1:
@@ -90,16 +96,18 @@ def show_prices(
         return f"{'▲' if price == row.prices.higher_minor else '▼'} {amount}"
 
     def write_errors(row: _PricedItem) -> str:
-        now, after = row.unit["error_now"], row.unit["error_after"]
-        known = [
-            texts.get("tests.unknown") if error is None else write_decimal(visit, error)
-            for error in (now, after)
-        ]
-        return " → ".join(known)
+        errors = row.unit["error_now"], row.unit["error_after"]
+        return " → ".join(_write_error(visit, error) for error in errors)
 
     def write_cost(row: _PricedItem) -> str:
         return texts.money(row.unit["cost"], currency) if row.is_first else ""
 
+    errors = Column(
+        texts.get("tests.errors"),
+        write_errors,
+        is_number=True,
+        hint=texts.get("tests.errors_hint"),
+    )
     show_table(
         rows,
         [
@@ -112,25 +120,24 @@ def show_prices(
             ),
             *(
                 Column(
-                    write_period(visit, number, test.periods.n_periods),
+                    write_period(visit, test, number),
                     partial(write_price, number),
                     is_number=True,
                     hint=texts.get(price_hint),
                 )
                 for number in range(test.periods.n_periods)
             ),
-            Column(
-                texts.get("tests.errors"),
-                write_errors,
-                is_number=True,
-                hint=texts.get("tests.errors_hint"),
-            ),
+            *([errors] if test.design is PriceTestDesign.CROSSOVER else []),
             Column(
                 texts.get("tests.cost"),
                 write_cost,
                 is_number=True,
-                hint=texts.get("tests.cost_hint"),
+                hint=texts.get("tests.delay_hint" if test.keeps_prices else "tests.cost_hint"),
             ),
         ],
         caption=texts.get("tests.prices"),
     )
+
+
+def _write_error(visit: Visit, error: float | None) -> str:
+    return visit.texts.get("tests.unknown") if error is None else write_decimal(visit, error)

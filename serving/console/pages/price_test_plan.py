@@ -54,7 +54,7 @@ class PlanPage:
         if is_untrained(visit, "demand"):
             self._page.set_title(show_untrained(visit, "demand"))
             return
-        self._page.set_title(texts.get("tests.title_plan", zone=visit.zone))
+        self._page.set_title(texts.get("tests.title_plan"))
         ui.label(texts.get("tests.plan_hint")).classes("muted prose")
         self._build_form()
         self._area = ui.element("div").classes("section trial").props("aria-live=polite")

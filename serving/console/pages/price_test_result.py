@@ -11,7 +11,7 @@ from features.contracts.pricing import PriceTestDesign
 from features.prices.stored_tests import Json, StoredTest
 from serving.catalogue.service import CatalogueItem
 from serving.console.forest_plot import ForestRow, show_forest
-from serving.console.pages.price_test_words import Z95, write_slope
+from serving.console.pages.price_test_words import find_margin, write_estimate
 from serving.console.parts import Column, show_heading, show_notice, show_table
 from serving.console.visit import Visit
 
@@ -38,13 +38,29 @@ def show_result(
     texts, result = visit.texts, stored.document["result"]
     show_heading(texts.get("tests.result"))
     common = result["common"]
-    ui.label(
-        texts.get("tests.result_common", slope=write_slope(visit, common["slope"], common["error"]))
-    ).classes("reason")
+    ui.label(texts.get("tests.result_common", slope=write_estimate(visit, common))).classes(
+        "reason"
+    )
     chance = texts.share(result["p_value"])
     ui.label(texts.get("tests.result_chance", share=chance)).classes("muted")
+    if common["slope"] is not None and find_margin(common) is None:
+        show_notice(texts.get("tests.no_error"))
     rows = _list_rows(stored, names, evidence)
     _show_chart(visit, result, rows)
+    if stored.design is PriceTestDesign.CROSSOVER:
+        _show_evidence(visit, result, rows, evidence)
+    else:
+        show_notice(texts.get("tests.moved_together"))
+    if stored.keeps_prices:
+        show_notice(texts.get("tests.prices_stay"))
+    _show_checks(visit, stored)
+
+
+def _show_evidence(
+    visit: Visit, result: Json, rows: list[_MeasuredRow], evidence: Json | None
+) -> None:
+    """Show what was measured of single items, and whether the price model knows it yet."""
+    texts = visit.texts
     before = result.get("before") or {"version": None}
     version = None if evidence is None else evidence["version"]
     is_trained = version != before["version"]
@@ -53,9 +69,6 @@ def show_result(
         ui.label(texts.get("tests.evidence_now", version=str(version))).classes("muted")
     else:
         show_notice(texts.get("tests.evidence_next"))
-    if stored.design is PriceTestDesign.ROLLOUT:
-        show_notice(texts.get("tests.prices_stay"))
-    _show_checks(visit, stored)
 
 
 def _list_rows(
@@ -88,14 +101,9 @@ def _show_chart(visit: Visit, result: Json, rows: list[_MeasuredRow]) -> None:
     measured = [(texts.get("tests.all_items"), result["common"])]
     measured += [(row.name, row.measured) for row in rows[:_MOST_SHOWN]]
     shown = [
-        ForestRow(
-            name,
-            value["slope"],
-            value["slope"] - Z95 * value["error"],
-            value["slope"] + Z95 * value["error"],
-        )
+        ForestRow(name, value["slope"], value["slope"] - margin, value["slope"] + margin)
         for name, value in measured
-        if value["slope"] is not None and value["error"] is not None
+        if value["slope"] is not None and (margin := find_margin(value)) is not None
     ]
     if shown:
         show_forest(texts.get("tests.chart"), shown, unit="")
@@ -107,8 +115,7 @@ def _show_items(visit: Visit, rows: list[_MeasuredRow], *, is_trained: bool) -> 
     def write_known(known: Json) -> str:
         if known.get("slope") is None:
             return texts.get("tests.unknown")
-        interval = write_slope(visit, known["slope"], known["error"])
-        return f"{interval} · {known['grade']}"
+        return f"{write_estimate(visit, known)} · {known['grade']}"
 
     columns = [
         Column(texts.get("queue.column_title"), lambda row: row.name),
@@ -120,7 +127,7 @@ def _show_items(visit: Visit, rows: list[_MeasuredRow], *, is_trained: bool) -> 
         ),
         Column(
             texts.get("tests.measured"),
-            lambda row: write_slope(visit, row.measured["slope"], row.measured["error"]),
+            lambda row: write_estimate(visit, row.measured),
             is_number=True,
             hint=texts.get("tests.measured_hint"),
         ),
@@ -142,10 +149,7 @@ def _show_checks(visit: Visit, stored: StoredTest) -> None:
     texts, result = visit.texts, stored.document["result"]
     all_weeks = result.get("all_weeks") or {"slope": None, "error": None}
     rows = [
-        (
-            texts.get("tests.all_weeks"),
-            write_slope(visit, all_weeks["slope"], all_weeks["error"]),
-        ),
+        (texts.get("tests.all_weeks"), write_estimate(visit, all_weeks)),
         (texts.get("tests.carry_over"), _write_carry_over(visit, stored)),
         (
             texts.get("tests.interference"),
@@ -176,9 +180,8 @@ def _write_carry_over(visit: Visit, stored: StoredTest) -> str:
 
 def _write_check(visit: Visit, estimate: Mapping[str, float | None]) -> str:
     """Return an estimate with its interval, and whether that holds 0."""
-    slope, error = estimate["slope"], estimate["error"]
-    text = write_slope(visit, slope, error)
-    if slope is None or error is None:
+    text, slope, margin = write_estimate(visit, estimate), estimate["slope"], find_margin(estimate)
+    if slope is None or margin is None:
         return text
-    key = "tests.near_zero" if abs(slope) <= Z95 * error else "tests.not_zero"
+    key = "tests.near_zero" if abs(slope) <= margin else "tests.not_zero"
     return f"{text} · {visit.texts.get(key)}"

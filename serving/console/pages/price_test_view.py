@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from nicegui import ui
 
+from experiments.designs.price_test import PriceTest
 from features.contracts.errors import ShopwrightError
 from features.prices.stored_tests import FINISHED, Json
 from serving.catalogue.service import CatalogueItem
@@ -23,8 +24,8 @@ from serving.console.pages.price_test_words import (
     list_items,
     name_test,
     show_state,
+    write_estimate,
     write_period,
-    write_slope,
     write_step,
 )
 from serving.console.parts import (
@@ -98,13 +99,13 @@ class PriceTestPage:
             self._add_buttons(view)
         self._show_state(view, state)
         if view.next_step is not None and view.next_step.is_due:
-            step = write_step(visit, view.next_step, test.periods.n_periods)
+            step = write_step(visit, test, view.next_step)
             show_notice(texts.get("tests.due_now", step=step))
         show_expectation(visit, stored)
         if "result" in stored.document:
             show_result(visit, stored, shown.names, shown.evidence)
         show_heading(texts.get("tests.periods"))
-        self._show_periods(shown, test.periods.n_periods)
+        self._show_periods(view.periods, shown, test)
         show_heading(texts.get("tests.prices"))
         show_prices(visit, stored, test, shown.names)
 
@@ -119,7 +120,7 @@ class PriceTestPage:
         }
         if state == FINISHED:
             common = stored.document["result"]["common"]
-            values["slope"] = write_slope(self._visit, common["slope"], None)
+            values["slope"] = write_estimate(self._visit, {**common, "margin": None})
         return texts.get(f"tests.title_{state}", **values)
 
     def _show_state(self, view: PriceTestView, state: str) -> None:
@@ -136,7 +137,7 @@ class PriceTestPage:
         if view.test is not None and state not in (OVER, FINISHED):
             step = view.next_step
             if step is not None and not step.is_due:
-                parts.append(write_step(visit, step, view.test.periods.n_periods))
+                parts.append(write_step(visit, view.test, step))
         with ui.element("div").classes("effect-line"):
             show_state(visit, state)
             ui.label(" · ".join(parts)).classes("muted")
@@ -147,12 +148,12 @@ class PriceTestPage:
         is_allowed = all(visit.caller.may_change(SCOPE, zone) for zone in stored.zones)
         if not is_allowed or view.test is None:
             return
-        step, n_periods = view.next_step, view.test.periods.n_periods
+        step = view.next_step
         now = self._server.clock.now()
         if may_be_cancelled(stored):
             self._add("cancel", self._cancel)
         if may_be_filed(stored) and step is not None:
-            period = write_period(visit, step.period, n_periods)
+            period = write_period(visit, view.test, step.period)
             is_main = step.action == "file" and step.is_due
             self._add("file", partial(self._file, period), is_main=is_main)
         if may_be_finished(stored, now):
@@ -166,8 +167,8 @@ class PriceTestPage:
         button = ui.button(self._visit.texts.get(f"tests.{name}"), on_click=on_click)
         button.props("unelevated" if is_main else "outline")
 
-    def _show_periods(self, shown: _Shown, n_periods: int) -> None:
-        visit, texts, view = self._visit, self._visit.texts, shown.view
+    def _show_periods(self, periods: Sequence[PeriodView], shown: _Shown, test: PriceTest) -> None:
+        visit, texts = self._visit, self._visit.texts
 
         def show_what(period: PeriodView) -> None:
             if not period.is_filed:
@@ -175,11 +176,16 @@ class PriceTestPage:
                 ui.label(texts.get(key)).classes("muted")
                 return
             if period.proposal_id is None:
-                ui.label(texts.get("tests.nothing_filed"))
+                key = "tests.none_filed" if period.refused else "tests.nothing_filed"
+                ui.label(texts.get(key))
                 return
             for status, n in period.statuses.items():
                 name = texts.get(f"status.{status}")
-                query = {"zone": view.stored.zone, "status": status, "run": period.proposal_id}
+                query = {
+                    "zone": shown.view.stored.zone,
+                    "status": status,
+                    "run": period.proposal_id,
+                }
                 ui.link(f"{name}: {texts.number(n)}", f"/queue?{urlencode(query)}")
             if period.is_late:
                 ui.label(texts.get("tests.late")).classes("badge warn")
@@ -198,11 +204,11 @@ class PriceTestPage:
             return texts.get("tests.nobody_yet") if period.statuses.get(_WAITING) else "–"
 
         show_table(
-            view.periods,
+            periods,
             [
                 Column(
                     texts.get("tests.period_column"),
-                    lambda period: write_period(visit, period.number, n_periods),
+                    lambda period: write_period(visit, test, period.number),
                 ),
                 Column(texts.get("tests.begins"), lambda period: texts.day(period.starts_at)),
                 Column(texts.get("tests.filed"), show_what),

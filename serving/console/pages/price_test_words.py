@@ -9,7 +9,7 @@ from nicegui import ui
 
 from experiments.designs.portfolio import NO_BUDGET, NO_DECISION, TOO_DEAR, TOO_LITTLE
 from experiments.designs.price_test import PriceTest
-from experiments.designs.requested_tests import NOT_EVERYWHERE, TOO_MANY
+from experiments.designs.requested_tests import NEW_PRICE_FORBIDDEN, NOT_EVERYWHERE, TOO_MANY
 from experiments.designs.tested_units import NO_FORECAST, NO_ROOM, SELLS_OUT
 from features.prices.stored_tests import RUNNING, StoredTest
 from serving.catalogue.service import CatalogueItem
@@ -19,7 +19,7 @@ from serving.price_desk.price_test_batches import NextStep
 
 SCOPE = "pricing.propose"
 OVER = "over"  # a state that only pages know: a running test whose last week has passed
-Z95 = 1.96
+_Z95 = 1.96
 _TONES = {"running": "better", OVER: "warn", "planned": "warn", "cancelled": ""}
 _NAMED = 2  # items in the name of a test
 _REASONS = {
@@ -32,6 +32,7 @@ _REASONS = {
     SELLS_OUT: "sells_out",
     NOT_EVERYWHERE: "not_everywhere",
     TOO_MANY: "too_many",
+    NEW_PRICE_FORBIDDEN: "forbidden",
 }
 
 
@@ -61,15 +62,16 @@ def name_test(visit: Visit, item_ids: list[str], names: Mapping[str, CatalogueIt
     return visit.texts.get("tests.and_more", n=n_more, names=shown)
 
 
-def write_period(visit: Visit, number: int, n_periods: int) -> str:
-    """Return the name of a period, counted from 0; the one after the last is the end."""
-    texts = visit.texts
+def write_period(visit: Visit, test: PriceTest, number: int) -> str:
+    """Return the name of a period, counted from 0; the one after the last is the end, of a roll-out
+    what is left of its last step."""
+    texts, n_periods = visit.texts, test.periods.n_periods
     if number >= n_periods:
-        return texts.get("tests.end")
+        return texts.get("tests.rest" if test.keeps_prices else "tests.end")
     return texts.get("tests.period", number=str(number + 1), n_periods=str(n_periods))
 
 
-def write_step(visit: Visit, step: NextStep | None, n_periods: int) -> str:
+def write_step(visit: Visit, test: PriceTest, step: NextStep | None) -> str:
     """Return what is to be done next, and when: File period 2 of 2, it begins on 12 Feb."""
     texts = visit.texts
     if step is None:
@@ -77,24 +79,35 @@ def write_step(visit: Visit, step: NextStep | None, n_periods: int) -> str:
     if step.action == "finish":
         key = "tests.step_finish" if step.is_due else "tests.step_wait"
         return texts.get(key, day=texts.day(step.at))
-    period = write_period(visit, step.period, n_periods)
+    period = write_period(visit, test, step.period)
     return texts.get("tests.step_file", period=period, day=texts.day(step.at))
 
 
 def name_reason(visit: Visit, reason: str) -> str:
-    """Return why a unit is not tested, in the language of the page where it is known there."""
-    key = _REASONS.get(reason)
-    return reason if key is None else visit.texts.get(f"tests.reason_{key}")
+    """Return why a unit is not tested, in the language of the page where it is known there; after a
+    colon stand the rules that a price breaks."""
+    known, colon, rules = reason.partition(": ")
+    key = _REASONS.get(known)
+    return reason if key is None else visit.texts.get(f"tests.reason_{key}") + colon + rules
 
 
-def write_slope(visit: Visit, slope: float | None, error: float | None) -> str:
+def find_margin(estimate: Mapping[str, float | None]) -> float | None:
+    """Return half of the width of the 95 % interval of an estimate, None without an error; older
+    results do not say it."""
+    if "margin" in estimate:
+        return estimate["margin"]
+    error = estimate["error"]
+    return None if error is None else _Z95 * error
+
+
+def write_estimate(visit: Visit, estimate: Mapping[str, float | None]) -> str:
     """Return an elasticity with its 95 % interval; without an error alone."""
-    texts = visit.texts
+    texts, slope, margin = visit.texts, estimate["slope"], find_margin(estimate)
     if slope is None:
         return texts.get("tests.unknown")
-    if error is None:
+    if margin is None:
         return write_decimal(visit, slope)
-    low, high = slope - Z95 * error, slope + Z95 * error
+    low, high = slope - margin, slope + margin
     return (
         f"{write_decimal(visit, slope)} ({write_decimal(visit, low)} … "
         f"{write_decimal(visit, high)})"

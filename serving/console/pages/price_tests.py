@@ -9,6 +9,7 @@ from functools import partial
 
 from nicegui import ui
 
+from experiments.designs.price_test import PriceTest
 from features.prices.stored_tests import CANCELLED, DRAFT, FINISHED, PLANNING, StoredTest
 from serving.catalogue.service import CatalogueItem
 from serving.console.frame import Console, Page
@@ -20,7 +21,7 @@ from serving.console.pages.price_test_words import (
     list_items,
     name_test,
     show_state,
-    write_slope,
+    write_estimate,
     write_step,
 )
 from serving.console.parts import Column, show_heading, show_table
@@ -158,8 +159,8 @@ class _TestList:
             show_state(visit, row.state)
 
         def show_next(row: _Row) -> None:
-            n_periods = row.stored.document["test"]["periods"]["n_periods"]
-            ui.label(write_step(visit, row.next_step, n_periods)).classes("wrap")
+            test = PriceTest.from_document(row.stored.document["test"])
+            ui.label(write_step(visit, test, row.next_step)).classes("wrap")
             if row.is_due:
                 ui.label(texts.get("tests.due")).classes("badge warn")
 
@@ -167,7 +168,7 @@ class _TestList:
             result = row.stored.document.get("result")
             if result is None:
                 return "–"
-            return write_slope(visit, result["common"]["slope"], result["common"]["error"])
+            return write_estimate(visit, result["common"])
 
         def write_amount(name: str, row: _Row) -> str:
             currency = visit.server.settings.zone(row.stored.zone).currency
