@@ -58,6 +58,7 @@ from serving.price_desk.price_test_checks import (
     require_zones,
 )
 from serving.price_desk.price_test_measures import (
+    MeasuredTest,
     describe_evidence,
     has_measured_nothing,
     measure_test,
@@ -88,14 +89,6 @@ from serving.price_desk.proposals import (
 )
 
 _SUBJECT = "price_test"
-
-
-@dataclass(frozen=True)
-class MeasuredTest:
-    """A test that is over, as it was read, and its result as JSON values."""
-
-    stored: StoredTest
-    result: Mapping[str, object]
 
 
 @dataclass(frozen=True)

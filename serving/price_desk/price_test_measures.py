@@ -6,6 +6,7 @@ The readers of tables are imported by the first measurement: a server should be 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,14 @@ from serving.price_desk.price_test_batches import Json, find_refused_items
 if TYPE_CHECKING:
     from features.facts.facts import Facts
     from serving.pricing_inputs.items import PricingInputs
+
+
+@dataclass(frozen=True)
+class MeasuredTest:
+    """A test that is over, as it was read, and its result as JSON values."""
+
+    stored: StoredTest
+    result: Mapping[str, object]
 
 
 def measure_test(settings: Settings, stored: StoredTest) -> Json:

@@ -16,7 +16,7 @@ from serving.http.auth import Caller, require
 from serving.http.dependencies import inject
 from serving.http.idempotency import Write
 from serving.http.parameters import allow_only, check_text, parse_cursor
-from serving.price_desk.price_experiments import MeasuredTest, PriceTestService
+from serving.price_desk.price_experiments import PriceTestService
 from serving.price_desk.price_test_checks import PreparedCancel, PreparedFiling
 from serving.price_desk.price_test_documents import (
     FiledPriceTestResponse,
@@ -26,6 +26,7 @@ from serving.price_desk.price_test_documents import (
     describe_test,
     summarise_test,
 )
+from serving.price_desk.price_test_measures import MeasuredTest
 from serving.price_desk.price_test_planner import PriceTestPlanner
 from serving.price_desk.price_test_plans import (
     LEAST_ITEMS,
