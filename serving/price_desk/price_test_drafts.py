@@ -89,12 +89,17 @@ class _OrderedItems:
         return KnownItems(self.items, np.concatenate(shop_error), np.concatenate(category_error))
 
     def draw_test(self, units: Sequence[PriceUnit], periods: Periods) -> PriceTest:
-        """Return the test of some units, with the prices that chance gives them."""
+        """Return the test of some units, with the prices that chance gives them.
+
+        What the other items of a unit add to a slope is known for a crossover, where they are the
+        rest of a family.
+        """
         from experiments.designs.price_test import assign_prices
         from experiments.designs.tested_units import sum_cross_effects
 
         cross: dict[ItemZone, float] = {}
-        for zone, inputs in self.inputs.items():
+        is_crossover = self.order.design is PriceTestDesign.CROSSOVER
+        for zone, inputs in self.inputs.items() if is_crossover else ():
             item_ids = [item.item_id for item in self.items if item.zone == zone]
             effects = inputs.pricing_model.find_cross_elasticities(item_ids, zone)
             cross |= sum_cross_effects(effects, [(item_id, zone) for item_id in item_ids], units)

@@ -22,6 +22,7 @@ from serving.price_desk.rollback import roll_back
 from serving.price_desk.states import OPEN
 
 _UNDECIDED = (*OPEN, "approved")  # approved, but not in the ledger: activations are stopped
+_APPROVED = ("approved", "scheduled", "live")
 _GONE = ("expired", "superseded")  # of a way back: nobody has decided on it
 
 
@@ -77,14 +78,15 @@ def supersede_taken_prices(
 ) -> None:
     """Supersede the waiting prices that a roll-out took from the queue, whoever proposed them.
 
-    Raises Conflict where one was edited since.
+    Raises Conflict where one was edited or approved since.
     """
     taken = Suggestions(connection).by_ids(stored.document["plan"].get("taken", ()))
     waiting = [suggestion for suggestion in taken if suggestion.status in OPEN]
-    newest = {(suggestion.item_id, suggestion.zone): suggestion for suggestion in waiting}
+    newest = {(suggestion.item_id, suggestion.zone): suggestion for suggestion in taken}
     new_prices = test.find_prices(test.periods.n_periods)
     for key, suggestion in newest.items():
-        if new_prices.get(key) != suggestion.suggested_price_minor:
+        is_edited = new_prices.get(key) != suggestion.suggested_price_minor
+        if suggestion.status in _APPROVED or (is_edited and suggestion.status in OPEN):
             raise Conflict(
                 f"the price that waits for item {key[0]!r} is not the planned one any more",
                 hint="Plan again: POST /v1/price-tests, or shopwright prices tests --plan",

@@ -15,9 +15,16 @@ from features.contracts.pricing import PriceTestDesign
 from features.database import reading, transaction
 from features.prices.ledger import Ledger, PriceSource
 from features.prices.stored_tests import PriceTests
+from serving.price_desk import decisions
 from serving.price_desk.price_test_plans import PlanOrder
-from tests.shops.price_desk import NOW, make_opening_price, read_offer_prices, read_statuses
-from tests.shops.price_test_shop import ANNA, ITEMS, PriceTestShop, read_filed_prices
+from tests.shops.price_desk import (
+    NOW,
+    make_decider,
+    make_opening_price,
+    read_offer_prices,
+    read_statuses,
+)
+from tests.shops.price_test_shop import ANNA, PriceTestShop, read_filed_prices
 
 DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
 EXPECTED = {"n_items": 2, "weeks": 4, "value": 100.0, "cost": 20.0, "net": 80.0, "units": []}
@@ -185,16 +192,17 @@ def test_a_roll_out_takes_the_prices_of_colleagues_out_of_the_queue(shop):
     assert read_statuses(shop.engine, [*taken, *other]) == ["superseded"] * 2 + ["submitted"]
 
 
-def test_a_roll_out_whose_waiting_price_was_edited_is_planned_again(shop):
-    shop.propose({"milk": 110, "tea": 94}, proposed_by="carl")
+@pytest.mark.parametrize("action", ["edit", "approve"])
+def test_a_roll_out_whose_waiting_price_was_decided_on_is_planned_again(shop, action):
+    taken = shop.propose({"milk": 110, "tea": 94}, proposed_by="carl", effective_from=NOW + 2 * DAY)
     stored = shop.plan(ROLLOUT)
-    with transaction(shop.engine) as connection:
-        document = stored.document
-        units = document["test"]["units"]
-        units[0]["prices"][0] |= {"new_minor": 96}
-        PriceTests(connection).put(stored.add(test=document["test"]), NOW)
+    if action == "approve":
+        shop.approve(taken[:1], NOW)
+    else:
+        with transaction(shop.engine) as connection:
+            decisions.edit(connection, make_decider("carl"), taken[0], decisions.PriceEdit("1.08"))
     with pytest.raises(Conflict, match="not the planned one any more"):
         shop.at(NOW).tests.file_next_period(ANNA, stored.test_id)
     with reading(shop.engine) as connection:
         assert PriceTests(connection).get(stored.test_id).document["batches"] == []
-    assert read_offer_prices(shop.engine, *ITEMS) == [100, 100, 100]
+    assert read_statuses(shop.engine, taken[1:]) == ["submitted"]
