@@ -94,40 +94,29 @@ def analyse_price_test(
     """
     panel = panel.select_series(_find_compared(panel, test))
     keys = list(zip(panel.item_ids.tolist(), panel.zones.tolist(), strict=True))
-    log_price, unit = test.compute_log_prices(keys, test.assignment)
-    design = test.build_design()
-    expected, _ = test.compute_log_prices(keys, design.expected_assignment)
     weeks = slice(first_week, first_week + test.periods.n_weeks)
     differs = _find_deviations(panel.log_price[:, weeks], keys, test)
-    is_planned = (unit < len(test.units))[:, None] & ~differs
+    tested = set(test.find_prices_before())
+    is_tested = np.array([key in tested for key in keys], bool)
+    is_planned = is_tested[:, None] & ~differs
     is_quiet = find_quiet_weeks(panel)[:, weeks]
     is_quiet |= is_planned & _find_guessed_reductions(panel)[:, weeks]
     deviates = is_quiet & differs
     deviates |= np.isin(panel.item_ids.astype(str), list(refused))[:, None]
     is_left_out = spread_deviations(deviates, test.periods.burn_in_weeks)
     sales = WeeklySales(panel.units[:, weeks], is_quiet & ~is_left_out)
-    log_units, weight = sum_periods(sales, test.periods, NOISE)
-    table = PeriodTable(
-        log_units=log_units,
-        log_price=log_price,
-        expected_price=expected,
-        weight=weight,
-        unit=unit,
-        stratum=_find_strata(panel, test, unit),
-        is_drawn_by_period=test.design is PriceTestDesign.SWITCHBACK,
-    )
+    table = _build_table(panel, keys, test, sales)
     p_value = run_randomisation_test(
         table,
-        design,
+        test.build_design(),
         lambda assignment: test.compute_log_prices(keys, assignment)[0],
         generator(SEED, "randomisation test"),
         n_draws,
     )
     is_followed = np.asarray(~deviates.any(1), bool)
-    is_tested = (log_price != 0).any(1)
     neighbours, expected_neighbours = (
         _average_neighbours(panel, prices, is_tested, is_followed)
-        for prices in (log_price, expected)
+        for prices in (table.log_price, table.expected_price)
     )
     with_carry_over = estimate_with_carry_over(table)
     return PriceTestResult(
@@ -141,6 +130,24 @@ def analyse_price_test(
         if neighbours.any()
         else None,
         n_weeks_left_out=int((is_quiet & is_left_out & test.periods.is_analysed).sum()),
+    )
+
+
+def _build_table(
+    panel: PricePanel, keys: list[ItemZone], test: PriceTest, sales: WeeklySales
+) -> PeriodTable:
+    """Return the sales by period, with the log prices that were drawn and those to be expected."""
+    log_units, weight = sum_periods(sales, test.periods, NOISE)
+    log_price, unit = test.compute_log_prices(keys, test.assignment)
+    expected, _ = test.compute_log_prices(keys, test.build_design().expected_assignment)
+    return PeriodTable(
+        log_units=log_units,
+        log_price=log_price,
+        expected_price=expected,
+        weight=weight,
+        unit=unit,
+        stratum=_find_strata(panel, test, unit),
+        is_drawn_by_period=test.design is PriceTestDesign.SWITCHBACK,
     )
 
 

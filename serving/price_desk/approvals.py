@@ -89,14 +89,13 @@ def plan_approvals(
     current = _find_current_prices(connection, timed, decider.now)
     find_locks = cache(PriceLocks(connection).at)
     ended = explain_ended_tests(connection, timed, decider.now)
+    lapsed = {key: Conflict(reason, hint="Reject it") for key, reason in ended.items()}
     chosen: dict[tuple[str, str], Suggestion] = {}
     for suggestion in timed:
         key = suggestion.item_id, suggestion.zone
         error = _find_objection(suggestion, decider, current.get(suggestion.id))
         locks = find_locks(begins_at(suggestion, decider.now))
-        error = error or locks.find_objection(*key)
-        if error is None and suggestion.id in ended:
-            error = Conflict(ended[suggestion.id], hint="Reject it, or propose the price by hand")
+        error = error or locks.find_objection(*key) or lapsed.get(suggestion.id)
         if error is None and key in chosen:
             error = Conflict("another suggestion of this item is approved in the same call")
         if error is not None:
