@@ -2,7 +2,7 @@
 
 A write puts new segments beside the old ones and then replaces `manifest.json` in one rename: a
 crash at any line leaves the old state or the new one, and a later write removes segments that no
-manifest names. DuckDB is in memory.
+manifest names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from features.contracts.tables import (
     EventType,
     TableSchema,
 )
-from features.contracts.texts import sql_literal, sql_path
+from features.contracts.texts import sql_path
 from features.facts.events import read_received_events
 from features.facts.exclusions import Exclusions, RowFilter, mark_rows
 from features.facts.known_events import ImportedEvents
@@ -42,6 +42,7 @@ from features.facts.publishing import (
     list_zones_with_amounts,
     publish_tables,
 )
+from features.facts.query_sessions import open_session
 from features.facts.segments import read_names, remove_unnamed, write_segment
 from features.facts.zones import build_zone_rules
 from features.pipelines.expressions import zone_of
@@ -52,7 +53,6 @@ from features.sources.report import WriteCount
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
 
-_MEMORY_LIMIT = "4GB"
 # Beyond this many an addition writes the table anew: readers and look-ups open every segment.
 _MAX_SEGMENTS = 16
 
@@ -83,14 +83,8 @@ class Facts:
 
     @cached_property
     def connection(self) -> Backend:
-        """An in-memory Ibis DuckDB backend whose session time zone is UTC."""
-        backend = ibis.duckdb.connect()
-        backend.raw_sql("SET TimeZone = 'UTC'")
-        # Standard output is for answers: `--json` is read by programs.
-        backend.raw_sql("SET enable_progress_bar = false")
-        backend.raw_sql(f"SET memory_limit = '{_MEMORY_LIMIT}'")
-        backend.raw_sql(f"SET temp_directory = {sql_literal(str(self._settings.home / 'spill'))}")
-        return backend
+        """A DuckDB session whose time zone is UTC, as Ibis knows it."""
+        return open_session(self._settings.home / "spill")
 
     def read(self, table: str, known_at: datetime | None = None) -> ir.Table:
         """Return `table` in its stored schema, each key once, with the rows of the database.
@@ -125,7 +119,13 @@ class Facts:
 
     def read_imported(self, table: str) -> ir.Table:
         """Return `table` as imported, in its stored schema."""
-        return self.connection.sql(f"SELECT * FROM {self._scan(_find_schema(table))}")
+        schema = _find_schema(table)
+        # Given, not looked up: that would open every segment once more.
+        types = {
+            name: kind.copy(nullable=True)
+            for name, kind in ibis.Schema.from_pyarrow(schema.arrow).items()
+        }
+        return self.connection.sql(f"SELECT * FROM {self._scan(schema)}", schema=types)
 
     def _join_rows(
         self,
