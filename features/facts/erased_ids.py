@@ -190,7 +190,8 @@ def leave_out_erased(settings: Settings, rows: pa.Table) -> pa.Table:
     """
     if ID_COLUMNS.keys().isdisjoint(rows.column_names):
         return rows
-    return rows.filter(pa.array(~read_stored_erasures(settings).mark_rows(rows)))
+    is_erased = read_stored_erasures(settings).mark_rows(rows)
+    return rows.filter(pa.array(~is_erased)) if is_erased.any() else rows
 
 
 def find_erased_users(
@@ -244,6 +245,15 @@ def finish_erasure(connection: sa.Connection, digest: str, at: datetime) -> None
     """Note that the erasure of a user is finished."""
     chosen = erased_ids.update().where(erased_ids.c.digest == digest)
     connection.execute(chosen.values(finished_at=at))
+
+
+def count_erasures(connection: sa.Connection) -> tuple[int, int]:
+    """Return how many erasures of users are finished, and how many are not."""
+    table = erased_ids.c
+    finished = sa.func.count(table.finished_at)
+    query = sa.select(finished, sa.func.count() - finished).where(table.kind == USER)
+    n_finished, n_unfinished = connection.execute(query).one()
+    return n_finished, n_unfinished
 
 
 def note_return(connection: sa.Connection, digest: str, at: datetime) -> None:

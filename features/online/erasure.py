@@ -4,6 +4,7 @@ online rows of an old version."""
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from features.online.snapshots import (
 )
 from features.online.stored_rows import encode_user
 from features.sources.quarantine import erase_from_quarantine
+
+_SPILL_SECONDS = 24 * 60 * 60
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,15 @@ def erase_from_files(facts: Facts, settings: Settings, person: Person) -> Erased
         if tables.is_dir():
             remove_replaced(tables, [schema.name for schema in (EVENTS, USERS, EXCLUSIONS)])
         n_features = forget_user(settings, person.user_id)
+        _remove_old_spills(settings)
     return ErasedRows(n_imported, n_rules, n_quarantined, n_features)
+
+
+def _remove_old_spills(settings: Settings) -> None:
+    """Remove what killed processes left of their work; what is in use is younger."""
+    for path in (settings.home / "spill").rglob("*"):
+        if path.is_file() and path.stat().st_mtime < time.time() - _SPILL_SECONDS:
+            path.unlink()
 
 
 def list_rules(facts: Facts, person: Person) -> list[str]:

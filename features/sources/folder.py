@@ -154,10 +154,8 @@ def _read_table(
     )
     report.rows_read = int(n_raw[0]) + raw.rejected.num_rows if n_raw else 0
     bad = pa.concat_tables([raw.rejected, validated.bad.cast(BAD_ROWS)])
-    is_erased = mark_rows_of(bad, facts.is_erased)
-    if any(is_erased):
-        report.excluded[OF_ERASED] += sum(is_erased)
-        bad = bad.filter(pa.array([not erased for erased in is_erased]))
+    if schema in (EVENTS, USERS):
+        bad = _leave_out_erased(bad, facts, report)
     if bad.num_rows:
         report.n_bad = bad.num_rows
         report.quarantined = Counter(count_reasons(bad["reasons"].to_pylist()))
@@ -165,6 +163,14 @@ def _read_table(
         report.examples = find_examples(bad, names)
         report.quarantine_file = write_quarantine(schema.name, bad, settings)
     return validated, report
+
+
+def _leave_out_erased(bad: pa.Table, facts: FactStore, report: TableReport) -> pa.Table:
+    """Return the bad rows without those that name somebody who was erased; counts these."""
+    is_erased = mark_rows_of(bad, facts.is_erased)
+    if any(is_erased):
+        report.excluded[OF_ERASED] += sum(is_erased)
+    return bad.filter(pa.array([not erased for erased in is_erased], pa.bool_()))
 
 
 def _keep_known_ids(validated: Validated, facts: FactStore) -> pa.Table:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from features.database_tables import events, slates
+from features.facts.facts import Facts
+from features.online.histories import compute_offline_histories
 from features.online.online_store import OnlineHistories
 from tests.shops.served_shop import NOW, make_user_id
 
@@ -44,6 +46,7 @@ def test_who_opts_out_is_impersonal_at_the_next_call_of_every_worker(served) -> 
     slate = recommend(served, USER)
     assert [item["item_id"] for item in slate["items"]] == unknown
     assert slate["experiments"] == []
+    assert USER not in compute_offline_histories(Facts(served.settings), NOW)  # as trainings read
     back = served.client.put(f"/v1/users/{USER}", json={"personalization_allowed": True})
     assert back.json()["personalization_allowed"] is True
     assert recommend(served, USER)["experiments"]
