@@ -184,7 +184,8 @@ def _check_erased(shop: Shop) -> str:
         n_finished, n_unfinished = count_erasures(connection)
     if n_unfinished:
         raise ShopwrightError(
-            f"{n_unfinished:,} erasures did not end", hint="Send them again: shopwright privacy erase USER"
+            f"{n_unfinished:,} erasures did not end",
+            hint="Send them again: shopwright privacy erase USER",
         )
     return f"{n_finished:,} are kept out"
 

@@ -51,6 +51,9 @@ VERBS = {
     "webhooks": Verb("webhooks", "app", "Tell other systems of prices and decisions"),
     "keys": Verb("keys", "app", "Create, list and revoke API keys"),
     "audit": Verb("audit", "app", "List, export and verify who did what"),
+    "backup": Verb("backup", "backup", "Write the whole shop to a file"),
+    "restore": Verb("backup", "restore", "Put a backup into an empty place"),
+    "drill": Verb("backup", "drill", "Prove that a backup can be restored"),
     "doctor": Verb("doctor", "doctor", "List every setting, and check what the shop needs"),
 }
 
