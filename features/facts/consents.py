@@ -1,4 +1,4 @@
-"""What people stated about personalization, to the shop and in imported files: the later counts.
+"""Statements of people about personalization, to the shop and in imported files: the later counts.
 
 A statement to the shop, over HTTP or by a verb, is a row of the table `user_consent`. One of a file
 is a row of the imported table `users`, as of its `updated_at`. An import stores its later

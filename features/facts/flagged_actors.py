@@ -1,5 +1,5 @@
-"""Whose events are kept and count for nothing: machines, wholesalers, staff, by the marks of
-features.facts.exclusions."""
+"""Actors whose events are kept and count for nothing: machines, wholesalers, staff. The marks are
+those of features.facts.exclusions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When users stated whether they allow personalization, and which statements are later."""
+"""Dates the statements of imported users about personalization, and leaves out earlier ones."""
 
 from __future__ import annotations
 

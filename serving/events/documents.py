@@ -1,4 +1,4 @@
-"""Whose events count for nothing, as one JSON document, of the command line and of HTTP alike."""
+"""The JSON document of actors whose events count for nothing, of verbs and of HTTP alike."""
 
 from __future__ import annotations
 

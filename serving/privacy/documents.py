@@ -1,4 +1,4 @@
-"""What is kept about a person as one JSON document, of the command line and of HTTP alike."""
+"""The JSON documents about a person, of the command line and of HTTP alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the database holds about a person: events, exposures, slates."""
+"""The rows of a person in the database: events, exposures, slates."""
 
 from __future__ import annotations
 

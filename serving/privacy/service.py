@@ -1,5 +1,5 @@
-"""What a person may ask for: a copy of what is kept about them, that it be erased, that it not be
-used.
+"""Answers requests of people about their data: for a copy of what is kept, for its erasure, and not
+to use it for personalization.
 
 An erasure has steps, each of which a repetition finds done or does again:
 
@@ -79,8 +79,11 @@ class PrivacyService:
 
     def read_consent(self, user_id: str) -> ConsentResponse:
         """Return whether somebody allows personalization."""
+        from features.facts.facts import Facts
+
+        profile = _find_profile(Facts(self.settings), user_id)
         with reading(self.engine) as connection:
-            return self._describe_consent(connection, user_id, self._find_profile(user_id))
+            return self._describe_consent(connection, user_id, profile)
 
     def state_consent(
         self, connection: sa.Connection, actor: str, user_id: str, *, allowed: bool
@@ -109,7 +112,7 @@ class PrivacyService:
         with reading(self.engine) as connection:
             person = find_person(facts, connection, user_id)
             stored = PersonRows(connection, person).read()
-            profile = self._find_profile(user_id)
+            profile = _find_profile(facts, user_id)
             consent = self._describe_consent(connection, user_id, profile)
         imported = read_imported_rows(facts, EVENTS.name, person)
         document = UserExportResponse(
@@ -195,12 +198,6 @@ class PrivacyService:
     def _is_erased(self, connection: sa.Connection, user_id: str) -> bool:
         return bool(find_erased_users(connection, self.digests, [user_id]))
 
-    def _find_profile(self, user_id: str) -> Row | None:
-        from features.facts.facts import Facts
-
-        rows = read_imported_rows(Facts(self.settings), USERS.name, Person(user_id))
-        return rows[0] if rows else None
-
     def _read_quarantined(self, person: Person) -> list[Row]:
         from features.sources.named_people import mark_rows_of
         from features.sources.quarantine import read_quarantine
@@ -230,3 +227,9 @@ class PrivacyService:
     ) -> None:
         entry = AuditEntry(actor, action, SUBJECT, subject_id, details)
         AuditLog(connection).append([entry], self.system_clock.now())
+
+
+def _find_profile(facts: Facts, user_id: str) -> Row | None:
+    """Return the imported row of a user in the table users; None without one."""
+    rows = read_imported_rows(facts, USERS.name, Person(user_id))
+    return rows[0] if rows else None

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 def list_traces(home: Path, engine: sa.Engine, texts: Sequence[str]) -> list[str]:
     """Return the files and tables that hold one of the texts: files as their bytes, Parquet also
     as it is read."""
-    found = [
+    traces = [
         f"{path.relative_to(home)}: {text}"
         for path in sorted(home.rglob("*"))
         if path.is_file()
@@ -24,8 +24,8 @@ def list_traces(home: Path, engine: sa.Engine, texts: Sequence[str]) -> list[str
     with engine.connect() as connection:
         for table in tables:
             rows = connection.execute(sa.text(f'SELECT * FROM "{table}"')).all()
-            found += [f"{table}: {text}" for text in texts if text in str(rows)]
-    return found
+            traces += [f"{table}: {text}" for text in texts if text in str(rows)]
+    return traces
 
 
 def _read_contents(path: Path) -> Iterator[bytes]:
