@@ -216,6 +216,12 @@ class Settings(BaseSettings):
         description="Secret that signs the proofs of browsers, 32 characters or more; the same on "
         "all machines of a shop. One in the state folder if unset",
     )
+    privacy_secret: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Secret of the digests by which erased people are recognised, 32 characters or "
+        "more; the same on all machines of a shop. One in the state folder if unset",
+    )
     browser_requests_per_minute: int = Field(
         600,
         ge=1,

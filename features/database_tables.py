@@ -266,10 +266,26 @@ slates = sa.Table(
     sa.Index(None, "unit_id", "shown_at"),
 )
 
+# What people stated to the shop, by any door: the latest statement.
 user_consent = sa.Table(
     "user_consent",
     metadata,
     sa.Column("user_id", sa.Text, primary_key=True),
     sa.Column("personalization_allowed", sa.Boolean, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
+)
+
+ID_KINDS = ("user", "visitor", "session")
+
+# Ids of people who were erased, as keyed digests: see features.facts.erased_ids.
+erased_ids = sa.Table(
+    "erased_ids",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("secret_mark", sa.Text, nullable=False),
+    sa.Column("erased_at", Instant, nullable=False),  # business time
+    sa.Column("finished_at", Instant),  # system time; null while an erasure is not finished
+    sa.Column("returned_at", Instant),  # business time; when the person consented anew
+    sa.CheckConstraint(f"kind IN {ID_KINDS}", name="known_kind"),
 )

@@ -49,6 +49,7 @@ from serving.price_desk import runs_api as pricing_runs
 from serving.price_desk import scenarios_api as price_scenarios
 from serving.prices import api as prices
 from serving.pricing_rules import api as pricing_rules
+from serving.privacy import api as privacy
 from serving.promotions import api as promotions
 from serving.recommendations import api as recommendations
 from serving.server import Refresher, Server
@@ -87,6 +88,7 @@ ROUTERS = (
     models.router,
     people.sessions_router,
     people.people_router,
+    privacy.router,
     webhooks.router,
     pricing_rules.router,
     audit.router,

@@ -23,6 +23,7 @@ from serving.catalogue.writes import CatalogueWriter
 from serving.conditions import Conditions
 from serving.effects.service import EffectService
 from serving.effects.watch import EffectWatch
+from serving.events.flagged import FlaggedEventsService
 from serving.events.service import EventService
 from serving.experiments.final_decisions import DecisionService
 from serving.experiments.running_looks import ExperimentWatch
@@ -56,6 +57,7 @@ from serving.price_desk.service import PriceDeskService
 from serving.price_desk.ticker import DeskTicker
 from serving.prices.service import PriceService
 from serving.pricing_rules.service import PricingRulesService
+from serving.privacy.service import PrivacyService
 from serving.promotions.effect import PromotionEffectService
 from serving.promotions.service import PromotionService
 from serving.recommendations.exposure_writer import ExposureWriter
@@ -107,6 +109,7 @@ class Server:
     placements: PlacementService
     slate_trials: SlateTrialService
     events: EventService
+    flagged_events: FlaggedEventsService
     prices: PriceService
     price_desk: PriceDeskService
     proposals: ProposalService
@@ -134,6 +137,7 @@ class Server:
     openid: OpenIdService
     cookie: SessionCookie
     audit: AuditService
+    privacy: PrivacyService
     pricing_rules: PricingRulesService
     webhooks: WebhookService
     deliverer: Deliverer
@@ -172,6 +176,7 @@ class Server:
             self.placements,
             self.slate_trials,
             self.events,
+            self.flagged_events,
             self.catalogue_writer,
             self.browser,
             self.prices,
@@ -196,6 +201,7 @@ class Server:
             self.openid,
             self.cookie,
             self.audit,
+            self.privacy,
             self.pricing_rules,
             self.webhooks,
             self.idempotency,

@@ -17,6 +17,7 @@ from features.contracts.money import to_major
 from features.contracts.pricing import PresentItem
 from features.database import Patience, reading
 from features.database import engine as open_engine
+from features.facts.erased_ids import IdDigests
 from features.facts.exclusions import Exclusions
 from features.facts.item_rules import ItemRules
 from features.facts.known_events import ImportedEvents
@@ -38,6 +39,7 @@ from serving.database.migrate import upgrade
 from serving.database.rule_versions import SavedVersions
 from serving.effects.service import EffectService
 from serving.effects.watch import EffectWatch
+from serving.events.flagged import FlaggedEventsService
 from serving.events.service import EventService
 from serving.experiments.final_decisions import DecisionService
 from serving.experiments.running_looks import ExperimentWatch
@@ -74,6 +76,7 @@ from serving.price_desk.service import PriceDeskService
 from serving.price_desk.ticker import DeskTicker
 from serving.prices.service import PriceService, Quote
 from serving.pricing_rules.service import PricingRulesService
+from serving.privacy.service import PrivacyService
 from serving.promotions.effect import PromotionEffectService
 from serving.promotions.service import PromotionService
 from serving.recommendations.allowed_items import AllowedItems
@@ -119,8 +122,10 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
     engine = open_engine(settings, replace(_PATIENCE, breaker=database))
     quick_engine = open_engine(settings, replace(_QUICK, breaker=database))
     upgrade(engine)
+    digests = IdDigests(settings)
     with reading(engine) as connection:
         check_currencies(settings, connection)
+        digests.check(connection)
     clock, system_clock, clock_watch = settings.business_clock(), SystemClock(), ClockWatch()
     registry = Registry(settings.mlflow_url, settings.home, _REGISTRY_SECONDS)
     conditions = Conditions(system_clock)
@@ -153,6 +158,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         keep_days=settings.slate_log_days,
         list_undecided=experiments.list_undecided,
         clock_watch=clock_watch,
+        digests=digests,
     )
     workers = ThreadPoolExecutor(_SLATE_THREADS, thread_name_prefix="slates")
     met_variants = MetVariants(quick_engine)
@@ -211,6 +217,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         imported=ImportedEvents(settings),
         zones=KnownZones(settings, engine),
         exclusions=Exclusions(settings),
+        digests=digests,
         note_sign_ins=sign_ins.note,
         workers=ThreadPoolExecutor(_EVENT_THREADS, thread_name_prefix="events"),
         # Half of the places stay for everybody else.
@@ -250,6 +257,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         ),
         slate_trials=SlateTrialService(recommendations, lambda: served_models.rules),
         events=events,
+        flagged_events=FlaggedEventsService(settings, engine),
         browser=BrowserService(
             settings=settings,
             clock=clock,
@@ -304,6 +312,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         openid=OpenIdService(settings, engine, system_clock),
         cookie=SessionCookie(settings.public_url),
         audit=AuditService(engine),
+        privacy=PrivacyService(settings, engine, clock, system_clock, digests),
         pricing_rules=PricingRulesService(settings, engine, system_clock),
         webhooks=WebhookService(settings, engine, system_clock),
         deliverer=Deliverer(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as serving/cli/main.py sets it, for the tests
+# Servers of tests speak plain HTTP; to read all certificates takes a client longer than a request.
+os.environ.setdefault("SSL_CERT_DIR", __file__.rpartition("/")[0])
 
 import shutil
 import warnings

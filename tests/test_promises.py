@@ -26,8 +26,6 @@ TEXT = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
 SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
 # Read by tests and for debugging; and an example of a misspelt one.
 OTHER_VARIABLES = {"DEBUG", "TEST_POSTGRES_URL", "TEST_REDIS_URL", "CURENCY"}
-# Scopes that keys may have and that no route asks for yet.
-RESERVED = {"privacy.manage"}
 
 
 def find_command(words: list[str]) -> tuple[Any, str]:
@@ -137,16 +135,14 @@ def test_every_kind_of_error_is_raised_somewhere_and_every_status_of_the_docs_is
     assert promised <= statuses
 
 
-def test_every_scope_is_documented_and_opens_a_route_or_is_said_to_open_none() -> None:
+def test_every_scope_is_documented_and_opens_a_route() -> None:
     source = "\n".join(
         path.read_text(encoding="utf-8") for path in (ROOT / "serving").rglob("*.py")
     )
     asked = set(re.findall(r"(?:require|check_scope|identify)\([^)]*?\"([a-z.]+)\"", source))
-    assert {scope for scope in SCOPES if scope not in asked} == RESERVED
+    assert {scope for scope in SCOPES if scope not in asked} == set()
     for scope in SCOPES:
         assert f"`{scope}`" in TEXT
-    for scope in RESERVED:
-        assert re.search(rf"`{re.escape(scope)}`[^|\n]*no route", TEXT), scope
 
 
 def test_every_extra_is_documented_and_every_documented_one_exists() -> None:

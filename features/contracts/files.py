@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -38,6 +39,28 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise Damaged("the file is damaged: no JSON object", where=str(path))
     return document
+
+
+def make_secret(path: Path) -> None:
+    """Write a secret that only this user may read, unless there is one: the first of several
+    processes makes it."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    staging.touch(mode=0o600)
+    staging.write_text(secrets.token_hex(32))
+    try:
+        os.link(staging, path)
+    except FileExistsError:
+        pass
+    finally:
+        staging.unlink()
+
+
+def read_secret(path: Path) -> bytes:
+    """Return what `make_secret` wrote. Raises FileNotFoundError."""
+    return path.read_text().strip().encode()
 
 
 def digest_file(path: Path) -> str:

@@ -52,7 +52,12 @@ _KIND_NAMES = {
     Kind.UNIT_MONEY: "amount of money",
 }
 # When something was seen to be; plans (promotions, prices) may lie ahead.
-_OBSERVED_AT = {"events": "occurred_at", "stock": "at", "competitor_prices": "observed_at"}
+_OBSERVED_AT = {
+    "events": "occurred_at",
+    "stock": "at",
+    "competitor_prices": "observed_at",
+    "users": "updated_at",
+}
 # Pairs of times of which the first must lie before the second.
 _SPANS = (
     ("starts_at", "ends_at"),
@@ -219,7 +224,7 @@ def fault_conditions(
     seen_at = _OBSERVED_AT.get(schema.name)
     if schema is EVENTS:
         faults.append((f"occurred_at < '{EARLIEST_EVENT}'", "occurred_at lies before 1970"))
-    if seen_at is not None:
+    if seen_at is not None and seen_at in present:
         faults.append((f"{sql_name(seen_at)} > '{latest}'", f"{seen_at} lies in the future"))
     if schema is EVENTS:
         faults += _event_conditions(present)

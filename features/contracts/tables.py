@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
+from features.contracts.errors import UnknownName
 from features.contracts.event_types import DEFAULT_ZONE as DEFAULT_ZONE
 from features.contracts.event_types import NO_ITEM as NO_ITEM
 from features.contracts.event_types import QUERY as QUERY
@@ -202,7 +203,11 @@ ITEMS = TableSchema(
 )
 USERS = TableSchema(
     "users",
-    (_text("user_id", required=True), Column("personalization_allowed", Kind.FLAG, default=True)),
+    (
+        _text("user_id", required=True),
+        Column("personalization_allowed", Kind.FLAG, default=True),
+        _time("updated_at"),
+    ),
     key=("user_id",),
 )
 PRICE_HISTORY = TableSchema(
@@ -323,3 +328,13 @@ TABLES: dict[str, TableSchema] = {
         CLOSURES,
     )
 }
+
+
+def find_schema(name: str) -> TableSchema:
+    """Return the schema of a table, also of those that verbs write. Raises UnknownName."""
+    for schema in (EXCLUSIONS, RETIRED_ITEMS):
+        if name == schema.name:
+            return schema
+    if name not in TABLES:
+        raise UnknownName(name, TABLES, kind="table")
+    return TABLES[name]

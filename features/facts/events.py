@@ -64,9 +64,15 @@ class EventLog:
         rows = self._connection.execute(query.where(events.c.event_id.in_(event_ids))).mappings()
         return {row["event_id"]: dict(row) for row in rows}
 
-    def erase(self, user_id: str) -> int:
-        """Erase the events of a user and return how many there were."""
-        return self._connection.execute(events.delete().where(events.c.user_id == user_id)).rowcount
+    def read_matching(self, rows: sa.ColumnElement[bool]) -> list[dict[str, object]]:
+        """Return the events that match, in the order in which they occurred."""
+        query = sa.select(*(events.c[name] for name in _COLUMNS)).where(rows)
+        ordered = query.order_by(events.c.occurred_at, events.c.event_id)
+        return [dict(row) for row in self._connection.execute(ordered).mappings()]
+
+    def erase(self, rows: sa.ColumnElement[bool]) -> int:
+        """Erase the events that match and return how many there were."""
+        return self._connection.execute(events.delete().where(rows)).rowcount
 
     def mark(self, rows: RowFilter, *, exclude: bool) -> int:
         """Mark the events as counted for nothing, or as counted; return how many changed."""
@@ -77,6 +83,11 @@ class EventLog:
     def remove_matching(self, rows: RowFilter) -> int:
         """Remove the events for good and return how many there were."""
         return self._connection.execute(events.delete().where(rows.build_clause(events))).rowcount
+
+    def read_marked(self) -> pa.Table:
+        """Return the events that count for nothing, in the stored schema of EVENTS."""
+        query = sa.select(*(events.c[name] for name in _COLUMNS))
+        return self._read_table(query.where(events.c.exclude.is_(sa.true())))
 
     def as_arrow(self) -> pa.Table:
         """Return every event, in the stored schema of EVENTS, ordered by event_id."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +27,14 @@ from features.contracts.texts import sql_name
 from features.facts.stored_columns import open_segment
 
 EXCLUDE = "exclude"
+
+
+class RowCondition(Protocol):
+    """Which rows of a table are meant."""
+
+    def build_sql(self) -> tuple[str, list[object]]:
+        """Return a condition for DuckDB that is never null, and its parameters."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -127,15 +136,20 @@ def mark_rows(events: pa.Table, rules: Sequence[RowFilter]) -> pa.Table:
         return events
     marked = pa.array([False] * events.num_rows)
     for rule in rules:
-        matching = pa.array([True] * events.num_rows)
-        for name, value in rule.equals:
-            matching = pc.and_(matching, pc.fill_null(pc.equal(events[name], value), False))
-        if rule.since is not None:
-            matching = pc.and_(matching, pc.greater_equal(events["occurred_at"], rule.since))
-        if rule.until is not None:
-            matching = pc.and_(matching, pc.less(events["occurred_at"], rule.until))
-        marked = pc.or_(marked, matching)
+        marked = pc.or_(marked, match_rows(events, rule))
     own = events[EXCLUDE]
     chosen = pc.if_else(pc.and_(pc.is_null(own), marked), True, own)
     index = events.schema.get_field_index(EXCLUDE)
     return events.set_column(index, EVENTS.arrow.field(EXCLUDE), chosen)
+
+
+def match_rows(events: pa.Table, rule: RowFilter) -> pa.ChunkedArray | pa.Array:
+    """Return which events a rule matches, whatever they say themselves."""
+    matching = pa.array([True] * events.num_rows)
+    for name, value in rule.equals:
+        matching = pc.and_(matching, pc.fill_null(pc.equal(events[name], value), False))
+    if rule.since is not None:
+        matching = pc.and_(matching, pc.greater_equal(events["occurred_at"], rule.since))
+    if rule.until is not None:
+        matching = pc.and_(matching, pc.less(events["occurred_at"], rule.until))
+    return matching

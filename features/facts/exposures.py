@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from features.contracts.tables import TIMESTAMP
 from features.database import insert_new
 from features.database_tables import exposures
+from features.one_of import one_of
 
 SCHEMA = pa.schema(
     [
@@ -135,6 +136,14 @@ def find_joined_variant(connection: sa.Connection, experiment: str, user_id: str
     return find_first_variant(connection, experiment, user_id)
 
 
-def erase(connection: sa.Connection, unit_id: str) -> int:
-    """Erase the exposures of a unit and return how many there were."""
-    return connection.execute(exposures.delete().where(exposures.c.unit_id == unit_id)).rowcount
+def read_of_units(connection: sa.Connection, unit_ids: Collection[str]) -> list[dict[str, object]]:
+    """Return the exposures of units in their order."""
+    query = sa.select(exposures).where(one_of(exposures.c.unit_id, unit_ids))
+    ordered = query.order_by(exposures.c.exposed_at, exposures.c.exposure_id)
+    return [dict(row) for row in connection.execute(ordered).mappings()]
+
+
+def erase(connection: sa.Connection, unit_ids: Collection[str]) -> int:
+    """Erase the exposures of units and return how many there were."""
+    chosen = exposures.delete().where(one_of(exposures.c.unit_id, unit_ids))
+    return connection.execute(chosen).rowcount

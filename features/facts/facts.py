@@ -2,13 +2,14 @@
 
 A write puts new segments beside the old ones and then replaces `manifest.json` in one rename: a
 crash at any line leaves the old state or the new one, and a later write removes segments that no
-manifest names. DuckDB is in memory.
+manifest names.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,29 +20,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.settings import Settings
-from features.contracts.errors import UnknownName
 from features.contracts.files import hold_lock
 from features.contracts.manifest import read_segments
 from features.contracts.row_checks import ZoneRules
 from features.contracts.tables import (
     EVENTS,
-    EXCLUSIONS,
     PRICE_HISTORY,
     PROMOTIONS,
-    RETIRED_ITEMS,
-    TABLES,
+    USERS,
     EventType,
     TableSchema,
+    find_schema,
 )
-from features.contracts.texts import sql_literal, sql_path
+from features.contracts.texts import sql_path
+from features.facts.consents import read_stated_consents
+from features.facts.erased_ids import Erasures, leave_out_erased, read_stored_erasures
 from features.facts.events import read_received_events
-from features.facts.exclusions import Exclusions, RowFilter, mark_rows
+from features.facts.exclusions import Exclusions, RowCondition, mark_rows
 from features.facts.known_events import ImportedEvents
-from features.facts.publishing import (
-    GivenZones,
-    list_zones_with_amounts,
-    publish_tables,
-)
+from features.facts.publishing import GivenZones, publish_tables
+from features.facts.query_sessions import open_session
 from features.facts.segments import read_names, remove_unnamed, write_segment
 from features.facts.zones import build_zone_rules
 from features.pipelines.expressions import zone_of
@@ -52,7 +50,6 @@ from features.sources.report import WriteCount
 if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
 
-_MEMORY_LIMIT = "4GB"
 # Beyond this many an addition writes the table anew: readers and look-ups open every segment.
 _MAX_SEGMENTS = 16
 
@@ -83,30 +80,27 @@ class Facts:
 
     @cached_property
     def connection(self) -> Backend:
-        """An in-memory Ibis DuckDB backend whose session time zone is UTC."""
-        backend = ibis.duckdb.connect()
-        backend.raw_sql("SET TimeZone = 'UTC'")
-        # Standard output is for answers: `--json` is read by programs.
-        backend.raw_sql("SET enable_progress_bar = false")
-        backend.raw_sql(f"SET memory_limit = '{_MEMORY_LIMIT}'")
-        backend.raw_sql(f"SET temp_directory = {sql_literal(str(self._settings.home / 'spill'))}")
-        return backend
+        """A DuckDB session whose time zone is UTC, as Ibis knows it."""
+        return open_session(self._settings.home / "spill")
 
     def read(self, table: str, known_at: datetime | None = None) -> ir.Table:
         """Return `table` in its stored schema, each key once, with the rows of the database.
 
         `events` has those received over HTTP and lacks searches, which are of no item, and those
-        marked `exclude`. `price_history` has
-        the prices of the ledger except those observed in sales, `promotions` those that the price
-        desk approved; with `known_at` (business time) they lack its decisions from then on.
+        marked `exclude`. `users` has what people stated to the shop. `price_history` has the prices
+        of the ledger except those observed in sales, `promotions` those that the price desk
+        approved; with `known_at` (business time) they lack its decisions from then on.
         """
-        schema = _find_schema(table)
+        schema = find_schema(table)
         if schema is EVENTS:
             events = self.read_all_events()
             is_search = events.event_type == EventType.SEARCH.value
             return events.filter(~is_search & ~events.exclude.fill_null(False))
         stored = self.read_imported(table)
         mark = str(known_at or "")
+        if schema is USERS:
+            stated = read_stated_consents(self._settings)
+            return self._join_rows(stored, stated, USERS.key, replaces=True)
         if schema is PROMOTIONS:
             planned = read_promotions(self._settings, known_at)
             return self._join_rows(stored, planned, PROMOTIONS.key, mark=mark)
@@ -125,7 +119,13 @@ class Facts:
 
     def read_imported(self, table: str) -> ir.Table:
         """Return `table` as imported, in its stored schema."""
-        return self.connection.sql(f"SELECT * FROM {self._scan(_find_schema(table))}")
+        schema = find_schema(table)
+        # Given, not looked up: that would open every segment once more.
+        types = {
+            name: kind.copy(nullable=True)
+            for name, kind in ibis.Schema.from_pyarrow(schema.arrow).items()
+        }
+        return self.connection.sql(f"SELECT * FROM {self._scan(schema)}", schema=types)
 
     def _join_rows(
         self,
@@ -168,6 +168,15 @@ class Facts:
         in_ledger = read_priced_zones(self._settings)
         return build_zone_rules(self._settings, {*priced, *listed, *in_ledger})
 
+    @cached_property
+    def erasures(self) -> Erasures:
+        """The people who were erased, as they were at the first look."""
+        return read_stored_erasures(self._settings)
+
+    def is_erased(self, kind: str, text: str) -> bool:
+        """Return whether the id of a user, visitor or session is that of an erased person."""
+        return self.erasures.contain(kind, text)
+
     def knows_events(self, event_ids: Sequence[str]) -> list[bool]:
         """Return for each id whether an imported event has it."""
         return ImportedEvents(self._settings).contain(event_ids)
@@ -194,17 +203,19 @@ class Facts:
         with amounts became rows of the default zone. Raises BadInput where the amounts of a zone
         are kept in another currency than the settings say.
         """
-        zones = GivenZones(_find_zones(tables), frozenset(unknown_zones))
+        zones = GivenZones.of(tables, unknown_zones)
         self._folder.mkdir(parents=True, exist_ok=True)
         with hold_lock(self._folder / ".lock"):
             manifest = read_segments(self._folder)
             counts = {}
             for name, rows in tables.items():
-                schema = _find_schema(name)
+                schema = find_schema(name)
                 given = rows.cast(schema.arrow)
                 if schema is EVENTS:
                     given = mark_rows(given, Exclusions(self._settings).find())
-                counts[name], manifest[name] = self._merge(schema, given, manifest.get(name, []))
+                kept = leave_out_erased(self._settings, given)
+                count, manifest[name] = self._merge(schema, kept, manifest.get(name, []))
+                counts[name] = replace(count, erased=given.num_rows - kept.num_rows)
             if self._before_publish is not None:
                 self._before_publish(Facts(self._settings, manifest=manifest, given=tables))
             changed = any(count.new or count.replaced for count in counts.values())
@@ -220,7 +231,7 @@ class Facts:
     ) -> WriteCount:
         """Write the rows that `change` makes of the stored rows whose first key column is in
         `keys`, given by that column; nobody else writes between."""
-        schema = _find_schema(table)
+        schema = find_schema(table)
         column = schema.key[0]
         with hold_lock(self._folder / ".lock"):
             manifest = read_segments(self._folder)
@@ -244,7 +255,7 @@ class Facts:
             manifest = read_segments(self._folder)
             counts = {}
             for name, rows in tables.items():
-                schema, segments = _find_schema(name), manifest.get(name, [])
+                schema, segments = find_schema(name), manifest.get(name, [])
                 self.connection.con.register("incoming", rows.cast(schema.arrow))
                 known = f"{self._scan(schema)} USING ({_quote_columns(schema.key)})"
                 new = self.connection.con.sql(
@@ -258,12 +269,12 @@ class Facts:
             remove_unnamed(self._folder, manifest)
         return counts
 
-    def rewrite(self, table: str, rows: RowFilter, value: str | None) -> int:
+    def rewrite(self, table: str, rows: RowCondition, value: str | None) -> int:
         """Set the mark `exclude` of the imported rows that match, or with None remove them.
 
         `value` is SQL. Returns how many rows changed.
         """
-        schema = _find_schema(table)
+        schema = find_schema(table)
         condition, parameters = rows.build_sql()
         if value is not None:
             condition = f"{condition} AND exclude IS DISTINCT FROM {value}"
@@ -377,23 +388,7 @@ class Facts:
     def _publish(
         self, manifest: Mapping[str, list[str]], tables: Mapping[str, pa.Table], *, changed: bool
     ) -> None:
-        zones = GivenZones(_find_zones(tables))
-        publish_tables(self._settings, manifest, zones, changed=changed)
-
-
-def _find_schema(name: str) -> TableSchema:
-    for schema in (EXCLUSIONS, RETIRED_ITEMS):
-        if name == schema.name:
-            return schema
-    if name not in TABLES:
-        raise UnknownName(name, TABLES, kind="table")
-    return TABLES[name]
-
-
-def _find_zones(tables: Mapping[str, pa.Table]) -> frozenset[str]:
-    """Return the zones of the rows of tables with money."""
-    named = [list_zones_with_amounts(_find_schema(name), rows) for name, rows in tables.items()]
-    return frozenset[str]().union(*named)
+        publish_tables(self._settings, manifest, GivenZones.of(tables), changed=changed)
 
 
 def _quote_columns(names: Iterable[str]) -> str:

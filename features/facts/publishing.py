@@ -6,15 +6,16 @@ under which currency they were read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.settings import Settings
 from features.contracts.manifest import CURRENCIES, UNKNOWN_ZONES, is_whole, write_manifest
-from features.contracts.tables import DEFAULT_ZONE, TableSchema
+from features.contracts.tables import DEFAULT_ZONE, TableSchema, find_schema
 from features.prices.currencies import (
     Currencies,
     find_currencies,
@@ -34,6 +35,12 @@ class GivenZones:
 
     with_amounts: frozenset[str]
     unknown: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, tables: Mapping[str, pa.Table], unknown: Iterable[str] = ()) -> Self:
+        """Return the zones of the rows of these tables."""
+        named = [list_zones_with_amounts(find_schema(name), rows) for name, rows in tables.items()]
+        return cls(frozenset[str]().union(*named), frozenset(unknown))
 
 
 def list_zones_with_amounts(schema: TableSchema, rows: pa.Table) -> frozenset[str]:

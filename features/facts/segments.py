@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.contracts.files import sync_folder
+from features.contracts.files import hold_lock, sync_folder
+from features.contracts.manifest import read_segments
 from features.contracts.tables import EVENTS, TableSchema
 from features.facts.known_events import digests_file, write_digests
 from features.facts.stored_columns import open_segment
@@ -56,6 +57,23 @@ def remove_unnamed(tables: Path, manifest: Mapping[str, list[str]]) -> None:
     for path in tables.glob("*/*.ids.npy"):
         if not path.with_suffix("").with_suffix(".parquet").exists():
             path.unlink()
+
+
+def remove_replaced(tables: Path, names: Iterable[str]) -> None:
+    """Remove the segments of some tables at once that no manifest names, and what a write that did
+    not finish has left: for an erasure, which readers of these files do not keep from its end."""
+    with hold_lock(tables / ".lock"):
+        manifest = read_segments(tables)
+        for name in names:
+            named = {tables / segment for segment in manifest.get(name, [])}
+            for path in (tables / name).glob("*.parquet"):
+                if path not in named:
+                    path.unlink()
+                    path.with_suffix(".retired").unlink(missing_ok=True)
+            for path in (tables / name).glob("*.ids.npy"):
+                if path.with_suffix("").with_suffix(".parquet") not in named:
+                    path.unlink()
+            (tables / name / ".staging").unlink(missing_ok=True)
 
 
 @cache

@@ -15,6 +15,7 @@ from features.contracts.recommendations import Reason, Slate
 from features.contracts.tables import TIMESTAMP
 from features.database import insert_new
 from features.database_tables import exposures, slates
+from features.one_of import one_of
 
 # One row per slate; the lists have an element per rank.
 SLATES = pa.schema(
@@ -181,6 +182,11 @@ def read_slates(
         query = query.where(table.shown_at > after)
     if until is not None:
         query = query.where(table.shown_at <= until)
+    return _read_table(connection, query)
+
+
+def _read_table(connection: sa.Connection, query: sa.Select) -> pa.Table:
+    """Return the slates that a query selects, with the lists of their items."""
     rows = []
     for row in connection.execute(query).mappings():
         values = dict(row)
@@ -244,9 +250,17 @@ def list_impressions(table: pa.Table) -> pa.Table:
     return pa.table(columns, IMPRESSIONS)
 
 
-def erase(connection: sa.Connection, unit_id: str) -> int:
-    """Erase the unit of its slates and return how many; the items and propensities stay."""
-    query = slates.update().where(slates.c.unit_id == unit_id).values(unit_id=None)
+def read_of_units(connection: sa.Connection, unit_ids: Collection[str]) -> pa.Table:
+    """Return the slates of units in the order in which they were shown. Columns of SLATES."""
+    table = slates.c
+    query = sa.select(*(table[name] for name in _COLUMNS), table["items"])
+    chosen = query.where(one_of(table.unit_id, unit_ids))
+    return _read_table(connection, chosen.order_by(table.shown_at, table.recommendation_id))
+
+
+def erase(connection: sa.Connection, unit_ids: Collection[str]) -> int:
+    """Erase the units of their slates and return of how many; the items and propensities stay."""
+    query = slates.update().where(one_of(slates.c.unit_id, unit_ids)).values(unit_id=None)
     return connection.execute(query).rowcount
 
 

@@ -15,7 +15,13 @@ from features.contracts.arrays import UInt64Array
 from features.contracts.clock import feature_time
 from features.contracts.event_types import QUERY, VIEW_TYPES, EventType
 from features.contracts.visits import MAX_LOOK_ATTRIBUTES
-from features.database_tables import BOUGHT, VIEWED_OR_SEARCHED, events, user_consent
+from features.database_tables import (
+    BOUGHT,
+    VIEWED_OR_SEARCHED,
+    erased_ids,
+    events,
+    user_consent,
+)
 from features.facts.known_events import NONE, digest_ids, mark_known
 from features.pipelines.feature_constants import MAX_VIEWED, VIEWED_DAYS
 
@@ -79,18 +85,24 @@ NOTHING_INCLUDED = IncludedEvents(_BEGINNING, _BEGINNING, NONE)
 
 class LaterEvents(NamedTuple):
     """The events to merge, each once, and the `consent` to personalization that the user stated
-    to the shop; None: none was stated."""
+    to the shop; None: none was stated. Somebody who was erased refuses."""
 
     rows: Sequence[sa.Row]
     consent: bool | None
 
 
 def read_later_events(
-    connection: sa.Connection, included: IncludedEvents, ids: VisitorIds, now: datetime
+    connection: sa.Connection,
+    included: IncludedEvents,
+    ids: VisitorIds,
+    now: datetime,
+    *,
+    digest: str = "",
 ) -> LaterEvents:
     """Return the later events of a visitor.
 
     Of a user those that the materialized row does not include, of a visitor or session all.
+    `digest` is that by which an erased user is recognised.
     """
     query = _QUERIES[_WithIds(*(value is not None for value in ids))]
     if query is None:
@@ -100,9 +112,11 @@ def read_later_events(
     }
     if ids.user_id is not None:
         given |= {"as_of": included.as_of, "received_after": included.received_after}
+        given["digest"] = digest
     lately = feature_time(now) - timedelta(days=VIEWED_DAYS)
     rows = connection.execute(query, given | {"now": now, "lately": lately}).all()
-    consent = next((row.consent for row in rows if row.event_id is None), None)
+    stated = [row.consent for row in rows if row.event_id is None]
+    consent = all(stated) if stated else None
     later = {row.event_id: row for row in rows if row.event_id is not None}
     if ids.user_id is not None:
         # The row may include a late event already: imported before or since, or read while it came.
@@ -151,7 +165,7 @@ class _Condition(NamedTuple):
 
 def _build_branches(given: _WithIds) -> list[sa.Select]:
     """Return the queries of each id: recent views and searches, and purchases with refunds; and
-    that of what a user stated about personalization, the row without an event.
+    those of what a user stated about personalization, and of an erasure, rows without an event.
 
     Views are bounded in age and number; purchases are bounded in age for a session only.
     """
@@ -184,9 +198,13 @@ def _build_branches(given: _WithIds) -> list[sa.Select]:
         )
         branches += [sa.select(views.subquery()), rows.where(condition.purchase_age, BOUGHT)]
     if given.user:
-        no_event = (sa.cast(sa.null(), column.type).label(column.name) for column in _COLUMNS)
+        no_event = [sa.cast(sa.null(), column.type).label(column.name) for column in _COLUMNS]
         stated = sa.select(*no_event, user_consent.c.personalization_allowed)
         branches.append(stated.where(user_consent.c.user_id == sa.bindparam("user_id")))
+        erased = sa.select(*no_event, sa.false()).where(
+            erased_ids.c.digest == sa.bindparam("digest"), erased_ids.c.returned_at.is_(None)
+        )
+        branches.append(erased)
     return branches
 
 

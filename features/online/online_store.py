@@ -20,6 +20,7 @@ from features.contracts.clock import feature_time
 from features.contracts.errors import Damaged, Unavailable
 from features.contracts.histories import UserHistory
 from features.database import reading
+from features.facts.erased_ids import USER, IdDigests
 from features.facts.known_events import digest_ids, mark_known, read_digests
 from features.online.consent import NOT_KNOWN, Consents
 from features.online.later_events import (
@@ -93,7 +94,8 @@ class OnlineHistories:
         self._current: _OpenVersion | None = None
         self._damaged: set[str] = set()  # names of versions that could not be read
         self._damage: str | None = None  # why the newest version is not the one that is read
-        self._consents = Consents(None)
+        self._erased = IdDigests(settings)
+        self._consents = Consents(None, self._erased)
         self._rows_are_missing = False
         self._restored_at = -RESTORE_SECONDS
         self.breaker = Breaker("the online store", "Is the store of SHOPWRIGHT_REDIS_URL up?")
@@ -158,8 +160,11 @@ class OnlineHistories:
         as_of = feature_time(now)
         state, current = UserState.empty(), self._open_current()
         ids = VisitorIds(user_id, visitor_id, session_id)
+        digest = "" if user_id is None else self._erased.find(USER, user_id)
         with reading(self._engine) as connection:
-            rows, consent = read_later_events(connection, _describe_included(current), ids, now)
+            rows, consent = read_later_events(
+                connection, _describe_included(current), ids, now, digest=digest
+            )
             if user_id is None:
                 owners = {row.user_id for row in rows if row.user_id is not None}
                 refused = self._consents.find_refused(connection, owners)
@@ -187,12 +192,6 @@ class OnlineHistories:
         self._open_current()
         with reading(self._engine) as connection:
             return self._consents.find_refused(connection, user_ids)
-
-    def forget(self, user_id: str) -> None:
-        """Erase the features of a user, online and offline; their repository erases the events."""
-        from features.online.erasure import forget_user
-
-        forget_user(self._settings, user_id)
 
     def _read_current(self, user_id: str) -> tuple[UserState, _OpenVersion | None]:
         """Return the materialized row of a user, empty without one, and its version.
@@ -264,7 +263,7 @@ class OnlineHistories:
                     self._current = self._open_newest()
                     # The newest ones, even where an older version stands in for a damaged one.
                     newest = next(iter(list_versions(self._settings)), None)
-                    self._consents = Consents.open(self._settings, newest)
+                    self._consents = Consents.open(self._settings, newest, self._erased)
                     self._rows_are_missing = False
                     self._stamp = stamp
         return self._current

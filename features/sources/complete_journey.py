@@ -68,8 +68,7 @@ def import_complete_journey(
         tables[name] = read(duck, report.tables[name])
     report.count_zones(tables, settings)
     progress("writing tables")
-    for name, count in facts.write(tables).items():
-        report.tables[name].written = count
+    report.count_written(facts.write(tables))
     return report
 
 

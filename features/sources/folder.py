@@ -16,15 +16,23 @@ from configs.settings import Settings
 from features.contracts.errors import BadInput, TooManyBadRows
 from features.contracts.near_names import find_near_names
 from features.contracts.row_checks import CLOCK_SKEW, UNKNOWN_ZONE, ZoneRules
-from features.contracts.tables import EVENTS, ITEMS, PRICE_HISTORY, TABLES, TableSchema
+from features.contracts.tables import EVENTS, ITEMS, PRICE_HISTORY, TABLES, USERS, TableSchema
 from features.contracts.texts import sql_literal
 from features.sources.advice import advise, find_examples
+from features.sources.named_people import mark_rows_of
 from features.sources.newer_rows import keep_newer_rows
 from features.sources.quarantine import write_quarantine
 from features.sources.raw import BAD_ROWS, load_raw
-from features.sources.report import FactStore, ImportReport, TableReport, count_reasons
+from features.sources.report import (
+    OF_ERASED,
+    FactStore,
+    ImportReport,
+    TableReport,
+    count_reasons,
+)
 from features.sources.stock_times import date_stock
 from features.sources.unknown_items import check_items
+from features.sources.user_statements import keep_later_statements
 from features.sources.validation import Validated, validate
 
 _REQUIRED = ("events", "items")
@@ -57,7 +65,7 @@ def import_folder(
         if zones is None and name != PRICE_HISTORY.name:
             zones = _find_zones(tables, facts)
         validated, report.tables[name] = _read_table(
-            TABLES[name], paths_of[name], settings, latest=now + CLOCK_SKEW, zones=zones
+            TABLES[name], paths_of[name], settings, facts, latest=now + CLOCK_SKEW, zones=zones
         )
         tables[name] = _keep_known_ids(validated, facts)
         if TABLES[name].has_money:
@@ -66,12 +74,14 @@ def import_folder(
     if ITEMS.name in tables:
         items = date_stock(tables[ITEMS.name], facts, now)
         tables[ITEMS.name] = keep_newer_rows(items, facts, report.tables[ITEMS.name])
+    if USERS.name in tables:
+        users, users_report = tables[USERS.name], report.tables[USERS.name]
+        tables[USERS.name] = keep_later_statements(users, facts, users_report, now)
     _refuse_many_bad_rows(report, settings, now)
     check_items(tables, facts, report, settings)
     report.count_zones(tables, settings)
     progress("writing tables")
-    for name, count in facts.write(tables, unknown_zones).items():
-        report.tables[name].written = count
+    report.count_written(facts.write(tables, unknown_zones))
     return report
 
 
@@ -123,6 +133,7 @@ def _read_table(
     schema: TableSchema,
     paths: list[Path],
     settings: Settings,
+    facts: FactStore,
     *,
     latest: datetime,
     zones: ZoneRules | None,
@@ -143,6 +154,8 @@ def _read_table(
     )
     report.rows_read = int(n_raw[0]) + raw.rejected.num_rows if n_raw else 0
     bad = pa.concat_tables([raw.rejected, validated.bad.cast(BAD_ROWS)])
+    if schema in (EVENTS, USERS):
+        bad = _leave_out_erased(bad, facts, report)
     if bad.num_rows:
         report.n_bad = bad.num_rows
         report.quarantined = Counter(count_reasons(bad["reasons"].to_pylist()))
@@ -150,6 +163,14 @@ def _read_table(
         report.examples = find_examples(bad, names)
         report.quarantine_file = write_quarantine(schema.name, bad, settings)
     return validated, report
+
+
+def _leave_out_erased(bad: pa.Table, facts: FactStore, report: TableReport) -> pa.Table:
+    """Return the bad rows without those that name somebody who was erased; counts these."""
+    is_erased = mark_rows_of(bad, facts.is_erased)
+    if any(is_erased):
+        report.excluded[OF_ERASED] += sum(is_erased)
+    return bad.filter(pa.array([not erased for erased in is_erased], pa.bool_()))
 
 
 def _keep_known_ids(validated: Validated, facts: FactStore) -> pa.Table:

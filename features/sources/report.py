@@ -18,11 +18,16 @@ from features.sources.advice import BadValue
 @dataclass(frozen=True)
 class WriteCount:
     """Rows that were new, rows that replaced an earlier one under the same key, rows that were
-    there already."""
+    there already; and rows of erased people, which were left out."""
 
     new: int
     replaced: int
     unchanged: int
+    erased: int = 0
+
+
+# The rule by which rows are excluded that name somebody who was erased.
+OF_ERASED = "of people who were erased"
 
 
 class FactStore(Protocol):
@@ -34,6 +39,10 @@ class FactStore(Protocol):
 
     def knows_events(self, event_ids: Sequence[str]) -> list[bool]:
         """Return for each id whether an imported event has it."""
+        ...
+
+    def is_erased(self, kind: str, text: str) -> bool:
+        """Return whether the id of a user, visitor or session is that of an erased person."""
         ...
 
     def find_zone_rules(self, priced: Iterable[str]) -> ZoneRules:
@@ -73,7 +82,7 @@ class TableReport:
     n_unknown_items        rows kept though their item is not among the items imported with them
     n_unlawful_reductions  announced reductions of the price list that the price law does not allow,
                            kept since they happened; of price_history only
-    n_older                items left out, because the stored row has a later updated_at
+    n_older                items and users left out, because the stored row has a later updated_at
     n_overwritten          items with an updated_at, as HTTP gives it, replaced by a row without one
     older, overwritten     the ids of the first of them
     """
@@ -121,6 +130,14 @@ class ImportReport:
     ignored: list[str] = field(default_factory=list)
     near_tables: dict[str, list[str]] = field(default_factory=dict)
     zones: dict[str, ZoneCount] = field(default_factory=dict)
+
+    def count_written(self, counts: Mapping[str, WriteCount]) -> None:
+        """Note what became of the good rows of each table."""
+        for name, count in counts.items():
+            table = self.tables[name]
+            table.written = count
+            if count.erased:
+                table.excluded[OF_ERASED] += count.erased
 
     def count_zones(self, tables: Mapping[str, pa.Table], settings: Settings) -> None:
         """Count the rows of each zone of `tables`."""

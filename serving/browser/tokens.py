@@ -11,14 +11,13 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 import secrets
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from configs.settings import Settings
 from features.contracts.clock import Clock
 from features.contracts.errors import Forbidden
+from features.contracts.files import make_secret, read_secret
 
 _FILE = "browser-secret"
 _SIGNATURE_BYTES = 24
@@ -73,24 +72,13 @@ class BrowserTokens:
     def _read_secret(self) -> bytes:
         if self._secret is None:
             given = self._settings.browser_secret
-            path = self._settings.home / _FILE
-            self._secret = given.get_secret_value().encode() if given else _read_or_make(path)
+            self._secret = given.get_secret_value().encode() if given else self._read_file()
         return self._secret
 
-
-def _read_or_make(path: Path) -> bytes:
-    """Return the secret of a state folder; the first of several workers makes it."""
-    if not path.exists():
-        staging = path.with_name(f".{_FILE}.{os.getpid()}.{secrets.token_hex(4)}")
-        staging.touch(mode=0o600)
-        staging.write_text(secrets.token_hex(32))
-        try:
-            os.link(staging, path)
-        except FileExistsError:
-            pass
-        finally:
-            staging.unlink()
-    return path.read_text().strip().encode()
+    def _read_file(self) -> bytes:
+        path = self._settings.home / _FILE
+        make_secret(path)
+        return read_secret(path)
 
 
 def _encode(raw: bytes) -> str:

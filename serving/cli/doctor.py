@@ -78,6 +78,7 @@ def _list_checks(shop: Shop) -> dict[str, Callable[[], str]]:
         "price law": lambda: _describe_laws(shop),
         "price lists": lambda: _describe_price_lists(shop),
         "price desk": lambda: _check_desk(shop),
+        "erased people": lambda: _check_erased(shop),
         "tables": lambda: _check_tables(shop),
         "features": lambda: _check_features(shop),
         "model registry": lambda: _check_registry(shop),
@@ -171,6 +172,22 @@ def _check_desk(shop: Shop) -> str:
     if stop is not None:
         raise ShopwrightError(describe_stop(stop))
     return "approved prices become valid"
+
+
+def _check_erased(shop: Shop) -> str:
+    """Return that erased people are recognised. Raises where an erasure did not end."""
+    from features.database import reading
+    from features.facts.erased_ids import IdDigests, count_erasures
+
+    with reading(shop.engine) as connection:
+        IdDigests(shop.settings).check(connection)
+        n_finished, n_unfinished = count_erasures(connection)
+    if n_unfinished:
+        raise ShopwrightError(
+            f"{n_unfinished:,} erasures did not end",
+            hint="Send them again: shopwright privacy erase USER",
+        )
+    return f"{n_finished:,} are kept out"
 
 
 def _check_tables(shop: Shop) -> str:

@@ -57,6 +57,7 @@ def import_tables(
             "name a folder or --demo-data, one of the two",
             hint="Try: shopwright import --demo-data",
         )
+    from features.facts.consents import take_over_imported_consents
     from serving.prices.opening import OpeningOptions
 
     shop = Shop()
@@ -78,6 +79,8 @@ def import_tables(
         )
         opening = ledger.report
         _file_held_prices(shop, opening)
+        if "users" in report.tables:
+            take_over_imported_consents(shop.facts, shop.engine)
         if "price_history" in report.tables:
             unlawful = _count_unlawful_imports(shop)
             report.tables["price_history"].n_unlawful_reductions = unlawful

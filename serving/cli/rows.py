@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -145,10 +146,18 @@ def _decide(rows: RowFilter, reason: str, *, excluded: bool, json: bool) -> None
 
 def _write_audit(shop: Shop, action: str, rows: RowFilter, details: dict[str, object]) -> None:
     from features.database import transaction
+    from features.facts.erased_ids import ID_COLUMNS, IdDigests
     from serving.database.audit_log import OPERATOR, AuditEntry, AuditLog
 
+    # The log cannot be changed, so it names people by digests, which nobody has to erase.
+    digests = IdDigests(shop.settings)
+    equals = tuple(
+        (name, digests.make(ID_COLUMNS[name], value) if name in ID_COLUMNS else value)
+        for name, value in rows.equals
+    )
     with transaction(shop.engine) as connection:
-        entry = AuditEntry(OPERATOR, action, "rows", rows.to_text(), details)
+        subject = replace(rows, equals=equals).to_text()
+        entry = AuditEntry(OPERATOR, action, "rows", subject, details)
         AuditLog(connection).append([entry], shop.system_clock.now())
 
 

@@ -45,10 +45,15 @@ VERBS = {
     "experiments": Verb("experiments", "app", "List, start, stop and report experiments"),
     "items": Verb("items", "app", "Take items off sale, and put them back"),
     "users": Verb("users", "app", "Create, list, change and disable the people who sign in"),
+    "privacy": Verb("privacy", "app", "Export and erase what is kept of people; their consent"),
+    "events": Verb("events", "app", "List whose events are left out of all counts"),
     "rows": Verb("rows", "app", "Leave events out of all counts, and take rows out"),
     "webhooks": Verb("webhooks", "app", "Tell other systems of prices and decisions"),
     "keys": Verb("keys", "app", "Create, list and revoke API keys"),
     "audit": Verb("audit", "app", "List, export and verify who did what"),
+    "backup": Verb("backup", "backup", "Write the whole shop to a file"),
+    "restore": Verb("backup", "restore", "Put a backup into an empty place"),
+    "drill": Verb("backup", "drill", "Prove that a backup can be restored"),
     "doctor": Verb("doctor", "doctor", "List every setting, and check what the shop needs"),
 }
 

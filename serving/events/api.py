@@ -1,17 +1,23 @@
-"""`POST /v1/events`: what happened on the storefront. Acknowledged means committed."""
+"""`POST /v1/events`: what happened on the storefront. Acknowledged means committed.
+
+`GET /v1/events/flagged`: whose events are left out of all counts.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.events.documents import FlaggedActorsResponse
+from serving.events.flagged import MAX_ACTORS, FlaggedEventsService
 from serving.events.service import MAX_EVENTS, EventService
 from serving.http.auth import Caller, require
 from serving.http.bodies import LargeBodyRoute
 from serving.http.dependencies import inject
 from serving.http.metrics import Metrics
+from serving.http.parameters import allow_only, check_text
 
 router = APIRouter(prefix="/v1", tags=["events"], route_class=LargeBodyRoute)
 Events = Annotated[EventService, Depends(inject(EventService))]
@@ -63,6 +69,11 @@ class EventsResponse(BaseModel):
         description="Where there are any: events whose time has not come by the server's clock. "
         "They are stored as occurring now, and keep the time that was sent as an attribute",
     )
+    without_ids: int | None = Field(
+        None,
+        description="Where there are any: events of people who were erased. They are stored "
+        "without the ids",
+    )
 
 
 @router.post("/events", status_code=202, response_model_exclude_none=True)
@@ -88,4 +99,19 @@ async def post_events(
         duplicates=result.duplicates,
         rejected=rejected,
         from_the_future=result.n_from_the_future or None,
+        without_ids=result.n_without_ids or None,
     )
+
+
+@router.get(
+    "/events/flagged",
+    dependencies=[Depends(check_text), Depends(allow_only("cursor", "limit"))],
+)
+def get_flagged_events(
+    flagged: Annotated[FlaggedEventsService, Depends(inject(FlaggedEventsService))],
+    _caller: Annotated[Caller, Depends(require("privacy.manage"))],
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_ACTORS)] = 100,
+) -> FlaggedActorsResponse:
+    """Users, visitors and sessions whose events are kept and count for nothing, and why."""
+    return flagged.page(cursor, limit)

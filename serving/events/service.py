@@ -29,6 +29,7 @@ from features.contracts.row_checks import (
 from features.contracts.tables import ATTRIBUTES, DEFAULT_ZONE
 from features.contracts.texts import clean_text
 from features.database import reading, transaction
+from features.facts.erased_ids import IdDigests, strip_erased_ids
 from features.facts.events import EventLog
 from features.facts.exclusions import EXCLUDE, Exclusions, is_marked_by
 from features.facts.known_events import ImportedEvents
@@ -52,12 +53,14 @@ class RejectedEvent:
 @dataclass(frozen=True)
 class IngestResult:
     """How many events of a request were stored, how many were known before, and which were
-    rejected; and how many had a time that had not come."""
+    rejected; how many had a time that had not come, and of how many the ids of an erased person
+    were left out."""
 
     accepted: int
     duplicates: int
     rejected: list[RejectedEvent]
     n_from_the_future: int = 0
+    n_without_ids: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class EventService:
     """Stores events of one database.
 
     imported      which events an import holds
+    digests       by which ids of erased people are recognised
     note_sign_ins   told of stored events, which may be the first with a visitor and a user
     workers       where events are stored: they wait for the database away from all other work
     max_waiting   requests that may wait for it; more are refused, so that senders who wait leave
@@ -79,6 +83,7 @@ class EventService:
     imported: ImportedEvents
     zones: KnownZones
     exclusions: Exclusions
+    digests: IdDigests
     note_sign_ins: Callable[[Sequence[EventRow]], None]
     workers: Executor
     max_waiting: int
@@ -125,6 +130,7 @@ class EventService:
         rows = _identify([checked[index] for index in good])
         if not rows:
             return IngestResult(0, 0, rejected)
+        n_without_ids = self._strip_erased_ids(rows)
         exclusions = self.exclusions.find()
         for row in rows:
             if is_marked_by(row, exclusions):
@@ -145,7 +151,15 @@ class EventService:
             duplicates=len(rows) - accepted - len(conflicts),
             rejected=sorted(rejected, key=lambda event: event.index),
             n_from_the_future=n_from_the_future,
+            n_without_ids=n_without_ids,
         )
+
+    def _strip_erased_ids(self, rows: list[EventRow]) -> int:
+        """Take the ids of erased people out of the rows; return of how many."""
+        if not self.digests.mark:
+            return 0
+        with reading(self.engine) as connection:
+            return strip_erased_ids(connection, self.digests, rows)
 
     def _store(
         self, rows: Sequence[EventRow], has_own_id: Sequence[bool], unknown_zones: Collection[str]

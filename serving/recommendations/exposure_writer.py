@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from features.contracts.clock import Clock, ClockWatch
 from features.contracts.errors import Unavailable
 from features.database import transaction
 from features.facts import exposures, slates
+from features.facts.erased_ids import IdDigests, find_erased_users
 from features.facts.exposures import Exposure
 from features.facts.slates import LoggedSlate
 from serving.conditions import Conditions
@@ -37,6 +39,7 @@ class ExposureWriter:
     keep_days   days after which slates are deleted
     list_undecided   returns the experiments whose slates are kept longer
     clock_watch   while the clock of the machine has jumped, nothing is deleted
+    digests     by which units are recognised that were erased while their rows waited
     """
 
     def __init__(
@@ -48,12 +51,14 @@ class ExposureWriter:
         keep_days: int,
         list_undecided: Callable[[], Collection[str]] = tuple,
         clock_watch: ClockWatch | None = None,
+        digests: IdDigests | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._conditions = conditions or Conditions()
         self._keep = timedelta(days=keep_days)
         self._clock_watch = clock_watch or ClockWatch()
+        self._digests = digests
         self._queue: queue.Queue[Exposure | LoggedSlate] = queue.Queue(_CAPACITY)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exposures", daemon=True)
@@ -111,8 +116,11 @@ class ExposureWriter:
             last = self._stopping.is_set()
             try:
                 with transaction(self._engine) as connection:
-                    exposures.append(connection, exposure_rows)
-                    slates.append(connection, slate_rows)
+                    erased = self._find_erased(connection, batch)
+                    exposures.append(
+                        connection, [row for row in exposure_rows if row.unit_id not in erased]
+                    )
+                    slates.append(connection, [_leave_out_unit(row, erased) for row in slate_rows])
             except (sa.exc.SQLAlchemyError, Unavailable) as error:
                 self._conditions.report(_PART, str(error))
                 if last:
@@ -123,6 +131,15 @@ class ExposureWriter:
                 self._conditions.clear(_PART)
                 self.written += len(batch)
                 return
+
+    def _find_erased(
+        self, connection: sa.Connection, batch: list[Exposure | LoggedSlate]
+    ) -> set[str]:
+        """Return the units of the rows who were erased meanwhile."""
+        if self._digests is None:
+            return set()
+        units = {row.unit_id for row in batch if row.unit_id is not None}
+        return find_erased_users(connection, self._digests, units)
 
     def _delete_old(self) -> None:
         """Delete some of the slates that are too old; rest where there are no more."""
@@ -142,3 +159,7 @@ class ExposureWriter:
             self._conditions.clear(_DELETING)
         if n_deleted < _OLD_SLATES:
             self._next_look = time.monotonic() + _REST_SECONDS
+
+
+def _leave_out_unit(row: LoggedSlate, erased: Collection[str]) -> LoggedSlate:
+    return replace(row, unit_id=None) if row.unit_id in erased else row

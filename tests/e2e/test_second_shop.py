@@ -35,8 +35,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProcess]:
     report = process.run_json("import", str(root / "tables"))
     assert report["share_bad"] < 0.01
     process.run("features", "materialize")
-    for name in ("recommendations", "demand", "pricing"):
-        (trained,) = process.run_json("train", name)["items"]
+    few = ("visits.max_learnt=2000", "visits.max_evaluated=500", "visits.ranker.n_trees=90")
+    for name, settings in {"recommendations": few, "demand": (), "pricing": ()}.items():
+        options = [word for text in settings for word in ("--set", text)]
+        (trained,) = process.run_json("train", name, *options)["items"]
         assert trained["promoted"], trained["reason"]
     process.run_json("prices", "suggest")
     process.create_key(

@@ -27,6 +27,7 @@ EVENT = {
 GOOD_ROWS = {
     "events": {"event_type": "view_item", "occurred_at": "2024-05-01"},
     "items": {},
+    "users": {},
     "price_history": {"valid_from": "2023-05-01", "list_price": "2", "offer_price": "2"},
     "promotions": {"item_id": "a", "starts_at": "2023-05-01", "ends_at": "2025-05-01"},
     "costs": {"valid_from": "2023-05-01", "unit_cost": "1"},

@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from features.contracts.tables import EVENTS
 from features.database import reading, transaction
+from features.database_tables import events
 from features.facts.events import Appended, EventLog, read_received_events
 from features.facts.exclusions import RowFilter
 
@@ -64,7 +65,7 @@ def test_the_log_reads_as_the_stored_schema_and_forgets_on_request(engine, setti
     assert table.column("zone").to_pylist() == ["default", "north"]
     assert table.column("line_amount_minor").to_pylist() == [398, None]
     with transaction(engine) as connection:
-        assert EventLog(connection).erase("u") == 1
+        assert EventLog(connection).erase(events.c.user_id == "u") == 1
     assert read_received_events(settings).column("event_id").to_pylist() == ["b"]
 
 

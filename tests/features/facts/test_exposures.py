@@ -46,7 +46,7 @@ def test_exposures_are_kept_once_and_read_by_unit(engine):
         assert late.column("unit_id").to_pylist() == ["w"]
         assert exposures.read_first_exposures(connection, "ranker", until=NOON).num_rows == 0
     with transaction(engine) as connection:
-        assert exposures.erase(connection, "u") == 2
+        assert exposures.erase(connection, ["u"]) == 2
 
 
 def test_the_variant_met_first_and_the_user_whom_a_visitor_became(engine):

@@ -68,7 +68,7 @@ def test_a_slate_without_items_is_logged_too(engine):
 def test_erasing_a_unit_leaves_what_was_shown(engine):
     with transaction(engine) as connection:
         slates.append(connection, [make_slate("b"), make_slate("a", unit="w")])
-        assert slates.erase(connection, "u") == 1
+        assert slates.erase(connection, ["u"]) == 1
     with reading(engine) as connection:
         table = slates.read_slates(connection, "home")
     assert table["unit_id"].to_pylist() == ["w", None]

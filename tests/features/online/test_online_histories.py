@@ -18,12 +18,14 @@ from features.database import engine as open_engine
 from features.database import reading, transaction
 from features.database_tables import BOUGHT, events, user_consent
 from features.facts.facts import Facts
-from features.online.feast_definitions import redis_connection
+from features.online.erasure import forget_user
+from features.online.feast_definitions import project_name, redis_connection
 from features.online.histories import compute_offline_histories, compute_offline_items
 from features.online.materialize import load_items, materialize
 from features.online.online_store import OnlineHistories
 from features.online.parity_check import check_parity
 from features.online.snapshots import current_version, features_folder, locate_store
+from features.online.stored_rows import encode_user
 from tests.shops.event_tables import AS_OF, make_event, make_table
 from tests.shops.user_histories import (
     T,
@@ -234,7 +236,7 @@ def test_forgetting_a_user_leaves_nothing_and_nobody_else_loses_anything(shop):
     online, worker = OnlineHistories(settings, engine), OnlineHistories(settings, engine)
     others = online.read("w", None, None, T)
     assert worker.read("u", None, None, T).user_id == "u"
-    online.forget("u")
+    forget_user(settings, "u")
     assert online.read("u", None, None, T).user_id is None
     assert worker.read("u", None, None, T).user_id is None
     assert_same_history(online.read("w", None, None, T), others)
@@ -306,8 +308,8 @@ def test_joins_direct_values_and_online_rows_agree(shop, capfd):
 
 @pytest.mark.slow
 def test_a_wrong_online_row_is_found(shop):
-    settings, engine, facts = shop
-    OnlineHistories(settings, engine).forget("u")
+    settings, _, facts = shop
+    forget_user(settings, "u")
     report = check_parity(facts, settings, T)
     assert not report.passed
     assert report.comparisons[-1].example.startswith("u ")
@@ -338,7 +340,10 @@ def test_online_rows_may_live_in_redis(shop):
             assert_same_history(online.read(user_id, None, None, T), offline[user_id])
         assert not list((features_folder(settings) / "versions").glob("*/online.db"))
         assert list(client.scan_iter(f"*{names[0]}")) == []  # swept up once nobody reads it
-        online.forget("u")
+        keys = [encode_user("u") + project_name(name).encode() for name in names[1:]]
+        assert client.exists(*keys) == 2
+        forget_user(settings, "u")
+        assert client.exists(*keys) == 0
         assert online.read("u", None, None, T).user_id is None
     finally:
         for name in names:

@@ -11,7 +11,7 @@ from features.contracts.tables import TABLES, Kind
 from tests.shops.folders import EVENT, GOOD_ROWS, Shop, write_csv
 from tests.shops.time_texts import BAD_TIMES, GOOD_TIMES
 
-IDS = {"promotions": "promotion_id", "regressors": "name", "closures": "zone"}
+IDS = {"users": "user_id", "promotions": "promotion_id", "regressors": "name", "closures": "zone"}
 COLUMNS = [
     (table, column.name)
     for table, schema in TABLES.items()

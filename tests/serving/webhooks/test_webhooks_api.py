@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from features.database import engine as open_engine
-from serving.access import SCOPES, Area, Grant
+from serving.access import Area, Grant
 from serving.cli.main import app
 from serving.people.service import NewPerson
 from tests.shops.people import PASSWORDS
@@ -138,7 +138,7 @@ def test_a_real_server_tells_a_receiver_that_goes_away_and_comes_back(migrated_s
     opened = open_engine(make_settings(home))
     ids = store_suggestions(opened, *(make_suggestion(f"sku{n}") for n in range(9)))
     opened.dispose()
-    shop.create_key(*SCOPES)
+    shop.create_key("pricing.read", "pricing.approve", "pricing.manage")
     made = shop.run_json(
         "webhooks", "add", receiver.url, "--event", "price_changes", "--event", "suggestions"
     )
