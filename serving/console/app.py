@@ -18,6 +18,7 @@ from serving.console import grid_data, sign_in
 from serving.console.frame import Console, share_static_files
 from serving.console.notices import CountService
 from serving.console.security import PageHeaders, SessionGate
+from serving.console.unchanging_files import UnchangingFiles
 from serving.http.dependencies import provide
 from serving.http.errors import add_error_handlers
 from serving.http.metrics import Metrics
@@ -84,6 +85,7 @@ def create_console(settings: Settings) -> FastAPI:
         reconnect_timeout=_RECONNECT_SECONDS,
         tailwind=False,
     )
+    app.add_middleware(UnchangingFiles)
     app.add_middleware(SessionGate, sessions=server.sessions, cookie=server.cookie)
     app.add_middleware(PageHeaders)
     app.add_middleware(GZipMiddleware, minimum_size=1_000)
