@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -101,4 +102,7 @@ def create_console_from_environment() -> FastAPI:
     )
     for name in ("alembic", "mlflow", "feast"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    return create_console(settings)
+    app = create_console(settings)
+    # A full collection would look at all that was imported: pages would wait half a second for it.
+    gc.freeze()
+    return app
