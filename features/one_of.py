@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
 
 
 def one_of(column: sa.ColumnElement[Any], values: Collection[str] | Collection[int]) -> OneOf:
@@ -29,6 +30,11 @@ class OneOf(FunctionElement[bool]):
     name = "one_of"
     type = sa.Boolean()
     inherit_cache = True
+
+    def self_group(self, against: OperatorType | None = None) -> OneOf:  # noqa: ARG002
+        """Return the condition itself: as a part of WHERE, a boolean of SQLAlchemy is compared with
+        1 on SQLite, which then uses no index of the column."""
+        return self
 
 
 class _Array(sa.types.TypeDecorator[list[Any]]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import re
@@ -176,7 +177,10 @@ def create_app_from_environment() -> FastAPI:
     )
     for name in ("alembic", "mlflow", "feast"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    return create_app(settings)
+    app = create_app(settings)
+    # A full collection would look at all that was imported, and every answer would wait for it.
+    gc.freeze()
+    return app
 
 
 @contextlib.contextmanager

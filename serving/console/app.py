@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ from serving.console import grid_data, sign_in
 from serving.console.frame import Console, share_static_files
 from serving.console.notices import CountService
 from serving.console.security import PageHeaders, SessionGate
+from serving.console.unchanging_files import UnchangingFiles
 from serving.http.dependencies import provide
 from serving.http.errors import add_error_handlers
 from serving.http.metrics import Metrics
@@ -84,6 +86,7 @@ def create_console(settings: Settings) -> FastAPI:
         reconnect_timeout=_RECONNECT_SECONDS,
         tailwind=False,
     )
+    app.add_middleware(UnchangingFiles)
     app.add_middleware(SessionGate, sessions=server.sessions, cookie=server.cookie)
     app.add_middleware(PageHeaders)
     app.add_middleware(GZipMiddleware, minimum_size=1_000)
@@ -99,4 +102,7 @@ def create_console_from_environment() -> FastAPI:
     )
     for name in ("alembic", "mlflow", "feast"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    return create_console(settings)
+    app = create_console(settings)
+    # A full collection would look at all that was imported: pages would wait half a second for it.
+    gc.freeze()
+    return app

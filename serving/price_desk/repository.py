@@ -159,11 +159,10 @@ class Suggestions:
 
     def open_of(self, item_ids: Iterable[str]) -> list[QueueEntry]:
         """Return the undecided suggestions of items in all zones, oldest first."""
-        table = price_suggestions.c
-        query = sa.select(*(table[name] for name in QueueEntry._fields)).where(
-            one_of(table.item_id, set(item_ids)), table.status.in_(OPEN)
-        )
-        return sorted(QueueEntry(*row) for row in self._connection.execute(query))
+        ids = set(item_ids)
+        if not ids:  # as a rule: nothing is off sale
+            return []
+        return self._list_entries(ids, OPEN)
 
     def open_of_runs(self, zone: str) -> list[QueueEntry]:
         """Return the undecided regular prices that runs suggested in a zone, oldest first."""
@@ -302,12 +301,18 @@ class Suggestions:
     ) -> list[QueueEntry]:
         """Return suggestions of one of the statuses and (item, zone) keys, oldest first."""
         pairs = set(keys)
+        entries = self._list_entries({item_id for item_id, _ in pairs}, statuses)
+        return [entry for entry in entries if (entry.item_id, entry.zone) in pairs]
+
+    def _list_entries(self, item_ids: set[str], statuses: Sequence[str]) -> list[QueueEntry]:
+        """Return suggestions of items in one of the statuses, oldest first."""
         table = price_suggestions.c
+        # Of a joined text no index is known: most suggestions may have one of the statuses.
+        status = table.status + ""
         query = sa.select(*(table[name] for name in QueueEntry._fields)).where(
-            one_of(table.item_id, {item_id for item_id, _ in pairs}), table.status.in_(statuses)
+            one_of(table.item_id, item_ids), status.in_(statuses)
         )
-        entries = (QueueEntry(*row) for row in self._connection.execute(query))
-        return sorted(entry for entry in entries if (entry.item_id, entry.zone) in pairs)
+        return sorted(QueueEntry(*row) for row in self._connection.execute(query))
 
     def due(self, now: datetime) -> list[Suggestion]:
         """Return suggestions whose status must change by now: open ones that expire, scheduled ones

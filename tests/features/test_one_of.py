@@ -36,3 +36,16 @@ def test_every_text_and_number_is_found_as_it_is(engine) -> None:
         many = [*(f"other {number}" for number in range(50_000)), "蛋糕"]
         assert find(one_of(items.c.name, many)) == ["蛋糕"]
         items.drop(connection)
+
+
+def test_sqlite_looks_the_values_up_in_an_index() -> None:
+    opened = sa.create_engine("sqlite://")
+    with opened.begin() as connection:
+        items.create(connection)
+        condition = one_of(items.c.number, [1, 2])
+        for where in (condition, sa.and_(condition, items.c.name != "a")):
+            statement = sa.select(items.c.name).where(where).compile(opened)
+            plan = connection.exec_driver_sql(
+                f"EXPLAIN QUERY PLAN {statement}", ("[1, 2]", "a")[: len(statement.params)]
+            )
+            assert "SEARCH one_of_items USING" in str(plan.all())

@@ -7,23 +7,27 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as NotShown
 
+from configs.settings import Settings
 from features.contracts.clock import SystemClock
 from features.database import engine as open_engine
 from features.database import transaction
 from features.prices.ledger import Ledger
 from serving.access import Area, Grant
 from serving.database.migrate import upgrade
+from serving.http.session_cookie import SessionCookie
 from serving.people.service import NewPerson, PeopleService
+from serving.people.sessions import Credentials, SessionLimits, SessionService
 from serving.price_desk.repository import NewSuggestion, Suggestions
-from tests.shops.people import QUICK
+from tests.shops.people import HERE, QUICK
 from tests.shops.price_desk import make_opening_price, make_suggestion
 from tests.shops.served_shop import ITEMS, NOW, add_price_response, make_settings
 from tests.shops.shop_process import ShopProcess
@@ -32,6 +36,25 @@ CHROMIUM = Path("/usr/bin/chromium")
 PATIENCE_MS = 30_000  # for what a page shows, on a busy machine
 LIST_TRIES = 4
 expect.set_options(timeout=PATIENCE_MS)
+# The browser's address bar draws its list in two pages of its own, anew for each window: four times
+# the cost of the window. The others are those that Playwright names: the last flag counts alone.
+UNUSED_FEATURES = (
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    "AimEnabled",
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+)
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -39,6 +62,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--disable-features={','.join(UNUSED_FEATURES)}",
 ]
 # A page takes what is done to it once its socket is open; what is done before may arrive in another
 # order. A person sees the page earlier and needs longer, a test does not.
@@ -172,6 +196,19 @@ class Watched:
             self.problems.append(message.text)
 
 
+def _begin_session(shop: ConsoleShop, name: str) -> str:
+    """Begin a session of somebody and return its token.
+
+    Where the form of the console does so, it keeps the quick password of a test as a slow one.
+    """
+    engine = open_engine(Settings(home=shop.process.home))
+    limits = SessionLimits(idle=timedelta(hours=1), absolute=timedelta(hours=1))
+    sessions = SessionService(engine, SystemClock(), QUICK, limits)
+    token = sessions.sign_in(Credentials(name, PASSWORD), HERE).token
+    engine.dispose()
+    return token
+
+
 @contextmanager
 def sign_in(
     browser: Browser, shop: ConsoleShop, name: str, path: str = "/", **context: Any
@@ -185,10 +222,10 @@ def sign_in(
     watched = Watched(opened.new_page())
     watched.watch()
     page = watched.page
-    page.goto(f"/sign-in?next={quote(path)}")
-    page.fill("#name", name)
-    page.fill("#password", PASSWORD)
-    page.click("button")
+    token = _begin_session(shop, name)
+    cookie = SessionCookie(None).name
+    opened.add_cookies([{"name": cookie, "value": token, "url": shop.process.url}])
+    page.goto(path)
     page.wait_for_selector("main")
     yield page
     opened.close()

@@ -16,7 +16,7 @@ from serving.console.bulk_sheet import BulkSheet
 from serving.console.dialogs import QuickDialog
 from serving.console.frame import Console, Page
 from serving.console.pages.decision_file import DecisionFileSheet
-from serving.console.pages.queue_grid import SORT_KEYS, build_options
+from serving.console.pages.queue_grid import PAGE_ROWS, SORT_KEYS, build_options
 from serving.console.pages.queue_views import QueueViews
 from serving.console.pages.suggestion import show_suggestion
 from serving.console.parts import show_heading
@@ -69,12 +69,13 @@ class _Queue:
     async def show(self, opened_id: str | None = None) -> None:
         visit = self.visit
         visit.path = "/queue"
+        self._fetch_first_rows()
         self._build_page_actions()
-        choices = await visit.read(_read_choices, visit)
         views = QueueViews(visit, lambda: self.columns)
         self.columns = list(views.find_columns() or visit.preferences.get("queue_columns", []))
         views.build()
-        _FilterBar(self, choices).build()
+        filters = _FilterBar(self)
+        filters.build()
         self.grid = ui.aggrid(build_options(visit, self.columns), auto_size_columns=False)
         self.grid.classes("grid-frame")
         self.side = ui.element("div")
@@ -89,8 +90,19 @@ class _Queue:
             f" {json.dumps(SORT_KEYS)})"
             " : setTimeout(start, 50); start()"
         )
+        ui.timer(0, filters.load_choices, once=True)
         if opened_id:
             ui.timer(0, partial(self.open, opened_id), once=True)
+
+    def _fetch_first_rows(self) -> None:
+        """Let the browser ask for the rows while it still loads the grid, which takes them then."""
+        query = self.query()
+        address = f"/data/queue?{query}&offset=0&limit={PAGE_ROWS}"
+        ui.add_head_html(
+            f"<script>window.firstRows = {{query: {json.dumps(query)}, answer: "
+            f"fetch({json.dumps(address)}, {{headers: {{Accept: 'application/json'}}}})}};"
+            "window.firstRows.answer.catch(() => {});</script>"
+        )
 
     def query(self) -> str:
         """Return the parameters of the data that the grid shows."""
@@ -282,12 +294,19 @@ def _read_choices(visit: Visit) -> _Choices:
     )
 
 
-@dataclass(frozen=True)
 class _FilterBar:
     """The filters above the grid; each writes itself into the address."""
 
-    queue: _Queue
-    choices: _Choices
+    def __init__(self, queue: _Queue) -> None:
+        self.queue = queue
+
+    async def load_choices(self) -> None:
+        """Offer what there is to choose from, with how many suggestions each matches."""
+        visit = self.queue.visit
+        choices = await visit.read(_read_choices, visit)
+        self._offer(self._category, _list_categories(choices.categories))
+        rules = {rule: f"{name_rule(rule, visit.texts)} ({n})" for rule, n in choices.rules.items()}
+        self._offer(self._rule, rules)
 
     def build(self) -> None:
         texts, parameters = self.queue.visit.texts, self.queue.visit.parameters
@@ -299,14 +318,11 @@ class _FilterBar:
             self._select(
                 "status", statuses, parameters.get("status", WAITING).split(","), many=True
             )
-            self._select("category", _list_categories(self.choices.categories))
+            self._category = self._select("category", {})
             grades = {grade: grade for grade in _GRADES}
             grade = [each for each in parameters.get("grade", "").split(",") if each]
             self._select("grade", grades, grade, many=True)
-            rules = {
-                rule: f"{name_rule(rule, texts)} ({n})" for rule, n in self.choices.rules.items()
-            }
-            self._select("rule", rules)
+            self._rule = self._select("rule", {})
             for name in ("change", "gain"):
                 ui.input(texts.get(f"queue.filter_{name}"), value=parameters.get(name, "")).props(
                     "dense outlined debounce=400 inputmode=decimal"
@@ -319,18 +335,27 @@ class _FilterBar:
 
     def _select(
         self, name: str, options: dict[str, str], value: Any = None, *, many: bool = False
-    ) -> None:
+    ) -> ui.select:
         parameters = self.queue.visit.parameters
         value = value if many else parameters.get(name)
         if value and not many and value not in options:
             options = {**options, value: value}
-        ui.select(
+        select = ui.select(
             options,
             value=value,
             multiple=many,
             label=self.queue.visit.texts.get(f"queue.filter_{name}"),
             clearable=True,
-        ).props("dense outlined options-dense").on_value_change(partial(self._change, name))
+        )
+        select.props("dense outlined options-dense").on_value_change(partial(self._change, name))
+        return select
+
+    @staticmethod
+    def _offer(select: ui.select, options: dict[str, str]) -> None:
+        """Give a field its options; the chosen one stays, also where it is not among them."""
+        if select.value and select.value not in options:
+            options = {**options, select.value: select.value}
+        select.set_options(options)
 
     def _change(self, name: str, event: ValueChangeEventArguments) -> None:
         value = event.value

@@ -7,7 +7,7 @@ from typing import Any
 from serving.console.pages.queue_views import Columns
 from serving.console.visit import Visit
 
-_PAGE_ROWS = 100
+PAGE_ROWS = 100
 _COLUMNS = (
     ("title", 190, "title"),
     ("now", 78, None),
@@ -55,7 +55,7 @@ def build_options(visit: Visit, columns_kept: Columns) -> dict[str, Any]:
     return {
         "columnDefs": definitions,
         "rowModelType": "infinite",
-        "cacheBlockSize": _PAGE_ROWS,
+        "cacheBlockSize": PAGE_ROWS,
         "maxBlocksInCache": 20,
         "rowHeight": 34,
         "rowSelection": {"mode": "multiRow", "headerCheckbox": False},

@@ -50,7 +50,7 @@ shopwright.queue = {
     parameters.set("offset", request.startRow);
     parameters.set("limit", request.endRow - request.startRow);
     try {
-      const answer = await fetch(`/data/queue?${parameters}`, { headers: { Accept: "application/json" } });
+      const answer = await this.ask(parameters, request.startRow);
       const page = await answer.json();
       if (!answer.ok) throw page;
       request.successCallback(page.rows, page.total);
@@ -59,6 +59,14 @@ shopwright.queue = {
       request.failCallback();
       emitEvent("queue_failed", { what: problem.detail ?? String(problem), hint: problem.hint ?? "" });
     }
+  },
+
+  // The page itself has asked for the first rows of its address.
+  ask(parameters, startRow) {
+    const first = window.firstRows;
+    window.firstRows = null;
+    if (first && first.query === this.query && startRow === 0) return first.answer;
+    return fetch(`/data/queue?${parameters}`, { headers: { Accept: "application/json" } });
   },
 
   show(query) {

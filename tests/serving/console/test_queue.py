@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 from playwright.sync_api import expect
+
+from tests.shops.console_shop import choose_options
 
 pytestmark = pytest.mark.browser
 
@@ -28,6 +32,8 @@ def test_filters_stand_in_the_address_and_survive_a_reload(visit):
         wait_for_title(page, "6 suggestions wait for a decision")
         page.get_by_label("Gain at least").fill("4.50")
         wait_for_title(page, "2 suggestions wait for a decision")
+        choose_options(page, page.get_by_label("Category"), "Food > Dairy (3)")
+        wait_for_title(page, "1 suggestion waits for a decision")
 
 
 def test_a_heading_sorts_all_rows_and_the_address_keeps_the_order(visit):
@@ -40,8 +46,11 @@ def test_a_heading_sorts_all_rows_and_the_address_keeps_the_order(visit):
         page.get_by_role("columnheader", name="Item").click()
         page.wait_for_url("**descending=1**")
         expect(page.locator("[row-index='0'] [col-id=title]")).to_have_text("奶酪 200 克")
+        asked = []
+        page.on("request", lambda request: asked.append(urlsplit(request.url).path))
         page.reload()
         expect(page.locator("[row-index='0'] [col-id=title]")).to_have_text("奶酪 200 克")
+        assert asked.count("/data/queue") == 1  # by the page, for the grid
         page.get_by_role("columnheader", name="Item").click()  # the third click takes the order off
         page.wait_for_function("!location.search.includes('sort=')")
         expect(page.locator("[row-index='0'] [col-id=title]")).to_have_text("<b>Wine</b> & more")
