@@ -61,6 +61,10 @@ def opened(
     (root / "configs" / "pricing" / "default.yaml").write_text(
         "min_grade: C\nmax_losing_share: 1.0\n"
     )
+    (root / "configs" / "models").mkdir()
+    (root / "configs" / "models" / "recommendations.yaml").write_text(
+        "visits: {max_learnt: 2000, max_evaluated: 500, ranker: {n_trees: 90}}\n"
+    )
     settings = SETTINGS | {
         "SHOPWRIGHT_CLOCK_START": OPENING.isoformat(),
         "SHOPWRIGHT_CONFIG_DIR": str(root / "configs"),
