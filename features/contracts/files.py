@@ -9,12 +9,15 @@ import os
 import secrets
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from features.contracts.errors import Damaged
+from features.contracts.errors import Damaged, Unavailable
+
+_LOCK_STEP_SECONDS = 0.1
 
 
 def write_json(path: Path, document: object) -> None:
@@ -97,9 +100,33 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
-    """Allow one holder at a time, across processes; the lock ends with its process."""
+def hold_lock(path: Path, wait_seconds: float | None = None) -> Iterator[None]:
+    """Allow one holder at a time, across processes; the lock ends with its process.
+
+    Waits as long as it takes, or raises Unavailable after `wait_seconds`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        if wait_seconds is None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        else:
+            _lock_within(lock, path, wait_seconds)
         yield
+
+
+def _lock_within(lock: TextIO, path: Path, seconds: float) -> None:
+    last_try = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= last_try:
+                raise Unavailable(
+                    "another process works on these files",
+                    where=str(path.parent),
+                    hint="Repeat this once it has ended",
+                    retry_after_seconds=30,
+                ) from None
+            time.sleep(_LOCK_STEP_SECONDS)
+        else:
+            return

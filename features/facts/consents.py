@@ -20,6 +20,7 @@ from configs.settings import Settings
 from features.contracts.tables import USERS
 from features.database import give_way, insert, reading, reading_stored, transaction
 from features.database_tables import user_consent
+from features.facts.erased_ids import IdDigests, find_erased_users
 
 if TYPE_CHECKING:
     from features.facts.facts import Facts
@@ -42,8 +43,11 @@ def read_consent(connection: sa.Connection, user_id: str) -> Consent | None:
     return None if row is None else Consent(row.personalization_allowed, row.updated_at)
 
 
-def store_consents(connection: sa.Connection, consents: Mapping[str, Consent]) -> None:
-    """Store what users state, in place of what they stated before."""
+def store_consents(
+    connection: sa.Connection, consents: Mapping[str, Consent], *, only_later: bool = False
+) -> None:
+    """Store what users state, in place of what they stated before; with `only_later` only where
+    that is older."""
     rows = [
         {
             "user_id": user_id,
@@ -54,8 +58,10 @@ def store_consents(connection: sa.Connection, consents: Mapping[str, Consent]) -
     ]
     statement = insert(connection, user_consent)
     newest = {name: statement.excluded[name] for name in ("personalization_allowed", "updated_at")}
+    is_later = statement.excluded.updated_at > user_consent.c.updated_at if only_later else None
     connection.execute(
-        statement.on_conflict_do_update(index_elements=["user_id"], set_=newest), rows
+        statement.on_conflict_do_update(index_elements=["user_id"], set_=newest, where=is_later),
+        rows,
     )
 
 
@@ -75,16 +81,15 @@ def read_stated_consents(settings: Settings) -> pa.Table | None:
     return pa.Table.from_pylist([dict(row) for row in rows], USERS.arrow)
 
 
-def take_over_imported_consents(facts: Facts, engine: sa.Engine) -> int:
-    """Store the statements of imported files that are later than those to the shop, and return how
-    many.
+def take_over_imported_consents(facts: Facts, engine: sa.Engine, digests: IdDigests) -> None:
+    """Store the statements of imported files that are later than those to the shop.
 
     Of somebody without a statement only a refusal is stored: it counts at the next answer.
     """
     users = facts.read_imported(USERS.name)
     rows = users.filter(users.updated_at.notnull()).to_pyarrow().to_pylist()
     if not rows:
-        return 0
+        return
     with reading(engine) as connection:
         stored = connection.execute(sa.select(user_consent)).all()
     stated_at = {row.user_id: row.updated_at for row in stored}
@@ -97,8 +102,11 @@ def take_over_imported_consents(facts: Facts, engine: sa.Engine) -> int:
         if number:
             give_way(engine)
         with transaction(engine) as connection:
-            store_consents(connection, part)
-    return len(later)
+            # Who stated something, or was erased, since the look above.
+            erased = find_erased_users(connection, digests, part)
+            kept = {user: stated for user, stated in part.items() if user not in erased}
+            if kept:
+                store_consents(connection, kept, only_later=True)
 
 
 def _is_later(row: Mapping[str, object], stated_at: datetime | None) -> bool:

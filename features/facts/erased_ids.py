@@ -12,6 +12,7 @@ somebody was. What they leave out:
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +37,7 @@ USER, VISITOR, SESSION = "user", "visitor", "session"
 # The columns of tables that hold ids of people, and the kind of each.
 ID_COLUMNS = {"user_id": USER, "visitor_id": VISITOR, "session_id": SESSION}
 _NO_SECRET = ""
+_CHECK_SECONDS = 5.0
 _FOREVER = np.iinfo(np.int64).max
 
 
@@ -46,6 +48,7 @@ class IdDigests:
         self._given = settings.privacy_secret
         self._path = settings.home / _FILE
         self._secret: bytes | None = None
+        self._checked_at = -_CHECK_SECONDS
 
     def make(self, kind: str, text: str) -> str:
         """Return the digest of an id; the first one makes the secret."""
@@ -74,6 +77,14 @@ class IdDigests:
                 where=str(self._path),
                 hint="Restore the file from a backup, or set SHOPWRIGHT_PRIVACY_SECRET as it was",
             )
+
+    def check_lately(self, connection: sa.Connection) -> None:
+        """Do `check` unless it passed in the last seconds: for each look of a process that runs
+        on."""
+        now = time.monotonic()
+        if now >= self._checked_at + _CHECK_SECONDS:
+            self.check(connection)
+            self._checked_at = now
 
     def _read_secret(self) -> bytes | None:
         if self._secret is None and self._given is not None:
@@ -122,19 +133,35 @@ class Erasures:
             is_erased |= of_kind
         return is_erased
 
+    def list_users(self, user_ids: Iterable[str]) -> list[str]:
+        """Return those of these users who were erased and have not consented anew."""
+        known = self.until.get(USER, {})
+        names = {self.digests.find(USER, user_id): user_id for user_id in user_ids} if known else {}
+        return [names[digest] for digest, limit in known.items() if digest in names and not limit]
+
+    def cover(self, kind: str, text: str, at: object) -> bool:
+        """Return whether an id is left out of a row of this time."""
+        known = self.until.get(kind)
+        if not known:
+            return False
+        digest = self.digests.find(kind, text)
+        return digest in known and _is_before(at, known[digest])
+
     def strip_ids(self, row: MutableMapping[str, Value | None]) -> bool:
-        """Take the ids of an erased person out of an event; return whether there were any."""
-        is_changed = False
-        for column, kind in ID_COLUMNS.items():  # the user first
-            text, known = row.get(column), self.until.get(kind, {})
-            is_of_another = kind != USER and row.get("user_id") is not None
-            if not isinstance(text, str) or not known or is_of_another:
-                continue
-            digest = self.digests.find(kind, text)
-            if digest in known and _is_before(row["occurred_at"], known[digest]):
-                row[column] = None
-                is_changed = True
-        return is_changed
+        """Take all ids out of an event of an erased person; return whether it is one.
+
+        All, since a visitor or session that stayed would become that of the next user who comes
+        with it. The order stays: it joins the lines of one purchase, and their refunds.
+        """
+        has_user = row.get("user_id") is not None
+        is_erased = any(
+            self.cover(kind, str(row[column]), row["occurred_at"])
+            for column, kind in ID_COLUMNS.items()
+            if row.get(column) is not None and (kind == USER or not has_user)
+        )
+        if is_erased:
+            row.update({column: None for column in ID_COLUMNS if column in row})
+        return is_erased
 
     def _find_limits(self, kind: str, values: pa.ChunkedArray) -> Int64Array:
         """Return (n,) the time in microseconds before which each row is left out."""
@@ -197,7 +224,9 @@ def leave_out_erased(settings: Settings, rows: pa.Table) -> pa.Table:
 def find_erased_users(
     connection: sa.Connection, digests: IdDigests, user_ids: Iterable[str]
 ) -> set[str]:
-    """Return those of these users who were erased and have not consented anew."""
+    """Return those of these users who were erased and have not consented anew. Raises Damaged
+    where people were erased under another secret."""
+    digests.check_lately(connection)
     if not digests.mark:
         return set()
     names = {digests.find(USER, user_id): user_id for user_id in user_ids}
@@ -207,18 +236,27 @@ def find_erased_users(
     return {names[digest] for digest in rows}
 
 
+def find_erasures(
+    connection: sa.Connection, digests: IdDigests, texts: Collection[str]
+) -> Erasures | None:
+    """Return the erasures of these ids, of whatever kind; None where there are none. Raises Damaged
+    where people were erased under another secret."""
+    digests.check_lately(connection)
+    if not digests.mark:
+        return None
+    given = {digests.find(kind, text) for kind in ID_COLUMNS.values() for text in texts}
+    erasures = read_erasures(connection, digests, given)
+    return erasures if erasures.until else None
+
+
 def strip_erased_ids(
     connection: sa.Connection, digests: IdDigests, rows: Sequence[MutableMapping[str, Value | None]]
 ) -> int:
-    """Take the ids of erased people out of events that come now; return of how many events."""
-    given = {
-        digests.find(kind, str(row[column]))
-        for row in rows
-        for column, kind in ID_COLUMNS.items()
-        if row.get(column) is not None
-    }
-    erasures = read_erasures(connection, digests, given)
-    return sum(erasures.strip_ids(row) for row in rows) if erasures.until else 0
+    """Take the ids of erased people out of events that come now; return of how many events. Raises
+    Damaged where people were erased under another secret."""
+    texts = {str(row[name]) for row in rows for name in ID_COLUMNS if row.get(name) is not None}
+    erasures = find_erasures(connection, digests, texts)
+    return 0 if erasures is None else sum(erasures.strip_ids(row) for row in rows)
 
 
 def note_erasure(

@@ -249,14 +249,16 @@ class Facts:
         return count
 
     def add(self, tables: Mapping[str, pa.Table]) -> dict[str, int]:
-        """Add the rows whose key is new, as `write` does; return how many by table."""
+        """Add the rows whose key is new, as `write` does, but those of people who were erased;
+        return how many by table."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with hold_lock(self._folder / ".lock"):
             manifest = read_segments(self._folder)
             counts = {}
             for name, rows in tables.items():
                 schema, segments = find_schema(name), manifest.get(name, [])
-                self.connection.con.register("incoming", rows.cast(schema.arrow))
+                kept = leave_out_erased(self._settings, rows.cast(schema.arrow))
+                self.connection.con.register("incoming", kept)
                 known = f"{self._scan(schema)} USING ({_quote_columns(schema.key)})"
                 new = self.connection.con.sql(
                     f"SELECT * FROM incoming ANTI JOIN {known}"

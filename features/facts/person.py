@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from features.contracts.tables import EVENTS
-from features.database_tables import events, exposures
+from features.contracts.tables import EVENTS, USERS
+from features.database_tables import events, exposures, user_consent
 from features.facts.erased_ids import SESSION, USER, VISITOR
 from features.one_of import one_of
 
@@ -25,17 +25,20 @@ class Person:
     visitor_ids, session_ids   those that came with this user, and with no other one
     shared_ids                 those that came with another user too: a browser of several people,
                                whose rows without a user may be anybody's
+    ids_of_users               linked ids that are the user_id of somebody else too: a slate or an
+                               exposure does not say which of the two it means
     """
 
     user_id: str
     visitor_ids: frozenset[str] = frozenset()
     session_ids: frozenset[str] = frozenset()
     shared_ids: frozenset[str] = frozenset()
+    ids_of_users: frozenset[str] = frozenset()
 
     @property
-    def unit_ids(self) -> frozenset[str]:
-        """All ids under which slates and exposures may know the person."""
-        return self.visitor_ids | self.session_ids | {self.user_id}
+    def linked_unit_ids(self) -> frozenset[str]:
+        """The ids beside the user's under which slates and exposures may know the person."""
+        return (self.visitor_ids | self.session_ids) - self.ids_of_users - {self.user_id}
 
     def by_kind(self) -> dict[str, frozenset[str]]:
         """Return the ids by their kind."""
@@ -93,7 +96,27 @@ def find_person(facts: Facts, connection: sa.Connection, user_id: str) -> Person
         own, others = _find_links(facts, connection, column, user_id)
         alone[column] = frozenset(own - others)
         shared |= own & others
-    return Person(user_id, alone["visitor_id"], alone["session_id"], frozenset(shared))
+    visitor_ids, session_ids = alone["visitor_id"], alone["session_id"]
+    ids_of_users = _find_users(facts, connection, sorted(visitor_ids | session_ids))
+    return Person(user_id, visitor_ids, session_ids, frozenset(shared), ids_of_users)
+
+
+def _find_users(facts: Facts, connection: sa.Connection, ids: list[str]) -> frozenset[str]:
+    """Return those of these ids that users have."""
+    if not ids:
+        return frozenset()
+    is_user = one_of(exposures.c.unit_id, ids) & exposures.c.visitor_id.is_not(None)
+    queries = (
+        sa.select(events.c.user_id).where(one_of(events.c.user_id, ids)),
+        sa.select(user_consent.c.user_id).where(one_of(user_consent.c.user_id, ids)),
+        sa.select(exposures.c.unit_id).where(is_user),
+    )
+    users = {user for query in queries for user in connection.execute(query.distinct()).scalars()}
+    for table in (EVENTS, USERS):
+        rows = facts.read_imported(table.name)
+        known = rows.filter(rows.user_id.isin(ids)).select("user_id").distinct()
+        users |= set(known.to_pyarrow()["user_id"].to_pylist())
+    return frozenset(users)
 
 
 def _find_links(

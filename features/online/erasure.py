@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from configs.settings import Settings
-from features.contracts.files import hold_lock
+from features.contracts.errors import Unavailable
 from features.contracts.tables import EVENTS, EXCLUSIONS, USERS
 from features.facts.erased_ids import ID_COLUMNS
 from features.facts.exclusions import RowFilter
@@ -50,22 +50,21 @@ class ErasedRows:
 def erase_from_files(facts: Facts, settings: Settings, person: Person) -> ErasedRows:
     """Remove a person from all files of the state folder; a repetition removes what is left.
 
-    No materialization runs meanwhile: it would bring back what it has read before.
+    The caller holds the lock of the features.
     """
     tables = settings.home / "tables"
-    with hold_lock(features_folder(settings) / ".lock"):
-        n_quarantined = erase_from_quarantine(settings, person.has_id)
-        n_rules = 0
-        for rule in list_rules(facts, person):
-            n_rules += facts.rewrite(EXCLUSIONS.name, RowFilter((("rule", rule),)), None)
-        n_imported = 0
-        for schema in (EVENTS, USERS):
-            rows = RowsOfPerson(person, tuple(schema.arrow.names))
-            n_imported += facts.rewrite(schema.name, rows, None)
-        if tables.is_dir():
-            remove_replaced(tables, [schema.name for schema in (EVENTS, USERS, EXCLUSIONS)])
-        n_features = forget_user(settings, person.user_id)
-        _remove_old_spills(settings)
+    n_quarantined = erase_from_quarantine(settings, person.has_id)
+    n_rules = 0
+    for rule in list_rules(facts, person):
+        n_rules += facts.rewrite(EXCLUSIONS.name, RowFilter((("rule", rule),)), None)
+    n_imported = 0
+    for schema in (EVENTS, USERS):
+        rows = RowsOfPerson(person, tuple(schema.arrow.names))
+        n_imported += facts.rewrite(schema.name, rows, None)
+    if tables.is_dir():
+        remove_replaced(tables, [schema.name for schema in (EVENTS, USERS, EXCLUSIONS)])
+    n_features = forget_user(settings, person.user_id)
+    _remove_old_spills(settings)
     return ErasedRows(n_imported, n_rules, n_quarantined, n_features)
 
 
@@ -91,23 +90,39 @@ def list_rules(facts: Facts, person: Person) -> list[str]:
 
 def forget_user(settings: Settings, user_id: str) -> int:
     """Remove every online row and every offline row of a user, in all stored versions; return how
-    many offline rows there were."""
-    key = encode_user(user_id)
-    for version in _list_versions(settings):
-        location = locate_store(settings, version)
-        if location.redis_url is not None:
-            connect_redis(location.redis_url).delete(key + location.project.encode())
-        if location.online.exists():
-            _delete_rows_of_user(location.online, key)
-        remove_digest(users_file(settings, version), user_id)
-        remove_digest(refused_file(settings, version), user_id)
+    many offline rows there were.
+
+    The online rows go last: from the offline ones a server writes them again.
+    """
     for path in features_folder(settings).glob("**/*.staging"):  # of a write that did not finish
         path.unlink()
-    return sum(
+    n_rows = sum(
         _rewrite_without(path, user_id)
         for path in features_folder(settings).glob("**/*.parquet")
         if "user_id" in pq.read_schema(path).names
     )
+    key = encode_user(user_id)
+    for version in _list_versions(settings):
+        location = locate_store(settings, version)
+        if location.redis_url is not None:
+            _delete_from_redis(location.redis_url, key + location.project.encode())
+        if location.online.exists():
+            _delete_rows_of_user(location.online, key)
+        remove_digest(users_file(settings, version), user_id)
+        remove_digest(refused_file(settings, version), user_id)
+    return n_rows
+
+
+def _delete_from_redis(url: str, key: bytes) -> None:
+    from redis.exceptions import RedisError
+
+    try:
+        connect_redis(url).delete(key)
+    except RedisError as error:
+        raise Unavailable(
+            "the online store does not answer, so rows of the person are left in it",
+            hint="Repeat the erasure once the store of SHOPWRIGHT_REDIS_URL is up",
+        ) from error
 
 
 def forget_version(settings: Settings, version: str) -> None:

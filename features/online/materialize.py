@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 
 from configs.settings import Settings
 from features.contracts.arrays import UInt64Array
-from features.contracts.files import hold_lock
 from features.contracts.tables import TIMESTAMP as TIMESTAMP_TYPE
 from features.contracts.visits import Action
+from features.facts.erased_ids import read_stored_erasures
 from features.facts.facts import Facts
 from features.facts.known_events import write_digests
 from features.online import histories
@@ -52,6 +52,7 @@ from features.online.snapshots import (
     items_file,
     load_items,
     locate_store,
+    lock_features,
     publish,
     refused_file,
     source_folder,
@@ -106,13 +107,13 @@ def materialize(
     stamp = as_of.strftime("%Y%m%dT%H%M%S")
     name = f"{stamp}_{uuid.uuid4().hex[:8]}"
     received_after = datetime.now(UTC) - _SLACK
-    with hold_lock(features_folder(settings) / ".lock"):
+    with lock_features(settings):
         target = version_folder(settings, name)
         target.mkdir(parents=True)
         try:
             n_sealed = seal_events(facts, settings, min(as_of, settings.business_clock().now()))
             progress("features of users")
-            events = facts.read("events")
+            events = _drop_erased_users(settings, facts.read("events"))
             rows = compute_user_rows(facts, events, as_of)
             _write_digests_of_ids(facts, settings, name, as_of, rows[USER_STATE]["user_id"])
             progress("features of items")
@@ -163,6 +164,16 @@ def _write_digests_of_ids(
     write_digests(event_digests_file(settings, name), known["event_id"].to_pylist())
     write_digests(users_file(settings, name), user_ids.to_pylist())
     write_digests(refused_file(settings, name), read_refused_users(facts))
+
+
+def _drop_erased_users(settings: Settings, events: ir.Table) -> ir.Table:
+    """Return the events without those of people of whom an erasure is not finished."""
+    erasures = read_stored_erasures(settings)
+    if not erasures.until:
+        return events
+    users = events.filter(events.user_id.notnull()).select("user_id").distinct()
+    erased = erasures.list_users(users.to_pyarrow()["user_id"].to_pylist())
+    return events.filter(events.user_id.isnull() | events.user_id.notin(erased))
 
 
 class RecentLooks(NamedTuple):

@@ -123,7 +123,8 @@ class OnlineHistories:
     def restore_rows(self) -> None:
         """Write the rows again that the online store has lost, from the files of the version.
 
-        At most once in RESTORE_SECONDS: a store that evicts rows is too small for them.
+        At most once in RESTORE_SECONDS: a store that evicts rows is too small for them. Raises
+        Unavailable while somebody else writes features.
         """
         current = self._current
         if not self._rows_are_missing or current is None:
@@ -162,6 +163,7 @@ class OnlineHistories:
         ids = VisitorIds(user_id, visitor_id, session_id)
         digest = "" if user_id is None else self._erased.find(USER, user_id)
         with reading(self._engine) as connection:
+            self._erased.check_lately(connection)
             rows, consent = read_later_events(
                 connection, _describe_included(current), ids, now, digest=digest
             )

@@ -13,6 +13,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ import pyarrow as pa
 
 from configs.settings import Settings
 from features.contracts.errors import Damaged, Unavailable, UnknownName
-from features.contracts.files import check_sqlite, digest_file, read_json, write_json
+from features.contracts.files import check_sqlite, digest_file, hold_lock, read_json, write_json
 from features.contracts.recommendations import ItemFeatures
 from features.contracts.texts import escape_pattern
 from features.online.feast_definitions import OFFLINE, USER_STATE, StoreLocation, project_name
@@ -63,6 +64,13 @@ class _StoredVersion(TypedDict):
     zones: list[str]
     redis: bool
     registry: str
+
+
+def lock_features(
+    settings: Settings, wait_seconds: float | None = None
+) -> AbstractContextManager[None]:
+    """Return the lock of all who write features, as `hold_lock`."""
+    return hold_lock(features_folder(settings) / ".lock", wait_seconds)
 
 
 def features_folder(settings: Settings) -> Path:

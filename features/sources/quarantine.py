@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from configs.settings import Settings
+from features.contracts.files import hold_lock
 from features.contracts.texts import defuse_cell
 from features.sources.named_people import IsPerson, mark_rows_of
 from features.sources.raw import BAD_ROWS
@@ -26,7 +27,8 @@ def write_quarantine(name: str, bad: pa.Table, settings: Settings) -> Path:
     folder = quarantine_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
     paths = pa.array([defuse_cell(path) for path in bad["file"].to_pylist()], pa.string())
-    return _write_rows(folder, name, bad.set_column(0, "file", paths))
+    with hold_lock(folder / ".lock"):
+        return _write_rows(folder, name, bad.set_column(0, "file", paths))
 
 
 def read_quarantine(settings: Settings) -> Iterator[tuple[Path, pa.Table]]:
@@ -46,16 +48,21 @@ def read_quarantine(settings: Settings) -> Iterator[tuple[Path, pa.Table]]:
 
 def erase_from_quarantine(settings: Settings, is_person: IsPerson) -> int:
     """Remove the rows that name a person, and return how many there were."""
-    n_removed = 0
-    for path, rows in read_quarantine(settings):
-        is_named = mark_rows_of(rows, is_person)
-        if not any(is_named):
-            continue
-        rest = rows.filter(pa.array([not named for named in is_named]))
-        if rest.num_rows:
-            _write_rows(path.parent, path.name.rpartition("-")[0], rest)
-        path.unlink()
-        n_removed += sum(is_named)
+    folder, n_removed = quarantine_folder(settings), 0
+    if not folder.is_dir():
+        return 0
+    with hold_lock(folder / ".lock"):
+        for path in folder.glob(".*.csv"):  # of an import that was killed
+            path.unlink()
+        for path, rows in read_quarantine(settings):
+            is_named = mark_rows_of(rows, is_person)
+            if not any(is_named):
+                continue
+            rest = rows.filter(pa.array([not named for named in is_named]))
+            if rest.num_rows:
+                _write_rows(path.parent, path.name.rpartition("-")[0], rest)
+            path.unlink()
+            n_removed += sum(is_named)
     return n_removed
 
 

@@ -106,7 +106,7 @@ def drill(json: JsonOption = False) -> None:
         print_table("Checks of the restored shop", ("check", "shop", "restored", ""), rows)
         print_line(
             f"{report.n_files:,} files, {report.n_bytes:,} bytes: "
-            + ("the backup can be restored" if passed else "the backup can NOT be restored")
+            + ("the backup can be restored" if passed else "the backup cannot be restored")
         )
     if not passed:
         raise typer.Exit(1)

@@ -58,6 +58,7 @@ def import_tables(
             hint="Try: shopwright import --demo-data",
         )
     from features.facts.consents import take_over_imported_consents
+    from features.facts.erased_ids import IdDigests
     from serving.prices.opening import OpeningOptions
 
     shop = Shop()
@@ -80,7 +81,7 @@ def import_tables(
         opening = ledger.report
         _file_held_prices(shop, opening)
         if "users" in report.tables:
-            take_over_imported_consents(shop.facts, shop.engine)
+            take_over_imported_consents(shop.facts, shop.engine, IdDigests(shop.settings))
         if "price_history" in report.tables:
             unlawful = _count_unlawful_imports(shop)
             report.tables["price_history"].n_unlawful_reductions = unlawful

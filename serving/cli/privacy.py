@@ -58,13 +58,10 @@ def erase(user: User, json: JsonOption = False) -> None:
     """Erase a person from events, tables, features, slates and exposures. This cannot be undone.
 
     After a failure run it again: it does what is left."""
-    from features.database import transaction
     from serving.database.audit_log import OPERATOR
 
     service = _open(Shop())
-    begun = service.begin_erasure(OPERATOR, _read_id(user))
-    with transaction(service.engine) as connection:
-        report = service.finish_erasure(connection, OPERATOR, begun)
+    report = service.erase(OPERATOR, _read_id(user))
     service.empty_logs()
     if json:
         print_json(report.model_dump(mode="json"))
@@ -108,7 +105,7 @@ def _print_erasure(report: ErasureResponse) -> None:
         f"Erased at {report.erased_at.isoformat()}; the audit log names the person as "
         f"{report.subject_id}"
     )
-    print_line("Files outside of the state folder and backups are yours to look through")
+    print_line("Not erased from: files outside of the state folder, and backups")
 
 
 def _print_consent(stated: ConsentResponse) -> None:

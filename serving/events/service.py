@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -61,6 +62,15 @@ class IngestResult:
     rejected: list[RejectedEvent]
     n_from_the_future: int = 0
     n_without_ids: int = 0
+
+
+class _Stored(NamedTuple):
+    """How many rows were new, which are no repetition of the stored event of their id (position
+    and columns that differ), and of how many the ids of an erased person were left out."""
+
+    accepted: int
+    conflicts: dict[int, str]
+    n_without_ids: int
 
 
 @dataclass(frozen=True)
@@ -130,7 +140,6 @@ class EventService:
         rows = _identify([checked[index] for index in good])
         if not rows:
             return IngestResult(0, 0, rejected)
-        n_without_ids = self._strip_erased_ids(rows)
         exclusions = self.exclusions.find()
         for row in rows:
             if is_marked_by(row, exclusions):
@@ -140,35 +149,29 @@ class EventService:
             named[index] for index, row in zip(good, rows, strict=True) if _has_amount(row)
         }
         unknown_zones = with_amounts - zones.known
-        accepted, conflicts = self._store(rows, has_own_id, unknown_zones)
+        stored = self._store(rows, has_own_id, unknown_zones)
+        conflicts = stored.conflicts
         self.note_sign_ins([row for index, row in enumerate(rows) if index not in conflicts])
         rejected += [
             RejectedEvent(good[position], f"event_id: is that of an event with another {columns}")
             for position, columns in conflicts.items()
         ]
         return IngestResult(
-            accepted=accepted,
-            duplicates=len(rows) - accepted - len(conflicts),
+            accepted=stored.accepted,
+            duplicates=len(rows) - stored.accepted - len(conflicts),
             rejected=sorted(rejected, key=lambda event: event.index),
             n_from_the_future=n_from_the_future,
-            n_without_ids=n_without_ids,
+            n_without_ids=stored.n_without_ids,
         )
-
-    def _strip_erased_ids(self, rows: list[EventRow]) -> int:
-        """Take the ids of erased people out of the rows; return of how many."""
-        if not self.digests.mark:
-            return 0
-        with reading(self.engine) as connection:
-            return strip_erased_ids(connection, self.digests, rows)
 
     def _store(
         self, rows: Sequence[EventRow], has_own_id: Sequence[bool], unknown_zones: Collection[str]
-    ) -> tuple[int, dict[int, str]]:
-        """Store the rows, and return how many were new and which are no repetition.
+    ) -> _Stored:
+        """Store the rows, without the ids of erased people.
 
-        Those have the id of another event, stored, imported or earlier in the request: position and
-        the columns that differ. An id that was derived from the content has none. `unknown_zones`
-        are those whose rows with amounts became rows of the default zone.
+        Conflicts have the id of another event, stored, imported or earlier in the request. An id
+        that was derived from the content has none. `unknown_zones` are those whose rows with
+        amounts became rows of the default zone.
         """
         ids = [str(row["event_id"]) for row in rows]
         is_imported = self.imported.contain(ids)
@@ -185,6 +188,7 @@ class EventService:
         new = [row for row, known in zip(rows, is_imported, strict=True) if not known]
         zones = {str(row["zone"]) for row in rows} - self._kept_zones
         with transaction(self.engine) as connection:
+            n_without_ids = strip_erased_ids(connection, self.digests, rows)
             if zones:
                 keep_currencies(connection, find_currencies(self.settings, zones))
             if unknown_zones:
@@ -198,7 +202,7 @@ class EventService:
         for event_id in imported_rows:
             received.pop(event_id, None)
         conflicts |= _find_conflicts(rows, received)
-        return appended.accepted, conflicts
+        return _Stored(appended.accepted, conflicts, n_without_ids)
 
     def _minor_units(self, zone: str) -> int:
         """Return the minor units of a major one, in the currency of the zone."""

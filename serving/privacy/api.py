@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from serving.field_types import Id
 from serving.http.auth import Caller, require
 from serving.http.dependencies import inject
-from serving.http.idempotency import Write
+from serving.http.idempotency import Attempt, read_attempt
 from serving.http.parameters import allow_only, check_text
 from serving.privacy.documents import ConsentResponse, ErasureResponse, UserExportResponse
 from serving.privacy.service import PrivacyService
@@ -22,6 +23,19 @@ router = APIRouter(
 )
 Privacy = Annotated[PrivacyService, Depends(inject(PrivacyService))]
 Officer = Annotated[Caller, Depends(require("privacy.manage"))]
+# For a materialization, which takes longer in a large shop: the caller repeats the request then.
+_WAIT_SECONDS = 20.0
+
+
+def read_keyed_attempt(
+    privacy: Privacy, attempt: Annotated[Attempt, Depends(read_attempt)]
+) -> Attempt:
+    """A FastAPI dependency: the fingerprint is keyed, since the path of the request is an id, and
+    of an unkeyed one anybody could find out by trying."""
+    return replace(attempt, fingerprint=privacy.digests.make("request", attempt.fingerprint))
+
+
+Write = Annotated[Attempt, Depends(read_keyed_attempt)]
 
 
 class ConsentRequest(BaseModel):
@@ -56,8 +70,8 @@ def delete_user(privacy: Privacy, caller: Officer, write: Write, user_id: Id) ->
     """Erases a person. After a failure send it again: it does what is left."""
     response = write.run_outside(
         caller,
-        lambda: privacy.begin_erasure(caller.id, user_id),
-        lambda connection, begun: privacy.finish_erasure(connection, caller.id, begun),
+        lambda: privacy.erase(caller.id, user_id, _WAIT_SECONDS),
+        lambda _, report: report,
     )
     privacy.empty_logs()
     return response

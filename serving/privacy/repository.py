@@ -47,10 +47,11 @@ class PersonRows:
     def read(self) -> StoredRows:
         """Return all rows of the person."""
         connection, person = self._connection, self._person
+        unit_ids = person.linked_unit_ids | {person.user_id}
         return StoredRows(
             events=EventLog(connection).read_matching(person.build_clause()),
-            exposures=exposures.read_of_units(connection, person.unit_ids),
-            slates=slates.read_of_units(connection, person.unit_ids),
+            exposures=exposures.read_of_units(connection, unit_ids),
+            slates=slates.read_of_units(connection, unit_ids),
         )
 
     def erase_linked(self) -> RemovedRows:
@@ -59,7 +60,7 @@ class PersonRows:
         The rows that name the user stay: by them the visitors are known.
         """
         person = self._person
-        ids = person.visitor_ids | person.session_ids
+        ids = person.linked_unit_ids
         return RemovedRows(
             n_events=EventLog(self._connection).erase(person.build_linked_clause()),
             n_exposures=exposures.erase(self._connection, ids),

@@ -9,14 +9,14 @@ An erasure has steps, each of which a repetition finds done or does again:
 3. imported tables, quarantine, and features are written anew without the person
 4. rows that name the user leave the database, the last ones by which visitors are known
 
-So a crash between any two of them leaves what the same call needs to finish.
+So a crash between any two of them leaves what the same call needs to finish. From 2 to 4 nobody
+else writes features: a materialization would bring back what it has read before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -46,25 +46,13 @@ from serving.privacy.documents import (
     describe_events,
     describe_linked,
 )
-from serving.privacy.repository import PersonRows, RemovedRows
+from serving.privacy.repository import PersonRows
 
 if TYPE_CHECKING:
     from features.facts.facts import Facts
-    from features.online.erasure import ErasedRows
 
 # The subject of the audit log; its id is the digest of the person's.
 SUBJECT = "shopper"
-
-
-@dataclass(frozen=True)
-class BegunErasure:
-    """An erasure of which the rows that name the user are left in the database."""
-
-    person: Person
-    erased_at: datetime
-    n_statements: int
-    removed: RemovedRows
-    from_files: ErasedRows
 
 
 @dataclass(frozen=True)
@@ -137,50 +125,47 @@ class PrivacyService:
             self._write_audit(connection, actor, "export_user", consent.subject_id, {})
         return document
 
-    def begin_erasure(self, actor: str, user_id: str) -> BegunErasure:
-        """Do all steps of an erasure but the last, which `finish_erasure` does in a transaction."""
+    def erase(self, actor: str, user_id: str, wait_seconds: float | None = None) -> ErasureResponse:
+        """Erase a person. Raises Unavailable where something else works on the features for longer
+        than `wait_seconds`; a repetition does what is left."""
         from features.facts.facts import Facts
         from features.online.erasure import erase_from_files
+        from features.online.snapshots import lock_features
 
         facts = Facts(self.settings)
         with reading(self.engine) as connection:
             person = find_person(facts, connection, user_id)
         erased_at = self.clock.now()
+        subject_id = self.digests.make(USER, user_id)
         with transaction(self.engine) as connection:
             self.digests.check(connection)
             note_erasure(connection, self.digests, person.by_kind(), erased_at)
             n_statements = remove_consent(connection, user_id)
-            subject_id = self.digests.make(USER, user_id)
             self._write_audit(connection, actor, "erase_user", subject_id, {})
-        with transaction(self.engine) as connection:
-            removed = PersonRows(connection, person).erase_linked()
-        from_files = erase_from_files(facts, self.settings, person)
-        return BegunErasure(person, erased_at, n_statements, removed, from_files)
-
-    def finish_erasure(
-        self, connection: sa.Connection, actor: str, begun: BegunErasure
-    ) -> ErasureResponse:
-        """Remove the rows that name the user, and those that came meanwhile; note the end."""
-        rows = PersonRows(connection, begun.person)
-        removed = begun.removed + rows.erase_linked() + rows.erase_user()
-        subject_id = self.digests.make(USER, begun.person.user_id)
-        n_linked = len(begun.person.visitor_ids) + len(begun.person.session_ids)
-        report = ErasureResponse(
-            subject_id=subject_id,
-            erased_at=begun.erased_at,
-            events=removed.n_events,
-            imported_rows=begun.from_files.n_imported,
-            feature_rows=begun.from_files.n_features,
-            exposures=removed.n_exposures,
-            slates=removed.n_slates,
-            quarantined_rows=begun.from_files.n_quarantined,
-            rules=begun.from_files.n_rules,
-            statements=begun.n_statements,
-            linked_ids=n_linked,
-        )
-        finish_erasure(connection, subject_id, self.system_clock.now())
-        counts = report.model_dump(exclude={"subject_id", "erased_at"})
-        self._write_audit(connection, actor, "finish_erasure", subject_id, counts)
+        with lock_features(self.settings, wait_seconds):
+            with transaction(self.engine) as connection:
+                removed = PersonRows(connection, person).erase_linked()
+            from_files = erase_from_files(facts, self.settings, person)
+            with transaction(self.engine) as connection:
+                rows = PersonRows(connection, person)
+                removed += rows.erase_linked() + rows.erase_user()
+                n_statements += remove_consent(connection, user_id)  # of an import meanwhile
+                report = ErasureResponse(
+                    subject_id=subject_id,
+                    erased_at=erased_at,
+                    events=removed.n_events,
+                    imported_rows=from_files.n_imported,
+                    feature_rows=from_files.n_features,
+                    exposures=removed.n_exposures,
+                    slates=removed.n_slates,
+                    quarantined_rows=from_files.n_quarantined,
+                    rules=from_files.n_rules,
+                    statements=n_statements,
+                    linked_ids=len(person.visitor_ids) + len(person.session_ids),
+                )
+                finish_erasure(connection, subject_id, self.system_clock.now())
+                counts = report.model_dump(exclude={"subject_id", "erased_at"})
+                self._write_audit(connection, actor, "finish_erasure", subject_id, counts)
         return report
 
     def empty_logs(self) -> None:

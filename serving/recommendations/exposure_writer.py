@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -16,7 +16,14 @@ from features.contracts.clock import Clock, ClockWatch
 from features.contracts.errors import Unavailable
 from features.database import transaction
 from features.facts import exposures, slates
-from features.facts.erased_ids import IdDigests, find_erased_users
+from features.facts.erased_ids import (
+    SESSION,
+    USER,
+    VISITOR,
+    Erasures,
+    IdDigests,
+    find_erasures,
+)
 from features.facts.exposures import Exposure
 from features.facts.slates import LoggedSlate
 from serving.conditions import Conditions
@@ -116,11 +123,24 @@ class ExposureWriter:
             last = self._stopping.is_set()
             try:
                 with transaction(self._engine) as connection:
-                    erased = self._find_erased(connection, batch)
+                    erased = self._find_erasures(connection, batch)
                     exposures.append(
-                        connection, [row for row in exposure_rows if row.unit_id not in erased]
+                        connection,
+                        [
+                            row
+                            for row in exposure_rows
+                            if not _is_erased(row, row.exposed_at, erased)
+                        ],
                     )
-                    slates.append(connection, [_leave_out_unit(row, erased) for row in slate_rows])
+                    slates.append(
+                        connection,
+                        [
+                            replace(row, unit_id=None)
+                            if _is_erased(row, row.shown_at, erased)
+                            else row
+                            for row in slate_rows
+                        ],
+                    )
             except (sa.exc.SQLAlchemyError, Unavailable) as error:
                 self._conditions.report(_PART, str(error))
                 if last:
@@ -132,14 +152,14 @@ class ExposureWriter:
                 self.written += len(batch)
                 return
 
-    def _find_erased(
+    def _find_erasures(
         self, connection: sa.Connection, batch: list[Exposure | LoggedSlate]
-    ) -> set[str]:
-        """Return the units of the rows who were erased meanwhile."""
+    ) -> Erasures | None:
+        """Return what of the units of the rows is erased; None where nothing is."""
         if self._digests is None:
-            return set()
+            return None
         units = {row.unit_id for row in batch if row.unit_id is not None}
-        return find_erased_users(connection, self._digests, units)
+        return find_erasures(connection, self._digests, units)
 
     def _delete_old(self) -> None:
         """Delete some of the slates that are too old; rest where there are no more."""
@@ -161,5 +181,11 @@ class ExposureWriter:
             self._next_look = time.monotonic() + _REST_SECONDS
 
 
-def _leave_out_unit(row: LoggedSlate, erased: Collection[str]) -> LoggedSlate:
-    return replace(row, unit_id=None) if row.unit_id in erased else row
+def _is_erased(
+    row: Exposure | LoggedSlate, answered_at: datetime, erasures: Erasures | None
+) -> bool:
+    """Return whether the unit of a row was erased, as a user or, since the answer, as a visitor or
+    session."""
+    if erasures is None or row.unit_id is None:
+        return False
+    return any(erasures.cover(kind, row.unit_id, answered_at) for kind in (USER, VISITOR, SESSION))

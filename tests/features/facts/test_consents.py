@@ -8,12 +8,14 @@ import pytest
 
 from features.contracts.errors import TooManyBadRows
 from features.database import transaction
+from features.facts import consents
 from features.facts.consents import (
     Consent,
     read_consent,
     store_consents,
     take_over_imported_consents,
 )
+from features.facts.erased_ids import USER, IdDigests, note_erasure
 from tests.shops.folders import EVENT, NOW, Shop, write_csv
 
 DAY = timedelta(days=1)
@@ -25,7 +27,7 @@ class StatedShop(Shop):
     def __init__(self, root, settings, engine) -> None:
         url = {"database_url": settings.database_url} if settings.database_url else {}
         super().__init__(root, **url)
-        self.engine = engine
+        self.engine, self.digests = engine, IdDigests(self.settings)
         self.load([EVENT])
 
     def state(self, allowed: bool, at: datetime) -> None:
@@ -35,7 +37,7 @@ class StatedShop(Shop):
     def import_statement(self, at: datetime, **values: str):
         write_csv(self.folder / "users.csv", [{"user_id": "u", **values}])
         report = self.load(now=at)
-        take_over_imported_consents(self.facts, self.engine)
+        take_over_imported_consents(self.facts, self.engine, self.digests)
         return report.tables["users"]
 
     def read(self) -> bool:
@@ -84,3 +86,26 @@ def test_a_default_is_no_statement_and_a_time_in_the_file_counts(shop) -> None:
     far = (NOW + 9 * DAY).isoformat()
     with pytest.raises(TooManyBadRows, match="updated_at lies in the future"):
         shop.import_statement(NOW + DAY, **early | {"updated_at": far})
+
+
+def test_an_import_overrules_nothing_that_happens_while_it_runs(shop, monkeypatch) -> None:
+    """Between its look at the statements and its own, somebody refuses, and somebody is erased."""
+    shop.import_statement(NOW, personalization_allowed="false")
+    others = [{"user_id": "gone", "personalization_allowed": "false"}]
+    write_csv(
+        shop.folder / "users.csv", [{"user_id": "u", "personalization_allowed": "true"}, *others]
+    )
+    shop.load(now=NOW + DAY)
+
+    def open_later(engine):
+        monkeypatch.undo()
+        shop.state(False, NOW + 2 * DAY)
+        with transaction(engine) as connection:
+            note_erasure(connection, shop.digests, {USER: ["gone"]}, NOW + 2 * DAY)
+        return transaction(engine)
+
+    monkeypatch.setattr(consents, "transaction", open_later)
+    take_over_imported_consents(shop.facts, shop.engine, shop.digests)
+    with transaction(shop.engine) as connection:
+        assert read_consent(connection, "u") == Consent(False, NOW + 2 * DAY)
+        assert read_consent(connection, "gone") is None

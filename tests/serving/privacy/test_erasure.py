@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -12,16 +13,18 @@ import pytest
 import sqlalchemy as sa
 
 from configs.settings import Settings
-from features.contracts.errors import Damaged, NotFound
-from features.database import transaction
+from features.contracts.errors import Damaged, NotFound, Unavailable
+from features.database import reading, transaction
 from features.facts import exposures, slates
-from features.facts.erased_ids import IdDigests
+from features.facts.erased_ids import IdDigests, finish_erasure, strip_erased_ids
 from features.facts.events import EventLog
 from features.facts.exposures import Exposure
 from features.facts.facts import Facts
 from features.facts.slates import LoggedSlate, ShownItems
 from features.online.materialize import materialize
 from features.online.online_store import OnlineHistories
+from features.online.restore import write_user_states
+from features.online.snapshots import current_version, lock_features
 from features.sources.folder import import_folder
 from features.sources.report import OF_ERASED
 from serving.privacy.repository import PersonRows
@@ -114,9 +117,7 @@ class Shop:
         return document | {"consent": document["consent"]["personalization_allowed"]}
 
     def erase(self, user: str):
-        begun = self.privacy.begin_erasure("tests", user)
-        with transaction(self.engine) as connection:
-            report = self.privacy.finish_erasure(connection, "tests", begun)
+        report = self.privacy.erase("tests", user)
         self.privacy.empty_logs()
         return report
 
@@ -177,6 +178,7 @@ def test_an_export_has_everything_of_one_person_and_nothing_of_another(shop: Sho
 
 def test_an_erasure_leaves_no_trace_and_all_others_unchanged(shop: Shop) -> None:
     before = shop.export(KARL)
+    (shop.settings.home / "quarantine" / ".events.csv").write_text(ERIKA)  # of a killed import
     assert len(shop.list_traces()) > 10
     report = shop.erase(ERIKA)
     assert shop.list_traces() == []
@@ -268,15 +270,77 @@ def test_files_that_are_imported_again_bring_nobody_back_without_a_word(shop: Sh
 def test_answers_that_wait_to_be_logged_are_written_without_the_id(shop: Shop) -> None:
     digests = IdDigests(shop.settings)
     writer = ExposureWriter(shop.engine, SYSTEM_CLOCK, keep_days=9_999, digests=digests)
-    for row in (make_slate("late", ERIKA), make_exposure("late", ERIKA), make_slate("k", KARL)):
-        writer.add(row)
+    for unit in (ERIKA, PHONE, SESSION):
+        writer.add(make_slate(f"late-{len(unit)}", unit))
+        writer.add(make_exposure(f"late-{len(unit)}", unit))
+    writer.add(make_slate("k", KARL))
     shop.erase(ERIKA)
     writer.start()
     writer.close()
-    assert (writer.written, writer.dropped) == (3, 0)
+    assert (writer.written, writer.dropped) == (7, 0)
     assert shop.list_traces() == []
     names = {row["recommendation_id"] for row in shop.export(KARL)["slates"]}
     assert names == {"r88", "88", "k"}
+
+
+def test_a_materialization_before_the_end_of_an_erasure_brings_nobody_back(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = make_event(ERIKA, "a", datetime(2023, 1, 1, tzinfo=UTC), visitor_id=PHONE)
+    shop.receive(old)
+    materialize(Facts(shop.settings), shop.settings, NOW)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="the power is gone"):
+
+        def fail(*_):
+            raise OSError("the power is gone")
+
+        patch.setattr("features.online.erasure.erase_from_files", fail)
+        shop.erase(ERIKA)
+    report = materialize(Facts(shop.settings), shop.settings, NOW + timedelta(days=1))
+    assert report.n_sealed == 1
+    assert [trace for trace in shop.list_traces() if report.version in trace] == []
+    events = Facts(shop.settings).read_imported("events").event_id.to_pyarrow().to_pylist()
+    assert old["event_id"] not in events
+
+    # And none runs until its last step: neither that, nor a server that writes rows again.
+    def finish(*given):
+        with pytest.raises(Unavailable, match="another process"), lock_features(shop.settings, 0):
+            pass
+        with pytest.raises(Unavailable, match="another process"):
+            write_user_states(shop.settings, current_version(shop.settings).name)
+        return finish_erasure(*given)
+
+    monkeypatch.setattr("serving.privacy.service.finish_erasure", finish)
+    shop.erase(ERIKA)
+    assert shop.list_traces() == []
+
+
+def test_a_visitor_id_that_is_the_user_id_of_another_erases_nothing_of_them(shop: Shop) -> None:
+    shop.receive(make_event("7", "a", NOW, visitor_id=KARL))
+    before = shop.export(KARL)
+    document = shop.export("7")
+    assert document["exposures"] == document["slates"] == []
+    report = shop.erase("7")
+    assert (report.events, report.exposures, report.slates) == (1, 0, 0)
+    assert shop.export(KARL) == before
+
+
+def test_later_events_of_an_erased_user_become_nobody_elses(shop: Shop) -> None:
+    shop.erase(ERIKA)
+    at = datetime.now(UTC) + timedelta(minutes=1)
+    rows = [make_event(user, "c", at, visitor_id=TABLET) for user in (ERIKA, KARL)]
+    with reading(shop.engine) as connection:
+        assert strip_erased_ids(connection, shop.digests, rows) == 1
+    assert [(row["user_id"], row["visitor_id"]) for row in rows] == [(None, None), (KARL, TABLET)]
+
+
+def test_an_erasure_that_misses_redis_says_what_to_do(shop: Shop) -> None:
+    shop.privacy = replace(
+        shop.privacy,
+        settings=shop.settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"}),
+    )
+    with pytest.raises(Unavailable, match="does not answer"):
+        shop.erase(ERIKA)
 
 
 def test_who_was_erased_and_refuses_is_not_stored_again(shop: Shop) -> None:
@@ -300,7 +364,16 @@ def test_without_the_secret_nothing_is_imported_and_nobody_erased(shop: Shop) ->
     (shop.settings.home / "privacy-secret").unlink()
     with pytest.raises(Damaged, match="erased under another secret"):
         shop.load()
+    for text in ("", "f" * 64):  # no process that runs without it knows who was erased
+        if text:
+            (shop.settings.home / "privacy-secret").write_text(text)
+        online = OnlineHistories(shop.settings, shop.engine)
+        with pytest.raises(Damaged, match="erased under another secret"):
+            online.read_visitor(ERIKA, None, None, NOW + timedelta(days=1))
+        with pytest.raises(Damaged), reading(shop.engine) as connection:
+            row = make_event(ERIKA, "a", NOW)
+            strip_erased_ids(connection, IdDigests(shop.settings), [row])
     with pytest.raises(Damaged, match="SHOPWRIGHT_PRIVACY_SECRET"):
         PrivacyService(
             shop.settings, shop.engine, SYSTEM_CLOCK, SYSTEM_CLOCK, IdDigests(shop.settings)
-        ).begin_erasure("tests", KARL)
+        ).erase("tests", KARL)

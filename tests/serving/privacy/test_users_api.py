@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import sqlalchemy as sa
 
 from features.database_tables import events, slates
 from features.facts.facts import Facts
 from features.online.histories import compute_offline_histories
 from features.online.online_store import OnlineHistories
+from serving.database.tables import idempotency_keys
 from tests.shops.served_shop import NOW, make_user_id
 
 USER, OTHER = make_user_id(0), make_user_id(3)
@@ -26,6 +29,12 @@ def count_units(served, user: str) -> int:
     with served.server.engine.connect() as connection:
         query = sa.select(sa.func.count()).select_from(slates).where(slates.c.unit_id == user)
         return connection.execute(query).scalar()
+
+
+def read_fingerprints(served) -> list[str]:
+    """The fingerprints of requests that may be repeated."""
+    with served.server.engine.connect() as connection:
+        return list(connection.execute(sa.select(idempotency_keys.c.fingerprint)).scalars())
 
 
 def is_known_elsewhere(served, user: str) -> bool:
@@ -65,6 +74,8 @@ def test_an_erased_person_is_nobody_until_they_consent_anew(served) -> None:
     again = client.delete(address, headers={"Idempotency-Key": "once"})
     assert again.json() == erased.json()
     assert again.headers["Idempotent-Replayed"] == "true"
+    request = f"DELETE\n{address}\n\n\n".encode()
+    assert hashlib.sha256(request).hexdigest() not in read_fingerprints(served)
     assert client.get(address).status_code == 404
     assert not is_known_elsewhere(served, USER)
     assert recommend(served, USER)["experiments"] == []
