@@ -65,11 +65,16 @@ def erase(user: User, json: JsonOption = False) -> None:
     begun = service.begin_erasure(OPERATOR, _read_id(user))
     with transaction(service.engine) as connection:
         report = service.finish_erasure(connection, OPERATOR, begun)
-    service.empty_logs()
+    log_emptied = service.empty_logs()
     if json:
-        print_json(report.model_dump(mode="json"))
+        print_json(report.model_dump(mode="json") | {"log_emptied": log_emptied})
         return
     _print_erasure(report)
+    if not log_emptied:
+        print_line(
+            "Somebody reads the database, so its log (shopwright.db-wal) still holds removed rows. "
+            "Run this again: it empties the log"
+        )
 
 
 @app.command()
