@@ -12,21 +12,28 @@ _LEFT_OUT = ("spill", "metrics", "shown-slates.ring")
 _UNFINISHED = (".lock", "-wal", "-shm", "-journal", ".staging", ".retired", ".part")
 
 
-def list_home_files(home: Path) -> Iterator[Path]:
+def list_home_files(home: Path, out: Path) -> Iterator[Path]:
     """Return the files in order, those of linked folders too; what vanishes meanwhile is left out.
 
-    Raises BadInput for a link that leads nowhere, or back to a folder that it is in.
+    Raises BadInput for a link that leads nowhere, back to a folder that it is in, or to that of the
+    backup `out`, which would hold all earlier ones.
     """
+    above = frozenset({home.resolve(), out.resolve().parent})
     for path in _list_entries(home):
         if path.name not in _LEFT_OUT:
-            yield from _list_below(path, frozenset({home.resolve()}))
+            yield from _list_below(path, above)
 
 
 def _list_below(path: Path, above: frozenset[Path]) -> Iterator[Path]:
+    """Return the files of a folder, or the file itself. Raises BadInput for one of `above`."""
     if path.is_dir():
         folder = path.resolve()
         if folder in above:
-            raise BadInput("the link leads back to a folder that it is in", where=str(path))
+            raise BadInput(
+                "the link leads to a folder that it is in, or to that of the backup",
+                where=str(path),
+                hint="Remove the link, or choose another folder for the backup",
+            )
         for entry in _list_entries(path):
             yield from _list_below(entry, above | {folder})
     elif path.is_file():

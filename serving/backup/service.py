@@ -79,7 +79,14 @@ def write_backup(settings: Settings, engine: sa.Engine, out: Path, now: datetime
             writing_backup(staging) as writer,
         ):
             sequences = _add_database(engine, database, writer, Path(temporary))
-            _add_files(home, database, writer, Path(temporary) / "copy.db")
+            for path in _list_databases(home, out, database):
+                with contextlib.suppress(FileNotFoundError):  # a process has removed it
+                    _add_copy(f"{_HOME}/{path.relative_to(home)}", path, writer, Path(temporary))
+            # Listed after that: whatever the databases name is there by now.
+            for path in list_home_files(home, out):
+                with contextlib.suppress(FileNotFoundError):
+                    if not is_sqlite(path):
+                        writer.add(f"{_HOME}/{path.relative_to(home)}", path)
             description = BackupDescription(
                 made_at=now.isoformat(),
                 engine=engine.dialect.name,
@@ -136,10 +143,7 @@ def _add_database(
 ) -> dict[str, int]:
     """Add the database of the shop; return the last number of each sequence of PostgreSQL."""
     if database is not None:
-        copy = temporary / "shop.db"
-        copy_sqlite(database, copy)
-        writer.add(_SQLITE_COPY, copy)
-        copy.unlink()
+        _add_copy(_SQLITE_COPY, database, writer, temporary)
         return {}
     copies = temporary / _TABLES
     sequences = copy_tables(engine, copies)
@@ -148,24 +152,23 @@ def _add_database(
     return sequences
 
 
-def _add_files(home: Path, database: Path | None, writer: BackupWriter, copy: Path) -> None:
-    """Add the files of the state folder but the shop's database, other databases first; files that
-    a process has removed meanwhile are left out."""
-    shop = None if database is None else database.resolve()
-    paths = [path for path in list_home_files(home) if path.resolve() != shop]
-    others = []
-    for path in paths:
-        name = f"{_HOME}/{path.relative_to(home)}"
+def _list_databases(home: Path, out: Path, database: Path | None) -> list[Path]:
+    """Return the SQLite files of the state folder but the shop's own database."""
+    own = None if database is None else database.resolve()
+    databases = []
+    for path in list_home_files(home, out):
         with contextlib.suppress(FileNotFoundError):
-            if not is_sqlite(path):
-                others.append((name, path))
-                continue
-            copy.unlink(missing_ok=True)
-            copy_sqlite(path, copy)
-            writer.add(name, copy)
-    for name, path in others:
-        with contextlib.suppress(FileNotFoundError):
-            writer.add(name, path)
+            if is_sqlite(path) and path.resolve() != own:
+                databases.append(path)
+    return databases
+
+
+def _add_copy(name: str, database: Path, writer: BackupWriter, temporary: Path) -> None:
+    """Add a database as of one instant. Raises FileNotFoundError where it is gone."""
+    copy = temporary / "copy.db"
+    copy_sqlite(database, copy)
+    writer.add(name, copy)
+    copy.unlink()
 
 
 def restore_backup(settings: Settings, engine: sa.Engine, file: Path) -> RestoreReport:

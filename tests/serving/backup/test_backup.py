@@ -191,7 +191,9 @@ def test_a_backup_has_the_database_and_folders_from_outside(
 ) -> None:
     settings, engine = distant
     listed = service.list_home_files
-    monkeypatch.setattr(service, "list_home_files", lambda home: [*listed(home), home / "gone"])
+    monkeypatch.setattr(
+        service, "list_home_files", lambda home, out: [*listed(home, out), home / "gone"]
+    )
     write_backup(settings, engine, tmp_path / "shop.tar", T)
     url = None if name is None else f"sqlite:///{tmp_path / name}"
     target = Settings(home=tmp_path / "restored", database_url=url)
@@ -209,8 +211,10 @@ def test_a_backup_that_would_harm_or_lack_something_is_refused(distant, tmp_path
     settings, engine = distant
     with pytest.raises(BadInput, match="the database of the shop"):
         write_backup(settings, engine, tmp_path / "distant.db", T)
+    with pytest.raises(BadInput, match="that of the backup"):
+        write_backup(settings, engine, tmp_path / "disk" / "shop.tar", T)
     (tmp_path / "disk" / "loop").symlink_to(settings.home)
-    with pytest.raises(BadInput, match="leads back"):
+    with pytest.raises(BadInput, match="a folder that it is in"):
         write_backup(settings, engine, tmp_path / "shop.tar", T)
     shutil.rmtree(tmp_path / "disk")
     with pytest.raises(BadInput, match="leads nowhere"):
