@@ -29,7 +29,8 @@ from features.contracts.manifest import MANIFEST
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
 
-_CHECKPOINTS = 3  # attempts; each waits for readers as long as for a writer
+# An attempt to empty the log keeps writers out while it waits for readers: short ones, with pauses.
+_ATTEMPT_MILLISECONDS, _PAUSE_SECONDS = 100, 0.4
 _WRITES = "shopwright_writes"
 _PATIENCE = "shopwright_patience"
 
@@ -201,15 +202,23 @@ def _guard(engine: sa.Engine) -> Iterator[None]:
     breaker.succeed()
 
 
-def empty_write_ahead_log(engine: sa.Engine) -> bool:
+def empty_write_ahead_log(engine: sa.Engine, attempts: int) -> bool:
     """Move what SQLite has written ahead into the file, and empty the log, which still holds rows
-    that were deleted; return whether nobody kept it from that. Other databases do so themselves."""
+    that were deleted; return whether no reader or writer kept all attempts from that. Other
+    databases do so themselves."""
     if engine.dialect.name != "sqlite":
         return True
-    for _ in range(_CHECKPOINTS):
+    for attempt in range(attempts):
+        if attempt:
+            time.sleep(_PAUSE_SECONDS)
         with engine.connect() as connection:
             raw: Any = connection.connection.driver_connection  # outside of any transaction
-            is_busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            (patience,) = raw.execute("PRAGMA busy_timeout").fetchone()
+            raw.execute(f"PRAGMA busy_timeout = {_ATTEMPT_MILLISECONDS}")
+            try:
+                is_busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                raw.execute(f"PRAGMA busy_timeout = {patience}")
         if not is_busy:
             return True
     return False

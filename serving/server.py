@@ -228,6 +228,7 @@ class Server:
             "the price desk": self.desk_ticker.tick,
             "effects of price changes": self.effect_watch.tick,
             "running experiments": lambda: self.experiment_watch.tick(self.system_clock.now()),
+            "erased rows": self.privacy.empty_logs_left,
             "metrics": self.observe,
         }
         for name, step in steps.items():

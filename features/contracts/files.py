@@ -46,19 +46,21 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def make_secret(path: Path) -> None:
     """Write a secret that only this user may read, unless there is one: the first of several
-    processes makes it."""
+    processes makes it. It survives a power cut: what was made with it is of no use without."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     staging.touch(mode=0o600)
     staging.write_text(secrets.token_hex(32))
+    sync_file(staging)
     try:
         os.link(staging, path)
     except FileExistsError:
         pass
     finally:
         staging.unlink()
+    sync_folder(path.parent)
 
 
 def read_secret(path: Path) -> bytes:
@@ -90,9 +92,18 @@ def check_sqlite(path: Path, *, hint: str) -> None:
         raise Damaged(f"the database is damaged: {finding}", where=str(path), hint=hint)
 
 
+def sync_file(path: Path) -> None:
+    """Make what was written to a file survive a power cut."""
+    _sync(path)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

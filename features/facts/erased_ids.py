@@ -11,11 +11,11 @@ somebody was. What they leave out:
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b, sha256
 
 import numpy as np
 import pyarrow as pa
@@ -47,25 +47,25 @@ class IdDigests:
     def __init__(self, settings: Settings) -> None:
         self._given = settings.privacy_secret
         self._path = settings.home / _FILE
-        self._secret: bytes | None = None
+        self._keyed: blake2b | None = None
         self._checked_at = -_CHECK_SECONDS
 
     def make(self, kind: str, text: str) -> str:
         """Return the digest of an id; the first one makes the secret."""
-        if self._read_secret() is None:
+        if self._prepare() is None:
             make_secret(self._path)
         return self.find(kind, text)
 
     def find(self, kind: str, text: str) -> str:
         """Return the digest of an id; an empty text while there is no secret, and so no digest."""
-        secret = self._read_secret()
-        return _NO_SECRET if secret is None else _digest(secret, f"{kind}\0{text}")
+        keyed = self._prepare()
+        return _NO_SECRET if keyed is None else _digest(keyed, f"{kind}\0{text}")
 
     @property
     def mark(self) -> str:
         """A text by which digests of another secret are recognised."""
-        secret = self._read_secret()
-        return _NO_SECRET if secret is None else _digest(secret, "mark")
+        keyed = self._prepare()
+        return _NO_SECRET if keyed is None else _digest(keyed, "mark")
 
     def check(self, connection: sa.Connection) -> None:
         """Raise Damaged where people were erased under another secret: nobody would recognise
@@ -86,20 +86,26 @@ class IdDigests:
             self.check(connection)
             self._checked_at = now
 
-    def _read_secret(self) -> bytes | None:
-        if self._secret is None and self._given is not None:
-            self._secret = self._given.get_secret_value().encode()
-        elif self._secret is None:
+    def _prepare(self) -> blake2b | None:
+        """Return the hash that has taken in the secret; None while there is no secret."""
+        if self._keyed is None:
             try:
-                self._secret = read_secret(self._path)
+                secret = self._read_secret()
             except FileNotFoundError:
                 return None
-        return self._secret
+            self._keyed = blake2b(key=sha256(secret).digest(), digest_size=16)
+        return self._keyed
+
+    def _read_secret(self) -> bytes:
+        if self._given is not None:
+            return self._given.get_secret_value().encode()
+        return read_secret(self._path)
 
 
-def _digest(secret: bytes, text: str) -> str:
-    key = hashlib.sha256(secret).digest()
-    return hashlib.blake2b(text.encode(), key=key, digest_size=16).hexdigest()
+def _digest(keyed: blake2b, text: str) -> str:
+    own = keyed.copy()
+    own.update(text.encode())
+    return own.hexdigest()
 
 
 @dataclass(frozen=True)

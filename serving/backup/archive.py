@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
+
+from pydantic import BaseModel
 
 from features.contracts.errors import BadInput, Damaged
+from features.contracts.files import sync_file
 
 _DESCRIPTION = "backup.json"
-_FORMAT = 1
 _CHUNK = 1 << 20
+
+
+class BackupDescription(BaseModel):
+    """Of which shop a backup is, and the digests of its files.
+
+    made_at     system time
+    engine      the kind of the database
+    revision    of the database
+    sequences   the last number of each sequence, of PostgreSQL only
+    files       the SHA-256 of each file, by name
+    """
+
+    format: Literal[1] = 1
+    made_at: str
+    engine: str
+    revision: str
+    sequences: Mapping[str, int] = {}
+    files: Mapping[str, str] = {}
 
 
 class BackupWriter:
@@ -38,10 +57,10 @@ class BackupWriter:
             self._archive.addfile(entry, reader)  # type: ignore[arg-type]
         self._digests[name] = reader.digest.hexdigest()
 
-    def finish(self, description: Mapping[str, object]) -> None:
+    def finish(self, description: BackupDescription) -> None:
         """Add the description and the digests."""
-        document = {"format": _FORMAT, **description, "files": self._digests}
-        content = json.dumps(document, indent=1).encode()
+        document = description.model_copy(update={"files": self._digests})
+        content = document.model_dump_json(indent=1).encode()
         entry = tarfile.TarInfo(_DESCRIPTION)
         entry.size = len(content)
         self._archive.addfile(entry, BytesIO(content))
@@ -61,46 +80,65 @@ class _DigestingReader:
 
 @contextmanager
 def writing_backup(path: Path) -> Iterator[BackupWriter]:
-    """Open a backup to be written; only this user may read it, as it holds secrets."""
+    """Open a backup to be written; only this user may read it, as it holds secrets. At the end it
+    is on the disk."""
     path.touch(mode=0o600)
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
         yield BackupWriter(archive)
+    sync_file(path)
 
 
-def extract_backup(path: Path, folder: Path) -> dict[str, object]:
+@contextmanager
+def _reading_backup(path: Path) -> Iterator[tarfile.TarFile]:
+    """Open a backup to be read. Raises BadInput where it is no tar file, or not a whole one."""
+    try:
+        archive = tarfile.open(path, "r:")  # noqa: SIM115 (closed below)
+    except (tarfile.TarError, OSError) as error:
+        raise _no_backup(path) from error
+    with archive:
+        try:
+            yield archive
+        except tarfile.TarError as error:
+            raise _no_backup(path) from error
+
+
+def extract_backup(path: Path, folder: Path) -> BackupDescription:
     """Write the files of a backup into a folder, and return its description.
 
     Raises BadInput for a file that is no backup, Damaged where one of its files is not what was
     written.
     """
     digests: dict[str, str] = {}
-    description: dict[str, object] | None = None
-    try:
-        with tarfile.open(path) as archive:
-            for entry in archive:
-                content = archive.extractfile(entry)
-                if content is None or description is not None:
-                    raise _no_backup(path)
-                if entry.name == _DESCRIPTION:
-                    description = json.load(content)
-                    continue
-                target = _find_target(folder, entry.name, path)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                digest = hashlib.sha256()
-                with target.open("wb") as file:
-                    while chunk := content.read(_CHUNK):
-                        digest.update(chunk)
-                        file.write(chunk)
-                target.chmod(entry.mode & 0o700)
-                digests[entry.name] = digest.hexdigest()
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise _no_backup(path) from error
-    if description is None or description.get("format") != _FORMAT:
+    description: BackupDescription | None = None
+    with _reading_backup(path) as archive:
+        for entry in archive:
+            content = archive.extractfile(entry)
+            if content is None or description is not None:
+                raise _no_backup(path)
+            if entry.name == _DESCRIPTION:
+                description = _read_description(content.read(), path)
+                continue
+            target = _find_target(folder, entry.name, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            digest = hashlib.sha256()
+            with target.open("wb") as file:
+                while chunk := content.read(_CHUNK):
+                    digest.update(chunk)
+                    file.write(chunk)
+            target.chmod(entry.mode & 0o700)
+            digests[entry.name] = digest.hexdigest()
+    if description is None:
         raise _no_backup(path)
-    expected = description.pop("files")
-    if digests != expected:
+    if digests != description.files:
         raise Damaged("the backup is damaged: a file is not what was written", where=str(path))
     return description
+
+
+def _read_description(content: bytes, path: Path) -> BackupDescription:
+    try:
+        return BackupDescription.model_validate_json(content)
+    except ValueError as error:
+        raise _no_backup(path) from error
 
 
 def _find_target(folder: Path, name: str, path: Path) -> Path:

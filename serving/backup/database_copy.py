@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ def is_sqlite(path: Path) -> bool:
 
 
 def copy_sqlite(path: Path, target: Path) -> None:
-    """Copy an SQLite file as it is at one instant, while others write to it. Raises Damaged."""
+    """Copy an SQLite file as it is at one instant, while others write to it. Raises Damaged, and
+    FileNotFoundError where it is gone."""
     try:
         with (
             closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source,
@@ -36,6 +38,7 @@ def copy_sqlite(path: Path, target: Path) -> None:
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
     except sqlite3.DatabaseError as error:
+        path.stat()
         hint = "Try: shopwright doctor"
         raise Damaged(f"the file cannot be copied: {error}", where=str(path), hint=hint) from error
 
@@ -74,7 +77,7 @@ def refuse_used_database(engine: sa.Engine) -> None:
                 )
 
 
-def load_tables(engine: sa.Engine, folder: Path, sequences: dict[str, int]) -> None:
+def load_tables(engine: sa.Engine, folder: Path, sequences: Mapping[str, int]) -> None:
     """Fill the migrated tables of PostgreSQL in one transaction, in place of what migrations wrote.
 
     Triggers rest meanwhile: they guard against changes by people, and these are no changes.

@@ -34,7 +34,7 @@ _PART = 4_000  # of what a failed check says
 
 
 def backup(file: File, json: JsonOption = False) -> None:
-    """Write the database and the state folder, as of one instant, to a file.
+    """Write the database and the state folder to a file.
 
     Servers go on; imports and materializations wait."""
     from serving.backup.service import write_backup
@@ -154,6 +154,7 @@ def _open_empty_database(shop: Shop) -> Iterator[str | None]:
 def _run_doctor(home: Path, url: str | None) -> dict[str, tuple[bool, str]]:
     """Return whether each check of a shop passes, and what it says."""
     environment = os.environ | {"SHOPWRIGHT_HOME": str(home)}
+    environment.pop("SHOPWRIGHT_DATABASE_URL", None)  # the shop's, and not that of the copy
     if url is not None:
         environment["SHOPWRIGHT_DATABASE_URL"] = url
     command = [sys.executable, "-m", "serving.cli.main", "doctor", "--json"]

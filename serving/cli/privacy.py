@@ -62,11 +62,16 @@ def erase(user: User, json: JsonOption = False) -> None:
 
     service = _open(Shop())
     report = service.erase(OPERATOR, _read_id(user))
-    service.empty_logs()
+    log_emptied = service.empty_logs()
     if json:
-        print_json(report.model_dump(mode="json"))
+        print_json(report.model_dump(mode="json") | {"log_emptied": log_emptied})
         return
     _print_erasure(report)
+    if not log_emptied:
+        print_line(
+            "Somebody reads the database, so its log (shopwright.db-wal) still holds removed rows. "
+            "Run this again: it empties the log"
+        )
 
 
 @app.command()

@@ -16,14 +16,15 @@ else writes features: a materialization would bring back what it has read before
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.clock import Clock
-from features.contracts.errors import NotFound
+from features.contracts.errors import NotFound, Unavailable
 from features.contracts.tables import EVENTS, EXCLUSIONS, USERS
 from features.database import empty_write_ahead_log, reading, transaction
 from features.facts.consents import Consent, read_consent, remove_consent, store_consents
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 # The subject of the audit log; its id is the digest of the person's.
 SUBJECT = "shopper"
+_ATTEMPTS = 5  # to empty the log of the database, within two seconds and a half
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class PrivacyService:
     clock: Clock
     system_clock: Clock
     digests: IdDigests
+    _has_logs_left: Event = field(default_factory=Event, init=False, repr=False, compare=False)
 
     def read_consent(self, user_id: str) -> ConsentResponse:
         """Return whether somebody allows personalization."""
@@ -168,9 +171,21 @@ class PrivacyService:
                 self._write_audit(connection, actor, "finish_erasure", subject_id, counts)
         return report
 
-    def empty_logs(self) -> None:
-        """Empty the database's own log of what it has written, after an erasure."""
-        empty_write_ahead_log(self.engine)
+    def empty_logs(self, attempts: int = _ATTEMPTS) -> bool:
+        """Empty the database's own log of what it has written, after an erasure; return whether no
+        reader kept it from that. Else `empty_logs_left` has it to do."""
+        self._has_logs_left.clear()
+        is_empty = empty_write_ahead_log(self.engine, attempts)
+        if not is_empty:
+            self._has_logs_left.set()
+        return is_empty
+
+    def empty_logs_left(self) -> None:
+        """Try again what `empty_logs` could not do. Raises Unavailable where it still cannot."""
+        if self._has_logs_left.is_set() and not self.empty_logs(attempts=1):
+            raise Unavailable(
+                "the log of the database still holds rows of somebody who was erased: it is read"
+            )
 
     def _describe_consent(
         self, connection: sa.Connection, user_id: str, profile: Row | None

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
+import shutil
+import subprocess
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +18,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from configs.settings import Settings
-from features.contracts.errors import BadInput, Conflict, Damaged
+from features.contracts.errors import BadInput, Conflict, Damaged, ShopwrightError
 from features.database import engine as open_engine
 from features.database import transaction
 from features.database_tables import metadata, price_ledger
@@ -22,6 +27,7 @@ from features.facts.events import EventLog
 from features.facts.facts import Facts
 from features.online.materialize import materialize
 from features.prices.ledger import Ledger, NewPrice
+from serving.backup import service
 from serving.backup.service import restore_backup, write_backup
 from serving.cli.main import app
 from serving.privacy.service import PrivacyService
@@ -55,6 +61,7 @@ def shop(settings: Settings, engine: sa.Engine) -> tuple[Settings, sa.Engine]:
 @pytest.fixture
 def empty(settings: Settings, tmp_path: Path):
     """The settings of an empty place for a shop on the same kind of database."""
+    (tmp_path / "restored").mkdir()
     if settings.database_url is None:
         yield settings.model_copy(update={"home": tmp_path / "restored"})
         return
@@ -80,6 +87,17 @@ def list_files(home: Path) -> dict[str, bytes]:
     }
 
 
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """Let no file grow beyond 100 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def test_a_restored_shop_equals_the_one_that_was_backed_up(shop, empty, tmp_path: Path) -> None:
     settings, engine = shop
     file = tmp_path / "shop.tar"
@@ -87,10 +105,12 @@ def test_a_restored_shop_equals_the_one_that_was_backed_up(shop, empty, tmp_path
     assert file.stat().st_mode & 0o077 == 0
     before, files = read_all(engine), list_files(settings.home)
     restored = open_engine(empty)
+    volume = empty.home.stat().st_ino  # a mounted one cannot be replaced
     result = restore_backup(empty, restored, file)
     assert (result.made_at, result.engine) == (T.isoformat(), report.engine)
     assert read_all(restored) == before
     assert list_files(empty.home) == files
+    assert empty.home.stat().st_ino == volume
     assert Facts(empty).read_all_events().count().to_pyarrow().as_py() == 4
     with transaction(restored) as connection:  # numbers go on, and the ledger stays append-only
         Ledger(connection).append([make_dollar_price("tea")])
@@ -112,11 +132,17 @@ def test_what_is_no_whole_backup_changes_nothing(shop, empty, tmp_path: Path) ->
     (tmp_path / "half.tar").write_bytes(content[: len(content) // 2])
     with tarfile.open(tmp_path / "evil.tar", "w") as archive:
         archive.add(file, arcname="../../evil")
+    for name, text in (("list", "[]"), ("short", '{"format": 1}')):
+        (tmp_path / "backup.json").write_text(text)
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as archive:
+            archive.add(tmp_path / "backup.json", arcname="backup.json")
     with pytest.raises(Damaged, match="not what was written"):
         restore_backup(empty, restored, tmp_path / "bent.tar")
-    for name in ("half.tar", "evil.tar"):
+    for name in ("half.tar", "evil.tar", "list.tar", "short.tar"):
         with pytest.raises(BadInput, match="no whole backup"):
             restore_backup(empty, restored, tmp_path / name)
+    with small_disk(), pytest.raises(ShopwrightError, match="cannot be read or written"):
+        restore_backup(empty, restored, file)
     assert not any(empty.home.glob("*"))
     restore_backup(empty, restored, file)
     restored.dispose()
@@ -140,3 +166,75 @@ def test_a_drill_restores_beside_the_shop_and_leaves_nothing(
     if engine.dialect.name == "postgresql":
         names = sa.inspect(engine).get_schema_names()
         assert not [name for name in names if name.startswith("shopwright_drill")]
+
+
+@pytest.fixture
+def distant(tmp_path: Path, migrated_sqlite: Path) -> Iterator[tuple[Settings, sa.Engine]]:
+    """A shop on SQLite with its database outside of the state folder, which has a linked folder."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "notes").write_text("on another disk")
+    (tmp_path / "home" / "linked").symlink_to(tmp_path / "disk")
+    shutil.copy(migrated_sqlite, tmp_path / "distant.db")
+    url = f"sqlite:///{tmp_path / 'distant.db'}"
+    settings = Settings(home=tmp_path / "home", database_url=url)
+    engine = open_engine(settings)
+    with transaction(engine) as connection:
+        Ledger(connection).append([make_dollar_price("milk")])
+    yield settings, engine
+    engine.dispose()
+
+
+@pytest.mark.parametrize("name", [None, "other.db"])
+def test_a_backup_has_the_database_and_folders_from_outside(
+    distant, name: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, engine = distant
+    listed = service.list_home_files
+    monkeypatch.setattr(
+        service, "list_home_files", lambda home, out: [*listed(home, out), home / "gone"]
+    )
+    write_backup(settings, engine, tmp_path / "shop.tar", T)
+    url = None if name is None else f"sqlite:///{tmp_path / name}"
+    target = Settings(home=tmp_path / "restored", database_url=url)
+    restored = open_engine(target)
+    restore_backup(target, restored, tmp_path / "shop.tar")
+    assert read_all(restored) == read_all(engine)
+    assert (target.home / "linked" / "notes").read_text() == "on another disk"
+    restored.dispose()
+    target = target.model_copy(update={"home": tmp_path / "empty", "database_url": str(engine.url)})
+    with pytest.raises(Conflict, match="there is a database already"):
+        restore_backup(target, engine, tmp_path / "shop.tar")
+
+
+def test_a_backup_that_would_harm_or_lack_something_is_refused(distant, tmp_path: Path) -> None:
+    settings, engine = distant
+    with pytest.raises(BadInput, match="the database of the shop"):
+        write_backup(settings, engine, tmp_path / "distant.db", T)
+    with pytest.raises(BadInput, match="that of the backup"):
+        write_backup(settings, engine, tmp_path / "disk" / "shop.tar", T)
+    (tmp_path / "disk" / "loop").symlink_to(settings.home)
+    with pytest.raises(BadInput, match="a folder that it is in"):
+        write_backup(settings, engine, tmp_path / "shop.tar", T)
+    shutil.rmtree(tmp_path / "disk")
+    with pytest.raises(BadInput, match="leads nowhere"):
+        write_backup(settings, engine, tmp_path / "shop.tar", T)
+    assert not (tmp_path / "shop.tar").exists()
+
+
+def test_a_drill_checks_the_copy_of_a_distant_database(
+    distant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, _ = distant
+    point_verbs_at(monkeypatch, settings, T.isoformat())
+    environments = []
+
+    def run(command: list[str], env: dict[str, str], **_: object):
+        environments.append(env)
+        return subprocess.CompletedProcess(command, 0, '{"checks": []}', "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert CliRunner().invoke(app, ["drill"]).exit_code == 0
+    of_shop, of_copy = environments
+    assert of_shop["SHOPWRIGHT_DATABASE_URL"] == settings.database_url
+    assert "SHOPWRIGHT_DATABASE_URL" not in of_copy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -14,7 +15,8 @@ import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.errors import Damaged, NotFound, Unavailable
-from features.database import reading, transaction
+from features.database import Patience, reading, transaction
+from features.database import engine as open_engine
 from features.facts import exposures, slates
 from features.facts.erased_ids import IdDigests, finish_erasure, strip_erased_ids
 from features.facts.events import EventLog
@@ -377,3 +379,23 @@ def test_without_the_secret_nothing_is_imported_and_nobody_erased(shop: Shop) ->
         PrivacyService(
             shop.settings, shop.engine, SYSTEM_CLOCK, SYSTEM_CLOCK, IdDigests(shop.settings)
         ).erase("tests", KARL)
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+def test_a_reader_delays_the_log_of_the_database_and_no_writer(shop: Shop) -> None:
+    log = shop.settings.home / "shopwright.db-wal"
+    writer = open_engine(shop.settings, Patience(lock=1.0))
+    with shop.engine.connect() as reader, ThreadPoolExecutor(1) as workers:
+        reader.execute(sa.text("SELECT count(*) FROM events")).all()
+        shop.erase(ERIKA)
+        attempts = workers.submit(shop.privacy.empty_logs)
+        while not attempts.done():
+            with transaction(writer):  # which would fail after a second
+                pass
+        assert not attempts.result()
+        with pytest.raises(Unavailable, match="still holds rows"):
+            shop.privacy.empty_logs_left()
+    shop.privacy.empty_logs_left()
+    assert log.stat().st_size == 0
+    assert shop.list_traces() == []
+    writer.dispose()
