@@ -5,11 +5,11 @@ The types are defined beside the classes that they configure; YAML holds values,
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +18,8 @@ from features.contracts.errors import BadInput, UnknownName
 from features.contracts.numbers import parse_decimal
 
 T = TypeVar("T")
+# What checks the values of a type: to make it takes longer than to use it.
+_find_validator: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 SHIPPED = Path(__file__).parent
 
@@ -95,18 +97,12 @@ def build(values: Mapping[str, object], kind: type[T], *, where: str) -> T:
     """Return `values` as a `kind`, every key and type checked."""
     _refuse_unknown(values, kind, where)
     try:
-        validated = cast(T, _make_validator(cast(Hashable, kind)).validate_python(values))
+        validated: T = _find_validator(kind).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise BadInput(f"{key or 'value'}: {first['msg']}", where=where) from error
     return validated
-
-
-@cache
-def _make_validator(kind: Hashable) -> TypeAdapter[object]:
-    """Return what checks the values of a type; to make it takes longer than to use it."""
-    return TypeAdapter(kind)  # type: ignore[arg-type]
 
 
 def list_configs(folder: str, *, overlay: Path | None = None) -> list[str]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from features.contracts.event_types import VIEW_TYPES, EventType
+from features.contracts.person_ids import ID_KINDS
 
 metadata = sa.MetaData(
     naming_convention={
@@ -274,8 +275,6 @@ user_consent = sa.Table(
     sa.Column("personalization_allowed", sa.Boolean, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
 )
-
-ID_KINDS = ("user", "visitor", "session")
 
 # Ids of people who were erased, as keyed digests: see features.facts.erased_ids.
 erased_ids = sa.Table(

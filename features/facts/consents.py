@@ -87,7 +87,8 @@ def take_over_imported_consents(facts: Facts, engine: sa.Engine, digests: IdDige
     Of somebody without a statement only a refusal is stored: it counts at the next answer.
     """
     users = facts.read_imported(USERS.name)
-    rows = users.filter(users.updated_at.notnull()).to_pyarrow().to_pylist()
+    dated = users.filter(users.updated_at.notnull())
+    rows = dated.select("user_id", "personalization_allowed", "updated_at").to_pyarrow().to_pylist()
     if not rows:
         return
     with reading(engine) as connection:

@@ -26,6 +26,7 @@ from configs.settings import Settings
 from features.contracts.arrays import BoolArray, Int64Array
 from features.contracts.errors import Damaged
 from features.contracts.files import make_secret, read_secret
+from features.contracts.person_ids import ID_COLUMNS, ID_KINDS, USER
 from features.contracts.tables import TIMESTAMP
 from features.contracts.values import Value
 from features.database import insert, reading_stored
@@ -33,9 +34,6 @@ from features.database_tables import erased_ids
 from features.one_of import one_of
 
 _FILE = "privacy-secret"
-USER, VISITOR, SESSION = "user", "visitor", "session"
-# The columns of tables that hold ids of people, and the kind of each.
-ID_COLUMNS = {"user_id": USER, "visitor_id": VISITOR, "session_id": SESSION}
 _NO_SECRET = ""
 _CHECK_SECONDS = 5.0
 _FOREVER = np.iinfo(np.int64).max
@@ -120,8 +118,8 @@ class Erasures:
 
     def contain(self, kind: str, text: str) -> bool:
         """Return whether an id is erased, at whatever time."""
-        known = self.until.get(kind)
-        return bool(known) and self.digests.find(kind, text) in (known or ())
+        known = self.until.get(kind, {})
+        return bool(known) and self.digests.find(kind, text) in known
 
     def mark_rows(self, rows: pa.Table) -> BoolArray:
         """Return which rows of a table are to be left out."""
@@ -250,7 +248,7 @@ def find_erasures(
     digests.check_lately(connection)
     if not digests.mark:
         return None
-    given = {digests.find(kind, text) for kind in ID_COLUMNS.values() for text in texts}
+    given = {digests.find(kind, text) for kind in ID_KINDS for text in texts}
     erasures = read_erasures(connection, digests, given)
     return erasures if erasures.until else None
 

@@ -13,12 +13,11 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import sqlalchemy as sa
 
+from features.contracts.person_ids import SESSION, USER, VISITOR
 from features.contracts.tables import EVENTS, EXCLUSIONS
 from features.facts.events import EventLog
 from features.facts.exclusions import EXCLUDE, RowFilter, match_rows
 from features.facts.facts import Facts
-
-ACTOR_KINDS = ("session", "user", "visitor")
 
 
 @dataclass(frozen=True, order=True)
@@ -88,9 +87,9 @@ def _read_marked_events(facts: Facts, connection: sa.Connection) -> ir.Table:
         table = ibis.memtable(received)
         marked = marked.union(table.anti_join(imported, EVENTS.key))
     kind = ibis.cases(
-        (marked.user_id.notnull(), "user"),
-        (marked.visitor_id.notnull(), "visitor"),
-        else_="session",
+        (marked.user_id.notnull(), USER),
+        (marked.visitor_id.notnull(), VISITOR),
+        else_=SESSION,
     )
     actor_id = ibis.coalesce(marked.user_id, marked.visitor_id, marked.session_id)
     named = marked.mutate(kind=kind, id=actor_id)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from features.contracts.person_ids import SESSION, USER, VISITOR
 from features.contracts.tables import EVENTS, USERS
 from features.database_tables import events, exposures, user_consent
-from features.facts.erased_ids import SESSION, USER, VISITOR
 from features.one_of import one_of
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from configs.settings import Settings
 from features.contracts.errors import Unavailable
+from features.contracts.person_ids import ID_COLUMNS
 from features.contracts.tables import EVENTS, EXCLUSIONS, USERS
-from features.facts.erased_ids import ID_COLUMNS
 from features.facts.exclusions import RowFilter
 from features.facts.facts import Facts
 from features.facts.known_events import remove_digest

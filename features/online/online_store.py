@@ -19,8 +19,9 @@ from features.contracts.breaker import Breaker
 from features.contracts.clock import feature_time
 from features.contracts.errors import Damaged, Unavailable
 from features.contracts.histories import UserHistory
+from features.contracts.person_ids import USER
 from features.database import reading
-from features.facts.erased_ids import USER, IdDigests
+from features.facts.erased_ids import IdDigests
 from features.facts.known_events import digest_ids, mark_known, read_digests
 from features.online.consent import NOT_KNOWN, Consents
 from features.online.later_events import (

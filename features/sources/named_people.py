@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
+from features.contracts.person_ids import ID_COLUMNS, ID_KINDS, USER
 from features.contracts.texts import clean_text
 
 # Says of the kind of an id (user, visitor, session) and of an id whether it is somebody's.
 IsPerson = Callable[[str, str], bool]
-_KINDS = {"user_id": "user", "visitor_id": "visitor", "session_id": "session"}
 _WHOLE = re.compile(r"(-?[0-9]+)\.0")  # as `id_columns` reads it
 
 
@@ -26,12 +26,12 @@ def _names_person(text: str, is_person: IsPerson) -> bool:
     raw = json.loads(text)
     if raw.keys() == {"line"}:
         values = re.split(r"[,;\t|]", str(raw["line"]))
-        return any(_is_id(kind, value, is_person) for value in values for kind in _KINDS.values())
-    if _is_id("user", raw.get("user_id"), is_person):
+        return any(_is_id(kind, value, is_person) for value in values for kind in ID_KINDS)
+    if _is_id(USER, raw.get("user_id"), is_person):
         return True
     if raw.get("user_id"):
         return False
-    return any(_is_id(kind, raw.get(name), is_person) for name, kind in _KINDS.items())
+    return any(_is_id(kind, raw.get(name), is_person) for name, kind in ID_COLUMNS.items())
 
 
 def _is_id(kind: str, value: object, is_person: IsPerson) -> bool:

@@ -143,16 +143,16 @@ class VisitCandidates:
     def find_candidates(self, bound: BoundVisit) -> Int64Array:
         """Return distinct positions, ascending: the best of each source, what was viewed, and of
         the category of the latest item the most popular and the newest."""
-        parts = [self.find_best(bound, name) for name in bound.scores]
-        return np.unique(np.concatenate([self.find_best(bound, None), *parts]))
+        return np.unique(np.concatenate(list(self.list_proposals(bound).values())))
 
-    def find_best(self, bound: BoundVisit, source: str | None) -> Int64Array:
-        """Return the candidates that one source proposes, or those that need none (None)."""
-        if source is None:
-            return np.concatenate([bound.viewed, self._list_category(int(bound.viewed[0]))])
-        n_best = self._sources.candidates[source]
-        best = self._positions[top_positions(bound.scores[source], n_best)]
-        return best[best >= 0]
+    def list_proposals(self, bound: BoundVisit) -> dict[str | None, Int64Array]:
+        """Return the candidates by the source that proposes them, None: those that need none."""
+        of_category = self._list_category(int(bound.viewed[0]))
+        proposals: dict[str | None, Int64Array] = {None: np.append(bound.viewed, of_category)}
+        for name, scores in bound.scores.items():
+            best = self._positions[top_positions(scores, self._sources.candidates[name])]
+            proposals[name] = best[best >= 0]
+        return proposals
 
     def _list_category(self, position: int) -> Int64Array:
         """Return the items that stand for the category of an item; none without a category."""

@@ -145,8 +145,9 @@ def _decide(rows: RowFilter, reason: str, *, excluded: bool, json: bool) -> None
 
 
 def _write_audit(shop: Shop, action: str, rows: RowFilter, details: dict[str, object]) -> None:
+    from features.contracts.person_ids import ID_COLUMNS
     from features.database import transaction
-    from features.facts.erased_ids import ID_COLUMNS, IdDigests
+    from features.facts.erased_ids import IdDigests
     from serving.database.audit_log import OPERATOR, AuditEntry, AuditLog
 
     # The log cannot be changed, so it names people by digests, which nobody has to erase.

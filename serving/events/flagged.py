@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from configs.settings import Settings
 from features.contracts.errors import BadInput
+from features.contracts.person_ids import ID_KINDS
 from features.database import reading
 from serving.events.documents import FlaggedActorsResponse, describe_flagged
 
@@ -24,12 +25,12 @@ class FlaggedEventsService:
     def page(self, cursor: str | None, limit: int) -> FlaggedActorsResponse:
         """Return at most `limit` actors behind a cursor. Raises BadInput for another text."""
         from features.facts.facts import Facts
-        from features.facts.flagged_actors import ACTOR_KINDS, Actor, list_flagged_actors
+        from features.facts.flagged_actors import Actor, list_flagged_actors
 
         after = None
         if cursor is not None:
             after = Actor(*cursor.partition(":")[::2])
-            if after.kind not in ACTOR_KINDS or not after.id:
+            if after.kind not in ID_KINDS or not after.id:
                 raise BadInput(
                     f"{cursor!r} is no cursor",
                     where="cursor",

@@ -25,11 +25,11 @@ import sqlalchemy as sa
 from configs.settings import Settings
 from features.contracts.clock import Clock
 from features.contracts.errors import NotFound, Unavailable
+from features.contracts.person_ids import USER
 from features.contracts.tables import EVENTS, EXCLUSIONS, USERS
 from features.database import empty_write_ahead_log, reading, transaction
 from features.facts.consents import Consent, read_consent, remove_consent, store_consents
 from features.facts.erased_ids import (
-    USER,
     IdDigests,
     find_erased_users,
     finish_erasure,

@@ -14,12 +14,10 @@ import sqlalchemy as sa
 
 from features.contracts.clock import Clock, ClockWatch
 from features.contracts.errors import Unavailable
+from features.contracts.person_ids import ID_KINDS
 from features.database import transaction
 from features.facts import exposures, slates
 from features.facts.erased_ids import (
-    SESSION,
-    USER,
-    VISITOR,
     Erasures,
     IdDigests,
     find_erasures,
@@ -188,4 +186,4 @@ def _is_erased(
     session."""
     if erasures is None or row.unit_id is None:
         return False
-    return any(erasures.cover(kind, row.unit_id, answered_at) for kind in (USER, VISITOR, SESSION))
+    return any(erasures.cover(kind, row.unit_id, answered_at) for kind in ID_KINDS)

@@ -67,7 +67,7 @@ class _Gain:
 
 
 @dataclass(frozen=True)
-class _Candidates:
+class WindowCandidates:
     """The candidates of the window's positions, those of one position after another.
 
     matrix      float32 (rows, columns), the ranker's input with all sources
@@ -85,14 +85,17 @@ class _Candidates:
 
     def rank(self, ranker: Ranker, sources: Int64Array, columns: Int64Array) -> Int64Array:
         """Return the rank (positions,) of each next item among the candidates of some sources, by
-        a ranker of some columns; DEPTH + 1 where it is no candidate."""
+        a ranker of some columns; DEPTH + 1 where it is no candidate. Equal scores come in the order
+        of the candidates, as in a slate."""
         kept = self.always | self.proposed[:, sources].any(1)
         scores = ranker.score(np.ascontiguousarray(self.matrix[kept][:, columns]))
         position = np.repeat(np.arange(len(self.sizes)), self.sizes)[kept]
         is_target = self.is_target[kept]
-        own = np.full(len(self.sizes), np.inf)
+        own, row = np.full(len(self.sizes), np.inf), np.zeros(len(self.sizes), np.int64)
         own[position[is_target]] = scores[is_target]
-        better = np.bincount(position, scores > own[position], len(self.sizes))
+        row[position[is_target]] = np.flatnonzero(is_target)
+        is_before = (scores == own[position]) & (np.arange(len(scores)) < row[position])
+        better = np.bincount(position, (scores > own[position]) | is_before, len(self.sizes))
         return np.where(np.isfinite(own), better + 1, DEPTH + 1).astype(np.int64)
 
 
@@ -107,7 +110,7 @@ class _Comparison:
     context: TrainingContext
     model: RecommendationModel
     fitted: FittedVisits
-    candidates: _Candidates
+    candidates: WindowCandidates
     rows: Rows
     ranker: RankerConfig
 
@@ -147,7 +150,7 @@ class _Comparison:
 
 def _make_candidates(
     model: RecommendationModel, fitted: FittedVisits, window: VisitWindow
-) -> _Candidates:
+) -> WindowCandidates:
     """Return the candidates of each position; none where the sources know no item before it."""
     catalogue = Catalogue(window.items, model.item_columns)
     candidates = VisitCandidates(catalogue, fitted.sources, timezone=fitted.timezone)
@@ -161,18 +164,16 @@ def _make_candidates(
         bound = candidates.bind(window.visits.take_first(visit, action))
         if bound is None:
             continue
-        found = candidates.find_candidates(bound)
-        by_source = [
-            np.isin(found, candidates.find_best(bound, name), assume_unique=True) for name in names
-        ]
+        proposals = candidates.list_proposals(bound)
+        found = np.unique(np.concatenate(list(proposals.values())))
         matrices.append(candidates.make_columns(bound, found))
-        proposed.append(np.stack(by_source, axis=1))
-        always.append(np.isin(found, candidates.find_best(bound, None)))
+        proposed.append(np.stack([np.isin(found, proposals[name]) for name in names], axis=1))
+        always.append(np.isin(found, proposals[None]))
         is_target.append(
             found == targets[window.visits.items[window.visits.starts[visit] + action]]
         )
         sizes[n] = len(found)
-    return _Candidates(
+    return WindowCandidates(
         np.concatenate(matrices),
         np.concatenate(proposed),
         np.concatenate(always),

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from features.contracts.errors import TooManyBadRows
+from features.contracts.person_ids import USER
 from features.database import transaction
 from features.facts import consents
 from features.facts.consents import (
@@ -15,7 +16,7 @@ from features.facts.consents import (
     store_consents,
     take_over_imported_consents,
 )
-from features.facts.erased_ids import USER, IdDigests, note_erasure
+from features.facts.erased_ids import IdDigests, note_erasure
 from tests.shops.folders import EVENT, NOW, Shop, write_csv
 
 DAY = timedelta(days=1)

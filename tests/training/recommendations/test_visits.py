@@ -37,8 +37,10 @@ from tests.shops.event_tables import make_table
 from training.recommendations.config import VisitsConfig
 from training.recommendations.snapshots import TrainingContext
 from training.recommendations.task import evaluate, train
+from training.recommendations.visit_ablation import WindowCandidates
 from training.recommendations.visit_baselines import (
     ASSOCIATION_RULES,
+    DEPTH,
     ITEM_KNN,
     POPULARITY,
     SESSION_KNN,
@@ -227,6 +229,34 @@ def test_each_source_of_visits_is_left_out_in_turn_and_timed(
         assert gain.low <= gain.value <= gain.high
     # The chain is what there is to know: no other source makes up for the two that follow it.
     assert table.rows["without recent_views"][1].value == pytest.approx(0.0, abs=0.02)
+
+
+def test_without_a_source_its_candidates_are_gone_and_equal_scores_keep_their_order() -> None:
+    class FirstColumn:
+        """Scores by the first column."""
+
+        def score(self, matrix: np.ndarray) -> np.ndarray:
+            return matrix[:, 0].astype(np.float64)
+
+    rows = [  # score, by the first source, by the second, without any, the next item; by position
+        [(2, 1, 0, 0, 0), (1, 1, 1, 0, 0), (1, 1, 1, 0, 1), (0, 0, 1, 0, 0)],
+        [(5, 1, 0, 0, 0)],  # the next item is no candidate
+        [],  # the sources know nothing that was viewed
+        [(3, 1, 0, 0, 0), (1, 0, 0, 1, 1)],
+    ]
+    table = np.array([row for position in rows for row in position], np.float32)
+    candidates = WindowCandidates(
+        matrix=table[:, :1],
+        proposed=table[:, 1:3] > 0,
+        always=table[:, 3] > 0,
+        is_target=table[:, 4] > 0,
+        sizes=np.array([len(position) for position in rows]),
+    )
+    column = np.array([0])
+    ranks = candidates.rank(FirstColumn(), np.array([0, 1]), column)  # type: ignore[arg-type]
+    assert ranks.tolist() == [3, DEPTH + 1, DEPTH + 1, 2]
+    ranks = candidates.rank(FirstColumn(), np.array([1]), column)  # type: ignore[arg-type]
+    assert ranks.tolist() == [2, DEPTH + 1, DEPTH + 1, 1]
 
 
 def test_a_source_whose_removal_costs_nothing_leaves_the_model_and_the_run_says_why(
