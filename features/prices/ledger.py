@@ -138,7 +138,7 @@ class Ledger:
             .where(one_of(table.item_id, distinct), table.zone == zone, *_is_valid_at(at))
             .subquery()
         )
-        rows = self._connection.execute(sa.select(ranked).where(ranked.c.recency == 1))
+        rows = self._connection.execute(sa.select(ranked).where(ranked.c.recency == 1)).all()
         prices = {row.item_id: _build_price(row) for row in rows}
         return prices | self._find_expired(distinct - prices.keys(), zone, at)
 

@@ -30,6 +30,7 @@ from features.prices.reduction_rule import PLAIN_RULES
 from serving.access import SCOPES, Caller
 from serving.database.migrate import upgrade
 from serving.price_desk import decisions
+from serving.price_desk.broken_rules import FACTS
 from serving.price_desk.filters import SORT_KEYS, SuggestionFilter, SuggestionSort
 from serving.price_desk.repository import NewSuggestion, Suggestions
 from serving.price_desk.service import PriceDeskService
@@ -46,6 +47,24 @@ _DEPARTMENTS, _TYPES = 20, 25
 _RULES = ("ceiling", "max_change", "margin", "family", "none")
 BEN = Caller("ben", "Ben", frozenset(SCOPES), is_person=True)
 WAITING = SuggestionFilter(status=("submitted",))
+# What a run stores with each of its suggestions, beside the facts of the item.
+ABOUT = {
+    "objective": "profit",
+    "rules": "default",
+    "horizon_weeks": 4,
+    "held": False,
+    "demand_model_version": "3",
+    "price_model_version": "2",
+    "elasticity": -2.1,
+    "elasticity_error": 0.3,
+    "unit_cost_minor": 60.0,
+    "cost_source": "known",
+    "competitor_price_minor": 104,
+    "propensity": None,
+    "strategy": "profit",
+    "stage": "maturity",
+    "flags": [],
+}
 FILTERS = {
     "first page": WAITING,
     "any status": SuggestionFilter(),
@@ -109,7 +128,7 @@ def _fill(opened: sa.Engine, n_suggestions: int) -> None:
 
 def _draft(number: int, rng: np.random.Generator) -> NewSuggestion:
     """Return a suggestion of the size that a run stores."""
-    price = int(rng.integers(80, 125))
+    price = int(rng.integers(92, 109))
     gain = float(rng.gamma(0.8, 1_000))
     department, kind = number % _DEPARTMENTS, number // _DEPARTMENTS % _TYPES
     effect = {"p10": gain - 50, "p50": gain, "p90": gain + 50}
@@ -123,12 +142,35 @@ def _draft(number: int, rng: np.random.Generator) -> NewSuggestion:
             name: {**effect, "against_keeping": effect} for name in ("units", "revenue", "profit")
         },
         waterfall=[{**step, "note": f"rule {rule}"} for rule in range(6)],
-        details={f"fact_{name}": float(name) for name in range(40)},
+        details={**ABOUT, FACTS: _note_facts(number)},
         gain_minor=gain,
         evidence_grade=str(rng.choice(list("ABCD"))),
         binding_rule=str(rng.choice(_RULES)),
         proposed_by=str(rng.choice(["system"] * 9 + ["anna"])),
     )
+
+
+def _note_facts(number: int) -> dict[str, object]:
+    """Return what a run notes of the item of a suggestion, for the rules of later days."""
+    return {
+        "item_id": f"i{number:06}",
+        "zone": "default",
+        "brand": f"Brand {number % 300}",
+        "currency": "EUR",
+        "list_price_minor": 100,
+        "current_price_minor": 100,
+        "unit_cost_minor": 60.0,
+        "cost_source": "known",
+        "tax_divisor": 1.0,
+        "n_regular_changes": 3,
+        "lowest_tried_minor": 80,
+        "highest_tried_minor": 124,
+        "opening_list_price_minor": 100,
+        "map_minor": None,
+        "competitor_minor": 104,
+        "law_floor_minor": None,
+        "days_since_change": 60,
+    }
 
 
 def _measure(settings: Settings, opened: sa.Engine, n_approved: int) -> list[Target]:
